@@ -1,0 +1,1 @@
+"""Sentences, vectors, models and training. Knows nothing of Ray, Optuna or studies."""

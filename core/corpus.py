@@ -1,0 +1,45 @@
+"""Corpus: one dataset, tokenised, split and with its word vectors, ready for training."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+TRAIN, VAL, TEST = 0, 1, 2
+"""Codes in `Corpus.split`."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, slots=True)
+class Corpus:
+    """Arrays may be read-only and memory-mapped: never write to them."""
+
+    tokens: NDArray[np.int32]
+    """(n_tokens,) word ids of all sentences, end to end; each in 1..len(words) - 1 (0 is `<pad>` and never occurs)."""
+    offsets: NDArray[np.int64]
+    """(n_sentences + 1,) sentence i is tokens[offsets[i]:offsets[i + 1]], never empty."""
+    labels: NDArray[np.int64]
+    """(n_sentences,) each in 0..len(classes) - 1."""
+    split: NDArray[np.uint8]
+    """(n_sentences,) TRAIN, VAL or TEST."""
+    words: tuple[str, ...]
+    """(V,) the vocabulary: words[0] is `<pad>`, words[1] is `<unk>`."""
+    vectors: NDArray[np.float32] | None
+    """(V, embedding_dim) pretrained, row 0 all zero; None: the model draws its own."""
+    embedding_dim: int
+    """Width of a word vector."""
+    classes: tuple[str, ...]
+    """Class names in label order."""
+    fingerprint: str
+    """The cache key: sha256 (hex) of everything that shapes the arrays above."""
+    source: Mapping[str, Any]
+    """Where it came from, as JSON can hold it: dataset, licence, vectors, split rule and seed, tokenizer, audit."""
+
+    def indices(self, split: int) -> NDArray[np.int64]:
+        """(n,) the sentences of one split, ascending."""
+        return np.flatnonzero(self.split == split).astype(np.int64)
+
+    def lengths(self) -> NDArray[np.int64]:
+        """(n_sentences,) tokens in each sentence."""
+        return np.diff(self.offsets)

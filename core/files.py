@@ -1,0 +1,97 @@
+"""Writing that is whole or not there: temporary name, fsync, rename."""
+
+import contextlib
+import errno
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from core.errors import UserError
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Put `data` at `path`: afterwards the old content is there or the new, never a part.
+
+    Raises:
+        UserError: the disk is full, or the folder cannot be written.
+    """
+    with readable_os_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(name).chmod(0o666 & ~_umask())
+            Path(name).replace(path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+        _sync(path.parent)
+
+
+@contextlib.contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Give a temporary folder to fill; when the block ends well it takes the place of `path`.
+
+    A folder that was at `path` is replaced whole. When the block fails nothing changes.
+
+    Raises:
+        UserError: the disk is full, or the folder cannot be written.
+    """
+    with readable_os_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+        try:
+            yield work
+            for file in work.rglob("*"):
+                _sync(file)
+            _sync(work)
+            work.chmod(0o777 & ~_umask())
+            if path.exists():
+                old = Path(tempfile.mkdtemp(prefix=f".{path.name}.old.", dir=path.parent))
+                path.replace(old)
+                work.replace(path)
+                shutil.rmtree(old)
+            else:
+                work.replace(path)
+        except BaseException:
+            shutil.rmtree(work, ignore_errors=True)
+            raise
+        _sync(path.parent)
+
+
+@contextlib.contextmanager
+def readable_os_errors(path: Path) -> Iterator[None]:
+    """Turn what the person can mend (full disk, no permission, read-only) into one clear line."""
+    try:
+        yield
+    except OSError as error:
+        reasons = {
+            errno.ENOSPC: "the disk is full; free some space and run the same command again",
+            errno.EDQUOT: "your disk quota is used up; free some space and run the same command again",
+            errno.EACCES: "permission denied; choose a folder that you may write to",
+            errno.EPERM: "permission denied; choose a folder that you may write to",
+            errno.EROFS: "the file system is read-only; choose a folder that you may write to",
+            errno.ENOTDIR: "a part of the path is a file, not a folder; choose another path",
+        }
+        if error.errno not in reasons:
+            raise
+        raise UserError(f"cannot write {path}: {reasons[error.errno]}") from error
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _umask() -> int:
+    current = os.umask(0)
+    os.umask(current)
+    return current
