@@ -1,0 +1,85 @@
+"""Loss, accuracy and predictions on one split, without gradients, in large batches of similar lengths."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from core.batches import by_length, gather
+from core.config import TrialConfig
+from core.corpus import Corpus
+from core.errors import DataError
+from core.model import SentenceClassifier
+from core.runtime import autocast, threads_set
+
+TOKENS_AT_ONCE = 4096
+"""Tokens in one batch of evaluation, padding included."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Evaluation:
+    """What a model makes of the n sentences of a split, in the order of `corpus.indices(split)`."""
+
+    loss: float
+    """Mean cross-entropy, without label smoothing."""
+    accuracy: float
+    """Correct / total."""
+    predictions: NDArray[np.int64]
+    """(n,) the likeliest class; the first of equals."""
+    probabilities: NDArray[np.float32]
+    """(n, C)."""
+
+
+def evaluate(
+    config: TrialConfig,
+    weights: Mapping[str, Tensor],
+    corpus: Corpus,
+    split: int,
+    *,
+    threads: int = 1,
+    device: str = "cpu",
+) -> Evaluation:
+    """Judge trained weights on one split of a corpus.
+
+    Args:
+        config: the settings that the weights were trained with.
+        weights: `TrainResult.weights`.
+        corpus: with the vocabulary that the weights were trained with.
+        split: TRAIN, VAL or TEST of core.corpus.
+        threads: CPU threads to use; the process's setting is restored.
+        device: "cpu" or a CUDA device.
+
+    Raises:
+        DataError: the split is empty.
+    """
+    with threads_set(threads):
+        model = SentenceClassifier(config, len(corpus.words), corpus.embedding_dim, len(corpus.classes))
+        model.load_state_dict(weights, assign=True)
+        return judge(model.to(device), corpus, split)
+
+
+@torch.no_grad()
+def judge(model: SentenceClassifier, corpus: Corpus, split: int) -> Evaluation:
+    """Judge a model as it stands; see `evaluate`."""
+    sentences = corpus.indices(split)
+    if not len(sentences):
+        raise DataError(f"the split with code {split} holds no sentence; choose another split rule or split")
+    device = str(model.output.weight.device)
+    logits = torch.empty(len(sentences), len(corpus.classes), device=device)
+    for places in by_length(corpus.lengths()[sentences], TOKENS_AT_ONCE):
+        batch = gather(corpus, sentences[places], device)
+        with autocast(model.config.precision, device):
+            scores = model.classify(batch.rows, batch.tokens, batch.lengths)
+        logits[torch.from_numpy(places).to(device)] = scores.float()
+    labels = torch.from_numpy(corpus.labels[sentences]).to(device)
+    predictions = logits.argmax(dim=1)
+    return Evaluation(
+        loss=F.cross_entropy(logits.double(), labels).item(),
+        accuracy=int((predictions == labels).sum()) / len(sentences),
+        predictions=predictions.cpu().numpy(),
+        probabilities=logits.softmax(dim=1).cpu().numpy(),
+    )
