@@ -1,0 +1,152 @@
+"""The table of a study's trials, best first."""
+
+import csv
+import io
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.measure import Measurement
+from rich.table import Table
+from rich.text import Text
+
+from tuning.ledger import TrialRecord
+
+FORMATS = ("table", "json", "csv", "md")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Row:
+    """One trial in the table."""
+
+    rank: int | None
+    """From 1; None for a trial that failed or has not ended."""
+    trial: int
+    val_accuracy: float | None
+    best_epoch: int | None
+    epochs: int
+    """Epochs run."""
+    seconds: float
+    state: str
+    notebook: bool
+    """The notebook's own setting."""
+    error: str | None
+    params: Mapping[str, Any]
+    """The searched TrialConfig fields, those too that play no part in this trial."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON shows it."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+def ranking(records: Sequence[TrialRecord], searched: Sequence[str], top: int | None = None) -> list[Row]:
+    """Rows by validation accuracy; ties by lower validation loss, then lower number. Failed trials come last.
+
+    Args:
+        records: a study's trials.
+        searched: TrialConfig fields that the study's space searches, in order.
+        top: how many ranked rows; the notebook's row and the failed trials are added in any case.
+    """
+    ended = [r for r in records if r.best is not None and r.state in ("COMPLETE", "PRUNED")]
+    ended.sort(key=lambda r: (-r.best.val_accuracy, r.best.val_loss, r.number) if r.best else ())
+    rows = [_row(record, searched, rank) for rank, record in enumerate(ended, 1)]
+    shown = [row for row in rows if top is None or (row.rank or 0) <= top or row.notebook]
+    return shown + [_row(record, searched, None) for record in records if record.state == "FAIL"]
+
+
+def _row(record: TrialRecord, searched: Sequence[str], rank: int | None) -> Row:
+    best = record.best
+    return Row(
+        rank=rank,
+        trial=record.number,
+        val_accuracy=best.val_accuracy if best else None,
+        best_epoch=best.epoch if best else None,
+        epochs=len(record.epochs),
+        seconds=round(record.seconds, 3),
+        state=record.state,
+        notebook=record.origin == "notebook",
+        error=record.error,
+        params={name: record.config[name] for name in searched},
+    )
+
+
+def settings_text(settings: Mapping[str, Any]) -> str:
+    """`n_layers=2 hidden_dim=128 learning_rate=0.25`."""
+    return " ".join(f"{name}={brief(value)}" for name, value in settings.items())
+
+
+def brief(value: Any) -> str:
+    """A setting in few characters: three significant digits, `yes` and `no`."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def render(rows: Sequence[Row], form: str, width: int | None = None) -> str:
+    """The rows as `table`, `json`, `csv` or `md`; a table is fitted to `width` characters (default: the terminal)."""
+    if form == "json":
+        return json.dumps([row.to_dict() for row in rows], indent=2)
+    if form == "csv":
+        return _csv(rows)
+    names = list(rows[0].params) if rows else []
+    cells = [[*_head(row), *(brief(row.params[name]) for name in names)] for row in rows]
+    if form == "md":
+        titles = [*HEAD, *names]
+        lines = [titles, ["---"] * len(titles), *cells]
+        return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+    return _table(rows, names, cells, width)
+
+
+HEAD = ("rank", "trial", "val acc", "best ep", "epochs", "seconds", "state")
+STATES = {"COMPLETE": "done", "PRUNED": "stopped", "FAIL": "failed"}
+
+
+def _head(row: Row) -> list[str]:
+    return [
+        "-" if row.rank is None else str(row.rank),
+        f"{row.trial} notebook" if row.notebook else str(row.trial),
+        "-" if row.val_accuracy is None else f"{row.val_accuracy:.4f}",
+        "-" if row.best_epoch is None else str(row.best_epoch),
+        str(row.epochs),
+        f"{row.seconds:.1f}",
+        STATES.get(row.state, row.state.lower()),
+    ]
+
+
+def _csv(rows: Sequence[Row]) -> str:
+    out = io.StringIO()
+    names = [name for name in Row.__slots__ if name != "params"]
+    params = list(rows[0].params) if rows else []
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow([*names, *params])
+    for row in rows:
+        writer.writerow([*(getattr(row, name) for name in names), *(row.params[name] for name in params)])
+    return out.getvalue().rstrip("\n")
+
+
+def _table(rows: Sequence[Row], names: Sequence[str], cells: Sequence[Sequence[str]], width: int | None) -> str:
+    """One column a setting where that fits, else one column with all of them."""
+    console = Console(width=width, file=io.StringIO(), force_terminal=sys.stdout.isatty() and width is None)
+    table = _grid([*HEAD, *names], cells, rows)
+    if Measurement.get(console, console.options, table).minimum > console.width:
+        packed = [[*line[: len(HEAD)], settings_text(row.params)] for line, row in zip(cells, rows, strict=True)]
+        table = _grid([*HEAD, "settings"], packed, rows)
+    console.print(table)
+    for row in rows:
+        if row.error:
+            console.print(Text(f"trial {row.trial} failed: {row.error}"), soft_wrap=True)
+    text: str = console.file.getvalue()  # type: ignore[attr-defined]  # it is the StringIO above
+    return text.rstrip("\n")
+
+
+def _grid(titles: Sequence[str], cells: Sequence[Sequence[str]], rows: Sequence[Row]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
+    for title in titles:
+        table.add_column(Text(title), justify="left" if title in ("state", "settings") else "right", overflow="fold")
+    for line, row in zip(cells, rows, strict=True):
+        table.add_row(*(Text(cell) for cell in line), style="bold" if row.rank == 1 else None)
+    return table
