@@ -1,0 +1,77 @@
+"""The settings that a study tries before its sampler suggests any: the notebook's own, then the space's `try_first`."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from core.config import TrialConfig
+from core.errors import ConfigError
+from tuning.dimension import DEFAULTS, RUN_FIELDS, Dimension
+from tuning.expressions import Value, show_value
+from tuning.space import Space
+
+
+def first_trials(space: Space) -> tuple[dict[str, Any], ...]:
+    """Whole settings: every TrialConfig field but those of the run (epochs, patience, precision, seed).
+
+    The notebook's come first, also where the space does not search or not reach them; no setting comes twice.
+    """
+    found = [_notebook()]
+    for entry in space.try_first:
+        settings = complete(space, entry)
+        if settings not in found:
+            found.append(settings)
+    return tuple(found)
+
+
+def complete(space: Space, entry: Mapping[str, Value]) -> dict[str, Any]:
+    """Fill a partial setting up.
+
+    What is not searched, or not active, takes the space's fixed value; an active dimension takes TrialConfig's default
+    where it may, else the notebook's value, else the middle of its range.
+
+    Args:
+        space: says what is searched, and when.
+        entry: values by parameter or field name.
+
+    Raises:
+        ConfigError: a parameter is unknown, or not active with these settings.
+    """
+    settings = {**DEFAULTS, **space.fixed, **{name: value for name, value in entry.items() if name in DEFAULTS}}
+
+    def value_of(dimension: Dimension) -> Value:
+        if dimension.name in entry:
+            return entry[dimension.name]
+        return entry[dimension.field] if dimension.field in entry else _usual(dimension)
+
+    values = space.walk(value_of, settings)
+    for name in entry:
+        if name not in DEFAULTS and name not in values:
+            shown = ", ".join(f"{name} {show_value(value)}" for name, value in values.items())
+            raise ConfigError(f"{name} is not searched with {shown}")
+    return settings | {d.field: values[d.name] for d in space.dimensions if d.name in values}
+
+
+def _notebook() -> dict[str, Any]:
+    return {name: value for name, value in TrialConfig.notebook().to_dict().items() if name not in RUN_FIELDS}
+
+
+def _usual(dimension: Dimension) -> Value:
+    for value in (DEFAULTS[dimension.field], _notebook()[dimension.field]):
+        if dimension.contains(value):
+            return value  # type: ignore[no-any-return]
+    return _middle(dimension)
+
+
+def _middle(dimension: Dimension) -> Value:
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    distribution = dimension.distribution
+    if isinstance(distribution, CategoricalDistribution):
+        return distribution.choices[0]
+    assert isinstance(distribution, FloatDistribution | IntDistribution)
+    low, high, step = distribution.low, distribution.high, distribution.step
+    middle = math.sqrt(low * high) if distribution.log else (low + high) / 2
+    if step is not None:
+        middle = low + step * round((middle - low) / step)
+    return int(middle) if isinstance(distribution, IntDistribution) else middle

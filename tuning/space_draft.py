@@ -1,0 +1,185 @@
+"""A search space while it is put together: entries as they were written, in layers, and the Space they come to."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from core.errors import ConfigError
+from tuning.dimension import DEFAULTS, RUN_FIELDS, Dimension
+from tuning.expressions import Condition, Value, choice, show_value
+from tuning.first_trials import complete
+from tuning.space import Space
+from tuning.space_rules import problems_in, unknown
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+
+Content: TypeAlias = "BaseDistribution | Value"
+
+MOST_VALUES = 10_000
+"""A condition is kept as the list of values that it allows, which must stay small."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Entry:
+    """One setting as it was written."""
+
+    name: str
+    content: Content
+    """A range, or the value at which the setting is fixed."""
+    place: str
+    """Where it was written, for messages: `space.yaml:7`."""
+    field: str | None = None
+    """TrialConfig's field; None: as in the layer below, else `name`."""
+    when: tuple[Condition, ...] | None = None
+    """None: as in the layer below, else always."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Draft:
+    """Entries by name, and what to try first as (place, values by parameter or field name)."""
+
+    name: str
+    entries: Mapping[str, Entry]
+    tries: tuple[tuple[str, Mapping[str, Value]], ...] = ()
+
+
+def merge(below: Mapping[str, Entry], layer: Sequence[Entry]) -> dict[str, Entry]:
+    """Lay `layer` over `below`.
+
+    An entry of the same name keeps the field and the condition that it does not mention. One for a field that has
+    several ranges below (learning_rate over learning_rate_adam and others) takes the place of them all.
+    """
+    merged = dict(below)
+    names = {entry.name for entry in layer}
+    for entry in layer:
+        if entry.name in below:
+            field = entry.field or below[entry.name].field
+            fixes = entry.when is None and _distribution(dataclasses.replace(entry, field=field)) is None
+            when = below[entry.name].when if entry.when is None and not fixes else entry.when
+            merged[entry.name] = dataclasses.replace(entry, field=field, when=when)
+            continue
+        for old in below.values():
+            if old.field == entry.name and old.name not in names:
+                del merged[old.name]
+        merged[entry.name] = entry
+    return merged
+
+
+def build(draft: Draft, own: frozenset[str]) -> Space:
+    """Make the Space.
+
+    Args:
+        draft: all layers, merged.
+        own: names of the entries whose conditions must be able to hold. One from a layer below that no longer can,
+            because the setting that it depends on was fixed above, is left out.
+
+    Raises:
+        ConfigError: every broken rule, each with its place.
+    """
+    distributions = {entry.name: _distribution(entry) for entry in draft.entries.values()}
+    fixed: dict[str, Any] = {e.name: e.content for e in draft.entries.values() if distributions[e.name] is None}
+    ordered, problems = _in_order([entry for entry in draft.entries.values() if entry.name not in fixed])
+    dimensions: list[Dimension] = []
+    for entry in ordered:
+        when, found = _when(entry, dimensions, fixed)
+        problems += found if entry.name in own else []
+        distribution = distributions[entry.name]
+        if distribution is not None and all(allowed for _, allowed in when):
+            field = entry.field or entry.name
+            dimensions.append(Dimension(name=entry.name, field=field, distribution=distribution, when=when))
+    places = {entry.name: entry.place for entry in draft.entries.values()}
+    problems += [f"{places[name]}: {message}" for name, message in problems_in(dimensions, fixed, ())]
+    if problems:
+        raise ConfigError("; ".join(problems))
+    kept = {name: value for name, value in fixed.items() if value != DEFAULTS[name]}
+    space = Space(name=draft.name, dimensions=tuple(dimensions), fixed=kept)
+    return dataclasses.replace(space, try_first=_tries(space, draft.tries))
+
+
+def _distribution(entry: Entry) -> "BaseDistribution | None":
+    """What the entry searches; a single value under a condition, or beside other ranges, is a choice of one."""
+    from optuna.distributions import BaseDistribution
+
+    if isinstance(entry.content, BaseDistribution):
+        return entry.content
+    return choice([entry.content]) if entry.when or entry.field not in (None, entry.name) else None
+
+
+def _in_order(entries: Sequence[Entry]) -> tuple[list[Entry], list[str]]:
+    """Put each entry behind those that its condition names, and keep the order of writing otherwise."""
+    ordered: list[Entry] = []
+    waiting = list(entries)
+    while waiting:
+        names = {entry.name for entry in waiting}
+        ready = [e for e in waiting if not any(clause.name in names for clause in e.when or ())]
+        if not ready:
+            cycle = ", ".join(entry.name for entry in waiting)
+            return ordered, [f"{waiting[0].place}: the conditions of {cycle} depend on one another; break the circle"]
+        ordered.append(ready[0])
+        waiting.remove(ready[0])
+    return ordered, []
+
+
+def _when(
+    entry: Entry, dimensions: Sequence[Dimension], fixed: Mapping[str, Value]
+) -> tuple[tuple[tuple[str, tuple[Value, ...]], ...], list[str]]:
+    """Turn the clauses of an entry into (name, allowed values), and say which of them cannot work."""
+    clauses = entry.when or ()
+    allowed: dict[str, tuple[Value, ...]] = {}
+    problems = []
+    for clause in clauses:
+        values = _possible(clause.name, dimensions, fixed)
+        if isinstance(values, str):
+            problems.append(f"{entry.place}: the condition {clause} cannot be used: {values}")
+            values = ()
+        elif not any(clause.allows(value) for value in values):
+            shown = ", ".join(show_value(value) for value in values[:8]) + (", ..." if len(values) > 8 else "")
+            problems.append(f"{entry.place}: the condition {clause} can never hold: {clause.name} is {shown}")
+        values = allowed.get(clause.name, values)
+        allowed[clause.name] = tuple(value for value in values if clause.allows(value))
+    return tuple(allowed.items()), problems
+
+
+def _possible(name: str, dimensions: Sequence[Dimension], fixed: Mapping[str, Value]) -> tuple[Value, ...] | str:
+    """All values that the setting can have, or why they cannot be listed."""
+    from optuna.distributions import CategoricalDistribution, IntDistribution
+
+    for dimension in dimensions:
+        if dimension.name == name:
+            distribution = dimension.distribution
+            if isinstance(distribution, CategoricalDistribution):
+                return distribution.choices
+            if isinstance(distribution, IntDistribution) and distribution.high - distribution.low < MOST_VALUES:
+                return tuple(range(distribution.low, distribution.high + 1, distribution.step))
+            return f"{name} has too many values; make it a choice, or a short range of whole numbers"
+    ranges = [dimension.name for dimension in dimensions if dimension.field == name]
+    if ranges:
+        return f"{name} has several ranges; name one of {', '.join(ranges)}"
+    if name in fixed or name in DEFAULTS:
+        return (fixed.get(name, DEFAULTS.get(name)),)
+    return unknown(name, (*DEFAULTS, *(dimension.name for dimension in dimensions if dimension.name not in DEFAULTS)))
+
+
+def _tries(space: Space, tries: Sequence[tuple[str, Mapping[str, Value]]]) -> tuple[dict[str, Value], ...]:
+    """Check what to try first, and name it by field: parameter names may go when a setting is fixed later."""
+    fields = {dimension.name: dimension.field for dimension in space.dimensions}
+    known = (*DEFAULTS, *(name for name in fields if name not in DEFAULTS))
+    found: list[dict[str, Value]] = []
+    problems: list[str] = []
+    for place, entry in tries:
+        strange = [name for name in entry if name not in known and name not in RUN_FIELDS]
+        problems += [f"{place}: {unknown(name, known)}" for name in strange]
+        if strange:
+            continue
+        settings = {fields.get(name, name): value for name, value in entry.items()}
+        try:
+            dataclasses.replace(space, try_first=(settings,))
+            complete(space, entry)
+        except ConfigError as error:
+            problems.append(f"{place}: {error}")
+        found.append(settings)
+    if problems:
+        raise ConfigError("; ".join(problems))
+    return tuple(found)

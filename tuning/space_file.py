@@ -1,0 +1,106 @@
+"""Search spaces by name, from a YAML file, and with `--set` on top.
+
+    extends: default              # optional: a preset to start from
+    settings:
+      hidden_dim: int(64, 256, log)
+      pooling: [last, max]        # or choice(last, max)
+      clip_norm: 1.0              # a plain value fixes a setting
+      n_layers: int(1, 3)
+      lstm_dropout:               # searched only where the condition holds
+        range: float(0, 0.5)
+        when: n_layers > 1
+      learning_rate_adam:         # a range of its own for one case: `field` is the setting that it fills
+        field: learning_rate
+        range: log(3e-4, 1e-2)
+        when: optimizer == adam
+    try_first:                    # optional: settings to try before the search; what they leave out is filled up
+      - {hidden_dim: 200, optimizer: adam}
+
+Settings have the names of core.config.TrialConfig. Expressions and conditions are those of tuning.expressions. The file
+is read as nodes: no YAML tag makes an object, and quotes change nothing.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from core.errors import ConfigError
+from tuning.expressions import parse_expression, shorten
+from tuning.presets import PRESETS
+from tuning.space import Space
+from tuning.space_draft import Draft, Entry, build, merge
+from tuning.space_nodes import SpaceNodes
+
+MOST_BYTES = 100_000
+SHORT_NAMES = {"lr": "learning_rate"}
+"""For `--set`."""
+
+
+def load_space(name_or_path: str, overrides: Sequence[str] = ()) -> Space:
+    """Read a space.
+
+    Args:
+        name_or_path: a preset, or the path of a YAML file.
+        overrides: `setting=expression` each, as given to `--set`; later than the file, and stronger.
+
+    Raises:
+        ConfigError: every mistake, each with its file and line or its `--set`.
+    """
+    name, place, text = _text_of(name_or_path)
+    written = SpaceNodes(place)
+    written.read(text)
+    draft = _draft(name, written)
+    problems = written.problems
+    layer = [entry for text in overrides for entry in _override(text, problems)]
+    names = [entry.name for entry in layer]
+    problems += [
+        f"--set {name} is given twice; give it once" for name in sorted({n for n in names if names.count(n) > 1})
+    ]
+    if problems:
+        raise ConfigError("; ".join(problems))
+    space = build(draft, frozenset(entry.name for entry in written.entries))
+    if not layer:
+        return space
+    tries = tuple((place, entry) for entry in space.try_first)
+    return build(Draft(name=name, entries=merge(draft.entries, layer), tries=tries), frozenset())
+
+
+def _draft(name: str, written: SpaceNodes) -> Draft:
+    """Lay what was written over the preset that it extends."""
+    below = {}
+    if written.extends is not None:
+        preset = SpaceNodes(f"preset {written.extends}")
+        preset.read(PRESETS[written.extends])
+        below = merge({}, preset.entries)
+    return Draft(name=name, entries=merge(below, written.entries), tries=tuple(written.tries))
+
+
+def _override(text: str, problems: list[str]) -> Iterator[Entry]:
+    name, equals, expression = text.partition("=")
+    name, place = name.strip(), f"--set {shorten(text)}"
+    if not equals or not name or not expression.strip():
+        problems.append(f"{place}: write setting=value, for example --set 'learning_rate=log(1e-4, 1e-2)'")
+        return
+    try:
+        yield Entry(name=SHORT_NAMES.get(name, name), content=parse_expression(expression), place=place)
+    except ConfigError as error:
+        problems.append(f"{place}: {error}")
+
+
+def _text_of(name_or_path: str) -> tuple[str, str, str]:
+    """The (name, place, YAML text) of a space."""
+    if name_or_path in PRESETS:
+        return name_or_path, f"preset {name_or_path}", PRESETS[name_or_path]
+    path = Path(name_or_path)
+    try:
+        if not path.is_file():
+            raise ConfigError(
+                f"there is no search space {name_or_path!r}: give {' or '.join(sorted(PRESETS))}, "
+                "or the path of a YAML file"
+            )
+        if path.stat().st_size > MOST_BYTES:
+            raise ConfigError(f"{path} is larger than {MOST_BYTES:,} bytes and no search space; give another file")
+        return path.stem, str(path), path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8 text") from error
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"cannot read the search space {name_or_path!r}: {error}; give another file") from error

@@ -1,0 +1,142 @@
+"""The YAML text of a search space -> entries, each with its line. It reads nodes, so no tag can make an object."""
+
+import re
+from collections.abc import Iterator
+
+import yaml
+
+from core.errors import ConfigError
+from tuning.expressions import Condition, Value, choice, parse_expression, parse_value, parse_when, shorten
+from tuning.presets import PRESETS
+from tuning.space_draft import Content, Entry
+
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,59}", re.ASCII)
+
+
+class SpaceNodes:
+    """What one text says; every mistake is noted with its line and skipped, so that all are found in one go."""
+
+    def __init__(self, place: str) -> None:
+        self.place = place
+        self.problems: list[str] = []
+        self.extends: str | None = None
+        self.entries: list[Entry] = []
+        self.tries: list[tuple[str, dict[str, Value]]] = []
+
+    def read(self, text: str) -> None:
+        """Fill the attributes from `text`."""
+        parts = self._mapping(self._compose(text), "a search space", ("extends", "settings", "try_first"))
+        if "extends" in parts:
+            self.extends = self._scalar(parts["extends"], "extends")
+            if self.extends is not None and self.extends not in PRESETS:
+                self._note(
+                    parts["extends"], f"extends must be one of {', '.join(sorted(PRESETS))}, got {self.extends!r}"
+                )
+                self.extends = None
+        for name, node in self._mapping(parts.get("settings"), "settings").items():
+            self.entries += self._entry(name, node)
+        for node in self._sequence(parts.get("try_first"), "try_first"):
+            values = self._mapping(node, "an entry of try_first")
+            read = {name: self._value(value) for name, value in values.items()}
+            self.tries.append((self._line(node), read))
+        if not self.problems and not self.entries and self.extends is None:
+            self.problems.append(f"{self.place}: nothing is searched; write `settings:` with at least one range")
+
+    def _compose(self, text: str) -> yaml.Node | None:
+        try:
+            return yaml.compose(text, Loader=yaml.SafeLoader)
+        except yaml.MarkedYAMLError as error:
+            mark = error.problem_mark or error.context_mark
+            place = f"{self.place}:{mark.line + 1}" if mark else self.place
+            self.problems.append(f"{place}: this is not YAML: {error.problem or error.context}")
+        except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:
+            reason = " ".join(str(error).split())
+            self.problems.append(f"{self.place}: this is not YAML: {reason}")
+        return None
+
+    def _entry(self, name: str, node: yaml.Node) -> Iterator[Entry]:
+        place = self._line(node)
+        if not _NAME.fullmatch(name):
+            self._note(node, f"{name!r} cannot be the name of a setting; use small letters, digits and _")
+        elif not isinstance(node, yaml.MappingNode):
+            yield Entry(name=name, content=self._content(node), place=place)
+        else:
+            parts = self._mapping(node, name, ("range", "when", "field"))
+            if "range" not in parts:
+                self._note(node, f"{name} needs `range:`, for example range: float(0, 0.5)")
+                return
+            yield Entry(
+                name=name,
+                content=self._content(parts["range"]),
+                place=place,
+                field=self._scalar(parts["field"], "field") if "field" in parts else None,
+                when=self._when(parts["when"]) if "when" in parts else None,
+            )
+
+    def _content(self, node: yaml.Node) -> Content:
+        try:
+            if isinstance(node, yaml.SequenceNode):
+                return choice([self._value(each) for each in node.value])
+            return parse_expression(self._scalar(node, "a setting") or "")
+        except ConfigError as error:
+            self._note(node, str(error))
+            return None
+
+    def _when(self, node: yaml.Node) -> tuple[Condition, ...]:
+        """One condition, or a list of them that must all hold."""
+        nodes = node.value if isinstance(node, yaml.SequenceNode) else [node]
+        found: list[Condition] = []
+        for each in nodes:
+            text = self._scalar(each, "when")
+            try:
+                found += parse_when(text) if text is not None else ()
+            except ConfigError as error:
+                self._note(each, str(error))
+        return tuple(found)
+
+    def _value(self, node: yaml.Node) -> Value:
+        try:
+            return parse_value(self._scalar(node, "a value") or "")
+        except ConfigError as error:
+            self._note(node, str(error))
+            return None
+
+    def _scalar(self, node: yaml.Node, what: str) -> str | None:
+        if isinstance(node, yaml.ScalarNode):
+            return str(node.value)
+        self._note(node, f"{what} must be plain text here, not a list or a mapping")
+        return None
+
+    def _sequence(self, node: yaml.Node | None, what: str) -> list[yaml.Node]:
+        if node is None:
+            return []
+        if not isinstance(node, yaml.SequenceNode):
+            self._note(node, f"{what} must be a list, each line starting with `- `")
+            return []
+        return list(node.value)
+
+    def _mapping(self, node: yaml.Node | None, what: str, keys: tuple[str, ...] = ()) -> dict[str, yaml.Node]:
+        """The entries of a mapping; keys other than `keys`, where there are any, are noted and left out."""
+        if node is None:
+            return {}
+        if not isinstance(node, yaml.MappingNode):
+            self._note(node, f"{what} must be a mapping, written as `name: value`")
+            return {}
+        found: dict[str, yaml.Node] = {}
+        for key, value in node.value:
+            name = self._scalar(key, "a name")
+            if name is None:
+                continue
+            if keys and name not in keys:
+                self._note(key, f"{shorten(name)} is not known here; {what} may hold {', '.join(keys)}")
+            elif name in found:
+                self._note(key, f"{shorten(name)} stands twice; keep one of them")
+            else:
+                found[name] = value
+        return found
+
+    def _line(self, node: yaml.Node) -> str:
+        return f"{self.place}:{node.start_mark.line + 1}"
+
+    def _note(self, node: yaml.Node, message: str) -> None:
+        self.problems.append(f"{self._line(node)}: {message}")
