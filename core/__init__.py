@@ -1,1 +1,76 @@
 """Sentences, vectors, models and training. Knows nothing of Ray, Optuna or studies."""
+
+import importlib
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from core.config import TrialConfig
+    from core.corpus import Corpus
+    from core.errors import (
+        ConfigError,
+        CorruptionError,
+        DataError,
+        StopTraining,
+        TrainingError,
+        UserError,
+    )
+    from core.load import load_corpus
+    from core.predict import load_model
+    from core.train import EpochResult, TrainResult, train
+
+_HOMES = {
+    "TrialConfig": "config",
+    "Corpus": "corpus",
+    "ConfigError": "errors",
+    "CorruptionError": "errors",
+    "DataError": "errors",
+    "StopTraining": "errors",
+    "TrainingError": "errors",
+    "UserError": "errors",
+    "load_corpus": "load",
+    "load_model": "predict",
+    "EpochResult": "train",
+    "TrainResult": "train",
+    "train": "train",
+}
+"""Each public name and the file that defines it, imported when the name is first asked for."""
+
+__all__ = [
+    "ConfigError",
+    "Corpus",
+    "CorruptionError",
+    "DataError",
+    "EpochResult",
+    "StopTraining",
+    "TrainResult",
+    "TrainingError",
+    "TrialConfig",
+    "UserError",
+    "load_corpus",
+    "load_model",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"core.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+class _Package(ModuleType):
+    """Importing `core.train` would put that module in the place of the function `train`: keep the function."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "train" and isinstance(value, ModuleType):
+            value = value.train
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

@@ -1,0 +1,135 @@
+"""Read packed files without unpacking them to disk, under limits on size and count."""
+
+import gzip
+import io
+import tarfile
+import zlib
+from collections.abc import Collection
+from pathlib import Path, PurePosixPath
+from typing import IO, Any
+
+from core.errors import DataError
+
+MAX_BYTES = 4 << 30
+"""Nothing may unpack to more than 4 GiB."""
+FREE_BYTES = 64 << 20
+"""Up to 64 MiB no ratio is asked for."""
+MAX_RATIO = 100
+"""Beyond that, packed bytes may grow a hundred times; text grows three to ten times."""
+MAX_MEMBERS = 10_000
+
+
+class _Limited(io.RawIOBase):
+    """A readable stream that refuses to give more than `limit` bytes, however much is asked for at once."""
+
+    def __init__(self, stream: IO[bytes], limit: int, name: str) -> None:
+        self._stream, self._left, self._limit, self._name = stream, limit, limit, name
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = self.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def read(self, size: int = -1) -> bytes:
+        wanted = self._left + 1 if size < 0 else min(size, self._left + 1)
+        data = self._stream.read(wanted)
+        self._left -= len(data)
+        if self._left < 0:
+            raise DataError(
+                f"{self._name}: unpacks to more than {self._limit >> 20} MiB; unpack it yourself if you trust it"
+            )
+        return data
+
+
+def limit_for(packed_bytes: int) -> int:
+    """Most bytes that this many packed bytes may come to."""
+    return min(MAX_BYTES, max(FREE_BYTES, packed_bytes * MAX_RATIO))
+
+
+def read_file(path: Path) -> bytes:
+    """The bytes of a file, unpacked when its name ends in `.gz`.
+
+    Raises:
+        DataError: there is no such file, it is a folder, too large, or its gzip stream is cut short or damaged.
+    """
+    with open_file(path) as file:
+        size = path.stat().st_size
+        if not path.name.lower().endswith(".gz"):
+            return _Limited(file, MAX_BYTES, str(path)).read()
+        return gunzip(file, size, str(path))
+
+
+def open_file(path: Path) -> IO[bytes]:
+    """Open for reading.
+
+    Raises:
+        DataError: there is no such file, it is a folder, or it may not be read.
+    """
+    try:
+        return path.open("rb")
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file; check the path") from None
+    except IsADirectoryError:
+        raise DataError(f"{path}: is a folder, a file is needed") from None
+    except PermissionError:
+        raise DataError(f"{path}: permission denied; make the file readable for you") from None
+
+
+def gunzip(file: IO[bytes], packed_bytes: int, name: str) -> bytes:
+    """Unpack a gzip stream of `packed_bytes` in memory.
+
+    Raises:
+        DataError: it is not gzip, cut short, damaged, or grows beyond the limit.
+    """
+    try:
+        return _Limited(gzip.GzipFile(fileobj=file), limit_for(packed_bytes), name).read()
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{name}: not a whole gzip file ({error}); fetch it again") from None
+
+
+def read_tar(file: IO[bytes], packed_bytes: int, wanted: Collection[str], name: str) -> dict[str, bytes]:
+    """From a `.tar.gz` the regular files whose last path part is in `wanted`. Nothing is written anywhere.
+
+    Args:
+        file: the packed stream.
+        packed_bytes: its size, for the limit.
+        wanted: names without folders.
+        name: what errors call the archive.
+
+    Raises:
+        DataError: a member is a link or a device or would land outside its folder; there are too many members or
+            bytes; the archive is damaged; or a wanted file is absent or there twice.
+    """
+    found: dict[str, bytes] = {}
+    limit = limit_for(packed_bytes)
+    unpacked: Any = _Limited(gzip.GzipFile(fileobj=file), limit, name)
+    try:
+        with tarfile.open(fileobj=unpacked, mode="r|") as archive:
+            for count, member in enumerate(archive, start=1):
+                _check_member(member, count, limit, name)
+                base = PurePosixPath(member.name).name
+                if member.isreg() and base in wanted:
+                    if base in found:
+                        raise DataError(f"{name}: holds {base} twice; repack it with one")
+                    found[base] = archive.extractfile(member).read()  # type: ignore[union-attr]
+    except (tarfile.TarError, OSError, EOFError, zlib.error, ValueError) as error:
+        raise DataError(f"{name}: not a whole .tar.gz archive ({error}); fetch it again") from None
+    for base in wanted:
+        if base not in found:
+            raise DataError(f"{name}: holds no file {base}")
+    return found
+
+
+def _check_member(member: tarfile.TarInfo, count: int, limit: int, name: str) -> None:
+    path = PurePosixPath(member.name)
+    if count > MAX_MEMBERS:
+        raise DataError(f"{name}: holds more than {MAX_MEMBERS:,} files; it is not what it should be")
+    if path.is_absolute() or ".." in path.parts:
+        raise DataError(f"{name}: refused, {member.name!r} points outside the archive")
+    if not (member.isreg() or member.isdir()):
+        raise DataError(f"{name}: refused, {member.name!r} is a link or a device, not a file")
+    if member.size > limit:
+        raise DataError(f"{name}: refused, {member.name!r} unpacks to more than {limit >> 20} MiB")

@@ -1,0 +1,154 @@
+"""Which columns of a table hold text, label and split, and labels to class numbers."""
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.errors import DataError
+from core.readers import Table
+from core.text import printable
+
+TEXT_NAMES = ("text", "sentence", "review", "content", "comment", "message", "tweet", "snippet")
+LABEL_NAMES = ("label", "class", "sentiment", "target", "category", "polarity", "rating", "stars")
+MAX_CLASSES = 1000
+"""More distinct labels than this are text or ids."""
+LEAST_AVERAGE = 3
+"""So are labels with fewer sentences each than a split needs, once there are more than 10 of them."""
+
+
+def choose(table: Table, text: str | None, label: str | None) -> tuple[str, str]:
+    """Names of the text and the label column: those given, else by their usual names, else the only possible ones.
+
+    Raises:
+        DataError: a given column is absent or holds no plain values, or the choice is not clear; the columns that
+            the file has are named.
+    """
+    for option, given in (("--text-column", text), ("--label-column", label)):
+        if given is not None:
+            require(table, given, option)
+    text = text or _usual(table, TEXT_NAMES, "text", {label})
+    label = label or _usual(table, LABEL_NAMES, "label", {text})
+    if text is None and label is None and len(table.columns) == 2:
+        first, second = table.columns
+        wordy = [_wordy(table.columns[name]) for name in (first, second)]
+        if wordy[0] != wordy[1]:
+            text, label = (first, second) if wordy[0] else (second, first)
+    elif len(table.columns) == 2:
+        text = text or next(name for name in table.columns if name != label)
+        label = label or next(name for name in table.columns if name != text)
+    if text is None or label is None:
+        missing = " and ".join(
+            f"{option} (which column holds the {what})"
+            for option, what, found in (("--text-column", "text", text), ("--label-column", "labels", label))
+            if found is None
+        )
+        raise DataError(f"{table.name}: pass {missing}; the file has {_names(table)}")
+    if text == label:
+        raise DataError(f"{table.name}: text and label column must differ, both are {printable(text, 40)!r}")
+    return text, label
+
+
+def require(table: Table, column: str, option: str) -> list[str | None]:
+    """The column's cells.
+
+    Raises:
+        DataError: the file lacks it (its columns are named), or it holds no plain values.
+    """
+    if column in table.others:
+        kind = printable(table.others[column], 60)
+        raise DataError(f"{table.name}: column {printable(column, 40)!r} holds {kind}, text or numbers are needed")
+    if column not in table.columns:
+        raise DataError(f"{table.name}: no column {printable(column, 40)!r}; {option} can be {_names(table)}")
+    return table.columns[column]
+
+
+def texts_of(table: Table, column: str) -> list[str]:
+    """The column's texts.
+
+    Raises:
+        DataError: a cell is absent or holds half a surrogate pair; its line is named.
+    """
+    texts = []
+    for row, cell in enumerate(table.columns[column]):
+        if cell is None:
+            raise DataError(f"{table.where(row)}: no text in column {printable(column, 40)!r}")
+        if not cell.isascii() and any("\ud800" <= char <= "\udfff" for char in cell):
+            raise DataError(f"{table.where(row)}: half a surrogate pair in the text; write the character whole")
+        texts.append(cell)
+    return texts
+
+
+def labels_of(table: Table, column: str) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    """Class numbers (n,) and class names; names are sorted, as numbers if all are numbers.
+
+    Raises:
+        DataError: a label is absent, all are the same, or there are so many that they look like text or ids.
+    """
+    values = []
+    for row, cell in enumerate(table.columns[column]):
+        if cell is None or not cell.strip():
+            raise DataError(f"{table.where(row)}: no label in column {printable(column, 40)!r}")
+        values.append(cell.strip())
+    values = _tidy_numbers(values)
+    distinct = set(values)
+    if len(distinct) == 1:
+        only = printable(values[0], 40)
+        raise DataError(
+            f"{table.name}: label column {printable(column, 40)!r} has one class only, {only!r}; two are needed"
+        )
+    if len(distinct) > MAX_CLASSES or (len(distinct) > 10 and len(distinct) * LEAST_AVERAGE > len(values)):
+        raise DataError(
+            f"{table.name}: column {printable(column, 40)!r} has {len(distinct):,} distinct values in {len(values):,} "
+            f"rows, so it looks like text or ids, not labels; pass --label-column{_suggest(table, column)}"
+        )
+    as_numbers = all(_number(value) is not None for value in distinct)
+    names = tuple(sorted(distinct, key=(lambda value: (_number(value), value)) if as_numbers else None))
+    number = {name: place for place, name in enumerate(names)}
+    return np.array([number[value] for value in values], dtype=np.int64), names
+
+
+def _tidy_numbers(values: Sequence[str]) -> list[str]:
+    """If all are finite numbers, whole ones are written without a point: "1.0" and "1" are one class."""
+    numbers = {value: _number(value) for value in set(values)}
+    if any(number is None for number in numbers.values()):
+        return list(values)
+    tidy = {value: str(int(n)) if n.is_integer() else repr(n) for value, n in numbers.items() if n is not None}
+    return [tidy[value] for value in values]
+
+
+def _number(value: str) -> float | None:
+    try:
+        number = float(value)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) and "_" not in value else None  # Python reads 1_0 as ten, people do not
+
+
+def _usual(table: Table, names: Sequence[str], what: str, taken: set[str | None]) -> str | None:
+    matches = [column for column in table.columns if column.lower() in names and column not in taken]
+    if len(matches) > 1:
+        shown = " and ".join(repr(printable(match, 40)) for match in matches)
+        raise DataError(f"{table.name}: {shown} could each be the {what}; pass --{what}-column with one of them")
+    return matches[0] if matches else None
+
+
+def _wordy(cells: Sequence[str | None]) -> bool:
+    """Whether these read like sentences: three words or more on average."""
+    sample = [cell for cell in cells[:1000] if cell]
+    return sum(len(cell.split()) for cell in sample) >= 3 * max(len(sample), 1)
+
+
+def _suggest(table: Table, bad: str) -> str:
+    def few(cells: Sequence[str | None]) -> bool:
+        return 2 <= len(Counter(cells)) <= min(100, len(cells) // LEAST_AVERAGE)
+
+    good = [repr(printable(name, 40)) for name, cells in table.columns.items() if name != bad and few(cells)]
+    return f" {' or '.join(good)} (few distinct values)" if good else "; no other column of the file has few values"
+
+
+def _names(table: Table) -> str:
+    shown = [repr(printable(name, 40)) for name in (*table.columns, *table.others)]
+    return ", ".join(shown[:20]) + (f" and {len(shown) - 20} more" if len(shown) > 20 else "")

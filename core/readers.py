@@ -1,0 +1,194 @@
+"""Files of labelled sentences to a table of strings: .csv, .tsv, .jsonl (each also .gz) and .parquet."""
+
+import csv
+import io
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from core.archives import MAX_BYTES, read_file
+from core.encodings import decode
+from core.errors import DataError
+from core.text import printable
+
+MAX_CELL = 131_072
+"""Most characters in one cell: some 20,000 words. A longer one is a broken quote or not a sentence."""
+FORMATS = ("csv", "tsv", "jsonl", "parquet")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Table:
+    """Named columns of equal length."""
+
+    name: str
+    """What errors call the file."""
+    columns: dict[str, list[str | None]]
+    """None where the file has nothing; numbers and truth values as they are written."""
+    lines: list[int]
+    """The file's line (or row, in Parquet) of each row, from 1."""
+    unit: str = "line"
+    others: dict[str, str] = field(default_factory=dict)
+    """Columns that hold no plain values, with their type."""
+
+    def where(self, row: int) -> str:
+        return f"{self.name}, {self.unit} {self.lines[row]}"
+
+
+def format_of(path: Path) -> str | None:
+    """csv, tsv, jsonl or parquet by the file's name, None for another."""
+    name = path.name.lower().removesuffix(".gz")
+    return next((kind for kind in FORMATS if name.endswith(f".{kind}")), None)
+
+
+def read_table(path: Path, encoding: str) -> Table:
+    """Read a whole file.
+
+    Args:
+        path: its name decides the format.
+        encoding: of the text formats.
+
+    Raises:
+        DataError: naming the file, the line and what is wrong with it.
+    """
+    kind = format_of(path)
+    if kind == "parquet":
+        return _parquet(path)
+    text = decode(read_file(path), encoding, str(path))
+    _refuse_nul(text, path)
+    rows = {"csv": _csv_rows, "tsv": _tsv_rows, "jsonl": _jsonl_rows}[kind or "csv"](text, str(path))
+    return _to_table(rows, str(path))
+
+
+Row = tuple[int, dict[str, str | None]]
+
+
+def _refuse_nul(text: str, path: Path) -> None:
+    place = text.find("\0")
+    if place >= 0:
+        line = text.count("\n", 0, place) + 1
+        raise DataError(
+            f"{path}, line {line}: holds a NUL character; remove it, or pass --encoding utf-16 if it is that"
+        )
+
+
+def _csv_rows(text: str, name: str) -> Iterator[Row]:
+    """RFC 4180, strictly; the header line tells whether the separator is a comma, a semicolon or a tab."""
+    header_line = text[: text.find("\n")] if "\n" in text else text
+    separator = max(",;\t", key=header_line.count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    yield from _named(_numbered(reader, name), name)
+
+
+def _numbered(reader: Any, name: str) -> Iterator[tuple[int, list[str]]]:
+    while True:
+        line = reader.line_num + 1
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            raise DataError(f"{name}, line {line}: {error}; check the quotes around it") from None
+        if cells:
+            yield line, cells
+
+
+def _tsv_rows(text: str, name: str) -> Iterator[Row]:
+    """One row a line, cells between tabs; a cell that is quoted as a whole loses its quotes."""
+    lines = enumerate(io.StringIO(text, newline=None), start=1)
+    split = ((number, line.rstrip("\n").split("\t")) for number, line in lines if line.strip())
+    unquoted = ((number, [_unquote(cell) for cell in cells]) for number, cells in split)
+    yield from _named(unquoted, name)
+
+
+def _unquote(cell: str) -> str:
+    if len(cell) >= 2 and cell[0] == cell[-1] == '"':
+        return cell[1:-1].replace('""', '"')
+    return cell
+
+
+def _named(rows: Iterator[tuple[int, list[str]]], name: str) -> Iterator[Row]:
+    """Give each row the names of the first one."""
+    _, header = next(rows, (1, []))
+    header = [column.strip() for column in header]
+    twice = sorted({column for column in header if header.count(column) > 1})
+    if twice:
+        raise DataError(f"{name}, line 1: column {printable(twice[0], 40)!r} is there twice; rename one")
+    for line, cells in rows:
+        if len(cells) != len(header):
+            raise DataError(f"{name}, line {line}: has {len(cells)} cells, the header has {len(header)}")
+        yield line, dict(zip(header, cells, strict=True))
+    if not header:
+        raise DataError(f"{name}: is empty; a header line and rows are needed")
+
+
+def _jsonl_rows(text: str, name: str) -> Iterator[Row]:
+    for number, line in enumerate(io.StringIO(text, newline=None), start=1):
+        if not line.strip():
+            continue
+        try:
+            value = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise DataError(f"{name}, line {number}: not JSON ({printable(str(error), 80)})") from None
+        if not isinstance(value, dict):
+            raise DataError(f"{name}, line {number}: must be a JSON object, got {printable(line.strip(), 40)}")
+        yield number, {key: _plain(cell) for key, cell in value.items()}
+
+
+def _plain(cell: Any) -> str | None:
+    if cell is None or isinstance(cell, str):
+        return cell
+    return json.dumps(cell)
+
+
+def _to_table(rows: Iterator[Row], name: str) -> Table:
+    columns: dict[str, list[str | None]] = {}
+    lines: list[int] = []
+    for line, row in rows:
+        for column, cell in row.items():
+            if cell is not None and len(cell) > MAX_CELL:
+                raise DataError(
+                    f"{name}, line {line}: column {printable(column, 40)!r} has {len(cell):,} characters, "
+                    f"at most {MAX_CELL:,} are allowed; check the quotes around it"
+                )
+            columns.setdefault(column, [None] * len(lines)).append(cell)
+        lines.append(line)
+        for cells in columns.values():
+            if len(cells) < len(lines):
+                cells.append(None)
+    if not lines:
+        raise DataError(f"{name}: has no rows")
+    return Table(name=name, columns=columns, lines=lines)
+
+
+def _parquet(path: Path) -> Table:
+    import pyarrow
+    import pyarrow.parquet
+
+    name = str(path)
+    try:
+        with pyarrow.parquet.ParquetFile(path) as file:
+            groups = range(file.metadata.num_row_groups)
+            size = sum(file.metadata.row_group(group).total_byte_size for group in groups)
+            if size > MAX_BYTES:
+                raise DataError(f"{name}: unpacks to {size >> 30} GiB, at most {MAX_BYTES >> 30} are allowed")
+            table = file.read()
+        plain = [column for column in table.schema if _is_plain(column.type)]
+        columns = {column.name: [_plain(cell) for cell in table[column.name].to_pylist()] for column in plain}
+    except FileNotFoundError:
+        raise DataError(f"{name}: no such file; check the path") from None
+    except (pyarrow.ArrowException, OSError, ValueError) as error:
+        raise DataError(f"{name}: not a readable Parquet file ({printable(str(error), 80)})") from None
+    others = {column.name: str(column.type) for column in table.schema if column.name not in columns}
+    if table.num_rows == 0:
+        raise DataError(f"{name}: has no rows")
+    return Table(name=name, columns=columns, lines=list(range(1, table.num_rows + 1)), unit="row", others=others)
+
+
+def _is_plain(kind: Any) -> bool:
+    from pyarrow import types
+
+    value = kind.value_type if types.is_dictionary(kind) else kind
+    checks = (types.is_string, types.is_large_string, types.is_integer, types.is_floating, types.is_boolean)
+    return any(check(value) for check in checks)

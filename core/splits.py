@@ -1,0 +1,185 @@
+"""Split rules: which sentences are for training, validation and test. Duplicates always stay together."""
+
+import hashlib
+import re
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.corpus import TEST, TRAIN, VAL
+from core.errors import ConfigError, DataError
+from core.text import normalise, printable
+
+MIN_PER_CLASS = 3
+"""One sentence of each class for each of train, validation and test."""
+
+_COLUMN_VALUES = {
+    "train": TRAIN,
+    "training": TRAIN,
+    "val": VAL,
+    "valid": VAL,
+    "validation": VAL,
+    "dev": VAL,
+    "test": TEST,
+    "testing": TEST,
+}
+_NAMES = {TRAIN: "train", VAL: "val", TEST: "test"}
+
+Codes = NDArray[np.uint8]
+"""(n_sentences,) TRAIN, VAL or TEST."""
+
+
+def check_rule(rule: str, fold: int | None) -> int | None:
+    """The K of `folds:K`, None for another rule.
+
+    Raises:
+        ConfigError: the rule is unknown, K is below 3, or `fold` does not fit it.
+    """
+    match = re.fullmatch(r"folds:(\d{1,4})", rule)
+    if match is None:
+        if rule not in ("80/10/10", "notebook", "column"):
+            raise ConfigError(f"split must be 80/10/10, notebook, column or folds:K, got {rule!r}")
+        if fold is not None:
+            raise ConfigError(f"fold goes with split folds:K only, got fold {fold!r} with split {rule!r}")
+        return None
+    count = int(match[1])
+    if count < 3:
+        raise ConfigError(f"split folds:K needs K of at least 3 (train, validation and test), got {count}")
+    if fold is None or not 0 <= fold < count:
+        raise ConfigError(f"fold must be a whole number from 0 to {count - 1} with split {rule}, got {fold!r}")
+    return count
+
+
+def groups_of(texts: Sequence[str]) -> NDArray[np.int64]:
+    """(n,) for each text the place of the first text that is the same after `normalise`."""
+    first: dict[str, int] = {}
+    return np.array([first.setdefault(normalise(text), place) for place, text in enumerate(texts)], dtype=np.int64)
+
+
+def stratified(texts: Sequence[str], labels: NDArray[np.int64], classes: Sequence[str], seed: int) -> Codes:
+    """80/10/10 in every class, chosen by a hash of the seed and each normalised text.
+
+    So it depends on no random generator, and not on the order of the sentences. A tenth is rounded to the nearest
+    whole number and is at least 1. A text under two labels counts for the label of its first copy.
+
+    Raises:
+        DataError: a class has fewer than 3 distinct sentences.
+    """
+    group = groups_of(texts)
+    codes = np.full(len(texts), TRAIN, dtype=np.uint8)
+    for members in _by_class(texts, labels, group, classes, seed, MIN_PER_CLASS):
+        tenth = max(1, round(sum(map(len, members)) / 10))
+        # Groups bigger than a tenth come last and smallest first: they stay in train wherever others can fill.
+        members = sorted(members, key=lambda copies: max(len(copies), tenth))
+        _move(members, tenth, TEST, codes, leave=2)
+        _move(members, tenth, VAL, codes, leave=1)
+    return codes
+
+
+def _move(members: list[NDArray[np.int64]], quota: int, code: int, codes: Codes, *, leave: int) -> None:
+    """Give whole groups from `members` to `code` while they fit `quota`: at least one, and `leave` stay."""
+    filled, moved, kept = 0, 0, []
+    for copies in members:
+        if filled == 0 or (filled + len(copies) <= quota and moved < len(members) - leave):
+            moved += 1
+            codes[copies] = code
+            filled += len(copies)
+        else:
+            kept.append(copies)
+    members[:] = kept
+
+
+def folds(
+    texts: Sequence[str], labels: NDArray[np.int64], classes: Sequence[str], count: int, fold: int, seed: int
+) -> Codes:
+    """Fold `fold` (from 0) of `count` is the test split, the next one validation, the others train.
+
+    Stratified, and by hash as in `stratified`: every sentence is tested in exactly one of the folds.
+
+    Raises:
+        DataError: a class has fewer distinct sentences than there are folds.
+    """
+    group = groups_of(texts)
+    place = np.zeros(len(texts), dtype=np.int64)
+    total = np.zeros(count, dtype=np.int64)
+    for members in _by_class(texts, labels, group, classes, seed, count):
+        filled = np.zeros(count, dtype=np.int64)
+        for copies in sorted(members, key=len, reverse=True):
+            target = int(np.lexsort((total, filled))[0])  # fewest of this class, then fewest of all
+            place[copies] = target
+            filled[target] += len(copies)
+            total[target] += len(copies)
+    codes = np.full(len(texts), TRAIN, dtype=np.uint8)
+    codes[place == fold] = TEST
+    codes[place == (fold + 1) % count] = VAL
+    return codes
+
+
+def notebook(texts: Sequence[str]) -> Codes:
+    """The notebook's split: 90/10, random_state 42, not stratified, no test; same bits as scikit-learn's.
+
+    `sklearn.model_selection.train_test_split(test_size=0.1, random_state=42)` takes the first ceil(n / 10) of
+    `RandomState(42).permutation(n)`, and NumPy has frozen that generator. One difference: copies of a sentence
+    follow its first copy, where the notebook lets them fall on both sides.
+
+    Raises:
+        DataError: fewer than 2 distinct sentences.
+    """
+    codes = np.full(len(texts), TRAIN, dtype=np.uint8)
+    shuffled = np.random.RandomState(42).permutation(len(texts))  # noqa: NPY002 - the notebook's own generator
+    codes[shuffled[: -(-len(texts) // 10)]] = VAL
+    codes = codes[groups_of(texts)]
+    if len(texts) < 2 or not (codes == TRAIN).any() or not (codes == VAL).any():
+        raise DataError(f"split notebook needs sentences for both sides, got {len(texts)}; bring more data")
+    return codes
+
+
+def from_column(values: Sequence[str], name: str) -> Codes:
+    """The file's own split: train, val (or valid, validation, dev) and test, in any case.
+
+    Raises:
+        DataError: another value, or no row for train or val.
+    """
+    codes = np.empty(len(values), dtype=np.uint8)
+    for row, value in enumerate(values):
+        code = _COLUMN_VALUES.get(value.strip().lower())
+        if code is None:
+            shown = printable(value, 40)
+            raise DataError(f"split column {name!r}, row {row + 1}: must be train, val or test, got {shown!r}")
+        codes[row] = code
+    for code in (TRAIN, VAL):
+        if not (codes == code).any():
+            raise DataError(
+                f"split column {name!r} marks no row {_NAMES[code]!r}; mark some, or leave the column out to be split 80/10/10"
+            )
+    return codes
+
+
+def _by_class(
+    texts: Sequence[str],
+    labels: NDArray[np.int64],
+    group: NDArray[np.int64],
+    classes: Sequence[str],
+    seed: int,
+    least: int,
+) -> list[list[NDArray[np.int64]]]:
+    """For each class its groups (each the places of one text's copies), ordered by hash."""
+    order = np.argsort(group, kind="stable")
+    firsts = np.flatnonzero(np.diff(group[order], prepend=-1))
+    groups = sorted(np.split(order, firsts[1:]), key=lambda copies: _hash(texts[copies[0]], seed))
+    by_class: list[list[NDArray[np.int64]]] = [[] for _ in classes]
+    for copies in groups:
+        by_class[labels[copies[0]]].append(copies)
+    for name, members in zip(classes, by_class, strict=True):
+        if len(members) < least:
+            total = int((labels == classes.index(name)).sum())
+            raise DataError(
+                f"class {printable(name, 40)!r} has {len(members)} distinct sentences ({total} in all), "
+                f"a split needs at least {least}; add some or leave the class out"
+            )
+    return by_class
+
+
+def _hash(text: str, seed: int) -> bytes:
+    return hashlib.sha256(f"{seed}\0{normalise(text)}".encode("utf-8", "surrogatepass")).digest()
