@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from core.config import TrialConfig
-from tuning.expressions import Value, is_number, same, show_distribution, show_value
+from tuning.conditions import Condition
+from tuning.expressions import show_distribution
+from tuning.values import Value, is_number, same
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -87,10 +89,10 @@ class Dimension:
 
     def describe(self) -> dict[str, str]:
         """One row for people: `setting`, `values` (as a space file would say it), `when` and `kind`."""
-        clauses = [f"{name} in ({', '.join(map(show_value, allowed))})" for name, allowed in self.when]
+        clauses = [Condition(name, "==" if len(allowed) == 1 else "in", allowed) for name, allowed in self.when]
         return {
             "setting": self.name,
             "values": show_distribution(self.distribution),
-            "when": " and ".join(clauses),
+            "when": " and ".join(map(str, clauses)),
             "kind": "searched",
         }

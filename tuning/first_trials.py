@@ -7,8 +7,8 @@ from typing import Any
 from core.config import TrialConfig
 from core.errors import ConfigError
 from tuning.dimension import DEFAULTS, RUN_FIELDS, Dimension
-from tuning.expressions import Value, show_value
 from tuning.space import Space
+from tuning.values import Value, show_value
 
 
 def first_trials(space: Space) -> tuple[dict[str, Any], ...]:

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from core.errors import ConfigError
+from tuning.conditions import Condition
 from tuning.dimension import DEFAULTS, RUN_FIELDS, Dimension
-from tuning.expressions import Condition, Value, choice, show_value
+from tuning.expressions import choice
 from tuning.first_trials import complete
 from tuning.space import Space
 from tuning.space_rules import problems_in, unknown
+from tuning.values import Value, show_value
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -84,15 +86,17 @@ def build(draft: Draft, own: frozenset[str]) -> Space:
     dimensions: list[Dimension] = []
     for entry in ordered:
         when, found = _when(entry, dimensions, fixed)
-        problems += found if entry.name in own else []
+        problems += [(entry.name, message) for message in found if entry.name in own]
         distribution = distributions[entry.name]
         if distribution is not None and all(allowed for _, allowed in when):
             field = entry.field or entry.name
             dimensions.append(Dimension(name=entry.name, field=field, distribution=distribution, when=when))
-    places = {entry.name: entry.place for entry in draft.entries.values()}
-    problems += [f"{places[name]}: {message}" for name, message in problems_in(dimensions, fixed, ())]
+    problems += problems_in(dimensions, fixed, ())
     if problems:
-        raise ConfigError("; ".join(problems))
+        lines = [
+            f"{e.place}: {message}" for e in draft.entries.values() for name, message in problems if name == e.name
+        ]
+        raise ConfigError("; ".join(lines))
     kept = {name: value for name, value in fixed.items() if value != DEFAULTS[name]}
     space = Space(name=draft.name, dimensions=tuple(dimensions), fixed=kept)
     return dataclasses.replace(space, try_first=_tries(space, draft.tries))
@@ -107,7 +111,7 @@ def _distribution(entry: Entry) -> "BaseDistribution | None":
     return choice([entry.content]) if entry.when or entry.field not in (None, entry.name) else None
 
 
-def _in_order(entries: Sequence[Entry]) -> tuple[list[Entry], list[str]]:
+def _in_order(entries: Sequence[Entry]) -> tuple[list[Entry], list[tuple[str, str]]]:
     """Put each entry behind those that its condition names, and keep the order of writing otherwise."""
     ordered: list[Entry] = []
     waiting = list(entries)
@@ -116,7 +120,8 @@ def _in_order(entries: Sequence[Entry]) -> tuple[list[Entry], list[str]]:
         ready = [e for e in waiting if not any(clause.name in names for clause in e.when or ())]
         if not ready:
             cycle = ", ".join(entry.name for entry in waiting)
-            return ordered, [f"{waiting[0].place}: the conditions of {cycle} depend on one another; break the circle"]
+            message = f"the conditions of {cycle} depend on one another; break the circle"
+            return ordered, [(waiting[0].name, message)]
         ordered.append(ready[0])
         waiting.remove(ready[0])
     return ordered, []
@@ -132,11 +137,11 @@ def _when(
     for clause in clauses:
         values = _possible(clause.name, dimensions, fixed)
         if isinstance(values, str):
-            problems.append(f"{entry.place}: the condition {clause} cannot be used: {values}")
+            problems.append(f"the condition {clause} cannot be used: {values}")
             values = ()
         elif not any(clause.allows(value) for value in values):
             shown = ", ".join(show_value(value) for value in values[:8]) + (", ..." if len(values) > 8 else "")
-            problems.append(f"{entry.place}: the condition {clause} can never hold: {clause.name} is {shown}")
+            problems.append(f"the condition {clause} can never hold: {clause.name} is {shown}")
         values = allowed.get(clause.name, values)
         allowed[clause.name] = tuple(value for value in values if clause.allows(value))
     return tuple(allowed.items()), problems

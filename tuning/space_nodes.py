@@ -6,9 +6,11 @@ from collections.abc import Iterator
 import yaml
 
 from core.errors import ConfigError
-from tuning.expressions import Condition, Value, choice, parse_expression, parse_value, parse_when, shorten
+from tuning.conditions import Condition, parse_when
+from tuning.expressions import choice, parse_expression
 from tuning.presets import PRESETS
 from tuning.space_draft import Content, Entry
+from tuning.values import Value, parse_value, shorten
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,59}", re.ASCII)
 
@@ -18,10 +20,15 @@ class SpaceNodes:
 
     def __init__(self, place: str) -> None:
         self.place = place
-        self.problems: list[str] = []
+        self._found: list[tuple[int, str]] = []
         self.extends: str | None = None
         self.entries: list[Entry] = []
         self.tries: list[tuple[str, dict[str, Value]]] = []
+
+    @property
+    def problems(self) -> list[str]:
+        """What is wrong, from the top of the text to its end."""
+        return [message for _, message in sorted(self._found, key=lambda found: found[0])]
 
     def read(self, text: str) -> None:
         """Fill the attributes from `text`."""
@@ -39,8 +46,8 @@ class SpaceNodes:
             values = self._mapping(node, "an entry of try_first")
             read = {name: self._value(value) for name, value in values.items()}
             self.tries.append((self._line(node), read))
-        if not self.problems and not self.entries and self.extends is None:
-            self.problems.append(f"{self.place}: nothing is searched; write `settings:` with at least one range")
+        if not self._found and not self.entries and self.extends is None:
+            self._found.append((0, f"{self.place}: nothing is searched; write `settings:` with at least one range"))
 
     def _compose(self, text: str) -> yaml.Node | None:
         try:
@@ -48,10 +55,10 @@ class SpaceNodes:
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             place = f"{self.place}:{mark.line + 1}" if mark else self.place
-            self.problems.append(f"{place}: this is not YAML: {error.problem or error.context}")
+            self._found.append((0, f"{place}: this is not YAML: {error.problem or error.context}"))
         except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:
             reason = " ".join(str(error).split())
-            self.problems.append(f"{self.place}: this is not YAML: {reason}")
+            self._found.append((0, f"{self.place}: this is not YAML: {reason}"))
         return None
 
     def _entry(self, name: str, node: yaml.Node) -> Iterator[Entry]:
@@ -74,12 +81,16 @@ class SpaceNodes:
             )
 
     def _content(self, node: yaml.Node) -> Content:
+        text = ""
         try:
             if isinstance(node, yaml.SequenceNode):
                 return choice([self._value(each) for each in node.value])
-            return parse_expression(self._scalar(node, "a setting") or "")
+            text = self._scalar(node, "a setting") or ""
+            return parse_expression(text)
         except ConfigError as error:
-            self._note(node, str(error))
+            # YAML cuts {range: int(1, 3)} at the comma.
+            cut = text.count("(") > text.count(")")
+            self._note(node, f"{error}{'; inside { } or [ ] put it in quotes' if cut else ''}")
             return None
 
     def _when(self, node: yaml.Node) -> tuple[Condition, ...]:
@@ -139,4 +150,4 @@ class SpaceNodes:
         return f"{self.place}:{node.start_mark.line + 1}"
 
     def _note(self, node: yaml.Node, message: str) -> None:
-        self.problems.append(f"{self._line(node)}: {message}")
+        self._found.append((node.start_mark.line, f"{self._line(node)}: {message}"))

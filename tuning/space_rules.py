@@ -8,7 +8,7 @@ from typing import Any
 from core.config import TrialConfig
 from core.errors import ConfigError
 from tuning.dimension import DEFAULTS, RUN_FIELDS, Dimension
-from tuning.expressions import Value, same
+from tuning.values import Value, same
 
 
 def problems_in(

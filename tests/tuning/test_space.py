@@ -1,0 +1,245 @@
+"""Space: suggestions, configurations, what a configuration means to the sampler, JSON."""
+
+import json
+
+import optuna
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import FixedTrial, create_trial
+
+from core.config import TrialConfig
+from core.errors import ConfigError, CorruptionError
+from tests.tuning.test_space_expressions import distributions
+from tuning.dimension import Dimension
+from tuning.presets import PRESETS
+from tuning.space import Space
+from tuning.space_file import load_space
+
+
+def layers_and_dropout() -> Space:
+    """Dropout between layers is searched where there are several."""
+    return Space(
+        name="two",
+        dimensions=(
+            Dimension(name="n_layers", field="n_layers", distribution=IntDistribution(1, 3)),
+            Dimension(
+                name="lstm_dropout",
+                field="lstm_dropout",
+                distribution=FloatDistribution(0, 0.5),
+                when=(("n_layers", (2, 3)),),
+            ),
+        ),
+        fixed={"clip_norm": None},
+    )
+
+
+def test_only_active_dimensions_are_suggested() -> None:
+    space = layers_and_dropout()
+    assert space.suggest(FixedTrial({"n_layers": 1, "lstm_dropout": 0.1})) == {"n_layers": 1}
+    assert space.suggest(FixedTrial({"n_layers": 2, "lstm_dropout": 0.1})) == {"n_layers": 2, "lstm_dropout": 0.1}
+
+
+def test_parameters_become_a_configuration_over_the_fixed_settings() -> None:
+    config = layers_and_dropout().config({"n_layers": 2, "lstm_dropout": 0.1}, epochs=3, seed=7)
+    assert config == TrialConfig(n_layers=2, lstm_dropout=0.1, clip_norm=None, epochs=3, seed=7)
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"n_layers": 2}, "space 'two' needs a value for lstm_dropout"),
+        ({"n_layers": 1, "lstm_dropout": 0.1}, "does not search lstm_dropout where {'n_layers': 1}"),
+        ({"n_layers": 1, "speed": 3}, "does not search speed"),
+        (
+            {
+                "n_layers": 9,
+            },
+            "n_layers must be a whole number from 1 to 8, got 9",
+        ),
+    ],
+)
+def test_parameters_that_do_not_fit_are_refused(params: dict[str, float], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        layers_and_dropout().config(params)
+
+
+@pytest.mark.parametrize("name", sorted(PRESETS))
+@pytest.mark.parametrize("seed", range(3))
+def test_a_suggestion_is_found_again_in_its_configuration(name: str, seed: int) -> None:
+    space = load_space(name)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
+    for _ in range(10):
+        params = space.suggest(study.ask())
+        assert space.params_of(space.config(params)) == params
+
+
+@pytest.mark.parametrize("name", sorted(PRESETS))
+def test_every_suggestion_can_be_told_to_another_study(name: str) -> None:
+    space = load_space(name)
+    source, other = optuna.create_study(), optuna.create_study()
+    for value in range(10):
+        params = space.suggest(source.ask())
+        other.add_trial(create_trial(params=params, distributions=space.distributions(params), value=float(value)))
+    assert [trial.params for trial in other.trials] == [trial.params for trial in source.trials]
+
+
+@pytest.mark.parametrize("name", sorted(PRESETS))
+def test_the_notebook_lies_inside_each_preset(name: str) -> None:
+    space = load_space(name)
+    params = space.params_of(TrialConfig.notebook())
+    assert {"n_layers", "hidden_dim", "lstm_dropout", "fc_dropout", "freeze_embedding"} <= set(params)
+    searched = space.config(params)
+    for dimension in space.dimensions:
+        if dimension.name in params:
+            assert getattr(searched, dimension.field) == getattr(TrialConfig.notebook(), dimension.field)
+
+
+def test_the_notebook_preset_reproduces_the_notebook() -> None:
+    space = load_space("notebook")
+    assert space.config(space.params_of(TrialConfig.notebook())) == TrialConfig.notebook()
+
+
+def test_the_notebook_preset_searches_what_the_notebook_invites_to_change() -> None:
+    assert [dimension.name for dimension in load_space("notebook").dimensions] == [
+        "n_layers",
+        "hidden_dim",
+        "lstm_dropout",
+        "fc_dropout",
+        "learning_rate",
+        "freeze_embedding",
+    ]
+
+
+def test_a_learning_rate_belongs_to_its_optimizer() -> None:
+    space = load_space("default")
+    adam = space.params_of(TrialConfig(optimizer="adam", learning_rate=2e-3))
+    adadelta = space.params_of(TrialConfig(optimizer="adadelta", learning_rate=0.5))
+    assert (adam["learning_rate_adam"], adadelta["learning_rate_adadelta"]) == (2e-3, 0.5)
+    assert "learning_rate_adadelta" not in adam
+    assert "learning_rate_adam" not in adadelta
+
+
+def test_values_outside_the_space_are_not_told_to_the_sampler() -> None:
+    space = layers_and_dropout()
+    assert space.params_of(TrialConfig(n_layers=5, lstm_dropout=0.2)) == {}
+    assert space.params_of(TrialConfig(n_layers=2, lstm_dropout=0.7)) == {"n_layers": 2}
+
+
+def test_distributions_follow_the_conditions() -> None:
+    space = layers_and_dropout()
+    assert list(space.distributions({"n_layers": 1, "lstm_dropout": 0.2})) == ["n_layers"]
+    assert list(space.distributions({"n_layers": 3, "lstm_dropout": 0.2})) == ["n_layers", "lstm_dropout"]
+    assert space.distributions({"lstm_dropout": 0.2}) == {}
+
+
+@pytest.mark.parametrize(
+    ("distribution", "value", "inside"),
+    [
+        (IntDistribution(32, 256, step=32), 64, True),
+        (IntDistribution(32, 256, step=32), 65, False),
+        (IntDistribution(1, 3), 2.0, False),
+        (IntDistribution(1, 3), True, False),
+        (FloatDistribution(0, 0.5, step=0.1), 0.30000000000000004, True),
+        (FloatDistribution(0, 0.5, step=0.1), 0.25, False),
+        (FloatDistribution(0.1, 1, log=True), 0.1, True),
+        (FloatDistribution(0.1, 1, log=True), None, False),
+        (FloatDistribution(0.1, 1), float("nan"), False),
+        (CategoricalDistribution([None, 1.0]), None, True),
+        (CategoricalDistribution([16, 32]), 50, False),
+        (CategoricalDistribution([0, 1]), True, False),
+    ],
+)
+def test_a_dimension_contains_what_optuna_could_suggest(
+    distribution: IntDistribution | FloatDistribution | CategoricalDistribution,
+    value: float | None,
+    inside: bool,
+) -> None:
+    dimension = Dimension(name="weight_decay", field="weight_decay", distribution=distribution)
+    assert dimension.contains(value) is inside
+
+
+@pytest.mark.parametrize(
+    ("dimensions", "fixed", "message"),
+    [
+        ([("seed", "seed", IntDistribution(1, 3), ())], {}, "seed is the same for all trials of a study"),
+        ([("fc_dropout", "fc_dropout", FloatDistribution(0.1, 1.5), ())], {}, "fc_dropout must be .* got 1.5"),
+        ([("n_layers", "n_layers", FloatDistribution(1, 3), ())], {}, "n_layers must be a whole number .* got 1.0"),
+        ([("pooling", "pooling", CategoricalDistribution(["max", "min"]), ())], {}, "pooling must be .* got 'min'"),
+        ([("depth", "depth", IntDistribution(1, 3), ())], {}, "there is no setting 'depth'; known are n_layers"),
+        (
+            [("n_layer", "n_layer", IntDistribution(1, 3), ())],
+            {},
+            "there is no setting 'n_layer'; did you mean n_layers",
+        ),
+        ([("n_layers", "hidden_dim", IntDistribution(1, 3), ())], {}, "n_layers is a setting of its own"),
+        ([("a", "n_layers", IntDistribution(1, 3), ())] * 2, {}, "a stands twice in the space"),
+        (
+            [("a", "n_layers", IntDistribution(1, 3), ()), ("n_layers", "n_layers", IntDistribution(1, 3), ())],
+            {},
+            "a and n_layers both set n_layers and can be active together",
+        ),
+        (
+            [("lstm_dropout", "lstm_dropout", FloatDistribution(0, 0.5), (("depth", (2,)),))],
+            {},
+            "lstm_dropout depends on depth, which is no setting before it",
+        ),
+        ([], {"fc_dropout": 2}, "fc_dropout must be at least 0 and below 1, got 2"),
+        ([], {"epochs": 2}, "epochs is the same for all trials of a study"),
+    ],
+)
+def test_a_space_that_breaks_a_rule_cannot_be_made(
+    dimensions: list[tuple[str, str, IntDistribution, tuple[tuple[str, tuple[int, ...]], ...]]],
+    fixed: dict[str, float],
+    message: str,
+) -> None:
+    made = tuple(Dimension(name=n, field=f, distribution=d, when=w) for n, f, d, w in dimensions)
+    with pytest.raises(ConfigError, match=message):
+        Space(name="bad", dimensions=made, fixed=fixed)
+
+
+def test_every_broken_rule_is_named_at_once() -> None:
+    wide = Dimension(name="fc_dropout", field="fc_dropout", distribution=FloatDistribution(-1, 1.5))
+    with pytest.raises(ConfigError, match=r"hidden_dim must .* got 0; .* got -1.0; .* got 1.5; .* got 'sgd'"):
+        Space(name="bad", dimensions=(wide,), fixed={"hidden_dim": 0}, try_first=({"optimizer": "sgd"},))
+
+
+@pytest.mark.parametrize("name", sorted(PRESETS))
+def test_json_brings_each_preset_back(name: str) -> None:
+    space = load_space(name)
+    again = Space.from_json(space.to_json())
+    assert again == space
+    assert again.to_json() == space.to_json()
+
+
+@given(distributions(), st.lists(st.integers(1, 8), min_size=1, unique=True))
+def test_json_brings_any_dimension_back_exactly(distribution: IntDistribution, allowed: list[int]) -> None:
+    dimension = Dimension(name="x", field="hidden_dim", distribution=distribution, when=(("n_layers", tuple(allowed)),))
+    assert Dimension.from_dict(json.loads(json.dumps(dimension.to_dict()))) == dimension
+
+
+def test_equal_spaces_have_equal_json_in_whatever_order_they_were_written() -> None:
+    fixed = {"clip_norm": None, "batch_size": 16}
+    left = Space(name="s", dimensions=(), fixed=fixed)
+    right = Space(name="s", dimensions=(), fixed=dict(reversed(fixed.items())))
+    assert left.to_json() == right.to_json()
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"name": 1, "dimensions": 3}', '{"name": "a", "dimensions": [{}]}'])
+def test_damaged_json_is_reported_as_damage(text: str) -> None:
+    with pytest.raises(CorruptionError, match="the study's search space cannot be read"):
+        Space.from_json(text)
+
+
+def test_a_description_says_what_is_searched_when_and_what_is_not() -> None:
+    rows = load_space("default").describe()
+    assert {"setting": "lstm_dropout", "values": "float(0, 0.5)", "when": "n_layers == 2", "kind": "searched"} in rows
+    assert {
+        "setting": "embedding_lr_scale",
+        "values": "log(0.1, 1)",
+        "when": "not freeze_embedding",
+        "kind": "searched",
+    } in rows
+    fixed = [row for row in load_space("notebook").describe() if row["kind"] == "fixed"]
+    assert {"setting": "clip_norm", "values": "none", "when": "", "kind": "fixed"} in fixed

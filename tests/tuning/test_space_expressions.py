@@ -1,0 +1,178 @@
+"""Values, ranges and conditions of search spaces, as text."""
+
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+
+from core.errors import ConfigError
+from tuning.conditions import Condition, parse_when
+from tuning.expressions import parse_expression, show_distribution
+from tuning.values import Value, parse_value, same, show_value
+
+numbers = st.floats(-1e15, 1e15, allow_nan=False).map(lambda x: x + 0.0)
+words = st.from_regex(r"[a-z][a-z+_]{0,12}", fullmatch=True).filter(
+    lambda w: w not in ("true", "false", "none", "null")
+)
+values = st.none() | st.booleans() | st.integers(-(2**53), 2**53) | numbers | words
+
+
+def refusal(read: Callable[..., object], *args: object) -> str:
+    """The message with which `read` refuses what it is given; nothing where it does not."""
+    try:
+        read(*args)
+    except ConfigError as error:
+        return str(error)
+    return ""
+
+
+@st.composite
+def distributions(draw: st.DrawFn) -> BaseDistribution:
+    kind = draw(st.sampled_from(["int", "int log", "int step", "float", "log", "step", "choice"]))
+    if kind == "choice":
+        return CategoricalDistribution(draw(st.lists(values, min_size=1, max_size=5, unique_by=lambda v: (v == v, v))))
+    if kind.startswith("int"):
+        low, span = draw(st.integers(1, 10**6)), draw(st.integers(0, 1000))
+        step = draw(st.integers(1, 50)) if kind == "int step" else 1
+        return IntDistribution(low, low + span * step, log=kind == "int log", step=step)
+    if kind == "step":
+        return FloatDistribution(0, draw(st.integers(0, 20)) / 4, step=0.25)
+    low, high = sorted([draw(st.floats(1e-9, 1e9)), draw(st.floats(1e-9, 1e9))])
+    return FloatDistribution(low, high, log=kind == "log")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("int(1,3)", IntDistribution(1, 3)),
+        (" int( 32 , 256 , log ) ", IntDistribution(32, 256, log=True)),
+        ("int(32, 256, step=32)", IntDistribution(32, 256, step=32)),
+        ("float(0,0.5)", FloatDistribution(0, 0.5)),
+        ("float(0,0.5,step=0.1)", FloatDistribution(0, 0.5, step=0.1)),
+        ("float(0.1, 1, log)", FloatDistribution(0.1, 1, log=True)),
+        ("log(1e-4,1e-2)", FloatDistribution(1e-4, 1e-2, log=True)),
+        ("choice(last,mean+max)", CategoricalDistribution(["last", "mean+max"])),
+        ("choice(none, 2.0)", CategoricalDistribution([None, 2.0])),
+    ],
+)
+def test_each_form_of_a_range_is_read(text: str, expected: BaseDistribution) -> None:
+    assert parse_expression(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("128", 128), ("1e-4", 1e-4), (".5", 0.5), ("True", True), ("false", False), ("none", None), ("max", "max")],
+)
+def test_plain_values_keep_their_type(text: str, expected: Value) -> None:
+    found = parse_expression(text)
+    assert found == expected
+    assert type(found) is type(expected)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("int(1.5, 3)", "'1.5' must be a whole number"),
+        ("int(1)", "needs a lowest and a highest value"),
+        ("int(3, 1)", "the lowest value must come first, got 3 and 1"),
+        ("float(a, 1)", "'a' must be a number"),
+        ("log(0, 1)", "a log scale must start above 0, got 0"),
+        ("log(1, 2, log)", "cannot read 'log' in 'log\\(1, 2, log\\)'"),
+        ("float(0, 1, step=0)", "step must be above 0, got 0"),
+        ("float(0, 1, step=1e-9)", "at most 1,000,000 steps fit"),
+        ("float(1, 2, log, step=0.5)", "log and step cannot be joined"),
+        ("int(32, 256, step=50)", "steps of 50 from 32 do not reach 256; end at 232"),
+        ("float(0, 1, step=0.3)", "steps of 0.3 from 0 do not reach 1; end at 0.9"),
+        ("int(1, 3, 5)", "cannot read '5'"),
+        ("normal(0, 1)", "normal is not known; write one of int"),
+        ("choice()", "has an empty choice"),
+        ("choice(1, true)", "true stands twice in one choice"),
+        ("choice(a, b(c))", "cannot read 'b\\(c\\)'"),
+        ("int(1, 3", "cannot read 'int\\(1, 3'; write a plain value or one of"),
+        ("9" * 5000, "is too large; numbers go up to 2\\*\\*53"),
+        ("1e999", "is too large"),
+        ("__import__('os').system('true')", "cannot read"),
+    ],
+)
+def test_a_range_that_cannot_be_says_why(text: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as caught:
+        parse_expression(text)
+    assert "\n" not in str(caught.value)
+
+
+@given(st.text() | st.from_regex(r"(int|float|log|choice)\([-0-9a-z.,= ()]{0,30}\)?", fullmatch=True))
+def test_any_text_is_read_or_refused_in_one_line(text: str) -> None:
+    for read in (parse_expression, parse_when, parse_value):
+        assert "\n" not in refusal(read, text)
+
+
+@given(distributions())
+def test_what_is_shown_can_be_written(distribution: BaseDistribution) -> None:
+    assert parse_expression(show_distribution(distribution)) == distribution
+
+
+@given(values)
+def test_a_shown_value_reads_back_with_its_type(value: Value) -> None:
+    found = parse_value(show_value(value))
+    assert found == value
+    assert type(found) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "holds"),
+    [
+        ("n_layers > 1", 2, True),
+        ("n_layers>1", 1, False),
+        ("n_layers >= 2", 2, True),
+        ("n_layers < 2", 2, False),
+        ("n_layers <= 2", 2, True),
+        ("optimizer == adam", "adam", True),
+        ("optimizer != adam", "adam", False),
+        ("batch_size in (16, 32)", 32, True),
+        ("batch_size in (16, 32)", 50, False),
+        ("freeze_embedding", True, True),
+        ("not freeze_embedding", False, True),
+        ("not freeze_embedding", 0, False),
+        ("clip_norm > 0.5", None, False),
+        ("clip_norm == none", None, True),
+    ],
+)
+def test_a_condition_holds_for_the_values_it_says(text: str, value: Value, holds: bool) -> None:
+    (condition,) = parse_when(text)
+    assert condition.allows(value) is holds
+    assert parse_when(str(condition)) == (condition,)
+
+
+def test_clauses_are_joined_by_and() -> None:
+    assert parse_when("n_layers > 1 and  not freeze_embedding") == (
+        Condition("n_layers", ">", (1,)),
+        Condition("freeze_embedding", "==", (False,)),
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "cannot read the condition ''; write for example n_layers > 1"),
+        ("n_layers >", "cannot read the condition 'n_layers >'"),
+        ("n_layers > 1 or bidirectional", "cannot read the condition"),
+        ("1 < n_layers", "cannot read the condition"),
+        ("1 < n_layers < 3", "cannot read the condition"),
+        ("pooling > max", "> needs a number on its right"),
+        ("batch_size in 16, 32", "cannot read the condition"),
+        ("a and", "cannot read the condition"),
+        ("not not a", "cannot read the condition"),
+        ("__import__('os')", "cannot read the condition"),
+    ],
+)
+def test_a_condition_that_cannot_be_read_is_quoted(text: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        parse_when(text)
+
+
+@given(values)
+def test_a_flag_is_never_a_number(value: Value) -> None:
+    assert same(True, value) is (value is True)
+    assert same(False, value) is (value is False)

@@ -1,0 +1,94 @@
+"""What a study tries before its sampler suggests."""
+
+from pathlib import Path
+
+import pytest
+
+from core.config import TrialConfig
+from core.errors import ConfigError
+from tuning.dimension import RUN_FIELDS
+from tuning.first_trials import complete, first_trials
+from tuning.presets import PRESETS
+from tuning.space import Space
+from tuning.space_file import load_space
+
+
+def read(folder: Path, text: str) -> Space:
+    path = folder / "space.yaml"
+    path.write_text(text)
+    return load_space(str(path))
+
+
+@pytest.mark.parametrize("name", sorted(PRESETS))
+def test_the_notebook_comes_first_with_all_its_settings(name: str) -> None:
+    first = first_trials(load_space(name))[0]
+    assert TrialConfig(**first) == TrialConfig.notebook()
+
+
+def test_the_run_keeps_its_own_settings() -> None:
+    assert not set(first_trials(load_space("default"))[0]) & set(RUN_FIELDS)
+
+
+def test_a_partial_entry_takes_fixed_values_then_defaults_then_the_notebooks_then_the_middle(tmp_path: Path) -> None:
+    space = read(
+        tmp_path,
+        """
+settings:
+  clip_norm: 3.0
+  optimizer: [adam, adadelta]
+  fc_dropout: float(0.1, 0.6)
+  learning_rate_adam: {field: learning_rate, range: "log(4e-3, 9e-3)", when: optimizer == adam}
+  learning_rate_adadelta: {field: learning_rate, range: "log(0.1, 1)", when: optimizer == adadelta}
+try_first:
+  - {optimizer: adadelta}
+  - {optimizer: adam}
+""",
+    )
+    adadelta, adam = first_trials(space)[1:]
+    assert (adadelta["clip_norm"], adadelta["fc_dropout"], adadelta["learning_rate"]) == (3.0, 0.5, 0.25)
+    assert adam["learning_rate"] == pytest.approx(6e-3)
+
+
+def test_the_middle_of_a_stepped_range_is_one_of_its_steps(tmp_path: Path) -> None:
+    space = read(tmp_path, "settings: {hidden_dim: 'int(16, 48, step=8)', pooling: [mean, max], n_layers: 'int(3, 7)'}")
+    settings = complete(space, {})
+    assert (settings["hidden_dim"], settings["pooling"], settings["n_layers"]) == (32, "max", 5)
+    assert all(d.contains(settings[d.field]) for d in space.dimensions)
+
+
+def test_a_conditional_entry_is_filled_up_only_where_it_is_active(tmp_path: Path) -> None:
+    space = read(
+        tmp_path,
+        """
+settings:
+  n_layers: int(1, 3)
+  lstm_dropout: {range: "float(0.3, 0.5)", when: n_layers > 1}
+try_first:
+  - {n_layers: 1}
+  - {n_layers: 3}
+""",
+    )
+    one, three = first_trials(space)[1:]
+    assert (one["lstm_dropout"], three["lstm_dropout"]) == (0.0, 0.4)
+
+
+def test_a_parameter_name_fills_its_setting(tmp_path: Path) -> None:
+    space = read(tmp_path, "extends: default\ntry_first: [{optimizer: adam, learning_rate_adam: 0.004}]")
+    assert first_trials(space)[1]["learning_rate"] == 0.004
+    assert space.try_first == ({"optimizer": "adam", "learning_rate": 0.004},)
+
+
+def test_an_entry_may_lie_outside_of_the_space(tmp_path: Path) -> None:
+    space = read(tmp_path, "extends: default\ntry_first: [{hidden_dim: 1024, clip_norm: none}]")
+    tried = first_trials(space)[1]
+    assert (tried["hidden_dim"], tried["clip_norm"]) == (1024, None)
+
+
+def test_no_setting_is_tried_twice(tmp_path: Path) -> None:
+    space = read(tmp_path, "extends: default\ntry_first: [{hidden_dim: 64}, {hidden_dim: 64}]")
+    assert len(first_trials(space)) == 2
+
+
+def test_a_parameter_that_its_own_entry_switches_off_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"learning_rate_adam is not searched with .*optimizer adadelta"):
+        complete(load_space("default"), {"optimizer": "adadelta", "learning_rate_adam": 0.002})
