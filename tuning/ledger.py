@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import optuna
 from filelock import FileLock, Timeout
 from optuna.distributions import BaseDistribution
 from optuna.exceptions import DuplicatedStudyError
@@ -131,6 +132,7 @@ def open_ledger(folder: Path, spec: Spec) -> Iterator[Ledger]:
         ConfigError: the study was made with another spec; every difference is named.
         CorruptionError: the journal is damaged before its last line.
     """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)  # we say ourselves what happens
     with readable_os_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
     with _only_driver(folder):
@@ -250,12 +252,19 @@ def _study(storage: JournalStorage, folder: Path, spec: Spec) -> int:
     wanted = json.loads(json.dumps(spec))  # as the journal gives it back: lists, not tuples
     if known is None:
         storage.set_study_user_attr(study_id, "spec", wanted)
-    elif differences := _differences(known, wanted):
+    elif differences := _spec_differences(known, wanted):
         raise ConfigError(
             f"study {folder.name!r} was made with {'; '.join(differences)}: "
             "give the same options again, or choose another --name"
         )
     return study_id
+
+
+def _spec_differences(known: Spec, wanted: Spec) -> list[str]:
+    """Where two specs differ. The same data may come from another path: its fingerprint decides."""
+    if known.get("fingerprint") == wanted.get("fingerprint"):
+        known, wanted = ({k: v for k, v in spec.items() if k != "data"} for spec in (known, wanted))
+    return _differences(known, wanted)
 
 
 def _differences(known: Any, wanted: Any, path: str = "") -> list[str]:

@@ -1,8 +1,9 @@
 """What a person sees while a search runs: a live block in a terminal, plain lines elsewhere."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Any, Self
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -19,7 +20,6 @@ class Tally:
     """Where a search stands. Only numbers: how they look is `lines`' business."""
 
     n_trials: int
-    epochs_per_trial: int
     workers: int
     done: int = 0
     stopped: int = 0
@@ -33,6 +33,11 @@ class Tally:
     """Trials that ended since the start, and their epochs: what is left is estimated from them."""
     best: tuple[float, int, str] | None = None
     """Accuracy, trial number, its settings."""
+
+    def note_best(self, accuracy: float, number: int, settings: Mapping[str, Any]) -> None:
+        """Take an accuracy as the best so far if it is."""
+        if self.best is None or accuracy > self.best[0]:
+            self.best = (accuracy, number, settings_text(settings))
 
     def seconds_left(self) -> float | None:
         """Mean epochs of a trial that ended, times mean seconds of an epoch, over the workers; None at first."""
@@ -66,7 +71,7 @@ class Progress:
         self.tally = tally
         self.searched = searched
         self.every_seconds = every_seconds
-        self.settings: dict[int, str] = {}
+        self.settings: dict[int, dict[str, Any]] = {}
         self.began = time.monotonic()
         self.said = 0.0
         self.live = (
@@ -84,12 +89,9 @@ class Progress:
         if self.live:
             self.live.stop()
 
-    def started(self, number: int, config: TrialConfig, origin: str) -> None:
+    def started(self, number: int, config: TrialConfig) -> None:
         """A trial begins or goes on."""
-        values = config.to_dict()
-        self.settings[number] = settings_text({name: values[name] for name in values if name in self.searched})
-        if origin == "notebook":
-            self.settings[number] = f"the notebook's: {self.settings[number]}"
+        self.settings[number] = {name: value for name, value in config.to_dict().items() if name in self.searched}
         self.tally.running[number] = []
 
     def epoch(self, number: int, result: EpochResult) -> None:
@@ -97,7 +99,7 @@ class Progress:
         self.tally.running[number].append(result)
         self.tally.epochs += 1
         self.tally.epoch_seconds += result.seconds
-        self._consider(result.val_accuracy, number)
+        self.tally.note_best(result.val_accuracy, number, self.settings[number])
         self._say()
 
     def ended(self, record: TrialRecord) -> None:
@@ -115,10 +117,6 @@ class Progress:
             tally.done += 1
         self._say()
 
-    def _consider(self, accuracy: float, number: int) -> None:
-        if self.tally.best is None or accuracy > self.tally.best[0]:
-            self.tally.best = (accuracy, number, self.settings[number])
-
     def _say(self) -> None:
         now = time.monotonic()
         if self.live is None and now - self.said >= self.every_seconds:
@@ -133,7 +131,7 @@ class Progress:
         lines = [Text(line) for line in self.tally.lines(time.monotonic() - self.began)]
         for number, epochs in sorted(self.tally.running.items()):
             shown = f"epoch {len(epochs)}, {epochs[-1].val_accuracy:.4f}" if epochs else "starting"
-            lines.append(Text(f"  trial {number}: {shown} ({self.settings[number]})", style="dim"))
+            lines.append(Text(f"  trial {number}: {shown} ({settings_text(self.settings[number])})", style="dim"))
         return Group(*lines)
 
 

@@ -132,7 +132,7 @@ def _table(rows: Sequence[Row], names: Sequence[str], cells: Sequence[Sequence[s
     """One column a setting where that fits, else one column with all of them."""
     console = Console(width=width, file=io.StringIO(), force_terminal=sys.stdout.isatty() and width is None)
     table = _grid([*HEAD, *names], cells, rows)
-    if Measurement.get(console, console.options, table).minimum > console.width:
+    if Measurement.get(console, console.options.update(max_width=10_000), table).maximum > console.width:
         packed = [[*line[: len(HEAD)], settings_text(row.params)] for line, row in zip(cells, rows, strict=True)]
         table = _grid([*HEAD, "settings"], packed, rows)
     console.print(table)
@@ -146,7 +146,8 @@ def _table(rows: Sequence[Row], names: Sequence[str], cells: Sequence[Sequence[s
 def _grid(titles: Sequence[str], cells: Sequence[Sequence[str]], rows: Sequence[Row]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
     for title in titles:
-        table.add_column(Text(title), justify="left" if title in ("state", "settings") else "right", overflow="fold")
+        left = title in ("state", "settings")
+        table.add_column(Text(title), justify="left" if left else "right", no_wrap=title != "settings")
     for line, row in zip(cells, rows, strict=True):
         table.add_row(*(Text(cell) for cell in line), style="bold" if row.rank == 1 else None)
     return table

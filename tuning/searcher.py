@@ -8,7 +8,6 @@ the journal is the state.
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -21,9 +20,9 @@ from ray.tune.search import Searcher
 
 from core.config import TrialConfig
 from core.epoch import EpochResult
+from tuning.first_trials import first_trials
 from tuning.ledger import Ledger, TrialRecord
-from tuning.space import Space, first_trials
-from tuning.stopping import Halving
+from tuning.spec import SearchPlan
 
 STARTUP_TRIALS = 6
 """TPE draws at random until it knows this many outcomes."""
@@ -34,22 +33,9 @@ SAME_FAILURES = 3
 class Listener(Protocol):
     """Who wants to know what happens, such as the progress display."""
 
-    def started(self, number: int, config: TrialConfig, origin: str) -> None: ...
+    def started(self, number: int, config: TrialConfig) -> None: ...
     def epoch(self, number: int, result: EpochResult) -> None: ...
     def ended(self, record: TrialRecord) -> None: ...
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SearchPlan:
-    """What a study does; everything that its trials depend on beside the data."""
-
-    space: Space
-    n_trials: int
-    epochs: int
-    window: int
-    seed: int
-    halving: Halving | None
-    """None: no trial is stopped early."""
 
 
 def visible(trials: Sequence[FrozenTrial], number: int, window: int) -> Sequence[FrozenTrial]:
@@ -136,6 +122,10 @@ class OrderedSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
 
     restore = save
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Empty: Ray pickles its Tuner, which nobody ever loads."""
+        return {}
+
     def _new(self, number: int, trials: Sequence[FrozenTrial]) -> int:
         space = self.plan.space
         settings: dict[str, Any] = {"epochs": self.plan.epochs, "seed": self.plan.seed}
@@ -152,7 +142,7 @@ class OrderedSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
     def _start(self, trial_id: str, number: int) -> dict[str, Any]:
         attrs = self.ledger.trials()[number].user_attrs
         self.number[trial_id] = number
-        self.listener.started(number, TrialConfig.from_dict(attrs["config"]), attrs["origin"])
+        self.listener.started(number, TrialConfig.from_dict(attrs["config"]))
         checkpoint_dir = self.ledger.checkpoint_dir(number)
         return {"number": number, "config": attrs["config"], "checkpoint_dir": str(checkpoint_dir)}
 
@@ -177,6 +167,10 @@ class OrderedStopping(FIFOScheduler):  # type: ignore[misc]  # Ray ships no type
         self.listener.epoch(number, epoch)
         stop = self.halted() or self._is_behind(number, epoch)
         return str(TrialScheduler.STOP if stop else TrialScheduler.CONTINUE)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Empty, as the searcher's."""
+        return {}
 
     def _is_behind(self, number: int, epoch: EpochResult) -> bool:
         if self.plan.halving is None or epoch.epoch not in self.plan.halving.rungs(self.plan.epochs):

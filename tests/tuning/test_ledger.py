@@ -1,0 +1,191 @@
+"""tuning.ledger: what is in the journal stays there, whatever happens to the process."""
+
+import errno
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from optuna.distributions import FloatDistribution
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState
+
+from core.config import TrialConfig
+from core.epoch import EpochResult
+from core.errors import ConfigError, CorruptionError, UserError
+from tuning.ledger import JOURNAL, Ledger, open_ledger, read_study
+
+SPEC: dict[str, Any] = {"fingerprint": "f" * 64, "data": {"dataset": "tiny"}, "seed": 42, "stopping": {"grace": 2}}
+
+
+def epoch(number: int, accuracy: float) -> EpochResult:
+    return EpochResult(epoch=number, train_loss=0.1 + 0.2, val_loss=1 / 3, val_accuracy=accuracy, seconds=0.5)
+
+
+def add(ledger: Ledger) -> int:
+    config = TrialConfig(learning_rate=0.25, optimizer="adadelta").to_dict()
+    return ledger.add({"learning_rate": 0.25}, {"learning_rate": FloatDistribution(0.1, 1)}, config, "sampler")
+
+
+def two_trials(folder: Path) -> None:
+    with open_ledger(folder, SPEC) as ledger:
+        first, second = add(ledger), add(ledger)
+        for number in (first, second):
+            ledger.record(number, epoch(1, 0.5))
+            ledger.record(number, epoch(2, 0.75))
+        ledger.finish(first, TrialState.COMPLETE, {"n_parameters": 10})
+        ledger.finish(second, TrialState.FAIL, {"error": "TrainingError: NaN"})
+
+
+def test_what_was_written_is_read_to_the_last_bit(tmp_path: Path) -> None:
+    two_trials(tmp_path / "s")
+    spec, (first, second) = read_study(tmp_path / "s")
+    assert spec == SPEC
+    assert first.epochs == (epoch(1, 0.5), epoch(2, 0.75))
+    assert (first.state, first.n_parameters, first.best) == ("COMPLETE", 10, epoch(2, 0.75))
+    assert (second.state, second.error) == ("FAIL", "TrainingError: NaN")
+    assert TrialConfig.from_dict(first.config).learning_rate == 0.25
+
+
+def test_optuna_opens_the_journal_and_sees_the_same(tmp_path: Path) -> None:
+    two_trials(tmp_path / "s")
+    storage = JournalStorage(JournalFileBackend(str(tmp_path / "s" / JOURNAL)))
+    study = storage.get_all_studies()[0]
+    trials = storage.get_all_trials(study._study_id)
+    assert [t.state for t in trials] == [TrialState.COMPLETE, TrialState.FAIL]
+    assert trials[0].value == 0.75
+    assert trials[0].intermediate_values == {1: 0.5, 2: 0.75}
+
+
+def test_an_epoch_reported_again_changes_nothing(tmp_path: Path) -> None:
+    with open_ledger(tmp_path / "s", SPEC) as ledger:
+        number = add(ledger)
+        ledger.record(number, epoch(1, 0.5))
+        size = (tmp_path / "s" / JOURNAL).stat().st_size
+        ledger.record(number, epoch(1, 0.5))
+        assert (tmp_path / "s" / JOURNAL).stat().st_size == size
+
+
+def test_a_journal_cut_at_any_byte_opens_and_takes_new_records(tmp_path: Path) -> None:
+    """A killed driver may leave any part of its last records."""
+    two_trials(tmp_path / "whole")
+    whole = (tmp_path / "whole" / JOURNAL).read_bytes()
+    last_records = whole[: whole.rindex(b"\n", 0, len(whole) - 400) + 1]
+    for length in range(len(last_records), len(whole), 7):
+        folder = tmp_path / f"cut{length}"
+        folder.mkdir()
+        (folder / JOURNAL).write_bytes(whole[:length])
+        with open_ledger(folder, SPEC) as ledger:
+            kept = ledger.records()
+            assert [record.number for record in kept] == [0, 1]
+            number = add(ledger)
+        assert [record.number for record in read_study(folder)[1]] == [0, 1, number]
+
+
+def test_a_journal_cut_inside_its_first_record_is_a_new_study(tmp_path: Path) -> None:
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s" / JOURNAL).write_bytes(b'{"op_code":0,"wor')
+    with open_ledger(tmp_path / "s", SPEC) as ledger:
+        assert ledger.records() == []
+    assert read_study(tmp_path / "s")[0] == SPEC
+
+
+def test_a_lock_that_a_killed_process_left_does_not_block(tmp_path: Path) -> None:
+    two_trials(tmp_path / "s")
+    (tmp_path / "s" / f"{JOURNAL}.lock").symlink_to("gone")
+    with open_ledger(tmp_path / "s", SPEC) as ledger:
+        assert add(ledger) == 2
+
+
+def test_damage_before_the_end_is_named(tmp_path: Path) -> None:
+    two_trials(tmp_path / "s")
+    journal = tmp_path / "s" / JOURNAL
+    lines = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(b"".join([*lines[:3], b"\x00garbage\n", *lines[3:]]))
+    with pytest.raises(CorruptionError, match=r"study\.journal is damaged .*: put back a copy of it"):
+        read_study(tmp_path / "s")
+
+
+def test_another_spec_is_refused_with_each_difference(tmp_path: Path) -> None:
+    two_trials(tmp_path / "s")
+    other = SPEC | {"seed": 43, "stopping": None}
+    with (
+        pytest.raises(
+            ConfigError,
+            match=r"'s' was made with seed 42, this command says 43; stopping \{\"grace\": 2\}, this command says null: "
+            "give the same options again, or choose another --name",
+        ),
+        open_ledger(tmp_path / "s", other),
+    ):
+        pass
+
+
+def test_the_same_data_from_another_path_is_the_same_study(tmp_path: Path) -> None:
+    two_trials(tmp_path / "s")
+    with open_ledger(tmp_path / "s", SPEC | {"data": {"dataset": "elsewhere"}}) as ledger:
+        assert len(ledger.trials()) == 2
+
+
+def test_a_second_driver_is_refused_with_the_first_ones_process_and_host(tmp_path: Path) -> None:
+    script = (
+        "import sys, pathlib; from tuning.ledger import open_ledger\n"
+        "with open_ledger(pathlib.Path(sys.argv[1]), {}): print('open', flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", script, str(tmp_path / "s")], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as first:
+        assert first.stdout is not None
+        assert first.stdin is not None
+        assert first.stdout.readline() == b"open\n"
+        with (
+            pytest.raises(UserError, match=rf"study 's' is being run by process {first.pid} on {os.uname().nodename}:"),
+            open_ledger(tmp_path / "s", {}),
+        ):
+            pass
+        first.kill()
+        first.wait()
+        with open_ledger(tmp_path / "s", {}) as ledger:  # a killed driver holds nothing
+            assert ledger.trials() == []
+
+
+def test_a_study_that_is_not_there_names_those_that_are(tmp_path: Path) -> None:
+    two_trials(tmp_path / "mine")
+    with pytest.raises(UserError, match=r"no study 'yours' in .*: the studies there are mine"):
+        read_study(tmp_path / "yours")
+    with pytest.raises(UserError, match=r"no study 'yours' in .*: there is none yet; make one: sentune run"):
+        read_study(tmp_path / "empty" / "yours")
+
+
+def test_a_full_disk_is_one_line_and_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(handle: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with open_ledger(tmp_path / "s", SPEC) as ledger:
+        number = add(ledger)
+        ledger.record(number, epoch(1, 0.5))
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fsync", full)
+            with pytest.raises(UserError, match=r"cannot write .*study\.journal: the disk is full; free some space"):
+                ledger.record(number, epoch(2, 0.6))
+    with open_ledger(tmp_path / "s", SPEC) as ledger:
+        ledger.record(number, epoch(2, 0.6))
+        assert ledger.records()[0].epochs == (epoch(1, 0.5), epoch(2, 0.6))
+
+
+def test_checkpoints_go_when_their_trial_ends(tmp_path: Path) -> None:
+    with open_ledger(tmp_path / "s", SPEC) as ledger:
+        number = add(ledger)
+        ledger.checkpoint_dir(number).mkdir(parents=True)
+        ledger.record(number, epoch(1, 0.5))
+        ledger.finish(number, TrialState.COMPLETE, {})
+        assert not ledger.checkpoint_dir(number).exists()
+
+
+def test_the_drivers_name_is_gone_after_it(tmp_path: Path) -> None:
+    with open_ledger(tmp_path / "s", SPEC):
+        assert json.loads((tmp_path / "s" / "driver.json").read_text())["pid"] == os.getpid()
+    assert not (tmp_path / "s" / "driver.json").exists()

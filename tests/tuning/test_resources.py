@@ -1,0 +1,53 @@
+"""tuning.resources: what fits, and what is refused."""
+
+import pytest
+
+from core.errors import ConfigError
+from tuning.resources import Machine, Shares, default_window, usable_cpus
+
+
+@pytest.mark.parametrize(
+    ("cpus_per_trial", "gpus_per_trial", "machine", "fits"),
+    [
+        (1, 0.0, Machine(cpus=2, gpus=0), 2),
+        (2, 0.0, Machine(cpus=5, gpus=0), 2),
+        (1, 0.5, Machine(cpus=16, gpus=1), 2),
+        (1, 0.1, Machine(cpus=16, gpus=1), 10),
+        (1, 0.6, Machine(cpus=16, gpus=2), 2),
+        (4, 0.25, Machine(cpus=8, gpus=4), 2),
+        (1, 1.0, Machine(cpus=16, gpus=4), 4),
+    ],
+)
+def test_as_many_trials_fit_as_cores_and_whole_shares_of_one_gpu_allow(
+    cpus_per_trial: int, gpus_per_trial: float, machine: Machine, fits: int
+) -> None:
+    assert Shares(cpus_per_trial=cpus_per_trial, gpus_per_trial=gpus_per_trial).fit(machine) == fits
+
+
+def test_a_gpu_that_is_not_there_is_refused_with_what_to_pass() -> None:
+    with pytest.raises(ConfigError, match=r"--gpus-per-trial 0\.5 .* this machine has none .* pass --gpus-per-trial 0"):
+        Shares(gpus_per_trial=0.5).fit(Machine(cpus=2, gpus=0))
+
+
+def test_more_cores_than_there_are_is_refused_with_what_to_pass() -> None:
+    with pytest.raises(ConfigError, match="--cpus-per-trial 3 is more than the 2 CPUs of this machine: pass at most 2"):
+        Shares(cpus_per_trial=3).fit(Machine(cpus=2, gpus=0))
+
+
+@pytest.mark.parametrize("share", [-0.5, 1.5, float("nan")])
+def test_a_share_outside_zero_to_one_is_refused(share: float) -> None:
+    with pytest.raises(ConfigError, match=f"--gpus-per-trial must be 0, or a share .*, got {share}"):
+        Shares(gpus_per_trial=share)
+
+
+def test_all_broken_shares_are_named_together() -> None:
+    with pytest.raises(ConfigError, match="--cpus-per-trial must be at least 1, got 0; --gpus-per-trial must be"):
+        Shares(cpus_per_trial=0, gpus_per_trial=2)
+
+
+def test_the_window_is_four_times_what_fits_and_at_least_eight() -> None:
+    assert [default_window(fits) for fits in (1, 2, 3, 16)] == [8, 8, 12, 64]
+
+
+def test_this_machine_has_a_cpu() -> None:
+    assert usable_cpus() >= 1

@@ -1,0 +1,5 @@
+"""`python -m tuning` is `sentune`."""
+
+from tuning.cli import main
+
+main()

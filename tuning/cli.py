@@ -1,0 +1,258 @@
+"""The command line: parses, calls, prints. Heavy modules are imported inside the verb that needs them."""
+
+import os
+import shlex
+import shutil
+import sys
+from collections.abc import Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from core.errors import ConfigError, UserError
+
+app = typer.Typer(
+    name="sentune",
+    help="Hyperparameter search for LSTM sentence classifiers.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+class Format(StrEnum):
+    """How `best` prints."""
+
+    table = "table"
+    json = "json"
+    csv = "csv"
+    md = "md"
+
+
+class Stopping(StrEnum):
+    """When trials are stopped early."""
+
+    halving = "halving"
+    none = "none"
+
+
+Dataset = Annotated[
+    str, typer.Argument(help="snippets, mr, mr:PATH, or a .csv .tsv .jsonl .parquet file", metavar="[DATASET]")
+]
+Vectors = Annotated[str, typer.Option(help="glove-50d, fasttext, none, or a .vec .txt .zip .gz file")]
+TextColumn = Annotated[str | None, typer.Option(help="the column with the sentences")]
+LabelColumn = Annotated[str | None, typer.Option(help="the column with the labels")]
+SplitColumn = Annotated[str | None, typer.Option(help="a column that says train, val or test")]
+Encoding = Annotated[str | None, typer.Option(help="of the file, where it is not recognised")]
+EmbeddingDim = Annotated[int, typer.Option(help="width of random word vectors (--vectors none)")]
+Split = Annotated[str, typer.Option(help="80/10/10, or notebook (90/10, no test split)")]
+AllowLeak = Annotated[bool, typer.Option("--allow-leak", help="go on though texts stand in two splits")]
+Seed = Annotated[int, typer.Option(help="of the split, every trial and the sampler")]
+CacheDir = Annotated[Path | None, typer.Option(help="default: SENTUNE_CACHE, else the user's cache folder")]
+Results = Annotated[Path, typer.Option(help="where studies are", envvar="SENTUNE_RESULTS")]
+Study = Annotated[str, typer.Argument(help="a study's name, or its folder", metavar="STUDY")]
+
+
+@app.command()
+def run(
+    ctx: typer.Context,
+    dataset: Dataset = "snippets",
+    vectors: Vectors = "glove-50d",
+    space: Annotated[str, typer.Option(help="default, notebook, or a YAML file")] = "default",
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", help="one dimension, such as 'learning_rate=log(1e-4,1e-2)'")
+    ] = None,
+    trials: Annotated[int, typer.Option(help="in all; more than a study has adds the missing ones")] = 16,
+    epochs: Annotated[int, typer.Option(help="of a trial that is not stopped")] = 8,
+    window: Annotated[int | None, typer.Option(help="suggestion n sees the outcome of trials 0..n-window")] = None,
+    stopping: Annotated[Stopping, typer.Option(help="of bad trials")] = Stopping.halving,
+    grace: Annotated[int, typer.Option(help="epochs that every trial gets")] = 2,
+    reduction: Annotated[int, typer.Option(help="one in so many goes on at each rung")] = 3,
+    cpus_per_trial: Annotated[int, typer.Option(help="cores, and threads, of a trial")] = 1,
+    gpus_per_trial: Annotated[float, typer.Option(help="share of a GPU, such as 0.5")] = 0.0,
+    workers: Annotated[int | None, typer.Option(help="trials at once, at most")] = None,
+    seed: Seed = 42,
+    name: Annotated[str | None, typer.Option(help="of the study; default: DATASET-SPACE")] = None,
+    results: Results = Path("results"),
+    text_column: TextColumn = None,
+    label_column: LabelColumn = None,
+    split_column: SplitColumn = None,
+    split: Split = "80/10/10",
+    encoding: Encoding = None,
+    embedding_dim: EmbeddingDim = 300,
+    allow_leak: AllowLeak = False,
+    cache_dir: CacheDir = None,
+) -> None:
+    """Search. The same command again resumes and completes the study."""
+    from tuning.resources import Shares
+    from tuning.run import RunOptions, run_study
+    from tuning.stopping import Halving
+
+    options = RunOptions(
+        data=_data(ctx.params),
+        cache_dir=cache_dir,
+        space=space,
+        overrides=tuple(overrides or ()),
+        trials=trials,
+        epochs=epochs,
+        window=window,
+        seed=seed,
+        halving=Halving(grace=grace, reduction=reduction) if stopping == Stopping.halving else None,
+        shares=Shares(cpus_per_trial=cpus_per_trial, gpus_per_trial=gpus_per_trial),
+        workers=workers,
+        name=name,
+        results=results,
+    )
+    if not run_study(options):
+        _note(f"interrupted; the same command goes on: {shlex.join([program(), *sys.argv[1:]])}")
+        raise typer.Exit(130)
+    folder = options.folder
+    study = folder.name if results == Path("results") else str(folder)
+    print(f"next: {program()} retrain {shlex.quote(study)} --out model")
+
+
+@app.command()
+def best(
+    study: Study,
+    top: Annotated[int, typer.Option(help="how many rows")] = 10,
+    format: Annotated[Format, typer.Option(help="of the output")] = Format.table,
+    results: Results = Path("results"),
+) -> None:
+    """Show the best trials of STUDY."""
+    from tuning.ledger import read_study
+    from tuning.results import ranking, render
+    from tuning.spec import searched_fields, space_of
+
+    if top < 1:
+        raise ConfigError(f"--top must be at least 1, got {top}")
+    spec, records = read_study(study_folder(study, results))
+    print(render(ranking(records, searched_fields(space_of(spec)), top), format))
+
+
+@app.command()
+def retrain(
+    study: Study,
+    trial: Annotated[str, typer.Option(help="best, or a trial's number")] = "best",
+    out: Annotated[Path | None, typer.Option(help="the model folder; default: STUDY's folder/model")] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="exit with 1 when the search is not reproduced")] = False,
+    results: Results = Path("results"),
+    cache_dir: CacheDir = None,
+) -> None:
+    """Train a trial again, compare it with the search epoch by epoch, and save the model."""
+    from tuning.retrain import retrain as retrain_trial
+
+    folder = study_folder(study, results)
+    target = out or folder / "model"
+    verdict = retrain_trial(folder, trial, target, cache_dir, shlex.join([program(), *sys.argv[1:]]))
+    print(f"next: {program()} predict {shlex.quote(str(target))} 'a gorgeous, witty, seductive movie'")
+    if strict and verdict.difference is not None:
+        raise typer.Exit(1)
+
+
+@app.command()
+def predict(
+    model: Annotated[Path, typer.Argument(help="a folder that retrain wrote", metavar="MODEL")],
+    texts: Annotated[list[str] | None, typer.Argument(help="sentences", metavar="[TEXT ...]")] = None,
+    file: Annotated[str | None, typer.Option(help="one sentence a line; - is standard input")] = None,
+) -> None:
+    """Label sentences: a line each, with label, probability and text, separated by tabs."""
+    if bool(texts) == bool(file):
+        raise ConfigError("give sentences, or --file with one sentence a line (- for standard input)")
+    from core.predict import load_model
+    from core.text import printable
+
+    sentences = texts or _lines(file or "-")
+    for text, guess in zip(sentences, load_model(model, notify=_note).predict(sentences), strict=True):
+        print(f"{printable(guess.label)}\t{guess.probability:.4f}\t{printable(text)}")
+
+
+@app.command()
+def data(
+    ctx: typer.Context,
+    dataset: Dataset = "snippets",
+    vectors: Vectors = "glove-50d",
+    text_column: TextColumn = None,
+    label_column: LabelColumn = None,
+    split_column: SplitColumn = None,
+    split: Split = "80/10/10",
+    encoding: Encoding = None,
+    embedding_dim: EmbeddingDim = 300,
+    allow_leak: AllowLeak = False,
+    seed: Seed = 42,
+    format: Annotated[str, typer.Option(help="text or json")] = "text",
+    cache_dir: CacheDir = None,
+) -> None:
+    """Fetch, audit and cache DATASET; print the audit."""
+
+
+DATA_OPTIONS = (
+    "dataset", "vectors", "text_column", "label_column", "split_column", "split",
+    "encoding", "embedding_dim", "allow_leak", "seed",
+)  # fmt: skip
+
+
+def _data(params: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of load_corpus among a verb's options, with paths made absolute, as a study's spec keeps them."""
+    chosen = {name: params[name] for name in DATA_OPTIONS}
+    for name in ("dataset", "vectors"):
+        chosen[name] = _absolute(chosen[name])
+    if chosen["split_column"]:
+        chosen["split"] = "column"
+    return chosen
+
+
+def _absolute(name: str) -> str:
+    prefix = "mr:" if name.startswith("mr:") else ""
+    path = Path(name.removeprefix(prefix)).expanduser()
+    return f"{prefix}{path.absolute()}" if prefix or path.exists() or len(path.parts) > 1 else name
+
+
+def study_folder(study: str, results: Path) -> Path:
+    """A study by its name under `results`, or by its folder."""
+    return Path(study) if os.sep in study or Path(study, "study.journal").is_file() else results / study
+
+
+def program() -> str:
+    """How this program was called, for the lines that say what to run next."""
+    called = Path(sys.argv[0])
+    if called.name == "__main__.py":
+        return "python -m tuning"
+    return called.name if shutil.which(called.name) else str(called)
+
+
+def _lines(file: str) -> list[str]:
+    try:
+        raw = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+    except OSError as error:
+        raise ConfigError(f"cannot read --file {file}: {error.strerror}") from error
+    return raw.decode("utf-8", errors="replace").splitlines()
+
+
+def _note(line: str) -> None:
+    print(line, file=sys.stderr)
+
+
+# Typer keeps its parser's exceptions private; this is the base of them all.
+ParserError: type[Exception] = typer.BadParameter.__mro__[2]
+
+
+def main() -> NoReturn:
+    """Run a verb; what the person can mend becomes one line and exit code 2."""
+    from core.text import printable
+
+    try:
+        code = app(standalone_mode=False)
+    except UserError as error:
+        print(f"sentune: {printable(str(error))}", file=sys.stderr)
+        sys.exit(2)
+    except (KeyboardInterrupt, typer.Abort):
+        print("sentune: interrupted; the same command goes on", file=sys.stderr)
+        sys.exit(130)
+    except ParserError as error:
+        message = error.format_message()  # type: ignore[attr-defined]
+        print(f"sentune: {printable(message)}; see sentune --help", file=sys.stderr)
+        sys.exit(2)
+    sys.exit(code or 0)

@@ -1,0 +1,152 @@
+"""The verb `run`: data, journal, search, table. The same command again goes on where it was."""
+
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from core.audit import render as render_audit
+from core.corpus import Corpus
+from core.errors import ConfigError
+from core.load import load_corpus
+from tuning.ledger import Ledger, TrialRecord, open_ledger, spec_of
+from tuning.progress import Progress, Tally
+from tuning.resources import Machine, Shares, default_window
+from tuning.results import ranking, render
+from tuning.space import Space
+from tuning.space_file import load_space
+from tuning.spec import SearchPlan, make_spec, searched_fields
+from tuning.stopping import Halving
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """The command line of `run`."""
+
+    data: Mapping[str, Any]
+    """Arguments of load_corpus; they go into the study's spec."""
+    cache_dir: Path | None
+    space: str
+    overrides: tuple[str, ...]
+    trials: int
+    epochs: int
+    window: int | None
+    seed: int
+    halving: Halving | None
+    shares: Shares
+    workers: int | None
+    name: str | None
+    results: Path
+
+    def __post_init__(self) -> None:
+        if self.workers is not None and self.workers < 1:
+            raise ConfigError(f"--workers must be at least 1, got {self.workers}")
+        if self.name is not None and not re.fullmatch(r"\w[\w.+-]*", self.name):
+            raise ConfigError(f"--name must be letters, digits, dots, plus signs and dashes, got {self.name!r}")
+
+    @cached_property
+    def loaded_space(self) -> Space:
+        """The search space."""
+        return load_space(self.space, self.overrides)
+
+    @property
+    def folder(self) -> Path:
+        """The study's."""
+        return self.results / (self.name or f"{_slug(self.data['dataset'])}-{_slug(self.loaded_space.name)}")
+
+
+def run_study(options: RunOptions) -> bool:
+    """Run or continue a study and print its table.
+
+    Returns:
+        True when the study is complete, False when it was interrupted.
+
+    Raises:
+        UserError: something in the options, the data or the study that the person can mend.
+    """
+    folder = options.folder
+    machine = Machine.here()
+    fits = options.shares.fit(machine)
+    plan = _plan(options, fits)
+    corpus = load_corpus(**options.data, cache_dir=options.cache_dir, progress=_say)
+    _say(render_audit(corpus.source["audit"]))
+    with open_ledger(folder, make_spec(plan, corpus, options.data, options.shares)) as ledger:
+        if _complete(ledger, plan):
+            _say(f"study {folder.name} is complete: {len(ledger.trials())} trials")
+        else:
+            workers = min(fits, options.workers or fits)
+            _search(ledger, plan, corpus, options.shares, machine, workers)
+        _say(render(ranking(ledger.records(), searched_fields(plan.space), top=10), "table"))
+        return _complete(ledger, plan)
+
+
+def _plan(options: RunOptions, fits: int) -> SearchPlan:
+    window = options.window
+    if window is None:
+        known = spec_of(options.folder)  # fixed when the study was made, on whatever machine
+        window = known["window"] if known else default_window(fits)
+    return SearchPlan(
+        space=options.loaded_space,
+        n_trials=options.trials,
+        epochs=options.epochs,
+        window=window,
+        seed=options.seed,
+        halving=options.halving,
+    )
+
+
+def _search(
+    ledger: Ledger,
+    plan: SearchPlan,
+    corpus: Corpus,
+    shares: Shares,
+    machine: Machine,
+    workers: int,
+) -> None:
+    from tuning.search import Interruption, search  # Ray, only when there is something to search
+
+    records = ledger.records()
+    if records:
+        ended = sum(record.state != "RUNNING" for record in records)
+        _say(f"going on with study {ledger.folder.name}: {ended} of {plan.n_trials} trials are done")
+    tally = tally_of(records, plan, workers)
+    progress = Progress(Console(highlight=False), tally, frozenset(searched_fields(plan.space)))
+    interruption = Interruption(say=lambda line: print(line, file=sys.stderr, flush=True))
+    with progress:
+        search(ledger, plan, corpus, shares, machine, workers, progress, interruption)
+
+
+def tally_of(records: list[TrialRecord], plan: SearchPlan, workers: int) -> Tally:
+    """Where a study stands before its search goes on."""
+    states = [record.state for record in records]
+    tally = Tally(
+        n_trials=plan.n_trials,
+        workers=workers,
+        done=states.count("COMPLETE"),
+        stopped=states.count("PRUNED"),
+        failed=states.count("FAIL"),
+    )
+    rows = ranking(records, searched_fields(plan.space), top=1)
+    if rows and rows[0].rank == 1 and rows[0].val_accuracy is not None:
+        tally.note_best(rows[0].val_accuracy, rows[0].trial, rows[0].params)
+    return tally
+
+
+def _complete(ledger: Ledger, plan: SearchPlan) -> bool:
+    trials = ledger.trials()
+    return len(trials) >= plan.n_trials and all(trial.state.is_finished() for trial in trials)
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
+
+
+def _slug(text: str) -> str:
+    """`mr:/data/rt.tar.gz` -> `mr`; `/data/My tickets.csv` -> `My-tickets`."""
+    stem = text.split(":", 1)[0] if text.startswith("mr:") else Path(text).name.split(".")[0]
+    return re.sub(r"[^\w+-]+", "-", stem).strip("-") or "study"
