@@ -1,18 +1,21 @@
-"""load_corpus: dataset, tokens, vocabulary, split and vectors, made once and then opened from the cache."""
+"""load_corpus: dataset, tokens, split, vocabulary and vectors, made once and then opened from the cache."""
 
-import array
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from core import cache, datasets, splits, vectors as pretrained
+from core import cache, datasets, splits
+from core import vectors as pretrained
+from core.audit import audit, coverage_of, leaks
 from core.corpus import TRAIN, Corpus
-from core.errors import ConfigError
-from core.text import PAD, UNK, UNK_ID, tokenize, tokenizer_version
+from core.errors import ConfigError, DataError
+from core.text import tokenizer_version
+from core.tokens import encode, tokens_of
 
 
 def load_corpus(
@@ -31,72 +34,134 @@ def load_corpus(
     cache_dir: Path | str | None = None,
     progress: cache.Notify | None = None,
 ) -> Corpus:
+    """A dataset ready for training; the same arguments and files give the same bytes on every machine.
+
+    Args:
+        dataset: `snippets`, `mr`, `mr:PATH` (the archive, or the folder with the two files), or the path of a
+            .csv, .tsv, .jsonl (each also .gz) or .parquet file.
+        vectors: `glove-50d`, `fasttext`, `none`, or the path of a .vec or GloVe .txt file, also in .zip or .gz.
+        split: `80/10/10` (stratified), `notebook` (90/10, random_state 42, no test), `column`, or `folds:K`.
+        seed: of `80/10/10` and `folds:K`; the others have none.
+        fold: which of `folds:K` is the test split, from 0.
+        text_column, label_column: of a file; None to find them by name.
+        split_column: of a file, with the values train, val and test; implies split `column`.
+        embedding_dim: width of a word vector with vectors `none`; also tells which file of a .zip of several.
+        encoding: of a text file; None to detect it.
+        allow_leak: take a split column although it has the same text on two sides.
+        cache_dir: None for `SENTUNE_CACHE` or the platform's user cache folder.
+        progress: told one line about what takes long or is out of order.
+
+    Raises:
+        ConfigError: an option breaks its rule or does not go with another.
+        DataError: a file cannot be used, or its split column leaks.
+        UserError: no network, a full disk, a cache folder that cannot be written.
+    """
     folder = Path(cache_dir) if cache_dir is not None else cache.default_dir()
-    if split_column is not None and split == "80/10/10":
-        split = "column"
-    n_folds = splits.check_rule(split, fold)
+    rule = _Rule.of(split, seed, fold, split_column)
+    _check_dim(embedding_dim)
     options = datasets.Options(
         text_column=text_column, label_column=label_column, split_column=split_column, encoding=encoding
     )
     data = datasets.locate(dataset, options, folder, progress)
-    table = pretrained.locate(vectors, folder, progress)
+    table = pretrained.locate(vectors, folder, embedding_dim, progress)
     inputs = {
         "data": data.inputs,
-        "vectors": table.inputs if table else {"vectors": "none", "dim": embedding_dim},
+        "vectors": None if table is None else table.inputs,
         "tokenizer": tokenizer_version(),
-        "split": {
-            "rule": split,
-            **({"fold": fold} if n_folds else {}),
-            **({"seed": seed} if split not in ("notebook", "column") else {}),
-        },
+        "split": rule.inputs(),
     }
+    entry = cache.obtain(
+        folder, "corpora", inputs, lambda target: _build(target, data, table, rule, progress), progress
+    )
+    corpus = _open(entry, dataset, vectors, embedding_dim)
+    if rule.name == "column" and not allow_leak:
+        _refuse_leak(corpus.source["audit"], dataset)
+    return corpus
 
-    def fill(target: Path) -> None:
-        read = data.read()
-        tokens, offsets, distinct = _tokens(read.texts)
-        if split == "column":
-            codes = splits.from_column(read.split_values or [], split_column or "")
-        elif split == "notebook":
-            codes = splits.notebook(read.texts)
-        elif n_folds:
-            codes = splits.folds(read.texts, read.labels, read.classes, n_folds, fold or 0, seed)
-        else:
-            codes = splits.stratified(read.texts, read.labels, read.classes, seed)
-        ids, words = _vocabulary(tokens, offsets, distinct, codes)
-        arrays = {"tokens": ids, "offsets": offsets, "labels": read.labels, "split": codes}
-        if table is not None:
-            arrays["vectors"], has = pretrained.matrix(words, table.read([*words, *(word.lower() for word in words)]))
-        for name, values in arrays.items():
-            np.save(target / f"{name}.npy", values, allow_pickle=False)
-        (target / "words.json").write_bytes(cache.canonical(words))
-        source = {
-            "n_sentences": len(read.texts),
-            **read.notes,
-            "classes": list(read.classes),
-            "vectors_licence": table.licence if table else None,
-            "split": split,
-            "split_seed": {"notebook": 42, "column": None}.get(split, seed),
-            "tokenizer": tokenizer_version(),
-            "audit": {},
-        }
-        (target / "source.json").write_bytes(cache.canonical(source))
 
-    entry = cache.obtain(folder, "corpora", inputs, fill, progress)
-    return _open(entry, dataset, vectors, embedding_dim)
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Rule:
+    """A checked split rule with what belongs to it, and nothing that does not."""
+
+    name: str
+    seed: int | None
+    count: int | None
+    fold: int | None
+
+    @classmethod
+    def of(cls, split: str, seed: int, fold: int | None, column: str | None) -> "_Rule":
+        if column is not None and split == "80/10/10":
+            split = "column"
+        count = splits.check_rule(split, fold)
+        if (split == "column") != (column is not None):
+            raise ConfigError(f"split column and --split-column go together, got split {split!r} and column {column!r}")
+        if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**32:
+            raise ConfigError(f"seed must be a whole number from 0 to 2**32 - 1, got {seed!r}")
+        return cls(name=split, seed={"notebook": 42, "column": None}.get(split, seed), count=count, fold=fold)
+
+    def inputs(self) -> dict[str, Any]:
+        return {"rule": self.name, "seed": self.seed, "fold": self.fold}
+
+    def codes(self, read: datasets.Dataset) -> splits.Codes:
+        if self.name == "column":
+            return splits.from_column(read.split_values or ())
+        if self.name == "notebook":
+            return splits.notebook(read.texts)
+        seed = self.seed or 0
+        if self.count is None:
+            return splits.stratified(read.texts, read.labels, read.classes, seed)
+        return splits.folds(read.texts, read.labels, read.classes, self.count, self.fold or 0, seed)
+
+
+def _check_dim(dim: int) -> None:
+    if not isinstance(dim, int) or isinstance(dim, bool) or not 1 <= dim <= 8192:
+        raise ConfigError(f"embedding_dim must be a whole number from 1 to 8192, got {dim!r}")
+
+
+def _build(
+    target: Path,
+    data: datasets.Located,
+    table: pretrained.Located | None,
+    rule: _Rule,
+    notify: cache.Notify | None,
+) -> None:
+    """Write a corpus entry's files; nothing in them depends on anything but the key's inputs."""
+    read = data.read()
+    codes = rule.codes(read)
+    tokens, offsets, words = encode(tokens_of(read.texts, notify), codes)
+    arrays: dict[str, NDArray[Any]] = {"tokens": tokens, "offsets": offsets, "labels": read.labels, "split": codes}
+    coverage = None
+    if table is not None:
+        arrays["vectors"], has = pretrained.matrix(words, table.read(pretrained.wanted(words)))
+        coverage = coverage_of(words, has, tokens[np.repeat(codes == TRAIN, np.diff(offsets))])
+    for name, values in arrays.items():
+        np.save(target / f"{name}.npy", values, allow_pickle=False)
+    source = {
+        "n_sentences": len(read.texts),
+        "classes": list(read.classes),
+        "vectors_licence": None if table is None else table.licence,
+        "split": rule.name,
+        "split_seed": rule.seed,
+        "tokenizer": tokenizer_version(),
+        "audit": audit(read.texts, read.labels, read.classes, codes, tokens, offsets, coverage),
+        **read.notes,
+    }
+    (target / "words.json").write_bytes(cache.canonical(words))
+    (target / "source.json").write_bytes(cache.canonical(source))
 
 
 def _open(entry: cache.Entry, dataset: str, vectors: str, embedding_dim: int) -> Corpus:
-    def opened(name: str) -> NDArray[Any]:
+    def array(name: str) -> NDArray[Any]:
         # A plain ndarray over the map: pickle protocol 5, and so Ray's object store, takes it out of band.
         return np.load(entry.path / f"{name}.npy", mmap_mode="r", allow_pickle=False).view(np.ndarray)
 
-    table = opened("vectors") if "vectors.npy" in entry.files else None
+    table = array("vectors") if "vectors.npy" in entry.files else None
     source = json.loads((entry.path / "source.json").read_bytes())
     return Corpus(
-        tokens=opened("tokens"),
-        offsets=opened("offsets"),
-        labels=opened("labels"),
-        split=opened("split"),
+        tokens=array("tokens"),
+        offsets=array("offsets"),
+        labels=array("labels"),
+        split=array("split"),
         words=tuple(json.loads((entry.path / "words.json").read_bytes())),
         vectors=table,
         embedding_dim=embedding_dim if table is None else table.shape[1],
@@ -106,34 +171,10 @@ def _open(entry: cache.Entry, dataset: str, vectors: str, embedding_dim: int) ->
     )
 
 
-def _tokens(texts: Sequence[str]) -> tuple[NDArray[np.int32], NDArray[np.int64], list[str]]:
-    """Each token as its place among the distinct tokens, end to end; where each text begins; the distinct tokens."""
-    places: dict[str, int] = {}
-    flat = array.array("i")
-    offsets = np.zeros(len(texts) + 1, dtype=np.int64)
-    for row, text in enumerate(texts):
-        flat.extend([places.setdefault(token, len(places)) for token in tokenize(text)])
-        offsets[row + 1] = len(flat)
-    return np.frombuffer(flat, dtype=np.int32) if flat else np.zeros(0, np.int32), offsets, list(places)
-
-
-def _vocabulary(tokens, offsets, distinct, codes):
-    in_train = np.repeat(codes == TRAIN, np.diff(offsets))
-    seen = tokens[in_train]
-    first, at = np.unique(seen, return_index=True)
-    order = first[np.argsort(at)]
-    words = [PAD, UNK]
-    number = np.full(len(distinct), UNK_ID, dtype=np.int32)
-    for place in order:
-        if distinct[place] not in (PAD, UNK):
-            number[place] = len(words)
-            words.append(distinct[place])
-    # empty texts become [<unk>]
-    ids = number[tokens]
-    lengths = np.diff(offsets)
-    empty = np.flatnonzero(lengths == 0)
-    ids = np.insert(ids, offsets[empty], UNK_ID).astype(np.int32)
-    new = np.zeros_like(offsets)
-    np.cumsum(np.maximum(lengths, 1), out=new[1:])
-    offsets[:] = new
-    return ids, words
+def _refuse_leak(found: Mapping[str, Any], dataset: str) -> None:
+    if count := leaks(found):
+        examples = "; ".join(f"{example['splits']} {example['text']!r}" for example in found["leak_examples"])
+        raise DataError(
+            f"{dataset}: the split column puts {count:,} sentences on two sides: {examples}; "
+            "mend the file, leave the column out, or pass --allow-leak"
+        )

@@ -127,7 +127,7 @@ def notebook(texts: Sequence[str]) -> Codes:
         DataError: fewer than 2 distinct sentences.
     """
     codes = np.full(len(texts), TRAIN, dtype=np.uint8)
-    shuffled = np.random.RandomState(42).permutation(len(texts))  # noqa: NPY002 - the notebook's own generator
+    shuffled = np.random.RandomState(42).permutation(len(texts))
     codes[shuffled[: -(-len(texts) // 10)]] = VAL
     codes = codes[groups_of(texts)]
     if len(texts) < 2 or not (codes == TRAIN).any() or not (codes == VAL).any():
@@ -135,7 +135,7 @@ def notebook(texts: Sequence[str]) -> Codes:
     return codes
 
 
-def from_column(values: Sequence[str], name: str) -> Codes:
+def from_column(values: Sequence[str]) -> Codes:
     """The file's own split: train, val (or valid, validation, dev) and test, in any case.
 
     Raises:
@@ -146,12 +146,12 @@ def from_column(values: Sequence[str], name: str) -> Codes:
         code = _COLUMN_VALUES.get(value.strip().lower())
         if code is None:
             shown = printable(value, 40)
-            raise DataError(f"split column {name!r}, row {row + 1}: must be train, val or test, got {shown!r}")
+            raise DataError(f"split column, row {row + 1}: must be train, val or test, got {shown!r}")
         codes[row] = code
     for code in (TRAIN, VAL):
         if not (codes == code).any():
             raise DataError(
-                f"split column {name!r} marks no row {_NAMES[code]!r}; mark some, or leave the column out to be split 80/10/10"
+                f"split column marks no row {_NAMES[code]}; mark some, or leave the column out to be split 80/10/10"
             )
     return codes
 

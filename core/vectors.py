@@ -29,7 +29,7 @@ class Located:
     """The vectors of those of the given words that have one."""
 
 
-def locate(vectors: str, folder: Path, notify: cache.Notify | None = None) -> Located | None:
+def locate(vectors: str, folder: Path, embedding_dim: int, notify: cache.Notify | None = None) -> Located | None:
     """Find `glove-50d`; None for `none`."""
     if vectors == "none":
         return None
@@ -57,6 +57,11 @@ def _read_glove(table: Path, index: Path, words: Collection[str]) -> Rows:
     places = {name: place for place, name in enumerate(names) if name in wanted}
     rows = np.load(table, mmap_mode="r")[list(places.values())]
     return dict(zip(places, range(len(places)), strict=True)), np.asarray(rows, dtype=np.float32)
+
+
+def wanted(words: Sequence[str]) -> set[str]:
+    """What `matrix` will look up for these words."""
+    return {form for word in words[2:] for form in (word, word.lower())}
 
 
 def matrix(words: Sequence[str], rows: Rows) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:

@@ -1,0 +1,170 @@
+"""What a person should know about a corpus before trusting a number from it, and that as plain lines."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.corpus import TRAIN
+from core.duplicates import PAIRS, SHOWN, SPLITS, sameness
+from core.text import UNK_ID, printable
+
+
+def audit(
+    texts: Sequence[str],
+    labels: NDArray[np.int64],
+    classes: Sequence[str],
+    split: NDArray[np.uint8],
+    tokens: NDArray[np.int32],
+    offsets: NDArray[np.int64],
+    coverage: Mapping[str, Any] | None,
+) -> dict[str, Any]:
+    """Count what misleads: imbalance, duplicates, leaks, contradictions, empty and unknown texts.
+
+    Args:
+        texts: (n,) as they stand in the source.
+        labels: (n,) places in `classes`.
+        classes: class names.
+        split: (n,) TRAIN, VAL or TEST.
+        tokens: (n_tokens,) word ids, end to end.
+        offsets: (n + 1,) sentence i is tokens[offsets[i]:offsets[i + 1]].
+        coverage: of the pretrained vectors, see `coverage_of`; None without them.
+
+    Returns:
+        Plain values that JSON can hold; shares are in [0, 1].
+    """
+    lengths = np.diff(offsets)
+    return {
+        "sentences": len(texts),
+        "classes": _classes(labels, classes),
+        "splits": {name: int((split == code).sum()) for name, code in SPLITS.items()},
+        "majority_baseline": _majority(labels, classes, split),
+        "tokens": {
+            "mean": round(float(lengths.mean()), 2),
+            "median": float(np.median(lengths)),
+            "p95": float(np.percentile(lengths, 95)),
+            "max": int(lengths.max()),
+        },
+        "empty_texts": sum(not text.strip() for text in texts),
+        **sameness(texts, labels, classes, split),
+        "unknown_tokens": _unknown(tokens, np.repeat(split, lengths)),
+        "coverage": dict(coverage) if coverage is not None else None,
+    }
+
+
+def _classes(labels: NDArray[np.int64], classes: Sequence[str]) -> list[dict[str, Any]]:
+    counts = np.bincount(labels, minlength=len(classes)).tolist()
+    return [
+        {"name": name, "sentences": count, "share": round(count / len(labels), 4)}
+        for name, count in zip(classes, counts, strict=True)
+    ]
+
+
+def _majority(labels: NDArray[np.int64], classes: Sequence[str], split: NDArray[np.uint8]) -> dict[str, Any]:
+    """Accuracy of always answering train's most frequent class."""
+    top = int(np.bincount(labels[split == TRAIN], minlength=len(classes)).argmax())
+    accuracy = {
+        name: round(float((labels[split == code] == top).mean()), 4)
+        for name, code in SPLITS.items()
+        if code != TRAIN and (split == code).any()
+    }
+    return {"class": classes[top], **accuracy}
+
+
+def _unknown(tokens: NDArray[np.int32], split: NDArray[np.uint8]) -> dict[str, float]:
+    """Share of the tokens of val and test that the vocabulary lacks; train has none by construction."""
+    return {
+        name: round(float((tokens[split == code] == UNK_ID).mean()), 4)
+        for name, code in SPLITS.items()
+        if code != TRAIN and (split == code).any()
+    }
+
+
+def coverage_of(words: Sequence[str], has: NDArray[np.bool_], train_tokens: NDArray[np.int32]) -> dict[str, Any]:
+    """How much of a vocabulary has pretrained vectors, by word and by token of the train split.
+
+    Args:
+        words: (V,) the vocabulary.
+        has: (V,) whether a word has a vector; `<pad>` and `<unk>` are left out of every count.
+        train_tokens: (n,) word ids.
+    """
+    counts = np.bincount(train_tokens, minlength=len(words))
+    counts[:2] = 0
+    missing = np.flatnonzero(~has & (counts > 0))
+    missing = missing[np.argsort(-counts[missing], kind="stable")][:10]
+    n_words = len(words) - 2
+    return {
+        "found": int(has[2:].sum()),
+        "vocabulary": n_words,
+        "by_word": round(float(has[2:].mean()), 4) if n_words else 0.0,
+        "by_token": round(float(counts[has].sum() / max(counts.sum(), 1)), 4),
+        "missing": [[printable(words[place], 40), int(counts[place])] for place in missing],
+    }
+
+
+def leaks(found: Mapping[str, Any]) -> int:
+    """Sentences of val or test that an audit found in another split too."""
+    return sum(counts["near"] for counts in found["duplicates_across"].values())
+
+
+def render(found: Mapping[str, Any]) -> str:
+    """An audit as plain lines for a terminal; nothing in a text can steer it."""
+    return "\n".join(_lines(found))
+
+
+def _lines(found: Mapping[str, Any]) -> Iterator[str]:
+    present = [name for name in SPLITS if found["splits"][name]]
+    splits = ", ".join(f"{name} {found['splits'][name]:,}" for name in present)
+    yield f"sentences   {found['sentences']:,} ({splits})"
+    classes = found["classes"]
+    shown = ", ".join(f"{printable(c['name'], 40)} {c['sentences']:,} ({c['share']:.1%})" for c in classes[:10])
+    yield f"classes     {len(classes)}: {shown}{', ...' if len(classes) > 10 else ''}"
+    majority = found["majority_baseline"]
+    yield f"baseline    always {printable(majority['class'], 40)!r} is right in {_shares(majority)}"
+    tokens = found["tokens"]
+    yield (
+        f"tokens      mean {tokens['mean']:.1f}, median {tokens['median']:.0f}, 95% up to {tokens['p95']:.0f}, "
+        f"longest {tokens['max']:,}; empty texts {found['empty_texts']:,}"
+    )
+    yield f"unknown     {_shares(found['unknown_tokens'])} of the tokens, to a vocabulary made from train"
+    within = found["duplicates_within"]
+    yield f"duplicates  within splits: {_pairs((name, within[name]) for name in present)}"
+    across = found["duplicates_across"]
+    yield f"leaks       across splits: {_pairs((name, across[name]) for name in PAIRS if _both(name, present))}"
+    for example in found["leak_examples"]:
+        yield f"            {example['splits']}: {printable(example['text'], SHOWN)}"
+    yield from _conflict_lines(found["conflicts"])
+    yield from _coverage_lines(found["coverage"])
+
+
+def _pairs(counts: Iterable[tuple[str, Mapping[str, int]]]) -> str:
+    return ", ".join(f"{name} {count['exact']:,} exact {count['near']:,} near" for name, count in counts)
+
+
+def _both(pair: str, present: Sequence[str]) -> bool:
+    return all(name in present for name in pair.split("/"))
+
+
+def _conflict_lines(conflicts: Mapping[str, Any]) -> Iterator[str]:
+    yield f"conflicts   {conflicts['texts']:,} texts stand under more than one label"
+    for example in conflicts["examples"]:
+        labels = " and ".join(printable(label, 40) for label in example["labels"])
+        yield f"            {labels}: {printable(example['text'], SHOWN)}"
+
+
+def _coverage_lines(coverage: Mapping[str, Any] | None) -> Iterator[str]:
+    if coverage is None:
+        yield "vectors     none: every word starts at random"
+        return
+    yield (
+        f"vectors     {coverage['found']:,} of {coverage['vocabulary']:,} words found ({coverage['by_word']:.1%}), "
+        f"{coverage['by_token']:.1%} of train's tokens"
+    )
+    if coverage["missing"]:
+        missing = ", ".join(f"{printable(word, 30)} {count:,}" for word, count in coverage["missing"])
+        yield f"            most frequent without one: {missing}"
+
+
+def _shares(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {values[name]:.1%}" for name in SPLITS if name in values)
