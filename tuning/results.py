@@ -97,18 +97,23 @@ def render(rows: Sequence[Row], form: str, width: int | None = None) -> str:
     if form == "md":
         titles = [*HEAD, *names]
         lines = [titles, ["---"] * len(titles), *cells]
-        return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+        marked = [f"\n\\* {NOTEBOOK}"] if any(row.notebook for row in rows) else []
+        table = (
+            "| " + " | ".join(cell.replace("|", "\\|").replace("*", "\\*") for cell in line) + " |" for line in lines
+        )
+        return "\n".join([*table, *marked])
     return _table(rows, names, cells, width)
 
 
-HEAD = ("rank", "trial", "val acc", "best ep", "epochs", "seconds", "state")
+HEAD = ("rank", "trial", "val acc", "best", "epochs", "sec", "state")
+NOTEBOOK = "the notebook's own setting"
 STATES = {"COMPLETE": "done", "PRUNED": "stopped", "FAIL": "failed"}
 
 
 def _head(row: Row) -> list[str]:
     return [
         "-" if row.rank is None else str(row.rank),
-        f"{row.trial} notebook" if row.notebook else str(row.trial),
+        f"{row.trial}*" if row.notebook else str(row.trial),
         "-" if row.val_accuracy is None else f"{row.val_accuracy:.4f}",
         "-" if row.best_epoch is None else str(row.best_epoch),
         str(row.epochs),
@@ -136,18 +141,20 @@ def _table(rows: Sequence[Row], names: Sequence[str], cells: Sequence[Sequence[s
         packed = [[*line[: len(HEAD)], settings_text(row.params)] for line, row in zip(cells, rows, strict=True)]
         table = _grid([*HEAD, "settings"], packed, rows)
     console.print(table)
+    if any(row.notebook for row in rows):
+        console.print(Text(f"* {NOTEBOOK}"), soft_wrap=True)
     for row in rows:
         if row.error:
             console.print(Text(f"trial {row.trial} failed: {row.error}"), soft_wrap=True)
     text: str = console.file.getvalue()  # type: ignore[attr-defined]  # it is the StringIO above
-    return text.rstrip("\n")
+    return "\n".join(line.rstrip() for line in text.splitlines()).strip("\n")
 
 
 def _grid(titles: Sequence[str], cells: Sequence[Sequence[str]], rows: Sequence[Row]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for title in titles:
         left = title in ("state", "settings")
-        table.add_column(Text(title), justify="left" if left else "right", no_wrap=title != "settings")
+        table.add_column(Text(title), justify="left" if left else "right", no_wrap=title != "settings", overflow="fold")
     for line, row in zip(cells, rows, strict=True):
         table.add_row(*(Text(cell) for cell in line), style="bold" if row.rank == 1 else None)
     return table

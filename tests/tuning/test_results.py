@@ -1,0 +1,102 @@
+"""tuning.results: the table."""
+
+import csv
+import io
+import json
+from typing import Any
+
+from core.config import TrialConfig
+from core.epoch import EpochResult
+from tuning.ledger import TrialRecord
+from tuning.results import ranking, render
+
+SEARCHED = ("n_layers", "learning_rate", "freeze_embedding")
+
+
+def record(number: int, *accuracies: float, loss: float = 0.5, **changes: Any) -> TrialRecord:
+    settings: dict[str, Any] = {
+        "number": number,
+        "state": "COMPLETE",
+        "params": {"n_layers": 2},
+        "config": TrialConfig(n_layers=2, learning_rate=0.00123456, freeze_embedding=True).to_dict(),
+        "origin": "notebook" if number == 0 else "sampler",
+        "epochs": tuple(
+            EpochResult(epoch=i, train_loss=1.0, val_loss=loss, val_accuracy=a, seconds=1.5)
+            for i, a in enumerate(accuracies, 1)
+        ),
+        "error": None,
+        "n_parameters": 10,
+    }
+    return TrialRecord(**(settings | changes))
+
+
+def test_best_accuracy_first_then_lower_loss_then_lower_number() -> None:
+    records = [record(0, 0.7), record(1, 0.8, loss=0.6), record(2, 0.8, loss=0.4), record(3, 0.8, loss=0.4)]
+    assert [(row.rank, row.trial) for row in ranking(records, SEARCHED)] == [(1, 2), (2, 3), (3, 1), (4, 0)]
+
+
+def test_the_notebooks_row_and_failures_stand_in_every_table() -> None:
+    failed = record(5, state="FAIL", error="TrainingError: NaN")
+    running = record(6, 0.99, state="RUNNING")
+    rows = ranking([record(0, 0.5), *(record(n, 0.6 + n / 100) for n in range(1, 5)), failed, running], SEARCHED, top=2)
+    assert [(row.rank, row.trial, row.notebook) for row in rows] == [
+        (1, 4, False),
+        (2, 3, False),
+        (5, 0, True),
+        (None, 5, False),
+    ]
+
+
+def test_json_is_a_list_of_objects_with_stable_names() -> None:
+    rows = ranking([record(0, 0.5, 0.75, 0.7)], SEARCHED)
+    assert json.loads(render(rows, "json")) == [
+        {
+            "rank": 1,
+            "trial": 0,
+            "val_accuracy": 0.75,
+            "best_epoch": 2,
+            "epochs": 3,
+            "seconds": 4.5,
+            "state": "COMPLETE",
+            "notebook": True,
+            "error": None,
+            "params": {"n_layers": 2, "learning_rate": 0.00123456, "freeze_embedding": True},
+        }
+    ]
+
+
+def test_csv_has_a_column_for_each_setting_at_full_precision() -> None:
+    rows = ranking([record(0, 0.5), record(1, state="FAIL", error='bad, "very"')], SEARCHED)
+    first, second = csv.DictReader(io.StringIO(render(rows, "csv")))
+    assert (first["rank"], first["val_accuracy"], first["learning_rate"]) == ("1", "0.5", "0.00123456")
+    assert (second["rank"], second["error"]) == ("", 'bad, "very"')
+
+
+def test_markdown_has_as_many_cells_in_each_line() -> None:
+    lines = render(ranking([record(0, 0.5), record(1, 0.6)], SEARCHED), "md").splitlines()
+    assert [line.count("|") for line in lines[:4]] == [11] * 4
+    assert "| 2 | 0\\* | 0.5000 |" in lines[3]
+    assert lines[4:] == ["", "\\* the notebook's own setting"]
+
+
+def test_a_wide_table_has_a_column_for_each_setting_and_a_narrow_one_packs_them() -> None:
+    rows = ranking([record(0, 0.5), record(1, 0.6)], SEARCHED)
+    wide, narrow = render(rows, "table", width=160), render(rows, "table", width=80)
+    assert "freeze_embedding" in wide.splitlines()[0]
+    assert "settings" in narrow.splitlines()[0]
+    assert max(map(len, narrow.splitlines())) <= 80
+    for text in (wide, narrow):
+        assert " 0* " in text
+        assert "* the notebook's own setting" in text
+        assert "0.00123" in text
+        assert "…" not in text
+
+
+def test_an_errors_text_is_never_taken_as_markup() -> None:
+    text = render(ranking([record(1, state="FAIL", error="[red]boom[/red] [bold")], SEARCHED), "table", width=80)
+    assert "trial 1 failed: [red]boom[/red] [bold" in text
+
+
+def test_a_study_without_trials_has_an_empty_table() -> None:
+    assert json.loads(render([], "json")) == []
+    assert "rank" in render([], "table", width=80)
