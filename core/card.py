@@ -1,0 +1,144 @@
+"""The card of a saved model: for people, in markdown, what it is, where it comes from and how far to trust it."""
+
+import html
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from core.config import TrialConfig
+from core.text import printable
+
+_SOURCE_ELSEWHERE = ("audit", "inputs", "licence", "vectors_licence")
+_METRICS_ELSEWHERE = ("environment", "epochs")
+_HOW = {
+    "val_accuracy": "correct / total on the validation split at the best epoch. This split chose the epoch and, in a "
+    "search, the settings: the figure is optimistic",
+    "val_loss": "mean cross-entropy on the same sentences at the same epoch",
+    "test_accuracy": "correct / total on the test split, which chose nothing",
+    "test_loss": "mean cross-entropy on the test split",
+    "best_epoch": "the epoch of highest validation accuracy (of equals that of lower loss, then the earlier); "
+    "its weights are the saved ones",
+    "verdict": "this training against the figures that the search recorded, epoch by epoch",
+}
+
+
+def write_card(*, source: Mapping[str, Any], metrics: Mapping[str, Any], config: TrialConfig, command: str) -> str:
+    """Write the card.
+
+    Args:
+        source: `Corpus.source`.
+        metrics: figures by name; `SPLIT_accuracy` gets an interval where `SPLIT_sentences` says how many there are.
+            `epochs` (rows of figures) and `environment` have their own sections.
+        config: what the model was trained with.
+        command: what the person typed to make it.
+
+    Returns:
+        Markdown. Nothing in it that comes from data can be markup.
+    """
+    sections = [
+        f"# Sentence classifier trained on {escaped(source.get('dataset', 'unnamed data'))}",
+        f"{_architecture(config)} It gives each text one of the labels in `labels.json`, with a probability.",
+        "## Data",
+        _table(("what", "value"), _pairs({k: v for k, v in source.items() if k not in _SOURCE_ELSEWHERE})),
+        *_part("### Audit", _table(("what", "value"), _pairs(source.get("audit") or {}))),
+        "## Figures",
+        _table(("figure", "value", "95% interval", "how it came to be"), _figures(metrics)),
+        *_part("### Epochs", _epochs(metrics.get("epochs") or ())),
+        "## Settings",
+        _table(("setting", "value"), ((f"`{name}`", _shown(value)) for name, value in config.to_dict().items())),
+        *_part("### What the bits depend on", _table(("what", "value"), _pairs(metrics.get("environment") or {}))),
+        "## Limits",
+        _LIMITS,
+        "## Licences",
+        f"- data: {escaped(source.get('licence') or 'not known')}\n"
+        f"- word vectors: {escaped(source.get('vectors_licence') or 'none used, or not known')}",
+        "## Command",
+        _code(command),
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def interval(correct_share: float, total: int) -> tuple[float, float]:
+    """95% Wilson score interval of a share (Wilson 1927, J. Am. Stat. Assoc. 22:209)."""
+    z2 = 1.959964**2
+    middle = (correct_share + z2 / (2 * total)) / (1 + z2 / total)
+    half = math.sqrt(z2 * (correct_share * (1 - correct_share) / total + z2 / (4 * total**2))) / (1 + z2 / total)
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def escaped(value: Any) -> str:
+    """A value as markdown text on one line: no markup, no HTML, nothing that steers a terminal."""
+    text = html.escape(printable(str(value), limit=500), quote=False)
+    return re.sub(r"[\\`*_\[\]|~#@]|:(?=//)|(?<=www)[.]", r"\\\g<0>", text)
+
+
+_LIMITS = """\
+- It knows the words of its training split; every other word is `<unk>`, and word order beyond a sentence is unseen.
+- Texts unlike the data above (another language, domain, length or time) get a label all the same, often a wrong one.
+- Probabilities are the softmax of the network and were not calibrated.
+- An interval speaks for chance in the choice of sentences only, not for another seed, split or domain.
+- Labels carry the judgements, mistakes and biases of whoever made the data: do not decide about people with it."""
+
+
+def _architecture(config: TrialConfig) -> str:
+    layers = f"{config.n_layers} LSTM layer{'s' if config.n_layers > 1 else ''} of width {config.hidden_dim}"
+    directions = "in two directions" if config.bidirectional else "in one direction"
+    vectors = "Frozen" if config.freeze_embedding else "Trained"
+    return f"{vectors} word vectors, {layers} {directions}, {config.pooling} pooling and a linear layer."
+
+
+def _figures(metrics: Mapping[str, Any]) -> Iterable[Sequence[str]]:
+    for name, value in metrics.items():
+        if name in _METRICS_ELSEWHERE:
+            continue
+        total = metrics.get(name.removesuffix("_accuracy") + "_sentences")
+        shown, spread = _shown(value), ""
+        if name.endswith("_accuracy") and isinstance(total, int) and total > 0:
+            low, high = interval(value, total)
+            spread = f"{low:.4f} to {high:.4f}, on {total:,} sentences"
+        yield _words(name), shown, spread, _HOW.get(name, "")
+
+
+def _epochs(epochs: Sequence[Mapping[str, Any]]) -> str:
+    names = list(epochs[0]) if epochs else []
+    return _table([_words(name) for name in names], ([_shown(epoch.get(name)) for name in names] for epoch in epochs))
+
+
+def _pairs(values: Mapping[str, Any]) -> Iterable[Sequence[str]]:
+    return ((_words(name), _shown(value)) for name, value in values.items())
+
+
+def _words(name: str) -> str:
+    return escaped(name.replace("_", " "))
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return escaped(f"{value:.6g}")
+    if isinstance(value, Mapping):
+        return ", ".join(f"{escaped(key)} {_shown(each)}" for key, each in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_shown, value))
+    return escaped(value)
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A markdown table; nothing where it has no row."""
+    lines = [f"| {' | '.join(row)} |" for row in rows]
+    return "\n".join([f"| {' | '.join(header)} |", "|---" * len(header) + "|", *lines]) if lines else ""
+
+
+def _part(heading: str, body: str) -> list[str]:
+    return [heading, body] if body else []
+
+
+def _code(text: str) -> str:
+    """A code block that `text` cannot end."""
+    line = printable(text)
+    fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", line)), default=0))
+    return f"{fence}\n{line}\n{fence}"

@@ -1,0 +1,124 @@
+"""A saved model and texts -> labels with probabilities."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from core.batches import by_length
+from core.errors import CorruptionError, DataError
+from core.evaluate import TOKENS_AT_ONCE
+from core.model import SentenceClassifier
+from core.runtime import autocast
+from core.saved_model import SavedModel, read_model
+from core.text import Vocabulary, tokenize, tokenizer_version
+
+MOST_TOKENS = 50_000
+"""In one text; longer ones are refused rather than cut, because memory grows with the length."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Prediction:
+    """What a model makes of one text."""
+
+    label: str
+    """The likeliest class; the first of equals."""
+    probability: float
+    """Of `label`."""
+    probabilities: dict[str, float]
+    """Of every class, in label order; their sum is 1."""
+
+
+class Model:
+    """A trained classifier with its vocabulary."""
+
+    def __init__(self, network: SentenceClassifier, vocabulary: Vocabulary, classes: tuple[str, ...]) -> None:
+        self.network = network
+        self.vocabulary = vocabulary
+        self.classes = classes
+
+    def predict(self, texts: Sequence[str]) -> list[Prediction]:
+        """Label texts, in their order. A text without a known word, or without any, is labelled like any other.
+
+        Raises:
+            DataError: a text has more than MOST_TOKENS tokens; it is named by its place.
+        """
+        return [self._prediction(row) for row in self.probabilities(texts).tolist()]
+
+    @torch.no_grad()
+    def probabilities(self, texts: Sequence[str]) -> NDArray[np.float64]:
+        """Class probabilities: (n, C), rows in the order of `texts`, columns in that of `classes`.
+
+        Raises:
+            DataError: as `predict`.
+        """
+        if isinstance(texts, str):
+            raise TypeError("predict takes a list of texts, got one text")
+        ids = [self.vocabulary.encode(tokenize(text)) for text in texts]
+        lengths = np.array([len(each) for each in ids], dtype=np.int64)
+        if len(lengths) and lengths.max() > MOST_TOKENS:
+            place = int(lengths.argmax())
+            raise DataError(
+                f"text {place + 1} has {lengths[place]:,} words and is not cut: "
+                f"split texts of more than {MOST_TOKENS:,} words into sentences"
+            )
+        found = np.empty((len(ids), len(self.classes)))
+        for places in by_length(lengths, TOKENS_AT_ONCE):
+            tokens, batch_lengths = _batch([ids[place] for place in places])
+            with autocast(self.network.config.precision, "cpu"):
+                logits = self.network(tokens, batch_lengths)  # (B, C)
+            found[places] = logits.double().softmax(dim=1).numpy()
+        return found
+
+    def _prediction(self, row: list[float]) -> Prediction:
+        best = row.index(max(row))
+        return Prediction(
+            label=self.classes[best],
+            probability=row[best],
+            probabilities=dict(zip(self.classes, row, strict=True)),
+        )
+
+
+def load_model(path: Path | str, *, notify: Callable[[str], None] | None = None) -> Model:
+    """Open a model folder for prediction on the CPU.
+
+    Args:
+        path: a folder that core.saved_model wrote.
+        notify: told in one line when words may be split in another way than in training.
+
+    Raises:
+        UserError: there is no model at `path`, or a newer version saved it.
+        CorruptionError: a file is missing or changed; it is named.
+    """
+    saved = read_model(Path(path))
+    if notify is not None and saved.tokenizer != tokenizer_version():
+        notify(
+            f"the model in {path} was trained with tokenizer {saved.tokenizer}, here is {tokenizer_version()}: "
+            "some words may be split in another way, and labels may differ"
+        )
+    return Model(_network(saved, path), saved.vocabulary, saved.classes)
+
+
+def _network(saved: SavedModel, path: Path | str) -> SentenceClassifier:
+    network = SentenceClassifier(saved.config, len(saved.vocabulary), saved.embedding_dim, len(saved.classes))
+    try:
+        network.load_state_dict(dict(saved.weights), assign=True)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())
+        raise CorruptionError(
+            f"the weights in {path} do not fit its config.json, vocabulary.json and labels.json: {reason}"
+        ) from error
+    return network.eval()
+
+
+def _batch(sentences: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+    """Pad word ids: int64 (B, T) and lengths (B,)."""
+    lengths = torch.tensor([len(sentence) for sentence in sentences])
+    tokens = torch.zeros(len(sentences), int(lengths.max()), dtype=torch.int64)
+    for row, sentence in zip(tokens, sentences, strict=True):
+        row[: len(sentence)] = torch.tensor(sentence)
+    return tokens, lengths

@@ -1,0 +1,190 @@
+"""A saved model: a folder that loads without the data, the study or Ray, and never through pickle.
+
+model.safetensors   the weights
+config.json         TrialConfig, width of the word vectors, tokenizer, version of this layout
+vocabulary.json     the words, in id order
+labels.json         the class names, in label order
+metrics.json        figures
+card.md             all of it for people
+SHA256SUMS          digests of the files above; `sha256sum -c SHA256SUMS` checks them too
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from core.config import TrialConfig
+from core.errors import ConfigError, CorruptionError, UserError
+from core.files import new_folder, readable_os_errors
+from core.text import Vocabulary
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+LAYOUT = 1
+"""Counted up when a reader of the old layout could not read the new one."""
+FILES = ("model.safetensors", "config.json", "vocabulary.json", "labels.json", "metrics.json", "card.md")
+SUMS = "SHA256SUMS"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, slots=True)
+class SavedModel:
+    """What is needed to predict."""
+
+    config: TrialConfig
+    weights: Mapping[str, "Tensor"]
+    """By the names of SentenceClassifier; on the CPU, memory-mapped."""
+    vocabulary: Vocabulary
+    classes: tuple[str, ...]
+    """In label order."""
+    embedding_dim: int
+    tokenizer: str
+    """As core.text.tokenizer_version named it when the model was trained."""
+
+
+def save_model(
+    path: Path,
+    *,
+    config: TrialConfig,
+    weights: Mapping[str, "Tensor"],
+    words: Sequence[str],
+    classes: Sequence[str],
+    embedding_dim: int,
+    tokenizer: str,
+    metrics: Mapping[str, Any],
+    card: str,
+) -> None:
+    """Write a model folder; it is there whole or not at all, and replaces a model that was there.
+
+    Args:
+        path: the folder.
+        config: what the weights were trained with.
+        weights: by the names of SentenceClassifier.
+        words: (V,) the vocabulary, `<pad>` and `<unk>` first.
+        classes: (C,) names in label order.
+        embedding_dim: width of a word vector.
+        tokenizer: name and version that made the words.
+        metrics: figures, as JSON can hold them.
+        card: markdown, see core.card.
+
+    Raises:
+        UserError: `path` holds something else, the disk is full, or the folder cannot be written.
+    """
+    from safetensors.torch import save
+
+    path = check_target(path)
+    settings = {
+        "layout": LAYOUT,
+        "config": config.to_dict(),
+        "embedding_dim": embedding_dim,
+        "tokenizer": tokenizer,
+    }
+    contents = {
+        # As bytes, because safetensors' own writer hides why a disk refuses.
+        "model.safetensors": save({name: value.detach().cpu().contiguous() for name, value in weights.items()}),
+        "config.json": _json(settings),
+        "vocabulary.json": _json(list(words)),
+        "labels.json": _json(list(classes)),
+        "metrics.json": _json(dict(metrics)),
+        "card.md": card.encode(),
+    }
+    sums = "".join(f"{hashlib.sha256(contents[name]).hexdigest()}  {name}\n" for name in FILES)
+    with new_folder(path) as folder:
+        for name, data in (contents | {SUMS: sums.encode()}).items():
+            (folder / name).write_bytes(data)
+
+
+def check_target(path: Path) -> Path:
+    """Find out before training whether a model may be saved at `path`.
+
+    Returns:
+        `path` without symbolic links, so that a link to a folder stays a link.
+
+    Raises:
+        UserError: something that is not a model of ours, and nothing else, is there.
+    """
+    with readable_os_errors(path):
+        target = path.resolve()
+        if not target.exists():
+            return target
+        if not target.is_dir():
+            raise UserError(f"{path} is a file: choose another folder for the model")
+        found = {each.name for each in target.iterdir()}
+    foreign = sorted(found - {*FILES, SUMS})
+    if found and SUMS not in found:
+        foreign = sorted(found)
+    if foreign:
+        raise UserError(
+            f"{path} holds something that is no saved model ({foreign[0]!r}) and is not replaced: "
+            "choose another folder, or empty this one"
+        )
+    return target
+
+
+def read_model(path: Path) -> SavedModel:
+    """Read a model folder, after every file in it was found to be what was saved.
+
+    Raises:
+        UserError: there is no model at `path`, or a newer version saved it.
+        CorruptionError: a file is missing, changed or unreadable; it is named.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    _check(path)
+    settings = json.loads((path / "config.json").read_bytes())
+    if settings["layout"] != LAYOUT:
+        raise UserError(f"{path} has layout {settings['layout']}, this version reads {LAYOUT}: install a newer sentune")
+    try:
+        config = TrialConfig.from_dict(settings["config"])
+    except ConfigError as error:
+        raise UserError(
+            f"{path} was saved by another version of sentune, which this one cannot read: {error}"
+        ) from error
+    try:
+        weights = load_file(path / "model.safetensors")
+    except SafetensorError as error:
+        raise _damaged(path, "model.safetensors", f"cannot be read ({error})") from error
+    return SavedModel(
+        config=config,
+        weights=weights,
+        vocabulary=Vocabulary(tuple(json.loads((path / "vocabulary.json").read_bytes()))),
+        classes=tuple(json.loads((path / "labels.json").read_bytes())),
+        embedding_dim=settings["embedding_dim"],
+        tokenizer=settings["tokenizer"],
+    )
+
+
+def _check(path: Path) -> None:
+    if not path.is_dir():
+        raise UserError(f"there is no saved model at {path}: give a folder that `sentune retrain` wrote")
+    if not (path / SUMS).is_file():
+        if not any((path / name).exists() for name in FILES):
+            raise UserError(f"{path} is not a saved model: give a folder that `sentune retrain` wrote")
+        raise _damaged(path, SUMS, "is missing")
+    lines = (path / SUMS).read_bytes().decode(errors="replace").splitlines()
+    sums = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+    if set(sums) != set(FILES):
+        raise _damaged(path, SUMS, "is not what was saved")
+    for name in FILES:
+        try:
+            with (path / name).open("rb") as file:
+                found = hashlib.file_digest(file, "sha256").hexdigest()
+        except FileNotFoundError as error:
+            raise _damaged(path, name, "is missing") from error
+        except OSError as error:
+            raise _damaged(path, name, f"cannot be read ({error.strerror})") from error
+        if found != sums[name]:
+            raise _damaged(path, name, f"is not what was saved (its sha256 is not the one in {SUMS})")
+
+
+def _damaged(path: Path, name: str, what: str) -> CorruptionError:
+    return CorruptionError(f"the model in {path} is damaged: {name} {what}; save it again with `sentune retrain`")
+
+
+def _json(content: Any) -> bytes:
+    """ASCII, since words may hold what UTF-8 cannot: half a surrogate pair, from a text file that was broken."""
+    return (json.dumps(content, indent=1, allow_nan=False) + "\n").encode()

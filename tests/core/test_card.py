@@ -1,0 +1,128 @@
+"""The card tells where a model comes from, and nothing in its data can become markup."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.card import escaped, interval, write_card
+from core.config import TrialConfig
+
+SOURCE = {
+    "dataset": "snippets",
+    "vectors": "glove-50d",
+    "inputs": {"secret": "not for the card"},
+    "n_sentences": 10568,
+    "licence": "MIT (someone)",
+    "vectors_licence": "PDDL 1.0",
+    "split": "80/10/10",
+    "split_seed": 42,
+    "tokenizer": "nltk-3.10.4/word_tokenize/lower",
+    "audit": {"majority_baseline": 0.504, "classes": {"negative": 5242}},
+}
+METRICS = {
+    "best_epoch": 2,
+    "val_accuracy": 0.79,
+    "val_sentences": 1057,
+    "test_accuracy": 0.78,
+    "test_sentences": 1057,
+    "verdict": "REPRODUCED 2/2 epochs",
+    "epochs": [{"epoch": 1, "val_accuracy": 0.7}, {"epoch": 2, "val_accuracy": 0.79}],
+    "environment": {"torch": "2.13.0", "threads": 1},
+}
+
+
+def card(**changes: Any) -> str:
+    parts = {
+        "source": SOURCE,
+        "metrics": METRICS,
+        "config": TrialConfig.notebook(),
+        "command": "sentune retrain s --out m",
+    }
+    return write_card(**(parts | changes))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "# Sentence classifier trained on snippets",
+        "| n sentences | 10568 |",
+        "| split | 80/10/10 |",
+        "| tokenizer | nltk-3.10.4/word\\_tokenize/lower |",
+        "| majority baseline | 0.504 |",
+        "| classes | negative 5242 |",
+        "| epoch | val accuracy |",
+        "| 2 | 0.79 |",
+        "| `learning_rate` | 0.25 |",
+        "| `clip_norm` | none |",
+        "| torch | 2.13.0 |",
+        "- data: MIT (someone)",
+        "- word vectors: PDDL 1.0",
+        "sentune retrain s --out m",
+    ],
+)
+def test_a_card_tells_data_settings_licences_and_command(line: str) -> None:
+    assert line in card().splitlines()
+
+
+def test_each_accuracy_has_its_interval_and_how_it_came_to_be() -> None:
+    rows = [line for line in card().splitlines() if line.startswith(("| val accuracy", "| test accuracy"))]
+    assert rows[0].startswith("| val accuracy | 0.79 | 0.7644 to 0.8135, on 1,057 sentences | ")
+    assert "the figure is optimistic" in rows[0]
+    assert rows[1].startswith("| test accuracy | 0.78 | 0.7540 to 0.8039, on 1,057 sentences | ")
+    assert "which chose nothing" in rows[1]
+
+
+def test_what_is_not_known_is_left_out_or_said() -> None:
+    text = card(source={}, metrics={"val_accuracy": 0.5})
+    assert "trained on unnamed data" in text
+    assert "| val accuracy | 0.5 |  |" in text
+    assert "- data: not known" in text
+    assert "### Audit" not in text
+    assert "### Epochs" not in text
+
+
+def test_the_inputs_of_the_cache_are_not_repeated() -> None:
+    assert "not for the card" not in card()
+
+
+@pytest.mark.parametrize(
+    ("share", "total", "low", "high"),
+    # Wilson's interval with z = 1.959964, worked out by hand from its formula.
+    [(0.5, 100, 0.4038, 0.5962), (0.0, 10, 0.0, 0.2775), (1.0, 10, 0.7225, 1.0)],
+)
+def test_the_interval_is_wilsons(share: float, total: int, low: float, high: float) -> None:
+    assert interval(share, total) == pytest.approx((low, high), abs=5e-5)
+
+
+HOSTILE = "</td><script>alert(1)</script> | [x](https://evil.example) ![y](z) `q` *b* _i_ \x1b[31m \u202e\n\n# head"
+
+
+def test_markup_in_data_is_shown_as_text() -> None:
+    text = card(
+        source=SOURCE | {"dataset": HOSTILE, "licence": HOSTILE, "audit": {HOSTILE: HOSTILE}},
+        metrics={"note": HOSTILE, HOSTILE: 1},
+    )
+    plain = card(source=SOURCE | {"dataset": "d", "audit": {"a": "b"}}, metrics={"note": "n", "m": 1})
+    assert len(text.splitlines()) == len(plain.splitlines())
+    for bad in ("<script", " [x]", "![y]", "\x1b", "\u202e", " *b*", " _i_", " `q`", "https:"):
+        assert bad not in text
+
+
+@given(st.text())
+def test_escaped_text_cannot_leave_its_table_cell(text: str) -> None:
+    found = escaped(text)
+    assert len(found.splitlines()) <= 1
+    assert "<" not in found
+    unescaped = found.replace("\\\\", "")
+    assert all(unescaped[place - 1] == "\\" for place, char in enumerate(unescaped) if char in "|`*_[]")
+
+
+@pytest.mark.parametrize("command", ["echo ```", "echo ````````", "a\nb", "plain"])
+def test_a_command_cannot_end_its_block(command: str) -> None:
+    block = card(command=command).split("## Command\n\n")[1].splitlines()
+    fence, line, end = block
+    assert set(fence) == {"`"}
+    assert fence == end
+    assert fence not in line
