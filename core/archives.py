@@ -6,7 +6,7 @@ import tarfile
 import zlib
 from collections.abc import Collection
 from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
 from core.errors import DataError
 
@@ -19,10 +19,14 @@ MAX_RATIO = 100
 MAX_MEMBERS = 10_000
 
 
+class _Readable(Protocol):
+    def read(self, size: int = -1, /) -> bytes: ...
+
+
 class _Limited(io.RawIOBase):
     """A readable stream that refuses to give more than `limit` bytes, however much is asked for at once."""
 
-    def __init__(self, stream: IO[bytes], limit: int, name: str) -> None:
+    def __init__(self, stream: _Readable, limit: int, name: str) -> None:
         self._stream, self._left, self._limit, self._name = stream, limit, limit, name
 
     def readable(self) -> bool:
@@ -62,7 +66,7 @@ def read_file(path: Path) -> bytes:
         return gunzip(file, size, str(path))
 
 
-def open_file(path: Path) -> IO[bytes]:
+def open_file(path: Path) -> io.BufferedReader:
     """Open for reading.
 
     Raises:

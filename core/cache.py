@@ -10,43 +10,39 @@ folder under a lock, then renamed: a builder that dies leaves no entry, and the 
 """
 
 import contextlib
-import hashlib
-import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import filelock
 
-from core import files
-from core.errors import CorruptionError, UserError
+from core import entry, files
+from core.entry import Entry, canonical, check, key_of
+from core.errors import CorruptionError
 
-FORMAT = 1
-"""Raise it when the same inputs come to other bytes."""
-MANIFEST = "manifest.json"
+__all__ = [
+    "Entry",
+    "Notify",
+    "canonical",
+    "check",
+    "clear",
+    "default_dir",
+    "entries",
+    "key_of",
+    "locked",
+    "obtain",
+    "peek",
+    "size_bytes",
+    "verify",
+]
+
 KINDS = ("corpora", "sources")
 
 Notify = Callable[[str], None]
 """Told one line about what is going on."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Entry:
-    """One whole entry on disk."""
-
-    path: Path
-    key: str
-    inputs: Mapping[str, Any]
-    """What the key is made of."""
-    files: Mapping[str, tuple[int, str]]
-    """Name to size in bytes and sha256 (hex)."""
-
-    @property
-    def size_bytes(self) -> int:
-        return sum(size for size, _ in self.files.values())
 
 
 def default_dir() -> Path:
@@ -56,16 +52,6 @@ def default_dir() -> Path:
     import platformdirs
 
     return Path(platformdirs.user_cache_dir("sentune", appauthor=False))
-
-
-def key_of(inputs: Mapping[str, Any]) -> str:
-    """sha256 (hex) of the canonical JSON of `inputs` and the format version."""
-    return hashlib.sha256(canonical({"format": FORMAT, "inputs": inputs})).hexdigest()
-
-
-def canonical(value: Any) -> bytes:
-    """The one JSON form of `value`: sorted keys, no spaces, ASCII, no NaN."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
 
 
 def obtain(
@@ -93,63 +79,71 @@ def obtain(
         return check(path)
 
 
+def peek(cache: Path, kind: str, inputs: Mapping[str, Any]) -> Entry | None:
+    """What the manifest says of the entry of `inputs`, its files unread; None when it is absent or damaged."""
+    with contextlib.suppress(FileNotFoundError, CorruptionError):
+        return entry.read_manifest(cache / kind / key_of(inputs))
+    return None
+
+
+def entries(cache: Path) -> list[Path]:
+    """The folders of all entries, whole or not, by kind and key."""
+    return [path for path in _ours(cache) if not path.name.startswith(".")]
+
+
+def verify(cache: Path) -> dict[Path, str | None]:
+    """Check every entry: None for a whole one, else what is wrong with it. Its next use builds it again."""
+    found: dict[Path, str | None] = {}
+    for path in entries(cache):
+        try:
+            check(path)
+            found[path] = None
+        except (CorruptionError, FileNotFoundError) as damage:
+            found[path] = str(damage)
+    return found
+
+
+def clear(cache: Path, notify: Notify | None = None) -> int:
+    """Remove all entries, downloads under way and remembered hashes; the bytes that were freed.
+
+    Waits for those who build. Only what this store made is touched, whatever folder it is in.
+
+    Raises:
+        UserError: the cache folder cannot be written.
+    """
+    freed = 0
+    for path in _ours(cache):
+        with locked(cache, path.name.removeprefix(".")[:64], notify):
+            freed += _remove(path)
+    return freed + sum(_remove(cache / name) for name in (".known", ".parts"))
+
+
+def _ours(cache: Path) -> list[Path]:
+    """Entries, and with a dot in front what builders work on: whatever else lies beside them is not ours."""
+    paths = (path for kind in KINDS for path in sorted((cache / kind).glob("*")))
+    return [path for path in paths if re.match(r"[0-9a-f]{64}$|\.[0-9a-f]{64}\.", path.name) and path.is_dir()]
+
+
+def size_bytes(path: Path) -> int:
+    """Of all files in a folder."""
+    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+
+
+def _remove(path: Path) -> int:
+    if not path.exists():
+        return 0
+    freed = size_bytes(path)
+    with files.readable_os_errors(path):
+        shutil.rmtree(path)
+    return freed
+
+
 def _build(path: Path, inputs: Mapping[str, Any], fill: Callable[[Path], None]) -> None:
     for left_over in path.parent.glob(f".{path.name}.*"):  # of a builder that died: we hold its lock now
         shutil.rmtree(left_over, ignore_errors=True)
     with files.new_folder(path) as folder:
         fill(folder)
-        listing = {file.name: [file.stat().st_size, _digest(file)] for file in sorted(folder.iterdir())}
-        body = {"format": FORMAT, "key": path.name, "inputs": inputs, "files": listing}
-        (folder / MANIFEST).write_bytes(_seal(body))
-
-
-def check(path: Path) -> Entry:
-    """Read the entry at `path` and hash every file in it.
-
-    Raises:
-        FileNotFoundError: there is none.
-        CorruptionError: a file is missing, or differs from what was written in a single bit.
-    """
-    entry = _read_manifest(path)
-    for name, (size, digest) in entry.files.items():
-        file = path / name
-        if not file.is_file():
-            raise CorruptionError(f"cache entry damaged: {file} is missing")
-        if file.stat().st_size != size:
-            raise CorruptionError(f"cache entry damaged: {file} has {file.stat().st_size} bytes, {size} were written")
-        if _digest(file) != digest:
-            raise CorruptionError(f"cache entry damaged: {file} is not what was written")
-    return entry
-
-
-def _read_manifest(path: Path) -> Entry:
-    if not path.is_dir():
-        raise FileNotFoundError(path)
-    file = path / MANIFEST
-    damaged = CorruptionError(f"cache entry damaged: {file} is not what was written")
-    try:
-        sealed = file.read_bytes()
-        body = json.loads(sealed)["body"]
-        if sealed != _seal(body):
-            raise damaged
-        entry = Entry(
-            path=path,
-            key=body["key"],
-            inputs=body["inputs"],
-            files={name: (size, digest) for name, (size, digest) in body["files"].items()},
-        )
-    except FileNotFoundError:
-        raise CorruptionError(f"cache entry damaged: {file} is missing") from None
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise damaged from None
-    if entry.key != path.name:
-        raise damaged
-    return entry
-
-
-def _seal(body: Mapping[str, Any]) -> bytes:
-    """A manifest that carries its own checksum, so that a flipped bit in it shows too."""
-    return canonical({"body": body, "sha256": hashlib.sha256(canonical(body)).hexdigest()}) + b"\n"
+        entry.seal(folder, path.name, inputs)
 
 
 @contextlib.contextmanager
@@ -173,8 +167,3 @@ def locked(cache: Path, name: str, notify: Notify | None = None) -> Iterator[Non
         yield
     finally:
         lock.release()
-
-
-def _digest(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,9 +1,10 @@
-"""What outside files are: their sha256, remembered so that a second start does not read 1.5 GB again."""
+"""What was found out about outside files, remembered so that a second start does not read 1.5 GB again."""
 
 import contextlib
 import hashlib
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from core import files
@@ -11,34 +12,48 @@ from core.archives import open_file
 from core.errors import UserError
 
 SMALL_BYTES = 8 << 20
-"""Smaller files are hashed each time (5 ms)."""
+"""Smaller files are read each time: some milliseconds."""
 _SETTLED_NS = 2_000_000_000
-"""A file changed less than 2 s ago may change again within the same time stamp, so it is not remembered."""
+"""A file changed less than 2 s ago may change again within the same time stamp, so nothing is remembered of it."""
 
 
 def sha256_of(path: Path, cache: Path) -> str:
-    """sha256 (hex) of a file's bytes.
-
-    A large file's is remembered in the cache folder and believed while path, size, inode and modification time
-    stay the same: an edit that forges all four goes unseen.
+    """sha256 (hex) of a file's bytes; a large file's is remembered in the cache folder.
 
     Raises:
         DataError: the file is absent or cannot be read.
     """
-    with open_file(path) as file:
-        if path.stat().st_size < SMALL_BYTES:
+
+    def digest() -> str:
+        with open_file(path) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
-        note = cache / ".known" / f"{hashlib.sha256(str(path.resolve()).encode()).hexdigest()}.json"
+
+    return remembered(path, cache, "sha256", digest)
+
+
+def remembered(path: Path, cache: Path, what: str, find_out: Callable[[], str]) -> str:
+    """`find_out()`, or for a file over 8 MiB what it gave last time.
+
+    Believed while path, size, inode and modification time stay the same: an edit that forges all four goes unseen.
+
+    Raises:
+        DataError: the file is absent or cannot be read.
+    """
+    with open_file(path):
         seen = _stamp(path)
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            remembered = json.loads(note.read_bytes())
-            if remembered["stamp"] == seen:
-                return str(remembered["sha256"])
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    if seen == _stamp(path) and time.time_ns() - path.stat().st_mtime_ns > _SETTLED_NS:
+    if seen[0] < SMALL_BYTES:
+        return find_out()
+    name = hashlib.sha256(f"{what}\0{path.resolve()}".encode("utf-8", "surrogateescape")).hexdigest()
+    note = cache / ".known" / f"{name}.json"
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        content = json.loads(note.read_bytes())
+        if content["stamp"] == seen:
+            return str(content["value"])
+    value = find_out()
+    if seen == _stamp(path) and time.time_ns() - seen[1] > _SETTLED_NS:
         with contextlib.suppress(UserError):  # a cache folder that cannot be written costs time only
-            files.write_bytes(note, json.dumps({"stamp": seen, "sha256": digest}).encode())
-    return digest
+            files.write_bytes(note, json.dumps({"stamp": seen, "value": value}).encode())
+    return value
 
 
 def _stamp(path: Path) -> list[int]:

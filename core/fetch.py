@@ -1,0 +1,150 @@
+"""Download a large file: it goes on where it was cut, in this run or the next, and is checked by its size."""
+
+import http.client
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from core.cache import Notify
+from core.errors import DataError, UserError
+from core.files import readable_os_errors
+
+_BLOCK = 1 << 18
+_TELL_SECONDS = 2.0
+_PAUSES = (1.0, 3.0)
+"""Seconds before each further attempt; an attempt that brought something starts the count anew."""
+_TIMEOUT_SECONDS = 30.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Remote:
+    """A file on the web that never changes."""
+
+    url: str
+    size_bytes: int
+
+    @property
+    def name(self) -> str:
+        return self.url.rsplit("/", 1)[-1]
+
+
+class _Changed(Exception):  # noqa: N818 - says what happened
+    """The server offers another file than the one wanted: trying again does not help."""
+
+
+def download(
+    remote: Remote,
+    parts: Path,
+    purpose: str,
+    way_out: str,
+    notify: Notify | None = None,
+    pause: Callable[[float], None] = time.sleep,
+) -> Path:
+    """Fetch `remote` into the folder `parts`, going on from what an earlier call left there.
+
+    Args:
+        remote: where and how large.
+        parts: a folder that only one caller uses at a time.
+        purpose: begins the error when there is no network: what cannot be done.
+        way_out: ends it: what else the person can do.
+        notify: told how far it is every two seconds.
+        pause: waits that many seconds between attempts.
+
+    Returns:
+        The whole file. Move it away, or delete it if its content turns out to be wrong.
+
+    Raises:
+        UserError: no network, the server refuses, or the disk is full; what has come is kept.
+        DataError: the server offers a file of another size.
+    """
+    part = parts / f"{remote.name}.part"
+    with readable_os_errors(parts):
+        parts.mkdir(parents=True, exist_ok=True)
+    failures = 0
+    while (have := _size(part)) != remote.size_bytes:
+        try:
+            _fetch_rest(remote, part, have, notify)
+        except _Changed as change:
+            part.unlink(missing_ok=True)
+            raise DataError(f"{purpose}: {remote.url}: {change}; {way_out}") from None
+        except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
+            if isinstance(error, urllib.error.HTTPError):
+                error.close()
+            failures = 0 if _size(part) > have else failures + 1
+            if failures > len(_PAUSES) or _is_final(error):
+                kept = _size(part)
+                raise UserError(
+                    f"{purpose}: {remote.url} ({_reason(error)}; {kept:,} of {remote.size_bytes:,} bytes are here and "
+                    f"the same command goes on from there); {way_out}"
+                ) from None
+            if notify:
+                notify(f"{remote.name}: {_reason(error)}; trying again")
+            pause(_PAUSES[max(failures - 1, 0)])
+    return part
+
+
+def _size(part: Path) -> int:
+    try:
+        return part.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def _fetch_rest(remote: Remote, part: Path, have: int, notify: Notify | None) -> None:
+    """One request for the bytes from `have` on; whatever comes is written at once."""
+    request = urllib.request.Request(remote.url, headers={"User-Agent": "sentune"})
+    if 0 < have < remote.size_bytes:
+        request.add_header("Range", f"bytes={have}-")
+    with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS) as answer:
+        start = _check_answer(answer, remote, have)
+        with readable_os_errors(part), part.open("r+b" if start else "wb") as file:
+            file.seek(start)
+            told, size = time.monotonic(), start
+            while block := _read(answer, remote.size_bytes - size):
+                file.write(block)
+                size += len(block)
+                if notify and time.monotonic() - told > _TELL_SECONDS:
+                    told = time.monotonic()
+                    notify(f"{remote.name}: {size >> 20:,} of {remote.size_bytes >> 20:,} MiB")
+            if size < remote.size_bytes:
+                raise http.client.HTTPException("the connection was cut")
+
+
+def _read(answer: Any, left: int) -> bytes:
+    if left <= 0:
+        return b""
+    try:
+        return bytes(answer.read1(min(_BLOCK, left)))
+    except OSError as error:
+        # Not to be taken for a fault of the disk, which stands in the same `with`.
+        raise http.client.HTTPException(str(error) or type(error).__name__) from error
+
+
+def _check_answer(answer: Any, remote: Remote, have: int) -> int:
+    """The byte that this answer begins with: `have`, or 0 from a server that cannot resume."""
+    if answer.status == http.client.PARTIAL_CONTENT:
+        expected = f"bytes {have}-{remote.size_bytes - 1}/{remote.size_bytes}"
+        if (got := answer.headers.get("Content-Range", "")) != expected:
+            raise _Changed(f"the server offers {got!r}, {expected!r} is expected")
+        return have
+    length = answer.headers.get("Content-Length")
+    if length is not None and length != str(remote.size_bytes):
+        raise _Changed(f"the server offers {length} bytes, {remote.size_bytes} are expected")
+    return 0
+
+
+def _is_final(error: Exception) -> bool:
+    """Refusals stay refusals; of these, only "too many requests" and "too slow" pass."""
+    return isinstance(error, urllib.error.HTTPError) and error.code < 500 and error.code not in (408, 429)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, urllib.error.HTTPError):
+        return f"the server answers {error.code} {error.reason}"
+    if isinstance(error, urllib.error.URLError):
+        return str(getattr(error.reason, "strerror", None) or error.reason)
+    return str(error) or "the connection was cut"

@@ -1,0 +1,174 @@
+"""Files of word vectors (fastText's .vec, GloVe's .txt): keep the rows of some words while reading by.
+
+Each line is a word and its numbers between single spaces; a .vec begins with a line `rows width`. Two million
+lines of 300 numbers are 4.5 GB of text, so the word is compared as bytes before any of its numbers is read.
+"""
+
+import itertools
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.cache import Notify
+from core.errors import DataError
+from core.streams import blocks
+from core.text import printable
+
+MAX_LINE_BYTES = 1 << 20
+MAX_WIDTH = 8192
+
+Rows = tuple[dict[str, int], NDArray[np.float32]]
+"""Row numbers by word, and the (n_found, width) rows."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """What the first lines of a file promise for all the others."""
+
+    stated_rows: int | None
+    """By the header; None where there is none."""
+    header_bytes: int
+    width: int
+    spaces: int
+    """In each line: `width`, or one more in files whose lines end in a space."""
+
+
+def read_vectors(path: Path, words: Collection[str], member: str | None = None, notify: Notify | None = None) -> Rows:
+    """The vectors of those of `words` that the file has; of a word that it has twice, the first.
+
+    Widths are checked by counting a block's spaces, and line by line where the count is off; the numbers of every
+    row that is kept are checked each.
+
+    Args:
+        path: a plain file, a `.gz`, or a `.zip`.
+        words: without spaces.
+        member: which file of a `.zip`.
+        notify: told every few seconds how far it is.
+
+    Raises:
+        DataError: naming the file and the line: a width other than the header's or the first row's, something that
+            is no finite number, more or fewer rows than the header says; or a packed file that is cut short.
+    """
+    name = f"{path}{f' ({member})' if member else ''}"
+    wanted = {word.encode("utf-8", "surrogatepass"): word for word in words}
+    lines = _whole_lines(blocks(path, member, notify), name)
+    first = next(lines, b"")
+    layout = _layout(first, name)
+    places: dict[str, int] = {}
+    table = np.empty((len(wanted), layout.width), dtype=np.float32)  # pages that stay unused cost nothing
+    line, rows = (2 if layout.header_bytes else 1), 0
+    for text in itertools.chain([first[layout.header_bytes :]], lines):
+        kept, count = _wanted_lines(text, wanted)
+        rows += count if _spaces(text) == count * layout.spaces else _check_widths(text, layout.width, name, line)
+        for offset, start, stop in kept:
+            fields = _split(text[start:stop], layout.width, name, line + offset)
+            if fields is not None and (word := wanted[fields[0]]) not in places:
+                table[len(places)] = _numbers(fields[1:], name, line + offset)
+                places[word] = len(places)
+        line += count
+    if layout.stated_rows not in (None, rows):
+        raise DataError(
+            f"{name}: the header (line 1) says {layout.stated_rows:,} rows, the file has {rows:,}; fetch it again"
+        )
+    return places, table[: len(places)]
+
+
+def _whole_lines(stream: Iterator[bytes], name: str) -> Iterator[bytes]:
+    """Blocks that end with a line; the first holds two lines at least, where the file does."""
+    rest, least, passed = b"", 2, 0
+    for block in stream:
+        text = rest + block
+        end = text.rfind(b"\n") + 1
+        if end and (least == 1 or text.count(b"\n", 0, end) >= least):
+            yield text[:end]
+            passed += end
+            rest, least = text[end:], 1
+        else:
+            rest = text
+        if len(rest) > MAX_LINE_BYTES:
+            raise DataError(f"{name}, byte {passed:,}: a line goes on for over 1 MiB; this is no text file of vectors")
+    if rest:
+        yield rest if rest.endswith(b"\n") else rest + b"\n"
+
+
+def _layout(text: bytes, name: str) -> _Layout:
+    header, header_bytes = text.split(b"\n", 1)[0], 0
+    fields = header.split()
+    stated = None
+    if len(fields) == 2 and all(field.isdigit() and len(field) <= 12 for field in fields):
+        stated, header_bytes = int(fields[0]), len(header) + 1
+    line = 2 if header_bytes else 1
+    row = text[header_bytes:].split(b"\n", 1)[0].rstrip(b"\r")
+    width = int(fields[1]) if header_bytes else len(row.rstrip(b" ").split(b" ")) - 1
+    if not row.strip():
+        raise DataError(f"{name}, line {line}: there is no row; a file of vectors is needed")
+    if not 1 <= width <= MAX_WIDTH:
+        raise DataError(f"{name}, line 1: a word and 1 to {MAX_WIDTH} numbers are needed, got {width:,}")
+    _split(row, width, name, line)
+    return _Layout(stated, header_bytes, width, width + row.endswith(b" "))
+
+
+def _wanted_lines(text: bytes, wanted: Collection[bytes]) -> tuple[list[tuple[int, int, int]], int]:
+    """(place among the lines, start, stop) of each line whose first field is wanted; and how many lines there are."""
+    kept, count, start, find = [], 0, 0, text.find
+    while (stop := find(b"\n", start)) >= 0:
+        space = find(b" ", start, stop)
+        if space >= 0 and text[start:space] in wanted:
+            kept.append((count, start, stop))
+        start = stop + 1
+        count += 1
+    return kept, count
+
+
+def _spaces(text: bytes) -> int:
+    """NumPy counts ten times as fast as `bytes.count`, as long as its scratch fits the processor's cache."""
+    values = np.frombuffer(text, dtype=np.uint8)
+    pieces = range(0, len(values), 1 << 17)
+    return sum(int(np.count_nonzero(values[start : start + (1 << 17)] == ord(" "))) for start in pieces)
+
+
+def _check_widths(text: bytes, width: int, name: str, line: int) -> int:
+    """Check each line of a block; how many of them are rows, for blank lines are none."""
+    rows = 0
+    for offset, row in enumerate(text.split(b"\n")[:-1]):
+        if row.strip():
+            _split(row, width, name, line + offset)
+            rows += 1
+    return rows
+
+
+def _split(row: bytes, width: int, name: str, line: int) -> list[bytes] | None:
+    """Word and numbers; None for a word with spaces in it, as GloVe's 840B file has (". . .")."""
+    fields = row.rstrip(b" \r").split(b" ")
+    extra = fields[1:-width]
+    if len(fields) == width + 1:
+        return fields
+    if len(fields) > width + 1 and not any(_is_number(field) for field in extra):
+        return None
+    raise DataError(
+        f"{name}, line {line}: has {len(fields) - 1} numbers, {width} are needed (as the file's first lines say)"
+    )
+
+
+def _is_number(field: bytes) -> bool:
+    try:
+        float(field)
+    except ValueError:
+        return False
+    return True
+
+
+def _numbers(fields: list[bytes], name: str, line: int) -> NDArray[np.float32]:
+    try:
+        with np.errstate(over="ignore"):
+            numbers = np.array(fields, dtype=np.float32)
+    except ValueError:
+        bad = next((field for field in fields if not _is_number(field)), b"")
+        shown = printable(bad.decode("utf-8", "replace"), 40)
+        raise DataError(f"{name}, line {line}: {shown!r} is no number") from None
+    if not np.isfinite(numbers).all():
+        raise DataError(f"{name}, line {line}: holds a number that is not finite; repair the line or leave it out")
+    return numbers
