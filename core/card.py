@@ -120,11 +120,14 @@ def _shown(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, float):
         return escaped(f"{value:.6g}")
+    if not isinstance(value, Mapping | list | tuple):
+        return escaped(value)
+    inner = list(value.values() if isinstance(value, Mapping) else value)
+    parts = [_shown(each) for each in inner]
     if isinstance(value, Mapping):
-        return ", ".join(f"{escaped(key)} {_shown(each)}" for key, each in value.items())
-    if isinstance(value, list | tuple):
-        return ", ".join(map(_shown, value))
-    return escaped(value)
+        parts = [f"{_words(str(key))} {part}" for key, part in zip(value, parts, strict=True)]
+    nested = any(isinstance(each, Mapping | list | tuple) for each in inner)
+    return ("; " if nested else ", ").join(parts) or "none"
 
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -19,7 +19,13 @@ SOURCE = {
     "split": "80/10/10",
     "split_seed": 42,
     "tokenizer": "nltk-3.10.4/word_tokenize/lower",
-    "audit": {"majority_baseline": 0.504, "classes": {"negative": 5242}},
+    "audit": {
+        "majority_baseline": 0.504,
+        "splits": {"train": 8454, "val": 1057},
+        "duplicates": {"train": {"exact": 2, "near": 3}, "val": {"exact": 0, "near": 0}},
+        "missing": [["birot", 7], ["cletis", 6]],
+        "leak_examples": [],
+    },
 }
 METRICS = {
     "best_epoch": 2,
@@ -51,7 +57,10 @@ def card(**changes: Any) -> str:
         "| split | 80/10/10 |",
         "| tokenizer | nltk-3.10.4/word\\_tokenize/lower |",
         "| majority baseline | 0.504 |",
-        "| classes | negative 5242 |",
+        "| splits | train 8454, val 1057 |",
+        "| duplicates | train exact 2, near 3; val exact 0, near 0 |",
+        "| missing | birot, 7; cletis, 6 |",
+        "| leak examples | none |",
         "| epoch | val accuracy |",
         "| 2 | 0.79 |",
         "| `learning_rate` | 0.25 |",

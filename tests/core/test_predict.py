@@ -8,7 +8,7 @@ import torch
 
 from core.config import TrialConfig
 from core.errors import CorruptionError, DataError
-from core.evaluate import judge
+from core.evaluate import evaluate
 from core.model import SentenceClassifier
 from core.predict import MOST_TOKENS, Model, load_model
 from core.saved_model import save_model
@@ -100,7 +100,7 @@ def test_a_saved_model_predicts_what_training_saw(tmp_path: Path) -> None:
     ]
     notes: list[str] = []
     loaded = load_model(str(tmp_path / "model"), notify=notes.append)
-    judged = judge(network, corpus, 1)
+    judged = evaluate(config, network.state_dict(), corpus, 1)
     np.testing.assert_allclose(loaded.probabilities(texts), judged.probabilities, atol=1e-6)
     assert [p.label for p in loaded.predict(texts)] == [corpus.classes[i] for i in judged.predictions]
     assert notes == []
