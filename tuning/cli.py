@@ -1,5 +1,6 @@
 """The command line: parses, calls, prints. Heavy modules are imported inside the verb that needs them."""
 
+import json
 import os
 import shlex
 import shutil
@@ -30,6 +31,13 @@ class Format(StrEnum):
     json = "json"
     csv = "csv"
     md = "md"
+
+
+class DataFormat(StrEnum):
+    """How `data` prints."""
+
+    text = "text"
+    json = "json"
 
 
 class Stopping(StrEnum):
@@ -180,12 +188,21 @@ def data(
     split: Split = "80/10/10",
     encoding: Encoding = None,
     embedding_dim: EmbeddingDim = 300,
-    allow_leak: AllowLeak = False,
     seed: Seed = 42,
-    format: Annotated[str, typer.Option(help="text or json")] = "text",
+    format: Annotated[DataFormat, typer.Option(help="of the output")] = DataFormat.text,
     cache_dir: CacheDir = None,
 ) -> None:
     """Fetch, audit and cache DATASET; print the audit."""
+    from core.audit import render
+    from core.load import load_corpus
+
+    options = _data(ctx.params) | {"allow_leak": True}  # here leaks are shown; `run` refuses them
+    corpus = load_corpus(**options, cache_dir=cache_dir, progress=_note)
+    if format == DataFormat.text:
+        print(render(corpus.source["audit"]))
+        return
+    about = {name: corpus.source[name] for name in ("dataset", "licence", "vectors", "vectors_licence", "tokenizer")}
+    print(json.dumps({**about, "fingerprint": corpus.fingerprint, **corpus.source["audit"]}, indent=2))
 
 
 DATA_OPTIONS = (
@@ -196,7 +213,7 @@ DATA_OPTIONS = (
 
 def _data(params: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of load_corpus among a verb's options, with paths made absolute, as a study's spec keeps them."""
-    chosen = {name: params[name] for name in DATA_OPTIONS}
+    chosen = {name: params.get(name) for name in DATA_OPTIONS}
     for name in ("dataset", "vectors"):
         chosen[name] = _absolute(chosen[name])
     if chosen["split_column"]:

@@ -74,6 +74,7 @@ class Progress:
         self.settings: dict[int, dict[str, Any]] = {}
         self.began = time.monotonic()
         self.said = 0.0
+        self.best: list[str] = []
         self.live = (
             Live(console=console, get_renderable=self._block, refresh_per_second=2, transient=True)
             if console.is_terminal
@@ -121,8 +122,11 @@ class Progress:
         now = time.monotonic()
         if self.live is None and now - self.said >= self.every_seconds:
             self.said = now
-            for line in self.tally.lines(now - self.began):
-                self._print(line)
+            head, *best = self.tally.lines(now - self.began)
+            self._print(head)
+            if best != self.best:
+                self.best = best
+                self._print(*best)
 
     def _print(self, line: str) -> None:
         self.console.print(Text(line), soft_wrap=True)

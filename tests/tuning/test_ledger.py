@@ -116,7 +116,7 @@ def test_another_spec_is_refused_with_each_difference(tmp_path: Path) -> None:
     with (
         pytest.raises(
             ConfigError,
-            match=r"'s' was made with seed 42, this command says 43; stopping \{\"grace\": 2\}, this command says null: "
+            match=r"made with seed 42, this command says 43; stopping \{\"grace\": 2\}, this command says null: "
             "give the same options again, or choose another --name",
         ),
         open_ledger(tmp_path / "s", other),
@@ -142,7 +142,7 @@ def test_a_second_driver_is_refused_with_the_first_ones_process_and_host(tmp_pat
         assert first.stdin is not None
         assert first.stdout.readline() == b"open\n"
         with (
-            pytest.raises(UserError, match=rf"study 's' is being run by process {first.pid} on {os.uname().nodename}:"),
+            pytest.raises(UserError, match=rf"'s' is being run by process {first.pid} on {os.uname().nodename}:"),
             open_ledger(tmp_path / "s", {}),
         ):
             pass

@@ -1,0 +1,35 @@
+"""Real commands, real Ray, real data."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.system.command import Command
+
+
+@pytest.fixture(scope="module")
+def command(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Command]:
+    """A command line with a results folder of its own; at the end none of its processes may be left."""
+    made = Command(tmp_path_factory.mktemp("results"))
+    yield made
+    assert made.left_behind() == []
+
+
+@pytest.fixture(scope="session")
+def sentences(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """400 sentences in three classes, each class with words of its own."""
+    path = tmp_path_factory.mktemp("data") / "tickets.csv"
+    words = {
+        "bug": ["crash", "error", "broken"],
+        "praise": ["great", "love", "thanks"],
+        "question": ["how", "where", "why"],
+    }
+    rows = ["text,label"]
+    for i in range(400):
+        label = list(words)[i % 3]
+        rows.append(
+            f"the {words[label][i % 7 % 3]} number {i * 7 % 97} is about page {i * 13 % 89} and user {i},{label}"
+        )
+    path.write_text("\n".join(rows))
+    return path

@@ -1,0 +1,119 @@
+"""The main job on the real default data: search, look at the table, retrain, predict."""
+
+import csv
+import io
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.system.command import Command
+from tuning.ledger import JOURNAL, read_study
+
+RUN = ("run", "snippets", "--space", "notebook", "--trials", "4", "--epochs", "3", "--name", "quick", "--seed", "1",
+       "--set", "hidden_dim=int(16,32)", "--set", "n_layers=1")  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def said(command: Command) -> str:
+    """What the search printed."""
+    return command.succeed(*RUN)
+
+
+@pytest.fixture(scope="module")
+def model(command: Command, said: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The retrained best trial, and what that printed."""
+    out = tmp_path_factory.mktemp("models") / "model"
+    return out, command.succeed("retrain", "quick", "--out", str(out))
+
+
+def test_run_shows_baseline_progress_table_and_the_next_command(command: Command, said: str) -> None:
+    assert "always 'negative' is right in val 50.4%" in said
+    assert "4/4 trials: " in said or "3/4 trials: " in said
+    assert "best so far: 0." in said
+    assert "* the notebook's own setting" in said
+    assert said.splitlines()[-1] == f"next: python -m tuning retrain {command.results}/quick --out model"
+
+
+def test_a_short_search_learns_more_than_the_majority(command: Command, said: str) -> None:
+    rows = json.loads(command.succeed("best", "quick", "--format", "json"))
+    assert rows[0]["val_accuracy"] > 0.6
+
+
+def test_best_speaks_four_formats(command: Command, said: str) -> None:
+    rows = json.loads(command.succeed("best", "quick", "--format", "json"))
+    assert [row["rank"] for row in rows] == [1, 2, 3, 4]
+    assert {"rank", "trial", "val_accuracy", "best_epoch", "epochs", "seconds", "state", "params"} <= rows[0].keys()
+    assert [row["trial"] for row in rows if row["notebook"]] == [0]
+    assert list(rows[0]["params"]) == ["hidden_dim", "lstm_dropout", "fc_dropout", "learning_rate", "freeze_embedding"]
+    table = csv.DictReader(io.StringIO(command.succeed("best", "quick", "--format", "csv")))
+    assert [float(row["val_accuracy"]) for row in table] == [row["val_accuracy"] for row in rows]
+    markdown = command.succeed("best", "quick", "--format", "md").splitlines()
+    assert len(markdown) == 2 + 4 + 2
+    shown = command.succeed("best", "quick", "--top", "1")
+    assert f"{rows[0]['val_accuracy']:.4f}" in shown
+    assert "hidden_dim=" in shown
+
+
+def test_the_first_trial_is_the_notebooks_own_setting(command: Command, said: str) -> None:
+    config = read_study(command.results / "quick")[1][0].config
+    wanted = {"hidden_dim": 128, "n_layers": 2, "optimizer": "adadelta", "learning_rate": 0.25}
+    assert {name: config[name] for name in wanted} == wanted
+    assert (config["lstm_dropout"], config["fc_dropout"]) == (0.2, 0.5)
+
+
+def test_the_same_command_again_trains_nothing(command: Command, said: str) -> None:
+    journal = command.results / "quick" / JOURNAL
+    before = journal.read_bytes()
+    again = command.succeed(*RUN)
+    assert "study quick is complete: 4 trials" in again
+    assert "* the notebook's own setting" in again
+    assert journal.read_bytes() == before
+
+
+def test_more_trials_add_only_the_missing_ones(command: Command, said: str) -> None:
+    shutil.copytree(command.results / "quick", command.results / "more")
+    before = (command.results / "more" / JOURNAL).read_bytes()
+    words = ["more" if word == "quick" else "5" if word == "4" else word for word in RUN]
+    assert "going on with study more: 4 of 5 trials are done" in command.succeed(*words)
+    assert (command.results / "more" / JOURNAL).read_bytes().startswith(before)
+    assert len(command.content("more")) == 5
+    assert command.content("more")[:4] == command.content("quick")
+
+
+def test_another_seed_is_refused_with_the_difference(command: Command, said: str) -> None:
+    words = ["7" if word == "1" else word for word in RUN]
+    ended = command.run(*words)
+    assert ended.returncode == 2
+    assert "study 'quick' was made with " in ended.stderr
+    assert "seed 1, this command says 7" in ended.stderr
+
+
+def test_retrain_proves_itself_and_saves_a_model(command: Command, model: tuple[Path, str]) -> None:
+    folder, text = model
+    best = json.loads(command.succeed("best", "quick", "--format", "json"))[0]
+    assert f"REPRODUCED {best['epochs']}/{best['epochs']} epochs" in text
+    assert f"val  accuracy {best['val_accuracy']:.4f} on 1057 sentences" in text
+    assert "test accuracy 0." in text
+    assert {"model.safetensors", "config.json", "vocabulary.json", "labels.json", "card.md", "metrics.json"} <= {
+        path.name for path in folder.iterdir()
+    }
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert metrics["val_accuracy"] == best["val_accuracy"]
+
+
+def test_predict_labels_any_text(command: Command, model: tuple[Path, str]) -> None:
+    folder, _ = model
+    lines = ["a gorgeous, witty, seductive movie", "zzqx", "", "dull " * 5000]
+    one = command.succeed("predict", str(folder), *lines[:2]).splitlines()
+    label, probability, text = one[0].split("\t")
+    assert label in ("negative", "positive")
+    assert 0.5 <= float(probability) <= 1
+    assert text == lines[0]
+    piped = command.succeed("predict", str(folder), "--file", "-", stdin="\n".join(lines) + "\n").splitlines()
+    assert len(piped) == 4
+    assert piped[:2] == one
+    file = folder.parent / "lines.txt"
+    file.write_bytes("\n".join(lines).encode() + b"\n\xff broken utf-8")
+    assert command.succeed("predict", str(folder), "--file", str(file)).splitlines()[:4] == piped

@@ -1,0 +1,104 @@
+"""A search is a function of its inputs: with real Ray, real training, any number of workers, and kill -9."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.system.command import Command
+from tuning.ledger import JOURNAL
+
+
+def run(sentences: Path, name: str, *more: str) -> tuple[str, ...]:
+    return ("run", str(sentences), "--vectors", "none", "--embedding-dim", "16", "--trials", "9", "--epochs", "4",
+            "--window", "3", "--grace", "1", "--set", "hidden_dim=int(4,16)", "--name", name, *more)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def whole(command: Command, sentences: Path) -> str:
+    """A study that nobody disturbed."""
+    command.succeed(*run(sentences, "whole"))
+    return "whole"
+
+
+def test_one_worker_or_two_the_same_trials_and_stops(command: Command, sentences: Path, whole: str) -> None:
+    command.succeed(*run(sentences, "one", "--workers", "1"))
+    assert command.content("one") == command.content(whole)
+    assert {"COMPLETE", "PRUNED"} == {record[1] for record in command.content(whole)}
+
+
+def wait_for_journal(command: Command, study: str, records: int) -> None:
+    journal = command.results / study / JOURNAL
+    until = time.monotonic() + 120
+    while time.monotonic() < until:
+        if journal.is_file() and journal.read_bytes().count(b"\n") >= records:
+            return
+        time.sleep(0.02)
+    raise AssertionError(f"{journal} did not reach {records} records")
+
+
+def test_killed_again_and_again_the_study_completes_to_the_same(command: Command, sentences: Path, whole: str) -> None:
+    for records in (6, 25, 45):
+        with command.start(*run(sentences, "killed")) as driver:
+            wait_for_journal(command, "killed", records)
+            os.kill(driver.pid, signal.SIGKILL)
+    assert command.left_behind() == []
+    assert "going on with study killed" in command.succeed(*run(sentences, "killed"))
+    assert command.content("killed") == command.content(whole)
+
+
+def test_ctrl_c_keeps_everything_and_says_how_to_go_on(command: Command, sentences: Path, whole: str) -> None:
+    with command.start(*run(sentences, "stopped")) as driver:
+        wait_for_journal(command, "stopped", 12)
+        os.kill(driver.pid, signal.SIGINT)
+        _, err = driver.communicate(timeout=120)
+    assert driver.returncode == 130
+    assert "the same command goes on: python -m tuning run" in err
+    assert "Traceback" not in err
+    assert len([record for record in command.content("stopped") if record[1] == "RUNNING"]) <= 2
+    assert command.left_behind() == []
+    command.succeed(*run(sentences, "stopped"))
+    assert command.content("stopped") == command.content(whole)
+
+
+def test_a_killed_worker_costs_nothing(command: Command, sentences: Path, whole: str) -> None:
+    with command.start(*run(sentences, "orphaned")) as driver:
+        wait_for_journal(command, "orphaned", 8)
+        victims = [p for p in Path("/proc").glob("[0-9]*") if is_worker(p, command.mark)]
+        for victim in victims:
+            os.kill(int(victim.name), signal.SIGKILL)
+        out, err = driver.communicate(timeout=240)
+    assert victims
+    assert driver.returncode == 0, f"{out}\n{err}"
+    assert command.content("orphaned") == command.content(whole)
+
+
+def is_worker(process: Path, mark: str) -> bool:
+    try:
+        return (
+            mark.encode() in (process / "environ").read_bytes()
+            and b"ray::ImplicitFunc" in (process / "cmdline").read_bytes()
+        )
+    except OSError:
+        return False
+
+
+def test_a_trial_that_fails_stands_in_the_table_and_the_study_goes_on(command: Command, sentences: Path) -> None:
+    out = command.succeed(
+        *run(
+            sentences,
+            "failing",
+            "--set",
+            "learning_rate_adam=1e30",
+            "--set",
+            "optimizer=adam",
+            "--set",
+            "clip_norm=none",
+        )
+    )
+    states = [record[1] for record in command.content("failing")]
+    assert states[0] != "FAIL"
+    assert states.count("FAIL") >= 1
+    assert "failed: TrainingError: " in out

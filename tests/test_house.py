@@ -1,0 +1,90 @@
+"""The house rules: who imports whom, and what each door costs."""
+
+import ast
+import subprocess
+import sys
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+MODULES = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+    for package in ("core", "tuning")
+    for path in sorted((ROOT / package).glob("*.py"))
+}
+RAY_ROOMS = {"tuning.search", "tuning.searcher", "tuning.trial"}
+
+
+def imported(path: Path, *, top_only: bool = False) -> set[str]:
+    """Every module that a file imports, by full name; names under TYPE_CHECKING are left out."""
+    tree = ast.parse(path.read_text())
+    skipped = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
+        for inner in ast.walk(node)
+    }
+    found: set[str] = set()
+    for node in tree.body if top_only else ast.walk(tree):
+        if id(node) in skipped:
+            continue
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+            found |= {f"{node.module}.{alias.name}" for alias in node.names if f"{node.module}.{alias.name}" in MODULES}
+    return found
+
+
+def test_the_modules_are_found() -> None:
+    assert {"core.train", "tuning.search"} <= MODULES.keys()
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if name.startswith("core")])
+def test_core_knows_neither_ray_nor_optuna_nor_studies(module: str) -> None:
+    assert not {name for name in imported(MODULES[module]) if name.split(".")[0] in ("ray", "optuna", "tuning")}
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if name not in RAY_ROOMS])
+def test_only_three_rooms_know_ray(module: str) -> None:
+    assert not {name for name in imported(MODULES[module]) if name.split(".")[0] == "ray"}
+
+
+def test_no_import_cycle() -> None:
+    graph = {name: imported(path) & (MODULES.keys() - {"core", "tuning"}) for name, path in MODULES.items()}
+    TopologicalSorter(graph).prepare()  # raises CycleError
+
+
+def loaded_by(code: str, *watched: str) -> set[str]:
+    script = f"{code}\nimport sys\nprint(*[name for name in {watched!r} if name in sys.modules])"
+    said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT).stdout
+    return set(said.split())
+
+
+def test_importing_core_loads_nothing_heavy() -> None:
+    heavy = ("ray", "optuna", "torch", "nltk", "pandas", "sklearn", "numpy")
+    assert loaded_by("import core", *heavy) == set()
+    assert loaded_by("import core.config, core.errors", *heavy) == set()
+
+
+def test_training_needs_neither_ray_nor_optuna() -> None:
+    assert loaded_by("from core import TrialConfig, load_corpus, train", "ray", "optuna", "torch") == {"torch"}
+
+
+def test_best_loads_neither_torch_nor_ray(tmp_path: Path) -> None:
+    """So that it answers in under a second."""
+    code = (
+        "import sys, pathlib; sys.argv = ['sentune', 'best', 'none']\n"
+        "from tuning import cli, ledger, results, spec\n"
+        "try: cli.main()\n"
+        "except SystemExit as ended: assert ended.code == 2"
+    )
+    assert loaded_by(code, "torch", "ray", "nltk", "sklearn", "pandas", "optuna") == {"optuna"}
+
+
+def test_every_public_name_of_core_is_there() -> None:
+    script = "import core; print(*[name for name in core.__all__ if getattr(core, name).__name__ != name])"
+    said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT).stdout
+    assert said.strip() == ""

@@ -1,0 +1,123 @@
+"""tuning.cli: a mistake is one line and exit code 2; nothing is computed before it is noticed."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.tuning.test_ledger import two_trials
+from tuning import cli
+
+
+def sentune(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
+    """Exit code, standard output, standard error."""
+    monkeypatch.setattr(sys, "argv", ["sentune", *words])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    out, err = capsys.readouterr()
+    return int(ended.value.code or 0), out, err
+
+
+@pytest.fixture
+def csv(tmp_path: Path) -> Path:
+    path = tmp_path / "tickets.csv"
+    rows = [f"{i},text number {i} of them,{'ab'[i % 2]},one,{i}" for i in range(60)]
+    path.write_text("\n".join(["id,body,kind,constant,code", *rows]))
+    return path
+
+
+MISTAKES = {
+    "run --trials 0": "--trials must be at least 1, got 0",
+    "run --epochs 0 --trials -1": "--trials must be at least 1, got -1; --epochs must be at least 1, got 0",
+    "run --gpus-per-trial 0.5": "this machine has none that torch can use: pass --gpus-per-trial 0",
+    "run --cpus-per-trial 1000": "--cpus-per-trial 1000 is more than the ",
+    "run --workers 0": "--workers must be at least 1, got 0",
+    "run --name a/b": "--name must be letters, digits, dots, plus signs and dashes, got 'a/b'",
+    "run --space no-such": "there is no search space 'no-such': give default or notebook, or the path of a YAML file",
+    "run --set lr=log(1,0)": "log",
+    "run --grace 0": "grace must be at least 1, got 0",
+    "run --bogus": "No such option: --bogus",
+    "run --trials many": "Invalid value for '--trials'",
+    "run no-such.csv": "no-such.csv",
+    "run CSV --text-column subject --label-column kind": (
+        "no column 'subject'; --text-column can be 'id', 'body', 'kind', 'constant', 'code'"
+    ),
+    "run CSV --text-column body --label-column constant": "one",
+    "data no-such.csv": "no-such.csv",
+    "best no-such": "no study 'no-such' in ",
+    "best no-such --top 0": "--top must be at least 1, got 0",
+    "best": "Missing argument 'STUDY'",
+    "retrain no-such": "no study 'no-such' in ",
+    "predict no-such": "give sentences, or --file",
+    "predict no-such hello": "no saved model at no-such",
+    "predict no-such --file gone.txt": "gone.txt",
+    "bogus": "No such command 'bogus'",
+}
+
+
+@pytest.mark.parametrize("words", MISTAKES)
+def test_a_mistake_is_one_line_and_exit_code_2(
+    words: str, csv: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(csv.parent)
+    monkeypatch.setenv("SENTUNE_CACHE", str(csv.parent / "cache"))
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    code, out, err = sentune(monkeypatch, capsys, *words.replace("CSV", str(csv)).split())
+    assert (code, out) == (2, "")
+    assert err.startswith("sentune: ")
+    assert MISTAKES[words] in err
+    assert err.count("\n") == 1
+    assert not (csv.parent / "results").exists()
+
+
+def test_a_label_column_of_ids_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "ids.csv"
+    path.write_text("\n".join(["text,label", *(f"a sentence about {i},{i}" for i in range(5000))]))
+    monkeypatch.setenv("SENTUNE_CACHE", str(tmp_path / "cache"))
+    code, _, err = sentune(monkeypatch, capsys, "run", str(path), "--results", str(tmp_path / "results"))
+    assert code == 2
+    assert "label" in err
+    assert "5,000" in err
+    assert err.count("\n") == 1
+
+
+def test_an_error_that_quotes_hostile_data_cannot_steer_the_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, _, err = sentune(monkeypatch, capsys, "best", "evil\x1b[31m\u202e", "--results", str(tmp_path))
+    assert "\x1b" not in err
+    assert "\u202e" not in err
+
+
+def test_a_study_is_found_by_name_and_by_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    two_trials(tmp_path / "results" / "mine")
+    assert cli.study_folder("mine", tmp_path / "results") == tmp_path / "results" / "mine"
+    assert cli.study_folder(f"{tmp_path}/results/mine", Path("results")) == tmp_path / "results" / "mine"
+
+
+def test_paths_are_kept_absolute_and_names_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.csv").touch()
+    params = dict.fromkeys(cli.DATA_OPTIONS)
+    chosen = cli._data(params | {"dataset": "a.csv", "vectors": "glove-50d", "split": "80/10/10"})
+    assert (chosen["dataset"], chosen["vectors"]) == (str(tmp_path / "a.csv"), "glove-50d")
+    chosen = cli._data(params | {"dataset": "mr:x.tar.gz", "vectors": "sub/v.vec", "split_column": "part"})
+    assert (chosen["dataset"], chosen["vectors"]) == (f"mr:{tmp_path}/x.tar.gz", f"{tmp_path}/sub/v.vec")
+    assert chosen["split"] == "column"
+
+
+def test_python_m_tuning_is_the_same_program() -> None:
+    both = [
+        subprocess.run([sys.executable, *words, "--help"], capture_output=True, text=True, check=True).stdout
+        for words in (
+            ["-m", "tuning"],
+            ["-c", "import sys; sys.argv[0] = 'sentune'; from tuning.cli import main; main()"],
+        )
+    ]
+    for verb in ("run", "best", "retrain", "predict", "data"):
+        assert all(f"  {verb} " in text for text in both)
