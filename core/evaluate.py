@@ -14,7 +14,7 @@ from core.config import TrialConfig
 from core.corpus import Corpus
 from core.errors import DataError
 from core.model import SentenceClassifier
-from core.runtime import autocast, threads_set
+from core.runtime import autocast, deterministic, threads_set
 
 TOKENS_AT_ONCE = 4096
 """Tokens in one batch of evaluation, padding included."""
@@ -56,25 +56,28 @@ def evaluate(
     Raises:
         DataError: the split is empty.
     """
-    with threads_set(threads):
-        model = SentenceClassifier(config, len(corpus.words), corpus.embedding_dim, len(corpus.classes))
-        model.load_state_dict(weights, assign=True)
-        return judge(model.to(device), corpus, split)
+    with threads_set(threads), deterministic(device):
+        return judge(config, weights, corpus, split, device)
 
 
 @torch.no_grad()
-def judge(model: SentenceClassifier, corpus: Corpus, split: int) -> Evaluation:
-    """Judge a model as it stands; see `evaluate`."""
+def judge(
+    config: TrialConfig, weights: Mapping[str, Tensor], corpus: Corpus, split: int, device: str = "cpu"
+) -> Evaluation:
+    """`evaluate` under the settings of threads and determinism that stand."""
     sentences = corpus.indices(split)
     if not len(sentences):
-        raise DataError(f"the split with code {split} holds no sentence; choose another split rule or split")
-    device = str(model.output.weight.device)
+        raise DataError(f"the corpus has no sentences in split {split}; choose another split rule")
+    model = SentenceClassifier(config, len(corpus.words), corpus.embedding_dim, len(corpus.classes))
+    model.load_state_dict(weights, assign=True)
+    model.to(device)
     logits = torch.empty(len(sentences), len(corpus.classes), device=device)
     for places in by_length(corpus.lengths()[sentences], TOKENS_AT_ONCE):
         batch = gather(corpus, sentences[places], device)
-        with autocast(model.config.precision, device):
-            scores = model.classify(batch.rows, batch.tokens, batch.lengths)
-        logits[torch.from_numpy(places).to(device)] = scores.float()
+        vectors = model.embedding.weight.index_select(0, batch.rows)
+        with autocast(config.precision, device):
+            scores = model.classify(vectors, batch.tokens, batch.lengths)
+        logits[torch.from_numpy(places).to(device)] = scores.to(logits.dtype)
     labels = torch.from_numpy(corpus.labels[sentences]).to(device)
     predictions = logits.argmax(dim=1)
     return Evaluation(

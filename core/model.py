@@ -1,51 +1,29 @@
 """SentenceClassifier: word vectors, LSTM layers, pooling, a linear layer."""
 
 import math
+from typing import cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from core.config import TrialConfig
+from core.draws import Dropout
 from core.pooling import at_end, max_over_time, mean_over_time, weighted_over_time
-
-
-class Dropout:
-    """Inverted dropout whose masks come from a generator of its own, so that no one else's draws move them."""
-
-    def __init__(self, generator: torch.Generator) -> None:
-        self.generator = generator
-
-    def __call__(self, x: Tensor, probability: float, *, shape: tuple[int, ...] | None = None) -> Tensor:
-        """Zero each value with `probability` and scale the rest; one draw for each place of `shape` (default x's)."""
-        if probability == 0:
-            return x
-        mask = torch.empty(shape or x.shape, dtype=x.dtype, device=x.device)
-        return x * mask.bernoulli_(1 - probability, generator=self.generator).div_(1 - probability)
-
-
-def mirrored(lengths: Tensor, steps: int) -> Tensor:
-    """int64 (T, B): where step t of each sentence read from its end stands; padding stays in place."""
-    step = torch.arange(steps, device=lengths.device)[:, None]
-    return torch.where(step < lengths, lengths - 1 - step, step)
-
-
-def reorder(x: Tensor, steps: Tensor) -> Tensor:
-    """Take step `steps[t, b]` of sentence b as its step t: (T, B, H), int64 (T, B) -> (T, B, H)."""
-    return x.gather(0, steps[:, :, None].expand(-1, -1, x.shape[2]))
 
 
 class SentenceClassifier(nn.Module):
     """Word ids to class logits.
 
-    Built for training with `initialize`, or for use by `load_state_dict` of trained weights.
-    Parameters: `embedding.weight` (V, E), `lstm.LAYER.DIRECTION.*` as in `nn.LSTM`, with attention
-    `attention.*`, and `output.*`.
+    To use trained weights: `SentenceClassifier(...)`, then `load_state_dict(weights, assign=True)`.
+    Parameters: `embedding.weight` (V, E); `lstm.LAYER.DIRECTION.*` named as in `nn.LSTM`, direction 0 reading
+    forward and 1 backward; with attention pooling `attention.*`; `output.*`.
     """
 
     def __init__(
         self, config: TrialConfig, vocab_size: int, embedding_dim: int, n_classes: int, vectors: Tensor | None = None
     ) -> None:
-        """Make the layers, on the CPU; no weight but `vectors` is set yet.
+        """Lay out the parameters, on torch's meta device: all but `vectors` have no values and no memory yet.
 
         Args:
             config: the trial's settings.
@@ -56,10 +34,9 @@ class SentenceClassifier(nn.Module):
         """
         super().__init__()
         self.config = config
-        self.pretrained = vectors is not None
         directions = 2 if config.bidirectional else 1
         width = config.hidden_dim * directions
-        with torch.device("meta"):  # constructors would draw from the global generator
+        with torch.device("meta"):  # elsewhere the constructors would draw from the global generator
             self.embedding = nn.Embedding(vocab_size, embedding_dim)
             self.lstm = nn.ModuleList(
                 nn.ModuleList(nn.LSTM(width if layer else embedding_dim, config.hidden_dim) for _ in range(directions))
@@ -70,26 +47,26 @@ class SentenceClassifier(nn.Module):
             self.output = nn.Linear(width * (2 if config.pooling == "mean+max" else 1), n_classes)
         if vectors is not None:
             self.embedding.weight = nn.Parameter(vectors, requires_grad=not config.freeze_embedding)
-        for module in (self.lstm, getattr(self, "attention", None), self.output):
-            if module is not None:
-                module.to_empty(device="cpu")
-        if vectors is None:
-            self.embedding.to_empty(device="cpu")
 
     def initialize(self, generator: torch.Generator) -> None:
-        """Draw every weight as torch's own layers do, but from `generator`; pretrained vectors stay."""
-        with torch.no_grad():
-            if not self.pretrained:
-                self.embedding.weight.normal_(generator=generator)[0] = 0
-            for module in self.modules():
-                if isinstance(module, nn.LSTM):
-                    bound = 1 / math.sqrt(module.hidden_size)
-                elif isinstance(module, nn.Linear):
-                    bound = 1 / math.sqrt(module.in_features)
-                else:
-                    continue
-                for parameter in module.parameters(recurse=False):
-                    parameter.uniform_(-bound, bound, generator=generator)
+        """Give every parameter memory and a first value from `generator` (on the CPU), as torch's own layers do.
+
+        Word vectors are drawn from N(0, 1), row 0 zero, where the constructor was given none.
+        """
+        if self.embedding.weight.is_meta:
+            vectors = torch.empty(self.embedding.weight.shape).normal_(generator=generator)
+            vectors[0] = 0
+            self.embedding.weight = nn.Parameter(vectors, requires_grad=not self.config.freeze_embedding)
+        for module in self.modules():
+            if isinstance(module, nn.LSTM):
+                bound = 1 / math.sqrt(module.hidden_size)
+            elif isinstance(module, nn.Linear):
+                bound = 1 / math.sqrt(module.in_features)
+            else:
+                continue
+            for name, parameter in list(module.named_parameters(recurse=False)):
+                drawn = torch.empty(parameter.shape).uniform_(-bound, bound, generator=generator)
+                setattr(module, name, nn.Parameter(drawn))
 
     def forward(self, tokens: Tensor, lengths: Tensor) -> Tensor:
         """Classify, without dropout.
@@ -101,35 +78,38 @@ class SentenceClassifier(nn.Module):
         Returns:
             float (B, C) logits.
         """
-        rows, places = torch.unique(tokens.t(), return_inverse=True)  # (U,), (T, B)
-        return self.classify(rows, places, lengths)
+        return self.classify(self.embedding.weight, tokens.t(), lengths)
 
-    def classify(self, rows: Tensor, tokens: Tensor, lengths: Tensor, dropout: Dropout | None = None) -> Tensor:
-        """From distinct word ids (U,), places among them (T, B) and lengths (B,) to logits (B, C)."""
+    def classify(self, vectors: Tensor, tokens: Tensor, lengths: Tensor, dropout: Dropout | None = None) -> Tensor:
+        """Classify sentences whose words are given as rows of a small table.
+
+        Embedding dropout drops whole words, each occurrence by itself, by pointing it at row 0.
+
+        Args:
+            vectors: float (U, E) word vectors; with embedding dropout row 0 must be zero.
+            tokens: int64 (T, B) places in `vectors`; anything at steps >= lengths[b] is ignored.
+            lengths: int64 (B,) each in 1..T.
+            dropout: draws the masks; None to drop nothing.
+
+        Returns:
+            float (B, C) logits.
+        """
         config = self.config
-        embedded = self.embedding(rows)  # (U, E)
-        x = embedded[tokens]  # (T, B, E)
-        if dropout:
-            x = dropout(x, config.embedding_dropout, shape=(*tokens.shape, 1))
+        if dropout and config.embedding_dropout > 0:
+            tokens = tokens * dropout.kept(tokens.shape, config.embedding_dropout)
+            vectors = vectors / (1 - config.embedding_dropout)
         mirror = mirrored(lengths, tokens.shape[0])
-        for number, layer in enumerate(self.lstm):
-            assert isinstance(layer, nn.ModuleList)
+        x = F.embedding(tokens, vectors)  # (T, B, E)
+        for number, directions in enumerate(self.lstm):
             if dropout and number > 0:
                 x = dropout(x, config.lstm_dropout)
-            states = [layer[0](x)[0]]
-            if config.bidirectional:
-                states.append(layer[1](reorder(x, mirror))[0])  # in reversed time
+            ahead, *back = cast("nn.ModuleList", directions)
+            states = [ahead(x)[0]]  # (T, B, H)
+            states += [lstm(reorder(x, mirror))[0] for lstm in back]  # (T, B, H), the sentence's end first
             if config.pooling == "last" and number == config.n_layers - 1:
                 return self._decide(torch.cat([at_end(s, lengths) for s in states], dim=1), dropout)
-            x = torch.cat([states[0], *(reorder(s, mirror) for s in states[1:])], dim=2)  # (T, B, H)
+            x = torch.cat([states[0], *(reorder(s, mirror) for s in states[1:])], dim=2)  # (T, B, H * directions)
         return self._decide(self._pool(x, lengths), dropout)
-
-    def _decide(self, pooled: Tensor, dropout: Dropout | None) -> Tensor:
-        if dropout:
-            for _ in range(2 if self.config.fc_dropout_twice else 1):
-                pooled = dropout(pooled, self.config.fc_dropout)
-        logits: Tensor = self.output(pooled)
-        return logits
 
     def _pool(self, states: Tensor, lengths: Tensor) -> Tensor:
         if self.config.pooling == "max":
@@ -139,3 +119,21 @@ class SentenceClassifier(nn.Module):
         if self.config.pooling == "mean+max":
             return torch.cat([mean_over_time(states, lengths), max_over_time(states, lengths)], dim=1)
         return weighted_over_time(states, self.attention(states), lengths)
+
+    def _decide(self, pooled: Tensor, dropout: Dropout | None) -> Tensor:
+        if dropout:
+            for _ in range(2 if self.config.fc_dropout_twice else 1):
+                pooled = dropout(pooled, self.config.fc_dropout)
+        logits: Tensor = self.output(pooled)
+        return logits
+
+
+def mirrored(lengths: Tensor, steps: int) -> Tensor:
+    """int64 (T, B): where step t of each sentence read from its end stands; padding stays in place."""
+    step = torch.arange(steps, device=lengths.device)[:, None]
+    return torch.where(step < lengths, lengths - 1 - step, step)
+
+
+def reorder(x: Tensor, steps: Tensor) -> Tensor:
+    """Take step `steps[t, b]` of sentence b as its step t: (T, B, H), int64 (T, B) -> (T, B, H)."""
+    return x.gather(0, steps[:, :, None].expand(-1, -1, x.shape[2]))

@@ -1,66 +1,30 @@
-"""train(config, corpus): epochs, the best of them, stopping."""
+"""train(config, corpus): epochs, the best of them, stopping, exact resume."""
 
-import hashlib
+import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from core.batches import gather, seeded, shuffled
+from core.batches import gather, shuffled
+from core.checkpoint import Checkpoint, newest, save
 from core.config import TrialConfig
 from core.corpus import TRAIN, VAL, Corpus
-from core.errors import DataError, StopTraining, TrainingError
-from core.evaluate import Evaluation, judge
-from core.model import Dropout, SentenceClassifier
-from core.runtime import autocast, describe, threads_set
+from core.draws import Dropout, seeded
+from core.errors import ConfigError, DataError, StopTraining, TrainingError
+from core.evaluate import judge
+from core.learner import Learner, scheduled
+from core.model import SentenceClassifier
+from core.outcome import EpochResult, TrainResult, best_of, digest, out_of_patience
+from core.runtime import describe, deterministic, threads_set
 
-
-@dataclass(frozen=True, kw_only=True)
-class EpochResult:
-    """What one epoch brought."""
-
-    epoch: int
-    """From 1."""
-    train_loss: float
-    """Mean over the epoch's sentences of the loss that was minimised, dropout and label smoothing included."""
-    val_loss: float
-    """Mean cross-entropy on the validation split, without label smoothing."""
-    val_accuracy: float
-    """Correct / total on the validation split, in [0, 1]."""
-    seconds: float
-    """Training and evaluation, without the checkpoint and `report`."""
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class TrainResult:
-    """One finished training."""
-
-    config: TrialConfig
-    epochs: tuple[EpochResult, ...]
-    best_epoch: int
-    """The epoch of highest validation accuracy; of equals that of lower validation loss, then the earlier."""
-    best_val_accuracy: float
-    best_val_loss: float
-    """At the best epoch."""
-    weights: dict[str, Tensor]
-    """The evaluated weights of the best epoch by the model's names: on the CPU, contiguous."""
-    weights_sha256: str
-    """Hex digest over the weights' names, types, shapes and bytes."""
-    val_predictions: NDArray[np.int64]
-    """(n,) at the best epoch, in the order of `corpus.indices(VAL)`."""
-    n_parameters: int
-    """Trained numbers."""
-    environment: dict[str, Any]
-    """What the bits depend on beside config and corpus: torch, threads, precision, CPU capability, device."""
-    stopped: str
-    """Why it ended: "epochs" (all done), "patience" or "report" (it raised StopTraining)."""
+__all__ = ["EpochResult", "TrainResult", "train"]
 
 
 def train(
@@ -74,40 +38,72 @@ def train(
 ) -> TrainResult:
     """Train one classifier.
 
+    The same config, corpus, thread count and machine give the same bits, whatever ran before in the process and
+    however often training was cut off and resumed; torch's global generators are neither read nor moved.
+
     Args:
         config: the settings.
         corpus: the data; its TRAIN split is learned, its VAL split judges each epoch.
-        report: told each epoch when it is over; may raise StopTraining to end cleanly.
-        checkpoint_dir: not used yet.
+        report: told each epoch when it is over and its checkpoint is written. It may raise StopTraining to end
+            cleanly; any other exception passes through and leaves a whole checkpoint. After a resume it is first
+            told the epochs of the checkpoint again, so a listener must bear to hear an epoch twice.
+        checkpoint_dir: where to keep the state after each epoch; a whole checkpoint in it is resumed.
         threads: CPU threads to use; the process's setting is restored.
         device: "cpu" or a CUDA device.
 
     Raises:
-        DataError: the corpus has no sentence to train or to judge on.
+        DataError: the corpus has no sentence to train on or none to judge on.
+        ConfigError: the checkpoint belongs to another training.
         TrainingError: the loss is no longer a number.
+        UserError: the checkpoint cannot be written.
     """
     for name, split in (("training", TRAIN), ("validation", VAL)):
         if not len(corpus.indices(split)):
             raise DataError(f"the corpus has no {name} sentences; choose another split rule")
-    with threads_set(threads):
-        return _train(config, corpus, report or (lambda epoch: None), threads, device)
+    with threads_set(threads), deterministic(device):
+        run = _Run(config, corpus, describe(config.precision, threads, device), device)
+        if checkpoint_dir is not None:
+            run.resume(checkpoint_dir)
+        return run.result(run.go(report or (lambda epoch: None), checkpoint_dir))
 
 
-def _train(
-    config: TrialConfig, corpus: Corpus, report: Callable[[EpochResult], None], threads: int, device: str
-) -> TrainResult:
-    vectors = None if corpus.vectors is None else torch.from_numpy(np.array(corpus.vectors))
-    model = SentenceClassifier(config, len(corpus.words), corpus.embedding_dim, len(corpus.classes), vectors)
-    model.initialize(seeded(config.seed, "weights", 0))
-    model.to(device)
-    optimizer = _optimizer(config, model)
-    epochs: list[EpochResult] = []
-    best: tuple[EpochResult, dict[str, Tensor], Evaluation] | None = None
-    stopped = "epochs"
-    for number in range(1, config.epochs + 1):
+class _Run:
+    """A training in progress."""
+
+    def __init__(self, config: TrialConfig, corpus: Corpus, environment: dict[str, Any], device: str) -> None:
+        self.config, self.corpus, self.environment, self.device = config, corpus, environment, device
+        self.sentences = corpus.indices(TRAIN)
+        self.lengths = corpus.lengths()[self.sentences]
+        self.steps = -(-len(self.sentences) // config.batch_size)
+        self.learner = _new_learner(config, corpus, device)
+        self.epochs: list[EpochResult] = []
+        self.best_weights: dict[str, Tensor] = {}
+        self.best_predictions: NDArray[np.int64] = np.empty(0, np.int64)
+
+    def go(self, report: Callable[[EpochResult], None], checkpoint_dir: Path | None) -> str:
+        """Train until there is a reason to stop; return it."""
+        try:
+            for known in tuple(self.epochs):
+                report(known)
+            while len(self.epochs) < self.config.epochs:
+                if self.config.patience is not None and out_of_patience(self.epochs, self.config.patience):
+                    return "patience"
+                epoch = self._train_epoch()
+                if checkpoint_dir is not None:
+                    self._save(checkpoint_dir)
+                report(epoch)
+        except StopTraining:
+            return "report"
+        return "epochs"
+
+    def _train_epoch(self) -> EpochResult:
         start = time.perf_counter()
-        train_loss = _epoch(model, optimizer, corpus, number, device)
-        judged = judge(model, corpus, VAL)
+        number = len(self.epochs) + 1
+        train_loss = self._learn(number)
+        weights = self.learner.evaluated()
+        judged = judge(self.config, weights, self.corpus, VAL, self.device)
+        if not math.isfinite(judged.loss):
+            raise TrainingError(f"the validation loss is {judged.loss} after epoch {number}, with {self.config}")
         epoch = EpochResult(
             epoch=number,
             train_loss=train_loss,
@@ -115,88 +111,119 @@ def _train(
             val_accuracy=judged.accuracy,
             seconds=time.perf_counter() - start,
         )
-        epochs.append(epoch)
-        if best is None or _score(epoch) > _score(best[0]):
-            best = epoch, {k: v.detach().cpu().clone() for k, v in model.state_dict().items()}, judged
-        try:
-            report(epoch)
-        except StopTraining:
-            stopped = "report"
-            break
-        if config.patience is not None and number - _accuracy_peak(epochs) >= config.patience:
-            stopped = "patience"
-            break
-    assert best is not None
-    return TrainResult(
-        config=config,
-        epochs=tuple(epochs),
-        best_epoch=best[0].epoch,
-        best_val_accuracy=best[0].val_accuracy,
-        best_val_loss=best[0].val_loss,
-        weights=best[1],
-        weights_sha256=digest(best[1]),
-        val_predictions=best[2].predictions,
-        n_parameters=sum(p.numel() for p in model.parameters() if p.requires_grad),
-        environment=describe(config.precision, threads, device),
-        stopped=stopped,
-    )
+        self.epochs.append(epoch)
+        if best_of(self.epochs) is epoch:
+            self.best_weights = {name: self._kept(name, tensor) for name, tensor in weights.items()}
+            self.best_predictions = judged.predictions
+        return epoch
+
+    def _learn(self, number: int) -> float:
+        """One pass over the training split; return the mean loss a sentence."""
+        config = self.config
+        dropout = Dropout(seeded(config.seed, "dropout", number, self.device))
+        batches = shuffled(self.lengths, config.batch_size, seeded(config.seed, "order", number))
+        val_losses = [epoch.val_loss for epoch in self.epochs]
+        losses = torch.zeros(len(batches), device=self.device)
+        for step, places in enumerate(batches):
+            done = (number - 1 + step / len(batches)) / config.epochs
+            rate = config.learning_rate * scheduled(config.lr_schedule, done, val_losses)
+            batch = gather(self.corpus, self.sentences[places], self.device)
+            losses[step] = self.learner.step(batch, rate, dropout)
+            if losses.is_cpu:  # on a GPU looking would wait for it at each step
+                self._check(losses[step : step + 1], number, step)
+        self._check(losses, number, 0)
+        sizes = torch.tensor([len(places) for places in batches], dtype=torch.float64)
+        return float(losses.cpu().double() @ sizes / len(self.sentences))
+
+    def _check(self, losses: Tensor, epoch: int, first_step: int) -> None:
+        for step, loss in enumerate(losses.tolist(), start=first_step + 1):
+            if not math.isfinite(loss):
+                raise TrainingError(f"the loss is {loss} in epoch {epoch}, step {step}, with {self.config}")
+
+    def _kept(self, name: str, tensor: Tensor) -> Tensor:
+        """A copy on the CPU; frozen word vectors are not copied where they are there already."""
+        frozen = name == "embedding.weight" and self.config.freeze_embedding
+        return tensor.detach().to("cpu", copy=not frozen).contiguous()
+
+    def _save(self, folder: Path) -> None:
+        state = {
+            "training": _identity(self.config, self.corpus),
+            "environment": self.environment,
+            "step_count": self.learner.optimizer.step_count,
+            "epochs": [asdict(epoch) for epoch in self.epochs],
+        }
+        tensors = {f"learner.{name}": tensor.cpu() for name, tensor in self.learner.tensors().items()}
+        tensors |= {f"best.{name}": tensor for name, tensor in self.best_weights.items() if self._trained(name)}
+        tensors["best_predictions"] = torch.from_numpy(self.best_predictions)
+        save(folder, Checkpoint(epoch=len(self.epochs), state=state, tensors=tensors))
+
+    def resume(self, folder: Path) -> None:
+        """Go on from the newest whole checkpoint in a folder, if there is one."""
+        found = newest(folder)
+        if found is None:
+            return
+        _check_same(found.state["training"], _identity(self.config, self.corpus), folder)
+        before = found.state["environment"]
+        if before != self.environment:
+            self.environment = {**self.environment, "before_resume": before}
+        self.epochs = [EpochResult(**epoch) for epoch in found.state["epochs"]]
+        self.learner.restore(_under("learner.", found.tensors), found.state["step_count"])
+        self.best_weights = {"embedding.weight": self.learner.words.cpu(), **_under("best.", found.tensors)}
+        self.best_predictions = found.tensors["best_predictions"].numpy()
+
+    def _trained(self, name: str) -> bool:
+        return name != "embedding.weight" or not self.config.freeze_embedding
+
+    def result(self, stopped: str) -> TrainResult:
+        """What the epochs so far brought, at least one."""
+        best = best_of(self.epochs)
+        return TrainResult(
+            config=self.config,
+            epochs=tuple(self.epochs),
+            best_epoch=best.epoch,
+            best_val_accuracy=best.val_accuracy,
+            best_val_loss=best.val_loss,
+            weights=self.best_weights,
+            weights_sha256=digest(self.best_weights),
+            val_predictions=self.best_predictions,
+            n_parameters=sum(p.numel() for p in self.learner.model.parameters() if p.requires_grad),
+            environment=self.environment,
+            stopped=stopped,
+        )
 
 
-def _epoch(
-    model: SentenceClassifier, optimizer: torch.optim.Optimizer, corpus: Corpus, number: int, device: str
-) -> float:
-    config = model.config
-    sentences = corpus.indices(TRAIN)
-    dropout = Dropout(seeded(config.seed, "dropout", number, device))
-    total = torch.zeros((), dtype=torch.float64, device=device)
-    order = shuffled(corpus.lengths()[sentences], config.batch_size, seeded(config.seed, "order", number))
-    for step, places in enumerate(order, start=1):
-        batch = gather(corpus, sentences[places], device)
-        optimizer.zero_grad()
-        with autocast(config.precision, device):
-            logits = model.classify(batch.rows, batch.tokens, batch.lengths, dropout)
-        loss = F.cross_entropy(logits.float(), batch.labels, label_smoothing=config.label_smoothing)
-        torch.autograd.backward(loss)
-        if config.clip_norm is not None:
-            torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
-        optimizer.step()
-        with torch.no_grad():
-            total += loss * len(places)
-        if not torch.isfinite(loss):
-            raise TrainingError(f"the loss is {loss.item()} in epoch {number}, step {step}, with {config}")
-    return total.item() / len(sentences)
+def _new_learner(config: TrialConfig, corpus: Corpus, device: str) -> Learner:
+    vectors = None if corpus.vectors is None else _tensor(corpus.vectors, copy=not config.freeze_embedding)
+    model = SentenceClassifier(config, len(corpus.words), corpus.embedding_dim, len(corpus.classes), vectors)
+    model.initialize(seeded(config.seed, "weights"))
+    return Learner(model.to(device), max_norm=config.embedding_max_norm if vectors is None else None)
 
 
-def _optimizer(config: TrialConfig, model: SentenceClassifier) -> torch.optim.Optimizer:
-    words = [p for p in model.embedding.parameters() if p.requires_grad]
-    rest = [p for name, p in model.named_parameters() if not name.startswith("embedding.")]
-    groups: list[dict[str, Any]] = [{"params": rest}]
-    if words:
-        groups.append({"params": words, "lr": config.learning_rate * config.embedding_lr_scale})
-    options: dict[str, Any] = {"lr": config.learning_rate, "weight_decay": config.weight_decay}
-    if config.optimizer == "adadelta":
-        return torch.optim.Adadelta(groups, rho=0.95, **options)
-    kinds: dict[str, type[torch.optim.Optimizer]] = {
-        "adam": torch.optim.Adam,
-        "adamw": torch.optim.AdamW,
-        "rmsprop": torch.optim.RMSprop,
-    }
-    return kinds[config.optimizer](groups, **options)
+class _Memory:
+    """An array's memory without its read-only mark, through numpy's array interface."""
+
+    def __init__(self, array: NDArray[np.float32]) -> None:
+        self.array = array
+        self.__array_interface__ = {**array.__array_interface__, "data": (array.ctypes.data, False)}
 
 
-def _score(epoch: EpochResult) -> tuple[float, float, int]:
-    return epoch.val_accuracy, -epoch.val_loss, -epoch.epoch
+def _tensor(array: NDArray[np.float32], *, copy: bool) -> Tensor:
+    """The array as a tensor. Without a copy its memory may be read-only, which torch cannot know: never write to it."""
+    return torch.from_numpy(np.array(array) if copy else np.asarray(_Memory(array)))
 
 
-def _accuracy_peak(epochs: list[EpochResult]) -> int:
-    return max(epochs, key=lambda e: (e.val_accuracy, -e.epoch)).epoch
+def _identity(config: TrialConfig, corpus: Corpus) -> dict[str, Any]:
+    return {**config.to_dict(), "corpus": corpus.fingerprint}
 
 
-def digest(weights: Mapping[str, Tensor]) -> str:
-    """sha256 (hex) over names, types, shapes and bytes, in the order of the names."""
-    total = hashlib.sha256()
-    for name in sorted(weights):
-        value = weights[name].contiguous()
-        total.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
-        total.update(value.numpy().tobytes())
-    return total.hexdigest()
+def _check_same(theirs: Mapping[str, Any], ours: Mapping[str, Any], folder: Path) -> None:
+    different = [f"{k} {theirs.get(k)!r}, now {ours.get(k)!r}" for k in ours if theirs.get(k) != ours.get(k)]
+    if different:
+        raise ConfigError(
+            f"the checkpoint in {folder} belongs to another training ({'; '.join(different)}); "
+            "choose another folder or remove it"
+        )
+
+
+def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

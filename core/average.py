@@ -1,0 +1,77 @@
+"""The exponential moving average of the weights, kept exactly without touching every word vector at every step."""
+
+import torch
+from torch import Tensor
+
+
+class Average:
+    """S_t = d S_(t-1) + (1 - d) W_t from S_0 = 0, read as S_t / (1 - d^t).
+
+    The division is Adam's bias correction (Kingma and Ba 2015, section 3): without it the first epochs would be
+    judged on weights near zero, or near the random ones of the start. While a row of the table keeps its value W
+    for k steps, S becomes W + d^k (S - W), so that it can wait until the row moves again.
+    """
+
+    def __init__(self, decay: float, flat: Tensor, table: Tensor | None, *, by_row: bool) -> None:
+        """Start from nothing.
+
+        Args:
+            decay: d, above 0 and below 1.
+            flat: float (P,) the weights, which `Optimizer` moves in place.
+            table: float (V, E) the word vectors, too; None when they are frozen.
+            by_row: does a step move only the table's rows that are given to `before` and `after`?
+        """
+        self.decay = decay
+        self.flat = flat
+        self.table = table
+        self.by_row = by_row
+        self.step_count = 0
+        self.flat_sum = torch.zeros_like(flat)
+        self.table_sum = torch.zeros(0) if table is None else torch.zeros_like(table)
+        self.last_step = torch.zeros(0 if table is None else len(table), dtype=torch.int64, device=flat.device)
+        """int64 (V,) the step up to which a row's sum holds."""
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything that the average depends on beside the weights and `step_count`, by name, not copied."""
+        named = {"flat.sum": self.flat_sum}
+        if self.table is not None:
+            named |= {"table.sum": self.table_sum, "table.last_step": self.last_step}
+        return named
+
+    @torch.no_grad()
+    def before(self, rows: Tensor) -> None:
+        """Count the steps that these rows (int64, (U,)) rested; call it before they move."""
+        if self.table is not None and self.by_row:
+            resting = self.table.index_select(0, rows)
+            held = self._held(resting, self.table_sum.index_select(0, rows), self.last_step.index_select(0, rows))
+            self.table_sum.index_copy_(0, rows, held)
+
+    @torch.no_grad()
+    def after(self, rows: Tensor) -> None:
+        """Take in the weights as the step left them."""
+        self.step_count += 1
+        self.flat_sum.lerp_(self.flat, 1 - self.decay)
+        if self.table is None:
+            return
+        if self.by_row:
+            moved = self.table_sum.index_select(0, rows).lerp_(self.table.index_select(0, rows), 1 - self.decay)
+            self.table_sum.index_copy_(0, rows, moved)
+            self.last_step.index_fill_(0, rows, self.step_count)
+        else:
+            self.table_sum.lerp_(self.table, 1 - self.decay)
+            self.last_step.fill_(self.step_count)
+
+    @torch.no_grad()
+    def read(self) -> tuple[Tensor, Tensor | None]:
+        """The averaged flat weights (P,) and table (V, E), as new tensors; at least one step must have been taken."""
+        correction = 1 - self.decay**self.step_count
+        flat = self.flat_sum / correction
+        if self.table is None:
+            return flat, None
+        return flat, self._held(self.table, self.table_sum, self.last_step).div_(correction)
+
+    def _held(self, weights: Tensor, sums: Tensor, last_step: Tensor) -> Tensor:
+        """Sums (U, E) after the steps since `last_step` (U,), in which the weights (U, E) kept their values."""
+        rested = (self.step_count - last_step).double()
+        share = torch.pow(self.decay, rested).to(weights.dtype)[:, None]  # (U, 1)
+        return weights + share * (sums - weights)

@@ -1,0 +1,39 @@
+"""Random draws that depend on the seed alone: a generator for each purpose and epoch, and dropout masks."""
+
+import hashlib
+
+import torch
+from torch import Tensor
+
+
+def seeded(seed: int, purpose: str, epoch: int = 0, device: str = "cpu") -> torch.Generator:
+    """A generator that depends on nothing but its arguments.
+
+    Each purpose has a stream of its own, made anew for each epoch: what one part draws moves no other, a resumed
+    epoch needs no stored state, and the process's global generators are neither read nor moved.
+    """
+    digest = hashlib.sha256(f"{seed}/{purpose}/{epoch}".encode()).digest()
+    return torch.Generator(device).manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+
+
+class Dropout:
+    """Inverted dropout whose masks come from one generator."""
+
+    def __init__(self, generator: torch.Generator) -> None:
+        self.generator = generator
+
+    def __call__(self, x: Tensor, probability: float) -> Tensor:
+        """Zero each value of `x` with `probability` and divide the rest by 1 - `probability`."""
+        if probability == 0:
+            return x
+        return x * self.kept(x.shape, probability).to(x.dtype).div_(1 - probability)
+
+    def kept(self, shape: tuple[int, ...], probability: float) -> Tensor:
+        """bool `shape`: true where a value stays, with 1 - `probability` (rounded to 1 / 65,536).
+
+        Sixteen bits a value, four values a draw: `bernoulli_` takes eight times as long on a CPU.
+        """
+        count = torch.Size(shape).numel()
+        bits = torch.empty(-(-count // 4), dtype=torch.int64, device=self.generator.device)
+        bits.random_(-(2**63), None, generator=self.generator)
+        return (bits.view(torch.int16)[:count] >= round(probability * 2**16) - 2**15).view(shape)

@@ -1,0 +1,163 @@
+"""Learner: a model together with everything that one training step moves."""
+
+from collections.abc import Mapping
+from math import cos, pi
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from core.average import Average
+from core.batches import Batch
+from core.draws import Dropout
+from core.model import SentenceClassifier
+from core.optim import Optimizer
+from core.runtime import autocast
+
+
+class Learner:
+    """Weights, optimizer and average; `step` moves them.
+
+    All weights but the word vectors live in one flat vector, and the model's parameters are views of it: one
+    operation then updates, clips or averages them all.
+    """
+
+    def __init__(self, model: SentenceClassifier, *, max_norm: float | None = None) -> None:
+        """Take over an initialised model.
+
+        Args:
+            model: on its device; its parameters become views.
+            max_norm: longest that a word vector may get when it is looked up; None for no limit.
+        """
+        self.model = model
+        self.config = model.config
+        self.max_norm = max_norm
+        self.device = model.embedding.weight.device
+        self.names = [name for name in dict(model.named_parameters()) if name != "embedding.weight"]
+        self.parameters = [model.get_parameter(name) for name in self.names]
+        self.flat = _flattened(self.parameters)
+        self.words = model.embedding.weight.detach()  # (V, E)
+        self.trains_words = model.embedding.weight.requires_grad
+        if max_norm is not None and not self.trains_words:
+            self.words.copy_(limited(self.words, max_norm))
+        table = self.words if self.trains_words else None
+        self.optimizer = Optimizer(self.config, self.flat, table)
+        self.average = (
+            None
+            if self.config.ema_decay is None
+            else Average(self.config.ema_decay, self.flat, table, by_row=self.optimizer.by_row)
+        )
+
+    def step(self, batch: Batch, rate: float, dropout: Dropout | None) -> Tensor:
+        """Learn from one batch.
+
+        Args:
+            batch: on the model's device.
+            rate: the learning rate.
+            dropout: draws the masks; None to drop nothing.
+
+        Returns:
+            float (), on the device: the mean loss of the batch before the step.
+        """
+        vectors = self._look_up(batch.rows)
+        with autocast(self.config.precision, self.device.type):
+            logits = self.model.classify(vectors, batch.tokens, batch.lengths, dropout)
+        logits = logits if logits.dtype == self.flat.dtype else logits.to(self.flat.dtype)
+        loss = F.cross_entropy(logits, batch.labels, label_smoothing=self.config.label_smoothing)
+        wanted = [*self.parameters, vectors] if self.trains_words else self.parameters
+        slopes = torch.autograd.grad(loss, wanted)
+        flat_slope = torch.cat([slope.reshape(-1) for slope in slopes[: len(self.parameters)]])
+        word_slopes = slopes[-1] if self.trains_words else None
+        if word_slopes is not None:
+            word_slopes[0] = 0  # `<pad>` stays zero, whatever embedding dropout let through it
+        self._clip(flat_slope, word_slopes)
+        self.optimizer.step(rate, flat_slope, batch.rows, word_slopes)
+        if self.average:
+            self.average.after(batch.rows)
+        return loss.detach()
+
+    def _look_up(self, rows: Tensor) -> Tensor:
+        """float (U, E): the vectors of these words, shortened where they are too long, as a leaf for autograd."""
+        if self.average:
+            self.average.before(rows)
+        vectors = self.words.index_select(0, rows)
+        if self.max_norm is not None and self.trains_words:
+            vectors = limited(vectors, self.max_norm)
+            self.words.index_copy_(0, rows, vectors)
+        return vectors.requires_grad_(self.trains_words)
+
+    def _clip(self, *slopes: Tensor | None) -> None:
+        """Scale gradients down to a common norm of at most `clip_norm`, as `torch.nn.utils.clip_grad_norm_` does."""
+        if self.config.clip_norm is None:
+            return
+        present = [slope for slope in slopes if slope is not None]
+        norm = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(slope) for slope in present]))
+        factor = torch.clamp(self.config.clip_norm / (norm + 1e-6), max=1)
+        for slope in present:
+            slope.mul_(factor)
+
+    def evaluated(self) -> dict[str, Tensor]:
+        """The weights to judge and keep, by the model's names: averaged if they are to be, word vectors shortened.
+
+        They share memory with the learner where nothing had to be computed.
+        """
+        flat, words = self.flat, self.words
+        if self.average:
+            flat, averaged = self.average.read()
+            words = words if averaged is None else averaged
+        if self.max_norm is not None and self.trains_words:
+            words = limited(words, self.max_norm)
+        return {"embedding.weight": words, **dict(zip(self.names, _views(flat, self.parameters), strict=True))}
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything that the next step depends on, by name, not copied; frozen word vectors are the corpus's."""
+        named = {"flat": self.flat} | ({"words": self.words} if self.trains_words else {})
+        named |= {f"optimizer.{name}": tensor for name, tensor in self.optimizer.tensors().items()}
+        if self.average:
+            named |= {f"average.{name}": tensor for name, tensor in self.average.tensors().items()}
+        return named
+
+    def restore(self, tensors: Mapping[str, Tensor], step_count: int) -> None:
+        """Go on from `tensors` of an equal learner after `step_count` steps."""
+        for name, tensor in self.tensors().items():
+            tensor.copy_(tensors[name])
+        self.optimizer.step_count = step_count
+        if self.average:
+            self.average.step_count = step_count
+
+
+def limited(vectors: Tensor, max_norm: float) -> Tensor:
+    """Shorten the rows of (U, E) that are longer than `max_norm`, by the rule of `torch.nn.Embedding`."""
+    norms = torch.linalg.vector_norm(vectors, dim=1, keepdim=True)
+    return vectors * torch.where(norms > max_norm, max_norm / (norms + 1e-7), 1)
+
+
+def scheduled(schedule: str, done: float, val_losses: list[float]) -> float:
+    """What to multiply the learning rate by.
+
+    Args:
+        schedule: constant, cosine (Loshchilov and Hutter 2017, without restarts) or plateau (halved after every
+            epoch whose validation loss is not below all before it).
+        done: share of all the steps of all epochs that are behind, in [0, 1).
+        val_losses: of the epochs behind.
+    """
+    if schedule == "cosine":
+        return (1 + cos(pi * done)) / 2
+    if schedule == "plateau":
+        stalls = sum(loss >= min(val_losses[:epoch], default=float("inf")) for epoch, loss in enumerate(val_losses))
+        return float(0.5**stalls)
+    return 1.0
+
+
+def _flattened(parameters: list[torch.nn.Parameter]) -> Tensor:
+    """Move parameters into one vector (P,) and make them views of it."""
+    flat = torch.cat([parameter.detach().reshape(-1) for parameter in parameters])
+    for parameter, view in zip(parameters, _views(flat, parameters), strict=True):
+        parameter.data = view
+    return flat
+
+
+def _views(flat: Tensor, parameters: list[torch.nn.Parameter]) -> list[Tensor]:
+    """The pieces of a flat vector (P,) in the shapes of the parameters."""
+    pieces = torch.split_with_sizes(flat, [parameter.numel() for parameter in parameters])
+    return [piece.view_as(parameter) for piece, parameter in zip(pieces, parameters, strict=True)]

@@ -1,0 +1,77 @@
+"""What training brings: each epoch's figures, and the finished result."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from core.config import TrialConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpochResult:
+    """What one epoch brought."""
+
+    epoch: int
+    """From 1."""
+    train_loss: float
+    """Mean over the epoch's sentences of the loss that was minimised, dropout and label smoothing included."""
+    val_loss: float
+    """Mean cross-entropy on the validation split, without label smoothing."""
+    val_accuracy: float
+    """Correct / total on the validation split, in [0, 1]."""
+    seconds: float
+    """Training and evaluation, without the checkpoint and `report`."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TrainResult:
+    """One finished training."""
+
+    config: TrialConfig
+    epochs: tuple[EpochResult, ...]
+    """All of them, those before a resume too."""
+    best_epoch: int
+    """See `best_of`."""
+    best_val_accuracy: float
+    best_val_loss: float
+    """At the best epoch."""
+    weights: dict[str, Tensor]
+    """The evaluated weights of the best epoch by the model's names: on the CPU, contiguous. Frozen pretrained
+    vectors are the corpus's own memory, which may be read-only: copy before writing."""
+    weights_sha256: str
+    """Hex digest over the weights' names, types, shapes and bytes."""
+    val_predictions: NDArray[np.int64]
+    """(n,) at the best epoch, in the order of `corpus.indices(VAL)`."""
+    n_parameters: int
+    """Trained numbers."""
+    environment: dict[str, Any]
+    """What the bits depend on beside config and corpus: torch, threads, precision, CPU capability, device,
+    deterministic kernels; and `before_resume`, the same, where earlier epochs were trained under another one."""
+    stopped: str
+    """Why it ended: "epochs" (all done), "patience" or "report" (it raised StopTraining)."""
+
+
+def best_of(epochs: Sequence[EpochResult]) -> EpochResult:
+    """The epoch of highest validation accuracy; of equals that of lower validation loss, then the earlier."""
+    return min(epochs, key=lambda epoch: (-epoch.val_accuracy, epoch.val_loss, epoch.epoch))
+
+
+def out_of_patience(epochs: Sequence[EpochResult], patience: int) -> bool:
+    """Did the last `patience` epochs bring no better validation accuracy than those before them?"""
+    before, last = epochs[:-patience], epochs[-patience:]
+    return bool(before) and max(e.val_accuracy for e in last) <= max(e.val_accuracy for e in before)
+
+
+def digest(weights: Mapping[str, Tensor]) -> str:
+    """sha256 (hex) over names, types, shapes and bytes, in the order of the names."""
+    total = hashlib.sha256()
+    for name in sorted(weights):
+        value = weights[name].detach().contiguous()
+        total.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
+        total.update(value.numpy().data)
+    return total.hexdigest()
