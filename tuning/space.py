@@ -2,6 +2,7 @@
 
 import json
 import math
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
@@ -115,13 +116,16 @@ class Space:
             ConfigError: the space breaks a rule of this version.
         """
         try:
-            content = json.loads(text)
-            name = content["name"]
-            dimensions = tuple(Dimension.from_dict(each) for each in content["dimensions"])
-            fixed, try_first = dict(content["fixed"]), tuple(dict(entry) for entry in content["try_first"])
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            with warnings.catch_warnings(action="error"):  # Optuna warns where it would mend what we did not write
+                content = json.loads(text)
+                return cls(
+                    name=content["name"],
+                    dimensions=tuple(Dimension.from_dict(each) for each in content["dimensions"]),
+                    fixed=dict(content["fixed"]),
+                    try_first=tuple(dict(entry) for entry in content["try_first"]),
+                )
+        except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, Warning) as error:
             raise CorruptionError(f"the study's search space cannot be read ({error!r}); start a new study") from error
-        return cls(name=name, dimensions=dimensions, fixed=fixed, try_first=try_first)
 
     def describe(self) -> list[dict[str, str]]:
         """Rows for people: `setting`, `values`, `when`, and as `kind` searched, fixed or tried first."""

@@ -1,6 +1,5 @@
 """The YAML text of a search space -> entries, each with its line. It reads nodes, so no tag can make an object."""
 
-import re
 from collections.abc import Iterator
 
 import yaml
@@ -11,8 +10,6 @@ from tuning.expressions import choice, parse_expression
 from tuning.presets import PRESETS
 from tuning.space_draft import Content, Entry
 from tuning.values import Value, parse_value, shorten
-
-_NAME = re.compile(r"[a-z][a-z0-9_]{0,59}", re.ASCII)
 
 
 class SpaceNodes:
@@ -63,9 +60,7 @@ class SpaceNodes:
 
     def _entry(self, name: str, node: yaml.Node) -> Iterator[Entry]:
         place = self._line(node)
-        if not _NAME.fullmatch(name):
-            self._note(node, f"{name!r} cannot be the name of a setting; use small letters, digits and _")
-        elif not isinstance(node, yaml.MappingNode):
+        if not isinstance(node, yaml.MappingNode):
             yield Entry(name=name, content=self._content(node), place=place)
         else:
             parts = self._mapping(node, name, ("range", "when", "field"))

@@ -1,6 +1,7 @@
 """What must hold for the dimensions and fixed settings of a space; every broken rule is found at once."""
 
 import itertools
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
@@ -9,6 +10,9 @@ from core.config import TrialConfig
 from core.errors import ConfigError
 from tuning.dimension import DEFAULTS, RUN_FIELDS, Dimension
 from tuning.values import Value, same
+
+NAME = re.compile(r"[a-z][a-z0-9_]{0,59}", re.ASCII)
+"""Of a dimension: short enough for a table, and safe to show."""
 
 
 def problems_in(
@@ -19,7 +23,8 @@ def problems_in(
     Returns:
         (name, message) for each broken rule: the name of a dimension or fixed setting, or "try_first[i]".
     """
-    found: list[tuple[str, str]] = []
+    found = [(d.name, message) for d in dimensions for message in _name_problems(d)]
+    dimensions = [d for d in dimensions if not any(_name_problems(d))]  # the messages below show names as they are
     for name, value in fixed.items():
         found += [(name, text) for text in _field_problems(name, [value])]
     for index, dimension in enumerate(dimensions):
@@ -32,6 +37,12 @@ def problems_in(
         place = f"try_first[{index}]"
         found += [(place, text) for name, value in entry.items() for text in _field_problems(name, [value])]
     return found
+
+
+def _name_problems(dimension: Dimension) -> Iterator[str]:
+    for name in (dimension.name, *(name for name, _ in dimension.when)):
+        if not (isinstance(name, str) and NAME.fullmatch(name)):
+            yield f"{name!r} cannot be the name of a setting; use small letters, digits and _"
 
 
 def unknown(name: str, known: Sequence[str]) -> str:
@@ -68,7 +79,7 @@ def _dimension_problems(
         values = sorted({distribution.low, distribution.high})
     yield from _field_problems(dimension.field, values)
     if dimension.name != dimension.field and dimension.name in DEFAULTS:
-        yield f"{dimension.name} is a setting of its own and cannot name a range of {dimension.field}"
+        yield f"{dimension.name} is a setting of its own and cannot name a range of {dimension.field!r}"
     if any(dimension.name == other.name for other in earlier):
         yield f"{dimension.name} stands twice in the space"
     names = {other.name for other in earlier} | (set(DEFAULTS) - {other.name for other in dimensions})

@@ -1,6 +1,9 @@
 """Space: suggestions, configurations, what a configuration means to the sampler, JSON."""
 
+import copy
 import json
+from collections.abc import Iterator
+from typing import Any
 
 import optuna
 import pytest
@@ -10,8 +13,8 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.trial import FixedTrial, create_trial
 
 from core.config import TrialConfig
-from core.errors import ConfigError, CorruptionError
-from tests.tuning.test_space_expressions import distributions
+from core.errors import ConfigError, CorruptionError, UserError
+from tests.tuning.test_space_expressions import distributions, refusal
 from tuning.dimension import Dimension
 from tuning.presets import PRESETS
 from tuning.space import Space
@@ -230,6 +233,29 @@ def test_equal_spaces_have_equal_json_in_whatever_order_they_were_written() -> N
 def test_damaged_json_is_reported_as_damage(text: str) -> None:
     with pytest.raises(CorruptionError, match="the study's search space cannot be read"):
         Space.from_json(text)
+
+
+def places(content: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The path to every part of a JSON value but the whole."""
+    items = content.items() if isinstance(content, dict) else enumerate(content) if isinstance(content, list) else ()
+    for key, value in items:
+        yield (*path, key)
+        yield from places(value, (*path, key))
+
+
+JSON = json.loads(load_space("default").to_json())
+VALUES = st.none() | st.booleans() | st.integers(-3, 3) | st.floats() | st.text(max_size=3)
+
+
+@given(st.sampled_from(list(places(JSON))), VALUES | st.lists(VALUES, max_size=2) | st.dictionaries(st.text(), VALUES))
+def test_a_value_that_was_changed_in_the_json_is_refused_or_harmless(path: tuple[Any, ...], value: Any) -> None:
+    content = copy.deepcopy(JSON)
+    part = content
+    for key in path[:-1]:
+        part = part[key]
+    part[path[-1]] = value
+    message = refusal(Space.from_json, json.dumps(content), kind=UserError)
+    assert "\n" not in message
 
 
 def test_a_description_says_what_is_searched_when_and_what_is_not() -> None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
-from core.errors import ConfigError
+from core.errors import ConfigError, UserError
 from tuning.conditions import Condition, parse_when
 from tuning.expressions import parse_expression, show_distribution
 from tuning.values import Value, parse_value, same, show_value
@@ -19,11 +19,11 @@ words = st.from_regex(r"[a-z][a-z+_]{0,12}", fullmatch=True).filter(
 values = st.none() | st.booleans() | st.integers(-(2**53), 2**53) | numbers | words
 
 
-def refusal(read: Callable[..., object], *args: object) -> str:
+def refusal(read: Callable[..., object], *args: object, kind: type[UserError] = ConfigError) -> str:
     """The message with which `read` refuses what it is given; nothing where it does not."""
     try:
         read(*args)
-    except ConfigError as error:
+    except kind as error:
         return str(error)
     return ""
 

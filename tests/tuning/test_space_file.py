@@ -190,7 +190,7 @@ def test_a_huge_file_is_refused(tmp_path: Path) -> None:
         ("settings: 3", ":1: settings must be a mapping"),
         ("settings:\n  hidden_dim: 3\n  hidden_dim: 4", ":3: 'hidden_dim' stands twice"),
         ("settings:\n  [a]: 3", ":2: a name must be plain text"),
-        ("settings:\n  Hidden: 3", ":2: 'Hidden' cannot be the name of a setting"),
+        ("settings:\n  Hidden: int(1, 3)", ":2: 'Hidden' cannot be the name of a setting"),
         ("settings:\n  hidden: 3", ":2: there is no setting 'hidden'; did you mean hidden_dim"),
         ("settings:\n  seed: int(1, 9)", ":2: seed is the same for all trials"),
         ("settings:\n  hidden_dim: int(1, x)", ":2: 'int\\(1, x\\)': 'x' must be a whole number"),
@@ -267,8 +267,10 @@ def test_all_mistakes_in_a_file_are_named_at_once(tmp_path: Path) -> None:
 
 
 def test_all_broken_rules_in_a_file_are_named_at_once(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r":2: fc_dropout .*:3: hidden_dim .*:4: there is no setting 'x'"):
-        read(tmp_path, "settings:\n  fc_dropout: float(0, 1)\n  hidden_dim: int(0, 3)\n  x: 1")
+    with pytest.raises(
+        ConfigError, match=r":2: fc_dropout .*:3: hidden_dim .*:4: there is no setting 'x'.*:5: 'Y' cannot be"
+    ):
+        read(tmp_path, "settings:\n  fc_dropout: float(0, 1)\n  hidden_dim: int(0, 3)\n  x: 1\n  Y: int(1, 2)")
 
 
 @pytest.mark.parametrize(
