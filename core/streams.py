@@ -1,5 +1,6 @@
 """Read a large file, packed or not, in blocks: nothing is unpacked to disk, and little is in memory."""
 
+import itertools
 import time
 import zipfile
 import zlib
@@ -12,12 +13,6 @@ from core.archives import FREE_BYTES, MAX_RATIO, open_file
 from core.cache import Notify
 from core.errors import DataError
 
-try:  # inflates two to three times faster than zlib; not built for every processor
-    from isal import isal_zlib as inflate
-except ImportError:
-    inflate = zlib
-
-_DAMAGED: tuple[type[Exception], ...] = (zlib.error, inflate.error)
 _PACKED_BLOCK = 1 << 18
 _BLOCK = 1 << 20
 """Most bytes that one block holds, however well it was packed."""
@@ -34,8 +29,12 @@ def blocks(path: Path, member: str | None = None, notify: Notify | None = None) 
     Raises:
         DataError: absent, cut short, damaged, encrypted, or growing more than a hundredfold.
     """
-    with open_file(path) as file, ThreadPoolExecutor(1) as reader:
-        stream = _measured(_unpacked(file, path, member), file, path, notify)
+    with open_file(path) as file:
+        yield from _measured(_ahead(_unpacked(file, path, member)), file, path, notify)
+
+
+def _ahead(stream: Iterator[bytes]) -> Iterator[bytes]:
+    with ThreadPoolExecutor(1) as reader:
         coming = reader.submit(next, stream, None)
         while (block := coming.result()) is not None:
             coming = reader.submit(next, stream, None)
@@ -92,14 +91,23 @@ def _zip_member(file: IO[bytes], path: Path, member: str) -> Iterator[bytes]:
     header = file.read(30)  # its own name and extra field lengths may differ from the directory's
     file.seek(int.from_bytes(header[26:28], "little") + int.from_bytes(header[28:30], "little"), 1)
     packed = _pieces(file, info.compress_size)
-    size, check = 0, 0
+    size, check, crc32 = 0, 0, _inflate().crc32
     stream = packed if info.compress_type == zipfile.ZIP_STORED else _inflated(packed, _RAW, path)
     for block in stream:
         size += len(block)
-        check = inflate.crc32(block, check)
+        check = crc32(block, check)
         yield block
     if size != info.file_size or check != info.CRC:
         raise DataError(f"{path}: {member} is cut short or damaged (its checksum differs); fetch it again")
+
+
+def _inflate() -> Any:
+    """A module with zlib's names that inflates two to three times as fast, where it is installed; else zlib."""
+    try:
+        from isal import isal_zlib
+    except ImportError:  # it is not built for every processor
+        return zlib
+    return isal_zlib
 
 
 def _pieces(file: IO[bytes], size: int) -> Iterator[bytes]:
@@ -113,17 +121,13 @@ def _gunzip(file: IO[bytes], path: Path) -> Iterator[bytes]:
     pieces = _pieces(file, path.stat().st_size)
     rest: list[bytes] = []
     while first := rest.pop() if rest else next(pieces, b""):
-        yield from _inflated(_chain(first, pieces), _GZIP, path, rest)
-
-
-def _chain(first: bytes, others: Iterator[bytes]) -> Iterator[bytes]:
-    yield first
-    yield from others
+        yield from _inflated(itertools.chain([first], pieces), _GZIP, path, rest)
 
 
 def _inflated(packed: Iterator[bytes], wbits: int, path: Path, rest: list[bytes] | None = None) -> Iterator[bytes]:
     """Unpack one deflate stream; what follows it goes to `rest`."""
-    unpacker: Any = inflate.decompressobj(wbits)
+    inflate = _inflate()
+    unpacker = inflate.decompressobj(wbits)
     try:
         for piece in packed:
             while piece and not unpacker.eof:
@@ -131,7 +135,9 @@ def _inflated(packed: Iterator[bytes], wbits: int, path: Path, rest: list[bytes]
                 piece = unpacker.unconsumed_tail
             if unpacker.eof:
                 break
-    except _DAMAGED as error:
+        if not unpacker.eof and (last := unpacker.flush()):
+            yield last
+    except (zlib.error, inflate.error) as error:
         raise DataError(f"{path}: damaged ({error}); fetch it again") from None
     if not unpacker.eof:
         raise DataError(f"{path}: is cut short; fetch it again")
