@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any, Protocol
 
 from core.errors import DataError
+from core.text import quoted
 
 MAX_BYTES = 4 << 30
 """Nothing may unpack to more than 4 GiB."""
@@ -132,8 +133,8 @@ def _check_member(member: tarfile.TarInfo, count: int, limit: int, name: str) ->
     if count > MAX_MEMBERS:
         raise DataError(f"{name}: holds more than {MAX_MEMBERS:,} files; it is not what it should be")
     if path.is_absolute() or ".." in path.parts:
-        raise DataError(f"{name}: refused, {member.name!r} points outside the archive")
+        raise DataError(f"{name}: refused, {quoted(member.name, 80)} points outside the archive")
     if not (member.isreg() or member.isdir()):
-        raise DataError(f"{name}: refused, {member.name!r} is a link or a device, not a file")
+        raise DataError(f"{name}: refused, {quoted(member.name, 80)} is a link or a device, not a file")
     if member.size > limit:
-        raise DataError(f"{name}: refused, {member.name!r} unpacks to more than {limit >> 20} MiB")
+        raise DataError(f"{name}: refused, {quoted(member.name, 80)} unpacks to more than {limit >> 20} MiB")

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from core.corpus import TRAIN
 from core.duplicates import PAIRS, SHOWN, SPLITS, sameness
-from core.text import UNK_ID, printable
+from core.text import UNK_ID, printable, quoted
 
 
 def audit(
@@ -121,7 +121,7 @@ def _lines(found: Mapping[str, Any]) -> Iterator[str]:
     shown = ", ".join(f"{printable(c['name'], 40)} {c['sentences']:,} ({c['share']:.1%})" for c in classes[:10])
     yield f"classes     {len(classes)}: {shown}{', ...' if len(classes) > 10 else ''}"
     majority = found["majority_baseline"]
-    yield f"baseline    always {printable(majority['class'], 40)!r} is right in {_shares(majority)}"
+    yield f"baseline    always {quoted(majority['class'])} is right in {_shares(majority)}"
     tokens = found["tokens"]
     yield (
         f"tokens      mean {tokens['mean']:.1f}, median {tokens['median']:.0f}, 95% up to {tokens['p95']:.0f}, "

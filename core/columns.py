@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from core.errors import DataError
 from core.readers import Table
-from core.text import printable
+from core.text import printable, quoted
 
 TEXT_NAMES = ("text", "sentence", "review", "content", "comment", "message", "tweet", "snippet")
 LABEL_NAMES = ("label", "class", "sentiment", "target", "category", "polarity", "rating", "stars")
@@ -47,7 +47,7 @@ def choose(table: Table, text: str | None, label: str | None) -> tuple[str, str]
         )
         raise DataError(f"{table.name}: pass {missing}; the file has {_names(table)}")
     if text == label:
-        raise DataError(f"{table.name}: text and label column must differ, both are {printable(text, 40)!r}")
+        raise DataError(f"{table.name}: text and label column must differ, both are {quoted(text)}")
     return text, label
 
 
@@ -59,9 +59,9 @@ def require(table: Table, column: str, option: str) -> list[str | None]:
     """
     if column in table.others:
         kind = printable(table.others[column], 60)
-        raise DataError(f"{table.name}: column {printable(column, 40)!r} holds {kind}, text or numbers are needed")
+        raise DataError(f"{table.name}: column {quoted(column)} holds {kind}, text or numbers are needed")
     if column not in table.columns:
-        raise DataError(f"{table.name}: no column {printable(column, 40)!r}; {option} can be {_names(table)}")
+        raise DataError(f"{table.name}: no column {quoted(column)}; {option} can be {_names(table)}")
     return table.columns[column]
 
 
@@ -74,7 +74,7 @@ def texts_of(table: Table, column: str) -> list[str]:
     texts = []
     for row, cell in enumerate(table.columns[column]):
         if cell is None:
-            raise DataError(f"{table.where(row)}: no text in column {printable(column, 40)!r}")
+            raise DataError(f"{table.where(row)}: no text in column {quoted(column)}")
         if not cell.isascii() and any("\ud800" <= char <= "\udfff" for char in cell):
             raise DataError(f"{table.where(row)}: half a surrogate pair in the text; write the character whole")
         texts.append(cell)
@@ -90,18 +90,16 @@ def labels_of(table: Table, column: str) -> tuple[NDArray[np.int64], tuple[str, 
     values = []
     for row, cell in enumerate(table.columns[column]):
         if cell is None or not cell.strip():
-            raise DataError(f"{table.where(row)}: no label in column {printable(column, 40)!r}")
+            raise DataError(f"{table.where(row)}: no label in column {quoted(column)}")
         values.append(cell.strip())
     values = _tidy_numbers(values)
     distinct = set(values)
     if len(distinct) == 1:
-        only = printable(values[0], 40)
-        raise DataError(
-            f"{table.name}: label column {printable(column, 40)!r} has one class only, {only!r}; two are needed"
-        )
+        only = quoted(values[0])
+        raise DataError(f"{table.name}: label column {quoted(column)} has one class only, {only}; two are needed")
     if len(distinct) > MAX_CLASSES or (len(distinct) > 10 and len(distinct) * LEAST_AVERAGE > len(values)):
         raise DataError(
-            f"{table.name}: column {printable(column, 40)!r} has {len(distinct):,} distinct values in {len(values):,} "
+            f"{table.name}: column {quoted(column)} has {len(distinct):,} distinct values in {len(values):,} "
             f"rows, so it looks like text or ids, not labels; pass --label-column{_suggest(table, column)}"
         )
     as_numbers = all(_number(value) is not None for value in distinct)
@@ -130,7 +128,7 @@ def _number(value: str) -> float | None:
 def _usual(table: Table, names: Sequence[str], what: str, taken: set[str | None]) -> str | None:
     matches = [column for column in table.columns if column.lower() in names and column not in taken]
     if len(matches) > 1:
-        shown = " and ".join(repr(printable(match, 40)) for match in matches)
+        shown = " and ".join(quoted(match) for match in matches)
         raise DataError(f"{table.name}: {shown} could each be the {what}; pass --{what}-column with one of them")
     return matches[0] if matches else None
 
@@ -145,10 +143,10 @@ def _suggest(table: Table, bad: str) -> str:
     def few(cells: Sequence[str | None]) -> bool:
         return 2 <= len(Counter(cells)) <= min(100, len(cells) // LEAST_AVERAGE)
 
-    good = [repr(printable(name, 40)) for name, cells in table.columns.items() if name != bad and few(cells)]
+    good = [quoted(name) for name, cells in table.columns.items() if name != bad and few(cells)]
     return f" {' or '.join(good)} (few distinct values)" if good else "; no other column of the file has few values"
 
 
 def _names(table: Table) -> str:
-    shown = [repr(printable(name, 40)) for name in (*table.columns, *table.others)]
+    shown = [quoted(name) for name in (*table.columns, *table.others)]
     return ", ".join(shown[:20]) + (f" and {len(shown) - 20} more" if len(shown) > 20 else "")

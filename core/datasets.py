@@ -10,7 +10,7 @@ from core.errors import ConfigError
 from core.located import Dataset, LocatedDataset, Options
 from core.movie_reviews import locate_mr, locate_mr_at, locate_snippets
 from core.readers import FORMATS, format_of, read_table
-from core.text import printable
+from core.text import quoted
 
 
 def locate(dataset: str, options: Options, folder: Path, notify: Notify | None = None) -> LocatedDataset:
@@ -44,8 +44,7 @@ def _locate_file(dataset: str, options: Options, folder: Path) -> LocatedDataset
     if kind is None:
         endings = ", ".join(f".{kind}" for kind in FORMATS)
         raise ConfigError(
-            f"dataset must be snippets, mr, mr:PATH or a file ending in {endings} (.gz too), "
-            f"got {printable(dataset, 80)!r}"
+            f"dataset must be snippets, mr, mr:PATH or a file ending in {endings} (.gz too), got {quoted(dataset, 80)}"
         )
     digest = known.sha256_of(path, folder)
     encoding = None

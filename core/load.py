@@ -172,7 +172,7 @@ def _open(entry: cache.Entry, dataset: str, vectors: str, embedding_dim: int) ->
 
 def _refuse_leak(found: Mapping[str, Any], dataset: str) -> None:
     if count := leaks(found):
-        examples = "; ".join(f"{example['splits']} {example['text']!r}" for example in found["leak_examples"])
+        examples = "; ".join(f"{example['splits']} '{example['text']}'" for example in found["leak_examples"])
         raise DataError(
             f"{dataset}: the split column puts {count:,} sentences on two sides: {examples}; "
             "mend the file, leave the column out, or pass --allow-leak"

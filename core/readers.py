@@ -11,7 +11,7 @@ from typing import Any
 from core.archives import MAX_BYTES, read_file
 from core.encodings import decode
 from core.errors import DataError
-from core.text import printable
+from core.text import printable, quoted
 
 MAX_CELL = 131_072
 """Most characters in one cell: some 20,000 words. A longer one is a broken quote or not a sentence."""
@@ -114,7 +114,7 @@ def _named(rows: Iterator[tuple[int, list[str]]], name: str) -> Iterator[Row]:
     header = [column.strip() for column in header]
     twice = sorted({column for column in header if header.count(column) > 1})
     if twice:
-        raise DataError(f"{name}, line 1: column {printable(twice[0], 40)!r} is there twice; rename one")
+        raise DataError(f"{name}, line 1: column {quoted(twice[0])} is there twice; rename one")
     for line, cells in rows:
         if len(cells) != len(header):
             raise DataError(f"{name}, line {line}: has {len(cells)} cells, the header has {len(header)}")
@@ -149,7 +149,7 @@ def _to_table(rows: Iterator[Row], name: str) -> Table:
         for column, cell in row.items():
             if cell is not None and len(cell) > MAX_CELL:
                 raise DataError(
-                    f"{name}, line {line}: column {printable(column, 40)!r} has {len(cell):,} characters, "
+                    f"{name}, line {line}: column {quoted(column)} has {len(cell):,} characters, "
                     f"at most {MAX_CELL:,} are allowed; check the quotes around it"
                 )
             columns.setdefault(column, [None] * len(lines)).append(cell)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from core.corpus import TEST, TRAIN, VAL
 from core.errors import ConfigError, DataError
-from core.text import normalise, printable
+from core.text import normalise, quoted
 
 MIN_PER_CLASS = 3
 """One sentence of each class for each of train, validation and test."""
@@ -145,8 +145,8 @@ def from_column(values: Sequence[str]) -> Codes:
     for row, value in enumerate(values):
         code = _COLUMN_VALUES.get(value.strip().lower())
         if code is None:
-            shown = printable(value, 40)
-            raise DataError(f"split column, row {row + 1}: must be train, val or test, got {shown!r}")
+            shown = quoted(value)
+            raise DataError(f"split column, row {row + 1}: must be train, val or test, got {shown}")
         codes[row] = code
     for code in (TRAIN, VAL):
         if not (codes == code).any():
@@ -175,7 +175,7 @@ def _by_class(
         if len(members) < least:
             total = int((labels == classes.index(name)).sum())
             raise DataError(
-                f"class {printable(name, 40)!r} has {len(members)} distinct sentences ({total} in all), "
+                f"class {quoted(name)} has {len(members)} distinct sentences ({total} in all), "
                 f"a split needs at least {least}; add some or leave the class out"
             )
     return by_class

@@ -115,6 +115,11 @@ def printable(text: str, limit: int | None = None) -> str:
     return "".join(char if _shows(char) else _escape(char) for char in text)
 
 
+def quoted(text: str, limit: int | None = 40) -> str:
+    """`printable`, between quotes, as an error shows a value."""
+    return f"'{printable(text, limit)}'"
+
+
 def _shows(char: str) -> bool:
     return char == " " or unicodedata.category(char)[0] not in "CZ"
 

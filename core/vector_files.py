@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from core.cache import Notify
 from core.errors import DataError
 from core.streams import blocks
-from core.text import printable
 
 MAX_LINE_BYTES = 1 << 20
 MAX_WIDTH = 8192
@@ -167,8 +166,8 @@ def _numbers(fields: list[bytes], name: str, line: int) -> NDArray[np.float32]:
             numbers = np.array(fields, dtype=np.float32)
     except ValueError:
         bad = next((field for field in fields if not _is_number(field)), b"")
-        shown = printable(bad.decode("utf-8", "replace"), 40)
-        raise DataError(f"{name}, line {line}: {shown!r} is no number") from None
+        shown = quoted(bad.decode("utf-8", "replace"))
+        raise DataError(f"{name}, line {line}: {shown} is no number") from None
     if not np.isfinite(numbers).all():
         raise DataError(f"{name}, line {line}: holds a number that is not finite; repair the line or leave it out")
     return numbers

@@ -16,7 +16,7 @@ from core import cache, known
 from core.errors import ConfigError, DataError, UserError
 from core.fetch import Remote, download
 from core.streams import members
-from core.text import printable
+from core.text import printable, quoted
 from core.vector_files import Rows, read_vectors
 
 FASTTEXT_ARCHIVE = Remote(
@@ -59,8 +59,7 @@ def locate(vectors: str, folder: Path, embedding_dim: int, notify: cache.Notify 
     if vectors.lower().endswith(ENDINGS):
         return _locate_file(Path(vectors).expanduser(), folder, embedding_dim, notify)
     raise ConfigError(
-        f"vectors must be glove-50d, fasttext, none or a file ending in {', '.join(ENDINGS)}, "
-        f"got {printable(vectors, 80)!r}"
+        f"vectors must be glove-50d, fasttext, none or a file ending in {', '.join(ENDINGS)}, got {quoted(vectors, 80)}"
     )
 
 
