@@ -1,0 +1,113 @@
+"""Tokens, vocabulary, and text made safe to compare and to show."""
+
+import importlib.metadata
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.errors import DataError
+from core.text import PAD, UNK, Vocabulary, normalise, printable, tokenize, tokenizer_version
+
+TEXTS = st.text(st.characters(codec="utf-8"), max_size=60)
+
+
+def test_tokenize_lowercases_and_splits_as_the_notebook_does() -> None:
+    tokens = tokenize("It's a Gorgeous, witty movie -- (sic)!")
+    assert tokens == ["it", "'s", "a", "gorgeous", ",", "witty", "movie", "--", "(", "sic", ")", "!"]
+
+
+@pytest.mark.parametrize("text", ["", " ", "\n\t", "\u3000"])
+def test_blank_text_has_no_tokens(text: str) -> None:
+    assert tokenize(text) == []
+
+
+@given(TEXTS)
+def test_tokens_are_never_empty_and_hold_no_space(text: str) -> None:
+    assert all(token and token.split() == [token] for token in tokenize(text))
+
+
+@given(TEXTS)
+def test_tokenize_forgets_upper_case_first(text: str) -> None:
+    assert tokenize(text) == tokenize(text.lower())
+
+
+def test_the_tokenizer_names_nltk_and_its_version() -> None:
+    assert tokenizer_version() == f"nltk-{importlib.metadata.version('nltk')}/word_tokenize/lower"
+
+
+def test_vocabulary_is_in_order_of_first_appearance() -> None:
+    assert Vocabulary.of([["b", "a"], ["a", "c"]]).words == (PAD, UNK, "b", "a", "c")
+
+
+def test_unknown_words_and_empty_sentences_are_unknown_tokens() -> None:
+    vocabulary = Vocabulary((PAD, UNK, "good"))
+    assert vocabulary.encode(["good", "bad"]) == [2, 1]
+    assert vocabulary.encode([]) == [1]
+
+
+def test_a_sentence_that_spells_the_padding_word_is_not_padding() -> None:
+    vocabulary = Vocabulary.of([["<pad>", "good"]])
+    assert vocabulary.words == (PAD, UNK, "good")
+    assert vocabulary.encode(["<pad>", "<unk>", "good"]) == [1, 1, 2]
+
+
+@given(st.lists(st.lists(st.text(max_size=5), max_size=6), max_size=6))
+def test_known_words_survive_the_round_trip(sentences: list[list[str]]) -> None:
+    vocabulary = Vocabulary.of(sentences)
+    for sentence in sentences:
+        ids = vocabulary.encode(sentence)
+        assert all(1 <= number < len(vocabulary) for number in ids)
+        back = [vocabulary.words[number] for number in ids]
+        assert back == ([UNK if word == PAD else word for word in sentence] or [UNK])
+
+
+@pytest.mark.parametrize("words", [(), ("a",), (UNK, PAD), (PAD, "a", UNK)])
+def test_a_vocabulary_without_its_two_marks_is_refused(words: tuple[str, ...]) -> None:
+    with pytest.raises(DataError, match="must begin with <pad> and <unk>"):
+        Vocabulary(words)
+
+
+def test_a_word_twice_in_a_vocabulary_is_refused_by_name() -> None:
+    with pytest.raises(DataError, match="must not hold a word twice, got 'a' again"):
+        Vocabulary((PAD, UNK, "a", "b", "a"))
+
+
+def test_normalise_drops_case_punctuation_and_space() -> None:
+    assert normalise(" A good film -- really!\u200b\u00a0") == normalise("a Good, film (really)") == "agoodfilmreally"
+
+
+def test_normalise_keeps_texts_of_punctuation_apart() -> None:
+    assert normalise(":)") == ":)"
+    assert normalise(":)") != normalise(":(")
+    assert normalise("  ") == ""
+
+
+def test_normalise_keeps_emoji() -> None:
+    assert normalise("Great 😀") != normalise("Great 😡")
+
+
+@given(TEXTS)
+def test_normalise_twice_changes_nothing(text: str) -> None:
+    assert normalise(normalise(text)) == normalise(text)
+
+
+def test_printable_shows_what_would_steer_a_terminal() -> None:
+    assert printable("a\x1b[31m\u202eb\nc\x9b\u2028") == r"a\x1b[31m\u202eb\x0ac\x9b\u2028"
+    assert printable("\U000e0041\ud800") == r"\U000e0041\ud800"
+
+
+def test_printable_leaves_letters_of_all_scripts() -> None:
+    assert printable("naïve 映画 фильм 😀") == "naïve 映画 фильм 😀"
+
+
+def test_printable_cuts_to_a_limit() -> None:
+    assert printable("abcdefghij", 6) == "abc..."
+    assert printable("abcdef", 6) == "abcdef"
+
+
+@given(st.text(max_size=40))
+def test_printable_leaves_no_control_character(text: str) -> None:
+    shown = printable(text)
+    assert not any(unicodedata.category(char)[0] in "CZ" and char != " " for char in shown)
