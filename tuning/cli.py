@@ -48,7 +48,7 @@ class Stopping(StrEnum):
 
 
 Dataset = Annotated[
-    str, typer.Argument(help="snippets, mr, mr:PATH, or a .csv .tsv .jsonl .parquet file", metavar="[DATASET]")
+    str, typer.Argument(help="snippets, mr, mr:PATH, or a .csv .tsv .jsonl .parquet file", metavar="DATASET")
 ]
 Vectors = Annotated[str, typer.Option(help="glove-50d, fasttext, none, or a .vec .txt .zip .gz file")]
 TextColumn = Annotated[str | None, typer.Option(help="the column with the sentences")]
@@ -115,7 +115,7 @@ def run(
         results=results,
     )
     if not run_study(options):
-        _note(f"interrupted; the same command goes on: {shlex.join([program(), *sys.argv[1:]])}")
+        _note(f"interrupted; the same command goes on: {typed()}")
         raise typer.Exit(130)
     folder = options.folder
     study = folder.name if results == Path("results") else str(folder)
@@ -154,7 +154,7 @@ def retrain(
 
     folder = study_folder(study, results)
     target = out or folder / "model"
-    verdict = retrain_trial(folder, trial, target, cache_dir, shlex.join([program(), *sys.argv[1:]]))
+    verdict = retrain_trial(folder, trial, target, cache_dir, typed())
     print(f"next: {program()} predict {shlex.quote(str(target))} 'a gorgeous, witty, seductive movie'")
     if strict and verdict.difference is not None:
         raise typer.Exit(1)
@@ -163,7 +163,7 @@ def retrain(
 @app.command()
 def predict(
     model: Annotated[Path, typer.Argument(help="a folder that retrain wrote", metavar="MODEL")],
-    texts: Annotated[list[str] | None, typer.Argument(help="sentences", metavar="[TEXT ...]")] = None,
+    texts: Annotated[list[str] | None, typer.Argument(help="sentences", metavar="TEXT ...")] = None,
     file: Annotated[str | None, typer.Option(help="one sentence a line; - is standard input")] = None,
 ) -> None:
     """Label sentences: a line each, with label, probability and text, separated by tabs."""
@@ -238,6 +238,11 @@ def program() -> str:
     if called.name == "__main__.py":
         return "python -m tuning"
     return called.name if shutil.which(called.name) else str(called)
+
+
+def typed() -> str:
+    """The command as it was typed."""
+    return f"{program()} {shlex.join(sys.argv[1:])}"
 
 
 def _lines(file: str) -> list[str]:

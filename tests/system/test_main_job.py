@@ -46,7 +46,7 @@ def test_best_speaks_four_formats(command: Command, said: str) -> None:
     assert [row["rank"] for row in rows] == [1, 2, 3, 4]
     assert {"rank", "trial", "val_accuracy", "best_epoch", "epochs", "seconds", "state", "params"} <= rows[0].keys()
     assert [row["trial"] for row in rows if row["notebook"]] == [0]
-    assert list(rows[0]["params"]) == ["hidden_dim", "lstm_dropout", "fc_dropout", "learning_rate", "freeze_embedding"]
+    assert list(rows[0]["params"]) == ["hidden_dim", "fc_dropout", "learning_rate", "freeze_embedding"]
     table = csv.DictReader(io.StringIO(command.succeed("best", "quick", "--format", "csv")))
     assert [float(row["val_accuracy"]) for row in table] == [row["val_accuracy"] for row in rows]
     markdown = command.succeed("best", "quick", "--format", "md").splitlines()

@@ -86,18 +86,8 @@ def is_worker(process: Path, mark: str) -> bool:
 
 
 def test_a_trial_that_fails_stands_in_the_table_and_the_study_goes_on(command: Command, sentences: Path) -> None:
-    out = command.succeed(
-        *run(
-            sentences,
-            "failing",
-            "--set",
-            "learning_rate_adam=1e30",
-            "--set",
-            "optimizer=adam",
-            "--set",
-            "clip_norm=none",
-        )
-    )
+    explosive = ("--set", "optimizer=adamw", "--set", "learning_rate=9e15", "--set", "weight_decay=9e15")
+    out = command.succeed(*run(sentences, "failing", "--space", "notebook", *explosive))
     states = [record[1] for record in command.content("failing")]
     assert states[0] != "FAIL"
     assert states.count("FAIL") >= 1
