@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from core.cache import Notify
 from core.errors import DataError
 from core.streams import blocks
+from core.text import quoted
 
 MAX_LINE_BYTES = 1 << 20
 MAX_WIDTH = 8192
