@@ -1,0 +1,14 @@
+"""What all tests of `core` share."""
+
+from collections.abc import Iterator
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Tiny tensors gain nothing from threads, and several test runs at once would fight for cores."""
+    from core.runtime import threads_set
+
+    with threads_set(1):
+        yield

@@ -1,0 +1,221 @@
+"""The fast training step against plain torch, in float64, and what must not leak."""
+
+from itertools import product
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from core.batches import Batch, gather, shuffled
+from core.config import OPTIMIZERS, POOLINGS, TrialConfig
+from core.corpus import TRAIN, Corpus
+from core.draws import Dropout, seeded
+from core.learner import Learner, limited, scheduled
+from core.model import SentenceClassifier
+from tests.fakes import tiny_corpus
+from tests.reference import Plain, plain_optimizer, plain_step
+
+
+def new_model(config: TrialConfig, corpus: Corpus) -> SentenceClassifier:
+    vectors = None if corpus.vectors is None else torch.from_numpy(corpus.vectors.copy())
+    model = SentenceClassifier(config, len(corpus.words), corpus.embedding_dim, len(corpus.classes), vectors)
+    model.initialize(seeded(config.seed, "weights"))
+    return model.double()
+
+
+def batches(corpus: Corpus, size: int, count: int) -> list[Batch]:
+    """The first batches of as many epochs as it takes."""
+    sentences = corpus.indices(TRAIN)
+    found: list[Batch] = []
+    for epoch in range(count):
+        order = shuffled(corpus.lengths()[sentences], size, seeded(0, "order", epoch))
+        found += [gather(corpus, sentences[places]) for places in order]
+    return found[:count]
+
+
+def plainly(batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+    """Padded word ids (B, T), lengths, labels."""
+    return batch.rows[batch.tokens].t(), batch.lengths, batch.labels
+
+
+def assert_agrees(config: TrialConfig, corpus: Corpus, max_norm: float | None = None, steps: int = 50) -> None:
+    model = new_model(config, corpus)
+    plain = Plain(model, max_norm)
+    optimizer = plain_optimizer(config, plain)
+    learner = Learner(model, max_norm=max_norm)
+    for batch in batches(corpus, config.batch_size, steps):
+        fast = learner.step(batch, config.learning_rate, None)
+        slow = plain_step(plain, optimizer, *plainly(batch))
+        assert fast.item() == pytest.approx(slow.item(), abs=1e-9)
+    for name, value in plain.named(model).items():
+        assert torch.allclose(model.state_dict()[name], value, rtol=0, atol=1e-9), name
+
+
+RATES = {"adadelta": 0.5, "adam": 1e-2, "adamw": 1e-2, "rmsprop": 1e-2}
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "bidirectional", "frozen"), list(product(OPTIMIZERS, [False, True], [False, True]))
+)
+def test_fifty_steps_agree_with_plain_torch(optimizer: str, bidirectional: bool, frozen: bool) -> None:
+    config = TrialConfig(
+        optimizer=optimizer,
+        bidirectional=bidirectional,
+        freeze_embedding=frozen,
+        n_layers=2,
+        hidden_dim=4,
+        batch_size=5,
+        learning_rate=RATES[optimizer],
+        embedding_lr_scale=0.5,
+        label_smoothing=0.1,
+        clip_norm=0.3,
+    )
+    assert_agrees(config, tiny_corpus())
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_weight_decay_agrees_with_plain_torch(optimizer: str) -> None:
+    """It moves every word vector at every step, whether its word occurs or not."""
+    config = TrialConfig(
+        optimizer=optimizer, hidden_dim=4, batch_size=9, learning_rate=RATES[optimizer], weight_decay=0.05
+    )
+    assert_agrees(config, tiny_corpus(n_words=80), steps=15)
+
+
+@pytest.mark.parametrize(("pooling", "bidirectional"), list(product(POOLINGS, [False, True])))
+def test_every_pooling_agrees_with_plain_torch(pooling: str, bidirectional: bool) -> None:
+    config = TrialConfig(pooling=pooling, bidirectional=bidirectional, n_layers=2, hidden_dim=5, batch_size=16)
+    assert_agrees(config, tiny_corpus(n_classes=3), steps=4)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_max_norm_shortens_vectors_as_torchs_embedding_does(optimizer: str) -> None:
+    config = TrialConfig(optimizer=optimizer, hidden_dim=4, batch_size=9, learning_rate=RATES[optimizer])
+    assert_agrees(config, tiny_corpus(pretrained=False, n_words=80), max_norm=2.0, steps=15)
+
+
+def test_the_notebooks_run_agrees_with_plain_torch() -> None:
+    config = TrialConfig.notebook(hidden_dim=6, lstm_dropout=0.0, fc_dropout=0.0)
+    assert_agrees(config, tiny_corpus(pretrained=False), max_norm=config.embedding_max_norm, steps=20)
+
+
+@pytest.mark.parametrize("dropped", [0.0, 0.4])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_the_padding_row_stays_zero(optimizer: str, dropped: float) -> None:
+    corpus = tiny_corpus(pretrained=False)
+    config = TrialConfig(optimizer=optimizer, hidden_dim=4, embedding_dropout=dropped, weight_decay=0.01)
+    learner = Learner(new_model(config, corpus))
+    for step, batch in enumerate(batches(corpus, 8, 20)):
+        learner.step(batch, 0.1, Dropout(seeded(0, "dropout", step)))
+    assert torch.count_nonzero(learner.words[0]) == 0
+
+
+@pytest.mark.parametrize("pooling", POOLINGS)
+def test_no_sentence_sees_its_neighbours_or_padding(pooling: str) -> None:
+    """Another neighbour, and anything at all after the end, leave a sentence's logits and gradients as they are."""
+    config = TrialConfig(pooling=pooling, n_layers=2, hidden_dim=5)
+    model = new_model(config, tiny_corpus())
+    lengths = torch.tensor([4, 9, 1])
+    tokens = torch.randint(1, 40, (3, 9), generator=torch.Generator().manual_seed(0))
+    other = tokens.clone()
+    other[0, 4:] = 7  # after the end of the first
+    other[1] = 11  # the neighbour, all of it
+    results = []
+    for ids in (tokens, other):
+        vectors = model.embedding.weight[ids].detach().requires_grad_()  # (B, T, E)
+        places = torch.arange(27).reshape(3, 9).t()
+        logits = model.classify(vectors.reshape(27, -1), places, lengths)
+        (slope,) = torch.autograd.grad(logits[0].sum(), vectors)
+        results.append((logits[0], slope[0, :4]))
+        assert torch.count_nonzero(slope[0, 4:]) == 0
+        assert torch.count_nonzero(slope[1:]) == 0
+    assert torch.equal(results[0][0], results[1][0])
+    assert torch.equal(results[0][1], results[1][1])
+
+
+def test_not_even_infinite_padding_is_seen() -> None:
+    """Poolings mask what stands after the end rather than multiply it by zero."""
+    from core.pooling import max_over_time, mean_over_time, weighted_over_time
+
+    states = torch.ones(5, 2, 3)
+    states[2:, 0] = torch.nan
+    lengths = torch.tensor([2, 5])
+    for pooled in (
+        max_over_time(states, lengths),
+        mean_over_time(states, lengths),
+        weighted_over_time(states, states[:, :, :1], lengths),
+    ):
+        assert torch.equal(pooled, torch.ones(2, 3))
+
+
+def test_the_average_is_the_average_of_the_weights_after_each_step() -> None:
+    """Also for word vectors that rest for many steps: bias-corrected, against the sum written out."""
+    for optimizer in OPTIMIZERS:
+        config = TrialConfig(optimizer=optimizer, hidden_dim=4, ema_decay=0.9, learning_rate=RATES[optimizer])
+        corpus = tiny_corpus(n_words=200, pretrained=False)
+        learner = Learner(new_model(config, corpus), max_norm=1.5)
+        total = {name: torch.zeros_like(value) for name, value in learner.model.state_dict().items()}
+        for step, batch in enumerate(batches(corpus, 5, 30), start=1):
+            learner.step(batch, config.learning_rate, None)
+            for name, value in learner.model.state_dict().items():
+                total[name].mul_(0.9).add_(value, alpha=0.1)
+            if step % 10 == 0:  # reading must not disturb it
+                average = learner.evaluated()
+                for name, value in total.items():
+                    expected = value / (1 - 0.9**step)
+                    if name == "embedding.weight":
+                        expected = limited(expected, 1.5)
+                    assert torch.allclose(average[name], expected, rtol=0, atol=1e-12), (optimizer, name)
+
+
+def test_clipping_counts_the_word_vectors_gradient() -> None:
+    """With a bound far below the gradient, one plain gradient step has exactly that length."""
+    corpus = tiny_corpus()
+    config = TrialConfig(optimizer="rmsprop", hidden_dim=4, clip_norm=1e-3)
+    learner = Learner(new_model(config, corpus))
+    slopes: list[Tensor] = []
+    learner.optimizer.step = lambda rate, flat, rows, words: slopes.extend([flat, words])  # type: ignore[method-assign]
+    learner.step(batches(corpus, 8, 1)[0], 0.1, None)
+    assert slopes[1].norm() > 0
+    assert torch.cat([s.reshape(-1) for s in slopes]).norm().item() == pytest.approx(1e-3, rel=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "done", "losses", "factor"),
+    [
+        ("constant", 0.9, [1.0, 2.0], 1.0),
+        ("cosine", 0.0, [], 1.0),
+        ("cosine", 0.5, [], 0.5),
+        ("cosine", 0.75, [], (1 - 2**-0.5) / 2),
+        ("plateau", 0.0, [], 1.0),
+        ("plateau", 0.5, [1.0, 0.9, 0.8], 1.0),
+        ("plateau", 0.5, [1.0, 1.0, 0.8], 0.5),
+        ("plateau", 0.5, [1.0, 1.1, 0.8, 0.9, 0.7], 0.25),
+    ],
+)
+def test_schedules(schedule: str, done: float, losses: list[float], factor: float) -> None:
+    assert scheduled(schedule, done, losses) == pytest.approx(factor)
+
+
+def test_lazy_adam_moves_only_words_that_occur() -> None:
+    corpus = tiny_corpus(n_words=200)
+    moved = {}
+    for lazy in (False, True):
+        config = TrialConfig(hidden_dim=4, inexact_lazy_adam=lazy)
+        learner = Learner(new_model(config, corpus))
+        first, second = batches(corpus, 4, 2)
+        learner.step(first, 0.1, None)
+        before = learner.words.clone()
+        learner.step(second, 0.1, None)
+        moved[lazy] = set(np.flatnonzero((learner.words != before).any(dim=1).numpy()).tolist())
+    occur = set(second.rows.tolist()) - {0}
+    assert moved[True] == occur
+    assert moved[False] == occur | (set(first.rows.tolist()) - {0})
+
+
+def test_a_batch_of_one_word_is_learned() -> None:
+    corpus = tiny_corpus()
+    learner = Learner(new_model(TrialConfig(hidden_dim=4), corpus))
+    shortest = np.argsort(corpus.lengths())[:1]
+    assert learner.step(gather(corpus, shortest), 0.1, None).isfinite()
