@@ -79,6 +79,8 @@ def run(
     stopping: Annotated[Stopping, typer.Option(help="of bad trials")] = Stopping.halving,
     grace: Annotated[int, typer.Option(help="epochs that every trial gets")] = 2,
     reduction: Annotated[int, typer.Option(help="one in so many goes on at each rung")] = 3,
+    patience: Annotated[int | None, typer.Option(help="end a trial after so many epochs without a better one")] = None,
+    precision: Annotated[str, typer.Option(help="fp32 or bf16")] = "fp32",
     cpus_per_trial: Annotated[int, typer.Option(help="cores, and threads, of a trial")] = 1,
     gpus_per_trial: Annotated[float, typer.Option(help="share of a GPU, such as 0.5")] = 0.0,
     workers: Annotated[int | None, typer.Option(help="trials at once, at most")] = None,
@@ -109,6 +111,8 @@ def run(
         window=window,
         seed=seed,
         halving=Halving(grace=grace, reduction=reduction) if stopping == Stopping.halving else None,
+        patience=patience,
+        precision=precision,
         shares=Shares(cpus_per_trial=cpus_per_trial, gpus_per_trial=gpus_per_trial),
         workers=workers,
         name=name,
@@ -130,7 +134,7 @@ def best(
     results: Results = Path("results"),
 ) -> None:
     """Show the best trials of STUDY."""
-    from tuning.ledger import read_study
+    from tuning.records import read_study
     from tuning.results import ranking, render
     from tuning.spec import searched_fields, space_of
 
@@ -190,9 +194,19 @@ def data(
     embedding_dim: EmbeddingDim = 300,
     seed: Seed = 42,
     format: Annotated[DataFormat, typer.Option(help="of the output")] = DataFormat.text,
+    list_: Annotated[bool, typer.Option("--list", help="show what is in the cache instead")] = False,
+    verify: Annotated[bool, typer.Option("--verify", help="check every byte of the cache instead")] = False,
+    clear: Annotated[bool, typer.Option("--clear", help="empty the cache instead")] = False,
     cache_dir: CacheDir = None,
 ) -> None:
     """Fetch, audit and cache DATASET; print the audit."""
+    if list_ or verify or clear:
+        if list_ + verify + clear > 1:
+            raise ConfigError("--list, --verify and --clear go one at a time")
+        from tuning.upkeep import upkeep
+
+        upkeep(cache_dir, "list" if list_ else "verify" if verify else "clear", _note)
+        return
     from core.audit import render
     from core.load import load_corpus
 
@@ -213,7 +227,7 @@ DATA_OPTIONS = (
 
 def _data(params: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of load_corpus among a verb's options, with paths made absolute, as a study's spec keeps them."""
-    chosen = {name: params.get(name) for name in DATA_OPTIONS}
+    chosen: dict[str, Any] = {name: params.get(name) for name in DATA_OPTIONS}
     for name in ("dataset", "vectors"):
         chosen[name] = _absolute(chosen[name])
     if chosen["split_column"]:

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from core.config import TrialConfig
 from core.epoch import EpochResult
-from tuning.ledger import TrialRecord
+from tuning.records import TrialRecord
 from tuning.results import settings_text
 
 

@@ -14,7 +14,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from tuning.ledger import TrialRecord
+from tuning.records import TrialRecord
 
 FORMATS = ("table", "json", "csv", "md")
 

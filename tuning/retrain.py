@@ -13,9 +13,9 @@ from core.epoch import EpochResult
 from core.errors import StopTraining, UserError
 from core.evaluate import evaluate
 from core.load import load_corpus
-from core.saved_model import save_model
+from core.saved_model import check_target, save_model
 from core.train import TrainResult, train
-from tuning.ledger import TrialRecord, read_study
+from tuning.records import TrialRecord, read_study
 from tuning.results import ranking, settings_text
 
 COMPARED = ("train_loss", "val_loss", "val_accuracy")
@@ -151,6 +151,7 @@ def retrain(folder: Path, wanted: str, out: Path, cache_dir: Path | None, comman
     """
     spec, records = read_study(folder)
     record = choose(records, wanted)
+    check_target(out)
     corpus = load_corpus(**spec["data"], cache_dir=cache_dir, progress=print)
     if corpus.fingerprint != spec["fingerprint"]:
         print("the data differ from the study's: the figures below are those of other data")

@@ -14,8 +14,9 @@ from core.audit import render as render_audit
 from core.corpus import Corpus
 from core.errors import ConfigError
 from core.load import load_corpus
-from tuning.ledger import Ledger, TrialRecord, open_ledger, spec_of
+from tuning.ledger import Ledger, open_ledger
 from tuning.progress import Progress, Tally
+from tuning.records import TrialRecord, spec_of
 from tuning.resources import Machine, Shares, default_window
 from tuning.results import ranking, render
 from tuning.space import Space
@@ -38,6 +39,8 @@ class RunOptions:
     window: int | None
     seed: int
     halving: Halving | None
+    patience: int | None
+    precision: str
     shares: Shares
     workers: int | None
     name: str | None
@@ -97,6 +100,8 @@ def _plan(options: RunOptions, fits: int) -> SearchPlan:
         window=window,
         seed=options.seed,
         halving=options.halving,
+        patience=options.patience,
+        precision=options.precision,
     )
 
 

@@ -21,7 +21,8 @@ from ray.tune.search import Searcher
 from core.config import TrialConfig
 from core.epoch import EpochResult
 from tuning.first_trials import first_trials
-from tuning.ledger import Ledger, TrialRecord
+from tuning.ledger import Ledger
+from tuning.records import TrialRecord
 from tuning.spec import SearchPlan
 
 STARTUP_TRIALS = 6
@@ -128,7 +129,7 @@ class OrderedSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
 
     def _new(self, number: int, trials: Sequence[FrozenTrial]) -> int:
         space = self.plan.space
-        settings: dict[str, Any] = {"epochs": self.plan.epochs, "seed": self.plan.seed}
+        settings = self.plan.settings
         if number < len(self.first):
             config = TrialConfig.from_dict({**self.first[number], **settings})
             params = space.params_of(config)

@@ -8,7 +8,7 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from tuning.ledger import read_study
+from tuning.records import read_study
 
 
 class Command:

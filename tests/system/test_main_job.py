@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.system.command import Command
-from tuning.ledger import JOURNAL, read_study
+from tuning.journal import JOURNAL
+from tuning.records import read_study
 
 RUN = ("run", "snippets", "--space", "notebook", "--trials", "4", "--epochs", "3", "--name", "quick", "--seed", "1",
        "--set", "hidden_dim=int(16,32)", "--set", "n_layers=1")  # fmt: skip

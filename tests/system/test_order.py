@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.system.command import Command
-from tuning.ledger import JOURNAL
+from tuning.journal import JOURNAL
 
 
 def run(sentences: Path, name: str, *more: str) -> tuple[str, ...]:

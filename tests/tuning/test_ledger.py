@@ -17,7 +17,9 @@ from optuna.trial import TrialState
 from core.config import TrialConfig
 from core.epoch import EpochResult
 from core.errors import ConfigError, CorruptionError, UserError
-from tuning.ledger import JOURNAL, Ledger, open_ledger, read_study
+from tuning.journal import JOURNAL
+from tuning.ledger import Ledger, open_ledger
+from tuning.records import read_study
 
 SPEC: dict[str, Any] = {"fingerprint": "f" * 64, "data": {"dataset": "tiny"}, "seed": 42, "stopping": {"grace": 2}}
 

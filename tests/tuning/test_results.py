@@ -7,7 +7,7 @@ from typing import Any
 
 from core.config import TrialConfig
 from core.epoch import EpochResult
-from tuning.ledger import TrialRecord
+from tuning.records import TrialRecord
 from tuning.results import ranking, render
 
 SEARCHED = ("n_layers", "learning_rate", "freeze_embedding")

@@ -14,7 +14,8 @@ from ray.tune.search import Searcher
 
 from core.config import TrialConfig
 from core.epoch import EpochResult
-from tuning.ledger import Ledger, TrialRecord, open_ledger, read_study
+from tuning.ledger import Ledger, open_ledger
+from tuning.records import TrialRecord, read_study
 from tuning.searcher import OrderedSearcher, OrderedStopping, shared_failure, suggest_params, visible
 from tuning.space_file import load_space
 from tuning.spec import SearchPlan

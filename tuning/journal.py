@@ -1,0 +1,77 @@
+"""The study's journal file: one driver at a time, cut back to its last whole line, opened by Optuna."""
+
+import contextlib
+import json
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+
+from core.errors import CorruptionError, UserError
+from core.files import readable_os_errors, write_bytes
+
+JOURNAL = "study.journal"
+
+
+@contextlib.contextmanager
+def only_driver(folder: Path) -> Iterator[None]:
+    """Hold the study in `folder` while the block runs; the system frees it when the process dies.
+
+    Raises:
+        UserError: another process holds it; its number and host are named.
+    """
+    lock = FileLock(folder / "study.lock", timeout=0)
+    holder = folder / "driver.json"
+    try:
+        with readable_os_errors(folder):
+            lock.acquire()
+    except Timeout:
+        who = json.loads(holder.read_text()) if holder.is_file() else {"pid": "?", "host": "?"}
+        raise UserError(
+            f"study {folder.name!r} is being run by process {who['pid']} on {who['host']}: "
+            "wait for it, stop it, or choose another --name"
+        ) from None
+    try:
+        write_bytes(holder, json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode())
+        yield
+    finally:
+        holder.unlink(missing_ok=True)
+        lock.release()
+
+
+def cut_torn_tail(journal: Path) -> None:
+    """Cut back to the last whole line: Optuna would glue its next record onto a torn one."""
+    if not journal.is_file():
+        return
+    with journal.open("r+b") as file:
+        end = file.seek(0, os.SEEK_END)
+        at = end
+        while at > 0:
+            start = max(0, at - 65536)
+            file.seek(start)
+            found = file.read(at - start).rfind(b"\n")
+            if found >= 0:
+                at = start + found + 1
+                break
+            at = start
+        if at < end:
+            file.truncate(at)
+            os.fsync(file.fileno())
+
+
+def open_journal(journal: Path) -> JournalStorage:
+    """The journal as Optuna's storage.
+
+    Raises:
+        CorruptionError: it is damaged before its last line.
+    """
+    try:
+        return JournalStorage(JournalFileBackend(str(journal)))
+    except (ValueError, KeyError, AttributeError) as error:
+        raise CorruptionError(
+            f"{journal} is damaged ({error}): put back a copy of it, or start anew with another --name"
+        ) from error

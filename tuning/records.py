@@ -1,0 +1,90 @@
+"""A study as its journal tells it: read at any time, also while it runs. Loads neither torch nor Ray."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from optuna.trial import FrozenTrial
+
+from core.epoch import EpochResult, best_of
+from core.errors import UserError
+from tuning.journal import JOURNAL, open_journal
+
+Spec = Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrialRecord:
+    """One trial as the journal tells it."""
+
+    number: int
+    state: str
+    """COMPLETE, PRUNED (stopped early), FAIL or RUNNING."""
+    params: Mapping[str, Any]
+    """What was searched."""
+    config: Mapping[str, Any]
+    """Every field of its TrialConfig."""
+    origin: str
+    """notebook, try_first or sampler."""
+    epochs: tuple[EpochResult, ...]
+    error: str | None
+    """Why it failed."""
+    n_parameters: int | None
+    """Trained and frozen weights; None until it is complete."""
+
+    @property
+    def best(self) -> EpochResult | None:
+        """The epoch that counts; None when no epoch was finished."""
+        return best_of(self.epochs) if self.epochs else None
+
+    @property
+    def seconds(self) -> float:
+        """Of all its epochs."""
+        return sum(epoch.seconds for epoch in self.epochs)
+
+
+def read_study(folder: Path) -> tuple[Spec, list[TrialRecord]]:
+    """The spec and all trials of a study, also while it runs. Writes nothing.
+
+    Raises:
+        UserError: there is no study; the ones beside it are named.
+        CorruptionError: the journal is damaged before its last line.
+    """
+    journal = folder / JOURNAL
+    if not journal.is_file():
+        others = sorted(path.parent.name for path in folder.parent.glob(f"*/{JOURNAL}"))
+        known = f"the studies there are {', '.join(others)}" if others else "there is none yet; make one: sentune run"
+        raise UserError(f"no study {folder.name!r} in {folder.parent}: {known}")
+    storage = open_journal(journal)
+    studies = storage.get_all_studies()
+    if not studies or "spec" not in studies[0].user_attrs:
+        raise UserError(f"study {folder.name!r} has not begun: run the command that made it again")
+    trials = storage.get_all_trials(studies[0]._study_id, deepcopy=False)
+    return studies[0].user_attrs["spec"], [record_of(trial) for trial in trials]
+
+
+def spec_of(folder: Path) -> Spec | None:
+    """The spec of the study in `folder`; None where there is no study yet."""
+    journal = folder / JOURNAL
+    if not journal.is_file():
+        return None
+    studies = open_journal(journal).get_all_studies()
+    return studies[0].user_attrs.get("spec") if studies else None
+
+
+def record_of(trial: FrozenTrial) -> TrialRecord:
+    """What Optuna's trial holds, in our words."""
+    attrs = trial.user_attrs
+    epochs = [EpochResult(**value) for key, value in attrs.items() if key.startswith("epoch:")]
+    outcome = attrs.get("outcome", {})
+    return TrialRecord(
+        number=trial.number,
+        state=trial.state.name,
+        params=trial.params,
+        config=attrs["config"],
+        origin=attrs["origin"],
+        epochs=tuple(sorted(epochs, key=lambda epoch: epoch.epoch)),
+        error=outcome.get("error"),
+        n_parameters=outcome.get("n_parameters"),
+    )
