@@ -5,7 +5,7 @@ from pathlib import Path
 from core import columns, known
 from core.archives import read_file
 from core.cache import Notify
-from core.encodings import detect
+from core.encodings import canonical_name, detect
 from core.errors import ConfigError
 from core.located import Dataset, LocatedDataset, Options
 from core.movie_reviews import locate_mr, locate_mr_at, locate_snippets
@@ -27,7 +27,7 @@ def locate(dataset: str, options: Options, folder: Path, notify: Notify | None =
         DataError: a file is absent or cannot be used.
     """
     if dataset not in ("snippets", "mr") and not dataset.startswith("mr:"):
-        return _locate_file(dataset, options, folder)
+        return _locate_file(dataset, options, folder, notify)
     given = [f"--{name.replace('_', '-')}" for name in options.__slots__ if getattr(options, name) is not None]
     if given:
         raise ConfigError(f"{' and '.join(given)} must go with a file, got dataset {dataset!r}; leave it out")
@@ -38,7 +38,7 @@ def locate(dataset: str, options: Options, folder: Path, notify: Notify | None =
     return locate_mr_at(Path(dataset.removeprefix("mr:")).expanduser(), notify)
 
 
-def _locate_file(dataset: str, options: Options, folder: Path) -> LocatedDataset:
+def _locate_file(dataset: str, options: Options, folder: Path, notify: Notify | None) -> LocatedDataset:
     path = Path(dataset).expanduser()
     kind = format_of(path)
     if kind is None:
@@ -47,11 +47,7 @@ def _locate_file(dataset: str, options: Options, folder: Path) -> LocatedDataset
             f"dataset must be snippets, mr, mr:PATH or a file ending in {endings} (.gz too), got {quoted(dataset, 80)}"
         )
     digest = known.sha256_of(path, folder)
-    encoding = None
-    if kind != "parquet":
-        encoding = options.encoding or known.remembered(
-            path, folder, "encoding", lambda: detect(read_file(path), dataset)
-        )
+    encoding = _encoding(path, kind, options, folder, notify)
     # The path is not here: the same file in another folder is the same data.
     inputs = {
         "dataset": kind,
@@ -61,7 +57,21 @@ def _locate_file(dataset: str, options: Options, folder: Path) -> LocatedDataset
         "label_column": options.label_column,
         "split_column": options.split_column,
     }
-    return LocatedDataset(inputs=inputs, read=lambda: _read_file(path, encoding or "", options))
+    return LocatedDataset(inputs=inputs, read=lambda: _read_file(path, encoding, options))
+
+
+def _encoding(path: Path, kind: str, options: Options, folder: Path, notify: Notify | None) -> str:
+    """The one given or detected; empty for Parquet, which has none."""
+    if kind == "parquet":
+        if options.encoding is not None:
+            raise ConfigError(f"--encoding must go with a text file, got {path}; leave it out")
+        return ""
+    if options.encoding is not None:
+        return canonical_name(options.encoding)
+    encoding = known.remembered(path, folder, "encoding", lambda: detect(read_file(path), str(path)))
+    if notify and not encoding.startswith("utf"):
+        notify(f"{path}: is not UTF-8, taken for {encoding}; if letters come out wrong, pass --encoding")
+    return encoding
 
 
 def _read_file(path: Path, encoding: str, options: Options) -> Dataset:

@@ -110,7 +110,7 @@ def _unquote(cell: str) -> str:
 
 def _named(rows: Iterator[tuple[int, list[str]]], name: str) -> Iterator[Row]:
     """Give each row the names of the first one."""
-    _, header = next(rows, (1, []))
+    _, header = next(rows, (1, []))  # without one there are no rows either, which is found in the end
     header = [column.strip() for column in header]
     twice = sorted({column for column in header if header.count(column) > 1})
     if twice:
@@ -119,8 +119,6 @@ def _named(rows: Iterator[tuple[int, list[str]]], name: str) -> Iterator[Row]:
         if len(cells) != len(header):
             raise DataError(f"{name}, line {line}: has {len(cells)} cells, the header has {len(header)}")
         yield line, dict(zip(header, cells, strict=True))
-    if not header:
-        raise DataError(f"{name}: is empty; a header line and rows are needed")
 
 
 def _jsonl_rows(text: str, name: str) -> Iterator[Row]:
@@ -158,7 +156,7 @@ def _to_table(rows: Iterator[Row], name: str) -> Table:
             if len(cells) < len(lines):
                 cells.append(None)
     if not lines:
-        raise DataError(f"{name}: has no rows")
+        raise DataError(f"{name}: has no rows; lines with a text and a label are needed")
     return Table(name=name, columns=columns, lines=lines)
 
 

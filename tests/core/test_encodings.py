@@ -1,0 +1,70 @@
+"""Which encoding a file has."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.encodings import canonical_name, decode, detect
+from core.errors import ConfigError, DataError
+
+FRENCH = "Le film était très décevant, malgré une scène d'été réussie. L'actrice, elle, a joué à la perfection.\n" * 5
+CZECH = "Film je překvapivě dobrý, příběh však místy nudí a závěr působí uspěchaně, škoda.\n" * 4
+RUSSIAN = "Фильм оказался удивительно хорошим, хотя сценарий местами скучен и предсказуем.\n" * 5
+
+
+@pytest.mark.parametrize(
+    ("data", "encoding"),
+    [
+        (b"plain", "utf-8"),
+        ("naïve".encode(), "utf-8"),
+        (b"\xef\xbb\xbfmarked", "utf-8"),
+        ("marked".encode("utf-16"), "utf-16"),
+        ("marked".encode("utf-32"), "utf-32"),
+    ],
+)
+def test_marks_and_utf8_are_certain(data: bytes, encoding: str) -> None:
+    assert detect(data, "x") == encoding
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding"), [(FRENCH, "cp1252"), (RUSSIAN, "cp1251"), (RUSSIAN, "koi8-r"), (CZECH, "cp1250")]
+)
+def test_other_encodings_are_guessed_from_the_odd_lines(text: str, encoding: str) -> None:
+    """What counts is the text, not the encoding's name: cp1252 and latin-1 share all of it."""
+    data = b"only ascii here, line after line\n" * 5000 + text.encode(encoding)
+    assert decode(data, detect(data, "x"), "x").endswith(text)
+
+
+@given(st.text(st.characters(codec="utf-8"), min_size=1))
+def test_utf8_is_always_found(text: str) -> None:
+    data = text.encode()
+    assert decode(data, detect(data, "x"), "x") == text.removeprefix("\ufeff")
+
+
+def test_bytes_that_are_no_text_are_refused() -> None:
+    with pytest.raises(DataError, match=r"a\.csv: is no text in a known encoding; save it as UTF-8 or pass --encoding"):
+        detect(bytes(range(128, 160)) * 40 + b"\xff\xfe\x00\x81\x8d\x8f" * 30, "a.csv")
+
+
+def test_a_byte_that_does_not_fit_is_refused_with_its_line() -> None:
+    with pytest.raises(DataError, match=r"a\.csv, line 3: is not utf-8 \(invalid"):
+        decode(b"a\nb\n\xe9t\xe9\n", "utf-8", "a.csv")
+
+
+def test_half_a_utf16_character_is_refused() -> None:
+    with pytest.raises(DataError, match=r"a\.csv, line 1: is not utf-16"):
+        decode(b"\xff\xfea\0b", "utf-16", "a.csv")
+
+
+@pytest.mark.parametrize("encoding", ["klingon", "", "hex", "utf\0"])
+def test_an_unknown_encoding_is_refused(encoding: str) -> None:
+    with pytest.raises(ConfigError, match="encoding must be one that Python knows, such as utf-8 or cp1252, got"):
+        canonical_name(encoding)
+
+
+def test_an_encoding_has_one_name() -> None:
+    assert {canonical_name(name) for name in ("UTF8", "utf-8", "U8")} == {"utf-8"}
+
+
+def test_a_mark_is_no_part_of_the_text() -> None:
+    assert decode(b"\xef\xbb\xbfa", "utf-8", "x") == decode("a".encode("utf-16"), "utf-16", "x") == "a"
