@@ -3,17 +3,13 @@
 import csv
 import io
 import json
-import sys
+import shutil
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rich import box
-from rich.console import Console
-from rich.measure import Measurement
-from rich.table import Table
-from rich.text import Text
-
+from core.text import printable
 from tuning.records import TrialRecord
 
 FORMATS = ("table", "json", "csv", "md")
@@ -134,27 +130,22 @@ def _csv(rows: Sequence[Row]) -> str:
 
 
 def _table(rows: Sequence[Row], names: Sequence[str], cells: Sequence[Sequence[str]], width: int | None) -> str:
-    """One column a setting where that fits, else one column with all of them."""
-    console = Console(width=width, file=io.StringIO(), force_terminal=sys.stdout.isatty() and width is None)
-    table = _grid([*HEAD, *names], cells, rows)
-    if Measurement.get(console, console.options.update(max_width=10_000), table).maximum > console.width:
-        packed = [[*line[: len(HEAD)], settings_text(row.params)] for line, row in zip(cells, rows, strict=True)]
-        table = _grid([*HEAD, "settings"], packed, rows)
-    console.print(table)
+    """A column for each setting where that fits, else each trial's settings in the lines below it."""
+    width = width or shutil.get_terminal_size().columns
+    lines = _aligned([[*HEAD, *names], *cells])
+    if max(map(len, lines)) > width:
+        lines = _aligned([HEAD, *(line[: len(HEAD)] for line in cells)])
+        below = {"width": width, "initial_indent": " " * 7, "subsequent_indent": " " * 7, "break_on_hyphens": False}
+        for at, row in reversed(list(enumerate(rows, 1))):
+            lines[at + 1 : at + 1] = textwrap.wrap(settings_text(row.params), **below)  # type: ignore[arg-type]
+    lines.insert(1, "-" * min(width, max(map(len, lines))))
     if any(row.notebook for row in rows):
-        console.print(Text(f"* {NOTEBOOK}"), soft_wrap=True)
-    for row in rows:
-        if row.error:
-            console.print(Text(f"trial {row.trial} failed: {row.error}"), soft_wrap=True)
-    text: str = console.file.getvalue()  # type: ignore[attr-defined]  # it is the StringIO above
-    return "\n".join(line.rstrip() for line in text.splitlines()).strip("\n")
+        lines += ["", f"* {NOTEBOOK}"]
+    lines += [f"trial {row.trial} failed: {printable(row.error)}" for row in rows if row.error]
+    return "\n".join(lines)
 
 
-def _grid(titles: Sequence[str], cells: Sequence[Sequence[str]], rows: Sequence[Row]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    for title in titles:
-        left = title in ("state", "settings")
-        table.add_column(Text(title), justify="left" if left else "right", no_wrap=title != "settings", overflow="fold")
-    for line, row in zip(cells, rows, strict=True):
-        table.add_row(*(Text(cell) for cell in line), style="bold" if row.rank == 1 else None)
-    return table
+def _aligned(lines: Sequence[Sequence[str]]) -> list[str]:
+    """Cells right-aligned in columns, two spaces apart."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return ["  ".join(cell.rjust(size) for cell, size in zip(line, widths, strict=True)) for line in lines]

@@ -83,18 +83,20 @@ def test_a_wide_table_has_a_column_for_each_setting_and_a_narrow_one_packs_them(
     rows = ranking([record(0, 0.5), record(1, 0.6)], SEARCHED)
     wide, narrow = render(rows, "table", width=160), render(rows, "table", width=80)
     assert "freeze_embedding" in wide.splitlines()[0]
-    assert "settings" in narrow.splitlines()[0]
+    assert "n_layers" not in narrow.splitlines()[0]
+    assert narrow.splitlines()[3] == "       n_layers=2 learning_rate=0.00123 freeze_embedding=yes"
     assert max(map(len, narrow.splitlines())) <= 80
     for text in (wide, narrow):
-        assert " 0* " in text
+        assert " 0*  " in text
         assert "* the notebook's own setting" in text
         assert "0.00123" in text
         assert "…" not in text
 
 
-def test_an_errors_text_is_never_taken_as_markup() -> None:
-    text = render(ranking([record(1, state="FAIL", error="[red]boom[/red] [bold")], SEARCHED), "table", width=80)
-    assert "trial 1 failed: [red]boom[/red] [bold" in text
+def test_an_errors_text_cannot_steer_the_terminal() -> None:
+    text = render(ranking([record(1, state="FAIL", error="[red]boom \x1b[31m")], SEARCHED), "table", width=80)
+    assert "trial 1 failed: [red]boom " in text
+    assert "\x1b" not in text
 
 
 def test_a_study_without_trials_has_an_empty_table() -> None:
