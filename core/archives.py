@@ -75,12 +75,12 @@ def open_file(path: Path) -> io.BufferedReader:
     """
     try:
         return path.open("rb")
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise DataError(f"{path}: no such file; check the path") from None
     except IsADirectoryError:
         raise DataError(f"{path}: is a folder, a file is needed") from None
-    except PermissionError:
-        raise DataError(f"{path}: permission denied; make the file readable for you") from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); make the file readable for you") from None
 
 
 def gunzip(file: IO[bytes], packed_bytes: int, name: str) -> bytes:

@@ -1,0 +1,119 @@
+"""Packed files are read in memory, under limits, and whatever is odd about them is refused."""
+
+import gzip
+import io
+import struct
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from core import archives
+from core.archives import gunzip, limit_for, open_file, read_file, read_tar
+from core.errors import DataError
+from tests.core.packed import special, tar_gz
+
+
+def read(packed: bytes, *wanted: str) -> dict[str, bytes]:
+    return read_tar(io.BytesIO(packed), len(packed), wanted, "x.tar.gz")
+
+
+def test_wanted_files_are_found_in_any_folder() -> None:
+    packed = tar_gz({"data/README": b"-", "data/deep/a": b"one", "b": b"two"})
+    assert read(packed, "a", "b") == {"a": b"one", "b": b"two"}
+
+
+@pytest.mark.parametrize("name", ["../a", "x/../../a", "/a", "/tmp/a"])
+def test_a_member_outside_is_refused_even_if_it_is_not_wanted(name: str) -> None:
+    with pytest.raises(DataError, match=rf"x\.tar\.gz: refused, '{name}' points outside the archive"):
+        read(tar_gz({name: b"evil", "wanted": b"good"}), "wanted")
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE])
+def test_links_and_devices_are_refused(kind: bytes) -> None:
+    with pytest.raises(DataError, match="refused, 'sly' is a link or a device, not a file"):
+        read(tar_gz([special("sly", kind, "/etc/passwd"), ("wanted", b"good")]), "wanted")
+
+
+def test_a_member_that_states_more_than_the_limit_is_refused_unread() -> None:
+    info = tarfile.TarInfo("huge")
+    info.size = 1 << 40
+    packed = gzip.compress(info.tobuf())
+    with pytest.raises(DataError, match="refused, 'huge' unpacks to more than 64 MiB"):
+        read(packed, "huge")
+
+
+def test_a_bomb_is_refused_at_the_limit() -> None:
+    packed = tar_gz({f"part{i}": bytes(10 << 20) for i in range(8)})
+    assert len(packed) < 1 << 20
+    with pytest.raises(DataError, match="unpacks to more than 64 MiB; unpack it yourself if you trust it"):
+        read(packed, "none")
+
+
+def test_a_bomb_in_a_long_name_header_is_refused_at_the_limit() -> None:
+    """A GNU long name states its own size, and tarfile reads it at one go."""
+    info = special("long", tarfile.GNUTYPE_LONGNAME)
+    info.size = 1 << 32
+    packed = gzip.compress(info.tobuf(tarfile.GNU_FORMAT) + bytes(80 << 20), 1)
+    with pytest.raises(DataError, match="unpacks to more than 64 MiB"):
+        read(packed, "none")
+
+
+def test_too_many_members_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archives, "MAX_MEMBERS", 10)
+    with pytest.raises(DataError, match="holds more than 10 files"):
+        read(tar_gz({f"f{i}": b"" for i in range(11)}), "f0")
+
+
+def test_a_wanted_file_that_is_absent_or_there_twice_is_named() -> None:
+    with pytest.raises(DataError, match=r"x\.tar\.gz: holds no file b"):
+        read(tar_gz({"a": b""}), "a", "b")
+    with pytest.raises(DataError, match=r"x\.tar\.gz: holds a twice"):
+        read(tar_gz({"x/a": b"1", "y/a": b"2"}), "a")
+
+
+@pytest.mark.parametrize("cut", [0, 5, 60, 400])
+def test_a_cut_archive_is_refused(cut: int) -> None:
+    packed = tar_gz({"a": bytes(range(256)) * 40})
+    with pytest.raises(DataError, match=r"x\.tar\.gz: (not a whole \.tar\.gz archive|holds no file a)"):
+        read(packed[:cut], "a")
+
+
+def test_what_is_no_archive_is_refused() -> None:
+    with pytest.raises(DataError, match=r"x\.tar\.gz: not a whole \.tar\.gz archive"):
+        read(b"hello, I am text", "a")
+
+
+def test_the_limit_grows_with_the_packed_size_up_to_a_bound() -> None:
+    assert limit_for(10) == 64 << 20
+    assert limit_for(10 << 20) == 1000 << 20
+    assert limit_for(1 << 40) == 4 << 30
+
+
+def test_a_gzip_bomb_is_refused() -> None:
+    packed = gzip.compress(bytes(65 << 20), 1)
+    with pytest.raises(DataError, match=r"x\.gz: unpacks to more than 64 MiB"):
+        gunzip(io.BytesIO(packed), len(packed), "x.gz")
+
+
+def test_gzip_with_a_wrong_checksum_is_refused() -> None:
+    packed = bytearray(gzip.compress(b"text"))
+    packed[-8:-4] = struct.pack("<I", 1)
+    with pytest.raises(DataError, match=r"x\.gz: not a whole gzip file \(CRC check failed"):
+        gunzip(io.BytesIO(packed), len(packed), "x.gz")
+
+
+def test_files_are_read_plain_or_packed(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes(b"text")
+    (tmp_path / "b.TXT.GZ").write_bytes(gzip.compress(b"text"))
+    assert read_file(tmp_path / "a.txt") == read_file(tmp_path / "b.TXT.GZ") == b"text"
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="absent: no such file; check the path"):
+        open_file(tmp_path / "absent")
+    with pytest.raises(DataError, match=": is a folder, a file is needed"):
+        open_file(tmp_path)
+    with pytest.raises(DataError, match="a/b: no such file; check the path"):
+        (tmp_path / "a").write_bytes(b"")
+        open_file(tmp_path / "a" / "b")

@@ -1,0 +1,252 @@
+"""Files of word vectors: what is kept, and what is refused by file and line."""
+
+import gzip
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core import streams
+from core.errors import DataError
+from core.streams import blocks, members
+from core.vector_files import read_vectors
+
+ROWS = "good 1 2 3\nbad -1 0.5 1e-3\nthe 0 0 0\n"
+
+
+def read(folder: Path, text: str | bytes, *words: str, name: str = "v.vec") -> dict[str, list[float]]:
+    data = text.encode() if isinstance(text, str) else text
+    (folder / name).write_bytes(data)
+    places, table = read_vectors(folder / name, words)
+    assert table.dtype == np.float32
+    assert len(table) == len(places)
+    return {word: table[row].tolist() for word, row in places.items()}
+
+
+def test_wanted_rows_of_a_vec_file(tmp_path: Path) -> None:
+    found = read(tmp_path, "3 3\n" + ROWS, "bad", "good", "absent")
+    assert found == {"good": [1, 2, 3], "bad": [-1, 0.5, np.float32(1e-3)]}
+
+
+def test_wanted_rows_of_a_glove_file_without_header(tmp_path: Path) -> None:
+    assert read(tmp_path, ROWS, "the", name="v.txt") == {"the": [0, 0, 0]}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        ROWS.removesuffix("\n"),
+        ROWS.replace("\n", "\r\n"),
+        ROWS.replace("\n", " \n"),
+        ROWS + "\n",
+        "3 3\n" + ROWS.replace("\n", " \n"),
+        "3 3 \n" + ROWS,
+    ],
+)
+def test_line_ends_of_all_kinds(tmp_path: Path, text: str) -> None:
+    assert read(tmp_path, text, "good", "bad", "the") == read(tmp_path, ROWS, "good", "bad", "the")
+
+
+def test_no_wanted_word_gives_an_empty_table(tmp_path: Path) -> None:
+    (tmp_path / "v.vec").write_text(ROWS)
+    places, table = read_vectors(tmp_path / "v.vec", ["absent"])
+    assert places == {}
+    assert table.shape == (0, 3)
+
+
+def test_of_a_word_that_comes_twice_the_first_row_counts(tmp_path: Path) -> None:
+    assert read(tmp_path, "a 1 2\nb 3 4\na 5 6\n", "a") == {"a": [1, 2]}
+
+
+def test_words_are_bytes_of_utf8(tmp_path: Path) -> None:
+    assert read(tmp_path, "naïve 1 2\n映画 3 4\n", "映画", "naïve") == {"naïve": [1, 2], "映画": [3, 4]}
+
+
+def test_words_with_spaces_in_them_are_passed_over(tmp_path: Path) -> None:
+    """GloVe's 840B file has such rows; no token of ours has a space."""
+    text = "at 1 2\n. . . 7 8\nat name@domain.com 5 6\n. 3 4\n"
+    assert read(tmp_path, text, "at", ".") == {"at": [1, 2], ".": [3, 4]}
+
+
+@pytest.mark.parametrize("wanted", ["w6", "w1"])
+@pytest.mark.parametrize(("row", "width"), [("w6 1 2", 2), ("w6 1 2 3 4", 4), ("w6", 0), ("w6 1  2 3", 4)])
+def test_a_wrong_width_in_line_seven_is_refused_whether_the_word_is_wanted_or_not(
+    tmp_path: Path, row: str, width: int, wanted: str
+) -> None:
+    lines = ["9 3", *(f"w{i} 1 2 3" for i in range(1, 10))]
+    lines[6] = row
+    with pytest.raises(DataError, match=rf"v\.vec, line 7: has {width} numbers, 3 are needed"):
+        read(tmp_path, "\n".join(lines) + "\n", wanted)
+
+
+@pytest.mark.parametrize("number", ["nan", "NaN", "inf", "-inf", "1e99"])
+def test_a_number_that_is_not_finite_is_refused_with_its_line(tmp_path: Path, number: str) -> None:
+    with pytest.raises(DataError, match=r"v\.vec, line 2: holds a number that is not finite"):
+        read(tmp_path, f"a 1 2\nb 1 {number}\n", "b")
+
+
+@pytest.mark.parametrize("number", ["x", "1,5", "0x1f", "--1", "\x1b[31m"])
+def test_what_is_no_number_is_refused_with_its_line(tmp_path: Path, number: str) -> None:
+    with pytest.raises(DataError, match=r"v\.vec, line 3: '.*' is no number"):
+        read(tmp_path, f"2 2\na 1 2\nb 1 {number}\n", "b")
+
+
+@pytest.mark.parametrize("stated", [2, 4, 2_000_000])
+def test_a_header_with_the_wrong_number_of_rows_is_refused(tmp_path: Path, stated: int) -> None:
+    with pytest.raises(DataError, match=rf"header \(line 1\) says {stated:,} rows, the file has 3"):
+        read(tmp_path, f"{stated} 3\n{ROWS}", "good")
+
+
+@pytest.mark.parametrize("width", [2, 4, 8000])
+def test_a_header_with_the_wrong_width_is_refused(tmp_path: Path, width: int) -> None:
+    with pytest.raises(DataError, match=rf"v\.vec, line 2: has 3 numbers, {width} are needed"):
+        read(tmp_path, f"3 {width}\n{ROWS}", "good")
+
+
+@pytest.mark.parametrize("width", [0, 999_999_999_999])
+def test_a_header_with_an_impossible_width_is_refused(tmp_path: Path, width: int) -> None:
+    with pytest.raises(DataError, match=rf"v\.vec, line 1: a word and 1 to 8192 numbers are needed, got {width:,}"):
+        read(tmp_path, f"3 {width}\n{ROWS}", "good")
+
+
+@pytest.mark.parametrize("text", ["", "\n", "3 3\n", "3 3\n\n\n"])
+def test_a_file_without_rows_is_refused(tmp_path: Path, text: str) -> None:
+    with pytest.raises(DataError, match=r"v\.vec, line \d: there is no row; a file of vectors is needed"):
+        read(tmp_path, text, "a")
+
+
+def test_a_file_of_words_alone_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"line 1: a word and 1 to 8192 numbers are needed, got 0"):
+        read(tmp_path, "good\nbad\n", "good")
+
+
+def test_a_file_without_lines_is_refused_before_it_fills_the_memory(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="a line goes on for over 1 MiB; this is no text file of vectors"):
+        read(tmp_path, b"a 1 2\n" + b"x" * (3 << 20), "a")
+
+
+@pytest.mark.parametrize("size", [1, 7, 64])
+def test_blocks_of_any_size_give_the_same(tmp_path: Path, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = read(tmp_path, "3 3\n" + ROWS, "good", "the")
+    monkeypatch.setattr(streams, "_BLOCK", size)
+    assert read(tmp_path, "3 3\n" + ROWS, "good", "the") == whole
+
+
+WORDS = st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"]), min_size=1, max_size=8)
+NUMBERS = st.floats(-1e6, 1e6, width=32)
+
+
+@given(st.dictionaries(WORDS, st.lists(NUMBERS, min_size=3, max_size=3), min_size=1, max_size=8), st.booleans())
+def test_what_is_written_is_read(
+    tmp_path_factory: pytest.TempPathFactory, rows: dict[str, list[float]], header: bool
+) -> None:
+    lines = [f"{word} {' '.join(map(repr, numbers))}" for word, numbers in rows.items()]
+    text = "\n".join([f"{len(rows)} 3"] * header + lines) + "\n"
+    assert read(tmp_path_factory.mktemp("v"), text, *rows) == rows
+
+
+@given(st.binary(max_size=120))
+def test_any_bytes_are_rows_or_an_error_of_ours(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
+    try:
+        found = read(tmp_path_factory.mktemp("v"), data, "a", "0")
+    except DataError as error:
+        assert "\n" not in str(error)  # noqa: PT017 - either outcome is right
+    else:
+        assert set(found) <= {"a", "0"}
+
+
+@pytest.fixture(params=["isal", "zlib"])
+def inflater(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """With the fast unpacker, and as on a processor that it is not built for."""
+    if request.param == "zlib":
+        import zlib
+
+        monkeypatch.setattr(streams, "_inflate", lambda: zlib)
+    else:
+        pytest.importorskip("isal")
+    return str(request.param)
+
+
+LONG = b"".join(b"word%d %d 0.5\n" % (i, i) for i in range(200_000))
+
+
+@pytest.mark.usefixtures("inflater")
+def test_packed_in_gzip_of_one_or_several_streams(tmp_path: Path) -> None:
+    packed = gzip.compress(LONG[:1_000_000], 1) + gzip.compress(LONG[1_000_000:], 6)
+    assert read(tmp_path, packed, "word199999", name="v.txt.gz") == {"word199999": [199_999, 0.5]}
+
+
+def zipped(path: Path, kind: int = zipfile.ZIP_DEFLATED, **files: bytes) -> Path:
+    with zipfile.ZipFile(path, "w", kind) as archive:
+        for name, data in files.items():
+            archive.writestr(f"inner/{name}.vec", data)
+    return path
+
+
+@pytest.mark.usefixtures("inflater")
+@pytest.mark.parametrize("kind", [zipfile.ZIP_DEFLATED, zipfile.ZIP_STORED])
+def test_packed_in_zip(tmp_path: Path, kind: int) -> None:
+    path = zipped(tmp_path / "v.zip", kind, a=LONG, b=b"x 1\n")
+    assert members(path) == ["inner/a.vec", "inner/b.vec"]
+    places, table = read_vectors(path, ["word7", "word199999"], "inner/a.vec")
+    assert table[[places["word7"], places["word199999"]]].tolist() == [[7, 0.5], [199_999, 0.5]]
+
+
+@pytest.mark.usefixtures("inflater")
+@pytest.mark.parametrize("cut", [1, 8, 9, 1000, 0.5])
+def test_a_cut_gzip_is_refused(tmp_path: Path, cut: float) -> None:
+    packed = gzip.compress(LONG, 1)
+    kept = packed[: len(packed) - cut] if isinstance(cut, int) else packed[: int(len(packed) * cut)]
+    with pytest.raises(DataError, match=r"v\.txt\.gz: is cut short; fetch it again"):
+        read(tmp_path, kept, "word7", name="v.txt.gz")
+
+
+@pytest.mark.usefixtures("inflater")
+def test_a_flipped_bit_in_a_packed_file_is_found(tmp_path: Path) -> None:
+    packed = bytearray(gzip.compress(LONG, 1))
+    packed[len(packed) // 2] ^= 1
+    with pytest.raises(DataError, match=r"v\.gz(: damaged|, line)"):
+        read(tmp_path, bytes(packed), "word7", name="v.gz")
+    path = zipped(tmp_path / "v.zip", zipfile.ZIP_STORED, a=LONG)
+    data = bytearray(path.read_bytes())
+    data[data.index(b"word100 100")] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(DataError, match=r"a\.vec is cut short or damaged \(its checksum differs\)"):
+        read_vectors(path, ["word7"], "inner/a.vec")
+
+
+def test_what_is_no_zip_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "v.zip").write_bytes(LONG)
+    with pytest.raises(DataError, match=r"v\.zip: not a whole \.zip archive"):
+        members(tmp_path / "v.zip")
+
+
+def test_an_encrypted_zip_is_refused(tmp_path: Path) -> None:
+    path = zipped(tmp_path / "v.zip", a=b"x 1\n")
+    data = bytearray(path.read_bytes())
+    data[data.index(b"PK\1\2") + 8] |= 1
+    path.write_bytes(data)
+    with pytest.raises(DataError, match=r"inner/a\.vec is encrypted; unpack it and pass the file"):
+        read_vectors(path, ["x"], "inner/a.vec")
+
+
+def test_a_zip_packed_in_another_way_is_refused(tmp_path: Path) -> None:
+    path = zipped(tmp_path / "v.zip", zipfile.ZIP_LZMA, a=b"x 1\n")
+    with pytest.raises(DataError, match=r"inner/a\.vec is packed in a way other than deflate"):
+        read_vectors(path, ["x"], "inner/a.vec")
+
+
+@pytest.mark.usefixtures("inflater")
+def test_a_zip_bomb_is_refused_while_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streams, "FREE_BYTES", 1 << 20)
+    path = zipped(tmp_path / "v.zip", a=b"word 0 0 0 0\n" * 200_000)
+    with pytest.raises(DataError, match="grows more than 100 times when it is unpacked"):
+        read_vectors(path, ["x"], "inner/a.vec")
+
+
+def test_blocks_are_small_however_well_they_were_packed(tmp_path: Path) -> None:
+    path = zipped(tmp_path / "v.zip", a=bytes(20 << 20))
+    assert max(len(block) for block in blocks(path, "inner/a.vec")) <= 1 << 20
