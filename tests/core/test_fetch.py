@@ -1,0 +1,254 @@
+"""Downloads from a real server on this machine, which cuts, refuses and lies."""
+
+import hashlib
+import http.server
+import random
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import core.fetch
+from core import cache
+from core.errors import DataError, UserError
+from core.fetch import Remote, download
+from core.movie_reviews import locate_mr
+from core.vectors import locate_fasttext
+from tests.core.packed import everything_in, tar_gz
+from tests.core.test_vector_files import zipped
+
+DATA = random.Random(0).randbytes(700_000)
+
+
+@dataclass
+class Server:
+    """Serves `data` at any path; each request first takes the next of `faults`."""
+
+    data: bytes
+    faults: list[Any] = field(default_factory=list)
+    """An int: cut after that many bytes of the body. "norange": answer 200 to a range. "lie": a wrong range. A str of
+    digits: that status."""
+    ranges: list[str | None] = field(default_factory=list)
+    port: int = 0
+
+    def remote(self, name: str = "file.bin", size: int | None = None) -> Remote:
+        return Remote(url=f"http://127.0.0.1:{self.port}/{name}", size_bytes=len(self.data) if size is None else size)
+
+    def answer(self, handler: http.server.BaseHTTPRequestHandler) -> None:
+        asked = handler.headers.get("Range")
+        self.ranges.append(asked)
+        fault = self.faults.pop(0) if self.faults else None
+        if isinstance(fault, str) and fault.isdigit():
+            handler.send_error(int(fault))
+            return
+        start = int(asked.removeprefix("bytes=").removesuffix("-")) if asked and fault != "norange" else 0
+        body = self.data[start:]
+        handler.send_response(206 if start else 200)
+        handler.send_header("Content-Length", str(len(body)))
+        if start:
+            lie = 1 if fault == "lie" else 0
+            handler.send_header("Content-Range", f"bytes {start + lie}-{len(self.data) - 1}/{len(self.data)}")
+        handler.end_headers()
+        handler.wfile.write(body[:fault] if isinstance(fault, int) else body)
+
+
+@pytest.fixture
+def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Server]]:
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    running = []
+
+    def start(data: bytes, *faults: Any) -> Server:
+        server = Server(data, list(faults))
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                server.answer(self)
+
+            def log_message(self, *_: object) -> None:
+                """Quiet."""
+
+        listener = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        server.port = listener.server_address[1]
+        thread = threading.Thread(target=listener.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        running.append((listener, thread))
+        return server
+
+    yield start
+    for listener, thread in running:
+        listener.shutdown()
+        listener.server_close()
+        thread.join()
+
+
+def fetch(remote: Remote, folder: Path, told: list[str] | None = None) -> bytes:
+    notify = told.append if told is not None else None
+    return download(remote, folder, "cannot get x", "pass y", notify, pause=lambda seconds: None).read_bytes()
+
+
+def test_a_whole_file_comes_at_once(serve: Callable[..., Server], tmp_path: Path) -> None:
+    server = serve(DATA)
+    assert fetch(server.remote(), tmp_path) == DATA
+    assert server.ranges == [None]
+
+
+def test_a_cut_download_goes_on_where_it_was_cut(serve: Callable[..., Server], tmp_path: Path) -> None:
+    server = serve(DATA, 300_000, 200_000)
+    told: list[str] = []
+    assert fetch(server.remote(), tmp_path, told) == DATA
+    assert server.ranges == [None, "bytes=300000-", "bytes=500000-"]
+    assert told == ["file.bin: the connection was cut; trying again"] * 2
+
+
+def test_progress_is_told_in_mebibytes(
+    serve: Callable[..., Server], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(core.fetch, "_TELL_SECONDS", -1.0)
+    told: list[str] = []
+    fetch(serve(bytes(3 << 20)).remote(), tmp_path, told)
+    assert told[-1] == "file.bin: 3 of 3 MiB"
+
+
+def test_the_next_call_goes_on_too(serve: Callable[..., Server], tmp_path: Path) -> None:
+    server = serve(DATA, 400_000, "404")
+    with pytest.raises(UserError, match=r"cannot get x: http.*404 Not Found; 400,000 of 700,000 bytes.*; pass y"):
+        fetch(server.remote(), tmp_path)
+    assert fetch(server.remote(), tmp_path) == DATA
+    assert server.ranges[-1] == "bytes=400000-"
+
+
+def test_a_whole_part_is_not_asked_for_again(serve: Callable[..., Server], tmp_path: Path) -> None:
+    server = serve(DATA)
+    fetch(server.remote(), tmp_path)
+    fetch(server.remote(), tmp_path)
+    assert len(server.ranges) == 1
+
+
+def test_a_server_that_cannot_resume_sends_all_again(serve: Callable[..., Server], tmp_path: Path) -> None:
+    server = serve(DATA, 300_000, "norange")
+    assert fetch(server.remote(), tmp_path) == DATA
+
+
+def test_a_part_that_is_too_long_is_begun_again(serve: Callable[..., Server], tmp_path: Path) -> None:
+    server = serve(DATA)
+    (tmp_path / "file.bin.part").write_bytes(bytes(800_000))
+    assert fetch(server.remote(), tmp_path) == DATA
+
+
+def test_a_file_of_another_size_is_refused(serve: Callable[..., Server], tmp_path: Path) -> None:
+    server = serve(DATA)
+    with pytest.raises(DataError, match=r"cannot get x: .*offers 700000 bytes, 699999 are expected; pass y"):
+        fetch(server.remote(size=699_999), tmp_path)
+    assert everything_in(tmp_path) == set()
+
+
+def test_a_wrong_range_is_refused_and_what_came_is_dropped(serve: Callable[..., Server], tmp_path: Path) -> None:
+    server = serve(DATA, 300_000, "lie")
+    with pytest.raises(
+        DataError, match="offers 'bytes 300001-699999/700000', 'bytes 300000-699999/700000' is expected"
+    ):
+        fetch(server.remote(), tmp_path)
+    assert everything_in(tmp_path) == set()
+
+
+@pytest.mark.parametrize("status", ["500", "503", "429"])
+def test_a_busy_server_is_asked_three_times(serve: Callable[..., Server], tmp_path: Path, status: str) -> None:
+    server = serve(DATA, status, status)
+    assert fetch(server.remote(), tmp_path) == DATA
+    server.faults = [status] * 3
+    (tmp_path / "file.bin.part").unlink()
+    with pytest.raises(UserError, match=f"the server answers {status} .*; 0 of 700,000 bytes"):
+        fetch(server.remote(), tmp_path)
+
+
+@pytest.mark.parametrize("status", ["403", "404"])
+def test_a_refusal_is_final(serve: Callable[..., Server], tmp_path: Path, status: str) -> None:
+    server = serve(DATA, status)
+    with pytest.raises(UserError, match=f"the server answers {status}"):
+        fetch(server.remote(), tmp_path)
+    assert len(server.ranges) == 1
+
+
+def test_a_connection_that_brings_nothing_ends(serve: Callable[..., Server], tmp_path: Path) -> None:
+    server = serve(DATA, 0, 0, 0, 0, 0)
+    with pytest.raises(UserError, match="the connection was cut"):
+        fetch(server.remote(), tmp_path)
+    assert len(server.ranges) == 3
+
+
+def test_no_network_is_one_line_with_the_ways_around(serve: Callable[..., Server], tmp_path: Path) -> None:
+    """Nobody listens on that port: its server has just gone."""
+    import socket
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with pytest.raises(
+        UserError, match=r"^cannot get x: http://127.0.0.1:\d+/a \(Connection refused; 0 of .*; pass y$"
+    ):
+        fetch(Remote(url=f"http://127.0.0.1:{port}/a", size_bytes=5), tmp_path)
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(serve: Callable[..., Server], tmp_path: Path) -> None:
+    server = serve(DATA)
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(UserError, match=r"cannot write .*: a part of the path is a file, not a folder"):
+        fetch(server.remote(), tmp_path / "file" / "parts")
+
+
+MR = {"rt-polarity.neg": b"bad film\n" * 3, "rt-polarity.pos": b"good film \xe9\n" * 4}
+DIGESTS = {name: hashlib.sha256(data).hexdigest() for name, data in MR.items()}
+
+
+def test_mr_is_downloaded_once_and_checked_file_by_file(serve: Callable[..., Server], tmp_path: Path) -> None:
+    server = serve(tar_gz({f"rt-polaritydata/{name}": data for name, data in MR.items()} | {"README": b"-"}), 50)
+    for _ in range(2):
+        dataset = locate_mr(tmp_path, remote=server.remote(), sha256=DIGESTS).read()
+        assert dataset.texts == ["bad film"] * 3 + ["good film é"] * 4
+        assert dataset.labels.tolist() == [0] * 3 + [1] * 4
+    assert len(server.ranges) == 2  # one cut, one rest
+    assert everything_in(tmp_path / ".parts") == set()
+
+
+def test_mr_with_another_file_in_it_is_refused_and_nothing_stays(serve: Callable[..., Server], tmp_path: Path) -> None:
+    server = serve(tar_gz(MR | {"rt-polarity.pos": b"bad film\n"}))
+    with pytest.raises(
+        DataError, match=r"rt-polarity\.pos is not the published file; two ways around it: dataset snip"
+    ):
+        locate_mr(tmp_path, remote=server.remote(), sha256=DIGESTS).read()
+    assert everything_in(tmp_path / "sources") == everything_in(tmp_path / ".parts") == set()
+
+
+def test_no_network_for_mr_names_both_ways_around(serve: Callable[..., Server], tmp_path: Path) -> None:
+    server = serve(b"x", "404")
+    with pytest.raises(
+        UserError, match=r"^cannot get the dataset mr: http.*404.*two ways around it: .*snippets.*mr:PATH$"
+    ):
+        locate_mr(tmp_path, remote=server.remote(), sha256=DIGESTS).read()
+
+
+def test_fasttext_is_downloaded_once_and_read_out_of_the_zip(serve: Callable[..., Server], tmp_path: Path) -> None:
+    archive = (
+        zipped(tmp_path / "source.zip", v=b"2 2\ngood 1 2\nbad 3 4\n").read_bytes().replace(b"inner/v", b"crawl-3")
+    )
+    server = serve(archive, 30)
+    remote = server.remote("crawl-3.vec.zip")
+    for _ in range(2):
+        located = locate_fasttext(tmp_path, remote=remote)
+        places, table = located.read(["bad"])
+        assert table[places["bad"]].tolist() == [3, 4]
+    assert located.inputs["sha256"] == hashlib.sha256(archive).hexdigest()
+    assert len(server.ranges) == 2
+    assert len(cache.entries(tmp_path)) == 1
+
+
+def test_fasttext_that_is_no_zip_is_refused_and_not_kept(serve: Callable[..., Server], tmp_path: Path) -> None:
+    server = serve(DATA)
+    with pytest.raises(
+        DataError, match="what came is no zip archive; two ways around it: vectors glove-50d, or the path"
+    ):
+        locate_fasttext(tmp_path, remote=server.remote("crawl-3.vec.zip"))
+    assert everything_in(tmp_path / "sources") == everything_in(tmp_path / ".parts") == set()
