@@ -1,0 +1,163 @@
+"""The audit: what misleads is counted, and its text cannot steer a terminal."""
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+
+from core.audit import audit, coverage_of, leaks, render
+from core.corpus import TEST, TRAIN, VAL
+from core.tokens import encode, tokens_of
+
+ROWS = [
+    ("a good film", "pos", TRAIN),
+    ("A good film!", "pos", TRAIN),
+    ("a good film", "pos", TRAIN),
+    ("a bad film", "neg", TRAIN),
+    ("a bad film", "pos", TRAIN),
+    ("so long", "neg", TRAIN),
+    ("so long ", "neg", VAL),
+    ("So, long...", "neg", TEST),
+    ("unseen words only", "pos", TEST),
+    ("", "neg", TRAIN),
+    ("  ", "pos", VAL),
+]
+
+
+def audited(rows: list[tuple[str, str, int]] = ROWS, coverage: dict[str, Any] | None = None) -> dict[str, Any]:
+    texts = [text for text, _, _ in rows]
+    classes = sorted({label for _, label, _ in rows})
+    labels = np.array([classes.index(label) for _, label, _ in rows])
+    split = np.array([code for _, _, code in rows], dtype=np.uint8)
+    flat, offsets, _ = encode(tokens_of(texts), split)
+    return audit(texts, labels, classes, split, flat, offsets, coverage)
+
+
+def test_sizes_shares_and_lengths() -> None:
+    found = audited()
+    assert found["sentences"] == 11
+    assert found["splits"] == {"train": 7, "val": 2, "test": 2}
+    assert found["classes"] == [
+        {"name": "neg", "sentences": 5, "share": 0.4545},
+        {"name": "pos", "sentences": 6, "share": 0.5455},
+    ]
+    assert found["tokens"] == {"mean": 2.64, "median": 3.0, "p95": 4.0, "max": 4}
+    assert found["empty_texts"] == 2
+
+
+def test_the_baseline_answers_trains_most_frequent_class() -> None:
+    assert audited()["majority_baseline"] == {"class": "pos", "val": 0.5, "test": 0.5}
+
+
+def test_copies_are_counted_within_and_across_splits() -> None:
+    found = audited()
+    assert found["duplicates_within"] == {
+        "train": {"exact": 2, "near": 3},
+        "val": {"exact": 0, "near": 0},
+        "test": {"exact": 0, "near": 0},
+    }
+    assert found["duplicates_across"] == {
+        "train/val": {"exact": 1, "near": 1},
+        "train/test": {"exact": 0, "near": 1},
+        "val/test": {"exact": 0, "near": 1},
+    }
+    assert leaks(found) == 3
+    assert found["leak_examples"][0] == {"splits": "train/val", "text": "so long"}
+
+
+def test_a_text_under_two_labels_is_a_conflict() -> None:
+    assert audited()["conflicts"] == {
+        "texts": 1,
+        "sentences": 2,
+        "examples": [{"text": "a bad film", "labels": ["neg", "pos"]}],
+    }
+
+
+def test_blank_texts_are_no_copies_of_one_another() -> None:
+    found = audited([("", "a", TRAIN), (" ", "b", VAL), ("x", "a", TRAIN), ("y", "b", TRAIN)])
+    assert leaks(found) == 0
+    assert found["conflicts"]["texts"] == 0
+    assert found["empty_texts"] == 2
+
+
+def test_nothing_but_blank_texts_is_audited_too() -> None:
+    found = audited([("", "a", TRAIN), (" ", "b", VAL)])
+    assert found["tokens"]["max"] == 1
+    assert leaks(found) == 0
+
+
+def test_tokens_that_the_vocabulary_lacks() -> None:
+    found = audited([("a b", "x", TRAIN), ("a c", "y", VAL), ("c d b c", "x", TEST)])
+    assert found["unknown_tokens"] == {"val": 0.5, "test": 0.75}
+
+
+def test_coverage_by_word_and_by_token() -> None:
+    words = ["<pad>", "<unk>", "good", "rare", "often", "lost"]
+    has = np.array([False, False, True, False, False, True])
+    tokens = np.array([2, 2, 4, 4, 4, 3, 1], dtype=np.int32)
+    assert coverage_of(words, has, tokens) == {
+        "found": 2,
+        "vocabulary": 4,
+        "by_word": 0.5,
+        "by_token": 0.3333,
+        "missing": [["often", 3], ["rare", 1]],
+    }
+
+
+def test_coverage_of_no_words() -> None:
+    assert coverage_of(["<pad>", "<unk>"], np.zeros(2, dtype=bool), np.ones(3, dtype=np.int32)) == {
+        "found": 0,
+        "vocabulary": 0,
+        "by_word": 0.0,
+        "by_token": 0.0,
+        "missing": [],
+    }
+
+
+def test_an_audit_is_json() -> None:
+    found = audited()
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+
+
+def test_the_lines_say_what_was_found() -> None:
+    coverage = {"found": 2, "vocabulary": 4, "by_word": 0.5, "by_token": 0.3333, "missing": [["often", 3]]}
+    lines = render(audited(coverage=coverage)).splitlines()
+    assert lines == [
+        "sentences   11 (train 7, val 2, test 2)",
+        "classes     2: neg 5 (45.5%), pos 6 (54.5%)",
+        "baseline    always 'pos' is right in val 50.0%, test 50.0%",
+        "tokens      mean 2.6, median 3, 95% up to 4, longest 4; empty texts 2",
+        "unknown     val 33.3%, test 71.4% of the tokens, to a vocabulary made from train",
+        "duplicates  within splits: train 2 exact 3 near, val 0 exact 0 near, test 0 exact 0 near",
+        "leaks       across splits: train/val 1 exact 1 near, train/test 0 exact 1 near, val/test 0 exact 1 near",
+        "            train/val: so long",
+        "            train/test: So, long...",
+        "            val/test: So, long...",
+        "conflicts   1 texts stand under more than one label",
+        "            neg and pos: a bad film",
+        "vectors     2 of 4 words found (50.0%), 33.3% of train's tokens",
+        "            most frequent without one: often 3",
+    ]
+
+
+def test_without_test_split_and_vectors_the_lines_leave_them_out() -> None:
+    text = render(audited([("a b", "x", TRAIN), ("c", "y", VAL)]))
+    assert "test" not in text
+    assert text.endswith("vectors     none: every word starts at random")
+
+
+@pytest.mark.parametrize("evil", ["\x1b[2J\x1b]0;title\x07", "\u202egnp.exe", "a\nb", "\x9b31m", "\u2028", "\x00"])
+def test_no_text_and_no_class_name_steers_the_terminal(evil: str) -> None:
+    """Also if it is a class name, a leaked text, a contradiction and a missing word at once."""
+    rows = [(f"x{evil}y", f"c{evil}", TRAIN), (f"x{evil}y", "other", VAL)]
+    coverage = {"found": 0, "vocabulary": 1, "by_word": 0.0, "by_token": 0.0, "missing": [[evil, 1]]}
+    for line in render(audited(rows, coverage)).split("\n"):
+        assert line.isprintable()
+
+
+def test_many_classes_are_cut_short() -> None:
+    rows = [(f"t {i}", f"class {i % 12:02}", TRAIN if i < 36 else VAL) for i in range(48)]
+    (line,) = [line for line in render(audited(rows)).splitlines() if line.startswith("classes")]
+    assert line.startswith("classes     12: class 00 4 (8.3%), ")
+    assert line.endswith("class 09 4 (8.3%), ...")

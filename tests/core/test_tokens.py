@@ -1,0 +1,40 @@
+"""Texts to flat arrays: the same as one list a sentence, without the lists."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core import tokens
+from core.corpus import TEST, TRAIN, VAL
+from core.text import Vocabulary, tokenize
+from core.tokens import encode, tokens_of
+
+SENTENCES = st.lists(st.sampled_from(["good", "bad", "the", "<pad>", "<unk>", "It's", "é"]), max_size=5).map(" ".join)
+
+
+@given(st.lists(st.tuples(SENTENCES, st.sampled_from([TRAIN, VAL, TEST])), max_size=8))
+def test_flat_arrays_say_what_the_vocabulary_says(rows: list[tuple[str, int]]) -> None:
+    texts = [text for text, _ in rows]
+    split = np.array([code for _, code in rows], dtype=np.uint8)
+    flat, offsets, words = encode(tokens_of(texts), split)
+    vocabulary = Vocabulary.of(tokenize(text) for text, code in rows if code == TRAIN)
+    assert tuple(words) == vocabulary.words
+    assert flat.dtype == np.int32
+    assert offsets.dtype == np.int64
+    assert offsets[-1] == len(flat)
+    for row, text in enumerate(texts):
+        assert flat[offsets[row] : offsets[row + 1]].tolist() == vocabulary.encode(tokenize(text))
+
+
+def test_words_of_validation_and_test_are_unknown() -> None:
+    flat, _, words = encode(tokens_of(["a b", "b c", "d"]), np.array([TRAIN, VAL, TEST], dtype=np.uint8))
+    assert words == ["<pad>", "<unk>", "a", "b"]
+    assert flat.tolist() == [2, 3, 3, 1, 1]
+
+
+def test_progress_is_told_when_it_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tokens, "_QUIET_SECONDS", -1.0)
+    told: list[str] = []
+    tokens_of(["a"] * 2001, told.append)
+    assert told == [f"tokenising: {row} of 2,001 sentences" for row in ("0", "1,000", "2,000")]
