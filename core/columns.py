@@ -19,8 +19,13 @@ LEAST_AVERAGE = 3
 """So are labels with fewer sentences each than a split needs, once there are more than 10 of them."""
 
 
-def choose(table: Table, text: str | None, label: str | None) -> tuple[str, str]:
+def choose(table: Table, text: str | None, label: str | None, split: str | None = None) -> tuple[str, str]:
     """Names of the text and the label column: those given, else by their usual names, else the only possible ones.
+
+    Args:
+        table: the file.
+        text, label: names that the person gave; None to find them.
+        split: the split column, which is neither.
 
     Raises:
         DataError: a given column is absent or holds no plain values, or the choice is not clear; the columns that
@@ -29,25 +34,30 @@ def choose(table: Table, text: str | None, label: str | None) -> tuple[str, str]
     for option, given in (("--text-column", text), ("--label-column", label)):
         if given is not None:
             require(table, given, option)
-    text = text or _usual(table, TEXT_NAMES, "text", {label})
-    label = label or _usual(table, LABEL_NAMES, "label", {text})
-    if text is None and label is None and len(table.columns) == 2:
-        first, second = table.columns
-        wordy = [_wordy(table.columns[name]) for name in (first, second)]
-        if wordy[0] != wordy[1]:
-            text, label = (first, second) if wordy[0] else (second, first)
-    elif len(table.columns) == 2:
-        text = text or next(name for name in table.columns if name != label)
-        label = label or next(name for name in table.columns if name != text)
+    names = [name for name in table.columns if name != split]
+    text = text or _usual(table, names, TEXT_NAMES, "text", label)
+    label = label or _usual(table, names, LABEL_NAMES, "label", text)
+    if len(names) == 2:
+        text, label = _of_two(table, names, text, label)
     if text is None or label is None:
-        missing = " and ".join(
-            f"{option} (which column holds the {what})"
-            for option, what, found in (("--text-column", "text", text), ("--label-column", "labels", label))
-            if found is None
-        )
+        needed = {"--text-column (which column holds the text)": text, "--label-column (which holds the labels)": label}
+        missing = " and ".join(option for option, found in needed.items() if found is None)
         raise DataError(f"{table.name}: pass {missing}; the file has {_names(table)}")
     if text == label:
         raise DataError(f"{table.name}: text and label column must differ, both are {quoted(text)}")
+    return text, label
+
+
+def _of_two(table: Table, names: Sequence[str], text: str | None, label: str | None) -> tuple[str | None, str | None]:
+    """Of two columns the other one is the other; with neither known, the wordy one is the text."""
+    first, second = names
+    if text is None and label is None:
+        wordy = [name for name in names if _wordy(table.columns[name])]
+        text = wordy[0] if len(wordy) == 1 else None
+    if text is not None and label is None:
+        label = second if text == first else first
+    elif label is not None and text is None:
+        text = second if label == first else first
     return text, label
 
 
@@ -125,8 +135,8 @@ def _number(value: str) -> float | None:
     return number if math.isfinite(number) and "_" not in value else None  # Python reads 1_0 as ten, people do not
 
 
-def _usual(table: Table, names: Sequence[str], what: str, taken: set[str | None]) -> str | None:
-    matches = [column for column in table.columns if column.lower() in names and column not in taken]
+def _usual(table: Table, names: Sequence[str], usual: Sequence[str], what: str, taken: str | None) -> str | None:
+    matches = [column for column in names if column.lower() in usual and column != taken]
     if len(matches) > 1:
         shown = " and ".join(quoted(match) for match in matches)
         raise DataError(f"{table.name}: {shown} could each be the {what}; pass --{what}-column with one of them")

@@ -76,7 +76,7 @@ def _encoding(path: Path, kind: str, options: Options, folder: Path, notify: Not
 
 def _read_file(path: Path, encoding: str, options: Options) -> Dataset:
     table = read_table(path, encoding)
-    text, label = columns.choose(table, options.text_column, options.label_column)
+    text, label = columns.choose(table, options.text_column, options.label_column, options.split_column)
     labels, classes = columns.labels_of(table, label)
     split_values = None
     if options.split_column is not None:

@@ -102,10 +102,11 @@ class _Rule:
         return {"rule": self.name, "seed": self.seed, "fold": self.fold}
 
     def codes(self, read: Dataset) -> splits.Codes:
-        if self.name == "column":
-            return splits.from_column(read.split_values or ())
-        if self.name == "notebook":
-            return splits.notebook(read.texts)
+        if self.name in ("column", "notebook"):
+            given = self.name == "column"
+            codes = splits.from_column(read.split_values or ()) if given else splits.notebook(read.texts)
+            splits.require_in_train(codes, read.labels, read.classes)
+            return codes
         seed = self.seed or 0
         if self.count is None:
             return splits.stratified(read.texts, read.labels, read.classes, seed)

@@ -156,6 +156,18 @@ def from_column(values: Sequence[str]) -> Codes:
     return codes
 
 
+def require_in_train(codes: Codes, labels: NDArray[np.int64], classes: Sequence[str]) -> None:
+    """Nobody learns a class without a sentence to learn it from.
+
+    Raises:
+        DataError: naming the first class that train lacks.
+    """
+    counts = np.bincount(labels[codes == TRAIN], minlength=len(classes))
+    if not counts.all():
+        name = classes[int(counts.argmin())]
+        raise DataError(f"class {quoted(name)} has no sentence in train; add some or leave the class out")
+
+
 def _by_class(
     texts: Sequence[str],
     labels: NDArray[np.int64],

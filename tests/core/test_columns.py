@@ -34,15 +34,18 @@ def test_of_two_columns_the_other_one_is_the_other() -> None:
     assert choose(table(foo=["a"], label=["b"]), None, None) == ("foo", "label")
 
 
+def test_the_split_column_is_neither_text_nor_label() -> None:
+    three = table(side=["train", "val", "test"], x=SENTENCES, y=["0", "1", "0"])
+    assert choose(three, None, None, "side") == ("x", "y")
+
+
 def test_two_short_columns_are_not_told_apart() -> None:
     with pytest.raises(DataError, match=r"data.csv: pass --text-column .* and --label-column .* has 'foo', 'bar'"):
         choose(table(foo=["a"], bar=["b"]), None, None)
 
 
 def test_what_is_missing_is_asked_for_with_the_columns_there_are() -> None:
-    with pytest.raises(
-        DataError, match=r"pass --label-column \(which column holds the labels\); the file has 'text', "
-    ):
+    with pytest.raises(DataError, match=r"pass --label-column \(which holds the labels\); the file has 'text', "):
         choose(table(text=["a"], p=["b"], q=["c"]), None, None)
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from core.corpus import TEST, TRAIN, VAL
 from core.errors import ConfigError, DataError
-from core.splits import check_rule, folds, from_column, groups_of, notebook, stratified
+from core.splits import check_rule, folds, from_column, groups_of, notebook, require_in_train, stratified
 from core.text import normalise
 
 CLASSES = ("neg", "pos")
@@ -162,6 +162,13 @@ def test_an_unknown_split_value_is_refused_with_its_row() -> None:
 def test_a_split_column_needs_train_and_val(values: list[str], absent: str) -> None:
     with pytest.raises(DataError, match=f"marks no row {absent}"):
         from_column(values)
+
+
+def test_a_class_that_train_lacks_is_named() -> None:
+    codes = np.array([TRAIN, TRAIN, VAL, TEST], dtype=np.uint8)
+    require_in_train(codes, np.array([0, 1, 1, 0]), CLASSES)
+    with pytest.raises(DataError, match="class 'pos' has no sentence in train; add some or leave the class out"):
+        require_in_train(codes, np.array([0, 0, 1, 0]), CLASSES)
 
 
 def test_rules_are_told_apart() -> None:
