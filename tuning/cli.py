@@ -5,14 +5,32 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from core.errors import ConfigError, UserError
+from tuning.options import (
+    CacheDir,
+    Dataset,
+    EmbeddingDim,
+    Encoding,
+    LabelColumn,
+    Results,
+    Seed,
+    Split,
+    SplitColumn,
+    Study,
+    TextColumn,
+    Vectors,
+    data_options,
+    takes_search_options,
+)
+
+if TYPE_CHECKING:
+    from tuning.run import RunOptions
 
 app = typer.Typer(
     name="sentune",
@@ -40,90 +58,32 @@ class DataFormat(StrEnum):
     json = "json"
 
 
-class Stopping(StrEnum):
-    """When trials are stopped early."""
-
-    halving = "halving"
-    none = "none"
-
-
-Dataset = Annotated[
-    str, typer.Argument(help="snippets, mr, mr:PATH, or a .csv .tsv .jsonl .parquet file", metavar="DATASET")
-]
-Vectors = Annotated[str, typer.Option(help="glove-50d, fasttext, none, or a .vec .txt .zip .gz file")]
-TextColumn = Annotated[str | None, typer.Option(help="the column with the sentences")]
-LabelColumn = Annotated[str | None, typer.Option(help="the column with the labels")]
-SplitColumn = Annotated[str | None, typer.Option(help="a column that says train, val or test")]
-Encoding = Annotated[str | None, typer.Option(help="of the file, where it is not recognised")]
-EmbeddingDim = Annotated[int, typer.Option(help="width of random word vectors (--vectors none)")]
-Split = Annotated[str, typer.Option(help="80/10/10, or notebook (90/10, no test split)")]
-AllowLeak = Annotated[bool, typer.Option("--allow-leak", help="go on though texts stand in two splits")]
-Seed = Annotated[int, typer.Option(help="of the split, every trial and the sampler")]
-CacheDir = Annotated[Path | None, typer.Option(help="default: SENTUNE_CACHE, else the user's cache folder")]
-Results = Annotated[Path, typer.Option(help="where studies are", envvar="SENTUNE_RESULTS")]
-Study = Annotated[str, typer.Argument(help="a study's name, or its folder", metavar="STUDY")]
-
-
 @app.command()
-def run(
-    ctx: typer.Context,
-    dataset: Dataset = "snippets",
-    vectors: Vectors = "glove-50d",
-    space: Annotated[str, typer.Option(help="default, notebook, or a YAML file")] = "default",
-    overrides: Annotated[
-        list[str] | None, typer.Option("--set", help="one dimension, such as 'learning_rate=log(1e-4,1e-2)'")
-    ] = None,
-    trials: Annotated[int, typer.Option(help="in all; more than a study has adds the missing ones")] = 16,
-    epochs: Annotated[int, typer.Option(help="of a trial that is not stopped")] = 8,
-    window: Annotated[int | None, typer.Option(help="suggestion n sees the outcome of trials 0..n-window")] = None,
-    stopping: Annotated[Stopping, typer.Option(help="of bad trials")] = Stopping.halving,
-    grace: Annotated[int, typer.Option(help="epochs that every trial gets")] = 2,
-    reduction: Annotated[int, typer.Option(help="one in so many goes on at each rung")] = 3,
-    patience: Annotated[int | None, typer.Option(help="end a trial after so many epochs without a better one")] = None,
-    precision: Annotated[str, typer.Option(help="fp32 or bf16")] = "fp32",
-    cpus_per_trial: Annotated[int, typer.Option(help="cores, and threads, of a trial")] = 1,
-    gpus_per_trial: Annotated[float, typer.Option(help="share of a GPU, such as 0.5")] = 0.0,
-    workers: Annotated[int | None, typer.Option(help="trials at once, at most")] = None,
-    seed: Seed = 42,
-    name: Annotated[str | None, typer.Option(help="of the study; default: DATASET-SPACE")] = None,
-    results: Results = Path("results"),
-    text_column: TextColumn = None,
-    label_column: LabelColumn = None,
-    split_column: SplitColumn = None,
-    split: Split = "80/10/10",
-    encoding: Encoding = None,
-    embedding_dim: EmbeddingDim = 300,
-    allow_leak: AllowLeak = False,
-    cache_dir: CacheDir = None,
-) -> None:
+@takes_search_options
+def run(options: "RunOptions") -> None:
     """Search. The same command again resumes and completes the study."""
-    from tuning.resources import Shares
-    from tuning.run import RunOptions, run_study
-    from tuning.stopping import Halving
+    from tuning.run import run_study
 
-    options = RunOptions(
-        data=_data(ctx.params),
-        cache_dir=cache_dir,
-        space=space,
-        overrides=tuple(overrides or ()),
-        trials=trials,
-        epochs=epochs,
-        window=window,
-        seed=seed,
-        halving=Halving(grace=grace, reduction=reduction) if stopping == Stopping.halving else None,
-        patience=patience,
-        precision=precision,
-        shares=Shares(cpus_per_trial=cpus_per_trial, gpus_per_trial=gpus_per_trial),
-        workers=workers,
-        name=name,
-        results=results,
-    )
     if not run_study(options):
         _note(f"interrupted; the same command goes on: {typed()}")
         raise typer.Exit(130)
-    folder = options.folder
+    folder, results = options.folder, options.results
     study = folder.name if results == Path("results") else str(folder)
     print(f"next: {program()} retrain {shlex.quote(study)} --out model")
+
+
+@app.command()
+@takes_search_options
+def plan(
+    options: "RunOptions",
+    show_space: Annotated[bool, typer.Option("--show-space", help="print every setting, its values and when")] = False,
+) -> None:
+    """Say what `run` would do with the same options."""
+    from tuning.show import space_table
+
+    if not show_space:
+        raise ConfigError("say what to show: --show-space")
+    print(space_table(options.loaded_space))
 
 
 @app.command()
@@ -210,35 +170,13 @@ def data(
     from core.audit import render
     from core.load import load_corpus
 
-    options = _data(ctx.params) | {"allow_leak": True}  # here leaks are shown; `run` refuses them
+    options = data_options(ctx.params) | {"allow_leak": True}  # here leaks are shown; `run` refuses them
     corpus = load_corpus(**options, cache_dir=cache_dir, progress=_note)
     if format == DataFormat.text:
         print(render(corpus.source["audit"]))
         return
     about = {name: corpus.source[name] for name in ("dataset", "licence", "vectors", "vectors_licence", "tokenizer")}
     print(json.dumps({**about, "fingerprint": corpus.fingerprint, **corpus.source["audit"]}, indent=2))
-
-
-DATA_OPTIONS = (
-    "dataset", "vectors", "text_column", "label_column", "split_column", "split",
-    "encoding", "embedding_dim", "allow_leak", "seed",
-)  # fmt: skip
-
-
-def _data(params: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of load_corpus among a verb's options, with paths made absolute, as a study's spec keeps them."""
-    chosen: dict[str, Any] = {name: params.get(name) for name in DATA_OPTIONS}
-    for name in ("dataset", "vectors"):
-        chosen[name] = _absolute(chosen[name])
-    if chosen["split_column"]:
-        chosen["split"] = "column"
-    return chosen
-
-
-def _absolute(name: str) -> str:
-    prefix = "mr:" if name.startswith("mr:") else ""
-    path = Path(name.removeprefix(prefix)).expanduser()
-    return f"{prefix}{path.absolute()}" if prefix or path.exists() or len(path.parts) > 1 else name
 
 
 def study_folder(study: str, results: Path) -> Path:

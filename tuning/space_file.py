@@ -95,7 +95,7 @@ def _text_of(name_or_path: str) -> tuple[str, str, str]:
     try:
         if not path.is_file():
             raise ConfigError(
-                f"there is no search space {name_or_path!r}: give {' or '.join(sorted(PRESETS))}, "
+                f"there is no search space {name_or_path!r}: give one of {', '.join(sorted(PRESETS))}, "
                 "or the path of a YAML file"
             )
         if path.stat().st_size > MOST_BYTES:

@@ -1,5 +1,6 @@
 """tuning.cli: a mistake is one line and exit code 2; nothing is computed before it is noticed."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.tuning.test_ledger import two_trials
-from tuning import cli
+from tuning import cli, options
 
 
 def sentune(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
@@ -34,7 +35,7 @@ MISTAKES = {
     "run --cpus-per-trial 1000": "--cpus-per-trial 1000 is more than the ",
     "run --workers 0": "--workers must be at least 1, got 0",
     "run --name a/b": "--name must be letters, digits, dots, plus signs and dashes, got 'a/b'",
-    "run --space no-such": "there is no search space 'no-such': give default or notebook, or the path of a YAML file",
+    "run --space no-such": "search space 'no-such': give one of default, notebook, quick, or the path of a YAML file",
     "run --set lr=log(1,0)": "log",
     "run --grace 0": "grace must be at least 1, got 0",
     "run --bogus": "No such option: --bogus",
@@ -45,6 +46,9 @@ MISTAKES = {
     ),
     "run CSV --text-column body --label-column constant": "one",
     "data no-such.csv": "no-such.csv",
+    "plan": "say what to show: --show-space",
+    "plan --show-space --set lr=log(1,0)": "log",
+    "plan --trials 0 --show-space --grace 0": "grace must be at least 1, got 0",
     "best no-such": "no study 'no-such' in ",
     "best no-such --top 0": "--top must be at least 1, got 0",
     "best": "Missing argument 'STUDY'",
@@ -103,10 +107,10 @@ def test_a_study_is_found_by_name_and_by_folder(
 def test_paths_are_kept_absolute_and_names_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a.csv").touch()
-    params = dict.fromkeys(cli.DATA_OPTIONS)
-    chosen = cli._data(params | {"dataset": "a.csv", "vectors": "glove-50d", "split": "80/10/10"})
+    params = dict.fromkeys(options.DATA_OPTIONS)
+    chosen = options.data_options(params | {"dataset": "a.csv", "vectors": "glove-50d", "split": "80/10/10"})
     assert (chosen["dataset"], chosen["vectors"]) == (str(tmp_path / "a.csv"), "glove-50d")
-    chosen = cli._data(params | {"dataset": "mr:x.tar.gz", "vectors": "sub/v.vec", "split_column": "part"})
+    chosen = options.data_options(params | {"dataset": "mr:x.tar.gz", "vectors": "sub/v.vec", "split_column": "part"})
     assert (chosen["dataset"], chosen["vectors"]) == (f"mr:{tmp_path}/x.tar.gz", f"{tmp_path}/sub/v.vec")
     assert chosen["split"] == "column"
 
@@ -121,3 +125,14 @@ def test_python_m_tuning_is_the_same_program() -> None:
     ]
     for verb in ("run", "best", "retrain", "predict", "data"):
         assert all(f"  {verb} " in text for text in both)
+
+
+def test_plan_takes_the_options_of_run_and_shows_the_space(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("plan", "snippets", "--space", "notebook", "--set", "n_layers=int(1,4)", "--trials", "3", "--show-space")
+    code, out, err = sentune(monkeypatch, capsys, *words)
+    assert (code, err) == (0, "")
+    assert out.startswith("space notebook: 6 settings are searched\n")
+    assert re.search(r"^ *lstm_dropout +float\(0, 0.5\) +n_layers in \(2, 3, 4\) +searched$", out, re.MULTILINE)
+    assert re.search(r"^ *clip_norm +none +fixed$", out, re.MULTILINE)

@@ -15,7 +15,7 @@ from optuna.trial import FixedTrial, create_trial
 from core.config import TrialConfig
 from core.errors import ConfigError, CorruptionError, UserError
 from tests.tuning.test_space_expressions import distributions, refusal
-from tuning.dimension import Dimension
+from tuning.dimension import DEFAULTS, Dimension
 from tuning.presets import PRESETS
 from tuning.space import Space
 from tuning.space_file import load_space
@@ -113,6 +113,12 @@ def test_the_notebook_preset_searches_what_the_notebook_invites_to_change() -> N
         "learning_rate",
         "freeze_embedding",
     ]
+
+
+def test_the_default_preset_searches_everything_but_what_its_comment_leaves_out() -> None:
+    searched = {dimension.field for dimension in load_space("default").dimensions}
+    left_out = {"fc_dropout_twice", "embedding_max_norm", "clip_norm", "inexact_lazy_adam"}
+    assert searched == set(DEFAULTS) - left_out
 
 
 def test_a_learning_rate_belongs_to_its_optimizer() -> None:
@@ -260,7 +266,12 @@ def test_a_value_that_was_changed_in_the_json_is_refused_or_harmless(path: tuple
 
 def test_a_description_says_what_is_searched_when_and_what_is_not() -> None:
     rows = load_space("default").describe()
-    assert {"setting": "lstm_dropout", "values": "float(0, 0.5)", "when": "n_layers == 2", "kind": "searched"} in rows
+    assert {
+        "setting": "lstm_dropout",
+        "values": "float(0, 0.5)",
+        "when": "n_layers in (2, 3)",
+        "kind": "searched",
+    } in rows
     assert {
         "setting": "embedding_lr_scale",
         "values": "log(0.1, 1)",

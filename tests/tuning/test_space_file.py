@@ -57,7 +57,7 @@ def test_a_file_becomes_a_space(tmp_path: Path) -> None:
         "lstm_dropout": FloatDistribution(0, 0.5),
         "learning_rate_adam": FloatDistribution(3e-4, 1e-2, log=True),
     }
-    assert space.dimensions[5].when == (("n_layers", (2, 3)),)
+    assert space.dimensions[5].when == (("n_layers", (2,)),)
     assert space.dimensions[6].field == "learning_rate"
     assert space.dimensions[6].when == (("optimizer", ("adam",)), ("n_layers", (1, 2)))
     assert space.fixed == {"clip_norm": None}
@@ -105,7 +105,7 @@ def test_a_file_may_extend_a_preset(tmp_path: Path) -> None:
     default = by_name(load_space("default"))
     changed = {"hidden_dim": IntDistribution(8, 16), "lstm_dropout": FloatDistribution(0.1, 0.2)}
     assert by_name(space) == default | changed
-    assert next(d for d in space.dimensions if d.name == "lstm_dropout").when == (("n_layers", (2,)),)
+    assert next(d for d in space.dimensions if d.name == "lstm_dropout").when == (("n_layers", (2, 3)),)
 
 
 def test_set_replaces_a_range_and_keeps_its_condition() -> None:
@@ -147,7 +147,9 @@ def test_what_to_try_first_survives_a_set(tmp_path: Path) -> None:
 
 
 def test_an_unknown_space_names_the_presets_and_that_a_file_is_taken() -> None:
-    with pytest.raises(ConfigError, match="there is no search space 'defualt': give default or notebook, or the path"):
+    with pytest.raises(
+        ConfigError, match="no search space 'defualt': give one of default, notebook, quick, or the path"
+    ):
         load_space("defualt")
 
 
@@ -185,7 +187,7 @@ def test_a_huge_file_is_refused(tmp_path: Path) -> None:
         ('settings: "\\UFFFFFFFF"', "yaml: this is not YAML"),
         ("[" * 3000, "yaml: this is not YAML: maximum recursion depth"),
         ("setings: {}", ":1: 'setings' is not known here; a search space may hold extends, settings, try_first"),
-        ("extends: mine", ":1: extends must be one of default, notebook, got 'mine'"),
+        ("extends: mine", ":1: extends must be one of default, notebook, quick, got 'mine'"),
         ("extends: [default]", ":1: extends must be plain text"),
         ("settings: 3", ":1: settings must be a mapping"),
         ("settings:\n  hidden_dim: 3\n  hidden_dim: 4", ":3: 'hidden_dim' stands twice"),

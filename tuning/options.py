@@ -1,0 +1,137 @@
+"""Options that several verbs share: what they are called, what they say in --help, and what they come to."""
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from tuning.run import RunOptions
+
+
+class Stopping(StrEnum):
+    """When trials are stopped early."""
+
+    halving = "halving"
+    none = "none"
+
+
+Dataset = Annotated[
+    str, typer.Argument(help="snippets, mr, mr:PATH, or a .csv .tsv .jsonl .parquet file", metavar="DATASET")
+]
+Vectors = Annotated[str, typer.Option(help="glove-50d, fasttext, none, or a .vec .txt .zip .gz file")]
+TextColumn = Annotated[str | None, typer.Option(help="the column with the sentences")]
+LabelColumn = Annotated[str | None, typer.Option(help="the column with the labels")]
+SplitColumn = Annotated[str | None, typer.Option(help="a column that says train, val or test")]
+Encoding = Annotated[str | None, typer.Option(help="of the file, where it is not recognised")]
+EmbeddingDim = Annotated[int, typer.Option(help="width of random word vectors (--vectors none)")]
+Split = Annotated[str, typer.Option(help="80/10/10, or notebook (90/10, no test split)")]
+AllowLeak = Annotated[bool, typer.Option("--allow-leak", help="go on though texts stand in two splits")]
+Seed = Annotated[int, typer.Option(help="of the split, every trial and the sampler")]
+CacheDir = Annotated[Path | None, typer.Option(help="default: SENTUNE_CACHE, else the user's cache folder")]
+Results = Annotated[Path, typer.Option(help="where studies are", envvar="SENTUNE_RESULTS")]
+Study = Annotated[str, typer.Argument(help="a study's name, or its folder", metavar="STUDY")]
+
+
+def search_options(
+    ctx: typer.Context,
+    dataset: Dataset = "snippets",
+    vectors: Vectors = "glove-50d",
+    space: Annotated[
+        str, typer.Option(help="quick, default (all settings, wide ranges), notebook, or a YAML file")
+    ] = "quick",
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", help="one dimension, such as 'learning_rate=log(1e-4,1e-2)'")
+    ] = None,
+    trials: Annotated[int, typer.Option(help="in all; more than a study has adds the missing ones")] = 16,
+    epochs: Annotated[int, typer.Option(help="of a trial that is not stopped")] = 8,
+    window: Annotated[int | None, typer.Option(help="suggestion n sees the outcome of trials 0..n-window")] = None,
+    stopping: Annotated[Stopping, typer.Option(help="of bad trials")] = Stopping.halving,
+    grace: Annotated[int, typer.Option(help="epochs that every trial gets")] = 2,
+    reduction: Annotated[int, typer.Option(help="one in so many goes on at each rung")] = 3,
+    patience: Annotated[int | None, typer.Option(help="end a trial after so many epochs without a better one")] = None,
+    precision: Annotated[str, typer.Option(help="fp32 or bf16")] = "fp32",
+    cpus_per_trial: Annotated[int, typer.Option(help="cores, and threads, of a trial")] = 1,
+    gpus_per_trial: Annotated[float, typer.Option(help="share of a GPU, such as 0.5")] = 0.0,
+    workers: Annotated[int | None, typer.Option(help="trials at once, at most")] = None,
+    seed: Seed = 42,
+    name: Annotated[str | None, typer.Option(help="of the study; default: DATASET-SPACE")] = None,
+    results: Results = Path("results"),
+    text_column: TextColumn = None,
+    label_column: LabelColumn = None,
+    split_column: SplitColumn = None,
+    split: Split = "80/10/10",
+    encoding: Encoding = None,
+    embedding_dim: EmbeddingDim = 300,
+    allow_leak: AllowLeak = False,
+    cache_dir: CacheDir = None,
+) -> "RunOptions":
+    """What the options of a search come to.
+
+    Raises:
+        ConfigError: naming the options that break their rules.
+    """
+    from tuning.resources import Shares
+    from tuning.run import RunOptions
+    from tuning.stopping import Halving
+
+    return RunOptions(
+        data=data_options(ctx.params),
+        cache_dir=cache_dir,
+        space=space,
+        overrides=tuple(overrides or ()),
+        trials=trials,
+        epochs=epochs,
+        window=window,
+        seed=seed,
+        halving=Halving(grace=grace, reduction=reduction) if stopping == Stopping.halving else None,
+        patience=patience,
+        precision=precision,
+        shares=Shares(cpus_per_trial=cpus_per_trial, gpus_per_trial=gpus_per_trial),
+        workers=workers,
+        name=name,
+        results=results,
+    )
+
+
+def takes_search_options(verb: Callable[..., None]) -> Callable[..., None]:
+    """Give a verb the options of a search beside its own; it gets what they come to as its first argument."""
+
+    @functools.wraps(verb)
+    def call(**given: Any) -> None:
+        mine = {name: given.pop(name) for name in own}
+        verb(search_options(**given), **mine)
+
+    _, *parameters = inspect.signature(verb).parameters.values()
+    own = [parameter.name for parameter in parameters]
+    shared = inspect.signature(search_options).parameters
+    call.__signature__ = inspect.Signature([*shared.values(), *parameters])  # type: ignore[attr-defined]
+    call.__annotations__ = {p.name: p.annotation for p in (*shared.values(), *parameters)}
+    del call.__wrapped__  # Typer would look through it
+    return call
+
+
+DATA_OPTIONS = (
+    "dataset", "vectors", "text_column", "label_column", "split_column", "split",
+    "encoding", "embedding_dim", "allow_leak", "seed",
+)  # fmt: skip
+
+
+def data_options(params: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of load_corpus among a verb's options, with paths made absolute, as a study's spec keeps them."""
+    chosen: dict[str, Any] = {name: params.get(name) for name in DATA_OPTIONS}
+    for name in ("dataset", "vectors"):
+        chosen[name] = _absolute(chosen[name])
+    if chosen["split_column"]:
+        chosen["split"] = "column"
+    return chosen
+
+
+def _absolute(name: str) -> str:
+    prefix = "mr:" if name.startswith("mr:") else ""
+    path = Path(name.removeprefix(prefix)).expanduser()
+    return f"{prefix}{path.absolute()}" if prefix or path.exists() or len(path.parts) > 1 else name
