@@ -57,7 +57,7 @@ def test_a_file_becomes_a_space(tmp_path: Path) -> None:
         "lstm_dropout": FloatDistribution(0, 0.5),
         "learning_rate_adam": FloatDistribution(3e-4, 1e-2, log=True),
     }
-    assert space.dimensions[5].when == (("n_layers", (2,)),)
+    assert space.dimensions[5].when == (("n_layers", (2, 3)),)
     assert space.dimensions[6].field == "learning_rate"
     assert space.dimensions[6].when == (("optimizer", ("adam",)), ("n_layers", (1, 2)))
     assert space.fixed == {"clip_norm": None}
