@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 
 from core.errors import UserError
+from core.text import printable
 
 _TIMEOUT_SECONDS = 600
 
@@ -46,4 +47,4 @@ def _run(command: list[str], requirement: str) -> None:
     if done.returncode != 0:
         lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
         told = next((line for line in reversed(lines) if line.startswith("ERROR")), lines[-1] if lines else "no reason")
-        raise UserError(f"`pip download {requirement}` failed ({told.removeprefix('ERROR: ')})")
+        raise UserError(f"`pip download {requirement}` failed ({printable(told.removeprefix('ERROR: '), 200)})")

@@ -8,6 +8,8 @@ from core.encodings import canonical_name, decode, detect
 from core.errors import ConfigError, DataError
 
 FRENCH = "Le film était très décevant, malgré une scène d'été réussie. L'actrice, elle, a joué à la perfection.\n" * 5
+GERMAN = "Ein schöner Film über Menschen, größer als erwartet, müde\n"
+ENGLISH = "it’s “fine” – the café was naïve\n"
 CZECH = "Film je překvapivě dobrý, příběh však místy nudí a závěr působí uspěchaně, škoda.\n" * 4
 RUSSIAN = "Фильм оказался удивительно хорошим, хотя сценарий местами скучен и предсказуем.\n" * 5
 
@@ -27,12 +29,20 @@ def test_marks_and_utf8_are_certain(data: bytes, encoding: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "encoding"), [(FRENCH, "cp1252"), (RUSSIAN, "cp1251"), (RUSSIAN, "koi8-r"), (CZECH, "cp1250")]
+    ("text", "encoding"),
+    [
+        (FRENCH, "cp1252"),
+        (GERMAN, "cp1252"),
+        (ENGLISH, "cp1252"),
+        (RUSSIAN, "cp1251"),
+        (RUSSIAN, "koi8-r"),
+        (CZECH, "cp1250"),
+    ],
 )
 def test_other_encodings_are_guessed_from_the_odd_lines(text: str, encoding: str) -> None:
-    """What counts is the text, not the encoding's name: cp1252 and latin-1 share all of it."""
     data = b"only ascii here, line after line\n" * 5000 + text.encode(encoding)
-    assert decode(data, detect(data, "x"), "x").endswith(text)
+    assert detect(data, "x") == encoding
+    assert decode(data, encoding, "x").endswith(text)
 
 
 @given(st.text(st.characters(codec="utf-8"), min_size=1))

