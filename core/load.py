@@ -1,5 +1,6 @@
 """load_corpus: dataset, tokens, split, vocabulary and vectors, made once and then opened from the cache."""
 
+import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -135,7 +136,10 @@ def _build(
         arrays["vectors"], has = pretrained.matrix(words, table.read(pretrained.wanted(words)))
         coverage = coverage_of(words, has, tokens[np.repeat(codes == TRAIN, np.diff(offsets))])
     for name, values in arrays.items():
-        np.save(target / f"{name}.npy", values, allow_pickle=False)
+        # Not np.save to the file itself: on a full disk it raises an OSError that does not say so.
+        content = io.BytesIO()
+        np.save(content, values, allow_pickle=False)
+        (target / f"{name}.npy").write_bytes(content.getbuffer())
     source = {
         "n_sentences": len(read.texts),
         "classes": list(read.classes),

