@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from core.optim import put_rows
+
 
 class Average:
     """S_t = d S_(t-1) + (1 - d) W_t from S_0 = 0, read as S_t / (1 - d^t).
@@ -44,7 +46,7 @@ class Average:
         if self.table is not None and self.by_row:
             resting = self.table.index_select(0, rows)
             held = self._held(resting, self.table_sum.index_select(0, rows), self.last_step.index_select(0, rows))
-            self.table_sum.index_copy_(0, rows, held)
+            put_rows(self.table_sum, rows, held)
 
     @torch.no_grad()
     def after(self, rows: Tensor) -> None:
@@ -55,7 +57,7 @@ class Average:
             return
         if self.by_row:
             moved = self.table_sum.index_select(0, rows).lerp_(self.table.index_select(0, rows), 1 - self.decay)
-            self.table_sum.index_copy_(0, rows, moved)
+            put_rows(self.table_sum, rows, moved)
             self.last_step.index_fill_(0, rows, self.step_count)
         else:
             self.table_sum.lerp_(self.table, 1 - self.decay)

@@ -71,7 +71,7 @@ class Learner:
         if word_slopes is not None:
             word_slopes[0] = 0  # `<pad>` stays zero, whatever embedding dropout let through it
         self._clip(flat_slope, word_slopes)
-        self.optimizer.step(rate, flat_slope, batch.rows, word_slopes)
+        self.optimizer.step(rate, flat_slope, batch.rows, vectors.detach(), word_slopes)
         if self.average:
             self.average.after(batch.rows)
         return loss.detach()
@@ -82,8 +82,7 @@ class Learner:
             self.average.before(rows)
         vectors = self.words.index_select(0, rows)
         if self.max_norm is not None and self.trains_words:
-            vectors = limited(vectors, self.max_norm)
-            self.words.index_copy_(0, rows, vectors)
+            vectors = limited(vectors, self.max_norm)  # the optimizer's step starts from them
         return vectors.requires_grad_(self.trains_words)
 
     def _clip(self, *slopes: Tensor | None) -> None:

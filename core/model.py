@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from core.config import TrialConfig
 from core.draws import Dropout
+from core.lstm import over_words, pays
 from core.pooling import at_end, max_over_time, mean_over_time, weighted_over_time
 
 
@@ -78,7 +79,11 @@ class SentenceClassifier(nn.Module):
         Returns:
             float (B, C) logits.
         """
-        return self.classify(self.embedding.weight, tokens.t(), lengths)
+        tokens = tokens.t()  # (T, B)
+        mirror = mirrored(lengths, tokens.shape[0])
+        words = self.embedding(tokens)  # (T, B, E)
+        states = [lstm(order)[0] for lstm, order in self._read(0, words, mirror)]
+        return self._finish(states, lengths, mirror, None)
 
     def classify(self, vectors: Tensor, tokens: Tensor, lengths: Tensor, dropout: Dropout | None = None) -> Tensor:
         """Classify sentences whose words are given as rows of a small table.
@@ -94,22 +99,44 @@ class SentenceClassifier(nn.Module):
         Returns:
             float (B, C) logits.
         """
-        config = self.config
-        if dropout and config.embedding_dropout > 0:
-            tokens = tokens * dropout.kept(tokens.shape, config.embedding_dropout)
-            vectors = vectors / (1 - config.embedding_dropout)
+        dropped = self.config.embedding_dropout
+        if dropout and dropped > 0:
+            tokens = tokens * dropout.kept(tokens.shape, dropped)
+            vectors = vectors / (1 - dropped)
         mirror = mirrored(lengths, tokens.shape[0])
-        x = F.embedding(tokens, vectors)  # (T, B, E)
-        for number, directions in enumerate(self.lstm):
-            if dropout and number > 0:
-                x = dropout(x, config.lstm_dropout)
-            ahead, *back = cast("nn.ModuleList", directions)
-            states = [ahead(x)[0]]  # (T, B, H)
-            states += [lstm(reorder(x, mirror))[0] for lstm in back]  # (T, B, H), the sentence's end first
-            if config.pooling == "last" and number == config.n_layers - 1:
-                return self._decide(torch.cat([at_end(s, lengths) for s in states], dim=1), dropout)
-            x = torch.cat([states[0], *(reorder(s, mirror) for s in states[1:])], dim=2)  # (T, B, H * directions)
-        return self._decide(self._pool(x, lengths), dropout)
+        states = []  # of each direction, (T, B, H)
+        for lstm, order in self._read(0, tokens, mirror):
+            fast = pays(lstm, vectors, order)
+            states.append(over_words(lstm, vectors, order) if fast else lstm(F.embedding(order, vectors))[0])
+        return self._finish(states, lengths, mirror, dropout)
+
+    def _finish(self, states: list[Tensor], lengths: Tensor, mirror: Tensor, dropout: Dropout | None) -> Tensor:
+        """From the first layer's states (T, B, H), one a direction, to logits (B, C)."""
+        config = self.config
+        for layer in range(1, config.n_layers):
+            x = self._joined(states, mirror)
+            x = dropout(x, config.lstm_dropout) if dropout else x
+            states = [lstm(order)[0] for lstm, order in self._read(layer, x, mirror)]
+        if config.pooling == "last":
+            pooled = torch.cat([at_end(s, lengths) for s in states], dim=1)
+        else:
+            pooled = self._pool(self._joined(states, mirror), lengths)
+        if dropout:
+            for _ in range(2 if config.fc_dropout_twice else 1):
+                pooled = dropout(pooled, config.fc_dropout)
+        logits: Tensor = self.output(pooled)
+        return logits
+
+    def _read(self, layer: int, x: Tensor, mirror: Tensor) -> list[tuple[nn.LSTM, Tensor]]:
+        """Each direction of a layer with what it reads: `x` (T, B, ...) as it is, and from each sentence's end."""
+        directions = cast("nn.ModuleList", self.lstm[layer])
+        return [(cast("nn.LSTM", lstm), reorder(x, mirror) if back else x) for back, lstm in enumerate(directions)]
+
+    @staticmethod
+    def _joined(states: list[Tensor], mirror: Tensor) -> Tensor:
+        """Both directions' states, in reading order: (T, B, H) each -> (T, B, H * directions)."""
+        ahead, *back = states
+        return torch.cat([ahead, *(reorder(s, mirror) for s in back)], dim=2) if back else ahead
 
     def _pool(self, states: Tensor, lengths: Tensor) -> Tensor:
         if self.config.pooling == "max":
@@ -120,13 +147,6 @@ class SentenceClassifier(nn.Module):
             return torch.cat([mean_over_time(states, lengths), max_over_time(states, lengths)], dim=1)
         return weighted_over_time(states, self.attention(states), lengths)
 
-    def _decide(self, pooled: Tensor, dropout: Dropout | None) -> Tensor:
-        if dropout:
-            for _ in range(2 if self.config.fc_dropout_twice else 1):
-                pooled = dropout(pooled, self.config.fc_dropout)
-        logits: Tensor = self.output(pooled)
-        return logits
-
 
 def mirrored(lengths: Tensor, steps: int) -> Tensor:
     """int64 (T, B): where step t of each sentence read from its end stands; padding stays in place."""
@@ -135,5 +155,5 @@ def mirrored(lengths: Tensor, steps: int) -> Tensor:
 
 
 def reorder(x: Tensor, steps: Tensor) -> Tensor:
-    """Take step `steps[t, b]` of sentence b as its step t: (T, B, H), int64 (T, B) -> (T, B, H)."""
-    return x.gather(0, steps[:, :, None].expand(-1, -1, x.shape[2]))
+    """Take step `steps[t, b]` of sentence b as its step t: (T, B) or (T, B, H), int64 (T, B) -> like `x`."""
+    return x.gather(0, steps if x.dim() == 2 else steps[:, :, None].expand(-1, -1, x.shape[2]))

@@ -175,7 +175,7 @@ def test_clipping_counts_the_word_vectors_gradient() -> None:
     config = TrialConfig(optimizer="rmsprop", hidden_dim=4, clip_norm=1e-3)
     learner = Learner(new_model(config, corpus))
     slopes: list[Tensor] = []
-    learner.optimizer.step = lambda rate, flat, rows, words: slopes.extend([flat, words])  # type: ignore[method-assign]
+    learner.optimizer.step = lambda rate, flat, rows, vectors, words: slopes.extend([flat, words])  # type: ignore[method-assign]
     learner.step(batches(corpus, 8, 1)[0], 0.1, None)
     assert slopes[1].norm() > 0
     assert torch.cat([s.reshape(-1) for s in slopes]).norm().item() == pytest.approx(1e-3, rel=1e-2)
