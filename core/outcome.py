@@ -1,4 +1,4 @@
-"""What training brings: each epoch's figures, and the finished result."""
+"""TrainResult: what training brings."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -10,22 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from core.config import TrialConfig
-
-
-@dataclass(frozen=True, kw_only=True)
-class EpochResult:
-    """What one epoch brought."""
-
-    epoch: int
-    """From 1."""
-    train_loss: float
-    """Mean over the epoch's sentences of the loss that was minimised, dropout and label smoothing included."""
-    val_loss: float
-    """Mean cross-entropy on the validation split, without label smoothing."""
-    val_accuracy: float
-    """Correct / total on the validation split, in [0, 1]."""
-    seconds: float
-    """Training and evaluation, without the checkpoint and `report`."""
+from core.epoch import EpochResult
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -36,7 +21,7 @@ class TrainResult:
     epochs: tuple[EpochResult, ...]
     """All of them, those before a resume too."""
     best_epoch: int
-    """See `best_of`."""
+    """The one that `core.epoch.best_of` chooses."""
     best_val_accuracy: float
     best_val_loss: float
     """At the best epoch."""
@@ -54,11 +39,6 @@ class TrainResult:
     deterministic kernels; and `before_resume`, the same, where earlier epochs were trained under another one."""
     stopped: str
     """Why it ended: "epochs" (all done), "patience" or "report" (it raised StopTraining)."""
-
-
-def best_of(epochs: Sequence[EpochResult]) -> EpochResult:
-    """The epoch of highest validation accuracy; of equals that of lower validation loss, then the earlier."""
-    return min(epochs, key=lambda epoch: (-epoch.val_accuracy, epoch.val_loss, epoch.epoch))
 
 
 def out_of_patience(epochs: Sequence[EpochResult], patience: int) -> bool:

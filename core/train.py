@@ -17,11 +17,12 @@ from core.checkpoint import Checkpoint, newest, save
 from core.config import TrialConfig
 from core.corpus import TRAIN, VAL, Corpus
 from core.draws import Dropout, seeded
+from core.epoch import EpochResult, best_of
 from core.errors import ConfigError, DataError, StopTraining, TrainingError
 from core.evaluate import judge
 from core.learner import Learner, scheduled
 from core.model import SentenceClassifier
-from core.outcome import EpochResult, TrainResult, best_of, digest, out_of_patience
+from core.outcome import TrainResult, digest, out_of_patience
 from core.runtime import describe, deterministic, threads_set
 
 __all__ = ["EpochResult", "TrainResult", "train"]
