@@ -1,7 +1,6 @@
 """The command line: parses, calls, prints. Heavy modules are imported inside the verb that needs them."""
 
 import json
-import os
 import shlex
 import shutil
 import sys
@@ -26,6 +25,7 @@ from tuning.options import (
     TextColumn,
     Vectors,
     data_options,
+    study_folder,
     takes_search_options,
 )
 
@@ -96,12 +96,12 @@ def best(
     """Show the best trials of STUDY."""
     from tuning.records import read_study
     from tuning.results import ranking, render
-    from tuning.spec import searched_fields, space_of
+    from tuning.spec import notes_on, searched_fields, space_of
 
     if top < 1:
         raise ConfigError(f"--top must be at least 1, got {top}")
     spec, records = read_study(study_folder(study, results))
-    print(render(ranking(records, searched_fields(space_of(spec)), top), format))
+    print(render(ranking(records, searched_fields(space_of(spec)), top), format, notes=notes_on(spec)))
 
 
 @app.command()
@@ -177,11 +177,6 @@ def data(
         return
     about = {name: corpus.source[name] for name in ("dataset", "licence", "vectors", "vectors_licence", "tokenizer")}
     print(json.dumps({**about, "fingerprint": corpus.fingerprint, **corpus.source["audit"]}, indent=2))
-
-
-def study_folder(study: str, results: Path) -> Path:
-    """A study by its name under `results`, or by its folder."""
-    return Path(study) if os.sep in study or Path(study, "study.journal").is_file() else results / study
 
 
 def program() -> str:

@@ -33,14 +33,21 @@ class Ledger:
         self.folder = folder
         self._storage = storage
         self._study_id = study_id
+        self._finished: dict[int, TrialRecord] = {}
 
     def trials(self) -> list[FrozenTrial]:
         """All trials by number, as Optuna holds them: not to be changed."""
         return self._storage.get_all_trials(self._study_id, deepcopy=False)
 
-    def records(self) -> list[TrialRecord]:
-        """All trials by number."""
-        return [record_of(trial) for trial in self.trials()]
+    def records(self, start: int = 0, end: int | None = None) -> list[TrialRecord]:
+        """Trials `start` to `end` (all by default) by number. What is finished is read from Optuna's trial once."""
+        records = []
+        for trial in self.trials()[start:end]:
+            record = self._finished.get(trial.number) or record_of(trial)
+            if trial.state.is_finished():
+                self._finished[trial.number] = record
+            records.append(record)
+        return records
 
     def add(
         self,
@@ -81,14 +88,26 @@ class Ledger:
         shutil.rmtree(self.checkpoint_dir(number), ignore_errors=True)
         return record_of(self.trials()[number])
 
+    def copy(self, source: int, number: int) -> TrialRecord:
+        """Close trial `number` with the epochs, the state and the outcome of `source`, which is finished."""
+        trial = self.trials()[source]
+        for epoch in record_of(trial).epochs:
+            self.record(number, epoch)
+        return self.finish(number, trial.state, trial.user_attrs["outcome"])
+
     def checkpoint_dir(self, number: int) -> Path:
         """Where trial `number` keeps its checkpoints while it runs."""
         return self.folder.absolute() / "checkpoints" / f"{number:05d}"
 
 
 @contextlib.contextmanager
-def open_ledger(folder: Path, spec: Spec) -> Iterator[Ledger]:
+def open_ledger(folder: Path, spec: Spec, kept: Mapping[str, Any] | None = None) -> Iterator[Ledger]:
     """Open the study in `folder` for writing, or make it.
+
+    Args:
+        folder: the study's.
+        spec: what the study must be.
+        kept: more user attributes for a new study; nothing to one that has begun.
 
     Raises:
         UserError: another process is running this study.
@@ -105,11 +124,11 @@ def open_ledger(folder: Path, spec: Spec) -> Iterator[Ledger]:
             # We hold the study's lock: a lock of Optuna's that is still there belongs to a killed process.
             journal.with_name(f"{JOURNAL}.lock").unlink(missing_ok=True)
             storage = open_journal(journal)
-            study_id = _study(storage, folder, spec)
+            study_id = _study(storage, folder, spec, kept or {})
         yield Ledger(folder, storage, study_id)
 
 
-def _study(storage: JournalStorage, folder: Path, spec: Spec) -> int:
+def _study(storage: JournalStorage, folder: Path, spec: Spec, kept: Mapping[str, Any]) -> int:
     studies = storage.get_all_studies()
     if studies:
         study_id, known = studies[0]._study_id, studies[0].user_attrs.get("spec")
@@ -117,6 +136,8 @@ def _study(storage: JournalStorage, folder: Path, spec: Spec) -> int:
         study_id, known = storage.create_new_study([StudyDirection.MAXIMIZE], folder.name), None
     wanted = json.loads(json.dumps(spec))  # as the journal gives it back: lists, not tuples
     if known is None:
+        for name, value in kept.items():
+            storage.set_study_user_attr(study_id, name, value)
         storage.set_study_user_attr(study_id, "spec", wanted)
     elif differences := _spec_differences(known, wanted):
         raise ConfigError(

@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import os
 from collections.abc import Callable, Mapping
 from enum import StrEnum
 from pathlib import Path
@@ -17,6 +18,7 @@ class Stopping(StrEnum):
     """When trials are stopped early."""
 
     halving = "halving"
+    asha = "asha"
     none = "none"
 
 
@@ -50,7 +52,13 @@ def search_options(
     trials: Annotated[int, typer.Option(help="in all; more than a study has adds the missing ones")] = 16,
     epochs: Annotated[int, typer.Option(help="of a trial that is not stopped")] = 8,
     window: Annotated[int | None, typer.Option(help="suggestion n sees the outcome of trials 0..n-window")] = None,
-    stopping: Annotated[Stopping, typer.Option(help="of bad trials")] = Stopping.halving,
+    sampler: Annotated[str, typer.Option(help="tpe, random, gp, cmaes or qmc")] = "tpe",
+    warm_start: Annotated[
+        str | None, typer.Option(help="another study on the same space and data: its trials are known", metavar="STUDY")
+    ] = None,
+    stopping: Annotated[
+        Stopping, typer.Option(help="of bad trials; asha is Ray's own, whose stops depend on time")
+    ] = Stopping.halving,
     grace: Annotated[int, typer.Option(help="epochs that every trial gets")] = 2,
     reduction: Annotated[int, typer.Option(help="one in so many goes on at each rung")] = 3,
     patience: Annotated[int | None, typer.Option(help="end a trial after so many epochs without a better one")] = None,
@@ -77,7 +85,7 @@ def search_options(
     """
     from tuning.resources import Shares
     from tuning.run import RunOptions
-    from tuning.stopping import Halving
+    from tuning.stopping import stopping_rule
 
     return RunOptions(
         data=data_options(ctx.params),
@@ -88,7 +96,9 @@ def search_options(
         epochs=epochs,
         window=window,
         seed=seed,
-        halving=Halving(grace=grace, reduction=reduction) if stopping == Stopping.halving else None,
+        stopping=stopping_rule(stopping, grace, reduction),
+        sampler=sampler,
+        warm_start=study_folder(warm_start, results) if warm_start else None,
         patience=patience,
         precision=precision,
         shares=Shares(cpus_per_trial=cpus_per_trial, gpus_per_trial=gpus_per_trial),
@@ -135,3 +145,8 @@ def _absolute(name: str) -> str:
     prefix = "mr:" if name.startswith("mr:") else ""
     path = Path(name.removeprefix(prefix)).expanduser()
     return f"{prefix}{path.absolute()}" if prefix or path.exists() or len(path.parts) > 1 else name
+
+
+def study_folder(study: str, results: Path) -> Path:
+    """A study by its name under `results`, or by its folder."""
+    return Path(study) if os.sep in study or Path(study, "study.journal").is_file() else results / study

@@ -26,7 +26,7 @@ class TrialRecord:
     config: Mapping[str, Any]
     """Every field of its TrialConfig."""
     origin: str
-    """notebook, try_first or sampler."""
+    """notebook, try_first, sampler, or `copy of 3` where trial 3 had the same settings before."""
     epochs: tuple[EpochResult, ...]
     error: str | None
     """Why it failed."""
@@ -42,6 +42,11 @@ class TrialRecord:
     def seconds(self) -> float:
         """Of all its epochs."""
         return sum(epoch.seconds for epoch in self.epochs)
+
+
+def copied_from(origin: str) -> int | None:
+    """The trial whose result a trial of this origin takes; None where it is trained itself."""
+    return int(origin.removeprefix("copy of ")) if origin.startswith("copy of ") else None
 
 
 def read_study(folder: Path) -> tuple[Spec, list[TrialRecord]]:
@@ -64,13 +69,18 @@ def read_study(folder: Path) -> tuple[Spec, list[TrialRecord]]:
     return studies[0].user_attrs["spec"], [record_of(trial) for trial in trials]
 
 
-def spec_of(folder: Path) -> Spec | None:
-    """The spec of the study in `folder`; None where there is no study yet."""
+def attributes_of(folder: Path) -> Mapping[str, Any]:
+    """What the study in `folder` keeps beside its trials: `spec`, `knowledge`; empty where there is no study yet."""
     journal = folder / JOURNAL
     if not journal.is_file():
-        return None
+        return {}
     studies = open_journal(journal).get_all_studies()
-    return studies[0].user_attrs.get("spec") if studies else None
+    return studies[0].user_attrs if studies else {}
+
+
+def spec_of(folder: Path) -> Spec | None:
+    """The spec of the study in `folder`; None where there is no study yet."""
+    return attributes_of(folder).get("spec")
 
 
 def record_of(trial: FrozenTrial) -> TrialRecord:

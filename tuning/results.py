@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from core.text import printable
-from tuning.records import TrialRecord
+from tuning.records import TrialRecord, copied_from
 
 FORMATS = ("table", "json", "csv", "md")
 
@@ -30,6 +30,8 @@ class Row:
     state: str
     notebook: bool
     """The notebook's own setting."""
+    copy_of: int | None
+    """The trial that had the same settings before and was trained for both; None for a trial of its own."""
     error: str | None
     params: Mapping[str, Any]
     """The searched TrialConfig fields, those too that play no part in this trial."""
@@ -65,6 +67,7 @@ def _row(record: TrialRecord, searched: Sequence[str], rank: int | None) -> Row:
         seconds=round(record.seconds, 3),
         state=record.state,
         notebook=record.origin == "notebook",
+        copy_of=copied_from(record.origin),
         error=record.error,
         params={name: record.config[name] for name in searched},
     )
@@ -82,8 +85,15 @@ def brief(value: Any) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
-def render(rows: Sequence[Row], form: str, width: int | None = None) -> str:
-    """The rows as `table`, `json`, `csv` or `md`; a table is fitted to `width` characters (default: the terminal)."""
+def render(rows: Sequence[Row], form: str, width: int | None = None, notes: Sequence[str] = ()) -> str:
+    """The rows as `table`, `json`, `csv` or `md`.
+
+    Args:
+        rows: from `ranking`.
+        form: one of FORMATS.
+        width: of a table, in characters; None for the terminal's.
+        notes: lines below a table for people.
+    """
     if form == "json":
         return json.dumps([row.to_dict() for row in rows], indent=2)
     if form == "csv":
@@ -93,12 +103,12 @@ def render(rows: Sequence[Row], form: str, width: int | None = None) -> str:
     if form == "md":
         titles = [*HEAD, *names]
         lines = [titles, ["---"] * len(titles), *cells]
-        marked = [f"\n\\* {NOTEBOOK}"] if any(row.notebook for row in rows) else []
+        below = [f"\n{line}".replace("*", "\\*") for line in _footnotes(rows, notes)]
         table = (
             "| " + " | ".join(cell.replace("|", "\\|").replace("*", "\\*") for cell in line) + " |" for line in lines
         )
-        return "\n".join([*table, *marked])
-    return _table(rows, names, cells, width)
+        return "\n".join([*table, *below])
+    return _table(rows, names, cells, width, _footnotes(rows, notes))
 
 
 HEAD = ("rank", "trial", "val acc", "best", "epochs", "sec", "state")
@@ -129,7 +139,19 @@ def _csv(rows: Sequence[Row]) -> str:
     return out.getvalue().rstrip("\n")
 
 
-def _table(rows: Sequence[Row], names: Sequence[str], cells: Sequence[Sequence[str]], width: int | None) -> str:
+def _footnotes(rows: Sequence[Row], notes: Sequence[str]) -> list[str]:
+    marked = [f"* {NOTEBOOK}"] if any(row.notebook for row in rows) else []
+    copies = [f"trial {r.trial} repeats trial {r.copy_of}: not trained again" for r in rows if r.copy_of is not None]
+    return [*marked, *copies, *notes]
+
+
+def _table(
+    rows: Sequence[Row],
+    names: Sequence[str],
+    cells: Sequence[Sequence[str]],
+    width: int | None,
+    footnotes: Sequence[str],
+) -> str:
     """A column for each setting where that fits, else each trial's settings in the lines below it."""
     width = width or shutil.get_terminal_size().columns
     lines = _aligned([[*HEAD, *names], *cells])
@@ -139,8 +161,8 @@ def _table(rows: Sequence[Row], names: Sequence[str], cells: Sequence[Sequence[s
         for at, row in reversed(list(enumerate(rows, 1))):
             lines[at + 1 : at + 1] = textwrap.wrap(settings_text(row.params), **below)  # type: ignore[arg-type]
     lines.insert(1, "-" * min(width, max(map(len, lines))))
-    if any(row.notebook for row in rows):
-        lines += ["", f"* {NOTEBOOK}"]
+    if footnotes:
+        lines += ["", *footnotes]
     lines += [f"trial {row.trial} failed: {printable(row.error)}" for row in rows if row.error]
     return "\n".join(lines)
 

@@ -19,10 +19,12 @@ from tuning.progress import Progress, Tally
 from tuning.records import TrialRecord, spec_of
 from tuning.resources import Machine, Shares, default_window
 from tuning.results import ranking, render
+from tuning.samplers import check_sampler
 from tuning.space import Space
 from tuning.space_file import load_space
-from tuning.spec import SearchPlan, make_spec, searched_fields
-from tuning.stopping import Halving
+from tuning.spec import SearchPlan, make_spec, notes_on, searched_fields
+from tuning.stopping import Asha, Halving
+from tuning.warm_start import with_knowledge
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +40,10 @@ class RunOptions:
     epochs: int
     window: int | None
     seed: int
-    halving: Halving | None
+    stopping: Halving | Asha | None
+    sampler: str
+    warm_start: Path | None
+    """Another study's folder."""
     patience: int | None
     precision: str
     shares: Shares
@@ -49,6 +54,7 @@ class RunOptions:
     def __post_init__(self) -> None:
         if self.workers is not None and self.workers < 1:
             raise ConfigError(f"--workers must be at least 1, got {self.workers}")
+        check_sampler(self.sampler)
         if self.name is not None and not re.fullmatch(r"\w[\w.+-]*", self.name):
             raise ConfigError(f"--name must be letters, digits, dots, plus signs and dashes, got {self.name!r}")
 
@@ -78,13 +84,17 @@ def run_study(options: RunOptions) -> bool:
     plan = _plan(options, fits)
     corpus = load_corpus(**options.data, cache_dir=options.cache_dir, progress=_say)
     _say(render_audit(corpus.source["audit"]))
-    with open_ledger(folder, make_spec(plan, corpus, options.data, options.shares)) as ledger:
+    kept: dict[str, Any] = {}
+    if options.warm_start is not None:
+        plan, kept = with_knowledge(plan, folder, options.warm_start, corpus.fingerprint)
+    spec = make_spec(plan, corpus, options.data, options.shares)
+    with open_ledger(folder, spec, kept) as ledger:
         if _complete(ledger, plan):
             _say(f"study {folder.name} is complete: {len(ledger.trials())} trials")
         else:
             workers = min(fits, options.workers or fits)
             _search(ledger, plan, corpus, options.shares, machine, workers)
-        _say(render(ranking(ledger.records(), searched_fields(plan.space), top=10), "table"))
+        _say(render(ranking(ledger.records(), searched_fields(plan.space), top=10), "table", notes=notes_on(spec)))
         return _complete(ledger, plan)
 
 
@@ -99,7 +109,8 @@ def _plan(options: RunOptions, fits: int) -> SearchPlan:
         epochs=options.epochs,
         window=window,
         seed=options.seed,
-        halving=options.halving,
+        stopping=options.stopping,
+        sampler=options.sampler,
         patience=options.patience,
         precision=options.precision,
     )

@@ -13,7 +13,8 @@ from core.corpus import Corpus
 from core.errors import UserError
 from tuning.ledger import Ledger
 from tuning.resources import Machine, Shares
-from tuning.searcher import Listener, OrderedSearcher, OrderedStopping, shared_failure
+from tuning.scheduler import make_scheduler
+from tuning.searcher import Listener, OrderedSearcher, shared_failure
 from tuning.spec import SearchPlan
 from tuning.trial import run_trial
 
@@ -99,7 +100,7 @@ def _fit(
         tune.with_resources(trainable, {"cpu": shares.cpus_per_trial, "gpu": shares.gpus_per_trial}),
         tune_config=tune.TuneConfig(
             search_alg=OrderedSearcher(ledger, plan, listener, interruption),
-            scheduler=OrderedStopping(ledger, plan, listener, interruption),
+            scheduler=make_scheduler(ledger, plan, listener, interruption),
             num_samples=plan.n_trials,
             max_concurrent_trials=workers,
             reuse_actors=True,

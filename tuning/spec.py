@@ -4,16 +4,19 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from core.config import PRECISIONS
 from core.corpus import Corpus
 from core.errors import ConfigError
 from tuning.resources import Shares
 from tuning.space import Space
-from tuning.stopping import Halving
+from tuning.stopping import Asha, Halving
 
-FORMAT = 1
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+
+FORMAT = 2
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,8 +31,18 @@ class SearchPlan:
     """Suggestion n sees the outcome of trials 0..n-window."""
     seed: int
     """Of every trial's initialisation and shuffling, and of the sampler."""
-    halving: Halving | None
+    stopping: Halving | Asha | None
     """None: no trial is stopped early."""
+    sampler: str = "tpe"
+    """One of tuning.samplers.NEEDS."""
+    startup: int = 6
+    """So many outcomes are known before the sampler draws by them and no longer at random."""
+    constant_liar: bool = True
+    """The sampler takes trials whose outcome it may not see for bad ones, so that it does not crowd them (tpe only)."""
+    warm_start: Mapping[str, Any] | None = None
+    """Where `knowledge` comes from, as tuning.warm_start says it; None when there is none."""
+    knowledge: "tuple[FrozenTrial, ...]" = ()
+    """Another study's finished trials, which the sampler sees before this study's own."""
     patience: int | None = None
     """A trial ends itself after so many epochs without a better validation accuracy; None: never."""
     precision: str = "fp32"
@@ -38,6 +51,8 @@ class SearchPlan:
     def __post_init__(self) -> None:
         rules = {"--trials": self.n_trials, "--epochs": self.epochs, "--window": self.window}
         problems = [f"{name} must be at least 1, got {value}" for name, value in rules.items() if value < 1]
+        if self.startup < 1:
+            problems.append(f"--startup must be at least 1, got {self.startup}")
         if not 0 <= self.seed < 2**32:
             problems.append(f"--seed must be from 0 to 2**32 - 1, got {self.seed}")
         if self.patience is not None and self.patience < 1:
@@ -59,12 +74,13 @@ def make_spec(plan: SearchPlan, corpus: Corpus, data: Mapping[str, Any], shares:
         "format": FORMAT,
         "data": dict(data),
         "fingerprint": corpus.fingerprint,
+        "embedding_dim": corpus.embedding_dim,
         "space": json.loads(plan.space.to_json()),
         **plan.settings,
         "window": plan.window,
-        "stopping": (
-            None if plan.halving is None else {"grace": plan.halving.grace, "reduction": plan.halving.reduction}
-        ),
+        "stopping": None if plan.stopping is None else plan.stopping.to_dict(),
+        "sampler": {"name": plan.sampler, "startup": plan.startup, "constant_liar": plan.constant_liar},
+        "warm_start": None if plan.warm_start is None else dict(plan.warm_start),
         "threads": shares.cpus_per_trial,
         "device": shares.device,
         "versions": {name: version(name) for name in ("sentune", "torch", "optuna")},
@@ -79,3 +95,13 @@ def space_of(spec: Mapping[str, Any]) -> Space:
 def searched_fields(space: Space) -> list[str]:
     """The TrialConfig fields that a space searches, in order, each once."""
     return list(dict.fromkeys(dimension.field for dimension in space.dimensions))
+
+
+def notes_on(spec: Mapping[str, Any]) -> list[str]:
+    """What a person who reads the table should know about how it came to be."""
+    notes = []
+    if (spec["stopping"] or {}).get("rule") == "asha":
+        notes.append("stopped by asha: which trials were stopped, and when, depended on time")
+    if start := spec["warm_start"]:
+        notes.append(f"warm start: the sampler knew {start['trials']} trials of study {start['study']}")
+    return notes

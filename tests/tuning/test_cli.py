@@ -37,7 +37,9 @@ MISTAKES = {
     "run --name a/b": "--name must be letters, digits, dots, plus signs and dashes, got 'a/b'",
     "run --space no-such": "search space 'no-such': give one of default, notebook, quick, or the path of a YAML file",
     "run --set lr=log(1,0)": "log",
-    "run --grace 0": "grace must be at least 1, got 0",
+    "run --grace 0": "--grace must be at least 1, got 0",
+    "run --sampler magic": "--sampler must be one of tpe, random, gp, cmaes, qmc, got 'magic'",
+    "run --stopping asha --reduction 1": "--reduction must be at least 2, got 1",
     "run --bogus": "No such option: --bogus",
     "run --trials many": "Invalid value for '--trials'",
     "run no-such.csv": "no-such.csv",
@@ -100,8 +102,8 @@ def test_a_study_is_found_by_name_and_by_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     two_trials(tmp_path / "results" / "mine")
-    assert cli.study_folder("mine", tmp_path / "results") == tmp_path / "results" / "mine"
-    assert cli.study_folder(f"{tmp_path}/results/mine", Path("results")) == tmp_path / "results" / "mine"
+    assert options.study_folder("mine", tmp_path / "results") == tmp_path / "results" / "mine"
+    assert options.study_folder(f"{tmp_path}/results/mine", Path("results")) == tmp_path / "results" / "mine"
 
 
 def test_paths_are_kept_absolute_and_names_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -59,6 +59,7 @@ def test_json_is_a_list_of_objects_with_stable_names() -> None:
             "seconds": 4.5,
             "state": "COMPLETE",
             "notebook": True,
+            "copy_of": None,
             "error": None,
             "params": {"n_layers": 2, "learning_rate": 0.00123456, "freeze_embedding": True},
         }
@@ -102,3 +103,18 @@ def test_an_errors_text_cannot_steer_the_terminal() -> None:
 def test_a_study_without_trials_has_an_empty_table() -> None:
     assert json.loads(render([], "json")) == []
     assert "rank" in render([], "table", width=80)
+
+
+def test_a_trial_that_repeats_another_is_named_below_the_table() -> None:
+    rows = ranking([record(0, 0.5), record(1, 0.6), record(2, 0.6, origin="copy of 1")], SEARCHED)
+    assert [(row.trial, row.copy_of) for row in rows] == [(1, None), (2, 1), (0, None)]
+    for form in ("table", "md"):
+        assert "trial 2 repeats trial 1: not trained again" in render(rows, form, width=80)
+
+
+def test_notes_stand_below_what_people_read_and_not_in_data() -> None:
+    rows = ranking([record(0, 0.5)], SEARCHED)
+    assert render(rows, "table", width=80, notes=["by *asha*"]).endswith("\nby *asha*")
+    assert render(rows, "md", notes=["by *asha*"]).endswith("\nby \\*asha\\*")
+    assert render(rows, "csv", notes=["by *asha*"]) == render(rows, "csv")
+    assert render(rows, "json", notes=["by *asha*"]) == render(rows, "json")

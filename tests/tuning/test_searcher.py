@@ -1,10 +1,8 @@
-"""tuning.searcher: a suggestion depends on the plan and on the trials it may see, and on nothing else."""
+"""tuning.searcher and tuning.scheduler: what is written into the journal, in which order, and what is handed out."""
 
-import os
 import random
-import subprocess
-import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,91 +12,14 @@ from ray.tune.search import Searcher
 
 from core.config import TrialConfig
 from core.epoch import EpochResult
+from tests.tuning.plans import plan
 from tuning.ledger import Ledger, open_ledger
 from tuning.records import TrialRecord, read_study
-from tuning.searcher import OrderedSearcher, OrderedStopping, shared_failure, suggest_params, visible
+from tuning.scheduler import make_scheduler
+from tuning.searcher import OrderedSearcher, shared_failure
 from tuning.space_file import load_space
 from tuning.spec import SearchPlan
-from tuning.stopping import Halving
-
-
-def plan(**changes: Any) -> SearchPlan:
-    settings: dict[str, Any] = {
-        "space": load_space("default"),
-        "n_trials": 12,
-        "epochs": 4,
-        "window": 3,
-        "seed": 7,
-        "halving": Halving(grace=2, reduction=3),
-    }
-    return SearchPlan(**(settings | changes))
-
-
-def outcomes(count: int) -> list[FrozenTrial]:
-    """Finished trials of the default space, each with its own score."""
-    space = load_space("default")
-    trials: list[FrozenTrial] = []
-    for number in range(count):
-        params = suggest_params(plan(window=10_000), number, trials)
-        trials.append(finished(params, 0.5 + 0.01 * (number * 7 % count)))
-    assert len({str(space.config(t.params)) for t in trials}) == count
-    return trials
-
-
-def finished(params: dict[str, Any], value: float) -> FrozenTrial:
-    distributions = load_space("default").distributions(params)
-    return create_trial(state=TrialState.COMPLETE, params=params, distributions=distributions, value=value)
-
-
-def test_a_suggestion_is_the_same_each_time_it_is_made() -> None:
-    trials = outcomes(10)
-    assert suggest_params(plan(), 10, trials) == suggest_params(plan(), 10, trials)
-
-
-def test_a_suggestion_does_not_know_what_lies_inside_the_window() -> None:
-    """Trials n-window+1..n-1 count as running, whatever they came to."""
-    trials = outcomes(12)
-    hidden = [finished(t.params, 0.99 - 0.01 * i) for i, t in enumerate(trials[-2:])]
-    assert suggest_params(plan(), 12, [*trials[:-2], *hidden]) == suggest_params(plan(), 12, trials)
-
-
-def test_a_suggestion_does_know_what_lies_before_the_window() -> None:
-    trials = outcomes(12)
-    turned = [finished(t.params, 1 - (t.value or 0)) for t in trials[:-2]]
-    assert suggest_params(plan(), 12, [*turned, *trials[-2:]]) != suggest_params(plan(), 12, trials)
-
-
-def test_another_seed_or_number_gives_another_suggestion() -> None:
-    trials = outcomes(10)
-    suggestions = [
-        suggest_params(plan(), 10, trials),
-        suggest_params(plan(seed=8), 10, trials),
-        suggest_params(plan(), 9, trials[:9]),
-    ]
-    assert len({str(s) for s in suggestions}) == 3
-
-
-def test_suggestions_do_not_depend_on_pythons_hash_seed() -> None:
-    script = (
-        "from tests.tuning.test_searcher import outcomes, plan, suggest_params\n"
-        "print(suggest_params(plan(), 10, outcomes(10)))"
-    )
-    said = {
-        subprocess.run(
-            [sys.executable, "-W", "ignore", "-c", script],
-            env={**os.environ, "PYTHONHASHSEED": seed},
-            capture_output=True,
-            check=True,
-            text=True,
-        ).stdout
-        for seed in ("1", "2")
-    }
-    assert said == {f"{suggest_params(plan(), 10, outcomes(10))}\n"}
-
-
-def test_what_suggestion_n_sees() -> None:
-    trials = outcomes(6)
-    assert [len(visible(trials[:n], n, 3)) for n in range(7)] == [0, 0, 0, 1, 2, 3, 4]
+from tuning.stopping import Asha
 
 
 def test_three_failures_from_the_start_with_one_cause_are_recognised() -> None:
@@ -108,7 +29,7 @@ def test_three_failures_from_the_start_with_one_cause_are_recognised() -> None:
     assert shared_failure([failed("a")] * 3) == "a"
     assert shared_failure([failed("a")] * 2) is None
     assert shared_failure([failed("a"), failed("b"), failed("a")]) is None
-    assert shared_failure([finished({}, 0.5), *[failed("a")] * 3]) is None
+    assert shared_failure([create_trial(value=0.5), *[failed("a")] * 3]) is None
 
 
 class Heard:
@@ -134,7 +55,7 @@ class FakeRay:
         self.halt = False
         self.heard = Heard()
         self.searcher = OrderedSearcher(ledger, the_plan, self.heard, lambda: self.halt)
-        self.stopping = OrderedStopping(ledger, the_plan, self.heard, lambda: self.halt)
+        self.scheduler = make_scheduler(ledger, the_plan, self.heard, lambda: self.halt)
         self.plan, self.workers, self.rng = the_plan, workers, rng
         self.running: dict[str, tuple[Any, int]] = {}
         self.asked = 0
@@ -155,6 +76,11 @@ class FakeRay:
                 assert job in (None, Searcher.FINISHED)
                 return
             self.running[f"ray{self.asked}"] = (job, 0)
+            self.scheduler.on_trial_add(None, self.ray_trial(f"ray{self.asked}"))
+
+    def ray_trial(self, the_id: str) -> Any:
+        """What Ray's Trial says of itself."""
+        return SimpleNamespace(config=self.running[the_id][0], trial_id=the_id)
 
     def _step(self, ray_id: str) -> None:
         job, done = self.running[ray_id]
@@ -167,10 +93,7 @@ class FakeRay:
             epoch = {"epoch": done + 1, "train_loss": 0.0, "val_loss": -score, "val_accuracy": score, "seconds": 0.1}
             result = {f"epoch_result/{key}": value for key, value in epoch.items()}
 
-        class Trial:
-            config = job
-
-        decision = self.stopping.on_trial_result(None, Trial(), result)
+        decision = self.scheduler.on_trial_result(None, self.ray_trial(ray_id), result)
         if decision == TrialScheduler.STOP or done == self.plan.epochs:
             del self.running[ray_id]
             self.searcher.on_trial_complete(ray_id, result)
@@ -208,16 +131,14 @@ def test_a_killed_search_completes_to_the_same_study(tmp_path: Path, killed_afte
 
 
 def test_the_first_trial_is_the_notebooks(tmp_path: Path) -> None:
-    for space in ("default", "notebook"):
+    for space in ("quick", "notebook"):
         with open_ledger(tmp_path / space, {"fingerprint": ""}) as ledger:
             searcher = OrderedSearcher(ledger, plan(space=load_space(space)), Heard(), lambda: False)
             job = searcher.suggest("ray1")
             assert isinstance(job, dict)
             assert TrialConfig.from_dict(job["config"]) == TrialConfig.notebook(epochs=4, seed=7)
             assert ledger.records()[0].origin == "notebook"
-            assert (
-                ledger.records()[0].params["learning_rate_adadelta" if space == "default" else "learning_rate"] == 0.25
-            )
+            assert ledger.records()[0].params["learning_rate_adadelta" if space == "quick" else "learning_rate"] == 0.25
 
 
 def test_no_suggestion_before_the_trials_that_it_may_see_are_finished(tmp_path: Path) -> None:
@@ -255,3 +176,48 @@ def test_a_failed_trial_does_not_end_the_study(tmp_path: Path) -> None:
             "its worker died three times (killed, or out of memory)",
         ]
         assert isinstance(searcher.suggest("ray2"), dict)
+
+
+def settled(folder: Path) -> list[tuple[str, str, int]]:
+    return [(r.origin, r.state, len(r.epochs)) for r in read_study(folder)[1]]
+
+
+TWO = load_space("notebook", ["n_layers=int(1,2)", "hidden_dim=16", "lstm_dropout=0", "fc_dropout=0.5",
+                              "learning_rate=0.5", "freeze_embedding=false"])  # fmt: skip
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_a_trial_that_repeats_another_is_not_trained_and_ends_as_that_one_did(tmp_path: Path, workers: int) -> None:
+    with open_ledger(tmp_path / "s", {"fingerprint": ""}) as ledger:
+        ray = FakeRay(ledger, plan(space=TWO, stopping=None), workers, random.Random(0))
+        ray.run()
+        first, second, third, *copies = ledger.records()
+    assert [r.origin for r in (first, second, third)] == ["notebook", "sampler", "sampler"]
+    assert len(copies) == 9
+    for copy in copies:
+        source = (second, third)[int(copy.origin.removeprefix("copy of ")) - 1]
+        assert (copy.state, copy.epochs, copy.config) == (source.state, source.epochs, source.config)
+    assert [event for event in ray.heard.events if event.startswith("started")] == [f"started {n}" for n in range(3)]
+    assert len([event for event in ray.heard.events if event.startswith("COMPLETE")]) == 12
+
+
+@pytest.mark.parametrize("killed_after", [1, 5, 9])
+def test_repeats_survive_a_kill(tmp_path: Path, killed_after: int) -> None:
+    the_plan = plan(space=TWO, window=6)
+    with open_ledger(tmp_path / "whole", {"fingerprint": ""}) as ledger:
+        FakeRay(ledger, the_plan, 2, random.Random(0)).run()
+    with open_ledger(tmp_path / "killed", {"fingerprint": ""}) as ledger:
+        FakeRay(ledger, the_plan, 3, random.Random(1)).run(steps=killed_after)
+    with open_ledger(tmp_path / "killed", {"fingerprint": ""}) as ledger:
+        FakeRay(ledger, the_plan, 3, random.Random(2)).run()
+    assert content(tmp_path / "killed") == content(tmp_path / "whole")
+    assert settled(tmp_path / "killed") == settled(tmp_path / "whole")
+
+
+def test_asha_stops_trials_by_rays_own_rule_and_lets_the_last_epoch_be(tmp_path: Path) -> None:
+    with open_ledger(tmp_path / "s", {"fingerprint": ""}) as ledger:
+        FakeRay(ledger, plan(stopping=Asha(grace=1, reduction=2)), 2, random.Random(0)).run()
+    ends = [(state, count) for _, state, count in settled(tmp_path / "s")]
+    assert ("COMPLETE", 4) in ends
+    assert {count for state, count in ends if state == "PRUNED"} <= {1, 2}
+    assert "PRUNED" in {state for state, _ in ends}

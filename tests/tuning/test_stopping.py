@@ -4,7 +4,7 @@ import pytest
 
 from core.epoch import EpochResult
 from core.errors import ConfigError
-from tuning.stopping import Halving
+from tuning.stopping import Asha, Halving, stopping_rule
 
 
 def curve(*accuracies: float) -> list[EpochResult]:
@@ -45,5 +45,13 @@ def test_peers_that_never_reached_the_rung_do_not_count() -> None:
 
 
 def test_every_broken_rule_is_named() -> None:
-    with pytest.raises(ConfigError, match="grace must be at least 1, got 0; reduction must be at least 2, got 1"):
+    with pytest.raises(ConfigError, match="--grace must be at least 1, got 0; --reduction must be at least 2, got 1"):
         Halving(grace=0, reduction=1)
+    with pytest.raises(ConfigError, match="--grace must be at least 1, got -1"):
+        Asha(grace=-1)
+
+
+def test_a_rule_goes_by_its_name() -> None:
+    assert stopping_rule("halving", 3, 4) == Halving(grace=3, reduction=4)
+    assert stopping_rule("asha", 3, 4) == Asha(grace=3, reduction=4)
+    assert stopping_rule("none", 0, 0) is None

@@ -1,0 +1,62 @@
+"""tuning.samplers: which there are, and what they are shown."""
+
+from importlib.machinery import ModuleSpec
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from core.errors import ConfigError
+from tests.tuning.plans import outcomes, plan
+from tuning import samplers
+from tuning.samplers import check_sampler, draw, make_sampler, running, told
+
+
+def test_an_unknown_sampler_is_refused_with_those_there_are() -> None:
+    with pytest.raises(ConfigError, match="--sampler must be one of tpe, random, gp, cmaes, qmc, got 'bayes'"):
+        check_sampler("bayes")
+
+
+def test_a_sampler_whose_package_is_missing_is_refused_with_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    def find_spec(name: str) -> ModuleSpec | None:
+        return None if name == "cmaes" else ModuleSpec(name, None)
+
+    monkeypatch.setattr(samplers, "find_spec", find_spec)
+    check_sampler("gp")
+    with pytest.raises(ConfigError, match="--sampler cmaes needs what is not installed: pip install cmaes, or choose"):
+        check_sampler("cmaes")
+
+
+def test_a_stopped_trial_is_stopped_to_tpe_and_finished_to_gp() -> None:
+    stopped = outcomes(plan(), 3)[2]
+    assert stopped.state == TrialState.PRUNED
+    assert told(stopped, 3, "tpe").state == TrialState.PRUNED
+    assert told(stopped, 3, "tpe").intermediate_values == stopped.intermediate_values
+    assert (told(stopped, 3, "gp").state, told(stopped, 3, "gp").value) == (TrialState.COMPLETE, stopped.value)
+
+
+def test_a_running_trial_shows_its_parameters_and_no_outcome() -> None:
+    trial = outcomes(plan(), 2)[1]
+    shown = running(trial, 5)
+    assert (shown.state, shown.number, shown.params) == (TrialState.RUNNING, 5, trial.params)
+    assert (shown.value, shown.intermediate_values) == (None, {})
+
+
+def test_a_sampler_made_anew_draws_what_optuna_draws_in_a_study_of_those_trials() -> None:
+    """Showing trials without copying them changes nothing."""
+    the_plan = plan(window=1)
+    trials = outcomes(the_plan, 12)
+    ours = draw(
+        make_sampler("tpe", the_plan.space, 3, 6, True),
+        the_plan.space,
+        [told(trial, number, "tpe") for number, trial in enumerate(trials, 1)],
+    )
+    with samplers._quiet():
+        study = optuna.create_study(
+            direction="maximize",
+            sampler=optuna.samplers.TPESampler(
+                seed=3, multivariate=True, group=True, constant_liar=True, n_startup_trials=6
+            ),
+        )
+    study.add_trials(trials)
+    assert the_plan.space.suggest(study.ask()) == ours

@@ -1,0 +1,96 @@
+"""tuning.warm_start: what another study knows, copied once."""
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.epoch import EpochResult
+from core.errors import ConfigError, UserError
+from tests.tuning.plans import outcomes, plan
+from tuning.ledger import open_ledger
+from tuning.records import attributes_of
+from tuning.space_file import load_space
+from tuning.spec import SearchPlan
+from tuning.warm_start import with_knowledge
+
+
+def a_study(folder: Path, **changes: Any) -> None:
+    """Six trials: two stopped, the last one still running."""
+    the_plan = plan(seed=1)
+    spec = {"fingerprint": "f", "space": json.loads(the_plan.space.to_json()), "epochs": 4, **changes}
+    with open_ledger(folder, spec) as ledger:
+        for number, trial in enumerate(outcomes(the_plan, 6)):
+            attrs = trial.user_attrs
+            ledger.add(trial.params, trial.distributions, attrs["config"], attrs["origin"])
+            for epoch, accuracy in trial.intermediate_values.items():
+                ledger.record(
+                    number, EpochResult(epoch=epoch, train_loss=1.0, val_loss=1.0, val_accuracy=accuracy, seconds=1.0)
+                )
+            if number < 5:
+                ledger.finish(number, trial.state, {})
+
+
+def warm(
+    tmp_path: Path, the_plan: SearchPlan | None = None, fingerprint: str = "f"
+) -> tuple[SearchPlan, dict[str, Any]]:
+    return with_knowledge(the_plan or plan(), tmp_path / "new", tmp_path / "old", fingerprint)
+
+
+def test_finished_trials_are_knowledge_to_the_last_bit(tmp_path: Path) -> None:
+    a_study(tmp_path / "old")
+    the_plan, kept = warm(tmp_path)
+    theirs = outcomes(plan(seed=1), 6)[:5]
+    assert [(t.params, t.state, t.value) for t in the_plan.knowledge] == [(t.params, t.state, t.value) for t in theirs]
+    assert the_plan.knowledge[2].intermediate_values == theirs[2].intermediate_values
+    assert the_plan.warm_start is not None
+    assert {"study": "old", "trials": 5}.items() <= the_plan.warm_start.items()
+    assert len(kept["knowledge"]) == 5
+
+
+def test_a_study_that_has_begun_keeps_its_own_copy(tmp_path: Path) -> None:
+    """The other one may go on, or go away."""
+    a_study(tmp_path / "old")
+    before, kept = warm(tmp_path)
+    with open_ledger(tmp_path / "new", {"fingerprint": "f", "warm_start": before.warm_start}, kept):
+        pass
+    assert list(attributes_of(tmp_path / "new")) == ["knowledge", "spec"]
+    shutil.rmtree(tmp_path / "old")
+    after, _ = warm(tmp_path)
+    assert after.warm_start == before.warm_start
+    assert outcomes(after, 5)[4].params == outcomes(before, 5)[4].params
+    assert outcomes(dataclasses.replace(after, knowledge=()), 5)[4].params != outcomes(before, 5)[4].params
+
+
+@pytest.mark.parametrize(
+    ("the_plan", "fingerprint", "reason"),
+    [
+        (plan(), "g", "it was made with other data"),
+        (plan(space=load_space("notebook")), "f", r"it searches another space \(quick\)"),
+        (plan(space=load_space("quick", ["clip_norm=none"])), "f", "it searches another space"),
+        (plan(epochs=9), "f", "its trials have 4 epochs, this study's 9"),
+        (plan(sampler="qmc"), "f", "--sampler qmc does not learn from trials"),
+        (plan(epochs=9), "g", "it was made with other data; its trials have 4 epochs"),
+    ],
+)
+def test_what_does_not_match_is_refused_with_the_reason(
+    tmp_path: Path, the_plan: SearchPlan, fingerprint: str, reason: str
+) -> None:
+    a_study(tmp_path / "old")
+    with pytest.raises(ConfigError, match=f"--warm-start old cannot be used: {reason}.*; leave it out"):
+        warm(tmp_path, the_plan, fingerprint)
+
+
+def test_a_study_without_finished_trials_knows_nothing(tmp_path: Path) -> None:
+    with open_ledger(tmp_path / "old", {"fingerprint": "f", "space": json.loads(plan().space.to_json()), "epochs": 4}):
+        pass
+    with pytest.raises(ConfigError, match="--warm-start old cannot be used: none of its trials is finished"):
+        warm(tmp_path)
+
+
+def test_a_study_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no study 'old' in"):
+        warm(tmp_path)

@@ -1,0 +1,112 @@
+"""What the next trial is: a pure function of the plan, the outcomes that may be seen and all earlier parameters."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from optuna.trial import FrozenTrial
+
+from core.config import TrialConfig
+from tuning.first_trials import first_trials
+from tuning.samplers import REPLAYED, Params, Replay, derived_seed, draw, make_sampler, running, told
+from tuning.spec import SearchPlan
+
+REDRAWS = 4
+"""A suggestion that was made before is drawn again so many times; then its result is taken from the first. The last
+half are drawn at random, because gp says the same again, and tpe nearly so where few settings are left."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Suggestion:
+    """One trial to be."""
+
+    params: Params
+    config: TrialConfig
+    origin: str
+    """notebook, try_first, sampler, or `copy of 3`."""
+
+
+def visible(trials: Sequence[FrozenTrial], number: int, window: int) -> Sequence[FrozenTrial]:
+    """The trials whose outcome suggestion `number` may see: 0..number-window."""
+    return trials[: max(0, number - window + 1)]
+
+
+def may_suggest(plan: SearchPlan, trials: Sequence[FrozenTrial]) -> bool:
+    """Whether all trials are finished that the next suggestion may see."""
+    return all(trial.state.is_finished() for trial in visible(trials, len(trials), plan.window))
+
+
+class Suggester:
+    """Suggests trial after trial of one study. It remembers, but only to be fast: a new one says the same."""
+
+    def __init__(self, plan: SearchPlan) -> None:
+        self.plan = plan
+        self.first = first_trials(plan.space)
+        self._told = [told(trial, i, plan.sampler) for i, trial in enumerate(plan.knowledge, 1)]
+        self._always = {dimension.name for dimension in plan.space.dimensions if not dimension.when}
+        self._replay: Replay | None = None
+
+    def suggest(self, trials: Sequence[FrozenTrial]) -> Suggestion:
+        """The trial that comes after `trials`.
+
+        Args:
+            trials: all so far in order, with their `config` and `origin`; `may_suggest` holds for them.
+        """
+        number = len(trials)
+        if number < len(self.first):
+            config = TrialConfig.from_dict({**self.first[number], **self.plan.settings})
+            origin = "notebook" if number == 0 else "try_first"
+            return Suggestion(params=self.plan.space.params_of(config), config=config, origin=origin)
+        params = self._replayed(trials) if self.plan.sampler in REPLAYED else self._drawn(trials)
+        config = self.plan.space.config(params, **self.plan.settings)
+        twin = _twin(config, trials)
+        origin = "sampler" if twin is None else f"copy of {twin}"
+        return Suggestion(params=params, config=config, origin=origin)
+
+    def _drawn(self, trials: Sequence[FrozenTrial]) -> Params:
+        """From a sampler that is made anew, and again from another one while the trial was there before."""
+        plan, number = self.plan, len(trials)
+        known = visible(trials, number, plan.window)
+        offset = 1 + len(plan.knowledge)
+        for trial in known[len(self._told) - len(plan.knowledge) :]:
+            self._told.append(told(trial, len(self._told) + 1, plan.sampler))
+        others = [running(trial, len(known) + offset + i) for i, trial in enumerate(trials[len(known) :])]
+        for attempt in range(REDRAWS + 1):
+            seed = derived_seed(plan.seed, number, *([attempt] if attempt else []))
+            name = plan.sampler if attempt <= REDRAWS // 2 else "random"
+            sampler = make_sampler(name, plan.space, seed, plan.startup, plan.constant_liar)
+            shown = [*self._told[: len(plan.knowledge) + len(known)], *others]
+            if plan.sampler == "gp":  # it models what all trials have in common
+                shown = [trial for trial in shown if self._always <= trial.params.keys()]
+            params = draw(sampler, plan.space, shown)
+            if self._is_new(params, trials):
+                break
+        return params
+
+    def _replayed(self, trials: Sequence[FrozenTrial]) -> Params:
+        """From a sampler that has been asked for all earlier trials in the same way."""
+        plan = self.plan
+        if self._replay is None:
+            seed = derived_seed(plan.seed)
+            sampler = make_sampler(plan.sampler, plan.space, seed, plan.startup, plan.constant_liar, plan.knowledge)
+            self._replay = Replay(sampler, plan.sampler, plan.space)
+        replay = self._replay
+        params: Params = {}
+        while replay.number <= len(trials):
+            number = replay.number
+            if number < len(self.first):
+                replay.add(trials[number])
+                continue
+            before = trials[:number]
+            replay.tell(visible(before, number, plan.window))
+            params = replay.ask(lambda params, attempt: attempt >= REDRAWS or self._is_new(params, before))  # noqa: B023 - called at once
+        return params
+
+    def _is_new(self, params: Params, trials: Sequence[FrozenTrial]) -> bool:
+        return _twin(self.plan.space.config(params, **self.plan.settings), trials) is None
+
+
+def _twin(config: TrialConfig, trials: Sequence[FrozenTrial]) -> int | None:
+    """The first trial with this very configuration."""
+    wanted: dict[str, Any] = config.to_dict()
+    return next((i for i, trial in enumerate(trials) if trial.user_attrs["config"] == wanted), None)
