@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from core.corpus import Corpus
+from core.runtime import is_gpu
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, slots=True)
@@ -78,4 +79,4 @@ def gather(corpus: Corpus, sentences: NDArray[np.int64], device: str = "cpu") ->
 
 def _moved(array: NDArray[np.integer], device: str) -> Tensor:
     tensor = torch.from_numpy(array.astype(np.int64, copy=False))
-    return tensor if device == "cpu" else tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.pin_memory().to(device, non_blocking=True) if is_gpu(device) else tensor

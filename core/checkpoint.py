@@ -13,6 +13,7 @@ import hashlib
 import json
 import logging
 import shutil
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,12 +21,14 @@ from typing import Any
 
 from torch import Tensor
 
-from core.errors import CorruptionError
+from core.errors import ConfigError, CorruptionError
 from core.files import new_folder, readable_os_errors
 
 TENSORS, STATE, SUMS = "tensors.safetensors", "state.json", "SHA256SUMS"
 KEPT = 2
 """Checkpoints in a folder: the newest, and the one before in case that is damaged."""
+FORSAKEN_SECONDS = 3600
+"""A half-written checkpoint that nobody touched for so long was left by a process that died."""
 
 _log = logging.getLogger(__name__)
 
@@ -36,38 +39,68 @@ class Checkpoint:
 
     epoch: int
     """The last one done, from 1."""
+    training: Mapping[str, Any]
+    """What it belongs to: every setting, and the data's fingerprint."""
     state: Mapping[str, Any]
-    """Whatever JSON can hold."""
+    """Whatever else is needed that JSON can hold."""
     tensors: Mapping[str, Tensor]
     """On the CPU, none sharing memory with another."""
 
 
 def save(folder: Path, checkpoint: Checkpoint) -> None:
-    """Write a checkpoint, then remove all but the newest `KEPT`.
+    """Write a checkpoint, then remove all but the newest `KEPT`, and what dead processes left half written.
 
     Raises:
         UserError: the disk is full, or the folder cannot be written.
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save as to_bytes
 
     with readable_os_errors(folder), new_folder(folder / f"epoch-{checkpoint.epoch:05d}") as work:
-        save_file({name: tensor.contiguous() for name, tensor in checkpoint.tensors.items()}, work / TENSORS)
-        text = json.dumps({"epoch": checkpoint.epoch, **checkpoint.state}, indent=1, sort_keys=True)
-        (work / STATE).write_text(text, encoding="utf-8")
+        # Not its `save_file`, which hides why a disk refused.
+        (work / TENSORS).write_bytes(to_bytes({name: t.contiguous() for name, t in checkpoint.tensors.items()}))
+        parts = {"epoch": checkpoint.epoch, "training": checkpoint.training, "state": checkpoint.state}
+        (work / STATE).write_text(json.dumps(parts, indent=1), encoding="utf-8")
         sums = "".join(f"{_sha256(work / name)}  {name}\n" for name in (TENSORS, STATE))
         (work / SUMS).write_text(sums, encoding="ascii")
-    for old in _folders(folder)[KEPT:]:
+    torn = [path for path in folder.glob(".epoch-*") if time.time() - path.stat().st_mtime > FORSAKEN_SECONDS]
+    for old in _folders(folder)[KEPT:] + torn:
         shutil.rmtree(old, ignore_errors=True)
 
 
-def newest(folder: Path) -> Checkpoint | None:
-    """Read the newest whole checkpoint; a damaged one is named in the log and passed over. None: there is none."""
+def newest(folder: Path, training: Mapping[str, Any]) -> Checkpoint | None:
+    """Read the newest whole checkpoint; a damaged one is named in the log and passed over.
+
+    Args:
+        folder: where `save` put them; it need not exist.
+        training: what the checkpoint must belong to.
+
+    Returns:
+        None if there is no whole one.
+
+    Raises:
+        ConfigError: it belongs to another training.
+    """
     for path in _folders(folder):
         try:
-            return read(path)
+            found = read(path)
         except CorruptionError as error:
             _log.warning("%s", error)
+            continue
+        _check_same(found.training, training, folder)
+        return found
     return None
+
+
+def _check_same(theirs: Mapping[str, Any], ours: Mapping[str, Any], folder: Path) -> None:
+    names = sorted(theirs.keys() | ours.keys())
+    different = [
+        f"{name} {theirs.get(name)}, now {ours.get(name)}" for name in names if theirs.get(name) != ours.get(name)
+    ]
+    if different:
+        raise ConfigError(
+            f"the checkpoint in {folder} belongs to another training ({'; '.join(different)}); "
+            "choose another folder or remove it"
+        )
 
 
 def read(path: Path) -> Checkpoint:
@@ -85,8 +118,8 @@ def read(path: Path) -> Checkpoint:
         whole = False
     if not whole:
         raise CorruptionError(f"checkpoint {path} is damaged: its checksum does not hold; the one before it is used")
-    state = json.loads((path / STATE).read_text(encoding="utf-8"))
-    return Checkpoint(epoch=state["epoch"], state=state, tensors=load_file(path / TENSORS))
+    parts = json.loads((path / STATE).read_text(encoding="utf-8"))
+    return Checkpoint(**parts, tensors=load_file(path / TENSORS))
 
 
 def _folders(folder: Path) -> list[Path]:

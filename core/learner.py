@@ -9,7 +9,10 @@ from torch import Tensor
 
 from core.average import Average
 from core.batches import Batch
-from core.draws import Dropout
+from core.config import TrialConfig
+from core.corpus import Corpus
+from core.draws import Dropout, seeded
+from core.memory import as_tensor
 from core.model import SentenceClassifier
 from core.optim import Optimizer
 from core.runtime import autocast
@@ -123,6 +126,14 @@ class Learner:
         self.optimizer.step_count = step_count
         if self.average:
             self.average.step_count = step_count
+
+
+def new_learner(config: TrialConfig, corpus: Corpus, device: str) -> Learner:
+    """A learner before its first step. Frozen pretrained vectors on the CPU stay where the corpus has them."""
+    vectors = None if corpus.vectors is None else as_tensor(corpus.vectors, copy=not config.freeze_embedding)
+    model = SentenceClassifier(config, len(corpus.words), corpus.embedding_dim, len(corpus.classes), vectors)
+    model.initialize(seeded(config.seed, "weights"))
+    return Learner(model.to(device), max_norm=config.embedding_max_norm if vectors is None else None)
 
 
 def limited(vectors: Tensor, max_norm: float) -> Tensor:

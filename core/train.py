@@ -7,9 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from core.batches import gather, shuffled
@@ -18,10 +16,9 @@ from core.config import TrialConfig
 from core.corpus import TRAIN, VAL, Corpus
 from core.draws import Dropout, seeded
 from core.epoch import EpochResult, best_of
-from core.errors import ConfigError, DataError, StopTraining, TrainingError
+from core.errors import DataError, StopTraining, TrainingError
 from core.evaluate import judge
-from core.learner import Learner, scheduled
-from core.model import SentenceClassifier
+from core.learner import new_learner, scheduled
 from core.outcome import TrainResult, digest, out_of_patience
 from core.runtime import describe, deterministic, threads_set
 
@@ -73,13 +70,13 @@ class _Run:
 
     def __init__(self, config: TrialConfig, corpus: Corpus, environment: dict[str, Any], device: str) -> None:
         self.config, self.corpus, self.environment, self.device = config, corpus, environment, device
+        self.identity = {**config.to_dict(), "corpus": corpus.fingerprint}
         self.sentences = corpus.indices(TRAIN)
         self.lengths = corpus.lengths()[self.sentences]
-        self.steps = -(-len(self.sentences) // config.batch_size)
-        self.learner = _new_learner(config, corpus, device)
+        self.learner = new_learner(config, corpus, device)
         self.epochs: list[EpochResult] = []
         self.best_weights: dict[str, Tensor] = {}
-        self.best_predictions: NDArray[np.int64] = np.empty(0, np.int64)
+        self.best_predictions = corpus.labels[:0]  # of the best epoch, once there is one
 
     def go(self, report: Callable[[EpochResult], None], checkpoint_dir: Path | None) -> str:
         """Train until there is a reason to stop; return it."""
@@ -104,7 +101,7 @@ class _Run:
         weights = self.learner.evaluated()
         judged = judge(self.config, weights, self.corpus, VAL, self.device)
         if not math.isfinite(judged.loss):
-            raise TrainingError(f"the validation loss is {judged.loss} after epoch {number}, with {self.config}")
+            raise TrainingError(f"the validation loss is {judged.loss} after epoch {number}{self._settings()}")
         epoch = EpochResult(
             epoch=number,
             train_loss=train_loss,
@@ -139,7 +136,14 @@ class _Run:
     def _check(self, losses: Tensor, epoch: int, first_step: int) -> None:
         for step, loss in enumerate(losses.tolist(), start=first_step + 1):
             if not math.isfinite(loss):
-                raise TrainingError(f"the loss is {loss} in epoch {epoch}, step {step}, with {self.config}")
+                raise TrainingError(f"the loss is {loss} in epoch {epoch}, step {step}{self._settings()}")
+
+    def _settings(self) -> str:
+        """What distinguishes this training from the default one, and what most often makes a loss diverge."""
+        default, ours = TrialConfig().to_dict(), self.config.to_dict()
+        always = ("optimizer", "learning_rate", "clip_norm", "precision")
+        named = {name: value for name, value in ours.items() if name in always or value != default[name]}
+        return ", with " + ", ".join(f"{name} {value}" for name, value in named.items())
 
     def _kept(self, name: str, tensor: Tensor) -> Tensor:
         """A copy on the CPU; frozen word vectors are not copied where they are there already."""
@@ -148,7 +152,6 @@ class _Run:
 
     def _save(self, folder: Path) -> None:
         state = {
-            "training": _identity(self.config, self.corpus),
             "environment": self.environment,
             "step_count": self.learner.optimizer.step_count,
             "epochs": [asdict(epoch) for epoch in self.epochs],
@@ -156,14 +159,13 @@ class _Run:
         tensors = {f"learner.{name}": tensor.cpu() for name, tensor in self.learner.tensors().items()}
         tensors |= {f"best.{name}": tensor for name, tensor in self.best_weights.items() if self._trained(name)}
         tensors["best_predictions"] = torch.from_numpy(self.best_predictions)
-        save(folder, Checkpoint(epoch=len(self.epochs), state=state, tensors=tensors))
+        save(folder, Checkpoint(epoch=len(self.epochs), training=self.identity, state=state, tensors=tensors))
 
     def resume(self, folder: Path) -> None:
         """Go on from the newest whole checkpoint in a folder, if there is one."""
-        found = newest(folder)
+        found = newest(folder, self.identity)
         if found is None:
             return
-        _check_same(found.state["training"], _identity(self.config, self.corpus), folder)
         before = found.state["environment"]
         if before != self.environment:
             self.environment = {**self.environment, "before_resume": before}
@@ -190,39 +192,6 @@ class _Run:
             n_parameters=sum(p.numel() for p in self.learner.model.parameters() if p.requires_grad),
             environment=self.environment,
             stopped=stopped,
-        )
-
-
-def _new_learner(config: TrialConfig, corpus: Corpus, device: str) -> Learner:
-    vectors = None if corpus.vectors is None else _tensor(corpus.vectors, copy=not config.freeze_embedding)
-    model = SentenceClassifier(config, len(corpus.words), corpus.embedding_dim, len(corpus.classes), vectors)
-    model.initialize(seeded(config.seed, "weights"))
-    return Learner(model.to(device), max_norm=config.embedding_max_norm if vectors is None else None)
-
-
-class _Memory:
-    """An array's memory without its read-only mark, through numpy's array interface."""
-
-    def __init__(self, array: NDArray[np.float32]) -> None:
-        self.array = array
-        self.__array_interface__ = {**array.__array_interface__, "data": (array.ctypes.data, False)}
-
-
-def _tensor(array: NDArray[np.float32], *, copy: bool) -> Tensor:
-    """The array as a tensor. Without a copy its memory may be read-only, which torch cannot know: never write to it."""
-    return torch.from_numpy(np.array(array) if copy else np.asarray(_Memory(array)))
-
-
-def _identity(config: TrialConfig, corpus: Corpus) -> dict[str, Any]:
-    return {**config.to_dict(), "corpus": corpus.fingerprint}
-
-
-def _check_same(theirs: Mapping[str, Any], ours: Mapping[str, Any], folder: Path) -> None:
-    different = [f"{k} {theirs.get(k)!r}, now {ours.get(k)!r}" for k in ours if theirs.get(k) != ours.get(k)]
-    if different:
-        raise ConfigError(
-            f"the checkpoint in {folder} belongs to another training ({'; '.join(different)}); "
-            "choose another folder or remove it"
         )
 
 

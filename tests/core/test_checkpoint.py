@@ -1,0 +1,130 @@
+"""Checkpoints: whole or not there, checked when they are read."""
+
+import errno
+import logging
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from core.checkpoint import FORSAKEN_SECONDS, Checkpoint, newest, read, save
+from core.errors import ConfigError, CorruptionError, UserError
+
+TRAINING = {"hidden_dim": 4, "corpus": "abc"}
+
+
+def checkpoint(epoch: int) -> Checkpoint:
+    tensors = {"a": torch.arange(epoch), "b": torch.full((2, 3), float(epoch)), "empty": torch.empty(0, 3)}
+    return Checkpoint(epoch=epoch, training=TRAINING, state={"loss": 0.1 + 0.2, "text": "ä"}, tensors=tensors)
+
+
+def assert_equal(found: Checkpoint | None, epoch: int) -> None:
+    expected = checkpoint(epoch)
+    assert found is not None
+    assert (found.epoch, found.training, found.state) == (expected.epoch, expected.training, expected.state)
+    assert found.tensors.keys() == expected.tensors.keys()
+    assert all(torch.equal(found.tensors[name], expected.tensors[name]) for name in expected.tensors)
+
+
+def test_what_was_saved_is_read_bit_for_bit(tmp_path: Path) -> None:
+    save(tmp_path / "new" / "folder", checkpoint(3))
+    assert_equal(newest(tmp_path / "new" / "folder", TRAINING), 3)
+
+
+def test_nothing_saved_is_nothing_found(tmp_path: Path) -> None:
+    assert newest(tmp_path, TRAINING) is None
+    assert newest(tmp_path / "absent", TRAINING) is None
+
+
+def test_the_newest_two_are_kept(tmp_path: Path) -> None:
+    for epoch in (1, 2, 9, 10, 11):
+        save(tmp_path, checkpoint(epoch))
+    assert sorted(os.listdir(tmp_path)) == ["epoch-00010", "epoch-00011"]
+    assert_equal(newest(tmp_path, TRAINING), 11)
+
+
+@pytest.mark.parametrize("name", ["tensors.safetensors", "state.json", "SHA256SUMS"])
+@pytest.mark.parametrize("damage", ["flip", "cut", "remove"])
+def test_a_damaged_one_is_named_and_the_one_before_is_used(
+    tmp_path: Path, name: str, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    for epoch in (4, 5):
+        save(tmp_path, checkpoint(epoch))
+    file = tmp_path / "epoch-00005" / name
+    data = bytearray(file.read_bytes())
+    if damage == "flip":
+        data[len(data) // 2] ^= 1
+        file.write_bytes(data)
+    elif damage == "cut":
+        file.write_bytes(data[:-1])
+    else:
+        file.unlink()
+    with pytest.raises(CorruptionError, match=r"epoch-00005 is damaged: its checksum does not hold"):
+        read(tmp_path / "epoch-00005")
+    with caplog.at_level(logging.WARNING, "core.checkpoint"):
+        assert_equal(newest(tmp_path, TRAINING), 4)
+    assert "epoch-00005 is damaged" in caplog.text
+
+
+def test_when_all_are_damaged_none_is_found(tmp_path: Path) -> None:
+    save(tmp_path, checkpoint(1))
+    (tmp_path / "epoch-00001" / "state.json").unlink()
+    assert newest(tmp_path, TRAINING) is None
+
+
+def test_a_damaged_one_is_replaced_by_saving_again(tmp_path: Path) -> None:
+    save(tmp_path, checkpoint(1))
+    (tmp_path / "epoch-00001" / "state.json").unlink()
+    save(tmp_path, checkpoint(1))
+    assert_equal(newest(tmp_path, TRAINING), 1)
+
+
+@pytest.mark.parametrize(
+    ("training", "message"),
+    [
+        ({**TRAINING, "hidden_dim": 5}, r"belongs to another training \(hidden_dim 4, now 5\); choose another folder"),
+        ({"corpus": "abc"}, r"\(hidden_dim 4, now None\)"),
+        ({**TRAINING, "seed": 1}, r"\(seed None, now 1\)"),
+    ],
+)
+def test_another_trainings_checkpoint_is_refused_with_the_difference(
+    tmp_path: Path, training: dict[str, Any], message: str
+) -> None:
+    save(tmp_path, checkpoint(1))
+    with pytest.raises(ConfigError, match=message):
+        newest(tmp_path, training)
+
+
+def test_a_full_disk_is_one_clear_line_and_the_old_checkpoint_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(tmp_path, checkpoint(1))
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(UserError, match="the disk is full"):
+        save(tmp_path, checkpoint(2))
+    assert os.listdir(tmp_path) == ["epoch-00001"]
+    assert_equal(newest(tmp_path, TRAINING), 1)
+
+
+def test_what_a_dead_process_left_half_written_goes_away(tmp_path: Path) -> None:
+    for name, age in [(".epoch-00001.dead", FORSAKEN_SECONDS + 60), (".epoch-00001.alive", 0)]:
+        (tmp_path / name).mkdir()
+        then = (tmp_path / name).stat().st_mtime - age
+        os.utime(tmp_path / name, (then, then))
+    save(tmp_path, checkpoint(1))
+    assert sorted(os.listdir(tmp_path)) == [".epoch-00001.alive", "epoch-00001"]
+
+
+def test_sha256sum_can_check_it(tmp_path: Path) -> None:
+    save(tmp_path, checkpoint(1))
+    done = subprocess.run(
+        ["sha256sum", "-c", "SHA256SUMS"], cwd=tmp_path / "epoch-00001", capture_output=True, text=True, check=False
+    )
+    assert done.stdout == "tensors.safetensors: OK\nstate.json: OK\n"

@@ -1,0 +1,89 @@
+"""Row-lazy optimizers against their dense forms."""
+
+from typing import Any
+
+import pytest
+import torch
+
+from core.config import TrialConfig
+from core.optim import ALPHA, RHO, RULES, Optimizer
+
+TOUCHES = [[0, 3], [1, 3], [3], [0, 2], [3], [3], [1, 4], [0, 1, 2, 3, 4]]
+"""Which rows have a gradient at each step; row 5 never has."""
+
+
+def slopes(dtype: torch.dtype) -> list[torch.Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    return [torch.randn(len(rows), 7, dtype=torch.float64, generator=generator).to(dtype) for rows in TOUCHES]
+
+
+def start(dtype: torch.dtype) -> torch.Tensor:
+    return torch.randn(6, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).to(dtype)
+
+
+def lazily(name: str, dtype: torch.dtype, **settings: bool) -> torch.Tensor:
+    table, flat = start(dtype), torch.zeros(1, dtype=dtype)
+    optimizer = Optimizer(TrialConfig(optimizer=name, **settings), flat, table)
+    assert optimizer.by_row
+    for rows, slope in zip(TOUCHES, slopes(dtype), strict=True):
+        places = torch.tensor(rows)
+        optimizer.step(0.25, torch.zeros_like(flat), places, table[places], slope)
+    return table
+
+
+@pytest.mark.parametrize("name", ["adadelta", "rmsprop"])
+def test_waiting_for_a_row_gives_what_a_step_at_a_time_gives(name: str) -> None:
+    """The shrinking of the averages replayed one multiplication a step, as the dense rule does it.
+
+    `rho ** k` and k multiplications round differently, in the 16th digit, so 1e-12 rather than bit for bit.
+    """
+    rule = RULES[name]
+    table = start(torch.float64)
+    averages = [torch.zeros_like(table) for _ in rule.slots]
+    for step, (rows, slope) in enumerate(zip(TOUCHES, slopes(torch.float64), strict=True), start=1):
+        dense = torch.zeros_like(table)
+        dense[rows] = slope
+        rule.update(table, dense, *averages, step, 0.25, 0.0)
+    assert torch.allclose(lazily(name, torch.float64), table, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["adadelta", "rmsprop"])
+def test_waiting_for_a_row_gives_what_torchs_optimizer_gives(name: str) -> None:
+    table = torch.nn.Parameter(start(torch.float64))
+    kind = {
+        "adadelta": lambda: torch.optim.Adadelta([table], lr=0.25, rho=RHO),
+        "rmsprop": lambda: torch.optim.RMSprop([table], lr=0.25, alpha=ALPHA),
+    }
+    optimizer = kind[name]()
+    for rows, slope in zip(TOUCHES, slopes(torch.float64), strict=True):
+        table.grad = torch.zeros_like(table)
+        table.grad[rows] = slope
+        optimizer.step()
+    assert torch.allclose(lazily(name, torch.float64), table.detach(), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["adadelta", "rmsprop"])
+def test_single_precision_stays_close(name: str) -> None:
+    difference = lazily(name, torch.float32).double() - lazily(name, torch.float64)
+    assert difference.abs().max() < 1e-6
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw"])
+def test_lazy_adam_leaves_resting_rows_where_they_are(name: str) -> None:
+    table = lazily(name, torch.float32, inexact_lazy_adam=True)
+    assert torch.equal(table[5], start(torch.float32)[5])
+    assert not torch.equal(table[4], start(torch.float32)[4])
+
+
+@pytest.mark.parametrize(
+    ("settings", "by_row"),
+    [
+        ({"optimizer": "adadelta"}, True),
+        ({"optimizer": "adadelta", "weight_decay": 0.1}, False),
+        ({"optimizer": "rmsprop", "weight_decay": 0.1}, False),
+        ({"optimizer": "adam"}, False),
+        ({"optimizer": "adamw", "inexact_lazy_adam": True}, True),
+    ],
+)
+def test_rows_wait_only_where_that_is_exact_or_asked_for(settings: dict[str, Any], by_row: bool) -> None:
+    assert Optimizer(TrialConfig(**settings), torch.zeros(1), torch.zeros(2, 2)).by_row is by_row
