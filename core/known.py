@@ -5,6 +5,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from core import files
@@ -13,22 +14,40 @@ from core.errors import UserError
 
 SMALL_BYTES = 8 << 20
 """Smaller files are read each time: some milliseconds."""
+PIECE_BYTES = 64 << 20
+_BLOCK = 1 << 20
 _SETTLED_NS = 2_000_000_000
 """A file changed less than 2 s ago may change again within the same time stamp, so nothing is remembered of it."""
 
 
 def sha256_of(path: Path, cache: Path) -> str:
-    """sha256 (hex) of a file's bytes; a large file's is remembered in the cache folder.
+    """sha256 (hex) of a file's bytes; of one over 64 MiB, of the digests of its pieces, so that all cores share them.
+
+    A large file's is remembered in the cache folder.
 
     Raises:
         DataError: the file is absent or cannot be read.
     """
 
-    def digest() -> str:
-        with open_file(path) as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+    return remembered(path, cache, "sha256", lambda: _digest(path))
 
-    return remembered(path, cache, "sha256", digest)
+
+def _digest(path: Path) -> str:
+    with open_file(path) as file:
+        if path.stat().st_size <= PIECE_BYTES:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    with ThreadPoolExecutor() as pool:
+        starts = range(0, path.stat().st_size, PIECE_BYTES)
+        return hashlib.sha256(b"".join(pool.map(lambda start: _piece_digest(path, start), starts))).hexdigest()
+
+
+def _piece_digest(path: Path, start: int) -> bytes:
+    digest = hashlib.sha256()
+    with open_file(path) as file:
+        file.seek(start)
+        for _ in range(PIECE_BYTES // _BLOCK):
+            digest.update(file.read(_BLOCK))
+    return digest.digest()
 
 
 def remembered(path: Path, cache: Path, what: str, find_out: Callable[[], str]) -> str:

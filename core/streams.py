@@ -4,6 +4,7 @@ import itertools
 import time
 import zipfile
 import zlib
+from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,6 +17,7 @@ from core.errors import DataError
 _PACKED_BLOCK = 1 << 18
 _BLOCK = 1 << 20
 """Most bytes that one block holds, however well it was packed."""
+_AHEAD = 8
 _QUIET_SECONDS = 5.0
 _RAW, _GZIP = -15, 31
 """zlib's `wbits`: no header as inside a .zip, or a gzip header."""
@@ -24,7 +26,7 @@ _RAW, _GZIP = -15, 31
 def blocks(path: Path, member: str | None = None, notify: Notify | None = None) -> Iterator[bytes]:
     """The bytes of a plain file, of a `.gz`, or of `member` of a `.zip`, in blocks of at most 1 MiB.
 
-    The next block is unpacked in a thread while the caller works on this one.
+    The next blocks are unpacked in a thread while the caller works on this one.
 
     Raises:
         DataError: absent, cut short, damaged, encrypted, or growing more than a hundredfold.
@@ -34,10 +36,11 @@ def blocks(path: Path, member: str | None = None, notify: Notify | None = None) 
 
 
 def _ahead(stream: Iterator[bytes]) -> Iterator[bytes]:
+    """Unpack up to `_AHEAD` blocks in a thread: with one only, each thread would wait for the other's lock."""
     with ThreadPoolExecutor(1) as reader:
-        coming = reader.submit(next, stream, None)
-        while (block := coming.result()) is not None:
-            coming = reader.submit(next, stream, None)
+        coming = deque(reader.submit(next, stream, None) for _ in range(_AHEAD))
+        while (block := coming.popleft().result()) is not None:
+            coming.append(reader.submit(next, stream, None))
             yield block
 
 

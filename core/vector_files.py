@@ -8,6 +8,7 @@ import itertools
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,14 @@ MAX_WIDTH = 8192
 
 Rows = tuple[dict[str, int], NDArray[np.float32]]
 """Row numbers by word, and the (n_found, width) rows."""
+
+
+class _Piece(NamedTuple):
+    """The whole lines text[start:stop]."""
+
+    text: bytes
+    start: int
+    stop: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,17 +63,19 @@ def read_vectors(path: Path, words: Collection[str], member: str | None = None, 
     """
     name = f"{path}{f' ({member})' if member else ''}"
     wanted = {word.encode("utf-8", "surrogatepass"): word for word in words}
-    lines = _whole_lines(blocks(path, member, notify), name)
-    first = next(lines, b"")
-    layout = _layout(first, name)
+    pieces = _whole_lines(blocks(path, member, notify), name)
+    first = next(pieces, _Piece(b"", 0, 0))
+    layout = _layout(first.text[: first.stop], name)
+    first = _Piece(first.text, layout.header_bytes, first.stop)
     places: dict[str, int] = {}
     table = np.empty((len(wanted), layout.width), dtype=np.float32)  # pages that stay unused cost nothing
     line, rows = (2 if layout.header_bytes else 1), 0
-    for text in itertools.chain([first[layout.header_bytes :]], lines):
-        kept, count = _wanted_lines(text, wanted)
-        rows += count if _spaces(text) == count * layout.spaces else _check_widths(text, layout.width, name, line)
+    for piece in itertools.chain([first], pieces):
+        spaces = _spaces(piece)  # first, for it lets the thread that unpacks the next piece begin
+        kept, count = _wanted_lines(piece, wanted)
+        rows += count if spaces == count * layout.spaces else _check_widths(piece, layout.width, name, line)
         for offset, start, stop in kept:
-            fields = _split(text[start:stop], layout.width, name, line + offset)
+            fields = _split(piece.text[start:stop], layout.width, name, line + offset)
             if fields is not None and (word := wanted[fields[0]]) not in places:
                 table[len(places)] = _numbers(fields[1:], name, line + offset)
                 places[word] = len(places)
@@ -76,22 +87,29 @@ def read_vectors(path: Path, words: Collection[str], member: str | None = None, 
     return places, table[: len(places)]
 
 
-def _whole_lines(stream: Iterator[bytes], name: str) -> Iterator[bytes]:
-    """Blocks that end with a line; the first holds two lines at least, where the file does."""
+def _whole_lines(stream: Iterator[bytes], name: str) -> Iterator[_Piece]:
+    """Pieces of whole lines; the first holds two lines at least, where the file does.
+
+    Blocks are not joined, which would copy all 4.5 GB once more: only the line across two blocks is.
+    """
     rest, least, passed = b"", 2, 0
     for block in stream:
-        text = rest + block
+        head = block.find(b"\n") + 1 if least == 1 and rest else 0
+        if head:
+            yield _Piece(rest + block[:head], 0, len(rest) + head)
+            rest = b""
+        text = rest + block if rest else block
         end = text.rfind(b"\n") + 1
-        if end and (least == 1 or text.count(b"\n", 0, end) >= least):
-            yield text[:end]
-            passed += end
-            rest, least = text[end:], 1
-        else:
-            rest = text
+        if end > head and (least == 1 or text.count(b"\n", 0, end) >= least):
+            yield _Piece(text, head, end)
+            head, least = end, 1
+        rest = text[head:]
+        passed += len(block)
         if len(rest) > MAX_LINE_BYTES:
             raise DataError(f"{name}, byte {passed:,}: a line goes on for over 1 MiB; this is no text file of vectors")
     if rest:
-        yield rest if rest.endswith(b"\n") else rest + b"\n"
+        rest += b"" if rest.endswith(b"\n") else b"\n"
+        yield _Piece(rest, 0, len(rest))
 
 
 def _layout(text: bytes, name: str) -> _Layout:
@@ -111,10 +129,12 @@ def _layout(text: bytes, name: str) -> _Layout:
     return _Layout(stated, header_bytes, width, width + row.endswith(b" "))
 
 
-def _wanted_lines(text: bytes, wanted: Collection[bytes]) -> tuple[list[tuple[int, int, int]], int]:
+def _wanted_lines(piece: _Piece, wanted: Collection[bytes]) -> tuple[list[tuple[int, int, int]], int]:
     """(place among the lines, start, stop) of each line whose first field is wanted; and how many lines there are."""
-    kept, count, start, find = [], 0, 0, text.find
-    while (stop := find(b"\n", start)) >= 0:
+    text, start, end = piece.text, piece.start, piece.stop
+    kept, count, find = [], 0, text.find
+    while start < end:
+        stop = find(b"\n", start)
         space = find(b" ", start, stop)
         if space >= 0 and text[start:space] in wanted:
             kept.append((count, start, stop))
@@ -123,17 +143,17 @@ def _wanted_lines(text: bytes, wanted: Collection[bytes]) -> tuple[list[tuple[in
     return kept, count
 
 
-def _spaces(text: bytes) -> int:
+def _spaces(piece: _Piece) -> int:
     """NumPy counts ten times as fast as `bytes.count`, as long as its scratch fits the processor's cache."""
-    values = np.frombuffer(text, dtype=np.uint8)
-    pieces = range(0, len(values), 1 << 17)
-    return sum(int(np.count_nonzero(values[start : start + (1 << 17)] == ord(" "))) for start in pieces)
+    values = np.frombuffer(piece.text, dtype=np.uint8)[piece.start : piece.stop]
+    parts = range(0, len(values), 1 << 17)
+    return sum(int(np.count_nonzero(values[start : start + (1 << 17)] == ord(" "))) for start in parts)
 
 
-def _check_widths(text: bytes, width: int, name: str, line: int) -> int:
-    """Check each line of a block; how many of them are rows, for blank lines are none."""
+def _check_widths(piece: _Piece, width: int, name: str, line: int) -> int:
+    """Check each line; how many of them are rows, for blank lines are none."""
     rows = 0
-    for offset, row in enumerate(text.split(b"\n")[:-1]):
+    for offset, row in enumerate(piece.text[piece.start : piece.stop].split(b"\n")[:-1]):
         if row.strip():
             _split(row, width, name, line + offset)
             rows += 1
