@@ -66,7 +66,7 @@ def notebook(arguments: argparse.Namespace) -> dict[str, Any]:
     for module in ("nltk.tokenize", "sklearn.model_selection"):
         importlib.import_module(module)
     dataset = locate(arguments.dataset, Options(), arguments.cache).read()
-    before = private_mib()
+    before, imports = private_mib(), peak_mib()
     clock = [time.perf_counter()]
     path = notebook_data.unzip(arguments.archive, arguments.unpacked)
     clock.append(time.perf_counter())
@@ -76,7 +76,7 @@ def notebook(arguments: argparse.Namespace) -> dict[str, Any]:
     held.append(notebook_data.scan(path, ids))
     clock.append(time.perf_counter())
     unzip, tokenise, scan = np.diff(clock).tolist()
-    found = {"unzip": unzip, "tokenise": tokenise, "scan": scan, "peak_mib": peak_mib()}
+    found = {"unzip": unzip, "tokenise": tokenise, "scan": scan, "peak_mib": peak_mib(), "imports_mib": imports}
     return found | {"held_mib": private_mib() - before}
 
 
@@ -113,9 +113,9 @@ def load(arguments: argparse.Namespace) -> Any:
 
 
 def timed(work: Callable[[], Any]) -> dict[str, Any]:
-    began = time.perf_counter()
+    imports, began = peak_mib(), time.perf_counter()
     work()
-    return {"seconds": time.perf_counter() - began, "peak_mib": peak_mib()}
+    return {"seconds": time.perf_counter() - began, "peak_mib": peak_mib(), "imports_mib": imports}
 
 
 def peak_mib() -> float:

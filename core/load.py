@@ -136,10 +136,7 @@ def _build(
         arrays["vectors"], has = pretrained.matrix(words, table.read(pretrained.wanted(words)))
         coverage = coverage_of(words, has, tokens[np.repeat(codes == TRAIN, np.diff(offsets))])
     for name, values in arrays.items():
-        # Not np.save to the file itself: on a full disk it raises an OSError that does not say so.
-        content = io.BytesIO()
-        np.save(content, values, allow_pickle=False)
-        (target / f"{name}.npy").write_bytes(content.getbuffer())
+        _save(target / f"{name}.npy", values)
     source = {
         "n_sentences": len(read.texts),
         "classes": list(read.classes),
@@ -152,6 +149,16 @@ def _build(
     }
     (target / "words.json").write_bytes(cache.canonical(words))
     (target / "source.json").write_bytes(cache.canonical(source))
+
+
+def _save(path: Path, values: NDArray[Any]) -> None:
+    """As `np.save`, which on a full disk raises an OSError that does not say so."""
+    values = np.ascontiguousarray(values)
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, np.lib.format.header_data_from_array_1_0(values))
+    with path.open("wb") as file:
+        file.write(header.getvalue())
+        file.write(values.data)
 
 
 def _open(entry: cache.Entry, dataset: str, vectors: str, embedding_dim: int) -> Corpus:
