@@ -68,9 +68,8 @@ def report(found: dict[str, Any], archive: Path, *, quick: bool) -> None:
     say(f"notebook: unzip to disk   {notebook['unzip']:8.2f}")
     say(f"notebook: tokenise, pad   {notebook['tokenise']:8.2f}")
     say(f"notebook: scan vectors    {notebook['scan']:8.2f}   {memory(notebook)}   for all three")
-    say(
-        f"sentune: cold             {cold['seconds']:8.2f}   {memory(cold)}   ({cold['tokenise']:.2f} s of it tokenising)"
-    )
+    tokenising = f"of it tokenising {cold['tokenise']:.2f} s"
+    say(f"sentune: cold             {cold['seconds']:8.2f}   {memory(cold)}   {tokenising}")
     say(f"sentune: warm (median)    {warm['seconds']:8.3f}   {memory(warm)}")
     say(f"floor: decompression only {floor:8.2f}              {unpacked / floor / 1e6:,.0f} MB/s; zlib {zlib:.2f} s")
     say(f"a further worker adds {warm['private_mib']:.1f} MiB of its own to open the corpus and read all of it;")
