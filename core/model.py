@@ -37,17 +37,23 @@ class SentenceClassifier(nn.Module):
         self.config = config
         directions = 2 if config.bidirectional else 1
         width = config.hidden_dim * directions
-        with torch.device("meta"):  # elsewhere the constructors would draw from the global generator
-            self.embedding = nn.Embedding(vocab_size, embedding_dim)
-            self.lstm = nn.ModuleList(
-                nn.ModuleList(nn.LSTM(width if layer else embedding_dim, config.hidden_dim) for _ in range(directions))
-                for layer in range(config.n_layers)
+        meta = torch.device("meta")  # elsewhere the constructors would draw from the global generator
+        # From a given matrix, because drawing one on the meta device imports 70 MB of torch.
+        self.embedding = nn.Embedding.from_pretrained(  # type: ignore[no-untyped-call]
+            torch.empty(vocab_size, embedding_dim, device=meta) if vectors is None else vectors,
+            freeze=vectors is not None and config.freeze_embedding,
+        )
+        self.lstm = nn.ModuleList(
+            nn.ModuleList(
+                nn.LSTM(width if layer else embedding_dim, config.hidden_dim, device=meta) for _ in range(directions)
             )
-            if config.pooling == "attention":
-                self.attention = nn.Sequential(nn.Linear(width, width), nn.Tanh(), nn.Linear(width, 1, bias=False))
-            self.output = nn.Linear(width * (2 if config.pooling == "mean+max" else 1), n_classes)
-        if vectors is not None:
-            self.embedding.weight = nn.Parameter(vectors, requires_grad=not config.freeze_embedding)
+            for layer in range(config.n_layers)
+        )
+        if config.pooling == "attention":
+            self.attention = nn.Sequential(
+                nn.Linear(width, width, device=meta), nn.Tanh(), nn.Linear(width, 1, bias=False, device=meta)
+            )
+        self.output = nn.Linear(width * (2 if config.pooling == "mean+max" else 1), n_classes, device=meta)
 
     def initialize(self, generator: torch.Generator) -> None:
         """Give every parameter memory and a first value from `generator` (on the CPU), as torch's own layers do.
