@@ -4,7 +4,6 @@ import http.client
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,7 +41,6 @@ def download(
     purpose: str,
     way_out: str,
     notify: Notify | None = None,
-    pause: Callable[[float], None] = time.sleep,
 ) -> Path:
     """Fetch `remote` into the folder `parts`, going on from what an earlier call left there.
 
@@ -52,7 +50,6 @@ def download(
         purpose: begins the error when there is no network: what cannot be done.
         way_out: ends it: what else the person can do.
         notify: told how far it is every two seconds.
-        pause: waits that many seconds between attempts.
 
     Returns:
         The whole file. Move it away, or delete it if its content turns out to be wrong.
@@ -83,7 +80,7 @@ def download(
                 ) from None
             if notify:
                 notify(f"{remote.name}: {_reason(error)}; trying again")
-            pause(_PAUSES[max(failures - 1, 0)])
+            time.sleep(_PAUSES[max(failures - 1, 0)])
     return part
 
 

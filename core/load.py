@@ -186,6 +186,6 @@ def _refuse_leak(found: Mapping[str, Any], dataset: str) -> None:
     if count := leaks(found):
         examples = "; ".join(f"{example['splits']} '{example['text']}'" for example in found["leak_examples"])
         raise DataError(
-            f"{dataset}: the split column puts {count:,} sentences on two sides: {examples}; "
+            f"{dataset}: the split column puts the same text on two sides ({count:,} times): {examples}; "
             "mend the file, leave the column out, or pass --allow-leak"
         )

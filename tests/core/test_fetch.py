@@ -58,6 +58,7 @@ class Server:
 @pytest.fixture
 def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Server]]:
     monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.setattr(core.fetch, "_PAUSES", (0.0, 0.0))
     running = []
 
     def start(data: bytes, *faults: Any) -> Server:
@@ -86,7 +87,7 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Server]]:
 
 def fetch(remote: Remote, folder: Path, told: list[str] | None = None) -> bytes:
     notify = told.append if told is not None else None
-    return download(remote, folder, "cannot get x", "pass y", notify, pause=lambda seconds: None).read_bytes()
+    return download(remote, folder, "cannot get x", "pass y", notify).read_bytes()
 
 
 def test_a_whole_file_comes_at_once(serve: Callable[..., Server], tmp_path: Path) -> None:
