@@ -2,7 +2,6 @@
 
 import json
 import shlex
-import shutil
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from core.errors import ConfigError, UserError
+from tuning.called import program, typed
 from tuning.options import (
     CacheDir,
     Dataset,
@@ -64,7 +64,11 @@ def run(options: "RunOptions") -> None:
     """Search. The same command again resumes and completes the study."""
     from tuning.run import run_study
 
-    if not run_study(options):
+    try:
+        complete = run_study(options)
+    except KeyboardInterrupt:  # the second one, or one before the search began
+        complete = False
+    if not complete:
         _note(f"interrupted; the same command goes on: {typed()}")
         raise typer.Exit(130)
     folder, results = options.folder, options.results
@@ -177,19 +181,6 @@ def data(
         return
     about = {name: corpus.source[name] for name in ("dataset", "licence", "vectors", "vectors_licence", "tokenizer")}
     print(json.dumps({**about, "fingerprint": corpus.fingerprint, **corpus.source["audit"]}, indent=2))
-
-
-def program() -> str:
-    """How this program was called, for the lines that say what to run next."""
-    called = Path(sys.argv[0])
-    if called.name == "__main__.py":
-        return "python -m tuning"
-    return called.name if shutil.which(called.name) else str(called)
-
-
-def typed() -> str:
-    """The command as it was typed."""
-    return f"{program()} {shlex.join(sys.argv[1:])}"
 
 
 def _lines(file: str) -> list[str]:

@@ -1,12 +1,13 @@
 """The verb `run`: data, journal, search, table. The same command again goes on where it was."""
 
+import os
 import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from rich.console import Console
 
@@ -14,6 +15,7 @@ from core.audit import render as render_audit
 from core.corpus import Corpus
 from core.errors import ConfigError
 from core.load import load_corpus
+from tuning.called import typed
 from tuning.ledger import Ledger, open_ledger
 from tuning.progress import Progress, Tally
 from tuning.records import TrialRecord, spec_of
@@ -132,7 +134,19 @@ def _search(
         _say(f"going on with study {ledger.folder.name}: {ended} of {plan.n_trials} trials are done")
     tally = tally_of(records, plan, workers)
     progress = Progress(Console(highlight=False), tally, frozenset(searched_fields(plan.space)))
-    interruption = Interruption(say=lambda line: print(line, file=sys.stderr, flush=True))
+
+    def lost(what: str) -> NoReturn:
+        progress.__exit__()  # a live display hides the cursor
+        if interruption.requested:  # the signal went to Ray as well
+            _complain(f"interrupted; the same command goes on: {typed()}")
+            os._exit(130)
+        _complain(
+            f"sentune: Ray's process {what} has ended (killed, or out of memory); nothing is lost, "
+            f"the same command goes on: {typed()}"
+        )
+        os._exit(2)  # the main thread may wait for Ray for ever; the journal bears a kill at any moment
+
+    interruption = Interruption(say=_complain, lost=lost)
     with progress:
         search(ledger, plan, corpus, shares, machine, workers, progress, interruption)
 
@@ -156,6 +170,10 @@ def tally_of(records: list[TrialRecord], plan: SearchPlan, workers: int) -> Tall
 def _complete(ledger: Ledger, plan: SearchPlan) -> bool:
     trials = ledger.trials()
     return len(trials) >= plan.n_trials and all(trial.state.is_finished() for trial in trials)
+
+
+def _complain(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 def _say(text: str) -> None:

@@ -1,16 +1,15 @@
 """Assembles the Tuner: starts Ray, hands it the ordered searcher and the stopping rule, and waits."""
 
 import contextlib
-import logging
-import os
 import shutil
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from core.corpus import Corpus
 from core.errors import UserError
+from tuning.cluster import own_ray
 from tuning.ledger import Ledger
 from tuning.resources import Machine, Shares
 from tuning.scheduler import make_scheduler
@@ -20,6 +19,7 @@ from tuning.trial import run_trial
 
 RESTARTS = 2
 """How often a trial whose worker died is started again."""
+Work = Callable[[Mapping[str, Any], Corpus, Shares], None]
 
 
 @dataclass
@@ -27,7 +27,11 @@ class Interruption:
     """Ctrl-C or SIGTERM: the first asks to stop after the running epochs, the second stops at once."""
 
     say: Callable[[str], None]
+    lost: Callable[[str], None]
+    """Told from another thread that Ray is gone; it must end the process."""
     requested: bool = False
+    again: bool = False
+    """The second one came: Ray is being shut down, which further ones cannot hasten."""
 
     def __call__(self) -> bool:
         """Whether the search is to end."""
@@ -44,7 +48,10 @@ class Interruption:
                 signal.signal(number, handler)
 
     def _handle(self, number: int, frame: object) -> None:
+        if self.again:
+            return
         if self.requested:
+            self.again = True
             raise KeyboardInterrupt
         self.requested = True
         self.say("stopping: running trials end their epoch and keep their checkpoints; once more to stop at once")
@@ -59,6 +66,7 @@ def search(
     workers: int,
     listener: Listener,
     interruption: Interruption,
+    work: Work = run_trial,
 ) -> None:
     """Run the trials that the journal lacks.
 
@@ -69,12 +77,14 @@ def search(
         workers: trials at once.
         listener: told of every start, epoch and end.
         interruption: asked before each new trial and after each epoch.
+        work: what a worker does with a trial; another one than `run_trial` is for tests and benchmarks.
 
     Raises:
         UserError: the first trials all failed with one cause.
     """
-    with _ray(machine) as ray, interruption.listening():
-        _fit(ray.put(corpus), ledger, plan, shares, workers, listener, interruption)
+    # Twice: Ray sets handlers of its own when it starts, and what comes while it shuts down must not cut that short.
+    with interruption.listening(), own_ray(machine, interruption.lost) as ray, interruption.listening():
+        _fit(ray.put(corpus), ledger, plan, shares, workers, listener, interruption, work)
     if cause := shared_failure(ledger.trials()):
         raise UserError(f"the first trials all failed with one cause, so the study stopped: {cause}")
 
@@ -87,12 +97,13 @@ def _fit(
     workers: int,
     listener: Listener,
     interruption: Interruption,
+    work: Work,
 ) -> None:
     import ray
     from ray import tune
 
     def trainable(job: dict[str, Any]) -> None:
-        run_trial(job, ray.get(corpus_ref), shares)
+        work(job, ray.get(corpus_ref), shares)
 
     scratch = ledger.folder.absolute() / ".ray"
     shutil.rmtree(scratch, ignore_errors=True)  # a killed driver's
@@ -117,37 +128,3 @@ def _fit(
         tuner.fit()
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def _ray(machine: Machine) -> Iterator[Any]:
-    """A Ray of our own on this machine, quiet and gone afterwards."""
-    os.environ.update(QUIET_RAY)
-    import ray
-
-    logging.getLogger("ray.tune").setLevel(logging.ERROR)
-    ray.init(
-        address="local",
-        num_cpus=machine.cpus,
-        num_gpus=machine.gpus,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-        configure_logging=True,
-    )
-    try:
-        yield ray
-    finally:
-        ray.shutdown()
-
-
-QUIET_RAY = {
-    "RAY_USAGE_STATS_ENABLED": "0",  # no telemetry
-    "RAY_AUTH_MODE": "disabled",  # no token written into the home folder
-    "RAY_AIR_NEW_OUTPUT": "0",
-    "RAY_CHDIR_TO_TRIAL_DIR": "0",
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Interruption handles it
-    "TUNE_FUNCTION_THREAD_TIMEOUT_S": "600",  # a reused worker waits for its last trial's thread, not 2 s
-    "TUNE_GLOBAL_CHECKPOINT_S": "86400",  # Ray's snapshots are never read
-}

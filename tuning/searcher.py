@@ -6,6 +6,7 @@ depends on its inputs alone: not on time, the number of workers, or how often it
 state is neither written nor read; the journal is the state.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -34,10 +35,11 @@ class Listener(Protocol):
 def shared_failure(trials: Sequence[FrozenTrial]) -> str | None:
     """The cause, when the first SAME_FAILURES trials all failed with the same one."""
     first = trials[:SAME_FAILURES]
-    causes = {t.user_attrs.get("outcome", {}).get("error") for t in first if t.state == TrialState.FAIL}
-    if len(first) == SAME_FAILURES and all(t.state == TrialState.FAIL for t in first) and len(causes) == 1:
-        return str(causes.pop())
-    return None
+    if len(first) < SAME_FAILURES or any(trial.state != TrialState.FAIL for trial in first):
+        return None
+    causes = [str(trial.user_attrs["outcome"]["error"]) for trial in first]
+    alike = {re.sub(r"[\d.]+(e[+-]?\d+)?", "0", cause) for cause in causes}  # the number of a trial, a step, a setting
+    return causes[0] if len(alike) == 1 else None
 
 
 class OrderedSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
@@ -84,10 +86,10 @@ class OrderedSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
         outcome = unflattened(result or {}, "outcome")
         if outcome:
             state = TrialState.FAIL if "error" in outcome else TrialState.COMPLETE
-        elif error:
-            state, outcome = TrialState.FAIL, {"error": "its worker died three times (killed, or out of memory)"}
         elif self.halted():
             return
+        elif error:
+            state, outcome = TrialState.FAIL, {"error": "its worker died three times (killed, or out of memory)"}
         else:
             state = TrialState.PRUNED
         self.listener.ended(self.ledger.finish(number, state, outcome))

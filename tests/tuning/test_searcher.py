@@ -27,6 +27,7 @@ def test_three_failures_from_the_start_with_one_cause_are_recognised() -> None:
         return create_trial(state=TrialState.FAIL, user_attrs={"outcome": {"error": cause}})
 
     assert shared_failure([failed("a")] * 3) == "a"
+    assert shared_failure([failed(f"cannot write {n}/1e-3") for n in range(3)]) == "cannot write 0/1e-3"
     assert shared_failure([failed("a")] * 2) is None
     assert shared_failure([failed("a"), failed("b"), failed("a")]) is None
     assert shared_failure([create_trial(value=0.5), *[failed("a")] * 3]) is None

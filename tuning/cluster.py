@@ -1,0 +1,112 @@
+"""A Ray of our own: quiet, watched while it runs, and gone afterwards."""
+
+import contextlib
+import logging
+import os
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+from tuning.resources import Machine
+
+
+class Process(Protocol):
+    """As subprocess.Popen."""
+
+    pid: int
+
+    def wait(self) -> int: ...
+
+
+QUIET_RAY = {
+    "RAY_USAGE_STATS_ENABLED": "0",  # no telemetry
+    "RAY_AUTH_MODE": "disabled",  # no token written into the home folder
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # tuning.search.Interruption handles it
+    "TUNE_FUNCTION_THREAD_TIMEOUT_S": "600",  # a reused worker waits for its last trial's thread, not 2 s
+    "TUNE_GLOBAL_CHECKPOINT_S": "86400",  # Ray's snapshots are never read
+}
+
+
+@contextlib.contextmanager
+def own_ray(machine: Machine, lost: Callable[[str], None]) -> Iterator[Any]:
+    """Start Ray on this machine, and shut it down after the block.
+
+    Args:
+        machine: what Ray may use of it.
+        lost: told the name of one of Ray's own processes that has ended (killed, or out of memory). It is called from
+            another thread and must end the process: soon after Ray would do so itself, with pages of its own words.
+    """
+    os.environ.update(QUIET_RAY)
+    import ray
+
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # the journal has every error
+    ray.init(
+        address="local",
+        num_cpus=machine.cpus,
+        num_gpus=machine.gpus,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+        configure_logging=True,
+    )
+    _hush()
+    over = threading.Lock()
+    processes = _processes()
+    orphans = _children(processes)
+    for name, process in processes.items():
+        threading.Thread(target=_watch, args=(name, process, over, orphans, lost), daemon=True).start()
+    try:
+        yield ray
+    finally:
+        over.acquire(blocking=False)
+        ray.shutdown()
+
+
+def _watch(
+    name: str, process: Process, over: threading.Lock, orphans: Sequence[Any], lost: Callable[[str], None]
+) -> None:
+    """Call `lost` when the process ends and no one holds `over`: neither the shutdown nor another watcher."""
+    process.wait()
+    if over.acquire(blocking=False):
+        _kill_all(orphans)
+        lost(name)
+
+
+def _hush() -> None:
+    """Stop the thread that prints what Ray's processes think of one another: what matters is in the journal."""
+    from ray._private.worker import global_worker
+
+    with contextlib.suppress(AttributeError):
+        global_worker.threads_stopped.set()
+        global_worker.gcs_error_subscriber.close()
+
+
+def _node() -> Any:
+    from ray._private import worker  # Ray tells nobody in public which processes it started
+
+    return worker._global_node
+
+
+def _processes() -> dict[str, Process]:
+    """Those of Ray's processes without which nothing goes on."""
+    started = getattr(_node(), "all_processes", {})
+    return {name: infos[0].process for name, infos in started.items() if name in ("raylet", "gcs_server") and infos}
+
+
+def _children(processes: Mapping[str, Process]) -> list[Any]:
+    """What Ray's processes have started themselves: it outlives them by minutes."""
+    import psutil  # Ray brings it along
+
+    return [child for process in processes.values() for child in psutil.Process(process.pid).children()]
+
+
+def _kill_all(orphans: Sequence[Any]) -> None:
+    """End what is left of Ray: without a raylet no one else does."""
+    with contextlib.suppress(Exception):
+        _node().kill_all_processes(check_alive=False, allow_graceful=False)
+    for orphan in orphans:
+        with contextlib.suppress(Exception):  # it may be gone
+            orphan.kill()
