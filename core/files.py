@@ -77,7 +77,11 @@ def readable_os_errors(path: Path) -> Iterator[None]:
             errno.EPERM: "permission denied; choose a folder that you may write to",
             errno.EROFS: "the file system is read-only; choose a folder that you may write to",
             errno.ENOTDIR: "a part of the path is a file, not a folder; choose another path",
+            errno.EEXIST: "a file is in the way; choose another path",
+            errno.ENAMETOOLONG: "the name is too long; choose a shorter one",
         }
+        if error.errno == errno.ENOENT and not path.parent.exists():
+            reasons[errno.ENOENT] = "its folder cannot be made; choose another path"
         if error.errno not in reasons:
             raise
         raise UserError(f"cannot write {path}: {reasons[error.errno]}") from error

@@ -58,3 +58,17 @@ def test_a_failing_block_changes_nothing(tmp_path: Path) -> None:
         raise ZeroDivisionError
     assert [p.name for p in (tmp_path / "model").iterdir()] == ["a"]
     assert os.listdir(tmp_path) == ["model"]
+
+
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [
+        ("/proc/nowhere/deep/file", "its folder cannot be made; choose another path"),
+        ("{tmp}/taken/file", "a part of the path is a file, not a folder; choose another path|a file is in the way"),
+        ("{tmp}/" + "n" * 300, "the name is too long; choose a shorter one"),
+    ],
+)
+def test_a_place_where_nothing_can_be_written_is_one_line(path: str, reason: str, tmp_path: Path) -> None:
+    (tmp_path / "taken").touch()
+    with pytest.raises(UserError, match=f"cannot write .*: ({reason})"):
+        write_bytes(Path(path.format(tmp=tmp_path)), b"")
