@@ -80,7 +80,7 @@ def readable_os_errors(path: Path) -> Iterator[None]:
             errno.EEXIST: "a file is in the way; choose another path",
             errno.ENAMETOOLONG: "the name is too long; choose a shorter one",
         }
-        if error.errno == errno.ENOENT and not path.parent.exists():
+        if error.errno == errno.ENOENT and Path(str(error.filename)) in (path, *path.parents):
             reasons[errno.ENOENT] = "its folder cannot be made; choose another path"
         if error.errno not in reasons:
             raise
