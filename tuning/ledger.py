@@ -20,7 +20,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from core.epoch import EpochResult
-from core.errors import ConfigError
+from core.errors import ConfigError, UserError
 from core.files import readable_os_errors
 from tuning.journal import JOURNAL, cut_torn_tail, only_driver, open_journal
 from tuning.records import Spec, TrialRecord, record_of
@@ -34,6 +34,7 @@ class Ledger:
         self._storage = storage
         self._study_id = study_id
         self._finished: dict[int, TrialRecord] = {}
+        self._broken: UserError | None = None
 
     def trials(self) -> list[FrozenTrial]:
         """All trials by number, as Optuna holds them: not to be changed."""
@@ -63,7 +64,7 @@ class Ledger:
             distributions=dict(distributions),
             user_attrs={"config": dict(config), "origin": origin},
         )
-        with readable_os_errors(self.folder / JOURNAL):
+        with self._writing():
             trial_id = self._storage.create_new_trial(self._study_id, template_trial=template)
         return self._storage.get_trial_number_from_id(trial_id)
 
@@ -73,7 +74,7 @@ class Ledger:
         key = f"epoch:{epoch.epoch}"
         if key in trial.user_attrs:
             return
-        with readable_os_errors(self.folder / JOURNAL):
+        with self._writing():
             self._storage.set_trial_user_attr(trial._trial_id, key, dataclasses.asdict(epoch))
             self._storage.set_trial_intermediate_value(trial._trial_id, epoch.epoch, epoch.val_accuracy)
 
@@ -81,7 +82,7 @@ class Ledger:
         """Close a trial: its value is the best validation accuracy of its epochs. Its checkpoints go."""
         trial = self.trials()[number]
         best = record_of(trial).best
-        with readable_os_errors(self.folder / JOURNAL):
+        with self._writing():
             self._storage.set_trial_user_attr(trial._trial_id, "outcome", dict(outcome))
             value = None if best is None or state == TrialState.FAIL else [best.val_accuracy]
             self._storage.set_trial_state_values(trial._trial_id, state, value)
@@ -94,6 +95,18 @@ class Ledger:
         for epoch in record_of(trial).epochs:
             self.record(number, epoch)
         return self.finish(number, trial.state, trial.user_attrs["outcome"])
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Write no more after a write that failed: its torn record would swallow the next one."""
+        if self._broken is not None:
+            raise self._broken
+        try:
+            with readable_os_errors(self.folder / JOURNAL):
+                yield
+        except UserError as error:
+            self._broken = error
+            raise
 
     def checkpoint_dir(self, number: int) -> Path:
         """Where trial `number` keeps its checkpoints while it runs."""

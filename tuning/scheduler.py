@@ -1,35 +1,34 @@
 """The schedulers: write each epoch into the journal, then say whether the trial goes on."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
 
 from core.epoch import EpochResult
+from core.errors import UserError
 from tuning.ledger import Ledger
-from tuning.searcher import Listener, unflattened
+from tuning.searcher import Halt, Listener, unflattened
 from tuning.spec import SearchPlan
 from tuning.stopping import Asha, Halving
 
 
-def make_scheduler(
-    ledger: Ledger, plan: SearchPlan, listener: Listener, halted: Callable[[], bool]
-) -> "OrderedStopping":
+def make_scheduler(ledger: Ledger, plan: SearchPlan, listener: Listener, halt: Halt) -> "OrderedStopping":
     """The scheduler of the plan's stopping rule."""
     kind = TimedStopping if isinstance(plan.stopping, Asha) else OrderedStopping
-    return kind(ledger, plan, listener, halted)
+    return kind(ledger, plan, listener, halt)
 
 
 class OrderedStopping(FIFOScheduler):  # type: ignore[misc]  # Ray ships no types
     """Stops a trial by the study's rule, or when the study is halted."""
 
-    def __init__(self, ledger: Ledger, plan: SearchPlan, listener: Listener, halted: Callable[[], bool]) -> None:
+    def __init__(self, ledger: Ledger, plan: SearchPlan, listener: Listener, halt: Halt) -> None:
         super().__init__()
         self.ledger = ledger
         self.plan = plan
         self.listener = listener
-        self.halted = halted
+        self.halt = halt
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: Mapping[str, Any]) -> str:
         """Ray's question after each report: CONTINUE or STOP."""
@@ -37,10 +36,14 @@ class OrderedStopping(FIFOScheduler):  # type: ignore[misc]  # Ray ships no type
         if not report or unflattened(result, "outcome"):
             return str(TrialScheduler.CONTINUE)
         number, epoch = trial.config["number"], EpochResult(**report)
-        self.ledger.record(number, epoch)
+        try:
+            self.ledger.record(number, epoch)
+        except UserError as error:
+            self.halt.give_up(error)
+            return str(TrialScheduler.STOP)
         self.listener.epoch(number, epoch)
         behind = epoch.epoch < self.plan.epochs and self.is_behind(tune_controller, trial, epoch)
-        return str(TrialScheduler.STOP if self.halted() or behind else TrialScheduler.CONTINUE)
+        return str(TrialScheduler.STOP if self.halt.requested or behind else TrialScheduler.CONTINUE)
 
     def __getstate__(self) -> dict[str, Any]:
         """Empty, as the searcher's."""
@@ -59,8 +62,8 @@ class OrderedStopping(FIFOScheduler):  # type: ignore[misc]  # Ray ships no type
 class TimedStopping(OrderedStopping):
     """Stops by Ray's ASHA: against the trials that reached the rung earlier, which after a restart are none."""
 
-    def __init__(self, ledger: Ledger, plan: SearchPlan, listener: Listener, halted: Callable[[], bool]) -> None:
-        super().__init__(ledger, plan, listener, halted)
+    def __init__(self, ledger: Ledger, plan: SearchPlan, listener: Listener, halt: Halt) -> None:
+        super().__init__(ledger, plan, listener, halt)
         rule = plan.stopping
         assert isinstance(rule, Asha)
         self.asha = AsyncHyperBandScheduler(

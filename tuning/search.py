@@ -13,7 +13,7 @@ from tuning.cluster import own_ray
 from tuning.ledger import Ledger
 from tuning.resources import Machine, Shares
 from tuning.scheduler import make_scheduler
-from tuning.searcher import Listener, OrderedSearcher, shared_failure
+from tuning.searcher import Halt, Listener, OrderedSearcher, shared_failure
 from tuning.spec import SearchPlan
 from tuning.trial import run_trial
 
@@ -22,20 +22,15 @@ RESTARTS = 2
 Work = Callable[[Mapping[str, Any], Corpus, Shares], None]
 
 
-@dataclass
-class Interruption:
+@dataclass(kw_only=True)
+class Interruption(Halt):
     """Ctrl-C or SIGTERM: the first asks to stop after the running epochs, the second stops at once."""
 
     say: Callable[[str], None]
     lost: Callable[[str], None]
     """Told from another thread that Ray is gone; it must end the process."""
-    requested: bool = False
     again: bool = False
     """The second one came: Ray is being shut down, which further ones cannot hasten."""
-
-    def __call__(self) -> bool:
-        """Whether the search is to end."""
-        return self.requested
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:
@@ -80,11 +75,14 @@ def search(
         work: what a worker does with a trial; another one than `run_trial` is for tests and benchmarks.
 
     Raises:
-        UserError: the first trials all failed with one cause.
+        UserError: the first trials all failed with one cause; or the person must mend something, such as a full disk,
+            before the search can go on.
     """
     # Twice: Ray sets handlers of its own when it starts, and what comes while it shuts down must not cut that short.
     with interruption.listening(), own_ray(machine, interruption.lost) as ray, interruption.listening():
         _fit(ray.put(corpus), ledger, plan, shares, workers, listener, interruption, work)
+    if interruption.reason:
+        raise interruption.reason
     if cause := shared_failure(ledger.trials()):
         raise UserError(f"the first trials all failed with one cause, so the study stopped: {cause}")
 
@@ -126,5 +124,8 @@ def _fit(
     )
     try:
         tuner.fit()
+    except Exception:
+        if not interruption.reason:  # Ray stumbles over a full disk as well
+            raise
     finally:
         shutil.rmtree(scratch, ignore_errors=True)

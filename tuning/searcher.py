@@ -7,7 +7,8 @@ state is neither written nor read; the journal is the state.
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from optuna.trial import FrozenTrial, TrialState
@@ -15,6 +16,7 @@ from ray.tune.search import Searcher
 
 from core.config import TrialConfig
 from core.epoch import EpochResult
+from core.errors import UserError
 from tuning.ledger import Ledger
 from tuning.records import TrialRecord, copied_from
 from tuning.spec import SearchPlan
@@ -22,6 +24,20 @@ from tuning.suggester import Suggester, may_suggest
 
 SAME_FAILURES = 3
 """So many failures from the start with one cause end the study."""
+
+
+@dataclass
+class Halt:
+    """Whether the search is to end before it is complete, and why."""
+
+    requested: bool = False
+    reason: UserError | None = None
+    """What the person has to mend first; None where the person asked for it."""
+
+    def give_up(self, reason: UserError) -> None:
+        """End for something that the person can mend; the first reason counts."""
+        self.requested = True
+        self.reason = self.reason or reason
 
 
 class Listener(Protocol):
@@ -45,12 +61,12 @@ def shared_failure(trials: Sequence[FrozenTrial]) -> str | None:
 class OrderedSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
     """Hands trials to Ray Tune in order and writes their ends into the journal."""
 
-    def __init__(self, ledger: Ledger, plan: SearchPlan, listener: Listener, halted: Callable[[], bool]) -> None:
+    def __init__(self, ledger: Ledger, plan: SearchPlan, listener: Listener, halt: Halt) -> None:
         super().__init__()
         self.ledger = ledger
         self.plan = plan
         self.listener = listener
-        self.halted = halted
+        self.halt = halt
         self.suggester = Suggester(plan)
         unfinished = [trial for trial in ledger.trials() if not trial.state.is_finished()]
         self.copies = {
@@ -62,9 +78,16 @@ class OrderedSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """Ray's question for a new trial: its config, None for later, or FINISHED."""
+        try:
+            return self._next(trial_id)
+        except UserError as error:  # the journal cannot be written
+            self.halt.give_up(error)
+            return str(Searcher.FINISHED)
+
+    def _next(self, trial_id: str) -> dict[str, Any] | str | None:
         while True:
             trials = self.ledger.trials()
-            if self.halted() or shared_failure(trials):
+            if self.halt.requested or shared_failure(trials):
                 return str(Searcher.FINISHED)
             if self.unfinished:
                 return self._start(trial_id, self.unfinished.pop(0))
@@ -84,9 +107,17 @@ class OrderedSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
         """Close the trial in the journal; one that was interrupted stays open and runs again."""
         number = self.number.pop(trial_id)
         outcome = unflattened(result or {}, "outcome")
+        try:
+            self._close(number, outcome, error)
+        except UserError as problem:
+            self.halt.give_up(problem)
+
+    def _close(self, number: int, outcome: dict[str, Any], error: bool) -> None:
+        if "mend" in outcome:
+            raise UserError(outcome["mend"])
         if outcome:
             state = TrialState.FAIL if "error" in outcome else TrialState.COMPLETE
-        elif self.halted():
+        elif self.halt.requested:
             return
         elif error:
             state, outcome = TrialState.FAIL, {"error": "its worker died three times (killed, or out of memory)"}

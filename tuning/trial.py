@@ -10,6 +10,7 @@ from ray import tune
 from core.config import TrialConfig
 from core.corpus import Corpus
 from core.epoch import EpochResult
+from core.errors import ConfigError, UserError
 from core.train import train
 from tuning.resources import Shares
 
@@ -18,7 +19,8 @@ def run_trial(job: Mapping[str, Any], corpus: Corpus, shares: Shares) -> None:
     """Train one trial and report each epoch, then what it came to.
 
     A trial that fails reports its error as an outcome: to Ray it is a trial that ended, so that only a
-    worker that died is started again (from the trial's last checkpoint).
+    worker that died is started again (from the trial's last checkpoint). What the person can mend, such as a full
+    disk, is reported as such: it ends the search and not the trial.
 
     Args:
         job: `number`, `config` (TrialConfig as a dict) and `checkpoint_dir`, as the searcher gave it.
@@ -37,7 +39,9 @@ def run_trial(job: Mapping[str, Any], corpus: Corpus, shares: Shares) -> None:
             device=shares.device,
         )
     except Exception as error:  # a bad setting must not end the study
-        tune.report({"outcome": {"error": one_line(error)}})
+        # A full disk fails every trial, and none of them for its settings.
+        mend = isinstance(error, UserError) and not isinstance(error, ConfigError)
+        tune.report({"outcome": {"mend": str(error)} if mend else {"error": one_line(error)}})
         return
     tune.report(
         {

@@ -1,6 +1,9 @@
 """tuning.searcher and tuning.scheduler: what is written into the journal, in which order, and what is handed out."""
 
+import errno
+import os
 import random
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,7 +19,7 @@ from tests.tuning.plans import plan
 from tuning.ledger import Ledger, open_ledger
 from tuning.records import TrialRecord, read_study
 from tuning.scheduler import make_scheduler
-from tuning.searcher import OrderedSearcher, shared_failure
+from tuning.searcher import Halt, OrderedSearcher, shared_failure
 from tuning.space_file import load_space
 from tuning.spec import SearchPlan
 from tuning.stopping import Asha
@@ -53,10 +56,10 @@ class FakeRay:
     """Runs trials as Ray Tune would, but here and in an order that `rng` decides."""
 
     def __init__(self, ledger: Ledger, the_plan: SearchPlan, workers: int, rng: random.Random) -> None:
-        self.halt = False
+        self.halt = Halt()
         self.heard = Heard()
-        self.searcher = OrderedSearcher(ledger, the_plan, self.heard, lambda: self.halt)
-        self.scheduler = make_scheduler(ledger, the_plan, self.heard, lambda: self.halt)
+        self.searcher = OrderedSearcher(ledger, the_plan, self.heard, self.halt)
+        self.scheduler = make_scheduler(ledger, the_plan, self.heard, self.halt)
         self.plan, self.workers, self.rng = the_plan, workers, rng
         self.running: dict[str, tuple[Any, int]] = {}
         self.asked = 0
@@ -134,7 +137,7 @@ def test_a_killed_search_completes_to_the_same_study(tmp_path: Path, killed_afte
 def test_the_first_trial_is_the_notebooks(tmp_path: Path) -> None:
     for space in ("quick", "notebook"):
         with open_ledger(tmp_path / space, {"fingerprint": ""}) as ledger:
-            searcher = OrderedSearcher(ledger, plan(space=load_space(space)), Heard(), lambda: False)
+            searcher = OrderedSearcher(ledger, plan(space=load_space(space)), Heard(), Halt())
             job = searcher.suggest("ray1")
             assert isinstance(job, dict)
             assert TrialConfig.from_dict(job["config"]) == TrialConfig.notebook(epochs=4, seed=7)
@@ -144,7 +147,7 @@ def test_the_first_trial_is_the_notebooks(tmp_path: Path) -> None:
 
 def test_no_suggestion_before_the_trials_that_it_may_see_are_finished(tmp_path: Path) -> None:
     with open_ledger(tmp_path / "s", {"fingerprint": ""}) as ledger:
-        searcher = OrderedSearcher(ledger, plan(window=2), Heard(), lambda: False)
+        searcher = OrderedSearcher(ledger, plan(window=2), Heard(), Halt())
         assert [isinstance(searcher.suggest(f"ray{n}"), dict) for n in range(3)] == [True, True, False]
         for number in (0, 1):
             ledger.record(number, EpochResult(epoch=1, train_loss=1.0, val_loss=1.0, val_accuracy=0.5, seconds=1.0))
@@ -158,7 +161,7 @@ def test_an_interrupted_search_starts_nothing_and_leaves_trials_to_go_on(tmp_pat
     with open_ledger(tmp_path / "s", {"fingerprint": ""}) as ledger:
         ray = FakeRay(ledger, plan(), 2, random.Random(0))
         ray.run(steps=3)
-        ray.halt = True
+        ray.halt.requested = True
         ray.run()
         assert {record.state for record in ledger.records()} == {"RUNNING"}
         assert ray.heard.events.count("started 0") == 1
@@ -167,7 +170,7 @@ def test_an_interrupted_search_starts_nothing_and_leaves_trials_to_go_on(tmp_pat
 
 def test_a_failed_trial_does_not_end_the_study(tmp_path: Path) -> None:
     with open_ledger(tmp_path / "s", {"fingerprint": ""}) as ledger:
-        searcher = OrderedSearcher(ledger, plan(), Heard(), lambda: False)
+        searcher = OrderedSearcher(ledger, plan(), Heard(), Halt())
         searcher.suggest("ray0")
         searcher.on_trial_complete("ray0", {"outcome/error": "TrainingError: the loss is NaN"})
         searcher.suggest("ray1")
@@ -222,3 +225,39 @@ def test_asha_stops_trials_by_rays_own_rule_and_lets_the_last_epoch_be(tmp_path:
     assert ("COMPLETE", 4) in ends
     assert {count for state, count in ends if state == "PRUNED"} <= {1, 2}
     assert "PRUNED" in {state for state, _ in ends}
+
+
+def test_what_the_person_can_mend_ends_the_search_and_not_the_trial(tmp_path: Path) -> None:
+    with open_ledger(tmp_path / "s", {"fingerprint": ""}) as ledger:
+        halt = Halt()
+        searcher = OrderedSearcher(ledger, plan(), Heard(), halt)
+        searcher.suggest("ray0")
+        searcher.on_trial_complete("ray0", {"outcome/mend": "cannot write x: the disk is full"})
+        assert str(halt.reason) == "cannot write x: the disk is full"
+        assert searcher.suggest("ray1") == Searcher.FINISHED
+        assert [record.state for record in ledger.records()] == ["RUNNING"]
+
+
+@pytest.mark.parametrize("writes", [1, 4, 6, 11])
+def test_a_full_disk_at_any_write_ends_the_search_and_the_study_completes_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writes: int
+) -> None:
+    with open_ledger(tmp_path / "whole", {"fingerprint": ""}) as ledger:
+        FakeRay(ledger, plan(n_trials=4), 2, random.Random(0)).run()
+    left = writes
+
+    def fsync(handle: int) -> None:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            os.truncate(handle, os.fstat(handle).st_size - 3)  # a part of the record is there
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with open_ledger(tmp_path / "full", {"fingerprint": ""}) as ledger, monkeypatch.context() as patched:
+        patched.setattr("os.fsync", fsync)
+        ray = FakeRay(ledger, plan(n_trials=4), 2, random.Random(0))
+        ray.run()
+    assert re.search("study.journal: the disk is full; free some space and run the same command", str(ray.halt.reason))
+    with open_ledger(tmp_path / "full", {"fingerprint": ""}) as ledger:
+        FakeRay(ledger, plan(n_trials=4), 2, random.Random(0)).run()
+    assert content(tmp_path / "full") == content(tmp_path / "whole")
