@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
+from core.errors import UserError
 from tuning.resources import Machine
 
 
@@ -38,20 +39,28 @@ def own_ray(machine: Machine, lost: Callable[[str], None]) -> Iterator[Any]:
         machine: what Ray may use of it.
         lost: told the name of one of Ray's own processes that has ended (killed, or out of memory). It is called from
             another thread and must end the process: soon after Ray would do so itself, with pages of its own words.
+
+    Raises:
+        UserError: Ray does not start.
     """
     os.environ.update(QUIET_RAY)
     import ray
 
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # the journal has every error
-    ray.init(
-        address="local",
-        num_cpus=machine.cpus,
-        num_gpus=machine.gpus,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-        configure_logging=True,
-    )
+    try:
+        ray.init(
+            address="local",
+            num_cpus=machine.cpus,
+            num_gpus=machine.gpus,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            configure_logging=True,
+        )
+    except Exception as error:
+        ray.shutdown()
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"Ray did not start ({reason}): see that the machine is not too busy and try again") from error
     _hush()
     over = threading.Lock()
     processes = _processes()

@@ -5,9 +5,11 @@ import subprocess
 import sys
 import time
 import uuid
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tuning.journal import JOURNAL
 from tuning.records import read_study
 
 
@@ -18,11 +20,18 @@ class Command:
         self.results = results
         self.mark = uuid.uuid4().hex
 
-    def start(self, *words: str, **options: Any) -> "subprocess.Popen[str]":
-        """Start a verb and do not wait."""
-        env = {**os.environ, "SENTUNE_RESULTS": str(self.results), "SENTUNE_TEST_MARK": self.mark, "COLUMNS": "80"}
+    def start(
+        self,
+        *words: str,
+        program: Sequence[str] = ("-m", "tuning"),
+        env: Mapping[str, str] | None = None,
+        **options: Any,
+    ) -> "subprocess.Popen[str]":
+        """Start a verb, or a Python script, and do not wait."""
+        marks = {"SENTUNE_RESULTS": str(self.results), "SENTUNE_TEST_MARK": self.mark, "COLUMNS": "80"}
+        env = {**os.environ, **marks, **(env or {})}
         return subprocess.Popen(
-            [sys.executable, "-m", "tuning", *words],
+            [sys.executable, *program, *words],
             env=env,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -32,9 +41,9 @@ class Command:
             **options,
         )
 
-    def run(self, *words: str, stdin: str | None = None) -> "subprocess.CompletedProcess[str]":
+    def run(self, *words: str, stdin: str | None = None, **options: Any) -> "subprocess.CompletedProcess[str]":
         """Run a verb to its end."""
-        with self.start(*words, stdin=subprocess.PIPE) as process:
+        with self.start(*words, stdin=subprocess.PIPE, **options) as process:
             out, err = process.communicate(stdin, timeout=300)
         return subprocess.CompletedProcess(words, process.returncode, out, err)
 
@@ -43,6 +52,29 @@ class Command:
         ended = self.run(*words, stdin=stdin)
         assert ended.returncode == 0, f"{words} exited with {ended.returncode}:\n{ended.stdout}\n{ended.stderr}"
         return ended.stdout
+
+    def processes(self, name: str) -> list[int]:
+        """Marked processes whose command line begins with a path or a title that ends in `name`."""
+        found = []
+        for process in Path("/proc").glob("[0-9]*"):
+            try:
+                mine = f"SENTUNE_TEST_MARK={self.mark}".encode() in (process / "environ").read_bytes()
+                title = (process / "cmdline").read_bytes().split(b"\0")[0]
+            except OSError:  # it ended meanwhile
+                continue
+            if mine and title.decode(errors="replace").rpartition("/")[2] == name:
+                found.append(int(process.name))
+        return found
+
+    def wait_for_journal(self, study: str, records: int) -> None:
+        """Until a study's journal has so many records."""
+        journal = self.results / study / JOURNAL
+        until = time.monotonic() + 120
+        while time.monotonic() < until:
+            if journal.is_file() and journal.read_bytes().count(b"\n") >= records:
+                return
+            time.sleep(0.02)
+        raise AssertionError(f"{journal} did not reach {records} records")
 
     def content(self, study: str) -> list[Any]:
         """A study's trials without their times."""

@@ -2,13 +2,11 @@
 
 import os
 import signal
-import time
 from pathlib import Path
 
 import pytest
 
 from tests.system.command import Command
-from tuning.journal import JOURNAL
 
 
 def run(sentences: Path, name: str, *more: str) -> tuple[str, ...]:
@@ -29,20 +27,10 @@ def test_one_worker_or_two_the_same_trials_and_stops(command: Command, sentences
     assert {"COMPLETE", "PRUNED"} == {record[1] for record in command.content(whole)}
 
 
-def wait_for_journal(command: Command, study: str, records: int) -> None:
-    journal = command.results / study / JOURNAL
-    until = time.monotonic() + 120
-    while time.monotonic() < until:
-        if journal.is_file() and journal.read_bytes().count(b"\n") >= records:
-            return
-        time.sleep(0.02)
-    raise AssertionError(f"{journal} did not reach {records} records")
-
-
 def test_killed_again_and_again_the_study_completes_to_the_same(command: Command, sentences: Path, whole: str) -> None:
     for records in (6, 25, 45):
         with command.start(*run(sentences, "killed")) as driver:
-            wait_for_journal(command, "killed", records)
+            command.wait_for_journal("killed", records)
             os.kill(driver.pid, signal.SIGKILL)
     assert command.left_behind() == []
     assert "going on with study killed" in command.succeed(*run(sentences, "killed"))
@@ -51,7 +39,7 @@ def test_killed_again_and_again_the_study_completes_to_the_same(command: Command
 
 def test_ctrl_c_keeps_everything_and_says_how_to_go_on(command: Command, sentences: Path, whole: str) -> None:
     with command.start(*run(sentences, "stopped")) as driver:
-        wait_for_journal(command, "stopped", 12)
+        command.wait_for_journal("stopped", 12)
         os.kill(driver.pid, signal.SIGINT)
         _, err = driver.communicate(timeout=120)
     assert driver.returncode == 130
@@ -65,7 +53,7 @@ def test_ctrl_c_keeps_everything_and_says_how_to_go_on(command: Command, sentenc
 
 def test_a_killed_worker_costs_nothing(command: Command, sentences: Path, whole: str) -> None:
     with command.start(*run(sentences, "orphaned")) as driver:
-        wait_for_journal(command, "orphaned", 8)
+        command.wait_for_journal("orphaned", 8)
         victims = [p for p in Path("/proc").glob("[0-9]*") if is_worker(p, command.mark)]
         for victim in victims:
             os.kill(int(victim.name), signal.SIGKILL)

@@ -1,0 +1,119 @@
+"""What goes wrong around a search: one line, nothing lost, nothing left behind."""
+
+import os
+import shutil
+import signal
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.system.command import Command
+
+
+def run(sentences: Path, name: str, *more: str) -> tuple[str, ...]:
+    return ("run", str(sentences), "--vectors", "none", "--embedding-dim", "8", "--space", "notebook", "--trials", "6",
+            "--epochs", "4", "--window", "3", "--grace", "1", "--set", "hidden_dim=int(4,16)", "--name", name,
+            *more)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def places() -> Iterator[Path]:
+    """An empty home and an empty folder for temporary files: short, because Ray puts sockets there."""
+    folder = Path(tempfile.mkdtemp(prefix="s", dir="/tmp"))
+    for name in ("home", "tmp", "cache"):
+        (folder / name).mkdir()
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def whole(command: Command, sentences: Path, places: Path) -> str:
+    """A study that nobody disturbed, run by someone with an empty home."""
+    env = {
+        "HOME": str(places / "home"),
+        "TMPDIR": str(places / "tmp"),
+        "SENTUNE_CACHE": str(places / "cache"),
+    }
+    ended = command.run(*run(sentences, "whole"), env=env)
+    assert ended.returncode == 0, f"{ended.stdout}\n{ended.stderr}"
+    return "whole"
+
+
+def test_nothing_is_written_outside_study_cache_and_rays_folder(command: Command, places: Path, whole: str) -> None:
+    assert sorted(command.results.iterdir()) == [command.results / "whole"]
+    assert list((places / "home").iterdir()) == []
+    assert [path.name for path in (places / "tmp").iterdir()] == ["ray"]
+    assert sorted(path.name for path in (command.results / "whole").iterdir()) == [
+        "checkpoints",
+        "study.journal",
+        "study.lock",
+    ]
+
+
+@pytest.mark.parametrize("process", ["raylet", "gcs_server"])
+def test_when_ray_is_killed_the_same_command_goes_on(
+    command: Command, sentences: Path, whole: str, process: str
+) -> None:
+    with command.start(*run(sentences, process)) as driver:
+        command.wait_for_journal(process, 10)
+        (victim,) = command.processes(process)
+        os.kill(victim, signal.SIGKILL)
+        out, err = driver.communicate(timeout=60)
+    assert driver.returncode == 2, f"{out}\n{err}"
+    assert f"sentune: Ray's process {process} has ended" in err
+    assert f"the same command goes on: python -m tuning run {sentences}" in err
+    assert err.count("\n") == 1
+    assert "raylet)" not in out
+    assert command.left_behind() == []
+    if process == "raylet":
+        command.succeed(*run(sentences, process))
+        assert command.content(process) == command.content(whole)
+
+
+def test_sigterm_ends_the_epoch_and_a_second_signal_ends_at_once(command: Command, sentences: Path, whole: str) -> None:
+    """The signals go to the whole process group, as from a terminal."""
+    with command.start(*run(sentences, "signals")) as driver:
+        command.wait_for_journal("signals", 10)
+        os.kill(driver.pid, signal.SIGTERM)
+        out, err = driver.communicate(timeout=60)
+    assert (driver.returncode, "Traceback" in err) == (130, False), f"{out}\n{err}"
+    assert "the same command goes on: python -m tuning run" in err
+    with command.start(*run(sentences, "signals")) as driver:
+        command.wait_for_journal("signals", 18)
+        os.killpg(driver.pid, signal.SIGINT)
+        os.killpg(driver.pid, signal.SIGINT)
+        out, err = driver.communicate(timeout=60)
+    assert (driver.returncode, "Traceback" in err) == (130, False), f"{out}\n{err}"
+    assert err.splitlines()[-1].startswith("interrupted; the same command goes on: python -m tuning run")
+    assert command.left_behind() == []
+
+
+FULL_DISK = """
+import errno, os
+real, left = os.fsync, [24]
+def fsync(handle):
+    left[0] -= 1
+    if left[0] < 0:
+        raise OSError(errno.ENOSPC, "No space left on device")
+    real(handle)
+os.fsync = fsync
+from tuning.cli import main
+main()
+"""
+
+
+def test_a_full_disk_is_one_line_and_loses_nothing(
+    command: Command, sentences: Path, whole: str, tmp_path: Path
+) -> None:
+    script = tmp_path / "full_disk.py"
+    script.write_text(FULL_DISK)
+    path = os.pathsep.join([str(Path(__file__).parents[2]), *os.environ.get("PYTHONPATH", "").split(os.pathsep)])
+    ended = command.run(*run(sentences, "full"), program=(str(script),), env={"PYTHONPATH": path})
+    assert ended.returncode == 2, f"{ended.stdout}\n{ended.stderr}"
+    assert ended.stderr.startswith("sentune: cannot write ")
+    assert ended.stderr.endswith("the disk is full; free some space and run the same command again\n")
+    assert ended.stderr.count("\n") == 1
+    command.succeed(*run(sentences, "full"))
+    assert command.content("full") == command.content(whole)

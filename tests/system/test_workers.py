@@ -1,0 +1,119 @@
+"""What a worker does to a search: dies, fails, ends slowly, or has run others before."""
+
+import json
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+from tuning.records import read_study
+
+SEARCH = """
+import dataclasses, sys, time
+from pathlib import Path
+from core.errors import UserError
+from core.epoch import EpochResult
+from ray import tune
+from tests.fakes import tiny_corpus
+from tests.tuning.plans import plan
+from tests.tuning.test_searcher import Heard
+from tuning.ledger import open_ledger
+from tuning.resources import Machine, Shares
+from tuning.search import Interruption, search
+{work}
+the_plan = plan({plan})
+with open_ledger(Path(sys.argv[1]), {{}}) as ledger:
+    interruption = Interruption(say=print, lost=print)
+    try:
+        search(ledger, the_plan, tiny_corpus(), Shares(), Machine(cpus={workers}, gpus=0), {workers}, Heard(),
+               interruption, work)
+    except UserError as error:
+        print(error)
+"""
+
+
+def search(folder: Path, work: str, plan: str = "n_trials=5, epochs=2", workers: int = 1) -> str:
+    """Run a search whose trials do `work`; returns what it printed."""
+    script = SEARCH.format(work=textwrap.dedent(work), plan=plan, workers=workers)
+    ended = subprocess.run(
+        [sys.executable, "-c", script, str(folder)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        cwd=Path(__file__).parents[2],
+    )
+    assert ended.returncode == 0, f"{ended.stdout}\n{ended.stderr}"
+    return ended.stdout
+
+
+def test_a_trial_that_ends_slower_than_ray_waits_neither_hangs_nor_fails(tmp_path: Path) -> None:
+    """Ray gives a stopped trial's thread 2 s; here each takes 3 s to leave after its second epoch."""
+    search(
+        tmp_path / "slow",
+        """
+        def work(job, corpus, shares):
+            try:
+                for epoch in (1, 2, 3):
+                    score = 1 / (1 + job["number"] + epoch)
+                    tune.report({"epoch_result": dict(epoch=epoch, train_loss=0.0, val_loss=0.0,
+                                                      val_accuracy=score, seconds=0.0)})
+            finally:
+                time.sleep(3)
+        """,
+        plan="n_trials=5, epochs=3, window=1, stopping=__import__('tuning.stopping').stopping.Halving(grace=1)",
+    )
+    states = [(record.state, len(record.epochs)) for record in read_study(tmp_path / "slow")[1]]
+    assert len(states) == 5
+    assert ("FAIL", 0) not in states
+    assert [state for state, epochs in states if epochs == 1] == ["PRUNED", "PRUNED"]
+
+
+def test_three_failures_from_the_start_with_one_cause_end_the_study(tmp_path: Path) -> None:
+    said = search(
+        tmp_path / "failing",
+        """
+        def work(job, corpus, shares):
+            tune.report({"outcome": {"error": f"TrainingError: no luck in step {job['number']}"}})
+        """,
+    )
+    assert "the first trials all failed with one cause, so the study stopped: TrainingError: no luck in step 0" in said
+    assert [record.state for record in read_study(tmp_path / "failing")[1]] == ["FAIL"] * 3
+
+
+def test_a_worker_that_dies_each_time_fails_its_trial_alone(tmp_path: Path) -> None:
+    """As the system kills one that takes too much memory."""
+    search(
+        tmp_path / "dying",
+        """
+        def work(job, corpus, shares):
+            import os
+            if job["number"] == 1:
+                os.kill(os.getpid(), 9)
+            tune.report({"outcome": {"n_parameters": 1}})
+        """,
+        plan="n_trials=3, epochs=1",
+    )
+    records = read_study(tmp_path / "dying")[1]
+    assert [record.state for record in records] == ["COMPLETE", "FAIL", "COMPLETE"]
+    assert records[1].error == "its worker died three times (killed, or out of memory)"
+
+
+def test_the_last_trial_of_a_worker_has_the_bits_of_a_fresh_one(tmp_path: Path) -> None:
+    """One worker trains twelve trials of all sorts one after the other; a process of its own trains the last again."""
+    search(tmp_path / "many", "from tuning.trial import run_trial as work", plan="n_trials=12, epochs=2, stopping=None")
+    last = read_study(tmp_path / "many")[1][-1]
+    script = (
+        "import json, sys\n"
+        "from core import TrialConfig, train\n"
+        "from tests.fakes import tiny_corpus\n"
+        "result = train(TrialConfig.from_dict(json.loads(sys.argv[1])), tiny_corpus())\n"
+        "print([(e.train_loss, e.val_loss, e.val_accuracy) for e in result.epochs])"
+    )
+    fresh = subprocess.run(
+        [sys.executable, "-c", script, json.dumps(dict(last.config))],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).parents[2],
+    ).stdout
+    assert fresh == f"{[(e.train_loss, e.val_loss, e.val_accuracy) for e in last.epochs]}\n"
