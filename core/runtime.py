@@ -1,11 +1,16 @@
 """What the bits of a run depend on beside its settings and its data: threads, precision, machine, kernels."""
 
 import contextlib
+import ctypes
 import os
+import sys
 from collections.abc import Iterator
 from typing import Any
 
 import torch
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
+_KEPT_BYTES = 2**28
 
 
 @contextlib.contextmanager
@@ -17,6 +22,26 @@ def threads_set(threads: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+@contextlib.contextmanager
+def memory_kept() -> Iterator[None]:
+    """Let glibc keep freed memory for the next step inside the block, and give back what is free after it.
+
+    By default it returns the large blocks of each step to the kernel, which clears them anew page by page: thousands
+    of page faults a step, 7 to 14% of the time of two bidirectional layers. There is no asking for the old setting,
+    so from the first training on the process keeps up to `_KEPT_BYTES` until the next block ends.
+    """
+    libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+    if libc is None or not hasattr(libc, "mallopt"):  # musl has none
+        yield
+        return
+    libc.mallopt(_M_MMAP_THRESHOLD, _KEPT_BYTES)
+    libc.mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
+    try:
+        yield
+    finally:
+        libc.malloc_trim(0)
 
 
 @contextlib.contextmanager

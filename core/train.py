@@ -20,7 +20,7 @@ from core.errors import DataError, StopTraining, TrainingError
 from core.evaluate import judge
 from core.learner import new_learner, scheduled
 from core.outcome import TrainResult, digest, out_of_patience
-from core.runtime import describe, deterministic, threads_set
+from core.runtime import describe, deterministic, memory_kept, threads_set
 
 __all__ = ["EpochResult", "TrainResult", "train"]
 
@@ -58,7 +58,7 @@ def train(
     for name, split in (("training", TRAIN), ("validation", VAL)):
         if not len(corpus.indices(split)):
             raise DataError(f"the corpus has no {name} sentences; choose another split rule")
-    with threads_set(threads), deterministic(device):
+    with threads_set(threads), memory_kept(), deterministic(device):
         run = _Run(config, corpus, describe(config.precision, threads, device), device)
         if checkpoint_dir is not None:
             run.resume(checkpoint_dir)
