@@ -90,8 +90,11 @@ class Command:
             for r in read_study(self.results / study)[1]
         ]
 
-    def left_behind(self, patience: float = 20.0) -> list[str]:
-        """Command lines of marked processes that are still there after some patience."""
+    def left_behind(self, patience: float = 90.0) -> list[str]:
+        """Command lines of marked processes that are still there after some patience.
+
+        Where Ray was killed, its agents try for a minute to tell it.
+        """
         until = time.monotonic() + patience
         while (found := self._marked()) and time.monotonic() < until:
             time.sleep(0.2)
