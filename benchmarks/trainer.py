@@ -17,17 +17,17 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from multiprocessing.pool import Pool
 from multiprocessing.synchronize import Barrier
-from typing import Any
 
-import numpy as np
 import torch
 
+from benchmarks.floor import flops, peak
 from benchmarks.notebook_loop import NotebookLoop, Shape
 from core import load_corpus
-from core.batches import gather, shuffled
 from core.config import TrialConfig
-from core.corpus import TRAIN, VAL, Corpus
+from core.corpus import Corpus
+from core.epoch import EpochResult
 from core.train import train
 
 TARGETS = {"a": 4.5, "a-bf16": 6.0, "d": 5.0}
@@ -64,30 +64,33 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="one epoch of each")
     parser.add_argument("--only", choices=[*CASES, "d"], action="append", help="some of the cases")
+    parser.add_argument("--mr", default=os.environ.get("SENTUNE_MR"), help="the archive of MR, or its folder")
     arguments = parser.parse_args()
     epochs = 1 if arguments.quick else 5
     torch.set_num_threads(1)
-    dataset = f"mr:{os.environ['SENTUNE_MR']}" if "SENTUNE_MR" in os.environ else "snippets"
+    dataset = f"mr:{arguments.mr}" if arguments.mr else "snippets"
     peaks = {"fp32": peak(torch.float32), "bf16": peak(torch.bfloat16)}
     print(f"{dataset.split(':')[0]}, torch {torch.__version__}, {torch.backends.cpu.get_cpu_capability()}")
     print(f"matrix-product peak of a core: fp32 {peaks['fp32']:.0f}, bf16 {peaks['bf16']:.0f} GFLOP/s\n", flush=True)
     for name, case in CASES.items():
         if not arguments.only or name in arguments.only:
-            alone(name, case, load_corpus(dataset, vectors=case.vectors), epochs, peaks[case.precision])
+            alone(name, case, dataset, epochs, peaks[case.precision])
     if not arguments.only or "d" in arguments.only:
         both_cores(load_corpus(dataset, vectors="none"), dataset, epochs)
 
 
-def alone(name: str, case: Case, corpus: Corpus, epochs: int, peak_gflops: float) -> None:
+def alone(name: str, case: Case, dataset: str, epochs: int, peak_gflops: float) -> None:
     """One thread each, in turn."""
-    baseline = NotebookLoop(case.shape, corpus)
+    corpus = load_corpus(dataset, vectors=case.vectors)
     ours, theirs = [], []
+    with Pool(1, context=multiprocessing.get_context("spawn")) as elsewhere:
+        elsewhere.apply(start_baseline, (case.shape, dataset, case.vectors))
 
-    def in_turn(epoch: Any) -> None:
-        ours.append(epoch.seconds)
-        theirs.append(baseline.epoch()[0])
+        def in_turn(epoch: EpochResult) -> None:
+            ours.append(epoch.seconds)
+            theirs.append(elsewhere.apply(baseline_epoch))
 
-    train(case.config(epochs + 1), corpus, report=in_turn)
+        train(case.config(epochs + 1), corpus, report=in_turn)
     ratios = [old / new for old, new in zip(theirs[1:], ours[1:], strict=True)]
     old, new = statistics.median(theirs[1:]), statistics.median(ours[1:])
     work = flops(case.config(1), corpus)
@@ -101,6 +104,20 @@ def alone(name: str, case: Case, corpus: Corpus, epochs: int, peak_gflops: float
         f"floor {work / 1e9 / peak_gflops:.2f} s, reached {work / 1e9 / peak_gflops / new:.0%}",
         flush=True,
     )
+
+
+baselines: list[NotebookLoop] = []
+"""In the baseline's process: the loop in progress."""
+
+
+def start_baseline(shape: Shape, dataset: str, vectors: str) -> None:
+    """Make the notebook's loop in this process."""
+    baselines.append(NotebookLoop(shape, load_corpus(dataset, vectors=vectors)))
+
+
+def baseline_epoch() -> float:
+    """Seconds of the loop's next epoch."""
+    return baselines[0].epoch()[0]
 
 
 def verdict(name: str, ratios: list[float]) -> str:
@@ -160,39 +177,6 @@ def worker(
           report=lambda epoch: seconds.append(epoch.seconds))  # fmt: skip
     answer(statistics.median(seconds[1:-1]))
     assert time.monotonic() - start >= sum(seconds)
-
-
-def flops(config: TrialConfig, corpus: Corpus) -> float:
-    """Floating-point operations of an epoch's matrix products: forward and backward (twice the forward) on train,
-    forward on validation; the first layer's input projection counted once for each distinct word of a batch."""
-    sentences = corpus.indices(TRAIN)
-    lengths = corpus.lengths()
-    batches = [
-        gather(corpus, sentences[places])
-        for places in shuffled(lengths[sentences], config.batch_size, torch.Generator().manual_seed(0))
-    ]
-    distinct = sum(len(batch.rows) for batch in batches)
-    trained = float(lengths[sentences].sum())
-    judged = float(lengths[corpus.indices(VAL)].sum())
-    directions = 2 if config.bidirectional else 1
-    hidden = config.hidden_dim
-    gate = 8.0 * hidden * directions  # four gates, multiply and add
-    recurrent = gate * hidden * config.n_layers + gate * hidden * directions * (config.n_layers - 1)
-    first = gate * corpus.embedding_dim
-    # A frozen table needs no gradient of its own: two products instead of three.
-    return recurrent * (3 * trained + judged) + first * ((2 if config.freeze_embedding else 3) * distinct + judged)
-
-
-def peak(dtype: torch.dtype) -> float:
-    """GFLOP/s of a large square matrix product on one thread."""
-    size = 1024
-    a, b = torch.randn(size, size).to(dtype), torch.randn(size, size).to(dtype)
-    seconds = []
-    for _ in range(30):
-        start = time.perf_counter()
-        a @ b
-        seconds.append(time.perf_counter() - start)
-    return float(2 * size**3 / np.median(seconds[5:]) / 1e9)
 
 
 if __name__ == "__main__":

@@ -161,9 +161,10 @@ def mirrored(lengths: Tensor, steps: int) -> Tensor:
 
     Places count through a flattened (T * B): step t of sentence b stands at t * B + b.
     """
+    batch = lengths.shape[0]
     step = torch.arange(steps, device=lengths.device)[:, None]
     mirror = torch.where(step < lengths, lengths - 1 - step, step)
-    return mirror * len(lengths) + torch.arange(len(lengths), device=lengths.device)
+    return mirror * batch + torch.arange(batch, device=lengths.device)
 
 
 class _Mirror(torch.autograd.Function):
