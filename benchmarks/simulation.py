@@ -1,0 +1,266 @@
+"""Searches replayed on recorded learning curves, in simulated time.
+
+A suggestion becomes the nearest recorded configuration that was not used yet, and the sampler is told the recorded
+configuration's own parameters; so a search never sees a curve that was not measured. A random search draws from the
+recorded configurations themselves, which were drawn at random. Time passes as the recorded seconds of an epoch say.
+"""
+
+import dataclasses
+import gzip
+import heapq
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from optuna.distributions import CategoricalDistribution
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from core.config import TrialConfig
+from core.epoch import EpochResult
+from tuning.space import Space
+from tuning.spec import SearchPlan
+from tuning.stopping import Halving
+from tuning.suggester import Suggester
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curve:
+    """One recorded trial."""
+
+    config: Mapping[str, Any]
+    params: Mapping[str, Any]
+    epochs: tuple[EpochResult, ...]
+    """At least one; fewer than the others have where its loss became no number."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """The recorded trials of one space."""
+
+    space: Space
+    epochs: int
+    curves: tuple[Curve, ...]
+
+    @property
+    def best(self) -> float:
+        """The highest accuracy in it."""
+        return max(epoch.val_accuracy for curve in self.curves for epoch in curve.epochs)
+
+
+def read_table(path: Path, space_name: str) -> Table:
+    """One space's curves from what benchmarks/record_curves.py wrote."""
+    content = json.loads(gzip.decompress(path.read_bytes()))
+    space = Space.from_json(json.dumps(content["spaces"][space_name]))
+    curves = []
+    for trial in content["curves"]:
+        if trial["space"] == space_name and trial["curve"]:
+            epochs = tuple(
+                EpochResult(epoch=i, train_loss=0.0, val_loss=loss, val_accuracy=accuracy, seconds=trial["seconds"])
+                for i, (accuracy, loss) in enumerate(trial["curve"], 1)
+            )
+            params = space.params_of(TrialConfig.from_dict(trial["config"]))
+            curves.append(Curve(config=trial["config"], params=params, epochs=epochs))
+    return Table(space=space, epochs=content["epochs"], curves=tuple(curves))
+
+
+def distance(space: Space, left: Mapping[str, Any], right: Mapping[str, Any]) -> float:
+    """Sum over dimensions: the share of a range (of its logarithm where it is one); 1 for another choice, or for a
+    dimension that only one of them has."""
+    total = 0.0
+    for dimension in space.dimensions:
+        name, values = dimension.name, dimension.distribution
+        if (name in left) != (name in right):
+            total += 1
+        elif name in left:
+            a, b = left[name], right[name]
+            if isinstance(values, CategoricalDistribution):
+                total += a != b
+            elif values.high > values.low:  # type: ignore[attr-defined]
+                scale: Callable[[float], float] = math.log if values.log else float  # type: ignore[attr-defined]
+                total += abs(scale(a) - scale(b)) / (scale(values.high) - scale(values.low))  # type: ignore[attr-defined]
+    return total
+
+
+@dataclass(frozen=True, kw_only=True)
+class Policy:
+    """How to search."""
+
+    sampler: str = "random"
+    """random draws from the table; else one of tuning.samplers.NEEDS."""
+    stopping: Halving | None = None
+    ordered: bool = True
+    """Suggestions and stops see trials 0..n-window; else whatever has happened by then, as Ray's ASHA."""
+    window: int = 8
+    workers: int = 2
+    trials: int = 40
+    startup: int = 6
+    constant_liar: bool = True
+    top_k: int | None = None
+    """One epoch for all trials, then all epochs for the best k of them."""
+
+
+@dataclass
+class Run:
+    """A trial in the simulation."""
+
+    number: int
+    curve: int
+    limit: int
+    """Epochs after which it ends."""
+    done: int = 0
+    over: bool = False
+    stopped: bool = False
+
+
+@dataclass
+class Replayed:
+    """What a simulated search brought: after each epoch that was trained, in the order of their ends."""
+
+    seconds: list[float] = field(default_factory=list)
+    best: list[float] = field(default_factory=list)
+    curves: list[int] = field(default_factory=list)
+    """Which curves were tried, by trial number."""
+    epochs_by_trial: list[int] = field(default_factory=list)
+
+    def epochs_until(self, accuracy: float) -> float:
+        """Epochs spent until the best so far was as high; infinite if it never was."""
+        return next((i for i, best in enumerate(self.best, 1) if best >= accuracy), math.inf)
+
+
+class Simulation:
+    """One search over a table."""
+
+    def __init__(self, table: Table, policy: Policy, seed: int) -> None:
+        self.table, self.policy = table, policy
+        self.unused = list(range(len(table.curves)))
+        self.order = [int(i) for i in np.random.default_rng(seed).permutation(len(table.curves))]
+        self.runs: list[Run] = []
+        self.ended: list[Run] = []
+        self.running: list[Run] = []
+        self.reached: dict[int, list[float]] = {}  # rung -> accuracies there, as they came
+        self.found = Replayed()
+        self.plan = SearchPlan(
+            space=table.space,
+            n_trials=policy.trials,
+            epochs=table.epochs,
+            window=policy.window,
+            seed=seed,
+            stopping=policy.stopping,
+            sampler=policy.sampler,
+            startup=policy.startup,
+            constant_liar=policy.constant_liar,
+        )
+        self.suggester = Suggester(self.plan)
+
+    def run(self) -> Replayed:
+        """To the end of its trials."""
+        time = 0.0
+        events: list[tuple[float, int]] = []  # (end of the epoch, trial number)
+        limit = 1 if self.policy.top_k else self.table.epochs
+        while True:
+            while len(self.running) < self.policy.workers and self._may_start():
+                run = Run(number=len(self.runs), curve=self._choose(), limit=limit)
+                self.runs.append(run)
+                self.running.append(run)
+                heapq.heappush(events, (time + self._seconds(run), run.number))
+            if not events:
+                break
+            time, number = heapq.heappop(events)
+            run = self.runs[number]
+            self._epoch(run, time)
+            if not run.over:
+                heapq.heappush(events, (time + self._seconds(run), number))
+        if self.policy.top_k:
+            self._train_on(time, self.policy.top_k)
+        self.found.curves = [run.curve for run in self.runs]
+        self.found.epochs_by_trial = [run.done for run in self.runs]
+        return self.found
+
+    def _may_start(self) -> bool:
+        number = len(self.runs)
+        seen = max(0, number - self.policy.window + 1) if self.policy.ordered else 0
+        wanted = min(self.policy.trials, len(self.table.curves))
+        return number < wanted and all(run.over for run in self.runs[:seen])
+
+    def _choose(self) -> int:
+        if self.policy.sampler == "random":
+            return self.order[len(self.runs)]
+        trials = self.runs if self.policy.ordered else [*self.ended, *self.running]
+        if not self.policy.ordered:  # what is over may be seen, in the order in which it ended
+            self.suggester.plan = dataclasses.replace(self.plan, window=len(self.running) + 1)
+        wanted = self.suggester.suggest([self._shown(run) for run in trials]).params
+        nearest = min(self.unused, key=lambda i: distance(self.table.space, wanted, self.table.curves[i].params))
+        self.unused.remove(nearest)
+        return nearest
+
+    def _shown(self, run: Run) -> FrozenTrial:
+        curve = self.table.curves[run.curve]
+        epochs = curve.epochs[: run.done]
+        state = TrialState.RUNNING if not run.over else TrialState.PRUNED if run.stopped else TrialState.COMPLETE
+        return create_trial(
+            state=state,
+            params=dict(curve.params),
+            distributions=self.table.space.distributions(curve.params),
+            value=max(epoch.val_accuracy for epoch in epochs) if run.over else None,
+            intermediate_values={epoch.epoch: epoch.val_accuracy for epoch in epochs},
+            user_attrs={"config": dict(curve.config), "origin": "sampler"},
+        )
+
+    def _seconds(self, run: Run) -> float:
+        return self.table.curves[run.curve].epochs[0].seconds
+
+    def _epoch(self, run: Run, time: float) -> None:
+        """The trial's next epoch is over."""
+        epochs = self.table.curves[run.curve].epochs
+        run.done += 1
+        self.found.seconds.append(time)
+        self.found.best.append(max([*self.found.best[-1:], epochs[run.done - 1].val_accuracy]))
+        run.stopped = run.done < min(run.limit, len(epochs)) and self._is_behind(run)
+        if run.stopped or run.done >= min(run.limit, len(epochs)):
+            run.over = True
+            self.running.remove(run)
+            self.ended.append(run)
+
+    def _is_behind(self, run: Run) -> bool:
+        rule = self.policy.stopping
+        if rule is None or run.done not in rule.rungs(self.table.epochs):
+            return False
+        own = self.table.curves[run.curve].epochs[: run.done]
+        if self.policy.ordered:
+            peers = self.runs[: max(0, run.number - self.policy.window + 1)]
+            curves = [self.table.curves[peer.curve].epochs[: peer.done] for peer in peers]
+            return rule.stops(own, curves, self.table.epochs)
+        return self._asha(run.done, own[-1].val_accuracy, rule.reduction)
+
+    def _asha(self, rung: int, accuracy: float, reduction: int) -> bool:
+        """Ray's AsyncHyperBandScheduler: below the upper 1/reduction of those that were here before."""
+        before = self.reached.setdefault(rung, [])
+        behind = bool(before) and bool(accuracy < np.nanpercentile(before, (1 - 1 / reduction) * 100))
+        before.append(accuracy)
+        return behind
+
+    def _train_on(self, time: float, k: int) -> None:
+        """Train the best k trials to their end, one worker each in turn."""
+        first = sorted(self.runs, key=lambda run: -self.table.curves[run.curve].epochs[0].val_accuracy)[:k]
+        free = [time] * self.policy.workers
+        ends: list[tuple[float, Run]] = []
+        for run in first:
+            start = heapq.heappop(free)
+            left = len(self.table.curves[run.curve].epochs) - 1
+            ends += [(start + (i + 1) * self._seconds(run), run) for i in range(left)]
+            heapq.heappush(free, start + left * self._seconds(run))
+        for end, run in sorted(ends, key=lambda item: (item[0], item[1].number)):
+            run.done += 1
+            self.found.seconds.append(end)
+            accuracy = self.table.curves[run.curve].epochs[run.done - 1].val_accuracy
+            self.found.best.append(max(self.found.best[-1], accuracy))
+
+
+def band(values: Sequence[float]) -> tuple[float, float, float]:
+    """10%, median and 90%; infinite where so many never got there."""
+    ordered = sorted(values)
+    return tuple(ordered[min(len(ordered) - 1, int(q * len(ordered)))] for q in (0.1, 0.5, 0.9))  # type: ignore[return-value]
