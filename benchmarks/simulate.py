@@ -1,6 +1,6 @@
 """Samplers, stopping rules and the price of order, replayed on recorded learning curves.
 
-    python benchmarks/simulate.py            50 repeats of each way, on both spaces: some minutes
+    python benchmarks/simulate.py            50 repeats of each way, on both spaces: half an hour on two cores
     python benchmarks/simulate.py --quick    5 repeats: shows that it works, not what holds
 
 The curves are those of results/reference/curves.json.gz, see benchmarks/record_curves.py and benchmarks/simulation.py.
@@ -103,7 +103,7 @@ def ordered_and_free(table: Table, policy: Policy, seed: int) -> tuple[float, fl
 
 def main() -> None:
     arguments = parse()
-    repeats = 5 if arguments.quick else 50
+    repeats = arguments.repeats or (5 if arguments.quick else 50)
     claims = []
     with ProcessPoolExecutor(arguments.processes) as pool:
         for name in ("notebook", "default"):
@@ -122,6 +122,7 @@ def main() -> None:
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="5 repeats")
+    parser.add_argument("--repeats", type=int, help="50 unless --quick")
     parser.add_argument("--processes", type=int, default=2)
     default = Path(__file__).parents[1] / "results/reference/curves.json.gz"
     parser.add_argument("--curves", type=Path, default=default, help="from record_curves.py")

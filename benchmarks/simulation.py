@@ -137,7 +137,9 @@ class Simulation:
     def __init__(self, table: Table, policy: Policy, seed: int) -> None:
         self.table, self.policy = table, policy
         self.unused = list(range(len(table.curves)))
-        self.order = [int(i) for i in np.random.default_rng(seed).permutation(len(table.curves))]
+        shuffled = 1 + np.random.default_rng(seed).permutation(len(table.curves) - 1)
+        self.order = [0, *map(int, shuffled)]  # the notebook's first, as everywhere
+        self.shown: dict[int, FrozenTrial] = {}  # of trials that are over
         self.runs: list[Run] = []
         self.ended: list[Run] = []
         self.running: list[Run] = []
@@ -198,10 +200,12 @@ class Simulation:
         return nearest
 
     def _shown(self, run: Run) -> FrozenTrial:
+        if run.number in self.shown:
+            return self.shown[run.number]
         curve = self.table.curves[run.curve]
         epochs = curve.epochs[: run.done]
         state = TrialState.RUNNING if not run.over else TrialState.PRUNED if run.stopped else TrialState.COMPLETE
-        return create_trial(
+        trial = create_trial(
             state=state,
             params=dict(curve.params),
             distributions=self.table.space.distributions(curve.params),
@@ -209,6 +213,9 @@ class Simulation:
             intermediate_values={epoch.epoch: epoch.val_accuracy for epoch in epochs},
             user_attrs={"config": dict(curve.config), "origin": "sampler"},
         )
+        if run.over:
+            self.shown[run.number] = trial
+        return trial
 
     def _seconds(self, run: Run) -> float:
         return self.table.curves[run.curve].epochs[0].seconds
