@@ -83,7 +83,7 @@ class Learner:
         """float (U, E): the vectors of these words, shortened where they are too long, as a leaf for autograd."""
         if self.average:
             self.average.before(rows)
-        vectors = self.words.index_select(0, rows)
+        vectors: Tensor = self.words.index_select(0, rows)
         if self.max_norm is not None and self.trains_words:
             vectors = limited(vectors, self.max_norm)  # the optimizer's step starts from them
         return vectors.requires_grad_(self.trains_words)

@@ -1,0 +1,56 @@
+"""Training's bits across processes, and a real kill in the middle."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+TRAIN = """
+import json, sys
+from pathlib import Path
+from core import TrialConfig, train
+from tests.fakes import tiny_corpus
+
+config = TrialConfig(hidden_dim=24, n_layers=2, embedding_dropout=0.1, lstm_dropout=0.2, epochs=40, batch_size=4)
+folder = Path(sys.argv[1]) if len(sys.argv) > 1 else None
+result = train(config, tiny_corpus(pretrained=False), checkpoint_dir=folder)
+figures = [(e.epoch, e.train_loss, e.val_loss, e.val_accuracy) for e in result.epochs]
+print(json.dumps([figures, result.weights_sha256]))
+"""
+ROOT = Path(__file__).parents[2]
+
+
+def start(hash_seed: int, *arguments: str) -> subprocess.Popen[str]:
+    environment = os.environ | {"PYTHONHASHSEED": str(hash_seed), "OMP_NUM_THREADS": str(1 + hash_seed)}
+    command = [sys.executable, "-c", TRAIN, *arguments]
+    return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
+
+
+def answer(process: subprocess.Popen[str]) -> Any:
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 0
+    return json.loads(output)
+
+
+def test_processes_side_by_side_give_the_same_bits() -> None:
+    """Whatever their hash seed and the threads they were started with."""
+    first, second = start(0), start(1)
+    assert answer(first) == answer(second)
+
+
+def test_a_killed_training_goes_on_to_the_same_bits(tmp_path: Path) -> None:
+    whole = answer(start(0))
+    folder = tmp_path / "checkpoints"
+    process = start(0, str(folder))
+    while not list(folder.glob("epoch-*")):  # killed early in the 40 epochs
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    last = max(int(path.name.removeprefix("epoch-")) for path in folder.glob("epoch-*"))
+    assert last < 40
+    assert answer(start(1, str(folder))) == whole
