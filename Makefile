@@ -12,7 +12,7 @@ test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest
 
 fast: $(VENV)/.installed-test
-	$(BIN)/python -m pytest --ignore=tests/system
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --ignore=tests/system -n 2
 
 check: $(VENV)/.installed-test
 	$(BIN)/ruff check .
