@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from core.corpus import Corpus
-from core.runtime import is_gpu
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, slots=True)
@@ -55,28 +54,32 @@ def by_length(lengths: NDArray[np.int64], max_tokens: int) -> Iterator[NDArray[n
         start += size
 
 
-def gather(corpus: Corpus, sentences: NDArray[np.int64], device: str = "cpu") -> Batch:
-    """Read the words of some sentences.
-
-    Args:
-        corpus: where they stand.
-        sentences: int64 (B,) their places in the corpus, at least one.
-        device: where the batch goes; to a GPU it is copied without waiting for it.
-    """
+def padded(corpus: Corpus, sentences: NDArray[np.int64]) -> NDArray[np.integer]:
+    """(T, B) the word ids of some sentences, time first, `<pad>` after a sentence's end."""
     starts = corpus.offsets[sentences]
     lengths = corpus.offsets[sentences + 1] - starts
     steps = np.arange(lengths.max())[:, None]  # (T, 1)
     places = np.minimum(starts + steps, len(corpus.tokens) - 1)  # (T, B)
-    words = np.where(steps < lengths, corpus.tokens[places], 0)
+    words: NDArray[np.integer] = np.where(steps < lengths, corpus.tokens[places], 0)
+    return words
+
+
+def gather(corpus: Corpus, sentences: NDArray[np.int64]) -> Batch:
+    """Read the words of some sentences, for the CPU.
+
+    Args:
+        corpus: where they stand.
+        sentences: int64 (B,) their places in the corpus, at least one.
+    """
+    words = padded(corpus, sentences)
     rows, tokens = np.unique(np.append(0, words), return_inverse=True)
     return Batch(
-        rows=_moved(rows, device),
-        tokens=_moved(tokens[1:].reshape(words.shape), device),
-        lengths=_moved(lengths, device),
-        labels=_moved(corpus.labels[sentences], device),
+        rows=_tensor(rows),
+        tokens=_tensor(tokens[1:].reshape(words.shape)),
+        lengths=_tensor(corpus.offsets[sentences + 1] - corpus.offsets[sentences]),
+        labels=_tensor(corpus.labels[sentences]),
     )
 
 
-def _moved(array: NDArray[np.integer], device: str) -> Tensor:
-    tensor = torch.from_numpy(array.astype(np.int64, copy=False))
-    return tensor.pin_memory().to(device, non_blocking=True) if is_gpu(device) else tensor
+def _tensor(array: NDArray[np.integer]) -> Tensor:
+    return torch.from_numpy(array.astype(np.int64, copy=False))

@@ -9,11 +9,12 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from core.batches import by_length, gather
+from core.batches import by_length
 from core.config import TrialConfig
 from core.corpus import Corpus
 from core.errors import DataError
 from core.model import SentenceClassifier
+from core.resident import Reader, Resident, batches_of
 from core.runtime import autocast, deterministic, threads_set
 
 TOKENS_AT_ONCE = 4096
@@ -57,27 +58,30 @@ def evaluate(
         DataError: the split is empty.
     """
     with threads_set(threads), deterministic(device):
-        return judge(config, weights, corpus, split, device)
+        return judge(config, weights, batches_of(corpus, device), split, device)
 
 
 @torch.no_grad()
 def judge(
-    config: TrialConfig, weights: Mapping[str, Tensor], corpus: Corpus, split: int, device: str = "cpu"
+    config: TrialConfig, weights: Mapping[str, Tensor], source: Reader | Resident, split: int, device: str = "cpu"
 ) -> Evaluation:
     """`evaluate` under the settings of threads and determinism that stand."""
+    corpus = source.corpus
     sentences = corpus.indices(split)
     if not len(sentences):
         raise DataError(f"the corpus has no sentences in split {split}; choose another split rule")
     model = SentenceClassifier(config, len(corpus.words), corpus.embedding_dim, len(corpus.classes))
     model.load_state_dict(weights, assign=True)
     model.to(device)
-    logits = torch.empty(len(sentences), len(corpus.classes), device=device)
-    for places in by_length(corpus.lengths()[sentences], TOKENS_AT_ONCE):
-        batch = gather(corpus, sentences[places], device)
+    batches = list(by_length(corpus.lengths()[sentences], TOKENS_AT_ONCE))
+    scored = []
+    for places in batches:
+        batch = source.batch(sentences[places])
         vectors = model.embedding.weight.index_select(0, batch.rows)
         with autocast(config.precision, device):
-            scores = model.classify(vectors, batch.tokens, batch.lengths)
-        logits[torch.from_numpy(places).to(device)] = scores.to(logits.dtype)
+            scored.append(model.classify(vectors, batch.tokens, batch.lengths).float())
+    back = np.argsort(np.concatenate(batches))  # to the order of the sentences
+    logits = torch.cat(scored)[torch.from_numpy(back).to(device)]  # (n, C)
     labels = torch.from_numpy(corpus.labels[sentences]).to(device)
     predictions = logits.argmax(dim=1)
     return Evaluation(

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from core.batches import gather, shuffled
+from core.batches import shuffled
 from core.checkpoint import Checkpoint, newest, save
 from core.config import TrialConfig
 from core.corpus import TRAIN, VAL, Corpus
@@ -20,6 +20,7 @@ from core.errors import DataError, StopTraining, TrainingError
 from core.evaluate import judge
 from core.learner import new_learner, scheduled
 from core.outcome import TrainResult, digest, out_of_patience
+from core.resident import batches_of
 from core.runtime import describe, deterministic, memory_kept, threads_set
 
 __all__ = ["EpochResult", "TrainResult", "train"]
@@ -73,6 +74,7 @@ class _Run:
         self.identity = {**config.to_dict(), "corpus": corpus.fingerprint}
         self.sentences = corpus.indices(TRAIN)
         self.lengths = corpus.lengths()[self.sentences]
+        self.source = batches_of(corpus, device)
         self.learner = new_learner(config, corpus, device)
         self.epochs: list[EpochResult] = []
         self.best_weights: dict[str, Tensor] = {}
@@ -99,7 +101,7 @@ class _Run:
         number = len(self.epochs) + 1
         train_loss = self._learn(number)
         weights = self.learner.evaluated()
-        judged = judge(self.config, weights, self.corpus, VAL, self.device)
+        judged = judge(self.config, weights, self.source, VAL, self.device)
         if not math.isfinite(judged.loss):
             raise TrainingError(f"the validation loss is {judged.loss} after epoch {number}{self._settings()}")
         epoch = EpochResult(
@@ -125,7 +127,7 @@ class _Run:
         for step, places in enumerate(batches):
             done = (number - 1 + step / len(batches)) / config.epochs
             rate = config.learning_rate * scheduled(config.lr_schedule, done, val_losses)
-            batch = gather(self.corpus, self.sentences[places], self.device)
+            batch = self.source.batch(self.sentences[places])
             losses[step] = self.learner.step(batch, rate, dropout)
             if losses.is_cpu:  # on a GPU looking would wait for it at each step
                 self._check(losses[step : step + 1], number, step)

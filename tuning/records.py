@@ -3,13 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from optuna.trial import FrozenTrial
+from optuna.trial import TrialState
 
 from core.epoch import EpochResult, best_of
 from core.errors import UserError
-from tuning.journal import JOURNAL, open_journal
+from tuning.journal import JOURNAL
+from tuning.journal_reader import read_journal
 
 Spec = Mapping[str, Any]
 
@@ -61,21 +62,16 @@ def read_study(folder: Path) -> tuple[Spec, list[TrialRecord]]:
         others = sorted(path.parent.name for path in folder.parent.glob(f"*/{JOURNAL}"))
         known = f"the studies there are {', '.join(others)}" if others else "there is none yet; make one: sentune run"
         raise UserError(f"no study {folder.name!r} in {folder.parent}: {known}")
-    storage = open_journal(journal)
-    studies = storage.get_all_studies()
-    if not studies or "spec" not in studies[0].user_attrs:
+    study, trials = read_journal(journal)
+    if "spec" not in study:
         raise UserError(f"study {folder.name!r} has not begun: run the command that made it again")
-    trials = storage.get_all_trials(studies[0]._study_id, deepcopy=False)
-    return studies[0].user_attrs["spec"], [record_of(trial) for trial in trials]
+    return study["spec"], [record_of(trial) for trial in trials]
 
 
 def attributes_of(folder: Path) -> Mapping[str, Any]:
     """What the study in `folder` keeps beside its trials: `spec`, `knowledge`; empty where there is no study yet."""
     journal = folder / JOURNAL
-    if not journal.is_file():
-        return {}
-    studies = open_journal(journal).get_all_studies()
-    return studies[0].user_attrs if studies else {}
+    return read_journal(journal)[0] if journal.is_file() else {}
 
 
 def spec_of(folder: Path) -> Spec | None:
@@ -83,8 +79,21 @@ def spec_of(folder: Path) -> Spec | None:
     return attributes_of(folder).get("spec")
 
 
-def record_of(trial: FrozenTrial) -> TrialRecord:
-    """What Optuna's trial holds, in our words."""
+class Trial(Protocol):
+    """What a record is made of: Optuna's FrozenTrial has it, and a trial that was read from the journal."""
+
+    @property
+    def number(self) -> int: ...
+    @property
+    def state(self) -> TrialState: ...
+    @property
+    def params(self) -> Mapping[str, Any]: ...
+    @property
+    def user_attrs(self) -> Mapping[str, Any]: ...
+
+
+def record_of(trial: Trial) -> TrialRecord:
+    """What the trial holds, in our words."""
     attrs = trial.user_attrs
     epochs = [EpochResult(**value) for key, value in attrs.items() if key.startswith("epoch:")]
     outcome = attrs.get("outcome", {})
