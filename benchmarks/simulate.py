@@ -1,13 +1,16 @@
 """Samplers, stopping rules and the price of order, replayed on recorded learning curves.
 
-    python benchmarks/simulate.py            50 repeats of each way, on both spaces: half an hour on two cores
-    python benchmarks/simulate.py --quick    5 repeats: shows that it works, not what holds
+    python -m benchmarks.simulate            the default against its baselines: 50 repeats of each, some minutes
+    python -m benchmarks.simulate --grid     also what decided the defaults: sampler, constant liar, start-up, grace,
+                                             reduction, window; a quarter of an hour on two cores
+    python -m benchmarks.simulate --quick    5 repeats: shows that it works, not what holds
+    python -m benchmarks.simulate --workers 64     in simulated time of so many workers
 
 The curves are those of results/reference/curves.json.gz, see benchmarks/record_curves.py and benchmarks/simulation.py.
-Each way is told the median of 50 searches, with the 10% and the 90% one beside it: epochs spent until the best so far
-was within 0.3 points of the table's best, the accuracy after a third of all epochs that random search without stopping
-needs for that, and the simulated seconds of the whole search. The last table is what order costs: wall time against
-free asynchronous search with equal trials and stops. The last lines are the claims.
+Each way is told the median of 50 searches, with the 10% and the 90% one beside it: epochs spent and simulated seconds
+gone until the best so far was within 0.3 points of the table's best, and the best so far after shares of the epochs
+that random search without stopping needs for that. The last table is what order costs: wall time against free
+asynchronous search with equal trials and stops. The last lines are the claims.
 """
 
 import argparse
@@ -18,63 +21,78 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 
-from simulation import Policy, Replayed, Simulation, Table, band, read_table
-
+from benchmarks.simulation import Policy, Replayed, Simulation, Table, band, read_table
 from tuning.stopping import Halving
 
 CLOSE = 0.003
 """Within 0.3 points of the best."""
-WORKERS = 2
+DEFAULT = "tpe, halving (the default)"
+SHARES = (1 / 8, 1 / 4, 1 / 3, 1 / 2)
+"""Of the epochs that random search needs."""
 
 
-def ways(trials: int) -> dict[str, Policy]:
-    """What is compared: name -> policy."""
-    default = Policy(sampler="tpe", stopping=Halving(), workers=WORKERS, trials=trials)
-    found = {
-        "random": Policy(workers=WORKERS, trials=trials),
-        "random, halving": Policy(stopping=Halving(), workers=WORKERS, trials=trials),
-        "random, Ray's asha": Policy(stopping=Halving(), ordered=False, workers=WORKERS, trials=trials),
-        "one epoch, then the top eighth": Policy(workers=WORKERS, trials=trials, top_k=max(1, trials // 8)),
-        "tpe": dataclasses.replace(default, stopping=None),
-        "tpe, halving (the default)": default,
-        "tpe, Ray's asha": dataclasses.replace(default, ordered=False),
-        "tpe, halving, no constant liar": dataclasses.replace(default, constant_liar=False),
-        "tpe, halving, 10 at random first": dataclasses.replace(default, startup=10),
-        "qmc, halving": dataclasses.replace(default, sampler="qmc"),
+def main_ways(trials: int, workers: int) -> dict[str, Policy]:
+    """The default and what it is measured against: name -> policy."""
+    random = Policy(workers=workers, trials=trials)
+    halving = dataclasses.replace(random, stopping=Halving())
+    return {
+        "random": random,
+        "random, halving": halving,
+        "random, Ray's asha": dataclasses.replace(halving, ordered=False),
+        "one epoch, then the top eighth": dataclasses.replace(random, top_k=max(1, trials // 8)),
+        "tpe": dataclasses.replace(random, sampler="tpe"),
+        "tpe, Ray's asha": dataclasses.replace(halving, sampler="tpe", ordered=False),
+        DEFAULT: dataclasses.replace(halving, sampler="tpe"),
     }
-    for grace in (1, 2, 3):
-        for reduction in (2, 3, 4):
-            if (grace, reduction) != (2, 3):
-                rule = Halving(grace=grace, reduction=reduction)
-                found[f"tpe, halving, grace {grace}, reduction {reduction}"] = dataclasses.replace(
-                    default, stopping=rule
-                )
-    for window in (2, 4, 16):
-        found[f"tpe, halving, window {window}"] = dataclasses.replace(default, window=window)
-    return found
 
 
-def replay(table: Table, policy: Policy, seed: int) -> Replayed:
-    return Simulation(table, policy, seed).run()
+def other_ways(default: Policy) -> dict[str, Policy]:
+    """The default with one thing changed."""
+    changed = {
+        "no constant liar": {"constant_liar": False},
+        "qmc": {"sampler": "qmc"},
+        **{f"start-up {n}": {"startup": n} for n in (3, 10, 16)},
+        **{f"window {n}": {"window": n} for n in (2, 4, 16, 32)},
+        **{
+            f"grace {grace}, reduction {reduction}": {"stopping": Halving(grace=grace, reduction=reduction)}
+            for grace in (1, 2, 3)
+            for reduction in (2, 3, 4)
+            if (grace, reduction) != (2, 3)
+        },
+    }
+    return {f"default, {name}": dataclasses.replace(default, **change) for name, change in changed.items()}
 
 
-def compare(table: Table, repeats: int, pool: ProcessPoolExecutor) -> tuple[float, float]:
+def replay(table: Table, policy: Policy, until: float, least: int, seed: int) -> Replayed:
+    return Simulation(table, policy, seed, until, least).run()
+
+
+def compare(table: Table, arguments: argparse.Namespace, pool: ProcessPoolExecutor) -> tuple[float, float]:
     """Print a row for each way; returns the median epochs of random search and of the default."""
-    policies = ways(len(table.curves))
-    runs = {name: list(pool.map(partial(replay, table, policy), range(repeats))) for name, policy in policies.items()}
-    needs = {name: band([run.epochs_until(table.best - CLOSE) for run in found]) for name, found in runs.items()}
-    third = int(needs["random"][1] / 3)
-    print(f"{'way':40} {'epochs until close':>22}   {f'best after {third} epochs':>24}   {'seconds in all':>14}")
-    for name, found in runs.items():
-        after = band([run.best[min(third, len(run.best)) - 1] for run in found])
-        whole = band([run.seconds[-1] for run in found])[1]
-        print(f"{name:40} {spread(needs[name], '.0f'):>22}   {spread(after, '.4f'):>24}   {whole:14.0f}", flush=True)
-    return needs["random"][1], needs["tpe, halving (the default)"][1]
+    ways = main_ways(len(table.curves), arguments.workers)
+    close = table.best - CLOSE
+    grid = other_ways(ways[DEFAULT]) if arguments.grid else {}
+    needed: dict[str, float] = {}
+    least = 0
+    print(f"{'way':36} {'epochs until close':>21} {'seconds until close':>24}   best so far after epochs")
+    for name, policy in {**ways, **grid}.items():
+        job = partial(replay, table, policy, close, least)
+        runs = list(pool.map(job, range(arguments.repeats)))
+        needed[name] = band([run.epochs_until(close) for run in runs])[1]
+        if name == "random":
+            all_epochs = len(table.curves) * table.epochs
+            marks = [int(share * min(needed[name], all_epochs)) for share in SHARES]
+            least = marks[-1]
+        bests = [f"{mark}: {spread([r.best[min(mark, len(r.best)) - 1] for r in runs], '.4f')}" for mark in marks]
+        epochs = spread([run.epochs_until(close) for run in runs], ".0f")
+        seconds = spread([run.seconds_until(close) for run in runs], ".0f")
+        print(f"{name:36} {epochs:>21} {seconds:>24}   {'  '.join(bests)}", flush=True)
+    return needed["random"], needed[DEFAULT]
 
 
 def spread(values: Sequence[float], form: str) -> str:
-    """`120 (80..300)`."""
-    low, middle, high = ("never" if math.isinf(value) else format(value, form) for value in values)
+    """The median, with the 10% and the 90% value: `120 (80..300)`."""
+    low, middle, high = ("never" if math.isinf(value) else format(value, form) for value in band(values))
     return f"{middle} ({low}..{high})"
 
 
@@ -103,14 +121,13 @@ def ordered_and_free(table: Table, policy: Policy, seed: int) -> tuple[float, fl
 
 def main() -> None:
     arguments = parse()
-    repeats = arguments.repeats or (5 if arguments.quick else 50)
     claims = []
     with ProcessPoolExecutor(arguments.processes) as pool:
         for name in ("notebook", "default"):
             table = read_table(arguments.curves, name)
             print(f"\nspace {name}: {len(table.curves)} curves of {table.epochs} epochs, best {table.best:.4f}")
-            claims.append((name, *compare(table, repeats, pool)))
-            price(table, repeats, pool)
+            claims.append((name, *compare(table, arguments, pool)))
+            price(table, arguments.repeats, pool)
     print()
     for name, random, default in claims:
         verdict = (
@@ -123,10 +140,14 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="5 repeats")
     parser.add_argument("--repeats", type=int, help="50 unless --quick")
+    parser.add_argument("--grid", action="store_true", help="also the default with one thing changed")
+    parser.add_argument("--workers", type=int, default=2, help="simulated ones")
     parser.add_argument("--processes", type=int, default=2)
     default = Path(__file__).parents[1] / "results/reference/curves.json.gz"
     parser.add_argument("--curves", type=Path, default=default, help="from record_curves.py")
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    arguments.repeats = arguments.repeats or (5 if arguments.quick else 50)
+    return arguments
 
 
 if __name__ == "__main__":

@@ -130,12 +130,17 @@ class Replayed:
         """Epochs spent until the best so far was as high; infinite if it never was."""
         return next((i for i, best in enumerate(self.best, 1) if best >= accuracy), math.inf)
 
+    def seconds_until(self, accuracy: float) -> float:
+        """Simulated wall time until then; infinite if it never was."""
+        return next((time for time, best in zip(self.seconds, self.best, strict=True) if best >= accuracy), math.inf)
+
 
 class Simulation:
     """One search over a table."""
 
-    def __init__(self, table: Table, policy: Policy, seed: int) -> None:
-        self.table, self.policy = table, policy
+    def __init__(self, table: Table, policy: Policy, seed: int, until: float = math.inf, least: int = 0) -> None:
+        """A search that ends early once it has found the accuracy `until` and trained at least `least` epochs."""
+        self.table, self.policy, self.until, self.least = table, policy, until, least
         self.unused = list(range(len(table.curves)))
         shuffled = 1 + np.random.default_rng(seed).permutation(len(table.curves) - 1)
         self.order = [0, *map(int, shuffled)]  # the notebook's first, as everywhere
@@ -159,7 +164,7 @@ class Simulation:
         self.suggester = Suggester(self.plan)
 
     def run(self) -> Replayed:
-        """To the end of its trials."""
+        """To the end of its trials, or until it has found enough."""
         time = 0.0
         events: list[tuple[float, int]] = []  # (end of the epoch, trial number)
         limit = 1 if self.policy.top_k else self.table.epochs
@@ -169,7 +174,7 @@ class Simulation:
                 self.runs.append(run)
                 self.running.append(run)
                 heapq.heappush(events, (time + self._seconds(run), run.number))
-            if not events:
+            if not events or (self.found.best[-1:] >= [self.until] and len(self.found.best) >= self.least):
                 break
             time, number = heapq.heappop(events)
             run = self.runs[number]
