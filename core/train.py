@@ -7,7 +7,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from core.batches import shuffled
@@ -31,6 +33,7 @@ def train(
     corpus: Corpus,
     *,
     report: Callable[[EpochResult], None] | None = None,
+    on_best: Callable[[NDArray[np.int64]], None] | None = None,
     checkpoint_dir: Path | None = None,
     threads: int = 1,
     device: str = "cpu",
@@ -46,6 +49,8 @@ def train(
         report: told each epoch when it is over and its checkpoint is written. It may raise StopTraining to end
             cleanly; any other exception passes through and leaves a whole checkpoint. After a resume it is first
             told the epochs of the checkpoint again, so a listener must bear to hear an epoch twice.
+        on_best: told the validation predictions of each epoch that is the best so far, in the order of
+            `corpus.indices(VAL)`, before `report` hears of the epoch.
         checkpoint_dir: where to keep the state after each epoch; a whole checkpoint in it is resumed.
         threads: CPU threads to use; the process's setting is restored.
         device: "cpu" or a CUDA device.
@@ -63,7 +68,8 @@ def train(
         run = _Run(config, corpus, describe(config.precision, threads, device), device)
         if checkpoint_dir is not None:
             run.resume(checkpoint_dir)
-        return run.result(run.go(report or (lambda epoch: None), checkpoint_dir))
+        stopped = run.go(report or (lambda epoch: None), on_best or (lambda predictions: None), checkpoint_dir)
+        return run.result(stopped)
 
 
 class _Run:
@@ -80,18 +86,29 @@ class _Run:
         self.best_weights: dict[str, Tensor] = {}
         self.best_predictions = corpus.labels[:0]  # of the best epoch, once there is one
 
-    def go(self, report: Callable[[EpochResult], None], checkpoint_dir: Path | None) -> str:
+    def go(
+        self,
+        report: Callable[[EpochResult], None],
+        on_best: Callable[[NDArray[np.int64]], None],
+        checkpoint_dir: Path | None,
+    ) -> str:
         """Train until there is a reason to stop; return it."""
+
+        def tell(epoch: EpochResult) -> None:
+            if epoch is best_of(self.epochs):
+                on_best(self.best_predictions)
+            report(epoch)
+
         try:
             for known in tuple(self.epochs):
-                report(known)
+                tell(known)
             while len(self.epochs) < self.config.epochs:
                 if self.config.patience is not None and out_of_patience(self.epochs, self.config.patience):
                     return "patience"
                 epoch = self._train_epoch()
                 if checkpoint_dir is not None:
                     self._save(checkpoint_dir)
-                report(epoch)
+                tell(epoch)
         except StopTraining:
             return "report"
         return "epochs"

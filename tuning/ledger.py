@@ -1,8 +1,8 @@
 """The study's journal: opened by one driver at a time, repaired, checked and continued.
 
-It is an Optuna `JournalStorage` file, so that Optuna's own tools open it. The study's user attribute
-`spec` says what the study is; a trial's user attributes hold its whole configuration (`config`), where it
-came from (`origin`), each epoch (`epoch:3`) and what it came to (`outcome`).
+It is an Optuna `JournalStorage` file, so that Optuna's own tools open it. The study's user attribute `spec`
+says what the study is, `validation` what it is judged by; a trial's user attributes hold its whole configuration
+(`config`), where it came from (`origin`), each epoch (`epoch:3`) and what it came to (`outcome`).
 """
 
 import contextlib
@@ -68,14 +68,21 @@ class Ledger:
             trial_id = self._storage.create_new_trial(self._study_id, template_trial=template)
         return self._storage.get_trial_number_from_id(trial_id)
 
-    def record(self, number: int, epoch: EpochResult) -> None:
-        """Write down an epoch of a running trial. The same epoch twice is written once."""
+    def record(self, number: int, epoch: EpochResult, val_predictions: Mapping[str, Any] | None = None) -> None:
+        """Write down an epoch of a running trial. The same epoch twice is written once.
+
+        Args:
+            number: of the trial.
+            epoch: what it came to.
+            val_predictions: from tuning.predictions.pack, for an epoch that is the trial's best so far.
+        """
         trial = self.trials()[number]
         key = f"epoch:{epoch.epoch}"
         if key in trial.user_attrs:
             return
         with self._writing():
-            self._storage.set_trial_user_attr(trial._trial_id, key, dataclasses.asdict(epoch))
+            kept = {"val_predictions": dict(val_predictions)} if val_predictions else {}
+            self._storage.set_trial_user_attr(trial._trial_id, key, {**dataclasses.asdict(epoch), **kept})
             self._storage.set_trial_intermediate_value(trial._trial_id, epoch.epoch, epoch.val_accuracy)
 
     def finish(self, number: int, state: TrialState, outcome: Mapping[str, Any]) -> TrialRecord:
@@ -92,8 +99,9 @@ class Ledger:
     def copy(self, source: int, number: int) -> TrialRecord:
         """Close trial `number` with the epochs, the state and the outcome of `source`, which is finished."""
         trial = self.trials()[source]
-        for epoch in record_of(trial).epochs:
-            self.record(number, epoch)
+        record = record_of(trial)
+        for epoch in record.epochs:
+            self.record(number, epoch, record.val_predictions if epoch == record.best else None)
         return self.finish(number, trial.state, trial.user_attrs["outcome"])
 
     @contextlib.contextmanager

@@ -13,6 +13,7 @@ from tuning.journal import JOURNAL
 from tuning.journal_reader import read_journal
 
 Spec = Mapping[str, Any]
+EPOCH_FIELDS = EpochResult.__slots__
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,6 +34,8 @@ class TrialRecord:
     """Why it failed."""
     n_parameters: int | None
     """Trained and frozen weights; None until it is complete."""
+    val_predictions: Mapping[str, Any] | None = None
+    """What its best epoch said about the validation split, packed (tuning.predictions); None in older studies."""
 
     @property
     def best(self) -> EpochResult | None:
@@ -95,7 +98,8 @@ class Trial(Protocol):
 def record_of(trial: Trial) -> TrialRecord:
     """What the trial holds, in our words."""
     attrs = trial.user_attrs
-    epochs = [EpochResult(**value) for key, value in attrs.items() if key.startswith("epoch:")]
+    written = {value["epoch"]: value for key, value in attrs.items() if key.startswith("epoch:")}
+    epochs = [EpochResult(**{name: value[name] for name in EPOCH_FIELDS}) for _, value in sorted(written.items())]
     outcome = attrs.get("outcome", {})
     return TrialRecord(
         number=trial.number,
@@ -103,7 +107,8 @@ def record_of(trial: Trial) -> TrialRecord:
         params=trial.params,
         config=attrs["config"],
         origin=attrs["origin"],
-        epochs=tuple(sorted(epochs, key=lambda epoch: epoch.epoch)),
+        epochs=tuple(epochs),
         error=outcome.get("error"),
         n_parameters=outcome.get("n_parameters"),
+        val_predictions=written[best_of(epochs).epoch].get("val_predictions") if epochs else None,
     )

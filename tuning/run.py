@@ -12,11 +12,12 @@ from typing import Any, NoReturn
 from rich.console import Console
 
 from core.audit import render as render_audit
-from core.corpus import Corpus
+from core.corpus import VAL, Corpus
 from core.errors import ConfigError
 from core.load import load_corpus
 from tuning.called import typed
 from tuning.ledger import Ledger, open_ledger
+from tuning.predictions import pack
 from tuning.progress import Progress, Tally
 from tuning.records import TrialRecord, spec_of
 from tuning.resources import Machine, Shares, default_window
@@ -86,9 +87,11 @@ def run_study(options: RunOptions) -> bool:
     plan = _plan(options, fits)
     corpus = load_corpus(**options.data, cache_dir=options.cache_dir, progress=_say)
     _say(render_audit(corpus.source["audit"]))
-    kept: dict[str, Any] = {}
+    labels = corpus.labels[corpus.indices(VAL)]
+    kept: dict[str, Any] = {"validation": {"labels": pack(labels), "classes": list(corpus.classes)}}
     if options.warm_start is not None:
-        plan, kept = with_knowledge(plan, folder, options.warm_start, corpus.fingerprint)
+        plan, knowledge = with_knowledge(plan, folder, options.warm_start, corpus.fingerprint)
+        kept |= knowledge
     spec = make_spec(plan, corpus, options.data, options.shares)
     with open_ledger(folder, spec, kept) as ledger:
         if _complete(ledger, plan):

@@ -37,7 +37,7 @@ class OrderedStopping(FIFOScheduler):  # type: ignore[misc]  # Ray ships no type
             return str(TrialScheduler.CONTINUE)
         number, epoch = trial.config["number"], EpochResult(**report)
         try:
-            self.ledger.record(number, epoch)
+            self.ledger.record(number, epoch, unflattened(result, "val_predictions"))
         except UserError as error:
             self.halt.give_up(error)
             return str(TrialScheduler.STOP)

@@ -16,7 +16,7 @@ from tuning.stopping import Asha, Halving
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
-FORMAT = 2
+FORMAT = 3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from ray import tune
 
 from core.config import TrialConfig
@@ -12,6 +14,7 @@ from core.corpus import Corpus
 from core.epoch import EpochResult
 from core.errors import ConfigError, UserError
 from core.train import train
+from tuning.predictions import pack
 from tuning.resources import Shares
 
 
@@ -27,13 +30,15 @@ def run_trial(job: Mapping[str, Any], corpus: Corpus, shares: Shares) -> None:
         corpus: from Ray's object store; its arrays are read-only and shared by all workers of the node.
         shares: threads and device.
     """
+    reporter = _Reporter()
     try:
         if shares.gpus_per_trial:
             cap_gpu_memory(shares.gpus_per_trial)
         result = train(
             TrialConfig.from_dict(job["config"]),
             corpus,
-            report=_report,
+            report=reporter.epoch,
+            on_best=reporter.best,
             checkpoint_dir=Path(job["checkpoint_dir"]),
             threads=shares.cpus_per_trial,
             device=shares.device,
@@ -55,8 +60,20 @@ def run_trial(job: Mapping[str, Any], corpus: Corpus, shares: Shares) -> None:
     )
 
 
-def _report(epoch: EpochResult) -> None:
-    tune.report({"epoch_result": dataclasses.asdict(epoch)})
+class _Reporter:
+    """Tells Ray each epoch; with one that is the best so far, what it said about the validation split."""
+
+    def __init__(self) -> None:
+        self.predictions: dict[str, Any] = {}
+
+    def best(self, predictions: NDArray[np.int64]) -> None:
+        """Of the epoch that comes next."""
+        self.predictions = pack(predictions)
+
+    def epoch(self, epoch: EpochResult) -> None:
+        """An epoch is over."""
+        tune.report({"epoch_result": dataclasses.asdict(epoch), "val_predictions": self.predictions})
+        self.predictions = {}
 
 
 def cap_gpu_memory(share: float) -> None:
