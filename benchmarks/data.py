@@ -1,9 +1,9 @@
 """Cold and warm start of the data cache against tokenising and scanning as the tutorial notebook does.
 
-    python benchmarks/data.py            2 million lines of 300 numbers in a zip; some 8 GB of disk, 15 minutes
-    python benchmarks/data.py --quick    60,000 lines, under a minute: shows that it works, not what holds
-    python benchmarks/data.py --vectors FOLDER     keep the generated file there and use it again
-    python benchmarks/data.py --dataset mr:PATH    instead of the snippets
+    python -m benchmarks.data            2 million lines of 300 numbers in a zip; some 8 GB of disk, 10 minutes
+    python -m benchmarks.data --quick    60,000 lines, under a minute: shows that it works, not what holds
+    python -m benchmarks.data --vectors FOLDER     keep the generated file there and use it again
+    python -m benchmarks.data --dataset mr:PATH    instead of the snippets
 
 Each step runs in a process of its own, with its imports done before the clock starts; peak memory is that process's
 VmHWM. The last lines are the claims.
@@ -20,8 +20,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-import data_steps
-from data_steps import generate
+from benchmarks.data_steps import generate
 
 COLD_AT_LEAST, WARM_AT_LEAST = 5, 100
 
@@ -90,7 +89,7 @@ def memory(step: dict[str, Any]) -> str:
 
 def run(step: str, arguments: argparse.Namespace, **paths: Path) -> dict[str, Any]:
     """A step in a fresh process."""
-    command = [sys.executable, data_steps.__file__, step, "--dataset", arguments.dataset]
+    command = [sys.executable, "-m", "benchmarks.data_steps", step, "--dataset", arguments.dataset]
     for name, path in paths.items():
         command += [f"--{name}", str(path)]
     done = subprocess.run(command, stdout=subprocess.PIPE, check=True, env=os.environ | {"OMP_NUM_THREADS": "1"})

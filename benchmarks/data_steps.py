@@ -1,4 +1,4 @@
-"""The steps of benchmarks/data.py, each for a fresh process: `data_steps.py STEP --dataset D ...` prints JSON."""
+"""The steps of benchmarks/data.py, each in a fresh process that prints JSON."""
 
 import argparse
 import importlib
@@ -58,8 +58,7 @@ def zlib(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def notebook(arguments: argparse.Namespace) -> dict[str, Any]:
-    import notebook_data
-
+    from benchmarks import notebook_data
     from core.datasets import locate
     from core.located import Options
 

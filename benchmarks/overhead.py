@@ -1,7 +1,7 @@
 """What the search itself costs: trials whose training does nothing, here, in bare Ray Tune and in bare Optuna.
 
-    python benchmarks/overhead.py            100 trials of 5 epochs, two workers; 1,000 and 5,000 trials: some minutes
-    python benchmarks/overhead.py --quick    12 trials; 100 and 500: shows that it works, not what holds
+    python -m benchmarks.overhead            100 trials of 5 epochs, two workers; 1,000 and 5,000 trials: some minutes
+    python -m benchmarks.overhead --quick    12 trials; 100 and 500: shows that it works, not what holds
 
 Each way runs in a process of its own. Seconds a trial are those from the first trial's end to the last one's, so
 without start-up, which is a column of its own. The same seven-dimensional space and sampler (multivariate TPE) each.

@@ -1,12 +1,13 @@
 """Record learning curves of real trials, for benchmarks/simulate.py.
 
-    python benchmarks/record_curves.py             240 trials of 12 epochs on 2,000 sentences, two processes
-    python benchmarks/record_curves.py --trials 4 --epochs 2 --out /tmp/c.json.gz    to try it
+    python -m benchmarks.record_curves             240 trials of 12 epochs on 2,000 sentences, two processes
+    python -m benchmarks.record_curves --trials 4 --epochs 2 --out /tmp/c.json.gz    to try it
 
 Half of the trials are drawn at random from the `notebook` space, half from `default`, hidden size capped; the first of
 each is the notebook's own setting. They are trained on a stratified part of the training split of `snippets` and judged
 on its whole validation split. What is done is kept in OUT.part, one trial a line: the same command goes on after a
-stop. The result is one compressed JSON file with the command in it; the same command gives the same curves.
+stop. The result is one compressed JSON file with the command in it; the same command gives the same curves. Seconds
+are processor time of the one thread, so other work on the machine does not show in them.
 """
 
 import argparse
@@ -17,6 +18,7 @@ import json
 import os
 import shlex
 import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import cache
@@ -57,7 +59,7 @@ def main() -> None:
                   f"{trial['seconds']:.1f} s an epoch", flush=True)  # fmt: skip
     trials = [done[key] for key in sorted(done)]
     spaces = {name: json.loads(space(name, arguments.hidden).to_json()) for name in SPACES}
-    command = f"python benchmarks/record_curves.py {shlex.join(sys.argv[1:])}".strip()
+    command = f"python -m benchmarks.record_curves {shlex.join(sys.argv[1:])}".strip()
     content = {"command": command, **about, "spaces": spaces, "curves": trials}
     write_bytes(arguments.out, gzip.compress(json.dumps(content).encode(), mtime=0))
     part.unlink()
@@ -99,15 +101,15 @@ def record(job: dict[str, Any], sentences: int, seed: int) -> dict[str, Any]:
     from core.train import train
 
     curve: list[tuple[float, float]] = []
-    seconds: list[float] = []
-
-    def report(epoch: Any) -> None:
-        curve.append((round(epoch.val_accuracy, 6), round(epoch.val_loss, 5)))
-        seconds.append(epoch.seconds)
-
+    corpus = small_corpus(sentences, seed)
+    before = time.process_time()
     with contextlib.suppress(TrainingError):
-        train(TrialConfig.from_dict(job["config"]), small_corpus(sentences, seed), report=report)
-    return {**job, "curve": curve, "seconds": round(sum(seconds) / max(1, len(seconds)), 4)}
+        train(
+            TrialConfig.from_dict(job["config"]),
+            corpus,
+            report=lambda epoch: curve.append((round(epoch.val_accuracy, 6), round(epoch.val_loss, 5))),
+        )
+    return {**job, "curve": curve, "seconds": round((time.process_time() - before) / max(1, len(curve)), 4)}
 
 
 @cache

@@ -1,6 +1,7 @@
 """train(): what it reports, when it stops, and that its bits depend on nothing but its arguments."""
 
 import dataclasses
+import itertools
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -361,3 +362,32 @@ def test_an_empty_split_is_refused(split: int, name: str) -> None:
     without = dataclasses.replace(corpus, split=np.where(corpus.split == split, TEST, corpus.split).astype(np.uint8))
     with pytest.raises(DataError, match=f"the corpus has no {name} sentences; choose another split rule"):
         train(small(), without)
+
+
+def test_the_predictions_of_each_best_epoch_come_before_its_report(tmp_path: Path) -> None:
+    """After a resume too: whoever listens then has those of the best epoch so far."""
+    heard: list[Any] = []
+    corpus, config = tiny_corpus(), small(epochs=6)
+
+    def listen(stop_after: int) -> TrainResult:
+        def report(epoch: EpochResult) -> None:
+            heard.append(epoch)
+            if epoch.epoch == stop_after:
+                raise StopTraining
+
+        return train(
+            config, corpus, report=report, on_best=lambda p: heard.append(p.tolist()), checkpoint_dir=tmp_path / "c"
+        )
+
+    labels = corpus.labels[corpus.indices(VAL)]
+    for stop_after in (3, 6):
+        heard.clear()
+        result = listen(stop_after)
+        epochs = [epoch for epoch in heard if isinstance(epoch, EpochResult)]
+        assert [epoch.epoch for epoch in epochs] == list(range(1, stop_after + 1))
+        for before, epoch in itertools.pairwise(heard):
+            if isinstance(before, list):
+                assert np.mean(labels == before) == epoch.val_accuracy
+        last = max(at for at, item in enumerate(heard) if isinstance(item, list))
+        assert heard[last + 1].epoch == result.best_epoch
+        assert heard[last] == result.val_predictions.tolist()

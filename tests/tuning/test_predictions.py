@@ -1,0 +1,42 @@
+"""tuning.predictions: what is packed comes back, and damage is found."""
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.errors import CorruptionError
+from tuning.predictions import pack, unpack
+
+
+@given(st.lists(st.integers(0, 70_000)))
+def test_what_was_packed_comes_back_through_json(classes: list[int]) -> None:
+    packed = json.loads(json.dumps(pack(np.array(classes, dtype=np.int64))))
+    assert unpack(packed, "x").tolist() == classes
+
+
+def test_a_thousand_sentences_of_two_classes_take_a_few_hundred_characters() -> None:
+    classes = np.random.default_rng(0).integers(0, 2, 1000)
+    assert len(json.dumps(pack(classes))) < 400
+
+
+def test_every_changed_character_is_found() -> None:
+    packed = pack(np.random.default_rng(0).integers(0, 3, 200))
+    data = packed["data"]
+    for at in range(len(data)):
+        other = "A" if data[at] != "A" else "B"
+        with pytest.raises(CorruptionError, match="trial 3 is damaged .*put back a copy of the journal"):
+            unpack({**packed, "data": data[:at] + other + data[at + 1 :]}, "trial 3")
+
+
+@pytest.mark.parametrize("change", [{"crc32": 1}, {"type": "<f8"}, {"data": "é"}, {"data": None}, {"data": "AAAA"}])
+def test_other_damage_is_found(change: dict[str, object]) -> None:
+    with pytest.raises(CorruptionError, match="is damaged"):
+        unpack({**pack(np.array([0, 1])), **change}, "trial 3")
+
+
+def test_a_missing_part_is_found() -> None:
+    with pytest.raises(CorruptionError, match="is damaged"):
+        unpack({"type": "|u1"}, "trial 3")
