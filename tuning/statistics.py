@@ -108,10 +108,13 @@ def paired_t(differences: Sequence[float], level: float = LEVEL) -> MeanDifferen
     mean, pairs = float(values.mean()), len(values)
     if pairs == 1:
         return MeanDifference(mean=mean, interval=Interval(low=-np.inf, high=np.inf), p=1.0, pairs=1)
-    error = 0.0 if (values == values[0]).all() else float(values.std(ddof=1)) / pairs**0.5
+    constant = bool((values == values[0]).all())  # whose deviation is 0, but for rounding
+    error = 0.0 if constant else float(values.std(ddof=1)) / pairs**0.5
     half = float(stdtrit(pairs - 1, (1 + level) / 2)) * error
-    if error:
-        p = 2 * float(stdtr(pairs - 1, -abs(mean) / error))
-    else:
-        p = 1.0 if mean == 0 else 0.0
-    return MeanDifference(mean=mean, interval=Interval(low=mean - half, high=mean + half), p=p, pairs=pairs)
+    t = -abs(mean) / error if error else -np.inf if mean else 0.0
+    return MeanDifference(
+        mean=mean,
+        interval=Interval(low=mean - half, high=mean + half),
+        p=2 * float(stdtr(pairs - 1, t)),
+        pairs=pairs,
+    )

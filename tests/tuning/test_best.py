@@ -46,9 +46,9 @@ def test_the_table_reads_as_documented(study: Path) -> None:
     assert below.splitlines() == [
         "* the notebook's own setting; vs nb: more validation accuracy than it",
         "tied: a paired test (exact McNemar, Holm) does not tell it from the best",
-        "+ recommended: the cheapest of the 2 tied (258 trained numbers)",
+        "+ recommended: the cheapest of the 2 tied (362 trained numbers)",
         "best validation accuracy: 0.8000, 95% interval 0.7391 to 0.8495",
-        *[line for line in below.splitlines() if line.startswith("corrected for choosing it among 4 trials: 0.7")],
+        "corrected for choosing it among 4 trials: 0.8000, 0.7391 to 0.8568",  # 2 is never right where 1 is wrong
         "test accuracy of trial 1: 0.7750, 95% interval 0.7316 to 0.8132",
         "test accuracy of trial 0: 0.5900, 95% interval 0.5412 to 0.6371",
         "the test split was read 2 times: confirm 2",
@@ -73,9 +73,14 @@ def test_the_table_of_80_columns_is_80_wide(study: Path, monkeypatch: pytest.Mon
 def test_json_and_csv_have_the_documented_fields(study: Path) -> None:
     rows = json.loads(table_of(study, Selection(), "json"))
     assert [list(row) for row in rows] == [[*FIELDS, "params"]] * 5
-    assert (rows[0]["trial"], rows[0]["tied"], rows[0]["test_accuracy"], rows[0]["test_readings"]) == (1, True, 0.775, 1)
+    assert (rows[0]["trial"], rows[0]["tied"], rows[0]["test_accuracy"], rows[0]["test_readings"]) == (
+        1,
+        True,
+        0.775,
+        1,
+    )
     assert rows[0]["corrected_low"] < rows[0]["corrected"] < rows[0]["corrected_high"]
-    assert (rows[1]["recommended"], rows[1]["n_parameters"], rows[1]["corrected"]) == (True, 258, None)
+    assert (rows[1]["recommended"], rows[1]["n_parameters"], rows[1]["corrected"]) == (True, 362, None)
     table = list(csv.DictReader(io.StringIO(table_of(study, Selection(), "csv"))))
     assert list(table[0]) == [*FIELDS, *rows[0]["params"]]
     assert float(table[0]["corrected"]) == rows[0]["corrected"]

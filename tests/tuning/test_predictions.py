@@ -27,7 +27,7 @@ def test_every_changed_character_is_found() -> None:
     data = packed["data"]
     for at in range(len(data)):
         other = "A" if data[at] != "A" else "B"
-        with pytest.raises(CorruptionError, match="trial 3 is damaged .*put back a copy of the journal"):
+        with pytest.raises(CorruptionError, match=r"trial 3 is damaged .*put back a copy of the journal"):
             unpack({**packed, "data": data[:at] + other + data[at + 1 :]}, "trial 3")
 
 

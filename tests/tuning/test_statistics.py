@@ -35,7 +35,7 @@ def test_mcnemar_is_the_binomial_test_on_the_sentences_that_differ() -> None:
         ahead, behind = int((one & ~other).sum()), int((~one & other).sum())
         assert p == pytest.approx(stats.binomtest(ahead, ahead + behind).pvalue)
     assert mcnemar(one, others[0]) == found[0]
-    assert found[0] < 0.001
+    assert found[0] < 0.01
 
 
 def test_what_does_not_differ_is_not_told_apart() -> None:
