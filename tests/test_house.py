@@ -77,7 +77,7 @@ def test_best_loads_neither_torch_nor_ray(tmp_path: Path) -> None:
     """So that it answers in under a second."""
     code = (
         "import sys, pathlib; sys.argv = ['sentune', 'best', 'none']\n"
-        "from tuning import cli, records, results, spec\n"
+        "from tuning import best, cli, selection\n"
         "try: cli.main()\n"
         "except SystemExit as ended: assert ended.code == 2"
     )

@@ -33,9 +33,9 @@ def trials() -> list[Any]:
     ]
 
 
-@pytest.fixture
-def study(tmp_path: Path) -> Path:
-    folder = tmp_path / "results" / "mine"
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("results") / "mine"
     write_study(folder, trials(), attributes(readings=[reading(1, 0.775, seed=42), reading(0, 0.59)]))
     return folder
 
@@ -57,7 +57,7 @@ def test_the_table_reads_as_documented(study: Path) -> None:
     heads = [line.split() for line in above.splitlines() if not line.startswith("       ")]
     assert heads[0] == ["rank", "trial", "val", "acc", "interval", "vs", "nb", "tied", "best", "epochs", "sec", "state"]
     assert heads[2:] == [
-        ["1", "1", "0.8000", "0.739-0.849", "+0.200", "yes", "2", "2", "1.0", "done"],
+        ["1", "1", "0.8000", "0.739-0.850", "+0.200", "yes", "2", "2", "1.0", "done"],
         ["2", "2+", "0.7900", "0.728-0.841", "+0.190", "yes", "2", "2", "1.0", "stopped"],
         ["3", "0*", "0.6000", "0.531-0.665", "+0.000", "no", "2", "2", "1.0", "done"],
         ["-", "3", "-", "-", "-", "-", "-", "0", "0.0", "failed"],
