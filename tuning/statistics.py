@@ -68,12 +68,19 @@ def mcnemar(one: Correct, others: Correct) -> NDArray[np.float64]:
     Returns:
         () or (T,) p-values; 1 where no sentence tells the two apart.
     """
-    from scipy.special import bdtr
+    one_only = np.asarray((one & ~others).sum(axis=-1))
+    other_only = np.asarray((~one & others).sum(axis=-1))
+    return np.minimum(1.0, 2 * _lower_tail(np.minimum(one_only, other_only), one_only + other_only))
 
-    one_only = (one & ~others).sum(axis=-1)
-    other_only = (~one & others).sum(axis=-1)
-    tail = bdtr(np.minimum(one_only, other_only), one_only + other_only, 0.5)
-    return np.minimum(1.0, 2 * np.asarray(tail, dtype=np.float64))
+
+def _lower_tail(most: NDArray[np.integer], tosses: NDArray[np.integer]) -> NDArray[np.float64]:
+    """The probability of at most so many heads in so many tosses, by element; scipy's takes 0.3 s to import."""
+    tail = np.empty(tosses.shape)
+    log_factorial = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, tosses.max(initial=0) + 1)))])
+    for n in np.unique(tosses):
+        logs = log_factorial[n] - log_factorial[: n + 1] - log_factorial[n::-1] - n * np.log(2)  # (n + 1,) by heads
+        tail[tosses == n] = np.cumsum(np.exp(logs))[most[tosses == n]]
+    return tail
 
 
 def holm(p_values: ArrayLike) -> NDArray[np.float64]:

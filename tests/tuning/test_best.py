@@ -36,7 +36,7 @@ def trials() -> list[Any]:
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("results") / "mine"
-    write_study(folder, trials(), attributes(readings=[reading(1, 0.775, seed=42), reading(0, 0.59)]))
+    write_study(folder, trials(), attributes(readings=[reading(1, 0.75), reading(1, 0.8, seed=2), reading(0, 0.59)]))
     return folder
 
 
@@ -46,12 +46,12 @@ def test_the_table_reads_as_documented(study: Path) -> None:
     assert below.splitlines() == [
         "* the notebook's own setting; vs nb: more validation accuracy than it",
         "tied: a paired test (exact McNemar, Holm) does not tell it from the best",
-        "+ recommended: the cheapest of the 2 tied (362 trained numbers)",
+        "+ recommended: trial 2, the cheapest of 2 tied (362 trained numbers)",
         "best validation accuracy: 0.8000, 95% interval 0.7391 to 0.8495",
         "corrected for choosing it among 4 trials: 0.8000, 0.7391 to 0.8568",  # 2 is never right where 1 is wrong
-        "test accuracy of trial 1: 0.7750, 95% interval 0.7316 to 0.8132",
+        "test accuracy of trial 1: 0.7750, 95% interval 0.7316 to 0.8132 (2 seeds)",
         "test accuracy of trial 0: 0.5900, 95% interval 0.5412 to 0.6371",
-        "the test split was read 2 times: confirm 2",
+        "the test split was read 3 times: confirm 3",
         "trial 3 failed: TrainingError: the loss is nan",
     ]
     heads = [line.split() for line in above.splitlines() if not line.startswith("       ")]
