@@ -9,7 +9,7 @@ fail on the same sentences. In the last two each trial stands at the best of fiv
 the corrected figure does not know of.
 
 Real: tpe suggests 40 trials, trained on 1,600 sentences of MR and judged on 200; 200 more are the test split, and the
-8,600 others of MR stand for the truth (standard error 0.4 points). The same models are then chosen anew on 200 other
+8,600 others of MR stand for the truth (standard error 0.5 points). The same models are then chosen anew on 200 other
 validation sets of 200, drawn from those others, with the sentences not drawn as the truth. MR comes from --mr or
 SENTUNE_MR (its archive), else it is fetched.
 """
