@@ -113,6 +113,20 @@ def render(found: Mapping[str, Any]) -> str:
     return "\n".join(_lines(found))
 
 
+def paragraphs(found: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
+    """What `render` says, as headings with their lines."""
+    parts: list[tuple[str, list[str]]] = []
+    for line in _lines(found):
+        if heading := line[:_HEADING].strip():
+            parts.append((heading, []))
+        parts[-1][1].append(line[_HEADING:])
+    return parts
+
+
+_HEADING = 12
+"""Characters before what a line says."""
+
+
 def _lines(found: Mapping[str, Any]) -> Iterator[str]:
     present = [name for name in SPLITS if found["splits"][name]]
     splits = ", ".join(f"{name} {found['splits'][name]:,}" for name in present)

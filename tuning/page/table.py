@@ -1,0 +1,76 @@
+"""The table of all trials: every field of `best --format json`, with what the page sorts and filters by."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from core.text import printable
+from tuning.ranking import STATES, Row
+from tuning.results import brief
+from tuning.values import is_number
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cell:
+    """One field of one trial."""
+
+    shown: str
+    value: str
+    """The field as JSON has it; empty where there is none. Numbers sort as numbers, the rest as text."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Column:
+    """One field of all trials."""
+
+    field: str
+    """Its name in JSON, by which the page filters."""
+    number: bool
+    """Whether it stands on the right."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Table:
+    """What the page shows."""
+
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Row, tuple[Cell, ...]], ...]
+
+
+SHOWN: dict[str, Callable[[Any], str]] = {
+    "seconds": "{:.1f}".format,
+    "against_notebook": "{:+.4f}".format,
+    "n_parameters": "{:,}".format,
+    "state": lambda state: STATES.get(state, state.lower()),
+    **dict.fromkeys(
+        ("val_accuracy", "interval_low", "interval_high", "corrected", "corrected_low", "corrected_high",
+         "test_accuracy", "test_low", "test_high"),
+        "{:.4f}".format,
+    ),
+}  # fmt: skip
+"""How a field is written, where `brief` is not it."""
+
+
+def table_of(rows: Sequence[Row]) -> Table:
+    """All rows; fields that say nothing about any of them are left out."""
+    flat = [{**{k: v for k, v in row.to_dict().items() if k != "params"}, **row.params} for row in rows]
+    # What belongs together stands together: settings before the error's text.
+    fields = [field for field in (flat[0] if flat else ()) if field != "error"] + ["error"]
+    kept = [field for field in fields if any(_says(each[field]) for each in flat)]
+    columns = tuple(
+        Column(field=field, number=all(each[field] is None or is_number(each[field]) for each in flat)) for field in kept
+    )
+    cells = (tuple(_cell(field, each[field]) for field in kept) for each in flat)
+    return Table(columns=columns, rows=tuple(zip(rows, cells, strict=True)))
+
+
+def _says(value: Any) -> bool:
+    return value is not None and value is not False
+
+
+def _cell(field: str, value: Any) -> Cell:
+    if value is None:
+        return Cell(shown="-", value="")
+    written = SHOWN.get(field, brief)(value)
+    return Cell(shown=printable(written), value=value if isinstance(value, str) else json.dumps(value))
