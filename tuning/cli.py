@@ -164,6 +164,25 @@ def predict(
 
 
 @app.command()
+def report(
+    study: Study,
+    out: Annotated[Path | None, typer.Option(help="the HTML file; default: STUDY's folder/report.html")] = None,
+    model: Annotated[
+        Path | None, typer.Option(help="the best trial's model, for confidences; default: STUDY's folder/model")
+    ] = None,
+    watch: Annotated[bool, typer.Option("--watch", help="make it again while the study runs")] = False,
+    results: Results = Path("results"),
+    cache_dir: CacheDir = None,
+) -> None:
+    """Write STUDY as one HTML page, with its table, plots and mistakes."""
+    from tuning.report import report as write_report
+
+    folder = study_folder(study, results)
+    target = out or folder / "report.html"
+    write_report(folder, target, model=model, cache_dir=cache_dir, watch=watch, command=typed(), say=print)
+
+
+@app.command()
 def data(
     ctx: typer.Context,
     dataset: Dataset = "snippets",

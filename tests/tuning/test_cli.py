@@ -54,6 +54,7 @@ MISTAKES = {
     "best no-such": "no study 'no-such' in ",
     "best no-such --top 0": "--top must be at least 1, got 0",
     "best": "Missing argument 'STUDY'",
+    "report no-such": "no study 'no-such' in ",
     "retrain no-such": "no study 'no-such' in ",
     "predict no-such": "give sentences, or --file",
     "predict no-such hello": "no saved model at no-such",
@@ -125,7 +126,7 @@ def test_python_m_tuning_is_the_same_program() -> None:
             ["-c", "import sys; sys.argv[0] = 'sentune'; from tuning.cli import main; main()"],
         )
     ]
-    for verb in ("run", "best", "retrain", "predict", "data"):
+    for verb in ("run", "best", "report", "retrain", "predict", "data"):
         assert all(f"  {verb} " in text for text in both)
 
 

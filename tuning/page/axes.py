@@ -10,6 +10,8 @@ from tuning.values import is_number, same
 
 Tick = tuple[float, str]
 """Place in [0, 1], and what is written there."""
+_SLACK = 1e-6
+"""Rounding may put an end of a scale just outside it."""
 
 
 class Axis(Protocol):
@@ -57,7 +59,8 @@ class Numbers:
 
     def ticks(self, most: int) -> list[Tick]:
         marks = self._powers(most) if self.log else self._steps(most)
-        return [(self.place(mark), f"{mark:.6g}") for mark in marks if self.low <= mark <= self.high]
+        places = ((self.place(mark), f"{mark:.6g}") for mark in marks)
+        return [(place, name) for place, name in places if -_SLACK <= place <= 1 + _SLACK]
 
     def _steps(self, most: int) -> list[float]:
         """Multiples of 1, 2 or 5 times a power of ten."""
@@ -73,7 +76,7 @@ class Numbers:
         """Powers of ten; with their double and fivefold where there is room."""
         first, last = math.floor(math.log10(self.low)), math.ceil(math.log10(self.high))
         fine = [nice * 10.0**power for power in range(first, last + 1) for nice in (1, 2, 5)]
-        inside = [mark for mark in fine if self.low <= mark <= self.high]
+        inside = [mark for mark in fine if -_SLACK <= self.place(mark) <= 1 + _SLACK]
         if len(inside) < 2:
             return [self.low, self.high]
         return inside if len(inside) <= most else [10.0**power for power in range(first, last + 1)]
