@@ -20,7 +20,13 @@ def chromium() -> Iterator[Chrome]:
         pytest.skip("no chromium or no chromedriver here: apt-get install chromium chromium-driver")
     options = ChromeOptions()
     options.binary_location = binary
-    for switch in ("headless=new", "no-sandbox", "disable-dev-shm-usage", "disable-gpu", "disable-background-networking"):
+    for switch in (
+        "headless=new",
+        "no-sandbox",
+        "disable-dev-shm-usage",
+        "disable-gpu",
+        "disable-background-networking",
+    ):
         options.add_argument(f"--{switch}")
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     browser = Chrome(options=options, service=Service(driver))

@@ -193,7 +193,9 @@ def test_a_real_study_says_who_trained_what_and_how_sure_the_winner_is(command: 
     assert attributes["command"].startswith("python -m tuning run ")
     assert attributes["audit"]["sentences"] == 400
     assert all(record.started and record.ended and record.started <= record.ended for record in records)
-    assert all(record.worker and record.worker.count("/") == 1 for record in records if not record.origin.startswith("copy"))
+    assert all(
+        record.worker and record.worker.count("/") == 1 for record in records if not record.origin.startswith("copy")
+    )
     command.succeed("retrain", "real")
     command.succeed("report", "real", "--out", "page.html")
     text = (command.results / "page.html").read_text()

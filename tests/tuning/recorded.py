@@ -77,7 +77,9 @@ def record_study(
         config = loaded.config(params, **the_plan.settings)
         end = TrialState.FAIL if number % 8 == 7 else TrialState.PRUNED if number % 3 == 2 else TrialState.COMPLETE
         end = TrialState.RUNNING if number >= trials - running else end
-        journal += _trial(number, params, loaded, config, end, _answers(labels, config, draw, len(classes)), labels, error)
+        journal += _trial(
+            number, params, loaded, config, end, _answers(labels, config, draw, len(classes)), labels, error
+        )
     folder.mkdir(parents=True, exist_ok=True)
     (folder / JOURNAL).write_text("".join(json.dumps({"worker_id": "w", **line}) + "\n" for line in journal))
 
@@ -139,7 +141,13 @@ def _trial(
     best = -1.0
     for epoch in range(1, {TrialState.COMPLETE: EPOCHS, TrialState.FAIL: 1}.get(end, 2) + 1):
         accuracy = float((said[epoch - 1] == labels).mean())
-        result = {"epoch": epoch, "train_loss": 1 / epoch, "val_loss": 1 - accuracy, "val_accuracy": accuracy, "seconds": 1.5}
+        result = {
+            "epoch": epoch,
+            "train_loss": 1 / epoch,
+            "val_loss": 1 - accuracy,
+            "val_accuracy": accuracy,
+            "seconds": 1.5,
+        }
         if accuracy > best:
             best = accuracy
             result["val_predictions"] = pack(said[epoch - 1])

@@ -96,7 +96,6 @@ class Names:
         return [(self.place(value), "none" if value is None else brief(value)) for value in self.values]
 
 
-
 def axis_over(values: Sequence[Any], *, log: bool = False, named: bool = False, margin: float = 0.0) -> Axis:
     """A scale where all values are numbers, else a row of names.
 

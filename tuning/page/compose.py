@@ -113,7 +113,9 @@ def about(spec: Mapping[str, Any]) -> list[tuple[str, str]]:
     listed = {**told, **rest, "seed": spec["seed"], "data fingerprint": spec["fingerprint"]}
     nested = {name: spec.get(name) for name in ("stopping", "sampler", "warm_start", "versions")}
     said = {name: ", ".join(f"{k} {v}" for k, v in (value or {}).items()) for name, value in nested.items()}
-    return [(name.replace("_", " "), str(value)) for name, value in {**listed, **said}.items() if value not in (None, "")]
+    return [
+        (name.replace("_", " "), str(value)) for name, value in {**listed, **said}.items() if value not in (None, "")
+    ]
 
 
 def _wrong(wrong: Wrong) -> dict[str, Any]:

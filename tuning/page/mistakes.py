@@ -68,9 +68,7 @@ def answers_of(facts: Facts) -> Answers | None:
     return Answers(classes=tuple(kept["classes"]), labels=labels, winner=winner, wrong=wrong)
 
 
-def mistakes(
-    answers: Answers, texts: Sequence[str] | None, probabilities: NDArray[np.float64] | None
-) -> list[Mistake]:
+def mistakes(answers: Answers, texts: Sequence[str] | None, probabilities: NDArray[np.float64] | None) -> list[Mistake]:
     """The MOST worst ones: the most confident first; without confidences, those that most trials share first.
 
     Args:

@@ -105,7 +105,9 @@ def _height(axis: Axis, value: Any) -> float:
 def _upright(name: str, axis: Axis, x: float, level: int) -> Markup:
     """One axis of the parallel coordinates; names stand on two levels, so that long ones have room."""
     ticks = [text(tick, x - 5, 284 - 230 * place, "end tick") for place, tick in axis.ticks(6)]
-    return Markup("").join([line([(x, 280), (x, 50)], class_="upright"), *ticks, text(name, x, 18 + 16 * level, "middle axis")])
+    return Markup("").join(
+        [line([(x, 280), (x, 50)], class_="upright"), *ticks, text(name, x, 18 + 16 * level, "middle axis")]
+    )
 
 
 def _slice(facts: Facts, dimension: Dimension) -> Markup:

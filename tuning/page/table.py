@@ -59,7 +59,8 @@ def table_of(rows: Sequence[Row]) -> Table:
     fields = [field for field in (flat[0] if flat else ()) if field != "error"] + ["error"]
     kept = [field for field in fields if any(_says(each[field]) for each in flat)]
     columns = tuple(
-        Column(field=field, number=all(each[field] is None or is_number(each[field]) for each in flat)) for field in kept
+        Column(field=field, number=all(each[field] is None or is_number(each[field]) for each in flat))
+        for field in kept
     )
     cells = (tuple(_cell(field, each[field]) for field in kept) for each in flat)
     return Table(columns=columns, rows=tuple(zip(rows, cells, strict=True)))

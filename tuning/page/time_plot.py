@@ -53,9 +53,9 @@ def timeline(facts: Facts, now: datetime) -> Figure:
         title="Timeline of workers",
         says="A bar for each trial, from when it was handed to a worker until it ended. A worker that took another's "
         "place stands in its row. The time in which a stopped study did not run counts as its open trials' too.",
-        drawings=(
-            drawing(label, panel.frame(f"{unit} since the start", "worker"), *bars, height=bottom + 44),
-        ) if rows else (),
+        drawings=(drawing(label, panel.frame(f"{unit} since the start", "worker"), *bars, height=bottom + 44),)
+        if rows
+        else (),
         legend=("winner", "notebook", "done", "stopped", "failed"),
         notes=() if rows else ("No trial has begun yet.",),
     )

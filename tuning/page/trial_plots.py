@@ -31,7 +31,9 @@ def history(facts: Facts) -> Figure:
         title="Optimisation history",
         says=f"Each trial's {ACCURACY} (of its best epoch) by number; the line is the best so far. "
         "Failed trials stand on the lower edge.",
-        drawings=() if not scores else (
+        drawings=()
+        if not scores
+        else (
             drawing(
                 f"{len(scores)} trials by number and {ACCURACY}; the table has the values",
                 panel.frame("trial", ACCURACY),
@@ -63,7 +65,9 @@ def curves(facts: Facts) -> Figure:
         key="curves",
         title="Learning curves",
         says=f"{ACCURACY.capitalize()} by epoch, a line for each trial; a cross ends one that was stopped. {_rule(facts)}",
-        drawings=() if not trained else (
+        drawings=()
+        if not trained
+        else (
             drawing(
                 f"{len(trained)} learning curves over up to {epochs} epochs",
                 panel.frame("epoch", ACCURACY),

@@ -63,5 +63,10 @@ class Page(html.parser.HTMLParser):
 
 def made(folder: Path, **options: Any) -> Page:
     """The page of a study."""
-    settings: dict[str, Any] = {"model": None, "cache_dir": folder, "command": "sentune report s", "every_seconds": None}
+    settings: dict[str, Any] = {
+        "model": None,
+        "cache_dir": folder,
+        "command": "sentune report s",
+        "every_seconds": None,
+    }
     return Page(page(folder, **(settings | options)).decode())

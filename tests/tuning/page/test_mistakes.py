@@ -102,7 +102,9 @@ def test_without_the_data_the_page_says_so_and_shows_the_rest(tickets: Path, tmp
 def test_texts_are_of_the_very_data(tickets: Path, tmp_path: Path) -> None:
     study_on(tickets, tmp_path / "s")
     spec = facts_of(tmp_path / "s").spec
-    with pytest.raises(UserError, match=r"the study's data are not in the cache .*empty: run the study's command again"):
+    with pytest.raises(
+        UserError, match=r"the study's data are not in the cache .*empty: run the study's command again"
+    ):
         texts_of(spec["data"], spec["fingerprint"], VAL, tmp_path / "empty")
     tickets.write_text(tickets.read_text().replace("text", "other"))
     with pytest.raises(DataError, match=r"tickets\.csv has changed since the study was made"):
@@ -111,5 +113,7 @@ def test_texts_are_of_the_very_data(tickets: Path, tmp_path: Path) -> None:
 
 def test_a_model_that_is_named_must_be_there(tickets: Path, tmp_path: Path) -> None:
     study_on(tickets, tmp_path / "s")
-    with pytest.raises(UserError, match="they need the best trial's model and .*gone is none; make it with sentune retrain"):
+    with pytest.raises(
+        UserError, match="they need the best trial's model and .*gone is none; make it with sentune retrain"
+    ):
         made(tmp_path / "s", cache_dir=tmp_path / "cache", model=tmp_path / "gone")
