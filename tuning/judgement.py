@@ -53,7 +53,7 @@ def judge(records: Sequence[TrialRecord], attributes: Mapping[str, Any]) -> Judg
     tied = _tied(records, known)
     return Judgement(
         sentences=None if labels is None else len(labels),
-        honest=honest_number(np.stack(list(known.values()))) if known and len(known) == len(own) else None,
+        honest=_honest(own, known),
         tied=tied,
         recommended=_cheapest([record for record in own if tied.get(record.number)], sizes),
         n_parameters=sizes,
@@ -85,6 +85,13 @@ def _correct(records: Sequence[TrialRecord], labels: NDArray[np.int64]) -> dict[
                 )
             found[record.number] = predictions == labels
     return found
+
+
+def _honest(own: Sequence[TrialRecord], known: Mapping[int, Correct]) -> HonestNumber | None:
+    """None where a trial is missing, because it may have been a rival, or where one sentence is all there is."""
+    if not known or len(known) < len(own) or any(len(each) < 2 for each in known.values()):
+        return None
+    return honest_number(np.stack(list(known.values())))
 
 
 def _tied(records: Sequence[TrialRecord], known: Mapping[int, Correct]) -> dict[int, bool]:

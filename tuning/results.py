@@ -20,7 +20,6 @@ DISPENSABLE = ("vs nb", "interval")
 NOTEBOOK = "* the notebook's own setting; vs nb: more validation accuracy than it"
 
 
-
 def settings_text(settings: Mapping[str, Any]) -> str:
     """`n_layers=2 hidden_dim=128 learning_rate=0.25`."""
     return " ".join(f"{name}={brief(value)}" for name, value in settings.items())

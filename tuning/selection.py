@@ -8,9 +8,9 @@ from typing import Any
 from core.errors import ConfigError
 from tuning.conditions import Condition
 from tuning.ranking import STATES, Row
-from tuning.values import parse_value, shorten
+from tuning.values import is_number, parse_value, shorten
 
-_CLAUSE = re.compile(r"\s*([a-z_]\w*)\s*(==?|!=|<=|>=|<|>)\s*([^=<>!].*|)", re.ASCII)
+_CLAUSE = re.compile(r"\s*([a-z_]\w*)\s*(==?|!=|<=|>=|<|>)\s*([^\s,()=<>!]*)\s*", re.ASCII)
 _SAID = {"yes": True, "no": False}
 """As the table shows them."""
 
@@ -44,9 +44,11 @@ def parse_where(text: str) -> Condition:
         raise ConfigError(
             f"cannot read --where {shorten(text)}; write a field, one of = != < <= > >= and a value, such as n_layers=1"
         )
-    name, sign, value = match.groups()
-    wanted = _SAID[value.strip().lower()] if value.strip().lower() in _SAID else parse_value(value)
-    return Condition(name, "==" if sign == "=" else sign, (wanted,))
+    name, sign, said = match.groups()
+    value = _SAID[said.lower()] if said.lower() in _SAID else parse_value(said)
+    if sign in ("<", "<=", ">", ">=") and not is_number(value):
+        raise ConfigError(f"cannot read --where {shorten(text)}: {sign} needs a number on its right")
+    return Condition(name, "==" if sign == "=" else sign, (value,))
 
 
 def select(rows: Sequence[Row], selection: Selection) -> list[Row]:

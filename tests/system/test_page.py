@@ -18,6 +18,8 @@ from tuning.records import read_whole
 
 EVIL = "<img src=https://example.org/x.png onerror=alert(1)>"
 PLOTS = ("history", "curves", "losses", "expected", "parallel", "importances", "timeline", "slices")
+RUN = ("run", "--vectors", "none", "--embedding-dim", "8", "--trials", "5", "--epochs", "3", "--workers", "2",
+       "--name", "real", "--set", "hidden_dim=int(4,8)")  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +40,8 @@ def cells(browser: Chrome, field: str) -> list[str]:
     """A column of the table as it is shown."""
     script = (
         "const at = [...document.querySelectorAll('#trials th')].findIndex(h => h.textContent === arguments[0]);"
-        "return [...document.querySelectorAll('#trials tbody tr')].filter(r => !r.hidden).map(r => r.cells[at].innerText)"
+        "const rows = [...document.querySelectorAll('#trials tbody tr')].filter(r => !r.hidden);"
+        "return rows.map(r => r.cells[at].innerText)"
     )
     found: list[str] = browser.execute_script(script, field)
     return found
@@ -187,8 +190,7 @@ def test_a_kill_leaves_the_old_page_or_the_new_one(command: Command) -> None:
 
 
 def test_a_real_study_says_who_trained_what_and_how_sure_the_winner_is(command: Command, sentences: Path) -> None:
-    command.succeed("run", str(sentences), "--vectors", "none", "--embedding-dim", "8", "--trials", "5", "--epochs", "3",
-                    "--name", "real", "--set", "hidden_dim=int(4,8)", "--workers", "2")  # fmt: skip
+    command.succeed(*RUN, str(sentences))
     attributes, records = read_whole(command.results / "real")
     assert attributes["command"].startswith("python -m tuning run ")
     assert attributes["audit"]["sentences"] == 400

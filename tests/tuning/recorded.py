@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from tuning.space import Space
 from tuning.space_file import load_space
 from tuning.spec import make_spec
 
-BEGAN = datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc)
+BEGAN = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 EPOCHS = 6
 
 

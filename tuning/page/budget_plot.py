@@ -22,7 +22,7 @@ def budget(facts: Facts) -> Figure:
         curve = expected(facts.records, facts.spec)
     except UserError as error:
         return Figure(key="expected", title="Expected best", says=SAYS, drawings=(), notes=(str(error),))
-    notes = (f"From {curve.random_trials} random trials.",)
+    notes: tuple[str, ...] = (f"From {curve.random_trials} random trials.",)
     if curve.failed:
         notes += (f"{curve.failed} more failed and are left out.",)
     return Figure(key="expected", title="Expected best", says=SAYS, drawings=(_drawn(curve),), notes=notes)

@@ -26,9 +26,10 @@ from tuning.page.headline import cards
 from tuning.page.mistakes import Answers, Mistake
 from tuning.page.setting_plots import importance_bars, parallel, slices
 from tuning.page.svg import drawing, mark
-from tuning.page.table import STATES, table_of
+from tuning.page.table import table_of
 from tuning.page.time_plot import timeline
 from tuning.page.trial_plots import curves, history, losses
+from tuning.ranking import STATES
 from tuning.results import brief
 from tuning.spec import notes_on
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from markupsafe import Markup
 
-from tuning.records import TrialRecord
 from tuning.ranking import Row
+from tuning.records import TrialRecord
 from tuning.space import Space
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from markupsafe import Markup
-from optuna.distributions import CategoricalDistribution
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from tuning.dimension import Dimension
 from tuning.page.axes import Axis, Names, Numbers, axis_over
@@ -116,6 +116,7 @@ def _slice(facts: Facts, dimension: Dimension) -> Markup:
     if isinstance(distribution, CategoricalDistribution):
         x: Axis = axis_over(distribution.choices, named=True)
     else:
+        assert isinstance(distribution, IntDistribution | FloatDistribution)
         x = axis_over([distribution.low, distribution.high], log=distribution.log, margin=0.04)
     y = Numbers.over((row.val_accuracy or 0.0 for row, _ in facts.ranked), margin=0.06)
     panel = Panel(x=x, y=y, left=48, right=292, top=10, bottom=156)

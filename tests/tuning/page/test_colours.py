@@ -7,8 +7,8 @@ import pytest
 
 CSS = (files("tuning.page") / "page.css").read_text()
 LIGHT, DARK = (dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})", block)) for block in CSS.split("@media")[:2])
-TEXT = [("ink", "paper"), ("ink", "card"), ("muted", "paper"), ("muted", "card"), ("accent", "card"), ("warn-ink", "warn"),
-        ("ink", "q0"), ("ink", "q1"), ("ink", "q2"), ("strong", "q4"), ("strong", "q5"), ("strong", "q6")]  # fmt: skip
+TEXT = [("ink", "paper"), ("ink", "card"), ("muted", "paper"), ("muted", "card"), ("accent", "card"),
+        ("warn-ink", "warn"), ("ink", "q0"), ("ink", "q1"), ("ink", "q2"), ("strong", "q4"), ("strong", "q5"), ("strong", "q6")]  # fmt: skip
 MARKS = [(kind, "card") for kind in ("done", "stopped", "failed", "winner", "notebook", "running")]
 
 
