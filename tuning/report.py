@@ -47,11 +47,13 @@ def report(
     def make(every_seconds: int | None) -> None:
         write_bytes(out, page(folder, model=model, cache_dir=cache_dir, command=command, every_seconds=every_seconds))
 
+    told = False
     try:
         while watch and has_driver(folder):
             make(EVERY_SECONDS)
-            say(f"{out} is made again every {EVERY_SECONDS} s while the study runs; Ctrl-C ends that")
-            say = _silent
+            if not told:
+                say(f"{out} is made again every {EVERY_SECONDS} s while the study runs; Ctrl-C ends that")
+                told = True
             time.sleep(EVERY_SECONDS)
     finally:
         make(None)  # a page that is not made again must not wait for it
@@ -111,7 +113,3 @@ def _probabilities(model: Path, texts: list[str], answers: Answers) -> NDArray[n
         f"the model in {model} answers otherwise than the best trial did: it is another trial's, or has seen the "
         "validation split; retrain the best trial on train alone, or name its model with --model"
     )
-
-
-def _silent(line: str) -> None:
-    pass

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,7 @@ def record_study(
     """
     draw = np.random.default_rng(0)
     loaded = load_space(space)
-    the_plan = plan(space=loaded, n_trials=trials, epochs=EPOCHS)
+    the_plan = plan(space=loaded, n_trials=max(1, trials), epochs=EPOCHS)
     labels = draw.integers(0, len(classes), sentences) if labels is None else labels
     spec = make_spec(the_plan, tiny_corpus(), data or {"dataset": "tiny", "seed": 42}, Shares())
     spec["fingerprint"] = fingerprint or spec["fingerprint"]
@@ -87,7 +88,7 @@ def record_study(
 def some_audit(classes: tuple[str, ...]) -> dict[str, Any]:
     """Of a small corpus with such classes."""
     corpus = tiny_corpus(n_classes=len(classes))
-    texts = [" ".join(f"w{t}" for t in corpus.tokens[a:b]) for a, b in zip(corpus.offsets, corpus.offsets[1:])]
+    texts = [" ".join(f"w{t}" for t in corpus.tokens[a:b]) for a, b in pairwise(corpus.offsets)]
     return audit(texts, corpus.labels, classes, corpus.split, corpus.tokens, corpus.offsets, None)
 
 

@@ -10,9 +10,9 @@ from tuning.page.svg import Panel, drawing, line
 from tuning.page.trial_plots import ACCURACY
 
 SAYS = (
-    "The best validation accuracy to expect from a random search of this space with so many trials, made from the trials "
-    "that were drawn at random: unbiased (line; Tang et al. 2020) and plug-in (dashed; Dodge et al. 2019), with the "
-    "band in which eight of ten such searches end."
+    "The best validation accuracy to expect from a random search of this space with so many trials, made from the "
+    "trials that were drawn at random: unbiased (line; Tang et al. 2020) and plug-in (dashed; Dodge et al. 2019), with "
+    "the band in which eight of ten such searches end."
 )
 
 

@@ -1,8 +1,6 @@
 """What the page says first: the number to believe, and what it beat."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from core.text import quoted
 from tuning.judgement import Judgement
@@ -47,7 +45,7 @@ def _beaten(facts: Facts, winner: Row) -> list[Card]:
         gain = winner.against_notebook
         detail = "is the best" if notebook.trial == winner.trial else f"the best is {gain:+.4f} against it"
         found.append(_card("The notebook's setting", notebook.val_accuracy, f"trial {notebook.trial}: {detail}"))
-    audit: Mapping[str, Any] = facts.attributes.get("audit", {})
+    audit = facts.attributes.get("audit", {})
     majority = audit.get("majority_baseline", {})
     if "val" in majority:
         found.append(_card("Majority baseline", majority["val"], f"always answering {quoted(majority['class'])}"))

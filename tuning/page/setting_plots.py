@@ -58,7 +58,7 @@ def slices(facts: Facts) -> Figure:
 
 
 def importance_bars(facts: Facts) -> Figure:
-    """How much each setting mattered for being among the best trials."""
+    """How much of the differences in accuracy each setting explains."""
     shares = importances(facts)
     trials = len(facts.ranked)
     step, left = 26.0, 190.0
@@ -81,8 +81,9 @@ def importance_bars(facts: Facts) -> Figure:
     return Figure(
         key="importances",
         title="Importances",
-        says="Which settings told the best trials from the rest (PED-ANOVA, Watanabe et al. 2023, as Optuna computes it, "
-        "over done and stopped trials; shares add up to 100%). It says that a setting mattered, not which value is good.",
+        says="The share of the differences in accuracy that each setting explains by itself (fANOVA, Hutter et al. 2014, "
+        "as Optuna computes it, over done and stopped trials; shares add up to 100%). It says that a setting mattered, "
+        "not which value is good.",
         drawings=(drawing(spoken, *bars, height=20 + step * len(shares)),) if shares else (),
         notes=tuple(notes),
     )

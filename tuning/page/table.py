@@ -74,4 +74,4 @@ def _cell(field: str, value: Any) -> Cell:
     if value is None:
         return Cell(shown="-", value="")
     written = SHOWN.get(field, brief)(value)
-    return Cell(shown=printable(written), value=value if isinstance(value, str) else json.dumps(value))
+    return Cell(shown=printable(written), value=printable(value) if isinstance(value, str) else json.dumps(value))

@@ -64,7 +64,8 @@ def curves(facts: Facts) -> Figure:
     return Figure(
         key="curves",
         title="Learning curves",
-        says=f"{ACCURACY.capitalize()} by epoch, a line for each trial; a cross ends one that was stopped. {_rule(facts)}",
+        says=f"{ACCURACY.capitalize()} by epoch, a line for each trial; a cross ends one that was stopped. "
+        f"{_rule(facts)}",
         drawings=()
         if not trained
         else (

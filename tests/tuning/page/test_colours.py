@@ -7,8 +7,12 @@ import pytest
 
 CSS = (files("tuning.page") / "page.css").read_text()
 LIGHT, DARK = (dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})", block)) for block in CSS.split("@media")[:2])
-TEXT = [("ink", "paper"), ("ink", "card"), ("muted", "paper"), ("muted", "card"), ("accent", "card"),
-        ("warn-ink", "warn"), ("ink", "q0"), ("ink", "q1"), ("ink", "q2"), ("strong", "q4"), ("strong", "q5"), ("strong", "q6")]  # fmt: skip
+TEXT = [
+    *[(text, behind) for text in ("ink", "muted", "accent") for behind in ("paper", "card")],
+    *[("ink", shade) for shade in ("q0", "q1", "q2")],
+    *[("strong", shade) for shade in ("q4", "q5", "q6")],
+    ("warn-ink", "warn"),
+]
 MARKS = [(kind, "card") for kind in ("done", "stopped", "failed", "winner", "notebook", "running")]
 
 

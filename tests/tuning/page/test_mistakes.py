@@ -64,7 +64,7 @@ def test_the_answers_agree_with_the_accuracy_in_the_table(tmp_path: Path) -> Non
 @pytest.fixture
 def tickets(tmp_path: Path) -> Path:
     path = tmp_path / "tickets.csv"
-    rows = [f"<i>text</i> number {i} about page {i * 7},{'ab'[i % 2]}" for i in range(80)]
+    rows = [f"<i>text</i> number {i} about page {i * 7},{'ab'[i % 2]}" for i in range(400)]
     path.write_text("\n".join(["text,label", *rows]))
     return path
 
@@ -82,7 +82,7 @@ def test_the_sentences_come_from_the_data_as_they_stand_there(tickets: Path, tmp
     study_on(tickets, tmp_path / "s")
     spec = facts_of(tmp_path / "s").spec
     texts = texts_of(spec["data"], spec["fingerprint"], VAL, tmp_path / "cache")
-    assert len(texts) == 8
+    assert len(texts) == 40
     page = made(tmp_path / "s", cache_dir=tmp_path / "cache")
     assert "<i>text</i> number" in page.text
     assert "Without confidences: they need the best trial's model" in page.text
@@ -114,6 +114,6 @@ def test_texts_are_of_the_very_data(tickets: Path, tmp_path: Path) -> None:
 def test_a_model_that_is_named_must_be_there(tickets: Path, tmp_path: Path) -> None:
     study_on(tickets, tmp_path / "s")
     with pytest.raises(
-        UserError, match="they need the best trial's model and .*gone is none; make it with sentune retrain"
+        UserError, match=r"they need the best trial.s model and .*gone is none; make it with sentune retrain"
     ):
         made(tmp_path / "s", cache_dir=tmp_path / "cache", model=tmp_path / "gone")

@@ -71,7 +71,7 @@ def test_importances_find_the_settings_that_matter(tmp_path: Path) -> None:
     record_study(tmp_path / "s", trials=200)
     shares = importances(facts_of(tmp_path / "s"))
     assert sum(shares.values()) == pytest.approx(1)
-    assert set(list(shares)[:3]) >= {"n_layers", "freeze_embedding"}
+    assert list(shares)[:2] == ["n_layers", "freeze_embedding"]
 
 
 @pytest.mark.parametrize(("trials", "says"), [(6, "trials are too few to tell"), (24, "mostly chance"), (40, None)])
