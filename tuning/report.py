@@ -73,7 +73,15 @@ def page(folder: Path, *, model: Path | None, cache_dir: Path | None, command: s
         space=space,
     )
     wrong = _wrong(facts, model, folder / "model", cache_dir)
-    return compose(facts, judgement, wrong, made=datetime.now(), command=command, every_seconds=every_seconds)
+    return compose(
+        facts,
+        judgement,
+        wrong,
+        made=datetime.now(),
+        command=command,
+        running=has_driver(folder),
+        every_seconds=every_seconds,
+    )
 
 
 def _wrong(facts: Facts, model: Path | None, usual: Path, cache_dir: Path | None) -> Wrong:

@@ -163,6 +163,21 @@ def test_a_watched_page_keeps_its_filter_over_a_reload(browser: Chrome, command:
     assert set(cells(browser, "state")) == {"failed"}
 
 
+def test_a_thousand_trials_fit_in_8_megabytes_and_scroll(browser: Chrome, command: Command) -> None:
+    folder = command.results / "large"
+    record_study(folder, trials=1000, space="default", sentences=1000)
+    command.succeed("report", "large")
+    assert (folder / "report.html").stat().st_size < 8e6
+    open_page(browser, folder / "report.html")
+    assert len(cells(browser, "trial")) == 1000
+    for key in PLOTS:
+        script = "document.getElementById(arguments[0]).scrollIntoView(); return scrollY"
+        assert browser.execute_script(script, key) > 0
+    box = browser.find_element(By.CSS_SELECTOR, "#table .tall")
+    assert browser.execute_script("arguments[0].scrollTop = 9999; return arguments[0].scrollTop", box) == 9999
+    assert complaints(browser) == []
+
+
 def test_a_kill_leaves_the_old_page_or_the_new_one(command: Command) -> None:
     folder = command.results / "killed"
     record_study(folder, trials=300)

@@ -22,10 +22,8 @@ def budget(facts: Facts) -> Figure:
         curve = expected(facts.records, facts.spec)
     except UserError as error:
         return Figure(key="expected", title="Expected best", says=SAYS, drawings=(), notes=(str(error),))
-    notes: tuple[str, ...] = (f"From {curve.random_trials} random trials.",)
-    if curve.failed:
-        notes += (f"{curve.failed} more failed and are left out.",)
-    return Figure(key="expected", title="Expected best", says=SAYS, drawings=(_drawn(curve),), notes=notes)
+    says = f"{SAYS} It is made from {curve.random_trials} trials; {curve.failed} more failed."
+    return Figure(key="expected", title="Expected best", says=says, drawings=(_drawn(curve),))
 
 
 def _drawn(curve: Expected) -> Markup:

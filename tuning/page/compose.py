@@ -18,16 +18,15 @@ from numpy.typing import NDArray
 
 from core.audit import paragraphs
 from core.text import printable
-from tuning.best import judged_notes
 from tuning.judgement import Judgement
 from tuning.page.budget_plot import budget
 from tuning.page.figure import MARKS, Facts, Figure
-from tuning.page.headline import cards
+from tuning.page.headline import cards, remarks
 from tuning.page.mistakes import Answers, Mistake
 from tuning.page.setting_plots import importance_bars, parallel, slices
 from tuning.page.svg import drawing, mark
 from tuning.page.table import table_of
-from tuning.page.time_plot import timeline
+from tuning.page.time_plot import last_moment, timeline
 from tuning.page.trial_plots import curves, history, losses
 from tuning.ranking import STATES
 from tuning.results import brief
@@ -50,7 +49,14 @@ class Wrong:
 
 
 def compose(
-    facts: Facts, judgement: Judgement, wrong: Wrong, *, made: datetime, command: str, every_seconds: int | None
+    facts: Facts,
+    judgement: Judgement,
+    wrong: Wrong,
+    *,
+    made: datetime,
+    command: str,
+    running: bool,
+    every_seconds: int | None,
 ) -> bytes:
     """The page as UTF-8.
 
@@ -60,10 +66,10 @@ def compose(
         wrong: of the same study.
         made: when it was read.
         command: what the person typed.
+        running: whether the study runs, so that trials that have not ended are being trained.
         every_seconds: how often the page reloads itself; None for never.
     """
     css, js = _asset("page.css"), _asset("page.js")
-    notes = [*judged_notes(facts.rows, judgement), *notes_on(facts.spec)] if facts.rows else []
     context = {
         "facts": facts,
         "policy": _policy(css, js),
@@ -75,9 +81,9 @@ def compose(
         "version": version("sentune"),
         "tally": tally(facts),
         "cards": cards(facts, judgement),
-        "notes": notes,
+        "notes": [*remarks(facts, judgement), *notes_on(facts.spec)],
         "table": table_of(facts.rows),
-        "figures": figures(facts, made),
+        "figures": figures(facts, made if running else last_moment(facts.records)),
         "legend": MARKS,
         "audit": paragraphs(facts.attributes["audit"]) if "audit" in facts.attributes else [],
         "command": facts.attributes.get("command"),
@@ -90,8 +96,8 @@ def compose(
 
 def figures(facts: Facts, now: datetime) -> list[Figure]:
     """All plots, in the page's order."""
-    plots = [plot(facts) for plot in (history, curves, losses, budget, parallel, importance_bars)]
-    return [*plots, timeline(facts, now), slices(facts)]
+    small = [plot(facts) for plot in (history, curves, losses, importance_bars, budget)]
+    return [*small, timeline(facts, now), parallel(facts), slices(facts)]
 
 
 def safe_json(value: Any) -> Markup:

@@ -6,6 +6,7 @@ from core.text import quoted
 from tuning.judgement import Judgement
 from tuning.page.figure import Facts
 from tuning.ranking import Row
+from tuning.tested import readings_note
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,6 +37,23 @@ def cards(facts: Facts, judgement: Judgement) -> list[Card]:
         between = _interval(winner.test_low, winner.test_high)
         found.append(_card("Test accuracy", winner.test_accuracy, f"read {_times(winner.test_readings)}{between}"))
     return [*found, *_beaten(facts, winner)]
+
+
+def remarks(facts: Facts, judgement: Judgement) -> list[str]:
+    """What else to know of the best trial: a cheaper one that is as good, what is missing, how often test was read."""
+    if facts.winner is None:
+        return []
+    found = []
+    tied = sum(bool(row.tied) and row.copy_of is None for row in facts.rows)
+    for row in facts.rows:
+        if row.recommended and row.val_accuracy is not None and tied > 1:
+            found.append(
+                f"recommended is trial {row.trial} ({row.val_accuracy:.4f}, {row.n_parameters:,} trained numbers): the "
+                f"cheapest of the {tied} trials that a paired test (exact McNemar, Holm) does not tell from the best"
+            )
+    if judgement.honest is None:
+        found.append("there is no number corrected for the choice: not every trial's predictions were kept")
+    return [*found, readings_note(judgement.readings)]
 
 
 def _beaten(facts: Facts, winner: Row) -> list[Card]:

@@ -23,7 +23,7 @@ def parallel(facts: Facts) -> Figure:
     fields = list(ranked[0][0].params) if ranked else []
     axes = {field: _axis(facts, field, [row.params[field] for row, _ in ranked]) for field in fields}
     axes[ACCURACY] = Numbers.over((row.val_accuracy or 0.0 for row, _ in ranked), margin=0.03)
-    places = {name: 70.0 + 104 * at for at, name in enumerate(axes)}
+    places = {name: 70.0 + 100 * at for at, name in enumerate(axes)}
     strands = []
     for row, _ in reversed(ranked):  # the best on top
         values = {**row.params, ACCURACY: row.val_accuracy}
@@ -32,13 +32,13 @@ def parallel(facts: Facts) -> Figure:
         strands.append(line(points, class_=f"strand q{shade}" if row.rank != 1 else "strand winner", data_t=row.trial))
     uprights = [_upright(name, axis, places[name], at % 2) for at, (name, axis) in enumerate(axes.items())]
     label = f"parallel coordinates of {len(ranked)} trials over {', '.join(fields)}"
-    width = 70.0 + 104 * (len(axes) - 1) + 40
+    width = 70.0 + 100 * (len(axes) - 1) + 60
     return Figure(
         key="parallel",
         title="Parallel coordinates",
-        says=f"A line for each trial through its settings to its {ACCURACY}: the darker, the better its rank; the best "
-        "trial is the thick one. A setting that plays no part in a trial stands at the value it would have.",
-        drawings=(drawing(label, *strands, *uprights, width=width, height=330),) if ranked else (),
+        says=f"A line for each trial through its settings to its {ACCURACY}: the stronger its colour, the better its "
+        "rank; the best trial is the thick one. A setting without a part in a trial stands at the value it would have.",
+        drawings=(drawing(label, *strands, *uprights, width=width, height=296),) if ranked else (),
         notes=() if ranked else (NOTHING,),
     )
 
@@ -81,9 +81,9 @@ def importance_bars(facts: Facts) -> Figure:
     return Figure(
         key="importances",
         title="Importances",
-        says="The share of the differences in accuracy that each setting explains by itself (fANOVA, Hutter et al. 2014, "
-        "as Optuna computes it, over done and stopped trials; shares add up to 100%). It says that a setting mattered, "
-        "not which value is good.",
+        says="The share of the differences in accuracy that each setting explains by itself (fANOVA, Hutter et al. "
+        "2014, as Optuna computes it, over done and stopped trials; shares add up to 100%). It says that a setting "
+        "mattered, not which value is good.",
         drawings=(drawing(spoken, *bars, height=20 + step * len(shares)),) if shares else (),
         notes=tuple(notes),
     )

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from tuning.page.axes import Axis
+from tuning.page.axes import Axis, Names
 
 WIDTH, HEIGHT = 640.0, 320.0
+CROWDED = 4
+"""So many names below a plot stand on two levels."""
 Point = tuple[float, float]
 
 
@@ -73,13 +75,15 @@ class Panel:
     def frame(self, x_label: str, y_label: str, x_ticks: int = 8, y_ticks: int = 6) -> Markup:
         """Grid lines, what the axes are, and the values along them."""
         parts = []
-        for place, name in self.x.ticks(x_ticks):
+        marks = self.x.ticks(x_ticks)
+        for at, (place, name) in enumerate(marks):
             x = self.across(place)
-            parts += [self._upright(x, "grid"), text(name, x, self.bottom + 16, "middle")]
+            lower = 11 * (at % 2) if isinstance(self.x, Names) and len(marks) >= CROWDED else 0
+            parts += [self._upright(x, "grid"), text(name, x, self.bottom + 15 + lower, "middle")]
         for place, name in self.y.ticks(y_ticks):
             y = self.bottom - place * (self.bottom - self.top)
             parts += [line([(self.left, y), (self.right, y)], class_="grid"), text(name, self.left - 6, y + 4, "end")]
-        parts.append(text(x_label, (self.left + self.right) / 2, self.bottom + 36, "middle axis"))
+        parts.append(text(x_label, (self.left + self.right) / 2, self.bottom + 38, "middle axis"))
         turned = f"translate(14 {(self.top + self.bottom) / 2:.1f}) rotate(-90)"
         return joined([*parts, element("text", y_label, transform=turned, class_="middle axis")])
 

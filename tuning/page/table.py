@@ -38,6 +38,8 @@ class Table:
     rows: tuple[tuple[Row, tuple[Cell, ...]], ...]
 
 
+FIRST = ("rank", "trial", "val_accuracy", "best_epoch", "epochs", "seconds", "state", "tied", "recommended", "notebook")
+"""Fields that stand before the settings; the others stand behind them."""
 SHOWN: dict[str, Callable[[Any], str]] = {
     "seconds": "{:.1f}".format,
     "against_notebook": "{:+.4f}".format,
@@ -55,9 +57,8 @@ SHOWN: dict[str, Callable[[Any], str]] = {
 def table_of(rows: Sequence[Row]) -> Table:
     """All rows; fields that say nothing about any of them are left out."""
     flat = [{**{k: v for k, v in row.to_dict().items() if k != "params"}, **row.params} for row in rows]
-    # What belongs together stands together: settings before the error's text.
-    fields = [field for field in (flat[0] if flat else ()) if field != "error"] + ["error"]
-    kept = [field for field in fields if any(_says(each[field]) for each in flat)]
+    order = [*FIRST, *(rows[0].params if rows else ()), *(field for field in Row.__slots__ if field not in FIRST)]
+    kept = [field for field in order if field != "params" and any(_says(each[field]) for each in flat)]
     columns = tuple(
         Column(field=field, number=all(each[field] is None or is_number(each[field]) for each in flat))
         for field in kept

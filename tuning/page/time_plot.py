@@ -1,5 +1,6 @@
 """The timeline: which worker trained which trial, and when."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -22,14 +23,19 @@ class Bar:
     end: float
 
 
-def timeline(facts: Facts, now: datetime) -> Figure:
+def last_moment(records: Sequence[TrialRecord]) -> datetime:
+    """When something was last begun or ended; now where nothing was."""
+    return max((each for record in records for each in (record.started, record.ended) if each), default=datetime.now())
+
+
+def timeline(facts: Facts, until: datetime) -> Figure:
     """A bar for each trial in the row of its worker.
 
     Args:
         facts: the study.
-        now: where the bars of running trials end.
+        until: where the bars of trials that have not ended end.
     """
-    rows = rows_of(facts, now)
+    rows = rows_of(facts, until)
     end = max((bar.end for row in rows for bar in row), default=0.0)
     unit, seconds, _ = next(each for each in UNITS if end >= each[2])
     thick = 20.0 if len(rows) <= 16 else 10.0
@@ -61,7 +67,7 @@ def timeline(facts: Facts, now: datetime) -> Figure:
     )
 
 
-def rows_of(facts: Facts, now: datetime) -> list[list[Bar]]:
+def rows_of(facts: Facts, until: datetime) -> list[list[Bar]]:
     """Each worker's trials in a row, in order of time; workers that were not there at the same time share one.
 
     A trial whose worker is not known (it runs, or the study is an older one) is taken for a worker of its own. Trials
@@ -73,7 +79,7 @@ def rows_of(facts: Facts, now: datetime) -> list[list[Bar]]:
     first = min(record.started for record in known if record.started)
     workers: dict[str, list[Bar]] = {}
     for record in known:
-        workers.setdefault(record.worker or f"trial {record.number}", []).append(_bar(facts, record, first, now))
+        workers.setdefault(record.worker or f"trial {record.number}", []).append(_bar(facts, record, first, until))
     rows: list[list[Bar]] = []
     for bars in sorted(workers.values(), key=lambda bars: min(bar.start for bar in bars)):
         row = next((row for row in rows if max(bar.end for bar in row) <= min(bar.start for bar in bars)), None)
@@ -83,11 +89,11 @@ def rows_of(facts: Facts, now: datetime) -> list[list[Bar]]:
     return rows
 
 
-def _bar(facts: Facts, record: TrialRecord, first: datetime, now: datetime) -> Bar:
+def _bar(facts: Facts, record: TrialRecord, first: datetime, until: datetime) -> Bar:
     start = record.started or first
     return Bar(
         trial=record.number,
         kind=facts.kind(record),
         start=(start - first).total_seconds(),
-        end=((record.ended or max(now, start)) - first).total_seconds(),
+        end=((record.ended or max(until, start)) - first).total_seconds(),
     )

@@ -12,7 +12,7 @@ from tuning.page.compose import figures
 from tuning.page.figure import Facts, Figure
 from tuning.page.importance import FEW, importances
 from tuning.page.setting_plots import importance_bars, parallel, slices
-from tuning.page.time_plot import rows_of, timeline
+from tuning.page.time_plot import last_moment, rows_of, timeline
 from tuning.page.trial_plots import curves, history, rungs
 
 NOW = BEGAN.astimezone().replace(tzinfo=None) + timedelta(hours=1)
@@ -96,10 +96,14 @@ def test_a_running_trial_lasts_until_now(facts: Facts) -> None:
     assert bars[0].end - bars[0].start == 9
 
 
+def test_the_timeline_of_a_study_that_does_not_run_ends_with_its_last_news(facts: Facts) -> None:
+    assert last_moment(facts.records) == NOW - timedelta(hours=1) + timedelta(seconds=190)
+
+
 def test_the_expected_best_says_what_it_is_made_from(facts: Facts) -> None:
     figure = budget(facts)
     assert figure.drawings
-    assert "random trials" in figure.notes[0]
+    assert "It is made from 6 trials; 1 more failed." in figure.says
 
 
 def test_a_study_that_has_just_begun_says_so_in_every_plot(tmp_path: Path) -> None:
