@@ -4,7 +4,6 @@ import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from optuna.trial import FrozenTrial, create_trial
 
 from core.corpus import TEST, TRAIN, VAL, Corpus
@@ -62,7 +61,9 @@ def search_mr(mr: str | None, *, trials: int, epochs: int, seed: int) -> Found:
                 user_attrs={"config": suggestion.config.to_dict(), "origin": suggestion.origin},
             )
         )
-        print(f"trial {len(past) - 1}: " + ", ".join(f"{NAMES[s]} {correct[s][-1].mean():.4f}" for s in NAMES), flush=True)
+        print(
+            f"trial {len(past) - 1}: " + ", ".join(f"{NAMES[s]} {correct[s][-1].mean():.4f}" for s in NAMES), flush=True
+        )
     return Found(
         n_train=len(corpus.indices(TRAIN)),
         validation=np.stack(correct[VAL]),
@@ -84,7 +85,7 @@ def parts(corpus: Corpus, seed: int) -> Corpus:
     seen: set[bytes] = set()
     codes = np.repeat(list(SIZES), list(SIZES.values())).tolist()
     for sentence in order:
-        words: NDArray[np.int32] = corpus.tokens[corpus.offsets[sentence] : corpus.offsets[sentence + 1]]
+        words = corpus.tokens[corpus.offsets[sentence] : corpus.offsets[sentence + 1]]
         known = len(seen)
         seen.add(words.tobytes())
         if len(seen) == known:  # a copy

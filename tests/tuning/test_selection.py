@@ -100,7 +100,7 @@ def test_top_counts_the_ranked_rows_that_are_left_in_their_order() -> None:
      "n_layers=1; x", "a b=1"],
 )  # fmt: skip
 def test_what_is_no_condition_is_refused(text: str) -> None:
-    with pytest.raises(ConfigError, match="cannot read --where .*write a field, one of = != < <= > >= and a value"):
+    with pytest.raises(ConfigError, match=r"cannot read --where .*write a field, one of = != < <= > >= and a value"):
         parse_where(text)
 
 
@@ -110,7 +110,9 @@ def test_an_order_needs_a_number() -> None:
 
 
 def test_unknown_fields_are_named_together_with_the_known_ones() -> None:
-    with pytest.raises(ConfigError, match="no field --where 'layers', --sort 'speed'; the fields are rank, trial, .*clip_norm$"):
+    with pytest.raises(
+        ConfigError, match=r"no field --where 'layers', --sort 'speed'; the fields are rank, trial, .*clip_norm$"
+    ):
         select(ROWS, Selection(where=(parse_where("layers=1"),), sort="-speed"))
 
 
