@@ -26,7 +26,7 @@ from tuning.page.mistakes import Answers, Mistake
 from tuning.page.setting_plots import importance_bars, parallel, slices
 from tuning.page.svg import drawing, mark
 from tuning.page.table import table_of
-from tuning.page.time_plot import last_moment, timeline
+from tuning.page.time_plot import last_moment, swatch, timeline
 from tuning.page.trial_plots import curves, history, losses
 from tuning.ranking import STATES
 from tuning.results import brief
@@ -162,9 +162,14 @@ def _environment() -> Environment:
     environment.filters |= {
         "shown": printable,  # what cannot be seen, or would turn the text around, becomes an escape
         "setting": lambda value: "none" if value is None else brief(value),
-        "legend_mark": lambda kind: drawing(MARKS[kind], mark((8.0, 8.0), kind, None), width=16, height=16),
+        "legend_mark": _legend_mark,
     }
     return environment
+
+
+def _legend_mark(kind: str, bars: bool) -> Markup:
+    sample = swatch((2.0, 8.0), 12.0, 12.0, kind, None) if bars else mark((8.0, 8.0), kind, None)
+    return drawing(MARKS[kind], sample, width=16, height=16)
 
 
 def _asset(name: str) -> str:

@@ -71,5 +71,7 @@ class Figure:
     """Empty where there is nothing to draw yet; `notes` says why."""
     legend: tuple[str, ...] = ()
     """Keys of MARKS."""
+    bars: bool = False
+    """Trials are bars, also in the legend; else marks."""
     notes: tuple[str, ...] = ()
     """What to be careful about."""

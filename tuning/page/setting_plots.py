@@ -23,7 +23,7 @@ def parallel(facts: Facts) -> Figure:
     fields = list(ranked[0][0].params) if ranked else []
     axes = {field: _axis(facts, field, [row.params[field] for row, _ in ranked]) for field in fields}
     axes[ACCURACY] = Numbers.over((row.val_accuracy or 0.0 for row, _ in ranked), margin=0.03)
-    places = {name: 70.0 + 100 * at for at, name in enumerate(axes)}
+    places = {name: 70.0 + 96 * at for at, name in enumerate(axes)}
     strands = []
     for row, _ in reversed(ranked):  # the best on top
         values = {**row.params, ACCURACY: row.val_accuracy}
@@ -32,7 +32,7 @@ def parallel(facts: Facts) -> Figure:
         strands.append(line(points, class_=f"strand q{shade}" if row.rank != 1 else "strand winner", data_t=row.trial))
     uprights = [_upright(name, axis, places[name], at % 2) for at, (name, axis) in enumerate(axes.items())]
     label = f"parallel coordinates of {len(ranked)} trials over {', '.join(fields)}"
-    width = 70.0 + 100 * (len(axes) - 1) + 60
+    width = 70.0 + 96 * (len(axes) - 1) + 60
     return Figure(
         key="parallel",
         title="Parallel coordinates",
@@ -120,7 +120,7 @@ def _slice(facts: Facts, dimension: Dimension) -> Markup:
         assert isinstance(distribution, IntDistribution | FloatDistribution)
         x = axis_over([distribution.low, distribution.high], log=distribution.log, margin=0.04)
     y = Numbers.over((row.val_accuracy or 0.0 for row, _ in facts.ranked), margin=0.06)
-    panel = Panel(x=x, y=y, left=48, right=292, top=10, bottom=156)
+    panel = Panel(x=x, y=y, left=48, right=292, top=10, bottom=152)
     marks = []
     for row, record in held:
         at = panel.at(record.params[dimension.name], row.val_accuracy)

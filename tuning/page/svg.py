@@ -62,7 +62,7 @@ class Panel:
     left: float = 60.0
     right: float = WIDTH - 14.0
     top: float = 14.0
-    bottom: float = HEIGHT - 44.0
+    bottom: float = HEIGHT - 48.0
 
     def at(self, x: object, y: object) -> Point:
         """Where a point of the data stands."""
@@ -83,7 +83,7 @@ class Panel:
         for place, name in self.y.ticks(y_ticks):
             y = self.bottom - place * (self.bottom - self.top)
             parts += [line([(self.left, y), (self.right, y)], class_="grid"), text(name, self.left - 6, y + 4, "end")]
-        parts.append(text(x_label, (self.left + self.right) / 2, self.bottom + 38, "middle axis"))
+        parts.append(text(x_label, (self.left + self.right) / 2, self.bottom + 41, "middle axis"))
         turned = f"translate(14 {(self.top + self.bottom) / 2:.1f}) rotate(-90)"
         return joined([*parts, element("text", y_label, transform=turned, class_="middle axis")])
 

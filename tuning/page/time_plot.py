@@ -4,13 +4,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from markupsafe import Markup
+
 from tuning.page.axes import Names, Numbers
 from tuning.page.figure import Facts, Figure
-from tuning.page.svg import Panel, drawing, element
+from tuning.page.svg import Panel, Point, drawing, element
 from tuning.records import TrialRecord, copied_from
 
 UNITS = (("hours", 3600.0, 4 * 3600.0), ("minutes", 60.0, 240.0), ("seconds", 1.0, 0.0))
 """Name, its seconds, and from how many seconds on it is used."""
+LOW = {"stopped": 0.6, "failed": 0.25}
+"""Share of the full height."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,20 +55,34 @@ def timeline(facts: Facts, until: datetime) -> Figure:
         for bar in row:
             x, y = panel.at(bar.start / seconds, number)
             long = panel.at(bar.end / seconds, number)[0] - x
-            place = {"x": x, "y": y - thick * 0.4, "width": max(long, 1.0), "height": thick * 0.8}
-            bars.append(element("rect", **place, class_=f"bar {bar.kind}", data_t=bar.trial))
+            bars.append(swatch((x, y), max(long, 1.0), thick * 0.8, bar.kind, bar.trial))
     label = f"{sum(map(len, rows))} trials over {end / seconds:.3g} {unit} on {len(rows)} workers"
     return Figure(
         key="timeline",
         title="Timeline of workers",
         says="A bar for each trial, from when it was handed to a worker until it ended. A worker that took another's "
         "place stands in its row. The time in which a stopped study did not run counts as its open trials' too.",
-        drawings=(drawing(label, panel.frame(f"{unit} since the start", "worker"), *bars, height=bottom + 44),)
+        drawings=(drawing(label, panel.frame(f"{unit} since the start", "worker"), *bars, height=bottom + 48),)
         if rows
         else (),
         legend=("winner", "notebook", "done", "stopped", "failed"),
+        bars=True,
         notes=() if rows else ("No trial has begun yet.",),
     )
+
+
+def swatch(at: Point, width: float, height: float, kind: str, trial: int | None) -> Markup:
+    """A trial's bar: one that was stopped is lower, one that failed lower still, so that no one needs the colour.
+
+    Args:
+        at: the middle of its left side.
+        width, height: of a bar of full height.
+        kind: from Facts.kind.
+        trial: its number; None in the legend.
+    """
+    x, y = at
+    high = height * LOW.get(kind, 1.0)
+    return element("rect", x=x, y=y - high / 2, width=width, height=high, class_=f"bar {kind}", data_t=trial)
 
 
 def rows_of(facts: Facts, until: datetime) -> list[list[Bar]]:
