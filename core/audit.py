@@ -10,6 +10,9 @@ from core.corpus import TRAIN
 from core.duplicates import PAIRS, SHOWN, SPLITS, sameness
 from core.text import UNK_ID, printable, quoted
 
+_HEADING = 12
+"""Characters of a line before what it says."""
+
 
 def audit(
     texts: Sequence[str],
@@ -121,10 +124,6 @@ def paragraphs(found: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
             parts.append((heading, []))
         parts[-1][1].append(line[_HEADING:])
     return parts
-
-
-_HEADING = 12
-"""Characters before what a line says."""
 
 
 def _lines(found: Mapping[str, Any]) -> Iterator[str]:

@@ -23,7 +23,7 @@ from tuning.page.budget_plot import budget
 from tuning.page.figure import MARKS, Facts, Figure
 from tuning.page.headline import cards, remarks
 from tuning.page.mistakes import Answers, Mistake
-from tuning.page.setting_plots import importance_bars, parallel, slices
+from tuning.page.setting_plots import SHADES, importance_bars, parallel, slices
 from tuning.page.svg import drawing, mark
 from tuning.page.table import table_of
 from tuning.page.time_plot import last_moment, swatch, timeline
@@ -35,7 +35,6 @@ from tuning.spec import notes_on
 WIDEST_MATRIX = 15
 """Classes; more are shown as a list of confusions."""
 MOST_CONFUSIONS = 20
-SHADES = 7
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 from core.corpus import VAL
-from core.errors import DataError, UserError
+from core.errors import UserError
 from core.load import load_corpus
-from core.texts import texts_of
 from tests.tuning.page.pages import facts_of, made
 from tests.tuning.recorded import record_study
 from tuning.page.compose import confusions, shaded
@@ -80,9 +79,6 @@ def study_on(file: Path, folder: Path) -> None:
 
 def test_the_sentences_come_from_the_data_as_they_stand_there(tickets: Path, tmp_path: Path) -> None:
     study_on(tickets, tmp_path / "s")
-    spec = facts_of(tmp_path / "s").spec
-    texts = texts_of(spec["data"], spec["fingerprint"], VAL, tmp_path / "cache")
-    assert len(texts) == 40
     page = made(tmp_path / "s", cache_dir=tmp_path / "cache")
     assert "<i>text</i> number" in page.text
     assert "Without confidences: they need the best trial's model" in page.text
@@ -97,18 +93,6 @@ def test_without_the_data_the_page_says_so_and_shows_the_rest(tickets: Path, tmp
     page = made(tmp_path / "s", cache_dir=tmp_path / "empty")
     assert "The sentences cannot be shown: the study's data are not in the cache" in page.text
     assert "Confusion matrix" in page.text
-
-
-def test_texts_are_of_the_very_data(tickets: Path, tmp_path: Path) -> None:
-    study_on(tickets, tmp_path / "s")
-    spec = facts_of(tmp_path / "s").spec
-    with pytest.raises(
-        UserError, match=r"the study's data are not in the cache .*empty: run the study's command again"
-    ):
-        texts_of(spec["data"], spec["fingerprint"], VAL, tmp_path / "empty")
-    tickets.write_text(tickets.read_text().replace("text", "other"))
-    with pytest.raises(DataError, match=r"tickets\.csv has changed since the study was made"):
-        texts_of(spec["data"], spec["fingerprint"], VAL, tmp_path / "cache")
 
 
 def test_a_model_that_is_named_must_be_there(tickets: Path, tmp_path: Path) -> None:
