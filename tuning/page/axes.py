@@ -73,12 +73,12 @@ class Numbers:
         return [round(count * step, 12) for count in range(first, last + 1)]
 
     def _powers(self, most: int) -> list[float]:
-        """Powers of ten; with their double and fivefold where there is room."""
+        """Powers of ten, with their double and fivefold where there is room; on a short scale equal steps."""
         first, last = math.floor(math.log10(self.low)), math.ceil(math.log10(self.high))
         fine = [nice * 10.0**power for power in range(first, last + 1) for nice in (1, 2, 5)]
         inside = [mark for mark in fine if -_SLACK <= self.place(mark) <= 1 + _SLACK]
-        if len(inside) < 2:
-            return [self.low, self.high]
+        if len(inside) < 3:
+            return self._steps(most)
         return inside if len(inside) <= most else [10.0**power for power in range(first, last + 1)]
 
 

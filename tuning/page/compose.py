@@ -114,9 +114,13 @@ def tally(facts: Facts) -> str:
 
 def about(spec: Mapping[str, Any]) -> list[tuple[str, str]]:
     """What the study is, as names and values."""
-    told = {name: value for name, value in spec["data"].items() if value is not None and name != "allow_leak"}
-    rest = {name: spec.get(name) for name in ("epochs", "patience", "precision", "window", "threads", "device")}
-    listed = {**told, **rest, "seed": spec["seed"], "data fingerprint": spec["fingerprint"]}
+    # The spec has the width of the word vectors, the option is for random ones only.
+    options = {name: value for name, value in spec["data"].items() if name not in ("allow_leak", "embedding_dim")}
+    rest = {
+        name: spec.get(name)
+        for name in ("embedding_dim", "epochs", "patience", "precision", "window", "threads", "device")
+    }
+    listed = {**options, **rest, "seed": spec["seed"], "data fingerprint": spec["fingerprint"]}
     nested = {name: spec.get(name) for name in ("stopping", "sampler", "warm_start", "versions")}
     said = {name: ", ".join(f"{k} {v}" for k, v in (value or {}).items()) for name, value in nested.items()}
     return [

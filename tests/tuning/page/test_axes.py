@@ -19,6 +19,10 @@ def test_a_logarithmic_scale_has_equal_steps_for_equal_factors() -> None:
     assert [name for _, name in scale.ticks(4)] == ["0.0001", "0.001", "0.01"]
 
 
+def test_a_short_logarithmic_scale_has_round_marks_too() -> None:
+    assert [name for _, name in Numbers.over([16, 32], log=True, whole=True).ticks(5)] == ["20", "25", "30"]
+
+
 def test_a_margin_leaves_room_at_both_ends() -> None:
     scale = Numbers.over([0.0, 1.0], margin=0.1)
     assert (scale.low, scale.high) == (-0.1, 1.1)
