@@ -136,12 +136,14 @@ def test_a_trial_is_shown_in_every_plot_by_keyboard_alone(browser: Chrome, repor
 
 
 def test_it_stands_on_paper_without_scroll_boxes(browser: Chrome, report: Path) -> None:
-    open_page(browser, report)
+    open_page(browser, report, width=1030)  # A4 in landscape, less margins
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
-    heights = browser.execute_script(
-        "return [...document.querySelectorAll('.scroll')].map(e => [e.scrollHeight, e.clientHeight])"
+    boxes = browser.execute_script(
+        "const hidden = e => [e.scrollHeight - e.clientHeight, e.scrollWidth - e.clientWidth];"
+        "return [...document.querySelectorAll('.scroll')].map(hidden)"
     )
-    assert all(whole <= shown + 1 for whole, shown in heights)
+    assert boxes
+    assert all(high <= 1 and wide <= 1 for high, wide in boxes)
     assert not browser.find_element(By.ID, "filter").is_displayed()
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
 

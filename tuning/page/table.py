@@ -28,6 +28,13 @@ class Column:
     """Its name in JSON, by which the page filters."""
     number: bool
     """Whether it stands on the right."""
+    more: bool
+    """Behind the settings: paper has no room for it."""
+
+    @property
+    def kind(self) -> str:
+        """Its cells' classes."""
+        return " ".join(name for name in ("number", "more") if getattr(self, name))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,7 +67,11 @@ def table_of(rows: Sequence[Row]) -> Table:
     order = [*FIRST, *(rows[0].params if rows else ()), *(field for field in Row.__slots__ if field not in FIRST)]
     kept = [field for field in order if field != "params" and any(_says(each[field]) for each in flat)]
     columns = tuple(
-        Column(field=field, number=all(each[field] is None or is_number(each[field]) for each in flat))
+        Column(
+            field=field,
+            number=all(each[field] is None or is_number(each[field]) for each in flat),
+            more=field not in FIRST and field not in rows[0].params,
+        )
         for field in kept
     )
     cells = (tuple(_cell(field, each[field]) for field in kept) for each in flat)
