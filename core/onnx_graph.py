@@ -37,7 +37,7 @@ def graph_of(config: TrialConfig, weights: Weights) -> onnx.ModelProto:
     graph.add("Softmax", "logits", name="probabilities", axis=1)
     classes = len(weights["output.bias"])
     inputs: dict[str, list[str | int]] = {"tokens": ["batch", "steps"], "lengths": ["batch"]}
-    outputs: dict[str, list[str | int]] = dict.fromkeys(("logits", "probabilities"), ["batch", classes])
+    outputs: dict[str, list[str | int]] = {name: ["batch", classes] for name in ("logits", "probabilities")}
     made = helper.make_graph(
         graph.nodes,
         "sentence_classifier",

@@ -14,7 +14,8 @@ input { flex: 1 1 14rem; min-width: 0; }
 :focus-visible { outline: 3px solid var(--bar); outline-offset: 2px; }
 table { width: 100%; border-collapse: collapse; margin-top: 1rem; }
 th, td { text-align: left; padding: .35rem .5rem; border-bottom: 1px solid var(--line); overflow-wrap: anywhere; }
-td.number { text-align: right; font-variant-numeric: tabular-nums; }
+th[scope=row] { font-weight: inherit; }
+td.number { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
 td.share { width: 45%; }
 td.share div { background: var(--bar); height: .9rem; border-radius: .2rem; min-width: 1px; forced-color-adjust: none; }
 tr.best { font-weight: 600; }

@@ -1,7 +1,7 @@
 """core.estimator: a scikit-learn estimator that takes texts."""
 
 import pickle
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
-from sklearn.utils import estimator_checks
+from sklearn.utils import Tags, estimator_checks
 
 from core import SentenceEstimator, TrialConfig
 from core.errors import DataError
@@ -110,3 +110,48 @@ GENERAL = [
 @pytest.mark.parametrize("name", GENERAL)
 def test_it_passes_scikit_learns_general_checks(name: str) -> None:
     getattr(estimator_checks, name)("SentenceEstimator", estimator())
+
+
+class OfRows(SentenceEstimator):
+    """Reads a table of numbers as texts, because scikit-learn's checks of training feed nothing else."""
+
+    def fit(self, X: Any, y: Any) -> Self:  # noqa: N803
+        return super().fit(as_texts(X), y)
+
+    def predict_proba(self, X: Any) -> Any:  # noqa: N803
+        return super().predict_proba(as_texts(X))
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.string, tags.input_tags.two_d_array, tags.input_tags.one_d_array = False, True, False
+        return tags
+
+
+def as_texts(rows: Any) -> list[str]:
+    return [" ".join(f"c{place}v{float(value):.2f}" for place, value in enumerate(row)) for row in np.asarray(rows)]
+
+
+TRAINING = [
+    "check_classifiers_classes",
+    "check_classifiers_regression_target",
+    "check_dict_unchanged",
+    "check_dont_overwrite_parameters",
+    "check_estimators_fit_returns_self",
+    "check_estimators_overwrite_params",
+    "check_estimators_pickle",
+    "check_estimators_unfitted",
+    "check_fit_check_is_fitted",
+    "check_fit_idempotent",
+    "check_fit_score_takes_y",
+    "check_methods_sample_order_invariance",
+    "check_methods_subset_invariance",
+    "check_readonly_memmap_input",
+    "check_requires_y_none",
+    "check_supervised_y_2d",
+]
+
+
+@pytest.mark.parametrize("name", TRAINING)
+def test_it_passes_scikit_learns_checks_of_training(name: str) -> None:
+    config = TrialConfig(hidden_dim=4, epochs=1, batch_size=16)
+    getattr(estimator_checks, name)("OfRows", OfRows(config, embedding_dim=4))

@@ -147,10 +147,20 @@ def test_it_reads_in_light_and_dark_on_narrow_and_wide_screens(
     label(page, HOSTILE + " word" * 60)
     page.save_screenshot(str(tmp_path / f"{scheme}-{width}.png"))
     assert page.execute_script("return document.documentElement.scrollWidth <= innerWidth")
+    assert page.execute_script(LINES) == [1, 1]
     dark = page.execute_script("return getComputedStyle(document.documentElement).getPropertyValue('--bar').trim()")
     assert dark == {"light": "#2a6fdb", "dark": "#6ea8ff"}[scheme]
     assert all(contrast >= 4.5 for contrast in page.execute_script(CONTRASTS))
 
+
+LINES = """
+return [...document.querySelectorAll("td.number")].map((each) => {
+  const range = document.createRange();
+  range.selectNodeContents(each);
+  return range.getClientRects().length;
+});
+"""
+"""How many lines each number takes."""
 
 CONTRASTS = """
 const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
