@@ -44,6 +44,7 @@ def main() -> None:
             seconds = [each for part in parts for each in part]
         took = time.perf_counter() - began
         server.send_signal(signal.SIGINT)
+        server.communicate(timeout=60)
     lost = len(texts) - len(seconds)
     cuts = statistics.quantiles(seconds, n=100)
     print(f"{len(texts):,} requests by {arguments.clients} clients: {lost} lost, {len(texts) / took:.0f} a second")

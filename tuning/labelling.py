@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -85,7 +86,7 @@ def label(request: Request, load: Callable[[], "Model"], notify: Notify) -> None
         write = as_json if request.json else as_text
         answer = write(texts, load().predict(texts), request.probabilities)
     if request.out is None:
-        sys.stdout.write(answer)
+        _print(answer)
     else:
         # A text may hold half a surrogate pair, which UTF-8 cannot: JSON and `printable` escape it, tables refuse it.
         write_bytes(request.out, answer.encode())
@@ -152,6 +153,14 @@ def as_csv(table: Table, column: str, model: "Model", probabilities: bool) -> st
         every = guess.probabilities.values() if probabilities else ()
         writer.writerow([*cells, guess.label, guess.probability, *every])
     return file.getvalue()
+
+
+def _print(answer: str) -> None:
+    try:
+        sys.stdout.write(answer)
+        sys.stdout.flush()
+    except BrokenPipeError:  # who reads has enough, as `head` has
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python flushes at its end
 
 
 def _table(path: Path, encoding: str | None, notify: Notify) -> Table:

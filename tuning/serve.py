@@ -5,6 +5,7 @@ import dataclasses
 import errno
 import json
 import socket
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Annotated, Any
@@ -129,4 +130,4 @@ def serve(load: Callable[[], "Model"], name: str, *, host: str, port: int, rate:
         try:
             uvicorn.Server(config).run(sockets=[listening])
         except KeyboardInterrupt:  # uvicorn raises it again after it has ended well
-            print("stopped", flush=True)
+            print("stopped", file=sys.stderr)

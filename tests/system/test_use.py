@@ -63,6 +63,13 @@ def test_broken_utf8_on_standard_input_is_read_and_said(command: Command, model:
     assert "--file -, line 1: is not utf-8" in ended.stderr.decode()
 
 
+def test_a_reader_that_has_enough_is_no_error(model: Path) -> None:
+    program = f"{sys.executable} -m tuning predict {model} --file - | head -1"
+    ended = subprocess.run(program, shell=True, input=b"good\n" * 5_000, capture_output=True, check=True)
+    assert ended.stdout.endswith(b"\tgood\n")
+    assert ended.stderr == b""
+
+
 def test_a_table_in_is_a_table_out(command: Command, model: Path, tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_text("id,text\n1,good movie\n2,bad\n")
     options = ("--file", str(tmp_path / "x.csv"), "--text-column", "text", "--out", str(tmp_path / "y.csv"))
@@ -153,7 +160,7 @@ def test_a_server_answers_and_ctrl_c_ends_it(command: Command, model: Path) -> N
         taken = command.run("serve", str(model), "--port", address.rstrip("/").rpartition(":")[2])
         os.killpg(server.pid, signal.SIGINT)
         out, err = server.communicate(timeout=60)
-    assert (server.returncode, out, err) == (0, "stopped\n", "")
+    assert (server.returncode, out, err) == (0, "", "stopped\n")
     assert (taken.returncode, taken.stdout) == (2, "")
     assert "is taken; pass another --port, or 0 for any free one\n" in taken.stderr
     assert taken.stderr.count("\n") == 1
