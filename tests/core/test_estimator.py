@@ -15,7 +15,7 @@ from sklearn.utils import Tags, estimator_checks
 from core import SentenceEstimator, TrialConfig
 from core.errors import DataError
 
-CONFIG = TrialConfig(hidden_dim=8, epochs=6, batch_size=8, fc_dropout=0.0, learning_rate=0.02)
+CONFIG = TrialConfig(hidden_dim=8, epochs=4, batch_size=8, fc_dropout=0.0, learning_rate=0.03)
 TEXTS = [f"{'fine lovely' if i % 2 else 'poor awful'} number {i} of {i * 7 % 11}" for i in range(60)]
 LABELS = ["good" if i % 2 else "bad" for i in range(60)]
 
@@ -24,26 +24,31 @@ def estimator(**changes: Any) -> SentenceEstimator:
     return SentenceEstimator(**({"config": CONFIG, "embedding_dim": 8} | changes))
 
 
-def test_it_learns_and_labels_in_the_type_of_the_labels() -> None:
-    fitted = estimator().fit(TEXTS, LABELS)
+@pytest.fixture(scope="module")
+def fitted() -> SentenceEstimator:
+    return estimator().fit(TEXTS, LABELS)
+
+
+def test_it_learns_and_labels_in_the_type_of_the_labels(fitted: SentenceEstimator) -> None:
     assert fitted.score(TEXTS, LABELS) > 0.9
     assert fitted.predict(["lovely fine", "awful"]).tolist() == ["good", "bad"]
     assert fitted.classes_.tolist() == ["bad", "good"]
-    assert len(fitted.epochs_) == 6
-    numbers = estimator().fit(TEXTS, np.arange(60) % 2 + 3)
+    assert len(fitted.epochs_) == 4
+    numbers = estimator().fit(np.array(TEXTS, dtype=object), np.arange(60) % 2 + 3)
     assert numbers.predict(["lovely fine", "awful"]).tolist() == [4, 3]
 
 
-def test_probabilities_are_in_the_order_of_the_classes() -> None:
-    fitted = estimator().fit(np.array(TEXTS, dtype=object), np.array(LABELS))
+def test_probabilities_are_in_the_order_of_the_classes(fitted: SentenceEstimator) -> None:
     shares = fitted.predict_proba(TEXTS)
     assert shares.shape == (60, 2)
     np.testing.assert_allclose(shares.sum(axis=1), 1, atol=1e-12)
     assert (fitted.classes_[shares.argmax(axis=1)] == fitted.predict(TEXTS)).all()
 
 
-def test_the_same_seed_gives_the_same_estimator_and_another_seed_another() -> None:
-    one, same = (estimator().fit(TEXTS, LABELS).predict_proba(TEXTS) for _ in range(2))
+def test_the_same_seed_gives_the_same_estimator_and_another_seed_another(
+    fitted: SentenceEstimator,
+) -> None:
+    one, same = (each.predict_proba(TEXTS) for each in (fitted, estimator().fit(TEXTS, LABELS)))
     other = estimator(config=CONFIG.replace(seed=1)).fit(TEXTS, LABELS).predict_proba(TEXTS)
     assert (one == same).all()
     assert (one != other).any()
@@ -51,22 +56,20 @@ def test_the_same_seed_gives_the_same_estimator_and_another_seed_another() -> No
 
 def test_it_works_in_cross_validation_a_pipeline_and_a_grid() -> None:
     lower = FunctionTransformer(lambda texts: [text.upper() for text in texts])
-    scores = cross_val_score(make_pipeline(lower, estimator()), TEXTS, LABELS, cv=3, error_score="raise")
+    scores = cross_val_score(make_pipeline(lower, estimator()), TEXTS, LABELS, cv=2, error_score="raise")
     assert scores.min() > 0.8
     grid = GridSearchCV(estimator(), {"config": [CONFIG.replace(epochs=1, learning_rate=1e-6), CONFIG]}, cv=2)
     assert grid.fit(TEXTS, LABELS).best_params_["config"] == CONFIG
 
 
-def test_a_clone_has_the_settings_and_not_the_training() -> None:
-    fitted = estimator(embedding_dim=9).fit(TEXTS, LABELS)
+def test_a_clone_has_the_settings_and_not_the_training(fitted: SentenceEstimator) -> None:
     copy = clone(fitted)
     assert copy.get_params() == fitted.get_params()
     with pytest.raises(NotFittedError):
         copy.predict(TEXTS)
 
 
-def test_a_fitted_estimator_can_be_copied_to_another_process() -> None:
-    fitted = estimator().fit(TEXTS, LABELS)
+def test_a_fitted_estimator_can_be_copied_to_another_process(fitted: SentenceEstimator) -> None:
     assert (pickle.loads(pickle.dumps(fitted)).predict_proba(TEXTS) == fitted.predict_proba(TEXTS)).all()
 
 

@@ -3,6 +3,8 @@
 import importlib
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -40,6 +42,18 @@ def test_every_real_sentence_has_nltks_tokens(texts: list[str], alone: Callable[
         assert alone(text.lower()) == expected
         assert tokenize(text) == expected
         assert split_by(steps, text) == expected
+
+
+def test_afterwards_importing_nltk_gives_all_of_it() -> None:
+    code = (
+        "import sys; from core.text import tokenize; tokens = tokenize('No, it can\\'t.'); "
+        "assert not [name for name in sys.modules if name.startswith('nltk')]; "
+        "import nltk, nltk.tokenize.destructive; "
+        "assert tokens == nltk.word_tokenize('no, it can\\'t.', preserve_line=True); "
+        "assert tokens == ['no', ',', 'it', 'ca', \"n't\", '.']; "
+        "assert nltk.tokenize.destructive.NLTKWordTokenizer is nltk.tokenize.NLTKWordTokenizer"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 @pytest.fixture(scope="module")
