@@ -156,6 +156,8 @@ def as_csv(table: Table, column: str, model: "Model", probabilities: bool) -> st
 
 
 def _print(answer: str) -> None:
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # for characters that the terminal's encoding lacks
     try:
         sys.stdout.write(answer)
         sys.stdout.flush()

@@ -1,6 +1,7 @@
 """A saved model behind HTTP: a page to type into, /predict, /health."""
 
 import asyncio
+import contextlib
 import dataclasses
 import errno
 import json
@@ -127,7 +128,6 @@ def serve(load: Callable[[], "Model"], name: str, *, host: str, port: int, rate:
         )
         shown = f"[{host}]" if ":" in host else host
         print(f"serving {printable(name)} on http://{shown}:{listening.getsockname()[1]}/ (Ctrl-C ends it)", flush=True)
-        try:
+        with contextlib.suppress(KeyboardInterrupt):  # which uvicorn raises again after it has ended well
             uvicorn.Server(config).run(sockets=[listening])
-        except KeyboardInterrupt:  # uvicorn raises it again after it has ended well
-            print("stopped", file=sys.stderr)
+        print("stopped", file=sys.stderr)

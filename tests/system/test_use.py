@@ -70,6 +70,13 @@ def test_a_reader_that_has_enough_is_no_error(model: Path) -> None:
     assert ended.stderr == b""
 
 
+def test_arguments_and_terminals_that_are_not_utf8_are_no_error(model: Path) -> None:
+    program = [sys.executable, "-m", "tuning", "predict", str(model), b"na\xefve", "再见"]
+    env = os.environ | {"PYTHONIOENCODING": "ascii"}
+    said = subprocess.run(program, capture_output=True, check=True, env=env).stdout.decode("ascii")
+    assert [line.split("\t")[2] for line in said.splitlines()] == [r"na\udcefve", r"\u518d\u89c1"]
+
+
 def test_a_table_in_is_a_table_out(command: Command, model: Path, tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_text("id,text\n1,good movie\n2,bad\n")
     options = ("--file", str(tmp_path / "x.csv"), "--text-column", "text", "--out", str(tmp_path / "y.csv"))
