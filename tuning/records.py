@@ -1,6 +1,6 @@
 """A study as its journal tells it: read at any time, also while it runs. Loads neither torch nor Ray."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -54,7 +54,9 @@ def copied_from(origin: str) -> int | None:
 
 
 def read_study(folder: Path) -> tuple[Spec, list[TrialRecord]]:
-    """The spec and all trials of a study, also while it runs. Writes nothing.
+    """The spec and the trials of a study that count, also while it runs. Writes nothing.
+
+    Where a budget has ended the study, the spec has `ended` beside its own entries (tuning.budgets.Ending).
 
     Raises:
         UserError: there is no study; the ones beside it are named.
@@ -68,7 +70,20 @@ def read_study(folder: Path) -> tuple[Spec, list[TrialRecord]]:
     study, trials = read_journal(journal)
     if "spec" not in study:
         raise UserError(f"study {folder.name!r} has not begun: run the command that made it again")
-    return study["spec"], [record_of(trial) for trial in trials]
+    ended = study.get("ended")
+    spec = study["spec"] | ({"ended": ended} if ended else {})
+    return spec, counted([record_of(trial) for trial in trials], ended)
+
+
+def counted(records: Sequence[TrialRecord], ended: Mapping[str, Any] | None) -> list[TrialRecord]:
+    """Without those after the trial whose outcome ended the study: that they were begun at all depended on time.
+
+    Args:
+        records: all trials by number.
+        ended: the study's user attribute; None where no budget ended it.
+    """
+    last = ended["last"] if ended else None
+    return list(records if last is None else records[: last + 1])
 
 
 def attributes_of(folder: Path) -> Mapping[str, Any]:
@@ -80,6 +95,12 @@ def attributes_of(folder: Path) -> Mapping[str, Any]:
 def spec_of(folder: Path) -> Spec | None:
     """The spec of the study in `folder`; None where there is no study yet."""
     return attributes_of(folder).get("spec")
+
+
+def states_of(folder: Path) -> list[str]:
+    """The states of the trials of the study in `folder` by number; empty where there is no study yet."""
+    journal = folder / JOURNAL
+    return [trial.state.name for trial in read_journal(journal)[1]] if journal.is_file() else []
 
 
 class Trial(Protocol):
