@@ -1,0 +1,140 @@
+"""What a search takes of memory: two workers on the snippets with GloVe, as proportional set sizes.
+
+    python -m benchmarks.memory    a minute or two on two cores
+
+First two actors of Ray that have imported torch and nothing else; then `sentune run` with two workers, looked at again
+and again while they train. A page that k processes share counts 1/k in each, so the sum over processes is what is
+really held. The corpus lies in Ray's object store (/dev/shm): its pages are summed over all processes apart.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+import psutil
+
+from core import load_corpus
+from core.corpus import Corpus
+
+MORE_THAN_TORCH = 250e6
+"""Bytes that a worker may hold beyond one that has only imported torch."""
+COPIES = 1.2
+"""So many times the corpus's bytes may be held in all; one copy, and Ray's headers and page ends."""
+IDLE = """
+import time, ray
+ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+@ray.remote
+class Idle:
+    def ready(self):
+        import torch
+        return True
+idle = [Idle.remote() for _ in range(2)]
+ray.get([each.ready.remote() for each in idle])
+print("ready", flush=True)
+time.sleep(600)
+"""
+
+
+def main() -> None:
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
+    corpus = load_corpus("snippets", vectors="glove-50d")
+    torch_only = idle_workers()
+    workers, shared = training_workers()
+    corpus_bytes = sum(array.nbytes for array in arrays(corpus))
+    print(f"a worker that has only imported torch: {torch_only / 1e6:.0f} MB")
+    print(f"a worker that trains, at its largest:  {max(workers) / 1e6:.0f} MB")
+    print(f"the corpus: {corpus_bytes / 1e6:.1f} MB; held of the object store by all processes: {shared / 1e6:.1f} MB\n")
+    more = max(workers) - torch_only
+    claims = {
+        f"a worker holds {more / 1e6:.0f} MB more than torch, at most {MORE_THAN_TORCH / 1e6:.0f}": more <= MORE_THAN_TORCH,
+        f"{shared / corpus_bytes:.2f} copies of the corpus in all, at most {COPIES}": shared <= COPIES * corpus_bytes,
+    }
+    for claim, holds in claims.items():
+        print(f"{claim}: {'holds' if holds else 'DOES NOT HOLD'}")
+
+
+def idle_workers() -> float:
+    """Bytes of the larger of two idle actors."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", IDLE], stdout=subprocess.PIPE, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline().strip() == "ready"
+    found = [pss(worker) for worker in workers_of(process.pid, "ray::Idle")]
+    end(process)
+    return max(found)
+
+
+def training_workers() -> tuple[list[float], float]:
+    """The largest bytes of each worker seen, and of the object store's pages over all processes."""
+    with tempfile.TemporaryDirectory(prefix="sentune-memory-") as folder:
+        command = [
+            sys.executable, "-m", "tuning", "run", "snippets", "--trials", "4", "--epochs", "3", "--stopping", "none",
+            "--workers", "2", "--results", folder, "--name", "s",
+        ]  # fmt: skip
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        largest: dict[int, float] = {}
+        shared = 0.0
+        while process.poll() is None:
+            family = [process.pid, *(child.pid for child in psutil.Process(process.pid).children(recursive=True))]
+            for worker in workers_of(process.pid, "ray::ImplicitFunc"):
+                largest[worker] = max(largest.get(worker, 0.0), pss(worker))
+            shared = max(shared, sum(pss(each, mapped="/dev/shm/") for each in family))
+            time.sleep(0.5)
+        assert process.returncode == 0
+        return list(largest.values()), shared
+
+
+def workers_of(driver: int, title: str) -> list[int]:
+    """Processes under `driver` whose title begins so."""
+    found = []
+    for child in psutil.Process(driver).children(recursive=True):
+        try:
+            if " ".join(child.cmdline()).startswith(title):
+                found.append(child.pid)
+        except psutil.Error:  # it ended meanwhile
+            continue
+    return found
+
+
+def pss(pid: int, mapped: str | None = None) -> float:
+    """Proportional set size in bytes of a process, or of its mappings of files under `mapped`; 0 when it is gone."""
+    try:
+        if mapped is None:
+            return total(Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines())
+        lines, inside = [], False
+        for line in Path(f"/proc/{pid}/smaps").read_text().splitlines():
+            if "-" in line.split(" ", 1)[0]:
+                inside = mapped in line
+            elif inside:
+                lines.append(line)
+        return total(lines)
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
+        return 0.0
+
+
+def total(lines: Iterable[str]) -> float:
+    return sum(1024.0 * int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+
+
+def arrays(corpus: Corpus) -> list[object]:
+    return [a for a in (corpus.tokens, corpus.offsets, corpus.labels, corpus.split, corpus.vectors) if a is not None]
+
+
+def end(process: "subprocess.Popen[str]") -> None:
+    """End a process and all that it started."""
+    family = psutil.Process(process.pid).children(recursive=True)
+    process.terminate()
+    process.wait()
+    for child in family:
+        if child.is_running():
+            child.kill()
+
+
+if __name__ == "__main__":
+    main()
