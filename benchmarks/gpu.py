@@ -57,19 +57,24 @@ def main() -> None:
     arguments = parser.parse_args()
     machine = Machine.here()
     if not machine.gpus or not shutil.which("nvidia-smi"):
-        sys.exit("benchmarks.gpu: there is no GPU here that torch can use (or no nvidia-smi): run it where there is one")
+        sys.exit(
+            "benchmarks.gpu: there is no GPU here that torch can use (or no nvidia-smi): run it where there is one"
+        )
     fractions = [1.0, 0.5] if arguments.quick else [1.0, 0.5, 0.25, 0.125]
     trials, epochs = (4, 2) if arguments.quick else (16, 6)
     names = ", ".join(f"{gpu.name} {gpu.bytes / GIB:.0f} GiB" for gpu in machine.gpu_list)
     print(f"{names}; {machine.cpus} cores; {trials} trials of {epochs} epochs on the snippets\n")
-    print("| share | trials an hour | peak memory in use, GiB | cap, GiB | allocated before torch refused, GiB | neighbour |")
+    print(
+        "| share | trials an hour | peak memory in use, GiB | share, GiB | allocated before refusal, GiB | neighbour |"
+    )
     print("|---|---|---|---|---|---|")
     contents: dict[float, Any] = {}
     for share in fractions:
         rate, peak, contents[share] = searched(share, trials, epochs)
         held, total, neighbour = capped(share)
         print(
-            f"| {share:g} | {rate:.0f} | {peak / GIB:.2f} | {share * total / GIB:.2f} | {held / GIB:.2f} | {neighbour} |",
+            f"| {share:g} | {rate:.0f} | {peak / GIB:.2f} | {share * total / GIB:.2f} | {held / GIB:.2f} "
+            f"| {neighbour} |",
             flush=True,
         )
         assert held <= share * total, f"the cap of {share:g} does not hold"
@@ -82,11 +87,12 @@ def searched(share: float, trials: int, epochs: int) -> tuple[float, float, Any]
     with tempfile.TemporaryDirectory(prefix="sentune-gpu-") as folder:
         command = [
             sys.executable, "-m", "tuning", "run", "snippets", "--trials", str(trials), "--epochs", str(epochs),
-            "--stopping", "none", "--window", str(trials), "--gpus-per-trial", str(share), "--results", folder, "--name", "s",
+            "--stopping", "none", "--window", str(trials), "--gpus-per-trial", str(share),
+            "--results", folder, "--name", "s",
         ]  # fmt: skip
         with Watch() as watch:
             subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-        spec, records = read_study(Path(folder) / "s")
+        _, records = read_study(Path(folder) / "s")
         ends = end_times(Path(folder) / "s" / "study.journal")
         content = [(r.number, r.state, [(e.train_loss, e.val_loss, e.val_accuracy) for e in r.epochs]) for r in records]
         return 3600 * (len(ends) - 1) / (ends[-1] - ends[0]), watch.peak, content
@@ -105,9 +111,7 @@ def capped(share: float) -> tuple[int, int, str]:
     """Bytes that a process got before torch refused, the GPU's bytes, and how its neighbour fared."""
     neighbour = None
     if share < 1:
-        neighbour = subprocess.Popen(
-            [sys.executable, "-c", NEIGHBOUR, str(share)], stdout=subprocess.PIPE, text=True
-        )
+        neighbour = subprocess.Popen([sys.executable, "-c", NEIGHBOUR, str(share)], stdout=subprocess.PIPE, text=True)
         assert neighbour.stdout is not None
         assert neighbour.stdout.readline().strip() == "ready"
     filled = subprocess.run([sys.executable, "-c", FILL, str(share)], check=True, capture_output=True, text=True)

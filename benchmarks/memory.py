@@ -48,10 +48,13 @@ def main() -> None:
     corpus_bytes = sum(array.nbytes for array in arrays(corpus))
     print(f"a worker that has only imported torch: {torch_only / 1e6:.0f} MB")
     print(f"a worker that trains, at its largest:  {max(workers) / 1e6:.0f} MB")
-    print(f"the corpus: {corpus_bytes / 1e6:.1f} MB; held of the object store by all processes: {shared / 1e6:.1f} MB\n")
+    print(
+        f"the corpus: {corpus_bytes / 1e6:.1f} MB; held of the object store by all processes: {shared / 1e6:.1f} MB\n"
+    )
     more = max(workers) - torch_only
     claims = {
-        f"a worker holds {more / 1e6:.0f} MB more than torch, at most {MORE_THAN_TORCH / 1e6:.0f}": more <= MORE_THAN_TORCH,
+        f"a worker holds {more / 1e6:.0f} MB more than torch, at most {MORE_THAN_TORCH / 1e6:.0f}": more
+        <= MORE_THAN_TORCH,
         f"{shared / corpus_bytes:.2f} copies of the corpus in all, at most {COPIES}": shared <= COPIES * corpus_bytes,
     }
     for claim, holds in claims.items():

@@ -30,8 +30,8 @@ STUDIES: dict[str, Sequence[str]] = {
         "--workers", "1", "--cpus-per-trial", "2",
     ),
     "small models, 40 trials, patience, bf16": (
-        "--set", "hidden_dim=int(16,64,log)", "--set", "n_layers=1", "--trials", "40", "--epochs", "6", "--patience", "2",
-        "--precision", "bf16",
+        "--set", "hidden_dim=int(16,64,log)", "--set", "n_layers=1", "--trials", "40", "--epochs", "6",
+        "--patience", "2", "--precision", "bf16",
     ),
 }  # fmt: skip
 QUICK: dict[str, Sequence[str]] = {
@@ -54,11 +54,12 @@ def main() -> None:
     inside = 0
     for name, words in studies.items():
         plan, seconds, epochs = compared(words)
+        worker = plan["memory_bytes"]["worker"] / 1e6
         holds = plan["seconds"]["low"] <= seconds <= plan["seconds"]["high"]
         inside += holds
         print(
-            f"| {name} | {spread(plan['seconds'])} | {seconds:.0f} | {'yes' if holds else 'NO'} | {spread(plan['epochs'])} "
-            f"| {epochs} | {plan['memory_bytes']['worker'] / 1e6:.0f} | {plan['probe']['seconds']:.0f} |",
+            f"| {name} | {spread(plan['seconds'])} | {seconds:.0f} | {'yes' if holds else 'NO'} "
+            f"| {spread(plan['epochs'])} | {epochs} | {worker:.0f} | {plan['probe']['seconds']:.0f} |",
             flush=True,
         )
     verdict = "too few to tell" if studies is QUICK else "holds" if inside >= CLAIM else "DOES NOT HOLD"

@@ -80,7 +80,9 @@ def run(options: "RunOptions") -> None:
 @takes_search_options
 def plan(
     options: "RunOptions",
-    show_space: Annotated[bool, typer.Option("--show-space", help="only print every setting, its values and when")] = False,
+    show_space: Annotated[
+        bool, typer.Option("--show-space", help="only print every setting, its values and when")
+    ] = False,
     format: Annotated[TextFormat, typer.Option(help="of the output")] = TextFormat.text,
 ) -> None:
     """Say what `run` would do with the same options, how long it takes and what it needs."""

@@ -57,7 +57,8 @@ def weight_count(config: TrialConfig, vocab_size: int, embedding_dim: int, n_cla
     directions = 2 if config.bidirectional else 1
     hidden, width = config.hidden_dim, config.hidden_dim * directions
     layers = sum(
-        directions * 4 * hidden * ((embedding_dim if layer == 0 else width) + hidden + 2) for layer in range(config.n_layers)
+        directions * 4 * hidden * ((embedding_dim if layer == 0 else width) + hidden + 2)
+        for layer in range(config.n_layers)
     )
     attention = width * width + 2 * width if config.pooling == "attention" else 0
     output = (width * (2 if config.pooling == "mean+max" else 1) + 1) * n_classes
@@ -94,7 +95,7 @@ def check_memory(configs: list[TrialConfig], shape: tuple[int, int, int], limit_
     need = least_bytes(worst, *shape)
     if 0 < limit_bytes < need:
         raise ConfigError(
-            f"hidden_dim {worst.hidden_dim} with n_layers {worst.n_layers} and bidirectional {worst.bidirectional} needs "
-            f"{need / 1e9:.1f} GB for its weights alone and {where} has {limit_bytes / 1e9:.1f} GB: search smaller settings, "
-            "such as --set 'hidden_dim=int(64,512,log)'"
+            f"hidden_dim {worst.hidden_dim} with n_layers {worst.n_layers} and bidirectional {worst.bidirectional} "
+            f"needs {need / 1e9:.1f} GB for its weights alone and {where} has {limit_bytes / 1e9:.1f} GB: search "
+            "smaller settings, such as --set 'hidden_dim=int(64,512,log)'"
         )

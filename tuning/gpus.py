@@ -67,8 +67,9 @@ class Choice:
         tight = "" if need <= self.smallest_bytes else "; the heaviest may not fit even alone"
         return (
             f"--gpus-per-trial auto: {self.share:g} of a GPU a trial. The heaviest settings took "
-            f"{self.probed.peak_bytes / GIB:.2f} GiB and {1000 * self.probed.step_seconds:.1f} ms a step; with a margin and "
-            f"CUDA's own memory {need / GIB:.2f} of the {self.smallest_bytes / GIB:.2f} GiB of the smallest GPU{tight}"
+            f"{self.probed.peak_bytes / GIB:.2f} GiB and {1000 * self.probed.step_seconds:.1f} ms a step; with a "
+            f"margin and CUDA's own memory {need / GIB:.2f} of the {self.smallest_bytes / GIB:.2f} GiB of the smallest "
+            f"GPU{tight}"
         )
 
 
@@ -109,8 +110,8 @@ def allocator_fraction(share: float, total_bytes: int) -> float:
     if left <= 0:
         least = math.ceil(100 * 1.5 * CONTEXT_BYTES / total_bytes) / 100
         raise ConfigError(
-            f"--gpus-per-trial {share:g} is {share * total_bytes / GIB:.2f} GiB of a GPU of {total_bytes / GIB:.2f} GiB, "
-            f"less than CUDA itself takes: pass at least {min(1.0, least):g}"
+            f"--gpus-per-trial {share:g} is {share * total_bytes / GIB:.2f} GiB of a GPU of {total_bytes / GIB:.2f} "
+            f"GiB, less than CUDA itself takes: pass at least {min(1.0, least):g}"
         )
     return left / total_bytes
 
@@ -119,8 +120,8 @@ def device_of(assigned: Sequence[int | str], visible: str | None) -> str:
     """As torch names the GPU that Ray gave to a worker.
 
     Args:
-        assigned: its names, as ray.get_gpu_ids() says them: numbers, GPU-... or MIG-...; for a share of one GPU it is one.
-        visible: CUDA_VISIBLE_DEVICES in the worker: as Ray set it, or from outside where Ray was told to leave it alone.
+        assigned: its name, as ray.get_gpu_ids() says it: a number, GPU-... or MIG-...
+        visible: CUDA_VISIBLE_DEVICES in the worker: as Ray set it, or from outside where Ray was told to leave it.
     """
     names = _names(visible)
     wanted = str(assigned[0]) if assigned else ""

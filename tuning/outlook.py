@@ -70,7 +70,8 @@ class Outlook:
             fit = self.forecast.trials_within(budget)
             found.append(
                 f"it may not fit --time-budget {show_duration(budget)}: what would is --trials {fit}, or "
-                f"--workers {math.ceil(self.workers * high / budget)} on a larger machine, or --time-budget {rounded(high)}"
+                f"--workers {math.ceil(self.workers * high / budget)} on a larger machine, "
+                f"or --time-budget {rounded(high)}"
                 if fit
                 else f"it does not fit --time-budget {show_duration(budget)}, not even one trial: "
                 f"what would is --time-budget {rounded(high)}"
@@ -79,7 +80,11 @@ class Outlook:
             fit = max(0, (self.memory_bytes - RAY_BYTES) // self.worker_bytes)
             found.append(
                 f"it may not fit the machine's memory of {gigabytes(self.memory_bytes)}: "
-                + (f"what would is --workers {fit}" if fit else "smaller settings would, such as --set 'hidden_dim=int(32,128)'")
+                + (
+                    f"what would is --workers {fit}"
+                    if fit
+                    else "smaller settings would, such as --set 'hidden_dim=int(32,128)'"
+                )
             )
         return found
 
@@ -111,11 +116,12 @@ class Outlook:
             else "stopping: none"
         )
         lines = [
-            f"study {self.name}: {plan.n_trials} trials{begun} of up to {plan.epochs} epochs, {self.workers} at once with "
-            f"{self.share} each, window {plan.window}",
+            f"study {self.name}: {plan.n_trials} trials{begun} of up to {plan.epochs} epochs, {self.workers} at once "
+            f"with {self.share} each, window {plan.window}",
             rungs,
             f"epochs: {forecast.whole_epochs} without stopping, {spread(forecast.epochs, '{:.0f}'.format)} with it",
-            f"time: {spread(forecast.seconds, rounded)}, by a probe of {self.probed} settings in {self.probe_seconds:.0f} s",
+            f"time: {spread(forecast.seconds, rounded)}, by a probe of {self.probed} settings in "
+            f"{self.probe_seconds:.0f} s",
             f"memory: {gigabytes(self.worker_bytes)} a worker at most, {gigabytes(self.total_bytes)} in all"
             + (f" of {gigabytes(self.memory_bytes)}" if self.memory_bytes else ""),
             f"disk: {self.disk_bytes / 1e6:,.1f} MB while it runs, {self.journal_bytes / 1e6:,.1f} MB afterwards",

@@ -113,7 +113,7 @@ def _simulated(
 
 
 def costs_of_trials(n_trials: int, costs: Costs, rng: Generator) -> NDArray[np.float64]:
-    """(n_trials,) seconds of an epoch of each trial: its own, later ones from some favourites or from all that were drawn."""
+    """(n_trials,) seconds of an epoch of each trial: its own, and later ones from some favourites or all drawn."""
     later = max(0, n_trials - len(costs.own))
     pool = np.array(costs.others or costs.own)
     favourites = rng.choice(pool, FAVOURITES)

@@ -136,7 +136,7 @@ def measured_elsewhere(
     device: str,
     seconds: float,
 ) -> tuple[list[float], int]:
-    """In a process of its own: seconds of an epoch of each, and the process's peak memory with the heaviest settings."""
+    """In a process of its own: seconds of an epoch of each, and the most memory that it held."""
     from core.runtime import deterministic, memory_kept, threads_set
 
     corpus = load_corpus(**data, cache_dir=cache_dir, progress=lambda line: None)

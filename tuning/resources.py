@@ -71,9 +71,10 @@ class Shares:
             ConfigError: not even one does, or the share of a GPU leaves nothing to compute with.
         """
         if self.gpus_per_trial and not machine.gpus:
+            wish = "auto" if self.auto else f"{self.gpus_per_trial:g}"
             raise ConfigError(
-                f"--gpus-per-trial {'auto' if self.auto else f'{self.gpus_per_trial:g}'} asks for a GPU and this machine "
-                "has none that torch can use: pass --gpus-per-trial 0 to train on the CPU"
+                f"--gpus-per-trial {wish} asks for a GPU and this machine has none that torch can use: "
+                "pass --gpus-per-trial 0 to train on the CPU"
             )
         if self.cpus_per_trial > machine.cpus:
             raise ConfigError(

@@ -85,6 +85,7 @@ def run_study(options: RunOptions) -> bool:
     Raises:
         UserError: something in the options, the data or the study that the person can mend.
     """
+    began = time.monotonic()
     folder = options.folder
     machine = Machine.here()
     fits = options.shares.fit(machine)

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -48,7 +48,7 @@ class SearchPlan:
     """A trial ends itself after so many epochs without a better validation accuracy; None: never."""
     precision: str = "fp32"
     """fp32 or bf16."""
-    budget: Budget = Budget()
+    budget: Budget = field(default_factory=Budget)
     """What ends the study before its trials are done; like their number, a matter of each command."""
 
     def __post_init__(self) -> None:

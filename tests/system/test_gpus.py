@@ -1,4 +1,4 @@
-"""Shares of GPUs, packed by Ray: its GPUs are logical here, so trials compute nothing, but they are where Ray put them."""
+"""Shares of GPUs, packed by Ray. Its GPUs are logical here: trials compute nothing, but are where Ray put them."""
 
 import json
 import subprocess

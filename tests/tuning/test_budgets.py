@@ -17,7 +17,8 @@ def trial(number: int, accuracy: float | None, state: str = "COMPLETE") -> Trial
         config={},
         origin="sampler",
         epochs=tuple(
-            EpochResult(epoch=i, train_loss=1.0, val_loss=1.0, val_accuracy=a, seconds=1.0) for i, a in enumerate(epochs, 1)
+            EpochResult(epoch=i, train_loss=1.0, val_loss=1.0, val_accuracy=a, seconds=1.0)
+            for i, a in enumerate(epochs, 1)
         ),
         error=None,
         n_parameters=None,
@@ -41,16 +42,20 @@ def test_what_is_no_duration_is_refused_with_examples(text: str) -> None:
         duration(text)
 
 
-@pytest.mark.parametrize(("seconds", "text"), [(90, "1m30s"), (1800, "30m"), (5400, "1h30m"), (7200, "2h"), (0.2, "0s")])
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(90, "1m30s"), (1800, "30m"), (5400, "1h30m"), (7200, "2h"), (0.2, "0s")]
+)
 def test_a_duration_is_shown_as_it_is_typed(seconds: float, text: str) -> None:
     assert show_duration(seconds) == text
 
 
 def test_all_broken_limits_are_named_together() -> None:
-    message = r"--target must be a validation accuracy above 0 and at most 1, such as 0\.8, got 80; --patience-trials must"
+    message = (
+        r"--target must be a validation accuracy above 0 and at most 1, such as 0\.8, got 80; --patience-trials must"
+    )
     with pytest.raises(ConfigError, match=message):
         Budget(target=80, patience_trials=0)
-    with pytest.raises(ConfigError, match="--target .* got nan"):
+    with pytest.raises(ConfigError, match=r"--target .* got nan"):
         Budget(target=float("nan"))
 
 

@@ -25,7 +25,9 @@ def test_the_notebooks_trial_is_looked_at_where_it_is_larger_than_the_space() ->
 
 
 @pytest.mark.parametrize("pooling", ["last", "mean+max", "attention"])
-@pytest.mark.parametrize("settings", [{"n_layers": 3}, {"bidirectional": False, "n_layers": 2}, {"optimizer": "rmsprop"}])
+@pytest.mark.parametrize(
+    "settings", [{"n_layers": 3}, {"bidirectional": False, "n_layers": 2}, {"optimizer": "rmsprop"}]
+)
 @pytest.mark.parametrize("ema_decay", [None, 0.9])
 @pytest.mark.parametrize("freeze_embedding", [False, True])
 def test_weights_and_checkpoints_are_counted_as_the_model_has_them(
@@ -46,7 +48,9 @@ def test_weights_and_checkpoints_are_counted_as_the_model_has_them(
 
 def test_settings_that_no_memory_here_holds_are_refused_with_what_would() -> None:
     configs = [TrialConfig(hidden_dim=8192, n_layers=8), TrialConfig()]
-    with pytest.raises(ConfigError, match=r"hidden_dim 8192 with n_layers 8 .* needs \d+\.\d GB .* this machine has 24\.0 GB: "):
+    with pytest.raises(
+        ConfigError, match=r"hidden_dim 8192 with n_layers 8 .* needs \d+\.\d GB .* this machine has 24\.0 GB: "
+    ):
         check_memory(configs, (20_000, 50, 2), 24_000_000_000, "this machine")
     check_memory(configs, (20_000, 50, 2), 0, "a machine that tells nothing")
     check_memory(configs[1:], (20_000, 50, 2), 24_000_000_000, "this machine")

@@ -70,7 +70,9 @@ def test_caps_of_all_trials_and_cudas_own_memory_stay_within_the_gpu() -> None:
 
 
 def test_a_share_that_holds_nothing_is_refused_with_what_would() -> None:
-    with pytest.raises(ConfigError, match=r"--gpus-per-trial 0\.05 is 0\.40 GiB of a GPU of 8\.00 GiB.* pass at least 0\.11"):
+    with pytest.raises(
+        ConfigError, match=r"--gpus-per-trial 0\.05 is 0\.40 GiB of a GPU of 8\.00 GiB.* pass at least 0\.11"
+    ):
         allocator_fraction(0.05, int(8 * GIB))
 
 
@@ -93,7 +95,15 @@ def test_a_worker_takes_the_gpu_that_it_was_given(assigned: list[int | str], vis
 
 @pytest.mark.parametrize(
     ("seen", "visible", "count"),
-    [(2, None, 2), (1, "3", 1), (0, "", 0), (0, "-1", 0), (1, "MIG-a,MIG-b,MIG-c", 3), (0, "MIG-a,MIG-b", 0), (1, "0,9", 1)],
+    [
+        (2, None, 2),
+        (1, "3", 1),
+        (0, "", 0),
+        (0, "-1", 0),
+        (1, "MIG-a,MIG-b,MIG-c", 3),
+        (0, "MIG-a,MIG-b", 0),
+        (1, "0,9", 1),
+    ],
 )
 def test_mig_instances_count_each_and_numbers_as_torch_sees_them(seen: int, visible: str | None, count: int) -> None:
     assert count_visible(seen, visible) == count
@@ -110,8 +120,8 @@ def test_names_that_cannot_be_meant_are_refused(visible: str, message: str) -> N
 
 def test_out_of_memory_says_what_was_asked_for_and_the_share() -> None:
     said = (
-        "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 23.64 GiB of which 3.2 GiB is free. "
-        "5.91 GiB allowed; Of the allocated memory 4.90 GiB is allocated by PyTorch, and 8.00 MiB is reserved by PyTorch"
+        "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 23.64 GiB of which 3.2 GiB is "
+        "free. 5.91 GiB allowed; Of the allocated memory 4.90 GiB is allocated by PyTorch, and 8.00 MiB is reserved"
     )
     text = out_of_memory(said, 0.25, gpu(24))
     assert text == (

@@ -49,7 +49,9 @@ def test_json_has_the_same_figures() -> None:
 
 def test_a_budget_that_is_too_small_is_warned_of_with_what_would_fit() -> None:
     (warning,) = outlook(budget_seconds=150.0).warnings()
-    assert re.match(r"it may not fit --time-budget 2m30s: what would is --trials \d+, or --workers \d+ on a larger", warning)
+    assert re.match(
+        r"it may not fit --time-budget 2m30s: what would is --trials \d+, or --workers \d+ on a larger", warning
+    )
     trials = int(re.findall(r"--trials (\d+)", warning)[0])
     assert 1 <= trials < 16
     (hopeless,) = outlook(budget_seconds=5.0).warnings()
@@ -66,7 +68,9 @@ def test_memory_that_is_too_small_is_warned_of_with_what_would_fit() -> None:
 
 
 def test_a_warning_stands_below_the_text() -> None:
-    assert str(outlook(worker_bytes=15_000_000_000)).splitlines()[-1].startswith("warning: it may not fit the machine's")
+    assert (
+        str(outlook(worker_bytes=15_000_000_000)).splitlines()[-1].startswith("warning: it may not fit the machine's")
+    )
 
 
 def test_without_stopping_there_are_no_rungs() -> None:

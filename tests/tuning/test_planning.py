@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 
 from tests.tuning.plans import plan
-from tuning.planning import START_SECONDS, TRIAL_SECONDS, Costs, Interval, costs_of_trials, ends, epochs_of_trials, forecast
+from tuning.planning import (
+    START_SECONDS,
+    TRIAL_SECONDS,
+    Costs,
+    Interval,
+    costs_of_trials,
+    ends,
+    epochs_of_trials,
+    forecast,
+)
 from tuning.stopping import Asha, Halving
 
 COSTS = Costs(own=(1.0, 2.0, 3.0), others=(1.0, 2.0, 4.0))

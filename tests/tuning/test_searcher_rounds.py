@@ -1,5 +1,6 @@
 """tuning.searcher: how budgets end a study, and how a trial that its share of a GPU was too small for runs again."""
 
+import itertools
 import random
 import threading
 from pathlib import Path
@@ -50,10 +51,10 @@ def test_a_target_ends_a_study_at_the_same_trial_for_any_workers_and_any_order(
 
 
 def test_patience_ends_a_study_at_the_same_trial_for_any_workers(tmp_path: Path) -> None:
-    the_plan = plan(budget=Budget(patience_trials=3))
+    the_plan = plan(budget=Budget(patience_trials=2))
     ends = [searched(tmp_path / str(workers), the_plan, workers, workers) for workers in (1, 3, 6)]
     assert ends[0] is not None
-    assert "3 trials in a row without a better one" in ends[0].reason
+    assert "2 trials in a row without a better one" in ends[0].reason
     assert ends[1:] == ends[:1] * 2
     assert content(tmp_path / "1") == content(tmp_path / "3") == content(tmp_path / "6")
 
@@ -129,7 +130,7 @@ class SmallShares(FakeRay):
 
 
 def rounds(ledger: Ledger, the_plan: SearchPlan, workers: int, seed: int, steps: int = 10_000) -> list[list[int]]:
-    """As tuning.search does it: a round on shares, one on whole GPUs, until none waits; the trials of the whole rounds."""
+    """As tuning.search does it: a round on shares, one on whole GPUs, and again; returns the trials of the latter."""
     rng, whole = random.Random(seed), []
     SmallShares(ledger, the_plan, workers, rng).run(steps)
     while any(OOM in t.user_attrs for t in ledger.trials() if not t.state.is_finished()):
@@ -148,7 +149,7 @@ def test_a_study_with_retries_is_the_one_that_whole_gpus_would_have_given(
     with open_ledger(tmp_path / "whole", SPEC) as ledger:
         FakeRay(ledger, the_plan, 1, random.Random(0)).run()
     with open_ledger(tmp_path / "shares", SPEC) as ledger:
-        assert sorted(sum(rounds(ledger, the_plan, workers, seed), [])) == [2, 7]
+        assert sorted(itertools.chain(*rounds(ledger, the_plan, workers, seed))) == [2, 7]
         assert [t.number for t in ledger.trials() if OOM in t.user_attrs] == [2, 7]
     assert content(tmp_path / "shares") == content(tmp_path / "whole")
 
