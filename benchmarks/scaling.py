@@ -4,9 +4,9 @@
     python -m benchmarks.scaling --quick    one round of short trials: shows that it works, not what holds
 
 One worker with one thread, two workers with one each, one worker with two threads, in turn. All trials
-have the notebook's size on the snippets, so that the work divides; they differ in learning rate and dropout. `trials`
-is the time from the first trial's begin to the last one's end, as the journal has it; `command` is the whole command, with
-Ray's start and the data. Run it on a machine that does nothing else.
+have the notebook's size on the snippets, so that the work divides; they differ in learning rate and dropout.
+`trials` is the time from the first trial's begin to the last one's end, as the journal has it; `command` is the whole
+command, with Ray's start and the data. Run it on a machine that does nothing else.
 """
 
 import argparse

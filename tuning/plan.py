@@ -6,7 +6,7 @@ from core.load import load_corpus
 from tuning.corner import checkpoint_bytes, heaviest
 from tuning.outlook import RAY_IN_A_WORKER_BYTES, Outlook, share_text
 from tuning.planning import forecast
-from tuning.probe import MEASURED_SECONDS, probe
+from tuning.probe import PROBE_SECONDS, probe
 from tuning.records import attributes_of, states_of
 from tuning.resources import Machine
 from tuning.run import RunOptions, search_plan
@@ -14,13 +14,13 @@ from tuning.shares import settled
 from tuning.warm_start import with_knowledge
 
 
-def outlook(options: RunOptions, say: Callable[[str], None], seconds: float = MEASURED_SECONDS) -> Outlook:
+def outlook(options: RunOptions, say: Callable[[str], None], seconds: float = PROBE_SECONDS) -> Outlook:
     """Probe the search for half a minute, and forecast it.
 
     Args:
         options: of `run`.
         say: told what is going on.
-        seconds: of measuring.
+        seconds: for the probe.
 
     Raises:
         UserError: whatever `run` would refuse as well; or a process of the probe died.

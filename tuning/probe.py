@@ -25,8 +25,8 @@ from tuning.spec import SearchPlan
 from tuning.steps import epoch_seconds, steps
 from tuning.suggester import Suggester
 
-MEASURED_SECONDS = 22.0
-"""Of a probe's 30: the rest is for starting processes and for the heaviest settings."""
+PROBE_SECONDS = 26.0
+"""From its start until the last setting is measured; then come single steps of the heaviest ones, for their memory."""
 OTHERS = 16
 """Settings drawn at random."""
 AT_ONCE = 16
@@ -76,7 +76,7 @@ def probe(
     workers: int,
     threads: int,
     device: str,
-    seconds: float = MEASURED_SECONDS,
+    seconds: float = PROBE_SECONDS,
 ) -> Probe:
     """Measure in processes of their own, as many as the study runs trials at once.
 
@@ -88,12 +88,12 @@ def probe(
         workers: trials at once.
         threads: of each.
         device: "cpu" or a CUDA device.
-        seconds: of measuring, in all.
+        seconds: to spend, the start of the processes included.
 
     Raises:
         UserError: a process died.
     """
-    began = time.perf_counter()
+    began = time.time()
     own, others = settings_to_try(plan)
     count = min(workers, AT_ONCE, len(own) + len(others))
     hands = [[*own, *others][at::count] for at in range(count)]
@@ -107,7 +107,7 @@ def probe(
                 cache_dir=cache_dir,
                 threads=threads,
                 device=device,
-                seconds=seconds / len(hand),
+                until=began + seconds,
             )
             for at, hand in enumerate(hands)
         ]
@@ -122,7 +122,7 @@ def probe(
     return Probe(
         costs=Costs(own=tuple(in_order[: len(own)]), others=tuple(in_order[len(own) :])),
         peak_bytes=max(peak for _, peak in found),
-        seconds=time.perf_counter() - began,
+        seconds=time.time() - began,
     )
 
 
@@ -134,14 +134,24 @@ def measured_elsewhere(
     cache_dir: Path | None,
     threads: int,
     device: str,
-    seconds: float,
+    until: float,
 ) -> tuple[list[float], int]:
-    """In a process of its own: seconds of an epoch of each, and the most memory that it held."""
+    """In a process of its own: seconds of an epoch of each, and the most memory that it held.
+
+    Args:
+        configs: to measure, each for its part of the time that is left.
+        heavy: to take a single step of, with the longest sentences.
+        data, cache_dir, threads, device: as in `probe`.
+        until: when measuring is to be over, as time.time() says it.
+    """
     from core.runtime import deterministic, memory_kept, threads_set
 
     corpus = load_corpus(**data, cache_dir=cache_dir, progress=lambda line: None)
     with threads_set(threads), memory_kept(), deterministic(device):
-        costs = [epoch_seconds(config, corpus, device, seconds) for config in configs]
+        costs = []
+        for at, config in enumerate(configs):
+            left = max(0.0, until - time.time())  # a process that started late gives each less
+            costs.append(epoch_seconds(config, corpus, device, left / (len(configs) - at)))
         for config in heavy:
             next(steps(config, corpus, device, longest_first=True))
     return costs, _peak_bytes()

@@ -78,7 +78,7 @@ def test_a_process_measures_its_hand_and_its_memory(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("tuning.probe.load_corpus", lambda **options: tiny_corpus())
     configs = [TrialConfig(hidden_dim=4), TrialConfig(hidden_dim=4, n_layers=2)]
     costs, peak = measured_elsewhere(
-        configs=configs, heavy=configs[:1], data={}, cache_dir=None, threads=1, device="cpu", seconds=0.02
+        configs=configs, heavy=configs[:1], data={}, cache_dir=None, threads=1, device="cpu", until=0.0
     )
     assert len(costs) == 2
     assert all(cost > 0 for cost in costs)
