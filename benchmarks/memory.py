@@ -8,15 +8,15 @@ really held. The corpus lies in Ray's object store (/dev/shm): its pages are sum
 """
 
 import argparse
+import contextlib
 import os
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterable
 from pathlib import Path
-
-import psutil
 
 from core import load_corpus
 from core.corpus import Corpus
@@ -84,7 +84,7 @@ def training_workers() -> tuple[list[float], float]:
         largest: dict[int, float] = {}
         shared = 0.0
         while process.poll() is None:
-            family = [process.pid, *(child.pid for child in psutil.Process(process.pid).children(recursive=True))]
+            family = [process.pid, *descendants(process.pid)]
             for worker in workers_of(process.pid, "ray::ImplicitFunc"):
                 largest[worker] = max(largest.get(worker, 0.0), pss(worker))
             shared = max(shared, sum(pss(each, mapped="/dev/shm/") for each in family))
@@ -96,13 +96,24 @@ def training_workers() -> tuple[list[float], float]:
 def workers_of(driver: int, title: str) -> list[int]:
     """Processes under `driver` whose title begins so."""
     found = []
-    for child in psutil.Process(driver).children(recursive=True):
-        try:
-            if " ".join(child.cmdline()).startswith(title):
-                found.append(child.pid)
-        except psutil.Error:  # it ended meanwhile
-            continue
+    for child in descendants(driver):
+        with contextlib.suppress(OSError):  # it ended meanwhile
+            if Path(f"/proc/{child}/cmdline").read_text().startswith(title):
+                found.append(child)
     return found
+
+
+def descendants(pid: int) -> list[int]:
+    """All processes that a process has started, and those that they have."""
+    children: dict[int, list[int]] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            parent = int(stat.read_text().rpartition(")")[2].split()[1])
+            children.setdefault(parent, []).append(int(stat.parent.name))
+    found = [pid]
+    for each in found:
+        found += children.get(each, [])
+    return found[1:]
 
 
 def pss(pid: int, mapped: str | None = None) -> float:
@@ -131,12 +142,12 @@ def arrays(corpus: Corpus) -> list[object]:
 
 def end(process: "subprocess.Popen[str]") -> None:
     """End a process and all that it started."""
-    family = psutil.Process(process.pid).children(recursive=True)
+    family = descendants(process.pid)
     process.terminate()
     process.wait()
     for child in family:
-        if child.is_running():
-            child.kill()
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child, signal.SIGKILL)
 
 
 if __name__ == "__main__":

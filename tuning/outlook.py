@@ -108,7 +108,7 @@ class Outlook:
 
     def __str__(self) -> str:
         plan, forecast = self.plan, self.forecast
-        begun = f", {self.done} of them done" if self.done else ""
+        begun = f", {self.done} of them done," if self.done else ""
         rule = plan.stopping
         rungs = (
             f"stopping: {rule.to_dict()['rule']} after {epochs_text(forecast.rungs)}, one in {rule.reduction} goes on"
