@@ -20,6 +20,7 @@ from pathlib import Path
 
 from core import load_corpus
 from core.corpus import Corpus
+from tuning.cluster import QUIET_RAY
 
 MORE_THAN_TORCH = 250e6
 """Bytes that a worker may hold beyond one that has only imported torch."""
@@ -64,7 +65,10 @@ def main() -> None:
 def idle_workers() -> float:
     """Bytes of the larger of two idle actors."""
     process = subprocess.Popen(
-        [sys.executable, "-c", IDLE], stdout=subprocess.PIPE, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}
+        [sys.executable, "-c", IDLE],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | QUIET_RAY | {"OMP_NUM_THREADS": "1"},
     )
     assert process.stdout is not None
     assert process.stdout.readline().strip() == "ready"

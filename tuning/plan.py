@@ -38,13 +38,15 @@ def outlook(options: RunOptions, say: Callable[[str], None], seconds: float = PR
         plan, _ = with_knowledge(plan, options.folder, options.warm_start, corpus.fingerprint)
     workers = min(fits, options.workers or fits, plan.n_trials)
     heavy = heaviest(plan.space, **plan.settings)
-    say(f"trying settings for {seconds:.0f} s, {workers} at once")
+    # The probe has one GPU: as many processes as share it.
+    side_by_side = min(workers, int(1 / shares.gpus_per_trial + 1e-9)) if shares.gpus_per_trial else workers
+    say(f"trying settings for {seconds:.0f} s, {side_by_side} at once")
     found = probe(
         plan,
         heavy,
         options.data,
         options.cache_dir,
-        workers=workers,
+        side_by_side=side_by_side,
         threads=shares.cpus_per_trial,
         device="cuda:0" if shares.gpus_per_trial else "cpu",
         seconds=seconds,

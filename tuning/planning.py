@@ -25,9 +25,9 @@ SPEED = 0.08
 """Standard deviation of the logarithm of the machine's speed on the day, against the probe's."""
 PERSISTENCE = 0.8
 """Correlation between a trial's ranks at two rungs."""
-TRIAL_SECONDS = 0.3
+TRIAL_SECONDS = 0.2
 """What a trial costs beside its epochs: making the model, telling the driver, the next suggestion."""
-START_SECONDS = (6.0, 16.0)
+START_SECONDS = (7.0, 14.0)
 """From the command to the first trial's first step, and from the last trial's end to the table."""
 
 

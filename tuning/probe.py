@@ -73,19 +73,19 @@ def probe(
     data: Mapping[str, Any],
     cache_dir: Path | None,
     *,
-    workers: int,
+    side_by_side: int,
     threads: int,
     device: str,
     seconds: float = PROBE_SECONDS,
 ) -> Probe:
-    """Measure in processes of their own, as many as the study runs trials at once.
+    """Measure in processes of their own.
 
     Args:
         plan: what is searched.
         heavy: from tuning.corner.heaviest; one process trains them for its memory.
         data: arguments of load_corpus; the corpus is in the cache.
         cache_dir: of the data cache.
-        workers: trials at once.
+        side_by_side: processes, as many as trials that will share a machine or a GPU.
         threads: of each.
         device: "cpu" or a CUDA device.
         seconds: to spend, the start of the processes included.
@@ -95,7 +95,7 @@ def probe(
     """
     began = time.time()
     own, others = settings_to_try(plan)
-    count = min(workers, AT_ONCE, len(own) + len(others))
+    count = min(side_by_side, AT_ONCE, len(own) + len(others))
     hands = [[*own, *others][at::count] for at in range(count)]
     with ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn")) as elsewhere:
         work = [

@@ -71,7 +71,7 @@ def test_a_process_of_the_probe_that_dies_is_one_line(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr("tuning.probe.ProcessPoolExecutor", Broken)
     with pytest.raises(UserError, match=r"a process of the probe died \(killed, or out of memory\): search smaller"):
-        probe(plan(), [], {}, None, workers=2, threads=1, device="cpu")
+        probe(plan(), [], {}, None, side_by_side=2, threads=1, device="cpu")
 
 
 def test_a_process_measures_its_hand_and_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
