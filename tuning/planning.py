@@ -131,22 +131,36 @@ def epochs_of_trials(plan: SearchPlan, rng: Generator) -> NDArray[np.int64]:
     epochs = np.full(n, plan.epochs)
     if plan.patience is not None:
         epochs = rng.integers(min(plan.patience + 1, plan.epochs), plan.epochs, n, endpoint=True)
-    rungs = _rungs(rule, plan.epochs)
-    if rule is None or not rungs:
+    if rule is None:
         return epochs
+    rungs = _rungs(rule, plan.epochs)
     quality = rng.normal(size=n) + rng.uniform(0, 1) * np.arange(n) / n
     noise = rng.normal(size=(len(rungs), n)) * np.sqrt(1 / PERSISTENCE**2 - 1)
-    scores = quality + noise  # (rungs, n)
     window = plan.window if isinstance(rule, Halving) else 1  # asha sees whoever was there first
-    for trial in range(n):
+    return stopped(epochs, quality + noise, rungs, rule.reduction, window)
+
+
+def stopped(
+    epochs: NDArray[np.int64], scores: NDArray[np.float64], rungs: Sequence[int], reduction: int, window: int
+) -> NDArray[np.int64]:
+    """What `Halving.stops` leaves of trials' epochs, without a list of epochs for each.
+
+    Args:
+        epochs: (n,) of each trial if it is not stopped.
+        scores: (rungs, n) best so far of each trial at each rung.
+        rungs: the epochs after which a trial may be stopped.
+        reduction: one in so many goes on.
+        window: trial n is compared with trials 0..n-window.
+    """
+    left = epochs.copy()
+    for trial in range(len(left)):
         peers = slice(0, max(0, trial - window + 1))
         for at, rung in enumerate(rungs):
-            reached = scores[at, peers][epochs[peers] >= rung]
-            places = max(1, (len(reached) + 1) // rule.reduction)
-            behind = len(reached) >= MIN_PEERS and (reached > scores[at, trial]).sum() >= places
-            if behind and epochs[trial] > rung:
-                epochs[trial] = rung
-    return epochs
+            reached = scores[at, peers][left[peers] >= rung]
+            places = max(1, (len(reached) + 1) // reduction)
+            if left[trial] > rung and len(reached) >= MIN_PEERS and (reached > scores[at, trial]).sum() >= places:
+                left[trial] = rung
+    return left
 
 
 def ends(seconds: Sequence[float], workers: int, window: int) -> NDArray[np.float64]:

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from core.epoch import EpochResult
 from tests.tuning.plans import plan
 from tuning.planning import (
     START_SECONDS,
@@ -15,6 +16,7 @@ from tuning.planning import (
     ends,
     epochs_of_trials,
     forecast,
+    stopped,
 )
 from tuning.stopping import Asha, Halving
 
@@ -43,6 +45,26 @@ def test_trials_are_stopped_at_rungs_but_never_the_first_ones() -> None:
     assert set(np.unique(drawn)) == {2, 6, 18, 20}
     assert (drawn[:, :5] == 20).all()
     assert 0.4 < (drawn[:, 5:] == 2).mean() < 0.75  # two in three, fewer where later trials are better
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_simulated_rule_is_the_real_one(seed: int) -> None:
+    """On curves that rise, so that the last epoch is the best so far."""
+    rng, rule, window = np.random.default_rng(seed), Halving(grace=1, reduction=2), 2
+    curves = np.sort(rng.random((15, 6)), axis=1)
+    rungs = rule.rungs(6)
+    kept: list[list[EpochResult]] = []
+    for number, curve in enumerate(curves):
+        own: list[EpochResult] = []
+        for at, accuracy in enumerate(curve.tolist(), 1):
+            own.append(EpochResult(epoch=at, train_loss=0.0, val_loss=0.0, val_accuracy=accuracy, seconds=0.0))
+            if at < 6 and rule.stops(own, kept[: max(0, number - window + 1)], 6):
+                break
+        kept.append(own)
+    scores = np.array([curves[:, rung - 1] for rung in rungs])
+    found = stopped(np.full(15, 6), scores, rungs, rule.reduction, window)
+    assert found.tolist() == [len(own) for own in kept]
+    assert len(set(found.tolist())) > 2
 
 
 def test_a_harder_rule_stops_more() -> None:
