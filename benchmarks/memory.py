@@ -20,24 +20,24 @@ from pathlib import Path
 
 from core import load_corpus
 from core.corpus import Corpus
-from tuning.cluster import QUIET_RAY
 
 MORE_THAN_TORCH = 250e6
 """Bytes that a worker may hold beyond one that has only imported torch."""
 COPIES = 1.2
 """So many times the corpus's bytes may be held in all; one copy, and Ray's headers and page ends."""
 IDLE = """
-import time, ray
-ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
-@ray.remote
+import time
+from tuning.cluster import own_ray
+from tuning.resources import Machine
 class Idle:
     def ready(self):
         import torch
         return True
-idle = [Idle.remote() for _ in range(2)]
-ray.get([each.ready.remote() for each in idle])
-print("ready", flush=True)
-time.sleep(600)
+with own_ray(Machine(cpus=2, gpus=0), print) as ray:
+    idle = [ray.remote(Idle).remote() for _ in range(2)]
+    ray.get([each.ready.remote() for each in idle])
+    print("ready", flush=True)
+    time.sleep(600)
 """
 
 
@@ -68,7 +68,7 @@ def idle_workers() -> float:
         [sys.executable, "-c", IDLE],
         stdout=subprocess.PIPE,
         text=True,
-        env=os.environ | QUIET_RAY | {"OMP_NUM_THREADS": "1"},
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
     )
     assert process.stdout is not None
     assert process.stdout.readline().strip() == "ready"

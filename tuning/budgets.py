@@ -30,10 +30,12 @@ class Ending:
         return {"reason": self.reason, "last": self.last}
 
     @property
-    def note(self) -> str:
-        """A line below the table."""
-        rest = "" if self.last is None else f"; trials after {self.last} do not count, since they depend on time"
-        return f"the study ended early: {self.reason}{rest}"
+    def notes(self) -> list[str]:
+        """Lines below the table."""
+        beyond = (
+            [] if self.last is None else [f"trials after {self.last} do not count: which were begun depended on time"]
+        )
+        return [f"the study ended early: {self.reason}", *beyond]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,9 +1,10 @@
 """The study's journal: opened by one driver at a time, repaired, checked and continued.
 
-It is an Optuna `JournalStorage` file, so that Optuna's own tools open it. The study's user attribute `spec`
-says what the study is, `validation` what it is judged by, `ended` which budget ended it, `gpu_share` how its share of a
-GPU was chosen; a trial's user attributes hold its whole configuration (`config`), where it came from (`origin`), each
-epoch (`epoch:3`), what it asked for where a share of a GPU was too little (`oom`) and what it came to (`outcome`).
+It is an Optuna `JournalStorage` file, so that Optuna's own tools open it. The study's user attribute `spec` says what
+the study is, `validation` what it is judged by, `vocabulary` how many words it has, `ended` which budget ended it,
+`gpu_share` how its share of a GPU was chosen; a trial's user attributes hold its whole configuration (`config`), where
+it came from (`origin`), each epoch (`epoch:3`), what it asked for where its share of a GPU was too small (`oom`) and
+what it came to (`outcome`).
 """
 
 import contextlib

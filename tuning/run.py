@@ -16,19 +16,21 @@ from core.audit import render as render_audit
 from core.corpus import VAL, Corpus
 from core.errors import ConfigError
 from core.load import load_corpus
+from tuning.best import table_of
 from tuning.budgets import Budget, Ending
 from tuning.called import typed
 from tuning.ledger import Ledger, open_ledger
 from tuning.predictions import pack
 from tuning.progress import Progress, Tally
-from tuning.records import TrialRecord, attributes_of, counted, spec_of
+from tuning.records import TrialRecord, attributes_of, spec_of
 from tuning.resources import Machine, Shares, default_window
-from tuning.results import ranking, render
+from tuning.results import ranking
 from tuning.samplers import check_sampler
+from tuning.selection import Selection
 from tuning.shares import GPU_SHARE, settled
 from tuning.space import Space
 from tuning.space_file import load_space
-from tuning.spec import SearchPlan, make_spec, notes_on, searched_fields
+from tuning.spec import SearchPlan, make_spec, searched_fields
 from tuning.stopping import Asha, Halving
 from tuning.warm_start import with_knowledge
 
@@ -102,6 +104,7 @@ def run_study(options: RunOptions) -> bool:
     if options.warm_start is not None:
         plan, knowledge = with_knowledge(plan, folder, options.warm_start, corpus.fingerprint)
         kept |= knowledge
+    kept["vocabulary"] = len(corpus.words)
     spec = make_spec(plan, corpus, options.data, shares)
     with open_ledger(folder, spec, kept) as ledger:
         if choice is not None:
@@ -116,9 +119,7 @@ def run_study(options: RunOptions) -> bool:
             ledger.keep("ended", None)
             ending = _search(ledger, plan, corpus, shares, machine, workers, began)
         ledger.keep("ended", ending.to_dict() if ending else None)
-        ended = ledger.attributes.get("ended")
-        rows = ranking(counted(ledger.records(), ended), searched_fields(plan.space), top=10)
-        _say(render(rows, "table", notes=notes_on({**spec, "ended": ended})))
+        _say(table_of(folder, Selection(top=10), "table"))
         if ending is not None:
             _say(_how_to_go_on(ending))
         return ending is not None or _complete(ledger, plan)

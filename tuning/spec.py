@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from core.config import PRECISIONS
 from core.corpus import Corpus
 from core.errors import ConfigError
-from tuning.budgets import Budget, Ending
+from tuning.budgets import Budget
 from tuning.resources import Shares
 from tuning.space import Space
 from tuning.stopping import Asha, Halving
@@ -108,6 +108,4 @@ def notes_on(spec: Mapping[str, Any]) -> list[str]:
         notes.append("stopped by asha: which trials were stopped, and when, depended on time")
     if start := spec["warm_start"]:
         notes.append(f"warm start: the sampler knew {start['trials']} trials of study {start['study']}")
-    if ended := spec.get("ended"):
-        notes.append(Ending(**ended).note)
     return notes

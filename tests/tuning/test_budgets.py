@@ -99,5 +99,8 @@ def test_what_came_after_the_deciding_trial_does_not_count() -> None:
 
 
 def test_a_note_says_why_and_what_does_not_count() -> None:
-    assert Budget(seconds=1800).time_up.note == "the study ended early: time budget of 30m used up"
-    assert "trials after 4 do not count" in Ending(reason="target 0.8 reached by trial 4", last=4).note
+    assert Budget(seconds=1800).time_up.notes == ["the study ended early: time budget of 30m used up"]
+    assert Ending(reason="target 0.8 reached by trial 4", last=4).notes == [
+        "the study ended early: target 0.8 reached by trial 4",
+        "trials after 4 do not count: which were begun depended on time",
+    ]

@@ -12,7 +12,7 @@ from tests.tuning.plans import plan
 from tests.tuning.test_searcher import FakeRay, content
 from tuning.budgets import Budget, Ending
 from tuning.ledger import Ledger, open_ledger
-from tuning.records import read_study
+from tuning.records import attributes_of, read_study
 from tuning.search import Interruption
 from tuning.searcher import OOM, OrderedSearcher
 from tuning.spec import SearchPlan
@@ -65,14 +65,14 @@ def test_a_study_that_a_target_ended_goes_on_without_it_to_the_same_study(
 ) -> None:
     assert searched(tmp_path / "ended", plan(budget=budget), workers) is not None
     assert searched(tmp_path / "ended", plan(), workers) is None
-    assert "ended" not in read_study(tmp_path / "ended")[0]
+    assert attributes_of(tmp_path / "ended")["ended"] is None
     assert content(tmp_path / "ended") == content(tmp_path / "free")
 
 
 def test_the_reason_is_kept_with_the_study(tmp_path: Path, budget: Budget) -> None:
     ending = searched(tmp_path / "s", plan(budget=budget))
     assert ending is not None
-    assert read_study(tmp_path / "s")[0]["ended"] == ending.to_dict()
+    assert attributes_of(tmp_path / "s")["ended"] == ending.to_dict()
 
 
 def test_time_ends_a_search_once_and_is_no_interruption() -> None:
