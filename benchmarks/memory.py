@@ -9,8 +9,6 @@ really held. The corpus lies in Ray's object store (/dev/shm): its pages are sum
 
 import argparse
 import contextlib
-import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -26,7 +24,6 @@ MORE_THAN_TORCH = 250e6
 COPIES = 1.2
 """So many times the corpus's bytes may be held in all; one copy, and Ray's headers and page ends."""
 IDLE = """
-import time
 from tuning.cluster import own_ray
 from tuning.resources import Machine
 class Idle:
@@ -37,7 +34,7 @@ with own_ray(Machine(cpus=2, gpus=0), print) as ray:
     idle = [ray.remote(Idle).remote() for _ in range(2)]
     ray.get([each.ready.remote() for each in idle])
     print("ready", flush=True)
-    time.sleep(600)
+    input()
 """
 
 
@@ -64,16 +61,12 @@ def main() -> None:
 
 def idle_workers() -> float:
     """Bytes of the larger of two idle actors."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", IDLE],
-        stdout=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )
+    command = [sys.executable, "-c", IDLE]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     assert process.stdout.readline().strip() == "ready"
     found = [pss(worker) for worker in workers_of(process.pid, "ray::Idle")]
-    end(process)
+    process.communicate("\n")
     return max(found)
 
 
@@ -142,16 +135,6 @@ def total(lines: Iterable[str]) -> float:
 
 def arrays(corpus: Corpus) -> list[object]:
     return [a for a in (corpus.tokens, corpus.offsets, corpus.labels, corpus.split, corpus.vectors) if a is not None]
-
-
-def end(process: "subprocess.Popen[str]") -> None:
-    """End a process and all that it started."""
-    family = descendants(process.pid)
-    process.terminate()
-    process.wait()
-    for child in family:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(child, signal.SIGKILL)
 
 
 if __name__ == "__main__":
