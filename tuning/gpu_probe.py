@@ -38,6 +38,7 @@ def measured(configs: Sequence[TrialConfig], corpus: Corpus, device: str = "cuda
     from core.runtime import deterministic
 
     cuda = cuda or torch.cuda
+    cuda.init()  # before it no statistics are kept
     peaks, seconds = [], []
     for config in configs:
         cuda.empty_cache()

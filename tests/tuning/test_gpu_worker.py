@@ -27,6 +27,9 @@ class FakeCuda:
     def get_device_properties(self, device: str) -> Any:
         return SimpleNamespace(name=f"GPU {device}", total_memory=int(SIZES.get(device, 24) * GIB))
 
+    def init(self) -> None:
+        self.told.append(("init",))
+
     def empty_cache(self) -> None:
         self.told.append(("empty",))
 
