@@ -23,7 +23,7 @@ def outlook(options: RunOptions, say: Callable[[str], None], seconds: float = PR
         seconds: for the probe.
 
     Raises:
-        UserError: whatever `run` would refuse as well; or a process of the probe died.
+        UserError: what `run` would refuse before it opens the study; or a process of the probe died.
     """
     machine = Machine.here()
     fits = options.shares.fit(machine)
