@@ -1,6 +1,7 @@
 """Training steps without a trial around them: how long they take. Nothing is reported, judged or kept."""
 
 import itertools
+import math
 import time
 from collections.abc import Callable, Iterator
 
@@ -27,7 +28,7 @@ def epoch_seconds(
     seconds: float,
     clock: Callable[[], float] = time.perf_counter,
 ) -> float:
-    """Seconds of a whole epoch, from as many training steps as fit into `seconds`, at least one.
+    """Seconds of a whole epoch, from as many training steps as fit into `seconds`: at least one, at most an epoch.
 
     Args:
         config: what to train.
@@ -36,13 +37,14 @@ def epoch_seconds(
         seconds: to spend.
         clock: tells the time; a test has one of its own.
     """
+    whole = math.ceil(len(corpus.indices(TRAIN)) / config.batch_size) + WARM_UP
     begun = last = clock()
     taken: list[tuple[int, float]] = []  # tokens and seconds of each step
     for tokens in steps(config, corpus, device):
         now = clock()
         taken.append((tokens, now - last))
         last = now
-        if now - begun >= seconds:
+        if now - begun >= seconds or len(taken) == whole:
             break
     counted = taken[WARM_UP:] or taken[-1:]
     a_token = sum(took for _, took in counted) / sum(tokens for tokens, _ in counted)

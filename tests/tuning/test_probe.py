@@ -40,6 +40,13 @@ def test_an_epochs_time_is_that_of_its_tokens() -> None:
     assert found == pytest.approx(2 / sum(tokens[WARM_UP:]) * work + disk)
 
 
+def test_a_whole_epoch_is_enough() -> None:
+    corpus, config = tiny_corpus(), TrialConfig(hidden_dim=4, batch_size=20)
+    ticks = itertools.count()
+    epoch_seconds(config, corpus, "cpu", 1e9, clock=ticks.__next__)
+    assert next(ticks) == 1 + -(-len(corpus.indices(0)) // 20) + WARM_UP
+
+
 def test_a_step_that_outlasts_the_time_counts_alone() -> None:
     corpus, config = tiny_corpus(), TrialConfig(hidden_dim=4, batch_size=20)
     assert epoch_seconds(config, corpus, "cpu", 0.0, clock=itertools.count().__next__) > 0
