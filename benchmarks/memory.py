@@ -42,17 +42,17 @@ def main() -> None:
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     corpus = load_corpus("snippets", vectors="glove-50d")
     torch_only = idle_workers()
-    workers, shared = training_workers()
-    corpus_bytes = sum(array.nbytes for array in arrays(corpus))
+    workers, shared = training_workers(trials=4, epochs=3)
+    corpus_bytes = bytes_of(corpus)
     print(f"a worker that has only imported torch: {torch_only / 1e6:.0f} MB")
     print(f"a worker that trains, at its largest:  {max(workers) / 1e6:.0f} MB")
     print(
         f"the corpus: {corpus_bytes / 1e6:.1f} MB; held of the object store by all processes: {shared / 1e6:.1f} MB\n"
     )
     more = max(workers) - torch_only
+    at_most = f"at most {MORE_THAN_TORCH / 1e6:.0f}"
     claims = {
-        f"a worker holds {more / 1e6:.0f} MB more than torch, at most {MORE_THAN_TORCH / 1e6:.0f}": more
-        <= MORE_THAN_TORCH,
+        f"a worker holds {more / 1e6:.0f} MB more than torch, {at_most}": more <= MORE_THAN_TORCH,
         f"{shared / corpus_bytes:.2f} copies of the corpus in all, at most {COPIES}": shared <= COPIES * corpus_bytes,
     }
     for claim, holds in claims.items():
@@ -70,12 +70,12 @@ def idle_workers() -> float:
     return max(found)
 
 
-def training_workers() -> tuple[list[float], float]:
+def training_workers(trials: int, epochs: int) -> tuple[list[float], float]:
     """The largest bytes of each worker seen, and of the object store's pages over all processes."""
     with tempfile.TemporaryDirectory(prefix="sentune-memory-") as folder:
         command = [
-            sys.executable, "-m", "tuning", "run", "snippets", "--trials", "4", "--epochs", "3", "--stopping", "none",
-            "--workers", "2", "--results", folder, "--name", "s",
+            sys.executable, "-m", "tuning", "run", "snippets", "--trials", str(trials), "--epochs", str(epochs),
+            "--stopping", "none", "--workers", "2", "--results", folder, "--name", "s",
         ]  # fmt: skip
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         largest: dict[int, float] = {}
@@ -133,8 +133,10 @@ def total(lines: Iterable[str]) -> float:
     return sum(1024.0 * int(line.split()[1]) for line in lines if line.startswith("Pss:"))
 
 
-def arrays(corpus: Corpus) -> list[object]:
-    return [a for a in (corpus.tokens, corpus.offsets, corpus.labels, corpus.split, corpus.vectors) if a is not None]
+def bytes_of(corpus: Corpus) -> int:
+    """Of all its arrays."""
+    vectors = 0 if corpus.vectors is None else corpus.vectors.nbytes
+    return vectors + sum(array.nbytes for array in (corpus.tokens, corpus.offsets, corpus.labels, corpus.split))
 
 
 if __name__ == "__main__":
