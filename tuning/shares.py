@@ -6,6 +6,7 @@ from typing import Any
 
 from core.config import TrialConfig
 from core.corpus import Corpus
+from core.errors import ConfigError
 from tuning.corner import check_memory, heaviest
 from tuning.gpus import Choice, Probed, choose_share
 from tuning.resources import Machine, Shares
@@ -34,7 +35,7 @@ def settled(
         probe: measures settings on a GPU; None for tuning.gpu_probe's.
 
     Raises:
-        ConfigError: the heaviest settings need more memory than there is.
+        ConfigError: the heaviest settings need more memory than there is, or there is no GPU to probe.
     """
     heavy = heaviest(plan.space, **plan.settings)
     gpus = [gpu.bytes for gpu in machine.gpu_list] if shares.gpus_per_trial else []
@@ -44,6 +45,8 @@ def settled(
         return shares, None
     if GPU_SHARE in kept:
         choice = Choice.from_dict(kept[GPU_SHARE])
+    elif not machine.gpu_list:
+        raise ConfigError("--gpus-per-trial auto needs a GPU on this machine to try: pass a share such as 0.5 instead")
     else:
         from tuning.gpu_probe import probe_gpu
 
