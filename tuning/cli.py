@@ -61,8 +61,8 @@ class State(StrEnum):
     all = "all"
 
 
-class DataFormat(StrEnum):
-    """How `data` prints."""
+class TextFormat(StrEnum):
+    """How `data` and `plan` print."""
 
     text = "text"
     json = "json"
@@ -90,14 +90,21 @@ def run(options: "RunOptions") -> None:
 @takes_search_options
 def plan(
     options: "RunOptions",
-    show_space: Annotated[bool, typer.Option("--show-space", help="print every setting, its values and when")] = False,
+    show_space: Annotated[
+        bool, typer.Option("--show-space", help="only print every setting, its values and when")
+    ] = False,
+    format: Annotated[TextFormat, typer.Option(help="of the output")] = TextFormat.text,
 ) -> None:
-    """Say what `run` would do with the same options."""
-    from tuning.show import space_table
+    """Say what `run` would do with the same options, how long it takes and what it needs."""
+    if show_space:
+        from tuning.show import space_table
 
-    if not show_space:
-        raise ConfigError("say what to show: --show-space")
-    print(space_table(options.loaded_space))
+        print(space_table(options.loaded_space))
+        return
+    from tuning.plan import outlook
+
+    found = outlook(options, _note)
+    print(found if format == TextFormat.text else json.dumps(found.to_dict(), indent=2))
 
 
 @app.command()
@@ -183,7 +190,7 @@ def data(
     encoding: Encoding = None,
     embedding_dim: EmbeddingDim = 300,
     seed: Seed = 42,
-    format: Annotated[DataFormat, typer.Option(help="of the output")] = DataFormat.text,
+    format: Annotated[TextFormat, typer.Option(help="of the output")] = TextFormat.text,
     list_: Annotated[bool, typer.Option("--list", help="show what is in the cache instead")] = False,
     verify: Annotated[bool, typer.Option("--verify", help="check every byte of the cache instead")] = False,
     clear: Annotated[bool, typer.Option("--clear", help="empty the cache instead")] = False,
@@ -202,7 +209,7 @@ def data(
 
     options = data_options(ctx.params) | {"allow_leak": True}  # here leaks are shown; `run` refuses them
     corpus = load_corpus(**options, cache_dir=cache_dir, progress=_note)
-    if format == DataFormat.text:
+    if format == TextFormat.text:
         print(render(corpus.source["audit"]))
         return
     about = {name: corpus.source[name] for name in ("dataset", "licence", "vectors", "vectors_licence", "tokenizer")}

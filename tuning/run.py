@@ -3,6 +3,7 @@
 import os
 import re
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,15 +17,17 @@ from core.corpus import VAL, Corpus
 from core.errors import ConfigError
 from core.load import load_corpus
 from tuning.best import table_of
+from tuning.budgets import Budget, Ending
 from tuning.called import typed
 from tuning.ledger import Ledger, open_ledger
 from tuning.predictions import pack
 from tuning.progress import Progress, Tally
-from tuning.records import TrialRecord, spec_of
+from tuning.records import TrialRecord, attributes_of, spec_of
 from tuning.resources import Machine, Shares, default_window
 from tuning.results import ranking
 from tuning.samplers import check_sampler
 from tuning.selection import Selection
+from tuning.shares import GPU_SHARE, settled
 from tuning.space import Space
 from tuning.space_file import load_space
 from tuning.spec import SearchPlan, make_spec, searched_fields
@@ -52,6 +55,7 @@ class RunOptions:
     patience: int | None
     precision: str
     shares: Shares
+    budget: Budget
     workers: int | None
     name: str | None
     results: Path
@@ -78,17 +82,23 @@ def run_study(options: RunOptions) -> bool:
     """Run or continue a study and print its table.
 
     Returns:
-        True when the study is complete, False when it was interrupted.
+        True when the study is complete or a budget has ended it, False when it was interrupted.
 
     Raises:
         UserError: something in the options, the data or the study that the person can mend.
     """
+    began = time.monotonic()
     folder = options.folder
     machine = Machine.here()
     fits = options.shares.fit(machine)
-    plan = _plan(options, fits)
+    plan = search_plan(options, fits)
     corpus = load_corpus(**options.data, cache_dir=options.cache_dir, progress=_say)
     _say(render_audit(corpus.source["audit"]))
+    shares, choice = settled(options.shares, plan, machine, corpus, attributes_of(folder))
+    if choice is not None:
+        _say(str(choice))
+        fits = shares.fit(machine)
+        plan = search_plan(options, fits)
     labels = corpus.labels[corpus.indices(VAL)]
     kept: dict[str, Any] = {
         "validation": {"labels": pack(labels), "classes": list(corpus.classes)},
@@ -99,18 +109,35 @@ def run_study(options: RunOptions) -> bool:
         plan, knowledge = with_knowledge(plan, folder, options.warm_start, corpus.fingerprint)
         kept |= knowledge
     kept["vocabulary"] = len(corpus.words)
-    spec = make_spec(plan, corpus, options.data, options.shares)
+    spec = make_spec(plan, corpus, options.data, shares)
     with open_ledger(folder, spec, kept) as ledger:
-        if _complete(ledger, plan):
+        if choice is not None:
+            ledger.keep(GPU_SHARE, choice.to_dict())
+        ending = plan.budget.ending(ledger.records())
+        if ending is not None:
+            _say(f"study {folder.name} has ended: {ending.reason}")
+        elif _complete(ledger, plan):
             _say(f"study {folder.name} is complete: {len(ledger.trials())} trials")
         else:
             workers = min(fits, options.workers or fits)
-            _search(ledger, plan, corpus, options.shares, machine, workers)
+            ledger.keep("ended", None)
+            ending = _search(ledger, plan, corpus, shares, machine, workers, began)
+        ledger.keep("ended", ending.to_dict() if ending else None)
         _say(table_of(folder, Selection(top=10), "table"))
-        return _complete(ledger, plan)
+        if ending is not None:
+            _say(_how_to_go_on(ending))
+        return ending is not None or _complete(ledger, plan)
 
 
-def _plan(options: RunOptions, fits: int) -> SearchPlan:
+def _how_to_go_on(ending: Ending) -> str:
+    """After a study that a budget has ended."""
+    if ending.last is None:
+        return f"the same command goes on, with as much time again: {typed()}"
+    return "the same command with another --target or --patience-trials, or without, goes on"
+
+
+def search_plan(options: RunOptions, fits: int) -> SearchPlan:
+    """What the study does, when so many trials fit at once."""
     window = options.window
     if window is None:
         known = spec_of(options.folder)  # fixed when the study was made, on whatever machine
@@ -125,6 +152,7 @@ def _plan(options: RunOptions, fits: int) -> SearchPlan:
         sampler=options.sampler,
         patience=options.patience,
         precision=options.precision,
+        budget=options.budget,
     )
 
 
@@ -135,7 +163,9 @@ def _search(
     shares: Shares,
     machine: Machine,
     workers: int,
-) -> None:
+    began: float,
+) -> Ending | None:
+    """Search; return how a budget ended it before all trials were done, if one did."""
     from tuning.search import Interruption, search  # Ray, only when there is something to search
 
     records = ledger.records()
@@ -147,7 +177,7 @@ def _search(
 
     def lost(what: str) -> NoReturn:
         progress.__exit__()  # a live display hides the cursor
-        if interruption.requested:  # the signal went to Ray as well
+        if interruption.requested and not interruption.ended:  # the signal went to Ray as well
             _complain(f"interrupted; the same command goes on: {typed()}")
             os._exit(130)
         _complain(
@@ -157,8 +187,11 @@ def _search(
         os._exit(2)  # the main thread may wait for Ray for ever; the journal bears a kill at any moment
 
     interruption = Interruption(say=_complain, lost=lost)
-    with progress:
+    seconds = None if plan.budget.seconds is None else plan.budget.seconds - (time.monotonic() - began)
+    with progress, interruption.ending_after(seconds, plan.budget.time_up):
         search(ledger, plan, corpus, shares, machine, workers, progress, interruption)
+    ending = interruption.ended
+    return None if ending and ending.last is None and _complete(ledger, plan) else ending
 
 
 def tally_of(records: list[TrialRecord], plan: SearchPlan, workers: int) -> Tally:
