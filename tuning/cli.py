@@ -28,6 +28,7 @@ from tuning.options import (
     study_folder,
     takes_search_options,
 )
+from tuning.steady_output import steady_output
 
 if TYPE_CHECKING:
     from tuning.run import RunOptions
@@ -51,6 +52,12 @@ class Format(StrEnum):
     md = "md"
 
 
+class Tracker(StrEnum):
+    """Where `export` copies a study."""
+
+    mlflow = "mlflow"
+
+
 class DataFormat(StrEnum):
     """How `data` prints."""
 
@@ -60,6 +67,7 @@ class DataFormat(StrEnum):
 
 @app.command()
 @takes_search_options
+@steady_output()  # who reads it may go away: the search goes on
 def run(options: "RunOptions") -> None:
     """Search. The same command again resumes and completes the study."""
     from tuning.run import run_study
@@ -143,6 +151,23 @@ def predict(
     sentences = texts or _lines(file or "-")
     for text, guess in zip(sentences, load_model(model, notify=_note).predict(sentences), strict=True):
         print(f"{printable(guess.label)}\t{guess.probability:.4f}\t{printable(text)}")
+
+
+@app.command()
+def export(
+    study: Study,
+    to: Annotated[Tracker, typer.Option(help="where to")],
+    uri: Annotated[
+        str | None,
+        typer.Option(help="of a server or store; default: MLFLOW_TRACKING_URI, else mlflow.db beside the study"),
+    ] = None,
+    results: Results = Path("results"),
+) -> None:
+    """Copy STUDY to another tool: once more adds what is new."""
+    from tuning.mlflow_export import default_uri, export_to_mlflow
+
+    folder = study_folder(study, results)
+    print(export_to_mlflow(folder, uri or default_uri(folder)))
 
 
 @app.command()

@@ -9,6 +9,7 @@ import functools
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from enum import IntEnum
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,8 @@ class WrittenTrial:
     state: TrialState
     params: Mapping[str, Any]
     user_attrs: dict[str, Any]
+    datetime_start: datetime | None
+    """When it was suggested; Optuna writes UTC."""
 
 
 def read_journal(path: Path) -> tuple[dict[str, Any], list[WrittenTrial]]:
@@ -82,6 +85,7 @@ def _apply(record: dict[str, Any], study: dict[str, Any], trials: list[WrittenTr
                         for name, value in record.get("params", {}).items()
                     },
                     user_attrs=record.get("user_attrs", {}),
+                    datetime_start=_time(record.get("datetime_start")),
                 )
             )
         case Operation.SET_TRIAL_STATE_VALUES | Operation.SET_TRIAL_USER_ATTR as what:
@@ -97,6 +101,10 @@ def _apply(record: dict[str, Any], study: dict[str, Any], trials: list[WrittenTr
 @functools.lru_cache(maxsize=1024)
 def _distribution(text: str) -> BaseDistribution:
     return json_to_distribution(text)
+
+
+def _time(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)
 
 
 def _damaged(path: Path, line: int, why: str) -> CorruptionError:

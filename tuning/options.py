@@ -66,6 +66,9 @@ def search_options(
     cpus_per_trial: Annotated[int, typer.Option(help="cores, and threads, of a trial")] = 1,
     gpus_per_trial: Annotated[float, typer.Option(help="share of a GPU, such as 0.5")] = 0.0,
     workers: Annotated[int | None, typer.Option(help="trials at once, at most")] = None,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="write event files for TensorBoard into the study's folder")
+    ] = False,
     seed: Seed = 42,
     name: Annotated[str | None, typer.Option(help="of the study; default: DATASET-SPACE")] = None,
     results: Results = Path("results"),
@@ -105,6 +108,7 @@ def search_options(
         workers=workers,
         name=name,
         results=results,
+        tensorboard=tensorboard,
     )
 
 

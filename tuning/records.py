@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -36,6 +37,8 @@ class TrialRecord:
     """Trained and frozen weights; None until it is complete."""
     val_predictions: Mapping[str, Any] | None = None
     """What its best epoch said about the validation split, packed (tuning.predictions); None in older studies."""
+    began: float | None = None
+    """When it was suggested, in seconds since 1970; None where the journal does not say."""
 
     @property
     def best(self) -> EpochResult | None:
@@ -93,6 +96,8 @@ class Trial(Protocol):
     def params(self) -> Mapping[str, Any]: ...
     @property
     def user_attrs(self) -> Mapping[str, Any]: ...
+    @property
+    def datetime_start(self) -> datetime | None: ...
 
 
 def record_of(trial: Trial) -> TrialRecord:
@@ -111,4 +116,5 @@ def record_of(trial: Trial) -> TrialRecord:
         error=outcome.get("error"),
         n_parameters=outcome.get("n_parameters"),
         val_predictions=written[best_of(epochs).epoch].get("val_predictions") if epochs else None,
+        began=trial.datetime_start.timestamp() if trial.datetime_start else None,
     )

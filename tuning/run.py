@@ -1,25 +1,29 @@
 """The verb `run`: data, journal, search, table. The same command again goes on where it was."""
 
+import contextlib
 import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from rich.console import Console
 
 from core.audit import render as render_audit
+from core.cautions import cautions
 from core.corpus import VAL, Corpus
 from core.errors import ConfigError
 from core.load import load_corpus
 from tuning.called import typed
+from tuning.event_files import check_tensorboard, event_files
 from tuning.ledger import Ledger, open_ledger
+from tuning.listeners import Listeners
 from tuning.predictions import pack
-from tuning.progress import Progress, Tally
-from tuning.records import TrialRecord, spec_of
+from tuning.progress import Progress
+from tuning.records import spec_of
 from tuning.resources import Machine, Shares, default_window
 from tuning.results import ranking, render
 from tuning.samplers import check_sampler
@@ -27,7 +31,11 @@ from tuning.space import Space
 from tuning.space_file import load_space
 from tuning.spec import SearchPlan, make_spec, notes_on, searched_fields
 from tuning.stopping import Asha, Halving
+from tuning.tally import Tally
 from tuning.warm_start import with_knowledge
+
+if TYPE_CHECKING:
+    from tuning.searcher import Listener  # knows Ray
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,11 +61,15 @@ class RunOptions:
     workers: int | None
     name: str | None
     results: Path
+    tensorboard: bool = False
+    """Write event files as well."""
 
     def __post_init__(self) -> None:
         if self.workers is not None and self.workers < 1:
             raise ConfigError(f"--workers must be at least 1, got {self.workers}")
         check_sampler(self.sampler)
+        if self.tensorboard:
+            check_tensorboard()
         if self.name is not None and not re.fullmatch(r"\w[\w.+-]*", self.name):
             raise ConfigError(f"--name must be letters, digits, dots, plus signs and dashes, got {self.name!r}")
 
@@ -93,12 +105,15 @@ def run_study(options: RunOptions) -> bool:
         plan, knowledge = with_knowledge(plan, folder, options.warm_start, corpus.fingerprint)
         kept |= knowledge
     spec = make_spec(plan, corpus, options.data, options.shares)
-    with open_ledger(folder, spec, kept) as ledger:
+    with open_ledger(folder, spec, kept) as ledger, contextlib.ExitStack() as extras:
+        more: list[Listener] = []
+        if options.tensorboard:
+            more.append(extras.enter_context(event_files(ledger, searched_fields(plan.space), _complain)))
         if _complete(ledger, plan):
             _say(f"study {folder.name} is complete: {len(ledger.trials())} trials")
         else:
             workers = min(fits, options.workers or fits)
-            _search(ledger, plan, corpus, options.shares, machine, workers)
+            _search(ledger, plan, corpus, options.shares, machine, workers, more)
         _say(render(ranking(ledger.records(), searched_fields(plan.space), top=10), "table", notes=notes_on(spec)))
         return _complete(ledger, plan)
 
@@ -128,6 +143,7 @@ def _search(
     shares: Shares,
     machine: Machine,
     workers: int,
+    more: "Sequence[Listener]",
 ) -> None:
     from tuning.search import Interruption, search  # Ray, only when there is something to search
 
@@ -135,8 +151,14 @@ def _search(
     if records:
         ended = sum(record.state != "RUNNING" for record in records)
         _say(f"going on with study {ledger.folder.name}: {ended} of {plan.n_trials} trials are done")
-    tally = tally_of(records, plan, workers)
-    progress = Progress(Console(highlight=False), tally, frozenset(searched_fields(plan.space)))
+    tally = Tally.of(
+        records,
+        n_trials=plan.n_trials,
+        epochs_a_trial=plan.epochs,
+        workers=workers,
+        searched=searched_fields(plan.space),
+    )
+    progress = Progress(Console(highlight=False), tally, cautions(corpus.source["audit"]))
 
     def lost(what: str) -> NoReturn:
         progress.__exit__()  # a live display hides the cursor
@@ -151,23 +173,9 @@ def _search(
 
     interruption = Interruption(say=_complain, lost=lost)
     with progress:
-        search(ledger, plan, corpus, shares, machine, workers, progress, interruption)
+        search(ledger, plan, corpus, shares, machine, workers, Listeners([progress, *more]), interruption)
 
 
-def tally_of(records: list[TrialRecord], plan: SearchPlan, workers: int) -> Tally:
-    """Where a study stands before its search goes on."""
-    states = [record.state for record in records]
-    tally = Tally(
-        n_trials=plan.n_trials,
-        workers=workers,
-        done=states.count("COMPLETE"),
-        stopped=states.count("PRUNED"),
-        failed=states.count("FAIL"),
-    )
-    rows = ranking(records, searched_fields(plan.space), top=1)
-    if rows and rows[0].rank == 1 and rows[0].val_accuracy is not None:
-        tally.note_best(rows[0].val_accuracy, rows[0].trial, rows[0].params)
-    return tally
 
 
 def _complete(ledger: Ledger, plan: SearchPlan) -> bool:
