@@ -64,7 +64,7 @@ def export_to_mlflow(folder: Path, uri: str) -> str:
             _export(client, experiment, runs.get(record.number), record, searched)
     except MlflowException as error:
         reason = " ".join(str(error).split())[:200]
-        raise UserError(f"cannot export to {without_password(uri)}: {reason}") from error
+        raise UserError(without_password(f"cannot export to {uri}: {reason}")) from error
     new = sum(record.number not in runs for record in records)
     return f"experiment {folder.name} at {without_password(uri)}: {len(records)} runs, {new} of them new"
 

@@ -131,7 +131,7 @@ def failures(failed: Mapping[int, str], limit: int = 3) -> list[str]:
 
 def fitted(line: str, width: int) -> str:
     """A line that is no longer than `width`."""
-    return line if len(line) <= width else f"{line[: max(width - 3, 0)]}..."
+    return line if len(line) <= width else f"{line[: max(width - 3, 0)]}..."[:width]
 
 
 def clock(seconds: float) -> str:

@@ -126,17 +126,25 @@ class Tally:
         return min(found, key=lambda b: (-b.epoch.val_accuracy, b.epoch.val_loss, b.trial), default=None)
 
     def epochs_ahead(self, done: int) -> float:
-        """Of a trial that has done so many: as those had that came further; all that it may have where none did."""
-        further = {length: count for length, count in self.lengths.items() if length > done}
-        if not further:
-            return max(0, self.epochs_a_trial - done)
-        return sum(length * count for length, count in further.items()) / sum(further.values()) - done
+        """Expected of a trial that has done so many and goes on, from how many ended after each epoch.
+
+        Trials that still run count up to where they are (Kaplan and Meier's estimate): those that ended first are the
+        short ones. Where none came further, all epochs that it may have.
+        """
+        reached = Counter(len(trial.epochs) for trial in self.running.values())
+        going, expected = 1.0, 0.0
+        for epoch in range(done + 1, self.epochs_a_trial + 1):
+            expected += going
+            ended = self.lengths[epoch]
+            further = sum(count for length, count in (self.lengths + reached).items() if length > epoch)
+            going *= further / (ended + further) if ended + further else 1.0
+        return expected
 
     def seconds_left(self) -> float | None:
         """Training that is ahead, spread over the workers, and at least the longest running trial's; None at first.
 
-        A running trial goes on at its own pace and ends as the trials before it did; one that has not begun costs
-        what those cost on average. Not in it: starting workers, and waiting for one another at the window's edge.
+        A running trial goes on at its own pace, the others at the mean one. Not in it: starting workers, and waiting
+        for one another at the window's edge.
         """
         trained = [epoch.seconds for trial in self.running.values() for epoch in trial.epochs]
         n_epochs = len(trained) + sum(length * count for length, count in self.lengths.items())
@@ -147,7 +155,8 @@ class Tally:
             self.epochs_ahead(len(trial.epochs)) * (trial.seconds_an_epoch or pace) for trial in self.running.values()
         ]
         waiting = max(0, self.n_trials - self.n_ended - len(self.running))
-        whole = self.end_seconds / self.n_ended if self.end_seconds else self.epochs_a_trial * pace
+        trained_share = self.lengths.total() / self.n_ended if self.n_ended else 1.0  # the others repeat one
+        whole = self.epochs_ahead(0) * pace * trained_share
         return max([(sum(ahead) + waiting * whole) / self.workers, *ahead])
 
     def epochs_a_second(self) -> float:

@@ -1,122 +1,17 @@
-"""tuning.mlflow_export: a study in MLflow, once however often it is exported."""
+"""tuning.mlflow_export: what is said before MLflow is asked; with MLflow itself: tests/system/test_mlflow.py."""
 
 import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
-from optuna.trial import TrialState
 
-from core.errors import ConfigError, UserError
-from tests.tuning.studies import SPEC, epoch, small_study
-from tuning import mlflow_export
+from core.errors import UserError
+from tests.tuning.studies import small_study
 from tuning.mlflow_export import default_uri, export_to_mlflow, without_password
 
-if TYPE_CHECKING:
-    from mlflow.entities import Run
-
-mlflow = pytest.importorskip("mlflow")
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture
-def uri(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path}/mlflow.db"
-
-
-def exported(uri: str, name: str = "s") -> "dict[int, Run]":
-    """Runs by the trial's number."""
-    client = mlflow.MlflowClient(tracking_uri=uri)
-    experiment = client.get_experiment_by_name(name)
-    runs = client.search_runs([experiment.experiment_id])
-    return {int(run.data.tags["sentune.trial"]): run for run in runs}
-
-
-def history(uri: str, run: "Run", metric: str) -> list[tuple[int, float]]:
-    client = mlflow.MlflowClient(tracking_uri=uri)
-    return sorted((m.step, m.value) for m in client.get_metric_history(run.info.run_id, metric))
-
-
-def test_trials_are_runs_with_settings_epochs_and_state(tmp_path: Path, uri: str) -> None:
-    with small_study(tmp_path / "s"):
-        pass
-    assert export_to_mlflow(tmp_path / "s", uri) == f"experiment s at {uri}: 5 runs, 5 of them new"
-    runs = exported(uri)
-    assert {number: run.info.status for number, run in runs.items()} == {
-        0: "FINISHED", 1: "KILLED", 2: "FAILED", 3: "FINISHED", 4: "RUNNING",
-    }  # fmt: skip
-    assert runs[1].data.params["hidden_dim"] == "96"
-    assert set(runs[0].data.params) == {
-        "n_layers", "hidden_dim", "lstm_dropout", "fc_dropout", "learning_rate", "freeze_embedding",
-    }  # fmt: skip
-    assert history(uri, runs[0], "val_accuracy") == [(1, 0.6), (2, 0.8), (3, 0.7)]
-    assert history(uri, runs[0], "best_val_accuracy") == [(1, 0.6), (2, 0.8), (3, 0.8)]
-    assert runs[0].data.tags["state"] == "COMPLETE"
-    assert runs[2].data.tags["error"] == "TrainingError: \x1b[31mNaN"
-    assert runs[3].data.tags["origin"] == "copy of 0"
-    assert runs[0].info.end_time - runs[0].info.start_time == 3 * 2000
-
-
-def test_once_more_adds_what_is_new_and_doubles_nothing(tmp_path: Path, uri: str) -> None:
-    with small_study(tmp_path / "s") as ledger:
-        export_to_mlflow(tmp_path / "s", uri)
-        ledger.record(4, epoch(2, 0.65))
-        ledger.finish(4, TrialState.COMPLETE, {})
-        assert export_to_mlflow(tmp_path / "s", uri) == f"experiment s at {uri}: 5 runs, 0 of them new"
-        export_to_mlflow(tmp_path / "s", uri)
-    runs = exported(uri)
-    assert len(runs) == 5
-    assert (runs[4].info.status, history(uri, runs[4], "val_accuracy")) == ("FINISHED", [(1, 0.55), (2, 0.65)])
-    assert history(uri, runs[0], "val_loss") == [(1, 0.5), (2, 0.5), (3, 0.5)]
-
-
-def test_an_export_that_was_cut_short_is_completed(
-    tmp_path: Path, uri: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with small_study(tmp_path / "s"):
-        pass
-    monkeypatch.setattr(mlflow_export, "BATCH", 2)
-    sent = []
-
-    def cut(metrics: list[object]) -> object:
-        for batch in [metrics[at : at + 2] for at in range(0, len(metrics), 2)]:
-            if len(sent) == 4:
-                raise KeyboardInterrupt
-            sent.append(batch)
-            yield batch
-
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(mlflow_export, "_batches", cut)
-        export_to_mlflow(tmp_path / "s", uri)
-    assert exported(uri)[0].info.status == "RUNNING"
-    export_to_mlflow(tmp_path / "s", uri)
-    runs = exported(uri)
-    assert len(runs) == 5
-    for metric in ("val_accuracy", "val_loss", "train_loss", "seconds", "best_val_accuracy"):
-        assert [step for step, _ in history(uri, runs[0], metric)] == [1, 2, 3]
-
-
-def test_another_study_of_the_same_name_is_not_mixed_in(tmp_path: Path, uri: str) -> None:
-    for place, spec in (("a", SPEC), ("b", {**SPEC, "seed": 43})):
-        with small_study(tmp_path / place / "s", spec):
-            pass
-    export_to_mlflow(tmp_path / "a" / "s", uri)
-    with pytest.raises(ConfigError, match="experiment 's' at sqlite:.* holds something else than this study: rename"):
-        export_to_mlflow(tmp_path / "b" / "s", uri)
-    mlflow.MlflowClient(tracking_uri=uri).delete_experiment("1")
-    with pytest.raises(ConfigError, match="experiment 's' at sqlite:.* is deleted: rename or purge it"):
-        export_to_mlflow(tmp_path / "a" / "s", uri)
-
-
-def test_a_store_that_cannot_be_used_is_one_line(tmp_path: Path) -> None:
-    with small_study(tmp_path / "s"):
-        pass
-    with pytest.raises(UserError, match="cannot export to bogus://host/x: ") as caught:
-        export_to_mlflow(tmp_path / "s", "bogus://me:secret@host/x")
-    assert "\n" not in str(caught.value)
-    assert "secret" not in str(caught.value)
 
 
 def test_without_mlflow_the_person_is_told_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
