@@ -1,6 +1,5 @@
 """Several listeners as one."""
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from core.config import TrialConfig
@@ -8,6 +7,8 @@ from core.epoch import EpochResult
 from tuning.records import TrialRecord
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tuning.searcher import Listener  # knows Ray
 
 

@@ -108,7 +108,8 @@ class Progress:
     def _block(self) -> Text:
         size = self.console.size
         with self.lock:
-            lines = block(self.tally, self.cautions, self._elapsed(), size.width, size.height)
+            # Two columns stay free: `^C` is echoed behind the last line, and must not begin a new one.
+            lines = block(self.tally, self.cautions, self._elapsed(), size.width - 2, size.height)
         return Text("\n".join(lines), no_wrap=True, overflow="crop")
 
     def _show_plain(self) -> None:

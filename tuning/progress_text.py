@@ -59,10 +59,10 @@ def block(tally: Tally, cautions: Sequence[str], elapsed: float, width: int, hei
 
 
 def _running_lines(tally: Tally, width: int, room: int) -> list[str]:
-    """A title, and the trials with most epochs first; the last line says how many had no room."""
+    """A title, and the trials by number; the last line says how many had no room."""
     if not tally.running or room < 3:
         return []
-    rows = sorted(tally.running.items(), key=lambda item: (-len(item[1].epochs), item[0]))
+    rows = sorted(tally.running.items())
     shown = rows if len(rows) < room else rows[: room - 2]
     lines = ["trial  epoch    now     best   settings"]
     lines += [_running_line(number, trial, tally.epochs_a_trial, width) for number, trial in shown]
@@ -102,6 +102,8 @@ def counts(tally: Tally) -> str:
 
 def pace(tally: Tally, elapsed: float) -> str:
     """`0.52 epochs/s, 12:05 gone, about 1:20:00 left`; before a trial has ended it says at most how long."""
+    if tally.first_start is None:
+        return f"starting the workers, {clock(elapsed)} gone"
     left = tally.seconds_left()
     if left is None:
         ahead = "time left: after the first epoch"
@@ -127,6 +129,12 @@ def failures(failed: Mapping[int, str], limit: int = 3) -> list[str]:
     """A line for each failed trial, at most so many, and how many more there were."""
     lines = [f"trial {number} failed: {printable(error)}" for number, error in list(failed.items())[:limit]]
     return lines + ([f"and {len(failed) - limit} more failed"] if len(failed) > limit else [])
+
+
+def hanging(text: str, width: int, indent: int = 12) -> str:
+    """Lines with a title of `indent` characters each, wrapped below what follows it."""
+    settings = {"width": max(width, 2 * indent), "subsequent_indent": " " * indent, "break_on_hyphens": False}
+    return "\n".join(textwrap.fill(line, **settings) for line in text.splitlines())  # type: ignore[arg-type]
 
 
 def fitted(line: str, width: int) -> str:

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from tuning.ledger import Ledger, open_ledger
 from tuning.listeners import Listeners
 from tuning.predictions import pack
 from tuning.progress import Progress
+from tuning.progress_text import hanging
 from tuning.records import spec_of
 from tuning.resources import Machine, Shares, default_window
 from tuning.results import ranking, render
@@ -98,7 +100,8 @@ def run_study(options: RunOptions) -> bool:
     fits = options.shares.fit(machine)
     plan = _plan(options, fits)
     corpus = load_corpus(**options.data, cache_dir=options.cache_dir, progress=_say)
-    _say(render_audit(corpus.source["audit"]))
+    audit = render_audit(corpus.source["audit"])
+    _say(hanging(audit, shutil.get_terminal_size().columns) if sys.stdout.isatty() else audit)
     labels = corpus.labels[corpus.indices(VAL)]
     kept: dict[str, Any] = {"validation": {"labels": pack(labels), "classes": list(corpus.classes)}}
     if options.warm_start is not None:
@@ -174,8 +177,6 @@ def _search(
     interruption = Interruption(say=_complain, lost=lost)
     with progress:
         search(ledger, plan, corpus, shares, machine, workers, Listeners([progress, *more]), interruption)
-
-
 
 
 def _complete(ledger: Ledger, plan: SearchPlan) -> bool:

@@ -71,9 +71,7 @@ def test_once_more_adds_what_is_new_and_doubles_nothing(tmp_path: Path, uri: str
     assert history(uri, runs[0], "val_loss") == [(1, 0.5), (2, 0.5), (3, 0.5)]
 
 
-def test_an_export_that_was_cut_short_is_completed(
-    tmp_path: Path, uri: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_export_that_was_cut_short_is_completed(tmp_path: Path, uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with small_study(tmp_path):
         pass
     monkeypatch.setattr(mlflow_export, "BATCH", 2)
@@ -102,11 +100,13 @@ def test_another_study_of_the_same_name_is_not_mixed_in(tmp_path: Path, uri: str
         with small_study(tmp_path / place / "same", spec):
             pass
     export_to_mlflow(tmp_path / "a" / "same", uri)
-    with pytest.raises(ConfigError, match="experiment 'same' at sqlite:.* holds something else than this study: rename"):
+    with pytest.raises(
+        ConfigError, match=r"experiment 'same' at sqlite:.* holds something else than this study: rename"
+    ):
         export_to_mlflow(tmp_path / "b" / "same", uri)
     client = mlflow.MlflowClient(tracking_uri=uri)
     client.delete_experiment(client.get_experiment_by_name("same").experiment_id)
-    with pytest.raises(ConfigError, match="experiment 'same' at sqlite:.* is deleted: rename or purge it"):
+    with pytest.raises(ConfigError, match=r"experiment 'same' at sqlite:.* is deleted: rename or purge it"):
         export_to_mlflow(tmp_path / "a" / "same", uri)
 
 

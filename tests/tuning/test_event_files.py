@@ -21,8 +21,6 @@ def approximately(expected: list[tuple[int, float]]) -> list[tuple[int, float]]:
     return [(step, struct.unpack("f", struct.pack("f", value))[0]) for step, value in expected]
 
 
-
-
 def test_every_trial_of_the_journal_is_a_run(tmp_path: Path) -> None:
     with small_study(tmp_path / "s") as ledger, event_files(ledger, SEARCHED, print):
         folder = tmp_path / "s" / "tensorboard"

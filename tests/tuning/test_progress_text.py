@@ -9,9 +9,9 @@ import pytest
 from core.config import TrialConfig
 from tests.tuning.studies import epoch
 from tests.tuning.test_results import record
-from tuning.progress_text import best_text, block, clock, failures, pace, settings_brief
-from tuning.spec import searched_fields
+from tuning.progress_text import best_text, block, clock, failures, hanging, pace, settings_brief
 from tuning.space_file import load_space
+from tuning.spec import searched_fields
 from tuning.tally import Best, Tally
 
 QUICK = searched_fields(load_space("quick"))
@@ -54,7 +54,7 @@ def test_it_fits_whatever_the_size(width: int, height: int, n_running: int) -> N
 def test_trials_without_room_are_counted() -> None:
     lines = block(busy(64), [], 65, 80, 24)
     shown = [line for line in lines if re.match(r" *\d+ +\d/8 ", line)]
-    assert shown[0].split()[0] == "3"  # the one that has come furthest
+    assert [int(line.split()[0]) for line in shown] == list(range(3, 3 + len(shown)))
     assert lines[-1].strip() == f"and {64 - len(shown)} more"
 
 
@@ -67,8 +67,9 @@ def test_settings_in_brief_say_what_matters_most_and_end_where_there_is_no_room(
 
 def test_pace_says_how_sure_it_is() -> None:
     fresh = Tally.of([], n_trials=2, epochs_a_trial=4, workers=1, searched=[])
-    assert pace(fresh, 3) == "0.00 epochs/s, 0:03 gone, time left: after the first epoch"
+    assert pace(fresh, 3) == "starting the workers, 0:03 gone"
     fresh.start(0, TrialConfig().to_dict())
+    assert pace(fresh, 5) == "0.00 epochs/s, 0:05 gone, time left: after the first epoch"
     fresh.epoch(0, epoch(1, 0.5, seconds=10))
     assert pace(fresh, 10).endswith(" epochs/s, 0:10 gone, at most about 1:10 left")
 
@@ -78,16 +79,28 @@ def test_the_best_says_when_it_was_found() -> None:
         return best_text(Best(trial=3, epoch=epoch(4, 0.78125), settings={}, found=at))
 
     now = time.time()
-    assert found(now) == f"best so far: 0.7812 by trial 3 in epoch 4, found {time.strftime('%H:%M:%S', time.localtime(now))}"
+    assert (
+        found(now)
+        == f"best so far: 0.7812 by trial 3 in epoch 4, found {time.strftime('%H:%M:%S', time.localtime(now))}"
+    )
     assert re.search(r"found \d{4}-\d\d-\d\d \d\d:\d\d$", found(now - 3 * 86400))
     assert found(None) == "best so far: 0.7812 by trial 3 in epoch 4"
 
 
 def test_failures_are_named_but_do_not_flood_and_cannot_steer() -> None:
     assert failures({7: "ValueError: \x1b[2J"}) == [r"trial 7 failed: ValueError: \x1b[2J"]
-    lines = failures({number: "NaN" for number in range(10)})
+    lines = failures(dict.fromkeys(range(10), "NaN"))
     assert lines[2:] == ["trial 2 failed: NaN", "and 7 more failed"]
 
 
 def test_a_clock_reads_like_one() -> None:
     assert [clock(s) for s in (0, 65, 3725)] == ["0:00", "1:05", "1:02:05"]
+
+
+def test_an_audit_is_wrapped_below_its_titles() -> None:
+    text = "leaks       across splits: train/val 0, train/test 0\n            and an example"
+    assert hanging(text, 40).splitlines() == [
+        "leaks       across splits: train/val 0,",
+        "            train/test 0",
+        "            and an example",
+    ]
