@@ -50,6 +50,7 @@ def export_to_mlflow(folder: Path, uri: str) -> str:
     if importlib.util.find_spec("mlflow") is None:
         raise UserError("--to mlflow needs what is not installed: pip install 'sentune[mlflow]'")
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"  # nothing is sent anywhere but to `uri`
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # its 7 try for minutes where nobody listens
     import mlflow
     from mlflow.exceptions import MlflowException
 

@@ -1,5 +1,6 @@
 """tuning.mlflow_export with MLflow itself: a study is there once, however often it is exported."""
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,7 @@ from optuna.trial import TrialState
 from core.errors import ConfigError, UserError
 from tests.tuning.studies import SPEC, epoch, small_study
 from tuning import mlflow_export
-from tuning.mlflow_export import export_to_mlflow
+from tuning.mlflow_export import export_to_mlflow, without_password
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -110,10 +111,11 @@ def test_another_study_of_the_same_name_is_not_mixed_in(tmp_path: Path, uri: str
         export_to_mlflow(tmp_path / "a" / "same", uri)
 
 
-def test_a_store_that_cannot_be_used_is_one_line(tmp_path: Path) -> None:
+@pytest.mark.parametrize("place", ["bogus://me:secret@host/x", "http://me:secret@127.0.0.1:9"])
+def test_a_store_that_cannot_be_used_is_one_line(tmp_path: Path, place: str) -> None:
     with small_study(tmp_path):
         pass
-    with pytest.raises(UserError, match="cannot export to bogus://host/x: ") as caught:
-        export_to_mlflow(tmp_path, "bogus://me:secret@host/x")
+    with pytest.raises(UserError, match=f"cannot export to {re.escape(without_password(place))}: ") as caught:
+        export_to_mlflow(tmp_path, place)
     assert "\n" not in str(caught.value)
     assert "secret" not in str(caught.value)
