@@ -29,6 +29,7 @@ from tuning.options import (
     study_folder,
     takes_search_options,
 )
+from tuning.steady_output import steady_output
 
 if TYPE_CHECKING:
     from tuning.run import RunOptions
@@ -70,6 +71,7 @@ class TextFormat(StrEnum):
 
 @app.command()
 @takes_search_options
+@steady_output()  # who reads it may go away: the search goes on
 def run(options: "RunOptions") -> None:
     """Search. The same command again resumes and completes the study."""
     from tuning.run import run_study

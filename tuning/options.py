@@ -78,6 +78,9 @@ def search_options(
         int | None, typer.Option(help="end after so many trials in a row without a better one")
     ] = None,
     workers: Annotated[int | None, typer.Option(help="trials at once, at most")] = None,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="write event files for TensorBoard into the study's folder")
+    ] = False,
     seed: Seed = 42,
     name: Annotated[str | None, typer.Option(help="of the study; default: DATASET-SPACE")] = None,
     results: Results = Path("results"),
@@ -122,6 +125,7 @@ def search_options(
         workers=workers,
         name=name,
         results=results,
+        tensorboard=tensorboard,
     )
 
 

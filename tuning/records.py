@@ -45,6 +45,11 @@ class TrialRecord:
     """Host and process that trained it last; None in older studies."""
 
     @property
+    def began(self) -> float | None:
+        """When it was suggested, in seconds since 1970; None where the journal does not say."""
+        return self.started.timestamp() if self.started else None
+
+    @property
     def best(self) -> EpochResult | None:
         """The epoch that counts; None when no epoch was finished."""
         return best_of(self.epochs) if self.epochs else None

@@ -1,30 +1,35 @@
 """The verb `run`: data, journal, search, table. The same command again goes on where it was."""
 
+import contextlib
 import os
 import re
+import shutil
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from rich.console import Console
 
 from core.audit import render as render_audit
+from core.cautions import cautions
 from core.corpus import VAL, Corpus
 from core.errors import ConfigError
 from core.load import load_corpus
 from tuning.best import table_of
 from tuning.budgets import Budget, Ending
 from tuning.called import typed
+from tuning.event_files import check_tensorboard, event_files
 from tuning.ledger import Ledger, open_ledger
+from tuning.listeners import Listeners
 from tuning.predictions import pack
-from tuning.progress import Progress, Tally
-from tuning.records import TrialRecord, attributes_of, spec_of
+from tuning.progress import Progress
+from tuning.progress_text import hanging
+from tuning.records import attributes_of, spec_of
 from tuning.resources import Machine, Shares, default_window
-from tuning.results import ranking
 from tuning.samplers import check_sampler
 from tuning.selection import Selection
 from tuning.shares import GPU_SHARE, settled
@@ -32,7 +37,11 @@ from tuning.space import Space
 from tuning.space_file import load_space
 from tuning.spec import SearchPlan, make_spec, searched_fields
 from tuning.stopping import Asha, Halving
+from tuning.tally import Tally
 from tuning.warm_start import with_knowledge
+
+if TYPE_CHECKING:
+    from tuning.searcher import Listener  # knows Ray
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,11 +68,15 @@ class RunOptions:
     workers: int | None
     name: str | None
     results: Path
+    tensorboard: bool = False
+    """Write event files as well."""
 
     def __post_init__(self) -> None:
         if self.workers is not None and self.workers < 1:
             raise ConfigError(f"--workers must be at least 1, got {self.workers}")
         check_sampler(self.sampler)
+        if self.tensorboard:
+            check_tensorboard()
         if self.name is not None and not re.fullmatch(r"\w[\w.+-]*", self.name):
             raise ConfigError(f"--name must be letters, digits, dots, plus signs and dashes, got {self.name!r}")
 
@@ -93,7 +106,8 @@ def run_study(options: RunOptions) -> bool:
     fits = options.shares.fit(machine)
     plan = search_plan(options, fits)
     corpus = load_corpus(**options.data, cache_dir=options.cache_dir, progress=_say)
-    _say(render_audit(corpus.source["audit"]))
+    audit = render_audit(corpus.source["audit"])
+    _say(hanging(audit, shutil.get_terminal_size().columns) if sys.stdout.isatty() else audit)
     shares, choice = settled(options.shares, plan, machine, corpus, attributes_of(folder))
     if choice is not None:
         _say(str(choice))
@@ -110,7 +124,10 @@ def run_study(options: RunOptions) -> bool:
         kept |= knowledge
     kept["vocabulary"] = len(corpus.words)
     spec = make_spec(plan, corpus, options.data, shares)
-    with open_ledger(folder, spec, kept) as ledger:
+    with open_ledger(folder, spec, kept) as ledger, contextlib.ExitStack() as extras:
+        more: list[Listener] = []
+        if options.tensorboard:
+            more.append(extras.enter_context(event_files(ledger, searched_fields(plan.space), _complain)))
         if choice is not None:
             ledger.keep(GPU_SHARE, choice.to_dict())
         ending = plan.budget.ending(ledger.records())
@@ -121,7 +138,7 @@ def run_study(options: RunOptions) -> bool:
         else:
             workers = min(fits, options.workers or fits)
             ledger.keep("ended", None)
-            ending = _search(ledger, plan, corpus, shares, machine, workers, began)
+            ending = _search(ledger, plan, corpus, shares, machine, workers, began, more)
         ledger.keep("ended", ending.to_dict() if ending else None)
         _say(table_of(folder, Selection(top=10), "table"))
         if ending is not None:
@@ -164,6 +181,7 @@ def _search(
     machine: Machine,
     workers: int,
     began: float,
+    more: "Sequence[Listener]",
 ) -> Ending | None:
     """Search; return how a budget ended it before all trials were done, if one did."""
     from tuning.search import Interruption, search  # Ray, only when there is something to search
@@ -172,8 +190,14 @@ def _search(
     if records:
         ended = sum(record.state != "RUNNING" for record in records)
         _say(f"going on with study {ledger.folder.name}: {ended} of {plan.n_trials} trials are done")
-    tally = tally_of(records, plan, workers)
-    progress = Progress(Console(highlight=False), tally, frozenset(searched_fields(plan.space)))
+    tally = Tally.of(
+        records,
+        n_trials=plan.n_trials,
+        epochs_a_trial=plan.epochs,
+        workers=workers,
+        searched=searched_fields(plan.space),
+    )
+    progress = Progress(Console(highlight=False), tally, cautions(corpus.source["audit"]))
 
     def lost(what: str) -> NoReturn:
         progress.__exit__()  # a live display hides the cursor
@@ -189,25 +213,9 @@ def _search(
     interruption = Interruption(say=_complain, lost=lost)
     seconds = None if plan.budget.seconds is None else plan.budget.seconds - (time.monotonic() - began)
     with progress, interruption.ending_after(seconds, plan.budget.time_up):
-        search(ledger, plan, corpus, shares, machine, workers, progress, interruption)
+        search(ledger, plan, corpus, shares, machine, workers, Listeners([progress, *more]), interruption)
     ending = interruption.ended
     return None if ending and ending.last is None and _complete(ledger, plan) else ending
-
-
-def tally_of(records: list[TrialRecord], plan: SearchPlan, workers: int) -> Tally:
-    """Where a study stands before its search goes on."""
-    states = [record.state for record in records]
-    tally = Tally(
-        n_trials=plan.n_trials,
-        workers=workers,
-        done=states.count("COMPLETE"),
-        stopped=states.count("PRUNED"),
-        failed=states.count("FAIL"),
-    )
-    rows = ranking(records, searched_fields(plan.space), top=1)
-    if rows and rows[0].rank == 1 and rows[0].val_accuracy is not None:
-        tally.note_best(rows[0].val_accuracy, rows[0].trial, rows[0].params)
-    return tally
 
 
 def _complete(ledger: Ledger, plan: SearchPlan) -> bool:
