@@ -1,7 +1,8 @@
 """The study's journal: opened by one driver at a time, repaired, checked and continued.
 
 It is an Optuna `JournalStorage` file, so that Optuna's own tools open it. The study's user attribute `spec`
-says what the study is, `validation` what it is judged by; a trial's user attributes hold its whole configuration
+says what the study is, `validation` what it is judged by, `inputs` what its corpus was made from, `readings` when the
+test split was read, `confirm:...` what fresh seeds came to; a trial's user attributes hold its whole configuration
 (`config`), where it came from (`origin`), each epoch (`epoch:3`) and what it came to (`outcome`).
 """
 
@@ -103,6 +104,15 @@ class Ledger:
         for epoch in record.epochs:
             self.record(number, epoch, record.val_predictions if epoch == record.best else None)
         return self.finish(number, trial.state, trial.user_attrs["outcome"])
+
+    def kept(self, name: str) -> Any:
+        """What the study keeps under a name beside its trials; None where it keeps nothing."""
+        return self._storage.get_study_user_attrs(self._study_id).get(name)
+
+    def keep(self, name: str, value: Any) -> None:
+        """Write down something beside the trials, as JSON can hold it, in the place of what was there."""
+        with self._writing():
+            self._storage.set_study_user_attr(self._study_id, name, value)
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:

@@ -36,6 +36,10 @@ class TrialRecord:
     """Trained and frozen weights; None until it is complete."""
     val_predictions: Mapping[str, Any] | None = None
     """What its best epoch said about the validation split, packed (tuning.predictions); None in older studies."""
+    weights_sha256: str | None = None
+    """Of its best epoch's weights; None unless it is complete."""
+    environment: Mapping[str, Any] | None = None
+    """What its bits depend on beside settings and data (core.runtime.describe); None unless it is complete."""
 
     @property
     def best(self) -> EpochResult | None:
@@ -110,5 +114,7 @@ def record_of(trial: Trial) -> TrialRecord:
         epochs=tuple(epochs),
         error=outcome.get("error"),
         n_parameters=outcome.get("n_parameters"),
+        weights_sha256=outcome.get("weights_sha256"),
+        environment=outcome.get("environment"),
         val_predictions=written[best_of(epochs).epoch].get("val_predictions") if epochs else None,
     )

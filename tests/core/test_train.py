@@ -258,8 +258,10 @@ def test_the_environment_names_what_the_bits_depend_on() -> None:
         "threads": 1,
         "precision": "fp32",
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "cpu": processor(),
         "device": "cpu",
         "deterministic": True,
+        "code": code_digest(),
     }
 
 
