@@ -19,7 +19,12 @@ _HOW = {
     "test_loss": "mean cross-entropy on the test split",
     "best_epoch": "the epoch of highest validation accuracy (of equals that of lower loss, then the earlier); "
     "its weights are the saved ones",
-    "verdict": "this training against the figures that the search recorded, epoch by epoch",
+    "verdict": "the trial trained again, against the figures that the search recorded, epoch by epoch",
+    "on": "the splits that the saved weights learned from",
+    "steps": "of the optimizer: as many as the trial took to its best epoch when it was trained on train alone",
+    "passes": "over train and validation together; the last one is cut short, so that the steps come out exactly",
+    "seeds": "the same settings on other seeds; the saved weights are those of the median by validation accuracy",
+    "readings_of_the_test_split": "how often the test split of this study has been read, this time included",
 }
 
 

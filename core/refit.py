@@ -77,7 +77,8 @@ def refit(
     with threads_set(threads), memory_kept(), deterministic(device):
         learner = new_learner(config, both, device)
         losses = _learn(learner, config, both, steps, rate, report, device)
-        weights = {name: value.detach().to("cpu", copy=True).contiguous() for name, value in learner.evaluated().items()}
+        found = learner.evaluated()
+        weights = {name: value.detach().to("cpu", copy=True).contiguous() for name, value in found.items()}
         return Refit(
             weights=weights,
             weights_sha256=digest(weights),

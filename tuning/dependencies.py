@@ -1,10 +1,12 @@
 """What a trial's bits depend on, as the study recorded it and as it is now: which of it has changed."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
+from core.config import TrialConfig
 from core.corpus import Corpus
 from core.runtime import describe
 from tuning.records import Spec, TrialRecord
@@ -70,6 +72,20 @@ def data_changes(spec: Spec, inputs: Mapping[str, Any] | None, corpus: Corpus) -
         if inputs and was.get(name) != now.get(name)
     ]
     return found or [Change(name="data fingerprint", was=spec["fingerprint"], now=corpus.fingerprint)]
+
+
+def said_first(record: TrialRecord, changes: Sequence[Change]) -> list[str]:
+    """What cannot be compared, or is not to be expected to come out the same, before an hour is spent on it."""
+    lines = [f"changed since the search: {change}" for change in changes]
+    if changes:
+        lines.append("so the same bits are not to be expected")
+    missing = sorted({field.name for field in dataclasses.fields(TrialConfig)} - record.config.keys())
+    if missing:
+        lines.append(f"this study was made before there was {', '.join(missing)}: the default is taken")
+    if record.weights_sha256 is None:
+        why = "it was stopped early" if record.state == "PRUNED" else "an older version ran it"
+        lines.append(f"trial {record.number} left no hash of its final weights ({why}): its epochs alone are compared")
+    return lines
 
 
 def _leaves(value: Any, path: str = "") -> dict[str, Any]:

@@ -10,8 +10,9 @@ from typing import Any
 from core.config import TrialConfig
 from core.corpus import TEST, VAL, Corpus
 from core.epoch import EpochResult
-from core.errors import StopTraining
+from core.errors import DataError, StopTraining
 from core.evaluate import Evaluation, evaluate
+from core.load import load_corpus
 from core.outcome import TrainResult
 from core.runtime import describe
 from core.train import train
@@ -101,7 +102,39 @@ def tested(test: Evaluation | None) -> dict[str, Any]:
     return {"test_accuracy": test.accuracy, "test_loss": test.loss, "test_sentences": len(test.predictions)}
 
 
-def moved(data: Mapping[str, Any], dataset: str | None, vectors: str | None) -> dict[str, Any]:
-    """The study's arguments of load_corpus, with the places where dataset and vectors are now."""
-    places = {"dataset": dataset, "vectors": vectors}
-    return {**data, **{name: place for name, place in places.items() if place is not None}}
+def device_of(spec: Mapping[str, Any]) -> str:
+    """The study's device where this machine has it, else the CPU."""
+    import torch
+
+    return str(spec["device"]) if spec["device"] == "cpu" or torch.cuda.is_available() else "cpu"
+
+
+def study_corpus(
+    spec: Mapping[str, Any],
+    dataset: str | None,
+    vectors: str | None,
+    cache_dir: Path | None,
+    say: Callable[[str], None],
+    **changes: Any,
+) -> Corpus:
+    """The study's data.
+
+    Args:
+        spec: the study's.
+        dataset, vectors: where they are now; None for where the study had them.
+        cache_dir: of the data cache.
+        say: told what takes long.
+        changes: to the study's arguments of load_corpus, such as another split.
+
+    Raises:
+        DataError: they cannot be used, or are no more where they were.
+    """
+    places = {name: place for name, place in (("dataset", dataset), ("vectors", vectors)) if place is not None}
+    try:
+        return load_corpus(**{**spec["data"], **places, **changes}, cache_dir=cache_dir, progress=say)
+    except DataError as error:
+        if places:
+            raise
+        raise DataError(
+            f"{error}; if the study's data are in another place now, pass --dataset or --vectors"
+        ) from error

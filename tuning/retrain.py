@@ -1,21 +1,190 @@
 """The verb `retrain`: train a trial again, compare it with the search's record, measure it and save the model."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from core.config import TrialConfig
-from core.corpus import Corpus
+from core.config import PRECISIONS, TrialConfig
 from core.epoch import EpochResult
 from core.errors import ConfigError, UserError
-from core.load import load_corpus
+from core.leftovers import remove_leftovers
+from core.outcome import TrainResult
 from core.saved_model import check_target
-from tuning.dependencies import data_changes, environment_changes, environment_now, environment_of
-from tuning.finished import sweep
-from tuning.ledger import open_ledger
-from tuning.records import Spec, TrialRecord, attributes_of, read_study
-from tuning.rerun import moved
+from tuning.dependencies import Change, data_changes, environment_changes, environment_now, environment_of, said_first
+from tuning.ledger import Ledger, open_ledger
+from tuning.readings import READINGS
+from tuning.records import Spec, TrialRecord, read_study
+from tuning.rerun import device_of, forget, fresh_seeds, study_corpus
 from tuning.results import ranking, settings_text
-from tuning.training_again import Again, retrain_on_both, retrain_seeds
-from tuning.verdict import Verdict
+from tuning.retrained import Bench, Model, measured, median, on_both, over_seeds, save, train_seed
+from tuning.verdict import Verdict, judge
+
+BOTH = "train+val"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RetrainOptions:
+    """The command line of `retrain`."""
+
+    folder: Path
+    """The study's."""
+    trial: str = "best"
+    """Or a trial's number."""
+    on: str = "train"
+    """train, or train+val."""
+    seeds: int = 1
+    """Models to train: the first on the study's seed."""
+    threads: int | None = None
+    """None for the study's."""
+    precision: str | None = None
+    """None for the study's."""
+    dataset: str | None = None
+    """Where the data are now; None for where the study had them."""
+    vectors: str | None = None
+    out: Path
+    """The model folder."""
+    cache_dir: Path | None = None
+    command: str
+    """As it was typed, for the model's card."""
+
+    def __post_init__(self) -> None:
+        rules = {
+            "--seeds": ("at least 1", self.seeds >= 1, self.seeds),
+            "--threads": ("at least 1", self.threads is None or self.threads >= 1, self.threads),
+            "--precision": (
+                f"one of {', '.join(PRECISIONS)}",
+                self.precision is None or self.precision in PRECISIONS,
+                repr(self.precision),
+            ),
+        }
+        problems = [f"{name} must be {rule}, got {value}" for name, (rule, ok, value) in rules.items() if not ok]
+        if self.on == BOTH and self.seeds > 1:
+            problems.append(f"--seeds goes with --on train: {BOTH} leaves no validation split to find a median by")
+        if problems:
+            raise ConfigError("; ".join(problems))
+
+
+def retrain(options: RetrainOptions) -> Verdict:
+    """Train, compare, measure, save, and print each step.
+
+    Raises:
+        UserError: no such study or trial, another process runs the study, or the model cannot be written.
+    """
+    spec, records = read_study(options.folder)
+    record = choose(records, options.trial)
+    check_target(options.out)
+    remove_leftovers(options.out.resolve())
+    with open_ledger(options.folder, spec) as ledger:
+        bench, changes = _prepare(options, ledger, spec, records, record)
+        print(f"training trial {record.number}: {settings_text(record.params)}")
+        verified = train_seed(bench, bench.config.seed, record.epochs[-1].epoch, _print_epoch)
+        verdict = judge(record, verified, changes)
+        print(verdict)
+        model, about = _models(options, bench, record, verified)
+        about = {
+            "trial": record.number,
+            "on": options.on,
+            "verdict": str(verdict),
+            "changed_since_the_search": [str(change) for change in changes],
+            **about,
+            "readings_of_the_test_split": len(ledger.kept(READINGS) or []),
+        }
+        save(options.out, model, bench.corpus, about, options.command)
+        forget(bench.checkpoints)
+    print(f"model saved in {options.out}")
+    return verdict
+
+
+def choose(records: Sequence[TrialRecord], wanted: str) -> TrialRecord:
+    """The trial that `--trial` names: `best` or a number.
+
+    Raises:
+        UserError: there is no such trial, or it has no finished epoch.
+    """
+    if wanted == "best":
+        rows = ranking(records, (), top=1)
+        if not rows or rows[0].rank != 1:
+            raise UserError("no trial of this study has finished yet: run the study first")
+        return records[rows[0].trial]
+    numbers = {str(record.number): record for record in records}
+    if wanted not in numbers:
+        raise UserError(f"--trial must be best or a number from 0 to {len(records) - 1}, got {wanted!r}")
+    if not numbers[wanted].epochs:
+        raise UserError(f"trial {wanted} has no finished epoch ({numbers[wanted].error or 'it has not ended'})")
+    return numbers[wanted]
+
+
+def _prepare(
+    options: RetrainOptions, ledger: Ledger, spec: Spec, records: Sequence[TrialRecord], record: TrialRecord
+) -> tuple[Bench, list[Change]]:
+    """Everything that training needs; what is not as it was in the search, said before it begins."""
+    config = TrialConfig.from_dict(record.config)
+    if options.precision is not None:
+        config = config.replace(precision=options.precision)
+    threads, device = options.threads or spec["threads"], device_of(spec)
+    corpus = study_corpus(spec, options.dataset, options.vectors, options.cache_dir, print)
+    data = data_changes(spec, ledger.kept("inputs"), corpus)
+    environment = environment_now(config.precision, threads, device)
+    changes = [*data, *environment_changes(environment_of(spec, records, record), environment)]
+    for line in said_first(record, changes):
+        print(line)
+    bench = Bench(
+        ledger=ledger,
+        trial=record.number,
+        config=config,
+        corpus=corpus,
+        split=spec["data"]["split"] + (" of other data" if data else ""),
+        threads=threads,
+        device=device,
+    )
+    return bench, changes
+
+
+def _models(
+    options: RetrainOptions, bench: Bench, record: TrialRecord, verified: TrainResult
+) -> tuple[Model, dict[str, Any]]:
+    """The model to keep, and what to say of it beside its own figures."""
+    if options.on == BOTH:
+        print(f"training on train and validation together, for the {verified.best_epoch} epochs' number of steps")
+        model = on_both(bench, verified, _print_pass)
+        steps, passes = model.figures["steps"], model.figures["passes"]
+        print(f"{steps} steps are {passes:.2f} passes over both: nothing is rounded, the last pass is cut short")
+        _print_figures(model)
+        return model, {}
+    models = [measured(bench, verified)]
+    _print_figures(models[0])
+    if options.seeds == 1:
+        return models[0], {}
+    last = None if record.state == "COMPLETE" else record.epochs[-1].epoch
+    for seed in fresh_seeds(bench.config.seed, options.seeds - 1):
+        print(f"training on seed {seed}")
+        models.append(measured(bench, train_seed(bench, seed, last, _print_epoch)))
+        _print_figures(models[-1])
+    kept, about = median(models), over_seeds(models)
+    for name in ("val", "test"):
+        if spread := about.get(f"{name}_accuracy_over_seeds"):
+            print(f"{name:<4} accuracy over {len(models)} seeds: {spread['mean']:.4f} +- {spread['sd']:.4f} (sd)")
+    print(f"kept: the model of seed {kept.config.seed}, the median by validation")
+    return kept, about
+
+
+def _print_epoch(epoch: EpochResult) -> None:
+    print(
+        f"epoch {epoch.epoch}: train loss {epoch.train_loss:.4f}, val loss {epoch.val_loss:.4f}, "
+        f"val accuracy {epoch.val_accuracy:.4f}, {epoch.seconds:.1f} s",
+        flush=True,
+    )
+
+
+def _print_pass(number: int, loss: float) -> None:
+    print(f"pass {number}: train loss {loss:.4f}", flush=True)
+
+
+def _print_figures(model: Model) -> None:
+    for split in ("val", "test"):
+        if f"{split}_accuracy" in model.figures:
+            accuracy, sentences = model.figures[f"{split}_accuracy"], model.figures[f"{split}_sentences"]
+            print(f"{split:<4} accuracy {accuracy:.4f} on {sentences} sentences")
+    if "test_accuracy" not in model.figures:
+        print("there is no test split: no figure for it")

@@ -88,7 +88,10 @@ def run_study(options: RunOptions) -> bool:
     corpus = load_corpus(**options.data, cache_dir=options.cache_dir, progress=_say)
     _say(render_audit(corpus.source["audit"]))
     labels = corpus.labels[corpus.indices(VAL)]
-    kept: dict[str, Any] = {"validation": {"labels": pack(labels), "classes": list(corpus.classes)}}
+    kept: dict[str, Any] = {
+        "validation": {"labels": pack(labels), "classes": list(corpus.classes)},
+        "inputs": corpus.source["inputs"],
+    }
     if options.warm_start is not None:
         plan, knowledge = with_knowledge(plan, folder, options.warm_start, corpus.fingerprint)
         kept |= knowledge
