@@ -6,7 +6,6 @@ validation sentences anew with replacement, chooses the winner on what was drawn
 were not. Nothing is trained again.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,8 +26,6 @@ in 10 million."""
 class HonestNumber:
     """Of one study."""
 
-    trial: int
-    """The winner's number: highest accuracy, ties by lower number."""
     raw: float
     """Its validation accuracy, which is what it was chosen by."""
     raw_interval: Interval
@@ -44,12 +41,11 @@ class HonestNumber:
     """In the validation split."""
 
 
-def honest_number(correct: Correct, numbers: Sequence[int], *, repeats: int = REPEATS, seed: int = 0) -> HonestNumber:
+def honest_number(correct: Correct, *, repeats: int = REPEATS, seed: int = 0) -> HonestNumber:
     """Raw and corrected accuracy of the best of T trials.
 
     Args:
-        correct: (T, n) whether each trial got each of the n validation sentences right.
-        numbers: (T,) of the trials, ascending.
+        correct: (T, n) whether each trial got each of the n validation sentences right, in the order of the trials' numbers.
         repeats: resamplings.
         seed: of the resampling; the same arguments give the same number.
 
@@ -65,7 +61,6 @@ def honest_number(correct: Correct, numbers: Sequence[int], *, repeats: int = RE
     judged = resampled(correct[could_win], repeats, seed)
     estimate = float(judged.mean())
     return HonestNumber(
-        trial=numbers[winner],
         raw=int(hits[winner]) / n,
         raw_interval=wilson(int(hits[winner]), n),
         corrected=estimate,

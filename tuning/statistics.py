@@ -7,6 +7,8 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+ALPHA = 0.05
+"""Two are told apart where chance alone would do so less often than this."""
 LEVEL = 0.95
 """How often an interval is to hold the true value."""
 Correct = NDArray[np.bool_]
