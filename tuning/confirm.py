@@ -13,7 +13,7 @@ from core.errors import ConfigError, DataError, UserError
 from tuning.called import typed
 from tuning.confirm_table import render
 from tuning.confirmed import Contender, contenders, summarize
-from tuning.fresh_runs import Run, carry_out
+from tuning.fresh_runs import Run, carry_out, fresh_seeds
 from tuning.ledger import Ledger, open_ledger
 from tuning.records import Spec, TrialRecord, attributes_of, read_study
 
@@ -79,8 +79,6 @@ def wanted_runs(spec: Spec, chosen: Sequence[Contender], seeds: int, folds: int 
 
     The folds all have the first of the seeds.
     """
-    from tuning.rerun import fresh_seeds
-
     fresh = fresh_seeds(spec["seed"], seeds)
     runs = [
         Run(trial=c.record.number, seed=seed, config={**c.record.config, "seed": seed}, split=spec["data"]["split"])

@@ -14,8 +14,7 @@ import numpy as np
 from core.errors import UserError
 from tuning.fresh_runs import Run
 from tuning.predictions import unpack
-from tuning.records import TrialRecord, copied_from
-from tuning.results import ranking
+from tuning.records import TrialRecord, copied_from, ranked
 from tuning.statistics import ALPHA, Interval, holm, paired_t, wilson
 
 Outcome = Mapping[str, Any]
@@ -113,12 +112,15 @@ def contenders(records: Sequence[TrialRecord], top: int) -> list[Contender]:
     Raises:
         UserError: no trial has finished.
     """
-    rows = [row for row in ranking(records, ()) if row.copy_of is None]
-    ranked = [row for row in rows if row.rank is not None]
-    if not ranked:
+    ended = [
+        Contender(record=record, rank=rank)
+        for rank, record in enumerate(ranked(records), 1)
+        if copied_from(record.origin) is None
+    ]
+    if not ended:
         raise UserError("no trial of this study has finished yet: run the study first")
-    chosen = [row for at, row in enumerate(rows) if (row.rank is not None and at < top) or row.notebook]
-    return [Contender(record=records[row.trial], rank=row.rank) for row in chosen]
+    failed = [Contender(record=record, rank=None) for record in records if record.state == "FAIL"]
+    return [each for at, each in enumerate([*ended, *failed]) if (each.rank and at < top) or each.notebook]
 
 
 def summarize(

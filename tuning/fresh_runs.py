@@ -18,6 +18,7 @@ from tuning.ledger import Ledger
 from tuning.predictions import pack
 from tuning.readings import count_reading
 from tuning.resources import Machine, Shares
+from tuning.samplers import derived_seed
 
 if TYPE_CHECKING:
     from tuning.search import Interruption
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 RESTARTS = 2
 """How often a run whose worker died is started again."""
 PREFIX = "confirm"
+FRESH = 7_031_501
+"""Sets fresh seeds apart from those that the study's sampler derives from the same seed."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,6 +53,18 @@ class Run:
     def __str__(self) -> str:
         where = "" if self.fold is None else f", fold {self.fold + 1} of {self.folds}"
         return f"trial {self.trial}, seed {self.seed}{where}"
+
+
+def fresh_seeds(seed: int, count: int) -> list[int]:
+    """So many seeds, all different and none the study's own; the same ones for the same study each time."""
+    seeds: list[int] = []
+    at = 0
+    while len(seeds) < count:
+        fresh = derived_seed(seed, FRESH, at)
+        if fresh != seed and fresh not in seeds:
+            seeds.append(fresh)
+        at += 1
+    return seeds
 
 
 def train_run(config: Mapping[str, Any], corpus: Corpus, shares: Shares, checkpoints: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Training a trial's settings once more: resumable, on any seed, with what came of it in figures."""
+"""Training a trial's settings once more: resumable, with what came of it in figures."""
 
 import hashlib
 import json
@@ -16,23 +16,6 @@ from core.load import load_corpus
 from core.outcome import TrainResult
 from core.runtime import describe
 from core.train import train
-from tuning.samplers import derived_seed
-
-FRESH = 7_031_501
-"""Sets the seeds of fresh runs apart from those that the study's sampler derives from the same seed."""
-
-
-def fresh_seeds(seed: int, count: int) -> list[int]:
-    """So many seeds, all different and none the study's own; the same ones for the same study each time."""
-    seeds: list[int] = []
-    at = 0
-    while len(seeds) < count:
-        fresh = derived_seed(seed, FRESH, at)
-        if fresh != seed and fresh not in seeds:
-            seeds.append(fresh)
-        at += 1
-    return seeds
-
 
 def trained(
     config: TrialConfig,

@@ -12,11 +12,12 @@ from core.leftovers import remove_leftovers
 from core.outcome import TrainResult
 from core.saved_model import check_target
 from tuning.dependencies import Change, data_changes, environment_changes, environment_now, environment_of, said_first
+from tuning.fresh_runs import fresh_seeds
 from tuning.ledger import Ledger, open_ledger
 from tuning.readings import READINGS
-from tuning.records import Spec, TrialRecord, read_study
-from tuning.rerun import device_of, forget, fresh_seeds, study_corpus
-from tuning.results import ranking, settings_text
+from tuning.records import Spec, TrialRecord, ranked, read_study
+from tuning.rerun import device_of, forget, study_corpus
+from tuning.results import settings_text
 from tuning.retrained import Bench, Model, measured, median, on_both, over_seeds, save, train_seed
 from tuning.verdict import Verdict, judge
 
@@ -103,10 +104,10 @@ def choose(records: Sequence[TrialRecord], wanted: str) -> TrialRecord:
         UserError: there is no such trial, or it has no finished epoch.
     """
     if wanted == "best":
-        rows = ranking(records, (), top=1)
-        if not rows or rows[0].rank != 1:
+        ended = ranked(records)
+        if not ended:
             raise UserError("no trial of this study has finished yet: run the study first")
-        return records[rows[0].trial]
+        return ended[0]
     numbers = {str(record.number): record for record in records}
     if wanted not in numbers:
         raise UserError(f"--trial must be best or a number from 0 to {len(records) - 1}, got {wanted!r}")

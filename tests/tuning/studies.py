@@ -14,6 +14,7 @@ from core.load import load_corpus
 from core.train import train
 from tests.tuning.plans import plan
 from tuning.journal import JOURNAL
+from tuning.journal_reader import Operation
 from tuning.ledger import open_ledger
 from tuning.predictions import pack
 from tuning.resources import Shares
@@ -120,5 +121,19 @@ def outcome_record(trial: int, **values: Any) -> Callable[[dict[str, Any]], None
                 found.pop(name, None)
                 if value is not None:
                     found[name] = value
+
+    return change
+
+
+def config_record(trial: int, **values: Any) -> Callable[[dict[str, Any]], None]:
+    """An edit that puts other values into the settings of a trial; None takes one away."""
+    seen = iter(range(10**6))
+
+    def change(record: dict[str, Any]) -> None:
+        if record["op_code"] == Operation.CREATE_TRIAL and next(seen) == trial:
+            config = record["user_attrs"]["config"]
+            config.update({name: value for name, value in values.items() if value is not None})
+            for name in (name for name, value in values.items() if value is None):
+                del config[name]
 
     return change

@@ -10,11 +10,19 @@ import pytest
 
 from core.errors import ConfigError, DataError, UserError
 from core.saved_model import read_model
-from tests.tuning.studies import epoch_record, make_study, outcome_record, setting, tamper, write_sentences
+from tests.tuning.studies import (
+    config_record,
+    epoch_record,
+    make_study,
+    outcome_record,
+    setting,
+    tamper,
+    write_sentences,
+)
 from tests.tuning.test_results import record
 from tuning.journal import only_driver
 from tuning.records import attributes_of, read_study
-from tuning.rerun import fresh_seeds
+from tuning.fresh_runs import fresh_seeds
 from tuning.retrain import RetrainOptions, choose, retrain
 from tuning.verdict import Verdict
 
@@ -131,12 +139,7 @@ def test_a_tampered_journal_is_caught_and_nothing_else_is_blamed(study: Path, ma
 
 
 def test_tampered_settings_are_caught(study: Path, made: Path) -> None:
-    def change(record: dict[str, Any]) -> None:
-        config = record.get("user_attrs", {}).get("config", {})
-        if config.get("hidden_dim") == 12:
-            config["learning_rate"] = 0.02
-
-    tamper(study, change)
+    tamper(study, config_record(1, learning_rate=0.02))
     assert "DIFFERS: 0/3 epochs reproduced" in str(again(study, made))
 
 
@@ -148,10 +151,10 @@ def test_a_study_of_an_older_version_retrains_and_says_what_is_missing(
         attrs.pop("inputs", None)
         if "spec" in attrs:
             attrs["spec"]["versions"]["sentune"] = "0.0.9"
-        record.get("user_attrs", {}).get("config", {}).pop("ema_decay", None)
 
     tamper(study, older)
     tamper(study, outcome_record(1, weights_sha256=None, environment=None))
+    tamper(study, config_record(1, ema_decay=None))
     verdict = again(study, made)
     out = capsys.readouterr().out
     assert verdict.difference is None
