@@ -2,19 +2,19 @@
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from core.corpus import Corpus
-from core.errors import ConfigError, DataError, UserError
+from core.errors import ConfigError, DataError
 from tuning.called import typed
 from tuning.confirm_table import render
 from tuning.confirmed import Contender, contenders, summarize
 from tuning.fresh_runs import Run, carry_out, fresh_seeds
-from tuning.ledger import Ledger, open_ledger
+from tuning.ledger import open_ledger
 from tuning.records import Spec, TrialRecord, attributes_of, read_study
 
 NOTICE = "stopping: the running epochs are lost, what is before them is kept"

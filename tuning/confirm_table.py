@@ -73,8 +73,10 @@ def _of_sentences(summary: Summary, difference: Difference) -> str:
 
 
 def _over_folds(folds: Folds) -> str:
-    count = f"{folds.folds} folds" if len(folds.accuracies) == folds.folds else (
-        f"{len(folds.accuracies)} of {folds.folds} folds"
+    count = (
+        f"{folds.folds} folds"
+        if len(folds.accuracies) == folds.folds
+        else (f"{len(folds.accuracies)} of {folds.folds} folds")
     )
     return (
         f"trial {folds.trial} over {count}: test accuracy {folds.mean:.4f}, standard deviation {folds.sd:.4f}; "
@@ -102,7 +104,7 @@ def notes(summary: Summary) -> list[str]:
     return lines
 
 
-HEAD = ("rank", "trial", "seeds", "val acc", "test acc", "sd", "less", "", "tied", "params", "sec")
+HEAD = ("rank", "trial", "seeds", "val", "test", "sd", "less", "", "tied", "params", "sec")
 
 
 def _table(summary: Summary) -> list[str]:
@@ -121,8 +123,8 @@ def _cells(row: Row) -> tuple[str, ...]:
         _share(row.val_accuracy),
         _share(row.test_accuracy),
         _share(row.sd),
-        "-" if difference is None else f"{difference.mean:.4f}",
-        "" if difference is None else f"+- {difference.half:.4f}",
+        "-" if difference is None else f"{difference.mean:.3f}",
+        "" if difference is None else f"+- {difference.half:.3f}",
         "-" if difference is None else "yes" if difference.tied else "no",
         "-" if row.n_parameters is None else _count(row.n_parameters),
         "-" if row.seconds is None else f"{row.seconds:.1f}",

@@ -123,9 +123,7 @@ def contenders(records: Sequence[TrialRecord], top: int) -> list[Contender]:
     return [each for at, each in enumerate([*ended, *failed]) if (each.rank and at < top) or each.notebook]
 
 
-def summarize(
-    study: str, chosen: Sequence[Contender], runs: Sequence[Run], known: Mapping[str, Any]
-) -> Summary:
+def summarize(study: str, chosen: Sequence[Contender], runs: Sequence[Run], known: Mapping[str, Any]) -> Summary:
     """Put the runs' outcomes together.
 
     Args:

@@ -95,7 +95,7 @@ def _leaves(value: Any, path: str = "") -> dict[str, Any]:
     return {
         name: leaf
         for key, inner in value.items()
-        for name, leaf in _leaves(inner, f"{path} {key}" if path else PARTS.get(key, key)).items()
+        for name, leaf in _leaves(inner, f"{path} {key}" if path else PARTS.get(key, str(key))).items()
     }
 
 

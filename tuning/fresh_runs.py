@@ -82,9 +82,7 @@ def train_run(config: Mapping[str, Any], corpus: Corpus, shares: Shares, checkpo
         if shares.gpus_per_trial:
             cap_gpu_memory(shares.gpus_per_trial)
         settings, place = TrialConfig.from_dict(config), Path(checkpoints)
-        result = trained(
-            settings, corpus, threads=shares.cpus_per_trial, device=shares.device, checkpoints=place
-        )
+        result = trained(settings, corpus, threads=shares.cpus_per_trial, device=shares.device, checkpoints=place)
         test = read_test(result, corpus, shares.cpus_per_trial, shares.device)
     except Exception as error:  # a bad setting must not end the others
         mend = isinstance(error, UserError) and not isinstance(error, ConfigError)
@@ -132,7 +130,8 @@ def carry_out(
     with interruption.listening(), own_ray(machine, interruption.lost) as ray, interruption.listening():
         options = {"num_cpus": shares.cpus_per_trial, "num_gpus": shares.gpus_per_trial, "max_retries": RESTARTS}
         task = ray.remote(**options)(train_run)
-        waiting, running = deque(runs), {}
+        waiting = deque(runs)
+        running: dict[Any, Run] = {}
         common, ended = None, 0
         while (waiting or running) and not interruption.requested:
             while waiting and len(running) < workers:

@@ -2,8 +2,8 @@
 
 It is an Optuna `JournalStorage` file, so that Optuna's own tools open it. The study's user attribute `spec` says what
 the study is, `validation` what it is judged by, `vocabulary` how many words it has, `inputs` what its corpus was made
-from, `readings` when the test split was read, `confirm:...` what fresh seeds came to; a trial's user attributes hold its
-whole configuration (`config`), where it came from (`origin`), each epoch (`epoch:3`) and what it came to (`outcome`).
+from, `readings` when the test split was read, `confirm:...` what fresh seeds came to; a trial's hold its whole
+configuration (`config`), where it came from (`origin`), each epoch (`epoch:3`) and what it came to (`outcome`).
 """
 
 import contextlib

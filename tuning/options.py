@@ -38,7 +38,9 @@ CacheDir = Annotated[Path | None, typer.Option(help="default: SENTUNE_CACHE, els
 Results = Annotated[Path, typer.Option(help="where studies are", envvar="SENTUNE_RESULTS")]
 Study = Annotated[str, typer.Argument(help="a study's name, or its folder", metavar="STUDY")]
 MovedData = Annotated[str | None, typer.Option("--dataset", help="where the study's data are now, if they were moved")]
-MovedVectors = Annotated[str | None, typer.Option("--vectors", help="where its word vectors are now, if they were moved")]
+MovedVectors = Annotated[
+    str | None, typer.Option("--vectors", help="where its word vectors are now, if they were moved")
+]
 
 
 def search_options(

@@ -17,6 +17,7 @@ from core.outcome import TrainResult
 from core.runtime import describe
 from core.train import train
 
+
 def trained(
     config: TrialConfig,
     corpus: Corpus,

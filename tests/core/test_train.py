@@ -16,6 +16,7 @@ from core.corpus import TEST, TRAIN, VAL, Corpus
 from core.errors import ConfigError, DataError, StopTraining, TrainingError
 from core.evaluate import evaluate
 from core.outcome import digest, out_of_patience
+from core.provenance import code_digest, processor
 from core.train import EpochResult, TrainResult, train
 from tests.fakes import tiny_corpus
 

@@ -20,9 +20,9 @@ from tests.tuning.studies import (
     write_sentences,
 )
 from tests.tuning.test_results import record
+from tuning.fresh_runs import fresh_seeds
 from tuning.journal import only_driver
 from tuning.records import attributes_of, read_study
-from tuning.fresh_runs import fresh_seeds
 from tuning.retrain import RetrainOptions, choose, retrain
 from tuning.verdict import Verdict
 
@@ -46,7 +46,8 @@ def study(made: Path, tmp_path: Path) -> Path:
 
 def again(study: Path, made: Path, **changes: Any) -> Verdict:
     options: dict[str, Any] = {
-        "folder": study, "trial": "1", "out": study / "model", "cache_dir": made / "cache", "command": "sentune retrain",
+        "folder": study, "trial": "1", "out": study / "model", "cache_dir": made / "cache",
+        "command": "sentune retrain",
     }  # fmt: skip
     return retrain(RetrainOptions(**(options | changes)))
 
@@ -86,9 +87,7 @@ def test_each_reading_of_the_test_split_is_written_down(study: Path, made: Path)
     assert (second["trial"], second["on"], second["val_accuracy"]) == (0, "train+val", None)
 
 
-def test_a_stopped_trial_is_compared_by_its_epochs(
-    study: Path, made: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_stopped_trial_is_compared_by_its_epochs(study: Path, made: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert str(again(study, made, trial="2")) == "REPRODUCED 2/2 epochs; the final weights were not recorded"
     assert "trial 2 left no hash of its final weights (it was stopped early)" in capsys.readouterr().out
 
@@ -100,11 +99,6 @@ def test_another_precision_is_named(study: Path, made: Path, capsys: pytest.Capt
     assert str(verdict).endswith("; changed since the search: precision fp32, now bf16")
     out = capsys.readouterr().out
     assert out.index("changed since the search: precision fp32, now bf16\nso the same bits are") < out.index("epoch 1:")
-
-
-def test_more_threads_are_named(study: Path, made: Path) -> None:
-    """Models as small as these may come out the same on two threads."""
-    assert "changed since the search: threads 1, now 2" in str(again(study, made, threads=2))
 
 
 def test_one_changed_sentence_is_named(study: Path, made: Path, tmp_path: Path) -> None:
@@ -148,7 +142,8 @@ def test_a_study_of_an_older_version_retrains_and_says_what_is_missing(
 ) -> None:
     def older(record: dict[str, Any]) -> None:
         attrs = record.get("user_attr", {})
-        attrs.pop("inputs", None)
+        if "inputs" in attrs:
+            attrs["unknown"] = attrs.pop("inputs")
         if "spec" in attrs:
             attrs["spec"]["versions"]["sentune"] = "0.0.9"
 
@@ -244,7 +239,10 @@ def test_data_that_are_gone_are_named(study: Path, made: Path, tmp_path: Path) -
     ("changes", "said"),
     [
         ({"seeds": 0}, "--seeds must be at least 1, got 0"),
-        ({"threads": 0, "precision": "fp8"}, "--threads must be at least 1, got 0; --precision must be one of fp32, bf16"),
+        (
+            {"threads": 0, "precision": "fp8"},
+            "--threads must be at least 1, got 0; --precision must be one of fp32, bf16",
+        ),
         ({"seeds": 2, "on": "train+val"}, r"--seeds goes with --on train: train\+val leaves no validation split"),
     ],
 )

@@ -10,9 +10,7 @@ from tuning.retrained import Model, median, over_seeds
 
 def model(seed: int, accuracy: float, loss: float = 0.5, **figures: Any) -> Model:
     shown = {"val_accuracy": accuracy, "val_loss": loss, "best_epoch": 2, **figures}
-    return Model(
-        config=TrialConfig(seed=seed), weights={}, figures=shown, rows=(), environment={}, weights_sha256="ab"
-    )
+    return Model(config=TrialConfig(seed=seed), weights={}, figures=shown, rows=(), environment={}, weights_sha256="ab")
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,7 @@ def test_the_first_difference_is_named_with_both_values_and_by_how_much() -> Non
     other[2] = dataclasses.replace(other[2], val_loss=0.5)
     assert compare(epochs(0.5, 0.6, 0.7), other) == (
         1,
-        "epoch 2 has val_loss 0.4000000000000001 where the search recorded 0.4 (off by +1.1e-16)",
+        "epoch 2 has val_loss 0.4000000000000001 where the search recorded 0.4 (off by +5.6e-17)",
     )
 
 
