@@ -102,8 +102,8 @@ def cost(records: Sequence[TrialRecord], runs: Sequence[Run], left: Sequence[Run
     at_once = f"{workers} at a time" if workers > 1 else "one after the other"
     longest = max(run.config["epochs"] for run in left)
     return (
-        f"{len(runs)} runs{done}: the {len(left)} to do take about {_minutes(seconds)}, {at_once}; each trains "
-        f"{longest} epochs, as the study says, and counts its best one on validation"
+        f"{len(runs)} runs{done}: the {len(left)} to do take about {_minutes(seconds)}, {at_once}\n"
+        f"(each trains {longest} epochs, as in the study, and counts its best one on validation)"
     )
 
 

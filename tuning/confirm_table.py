@@ -91,10 +91,10 @@ def notes(summary: Summary) -> list[str]:
     if any(row.notebook for row in summary.rows):
         lines.append("* the notebook's own setting")
     if comparisons:
-        lines.append(
-            "less: how much lower than the first setting's, over the same seeds, with half of its 95% interval; "
-            f"tied: p at least 0.05 after Holm's correction for {_counted(comparisons, 'comparison')}"
-        )
+        lines += [
+            "less: than the first setting, over the same seeds, +- half the 95% interval",
+            f"tied: t test, p at least 0.05 after Holm's correction for {_counted(comparisons, 'comparison')}",
+        ]
     if summary.compared == "val":
         lines.append("there is no test split: the validation split, which chose these settings, is compared on")
     if summary.folds:

@@ -69,10 +69,11 @@ def test_the_cost_comes_first_then_runs_then_table_and_verdict(
     assert len(found) == runs
     lines = said.splitlines()
     cost = next(at for at, line in enumerate(lines) if line.startswith(f"{runs} runs: the {runs} to do take about "))
-    assert [line.split(":")[0] for line in lines[cost + 1 : cost + 1 + runs]] == [
+    assert lines[cost + 1].startswith("(each trains 3 epochs, ")
+    assert [line.split(":")[0] for line in lines[cost + 2 : cost + 2 + runs]] == [
         f"run {at} of {runs}" for at in range(1, runs + 1)
     ]
-    assert lines[cost + 1 + runs].split()[:3] == ["rank", "trial", "seeds"]
+    assert lines[cost + 2 + runs].split()[:3] == ["rank", "trial", "seeds"]
     assert " over 3 folds: test accuracy 0." in said
     assert "* the notebook's own setting" in said
     readings = attributes_of(searched.with_name("confirmed"))["readings"]

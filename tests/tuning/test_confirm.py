@@ -63,11 +63,11 @@ def test_the_cost_is_what_the_searchs_epochs_took_for_the_epochs_of_a_whole_run(
     ]  # 1.5 s an epoch
     runs = wanted_runs(SPEC, contenders(records, 2), 50, None)
     assert cost(records, runs, runs, 2) == (
-        "100 runs: the 100 to do take about 10 minutes, 2 at a time; each trains 8 epochs, as the study says, and "
-        "counts its best one on validation"
+        "100 runs: the 100 to do take about 10 minutes, 2 at a time\n"
+        "(each trains 8 epochs, as in the study, and counts its best one on validation)"
     )
     assert cost(records, runs, runs[90:], 1).startswith(
-        "100 runs, 90 of them done before: the 10 to do take about 2 minutes, one after the other; "
+        "100 runs, 90 of them done before: the 10 to do take about 2 minutes, one after the other\n"
     )
 
 
