@@ -12,10 +12,11 @@ from core.corpus import Corpus
 from core.errors import ConfigError, DataError
 from tuning.called import typed
 from tuning.confirm_table import render
-from tuning.confirmed import Contender, contenders, summarize
-from tuning.fresh_runs import Run, carry_out, fresh_seeds
+from tuning.confirmed import summarize
+from tuning.fresh_runs import carry_out
 from tuning.ledger import open_ledger
 from tuning.records import Spec, TrialRecord, attributes_of, read_study
+from tuning.wanted import Run, contenders, wanted_runs
 
 NOTICE = "stopping: the running epochs are lost, what is before them is kept"
 
@@ -72,25 +73,6 @@ def confirm(options: ConfirmOptions) -> bool:
     known = attributes_of(options.folder)
     print(render(summarize(options.folder.name, chosen, runs, known), options.form))
     return True
-
-
-def wanted_runs(spec: Spec, chosen: Sequence[Contender], seeds: int, folds: int | None) -> list[Run]:
-    """Each setting on each seed, then the winner on each fold; the same for the same study each time.
-
-    The folds all have the first of the seeds.
-    """
-    fresh = fresh_seeds(spec["seed"], seeds)
-    runs = [
-        Run(trial=c.record.number, seed=seed, config={**c.record.config, "seed": seed}, split=spec["data"]["split"])
-        for seed in fresh
-        for c in chosen
-    ]
-    winner = chosen[0].record
-    for fold in range(folds or 0):
-        config = {**winner.config, "seed": fresh[0]}
-        split = f"folds:{folds} fold {fold}"
-        runs.append(Run(trial=winner.number, seed=fresh[0], config=config, split=split, fold=fold, folds=folds))
-    return runs
 
 
 def cost(records: Sequence[TrialRecord], runs: Sequence[Run], left: Sequence[Run], workers: int) -> str:

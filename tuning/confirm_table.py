@@ -5,9 +5,8 @@ import json
 from collections.abc import Sequence
 
 from core.text import printable
-from tuning.confirmed import Difference, Folds, Row, Summary
-
-FORMATS = ("table", "json")
+from tuning.confirmed import Difference, Row, Summary
+from tuning.folds import Folds
 
 
 def render(summary: Summary, form: str) -> str:

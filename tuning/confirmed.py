@@ -11,28 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from core.errors import UserError
-from tuning.fresh_runs import Run
+from tuning.folds import Folds, over_folds
 from tuning.predictions import unpack
-from tuning.records import TrialRecord, copied_from, ranked
-from tuning.statistics import ALPHA, Interval, holm, paired_t, wilson
+from tuning.statistics import ALPHA, holm, paired_t
+from tuning.wanted import Contender, Run
 
 Outcome = Mapping[str, Any]
 """What tuning.fresh_runs wrote down of a run."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Contender:
-    """A setting to be confirmed."""
-
-    record: TrialRecord
-    rank: int | None
-    """In the search; None where its trial failed."""
-
-    @property
-    def notebook(self) -> bool:
-        """The notebook's own setting."""
-        return self.record.origin == "notebook"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,21 +61,6 @@ class Row:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Folds:
-    """The winner over cross-validation folds."""
-
-    trial: int
-    folds: int
-    accuracies: tuple[float, ...]
-    """On the test split of each fold that ended well."""
-    mean: float
-    sd: float
-    interval: Interval
-    """Wilson's, over the sentences of all folds."""
-    sentences: int
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Summary:
     """All that is known."""
 
@@ -104,23 +74,6 @@ class Summary:
     folds: Folds | None
     missing: tuple[str, ...]
     """Runs without an outcome: their worker died."""
-
-
-def contenders(records: Sequence[TrialRecord], top: int) -> list[Contender]:
-    """The best `top` different settings of a study by rank, and the notebook's.
-
-    Raises:
-        UserError: no trial has finished.
-    """
-    ended = [
-        Contender(record=record, rank=rank)
-        for rank, record in enumerate(ranked(records), 1)
-        if copied_from(record.origin) is None
-    ]
-    if not ended:
-        raise UserError("no trial of this study has finished yet: run the study first")
-    failed = [Contender(record=record, rank=None) for record in records if record.state == "FAIL"]
-    return [each for at, each in enumerate([*ended, *failed]) if (each.rank and at < top) or each.notebook]
 
 
 def summarize(study: str, chosen: Sequence[Contender], runs: Sequence[Run], known: Mapping[str, Any]) -> Summary:
@@ -146,7 +99,7 @@ def summarize(study: str, chosen: Sequence[Contender], runs: Sequence[Run], know
         rows=tuple(_row(c, by_trial[c.record.number], compared, differences.get(c.record.number)) for c in chosen),
         compared=compared,
         sentences=ended[0][f"{compared}_sentences"] if ended else None,
-        folds=_folds([(run, outcome) for run, outcome in outcomes.items() if run.fold is not None]),
+        folds=over_folds([(run, outcome) for run, outcome in outcomes.items() if run.fold is not None]),
         missing=tuple(str(run) for run in runs if run not in outcomes),
     )
 
@@ -198,23 +151,4 @@ def _row(contender: Contender, found: Mapping[int, Outcome], compared: str, diff
         n_parameters=next((outcome["n_parameters"] for outcome in good.values()), None),
         seconds=mean("seconds"),
         errors=tuple(outcome["error"] for outcome in found.values() if "error" in outcome),
-    )
-
-
-def _folds(ended: Sequence[tuple[Run, Outcome]]) -> Folds | None:
-    good = [(run, outcome) for run, outcome in ended if "error" not in outcome]
-    if len(good) < 2:
-        return None
-    run = good[0][0]
-    accuracies = [outcome["test_accuracy"] for _, outcome in good]
-    sentences = sum(outcome["test_sentences"] for _, outcome in good)
-    correct = sum(round(outcome["test_accuracy"] * outcome["test_sentences"]) for _, outcome in good)
-    return Folds(
-        trial=run.trial,
-        folds=run.folds or 0,
-        accuracies=tuple(accuracies),
-        mean=statistics.fmean(accuracies),
-        sd=statistics.stdev(accuracies),
-        interval=wilson(correct, sentences),
-        sentences=sentences,
     )

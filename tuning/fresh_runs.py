@@ -1,4 +1,4 @@
-"""Runs of a study's settings on fresh seeds and folds: what they are, what one does, and all of them on Ray.
+"""Runs of a study's settings on fresh seeds and folds: what one does in a worker, and all of them on Ray.
 
 Each run that ends is written into the journal at once, and each keeps checkpoints while it goes on: whatever is killed,
 the same command goes on where it was.
@@ -7,7 +7,6 @@ the same command goes on where it was.
 import dataclasses
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,53 +17,13 @@ from tuning.ledger import Ledger
 from tuning.predictions import pack
 from tuning.readings import count_reading
 from tuning.resources import Machine, Shares
-from tuning.samplers import derived_seed
+from tuning.wanted import PREFIX, Run
 
 if TYPE_CHECKING:
     from tuning.search import Interruption
 
 RESTARTS = 2
 """How often a run whose worker died is started again."""
-PREFIX = "confirm"
-FRESH = 7_031_501
-"""Sets fresh seeds apart from those that the study's sampler derives from the same seed."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Run:
-    """One training to be."""
-
-    trial: int
-    seed: int
-    config: Mapping[str, Any] = field(compare=False)
-    """Of the trial, with this seed."""
-    split: str
-    """The split rule; of a fold, `folds:10 fold 3`."""
-    fold: int | None = None
-    """From 0; None for the study's own split."""
-    folds: int | None = None
-
-    @property
-    def key(self) -> str:
-        """The study's user attribute that holds its outcome."""
-        where = "" if self.fold is None else f":{self.fold}/{self.folds}"
-        return f"{PREFIX}:{self.trial}:{self.seed}{where}"
-
-    def __str__(self) -> str:
-        where = "" if self.fold is None else f", fold {self.fold + 1} of {self.folds}"
-        return f"trial {self.trial}, seed {self.seed}{where}"
-
-
-def fresh_seeds(seed: int, count: int) -> list[int]:
-    """So many seeds, all different and none the study's own; the same ones for the same study each time."""
-    seeds: list[int] = []
-    at = 0
-    while len(seeds) < count:
-        fresh = derived_seed(seed, FRESH, at)
-        if fresh != seed and fresh not in seeds:
-            seeds.append(fresh)
-        at += 1
-    return seeds
 
 
 def train_run(config: Mapping[str, Any], corpus: Corpus, shares: Shares, checkpoints: str) -> dict[str, Any]:

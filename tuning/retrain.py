@@ -12,7 +12,6 @@ from core.leftovers import remove_leftovers
 from core.outcome import TrainResult
 from core.saved_model import check_target
 from tuning.dependencies import Change, data_changes, environment_changes, environment_now, environment_of, said_first
-from tuning.fresh_runs import fresh_seeds
 from tuning.ledger import Ledger, open_ledger
 from tuning.readings import READINGS
 from tuning.records import Spec, TrialRecord, ranked, read_study
@@ -20,6 +19,7 @@ from tuning.rerun import device_of, forget, study_corpus
 from tuning.results import settings_text
 from tuning.retrained import Bench, Model, measured, median, on_both, over_seeds, save, train_seed
 from tuning.verdict import Verdict, judge
+from tuning.wanted import fresh_seeds
 
 BOTH = "train+val"
 

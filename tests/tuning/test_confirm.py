@@ -13,13 +13,13 @@ from tests.fakes import tiny_corpus
 from tests.tuning.test_ledger import SPEC as LEDGER_SPEC
 from tests.tuning.test_ledger import two_trials
 from tests.tuning.test_results import record
-from tuning.confirm import ConfirmOptions, cost, wanted_runs
-from tuning.confirmed import contenders
-from tuning.fresh_runs import Run, train_run, write_down
+from tuning.confirm import ConfirmOptions, cost
+from tuning.fresh_runs import train_run, write_down
 from tuning.ledger import open_ledger
 from tuning.predictions import unpack
 from tuning.records import attributes_of
 from tuning.resources import Shares
+from tuning.wanted import Run, contenders, wanted_runs
 
 SPEC = {"seed": 42, "data": {"split": "80/10/10"}}
 CONFIG = TrialConfig(hidden_dim=4, epochs=2, batch_size=16)

@@ -8,12 +8,11 @@ import pytest
 
 from core.errors import UserError
 from tests.tuning.test_results import record
-from tuning.confirm import wanted_runs
 from tuning.confirm_table import render, verdict
-from tuning.confirmed import Summary, contenders, summarize
-from tuning.fresh_runs import Run
+from tuning.confirmed import Summary, summarize
 from tuning.predictions import pack
 from tuning.statistics import paired_t, wilson
+from tuning.wanted import Run, contenders, wanted_runs
 
 SPEC = {"seed": 42, "data": {"split": "80/10/10"}}
 SENTENCES = 1000

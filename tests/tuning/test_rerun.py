@@ -10,8 +10,8 @@ from core.errors import DataError
 from core.train import train
 from tests.fakes import tiny_corpus
 from tests.tuning.studies import data_of
-from tuning.fresh_runs import fresh_seeds
 from tuning.rerun import figures_of, read_test, study_corpus, trained
+from tuning.wanted import fresh_seeds
 
 CONFIG = TrialConfig(hidden_dim=4, epochs=3, batch_size=16)
 

@@ -20,11 +20,11 @@ from tests.tuning.studies import (
     write_sentences,
 )
 from tests.tuning.test_results import record
-from tuning.fresh_runs import fresh_seeds
 from tuning.journal import only_driver
 from tuning.records import attributes_of, read_study
 from tuning.retrain import RetrainOptions, choose, retrain
 from tuning.verdict import Verdict
+from tuning.wanted import fresh_seeds
 
 
 @pytest.fixture(scope="module")
