@@ -76,8 +76,9 @@ def real(arguments: argparse.Namespace, searches: int) -> None:
     trials, epochs = (4, 1) if arguments.quick else (40, 6)
     found = search_mr(arguments.mr, trials=trials, epochs=epochs, seed=arguments.seed)
     seconds = time.perf_counter() - began
-    print(f"\nMR: {trials} trials of {epochs} epochs, {found.n_train} training, {found.validation.shape[1]} validation, "
-          f"{found.test.shape[1]} test and {found.rest.shape[1]} other sentences ({seconds:.0f} s)\n")  # fmt: skip
+    sizes = ", ".join(str(correct.shape[1]) for correct in (found.validation, found.test, found.rest))
+    print(f"\nMR: {trials} trials of {epochs} epochs in {seconds:.0f} s; {found.n_train} sentences for training; for "
+          f"validation, test and truth {sizes}\n")  # fmt: skip
     print_head()
     true = found.rest.mean(axis=1)
     print_row("the search", [outcome(found.validation, found.test, true.tolist(), 2000, 0)])

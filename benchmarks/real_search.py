@@ -4,7 +4,6 @@ import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from optuna.trial import FrozenTrial, create_trial
 
 from core.corpus import TEST, TRAIN, VAL, Corpus
@@ -19,6 +18,7 @@ from tuning.suggester import Suggester
 REST, UNUSED = 3, 4
 """Codes in `Corpus.split` beside those of core.corpus."""
 SIZES = {TRAIN: 1600, VAL: 200, TEST: 200}
+NAMES = {VAL: "validation", TEST: "test", REST: "rest"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,8 +61,9 @@ def search_mr(mr: str | None, *, trials: int, epochs: int, seed: int) -> Found:
                 user_attrs={"config": suggestion.config.to_dict(), "origin": suggestion.origin},
             )
         )
-        said = ", ".join(f"{name} {rows[-1].mean():.4f}" for name, rows in zip(("val", "test", "rest"), correct.values(), strict=True))  # fmt: skip  # noqa: E501
-        print(f"trial {len(past) - 1}: {said}", flush=True)
+        print(
+            f"trial {len(past) - 1}: " + ", ".join(f"{NAMES[s]} {correct[s][-1].mean():.4f}" for s in NAMES), flush=True
+        )
     return Found(
         n_train=len(corpus.indices(TRAIN)),
         validation=np.stack(correct[VAL]),
@@ -84,7 +85,7 @@ def parts(corpus: Corpus, seed: int) -> Corpus:
     seen: set[bytes] = set()
     codes = np.repeat(list(SIZES), list(SIZES.values())).tolist()
     for sentence in order:
-        words: NDArray[np.int32] = corpus.tokens[corpus.offsets[sentence] : corpus.offsets[sentence + 1]]
+        words = corpus.tokens[corpus.offsets[sentence] : corpus.offsets[sentence + 1]]
         known = len(seen)
         seen.add(words.tobytes())
         if len(seen) == known:  # a copy

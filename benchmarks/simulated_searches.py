@@ -25,9 +25,7 @@ class Outcome:
     true: float
 
 
-def simulated(
-    draw: np.random.Generator, accuracies: NDArray[np.float64], sentences: int, shared: float
-) -> Correct:
+def simulated(draw: np.random.Generator, accuracies: NDArray[np.float64], sentences: int, shared: float) -> Correct:
     """(T, n) which of n sentences each of T trials gets right.
 
     A trial gets a sentence right when a standard normal number lies below the quantile of its accuracy. That number is

@@ -11,7 +11,8 @@ from tuning.records import read_whole
 from tuning.results import render
 from tuning.selection import Selection, select
 from tuning.spec import notes_on, searched_fields, space_of
-from tuning.tested import readings_note
+from tuning.statistics import Interval
+from tuning.tested import OnTest, readings_note
 
 
 def table_of(folder: Path, selection: Selection, form: str) -> str:
@@ -47,7 +48,7 @@ def judged_notes(rows: Sequence[Row], judgement: Judgement) -> list[str]:
     return [
         *_tie_notes(rows),
         *_number_notes(rows[0], judgement),
-        *(_test_note(row) for row in rows if row.test_accuracy is not None),
+        *(_test_note(row.trial, judgement.on_test[row.trial]) for row in rows if row.test_accuracy is not None),
         readings_note(judgement.readings),
     ]
 
@@ -56,11 +57,12 @@ def _tie_notes(rows: Sequence[Row]) -> list[str]:
     tied = sum(bool(row.tied) and row.copy_of is None for row in rows)
     if not tied:
         return []
-    lines = ["tied: a paired test (exact McNemar, Holm) does not tell it from the best"]
-    for row in rows:
-        if row.recommended and tied > 1:
-            lines.append(f"+ recommended: the cheapest of the {tied} tied ({row.n_parameters:,} trained numbers)")
-    return lines
+    cheapest = [
+        f"+ recommended: trial {row.trial}, the cheapest of {tied} tied ({row.n_parameters:,} trained numbers)"
+        for row in rows
+        if row.recommended and tied > 1
+    ]
+    return ["tied: a paired test (exact McNemar, Holm) does not tell it from the best", *cheapest]
 
 
 def _number_notes(best: Row, judgement: Judgement) -> list[str]:
@@ -69,18 +71,17 @@ def _number_notes(best: Row, judgement: Judgement) -> list[str]:
     honest = judgement.honest
     if honest is None:
         return ["corrected for the choice: - (not every trial's predictions were kept)"]
-    between = _between(honest.raw_interval.low, honest.raw_interval.high)
-    corrected = _between(honest.corrected_interval.low, honest.corrected_interval.high)
     return [
-        f"best validation accuracy: {honest.raw:.4f}, 95% interval {between}",
-        f"corrected for choosing it among {honest.trials} trials: {honest.corrected:.4f}, {corrected}",
+        f"best validation accuracy: {honest.raw:.4f}, 95% interval {_between(honest.raw_interval)}",
+        f"corrected for choosing it among {honest.trials} trials: {honest.corrected:.4f}, "
+        f"{_between(honest.corrected_interval)}",
     ]
 
 
-def _test_note(row: Row) -> str:
-    between = _between(row.test_low, row.test_high)
-    return f"test accuracy of trial {row.trial}: {row.test_accuracy:.4f}, 95% interval {between}"
+def _test_note(trial: int, test: OnTest) -> str:
+    seeds = f" ({test.seeds} seeds)" if test.seeds > 1 else ""
+    return f"test accuracy of trial {trial}: {test.accuracy:.4f}, 95% interval {_between(test.interval)}{seeds}"
 
 
-def _between(low: float | None, high: float | None) -> str:
-    return f"{low:.4f} to {high:.4f}"
+def _between(interval: Interval) -> str:
+    return f"{interval.low:.4f} to {interval.high:.4f}"

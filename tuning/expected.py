@@ -48,8 +48,8 @@ class Expected:
 def expected_best(accuracies: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Expected highest of n draws, n = 1..N, from N independent ones, by both estimators of the literature.
 
-    Plug-in (Dodge, Gururangan, Card, Schwartz and Smith 2019, "Show Your Work", EMNLP): as if the N values were the whole
-    distribution, drawn from with replacement. Unbiased (Tang, Lee, Xin, Liu, Yu and Lin 2020, "Showing Your Work
+    Plug-in (Dodge, Gururangan, Card, Schwartz and Smith 2019, "Show Your Work", EMNLP): as if the N values were all of
+    the distribution, drawn from with replacement. Unbiased (Tang, Lee, Xin, Liu, Yu and Lin 2020, "Showing Your Work
     Doesn't Always Work", ACL): the mean over all subsets of n of the N values.
 
     Args:
@@ -67,7 +67,7 @@ def expected_best(accuracies: ArrayLike) -> tuple[NDArray[np.float64], NDArray[n
         chances = (places / n_values) ** n
         plugin.append(float(np.diff(chances, prepend=0.0) @ values))
         unbiased.append(float(weights @ values))
-        weights = weights * (places - n) * (n + 1) / (n * max(1, n_values - n))
+        weights = weights * (places - n) * (n + 1) / (n * np.maximum(1, n_values - n))
     return np.array(plugin), np.array(unbiased)
 
 
@@ -105,8 +105,8 @@ def expected(records: Sequence[TrialRecord], spec: Mapping[str, Any]) -> Expecte
 def drawn_at_random(records: Sequence[TrialRecord], spec: Mapping[str, Any]) -> list[TrialRecord]:
     """The trials that the sampler drew without looking at an outcome, and that repeat no other.
 
-    Every trial of a `random` study; of tpe, gp and cmaes those that saw fewer than `startup` outcomes: suggestion n sees
-    trials 0..n-window. A study that knew another's trials has none, and qmc spreads its draws, so they are not
+    Every trial of a `random` study; of tpe, gp and cmaes those that saw fewer than `startup` outcomes: suggestion n
+    sees trials 0..n-window. A study that knew another's trials has none, and qmc spreads its draws, so they are not
     independent.
     """
     sampler = spec["sampler"]

@@ -38,12 +38,12 @@ def render_expected(expected: Expected, form: str) -> str:
 
 def notes_on(expected: Expected) -> list[str]:
     """What the curve is made from, and by whose estimators."""
-    failed = f", without {expected.failed} that failed" if expected.failed else ""
+    failed = f", without the {expected.failed} that failed" if expected.failed else ""
     return [
-        f"best validation accuracy to expect of random search, from this study's {expected.random_trials} random",
-        f"trials alone{failed}; none was chosen by earlier outcomes, many may have been stopped early",
+        "best validation accuracy to expect of random search, from those trials of this",
+        f"study alone that were drawn at random: {expected.random_trials}{failed}",
         "expected best: unbiased (Tang et al. 2020); plug-in: Dodge et al. 2019",
-        "it is raw: the best of more trials is also chosen on more luck",
+        "raw: the best of more trials is also chosen by more luck",
     ]
 
 
@@ -51,7 +51,7 @@ def thinned(budgets: Sequence[Budget]) -> list[Budget]:
     """The first and the last, and at most MOST_ROWS in all, further apart the larger they are."""
     if len(budgets) <= MOST_ROWS:
         return list(budgets)
-    places = {round((len(budgets) ** (step / (MOST_ROWS - 1)))) for step in range(MOST_ROWS)}
+    places = {round(len(budgets) ** (step / (MOST_ROWS - 1))) for step in range(MOST_ROWS)}
     return [budgets[place - 1] for place in sorted(places)]
 
 

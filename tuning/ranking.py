@@ -8,7 +8,6 @@ from tuning.judgement import Judgement
 from tuning.records import TrialRecord, copied_from, ranked
 from tuning.statistics import Interval, wilson
 
-
 STATES = {"COMPLETE": "done", "PRUNED": "stopped", "FAIL": "failed"}
 """What people are shown for the journal's words."""
 
@@ -78,9 +77,7 @@ def ranking(
     return [row for row in rows if top is None or row.rank is None or row.rank <= top or row.notebook]
 
 
-def every_row(
-    records: Sequence[TrialRecord], searched: Sequence[str], judgement: Judgement | None = None
-) -> list[Row]:
+def every_row(records: Sequence[TrialRecord], searched: Sequence[str], judgement: Judgement | None = None) -> list[Row]:
     """As `ranking`, with the trials that have not ended in the last places."""
     ended = ranked(records)
     places = {record.number: rank for rank, record in enumerate(ended, 1)}

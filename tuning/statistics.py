@@ -68,12 +68,19 @@ def mcnemar(one: Correct, others: Correct) -> NDArray[np.float64]:
     Returns:
         () or (T,) p-values; 1 where no sentence tells the two apart.
     """
-    from scipy.special import bdtr
+    one_only = np.asarray((one & ~others).sum(axis=-1))
+    other_only = np.asarray((~one & others).sum(axis=-1))
+    return np.minimum(1.0, 2 * _lower_tail(np.minimum(one_only, other_only), one_only + other_only))
 
-    one_only = (one & ~others).sum(axis=-1)
-    other_only = (~one & others).sum(axis=-1)
-    tail = bdtr(np.minimum(one_only, other_only), one_only + other_only, 0.5)
-    return np.minimum(1.0, 2 * np.asarray(tail, dtype=np.float64))
+
+def _lower_tail(most: NDArray[np.integer], tosses: NDArray[np.integer]) -> NDArray[np.float64]:
+    """The probability of at most so many heads in so many tosses, by element; scipy's takes 0.3 s to import."""
+    tail = np.empty(tosses.shape)
+    log_factorial = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, tosses.max(initial=0) + 1)))])
+    for n in np.unique(tosses):
+        logs = log_factorial[n] - log_factorial[: n + 1] - log_factorial[n::-1] - n * np.log(2)  # (n + 1,) by heads
+        tail[tosses == n] = np.cumsum(np.exp(logs))[most[tosses == n]]
+    return tail
 
 
 def holm(p_values: ArrayLike) -> NDArray[np.float64]:
@@ -108,10 +115,13 @@ def paired_t(differences: Sequence[float], level: float = LEVEL) -> MeanDifferen
     mean, pairs = float(values.mean()), len(values)
     if pairs == 1:
         return MeanDifference(mean=mean, interval=Interval(low=-np.inf, high=np.inf), p=1.0, pairs=1)
-    error = 0.0 if (values == values[0]).all() else float(values.std(ddof=1)) / pairs**0.5
+    constant = bool((values == values[0]).all())  # whose deviation is 0, but for rounding
+    error = 0.0 if constant else float(values.std(ddof=1)) / pairs**0.5
     half = float(stdtrit(pairs - 1, (1 + level) / 2)) * error
-    if error:
-        p = 2 * float(stdtr(pairs - 1, -abs(mean) / error))
-    else:
-        p = 1.0 if mean == 0 else 0.0
-    return MeanDifference(mean=mean, interval=Interval(low=mean - half, high=mean + half), p=p, pairs=pairs)
+    t = -abs(mean) / error if error else -np.inf if mean else 0.0
+    return MeanDifference(
+        mean=mean,
+        interval=Interval(low=mean - half, high=mean + half),
+        p=2 * float(stdtr(pairs - 1, t)),
+        pairs=pairs,
+    )

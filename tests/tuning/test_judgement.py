@@ -84,7 +84,7 @@ def test_of_two_with_one_accuracy_the_one_with_the_lower_loss_is_the_best_as_in_
     better = dataclasses.replace(epoch(2, 0.8), val_loss=0.4)
     found = [trial(0, range(40)), trial(1, range(40, 80), epochs=(better,))]
     rows = ranking(found, (), judgement=judge(found, attributes()))
-    assert [(row.trial, row.tied, row.corrected is None) for row in rows] == [(1, True, False), (0, False, True)]
+    assert [(row.trial, row.tied, row.corrected is None) for row in rows] == [(1, True, False), (0, True, True)]
 
 
 def test_what_an_older_study_did_not_keep_is_not_known() -> None:
@@ -116,10 +116,12 @@ def test_a_study_of_one_validation_sentence_has_no_corrected_figure() -> None:
 def test_damage_is_named_with_its_trial() -> None:
     found = trials()
     found[2] = trial(2, WRONG[2], val_predictions={**predicting(range(3)), "crc32": 1})
-    with pytest.raises(CorruptionError, match="what trial 2 predicted is damaged .*put back a copy"):
+    with pytest.raises(CorruptionError, match=r"what trial 2 predicted is damaged .*put back a copy"):
         judge(found, attributes())
     found[2] = trial(2, WRONG[2], val_predictions=pack(np.zeros(7, dtype=int)))
-    with pytest.raises(CorruptionError, match="trial 2 has 7 predictions for 200 validation sentences: put back a copy"):
+    with pytest.raises(
+        CorruptionError, match="trial 2 has 7 predictions for 200 validation sentences: put back a copy"
+    ):
         judge(found, attributes())
 
 
