@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.system.command import Command
-from tests.tuning.studies import config_record, tamper
+from tests.tuning.studies import config_record, make_study, setting, tamper
 from tuning.records import attributes_of, ranked, read_study
 
 HOW = ("--top", "2", "--seeds", "2", "--folds", "3")
@@ -20,10 +20,9 @@ HOW = ("--top", "2", "--seeds", "2", "--folds", "3")
 @pytest.fixture(scope="module")
 def searched(command: Command, sentences: Path) -> Path:
     """A study that nobody changes."""
-    command.succeed(
-        "run", str(sentences), "--vectors", "none", "--embedding-dim", "16", "--trials", "4", "--epochs", "3",
-        "--space", "notebook", "--set", "hidden_dim=int(8,16)", "--name", "searched",
-    )  # fmt: skip
+    slow = {"batch_size": 2, "hidden_dim": 32}  # slow enough to be killed in the middle
+    trials = setting(**slow), setting(**slow, pooling="mean"), setting(**slow, n_layers=2)
+    make_study(command.results / "searched", sentences, None, *trials)
     return command.results / "searched"
 
 

@@ -12,17 +12,15 @@ import pytest
 
 from core.saved_model import read_model
 from tests.system.command import Command
-from tests.tuning.studies import epoch_record, tamper
+from tests.tuning.studies import epoch_record, make_study, setting, tamper
 from tuning.records import attributes_of, ranked, read_study
 
 
 @pytest.fixture(scope="module")
 def whole(command: Command, sentences: Path) -> Path:
     """A study that nobody changes."""
-    command.succeed(
-        "run", str(sentences), "--vectors", "none", "--embedding-dim", "16", "--trials", "3", "--epochs", "3",
-        "--space", "notebook", "--set", "hidden_dim=int(8,16)", "--stopping", "none", "--name", "whole",
-    )  # fmt: skip
+    slow = {"batch_size": 2, "hidden_dim": 32}  # slow enough to be killed in the middle
+    make_study(command.results / "whole", sentences, None, setting(**slow), setting(**slow, pooling="mean"))
     return command.results / "whole"
 
 

@@ -51,7 +51,7 @@ def data_of(file: Path) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def make_study(folder: Path, file: Path, cache: Path, *configs: TrialConfig, stopped: int | None = None) -> None:
+def make_study(folder: Path, file: Path, cache: Path | None, *configs: TrialConfig, stopped: int | None = None) -> None:
     """Train each setting as a search would and write it down; trial `stopped` is stopped after its second epoch."""
     data = data_of(file)
     corpus = load_corpus(**data, cache_dir=cache)
