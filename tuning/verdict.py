@@ -34,7 +34,7 @@ class Verdict:
         changed = "; ".join(map(str, self.changes))
         if self.difference is None:
             weights = {"equal": " and the final weights", "not recorded": "; the final weights were not recorded"}
-            although = f", although there changed since the search: {changed}" if changed else ""
+            although = f", although this has changed since the search: {changed}" if changed else ""
             return f"REPRODUCED {self.equal}/{self.epochs} epochs{weights[self.weights]}{although}"
         cause = f"changed since the search: {changed}" if changed else NO_CAUSE
         return f"DIFFERS: {self.equal}/{self.epochs} epochs reproduced, then {self.difference}; {cause}"

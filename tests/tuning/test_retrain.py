@@ -29,10 +29,11 @@ from tuning.wanted import fresh_seeds
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a cache, sentences, and a study: trial 0 and 1 complete, trial 2 stopped."""
+    """A folder with a cache, sentences, and a study: trials 0, 1 and 3 complete, trial 2 stopped."""
     root = tmp_path_factory.mktemp("studies")
     file = write_sentences(root / "tickets.csv")
-    trials = setting(), setting(hidden_dim=12, lr_schedule="cosine"), setting(hidden_dim=9)
+    wide = setting(hidden_dim=64, batch_size=91)  # two threads add its last batch, of 10, up in another order
+    trials = setting(), setting(hidden_dim=12, lr_schedule="cosine"), setting(hidden_dim=9), wide
     make_study(root / "s", file, root / "cache", *trials, stopped=2)
     return root
 
@@ -99,6 +100,12 @@ def test_another_precision_is_named(study: Path, made: Path, capsys: pytest.Capt
     assert str(verdict).endswith("; changed since the search: precision fp32, now bf16")
     out = capsys.readouterr().out
     assert out.index("changed since the search: precision fp32, now bf16\nso the same bits are") < out.index("epoch 1:")
+
+
+def test_more_threads_are_named(study: Path, made: Path) -> None:
+    verdict = again(study, made, trial="3", threads=2)
+    assert str(verdict).startswith("DIFFERS: ")
+    assert str(verdict).endswith("; changed since the search: threads 1, now 2")
 
 
 def test_one_changed_sentence_is_named(study: Path, made: Path, tmp_path: Path) -> None:

@@ -89,7 +89,7 @@ def test_weights_that_nobody_recorded_are_not_claimed(result: TrainResult) -> No
 
 def test_a_change_that_changed_no_bit_is_named_all_the_same(result: TrainResult) -> None:
     assert str(judge(recorded(result), result, [THREADS])) == (
-        "REPRODUCED 3/3 epochs and the final weights, although there changed since the search: threads 1, now 2"
+        "REPRODUCED 3/3 epochs and the final weights, although this has changed since the search: threads 1, now 2"
     )
 
 
