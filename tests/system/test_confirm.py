@@ -73,7 +73,7 @@ def test_the_cost_comes_first_then_runs_then_table_and_verdict(
         f"run {at} of {runs}" for at in range(1, runs + 1)
     ]
     assert lines[cost + 2 + runs].split()[:3] == ["rank", "trial", "seeds"]
-    assert " over 3 folds: test accuracy 0." in said
+    assert " over 3 folds: test accuracy " in said
     assert "* the notebook's own setting" in said
     readings = attributes_of(searched.with_name("confirmed"))["readings"]
     assert len(readings) == runs
