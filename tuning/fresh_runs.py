@@ -5,6 +5,7 @@ the same command goes on where it was.
 """
 
 import dataclasses
+import shutil
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -99,13 +100,14 @@ def carry_out(
                     data = ray.put(corpus_of(run))
                 else:
                     data = common = common or ray.put(corpus_of(run))
-                running[task.remote(dict(run.config), data, shares, str(_checkpoints(ledger, run)))] = run
+                running[task.remote(dict(run.config), data, shares, str(_place(ledger, run.key)))] = run
             for reference in ray.wait(list(running), timeout=0.5)[0]:
                 run = running.pop(reference)
                 ended += 1
                 outcome = _outcome(ray, reference)
                 write_down(ledger, run, outcome)
                 say(f"run {ended} of {len(runs)}: {run}{told(outcome)}")
+    tidy(ledger)
 
 
 def _outcome(ray: Any, reference: Any) -> dict[str, Any]:
@@ -142,7 +144,7 @@ def write_down(ledger: Ledger, run: Run, outcome: Mapping[str, Any]) -> None:
         )
     about = {name: value for name, value in dataclasses.asdict(run).items() if name != "config"}
     ledger.keep(run.key, {**about, **outcome, "time": datetime.now(UTC).isoformat(timespec="seconds")})
-    _forget(ledger, run)
+    shutil.rmtree(_place(ledger, run.key), ignore_errors=True)
 
 
 def told(outcome: Mapping[str, Any]) -> str:
@@ -153,11 +155,16 @@ def told(outcome: Mapping[str, Any]) -> str:
     return f": val {outcome['val_accuracy']:.4f}{test}, {outcome['seconds']:.1f} s"
 
 
-def _checkpoints(ledger: Ledger, run: Run) -> Path:
-    return ledger.folder.absolute() / "checkpoints" / run.key.replace(":", "-").replace("/", "of")
+def tidy(ledger: Ledger) -> None:
+    """Remove what checkpoints there are of runs that are written down.
+
+    When a process is killed, its workers live on for seconds and may put one where the next process has removed it.
+    """
+    for key in ledger.kept():
+        if key.startswith(f"{PREFIX}:"):
+            shutil.rmtree(_place(ledger, key), ignore_errors=True)
 
 
-def _forget(ledger: Ledger, run: Run) -> None:
-    from tuning.rerun import forget
-
-    forget(_checkpoints(ledger, run))
+def _place(ledger: Ledger, key: str) -> Path:
+    """Of a run's checkpoints."""
+    return ledger.folder.absolute() / "checkpoints" / key.replace(":", "-").replace("/", "of")

@@ -105,9 +105,9 @@ class Ledger:
             self.record(number, epoch, record.val_predictions if epoch == record.best else None)
         return self.finish(number, trial.state, trial.user_attrs["outcome"])
 
-    def kept(self, name: str) -> Any:
-        """What the study keeps under a name beside its trials; None where it keeps nothing."""
-        return self._storage.get_study_user_attrs(self._study_id).get(name)
+    def kept(self) -> Mapping[str, Any]:
+        """What the study keeps beside its trials, by name."""
+        return self._storage.get_study_user_attrs(self._study_id)
 
     def keep(self, name: str, value: Any) -> None:
         """Write down something beside the trials, as JSON can hold it, in the place of what was there."""

@@ -89,7 +89,7 @@ def retrain(options: RetrainOptions) -> Verdict:
             "verdict": str(verdict),
             "changed_since_the_search": [str(change) for change in changes],
             **about,
-            "readings_of_the_test_split": len(ledger.kept(READINGS) or []),
+            "readings_of_the_test_split": len(ledger.kept().get(READINGS, ())),
         }
         save(options.out, model, bench.corpus, about, options.command)
         forget(bench.checkpoints)
@@ -125,7 +125,7 @@ def _prepare(
         config = config.replace(precision=options.precision)
     threads, device = options.threads or spec["threads"], device_of(spec)
     corpus = study_corpus(spec, options.dataset, options.vectors, options.cache_dir, print)
-    data = data_changes(spec, ledger.kept("inputs"), corpus)
+    data = data_changes(spec, ledger.kept().get("inputs"), corpus)
     environment = environment_now(config.precision, threads, device)
     changes = [*data, *environment_changes(environment_of(spec, records, record), environment)]
     for line in said_first(record, changes):

@@ -14,7 +14,7 @@ from tests.tuning.test_ledger import SPEC as LEDGER_SPEC
 from tests.tuning.test_ledger import two_trials
 from tests.tuning.test_results import record
 from tuning.confirm import ConfirmOptions, cost
-from tuning.fresh_runs import train_run, write_down
+from tuning.fresh_runs import tidy, train_run, write_down
 from tuning.ledger import open_ledger
 from tuning.predictions import unpack
 from tuning.records import attributes_of
@@ -110,6 +110,11 @@ def test_an_outcome_is_kept_with_its_reading_and_its_checkpoints_go(tmp_path: Pa
         assert place.is_dir()
         write_down(ledger, RUN, outcome)
         assert not place.exists()
+        unfinished = tmp_path / "checkpoints" / "confirm-1-77"
+        for folder in (place, unfinished):  # the first as by an orphan of a killed process
+            folder.mkdir()
+        tidy(ledger)
+        assert (place.exists(), unfinished.exists()) == (False, True)
     kept = attributes_of(tmp_path)
     assert kept["confirm:1:5"]["test_accuracy"] == outcome["test_accuracy"]
     assert (kept["confirm:1:5"]["trial"], kept["confirm:1:5"]["seed"]) == (1, 5)
@@ -121,10 +126,10 @@ def test_a_failed_run_is_kept_and_one_whose_worker_died_is_tried_again(tmp_path:
     two_trials(tmp_path)
     with open_ledger(tmp_path, LEDGER_SPEC) as ledger:
         write_down(ledger, RUN, {"died": "its worker died"})
-        assert ledger.kept(RUN.key) is None
+        assert RUN.key not in ledger.kept()
         write_down(ledger, RUN, {"error": "TrainingError: NaN"})
-        assert ledger.kept(RUN.key)["error"] == "TrainingError: NaN"
-        assert ledger.kept("readings") is None
+        assert ledger.kept()[RUN.key]["error"] == "TrainingError: NaN"
+        assert "readings" not in ledger.kept()
         with pytest.raises(UserError, match="the disk is full"):
             write_down(ledger, RUN, {"mend": "the disk is full"})
 
