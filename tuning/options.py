@@ -37,6 +37,10 @@ Seed = Annotated[int, typer.Option(help="of the split, every trial and the sampl
 CacheDir = Annotated[Path | None, typer.Option(help="default: SENTUNE_CACHE, else the user's cache folder")]
 Results = Annotated[Path, typer.Option(help="where studies are", envvar="SENTUNE_RESULTS")]
 Study = Annotated[str, typer.Argument(help="a study's name, or its folder", metavar="STUDY")]
+MovedData = Annotated[str | None, typer.Option("--dataset", help="where the study's data are now, if they were moved")]
+MovedVectors = Annotated[
+    str | None, typer.Option("--vectors", help="where its word vectors are now, if they were moved")
+]
 
 
 def search_options(
@@ -156,13 +160,14 @@ def data_options(params: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of load_corpus among a verb's options, with paths made absolute, as a study's spec keeps them."""
     chosen: dict[str, Any] = {name: params.get(name) for name in DATA_OPTIONS}
     for name in ("dataset", "vectors"):
-        chosen[name] = _absolute(chosen[name])
+        chosen[name] = absolute(chosen[name])
     if chosen["split_column"]:
         chosen["split"] = "column"
     return chosen
 
 
-def _absolute(name: str) -> str:
+def absolute(name: str) -> str:
+    """A dataset's or vectors' path made absolute; a name that is no path stays."""
     prefix = "mr:" if name.startswith("mr:") else ""
     path = Path(name.removeprefix(prefix)).expanduser()
     return f"{prefix}{path.absolute()}" if prefix or path.exists() or len(path.parts) > 1 else name

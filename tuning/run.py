@@ -118,6 +118,7 @@ def run_study(options: RunOptions) -> bool:
         "validation": {"labels": pack(labels), "classes": list(corpus.classes)},
         "audit": corpus.source["audit"],
         "command": typed(),
+        "inputs": corpus.source["inputs"],
     }
     if options.warm_start is not None:
         plan, knowledge = with_knowledge(plan, folder, options.warm_start, corpus.fingerprint)

@@ -32,6 +32,8 @@ class Interruption(Halt):
     say: Callable[[str], None]
     lost: Callable[[str], None]
     """Told from another thread that Ray is gone; it must end the process."""
+    notice: str = "stopping: running trials end their epoch and keep their checkpoints"
+    """What the first one brings about."""
     again: bool = False
     """The second one came: Ray is being shut down, which further ones cannot hasten."""
 
@@ -72,7 +74,7 @@ class Interruption(Halt):
             self.again = True
             raise KeyboardInterrupt
         self.requested = True
-        self.say("stopping: running trials end their epoch and keep their checkpoints; once more to stop at once")
+        self.say(f"{self.notice}; once more to stop at once")
 
 
 def search(

@@ -37,8 +37,7 @@ def run_trial(job: Mapping[str, Any], corpus: Corpus, shares: Shares) -> None:
     reporter, share = _Reporter(), shares.gpus_per_trial
     device, gpu = "cpu", None
     try:
-        if share:
-            device, gpu = take_gpu(share, ray.get_gpu_ids(), os.environ.get("CUDA_VISIBLE_DEVICES"), torch.cuda)
+        device, gpu = placed(share)
         result = train(
             TrialConfig.from_dict(job["config"]),
             corpus,
@@ -61,6 +60,13 @@ def run_trial(job: Mapping[str, Any], corpus: Corpus, shares: Shares) -> None:
             }
         }
     )
+
+
+def placed(share: float) -> tuple[str, Gpu | None]:
+    """This worker's device and, with a share of a GPU, which one that is; its memory is capped from now on."""
+    if not share:
+        return "cpu", None
+    return take_gpu(share, ray.get_gpu_ids(), os.environ.get("CUDA_VISIBLE_DEVICES"), torch.cuda)
 
 
 def failure(error: Exception, share: float, gpu: Gpu | None) -> dict[str, Any]:

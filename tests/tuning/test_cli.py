@@ -63,6 +63,11 @@ MISTAKES = {
     "best": "Missing argument 'STUDY'",
     "report no-such": "no study 'no-such' in ",
     "retrain no-such": "no study 'no-such' in ",
+    "retrain no-such --seeds 0 --threads 0": "--seeds must be at least 1, got 0; --threads must be at least 1, got 0",
+    "retrain no-such --on both": "Invalid value for '--on'",
+    "confirm no-such": "no study 'no-such' in ",
+    "confirm no-such --seeds 1": "--seeds must be at least 2, to be compared in pairs, got 1",
+    "confirm": "Missing argument 'STUDY'",
     "predict no-such": "give sentences, or --file",
     "predict no-such hello": "no saved model at no-such",
     "predict no-such --file gone.txt": "gone.txt",
@@ -144,7 +149,7 @@ def test_python_m_tuning_is_the_same_program() -> None:
             ["-c", "import sys; sys.argv[0] = 'sentune'; from tuning.cli import main; main()"],
         )
     ]
-    for verb in ("run", "best", "report", "retrain", "predict", "export", "serve", "data"):
+    for verb in ("run", "best", "report", "confirm", "retrain", "predict", "export", "serve", "data"):
         assert all(f"  {verb} " in text for text in both)
 
 
