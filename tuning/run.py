@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from rich.console import Console
 
@@ -25,9 +25,18 @@ from tuning.results import ranking, render
 from tuning.samplers import check_sampler
 from tuning.space import Space
 from tuning.space_file import load_space
-from tuning.spec import SearchPlan, make_spec, notes_on, searched_fields
+from tuning.spec import SearchPlan, make_spec, notes_on, searched_fields, study_key
 from tuning.stopping import Asha, Halving
+from tuning.storage import check_storage
 from tuning.warm_start import with_knowledge
+
+if TYPE_CHECKING:
+    from tuning.joined import Cluster
+
+NO_STORAGE = (
+    "checkpoints stay on each trial's node: a node that is lost costs its running trials' epochs, never the study; "
+    "--storage keeps them"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +62,10 @@ class RunOptions:
     workers: int | None
     name: str | None
     results: Path
+    address: str | None = None
+    """Of a Ray cluster; None: a Ray of our own on this machine."""
+    storage: str | None = None
+    """Where checkpoints are kept as well (tuning.storage); None: nowhere."""
 
     def __post_init__(self) -> None:
         if self.workers is not None and self.workers < 1:
@@ -81,9 +94,22 @@ def run_study(options: RunOptions) -> bool:
     Raises:
         UserError: something in the options, the data or the study that the person can mend.
     """
+    if options.storage is not None:
+        check_storage(options.storage)
+    if options.address is None:
+        machine = Machine.here()
+        return _run(options, machine, options.shares.fit(machine))
+    from tuning.joined import check_nodes, joined
+
+    with joined(options.address) as cluster:
+        fits = cluster.fit(options.shares)
+        check_nodes(cluster, options.storage, _complain)
+        return _run(options, cluster, fits)
+
+
+def _run(options: RunOptions, machine: "Machine | Cluster", fits: int) -> bool:
+    """`run_study` where so many trials fit at once."""
     folder = options.folder
-    machine = Machine.here()
-    fits = options.shares.fit(machine)
     plan = _plan(options, fits)
     corpus = load_corpus(**options.data, cache_dir=options.cache_dir, progress=_say)
     _say(render_audit(corpus.source["audit"]))
@@ -98,7 +124,7 @@ def run_study(options: RunOptions) -> bool:
             _say(f"study {folder.name} is complete: {len(ledger.trials())} trials")
         else:
             workers = min(fits, options.workers or fits)
-            _search(ledger, plan, corpus, options.shares, machine, workers)
+            _search(options, ledger, plan, corpus, machine, workers, study_key(folder.name, spec))
         _say(render(ranking(ledger.records(), searched_fields(plan.space), top=10), "table", notes=notes_on(spec)))
         return _complete(ledger, plan)
 
@@ -122,19 +148,24 @@ def _plan(options: RunOptions, fits: int) -> SearchPlan:
 
 
 def _search(
+    options: RunOptions,
     ledger: Ledger,
     plan: SearchPlan,
     corpus: Corpus,
-    shares: Shares,
-    machine: Machine,
+    machine: "Machine | Cluster",
     workers: int,
+    key: str,
 ) -> None:
-    from tuning.search import Interruption, search  # Ray, only when there is something to search
+    from tuning.keeping import Keeping  # Ray, only when there is something to search
+    from tuning.search import Interruption, search
 
     records = ledger.records()
     if records:
         ended = sum(record.state != "RUNNING" for record in records)
         _say(f"going on with study {ledger.folder.name}: {ended} of {plan.n_trials} trials are done")
+    keeping = Keeping(study=key, on_node=options.address is not None, storage=options.storage)
+    if keeping.on_node and not keeping.storage:
+        _say(NO_STORAGE)
     tally = tally_of(records, plan, workers)
     progress = Progress(Console(highlight=False), tally, frozenset(searched_fields(plan.space)))
 
@@ -151,7 +182,9 @@ def _search(
 
     interruption = Interruption(say=_complain, lost=lost)
     with progress:
-        search(ledger, plan, corpus, shares, machine, workers, progress, interruption)
+        search(ledger, plan, corpus, options.shares, machine, workers, progress, interruption, keeping.work)
+    if _complete(ledger, plan):
+        keeping.forget(machine, _complain)
 
 
 def tally_of(records: list[TrialRecord], plan: SearchPlan, workers: int) -> Tally:

@@ -5,11 +5,15 @@ import shutil
 import signal
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
+
+from ray.tune import Callback
 
 from core.corpus import Corpus
 from core.errors import UserError
 from tuning.cluster import own_ray
+from tuning.joined import Cluster
 from tuning.ledger import Ledger
 from tuning.resources import Machine, Shares
 from tuning.scheduler import make_scheduler
@@ -52,12 +56,27 @@ class Interruption(Halt):
         self.say("stopping: running trials end their epoch and keep their checkpoints; once more to stop at once")
 
 
+class StorageProblems(Callback):  # type: ignore[misc]  # Ray ships no types
+    """Says once that checkpoints cannot be kept in the storage: the search goes on without."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self.say = say
+        self.said = False
+
+    def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: Mapping[str, Any], **info: Any) -> None:
+        """Ray tells of a report."""
+        problem = result.get("storage_problem")
+        if problem and not self.said:
+            self.said = True
+            self.say(f"{problem}; the search goes on, and tries again after each epoch")
+
+
 def search(
     ledger: Ledger,
     plan: SearchPlan,
     corpus: Corpus,
     shares: Shares,
-    machine: Machine,
+    machine: Machine | Cluster,
     workers: int,
     listener: Listener,
     interruption: Interruption,
@@ -65,10 +84,12 @@ def search(
 ) -> None:
     """Run the trials that the journal lacks.
 
-    Returns when all are finished, or after an interruption. Ray is started for it and shut down after it.
+    Returns when all are finished, or after an interruption. Ray is started for it and shut down after it, unless a
+    cluster is joined.
 
     Args:
         ledger: the open journal; every epoch and end is in it before the next decision.
+        machine: what Ray may use of this machine, or the cluster that was joined.
         workers: trials at once.
         listener: told of every start, epoch and end.
         interruption: asked before each new trial and after each epoch.
@@ -79,8 +100,9 @@ def search(
             before the search can go on.
     """
     # Twice: Ray sets handlers of its own when it starts, and what comes while it shuts down must not cut that short.
-    with interruption.listening(), own_ray(machine, interruption.lost) as ray, interruption.listening():
-        _fit(ray.put(corpus), ledger, plan, shares, workers, listener, interruption, work)
+    place = machine.watched if isinstance(machine, Cluster) else partial(own_ray, machine)
+    with interruption.listening(), place(interruption.lost), interruption.listening():
+        _fit(corpus, ledger, plan, shares, workers, listener, interruption, work)
     if interruption.reason:
         raise interruption.reason
     if cause := shared_failure(ledger.trials()):
@@ -88,7 +110,7 @@ def search(
 
 
 def _fit(
-    corpus_ref: Any,
+    corpus: Corpus,
     ledger: Ledger,
     plan: SearchPlan,
     shares: Shares,
@@ -99,6 +121,8 @@ def _fit(
 ) -> None:
     import ray
     from ray import tune
+
+    corpus_ref = ray.put(corpus)  # of which each node gets one copy
 
     def trainable(job: dict[str, Any]) -> None:
         work(job, ray.get(corpus_ref), shares)
@@ -119,6 +143,7 @@ def _fit(
             name="trials",
             storage_path=str(scratch),
             verbose=0,
+            callbacks=[StorageProblems(interruption.say)],
             failure_config=tune.FailureConfig(max_failures=RESTARTS),
         ),
     )

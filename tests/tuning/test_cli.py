@@ -47,6 +47,10 @@ MISTAKES = {
         "no column 'subject'; --text-column can be 'id', 'body', 'kind', 'constant', 'code'"
     ),
     "run CSV --text-column body --label-column constant": "one",
+    "run --address here": "--address must be HOST:PORT of the cluster's head, or auto, got 'here'",
+    "run --address 127.0.0.1:1": "no Ray cluster answers at ",
+    "run --storage ftp://host/x": "--storage ftp://host/x: ",
+    "run --storage CSV/x": "cannot keep checkpoints in ",
     "data no-such.csv": "no-such.csv",
     "plan": "say what to show: --show-space",
     "plan --show-space --set lr=log(1,0)": "log",

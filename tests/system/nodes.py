@@ -1,0 +1,91 @@
+"""A Ray cluster of several nodes on this machine, each with processes and a temporary folder of its own."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from pathlib import Path
+
+RAY = (sys.executable, "-m", "ray.scripts.scripts")
+MARK = "SENTUNE_TEST_NODE"
+
+
+class Nodes:
+    """Each node has one CPU. They know nothing of this source tree: a `core` and a `tuning` lie in their way."""
+
+    def __init__(self, mark: str, env: dict[str, str] | None = None) -> None:
+        """
+        Args:
+            mark: of the test's processes (tests.system.command).
+            env: for the nodes beside their own.
+        """
+        self.folder = Path(tempfile.mkdtemp(prefix="n", dir="/tmp"))  # short: Ray puts sockets there
+        self.env = {"SENTUNE_TEST_MARK": mark, "RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0", **(env or {})}
+        self.started: dict[str, subprocess.Popen[bytes]] = {}
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            self.port = server.getsockname()[1]
+        for package in ("core", "tuning"):
+            (self.folder / "trap" / package).mkdir(parents=True)
+            (self.folder / "trap" / package / "__init__.py").write_text("raise ImportError('not the shipped code')")
+        self.head = self.start("--head", f"--port={self.port}", "--include-dashboard=false", "--disable-usage-stats")
+        self.address = f"{self._ip()}:{self.port}"
+
+    def add(self) -> str:
+        """Start one more node; its name."""
+        return self.start(f"--address={self.address}")
+
+    def start(self, *words: str) -> str:
+        name = uuid.uuid4().hex
+        folder = self.folder / name[:6]
+        folder.mkdir()
+        words = (*words, "--num-cpus=1", "--num-gpus=0", "--object-store-memory=80000000", "--block")
+        if "--head" in words:
+            words += (f"--temp-dir={folder}",)
+        env = {**os.environ, **self.env, MARK: name, "TMPDIR": str(folder), "PYTHONPATH": str(self.folder / "trap")}
+        with (folder / "log").open("wb") as log:
+            self.started[name] = subprocess.Popen(
+                [*RAY, "start", *words], env=env, cwd=folder, stdout=log, stderr=log, start_new_session=True
+            )
+        until = time.monotonic() + 90
+        while b"Ray runtime started" not in (folder / "log").read_bytes():
+            assert time.monotonic() < until, (folder / "log").read_text()
+            assert self.started[name].poll() is None, (folder / "log").read_text()
+            time.sleep(0.1)
+        return name
+
+    def lose(self, name: str) -> None:
+        """Kill all processes of a node at once, as when its machine is gone."""
+        for process in self.processes(name):
+            os.kill(process, signal.SIGKILL)
+        self.started.pop(name).wait(30)
+
+    def processes(self, name: str, title: bytes = b"") -> list[int]:
+        """A node's processes whose command line holds `title`."""
+        found = []
+        for process in Path("/proc").glob("[0-9]*"):
+            try:
+                if f"{MARK}={name}".encode() in (process / "environ").read_bytes().split(b"\0"):
+                    if title in (process / "cmdline").read_bytes():
+                        found.append(int(process.name))
+            except OSError:  # it ended meanwhile
+                continue
+        return found
+
+    def checkpoints(self, name: str) -> list[Path]:
+        """Those on a node."""
+        return list((self.folder / name[:6]).glob("sentune-*/*/*/epoch-*"))
+
+    def close(self) -> None:
+        """End every node, and remove their folders."""
+        for name in [name for name in self.started if name != self.head] + [self.head]:
+            self.lose(name)
+        shutil.rmtree(self.folder)
+
+    def _ip(self) -> str:
+        log = (self.folder / self.head[:6] / "log").read_text()
+        return log.split("Local node IP: ")[1].split()[0]
