@@ -58,8 +58,8 @@ class Cluster:
             return fits
         have = ", ".join(f"{node.machine.cpus} and {node.machine.gpus}" for node in self.nodes) or "none"
         raise ConfigError(
-            f"a trial with --cpus-per-trial {shares.cpus_per_trial} and --gpus-per-trial {shares.gpus_per_trial:g} fits "
-            f"on no node of the cluster at {self.address}; CPUs and GPUs of its nodes: {have}"
+            f"a trial with --cpus-per-trial {shares.cpus_per_trial} and --gpus-per-trial {shares.gpus_per_trial:g} "
+            f"fits on no node of the cluster at {self.address}; CPUs and GPUs of its nodes: {have}"
         )
 
     def on_every_node(self, function: Callable[..., Any], *arguments: Any, seconds: float) -> list[Any]:
@@ -69,22 +69,26 @@ class Cluster:
 
         task = ray.remote(num_cpus=0, max_retries=0)(function)
         calls = [
-            task.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node.node_id, soft=False)).remote(*arguments)
+            task.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node.node_id, soft=False)).remote(
+                *arguments
+            )
             for node in self.nodes
         ]
         done, _ = ray.wait(calls, num_returns=len(calls), timeout=seconds)
         return [_result(call) if call in done else TimeoutError(f"no answer in {seconds:g} s") for call in calls]
 
     @contextlib.contextmanager
-    def watched(self, lost: Callable[[str], None]) -> Iterator[None]:
-        """Inside the block, tell `lost` from another thread when the head or this machine's node is gone.
+    def watched(self, lost: Callable[[str], None]) -> Iterator[Any]:
+        """Give Ray, as `own_ray` does; tell `lost` from another thread when the head or this machine's node is gone.
 
         It must end the process: soon after Ray would do so itself, with pages of its own words.
         """
+        import ray
+
         over = threading.Event()
         threading.Thread(target=self._watch, args=(over, lost), daemon=True).start()
         try:
-            yield
+            yield ray
         finally:
             over.set()
 

@@ -101,8 +101,8 @@ def search(
     """
     # Twice: Ray sets handlers of its own when it starts, and what comes while it shuts down must not cut that short.
     place = machine.watched if isinstance(machine, Cluster) else partial(own_ray, machine)
-    with interruption.listening(), place(interruption.lost), interruption.listening():
-        _fit(corpus, ledger, plan, shares, workers, listener, interruption, work)
+    with interruption.listening(), place(interruption.lost) as ray, interruption.listening():
+        _fit(ray.put(corpus), ledger, plan, shares, workers, listener, interruption, work)
     if interruption.reason:
         raise interruption.reason
     if cause := shared_failure(ledger.trials()):
@@ -110,7 +110,7 @@ def search(
 
 
 def _fit(
-    corpus: Corpus,
+    corpus_ref: Any,
     ledger: Ledger,
     plan: SearchPlan,
     shares: Shares,
@@ -121,8 +121,6 @@ def _fit(
 ) -> None:
     import ray
     from ray import tune
-
-    corpus_ref = ray.put(corpus)  # of which each node gets one copy
 
     def trainable(job: dict[str, Any]) -> None:
         work(job, ray.get(corpus_ref), shares)

@@ -17,6 +17,8 @@ from core.checkpoint import STATE, SUMS, TENSORS, checkpoint_names, read
 from core.errors import ConfigError, CorruptionError, UserError
 from core.files import new_folder
 
+KINDS = "give a folder, file:///FOLDER, s3://BUCKET/FOLDER or gs://BUCKET/FOLDER"
+
 
 def absolute(where: str) -> str:
     """A folder's path made absolute; a URI as it is."""
@@ -43,11 +45,11 @@ def open_place(where: str) -> tuple[Any, str]:
     except OSError:
         raise
     except Exception as error:  # pyarrow has a class of its own for each mistake
-        raise ConfigError(
-            f"--storage {shown(where)}: {_reason(error)}; give a folder, file:///FOLDER, s3://BUCKET/FOLDER or "
-            "gs://BUCKET/FOLDER"
-        ) from error
-    return system, path.rstrip("/")
+        raise ConfigError(f"--storage {shown(where)}: {_reason(error)}; {KINDS}") from error
+    path = path.rstrip("/")
+    if not path:
+        raise ConfigError(f"--storage {shown(where)}: it names no folder or bucket; {KINDS}")
+    return system, path
 
 
 def check_storage(where: str) -> None:
@@ -180,9 +182,11 @@ class Mirror:
 @contextlib.contextmanager
 def readable_errors(where: str) -> Iterator[None]:
     """Turn what a storage refuses into one clear line."""
+    from pyarrow import ArrowException
+
     try:
         yield
-    except OSError as error:
+    except (OSError, ArrowException) as error:
         raise UserError(
             f"cannot keep checkpoints in {shown(where)} ({_reason(error)}): give another --storage, or the rights to "
             "read, write and delete there"

@@ -25,7 +25,12 @@ class Nodes:
             env: for the nodes beside their own.
         """
         self.folder = Path(tempfile.mkdtemp(prefix="n", dir="/tmp"))  # short: Ray puts sockets there
-        self.env = {"SENTUNE_TEST_MARK": mark, "RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0", **(env or {})}
+        self.env = {
+            "SENTUNE_TEST_MARK": mark,
+            "RAY_AUTH_MODE": "disabled",
+            "RAY_USAGE_STATS_ENABLED": "0",
+            **(env or {}),
+        }
         self.started: dict[str, subprocess.Popen[bytes]] = {}
         with socket.create_server(("127.0.0.1", 0)) as server:
             self.port = server.getsockname()[1]
@@ -36,16 +41,15 @@ class Nodes:
         self.address = f"{self._ip()}:{self.port}"
 
     def add(self) -> str:
-        """Start one more node; its name."""
+        """One more node; its name."""
         return self.start(f"--address={self.address}")
 
     def start(self, *words: str) -> str:
+        """Start a node with these words of `ray start`; its name."""
         name = uuid.uuid4().hex
         folder = self.folder / name[:6]
         folder.mkdir()
-        words = (*words, "--num-cpus=1", "--num-gpus=0", "--object-store-memory=80000000", "--block")
-        if "--head" in words:
-            words += (f"--temp-dir={folder}",)
+        words += ("--num-cpus=1", "--num-gpus=0", "--object-store-memory=80000000", f"--temp-dir={folder}", "--block")
         env = {**os.environ, **self.env, MARK: name, "TMPDIR": str(folder), "PYTHONPATH": str(self.folder / "trap")}
         with (folder / "log").open("wb") as log:
             self.started[name] = subprocess.Popen(
@@ -69,9 +73,9 @@ class Nodes:
         found = []
         for process in Path("/proc").glob("[0-9]*"):
             try:
-                if f"{MARK}={name}".encode() in (process / "environ").read_bytes().split(b"\0"):
-                    if title in (process / "cmdline").read_bytes():
-                        found.append(int(process.name))
+                mine = f"{MARK}={name}".encode() in (process / "environ").read_bytes().split(b"\0")
+                if mine and title in (process / "cmdline").read_bytes():
+                    found.append(int(process.name))
             except OSError:  # it ended meanwhile
                 continue
         return found

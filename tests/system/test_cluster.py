@@ -23,8 +23,8 @@ DISABLED = {"RAY_AUTH_MODE": "disabled"}
 
 def run(sentences: Path, name: str, *more: str) -> tuple[str, ...]:
     """12 trials of up to 6 epochs, each epoch some tenths of a second."""
-    return ("run", str(sentences), "--vectors", "none", "--embedding-dim", "16", "--space", "notebook", "--trials", "12",
-            "--epochs", "6", "--window", "4", "--grace", "2", "--set", "hidden_dim=int(48,96)",
+    return ("run", str(sentences), "--vectors", "none", "--embedding-dim", "16", "--space", "notebook",
+            "--trials", "12", "--epochs", "6", "--window", "4", "--grace", "2", "--set", "hidden_dim=int(48,96)",
             "--set", "learning_rate=log(0.05,1)", "--name", name, *more)  # fmt: skip
 
 
@@ -165,7 +165,7 @@ def test_another_ray_or_python_is_one_line(nodes: Nodes) -> None:
     other = json.loads(said) | {"ray_version": "2.1.0", "python_version": "3.9.1"}
     client.internal_kv_put(b"CLUSTER_METADATA", json.dumps(other).encode(), True, b"cluster")
     try:
-        with pytest.raises(UserError, match=r"has Ray 2\.1\.0, here it is .*; Python 3\.9\.1, here it is .*: both must"):
+        with pytest.raises(UserError, match=r"has Ray 2\.1\.0, here it is .*; Python 3\.9\.1, here it is .*:"):
             reach.reach(nodes.address)
     finally:
         client.internal_kv_put(b"CLUSTER_METADATA", said, True, b"cluster")

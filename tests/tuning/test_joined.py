@@ -33,7 +33,10 @@ def test_what_fits_is_counted_node_by_node() -> None:
     ("shares", "said"),
     [
         (Shares(cpus_per_trial=4), "--cpus-per-trial 4 and --gpus-per-trial 0 fits on no node of the cluster at "),
-        (Shares(gpus_per_trial=0.5), "--gpus-per-trial 0.5 fits on no node .*; CPUs and GPUs of its nodes: 3 and 0, 2 "),
+        (
+            Shares(gpus_per_trial=0.5),
+            "--gpus-per-trial 0.5 fits on no node .*; CPUs and GPUs of its nodes: 3 and 0",
+        ),
     ],
 )
 def test_a_trial_that_fits_on_no_node_is_refused_with_what_they_have(shares: Shares, said: str) -> None:
@@ -102,7 +105,7 @@ def test_an_address_where_nobody_answers_is_one_line() -> None:
 
 @pytest.mark.parametrize("address", ["head", "head:", "http://head:8265", "a b:1", ":6379"])
 def test_what_is_no_address_is_refused(address: str) -> None:
-    with pytest.raises(ConfigError, match=f"^--address must be HOST:PORT of the cluster's head, or auto, got '{address}'"):
+    with pytest.raises(ConfigError, match=f"^--address must be HOST:PORT of .*, or auto, got '{address}'"):
         resolved(address)
 
 
@@ -143,3 +146,16 @@ def test_a_node_of_this_machine_that_ended_is_lost(listener: str, monkeypatch: p
 
 def test_while_both_are_there_nothing_is_lost(listener: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert watched(cluster(address=listener, raylet=ALIVE), monkeypatch, 0.3) == []
+
+
+def test_auto_is_what_ray_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+    assert resolved("auto") == "10.0.0.1:6379"
+
+
+def test_auto_where_no_cluster_runs_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr("ray._private.services.find_gcs_addresses", list)
+    monkeypatch.setattr("ray._private.services.find_bootstrap_address", lambda folder: None)
+    with pytest.raises(UserError, match=r"^--address auto: no Ray cluster runs on this machine; start one with "):
+        resolved("auto")

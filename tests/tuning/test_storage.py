@@ -139,9 +139,11 @@ def test_a_storage_that_is_gone_is_one_line(stored: Path, tmp_path: Path) -> Non
     shutil.rmtree(tmp_path / "storage")
     (tmp_path / "storage").write_text("in the way")
     saved(tmp_path / "node", 5)
-    with pytest.raises(UserError, match="cannot keep checkpoints in .*/storage "):
+    with pytest.raises(UserError, match=r"cannot keep checkpoints in .*/storage "):
         mirror.push()
 
 
 def test_secrets_in_a_uri_are_not_shown() -> None:
-    assert shown("s3://KEY:SECRET@bucket/folder?endpoint_override=10.0.0.1:9000&session_token=x") == "s3://bucket/folder"
+    assert (
+        shown("s3://KEY:SECRET@bucket/folder?endpoint_override=10.0.0.1:9000&session_token=x") == "s3://bucket/folder"
+    )
