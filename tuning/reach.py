@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import re
 import socket
 import sys
@@ -40,12 +41,29 @@ def resolved(address: str) -> str:
 
 def answers(address: str) -> bool:
     """Whether something listens there."""
+    with contextlib.suppress(OSError), _connection(address):
+        return True
+    return False
+
+
+def speaks_grpc(address: str) -> bool:
+    """Whether what listens there answers as the head does: with HTTP/2's first frame, its settings (RFC 9113, 3.4).
+
+    Ray's client would try for half a minute, and print what it thinks of that.
+    """
+    if os.environ.get("RAY_USE_TLS", "0") != "0":  # then it says nothing before it is greeted in another way
+        return True
+    settings = bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])  # an empty frame of that type
+    with contextlib.suppress(OSError), _connection(address) as connection:
+        connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + settings)
+        answer = connection.recv(9)
+        return len(answer) == 9 and answer[3] == 4
+    return False
+
+
+def _connection(address: str) -> socket.socket:
     host, _, port = address.rpartition(":")
-    try:
-        socket.create_connection((host, int(port)), TIMEOUT_SECONDS).close()
-    except OSError:
-        return False
-    return True
+    return socket.create_connection((host, int(port)), TIMEOUT_SECONDS)
 
 
 def reach(address: str) -> None:
@@ -59,6 +77,12 @@ def reach(address: str) -> None:
             f"no Ray cluster answers at {address}: start one with `ray start --head`, open the port, or give another "
             "--address"
         )
+    no_head = UserError(
+        f"what answers at {address} is not the head of a Ray cluster, or wants a token (RAY_AUTH_MODE=token): give the "
+        "address that `ray start --head` printed"
+    )
+    if not speaks_grpc(address):
+        raise no_head
     import ray
     from ray._raylet import GcsClient
 
@@ -67,10 +91,7 @@ def reach(address: str) -> None:
         said = GcsClient(address=address).internal_kv_get(b"CLUSTER_METADATA", b"cluster", timeout=TIMEOUT_SECONDS)
         theirs = json.loads(said)
     except Exception as error:
-        raise UserError(
-            f"what answers at {address} is not the head of a Ray cluster, or wants a token (RAY_AUTH_MODE=token): give "
-            "the address that `ray start --head` printed"
-        ) from error
+        raise no_head from error
     ours = {"ray_version": ray.__version__, "python_version": ".".join(map(str, sys.version_info[:3]))}
     differences = [
         f"{name.removesuffix('_version').capitalize()} {theirs.get(name)}, here it is {value}"
