@@ -17,8 +17,9 @@ from core.errors import ConfigError, UserError
 from tuning.cluster import QUIET_RAY, hush
 from tuning.reach import answers, local_raylet, reach, resolved
 from tuning.resources import Machine, Shares
+from tuning.storage import check_storage, marked
 
-LOOK_SECONDS = 120
+LOOK_SECONDS = 180
 """A node that has not started a worker and imported torch by then is not fit for trials."""
 WATCH_SECONDS, MISSES = 2.0, 3
 """How often the head is looked for, and how often in a row it must be gone."""
@@ -153,8 +154,9 @@ def check_nodes(cluster: Cluster, storage: str | None, say: Callable[[str], None
     Raises:
         UserError: naming each node that cannot, and why.
     """
-    ours = look(None)
-    found = cluster.on_every_node(look, storage, seconds=LOOK_SECONDS)
+    ours = look(None, None)
+    with contextlib.nullcontext() if storage is None else marked(storage) as mark:
+        found = cluster.on_every_node(look, storage, mark, seconds=LOOK_SECONDS)
     problems = []
     for node, theirs in zip(cluster.nodes, found, strict=True):
         if isinstance(theirs, Exception):
@@ -170,18 +172,21 @@ def check_nodes(cluster: Cluster, storage: str | None, say: Callable[[str], None
         say(f"the nodes' processors differ ({', '.join(kinds)}): where a trial runs may show in its last bits")
 
 
-def look(storage: str | None) -> dict[str, str]:
-    """What a node is to trials: versions, processor, and why it cannot reach the storage if it cannot."""
+def look(storage: str | None, mark: str | None) -> dict[str, str]:
+    """What a node is to trials: versions, processor, and why it cannot reach the storage if it cannot.
+
+    Args:
+        storage: as of tuning.storage; None for none.
+        mark: of the driver, in it.
+    """
     import safetensors  # noqa: F401 - a worker needs it
     import torch
     from ray import tune  # noqa: F401 - a worker needs it
 
     problem = ""
     if storage is not None:
-        from tuning.storage import check_storage
-
         try:
-            check_storage(storage)
+            check_storage(storage, mark)
         except UserError as error:
             problem = str(error)
     version = str(torch.__version__).split("+")[0]  # +cpu and +cu128 share their CPU kernels

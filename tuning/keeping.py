@@ -24,7 +24,7 @@ from tuning.resources import Machine, Shares
 from tuning.storage import Mirror, keep_only, remove
 from tuning.trial import run_trial
 
-FORGET_SECONDS = 30
+FORGET_SECONDS = 120
 """A node that has not removed its checkpoints by then keeps them."""
 
 

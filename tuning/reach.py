@@ -84,7 +84,7 @@ def reach(address: str) -> None:
     if not speaks_grpc(address):
         raise no_head
     import ray
-    from ray._raylet import GcsClient
+    from ray._raylet import GcsClient  # type: ignore[attr-defined]  # its stub leaves it out
 
     try:
         # Where ray.init reads it too; there a difference comes as several lines, and only after other steps.
@@ -108,7 +108,7 @@ def local_raylet(address: str) -> Any:
     Raises:
         UserError: this machine is no node of that cluster.
     """
-    from ray._raylet import GcsClient
+    from ray._raylet import GcsClient  # type: ignore[attr-defined]  # its stub leaves it out
     from ray.core.generated.gcs_pb2 import GcsNodeInfo
 
     running = _raylets()
@@ -126,7 +126,7 @@ def _raylets() -> dict[str, Any]:
     """The nodes that run on this machine, of whatever cluster, by their ids."""
     import psutil  # Ray brings it along
 
-    found = {}
+    found: dict[str, Any] = {}
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
             if process.name() == "raylet":

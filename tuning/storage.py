@@ -52,23 +52,50 @@ def open_place(where: str) -> tuple[Any, str]:
     return system, path
 
 
-def check_storage(where: str) -> None:
-    """Write, read and remove a small file there.
+@contextlib.contextmanager
+def marked(where: str) -> Iterator[str]:
+    """Leave a small file in the storage while the block runs: its name there.
 
     Raises:
         ConfigError: it is neither a path nor a URI of a store that pyarrow knows.
         UserError: the place is not there, or its rights do not suffice.
     """
+    mark = f".sentune-{uuid.uuid4().hex}"
     with readable_errors(where):
         system, root = open_place(where)
-        probe = f"{root}/.sentune-{uuid.uuid4().hex}"
         _make_folder(system, root)
-        with system.open_output_stream(probe) as file:
-            file.write(b"sentune")
-        with system.open_input_stream(probe) as file:
-            if file.read() != b"sentune":
-                raise OSError("what was written is not what is read")
-        system.delete_file(probe)
+        with system.open_output_stream(f"{root}/{mark}") as file:
+            file.write(mark.encode())
+    try:
+        yield mark
+    finally:
+        with readable_errors(where):
+            system.delete_file(f"{root}/{mark}")
+
+
+def check_storage(where: str, mark: str | None = None) -> None:
+    """Write, read and remove a small file there.
+
+    Args:
+        where: the storage.
+        mark: of another machine, from `marked`, that must be seen from here.
+
+    Raises:
+        ConfigError: it is neither a path nor a URI of a store that pyarrow knows.
+        UserError: the place is not there, its rights do not suffice, or it is not the place that the mark is in.
+    """
+    with marked(where) as own, readable_errors(where):
+        system, root = open_place(where)
+        for name in filter(None, (own, mark)):
+            try:
+                with system.open_input_stream(f"{root}/{name}") as file:
+                    read_back = file.read().decode()
+            except FileNotFoundError:
+                read_back = ""
+            if read_back != name:
+                raise UserError(
+                    f"what another machine put into {shown(where)} is not there: give a folder that all share"
+                )
 
 
 def keep_only(where: str, folder: str, spared: Callable[[str], bool]) -> None:

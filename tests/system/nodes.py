@@ -80,13 +80,17 @@ class Nodes:
                 continue
         return found
 
-    def checkpoints(self, name: str) -> list[Path]:
-        """Those on a node."""
-        return list((self.folder / name[:6]).glob("sentune-*/*/*/epoch-*"))
+    def checkpoints(self, name: str, study: str) -> list[Path]:
+        """A study's on a node."""
+        return list((self.folder / name[:6]).glob(f"sentune-*/{study}-*/*/epoch-*"))
+
+    def others(self) -> list[str]:
+        """Those that are not the head."""
+        return [name for name in self.started if name != self.head]
 
     def close(self) -> None:
         """End every node, and remove their folders."""
-        for name in [name for name in self.started if name != self.head] + [self.head]:
+        for name in [*self.others(), self.head]:
             self.lose(name)
         shutil.rmtree(self.folder)
 

@@ -58,7 +58,7 @@ def told(*answers: Any) -> list[str]:
 
 
 def test_nodes_like_this_machine_are_silent() -> None:
-    assert told(look(None), look(None)) == []
+    assert told(look(None, None), look(None, None)) == []
 
 
 def test_every_node_that_is_not_fit_is_named_with_its_reason() -> None:
@@ -73,14 +73,14 @@ def test_every_node_that_is_not_fit_is_named_with_its_reason() -> None:
     ):
         told(
             wrapped,
-            look(None) | {"torch": "1.0"},
-            look(None) | {"problem": "no rights"},
+            look(None, None) | {"torch": "1.0"},
+            look(None, None) | {"problem": "no rights"},
             TimeoutError("no answer in 120 s"),
         )
 
 
 def test_processors_that_differ_are_told_since_bits_may() -> None:
-    (said,) = told(look(None), look(None) | {"cpu": "ANCIENT"})
+    (said,) = told(look(None, None), look(None, None) | {"cpu": "ANCIENT"})
     assert "the nodes' processors differ (" in said
     assert "ANCIENT" in said
 

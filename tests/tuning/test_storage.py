@@ -8,7 +8,7 @@ import torch
 
 from core.checkpoint import STATE, SUMS, TENSORS, Checkpoint, checkpoint_names, newest, save
 from core.errors import ConfigError, UserError
-from tuning.storage import Mirror, absolute, check_storage, keep_only, open_place, remove, shown
+from tuning.storage import Mirror, absolute, check_storage, keep_only, marked, open_place, remove, shown
 
 TRAINING = {"seed": 1}
 
@@ -147,3 +147,12 @@ def test_secrets_in_a_uri_are_not_shown() -> None:
     assert (
         shown("s3://KEY:SECRET@bucket/folder?endpoint_override=10.0.0.1:9000&session_token=x") == "s3://bucket/folder"
     )
+
+
+def test_a_folder_that_is_not_the_drivers_is_told(tmp_path: Path) -> None:
+    """Each machine has a folder of that name, but not the same one."""
+    with marked(str(tmp_path / "driver")) as mark:
+        check_storage(str(tmp_path / "driver"), mark)
+        with pytest.raises(UserError, match=r"^what another machine put into .*/node is not there: give a "):
+            check_storage(str(tmp_path / "node"), mark)
+    assert [list((tmp_path / name).iterdir()) for name in ("driver", "node")] == [[], []]
