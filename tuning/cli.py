@@ -51,6 +51,15 @@ class Format(StrEnum):
     md = "md"
 
 
+class State(StrEnum):
+    """Trials that `best` shows."""
+
+    done = "done"
+    stopped = "stopped"
+    failed = "failed"
+    all = "all"
+
+
 class DataFormat(StrEnum):
     """How `data` prints."""
 
@@ -94,18 +103,27 @@ def plan(
 def best(
     study: Study,
     top: Annotated[int, typer.Option(help="how many rows")] = 10,
+    state: Annotated[State | None, typer.Option(help="only trials that ended so; all: also unfinished ones")] = None,
+    where: Annotated[
+        list[str] | None, typer.Option(help="only rows of which it holds, such as n_layers=1 or 'val_accuracy>0.7'")
+    ] = None,
+    sort: Annotated[str, typer.Option(help="by a field or a setting; -FIELD to begin with the highest")] = "rank",
+    expected: Annotated[
+        bool, typer.Option("--expected", help="instead: the accuracy to expect of random search, by budget")
+    ] = False,
     format: Annotated[Format, typer.Option(help="of the output")] = Format.table,
     results: Results = Path("results"),
 ) -> None:
-    """Show the best trials of STUDY."""
-    from tuning.records import read_study
-    from tuning.results import ranking, render
-    from tuning.spec import notes_on, searched_fields, space_of
+    """Show the best trials of STUDY, and what the best accuracy is worth."""
+    from tuning.best import curve_of, table_of
+    from tuning.selection import Selection, parse_where
 
-    if top < 1:
-        raise ConfigError(f"--top must be at least 1, got {top}")
-    spec, records = read_study(study_folder(study, results))
-    print(render(ranking(records, searched_fields(space_of(spec)), top), format, notes=notes_on(spec)))
+    if expected and (state or where or sort != "rank"):
+        raise ConfigError("--expected shows no rows: leave --state, --where and --sort out")
+    conditions = tuple(parse_where(text) for text in where or ())
+    selection = Selection(state=state, where=conditions, sort=sort, top=top)
+    folder = study_folder(study, results)
+    print(curve_of(folder, format) if expected else table_of(folder, selection, format))
 
 
 @app.command()

@@ -1,8 +1,8 @@
 """The study's journal: opened by one driver at a time, repaired, checked and continued.
 
-It is an Optuna `JournalStorage` file, so that Optuna's own tools open it. The study's user attribute `spec`
-says what the study is, `validation` what it is judged by; a trial's user attributes hold its whole configuration
-(`config`), where it came from (`origin`), each epoch (`epoch:3`) and what it came to (`outcome`).
+It is an Optuna `JournalStorage` file, so that Optuna's own tools open it. The study's user attribute `spec` says what
+the study is, `validation` what it is judged by, `vocabulary` how many words it has; a trial's user attributes hold its
+whole configuration (`config`), where it came from (`origin`), each epoch (`epoch:3`) and what it came to (`outcome`).
 """
 
 import contextlib

@@ -1,6 +1,6 @@
 """A study as its journal tells it: read at any time, also while it runs. Loads neither torch nor Ray."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -33,7 +33,7 @@ class TrialRecord:
     error: str | None
     """Why it failed."""
     n_parameters: int | None
-    """Trained and frozen weights; None until it is complete."""
+    """Trained numbers, which frozen word vectors are not; None until it is complete."""
     val_predictions: Mapping[str, Any] | None = None
     """What its best epoch said about the validation split, packed (tuning.predictions); None in older studies."""
 
@@ -53,8 +53,14 @@ def copied_from(origin: str) -> int | None:
     return int(origin.removeprefix("copy of ")) if origin.startswith("copy of ") else None
 
 
-def read_study(folder: Path) -> tuple[Spec, list[TrialRecord]]:
-    """The spec and all trials of a study, also while it runs. Writes nothing.
+def ranked(records: Sequence[TrialRecord]) -> list[TrialRecord]:
+    """The trials that ended with an epoch, best first: by validation accuracy, then lower loss, then lower number."""
+    ended = [(best, r) for r in records if (best := r.best) is not None and r.state in ("COMPLETE", "PRUNED")]
+    return [r for best, r in sorted(ended, key=lambda e: (-e[0].val_accuracy, e[0].val_loss, e[1].number))]
+
+
+def read_whole(folder: Path) -> tuple[Mapping[str, Any], list[TrialRecord]]:
+    """The user attributes (`spec`, `validation`, ...) and all trials of a study, also while it runs. Writes nothing.
 
     Raises:
         UserError: there is no study; the ones beside it are named.
@@ -68,7 +74,13 @@ def read_study(folder: Path) -> tuple[Spec, list[TrialRecord]]:
     study, trials = read_journal(journal)
     if "spec" not in study:
         raise UserError(f"study {folder.name!r} has not begun: run the command that made it again")
-    return study["spec"], [record_of(trial) for trial in trials]
+    return study, [record_of(trial) for trial in trials]
+
+
+def read_study(folder: Path) -> tuple[Spec, list[TrialRecord]]:
+    """As `read_whole`, with the spec alone."""
+    attributes, records = read_whole(folder)
+    return attributes["spec"], records
 
 
 def attributes_of(folder: Path) -> Mapping[str, Any]:

@@ -1,4 +1,4 @@
-"""The table of a study's trials, best first."""
+"""The table of a study's trials as text, JSON, CSV or Markdown."""
 
 import csv
 import io
@@ -6,71 +6,18 @@ import json
 import shutil
 import textwrap
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from core.text import printable
-from tuning.records import TrialRecord, copied_from
+from tuning.ranking import STATES, Row, ranking
+
+__all__ = ["FORMATS", "Row", "brief", "ranking", "render", "settings_text"]
 
 FORMATS = ("table", "json", "csv", "md")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Row:
-    """One trial in the table."""
-
-    rank: int | None
-    """From 1; None for a trial that failed or has not ended."""
-    trial: int
-    val_accuracy: float | None
-    best_epoch: int | None
-    epochs: int
-    """Epochs run."""
-    seconds: float
-    state: str
-    notebook: bool
-    """The notebook's own setting."""
-    copy_of: int | None
-    """The trial that had the same settings before and was trained for both; None for a trial of its own."""
-    error: str | None
-    params: Mapping[str, Any]
-    """The searched TrialConfig fields, those too that play no part in this trial."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON shows it."""
-        return {name: getattr(self, name) for name in self.__slots__}
-
-
-def ranking(records: Sequence[TrialRecord], searched: Sequence[str], top: int | None = None) -> list[Row]:
-    """Rows by validation accuracy; ties by lower validation loss, then lower number. Failed trials come last.
-
-    Args:
-        records: a study's trials.
-        searched: TrialConfig fields that the study's space searches, in order.
-        top: how many ranked rows; the notebook's row and the failed trials are added in any case.
-    """
-    ended = [r for r in records if r.best is not None and r.state in ("COMPLETE", "PRUNED")]
-    ended.sort(key=lambda r: (-r.best.val_accuracy, r.best.val_loss, r.number) if r.best else ())
-    rows = [_row(record, searched, rank) for rank, record in enumerate(ended, 1)]
-    shown = [row for row in rows if top is None or (row.rank or 0) <= top or row.notebook]
-    return shown + [_row(record, searched, None) for record in records if record.state == "FAIL"]
-
-
-def _row(record: TrialRecord, searched: Sequence[str], rank: int | None) -> Row:
-    best = record.best
-    return Row(
-        rank=rank,
-        trial=record.number,
-        val_accuracy=best.val_accuracy if best else None,
-        best_epoch=best.epoch if best else None,
-        epochs=len(record.epochs),
-        seconds=round(record.seconds, 3),
-        state=record.state,
-        notebook=record.origin == "notebook",
-        copy_of=copied_from(record.origin),
-        error=record.error,
-        params={name: record.config[name] for name in searched},
-    )
+HEAD = ("rank", "trial", "val acc", "interval", "vs nb", "tied", "best", "epochs", "sec", "state")
+DISPENSABLE = ("vs nb", "interval")
+"""Columns that give way, in this order, where a table would be too wide."""
+NOTEBOOK = "* the notebook's own setting; vs nb: more validation accuracy than it"
 
 
 def settings_text(settings: Mapping[str, Any]) -> str:
@@ -101,26 +48,26 @@ def render(rows: Sequence[Row], form: str, width: int | None = None, notes: Sequ
     names = list(rows[0].params) if rows else []
     cells = [[*_head(row), *(brief(row.params[name]) for name in names)] for row in rows]
     if form == "md":
-        titles = [*HEAD, *names]
-        lines = [titles, ["---"] * len(titles), *cells]
-        below = [f"\n{line}".replace("*", "\\*") for line in _footnotes(rows, notes)]
-        table = (
-            "| " + " | ".join(cell.replace("|", "\\|").replace("*", "\\*") for cell in line) + " |" for line in lines
-        )
-        return "\n".join([*table, *below])
+        return markdown([*HEAD, *names], cells, _footnotes(rows, notes))
     return _table(rows, names, cells, width, _footnotes(rows, notes))
 
 
-HEAD = ("rank", "trial", "val acc", "best", "epochs", "sec", "state")
-NOTEBOOK = "the notebook's own setting"
-STATES = {"COMPLETE": "done", "PRUNED": "stopped", "FAIL": "failed"}
+def markdown(titles: Sequence[str], cells: Sequence[Sequence[str]], below: Sequence[str]) -> str:
+    """A Markdown table, and a paragraph for each line below it."""
+    lines = [titles, ["---"] * len(titles), *cells]
+    table = ["| " + " | ".join(cell.replace("|", "\\|").replace("*", "\\*") for cell in line) + " |" for line in lines]
+    return "\n".join([*table, *(f"\n{line}".replace("*", "\\*") for line in below)])
 
 
 def _head(row: Row) -> list[str]:
+    marks = "*" * row.notebook + "+" * row.recommended
     return [
         "-" if row.rank is None else str(row.rank),
-        f"{row.trial}*" if row.notebook else str(row.trial),
+        f"{row.trial}{marks}",
         "-" if row.val_accuracy is None else f"{row.val_accuracy:.4f}",
+        "-" if row.interval_low is None else f"{row.interval_low:.3f}-{row.interval_high:.3f}",
+        "-" if row.against_notebook is None else f"{row.against_notebook:+.3f}",
+        "-" if row.tied is None else brief(row.tied),
         "-" if row.best_epoch is None else str(row.best_epoch),
         str(row.epochs),
         f"{row.seconds:.1f}",
@@ -140,7 +87,7 @@ def _csv(rows: Sequence[Row]) -> str:
 
 
 def _footnotes(rows: Sequence[Row], notes: Sequence[str]) -> list[str]:
-    marked = [f"* {NOTEBOOK}"] if any(row.notebook for row in rows) else []
+    marked = [NOTEBOOK] if any(row.notebook for row in rows) else []
     copies = [f"trial {r.trial} repeats trial {r.copy_of}: not trained again" for r in rows if r.copy_of is not None]
     return [*marked, *copies, *notes]
 
@@ -154,9 +101,9 @@ def _table(
 ) -> str:
     """A column for each setting where that fits, else each trial's settings in the lines below it."""
     width = width or shutil.get_terminal_size().columns
-    lines = _aligned([[*HEAD, *names], *cells])
+    lines = aligned([[*HEAD, *names], *cells])
     if max(map(len, lines)) > width:
-        lines = _aligned([HEAD, *(line[: len(HEAD)] for line in cells)])
+        lines = _narrow([HEAD, *(line[: len(HEAD)] for line in cells)], width)
         below = {"width": width, "initial_indent": " " * 7, "subsequent_indent": " " * 7, "break_on_hyphens": False}
         for at, row in reversed(list(enumerate(rows, 1))):
             lines[at + 1 : at + 1] = textwrap.wrap(settings_text(row.params), **below)  # type: ignore[arg-type]
@@ -167,7 +114,17 @@ def _table(
     return "\n".join(lines)
 
 
-def _aligned(lines: Sequence[Sequence[str]]) -> list[str]:
+def _narrow(cells: Sequence[Sequence[str]], width: int) -> list[str]:
+    """Aligned, without as many of the DISPENSABLE columns as must go."""
+    for gone in range(len(DISPENSABLE) + 1):
+        left = [at for at, title in enumerate(HEAD) if title not in DISPENSABLE[:gone]]
+        lines = aligned([[line[at] for at in left] for line in cells])
+        if max(map(len, lines)) <= width:
+            break
+    return lines
+
+
+def aligned(lines: Sequence[Sequence[str]]) -> list[str]:
     """Cells right-aligned in columns, two spaces apart."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return ["  ".join(cell.rjust(size) for cell, size in zip(line, widths, strict=True)) for line in lines]

@@ -15,17 +15,19 @@ from core.audit import render as render_audit
 from core.corpus import VAL, Corpus
 from core.errors import ConfigError
 from core.load import load_corpus
+from tuning.best import table_of
 from tuning.called import typed
 from tuning.ledger import Ledger, open_ledger
 from tuning.predictions import pack
 from tuning.progress import Progress, Tally
 from tuning.records import TrialRecord, spec_of
 from tuning.resources import Machine, Shares, default_window
-from tuning.results import ranking, render
+from tuning.results import ranking
 from tuning.samplers import check_sampler
+from tuning.selection import Selection
 from tuning.space import Space
 from tuning.space_file import load_space
-from tuning.spec import SearchPlan, make_spec, notes_on, searched_fields, study_key
+from tuning.spec import SearchPlan, make_spec, searched_fields, study_key
 from tuning.stopping import Asha, Halving
 from tuning.storage import check_storage
 from tuning.warm_start import with_knowledge
@@ -118,6 +120,7 @@ def _run(options: RunOptions, machine: "Machine | Cluster", fits: int) -> bool:
     if options.warm_start is not None:
         plan, knowledge = with_knowledge(plan, folder, options.warm_start, corpus.fingerprint)
         kept |= knowledge
+    kept["vocabulary"] = len(corpus.words)
     spec = make_spec(plan, corpus, options.data, options.shares)
     with open_ledger(folder, spec, kept) as ledger:
         if _complete(ledger, plan):
@@ -125,7 +128,7 @@ def _run(options: RunOptions, machine: "Machine | Cluster", fits: int) -> bool:
         else:
             workers = min(fits, options.workers or fits)
             _search(options, ledger, plan, corpus, machine, workers, study_key(folder.name, spec))
-        _say(render(ranking(ledger.records(), searched_fields(plan.space), top=10), "table", notes=notes_on(spec)))
+        _say(table_of(folder, Selection(top=10), "table"))
         return _complete(ledger, plan)
 
 

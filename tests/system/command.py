@@ -86,6 +86,7 @@ class Command:
                 r.config,
                 r.error,
                 [(e.train_loss, e.val_loss, e.val_accuracy) for e in r.epochs],
+                r.val_predictions,
             )
             for r in read_study(self.results / study)[1]
         ]

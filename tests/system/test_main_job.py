@@ -51,10 +51,23 @@ def test_best_speaks_four_formats(command: Command, said: str) -> None:
     table = csv.DictReader(io.StringIO(command.succeed("best", "quick", "--format", "csv")))
     assert [float(row["val_accuracy"]) for row in table] == [row["val_accuracy"] for row in rows]
     markdown = command.succeed("best", "quick", "--format", "md").splitlines()
-    assert len(markdown) == 2 + 4 + 2
+    assert sum(line.startswith("|") for line in markdown) == 2 + 4
     shown = command.succeed("best", "quick", "--top", "1")
     assert f"{rows[0]['val_accuracy']:.4f}" in shown
     assert "hidden_dim=" in shown
+
+
+def test_best_says_what_the_best_accuracy_is_worth(command: Command, said: str) -> None:
+    rows = json.loads(command.succeed("best", "quick", "--format", "json"))
+    assert rows[0]["corrected_low"] < rows[0]["corrected"] <= rows[0]["val_accuracy"] < rows[0]["corrected_high"]
+    assert [row["tied"] in (True, False) and row["n_parameters"] > 0 for row in rows] == [True] * 4
+    sizes = [(row["n_parameters"], row["seconds"]) for row in rows if row["tied"]]
+    assert [(row["n_parameters"], row["seconds"]) for row in rows if row["recommended"]] == [min(sizes)]
+    text = command.succeed("best", "quick")
+    assert f"95% interval {rows[0]['interval_low']:.4f} to {rows[0]['interval_high']:.4f}" in text
+    assert f"corrected for choosing it among 4 trials: {rows[0]['corrected']:.4f}, " in text
+    assert max(map(len, text.splitlines())) <= 80
+    assert "drawn at random: 3" in command.succeed("best", "quick", "--expected")
 
 
 def test_the_first_trial_is_the_notebooks_own_setting(command: Command, said: str) -> None:

@@ -98,22 +98,31 @@ def test_a_worker_that_dies_each_time_fails_its_trial_alone(tmp_path: Path) -> N
     assert records[1].error == "its worker died three times (killed, or out of memory)"
 
 
-def test_the_last_trial_of_a_worker_has_the_bits_of_a_fresh_one(tmp_path: Path) -> None:
-    """One worker trains twelve trials of all sorts one after the other; a process of its own trains the last again."""
-    search(tmp_path / "many", "from tuning.trial import run_trial as work", plan="n_trials=12, epochs=2, stopping=None")
-    last = read_study(tmp_path / "many")[1][-1]
-    script = (
-        "import json, sys\n"
-        "from core import TrialConfig, train\n"
-        "from tests.fakes import tiny_corpus\n"
-        "result = train(TrialConfig.from_dict(json.loads(sys.argv[1])), tiny_corpus())\n"
-        "print([(e.train_loss, e.val_loss, e.val_accuracy) for e in result.epochs])"
-    )
+FRESH = """
+import json, os, sys
+from core import TrialConfig, train
+from tests.fakes import tiny_corpus
+corpus = tiny_corpus()
+for config in json.load(sys.stdin):
+    if not os.fork():  # a process in which nothing was trained before
+        result = train(TrialConfig.from_dict(config), corpus)
+        print([(e.train_loss, e.val_loss, e.val_accuracy) for e in result.epochs], flush=True)
+        os._exit(0)
+    os.wait()
+"""
+
+
+def test_fifty_trials_of_one_worker_have_the_bits_of_fifty_fresh_processes(tmp_path: Path) -> None:
+    """Trials of all sorts, one after the other in the worker."""
+    search(tmp_path / "many", "from tuning.trial import run_trial as work", plan="n_trials=50, epochs=2, stopping=None")
+    records = read_study(tmp_path / "many")[1]
     fresh = subprocess.run(
-        [sys.executable, "-c", script, json.dumps(dict(last.config))],
+        [sys.executable, "-c", FRESH],
+        input=json.dumps([dict(record.config) for record in records]),
         capture_output=True,
         text=True,
         check=True,
         cwd=Path(__file__).parents[2],
-    ).stdout
-    assert fresh == f"{[(e.train_loss, e.val_loss, e.val_accuracy) for e in last.epochs]}\n"
+    ).stdout.splitlines()
+    assert len(fresh) == 50
+    assert fresh == [str([(e.train_loss, e.val_loss, e.val_accuracy) for e in r.epochs]) for r in records]

@@ -61,6 +61,19 @@ def test_json_is_a_list_of_objects_with_stable_names() -> None:
             "notebook": True,
             "copy_of": None,
             "error": None,
+            "interval_low": None,
+            "interval_high": None,
+            "against_notebook": 0.0,
+            "tied": None,
+            "recommended": False,
+            "n_parameters": 10,
+            "corrected": None,
+            "corrected_low": None,
+            "corrected_high": None,
+            "test_accuracy": None,
+            "test_low": None,
+            "test_high": None,
+            "test_readings": 0,
             "params": {"n_layers": 2, "learning_rate": 0.00123456, "freeze_embedding": True},
         }
     ]
@@ -75,9 +88,9 @@ def test_csv_has_a_column_for_each_setting_at_full_precision() -> None:
 
 def test_markdown_has_as_many_cells_in_each_line() -> None:
     lines = render(ranking([record(0, 0.5), record(1, 0.6)], SEARCHED), "md").splitlines()
-    assert [line.count("|") for line in lines[:4]] == [11] * 4
+    assert [line.count("|") for line in lines[:4]] == [14] * 4
     assert "| 2 | 0\\* | 0.5000 |" in lines[3]
-    assert lines[4:] == ["", "\\* the notebook's own setting"]
+    assert lines[4:] == ["", "\\* the notebook's own setting; vs nb: more validation accuracy than it"]
 
 
 def test_a_wide_table_has_a_column_for_each_setting_and_a_narrow_one_packs_them() -> None:
@@ -118,3 +131,15 @@ def test_notes_stand_below_what_people_read_and_not_in_data() -> None:
     assert render(rows, "md", notes=["by *asha*"]).endswith("\nby \\*asha\\*")
     assert render(rows, "csv", notes=["by *asha*"]) == render(rows, "csv")
     assert render(rows, "json", notes=["by *asha*"]) == render(rows, "json")
+
+
+def test_columns_give_way_before_a_table_gets_wider_than_it_may_be() -> None:
+    long = record(123456, 0.6, epochs=tuple(record(0, *[0.6] * 100).epochs * 2000))
+    rows = ranking([record(0, 0.5), long], SEARCHED)
+    heads = [render(rows, "table", width=width).splitlines()[0].split() for width in (90, 70, 60)]
+    assert [("interval" in head, "vs" in head, "tied" in head) for head in heads] == [
+        (True, True, True),
+        (True, False, True),
+        (False, False, True),
+    ]
+    assert max(map(len, render(rows, "table", width=60).splitlines()[:6])) <= 60

@@ -1,0 +1,87 @@
+"""Searches whose truth is known: trials of given accuracy, and which sentences each of them gets right."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tuning.honest import honest_number
+from tuning.statistics import Correct, Interval, wilson
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """The winner of one search, as each figure tells it."""
+
+    raw: float
+    """Its accuracy on the validation sentences that it was chosen on."""
+    raw_interval: Interval
+    corrected: float
+    corrected_interval: Interval
+    test: float
+    """On as many sentences that nothing was chosen on."""
+    test_interval: Interval
+    true: float
+
+
+def simulated(draw: np.random.Generator, accuracies: NDArray[np.float64], sentences: int, shared: float) -> Correct:
+    """(T, n) which of n sentences each of T trials gets right.
+
+    A trial gets a sentence right when a standard normal number lies below the quantile of its accuracy. That number is
+    the sentence's difficulty, common to all trials, and the trial's own noise.
+
+    Args:
+        draw: the generator.
+        accuracies: (T,) the truth.
+        sentences: n.
+        shared: the share of the difficulty in the variance: 0 for independent trials, 1 for trials that fail alike.
+    """
+    from scipy.special import ndtri
+
+    difficulty = draw.normal(size=sentences)
+    noise = draw.normal(size=(len(accuracies), sentences))
+    return np.asarray(np.sqrt(shared) * difficulty + np.sqrt(1 - shared) * noise < ndtri(accuracies)[:, None])
+
+
+def outcome(validation: Correct, test: Correct, true: Sequence[float], repeats: int, seed: int) -> Outcome:
+    """What each figure says about the winner of a search.
+
+    Args:
+        validation: (T, n).
+        test: (T, m).
+        true: (T,) each trial's accuracy on all sentences of the kind.
+        repeats: resamplings of the corrected figure.
+        seed: of the resampling.
+    """
+    honest = honest_number(validation, repeats=repeats, seed=seed)
+    winner = int(validation.sum(axis=1).argmax())
+    hits, m = int(test[winner].sum()), test.shape[1]
+    return Outcome(
+        raw=honest.raw,
+        raw_interval=honest.raw_interval,
+        corrected=honest.corrected,
+        corrected_interval=honest.corrected_interval,
+        test=hits / m,
+        test_interval=wilson(hits, m),
+        true=float(true[winner]),
+    )
+
+
+def simulated_outcomes(
+    searches: int, accuracies: Callable[[np.random.Generator], NDArray[np.float64]], shared: float, *,
+    sentences: int = 400, repeats: int = 2000, seed: int = 0,
+) -> list[Outcome]:  # fmt: skip
+    """The outcomes of so many simulated searches, with as many test as validation sentences."""
+    found = []
+    for search in range(searches):
+        draw = np.random.default_rng([seed, search])
+        true = accuracies(draw)
+        both = simulated(draw, true, 2 * sentences, shared)
+        found.append(outcome(both[:, :sentences], both[:, sentences:], true.tolist(), repeats, search))
+    return found
+
+
+def covers(interval: Interval, true: float) -> bool:
+    """Whether the truth lies within."""
+    return interval.low <= true <= interval.high

@@ -1,0 +1,91 @@
+"""Finished studies with stored predictions that several tests share."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from optuna.trial import TrialState
+
+from core.config import TrialConfig
+from core.epoch import EpochResult
+from tuning.ledger import open_ledger
+from tuning.predictions import pack
+from tuning.records import TrialRecord
+from tuning.space_file import load_space
+
+SPACE = load_space("quick")
+SPEC: dict[str, Any] = {
+    "fingerprint": "f" * 64,
+    "data": {"dataset": "tiny", "split": "80/10/10"},
+    "embedding_dim": 8,
+    "space": json.loads(SPACE.to_json()),
+    "seed": 42,
+    "window": 4,
+    "stopping": None,
+    "sampler": {"name": "tpe", "startup": 6, "constant_liar": True},
+    "warm_start": None,
+}
+LABELS = np.arange(200) % 2
+CONFIG = TrialConfig(n_layers=1, hidden_dim=4, pooling="max")
+"""Without frozen word vectors: 20 words of 8 numbers, and 8 * 4 * (8 + 4 + 2) + 9 * 2 others."""
+CONFIG_SIZE = 20 * 8 + 8 * 4 * 14 + 18
+
+
+def attributes(**changes: Any) -> dict[str, Any]:
+    """Of a study: 200 validation sentences of two classes, 20 words."""
+    kept = {"spec": SPEC, "validation": {"labels": pack(LABELS), "classes": ["a", "b"]}, "vocabulary": 20}
+    return kept | changes
+
+
+def predicting(wrong: Sequence[int] | range) -> dict[str, Any]:
+    """Packed predictions that are wrong on these sentences."""
+    predictions = LABELS.copy()
+    predictions[list(wrong)] = 1 - predictions[list(wrong)]
+    return pack(predictions)
+
+
+def trial(number: int, wrong: Sequence[int] | range, **changes: Any) -> TrialRecord:
+    """A trial of two epochs, the second its best, that is wrong on these of the 200 validation sentences."""
+    accuracy = 1 - len(wrong) / len(LABELS)
+    settings: dict[str, Any] = {
+        "number": number,
+        "state": "COMPLETE",
+        "params": {},
+        "config": CONFIG.to_dict(),
+        "origin": "notebook" if number == 0 else "sampler",
+        "epochs": (epoch(1, accuracy - 0.1), epoch(2, accuracy)),
+        "error": None,
+        "n_parameters": None,
+        "val_predictions": predicting(wrong),
+    }
+    return TrialRecord(**(settings | changes))
+
+
+def epoch(number: int, accuracy: float, seconds: float = 0.5) -> EpochResult:
+    return EpochResult(epoch=number, train_loss=0.6, val_loss=0.5, val_accuracy=accuracy, seconds=seconds)
+
+
+STATES = {"COMPLETE": TrialState.COMPLETE, "PRUNED": TrialState.PRUNED, "FAIL": TrialState.FAIL}
+
+
+def write_study(folder: Path, trials: Sequence[TrialRecord], kept: Mapping[str, Any]) -> None:
+    """A journal with these trials.
+
+    Args:
+        folder: the study's.
+        trials: by number; one that is RUNNING stays open.
+        kept: its user attributes, `spec` among them.
+    """
+    rest = {name: value for name, value in kept.items() if name != "spec"}
+    with open_ledger(folder, kept["spec"], rest) as ledger:
+        for record in trials:
+            number = ledger.add({}, {}, record.config, record.origin)
+            for each in record.epochs:
+                ledger.record(number, each, record.val_predictions if each == record.best else None)
+            if record.state in STATES:
+                outcome = {"error": record.error} if record.error else {}
+                if record.n_parameters is not None:
+                    outcome |= {"n_parameters": record.n_parameters}
+                ledger.finish(number, STATES[record.state], outcome)

@@ -1,0 +1,142 @@
+"""The verb `best`: from a journal to what a person reads."""
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.tuning.judged_studies import CONFIG, SPEC, attributes, epoch, trial, write_study
+from tests.tuning.test_cli import sentune
+from tests.tuning.test_tested import reading
+from tuning.best import table_of
+from tuning.selection import Selection
+
+FIELDS = [
+    "rank", "trial", "val_accuracy", "best_epoch", "epochs", "seconds", "state", "notebook", "copy_of", "error",
+    "interval_low", "interval_high", "against_notebook", "tied", "recommended", "n_parameters",
+    "corrected", "corrected_low", "corrected_high", "test_accuracy", "test_low", "test_high", "test_readings",
+]  # fmt: skip
+
+
+def trials() -> list[Any]:
+    small = CONFIG.replace(hidden_dim=2).to_dict()
+    return [
+        trial(0, range(30, 110), n_parameters=626),
+        trial(1, range(40), n_parameters=626),
+        trial(2, range(42), state="PRUNED", config=small),
+        trial(3, range(5), state="FAIL", error="TrainingError: the loss is nan", epochs=()),
+        trial(4, range(5), state="RUNNING", epochs=(epoch(1, 0.9),)),
+        trial(5, range(60, 160), state="PRUNED", epochs=(epoch(1, 0.5),)),
+    ]
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("results") / "mine"
+    write_study(folder, trials(), attributes(readings=[reading(1, 0.75), reading(1, 0.8, seed=2), reading(0, 0.59)]))
+    return folder
+
+
+def test_the_table_reads_as_documented(study: Path) -> None:
+    text = table_of(study, Selection(top=2), "table")
+    above, below = text.split("\n\n")
+    assert below.splitlines() == [
+        "* the notebook's own setting; vs nb: more validation accuracy than it",
+        "tied: a paired test (exact McNemar, Holm) does not tell it from the best",
+        "+ recommended: trial 2, the cheapest of 2 tied (362 trained numbers)",
+        "best validation accuracy: 0.8000, 95% interval 0.7391 to 0.8495",
+        "corrected for choosing it among 4 trials: 0.8000, 0.7391 to 0.8568",  # 2 is never right where 1 is wrong
+        "test accuracy of trial 1: 0.7750, 95% interval 0.7316 to 0.8132 (2 seeds)",
+        "test accuracy of trial 0: 0.5900, 95% interval 0.5412 to 0.6371",
+        "the test split was read 3 times: confirm 3",
+        "trial 3 failed: TrainingError: the loss is nan",
+    ]
+    heads = [line.split() for line in above.splitlines() if not line.startswith("       ")]
+    assert heads[0] == ["rank", "trial", "val", "acc", "interval", "vs", "nb", "tied", "best", "epochs", "sec", "state"]
+    assert heads[2:] == [
+        ["1", "1", "0.8000", "0.739-0.850", "+0.200", "yes", "2", "2", "1.0", "done"],
+        ["2", "2+", "0.7900", "0.728-0.841", "+0.190", "yes", "2", "2", "1.0", "stopped"],
+        ["3", "0*", "0.6000", "0.531-0.665", "+0.000", "no", "2", "2", "1.0", "done"],
+        ["-", "3", "-", "-", "-", "-", "-", "0", "0.0", "failed"],
+    ]
+    assert len(below.splitlines()) == 9
+
+
+def test_the_table_of_80_columns_is_80_wide(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert max(map(len, table_of(study, Selection(state="all"), "table").splitlines())) <= 80
+
+
+def test_json_and_csv_have_the_documented_fields(study: Path) -> None:
+    rows = json.loads(table_of(study, Selection(), "json"))
+    assert [list(row) for row in rows] == [[*FIELDS, "params"]] * 5
+    assert (rows[0]["trial"], rows[0]["tied"], rows[0]["test_readings"]) == (1, True, 2)
+    assert rows[0]["test_accuracy"] == pytest.approx(0.775)
+    assert rows[0]["corrected_low"] < rows[0]["corrected"] < rows[0]["corrected_high"]
+    assert (rows[1]["recommended"], rows[1]["n_parameters"], rows[1]["corrected"]) == (True, 362, None)
+    table = list(csv.DictReader(io.StringIO(table_of(study, Selection(), "csv"))))
+    assert list(table[0]) == [*FIELDS, *rows[0]["params"]]
+    assert float(table[0]["corrected"]) == rows[0]["corrected"]
+
+
+def test_the_readme_documents_every_field() -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    page = readme.split("## Look: `sentune best`")[1].split("\n## ")[0]
+    assert [name for name in FIELDS if f"`{name}`" not in page] == []
+
+
+def test_a_study_that_kept_no_predictions_shows_a_dash(tmp_path: Path) -> None:
+    older = [trial(0, range(80), val_predictions=None), trial(1, range(40), val_predictions=None)]
+    write_study(tmp_path / "old", older, {"spec": SPEC})
+    text = table_of(tmp_path / "old", Selection(), "table")
+    assert "corrected for the choice: - (not every trial's predictions were kept)" in text
+    assert "no reading of the test split is recorded" in text
+    assert text.splitlines()[2].split()[:6] == ["1", "1", "0.8000", "-", "+0.200", "-"]
+
+
+def test_a_study_in_which_nothing_ended_has_a_table(tmp_path: Path) -> None:
+    write_study(tmp_path / "new", [trial(0, range(9), state="RUNNING")], attributes())
+    assert "rank" in table_of(tmp_path / "new", Selection(), "table")
+    assert "running" in table_of(tmp_path / "new", Selection(state="all"), "table")
+    write_study(tmp_path / "empty", [], attributes())
+    assert table_of(tmp_path / "empty", Selection(), "json") == "[]"
+
+
+def test_the_options_reach_the_table(
+    study: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("best", str(study), "--format", "json", "--where", "n_layers=1", "--where", "trial>0", "--sort", "-trial")
+    code, out, err = sentune(monkeypatch, capsys, *words, "--state", "stopped")
+    assert (code, err) == (0, "")
+    assert [row["trial"] for row in json.loads(out)] == [5, 2]
+    code, out, _ = sentune(monkeypatch, capsys, "best", str(study), "--state", "failed")
+    assert (code, "trial 3 failed: TrainingError: the loss is nan" in out, "0.8000\n" in out) == (0, True, False)
+
+
+def test_the_curve_is_printed_in_each_format(
+    study: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for form, start in (("table", "random trials"), ("json", "{"), ("csv", "trials,epochs"), ("md", "| random trials")):
+        code, out, _ = sentune(monkeypatch, capsys, "best", str(study), "--expected", "--format", form)
+        assert (code, out.strip().startswith(start)) == (0, True)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--where", "layers=1"], "no field --where 'layers'; the fields are rank, trial, "),
+        (["--sort", "speed"], "no field --sort 'speed'; the fields are rank, trial, "),
+        (["--where", "import os"], "cannot read --where 'import os'; write a field"),
+        (["--state", "bad"], "'bad' is not one of 'done', 'stopped', 'failed', 'all'"),
+        (["--expected", "--sort", "trial"], "--expected shows no rows: leave --state, --where and --sort out"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(
+    words: list[str], message: str, study: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, err = sentune(monkeypatch, capsys, "best", str(study), *words)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert message in err

@@ -1,0 +1,87 @@
+"""The verb `best`: a study's table with what is known of its winner, or its curve of expected best accuracy."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from tuning.expected import expected
+from tuning.expected_table import render_expected
+from tuning.judgement import Judgement, judge
+from tuning.ranking import Row, every_row
+from tuning.records import read_whole
+from tuning.results import render
+from tuning.selection import Selection, select
+from tuning.spec import notes_on, searched_fields, space_of
+from tuning.statistics import Interval
+from tuning.tested import OnTest, readings_note
+
+
+def table_of(folder: Path, selection: Selection, form: str) -> str:
+    """The study's rows as one of tuning.results.FORMATS.
+
+    Raises:
+        UserError: no such study, or the selection does not fit it.
+    """
+    attributes, records = read_whole(folder)
+    judgement = judge(records, attributes)
+    rows = every_row(records, searched_fields(space_of(attributes["spec"])), judgement)
+    notes = [*judged_notes(rows, judgement), *notes_on(attributes["spec"])] if rows else []
+    return render(select(rows, selection), form, notes=notes)
+
+
+def curve_of(folder: Path, form: str) -> str:
+    """The study's curve of expected best validation accuracy.
+
+    Raises:
+        UserError: no such study, or it has too few random trials.
+    """
+    attributes, records = read_whole(folder)
+    return render_expected(expected(records, attributes["spec"]), form)
+
+
+def judged_notes(rows: Sequence[Row], judgement: Judgement) -> list[str]:
+    """Lines of at most 80 characters below a table for people.
+
+    Args:
+        rows: all of the study, best first.
+        judgement: of the same study.
+    """
+    return [
+        *_tie_notes(rows),
+        *_number_notes(rows[0], judgement),
+        *(_test_note(row.trial, judgement.on_test[row.trial]) for row in rows if row.test_accuracy is not None),
+        readings_note(judgement.readings),
+    ]
+
+
+def _tie_notes(rows: Sequence[Row]) -> list[str]:
+    tied = sum(bool(row.tied) and row.copy_of is None for row in rows)
+    if not tied:
+        return []
+    cheapest = [
+        f"+ recommended: trial {row.trial}, the cheapest of {tied} tied ({row.n_parameters:,} trained numbers)"
+        for row in rows
+        if row.recommended and tied > 1
+    ]
+    return ["tied: a paired test (exact McNemar, Holm) does not tell it from the best", *cheapest]
+
+
+def _number_notes(best: Row, judgement: Judgement) -> list[str]:
+    if best.rank != 1:
+        return []
+    honest = judgement.honest
+    if honest is None:
+        return ["corrected for the choice: - (not every trial's predictions were kept)"]
+    return [
+        f"best validation accuracy: {honest.raw:.4f}, 95% interval {_between(honest.raw_interval)}",
+        f"corrected for choosing it among {honest.trials} trials: {honest.corrected:.4f}, "
+        f"{_between(honest.corrected_interval)}",
+    ]
+
+
+def _test_note(trial: int, test: OnTest) -> str:
+    seeds = f" ({test.seeds} seeds)" if test.seeds > 1 else ""
+    return f"test accuracy of trial {trial}: {test.accuracy:.4f}, 95% interval {_between(test.interval)}{seeds}"
+
+
+def _between(interval: Interval) -> str:
+    return f"{interval.low:.4f} to {interval.high:.4f}"

@@ -1,0 +1,126 @@
+"""Expected best validation accuracy against budget: what a random search of this space brings for its cost.
+
+Only trials that were drawn at random count: what a sampler chose by earlier outcomes is not an independent draw.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from core.errors import UserError
+from tuning.records import TrialRecord
+
+BAND = (0.1, 0.9)
+"""Of ten searches with this budget eight end within the band."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Budget:
+    """What so many random trials bring."""
+
+    trials: int
+    epochs: float
+    """That they take on average, as these trials were stopped."""
+    plugin: float
+    """Expected best validation accuracy by Dodge et al. 2019: too low on average for more than one trial."""
+    unbiased: float
+    """By Tang et al. 2020."""
+    low: float
+    """Of the band: the best of single searches, as the plug-in estimator sees them."""
+    high: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Expected:
+    """The curve of one study."""
+
+    random_trials: int
+    """Drawn at random and ended with an epoch: the curve is made from them."""
+    failed: int
+    """Drawn at random and left out, because they failed."""
+    budgets: tuple[Budget, ...]
+    """For 1 trial up to all of them."""
+
+
+def expected_best(accuracies: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Expected highest of n draws, n = 1..N, from N independent ones, by both estimators of the literature.
+
+    Plug-in (Dodge, Gururangan, Card, Schwartz and Smith 2019, "Show Your Work", EMNLP): as if the N values were all of
+    the distribution, drawn from with replacement. Unbiased (Tang, Lee, Xin, Liu, Yu and Lin 2020, "Showing Your Work
+    Doesn't Always Work", ACL): the mean over all subsets of n of the N values.
+
+    Args:
+        accuracies: (N,) at least one.
+
+    Returns:
+        (N,) plug-in and (N,) unbiased.
+    """
+    values = np.sort(np.asarray(accuracies, dtype=np.float64))
+    n_values = len(values)
+    places = np.arange(1, n_values + 1)
+    plugin, unbiased = [], []
+    weights = np.full(n_values, 1 / n_values)  # of a value to be the highest in a subset of n
+    for n in places:
+        chances = (places / n_values) ** n
+        plugin.append(float(np.diff(chances, prepend=0.0) @ values))
+        unbiased.append(float(weights @ values))
+        weights = weights * (places - n) * (n + 1) / (n * np.maximum(1, n_values - n))
+    return np.array(plugin), np.array(unbiased)
+
+
+def expected(records: Sequence[TrialRecord], spec: Mapping[str, Any]) -> Expected:
+    """The curve of a study.
+
+    Raises:
+        UserError: it has fewer than two random trials to make it from.
+    """
+    random = [record for record in drawn_at_random(records, spec) if record.state in ("COMPLETE", "PRUNED", "FAIL")]
+    ended = [record for record in random if record.state != "FAIL"]
+    accuracies = [record.best.val_accuracy for record in ended if record.best]
+    if len(accuracies) < 2:
+        raise UserError(
+            f"this study has {len(accuracies)} finished trials that were drawn at random, the curve needs at least 2: "
+            "run more of it, or a study with --sampler random"
+        )
+    values = np.sort(accuracies)
+    plugin, unbiased = expected_best(values)
+    epochs = sum(len(record.epochs) for record in ended) / len(ended)
+    budgets = [
+        Budget(
+            trials=n,
+            epochs=n * epochs,
+            plugin=float(plugin[n - 1]),
+            unbiased=float(unbiased[n - 1]),
+            low=_best_of(values, n, BAND[0]),
+            high=_best_of(values, n, BAND[1]),
+        )
+        for n in range(1, len(values) + 1)
+    ]
+    return Expected(random_trials=len(values), failed=len(random) - len(ended), budgets=tuple(budgets))
+
+
+def drawn_at_random(records: Sequence[TrialRecord], spec: Mapping[str, Any]) -> list[TrialRecord]:
+    """The trials that the sampler drew without looking at an outcome, and that repeat no other.
+
+    Every trial of a `random` study; of tpe, gp and cmaes those that saw fewer than `startup` outcomes: suggestion n
+    sees trials 0..n-window. A study that knew another's trials has none, and qmc spreads its draws, so they are not
+    independent.
+    """
+    sampler = spec["sampler"]
+    own = [record for record in records if record.origin == "sampler"]
+    if sampler["name"] == "random":
+        return own
+    if sampler["name"] == "qmc" or spec["warm_start"]:
+        return []
+
+    ended = np.cumsum([0] + [record.state in ("COMPLETE", "PRUNED") for record in records])  # before each number
+    return [r for r in own if ended[max(0, r.number - spec["window"] + 1)] < sampler["startup"]]
+
+
+def _best_of(values: NDArray[np.float64], n: int, share: float) -> float:
+    """The quantile of the best of n draws from (N,) ascending values, with replacement."""
+    chances = (np.arange(1, len(values) + 1) / len(values)) ** n
+    return float(values[int(np.searchsorted(chances, share - 1e-12))])

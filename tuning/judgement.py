@@ -1,0 +1,132 @@
+"""What a study's stored predictions and its readings of the test split say about its trials."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.config import TrialConfig
+from core.errors import CorruptionError
+from core.size import trained_numbers
+from tuning.honest import HonestNumber, honest_number
+from tuning.predictions import unpack
+from tuning.records import TrialRecord, copied_from, ranked
+from tuning.statistics import ALPHA, Correct, holm, mcnemar
+from tuning.tested import OnTest, Reading, on_test
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Judgement:
+    """Of one study. What an older study did not keep is None, or not in a mapping."""
+
+    sentences: int | None
+    """In the validation split."""
+    honest: HonestNumber | None
+    """None too where a trial's predictions were not kept."""
+    tied: Mapping[int, bool]
+    """Trial number -> whether a paired test cannot tell it from the best, which is tied with itself."""
+    recommended: int | None
+    """The cheapest of the tied: fewest trained numbers, then seconds, then number."""
+    n_parameters: Mapping[int, int]
+    """Trial number -> trained numbers."""
+    on_test: Mapping[int, OnTest]
+    readings: Sequence[Reading]
+    """Every reading of a test split."""
+
+
+def judge(records: Sequence[TrialRecord], attributes: Mapping[str, Any]) -> Judgement:
+    """Compute it anew; the same journal gives the same.
+
+    Args:
+        records: the study's trials.
+        attributes: its user attributes, see tuning.records.attributes_of.
+
+    Raises:
+        CorruptionError: stored labels or predictions are damaged.
+    """
+    labels = _labels(attributes)
+    own = [record for record in records if _competes(record)]
+    known = {} if labels is None else _correct(own, labels)
+    sizes = _sizes(records, attributes)
+    tied = _tied(records, known)
+    return Judgement(
+        sentences=None if labels is None else len(labels),
+        honest=_honest(own, known),
+        tied=tied,
+        recommended=_cheapest([record for record in own if tied.get(record.number)], sizes),
+        n_parameters=sizes,
+        on_test=on_test(attributes.get("readings", ()), attributes["spec"].get("data", {}).get("split")),
+        readings=attributes.get("readings", ()),
+    )
+
+
+def _competes(record: TrialRecord) -> bool:
+    """Whether it could have become the best; a trial that repeats another adds no choice."""
+    return record.best is not None and record.state in ("COMPLETE", "PRUNED") and copied_from(record.origin) is None
+
+
+def _labels(attributes: Mapping[str, Any]) -> NDArray[np.int64] | None:
+    kept = attributes.get("validation")
+    return unpack(kept["labels"], "the study's validation labels") if kept else None
+
+
+def _correct(records: Sequence[TrialRecord], labels: NDArray[np.int64]) -> dict[int, Correct]:
+    """Trial number -> (n,), of the trials whose predictions were kept."""
+    found = {}
+    for record in records:
+        if record.val_predictions:
+            predictions = unpack(record.val_predictions, f"what trial {record.number} predicted")
+            if predictions.shape != labels.shape:
+                raise CorruptionError(
+                    f"trial {record.number} has {len(predictions)} predictions for {len(labels)} validation sentences: "
+                    "put back a copy of the journal"
+                )
+            found[record.number] = predictions == labels
+    return found
+
+
+def _honest(own: Sequence[TrialRecord], known: Mapping[int, Correct]) -> HonestNumber | None:
+    """None where a trial is missing, because it may have been a rival, or where one sentence is all there is."""
+    if not known or len(known) < len(own) or any(len(each) < 2 for each in known.values()):
+        return None
+    return honest_number(np.stack(list(known.values())))
+
+
+def _tied(records: Sequence[TrialRecord], known: Mapping[int, Correct]) -> dict[int, bool]:
+    """Exact McNemar against the best, with Holm's correction over all others."""
+    order = ranked(records)
+    if not order or _original(order[0]) not in known:
+        return {}
+    best = _original(order[0])
+    others = [number for number in known if number != best]
+    tied = {best: True}
+    if others:
+        p_values = holm(mcnemar(known[best], np.stack([known[number] for number in others])))
+        tied |= {number: bool(p >= ALPHA) for number, p in zip(others, p_values, strict=True)}
+    copies = {record.number: _original(record) for record in order}
+    return {number: tied[source] for number, source in copies.items() if source in tied}
+
+
+def _original(record: TrialRecord) -> int:
+    source = copied_from(record.origin)
+    return record.number if source is None else source
+
+
+def _sizes(records: Sequence[TrialRecord], attributes: Mapping[str, Any]) -> dict[int, int]:
+    """A trial says its size when it is complete; that of the others is worked out."""
+    sizes = {record.number: record.n_parameters for record in records if record.n_parameters is not None}
+    vocabulary, validation = attributes.get("vocabulary"), attributes.get("validation")
+    if vocabulary is not None and validation:
+        width, n_classes = attributes["spec"]["embedding_dim"], len(validation["classes"])
+        for record in records:
+            if record.number not in sizes:
+                config = TrialConfig.from_dict(record.config)
+                sizes[record.number] = trained_numbers(config, vocabulary, width, n_classes)
+    return sizes
+
+
+def _cheapest(tied: Sequence[TrialRecord], sizes: Mapping[int, int]) -> int | None:
+    sized = [record for record in tied if record.number in sizes]
+    return min(sized, key=lambda r: (sizes[r.number], r.seconds, r.number)).number if sized else None
