@@ -17,10 +17,7 @@ from core.errors import ConfigError, UserError
 from tuning.cluster import QUIET_RAY, hush
 from tuning.reach import answers, local_raylet, reach, resolved
 from tuning.resources import Machine, Shares
-from tuning.storage import check_storage, marked
 
-LOOK_SECONDS = 180
-"""A node that has not started a worker and imported torch by then is not fit for trials."""
 WATCH_SECONDS, MISSES = 2.0, 3
 """How often the head is looked for, and how often in a row it must be gone."""
 WORKER_SETTINGS = ("RAY_CHDIR_TO_TRIAL_DIR", "TUNE_FUNCTION_THREAD_TIMEOUT_S")
@@ -135,62 +132,12 @@ def joined(address: str) -> Iterator[Cluster]:
         )
     except Exception as error:
         ray.shutdown()
-        raise UserError(f"cannot join the Ray cluster at {address} ({_reason(error)})") from error
+        raise UserError(f"cannot join the Ray cluster at {address} ({reason_of(error)})") from error
     hush()
     try:
         yield Cluster(address=address, raylet=raylet, nodes=_nodes(ray.nodes()))
     finally:
         ray.shutdown()
-
-
-def check_nodes(cluster: Cluster, storage: str | None, say: Callable[[str], None]) -> None:
-    """See that every node can train what this machine would, to the bit, and reach the storage.
-
-    Args:
-        cluster: joined.
-        storage: as of tuning.storage; None for none.
-        say: told when the nodes' processors differ in what torch makes of them.
-
-    Raises:
-        UserError: naming each node that cannot, and why.
-    """
-    ours = look(None, None)
-    with contextlib.nullcontext() if storage is None else marked(storage) as mark:
-        found = cluster.on_every_node(look, storage, mark, seconds=LOOK_SECONDS)
-    problems = []
-    for node, theirs in zip(cluster.nodes, found, strict=True):
-        if isinstance(theirs, Exception):
-            problems.append(f"node {node.address}: {_reason(theirs)}")
-        elif theirs["problem"]:
-            problems.append(f"node {node.address}: {theirs['problem']}")
-        elif theirs["torch"] != ours["torch"]:
-            problems.append(f"node {node.address} has torch {theirs['torch']}, this machine {ours['torch']}")
-    if problems:
-        raise UserError(f"{'; '.join(problems)}: mend it, or start the cluster without it")
-    kinds = sorted({theirs["cpu"] for theirs in found} | {ours["cpu"]})
-    if len(kinds) > 1:
-        say(f"the nodes' processors differ ({', '.join(kinds)}): where a trial runs may show in its last bits")
-
-
-def look(storage: str | None, mark: str | None) -> dict[str, str]:
-    """What a node is to trials: versions, processor, and why it cannot reach the storage if it cannot.
-
-    Args:
-        storage: as of tuning.storage; None for none.
-        mark: of the driver, in it.
-    """
-    import safetensors  # noqa: F401 - a worker needs it
-    import torch
-    from ray import tune  # noqa: F401 - a worker needs it
-
-    problem = ""
-    if storage is not None:
-        try:
-            check_storage(storage, mark)
-        except UserError as error:
-            problem = str(error)
-    version = str(torch.__version__).split("+")[0]  # +cpu and +cu128 share their CPU kernels
-    return {"torch": version, "cpu": torch.backends.cpu.get_cpu_capability(), "problem": problem}
 
 
 def _nodes(listed: Sequence[Any]) -> tuple[Node, ...]:
@@ -228,7 +175,7 @@ def _alive(process: Any) -> bool:
     return False
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
     """The first line of what went wrong: Ray puts pages below it."""
     cause = getattr(error, "cause", None) or error
     text = " ".join(str(cause).split()) or type(cause).__name__

@@ -20,9 +20,9 @@ from core.corpus import Corpus
 from core.entry import canonical
 from core.errors import UserError
 from tuning.joined import Cluster
+from tuning.mirror import Mirror
 from tuning.resources import Machine, Shares
-from tuning.storage import Mirror, keep_only, remove
-from tuning.trial import run_trial
+from tuning.storage import keep_only, remove
 
 FORGET_SECONDS = 120
 """A node that has not removed its checkpoints by then keeps them."""
@@ -47,6 +47,8 @@ class Keeping:
             corpus: as of `run_trial`.
             shares: as of `run_trial`.
         """
+        from tuning.trial import run_trial  # Ray
+
         key = f"{job['number']:05d}-{_digest([job['config'], corpus.fingerprint])}"
         folder = _node_root() / self.study / key if self.on_node else Path(job["checkpoint_dir"])
         mirror = Mirror(self.storage, f"{self.study}/{key}", folder) if self.storage else None

@@ -101,7 +101,8 @@ def run_study(options: RunOptions) -> bool:
     if options.address is None:
         machine = Machine.here()
         return _run(options, machine, options.shares.fit(machine))
-    from tuning.joined import check_nodes, joined
+    from tuning.fitness import check_nodes
+    from tuning.joined import joined
 
     with joined(options.address) as cluster:
         fits = cluster.fit(options.shares)

@@ -1,5 +1,6 @@
 """A Ray cluster of several nodes on this machine, each with processes and a temporary folder of its own."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -10,6 +11,8 @@ import tempfile
 import time
 import uuid
 from pathlib import Path
+
+import psutil
 
 RAY = (sys.executable, "-m", "ray.scripts.scripts")
 MARK = "SENTUNE_TEST_NODE"
@@ -64,9 +67,12 @@ class Nodes:
 
     def lose(self, name: str) -> None:
         """Kill all processes of a node at once, as when its machine is gone."""
-        for process in self.processes(name):
-            os.kill(process, signal.SIGKILL)
-        self.started.pop(name).wait(30)
+        process = self.started.pop(name)
+        children = psutil.Process(process.pid).children(recursive=True)
+        for victim in {process.pid, *(child.pid for child in children), *self.processes(name)}:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(victim, signal.SIGKILL)
+        process.wait(30)
 
     def processes(self, name: str, title: bytes = b"") -> list[int]:
         """A node's processes whose command line holds `title`."""
@@ -90,7 +96,7 @@ class Nodes:
 
     def close(self) -> None:
         """End every node, and remove their folders."""
-        for name in [*self.others(), self.head]:
+        for name in sorted(self.started, key=lambda name: name == self.head):
             self.lose(name)
         shutil.rmtree(self.folder)
 

@@ -161,7 +161,6 @@ def test_the_head_is_lost(command: Command, sentences: Path) -> None:
             nodes.lose(nodes.head)
             out, err = driver.communicate(timeout=60)
     finally:
-        nodes.started.pop(nodes.head, None)
         nodes.close()
     assert driver.returncode == 2, f"{out}\n{err}"
     assert err.startswith("sentune: Ray's process raylet has ended (killed, or out of memory); nothing is lost, ")

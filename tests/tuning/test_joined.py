@@ -1,4 +1,4 @@
-"""tuning.joined and tuning.reach: what fits on a cluster, what is wrong with a node, who answers at an address."""
+"""tuning.joined, tuning.fitness, tuning.reach: what fits on a cluster, what is wrong with a node, who answers."""
 
 import socket
 import threading
@@ -10,7 +10,8 @@ import pytest
 
 from core.errors import ConfigError, UserError
 from tuning import joined
-from tuning.joined import Cluster, Node, check_nodes, look
+from tuning.fitness import check_nodes, look
+from tuning.joined import Cluster, Node
 from tuning.reach import answers, reach, resolved
 from tuning.resources import Machine, Shares
 
@@ -68,14 +69,14 @@ def test_every_node_that_is_not_fit_is_named_with_its_reason() -> None:
         UserError,
         match=(
             r"^node 10\.0\.0\.1: No module named 'torch'; node 10\.0\.0\.2 has torch 1\.0, this machine 2\..*; "
-            r"node 10\.0\.0\.3: no rights; node 10\.0\.0\.4: no answer in 120 s: mend it"
+            r"node 10\.0\.0\.3: no rights; node 10\.0\.0\.4: no answer in 180 s: mend it"
         ),
     ):
         told(
             wrapped,
             look(None, None) | {"torch": "1.0"},
             look(None, None) | {"problem": "no rights"},
-            TimeoutError("no answer in 120 s"),
+            TimeoutError("no answer in 180 s"),
         )
 
 

@@ -1,4 +1,4 @@
-"""tuning.storage: a checkpoint in the storage is whole or not there; what cannot be used is one line."""
+"""tuning.storage, tuning.mirror: a checkpoint there is whole or not there; what cannot be used is one line."""
 
 import shutil
 from pathlib import Path
@@ -8,7 +8,8 @@ import torch
 
 from core.checkpoint import STATE, SUMS, TENSORS, Checkpoint, checkpoint_names, newest, save
 from core.errors import ConfigError, UserError
-from tuning.storage import Mirror, absolute, check_storage, keep_only, marked, open_place, remove, shown
+from tuning.mirror import Mirror
+from tuning.storage import absolute, check_storage, keep_only, marked, open_place, remove, shown
 
 TRAINING = {"seed": 1}
 
