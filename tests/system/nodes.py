@@ -12,8 +12,6 @@ import time
 import uuid
 from pathlib import Path
 
-import psutil
-
 RAY = (sys.executable, "-m", "ray.scripts.scripts")
 MARK = "SENTUNE_TEST_NODE"
 
@@ -68,8 +66,7 @@ class Nodes:
     def lose(self, name: str) -> None:
         """Kill all processes of a node at once, as when its machine is gone."""
         process = self.started.pop(name)
-        children = psutil.Process(process.pid).children(recursive=True)
-        for victim in {process.pid, *(child.pid for child in children), *self.processes(name)}:
+        for victim in family(process.pid) | set(self.processes(name)):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(victim, signal.SIGKILL)
         process.wait(30)
@@ -103,3 +100,15 @@ class Nodes:
     def _ip(self) -> str:
         log = (self.folder / self.head[:6] / "log").read_text()
         return log.split("Local node IP: ")[1].split()[0]
+
+
+def family(pid: int) -> set[int]:
+    """A process and all that descend from it."""
+    parents = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it ended meanwhile
+            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
+    found = {pid}
+    while more := {child for child, parent in parents.items() if parent in found} - found:
+        found |= more
+    return found
