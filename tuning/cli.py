@@ -164,21 +164,23 @@ def retrain(
 
     folder = study_folder(study, results)
     target = out or folder / "model"
-    verdict = retrain_trial(
-        RetrainOptions(
-            folder=folder,
-            trial=trial,
-            on=on,
-            seeds=seeds,
-            threads=threads,
-            precision=precision,
-            dataset=absolute(dataset) if dataset else None,
-            vectors=absolute(vectors) if vectors else None,
-            out=target,
-            cache_dir=cache_dir,
-            command=typed(),
-        )
+    options = RetrainOptions(
+        folder=folder,
+        trial=trial,
+        on=on,
+        seeds=seeds,
+        threads=threads,
+        precision=precision,
+        dataset=absolute(dataset) if dataset else None,
+        vectors=absolute(vectors) if vectors else None,
+        out=target,
+        cache_dir=cache_dir,
+        command=typed(),
     )
+    try:
+        verdict = retrain_trial(options)
+    except KeyboardInterrupt:
+        _interrupted()
     print(f"next: {program()} predict {shlex.quote(str(target))} 'a gorgeous, witty, seductive movie'")
     if strict and verdict.difference is not None:
         raise typer.Exit(1)
@@ -217,8 +219,7 @@ def confirm(
     except KeyboardInterrupt:  # the second one, or one before Ray began
         complete = False
     if not complete:
-        _note(f"interrupted; the same command goes on: {typed()}")
-        raise typer.Exit(130)
+        _interrupted()
 
 
 @app.command()
@@ -282,6 +283,11 @@ def _lines(file: str) -> list[str]:
     except OSError as error:
         raise ConfigError(f"cannot read --file {file}: {error.strerror}") from error
     return raw.decode("utf-8", errors="replace").splitlines()
+
+
+def _interrupted() -> NoReturn:
+    _note(f"interrupted; the same command goes on: {typed()}")
+    raise typer.Exit(130)
 
 
 def _note(line: str) -> None:
