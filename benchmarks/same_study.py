@@ -20,6 +20,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from core.cache import default_dir
 from core.datasets import locate
 from core.located import Options
 from tuning.journal import JOURNAL
@@ -49,7 +50,7 @@ def report(name: str, equal: bool) -> bool:
 
 def part_of_snippets(path: Path, sentences: int) -> None:
     """A CSV of so many snippets, evenly through the whole file."""
-    dataset = locate("snippets", Options(), None).read()
+    dataset = locate("snippets", Options(), default_dir()).read()
     step = len(dataset.texts) // sentences
     rows = list(zip(dataset.texts, dataset.labels.tolist(), strict=True))[::step][:sentences]
     with path.open("w", newline="", encoding="utf-8") as file:

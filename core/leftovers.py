@@ -5,7 +5,8 @@ import shutil
 import time
 from pathlib import Path
 
-from core.saved_model import FILES, SUMS
+from core.saved_model import FILES
+from core.sealed import SUMS
 
 FORSAKEN_SECONDS = 60
 """A save takes a second or two: what nobody has touched for so long, nobody will finish."""

@@ -111,7 +111,7 @@ def _spend(
     with open_ledger(options.folder, spec) as ledger:
         load = partial(study_corpus, spec, options.dataset, options.vectors, options.cache_dir, options.say)
         corpus = load()
-        if changes := data_changes(spec, ledger.kept().get("inputs"), corpus):
+        if changes := data_changes(spec, ledger.attributes.get("inputs"), corpus):
             raise DataError(
                 f"the data are not the study's ({'; '.join(map(str, changes))}), so that nothing can be compared: "
                 "bring the study's data back, or search again"

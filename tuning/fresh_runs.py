@@ -36,14 +36,13 @@ def train_run(config: Mapping[str, Any], corpus: Corpus, shares: Shares, checkpo
     """
     from core.config import TrialConfig
     from tuning.rerun import figures_of, read_test, trained
-    from tuning.trial import cap_gpu_memory, one_line
+    from tuning.trial import one_line, placed
 
     try:
-        if shares.gpus_per_trial:
-            cap_gpu_memory(shares.gpus_per_trial)
+        device, _ = placed(shares.gpus_per_trial)
         settings, place = TrialConfig.from_dict(config), Path(checkpoints)
-        result = trained(settings, corpus, threads=shares.cpus_per_trial, device=shares.device, checkpoints=place)
-        test = read_test(result, corpus, shares.cpus_per_trial, shares.device)
+        result = trained(settings, corpus, threads=shares.cpus_per_trial, device=device, checkpoints=place)
+        test = read_test(result, corpus, shares.cpus_per_trial, device)
     except Exception as error:  # a bad setting must not end the others
         mend = isinstance(error, UserError) and not isinstance(error, ConfigError)
         return {"mend": str(error)} if mend else {"error": one_line(error)}
@@ -160,7 +159,7 @@ def tidy(ledger: Ledger) -> None:
 
     When a process is killed, its workers live on for seconds and may put one where the next process has removed it.
     """
-    for key in ledger.kept():
+    for key in ledger.attributes:
         if key.startswith(f"{PREFIX}:"):
             shutil.rmtree(_place(ledger, key), ignore_errors=True)
 

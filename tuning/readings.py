@@ -51,6 +51,6 @@ def count_reading(
         "test_sentences": test_sentences,
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    readings = [*ledger.kept().get(READINGS, ()), reading]
+    readings = [*ledger.attributes.get(READINGS, ()), reading]
     ledger.keep(READINGS, readings)
     return len(readings)

@@ -83,7 +83,12 @@ def tested(test: Evaluation | None) -> dict[str, Any]:
     """Accuracy, loss and number of sentences; nothing where there is no test split."""
     if test is None:
         return {}
-    return {"test_accuracy": test.accuracy, "test_loss": test.loss, "test_sentences": len(test.predictions)}
+    return {
+        "test_accuracy": test.accuracy,
+        "test_loss": test.loss,
+        "test_loss_standard_error": test.loss_standard_error,
+        "test_sentences": len(test.predictions),
+    }
 
 
 def device_of(spec: Mapping[str, Any]) -> str:

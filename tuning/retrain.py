@@ -87,9 +87,10 @@ def retrain(options: RetrainOptions) -> Verdict:
             "trial": record.number,
             "on": options.on,
             "verdict": str(verdict),
+            "search_trials": sum(bool(each.epochs) for each in records),
             "changed_since_the_search": [str(change) for change in changes],
             **about,
-            "readings_of_the_test_split": len(ledger.kept().get(READINGS, ())),
+            "readings_of_the_test_split": len(ledger.attributes.get(READINGS, ())),
         }
         save(options.out, model, bench.corpus, about, options.command)
         forget(bench.checkpoints)
@@ -125,7 +126,7 @@ def _prepare(
         config = config.replace(precision=options.precision)
     threads, device = options.threads or spec["threads"], device_of(spec)
     corpus = study_corpus(spec, options.dataset, options.vectors, options.cache_dir, print)
-    data = data_changes(spec, ledger.kept().get("inputs"), corpus)
+    data = data_changes(spec, ledger.attributes.get("inputs"), corpus)
     environment = environment_now(config.precision, threads, device)
     changes = [*data, *environment_changes(environment_of(spec, records, record), environment)]
     for line in said_first(record, changes):

@@ -72,10 +72,13 @@ def train_seed(bench: Bench, seed: int, last: int | None, say: Callable[[EpochRe
 def measured(bench: Bench, result: TrainResult) -> Model:
     """A training's best epoch on validation and test; the test split is read, and the reading counted."""
     test = read_test(result, bench.corpus, bench.threads, bench.device)
+    val = evaluate(
+        result.config, result.weights, bench.corpus, VAL, threads=bench.threads, device=bench.device
+    ).loss_standard_error
     model = Model(
         config=result.config,
         weights=result.weights,
-        figures=figures_of(result, bench.corpus, test),
+        figures={**figures_of(result, bench.corpus, test), "val_loss_standard_error": val},
         rows=[dataclasses.asdict(epoch) for epoch in result.epochs],
         environment=result.environment,
         weights_sha256=result.weights_sha256,

@@ -126,10 +126,10 @@ def test_a_failed_run_is_kept_and_one_whose_worker_died_is_tried_again(tmp_path:
     two_trials(tmp_path)
     with open_ledger(tmp_path, LEDGER_SPEC) as ledger:
         write_down(ledger, RUN, {"died": "its worker died"})
-        assert RUN.key not in ledger.kept()
+        assert RUN.key not in ledger.attributes
         write_down(ledger, RUN, {"error": "TrainingError: NaN"})
-        assert ledger.kept()[RUN.key]["error"] == "TrainingError: NaN"
-        assert "readings" not in ledger.kept()
+        assert ledger.attributes[RUN.key]["error"] == "TrainingError: NaN"
+        assert "readings" not in ledger.attributes
         with pytest.raises(UserError, match="the disk is full"):
             write_down(ledger, RUN, {"mend": "the disk is full"})
 
