@@ -47,7 +47,12 @@ MISTAKES = {
         "no column 'subject'; --text-column can be 'id', 'body', 'kind', 'constant', 'code'"
     ),
     "run CSV --text-column body --label-column constant": "one",
+    "run --address here": "--address must be HOST:PORT of the cluster's head, or auto, got 'here'",
+    "run --address 127.0.0.1:1": "no Ray cluster answers at ",
+    "run --storage ftp://host/x": "--storage ftp://host/x: ",
+    "run --storage CSV/x": "cannot keep checkpoints in ",
     "data no-such.csv": "no-such.csv",
+    "plan --address auto": "plan tries settings on this machine and knows no other: leave --address out",
     "plan --gpus-per-trial auto": "--gpus-per-trial auto asks for a GPU and this machine has none",
     "plan no-such.csv": "no-such.csv",
     "run --gpus-per-trial half": "--gpus-per-trial must be a number such as 0.5, or auto, got 'half'",
