@@ -174,21 +174,23 @@ def retrain(
 
     folder = study_folder(study, results)
     target = out or folder / "model"
-    verdict = retrain_trial(
-        RetrainOptions(
-            folder=folder,
-            trial=trial,
-            on=on,
-            seeds=seeds,
-            threads=threads,
-            precision=precision,
-            dataset=absolute(dataset) if dataset else None,
-            vectors=absolute(vectors) if vectors else None,
-            out=target,
-            cache_dir=cache_dir,
-            command=typed(),
-        )
+    options = RetrainOptions(
+        folder=folder,
+        trial=trial,
+        on=on,
+        seeds=seeds,
+        threads=threads,
+        precision=precision,
+        dataset=absolute(dataset) if dataset else None,
+        vectors=absolute(vectors) if vectors else None,
+        out=target,
+        cache_dir=cache_dir,
+        command=typed(),
     )
+    try:
+        verdict = retrain_trial(options)
+    except KeyboardInterrupt:
+        _interrupted()
     print(f"next: {program()} predict {shlex.quote(str(target))} 'a gorgeous, witty, seductive movie'")
     if strict and verdict.difference is not None:
         raise typer.Exit(1)
@@ -227,8 +229,7 @@ def confirm(
     except KeyboardInterrupt:  # the second one, or one before Ray began
         complete = False
     if not complete:
-        _note(f"interrupted; the same command goes on: {typed()}")
-        raise typer.Exit(130)
+        _interrupted()
 
 
 app.command()(use.predict)
@@ -291,6 +292,11 @@ def data(
         return
     about = {name: corpus.source[name] for name in ("dataset", "licence", "vectors", "vectors_licence", "tokenizer")}
     print(json.dumps({**about, "fingerprint": corpus.fingerprint, **corpus.source["audit"]}, indent=2))
+
+
+def _interrupted() -> NoReturn:
+    _note(f"interrupted; the same command goes on: {typed()}")
+    raise typer.Exit(130)
 
 
 def _note(line: str) -> None:

@@ -138,7 +138,8 @@ def test_ctrl_c_says_that_the_same_command_goes_on(command: Command, study: Path
         wait_for(study, "checkpoints/*/*/*/epoch-00001")
         os.kill(process.pid, signal.SIGINT)
         _, err = process.communicate(timeout=60)
-    assert (process.returncode, err) == (130, "sentune: interrupted; the same command goes on\n")
+    said = f"interrupted; the same command goes on: python -m tuning retrain {study.name} --seeds 9\n"
+    assert (process.returncode, err) == (130, said)
     assert not (study / "model").exists()
 
 
