@@ -1,6 +1,7 @@
 """tuning.tally: where a search stands, and how long it may still take."""
 
 import heapq
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -102,6 +103,6 @@ def test_the_best_is_the_tables_first() -> None:
 
 
 def test_the_best_of_an_earlier_start_was_found_when_its_epoch_ended() -> None:
-    found = tally(record(0, 0.5, 0.8, 0.7, began=1000.0)).best
+    found = tally(record(0, 0.5, 0.8, 0.7, started=datetime.fromtimestamp(1000.0))).best
     assert found is not None
     assert (found.epoch.epoch, found.found) == (2, 1000.0 + 2 * 1.5)
