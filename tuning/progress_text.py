@@ -104,8 +104,10 @@ def pace(tally: Tally, elapsed: float) -> str:
     """`0.52 epochs/s, 12:05 gone, about 1:20:00 left`; before a trial has ended it says at most how long."""
     if tally.first_start is None:
         return f"starting the workers, {clock(elapsed)} gone"
-    left = tally.seconds_left()
-    if left is None:
+    left, budget = tally.seconds_left(), tally.budget_seconds
+    if budget is not None and (left is None or budget - elapsed < left):
+        ahead = f"{clock(max(0.0, budget - elapsed))} left of the time budget"
+    elif left is None:
         ahead = "time left: after the first epoch"
     else:
         ahead = f"{'about' if tally.lengths else 'at most about'} {clock(left)} left"

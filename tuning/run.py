@@ -229,12 +229,15 @@ def _search(
     keeping = Keeping(study=key, on_node=options.address is not None, storage=options.storage)
     if keeping.on_node and not keeping.storage:
         _say(NO_STORAGE)
+    seconds = None if plan.budget.seconds is None else plan.budget.seconds - (time.monotonic() - began)
     tally = Tally.of(
         records,
         n_trials=plan.n_trials,
         epochs_a_trial=plan.epochs,
         workers=workers,
+        window=plan.window,
         searched=searched_fields(plan.space),
+        budget_seconds=seconds,
     )
     progress = Progress(Console(highlight=False), tally, cautions(corpus.source["audit"]))
 
@@ -250,7 +253,6 @@ def _search(
         os._exit(2)  # the main thread may wait for Ray for ever; the journal bears a kill at any moment
 
     interruption = Interruption(say=_complain, lost=lost)
-    seconds = None if plan.budget.seconds is None else plan.budget.seconds - (time.monotonic() - began)
     with progress, interruption.ending_after(seconds, plan.budget.time_up):
         search(ledger, plan, corpus, shares, machine, workers, Listeners([progress, *more]), interruption, keeping.work)
     if _complete(ledger, plan):

@@ -185,6 +185,7 @@ def _fit(
             name="trials",
             storage_path=str(scratch),
             verbose=0,
+            progress_reporter=tune.CLIReporter(),  # silent; in a notebook Ray's default would clear the cell
             callbacks=[StorageProblems(interruption.say)],
             failure_config=tune.FailureConfig(max_failures=RESTARTS),
         ),

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from core.epoch import EpochResult, best_of
+from tuning.planning import TRIAL_SECONDS, ends
 from tuning.records import TrialRecord, copied_from
 
 
@@ -43,6 +44,10 @@ class Tally:
     epochs_a_trial: int
     """Of one that is not stopped."""
     workers: int
+    window: int
+    """Trial n begins when trials 0..n-window are over."""
+    budget_seconds: float | None = None
+    """Time that this start may take; None for no limit."""
     searched: Sequence[str]
     """TrialConfig fields that are shown of a trial's settings."""
     ended: Counter[str] = field(default_factory=Counter)
@@ -69,10 +74,19 @@ class Tally:
         n_trials: int,
         epochs_a_trial: int,
         workers: int,
+        window: int,
         searched: Sequence[str],
+        budget_seconds: float | None = None,
     ) -> "Tally":
         """Where a study stands before its search begins or goes on."""
-        tally = cls(n_trials=n_trials, epochs_a_trial=epochs_a_trial, workers=workers, searched=tuple(searched))
+        tally = cls(
+            n_trials=n_trials,
+            epochs_a_trial=epochs_a_trial,
+            workers=workers,
+            window=window,
+            budget_seconds=budget_seconds,
+            searched=tuple(searched),
+        )
         for record in records:
             if record.state == "RUNNING":
                 tally.known[record.number] = list(record.epochs)
@@ -141,10 +155,10 @@ class Tally:
         return expected
 
     def seconds_left(self) -> float | None:
-        """Training that is ahead, spread over the workers, and at least the longest running trial's; None at first.
+        """Until the last trial is over, if the trials ahead are handed to the workers as in a plan; None at first.
 
-        A running trial goes on at its own pace, the others at the mean one. Not in it: starting workers, and waiting
-        for one another at the window's edge.
+        A running trial goes on at its own pace, the others at the mean one, each for as many epochs as are expected of
+        it; the searcher waits at the window's edge.
         """
         trained = [epoch.seconds for trial in self.running.values() for epoch in trial.epochs]
         n_epochs = len(trained) + sum(length * count for length, count in self.lengths.items())
@@ -152,12 +166,14 @@ class Tally:
             return None
         pace = (sum(trained) + self.end_seconds) / n_epochs
         ahead = [
-            self.epochs_ahead(len(trial.epochs)) * (trial.seconds_an_epoch or pace) for trial in self.running.values()
+            self.epochs_ahead(len(trial.epochs)) * (trial.seconds_an_epoch or pace)
+            for _, trial in sorted(self.running.items())
         ]
         waiting = max(0, self.n_trials - self.n_ended - len(self.running))
         trained_share = self.lengths.total() / self.n_ended if self.n_ended else 1.0  # the others repeat one
-        whole = self.epochs_ahead(0) * pace * trained_share
-        return max([(sum(ahead) + waiting * whole) / self.workers, *ahead])
+        whole = (self.epochs_ahead(0) * pace + TRIAL_SECONDS) * trained_share
+        work = [*ahead, *[whole] * waiting]
+        return float(ends(work, self.workers, self.window)[-1]) if work else 0.0
 
     def epochs_a_second(self) -> float:
         """Since the first trial began; 0 before its first epoch."""

@@ -1,11 +1,13 @@
 """tuning.curves: a trial as other tools see it."""
 
+from datetime import datetime
+
 from tests.tuning.test_results import record
 from tuning.curves import points, settings
 
 
 def test_a_point_for_each_epoch_at_the_time_it_ended() -> None:
-    curve = points(record(0, 0.6, 0.8, 0.7, began=1000.0))
+    curve = points(record(0, 0.6, 0.8, 0.7, started=datetime.fromtimestamp(1000.0)))
     assert [point.epoch for point in curve] == [1, 2, 3]
     assert [point.time for point in curve] == [1001.5, 1003.0, 1004.5]
     assert [point.values["val_accuracy"] for point in curve] == [0.6, 0.8, 0.7]

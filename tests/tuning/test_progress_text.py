@@ -19,7 +19,7 @@ QUICK = searched_fields(load_space("quick"))
 
 def busy(n_running: int = 2, **changes: Any) -> Tally:
     """Trial 0 is done, 1 failed, 2 was stopped; the others run."""
-    settings: dict[str, Any] = {"n_trials": 100, "epochs_a_trial": 8, "workers": 2, "searched": QUICK}
+    settings: dict[str, Any] = {"n_trials": 100, "epochs_a_trial": 8, "workers": 2, "window": 8, "searched": QUICK}
     records = [record(0, 0.6, 0.8), record(1, state="FAIL", error="NaN"), record(2, 0.7, state="PRUNED")]
     tally = Tally.of(records, **(settings | changes))
     for number in range(3, 3 + n_running):
@@ -66,12 +66,19 @@ def test_settings_in_brief_say_what_matters_most_and_end_where_there_is_no_room(
 
 
 def test_pace_says_how_sure_it_is() -> None:
-    fresh = Tally.of([], n_trials=2, epochs_a_trial=4, workers=1, searched=[])
+    fresh = Tally.of([], n_trials=2, epochs_a_trial=4, workers=1, window=8, searched=[])
     assert pace(fresh, 3) == "starting the workers, 0:03 gone"
     fresh.start(0, TrialConfig().to_dict())
     assert pace(fresh, 5) == "0.00 epochs/s, 0:05 gone, time left: after the first epoch"
     fresh.epoch(0, epoch(1, 0.5, seconds=10))
     assert pace(fresh, 10).endswith(" epochs/s, 0:10 gone, at most about 1:10 left")
+
+
+def test_a_time_budget_that_is_shorter_is_what_is_left() -> None:
+    short = busy(budget_seconds=66)
+    assert pace(short, 65).endswith(" 0:01 left of the time budget")
+    assert pace(short, 70).endswith(" 0:00 left of the time budget")
+    assert "budget" not in pace(busy(budget_seconds=1e6), 65)
 
 
 def test_the_best_says_when_it_was_found() -> None:

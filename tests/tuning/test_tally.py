@@ -1,6 +1,7 @@
 """tuning.tally: where a search stands, and how long it may still take."""
 
 import heapq
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from core.config import TrialConfig
 from tests.tuning.small_study import epoch
 from tests.tuning.test_results import record
+from tuning.planning import TRIAL_SECONDS
 from tuning.records import TrialRecord
 from tuning.tally import Tally
 
@@ -16,7 +18,13 @@ CONFIG = TrialConfig().to_dict()
 
 def tally(*records: TrialRecord, **changes: Any) -> Tally:
     """Of a study of 6 trials with at most 4 epochs each, by 2 workers."""
-    settings: dict[str, Any] = {"n_trials": 6, "epochs_a_trial": 4, "workers": 2, "searched": ["hidden_dim"]}
+    settings: dict[str, Any] = {
+        "n_trials": 6,
+        "epochs_a_trial": 4,
+        "workers": 2,
+        "window": 99,
+        "searched": ["hidden_dim"],
+    }
     return Tally.of(records, **(settings | changes))
 
 
@@ -30,19 +38,19 @@ def test_before_a_trial_has_ended_each_may_have_all_its_epochs() -> None:
     fresh = tally()
     fresh.start(0, CONFIG)
     fresh.epoch(0, epoch(1, 0.5, seconds=10))
-    # 3 epochs of the running trial and 4 of each of the 5 others, 10 s each, by 2 workers
-    assert fresh.seconds_left() == (3 + 5 * 4) * 10 / 2
+    # 2 workers; 3 epochs of the running trial and then 4 of two others, 4 of three others meanwhile; 10 s an epoch
+    assert fresh.seconds_left() == pytest.approx(3 * 4 * 10 + 3 * TRIAL_SECONDS)
 
 
 def test_what_is_ahead_costs_what_came_before() -> None:
     later = tally(record(0, 0.5, 0.6), record(1, 0.5, 0.6, 0.7, 0.8))  # 1.5 s an epoch
-    # 4 trials of 3 epochs on average
-    assert later.seconds_left() == 4 * 3 * 1.5 / 2
+    # 4 trials of 3 epochs on average, by 2 workers
+    assert later.seconds_left() == pytest.approx(2 * (3 * 1.5 + TRIAL_SECONDS))
     later.start(2, CONFIG)
     later.epoch(2, epoch(1, 0.5, seconds=3))
     later.epoch(2, epoch(2, 0.5, seconds=3))
     # the one that runs is past 2 epochs, as the other that had 4 was, and takes 3 s for each; 8 epochs took 15 s
-    assert later.seconds_left() == (2 * 3 + 3 * 3 * 15 / 8) / 2
+    assert later.seconds_left() == pytest.approx(2 * 3 + 3 * 15 / 8 + TRIAL_SECONDS)
 
 
 def test_the_last_trial_cannot_be_shared_by_the_workers() -> None:
@@ -52,9 +60,14 @@ def test_the_last_trial_cannot_be_shared_by_the_workers() -> None:
     assert last.seconds_left() == 3 * 20
 
 
+def test_trials_wait_at_the_windows_edge() -> None:
+    one_by_one = tally(record(0, 0.5, 0.6), window=1)
+    assert one_by_one.seconds_left() == pytest.approx(5 * (3.0 + TRIAL_SECONDS))
+
+
 def test_a_repeated_trial_costs_nothing() -> None:
     copied = tally(record(0, 0.5, 0.6), record(1, 0.5, 0.6, origin="copy of 0"))
-    assert copied.seconds_left() == 4 * (3.0 / 2) / 2
+    assert copied.seconds_left() == pytest.approx(2 * (3.0 + TRIAL_SECONDS) / 2)
 
 
 @pytest.mark.parametrize("share", [0.25, 0.5, 0.75])
@@ -102,6 +115,6 @@ def test_the_best_is_the_tables_first() -> None:
 
 
 def test_the_best_of_an_earlier_start_was_found_when_its_epoch_ended() -> None:
-    found = tally(record(0, 0.5, 0.8, 0.7, began=1000.0)).best
+    found = tally(record(0, 0.5, 0.8, 0.7, started=datetime.fromtimestamp(1000.0))).best
     assert found is not None
     assert (found.epoch.epoch, found.found) == (2, 1000.0 + 2 * 1.5)
