@@ -29,6 +29,7 @@ from tuning.options import (
     study_folder,
     takes_search_options,
 )
+from tuning.steady_output import steady_output
 
 if TYPE_CHECKING:
     from tuning.run import RunOptions
@@ -61,8 +62,8 @@ class State(StrEnum):
     all = "all"
 
 
-class DataFormat(StrEnum):
-    """How `data` prints."""
+class TextFormat(StrEnum):
+    """How `data` and `plan` print."""
 
     text = "text"
     json = "json"
@@ -70,6 +71,7 @@ class DataFormat(StrEnum):
 
 @app.command()
 @takes_search_options
+@steady_output()  # who reads it may go away: the search goes on
 def run(options: "RunOptions") -> None:
     """Search. The same command again resumes and completes the study."""
     from tuning.run import run_study
@@ -90,14 +92,21 @@ def run(options: "RunOptions") -> None:
 @takes_search_options
 def plan(
     options: "RunOptions",
-    show_space: Annotated[bool, typer.Option("--show-space", help="print every setting, its values and when")] = False,
+    show_space: Annotated[
+        bool, typer.Option("--show-space", help="only print every setting, its values and when")
+    ] = False,
+    format: Annotated[TextFormat, typer.Option(help="of the output")] = TextFormat.text,
 ) -> None:
-    """Say what `run` would do with the same options."""
-    from tuning.show import space_table
+    """Say what `run` would do with the same options, how long it takes and what it needs."""
+    if show_space:
+        from tuning.show import space_table
 
-    if not show_space:
-        raise ConfigError("say what to show: --show-space")
-    print(space_table(options.loaded_space))
+        print(space_table(options.loaded_space))
+        return
+    from tuning.plan import outlook
+
+    found = outlook(options, _note)
+    print(found if format == TextFormat.text else json.dumps(found.to_dict(), indent=2))
 
 
 @app.command()
@@ -153,6 +162,25 @@ app.command()(use.serve)
 
 
 @app.command()
+def report(
+    study: Study,
+    out: Annotated[Path | None, typer.Option(help="the HTML file; default: STUDY's folder/report.html")] = None,
+    model: Annotated[
+        Path | None, typer.Option(help="the best trial's model, for confidences; default: STUDY's folder/model")
+    ] = None,
+    watch: Annotated[bool, typer.Option("--watch", help="make it again while the study runs")] = False,
+    results: Results = Path("results"),
+    cache_dir: CacheDir = None,
+) -> None:
+    """Write STUDY as one HTML page, with its table, plots and mistakes."""
+    from tuning.report import report as write_report
+
+    folder = study_folder(study, results)
+    target = out or folder / "report.html"
+    write_report(folder, target, model=model, cache_dir=cache_dir, watch=watch, command=typed(), say=print)
+
+
+@app.command()
 def data(
     ctx: typer.Context,
     dataset: Dataset = "snippets",
@@ -164,7 +192,7 @@ def data(
     encoding: Encoding = None,
     embedding_dim: EmbeddingDim = 300,
     seed: Seed = 42,
-    format: Annotated[DataFormat, typer.Option(help="of the output")] = DataFormat.text,
+    format: Annotated[TextFormat, typer.Option(help="of the output")] = TextFormat.text,
     list_: Annotated[bool, typer.Option("--list", help="show what is in the cache instead")] = False,
     verify: Annotated[bool, typer.Option("--verify", help="check every byte of the cache instead")] = False,
     clear: Annotated[bool, typer.Option("--clear", help="empty the cache instead")] = False,
@@ -183,7 +211,7 @@ def data(
 
     options = data_options(ctx.params) | {"allow_leak": True}  # here leaks are shown; `run` refuses them
     corpus = load_corpus(**options, cache_dir=cache_dir, progress=_note)
-    if format == DataFormat.text:
+    if format == TextFormat.text:
         print(render(corpus.source["audit"]))
         return
     about = {name: corpus.source[name] for name in ("dataset", "licence", "vectors", "vectors_licence", "tokenizer")}

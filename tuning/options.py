@@ -64,8 +64,23 @@ def search_options(
     patience: Annotated[int | None, typer.Option(help="end a trial after so many epochs without a better one")] = None,
     precision: Annotated[str, typer.Option(help="fp32 or bf16")] = "fp32",
     cpus_per_trial: Annotated[int, typer.Option(help="cores, and threads, of a trial")] = 1,
-    gpus_per_trial: Annotated[float, typer.Option(help="share of a GPU, such as 0.5")] = 0.0,
+    gpus_per_trial: Annotated[
+        str, typer.Option(help="share of a GPU, such as 0.5, held to in memory; auto lets a probe choose it")
+    ] = "0",
+    retry_oom: Annotated[
+        bool, typer.Option("--retry-oom", help="a trial whose share of a GPU is too small runs again on a whole one")
+    ] = False,
+    time_budget: Annotated[
+        str | None, typer.Option(help="end the command after 90s, 30m or 1h30m; the same command goes on")
+    ] = None,
+    target: Annotated[float | None, typer.Option(help="end once a trial has this validation accuracy")] = None,
+    patience_trials: Annotated[
+        int | None, typer.Option(help="end after so many trials in a row without a better one")
+    ] = None,
     workers: Annotated[int | None, typer.Option(help="trials at once, at most")] = None,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="write event files for TensorBoard into the study's folder")
+    ] = False,
     seed: Seed = 42,
     name: Annotated[str | None, typer.Option(help="of the study; default: DATASET-SPACE")] = None,
     results: Results = Path("results"),
@@ -83,10 +98,12 @@ def search_options(
     Raises:
         ConfigError: naming the options that break their rules.
     """
-    from tuning.resources import Shares
+    from tuning.budgets import Budget, duration
+    from tuning.resources import Shares, share_of
     from tuning.run import RunOptions
     from tuning.stopping import stopping_rule
 
+    share, auto = share_of(gpus_per_trial)
     return RunOptions(
         data=data_options(ctx.params),
         cache_dir=cache_dir,
@@ -101,10 +118,14 @@ def search_options(
         warm_start=study_folder(warm_start, results) if warm_start else None,
         patience=patience,
         precision=precision,
-        shares=Shares(cpus_per_trial=cpus_per_trial, gpus_per_trial=gpus_per_trial),
+        shares=Shares(cpus_per_trial=cpus_per_trial, gpus_per_trial=share, auto=auto, retry_oom=retry_oom),
+        budget=Budget(
+            seconds=duration(time_budget) if time_budget else None, target=target, patience_trials=patience_trials
+        ),
         workers=workers,
         name=name,
         results=results,
+        tensorboard=tensorboard,
     )
 
 

@@ -1,19 +1,22 @@
 """Assembles the Tuner: starts Ray, hands it the ordered searcher and the stopping rule, and waits."""
 
 import contextlib
+import dataclasses
 import shutil
 import signal
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from core.corpus import Corpus
 from core.errors import UserError
+from tuning.budgets import Ending
 from tuning.cluster import own_ray
 from tuning.ledger import Ledger
 from tuning.resources import Machine, Shares
 from tuning.scheduler import make_scheduler
-from tuning.searcher import Halt, Listener, OrderedSearcher, shared_failure
+from tuning.searcher import OOM, Halt, Listener, OrderedSearcher, shared_failure
 from tuning.spec import SearchPlan
 from tuning.trial import run_trial
 
@@ -41,6 +44,26 @@ class Interruption(Halt):
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+    @contextlib.contextmanager
+    def ending_after(self, seconds: float | None, ending: Ending) -> Iterator[None]:
+        """End the search so many seconds from now unless the block is over by then; None: never."""
+        if seconds is None:
+            yield
+            return
+
+        def time_up() -> None:
+            if not self.requested:
+                self.say(f"{ending.reason}: running trials end their epoch and keep their checkpoints")
+                self.end(ending)
+
+        timer = threading.Timer(max(0.0, seconds), time_up)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
 
     def _handle(self, number: int, frame: object) -> None:
         if self.again:
@@ -80,11 +103,26 @@ def search(
     """
     # Twice: Ray sets handlers of its own when it starts, and what comes while it shuts down must not cut that short.
     with interruption.listening(), own_ray(machine, interruption.lost) as ray, interruption.listening():
-        _fit(ray.put(corpus), ledger, plan, shares, workers, listener, interruption, work)
+        corpus_ref = ray.put(corpus)
+        _fit(corpus_ref, ledger, plan, shares, workers, listener, interruption, work)
+        while _some_wait_for_a_gpu(ledger, shares) and not (interruption.requested or shared_failure(ledger.trials())):
+            whole = dataclasses.replace(shares, gpus_per_trial=1.0)
+            _fit(corpus_ref, ledger, plan, whole, workers, listener, interruption, work, whole_gpu=True)
+            _fit(corpus_ref, ledger, plan, shares, workers, listener, interruption, work)
     if interruption.reason:
         raise interruption.reason
     if cause := shared_failure(ledger.trials()):
         raise UserError(f"the first trials all failed with one cause, so the study stopped: {cause}")
+
+
+def _retries(shares: Shares) -> bool:
+    """Whether a trial whose share of a GPU is too small runs once more: not where it had all of it."""
+    return shares.retry_oom and shares.gpus_per_trial < 1
+
+
+def _some_wait_for_a_gpu(ledger: Ledger, shares: Shares) -> bool:
+    waiting = (trial for trial in ledger.trials() if not trial.state.is_finished())
+    return _retries(shares) and any(OOM in trial.user_attrs for trial in waiting)
 
 
 def _fit(
@@ -96,6 +134,8 @@ def _fit(
     listener: Listener,
     interruption: Interruption,
     work: Work,
+    *,
+    whole_gpu: bool = False,
 ) -> None:
     import ray
     from ray import tune
@@ -103,12 +143,14 @@ def _fit(
     def trainable(job: dict[str, Any]) -> None:
         work(job, ray.get(corpus_ref), shares)
 
+    retry_oom = whole_gpu or _retries(shares)
+    searcher = OrderedSearcher(ledger, plan, listener, interruption, retry_oom=retry_oom, whole_gpu=whole_gpu)
     scratch = ledger.folder.absolute() / ".ray"
     shutil.rmtree(scratch, ignore_errors=True)  # a killed driver's
     tuner = tune.Tuner(
         tune.with_resources(trainable, {"cpu": shares.cpus_per_trial, "gpu": shares.gpus_per_trial}),
         tune_config=tune.TuneConfig(
-            search_alg=OrderedSearcher(ledger, plan, listener, interruption),
+            search_alg=searcher,
             scheduler=make_scheduler(ledger, plan, listener, interruption),
             num_samples=plan.n_trials,
             max_concurrent_trials=workers,

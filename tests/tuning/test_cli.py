@@ -48,12 +48,20 @@ MISTAKES = {
     ),
     "run CSV --text-column body --label-column constant": "one",
     "data no-such.csv": "no-such.csv",
-    "plan": "say what to show: --show-space",
+    "plan --gpus-per-trial auto": "--gpus-per-trial auto asks for a GPU and this machine has none",
+    "plan no-such.csv": "no-such.csv",
+    "run --gpus-per-trial half": "--gpus-per-trial must be a number such as 0.5, or auto, got 'half'",
+    "run --gpus-per-trial 0.001": "must be 0, or a share of one GPU from 0.01 to 1 such as 0.5, got 0.001",
+    "run --retry-oom": "--retry-oom is for trials on a GPU: pass --gpus-per-trial as well, or leave it out",
+    "run --time-budget 30": "--time-budget must be a time such as 90s, 30m, 2h or 1h30m, got '30'",
+    "run --target 80": "--target must be a validation accuracy above 0 and at most 1, such as 0.8, got 80.0",
+    "run --patience-trials 0": "--patience-trials must be at least 1, got 0",
     "plan --show-space --set lr=log(1,0)": "log",
     "plan --trials 0 --show-space --grace 0": "grace must be at least 1, got 0",
     "best no-such": "no study 'no-such' in ",
     "best no-such --top 0": "--top must be at least 1, got 0",
     "best": "Missing argument 'STUDY'",
+    "report no-such": "no study 'no-such' in ",
     "retrain no-such": "no study 'no-such' in ",
     "predict no-such": "give sentences, or --file",
     "predict no-such hello": "no saved model at no-such",
@@ -136,7 +144,7 @@ def test_python_m_tuning_is_the_same_program() -> None:
             ["-c", "import sys; sys.argv[0] = 'sentune'; from tuning.cli import main; main()"],
         )
     ]
-    for verb in ("run", "best", "retrain", "predict", "export", "serve", "data"):
+    for verb in ("run", "best", "report", "retrain", "predict", "export", "serve", "data"):
         assert all(f"  {verb} " in text for text in both)
 
 
