@@ -43,6 +43,10 @@ class TrialRecord:
     """None until it is over."""
     worker: str | None = None
     """Host and process that trained it last; None in older studies."""
+    weights_sha256: str | None = None
+    """Of its best epoch's weights; None unless it is complete."""
+    environment: Mapping[str, Any] | None = None
+    """What its bits depend on beside settings and data (core.runtime.describe); None unless it is complete."""
 
     @property
     def began(self) -> float | None:
@@ -156,6 +160,8 @@ def record_of(trial: Trial) -> TrialRecord:
         epochs=tuple(epochs),
         error=outcome.get("error"),
         n_parameters=outcome.get("n_parameters"),
+        weights_sha256=outcome.get("weights_sha256"),
+        environment=outcome.get("environment"),
         val_predictions=written[best_of(epochs).epoch].get("val_predictions") if epochs else None,
         started=trial.datetime_start,
         ended=trial.datetime_complete,

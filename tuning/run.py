@@ -35,13 +35,20 @@ from tuning.selection import Selection
 from tuning.shares import GPU_SHARE, settled
 from tuning.space import Space
 from tuning.space_file import load_space
-from tuning.spec import SearchPlan, make_spec, searched_fields
+from tuning.spec import SearchPlan, make_spec, searched_fields, study_key
 from tuning.stopping import Asha, Halving
+from tuning.storage import check_storage
 from tuning.tally import Tally
 from tuning.warm_start import with_knowledge
 
 if TYPE_CHECKING:
-    from tuning.searcher import Listener  # knows Ray
+    from tuning.joined import Cluster
+    from tuning.searcher import Listener  # both know Ray
+
+NO_STORAGE = (
+    "checkpoints stay on each trial's node: a node that is lost costs its running trials' epochs, never the study; "
+    "--storage keeps them"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +77,10 @@ class RunOptions:
     results: Path
     tensorboard: bool = False
     """Write event files as well."""
+    address: str | None = None
+    """Of a Ray cluster; None: a Ray of our own on this machine."""
+    storage: str | None = None
+    """Where checkpoints are kept as well (tuning.storage); None: nowhere."""
 
     def __post_init__(self) -> None:
         if self.workers is not None and self.workers < 1:
@@ -100,24 +111,44 @@ def run_study(options: RunOptions) -> bool:
     Raises:
         UserError: something in the options, the data or the study that the person can mend.
     """
+    if options.storage is not None:
+        check_storage(options.storage)
+    if options.address is None:
+        machine = Machine.here()
+        return _run(options, machine, options.shares.fit(machine))
+    if options.shares.auto:
+        raise ConfigError("--gpus-per-trial auto tries a GPU of this machine: with --address pass a share such as 0.5")
+    from tuning.fitness import check_nodes
+    from tuning.joined import joined
+
+    with joined(options.address) as cluster:
+        fits = cluster.fit(options.shares)
+        check_nodes(cluster, options.storage, _complain)
+        return _run(options, cluster, fits)
+
+
+def _run(options: RunOptions, machine: "Machine | Cluster", fits: int) -> bool:
+    """`run_study` where so many trials fit at once."""
     began = time.monotonic()
     folder = options.folder
-    machine = Machine.here()
-    fits = options.shares.fit(machine)
     plan = search_plan(options, fits)
     corpus = load_corpus(**options.data, cache_dir=options.cache_dir, progress=_say)
     audit = render_audit(corpus.source["audit"])
     _say(hanging(audit, shutil.get_terminal_size().columns) if sys.stdout.isatty() else audit)
-    shares, choice = settled(options.shares, plan, machine, corpus, attributes_of(folder))
-    if choice is not None:
-        _say(str(choice))
-        fits = shares.fit(machine)
-        plan = search_plan(options, fits)
+    shares = options.shares
+    choice = None
+    if isinstance(machine, Machine):
+        shares, choice = settled(shares, plan, machine, corpus, attributes_of(folder))
+        if choice is not None:
+            _say(str(choice))
+            fits = shares.fit(machine)
+            plan = search_plan(options, fits)
     labels = corpus.labels[corpus.indices(VAL)]
     kept: dict[str, Any] = {
         "validation": {"labels": pack(labels), "classes": list(corpus.classes)},
         "audit": corpus.source["audit"],
         "command": typed(),
+        "inputs": corpus.source["inputs"],
     }
     if options.warm_start is not None:
         plan, knowledge = with_knowledge(plan, folder, options.warm_start, corpus.fingerprint)
@@ -138,7 +169,9 @@ def run_study(options: RunOptions) -> bool:
         else:
             workers = min(fits, options.workers or fits)
             ledger.keep("ended", None)
-            ending = _search(ledger, plan, corpus, shares, machine, workers, began, more)
+            ending = _search(
+                options, ledger, plan, corpus, shares, machine, workers, began, more, study_key(folder.name, spec)
+            )
         ledger.keep("ended", ending.to_dict() if ending else None)
         _say(table_of(folder, Selection(top=10), "table"))
         if ending is not None:
@@ -174,22 +207,28 @@ def search_plan(options: RunOptions, fits: int) -> SearchPlan:
 
 
 def _search(
+    options: RunOptions,
     ledger: Ledger,
     plan: SearchPlan,
     corpus: Corpus,
     shares: Shares,
-    machine: Machine,
+    machine: "Machine | Cluster",
     workers: int,
     began: float,
     more: "Sequence[Listener]",
+    key: str,
 ) -> Ending | None:
     """Search; return how a budget ended it before all trials were done, if one did."""
-    from tuning.search import Interruption, search  # Ray, only when there is something to search
+    from tuning.keeping import Keeping  # Ray, only when there is something to search
+    from tuning.search import Interruption, search
 
     records = ledger.records()
     if records:
         ended = sum(record.state != "RUNNING" for record in records)
         _say(f"going on with study {ledger.folder.name}: {ended} of {plan.n_trials} trials are done")
+    keeping = Keeping(study=key, on_node=options.address is not None, storage=options.storage)
+    if keeping.on_node and not keeping.storage:
+        _say(NO_STORAGE)
     tally = Tally.of(
         records,
         n_trials=plan.n_trials,
@@ -213,7 +252,9 @@ def _search(
     interruption = Interruption(say=_complain, lost=lost)
     seconds = None if plan.budget.seconds is None else plan.budget.seconds - (time.monotonic() - began)
     with progress, interruption.ending_after(seconds, plan.budget.time_up):
-        search(ledger, plan, corpus, shares, machine, workers, Listeners([progress, *more]), interruption)
+        search(ledger, plan, corpus, shares, machine, workers, Listeners([progress, *more]), interruption, keeping.work)
+    if _complete(ledger, plan):
+        keeping.forget(machine, _complain)
     ending = interruption.ended
     return None if ending and ending.last is None and _complete(ledger, plan) else ending
 

@@ -8,7 +8,7 @@ import pytest
 from optuna.trial import TrialState
 
 from core.errors import ConfigError, UserError
-from tests.tuning.studies import SPEC, epoch, small_study
+from tests.tuning.small_study import SPEC, epoch, small_study
 from tuning import mlflow_export
 from tuning.mlflow_export import export_to_mlflow, without_password
 

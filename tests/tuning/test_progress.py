@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from core.config import TrialConfig
-from tests.tuning.studies import epoch
+from tests.tuning.small_study import epoch
 from tests.tuning.test_results import record
 from tuning import progress as module
 from tuning.progress import Progress, moves_cursor, pause_seconds

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from core.config import TrialConfig
-from tests.tuning.studies import epoch
+from tests.tuning.small_study import epoch
 from tests.tuning.test_results import record
 from tuning.records import TrialRecord
 from tuning.tally import Tally
