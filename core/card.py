@@ -28,6 +28,7 @@ _HOW = {
     "weights_sha256": "digest of the trained weights: a training that gives the same one gave the same bits",
     "data_fingerprint": "digest of everything that shaped the data; a corpus with the same one is the same bytes",
     "verdict": "the trial trained again, against the figures that the search recorded, epoch by epoch",
+    "changed_since_the_search": "what is not as it was then: machine, versions, threads, data",
     "on": "the splits that the saved weights learned from",
     "steps": "of the optimizer: as many as the trial took to its best epoch when it was trained on train alone",
     "passes": "over train and validation together; the last one is cut short, so that the steps come out exactly",

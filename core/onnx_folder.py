@@ -82,7 +82,7 @@ def export_onnx(model: Model, source: Path, out: Path, notify: Callable[[str], N
         raise UserError(f"the model in {source} has {size >> 20:,} MiB of weights, an ONNX file holds at most 2,047")
     graph = _graph(model, weights)
     if model.network.config.precision != "fp32":
-        notify("the model predicts in bf16, the export computes in fp32: probabilities differ from the third digit on")
+        notify("the model predicts in bf16, the export computes in fp32: probabilities may differ in the third digit")
     difference = largest_difference(model, graph)
     if not difference <= TOLERANCE:
         raise UserError(

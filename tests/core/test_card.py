@@ -149,7 +149,7 @@ def test_a_loss_with_a_standard_error_has_its_interval() -> None:
 
 def test_every_figure_that_retrain_writes_says_how_it_came_to_be() -> None:
     names = ["best_epoch", "val_accuracy", "val_loss", "val_sentences", "test_accuracy", "test_loss", "test_sentences"]
-    names += ["trial", "search_trials", "verdict", "weights_sha256", "data_fingerprint"]
+    names += ["trial", "search_trials", "changed_since_the_search", "verdict", "weights_sha256", "data_fingerprint"]
     table = card(metrics=dict.fromkeys(names, 1)).split("## Figures\n\n")[1].split("\n\n")[0].splitlines()[2:]
     assert [line.split(" | ")[0] for line in table] == [f"| {name.replace('_', ' ')}" for name in names]
     assert all(len(line.split(" | ")[3].removesuffix(" |")) > 10 for line in table)
