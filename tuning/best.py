@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from tuning.budgets import Ending
 from tuning.expected import expected
 from tuning.expected_table import render_expected
 from tuning.judgement import Judgement, judge
@@ -25,6 +26,8 @@ def table_of(folder: Path, selection: Selection, form: str) -> str:
     judgement = judge(records, attributes)
     rows = every_row(records, searched_fields(space_of(attributes["spec"])), judgement)
     notes = [*judged_notes(rows, judgement), *notes_on(attributes["spec"])] if rows else []
+    if ended := attributes.get("ended"):
+        notes += Ending(**ended).notes
     return render(select(rows, selection), form, notes=notes)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from core.errors import ConfigError, UserError
+from tuning import use
 from tuning.called import program, typed
 from tuning.options import (
     CacheDir,
@@ -17,6 +18,8 @@ from tuning.options import (
     EmbeddingDim,
     Encoding,
     LabelColumn,
+    MovedData,
+    MovedVectors,
     Results,
     Seed,
     Split,
@@ -24,10 +27,12 @@ from tuning.options import (
     Study,
     TextColumn,
     Vectors,
+    absolute,
     data_options,
     study_folder,
     takes_search_options,
 )
+from tuning.steady_output import steady_output
 
 if TYPE_CHECKING:
     from tuning.run import RunOptions
@@ -60,15 +65,30 @@ class State(StrEnum):
     all = "all"
 
 
-class DataFormat(StrEnum):
-    """How `data` prints."""
+class TextFormat(StrEnum):
+    """How `data` and `plan` print."""
 
     text = "text"
     json = "json"
 
 
+class ConfirmFormat(StrEnum):
+    """How `confirm` prints."""
+
+    table = "table"
+    json = "json"
+
+
+class Splits(StrEnum):
+    """What `retrain` learns from."""
+
+    train = "train"
+    both = "train+val"
+
+
 @app.command()
 @takes_search_options
+@steady_output()  # who reads it may go away: the search goes on
 def run(options: "RunOptions") -> None:
     """Search. The same command again resumes and completes the study."""
     from tuning.run import run_study
@@ -89,14 +109,21 @@ def run(options: "RunOptions") -> None:
 @takes_search_options
 def plan(
     options: "RunOptions",
-    show_space: Annotated[bool, typer.Option("--show-space", help="print every setting, its values and when")] = False,
+    show_space: Annotated[
+        bool, typer.Option("--show-space", help="only print every setting, its values and when")
+    ] = False,
+    format: Annotated[TextFormat, typer.Option(help="of the output")] = TextFormat.text,
 ) -> None:
-    """Say what `run` would do with the same options."""
-    from tuning.show import space_table
+    """Say what `run` would do with the same options, how long it takes and what it needs."""
+    if show_space:
+        from tuning.show import space_table
 
-    if not show_space:
-        raise ConfigError("say what to show: --show-space")
-    print(space_table(options.loaded_space))
+        print(space_table(options.loaded_space))
+        return
+    from tuning.plan import outlook
+
+    found = outlook(options, _note)
+    print(found if format == TextFormat.text else json.dumps(found.to_dict(), indent=2))
 
 
 @app.command()
@@ -131,36 +158,82 @@ def retrain(
     study: Study,
     trial: Annotated[str, typer.Option(help="best, or a trial's number")] = "best",
     out: Annotated[Path | None, typer.Option(help="the model folder; default: STUDY's folder/model")] = None,
+    on: Annotated[Splits, typer.Option(help="train, or train+val for the same number of steps")] = Splits.train,
+    seeds: Annotated[int, typer.Option(help="models to train; the median by validation is kept")] = 1,
     strict: Annotated[bool, typer.Option("--strict", help="exit with 1 when the search is not reproduced")] = False,
+    threads: Annotated[int | None, typer.Option(help="CPU threads; default: as in the study")] = None,
+    precision: Annotated[str | None, typer.Option(help="fp32 or bf16; default: as in the study")] = None,
+    dataset: MovedData = None,
+    vectors: MovedVectors = None,
     results: Results = Path("results"),
     cache_dir: CacheDir = None,
 ) -> None:
     """Train a trial again, compare it with the search epoch by epoch, and save the model."""
+    from tuning.retrain import RetrainOptions
     from tuning.retrain import retrain as retrain_trial
 
     folder = study_folder(study, results)
     target = out or folder / "model"
-    verdict = retrain_trial(folder, trial, target, cache_dir, typed())
+    verdict = retrain_trial(
+        RetrainOptions(
+            folder=folder,
+            trial=trial,
+            on=on,
+            seeds=seeds,
+            threads=threads,
+            precision=precision,
+            dataset=absolute(dataset) if dataset else None,
+            vectors=absolute(vectors) if vectors else None,
+            out=target,
+            cache_dir=cache_dir,
+            command=typed(),
+        )
+    )
     print(f"next: {program()} predict {shlex.quote(str(target))} 'a gorgeous, witty, seductive movie'")
     if strict and verdict.difference is not None:
         raise typer.Exit(1)
 
 
 @app.command()
-def predict(
-    model: Annotated[Path, typer.Argument(help="a folder that retrain wrote", metavar="MODEL")],
-    texts: Annotated[list[str] | None, typer.Argument(help="sentences", metavar="TEXT ...")] = None,
-    file: Annotated[str | None, typer.Option(help="one sentence a line; - is standard input")] = None,
+def confirm(
+    study: Study,
+    top: Annotated[int, typer.Option(help="settings, by rank; the notebook's is added")] = 5,
+    seeds: Annotated[int, typer.Option(help="fresh seeds for each setting")] = 5,
+    folds: Annotated[int | None, typer.Option(help="cross-validate the winner too, over so many folds")] = None,
+    workers: Annotated[int | None, typer.Option(help="runs at once, at most")] = None,
+    format: Annotated[ConfirmFormat, typer.Option(help="of the output")] = ConfirmFormat.table,
+    dataset: MovedData = None,
+    vectors: MovedVectors = None,
+    results: Results = Path("results"),
+    cache_dir: CacheDir = None,
 ) -> None:
-    """Label sentences: a line each, with label, probability and text, separated by tabs."""
-    if bool(texts) == bool(file):
-        raise ConfigError("give sentences, or --file with one sentence a line (- for standard input)")
-    from core.predict import load_model
-    from core.text import printable
+    """Train the best settings of STUDY and the notebook's on fresh seeds, and say which differ."""
+    from tuning.confirm import ConfirmOptions
+    from tuning.confirm import confirm as confirm_study
 
-    sentences = texts or _lines(file or "-")
-    for text, guess in zip(sentences, load_model(model, notify=_note).predict(sentences), strict=True):
-        print(f"{printable(guess.label)}\t{guess.probability:.4f}\t{printable(text)}")
+    options = ConfirmOptions(
+        folder=study_folder(study, results),
+        top=top,
+        seeds=seeds,
+        folds=folds,
+        workers=workers,
+        form=format,
+        dataset=absolute(dataset) if dataset else None,
+        vectors=absolute(vectors) if vectors else None,
+        cache_dir=cache_dir,
+    )
+    try:
+        complete = confirm_study(options)
+    except KeyboardInterrupt:  # the second one, or one before Ray began
+        complete = False
+    if not complete:
+        _note(f"interrupted; the same command goes on: {typed()}")
+        raise typer.Exit(130)
+
+
+app.command()(use.predict)
+app.command()(use.export)
+app.command()(use.serve)
 
 
 @app.command()
@@ -194,7 +267,7 @@ def data(
     encoding: Encoding = None,
     embedding_dim: EmbeddingDim = 300,
     seed: Seed = 42,
-    format: Annotated[DataFormat, typer.Option(help="of the output")] = DataFormat.text,
+    format: Annotated[TextFormat, typer.Option(help="of the output")] = TextFormat.text,
     list_: Annotated[bool, typer.Option("--list", help="show what is in the cache instead")] = False,
     verify: Annotated[bool, typer.Option("--verify", help="check every byte of the cache instead")] = False,
     clear: Annotated[bool, typer.Option("--clear", help="empty the cache instead")] = False,
@@ -213,19 +286,11 @@ def data(
 
     options = data_options(ctx.params) | {"allow_leak": True}  # here leaks are shown; `run` refuses them
     corpus = load_corpus(**options, cache_dir=cache_dir, progress=_note)
-    if format == DataFormat.text:
+    if format == TextFormat.text:
         print(render(corpus.source["audit"]))
         return
     about = {name: corpus.source[name] for name in ("dataset", "licence", "vectors", "vectors_licence", "tokenizer")}
     print(json.dumps({**about, "fingerprint": corpus.fingerprint, **corpus.source["audit"]}, indent=2))
-
-
-def _lines(file: str) -> list[str]:
-    try:
-        raw = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
-    except OSError as error:
-        raise ConfigError(f"cannot read --file {file}: {error.strerror}") from error
-    return raw.decode("utf-8", errors="replace").splitlines()
 
 
 def _note(line: str) -> None:

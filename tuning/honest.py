@@ -64,7 +64,8 @@ def honest_number(correct: Correct, *, repeats: int = REPEATS, seed: int = 0) ->
     could_win = rivals(correct, winner)
     judged, unchosen = resampled(correct[could_win], int(could_win[:winner].sum()), repeats, seed)
     # What the choice costs in each resampling: less random than the figures themselves, whose mean is the same.
-    estimate = int(hits[winner]) / n + float((judged - unchosen).mean())
+    gain = float((judged - unchosen).mean())  # hardly ever above 0
+    estimate = min(1.0, max(0.0, int(hits[winner]) / n + gain))
     return HonestNumber(
         raw=int(hits[winner]) / n,
         raw_interval=wilson(int(hits[winner]), n),

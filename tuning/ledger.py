@@ -1,8 +1,11 @@
 """The study's journal: opened by one driver at a time, repaired, checked and continued.
 
 It is an Optuna `JournalStorage` file, so that Optuna's own tools open it. The study's user attribute `spec` says what
-the study is, `validation` what it is judged by, `vocabulary` how many words it has; a trial's user attributes hold its
-whole configuration (`config`), where it came from (`origin`), each epoch (`epoch:3`) and what it came to (`outcome`).
+the study is, `validation` what it is judged by, `vocabulary` how many words it has, `inputs` what its corpus was made
+from, `audit` what is odd about it, `command` what made it, `ended` which budget ended it, `gpu_share` how its share of
+a GPU was chosen, `readings` when the test split was read, `confirm:...` what fresh seeds came to. A trial's hold its
+whole configuration (`config`), where it came from (`origin`), each epoch (`epoch:3`), what it asked for where its
+share of a GPU was too small (`oom`) and what it came to (`outcome`).
 """
 
 import contextlib
@@ -103,6 +106,22 @@ class Ledger:
         for epoch in record.epochs:
             self.record(number, epoch, record.val_predictions if epoch == record.best else None)
         return self.finish(number, trial.state, trial.user_attrs["outcome"])
+
+    def mark(self, number: int, name: str, value: str) -> None:
+        """Write something down about a running trial."""
+        with self._writing():
+            self._storage.set_trial_user_attr(self.trials()[number]._trial_id, name, value)
+
+    @property
+    def attributes(self) -> Mapping[str, Any]:
+        """What the study keeps beside its trials."""
+        return self._storage.get_study_user_attrs(self._study_id)
+
+    def keep(self, name: str, value: Any) -> None:
+        """Keep something beside the trials, as JSON can hold it; None where it no longer holds."""
+        if self.attributes.get(name) != value:
+            with self._writing():
+                self._storage.set_study_user_attr(self._study_id, name, value)
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:

@@ -35,8 +35,18 @@ Split = Annotated[str, typer.Option(help="80/10/10, or notebook (90/10, no test 
 AllowLeak = Annotated[bool, typer.Option("--allow-leak", help="go on though texts stand in two splits")]
 Seed = Annotated[int, typer.Option(help="of the split, every trial and the sampler")]
 CacheDir = Annotated[Path | None, typer.Option(help="default: SENTUNE_CACHE, else the user's cache folder")]
+Address = Annotated[
+    str | None, typer.Option(help="of a running Ray cluster: HOST:PORT or auto; default: Ray on this machine alone")
+]
+Storage = Annotated[
+    str | None, typer.Option(help="keep checkpoints there too: a shared folder, file://, s3:// or gs://", metavar="URI")
+]
 Results = Annotated[Path, typer.Option(help="where studies are", envvar="SENTUNE_RESULTS")]
 Study = Annotated[str, typer.Argument(help="a study's name, or its folder", metavar="STUDY")]
+MovedData = Annotated[str | None, typer.Option("--dataset", help="where the study's data are now, if they were moved")]
+MovedVectors = Annotated[
+    str | None, typer.Option("--vectors", help="where its word vectors are now, if they were moved")
+]
 
 
 def search_options(
@@ -64,8 +74,23 @@ def search_options(
     patience: Annotated[int | None, typer.Option(help="end a trial after so many epochs without a better one")] = None,
     precision: Annotated[str, typer.Option(help="fp32 or bf16")] = "fp32",
     cpus_per_trial: Annotated[int, typer.Option(help="cores, and threads, of a trial")] = 1,
-    gpus_per_trial: Annotated[float, typer.Option(help="share of a GPU, such as 0.5")] = 0.0,
+    gpus_per_trial: Annotated[
+        str, typer.Option(help="share of a GPU, such as 0.5, held to in memory; auto lets a probe choose it")
+    ] = "0",
+    retry_oom: Annotated[
+        bool, typer.Option("--retry-oom", help="a trial whose share of a GPU is too small runs again on a whole one")
+    ] = False,
+    time_budget: Annotated[
+        str | None, typer.Option(help="end the command after 90s, 30m or 1h30m; the same command goes on")
+    ] = None,
+    target: Annotated[float | None, typer.Option(help="end once a trial has this validation accuracy")] = None,
+    patience_trials: Annotated[
+        int | None, typer.Option(help="end after so many trials in a row without a better one")
+    ] = None,
     workers: Annotated[int | None, typer.Option(help="trials at once, at most")] = None,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="write event files for TensorBoard into the study's folder")
+    ] = False,
     seed: Seed = 42,
     name: Annotated[str | None, typer.Option(help="of the study; default: DATASET-SPACE")] = None,
     results: Results = Path("results"),
@@ -77,16 +102,21 @@ def search_options(
     embedding_dim: EmbeddingDim = 300,
     allow_leak: AllowLeak = False,
     cache_dir: CacheDir = None,
+    address: Address = None,
+    storage: Storage = None,
 ) -> "RunOptions":
     """What the options of a search come to.
 
     Raises:
         ConfigError: naming the options that break their rules.
     """
-    from tuning.resources import Shares
+    from tuning.budgets import Budget, duration
+    from tuning.resources import Shares, share_of
     from tuning.run import RunOptions
     from tuning.stopping import stopping_rule
+    from tuning.storage import absolute as absolute_uri
 
+    share, auto = share_of(gpus_per_trial)
     return RunOptions(
         data=data_options(ctx.params),
         cache_dir=cache_dir,
@@ -101,10 +131,16 @@ def search_options(
         warm_start=study_folder(warm_start, results) if warm_start else None,
         patience=patience,
         precision=precision,
-        shares=Shares(cpus_per_trial=cpus_per_trial, gpus_per_trial=gpus_per_trial),
+        shares=Shares(cpus_per_trial=cpus_per_trial, gpus_per_trial=share, auto=auto, retry_oom=retry_oom),
+        budget=Budget(
+            seconds=duration(time_budget) if time_budget else None, target=target, patience_trials=patience_trials
+        ),
         workers=workers,
         name=name,
         results=results,
+        tensorboard=tensorboard,
+        address=address,
+        storage=None if storage is None else absolute_uri(storage),
     )
 
 
@@ -135,13 +171,14 @@ def data_options(params: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of load_corpus among a verb's options, with paths made absolute, as a study's spec keeps them."""
     chosen: dict[str, Any] = {name: params.get(name) for name in DATA_OPTIONS}
     for name in ("dataset", "vectors"):
-        chosen[name] = _absolute(chosen[name])
+        chosen[name] = absolute(chosen[name])
     if chosen["split_column"]:
         chosen["split"] = "column"
     return chosen
 
 
-def _absolute(name: str) -> str:
+def absolute(name: str) -> str:
+    """A dataset's or vectors' path made absolute; a name that is no path stays."""
     prefix = "mr:" if name.startswith("mr:") else ""
     path = Path(name.removeprefix(prefix)).expanduser()
     return f"{prefix}{path.absolute()}" if prefix or path.exists() or len(path.parts) > 1 else name

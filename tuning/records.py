@@ -43,6 +43,15 @@ class TrialRecord:
     """None until it is over."""
     worker: str | None = None
     """Host and process that trained it last; None in older studies."""
+    weights_sha256: str | None = None
+    """Of its best epoch's weights; None unless it is complete."""
+    environment: Mapping[str, Any] | None = None
+    """What its bits depend on beside settings and data (core.runtime.describe); None unless it is complete."""
+
+    @property
+    def began(self) -> float | None:
+        """When it was suggested, in seconds since 1970; None where the journal does not say."""
+        return self.started.timestamp() if self.started else None
 
     @property
     def best(self) -> EpochResult | None:
@@ -67,7 +76,8 @@ def ranked(records: Sequence[TrialRecord]) -> list[TrialRecord]:
 
 
 def read_whole(folder: Path) -> tuple[Mapping[str, Any], list[TrialRecord]]:
-    """The user attributes (`spec`, `validation`, ...) and all trials of a study, also while it runs. Writes nothing.
+    """The user attributes (`spec`, `validation`, ...) and the trials that count of a study, also while it
+    runs. Writes nothing.
 
     Raises:
         UserError: there is no study; the ones beside it are named.
@@ -81,13 +91,24 @@ def read_whole(folder: Path) -> tuple[Mapping[str, Any], list[TrialRecord]]:
     study, trials = read_journal(journal)
     if "spec" not in study:
         raise UserError(f"study {folder.name!r} has not begun: run the command that made it again")
-    return study, [record_of(trial) for trial in trials]
+    return study, counted([record_of(trial) for trial in trials], study.get("ended"))
 
 
 def read_study(folder: Path) -> tuple[Spec, list[TrialRecord]]:
     """As `read_whole`, with the spec alone."""
     attributes, records = read_whole(folder)
     return attributes["spec"], records
+
+
+def counted(records: Sequence[TrialRecord], ended: Mapping[str, Any] | None) -> list[TrialRecord]:
+    """Without those after the trial whose outcome ended the study: that they were begun at all depended on time.
+
+    Args:
+        records: all trials by number.
+        ended: the study's user attribute; None where no budget ended it.
+    """
+    last = ended["last"] if ended else None
+    return list(records if last is None else records[: last + 1])
 
 
 def attributes_of(folder: Path) -> Mapping[str, Any]:
@@ -99,6 +120,12 @@ def attributes_of(folder: Path) -> Mapping[str, Any]:
 def spec_of(folder: Path) -> Spec | None:
     """The spec of the study in `folder`; None where there is no study yet."""
     return attributes_of(folder).get("spec")
+
+
+def states_of(folder: Path) -> list[str]:
+    """The states of the trials of the study in `folder` by number; empty where there is no study yet."""
+    journal = folder / JOURNAL
+    return [trial.state.name for trial in read_journal(journal)[1]] if journal.is_file() else []
 
 
 class Trial(Protocol):
@@ -133,6 +160,8 @@ def record_of(trial: Trial) -> TrialRecord:
         epochs=tuple(epochs),
         error=outcome.get("error"),
         n_parameters=outcome.get("n_parameters"),
+        weights_sha256=outcome.get("weights_sha256"),
+        environment=outcome.get("environment"),
         val_predictions=written[best_of(epochs).epoch].get("val_predictions") if epochs else None,
         started=trial.datetime_start,
         ended=trial.datetime_complete,

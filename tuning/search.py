@@ -1,19 +1,26 @@
 """Assembles the Tuner: starts Ray, hands it the ordered searcher and the stopping rule, and waits."""
 
 import contextlib
+import dataclasses
 import shutil
 import signal
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
+
+from ray.tune import Callback
 
 from core.corpus import Corpus
 from core.errors import UserError
+from tuning.budgets import Ending
 from tuning.cluster import own_ray
+from tuning.joined import Cluster
 from tuning.ledger import Ledger
 from tuning.resources import Machine, Shares
 from tuning.scheduler import make_scheduler
-from tuning.searcher import Halt, Listener, OrderedSearcher, shared_failure
+from tuning.searcher import OOM, Halt, Listener, OrderedSearcher, shared_failure
 from tuning.spec import SearchPlan
 from tuning.trial import run_trial
 
@@ -29,6 +36,8 @@ class Interruption(Halt):
     say: Callable[[str], None]
     lost: Callable[[str], None]
     """Told from another thread that Ray is gone; it must end the process."""
+    notice: str = "stopping: running trials end their epoch and keep their checkpoints"
+    """What the first one brings about."""
     again: bool = False
     """The second one came: Ray is being shut down, which further ones cannot hasten."""
 
@@ -42,6 +51,26 @@ class Interruption(Halt):
             for number, handler in before.items():
                 signal.signal(number, handler)
 
+    @contextlib.contextmanager
+    def ending_after(self, seconds: float | None, ending: Ending) -> Iterator[None]:
+        """End the search so many seconds from now unless the block is over by then; None: never."""
+        if seconds is None:
+            yield
+            return
+
+        def time_up() -> None:
+            if not self.requested:
+                self.say(f"{ending.reason}: running trials end their epoch and keep their checkpoints")
+                self.end(ending)
+
+        timer = threading.Timer(max(0.0, seconds), time_up)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+
     def _handle(self, number: int, frame: object) -> None:
         if self.again:
             return
@@ -49,7 +78,22 @@ class Interruption(Halt):
             self.again = True
             raise KeyboardInterrupt
         self.requested = True
-        self.say("stopping: running trials end their epoch and keep their checkpoints; once more to stop at once")
+        self.say(f"{self.notice}; once more to stop at once")
+
+
+class StorageProblems(Callback):  # type: ignore[misc]  # Ray ships no types
+    """Says once that checkpoints cannot be kept in the storage: the search goes on without."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self.say = say
+        self.said = False
+
+    def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: Mapping[str, Any], **info: Any) -> None:
+        """Ray tells of a report."""
+        problem = result.get("storage_problem")
+        if problem and not self.said:
+            self.said = True
+            self.say(f"{problem}; the search goes on, and tries again after each epoch")
 
 
 def search(
@@ -57,7 +101,7 @@ def search(
     plan: SearchPlan,
     corpus: Corpus,
     shares: Shares,
-    machine: Machine,
+    machine: Machine | Cluster,
     workers: int,
     listener: Listener,
     interruption: Interruption,
@@ -65,10 +109,12 @@ def search(
 ) -> None:
     """Run the trials that the journal lacks.
 
-    Returns when all are finished, or after an interruption. Ray is started for it and shut down after it.
+    Returns when all are finished, or after an interruption. Ray is started for it and shut down after it, unless a
+    cluster is joined.
 
     Args:
         ledger: the open journal; every epoch and end is in it before the next decision.
+        machine: what Ray may use of this machine, or the cluster that was joined.
         workers: trials at once.
         listener: told of every start, epoch and end.
         interruption: asked before each new trial and after each epoch.
@@ -79,12 +125,28 @@ def search(
             before the search can go on.
     """
     # Twice: Ray sets handlers of its own when it starts, and what comes while it shuts down must not cut that short.
-    with interruption.listening(), own_ray(machine, interruption.lost) as ray, interruption.listening():
-        _fit(ray.put(corpus), ledger, plan, shares, workers, listener, interruption, work)
+    place = machine.watched if isinstance(machine, Cluster) else partial(own_ray, machine)
+    with interruption.listening(), place(interruption.lost) as ray, interruption.listening():
+        corpus_ref = ray.put(corpus)
+        _fit(corpus_ref, ledger, plan, shares, workers, listener, interruption, work)
+        while _some_wait_for_a_gpu(ledger, shares) and not (interruption.requested or shared_failure(ledger.trials())):
+            whole = dataclasses.replace(shares, gpus_per_trial=1.0)
+            _fit(corpus_ref, ledger, plan, whole, workers, listener, interruption, work, whole_gpu=True)
+            _fit(corpus_ref, ledger, plan, shares, workers, listener, interruption, work)
     if interruption.reason:
         raise interruption.reason
     if cause := shared_failure(ledger.trials()):
         raise UserError(f"the first trials all failed with one cause, so the study stopped: {cause}")
+
+
+def _retries(shares: Shares) -> bool:
+    """Whether a trial whose share of a GPU is too small runs once more: not where it had all of it."""
+    return shares.retry_oom and shares.gpus_per_trial < 1
+
+
+def _some_wait_for_a_gpu(ledger: Ledger, shares: Shares) -> bool:
+    waiting = (trial for trial in ledger.trials() if not trial.state.is_finished())
+    return _retries(shares) and any(OOM in trial.user_attrs for trial in waiting)
 
 
 def _fit(
@@ -96,6 +158,8 @@ def _fit(
     listener: Listener,
     interruption: Interruption,
     work: Work,
+    *,
+    whole_gpu: bool = False,
 ) -> None:
     import ray
     from ray import tune
@@ -103,12 +167,14 @@ def _fit(
     def trainable(job: dict[str, Any]) -> None:
         work(job, ray.get(corpus_ref), shares)
 
+    retry_oom = whole_gpu or _retries(shares)
+    searcher = OrderedSearcher(ledger, plan, listener, interruption, retry_oom=retry_oom, whole_gpu=whole_gpu)
     scratch = ledger.folder.absolute() / ".ray"
     shutil.rmtree(scratch, ignore_errors=True)  # a killed driver's
     tuner = tune.Tuner(
         tune.with_resources(trainable, {"cpu": shares.cpus_per_trial, "gpu": shares.gpus_per_trial}),
         tune_config=tune.TuneConfig(
-            search_alg=OrderedSearcher(ledger, plan, listener, interruption),
+            search_alg=searcher,
             scheduler=make_scheduler(ledger, plan, listener, interruption),
             num_samples=plan.n_trials,
             max_concurrent_trials=workers,
@@ -119,6 +185,7 @@ def _fit(
             name="trials",
             storage_path=str(scratch),
             verbose=0,
+            callbacks=[StorageProblems(interruption.say)],
             failure_config=tune.FailureConfig(max_failures=RESTARTS),
         ),
     )

@@ -17,6 +17,7 @@ from ray.tune.search import Searcher
 from core.config import TrialConfig
 from core.epoch import EpochResult
 from core.errors import UserError
+from tuning.budgets import Ending
 from tuning.ledger import Ledger
 from tuning.records import TrialRecord, copied_from
 from tuning.spec import SearchPlan
@@ -24,6 +25,8 @@ from tuning.suggester import Suggester, may_suggest
 
 SAME_FAILURES = 3
 """So many failures from the start with one cause end the study."""
+OOM = "oom"
+"""The user attribute of a trial that is to run once more, alone on a whole GPU: what it asked for on its share."""
 
 
 @dataclass
@@ -33,11 +36,18 @@ class Halt:
     requested: bool = False
     reason: UserError | None = None
     """What the person has to mend first; None where the person asked for it."""
+    ended: Ending | None = None
+    """The budget that was met; None where none was."""
 
     def give_up(self, reason: UserError) -> None:
         """End for something that the person can mend; the first reason counts."""
         self.requested = True
         self.reason = self.reason or reason
+
+    def end(self, ending: Ending) -> None:
+        """End because a budget is met; what came first counts."""
+        if not self.requested:
+            self.requested, self.ended = True, ending
 
 
 class Listener(Protocol):
@@ -61,7 +71,28 @@ def shared_failure(trials: Sequence[FrozenTrial]) -> str | None:
 class OrderedSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
     """Hands trials to Ray Tune in order and writes their ends into the journal."""
 
-    def __init__(self, ledger: Ledger, plan: SearchPlan, listener: Listener, halt: Halt) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        plan: SearchPlan,
+        listener: Listener,
+        halt: Halt,
+        *,
+        retry_oom: bool = False,
+        whole_gpu: bool = False,
+    ) -> None:
+        """Go on where the journal stands.
+
+        Args:
+            ledger: the open journal.
+            plan: what is searched.
+            listener: told of every start and end.
+            halt: asked before each new trial.
+            retry_oom: a trial that its share of a GPU is too small for stays open and is marked with OOM. It ends in a
+                round of its own, whose searcher has `whole_gpu`; suggestions that may see it wait. So its outcome
+                depends neither on the share nor on when it ran, and a resumed study finds the mark in the journal.
+            whole_gpu: hand out the marked trials and no others.
+        """
         super().__init__()
         self.ledger = ledger
         self.plan = plan
@@ -72,7 +103,13 @@ class OrderedSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
         self.copies = {
             t.number: source for t in unfinished if (source := copied_from(t.user_attrs["origin"])) is not None
         }
-        self.unfinished = [trial.number for trial in unfinished if trial.number not in self.copies]
+        self.retry_oom, self.whole_gpu = retry_oom, whole_gpu
+        self.marked = {trial.number for trial in unfinished if retry_oom and OOM in trial.user_attrs}
+        self.unfinished = [
+            trial.number
+            for trial in unfinished
+            if trial.number not in self.copies and (trial.number in self.marked) == whole_gpu
+        ]
         self.number: dict[str, int] = {}  # Ray's trial id -> ours
         self._settle_copies()
 
@@ -87,14 +124,14 @@ class OrderedSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
     def _next(self, trial_id: str) -> dict[str, Any] | str | None:
         while True:
             trials = self.ledger.trials()
-            if self.halt.requested or shared_failure(trials):
+            if self._over() or shared_failure(trials):
                 return str(Searcher.FINISHED)
             if self.unfinished:
                 return self._start(trial_id, self.unfinished.pop(0))
-            if len(trials) >= self.plan.n_trials:
+            if self.whole_gpu or len(trials) >= self.plan.n_trials:
                 return str(Searcher.FINISHED)
             if not may_suggest(self.plan, trials):
-                return None
+                return str(Searcher.FINISHED) if self._all_marked(trials) else None
             number = self._add(trials)
             if number not in self.copies:
                 return self._start(trial_id, number)
@@ -116,6 +153,10 @@ class OrderedSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
     def _close(self, number: int, outcome: dict[str, Any], error: bool, worker: dict[str, str]) -> None:
         if "mend" in outcome:
             raise UserError(outcome["mend"])
+        if outcome.pop("oom", False) and self.retry_oom and not self.whole_gpu:
+            self.ledger.mark(number, OOM, outcome["error"])
+            self.marked.add(number)
+            return
         if outcome:
             state = TrialState.FAIL if "error" in outcome else TrialState.COMPLETE
         elif self.halt.requested:
@@ -126,6 +167,14 @@ class OrderedSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
             state = TrialState.PRUNED
         self.listener.ended(self.ledger.finish(number, state, outcome | worker))
         self._settle_copies()
+        self._over()
+
+    def _over(self) -> bool:
+        """Whether no further trial is to begin; a budget that is met ends the running ones too."""
+        budget = self.plan.budget
+        if budget.by_outcome and (ending := budget.ending(self.ledger.records())):
+            self.halt.end(ending)
+        return self.halt.requested
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the journal is the state."""
@@ -146,6 +195,11 @@ class OrderedSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
             self.copies[number] = source
         return number
 
+    def _all_marked(self, trials: Sequence[FrozenTrial]) -> bool:
+        """Whether all that is left waits for a whole GPU."""
+        waiting = {trial.number for trial in trials if not trial.state.is_finished()}
+        return bool(self.marked) and waiting <= self.marked | self.copies.keys()
+
     def _settle_copies(self) -> None:
         """Close the trials that repeat one which is finished by now: training it again would bring the same."""
         for number, source in sorted(self.copies.items()):
@@ -154,11 +208,18 @@ class OrderedSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
                 self.listener.ended(self.ledger.copy(source, number))
 
     def _start(self, trial_id: str, number: int) -> dict[str, Any]:
-        attrs = self.ledger.trials()[number].user_attrs
+        trials = self.ledger.trials()
+        attrs = trials[number].user_attrs
         self.number[trial_id] = number
         self.listener.started(number, TrialConfig.from_dict(attrs["config"]))
         checkpoint_dir = self.ledger.checkpoint_dir(number)
-        return {"number": number, "config": attrs["config"], "checkpoint_dir": str(checkpoint_dir)}
+        unfinished = [trial.number for trial in trials if not trial.state.is_finished()]
+        return {
+            "number": number,
+            "config": attrs["config"],
+            "checkpoint_dir": str(checkpoint_dir),
+            "open": unfinished,
+        }
 
 
 def unflattened(result: Mapping[str, Any], name: str) -> dict[str, Any]:

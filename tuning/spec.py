@@ -1,14 +1,17 @@
 """A study's spec: all that its trials depend on, as JSON in its journal."""
 
+import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from core.config import PRECISIONS
 from core.corpus import Corpus
+from core.entry import canonical
 from core.errors import ConfigError
+from tuning.budgets import Budget
 from tuning.resources import Shares
 from tuning.space import Space
 from tuning.stopping import Asha, Halving
@@ -47,6 +50,8 @@ class SearchPlan:
     """A trial ends itself after so many epochs without a better validation accuracy; None: never."""
     precision: str = "fp32"
     """fp32 or bf16."""
+    budget: Budget = field(default_factory=Budget)
+    """What ends the study before its trials are done; like their number, a matter of each command."""
 
     def __post_init__(self) -> None:
         rules = {"--trials": self.n_trials, "--epochs": self.epochs, "--window": self.window}
@@ -83,6 +88,7 @@ def make_spec(plan: SearchPlan, corpus: Corpus, data: Mapping[str, Any], shares:
         "warm_start": None if plan.warm_start is None else dict(plan.warm_start),
         "threads": shares.cpus_per_trial,
         "device": shares.device,
+        **({"retry_oom": True} if shares.retry_oom else {}),
         "versions": {name: version(name) for name in ("sentune", "torch", "optuna")},
     }
 
@@ -105,3 +111,8 @@ def notes_on(spec: Mapping[str, Any]) -> list[str]:
     if start := spec["warm_start"]:
         notes.append(f"warm start: the sampler knew {start['trials']} trials of study {start['study']}")
     return notes
+
+
+def study_key(name: str, spec: Mapping[str, Any]) -> str:
+    """A name for what a study keeps outside its folder: two studies with the same one have the same trials."""
+    return f"{name}-{hashlib.sha256(canonical(dict(spec))).hexdigest()[:12]}"

@@ -46,9 +46,9 @@ def _figure(readings: Sequence[Reading]) -> OnTest:
 
 
 def readings_note(readings: Sequence[Reading]) -> str:
-    """`the test split was read 3 times: confirm 2, retrain 1`."""
+    """`the test split was read 3 times: 2 by confirm, 1 by retrain`."""
     if not readings:
         return "no reading of the test split is recorded"
     by_verb = Counter(str(reading["verb"]) for reading in readings)
     times = "once" if len(readings) == 1 else f"{len(readings)} times"
-    return f"the test split was read {times}: " + ", ".join(f"{verb} {n}" for verb, n in sorted(by_verb.items()))
+    return f"the test split was read {times}: " + ", ".join(f"{n} by {verb}" for verb, n in sorted(by_verb.items()))

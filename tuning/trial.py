@@ -1,11 +1,14 @@
 """What a worker runs: `core.train` on one side, `ray.tune.report` on the other."""
 
 import dataclasses
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import ray
+import torch
 from numpy.typing import NDArray
 from ray import tune
 
@@ -14,26 +17,30 @@ from core.corpus import Corpus
 from core.epoch import EpochResult
 from core.errors import ConfigError, UserError
 from core.train import train
+from tuning.gpu_worker import take_gpu
+from tuning.gpus import Gpu, out_of_memory
 from tuning.predictions import pack
 from tuning.resources import Shares
 
 
-def run_trial(job: Mapping[str, Any], corpus: Corpus, shares: Shares) -> None:
+def run_trial(
+    job: Mapping[str, Any], corpus: Corpus, shares: Shares, saved: Callable[[], Mapping[str, Any]] = dict
+) -> None:
     """Train one trial and report each epoch, then what it came to.
 
     A trial that fails reports its error as an outcome: to Ray it is a trial that ended, so that only a
-    worker that died is started again (from the trial's last checkpoint). What the person can mend, such as a full
-    disk, is reported as such: it ends the search and not the trial.
+    worker that died is started again (from the trial's last checkpoint).
 
     Args:
         job: `number`, `config` (TrialConfig as a dict) and `checkpoint_dir`, as the searcher gave it.
         corpus: from Ray's object store; its arrays are read-only and shared by all workers of the node.
         shares: threads and device.
+        saved: called after each epoch when its checkpoint is written; what it returns is reported with the epoch.
     """
-    reporter = _Reporter()
+    reporter, share = _Reporter(saved), shares.gpus_per_trial
+    device, gpu = "cpu", None
     try:
-        if shares.gpus_per_trial:
-            cap_gpu_memory(shares.gpus_per_trial)
+        device, gpu = placed(share)
         result = train(
             TrialConfig.from_dict(job["config"]),
             corpus,
@@ -41,12 +48,10 @@ def run_trial(job: Mapping[str, Any], corpus: Corpus, shares: Shares) -> None:
             on_best=reporter.best,
             checkpoint_dir=Path(job["checkpoint_dir"]),
             threads=shares.cpus_per_trial,
-            device=shares.device,
+            device=device,
         )
     except Exception as error:  # a bad setting must not end the study
-        # A full disk fails every trial, and none of them for its settings.
-        mend = isinstance(error, UserError) and not isinstance(error, ConfigError)
-        tune.report({"outcome": {"mend": str(error)} if mend else {"error": one_line(error)}})
+        tune.report({"outcome": failure(error, share, gpu)})
         return
     tune.report(
         {
@@ -60,10 +65,36 @@ def run_trial(job: Mapping[str, Any], corpus: Corpus, shares: Shares) -> None:
     )
 
 
+def placed(share: float) -> tuple[str, Gpu | None]:
+    """This worker's device and, with a share of a GPU, which one that is; its memory is capped from now on."""
+    if not share:
+        return "cpu", None
+    return take_gpu(share, ray.get_gpu_ids(), os.environ.get("CUDA_VISIBLE_DEVICES"), torch.cuda)
+
+
+def failure(error: Exception, share: float, gpu: Gpu | None) -> dict[str, Any]:
+    """What a trial that failed came to.
+
+    Args:
+        error: what ended it.
+        share: of the GPU, 0 for none.
+        gpu: the one that the worker got.
+
+    Returns:
+        `mend` where the person can mend it, such as a full disk, which fails every trial and none for its settings: it
+        ends the search and not the trial. Else `error`, and `oom` where its share of the GPU was too small.
+    """
+    if isinstance(error, torch.OutOfMemoryError) and gpu is not None:
+        return {"error": out_of_memory(str(error), share, gpu), "oom": True}
+    mend = isinstance(error, UserError) and not isinstance(error, ConfigError)
+    return {"mend": str(error)} if mend else {"error": one_line(error)}
+
+
 class _Reporter:
     """Tells Ray each epoch; with one that is the best so far, what it said about the validation split."""
 
-    def __init__(self) -> None:
+    def __init__(self, saved: Callable[[], Mapping[str, Any]]) -> None:
+        self.saved = saved
         self.predictions: dict[str, Any] = {}
 
     def best(self, predictions: NDArray[np.int64]) -> None:
@@ -72,15 +103,9 @@ class _Reporter:
 
     def epoch(self, epoch: EpochResult) -> None:
         """An epoch is over."""
-        tune.report({"epoch_result": dataclasses.asdict(epoch), "val_predictions": self.predictions})
+        more = self.saved()
+        tune.report({"epoch_result": dataclasses.asdict(epoch), "val_predictions": self.predictions, **more})
         self.predictions = {}
-
-
-def cap_gpu_memory(share: float) -> None:
-    """Hold this process to its share of the GPU's memory: Ray books a fraction but enforces nothing."""
-    import torch
-
-    torch.cuda.set_per_process_memory_fraction(min(share, 1.0))
 
 
 def one_line(error: BaseException) -> str:

@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 MEASURE = """
 import json, sys
 from pathlib import Path
@@ -49,3 +51,15 @@ def test_a_trial_needs_little_more_than_its_weights(tmp_path: Path) -> None:
 def test_twenty_trials_leave_nothing_behind(tmp_path: Path) -> None:
     after = measured("twenty", tmp_path)["after"]
     assert max(after[10:]) <= max(after[:5]) + 20e6
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps").is_file(), reason="only Linux tells proportional set sizes")
+def test_two_workers_hold_one_copy_of_the_corpus_in_all() -> None:
+    """Pages of Ray's object store, over the driver, Ray's processes and both workers."""
+    from benchmarks.memory import COPIES, bytes_of, training_workers
+    from core import load_corpus
+
+    corpus = load_corpus("snippets")
+    workers, shared = training_workers(trials=2, epochs=1)
+    assert len(workers) >= 2
+    assert 0.9 * bytes_of(corpus) <= shared <= COPIES * bytes_of(corpus)

@@ -51,7 +51,7 @@ def test_the_table_reads_as_documented(study: Path) -> None:
         "corrected for the choice among 4: 0.8000, 95% interval 0.7391 to 0.8568",  # 2 is never right where 1 is wrong
         "test accuracy of trial 1: 0.7750, 95% interval 0.7316 to 0.8132 (2 seeds)",
         "test accuracy of trial 0: 0.5900, 95% interval 0.5412 to 0.6371",
-        "the test split was read 3 times: confirm 3",
+        "the test split was read 3 times: 3 by confirm",
         "trial 3 failed: TrainingError: the loss is nan",
     ]
     heads = [line.split() for line in above.splitlines() if not line.startswith("       ")]

@@ -47,8 +47,20 @@ MISTAKES = {
         "no column 'subject'; --text-column can be 'id', 'body', 'kind', 'constant', 'code'"
     ),
     "run CSV --text-column body --label-column constant": "one",
+    "run --address here": "--address must be HOST:PORT of the cluster's head, or auto, got 'here'",
+    "run --address 127.0.0.1:1": "no Ray cluster answers at ",
+    "run --storage ftp://host/x": "--storage ftp://host/x: ",
+    "run --storage CSV/x": "cannot keep checkpoints in ",
     "data no-such.csv": "no-such.csv",
-    "plan": "say what to show: --show-space",
+    "plan --address auto": "plan tries settings on this machine and knows no other: leave --address out",
+    "plan --gpus-per-trial auto": "--gpus-per-trial auto asks for a GPU and this machine has none",
+    "plan no-such.csv": "no-such.csv",
+    "run --gpus-per-trial half": "--gpus-per-trial must be a number such as 0.5, or auto, got 'half'",
+    "run --gpus-per-trial 0.001": "must be 0, or a share of one GPU from 0.01 to 1 such as 0.5, got 0.001",
+    "run --retry-oom": "--retry-oom is for trials on a GPU: pass --gpus-per-trial as well, or leave it out",
+    "run --time-budget 30": "--time-budget must be a time such as 90s, 30m, 2h or 1h30m, got '30'",
+    "run --target 80": "--target must be a validation accuracy above 0 and at most 1, such as 0.8, got 80.0",
+    "run --patience-trials 0": "--patience-trials must be at least 1, got 0",
     "plan --show-space --set lr=log(1,0)": "log",
     "plan --trials 0 --show-space --grace 0": "grace must be at least 1, got 0",
     "best no-such": "no study 'no-such' in ",
@@ -56,9 +68,25 @@ MISTAKES = {
     "best": "Missing argument 'STUDY'",
     "report no-such": "no study 'no-such' in ",
     "retrain no-such": "no study 'no-such' in ",
+    "retrain no-such --seeds 0 --threads 0": "--seeds must be at least 1, got 0; --threads must be at least 1, got 0",
+    "retrain no-such --on both": "Invalid value for '--on'",
+    "confirm no-such": "no study 'no-such' in ",
+    "confirm no-such --seeds 1": "--seeds must be at least 2, to be compared in pairs, got 1",
+    "confirm": "Missing argument 'STUDY'",
     "predict no-such": "give sentences, or --file",
     "predict no-such hello": "no saved model at no-such",
     "predict no-such --file gone.txt": "gone.txt",
+    "predict no-such --file gone.csv --text-column text": "gone.csv: no such file",
+    "predict no-such hello --format xml": "Invalid value for '--format'",
+    "predict no-such --text-column a hello": "--text-column goes with --file and a file ending in .csv",
+    "predict no-such hello --out .": "--out must be a file, . is a folder",
+    "export no-such --out onnx": "no saved model at no-such",
+    "export no-such": "Missing option '--out'",
+    "export no-such --out onnx --format xml": "Invalid value for '--format'",
+    "serve no-such --port 0": "no saved model at no-such",
+    "serve no-such --port 70000": "Invalid value for '--port'",
+    "serve no-such --host 192.0.2.1": "cannot listen on 192.0.2.1: it is no address of this machine",
+    "serve no-such --rate 0": "Invalid value for '--rate'",
     "bogus": "No such command 'bogus'",
 }
 
@@ -126,7 +154,7 @@ def test_python_m_tuning_is_the_same_program() -> None:
             ["-c", "import sys; sys.argv[0] = 'sentune'; from tuning.cli import main; main()"],
         )
     ]
-    for verb in ("run", "best", "report", "retrain", "predict", "data"):
+    for verb in ("run", "best", "report", "confirm", "retrain", "predict", "export", "serve", "data"):
         assert all(f"  {verb} " in text for text in both)
 
 

@@ -122,6 +122,14 @@ def test_a_trial_ahead_by_every_sentence_that_differs_may_still_be_overtaken_whe
     assert rivals(np.stack([best, close, far]), 0).tolist() == [True, True, False]
 
 
+@pytest.mark.parametrize("seed", range(10))
+def test_two_trials_that_are_right_on_one_of_two_sentences_each_are_worth_nothing_and_not_less(seed: int) -> None:
+    """Whichever wins on the sentence drawn is wrong on the other."""
+    found = honest_number(np.eye(2, dtype=bool), repeats=100, seed=seed)
+    assert found.raw == 0.5
+    assert 0 <= found.corrected < 0.25
+
+
 def test_a_perfect_trial_stays_perfect() -> None:
     found = honest_number(np.ones((3, 50), dtype=bool))
     assert (found.raw, found.corrected, found.rivals, found.sentences) == (1.0, 1.0, 3, 50)

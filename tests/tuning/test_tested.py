@@ -46,8 +46,8 @@ def test_other_splits_and_other_training_data_do_not_count_for_the_row(change: d
 
 def test_every_reading_counts_in_the_note() -> None:
     readings = [reading(3, 0.7), reading(3, 0.7, split="folds:10"), reading(4, 0.7, verb="retrain")]
-    assert readings_note(readings) == "the test split was read 3 times: confirm 2, retrain 1"
-    assert readings_note(readings[:1]) == "the test split was read once: confirm 1"
+    assert readings_note(readings) == "the test split was read 3 times: 2 by confirm, 1 by retrain"
+    assert readings_note(readings[:1]) == "the test split was read once: 1 by confirm"
     assert readings_note([]) == "no reading of the test split is recorded"
 
 

@@ -1,0 +1,29 @@
+"""`sentune plan` with the real command line and a real, short probe."""
+
+import json
+from pathlib import Path
+
+from tests.system.command import Command
+from tests.system.test_order import run
+
+
+def test_a_plan_tells_what_run_would_do_whether_it_fits_and_makes_no_study(command: Command, sentences: Path) -> None:
+    words = ("plan", *run(sentences, "planned")[1:], "--workers", "1", "--time-budget", "1s", "--format", "json")
+    content = json.loads(command.succeed(*words))
+    assert (content["study"], content["trials"], content["workers"], content["window"]) == ("planned", 9, 1, 3)
+    assert (content["rungs"], content["epochs_without_stopping"]) == ([1, 3], 36)
+    assert 9 <= content["epochs"]["low"] <= content["epochs"]["high"] <= 36
+    assert content["probe"]["settings"] == 3 + 16  # the window's own, and those drawn
+    assert 0 < content["seconds"]["low"] < content["seconds"]["high"]
+    assert 150e6 < content["memory_bytes"]["worker"] < content["memory_bytes"]["all"]
+    (warning,) = content["warnings"]
+    assert "it does not fit --time-budget 1s, not even one trial: what would is --time-budget " in warning
+    assert not (command.results / "planned").exists()
+
+
+def test_a_plan_counts_what_a_study_has_done(command: Command, sentences: Path) -> None:
+    few = ["2" if word == "9" else word for word in run(sentences, "begun")]
+    command.succeed(*few)
+    said = command.succeed("plan", *run(sentences, "begun")[1:])
+    assert "study begun: 9 trials, 2 of them done, of up to 4 epochs" in said
+    assert "epochs: 28 without stopping" in said

@@ -1,0 +1,131 @@
+"""tuning.gpus: devices, caps and shares, for machines that are not here."""
+
+import pytest
+
+from core.errors import ConfigError
+from tuning.gpus import (
+    CONTEXT_BYTES,
+    GIB,
+    Choice,
+    Gpu,
+    Probed,
+    allocator_fraction,
+    choose_share,
+    count_visible,
+    device_of,
+    needed_bytes,
+    out_of_memory,
+)
+
+
+def gpu(gib: float) -> Gpu:
+    return Gpu(name="NVIDIA Test", bytes=int(gib * GIB))
+
+
+def probed(gib: float) -> Probed:
+    return Probed(peak_bytes=int(gib * GIB), step_seconds=0.012)
+
+
+@pytest.mark.parametrize(
+    ("peak", "gpus", "by_cpu", "share"),
+    [
+        (1.0, [80], 64, 0.0625),  # no more than 16 trials on one GPU
+        (9.0, [80], 64, 0.1666),
+        (1.0, [80], 4, 0.25),  # four cores, four trials
+        (1.0, [80, 80], 4, 0.5),
+        (9.0, [80, 24], 64, 0.5),  # the smallest GPU decides
+        (60.0, [80], 64, 1.0),
+        (200.0, [80], 64, 1.0),
+    ],
+)
+def test_as_many_trials_share_a_gpu_as_memory_and_cores_allow(
+    peak: float, gpus: list[float], by_cpu: int, share: float
+) -> None:
+    assert choose_share(probed(peak), [gpu(each) for each in gpus], by_cpu).share == share
+
+
+def test_chosen_shares_and_their_memory_never_exceed_a_gpu() -> None:
+    for peak in (0.1, 0.5, 1.3, 2.7, 7.0, 11.0):
+        choice = choose_share(probed(peak), [gpu(24)], 64)
+        trials = int(1 / choice.share + 1e-9)
+        assert trials * choice.share <= 1
+        assert trials * needed_bytes(choice.probed.peak_bytes) <= 24 * GIB
+
+
+def test_a_choice_is_kept_and_read_again() -> None:
+    choice = choose_share(probed(1.0), [gpu(24)], 8)
+    assert Choice.from_dict(choice.to_dict()) == choice
+    assert "0.125 of a GPU a trial" in str(choice)
+    assert "1.00 GiB and 12.0 ms a step" in str(choice)
+    assert "may not fit" not in str(choice)
+    assert "the heaviest may not fit even alone" in str(choose_share(probed(30.0), [gpu(24)], 8))
+
+
+def test_caps_of_all_trials_and_cudas_own_memory_stay_within_the_gpu() -> None:
+    total = int(24 * GIB)
+    for trials in (2, 4, 8):
+        cap = allocator_fraction(1 / trials, total) * total
+        assert trials * (cap + CONTEXT_BYTES) <= total + trials
+    assert allocator_fraction(1.0, total) == 1.0
+
+
+def test_a_share_that_holds_nothing_is_refused_with_what_would() -> None:
+    with pytest.raises(
+        ConfigError, match=r"--gpus-per-trial 0\.05 is 0\.40 GiB of a GPU of 8\.00 GiB.* pass at least 0\.11"
+    ):
+        allocator_fraction(0.05, int(8 * GIB))
+
+
+@pytest.mark.parametrize(
+    ("assigned", "visible", "device"),
+    [
+        ([3], "3", "cuda:0"),  # Ray set CUDA_VISIBLE_DEVICES: the worker sees its GPU alone
+        ([3], None, "cuda:3"),  # Ray was told to leave it, and it is not set
+        ([5], "4,5", "cuda:1"),  # the same, and it was set from outside
+        (["5"], "4, 5", "cuda:1"),
+        (["GPU-aa"], "GPU-bb,GPU-aa", "cuda:1"),
+        (["MIG-x"], "MIG-x", "cuda:0"),
+        (["MIG-x"], None, "cuda:0"),
+        ([7], "0", "cuda:0"),
+    ],
+)
+def test_a_worker_takes_the_gpu_that_it_was_given(assigned: list[int | str], visible: str | None, device: str) -> None:
+    assert device_of(assigned, visible) == device
+
+
+@pytest.mark.parametrize(
+    ("seen", "visible", "count"),
+    [
+        (2, None, 2),
+        (1, "3", 1),
+        (0, "", 0),
+        (0, "-1", 0),
+        (1, "MIG-a,MIG-b,MIG-c", 3),
+        (0, "MIG-a,MIG-b", 0),
+        (1, "0,9", 1),
+    ],
+)
+def test_mig_instances_count_each_and_numbers_as_torch_sees_them(seen: int, visible: str | None, count: int) -> None:
+    assert count_visible(seen, visible) == count
+
+
+@pytest.mark.parametrize(
+    ("visible", "message"),
+    [("0,0", "names a GPU twice: name each once"), ("MIG-a,0", "mixes MIG instances with whole GPUs")],
+)
+def test_names_that_cannot_be_meant_are_refused(visible: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=f"CUDA_VISIBLE_DEVICES={visible} {message}"):
+        count_visible(1, visible)
+
+
+def test_out_of_memory_says_what_was_asked_for_and_the_share() -> None:
+    said = (
+        "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 23.64 GiB of which 3.2 GiB is "
+        "free. 5.91 GiB allowed; Of the allocated memory 4.90 GiB is allocated by PyTorch, and 8.00 MiB is reserved"
+    )
+    text = out_of_memory(said, 0.25, gpu(24))
+    assert text == (
+        "out of GPU memory: asked for 2.00 GiB beside the 4.90 GiB it held, with a share of 0.25 of NVIDIA Test "
+        "(6.00 of 24.00 GiB)"
+    )
+    assert "asked for more, with a share" in out_of_memory("no words that we know", 0.25, gpu(24))

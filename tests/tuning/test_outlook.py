@@ -1,0 +1,87 @@
+"""tuning.outlook: what a plan says, and what it warns of."""
+
+import json
+import re
+from typing import Any
+
+from tests.tuning.plans import plan
+from tuning.outlook import Outlook, rounded, share_text
+from tuning.planning import Costs, forecast
+
+
+def outlook(**changes: Any) -> Outlook:
+    the_plan = plan(n_trials=16, epochs=8, window=8)
+    settings: dict[str, Any] = {
+        "name": "snippets-quick",
+        "plan": the_plan,
+        "done": 0,
+        "workers": 2,
+        "share": share_text(1, 0.0),
+        "forecast": forecast(the_plan, Costs(own=(5.0,) * 8, others=(4.0, 6.0)), 2),
+        "probed": 24,
+        "probe_seconds": 25.0,
+        "worker_bytes": 700_000_000,
+        "memory_bytes": 24_000_000_000,
+        "checkpoint_bytes": 10_000_000,
+        "budget_seconds": None,
+    }
+    return Outlook(**(settings | changes))
+
+
+def test_the_text_says_trials_rungs_epochs_time_memory_and_disk() -> None:
+    lines = str(outlook()).splitlines()
+    assert lines[0] == "study snippets-quick: 16 trials of up to 8 epochs, 2 at once with 1 core each, window 8"
+    assert lines[1] == "stopping: halving after epochs 2 and 6, one in 3 goes on"
+    assert re.fullmatch(r"epochs: 128 without stopping, about \d+ \(\d+ to \d+\) with it", lines[2])
+    assert re.fullmatch(r"time: about \d+m\d*s? \(.* to .*\), by a probe of 24 settings in 25 s", lines[3])
+    assert lines[4] == "memory: 0.70 GB a worker at most, 1.90 GB in all of 24.00 GB"
+    assert lines[5].startswith("disk: 60.2 MB while it runs, 0.2 MB afterwards")
+    assert len(lines) == 6
+
+
+def test_json_has_the_same_figures() -> None:
+    content = json.loads(json.dumps(outlook(done=4).to_dict()))
+    assert (content["trials"], content["trials_done"], content["rungs"]) == (16, 4, [2, 6])
+    assert content["seconds"]["low"] < content["seconds"]["middle"] < content["seconds"]["high"]
+    assert content["memory_bytes"] == {"worker": 700_000_000, "all": 1_900_000_000, "machine": 24_000_000_000}
+    assert content["warnings"] == []
+
+
+def test_a_budget_that_is_too_small_is_warned_of_with_what_would_fit() -> None:
+    (warning,) = outlook(budget_seconds=150.0).warnings()
+    assert re.match(
+        r"it may not fit --time-budget 2m30s: what would is --trials \d+, or --workers \d+ on a larger", warning
+    )
+    trials = int(re.findall(r"--trials (\d+)", warning)[0])
+    assert 1 <= trials < 16
+    (hopeless,) = outlook(budget_seconds=5.0).warnings()
+    assert "it does not fit --time-budget 5s, not even one trial: what would is --time-budget " in hopeless
+    assert outlook(budget_seconds=36000.0).warnings() == []
+
+
+def test_memory_that_is_too_small_is_warned_of_with_what_would_fit() -> None:
+    (warning,) = outlook(worker_bytes=15_000_000_000).warnings()
+    assert warning == "it may not fit the machine's memory of 24.00 GB: what would is --workers 1"
+    (hopeless,) = outlook(worker_bytes=30_000_000_000).warnings()
+    assert "smaller settings would, such as --set 'hidden_dim=int(32,128)'" in hopeless
+    assert outlook(memory_bytes=0).warnings() == []
+
+
+def test_a_warning_stands_below_the_text() -> None:
+    assert (
+        str(outlook(worker_bytes=15_000_000_000)).splitlines()[-1].startswith("warning: it may not fit the machine's")
+    )
+
+
+def test_without_stopping_there_are_no_rungs() -> None:
+    the_plan = plan(stopping=None)
+    lone = outlook(plan=the_plan, forecast=forecast(the_plan, Costs(own=(1.0,) * 12, others=()), 2))
+    assert "stopping: none" in str(lone)
+
+
+def test_times_are_rounded_up_to_what_a_forecast_knows() -> None:
+    assert [rounded(s) for s in (41.2, 754, 7541)] == ["42s", "12m40s", "2h6m"]
+
+
+def test_shares_are_said_in_words() -> None:
+    assert [share_text(1, 0.0), share_text(2, 0.25)] == ["1 core", "2 cores and 0.25 of a GPU"]

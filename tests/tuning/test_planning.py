@@ -1,0 +1,127 @@
+"""tuning.planning: a search in simulated time."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from core.epoch import EpochResult
+from tests.tuning.plans import plan
+from tuning.planning import (
+    START_SECONDS,
+    TRIAL_SECONDS,
+    Costs,
+    Interval,
+    costs_of_trials,
+    ends,
+    epochs_of_trials,
+    forecast,
+    stopped,
+)
+from tuning.stopping import Asha, Halving
+
+COSTS = Costs(own=(1.0, 2.0, 3.0), others=(1.0, 2.0, 4.0))
+
+
+def test_one_worker_takes_trials_one_after_the_other_and_two_share_them() -> None:
+    assert ends([3, 1, 2, 2], 1, window=4).tolist() == [3, 4, 6, 8]
+    assert ends([3, 1, 2, 2], 2, window=4).tolist() == [3, 3, 3, 5]
+
+
+def test_a_narrow_window_makes_workers_wait() -> None:
+    """Trial 2 may begin only when trials 0 and 1 are over, though a worker is free at 1."""
+    assert ends([3, 1, 2, 2], 2, window=1).tolist() == [3, 4, 6, 8]
+    assert ends([3, 1, 2], 2, window=2).tolist() == [3, 3, 5]
+
+
+def test_without_stopping_every_trial_has_all_its_epochs() -> None:
+    assert epochs_of_trials(plan(stopping=None), np.random.default_rng(0)).tolist() == [4] * 12
+
+
+def test_trials_are_stopped_at_rungs_but_never_the_first_ones() -> None:
+    """With a window of 3 and three peers needed, trials 0 to 4 go on in any case."""
+    the_plan = plan(n_trials=40, epochs=20, stopping=Halving(grace=2, reduction=3))
+    drawn = np.array([epochs_of_trials(the_plan, np.random.default_rng(seed)) for seed in range(50)])
+    assert set(np.unique(drawn)) == {2, 6, 18, 20}
+    assert (drawn[:, :5] == 20).all()
+    assert 0.4 < (drawn[:, 5:] == 2).mean() < 0.75  # two in three, fewer where later trials are better
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_simulated_rule_is_the_real_one(seed: int) -> None:
+    """On curves that rise, so that the last epoch is the best so far."""
+    rng, rule, window = np.random.default_rng(seed), Halving(grace=1, reduction=2), 2
+    curves = np.sort(rng.random((15, 6)), axis=1)
+    rungs = rule.rungs(6)
+    kept: list[list[EpochResult]] = []
+    for number, curve in enumerate(curves):
+        own: list[EpochResult] = []
+        for at, accuracy in enumerate(curve.tolist(), 1):
+            own.append(EpochResult(epoch=at, train_loss=0.0, val_loss=0.0, val_accuracy=accuracy, seconds=0.0))
+            if at < 6 and rule.stops(own, kept[: max(0, number - window + 1)], 6):
+                break
+        kept.append(own)
+    scores = np.array([curves[:, rung - 1] for rung in rungs])
+    found = stopped(np.full(15, 6), scores, rungs, rule.reduction, window)
+    assert found.tolist() == [len(own) for own in kept]
+    assert len(set(found.tolist())) > 2
+
+
+def test_a_harder_rule_stops_more() -> None:
+    def mean(rule: Halving | Asha) -> float:
+        the_plan = plan(n_trials=40, epochs=8, stopping=rule)
+        return float(np.mean([epochs_of_trials(the_plan, np.random.default_rng(seed)).mean() for seed in range(30)]))
+
+    assert mean(Halving(reduction=4)) < mean(Halving(reduction=2)) < 8
+    assert mean(Asha(reduction=3)) < 8
+
+
+def test_patience_ends_trials_after_it_and_before_the_last_epoch() -> None:
+    the_plan = plan(n_trials=200, epochs=10, stopping=None, patience=3)
+    drawn = epochs_of_trials(the_plan, np.random.default_rng(0))
+    assert (drawn.min(), drawn.max()) == (4, 10)
+
+
+def test_the_studys_own_trials_cost_what_the_probe_measured() -> None:
+    drawn = costs_of_trials(50, COSTS, np.random.default_rng(0))
+    assert drawn[:3].tolist() == [1.0, 2.0, 3.0]
+    assert set(drawn[3:]) <= {1.0, 2.0, 4.0}
+    assert costs_of_trials(2, COSTS, np.random.default_rng(0)).tolist() == [1.0, 2.0]
+
+
+def test_the_forecast_of_a_search_without_chance_is_its_time() -> None:
+    """12 trials of 4 epochs of a second on two workers: 24 s and what trials and start cost."""
+    costs = Costs(own=(1.0,) * 12, others=())
+    found = forecast(plan(stopping=None, window=12), costs, workers=2)
+    assert (found.whole_epochs, found.epochs, found.rungs) == (48, Interval(low=48, middle=48, high=48), ())
+    expected = 24 + 6 * TRIAL_SECONDS + sum(START_SECONDS) / 2
+    assert found.seconds.low < expected < found.seconds.high
+    assert found.seconds.middle == pytest.approx(expected, rel=0.1)
+    assert found.seconds.high < 1.5 * expected
+
+
+def test_trials_that_are_done_cost_nothing() -> None:
+    costs = Costs(own=(1.0,) * 12, others=())
+    found = forecast(plan(stopping=None, window=12), costs, workers=1, done=9)
+    assert found.epochs.middle == found.whole_epochs == 12
+    assert found.seconds.high < 12 * 1.3 + 3 * TRIAL_SECONDS + START_SECONDS[1]
+
+
+def test_more_workers_and_more_stopping_take_less_time() -> None:
+    slow = forecast(plan(n_trials=30, window=12, stopping=None), COSTS, workers=1)
+    fast = forecast(plan(n_trials=30, window=12, stopping=None), COSTS, workers=4)
+    stopped = forecast(plan(n_trials=30, window=12), COSTS, workers=1)
+    assert fast.seconds.high < slow.seconds.low
+    assert stopped.epochs.middle < stopped.whole_epochs == 120
+    assert stopped.seconds.middle < slow.seconds.middle
+
+
+def test_as_many_trials_fit_into_a_time_as_all_but_surely_end_in_it() -> None:
+    found = forecast(plan(stopping=None, window=12), Costs(own=(1.0,) * 12, others=()), workers=1)
+    assert found.trials_within(1.0) == 0
+    assert found.trials_within(found.seconds_of_first[4]) == 5
+    assert found.trials_within(1e9) == 12
+
+
+def test_the_same_probe_gives_the_same_forecast() -> None:
+    assert dataclasses.asdict(forecast(plan(), COSTS, 2)) == dataclasses.asdict(forecast(plan(), COSTS, 2))

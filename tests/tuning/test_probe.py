@@ -1,0 +1,92 @@
+"""tuning.probe and tuning.steps: the settings that a study would try, and how long their steps take."""
+
+import itertools
+
+import pytest
+
+from core.config import TrialConfig
+from core.errors import UserError
+from tests.fakes import tiny_corpus
+from tests.tuning.plans import outcomes, plan
+from tuning.corner import checkpoint_bytes
+from tuning.probe import measured_elsewhere, probe, settings_to_try
+from tuning.steps import DISK_BYTES_A_SECOND, EVALUATION, WARM_UP, epoch_seconds, steps
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random", "qmc"])
+def test_the_settings_tried_first_are_the_studys_own(sampler: str) -> None:
+    """Whatever the outcomes of the first trials: the sampler may not see them yet."""
+    the_plan = plan(window=5, n_trials=9, sampler=sampler)
+    own, others = settings_to_try(the_plan, others=3)
+    studys = [TrialConfig.from_dict(trial.user_attrs["config"]) for trial in outcomes(the_plan, 5)]
+    assert own == studys
+    assert len(others) == 3
+    assert not [config for config in others if config in own]
+
+
+def test_a_study_that_is_known_whole_needs_no_others() -> None:
+    assert [len(part) for part in settings_to_try(plan(window=8, n_trials=4))] == [4, 0]
+
+
+def test_an_epochs_time_is_that_of_its_tokens() -> None:
+    """A clock that says a second a step; the warm-up steps are left out."""
+    corpus, config = tiny_corpus(), TrialConfig(hidden_dim=4, batch_size=20)
+    running = steps(config, corpus, "cpu")
+    tokens = [next(running) for _ in range(4)]
+    found = epoch_seconds(config, corpus, "cpu", 4.0, clock=itertools.count().__next__)
+    lengths = corpus.lengths()
+    work = lengths[corpus.indices(0)].sum() + EVALUATION * lengths[corpus.indices(1)].sum()
+    disk = checkpoint_bytes(config, len(corpus.words), corpus.embedding_dim, 2) / DISK_BYTES_A_SECOND
+    assert found == pytest.approx(2 / sum(tokens[WARM_UP:]) * work + disk)
+
+
+def test_a_whole_epoch_is_enough() -> None:
+    corpus, config = tiny_corpus(), TrialConfig(hidden_dim=4, batch_size=20)
+    ticks = itertools.count()
+    epoch_seconds(config, corpus, "cpu", 1e9, clock=ticks.__next__)
+    assert next(ticks) == 1 + -(-len(corpus.indices(0)) // 20) + WARM_UP
+
+
+def test_a_step_that_outlasts_the_time_counts_alone() -> None:
+    corpus, config = tiny_corpus(), TrialConfig(hidden_dim=4, batch_size=20)
+    assert epoch_seconds(config, corpus, "cpu", 0.0, clock=itertools.count().__next__) > 0
+
+
+def test_the_longest_sentences_come_first_where_memory_is_measured() -> None:
+    corpus = tiny_corpus()
+    sentences = corpus.indices(0)
+    first = next(steps(TrialConfig(hidden_dim=4, batch_size=10), corpus, "cpu", longest_first=True))
+    assert first >= 10 * sorted(corpus.lengths()[sentences])[-10] * 0.9
+    assert first >= max(itertools.islice(steps(TrialConfig(hidden_dim=4, batch_size=10), corpus, "cpu"), 8))
+
+
+def test_a_process_of_the_probe_that_dies_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    from concurrent.futures import Future
+    from concurrent.futures.process import BrokenProcessPool
+
+    class Broken:
+        def __init__(self, *args: object, **options: object) -> None: ...
+        def __enter__(self) -> "Broken":
+            return self
+
+        def __exit__(self, *args: object) -> None: ...
+
+        def submit(self, *args: object, **options: object) -> "Future[None]":
+            failed: Future[None] = Future()
+            failed.set_exception(BrokenProcessPool("gone"))
+            return failed
+
+    monkeypatch.setattr("tuning.probe.ProcessPoolExecutor", Broken)
+    with pytest.raises(UserError, match=r"a process of the probe died \(killed, or out of memory\): search smaller"):
+        probe(plan(), [], {}, None, side_by_side=2, threads=1, device="cpu")
+
+
+def test_a_process_measures_its_hand_and_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tuning.probe.load_corpus", lambda **options: tiny_corpus())
+    configs = [TrialConfig(hidden_dim=4), TrialConfig(hidden_dim=4, n_layers=2)]
+    costs, peak = measured_elsewhere(
+        configs=configs, heavy=configs[:1], data={}, cache_dir=None, threads=1, device="cpu", until=0.0
+    )
+    assert len(costs) == 2
+    assert all(cost > 0 for cost in costs)
+    assert 50e6 < peak < 5e9

@@ -1,0 +1,187 @@
+"""tuning.searcher: how budgets end a study, and how a trial that its share of a GPU was too small for runs again."""
+
+import itertools
+import random
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.tuning.plans import plan
+from tests.tuning.test_searcher import FakeRay, content
+from tuning.budgets import Budget, Ending
+from tuning.ledger import Ledger, open_ledger
+from tuning.records import attributes_of, read_study
+from tuning.search import Interruption
+from tuning.searcher import OOM, OrderedSearcher
+from tuning.spec import SearchPlan
+
+SPEC = {"fingerprint": ""}
+
+
+def searched(folder: Path, the_plan: SearchPlan, workers: int = 1, seed: int = 0, steps: int = 10_000) -> Ending | None:
+    """Run a study and keep its end, as tuning.run does."""
+    with open_ledger(folder, SPEC) as ledger:
+        ray = FakeRay(ledger, the_plan, workers, random.Random(seed))
+        ray.run(steps)
+        ledger.keep("ended", ray.halt.ended.to_dict() if ray.halt.ended else None)
+        return ray.halt.ended
+
+
+@pytest.fixture
+def budget(tmp_path: Path) -> Budget:
+    """A target that some trial in the middle of the study is the first to reach."""
+    searched(tmp_path / "free", plan())
+    scores = [record.best.val_accuracy for record in read_study(tmp_path / "free")[1] if record.best]
+    deciding = next(n for n in range(4, 12) if scores[n] > max(scores[:n]))
+    return Budget(target=scores[deciding])
+
+
+@pytest.mark.parametrize(("workers", "seed"), [(1, 1), (2, 2), (4, 3), (12, 4), (12, 5)])
+def test_a_target_ends_a_study_at_the_same_trial_for_any_workers_and_any_order(
+    tmp_path: Path, budget: Budget, workers: int, seed: int
+) -> None:
+    one = searched(tmp_path / "one", plan(budget=budget))
+    many = searched(tmp_path / "many", plan(budget=budget), workers, seed)
+    assert one is not None
+    assert many == one
+    assert len(content(tmp_path / "one")) == (one.last or 0) + 1 < 12
+    assert content(tmp_path / "many") == content(tmp_path / "one")
+
+
+def test_patience_ends_a_study_at_the_same_trial_for_any_workers(tmp_path: Path) -> None:
+    the_plan = plan(budget=Budget(patience_trials=2))
+    ends = [searched(tmp_path / str(workers), the_plan, workers, workers) for workers in (1, 3, 6)]
+    assert ends[0] is not None
+    assert "2 trials in a row without a better one" in ends[0].reason
+    assert ends[1:] == ends[:1] * 2
+    assert content(tmp_path / "1") == content(tmp_path / "3") == content(tmp_path / "6")
+
+
+@pytest.mark.parametrize("workers", [1, 5])
+def test_a_study_that_a_target_ended_goes_on_without_it_to_the_same_study(
+    tmp_path: Path, budget: Budget, workers: int
+) -> None:
+    assert searched(tmp_path / "ended", plan(budget=budget), workers) is not None
+    assert searched(tmp_path / "ended", plan(), workers) is None
+    assert attributes_of(tmp_path / "ended")["ended"] is None
+    assert content(tmp_path / "ended") == content(tmp_path / "free")
+
+
+def test_the_reason_is_kept_with_the_study(tmp_path: Path, budget: Budget) -> None:
+    ending = searched(tmp_path / "s", plan(budget=budget))
+    assert ending is not None
+    assert attributes_of(tmp_path / "s")["ended"] == ending.to_dict()
+
+
+def test_time_ends_a_search_once_and_is_no_interruption() -> None:
+    told, heard = threading.Event(), []
+
+    def say(line: str) -> None:
+        heard.append(line)
+        told.set()
+
+    interruption = Interruption(say=say, lost=print)
+    ending = Budget(seconds=60).time_up
+    with interruption.ending_after(0.0, ending):
+        assert told.wait(timeout=60)
+    assert heard == ["time budget of 1m used up: running trials end their epoch and keep their checkpoints"]
+    interruption.end(Ending(reason="something later"))
+    assert interruption.ended in (None, ending)
+
+
+def test_a_search_that_is_over_in_time_is_not_ended_by_it() -> None:
+    interruption = Interruption(say=print, lost=print)
+    with interruption.ending_after(3600.0, Budget(seconds=3600).time_up):
+        pass
+    with interruption.ending_after(None, Budget().time_up):
+        pass
+    assert not interruption.requested
+
+
+def test_after_ctrl_c_a_budget_changes_nothing() -> None:
+    interruption = Interruption(say=print, lost=print)
+    interruption.requested = True
+    interruption.end(Ending(reason="target"))
+    assert interruption.ended is None
+
+
+class SmallShares(FakeRay):
+    """Trials 2 and 7 run out of memory after two epochs unless they have a whole GPU."""
+
+    def __init__(self, *args: Any, whole_gpu: bool = False, retry_oom: bool = True) -> None:
+        super().__init__(*args)
+        self.whole_gpu = whole_gpu
+        ledger, the_plan = args[:2]
+        self.searcher = OrderedSearcher(
+            ledger, the_plan, self.heard, self.halt, retry_oom=retry_oom, whole_gpu=whole_gpu
+        )
+        self.ran: list[int] = []
+
+    def _step(self, ray_id: str) -> None:
+        job, done = self.running[ray_id]
+        self.ran.append(job["number"])
+        if job["number"] in (2, 7) and done == 2 and not self.whole_gpu:
+            del self.running[ray_id]
+            self.searcher.on_trial_complete(ray_id, {"outcome/error": "out of GPU memory: 2 GiB", "outcome/oom": True})
+        else:
+            super()._step(ray_id)
+
+
+def rounds(ledger: Ledger, the_plan: SearchPlan, workers: int, seed: int, steps: int = 10_000) -> list[list[int]]:
+    """As tuning.search does it: a round on shares, one on whole GPUs, and again; returns the trials of the latter."""
+    rng, whole = random.Random(seed), []
+    SmallShares(ledger, the_plan, workers, rng).run(steps)
+    while any(OOM in t.user_attrs for t in ledger.trials() if not t.state.is_finished()):
+        alone = SmallShares(ledger, the_plan, workers, rng, whole_gpu=True)
+        alone.run(steps)
+        whole.append(sorted(set(alone.ran)))
+        SmallShares(ledger, the_plan, workers, rng).run(steps)
+    return whole
+
+
+@pytest.mark.parametrize(("workers", "seed"), [(1, 1), (3, 2), (6, 3)])
+def test_a_study_with_retries_is_the_one_that_whole_gpus_would_have_given(
+    tmp_path: Path, workers: int, seed: int
+) -> None:
+    the_plan = plan(stopping=None)
+    with open_ledger(tmp_path / "whole", SPEC) as ledger:
+        FakeRay(ledger, the_plan, 1, random.Random(0)).run()
+    with open_ledger(tmp_path / "shares", SPEC) as ledger:
+        assert sorted(itertools.chain(*rounds(ledger, the_plan, workers, seed))) == [2, 7]
+        assert [t.number for t in ledger.trials() if OOM in t.user_attrs] == [2, 7]
+    assert content(tmp_path / "shares") == content(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("killed_after", [3, 9, 15])
+def test_retries_survive_a_kill(tmp_path: Path, killed_after: int) -> None:
+    the_plan = plan(stopping=None)
+    with open_ledger(tmp_path / "whole", SPEC) as ledger:
+        FakeRay(ledger, the_plan, 1, random.Random(0)).run()
+    with open_ledger(tmp_path / "killed", SPEC) as ledger:
+        SmallShares(ledger, the_plan, 3, random.Random(killed_after)).run(steps=killed_after)
+    with open_ledger(tmp_path / "killed", SPEC) as ledger:
+        rounds(ledger, the_plan, 2, 1)
+    assert content(tmp_path / "killed") == content(tmp_path / "whole")
+
+
+def test_without_a_retry_the_trial_fails_and_says_what_it_asked_for(tmp_path: Path) -> None:
+    with open_ledger(tmp_path / "s", SPEC) as ledger:
+        SmallShares(ledger, plan(stopping=None), 2, random.Random(0), retry_oom=False).run()
+    failed = [record for record in read_study(tmp_path / "s")[1] if record.state == "FAIL"]
+    assert [(record.number, record.error) for record in failed] == [(n, "out of GPU memory: 2 GiB") for n in (2, 7)]
+
+
+def test_a_trial_that_no_gpu_holds_fails_after_its_retry(tmp_path: Path) -> None:
+    with open_ledger(tmp_path / "s", SPEC) as ledger:
+        searcher = SmallShares(ledger, plan(), 1, random.Random(0), whole_gpu=False).searcher
+        searcher.suggest("a")
+        searcher.on_trial_complete("a", {"outcome/error": "out of GPU memory: 2 GiB", "outcome/oom": True})
+        assert [record.state for record in ledger.records()] == ["RUNNING"]
+        again = SmallShares(ledger, plan(), 1, random.Random(0), whole_gpu=True).searcher
+        job = again.suggest("b")
+        assert isinstance(job, dict)
+        assert job["number"] == 0
+        again.on_trial_complete("b", {"outcome/error": "out of GPU memory: 99 GiB", "outcome/oom": True})
+        assert [(record.state, record.error) for record in ledger.records()] == [("FAIL", "out of GPU memory: 99 GiB")]

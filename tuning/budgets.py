@@ -1,0 +1,123 @@
+"""What ends a study before all its trials are done: time, a target, or patience. Loads neither torch nor Ray.
+
+Target and patience are judged on the trials in the study's order, trial k only when trials 0..k are all over: so the
+end is the same however many workers ran and whoever finished first. Trials after it that were begun meanwhile stay in
+the journal, for a study that goes on later, and do not count.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from core.errors import ConfigError
+from tuning.records import TrialRecord
+
+UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ending:
+    """Why a study ended early, as its journal keeps it."""
+
+    reason: str
+    """For people, such as `target 0.8 reached by trial 5`."""
+    last: int | None = None
+    """The last trial that counts; None: all that are over."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON holds it."""
+        return {"reason": self.reason, "last": self.last}
+
+    @property
+    def notes(self) -> list[str]:
+        """Lines below the table."""
+        beyond = (
+            [] if self.last is None else [f"trials after {self.last} do not count: which were begun depended on time"]
+        )
+        return [f"the study ended early: {self.reason}", *beyond]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Budget:
+    """Limits beside the number of trials; whichever is met first ends the study."""
+
+    seconds: float | None = None
+    """Of one command; None for no limit."""
+    target: float | None = None
+    """A validation accuracy that is good enough."""
+    patience_trials: int | None = None
+    """So many trials in a row without a better one are enough."""
+
+    def __post_init__(self) -> None:
+        rules = {
+            "--target": (
+                "a validation accuracy above 0 and at most 1, such as 0.8",
+                self.target is None or 0 < self.target <= 1,
+                self.target,
+            ),
+            "--patience-trials": (
+                "at least 1",
+                self.patience_trials is None or self.patience_trials >= 1,
+                self.patience_trials,
+            ),
+        }
+        problems = [f"{name} must be {rule}, got {value}" for name, (rule, ok, value) in rules.items() if not ok]
+        if problems:
+            raise ConfigError("; ".join(problems))
+
+    @property
+    def time_up(self) -> Ending:
+        """How a study ends whose time is up."""
+        return Ending(reason=f"time budget of {show_duration(self.seconds or 0)} used up")
+
+    @property
+    def by_outcome(self) -> bool:
+        """Whether trials' outcomes can meet it."""
+        return self.target is not None or self.patience_trials is not None
+
+    def ending(self, records: Sequence[TrialRecord]) -> Ending | None:
+        """How the study has ended by target or patience; None while it has not.
+
+        Args:
+            records: all its trials by number, those too that are running.
+        """
+        best, best_trial = None, -1
+        for record in records if self.by_outcome else ():
+            if record.state == "RUNNING":
+                return None
+            score = record.best.val_accuracy if record.best is not None and record.state != "FAIL" else None
+            if score is not None and (best is None or score > best):
+                best, best_trial = score, record.number
+            if self.target is not None and score is not None and score >= self.target:
+                return Ending(reason=f"target {self.target:g} reached by trial {record.number}", last=record.number)
+            if self.patience_trials is not None and record.number - best_trial >= self.patience_trials:
+                since = "the start" if best is None else f"trial {best_trial}"
+                return Ending(
+                    reason=f"{self.patience_trials} trials in a row without a better one since {since}",
+                    last=record.number,
+                )
+        return None
+
+
+def duration(text: str) -> float:
+    """Seconds of `90s`, `30m`, `2h` or `1h30m`.
+
+    Raises:
+        ConfigError: it says something else, or nothing at all.
+    """
+    parts = re.fullmatch(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?", text.strip().lower())
+    given = zip(parts.groups(), UNITS.values(), strict=True) if parts else ()
+    seconds = sum(float(count) * unit for count, unit in given if count)
+    if seconds <= 0:
+        raise ConfigError(f"--time-budget must be a time such as 90s, 30m, 2h or 1h30m, got {text!r}")
+    return seconds
+
+
+def show_duration(seconds: float) -> str:
+    """5400 -> '1h30m'."""
+    left, shown = round(seconds), ""
+    for unit, size in UNITS.items():
+        count, left = divmod(left, int(size))
+        shown += f"{count}{unit}" if count else ""
+    return shown or "0s"

@@ -1,0 +1,101 @@
+"""The heaviest settings that a study can try, and what the weights of settings weigh."""
+
+from typing import Any
+
+from core.config import TrialConfig
+from core.errors import ConfigError
+from tuning.dimension import Dimension
+from tuning.first_trials import first_trials
+from tuning.space import Space
+from tuning.values import Value
+
+HEAVIEST: dict[str, tuple[Value, ...]] = {
+    "bidirectional": (True, False),
+    "pooling": ("attention", "mean+max", "max", "mean", "last"),
+    "freeze_embedding": (False, True),
+    "optimizer": ("adamw", "adam", "adadelta", "rmsprop"),
+}
+"""Choices by falling weight; of numbers the largest is the heaviest."""
+SLOTS = {"adamw": 2, "adam": 2, "adadelta": 2, "rmsprop": 1}
+"""Running averages that an optimizer keeps of each weight (core.optim)."""
+
+
+def heaviest(space: Space, **settings: Any) -> list[TrialConfig]:
+    """The space's largest corner, and the trials that a study begins with where they are no smaller everywhere.
+
+    Args:
+        space: what is searched.
+        settings: TrialConfig fields that all trials of the study share (SearchPlan.settings).
+    """
+    corner = space.config(space.walk(_heaviest_value), **settings)
+    first = [TrialConfig.from_dict({**entry, **settings}) for entry in first_trials(space)]
+    return [corner, *(config for config in first if _size(config) > _size(corner))]
+
+
+def _heaviest_value(dimension: Dimension) -> Value:
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    distribution = dimension.distribution
+    if isinstance(distribution, CategoricalDistribution):
+        order = HEAVIEST.get(dimension.field, ())
+        ranked = [value for value in order if value in distribution.choices]
+        numbers = [value for value in distribution.choices if isinstance(value, int | float)]
+        return ranked[0] if ranked else max(numbers) if numbers else distribution.choices[0]
+    assert isinstance(distribution, IntDistribution | FloatDistribution)
+    return distribution.high
+
+
+def _size(config: TrialConfig) -> int:
+    """The order in which two configurations are compared: activations of a batch and layers' weights."""
+    directions = 2 if config.bidirectional else 1
+    width = config.hidden_dim * directions * config.n_layers
+    return width * (config.batch_size * 20 + config.hidden_dim * 8)
+
+
+def weight_count(config: TrialConfig, vocab_size: int, embedding_dim: int, n_classes: int) -> tuple[int, int]:
+    """How many numbers a model has: those of word vectors, and all others."""
+    directions = 2 if config.bidirectional else 1
+    hidden, width = config.hidden_dim, config.hidden_dim * directions
+    layers = sum(
+        directions * 4 * hidden * ((embedding_dim if layer == 0 else width) + hidden + 2)
+        for layer in range(config.n_layers)
+    )
+    attention = width * width + 2 * width if config.pooling == "attention" else 0
+    output = (width * (2 if config.pooling == "mean+max" else 1) + 1) * n_classes
+    return vocab_size * embedding_dim, layers + attention + output
+
+
+def least_bytes(config: TrialConfig, vocab_size: int, embedding_dim: int, n_classes: int) -> int:
+    """Memory below which a training cannot be: weights, gradient, averages, and the best epoch's weights; fp32."""
+    words, others = weight_count(config, vocab_size, embedding_dim, n_classes)
+    copies = 1 + SLOTS[config.optimizer] + 1 + (config.ema_decay is not None)
+    return 4 * (others * (copies + 1) + (0 if config.freeze_embedding else words * copies))
+
+
+def checkpoint_bytes(config: TrialConfig, vocab_size: int, embedding_dim: int, n_classes: int) -> int:
+    """One checkpoint on the disk: weights, averages and the best epoch's weights; fp32."""
+    words, others = weight_count(config, vocab_size, embedding_dim, n_classes)
+    copies = 1 + SLOTS[config.optimizer] + 1 + (config.ema_decay is not None)
+    return 4 * (others + (0 if config.freeze_embedding else words)) * copies
+
+
+def check_memory(configs: list[TrialConfig], shape: tuple[int, int, int], limit_bytes: int, where: str) -> None:
+    """Refuse a space whose heaviest settings cannot be trained here at all.
+
+    Args:
+        configs: from `heaviest`.
+        shape: (V, E, C): words, width of a word vector, classes.
+        limit_bytes: memory of `where`; 0 where it is not known.
+        where: such as `this machine`.
+
+    Raises:
+        ConfigError: naming the settings, what their weights need and what there is.
+    """
+    worst = max(configs, key=lambda config: least_bytes(config, *shape))
+    need = least_bytes(worst, *shape)
+    if 0 < limit_bytes < need:
+        raise ConfigError(
+            f"hidden_dim {worst.hidden_dim} with n_layers {worst.n_layers} and bidirectional {worst.bidirectional} "
+            f"needs {need / 1e9:.1f} GB for its weights alone and {where} has {limit_bytes / 1e9:.1f} GB: search "
+            "smaller settings, such as --set 'hidden_dim=int(64,512,log)'"
+        )

@@ -1,0 +1,157 @@
+"""What a search will take of time, memory and disk, whether that fits, and what would: figures and their text. Pure."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from tuning.budgets import show_duration
+from tuning.planning import Forecast, Interval, to_dict
+from tuning.spec import SearchPlan
+
+RAY_BYTES = 500_000_000
+"""Of Ray's own processes and the driver, together."""
+RAY_IN_A_WORKER_BYTES = 90_000_000
+"""What Ray adds to a process that trains."""
+EPOCH_BYTES = 900
+"""Of the journal, an epoch's records with what it said about a small validation split."""
+TRIAL_BYTES = 2_500
+"""Of the journal, a trial's settings and outcome."""
+CHECKPOINTS = 3
+"""A running trial has two on the disk, and one that is being written."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outlook:
+    """What `sentune plan` says."""
+
+    name: str
+    """Of the study."""
+    plan: SearchPlan
+    done: int
+    """Trials that the study has finished already."""
+    workers: int
+    """Trials at once."""
+    share: str
+    """What each gets, such as `1 core`."""
+    forecast: Forecast
+    probed: int
+    """Settings that the probe tried."""
+    probe_seconds: float
+    worker_bytes: int
+    """Memory of a worker with the heaviest settings."""
+    memory_bytes: int
+    """Of the machine; 0 where that is not known."""
+    checkpoint_bytes: int
+    """The largest checkpoint."""
+    budget_seconds: float | None
+    """--time-budget."""
+
+    @property
+    def total_bytes(self) -> int:
+        """Memory of all workers, of Ray and of the driver."""
+        return self.workers * self.worker_bytes + RAY_BYTES
+
+    @property
+    def disk_bytes(self) -> int:
+        """While it runs; afterwards the journal is left."""
+        return self.journal_bytes + self.workers * CHECKPOINTS * self.checkpoint_bytes
+
+    @property
+    def journal_bytes(self) -> int:
+        """The study's journal at its end, at most."""
+        return self.plan.n_trials * TRIAL_BYTES + self.forecast.whole_epochs * EPOCH_BYTES
+
+    def warnings(self) -> list[str]:
+        """What does not fit, and what would."""
+        found = []
+        high, budget = self.forecast.seconds.high, self.budget_seconds
+        if budget is not None and high > budget:
+            fit = self.forecast.trials_within(budget)
+            found.append(
+                f"it may not fit --time-budget {show_duration(budget)}: what would is --trials {fit}, or "
+                f"--workers {math.ceil(self.workers * high / budget)} on a larger machine, "
+                f"or --time-budget {rounded(high)}"
+                if fit
+                else f"it does not fit --time-budget {show_duration(budget)}, not even one trial: "
+                f"what would is --time-budget {rounded(high)}"
+            )
+        if 0 < self.memory_bytes < self.total_bytes:
+            fit = max(0, (self.memory_bytes - RAY_BYTES) // self.worker_bytes)
+            found.append(
+                f"it may not fit the machine's memory of {gigabytes(self.memory_bytes)}: "
+                + (
+                    f"what would is --workers {fit}"
+                    if fit
+                    else "smaller settings would, such as --set 'hidden_dim=int(32,128)'"
+                )
+            )
+        return found
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON shows it."""
+        return {
+            "study": self.name,
+            "trials": self.plan.n_trials,
+            "trials_done": self.done,
+            "workers": self.workers,
+            "window": self.plan.window,
+            "rungs": list(self.forecast.rungs),
+            "epochs_without_stopping": self.forecast.whole_epochs,
+            "epochs": to_dict(self.forecast.epochs, 0),
+            "seconds": to_dict(self.forecast.seconds),
+            "probe": {"settings": self.probed, "seconds": round(self.probe_seconds, 1)},
+            "memory_bytes": {"worker": self.worker_bytes, "all": self.total_bytes, "machine": self.memory_bytes},
+            "disk_bytes": {"running": self.disk_bytes, "afterwards": self.journal_bytes},
+            "warnings": self.warnings(),
+        }
+
+    def __str__(self) -> str:
+        plan, forecast = self.plan, self.forecast
+        begun = f", {self.done} of them done," if self.done else ""
+        rule = plan.stopping
+        rungs = (
+            f"stopping: {rule.to_dict()['rule']} after {epochs_text(forecast.rungs)}, one in {rule.reduction} goes on"
+            if rule is not None and forecast.rungs
+            else "stopping: none"
+        )
+        lines = [
+            f"study {self.name}: {plan.n_trials} trials{begun} of up to {plan.epochs} epochs, {self.workers} at once "
+            f"with {self.share} each, window {plan.window}",
+            rungs,
+            f"epochs: {forecast.whole_epochs} without stopping, {spread(forecast.epochs, '{:.0f}'.format)} with it",
+            f"time: {spread(forecast.seconds, rounded)}, by a probe of {self.probed} settings in "
+            f"{self.probe_seconds:.0f} s",
+            f"memory: {gigabytes(self.worker_bytes)} a worker at most, {gigabytes(self.total_bytes)} in all"
+            + (f" of {gigabytes(self.memory_bytes)}" if self.memory_bytes else ""),
+            f"disk: {self.disk_bytes / 1e6:,.1f} MB while it runs, {self.journal_bytes / 1e6:,.1f} MB afterwards",
+        ]
+        return "\n".join([*lines, *(f"warning: {line}" for line in self.warnings())])
+
+
+def spread(interval: Interval, show: Callable[[float], str]) -> str:
+    """`about 61 (45 to 83)`."""
+    return f"about {show(interval.middle)} ({show(interval.low)} to {show(interval.high)})"
+
+
+def epochs_text(rungs: tuple[int, ...]) -> str:
+    """`epochs 2 and 6`."""
+    *first, last = map(str, rungs)
+    return f"epochs {', '.join(first)} and {last}" if first else f"epoch {last}"
+
+
+def rounded(seconds: float) -> str:
+    """A time as precise as a forecast can be: 754 -> '12m30s', 7541 -> '2h6m'."""
+    step = 1 if seconds < 60 else 10 if seconds < 1800 else 60
+    return show_duration(math.ceil(seconds / step) * step)
+
+
+def gigabytes(count: float) -> str:
+    """1,234,567,890 -> '1.23 GB'."""
+    return f"{count / 1e9:.2f} GB"
+
+
+def share_text(cpus: int, gpus: float) -> str:
+    """`1 core and 0.5 of a GPU`."""
+    cores = f"{cpus} core{'s' if cpus > 1 else ''}"
+    return f"{cores} and {gpus:g} of a GPU" if gpus else cores

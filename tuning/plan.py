@@ -1,0 +1,74 @@
+"""The verb `plan`: what `run` would do with the same options, how long it takes, and what it needs."""
+
+from collections.abc import Callable
+
+from core.errors import ConfigError
+from core.load import load_corpus
+from tuning.corner import checkpoint_bytes, heaviest
+from tuning.outlook import RAY_IN_A_WORKER_BYTES, Outlook, share_text
+from tuning.planning import forecast
+from tuning.probe import PROBE_SECONDS, probe
+from tuning.records import attributes_of, states_of
+from tuning.resources import Machine
+from tuning.run import RunOptions, search_plan
+from tuning.shares import settled
+from tuning.warm_start import with_knowledge
+
+
+def outlook(options: RunOptions, say: Callable[[str], None], seconds: float = PROBE_SECONDS) -> Outlook:
+    """Probe the search for half a minute, and forecast it.
+
+    Args:
+        options: of `run`.
+        say: told what is going on.
+        seconds: for the probe.
+
+    Raises:
+        UserError: what `run` would refuse before it opens the study; or a process of the probe died.
+    """
+    if options.address is not None:
+        raise ConfigError("plan tries settings on this machine and knows no other: leave --address out")
+    machine = Machine.here()
+    fits = options.shares.fit(machine)
+    plan = search_plan(options, fits)
+    corpus = load_corpus(**options.data, cache_dir=options.cache_dir, progress=say)
+    shares, choice = settled(options.shares, plan, machine, corpus, attributes_of(options.folder))
+    if choice is not None:
+        say(str(choice))
+        fits = shares.fit(machine)
+        plan = search_plan(options, fits)
+    if options.warm_start is not None:
+        plan, _ = with_knowledge(plan, options.folder, options.warm_start, corpus.fingerprint)
+    workers = min(fits, options.workers or fits, plan.n_trials)
+    heavy = heaviest(plan.space, **plan.settings)
+    # The probe has one GPU: as many processes as share it.
+    side_by_side = min(workers, int(1 / shares.gpus_per_trial + 1e-9)) if shares.gpus_per_trial else workers
+    say(f"trying settings for {seconds:.0f} s, {side_by_side} at once")
+    found = probe(
+        plan,
+        heavy,
+        options.data,
+        options.cache_dir,
+        side_by_side=side_by_side,
+        threads=shares.cpus_per_trial,
+        device="cuda:0" if shares.gpus_per_trial else "cpu",
+        seconds=seconds,
+    )
+    shape = (len(corpus.words), corpus.embedding_dim, len(corpus.classes))
+    checkpoint = max(checkpoint_bytes(config, *shape) for config in heavy)
+    done = sum(state != "RUNNING" for state in states_of(options.folder))
+    return Outlook(
+        name=options.folder.name,
+        plan=plan,
+        done=min(done, plan.n_trials),
+        workers=workers,
+        share=share_text(shares.cpus_per_trial, shares.gpus_per_trial),
+        forecast=forecast(plan, found.costs, workers, min(done, plan.n_trials)),
+        probed=len(found.costs.own) + len(found.costs.others),
+        probe_seconds=found.seconds,
+        # A checkpoint is put together in memory before it is written.
+        worker_bytes=found.peak_bytes + checkpoint + RAY_IN_A_WORKER_BYTES,
+        memory_bytes=machine.memory_bytes,
+        checkpoint_bytes=checkpoint,
+        budget_seconds=options.budget.seconds,
+    )

@@ -1,0 +1,192 @@
+"""How long a search takes, before it is run: simulated many times from what a probe measured. Pure.
+
+One simulation draws what no probe can know: how good each trial turns out, so who is stopped at a rung; what settings
+the sampler comes to prefer, so what later trials cost; and how fast the machine is on the day. Then it hands the trials
+to the workers in the study's order, waiting at the window's edge as the searcher does. The interval holds nine in ten.
+"""
+
+import heapq
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.random import Generator, default_rng
+from numpy.typing import NDArray
+
+from tuning.spec import SearchPlan
+from tuning.stopping import MIN_PEERS, Asha, Halving
+
+SIMULATED_TRIALS = 100_000
+"""Over all simulations of one forecast."""
+FAVOURITES = 3
+"""A sampler comes to stay near a few settings: later trials of a simulation cost what some of these drawn ones do."""
+SPEED = 0.08
+"""Standard deviation of the logarithm of the machine's speed on the day, against the probe's."""
+PERSISTENCE = 0.8
+"""Correlation between a trial's ranks at two rungs."""
+TRIAL_SECONDS = 0.2
+"""What a trial costs beside its epochs: making the model, telling the driver, the next suggestion."""
+START_SECONDS = (7.0, 14.0)
+"""From the command to the first trial's first step, and from the last trial's end to the table."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Costs:
+    """Seconds of an epoch, as a probe measured them with as many trials at once as the study will run."""
+
+    own: tuple[float, ...]
+    """Of the study's own first trials, in order: those that depend on no outcome."""
+    others: tuple[float, ...]
+    """Of settings drawn from the space at random; at least one where the study has more trials than `own`."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Interval:
+    """What to expect: in nine of ten simulations from `low` to `high`."""
+
+    low: float
+    middle: float
+    high: float
+
+    @classmethod
+    def of(cls, values: NDArray[np.float64]) -> "Interval":
+        """Of simulated values, (n,)."""
+        low, middle, high = np.quantile(values, [0.05, 0.5, 0.95])
+        return cls(low=float(low), middle=float(middle), high=float(high))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Forecast:
+    """What a search comes to."""
+
+    rungs: tuple[int, ...]
+    """Epochs after which a trial may be stopped."""
+    whole_epochs: int
+    """Without stopping."""
+    epochs: Interval
+    seconds: Interval
+    """From the command to the table."""
+    seconds_of_first: tuple[float, ...]
+    """Place n: until trials 0..n are over, in nineteen of twenty simulations."""
+
+    def trials_within(self, seconds: float) -> int:
+        """How many trials are over after so many seconds, all but surely."""
+        return sum(end <= seconds for end in self.seconds_of_first)
+
+
+def forecast(plan: SearchPlan, costs: Costs, workers: int, done: int = 0, seed: int = 0) -> Forecast:
+    """Simulate a search.
+
+    Args:
+        plan: what is searched.
+        costs: from a probe.
+        workers: trials at once.
+        done: trials that the study has already finished.
+        seed: of the simulations.
+    """
+    rng = default_rng(seed)
+    count = max(40, min(400, SIMULATED_TRIALS // plan.n_trials))
+    epochs, ends = zip(*(_simulated(plan, costs, workers, done, rng) for _ in range(count)), strict=True)
+    trained, over = np.array(epochs), np.array(ends)  # (simulations,), (simulations, trials)
+    rule = plan.stopping
+    return Forecast(
+        rungs=tuple(_rungs(rule, plan.epochs)),
+        whole_epochs=(plan.n_trials - done) * plan.epochs,
+        epochs=Interval.of(trained),
+        seconds=Interval.of(over[:, -1]),
+        seconds_of_first=tuple(np.quantile(over, 0.95, axis=0).tolist()),
+    )
+
+
+def _simulated(
+    plan: SearchPlan, costs: Costs, workers: int, done: int, rng: Generator
+) -> tuple[int, NDArray[np.float64]]:
+    """Epochs trained, and for each n when trials 0..n are over."""
+    epochs = epochs_of_trials(plan, rng)
+    epochs[:done] = 0
+    speed = float(np.exp(rng.normal(0, SPEED)))
+    start = rng.uniform(*START_SECONDS)
+    seconds = epochs * costs_of_trials(plan.n_trials, costs, rng) * speed + TRIAL_SECONDS
+    seconds[:done] = 0
+    return int(epochs.sum()), start + ends(seconds.tolist(), workers, plan.window)
+
+
+def costs_of_trials(n_trials: int, costs: Costs, rng: Generator) -> NDArray[np.float64]:
+    """(n_trials,) seconds of an epoch of each trial: its own, and later ones from some favourites or all drawn."""
+    later = max(0, n_trials - len(costs.own))
+    pool = np.array(costs.others or costs.own)
+    favourites = rng.choice(pool, FAVOURITES)
+    drawn = np.where(rng.random(later) < 0.5, rng.choice(favourites, later), rng.choice(pool, later))
+    return np.concatenate([costs.own[:n_trials], drawn])
+
+
+def epochs_of_trials(plan: SearchPlan, rng: Generator) -> NDArray[np.int64]:
+    """(n_trials,) how many epochs each trial runs: the study's rule on qualities that are drawn.
+
+    Later trials are better than earlier ones by up to one standard deviation, which is drawn too: then fewer are
+    stopped. A trial's own patience ends it anywhere after that many epochs.
+    """
+    n, rule = plan.n_trials, plan.stopping
+    epochs = np.full(n, plan.epochs)
+    if plan.patience is not None:
+        epochs = rng.integers(min(plan.patience + 1, plan.epochs), plan.epochs, n, endpoint=True)
+    if rule is None:
+        return epochs
+    rungs = _rungs(rule, plan.epochs)
+    quality = rng.normal(size=n) + rng.uniform(0, 1) * np.arange(n) / n
+    noise = rng.normal(size=(len(rungs), n)) * np.sqrt(1 / PERSISTENCE**2 - 1)
+    window = plan.window if isinstance(rule, Halving) else 1  # asha sees whoever was there first
+    return stopped(epochs, quality + noise, rungs, rule.reduction, window)
+
+
+def stopped(
+    epochs: NDArray[np.int64], scores: NDArray[np.float64], rungs: Sequence[int], reduction: int, window: int
+) -> NDArray[np.int64]:
+    """What `Halving.stops` leaves of trials' epochs, without a list of epochs for each.
+
+    Args:
+        epochs: (n,) of each trial if it is not stopped.
+        scores: (rungs, n) best so far of each trial at each rung.
+        rungs: the epochs after which a trial may be stopped.
+        reduction: one in so many goes on.
+        window: trial n is compared with trials 0..n-window.
+    """
+    left = epochs.copy()
+    for trial in range(len(left)):
+        peers = slice(0, max(0, trial - window + 1))
+        for at, rung in enumerate(rungs):
+            reached = scores[at, peers][left[peers] >= rung]
+            places = max(1, (len(reached) + 1) // reduction)
+            if left[trial] > rung and len(reached) >= MIN_PEERS and (reached > scores[at, trial]).sum() >= places:
+                left[trial] = rung
+    return left
+
+
+def ends(seconds: Sequence[float], workers: int, window: int) -> NDArray[np.float64]:
+    """(n,) when trials 0..n are all over: begun in order, trial n not before trials 0..n-window are over.
+
+    Args:
+        seconds: of each trial.
+        workers: trials at once.
+        window: as in SearchPlan.
+    """
+    free = [0.0] * workers
+    over: list[float] = []
+    for number, taken in enumerate(seconds):
+        ready = over[number - window] if number >= window else 0.0
+        end = max(heapq.heappop(free), ready) + taken
+        heapq.heappush(free, end)
+        over.append(max(end, over[-1] if over else 0.0))
+    return np.array(over)
+
+
+def _rungs(rule: Halving | Asha | None, epochs: int) -> list[int]:
+    if rule is None:
+        return []
+    return Halving(grace=rule.grace, reduction=rule.reduction).rungs(epochs)
+
+
+def to_dict(interval: Interval, digits: int = 1) -> dict[str, Any]:
+    """As JSON shows it."""
+    return {name: round(getattr(interval, name), digits) for name in ("low", "middle", "high")}
