@@ -190,8 +190,11 @@ def test_a_kill_leaves_the_old_page_or_the_new_one(command: Command) -> None:
         out.write_bytes(old)
         process = command.start("report", "killed")
         until = time.monotonic() + 120
-        # From when its temporary file is there it may be renamed at any moment; None: before that.
-        while delay is not None and not list(folder.glob(".report.html.*")) and process.poll() is None:
+        # From when its temporary file is there it may be renamed at any moment; None: before that. A write in place
+        # would show as another size.
+        while delay is not None and process.poll() is None:
+            if list(folder.glob(".report.html.*")) or out.stat().st_size != len(old):
+                break
             assert time.monotonic() < until
         time.sleep(0.5 if delay is None else delay)
         process.send_signal(signal.SIGKILL)
