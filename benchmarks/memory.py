@@ -74,8 +74,8 @@ def idle_workers() -> float:
 def training_workers(trials: int, epochs: int) -> tuple[list[float], float]:
     """The largest bytes of each worker seen, and of the object store's pages over all processes.
 
-    The latter is the median over looks at two workers: a process that begins to read while the others are looked at makes
-    a sum too large.
+    The latter is the median over looks at two workers: a process that begins to read while the others are looked at
+    makes a sum too large.
     """
     with tempfile.TemporaryDirectory(prefix="sentune-memory-") as folder:
         command = [
