@@ -5,9 +5,25 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtri
 
 from tuning.honest import honest_number
 from tuning.statistics import Correct, Interval, wilson
+
+EPOCHS_ALIKE = 0.7
+"""The share of a trial's own noise that all its epochs have in common."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """How the searches of one kind are made."""
+
+    accuracies: Callable[[np.random.Generator], NDArray[np.float64]]
+    """(T,) the truth of a search's trials."""
+    shared: float
+    """The share of a sentence's difficulty in the variance, see `simulated`."""
+    epochs: int = 1
+    """Of each trial, all equally good; the one that does best on the validation sentences stands for it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,11 +53,22 @@ def simulated(draw: np.random.Generator, accuracies: NDArray[np.float64], senten
         sentences: n.
         shared: the share of the difficulty in the variance: 0 for independent trials, 1 for trials that fail alike.
     """
-    from scipy.special import ndtri
-
     difficulty = draw.normal(size=sentences)
     noise = draw.normal(size=(len(accuracies), sentences))
     return np.asarray(np.sqrt(shared) * difficulty + np.sqrt(1 - shared) * noise < ndtri(accuracies)[:, None])
+
+
+def at_best_epoch(
+    draw: np.random.Generator, accuracies: NDArray[np.float64], validation: int, sentences: int, kind: Kind
+) -> Correct:
+    """(T, n) as `simulated`, each trial at the epoch that gets most of the first `validation` sentences right."""
+    common = np.sqrt(kind.shared) * draw.normal(size=sentences)
+    own = np.sqrt((1 - kind.shared) * EPOCHS_ALIKE) * draw.normal(size=(len(accuracies), sentences))
+    noise = draw.normal(size=(kind.epochs, len(accuracies), sentences))
+    hard = common + own + np.sqrt((1 - kind.shared) * (1 - EPOCHS_ALIKE)) * noise
+    correct = np.asarray(hard < ndtri(accuracies)[:, None])  # (E, T, n)
+    best = correct[:, :, :validation].sum(axis=2).argmax(axis=0)
+    return np.asarray(correct[best, np.arange(len(accuracies))])
 
 
 def outcome(validation: Correct, test: Correct, true: Sequence[float], repeats: int, seed: int) -> Outcome:
@@ -69,15 +96,17 @@ def outcome(validation: Correct, test: Correct, true: Sequence[float], repeats: 
 
 
 def simulated_outcomes(
-    searches: int, accuracies: Callable[[np.random.Generator], NDArray[np.float64]], shared: float, *,
-    sentences: int = 400, repeats: int = 2000, seed: int = 0,
-) -> list[Outcome]:  # fmt: skip
+    searches: int, kind: Kind, *, sentences: int = 400, repeats: int = 2000, seed: int = 0
+) -> list[Outcome]:
     """The outcomes of so many simulated searches, with as many test as validation sentences."""
     found = []
     for search in range(searches):
         draw = np.random.default_rng([seed, search])
-        true = accuracies(draw)
-        both = simulated(draw, true, 2 * sentences, shared)
+        true = kind.accuracies(draw)
+        if kind.epochs > 1:
+            both = at_best_epoch(draw, true, sentences, 2 * sentences, kind)
+        else:
+            both = simulated(draw, true, 2 * sentences, kind.shared)
         found.append(outcome(both[:, :sentences], both[:, sentences:], true.tolist(), repeats, search))
     return found
 

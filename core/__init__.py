@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         TrainingError,
         UserError,
     )
+    from core.estimator import SentenceEstimator
     from core.load import load_corpus
     from core.predict import load_model
     from core.train import EpochResult, TrainResult, train
@@ -32,6 +33,7 @@ _HOMES = {
     "load_corpus": "load",
     "load_model": "predict",
     "EpochResult": "train",
+    "SentenceEstimator": "estimator",
     "TrainResult": "train",
     "train": "train",
 }
@@ -43,6 +45,7 @@ __all__ = [
     "CorruptionError",
     "DataError",
     "EpochResult",
+    "SentenceEstimator",
     "StopTraining",
     "TrainResult",
     "TrainingError",

@@ -10,6 +10,9 @@ from core.corpus import TRAIN
 from core.duplicates import PAIRS, SHOWN, SPLITS, sameness
 from core.text import UNK_ID, printable, quoted
 
+_HEADING = 12
+"""Characters of a line before what it says."""
+
 
 def audit(
     texts: Sequence[str],
@@ -111,6 +114,16 @@ def leaks(found: Mapping[str, Any]) -> int:
 def render(found: Mapping[str, Any]) -> str:
     """An audit as plain lines for a terminal; nothing in a text can steer it."""
     return "\n".join(_lines(found))
+
+
+def paragraphs(found: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
+    """What `render` says, as headings with their lines."""
+    parts: list[tuple[str, list[str]]] = []
+    for line in _lines(found):
+        if heading := line[:_HEADING].strip():
+            parts.append((heading, []))
+        parts[-1][1].append(line[_HEADING:])
+    return parts
 
 
 def _lines(found: Mapping[str, Any]) -> Iterator[str]:

@@ -10,16 +10,24 @@ from core.config import TrialConfig
 from core.text import printable
 
 _SOURCE_ELSEWHERE = ("audit", "inputs", "licence", "vectors_licence")
-_METRICS_ELSEWHERE = ("environment", "epochs")
+_METRICS_ELSEWHERE = ("environment", "epochs", "val_loss_standard_error", "test_loss_standard_error")
+_Z = 1.959964
+"""Standard errors to each side of a figure, for 95%."""
 _HOW = {
     "val_accuracy": "correct / total on the validation split at the best epoch. This split chose the epoch and, in a "
     "search, the settings: the figure is optimistic",
     "val_loss": "mean cross-entropy on the same sentences at the same epoch",
+    "val_sentences": "size of the validation split",
     "test_accuracy": "correct / total on the test split, which chose nothing",
     "test_loss": "mean cross-entropy on the test split",
+    "test_sentences": "size of the test split",
     "best_epoch": "the epoch of highest validation accuracy (of equals that of lower loss, then the earlier); "
     "its weights are the saved ones",
+    "trial": "its number in the search",
+    "search_trials": "trials of the search with a validation accuracy; the best of many is the higher by chance",
     "verdict": "this training against the figures that the search recorded, epoch by epoch",
+    "weights_sha256": "digest of the trained weights: a training that gives the same one gave the same bits",
+    "data_fingerprint": "digest of everything that shaped the data; a corpus with the same one is the same bytes",
 }
 
 
@@ -28,7 +36,8 @@ def write_card(*, source: Mapping[str, Any], metrics: Mapping[str, Any], config:
 
     Args:
         source: `Corpus.source`.
-        metrics: figures by name; `SPLIT_accuracy` gets an interval where `SPLIT_sentences` says how many there are.
+        metrics: figures by name; `SPLIT_accuracy` gets an interval where `SPLIT_sentences` says how many there are, and
+            `SPLIT_loss` where there is `SPLIT_loss_standard_error`.
             `epochs` (rows of figures) and `environment` have their own sections.
         config: what the model was trained with.
         command: what the person typed to make it.
@@ -53,6 +62,8 @@ def write_card(*, source: Mapping[str, Any], metrics: Mapping[str, Any], config:
         "## Licences",
         f"- data: {escaped(source.get('licence') or 'not known')}\n"
         f"- word vectors: {escaped(source.get('vectors_licence') or 'none used, or not known')}",
+        "## Use",
+        _USE,
         "## Command",
         _code(command),
     ]
@@ -61,7 +72,7 @@ def write_card(*, source: Mapping[str, Any], metrics: Mapping[str, Any], config:
 
 def interval(correct_share: float, total: int) -> tuple[float, float]:
     """95% Wilson score interval of a share (Wilson 1927, J. Am. Stat. Assoc. 22:209)."""
-    z2 = 1.959964**2
+    z2 = _Z**2
     middle = (correct_share + z2 / (2 * total)) / (1 + z2 / total)
     half = math.sqrt(z2 * (correct_share * (1 - correct_share) / total + z2 / (4 * total**2))) / (1 + z2 / total)
     return max(0.0, middle - half), min(1.0, middle + half)
@@ -72,6 +83,11 @@ def escaped(value: Any) -> str:
     text = html.escape(printable(str(value), limit=500), quote=False)
     return re.sub(r"[\\`*_\[\]|~#@]|:(?=//)|(?<=www)[.]", r"\\\g<0>", text)
 
+
+_USE = """\
+- shell: `sentune predict FOLDER "a text"`, or with `--file` one text a line
+- Python: `from core import load_model`, then `load_model("FOLDER").predict(["a text"])`
+- without torch: `sentune export FOLDER --format onnx --out OTHER`"""
 
 _LIMITS = """\
 - It knows the words of its training split; every other word is `<unk>`, and word order beyond a sentence is unseen.
@@ -90,14 +106,21 @@ def _architecture(config: TrialConfig) -> str:
 
 def _figures(metrics: Mapping[str, Any]) -> Iterable[Sequence[str]]:
     for name, value in metrics.items():
-        if name in _METRICS_ELSEWHERE:
-            continue
-        total = metrics.get(name.removesuffix("_accuracy") + "_sentences")
-        shown, spread = _shown(value), ""
-        if name.endswith("_accuracy") and isinstance(total, int) and total > 0:
-            low, high = interval(value, total)
-            spread = f"{low:.4f} to {high:.4f}, on {total:,} sentences"
-        yield _words(name), shown, spread, _HOW.get(name, "")
+        if name not in _METRICS_ELSEWHERE:
+            yield _words(name), _shown(value), _spread(name, value, metrics), _HOW.get(name, "")
+
+
+def _spread(name: str, value: Any, metrics: Mapping[str, Any]) -> str:
+    """The figure's 95% interval; nothing where it has none."""
+    split, _, what = name.rpartition("_")
+    total, error = metrics.get(f"{split}_sentences"), metrics.get(f"{name}_standard_error")
+    if what == "accuracy" and isinstance(total, int) and total > 0:
+        low, high = interval(value, total)
+    elif what == "loss" and error is not None:
+        low, high = max(0.0, value - _Z * error), value + _Z * error
+    else:
+        return ""
+    return f"{low:.4f} to {high:.4f}" + (f", on {total:,} sentences" if total else "")
 
 
 def _epochs(epochs: Sequence[Mapping[str, Any]]) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from core.errors import UserError
+from core.exchange import exchange
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -51,13 +52,15 @@ def new_folder(path: Path) -> Iterator[Path]:
                 _sync(file)
             _sync(work)
             work.chmod(0o777 & ~_umask())
-            if path.exists():
+            if not path.exists():
+                work.replace(path)
+            elif exchange(work, path):
+                shutil.rmtree(work)
+            else:  # two steps: a kill between them leaves the old folder under its other name
                 old = Path(tempfile.mkdtemp(prefix=f".{path.name}.old.", dir=path.parent))
                 path.replace(old)
                 work.replace(path)
                 shutil.rmtree(old)
-            else:
-                work.replace(path)
         except BaseException:
             shutil.rmtree(work, ignore_errors=True)
             raise

@@ -68,7 +68,7 @@ class Model:
             )
         found = np.empty((len(ids), len(self.classes)))
         for places in by_length(lengths, TOKENS_AT_ONCE):
-            tokens, batch_lengths = _batch([ids[place] for place in places])
+            tokens, batch_lengths = padded_ids([ids[place] for place in places])
             with autocast(self.network.config.precision, "cpu"):
                 logits = self.network(tokens, batch_lengths)  # (B, C)
             found[places] = logits.double().softmax(dim=1).numpy()
@@ -115,8 +115,8 @@ def _network(saved: SavedModel, path: Path | str) -> SentenceClassifier:
     return network.eval()
 
 
-def _batch(sentences: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
-    """Pad word ids: int64 (B, T) and lengths (B,)."""
+def padded_ids(sentences: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+    """Word ids of sentences, none empty, as SentenceClassifier takes them: int64 (B, T) and lengths int64 (B,)."""
     lengths = torch.tensor([len(sentence) for sentence in sentences])
     tokens = torch.zeros(len(sentences), int(lengths.max()), dtype=torch.int64)
     for row, sentence in zip(tokens, sentences, strict=True):

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.config import TrialConfig
 from core.errors import ConfigError, CorruptionError, UserError
-from core.files import new_folder, readable_os_errors
+from core.sealed import SUMS, target_for, write_sealed
 from core.text import Vocabulary
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 LAYOUT = 1
 """Counted up when a reader of the old layout could not read the new one."""
 FILES = ("model.safetensors", "config.json", "vocabulary.json", "labels.json", "metrics.json", "card.md")
-SUMS = "SHA256SUMS"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, slots=True)
@@ -91,10 +90,7 @@ def save_model(
         "metrics.json": _json(dict(metrics)),
         "card.md": card.encode(),
     }
-    sums = "".join(f"{hashlib.sha256(contents[name]).hexdigest()}  {name}\n" for name in FILES)
-    with new_folder(path) as folder:
-        for name, data in (contents | {SUMS: sums.encode()}).items():
-            (folder / name).write_bytes(data)
+    write_sealed(path, contents)
 
 
 def check_target(path: Path) -> Path:
@@ -106,22 +102,7 @@ def check_target(path: Path) -> Path:
     Raises:
         UserError: something that is not a model of ours, and nothing else, is there.
     """
-    with readable_os_errors(path):
-        target = path.resolve()
-        if not target.exists():
-            return target
-        if not target.is_dir():
-            raise UserError(f"{path} is a file: choose another folder for the model")
-        found = {each.name for each in target.iterdir()}
-    foreign = sorted(found - {*FILES, SUMS})
-    if found and SUMS not in found:
-        foreign = sorted(found)
-    if foreign:
-        raise UserError(
-            f"{path} holds something that is no saved model ({foreign[0]!r}) and is not replaced: "
-            "choose another folder, or empty this one"
-        )
-    return target
+    return target_for(path, FILES, "saved model")
 
 
 def read_model(path: Path) -> SavedModel:

@@ -2,7 +2,7 @@
 
 import functools
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -22,10 +22,11 @@ def tokenize(text: str) -> list[str]:
 
 
 @functools.cache
-def _word_tokenize() -> "functools.partial[list[str]]":
-    from nltk.tokenize import word_tokenize  # slow to import: not for verbs that meet no text
+def _word_tokenize() -> Callable[[str], list[str]]:
+    from core.nltk_words import word_tokenizer  # for verbs that meet text only
 
-    return functools.partial(word_tokenize, preserve_line=True)
+    split: Callable[[str], list[str]] = word_tokenizer().tokenize
+    return split
 
 
 def tokenizer_version() -> str:

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent
 MODULES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
     for package in ("core", "tuning")
-    for path in sorted((ROOT / package).glob("*.py"))
+    for path in sorted((ROOT / package).rglob("*.py"))
 }
 RAY_ROOMS = {"tuning.cluster", "tuning.search", "tuning.searcher", "tuning.scheduler", "tuning.trial"}
 

@@ -65,7 +65,7 @@ def _tie_notes(rows: Sequence[Row]) -> list[str]:
         for row in rows
         if row.recommended and tied > 1
     ]
-    return ["tied: a paired test (exact McNemar, Holm) does not tell it from the best", *cheapest]
+    return ["tied: not told from the best by a paired test (exact McNemar, Holm) at 5%", *cheapest]
 
 
 def _number_notes(best: Row, judgement: Judgement) -> list[str]:
@@ -76,8 +76,8 @@ def _number_notes(best: Row, judgement: Judgement) -> list[str]:
         return ["corrected for the choice: - (not every trial's predictions were kept)"]
     return [
         f"best validation accuracy: {honest.raw:.4f}, 95% interval {_between(honest.raw_interval)}",
-        f"corrected for choosing it among {honest.trials} trials: {honest.corrected:.4f}, "
-        f"{_between(honest.corrected_interval)}",
+        f"corrected for the choice among {honest.trials}: {honest.corrected:.4f}, "
+        f"95% interval {_between(honest.corrected_interval)}",
     ]
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from core.errors import ConfigError, UserError
+from tuning import use
 from tuning.called import program, typed
 from tuning.options import (
     CacheDir,
@@ -153,21 +154,28 @@ def retrain(
         raise typer.Exit(1)
 
 
-@app.command()
-def predict(
-    model: Annotated[Path, typer.Argument(help="a folder that retrain wrote", metavar="MODEL")],
-    texts: Annotated[list[str] | None, typer.Argument(help="sentences", metavar="TEXT ...")] = None,
-    file: Annotated[str | None, typer.Option(help="one sentence a line; - is standard input")] = None,
-) -> None:
-    """Label sentences: a line each, with label, probability and text, separated by tabs."""
-    if bool(texts) == bool(file):
-        raise ConfigError("give sentences, or --file with one sentence a line (- for standard input)")
-    from core.predict import load_model
-    from core.text import printable
+app.command()(use.predict)
+app.command()(use.export)
+app.command()(use.serve)
 
-    sentences = texts or _lines(file or "-")
-    for text, guess in zip(sentences, load_model(model, notify=_note).predict(sentences), strict=True):
-        print(f"{printable(guess.label)}\t{guess.probability:.4f}\t{printable(text)}")
+
+@app.command()
+def report(
+    study: Study,
+    out: Annotated[Path | None, typer.Option(help="the HTML file; default: STUDY's folder/report.html")] = None,
+    model: Annotated[
+        Path | None, typer.Option(help="the best trial's model, for confidences; default: STUDY's folder/model")
+    ] = None,
+    watch: Annotated[bool, typer.Option("--watch", help="make it again while the study runs")] = False,
+    results: Results = Path("results"),
+    cache_dir: CacheDir = None,
+) -> None:
+    """Write STUDY as one HTML page, with its table, plots and mistakes."""
+    from tuning.report import report as write_report
+
+    folder = study_folder(study, results)
+    target = out or folder / "report.html"
+    write_report(folder, target, model=model, cache_dir=cache_dir, watch=watch, command=typed(), say=print)
 
 
 @app.command()
@@ -206,14 +214,6 @@ def data(
         return
     about = {name: corpus.source[name] for name in ("dataset", "licence", "vectors", "vectors_licence", "tokenizer")}
     print(json.dumps({**about, "fingerprint": corpus.fingerprint, **corpus.source["audit"]}, indent=2))
-
-
-def _lines(file: str) -> list[str]:
-    try:
-        raw = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
-    except OSError as error:
-        raise ConfigError(f"cannot read --file {file}: {error.strerror}") from error
-    return raw.decode("utf-8", errors="replace").splitlines()
 
 
 def _note(line: str) -> None:

@@ -43,6 +43,23 @@ def only_driver(folder: Path) -> Iterator[None]:
         lock.release()
 
 
+def has_driver(folder: Path) -> bool:
+    """Whether a process runs the study in `folder`, as far as can be told from here.
+
+    It asks the driver's note and not its lock: a driver that starts at this moment must not find it taken.
+    """
+    try:
+        who = json.loads((folder / "driver.json").read_bytes())
+        if who["host"] != socket.gethostname():
+            return True
+        os.kill(who["pid"], 0)
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    except PermissionError:  # another user's
+        return True
+    return True
+
+
 def cut_torn_tail(journal: Path) -> None:
     """Cut back to the last whole line: Optuna would glue its next record onto a torn one."""
     if not journal.is_file():

@@ -9,6 +9,7 @@ import functools
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from enum import IntEnum
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,8 @@ class WrittenTrial:
     state: TrialState
     params: Mapping[str, Any]
     user_attrs: dict[str, Any]
+    datetime_start: datetime | None
+    datetime_complete: datetime | None = None
 
 
 def read_journal(path: Path) -> tuple[dict[str, Any], list[WrittenTrial]]:
@@ -82,6 +85,7 @@ def _apply(record: dict[str, Any], study: dict[str, Any], trials: list[WrittenTr
                         for name, value in record.get("params", {}).items()
                     },
                     user_attrs=record.get("user_attrs", {}),
+                    datetime_start=_local(record.get("datetime_start")),
                 )
             )
         case Operation.SET_TRIAL_STATE_VALUES | Operation.SET_TRIAL_USER_ATTR as what:
@@ -92,6 +96,12 @@ def _apply(record: dict[str, Any], study: dict[str, Any], trials: list[WrittenTr
                 trial.user_attrs.update(record["user_attr"])
             else:
                 trial.state = TrialState(record["state"])
+                trial.datetime_complete = _local(record.get("datetime_complete"))
+
+
+def _local(moment: str | None) -> datetime | None:
+    """In local time and without a zone, as Optuna reads it; since its version 5 it writes UTC."""
+    return datetime.fromisoformat(moment).astimezone().replace(tzinfo=None) if moment else None
 
 
 @functools.lru_cache(maxsize=1024)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -36,6 +37,12 @@ class TrialRecord:
     """Trained numbers, which frozen word vectors are not; None until it is complete."""
     val_predictions: Mapping[str, Any] | None = None
     """What its best epoch said about the validation split, packed (tuning.predictions); None in older studies."""
+    started: datetime | None = None
+    """When it was handed to a worker first, in local time."""
+    ended: datetime | None = None
+    """None until it is over."""
+    worker: str | None = None
+    """Host and process that trained it last; None in older studies."""
 
     @property
     def best(self) -> EpochResult | None:
@@ -123,6 +130,10 @@ class Trial(Protocol):
     def params(self) -> Mapping[str, Any]: ...
     @property
     def user_attrs(self) -> Mapping[str, Any]: ...
+    @property
+    def datetime_start(self) -> datetime | None: ...
+    @property
+    def datetime_complete(self) -> datetime | None: ...
 
 
 def record_of(trial: Trial) -> TrialRecord:
@@ -141,4 +152,7 @@ def record_of(trial: Trial) -> TrialRecord:
         error=outcome.get("error"),
         n_parameters=outcome.get("n_parameters"),
         val_predictions=written[best_of(epochs).epoch].get("val_predictions") if epochs else None,
+        started=trial.datetime_start,
+        ended=trial.datetime_complete,
+        worker=outcome.get("worker"),
     )

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from core.card import write_card
 from core.config import TrialConfig
 from core.corpus import TEST, VAL, Corpus
@@ -96,12 +99,24 @@ def measure(result: TrainResult, corpus: Corpus, threads: int, device: str) -> d
         "best_epoch": result.best_epoch,
         "val_accuracy": result.best_val_accuracy,
         "val_loss": result.best_val_loss,
-        "val_sentences": len(corpus.indices(VAL)),
     }
-    if len(corpus.indices(TEST)):
-        test = evaluate(result.config, result.weights, corpus, TEST, threads=threads, device=device)
-        figures |= {"test_accuracy": test.accuracy, "test_loss": test.loss, "test_sentences": len(test.predictions)}
+    for name, split in (("val", VAL), ("test", TEST)):
+        sentences = corpus.indices(split)
+        if not len(sentences):
+            continue
+        judged = evaluate(result.config, result.weights, corpus, split, threads=threads, device=device)
+        if split == TEST:
+            figures |= {"test_accuracy": judged.accuracy, "test_loss": judged.loss}
+        error = loss_error(judged.probabilities, corpus.labels[sentences])
+        figures |= {f"{name}_loss_standard_error": error, f"{name}_sentences": len(sentences)}
     return figures
+
+
+def loss_error(probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
+    """Standard error of the mean cross-entropy, from each sentence's own: (n, C) and (n,)."""
+    given = probabilities[np.arange(len(labels)), labels].astype(np.float64)
+    losses = -np.log(np.maximum(given, np.finfo(np.float32).tiny))  # a share may be too small for float32
+    return float(losses.std() / np.sqrt(len(losses)))
 
 
 def save(
@@ -160,6 +175,7 @@ def retrain(folder: Path, wanted: str, out: Path, cache_dir: Path | None, comman
     verdict = compare(record.epochs, result.epochs)
     print(verdict)
     figures = measure(result, corpus, spec["threads"], spec["device"])
+    figures["search_trials"] = sum(bool(each.epochs) for each in records)
     for split in ("val", "test"):
         if f"{split}_accuracy" in figures:
             print(

@@ -100,7 +100,11 @@ def run_study(options: RunOptions) -> bool:
         fits = shares.fit(machine)
         plan = search_plan(options, fits)
     labels = corpus.labels[corpus.indices(VAL)]
-    kept: dict[str, Any] = {"validation": {"labels": pack(labels), "classes": list(corpus.classes)}}
+    kept: dict[str, Any] = {
+        "validation": {"labels": pack(labels), "classes": list(corpus.classes)},
+        "audit": corpus.source["audit"],
+        "command": typed(),
+    }
     if options.warm_start is not None:
         plan, knowledge = with_knowledge(plan, folder, options.warm_start, corpus.fingerprint)
         kept |= knowledge

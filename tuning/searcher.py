@@ -144,12 +144,13 @@ class OrderedSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
         """Close the trial in the journal; one that was interrupted stays open and runs again."""
         number = self.number.pop(trial_id)
         outcome = unflattened(result or {}, "outcome")
+        worker = {"worker": f"{result['hostname']}/{result['pid']}"} if result and "pid" in result else {}
         try:
-            self._close(number, outcome, error)
+            self._close(number, outcome, error, worker)
         except UserError as problem:
             self.halt.give_up(problem)
 
-    def _close(self, number: int, outcome: dict[str, Any], error: bool) -> None:
+    def _close(self, number: int, outcome: dict[str, Any], error: bool, worker: dict[str, str]) -> None:
         if "mend" in outcome:
             raise UserError(outcome["mend"])
         if outcome.pop("oom", False) and self.retry_oom and not self.whole_gpu:
@@ -164,7 +165,7 @@ class OrderedSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
             state, outcome = TrialState.FAIL, {"error": "its worker died three times (killed, or out of memory)"}
         else:
             state = TrialState.PRUNED
-        self.listener.ended(self.ledger.finish(number, state, outcome))
+        self.listener.ended(self.ledger.finish(number, state, outcome | worker))
         self._settle_copies()
         self._over()
 

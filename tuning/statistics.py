@@ -74,7 +74,7 @@ def mcnemar(one: Correct, others: Correct) -> NDArray[np.float64]:
 
 
 def _lower_tail(most: NDArray[np.integer], tosses: NDArray[np.integer]) -> NDArray[np.float64]:
-    """The probability of at most so many heads in so many tosses, by element; scipy's takes 0.3 s to import."""
+    """The probability of at most so many heads in so many tosses, by element. scipy has it, but is slow to import."""
     tail = np.empty(tosses.shape)
     log_factorial = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, tosses.max(initial=0) + 1)))])
     for n in np.unique(tosses):

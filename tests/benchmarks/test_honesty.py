@@ -5,7 +5,7 @@ import pytest
 
 from benchmarks.honesty import chosen_anew, disagreement, print_row
 from benchmarks.real_search import REST, UNUSED, parts
-from benchmarks.simulated_searches import covers, outcome, simulated, simulated_outcomes
+from benchmarks.simulated_searches import Kind, at_best_epoch, covers, outcome, simulated, simulated_outcomes
 from core.corpus import TEST, TRAIN, VAL
 from tests.fakes import tiny_corpus
 from tuning.statistics import Interval
@@ -24,6 +24,13 @@ def test_trials_fail_alike_as_far_as_they_share_the_difficulty() -> None:
     assert differing[0] > differing[1] > differing[2] == 0
 
 
+def test_a_trial_at_its_best_epoch_is_better_where_the_epoch_was_chosen_and_as_good_elsewhere() -> None:
+    kind = Kind(accuracies=lambda draw: np.full(200, 0.78), shared=0.0, epochs=5)
+    found = at_best_epoch(np.random.default_rng(0), np.full(200, 0.78), 400, 5400, kind)
+    assert found[:, :400].mean() > 0.785
+    assert found[:, 400:].mean() == pytest.approx(0.78, abs=0.002)
+
+
 def test_the_test_and_the_truth_are_those_of_the_winner() -> None:
     validation = np.array([[1, 0, 0, 0], [1, 1, 1, 0], [1, 1, 1, 0]], dtype=bool)
     test = np.array([[1, 1, 1, 1], [0, 1, 0, 0], [1, 1, 1, 1]], dtype=bool)
@@ -33,7 +40,8 @@ def test_the_test_and_the_truth_are_those_of_the_winner() -> None:
 
 def test_a_search_is_the_same_each_time_and_another_with_another_seed() -> None:
     def run(seed: int) -> list[float]:
-        found = simulated_outcomes(3, lambda draw: draw.uniform(0.6, 0.8, 5), 0.5, sentences=60, repeats=20, seed=seed)
+        kind = Kind(accuracies=lambda draw: draw.uniform(0.6, 0.8, 5), shared=0.5)
+        found = simulated_outcomes(3, kind, sentences=60, repeats=20, seed=seed)
         return [o.corrected for o in found]
 
     assert run(1) == run(1) != run(2)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core.audit import audit, coverage_of, leaks, render
+from core.audit import audit, coverage_of, leaks, paragraphs, render
 from core.corpus import TEST, TRAIN, VAL
 from core.tokens import encode, tokens_of
 
@@ -139,6 +139,15 @@ def test_the_lines_say_what_was_found() -> None:
         "vectors     2 of 4 words found (50.0%), 33.3% of train's tokens",
         "            most frequent without one: often 3",
     ]
+
+
+def test_paragraphs_are_the_lines_by_their_headings() -> None:
+    found = audited()
+    parts = dict(paragraphs(found))
+    assert parts["tokens"] == ["mean 2.6, median 3, 95% up to 4, longest 4; empty texts 2"]
+    assert parts["conflicts"] == ["1 texts stand under more than one label", "neg and pos: a bad film"]
+    said = [f"{name if at == 0 else '':<12}{line}" for name, lines in parts.items() for at, line in enumerate(lines)]
+    assert "\n".join(said) == render(found)
 
 
 def test_without_test_split_and_vectors_the_lines_leave_them_out() -> None:

@@ -135,3 +135,21 @@ def test_a_command_cannot_end_its_block(command: str) -> None:
     assert set(fence) == {"`"}
     assert fence == end
     assert fence not in line
+
+
+def test_a_loss_with_a_standard_error_has_its_interval() -> None:
+    text = card(
+        metrics={"val_loss": 0.5, "val_loss_standard_error": 0.01, "val_sentences": 100, "test_loss": 0.01}
+        | {"test_loss_standard_error": 0.1}
+    )
+    assert "| val loss | 0.5 | 0.4804 to 0.5196, on 100 sentences | mean cross-entropy" in text
+    assert "| test loss | 0.01 | 0.0000 to 0.2060 | mean cross-entropy" in text
+    assert "standard error" not in text
+
+
+def test_every_figure_that_retrain_writes_says_how_it_came_to_be() -> None:
+    names = ["best_epoch", "val_accuracy", "val_loss", "val_sentences", "test_accuracy", "test_loss", "test_sentences"]
+    names += ["trial", "search_trials", "verdict", "weights_sha256", "data_fingerprint"]
+    table = card(metrics=dict.fromkeys(names, 1)).split("## Figures\n\n")[1].split("\n\n")[0].splitlines()[2:]
+    assert [line.split(" | ")[0] for line in table] == [f"| {name.replace('_', ' ')}" for name in names]
+    assert all(len(line.split(" | ")[3].removesuffix(" |")) > 10 for line in table)

@@ -65,7 +65,7 @@ def test_best_says_what_the_best_accuracy_is_worth(command: Command, said: str) 
     assert [(row["n_parameters"], row["seconds"]) for row in rows if row["recommended"]] == [min(sizes)]
     text = command.succeed("best", "quick")
     assert f"95% interval {rows[0]['interval_low']:.4f} to {rows[0]['interval_high']:.4f}" in text
-    assert f"corrected for choosing it among 4 trials: {rows[0]['corrected']:.4f}, " in text
+    assert f"corrected for the choice among 4: {rows[0]['corrected']:.4f}, " in text
     assert max(map(len, text.splitlines())) <= 80
     assert "drawn at random: 3" in command.succeed("best", "quick", "--expected")
 

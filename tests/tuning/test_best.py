@@ -45,10 +45,10 @@ def test_the_table_reads_as_documented(study: Path) -> None:
     above, below = text.split("\n\n")
     assert below.splitlines() == [
         "* the notebook's own setting; vs nb: more validation accuracy than it",
-        "tied: a paired test (exact McNemar, Holm) does not tell it from the best",
+        "tied: not told from the best by a paired test (exact McNemar, Holm) at 5%",
         "+ recommended: trial 2, the cheapest of 2 tied (362 trained numbers)",
         "best validation accuracy: 0.8000, 95% interval 0.7391 to 0.8495",
-        "corrected for choosing it among 4 trials: 0.8000, 0.7391 to 0.8568",  # 2 is never right where 1 is wrong
+        "corrected for the choice among 4: 0.8000, 95% interval 0.7391 to 0.8568",  # 2 is never right where 1 is wrong
         "test accuracy of trial 1: 0.7750, 95% interval 0.7316 to 0.8132 (2 seeds)",
         "test accuracy of trial 0: 0.5900, 95% interval 0.5412 to 0.6371",
         "the test split was read 3 times: confirm 3",

@@ -61,10 +61,22 @@ MISTAKES = {
     "best no-such": "no study 'no-such' in ",
     "best no-such --top 0": "--top must be at least 1, got 0",
     "best": "Missing argument 'STUDY'",
+    "report no-such": "no study 'no-such' in ",
     "retrain no-such": "no study 'no-such' in ",
     "predict no-such": "give sentences, or --file",
     "predict no-such hello": "no saved model at no-such",
     "predict no-such --file gone.txt": "gone.txt",
+    "predict no-such --file gone.csv --text-column text": "gone.csv: no such file",
+    "predict no-such hello --format xml": "Invalid value for '--format'",
+    "predict no-such --text-column a hello": "--text-column goes with --file and a file ending in .csv",
+    "predict no-such hello --out .": "--out must be a file, . is a folder",
+    "export no-such --out onnx": "no saved model at no-such",
+    "export no-such": "Missing option '--out'",
+    "export no-such --out onnx --format xml": "Invalid value for '--format'",
+    "serve no-such --port 0": "no saved model at no-such",
+    "serve no-such --port 70000": "Invalid value for '--port'",
+    "serve no-such --host 192.0.2.1": "cannot listen on 192.0.2.1: it is no address of this machine",
+    "serve no-such --rate 0": "Invalid value for '--rate'",
     "bogus": "No such command 'bogus'",
 }
 
@@ -132,7 +144,7 @@ def test_python_m_tuning_is_the_same_program() -> None:
             ["-c", "import sys; sys.argv[0] = 'sentune'; from tuning.cli import main; main()"],
         )
     ]
-    for verb in ("run", "best", "retrain", "predict", "data"):
+    for verb in ("run", "best", "report", "retrain", "predict", "export", "serve", "data"):
         assert all(f"  {verb} " in text for text in both)
 
 

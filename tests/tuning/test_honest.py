@@ -1,29 +1,27 @@
 """tuning.honest: on simulated studies of known truth the raw figure is optimistic and the corrected one is not."""
 
 import statistics
-from collections.abc import Callable
 from functools import cache
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
-from benchmarks.simulated_searches import Outcome, covers, simulated, simulated_outcomes
+from benchmarks.simulated_searches import Kind, Outcome, covers, simulated, simulated_outcomes
 from tuning.honest import honest_number, resampled, rivals
 from tuning.statistics import Interval, wilson
 
 SEARCHES = 200
-KINDS: dict[str, Callable[[np.random.Generator], NDArray[np.float64]]] = {
-    "equal": lambda draw: np.full(30, 0.78),
-    "single": lambda draw: np.full(1, 0.78),
-    "different": lambda draw: draw.normal(0.75, 0.03, 30),
+KINDS = {
+    "equal": Kind(accuracies=lambda draw: np.full(30, 0.78), shared=0.6),
+    "single": Kind(accuracies=lambda draw: np.full(1, 0.78), shared=0.6),
+    "different": Kind(accuracies=lambda draw: draw.normal(0.75, 0.03, 30), shared=0.6),
 }
-"""True accuracies of a search's trials; 400 validation sentences, which are hard or easy for all trials alike."""
+"""Searches on 400 validation sentences, which are hard or easy for all trials alike."""
 
 
 @cache
 def searches(kind: str) -> list[Outcome]:
-    return simulated_outcomes(SEARCHES, KINDS[kind], 0.6, repeats=200)
+    return simulated_outcomes(SEARCHES, KINDS[kind], repeats=200)
 
 
 def errors(kind: str, figure: str) -> list[float]:

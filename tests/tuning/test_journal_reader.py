@@ -48,12 +48,14 @@ def as_optuna_reads(path: Path) -> list[Any]:
     storage = JournalStorage(JournalFileBackend(str(path)))
     study = storage.get_all_studies()[0]
     trials = storage.get_all_trials(study._study_id)
-    return [study.user_attrs, *[(t.number, t.state, t.params, t.user_attrs) for t in trials]]
+    times = ((t.datetime_start, t.datetime_complete) for t in trials)
+    return [study.user_attrs, *[(t.number, t.state, t.params, t.user_attrs) for t in trials], *times]
 
 
 def as_we_read(path: Path) -> list[Any]:
     study, trials = read_journal(path)
-    return [study, *[(t.number, t.state, dict(t.params), t.user_attrs) for t in trials]]
+    times = ((t.datetime_start, t.datetime_complete) for t in trials)
+    return [study, *[(t.number, t.state, dict(t.params), t.user_attrs) for t in trials], *times]
 
 
 def test_it_is_what_optuna_reads_after_every_record(journal: Path, tmp_path: Path) -> None:

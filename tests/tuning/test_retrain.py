@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 
 from core.config import TrialConfig
@@ -10,7 +11,7 @@ from core.errors import UserError
 from core.train import train
 from tests.fakes import tiny_corpus
 from tests.tuning.test_results import record
-from tuning.retrain import choose, compare, measure, train_again
+from tuning.retrain import choose, compare, loss_error, measure, train_again
 
 CONFIG = TrialConfig(hidden_dim=8, epochs=3, batch_size=16, fc_dropout=0.2)
 
@@ -84,6 +85,20 @@ def test_figures_are_of_the_best_epoch_on_validation_and_test() -> None:
     assert figures["test_accuracy"] * figures["test_sentences"] == pytest.approx(
         round(figures["test_accuracy"] * figures["test_sentences"])
     )
+
+
+def test_the_standard_error_of_a_loss_is_that_of_its_mean() -> None:
+    probabilities = np.array([[0.5, 0.5], [0.1, 0.9], [1.0, 0.0]], dtype=np.float32)
+    losses = [0.6931472, 2.3025851, 87.3365448]  # by hand; the last share is too small for float32
+    expected = np.std(losses) / np.sqrt(3)
+    assert loss_error(probabilities, np.array([0, 0, 1])) == pytest.approx(expected, rel=1e-6)
+
+
+def test_losses_have_a_standard_error() -> None:
+    corpus = tiny_corpus(n_sentences=300)
+    figures = measure(train(CONFIG, corpus), corpus, 1, "cpu")
+    assert 0 < figures["val_loss_standard_error"] < figures["val_loss"]
+    assert 0 < figures["test_loss_standard_error"] < figures["test_loss"]
 
 
 def test_without_a_test_split_no_test_figure_is_made_up() -> None:

@@ -168,6 +168,21 @@ def test_an_interrupted_search_starts_nothing_and_leaves_trials_to_go_on(tmp_pat
         assert not [event for event in ray.heard.events if event.startswith(("COMPLETE", "PRUNED", "FAIL"))]
 
 
+def test_where_a_trial_ran_is_written_down_with_its_end(tmp_path: Path) -> None:
+    with open_ledger(tmp_path / "s", {"fingerprint": ""}) as ledger:
+        searcher = OrderedSearcher(ledger, plan(), Heard(), Halt())
+        ends = ({"outcome/n_parameters": 1}, {"outcome/error": "TrainingError: the loss is NaN"}, {})
+        for at, end in enumerate(ends):
+            searcher.suggest(f"ray{at}")
+            ledger.record(at, EpochResult(epoch=1, train_loss=1.0, val_loss=1.0, val_accuracy=0.5, seconds=1.0))
+            searcher.on_trial_complete(f"ray{at}", {**end, "hostname": "node", "pid": 7})
+        assert [(r.state, r.worker) for r in ledger.records()] == [
+            ("COMPLETE", "node/7"),
+            ("FAIL", "node/7"),
+            ("PRUNED", "node/7"),
+        ]
+
+
 def test_a_failed_trial_does_not_end_the_study(tmp_path: Path) -> None:
     with open_ledger(tmp_path / "s", {"fingerprint": ""}) as ledger:
         searcher = OrderedSearcher(ledger, plan(), Heard(), Halt())

@@ -1,0 +1,99 @@
+"""The classifier as a scikit-learn estimator: texts and labels in lists, no files and no search."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils import Tags, check_consistent_length
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, column_or_1d
+
+from core import cache, splits
+from core import vectors as pretrained
+from core.config import TrialConfig
+from core.corpus import TEST, TRAIN, Corpus
+from core.model import SentenceClassifier
+from core.predict import Model
+from core.text import Vocabulary, tokenizer_version
+from core.tokens import encode, tokens_of
+from core.train import train
+
+
+class SentenceEstimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """Trains one classifier; a tenth of the texts chooses the epoch, as the validation split does in a search."""
+
+    def __init__(
+        self,
+        config: TrialConfig | None = None,
+        *,
+        vectors: str = "none",
+        embedding_dim: int = 100,
+        cache_dir: Path | str | None = None,
+        threads: int = 1,
+    ) -> None:
+        """Keep the settings: `config` (None for TrialConfig()) with the seed; the others are load_corpus's, train's."""
+        self.config = config
+        self.vectors = vectors
+        self.embedding_dim = embedding_dim
+        self.cache_dir = cache_dir
+        self.threads = threads
+
+    def fit(self, X: Sequence[str], y: ArrayLike) -> Self:  # noqa: N803 - scikit-learn's names
+        """Train on texts X (n,) and their labels y (n,).
+
+        Raises:
+            ValueError: X is no sequence of texts, or y does not fit it or has fewer than two classes.
+            DataError: a class has fewer than three different texts.
+        """
+        texts, labels = _texts(X), column_or_1d(y, warn=True)
+        check_consistent_length(texts, labels)
+        check_classification_targets(labels)
+        self.classes_, places = np.unique(labels, return_inverse=True)
+        if len(self.classes_) < 2:
+            raise ValueError(f"y must hold at least two classes, got one class: {self.classes_.tolist()}")
+        config = self.config or TrialConfig()
+        corpus = self._corpus(texts, places.astype(np.int64), config.seed)
+        result = train(config, corpus, threads=self.threads)
+        network = SentenceClassifier(config, len(corpus.words), corpus.embedding_dim, len(corpus.classes))
+        network.load_state_dict(dict(result.weights), assign=True)
+        self.model_, self.epochs_ = Model(network, Vocabulary(corpus.words), corpus.classes), result.epochs
+        return self
+
+    def predict_proba(self, X: Sequence[str]) -> NDArray[np.float64]:  # noqa: N803
+        """Probabilities (n, C) of texts X (n,), columns in the order of `classes_`."""
+        check_is_fitted(self)
+        return self.model_.probabilities(_texts(X))
+
+    def predict(self, X: Sequence[str]) -> NDArray[Any]:  # noqa: N803
+        """Labels (n,) of texts X (n,)."""
+        best = self.predict_proba(X).argmax(axis=1)
+        return np.asarray(self.classes_[best])
+
+    def _corpus(self, texts: list[str], labels: NDArray[np.int64], seed: int) -> Corpus:
+        classes = tuple(str(name) for name in self.classes_)
+        split = splits.stratified(texts, labels, classes, seed)
+        split[split == TEST] = TRAIN
+        tokens, offsets, words = encode(tokens_of(texts), split)
+        folder = Path(self.cache_dir) if self.cache_dir is not None else cache.default_dir()
+        table = pretrained.locate(self.vectors, folder, self.embedding_dim)
+        matrix = None if table is None else pretrained.matrix(words, table.read(pretrained.wanted(words)))[0]
+        width = self.embedding_dim if matrix is None else matrix.shape[1]
+        return Corpus(
+            tokens=tokens, offsets=offsets, labels=labels, split=split, words=tuple(words), vectors=matrix,
+            embedding_dim=width, classes=classes, fingerprint="", source={"tokenizer": tokenizer_version()},
+        )  # fmt: skip
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.string, tags.input_tags.two_d_array, tags.input_tags.one_d_array = True, False, True
+        return tags
+
+
+def _texts(values: Any) -> list[str]:
+    wrong = [] if isinstance(values, str) else [type(each).__name__ for each in values if not isinstance(each, str)]
+    if isinstance(values, str) or wrong:
+        raise ValueError(f"X must be a sequence of texts, got {wrong[0] if wrong else 'one text'}")
+    return list(values)

@@ -1,0 +1,130 @@
+"""A saved model as a folder for onnxruntime: what predicts without torch, NLTK and this program.
+
+model.onnx        the classifier, see core.onnx_graph
+tokenizer.json    text to tokens, see core.token_rule
+vocabulary.json   the words, in id order
+labels.json       the class names, in label order
+card.md           the saved model's card
+example.py        twenty lines that use it
+SHA256SUMS        digests of the files above
+"""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from core.errors import UserError
+from core.predict import Model, padded_ids
+from core.sealed import target_for, write_sealed
+from core.token_rule import written_rule
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+FILES = ("model.onnx", "tokenizer.json", "vocabulary.json", "labels.json", "card.md", "example.py")
+MOST_BYTES = (1 << 31) - (1 << 20)
+"""What the file format holds."""
+TOLERANCE = 1e-5
+"""Largest difference of a probability that an export may show."""
+
+EXAMPLE = '''\
+"""Label sentences: pip install onnxruntime regex, then: python example.py "a sentence" "another" """
+
+import json, pathlib, re, sys
+import numpy, onnxruntime, regex
+
+here = pathlib.Path(__file__).resolve().parent
+
+def read(name):
+    return json.loads((here / f"{name}.json").read_text())
+
+rule, words, labels = read("tokenizer"), read("vocabulary"), read("labels")
+engines = {"re": re, "regex": regex}
+steps = [(engines[engine].compile(pattern, flags), new) for engine, pattern, flags, new in rule["steps"]]
+ids = {word: place for place, word in enumerate(words)} | {"<pad>": 1}  # 1 is the unknown word
+session = onnxruntime.InferenceSession(here / "model.onnx")
+
+for text in sys.argv[1:]:
+    split = text.lower()
+    for pattern, new in steps:
+        split = pattern.sub(new, split)
+    tokens = [[ids.get(token, 1) for token in split.split()] or [1]]  # several sentences: pad with 0 behind the end
+    feed = {"tokens": numpy.array(tokens), "lengths": numpy.array([len(row) for row in tokens])}
+    for row in session.run(["probabilities"], feed)[0]:
+        print(labels[row.argmax()], f"{row.max():.4f}", text, sep="\\t")
+'''
+
+
+def export_onnx(model: Model, source: Path, out: Path, notify: Callable[[str], None]) -> float:
+    """Write the folder, after the graph gave the same probabilities as the model.
+
+    Args:
+        model: as loaded from `source`.
+        source: its folder, for the card.
+        out: the folder to write; an earlier export is replaced whole.
+        notify: told where the two cannot agree.
+
+    Returns:
+        The largest difference of a probability between the two, on sentences of the model's own words.
+
+    Raises:
+        UserError: a package is missing, the model is too large for the format or does not come out the same, or
+            `out` holds something else or cannot be written.
+    """
+    target = target_for(out, FILES, "ONNX export")
+    weights = {name: value.float().numpy() for name, value in model.network.state_dict().items()}
+    size = sum(values.nbytes for values in weights.values())
+    if size > MOST_BYTES:
+        raise UserError(f"the model in {source} has {size >> 20:,} MiB of weights, an ONNX file holds at most 2,047")
+    graph = _graph(model, weights)
+    if model.network.config.precision != "fp32":
+        notify("the model predicts in bf16, the export computes in fp32: probabilities differ from the third digit on")
+    difference = largest_difference(model, graph)
+    if not difference <= TOLERANCE:
+        raise UserError(
+            f"onnxruntime's probabilities differ by {difference:.1e} from the model's, at most {TOLERANCE:.0e} "
+            "is right: nothing was written; another version of onnxruntime may do better"
+        )
+    contents = {
+        "model.onnx": graph,
+        "tokenizer.json": _json(written_rule(model.vocabulary.words)),
+        "vocabulary.json": _json(model.vocabulary.words),
+        "labels.json": _json(model.classes),
+        "card.md": (source / "card.md").read_bytes(),
+        "example.py": EXAMPLE.encode(),
+    }
+    write_sealed(target, contents)
+    return difference
+
+
+def _graph(model: Model, weights: dict[str, "NDArray[np.float32]"]) -> bytes:
+    try:
+        import onnxruntime  # noqa: F401
+
+        from core.onnx_graph import graph_of
+    except ModuleNotFoundError as error:
+        raise UserError(f"--format onnx needs the package {error.name}: pip install onnx onnxruntime") from error
+    made: bytes = graph_of(model.network.config, weights).SerializeToString()
+    return made
+
+
+@torch.no_grad()
+def largest_difference(model: Model, graph: bytes) -> float:
+    """Between the probabilities of a graph and of the network in float32, on 64 sentences of 1 to 64 random words."""
+    import onnxruntime
+
+    rng = np.random.default_rng(0)
+    sentences = [rng.integers(1, len(model.vocabulary), length).tolist() for length in range(1, 65)]
+    tokens, lengths = padded_ids(sentences)
+    expected = model.network(tokens, lengths).double().softmax(dim=1).numpy()
+    session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
+    (found,) = session.run(["probabilities"], {"tokens": tokens.numpy(), "lengths": lengths.numpy()})
+    return float(np.abs(found - expected).max())
+
+
+def _json(content: Any) -> bytes:
+    return (json.dumps(content, indent=1, allow_nan=False) + "\n").encode()

@@ -1,0 +1,134 @@
+"""A classifier as an ONNX graph, for any number of sentences of any length.
+
+Written with ONNX's own operators. torch's exporter freezes the length of sentences that are read from their end
+(pytorch issue 191855), while ONNX's LSTM knows lengths: its backward direction begins at each sentence's last word.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from core.config import TrialConfig
+
+OPSET, IR_VERSION = 17, 8
+"""Operators and file format that every runtime since 2022 reads."""
+
+Weights = Mapping[str, NDArray[np.float32]]
+"""By the names of SentenceClassifier."""
+
+
+def graph_of(config: TrialConfig, weights: Weights) -> onnx.ModelProto:
+    """SentenceClassifier in float32, checked by ONNX.
+
+    Inputs: `tokens` int64 (batch, steps), word ids, where anything after a sentence's end is ignored; `lengths` int64
+    (batch,), each in 1..steps. Outputs: `logits` and `probabilities`, float (batch, classes).
+    """
+    graph = _Graph()
+    vectors = graph.keep("embedding", weights["embedding.weight"])
+    words = graph.add("Gather", vectors, graph.turn("tokens", 1, 0))  # (T, B, E)
+    states, ends = _layers(graph, config, weights, words)
+    pooled = ends if config.pooling == "last" else _pooled(graph, config.pooling, weights, states)
+    matrix, bias = (graph.keep(name, weights[name]) for name in ("output.weight", "output.bias"))
+    graph.add("Gemm", pooled, matrix, bias, name="logits", transB=1)
+    graph.add("Softmax", "logits", name="probabilities", axis=1)
+    classes = len(weights["output.bias"])
+    inputs: dict[str, list[str | int]] = {"tokens": ["batch", "steps"], "lengths": ["batch"]}
+    outputs: dict[str, list[str | int]] = {name: ["batch", classes] for name in ("logits", "probabilities")}
+    made = helper.make_graph(
+        graph.nodes,
+        "sentence_classifier",
+        [helper.make_tensor_value_info(name, TensorProto.INT64, shape) for name, shape in inputs.items()],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in outputs.items()],
+        graph.constants,
+    )
+    opset = [helper.make_opsetid("", OPSET)]
+    model = helper.make_model(made, producer_name="sentune", opset_imports=opset, ir_version=IR_VERSION)
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+class _Graph:
+    """Operators and constants so far. A value is known by its name."""
+
+    def __init__(self) -> None:
+        self.nodes: list[onnx.NodeProto] = []
+        self.constants: list[onnx.TensorProto] = []
+
+    def add(self, operator: str, *inputs: str, name: str | None = None, **attributes: Any) -> str:
+        """Append an operator; returns its output."""
+        output = name or f"{operator}.{len(self.nodes)}"
+        self.nodes.append(helper.make_node(operator, inputs, [output], **attributes))
+        return output
+
+    def keep(self, name: str, values: Any) -> str:
+        """Take in a constant; returns its name."""
+        self.constants.append(numpy_helper.from_array(np.ascontiguousarray(values), name))
+        return name
+
+    def number(self, value: Any) -> str:
+        """A small constant, named by its place."""
+        return self.keep(f"constant.{len(self.constants)}", np.array(value))
+
+    def turn(self, value: str, *order: int) -> str:
+        """Transpose."""
+        return self.add("Transpose", value, perm=order)
+
+
+def _layers(graph: _Graph, config: TrialConfig, weights: Weights, words: str) -> tuple[str, str]:
+    """(T, B, E) -> the last layer's states, (T, B, H * directions), and those that each direction ends in, (B, ...)."""
+    lengths = graph.add("Cast", "lengths", to=TensorProto.INT32)
+    way = "bidirectional" if config.bidirectional else "forward"
+    states, ends = words, ""
+    for layer in range(config.n_layers):
+        parts = _lstm(weights, layer, 2 if config.bidirectional else 1)
+        kept = [graph.keep(f"lstm.{layer}.{name}", values) for name, values in parts.items()]
+        outputs = [f"lstm.{layer}.states", f"lstm.{layer}.ends"]  # (T, directions, B, H), (directions, B, H)
+        node = helper.make_node("LSTM", [states, *kept, lengths], outputs, hidden_size=config.hidden_dim, direction=way)
+        graph.nodes.append(node)
+        states = graph.add("Reshape", graph.turn(outputs[0], 0, 2, 1, 3), graph.number([0, 0, -1]))
+        ends = graph.add("Reshape", graph.turn(outputs[1], 1, 0, 2), graph.number([0, -1]))
+    return states, ends
+
+
+def _lstm(weights: Weights, layer: int, directions: int) -> dict[str, NDArray[np.float32]]:
+    """ONNX's W (directions, 4H, E), R (directions, 4H, H) and B (directions, 8H) of a layer."""
+
+    def gates(part: str, direction: int) -> NDArray[np.float32]:
+        i, f, g, o = np.split(weights[f"lstm.{layer}.{direction}.{part}_l0"], 4)  # torch's order
+        return np.concatenate([i, o, f, g])  # ONNX's order
+
+    both = range(directions)
+    return {
+        "W": np.stack([gates("weight_ih", each) for each in both]),
+        "R": np.stack([gates("weight_hh", each) for each in both]),
+        "B": np.stack([np.concatenate([gates("bias_ih", each), gates("bias_hh", each)]) for each in both]),
+    }
+
+
+def _pooled(graph: _Graph, pooling: str, weights: Weights, states: str) -> str:
+    """As core.pooling: (T, B, H) -> (B, H), blind to what stands after a sentence's end."""
+    steps = graph.add("Gather", graph.add("Shape", "tokens"), graph.number(1))
+    places = graph.add("Range", graph.number(0), steps, graph.number(1))  # (T,)
+    real = graph.add("Less", graph.add("Unsqueeze", places, graph.number([1])), "lengths")  # (T, B)
+    real = graph.add("Unsqueeze", real, graph.number([2]))  # (T, B, 1)
+    nothing, time = graph.number(np.float32(0)), graph.number([0])
+    filled = graph.add("Where", real, states, nothing)
+    if pooling == "attention":
+        names = ("attention.0.weight", "attention.0.bias", "attention.2.weight")
+        turn, bias, score = (graph.keep(name, weights[name].T) for name in names)
+        hidden = graph.add("Tanh", graph.add("Add", graph.add("MatMul", states, turn), bias))
+        scores = graph.add("Where", real, graph.add("MatMul", hidden, score), graph.number(np.float32(-np.inf)))
+        shares = graph.add("Softmax", scores, axis=0)  # (T, B, 1)
+        return graph.add("ReduceSum", graph.add("Mul", filled, shares), time, keepdims=0)
+    pooled = []
+    if "mean" in pooling:
+        count = graph.add("Cast", graph.add("Unsqueeze", "lengths", graph.number([1])), to=TensorProto.FLOAT)
+        pooled.append(graph.add("Div", graph.add("ReduceSum", filled, time, keepdims=0), count))
+    if "max" in pooling:
+        lowest = graph.add("Where", real, states, graph.number(np.float32(-np.inf)))
+        pooled.append(graph.add("ReduceMax", lowest, axes=[0], keepdims=0))
+    return graph.add("Concat", *pooled, axis=1)

@@ -1,0 +1,74 @@
+"""The tokenizer written down as data, for programs that have neither NLTK nor torch."""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from core.errors import UserError
+from core.nltk_words import word_tokenizer
+from core.text import quoted, tokenize, tokenizer_version
+
+_HARD = (
+    "",
+    " \t\x1c\u2028 ",
+    "It's Mr. O'Neil's (\"the best\"), isn't it?! 'Tis -- can't, wanna go...",
+    "``Quoted'' 'words', \"more\"; $3.88, 3:30 a.m. [sic] {x} <y> 50% #tag @you & co. ",
+    "«naïve» “curly” ‘single’ … em—dash, en–dash, d'ye gimme lemme gonna gotta more'n 'twas whaddya",
+    "\"Quoted\" at the start, ('so' \"and\" so) a*b x--y isn't\t\tit he'll they've. cannot, and so on:",
+    "rock 'n' roll's' ",
+    "The end.” »",
+    "STRASSE Straße İstanbul ǅ ΣΑΣ 再见。 🙂👍🏽 \x00\x1b[31m \ufeff\ufffd e.g. U.S.A.",
+)
+"""Sentences with a case for every step."""
+
+
+def written_rule(words: Sequence[str]) -> dict[str, Any]:
+    """Regular expressions and their replacements, to be applied in order to the lowercased text.
+
+    Afterwards the text is split at white space.
+
+    Args:
+        words: of a vocabulary; on them, as on sentences with a case for every step, the written rule is tried.
+
+    Returns:
+        As JSON can hold it: `name`, and `steps`, each [engine, pattern, flags, replacement], where the engine is the
+        module that compiles the pattern: Python's `re`, or the package `regex`.
+
+    Raises:
+        UserError: the installed NLTK does something else than its tables say.
+    """
+    tables = word_tokenizer()
+    padding = (re.compile(r"\A|\Z"), " ")
+    contractions = [(pattern, r" \1 \2 ") for pattern in (*tables.CONTRACTIONS2, *tables.CONTRACTIONS3)]
+    steps = [
+        *tables.STARTING_QUOTES,
+        *tables.PUNCTUATION,
+        tables.PARENS_BRACKETS,
+        tables.DOUBLE_DASHES,
+        padding,
+        *tables.ENDING_QUOTES,
+        *contractions,
+    ]
+    lines = [" ".join(words[start : start + 50]) for start in range(0, len(words), 50)]
+    for text in (*_HARD, *lines):
+        if split_by(steps, text) != tokenize(text):
+            raise UserError(
+                f"the rule of {tokenizer_version()} cannot be written down: it splits {quoted(text)} in another way; "
+                "install the NLTK that the model's card names"
+            )
+    return {
+        "name": tokenizer_version(),
+        "steps": [[_engine(pattern), pattern.pattern, int(pattern.flags), new] for pattern, new in steps],
+    }
+
+
+def split_by(steps: Sequence[tuple[Any, str]], text: str) -> list[str]:
+    """Tokens of `text` by compiled patterns and their replacements."""
+    text = text.lower()
+    for pattern, new in steps:
+        text = pattern.sub(new, text)
+    return text.split()
+
+
+def _engine(pattern: Any) -> str:
+    return "re" if isinstance(pattern, re.Pattern) else "regex"

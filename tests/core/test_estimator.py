@@ -1,0 +1,160 @@
+"""core.estimator: a scikit-learn estimator that takes texts."""
+
+import pickle
+from typing import Any, Self
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
+from sklearn.utils import Tags, estimator_checks
+
+from core import SentenceEstimator, TrialConfig
+from core.errors import DataError
+
+CONFIG = TrialConfig(hidden_dim=8, epochs=4, batch_size=8, fc_dropout=0.0, learning_rate=0.03)
+TEXTS = [f"{'fine lovely' if i % 2 else 'poor awful'} number {i} of {i * 7 % 11}" for i in range(60)]
+LABELS = ["good" if i % 2 else "bad" for i in range(60)]
+
+
+def estimator(**changes: Any) -> SentenceEstimator:
+    return SentenceEstimator(**({"config": CONFIG, "embedding_dim": 8} | changes))
+
+
+@pytest.fixture(scope="module")
+def fitted() -> SentenceEstimator:
+    return estimator().fit(TEXTS, LABELS)
+
+
+def test_it_learns_and_labels_in_the_type_of_the_labels(fitted: SentenceEstimator) -> None:
+    assert fitted.score(TEXTS, LABELS) > 0.9
+    assert fitted.predict(["lovely fine", "awful"]).tolist() == ["good", "bad"]
+    assert fitted.classes_.tolist() == ["bad", "good"]
+    assert len(fitted.epochs_) == 4
+    numbers = estimator().fit(np.array(TEXTS, dtype=object), np.arange(60) % 2 + 3)
+    assert numbers.predict(["lovely fine", "awful"]).tolist() == [4, 3]
+
+
+def test_probabilities_are_in_the_order_of_the_classes(fitted: SentenceEstimator) -> None:
+    shares = fitted.predict_proba(TEXTS)
+    assert shares.shape == (60, 2)
+    np.testing.assert_allclose(shares.sum(axis=1), 1, atol=1e-12)
+    assert (fitted.classes_[shares.argmax(axis=1)] == fitted.predict(TEXTS)).all()
+
+
+def test_the_same_seed_gives_the_same_estimator_and_another_seed_another(
+    fitted: SentenceEstimator,
+) -> None:
+    one, same = (each.predict_proba(TEXTS) for each in (fitted, estimator().fit(TEXTS, LABELS)))
+    other = estimator(config=CONFIG.replace(seed=1)).fit(TEXTS, LABELS).predict_proba(TEXTS)
+    assert (one == same).all()
+    assert (one != other).any()
+
+
+def test_it_works_in_cross_validation_a_pipeline_and_a_grid() -> None:
+    lower = FunctionTransformer(lambda texts: [text.upper() for text in texts])
+    scores = cross_val_score(make_pipeline(lower, estimator()), TEXTS, LABELS, cv=2, error_score="raise")
+    assert scores.min() > 0.8
+    grid = GridSearchCV(estimator(), {"config": [CONFIG.replace(epochs=1, learning_rate=1e-6), CONFIG]}, cv=2)
+    assert grid.fit(TEXTS, LABELS).best_params_["config"] == CONFIG
+
+
+def test_a_clone_has_the_settings_and_not_the_training(fitted: SentenceEstimator) -> None:
+    copy = clone(fitted)
+    assert copy.get_params() == fitted.get_params()
+    with pytest.raises(NotFittedError):
+        copy.predict(TEXTS)
+
+
+def test_a_fitted_estimator_can_be_copied_to_another_process(fitted: SentenceEstimator) -> None:
+    assert (pickle.loads(pickle.dumps(fitted)).predict_proba(TEXTS) == fitted.predict_proba(TEXTS)).all()
+
+
+@pytest.mark.parametrize(
+    ("texts", "labels", "message"),
+    [
+        ("one text", ["a"], "X must be a sequence of texts, got one text"),
+        ([1, 2], ["a", "b"], "X must be a sequence of texts, got int"),
+        (np.zeros((2, 2)), ["a", "b"], "X must be a sequence of texts, got ndarray"),
+        ([None], ["a"], "X must be a sequence of texts, got NoneType"),
+        (TEXTS, LABELS[:-1], "inconsistent numbers of samples"),
+        (TEXTS, ["a"] * 60, r"y must hold at least two classes, got one class: \['a'\]"),
+        (TEXTS, np.linspace(0, 1, 60), "Unknown label type"),
+    ],
+)
+def test_what_it_cannot_fit_is_named(texts: Any, labels: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        estimator().fit(texts, labels)
+
+
+def test_a_class_too_small_to_split_is_named() -> None:
+    with pytest.raises(DataError, match="rare"):
+        estimator().fit([*TEXTS, "once", "twice"], [*LABELS, "rare", "rare"])
+
+
+GENERAL = [
+    "check_estimator_cloneable",
+    "check_do_not_raise_errors_in_init_or_set_params",
+    "check_estimator_repr",
+    "check_estimator_tags_renamed",
+    "check_get_params_invariance",
+    "check_no_attributes_set_in_init",
+    "check_parameters_default_constructible",
+    "check_set_params",
+    "check_valid_tag_types",
+    "check_mixin_order",
+]
+"""scikit-learn's own checks that feed no table of numbers."""
+
+
+@pytest.mark.parametrize("name", GENERAL)
+def test_it_passes_scikit_learns_general_checks(name: str) -> None:
+    getattr(estimator_checks, name)("SentenceEstimator", estimator())
+
+
+class OfRows(SentenceEstimator):
+    """Reads a table of numbers as texts, because scikit-learn's checks of training feed nothing else."""
+
+    def fit(self, X: Any, y: Any) -> Self:  # noqa: N803
+        return super().fit(as_texts(X), y)
+
+    def predict_proba(self, X: Any) -> Any:  # noqa: N803
+        return super().predict_proba(as_texts(X))
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.string, tags.input_tags.two_d_array, tags.input_tags.one_d_array = False, True, False
+        return tags
+
+
+def as_texts(rows: Any) -> list[str]:
+    return [" ".join(f"c{place}v{float(value):.2f}" for place, value in enumerate(row)) for row in np.asarray(rows)]
+
+
+TRAINING = [
+    "check_classifiers_classes",
+    "check_classifiers_regression_target",
+    "check_dict_unchanged",
+    "check_dont_overwrite_parameters",
+    "check_estimators_fit_returns_self",
+    "check_estimators_overwrite_params",
+    "check_estimators_pickle",
+    "check_estimators_unfitted",
+    "check_fit_check_is_fitted",
+    "check_fit_idempotent",
+    "check_fit_score_takes_y",
+    "check_methods_sample_order_invariance",
+    "check_methods_subset_invariance",
+    "check_readonly_memmap_input",
+    "check_requires_y_none",
+    "check_supervised_y_2d",
+]
+
+
+@pytest.mark.parametrize("name", TRAINING)
+def test_it_passes_scikit_learns_checks_of_training(name: str) -> None:
+    config = TrialConfig(hidden_dim=4, epochs=1, batch_size=16)
+    getattr(estimator_checks, name)("OfRows", OfRows(config, embedding_dim=4))

@@ -1,0 +1,88 @@
+"""A folder is replaced in one step: whoever is killed at whatever moment leaves the old one or the new one."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import core.files
+from core.exchange import exchange
+from core.files import new_folder
+
+# Dies at the n-th time that it touches the file system in `new_folder`; the exchange itself is one call of the kernel.
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+import core.exchange, core.files
+target, left = Path(sys.argv[1]), [int(sys.argv[2])]
+def step():
+    left[0] -= 1
+    if left[0] < 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+def watch(event, arguments):
+    if event in ("open", "os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.chmod", "tempfile.mkdtemp"):
+        step()
+swap = core.files.exchange
+def before_and_after(*paths):
+    step()
+    done = swap(*paths)
+    step()
+    return done
+core.files.exchange = before_and_after
+sys.addaudithook(watch)
+with core.files.new_folder(target) as work:
+    for name in ("a", "b"):
+        (work / name).write_text("new")
+"""
+
+
+def folder(path: Path, content: str) -> Path:
+    with new_folder(path) as work:
+        for name in ("a", "b"):
+            (work / name).write_text(content)
+    return path
+
+
+def contents(path: Path) -> dict[str, str]:
+    return {each.name: each.read_text() for each in path.iterdir()}
+
+
+def test_two_folders_change_names(tmp_path: Path) -> None:
+    one, other = folder(tmp_path / "one", "1"), folder(tmp_path / "other", "2")
+    assert exchange(one, other)
+    assert (contents(one), contents(other)) == ({"a": "2", "b": "2"}, {"a": "1", "b": "1"})
+
+
+def test_what_cannot_be_exchanged_stays(tmp_path: Path) -> None:
+    one = folder(tmp_path / "one", "1")
+    assert not exchange(one, tmp_path / "missing")
+    assert contents(one) == {"a": "1", "b": "1"}
+
+
+def test_without_the_kernels_help_a_folder_is_replaced_in_two_steps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(core.files, "exchange", lambda one, other: False)
+    folder(tmp_path / "model", "old")
+    assert contents(folder(tmp_path / "model", "new")) == {"a": "new", "b": "new"}
+    assert os.listdir(tmp_path) == ["model"]
+
+
+def test_a_kill_at_any_moment_leaves_the_old_folder_or_the_new_one(tmp_path: Path) -> None:
+    seen = []
+    for steps in range(200):
+        target = folder(tmp_path / str(steps) / "model", "old")
+        ended = subprocess.run([sys.executable, "-c", KILLED, str(target), str(steps)], check=False)
+        found = set(contents(target).values())
+        assert contents(target).keys() == {"a", "b"}
+        assert len(found) == 1
+        seen.append(found.pop())
+        if ended.returncode == 0:
+            break
+        assert ended.returncode == -signal.SIGKILL
+    assert len(seen) > 10
+    assert seen == sorted(seen, reverse=True)  # "old" up to some moment, from then on "new"
+    assert {seen[0], seen[-2], seen[-1]} == {"old", "new"}

@@ -1,0 +1,163 @@
+"""core.onnx_graph and core.onnx_folder: what onnxruntime computes is what the model computes."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import core.onnx_folder
+from core.config import POOLINGS, TrialConfig
+from core.errors import UserError
+from core.model import SentenceClassifier
+from core.onnx_folder import FILES, export_onnx, largest_difference
+from core.predict import Model, load_model
+from core.sealed import SUMS
+from core.text import Vocabulary
+from tests.core.test_saved_model import saved
+
+onnxruntime = pytest.importorskip("onnxruntime", reason="needs the extra `export`")
+graphs = pytest.importorskip("core.onnx_graph")
+
+WORDS = ("<pad>", "<unk>", *(f"w{i}" for i in range(50)))
+
+
+def made(config: TrialConfig) -> tuple[Model, bytes]:
+    network = SentenceClassifier(config, len(WORDS), 7, 3)
+    network.initialize(torch.Generator().manual_seed(3))
+    weights = {name: value.numpy() for name, value in network.state_dict().items()}
+    return Model(network, Vocabulary(WORDS), ("a", "b", "c")), graphs.graph_of(config, weights).SerializeToString()
+
+
+@pytest.mark.parametrize("n_layers", [1, 2])
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("pooling", POOLINGS)
+def test_every_kind_of_model_comes_out_the_same(pooling: str, bidirectional: bool, n_layers: int) -> None:
+    config = TrialConfig(hidden_dim=5, pooling=pooling, bidirectional=bidirectional, n_layers=n_layers)
+    assert largest_difference(*made(config)) < 1e-6
+
+
+@pytest.mark.parametrize("pooling", POOLINGS)
+def test_padding_and_company_do_not_matter(pooling: str) -> None:
+    """Alone or beside a longer sentence, with zeros or anything else behind its end: the same logits."""
+    _, graph = made(TrialConfig(hidden_dim=5, pooling=pooling, n_layers=2))
+    session = onnxruntime.InferenceSession(graph)
+
+    def logits(rows: list[list[int]], *lengths: int) -> Any:
+        return session.run(["logits"], {"tokens": np.array(rows), "lengths": np.array(lengths)})[0]
+
+    alone = logits([[5, 6, 7]], 3)
+    assert alone.shape == (1, 3)
+    np.testing.assert_allclose(logits([[9, 9, 9, 9], [5, 6, 7, 0]], 4, 3)[1:], alone, atol=1e-6)
+    np.testing.assert_allclose(logits([[5, 6, 7, 8, 9]], 3), alone, atol=1e-6)
+    assert logits([[5]], 1).shape == (1, 3)
+    assert np.abs(logits([[5, 6, 8]], 3) - alone).max() > 1e-4
+
+
+def test_the_check_would_notice_other_weights() -> None:
+    model, _ = made(TrialConfig(hidden_dim=5))
+    _, other = made(TrialConfig(hidden_dim=5, seed=1, pooling="mean"))
+    assert largest_difference(model, other) > core.onnx_folder.TOLERANCE
+
+
+def exported(tmp_path: Path, **changes: Any) -> tuple[Path, list[str]]:
+    source, notes = saved(tmp_path, **changes), []
+    out = tmp_path / "onnx"
+    assert export_onnx(load_model(source), source, out, notes.append) <= 1e-5
+    return out, notes
+
+
+def test_the_folder_holds_all_that_is_needed(tmp_path: Path) -> None:
+    out, notes = exported(tmp_path)
+    assert sorted(os.listdir(out)) == sorted((*FILES, SUMS))
+    assert json.loads((out / "labels.json").read_text()) == ["negative", "positive"]
+    assert (out / "card.md").read_text() == "# a card\n"
+    assert notes == []
+    assert sum(bool(line.strip()) for line in (out / "example.py").read_text().splitlines()) <= 20
+
+
+def test_the_example_gives_the_models_answers_without_torch_and_nltk(tmp_path: Path) -> None:
+    out, _ = exported(tmp_path)
+    texts = ["Good bad, naïve?", "", "bad", "unseen <pad> 再见"]
+    code = (
+        "import runpy, sys; del sys.argv[0]; sys.modules.update(dict.fromkeys(('torch', 'nltk', 'core', 'tuning'))); "
+        "runpy.run_path(sys.argv[0], run_name='__main__')"
+    )
+    command = [sys.executable, "-c", code, str(out / "example.py"), *texts]
+    said = subprocess.run(command, capture_output=True, text=True, check=True, cwd="/").stdout
+    expected = [
+        f"{p.label}\t{p.probability:.4f}\t{text}" for text, p in zip(texts, predictions(tmp_path, texts), strict=True)
+    ]
+    assert said.splitlines() == expected
+
+
+def predictions(tmp_path: Path, texts: list[str]) -> Any:
+    return load_model(tmp_path / "model").predict(texts)
+
+
+def test_a_bf16_model_says_that_the_export_is_fp32(tmp_path: Path) -> None:
+    _, (note,) = exported(tmp_path, config=TrialConfig(hidden_dim=4, precision="bf16"))
+    assert "the model predicts in bf16, the export computes in fp32" in note
+
+
+def test_an_export_replaces_an_export_and_nothing_else(tmp_path: Path) -> None:
+    exported(tmp_path)
+    exported(tmp_path)
+    source = tmp_path / "model"
+    with pytest.raises(UserError, match=r"model holds something that is no ONNX export \('config.json'\)"):
+        export_onnx(load_model(source), source, source, print)
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="file is a file: choose another folder for the export"):
+        export_onnx(load_model(source), source, tmp_path / "file", print)
+
+
+@pytest.mark.parametrize("package", ["onnx", "onnxruntime"])
+def test_without_its_packages_it_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: str
+) -> None:
+    monkeypatch.delitem(sys.modules, "core.onnx_graph")
+    monkeypatch.delattr("core.onnx_graph", raising=False)
+    monkeypatch.setitem(sys.modules, package, None)
+    source = saved(tmp_path)
+    with pytest.raises(UserError, match=rf"--format onnx needs the package {package}: pip install onnx onnxruntime"):
+        export_onnx(load_model(source), source, tmp_path / "out", print)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_model_beyond_the_formats_limit_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(core.onnx_folder, "MOST_BYTES", 100)
+    source = saved(tmp_path)
+    with pytest.raises(UserError, match="has 0 MiB of weights, an ONNX file holds at most 2,047"):
+        export_onnx(load_model(source), source, tmp_path / "out", print)
+
+
+@pytest.mark.parametrize("difference", [2e-5, float("nan")])
+def test_an_export_that_differs_is_not_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, difference: float
+) -> None:
+    monkeypatch.setattr(core.onnx_folder, "largest_difference", lambda model, graph: difference)
+    source = saved(tmp_path)
+    with pytest.raises(UserError, match=r"differ by .* from the model's, at most 1e-05 is right: nothing was written"):
+        export_onnx(load_model(source), source, tmp_path / "out", print)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_graph_names_its_dimensions() -> None:
+    import onnx
+
+    model = onnx.load_from_string(made(TrialConfig(hidden_dim=5))[1])
+    shapes = {
+        value.name: [each.dim_param or each.dim_value for each in value.type.tensor_type.shape.dim]
+        for value in (*model.graph.input, *model.graph.output)
+    }
+    assert shapes == {
+        "tokens": ["batch", "steps"],
+        "lengths": ["batch"],
+        "logits": ["batch", 3],
+        "probabilities": ["batch", 3],
+    }

@@ -1,0 +1,50 @@
+"""core.token_rule: the tokenizer as data splits as the tokenizer does."""
+
+import importlib
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+
+import core.token_rule
+from core.errors import UserError
+from core.nltk_words import word_tokenizer
+from core.text import tokenize, tokenizer_version
+from core.token_rule import written_rule
+from tests.core.test_nltk_words import texts
+
+RULE = json.loads(json.dumps(written_rule(["<pad>", "<unk>", "can't", "naïve"])))
+STEPS = [(importlib.import_module(engine).compile(source, flags), new) for engine, source, flags, new in RULE["steps"]]
+
+
+def by_rule(text: str) -> list[str]:
+    """As someone would apply the rule who has the JSON only."""
+    text = text.lower()
+    for pattern, new in STEPS:
+        text = pattern.sub(new, text)
+    return text.split()
+
+
+@given(text=texts)
+def test_the_written_rule_gives_the_same_tokens(text: str) -> None:
+    assert by_rule(text) == tokenize(text)
+
+
+def test_the_rule_says_which_tokenizer_it_is() -> None:
+    assert RULE["name"] == tokenizer_version()
+    assert {engine for engine, *_ in RULE["steps"]} <= {"re", "regex"}
+
+
+@pytest.mark.parametrize("table", ["STARTING_QUOTES", "PUNCTUATION", "ENDING_QUOTES", "CONTRACTIONS2"])
+def test_a_tokenizer_that_does_more_than_its_tables_say_is_refused(monkeypatch: pytest.MonkeyPatch, table: str) -> None:
+    class Other:
+        """Of whose tables one lacks a step."""
+
+        def __getattr__(self, name: str) -> Any:
+            found = getattr(word_tokenizer(), name)
+            return found[1:] if name == table else found
+
+    monkeypatch.setattr(core.token_rule, "word_tokenizer", Other)
+    with pytest.raises(UserError, match=r"rule of nltk-.* cannot be written down: it splits '.*' in another way"):
+        written_rule([])

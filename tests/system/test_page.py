@@ -1,0 +1,223 @@
+"""The page in a real browser: it draws everything, asks for nothing, sorts and filters, and survives a kill."""
+
+import json
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from selenium.webdriver import Chrome
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+
+from tests.system.browser import chromium, complaints, open_page, requested
+from tests.system.command import Command
+from tests.tuning.recorded import record_study
+from tuning.records import read_whole
+
+EVIL = "<img src=https://example.org/x.png onerror=alert(1)>"
+PLOTS = ("history", "curves", "losses", "expected", "parallel", "importances", "timeline", "slices")
+RUN = ("run", "--vectors", "none", "--embedding-dim", "8", "--trials", "5", "--epochs", "3", "--workers", "2",
+       "--name", "real", "--set", "hidden_dim=int(4,8)")  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Chrome]:
+    with chromium() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def report(command: Command) -> Path:
+    """The page of a recorded study with hostile names, made by the real command."""
+    record_study(command.results / "seen", trials=60, running=2, error=EVIL, classes=("negative", EVIL))
+    command.succeed("report", "seen")
+    return command.results / "seen" / "report.html"
+
+
+def cells(browser: Chrome, field: str) -> list[str]:
+    """A column of the table as it is shown."""
+    script = (
+        "const at = [...document.querySelectorAll('#trials th')].findIndex(h => h.textContent === arguments[0]);"
+        "const rows = [...document.querySelectorAll('#trials tbody tr')].filter(r => !r.hidden);"
+        "return rows.map(r => r.cells[at].innerText)"
+    )
+    found: list[str] = browser.execute_script(script, field)
+    return found
+
+
+def sort_by(browser: Chrome, field: str) -> None:
+    browser.find_element(By.XPATH, f"//table[@id='trials']//th/button[text()='{field}']").click()
+
+
+def filter_by(browser: Chrome, text: str) -> None:
+    box = browser.find_element(By.ID, "filter")
+    box.clear()
+    box.send_keys(text)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1400, 400])
+def test_it_opens_from_disk_without_a_complaint_and_asks_for_nothing(
+    browser: Chrome, report: Path, width: int, scheme: str
+) -> None:
+    complaints(browser), requested(browser)
+    open_page(browser, report, width=width, scheme=scheme)
+    assert complaints(browser) == []
+    assert {url for url in requested(browser) if not url.startswith("data:")} == {report.as_uri()}
+    # Nothing is wider than the window: wide tables and plots scroll in boxes of their own.
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+    paper = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
+    assert (sum(map(int, paper[4:-1].split(","))) > 380) == (scheme == "light")
+
+
+def test_every_plot_is_drawn(browser: Chrome, report: Path) -> None:
+    open_page(browser, report)
+    for key in PLOTS:
+        pictures = browser.find_elements(By.CSS_SELECTOR, f"#{key} .drawings svg")
+        assert pictures, key
+        for picture in pictures:
+            box = browser.execute_script("const b = arguments[0].getBBox(); return [b.width, b.height]", picture)
+            assert min(box) > 20, key
+            assert picture.get_attribute("aria-label")
+            outside = browser.execute_script(
+                "const b = arguments[0].getBBox(), v = arguments[0].viewBox.baseVal;"
+                "return b.x < -1 || b.y < -1 || b.x + b.width > v.width + 1 || b.y + b.height > v.height + 1", picture
+            )  # fmt: skip
+            assert not outside, f"{key}: {picture.get_attribute('aria-label')} is cut off"
+
+
+def test_hostile_text_is_text(browser: Chrome, report: Path) -> None:
+    open_page(browser, report)
+    assert browser.find_elements(By.TAG_NAME, "img") == []
+    assert EVIL in browser.find_element(By.ID, "confusion").text
+
+
+def test_the_table_sorts_in_both_directions(browser: Chrome, report: Path) -> None:
+    open_page(browser, report)
+    assert cells(browser, "rank")[:3] == ["1", "2", "3"]
+    sort_by(browser, "seconds")
+    up = [float(cell) for cell in cells(browser, "seconds")]
+    assert up == sorted(up)
+    sort_by(browser, "seconds")
+    assert [float(cell) for cell in cells(browser, "seconds")] == sorted(up, reverse=True)
+    sort_by(browser, "rank")
+    ranks = [int(cell) for cell in cells(browser, "rank") if cell != "-"]
+    assert ranks == list(range(1, len(ranks) + 1))
+    assert cells(browser, "rank")[-1] == "-"  # what has no rank comes last
+
+
+def test_the_table_filters_by_words_and_by_columns(browser: Chrome, report: Path) -> None:
+    open_page(browser, report)
+    everything = len(cells(browser, "trial"))
+    filter_by(browser, "failed")
+    assert set(cells(browser, "state")) == {"failed"}
+    filter_by(browser, "n_layers=1 val_accuracy>=0.6 bidirectional=yes")
+    assert set(cells(browser, "n_layers")) == {"1"}
+    assert set(cells(browser, "bidirectional")) == {"yes"}
+    assert min(map(float, cells(browser, "val_accuracy"))) >= 0.6
+    assert browser.find_element(By.ID, "count").text == f"{len(cells(browser, 'trial'))} of {everything} trials"
+    filter_by(browser, "no such thing")
+    assert cells(browser, "trial") == []
+
+
+def test_a_trial_is_shown_in_every_plot_by_keyboard_alone(browser: Chrome, report: Path) -> None:
+    open_page(browser, report)
+    button = browser.find_element(By.CSS_SELECTOR, "#trials tbody button")
+    button.send_keys(Keys.ENTER)
+    assert button.get_attribute("aria-pressed") == "true"
+    trial = button.text
+    for key in ("history", "curves", "parallel", "timeline"):
+        lit = browser.find_elements(By.CSS_SELECTOR, f"#{key} .drawings .on")
+        assert {each.get_attribute("data-t") for each in lit} == {trial}, key
+    button.send_keys(Keys.ESCAPE)
+    assert browser.find_elements(By.CSS_SELECTOR, ".drawings .on") == []
+
+
+def test_it_stands_on_paper_without_scroll_boxes(browser: Chrome, report: Path) -> None:
+    open_page(browser, report, width=1030)  # A4 in landscape, less margins
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    boxes = browser.execute_script(
+        "const hidden = e => [e.scrollHeight - e.clientHeight, e.scrollWidth - e.clientWidth];"
+        "return [...document.querySelectorAll('.scroll')].map(hidden)"
+    )
+    assert boxes
+    assert all(high <= 1 and wide <= 1 for high, wide in boxes)
+    assert not browser.find_element(By.ID, "filter").is_displayed()
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+
+
+def test_a_watched_page_keeps_its_filter_over_a_reload(browser: Chrome, command: Command) -> None:
+    from tuning.report import page
+
+    record_study(command.results / "watched", trials=12)
+    folder = command.results / "watched"
+    made = folder / "report.html"
+    made.write_bytes(page(folder, model=None, cache_dir=folder, command="x", every_seconds=1))
+    open_page(browser, made)
+    filter_by(browser, "failed")
+    browser.execute_script("window.old = true; document.activeElement.blur()")
+    until = time.monotonic() + 20
+    while browser.execute_script("return window.old === true") and time.monotonic() < until:
+        time.sleep(0.1)
+    assert browser.execute_script("return window.old") is None
+    assert set(cells(browser, "state")) == {"failed"}
+
+
+def test_a_thousand_trials_fit_in_8_megabytes_and_scroll(browser: Chrome, command: Command) -> None:
+    folder = command.results / "large"
+    record_study(folder, trials=1000, space="default", sentences=1000)
+    command.succeed("report", "large")
+    assert (folder / "report.html").stat().st_size < 8e6
+    open_page(browser, folder / "report.html")
+    assert len(cells(browser, "trial")) == 1000
+    for key in PLOTS:
+        script = "document.getElementById(arguments[0]).scrollIntoView(); return scrollY"
+        assert browser.execute_script(script, key) > 0
+    box = browser.find_element(By.CSS_SELECTOR, "#table .tall")
+    assert browser.execute_script("arguments[0].scrollTop = 9999; return arguments[0].scrollTop", box) == 9999
+    assert complaints(browser) == []
+
+
+def test_a_kill_leaves_the_old_page_or_the_new_one(command: Command) -> None:
+    folder = command.results / "killed"
+    record_study(folder, trials=300)
+    out = folder / "report.html"
+    old = b"the old page"
+    seen = set()
+    for delay in (None, 0.0, 0.002, 0.01, 0.05):
+        out.write_bytes(old)
+        process = command.start("report", "killed")
+        until = time.monotonic() + 120
+        # From when its temporary file is there it may be renamed at any moment; None: before that.
+        while delay is not None and not list(folder.glob(".report.html.*")) and process.poll() is None:
+            assert time.monotonic() < until
+        time.sleep(0.5 if delay is None else delay)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        found = out.read_bytes()
+        seen.add(found == old)
+        assert found == old or (found.startswith(b"<!DOCTYPE html>") and found.rstrip().endswith(b"</html>"))
+        for left in folder.glob(".report.html.*"):
+            left.unlink()
+    assert True in seen
+    command.succeed("report", "killed")
+    assert out.read_bytes().rstrip().endswith(b"</html>")
+
+
+def test_a_real_study_says_who_trained_what_and_how_sure_the_winner_is(command: Command, sentences: Path) -> None:
+    command.succeed(*RUN, str(sentences))
+    attributes, records = read_whole(command.results / "real")
+    assert attributes["command"].startswith("python -m tuning run ")
+    assert attributes["audit"]["sentences"] == 400
+    assert all(record.started and record.ended and record.started <= record.ended for record in records)
+    assert all(
+        record.worker and record.worker.count("/") == 1 for record in records if not record.origin.startswith("copy")
+    )
+    command.succeed("retrain", "real")
+    command.succeed("report", "real", "--out", "page.html")
+    text = (command.results / "page.html").read_text()
+    rows = text.split('<script type="application/json" id="rows">')[1].split("</script>")[0]
+    assert json.loads(rows) == json.loads(command.succeed("best", "real", "--state", "all", "--format", "json"))
+    assert ("Most confident mistakes" in text) == (json.loads(rows)[0]["val_accuracy"] < 1)

@@ -1,0 +1,93 @@
+"""Tokens and exported models on the real sentences."""
+
+import importlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from nltk.tokenize import word_tokenize
+
+from core import cache
+from core.config import POOLINGS, TrialConfig
+from core.datasets import locate
+from core.located import Options
+from core.model import SentenceClassifier
+from core.predict import Model, padded_ids
+from core.text import Vocabulary, tokenize
+from core.token_rule import split_by, written_rule
+from tests.core.test_nltk_words import alone  # noqa: F401 - a fixture
+
+MR = Path(os.environ.get("SENTUNE_MR", Path(__file__).parents[3] / "shared" / "data" / "rt-polaritydata.tar.gz"))
+
+
+@pytest.fixture(scope="module", params=["snippets", "mr"])
+def texts(request: pytest.FixtureRequest) -> list[str]:
+    if request.param == "mr" and not MR.exists():
+        pytest.skip("no Movie Review archive: set SENTUNE_MR to its path")
+    name = f"mr:{MR}" if request.param == "mr" else "snippets"
+    return locate(name, Options(), cache.default_dir()).read().texts
+
+
+def test_every_real_sentence_has_nltks_tokens(texts: list[str], alone: Callable[[str], list[str]]) -> None:  # noqa: F811
+    rule = json.loads(json.dumps(written_rule([])))
+    steps = [(importlib.import_module(engine).compile(old, flags), new) for engine, old, flags, new in rule["steps"]]
+    for text in texts:
+        expected = word_tokenize(text.lower(), preserve_line=True)
+        assert alone(text.lower()) == expected
+        assert tokenize(text) == expected
+        assert split_by(steps, text) == expected
+
+
+def test_afterwards_importing_nltk_gives_all_of_it() -> None:
+    code = (
+        "import sys; from core.text import tokenize; tokens = tokenize('No, it can\\'t.'); "
+        "assert not [name for name in sys.modules if name.startswith('nltk')]; "
+        "import nltk, nltk.tokenize.destructive; "
+        "assert tokens == nltk.word_tokenize('no, it can\\'t.', preserve_line=True); "
+        "assert tokens == ['no', ',', 'it', 'ca', \"n't\", '.']; "
+        "assert nltk.tokenize.destructive.NLTKWordTokenizer is nltk.tokenize.NLTKWordTokenizer"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.fixture(scope="module")
+def torch_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("n_layers", [1, 2])
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("pooling", POOLINGS)
+@pytest.mark.usefixtures("torch_threads")
+def test_200_real_sentences_come_out_of_onnxruntime_as_of_torch(
+    texts: list[str], pooling: str, bidirectional: bool, n_layers: int
+) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime", reason="needs the extra `export`")
+    from core.onnx_graph import graph_of
+
+    chosen = texts[:: len(texts) // 200][:200]
+    sentences = [tokenize(text) for text in chosen]
+    vocabulary = Vocabulary.of(sentences[:150])
+    config = TrialConfig(hidden_dim=64, pooling=pooling, bidirectional=bidirectional, n_layers=n_layers)
+    network = SentenceClassifier(config, len(vocabulary), 50, 2)
+    network.initialize(torch.Generator().manual_seed(0))
+    model = Model(network, vocabulary, ("negative", "positive"))
+    weights = {name: value.numpy() for name, value in network.state_dict().items()}
+    session = onnxruntime.InferenceSession(graph_of(config, weights).SerializeToString())
+    tokens, lengths = padded_ids([vocabulary.encode(sentence) for sentence in sentences])
+    logits, probabilities = session.run(None, {"tokens": tokens.numpy(), "lengths": lengths.numpy()})
+    with torch.no_grad():
+        np.testing.assert_allclose(logits, network(tokens, lengths).numpy(), rtol=0, atol=1e-5)
+    found = model.probabilities(chosen)
+    assert found.shape == (200, 2)
+    np.testing.assert_allclose(probabilities, found, rtol=0, atol=1e-5)
+    assert np.ptp(probabilities[:, 0]) > 1e-3

@@ -1,0 +1,198 @@
+"""The page of `sentune serve` in a real Chromium: keyboard, screen readers, light and dark, hostile text."""
+
+import os
+import shutil
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.predict import load_model
+from tests.core.test_saved_model import saved
+from tests.system.command import Command
+
+webdriver = pytest.importorskip("selenium.webdriver", reason="needs selenium, which the extra `test` brings")
+pytest.importorskip("fastapi", reason="needs the extra `serve`")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+DRIVER = shutil.which("chromedriver")
+pytestmark = pytest.mark.skipif(
+    not (CHROMIUM and DRIVER), reason="no Chromium: apt-get install chromium chromium-driver"
+)
+
+HOSTILE = '<img src=x onerror="window.hacked=1"> "good" bad \u202e</blockquote>'
+CLASSES = ("<b onmouseover=alert(1)>no</b>", "yes & </th>")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return saved(tmp_path_factory.mktemp("page"), classes=CLASSES)
+
+
+@pytest.fixture(scope="module")
+def address(command: Command, folder: Path) -> Iterator[str]:
+    with command.start("serve", str(folder), "--port", "0") as server:
+        assert server.stdout is not None
+        yield server.stdout.readline().split(" on ")[1].split(" ")[0]
+        os.killpg(server.pid, signal.SIGINT)
+        server.communicate(timeout=60)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    options = webdriver.ChromeOptions()
+    options.binary_location = str(CHROMIUM)
+    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"):
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture
+def page(browser: Any, address: str) -> Any:
+    browser.get_log("browser")
+    browser.get_log("performance")
+    browser.get(address)
+    until(browser, lambda: "classes:" in text(browser, "#model"))
+    return browser
+
+
+def until(browser: Any, holds: Any) -> None:
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    WebDriverWait(browser, 30).until(lambda driver: holds())
+
+
+def text(browser: Any, selector: str) -> str:
+    found: str = browser.execute_script("return document.querySelector(arguments[0]).textContent", selector)
+    return found
+
+
+def press(browser: Any, *keys: str) -> None:
+    webdriver.ActionChains(browser).send_keys(*keys).perform()
+
+
+ENTER, TAB = "\ue007", "\ue004"
+
+
+def label(browser: Any, sentence: str) -> None:
+    """By keyboard alone: the field has the focus when the page opens."""
+    browser.execute_script("document.querySelector('#text').select()")
+    browser.execute_cdp_cmd("Input.insertText", {"text": sentence})
+    press(browser, ENTER)
+    until(browser, lambda: text(browser, "blockquote") == sentence)
+
+
+def test_a_sentence_is_typed_and_labelled_by_keyboard(page: Any, folder: Path) -> None:
+    assert page.execute_script("return document.activeElement.id") == "text"
+    press(page, "good movie", ENTER)
+    until(page, lambda: text(page, "blockquote") == "good movie")
+    (guess,) = load_model(folder).predict(["good movie"])
+    assert text(page, "#said") == f"{guess.label}, with probability {guess.probability:.3f}"
+    rows = page.execute_script(
+        "return [...document.querySelectorAll('tbody tr')].map(row => [...row.cells].map(cell => cell.textContent))"
+    )
+    ranked = sorted(guess.probabilities.items(), key=lambda item: -item[1])
+    assert [row[:2] for row in rows] == [[name, f"{share:.4f}"] for name, share in ranked]
+
+
+def test_enter_and_the_button_do_the_same(page: Any) -> None:
+    press(page, "bad", TAB, " ")
+    until(page, lambda: text(page, "blockquote") == "bad")
+    assert page.execute_script("return document.activeElement.tagName") in ("BUTTON", "BODY")
+
+
+def test_hostile_text_and_class_names_are_shown_as_text(page: Any) -> None:
+    label(page, HOSTILE)
+    assert text(page, "blockquote") == HOSTILE
+    assert sorted(page.execute_script("return [...document.querySelectorAll('tbody th')].map(c => c.textContent)")) == (
+        sorted(CLASSES)
+    )
+    assert page.execute_script("return document.querySelectorAll('main img, main b').length") == 0
+    assert page.execute_script("return window.hacked") is None
+
+
+def test_an_error_is_said_in_words(page: Any) -> None:
+    page.execute_script("document.querySelector('#text').value = 'x'.repeat(20001)")
+    page.execute_script("document.querySelector('form').requestSubmit()")
+    until(page, lambda: "No label" in text(page, "#said"))
+    assert "at most 20000 characters" in text(page, "#said")
+    assert page.execute_script("return document.querySelector('#answer').hidden")
+    page.get_log("browser")  # the browser itself logs the 422
+
+
+def test_a_screen_reader_finds_names_and_hears_the_answer(page: Any) -> None:
+    label(page, "good")
+    tree = page.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
+    named = {(node["role"]["value"], node.get("name", {}).get("value", "")) for node in tree if not node.get("ignored")}
+    assert {("textbox", "Sentence"), ("button", "Label it"), ("heading", "Label a sentence")} <= named
+    assert {"table", "columnheader", "rowheader", "status", "main"} <= {role for role, _ in named}
+    assert page.execute_script("return document.documentElement.lang") == "en"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [400, 1400])
+def test_it_reads_in_light_and_dark_on_narrow_and_wide_screens(
+    page: Any, scheme: str, width: int, tmp_path: Path
+) -> None:
+    page.execute_cdp_cmd(
+        "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+    )
+    page.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride", {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": False}
+    )
+    label(page, HOSTILE + " word" * 60)
+    page.save_screenshot(str(tmp_path / f"{scheme}-{width}.png"))
+    assert page.execute_script("return document.documentElement.scrollWidth <= innerWidth")
+    assert page.execute_script(LINES) == [1, 1]
+    dark = page.execute_script("return getComputedStyle(document.documentElement).getPropertyValue('--bar').trim()")
+    assert dark == {"light": "#2a6fdb", "dark": "#6ea8ff"}[scheme]
+    assert all(contrast >= 4.5 for contrast in page.execute_script(CONTRASTS))
+
+
+LINES = """
+return [...document.querySelectorAll("td.number")].map((each) => {
+  const range = document.createRange();
+  range.selectNodeContents(each);
+  return range.getClientRects().length;
+});
+"""
+"""How many lines each number takes."""
+
+CONTRASTS = """
+const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+const light = (color) => {
+  canvas.clearRect(0, 0, 1, 1);
+  canvas.fillStyle = color;
+  canvas.fillRect(0, 0, 1, 1);
+  const [r, g, b] = [...canvas.getImageData(0, 0, 1, 1).data].slice(0, 3).map((each) => {
+    const share = each / 255;
+    return share <= 0.04045 ? share / 12.92 : ((share + 0.055) / 1.055) ** 2.4;
+  });
+  return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+};
+const contrast = (one, other) => {
+  const [low, high] = [light(one), light(other)].sort((a, b) => a - b);
+  return (high + 0.05) / (low + 0.05);
+};
+const probe = document.body.appendChild(document.createElement("div"));
+probe.style.background = "Canvas";
+const behind = getComputedStyle(probe).backgroundColor;
+probe.remove();
+return [...document.querySelectorAll("h1, p, label, th, td, blockquote")].map(
+  (each) => contrast(getComputedStyle(each).color, behind));
+"""
+
+
+def test_nothing_is_logged_and_nothing_asked_of_anyone_else(page: Any, address: str) -> None:
+    import json
+
+    label(page, "good")
+    assert page.get_log("browser") == []
+    events = [json.loads(entry["message"])["message"] for entry in page.get_log("performance")]
+    urls = [e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"]
+    assert urls
+    assert [url for url in urls if not url.startswith((address, "data:"))] == []

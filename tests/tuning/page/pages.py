@@ -1,0 +1,72 @@
+"""A page taken apart, and the facts that it is made from."""
+
+import html.parser
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tuning.judgement import judge
+from tuning.page.figure import Facts
+from tuning.ranking import every_row
+from tuning.records import read_whole
+from tuning.report import page
+from tuning.spec import searched_fields, space_of
+
+
+def facts_of(folder: Path) -> Facts:
+    """Of a study."""
+    attributes, records = read_whole(folder)
+    space = space_of(attributes["spec"])
+    rows = every_row(records, searched_fields(space), judge(records, attributes))
+    return Facts(name=folder.name, attributes=attributes, records=records, rows=rows, space=space)
+
+
+@dataclass
+class Page(html.parser.HTMLParser):
+    """What a browser makes of it: elements, and the text between them."""
+
+    source: str
+    elements: list[tuple[str, dict[str, str | None]]] = field(default_factory=list)
+    text: str = ""
+    raw: dict[str, str] = field(default_factory=dict)
+    """Content of style and script elements: `style`, `script`, and by id."""
+
+    def __post_init__(self) -> None:
+        super().__init__()
+        self.inside: str | None = None
+        self.feed(self.source)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        self.inside = (dict(attrs).get("id") or tag) if tag in ("style", "script") else None
+
+    def handle_endtag(self, tag: str) -> None:
+        self.inside = None
+
+    def handle_data(self, data: str) -> None:
+        if self.inside:
+            self.raw[self.inside] = self.raw.get(self.inside, "") + data
+        else:
+            self.text += data
+
+    @property
+    def rows(self) -> Any:
+        """The table as JSON."""
+        return json.loads(self.raw["rows"])
+
+    def named(self, tag: str) -> list[dict[str, str | None]]:
+        """Attributes of all elements with a name."""
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+def made(folder: Path, **options: Any) -> Page:
+    """The page of a study."""
+    settings: dict[str, Any] = {
+        "model": None,
+        "cache_dir": folder,
+        "command": "sentune report s",
+        "every_seconds": None,
+    }
+    return Page(page(folder, **(settings | options)).decode())

@@ -1,0 +1,136 @@
+"""The whole page: its figures are those of `best`, nothing in a study can break out of it, it needs no other file."""
+
+import base64
+import hashlib
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.tuning.page.pages import Page, made
+from tests.tuning.recorded import record_study, some_audit
+from tuning.best import table_of
+from tuning.page.compose import safe_json
+from tuning.selection import Selection
+
+EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\u2028\u202e'\"&{{ 7 * 7 }}"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("studies") / "s"
+    record_study(path, trials=24, running=1)
+    return path
+
+
+@pytest.fixture(scope="module")
+def page(folder: Path) -> Page:
+    return made(folder)
+
+
+def best(folder: Path) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = json.loads(table_of(folder, Selection(state="all"), "json"))
+    return rows
+
+
+def test_the_page_holds_the_rows_of_best(page: Page, folder: Path) -> None:
+    assert page.rows == best(folder)
+
+
+def test_every_cell_of_the_table_is_a_field_of_best(page: Page, folder: Path) -> None:
+    fields = re.findall(r'<th scope="col"[^>]*><button type="button">(\w+)</button>', page.source)
+    body = page.source.split("<tbody>")[1].split("</tbody>")[0]
+    for line, row in zip(body.strip().splitlines(), best(folder), strict=True):
+        flat = {**row, **row["params"]}
+        values = re.findall(r'data-v="([^"]*)"', line)
+        assert values == [
+            "" if flat[name] is None else flat[name] if isinstance(flat[name], str) else json.dumps(flat[name])
+            for name in fields
+        ]
+
+
+def test_the_headline_has_the_figures_of_best(page: Page, folder: Path) -> None:
+    first = best(folder)[0]
+    notebook = next(row for row in best(folder) if row["notebook"])
+    majority = some_audit(("negative", "positive"))["majority_baseline"]["val"]
+    shown = [float(each["value"] or "nan") for each in page.named("data")]
+    assert shown == [first["corrected"], first["val_accuracy"], notebook["val_accuracy"], majority]
+    assert f"95% interval {first['corrected_low']:.4f} to {first['corrected_high']:.4f}" in page.text
+
+
+def test_a_test_accuracy_that_was_read_is_shown(tmp_path: Path) -> None:
+    record_study(tmp_path / "s")
+    winner = best(tmp_path / "s")[0]["trial"]
+    reading = {"verb": "retrain", "trial": winner, "seed": 42, "on": "train", "split": None, "val_accuracy": 0.7,
+               "test_accuracy": 0.625, "test_sentences": 200, "time": "2026-01-02T03:04:05"}  # fmt: skip
+    record_study(tmp_path / "s", readings=[reading])
+    assert "0.6250" in made(tmp_path / "s").text
+    assert best(tmp_path / "s")[0]["test_accuracy"] == 0.625
+
+
+def test_nothing_in_a_study_becomes_markup(tmp_path: Path) -> None:
+    classes = (EVIL, "b" + EVIL)
+    folder = tmp_path / "<b>name&amp;"
+    record_study(folder, classes=classes, error=EVIL, command=EVIL, audit=some_audit(classes),
+                 data={"dataset": EVIL, "seed": 1})  # fmt: skip
+    page = made(folder, command=EVIL)
+    assert [attributes.get("type") for attributes in page.named("script")] == ["application/json", None]
+    assert page.named("img") == page.named("b") == []
+    assert not [attributes for _, attributes in page.elements if any(name.startswith("on") for name in attributes)]
+    assert "<b>name&amp;" in page.text
+    assert page.text.count("</script><script>alert(1)</script>") >= 6
+    assert "{{ 7 * 7 }}" in page.text
+    assert not {"\u2028", "\u202e"} & set(page.source)
+    assert EVIL in [row["error"] for row in page.rows]
+
+
+def test_json_cannot_end_its_script_element() -> None:
+    text = safe_json([EVIL, "<!--"])
+    assert not {"<", ">", "&", "\u2028"} & set(text)
+    assert json.loads(text) == [EVIL, "<!--"]
+
+
+def test_only_its_own_style_and_script_may_run(page: Page) -> None:
+    policy = next(each["content"] for each in page.named("meta") if each.get("http-equiv")) or ""
+    rules = dict(rule.strip().split(" ", 1) for rule in policy.split(";"))
+    assert rules["default-src"] == "'none'"
+    for name in ("style", "script"):
+        digest = base64.b64encode(hashlib.sha256(page.raw[name].encode()).digest()).decode()
+        assert rules[f"{name}-src"] == f"'sha256-{digest}'"
+
+
+def test_nothing_is_loaded_from_elsewhere(page: Page) -> None:
+    for tag, attributes in page.elements:
+        assert "style" not in attributes, tag  # the policy would drop it
+        for name in ("src", "href", "srcset", "action", "data"):
+            assert re.match(r"#|data:,$", attributes.get(name) or "#"), tag
+    assert "url(" not in page.raw["style"]
+    assert "http" not in page.raw["script"]
+
+
+def test_an_older_study_says_what_it_does_not_keep(tmp_path: Path) -> None:
+    record_study(tmp_path / "s", audit=None, command=None, validation=None)
+    page = made(tmp_path / "s")
+    assert "This study keeps no audit" in page.text
+    assert "not recorded in this study" in page.text
+    assert "This study keeps no predictions" in page.text
+    assert "there is no number corrected for the choice" in page.text
+
+
+def test_a_study_without_trials_has_a_page(tmp_path: Path) -> None:
+    record_study(tmp_path / "s", trials=0)
+    page = made(tmp_path / "s")
+    assert "No trial has ended with an accuracy yet." in page.text
+    assert page.rows == []
+
+
+def test_many_classes_are_listed_as_confusions(tmp_path: Path) -> None:
+    record_study(tmp_path / "s", classes=tuple(f"class {i}" for i in range(20)))
+    assert "20 classes are too many for a matrix" in made(tmp_path / "s").text
+
+
+def test_a_page_reloads_itself_only_when_it_is_made_again(folder: Path) -> None:
+    assert "data-watch" not in made(folder).named("html")[0]
+    assert made(folder, every_seconds=5).named("html")[0]["data-watch"] == "5"

@@ -1,0 +1,113 @@
+"""The plots: what is drawn, of which trials, and what is said where there is nothing to draw."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from tests.tuning.page.pages import facts_of
+from tests.tuning.recorded import BEGAN, record_study
+from tuning.page.budget_plot import budget
+from tuning.page.compose import figures
+from tuning.page.figure import Facts, Figure
+from tuning.page.importance import FEW, importances
+from tuning.page.setting_plots import importance_bars, parallel, slices
+from tuning.page.time_plot import last_moment, rows_of, timeline
+from tuning.page.trial_plots import curves, history, rungs
+
+NOW = BEGAN.astimezone().replace(tzinfo=None) + timedelta(hours=1)
+
+
+@pytest.fixture(scope="module")
+def facts(tmp_path_factory: pytest.TempPathFactory) -> Facts:
+    folder = tmp_path_factory.mktemp("studies") / "s"
+    record_study(folder, trials=40, running=2)
+    return facts_of(folder)
+
+
+def drawn(figure: Figure, *, with_class: str) -> list[int]:
+    """The numbers of the trials that elements of a class stand for."""
+    found = []
+    for picture in figure.drawings:
+        for part in str(picture).split("<")[1:]:
+            if f'class="{with_class}' in part and 'data-t="' in part:
+                found.append(int(part.split('data-t="')[1].split('"')[0]))
+    return sorted(found)
+
+
+def test_the_history_marks_every_trial_that_ended_once(facts: Facts) -> None:
+    ended = sorted(record.number for record in facts.records if record.state != "RUNNING")
+    assert drawn(history(facts), with_class="mark ") == ended
+    assert drawn(history(facts), with_class="mark failed") == [7, 15, 23, 31]
+    assert facts.winner is not None
+    assert drawn(history(facts), with_class="mark winner") == [facts.winner.trial]
+
+
+def test_the_curves_are_of_every_trial_and_end_in_a_cross_where_it_was_stopped(facts: Facts) -> None:
+    figure = curves(facts)
+    assert drawn(figure, with_class="curve ") == [record.number for record in facts.records]
+    stopped = [record.number for record in facts.records if record.state == "PRUNED"]
+    assert drawn(figure, with_class="mark stopped") == stopped
+    assert rungs(facts) == [2]
+    assert ">rung 2<" in figure.drawings[0]
+
+
+def test_parallel_coordinates_have_a_line_for_each_ranked_trial_and_an_axis_for_each_setting(facts: Facts) -> None:
+    figure = parallel(facts)
+    assert drawn(figure, with_class="strand") == sorted(row.trial for row, _ in facts.ranked)
+    for name in facts.rows[0].params:
+        assert f">{name}<" in figure.drawings[0]
+
+
+def test_a_slice_shows_only_trials_in_which_the_setting_plays_a_part(facts: Facts) -> None:
+    names = [dimension.name for dimension in facts.space.dimensions]
+    picture = slices(facts).drawings[names.index("lstm_dropout")]
+    shown = drawn(Figure(key="", title="", says="", drawings=(picture,)), with_class="mark ")
+    assert shown == sorted(record.number for _, record in facts.ranked if "lstm_dropout" in record.params)
+    assert 0 < len(shown) < len(facts.ranked)
+
+
+def test_importances_find_the_settings_that_matter(tmp_path: Path) -> None:
+    record_study(tmp_path / "s", trials=200)
+    shares = importances(facts_of(tmp_path / "s"))
+    assert sum(shares.values()) == pytest.approx(1)
+    assert list(shares)[:2] == ["n_layers", "freeze_embedding"]
+
+
+@pytest.mark.parametrize(("trials", "says"), [(6, "trials are too few to tell"), (24, "mostly chance"), (40, None)])
+def test_importances_of_few_trials_carry_a_warning(tmp_path: Path, trials: int, says: str | None) -> None:
+    record_study(tmp_path / "s", trials=trials)
+    figure = importance_bars(facts_of(tmp_path / "s"))
+    assert bool(figure.drawings) == (trials > 6)
+    assert (says is None and figure.notes == ()) or says in figure.notes[0]
+    assert FEW == 30
+
+
+def test_two_workers_have_two_rows_in_the_timeline(facts: Facts) -> None:
+    finished = [[bar.trial for bar in row] for row in rows_of(facts, NOW)]
+    assert finished[0][:3] == [0, 2, 4]
+    assert finished[1][:3] == [1, 3, 5]
+    assert drawn(timeline(facts, NOW), with_class="bar ") == [record.number for record in facts.records]
+
+
+def test_a_running_trial_lasts_until_now(facts: Facts) -> None:
+    bars = {bar.trial: bar for row in rows_of(facts, NOW) for bar in row}
+    assert bars[38].end == 3600
+    assert bars[0].end - bars[0].start == 9
+
+
+def test_the_timeline_of_a_study_that_does_not_run_ends_with_its_last_news(facts: Facts) -> None:
+    assert last_moment(facts.records) == NOW - timedelta(hours=1) + timedelta(seconds=190)
+
+
+def test_the_expected_best_says_what_it_is_made_from(facts: Facts) -> None:
+    figure = budget(facts)
+    assert figure.drawings
+    assert "It is made from 6 trials; 1 more failed." in figure.says
+
+
+def test_a_study_that_has_just_begun_says_so_in_every_plot(tmp_path: Path) -> None:
+    record_study(tmp_path / "s", trials=0)
+    for figure in figures(facts_of(tmp_path / "s"), NOW):
+        assert figure.drawings == ()
+        assert figure.notes

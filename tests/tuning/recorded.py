@@ -1,0 +1,164 @@
+"""Whole studies as a search leaves them, written without one: a thousand trials in a second."""
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, distribution_to_json
+from optuna.trial import TrialState
+
+from core.audit import audit
+from core.config import TrialConfig
+from tests.fakes import tiny_corpus
+from tests.tuning.plans import plan
+from tuning.journal import JOURNAL
+from tuning.predictions import pack
+from tuning.resources import Shares
+from tuning.space import Space
+from tuning.space_file import load_space
+from tuning.spec import make_spec
+
+BEGAN = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+EPOCHS = 6
+
+
+def record_study(
+    folder: Path,
+    *,
+    trials: int = 24,
+    space: str = "quick",
+    sentences: int = 200,
+    classes: tuple[str, ...] = ("negative", "positive"),
+    running: int = 0,
+    error: str = "TrainingError: the loss is NaN",
+    data: Mapping[str, Any] | None = None,
+    fingerprint: str | None = None,
+    labels: NDArray[np.int64] | None = None,
+    **kept: Any,
+) -> None:
+    """Write a study's journal.
+
+    Every eighth trial fails, every third is stopped, the last `running` ones have not ended; learning rate and depth
+    matter. Two workers take turns.
+
+    Args:
+        folder: the study's.
+        trials: how many.
+        space: a preset.
+        sentences: in the validation split.
+        classes: names.
+        running: so many have not ended.
+        error: of those that failed.
+        data: arguments of load_corpus, in the spec.
+        fingerprint: of the corpus, in the spec.
+        labels: (sentences,) of the validation split.
+        kept: user attributes of the study, instead of the usual ones; None leaves one out.
+    """
+    draw = np.random.default_rng(0)
+    loaded = load_space(space)
+    the_plan = plan(space=loaded, n_trials=max(1, trials), epochs=EPOCHS)
+    labels = draw.integers(0, len(classes), sentences) if labels is None else labels
+    spec = make_spec(the_plan, tiny_corpus(), data or {"dataset": "tiny", "seed": 42}, Shares())
+    spec["fingerprint"] = fingerprint or spec["fingerprint"]
+    usual: dict[str, Any] = {
+        "validation": {"labels": pack(labels), "classes": list(classes)},
+        "audit": some_audit(classes),
+        "command": "sentune run tiny --name it",
+    }
+    attributes = {name: value for name, value in {**usual, **kept, "spec": spec}.items() if value is not None}
+    journal = [{"op_code": 0, "study_name": folder.name, "directions": [2]}]
+    journal += [{"op_code": 2, "study_id": 0, "user_attr": {name: value}} for name, value in attributes.items()]
+    for number in range(trials):
+        params = loaded.walk(lambda dimension: _drawn(dimension.distribution, draw))
+        config = loaded.config(params, **the_plan.settings)
+        end = TrialState.FAIL if number % 8 == 7 else TrialState.PRUNED if number % 3 == 2 else TrialState.COMPLETE
+        end = TrialState.RUNNING if number >= trials - running else end
+        journal += _trial(
+            number, params, loaded, config, end, _answers(labels, config, draw, len(classes)), labels, error
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / JOURNAL).write_text("".join(json.dumps({"worker_id": "w", **line}) + "\n" for line in journal))
+
+
+def some_audit(classes: tuple[str, ...]) -> dict[str, Any]:
+    """Of a small corpus with such classes."""
+    corpus = tiny_corpus(n_classes=len(classes))
+    texts = [" ".join(f"w{t}" for t in corpus.tokens[a:b]) for a, b in pairwise(corpus.offsets)]
+    return audit(texts, corpus.labels, classes, corpus.split, corpus.tokens, corpus.offsets, None)
+
+
+def _drawn(distribution: BaseDistribution, draw: np.random.Generator) -> Any:
+    if isinstance(distribution, CategoricalDistribution):
+        return distribution.choices[draw.integers(len(distribution.choices))]
+    low, high = distribution.low, distribution.high  # type: ignore[attr-defined]
+    if distribution.log:  # type: ignore[attr-defined]
+        value = float(np.exp(draw.uniform(np.log(low), np.log(high))))
+    else:
+        value = float(draw.uniform(low, high))
+    return value if isinstance(distribution, FloatDistribution) else min(high, max(low, round(value)))
+
+
+def _answers(
+    labels: NDArray[np.int64], config: TrialConfig, draw: np.random.Generator, n_classes: int
+) -> list[NDArray[np.int64]]:
+    """What a trial says after each epoch: better with time, with two layers and without freezing."""
+    top = 0.66 + 0.08 * (config.n_layers == 2) + 0.06 * (not config.freeze_embedding) + draw.normal(0, 0.01)
+    said = []
+    for epoch in range(EPOCHS):
+        share = top - 0.2 * np.exp(-epoch / 1.5) + draw.normal(0, 0.01)
+        wrong = draw.random(len(labels)) > share
+        said.append(np.where(wrong, (labels + 1) % n_classes, labels))
+    return said
+
+
+def _trial(
+    number: int,
+    params: Mapping[str, Any],
+    space: Space,
+    config: TrialConfig,
+    end: TrialState,
+    said: list[NDArray[np.int64]],
+    labels: NDArray[np.int64],
+    error: str,
+) -> list[dict[str, Any]]:
+    distributions = space.distributions(params)
+    start = BEGAN + timedelta(seconds=10 * (number // 2))
+    lines: list[dict[str, Any]] = [
+        {
+            "op_code": 4,
+            "study_id": 0,
+            "datetime_start": start.isoformat(timespec="microseconds"),
+            "state": 0,
+            "params": {name: distributions[name].to_internal_repr(value) for name, value in params.items()},
+            "distributions": {name: distribution_to_json(each) for name, each in distributions.items()},
+            "user_attrs": {"config": config.to_dict(), "origin": "notebook" if number == 0 else "sampler"},
+        }
+    ]
+    best = -1.0
+    for epoch in range(1, {TrialState.COMPLETE: EPOCHS, TrialState.FAIL: 1}.get(end, 2) + 1):
+        accuracy = float((said[epoch - 1] == labels).mean())
+        result = {
+            "epoch": epoch,
+            "train_loss": 1 / epoch,
+            "val_loss": 1 - accuracy,
+            "val_accuracy": accuracy,
+            "seconds": 1.5,
+        }
+        if accuracy > best:
+            best = accuracy
+            result["val_predictions"] = pack(said[epoch - 1])
+        lines.append({"op_code": 8, "trial_id": number, "user_attr": {f"epoch:{epoch}": result}})
+    if end == TrialState.RUNNING:
+        return lines
+    outcome: dict[str, Any] = {"worker": f"host/{100 + number % 2}"}
+    outcome |= {"n_parameters": 1000 + number} if end == TrialState.COMPLETE else {}
+    outcome |= {"error": error} if end == TrialState.FAIL else {}
+    lines.append({"op_code": 8, "trial_id": number, "user_attr": {"outcome": outcome}})
+    over = (start + timedelta(seconds=9)).isoformat(timespec="microseconds")
+    values = None if end == TrialState.FAIL else [best]
+    return [*lines, {"op_code": 6, "trial_id": number, "state": int(end), "values": values, "datetime_complete": over}]

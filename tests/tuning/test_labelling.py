@@ -1,0 +1,194 @@
+"""tuning.labelling: what predict reads, and what it writes."""
+
+import csv
+import io
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.errors import ConfigError, DataError
+from core.predict import Model, load_model
+from tests.core.test_saved_model import saved
+from tuning.labelling import Request, label, lines_of
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Model:
+    return load_model(saved(tmp_path))
+
+
+def answer(model: Model, capsys: pytest.CaptureFixture[str], **request: Any) -> str:
+    label(Request(**request), lambda: model, print)
+    return capsys.readouterr().out
+
+
+def test_text_is_label_probability_and_sentence(model: Model, capsys: pytest.CaptureFixture[str]) -> None:
+    (guess,) = model.predict(["good\tbad"])
+    assert answer(model, capsys, texts=["good\tbad"]) == f"{guess.label}\t{guess.probability:.4f}\tgood\\x09bad\n"
+
+
+def test_text_with_probabilities_names_every_class(model: Model, capsys: pytest.CaptureFixture[str]) -> None:
+    _, _, negative, positive, text = answer(model, capsys, texts=["bad"], probabilities=True).rstrip().split("\t")
+    shares = [float(each.partition("=")[2]) for each in (negative, positive)]
+    assert (negative[:9], positive[:9], text) == ("negative=", "positive=", "bad")
+    assert sum(shares) == pytest.approx(1, abs=2e-4)
+
+
+HOSTILE = ["", "\x1b[31m red", "\u202e turned", "two\nlines", "half \ud800", '"quoted", too', "再见"]
+
+
+def test_json_is_an_object_a_line_and_comes_back_as_it_was(model: Model, capsys: pytest.CaptureFixture[str]) -> None:
+    said = answer(model, capsys, texts=HOSTILE, json=True, probabilities=True)
+    rows = [json.loads(line) for line in said.splitlines()]
+    assert said.isascii()
+    assert [row["text"] for row in rows] == HOSTILE
+    for row, guess in zip(rows, model.predict(HOSTILE), strict=True):
+        assert (row["label"], row["probability"]) == (guess.label, guess.probability)
+        assert row["probabilities"] == guess.probabilities
+
+
+def test_json_without_probabilities_has_the_label_alone(model: Model, capsys: pytest.CaptureFixture[str]) -> None:
+    assert list(json.loads(answer(model, capsys, texts=["bad"], json=True))) == ["text", "label", "probability"]
+
+
+def test_hostile_text_cannot_steer_the_terminal(model: Model, capsys: pytest.CaptureFixture[str]) -> None:
+    said = answer(model, capsys, texts=HOSTILE)
+    assert len(said.splitlines()) == len(HOSTILE)
+    assert not {"\x1b", "\u202e", "\ud800"} & set(said)
+
+
+@pytest.mark.parametrize(
+    ("data", "lines"),
+    [
+        (b"", []),
+        (b"one", ["one"]),
+        (b"one\n\ntwo\n", ["one", "", "two"]),
+        (b"one\r\ntwo\r\n", ["one", "two"]),
+        (b"\xef\xbb\xbfone\n", ["one"]),
+        ("a\u2028b\x0cc\x85d\n".encode(), ["a\u2028b\x0cc\x85d"]),
+    ],
+)
+def test_a_sentence_is_a_line_as_editors_count_them(tmp_path: Path, data: bytes, lines: list[str]) -> None:
+    (tmp_path / "file").write_bytes(data)
+    assert lines_of(str(tmp_path / "file"), None, pytest.fail) == lines
+
+
+def test_broken_utf8_is_read_and_said_with_its_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"fine\nna\xefve\n\xff\n")
+    notes: list[str] = []
+    assert lines_of(str(tmp_path / "file"), None, notes.append) == ["fine", "na\ufffdve", "\ufffd"]
+    (note,) = notes
+    assert "file, line 2: is not utf-8; such bytes are read as \ufffd (see --encoding)" in note
+    assert lines_of(str(tmp_path / "file"), "latin-1", pytest.fail) == ["fine", "naïve", "ÿ"]
+
+
+def test_standard_input_is_read_as_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Stdin:
+        buffer = io.BytesIO("naïve\n".encode())
+
+    monkeypatch.setattr(sys, "stdin", Stdin)
+    assert lines_of("-", None, pytest.fail) == ["naïve"]
+
+
+def rows_of(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(text, newline="")))
+
+
+TABLE = 'id,body,label\n1,"good, ""very""\nbad",x\n2,,=1+1\n3,再见 naïve,\n'
+
+
+def test_a_table_comes_back_with_columns_added(
+    model: Model, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "in.csv").write_text(TABLE)
+    rows = rows_of(answer(model, capsys, file=str(tmp_path / "in.csv"), text_column="body", probabilities=True))
+    before = rows_of(TABLE)
+    assert [{name: row[name] for name in before[0]} for row in rows] == before
+    for row, guess in zip(rows, model.predict([row["body"] for row in before]), strict=True):
+        assert (row["predicted_label"], float(row["predicted_probability"])) == (guess.label, guess.probability)
+        assert float(row["probability_negative"]) == guess.probabilities["negative"]
+        assert float(row["probability_positive"]) == guess.probabilities["positive"]
+
+
+def test_without_probabilities_two_columns_are_added(
+    model: Model, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "in.jsonl").write_text('{"body": "good", "n": 1}\n{"n": null, "body": "bad"}\n')
+    said = answer(model, capsys, file=str(tmp_path / "in.jsonl"), text_column="body")
+    assert said.splitlines()[0] == "body,n,predicted_label,predicted_probability"
+    assert [(row["body"], row["n"]) for row in rows_of(said)] == [("good", "1"), ("bad", "")]
+
+
+def test_an_output_file_may_be_the_input_file(model: Model, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "in.csv"
+    path.write_text(TABLE)
+    assert answer(model, capsys, file=str(path), text_column="body", out=path) == ""
+    assert [row["id"] for row in rows_of(path.read_text())] == ["1", "2", "3"]
+    with pytest.raises(DataError, match=r"in.csv: has a column 'predicted_label', which would be added; rename it"):
+        answer(model, capsys, file=str(path), text_column="body", out=path)
+
+
+def test_an_output_file_holds_what_would_be_printed(
+    model: Model, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    printed = answer(model, capsys, texts=HOSTILE)
+    assert answer(model, capsys, texts=HOSTILE, out=tmp_path / "out") == ""
+    assert (tmp_path / "out").read_text() == printed
+
+
+def test_a_table_in_another_encoding_is_said(model: Model, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "in.csv"
+    path.write_bytes("id,body\n1,Die Straße ist schön und übel\n2,Müßiggang für Äpfel\n".encode("cp1252"))
+    notes: list[str] = []
+    label(Request(file=str(path), text_column="body"), lambda: model, notes.append)
+    assert "Die Straße ist schön" in capsys.readouterr().out
+    (note,) = notes
+    assert "in.csv: is not UTF-8, taken for cp1252; if letters come out wrong, pass --encoding" in note
+    with pytest.raises(DataError, match=r"in.csv, line 2: is not utf-8"):
+        answer(model, capsys, file=str(path), text_column="body", encoding="utf8")
+
+
+@pytest.mark.parametrize(
+    ("request_", "message"),
+    [
+        ({}, "give sentences, or --file"),
+        ({"texts": ["a"], "file": "b"}, "give sentences, or --file"),
+        ({"file": "-", "text_column": "a"}, r"--text-column goes with --file and a file ending in .csv, .tsv, .jsonl"),
+        ({"file": "a.csv", "text_column": "a", "json": True}, "--format json goes without --text-column, which writes"),
+        ({"texts": ["a"], "encoding": "utf-8"}, "--encoding goes with --file"),
+        ({"texts": ["a"], "out": Path("/")}, "--out must be a file, / is a folder"),
+        ({"encoding": "utf-8", "out": Path("/")}, "give sentences.*; --encoding goes.*; --out must be"),
+    ],
+)
+def test_options_that_do_not_go_together_are_named(request_: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Request(**request_)
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "message"),
+    [
+        ("a,b\n1,2\n", "c", "no column 'c'; --text-column can be 'a', 'b'"),
+        ("a,b\n1\n", "a", "line 2: has 1 cells, the header has 2"),
+        ('a\n"b\n', "a", "check the quotes"),
+        ("", "a", "has no rows"),
+    ],
+)
+def test_a_table_that_cannot_be_used_is_one_line(
+    model: Model, tmp_path: Path, capsys: pytest.CaptureFixture[str], table: str, column: str, message: str
+) -> None:
+    (tmp_path / "in.csv").write_text(table)
+    with pytest.raises(DataError, match=message):
+        answer(model, capsys, file=str(tmp_path / "in.csv"), text_column=column)
+
+
+def test_when_labelling_fails_the_old_output_stays(
+    model: Model, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "out").write_text("old")
+    with pytest.raises(DataError, match="text 1 has 50,001 words"):
+        answer(model, capsys, texts=["a " * 50_001], out=tmp_path / "out")
+    assert (tmp_path / "out").read_text() == "old"

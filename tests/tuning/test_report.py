@@ -1,0 +1,112 @@
+"""tuning.report: the page is written whole, and again while the study runs."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from core.errors import UserError
+from tests.tuning.recorded import record_study
+from tuning import report as verb
+from tuning.journal import has_driver, only_driver
+
+
+def write(folder: Path, *, watch: bool = False) -> list[str]:
+    """Make report.html; returns what was said."""
+    said: list[str] = []
+    out = folder / "report.html"
+    verb.report(folder, out, model=None, cache_dir=folder, watch=watch, command="sentune report", say=said.append)
+    return said
+
+
+def test_the_page_is_written_beside_the_journal(tmp_path: Path) -> None:
+    record_study(tmp_path / "s", trials=3)
+    assert write(tmp_path / "s") == [f"report written to {tmp_path}/s/report.html"]
+    assert (tmp_path / "s" / "report.html").read_text().rstrip().endswith("</html>")
+
+
+def test_no_study_no_page(tmp_path: Path) -> None:
+    (tmp_path / "s").mkdir()
+    with pytest.raises(UserError, match="no study 's' in "):
+        write(tmp_path / "s")
+    assert list((tmp_path / "s").iterdir()) == []
+
+
+def test_watching_makes_the_page_again_until_the_study_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "s"
+    record_study(folder, trials=6, running=2)
+    seen: list[str] = []
+
+    def nap(seconds: float) -> None:
+        seen.append((folder / "report.html").read_text())
+        if len(seen) == 2:
+            record_study(folder, trials=6)
+            driver.__exit__(None, None, None)
+
+    monkeypatch.setattr("time.sleep", nap)
+    driver = only_driver(folder)
+    driver.__enter__()
+    said = write(folder, watch=True)
+    assert len(seen) == 2
+    assert all('data-watch="5"' in page and "2 not ended" in page for page in seen)
+    last = (folder / "report.html").read_text()
+    assert "data-watch" not in last
+    assert "not ended" not in last
+    assert said == [
+        f"{folder}/report.html is made again every 5 s while the study runs; Ctrl-C ends that",
+        f"report written to {folder}/report.html",
+    ]
+
+
+def test_a_watch_that_is_interrupted_leaves_a_page_that_does_not_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record_study(tmp_path / "s", trials=3)
+
+    def interrupt(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("time.sleep", interrupt)
+    with only_driver(tmp_path / "s"), pytest.raises(KeyboardInterrupt):
+        write(tmp_path / "s", watch=True)
+    assert "data-watch" not in (tmp_path / "s" / "report.html").read_text()
+
+
+def test_a_page_that_cannot_be_written_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "s"
+    record_study(folder, trials=3)
+    write(folder)
+    old = (folder / "report.html").read_bytes()
+    record_study(folder, trials=6)
+
+    def full(handle: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(UserError, match=r"cannot write .*report\.html: the disk is full"):
+        write(folder)
+    assert (folder / "report.html").read_bytes() == old
+    assert sorted(path.name for path in folder.iterdir()) == ["report.html", "study.journal"]
+
+
+def test_a_study_has_a_driver_while_one_runs(tmp_path: Path) -> None:
+    assert not has_driver(tmp_path)
+    with only_driver(tmp_path):
+        assert has_driver(tmp_path)
+    assert not has_driver(tmp_path)
+
+
+def test_a_killed_driver_is_none_and_another_hosts_is_believed(tmp_path: Path) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    note = tmp_path / "driver.json"
+    note.write_text(json.dumps({"pid": ended.pid, "host": socket.gethostname()}))
+    assert not has_driver(tmp_path)
+    note.write_text(json.dumps({"pid": ended.pid, "host": "elsewhere"}))
+    assert has_driver(tmp_path)
+    note.write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}))
+    assert has_driver(tmp_path)

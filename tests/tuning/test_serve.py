@@ -1,0 +1,158 @@
+"""tuning.serve: the server answers what the model answers, and what it cannot with one line."""
+
+import json
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.errors import ConfigError, UserError
+from core.predict import Model, load_model
+from tests.core.test_saved_model import saved
+from tuning.serve import MOST_CHARACTERS, listen, make_app, serve
+
+uvicorn = pytest.importorskip("uvicorn", reason="needs the extra `serve`")
+pytest.importorskip("fastapi", reason="needs the extra `serve`")
+
+Ask = Callable[..., tuple[int, Any]]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    return load_model(saved(tmp_path_factory.mktemp("serve"), classes=("<b>bad</b>", "\ud800")))
+
+
+@pytest.fixture(scope="module")
+def port(model: Model) -> Iterator[int]:
+    """Of a real server in a thread."""
+    with listen("127.0.0.1", 0) as listening:
+        config = uvicorn.Config(make_app(model, "x\x1b"), log_level="warning", ws="none", lifespan="off")
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+        thread.start()
+        while not server.started:
+            time.sleep(0.01)
+        yield listening.getsockname()[1]
+        server.should_exit = True
+        thread.join()
+
+
+@pytest.fixture
+def ask(port: int) -> Iterator[Ask]:
+    connection = HTTPConnection("127.0.0.1", port, timeout=30)
+
+    def request(method: str, path: str, body: bytes | None = None) -> tuple[int, Any]:
+        connection.request(method, path, body, {"Content-Type": "application/json"} if body is not None else {})
+        reply = connection.getresponse()
+        content = reply.read()
+        return reply.status, json.loads(content) if reply.getheader("content-type") == "application/json" else content
+
+    yield request
+    connection.close()
+
+
+def test_predictions_are_the_models(ask: Ask, model: Model) -> None:
+    texts = ["good", "", "Bad \x1b[31m", "再见 🙂", "good " * 3000]
+    status, answer = ask("POST", "/predict", json.dumps({"texts": texts}).encode())
+    assert status == 200
+    for row, guess in zip(answer["predictions"], model.predict(texts), strict=True):
+        assert row == {
+            "label": guess.label,
+            "probability": guess.probability,
+            "probabilities": dict(guess.probabilities),
+        }
+
+
+def test_health_names_the_model_and_its_classes(ask: Ask) -> None:
+    assert ask("GET", "/health") == (200, {"status": "ok", "model": "x\\x1b", "classes": ["<b>bad</b>", "\ud800"]})
+
+
+@pytest.mark.parametrize(
+    ("body", "detail"),
+    [
+        (b"", "body: "),
+        (b"{", "JSON decode error"),
+        (b"\xff\xfe", ""),
+        (b"[]", "body: "),
+        (b"{}", "texts: Field required"),
+        (b'{"texts": []}', "texts: List should have at least 1 item"),
+        (b'{"texts": "good"}', "texts: Input should be a valid list"),
+        (b'{"texts": [1]}', "texts.0: Input should be a valid string"),
+        (b'{"texts": ["\\ud800"]}', "texts.0: "),
+        (json.dumps({"texts": ["a"] * 1001}).encode(), "texts: List should have at most 1000 items"),
+        (json.dumps({"texts": ["a" * (MOST_CHARACTERS + 1)]}).encode(), "texts.0: String should have at most 20000"),
+        (b'{"texts": ' + b"[" * 100_000, ""),
+    ],
+)
+def test_a_request_that_is_none_is_refused_in_a_line(ask: Ask, body: bytes, detail: str) -> None:
+    status, answer = ask("POST", "/predict", body)
+    assert status in (400, 422)
+    assert detail in answer["detail"]
+    assert "\n" not in answer["detail"]
+
+
+def test_what_is_not_there_is_not_found(ask: Ask) -> None:
+    for path in ("/docs", "/redoc", "/nothing", "/../../etc/passwd"):
+        assert ask("GET", path)[0] == 404
+    assert ask("GET", "/predict")[0] == 405
+
+
+def test_the_page_may_run_its_own_script_only(port: int) -> None:
+    connection = HTTPConnection("127.0.0.1", port, timeout=30)
+    connection.request("GET", "/")
+    reply = connection.getresponse()
+    page, policy = reply.read().decode(), reply.getheader("content-security-policy") or ""
+    connection.close()
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert "<b>bad</b>" not in page
+    assert "http" not in page
+
+
+def test_a_taken_port_is_one_line() -> None:
+    with listen("127.0.0.1", 0) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(
+            ConfigError, match=rf"cannot listen on 127.0.0.1: port {port} is taken; pass another --port"
+        ):
+            listen("127.0.0.1", port)
+
+
+@pytest.mark.parametrize(
+    ("host", "message"),
+    [
+        ("192.0.2.1", "cannot listen on 192.0.2.1: it is no address of this machine"),
+        ("no-such-host.invalid", r"--host no-such-host.invalid is no address \(.*\); pass --host 127.0.0.1"),
+    ],
+)
+def test_an_address_that_is_not_ours_is_one_line(host: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        listen(host, 0)
+
+
+def test_a_port_for_the_administrator_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: Any, **options: Any) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(socket, "create_server", refuse)
+    with pytest.raises(ConfigError, match="port 80 is for the administrator; pass a --port of 1024 or more"):
+        listen("127.0.0.1", 80)
+
+
+@pytest.mark.parametrize("package", ["fastapi", "uvicorn"])
+def test_without_its_packages_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch, package: str) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(UserError, match=f"serve needs the package {package}: pip install fastapi uvicorn"):
+        serve(pytest.fail, "model", host="127.0.0.1", port=0, rate=1)
+
+
+def test_the_models_error_comes_before_anything_is_served(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(UserError, match="there is no saved model"):
+        serve(lambda: load_model(tmp_path / "none"), "none", host="127.0.0.1", port=0, rate=1)
+    assert capsys.readouterr().out == ""

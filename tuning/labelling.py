@@ -1,0 +1,174 @@
+"""What `predict` reads and writes: sentences as arguments, lines or a table's column; text, JSON lines or CSV."""
+
+import csv
+import io
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from core.archives import read_file
+from core.columns import require, texts_of
+from core.encodings import canonical_name, detect
+from core.errors import ConfigError, DataError
+from core.files import write_bytes
+from core.readers import FORMATS, Table, format_of, read_table
+from core.text import printable, quoted
+
+if TYPE_CHECKING:
+    from core.predict import Model, Prediction
+
+Notify = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Request:
+    """What the person asked for.
+
+    Raises:
+        ConfigError: options do not go together.
+    """
+
+    texts: Sequence[str] = ()
+    """Sentences that stand on the command line."""
+    file: str | None = None
+    """One sentence a line, or with `text_column` a table; - is standard input."""
+    text_column: str | None = None
+    encoding: str | None = None
+    """Of `file`; None for UTF-8 in lines and for what is detected in a table."""
+    json: bool = False
+    """JSON lines instead of text."""
+    probabilities: bool = False
+    """Of every class, not of the label alone."""
+    out: Path | None = None
+    """None for standard output."""
+
+    def __post_init__(self) -> None:
+        problems = []
+        if bool(self.texts) == bool(self.file):
+            problems.append("give sentences, or --file with one sentence a line (- for standard input)")
+        if self.text_column is not None:
+            if self.file is None or format_of(Path(self.file)) is None:
+                endings = ", ".join(f".{kind}" for kind in FORMATS)
+                problems.append(f"--text-column goes with --file and a file ending in {endings} (.gz too)")
+            if self.json:
+                problems.append("--format json goes without --text-column, which writes CSV")
+        if self.encoding is not None and self.file is None:
+            problems.append("--encoding goes with --file")
+        if self.out is not None and self.out.is_dir():
+            problems.append(f"--out must be a file, {self.out} is a folder")
+        if problems:
+            raise ConfigError("; ".join(problems))
+
+
+def label(request: Request, load: Callable[[], "Model"], notify: Notify) -> None:
+    """Read, label, write; nothing is written before everything is labelled.
+
+    Args:
+        request: what the person asked for.
+        load: opens the model, once the sentences could be read.
+        notify: told what is out of order with a file.
+
+    Raises:
+        ConfigError: a file cannot be read.
+        DataError: a table cannot be used as it is, or a text is too long.
+        UserError: the model cannot be used, or `out` cannot be written.
+    """
+    if request.text_column is not None:
+        table = _table(Path(request.file or ""), request.encoding, notify)
+        require(table, request.text_column, "--text-column")
+        answer = as_csv(table, request.text_column, load(), request.probabilities)
+    else:
+        texts = request.texts or lines_of(request.file or "-", request.encoding, notify)
+        write = as_json if request.json else as_text
+        answer = write(texts, load().predict(texts), request.probabilities)
+    if request.out is None:
+        _print(answer)
+    else:
+        # A text may hold half a surrogate pair, which UTF-8 cannot: JSON and `printable` escape it, tables refuse it.
+        write_bytes(request.out, answer.encode())
+
+
+def lines_of(file: str, encoding: str | None, notify: Notify) -> list[str]:
+    """One sentence a line, empty ones too, so that line n of the answer is about line n of the file.
+
+    What is not of the encoding is read as U+FFFD, and said once with its line.
+
+    Raises:
+        ConfigError: the file cannot be read.
+    """
+    try:
+        data = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+    except OSError as error:
+        raise ConfigError(f"cannot read --file {file}: {error.strerror}") from error
+    name = canonical_name(encoding) if encoding else "utf-8"
+    try:
+        text = data.decode(name)
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        notify(f"--file {printable(file)}, line {line}: is not {name}; such bytes are read as \ufffd (see --encoding)")
+        text = data.decode(name, errors="replace")
+    # Not splitlines, which also ends a line at a form feed and at Unicode's own separators.
+    return [line.removesuffix("\n") for line in io.StringIO(text.removeprefix("\ufeff"), newline=None)]
+
+
+def as_text(texts: Sequence[str], predictions: Sequence["Prediction"], probabilities: bool) -> str:
+    """A line each, tabs between: label, its probability, with `probabilities` CLASS=PROBABILITY of each, text."""
+    lines = []
+    for text, guess in zip(texts, predictions, strict=True):
+        every = [f"{printable(name)}={share:.4f}" for name, share in guess.probabilities.items()]
+        cells = [printable(guess.label), f"{guess.probability:.4f}", *(every if probabilities else ()), printable(text)]
+        lines.append("\t".join(cells) + "\n")
+    return "".join(lines)
+
+
+def as_json(texts: Sequence[str], predictions: Sequence["Prediction"], probabilities: bool) -> str:
+    """A JSON object a line, in ASCII: `text`, `label`, `probability`, and with `probabilities` all of them by class."""
+    lines = []
+    for text, guess in zip(texts, predictions, strict=True):
+        row = {"text": text, "label": guess.label, "probability": guess.probability}
+        lines.append(json.dumps(row | ({"probabilities": guess.probabilities} if probabilities else {})) + "\n")
+    return "".join(lines)
+
+
+def as_csv(table: Table, column: str, model: "Model", probabilities: bool) -> str:
+    """The table as it was, with `predicted_label`, `predicted_probability` and `probability_CLASS` added.
+
+    Raises:
+        DataError: the table has such a column, a row has no text, or one too long.
+    """
+    added = ["predicted_label", "predicted_probability"]
+    if probabilities:
+        added += [f"probability_{name}" for name in model.classes]
+    if taken := [name for name in added if name in table.columns]:
+        raise DataError(f"{table.name}: has a column {quoted(taken[0])}, which would be added; rename it")
+    guesses = model.predict(texts_of(table, column))
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow([*table.columns, *added])
+    for cells, guess in zip(zip(*table.columns.values(), strict=True), guesses, strict=True):
+        every = guess.probabilities.values() if probabilities else ()
+        writer.writerow([*cells, guess.label, guess.probability, *every])
+    return file.getvalue()
+
+
+def _print(answer: str) -> None:
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # for characters that the terminal's encoding lacks
+    try:
+        sys.stdout.write(answer)
+        sys.stdout.flush()
+    except BrokenPipeError:  # who reads has enough, as `head` has
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python flushes at its end
+
+
+def _table(path: Path, encoding: str | None, notify: Notify) -> Table:
+    if format_of(path) == "parquet":
+        return read_table(path, "")
+    name = canonical_name(encoding) if encoding else detect(read_file(path), str(path))
+    if encoding is None and not name.startswith("utf"):
+        notify(f"{path}: is not UTF-8, taken for {name}; if letters come out wrong, pass --encoding")
+    return read_table(path, name)

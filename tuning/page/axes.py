@@ -1,0 +1,113 @@
+"""Where values stand along a side of a drawing: numbers on a linear or logarithmic scale, or names in a row."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from tuning.results import brief
+from tuning.values import is_number, same
+
+Tick = tuple[float, str]
+"""Place in [0, 1], and what is written there."""
+_SLACK = 1e-6
+"""Rounding may put an end of a scale just outside it."""
+
+
+class Axis(Protocol):
+    """One side of a drawing."""
+
+    def place(self, value: Any) -> float:
+        """Where `value` stands, from 0 at the low end to 1 at the high end."""
+
+    def ticks(self, most: int) -> list[Tick]:
+        """What to write beside it, at most about so many."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Numbers:
+    """A scale from `low` to `high`, which is greater."""
+
+    low: float
+    high: float
+    log: bool = False
+    whole: bool = False
+    """Between whole numbers nothing is written."""
+
+    @classmethod
+    def over(cls, values: Iterable[float], *, log: bool = False, whole: bool = False, margin: float = 0.0) -> "Numbers":
+        """A scale on which all finite values stand.
+
+        Args:
+            values: none at all gives 0 to 1.
+            log: logarithmic; the values must be above 0.
+            whole: they are whole numbers.
+            margin: room at each end, as a share of their range.
+        """
+        kept = [value for value in values if math.isfinite(value)] or [0.0, 1.0]
+        low, high = (math.log(edge) if log else float(edge) for edge in (min(kept), max(kept)))
+        if low == high:
+            low, high = low - 0.5, high + 0.5
+        room = margin * (high - low)
+        low, high = low - room, high + room
+        return cls(low=math.exp(low) if log else low, high=math.exp(high) if log else high, log=log, whole=whole)
+
+    def place(self, value: float) -> float:
+        if self.log:
+            return math.log(value / self.low) / math.log(self.high / self.low)
+        return (value - self.low) / (self.high - self.low)
+
+    def ticks(self, most: int) -> list[Tick]:
+        marks = self._powers(most) if self.log else self._steps(most)
+        places = ((self.place(mark), f"{mark:.6g}") for mark in marks)
+        return [(place, name) for place, name in places if -_SLACK <= place <= 1 + _SLACK]
+
+    def _steps(self, most: int) -> list[float]:
+        """Multiples of 1, 2 or 5 times a power of ten."""
+        rough = (self.high - self.low) / most
+        power = 10.0 ** math.floor(math.log10(rough))
+        step = next(power * nice for nice in (1, 2, 5, 10) if power * nice >= rough * (1 - 1e-9))
+        if self.whole:
+            step = max(1.0, step)
+        first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
+        return [round(count * step, 12) for count in range(first, last + 1)]
+
+    def _powers(self, most: int) -> list[float]:
+        """Powers of ten, with their double and fivefold where there is room; on a short scale equal steps."""
+        first, last = math.floor(math.log10(self.low)), math.ceil(math.log10(self.high))
+        fine = [nice * 10.0**power for power in range(first, last + 1) for nice in (1, 2, 5)]
+        inside = [mark for mark in fine if -_SLACK <= self.place(mark) <= 1 + _SLACK]
+        if len(inside) < 3:
+            return self._steps(most)
+        return inside if len(inside) <= most else [10.0**power for power in range(first, last + 1)]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Names:
+    """Values in a row, each at the middle of a part of its own."""
+
+    values: tuple[Any, ...]
+
+    def place(self, value: Any) -> float:
+        at = next(at for at, known in enumerate(self.values) if same(known, value))
+        return (at + 0.5) / len(self.values)
+
+    def ticks(self, most: int) -> list[Tick]:
+        return [(self.place(value), "none" if value is None else brief(value)) for value in self.values]
+
+
+def axis_over(values: Sequence[Any], *, log: bool = False, named: bool = False, margin: float = 0.0) -> Axis:
+    """A scale where all values are numbers, else a row of names.
+
+    Args:
+        values: of one setting, in any order, with repeats.
+        log: a logarithmic scale, where all values are above 0.
+        named: a row of names also for numbers.
+        margin: as in `Numbers.over`.
+    """
+    if not named and all(is_number(value) for value in values):
+        whole = all(isinstance(value, int) for value in values)
+        return Numbers.over(values, log=log and min(values, default=0) > 0, whole=whole, margin=margin)
+    distinct = {(isinstance(value, bool), value): value for value in values}.values()
+    numbers = sorted(value for value in distinct if is_number(value))
+    return Names(values=(*numbers, *sorted((value for value in distinct if not is_number(value)), key=str)))

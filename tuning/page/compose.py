@@ -1,0 +1,191 @@
+"""The parts of the page put into its template: one file that needs no other, and may load none."""
+
+import base64
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from importlib.metadata import version
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+from numpy.typing import NDArray
+
+from core.audit import paragraphs
+from core.text import printable
+from tuning.judgement import Judgement
+from tuning.page.budget_plot import budget
+from tuning.page.figure import MARKS, Facts, Figure
+from tuning.page.headline import cards, remarks
+from tuning.page.mistakes import Answers, Mistake
+from tuning.page.setting_plots import SHADES, importance_bars, parallel, slices
+from tuning.page.svg import drawing, mark
+from tuning.page.table import table_of
+from tuning.page.time_plot import last_moment, swatch, timeline
+from tuning.page.trial_plots import curves, history, losses
+from tuning.ranking import STATES
+from tuning.results import brief
+from tuning.spec import notes_on
+
+WIDEST_MATRIX = 15
+"""Classes; more are shown as a list of confusions."""
+MOST_CONFUSIONS = 20
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Wrong:
+    """The section about the winner's mistakes."""
+
+    answers: Answers | None
+    mistakes: Sequence[Mistake]
+    notes: Sequence[str]
+    """What is missing there, and why."""
+
+
+def compose(
+    facts: Facts,
+    judgement: Judgement,
+    wrong: Wrong,
+    *,
+    made: datetime,
+    command: str,
+    running: bool,
+    every_seconds: int | None,
+) -> bytes:
+    """The page as UTF-8.
+
+    Args:
+        facts: the study.
+        judgement: of the same study.
+        wrong: of the same study.
+        made: when it was read.
+        command: what the person typed.
+        running: whether the study runs, so that trials that have not ended are being trained.
+        every_seconds: how often the page reloads itself; None for never.
+    """
+    css, js = _asset("page.css"), _asset("page.js")
+    context = {
+        "facts": facts,
+        "policy": _policy(css, js),
+        "css": Markup(css),
+        "js": Markup(js),
+        "rows_json": safe_json([row.to_dict() for row in facts.rows]),
+        "every_seconds": every_seconds,
+        "made": f"{made:%Y-%m-%d %H:%M:%S}",
+        "version": version("sentune"),
+        "tally": tally(facts),
+        "cards": cards(facts, judgement),
+        "notes": [*remarks(facts, judgement), *notes_on(facts.spec)],
+        "table": table_of(facts.rows),
+        "figures": figures(facts, made if running else last_moment(facts.records)),
+        "legend": MARKS,
+        "audit": paragraphs(facts.attributes["audit"]) if "audit" in facts.attributes else [],
+        "command": facts.attributes.get("command"),
+        "typed": command,
+        "about": about(facts.spec),
+        **_wrong(wrong),
+    }
+    return _environment().from_string(_asset("page.html")).render(context).encode()
+
+
+def figures(facts: Facts, now: datetime) -> list[Figure]:
+    """All plots, in the page's order."""
+    small = [plot(facts) for plot in (history, curves, losses, importance_bars, budget)]
+    return [*small, timeline(facts, now), parallel(facts), slices(facts)]
+
+
+def safe_json(value: Any) -> Markup:
+    r"""JSON that ends no script element, whatever it holds: `<`, `>`, `&` and all but ASCII are written as escapes."""
+    text = json.dumps(value, allow_nan=False, separators=(",", ":"))
+    return Markup(text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e"))
+
+
+def tally(facts: Facts) -> str:
+    """`12 done, 5 stopped, 1 running`."""
+    counts = Counter(record.state for record in facts.records)
+    words = {**STATES, "RUNNING": "not ended"}
+    return ", ".join(f"{counts[state]} {word}" for state, word in words.items() if counts[state]) or "no trial yet"
+
+
+def about(spec: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What the study is, as names and values."""
+    # The spec has the width of the word vectors, the option is for random ones only.
+    options = {name: value for name, value in spec["data"].items() if name not in ("allow_leak", "embedding_dim")}
+    rest = {
+        name: spec.get(name)
+        for name in ("embedding_dim", "epochs", "patience", "precision", "window", "threads", "device")
+    }
+    listed = {**options, **rest, "seed": spec["seed"], "data fingerprint": spec["fingerprint"]}
+    nested = {name: spec.get(name) for name in ("stopping", "sampler", "warm_start", "versions")}
+    said = {name: ", ".join(f"{k} {v}" for k, v in (value or {}).items()) for name, value in nested.items()}
+    return [
+        (name.replace("_", " "), str(value)) for name, value in {**listed, **said}.items() if value not in (None, "")
+    ]
+
+
+def _wrong(wrong: Wrong) -> dict[str, Any]:
+    answers = wrong.answers
+    counts = None if answers is None else answers.counts
+    confident = bool(wrong.mistakes) and wrong.mistakes[0].confidence is not None
+    return {
+        "answers": answers,
+        "counts": shaded(counts) if counts is not None and len(counts) <= WIDEST_MATRIX else None,
+        "confusions": confusions(answers) if answers is not None else [],
+        "mistakes": wrong.mistakes,
+        "mistakes_title": "Most confident mistakes" if confident else "Mistakes that most trials share",
+        "mistake_notes": wrong.notes,
+    }
+
+
+def shaded(counts: NDArray[np.int64]) -> list[list[tuple[int, int]]]:
+    """Each count with its shade, 0 to SHADES - 1, by its share of the sentences of its class."""
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    shades = np.ceil(shares * (SHADES - 1)).astype(int)
+    return [list(zip(row, shade, strict=True)) for row, shade in zip(counts.tolist(), shades.tolist(), strict=True)]
+
+
+def confusions(answers: Answers) -> list[tuple[str, str, int]]:
+    """Right class, answer and count of the most frequent mix-ups."""
+    found = answers.counts
+    mixed = [
+        (answers.classes[right], answers.classes[said], int(found[right, said]))
+        for right, said in zip(*np.nonzero(found), strict=True)
+        if right != said
+    ]
+    return sorted(mixed, key=lambda each: (-each[2], each[:2]))[:MOST_CONFUSIONS]
+
+
+def _environment() -> Environment:
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=False)
+    environment.filters |= {
+        "shown": printable,  # what cannot be seen, or would turn the text around, becomes an escape
+        "setting": lambda value: "none" if value is None else brief(value),
+        "legend_mark": _legend_mark,
+    }
+    return environment
+
+
+def _legend_mark(kind: str, bars: bool) -> Markup:
+    sample = swatch((2.0, 8.0), 12.0, 12.0, kind, None) if bars else mark((8.0, 8.0), kind, None)
+    return drawing(MARKS[kind], sample, width=16, height=16)
+
+
+def _asset(name: str) -> str:
+    return (files("tuning.page") / name).read_text(encoding="utf-8")
+
+
+def _policy(css: str, js: str) -> str:
+    """Nothing is loaded from anywhere; only our own style and script run, known by their digests."""
+    return (
+        f"default-src 'none'; style-src {_digest(css)}; script-src {_digest(js)}; img-src data:; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def _digest(content: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()}'"

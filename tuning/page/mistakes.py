@@ -1,0 +1,101 @@
+"""What the winner got wrong on the validation split: which classes it mixes up, and which sentences."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tuning.page.figure import Facts
+from tuning.predictions import unpack
+from tuning.records import TrialRecord
+
+MOST = 60
+"""Mistakes shown."""
+ALIKE = 0.01
+"""A model whose answers differ from the recorded ones in a larger share of the sentences is another model."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, slots=True)
+class Answers:
+    """What trials said about the n sentences of the validation split."""
+
+    classes: tuple[str, ...]
+    labels: NDArray[np.int64]
+    """(n,) the right answers."""
+    winner: NDArray[np.int64]
+    """(n,) the winner's."""
+    wrong: NDArray[np.float64]
+    """(n,) share of the ended trials, the winner too, that got the sentence wrong."""
+
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        """(C, C) sentences by right class and the winner's answer."""
+        size = len(self.classes)
+        return np.bincount(self.labels * size + self.winner, minlength=size * size).reshape(size, size)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Mistake:
+    """A sentence that the winner got wrong."""
+
+    sentence: int
+    """Its place in the validation split, from 0."""
+    right: str
+    said: str
+    confidence: float | None
+    """The probability that the model gave to its answer; None without a model."""
+    wrong: float
+    """Share of the ended trials that got it wrong."""
+    text: str | None
+    """None where the data cannot be had."""
+
+
+def answers_of(facts: Facts) -> Answers | None:
+    """The stored answers; None in a study that has none.
+
+    Raises:
+        CorruptionError: they are damaged.
+    """
+    kept: dict[str, Any] | None = facts.attributes.get("validation")
+    if kept is None or facts.winner is None or facts.records[facts.winner.trial].val_predictions is None:
+        return None
+    labels = unpack(kept["labels"], "the study's record of the validation labels")
+    said = [_said(record) for _, record in facts.ranked if record.val_predictions]
+    wrong = np.mean([answers != labels for answers in said], axis=0)
+    winner = _said(facts.records[facts.winner.trial])
+    return Answers(classes=tuple(kept["classes"]), labels=labels, winner=winner, wrong=wrong)
+
+
+def mistakes(answers: Answers, texts: Sequence[str] | None, probabilities: NDArray[np.float64] | None) -> list[Mistake]:
+    """The MOST worst ones: the most confident first; without confidences, those that most trials share first.
+
+    Args:
+        answers: from `answers_of`.
+        texts: (n,) the validation sentences.
+        probabilities: (n, C) from the winner's model.
+    """
+    places = np.flatnonzero(answers.winner != answers.labels)
+    confidence = None if probabilities is None else probabilities[np.arange(len(answers.winner)), answers.winner]
+    order = np.lexsort((places, -answers.wrong[places] if confidence is None else -confidence[places]))
+    return [
+        Mistake(
+            sentence=place,
+            right=answers.classes[answers.labels[place]],
+            said=answers.classes[answers.winner[place]],
+            confidence=None if confidence is None else float(confidence[place]),
+            wrong=float(answers.wrong[place]),
+            text=None if texts is None else texts[place],
+        )
+        for place in places[order][:MOST].tolist()
+    ]
+
+
+def same_model(answers: Answers, probabilities: NDArray[np.float64]) -> bool:
+    """Whether a model answers as the winner did: not exactly, since it may have been trained on another device."""
+    return float((probabilities.argmax(axis=1) != answers.winner).mean()) <= ALIKE
+
+
+def _said(record: TrialRecord) -> NDArray[np.int64]:
+    return unpack(record.val_predictions or {}, f"trial {record.number}'s record of its predictions")

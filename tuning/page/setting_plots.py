@@ -1,0 +1,138 @@
+"""Plots of what the settings did: all of them at once, each by itself, and how much each mattered."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from markupsafe import Markup
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+from tuning.dimension import Dimension
+from tuning.page.axes import Axis, Names, Numbers, axis_over
+from tuning.page.figure import Facts, Figure
+from tuning.page.importance import FEW, importances
+from tuning.page.svg import Panel, Point, drawing, element, line, text
+from tuning.page.trial_plots import ACCURACY, NOTHING, marked
+
+SHADES = 7
+"""Classes q0 (worst) to q6 of the page's colours."""
+
+
+def parallel(facts: Facts) -> Figure:
+    """Parallel coordinates: every trial a line through its settings, ending at its accuracy."""
+    ranked = facts.ranked
+    fields = list(ranked[0][0].params) if ranked else []
+    axes = {field: _axis(facts, field, [row.params[field] for row, _ in ranked]) for field in fields}
+    axes[ACCURACY] = Numbers.over((row.val_accuracy or 0.0 for row, _ in ranked), margin=0.03)
+    places = {name: 70.0 + 96 * at for at, name in enumerate(axes)}
+    strands = []
+    for row, _ in reversed(ranked):  # the best on top
+        values = {**row.params, ACCURACY: row.val_accuracy}
+        points = [(places[name], _height(axis, values[name])) for name, axis in axes.items()]
+        shade = SHADES - 1 - ((row.rank or 1) - 1) * SHADES // len(ranked)
+        strands.append(line(points, class_=f"strand q{shade}" if row.rank != 1 else "strand winner", data_t=row.trial))
+    uprights = [_upright(name, axis, places[name], at % 2) for at, (name, axis) in enumerate(axes.items())]
+    label = f"parallel coordinates of {len(ranked)} trials over {', '.join(fields)}"
+    width = 70.0 + 96 * (len(axes) - 1) + 60
+    return Figure(
+        key="parallel",
+        title="Parallel coordinates",
+        says=f"A line for each trial through its settings to its {ACCURACY}: the stronger its colour, the better its "
+        "rank; the best trial is the thick one. A setting without a part in a trial stands at the value it would have.",
+        drawings=(drawing(label, *strands, *uprights, width=width, height=296),) if ranked else (),
+        notes=() if ranked else (NOTHING,),
+    )
+
+
+def slices(facts: Facts) -> Figure:
+    """Accuracy against each searched setting, of the trials in which it plays a part."""
+    drawings = [_slice(facts, dimension) for dimension in facts.space.dimensions] if facts.ranked else []
+    return Figure(
+        key="slices",
+        title="Slices",
+        says=f"{ACCURACY.capitalize()} against each setting, of the trials in which it plays a part, over the range "
+        "that is searched. Names stand in columns; within a column, sideways means nothing.",
+        drawings=tuple(drawings),
+        legend=("winner", "notebook", "done", "stopped"),
+        notes=() if drawings else (NOTHING,),
+    )
+
+
+def importance_bars(facts: Facts) -> Figure:
+    """How much of the differences in accuracy each setting explains."""
+    shares = importances(facts)
+    trials = len(facts.ranked)
+    step, left = 26.0, 190.0
+    largest = max(shares.values(), default=1.0) or 1.0
+    bars = []
+    for at, (name, share) in enumerate(shares.items()):
+        y = 14 + at * step
+        long = share / largest * (640 - left - 70)
+        bars.append(element("rect", x=left, y=y, width=max(long, 1.0), height=step - 8, class_="bar"))
+        bars.append(text(name, left - 8, y + 13, "end"))
+        bars.append(text(f"{share:.1%}", left + long + 6, y + 13))
+    spoken = "importances: " + ", ".join(f"{name} {share:.1%}" for name, share in shares.items())
+    notes = []
+    if not shares:
+        notes.append(f"{trials} ended trials are too few to tell.")
+    elif trials < FEW:
+        notes.append(
+            f"Only {trials} trials have ended: below {FEW} such shares are mostly chance. Take them for a hint."
+        )
+    return Figure(
+        key="importances",
+        title="Importances",
+        says="The share of the differences in accuracy that each setting explains by itself (fANOVA, Hutter et al. "
+        "2014, as Optuna computes it, over done and stopped trials; shares add up to 100%). It says that a setting "
+        "mattered, not which value is good.",
+        drawings=(drawing(spoken, *bars, height=20 + step * len(shares)),) if shares else (),
+        notes=tuple(notes),
+    )
+
+
+def _axis(facts: Facts, field: str, values: Sequence[Any]) -> Axis:
+    searched = [dimension.distribution for dimension in facts.space.dimensions if dimension.field == field]
+    return axis_over(
+        values,
+        log=any(getattr(distribution, "log", False) for distribution in searched),
+        named=all(isinstance(distribution, CategoricalDistribution) for distribution in searched),
+        margin=0.03,
+    )
+
+
+def _height(axis: Axis, value: Any) -> float:
+    return 280 - 230 * axis.place(value)
+
+
+def _upright(name: str, axis: Axis, x: float, level: int) -> Markup:
+    """One axis of the parallel coordinates; names stand on two levels, so that long ones have room."""
+    ticks = [text(tick, x - 5, 284 - 230 * place, "end tick") for place, tick in axis.ticks(6)]
+    return Markup("").join(
+        [line([(x, 280), (x, 50)], class_="upright"), *ticks, text(name, x, 18 + 16 * level, "middle axis")]
+    )
+
+
+def _slice(facts: Facts, dimension: Dimension) -> Markup:
+    distribution = dimension.distribution
+    held = [(row, record) for row, record in facts.ranked if dimension.name in record.params]
+    if isinstance(distribution, CategoricalDistribution):
+        x: Axis = axis_over(distribution.choices, named=True)
+    else:
+        assert isinstance(distribution, IntDistribution | FloatDistribution)
+        x = axis_over([distribution.low, distribution.high], log=distribution.log, margin=0.04)
+    y = Numbers.over((row.val_accuracy or 0.0 for row, _ in facts.ranked), margin=0.06)
+    panel = Panel(x=x, y=y, left=48, right=292, top=10, bottom=152)
+    marks = []
+    for row, record in held:
+        at = panel.at(record.params[dimension.name], row.val_accuracy)
+        marks.append((facts.kind(record), _aside(at, x, panel, row.trial), row.trial))
+    label = f"{ACCURACY} against {dimension.name}, {len(held)} trials"
+    frame = panel.frame(dimension.name, "", x_ticks=5, y_ticks=4)
+    return drawing(label, frame, *marked(marks, radius=2.5), width=300, height=200)
+
+
+def _aside(at: Point, axis: Axis, panel: Panel, trial: int) -> Point:
+    """Spread marks over the width of a name's column, by the trial's number so that it is the same every time."""
+    if not isinstance(axis, Names):
+        return at
+    column = (panel.right - panel.left) / len(axis.values)
+    return at[0] + (trial * 0.618034 % 1 - 0.5) * 0.6 * column, at[1]

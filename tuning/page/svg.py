@@ -1,0 +1,127 @@
+"""Inline SVG: elements from Python values, and the frame that plots share. All text is escaped."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from tuning.page.axes import Axis, Names
+
+WIDTH, HEIGHT = 640.0, 320.0
+CROWDED = 4
+"""So many names below a plot stand on two levels."""
+Point = tuple[float, float]
+
+
+def element(name: str, *inside: str, **attributes: object) -> Markup:
+    """One element. `class_` is written class, `stroke_width` stroke-width; what is None is left out.
+
+    Args:
+        name: such as circle.
+        inside: Markup stands as it is, other text is escaped.
+        attributes: floats are written with one decimal, everything is escaped.
+    """
+    written = Markup("").join(
+        Markup(' {}="{}"').format(key.rstrip("_").replace("_", "-"), _number(value))
+        for key, value in attributes.items()
+        if value is not None
+    )
+    if not inside:
+        return Markup("<{}{}/>").format(name, written)
+    return Markup("<{}{}>{}</{}>").format(name, written, joined(inside), name)
+
+
+def joined(parts: Sequence[str]) -> Markup:
+    """Elements and text one after the other."""
+    return Markup("").join(parts)
+
+
+def text(content: str, x: float, y: float, class_: str | None = None) -> Markup:
+    """A line of text; its class decides on which side of x it stands."""
+    return element("text", content, x=x, y=y, class_=class_)
+
+
+def line(points: Iterable[Point], **attributes: object) -> Markup:
+    """Straight lines from point to point."""
+    return element("path", d="M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in points), **attributes)
+
+
+def drawing(label: str, *inside: Markup, width: float = WIDTH, height: float = HEIGHT) -> Markup:
+    """The whole picture; `label` says to those who cannot see it what it shows."""
+    size = {"viewBox": f"0 0 {width:g} {height:g}", "width": f"{width:g}", "height": f"{height:g}"}
+    return element("svg", *inside, role="img", aria_label=label, **size)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Panel:
+    """A rectangle with a horizontal and a vertical axis, in the drawing's units."""
+
+    x: Axis
+    y: Axis
+    left: float = 60.0
+    right: float = WIDTH - 14.0
+    top: float = 14.0
+    bottom: float = HEIGHT - 48.0
+
+    def at(self, x: object, y: object) -> Point:
+        """Where a point of the data stands."""
+        return self.across(self.x.place(x)), self.bottom - self.y.place(y) * (self.bottom - self.top)
+
+    def across(self, place: float) -> float:
+        """The horizontal place of a place on the x axis."""
+        return self.left + place * (self.right - self.left)
+
+    def frame(self, x_label: str, y_label: str, x_ticks: int = 8, y_ticks: int = 6) -> Markup:
+        """Grid lines, what the axes are, and the values along them."""
+        parts = []
+        marks = self.x.ticks(x_ticks)
+        for at, (place, name) in enumerate(marks):
+            x = self.across(place)
+            lower = 11 * (at % 2) if isinstance(self.x, Names) and len(marks) >= CROWDED else 0
+            parts += [self._upright(x, "grid"), text(name, x, self.bottom + 15 + lower, "middle")]
+        for place, name in self.y.ticks(y_ticks):
+            y = self.bottom - place * (self.bottom - self.top)
+            parts += [line([(self.left, y), (self.right, y)], class_="grid"), text(name, self.left - 6, y + 4, "end")]
+        parts.append(text(x_label, (self.left + self.right) / 2, self.bottom + 41, "middle axis"))
+        turned = f"translate(14 {(self.top + self.bottom) / 2:.1f}) rotate(-90)"
+        return joined([*parts, element("text", y_label, transform=turned, class_="middle axis")])
+
+    def rule(self, value: object, class_: str, name: str) -> Markup:
+        """A vertical line at a value of the x axis, with its name."""
+        x = self.across(self.x.place(value))
+        return joined([self._upright(x, class_), text(name, x + 4, self.top + 10, class_)])
+
+    def _upright(self, x: float, class_: str) -> Markup:
+        return line([(x, self.top), (x, self.bottom)], class_=class_)
+
+
+def mark(at: Point, kind: str, trial: int | None, radius: float = 3.5) -> Markup:
+    """A trial in a plot: its shape says its kind too, so that no one needs the colour.
+
+    Args:
+        at: where.
+        kind: a cross for `stopped` and `failed`, a diamond for `notebook`, a star for `winner`, else a dot.
+        trial: its number, by which the page finds it; None in a legend.
+        radius: in the drawing's units.
+    """
+    x, y = at
+    if kind in ("stopped", "failed"):
+        side = 2 * radius
+        path = f"M{x - radius:.1f} {y - radius:.1f}l{side:g} {side:g}m{-side:g} 0l{side:g} {-side:g}"
+    elif kind in ("notebook", "winner"):
+        corners, inner = (4, 0.7) if kind == "notebook" else (5, 0.42)
+        path = _star(at, corners, 2 * radius, 2 * radius * inner)
+    else:
+        return element("circle", cx=x, cy=y, r=radius, class_=f"mark {kind}", data_t=trial)
+    return element("path", d=path, class_=f"mark {kind}", data_t=trial)
+
+
+def _star(at: Point, corners: int, outer: float, inner: float) -> str:
+    x, y = at
+    turns = [(outer if step % 2 == 0 else inner, math.pi * (step / corners - 0.5)) for step in range(2 * corners)]
+    return "M" + "L".join(f"{x + r * math.cos(turn):.1f} {y + r * math.sin(turn):.1f}" for r, turn in turns) + "z"
+
+
+def _number(value: object) -> object:
+    return f"{value:.1f}".removesuffix(".0") if isinstance(value, float) else value

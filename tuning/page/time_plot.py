@@ -1,0 +1,117 @@
+"""The timeline: which worker trained which trial, and when."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from markupsafe import Markup
+
+from tuning.page.axes import Names, Numbers
+from tuning.page.figure import Facts, Figure
+from tuning.page.svg import Panel, Point, drawing, element
+from tuning.records import TrialRecord, copied_from
+
+UNITS = (("hours", 3600.0, 4 * 3600.0), ("minutes", 60.0, 240.0), ("seconds", 1.0, 0.0))
+"""Name, its seconds, and from how many seconds on it is used."""
+LOW = {"stopped": 0.6, "failed": 0.25}
+"""Share of the full height."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Bar:
+    """One trial on a worker; seconds from the first trial's start."""
+
+    trial: int
+    kind: str
+    start: float
+    end: float
+
+
+def last_moment(records: Sequence[TrialRecord]) -> datetime:
+    """When something was last begun or ended; now where nothing was."""
+    return max((each for record in records for each in (record.started, record.ended) if each), default=datetime.now())
+
+
+def timeline(facts: Facts, until: datetime) -> Figure:
+    """A bar for each trial in the row of its worker.
+
+    Args:
+        facts: the study.
+        until: where the bars of trials that have not ended end.
+    """
+    rows = rows_of(facts, until)
+    end = max((bar.end for row in rows for bar in row), default=0.0)
+    unit, seconds, _ = next(each for each in UNITS if end >= each[2])
+    thick = 20.0 if len(rows) <= 16 else 10.0
+    bottom = 10 + thick * max(1, len(rows))
+    panel = Panel(
+        x=Numbers.over([0.0, max(end, 1.0) / seconds]),
+        y=Names(values=tuple(range(len(rows), 0, -1)) or (1,)),
+        top=10,
+        bottom=bottom,
+    )
+    bars = []
+    for number, row in enumerate(rows, 1):
+        for bar in row:
+            x, y = panel.at(bar.start / seconds, number)
+            long = panel.at(bar.end / seconds, number)[0] - x
+            bars.append(swatch((x, y), max(long, 1.0), thick * 0.8, bar.kind, bar.trial))
+    label = f"{sum(map(len, rows))} trials over {end / seconds:.3g} {unit} on {len(rows)} workers"
+    return Figure(
+        key="timeline",
+        title="Timeline of workers",
+        says="A bar for each trial, from when it was handed to a worker until it ended. A worker that took another's "
+        "place stands in its row. The time in which a stopped study did not run counts as its open trials' too.",
+        drawings=(drawing(label, panel.frame(f"{unit} since the start", "worker"), *bars, height=bottom + 48),)
+        if rows
+        else (),
+        legend=("winner", "notebook", "done", "stopped", "failed"),
+        bars=True,
+        notes=() if rows else ("No trial has begun yet.",),
+    )
+
+
+def swatch(at: Point, width: float, height: float, kind: str, trial: int | None) -> Markup:
+    """A trial's bar: one that was stopped is lower, one that failed lower still, so that no one needs the colour.
+
+    Args:
+        at: the middle of its left side.
+        width, height: of a bar of full height.
+        kind: from Facts.kind.
+        trial: its number; None in the legend.
+    """
+    x, y = at
+    high = height * LOW.get(kind, 1.0)
+    return element("rect", x=x, y=y - high / 2, width=width, height=high, class_=f"bar {kind}", data_t=trial)
+
+
+def rows_of(facts: Facts, until: datetime) -> list[list[Bar]]:
+    """Each worker's trials in a row, in order of time; workers that were not there at the same time share one.
+
+    A trial whose worker is not known (it runs, or the study is an older one) is taken for a worker of its own. Trials
+    that repeat another one had no worker.
+    """
+    known = [record for record in facts.records if record.started and copied_from(record.origin) is None]
+    if not known:
+        return []
+    first = min(record.started for record in known if record.started)
+    workers: dict[str, list[Bar]] = {}
+    for record in known:
+        workers.setdefault(record.worker or f"trial {record.number}", []).append(_bar(facts, record, first, until))
+    rows: list[list[Bar]] = []
+    for bars in sorted(workers.values(), key=lambda bars: min(bar.start for bar in bars)):
+        row = next((row for row in rows if max(bar.end for bar in row) <= min(bar.start for bar in bars)), None)
+        if row is None:
+            rows.append(row := [])
+        row += sorted(bars, key=lambda bar: bar.start)
+    return rows
+
+
+def _bar(facts: Facts, record: TrialRecord, first: datetime, until: datetime) -> Bar:
+    start = record.started or first
+    return Bar(
+        trial=record.number,
+        kind=facts.kind(record),
+        start=(start - first).total_seconds(),
+        end=((record.ended or max(until, start)) - first).total_seconds(),
+    )

@@ -1,0 +1,151 @@
+"""Plots of how the trials went: accuracy by number, accuracy by epoch, and the winner's losses."""
+
+from collections.abc import Iterable
+from itertools import accumulate
+
+from markupsafe import Markup
+
+from tuning.page.axes import Numbers
+from tuning.page.figure import Facts, Figure
+from tuning.page.svg import Panel, Point, drawing, element, line, mark
+from tuning.stopping import Halving
+
+ACCURACY = "validation accuracy"
+NOTHING = "No trial has ended with an accuracy yet."
+
+
+def history(facts: Facts) -> Figure:
+    """Each trial's accuracy by its number, and the best so far."""
+    scores = sorted((row.trial, row.val_accuracy) for row, _ in facts.ranked if row.val_accuracy is not None)
+    panel = Panel(
+        x=Numbers.over((record.number for record in facts.records), whole=True, margin=0.02),
+        y=Numbers.over((score for _, score in scores), margin=0.06),
+    )
+    marks = [(facts.kind(facts.records[number]), panel.at(number, score), number) for number, score in scores]
+    failed = [record.number for record in facts.records if record.state == "FAIL"]
+    marks += [("failed", (panel.across(panel.x.place(number)), panel.bottom - 5), number) for number in failed]
+    best = accumulate((score for _, score in scores), max)
+    peaks = [panel.at(number, height) for (number, _), height in zip(scores, best, strict=True)]
+    return Figure(
+        key="history",
+        title="Optimisation history",
+        says=f"Each trial's {ACCURACY} (of its best epoch) by number; the line is the best so far. "
+        "Failed trials stand on the lower edge.",
+        drawings=()
+        if not scores
+        else (
+            drawing(
+                f"{len(scores)} trials by number and {ACCURACY}; the table has the values",
+                panel.frame("trial", ACCURACY),
+                line(_stairs(peaks), class_="best-so-far"),
+                *marked(marks),
+            ),
+        ),
+        legend=("winner", "notebook", "done", "stopped", "failed"),
+        notes=() if scores else (NOTHING,),
+    )
+
+
+def curves(facts: Facts) -> Figure:
+    """Every trial's accuracy by epoch, and the rungs at which trials were stopped."""
+    trained = [record for record in facts.records if record.epochs]
+    epochs = facts.spec["epochs"]
+    panel = Panel(
+        x=Numbers.over([1, epochs], whole=True, margin=0.02),
+        y=Numbers.over((epoch.val_accuracy for record in trained for epoch in record.epochs), margin=0.03),
+    )
+    lines, ends = [], []
+    for record in sorted(trained, key=lambda record: _LAYERS.index(facts.kind(record))):
+        kind = facts.kind(record)
+        points = [panel.at(epoch.epoch, epoch.val_accuracy) for epoch in record.epochs]
+        lines.append(line(points, class_=f"curve {kind}", data_t=record.number))
+        if kind in ("stopped", "winner", "notebook") or len(points) == 1:
+            ends.append((kind, points[-1], record.number))
+    return Figure(
+        key="curves",
+        title="Learning curves",
+        says=f"{ACCURACY.capitalize()} by epoch, a line for each trial; a cross ends one that was stopped. "
+        f"{_rule(facts)}",
+        drawings=()
+        if not trained
+        else (
+            drawing(
+                f"{len(trained)} learning curves over up to {epochs} epochs",
+                panel.frame("epoch", ACCURACY),
+                *(_rung(panel, rung) for rung in rungs(facts)),
+                *lines,
+                *marked(ends),
+            ),
+        ),
+        legend=("winner", "notebook", "done", "stopped"),
+        notes=() if trained else ("No epoch has ended yet.",),
+    )
+
+
+def losses(facts: Facts) -> Figure:
+    """The winner's training and validation loss."""
+    record = facts.records[facts.winner.trial] if facts.winner else None
+    epochs = record.epochs if record else ()
+    panel = Panel(
+        x=Numbers.over([1, facts.spec["epochs"]], whole=True, margin=0.02),
+        y=Numbers.over((loss for epoch in epochs for loss in (epoch.train_loss, epoch.val_loss)), margin=0.05),
+    )
+    picture = [panel.frame("epoch", "mean cross-entropy (nats)")]
+    if record and record.best:
+        for name in ("train", "val"):
+            points = [panel.at(epoch.epoch, getattr(epoch, f"{name}_loss")) for epoch in epochs]
+            picture += [line(points, class_=f"loss {name}"), *(_point(point, f"loss {name}") for point in points)]
+        picture.append(panel.rule(record.best.epoch, "rung", "best epoch"))
+    return Figure(
+        key="losses",
+        title="The winner's losses",
+        says="Training loss (dashed; with dropout) and validation loss by epoch. Validation loss that rises while "
+        "training loss falls is overfitting; the epoch with the best accuracy is the one that counts.",
+        drawings=(drawing("training and validation loss of the best trial by epoch", *picture),) if epochs else (),
+        notes=() if epochs else (NOTHING,),
+    )
+
+
+_LAYERS = ("failed", "running", "stopped", "done", "notebook", "winner")
+"""What is drawn later lies on top."""
+
+
+def marked(marks: Iterable[tuple[str, Point, int]], radius: float = 3.5) -> list[Markup]:
+    """Kind, place and number of trials as marks, the important ones on top."""
+    ordered = sorted(marks, key=lambda each: _LAYERS.index(each[0]))
+    return [mark(at, kind, number, radius) for kind, at, number in ordered]
+
+
+def rungs(facts: Facts) -> list[int]:
+    """The epochs after which the study's rule may stop a trial; none where stops depend on time or there are none."""
+    rule = facts.spec["stopping"] or {}
+    if rule.get("rule") != "halving":
+        return []
+    return Halving(grace=rule["grace"], reduction=rule["reduction"]).rungs(facts.spec["epochs"])
+
+
+def _rule(facts: Facts) -> str:
+    rule = facts.spec["stopping"]
+    if rule is None:
+        return "This study stops no trial early."
+    if rule["rule"] == "asha":
+        return "Trials were stopped by Ray's asha, whose stops depend on time."
+    return f"At each rung one trial in {rule['reduction']} goes on."
+
+
+def _rung(panel: Panel, epoch: int) -> Markup:
+    return panel.rule(epoch, "rung", f"rung {epoch}")
+
+
+def _point(at: Point, class_: str) -> Markup:
+    return element("circle", cx=at[0], cy=at[1], r=2.5, class_=class_)
+
+
+def _stairs(peaks: Iterable[Point]) -> list[Point]:
+    """Level until the next point, then up."""
+    path: list[Point] = []
+    for x, y in peaks:
+        if path:
+            path.append((x, path[-1][1]))
+        path.append((x, y))
+    return path

@@ -1,0 +1,123 @@
+"""The verb `report`: a study as one HTML page, made once or again and again while the study runs."""
+
+import time
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.corpus import VAL
+from core.errors import UserError
+from core.files import write_bytes
+from core.texts import texts_of
+from tuning.journal import has_driver
+from tuning.judgement import judge
+from tuning.page.compose import Wrong, compose
+from tuning.page.figure import Facts
+from tuning.page.mistakes import Answers, answers_of, mistakes, same_model
+from tuning.ranking import every_row
+from tuning.records import read_whole
+from tuning.spec import searched_fields, space_of
+
+EVERY_SECONDS = 5
+"""Between two pages of a study that runs."""
+Say = Callable[[str], None]
+
+
+def report(
+    folder: Path, out: Path, *, model: Path | None, cache_dir: Path | None, watch: bool, command: str, say: Say
+) -> None:
+    """Write the page; with `watch` again every EVERY_SECONDS as long as the study runs, and once more at its end.
+
+    Args:
+        folder: the study's.
+        out: the file.
+        model: a saved model of the best trial, for confidences; None for the study's folder/model, if it is there.
+        cache_dir: of the data cache.
+        watch: go on while the study runs.
+        command: what the person typed.
+        say: told what was written.
+
+    Raises:
+        UserError: no such study, `model` is none, or the file cannot be written.
+    """
+
+    def make(every_seconds: int | None) -> None:
+        write_bytes(out, page(folder, model=model, cache_dir=cache_dir, command=command, every_seconds=every_seconds))
+
+    told = False
+    try:
+        while watch and has_driver(folder):
+            make(EVERY_SECONDS)
+            if not told:
+                say(f"{out} is made again every {EVERY_SECONDS} s while the study runs; Ctrl-C ends that")
+                told = True
+            time.sleep(EVERY_SECONDS)
+    finally:
+        make(None)  # a page that is not made again must not wait for it
+    say(f"report written to {out}")
+
+
+def page(folder: Path, *, model: Path | None, cache_dir: Path | None, command: str, every_seconds: int | None) -> bytes:
+    """The page of a study as it is now; arguments as in `report`."""
+    attributes, records = read_whole(folder)
+    judgement = judge(records, attributes)
+    space = space_of(attributes["spec"])
+    facts = Facts(
+        name=folder.absolute().name,
+        attributes=attributes,
+        records=records,
+        rows=every_row(records, searched_fields(space), judgement),
+        space=space,
+    )
+    wrong = _wrong(facts, model, folder / "model", cache_dir)
+    return compose(
+        facts,
+        judgement,
+        wrong,
+        made=datetime.now(),
+        command=command,
+        running=has_driver(folder),
+        every_seconds=every_seconds,
+    )
+
+
+def _wrong(facts: Facts, model: Path | None, usual: Path, cache_dir: Path | None) -> Wrong:
+    answers = answers_of(facts)
+    if answers is None:
+        return Wrong(answers=None, mistakes=(), notes=())
+    notes = []
+    texts = probabilities = None
+    try:
+        texts = texts_of(facts.spec["data"], facts.spec["fingerprint"], VAL, cache_dir)
+    except UserError as error:
+        notes.append(f"The sentences cannot be shown: {error}")
+    if texts is not None:
+        try:
+            probabilities = _probabilities(model or usual, texts, answers)
+        except UserError as error:
+            if model is not None:
+                raise
+            notes.append(f"Without confidences: {error}")
+    return Wrong(answers=answers, mistakes=mistakes(answers, texts, probabilities), notes=notes)
+
+
+def _probabilities(model: Path, texts: list[str], answers: Answers) -> NDArray[np.float64]:
+    """(n, C) of the validation sentences.
+
+    Raises:
+        UserError: there is no model, or it is not the best trial's.
+    """
+    if not model.is_dir():
+        raise UserError(f"they need the best trial's model and {model} is none; make it with sentune retrain")
+    from core.predict import load_model
+
+    loaded = load_model(model)
+    if loaded.classes == answers.classes and same_model(answers, found := loaded.probabilities(texts)):
+        return found
+    raise UserError(
+        f"the model in {model} answers otherwise than the best trial did: it is another trial's, or has seen the "
+        "validation split; retrain the best trial on train alone, or name its model with --model"
+    )

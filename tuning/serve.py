@@ -1,0 +1,133 @@
+"""A saved model behind HTTP: a page to type into, /predict, /health."""
+
+import asyncio
+import contextlib
+import dataclasses
+import errno
+import json
+import socket
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Annotated, Any
+
+from core.errors import ConfigError, UserError
+from core.text import printable
+from tuning.serve_limits import Limited, Rate
+from tuning.serve_page import HEADERS, PAGE
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+    from core.predict import Model
+
+MOST_TEXTS = 1000
+"""In one request."""
+MOST_CHARACTERS = 20_000
+"""In one text: some 4,000 words."""
+MOST_CONNECTIONS = 500
+"""At once; further ones are answered with 503."""
+
+
+def make_app(model: "Model", name: str) -> "FastAPI":
+    """The application, without limits on a client.
+
+    Args:
+        model: what answers.
+        name: what the page and /health call it.
+    """
+    from fastapi import FastAPI, Request
+    from fastapi.exceptions import RequestValidationError
+    from fastapi.responses import HTMLResponse, Response
+    from pydantic import BaseModel, Field
+
+    class Texts(BaseModel):
+        texts: list[Annotated[str, Field(max_length=MOST_CHARACTERS)]] = Field(min_length=1, max_length=MOST_TEXTS)
+
+    def answer(content: Any, status: int = 200) -> Response:
+        # In ASCII, since the name of a class may hold what UTF-8 cannot.
+        return Response(json.dumps(content), status, media_type="application/json")
+
+    worker = ThreadPoolExecutor(1, "predict")  # torch uses the cores by itself; more threads would only compete
+    # FastAPI's own pages load scripts from elsewhere.
+    app = FastAPI(title=f"sentune: {printable(name)}", docs_url=None, redoc_url=None)
+
+    @app.get("/", response_class=HTMLResponse)
+    async def page() -> HTMLResponse:
+        return HTMLResponse(PAGE, headers=HEADERS)
+
+    @app.get("/health")
+    async def health() -> Response:
+        return answer({"status": "ok", "model": printable(name), "classes": list(model.classes)})
+
+    @app.post("/predict")
+    async def predict(asked: Texts) -> Response:
+        found = await asyncio.get_running_loop().run_in_executor(worker, model.predict, asked.texts)
+        return answer({"predictions": [dataclasses.asdict(each) for each in found]})
+
+    @app.exception_handler(RequestValidationError)
+    async def refuse(request: Request, error: RequestValidationError) -> Response:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"] if part != "body")
+        return answer({"detail": f"{place or 'body'}: {first['msg']}"}, 422)
+
+    return app
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket bound to host and port.
+
+    Raises:
+        ConfigError: the port is taken or not for everyone, or the address is not of this machine.
+    """
+    reasons = {
+        errno.EADDRINUSE: f"port {port} is taken; pass another --port, or 0 for any free one",
+        errno.EACCES: f"port {port} is for the administrator; pass a --port of 1024 or more",
+        errno.EADDRNOTAVAIL: "it is no address of this machine; pass --host 127.0.0.1 or 0.0.0.0",
+    }
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except socket.gaierror as error:
+        raise ConfigError(
+            f"--host {host} is no address ({error.strerror}); pass --host 127.0.0.1 or 0.0.0.0"
+        ) from error
+    except OSError as error:
+        if error.errno not in reasons:
+            raise
+        raise ConfigError(f"cannot listen on {host}: {reasons[error.errno]}") from error
+
+
+def serve(load: Callable[[], "Model"], name: str, *, host: str, port: int, rate: int) -> None:
+    """Answer until Ctrl-C or SIGTERM; requests that are under way are answered first.
+
+    Args:
+        load: opens the model.
+        name: of the model, for the page.
+        host, port: where to listen.
+        rate: requests a second that one client may send.
+
+    Raises:
+        UserError: a package is missing, the port is taken, or the model cannot be used.
+    """
+    try:
+        import fastapi  # noqa: F401
+        import uvicorn
+    except ModuleNotFoundError as error:
+        raise UserError(f"serve needs the package {error.name}: pip install fastapi uvicorn") from error
+    with listen(host, port) as listening:
+        app = Limited(make_app(load(), name), Rate(rate))
+        config = uvicorn.Config(
+            app,
+            log_level="warning",
+            access_log=False,
+            ws="none",
+            lifespan="off",
+            limit_concurrency=MOST_CONNECTIONS,
+            timeout_graceful_shutdown=10,
+        )
+        shown = f"[{host}]" if ":" in host else host
+        print(f"serving {printable(name)} on http://{shown}:{listening.getsockname()[1]}/ (Ctrl-C ends it)", flush=True)
+        with contextlib.suppress(KeyboardInterrupt):  # which uvicorn raises again after it has ended well
+            uvicorn.Server(config).run(sockets=[listening])
+        print("stopped", file=sys.stderr)

@@ -1,0 +1,90 @@
+"""The verbs that use a saved model: predict, export, serve. They need no study, no data and no Ray."""
+
+import shlex
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tuning.options import Encoding
+
+if TYPE_CHECKING:
+    from core.predict import Model
+
+
+class PredictFormat(StrEnum):
+    """How `predict` prints."""
+
+    text = "text"
+    json = "json"
+
+
+class ExportFormat(StrEnum):
+    """What `export` writes."""
+
+    onnx = "onnx"
+
+
+Folder = Annotated[Path, typer.Argument(help="a folder that retrain wrote", metavar="MODEL")]
+
+
+def predict(
+    model: Folder,
+    texts: Annotated[list[str] | None, typer.Argument(help="sentences", metavar="TEXT ...")] = None,
+    file: Annotated[str | None, typer.Option(help="one sentence a line; - is standard input")] = None,
+    text_column: Annotated[str | None, typer.Option(help="--file is a table: label this column, write CSV")] = None,
+    encoding: Encoding = None,
+    format: Annotated[PredictFormat, typer.Option(help="of the output; json: an object a line")] = PredictFormat.text,
+    probabilities: Annotated[bool, typer.Option("--probabilities", help="those of every class")] = False,
+    out: Annotated[Path | None, typer.Option(help="a file to write, in place of standard output")] = None,
+) -> None:
+    """Label sentences: a line each, with label, probability and text, separated by tabs."""
+    from tuning.labelling import Request, label
+
+    request = Request(
+        texts=tuple(texts or ()),
+        file=file,
+        text_column=text_column,
+        encoding=encoding,
+        json=format == PredictFormat.json,
+        probabilities=probabilities,
+        out=out,
+    )
+    label(request, lambda: _load(model), _note)
+
+
+def export(
+    model: Folder,
+    out: Annotated[Path, typer.Option(help="the folder to write")],
+    format: Annotated[ExportFormat, typer.Option(help="of the model")] = ExportFormat.onnx,
+) -> None:
+    """Write MODEL as a folder that other programs use without torch."""
+    from core.onnx_folder import export_onnx
+
+    difference = export_onnx(_load(model), model, out, _note)
+    print(f"{format.value} in {out}: its probabilities are within {difference:.1e} of the model's")
+    print(f"next: python {shlex.quote(str(out / 'example.py'))} 'a gorgeous, witty, seductive movie'")
+
+
+def serve(
+    model: Folder,
+    port: Annotated[int, typer.Option(help="0 takes any free one", min=0, max=65535)] = 8000,
+    host: Annotated[str, typer.Option(help="address to listen on; 0.0.0.0 lets other machines in")] = "127.0.0.1",
+    rate: Annotated[int, typer.Option(help="requests a second that one client may send, on average", min=1)] = 100,
+) -> None:
+    """Serve MODEL over HTTP: a page to type into, /predict and /health. Ctrl-C ends it."""
+    from tuning.serve import serve as serve_model
+
+    serve_model(lambda: _load(model), model.resolve().name, host=host, port=port, rate=rate)
+
+
+def _load(folder: Path) -> "Model":
+    from core.predict import load_model
+
+    return load_model(folder, notify=_note)
+
+
+def _note(line: str) -> None:
+    print(line, file=sys.stderr)
