@@ -31,5 +31,5 @@ $(VENV)/.installed: pyproject.toml | $(BIN)/python
 	touch $@
 
 $(VENV)/.installed-test: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test,export,serve]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test,export,serve,tensorboard,dashboard,mlflow]'
 	touch $@ $(VENV)/.installed

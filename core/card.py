@@ -25,9 +25,14 @@ _HOW = {
     "its weights are the saved ones",
     "trial": "its number in the search",
     "search_trials": "trials of the search with a validation accuracy; the best of many is the higher by chance",
-    "verdict": "this training against the figures that the search recorded, epoch by epoch",
     "weights_sha256": "digest of the trained weights: a training that gives the same one gave the same bits",
     "data_fingerprint": "digest of everything that shaped the data; a corpus with the same one is the same bytes",
+    "verdict": "the trial trained again, against the figures that the search recorded, epoch by epoch",
+    "on": "the splits that the saved weights learned from",
+    "steps": "of the optimizer: as many as the trial took to its best epoch when it was trained on train alone",
+    "passes": "over train and validation together; the last one is cut short, so that the steps come out exactly",
+    "seeds": "the same settings on other seeds; the saved weights are those of the median by validation accuracy",
+    "readings_of_the_test_split": "how often the test split of this study has been read, this time included",
 }
 
 

@@ -17,12 +17,13 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from core.errors import ConfigError, CorruptionError
 from core.files import new_folder, readable_os_errors
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 TENSORS, STATE, SUMS = "tensors.safetensors", "state.json", "SHA256SUMS"
 KEPT = 2
@@ -43,7 +44,7 @@ class Checkpoint:
     """What it belongs to: every setting, and the data's fingerprint."""
     state: Mapping[str, Any]
     """Whatever else is needed that JSON can hold."""
-    tensors: Mapping[str, Tensor]
+    tensors: Mapping[str, "Tensor"]
     """On the CPU, none sharing memory with another."""
 
 
@@ -63,7 +64,7 @@ def save(folder: Path, checkpoint: Checkpoint) -> None:
         sums = "".join(f"{_sha256(work / name)}  {name}\n" for name in (TENSORS, STATE))
         (work / SUMS).write_text(sums, encoding="ascii")
     torn = [path for path in folder.glob(".epoch-*") if time.time() - path.stat().st_mtime > FORSAKEN_SECONDS]
-    for old in _folders(folder)[KEPT:] + torn:
+    for old in [folder / name for name in checkpoint_names(folder)[KEPT:]] + torn:
         shutil.rmtree(old, ignore_errors=True)
 
 
@@ -80,7 +81,7 @@ def newest(folder: Path, training: Mapping[str, Any]) -> Checkpoint | None:
     Raises:
         ConfigError: it belongs to another training.
     """
-    for path in _folders(folder):
+    for path in (folder / name for name in checkpoint_names(folder)):
         try:
             found = read(path)
         except CorruptionError as error:
@@ -122,9 +123,9 @@ def read(path: Path) -> Checkpoint:
     return Checkpoint(**parts, tensors=load_file(path / TENSORS))
 
 
-def _folders(folder: Path) -> list[Path]:
-    """The checkpoints in a folder, the newest first."""
-    return sorted(folder.glob("epoch-" + "[0-9]" * 5), reverse=True)
+def checkpoint_names(folder: Path) -> list[str]:
+    """The checkpoints in a folder, the newest first; none where there is no folder."""
+    return sorted((path.name for path in folder.glob("epoch-" + "[0-9]" * 5)), reverse=True)
 
 
 def _sha256(path: Path) -> str:

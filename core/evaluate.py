@@ -27,6 +27,8 @@ class Evaluation:
 
     loss: float
     """Mean cross-entropy, without label smoothing."""
+    loss_standard_error: float
+    """Of that mean, from how the sentences' own losses differ."""
     accuracy: float
     """Correct / total."""
     predictions: NDArray[np.int64]
@@ -84,8 +86,10 @@ def judge(
     logits = torch.cat(scored)[torch.from_numpy(back).to(device)]  # (n, C)
     labels = torch.from_numpy(corpus.labels[sentences]).to(device)
     predictions = logits.argmax(dim=1)
+    each = F.cross_entropy(logits.double(), labels, reduction="none")  # (n,)
     return Evaluation(
         loss=F.cross_entropy(logits.double(), labels).item(),
+        loss_standard_error=(each.std(correction=0) / len(sentences) ** 0.5).item(),
         accuracy=int((predictions == labels).sum()) / len(sentences),
         predictions=predictions.cpu().numpy(),
         probabilities=logits.softmax(dim=1).cpu().numpy(),

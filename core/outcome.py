@@ -35,8 +35,8 @@ class TrainResult:
     n_parameters: int
     """Trained numbers."""
     environment: dict[str, Any]
-    """What the bits depend on beside config and corpus: torch, threads, precision, CPU capability, device,
-    deterministic kernels; and `before_resume`, the same, where earlier epochs were trained under another one."""
+    """What the bits depend on beside config and corpus: torch, threads, precision, CPU and what of it is used, device,
+    deterministic kernels, code; and `before_resume`, the same, where earlier epochs were trained under another one."""
     stopped: str
     """Why it ended: "epochs" (all done), "patience" or "report" (it raised StopTraining)."""
 

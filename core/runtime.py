@@ -9,6 +9,8 @@ from typing import Any
 
 import torch
 
+from core.provenance import code_digest, processor
+
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 _KEPT_BYTES = 2**28
 
@@ -83,6 +85,8 @@ def describe(precision: str, threads: int, device: str) -> dict[str, Any]:
         "threads": threads,
         "precision": precision,
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "cpu": processor(),
         "device": torch.cuda.get_device_name(device) if is_gpu(device) else "cpu",
         "deterministic": not is_gpu(device) or torch.are_deterministic_algorithms_enabled(),
+        "code": code_digest(),
     }

@@ -18,6 +18,8 @@ from tuning.options import (
     EmbeddingDim,
     Encoding,
     LabelColumn,
+    MovedData,
+    MovedVectors,
     Results,
     Seed,
     Split,
@@ -25,10 +27,12 @@ from tuning.options import (
     Study,
     TextColumn,
     Vectors,
+    absolute,
     data_options,
     study_folder,
     takes_search_options,
 )
+from tuning.steady_output import steady_output
 
 if TYPE_CHECKING:
     from tuning.run import RunOptions
@@ -68,8 +72,23 @@ class TextFormat(StrEnum):
     json = "json"
 
 
+class ConfirmFormat(StrEnum):
+    """How `confirm` prints."""
+
+    table = "table"
+    json = "json"
+
+
+class Splits(StrEnum):
+    """What `retrain` learns from."""
+
+    train = "train"
+    both = "train+val"
+
+
 @app.command()
 @takes_search_options
+@steady_output()  # who reads it may go away: the search goes on
 def run(options: "RunOptions") -> None:
     """Search. The same command again resumes and completes the study."""
     from tuning.run import run_study
@@ -139,19 +158,77 @@ def retrain(
     study: Study,
     trial: Annotated[str, typer.Option(help="best, or a trial's number")] = "best",
     out: Annotated[Path | None, typer.Option(help="the model folder; default: STUDY's folder/model")] = None,
+    on: Annotated[Splits, typer.Option(help="train, or train+val for the same number of steps")] = Splits.train,
+    seeds: Annotated[int, typer.Option(help="models to train; the median by validation is kept")] = 1,
     strict: Annotated[bool, typer.Option("--strict", help="exit with 1 when the search is not reproduced")] = False,
+    threads: Annotated[int | None, typer.Option(help="CPU threads; default: as in the study")] = None,
+    precision: Annotated[str | None, typer.Option(help="fp32 or bf16; default: as in the study")] = None,
+    dataset: MovedData = None,
+    vectors: MovedVectors = None,
     results: Results = Path("results"),
     cache_dir: CacheDir = None,
 ) -> None:
     """Train a trial again, compare it with the search epoch by epoch, and save the model."""
+    from tuning.retrain import RetrainOptions
     from tuning.retrain import retrain as retrain_trial
 
     folder = study_folder(study, results)
     target = out or folder / "model"
-    verdict = retrain_trial(folder, trial, target, cache_dir, typed())
+    verdict = retrain_trial(
+        RetrainOptions(
+            folder=folder,
+            trial=trial,
+            on=on,
+            seeds=seeds,
+            threads=threads,
+            precision=precision,
+            dataset=absolute(dataset) if dataset else None,
+            vectors=absolute(vectors) if vectors else None,
+            out=target,
+            cache_dir=cache_dir,
+            command=typed(),
+        )
+    )
     print(f"next: {program()} predict {shlex.quote(str(target))} 'a gorgeous, witty, seductive movie'")
     if strict and verdict.difference is not None:
         raise typer.Exit(1)
+
+
+@app.command()
+def confirm(
+    study: Study,
+    top: Annotated[int, typer.Option(help="settings, by rank; the notebook's is added")] = 5,
+    seeds: Annotated[int, typer.Option(help="fresh seeds for each setting")] = 5,
+    folds: Annotated[int | None, typer.Option(help="cross-validate the winner too, over so many folds")] = None,
+    workers: Annotated[int | None, typer.Option(help="runs at once, at most")] = None,
+    format: Annotated[ConfirmFormat, typer.Option(help="of the output")] = ConfirmFormat.table,
+    dataset: MovedData = None,
+    vectors: MovedVectors = None,
+    results: Results = Path("results"),
+    cache_dir: CacheDir = None,
+) -> None:
+    """Train the best settings of STUDY and the notebook's on fresh seeds, and say which differ."""
+    from tuning.confirm import ConfirmOptions
+    from tuning.confirm import confirm as confirm_study
+
+    options = ConfirmOptions(
+        folder=study_folder(study, results),
+        top=top,
+        seeds=seeds,
+        folds=folds,
+        workers=workers,
+        form=format,
+        dataset=absolute(dataset) if dataset else None,
+        vectors=absolute(vectors) if vectors else None,
+        cache_dir=cache_dir,
+    )
+    try:
+        complete = confirm_study(options)
+    except KeyboardInterrupt:  # the second one, or one before Ray began
+        complete = False
+    if not complete:
+        _note(f"interrupted; the same command goes on: {typed()}")
+        raise typer.Exit(130)
 
 
 app.command()(use.predict)

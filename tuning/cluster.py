@@ -61,7 +61,7 @@ def own_ray(machine: Machine, lost: Callable[[str], None]) -> Iterator[Any]:
         ray.shutdown()
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"Ray did not start ({reason}): see that the machine is not too busy and try again") from error
-    _hush()
+    hush()
     over = threading.Lock()
     processes = _processes()
     orphans = _children(processes)
@@ -84,7 +84,7 @@ def _watch(
         lost(name)
 
 
-def _hush() -> None:
+def hush() -> None:
     """Stop the thread that prints what Ray's processes think of one another: what matters is in the journal."""
     from ray._private.worker import global_worker
 

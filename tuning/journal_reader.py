@@ -109,6 +109,10 @@ def _distribution(text: str) -> BaseDistribution:
     return json_to_distribution(text)
 
 
+def _time(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)
+
+
 def _damaged(path: Path, line: int, why: str) -> CorruptionError:
     return CorruptionError(
         f"{path} is damaged in line {line} ({why}): put back a copy of it, or start anew with another --name"

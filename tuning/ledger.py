@@ -1,10 +1,11 @@
 """The study's journal: opened by one driver at a time, repaired, checked and continued.
 
 It is an Optuna `JournalStorage` file, so that Optuna's own tools open it. The study's user attribute `spec` says what
-the study is, `validation` what it is judged by, `vocabulary` how many words it has, `ended` which budget ended it,
-`gpu_share` how its share of a GPU was chosen; a trial's user attributes hold its whole configuration (`config`), where
-it came from (`origin`), each epoch (`epoch:3`), what it asked for where its share of a GPU was too small (`oom`) and
-what it came to (`outcome`).
+the study is, `validation` what it is judged by, `vocabulary` how many words it has, `inputs` what its corpus was made
+from, `audit` what is odd about it, `command` what made it, `ended` which budget ended it, `gpu_share` how its share of
+a GPU was chosen, `readings` when the test split was read, `confirm:...` what fresh seeds came to. A trial's hold its
+whole configuration (`config`), where it came from (`origin`), each epoch (`epoch:3`), what it asked for where its
+share of a GPU was too small (`oom`) and what it came to (`outcome`).
 """
 
 import contextlib

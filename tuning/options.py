@@ -35,8 +35,18 @@ Split = Annotated[str, typer.Option(help="80/10/10, or notebook (90/10, no test 
 AllowLeak = Annotated[bool, typer.Option("--allow-leak", help="go on though texts stand in two splits")]
 Seed = Annotated[int, typer.Option(help="of the split, every trial and the sampler")]
 CacheDir = Annotated[Path | None, typer.Option(help="default: SENTUNE_CACHE, else the user's cache folder")]
+Address = Annotated[
+    str | None, typer.Option(help="of a running Ray cluster: HOST:PORT or auto; default: Ray on this machine alone")
+]
+Storage = Annotated[
+    str | None, typer.Option(help="keep checkpoints there too: a shared folder, file://, s3:// or gs://", metavar="URI")
+]
 Results = Annotated[Path, typer.Option(help="where studies are", envvar="SENTUNE_RESULTS")]
 Study = Annotated[str, typer.Argument(help="a study's name, or its folder", metavar="STUDY")]
+MovedData = Annotated[str | None, typer.Option("--dataset", help="where the study's data are now, if they were moved")]
+MovedVectors = Annotated[
+    str | None, typer.Option("--vectors", help="where its word vectors are now, if they were moved")
+]
 
 
 def search_options(
@@ -78,6 +88,9 @@ def search_options(
         int | None, typer.Option(help="end after so many trials in a row without a better one")
     ] = None,
     workers: Annotated[int | None, typer.Option(help="trials at once, at most")] = None,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="write event files for TensorBoard into the study's folder")
+    ] = False,
     seed: Seed = 42,
     name: Annotated[str | None, typer.Option(help="of the study; default: DATASET-SPACE")] = None,
     results: Results = Path("results"),
@@ -89,6 +102,8 @@ def search_options(
     embedding_dim: EmbeddingDim = 300,
     allow_leak: AllowLeak = False,
     cache_dir: CacheDir = None,
+    address: Address = None,
+    storage: Storage = None,
 ) -> "RunOptions":
     """What the options of a search come to.
 
@@ -99,6 +114,7 @@ def search_options(
     from tuning.resources import Shares, share_of
     from tuning.run import RunOptions
     from tuning.stopping import stopping_rule
+    from tuning.storage import absolute as absolute_uri
 
     share, auto = share_of(gpus_per_trial)
     return RunOptions(
@@ -122,6 +138,9 @@ def search_options(
         workers=workers,
         name=name,
         results=results,
+        tensorboard=tensorboard,
+        address=address,
+        storage=None if storage is None else absolute_uri(storage),
     )
 
 
@@ -152,13 +171,14 @@ def data_options(params: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of load_corpus among a verb's options, with paths made absolute, as a study's spec keeps them."""
     chosen: dict[str, Any] = {name: params.get(name) for name in DATA_OPTIONS}
     for name in ("dataset", "vectors"):
-        chosen[name] = _absolute(chosen[name])
+        chosen[name] = absolute(chosen[name])
     if chosen["split_column"]:
         chosen["split"] = "column"
     return chosen
 
 
-def _absolute(name: str) -> str:
+def absolute(name: str) -> str:
+    """A dataset's or vectors' path made absolute; a name that is no path stays."""
     prefix = "mr:" if name.startswith("mr:") else ""
     path = Path(name.removeprefix(prefix)).expanduser()
     return f"{prefix}{path.absolute()}" if prefix or path.exists() or len(path.parts) > 1 else name

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from core.errors import ConfigError
 from core.load import load_corpus
 from tuning.corner import checkpoint_bytes, heaviest
 from tuning.outlook import RAY_IN_A_WORKER_BYTES, Outlook, share_text
@@ -25,6 +26,8 @@ def outlook(options: RunOptions, say: Callable[[str], None], seconds: float = PR
     Raises:
         UserError: what `run` would refuse before it opens the study; or a process of the probe died.
     """
+    if options.address is not None:
+        raise ConfigError("plan tries settings on this machine and knows no other: leave --address out")
     machine = Machine.here()
     fits = options.shares.fit(machine)
     plan = search_plan(options, fits)

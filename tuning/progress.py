@@ -1,146 +1,152 @@
-"""What a person sees while a search runs: a live block in a terminal, plain lines elsewhere."""
+"""What a person sees while a search runs: a live block in a terminal, plain lines in a file, a pipe or a notebook.
 
+A thread of its own writes: a terminal that is paused, or a pipe that no one reads, holds up no trial.
+"""
+
+import os
+import sys
+import threading
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Self
+from collections.abc import Mapping, Sequence
+from typing import Self
 
-from rich.console import Console, Group
+from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
 from core.config import TrialConfig
 from core.epoch import EpochResult
+from tuning.progress_text import best_text, block, counts, failures, pace
 from tuning.records import TrialRecord
 from tuning.results import settings_text
+from tuning.tally import Best, Tally
+
+REFRESH_SECONDS = 0.5
+PLAIN_SECONDS = 5.0
+"""Between two plain lines, at least."""
+PATIENCE_SECONDS = 2.0
+"""How long the end of a search waits for a terminal that takes nothing."""
 
 
-@dataclass
-class Tally:
-    """Where a search stands. Only numbers: how they look is `lines`' business."""
+def moves_cursor(console: Console, environ: Mapping[str, str]) -> bool:
+    """Whether lines can be overwritten there: a terminal, and not a notebook's cell that calls the shell."""
+    return console.file.isatty() and not console.is_dumb_terminal and "JPY_PARENT_PID" not in environ
 
-    n_trials: int
-    workers: int
-    done: int = 0
-    stopped: int = 0
-    failed: int = 0
-    running: dict[int, list[EpochResult]] = field(default_factory=dict)
-    epochs: int = 0
-    epoch_seconds: float = 0.0
-    """Of the epochs trained since the start, added up over workers."""
-    ended_epochs: int = 0
-    ended: int = 0
-    """Trials that ended since the start, and their epochs: what is left is estimated from them."""
-    best: tuple[float, int, str] | None = None
-    """Accuracy, trial number, its settings."""
 
-    def note_best(self, accuracy: float, number: int, settings: Mapping[str, Any]) -> None:
-        """Take an accuracy as the best so far if it is."""
-        if self.best is None or accuracy > self.best[0]:
-            self.best = (accuracy, number, settings_text(settings))
-
-    def seconds_left(self) -> float | None:
-        """Mean epochs of a trial that ended, times mean seconds of an epoch, over the workers; None at first."""
-        if not self.ended or not self.epochs:
-            return None
-        ahead = self.n_trials - self.done - self.stopped - self.failed
-        left = ahead * self.ended_epochs / self.ended - sum(len(epochs) for epochs in self.running.values())
-        return max(0.0, left) * self.epoch_seconds / self.epochs / self.workers
-
-    def lines(self, elapsed: float) -> list[str]:
-        """The block that is shown, without markup."""
-        finished = self.done + self.stopped + self.failed
-        left = self.seconds_left()
-        rate = self.epochs / elapsed if elapsed > 0 else 0.0
-        head = (
-            f"{finished}/{self.n_trials} trials: {self.done} done, {self.stopped} stopped, {self.failed} failed, "
-            f"{len(self.running)} running | {rate:.2f} epochs/s | {clock(elapsed)} gone, "
-            f"{'about ' + clock(left) if left is not None else '?'} left"
-        )
-        if self.best is None:
-            return [head]
-        accuracy, number, settings = self.best
-        return [head, f"best so far: {accuracy:.4f} by trial {number} ({settings})"]
+def pause_seconds(elapsed: float) -> float:
+    """Between two plain lines: a sixtieth of the time gone, between PLAIN_SECONDS and a minute."""
+    return min(60.0, max(PLAIN_SECONDS, elapsed / 60))
 
 
 class Progress:
     """Listens to a search and shows it on `console`. Use as a context manager."""
 
-    def __init__(self, console: Console, tally: Tally, searched: frozenset[str], every_seconds: float = 5.0) -> None:
+    def __init__(self, console: Console, tally: Tally, cautions: Sequence[str] = ()) -> None:
         self.console = console
         self.tally = tally
-        self.searched = searched
-        self.every_seconds = every_seconds
-        self.settings: dict[int, dict[str, Any]] = {}
+        self.cautions = cautions
+        self.failed: dict[int, str] = {}
+        """Failures that have not been shown yet."""
+        self.events = 0
+        self.best: Best | None = None
+        """The one that was shown last, in plain lines."""
         self.began = time.monotonic()
-        self.said = 0.0
-        self.best: list[str] = []
-        self.live = (
-            Live(console=console, get_renderable=self._block, refresh_per_second=2, transient=True)
-            if console.is_terminal
-            else None
-        )
+        self.lock = threading.Lock()
+        self.over = threading.Event()
+        self.thread = threading.Thread(target=self._show, name="progress", daemon=True)
 
     def __enter__(self) -> Self:
-        if self.live:
-            self.live.start()
+        self.thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self.live:
-            self.live.stop()
+        self.over.set()
+        self.thread.join(PATIENCE_SECONDS)
 
     def started(self, number: int, config: TrialConfig) -> None:
         """A trial begins or goes on."""
-        self.settings[number] = {name: value for name, value in config.to_dict().items() if name in self.searched}
-        self.tally.running[number] = []
+        with self.lock:
+            self.tally.start(number, config.to_dict())
+            self.events += 1
 
     def epoch(self, number: int, result: EpochResult) -> None:
         """A trial reported an epoch."""
-        self.tally.running[number].append(result)
-        self.tally.epochs += 1
-        self.tally.epoch_seconds += result.seconds
-        self.tally.note_best(result.val_accuracy, number, self.settings[number])
-        self._say()
+        with self.lock:
+            self.tally.epoch(number, result)
+            self.events += 1
 
     def ended(self, record: TrialRecord) -> None:
         """A trial is over."""
-        tally = self.tally
-        tally.running.pop(record.number, None)
-        tally.ended += 1
-        tally.ended_epochs += len(record.epochs)
-        if record.state == "FAIL":
-            tally.failed += 1
-            self._print(f"trial {record.number} failed: {record.error}")
-        elif record.state == "PRUNED":
-            tally.stopped += 1
+        with self.lock:
+            self.tally.end(record)
+            self.events += 1
+            if record.state == "FAIL":
+                self.failed[record.number] = record.error or "no reason is known"
+
+    def _show(self) -> None:
+        if moves_cursor(self.console, os.environ):
+            self._show_live()
         else:
-            tally.done += 1
-        self._say()
+            self._show_plain()
 
-    def _say(self) -> None:
-        now = time.monotonic()
-        if self.live is None and now - self.said >= self.every_seconds:
-            self.said = now
-            head, *best = self.tally.lines(now - self.began)
-            self._print(head)
-            if best != self.best:
-                self.best = best
-                self._print(*best)
+    def _show_live(self) -> None:
+        live = Live(
+            console=self.console,
+            get_renderable=self._block,
+            auto_refresh=False,
+            transient=True,
+            redirect_stderr=sys.stderr.isatty(),  # what goes into a file stays out of the terminal
+        )
+        with live:
+            live.refresh()
+            while not self.over.wait(REFRESH_SECONDS):
+                for line in self._new_failures():
+                    self.console.print(Text(line), soft_wrap=True)  # stays, above the block
+                live.refresh()
+        self._write([*self._new_failures(), self._summary()])
 
-    def _print(self, line: str) -> None:
-        self.console.print(Text(line), soft_wrap=True)
+    def _block(self) -> Text:
+        size = self.console.size
+        with self.lock:
+            # Two columns stay free: `^C` is echoed behind the last line, and must not begin a new one.
+            lines = block(self.tally, self.cautions, self._elapsed(), size.width - 2, size.height)
+        return Text("\n".join(lines), no_wrap=True, overflow="crop")
 
-    def _block(self) -> Group:
-        lines = [Text(line) for line in self.tally.lines(time.monotonic() - self.began)]
-        for number, epochs in sorted(self.tally.running.items()):
-            shown = f"epoch {len(epochs)}, {epochs[-1].val_accuracy:.4f}" if epochs else "starting"
-            lines.append(Text(f"  trial {number}: {shown} ({settings_text(self.settings[number])})", style="dim"))
-        return Group(*lines)
+    def _show_plain(self) -> None:
+        self._write([f"warning: {caution}" for caution in self.cautions])
+        said, seen = float("-inf"), 0
+        while not self.over.wait(REFRESH_SECONDS):
+            pause = pause_seconds(self._elapsed())
+            if self.events != seen and time.monotonic() - said >= pause:
+                said, seen = time.monotonic(), self.events
+                self._write(self._news())
+        if self.events != seen:
+            self._write(self._news())
 
+    def _news(self) -> list[str]:
+        """Where the search stands, and what is new: trials that failed, and the best."""
+        lines = [*self._new_failures(), self._summary()]
+        with self.lock:
+            best = self.tally.best
+        if best is not None and best != self.best:
+            self.best = best
+            lines.append(f"{best_text(best)} ({settings_text(best.settings)})")
+        return lines
 
-def clock(seconds: float) -> str:
-    """3725 -> '1:02:05'; 65 -> '1:05'."""
-    minutes, second = divmod(round(seconds), 60)
-    hours, minute = divmod(minutes, 60)
-    return f"{hours}:{minute:02d}:{second:02d}" if hours else f"{minute}:{second:02d}"
+    def _summary(self) -> str:
+        with self.lock:
+            return f"{counts(self.tally)} | {pace(self.tally, self._elapsed())}"
+
+    def _new_failures(self) -> list[str]:
+        with self.lock:
+            failed, self.failed = self.failed, {}
+        return failures(failed)
+
+    def _elapsed(self) -> float:
+        return time.monotonic() - self.began
+
+    def _write(self, lines: Sequence[str]) -> None:
+        """At once, so that no other line comes between them; as they are, whatever the width."""
+        if lines:
+            self.console.file.write("".join(f"{line}\n" for line in lines))
+            self.console.file.flush()

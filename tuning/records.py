@@ -43,6 +43,15 @@ class TrialRecord:
     """None until it is over."""
     worker: str | None = None
     """Host and process that trained it last; None in older studies."""
+    weights_sha256: str | None = None
+    """Of its best epoch's weights; None unless it is complete."""
+    environment: Mapping[str, Any] | None = None
+    """What its bits depend on beside settings and data (core.runtime.describe); None unless it is complete."""
+
+    @property
+    def began(self) -> float | None:
+        """When it was suggested, in seconds since 1970; None where the journal does not say."""
+        return self.started.timestamp() if self.started else None
 
     @property
     def best(self) -> EpochResult | None:
@@ -151,6 +160,8 @@ def record_of(trial: Trial) -> TrialRecord:
         epochs=tuple(epochs),
         error=outcome.get("error"),
         n_parameters=outcome.get("n_parameters"),
+        weights_sha256=outcome.get("weights_sha256"),
+        environment=outcome.get("environment"),
         val_predictions=written[best_of(epochs).epoch].get("val_predictions") if epochs else None,
         started=trial.datetime_start,
         ended=trial.datetime_complete,

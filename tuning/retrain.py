@@ -1,44 +1,101 @@
-"""Train the winner again, compare every epoch with what the search recorded, and save the model."""
+"""The verb `retrain`: train a trial again, compare it with the search's record, measure it and save the model."""
 
-import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from core.card import write_card
-from core.config import TrialConfig
-from core.corpus import TEST, VAL, Corpus
+from core.config import PRECISIONS, TrialConfig
 from core.epoch import EpochResult
-from core.errors import StopTraining, UserError
-from core.evaluate import evaluate
-from core.load import load_corpus
-from core.saved_model import check_target, save_model
-from core.train import TrainResult, train
-from tuning.records import TrialRecord, read_study
-from tuning.results import ranking, settings_text
+from core.errors import ConfigError, UserError
+from core.leftovers import remove_leftovers
+from core.outcome import TrainResult
+from core.saved_model import check_target
+from tuning.dependencies import Change, data_changes, environment_changes, environment_now, environment_of, said_first
+from tuning.ledger import Ledger, open_ledger
+from tuning.readings import READINGS
+from tuning.records import Spec, TrialRecord, ranked, read_study
+from tuning.rerun import device_of, forget, study_corpus
+from tuning.results import settings_text
+from tuning.retrained import Bench, Model, measured, median, on_both, over_seeds, save, train_seed
+from tuning.verdict import Verdict, judge
+from tuning.wanted import fresh_seeds
 
-COMPARED = ("train_loss", "val_loss", "val_accuracy")
+BOTH = "train+val"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Verdict:
-    """How a retraining compares with the search's record."""
+class RetrainOptions:
+    """The command line of `retrain`."""
 
-    epochs: int
-    """Epochs that the search recorded."""
-    equal: int
-    """How many of them, from the first on, came out bit for bit the same."""
-    difference: str | None
-    """The first difference; None when there is none."""
+    folder: Path
+    """The study's."""
+    trial: str = "best"
+    """Or a trial's number."""
+    on: str = "train"
+    """train, or train+val."""
+    seeds: int = 1
+    """Models to train: the first on the study's seed."""
+    threads: int | None = None
+    """None for the study's."""
+    precision: str | None = None
+    """None for the study's."""
+    dataset: str | None = None
+    """Where the data are now; None for where the study had them."""
+    vectors: str | None = None
+    out: Path
+    """The model folder."""
+    cache_dir: Path | None = None
+    command: str
+    """As it was typed, for the model's card."""
 
-    def __str__(self) -> str:
-        if self.difference is None:
-            return f"REPRODUCED {self.equal}/{self.epochs} epochs"
-        return f"DIFFERS: {self.equal}/{self.epochs} epochs reproduced, then {self.difference}"
+    def __post_init__(self) -> None:
+        rules = {
+            "--seeds": ("at least 1", self.seeds >= 1, self.seeds),
+            "--threads": ("at least 1", self.threads is None or self.threads >= 1, self.threads),
+            "--precision": (
+                f"one of {', '.join(PRECISIONS)}",
+                self.precision is None or self.precision in PRECISIONS,
+                repr(self.precision),
+            ),
+        }
+        problems = [f"{name} must be {rule}, got {value}" for name, (rule, ok, value) in rules.items() if not ok]
+        if self.on == BOTH and self.seeds > 1:
+            problems.append(f"--seeds goes with --on train: {BOTH} leaves no validation split to find a median by")
+        if problems:
+            raise ConfigError("; ".join(problems))
+
+
+def retrain(options: RetrainOptions) -> Verdict:
+    """Train, compare, measure, save, and print each step.
+
+    Raises:
+        UserError: no such study or trial, another process runs the study, or the model cannot be written.
+    """
+    spec, records = read_study(options.folder)
+    record = choose(records, options.trial)
+    check_target(options.out)
+    remove_leftovers(options.out.resolve())
+    with open_ledger(options.folder, spec) as ledger:
+        bench, changes = _prepare(options, ledger, spec, records, record)
+        print(f"training trial {record.number}: {settings_text(record.params)}")
+        verified = train_seed(bench, bench.config.seed, record.epochs[-1].epoch, _print_epoch)
+        verdict = judge(record, verified, changes)
+        print(verdict)
+        model, about = _models(options, bench, record, verified)
+        about = {
+            "trial": record.number,
+            "on": options.on,
+            "verdict": str(verdict),
+            "search_trials": sum(bool(each.epochs) for each in records),
+            "changed_since_the_search": [str(change) for change in changes],
+            **about,
+            "readings_of_the_test_split": len(ledger.attributes.get(READINGS, ())),
+        }
+        save(options.out, model, bench.corpus, about, options.command)
+        forget(bench.checkpoints)
+    print(f"model saved in {options.out}")
+    return verdict
 
 
 def choose(records: Sequence[TrialRecord], wanted: str) -> TrialRecord:
@@ -48,10 +105,10 @@ def choose(records: Sequence[TrialRecord], wanted: str) -> TrialRecord:
         UserError: there is no such trial, or it has no finished epoch.
     """
     if wanted == "best":
-        rows = ranking(records, (), top=1)
-        if not rows or rows[0].rank != 1:
+        ended = ranked(records)
+        if not ended:
             raise UserError("no trial of this study has finished yet: run the study first")
-        return records[rows[0].trial]
+        return ended[0]
     numbers = {str(record.number): record for record in records}
     if wanted not in numbers:
         raise UserError(f"--trial must be best or a number from 0 to {len(records) - 1}, got {wanted!r}")
@@ -60,130 +117,58 @@ def choose(records: Sequence[TrialRecord], wanted: str) -> TrialRecord:
     return numbers[wanted]
 
 
-def compare(recorded: Sequence[EpochResult], trained: Sequence[EpochResult]) -> Verdict:
-    """Epoch by epoch: losses and accuracy must be equal to the last bit; times may differ."""
-    for at, (old, new) in enumerate(zip(recorded, trained, strict=False)):
-        for name in COMPARED:
-            was, now = getattr(old, name), getattr(new, name)
-            if was != now:
-                return Verdict(
-                    epochs=len(recorded),
-                    equal=at,
-                    difference=f"epoch {old.epoch} has {name} {now!r} where the search recorded {was!r}",
-                )
-    if len(trained) < len(recorded):
-        return Verdict(
-            epochs=len(recorded), equal=len(trained), difference=f"training ended after epoch {len(trained)}"
-        )
-    return Verdict(epochs=len(recorded), equal=len(recorded), difference=None)
-
-
-def train_again(
-    record: TrialRecord, corpus: Corpus, threads: int, device: str, say: Callable[[EpochResult], None]
-) -> TrainResult:
-    """Train a recorded trial for as many epochs as it had in the search."""
-    last = record.epochs[-1].epoch
-
-    def report(epoch: EpochResult) -> None:
-        say(epoch)
-        if epoch.epoch == last:
-            raise StopTraining
-
+def _prepare(
+    options: RetrainOptions, ledger: Ledger, spec: Spec, records: Sequence[TrialRecord], record: TrialRecord
+) -> tuple[Bench, list[Change]]:
+    """Everything that training needs; what is not as it was in the search, said before it begins."""
     config = TrialConfig.from_dict(record.config)
-    return train(config, corpus, report=report, threads=threads, device=device)
-
-
-def measure(result: TrainResult, corpus: Corpus, threads: int, device: str) -> dict[str, Any]:
-    """Validation and test figures of the best epoch's weights; the test split is read here."""
-    figures: dict[str, Any] = {
-        "best_epoch": result.best_epoch,
-        "val_accuracy": result.best_val_accuracy,
-        "val_loss": result.best_val_loss,
-    }
-    for name, split in (("val", VAL), ("test", TEST)):
-        sentences = corpus.indices(split)
-        if not len(sentences):
-            continue
-        judged = evaluate(result.config, result.weights, corpus, split, threads=threads, device=device)
-        if split == TEST:
-            figures |= {"test_accuracy": judged.accuracy, "test_loss": judged.loss}
-        error = loss_error(judged.probabilities, corpus.labels[sentences])
-        figures |= {f"{name}_loss_standard_error": error, f"{name}_sentences": len(sentences)}
-    return figures
-
-
-def loss_error(probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
-    """Standard error of the mean cross-entropy, from each sentence's own: (n, C) and (n,)."""
-    given = probabilities[np.arange(len(labels)), labels].astype(np.float64)
-    losses = -np.log(np.maximum(given, np.finfo(np.float32).tiny))  # a share may be too small for float32
-    return float(losses.std() / np.sqrt(len(losses)))
-
-
-def save(
-    out: Path,
-    result: TrainResult,
-    corpus: Corpus,
-    figures: Mapping[str, Any],
-    verdict: Verdict,
-    record: TrialRecord,
-    command: str,
-) -> None:
-    """Write the model folder."""
-    metrics = {
-        **figures,
-        "trial": record.number,
-        "verdict": str(verdict),
-        "epochs": [dataclasses.asdict(epoch) for epoch in result.epochs],
-        "environment": dict(result.environment),
-        "weights_sha256": result.weights_sha256,
-        "data_fingerprint": corpus.fingerprint,
-    }
-    save_model(
-        out,
-        config=result.config,
-        weights=result.weights,
-        words=corpus.words,
-        classes=corpus.classes,
-        embedding_dim=corpus.embedding_dim,
-        tokenizer=corpus.source["tokenizer"],
-        metrics=metrics,
-        card=write_card(source=corpus.source, metrics=metrics, config=result.config, command=command),
+    if options.precision is not None:
+        config = config.replace(precision=options.precision)
+    threads, device = options.threads or spec["threads"], device_of(spec)
+    corpus = study_corpus(spec, options.dataset, options.vectors, options.cache_dir, print)
+    data = data_changes(spec, ledger.attributes.get("inputs"), corpus)
+    environment = environment_now(config.precision, threads, device)
+    changes = [*data, *environment_changes(environment_of(spec, records, record), environment)]
+    for line in said_first(record, changes):
+        print(line)
+    bench = Bench(
+        ledger=ledger,
+        trial=record.number,
+        config=config,
+        corpus=corpus,
+        split=spec["data"]["split"] + (" of other data" if data else ""),
+        threads=threads,
+        device=device,
     )
+    return bench, changes
 
 
-def retrain(folder: Path, wanted: str, out: Path, cache_dir: Path | None, command: str) -> Verdict:
-    """The verb: train, compare, measure, save, and print each step.
-
-    Args:
-        folder: the study's.
-        wanted: `best` or a trial's number.
-        out: the model folder to write.
-        cache_dir: of the data cache.
-        command: what the person typed, for the model's card.
-
-    Raises:
-        UserError: no such study or trial, or `out` cannot be written.
-    """
-    spec, records = read_study(folder)
-    record = choose(records, wanted)
-    check_target(out)
-    corpus = load_corpus(**spec["data"], cache_dir=cache_dir, progress=print)
-    if corpus.fingerprint != spec["fingerprint"]:
-        print("the data differ from the study's: the figures below are those of other data")
-    print(f"training trial {record.number}: {settings_text(record.params)}")
-    result = train_again(record, corpus, spec["threads"], spec["device"], _print_epoch)
-    verdict = compare(record.epochs, result.epochs)
-    print(verdict)
-    figures = measure(result, corpus, spec["threads"], spec["device"])
-    figures["search_trials"] = sum(bool(each.epochs) for each in records)
-    for split in ("val", "test"):
-        if f"{split}_accuracy" in figures:
-            print(
-                f"{split:<4} accuracy {figures[f'{split}_accuracy']:.4f} on {figures[f'{split}_sentences']} sentences"
-            )
-    save(out, result, corpus, figures, verdict, record, command)
-    print(f"model saved in {out}")
-    return verdict
+def _models(
+    options: RetrainOptions, bench: Bench, record: TrialRecord, verified: TrainResult
+) -> tuple[Model, dict[str, Any]]:
+    """The model to keep, and what to say of it beside its own figures."""
+    if options.on == BOTH:
+        print(f"training on train and validation together, for the {verified.best_epoch} epochs' number of steps")
+        model = on_both(bench, verified, _print_pass)
+        steps, passes = model.figures["steps"], model.figures["passes"]
+        print(f"{steps} steps are {passes:.2f} passes over both: nothing is rounded, the last pass is cut short")
+        _print_figures(model)
+        return model, {}
+    models = [measured(bench, verified)]
+    _print_figures(models[0])
+    if options.seeds == 1:
+        return models[0], {}
+    last = None if record.state == "COMPLETE" else record.epochs[-1].epoch
+    for seed in fresh_seeds(bench.config.seed, options.seeds - 1):
+        print(f"training on seed {seed}")
+        models.append(measured(bench, train_seed(bench, seed, last, _print_epoch)))
+        _print_figures(models[-1])
+    kept, about = median(models), over_seeds(models)
+    for name in ("val", "test"):
+        if spread := about.get(f"{name}_accuracy_over_seeds"):
+            print(f"{name:<4} accuracy over {len(models)} seeds: {spread['mean']:.4f} +- {spread['sd']:.4f} (sd)")
+    print(f"kept: the model of seed {kept.config.seed}, the median by validation")
+    return kept, about
 
 
 def _print_epoch(epoch: EpochResult) -> None:
@@ -192,3 +177,16 @@ def _print_epoch(epoch: EpochResult) -> None:
         f"val accuracy {epoch.val_accuracy:.4f}, {epoch.seconds:.1f} s",
         flush=True,
     )
+
+
+def _print_pass(number: int, loss: float) -> None:
+    print(f"pass {number}: train loss {loss:.4f}", flush=True)
+
+
+def _print_figures(model: Model) -> None:
+    for split in ("val", "test"):
+        if f"{split}_accuracy" in model.figures:
+            accuracy, sentences = model.figures[f"{split}_accuracy"], model.figures[f"{split}_sentences"]
+            print(f"{split:<4} accuracy {accuracy:.4f} on {sentences} sentences")
+    if "test_accuracy" not in model.figures:
+        print("there is no test split: no figure for it")

@@ -7,12 +7,16 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
+
+from ray.tune import Callback
 
 from core.corpus import Corpus
 from core.errors import UserError
 from tuning.budgets import Ending
 from tuning.cluster import own_ray
+from tuning.joined import Cluster
 from tuning.ledger import Ledger
 from tuning.resources import Machine, Shares
 from tuning.scheduler import make_scheduler
@@ -32,6 +36,8 @@ class Interruption(Halt):
     say: Callable[[str], None]
     lost: Callable[[str], None]
     """Told from another thread that Ray is gone; it must end the process."""
+    notice: str = "stopping: running trials end their epoch and keep their checkpoints"
+    """What the first one brings about."""
     again: bool = False
     """The second one came: Ray is being shut down, which further ones cannot hasten."""
 
@@ -72,7 +78,22 @@ class Interruption(Halt):
             self.again = True
             raise KeyboardInterrupt
         self.requested = True
-        self.say("stopping: running trials end their epoch and keep their checkpoints; once more to stop at once")
+        self.say(f"{self.notice}; once more to stop at once")
+
+
+class StorageProblems(Callback):  # type: ignore[misc]  # Ray ships no types
+    """Says once that checkpoints cannot be kept in the storage: the search goes on without."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self.say = say
+        self.said = False
+
+    def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: Mapping[str, Any], **info: Any) -> None:
+        """Ray tells of a report."""
+        problem = result.get("storage_problem")
+        if problem and not self.said:
+            self.said = True
+            self.say(f"{problem}; the search goes on, and tries again after each epoch")
 
 
 def search(
@@ -80,7 +101,7 @@ def search(
     plan: SearchPlan,
     corpus: Corpus,
     shares: Shares,
-    machine: Machine,
+    machine: Machine | Cluster,
     workers: int,
     listener: Listener,
     interruption: Interruption,
@@ -88,10 +109,12 @@ def search(
 ) -> None:
     """Run the trials that the journal lacks.
 
-    Returns when all are finished, or after an interruption. Ray is started for it and shut down after it.
+    Returns when all are finished, or after an interruption. Ray is started for it and shut down after it, unless a
+    cluster is joined.
 
     Args:
         ledger: the open journal; every epoch and end is in it before the next decision.
+        machine: what Ray may use of this machine, or the cluster that was joined.
         workers: trials at once.
         listener: told of every start, epoch and end.
         interruption: asked before each new trial and after each epoch.
@@ -102,7 +125,8 @@ def search(
             before the search can go on.
     """
     # Twice: Ray sets handlers of its own when it starts, and what comes while it shuts down must not cut that short.
-    with interruption.listening(), own_ray(machine, interruption.lost) as ray, interruption.listening():
+    place = machine.watched if isinstance(machine, Cluster) else partial(own_ray, machine)
+    with interruption.listening(), place(interruption.lost) as ray, interruption.listening():
         corpus_ref = ray.put(corpus)
         _fit(corpus_ref, ledger, plan, shares, workers, listener, interruption, work)
         while _some_wait_for_a_gpu(ledger, shares) and not (interruption.requested or shared_failure(ledger.trials())):
@@ -161,6 +185,7 @@ def _fit(
             name="trials",
             storage_path=str(scratch),
             verbose=0,
+            callbacks=[StorageProblems(interruption.say)],
             failure_config=tune.FailureConfig(max_failures=RESTARTS),
         ),
     )

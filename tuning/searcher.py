@@ -208,11 +208,18 @@ class OrderedSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
                 self.listener.ended(self.ledger.copy(source, number))
 
     def _start(self, trial_id: str, number: int) -> dict[str, Any]:
-        attrs = self.ledger.trials()[number].user_attrs
+        trials = self.ledger.trials()
+        attrs = trials[number].user_attrs
         self.number[trial_id] = number
         self.listener.started(number, TrialConfig.from_dict(attrs["config"]))
         checkpoint_dir = self.ledger.checkpoint_dir(number)
-        return {"number": number, "config": attrs["config"], "checkpoint_dir": str(checkpoint_dir)}
+        unfinished = [trial.number for trial in trials if not trial.state.is_finished()]
+        return {
+            "number": number,
+            "config": attrs["config"],
+            "checkpoint_dir": str(checkpoint_dir),
+            "open": unfinished,
+        }
 
 
 def unflattened(result: Mapping[str, Any], name: str) -> dict[str, Any]:

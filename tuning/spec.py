@@ -1,5 +1,6 @@
 """A study's spec: all that its trials depend on, as JSON in its journal."""
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.config import PRECISIONS
 from core.corpus import Corpus
+from core.entry import canonical
 from core.errors import ConfigError
 from tuning.budgets import Budget
 from tuning.resources import Shares
@@ -109,3 +111,8 @@ def notes_on(spec: Mapping[str, Any]) -> list[str]:
     if start := spec["warm_start"]:
         notes.append(f"warm start: the sampler knew {start['trials']} trials of study {start['study']}")
     return notes
+
+
+def study_key(name: str, spec: Mapping[str, Any]) -> str:
+    """A name for what a study keeps outside its folder: two studies with the same one have the same trials."""
+    return f"{name}-{hashlib.sha256(canonical(dict(spec))).hexdigest()[:12]}"

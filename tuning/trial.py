@@ -2,7 +2,7 @@
 
 import dataclasses
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,9 @@ from tuning.predictions import pack
 from tuning.resources import Shares
 
 
-def run_trial(job: Mapping[str, Any], corpus: Corpus, shares: Shares) -> None:
+def run_trial(
+    job: Mapping[str, Any], corpus: Corpus, shares: Shares, saved: Callable[[], Mapping[str, Any]] = dict
+) -> None:
     """Train one trial and report each epoch, then what it came to.
 
     A trial that fails reports its error as an outcome: to Ray it is a trial that ended, so that only a
@@ -33,12 +35,12 @@ def run_trial(job: Mapping[str, Any], corpus: Corpus, shares: Shares) -> None:
         job: `number`, `config` (TrialConfig as a dict) and `checkpoint_dir`, as the searcher gave it.
         corpus: from Ray's object store; its arrays are read-only and shared by all workers of the node.
         shares: threads and device.
+        saved: called after each epoch when its checkpoint is written; what it returns is reported with the epoch.
     """
-    reporter, share = _Reporter(), shares.gpus_per_trial
+    reporter, share = _Reporter(saved), shares.gpus_per_trial
     device, gpu = "cpu", None
     try:
-        if share:
-            device, gpu = take_gpu(share, ray.get_gpu_ids(), os.environ.get("CUDA_VISIBLE_DEVICES"), torch.cuda)
+        device, gpu = placed(share)
         result = train(
             TrialConfig.from_dict(job["config"]),
             corpus,
@@ -63,6 +65,13 @@ def run_trial(job: Mapping[str, Any], corpus: Corpus, shares: Shares) -> None:
     )
 
 
+def placed(share: float) -> tuple[str, Gpu | None]:
+    """This worker's device and, with a share of a GPU, which one that is; its memory is capped from now on."""
+    if not share:
+        return "cpu", None
+    return take_gpu(share, ray.get_gpu_ids(), os.environ.get("CUDA_VISIBLE_DEVICES"), torch.cuda)
+
+
 def failure(error: Exception, share: float, gpu: Gpu | None) -> dict[str, Any]:
     """What a trial that failed came to.
 
@@ -84,7 +93,8 @@ def failure(error: Exception, share: float, gpu: Gpu | None) -> dict[str, Any]:
 class _Reporter:
     """Tells Ray each epoch; with one that is the best so far, what it said about the validation split."""
 
-    def __init__(self) -> None:
+    def __init__(self, saved: Callable[[], Mapping[str, Any]]) -> None:
+        self.saved = saved
         self.predictions: dict[str, Any] = {}
 
     def best(self, predictions: NDArray[np.int64]) -> None:
@@ -93,7 +103,8 @@ class _Reporter:
 
     def epoch(self, epoch: EpochResult) -> None:
         """An epoch is over."""
-        tune.report({"epoch_result": dataclasses.asdict(epoch), "val_predictions": self.predictions})
+        more = self.saved()
+        tune.report({"epoch_result": dataclasses.asdict(epoch), "val_predictions": self.predictions, **more})
         self.predictions = {}
 
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tuning.options import Encoding
+from core.errors import ConfigError
+from tuning.options import Encoding, Results, study_folder
 
 if TYPE_CHECKING:
     from core.predict import Model
@@ -25,6 +26,12 @@ class ExportFormat(StrEnum):
     """What `export` writes."""
 
     onnx = "onnx"
+
+
+class Tracker(StrEnum):
+    """Where `export` copies a study."""
+
+    mlflow = "mlflow"
 
 
 Folder = Annotated[Path, typer.Argument(help="a folder that retrain wrote", metavar="MODEL")]
@@ -56,13 +63,30 @@ def predict(
 
 
 def export(
-    model: Folder,
-    out: Annotated[Path, typer.Option(help="the folder to write")],
+    what: Annotated[str, typer.Argument(help="a folder that retrain wrote; with --to a study", metavar="MODEL|STUDY")],
+    out: Annotated[Path | None, typer.Option(help="the folder to write")] = None,
     format: Annotated[ExportFormat, typer.Option(help="of the model")] = ExportFormat.onnx,
+    to: Annotated[Tracker | None, typer.Option(help="copy a study there; once more adds what is new")] = None,
+    uri: Annotated[
+        str | None,
+        typer.Option(help="with --to: server or store; default: MLFLOW_TRACKING_URI, else mlflow.db beside the study"),
+    ] = None,
+    results: Results = Path("results"),
 ) -> None:
-    """Write MODEL as a folder that other programs use without torch."""
+    """Write MODEL as a folder that other programs use without torch, or copy STUDY to another tool."""
+    if to is not None:
+        if out is not None:
+            raise ConfigError("--out goes with a model, and --to with a study: --uri names the store")
+        from tuning.mlflow_export import default_uri, export_to_mlflow
+
+        folder = study_folder(what, results)
+        print(export_to_mlflow(folder, uri or default_uri(folder)))
+        return
+    if out is None or uri is not None:
+        raise ConfigError("a model needs --out FOLDER to write to; a study needs --to mlflow, and may have --uri")
     from core.onnx_folder import export_onnx
 
+    model = Path(what)
     difference = export_onnx(_load(model), model, out, _note)
     print(f"{format.value} in {out}: its probabilities are within {difference:.1e} of the model's")
     print(f"next: python {shlex.quote(str(out / 'example.py'))} 'a gorgeous, witty, seductive movie'")

@@ -16,6 +16,7 @@ from core.corpus import TEST, TRAIN, VAL, Corpus
 from core.errors import ConfigError, DataError, StopTraining, TrainingError
 from core.evaluate import evaluate
 from core.outcome import digest, out_of_patience
+from core.provenance import code_digest, processor
 from core.train import EpochResult, TrainResult, train
 from tests.fakes import tiny_corpus
 
@@ -258,8 +259,10 @@ def test_the_environment_names_what_the_bits_depend_on() -> None:
         "threads": 1,
         "precision": "fp32",
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "cpu": processor(),
         "device": "cpu",
         "deterministic": True,
+        "code": code_digest(),
     }
 
 

@@ -47,7 +47,12 @@ MISTAKES = {
         "no column 'subject'; --text-column can be 'id', 'body', 'kind', 'constant', 'code'"
     ),
     "run CSV --text-column body --label-column constant": "one",
+    "run --address here": "--address must be HOST:PORT of the cluster's head, or auto, got 'here'",
+    "run --address 127.0.0.1:1": "no Ray cluster answers at ",
+    "run --storage ftp://host/x": "--storage ftp://host/x: ",
+    "run --storage CSV/x": "cannot keep checkpoints in ",
     "data no-such.csv": "no-such.csv",
+    "plan --address auto": "plan tries settings on this machine and knows no other: leave --address out",
     "plan --gpus-per-trial auto": "--gpus-per-trial auto asks for a GPU and this machine has none",
     "plan no-such.csv": "no-such.csv",
     "run --gpus-per-trial half": "--gpus-per-trial must be a number such as 0.5, or auto, got 'half'",
@@ -63,6 +68,11 @@ MISTAKES = {
     "best": "Missing argument 'STUDY'",
     "report no-such": "no study 'no-such' in ",
     "retrain no-such": "no study 'no-such' in ",
+    "retrain no-such --seeds 0 --threads 0": "--seeds must be at least 1, got 0; --threads must be at least 1, got 0",
+    "retrain no-such --on both": "Invalid value for '--on'",
+    "confirm no-such": "no study 'no-such' in ",
+    "confirm no-such --seeds 1": "--seeds must be at least 2, to be compared in pairs, got 1",
+    "confirm": "Missing argument 'STUDY'",
     "predict no-such": "give sentences, or --file",
     "predict no-such hello": "no saved model at no-such",
     "predict no-such --file gone.txt": "gone.txt",
@@ -144,7 +154,7 @@ def test_python_m_tuning_is_the_same_program() -> None:
             ["-c", "import sys; sys.argv[0] = 'sentune'; from tuning.cli import main; main()"],
         )
     ]
-    for verb in ("run", "best", "report", "retrain", "predict", "export", "serve", "data"):
+    for verb in ("run", "best", "report", "confirm", "retrain", "predict", "export", "serve", "data"):
         assert all(f"  {verb} " in text for text in both)
 
 

@@ -1,18 +1,30 @@
-"""tuning.progress: what a person sees while a search runs."""
+"""tuning.progress: what a person sees while a search runs, and that looking costs the search nothing."""
 
 import io
+import threading
+import time
 from typing import Any
 
+import pytest
 from rich.console import Console
 
 from core.config import TrialConfig
-from core.epoch import EpochResult
+from tests.tuning.small_study import epoch
 from tests.tuning.test_results import record
-from tuning.progress import Progress, Tally, clock
+from tuning import progress as module
+from tuning.progress import Progress, moves_cursor, pause_seconds
+from tuning.tally import Tally
 
 
-def epoch(number: int, accuracy: float, seconds: float = 2.0) -> EpochResult:
-    return EpochResult(epoch=number, train_loss=1.0, val_loss=1.0, val_accuracy=accuracy, seconds=seconds)
+class Terminal(io.StringIO):
+    """Keeps what a terminal is sent."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def tally() -> Tally:
+    return Tally.of([], n_trials=6, epochs_a_trial=4, workers=2, searched=["hidden_dim"])
 
 
 def listen(progress: Progress) -> None:
@@ -28,38 +40,92 @@ def listen(progress: Progress) -> None:
     progress.epoch(3, epoch(1, 0.75))
 
 
-def shown(**console: Any) -> str:
-    out = io.StringIO()
-    progress = Progress(
-        Console(file=out, **console), Tally(n_trials=6, workers=2), frozenset({"hidden_dim"}), every_seconds=0
-    )
-    with progress:
+def shown(out: io.StringIO, **console: Any) -> str:
+    with Progress(Console(file=out, **console), tally(), ["texts under more than one label: 3"]) as progress:
         listen(progress)
     return out.getvalue()
 
 
-def test_plain_lines_count_trials_and_name_the_best() -> None:
-    lines = shown(width=200).splitlines()
-    assert "trial 1 failed: TrainingError: [red]NaN" in lines
-    assert lines[-1].startswith("3/6 trials: 1 done, 1 stopped, 1 failed, 1 running | ")
-    best = [line for line in lines if line.startswith("best so far")]
-    assert best == [f"best so far: {accuracy} by trial 0 (hidden_dim=64)" for accuracy in ("0.6000", "0.8000")]
+def test_plain_lines_warn_first_then_count_trials_and_name_failures_and_the_best() -> None:
+    lines = shown(io.StringIO(), width=20).splitlines()
+    assert lines[0] == "warning: texts under more than one label: 3"
+    assert lines[-3] == "trial 1 failed: TrainingError: [red]NaN"
+    assert lines[-2].startswith("3/6 trials: 1 done, 1 stopped, 1 failed, 1 running | ")
+    assert lines[-1].startswith("best so far: 0.8000 by trial 0 in epoch 2, found ")
+    assert lines[-1].endswith(" (hidden_dim=64)")
 
 
-def test_a_terminal_shows_each_running_trial() -> None:
-    text = shown(width=120, force_terminal=True, color_system=None)
-    assert "trial 3: epoch 1, 0.7500 (hidden_dim=67)" in text
-    assert "3/6 trials: 1 done, 1 stopped, 1 failed, 1 running" in text
+def test_nothing_steers_a_cursor_outside_a_terminal() -> None:
+    assert "\x1b" not in shown(io.StringIO(), force_terminal=True)
 
 
-def test_time_left_is_the_epochs_ahead_at_the_rate_so_far() -> None:
-    tally = Tally(n_trials=6, workers=2)
-    assert tally.seconds_left() is None
-    progress = Progress(Console(file=io.StringIO()), tally, frozenset())
-    listen(progress)
-    # 3 trials left, 1 epoch each on average (3 epochs in 3 ended trials), one of them trained; 2 s an epoch, 2 workers
-    assert tally.seconds_left() == (3 * 1 - 1) * 2 / 2
+def test_a_terminal_shows_each_running_trial(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("JPY_PARENT_PID", raising=False)
+    monkeypatch.setattr(module, "REFRESH_SECONDS", 0.01)
+    out = Terminal()
+    environ = {"TERM": "xterm"}
+    with Progress(Console(file=out, width=80, height=24, color_system=None, _environ=environ), tally()) as progress:
+        listen(progress)
+        until = time.monotonic() + 10
+        while "    3    1/4  0.7500" not in out.getvalue() and time.monotonic() < until:
+            time.sleep(0.01)
+    text = out.getvalue()
+    assert "    3    1/4  0.7500  0.7500   hidden=67" in text
+    assert "trial 1 failed: TrainingError: [red]NaN" in text
+    assert text.splitlines()[-1].startswith("3/6 trials: 1 done, 1 stopped, 1 failed, 1 running | ")
+    assert text.count("\x1b[?25h") == 1  # the cursor is back
 
 
-def test_a_clock_reads_like_one() -> None:
-    assert [clock(s) for s in (0, 65, 3725)] == ["0:00", "1:05", "1:02:05"]
+@pytest.mark.parametrize(
+    ("out", "environ", "moves"),
+    [
+        (Terminal(), {"TERM": "xterm"}, True),
+        (Terminal(), {"TERM": "dumb"}, False),
+        (Terminal(), {"TERM": "xterm", "JPY_PARENT_PID": "7"}, False),
+        (io.StringIO(), {"TERM": "xterm"}, False),
+        (io.StringIO(), {"TERM": "xterm", "FORCE_COLOR": "1"}, False),
+    ],
+)
+def test_lines_are_overwritten_only_where_that_works(out: io.StringIO, environ: dict[str, str], moves: bool) -> None:
+    assert moves_cursor(Console(file=out, _environ=environ), environ) is moves
+
+
+def test_a_log_gets_fewer_lines_the_longer_the_search() -> None:
+    assert [pause_seconds(elapsed) for elapsed in (0, 299, 600, 3600, 36000)] == [5, 5, 10, 60, 60]
+
+
+def test_many_epochs_at_once_are_one_line() -> None:
+    out = io.StringIO()
+    with Progress(Console(file=out), tally()) as progress:
+        progress.started(0, TrialConfig())
+        for number in range(1, 200):
+            progress.epoch(0, epoch(number, 0.5))
+            time.sleep(0.005)
+    assert out.getvalue().count("trials:") <= 2
+
+
+class Stuck(io.StringIO):
+    """A pipe that nobody reads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.freed = threading.Event()
+
+    def write(self, text: str) -> int:
+        self.freed.wait(60)
+        return len(text)
+
+
+def test_output_that_nobody_takes_holds_up_neither_a_trial_nor_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PATIENCE_SECONDS", 0.01)
+    out = Stuck()
+    done = threading.Event()
+
+    def search() -> None:
+        with Progress(Console(file=out), tally(), ["a warning"]) as progress:
+            listen(progress)
+        done.set()
+
+    threading.Thread(target=search, daemon=True).start()
+    assert done.wait(30)
+    out.freed.set()

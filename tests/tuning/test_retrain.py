@@ -1,45 +1,261 @@
-"""tuning.retrain: the winner again, and whether it is the same."""
+"""tuning.retrain: the verb, on a real small study: proof, cause of a difference, models, and the readings it leaves."""
 
-import dataclasses
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pytest
 
-from core.config import TrialConfig
-from core.epoch import EpochResult
-from core.errors import UserError
-from core.train import train
-from tests.fakes import tiny_corpus
+from core.errors import ConfigError, DataError, UserError
+from core.saved_model import read_model
+from tests.tuning.studies import (
+    config_record,
+    epoch_record,
+    make_study,
+    outcome_record,
+    setting,
+    tamper,
+    write_sentences,
+)
 from tests.tuning.test_results import record
-from tuning.retrain import choose, compare, loss_error, measure, train_again
-
-CONFIG = TrialConfig(hidden_dim=8, epochs=3, batch_size=16, fc_dropout=0.2)
-
-
-def epochs(*accuracies: float) -> list[EpochResult]:
-    return [
-        EpochResult(epoch=i, train_loss=0.3, val_loss=0.4, val_accuracy=a, seconds=1.0)
-        for i, a in enumerate(accuracies, 1)
-    ]
+from tuning.journal import only_driver
+from tuning.records import attributes_of, read_study
+from tuning.retrain import RetrainOptions, choose, retrain
+from tuning.verdict import Verdict
+from tuning.wanted import fresh_seeds
 
 
-def test_equal_epochs_are_reproduced_whatever_time_they_took() -> None:
-    slower = [dataclasses.replace(epoch, seconds=9.0) for epoch in epochs(0.5, 0.6)]
-    assert str(compare(epochs(0.5, 0.6), slower)) == "REPRODUCED 2/2 epochs"
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a cache, sentences, and a study: trials 0, 1 and 3 complete, trial 2 stopped."""
+    root = tmp_path_factory.mktemp("studies")
+    file = write_sentences(root / "tickets.csv")
+    wide = setting(hidden_dim=64, batch_size=91)  # two threads add its last batch, of 10, up in another order
+    trials = setting(), setting(hidden_dim=12, lr_schedule="cosine"), setting(hidden_dim=9), wide
+    make_study(root / "s", file, root / "cache", *trials, stopped=2)
+    return root
 
 
-def test_the_first_difference_is_named_with_both_values() -> None:
-    other = epochs(0.5, 0.6, 0.7)
-    other[1] = dataclasses.replace(other[1], val_loss=0.4000000000000001)
-    assert str(compare(epochs(0.5, 0.6, 0.7), other)) == (
-        "DIFFERS: 1/3 epochs reproduced, then epoch 2 has val_loss 0.4000000000000001 where the search recorded 0.4"
-    )
+@pytest.fixture
+def study(made: Path, tmp_path: Path) -> Path:
+    """A copy of the study, to be changed."""
+    shutil.copytree(made / "s", tmp_path / "s")
+    return tmp_path / "s"
 
 
-def test_a_training_that_ends_early_is_a_difference() -> None:
-    assert str(compare(epochs(0.5, 0.6), epochs(0.5))) == (
-        "DIFFERS: 1/2 epochs reproduced, then training ended after epoch 1"
-    )
+def again(study: Path, made: Path, **changes: Any) -> Verdict:
+    options: dict[str, Any] = {
+        "folder": study, "trial": "1", "out": study / "model", "cache_dir": made / "cache",
+        "command": "sentune retrain",
+    }  # fmt: skip
+    return retrain(RetrainOptions(**(options | changes)))
+
+
+def metrics(study: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((study / "model" / "metrics.json").read_text())
+    return found
+
+
+def test_the_trial_comes_out_the_same_and_everything_is_told(
+    study: Path, made: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    verdict = again(study, made)
+    out = capsys.readouterr().out
+    assert str(verdict) == "REPRODUCED 3/3 epochs and the final weights"
+    assert f"\n{verdict}\nval  accuracy 0." in out
+    assert "changed since" not in out
+    best = read_study(study)[1][1].best
+    assert best is not None
+    assert (metrics(study)["val_accuracy"], metrics(study)["trial"]) == (best.val_accuracy, 1)
+    assert metrics(study)["verdict"] == str(verdict)
+    assert metrics(study)["readings_of_the_test_split"] == 1
+    assert "REPRODUCED 3/3 epochs" in (study / "model" / "card.md").read_text()
+    assert list((study / "checkpoints").iterdir()) == []
+
+
+def test_each_reading_of_the_test_split_is_written_down(study: Path, made: Path) -> None:
+    again(study, made)
+    again(study, made, trial="0", on="train+val")
+    first, second = attributes_of(study)["readings"]
+    assert (first["verb"], first["trial"], first["seed"], first["on"], first["split"]) == (
+        "retrain", 1, 7, "train", "80/10/10",
+    )  # fmt: skip
+    assert first["test_sentences"] == 24
+    assert 0 <= first["test_accuracy"] <= 1
+    assert first["time"].endswith("+00:00")
+    assert (second["trial"], second["on"], second["val_accuracy"]) == (0, "train+val", None)
+
+
+def test_a_stopped_trial_is_compared_by_its_epochs(study: Path, made: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert str(again(study, made, trial="2")) == "REPRODUCED 2/2 epochs; the final weights were not recorded"
+    assert "trial 2 left no hash of its final weights (it was stopped early)" in capsys.readouterr().out
+
+
+def test_another_precision_is_named(study: Path, made: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    verdict = again(study, made, precision="bf16")
+    assert verdict.difference is not None
+    assert str(verdict).startswith("DIFFERS: 0/3 epochs reproduced, then epoch 1 has ")
+    assert str(verdict).endswith("; changed since the search: precision fp32, now bf16")
+    out = capsys.readouterr().out
+    assert out.index("changed since the search: precision fp32, now bf16\nso the same bits are") < out.index("epoch 1:")
+
+
+def test_more_threads_are_named(study: Path, made: Path) -> None:
+    verdict = again(study, made, trial="3", threads=2)
+    assert str(verdict).startswith("DIFFERS: ")
+    assert str(verdict).endswith("; changed since the search: threads 1, now 2")
+
+
+def test_one_changed_sentence_is_named(study: Path, made: Path, tmp_path: Path) -> None:
+    other = tmp_path / "tickets.csv"
+    other.write_text((made / "tickets.csv").read_text().replace("the crash 0 of", "the storm 0 of", 1))
+    verdict = again(study, made, dataset=str(other))
+    assert verdict.difference is not None
+    assert "; changed since the search: data sha256 " in str(verdict)
+    assert attributes_of(study)["readings"][0]["split"] == "80/10/10 of other data"
+
+
+def test_another_tokenizer_is_named(study: Path, made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("core.load.tokenizer_version", lambda: "other-1.0")
+    assert "changed since the search: tokenizer nltk-" in str(again(study, made))
+
+
+TAMPERINGS: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
+    "an accuracy": (epoch_record(1, 2, val_accuracy=0.99), "1/3 epochs reproduced, then epoch 2 has val_accuracy 0."),
+    "a loss": (epoch_record(1, 1, train_loss=0.5), "0/3 epochs reproduced, then epoch 1 has train_loss "),
+    "the weights": (outcome_record(1, weights_sha256="0" * 64), "3/3 epochs reproduced, then the final weights are "),
+}
+
+
+@pytest.mark.parametrize("what", TAMPERINGS)
+def test_a_tampered_journal_is_caught_and_nothing_else_is_blamed(study: Path, made: Path, what: str) -> None:
+    change, said = TAMPERINGS[what]
+    tamper(study, change)
+    verdict = again(study, made)
+    assert verdict.difference is not None
+    assert str(verdict).startswith(f"DIFFERS: {said}")
+    assert str(verdict).endswith("; no recorded dependency has changed, so the journal or the code has")
+
+
+def test_tampered_settings_are_caught(study: Path, made: Path) -> None:
+    tamper(study, config_record(1, learning_rate=0.02))
+    assert "DIFFERS: 0/3 epochs reproduced" in str(again(study, made))
+
+
+def test_a_study_of_an_older_version_retrains_and_says_what_is_missing(
+    study: Path, made: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def older(record: dict[str, Any]) -> None:
+        attrs = record.get("user_attr", {})
+        if "inputs" in attrs:
+            attrs["unknown"] = attrs.pop("inputs")
+        if "spec" in attrs:
+            attrs["spec"]["versions"]["sentune"] = "0.0.9"
+
+    tamper(study, older)
+    tamper(study, outcome_record(1, weights_sha256=None, environment=None))
+    tamper(study, config_record(1, ema_decay=None))
+    verdict = again(study, made)
+    out = capsys.readouterr().out
+    assert verdict.difference is None
+    for line in (
+        "changed since the search: sentune's version 0.0.9, now ",
+        "this study was made before there was ema_decay: the default is taken",
+        "trial 1 left no hash of its final weights (an older version ran it)",
+    ):
+        assert out.index(line) < out.index("training trial 1")
+
+
+def test_a_study_from_a_machine_with_a_gpu_retrains_on_the_cpu(
+    study: Path, made: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def on_gpu(record: dict[str, Any]) -> None:
+        if "spec" in record.get("user_attr", {}):
+            record["user_attr"]["spec"]["device"] = "cuda"
+
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    tamper(study, on_gpu)
+    tamper(study, outcome_record(0, environment={"device": "NVIDIA Z9"}))
+    tamper(study, outcome_record(1, environment={"device": "NVIDIA Z9"}))
+    assert "device NVIDIA Z9, now cpu" in str(again(study, made))
+
+
+def test_train_and_val_learns_from_both_and_reports_test_alone(
+    study: Path, made: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    again(study, made, on="train+val")
+    out = capsys.readouterr().out
+    found = metrics(study)
+    assert found["train_and_val_sentences"] == 216
+    assert found["steps"] == found["verified_best_epoch"] * 12
+    assert "REPRODUCED 3/3 epochs" in found["verdict"]
+    assert f"{found['steps']} steps are {found['steps'] / 14:.2f} passes over both: nothing is rounded" in out
+    assert "\nval  accuracy" not in out
+    assert "\ntest accuracy 0." in out
+    assert "val_accuracy" not in found
+    assert found["on"] == "train+val"
+    again(study, made, on="train")
+    assert metrics(study)["weights_sha256"] != found["weights_sha256"]
+
+
+def test_several_seeds_are_all_told_and_the_median_is_kept(
+    study: Path, made: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    again(study, made, seeds=3)
+    out, found = capsys.readouterr().out, metrics(study)
+    assert [row["seed"] for row in found["seeds"]] == [7, *fresh_seeds(7, 2)]
+    accuracies = [row["val_accuracy"] for row in found["seeds"]]
+    assert found["val_accuracy"] == sorted(accuracies)[1]
+    assert f"kept: the model of seed {read_model(study / 'model').config.seed}, the median by validation" in out
+    assert f"val  accuracy over 3 seeds: {sum(accuracies) / 3:.4f} +- " in out
+    assert [reading["seed"] for reading in attributes_of(study)["readings"]] == [7, *fresh_seeds(7, 2)]
+    assert "REPRODUCED 3/3 epochs" in out
+
+
+def test_when_the_study_is_being_run_nothing_is_trained(
+    study: Path, made: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with only_driver(study), pytest.raises(UserError, match=r"study 's' is being run by process \d+ on "):
+        again(study, made)
+    assert capsys.readouterr().out == ""
+    assert not (study / "model").exists()
+
+
+def test_a_place_that_holds_something_else_is_refused_before_training(study: Path, made: Path) -> None:
+    (study / "model").mkdir()
+    (study / "model" / "thesis.tex").touch()
+    with pytest.raises(UserError, match=r"holds something that is no saved model \('thesis.tex'\)"):
+        again(study, made)
+    assert "readings" not in attributes_of(study)
+
+
+def test_data_that_are_gone_are_named(study: Path, made: Path, tmp_path: Path) -> None:
+    def moved(record: dict[str, Any]) -> None:
+        if "spec" in record.get("user_attr", {}):
+            record["user_attr"]["spec"]["data"]["dataset"] = str(tmp_path / "gone.csv")
+
+    tamper(study, moved)
+    with pytest.raises(DataError, match=r"gone\.csv.*pass --dataset"):
+        again(study, made)
+    assert again(study, made, dataset=str(made / "tickets.csv")).difference is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"seeds": 0}, "--seeds must be at least 1, got 0"),
+        (
+            {"threads": 0, "precision": "fp8"},
+            "--threads must be at least 1, got 0; --precision must be one of fp32, bf16",
+        ),
+        ({"seeds": 2, "on": "train+val"}, r"--seeds goes with --on train: train\+val leaves no validation split"),
+    ],
+)
+def test_options_that_break_a_rule_are_named(study: Path, made: Path, changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        again(study, made, **changes)
 
 
 def test_best_is_the_first_of_the_table_and_a_number_is_that_trial() -> None:
@@ -56,52 +272,3 @@ def test_a_trial_that_cannot_be_retrained_is_refused() -> None:
         choose([record(0, 0.7), failed], "1")
     with pytest.raises(UserError, match="no trial of this study has finished yet"):
         choose([], "best")
-
-
-def test_a_trial_that_was_stopped_early_is_trained_for_its_epochs_and_comes_out_the_same() -> None:
-    corpus = tiny_corpus()
-    whole = train(CONFIG, corpus)
-    stopped = record(4, state="PRUNED", config=CONFIG.to_dict(), epochs=whole.epochs[:2])
-    heard: list[int] = []
-    again = train_again(stopped, corpus, 1, "cpu", lambda epoch: heard.append(epoch.epoch))
-    assert str(compare(stopped.epochs, again.epochs)) == "REPRODUCED 2/2 epochs"
-    assert heard == [1, 2]
-
-
-def test_another_seed_is_not_reproduced() -> None:
-    corpus = tiny_corpus()
-    recorded = record(4, config=CONFIG.replace(seed=1).to_dict(), epochs=train(CONFIG, corpus).epochs)
-    again = train_again(recorded, corpus, 1, "cpu", lambda epoch: None)
-    assert str(compare(recorded.epochs, again.epochs)).startswith("DIFFERS: 0/3 epochs reproduced, then epoch 1 has ")
-
-
-def test_figures_are_of_the_best_epoch_on_validation_and_test() -> None:
-    corpus = tiny_corpus(n_sentences=300)
-    result = train(CONFIG, corpus)
-    figures = measure(result, corpus, 1, "cpu")
-    assert figures["val_accuracy"] == result.best_val_accuracy
-    assert figures["val_sentences"] == (corpus.split == 1).sum()
-    assert figures["test_sentences"] == (corpus.split == 2).sum()
-    assert figures["test_accuracy"] * figures["test_sentences"] == pytest.approx(
-        round(figures["test_accuracy"] * figures["test_sentences"])
-    )
-
-
-def test_the_standard_error_of_a_loss_is_that_of_its_mean() -> None:
-    probabilities = np.array([[0.5, 0.5], [0.1, 0.9], [1.0, 0.0]], dtype=np.float32)
-    losses = [0.6931472, 2.3025851, 87.3365448]  # by hand; the last share is too small for float32
-    expected = np.std(losses) / np.sqrt(3)
-    assert loss_error(probabilities, np.array([0, 0, 1])) == pytest.approx(expected, rel=1e-6)
-
-
-def test_losses_have_a_standard_error() -> None:
-    corpus = tiny_corpus(n_sentences=300)
-    figures = measure(train(CONFIG, corpus), corpus, 1, "cpu")
-    assert 0 < figures["val_loss_standard_error"] < figures["val_loss"]
-    assert 0 < figures["test_loss_standard_error"] < figures["test_loss"]
-
-
-def test_without_a_test_split_no_test_figure_is_made_up() -> None:
-    corpus = tiny_corpus()
-    corpus = dataclasses.replace(corpus, split=corpus.split.clip(max=1))
-    assert not [name for name in measure(train(CONFIG, corpus), corpus, 1, "cpu") if name.startswith("test")]

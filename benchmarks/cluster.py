@@ -1,0 +1,127 @@
+"""What a search sends over the network, in bytes: sizes, which a busy machine does not change, and no times.
+
+    python -m benchmarks.cluster            8 trials on the rated snippets, four epochs each: a minute or two
+    python -m benchmarks.cluster --quick    2 trials of one epoch
+
+A real search on this machine counts what its workers report to the driver, what the driver writes into the journal, and
+how large the corpus and the checkpoints are. On a cluster the reports and the journal's inputs go from node to driver,
+the corpus and the code once to each node, and with --storage each epoch's checkpoint from the node to the storage.
+"""
+
+import argparse
+import io
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import cloudpickle
+
+from core.config import TrialConfig
+from core.corpus import Corpus
+from core.load import load_corpus
+from core.train import train
+from tuning import search as searching
+from tuning.journal import JOURNAL
+from tuning.ledger import open_ledger
+from tuning.records import read_study
+from tuning.resources import Machine, Shares, usable_cpus
+from tuning.space_file import load_space
+from tuning.spec import SearchPlan
+
+ROOT = Path(__file__).parents[1]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true")
+    quick = parser.parse_args().quick
+    trials, epochs = (2, 1) if quick else (8, 4)
+    corpus = load_corpus("snippets")
+    plan = SearchPlan(
+        space=load_space("quick"), n_trials=trials, epochs=epochs, window=8, seed=42, stopping=None, startup=trials
+    )
+    with tempfile.TemporaryDirectory(prefix="sentune-cluster-") as folder:
+        rows = {
+            "code, once a node": code_bytes(),
+            "corpus, once a node": corpus_bytes(corpus),
+            **search_bytes(Path(folder) / "study", plan, corpus),
+            **checkpoint_bytes(Path(folder) / "checkpoints", corpus),
+        }
+    print("| what | bytes |\n|---|---|")
+    for what, size in rows.items():
+        print(f"| {what} | {size:,.0f} |")
+
+
+def code_bytes() -> int:
+    """Of our two packages as Ray packs them."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for package in ("core", "tuning"):
+            for file in sorted((ROOT / package).rglob("*.py")):
+                archive.write(file, file.relative_to(ROOT))
+    return len(packed.getvalue())
+
+
+def corpus_bytes(corpus: Corpus) -> int:
+    """As it lies in the object store: its arrays beside their pickle."""
+    buffers: list[Any] = []
+    rest = cloudpickle.dumps(corpus, protocol=5, buffer_callback=buffers.append)
+    return len(rest) + sum(buffer.raw().nbytes for buffer in buffers)
+
+
+class Listener:
+    """Nobody listens."""
+
+    def started(self, number: int, config: TrialConfig) -> None:
+        """A trial begins."""
+
+    def epoch(self, number: int, result: Any) -> None:
+        """An epoch is over."""
+
+    def ended(self, record: Any) -> None:
+        """A trial is over."""
+
+
+def search_bytes(folder: Path, plan: SearchPlan, corpus: Corpus) -> dict[str, float]:
+    """Of reports, as the driver gets them, and of the journal."""
+    reports: list[int] = []
+
+    class Counting(searching.StorageProblems):
+        def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: Mapping[str, Any], **_: Any) -> None:
+            reports.append(len(cloudpickle.dumps(dict(result))))
+
+    searching.StorageProblems = Counting  # type: ignore[misc]
+    interruption = searching.Interruption(say=print, lost=print)
+    machine = Machine(cpus=usable_cpus(), gpus=0)
+    with open_ledger(folder, {}) as ledger:
+        searching.search(ledger, plan, corpus, Shares(), machine, machine.cpus, Listener(), interruption)
+    _, records = read_study(folder)
+    trained = sum(len(record.epochs) for record in records)
+    journal = (folder / JOURNAL).stat().st_size
+    return {
+        f"report of an epoch or an end to the driver (mean of {len(reports)})": sum(reports) / len(reports),
+        f"reports of a trial of {plan.epochs} epochs": sum(reports) / len(records),
+        f"journal, a trial of {trained / len(records):g} epochs": journal / len(records),
+    }
+
+
+def checkpoint_bytes(folder: Path, corpus: Corpus) -> dict[str, float]:
+    """Of one epoch, for a small model and a large one."""
+    corners = {
+        "hidden 64, 1 layer, frozen vectors": TrialConfig(epochs=1, hidden_dim=64, n_layers=1, freeze_embedding=True),
+        "hidden 256, 2 layers, vectors trained": TrialConfig(
+            epochs=1, hidden_dim=256, n_layers=2, freeze_embedding=False
+        ),
+    }
+    found = {}
+    for name, config in corners.items():
+        train(config, corpus, checkpoint_dir=folder / name)
+        size = sum(file.stat().st_size for file in (folder / name).rglob("*") if file.is_file())
+        found[f"checkpoint of an epoch: {name}"] = size
+    return found
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,32 @@
+"""What a process that was killed while it saved a model left beside it: half a folder under a hidden name."""
+
+import re
+import shutil
+import time
+from pathlib import Path
+
+from core.saved_model import FILES
+from core.sealed import SUMS
+
+FORSAKEN_SECONDS = 60
+"""A save takes a second or two: what nobody has touched for so long, nobody will finish."""
+
+
+def remove_leftovers(target: Path) -> None:
+    """Remove the hidden folders that `save_model` made beside `target` and did not live to rename.
+
+    A folder goes only if it has a name that `core.files.new_folder` gives, holds nothing but a model's files, and has
+    been left alone for a minute: another process may be saving there at this moment.
+    """
+    name = re.compile(rf"\.{re.escape(target.name)}\.(old\.)?[a-z0-9_]{{8}}")
+    if not target.parent.is_dir():
+        return
+    for folder in target.parent.iterdir():
+        if name.fullmatch(folder.name) and folder.is_dir() and not folder.is_symlink() and _forsaken(folder):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _forsaken(folder: Path) -> bool:
+    files = list(folder.iterdir())
+    newest = max(path.stat().st_mtime for path in (folder, *files))
+    return {path.name for path in files} <= {*FILES, SUMS} and time.time() - newest > FORSAKEN_SECONDS

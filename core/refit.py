@@ -1,0 +1,120 @@
+"""Training on train and validation together, step for step as long as a training on train alone took to its best epoch.
+
+Nothing is left to judge an epoch by, so how long is taken from that training: the same number of optimizer steps, each
+with the learning rate that the step of that number had there. Only the last pass over the data is cut short.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from core.batches import shuffled
+from core.config import TrialConfig
+from core.corpus import TRAIN, VAL, Corpus
+from core.draws import Dropout, seeded
+from core.epoch import EpochResult, best_of
+from core.errors import TrainingError
+from core.learner import Learner, new_learner, scheduled
+from core.outcome import digest
+from core.resident import batches_of
+from core.runtime import describe, deterministic, memory_kept, threads_set
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Refit:
+    """A training on both splits."""
+
+    weights: dict[str, Tensor]
+    """After the last step, by the model's names: on the CPU, contiguous."""
+    weights_sha256: str
+    steps: int
+    """Optimizer steps; as many as the other training took to its best epoch."""
+    sentences: int
+    """Of both splits."""
+    losses: tuple[float, ...]
+    """Mean training loss a sentence of each pass over the data; the last pass may be a part of one."""
+    environment: dict[str, Any]
+    """As in core.outcome.TrainResult."""
+
+
+def refit(
+    config: TrialConfig,
+    corpus: Corpus,
+    epochs: Sequence[EpochResult],
+    *,
+    report: Callable[[int, float], None],
+    threads: int = 1,
+    device: str = "cpu",
+) -> Refit:
+    """Train on train and validation together.
+
+    Args:
+        config: of the training on train alone.
+        corpus: the same; the vocabulary stays that of its train split.
+        epochs: what that training brought.
+        report: told each pass, from 1, and its mean training loss.
+        threads: CPU threads to use; the process's setting is restored.
+        device: "cpu" or a CUDA device.
+
+    Raises:
+        TrainingError: the loss is no longer a number.
+    """
+    both = dataclasses.replace(corpus, split=np.where(corpus.split == VAL, TRAIN, corpus.split).astype(np.uint8))
+    steps_an_epoch = math.ceil(len(corpus.indices(TRAIN)) / config.batch_size)
+    steps = best_of(epochs).epoch * steps_an_epoch
+    val_losses = [epoch.val_loss for epoch in epochs]
+
+    def rate(step: int) -> float:
+        done = step / (steps_an_epoch * config.epochs)
+        return config.learning_rate * scheduled(config.lr_schedule, done, val_losses[: step // steps_an_epoch])
+
+    with threads_set(threads), memory_kept(), deterministic(device):
+        learner = new_learner(config, both, device)
+        losses = _learn(learner, config, both, steps, rate, report, device)
+        found = learner.evaluated()
+        weights = {name: value.detach().to("cpu", copy=True).contiguous() for name, value in found.items()}
+        return Refit(
+            weights=weights,
+            weights_sha256=digest(weights),
+            steps=steps,
+            sentences=len(both.indices(TRAIN)),
+            losses=losses,
+            environment=describe(config.precision, threads, device),
+        )
+
+
+def _learn(
+    learner: Learner,
+    config: TrialConfig,
+    corpus: Corpus,
+    steps: int,
+    rate: Callable[[int], float],
+    report: Callable[[int, float], None],
+    device: str,
+) -> tuple[float, ...]:
+    """Take the steps; return each pass's mean loss."""
+    sentences, source = corpus.indices(TRAIN), batches_of(corpus, device)
+    lengths = corpus.lengths()[sentences]
+    means: list[float] = []
+    done = 0
+    while done < steps:
+        number = len(means) + 1
+        dropout = Dropout(seeded(config.seed, "dropout", number, device))
+        batches = shuffled(lengths, config.batch_size, seeded(config.seed, "order", number))[: steps - done]
+        losses = [
+            learner.step(source.batch(sentences[places]), rate(done + at), dropout) for at, places in enumerate(batches)
+        ]
+        sizes = torch.tensor([len(places) for places in batches], dtype=torch.float64)
+        mean = float(torch.stack(losses).cpu().double() @ sizes / sizes.sum())
+        if not math.isfinite(mean):
+            raise TrainingError(f"the loss is {mean} in pass {number} over train and validation")
+        means.append(mean)
+        done += len(batches)
+        report(number, mean)
+    return tuple(means)

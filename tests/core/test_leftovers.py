@@ -1,0 +1,53 @@
+"""core.leftovers: half a saved model goes, and nothing else."""
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from core.leftovers import FORSAKEN_SECONDS, remove_leftovers
+
+
+def folder(path: Path, *files: str, age: float = FORSAKEN_SECONDS + 60) -> Path:
+    path.mkdir()
+    for name in files:
+        (path / name).write_text("half")
+    for each in (*path.iterdir(), path):
+        os.utime(each, (time.time() - age,) * 2)
+    return path
+
+
+@pytest.mark.parametrize("name", [".model.abcd_123", ".model.old.abcd_123"])
+@pytest.mark.parametrize("files", [(), ("model.safetensors",), ("model.safetensors", "config.json", "SHA256SUMS")])
+def test_what_a_killed_save_left_is_removed(tmp_path: Path, name: str, files: tuple[str, ...]) -> None:
+    left = folder(tmp_path / name, *files)
+    remove_leftovers(tmp_path / "model")
+    assert not left.exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "files"),
+    [
+        (".model.abcd_123", ("notes.txt",)),
+        (".model.abcd_123", ("config.json", "notes.txt")),
+        (".model.of-mine", ("config.json",)),
+        (".other.abcd_123", ("config.json",)),
+        ("model", ("config.json",)),
+    ],
+)
+def test_what_it_may_not_have_made_stays(tmp_path: Path, name: str, files: tuple[str, ...]) -> None:
+    kept = folder(tmp_path / name, *files)
+    remove_leftovers(tmp_path / "model")
+    assert sorted(path.name for path in kept.iterdir()) == sorted(files)
+
+
+def test_what_another_process_is_writing_now_stays(tmp_path: Path) -> None:
+    fresh = folder(tmp_path / ".model.abcd_123", "config.json", age=0)
+    remove_leftovers(tmp_path / "model")
+    assert fresh.exists()
+
+
+def test_a_place_that_is_not_there_yet_has_none(tmp_path: Path) -> None:
+    remove_leftovers(tmp_path / "new" / "model")
+    assert not (tmp_path / "new").exists()

@@ -1,0 +1,73 @@
+"""core.refit: train and validation together, for as many steps as train alone took to its best epoch."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pytest
+
+from core.config import TrialConfig
+from core.corpus import TEST, TRAIN, VAL, Corpus
+from core.errors import TrainingError
+from core.refit import Refit, refit
+from core.train import train
+from tests.fakes import tiny_corpus
+
+
+def small(**changes: Any) -> TrialConfig:
+    settings: dict[str, Any] = {"hidden_dim": 4, "epochs": 5, "batch_size": 16, "fc_dropout": 0.2}
+    return TrialConfig(**(settings | changes))
+
+
+def again(config: TrialConfig, corpus: Corpus, epochs: Any = None) -> Refit:
+    return refit(config, corpus, epochs or train(config, corpus).epochs, report=lambda number, loss: None)
+
+
+def without_validation(corpus: Corpus) -> Corpus:
+    return dataclasses.replace(corpus, split=np.where(corpus.split == VAL, TEST, corpus.split).astype(np.uint8))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"lr_schedule": "cosine", "optimizer": "adadelta", "learning_rate": 0.5},
+        {"lr_schedule": "plateau", "learning_rate": 0.05},
+        {"ema_decay": 0.8, "weight_decay": 0.01, "optimizer": "adamw"},
+        {"freeze_embedding": True, "label_smoothing": 0.1},
+    ],
+)
+def test_where_validation_adds_nothing_every_bit_is_that_of_the_best_epoch(changes: dict[str, Any]) -> None:
+    """So each step, its batch, its masks and its learning rate are those of the training on train alone."""
+    corpus, config = tiny_corpus(), small(**changes)
+    result = train(config, corpus)
+    assert again(config, without_validation(corpus), result.epochs).weights_sha256 == result.weights_sha256
+
+
+def test_it_takes_the_best_epochs_number_of_steps_over_both_splits() -> None:
+    corpus, config = tiny_corpus(), small()
+    result = train(config, corpus)
+    heard: list[tuple[int, float]] = []
+    found = refit(config, corpus, result.epochs, report=lambda number, loss: heard.append((number, loss)))
+    sizes = {split: len(corpus.indices(split)) for split in (TRAIN, VAL)}
+    assert found.steps == result.best_epoch * -(-sizes[TRAIN] // 16)
+    assert found.sentences == sizes[TRAIN] + sizes[VAL]
+    assert len(found.losses) == -(-found.steps // -(-found.sentences // 16))
+    assert heard == list(enumerate(found.losses, 1))
+    assert found.weights_sha256 != again(config, without_validation(corpus), result.epochs).weights_sha256
+
+
+def test_it_never_sees_the_test_split() -> None:
+    corpus, config = tiny_corpus(), small()
+    epochs = train(config, corpus).epochs
+    other = corpus.labels.copy()
+    other[corpus.split == TEST] = 1 - other[corpus.split == TEST]
+    changed = again(config, dataclasses.replace(corpus, labels=other), epochs)
+    assert changed.weights_sha256 == again(config, corpus, epochs).weights_sha256
+
+
+def test_a_loss_that_is_no_number_ends_it() -> None:
+    corpus = tiny_corpus()
+    epochs = train(small(), corpus).epochs
+    explosive = small(optimizer="adamw", learning_rate=9e15, weight_decay=9e15)
+    with pytest.raises(TrainingError, match=r"the loss is (nan|inf) in pass \d+ over train and validation"):
+        again(explosive, corpus, epochs)

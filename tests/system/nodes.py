@@ -1,0 +1,114 @@
+"""A Ray cluster of several nodes on this machine, each with processes and a temporary folder of its own."""
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from pathlib import Path
+
+RAY = (sys.executable, "-m", "ray.scripts.scripts")
+MARK = "SENTUNE_TEST_NODE"
+
+
+class Nodes:
+    """Each node has one CPU. They know nothing of this source tree: a `core` and a `tuning` lie in their way."""
+
+    def __init__(self, mark: str, env: dict[str, str] | None = None) -> None:
+        """
+        Args:
+            mark: of the test's processes (tests.system.command).
+            env: for the nodes beside their own.
+        """
+        self.folder = Path(tempfile.mkdtemp(prefix="n", dir="/tmp"))  # short: Ray puts sockets there
+        self.env = {
+            "SENTUNE_TEST_MARK": mark,
+            "RAY_AUTH_MODE": "disabled",
+            "RAY_USAGE_STATS_ENABLED": "0",
+            **(env or {}),
+        }
+        self.started: dict[str, subprocess.Popen[bytes]] = {}
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            self.port = server.getsockname()[1]
+        for package in ("core", "tuning"):
+            (self.folder / "trap" / package).mkdir(parents=True)
+            (self.folder / "trap" / package / "__init__.py").write_text("raise ImportError('not the shipped code')")
+        self.head = self.start("--head", f"--port={self.port}", "--include-dashboard=false", "--disable-usage-stats")
+        self.address = f"{self._ip()}:{self.port}"
+
+    def add(self) -> str:
+        """One more node; its name."""
+        return self.start(f"--address={self.address}")
+
+    def start(self, *words: str) -> str:
+        """Start a node with these words of `ray start`; its name."""
+        name = uuid.uuid4().hex
+        folder = self.folder / name[:6]
+        folder.mkdir()
+        words += ("--num-cpus=1", "--num-gpus=0", "--object-store-memory=80000000", f"--temp-dir={folder}", "--block")
+        env = {**os.environ, **self.env, MARK: name, "TMPDIR": str(folder), "PYTHONPATH": str(self.folder / "trap")}
+        with (folder / "log").open("wb") as log:
+            self.started[name] = subprocess.Popen(
+                [*RAY, "start", *words], env=env, cwd=folder, stdout=log, stderr=log, start_new_session=True
+            )
+        until = time.monotonic() + 90
+        while b"Ray runtime started" not in (folder / "log").read_bytes():
+            assert time.monotonic() < until, (folder / "log").read_text()
+            assert self.started[name].poll() is None, (folder / "log").read_text()
+            time.sleep(0.1)
+        return name
+
+    def lose(self, name: str) -> None:
+        """Kill all processes of a node at once, as when its machine is gone."""
+        process = self.started.pop(name)
+        for victim in family(process.pid) | set(self.processes(name)):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(victim, signal.SIGKILL)
+        process.wait(30)
+
+    def processes(self, name: str, title: bytes = b"") -> list[int]:
+        """A node's processes whose command line holds `title`."""
+        found = []
+        for process in Path("/proc").glob("[0-9]*"):
+            try:
+                mine = f"{MARK}={name}".encode() in (process / "environ").read_bytes().split(b"\0")
+                if mine and title in (process / "cmdline").read_bytes():
+                    found.append(int(process.name))
+            except OSError:  # it ended meanwhile
+                continue
+        return found
+
+    def checkpoints(self, name: str, study: str) -> list[Path]:
+        """A study's on a node."""
+        return list((self.folder / name[:6]).glob(f"sentune-*/{study}-*/*/epoch-*"))
+
+    def others(self) -> list[str]:
+        """Those that are not the head."""
+        return [name for name in self.started if name != self.head]
+
+    def close(self) -> None:
+        """End every node, and remove their folders."""
+        for name in sorted(self.started, key=lambda name: name == self.head):
+            self.lose(name)
+        shutil.rmtree(self.folder)
+
+    def _ip(self) -> str:
+        log = (self.folder / self.head[:6] / "log").read_text()
+        return log.split("Local node IP: ")[1].split()[0]
+
+
+def family(pid: int) -> set[int]:
+    """A process and all that descend from it."""
+    parents = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it ended meanwhile
+            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
+    found = {pid}
+    while more := {child for child, parent in parents.items() if parent in found} - found:
+        found |= more
+    return found

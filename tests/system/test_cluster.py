@@ -1,0 +1,199 @@
+"""A study on a Ray cluster of several nodes comes to what it comes to on one machine, whatever is lost on the way."""
+
+import json
+import logging
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.errors import UserError
+from tests.system.command import Command
+from tests.system.nodes import Nodes
+from tuning import reach
+from tuning.journal import JOURNAL
+
+BUCKET = "studies"
+KEYS = {"AWS_ACCESS_KEY_ID": "tester", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_EC2_METADATA_DISABLED": "true"}
+DISABLED = {"RAY_AUTH_MODE": "disabled"}
+
+
+def run(sentences: Path, name: str, *more: str) -> tuple[str, ...]:
+    """12 trials of up to 12 epochs: enough for every node to take part."""
+    return ("run", str(sentences), "--vectors", "none", "--embedding-dim", "16", "--space", "notebook",
+            "--trials", "12", "--epochs", "12", "--window", "4", "--grace", "2", "--set", "hidden_dim=int(48,96)",
+            "--set", "learning_rate=log(0.05,1)", "--name", name, *more)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def whole(command: Command, sentences: Path) -> str:
+    """The study on one machine, by one worker."""
+    command.succeed(*run(sentences, "whole", "--workers", "1"))
+    return "whole"
+
+
+@pytest.fixture(scope="module")
+def nodes(command: Command) -> Iterator[Nodes]:
+    """A head and two more; a test that loses one puts another in its place."""
+    made = Nodes(command.mark, KEYS)
+    made.add()
+    made.add()
+    yield made
+    made.close()
+
+
+def wait_until(what: Callable[[], Any], seconds: float = 240) -> Any:
+    """What it says when it is no longer false or empty."""
+    until = time.monotonic() + seconds
+    while not (found := what()):
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    return found
+
+
+def lose_one(nodes: Nodes, study: str, after_epoch: int) -> None:
+    """Lose a node that is not the head, when a trial on it has a checkpoint of this epoch."""
+
+    def busy() -> list[str]:
+        wanted = f"epoch-{after_epoch:05d}"
+        return [name for name in nodes.others() if any(path.name == wanted for path in nodes.checkpoints(name, study))]
+
+    nodes.lose(wait_until(busy)[0])
+
+
+def test_a_node_is_lost_and_its_trials_go_on_elsewhere(
+    command: Command, sentences: Path, nodes: Nodes, whole: str
+) -> None:
+    with command.start(*run(sentences, "lost", "--address", nodes.address), env=DISABLED) as driver:
+        lose_one(nodes, "lost", after_epoch=1)
+        out, err = driver.communicate(timeout=240)
+    assert driver.returncode == 0, f"{out}\n{err}"
+    assert "checkpoints stay on each trial's node: a node that is lost costs its running trials' epochs" in out
+    assert command.content("lost") == command.content(whole)
+    assert [record[1] for record in command.content("lost")].count("FAIL") == 0
+    assert [nodes.checkpoints(name, "lost") for name in nodes.started] == [[], []], "a complete study leaves none"
+    nodes.add()
+    assert "is complete: 12 trials" in command.succeed(*run(sentences, "lost"))
+
+
+def test_the_driver_is_killed_and_the_same_command_goes_on(
+    command: Command, sentences: Path, nodes: Nodes, whole: str
+) -> None:
+    words = run(sentences, "killed", "--address", nodes.address)
+    with command.start(*words, env=DISABLED) as driver:
+        command.wait_for_journal("killed", 20)
+        os.kill(driver.pid, signal.SIGKILL)
+    wait_until(lambda: not [p for name in nodes.started for p in nodes.processes(name, b"ImplicitFunc")])
+    ended = command.run(*words, env=DISABLED)
+    assert ended.returncode == 0, f"{ended.stdout}\n{ended.stderr}"
+    assert "going on with study killed" in ended.stdout
+    assert command.content("killed") == command.content(whole)
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[str]:
+    """The URI of a folder in an S3 that runs here."""
+    from moto.server import ThreadedMotoServer
+    from pyarrow.fs import S3FileSystem
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    options = {"access_key": KEYS["AWS_ACCESS_KEY_ID"], "secret_key": KEYS["AWS_SECRET_ACCESS_KEY"]}
+    S3FileSystem(
+        endpoint_override=f"{host}:{port}", scheme="http", region="us-east-1", allow_bucket_creation=True, **options
+    ).create_dir(BUCKET)
+    yield f"s3://{BUCKET}/mine?endpoint_override={host}:{port}&scheme=http&region=us-east-1"
+    server.stop()
+
+
+def test_checkpoints_in_s3_outlive_their_node(
+    command: Command,
+    sentences: Path,
+    nodes: Nodes,
+    whole: str,
+    s3: str,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The server's log tells what was asked of it."""
+    for name, value in KEYS.items():
+        monkeypatch.setenv(name, value)
+    words = run(sentences, "stored", "--address", nodes.address, "--storage", s3)
+    with caplog.at_level(logging.INFO, "werkzeug"), command.start(*words, env=DISABLED) as driver:
+        lose_one(nodes, "stored", after_epoch=2)
+        out, err = driver.communicate(timeout=240)
+    assert driver.returncode == 0, f"{out}\n{err}"
+    assert "checkpoints stay on each trial's node" not in out
+    assert command.content("stored") == command.content(whole)
+    nodes.add()
+    assert any("GET" in line and "tensors.safetensors" in line for line in caplog.messages), "none was fetched"
+    from tuning.storage import open_place
+
+    system, root = open_place(s3)
+    from pyarrow.fs import FileSelector
+
+    left = system.get_file_info(FileSelector(root, recursive=True, allow_not_found=True))
+    assert [file.path for file in left if file.is_file and file.size] == []
+
+
+def test_a_bucket_that_is_not_there_is_one_line(
+    command: Command, sentences: Path, s3: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in KEYS.items():
+        monkeypatch.setenv(name, value)
+    ended = command.run(*run(sentences, "nowhere", "--storage", s3.replace(BUCKET, "no-such-bucket")))
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr.startswith("sentune: cannot keep checkpoints in s3://no-such-bucket/mine (")
+    assert ended.stderr.count("\n") == 1
+
+
+def test_the_head_is_lost(command: Command, sentences: Path) -> None:
+    """A cluster of its own."""
+    nodes = Nodes(command.mark)
+    try:
+        with command.start(*run(sentences, "headless", "--address", nodes.address), env=DISABLED) as driver:
+            command.wait_for_journal("headless", 12)
+            nodes.lose(nodes.head)
+            out, err = driver.communicate(timeout=60)
+    finally:
+        nodes.close()
+    assert driver.returncode == 2, f"{out}\n{err}"
+    assert err.startswith("sentune: Ray's process raylet has ended (killed, or out of memory); nothing is lost, ")
+    assert err.count("\n") == 1
+
+
+def test_another_ray_or_python_is_one_line(nodes: Nodes) -> None:
+    from ray._raylet import GcsClient
+
+    client = GcsClient(address=nodes.address)
+    said = client.internal_kv_get(b"CLUSTER_METADATA", b"cluster")
+    other = json.loads(said) | {"ray_version": "2.1.0", "python_version": "3.9.1"}
+    client.internal_kv_put(b"CLUSTER_METADATA", json.dumps(other).encode(), True, b"cluster")
+    try:
+        with pytest.raises(UserError, match=r"has Ray 2\.1\.0, here it is .*; Python 3\.9\.1, here it is .*:"):
+            reach.reach(nodes.address)
+    finally:
+        client.internal_kv_put(b"CLUSTER_METADATA", said, True, b"cluster")
+    reach.reach(nodes.address)
+
+
+def test_a_machine_that_is_no_node_is_told_how_to_join(nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reach, "_raylets", dict)
+    with pytest.raises(UserError, match=f"join it first with `ray start --address={nodes.address} --num-cpus=0`"):
+        reach.local_raylet(nodes.address)
+
+
+def test_what_listens_and_is_no_ray_is_one_line(command: Command, sentences: Path) -> None:
+    import socket
+
+    with socket.create_server(("", 0)) as server:
+        ended = command.run(*run(sentences, "none", "--address", f"127.0.0.1:{server.getsockname()[1]}"))
+    assert ended.returncode == 2
+    assert "is not the head of a Ray cluster" in ended.stderr
+    assert ended.stderr.count("\n") == 1
+    assert not (command.results / "none" / JOURNAL).exists()

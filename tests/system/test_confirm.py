@@ -1,0 +1,166 @@
+"""confirm with real Ray: the same whatever is killed, nothing finished is lost, a failing run is alone."""
+
+import json
+import os
+import shutil
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.system.command import Command
+from tests.tuning.studies import config_record, make_study, setting, tamper
+from tuning.records import attributes_of, ranked, read_study
+
+HOW = ("--top", "2", "--seeds", "2", "--folds", "3")
+
+
+@pytest.fixture(scope="module")
+def searched(command: Command, sentences: Path) -> Path:
+    """A study that nobody changes."""
+    slow = {"batch_size": 2, "hidden_dim": 32}  # slow enough to be killed in the middle
+    trials = setting(**slow), setting(**slow, pooling="mean"), setting(**slow, n_layers=2)
+    make_study(command.results / "searched", sentences, None, *trials)
+    return command.results / "searched"
+
+
+@pytest.fixture
+def study(searched: Path, request: pytest.FixtureRequest) -> Path:
+    """A copy of it."""
+    folder = searched.with_name(request.node.name)
+    shutil.copytree(searched, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def whole(command: Command, searched: Path) -> tuple[str, dict[str, Any]]:
+    """What an undisturbed confirmation printed, and its outcomes."""
+    folder = searched.with_name("confirmed")
+    shutil.copytree(searched, folder)
+    said = command.succeed("confirm", "confirmed", *HOW)
+    return said, outcomes(folder)
+
+
+def outcomes(study: Path) -> dict[str, Any]:
+    """Every finished run, without its times."""
+    return {
+        key: {name: value for name, value in kept.items() if name not in ("time", "seconds")}
+        for key, kept in attributes_of(study).items()
+        if key.startswith("confirm:")
+    }
+
+
+def wait_for_runs(study: Path, count: int) -> None:
+    until = time.monotonic() + 120
+    while len(outcomes(study)) < count:
+        assert time.monotonic() < until, f"{study} has {len(outcomes(study))} runs"
+        time.sleep(0.02)
+
+
+def test_the_cost_comes_first_then_runs_then_table_and_verdict(
+    command: Command, searched: Path, whole: tuple[str, dict[str, Any]]
+) -> None:
+    said, found = whole
+    settings = 2 if any(r.origin == "notebook" for r in ranked(read_study(searched)[1])[:2]) else 3
+    runs = settings * 2 + 3
+    assert len(found) == runs
+    lines = said.splitlines()
+    cost = next(at for at, line in enumerate(lines) if line.startswith(f"{runs} runs: the {runs} to do take about "))
+    assert lines[cost + 1].startswith("(each trains 3 epochs, ")
+    assert [line.split(":")[0] for line in lines[cost + 2 : cost + 2 + runs]] == [
+        f"run {at} of {runs}" for at in range(1, runs + 1)
+    ]
+    assert lines[cost + 2 + runs].split()[:3] == ["rank", "trial", "seeds"]
+    assert " over 3 folds: test accuracy " in said
+    assert "* the notebook's own setting" in said
+    readings = attributes_of(searched.with_name("confirmed"))["readings"]
+    assert len(readings) == runs
+    assert {reading["verb"] for reading in readings} == {"confirm"}
+    assert sorted(r["split"] for r in readings if r["split"] != "80/10/10") == [f"folds:3 fold {k}" for k in range(3)]
+
+
+def test_the_same_command_again_only_shows_and_json_is_json(
+    command: Command, searched: Path, whole: tuple[str, dict[str, Any]]
+) -> None:
+    journal = searched.with_name("confirmed") / "study.journal"
+    before = journal.read_bytes()
+    again = command.run("confirm", "confirmed", *HOW)
+    assert whole[0].endswith(again.stdout)
+    content = json.loads(command.succeed("confirm", "confirmed", *HOW, "--format", "json"))
+    assert "\n".join(content["verdict"]) in again.stdout
+    assert journal.read_bytes() == before
+
+
+def test_killed_again_and_again_no_finished_run_is_lost(
+    command: Command, study: Path, whole: tuple[str, dict[str, Any]]
+) -> None:
+    for count in (1, 3, 4):
+        with command.start("confirm", study.name, *HOW) as process:
+            wait_for_runs(study, count)
+            os.kill(process.pid, signal.SIGKILL)
+        assert outcomes(study).items() <= whole[1].items()
+    assert command.left_behind() == []
+    kept = outcomes(study)
+    said = command.succeed("confirm", study.name, *HOW)
+    assert f"{len(whole[1])} runs, {len(kept)} of them done before" in said
+    assert outcomes(study) == whole[1]
+    assert list((study / "checkpoints").iterdir()) == []
+
+
+def test_ctrl_c_says_how_to_go_on_and_loses_nothing(
+    command: Command, study: Path, whole: tuple[str, dict[str, Any]]
+) -> None:
+    with command.start("confirm", study.name, *HOW) as process:
+        wait_for_runs(study, 2)
+        os.kill(process.pid, signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    assert (process.returncode, "Traceback" in err) == (130, False), err
+    first, *_, last = err.splitlines()
+    assert first == "stopping: the running epochs are lost, what is before them is kept; once more to stop at once"
+    assert last == f"interrupted; the same command goes on: python -m tuning confirm {study.name} {' '.join(HOW)}"
+    assert command.left_behind() == []
+    command.succeed("confirm", study.name, *HOW)
+    assert outcomes(study) == whole[1]
+
+
+def test_a_run_that_fails_is_told_and_does_not_end_the_rest(
+    command: Command, study: Path, whole: tuple[str, dict[str, Any]]
+) -> None:
+    second = ranked(read_study(study)[1])[1].number
+
+    tamper(study, config_record(second, optimizer="adamw", learning_rate=9e15, weight_decay=9e15))
+    said = command.succeed("confirm", study.name, "--top", "2", "--seeds", "2")
+    assert f"trial {second}, seed " in said
+    assert " failed: TrainingError: the loss is " in said
+    assert f"trial {second} failed: TrainingError: " in said
+    good = [kept for kept in outcomes(study).values() if "error" not in kept]
+    assert len([kept for kept in outcomes(study).values() if "error" in kept]) == 2
+    assert len(good) == len(outcomes(study)) - 2 >= 2
+
+
+def test_a_worker_that_is_killed_costs_nothing(
+    command: Command, study: Path, whole: tuple[str, dict[str, Any]]
+) -> None:
+    with command.start("confirm", study.name, *HOW) as process:
+        wait_for_runs(study, 1)
+        victims = command.processes("ray::train_run()") or command.processes("ray::train_run")
+        for victim in victims:
+            os.kill(victim, signal.SIGKILL)
+        out, err = process.communicate(timeout=240)
+    assert process.returncode == 0, f"{out}\n{err}"
+    assert victims
+    assert outcomes(study) == whole[1]
+
+
+def test_other_data_are_refused_before_anything_is_trained(
+    command: Command, study: Path, sentences: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "tickets.csv"
+    other.write_text(sentences.read_text().replace("user 7,", "user 8,"))
+    ended = command.run("confirm", study.name, "--dataset", str(other))
+    assert ended.returncode == 2
+    assert "the data are not the study's (data sha256 " in ended.stderr
+    assert ended.stderr.count("\n") == 1
+    assert outcomes(study) == {}

@@ -1,0 +1,121 @@
+"""tuning.mlflow_export with MLflow itself: a study is there once, however often it is exported."""
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from optuna.trial import TrialState
+
+from core.errors import ConfigError, UserError
+from tests.tuning.small_study import SPEC, epoch, small_study
+from tuning import mlflow_export
+from tuning.mlflow_export import export_to_mlflow, without_password
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+mlflow = pytest.importorskip("mlflow")
+# What MLflow does with its own libraries.
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+
+@pytest.fixture(scope="module")
+def uri(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """One database for all, which MLflow takes seconds to make: a study has its test's name."""
+    return f"sqlite:///{tmp_path_factory.mktemp('mlflow')}/mlflow.db"
+
+
+def exported(uri: str, name: str) -> "dict[int, Run]":
+    """Runs by the trial's number."""
+    client = mlflow.MlflowClient(tracking_uri=uri)
+    experiment = client.get_experiment_by_name(name)
+    runs = client.search_runs([experiment.experiment_id])
+    return {int(run.data.tags["sentune.trial"]): run for run in runs}
+
+
+def history(uri: str, run: "Run", metric: str) -> list[tuple[int, float]]:
+    client = mlflow.MlflowClient(tracking_uri=uri)
+    return sorted((m.step, m.value) for m in client.get_metric_history(run.info.run_id, metric))
+
+
+def test_trials_are_runs_with_settings_epochs_and_state(tmp_path: Path, uri: str) -> None:
+    with small_study(tmp_path):
+        pass
+    assert export_to_mlflow(tmp_path, uri) == f"experiment {tmp_path.name} at {uri}: 5 runs, 5 of them new"
+    runs = exported(uri, tmp_path.name)
+    assert {number: run.info.status for number, run in runs.items()} == {
+        0: "FINISHED", 1: "KILLED", 2: "FAILED", 3: "FINISHED", 4: "RUNNING",
+    }  # fmt: skip
+    assert runs[1].data.params["hidden_dim"] == "96"
+    assert set(runs[0].data.params) == {
+        "n_layers", "hidden_dim", "lstm_dropout", "fc_dropout", "learning_rate", "freeze_embedding",
+    }  # fmt: skip
+    assert history(uri, runs[0], "val_accuracy") == [(1, 0.6), (2, 0.8), (3, 0.7)]
+    assert history(uri, runs[0], "best_val_accuracy") == [(1, 0.6), (2, 0.8), (3, 0.8)]
+    assert runs[0].data.tags["state"] == "COMPLETE"
+    assert runs[2].data.tags["error"] == "TrainingError: \x1b[31mNaN"
+    assert runs[3].data.tags["origin"] == "copy of 0"
+    assert runs[0].info.end_time - runs[0].info.start_time == 3 * 2000
+
+
+def test_once_more_adds_what_is_new_and_doubles_nothing(tmp_path: Path, uri: str) -> None:
+    with small_study(tmp_path) as ledger:
+        export_to_mlflow(tmp_path, uri)
+        ledger.record(4, epoch(2, 0.65))
+        ledger.finish(4, TrialState.COMPLETE, {})
+        assert export_to_mlflow(tmp_path, uri) == f"experiment {tmp_path.name} at {uri}: 5 runs, 0 of them new"
+        export_to_mlflow(tmp_path, uri)
+    runs = exported(uri, tmp_path.name)
+    assert len(runs) == 5
+    assert (runs[4].info.status, history(uri, runs[4], "val_accuracy")) == ("FINISHED", [(1, 0.55), (2, 0.65)])
+    assert history(uri, runs[0], "val_loss") == [(1, 0.5), (2, 0.5), (3, 0.5)]
+
+
+def test_an_export_that_was_cut_short_is_completed(tmp_path: Path, uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with small_study(tmp_path):
+        pass
+    monkeypatch.setattr(mlflow_export, "BATCH", 2)
+    sent = []
+
+    def cut(metrics: list[object]) -> object:
+        for batch in [metrics[at : at + 2] for at in range(0, len(metrics), 2)]:
+            if len(sent) == 4:
+                raise KeyboardInterrupt
+            sent.append(batch)
+            yield batch
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(mlflow_export, "_batches", cut)
+        export_to_mlflow(tmp_path, uri)
+    assert exported(uri, tmp_path.name)[0].info.status == "RUNNING"
+    export_to_mlflow(tmp_path, uri)
+    runs = exported(uri, tmp_path.name)
+    assert len(runs) == 5
+    for metric in ("val_accuracy", "val_loss", "train_loss", "seconds", "best_val_accuracy"):
+        assert [step for step, _ in history(uri, runs[0], metric)] == [1, 2, 3]
+
+
+def test_another_study_of_the_same_name_is_not_mixed_in(tmp_path: Path, uri: str) -> None:
+    for place, spec in (("a", SPEC), ("b", {**SPEC, "seed": 43})):
+        with small_study(tmp_path / place / "same", spec):
+            pass
+    export_to_mlflow(tmp_path / "a" / "same", uri)
+    with pytest.raises(
+        ConfigError, match=r"experiment 'same' at sqlite:.* holds something else than this study: rename"
+    ):
+        export_to_mlflow(tmp_path / "b" / "same", uri)
+    client = mlflow.MlflowClient(tracking_uri=uri)
+    client.delete_experiment(client.get_experiment_by_name("same").experiment_id)
+    with pytest.raises(ConfigError, match=r"experiment 'same' at sqlite:.* is deleted: rename or purge it"):
+        export_to_mlflow(tmp_path / "a" / "same", uri)
+
+
+@pytest.mark.parametrize("place", ["bogus://me:secret@host/x", "http://me:secret@127.0.0.1:9"])
+def test_a_store_that_cannot_be_used_is_one_line(tmp_path: Path, place: str) -> None:
+    with small_study(tmp_path):
+        pass
+    with pytest.raises(UserError, match=f"cannot export to {re.escape(without_password(place))}: ") as caught:
+        export_to_mlflow(tmp_path, place)
+    assert "\n" not in str(caught.value)
+    assert "secret" not in str(caught.value)

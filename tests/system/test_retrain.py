@@ -1,0 +1,155 @@
+"""retrain from the command line: exit codes, and killed at any moment without loss or half a folder."""
+
+import json
+import os
+import shutil
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.saved_model import read_model
+from tests.system.command import Command
+from tests.tuning.studies import epoch_record, make_study, setting, tamper
+from tuning.records import attributes_of, ranked, read_study
+
+
+@pytest.fixture(scope="module")
+def whole(command: Command, sentences: Path) -> Path:
+    """A study that nobody changes."""
+    slow = {"batch_size": 2, "hidden_dim": 32}  # slow enough to be killed in the middle
+    make_study(command.results / "whole", sentences, None, setting(**slow), setting(**slow, pooling="mean"))
+    return command.results / "whole"
+
+
+@pytest.fixture
+def study(whole: Path, request: pytest.FixtureRequest) -> Path:
+    """A copy of it."""
+    folder = whole.with_name(request.node.name.partition("[")[0])
+    shutil.copytree(whole, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def undisturbed(command: Command, whole: Path) -> dict[str, Any]:
+    """The metrics of a retraining on three seeds that nobody disturbed."""
+    folder = whole.with_name("undisturbed")
+    shutil.copytree(whole, folder)
+    said = command.succeed("retrain", "undisturbed", "--seeds", "3", "--strict")
+    assert "REPRODUCED 3/3 epochs and the final weights" in said
+    return metrics(folder)
+
+
+def metrics(study: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((study / "model" / "metrics.json").read_text())
+    return found
+
+
+def results_of(found: dict[str, Any]) -> dict[str, Any]:
+    """What must not depend on what happened to the process."""
+    return {name: found[name] for name in ("seeds", "weights_sha256", "verdict", "val_accuracy", "test_accuracy")}
+
+
+def wait_for(path: Path, pattern: str) -> None:
+    until = time.monotonic() + 60
+    while not list(path.glob(pattern)):
+        assert time.monotonic() < until, f"no {pattern} in {path}"
+        time.sleep(0.005)
+
+
+def test_strict_is_0_when_reproduced_and_1_when_not(command: Command, study: Path) -> None:
+    best = ranked(read_study(study)[1])[0].number
+    assert command.run("retrain", study.name, "--strict").returncode == 0
+    tamper(study, epoch_record(best, 2, train_loss=0.5))
+    ended = command.run("retrain", study.name, "--strict")
+    assert ended.returncode == 1, f"{ended.stdout}\n{ended.stderr}"
+    assert "DIFFERS: 1/3 epochs reproduced, then epoch 2 has train_loss " in ended.stdout
+    assert ended.stderr == ""
+    assert command.run("retrain", study.name).returncode == 0
+
+
+def test_killed_in_mid_training_it_goes_on_and_comes_out_the_same(
+    command: Command, study: Path, undisturbed: dict[str, Any]
+) -> None:
+    words = ("retrain", study.name, "--seeds", "3")
+    seeds = [row["seed"] for row in undisturbed["seeds"]]
+    places = [f"checkpoints/*/{seeds[0]}/*/epoch-00001", f"checkpoints/*/{seeds[1]}/*/epoch-00002",
+              f"checkpoints/*/{seeds[2]}/*/epoch-00001"]  # fmt: skip
+    for place in places:
+        with command.start(*words) as process:
+            wait_for(study, place)
+            os.kill(process.pid, signal.SIGKILL)
+        assert not (study / "model").exists()
+    kept = {path.parent: path.stat().st_mtime_ns for path in study.glob(f"checkpoints/*/{seeds[0]}/*/epoch-*")}
+    command.succeed(*words)
+    assert results_of(metrics(study)) == results_of(undisturbed)
+    assert kept
+    assert list((study / "checkpoints").iterdir()) == []
+    assert len(attributes_of(study)["readings"]) >= 3
+
+
+KILLED_WHILE = """
+import os, pathlib, signal
+real = pathlib.Path.{method}
+def patched(path, *rest):
+    done = real(path, *rest)
+    if {when}:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return done
+pathlib.Path.{method} = patched
+from tuning.cli import main
+main()
+"""
+MOMENTS = {
+    "half the files are written": ("write_bytes", "path.name == 'vocabulary.json'"),
+    "all files are written": ("write_bytes", "path.name == 'SHA256SUMS' and '.model.' in path.parent.name"),
+    "the old model is aside": ("replace", "path.name == 'model'"),
+}
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_killed_while_it_saves_it_leaves_no_half_a_model(
+    command: Command, study: Path, tmp_path: Path, moment: str
+) -> None:
+    method, when = MOMENTS[moment]
+    script = tmp_path / "killed.py"
+    script.write_text(KILLED_WHILE.format(method=method, when=when))
+    path = os.pathsep.join([str(Path(__file__).parents[2]), *os.environ.get("PYTHONPATH", "").split(os.pathsep)])
+    if method == "replace":
+        command.succeed("retrain", study.name)
+    ended = command.run("retrain", study.name, program=(str(script),), env={"PYTHONPATH": path})
+    assert ended.returncode == -signal.SIGKILL, f"{ended.stdout}\n{ended.stderr}"
+    assert not (study / "model").exists()
+    left = list(study.glob(".model.*"))
+    assert left
+    for folder in left:  # as if a minute had passed
+        for each in (*folder.iterdir(), folder):
+            os.utime(each, (time.time() - 300,) * 2)
+    command.succeed("retrain", study.name)
+    read_model(study / "model")
+    assert list(study.glob(".model.*")) == []
+    shutil.rmtree(study)
+
+
+def test_ctrl_c_says_that_the_same_command_goes_on(command: Command, study: Path) -> None:
+    with command.start("retrain", study.name, "--seeds", "9") as process:
+        wait_for(study, "checkpoints/*/*/*/epoch-00001")
+        os.kill(process.pid, signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (130, "sentune: interrupted; the same command goes on\n")
+    assert not (study / "model").exists()
+
+
+def test_two_at_once_are_refused_before_anything_is_trained(command: Command, study: Path) -> None:
+    with command.start("retrain", study.name, "--seeds", "9") as first:
+        wait_for(study, "checkpoints/*/*/*/epoch-00001")
+        second = command.run("retrain", study.name, "--out", str(study / "other"))
+        confirm = command.run("confirm", study.name)
+        first.kill()
+    for ended in (second, confirm):
+        assert ended.returncode == 2
+        assert f"is being run by process {first.pid} on " in ended.stderr
+        assert ended.stderr.count("\n") == 1
+    assert "epoch 1" not in second.stdout

@@ -1,0 +1,161 @@
+"""Watching a search: other people's tools read it, and a terminal or a reader that goes away does it no harm."""
+
+import fcntl
+import json
+import os
+import pty
+import re
+import select
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import termios
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.system.command import Command
+from tests.tuning.events import scalars
+from tuning.journal import JOURNAL
+from tuning.records import read_study
+
+
+def run(sentences: Path, name: str, *more: str) -> tuple[str, ...]:
+    return ("run", str(sentences), "--vectors", "none", "--embedding-dim", "8", "--space", "notebook", "--trials", "5",
+            "--epochs", "3", "--window", "3", "--grace", "1", "--set", "hidden_dim=int(4,16)", "--name", name,
+            *more)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def watched(command: Command, sentences: Path) -> Path:
+    """A study with event files that was interrupted and gone on with."""
+    words = run(sentences, "watched", "--tensorboard")
+    with command.start(*words) as driver:
+        command.wait_for_journal("watched", 10)
+        os.kill(driver.pid, signal.SIGTERM)
+        driver.communicate(timeout=120)
+    assert driver.returncode == 130
+    command.succeed(*words)
+    return command.results / "watched"
+
+
+def test_tensorboard_reads_what_the_journal_says_and_nothing_twice(
+    command: Command, sentences: Path, watched: Path
+) -> None:
+    def check() -> None:
+        for record in read_study(watched)[1]:
+            found = scalars(watched / "tensorboard" / f"trial-{record.number:05d}")["val_accuracy"]
+            assert [step for step, _ in found] == [epoch.epoch for epoch in record.epochs]
+            assert [value for _, value in found] == pytest.approx([epoch.val_accuracy for epoch in record.epochs])
+
+    check()
+    command.succeed(*run(sentences, "watched", "--tensorboard"))
+    check()
+
+
+@pytest.fixture
+def dashboard(watched: Path) -> Iterator[str]:
+    """The address of an optuna-dashboard that shows the study."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    program = Path(sys.executable).with_name("optuna-dashboard")
+    words = [str(program), str(watched / JOURNAL), "--host", "127.0.0.1", "--port", str(port)]
+    with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
+        try:
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            server.terminate()
+
+
+def asked(url: str, patience: float = 60.0) -> Any:
+    """What the server at `url` answers, once it does."""
+    until = time.monotonic() + patience
+    while True:
+        try:
+            with urllib.request.urlopen(url, timeout=10) as answer:
+                return json.load(answer)
+        except OSError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.1)
+
+
+def test_optuna_dashboard_opens_the_journal_as_it_is(watched: Path, dashboard: str) -> None:
+    before = (watched / JOURNAL).read_bytes()
+    (study,) = asked(f"{dashboard}/api/studies")["study_summaries"]
+    assert (study["study_name"], study["directions"]) == ("watched", ["maximize"])
+    trials = asked(f"{dashboard}/api/studies/{study['study_id']}")["trials"]
+    states = {"COMPLETE": "Complete", "PRUNED": "Pruned", "FAIL": "Fail"}
+    for trial, record in zip(trials, read_study(watched)[1], strict=True):
+        assert (trial["number"], trial["state"]) == (record.number, states[record.state])
+        assert trial["values"] == [record.best.val_accuracy if record.best else None]
+        shown = [(point["step"], point["value"]) for point in trial["intermediate_values"]]
+        assert shown == [(epoch.epoch, epoch.val_accuracy) for epoch in record.epochs]
+        assert {p["name"] for p in trial["params"]} == set(record.params)
+    assert (watched / JOURNAL).read_bytes() == before
+
+
+def test_export_to_mlflow_from_the_command_line(command: Command, watched: Path) -> None:
+    pytest.importorskip("mlflow")
+    words = ("export", "watched", "--to", "mlflow", "--results", str(command.results))
+    assert command.succeed(*words).endswith(": 5 runs, 5 of them new\n")
+    assert command.succeed(*words).endswith(": 5 runs, 0 of them new\n")
+    assert sorted(path.name for path in command.results.glob("ml*")) == ["mlflow.db"]
+
+
+def test_a_reader_that_goes_away_ends_no_search(command: Command, sentences: Path) -> None:
+    """As `sentune run | head -1` does."""
+    with command.start(*run(sentences, "unread")) as driver:
+        assert driver.stdout is not None
+        assert driver.stderr is not None
+        assert driver.stdout.readline().startswith("sentences ")
+        driver.stdout.close()
+        complaints = driver.stderr.read()
+    assert (driver.returncode, complaints) == (0, "")
+    assert [record.state != "RUNNING" for record in read_study(command.results / "unread")[1]] == [True] * 5
+
+
+@pytest.mark.parametrize(("columns", "lines"), [(80, 24), (120, 40)])
+def test_a_terminal_shows_the_block_and_gets_its_cursor_back(
+    command: Command, sentences: Path, columns: int, lines: int
+) -> None:
+    name = f"terminal{columns}"
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+    env = {**os.environ, "SENTUNE_RESULTS": str(command.results), "SENTUNE_TEST_MARK": command.mark, "TERM": "xterm"}
+    for variable in ("COLUMNS", "LINES", "JPY_PARENT_PID"):
+        env.pop(variable, None)
+    words = [sys.executable, "-m", "tuning", *run(sentences, name)]
+    with subprocess.Popen(words, stdin=theirs, stdout=theirs, stderr=theirs, env=env, start_new_session=True) as driver:
+        os.close(theirs)
+        text = all_of(ours)
+    os.close(ours)
+    assert driver.returncode == 0, text
+    assert "trial  epoch    now     best   settings" in text
+    assert re.search(r"    0    [123]/3  0\.\d{4}  0\.\d{4}   lr=0\.25 hidden=", text)
+    assert re.search(r"5/5 trials: \d done, \d stopped, 0 failed, 0 running \| ", text)
+    assert text.rfind("\x1b[?25h") > text.rfind("\x1b[?25l") >= 0  # the cursor was hidden, and is back
+    plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", text)
+    block = [line for line in plain.replace("\r", "\n").split("\n") if re.match(r" +\d+ +\d/3 ", line)]
+    assert max(map(len, block)) <= columns
+
+
+def all_of(handle: int) -> str:
+    """What a terminal is sent until the other side has gone."""
+    parts = []
+    while select.select([handle], [], [], 240)[0]:
+        try:
+            part = os.read(handle, 65536)
+        except OSError:  # no one has it open any more
+            break
+        if not part:
+            break
+        parts.append(part)
+    return b"".join(parts).decode()

@@ -1,0 +1,139 @@
+"""A small finished study that no Ray was needed for, on a file of sentences."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from optuna.trial import TrialState
+
+from core.config import TrialConfig
+from core.corpus import VAL, Corpus
+from core.epoch import EpochResult
+from core.load import load_corpus
+from core.train import train
+from tests.tuning.plans import plan
+from tuning.journal import JOURNAL
+from tuning.journal_reader import Operation
+from tuning.ledger import open_ledger
+from tuning.predictions import pack
+from tuning.resources import Shares
+from tuning.spec import make_spec
+
+SEED, EPOCHS = 7, 3
+WORDS = {"bug": ("crash", "error"), "praise": ("great", "thanks")}
+
+
+def write_sentences(path: Path, count: int = 240) -> Path:
+    """Two classes; some sentences cannot be told."""
+    rows = ["text,label"]
+    for i in range(count):
+        label = list(WORDS)[i % 2]
+        word = WORDS[label][i % 3 % 2] if i % 5 else "thing"
+        rows.append(f"the {word} {i * 7 % 23} of page {i * 13 % 29} and user {i},{label}")
+    path.write_text("\n".join(rows))
+    return path
+
+
+def setting(**changes: Any) -> TrialConfig:
+    """A trial's settings."""
+    settings: dict[str, Any] = {
+        "hidden_dim": 6, "batch_size": 16, "learning_rate": 0.01, "fc_dropout": 0.2, "epochs": EPOCHS, "seed": SEED,
+    }  # fmt: skip
+    return TrialConfig(**(settings | changes))
+
+
+def data_of(file: Path) -> dict[str, Any]:
+    """Arguments of load_corpus as a spec holds them."""
+    return {
+        "dataset": str(file), "vectors": "none", "text_column": None, "label_column": None, "split_column": None,
+        "split": "80/10/10", "encoding": None, "embedding_dim": 8, "allow_leak": False, "seed": SEED,
+    }  # fmt: skip
+
+
+def make_study(folder: Path, file: Path, cache: Path | None, *configs: TrialConfig, stopped: int | None = None) -> None:
+    """Train each setting as a search would and write it down; trial `stopped` is stopped after its second epoch."""
+    data = data_of(file)
+    corpus = load_corpus(**data, cache_dir=cache)
+    spec = make_spec(plan(epochs=EPOCHS, seed=SEED), corpus, data, Shares())
+    labels = corpus.labels[corpus.indices(VAL)]
+    kept = {
+        "validation": {"labels": pack(labels), "classes": list(corpus.classes)},
+        "inputs": corpus.source["inputs"],
+    }
+    with open_ledger(folder, spec, kept) as ledger:
+        for config in configs:
+            number = ledger.add({}, {}, config.to_dict(), "sampler" if ledger.trials() else "notebook")
+            epochs, outcome = _trained(config, corpus)
+            for epoch, predictions in epochs[: 2 if number == stopped else None]:
+                ledger.record(number, epoch, predictions)
+            if number == stopped:
+                ledger.finish(number, TrialState.PRUNED, {})
+            else:
+                ledger.finish(number, TrialState.COMPLETE, outcome)
+
+
+def _trained(config: TrialConfig, corpus: Corpus) -> tuple[list[tuple[EpochResult, Any]], dict[str, Any]]:
+    """What a worker reports: each epoch, with predictions where it is the best so far, and the outcome."""
+    best: dict[str, Any] = {}
+    epochs: list[tuple[EpochResult, Any]] = []
+    result = train(
+        config,
+        corpus,
+        on_best=lambda predictions: best.update(now=pack(predictions)),
+        report=lambda epoch: epochs.append((epoch, best.pop("now", None))),
+    )
+    return epochs, {
+        "n_parameters": result.n_parameters,
+        "weights_sha256": result.weights_sha256,
+        "stopped": result.stopped,
+        "environment": dict(result.environment),
+    }
+
+
+def tamper(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    """Let `change` edit every record of the study's journal."""
+    journal = folder / JOURNAL
+    records = [json.loads(line) for line in journal.read_text().splitlines()]
+    for record in records:
+        change(record)
+    journal.write_text("".join(f"{json.dumps(record)}\n" for record in records))
+
+
+def epoch_record(trial: int, epoch: int, **values: Any) -> Callable[[dict[str, Any]], None]:
+    """An edit that puts other values into an epoch of a trial."""
+
+    def change(record: dict[str, Any]) -> None:
+        found = record.get("user_attr", {}).get(f"epoch:{epoch}")
+        if found and record["trial_id"] == trial:
+            found.update(values)
+
+    return change
+
+
+def outcome_record(trial: int, **values: Any) -> Callable[[dict[str, Any]], None]:
+    """An edit that puts other values into the outcome of a trial; None takes one away."""
+
+    def change(record: dict[str, Any]) -> None:
+        found = record.get("user_attr", {}).get("outcome")
+        if found and record["trial_id"] == trial:
+            for name, value in values.items():
+                found.pop(name, None)
+                if value is not None:
+                    found[name] = value
+
+    return change
+
+
+def config_record(trial: int, **values: Any) -> Callable[[dict[str, Any]], None]:
+    """An edit that puts other values into the settings of a trial; None takes one away."""
+    seen = iter(range(10**6))
+
+    def change(record: dict[str, Any]) -> None:
+        if record["op_code"] == Operation.CREATE_TRIAL and next(seen) == trial:
+            config = record["user_attrs"]["config"]
+            config.update({name: value for name, value in values.items() if value is not None})
+            for name in (name for name, value in values.items() if value is None):
+                del config[name]
+
+    return change

@@ -1,0 +1,147 @@
+"""tuning.confirm and tuning.fresh_runs, without Ray: which runs, what they cost, what a worker does, what is kept."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from core.config import TrialConfig
+from core.errors import ConfigError, UserError
+from core.train import train
+from tests.fakes import tiny_corpus
+from tests.tuning.test_ledger import SPEC as LEDGER_SPEC
+from tests.tuning.test_ledger import two_trials
+from tests.tuning.test_results import record
+from tuning.confirm import ConfirmOptions, cost
+from tuning.fresh_runs import tidy, train_run, write_down
+from tuning.ledger import open_ledger
+from tuning.predictions import unpack
+from tuning.records import attributes_of
+from tuning.resources import Shares
+from tuning.wanted import Run, contenders, wanted_runs
+
+SPEC = {"seed": 42, "data": {"split": "80/10/10"}}
+CONFIG = TrialConfig(hidden_dim=4, epochs=2, batch_size=16)
+RUN = Run(trial=1, seed=5, config=CONFIG.to_dict(), split="80/10/10")
+
+
+def options(**changes: Any) -> ConfirmOptions:
+    settings: dict[str, Any] = {
+        "folder": Path("s"), "top": 5, "seeds": 5, "folds": None, "workers": None, "form": "table", "dataset": None,
+        "vectors": None, "cache_dir": None,
+    }  # fmt: skip
+    return ConfirmOptions(**(settings | changes))
+
+
+def test_every_setting_gets_the_same_fresh_seeds_and_the_winner_each_fold() -> None:
+    records = [record(0, 0.5), record(1, 0.9, origin="sampler"), record(2, 0.8, origin="sampler")]
+    runs = wanted_runs(SPEC, contenders(records, 2), 3, 4)
+    plain, folds = runs[:9], runs[9:]
+    seeds = {run.trial: [each.seed for each in plain if each.trial == run.trial] for run in plain}
+    assert seeds[0] == seeds[1] == seeds[2]
+    assert len({*seeds[0], 42}) == 4
+    assert all(run.config["seed"] == run.seed for run in runs)
+    assert [(run.trial, run.fold, run.split) for run in folds] == [
+        (1, fold, f"folds:4 fold {fold}") for fold in range(4)
+    ]
+    assert {run.seed for run in folds} == {seeds[1][0]}
+
+
+def test_fewer_seeds_are_the_first_of_more() -> None:
+    """So that more seeds add to what is there."""
+    chosen = contenders([record(0, 0.5)], 1)
+    few, many = (wanted_runs(SPEC, chosen, count, None) for count in (2, 5))
+    assert [run.key for run in few] == [run.key for run in many][:2]
+
+
+def test_the_cost_is_what_the_searchs_epochs_took_for_the_epochs_of_a_whole_run() -> None:
+    settings = TrialConfig(epochs=8).to_dict()
+    records = [
+        record(0, 0.5, config=settings),
+        record(1, 0.6, 0.7, config=settings, origin="sampler"),
+    ]  # 1.5 s an epoch
+    runs = wanted_runs(SPEC, contenders(records, 2), 50, None)
+    assert cost(records, runs, runs, 2) == (
+        "100 runs: the 100 to do take about 10 minutes, 2 at a time\n"
+        "(each trains 8 epochs, as in the study, and counts its best one on validation)"
+    )
+    assert cost(records, runs, runs[90:], 1).startswith(
+        "100 runs, 90 of them done before: the 10 to do take about 2 minutes, one after the other\n"
+    )
+
+
+def test_a_run_measures_the_best_epoch_and_keeps_which_sentences_were_right(tmp_path: Path) -> None:
+    corpus = tiny_corpus(n_sentences=300)
+    found = train_run(CONFIG.to_dict(), corpus, Shares(), str(tmp_path / "c"))
+    result = train(CONFIG, corpus)
+    assert found["val_accuracy"] == result.best_val_accuracy
+    assert found["weights_sha256"] == result.weights_sha256
+    correct = unpack(found["correct"], "it")
+    assert len(correct) == found["test_sentences"] == (corpus.split == 2).sum()
+    assert correct.mean() == pytest.approx(found["test_accuracy"])
+    assert found["environment"]["threads"] == 1
+
+
+def test_without_a_test_split_the_validation_sentences_are_kept(tmp_path: Path) -> None:
+    import dataclasses
+
+    corpus = tiny_corpus()
+    corpus = dataclasses.replace(corpus, split=np.minimum(corpus.split, 1))
+    found = train_run(CONFIG.to_dict(), corpus, Shares(), str(tmp_path / "c"))
+    assert "test_accuracy" not in found
+    assert unpack(found["correct"], "it").mean() == pytest.approx(found["val_accuracy"])
+
+
+def test_a_run_that_cannot_be_trained_is_an_error_and_what_can_be_mended_is_told_apart(tmp_path: Path) -> None:
+    explosive = CONFIG.replace(optimizer="adamw", learning_rate=9e15, weight_decay=9e15)
+    found = train_run(explosive.to_dict(), tiny_corpus(), Shares(), str(tmp_path / "c"))
+    assert found["error"].startswith("TrainingError: ")
+    (tmp_path / "file").touch()
+    mend = train_run(CONFIG.to_dict(), tiny_corpus(), Shares(), str(tmp_path / "file" / "c"))
+    assert "a part of the path is a file" in mend["mend"]
+
+
+def test_an_outcome_is_kept_with_its_reading_and_its_checkpoints_go(tmp_path: Path) -> None:
+    two_trials(tmp_path)
+    with open_ledger(tmp_path, LEDGER_SPEC) as ledger:
+        place = tmp_path / "checkpoints" / "confirm-1-5"
+        outcome = train_run(RUN.config, tiny_corpus(), Shares(), str(place))
+        assert place.is_dir()
+        write_down(ledger, RUN, outcome)
+        assert not place.exists()
+        unfinished = tmp_path / "checkpoints" / "confirm-1-77"
+        for folder in (place, unfinished):  # the first as by an orphan of a killed process
+            folder.mkdir()
+        tidy(ledger)
+        assert (place.exists(), unfinished.exists()) == (False, True)
+    kept = attributes_of(tmp_path)
+    assert kept["confirm:1:5"]["test_accuracy"] == outcome["test_accuracy"]
+    assert (kept["confirm:1:5"]["trial"], kept["confirm:1:5"]["seed"]) == (1, 5)
+    (reading,) = kept["readings"]
+    assert (reading["verb"], reading["trial"], reading["seed"], reading["on"]) == ("confirm", 1, 5, "train")
+
+
+def test_a_failed_run_is_kept_and_one_whose_worker_died_is_tried_again(tmp_path: Path) -> None:
+    two_trials(tmp_path)
+    with open_ledger(tmp_path, LEDGER_SPEC) as ledger:
+        write_down(ledger, RUN, {"died": "its worker died"})
+        assert RUN.key not in ledger.attributes
+        write_down(ledger, RUN, {"error": "TrainingError: NaN"})
+        assert ledger.attributes[RUN.key]["error"] == "TrainingError: NaN"
+        assert "readings" not in ledger.attributes
+        with pytest.raises(UserError, match="the disk is full"):
+            write_down(ledger, RUN, {"mend": "the disk is full"})
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"top": 0, "workers": 0}, "--top must be at least 1, got 0; --workers must be at least 1, got 0"),
+        ({"seeds": 1}, "--seeds must be at least 2, to be compared in pairs, got 1"),
+        ({"folds": 2}, "--folds must be at least 3, got 2"),
+    ],
+)
+def test_options_that_break_a_rule_are_named(changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        options(**changes)

@@ -1,0 +1,187 @@
+"""tuning.confirmed and its table: what fresh seeds say, in figures and in words."""
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+
+from core.errors import UserError
+from tests.tuning.test_results import record
+from tuning.confirm_table import render, verdict
+from tuning.confirmed import Summary, summarize
+from tuning.predictions import pack
+from tuning.statistics import paired_t, wilson
+from tuning.wanted import Run, contenders, wanted_runs
+
+SPEC = {"seed": 42, "data": {"split": "80/10/10"}}
+SENTENCES = 1000
+
+
+def outcome(test: float, parameters: int = 1000, seconds: float = 2.0, **changes: Any) -> dict[str, Any]:
+    correct = np.arange(SENTENCES) < round(test * SENTENCES)
+    return {
+        "val_accuracy": test + 0.01,
+        "val_sentences": SENTENCES,
+        "test_accuracy": test,
+        "test_sentences": SENTENCES,
+        "correct": pack(correct.astype(int)),
+        "seconds": seconds,
+        "n_parameters": parameters,
+        **changes,
+    }
+
+
+def study() -> list[Any]:
+    """The notebook's trial 0 in the last place, trials 1 to 4 above it by number, and a failed one."""
+    own = [record(n, 0.9 - n / 100, origin="sampler") for n in (1, 2, 3, 4)]
+    return [record(0, 0.5, origin="notebook"), *own, record(5, state="FAIL", error="NaN", origin="sampler")]
+
+
+def summary(scores: dict[int, list[float]], top: int = 4, folds: int | None = None, **more: Any) -> Summary:
+    """Of a study whose trials came to these test accuracies on as many fresh seeds."""
+    chosen = contenders(study(), top)
+    count = max(map(len, scores.values()))
+    runs = wanted_runs(SPEC, chosen, count, folds)
+    known = {}
+    for run in runs:
+        at = [each.seed for each in runs if each.trial == run.trial and each.fold is None].index(run.seed)
+        if run.fold is not None:
+            known[run.key] = outcome(0.8 + run.fold / 100)
+        elif at < len(scores[run.trial]):
+            known[run.key] = outcome(scores[run.trial][at], parameters=1000 * run.trial + 500)
+    return summarize("mine", chosen, runs, known | more)
+
+
+CLOSE = {1: [0.80, 0.81, 0.82], 2: [0.81, 0.80, 0.81], 3: [0.79, 0.82, 0.81], 4: [0.70, 0.71, 0.72]}
+
+
+def test_the_best_by_rank_and_the_notebooks_are_confirmed_and_no_copy() -> None:
+    records = [*study(), record(6, 0.95, origin="copy of 1")]
+    assert [(c.record.number, c.rank, c.notebook) for c in contenders(records, 2)] == [
+        (1, 2, False),
+        (2, 3, False),
+        (0, 6, True),
+    ]
+    assert [c.record.number for c in contenders(records, 9)] == [1, 2, 3, 4, 0]
+
+
+def test_a_notebooks_setting_that_failed_in_the_search_is_tried_all_the_same() -> None:
+    records = [record(0, state="FAIL", error="NaN", origin="notebook"), record(1, 0.9, origin="sampler")]
+    assert [(c.record.number, c.rank) for c in contenders(records, 3)] == [(1, 1), (0, None)]
+
+
+def test_a_study_without_a_finished_trial_is_refused() -> None:
+    with pytest.raises(UserError, match="no trial of this study has finished yet: run the study first"):
+        contenders([record(0, state="RUNNING")], 3)
+
+
+def test_means_and_differences_are_paired_over_seeds_and_corrected() -> None:
+    found = summary({**CLOSE, 0: [0.78, 0.76, 0.77]})
+    first, second, _, fourth, notebook = found.rows
+    assert (first.trial, first.test_accuracy, first.difference) == (1, pytest.approx(0.81), None)
+    assert first.sd == pytest.approx(0.01)
+    raw = paired_t([0.02, 0.05, 0.05])
+    assert notebook.difference is not None
+    assert notebook.difference.mean == pytest.approx(raw.mean)
+    assert notebook.difference.half == pytest.approx(raw.interval.high - raw.mean)
+    assert notebook.difference.p > raw.p
+    assert second.difference is not None
+    assert fourth.difference is not None
+    assert (second.difference.tied, fourth.difference.tied) == (True, False)
+
+
+def test_the_choice_of_sentences_has_its_own_share() -> None:
+    """The first is right on sentences 0..809 of the mean seed, the other on fewer: they differ on few sentences."""
+    found = summary({**CLOSE, 0: [0.60, 0.61, 0.62]})
+    notebook = found.rows[-1].difference
+    assert notebook is not None
+    differences = (np.arange(SENTENCES) < 800).astype(float) - (np.arange(SENTENCES) < 600)
+    expected = 1.96 * differences.std(ddof=1) / SENTENCES**0.5
+    assert notebook.sentences_half == pytest.approx(expected, rel=0.05)
+
+
+def test_the_verdict_names_the_tied_the_cheapest_and_what_the_search_brought() -> None:
+    lines = verdict(summary({**CLOSE, 0: [0.60, 0.61, 0.62]}))
+    assert lines[0] == "1 to 3 are tied; 1 is the cheapest (1,500 parameters); 1 is better than 4 and 5"
+    assert lines[1] == "the search beat the notebook's setting by 20.0 +- 0.0 points, over 3 seeds"
+    assert lines[2].startswith("(which 1,000 test sentences these are adds +- 2.")
+
+
+def test_a_search_that_brought_nothing_is_told_so() -> None:
+    lines = verdict(summary({**CLOSE, 0: [0.82, 0.80, 0.81]}))
+    assert lines[0].startswith("1, 2, 3 and 5 are tied; 5 is the cheapest (500 parameters)")
+    assert lines[1].startswith("the search did not beat the notebook's setting: 0.0 +- ")
+    assert lines[1].endswith(" points between them, over 3 seeds")
+
+
+def test_a_setting_that_is_better_than_the_winner_is_named() -> None:
+    lines = verdict(summary({**CLOSE, 0: [0.90, 0.91, 0.92]}))
+    assert "5 is better than 1 by 10.0 +- 0.0 points" in lines[0]
+    assert lines[1].startswith("the notebook's setting beat the search's best by 10.0 +- 0.0 points")
+
+
+def test_where_the_notebooks_setting_won_nothing_beat_it() -> None:
+    chosen = contenders([record(0, 0.9, origin="notebook"), record(1, 0.8, origin="sampler")], 2)
+    runs = wanted_runs(SPEC, chosen, 2, None)
+    found = summarize("mine", chosen, runs, {run.key: outcome(0.8) for run in runs})
+    assert verdict(found)[1] == "the notebook's own setting is the search's best: nothing beat it"
+
+
+def test_folds_give_mean_spread_and_the_interval_over_all_sentences() -> None:
+    found = summary({**CLOSE, 0: [0.6, 0.6, 0.6]}, folds=5)
+    assert found.folds is not None
+    assert found.folds.mean == pytest.approx(0.82)
+    assert found.folds.sd == pytest.approx(0.0158, abs=1e-4)
+    assert found.folds.interval == wilson(4100, 5000)
+    assert (
+        "trial 1 over 5 folds: test accuracy 0.8200, standard deviation 0.0158; "
+        "all 5,000 sentences: 0.8091 to 0.8304 (95%)" in render(found, "table")
+    )
+
+
+def test_a_failed_run_and_a_missing_one_are_told_and_the_rest_counts() -> None:
+    chosen = contenders(study(), 2)
+    runs = wanted_runs(SPEC, chosen, 3, None)
+    known: dict[str, Any] = {run.key: outcome(0.8) for run in runs}
+    broken, lost = runs[1], runs[3]
+    known[broken.key] = {"error": "TrainingError: NaN \x1b[31m"}
+    del known[lost.key]
+    found = summarize("mine", chosen, runs, known)
+    assert [len(row.seeds) for row in found.rows] == [2, 2, 3]
+    assert found.rows[1].difference is None
+    assert "too few runs" not in verdict(found)[0]
+    text = render(found, "table")
+    assert "trial 2 failed: TrainingError: NaN \\x1b[31m" in text
+    assert f"trial 1, seed {lost.seed} is missing, its worker died: the same command tries again" in text
+
+
+def test_without_a_test_split_validation_is_compared_and_that_is_said() -> None:
+    chosen = contenders(study(), 2)
+    runs = wanted_runs(SPEC, chosen, 2, None)
+    without = {k: v for k, v in outcome(0.8).items() if not k.startswith("test_")}
+    found = summarize("mine", chosen, runs, dict.fromkeys((run.key for run in runs), without))
+    assert found.compared == "val"
+    assert "there is no test split: the validation split, which chose these settings, is compared on" in render(
+        found, "table"
+    )
+
+
+def test_the_table_fits_a_terminal_and_json_holds_everything() -> None:
+    found = summary({**CLOSE, 0: [0.60, 0.61, 0.62]}, folds=3)
+    lines = render(found, "table").splitlines()
+    assert max(map(len, lines[:7])) <= 80
+    assert lines[2].split() == ["1", "1", "3", "0.8200", "0.8100", "0.0100", "-", "-", "1.5k", "2.0"]
+    assert lines[6].split()[1:8] == ["0*", "3", "0.6200", "0.6100", "0.0100", "0.200", "+-"]
+    content = json.loads(render(found, "json"))
+    assert content["verdict"] == verdict(found)
+    assert [row["trial"] for row in content["rows"]] == [1, 2, 3, 4, 0]
+    assert content["rows"][4]["difference"]["tied"] is False
+    assert content["folds"]["folds"] == 3
+
+
+def test_a_run_is_known_by_trial_seed_and_fold() -> None:
+    run = Run(trial=7, seed=123, config={}, split="80/10/10")
+    fold = Run(trial=7, seed=123, config={}, split="folds:10 fold 3", fold=3, folds=10)
+    assert (run.key, fold.key) == ("confirm:7:123", "confirm:7:123:3/10")
+    assert str(fold) == "trial 7, seed 123, fold 4 of 10"

@@ -1,0 +1,26 @@
+"""tuning.curves: a trial as other tools see it."""
+
+from tests.tuning.test_results import record
+from tuning.curves import points, settings
+
+
+def test_a_point_for_each_epoch_at_the_time_it_ended() -> None:
+    curve = points(record(0, 0.6, 0.8, 0.7, began=1000.0))
+    assert [point.epoch for point in curve] == [1, 2, 3]
+    assert [point.time for point in curve] == [1001.5, 1003.0, 1004.5]
+    assert [point.values["val_accuracy"] for point in curve] == [0.6, 0.8, 0.7]
+    assert [point.values["best_val_accuracy"] for point in curve] == [0.6, 0.8, 0.8]
+    assert {"val_loss": 0.5, "train_loss": 1.0, "seconds": 1.5}.items() <= curve[0].values.items()
+
+
+def test_a_trial_without_an_epoch_has_no_point() -> None:
+    assert points(record(0)) == []
+
+
+def test_a_setting_that_is_off_is_named() -> None:
+    trial = record(0, config={"ema_decay": None, "n_layers": 2, "bidirectional": False, "other": 1})
+    assert settings(trial, ["ema_decay", "n_layers", "bidirectional"]) == {
+        "ema_decay": "none",
+        "n_layers": 2,
+        "bidirectional": False,
+    }

@@ -1,0 +1,94 @@
+"""tuning.dependencies: what has changed since the search."""
+
+import dataclasses
+from typing import Any
+
+from core.config import TrialConfig
+from tests.fakes import tiny_corpus
+from tests.tuning.test_results import record
+from tuning.dependencies import data_changes, environment_changes, environment_now, environment_of, said_first
+
+SPEC: dict[str, Any] = {
+    "fingerprint": "0" * 64,
+    "threads": 1,
+    "device": "cpu",
+    "precision": "fp32",
+    "versions": {"torch": "2.9.0", "sentune": "0.1.0", "optuna": "4.6"},
+}
+NOW = {"torch": "2.9.0", "sentune": "0.1.0", "threads": 1, "device": "cpu", "precision": "fp32", "code": "aa"}
+
+
+def lines(was: dict[str, Any], **now: Any) -> list[str]:
+    return [str(change) for change in environment_changes(was, NOW | now)]
+
+
+def test_nothing_changed_is_no_line() -> None:
+    own = record(0, environment={"code": "aa", "before_resume": {"code": "bb"}})
+    assert lines(environment_of(SPEC, [own], own)) == []
+
+
+def test_each_changed_dependency_is_named_with_both_values() -> None:
+    own = record(0, environment={"code": "aa", "cpu_capability": "AVX2"})
+    was = environment_of(SPEC, [own], own)
+    assert lines(was, threads=2, precision="bf16", torch="2.10.0", code="bb", cpu_capability="AVX512", device="X") == [
+        "torch 2.9.0, now 2.10.0",
+        "threads 1, now 2",
+        "device cpu, now X",
+        "precision fp32, now bf16",
+        "training code aa, now bb",
+        "CPU capability AVX2, now AVX512",
+    ]
+
+
+def test_what_an_older_version_did_not_record_is_not_compared() -> None:
+    own = record(0, environment={"torch": "2.9.0"})
+    assert lines(environment_of(SPEC, [own], own), code="bb", cpu="new") == []
+
+
+def test_a_stopped_trial_takes_the_machine_of_one_that_ended() -> None:
+    stopped = record(0, state="PRUNED")
+    ended = record(1, environment={"code": "bb", "cpu": "old"})
+    assert lines(environment_of(SPEC, [stopped, ended], stopped)) == ["training code bb, now aa"]
+
+
+def test_what_is_compared_is_what_training_records() -> None:
+    now = environment_now("fp32", 2, "cpu")
+    assert {"torch", "sentune", "threads", "precision", "device", "cpu", "cpu_capability", "code"} <= now.keys()
+    assert (now["threads"], now["precision"]) == (2, "fp32")
+
+
+def test_the_part_of_the_data_that_changed_is_named() -> None:
+    was = {"data": {"sha256": "a" * 64}, "tokenizer": "nltk-3.9.1", "vectors": None, "split": {"rule": "80/10/10"}}
+    now = {"data": {"sha256": "b" * 64}, "tokenizer": "nltk-3.10.4", "vectors": None, "split": {"rule": "80/10/10"}}
+    corpus = dataclasses.replace(tiny_corpus(), fingerprint="1" * 64, source={"inputs": now})
+    assert [str(change) for change in data_changes(SPEC, was, corpus)] == [
+        "data sha256 aaaaaaaaaaaa..., now bbbbbbbbbbbb...",
+        "tokenizer nltk-3.9.1, now nltk-3.10.4",
+    ]
+    vectors = dataclasses.replace(corpus, source={"inputs": {**was, "vectors": {"sha256": "c" * 64}}})
+    assert "word vectors sha256 none, now cccccccccccc..." in map(str, data_changes(SPEC, was, vectors))
+
+
+def test_data_of_an_older_study_can_only_be_called_other_data() -> None:
+    corpus = dataclasses.replace(tiny_corpus(), fingerprint="1" * 64, source={"inputs": {"tokenizer": "new"}})
+    assert [str(change) for change in data_changes(SPEC, None, corpus)] == [
+        "data fingerprint 000000000000..., now 111111111111..."
+    ]
+
+
+def test_the_same_fingerprint_is_the_same_data() -> None:
+    assert data_changes(SPEC, None, tiny_corpus()) == []
+
+
+def test_what_cannot_match_is_said_first() -> None:
+    settings = TrialConfig().to_dict()
+    del settings["ema_decay"]
+    own = record(0, config=settings, state="PRUNED")
+    assert said_first(own, environment_changes({"threads": 1}, {"threads": 2})) == [
+        "changed since the search: threads 1, now 2",
+        "so the same bits are not to be expected",
+        "this study was made before there was ema_decay: the default is taken",
+        "trial 0 left no hash of its final weights (it was stopped early): its epochs alone are compared",
+    ]
+    whole = record(0, weights_sha256="ab")
+    assert said_first(whole, []) == []

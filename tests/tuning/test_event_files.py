@@ -1,0 +1,97 @@
+"""tuning.event_files: TensorBoard reads what the journal says, once."""
+
+import struct
+from pathlib import Path
+
+import pytest
+from optuna.trial import TrialState
+
+from core.config import TrialConfig
+from core.errors import ConfigError
+from tests.tuning.events import accuracies, hparams, scalars
+from tests.tuning.small_study import add, epoch, small_study
+from tuning import event_files as module
+from tuning.event_files import check_tensorboard, event_files
+
+SEARCHED = ["hidden_dim", "bidirectional", "ema_decay"]
+
+
+def approximately(expected: list[tuple[int, float]]) -> list[tuple[int, float]]:
+    """In single precision, as event files hold it."""
+    return [(step, struct.unpack("f", struct.pack("f", value))[0]) for step, value in expected]
+
+
+def test_every_trial_of_the_journal_is_a_run(tmp_path: Path) -> None:
+    with small_study(tmp_path / "s") as ledger, event_files(ledger, SEARCHED, print):
+        folder = tmp_path / "s" / "tensorboard"
+        assert sorted(path.name for path in folder.iterdir()) == [f"trial-0000{number}" for number in range(4)]
+        for record in ledger.records(0, 4):
+            found = scalars(folder / f"trial-0000{record.number}")
+            assert found.get("val_accuracy", []) == approximately(accuracies(record))
+        assert scalars(folder / "trial-00000")["best_val_accuracy"] == approximately([(1, 0.6), (2, 0.8), (3, 0.8)])
+        assert scalars(folder / "trial-00000")["seconds"] == [(1, 2.0), (2, 2.0), (3, 2.0)]
+        assert hparams(folder / "trial-00000") == (
+            {"hidden_dim": 64.0, "bidirectional": True, "ema_decay": "none"},
+            1,
+        )
+        assert hparams(folder / "trial-00002")[1] == 2
+
+
+def test_a_running_trial_is_seen_while_it_runs(tmp_path: Path) -> None:
+    """Its epochs before the start are there, and none twice though the worker tells them again."""
+    with small_study(tmp_path / "s") as ledger, event_files(ledger, SEARCHED, print) as files:
+        run = tmp_path / "s" / "tensorboard" / "trial-00004"
+        files.started(4, TrialConfig())
+        assert [step for step, _ in scalars(run)["val_loss"]] == [1]
+        for number, accuracy in ((1, 0.55), (2, 0.65)):
+            ledger.record(4, epoch(number, accuracy))
+            files.epoch(4, epoch(number, accuracy))
+        assert scalars(run)["val_accuracy"] == approximately([(1, 0.55), (2, 0.65)])
+        assert hparams(run)[1] is None
+        files.ended(ledger.finish(4, TrialState.COMPLETE, {}))
+        assert hparams(run)[1] == 1
+
+
+def test_a_repeated_trial_that_was_never_started_is_a_run_too(tmp_path: Path) -> None:
+    with small_study(tmp_path / "s") as ledger, event_files(ledger, SEARCHED, print) as files:
+        files.ended(ledger.copy(0, add(ledger, origin="copy of 0")))
+        assert len(scalars(tmp_path / "s" / "tensorboard" / "trial-00005")["val_accuracy"]) == 3
+
+
+def test_a_start_again_doubles_nothing_and_mends_what_a_kill_left(tmp_path: Path) -> None:
+    with small_study(tmp_path / "s") as ledger:
+        folder = tmp_path / "s" / "tensorboard"
+        with event_files(ledger, SEARCHED, print) as files:
+            files.started(4, TrialConfig())
+        before = scalars(folder / "trial-00000")
+        torn = next((folder / "trial-00000").iterdir())
+        torn.write_bytes(torn.read_bytes()[:100])
+        with event_files(ledger, SEARCHED, print) as files:
+            files.started(4, TrialConfig())
+            assert scalars(folder / "trial-00000") == before
+            assert scalars(folder / "trial-00004")["val_accuracy"] == approximately([(1, 0.55)])
+            assert [len(list(run.iterdir())) for run in folder.iterdir()] == [1] * 5
+
+
+def test_what_cannot_be_written_is_said_once_and_ends_no_search(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    with small_study(tmp_path / "s") as ledger, event_files(ledger, SEARCHED, said.append) as files:
+        files.started(4, TrialConfig())
+
+        def full(self: object, record: object) -> None:
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(module._Run, "add", full)
+        files.epoch(4, epoch(1, 0.55))
+        files.epoch(4, epoch(2, 0.65))
+    assert said == [
+        f"cannot write {tmp_path}/s/tensorboard: No space left on device; the search goes on without event files"
+    ]
+
+
+def test_without_a_writer_the_option_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r"--tensorboard needs .* pip install 'sentune\[tensorboard\]'"):
+        check_tensorboard()

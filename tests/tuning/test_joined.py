@@ -1,0 +1,162 @@
+"""tuning.joined, tuning.fitness, tuning.reach: what fits on a cluster, what is wrong with a node, who answers."""
+
+import socket
+import threading
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from core.errors import ConfigError, UserError
+from tuning import joined
+from tuning.fitness import check_nodes, look
+from tuning.joined import Cluster, Node
+from tuning.reach import answers, reach, resolved
+from tuning.resources import Machine, Shares
+
+
+def cluster(*machines: tuple[int, int], address: str = "10.0.0.1:6379", raylet: Any = None) -> Cluster:
+    nodes = [
+        Node(node_id=str(number), address=f"10.0.0.{number}", machine=Machine(cpus=cpus, gpus=gpus))
+        for number, (cpus, gpus) in enumerate(machines, start=1)
+    ]
+    return Cluster(address=address, raylet=raylet, nodes=tuple(nodes))
+
+
+def test_what_fits_is_counted_node_by_node() -> None:
+    """3 CPUs and 2 CPUs are two trials of 2, not two and a half; a GPU counts only where CPUs are."""
+    assert cluster((3, 0), (2, 0), (1, 0)).fit(Shares(cpus_per_trial=2)) == 2
+    assert cluster((8, 1), (8, 0)).fit(Shares(cpus_per_trial=1, gpus_per_trial=0.5)) == 2
+
+
+@pytest.mark.parametrize(
+    ("shares", "said"),
+    [
+        (Shares(cpus_per_trial=4), "--cpus-per-trial 4 and --gpus-per-trial 0 fits on no node of the cluster at "),
+        (
+            Shares(gpus_per_trial=0.5),
+            "--gpus-per-trial 0.5 fits on no node .*; CPUs and GPUs of its nodes: 3 and 0",
+        ),
+    ],
+)
+def test_a_trial_that_fits_on_no_node_is_refused_with_what_they_have(shares: Shares, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        cluster((3, 0), (2, 0)).fit(shares)
+
+
+def test_a_cluster_without_a_node_for_trials_is_refused() -> None:
+    with pytest.raises(ConfigError, match="CPUs and GPUs of its nodes: none"):
+        cluster().fit(Shares())
+
+
+def told(*answers: Any) -> list[str]:
+    """What `check_nodes` says about nodes that answer so."""
+    fake: Any = SimpleNamespace(nodes=cluster(*[(1, 0)] * len(answers)).nodes, on_every_node=lambda *_, **__: answers)
+    said: list[str] = []
+    check_nodes(fake, None, said.append)
+    return said
+
+
+def test_nodes_like_this_machine_are_silent() -> None:
+    assert told(look(None, None), look(None, None)) == []
+
+
+def test_every_node_that_is_not_fit_is_named_with_its_reason() -> None:
+    wrapped = RuntimeError("pages of Ray")
+    wrapped.cause = ModuleNotFoundError("No module named 'torch'")  # type: ignore[attr-defined]
+    with pytest.raises(
+        UserError,
+        match=(
+            r"^node 10\.0\.0\.1: No module named 'torch'; node 10\.0\.0\.2 has torch 1\.0, this machine 2\..*; "
+            r"node 10\.0\.0\.3: no rights; node 10\.0\.0\.4: no answer in 180 s: mend it"
+        ),
+    ):
+        told(
+            wrapped,
+            look(None, None) | {"torch": "1.0"},
+            look(None, None) | {"problem": "no rights"},
+            TimeoutError("no answer in 180 s"),
+        )
+
+
+def test_processors_that_differ_are_told_since_bits_may() -> None:
+    (said,) = told(look(None, None), look(None, None) | {"cpu": "ANCIENT"})
+    assert "the nodes' processors differ (" in said
+    assert "ANCIENT" in said
+
+
+@pytest.fixture
+def listener() -> Iterator[str]:
+    """Something that listens and is no Ray."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield f"127.0.0.1:{server.getsockname()[1]}"
+
+
+def free_address() -> str:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return f"127.0.0.1:{server.getsockname()[1]}"
+
+
+def test_an_address_where_nobody_answers_is_one_line() -> None:
+    address = free_address()
+    with pytest.raises(UserError, match=f"^no Ray cluster answers at {address}: start one with `ray start --head`"):
+        reach(address)
+
+
+@pytest.mark.parametrize("address", ["head", "head:", "http://head:8265", "a b:1", ":6379"])
+def test_what_is_no_address_is_refused(address: str) -> None:
+    with pytest.raises(ConfigError, match=f"^--address must be HOST:PORT of .*, or auto, got '{address}'"):
+        resolved(address)
+
+
+def test_ray_client_is_refused_with_the_reason() -> None:
+    with pytest.raises(ConfigError, match="got 'ray://head:10001'; ray:// would run the search on the head"):
+        resolved("ray://head:10001")
+
+
+def watched(the_cluster: Cluster, monkeypatch: pytest.MonkeyPatch, seconds: float) -> list[str]:
+    """What `lost` hears in so many seconds; no more is awaited than once."""
+    monkeypatch.setattr(joined, "WATCH_SECONDS", 0.01)
+    said: list[str] = []
+    heard = threading.Event()
+
+    def lost(what: str) -> None:
+        said.append(what)
+        heard.set()
+
+    with the_cluster.watched(lost):
+        heard.wait(seconds)
+    return said
+
+
+ALIVE = SimpleNamespace(is_running=lambda: True, status=lambda: "sleeping")
+DEAD = SimpleNamespace(is_running=lambda: False, status=lambda: "sleeping")
+
+
+def test_a_head_that_answers_no_more_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    address = free_address()
+    said = watched(cluster(address=address, raylet=ALIVE), monkeypatch, 10)
+    assert said == [f"gcs_server at {address}"]
+
+
+def test_a_node_of_this_machine_that_ended_is_lost(listener: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert answers(listener)
+    assert watched(cluster(address=listener, raylet=DEAD), monkeypatch, 10) == ["raylet"]
+
+
+def test_while_both_are_there_nothing_is_lost(listener: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert watched(cluster(address=listener, raylet=ALIVE), monkeypatch, 0.3) == []
+
+
+def test_auto_is_what_ray_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+    assert resolved("auto") == "10.0.0.1:6379"
+
+
+def test_auto_where_no_cluster_runs_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr("ray._private.services.find_gcs_addresses", list)
+    monkeypatch.setattr("ray._private.services.find_bootstrap_address", lambda folder: None)
+    with pytest.raises(UserError, match=r"^--address auto: no Ray cluster runs on this machine; start one with "):
+        resolved("auto")

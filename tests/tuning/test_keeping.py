@@ -1,0 +1,130 @@
+"""tuning.keeping: a trial that goes on elsewhere comes to the same, and a storage that fails costs only itself."""
+
+import os
+import tempfile
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from core.config import TrialConfig
+from tests.fakes import tiny_corpus
+from tuning import trial
+from tuning.keeping import Keeping
+from tuning.resources import Machine, Shares
+from tuning.spec import study_key
+
+CONFIG = TrialConfig(hidden_dim=4, n_layers=1, epochs=3, batch_size=32).to_dict()
+
+
+class Node:
+    """A machine with a temporary folder of its own, on which trials run."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.folder, self.monkeypatch = folder, monkeypatch
+        folder.mkdir()
+
+    def run(self, keeping: Keeping, number: int = 3, dies_after: int | None = None) -> list[dict[str, Any]]:
+        """What a trial reports; its worker may die when it has reported an epoch."""
+        reports: list[dict[str, Any]] = []
+
+        def report(metrics: dict[str, Any]) -> None:
+            reports.append(metrics)
+            if dies_after and metrics.get("epoch_result", {}).get("epoch") == dies_after:
+                raise KeyboardInterrupt
+
+        self.monkeypatch.setattr(tempfile, "tempdir", str(self.folder))
+        self.monkeypatch.setattr(trial, "tune", SimpleNamespace(report=report))
+        job = {"number": number, "config": CONFIG, "checkpoint_dir": str(self.folder / "own"), "open": [1, number]}
+        try:
+            keeping.work(job, tiny_corpus(), Shares())
+        except KeyboardInterrupt:
+            assert dies_after
+        return reports
+
+    def kept(self) -> list[str]:
+        """The checkpoints on it, with their trial's number and without its digest."""
+        return sorted(f"{p.parts[-2][:5]}/{p.name}" for p in self.folder.rglob("epoch-*"))
+
+
+@pytest.fixture
+def nodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Node]:
+    return [Node(tmp_path / name, monkeypatch) for name in ("first", "second", "third")]
+
+
+def figures(reports: list[dict[str, Any]]) -> list[Any]:
+    """Everything but the time."""
+    epochs = [{**r["epoch_result"], "seconds": 0} for r in reports if "epoch_result" in r]
+    return [epochs, [r["outcome"]["weights_sha256"] for r in reports if "outcome" in r]]
+
+
+def test_a_trial_goes_on_from_the_storage_on_another_node(nodes: list[Node], tmp_path: Path) -> None:
+    first, second, third = nodes
+    whole = third.run(Keeping(study="whole", on_node=True, storage=None))
+    keeping = Keeping(study="s", on_node=True, storage=str(tmp_path / "storage"))
+    first.run(keeping, dies_after=2)
+    trained: list[int] = []
+    real = trial.train
+
+    def train(config: Any, corpus: Any, **options: Any) -> Any:
+        from core.checkpoint import checkpoint_names
+
+        trained.extend(int(name[-5:]) for name in checkpoint_names(options["checkpoint_dir"]))
+        return real(config, corpus, **options)
+
+    second.monkeypatch.setattr(trial, "train", train)
+    assert figures(second.run(keeping)) == figures(whole)
+    assert trained == [2], "it began with the checkpoint of epoch 2"
+
+
+def test_without_a_storage_it_begins_again_and_comes_to_the_same(nodes: list[Node]) -> None:
+    first, second, _ = nodes
+    keeping = Keeping(study="s", on_node=True, storage=None)
+    lost = first.run(keeping, dies_after=2)
+    again = figures(second.run(keeping))
+    assert figures(lost)[0] == again[0][:2]
+    assert len(again[0]) == 3
+
+
+def test_in_the_studys_own_folder_nothing_is_put_on_the_node(nodes: list[Node]) -> None:
+    first = nodes[0]
+    first.run(Keeping(study="s", on_node=False, storage=None))
+    assert [path.name for path in first.folder.iterdir()] == ["own"]
+
+
+def test_a_storage_that_fails_is_told_and_costs_nothing_else(nodes: list[Node], tmp_path: Path) -> None:
+    first, second, _ = nodes
+    (tmp_path / "file").write_text("in the way")
+    reports = first.run(Keeping(study="s", on_node=True, storage=str(tmp_path / "file" / "storage")))
+    assert all("cannot keep checkpoints in" in report["storage_problem"] for report in reports[:3])
+    assert figures(reports) == figures(second.run(Keeping(study="s", on_node=True, storage=None)))
+
+
+def test_what_finished_trials_have_left_goes_when_the_next_one_begins(nodes: list[Node], tmp_path: Path) -> None:
+    """Trial 3 begins when 1 is still open; 4 may have begun since then."""
+    first = nodes[0]
+    keeping = Keeping(study="s", on_node=True, storage=str(tmp_path / "storage"))
+    for number in (4, 1):
+        first.run(keeping, number)
+    reports = first.run(Keeping(study="other", on_node=True, storage=keeping.storage), 2)
+    assert not any("storage_problem" in report for report in reports)
+    first.run(keeping, 2)
+    first.run(keeping, 3)
+    for place in (first.folder / f"sentune-{os.getuid()}" / "s", tmp_path / "storage" / "s"):
+        assert sorted(path.name[:5] for path in place.iterdir()) == ["00001", "00003", "00004"]
+    assert (tmp_path / "storage" / "other").is_dir(), "another study's are not touched"
+
+
+def test_a_complete_study_leaves_nothing_in_the_storage(nodes: list[Node], tmp_path: Path) -> None:
+    keeping = Keeping(study="s", on_node=True, storage=str(tmp_path / "storage"))
+    nodes[0].run(keeping)
+    said: list[str] = []
+    keeping.forget(Machine(cpus=1, gpus=0), said.append)
+    assert (list((tmp_path / "storage").iterdir()), said) == ([], [])
+
+
+def test_studies_of_one_name_and_different_specs_do_not_meet() -> None:
+    assert study_key("s", {"seed": 1}) == study_key("s", {"seed": 1})
+    assert study_key("s", {"seed": 1}) != study_key("s", {"seed": 2})
+    assert study_key("s", {"seed": 1}).startswith("s-")

@@ -1,0 +1,44 @@
+"""tuning.mlflow_export: what is said before MLflow is asked; with MLflow itself: tests/system/test_mlflow.py."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from core.errors import UserError
+from tests.tuning.small_study import small_study
+from tuning.mlflow_export import default_uri, export_to_mlflow, without_password
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_without_mlflow_the_person_is_told_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with small_study(tmp_path / "s"):
+        pass
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"--to mlflow needs .* pip install 'sentune\[mlflow\]'"):
+        export_to_mlflow(tmp_path / "s", "sqlite://")
+
+
+def test_where_it_goes_when_nothing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    assert default_uri(Path("/results/s")) == "sqlite:////results/mlflow.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://host:5000")
+    assert default_uri(Path("/results/s")) == "http://host:5000"
+
+
+def test_a_password_is_not_shown() -> None:
+    assert without_password("http://me:secret@host:5000/x") == "http://host:5000/x"
+    assert without_password("sqlite:////a/b.db") == "sqlite:////a/b.db"
+
+
+def test_exporting_loads_neither_torch_nor_ray() -> None:
+    script = (
+        "import sys; from tuning import cli; sys.argv = ['sentune', 'export', 'gone', '--to', 'mlflow']\n"
+        "try: cli.main()\nexcept SystemExit as ended: assert ended.code == 2\n"
+        "import json; print(json.dumps([name for name in ('torch', 'ray') if name in sys.modules]))"
+    )
+    said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert json.loads(said.stdout) == []

@@ -1,0 +1,106 @@
+"""tuning.progress_text: progress fits any terminal, and nothing in it can steer one."""
+
+import re
+import time
+from typing import Any
+
+import pytest
+
+from core.config import TrialConfig
+from tests.tuning.small_study import epoch
+from tests.tuning.test_results import record
+from tuning.progress_text import best_text, block, clock, failures, hanging, pace, settings_brief
+from tuning.space_file import load_space
+from tuning.spec import searched_fields
+from tuning.tally import Best, Tally
+
+QUICK = searched_fields(load_space("quick"))
+
+
+def busy(n_running: int = 2, **changes: Any) -> Tally:
+    """Trial 0 is done, 1 failed, 2 was stopped; the others run."""
+    settings: dict[str, Any] = {"n_trials": 100, "epochs_a_trial": 8, "workers": 2, "searched": QUICK}
+    records = [record(0, 0.6, 0.8), record(1, state="FAIL", error="NaN"), record(2, 0.7, state="PRUNED")]
+    tally = Tally.of(records, **(settings | changes))
+    for number in range(3, 3 + n_running):
+        tally.start(number, TrialConfig(hidden_dim=60 + number).to_dict())
+    tally.epoch(3, epoch(1, 0.75))
+    tally.epoch(3, epoch(2, 0.74))
+    return tally
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_a_terminal_shows_warnings_counts_pace_best_and_each_running_trial(width: int) -> None:
+    lines = block(busy(), ["texts under more than one label: 3"], 65, width, 24)
+    assert lines[0] == "warning: texts under more than one label: 3"
+    assert lines[1] == "3/100 trials: 1 done, 1 stopped, 1 failed, 2 running"
+    assert re.fullmatch(r"\d+\.\d\d epochs/s, 1:05 gone, about [\d:]+ left", lines[2])
+    assert lines[3].startswith("best so far: 0.8000 by trial 0 in epoch 2")
+    assert "learning_rate=0.00123" in " ".join(lines[4:-3])
+    assert lines[-3].split() == ["trial", "epoch", "now", "best", "settings"]
+    assert lines[-2].startswith("    3    2/8  0.7400  0.7500   lr=")
+    assert lines[-1].startswith("    4    0/8       -       -   lr=")
+    assert "hidden=64" in lines[-1]
+
+
+@pytest.mark.parametrize(("width", "height"), [(80, 24), (120, 40), (40, 10), (20, 5), (10, 2), (1, 1)])
+@pytest.mark.parametrize("n_running", [1, 16, 64])
+def test_it_fits_whatever_the_size(width: int, height: int, n_running: int) -> None:
+    lines = block(busy(n_running), ["a warning " * 30] * 5, 1e6, width, height)
+    assert max(map(len, lines)) <= width
+    assert len(lines) <= max(height - 1, 1)
+
+
+def test_trials_without_room_are_counted() -> None:
+    lines = block(busy(64), [], 65, 80, 24)
+    shown = [line for line in lines if re.match(r" *\d+ +\d/8 ", line)]
+    assert [int(line.split()[0]) for line in shown] == list(range(3, 3 + len(shown)))
+    assert lines[-1].strip() == f"and {64 - len(shown)} more"
+
+
+def test_settings_in_brief_say_what_matters_most_and_end_where_there_is_no_room() -> None:
+    settings = {"n_layers": 2, "something_new": 1, "learning_rate": 0.00123456, "freeze_embedding": True}
+    assert settings_brief(settings, 80) == "lr=0.00123 layers=2 freeze=yes something_new=1"
+    assert settings_brief(settings, 25) == "lr=0.00123 layers=2 ..."
+    assert settings_brief(settings, 3) == "..."
+
+
+def test_pace_says_how_sure_it_is() -> None:
+    fresh = Tally.of([], n_trials=2, epochs_a_trial=4, workers=1, searched=[])
+    assert pace(fresh, 3) == "starting the workers, 0:03 gone"
+    fresh.start(0, TrialConfig().to_dict())
+    assert pace(fresh, 5) == "0.00 epochs/s, 0:05 gone, time left: after the first epoch"
+    fresh.epoch(0, epoch(1, 0.5, seconds=10))
+    assert pace(fresh, 10).endswith(" epochs/s, 0:10 gone, at most about 1:10 left")
+
+
+def test_the_best_says_when_it_was_found() -> None:
+    def found(at: float | None) -> str:
+        return best_text(Best(trial=3, epoch=epoch(4, 0.78125), settings={}, found=at))
+
+    now = time.time()
+    assert (
+        found(now)
+        == f"best so far: 0.7812 by trial 3 in epoch 4, found {time.strftime('%H:%M:%S', time.localtime(now))}"
+    )
+    assert re.search(r"found \d{4}-\d\d-\d\d \d\d:\d\d$", found(now - 3 * 86400))
+    assert found(None) == "best so far: 0.7812 by trial 3 in epoch 4"
+
+
+def test_failures_are_named_but_do_not_flood_and_cannot_steer() -> None:
+    assert failures({7: "ValueError: \x1b[2J"}) == [r"trial 7 failed: ValueError: \x1b[2J"]
+    lines = failures(dict.fromkeys(range(10), "NaN"))
+    assert lines[2:] == ["trial 2 failed: NaN", "and 7 more failed"]
+
+
+def test_a_clock_reads_like_one() -> None:
+    assert [clock(s) for s in (0, 65, 3725)] == ["0:00", "1:05", "1:02:05"]
+
+
+def test_an_audit_is_wrapped_below_its_titles() -> None:
+    text = "leaks       across splits: train/val 0, train/test 0\n            and an example"
+    assert hanging(text, 40).splitlines() == [
+        "leaks       across splits: train/val 0,",
+        "            train/test 0",
+        "            and an example",
+    ]

@@ -1,0 +1,77 @@
+"""tuning.rerun: fresh seeds, and training that goes on where a killed process was."""
+
+from pathlib import Path
+
+import pytest
+
+from core.config import TrialConfig
+from core.epoch import EpochResult
+from core.errors import DataError
+from core.train import train
+from tests.fakes import tiny_corpus
+from tests.tuning.studies import data_of
+from tuning.rerun import figures_of, read_test, study_corpus, trained
+from tuning.wanted import fresh_seeds
+
+CONFIG = TrialConfig(hidden_dim=4, epochs=3, batch_size=16)
+
+
+def test_fresh_seeds_are_different_never_the_studys_own_and_always_the_same() -> None:
+    seeds = fresh_seeds(42, 200)
+    assert len({*seeds, 42}) == 201
+    assert seeds[:5] == fresh_seeds(42, 5)
+    assert not set(seeds) & set(fresh_seeds(43, 200))
+    assert all(0 <= seed < 2**32 for seed in seeds)
+
+
+def test_a_killed_training_goes_on_and_comes_out_the_same(tmp_path: Path) -> None:
+    corpus = tiny_corpus()
+
+    def die(epoch: EpochResult) -> None:
+        if epoch.epoch == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        trained(CONFIG, corpus, threads=1, device="cpu", checkpoints=tmp_path, say=die)
+    heard: list[float] = []
+    again = trained(
+        CONFIG, corpus, threads=1, device="cpu", checkpoints=tmp_path, say=lambda e: heard.append(e.seconds)
+    )
+    assert again.weights_sha256 == train(CONFIG, corpus).weights_sha256
+    assert "before_resume" not in again.environment
+    assert len(heard) == 3
+
+
+def test_under_another_environment_it_begins_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    corpus = tiny_corpus()
+    for code in ("a", "b"):
+        monkeypatch.setattr("tuning.rerun.describe", lambda *_: {"code": code})  # noqa: B023 - called at once
+        found = trained(CONFIG, corpus, threads=1, device="cpu", checkpoints=tmp_path)
+        assert "before_resume" not in found.environment
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_it_ends_after_the_epoch_that_is_asked_for(tmp_path: Path) -> None:
+    result = trained(CONFIG, tiny_corpus(), threads=1, device="cpu", checkpoints=tmp_path, last=2)
+    assert len(result.epochs) == 2
+
+
+def test_figures_are_of_the_best_epoch_on_validation_and_test() -> None:
+    corpus = tiny_corpus(n_sentences=300)
+    result = train(CONFIG, corpus)
+    figures = figures_of(result, corpus, read_test(result, corpus, 1, "cpu"))
+    assert figures["val_accuracy"] == result.best_val_accuracy
+    assert figures["val_sentences"] == (corpus.split == 1).sum()
+    assert figures["test_sentences"] == (corpus.split == 2).sum()
+    assert figures["test_accuracy"] * figures["test_sentences"] == pytest.approx(
+        round(figures["test_accuracy"] * figures["test_sentences"])
+    )
+
+
+def test_data_that_were_moved_are_found_where_the_person_says(tmp_path: Path) -> None:
+    spec = {"data": data_of(tmp_path / "gone.csv")}
+    with pytest.raises(DataError, match=r"gone\.csv.*; if the study's data are in another place now, pass --dataset"):
+        study_corpus(spec, None, None, tmp_path / "cache", print)
+    with pytest.raises(DataError, match=r"also-gone\.csv") as error:
+        study_corpus(spec, str(tmp_path / "also-gone.csv"), None, tmp_path / "cache", print)
+    assert "pass --dataset" not in str(error.value)

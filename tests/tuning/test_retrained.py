@@ -1,0 +1,41 @@
+"""tuning.retrained: which of several models is kept."""
+
+from typing import Any
+
+import pytest
+
+from core.config import TrialConfig
+from tuning.retrained import Model, median, over_seeds
+
+
+def model(seed: int, accuracy: float, loss: float = 0.5, **figures: Any) -> Model:
+    shown = {"val_accuracy": accuracy, "val_loss": loss, "best_epoch": 2, **figures}
+    return Model(config=TrialConfig(seed=seed), weights={}, figures=shown, rows=(), environment={}, weights_sha256="ab")
+
+
+@pytest.mark.parametrize(
+    ("models", "kept"),
+    [
+        ([model(1, 0.9), model(2, 0.7), model(3, 0.8)], 3),
+        ([model(1, 0.9), model(2, 0.7)], 2),
+        ([model(1, 0.9), model(2, 0.7), model(3, 0.8), model(4, 0.6)], 2),
+        ([model(1, 0.8, 0.3), model(2, 0.8, 0.4), model(3, 0.8, 0.5)], 2),
+        ([model(1, 0.8)], 1),
+    ],
+)
+def test_the_middle_one_by_validation_is_kept_and_of_two_the_worse(models: list[Model], kept: int) -> None:
+    assert median(models).config.seed == kept
+
+
+def test_all_figures_and_their_spread_are_told() -> None:
+    about = over_seeds([model(1, 0.5, test_accuracy=0.4), model(2, 0.7, test_accuracy=0.6)])
+    assert about["seeds"] == [
+        {"seed": 1, "best_epoch": 2, "val_accuracy": 0.5, "test_accuracy": 0.4},
+        {"seed": 2, "best_epoch": 2, "val_accuracy": 0.7, "test_accuracy": 0.6},
+    ]
+    assert about["val_accuracy_over_seeds"]["mean"] == pytest.approx(0.6)
+    assert about["test_accuracy_over_seeds"]["sd"] == pytest.approx(0.02**0.5)
+
+
+def test_without_a_test_split_no_test_figure_is_made_up() -> None:
+    assert "test_accuracy_over_seeds" not in over_seeds([model(1, 0.5), model(2, 0.7)])

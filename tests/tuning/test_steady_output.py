@@ -1,0 +1,57 @@
+"""tuning.steady_output: who reads the output may go away."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+SCRIPT = """
+import sys
+from tuning.steady_output import steady_output
+with steady_output():
+    print("first", flush=True)
+    sys.stdin.readline()  # until the reader is gone
+    for _ in range(3):
+        print("second", flush=True)
+        print("third", file=sys.stderr, flush=True)
+    print("held back until the end")
+print("after it")
+open(sys.argv[1], "w").write("the end was reached")
+"""
+
+
+def test_a_closed_pipe_is_no_error(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, str(tmp_path / "end")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=ROOT,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline() == b"first\n"
+        process.stdout.close()
+        process.stdin.write(b"go on\n")
+        process.stdin.flush()
+        said = process.stderr.read()
+    assert process.returncode == 0
+    assert said == b"third\n" * 3
+    assert (tmp_path / "end").read_text() == "the end was reached"
+
+
+def test_a_full_disk_is_no_error() -> None:
+    script = "from tuning.steady_output import steady_output\nwith steady_output(): print('x' * 100_000)\nprint('y')"
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(
+            [sys.executable, "-c", script], stdout=full, stderr=subprocess.PIPE, text=True, cwd=ROOT, check=False
+        )
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_what_the_encoding_lacks_is_escaped() -> None:
+    script = "from tuning.steady_output import steady_output\nwith steady_output(): print('na\\u00efve \\u2713')"
+    env = {"PYTHONIOENCODING": "ascii", "PYTHONPATH": str(ROOT)}
+    said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=env, cwd=ROOT)
+    assert said.stdout == "na\\xefve \\u2713\n"

@@ -1,0 +1,159 @@
+"""tuning.storage, tuning.mirror: a checkpoint there is whole or not there; what cannot be used is one line."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from core.checkpoint import STATE, SUMS, TENSORS, Checkpoint, checkpoint_names, newest, save
+from core.errors import ConfigError, UserError
+from tuning.mirror import Mirror
+from tuning.storage import absolute, check_storage, keep_only, marked, open_place, remove, shown
+
+TRAINING = {"seed": 1}
+
+
+def saved(folder: Path, *epochs: int) -> None:
+    for epoch in epochs:
+        tensors = {"weights": torch.full((3,), float(epoch))}
+        save(folder, Checkpoint(epoch=epoch, training=TRAINING, state={"of": epoch}, tensors=tensors))
+
+
+@pytest.fixture
+def stored(tmp_path: Path) -> Path:
+    """A trial's folder in a storage, after epochs 1 to 4 on some node."""
+    saved(tmp_path / "node", 1, 2, 3, 4)
+    Mirror(str(tmp_path / "storage"), "study/00003", tmp_path / "node").push()
+    return tmp_path / "storage" / "study" / "00003"
+
+
+def fetched(stored: Path, node: Path) -> Checkpoint | None:
+    Mirror(str(stored.parents[1]), "study/00003", node).fetch()
+    return newest(node, TRAINING)
+
+
+def test_another_node_goes_on_from_the_newest_checkpoint(stored: Path, tmp_path: Path) -> None:
+    found = fetched(stored, tmp_path / "other")
+    assert found is not None
+    assert (found.epoch, found.state, found.tensors["weights"].tolist()) == (4, {"of": 4}, [4.0] * 3)
+    assert checkpoint_names(tmp_path / "other") == ["epoch-00004"]
+
+
+def test_where_nothing_is_stored_nothing_is_fetched(tmp_path: Path) -> None:
+    assert fetched(tmp_path / "storage" / "study" / "00003", tmp_path / "other") is None
+
+
+def test_a_checkpoint_without_its_checksums_does_not_count(stored: Path, tmp_path: Path) -> None:
+    """They are written last: the node died before."""
+    (stored / "epoch-00004" / SUMS).unlink()
+    found = fetched(stored, tmp_path / "other")
+    assert found is not None
+    assert found.epoch == 3
+
+
+@pytest.mark.parametrize("damage", ["changed", "missing"])
+@pytest.mark.parametrize("part", [TENSORS, STATE])
+def test_a_damaged_checkpoint_is_passed_over_and_later_replaced(
+    stored: Path, tmp_path: Path, part: str, damage: str
+) -> None:
+    file = stored / "epoch-00004" / part
+    file.unlink()
+    if damage == "changed":
+        file.write_bytes(b"torn")
+    node = tmp_path / "other"
+    mirror = Mirror(str(tmp_path / "storage"), "study/00003", node)
+    mirror.fetch()
+    assert checkpoint_names(node) == ["epoch-00003"]
+    saved(node, 4)
+    mirror.push()
+    found = fetched(stored, tmp_path / "third")
+    assert found is not None
+    assert found.epoch == 4
+
+
+def test_a_node_that_is_as_far_keeps_its_own(stored: Path, tmp_path: Path) -> None:
+    saved(tmp_path / "other", 4)
+    inode = (tmp_path / "other" / "epoch-00004").stat().st_ino
+    assert fetched(stored, tmp_path / "other") is not None
+    assert (tmp_path / "other" / "epoch-00004").stat().st_ino == inode
+
+
+def test_a_node_that_is_behind_gets_the_newer_one(stored: Path, tmp_path: Path) -> None:
+    saved(tmp_path / "other", 2)
+    found = fetched(stored, tmp_path / "other")
+    assert found is not None
+    assert found.epoch == 4
+
+
+def test_the_storage_holds_what_the_node_holds(stored: Path, tmp_path: Path) -> None:
+    node = tmp_path / "node"
+    mirror = Mirror(str(tmp_path / "storage"), "study/00003", node)
+    for epoch in (5, 6, 7):
+        saved(node, epoch)
+        mirror.push()
+        assert sorted(path.name for path in stored.iterdir()) == sorted(checkpoint_names(node))
+
+
+def test_each_epoch_is_uploaded_once(stored: Path, tmp_path: Path) -> None:
+    mirror = Mirror(str(tmp_path / "storage"), "study/00003", tmp_path / "node")
+    before = (stored / "epoch-00004" / TENSORS).stat().st_mtime_ns
+    mirror.push()
+    assert (stored / "epoch-00004" / TENSORS).stat().st_mtime_ns == before
+
+
+def test_only_what_is_spared_stays(tmp_path: Path) -> None:
+    for name in ("00001", "00002", "00003"):
+        (tmp_path / "study" / name / "epoch-00001").mkdir(parents=True)
+    keep_only(str(tmp_path), "study", lambda name: name == "00002")
+    keep_only(str(tmp_path), "no-such", lambda name: False)
+    assert [path.name for path in (tmp_path / "study").iterdir()] == ["00002"]
+    remove(str(tmp_path), "study")
+    remove(str(tmp_path), "study")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_place_is_a_folder_or_a_uri(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert absolute("shared") == str(tmp_path / "shared")
+    assert absolute("s3://bucket/folder") == "s3://bucket/folder"
+    assert open_place(f"file://{tmp_path}/x/")[1] == open_place("x")[1] == str(tmp_path / "x")
+    check_storage("x")
+    assert list((tmp_path / "x").iterdir()) == []
+
+
+@pytest.mark.parametrize("where", ["ftp://host/folder", "s3://", "no-such-scheme://x"])
+def test_a_uri_of_no_store_is_refused_with_what_can_be_given(where: str) -> None:
+    with pytest.raises(ConfigError, match=rf"--storage {where}: .*; give a folder, file:///FOLDER, s3://BUCKET/FOLDER"):
+        check_storage(where)
+
+
+def test_a_place_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(UserError, match=rf"^cannot keep checkpoints in {tmp_path}/file/folder \(.*\): give another "):
+        check_storage(str(tmp_path / "file" / "folder"))
+
+
+def test_a_storage_that_is_gone_is_one_line(stored: Path, tmp_path: Path) -> None:
+    mirror = Mirror(str(tmp_path / "storage"), "study/00003", tmp_path / "node")
+    mirror.push()
+    shutil.rmtree(tmp_path / "storage")
+    (tmp_path / "storage").write_text("in the way")
+    saved(tmp_path / "node", 5)
+    with pytest.raises(UserError, match=r"cannot keep checkpoints in .*/storage "):
+        mirror.push()
+
+
+def test_secrets_in_a_uri_are_not_shown() -> None:
+    assert (
+        shown("s3://KEY:SECRET@bucket/folder?endpoint_override=10.0.0.1:9000&session_token=x") == "s3://bucket/folder"
+    )
+
+
+def test_a_folder_that_is_not_the_drivers_is_told(tmp_path: Path) -> None:
+    """Each machine has a folder of that name, but not the same one."""
+    with marked(str(tmp_path / "driver")) as mark:
+        check_storage(str(tmp_path / "driver"), mark)
+        with pytest.raises(UserError, match=r"^what another machine put into .*/node is not there: give a "):
+            check_storage(str(tmp_path / "node"), mark)
+    assert [list((tmp_path / name).iterdir()) for name in ("driver", "node")] == [[], []]

@@ -1,0 +1,123 @@
+"""tuning.verdict: whether a training is the recorded one, from where on it is not, and why."""
+
+import dataclasses
+from typing import Any
+
+import pytest
+
+from core.config import TrialConfig
+from core.epoch import EpochResult
+from core.errors import CorruptionError
+from core.outcome import TrainResult
+from core.train import train
+from tests.fakes import tiny_corpus
+from tests.tuning.test_results import record
+from tuning.dependencies import Change
+from tuning.predictions import pack
+from tuning.records import TrialRecord
+from tuning.verdict import compare, judge
+
+THREADS = Change(name="threads", was=1, now=2)
+
+
+def epochs(*accuracies: float) -> list[EpochResult]:
+    return [
+        EpochResult(epoch=i, train_loss=0.3, val_loss=0.4, val_accuracy=a, seconds=1.0)
+        for i, a in enumerate(accuracies, 1)
+    ]
+
+
+@pytest.fixture(scope="module")
+def result() -> TrainResult:
+    return train(TrialConfig(hidden_dim=4, epochs=3, batch_size=16), tiny_corpus())
+
+
+def recorded(result: TrainResult, **changes: Any) -> TrialRecord:
+    kept: dict[str, Any] = {
+        "epochs": result.epochs,
+        "weights_sha256": result.weights_sha256,
+        "val_predictions": pack(result.val_predictions),
+    }
+    return record(3, **(kept | changes))
+
+
+def altered(result: TrainResult, at: int, **changes: Any) -> tuple[EpochResult, ...]:
+    """The epochs with other values in that of index `at`."""
+    rows = list(result.epochs)
+    rows[at] = dataclasses.replace(rows[at], **changes)
+    return tuple(rows)
+
+
+def test_equal_epochs_are_reproduced_whatever_time_they_took() -> None:
+    slower = [dataclasses.replace(epoch, seconds=9.0) for epoch in epochs(0.5, 0.6)]
+    assert compare(epochs(0.5, 0.6), slower) == (2, None)
+
+
+def test_the_first_difference_is_named_with_both_values_and_by_how_much() -> None:
+    other = epochs(0.5, 0.6, 0.7)
+    other[1] = dataclasses.replace(other[1], val_loss=0.4000000000000001)
+    other[2] = dataclasses.replace(other[2], val_loss=0.5)
+    assert compare(epochs(0.5, 0.6, 0.7), other) == (
+        1,
+        "epoch 2 has val_loss 0.4000000000000001 where the search recorded 0.4 (off by +5.6e-17)",
+    )
+
+
+def test_one_epoch_among_equal_ones_is_called_so() -> None:
+    """Training cannot come back to the same bits: the record is what has changed."""
+    other = epochs(0.5, 0.6, 0.7)
+    other[1] = dataclasses.replace(other[1], val_loss=0.5)
+    found = compare(epochs(0.5, 0.6, 0.7), other)
+    assert found[1] is not None
+    assert found[1].endswith("(off by +0.1); all epochs after it are equal")
+
+
+def test_a_training_that_ends_early_is_a_difference() -> None:
+    assert compare(epochs(0.5, 0.6), epochs(0.5)) == (1, "training ended after epoch 1")
+
+
+def test_epochs_and_weights_that_are_equal_are_reproduced(result: TrainResult) -> None:
+    verdict = judge(recorded(result), result, [])
+    assert (str(verdict), verdict.difference) == ("REPRODUCED 3/3 epochs and the final weights", None)
+
+
+def test_weights_that_nobody_recorded_are_not_claimed(result: TrainResult) -> None:
+    assert str(judge(recorded(result, weights_sha256=None), result, [])) == (
+        "REPRODUCED 3/3 epochs; the final weights were not recorded"
+    )
+
+
+def test_a_change_that_changed_no_bit_is_named_all_the_same(result: TrainResult) -> None:
+    assert str(judge(recorded(result), result, [THREADS])) == (
+        "REPRODUCED 3/3 epochs and the final weights, although this has changed since the search: threads 1, now 2"
+    )
+
+
+def test_a_difference_names_what_has_changed(result: TrainResult) -> None:
+    rows = altered(result, 0, train_loss=1.0)
+    verdict = judge(recorded(result, epochs=rows, weights_sha256="ab"), result, [THREADS])
+    assert str(verdict).startswith("DIFFERS: 0/3 epochs reproduced, then epoch 1 has train_loss ")
+    assert str(verdict).endswith("; changed since the search: threads 1, now 2")
+
+
+def test_a_difference_without_a_change_points_to_the_journal_or_the_code(result: TrainResult) -> None:
+    verdict = judge(recorded(result, epochs=altered(result, 1, val_accuracy=0.99)), result, [])
+    assert verdict.equal == 1
+    assert str(verdict).endswith("; no recorded dependency has changed, so the journal or the code has")
+
+
+def test_other_weights_are_a_difference_though_every_epoch_is_equal(result: TrainResult) -> None:
+    verdict = judge(recorded(result, weights_sha256="ab" * 32), result, [])
+    assert verdict.equal == verdict.epochs == 3
+    assert f"the final weights are {result.weights_sha256[:12]}..., recorded abababababab..." in str(verdict)
+
+
+def test_other_predictions_are_a_difference_though_every_epoch_is_equal(result: TrainResult) -> None:
+    verdict = judge(recorded(result, val_predictions=pack(1 - result.val_predictions)), result, [])
+    assert verdict.difference == "the validation predictions of the best epoch are not the recorded ones"
+
+
+def test_damaged_predictions_are_named(result: TrainResult) -> None:
+    damaged = {**pack(result.val_predictions), "crc32": 1}
+    with pytest.raises(CorruptionError, match="what trial 3 said about the validation split is damaged"):
+        judge(recorded(result, val_predictions=damaged), result, [])

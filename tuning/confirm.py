@@ -1,0 +1,142 @@
+"""The verb `confirm`: the search's best settings and the notebook's on seeds that chose nothing, compared in pairs."""
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import NoReturn
+
+from core.corpus import Corpus
+from core.errors import ConfigError, DataError
+from tuning.called import typed
+from tuning.confirm_table import render
+from tuning.confirmed import summarize
+from tuning.fresh_runs import carry_out
+from tuning.ledger import open_ledger
+from tuning.records import Spec, TrialRecord, attributes_of, read_study
+from tuning.wanted import Run, contenders, wanted_runs
+
+NOTICE = "stopping: the running epochs are lost, what is before them is kept"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ConfirmOptions:
+    """The command line of `confirm`."""
+
+    folder: Path
+    """The study's."""
+    top: int
+    seeds: int
+    folds: int | None
+    workers: int | None
+    form: str
+    """table or json."""
+    dataset: str | None
+    """Where the data are now; None for where the study had them."""
+    vectors: str | None
+    cache_dir: Path | None
+
+    def __post_init__(self) -> None:
+        rules = {
+            "--top": ("at least 1", self.top >= 1, self.top),
+            "--seeds": ("at least 2, to be compared in pairs", self.seeds >= 2, self.seeds),
+            "--folds": ("at least 3", self.folds is None or self.folds >= 3, self.folds),
+            "--workers": ("at least 1", self.workers is None or self.workers >= 1, self.workers),
+        }
+        problems = [f"{name} must be {rule}, got {value}" for name, (rule, ok, value) in rules.items() if not ok]
+        if problems:
+            raise ConfigError("; ".join(problems))
+
+    def say(self, line: str) -> None:
+        """What happens meanwhile: beside the table, but not into JSON."""
+        print(line, file=sys.stderr if self.form == "json" else sys.stdout, flush=True)
+
+
+def confirm(options: ConfirmOptions) -> bool:
+    """Do the runs that the journal lacks, then print what all of them say.
+
+    Returns:
+        False when it was interrupted.
+
+    Raises:
+        UserError: no such study, another process runs it, or its data are not what they were.
+    """
+    spec, records = read_study(options.folder)
+    chosen = contenders(records, options.top)
+    runs = wanted_runs(spec, chosen, options.seeds, options.folds)
+    known = attributes_of(options.folder)
+    left = [run for run in runs if run.key not in known]
+    if left and not _spend(options, spec, records, runs, left):
+        return False
+    known = attributes_of(options.folder)
+    print(render(summarize(options.folder.name, chosen, runs, known), options.form))
+    return True
+
+
+def cost(records: Sequence[TrialRecord], runs: Sequence[Run], left: Sequence[Run], workers: int) -> str:
+    """How many runs, and how long they take by the seconds that the search's epochs took."""
+    each = {record.number: record.seconds / len(record.epochs) for record in records if record.epochs}
+    usual = sum(each.values()) / len(each)
+    seconds = sum(each.get(run.trial, usual) * run.config["epochs"] for run in left) / workers
+    done = f", {len(runs) - len(left)} of them done before" if len(left) < len(runs) else ""
+    at_once = f"{workers} at a time" if workers > 1 else "one after the other"
+    longest = max(run.config["epochs"] for run in left)
+    return (
+        f"{len(runs)} runs{done}: the {len(left)} to do take about {_minutes(seconds)}, {at_once}\n"
+        f"(each trains {longest} epochs, as in the study, and counts its best one on validation)"
+    )
+
+
+def _minutes(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    return "a minute or less" if minutes < 2 else f"{minutes:,} minutes"
+
+
+def _spend(
+    options: ConfirmOptions, spec: Spec, records: Sequence[TrialRecord], runs: Sequence[Run], left: Sequence[Run]
+) -> bool:
+    """Do the runs that are left; False when it was interrupted."""
+    from tuning.dependencies import data_changes
+    from tuning.rerun import device_of, study_corpus
+    from tuning.resources import Machine, Shares
+    from tuning.search import Interruption
+
+    machine = Machine.here()
+    gpus = 1.0 if device_of(spec) == "cuda" else 0.0
+    shares = Shares(cpus_per_trial=min(spec["threads"], machine.cpus), gpus_per_trial=gpus)
+    fits = shares.fit(machine)
+    workers = min(fits, options.workers or fits, len(left))
+    with open_ledger(options.folder, spec) as ledger:
+        load = partial(study_corpus, spec, options.dataset, options.vectors, options.cache_dir, options.say)
+        corpus = load()
+        if changes := data_changes(spec, ledger.attributes.get("inputs"), corpus):
+            raise DataError(
+                f"the data are not the study's ({'; '.join(map(str, changes))}), so that nothing can be compared: "
+                "bring the study's data back, or search again"
+            )
+        options.say(cost(records, runs, left, workers))
+
+        def corpus_of(run: Run) -> Corpus:
+            if run.fold is None:
+                return corpus
+            return load(split=f"folds:{run.folds}", fold=run.fold, split_column=None)
+
+        def lost(what: str) -> NoReturn:
+            if interruption.requested:  # the signal went to Ray as well
+                _complain(f"interrupted; the same command goes on: {typed()}")
+                os._exit(130)
+            _complain(
+                f"sentune: Ray's process {what} has ended (killed, or out of memory); no finished run is lost, "
+                f"the same command goes on: {typed()}"
+            )
+            os._exit(2)  # the main thread may wait for Ray for ever
+
+        interruption = Interruption(say=_complain, lost=lost, notice=NOTICE)
+        carry_out(left, corpus_of, ledger, shares, machine, workers, options.say, interruption)
+        return not interruption.requested
+
+
+def _complain(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

@@ -1,0 +1,159 @@
+"""What `confirm` found, in words, as a table, and as JSON."""
+
+import dataclasses
+import json
+from collections.abc import Sequence
+
+from core.text import printable
+from tuning.confirmed import Difference, Row, Summary
+from tuning.folds import Folds
+
+
+def render(summary: Summary, form: str) -> str:
+    """The summary as `table` or `json`."""
+    if form == "json":
+        content = {**dataclasses.asdict(summary), "verdict": verdict(summary), "notes": notes(summary)}
+        for shown, row in zip(content["rows"], summary.rows, strict=True):
+            if row.difference is not None:
+                shown["difference"]["tied"] = row.difference.tied
+        return json.dumps(content, indent=2)
+    return "\n".join([*_table(summary), "", *verdict(summary), "", *notes(summary)])
+
+
+def verdict(summary: Summary) -> list[str]:
+    """In words: who is tied, who is the cheapest, and what the search brought over the notebook's setting."""
+    first, *others = summary.rows
+    lines = [_among(first, [row for row in others if row.rank is not None])] if others else []
+    return [*lines, *_over_notebook(summary), *([_over_folds(summary.folds)] if summary.folds else [])]
+
+
+def _among(first: Row, others: Sequence[Row]) -> str:
+    """`1, 2 and 4 are tied; 2 is the cheapest; 1 is better than 3`."""
+    known = [(row, row.difference) for row in others if row.difference is not None]
+    if not known:
+        return "too few runs ended well to compare the settings"
+    tied = [first, *(row for row, difference in known if difference.tied)]
+    worse = [row for row, difference in known if not difference.tied and difference.mean > 0]
+    parts = []
+    if len(tied) > 1:
+        cheapest = min(tied, key=lambda row: (row.n_parameters or 0, row.seconds or 0.0))
+        parts += [f"{_ranks(tied)} are tied", f"{cheapest.rank} is the cheapest ({cheapest.n_parameters:,} parameters)"]
+    if worse:
+        parts.append(f"{first.rank} is better than {_ranks(worse)}")
+    for row, difference in known:
+        if not difference.tied and difference.mean < 0:
+            parts.append(f"{row.rank} is better than {first.rank} by {_points(-difference.mean, difference.half)}")
+    return "; ".join(parts)
+
+
+def _over_notebook(summary: Summary) -> list[str]:
+    first = summary.rows[0]
+    notebook = next((row for row in summary.rows if row.notebook), None)
+    if notebook is None:
+        return []
+    if notebook is first:
+        return ["the notebook's own setting is the search's best: nothing beat it"]
+    difference = notebook.difference
+    if difference is None:
+        return ["too few runs ended well to compare the search's best with the notebook's setting"]
+    if difference.tied:
+        apart = _points(difference.mean, difference.half)
+        what = f"the search did not beat the notebook's setting: {apart} between them"
+    elif difference.mean > 0:
+        what = f"the search beat the notebook's setting by {_points(difference.mean, difference.half)}"
+    else:
+        what = f"the notebook's setting beat the search's best by {_points(-difference.mean, difference.half)}"
+    return [f"{what}, over {difference.pairs} seeds", _of_sentences(summary, difference)]
+
+
+def _of_sentences(summary: Summary, difference: Difference) -> str:
+    split = {"test": "test", "val": "validation"}[summary.compared]
+    return f"(which {summary.sentences:,} {split} sentences these are adds +- {100 * difference.sentences_half:.1f})"
+
+
+def _over_folds(folds: Folds) -> str:
+    count = (
+        f"{folds.folds} folds"
+        if len(folds.accuracies) == folds.folds
+        else (f"{len(folds.accuracies)} of {folds.folds} folds")
+    )
+    return (
+        f"trial {folds.trial} over {count}: test accuracy {folds.mean:.4f}, standard deviation {folds.sd:.4f}; "
+        f"all {folds.sentences:,} sentences: {folds.interval.low:.4f} to {folds.interval.high:.4f} (95%)"
+    )
+
+
+def notes(summary: Summary) -> list[str]:
+    """How to read it."""
+    comparisons = sum(row.difference is not None for row in summary.rows)
+    lines = []
+    if any(row.notebook for row in summary.rows):
+        lines.append("* the notebook's own setting")
+    if comparisons:
+        lines += [
+            "less: than the first setting, over the same seeds, +- half the 95% interval",
+            f"tied: t test, p at least 0.05 after Holm's correction for {_counted(comparisons, 'comparison')}",
+        ]
+    if summary.compared == "val":
+        lines.append("there is no test split: the validation split, which chose these settings, is compared on")
+    if summary.folds:
+        lines.append("the search has seen most of the folds' test sentences, so their figure flatters a little")
+    lines += [f"trial {row.trial} failed: {printable(error)}" for row in summary.rows for error in row.errors]
+    lines += [f"{run} is missing, its worker died: the same command tries again" for run in summary.missing]
+    return lines
+
+
+HEAD = ("rank", "trial", "seeds", "val", "test", "sd", "less", "", "tied", "params", "sec")
+
+
+def _table(summary: Summary) -> list[str]:
+    lines = [HEAD, *(_cells(row) for row in summary.rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    shown = ["  ".join(cell.rjust(size) for cell, size in zip(line, widths, strict=True)) for line in lines]
+    return [shown[0], "-" * len(shown[0]), *shown[1:]]
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    difference = row.difference
+    return (
+        "-" if row.rank is None else str(row.rank),
+        f"{row.trial}*" if row.notebook else str(row.trial),
+        str(len(row.seeds)),
+        _share(row.val_accuracy),
+        _share(row.test_accuracy),
+        _share(row.sd),
+        "-" if difference is None else f"{difference.mean:.3f}",
+        "" if difference is None else f"+- {difference.half:.3f}",
+        "-" if difference is None else "yes" if difference.tied else "no",
+        "-" if row.n_parameters is None else _count(row.n_parameters),
+        "-" if row.seconds is None else f"{row.seconds:.1f}",
+    )
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
+
+
+def _count(number: int) -> str:
+    """1,234,567 -> `1.23M`."""
+    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if number >= size:
+            return f"{number / size:.3g}{letter}"
+    return str(number)
+
+
+def _points(mean: float, half: float) -> str:
+    return f"{100 * mean:.1f} +- {100 * half:.1f} points"
+
+
+def _ranks(rows: Sequence[Row]) -> str:
+    """`1 to 4`, `1 and 3`, `1, 3 and 4`."""
+    ranks = [row.rank for row in rows if row.rank is not None]
+    if len(ranks) > 2 and ranks == list(range(ranks[0], ranks[0] + len(ranks))):
+        return f"{ranks[0]} to {ranks[-1]}"
+    *most, last = map(str, ranks)
+    return f"{', '.join(most)} and {last}" if most else last
+
+
+def _counted(number: int, thing: str) -> str:
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"

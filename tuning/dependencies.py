@@ -1,0 +1,104 @@
+"""What a trial's bits depend on, as the study recorded it and as it is now: which of it has changed."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+from core.config import TrialConfig
+from core.corpus import Corpus
+from core.runtime import describe
+from tuning.records import Spec, TrialRecord
+
+NAMES = {"cpu_capability": "CPU capability", "cpu": "CPU", "code": "training code", "sentune": "sentune's version"}
+"""Where a dependency's name says too little."""
+PARTS = {"data": "data", "split": "split", "vectors": "word vectors", "tokenizer": "tokenizer"}
+"""Of a corpus, as core.load keys it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Change:
+    """One dependency that is not what it was."""
+
+    name: str
+    was: Any
+    now: Any
+
+    def __str__(self) -> str:
+        return f"{self.name} {_short(self.was)}, now {_short(self.now)}"
+
+
+def environment_of(spec: Spec, records: Sequence[TrialRecord], record: TrialRecord) -> dict[str, Any]:
+    """What the search recorded of the environment of a trial.
+
+    A stopped trial leaves none of its own: what holds for the study stands in its spec, and the machine is taken to be
+    that of a trial which ended by itself.
+    """
+    known = record.environment or next((each.environment for each in records if each.environment), {})
+    own = {name: value for name, value in known.items() if name != "before_resume"}
+    versions = {name: spec["versions"][name] for name in ("torch", "sentune")}
+    return {"device": spec["device"], **own, **versions, "threads": spec["threads"], "precision": spec["precision"]}
+
+
+def environment_now(precision: str, threads: int, device: str) -> dict[str, Any]:
+    """The same of a training that begins now."""
+    return {**describe(precision, threads, device), **{name: version(name) for name in ("torch", "sentune")}}
+
+
+def environment_changes(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[Change]:
+    """What both name and differ in: an older version recorded less."""
+    return [
+        Change(name=NAMES.get(name, name), was=was[name], now=now[name])
+        for name in now
+        if name in was and was[name] != now[name]
+    ]
+
+
+def data_changes(spec: Spec, inputs: Mapping[str, Any] | None, corpus: Corpus) -> list[Change]:
+    """Which part of the corpus is not the study's: data, split, word vectors or tokenizer.
+
+    Args:
+        spec: the study's.
+        inputs: what its corpus was made from (`Corpus.source["inputs"]`); None where an older version made it.
+        corpus: as it is now.
+    """
+    if corpus.fingerprint == spec["fingerprint"]:
+        return []
+    was, now = _leaves(inputs or {}), _leaves(corpus.source["inputs"])
+    found = [
+        Change(name=name, was=was.get(name), now=now.get(name))
+        for name in sorted(was.keys() | now.keys())
+        if inputs and was.get(name) != now.get(name)
+    ]
+    return found or [Change(name="data fingerprint", was=spec["fingerprint"], now=corpus.fingerprint)]
+
+
+def said_first(record: TrialRecord, changes: Sequence[Change]) -> list[str]:
+    """What cannot be compared, or is not to be expected to come out the same, before an hour is spent on it."""
+    lines = [f"changed since the search: {change}" for change in changes]
+    if changes:
+        lines.append("so the same bits are not to be expected")
+    missing = sorted({field.name for field in dataclasses.fields(TrialConfig)} - record.config.keys())
+    if missing:
+        lines.append(f"this study was made before there was {', '.join(missing)}: the default is taken")
+    if record.weights_sha256 is None:
+        why = "it was stopped early" if record.state == "PRUNED" else "an older version ran it"
+        lines.append(f"trial {record.number} left no hash of its final weights ({why}): its epochs alone are compared")
+    return lines
+
+
+def _leaves(value: Any, path: str = "") -> dict[str, Any]:
+    """Each leaf of nested mappings: `{"data": {"sha256": "ab"}}` gives `{"data sha256": "ab"}`."""
+    if not isinstance(value, Mapping):
+        return {path: value}
+    return {
+        name: leaf
+        for key, inner in value.items()
+        for name, leaf in _leaves(inner, f"{path} {key}" if path else PARTS.get(key, str(key))).items()
+    }
+
+
+def _short(value: Any) -> str:
+    text = "none" if value is None else str(value)
+    return f"{text[:12]}..." if len(text) == 64 else text  # a digest

@@ -1,0 +1,160 @@
+"""`run --tensorboard`: STUDY/tensorboard says what the journal says, in a file of events for each trial.
+
+When a search begins or goes on, the folder is made anew from the journal; then each trial's file grows with its
+epochs. So nothing stands in it twice, and a file that a killed search left torn is replaced.
+"""
+
+import contextlib
+import importlib.util
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from core.config import TrialConfig
+from core.epoch import EpochResult
+from core.errors import ConfigError
+from core.files import new_folder
+from tuning.curves import points, settings
+from tuning.ledger import Ledger
+from tuning.records import TrialRecord
+
+FOLDER = "tensorboard"
+
+
+def check_tensorboard() -> None:
+    """Can event files be written here?
+
+    Raises:
+        ConfigError: their writer is not installed.
+    """
+    if importlib.util.find_spec("tensorboardX") is None:
+        raise ConfigError("--tensorboard needs what is not installed: pip install 'sentune[tensorboard]'")
+
+
+@contextlib.contextmanager
+def event_files(ledger: Ledger, searched: Sequence[str], say: Callable[[str], None]) -> Iterator["EventFiles"]:
+    """Make the folder from the journal, and keep it up to date while the block runs.
+
+    Args:
+        ledger: the open journal.
+        searched: TrialConfig fields that are shown as a trial's settings.
+        say: told when the files can no longer be written; the search goes on without them.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
+    folder = ledger.folder / FOLDER
+    with new_folder(folder) as fresh:
+        for record in ledger.records():
+            if record.state != "RUNNING":
+                run = _Run(fresh, record, searched)
+                run.add(record)
+                run.close()
+    files = EventFiles(folder, searched, lambda number: ledger.records(number, number + 1)[0], say)
+    try:
+        yield files
+    finally:
+        files.close()
+
+
+class EventFiles:
+    """Listens to a search. Get one from `event_files`."""
+
+    def __init__(
+        self,
+        folder: Path,
+        searched: Sequence[str],
+        record: Callable[[int], TrialRecord],
+        say: Callable[[str], None],
+    ) -> None:
+        self._folder = folder
+        self._searched = searched
+        self._record = record
+        self._say = say
+        self._open: dict[int, _Run] = {}
+        self._broken = False
+
+    def started(self, number: int, config: TrialConfig) -> None:
+        """A trial begins or goes on."""
+        self._update(self._record(number))
+
+    def epoch(self, number: int, result: EpochResult) -> None:
+        """A trial's epoch is in the journal."""
+        self._update(self._record(number))
+
+    def ended(self, record: TrialRecord) -> None:
+        """A trial is over."""
+        self._update(record)
+
+    def close(self) -> None:
+        """Close the files of trials that were cut short; their ends are open."""
+        for run in self._open.values():
+            with contextlib.suppress(OSError):
+                run.close()
+
+    def _update(self, record: TrialRecord) -> None:
+        """Write what the trial's file lacks."""
+        if self._broken:
+            return
+        try:
+            if record.number not in self._open:
+                self._open[record.number] = _Run(self._folder, record, self._searched)
+            self._open[record.number].add(record)
+            if record.state != "RUNNING":
+                self._open.pop(record.number).close()
+        except OSError as error:
+            self._broken = True
+            self._say(f"cannot write {self._folder}: {error.strerror}; the search goes on without event files")
+
+
+class _Run:
+    """The file of one trial."""
+
+    def __init__(self, folder: Path, record: TrialRecord, searched: Sequence[str]) -> None:
+        from tensorboardX.event_file_writer import EventsWriter
+        from tensorboardX.summary import hparams
+
+        place = folder / f"trial-{record.number:05d}"
+        shutil.rmtree(place, ignore_errors=True)
+        place.mkdir()
+        self._writer = EventsWriter(str(place / "events"))
+        self._written = 0
+        # Without the first of the three TensorBoard finds out itself what settings and figures there are.
+        _, self._start, self._end = hparams(settings(record, searched), {})
+        self._write(self._start, 0, record.began or 0.0)
+
+    def add(self, record: TrialRecord) -> None:
+        """Write the epochs that are not there yet, and how the trial ended if it has."""
+        from tensorboardX.proto.summary_pb2 import Summary
+
+        curve = points(record)
+        for point in curve[self._written :]:
+            values = [Summary.Value(tag=name, simple_value=value) for name, value in point.values.items()]
+            self._write(Summary(value=values), point.epoch, point.time)
+        self._written = len(curve)
+        if record.state != "RUNNING":
+            end = curve[-1].time if curve else record.began or 0.0
+            self._write(_failed(self._end) if record.state == "FAIL" else self._end, 0, end)
+        self._writer.flush()
+
+    def close(self) -> None:
+        """No more will come."""
+        self._writer.close()
+
+    def _write(self, summary: Any, step: int, time: float) -> None:
+        from tensorboardX.proto.event_pb2 import Event
+
+        self._writer.write_event(Event(summary=summary, step=step, wall_time=time))
+
+
+def _failed(end: Any) -> Any:
+    """The end of a session, as a failure."""
+    from tensorboardX.proto.api_pb2 import Status
+    from tensorboardX.proto.plugin_hparams_pb2 import HParamsPluginData
+
+    plugin = end.value[0].metadata.plugin_data
+    content = HParamsPluginData.FromString(plugin.content)
+    content.session_end_info.status = Status.Value("STATUS_FAILURE")
+    plugin.content = content.SerializeToString()
+    return end

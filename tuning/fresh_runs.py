@@ -1,0 +1,169 @@
+"""Runs of a study's settings on fresh seeds and folds: what one does in a worker, and all of them on Ray.
+
+Each run that ends is written into the journal at once, and each keeps checkpoints while it goes on: whatever is killed,
+the same command goes on where it was.
+"""
+
+import dataclasses
+import shutil
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from core.corpus import TEST, VAL, Corpus
+from core.errors import ConfigError, UserError
+from tuning.ledger import Ledger
+from tuning.predictions import pack
+from tuning.readings import count_reading
+from tuning.resources import Machine, Shares
+from tuning.wanted import PREFIX, Run
+
+if TYPE_CHECKING:
+    from tuning.search import Interruption
+
+RESTARTS = 2
+"""How often a run whose worker died is started again."""
+
+
+def train_run(config: Mapping[str, Any], corpus: Corpus, shares: Shares, checkpoints: str) -> dict[str, Any]:
+    """In a Ray worker: train, count the best epoch by validation, measure it on validation and test.
+
+    Returns:
+        The figures, with `correct`: which sentences of the test split it got right (of the validation split, where
+        there is no test split), packed. Or `error`, of a run that cannot be trained; or `mend`, which the person must.
+    """
+    from core.config import TrialConfig
+    from tuning.rerun import figures_of, read_test, trained
+    from tuning.trial import one_line, placed
+
+    try:
+        device, _ = placed(shares.gpus_per_trial)
+        settings, place = TrialConfig.from_dict(config), Path(checkpoints)
+        result = trained(settings, corpus, threads=shares.cpus_per_trial, device=device, checkpoints=place)
+        test = read_test(result, corpus, shares.cpus_per_trial, device)
+    except Exception as error:  # a bad setting must not end the others
+        mend = isinstance(error, UserError) and not isinstance(error, ConfigError)
+        return {"mend": str(error)} if mend else {"error": one_line(error)}
+    predictions = result.val_predictions if test is None else test.predictions
+    labels = corpus.labels[corpus.indices(VAL if test is None else TEST)]
+    return {
+        **figures_of(result, corpus, test),
+        "correct": pack((predictions == labels).astype(int)),
+        "seconds": sum(epoch.seconds for epoch in result.epochs),
+        "n_parameters": result.n_parameters,
+        "weights_sha256": result.weights_sha256,
+        "environment": dict(result.environment),
+    }
+
+
+def carry_out(
+    runs: Sequence[Run],
+    corpus_of: Callable[[Run], Corpus],
+    ledger: Ledger,
+    shares: Shares,
+    machine: Machine,
+    workers: int,
+    say: Callable[[str], None],
+    interruption: "Interruption",
+) -> None:
+    """Do the runs, as many at a time as there are workers; return when all have ended, or after an interruption.
+
+    Args:
+        runs: in the order in which they begin.
+        corpus_of: the data of a run; those of the study's own split are handed to Ray once.
+        ledger: where each outcome goes.
+        shares: what one run gets.
+        machine: what Ray may use.
+        workers: runs at once.
+        say: told each end.
+        interruption: ends everything; the running epochs are lost.
+
+    Raises:
+        UserError: the person must mend something first, such as a full disk.
+    """
+    from tuning.cluster import own_ray
+
+    # Twice: Ray sets handlers of its own when it starts.
+    with interruption.listening(), own_ray(machine, interruption.lost) as ray, interruption.listening():
+        options = {"num_cpus": shares.cpus_per_trial, "num_gpus": shares.gpus_per_trial, "max_retries": RESTARTS}
+        task = ray.remote(**options)(train_run)
+        waiting = deque(runs)
+        running: dict[Any, Run] = {}
+        common, ended = None, 0
+        while (waiting or running) and not interruption.requested:
+            while waiting and len(running) < workers:
+                run = waiting.popleft()
+                if run.fold is not None:
+                    data = ray.put(corpus_of(run))
+                else:
+                    data = common = common or ray.put(corpus_of(run))
+                running[task.remote(dict(run.config), data, shares, str(_place(ledger, run.key)))] = run
+            for reference in ray.wait(list(running), timeout=0.5)[0]:
+                run = running.pop(reference)
+                ended += 1
+                outcome = _outcome(ray, reference)
+                write_down(ledger, run, outcome)
+                say(f"run {ended} of {len(runs)}: {run}{told(outcome)}")
+    tidy(ledger)
+
+
+def _outcome(ray: Any, reference: Any) -> dict[str, Any]:
+    """What the run returned, or that its worker died."""
+    try:
+        return dict(ray.get(reference))
+    except ray.exceptions.RayError:
+        return {"died": "its worker died three times (killed, or out of memory)"}
+
+
+def write_down(ledger: Ledger, run: Run, outcome: Mapping[str, Any]) -> None:
+    """Put an outcome into the journal; the reading of the test split first, so that none is ever left uncounted.
+
+    A run whose worker died is not written down: the same command tries it again.
+
+    Raises:
+        UserError: the person must mend something first.
+    """
+    if "mend" in outcome:
+        raise UserError(outcome["mend"])
+    if "died" in outcome:
+        return
+    if "test_accuracy" in outcome:
+        count_reading(
+            ledger,
+            verb=PREFIX,
+            trial=run.trial,
+            seed=run.seed,
+            on="train",
+            split=run.split,
+            val_accuracy=outcome["val_accuracy"],
+            test_accuracy=outcome["test_accuracy"],
+            test_sentences=outcome["test_sentences"],
+        )
+    about = {name: value for name, value in dataclasses.asdict(run).items() if name != "config"}
+    ledger.keep(run.key, {**about, **outcome, "time": datetime.now(UTC).isoformat(timespec="seconds")})
+    shutil.rmtree(_place(ledger, run.key), ignore_errors=True)
+
+
+def told(outcome: Mapping[str, Any]) -> str:
+    """An outcome at the end of a line."""
+    if failed := outcome.get("error") or outcome.get("died"):
+        return f" failed: {failed}"
+    test = f", test {outcome['test_accuracy']:.4f}" if "test_accuracy" in outcome else ""
+    return f": val {outcome['val_accuracy']:.4f}{test}, {outcome['seconds']:.1f} s"
+
+
+def tidy(ledger: Ledger) -> None:
+    """Remove what checkpoints there are of runs that are written down.
+
+    When a process is killed, its workers live on for seconds and may put one where the next process has removed it.
+    """
+    for key in ledger.attributes:
+        if key.startswith(f"{PREFIX}:"):
+            shutil.rmtree(_place(ledger, key), ignore_errors=True)
+
+
+def _place(ledger: Ledger, key: str) -> Path:
+    """Of a run's checkpoints."""
+    return ledger.folder.absolute() / "checkpoints" / key.replace(":", "-").replace("/", "of")

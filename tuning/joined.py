@@ -1,0 +1,182 @@
+"""A Ray cluster that others run: joined for a search, looked at node by node, watched, and left as it was.
+
+Our code goes to the nodes as Ray's runtime environment, the corpus through its object store: the nodes need the
+libraries and no shared disk.
+"""
+
+import contextlib
+import logging
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from core.errors import ConfigError, UserError
+from tuning.cluster import QUIET_RAY, hush
+from tuning.reach import answers, local_raylet, reach, resolved
+from tuning.resources import Machine, Shares
+
+WATCH_SECONDS, MISSES = 2.0, 3
+"""How often the head is looked for, and how often in a row it must be gone."""
+WORKER_SETTINGS = ("RAY_CHDIR_TO_TRIAL_DIR", "TUNE_FUNCTION_THREAD_TIMEOUT_S")
+"""Those of QUIET_RAY that workers read themselves: on another machine they do not inherit them."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Node:
+    """One of the cluster's."""
+
+    node_id: str
+    address: str
+    """Its IP address."""
+    machine: Machine
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cluster:
+    """A cluster that this process has joined."""
+
+    address: str
+    """The head's, HOST:PORT."""
+    raylet: Any
+    """The psutil.Process of the node on this machine, through which everything goes."""
+    nodes: tuple[Node, ...]
+    """Those that may run trials."""
+
+    def fit(self, shares: Shares) -> int:
+        """How many trials run at once; each on one node.
+
+        Raises:
+            ConfigError: not even one does.
+        """
+        fits = sum(_fits(shares, node.machine) for node in self.nodes)
+        if fits:
+            return fits
+        have = ", ".join(f"{node.machine.cpus} and {node.machine.gpus}" for node in self.nodes) or "none"
+        raise ConfigError(
+            f"a trial with --cpus-per-trial {shares.cpus_per_trial} and --gpus-per-trial {shares.gpus_per_trial:g} "
+            f"fits on no node of the cluster at {self.address}; CPUs and GPUs of its nodes: {have}"
+        )
+
+    def on_every_node(self, function: Callable[..., Any], *arguments: Any, seconds: float) -> list[Any]:
+        """Call it once on each node; what it returned or raised, in the order of `nodes`."""
+        import ray
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        task = ray.remote(num_cpus=0, max_retries=0)(function)
+        calls = [
+            task.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node.node_id, soft=False)).remote(
+                *arguments
+            )
+            for node in self.nodes
+        ]
+        done, _ = ray.wait(calls, num_returns=len(calls), timeout=seconds)
+        return [_result(call) if call in done else TimeoutError(f"no answer in {seconds:g} s") for call in calls]
+
+    @contextlib.contextmanager
+    def watched(self, lost: Callable[[str], None]) -> Iterator[Any]:
+        """Give Ray, as `own_ray` does; tell `lost` from another thread when the head or this machine's node is gone.
+
+        It must end the process: soon after Ray would do so itself, with pages of its own words.
+        """
+        import ray
+
+        over = threading.Event()
+        threading.Thread(target=self._watch, args=(over, lost), daemon=True).start()
+        try:
+            yield ray
+        finally:
+            over.set()
+
+    def _watch(self, over: threading.Event, lost: Callable[[str], None]) -> None:
+        misses = 0
+        while not over.wait(WATCH_SECONDS):
+            misses = 0 if answers(self.address) else misses + 1
+            gone = "raylet" if not _alive(self.raylet) else f"gcs_server at {self.address}" if misses == MISSES else ""
+            if gone and not over.is_set():
+                lost(gone)
+                return
+
+
+@contextlib.contextmanager
+def joined(address: str) -> Iterator[Cluster]:
+    """Join a running cluster, and leave it after the block.
+
+    Args:
+        address: HOST:PORT of the head, or `auto`.
+
+    Raises:
+        ConfigError: it is no such address.
+        UserError: no cluster answers there, it has another Ray or Python, or this machine is not one of its nodes.
+    """
+    address = resolved(address)
+    reach(address)
+    raylet = local_raylet(address)
+    os.environ.update({name: value for name, value in QUIET_RAY.items() if name != "RAY_AUTH_MODE"})  # that is theirs
+    import ray
+
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # the journal has every error
+    here = Path(__file__).parent
+    try:
+        ray.init(
+            address=address,
+            runtime_env={
+                "py_modules": [str(here), str(here.parent / "core")],
+                "env_vars": {name: QUIET_RAY[name] for name in WORKER_SETTINGS},
+            },
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            configure_logging=True,
+        )
+    except Exception as error:
+        ray.shutdown()
+        raise UserError(f"cannot join the Ray cluster at {address} ({reason_of(error)})") from error
+    hush()
+    try:
+        yield Cluster(address=address, raylet=raylet, nodes=_nodes(ray.nodes()))
+    finally:
+        ray.shutdown()
+
+
+def _nodes(listed: Sequence[Any]) -> tuple[Node, ...]:
+    found = [
+        Node(
+            node_id=node["NodeID"],
+            address=node["NodeManagerAddress"],
+            machine=Machine(cpus=int(node["Resources"].get("CPU", 0)), gpus=int(node["Resources"].get("GPU", 0))),
+        )
+        for node in listed
+        if node["Alive"]
+    ]
+    return tuple(node for node in found if node.machine.cpus)
+
+
+def _fits(shares: Shares, machine: Machine) -> int:
+    try:
+        return shares.fit(machine)
+    except ConfigError:
+        return 0
+
+
+def _result(call: Any) -> Any:
+    import ray
+
+    try:
+        return ray.get(call)
+    except Exception as error:
+        return error
+
+
+def _alive(process: Any) -> bool:
+    with contextlib.suppress(Exception):  # it may end while it is asked
+        return bool(process.is_running() and process.status() != "zombie")
+    return False
+
+
+def reason_of(error: Exception) -> str:
+    """The first line of what went wrong: Ray puts pages below it."""
+    cause = getattr(error, "cause", None) or error
+    text = " ".join(str(cause).split()) or type(cause).__name__
+    return text if len(text) <= 300 else f"{text[:297]}..."

@@ -1,0 +1,156 @@
+"""`sentune export STUDY --to mlflow`: a study as an MLflow experiment, each trial as a run.
+
+A run is known by its trial's number, which is a tag that it is made with; it is closed as the last step. So an export
+again adds what is new, and one that was cut short is completed.
+"""
+
+import hashlib
+import importlib.util
+import logging
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from core.entry import canonical
+from core.errors import ConfigError, UserError
+from tuning.curves import points, settings
+from tuning.records import TrialRecord, read_study, spec_of
+from tuning.spec import searched_fields, space_of
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+STUDY, TRIAL = "sentune.study", "sentune.trial"
+"""Tags: what an experiment holds, and a run."""
+STATUS = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED"}
+"""Of a run, by its trial's state; a trial that still runs is RUNNING to MLflow too."""
+BATCH = 900
+"""Figures in one request; MLflow takes 1,000 of everything."""
+
+
+def default_uri(folder: Path) -> str:
+    """MLflow's own variable, else a database beside the study in `folder`."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{folder.absolute().parent / 'mlflow.db'}"
+
+
+def export_to_mlflow(folder: Path, uri: str) -> str:
+    """Copy the study in `folder` to the MLflow server or store at `uri`; once more adds what is new.
+
+    Returns:
+        What was done, in a line.
+
+    Raises:
+        UserError: there is no such study; MLflow is not installed, cannot be reached, or refuses.
+        ConfigError: the experiment of the study's name there holds something else.
+    """
+    spec, records = read_study(folder)
+    if importlib.util.find_spec("mlflow") is None:
+        raise UserError("--to mlflow needs what is not installed: pip install 'sentune[mlflow]'")
+    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"  # nothing is sent anywhere but to `uri`
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # its 7 try for minutes where nobody listens
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    try:
+        client = mlflow.MlflowClient(tracking_uri=uri)
+        experiment = _experiment(client, folder, uri)
+        searched = searched_fields(space_of(spec))
+        runs = _runs(client, experiment)
+        for record in records:
+            _export(client, experiment, runs.get(record.number), record, searched)
+    except MlflowException as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(without_password(f"cannot export to {uri}: {reason}")) from error
+    new = sum(record.number not in runs for record in records)
+    return f"experiment {folder.name} at {without_password(uri)}: {len(records)} runs, {new} of them new"
+
+
+def without_password(uri: str) -> str:
+    """The URI as it may be shown: `http://me:secret@host` -> `http://host`."""
+    return re.sub(r"//[^/@]*@", "//", uri)
+
+
+def _experiment(client: "MlflowClient", folder: Path, uri: str) -> str:
+    """The id of the study's experiment, made where there is none."""
+    ours = hashlib.sha256(canonical(spec_of(folder))).hexdigest()
+    found = client.get_experiment_by_name(folder.name)
+    if found is None:
+        return client.create_experiment(folder.name, tags={STUDY: ours})
+    if found.tags.get(STUDY) != ours or found.lifecycle_stage != "active":
+        what = "is deleted" if found.lifecycle_stage != "active" else "holds something else than this study"
+        raise ConfigError(
+            f"experiment {folder.name!r} at {without_password(uri)} {what}: rename or purge it there, or choose "
+            "another --uri"
+        )
+    return str(found.experiment_id)
+
+
+def _runs(client: "MlflowClient", experiment: str) -> "dict[int, Run]":
+    """The runs that are there, by trial."""
+    found: dict[int, Run] = {}
+    token = None
+    while True:
+        page = client.search_runs([experiment], max_results=1000, page_token=token)
+        found |= {int(run.data.tags[TRIAL]): run for run in page if TRIAL in run.data.tags}
+        token = page.token
+        if not token:
+            return found
+
+
+def _export(
+    client: "MlflowClient", experiment: str, run: "Run | None", record: TrialRecord, searched: list[str]
+) -> None:
+    """Bring one run up to date; one that is closed is."""
+    from mlflow.entities import Param, RunTag
+
+    if run is not None and run.info.status in STATUS.values():
+        return
+    curve = points(record)
+    begin = record.began or 0.0
+    if run is None:
+        number = str(record.number)
+        known: dict[str, set[int]] = {}
+        run = client.create_run(
+            experiment, start_time=_ms(begin), run_name=f"trial {number}", tags={TRIAL: number, "origin": record.origin}
+        )
+    else:
+        known = _known_steps(client, run)
+    name = run.info.run_id
+    client.log_batch(name, params=[Param(key, str(value)) for key, value in settings(record, searched).items()])
+    for metrics in _batches([m for m in _metrics(record) if m.step not in known.get(m.key, ())]):
+        client.log_batch(name, metrics=metrics)
+    if record.state in STATUS:
+        tags = {"state": record.state, **({"error": record.error} if record.error else {})}
+        client.log_batch(name, tags=[RunTag(key, value) for key, value in tags.items()])
+        client.set_terminated(name, STATUS[record.state], _ms(curve[-1].time if curve else begin))
+
+
+def _metrics(record: TrialRecord) -> list[Any]:
+    from mlflow.entities import Metric
+
+    return [
+        Metric(name, value, _ms(point.time), point.epoch)
+        for point in points(record)
+        for name, value in point.values.items()
+    ]
+
+
+def _known_steps(client: "MlflowClient", run: "Run") -> dict[str, set[int]]:
+    """The epochs that an open run has of each metric."""
+    name = run.info.run_id
+    return {key: {m.step for m in client.get_metric_history(name, key)} for key in run.data.metrics}
+
+
+def _batches(metrics: list[Any]) -> Iterator[list[Any]]:
+    for start in range(0, len(metrics), BATCH):
+        yield metrics[start : start + BATCH]
+
+
+def _ms(seconds: float) -> int:
+    """MLflow counts in milliseconds."""
+    return int(seconds * 1000)

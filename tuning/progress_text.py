@@ -1,0 +1,149 @@
+"""How a search's progress reads: a block of lines for a terminal, one line for a log."""
+
+import textwrap
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from core.text import printable
+from tuning.results import brief, settings_text
+from tuning.tally import Best, Running, Tally
+
+SHORT = {
+    "learning_rate": "lr",
+    "optimizer": "opt",
+    "hidden_dim": "hidden",
+    "n_layers": "layers",
+    "fc_dropout": "drop",
+    "freeze_embedding": "freeze",
+    "pooling": "pool",
+    "batch_size": "batch",
+    "bidirectional": "bi",
+    "embedding_dropout": "emb.drop",
+    "lstm_dropout": "lstm.drop",
+    "embedding_lr_scale": "emb.lr",
+    "weight_decay": "decay",
+    "label_smoothing": "smooth",
+    "ema_decay": "ema",
+    "lr_schedule": "schedule",
+}
+"""Short names for a line of its own, in the order of what usually matters most."""
+WARNINGS = 3
+"""So many of the audit's warnings fit above the block."""
+
+
+def block(tally: Tally, cautions: Sequence[str], elapsed: float, width: int, height: int) -> list[str]:
+    """What a terminal shows: warnings, counts, pace, the best so far, and a line for each running trial.
+
+    Args:
+        tally: where the search stands.
+        cautions: of the audit, see core.cautions.
+        elapsed: seconds since this start.
+        width: of the terminal; no line is longer.
+        height: of the terminal; there are fewer lines than that.
+    """
+    lines = [f"warning: {caution}" for caution in cautions[:WARNINGS]]
+    lines += [counts(tally), pace(tally, elapsed)]
+    if best := tally.best:
+        lines.append(best_text(best))
+        indent = "  "
+        lines += textwrap.wrap(
+            settings_text(best.settings),
+            max(width, 20),
+            initial_indent=indent,
+            subsequent_indent=indent,
+            break_on_hyphens=False,
+        )
+    lines += _running_lines(tally, width, height - 1 - len(lines))
+    return [fitted(line, width) for line in lines[: max(height - 1, 1)]]
+
+
+def _running_lines(tally: Tally, width: int, room: int) -> list[str]:
+    """A title, and the trials by number; the last line says how many had no room."""
+    if not tally.running or room < 3:
+        return []
+    rows = sorted(tally.running.items())
+    shown = rows if len(rows) < room else rows[: room - 2]
+    lines = ["trial  epoch    now     best   settings"]
+    lines += [_running_line(number, trial, tally.epochs_a_trial, width) for number, trial in shown]
+    if len(shown) < len(rows):
+        lines.append(f"       and {len(rows) - len(shown)} more")
+    return lines
+
+
+def _running_line(number: int, trial: Running, epochs: int, width: int) -> str:
+    now, best = "-", "-"
+    if trial.epochs:
+        now = f"{trial.epochs[-1].val_accuracy:.4f}"
+        best = f"{max(epoch.val_accuracy for epoch in trial.epochs):.4f}"
+    head = f"{number:>5}  {f'{len(trial.epochs)}/{epochs}':>5}  {now:>6}  {best:>6}   "
+    return head + settings_brief(trial.settings, width - len(head))
+
+
+def settings_brief(settings: Mapping[str, Any], width: int) -> str:
+    """Settings with short names, as many as fit; `...` stands for the rest."""
+    names = [*(name for name in SHORT if name in settings), *(name for name in settings if name not in SHORT)]
+    words = [f"{SHORT.get(name, name)}={brief(settings[name])}" for name in names]
+    text = " ".join(words)
+    while words and len(text) > width:
+        words.pop()
+        text = " ".join([*words, "..."])
+    return text
+
+
+def counts(tally: Tally) -> str:
+    """`3/16 trials: 2 done, 1 stopped, 0 failed, 2 running`."""
+    ended = tally.ended
+    return (
+        f"{tally.n_ended}/{tally.n_trials} trials: {ended['COMPLETE']} done, {ended['PRUNED']} stopped, "
+        f"{ended['FAIL']} failed, {len(tally.running)} running"
+    )
+
+
+def pace(tally: Tally, elapsed: float) -> str:
+    """`0.52 epochs/s, 12:05 gone, about 1:20:00 left`; before a trial has ended it says at most how long."""
+    if tally.first_start is None:
+        return f"starting the workers, {clock(elapsed)} gone"
+    left = tally.seconds_left()
+    if left is None:
+        ahead = "time left: after the first epoch"
+    else:
+        ahead = f"{'about' if tally.lengths else 'at most about'} {clock(left)} left"
+    return f"{tally.epochs_a_second():.2f} epochs/s, {clock(elapsed)} gone, {ahead}"
+
+
+def best_text(best: Best) -> str:
+    """`best so far: 0.7812 by trial 3 in epoch 4, found 14:02:31`."""
+    return f"best so far: {best.epoch.val_accuracy:.4f} by trial {best.trial} in epoch {best.epoch.epoch}{_when(best)}"
+
+
+def _when(best: Best) -> str:
+    """The time of day, with the date where it was not within the last 20 hours."""
+    if best.found is None:
+        return ""
+    recent = time.time() - best.found < 20 * 3600
+    return f", found {time.strftime('%H:%M:%S' if recent else '%Y-%m-%d %H:%M', time.localtime(best.found))}"
+
+
+def failures(failed: Mapping[int, str], limit: int = 3) -> list[str]:
+    """A line for each failed trial, at most so many, and how many more there were."""
+    lines = [f"trial {number} failed: {printable(error)}" for number, error in list(failed.items())[:limit]]
+    return lines + ([f"and {len(failed) - limit} more failed"] if len(failed) > limit else [])
+
+
+def hanging(text: str, width: int, indent: int = 12) -> str:
+    """Lines with a title of `indent` characters each, wrapped below what follows it."""
+    settings = {"width": max(width, 2 * indent), "subsequent_indent": " " * indent, "break_on_hyphens": False}
+    return "\n".join(textwrap.fill(line, **settings) for line in text.splitlines())  # type: ignore[arg-type]
+
+
+def fitted(line: str, width: int) -> str:
+    """A line that is no longer than `width`."""
+    return line if len(line) <= width else f"{line[: max(width - 3, 0)]}..."[:width]
+
+
+def clock(seconds: float) -> str:
+    """3725 -> '1:02:05'; 65 -> '1:05'."""
+    minutes, second = divmod(round(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02d}:{second:02d}" if hours else f"{minute}:{second:02d}"

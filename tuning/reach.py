@@ -1,0 +1,135 @@
+"""Whether a Ray cluster can be joined from here: looked at in seconds, where Ray itself would wait for a minute."""
+
+import contextlib
+import json
+import os
+import re
+import socket
+import sys
+from typing import Any
+
+from core.errors import ConfigError, UserError
+
+TIMEOUT_SECONDS = 5.0
+
+
+def resolved(address: str) -> str:
+    """HOST:PORT of the cluster's head.
+
+    Args:
+        address: HOST:PORT, or `auto`: what RAY_ADDRESS says, else the cluster that runs on this machine.
+
+    Raises:
+        ConfigError: it is none of these.
+        UserError: `auto`, and there is none.
+    """
+    from ray._private.services import canonicalize_bootstrap_address  # what ray.init asks
+
+    if address == "auto":
+        try:
+            address = canonicalize_bootstrap_address("auto") or "auto"
+        except Exception as error:
+            raise UserError(
+                "--address auto: no Ray cluster runs on this machine; start one with `ray start --head`, or give "
+                "--address HOST:PORT"
+            ) from error
+    if not re.fullmatch(r"[^/:\s]+:\d{1,5}", address):
+        hint = "; ray:// would run the search on the head" if address.startswith("ray://") else ""
+        raise ConfigError(f"--address must be HOST:PORT of the cluster's head, or auto, got {address!r}{hint}")
+    return str(canonicalize_bootstrap_address(address))
+
+
+def answers(address: str) -> bool:
+    """Whether something listens there."""
+    with contextlib.suppress(OSError), _connection(address):
+        return True
+    return False
+
+
+def speaks_grpc(address: str) -> bool:
+    """Whether what listens there answers as the head does: with HTTP/2's first frame, its settings (RFC 9113, 3.4).
+
+    Ray's client would try for half a minute, and print what it thinks of that.
+    """
+    if os.environ.get("RAY_USE_TLS", "0") != "0":  # then it says nothing before it is greeted in another way
+        return True
+    settings = bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])  # an empty frame of that type
+    with contextlib.suppress(OSError), _connection(address) as connection:
+        connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + settings)
+        answer = connection.recv(9)
+        return len(answer) == 9 and answer[3] == 4
+    return False
+
+
+def _connection(address: str) -> socket.socket:
+    host, _, port = address.rpartition(":")
+    return socket.create_connection((host, int(port)), TIMEOUT_SECONDS)
+
+
+def reach(address: str) -> None:
+    """See that a cluster of this Ray and this Python answers.
+
+    Raises:
+        UserError: none does.
+    """
+    if not answers(address):
+        raise UserError(
+            f"no Ray cluster answers at {address}: start one with `ray start --head`, open the port, or give another "
+            "--address"
+        )
+    no_head = UserError(
+        f"what answers at {address} is not the head of a Ray cluster, or wants a token (RAY_AUTH_MODE=token): give the "
+        "address that `ray start --head` printed"
+    )
+    if not speaks_grpc(address):
+        raise no_head
+    import ray
+    from ray._raylet import GcsClient  # type: ignore[attr-defined]  # its stub leaves it out
+
+    try:
+        # Where ray.init reads it too; there a difference comes as several lines, and only after other steps.
+        said = GcsClient(address=address).internal_kv_get(b"CLUSTER_METADATA", b"cluster", timeout=TIMEOUT_SECONDS)
+        theirs = json.loads(said)
+    except Exception as error:
+        raise no_head from error
+    ours = {"ray_version": ray.__version__, "python_version": ".".join(map(str, sys.version_info[:3]))}
+    differences = [
+        f"{name.removesuffix('_version').capitalize()} {theirs.get(name)}, here it is {value}"
+        for name, value in ours.items()
+        if theirs.get(name) != value
+    ]
+    if differences:
+        raise UserError(f"the cluster at {address} has {'; '.join(differences)}: both must have the same")
+
+
+def local_raylet(address: str) -> Any:
+    """The psutil.Process of this machine's node, through which a driver works: of several the one that Ray takes.
+
+    Raises:
+        UserError: this machine is no node of that cluster.
+    """
+    from ray._raylet import GcsClient  # type: ignore[attr-defined]  # its stub leaves it out
+    from ray.core.generated.gcs_pb2 import GcsNodeInfo
+
+    running = _raylets()
+    known = GcsClient(address=address).get_all_node_info(timeout=TIMEOUT_SECONDS).values()
+    for info in sorted(known, key=lambda info: not info.is_head_node):
+        if info.state == GcsNodeInfo.GcsNodeState.ALIVE and info.node_id.hex() in running:
+            return running[info.node_id.hex()]
+    raise UserError(
+        f"this machine is no node of the cluster at {address}: join it first with `ray start --address={address} "
+        "--num-cpus=0`, which gives it no trials"
+    )
+
+
+def _raylets() -> dict[str, Any]:
+    """The nodes that run on this machine, of whatever cluster, by their ids."""
+    import psutil  # Ray brings it along
+
+    found: dict[str, Any] = {}
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.name() == "raylet":
+                ids = [word.partition("=")[2] for word in process.cmdline() if word.startswith("--node_id=")]
+                found |= dict.fromkeys(ids, process)
+    return found

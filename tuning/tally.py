@@ -1,0 +1,165 @@
+"""Where a search stands, and how long it may still take. Only numbers: how they look is tuning.progress_text's job."""
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from core.epoch import EpochResult, best_of
+from tuning.records import TrialRecord, copied_from
+
+
+@dataclass(kw_only=True)
+class Running:
+    """A trial that is being trained."""
+
+    settings: Mapping[str, Any]
+    """The searched ones."""
+    epochs: list[EpochResult]
+
+    @property
+    def seconds_an_epoch(self) -> float | None:
+        """Its own mean; None before its first epoch."""
+        return sum(epoch.seconds for epoch in self.epochs) / len(self.epochs) if self.epochs else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Best:
+    """The best epoch of a trial so far."""
+
+    trial: int
+    epoch: EpochResult
+    settings: Mapping[str, Any]
+    found: float | None
+    """When, in seconds since 1970; None where the journal does not say."""
+
+
+@dataclass(kw_only=True)
+class Tally:
+    """What has happened so far: in the journal before this start, and since."""
+
+    n_trials: int
+    epochs_a_trial: int
+    """Of one that is not stopped."""
+    workers: int
+    searched: Sequence[str]
+    """TrialConfig fields that are shown of a trial's settings."""
+    ended: Counter[str] = field(default_factory=Counter)
+    """By state."""
+    running: dict[int, Running] = field(default_factory=dict)
+    known: dict[int, list[EpochResult]] = field(default_factory=dict)
+    """Epochs in the journal of trials that were cut short: their workers report them again."""
+    bests: dict[int, Best] = field(default_factory=dict)
+    """By trial; a failed one has none."""
+    lengths: Counter[int] = field(default_factory=Counter)
+    """How many of the trials that were trained to their end had so many epochs."""
+    end_seconds: float = 0.0
+    """Of the trials that ended, spent in training."""
+    epochs: int = 0
+    """Trained since this start."""
+    first_start: float | None = None
+    """When the first trial began, by time.monotonic; None before."""
+
+    @classmethod
+    def of(
+        cls,
+        records: Iterable[TrialRecord],
+        *,
+        n_trials: int,
+        epochs_a_trial: int,
+        workers: int,
+        searched: Sequence[str],
+    ) -> "Tally":
+        """Where a study stands before its search begins or goes on."""
+        tally = cls(n_trials=n_trials, epochs_a_trial=epochs_a_trial, workers=workers, searched=tuple(searched))
+        for record in records:
+            if record.state == "RUNNING":
+                tally.known[record.number] = list(record.epochs)
+            else:
+                tally.end(record)
+        return tally
+
+    def start(self, number: int, config: Mapping[str, Any]) -> None:
+        """A trial begins or goes on."""
+        self.first_start = self.first_start or time.monotonic()
+        self.running[number] = Running(settings=self._shown(config), epochs=self.known.pop(number, []))
+
+    def epoch(self, number: int, result: EpochResult) -> None:
+        """A trial reported an epoch; one that it had reported before a restart changes nothing."""
+        trial = self.running[number]
+        if trial.epochs and result.epoch <= trial.epochs[-1].epoch:
+            return
+        trial.epochs.append(result)
+        self.epochs += 1
+        if best_of(trial.epochs) is result:
+            self.bests[number] = Best(trial=number, epoch=result, settings=trial.settings, found=time.time())
+
+    def end(self, record: TrialRecord) -> None:
+        """A trial is over."""
+        number, best = record.number, record.best
+        self.running.pop(number, None)
+        self.known.pop(number, None)
+        self.ended[record.state] += 1
+        if copied_from(record.origin) is None:
+            self.lengths[len(record.epochs)] += 1
+            self.end_seconds += record.seconds
+        if best is None or record.state == "FAIL":
+            self.bests.pop(number, None)
+        elif number not in self.bests:
+            spent = sum(epoch.seconds for epoch in record.epochs if epoch.epoch <= best.epoch)
+            found = None if record.began is None else record.began + spent
+            self.bests[number] = Best(trial=number, epoch=best, settings=self._shown(record.config), found=found)
+
+    def _shown(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: config[name] for name in self.searched}
+
+    @property
+    def n_ended(self) -> int:
+        """Trials that are over."""
+        return self.ended.total()
+
+    @property
+    def best(self) -> Best | None:
+        """The best so far, ranked as in the table; None before the first epoch."""
+        found = self.bests.values()
+        return min(found, key=lambda b: (-b.epoch.val_accuracy, b.epoch.val_loss, b.trial), default=None)
+
+    def epochs_ahead(self, done: int) -> float:
+        """Expected of a trial that has done so many and goes on, from how many ended after each epoch.
+
+        Trials that still run count up to where they are (Kaplan and Meier's estimate): those that ended first are the
+        short ones. Where none came further, all epochs that it may have.
+        """
+        reached = Counter(len(trial.epochs) for trial in self.running.values())
+        going, expected = 1.0, 0.0
+        for epoch in range(done + 1, self.epochs_a_trial + 1):
+            expected += going
+            ended = self.lengths[epoch]
+            further = sum(count for length, count in (self.lengths + reached).items() if length > epoch)
+            going *= further / (ended + further) if ended + further else 1.0
+        return expected
+
+    def seconds_left(self) -> float | None:
+        """Training that is ahead, spread over the workers, and at least the longest running trial's; None at first.
+
+        A running trial goes on at its own pace, the others at the mean one. Not in it: starting workers, and waiting
+        for one another at the window's edge.
+        """
+        trained = [epoch.seconds for trial in self.running.values() for epoch in trial.epochs]
+        n_epochs = len(trained) + sum(length * count for length, count in self.lengths.items())
+        if not n_epochs:
+            return None
+        pace = (sum(trained) + self.end_seconds) / n_epochs
+        ahead = [
+            self.epochs_ahead(len(trial.epochs)) * (trial.seconds_an_epoch or pace) for trial in self.running.values()
+        ]
+        waiting = max(0, self.n_trials - self.n_ended - len(self.running))
+        trained_share = self.lengths.total() / self.n_ended if self.n_ended else 1.0  # the others repeat one
+        whole = self.epochs_ahead(0) * pace * trained_share
+        return max([(sum(ahead) + waiting * whole) / self.workers, *ahead])
+
+    def epochs_a_second(self) -> float:
+        """Since the first trial began; 0 before its first epoch."""
+        gone = time.monotonic() - self.first_start if self.first_start is not None else 0.0
+        return self.epochs / gone if gone > 0 else 0.0

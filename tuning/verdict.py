@@ -1,0 +1,95 @@
+"""Whether a training came out as the search recorded it; where it did not, from which epoch on, and why."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.epoch import EpochResult
+from core.outcome import TrainResult
+from tuning.dependencies import Change
+from tuning.predictions import unpack
+from tuning.records import TrialRecord
+
+COMPARED = ("train_loss", "val_loss", "val_accuracy")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Verdict:
+    """How a retraining compares with the search's record."""
+
+    epochs: int
+    """Epochs that the search recorded."""
+    equal: int
+    """How many of them, from the first on, came out bit for bit the same."""
+    difference: str | None
+    """The first difference; None when there is none."""
+    weights: str = "not recorded"
+    """The final weights: `equal`, `different` or `not recorded`."""
+    changes: tuple[Change, ...] = ()
+    """Recorded dependencies that have changed since the search."""
+
+    def __str__(self) -> str:
+        changed = "; ".join(map(str, self.changes))
+        if self.difference is None:
+            weights = {"equal": " and the final weights", "not recorded": "; the final weights were not recorded"}
+            although = f", although this has changed since the search: {changed}" if changed else ""
+            return f"REPRODUCED {self.equal}/{self.epochs} epochs{weights[self.weights]}{although}"
+        cause = f"changed since the search: {changed}" if changed else NO_CAUSE
+        return f"DIFFERS: {self.equal}/{self.epochs} epochs reproduced, then {self.difference}; {cause}"
+
+
+NO_CAUSE = "no recorded dependency has changed, so the journal or the code has"
+
+
+def judge(record: TrialRecord, result: TrainResult, changes: Sequence[Change]) -> Verdict:
+    """Compare a training with the search's record of it.
+
+    Args:
+        record: of the trial.
+        result: of training it for as many epochs again.
+        changes: the dependencies that are not what they were.
+    """
+    equal, difference = compare(record.epochs, result.epochs)
+    weights = "not recorded"
+    if record.weights_sha256 is not None:
+        weights = "equal" if record.weights_sha256 == result.weights_sha256 else "different"
+    if difference is None and weights == "different":
+        difference = f"the final weights are {result.weights_sha256[:12]}..., recorded {record.weights_sha256:.12}..."
+    elif difference is None and _predictions_differ(record, result.val_predictions):
+        difference = "the validation predictions of the best epoch are not the recorded ones"
+    return Verdict(
+        epochs=len(record.epochs), equal=equal, difference=difference, weights=weights, changes=tuple(changes)
+    )
+
+
+def compare(recorded: Sequence[EpochResult], trained: Sequence[EpochResult]) -> tuple[int, str | None]:
+    """Epoch by epoch: losses and accuracy must be equal to the last bit; times may differ.
+
+    Returns:
+        How many epochs are equal from the first on, and the first difference.
+    """
+    differences = [_difference(old, new) for old, new in zip(recorded, trained, strict=False)]
+    first = next((at for at, found in enumerate(differences) if found), None)
+    if first is not None:
+        again = len(differences) > first + 1 and not any(differences[first + 1 :])
+        return first, f"{differences[first]}{'; all epochs after it are equal' if again else ''}"
+    if len(trained) < len(recorded):
+        return len(trained), f"training ended after epoch {len(trained)}"
+    return len(recorded), None
+
+
+def _difference(old: EpochResult, new: EpochResult) -> str | None:
+    for name in COMPARED:
+        was, now = getattr(old, name), getattr(new, name)
+        if was != now:
+            return f"epoch {new.epoch} has {name} {now!r} where the search recorded {was!r} (off by {now - was:+.2g})"
+    return None
+
+
+def _predictions_differ(record: TrialRecord, predictions: NDArray[np.int64]) -> bool:
+    if record.val_predictions is None:
+        return False
+    recorded = unpack(record.val_predictions, f"what trial {record.number} said about the validation split")
+    return not np.array_equal(recorded, predictions)

@@ -1,0 +1,101 @@
+"""Which runs `confirm` wants: the best settings of a search and the notebook's, on seeds that had no part in it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from core.errors import UserError
+from tuning.records import Spec, TrialRecord, copied_from, ranked
+from tuning.samplers import derived_seed
+
+PREFIX = "confirm"
+"""Of the study's user attributes that hold outcomes."""
+FRESH = 7_031_501
+"""Sets fresh seeds apart from those that the study's sampler derives from the same seed."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Run:
+    """One training to be."""
+
+    trial: int
+    seed: int
+    config: Mapping[str, Any] = field(compare=False)
+    """Of the trial, with this seed."""
+    split: str
+    """The split rule; of a fold, `folds:10 fold 3`."""
+    fold: int | None = None
+    """From 0; None for the study's own split."""
+    folds: int | None = None
+
+    @property
+    def key(self) -> str:
+        """The study's user attribute that holds its outcome."""
+        where = "" if self.fold is None else f":{self.fold}/{self.folds}"
+        return f"{PREFIX}:{self.trial}:{self.seed}{where}"
+
+    def __str__(self) -> str:
+        where = "" if self.fold is None else f", fold {self.fold + 1} of {self.folds}"
+        return f"trial {self.trial}, seed {self.seed}{where}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Contender:
+    """A setting to be confirmed."""
+
+    record: TrialRecord
+    rank: int | None
+    """In the search; None where its trial failed."""
+
+    @property
+    def notebook(self) -> bool:
+        """The notebook's own setting."""
+        return self.record.origin == "notebook"
+
+
+def contenders(records: Sequence[TrialRecord], top: int) -> list[Contender]:
+    """The best `top` different settings of a study by rank, and the notebook's.
+
+    Raises:
+        UserError: no trial has finished.
+    """
+    ended = [
+        Contender(record=record, rank=rank)
+        for rank, record in enumerate(ranked(records), 1)
+        if copied_from(record.origin) is None
+    ]
+    if not ended:
+        raise UserError("no trial of this study has finished yet: run the study first")
+    failed = [Contender(record=record, rank=None) for record in records if record.state == "FAIL"]
+    return [each for at, each in enumerate([*ended, *failed]) if (each.rank and at < top) or each.notebook]
+
+
+def fresh_seeds(seed: int, count: int) -> list[int]:
+    """So many seeds, all different and none the study's own; the same ones for the same study each time."""
+    seeds: list[int] = []
+    at = 0
+    while len(seeds) < count:
+        fresh = derived_seed(seed, FRESH, at)
+        if fresh != seed and fresh not in seeds:
+            seeds.append(fresh)
+        at += 1
+    return seeds
+
+
+def wanted_runs(spec: Spec, chosen: Sequence[Contender], seeds: int, folds: int | None) -> list[Run]:
+    """Each setting on each seed, then the winner on each fold; the same for the same study each time.
+
+    The folds all have the first of the seeds.
+    """
+    fresh = fresh_seeds(spec["seed"], seeds)
+    runs = [
+        Run(trial=c.record.number, seed=seed, config={**c.record.config, "seed": seed}, split=spec["data"]["split"])
+        for seed in fresh
+        for c in chosen
+    ]
+    winner = chosen[0].record
+    for fold in range(folds or 0):
+        config = {**winner.config, "seed": fresh[0]}
+        split = f"folds:{folds} fold {fold}"
+        runs.append(Run(trial=winner.number, seed=fresh[0], config=config, split=split, fold=fold, folds=folds))
+    return runs
