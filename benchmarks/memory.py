@@ -9,6 +9,7 @@ really held. The corpus lies in Ray's object store (/dev/shm): its pages are sum
 
 import argparse
 import contextlib
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -71,7 +72,11 @@ def idle_workers() -> float:
 
 
 def training_workers(trials: int, epochs: int) -> tuple[list[float], float]:
-    """The largest bytes of each worker seen, and of the object store's pages over all processes."""
+    """The largest bytes of each worker seen, and of the object store's pages over all processes.
+
+    The latter is the median over looks at two workers: a process that begins to read while the others are looked at
+    makes a sum too large.
+    """
     with tempfile.TemporaryDirectory(prefix="sentune-memory-") as folder:
         command = [
             sys.executable, "-m", "tuning", "run", "snippets", "--trials", str(trials), "--epochs", str(epochs),
@@ -79,15 +84,17 @@ def training_workers(trials: int, epochs: int) -> tuple[list[float], float]:
         ]  # fmt: skip
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         largest: dict[int, float] = {}
-        shared = 0.0
+        shared: list[float] = []
         while process.poll() is None:
             family = [process.pid, *descendants(process.pid)]
-            for worker in workers_of(process.pid, "ray::ImplicitFunc"):
+            workers = workers_of(process.pid, "ray::ImplicitFunc")
+            for worker in workers:
                 largest[worker] = max(largest.get(worker, 0.0), pss(worker))
-            shared = max(shared, sum(pss(each, mapped="/dev/shm/") for each in family))
+            if len(workers) == 2:
+                shared.append(sum(pss(each, mapped="/dev/shm/") for each in family))
             time.sleep(0.5)
         assert process.returncode == 0
-        return list(largest.values()), shared
+        return list(largest.values()), statistics.median(shared)
 
 
 def workers_of(driver: int, title: str) -> list[int]:

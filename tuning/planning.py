@@ -27,8 +27,9 @@ PERSISTENCE = 0.8
 """Correlation between a trial's ranks at two rungs."""
 TRIAL_SECONDS = 0.2
 """What a trial costs beside its epochs: making the model, telling the driver, the next suggestion."""
-START_SECONDS = (7.0, 14.0)
-"""From the command to the first trial's first step, and from the last trial's end to the table."""
+STARTS = (1.6, 3.5)
+"""A command's time without trials, as a multiple of what one process of the probe takes to start: the driver, Ray and a
+worker start one after the other, and the end takes a moment too."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,6 +40,8 @@ class Costs:
     """Of the study's own first trials, in order: those that depend on no outcome."""
     others: tuple[float, ...]
     """Of settings drawn from the space at random; at least one where the study has more trials than `own`."""
+    start: float
+    """What a process of the probe took to start, torch and the corpus included."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -106,7 +109,7 @@ def _simulated(
     epochs = epochs_of_trials(plan, rng)
     epochs[:done] = 0
     speed = float(np.exp(rng.normal(0, SPEED)))
-    start = rng.uniform(*START_SECONDS)
+    start = rng.uniform(*STARTS) * costs.start
     seconds = epochs * costs_of_trials(plan.n_trials, costs, rng) * speed + TRIAL_SECONDS
     seconds[:done] = 0
     return int(epochs.sum()), start + ends(seconds.tolist(), workers, plan.window)

@@ -107,6 +107,7 @@ def probe(
                 cache_dir=cache_dir,
                 threads=threads,
                 device=device,
+                began=began,
                 until=began + seconds,
             )
             for at, hand in enumerate(hands)
@@ -117,11 +118,15 @@ def probe(
             raise UserError(
                 "a process of the probe died (killed, or out of memory): search smaller settings or free some memory"
             ) from error
-    dealt = itertools.zip_longest(*(costs for costs, _ in found))
+    dealt = itertools.zip_longest(*(costs for costs, _, _ in found))
     in_order = [cost for row in dealt for cost in row if cost is not None]
     return Probe(
-        costs=Costs(own=tuple(in_order[: len(own)]), others=tuple(in_order[len(own) :])),
-        peak_bytes=max(peak for _, peak in found),
+        costs=Costs(
+            own=tuple(in_order[: len(own)]),
+            others=tuple(in_order[len(own) :]),
+            start=max(start for _, start, _ in found),
+        ),
+        peak_bytes=max(peak for _, _, peak in found),
         seconds=time.time() - began,
     )
 
@@ -134,27 +139,28 @@ def measured_elsewhere(
     cache_dir: Path | None,
     threads: int,
     device: str,
+    began: float,
     until: float,
-) -> tuple[list[float], int]:
-    """In a process of its own: seconds of an epoch of each, and the most memory that it held.
+) -> tuple[list[float], float, int]:
+    """In a process of its own: seconds of an epoch of each, seconds that its start took, and the most memory it held.
 
     Args:
         configs: to measure, each for its part of the time that is left.
         heavy: to take a single step of, with the longest sentences.
         data, cache_dir, threads, device: as in `probe`.
-        until: when measuring is to be over, as time.time() says it.
+        began, until: when the probe began and measuring is to be over, as time.time() says it.
     """
     from core.runtime import deterministic, memory_kept, threads_set
 
     corpus = load_corpus(**data, cache_dir=cache_dir, progress=lambda line: None)
     with threads_set(threads), memory_kept(), deterministic(device):
-        costs = []
+        costs, start = [], time.time() - began
         for at, config in enumerate(configs):
             left = max(0.0, until - time.time())  # a process that started late gives each less
             costs.append(epoch_seconds(config, corpus, device, left / (len(configs) - at)))
         for config in heavy:
             next(steps(config, corpus, device, longest_first=True))
-    return costs, _peak_bytes()
+    return costs, start, _peak_bytes()
 
 
 def _peak_bytes() -> int:

@@ -56,10 +56,10 @@ def test_twenty_trials_leave_nothing_behind(tmp_path: Path) -> None:
 @pytest.mark.skipif(not Path("/proc/self/smaps").is_file(), reason="only Linux tells proportional set sizes")
 def test_two_workers_hold_one_copy_of_the_corpus_in_all() -> None:
     """Pages of Ray's object store, over the driver, Ray's processes and both workers."""
-    from benchmarks.memory import COPIES, bytes_of, training_workers
+    from benchmarks.memory import bytes_of, training_workers
     from core import load_corpus
 
     corpus = load_corpus("snippets")
     workers, shared = training_workers(trials=2, epochs=1)
     assert len(workers) >= 2
-    assert 0.9 * bytes_of(corpus) <= shared <= COPIES * bytes_of(corpus)
+    assert 0.5 * bytes_of(corpus) <= shared <= 1.5 * bytes_of(corpus)

@@ -39,7 +39,7 @@ def search(folder: Path, work: str, plan: str = "n_trials=5, epochs=2", workers:
         [sys.executable, "-c", script, str(folder)],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=240,
         cwd=Path(__file__).parents[2],
     )
     assert ended.returncode == 0, f"{ended.stdout}\n{ended.stderr}"

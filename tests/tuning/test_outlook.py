@@ -17,7 +17,7 @@ def outlook(**changes: Any) -> Outlook:
         "done": 0,
         "workers": 2,
         "share": share_text(1, 0.0),
-        "forecast": forecast(the_plan, Costs(own=(5.0,) * 8, others=(4.0, 6.0)), 2),
+        "forecast": forecast(the_plan, Costs(own=(5.0,) * 8, others=(4.0, 6.0), start=4.0), 2),
         "probed": 24,
         "probe_seconds": 25.0,
         "worker_bytes": 700_000_000,
@@ -75,7 +75,7 @@ def test_a_warning_stands_below_the_text() -> None:
 
 def test_without_stopping_there_are_no_rungs() -> None:
     the_plan = plan(stopping=None)
-    lone = outlook(plan=the_plan, forecast=forecast(the_plan, Costs(own=(1.0,) * 12, others=()), 2))
+    lone = outlook(plan=the_plan, forecast=forecast(the_plan, Costs(own=(1.0,) * 12, others=(), start=4.0), 2))
     assert "stopping: none" in str(lone)
 
 

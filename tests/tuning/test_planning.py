@@ -8,7 +8,7 @@ import pytest
 from core.epoch import EpochResult
 from tests.tuning.plans import plan
 from tuning.planning import (
-    START_SECONDS,
+    STARTS,
     TRIAL_SECONDS,
     Costs,
     Interval,
@@ -20,7 +20,9 @@ from tuning.planning import (
 )
 from tuning.stopping import Asha, Halving
 
-COSTS = Costs(own=(1.0, 2.0, 3.0), others=(1.0, 2.0, 4.0))
+START = 4.0
+COSTS = Costs(own=(1.0, 2.0, 3.0), others=(1.0, 2.0, 4.0), start=START)
+SURE = Costs(own=(1.0,) * 12, others=(), start=START)
 
 
 def test_one_worker_takes_trials_one_after_the_other_and_two_share_them() -> None:
@@ -91,20 +93,18 @@ def test_the_studys_own_trials_cost_what_the_probe_measured() -> None:
 
 def test_the_forecast_of_a_search_without_chance_is_its_time() -> None:
     """12 trials of 4 epochs of a second on two workers: 24 s and what trials and start cost."""
-    costs = Costs(own=(1.0,) * 12, others=())
-    found = forecast(plan(stopping=None, window=12), costs, workers=2)
+    found = forecast(plan(stopping=None, window=12), SURE, workers=2)
     assert (found.whole_epochs, found.epochs, found.rungs) == (48, Interval(low=48, middle=48, high=48), ())
-    expected = 24 + 6 * TRIAL_SECONDS + sum(START_SECONDS) / 2
+    expected = 24 + 6 * TRIAL_SECONDS + START * sum(STARTS) / 2
     assert found.seconds.low < expected < found.seconds.high
     assert found.seconds.middle == pytest.approx(expected, rel=0.1)
     assert found.seconds.high < 1.5 * expected
 
 
 def test_trials_that_are_done_cost_nothing() -> None:
-    costs = Costs(own=(1.0,) * 12, others=())
-    found = forecast(plan(stopping=None, window=12), costs, workers=1, done=9)
+    found = forecast(plan(stopping=None, window=12), SURE, workers=1, done=9)
     assert found.epochs.middle == found.whole_epochs == 12
-    assert found.seconds.high < 12 * 1.3 + 3 * TRIAL_SECONDS + START_SECONDS[1]
+    assert found.seconds.high < 12 * 1.3 + 3 * TRIAL_SECONDS + START * STARTS[1]
 
 
 def test_more_workers_and_more_stopping_take_less_time() -> None:
@@ -117,7 +117,7 @@ def test_more_workers_and_more_stopping_take_less_time() -> None:
 
 
 def test_as_many_trials_fit_into_a_time_as_all_but_surely_end_in_it() -> None:
-    found = forecast(plan(stopping=None, window=12), Costs(own=(1.0,) * 12, others=()), workers=1)
+    found = forecast(plan(stopping=None, window=12), SURE, workers=1)
     assert found.trials_within(1.0) == 0
     assert found.trials_within(found.seconds_of_first[4]) == 5
     assert found.trials_within(1e9) == 12

@@ -84,9 +84,10 @@ def test_a_process_of_the_probe_that_dies_is_one_line(monkeypatch: pytest.Monkey
 def test_a_process_measures_its_hand_and_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tuning.probe.load_corpus", lambda **options: tiny_corpus())
     configs = [TrialConfig(hidden_dim=4), TrialConfig(hidden_dim=4, n_layers=2)]
-    costs, peak = measured_elsewhere(
-        configs=configs, heavy=configs[:1], data={}, cache_dir=None, threads=1, device="cpu", until=0.0
+    costs, start, peak = measured_elsewhere(
+        configs=configs, heavy=configs[:1], data={}, cache_dir=None, threads=1, device="cpu", began=0.0, until=0.0
     )
     assert len(costs) == 2
     assert all(cost > 0 for cost in costs)
+    assert start > 1e9  # since 1970
     assert 50e6 < peak < 5e9

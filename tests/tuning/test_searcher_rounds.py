@@ -38,7 +38,7 @@ def budget(tmp_path: Path) -> Budget:
     return Budget(target=scores[deciding])
 
 
-@pytest.mark.parametrize(("workers", "seed"), [(1, 1), (2, 2), (4, 3), (12, 4), (12, 5)])
+@pytest.mark.parametrize(("workers", "seed"), [(2, 2), (4, 3), (12, 4)])
 def test_a_target_ends_a_study_at_the_same_trial_for_any_workers_and_any_order(
     tmp_path: Path, budget: Budget, workers: int, seed: int
 ) -> None:
@@ -141,7 +141,7 @@ def rounds(ledger: Ledger, the_plan: SearchPlan, workers: int, seed: int, steps:
     return whole
 
 
-@pytest.mark.parametrize(("workers", "seed"), [(1, 1), (3, 2), (6, 3)])
+@pytest.mark.parametrize(("workers", "seed"), [(1, 1), (6, 3)])
 def test_a_study_with_retries_is_the_one_that_whole_gpus_would_have_given(
     tmp_path: Path, workers: int, seed: int
 ) -> None:
@@ -154,7 +154,7 @@ def test_a_study_with_retries_is_the_one_that_whole_gpus_would_have_given(
     assert content(tmp_path / "shares") == content(tmp_path / "whole")
 
 
-@pytest.mark.parametrize("killed_after", [3, 9, 15])
+@pytest.mark.parametrize("killed_after", [5, 15])
 def test_retries_survive_a_kill(tmp_path: Path, killed_after: int) -> None:
     the_plan = plan(stopping=None)
     with open_ledger(tmp_path / "whole", SPEC) as ledger:
