@@ -58,7 +58,7 @@ def _over_notebook(summary: Summary) -> list[str]:
         return ["too few runs ended well to compare the search's best with the notebook's setting"]
     if difference.tied:
         apart = _points(difference.mean, difference.half)
-        what = f"the search did not beat the notebook's setting: {apart} between them"
+        what = f"the search is not shown to beat the notebook's setting: {apart}"
     elif difference.mean > 0:
         what = f"the search beat the notebook's setting by {_points(difference.mean, difference.half)}"
     else:

@@ -111,8 +111,8 @@ def test_the_verdict_names_the_tied_the_cheapest_and_what_the_search_brought() -
 def test_a_search_that_brought_nothing_is_told_so() -> None:
     lines = verdict(summary({**CLOSE, 0: [0.82, 0.80, 0.81]}))
     assert lines[0].startswith("1, 2, 3 and 5 are tied; 5 is the cheapest (500 parameters)")
-    assert lines[1].startswith("the search did not beat the notebook's setting: 0.0 +- ")
-    assert lines[1].endswith(" points between them, over 3 seeds")
+    assert lines[1].startswith("the search is not shown to beat the notebook's setting: 0.0 +- ")
+    assert lines[1].endswith(" points, over 3 seeds")
 
 
 def test_a_setting_that_is_better_than_the_winner_is_named() -> None:
