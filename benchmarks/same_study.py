@@ -3,9 +3,9 @@
     python -m benchmarks.same_study            16 trials of 4 epochs on 2,000 snippets, glove-50d, space quick
     python -m benchmarks.same_study --quick    6 trials of 2 epochs on 300
 
-Each study is run by the real command in a fresh folder. What is compared is all of a trial but its times: number,
-state, parameters, configuration, every epoch's figures, validation predictions and the hash of the weights. The moments
-of the kills are drawn at random and printed. Exits with 1 where two studies differ.
+Each study is run by the real command in a fresh folder. What is compared is all of a trial but its times and
+its worker: number, state, parameters, configuration, every epoch's figures, validation predictions and the hash of the
+weights. The moments of the kills are drawn at random and printed. Exits with 1 where two studies differ.
 """
 
 import argparse
@@ -85,7 +85,7 @@ def killed(folder: Path, name: str, arguments: argparse.Namespace, kills: random
 
 
 def content(study: Path) -> list[Any]:
-    """All of the trials but their times."""
+    """All of the trials but their times and the processes that trained them."""
     found = []
     for trial in read_journal(study / JOURNAL)[1]:
         attrs = trial.user_attrs
@@ -94,7 +94,7 @@ def content(study: Path) -> list[Any]:
             for key in sorted(attrs)
             if key.startswith("epoch:")
         ]
-        outcome = {k: v for k, v in attrs["outcome"].items() if k != "environment"}
+        outcome = {k: v for k, v in attrs["outcome"].items() if k not in ("environment", "worker")}
         found.append((trial.number, trial.state.name, dict(trial.params), epochs, attrs["config"], outcome))
     return found
 
