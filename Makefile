@@ -9,7 +9,7 @@ tune: $(VENV)/.installed
 	$(BIN)/sentune run
 
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 fast: $(VENV)/.installed-test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --ignore=tests/system -n 2

@@ -139,7 +139,7 @@ def test_a_terminal_shows_the_block_and_gets_its_cursor_back(
     os.close(ours)
     assert driver.returncode == 0, text
     assert "trial  epoch    now     best   settings" in text
-    assert re.search(r"    0    [123]/3  0\.\d{4}  0\.\d{4}   lr=0\.25 hidden=", text)
+    assert re.search(r" {4}\d {4}[123]/3  0\.\d{4}  0\.\d{4} {3}lr=[\d.e-]+ hidden=", text)
     assert re.search(r"5/5 trials: \d done, \d stopped, 0 failed, 0 running \| ", text)
     assert text.rfind("\x1b[?25h") > text.rfind("\x1b[?25l") >= 0  # the cursor was hidden, and is back
     plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", text)
