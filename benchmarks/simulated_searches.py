@@ -7,8 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
+from core.intervals import Interval, wilson
 from tuning.honest import honest_number
-from tuning.statistics import Correct, Interval, wilson
+from tuning.statistics import Correct
 
 EPOCHS_ALIKE = 0.7
 """The share of a trial's own noise that all its epochs have in common."""

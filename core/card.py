@@ -1,17 +1,16 @@
 """The card of a saved model: for people, in markdown, what it is, where it comes from and how far to trust it."""
 
 import html
-import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from core.config import TrialConfig
+from core.intervals import Z, wilson
 from core.text import printable
 
 _SOURCE_ELSEWHERE = ("audit", "inputs", "licence", "vectors_licence")
 _METRICS_ELSEWHERE = ("environment", "epochs", "val_loss_standard_error", "test_loss_standard_error")
-_Z = 1.959964
 """Standard errors to each side of a figure, for 95%."""
 _HOW = {
     "val_accuracy": "correct / total on the validation split at the best epoch. This split chose the epoch and, in a "
@@ -76,14 +75,6 @@ def write_card(*, source: Mapping[str, Any], metrics: Mapping[str, Any], config:
     return "\n\n".join(sections) + "\n"
 
 
-def interval(correct_share: float, total: int) -> tuple[float, float]:
-    """95% Wilson score interval of a share (Wilson 1927, J. Am. Stat. Assoc. 22:209)."""
-    z2 = _Z**2
-    middle = (correct_share + z2 / (2 * total)) / (1 + z2 / total)
-    half = math.sqrt(z2 * (correct_share * (1 - correct_share) / total + z2 / (4 * total**2))) / (1 + z2 / total)
-    return max(0.0, middle - half), min(1.0, middle + half)
-
-
 def escaped(value: Any) -> str:
     """A value as markdown text on one line: no markup, no HTML, nothing that steers a terminal."""
     text = html.escape(printable(str(value), limit=500), quote=False)
@@ -121,9 +112,10 @@ def _spread(name: str, value: Any, metrics: Mapping[str, Any]) -> str:
     split, _, what = name.rpartition("_")
     total, error = metrics.get(f"{split}_sentences"), metrics.get(f"{name}_standard_error")
     if what == "accuracy" and isinstance(total, int) and total > 0:
-        low, high = interval(value, total)
+        share = wilson(min(total, value * total), total)
+        low, high = share.low, share.high
     elif what == "loss" and error is not None:
-        low, high = max(0.0, value - _Z * error), value + _Z * error
+        low, high = max(0.0, value - Z * error), value + Z * error
     else:
         return ""
     return f"{low:.4f} to {high:.4f}" + (f", on {total:,} sentences" if total else "")

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from core.intervals import Interval
 from tuning.budgets import Ending
 from tuning.expected import expected
 from tuning.expected_table import render_expected
@@ -12,7 +13,6 @@ from tuning.records import read_whole
 from tuning.results import render
 from tuning.selection import Selection, select
 from tuning.spec import notes_on, searched_fields, space_of
-from tuning.statistics import Interval
 from tuning.tested import OnTest, readings_note
 
 

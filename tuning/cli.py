@@ -10,32 +10,26 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from core.errors import ConfigError, UserError
-from tuning import use
-from tuning.called import program, typed
+from tuning import study_verbs, use
+from tuning.called import interrupted, note, program
 from tuning.options import (
     CacheDir,
     Dataset,
     EmbeddingDim,
     Encoding,
     LabelColumn,
-    MovedData,
-    MovedVectors,
-    Results,
     Seed,
     Split,
     SplitColumn,
-    Study,
     TextColumn,
     Vectors,
-    absolute,
     data_options,
-    study_folder,
     takes_search_options,
 )
 from tuning.steady_output import steady_output
 
 if TYPE_CHECKING:
-    from tuning.run import RunOptions
+    from tuning.run_options import RunOptions
 
 app = typer.Typer(
     name="sentune",
@@ -47,43 +41,11 @@ app = typer.Typer(
 )
 
 
-class Format(StrEnum):
-    """How `best` prints."""
-
-    table = "table"
-    json = "json"
-    csv = "csv"
-    md = "md"
-
-
-class State(StrEnum):
-    """Trials that `best` shows."""
-
-    done = "done"
-    stopped = "stopped"
-    failed = "failed"
-    all = "all"
-
-
 class TextFormat(StrEnum):
     """How `data` and `plan` print."""
 
     text = "text"
     json = "json"
-
-
-class ConfirmFormat(StrEnum):
-    """How `confirm` prints."""
-
-    table = "table"
-    json = "json"
-
-
-class Splits(StrEnum):
-    """What `retrain` learns from."""
-
-    train = "train"
-    both = "train+val"
 
 
 @app.command()
@@ -98,8 +60,7 @@ def run(options: "RunOptions") -> None:
     except KeyboardInterrupt:  # the second one, or one before the search began
         complete = False
     if not complete:
-        _note(f"interrupted; the same command goes on: {typed()}")
-        raise typer.Exit(130)
+        interrupted()
     folder, results = options.folder, options.results
     study = folder.name if results == Path("results") else str(folder)
     print(f"next: {program()} retrain {shlex.quote(study)} --out model")
@@ -122,138 +83,17 @@ def plan(
         return
     from tuning.plan import outlook
 
-    found = outlook(options, _note)
+    found = outlook(options, note)
     print(found if format == TextFormat.text else json.dumps(found.to_dict(), indent=2))
 
 
-@app.command()
-def best(
-    study: Study,
-    top: Annotated[int, typer.Option(help="how many rows")] = 10,
-    state: Annotated[State | None, typer.Option(help="only trials that ended so; all: also unfinished ones")] = None,
-    where: Annotated[
-        list[str] | None, typer.Option(help="only rows of which it holds, such as n_layers=1 or 'val_accuracy>0.7'")
-    ] = None,
-    sort: Annotated[str, typer.Option(help="by a field or a setting; -FIELD to begin with the highest")] = "rank",
-    expected: Annotated[
-        bool, typer.Option("--expected", help="instead: the accuracy to expect of random search, by budget")
-    ] = False,
-    format: Annotated[Format, typer.Option(help="of the output")] = Format.table,
-    results: Results = Path("results"),
-) -> None:
-    """Show the best trials of STUDY, and what the best accuracy is worth."""
-    from tuning.best import curve_of, table_of
-    from tuning.selection import Selection, parse_where
-
-    if expected and (state or where or sort != "rank"):
-        raise ConfigError("--expected shows no rows: leave --state, --where and --sort out")
-    conditions = tuple(parse_where(text) for text in where or ())
-    selection = Selection(state=state, where=conditions, sort=sort, top=top)
-    folder = study_folder(study, results)
-    print(curve_of(folder, format) if expected else table_of(folder, selection, format))
-
-
-@app.command()
-def retrain(
-    study: Study,
-    trial: Annotated[str, typer.Option(help="best, or a trial's number")] = "best",
-    out: Annotated[Path | None, typer.Option(help="the model folder; default: STUDY's folder/model")] = None,
-    on: Annotated[Splits, typer.Option(help="train, or train+val for the same number of steps")] = Splits.train,
-    seeds: Annotated[int, typer.Option(help="models to train; the median by validation is kept")] = 1,
-    strict: Annotated[bool, typer.Option("--strict", help="exit with 1 when the search is not reproduced")] = False,
-    threads: Annotated[int | None, typer.Option(help="CPU threads; default: as in the study")] = None,
-    precision: Annotated[str | None, typer.Option(help="fp32 or bf16; default: as in the study")] = None,
-    dataset: MovedData = None,
-    vectors: MovedVectors = None,
-    results: Results = Path("results"),
-    cache_dir: CacheDir = None,
-) -> None:
-    """Train a trial again, compare it with the search epoch by epoch, and save the model."""
-    from tuning.retrain import RetrainOptions
-    from tuning.retrain import retrain as retrain_trial
-
-    folder = study_folder(study, results)
-    target = out or folder / "model"
-    options = RetrainOptions(
-        folder=folder,
-        trial=trial,
-        on=on,
-        seeds=seeds,
-        threads=threads,
-        precision=precision,
-        dataset=absolute(dataset) if dataset else None,
-        vectors=absolute(vectors) if vectors else None,
-        out=target,
-        cache_dir=cache_dir,
-        command=typed(),
-    )
-    try:
-        verdict = retrain_trial(options)
-    except KeyboardInterrupt:
-        _interrupted()
-    print(f"next: {program()} predict {shlex.quote(str(target))} 'a gorgeous, witty, seductive movie'")
-    if strict and verdict.difference is not None:
-        raise typer.Exit(1)
-
-
-@app.command()
-def confirm(
-    study: Study,
-    top: Annotated[int, typer.Option(help="settings, by rank; the notebook's is added")] = 5,
-    seeds: Annotated[int, typer.Option(help="fresh seeds for each setting")] = 5,
-    folds: Annotated[int | None, typer.Option(help="cross-validate the winner too, over so many folds")] = None,
-    workers: Annotated[int | None, typer.Option(help="runs at once, at most")] = None,
-    format: Annotated[ConfirmFormat, typer.Option(help="of the output")] = ConfirmFormat.table,
-    dataset: MovedData = None,
-    vectors: MovedVectors = None,
-    results: Results = Path("results"),
-    cache_dir: CacheDir = None,
-) -> None:
-    """Train the best settings of STUDY and the notebook's on fresh seeds, and say which differ."""
-    from tuning.confirm import ConfirmOptions
-    from tuning.confirm import confirm as confirm_study
-
-    options = ConfirmOptions(
-        folder=study_folder(study, results),
-        top=top,
-        seeds=seeds,
-        folds=folds,
-        workers=workers,
-        form=format,
-        dataset=absolute(dataset) if dataset else None,
-        vectors=absolute(vectors) if vectors else None,
-        cache_dir=cache_dir,
-    )
-    try:
-        complete = confirm_study(options)
-    except KeyboardInterrupt:  # the second one, or one before Ray began
-        complete = False
-    if not complete:
-        _interrupted()
-
-
+app.command()(study_verbs.best)
+app.command()(study_verbs.report)
+app.command()(study_verbs.confirm)
+app.command()(study_verbs.retrain)
 app.command()(use.predict)
 app.command()(use.export)
 app.command()(use.serve)
-
-
-@app.command()
-def report(
-    study: Study,
-    out: Annotated[Path | None, typer.Option(help="the HTML file; default: STUDY's folder/report.html")] = None,
-    model: Annotated[
-        Path | None, typer.Option(help="the best trial's model, for confidences; default: STUDY's folder/model")
-    ] = None,
-    watch: Annotated[bool, typer.Option("--watch", help="make it again while the study runs")] = False,
-    results: Results = Path("results"),
-    cache_dir: CacheDir = None,
-) -> None:
-    """Write STUDY as one HTML page, with its table, plots and mistakes."""
-    from tuning.report import report as write_report
-
-    folder = study_folder(study, results)
-    target = out or folder / "report.html"
-    write_report(folder, target, model=model, cache_dir=cache_dir, watch=watch, command=typed(), say=print)
 
 
 @app.command()
@@ -280,27 +120,18 @@ def data(
             raise ConfigError("--list, --verify and --clear go one at a time")
         from tuning.upkeep import upkeep
 
-        upkeep(cache_dir, "list" if list_ else "verify" if verify else "clear", _note)
+        upkeep(cache_dir, "list" if list_ else "verify" if verify else "clear", note)
         return
     from core.audit import render
     from core.load import load_corpus
 
     options = data_options(ctx.params) | {"allow_leak": True}  # here leaks are shown; `run` refuses them
-    corpus = load_corpus(**options, cache_dir=cache_dir, progress=_note)
+    corpus = load_corpus(**options, cache_dir=cache_dir, progress=note)
     if format == TextFormat.text:
         print(render(corpus.source["audit"]))
         return
     about = {name: corpus.source[name] for name in ("dataset", "licence", "vectors", "vectors_licence", "tokenizer")}
     print(json.dumps({**about, "fingerprint": corpus.fingerprint, **corpus.source["audit"]}, indent=2))
-
-
-def _interrupted() -> NoReturn:
-    _note(f"interrupted; the same command goes on: {typed()}")
-    raise typer.Exit(130)
-
-
-def _note(line: str) -> None:
-    print(line, file=sys.stderr)
 
 
 # Typer keeps its parser's exceptions private; this is the base of them all.

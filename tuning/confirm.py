@@ -10,7 +10,7 @@ from typing import NoReturn
 
 from core.corpus import Corpus
 from core.errors import ConfigError, DataError
-from tuning.called import typed
+from tuning.called import note, typed
 from tuning.confirm_table import render
 from tuning.confirmed import summarize
 from tuning.fresh_runs import carry_out
@@ -125,18 +125,14 @@ def _spend(
 
         def lost(what: str) -> NoReturn:
             if interruption.requested:  # the signal went to Ray as well
-                _complain(f"interrupted; the same command goes on: {typed()}")
+                note(f"interrupted; the same command goes on: {typed()}")
                 os._exit(130)
-            _complain(
+            note(
                 f"sentune: Ray's process {what} has ended (killed, or out of memory); no finished run is lost, "
                 f"the same command goes on: {typed()}"
             )
             os._exit(2)  # the main thread may wait for Ray for ever
 
-        interruption = Interruption(say=_complain, lost=lost, notice=NOTICE)
+        interruption = Interruption(say=note, lost=lost, notice=NOTICE)
         carry_out(left, corpus_of, ledger, shares, machine, workers, options.say, interruption)
         return not interruption.requested
-
-
-def _complain(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from core.intervals import Z
 from tuning.folds import Folds, over_folds
 from tuning.predictions import unpack
 from tuning.statistics import ALPHA, holm, paired_t
@@ -128,7 +129,7 @@ def _over_sentences(pairs: Sequence[tuple[Outcome, Outcome]], where: str) -> flo
     """Half the 95% interval of the mean difference over sentences, each sentence's averaged over the seeds."""
     correct = [[unpack(each["correct"], f"what fresh runs of {where} got right") for each in pair] for pair in pairs]
     differences = np.mean([one - other for one, other in correct], axis=0)  # (n,)
-    return float(1.959964 * differences.std(ddof=1) / len(differences) ** 0.5)
+    return float(Z * differences.std(ddof=1) / len(differences) ** 0.5)
 
 
 def _row(contender: Contender, found: Mapping[int, Outcome], compared: str, difference: Difference | None) -> Row:

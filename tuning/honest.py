@@ -15,7 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tuning.statistics import LEVEL, Correct, Interval, wilson
+from core.intervals import LEVEL, Interval, wilson
+from tuning.statistics import Correct
 
 REPEATS = 2000
 """Resamplings."""

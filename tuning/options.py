@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from tuning.run import RunOptions
+    from tuning.run_options import RunOptions
 
 
 class Stopping(StrEnum):
@@ -112,7 +112,7 @@ def search_options(
     """
     from tuning.budgets import Budget, duration
     from tuning.resources import Shares, share_of
-    from tuning.run import RunOptions
+    from tuning.run_options import RunOptions
     from tuning.stopping import stopping_rule
     from tuning.storage import absolute as absolute_uri
 

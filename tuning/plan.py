@@ -10,7 +10,7 @@ from tuning.planning import forecast
 from tuning.probe import PROBE_SECONDS, probe
 from tuning.records import attributes_of, states_of
 from tuning.resources import Machine
-from tuning.run import RunOptions, search_plan
+from tuning.run_options import RunOptions, search_plan
 from tuning.shares import settled
 from tuning.warm_start import with_knowledge
 

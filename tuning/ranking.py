@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from core.intervals import Interval, wilson
 from tuning.judgement import Judgement
 from tuning.records import TrialRecord, copied_from, ranked
-from tuning.statistics import Interval, wilson
 
 STATES = {"COMPLETE": "done", "PRUNED": "stopped", "FAIL": "failed"}
 """What people are shown for the journal's words."""

@@ -1,26 +1,17 @@
-"""The statistics of counts and paired comparisons: intervals, tests, correction for many."""
+"""The statistics of paired comparisons: tests, correction for many."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from core.intervals import LEVEL, Interval
+
 ALPHA = 0.05
 """Two are told apart where chance alone would do so less often than this."""
-LEVEL = 0.95
-"""How often an interval is to hold the true value."""
 Correct = NDArray[np.bool_]
 """(n,) whether each of n sentences was classified correctly; or (T, n) for T classifiers on the same sentences."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Interval:
-    """Where a true value lies, with confidence LEVEL."""
-
-    low: float
-    high: float
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,26 +24,6 @@ class MeanDifference:
     p: float
     """Two-sided, against a mean of 0; 1 for a single pair."""
     pairs: int
-
-
-def wilson(correct: float, total: int, level: float = LEVEL) -> Interval:
-    """The score interval of a share (Wilson 1927, JASA 22), which stays within [0, 1] and holds at small counts too.
-
-    Args:
-        correct: how many of `total`; a fraction where it is a mean of counts.
-        total: at least 1.
-        level: the confidence.
-
-    Raises:
-        ValueError: there are no `total` to have a share of.
-    """
-    if not 0 <= correct <= total or total < 1:
-        raise ValueError(f"a share needs 0 <= correct <= total and total >= 1, got {correct} of {total}")
-    z = NormalDist().inv_cdf((1 + level) / 2)
-    share = correct / total
-    middle = (share + z * z / (2 * total)) / (1 + z * z / total)
-    half = z / (1 + z * z / total) * (share * (1 - share) / total + z * z / (4 * total * total)) ** 0.5
-    return Interval(low=max(0.0, middle - half), high=min(1.0, middle + half))
 
 
 def mcnemar(one: Correct, others: Correct) -> NDArray[np.float64]:

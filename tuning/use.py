@@ -1,7 +1,6 @@
 """The verbs that use a saved model: predict, export, serve. They need no study, no data and no Ray."""
 
 import shlex
-import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from core.errors import ConfigError
+from tuning.called import note
 from tuning.options import Encoding, Results, study_folder
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def predict(
         probabilities=probabilities,
         out=out,
     )
-    label(request, lambda: _load(model), _note)
+    label(request, lambda: _load(model), note)
 
 
 def export(
@@ -87,7 +87,7 @@ def export(
     from core.onnx_folder import export_onnx
 
     model = Path(what)
-    difference = export_onnx(_load(model), model, out, _note)
+    difference = export_onnx(_load(model), model, out, note)
     print(f"{format.value} in {out}: its probabilities are within {difference:.1e} of the model's")
     print(f"next: python {shlex.quote(str(out / 'example.py'))} 'a gorgeous, witty, seductive movie'")
 
@@ -107,8 +107,4 @@ def serve(
 def _load(folder: Path) -> "Model":
     from core.predict import load_model
 
-    return load_model(folder, notify=_note)
-
-
-def _note(line: str) -> None:
-    print(line, file=sys.stderr)
+    return load_model(folder, notify=note)

@@ -7,8 +7,8 @@ from benchmarks.honesty import chosen_anew, disagreement, print_row
 from benchmarks.real_search import REST, UNUSED, parts
 from benchmarks.simulated_searches import Kind, at_best_epoch, covers, outcome, simulated, simulated_outcomes
 from core.corpus import TEST, TRAIN, VAL
+from core.intervals import Interval
 from tests.fakes import tiny_corpus
-from tuning.statistics import Interval
 
 
 @pytest.mark.parametrize("shared", [0.0, 0.6, 1.0])

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.card import escaped, interval, write_card
+from core.card import escaped, write_card
 from core.config import TrialConfig
 
 SOURCE = {
@@ -94,15 +94,6 @@ def test_what_is_not_known_is_left_out_or_said() -> None:
 
 def test_the_inputs_of_the_cache_are_not_repeated() -> None:
     assert "not for the card" not in card()
-
-
-@pytest.mark.parametrize(
-    ("share", "total", "low", "high"),
-    # Wilson's interval with z = 1.959964, worked out by hand from its formula.
-    [(0.5, 100, 0.4038, 0.5962), (0.0, 10, 0.0, 0.2775), (1.0, 10, 0.7225, 1.0)],
-)
-def test_the_interval_is_wilsons(share: float, total: int, low: float, high: float) -> None:
-    assert interval(share, total) == pytest.approx((low, high), abs=5e-5)
 
 
 HOSTILE = "</td><script>alert(1)</script> | [x](https://evil.example) ![y](z) `q` *b* _i_ \x1b[31m \u202e\n\n# head"

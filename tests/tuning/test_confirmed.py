@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 
 from core.errors import UserError
+from core.intervals import wilson
 from tests.tuning.test_results import record
 from tuning.confirm_table import render, verdict
 from tuning.confirmed import Summary, summarize
 from tuning.predictions import pack
-from tuning.statistics import paired_t, wilson
+from tuning.statistics import paired_t
 from tuning.wanted import Run, contenders, wanted_runs
 
 SPEC = {"seed": 42, "data": {"split": "80/10/10"}}

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from benchmarks.simulated_searches import Kind, Outcome, covers, simulated, simulated_outcomes
+from core.intervals import Interval, wilson
 from tuning.honest import honest_number, resampled, rivals
-from tuning.statistics import Interval, wilson
 
 SEARCHES = 200
 KINDS = {

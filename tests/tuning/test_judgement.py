@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from core.errors import CorruptionError
+from core.intervals import wilson
 from tests.tuning.judged_studies import CONFIG, CONFIG_SIZE, attributes, epoch, predicting, trial
 from tuning.judgement import judge
 from tuning.predictions import pack
 from tuning.ranking import ranking
 from tuning.records import TrialRecord
-from tuning.statistics import wilson
 
 WRONG = {0: range(30, 110), 1: range(40), 2: range(42), 3: range(90, 140), 4: range(20, 100)}
 

@@ -9,21 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy import stats
 
-from tuning.statistics import holm, mcnemar, paired_t, wilson
-
-
-@pytest.mark.parametrize(("correct", "total"), [(0, 1), (1, 1), (7, 10), (0, 30), (833, 1057)])
-@pytest.mark.parametrize("level", [0.8, 0.95])
-def test_wilsons_interval_is_that_of_scipy(correct: int, total: int, level: float) -> None:
-    ours = wilson(correct, total, level)
-    theirs = stats.binomtest(correct, total).proportion_ci(level, method="wilson")
-    assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high), abs=1e-12)
-
-
-@pytest.mark.parametrize(("correct", "total"), [(-1, 3), (4, 3), (0, 0), (math.nan, 3)])
-def test_a_share_of_nothing_is_refused(correct: float, total: int) -> None:
-    with pytest.raises(ValueError, match=f"got {correct} of {total}"):
-        wilson(correct, total)
+from tuning.statistics import holm, mcnemar, paired_t
 
 
 def test_mcnemar_is_the_binomial_test_on_the_sentences_that_differ() -> None:

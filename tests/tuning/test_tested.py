@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
+from core.intervals import wilson
 from tests.tuning.judged_studies import attributes, trial
 from tuning.judgement import judge
 from tuning.ranking import ranking
-from tuning.statistics import wilson
 from tuning.tested import on_test, readings_note
 
 

@@ -1,0 +1,96 @@
+"""What the command line of `run` and `plan` says, and the search that it comes to."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from core.errors import ConfigError
+from tuning.budgets import Budget
+from tuning.event_files import check_tensorboard
+from tuning.records import spec_of
+from tuning.resources import Shares, default_window
+from tuning.samplers import check_sampler
+from tuning.space import Space
+from tuning.space_file import load_space
+from tuning.spec import SearchPlan
+from tuning.stopping import Asha, Halving
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """The command line of `run`."""
+
+    data: Mapping[str, Any]
+    """Arguments of load_corpus; they go into the study's spec."""
+    cache_dir: Path | None
+    space: str
+    overrides: tuple[str, ...]
+    trials: int
+    epochs: int
+    window: int | None
+    seed: int
+    stopping: Halving | Asha | None
+    sampler: str
+    warm_start: Path | None
+    """Another study's folder."""
+    patience: int | None
+    precision: str
+    shares: Shares
+    budget: Budget
+    workers: int | None
+    name: str | None
+    results: Path
+    tensorboard: bool = False
+    """Write event files as well."""
+    address: str | None = None
+    """Of a Ray cluster; None: a Ray of our own on this machine."""
+    storage: str | None = None
+    """Where checkpoints are kept as well (tuning.storage); None: nowhere."""
+
+    def __post_init__(self) -> None:
+        if self.workers is not None and self.workers < 1:
+            raise ConfigError(f"--workers must be at least 1, got {self.workers}")
+        check_sampler(self.sampler)
+        if self.tensorboard:
+            check_tensorboard()
+        if self.name is not None and not re.fullmatch(r"\w[\w.+-]*", self.name):
+            raise ConfigError(f"--name must be letters, digits, dots, plus signs and dashes, got {self.name!r}")
+
+    @cached_property
+    def loaded_space(self) -> Space:
+        """The search space."""
+        return load_space(self.space, self.overrides)
+
+    @property
+    def folder(self) -> Path:
+        """The study's."""
+        return self.results / (self.name or f"{_slug(self.data['dataset'])}-{_slug(self.loaded_space.name)}")
+
+
+def search_plan(options: RunOptions, fits: int) -> SearchPlan:
+    """What the study does, when so many trials fit at once."""
+    window = options.window
+    if window is None:
+        known = spec_of(options.folder)  # fixed when the study was made, on whatever machine
+        window = known["window"] if known else default_window(fits)
+    return SearchPlan(
+        space=options.loaded_space,
+        n_trials=options.trials,
+        epochs=options.epochs,
+        window=window,
+        seed=options.seed,
+        stopping=options.stopping,
+        sampler=options.sampler,
+        patience=options.patience,
+        precision=options.precision,
+        budget=options.budget,
+    )
+
+
+def _slug(text: str) -> str:
+    """`mr:/data/rt.tar.gz` -> `mr`; `/data/My tickets.csv` -> `My-tickets`."""
+    stem = text.split(":", 1)[0] if text.startswith("mr:") else Path(text).name.split(".")[0]
+    return re.sub(r"[^\w+-]+", "-", stem).strip("-") or "study"
