@@ -9,14 +9,14 @@
 The curves are those of results/reference/curves.json.gz, see benchmarks/record_curves.py and benchmarks/simulation.py.
 Each way is told the median of 50 searches, with the 10% and the 90% one beside it: epochs spent and simulated seconds
 gone until the best so far was within 0.3 points of the table's best, and the best so far after shares of the epochs
-that random search without stopping needs for that. The last table is what order costs: wall time against free
-asynchronous search with equal trials and stops. The last lines are the claims.
+and of the seconds that random search without stopping needs for that. The last table is what order costs: wall time
+against free asynchronous search with equal trials and stops. The last lines are the claims.
 """
 
 import argparse
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -73,6 +73,7 @@ def compare(table: Table, arguments: argparse.Namespace, pool: ProcessPoolExecut
     close = table.best - CLOSE
     grid = other_ways(ways[DEFAULT]) if arguments.grid else {}
     needed: dict[str, float] = {}
+    found: dict[str, list[Replayed]] = {}
     least = 0
     print(f"{'way':36} {'epochs until close':>21} {'seconds until close':>24}   best so far after epochs")
     for name, policy in {**ways, **grid}.items():
@@ -87,7 +88,20 @@ def compare(table: Table, arguments: argparse.Namespace, pool: ProcessPoolExecut
         epochs = spread([run.epochs_until(close) for run in runs], ".0f")
         seconds = spread([run.seconds_until(close) for run in runs], ".0f")
         print(f"{name:36} {epochs:>21} {seconds:>24}   {'  '.join(bests)}", flush=True)
+        found |= {name: runs} if name in ways else {}
+    by_seconds(found, close)
     return needed["random"], needed[DEFAULT]
+
+
+def by_seconds(found: Mapping[str, Sequence[Replayed]], close: float) -> None:
+    """Print the best so far after shares of the simulated time that random search needs; a search that was close
+    before, and ended, keeps what it had."""
+    needs = band([min(run.seconds_until(close), run.seconds[-1]) for run in found["random"]])[1]
+    marks = [share * needs for share in SHARES]
+    print(f"\n{'way':36} best so far after simulated seconds")
+    for name, runs in found.items():
+        bests = [f"{mark:.0f}: {spread([run.best_at(mark) for run in runs], '.4f')}" for mark in marks]
+        print(f"{name:36} {'  '.join(bests)}", flush=True)
 
 
 def spread(values: Sequence[float], form: str) -> str:

@@ -5,6 +5,7 @@ configuration's own parameters; so a search never sees a curve that was not meas
 recorded configurations themselves, which were drawn at random. Time passes as the recorded seconds of an epoch say.
 """
 
+import bisect
 import dataclasses
 import gzip
 import heapq
@@ -129,6 +130,11 @@ class Replayed:
     def epochs_until(self, accuracy: float) -> float:
         """Epochs spent until the best so far was as high; infinite if it never was."""
         return next((i for i, best in enumerate(self.best, 1) if best >= accuracy), math.inf)
+
+    def best_at(self, seconds: float) -> float:
+        """The best so far when so much simulated time had gone; 0 before the first epoch was over."""
+        done = bisect.bisect_right(self.seconds, seconds)
+        return self.best[done - 1] if done else 0.0
 
     def seconds_until(self, accuracy: float) -> float:
         """Simulated wall time until then; infinite if it never was."""

@@ -69,7 +69,9 @@ class Ledger:
         )
         with self._writing():
             trial_id = self._storage.create_new_trial(self._study_id, template_trial=template)
-        return self._storage.get_trial_number_from_id(trial_id)
+        number = self._storage.get_trial_number_from_id(trial_id)
+        self.trials()[number].distributions = dict(distributions)  # the space's own instead of equal ones of its own
+        return number
 
     def record(self, number: int, epoch: EpochResult, val_predictions: Mapping[str, Any] | None = None) -> None:
         """Write down an epoch of a running trial. The same epoch twice is written once.

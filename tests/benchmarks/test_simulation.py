@@ -112,6 +112,13 @@ def test_epochs_until_an_accuracy_is_reached_and_their_band() -> None:
     assert band(range(100)) == (10, 50, 90)
 
 
+def test_the_best_at_a_time_is_that_of_the_epochs_that_were_over() -> None:
+    found = Simulation(table(), Policy(trials=5), seed=1).run()
+    assert found.best_at(found.seconds[0] / 2) == 0
+    assert [found.best_at(time) for time in found.seconds[:1] + found.seconds[-1:]] == [found.best[0], found.best[-1]]
+    assert found.best_at(1e9) == found.best[-1]
+
+
 def test_a_recorded_file_is_read_by_space(tmp_path: Path) -> None:
     curve = table(3).curves[1]
     trial = {"config": dict(curve.config), "seconds": 2.0, "curve": [[0.5, 0.7], [0.6, 0.6]]}
