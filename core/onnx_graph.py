@@ -31,7 +31,10 @@ def graph_of(config: TrialConfig, weights: Weights) -> onnx.ModelProto:
     vectors = graph.keep("embedding", weights["embedding.weight"])
     words = graph.add("Gather", vectors, graph.turn("tokens", 1, 0))  # (T, B, E)
     states, ends = _layers(graph, config, weights, words)
-    pooled = ends if config.pooling == "last" else _pooled(graph, config.pooling, weights, states)
+    if config.pooling == "last":
+        pooled = graph.add("Reshape", graph.turn(ends, 1, 0, 2), graph.number([0, -1]))  # (B, H * directions)
+    else:
+        pooled = _pooled(graph, config.pooling, weights, _joined(graph, states))
     matrix, bias = (graph.keep(name, weights[name]) for name in ("output.weight", "output.bias"))
     graph.add("Gemm", pooled, matrix, bias, name="logits", transB=1)
     graph.add("Softmax", "logits", name="probabilities", axis=1)
@@ -79,19 +82,25 @@ class _Graph:
 
 
 def _layers(graph: _Graph, config: TrialConfig, weights: Weights, words: str) -> tuple[str, str]:
-    """(T, B, E) -> the last layer's states, (T, B, H * directions), and those that each direction ends in, (B, ...)."""
+    """(T, B, E) -> the last layer's states, (T, directions, B, H), and those that they end in, (directions, B, H)."""
     lengths = graph.add("Cast", "lengths", to=TensorProto.INT32)
     way = "bidirectional" if config.bidirectional else "forward"
-    states, ends = words, ""
+    states = ends = ""
     for layer in range(config.n_layers):
+        words = _joined(graph, states) if layer else words
         parts = _lstm(weights, layer, 2 if config.bidirectional else 1)
         kept = [graph.keep(f"lstm.{layer}.{name}", values) for name, values in parts.items()]
-        outputs = [f"lstm.{layer}.states", f"lstm.{layer}.ends"]  # (T, directions, B, H), (directions, B, H)
-        node = helper.make_node("LSTM", [states, *kept, lengths], outputs, hidden_size=config.hidden_dim, direction=way)
+        states, ends = f"lstm.{layer}.states", f"lstm.{layer}.ends"
+        node = helper.make_node(
+            "LSTM", [words, *kept, lengths], [states, ends], hidden_size=config.hidden_dim, direction=way
+        )
         graph.nodes.append(node)
-        states = graph.add("Reshape", graph.turn(outputs[0], 0, 2, 1, 3), graph.number([0, 0, -1]))
-        ends = graph.add("Reshape", graph.turn(outputs[1], 1, 0, 2), graph.number([0, -1]))
     return states, ends
+
+
+def _joined(graph: _Graph, states: str) -> str:
+    """(T, directions, B, H) -> (T, B, H * directions)."""
+    return graph.add("Reshape", graph.turn(states, 0, 2, 1, 3), graph.number([0, 0, -1]))
 
 
 def _lstm(weights: Weights, layer: int, directions: int) -> dict[str, NDArray[np.float32]]:
@@ -115,20 +124,24 @@ def _pooled(graph: _Graph, pooling: str, weights: Weights, states: str) -> str:
     places = graph.add("Range", graph.number(0), steps, graph.number(1))  # (T,)
     real = graph.add("Less", graph.add("Unsqueeze", places, graph.number([1])), "lengths")  # (T, B)
     real = graph.add("Unsqueeze", real, graph.number([2]))  # (T, B, 1)
-    nothing, time = graph.number(np.float32(0)), graph.number([0])
-    filled = graph.add("Where", real, states, nothing)
+
+    def over_time(values: str) -> str:
+        return graph.add("ReduceSum", values, graph.number([0]), keepdims=0)
+
+    def filled(values: str, otherwise: float) -> str:
+        return graph.add("Where", real, values, graph.number(np.float32(otherwise)))
+
     if pooling == "attention":
         names = ("attention.0.weight", "attention.0.bias", "attention.2.weight")
         turn, bias, score = (graph.keep(name, weights[name].T) for name in names)
         hidden = graph.add("Tanh", graph.add("Add", graph.add("MatMul", states, turn), bias))
-        scores = graph.add("Where", real, graph.add("MatMul", hidden, score), graph.number(np.float32(-np.inf)))
+        scores = filled(graph.add("MatMul", hidden, score), -np.inf)
         shares = graph.add("Softmax", scores, axis=0)  # (T, B, 1)
-        return graph.add("ReduceSum", graph.add("Mul", filled, shares), time, keepdims=0)
+        return over_time(graph.add("Mul", filled(states, 0), shares))
     pooled = []
     if "mean" in pooling:
         count = graph.add("Cast", graph.add("Unsqueeze", "lengths", graph.number([1])), to=TensorProto.FLOAT)
-        pooled.append(graph.add("Div", graph.add("ReduceSum", filled, time, keepdims=0), count))
+        pooled.append(graph.add("Div", over_time(filled(states, 0)), count))
     if "max" in pooling:
-        lowest = graph.add("Where", real, states, graph.number(np.float32(-np.inf)))
-        pooled.append(graph.add("ReduceMax", lowest, axes=[0], keepdims=0))
+        pooled.append(graph.add("ReduceMax", filled(states, -np.inf), axes=[0], keepdims=0))
     return graph.add("Concat", *pooled, axis=1)
