@@ -130,8 +130,8 @@ def watched(the_cluster: Cluster, monkeypatch: pytest.MonkeyPatch, seconds: floa
     return said
 
 
-ALIVE = SimpleNamespace(is_running=lambda: True, status=lambda: "sleeping")
-DEAD = SimpleNamespace(is_running=lambda: False, status=lambda: "sleeping")
+ALIVE = SimpleNamespace(wait=threading.Event().wait)
+DEAD = SimpleNamespace(wait=lambda: None)
 
 
 def test_a_head_that_answers_no_more_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
