@@ -12,6 +12,7 @@ import typer
 from core.errors import ConfigError, UserError
 from tuning import study_verbs, use
 from tuning.called import interrupted, note, program
+from tuning.examples import examples
 from tuning.options import (
     CacheDir,
     Dataset,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 app = typer.Typer(
     name="sentune",
     help="Hyperparameter search for LSTM sentence classifiers.",
+    epilog=examples(),
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -48,11 +50,11 @@ class TextFormat(StrEnum):
     json = "json"
 
 
-@app.command()
+@app.command(epilog=examples("run"))
 @takes_search_options
 @steady_output()  # who reads it may go away: the search goes on
 def run(options: "RunOptions") -> None:
-    """Search. The same command again resumes and completes the study."""
+    """Search for the best settings. The same command again resumes and completes the study."""
     from tuning.run import run_study
 
     try:
@@ -66,7 +68,7 @@ def run(options: "RunOptions") -> None:
     print(f"next: {program()} retrain {shlex.quote(study)} --out model")
 
 
-@app.command()
+@app.command(epilog=examples("plan"))
 @takes_search_options
 def plan(
     options: "RunOptions",
@@ -75,7 +77,7 @@ def plan(
     ] = False,
     format: Annotated[TextFormat, typer.Option(help="of the output")] = TextFormat.text,
 ) -> None:
-    """Say what `run` would do with the same options, how long it takes and what it needs."""
+    """Say what `run` would do, how long it takes and what it needs. Takes the same options."""
     if show_space:
         from tuning.show import space_table
 
@@ -87,16 +89,19 @@ def plan(
     print(found if format == TextFormat.text else json.dumps(found.to_dict(), indent=2))
 
 
-app.command()(study_verbs.best)
-app.command()(study_verbs.report)
-app.command()(study_verbs.confirm)
-app.command()(study_verbs.retrain)
-app.command()(use.predict)
-app.command()(use.export)
-app.command()(use.serve)
+for verb in (
+    study_verbs.best,
+    study_verbs.report,
+    study_verbs.confirm,
+    study_verbs.retrain,
+    use.predict,
+    use.export,
+    use.serve,
+):
+    app.command(epilog=examples(verb.__name__))(verb)
 
 
-@app.command()
+@app.command(epilog=examples("data"))
 def data(
     ctx: typer.Context,
     dataset: Dataset = "snippets",

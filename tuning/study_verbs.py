@@ -58,7 +58,7 @@ def best(
     format: Annotated[Format, typer.Option(help="of the output")] = Format.table,
     results: Results = Path("results"),
 ) -> None:
-    """Show the best trials of STUDY, and what the best accuracy is worth."""
+    """Show the best trials of STUDY, and what the best one is worth."""
     from tuning.best import curve_of, table_of
     from tuning.selection import Selection, parse_where
 
@@ -80,7 +80,7 @@ def report(
     results: Results = Path("results"),
     cache_dir: CacheDir = None,
 ) -> None:
-    """Write STUDY as one HTML page, with its table, plots and mistakes."""
+    """Write STUDY as one HTML page: table, plots and mistakes."""
     from tuning.report import report as write_report
 
     folder = study_folder(study, results)
@@ -100,7 +100,7 @@ def confirm(
     results: Results = Path("results"),
     cache_dir: CacheDir = None,
 ) -> None:
-    """Train the best settings of STUDY and the notebook's on fresh seeds, and say which differ."""
+    """Train the best settings on fresh seeds, and say which differ. The notebook's setting is among them."""
     from tuning.confirm import ConfirmOptions
     from tuning.confirm import confirm as confirm_study
 
@@ -137,7 +137,7 @@ def retrain(
     results: Results = Path("results"),
     cache_dir: CacheDir = None,
 ) -> None:
-    """Train a trial again, compare it with the search epoch by epoch, and save the model."""
+    """Train a trial again, compare it with the search, save the model. Each epoch is compared, to the last bit."""
     from tuning.retrain import RetrainOptions
     from tuning.retrain import retrain as retrain_trial
 

@@ -47,7 +47,7 @@ def predict(
     probabilities: Annotated[bool, typer.Option("--probabilities", help="those of every class")] = False,
     out: Annotated[Path | None, typer.Option(help="a file to write, in place of standard output")] = None,
 ) -> None:
-    """Label sentences: a line each, with label, probability and text, separated by tabs."""
+    """Label sentences. A line each: label, probability and text, separated by tabs."""
     from tuning.labelling import Request, label
 
     request = Request(
@@ -73,7 +73,7 @@ def export(
     ] = None,
     results: Results = Path("results"),
 ) -> None:
-    """Write MODEL as a folder that other programs use without torch, or copy STUDY to another tool."""
+    """Write MODEL for use without torch, or copy STUDY to a tracker."""
     if to is not None:
         if out is not None:
             raise ConfigError("--out goes with a model, and --to with a study: --uri names the store")
@@ -98,7 +98,7 @@ def serve(
     host: Annotated[str, typer.Option(help="address to listen on; 0.0.0.0 lets other machines in")] = "127.0.0.1",
     rate: Annotated[int, typer.Option(help="requests a second that one client may send, on average", min=1)] = 100,
 ) -> None:
-    """Serve MODEL over HTTP: a page to type into, /predict and /health. Ctrl-C ends it."""
+    """Serve MODEL over HTTP. A page to type into, /predict and /health; Ctrl-C ends it."""
     from tuning.serve import serve as serve_model
 
     serve_model(lambda: _load(model), model.resolve().name, host=host, port=port, rate=rate)

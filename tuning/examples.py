@@ -1,0 +1,59 @@
+"""Commands to copy: what stands at the foot of each verb's --help."""
+
+EXAMPLES = {
+    "": (
+        "sentune run                             # search on real movie snippets",
+        "sentune best snippets-quick             # what it found",
+        "sentune retrain snippets-quick --out model",
+        "sentune predict model 'a gorgeous, witty, seductive movie'",
+    ),
+    "run": (
+        "sentune run --trials 24 --time-budget 30m",
+        "sentune run reviews.csv --text-column body --label-column stars",
+        "sentune run mr --space notebook --epochs 10",
+        "sentune run --space default --set 'hidden_dim=int(64, 256)'",
+    ),
+    "plan": (
+        "sentune plan --trials 40 --time-budget 20m",
+        "sentune plan --space default --show-space",
+    ),
+    "best": (
+        "sentune best snippets-quick --top 3",
+        "sentune best snippets-quick --where n_layers=1 --sort -seconds",
+        "sentune best snippets-quick --format csv > trials.csv",
+    ),
+    "report": (
+        "sentune report snippets-quick",
+        "sentune report snippets-quick --watch --out page.html",
+    ),
+    "confirm": (
+        "sentune confirm snippets-quick --top 3 --seeds 10",
+        "sentune confirm snippets-quick --folds 10",
+    ),
+    "retrain": (
+        "sentune retrain snippets-quick --out model",
+        "sentune retrain snippets-quick --trial 3 --strict",
+        "sentune retrain snippets-quick --on train+val --out model",
+    ),
+    "predict": (
+        "sentune predict model 'a gorgeous, witty, seductive movie'",
+        "sentune predict model --file sentences.txt --format json",
+        "sentune predict model --file reviews.csv --text-column body",
+    ),
+    "export": (
+        "sentune export model --format onnx --out model-onnx",
+        "sentune export snippets-quick --to mlflow",
+    ),
+    "serve": ("sentune serve model --port 8000",),
+    "data": (
+        "sentune data mr --vectors none",
+        "sentune data reviews.csv --text-column body --label-column stars",
+        "sentune data --list",
+    ),
+}
+"""Verb -> commands, each a line of at most 76 characters; an empty verb stands for the program itself."""
+
+
+def examples(verb: str = "") -> str:
+    r"""The foot of a verb's --help; `\b` keeps its lines as they are."""
+    return "\n".join(["\b", "Examples:", *(f"  {command}" for command in EXAMPLES[verb])])
