@@ -1,4 +1,4 @@
-"""README.md names verbs and options that exist."""
+"""README.md and the other pages name verbs, options and files that exist."""
 
 import re
 import shlex
@@ -8,8 +8,11 @@ from pathlib import Path
 
 import pytest
 
-README = (Path(__file__).parent.parent / "README.md").read_text()
-COMMANDS = re.findall(r"^(sentune [^#\n]+)", README, flags=re.MULTILINE)
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/*.md"))]
+SHELL = "".join(block for page in PAGES for block in re.findall(r"```sh\n(.*?)```", page.read_text(), flags=re.DOTALL))
+COMMANDS = sorted(set(re.findall(r"^(sentune [^#\n]+)", SHELL, flags=re.MULTILINE)))
 
 
 @pytest.fixture(scope="module")
@@ -49,3 +52,31 @@ def test_the_space_file_in_the_readme_is_read(tmp_path: Path) -> None:
         "learning_rate",
         "freeze_embedding",
     ]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_files_that_a_page_names_or_shows_are_there(page: Path) -> None:
+    text = page.read_text()
+    linked = [page.parent / target for target in re.findall(r"\]\(([^):#]+)\)", text)]
+    folders = "core|tuning|tests|benchmarks|results/reference"
+    named = [ROOT / name for name in re.findall(rf"`((?:{folders})/[\w./]+)`", text)]
+    assert linked or named
+    assert [str(path) for path in [*linked, *named] if not path.exists()] == []
+
+
+def test_the_page_for_optuna_users_reads_a_study_as_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading changes nothing in the journal."""
+    from tests.tuning.recorded import record_study
+    from tuning.records import ranked, read_study
+
+    journal = tmp_path / "results" / "snippets-quick" / "study.journal"
+    record_study(journal.parent)
+    before = journal.read_bytes()
+    page = (ROOT / "docs" / "coming-from-ray-tune-and-optuna.md").read_text()
+    code = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)[0]
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert ran.returncode == 0, ran.stderr
+    complete = [record for record in read_study(journal.parent)[1] if record.state == "COMPLETE"]
+    best = ranked(complete)[0]
+    assert ran.stdout.splitlines()[0] == f"{best.number} {best.best.val_accuracy}"  # type: ignore[union-attr]
+    assert journal.read_bytes() == before

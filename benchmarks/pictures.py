@@ -1,0 +1,109 @@
+"""The pictures in README.md, made from a real study: docs/page.png and docs/progress.svg.
+
+    python -m benchmarks.pictures results/snippets-quick
+
+The page is what `report` writes, seen by a Chromium without a window (and chromedriver) with a filter typed in. The
+progress is what a terminal showed when four fifths of the search's time were over, told again from the journal.
+"""
+
+import argparse
+import base64
+import re
+import tempfile
+import time
+from collections.abc import Sequence
+from io import StringIO
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+from selenium.webdriver.common.by import By
+
+from core.cautions import cautions
+from tests.system.browser import chromium, open_page
+from tuning.progress_text import block
+from tuning.records import TrialRecord, read_whole
+from tuning.report import page
+from tuning.spec import searched_fields, space_of
+from tuning.tally import Tally
+
+DOCS = Path(__file__).parent.parent / "docs"
+FILTER = "val_accuracy>0.78"
+WIDTH, MARGIN = 1400, 10
+"""Of the page's picture, and below what it shows, in pixels."""
+COLUMNS, LINES = 100, 30
+"""Of the terminal."""
+SHARE = 0.8
+"""Of the search's time that was over."""
+MOST_BYTES = 300_000
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("study", type=Path, help="the folder of a study that is complete")
+    study = parser.parse_args().study
+    (DOCS / "progress.svg").write_text(progress_picture(study))
+    picture = page_picture(study)
+    if len(picture) > MOST_BYTES:
+        raise SystemExit(f"the picture of the page has {len(picture):,} bytes, more than {MOST_BYTES:,}: show less")
+    (DOCS / "page.png").write_bytes(picture)
+
+
+def page_picture(study: Path) -> bytes:
+    """A PNG of the page from its top to the learning curves."""
+    with tempfile.TemporaryDirectory() as folder, chromium() as browser:
+        file = Path(folder, "report.html")
+        file.write_bytes(page(study, model=None, cache_dir=None, command="sentune report", every_seconds=None))
+        open_page(browser, file, width=WIDTH)
+        browser.execute_script("document.documentElement.style.overflow = 'hidden'")  # no scroll bar
+        browser.find_element(By.ID, "filter").send_keys(FILTER)
+        browser.execute_script("document.activeElement.blur()")
+        height = browser.execute_script("return document.getElementById('curves').getBoundingClientRect().bottom")
+        clip = {"x": 0, "y": 0, "width": WIDTH, "height": round(height) + MARGIN, "scale": 1}
+        shot = browser.execute_cdp_cmd("Page.captureScreenshot", {"captureBeyondViewport": True, "clip": clip})
+        return base64.b64decode(shot["data"])
+
+
+def progress_picture(study: Path) -> str:
+    """An SVG of the progress display in the middle of a search; its text is text."""
+    attributes, records = read_whole(study)
+    spec = attributes["spec"]
+    workers = len({record.worker for record in records if record.worker})
+    tally = Tally.of(
+        [],
+        n_trials=len(records),
+        epochs_a_trial=spec["epochs"],
+        workers=workers,
+        window=spec["window"],
+        searched=searched_fields(space_of(spec)),
+    )
+    elapsed = tell(tally, records, SHARE)
+    console = Console(record=True, width=COLUMNS, file=StringIO(), force_terminal=True)
+    lines = ["$ sentune run", *block(tally, cautions(attributes["audit"]), elapsed, COLUMNS, LINES)]
+    console.print(Text("\n".join(lines)))
+    # Rich has the browser fetch a font from elsewhere; any monospaced one will do.
+    return re.sub(r"@font-face \{.*?\}\s*", "", console.export_svg(title="sentune run"), flags=re.DOTALL)
+
+
+def tell(tally: Tally, records: Sequence[TrialRecord], share: float) -> float:
+    """Tell a tally what had happened when such a share of the search's time was over; return the seconds until then."""
+    began = min(record.began for record in records if record.began)
+    over = max(record.ended.timestamp() for record in records if record.ended)
+    now = began + share * (over - began)
+    tally.first_start = time.monotonic() - (now - began)
+    for record in records:
+        if record.ended and record.ended.timestamp() <= now:
+            tally.end(record)
+            tally.epochs += len(record.epochs)
+        elif record.began and record.began <= now:
+            tally.start(record.number, record.config)
+            done = 0.0
+            for epoch in record.epochs:
+                done += epoch.seconds
+                if record.began + done <= now:
+                    tally.epoch(record.number, epoch)
+    return now - began
+
+
+if __name__ == "__main__":
+    main()
