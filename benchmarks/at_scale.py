@@ -1,0 +1,167 @@
+"""What bounds a search on 1,000 GPUs: what that many workers ask of each part, against what the part can do here.
+
+    python -m benchmarks.at_scale            1,000 workers, an epoch of 10 s, 8 GPUs a node: two minutes
+    python -m benchmarks.at_scale --quick    50 workers: shows that it works
+    python -m benchmarks.at_scale --workers 4000 --epoch-seconds 60
+
+Rates are measured: suggestions with as many trials finished as running, epochs written into the journal, and an epoch's
+report as our scheduler handles it (journal and stopping rule included); then whole trials through Ray on two workers
+whose training does nothing. That Ray's own loop takes longer with a thousand live trials is not in it.
+
+The order window is simulated on recorded searches (benchmarks/order_window.py), ten trials a worker. A trial that no
+earlier one may stop, because the window hides them, is trained whole. Utilisation is the share of their time that the
+workers train.
+"""
+
+import argparse
+import dataclasses
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+
+from benchmarks import overhead
+from benchmarks.growth_steps import NEW, REPEATS, median
+from benchmarks.memory import bytes_of
+from benchmarks.order_window import lengths, window_table
+from benchmarks.simulation import read_table
+from core import load_corpus
+from tests.tuning.plans import plan
+from tests.tuning.recorded import EPOCHS, record_study
+from tuning.ledger import Ledger, open_ledger
+from tuning.listeners import Listeners
+from tuning.records import attributes_of
+from tuning.scheduler import make_scheduler
+from tuning.searcher import Halt
+from tuning.space_file import load_space
+from tuning.spec import SearchPlan
+from tuning.stopping import Halving
+from tuning.suggester import Suggester
+
+LINK = 1.25e9
+"""Bytes a second that the driver's node sends: 10 Gbit/s."""
+TRIALS_A_WORKER = 10
+CURVES = Path(__file__).parents[1] / "results/reference/curves.json.gz"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rates:
+    """Seconds that this machine takes, of one processor."""
+
+    suggestion: float
+    """By tpe, with as many trials finished as running."""
+    report: float
+    """An epoch's, in our scheduler."""
+    record: float
+    """Of them the journal: an epoch written."""
+    trial: float
+    """Through Ray, with its few first suggestions and its overhead.EPOCHS reports."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Load:
+    """One part's share of a second."""
+
+    part: str
+    wanted: float
+    """Times a second."""
+    seconds: float
+    """That each takes."""
+    raise_: str
+    """What helps when it is not enough."""
+
+    @property
+    def share(self) -> float:
+        """Of the part's time; above 1 it is not enough."""
+        return self.wanted * self.seconds
+
+
+def main() -> None:
+    arguments = parse()
+    workers = arguments.workers
+    table = read_table(CURVES, "default")
+    stopped, whole = lengths(table, TRIALS_A_WORKER * workers)
+    found = rates(workers, trials=12 if arguments.quick else 100)
+    epochs = float((stopped / whole).mean() * table.epochs)
+    print(f"{workers:,} workers, an epoch of {arguments.epoch_seconds:g} s, {epochs:.1f} epochs a trial\n")
+    print("\n".join(load_table(loads(found, workers, arguments.epoch_seconds, epochs), arguments.epoch_seconds)))
+    print("\n" + "\n".join(window_table(stopped, whole, workers)))
+    nodes = -(-workers // arguments.gpus_per_node)
+    size = bytes_of(load_corpus("snippets", vectors="glove-50d"))
+    print(f"\n| corpus | to {nodes:,} nodes | at {8 * LINK / 1e9:g} Gbit/s out of the driver's node |")
+    print("| --- " * 3 + "|")
+    for name, each in (("rated snippets", size), ("a hundred times as large", 100 * size)):
+        print(f"| {name}, {each / 1e6:,.1f} MB | {nodes * each / 1e9:,.2f} GB | {nodes * each / LINK:,.1f} s, once |")
+
+
+def rates(pending: int, trials: int) -> Rates:
+    """Measure; `pending` trials are running and as many are finished; `trials` go through Ray."""
+    space = load_space("default")
+    the_plan = plan(space=space, n_trials=4 * pending, epochs=2 * EPOCHS, window=pending, stopping=Halving(grace=1))
+    with tempfile.TemporaryDirectory(prefix="sentune-scale-") as folder:
+        study = Path(folder) / "study"
+        record_study(study, trials=2 * pending, space="default", sentences=1000, running=pending)
+        with open_ledger(study, attributes_of(study)["spec"]) as ledger:
+            suggester = Suggester(the_plan)
+            suggester.suggest(ledger.trials())
+            suggestion = median(lambda: suggester.suggest(ledger.trials()))
+            report, record = reports(ledger, the_plan)
+    return Rates(suggestion=suggestion, report=report, record=record, trial=overhead.run("sentune", trials)["a_trial"])
+
+
+def reports(ledger: Ledger, the_plan: SearchPlan) -> tuple[float, float]:
+    """Seconds of a first epoch's report, which is a rung, in the scheduler; and of one written into the journal."""
+    space = the_plan.space
+    last = ledger.records()[-1]
+    scheduler = make_scheduler(ledger, the_plan, Listeners([]), Halt())
+    new = [
+        ledger.add(last.params, space.distributions(last.params), last.config, "sampler") for _ in range(2 * REPEATS)
+    ]
+    numbers = iter(new)
+
+    def handled() -> None:
+        result = {f"epoch_result/{name}": value for name, value in dataclasses.asdict(NEW).items()}
+        scheduler.on_trial_result(None, SimpleNamespace(config={"number": next(numbers)}), result)
+
+    return median(handled), median(lambda: ledger.record(next(numbers), NEW))
+
+
+def loads(found: Rates, workers: int, epoch_seconds: float, epochs: float) -> list[Load]:
+    """What so many workers ask of the parts of the driver, where a trial has so many epochs on average."""
+    reports = workers / epoch_seconds
+    trials = reports / epochs
+    longer = "longer epochs, more of them before the first rung (--grace)"
+    return [
+        Load(part="suggestions (tpe)", wanted=trials, seconds=found.suggestion, raise_="--sampler random or qmc"),
+        Load(part="journal, an epoch", wanted=reports, seconds=found.record, raise_="a faster disk for --results"),
+        Load(part="our handling of a report, journal included", wanted=reports, seconds=found.report, raise_=longer),
+        Load(part="trials through Ray, all but large suggestions", wanted=trials, seconds=found.trial, raise_=longer),
+        Load(part="the driver's process in all", wanted=trials, seconds=found.trial + found.suggestion, raise_=longer),
+    ]
+
+
+def load_table(parts: Sequence[Load], epoch_seconds: float) -> Iterator[str]:
+    """Markdown: demand against capacity, and the shortest epoch that the part bears."""
+    yield "| part | wanted a second | can a second | busy | bears epochs of | what to raise |"
+    yield "| --- " * 6 + "|"
+    for part in parts:
+        yield (
+            f"| {part.part} | {part.wanted:,.1f} | {1 / part.seconds:,.1f} | {part.share:.0%} | "
+            f"{part.share * epoch_seconds:.2g} s | {part.raise_} |"
+        )
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="50 workers")
+    parser.add_argument("--workers", type=int, help="1,000 unless --quick")
+    parser.add_argument("--epoch-seconds", type=float, default=10.0)
+    parser.add_argument("--gpus-per-node", type=int, default=8)
+    arguments = parser.parse_args()
+    arguments.workers = arguments.workers or (50 if arguments.quick else 1000)
+    return arguments
+
+
+if __name__ == "__main__":
+    main()
