@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: tune test fast check clean
+.PHONY: tune test fast check bench clean
 
 tune: $(VENV)/.installed
 	$(BIN)/sentune run
@@ -18,6 +18,12 @@ check: $(VENV)/.installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# The short forms: they show that each works, not what holds. MR's are fetched, or in the archive that SENTUNE_MR names.
+BENCHMARKS := data trainer accuracy folds simulate overhead same_study scaling plans honesty growth at_scale whole_search
+
+bench: $(VENV)/.installed-test
+	set -e; for name in $(BENCHMARKS); do echo; echo "benchmarks.$$name"; $(BIN)/python -m benchmarks.$$name --quick; done
 
 clean:
 	rm -rf $(VENV) build *.egg-info

@@ -26,6 +26,7 @@ from tuning.page.mistakes import Answers, Mistake
 from tuning.page.setting_plots import SHADES, importance_bars, parallel, slices
 from tuning.page.svg import drawing, mark
 from tuning.page.table import table_of
+from tuning.page.thinned import left_out, thinned
 from tuning.page.time_plot import last_moment, swatch, timeline
 from tuning.page.trial_plots import curves, history, losses
 from tuning.ranking import STATES
@@ -69,20 +70,22 @@ def compose(
         every_seconds: how often the page reloads itself; None for never.
     """
     css, js = _asset("page.css"), _asset("page.js")
+    few = thinned(facts)
     context = {
         "facts": facts,
         "policy": _policy(css, js),
         "css": Markup(css),
         "js": Markup(js),
-        "rows_json": safe_json([row.to_dict() for row in facts.rows]),
+        "rows_json": safe_json([row.to_dict() for row in few.rows]),
         "every_seconds": every_seconds,
         "made": f"{made:%Y-%m-%d %H:%M:%S}",
         "version": version("sentune"),
         "tally": tally(facts),
         "cards": cards(facts, judgement),
         "notes": [*remarks(facts, judgement), *notes_on(facts.spec)],
-        "table": table_of(facts.rows),
-        "figures": figures(facts, made if running else last_moment(facts.records)),
+        "left_out": left_out(few),
+        "table": table_of(few.rows),
+        "figures": figures(facts, few, made if running else last_moment(facts.records)),
         "legend": MARKS,
         "audit": paragraphs(facts.attributes["audit"]) if "audit" in facts.attributes else [],
         "command": facts.attributes.get("command"),
@@ -93,10 +96,16 @@ def compose(
     return _environment().from_string(_asset("page.html")).render(context).encode()
 
 
-def figures(facts: Facts, now: datetime) -> list[Figure]:
-    """All plots, in the page's order."""
-    small = [plot(facts) for plot in (history, curves, losses, importance_bars, budget)]
-    return [*small, timeline(facts, now), parallel(facts), slices(facts)]
+def figures(facts: Facts, few: Facts, now: datetime) -> list[Figure]:
+    """All plots, in the page's order.
+
+    Args:
+        facts: the study.
+        few: those of its trials that plots show one by one.
+        now: until when trials that have not ended have run.
+    """
+    of_all = [plot(facts) for plot in (losses, importance_bars, budget)]
+    return [history(few), curves(few), *of_all, timeline(few, now), parallel(few), slices(few)]
 
 
 def safe_json(value: Any) -> Markup:

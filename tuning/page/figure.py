@@ -21,8 +21,15 @@ class Facts:
     records: Sequence[TrialRecord]
     """All trials by number."""
     rows: Sequence[Row]
-    """What `best --format json` shows of all of them."""
+    """What `best --format json` shows of them; of `kept` alone where that is not None."""
     space: Space
+    kept: frozenset[int] | None = None
+    """Numbers of the trials that are shown one by one, in a study of very many (tuning.page.thinned); None: all."""
+
+    @property
+    def shown(self) -> Sequence[TrialRecord]:
+        """The trials that are shown one by one, by number."""
+        return self.records if self.kept is None else [self.records[number] for number in sorted(self.kept)]
 
     @property
     def spec(self) -> Mapping[str, Any]:

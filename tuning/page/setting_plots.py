@@ -24,11 +24,11 @@ def parallel(facts: Facts) -> Figure:
     axes = {field: _axis(facts, field, [row.params[field] for row, _ in ranked]) for field in fields}
     axes[ACCURACY] = Numbers.over((row.val_accuracy or 0.0 for row, _ in ranked), margin=0.03)
     places = {name: 70.0 + 96 * at for at, name in enumerate(axes)}
-    strands = []
+    strands, worst = [], max((row.rank or 1 for row, _ in ranked), default=1)
     for row, _ in reversed(ranked):  # the best on top
         values = {**row.params, ACCURACY: row.val_accuracy}
         points = [(places[name], _height(axis, values[name])) for name, axis in axes.items()]
-        shade = SHADES - 1 - ((row.rank or 1) - 1) * SHADES // len(ranked)
+        shade = SHADES - 1 - ((row.rank or 1) - 1) * SHADES // worst
         strands.append(line(points, class_=f"strand q{shade}" if row.rank != 1 else "strand winner", data_t=row.trial))
     uprights = [_upright(name, axis, places[name], at % 2) for at, (name, axis) in enumerate(axes.items())]
     label = f"parallel coordinates of {len(ranked)} trials over {', '.join(fields)}"

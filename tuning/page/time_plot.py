@@ -91,7 +91,7 @@ def rows_of(facts: Facts, until: datetime) -> list[list[Bar]]:
     A trial whose worker is not known (it runs, or the study is an older one) is taken for a worker of its own. Trials
     that repeat another one had no worker.
     """
-    known = [record for record in facts.records if record.started and copied_from(record.origin) is None]
+    known = [record for record in facts.shown if record.started and copied_from(record.origin) is None]
     if not known:
         return []
     first = min(record.started for record in known if record.started)

@@ -22,7 +22,7 @@ def history(facts: Facts) -> Figure:
         y=Numbers.over((score for _, score in scores), margin=0.06),
     )
     marks = [(facts.kind(facts.records[number]), panel.at(number, score), number) for number, score in scores]
-    failed = [record.number for record in facts.records if record.state == "FAIL"]
+    failed = [record.number for record in facts.shown if record.state == "FAIL"]
     marks += [("failed", (panel.across(panel.x.place(number)), panel.bottom - 5), number) for number in failed]
     best = accumulate((score for _, score in scores), max)
     peaks = [panel.at(number, height) for (number, _), height in zip(scores, best, strict=True)]
@@ -48,7 +48,7 @@ def history(facts: Facts) -> Figure:
 
 def curves(facts: Facts) -> Figure:
     """Every trial's accuracy by epoch, and the rungs at which trials were stopped."""
-    trained = [record for record in facts.records if record.epochs]
+    trained = [record for record in facts.shown if record.epochs]
     epochs = facts.spec["epochs"]
     panel = Panel(
         x=Numbers.over([1, epochs], whole=True, margin=0.02),

@@ -108,6 +108,7 @@ def test_the_expected_best_says_what_it_is_made_from(facts: Facts) -> None:
 
 def test_a_study_that_has_just_begun_says_so_in_every_plot(tmp_path: Path) -> None:
     record_study(tmp_path / "s", trials=0)
-    for figure in figures(facts_of(tmp_path / "s"), NOW):
+    facts = facts_of(tmp_path / "s")
+    for figure in figures(facts, facts, NOW):
         assert figure.drawings == ()
         assert figure.notes

@@ -1,0 +1,73 @@
+"""A page of very many trials: what is shown one by one, and what is still of all of them."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.tuning.page.pages import facts_of, made
+from tests.tuning.recorded import record_study
+from tuning.page import thinned as module
+from tuning.page.figure import Facts
+from tuning.page.importance import importances
+from tuning.page.setting_plots import SHADES, parallel
+from tuning.page.thinned import left_out, thinned
+from tuning.page.trial_plots import history
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("studies") / "s"
+    record_study(path, trials=120)
+    return path
+
+
+@pytest.fixture
+def facts(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Facts:
+    """120 trials, of which 40 may be shown."""
+    monkeypatch.setattr(module, "MOST", 40)
+    monkeypatch.setattr(module, "BEST", 20)
+    return facts_of(folder)
+
+
+def test_as_many_as_may_be_are_shown_and_the_best_are_among_them(facts: Facts) -> None:
+    few = thinned(facts)
+    assert len(few.rows) == len(few.shown) == 40
+    assert few.rows[:20] == facts.rows[:20]
+    assert any(row.notebook for row in few.rows)
+    rest = {record.number for record in few.shown} - {row.trial for row in facts.rows[:20]}
+    assert min(rest) < 20  # from begin to end
+    assert max(rest) > 100
+
+
+def test_a_study_that_is_small_enough_is_shown_whole(folder: Path) -> None:
+    facts = facts_of(folder)
+    assert thinned(facts) is facts
+    assert left_out(facts) is None
+    assert len(made(folder).rows) == 120
+
+
+def test_the_line_of_the_best_so_far_rises_where_it_did(facts: Facts) -> None:
+    def heights(drawn: Facts) -> list[str]:
+        line = history(drawn).drawings[0].split('class="best-so-far"')[0].rsplit('d="M', 1)[1].split('"')[0]
+        return list(dict.fromkeys(point.split()[1] for point in line.split("L")))
+
+    assert len(heights(facts)) > 2
+    assert len(heights(thinned(facts))) == len(heights(facts))
+
+
+def test_colours_still_tell_the_rank_among_all(facts: Facts) -> None:
+    drawing = parallel(thinned(facts)).drawings[0]
+    shades = {f"q{shade}" for shade in range(SHADES)}
+    found = {part.split('"')[0] for part in drawing.split('class="strand ')[1:]}
+    assert found <= {"winner", *shades}
+    assert {"q0", f"q{SHADES - 1}"} <= found
+
+
+def test_the_page_says_what_it_leaves_out_and_counts_and_explains_all(facts: Facts, folder: Path) -> None:
+    page = made(folder)
+    assert len(page.rows) == 40
+    assert "Of 120 trials the table and the plots show 40" in page.text
+    assert "done" in page.text
+    shares = importances(facts)
+    first = next(iter(shares))
+    assert f"{first} {shares[first]:.1%}" in page.source
