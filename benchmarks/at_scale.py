@@ -16,6 +16,7 @@ workers train.
 import argparse
 import dataclasses
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,7 +106,7 @@ def rates(pending: int, trials: int) -> Rates:
         with open_ledger(study, attributes_of(study)["spec"]) as ledger:
             suggester = Suggester(the_plan)
             suggester.suggest(ledger.trials())
-            suggestion = median(lambda: suggester.suggest(ledger.trials()))
+            suggestion = median(lambda: suggester.suggest(ledger.trials()), time.process_time)
             report, record = reports(ledger, the_plan)
     return Rates(suggestion=suggestion, report=report, record=record, trial=overhead.run("sentune", trials)["a_trial"])
 
