@@ -64,10 +64,11 @@ def measured(kind: str, size: int) -> dict[str, dict[str, float]]:
 
 def run(step: str, size: int, folder: str) -> dict[str, float]:
     """A step in a fresh process."""
-    print(f"{step} of {size:,}", file=sys.stderr, flush=True)
     command = [sys.executable, "-m", "benchmarks.growth_steps", step, str(size), folder]
     done = subprocess.run(command, stdout=subprocess.PIPE, check=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
-    return dict(json.loads(done.stdout))
+    found = dict(json.loads(done.stdout))
+    print(f"{step} of {size:,}: {found}", file=sys.stderr, flush=True)  # a run that is cut off has told these
+    return found
 
 
 def table(kind: str, found: Mapping[int, Mapping[str, float]]) -> Iterator[str]:

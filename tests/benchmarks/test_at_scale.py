@@ -1,9 +1,10 @@
 """benchmarks.at_scale: the window's price in simulated time, and demand against capacity."""
 
+import numpy as np
 import pytest
 
 from benchmarks.at_scale import Rates, loads
-from benchmarks.order_window import lengths, wall
+from benchmarks.order_window import lengths, wall, window_table
 from tests.benchmarks.test_simulation import EPOCHS, table
 
 UNEVEN = [9.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0]
@@ -29,6 +30,14 @@ def test_trials_are_as_long_as_recorded_ones_and_never_longer_than_whole() -> No
     assert set(whole) <= {EPOCHS * 1.0, EPOCHS * 2.0, EPOCHS * 3.0}
     assert (stopped <= whole).all()
     assert 0 < (stopped < whole).mean() < 1
+
+
+def test_the_larger_the_window_the_more_trials_are_trained_whole_and_no_order_costs_nothing() -> None:
+    rows = list(window_table(np.ones(40), np.full(40, 3.0), workers=4))[2:]
+    cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
+    # Three earlier trials must be known before one is stopped: 4 + 2 of 40 are whole with a window of 4.
+    assert [row[:3] for row in cells[:2]] == [["4", "15%", "1.30"], ["8", "25%", "1.50"]]
+    assert cells[-1] == ["no order", "0%", "1.00", "100%", "1.00"]
 
 
 def test_a_part_is_as_busy_as_it_is_asked_and_bears_epochs_that_keep_it_so() -> None:
