@@ -150,7 +150,9 @@ def _to_table(rows: Iterator[Row], name: str) -> Table:
                     f"{name}, line {line}: column {quoted(column)} has {len(cell):,} characters, "
                     f"at most {MAX_CELL:,} are allowed; check the quotes around it"
                 )
-            columns.setdefault(column, [None] * len(lines)).append(cell)
+            if column not in columns:
+                columns[column] = [None] * len(lines)  # it had no cell in the lines before
+            columns[column].append(cell)
         lines.append(line)
         for cells in columns.values():
             if len(cells) < len(lines):

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -211,6 +212,16 @@ def test_jsonl_that_python_writes_is_read_back(tmp_path_factory: pytest.TempPath
     data = "\n".join(json.dumps(row) for row in rows).encode()
     table = read(tmp_path_factory.mktemp("jsonl"), "a.jsonl", data)
     assert table.columns == {name: [row[name] for row in rows] for name in ("text", "label")}
+
+
+def test_a_file_of_eight_times_as_many_lines_takes_about_eight_times_as_long(tmp_path: Path) -> None:
+    def seconds(lines: int) -> float:
+        began = time.process_time()
+        read(tmp_path, "a.csv", b"text,label\n" + b"a,0\n" * lines)
+        return time.process_time() - began
+
+    short = min(seconds(10_000) for _ in range(3))
+    assert seconds(80_000) < 20 * short  # with a list as long as the file for each line it was 50 times as long
 
 
 @given(st.sampled_from(["a.csv", "a.tsv", "a.jsonl", "a.parquet", "a.csv.gz"]), st.binary(max_size=200))
