@@ -86,7 +86,7 @@ class NotebookLoop:
         torch.set_num_threads(self.threads)
         start = time.perf_counter()
         self._train()
-        accuracy = self._validate()
+        accuracy = self.accuracy(self.val_loader)
         seconds = time.perf_counter() - start
         torch.set_num_threads(before)
         return seconds, accuracy
@@ -101,11 +101,12 @@ class NotebookLoop:
             loss.item()
 
     @torch.no_grad()
-    def _validate(self) -> float:
+    def accuracy(self, batches: "DataLoader[tuple[Tensor, ...]]") -> float:
+        """On the sentences of a `loader`."""
         self.net.eval()
         hits = [
             (self.net(self._cut(tokens, lengths), lengths).argmax(dim=1) == labels).double()
-            for tokens, lengths, labels in self.val_loader
+            for tokens, lengths, labels in batches
         ]
         return float(torch.cat(hits).mean() if self.mended else torch.stack([h.mean() for h in hits]).mean())
 
