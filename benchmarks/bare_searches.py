@@ -158,7 +158,7 @@ def with_ray(job: Job) -> list[Tried]:
     goal = {"metric": "accuracy", "mode": "max"}
     asha = ASHAScheduler(**goal, max_t=job.epochs, grace_period=GRACE, reduction_factor=REDUCTION)
     logging.getLogger("ray.tune").setLevel(logging.ERROR)
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     search = functools.partial(suggest, settings=job.settings)
     with tempfile.TemporaryDirectory(prefix="sentune-bare-") as folder:
         tune.Tuner(

@@ -12,6 +12,7 @@ import sys
 import time
 from pathlib import Path
 
+import ray
 from ludwig.api import LudwigModel
 from ludwig.hyperopt.run import hyperopt
 from ludwig.hyperopt.utils import substitute_parameters
@@ -19,6 +20,8 @@ from ludwig.hyperopt.utils import substitute_parameters
 
 def main(configuration: str, table: str, folder: str) -> None:
     config = json.loads(Path(configuration).read_text())
+    # Ludwig would join any Ray that it finds on the machine.
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
     began = time.perf_counter()
     found = hyperopt(config, dataset=table, output_directory=folder, skip_save_log=True, random_seed=42)
     seconds = time.perf_counter() - began

@@ -1,15 +1,17 @@
 """The same data and budget with Ludwig's hyperopt: time and accuracy.
 
-    python3.12 -m venv peer && peer/bin/pip install 'ludwig[hyperopt]>=0.17' 'torch>=2.11,<2.12' 'optuna>=4.6'
+    python3.13 -m venv peer
+    peer/bin/pip install 'ludwig[hyperopt,distributed]>=0.17' 'torch>=2.11,<2.12' 'optuna>=4.6'
     python -m benchmarks.peer --python peer/bin/python            8 trials x 4 epochs
     python -m benchmarks.peer --python peer/bin/python --quick    tiny: shows that it works, not what holds
 
-Ludwig wants Python 3.12 and other versions of libraries, so it has an environment of its own. Both search the rated
-snippets with GloVe vectors of 50, as split and tokenised by sentune: an LSTM in one direction that reads its last
-state, Adadelta, batches of 50, over the ranges of the `notebook` space, with TPE, two trials at a time on one core
-each. Not the same: sentune stops trials early, begins with the notebook's setting and drops out two times before its
-output; Ludwig's encoder has its dropout and its output in its own way. Time is that of the search: of ours the whole
-command, of Ludwig's the call alone, without its import. Ludwig's configuration is printed in full.
+Ludwig 0.17 wants Python 3.12 or newer and other versions of libraries, so it has an environment of its own. Both
+search the rated snippets with GloVe vectors of 50, as split and tokenised by sentune: an LSTM in one direction that
+reads its last state, Adadelta, batches of 50, over the ranges of the `notebook` space, with TPE, two trials at a time
+on one core each. Not the same: sentune stops trials early, begins with the notebook's setting and drops out two times
+before its output; Ludwig's encoder has its dropout and its output in its own way. Time is that of the search: of ours
+the whole command, of Ludwig's the call alone, without its import and the start of Ray. Ludwig's configuration is
+printed in full.
 """
 
 import argparse
