@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: tune test fast check bench clean
+.PHONY: tune test fast chaos check bench clean
 
 tune: $(VENV)/.installed
 	$(BIN)/sentune run
@@ -13,6 +13,9 @@ test: $(VENV)/.installed-test
 
 fast: $(VENV)/.installed-test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --ignore=tests/system -n 2
+
+chaos: $(VENV)/.installed-test
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m chaos
 
 check: $(VENV)/.installed-test
 	$(BIN)/ruff check .

@@ -81,6 +81,8 @@ def readable_os_errors(path: Path) -> Iterator[None]:
             errno.EROFS: "the file system is read-only; choose a folder that you may write to",
             errno.ENOTDIR: "a part of the path is a file, not a folder; choose another path",
             errno.EEXIST: "a file is in the way; choose another path",
+            errno.EISDIR: "a folder is in the way; choose another path",
+            errno.EBUSY: "it is in use; choose another path",
             errno.ENAMETOOLONG: "the name is too long; choose a shorter one",
         }
         if error.errno == errno.ENOENT and Path(str(error.filename)) in (path, *path.parents):

@@ -5,7 +5,7 @@ import time
 import zipfile
 import zlib
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, Any
@@ -23,7 +23,7 @@ _RAW, _GZIP = -15, 31
 """zlib's `wbits`: no header as inside a .zip, or a gzip header."""
 
 
-def blocks(path: Path, member: str | None = None, notify: Notify | None = None) -> Iterator[bytes]:
+def blocks(path: Path, member: str | None = None, notify: Notify | None = None) -> Generator[bytes, None, None]:
     """The bytes of a plain file, of a `.gz`, or of `member` of a `.zip`, in blocks of at most 1 MiB.
 
     The next blocks are unpacked in a thread while the caller works on this one.

@@ -4,6 +4,7 @@ Each line is a word and its numbers between single spaces; a .vec begins with a 
 lines of 300 numbers are 4.5 GB of text, so the word is compared as bytes before any of its numbers is read.
 """
 
+import contextlib
 import itertools
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -62,8 +63,12 @@ def read_vectors(path: Path, words: Collection[str], member: str | None = None, 
             is no finite number, more or fewer rows than the header says; or a packed file that is cut short.
     """
     name = f"{path}{f' ({member})' if member else ''}"
+    with contextlib.closing(blocks(path, member, notify)) as stream:  # an error must not leave the file open
+        return _rows(_whole_lines(stream, name), words, name)
+
+
+def _rows(pieces: Iterator[_Piece], words: Collection[str], name: str) -> Rows:
     wanted = {word.encode("utf-8", "surrogatepass"): word for word in words}
-    pieces = _whole_lines(blocks(path, member, notify), name)
     first = next(pieces, _Piece(b"", 0, 0))
     layout = _layout(first.text[: first.stop], name)
     first = _Piece(first.text, layout.header_bytes, first.stop)

@@ -19,6 +19,7 @@ from optuna.trial import TrialState
 
 from core.errors import CorruptionError
 from core.files import readable_os_errors
+from tuning.shapes import check_study, check_trial, kept
 
 
 class Operation(IntEnum):
@@ -54,7 +55,7 @@ def read_journal(path: Path) -> tuple[dict[str, Any], list[WrittenTrial]]:
     for at, record in _records(path):
         try:
             _apply(record, study, trials)
-        except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+        except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
             raise _damaged(path, at, f"{type(error).__name__}: {error}") from error
     return study, trials
 
@@ -66,7 +67,7 @@ def _records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     for at, line in enumerate(lines[:-1], 1):  # what follows the last line break is torn, or nothing
         try:
             yield at, json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise _damaged(path, at, str(error)) from error
 
 
@@ -74,8 +75,11 @@ def _apply(record: dict[str, Any], study: dict[str, Any], trials: list[WrittenTr
     """Let one record change what is known."""
     match record["op_code"]:
         case Operation.SET_STUDY_USER_ATTR:
-            study.update(record["user_attr"])
+            check_study(record["user_attr"])
+            study.update({name: kept(value) for name, value in record["user_attr"].items()})
         case Operation.CREATE_TRIAL:
+            attributes = record["user_attrs"]
+            check_trial(attributes)
             trials.append(
                 WrittenTrial(
                     number=len(trials),
@@ -84,7 +88,7 @@ def _apply(record: dict[str, Any], study: dict[str, Any], trials: list[WrittenTr
                         name: _distribution(record["distributions"][name]).to_external_repr(value)
                         for name, value in record.get("params", {}).items()
                     },
-                    user_attrs=record.get("user_attrs", {}),
+                    user_attrs={**attributes, "config": kept(attributes["config"]), "origin": attributes["origin"]},
                     datetime_start=_local(record.get("datetime_start")),
                 )
             )
@@ -93,6 +97,7 @@ def _apply(record: dict[str, Any], study: dict[str, Any], trials: list[WrittenTr
             if trial.state.is_finished():
                 return  # Optuna takes no change to it either
             if what == Operation.SET_TRIAL_USER_ATTR:
+                check_trial(record["user_attr"])
                 trial.user_attrs.update(record["user_attr"])
             else:
                 trial.state = TrialState(record["state"])

@@ -65,6 +65,8 @@ def test_a_failing_block_changes_nothing(tmp_path: Path) -> None:
     [
         ("/proc/nowhere/deep/file", "its folder cannot be made; choose another path"),
         ("{tmp}/taken/file", "a part of the path is a file, not a folder; choose another path|a file is in the way"),
+        ("{tmp}", "a folder is in the way; choose another path"),
+        (".", "it is in use; choose another path"),
         ("{tmp}/" + "n" * 300, "the name is too long; choose a shorter one"),
     ],
 )

@@ -95,6 +95,14 @@ def test_nothing_changes_a_finished_trial(journal: Path, tmp_path: Path) -> None
         b"[1]\n",
         b'{"op_code": 8, "trial_id": 900, "user_attr": {}}\n',
         b'{"op_code": 6, "trial_id": 3, "state": 77}\n',
+        b'{"op_code": 6, "trial_id": 3, "state": 1, "datetime_complete": "0001-01-01T00:00:00+14:00"}\n',
+        b'{"op_code": 4, "study_id": 0, "user_attrs": {"origin": "sampler"}}\n',
+        b'{"op_code": 4, "study_id": 0, "user_attrs": {"origin": "copy of x", "config": {}}}\n',
+        b'{"op_code": 8, "trial_id": 3, "user_attr": {"epoch:3": {"epoch": 3}}}\n',
+        b'{"op_code": 8, "trial_id": 3, "user_attr": {"outcome": 7}}\n',
+        b'{"op_code": 2, "study_id": 0, "user_attr": {"ended": {"reason": "target", "last": "x"}}}\n',
+        b'{"op_code": 2, "study_id": 0, "user_attr": {"readings": [{}]}}\n',
+        b"[" * 100_000 + b"\n",
     ],
 )
 def test_damage_is_named_with_its_line(journal: Path, tmp_path: Path, damage: bytes) -> None:
@@ -103,3 +111,8 @@ def test_damage_is_named_with_its_line(journal: Path, tmp_path: Path, damage: by
     part.write_bytes(b"".join([*lines, damage]))
     with pytest.raises(CorruptionError, match=rf"study.journal is damaged in line {len(lines) + 1} .*put back a copy"):
         read_journal(part)
+
+
+def test_a_name_that_is_missing_from_the_spec_is_damage(journal: Path) -> None:
+    with pytest.raises(CorruptionError, match=r"journal is damaged \('window' is missing\): put back a copy"):
+        read_journal(journal)[0]["spec"]["window"]

@@ -1,0 +1,157 @@
+"""Any damage to a study's journal is one line that says so, or goes unnoticed; never anything else."""
+
+import json
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.errors import UserError
+from tests.tuning.judged_studies import SPEC, attributes, trial, write_study
+from tuning.best import curve_of, table_of
+from tuning.journal import JOURNAL
+from tuning.ledger import open_ledger
+from tuning.records import attributes_of
+from tuning.report import page
+from tuning.selection import Selection
+
+SETTINGS = {
+    "epochs": 2,
+    "patience": None,
+    "precision": "fp32",
+    "threads": 1,
+    "device": "cpu",
+    "versions": {"torch": "2"},
+}
+READING = {"verb": "retrain", "trial": 0, "seed": 42, "on": "train", "split": "80/10/10", "val_accuracy": 0.8,
+           "test_accuracy": 0.75, "test_sentences": 200, "time": "2026-01-01T00:00:00"}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def lines(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
+    """A journal with trials of every end, predictions, a reading of the test split, and an early end."""
+    folder = tmp_path_factory.mktemp("damaged") / "whole"
+    trials = [
+        trial(0, range(40), n_parameters=500),
+        trial(1, range(30, 60)),
+        trial(2, range(90), state="PRUNED"),
+        trial(3, (), state="FAIL", epochs=(), error="TrainingError: the loss is nan"),
+        trial(4, range(40), origin="copy of 0"),
+        trial(5, range(20), state="RUNNING"),
+    ]
+    ended = {"reason": "target 0.8 reached by trial 0", "last": 5}
+    write_study(
+        folder, trials, attributes(spec=SPEC | SETTINGS, readings=[READING], ended=ended, command="sentune run")
+    )
+    return (folder / JOURNAL).read_bytes().splitlines(keepends=True)
+
+
+def flip(lines: list[bytes], draw: random.Random) -> list[bytes]:
+    """One to four bytes become others."""
+    whole = bytearray(b"".join(lines))
+    for _ in range(draw.randint(1, 4)):
+        whole[draw.randrange(len(whole))] = draw.choice(b'0159-.eE"{}[],: \n\x00\xff' + bytes(range(97, 123)))
+    return [bytes(whole)]
+
+
+def cut(lines: list[bytes], draw: random.Random) -> list[bytes]:
+    """A stretch of bytes is missing."""
+    whole = b"".join(lines)
+    at = draw.randrange(len(whole))
+    return [whole[:at] + whole[at + draw.randint(1, 400) :]]
+
+
+def lose(lines: list[bytes], draw: random.Random) -> list[bytes]:
+    at = draw.randrange(len(lines))
+    return lines[:at] + lines[at + 1 :]
+
+
+def double(lines: list[bytes], draw: random.Random) -> list[bytes]:
+    at = draw.randrange(len(lines))
+    return [*lines[: at + 1], *lines[at:]]
+
+
+def swap(lines: list[bytes], draw: random.Random) -> list[bytes]:
+    one, other = draw.sample(range(len(lines)), 2)
+    changed = list(lines)
+    changed[one], changed[other] = changed[other], changed[one]
+    return changed
+
+
+def replace(lines: list[bytes], draw: random.Random) -> list[bytes]:
+    """A value, at whatever depth, becomes another one or goes."""
+    changed = list(lines)
+    at = draw.randrange(len(lines))
+    record = json.loads(lines[at])
+    places = list(places_in(record))
+    where, name = draw.choice(places)
+    if draw.random() < 0.3:
+        del where[name]
+    else:
+        where[name] = draw.choice(OTHERS)
+    changed[at] = json.dumps(record).encode() + b"\n"
+    return changed
+
+
+OTHERS: list[Any] = [None, True, 0, -1, 7, 2**70, 1e308, float("nan"), "", "x", "copy of x", [], [1], {}, {"a": 1}]
+DAMAGES = (flip, cut, lose, double, swap, replace, replace, replace)
+
+
+def places_in(value: Any) -> Iterator[tuple[Any, Any]]:
+    """(container, key) of everything inside of JSON."""
+    items = (
+        list(value.items()) if isinstance(value, dict) else list(enumerate(value)) if isinstance(value, list) else []
+    )
+    for name, item in items:
+        yield value, name
+        yield from places_in(item)
+
+
+def opened(folder: Path) -> str:
+    """As a command that goes on with the study."""
+    attributes_of(folder)
+    with open_ledger(folder, SPEC | SETTINGS) as ledger:
+        return "; ".join(record.state for record in ledger.records())
+
+
+def answers(folder: Path) -> list[str]:
+    """What a study's readers say: each its text, or its one line."""
+    readers = (
+        lambda: table_of(folder, Selection(), "table"),
+        lambda: table_of(folder, Selection(), "json"),
+        lambda: curve_of(folder, "table"),
+        lambda: page(folder, model=None, cache_dir=folder / "cache", command="x", every_seconds=None).decode(),
+        lambda: opened(folder),
+    )
+    said = []
+    for reader in readers:
+        refusal = ""
+        try:
+            said.append(reader())
+        except UserError as error:
+            refusal = str(error)
+            said.append(refusal)
+        assert "\n" not in refusal
+    return said
+
+
+def damage_again_and_again(lines: list[bytes], folder: Path, seed: int, times: int) -> int:
+    """How many of so many damaged journals are noticed."""
+    noticed = 0
+    for at in range(times):
+        draw = random.Random(seed + at)
+        kind = draw.choice(DAMAGES)
+        (folder / JOURNAL).write_bytes(b"".join(kind(lines, draw)))
+        try:
+            noticed += "damaged" in " ".join(answers(folder))
+        except Exception as error:
+            error.add_note(f"damage {kind.__name__} of seed {seed + at}")
+            raise
+    return noticed
+
+
+@pytest.mark.parametrize("times", [40, pytest.param(2000, marks=[pytest.mark.chaos, pytest.mark.timeout(1800)])])
+def test_a_damaged_journal_is_read_or_refused_in_one_line(lines: list[bytes], tmp_path: Path, times: int) -> None:
+    assert damage_again_and_again(lines, tmp_path, times, times) > times // 5
