@@ -21,7 +21,7 @@ import filelock
 
 from core import entry, files
 from core.entry import Entry, canonical, check, key_of
-from core.errors import CorruptionError
+from core.errors import CorruptionError, UserError
 
 __all__ = [
     "Entry",
@@ -62,7 +62,7 @@ def obtain(
     Of many callers one fills, the others wait and read. A damaged entry is named to `notify` and made anew.
 
     Raises:
-        UserError: the disk is full, or the cache folder cannot be written.
+        UserError: the disk is full, the cache folder cannot be written, or its owner keeps the entry to themselves.
     """
     path = cache / kind / key_of(inputs)
     with contextlib.suppress(FileNotFoundError, CorruptionError):
@@ -80,8 +80,9 @@ def obtain(
 
 
 def peek(cache: Path, kind: str, inputs: Mapping[str, Any]) -> Entry | None:
-    """What the manifest says of the entry of `inputs`, its files unread; None when it is absent or damaged."""
-    with contextlib.suppress(FileNotFoundError, CorruptionError):
+    """What the manifest says of the entry of `inputs`, its files unread; None when it is absent, damaged or another
+    user's alone."""
+    with contextlib.suppress(FileNotFoundError, PermissionError, CorruptionError):
         return entry.read_manifest(cache / kind / key_of(inputs))
     return None
 
@@ -98,7 +99,7 @@ def verify(cache: Path) -> dict[Path, str | None]:
         try:
             check(path)
             found[path] = None
-        except (CorruptionError, FileNotFoundError) as damage:
+        except (UserError, FileNotFoundError) as damage:
             found[path] = str(damage)
     return found
 

@@ -1,13 +1,14 @@
 """One cache entry: a folder of files with a manifest that knows each one's size and sha256, and its own."""
 
+import contextlib
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from core.errors import CorruptionError
+from core.errors import CorruptionError, UserError
 
 FORMAT = 1
 """Raise it when the same inputs come to other bytes."""
@@ -53,17 +54,34 @@ def check(path: Path) -> Entry:
     Raises:
         FileNotFoundError: there is none.
         CorruptionError: a file is missing, or differs from what was written in a single bit.
+        UserError: another user made it for themselves alone.
     """
-    entry = read_manifest(path)
+    with _for_us(path):
+        entry = read_manifest(path)
+        _check_files(entry)
+    return entry
+
+
+def _check_files(entry: Entry) -> None:
     for name, (size, digest) in entry.files.items():
-        file = path / name
+        file = entry.path / name
         if not file.is_file():
             raise CorruptionError(f"cache entry damaged: {file} is missing")
         if file.stat().st_size != size:
             raise CorruptionError(f"cache entry damaged: {file} has {file.stat().st_size} bytes, {size} were written")
         if _digest(file) != digest:
             raise CorruptionError(f"cache entry damaged: {file} is not what was written")
-    return entry
+
+
+@contextlib.contextmanager
+def _for_us(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except PermissionError as error:
+        raise UserError(
+            f"cannot read {error.filename}: it is another user's; let them give it to all with "
+            f"chmod -R a+rX {path.parents[1]}, or choose another --cache-dir"
+        ) from error
 
 
 def read_manifest(path: Path) -> Entry:

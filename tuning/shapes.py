@@ -118,6 +118,9 @@ def check_study(attributes: Mapping[str, Any]) -> None:
 def check_trial(attributes: Mapping[str, Any]) -> None:
     """See that user attributes of a trial, all of them or some, have their shape; ValueError as from `check`."""
     check(attributes, TRIAL, "trial")
+    for name, value in attributes.get("config", {}).items():
+        if isinstance(value, dict | list):
+            raise ValueError(f"trial.config.{name} is {str(value)[:40]!r}")
     if not re.fullmatch(r"(?!copy of ).*|copy of \d{1,9}", attributes.get("origin", ""), re.DOTALL):
         raise ValueError(f"trial.origin is {attributes['origin'][:40]!r}")
     for name, value in attributes.items():

@@ -2,9 +2,11 @@
 
 import errno
 import os
+import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 from pathlib import Path
 
@@ -242,3 +244,40 @@ def test_the_folder_is_the_one_set_or_that_of_the_platform(monkeypatch: pytest.M
     monkeypatch.delenv("SENTUNE_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
     assert cache.default_dir().name == "sentune"
+
+
+TWO_USERS = """
+import os, sys
+from pathlib import Path
+from core import cache
+from core.errors import UserError
+os.umask(int(sys.argv[2], 8))
+def fill(folder):
+    (folder / "data").write_text("whole")
+def obtain():
+    return cache.obtain(Path(sys.argv[1]), "corpora", {"a": 1}, fill)
+obtain()
+os.setgroups([])
+os.setgid(65534)
+os.setuid(65534)
+try:
+    print((obtain().path / "data").read_text())
+except UserError as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
+@pytest.mark.parametrize(
+    ("umask", "said"),
+    [
+        ("022", "whole"),
+        ("077", r"cannot read .*: it is another user's; let them give it .* chmod -R a\+rX /\S+/cache, or"),
+    ],
+)
+def test_another_users_entry_is_read_or_refused_in_one_line(umask: str, said: str) -> None:
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        Path(folder).chmod(0o755)
+        command = [sys.executable, "-c", TWO_USERS, f"{folder}/cache", umask]
+        done = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True)
+    assert re.fullmatch(f"{said}.*\n", done.stdout)

@@ -63,3 +63,40 @@ def test_two_workers_hold_one_copy_of_the_corpus_in_all() -> None:
     workers, shared = training_workers(trials=2, epochs=1)
     assert len(workers) >= 2
     assert 0.5 * bytes_of(corpus) <= shared <= 1.5 * bytes_of(corpus)
+
+
+GROWTH = """
+import sys
+from pathlib import Path
+from tuning.ledger import open_ledger
+from tuning.resources import Machine, Shares
+from tuning.search import Interruption, search
+from benchmarks.overhead import nothing, plan
+from tests.fakes import tiny_corpus
+
+def resident():
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmRSS:"))
+
+class Listener:
+    ended_trials = 0
+    def started(self, number, config): ...
+    def epoch(self, number, result): ...
+    def ended(self, record):
+        self.ended_trials += 1
+        if self.ended_trials in (200, 1000):
+            print(resident(), flush=True)
+
+with open_ledger(Path(sys.argv[1]), {}) as ledger:
+    machine, interruption = Machine(cpus=2, gpus=0), Interruption(say=print, lost=print)
+    search(ledger, plan(1000), tiny_corpus(), Shares(), machine, 2, Listener(), interruption, nothing)
+"""
+
+
+@pytest.mark.chaos
+def test_over_a_thousand_trials_the_driver_grows_by_what_it_must_know_of_each(tmp_path: Path) -> None:
+    """Settings, ranges, epochs and the sampler's arrays: results/LOG.md tells 10 to 25 kB; a leak would be more."""
+    command = [sys.executable, "-c", GROWTH, str(tmp_path / "study")]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=Path(__file__).parents[2])
+    early, late = (int(line) for line in done.stdout.splitlines() if line.isdigit())
+    assert (late - early) / 800 <= 40e3

@@ -1,0 +1,139 @@
+"""Killed with -9 at random: whatever dies and whenever, the same command comes to what nobody disturbed.
+
+`make chaos` runs it; SENTUNE_KILLS says how many kills (50). Victim and moment of a kill depend on its number alone.
+"""
+
+import os
+import random
+import shutil
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.system.command import Command
+from tests.system.test_confirm import outcomes
+from tests.system.test_crashes import run
+from tests.system.test_order import is_worker
+from tests.system.test_retrain import metrics, results_of
+
+if TYPE_CHECKING:
+    import subprocess
+
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(900)]
+
+KILLS = int(os.environ.get("SENTUNE_KILLS", "50"))
+CONFIRM = ("--top", "2", "--seeds", "2")
+KILLED_AT_WRITE = """
+import os, signal, sys
+real, left = os.fsync, [int(sys.argv.pop(1))]
+def fsync(handle):
+    left[0] -= 1
+    if left[0] < 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    real(handle)
+os.fsync = fsync
+from tuning.cli import main
+main()
+"""
+
+
+@pytest.fixture(scope="module")
+def whole(command: Command, sentences: Path) -> str:
+    """A study that nobody disturbed, confirmed and retrained."""
+    command.succeed(*run(sentences, "whole"))
+    shutil.copytree(command.results / "whole", command.results / "searched")
+    command.succeed("confirm", "whole", *CONFIRM)
+    command.succeed("retrain", "whole")
+    return "whole"
+
+
+def killed_at_write(command: Command, folder: Path, draw: random.Random, most: int, *words: str, **env: str) -> int:
+    """Run a verb that is killed when it is about to make its n-th write lasting; returns its exit code."""
+    script = folder / "killed.py"
+    script.write_text(KILLED_AT_WRITE)
+    path = os.pathsep.join([str(Path(__file__).parents[2]), *os.environ.get("PYTHONPATH", "").split(os.pathsep)])
+    writes = str(draw.randrange(most))
+    return command.run(writes, *words, program=(str(script),), env={"PYTHONPATH": path, **env}).returncode
+
+
+def end(driver: "subprocess.Popen[str]", *codes: int) -> None:
+    out, err = driver.communicate(timeout=300)
+    assert driver.returncode in codes, f"{out}\n{err}"
+
+
+def victims(command: Command, name: str) -> list[int]:
+    if name == "worker":
+        return [int(p.name) for p in Path("/proc").glob("[0-9]*") if is_worker(p, command.mark)]
+    return command.processes(name)
+
+
+def in_a_search(name: str, *codes: int) -> Callable[..., None]:
+    """Kill the driver, the workers or a part of Ray when the journal has a random number of records."""
+
+    def kill(command: Command, study: str, sentences: Path, draw: random.Random, folder: Path) -> None:
+        with command.start(*run(sentences, study)) as driver:
+            command.wait_for_journal(study, draw.randint(2, 40))
+            time.sleep(draw.uniform(0, 0.3))
+            for victim in [driver.pid] if name == "driver" else victims(command, name):
+                os.kill(victim, signal.SIGKILL)
+            end(driver, *codes)
+
+    return kill
+
+
+def at_a_checkpoint(command: Command, study: str, sentences: Path, draw: random.Random, folder: Path) -> None:
+    """Kill the workers when a checkpoint has begun and is not whole, as far as can be seen from outside."""
+    with command.start(*run(sentences, study)) as driver:
+        for _ in range(draw.randint(1, 8)):
+            while driver.poll() is None and not list(command.results.glob(f"{study}/checkpoints/**/.epoch-*")):
+                time.sleep(0.001)
+        for victim in victims(command, "worker"):
+            os.kill(victim, signal.SIGKILL)
+        end(driver, 0)
+
+
+def in_the_cache(command: Command, study: str, sentences: Path, draw: random.Random, folder: Path) -> None:
+    """Kill the driver while it fills an empty cache, and go on with the same one."""
+    env = {"SENTUNE_CACHE": str(folder / "cache")}
+    assert killed_at_write(command, folder, draw, 9, *run(sentences, study), **env) == -signal.SIGKILL
+    ended = command.run(*run(sentences, study), env=env)
+    assert ended.returncode == 0, f"{ended.stdout}\n{ended.stderr}"
+
+
+SEARCHES = {
+    "driver": in_a_search("driver", -signal.SIGKILL),
+    "worker": in_a_search("worker", 0),
+    "raylet": in_a_search("raylet", 2),
+    "gcs_server": in_a_search("gcs_server", 2),
+    "checkpoint": at_a_checkpoint,
+    "cache": in_the_cache,
+}
+LATER: dict[str, tuple[tuple[str, ...], int, Callable[[Path], Any]]] = {
+    "confirm": (CONFIRM, 14, outcomes),
+    "retrain": ((), 30, lambda study: results_of(metrics(study))),
+}
+"""Verb -> its options, how many writes it makes at least, and what it comes to."""
+PLACES = (*SEARCHES, *LATER)
+
+
+@pytest.mark.parametrize("number", range(KILLS))
+def test_killed_anywhere_the_same_command_comes_to_the_same(
+    command: Command, sentences: Path, whole: str, tmp_path: Path, number: int
+) -> None:
+    place, draw, study = PLACES[number % len(PLACES)], random.Random(number), f"killed-{number}"
+    if place in SEARCHES:
+        SEARCHES[place](command, study, sentences, draw, tmp_path)
+        command.succeed(*run(sentences, study))
+    else:
+        options, writes, content = LATER[place]
+        shutil.copytree(command.results / "searched", command.results / study)
+        words = (place, study, *options)
+        assert killed_at_write(command, tmp_path, draw, writes, *words) == -signal.SIGKILL
+        command.succeed(*words)
+        assert content(command.results / study) == content(command.results / whole)
+    assert command.content(study) == command.content(whole)
+    assert command.left_behind() == []
