@@ -106,6 +106,6 @@ def open_journal(journal: Path) -> JournalStorage:
         return JournalStorage(_SharingBackend(str(journal)))
     except (LookupError, TypeError, ValueError, AttributeError, AssertionError, ArithmeticError) as error:
         raise CorruptionError(
-            f"{journal} is damaged ({type(error).__name__}: {error}): put back a copy of it, or start anew with another "
-            "--name"
+            f"{journal} is damaged ({type(error).__name__}: {error}): put back a copy of it, or start anew with "
+            "another --name"
         ) from error

@@ -117,3 +117,22 @@ def test_a_full_disk_is_one_line_and_loses_nothing(
     assert ended.stderr.count("\n") == 1
     command.succeed(*run(sentences, "full"))
     assert command.content("full") == command.content(whole)
+
+
+NARROW = """
+import os, sys
+mounts = "mount -t tmpfs -o size=1m tmpfs /dev/shm && mount -t tmpfs -o ro tmpfs $HOME"
+command = ["sh", sys.executable, "-m", "tuning", *sys.argv[1:]]
+os.execvp("unshare", ["unshare", "--mount", "--map-root-user", "sh", "-c", mounts + ' && exec "$@"', *command])
+"""
+
+
+def test_a_read_only_home_and_hardly_any_shared_memory_change_nothing(
+    command: Command, sentences: Path, places: Path, whole: str
+) -> None:
+    env = {"HOME": str(places / "home"), "SENTUNE_CACHE": str(places / "cache")}
+    ended = command.run(*run(sentences, "narrow"), program=("-c", NARROW), env=env)
+    if ended.stderr.startswith(("unshare", "mount")):
+        pytest.skip(f"cannot mount here: {ended.stderr.strip()}")
+    assert ended.returncode == 0, f"{ended.stdout}\n{ended.stderr}"
+    assert command.content("narrow") == command.content(whole)

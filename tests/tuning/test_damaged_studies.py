@@ -17,14 +17,8 @@ from tuning.records import attributes_of
 from tuning.report import page
 from tuning.selection import Selection
 
-SETTINGS = {
-    "epochs": 2,
-    "patience": None,
-    "precision": "fp32",
-    "threads": 1,
-    "device": "cpu",
-    "versions": {"torch": "2"},
-}
+FULL_SPEC = SPEC | {"epochs": 2, "patience": None, "precision": "fp32", "threads": 1, "device": "cpu",
+                    "versions": {"torch": "2"}}  # fmt: skip
 READING = {"verb": "retrain", "trial": 0, "seed": 42, "on": "train", "split": "80/10/10", "val_accuracy": 0.8,
            "test_accuracy": 0.75, "test_sentences": 200, "time": "2026-01-01T00:00:00"}  # fmt: skip
 
@@ -42,9 +36,7 @@ def lines(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
         trial(5, range(20), state="RUNNING"),
     ]
     ended = {"reason": "target 0.8 reached by trial 0", "last": 5}
-    write_study(
-        folder, trials, attributes(spec=SPEC | SETTINGS, readings=[READING], ended=ended, command="sentune run")
-    )
+    write_study(folder, trials, attributes(spec=FULL_SPEC, readings=[READING], ended=ended, command="sentune run"))
     return (folder / JOURNAL).read_bytes().splitlines(keepends=True)
 
 
@@ -112,7 +104,7 @@ def places_in(value: Any) -> Iterator[tuple[Any, Any]]:
 def opened(folder: Path) -> str:
     """As a command that goes on with the study."""
     attributes_of(folder)
-    with open_ledger(folder, SPEC | SETTINGS) as ledger:
+    with open_ledger(folder, FULL_SPEC) as ledger:
         return "; ".join(record.state for record in ledger.records())
 
 

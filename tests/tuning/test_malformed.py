@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.tuning.judged_studies import SPEC, attributes, trial, write_study
+from tests.tuning.judged_studies import attributes, trial, write_study
 from tests.tuning.studies import write_sentences
 from tests.tuning.test_cli import sentune
-from tests.tuning.test_damaged_studies import SETTINGS
+from tests.tuning.test_damaged_studies import FULL_SPEC
 from tests.tuning.test_ledger import two_trials
 
 Capture = pytest.CaptureFixture[str]
@@ -140,7 +140,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_sentences(folder / "good.csv", 60)
     two_trials(folder / "results" / "foreign")  # its spec says next to nothing
     trials = [trial(0, range(30)), trial(1, (), state="FAIL", epochs=(), error="TrainingError: the loss is nan")]
-    write_study(folder / "results" / "two", trials, attributes(spec=SPEC | SETTINGS))
+    write_study(folder / "results" / "two", trials, attributes(spec=FULL_SPEC))
     journal = (folder / "results" / "two" / "study.journal").read_bytes()
     for study, content in {
         "torn": journal[:-200] + b"\n" + journal[-200:],

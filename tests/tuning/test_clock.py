@@ -1,0 +1,45 @@
+"""A clock that is set back between two commands: the study is read as before and goes on."""
+
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+from optuna.trial import TrialState
+
+from tests.tuning.judged_studies import attributes, trial, write_study
+from tests.tuning.test_damaged_studies import FULL_SPEC, opened
+from tests.tuning.test_ledger import epoch
+from tuning.best import table_of
+from tuning.ledger import open_ledger
+from tuning.records import read_study
+from tuning.report import page
+from tuning.selection import Selection
+
+
+def at(moment: str) -> type[datetime]:
+    """A class of moments for which it is always this one."""
+
+    class Stopped(datetime):
+        @classmethod
+        def now(cls, tz: object = None) -> datetime:
+            return datetime.fromisoformat(moment)
+
+    return Stopped
+
+
+def test_a_study_whose_clock_was_set_back_is_read_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trial 1 begins now and ends years before."""
+    whole = [trial(0, range(40)), trial(1, range(30), state="RUNNING")]
+    write_study(tmp_path / "s", whole, attributes(spec=FULL_SPEC))
+    monkeypatch.setattr("optuna.storages.journal._storage.datetime", at("2021-05-01T12:00:00+00:00"))
+    with open_ledger(tmp_path / "s", FULL_SPEC) as ledger:
+        ledger.finish(1, TrialState.COMPLETE, {})
+        ledger.record(ledger.add({}, {}, whole[0].config, "sampler"), epoch(1, 0.5))
+    _, (first, second, third) = read_study(tmp_path / "s")
+    assert second.ended is not None
+    assert second.started is not None
+    assert second.ended < second.started
+    assert [r.state for r in (first, second, third)] == ["COMPLETE", "COMPLETE", "RUNNING"]
+    assert "done" in table_of(tmp_path / "s", Selection(), "table")
+    assert b"<svg" in page(tmp_path / "s", model=None, cache_dir=tmp_path, command="x", every_seconds=None)
+    assert opened(tmp_path / "s") == "COMPLETE; COMPLETE; RUNNING"
