@@ -1,4 +1,4 @@
-"""Any damage to a study's journal is one line that says so, or goes unnoticed; never anything else."""
+"""Damage to a study's journal or to a space file is one line that says so, or goes unnoticed; never anything else."""
 
 import json
 import random
@@ -10,12 +10,15 @@ import pytest
 
 from core.errors import UserError
 from tests.tuning.judged_studies import SPEC, attributes, trial, write_study
+from tests.tuning.test_space_expressions import refusal
 from tuning.best import curve_of, table_of
 from tuning.journal import JOURNAL
 from tuning.ledger import open_ledger
+from tuning.presets import PRESETS
 from tuning.records import attributes_of
 from tuning.report import page
 from tuning.selection import Selection
+from tuning.space_file import load_space
 
 FULL_SPEC = SPEC | {"epochs": 2, "patience": None, "precision": "fp32", "threads": 1, "device": "cpu",
                     "versions": {"torch": "2"}}  # fmt: skip
@@ -88,7 +91,8 @@ def replace(lines: list[bytes], draw: random.Random) -> list[bytes]:
 
 
 OTHERS: list[Any] = [None, True, 0, -1, 7, 2**70, 1e308, float("nan"), "", "x", "copy of x", [], [1], {}, {"a": 1}]
-DAMAGES = (flip, cut, lose, double, swap, replace, replace, replace)
+OF_ANY_LINES = (flip, cut, lose, double, swap)
+DAMAGES = (*OF_ANY_LINES, replace, replace, replace)
 
 
 def places_in(value: Any) -> Iterator[tuple[Any, Any]]:
@@ -147,3 +151,15 @@ def damage_again_and_again(lines: list[bytes], folder: Path, seed: int, times: i
 @pytest.mark.parametrize("times", [40, pytest.param(2000, marks=[pytest.mark.chaos, pytest.mark.timeout(1800)])])
 def test_a_damaged_journal_is_read_or_refused_in_one_line(lines: list[bytes], tmp_path: Path, times: int) -> None:
     assert damage_again_and_again(lines, tmp_path, times, times) > times // 5
+
+
+@pytest.mark.parametrize("times", [60, pytest.param(5000, marks=[pytest.mark.chaos, pytest.mark.timeout(1800)])])
+def test_a_damaged_space_file_is_read_or_refused_in_one_line(tmp_path: Path, times: int) -> None:
+    lines, path = PRESETS["default"].encode().splitlines(keepends=True), tmp_path / "space.yaml"
+    refusals = []
+    for at in range(times):
+        draw = random.Random(times + at)
+        path.write_bytes(b"".join(draw.choice(OF_ANY_LINES)(lines, draw)))
+        refusals.append(refusal(load_space, str(path)))
+    assert not [each for each in refusals if "\n" in each]
+    assert times // 5 < sum(map(bool, refusals)) < times
