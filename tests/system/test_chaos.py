@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(900)]
 
 KILLS = int(os.environ.get("SENTUNE_KILLS", "50"))
-CONFIRM = ("--top", "2", "--seeds", "2")
+CONFIRM, RETRAIN = ("--top", "2", "--seeds", "2"), ("--seeds", "2")
 KILLED_AT_WRITE = """
 import os, signal, sys
 real, left = os.fsync, [int(sys.argv.pop(1))]
@@ -47,7 +47,7 @@ def whole(command: Command, sentences: Path) -> str:
     command.succeed(*run(sentences, "whole"))
     shutil.copytree(command.results / "whole", command.results / "searched")
     command.succeed("confirm", "whole", *CONFIRM)
-    command.succeed("retrain", "whole")
+    command.succeed("retrain", "whole", *RETRAIN)
     return "whole"
 
 
@@ -114,7 +114,7 @@ SEARCHES = {
 }
 LATER: dict[str, tuple[tuple[str, ...], int, Callable[[Path], Any]]] = {
     "confirm": (CONFIRM, 14, outcomes),
-    "retrain": ((), 30, lambda study: results_of(metrics(study))),
+    "retrain": (RETRAIN, 40, lambda study: results_of(metrics(study))),
 }
 """Verb -> its options, how many writes it makes at least, and what it comes to."""
 PLACES = (*SEARCHES, *LATER)
