@@ -95,7 +95,7 @@ with open_ledger(Path(sys.argv[1]), {}) as ledger:
 
 @pytest.mark.chaos
 def test_over_a_thousand_trials_the_driver_grows_by_what_it_must_know_of_each(tmp_path: Path) -> None:
-    """Some 65 kB a trial, of which Ray keeps the larger part (results/LOG.md): 80 MB at 1,000 would be a leak of ours."""
+    """Some 65 kB a trial, most of it Ray's own (results/LOG.md); more than 80 would be a leak of ours."""
     command = [sys.executable, "-c", GROWTH, str(tmp_path / "study")]
     done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=Path(__file__).parents[2])
     early, late = (int(line) for line in done.stdout.splitlines() if line.isdigit())
