@@ -26,9 +26,9 @@ from tuning.journal import JOURNAL
 from tuning.records import read_study
 
 
-def run(sentences: Path, name: str, *more: str) -> tuple[str, ...]:
+def run(sentences: Path, name: str, *more: str, epochs: int = 3, hidden: str = "int(4,16)") -> tuple[str, ...]:
     return ("run", str(sentences), "--vectors", "none", "--embedding-dim", "8", "--space", "notebook", "--trials", "5",
-            "--epochs", "3", "--window", "3", "--grace", "1", "--set", "hidden_dim=int(4,16)", "--name", name,
+            "--epochs", str(epochs), "--window", "3", "--grace", "1", "--set", f"hidden_dim={hidden}", "--name", name,
             *more)  # fmt: skip
 
 
@@ -132,18 +132,19 @@ def test_a_terminal_shows_the_block_and_gets_its_cursor_back(
     env = {**os.environ, "SENTUNE_RESULTS": str(command.results), "SENTUNE_TEST_MARK": command.mark, "TERM": "xterm"}
     for variable in ("COLUMNS", "LINES", "JPY_PARENT_PID"):
         env.pop(variable, None)
-    words = [sys.executable, "-m", "tuning", *run(sentences, name)]
+    slow = run(sentences, name, epochs=8, hidden="int(192,256)")  # trials that are seen while they run
+    words = [sys.executable, "-m", "tuning", *slow]
     with subprocess.Popen(words, stdin=theirs, stdout=theirs, stderr=theirs, env=env, start_new_session=True) as driver:
         os.close(theirs)
         text = all_of(ours)
     os.close(ours)
     assert driver.returncode == 0, text
     assert "trial  epoch    now     best   settings" in text
-    assert re.search(r" {4}\d {4}[123]/3  0\.\d{4}  0\.\d{4} {3}lr=[\d.e-]+ hidden=", text)
+    assert re.search(r" {4}\d {4}[1-8]/8  0\.\d{4}  0\.\d{4} {3}lr=[\d.e-]+ hidden=", text)
     assert re.search(r"5/5 trials: \d done, \d stopped, 0 failed, 0 running \| ", text)
     assert text.rfind("\x1b[?25h") > text.rfind("\x1b[?25l") >= 0  # the cursor was hidden, and is back
     plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", text)
-    block = [line for line in plain.replace("\r", "\n").split("\n") if re.match(r" +\d+ +\d/3 ", line)]
+    block = [line for line in plain.replace("\r", "\n").split("\n") if re.match(r" +\d+ +\d/8 ", line)]
     assert max(map(len, block)) <= columns
 
 
