@@ -182,8 +182,13 @@ def generated(count: int, seed: int) -> Iterator[tuple[str, ...]]:
         yield (draw.choice(("run", "plan")), "good.csv", *(w for n in names for w in (n, draw.choice(BAD[n]))))
 
 
-def refused(words: Sequence[str], place: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
-    """Exit code 2 and one line that nothing in it can break."""
+@pytest.mark.parametrize(
+    "words", [*map(shlex.split, BY_HAND), *generated(60, seed=1)], ids=lambda words: ascii(" ".join(words))[:60]
+)
+def test_what_cannot_be_used_is_one_line_and_exit_code_2(
+    words: Sequence[str], place: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    """One line that nothing in it can break, and no study is begun."""
     monkeypatch.chdir(place)
     monkeypatch.setenv("SENTUNE_CACHE", str(place / "cache"))
     before = sorted(path.name for path in (place / "results").iterdir())
@@ -193,17 +198,3 @@ def refused(words: Sequence[str], place: Path, monkeypatch: pytest.MonkeyPatch, 
     assert len(err.splitlines()) == 1
     assert err.endswith("\n")
     assert sorted(path.name for path in (place / "results").iterdir()) == before
-
-
-@pytest.mark.parametrize("words", BY_HAND)
-def test_what_cannot_be_used_is_one_line_and_exit_code_2(
-    words: str, place: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
-) -> None:
-    refused(shlex.split(words), place, monkeypatch, capsys)
-
-
-@pytest.mark.parametrize("words", list(generated(60, seed=1)), ids=lambda words: ascii(words)[:60])
-def test_bad_values_of_a_searchs_options_are_one_line_and_exit_code_2(
-    words: tuple[str, ...], place: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
-) -> None:
-    refused(words, place, monkeypatch, capsys)
