@@ -276,3 +276,16 @@ def test_a_full_disk_at_any_write_ends_the_search_and_the_study_completes_later(
     with open_ledger(tmp_path / "full", {"fingerprint": ""}) as ledger:
         FakeRay(ledger, plan(n_trials=4), 2, random.Random(0)).run()
     assert content(tmp_path / "full") == content(tmp_path / "whole")
+
+
+def test_a_trial_that_has_ended_leaves_no_averages_in_the_driver(tmp_path: Path) -> None:
+    from ray.tune.experiment import Trial
+
+    with open_ledger(tmp_path / "study", {}) as ledger:
+        scheduler = make_scheduler(ledger, plan(), Heard(), Halt())
+        trial = Trial("a", stub=True)
+        trial.run_metadata.update_metric("val_accuracy", 0.5)
+        assert trial.metric_analysis
+        scheduler.on_trial_complete(None, trial, {})
+        assert not trial.metric_analysis
+        assert not trial.metric_n_steps
