@@ -6,7 +6,6 @@ import os
 import re
 import socket
 import sys
-from typing import Any
 
 from core.errors import ConfigError, UserError
 
@@ -102,8 +101,8 @@ def reach(address: str) -> None:
         raise UserError(f"the cluster at {address} has {'; '.join(differences)}: both must have the same")
 
 
-def local_raylet(address: str) -> Any:
-    """The psutil.Process of this machine's node, through which a driver works: of several the one that Ray takes.
+def local_raylet(address: str) -> str:
+    """The socket of this machine's node, through which a driver works: of several the one that Ray takes.
 
     Raises:
         UserError: this machine is no node of that cluster.
@@ -115,21 +114,20 @@ def local_raylet(address: str) -> Any:
     known = GcsClient(address=address).get_all_node_info(timeout=TIMEOUT_SECONDS).values()
     for info in sorted(known, key=lambda info: not info.is_head_node):
         if info.state == GcsNodeInfo.GcsNodeState.ALIVE and info.node_id.hex() in running:
-            return running[info.node_id.hex()]
+            return str(info.raylet_socket_name)
     raise UserError(
         f"this machine is no node of the cluster at {address}: join it first with `ray start --address={address} "
         "--num-cpus=0`, which gives it no trials"
     )
 
 
-def _raylets() -> dict[str, Any]:
-    """The nodes that run on this machine, of whatever cluster, by their ids."""
+def _raylets() -> set[str]:
+    """The ids of the nodes that run on this machine, of whatever cluster."""
     import psutil  # Ray brings it along
 
-    found: dict[str, Any] = {}
+    found: set[str] = set()
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
             if process.name() == "raylet":
-                ids = [word.partition("=")[2] for word in process.cmdline() if word.startswith("--node_id=")]
-                found |= dict.fromkeys(ids, process)
+                found |= {word.partition("=")[2] for word in process.cmdline() if word.startswith("--node_id=")}
     return found

@@ -183,7 +183,7 @@ def test_another_ray_or_python_is_one_line(nodes: Nodes) -> None:
 
 
 def test_a_machine_that_is_no_node_is_told_how_to_join(nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reach, "_raylets", dict)
+    monkeypatch.setattr(reach, "_raylets", set)
     with pytest.raises(UserError, match=f"join it first with `ray start --address={nodes.address} --num-cpus=0`"):
         reach.local_raylet(nodes.address)
 

@@ -1,6 +1,7 @@
 """tuning.joined, tuning.fitness, tuning.reach: what fits on a cluster, what is wrong with a node, who answers."""
 
 import socket
+import tempfile
 import threading
 from collections.abc import Iterator
 from types import SimpleNamespace
@@ -16,7 +17,7 @@ from tuning.reach import answers, reach, resolved
 from tuning.resources import Machine, Shares
 
 
-def cluster(*machines: tuple[int, int], address: str = "10.0.0.1:6379", raylet: Any = None) -> Cluster:
+def cluster(*machines: tuple[int, int], address: str = "10.0.0.1:6379", raylet: str = "") -> Cluster:
     nodes = [
         Node(node_id=str(number), address=f"10.0.0.{number}", machine=Machine(cpus=cpus, gpus=gpus))
         for number, (cpus, gpus) in enumerate(machines, start=1)
@@ -130,23 +131,43 @@ def watched(the_cluster: Cluster, monkeypatch: pytest.MonkeyPatch, seconds: floa
     return said
 
 
-ALIVE = SimpleNamespace(wait=threading.Event().wait)
-DEAD = SimpleNamespace(wait=lambda: None)
+@pytest.fixture
+def raylet() -> Iterator[tuple[str, socket.socket]]:
+    """A socket that listens, as a raylet's does, and its path, which must be short."""
+    with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX) as server:
+        server.bind(f"{folder}/raylet")
+        server.listen()
+        yield f"{folder}/raylet", server
 
 
-def test_a_head_that_answers_no_more_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_head_that_answers_no_more_is_lost(
+    raylet: tuple[str, socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
     address = free_address()
-    said = watched(cluster(address=address, raylet=ALIVE), monkeypatch, 10)
+    said = watched(cluster(address=address, raylet=raylet[0]), monkeypatch, 10)
     assert said == [f"gcs_server at {address}"]
 
 
-def test_a_node_of_this_machine_that_ended_is_lost(listener: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_node_of_this_machine_that_ends_is_lost(
+    listener: str, raylet: tuple[str, socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert answers(listener)
-    assert watched(cluster(address=listener, raylet=DEAD), monkeypatch, 10) == ["raylet"]
+
+    def end() -> None:
+        raylet[1].accept()[0].close()
+
+    threading.Thread(target=end).start()
+    assert watched(cluster(address=listener, raylet=raylet[0]), monkeypatch, 10) == ["raylet"]
 
 
-def test_while_both_are_there_nothing_is_lost(listener: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert watched(cluster(address=listener, raylet=ALIVE), monkeypatch, 0.3) == []
+def test_a_node_of_this_machine_that_is_gone_is_lost(listener: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert watched(cluster(address=listener, raylet="/nowhere/raylet"), monkeypatch, 10) == ["raylet"]
+
+
+def test_while_both_are_there_nothing_is_lost(
+    listener: str, raylet: tuple[str, socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert watched(cluster(address=listener, raylet=raylet[0]), monkeypatch, 0.3) == []
 
 
 def test_auto_is_what_ray_says(monkeypatch: pytest.MonkeyPatch) -> None:
