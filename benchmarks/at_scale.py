@@ -8,9 +8,8 @@ Rates are measured: suggestions with as many trials finished as running, epochs 
 report as our scheduler handles it (journal and stopping rule included); then whole trials through Ray on two workers
 whose training does nothing. That Ray's own loop takes longer with a thousand live trials is not in it.
 
-The order window is simulated on recorded searches (benchmarks/order_window.py), ten trials a worker. A trial that no
-earlier one may stop, because the window hides them, is trained whole. Utilisation is the share of their time that the
-workers train.
+The order window is simulated on recorded trials (benchmarks/order_window.py), ten trials a worker: a worker waits where
+the oldest trial holds up new ones, or where all that began wait at a rung.
 """
 
 import argparse
@@ -25,7 +24,7 @@ from types import SimpleNamespace
 from benchmarks import overhead
 from benchmarks.growth_steps import NEW, REPEATS, median
 from benchmarks.memory import bytes_of
-from benchmarks.order_window import lengths, window_table
+from benchmarks.order_window import many, searched, window_table
 from benchmarks.simulation import read_table
 from core import load_corpus
 from tests.tuning.plans import plan
@@ -82,12 +81,13 @@ def main() -> None:
     arguments = parse()
     workers = arguments.workers
     table = read_table(CURVES, "default")
-    stopped, whole = lengths(table, TRIALS_A_WORKER * workers)
+    table = many(table, TRIALS_A_WORKER * workers)
+    lengths = searched(table, workers, 4 * workers).epochs_by_trial
     found = rates(workers, trials=12 if arguments.quick else 100)
-    epochs = float((stopped / whole).mean() * table.epochs)
+    epochs = sum(lengths) / len(lengths)
     print(f"{workers:,} workers, an epoch of {arguments.epoch_seconds:g} s, {epochs:.1f} epochs a trial\n")
     print("\n".join(load_table(loads(found, workers, arguments.epoch_seconds, epochs), arguments.epoch_seconds)))
-    print("\n" + "\n".join(window_table(stopped, whole, workers)))
+    print("\n" + "\n".join(window_table(table, workers)))
     nodes = -(-workers // arguments.gpus_per_node)
     size = bytes_of(load_corpus("snippets", vectors="glove-50d"))
     print(f"\n| corpus | to {nodes:,} nodes | at {8 * LINK / 1e9:g} Gbit/s out of the driver's node |")

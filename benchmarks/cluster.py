@@ -80,6 +80,9 @@ class Listener:
     def epoch(self, number: int, result: Any) -> None:
         """An epoch is over."""
 
+    def waits(self, number: int) -> None:
+        """A trial waits at a rung."""
+
     def ended(self, record: Any) -> None:
         """A trial is over."""
 

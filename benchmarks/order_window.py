@@ -1,63 +1,61 @@
-"""The order window at scale, simulated: how long workers wait for the oldest trial, and what cannot be stopped.
+"""The order window at scale, simulated: how long workers wait for the oldest trial and at the rungs.
 
-Lengths of trials are those of a search replayed on recorded curves, drawn anew. In `wall` each worker takes the next
-trial of the study's order when it is free, as Ray hands them out.
+Trials are recorded ones, drawn again and again; no two have quite the same accuracies.
 """
 
+import dataclasses
 import heapq
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
-from benchmarks.simulation import Policy, Simulation, Table
-from tuning.stopping import MIN_PEERS, Halving
+from benchmarks.simulation import Curve, Policy, Replayed, Simulation, Table
+from tuning.stopping import Halving
 
-Seconds = NDArray[np.float64]
-"""(trials,) of each trial, in the study's order."""
-
-
-def lengths(table: Table, trials: int) -> tuple[Seconds, Seconds]:
-    """(trials,) seconds of recorded trials as halving stops them, and of the same ones trained whole."""
-    policy = Policy(stopping=Halving(), trials=len(table.curves))
-    found = Simulation(table, policy, seed=0).run()
-    each = np.array([table.curves[curve].epochs[0].seconds for curve in found.curves])
-    late = np.arange(len(each)) >= policy.window + MIN_PEERS  # earlier ones could not be stopped
-    drawn = np.random.default_rng(0).choice(np.flatnonzero(late), trials)
-    return (each * found.epochs_by_trial)[drawn], each[drawn] * table.epochs
+JITTER = 1e-6
+"""Added to an accuracy at most: two equal ones would both go on at a rung."""
 
 
-def wall(seconds: Sequence[float] | Seconds, workers: int, window: int | None) -> float:
-    """Simulated seconds until all trials are over.
+def many(table: Table, count: int) -> Table:
+    """So many curves, drawn from the table's."""
+    draw = np.random.default_rng(0)
+    curves = []
+    for at in draw.integers(len(table.curves), size=count):
+        curve = table.curves[at]
+        epochs = [dataclasses.replace(e, val_accuracy=e.val_accuracy + draw.uniform(0, JITTER)) for e in curve.epochs]
+        curves.append(Curve(config=curve.config, params=curve.params, epochs=tuple(epochs)))
+    return dataclasses.replace(table, curves=tuple(curves))
 
-    Args:
-        seconds: of each trial, in the study's order.
-        workers: each takes the next trial when it is free.
-        window: trial n begins when trials 0..n-window are over; None: nothing waits.
-    """
+
+def searched(table: Table, workers: int, window: int) -> Replayed:
+    """A random search that tries the whole table, with halving."""
+    policy = Policy(stopping=Halving(), workers=workers, window=window, trials=len(table.curves))
+    return Simulation(table, policy, seed=0).run()
+
+
+def seconds_of(table: Table, found: Replayed) -> list[float]:
+    """What each trial was trained for, by number."""
+    return [
+        epochs * table.curves[curve].epochs[0].seconds
+        for curve, epochs in zip(found.curves, found.epochs_by_trial, strict=True)
+    ]
+
+
+def wall(seconds: Sequence[float], workers: int) -> float:
+    """Simulated seconds until trials of this length are over, when each worker takes the next one and nothing waits."""
     free = [0.0] * workers
-    ends: list[float] = []
-    over = start = 0.0
-    for number, length in enumerate(seconds):
-        if window is not None and number >= window:
-            over = max(over, ends[number - window])
-        start = max(start, heapq.heappop(free), over)
-        ends.append(start + length)
-        heapq.heappush(free, ends[-1])
-    return max(ends)
+    for length in seconds:
+        heapq.heapreplace(free, free[0] + length)
+    return max(free)
 
 
-def window_table(stopped: Seconds, whole: Seconds, workers: int) -> Iterator[str]:
-    """Markdown: what windows of one, two, four and eight times the workers cost against no order at all."""
-    least = wall(stopped, workers, None)
-    yield "| window | trials that nothing may stop | training, to no order's | utilisation | wall time, to no order's |"
-    yield "| --- " * 5 + "|"
-    for window in (*(factor * workers for factor in (1, 2, 4, 8)), None):
-        unstopped = 0 if window is None else min(len(whole), window + MIN_PEERS - 1)
-        seconds = np.concatenate([whole[:unstopped], stopped[unstopped:]])
-        took = wall(seconds, workers, window)
-        name = "no order" if window is None else f"{window:,}"
-        yield (
-            f"| {name} | {unstopped / len(whole):.0%} | {seconds.sum() / stopped.sum():.2f} | "
-            f"{seconds.sum() / (workers * took):.0%} | {took / least:.2f} |"
-        )
+def window_table(table: Table, workers: int) -> Iterator[str]:
+    """Markdown: what windows of one, two, four and eight times the workers cost."""
+    yield "| window | epochs a trial | workers' time spent training | wall time, to that without waiting |"
+    yield "| --- " * 4 + "|"
+    for window in (factor * workers for factor in (1, 2, 4, 8)):
+        found = searched(table, workers, window)
+        seconds, took = seconds_of(table, found), found.seconds[-1]
+        epochs = sum(found.epochs_by_trial) / len(found.epochs_by_trial)
+        share = sum(seconds) / (workers * took)
+        yield f"| {window:,} | {epochs:.1f} | {share:.0%} | {took / wall(seconds, workers):.2f} |"

@@ -21,6 +21,7 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 
+from benchmarks.order_window import seconds_of, wall
 from benchmarks.simulation import Policy, Replayed, Simulation, Table, band, read_table
 from tuning.stopping import Halving
 
@@ -51,13 +52,14 @@ def other_ways(default: Policy) -> dict[str, Policy]:
     changed = {
         "no constant liar": {"constant_liar": False},
         "qmc": {"sampler": "qmc"},
+        "first ones not compared": {"together": 1},
         **{f"start-up {n}": {"startup": n} for n in (3, 10, 16)},
         **{f"window {n}": {"window": n} for n in (2, 4, 16, 32)},
         **{
             f"grace {grace}, reduction {reduction}": {"stopping": Halving(grace=grace, reduction=reduction)}
             for grace in (1, 2, 3)
             for reduction in (2, 3, 4)
-            if (grace, reduction) != (2, 3)
+            if (grace, reduction) != (Halving().grace, Halving().reduction)
         },
     }
     return {f"default, {name}": dataclasses.replace(default, **change) for name, change in changed.items()}
@@ -125,12 +127,8 @@ def price(table: Table, repeats: int, pool: ProcessPoolExecutor) -> None:
 
 def ordered_and_free(table: Table, policy: Policy, seed: int) -> tuple[float, float]:
     """Seconds of a search, and of one that trains the same epochs of the same trials and waits for nothing."""
-    ordered = Simulation(table, policy, seed).run()
-    free = [0.0] * policy.workers
-    for curve, epochs in zip(ordered.curves, ordered.epochs_by_trial, strict=True):
-        at = free.index(min(free))
-        free[at] += epochs * table.curves[curve].epochs[0].seconds
-    return ordered.seconds[-1], max(free)
+    found = Simulation(table, policy, seed).run()
+    return found.seconds[-1], wall(seconds_of(table, found), policy.workers)
 
 
 def main() -> None:

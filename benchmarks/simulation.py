@@ -11,6 +11,7 @@ import gzip
 import heapq
 import json
 import math
+from bisect import insort
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +25,8 @@ from core.config import TrialConfig
 from core.epoch import EpochResult
 from tuning.space import Space
 from tuning.spec import SearchPlan
-from tuning.stopping import Halving
+from tuning.standings import Standings
+from tuning.stopping import Halving, Verdict
 from tuning.suggester import Suggester
 
 
@@ -100,6 +102,8 @@ class Policy:
     trials: int = 40
     startup: int = 6
     constant_liar: bool = True
+    together: int | None = None
+    """So many first trials are compared with one another; None: as many as the window, as a study has it."""
     top_k: int | None = None
     """One epoch for all trials, then all epochs for the best k of them."""
 
@@ -168,6 +172,14 @@ class Simulation:
             constant_liar=policy.constant_liar,
         )
         self.suggester = Suggester(self.plan)
+        rule = policy.stopping
+        if rule is not None and policy.ordered:
+            rule = dataclasses.replace(rule, together=policy.together or min(policy.window, policy.trials))
+        self.standings = Standings(rule, table.epochs)
+        self.waiting: dict[int, list[int]] = {rung: [] for rung in self.standings.rungs}
+        """Rung -> numbers of the trials that wait there, and no worker has."""
+        self.over = 0
+        """Trials 0..over-1 are over."""
 
     def run(self) -> Replayed:
         """To the end of its trials, or until it has found enough."""
@@ -175,9 +187,7 @@ class Simulation:
         events: list[tuple[float, int]] = []  # (end of the epoch, trial number)
         limit = 1 if self.policy.top_k else self.table.epochs
         while True:
-            while len(self.running) < self.policy.workers and self._may_start():
-                run = Run(number=len(self.runs), curve=self._choose(), limit=limit)
-                self.runs.append(run)
+            while len(self.running) < self.policy.workers and (run := self._next(limit)):
                 self.running.append(run)
                 heapq.heappush(events, (time + self._seconds(run), run.number))
             if not events or (self.found.best[-1:] >= [self.until] and len(self.found.best) >= self.least):
@@ -185,7 +195,7 @@ class Simulation:
             time, number = heapq.heappop(events)
             run = self.runs[number]
             self._epoch(run, time)
-            if not run.over:
+            if run in self.running:
                 heapq.heappush(events, (time + self._seconds(run), number))
         if self.policy.top_k:
             self._train_on(time, self.policy.top_k)
@@ -193,11 +203,26 @@ class Simulation:
         self.found.epochs_by_trial = [run.done for run in self.runs]
         return self.found
 
+    def _next(self, limit: int) -> Run | None:
+        """A trial that a worker can take now: one that waited and may go on, or a new one."""
+        for numbers in self.waiting.values():  # who is stopped may have been waited for at the next one
+            while numbers and (verdict := self._verdict(self.runs[numbers[0]])) != Verdict.WAIT:
+                run = self.runs[numbers.pop(0)]
+                if verdict == Verdict.GO_ON:
+                    return run
+                self._end(run, stopped=True)
+        if not self._may_start():
+            return None
+        self.runs.append(Run(number=len(self.runs), curve=self._choose(), limit=limit))
+        return self.runs[-1]
+
     def _may_start(self) -> bool:
         number = len(self.runs)
         seen = max(0, number - self.policy.window + 1) if self.policy.ordered else 0
         wanted = min(self.policy.trials, len(self.table.curves))
-        return number < wanted and all(run.over for run in self.runs[:seen])
+        while self.over < len(self.runs) and self.runs[self.over].over:
+            self.over += 1
+        return number < wanted and self.over >= seen
 
     def _choose(self) -> int:
         if self.policy.sampler == "random":
@@ -237,22 +262,30 @@ class Simulation:
         run.done += 1
         self.found.seconds.append(time)
         self.found.best.append(max([*self.found.best[-1:], epochs[run.done - 1].val_accuracy]))
-        run.stopped = run.done < min(run.limit, len(epochs)) and self._is_behind(run)
-        if run.stopped or run.done >= min(run.limit, len(epochs)):
-            run.over = True
+        self.standings.settle(run.number, epochs[: run.done], over=False)
+        if run.done >= min(run.limit, len(epochs)):
             self.running.remove(run)
-            self.ended.append(run)
+            self._end(run)
+            return
+        verdict = self._verdict(run)
+        if verdict != Verdict.GO_ON:
+            self.running.remove(run)
+        if verdict == Verdict.WAIT:
+            insort(self.waiting[run.done], run.number)
+        if verdict == Verdict.STOP:
+            self._end(run, stopped=True)
 
-    def _is_behind(self, run: Run) -> bool:
+    def _end(self, run: Run, stopped: bool = False) -> None:
+        run.over, run.stopped = True, stopped
+        self.ended.append(run)
+        self.standings.settle(run.number, self.table.curves[run.curve].epochs[: run.done], over=True)
+
+    def _verdict(self, run: Run) -> Verdict:
         rule = self.policy.stopping
-        if rule is None or run.done not in rule.rungs(self.table.epochs):
-            return False
-        own = self.table.curves[run.curve].epochs[: run.done]
-        if self.policy.ordered:
-            peers = self.runs[: max(0, run.number - self.policy.window + 1)]
-            curves = [self.table.curves[peer.curve].epochs[: peer.done] for peer in peers]
-            return rule.stops(own, curves, self.table.epochs)
-        return self._asha(run.done, own[-1].val_accuracy, rule.reduction)
+        if self.policy.ordered or rule is None or run.done not in self.standings.rungs:
+            return self.standings.verdict(run.number, run.done)
+        accuracy = self.table.curves[run.curve].epochs[run.done - 1].val_accuracy
+        return Verdict.STOP if self._asha(run.done, accuracy, rule.reduction) else Verdict.GO_ON
 
     def _asha(self, rung: int, accuracy: float, reduction: int) -> bool:
         """Ray's AsyncHyperBandScheduler: below the upper 1/reduction of those that were here before."""

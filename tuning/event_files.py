@@ -83,6 +83,9 @@ class EventFiles:
         """A trial's epoch is in the journal."""
         self._update(self._record(number))
 
+    def waits(self, number: int) -> None:
+        """A trial waits at a rung: nothing to write."""
+
     def ended(self, record: TrialRecord) -> None:
         """A trial is over."""
         self._update(record)

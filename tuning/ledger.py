@@ -109,7 +109,7 @@ class Ledger:
             self.record(number, epoch, record.val_predictions if epoch == record.best else None)
         return self.finish(number, trial.state, trial.user_attrs["outcome"])
 
-    def mark(self, number: int, name: str, value: str) -> None:
+    def mark(self, number: int, name: str, value: Any) -> None:
         """Write something down about a running trial."""
         with self._writing():
             self._storage.set_trial_user_attr(self.trials()[number]._trial_id, name, value)

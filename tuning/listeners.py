@@ -28,6 +28,11 @@ class Listeners:
         for listener in self._listeners:
             listener.epoch(number, result)
 
+    def waits(self, number: int) -> None:
+        """A trial waits at a rung; no worker has it until it is started again."""
+        for listener in self._listeners:
+            listener.waits(number)
+
     def ended(self, record: TrialRecord) -> None:
         """A trial is over."""
         for listener in self._listeners:

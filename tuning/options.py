@@ -69,10 +69,12 @@ def search_options(
     stopping: Annotated[
         Stopping, typer.Option(help="of bad trials; asha is Ray's own, whose stops depend on time")
     ] = Stopping.halving,
-    grace: Annotated[int, typer.Option(help="epochs that every trial gets")] = 2,
+    grace: Annotated[int, typer.Option(help="epochs that every trial gets")] = 1,
     reduction: Annotated[int, typer.Option(help="one in so many goes on at each rung")] = 3,
     patience: Annotated[int | None, typer.Option(help="end a trial after so many epochs without a better one")] = None,
-    precision: Annotated[str, typer.Option(help="fp32 or bf16")] = "fp32",
+    precision: Annotated[
+        str, typer.Option(help="fp32, bf16, or auto: bf16 where the processor or the GPU computes in it")
+    ] = "auto",
     cpus_per_trial: Annotated[int, typer.Option(help="cores, and threads, of a trial")] = 1,
     gpus_per_trial: Annotated[
         str, typer.Option(help="share of a GPU, such as 0.5, held to in memory; auto lets a probe choose it")

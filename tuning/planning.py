@@ -15,7 +15,7 @@ from numpy.random import Generator, default_rng
 from numpy.typing import NDArray
 
 from tuning.spec import SearchPlan
-from tuning.stopping import MIN_PEERS, Asha, Halving
+from tuning.stopping import Asha, Halving, Verdict
 
 SIMULATED_TRIALS = 100_000
 """Over all simulations of one forecast."""
@@ -139,29 +139,30 @@ def epochs_of_trials(plan: SearchPlan, rng: Generator) -> NDArray[np.int64]:
     rungs = _rungs(rule, plan.epochs)
     quality = rng.normal(size=n) + rng.uniform(0, 1) * np.arange(n) / n
     noise = rng.normal(size=(len(rungs), n)) * np.sqrt(1 / PERSISTENCE**2 - 1)
-    window = plan.window if isinstance(rule, Halving) else 1  # asha sees whoever was there first
-    return stopped(epochs, quality + noise, rungs, rule.reduction, window)
+    together = rule.together if isinstance(rule, Halving) else 1  # asha sees whoever was there first
+    return stopped(epochs, quality + noise, rungs, rule.reduction, together)
 
 
 def stopped(
-    epochs: NDArray[np.int64], scores: NDArray[np.float64], rungs: Sequence[int], reduction: int, window: int
+    epochs: NDArray[np.int64], scores: NDArray[np.float64], rungs: Sequence[int], reduction: int, together: int
 ) -> NDArray[np.int64]:
-    """What `Halving.stops` leaves of trials' epochs, without a list of epochs for each.
+    """What `Halving` leaves of trials' epochs.
 
     Args:
         epochs: (n,) of each trial if it is not stopped.
         scores: (rungs, n) best so far of each trial at each rung.
         rungs: the epochs after which a trial may be stopped.
         reduction: one in so many goes on.
-        window: trial n is compared with trials 0..n-window.
+        together: trial n is compared with those before it, the first `together` with one another.
     """
+    rule = Halving(reduction=reduction, together=together)
     left = epochs.copy()
-    for trial in range(len(left)):
-        peers = slice(0, max(0, trial - window + 1))
-        for at, rung in enumerate(rungs):
-            reached = scores[at, peers][left[peers] >= rung]
-            places = max(1, (len(reached) + 1) // reduction)
-            if left[trial] > rung and len(reached) >= MIN_PEERS and (reached > scores[at, trial]).sum() >= places:
+    for score, rung in zip(scores, rungs, strict=True):
+        there = np.where(left >= rung, score, -np.inf)
+        for trial in np.flatnonzero(left > rung).tolist():
+            peers = there[: rule.peers_end(trial)]
+            reached = int((peers > -np.inf).sum()) - int(trial < len(peers))
+            if rule.verdict(better=int((peers > score[trial]).sum()), reached=reached) == Verdict.STOP:
                 left[trial] = rung
     return left
 

@@ -75,6 +75,12 @@ class Progress:
             self.tally.epoch(number, result)
             self.events += 1
 
+    def waits(self, number: int) -> None:
+        """A trial waits at a rung."""
+        with self.lock:
+            self.tally.wait(number)
+            self.events += 1
+
     def ended(self, record: TrialRecord) -> None:
         """A trial is over."""
         with self.lock:

@@ -92,11 +92,12 @@ def settings_brief(settings: Mapping[str, Any], width: int) -> str:
 
 
 def counts(tally: Tally) -> str:
-    """`3/16 trials: 2 done, 1 stopped, 0 failed, 2 running`."""
+    """`3/16 trials: 2 done, 1 stopped, 0 failed, 2 running, 4 waiting`: these for others to reach their rung."""
     ended = tally.ended
+    waiting = f", {len(tally.waiting)} waiting" if tally.waiting else ""
     return (
         f"{tally.n_ended}/{tally.n_trials} trials: {ended['COMPLETE']} done, {ended['PRUNED']} stopped, "
-        f"{ended['FAIL']} failed, {len(tally.running)} running"
+        f"{ended['FAIL']} failed, {len(tally.running)} running{waiting}"
     )
 
 

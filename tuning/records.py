@@ -18,6 +18,17 @@ EPOCH_FIELDS = EpochResult.__slots__
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Spell:
+    """A time in which a worker had a trial."""
+
+    worker: str | None
+    """Host and process; None where it died."""
+    since: float
+    """In seconds since 1970."""
+    until: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class TrialRecord:
     """One trial as the journal tells it."""
 
@@ -43,6 +54,9 @@ class TrialRecord:
     """None until it is over."""
     worker: str | None = None
     """Host and process that trained it last; None in older studies."""
+    spells: tuple[Spell, ...] = ()
+    """When which worker had it, in order; it may have waited between them. None in older studies, and none of a process
+    that was killed."""
     weights_sha256: str | None = None
     """Of its best epoch's weights; None unless it is complete."""
     environment: Mapping[str, Any] | None = None
@@ -151,6 +165,10 @@ def record_of(trial: Trial) -> TrialRecord:
     written = {value["epoch"]: value for key, value in attrs.items() if key.startswith("epoch:")}
     epochs = [EpochResult(**{name: value[name] for name in EPOCH_FIELDS}) for _, value in sorted(written.items())]
     outcome = attrs.get("outcome", {})
+    spells = [Spell(worker=s.get("worker"), since=s["since"], until=s["until"]) for s in attrs.get("spells", ())]
+    if "since" in outcome and trial.datetime_complete:
+        until = trial.datetime_complete.timestamp()
+        spells.append(Spell(worker=outcome.get("worker"), since=outcome["since"], until=until))
     return TrialRecord(
         number=trial.number,
         state=trial.state.name,
@@ -165,5 +183,6 @@ def record_of(trial: Trial) -> TrialRecord:
         val_predictions=written[best_of(epochs).epoch].get("val_predictions") if epochs else None,
         started=trial.datetime_start,
         ended=trial.datetime_complete,
-        worker=outcome.get("worker"),
+        worker=outcome.get("worker") or (spells[-1].worker if spells else None),
+        spells=tuple(spells),
     )

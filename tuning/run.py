@@ -26,7 +26,7 @@ from tuning.progress import Progress
 from tuning.progress_text import hanging
 from tuning.records import attributes_of
 from tuning.resources import Machine, Shares
-from tuning.run_options import RunOptions, search_plan
+from tuning.run_options import AUTO, RunOptions, search_plan
 from tuning.selection import Selection
 from tuning.shares import GPU_SHARE, settled
 from tuning.spec import SearchPlan, make_spec, searched_fields, study_key
@@ -77,6 +77,8 @@ def _run(options: RunOptions, machine: "Machine | Cluster", fits: int, began: fl
     corpus = load_corpus(**options.data, cache_dir=options.cache_dir, progress=_say)
     audit = render_audit(corpus.source["audit"])
     _say(hanging(audit, shutil.get_terminal_size().columns) if sys.stdout.isatty() else audit)
+    if options.precision == AUTO:
+        _say(f"precision   {plan.precision} (--precision chooses)")
     shares = options.shares
     choice = None
     if isinstance(machine, Machine):

@@ -1,5 +1,6 @@
 """What the command line of `run` and `plan` says, and the search that it comes to."""
 
+import dataclasses
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from core.config import PRECISIONS
 from core.errors import ConfigError
 from tuning.budgets import Budget
 from tuning.event_files import check_tensorboard
@@ -17,6 +19,8 @@ from tuning.space import Space
 from tuning.space_file import load_space
 from tuning.spec import SearchPlan
 from tuning.stopping import Asha, Halving
+
+AUTO = "auto"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +42,7 @@ class RunOptions:
     """Another study's folder."""
     patience: int | None
     precision: str
+    """fp32, bf16 or auto."""
     shares: Shares
     budget: Budget
     workers: int | None
@@ -53,6 +58,8 @@ class RunOptions:
     def __post_init__(self) -> None:
         if self.workers is not None and self.workers < 1:
             raise ConfigError(f"--workers must be at least 1, got {self.workers}")
+        if self.precision not in (AUTO, *PRECISIONS):
+            raise ConfigError(f"--precision must be one of {AUTO}, {', '.join(PRECISIONS)}, got {self.precision!r}")
         check_sampler(self.sampler)
         if self.tensorboard:
             check_tensorboard()
@@ -72,22 +79,37 @@ class RunOptions:
 
 def search_plan(options: RunOptions, fits: int) -> SearchPlan:
     """What the study does, when so many trials fit at once."""
+    known = spec_of(options.folder)
     window = options.window
-    if window is None:
-        known = spec_of(options.folder)  # fixed when the study was made, on whatever machine
+    if window is None:  # fixed when the study was made, on whatever machine
         window = known["window"] if known else default_window(fits)
+    stopping = options.stopping
+    if isinstance(stopping, Halving):  # fixed too: the study may get more trials later
+        together = (known["stopping"] or {}).get("together") if known else min(window, options.trials)
+        if together is not None:
+            stopping = dataclasses.replace(stopping, together=max(1, together))
+    precision = options.precision
+    if precision == AUTO:  # fixed as well: another machine goes on with it
+        precision = known["precision"] if known else _precision_here(options)
     return SearchPlan(
         space=options.loaded_space,
         n_trials=options.trials,
         epochs=options.epochs,
         window=window,
         seed=options.seed,
-        stopping=options.stopping,
+        stopping=stopping,
         sampler=options.sampler,
         patience=options.patience,
-        precision=options.precision,
+        precision=precision,
         budget=options.budget,
     )
+
+
+def _precision_here(options: RunOptions) -> str:
+    """What trials are fastest in, as far as this machine can tell."""
+    from core.runtime import computes_in_bf16
+
+    return "bf16" if options.address is None and computes_in_bf16(options.shares.device) else "fp32"
 
 
 def _slug(text: str) -> str:

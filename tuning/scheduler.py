@@ -8,27 +8,33 @@ from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialSch
 
 from core.epoch import EpochResult
 from core.errors import UserError
+from tuning.controller import forget_ended, keep_workers
 from tuning.ledger import Ledger
 from tuning.searcher import Halt, Listener, unflattened
 from tuning.spec import SearchPlan
-from tuning.stopping import Asha, Halving
+from tuning.standings import Standings
+from tuning.stopping import Asha, Verdict
 
 
-def make_scheduler(ledger: Ledger, plan: SearchPlan, listener: Listener, halt: Halt) -> "OrderedStopping":
+def make_scheduler(
+    ledger: Ledger, plan: SearchPlan, listener: Listener, halt: Halt, standings: Standings
+) -> "OrderedStopping":
     """The scheduler of the plan's stopping rule."""
     kind = TimedStopping if isinstance(plan.stopping, Asha) else OrderedStopping
-    return kind(ledger, plan, listener, halt)
+    return kind(ledger, plan, listener, halt, standings)
 
 
 class OrderedStopping(FIFOScheduler):  # type: ignore[misc]  # Ray ships no types
-    """Stops a trial by the study's rule, or when the study is halted."""
+    """Stops a trial by the study's rule, when it has to wait at a rung, or when the study is halted."""
 
-    def __init__(self, ledger: Ledger, plan: SearchPlan, listener: Listener, halt: Halt) -> None:
+    def __init__(self, ledger: Ledger, plan: SearchPlan, listener: Listener, halt: Halt, standings: Standings) -> None:
         super().__init__()
         self.ledger = ledger
         self.plan = plan
         self.listener = listener
         self.halt = halt
+        self.standings = standings
+        self.keeps_workers = False
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: Mapping[str, Any]) -> str:
         """Ray's question after each report: CONTINUE or STOP."""
@@ -42,33 +48,34 @@ class OrderedStopping(FIFOScheduler):  # type: ignore[misc]  # Ray ships no type
             self.halt.give_up(error)
             return str(TrialScheduler.STOP)
         self.listener.epoch(number, epoch)
-        behind = epoch.epoch < self.plan.epochs and self.is_behind(tune_controller, trial, epoch)
-        return str(TrialScheduler.STOP if self.halt.requested or behind else TrialScheduler.CONTINUE)
+        goes_on = epoch.epoch == self.plan.epochs or self.goes_on(tune_controller, trial, epoch)
+        return str(TrialScheduler.STOP if self.halt.requested or not goes_on else TrialScheduler.CONTINUE)
 
     def on_trial_complete(self, tune_controller: Any, trial: Trial, result: Mapping[str, Any]) -> None:
-        """A trial has ended: let Ray forget the averages of its metrics, 26 kB a trial that nobody reads."""
-        trial.run_metadata.metric_analysis = {}
-        trial.run_metadata.metric_n_steps = {}
+        """A trial has ended, or gives its worker back to wait. Ray forgets those that ended before it."""
+        if not self.keeps_workers:
+            self.keeps_workers = True
+            keep_workers(tune_controller, trial, self.plan.n_trials)
+        forget_ended(tune_controller)
 
     def __getstate__(self) -> dict[str, Any]:
         """Empty, as the searcher's."""
         return {}
 
-    def is_behind(self, tune_controller: Any, trial: Trial, epoch: EpochResult) -> bool:
-        """Whether the trial is to be stopped after this epoch, which is not its last."""
-        rule, number = self.plan.stopping, trial.config["number"]
-        if not isinstance(rule, Halving) or epoch.epoch not in rule.rungs(self.plan.epochs):
-            return False
-        peers = [record.epochs for record in self.ledger.records(0, max(0, number - self.plan.window + 1))]
-        (own,) = self.ledger.records(number, number + 1)
-        return rule.stops(own.epochs[: epoch.epoch], peers, self.plan.epochs)
+    def goes_on(self, tune_controller: Any, trial: Trial, epoch: EpochResult) -> bool:
+        """Whether the trial keeps its worker after this epoch, which is not its last."""
+        number = trial.config["number"]
+        if epoch.epoch not in self.standings.rungs:
+            return True
+        self.standings.note(*self.ledger.records(number, number + 1))
+        return self.standings.verdict(number, epoch.epoch) == Verdict.GO_ON
 
 
 class TimedStopping(OrderedStopping):
     """Stops by Ray's ASHA: against the trials that reached the rung earlier, which after a restart are none."""
 
-    def __init__(self, ledger: Ledger, plan: SearchPlan, listener: Listener, halt: Halt) -> None:
-        super().__init__(ledger, plan, listener, halt)
+    def __init__(self, ledger: Ledger, plan: SearchPlan, listener: Listener, halt: Halt, standings: Standings) -> None:
+        super().__init__(ledger, plan, listener, halt, standings)
         rule = plan.stopping
         assert isinstance(rule, Asha)
         self.asha = AsyncHyperBandScheduler(
@@ -84,7 +91,7 @@ class TimedStopping(OrderedStopping):
         """A trial begins."""
         self.asha.on_trial_add(tune_controller, trial)
 
-    def is_behind(self, tune_controller: Any, trial: Trial, epoch: EpochResult) -> bool:
+    def goes_on(self, tune_controller: Any, trial: Trial, epoch: EpochResult) -> bool:
         """As ASHA says."""
         result = {"epoch": epoch.epoch, "val_accuracy": epoch.val_accuracy}
-        return bool(self.asha.on_trial_result(tune_controller, trial, result) == TrialScheduler.STOP)
+        return bool(self.asha.on_trial_result(tune_controller, trial, result) == TrialScheduler.CONTINUE)

@@ -22,6 +22,7 @@ from tuning.resources import Machine, Shares
 from tuning.scheduler import make_scheduler
 from tuning.searcher import OOM, Halt, Listener, OrderedSearcher, shared_failure
 from tuning.spec import SearchPlan
+from tuning.standings import Standings
 from tuning.trial import run_trial
 
 RESTARTS = 2
@@ -168,15 +169,18 @@ def _fit(
         work(job, ray.get(corpus_ref), shares)
 
     retry_oom = whole_gpu or _retries(shares)
-    searcher = OrderedSearcher(ledger, plan, listener, interruption, retry_oom=retry_oom, whole_gpu=whole_gpu)
+    standings = Standings(plan.stopping, plan.epochs, ledger.records())
+    searcher = OrderedSearcher(
+        ledger, plan, listener, interruption, standings, retry_oom=retry_oom, whole_gpu=whole_gpu
+    )
     scratch = ledger.folder.absolute() / ".ray"
     shutil.rmtree(scratch, ignore_errors=True)  # a killed driver's
     tuner = tune.Tuner(
         tune.with_resources(trainable, {"cpu": shares.cpus_per_trial, "gpu": shares.gpus_per_trial}),
         tune_config=tune.TuneConfig(
             search_alg=searcher,
-            scheduler=make_scheduler(ledger, plan, listener, interruption),
-            num_samples=plan.n_trials,
+            scheduler=make_scheduler(ledger, plan, listener, interruption, standings),
+            num_samples=plan.n_trials * (1 + len(standings.rungs)),  # one that waited is another trial to Ray
             max_concurrent_trials=workers,
             reuse_actors=True,
             trial_dirname_creator=lambda trial: trial.trial_id,

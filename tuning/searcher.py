@@ -4,9 +4,14 @@ It waits until those are finished; the trials after them are shown to the sample
 made anew for each suggestion from (seed, n), or asked again from the first trial on. So which trials a study has
 depends on its inputs alone: not on time, the number of workers, or how often it was killed. Ray's own searcher
 state is neither written nor read; the journal is the state.
+
+A trial that waits at a rung gives its worker back: to Ray it is over, and once its verdict is there it goes on as
+another trial of Ray's, from its checkpoint.
 """
 
 import re
+import time
+from bisect import insort
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -21,10 +26,14 @@ from tuning.budgets import Ending
 from tuning.ledger import Ledger
 from tuning.records import TrialRecord, copied_from
 from tuning.spec import SearchPlan
+from tuning.standings import Standings
+from tuning.stopping import Verdict
 from tuning.suggester import Suggester, may_suggest
 
 SAME_FAILURES = 3
 """So many failures from the start with one cause end the study."""
+SPELLS = "spells"
+"""The user attribute of a trial that has waited: who had it when before, `worker`, `since` and `until`."""
 OOM = "oom"
 """The user attribute of a trial that is to run once more, alone on a whole GPU: what it asked for on its share."""
 
@@ -55,6 +64,7 @@ class Listener(Protocol):
 
     def started(self, number: int, config: TrialConfig) -> None: ...
     def epoch(self, number: int, result: EpochResult) -> None: ...
+    def waits(self, number: int) -> None: ...
     def ended(self, record: TrialRecord) -> None: ...
 
 
@@ -77,6 +87,7 @@ class OrderedSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
         plan: SearchPlan,
         listener: Listener,
         halt: Halt,
+        standings: Standings,
         *,
         retry_oom: bool = False,
         whole_gpu: bool = False,
@@ -88,6 +99,7 @@ class OrderedSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
             plan: what is searched.
             listener: told of every start and end.
             halt: asked before each new trial.
+            standings: of the journal's trials; whoever writes an epoch down tells it.
             retry_oom: a trial that its share of a GPU is too small for stays open and is marked with OOM. It ends in a
                 round of its own, whose searcher has `whole_gpu`; suggestions that may see it wait. So its outcome
                 depends neither on the share nor on when it ran, and a resumed study finds the mark in the journal.
@@ -98,6 +110,7 @@ class OrderedSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
         self.plan = plan
         self.listener = listener
         self.halt = halt
+        self.standings = standings
         self.suggester = Suggester(plan)
         unfinished = [trial for trial in ledger.trials() if not trial.state.is_finished()]
         self.copies = {
@@ -105,12 +118,13 @@ class OrderedSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
         }
         self.retry_oom, self.whole_gpu = retry_oom, whole_gpu
         self.marked = {trial.number for trial in unfinished if retry_oom and OOM in trial.user_attrs}
-        self.unfinished = [
-            trial.number
-            for trial in unfinished
-            if trial.number not in self.copies and (trial.number in self.marked) == whole_gpu
-        ]
+        self.unfinished: list[int] = []  # by number, to be handed out
+        self.waiting: dict[int, list[int]] = {rung: [] for rung in standings.rungs}  # rung -> trials, by number
+        for trial in unfinished:
+            if trial.number not in self.copies and (trial.number in self.marked) == whole_gpu:
+                self._put_back(trial.number)
         self.number: dict[str, int] = {}  # Ray's trial id -> ours
+        self.since: dict[int, float] = {}  # when a trial was handed out, in seconds since 1970
         self._settle_copies()
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
@@ -123,15 +137,16 @@ class OrderedSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
 
     def _next(self, trial_id: str) -> dict[str, Any] | str | None:
         while True:
+            self._judge()
             trials = self.ledger.trials()
             if self._over() or shared_failure(trials):
                 return str(Searcher.FINISHED)
             if self.unfinished:
                 return self._start(trial_id, self.unfinished.pop(0))
-            if self.whole_gpu or len(trials) >= self.plan.n_trials:
-                return str(Searcher.FINISHED)
-            if not may_suggest(self.plan, trials):
-                return str(Searcher.FINISHED) if self._all_marked(trials) else None
+            if self.whole_gpu or len(trials) >= self.plan.n_trials or not may_suggest(self.plan, trials):
+                # A running trial may yet have to wait and be handed out again. Where none is running, what is left
+                # waits for a trial that is marked, or for nothing.
+                return None if self.number else str(Searcher.FINISHED)
             number = self._add(trials)
             if number not in self.copies:
                 return self._start(trial_id, number)
@@ -144,13 +159,15 @@ class OrderedSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
         """Close the trial in the journal; one that was interrupted stays open and runs again."""
         number = self.number.pop(trial_id)
         outcome = unflattened(result or {}, "outcome")
-        worker = {"worker": f"{result['hostname']}/{result['pid']}"} if result and "pid" in result else {}
+        spell: dict[str, Any] = {"since": self.since.pop(number)}
+        if result and "pid" in result:
+            spell["worker"] = f"{result['hostname']}/{result['pid']}"
         try:
-            self._close(number, outcome, error, worker)
+            self._close(number, outcome, error, spell)
         except UserError as problem:
             self.halt.give_up(problem)
 
-    def _close(self, number: int, outcome: dict[str, Any], error: bool, worker: dict[str, str]) -> None:
+    def _close(self, number: int, outcome: dict[str, Any], error: bool, spell: dict[str, Any]) -> None:
         if "mend" in outcome:
             raise UserError(outcome["mend"])
         if outcome.pop("oom", False) and self.retry_oom and not self.whole_gpu:
@@ -163,11 +180,54 @@ class OrderedSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
             return
         elif error:
             state, outcome = TrialState.FAIL, {"error": "its worker died three times (killed, or out of memory)"}
+        elif self._verdict(number) not in (Verdict.STOP, None):
+            self.ledger.mark(number, SPELLS, [*self._spells(number), spell | {"until": time.time()}])
+            self._put_back(number)
+            self.listener.waits(number)
+            return
         else:
             state = TrialState.PRUNED
-        self.listener.ended(self.ledger.finish(number, state, outcome | worker))
+        self._finish(number, state, outcome | spell)
+
+    def _finish(self, number: int, state: TrialState, outcome: Mapping[str, Any]) -> None:
+        record = self.ledger.finish(number, state, outcome)
+        self.standings.note(record)
+        self.listener.ended(record)
         self._settle_copies()
         self._over()
+
+    def _verdict(self, number: int) -> Verdict | None:
+        """Of a trial at a rung; None elsewhere."""
+        (record,) = self.ledger.records(number, number + 1)
+        done = len(record.epochs)
+        return self.standings.verdict(number, done) if done in self.standings.rungs else None
+
+    def _put_back(self, number: int) -> None:
+        """An open trial that no worker has: it waits for its verdict, or to be handed out."""
+        (record,) = self.ledger.records(number, number + 1)
+        insort(self.waiting.get(len(record.epochs), self.unfinished), number)
+
+    def _judge(self) -> None:
+        """Close the trials that waited and are behind, and put back those that go on."""
+        for (
+            rung,
+            numbers,
+        ) in self.waiting.items():  # from the first rung on: who is closed may be waited for at the next
+            # Who waits for a higher number waits for all that the lower one waits for.
+            while (
+                numbers
+                and not self.halt.requested
+                and (verdict := self.standings.verdict(numbers[0], rung)) != Verdict.WAIT
+            ):
+                number = numbers.pop(0)
+                if verdict == Verdict.STOP:
+                    self._finish(number, TrialState.PRUNED, {})
+                else:
+                    insort(self.unfinished, number)
+
+    def _spells(self, number: int) -> list[dict[str, Any]]:
+        """When which worker had the trial before it waited."""
+        return list(self.ledger.trials()[number].user_attrs.get(SPELLS, []))
 
     def _over(self) -> bool:
         """Whether no further trial is to begin; a budget that is met ends the running ones too."""
@@ -190,27 +250,26 @@ class OrderedSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
         params = suggestion.params
         distributions = self.plan.space.distributions(params)
         number = self.ledger.add(params, distributions, suggestion.config.to_dict(), suggestion.origin)
+        self.standings.note(*self.ledger.records(number, number + 1))
         source = copied_from(suggestion.origin)
         if source is not None:
             self.copies[number] = source
         return number
-
-    def _all_marked(self, trials: Sequence[FrozenTrial]) -> bool:
-        """Whether all that is left waits for a whole GPU."""
-        waiting = {trial.number for trial in trials if not trial.state.is_finished()}
-        return bool(self.marked) and waiting <= self.marked | self.copies.keys()
 
     def _settle_copies(self) -> None:
         """Close the trials that repeat one which is finished by now: training it again would bring the same."""
         for number, source in sorted(self.copies.items()):
             if self.ledger.trials()[source].state.is_finished():
                 del self.copies[number]
-                self.listener.ended(self.ledger.copy(source, number))
+                record = self.ledger.copy(source, number)
+                self.standings.note(record)
+                self.listener.ended(record)
 
     def _start(self, trial_id: str, number: int) -> dict[str, Any]:
         trials = self.ledger.trials()
         attrs = trials[number].user_attrs
         self.number[trial_id] = number
+        self.since[number] = time.time()
         self.listener.started(number, TrialConfig.from_dict(attrs["config"]))
         checkpoint_dir = self.ledger.checkpoint_dir(number)
         unfinished = [trial.number for trial in trials if not trial.state.is_finished()]

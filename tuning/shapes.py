@@ -41,7 +41,15 @@ EPOCH = {
     "seconds": number,
     "val_predictions?": PACKED,
 }  # fmt: skip
-OUTCOME = {"error?": str, "n_parameters?": count, "weights_sha256?": str, "environment?": dict, "worker?": str}
+OUTCOME = {
+    "error?": str,
+    "n_parameters?": count,
+    "weights_sha256?": str,
+    "environment?": dict,
+    "worker?": str,
+    "since?": number,
+}
+SPELL = {"worker?": str, "since": number, "until": number}
 READING = {
     "verb": str, "trial": int, "seed": int, "on": str, "split": (str, type(None)), "test_accuracy": share,
     "test_sentences": some,
@@ -61,7 +69,7 @@ FRESH_RUN = {
     "error?": str, "val_accuracy?": share, "test_accuracy?": share, "seconds?": number, "n_parameters?": count,
     "correct?": PACKED,
 }  # fmt: skip
-TRIAL = {"config?": dict, "origin?": str, "outcome?": OUTCOME}
+TRIAL = {"config?": dict, "origin?": str, "outcome?": OUTCOME, "spells?": [SPELL]}
 """User attributes of a trial, beside its epochs."""
 
 

@@ -62,6 +62,11 @@ class SearchPlan:
             problems.append(f"--seed must be from 0 to 2**32 - 1, got {self.seed}")
         if self.patience is not None and self.patience < 1:
             problems.append(f"--patience must be at least 1, got {self.patience}")
+        if isinstance(self.stopping, Halving) and self.n_trials < self.stopping.together:
+            problems.append(
+                f"--trials must be at least {self.stopping.together}, as many as this study compares with one another "
+                f"first, got {self.n_trials}"
+            )
         if self.precision not in PRECISIONS:
             problems.append(f"--precision must be one of {', '.join(PRECISIONS)}, got {self.precision!r}")
         if problems:

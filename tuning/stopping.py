@@ -1,36 +1,53 @@
-"""When a trial is stopped early: successive halving against the trials that finished before it was suggested.
+"""When a trial is stopped early: successive halving, by the order of the study and not by the clock.
 
-Source of the rule: Jamieson and Talwalkar 2016 (successive halving); here a trial is not compared with
-whoever happens to have reached the rung in time, but with trials 0..n-window, which are all finished when
-trial n starts. So the decision depends on no clock.
+Source of the rule: Jamieson and Talwalkar 2016 (successive halving). A trial is compared with all trials before it, and
+the first ones with one another. Where one of those is not there yet, the trial waits and its worker takes another one:
+so the verdict depends on no clock. Nobody waits for a trial that waits for him: those after the first `together` look
+at lower numbers alone, and the first ones all begin without an outcome of any.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
-from core.epoch import EpochResult, best_of
 from core.errors import ConfigError
 
 MIN_PEERS = 3
 """Fewer trials at a rung tell too little to stop anyone."""
 
 
+class Verdict(Enum):
+    """What becomes of a trial at a rung."""
+
+    GO_ON = "go on"
+    STOP = "stop"
+    WAIT = "wait"
+    """For trials that have not reached the rung yet."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Halving:
     """When a trial is stopped: successive halving over `reduction`, never before `grace` epochs."""
 
-    grace: int = 2
+    grace: int = 1
     """Epochs that every trial gets."""
     reduction: int = 3
     """One in `reduction` goes on at each rung."""
+    together: int = 1
+    """So many first trials are compared with one another. None of them may wait for an outcome before it begins, so
+    they are at most the study's window; and the study must have as many."""
 
     def __post_init__(self) -> None:
         _check(self.grace, self.reduction)
 
     def to_dict(self) -> dict[str, Any]:
         """As a study's spec holds it."""
-        return {"rule": "halving", "grace": self.grace, "reduction": self.reduction}
+        return {
+            "rule": "halving",
+            "grace": self.grace,
+            "reduction": self.reduction,
+            "together": self.together,
+        }
 
     def rungs(self, epochs: int) -> list[int]:
         """The epochs after which a trial of `epochs` epochs may be stopped: grace, grace * reduction, ..."""
@@ -41,27 +58,23 @@ class Halving:
             rung *= self.reduction
         return rungs
 
-    def stops(self, own: Sequence[EpochResult], peers: Sequence[Sequence[EpochResult]], epochs: int) -> bool:
-        """Whether a trial ends after the last of its epochs so far.
+    def peers_end(self, number: int) -> int:
+        """Trial `number` is compared with trials 0..end-1, itself apart."""
+        return max(self.together, number)
+
+    def verdict(self, *, better: int, reached: int) -> Verdict:
+        """Whether a trial at a rung goes on.
 
         Args:
-            own: the trial's epochs so far, from 1 on.
-            peers: the epochs of trials 0..n-window.
-            epochs: how many epochs a whole trial has.
+            better: peers whose best accuracy up to the rung is higher than the trial's.
+            reached: peers that reached the rung.
 
         Returns:
-            True when the last epoch is a rung, at least MIN_PEERS peers reached it, and the trial's best
-            accuracy so far is not among the first 1/reduction of theirs and its own. A tie goes on.
+            STOP when at least MIN_PEERS reached the rung and the trial is not among the first 1/reduction of theirs and
+            its own. A tie goes on.
         """
-        rung = own[-1].epoch
-        if rung not in self.rungs(epochs):
-            return False
-        scores = [best_of(peer[:rung]).val_accuracy for peer in peers if len(peer) >= rung]
-        if len(scores) < MIN_PEERS:
-            return False
-        mine = best_of(own).val_accuracy
-        places = max(1, (len(scores) + 1) // self.reduction)
-        return sum(score > mine for score in scores) >= places
+        places = max(1, (reached + 1) // self.reduction)
+        return Verdict.STOP if reached >= MIN_PEERS and better >= places else Verdict.GO_ON
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

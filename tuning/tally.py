@@ -54,7 +54,9 @@ class Tally:
     """By state."""
     running: dict[int, Running] = field(default_factory=dict)
     known: dict[int, list[EpochResult]] = field(default_factory=dict)
-    """Epochs in the journal of trials that were cut short: their workers report them again."""
+    """Epochs of open trials that no worker has: they wait at a rung, or were cut short and are reported again."""
+    waiting: set[int] = field(default_factory=set)
+    """Those of them that wait at a rung."""
     bests: dict[int, Best] = field(default_factory=dict)
     """By trial; a failed one has none."""
     lengths: Counter[int] = field(default_factory=Counter)
@@ -98,6 +100,12 @@ class Tally:
         """A trial begins or goes on."""
         self.first_start = self.first_start or time.monotonic()
         self.running[number] = Running(settings=self._shown(config), epochs=self.known.pop(number, []))
+        self.waiting.discard(number)
+
+    def wait(self, number: int) -> None:
+        """A trial waits at a rung."""
+        self.known[number] = self.running.pop(number).epochs
+        self.waiting.add(number)
 
     def epoch(self, number: int, result: EpochResult) -> None:
         """A trial reported an epoch; one that it had reported before a restart changes nothing."""
@@ -114,6 +122,7 @@ class Tally:
         number, best = record.number, record.best
         self.running.pop(number, None)
         self.known.pop(number, None)
+        self.waiting.discard(number)
         self.ended[record.state] += 1
         if copied_from(record.origin) is None:
             self.lengths[len(record.epochs)] += 1
@@ -145,7 +154,7 @@ class Tally:
         Trials that still run count up to where they are (Kaplan and Meier's estimate): those that ended first are the
         short ones. Where none came further, all epochs that it may have.
         """
-        reached = Counter(len(trial.epochs) for trial in self.running.values())
+        reached = Counter(len(epochs) for epochs in self._open())
         going, expected = 1.0, 0.0
         for epoch in range(done + 1, self.epochs_a_trial + 1):
             expected += going
@@ -160,7 +169,7 @@ class Tally:
         A running trial goes on at its own pace, the others at the mean one, each for as many epochs as are expected of
         it; the searcher waits at the window's edge.
         """
-        trained = [epoch.seconds for trial in self.running.values() for epoch in trial.epochs]
+        trained = [epoch.seconds for epochs in self._open() for epoch in epochs]
         n_epochs = len(trained) + sum(length * count for length, count in self.lengths.items())
         if not n_epochs:
             return None
@@ -169,11 +178,16 @@ class Tally:
             self.epochs_ahead(len(trial.epochs)) * (trial.seconds_an_epoch or pace)
             for _, trial in sorted(self.running.items())
         ]
-        waiting = max(0, self.n_trials - self.n_ended - len(self.running))
+        ahead += [self.epochs_ahead(len(epochs)) * pace for _, epochs in sorted(self.known.items())]
+        new = max(0, self.n_trials - self.n_ended - len(ahead))
         trained_share = self.lengths.total() / self.n_ended if self.n_ended else 1.0  # the others repeat one
         whole = (self.epochs_ahead(0) * pace + TRIAL_SECONDS) * trained_share
-        work = [*ahead, *[whole] * waiting]
+        work = [*ahead, *[whole] * new]
         return float(ends(work, self.workers, self.window)[-1]) if work else 0.0
+
+    def _open(self) -> list[list[EpochResult]]:
+        """The epochs of each trial that is not over."""
+        return [*(trial.epochs for trial in self.running.values()), *self.known.values()]
 
     def epochs_a_second(self) -> float:
         """Since the first trial began; 0 before its first epoch."""

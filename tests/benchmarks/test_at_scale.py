@@ -1,43 +1,39 @@
 """benchmarks.at_scale: the window's price in simulated time, and demand against capacity."""
 
-import numpy as np
 import pytest
 
 from benchmarks.at_scale import Rates, loads
-from benchmarks.order_window import lengths, wall, window_table
+from benchmarks.order_window import many, searched, seconds_of, wall, window_table
 from tests.benchmarks.test_simulation import EPOCHS, table
 
 UNEVEN = [9.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0]
 
 
-def test_without_order_the_free_worker_takes_the_next_trial() -> None:
-    assert wall(UNEVEN, 2, None) == 9
-    assert wall(UNEVEN, 1, None) == sum(UNEVEN)
+def test_where_nothing_waits_the_free_worker_takes_the_next_trial() -> None:
+    assert wall(UNEVEN, 2) == 9
+    assert wall(UNEVEN, 1) == sum(UNEVEN)
+
+
+def test_curves_are_drawn_from_the_recorded_ones_and_no_two_are_alike() -> None:
+    drawn = many(table(5), 50)
+    assert len(drawn.curves) == 50
+    firsts = [curve.epochs[0].val_accuracy for curve in drawn.curves]
+    assert len(set(firsts)) == 50
+    assert {round(each, 4) for each in firsts} <= {round(curve.epochs[0].val_accuracy, 4) for curve in table(5).curves}
+
+
+def test_a_wider_window_waits_less_and_a_search_is_never_faster_than_its_trials() -> None:
+    rows = list(window_table(many(table(), 80), workers=4))[2:]
+    cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
+    assert [row[0] for row in cells] == ["4", "8", "16", "32"]
+    prices = [float(row[3]) for row in cells]
+    assert prices[0] == max(prices) > 1.2 > prices[-1] >= 1
+    assert all(1 < float(row[1]) < EPOCHS / 2 for row in cells)
 
 
 def test_a_window_of_one_is_one_trial_after_the_other() -> None:
-    assert wall(UNEVEN, 4, 1) == sum(UNEVEN)
-
-
-def test_the_oldest_trial_holds_up_what_is_beyond_the_window() -> None:
-    # Trials 1 to 3 run beside trial 0; trial 4 and later ones wait for its end.
-    assert wall(UNEVEN, 2, 4) == 9 + 2
-    assert wall(UNEVEN, 2, len(UNEVEN)) == 9
-
-
-def test_trials_are_as_long_as_recorded_ones_and_never_longer_than_whole() -> None:
-    stopped, whole = lengths(table(), 500)
-    assert set(whole) <= {EPOCHS * 1.0, EPOCHS * 2.0, EPOCHS * 3.0}
-    assert (stopped <= whole).all()
-    assert 0 < (stopped < whole).mean() < 1
-
-
-def test_the_larger_the_window_the_more_trials_are_trained_whole_and_no_order_costs_nothing() -> None:
-    rows = list(window_table(np.ones(40), np.full(40, 3.0), workers=4))[2:]
-    cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
-    # Three earlier trials must be known before one is stopped: 4 + 2 of 40 are whole with a window of 4.
-    assert [row[:3] for row in cells[:2]] == [["4", "15%", "1.30"], ["8", "25%", "1.50"]]
-    assert cells[-1] == ["no order", "0%", "1.00", "100%", "1.00"]
+    found = searched(table(10), 3, 1)
+    assert found.seconds[-1] == sum(seconds_of(table(10), found))
 
 
 def test_a_part_is_as_busy_as_it_is_asked_and_bears_epochs_that_keep_it_so() -> None:

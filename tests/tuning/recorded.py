@@ -61,7 +61,7 @@ def record_study(
     """
     draw = np.random.default_rng(0)
     loaded = load_space(space)
-    the_plan = plan(space=loaded, n_trials=max(1, trials), epochs=EPOCHS)
+    the_plan = plan(space=loaded, n_trials=max(3, trials), epochs=EPOCHS)
     labels = draw.integers(0, len(classes), sentences) if labels is None else labels
     spec = make_spec(the_plan, tiny_corpus(), data or {"dataset": "tiny", "seed": 42}, Shares())
     spec["fingerprint"] = fingerprint or spec["fingerprint"]

@@ -18,7 +18,8 @@ from tuning.planning import (
     forecast,
     stopped,
 )
-from tuning.stopping import Asha, Halving
+from tuning.standings import Standings
+from tuning.stopping import Asha, Halving, Verdict
 
 START = 4.0
 COSTS = Costs(own=(1.0, 2.0, 3.0), others=(1.0, 2.0, 4.0), start=START)
@@ -40,33 +41,40 @@ def test_without_stopping_every_trial_has_all_its_epochs() -> None:
     assert epochs_of_trials(plan(stopping=None), np.random.default_rng(0)).tolist() == [4] * 12
 
 
-def test_trials_are_stopped_at_rungs_but_never_the_first_ones() -> None:
-    """With a window of 3 and three peers needed, trials 0 to 4 go on in any case."""
-    the_plan = plan(n_trials=40, epochs=20, stopping=Halving(grace=2, reduction=3))
-    drawn = np.array([epochs_of_trials(the_plan, np.random.default_rng(seed)) for seed in range(50)])
-    assert set(np.unique(drawn)) == {2, 6, 18, 20}
-    assert (drawn[:, :5] == 20).all()
-    assert 0.4 < (drawn[:, 5:] == 2).mean() < 0.75  # two in three, fewer where later trials are better
+def test_trials_are_stopped_at_rungs_and_the_first_ones_where_they_are_compared_with_one_another() -> None:
+    """Three peers are needed: by themselves trials 0 to 2 go on in any case."""
+    for together, whole in ((1, 1.0), (8, 0.25)):  # two of eight, whom nobody else is left to beat
+        the_plan = plan(n_trials=40, epochs=20, stopping=Halving(grace=2, reduction=3, together=together))
+        drawn = np.array([epochs_of_trials(the_plan, np.random.default_rng(seed)) for seed in range(50)])
+        assert set(np.unique(drawn)) == {2, 6, 18, 20}
+        assert (drawn[:, :3] == 20).mean() == pytest.approx(whole, abs=0.05)
+        assert 0.4 < (drawn[:, 8:] == 2).mean() < 0.75  # two in three, fewer where later trials are better
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_the_simulated_rule_is_the_real_one(seed: int) -> None:
     """On curves that rise, so that the last epoch is the best so far."""
-    rng, rule, window = np.random.default_rng(seed), Halving(grace=1, reduction=2), 2
+    rng, rule = np.random.default_rng(seed), Halving(grace=1, reduction=2, together=5)
     curves = np.sort(rng.random((15, 6)), axis=1)
-    rungs = rule.rungs(6)
-    kept: list[list[EpochResult]] = []
-    for number, curve in enumerate(curves):
-        own: list[EpochResult] = []
-        for at, accuracy in enumerate(curve.tolist(), 1):
-            own.append(EpochResult(epoch=at, train_loss=0.0, val_loss=0.0, val_accuracy=accuracy, seconds=0.0))
-            if at < 6 and rule.stops(own, kept[: max(0, number - window + 1)], 6):
-                break
-        kept.append(own)
-    scores = np.array([curves[:, rung - 1] for rung in rungs])
-    found = stopped(np.full(15, 6), scores, rungs, rule.reduction, window)
-    assert found.tolist() == [len(own) for own in kept]
-    assert len(set(found.tolist())) > 2
+    standings, done, over = Standings(rule, 6), [0] * 15, set[int]()
+    while len(over) < 15:
+        number = int(rng.choice(15))
+        verdict = standings.verdict(number, done[number]) if done[number] else Verdict.GO_ON
+        if number in over or verdict == Verdict.WAIT:
+            continue
+        if verdict == Verdict.GO_ON:
+            done[number] += 1
+        if verdict == Verdict.STOP or done[number] == 6:
+            over.add(number)
+        own = [
+            EpochResult(epoch=at, train_loss=0.0, val_loss=0.0, val_accuracy=accuracy, seconds=0.0)
+            for at, accuracy in enumerate(curves[number, : done[number]].tolist(), 1)
+        ]
+        standings.settle(number, own, over=number in over)
+    scores = np.array([curves[:, rung - 1] for rung in standings.rungs])
+    found = stopped(np.full(15, 6), scores, list(standings.rungs), rule.reduction, rule.together)
+    assert found.tolist() == done
+    assert len(set(done)) > 2
 
 
 def test_a_harder_rule_stops_more() -> None:

@@ -19,10 +19,11 @@ from tests.tuning.plans import plan
 from tuning.ledger import Ledger, open_ledger
 from tuning.records import TrialRecord, read_study
 from tuning.scheduler import make_scheduler
-from tuning.searcher import Halt, OrderedSearcher, shared_failure
+from tuning.searcher import SPELLS, Halt, OrderedSearcher, shared_failure
 from tuning.space_file import load_space
 from tuning.spec import SearchPlan
-from tuning.stopping import Asha
+from tuning.standings import Standings
+from tuning.stopping import Asha, Halving
 
 
 def test_three_failures_from_the_start_with_one_cause_are_recognised() -> None:
@@ -45,6 +46,9 @@ class Heard:
     def started(self, number: int, config: TrialConfig) -> None:
         self.events.append(f"started {number}")
 
+    def waits(self, number: int) -> None:
+        self.events.append(f"waits {number}")
+
     def epoch(self, number: int, result: EpochResult) -> None:
         self.events.append(f"epoch {number}.{result.epoch}")
 
@@ -58,10 +62,12 @@ class FakeRay:
     def __init__(self, ledger: Ledger, the_plan: SearchPlan, workers: int, rng: random.Random) -> None:
         self.halt = Halt()
         self.heard = Heard()
-        self.searcher = OrderedSearcher(ledger, the_plan, self.heard, self.halt)
-        self.scheduler = make_scheduler(ledger, the_plan, self.heard, self.halt)
+        self.standings = Standings(the_plan.stopping, the_plan.epochs, ledger.records())
+        self.searcher = OrderedSearcher(ledger, the_plan, self.heard, self.halt, self.standings)
+        self.scheduler = make_scheduler(ledger, the_plan, self.heard, self.halt, self.standings)
         self.plan, self.workers, self.rng = the_plan, workers, rng
         self.running: dict[str, tuple[Any, int]] = {}
+        self.trained: dict[int, int] = {}
         self.asked = 0
 
     def run(self, steps: int = 10_000) -> None:
@@ -79,7 +85,8 @@ class FakeRay:
             if job is None or isinstance(job, str):
                 assert job in (None, Searcher.FINISHED)
                 return
-            self.running[f"ray{self.asked}"] = (job, 0)
+            # From its checkpoint if it waited, else from its first epoch.
+            self.running[f"ray{self.asked}"] = (job, self.trained.get(job["number"], 0))
             self.scheduler.on_trial_add(None, self.ray_trial(f"ray{self.asked}"))
 
     def ray_trial(self, the_id: str) -> Any:
@@ -93,7 +100,7 @@ class FakeRay:
             result = {"outcome/n_parameters": 1}
         else:
             rate = job["config"]["learning_rate"]
-            score = 1 / (1 + abs(rate - 0.01) * (5 - done))  # the curves cross no one's clock
+            score = 1 / (1 + abs(rate - 0.01) * (self.plan.epochs + 1 - done))  # the curves cross no one's clock
             epoch = {"epoch": done + 1, "train_loss": 0.0, "val_loss": -score, "val_accuracy": score, "seconds": 0.1}
             result = {f"epoch_result/{key}": value for key, value in epoch.items()}
 
@@ -104,6 +111,13 @@ class FakeRay:
         else:
             self.searcher.on_trial_result(ray_id, result)
             self.running[ray_id] = (job, done + 1)
+            self.trained[job["number"]] = done + 1
+
+
+def searcher_of(ledger: Ledger, the_plan: SearchPlan, halt: Halt) -> OrderedSearcher:
+    """One that goes on where the journal stands."""
+    standings = Standings(the_plan.stopping, the_plan.epochs, ledger.records())
+    return OrderedSearcher(ledger, the_plan, Heard(), halt, standings)
 
 
 def content(folder: Path) -> list[Any]:
@@ -137,7 +151,7 @@ def test_a_killed_search_completes_to_the_same_study(tmp_path: Path, killed_afte
 def test_the_first_trial_is_the_notebooks(tmp_path: Path) -> None:
     for space in ("quick", "notebook"):
         with open_ledger(tmp_path / space, {"fingerprint": ""}) as ledger:
-            searcher = OrderedSearcher(ledger, plan(space=load_space(space)), Heard(), Halt())
+            searcher = searcher_of(ledger, plan(space=load_space(space)), Halt())
             job = searcher.suggest("ray1")
             assert isinstance(job, dict)
             assert TrialConfig.from_dict(job["config"]) == TrialConfig.notebook(epochs=4, seed=7)
@@ -147,7 +161,7 @@ def test_the_first_trial_is_the_notebooks(tmp_path: Path) -> None:
 
 def test_no_suggestion_before_the_trials_that_it_may_see_are_finished(tmp_path: Path) -> None:
     with open_ledger(tmp_path / "s", {"fingerprint": ""}) as ledger:
-        searcher = OrderedSearcher(ledger, plan(window=2), Heard(), Halt())
+        searcher = searcher_of(ledger, plan(window=2), Halt())
         assert [isinstance(searcher.suggest(f"ray{n}"), dict) for n in range(3)] == [True, True, False]
         for number in (0, 1):
             ledger.record(number, EpochResult(epoch=1, train_loss=1.0, val_loss=1.0, val_accuracy=0.5, seconds=1.0))
@@ -170,7 +184,7 @@ def test_an_interrupted_search_starts_nothing_and_leaves_trials_to_go_on(tmp_pat
 
 def test_where_a_trial_ran_is_written_down_with_its_end(tmp_path: Path) -> None:
     with open_ledger(tmp_path / "s", {"fingerprint": ""}) as ledger:
-        searcher = OrderedSearcher(ledger, plan(), Heard(), Halt())
+        searcher = searcher_of(ledger, plan(), Halt())
         ends = ({"outcome/n_parameters": 1}, {"outcome/error": "TrainingError: the loss is NaN"}, {})
         for at, end in enumerate(ends):
             searcher.suggest(f"ray{at}")
@@ -185,7 +199,7 @@ def test_where_a_trial_ran_is_written_down_with_its_end(tmp_path: Path) -> None:
 
 def test_a_failed_trial_does_not_end_the_study(tmp_path: Path) -> None:
     with open_ledger(tmp_path / "s", {"fingerprint": ""}) as ledger:
-        searcher = OrderedSearcher(ledger, plan(), Heard(), Halt())
+        searcher = searcher_of(ledger, plan(), Halt())
         searcher.suggest("ray0")
         searcher.on_trial_complete("ray0", {"outcome/error": "TrainingError: the loss is NaN"})
         searcher.suggest("ray1")
@@ -245,7 +259,7 @@ def test_asha_stops_trials_by_rays_own_rule_and_lets_the_last_epoch_be(tmp_path:
 def test_what_the_person_can_mend_ends_the_search_and_not_the_trial(tmp_path: Path) -> None:
     with open_ledger(tmp_path / "s", {"fingerprint": ""}) as ledger:
         halt = Halt()
-        searcher = OrderedSearcher(ledger, plan(), Heard(), halt)
+        searcher = searcher_of(ledger, plan(), halt)
         searcher.suggest("ray0")
         searcher.on_trial_complete("ray0", {"outcome/mend": "cannot write x: the disk is full"})
         assert str(halt.reason) == "cannot write x: the disk is full"
@@ -278,14 +292,44 @@ def test_a_full_disk_at_any_write_ends_the_search_and_the_study_completes_later(
     assert content(tmp_path / "full") == content(tmp_path / "whole")
 
 
-def test_a_trial_that_has_ended_leaves_no_averages_in_the_driver(tmp_path: Path) -> None:
-    from ray.tune.experiment import Trial
+def test_a_trial_that_waits_gives_its_worker_back_and_goes_on_from_where_it_was(tmp_path: Path) -> None:
+    """One worker: the three first ones reach their rung before any of them goes on."""
+    with open_ledger(tmp_path / "s", {"fingerprint": ""}) as ledger:
+        ray = FakeRay(ledger, plan(), 1, random.Random(0))
+        ray.run()
+        spells = {trial.number: trial.user_attrs.get(SPELLS, []) for trial in ledger.trials()}
+    first = ray.heard.events[:12]
+    assert first[:4] == ["started 0", "epoch 0.1", "epoch 0.2", "waits 0"]
+    assert [event for event in first if event.startswith("waits")] == ["waits 0", "waits 1"]
+    assert first[8:11] == ["started 2", "epoch 2.1", "epoch 2.2"]
+    assert ray.heard.events.count("started 0") == (1 if "PRUNED 0" in ray.heard.events else 2)
+    assert [number for number, times in spells.items() if times] == [0, 1]
+    assert all(spell["until"] >= spell["since"] for times in spells.values() for spell in times)
 
-    with open_ledger(tmp_path / "study", {}) as ledger:
-        scheduler = make_scheduler(ledger, plan(), Heard(), Halt())
-        trial = Trial("a", stub=True)
-        trial.run_metadata.update_metric("val_accuracy", 0.5)
-        assert trial.metric_analysis
-        scheduler.on_trial_complete(None, trial, {})
-        assert not trial.metric_analysis
-        assert not trial.metric_n_steps
+
+@pytest.mark.parametrize("workers", [1, 2, 5])
+@pytest.mark.parametrize("together", [1, 4, 6])
+def test_the_order_holds_however_many_are_compared_first(tmp_path: Path, workers: int, together: int) -> None:
+    the_plan = plan(n_trials=20, epochs=9, window=6, stopping=Halving(grace=1, reduction=2, together=together))
+    for folder, count, seed in ((tmp_path / "one", 1, 0), (tmp_path / "many", workers, workers)):
+        with open_ledger(folder, {"fingerprint": ""}) as ledger:
+            FakeRay(ledger, the_plan, count, random.Random(seed)).run()
+    lengths = [len(record[4]) for record in content(tmp_path / "one")]
+    assert content(tmp_path / "many") == content(tmp_path / "one")
+    assert {record[1] for record in content(tmp_path / "one")} == {"COMPLETE", "PRUNED"}
+    assert sorted(set(lengths)) == [1, 2, 4, 8, 9] or sorted(set(lengths)) == [1, 2, 4, 9]
+
+
+def test_a_killed_search_goes_on_with_those_that_waited(tmp_path: Path) -> None:
+    """Trials at a rung are not handed out again before their verdict is there."""
+    the_plan = plan(n_trials=12, window=6, stopping=Halving(grace=2, reduction=3, together=6))
+    with open_ledger(tmp_path / "whole", {"fingerprint": ""}) as ledger:
+        FakeRay(ledger, the_plan, 1, random.Random(0)).run()
+    with open_ledger(tmp_path / "killed", {"fingerprint": ""}) as ledger:
+        FakeRay(ledger, the_plan, 1, random.Random(0)).run(steps=7)
+        assert [len(record.epochs) for record in ledger.records()] == [2, 2, 2, 1]
+    with open_ledger(tmp_path / "killed", {"fingerprint": ""}) as ledger:
+        ray = FakeRay(ledger, the_plan, 1, random.Random(0))
+        ray.run()
+        assert ray.heard.events[0] == "started 3"
+    assert content(tmp_path / "killed") == content(tmp_path / "whole")

@@ -115,7 +115,7 @@ class SmallShares(FakeRay):
         self.whole_gpu = whole_gpu
         ledger, the_plan = args[:2]
         self.searcher = OrderedSearcher(
-            ledger, the_plan, self.heard, self.halt, retry_oom=retry_oom, whole_gpu=whole_gpu
+            ledger, the_plan, self.heard, self.halt, self.standings, retry_oom=retry_oom, whole_gpu=whole_gpu
         )
         self.ran: list[int] = []
 

@@ -1,10 +1,19 @@
-"""tuning.stopping: who goes on at a rung."""
+"""tuning.stopping and tuning.standings: who goes on at a rung, who is stopped, and who waits for whom."""
+
+import itertools
+import random
+from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
 from core.epoch import EpochResult
 from core.errors import ConfigError
-from tuning.stopping import Asha, Halving, stopping_rule
+from tests.tuning.small_study import add, small_study
+from tuning.standings import Standings
+from tuning.stopping import Asha, Halving, Verdict, stopping_rule
+
+GO_ON, STOP, WAIT = Verdict
 
 
 def curve(*accuracies: float) -> list[EpochResult]:
@@ -14,6 +23,15 @@ def curve(*accuracies: float) -> list[EpochResult]:
     ]
 
 
+def verdict(own: Sequence[float], peers: Sequence[Sequence[float]]) -> Verdict:
+    """Of a trial that comes after its peers, which are over."""
+    standings = Standings(Halving(grace=2, reduction=3), 10)
+    for number, peer in enumerate(peers):
+        standings.settle(number, curve(*peer), over=True)
+    standings.settle(len(peers), curve(*own), over=False)
+    return standings.verdict(len(peers), len(own))
+
+
 def test_rungs_grow_by_the_reduction_and_end_before_the_last_epoch() -> None:
     assert Halving(grace=2, reduction=3).rungs(20) == [2, 6, 18]
     assert Halving(grace=2, reduction=3).rungs(6) == [2]
@@ -21,27 +39,115 @@ def test_rungs_grow_by_the_reduction_and_end_before_the_last_epoch() -> None:
 
 
 def test_no_one_is_stopped_between_rungs_or_against_fewer_than_three() -> None:
-    rule, worse = Halving(), curve(0.1, 0.1, 0.1)
-    peers = [curve(0.9, 0.9, 0.9)] * 5
-    assert not rule.stops(worse[:1], peers, 10)
-    assert rule.stops(worse[:2], peers, 10)
-    assert not rule.stops(worse, peers, 10)
-    assert not rule.stops(worse[:2], peers[:2], 10)
+    peers = [(0.9, 0.9, 0.9)] * 5
+    assert verdict((0.1,), peers) == GO_ON
+    assert verdict((0.1, 0.1), peers) == STOP
+    assert verdict((0.1, 0.1, 0.1), peers) == GO_ON
+    assert verdict((0.1, 0.1), peers[:2]) == GO_ON
+    assert verdict((0.1, 0.1), peers[:3]) == STOP
 
 
 def test_the_first_third_goes_on_and_a_tie_with_it_too() -> None:
-    peers = [curve(0.5, a) for a in (0.9, 0.8, 0.7, 0.6, 0.55)]
-    goes_on = {a: not Halving().stops(curve(0.5, a), peers, 10) for a in (0.95, 0.85, 0.8, 0.75)}
-    assert goes_on == {0.95: True, 0.85: True, 0.8: True, 0.75: False}
+    peers = [(0.5, a) for a in (0.9, 0.8, 0.7, 0.6, 0.55)]
+    found = {a: verdict((0.5, a), peers) for a in (0.95, 0.85, 0.8, 0.75)}
+    assert found == {0.95: GO_ON, 0.85: GO_ON, 0.8: GO_ON, 0.75: STOP}
 
 
-def test_a_peer_counts_with_its_best_epoch_up_to_the_rung_only() -> None:
-    late = [curve(0.5, 0.5, 0.99, 0.99)] * 3
-    assert not Halving().stops(curve(0.6, 0.4), late, 10)
+def test_a_trial_counts_with_its_best_epoch_up_to_the_rung_only() -> None:
+    assert verdict((0.6, 0.4), [(0.5, 0.5, 0.99, 0.99)] * 3) == GO_ON
+    assert verdict((0.6, 0.4), [(0.5, 0.61, 0.1)] * 3) == STOP
 
 
-def test_peers_that_never_reached_the_rung_do_not_count() -> None:
-    assert not Halving().stops(curve(0.1, 0.1), [curve(0.9)] * 5, 10)
+def test_peers_that_were_over_before_the_rung_do_not_count() -> None:
+    assert verdict((0.1, 0.1), [(0.9,)] * 5) == GO_ON
+
+
+def test_a_trial_waits_until_all_before_it_have_reached_its_rung_or_are_over() -> None:
+    standings = Standings(Halving(grace=2, reduction=3), 10)
+    standings.settle(4, curve(0.1, 0.1), over=False)
+    for number in (1, 2, 3):
+        standings.settle(number, curve(0.5, 0.6), over=False)
+        assert standings.verdict(4, 2) == WAIT
+    standings.settle(0, curve(0.9), over=False)
+    assert standings.verdict(4, 2) == WAIT
+    standings.settle(0, curve(0.9), over=True)
+    assert standings.verdict(4, 2) == STOP
+    assert standings.verdict(2, 2) == GO_ON  # two peers; what came after it is none of its business
+
+
+def test_the_first_ones_are_compared_with_one_another() -> None:
+    standings = Standings(Halving(grace=2, reduction=3, together=4), 10)
+    for number, accuracy in ((0, 0.5), (1, 0.7), (2, 0.6)):
+        standings.settle(number, curve(accuracy, accuracy), over=False)
+        assert standings.verdict(number, 2) == WAIT
+    standings.settle(3, curve(0.4, 0.4), over=False)
+    assert [standings.verdict(number, 2) for number in range(4)] == [STOP, GO_ON, STOP, STOP]
+    standings.settle(4, curve(0.65, 0.65), over=False)
+    assert standings.verdict(4, 2) == STOP  # (4 + 1) // 3 places, and trial 1 has it
+
+
+def test_nobody_waits_for_a_trial_that_waits_for_him() -> None:
+    """Trials begin when those 0..n-window are over, workers take any: the search comes to its end, always the same."""
+    draw = random.Random(0)
+    curves = [[draw.random() for _ in range(9)] for _ in range(40)]
+
+    def search(seed: int) -> list[int]:
+        rule, window, rng = Halving(grace=1, reduction=2, together=6), 6, random.Random(seed)
+        standings, done, over = Standings(rule, 9), [0] * 40, [False] * 40
+        while not all(over):
+            begun = next(n for n in range(41) if n == 40 or not all(over[: max(0, n - window + 1)]))
+            may_go = [n for n in range(begun) if not over[n] and standings.verdict(n, done[n]) == GO_ON]
+            behind = [n for n in range(begun) if not over[n] and standings.verdict(n, done[n]) == STOP]
+            number = rng.choice(may_go + behind)
+            done[number] += number in may_go
+            over[number] = number in behind or done[number] == 9
+            standings.settle(number, curve(*curves[number][: done[number]]), over=over[number])
+        return done
+
+    found = [search(seed) for seed in range(10)]
+    assert all(each == found[0] for each in found)
+    assert {1, 2, 4, 9} <= set(found[0])
+    assert sum(found[0]) < 0.4 * 40 * 9
+
+
+def test_what_standings_say_does_not_depend_on_the_order_in_which_they_heard_it() -> None:
+    curves = [(0.5, 0.6), (0.4, 0.45), (0.7, 0.8), (0.3, 0.3)]
+    said = set()
+    for order in itertools.permutations(range(4)):
+        standings = Standings(Halving(grace=2, reduction=3, together=4), 10)
+        for number in order:
+            standings.settle(number, curve(*curves[number][:1]), over=False)
+            standings.settle(number, curve(*curves[number]), over=False)
+        said.add(tuple(standings.verdict(number, 2) for number in range(4)))
+    assert said == {(STOP, STOP, GO_ON, STOP)}
+
+
+def test_more_trials_than_there_was_room_for() -> None:
+    standings = Standings(Halving(grace=2, reduction=3), 10)
+    for number in range(300):
+        standings.settle(number, curve(0.5, 0.5 + number / 1000), over=False)
+    assert standings.verdict(299, 2) == GO_ON
+    assert standings.verdict(100, 2) == GO_ON
+    standings.settle(300, curve(0.5, 0.6), over=False)
+    assert standings.verdict(300, 2) == STOP
+
+
+def test_standings_are_read_from_a_journal_and_a_repeated_trial_stands_nowhere(tmp_path: Path) -> None:
+    """Of the small study trial 0 alone has two epochs; 3 repeats it, and 4 still runs."""
+    with small_study(tmp_path / "s") as ledger:
+        add(ledger, 0.1, 0.1)
+        standings = Standings(Halving(grace=2, reduction=3), 10, ledger.records())
+        assert standings.verdict(5, 2) == WAIT
+        rung = standings.rungs[2]
+        assert rung.settled == 4
+        assert [score for score in rung.scores[:4] if score > 0] == [0.8]
+
+
+def test_other_rules_have_no_rungs_here() -> None:
+    for rule in (None, Asha()):
+        standings = Standings(rule, 10)
+        assert not standings.rungs
+        assert standings.verdict(0, 2) == GO_ON
 
 
 def test_every_broken_rule_is_named() -> None:

@@ -10,6 +10,7 @@ from core.config import TrialConfig
 from tests.tuning.small_study import epoch
 from tests.tuning.test_results import record
 from tuning.planning import TRIAL_SECONDS
+from tuning.progress_text import counts
 from tuning.records import TrialRecord
 from tuning.tally import Tally
 
@@ -63,6 +64,22 @@ def test_the_last_trial_cannot_be_shared_by_the_workers() -> None:
 def test_trials_wait_at_the_windows_edge() -> None:
     one_by_one = tally(record(0, 0.5, 0.6), window=1)
     assert one_by_one.seconds_left() == pytest.approx(5 * (3.0 + TRIAL_SECONDS))
+
+
+def test_a_trial_that_waits_is_ahead_with_what_it_has_not_done() -> None:
+    """Without a worker it goes on at the mean pace, when one is free."""
+    waits = tally(*(record(number, 0.5, 0.6, 0.7, 0.8) for number in range(4)), workers=1)  # 1.5 s an epoch
+    waits.start(4, CONFIG)
+    waits.epoch(4, epoch(1, 0.5, seconds=1.5))
+    running = waits.seconds_left()
+    waits.wait(4)
+    assert (waits.running, waits.waiting) == ({}, {4})
+    assert waits.seconds_left() == pytest.approx(running)
+    assert counts(waits).endswith("0 failed, 0 running, 1 waiting")
+    waits.start(4, CONFIG)
+    assert not waits.waiting
+    assert len(waits.running[4].epochs) == 1
+    assert counts(waits).endswith("1 running")
 
 
 def test_a_repeated_trial_costs_nothing() -> None:

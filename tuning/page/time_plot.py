@@ -9,7 +9,7 @@ from markupsafe import Markup
 from tuning.page.axes import Names, Numbers
 from tuning.page.figure import Facts, Figure
 from tuning.page.svg import Panel, Point, drawing, element
-from tuning.records import TrialRecord, copied_from
+from tuning.records import Spell, TrialRecord, copied_from
 
 UNITS = (("hours", 3600.0, 4 * 3600.0), ("minutes", 60.0, 240.0), ("seconds", 1.0, 0.0))
 """Name, its seconds, and from how many seconds on it is used."""
@@ -19,7 +19,7 @@ LOW = {"stopped": 0.6, "failed": 0.25}
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Bar:
-    """One trial on a worker; seconds from the first trial's start."""
+    """One trial on a worker, for a time; seconds from the first trial's start."""
 
     trial: int
     kind: str
@@ -60,8 +60,8 @@ def timeline(facts: Facts, until: datetime) -> Figure:
     return Figure(
         key="timeline",
         title="Timeline of workers",
-        says="A bar for each trial, from when it was handed to a worker until it ended. A worker that took another's "
-        "place stands in its row. The time in which a stopped study did not run counts as its open trials' too.",
+        says="A bar for each time that a worker had a trial: one that waited at a rung for others has several. A "
+        "worker that took another's place stands in its row. What a killed process had done is not shown.",
         drawings=(drawing(label, panel.frame(f"{unit} since the start", "worker"), *bars, height=bottom + 48),)
         if rows
         else (),
@@ -88,8 +88,8 @@ def swatch(at: Point, width: float, height: float, kind: str, trial: int | None)
 def rows_of(facts: Facts, until: datetime) -> list[list[Bar]]:
     """Each worker's trials in a row, in order of time; workers that were not there at the same time share one.
 
-    A trial whose worker is not known (it runs, or the study is an older one) is taken for a worker of its own. Trials
-    that repeat another one had no worker.
+    A trial of which no times are written down (it is new, or the study is an older one) is taken from its start to its
+    end, and its worker, where that is not known, for one of its own. Trials that repeat another one had no worker.
     """
     known = [record for record in facts.shown if record.started and copied_from(record.origin) is None]
     if not known:
@@ -97,7 +97,14 @@ def rows_of(facts: Facts, until: datetime) -> list[list[Bar]]:
     first = min(record.started for record in known if record.started)
     workers: dict[str, list[Bar]] = {}
     for record in known:
-        workers.setdefault(record.worker or f"trial {record.number}", []).append(_bar(facts, record, first, until))
+        for spell in record.spells or (_whole(record, first, until),):
+            bar = Bar(
+                trial=record.number,
+                kind=facts.kind(record),
+                start=spell.since - first.timestamp(),
+                end=spell.until - first.timestamp(),
+            )
+            workers.setdefault(spell.worker or f"trial {record.number}", []).append(bar)
     rows: list[list[Bar]] = []
     for bars in sorted(workers.values(), key=lambda bars: min(bar.start for bar in bars)):
         row = next((row for row in rows if max(bar.end for bar in row) <= min(bar.start for bar in bars)), None)
@@ -107,11 +114,7 @@ def rows_of(facts: Facts, until: datetime) -> list[list[Bar]]:
     return rows
 
 
-def _bar(facts: Facts, record: TrialRecord, first: datetime, until: datetime) -> Bar:
+def _whole(record: TrialRecord, first: datetime, until: datetime) -> Spell:
     start = record.started or first
-    return Bar(
-        trial=record.number,
-        kind=facts.kind(record),
-        start=(start - first).total_seconds(),
-        end=((record.ended or max(until, start)) - first).total_seconds(),
-    )
+    end = record.ended or max(until, start)
+    return Spell(worker=record.worker, since=start.timestamp(), until=end.timestamp())

@@ -4,9 +4,11 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from optuna.trial import TrialState
 
 from tests.tuning.page.pages import facts_of
 from tests.tuning.recorded import BEGAN, record_study
+from tests.tuning.small_study import add, small_study
 from tuning.page.budget_plot import budget
 from tuning.page.compose import figures
 from tuning.page.figure import Facts, Figure
@@ -88,6 +90,22 @@ def test_two_workers_have_two_rows_in_the_timeline(facts: Facts) -> None:
     assert finished[0][:3] == [0, 2, 4]
     assert finished[1][:3] == [1, 3, 5]
     assert drawn(timeline(facts, NOW), with_class="bar ") == [record.number for record in facts.records]
+
+
+def test_a_trial_that_waited_has_a_bar_for_each_time_that_a_worker_had_it(tmp_path: Path) -> None:
+    with small_study(tmp_path / "s") as ledger:
+        number = add(ledger, 0.5)
+        began = ledger.records()[0].began or 0.0
+        spell = {"worker": "node/7", "since": began - 9, "until": began - 7}
+        ledger.mark(number, "spells", [spell, {"worker": "node/8", "since": began - 6, "until": began - 5}])
+        ledger.finish(number, TrialState.COMPLETE, {"worker": "node/7", "since": began - 1})
+    facts = facts_of(tmp_path / "s")
+    rows = [[(bar.start, bar.end) for bar in row if bar.trial == number] for row in rows_of(facts, NOW)]
+    first, second = (row for row in rows if row)
+    assert first[0] == pytest.approx((-9, -7), abs=1e-3)
+    assert first[1][0] == pytest.approx(-1, abs=1e-3)
+    assert second == [pytest.approx((-6, -5), abs=1e-3)]
+    assert facts.records[number].worker == "node/7"
 
 
 def test_a_running_trial_lasts_until_now(facts: Facts) -> None:

@@ -1,0 +1,74 @@
+"""tuning.run_options: what is settled when a study is made, and stays as it was then."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.errors import ConfigError
+from tests.fakes import tiny_corpus
+from tuning.budgets import Budget
+from tuning.ledger import open_ledger
+from tuning.resources import Shares
+from tuning.run_options import RunOptions, search_plan
+from tuning.spec import SearchPlan, make_spec
+from tuning.stopping import Asha, Halving
+
+
+def options(results: Path, **changes: Any) -> RunOptions:
+    settings: dict[str, Any] = {
+        "data": {"dataset": "tiny"}, "cache_dir": None, "space": "quick", "overrides": (), "trials": 16, "epochs": 4,
+        "window": None, "seed": 1, "stopping": Halving(), "sampler": "tpe", "warm_start": None, "patience": None,
+        "precision": "auto", "shares": Shares(), "budget": Budget(), "workers": None, "name": "s", "results": results,
+    }  # fmt: skip
+    return RunOptions(**(settings | changes))
+
+
+def made(plan: SearchPlan, folder: Path) -> None:
+    """A study of this plan."""
+    with open_ledger(folder, json.loads(json.dumps(make_spec(plan, tiny_corpus(), {"dataset": "tiny"}, Shares())))):
+        pass
+
+
+def bf16(monkeypatch: pytest.MonkeyPatch, has: bool) -> None:
+    monkeypatch.setattr("core.runtime.computes_in_bf16", lambda device: has)
+
+
+def test_precision_is_that_of_the_machine_on_which_the_study_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bf16(monkeypatch, True)
+    plan = search_plan(options(tmp_path), 2)
+    assert plan.precision == "bf16"
+    assert search_plan(options(tmp_path, precision="fp32"), 2).precision == "fp32"
+    assert search_plan(options(tmp_path, address="ray://there"), 2).precision == "fp32"  # nobody asked its nodes
+    made(plan, tmp_path / "s")
+    bf16(monkeypatch, False)
+    assert search_plan(options(tmp_path), 2).precision == "bf16"
+    assert search_plan(options(tmp_path, name="other"), 2).precision == "fp32"
+
+
+def test_a_precision_that_is_none_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="--precision must be one of auto, fp32, bf16, got 'fp64'"):
+        options(tmp_path, precision="fp64")
+
+
+def test_the_first_trials_are_compared_with_one_another_as_many_as_may_begin_at_once(tmp_path: Path) -> None:
+    def together(**changes: Any) -> int:
+        rule = search_plan(options(tmp_path, **changes), 2).stopping
+        assert isinstance(rule, Halving)
+        return rule.together
+
+    assert (together(), together(window=5), together(trials=3), together(window=1)) == (8, 5, 3, 1)
+    assert search_plan(options(tmp_path, stopping=None), 2).stopping is None
+    assert search_plan(options(tmp_path, stopping=Asha()), 2).stopping == Asha()
+
+
+def test_a_study_that_gets_more_trials_compares_as_many_as_before(tmp_path: Path) -> None:
+    made(search_plan(options(tmp_path, trials=3), 2), tmp_path / "s")
+    rule = search_plan(options(tmp_path, trials=16), 2).stopping
+    assert isinstance(rule, Halving)
+    assert rule.together == 3
+    with pytest.raises(ConfigError, match=r"--trials must be at least 3, as many as this study compares .* got 2"):
+        search_plan(options(tmp_path, trials=2), 2)
