@@ -21,8 +21,10 @@ from benchmarks.overhead import sampler
 from core import load_corpus
 from core.corpus import TEST
 from tuning.space_file import load_space
+from tuning.stopping import Halving
 
-GRACE, REDUCTION = 2, 3
+GRACE, REDUCTION = Halving().grace, Halving().reduction
+"""Of ASHA: as `sentune run` has them."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,12 +1,13 @@
 """A whole search against bare Ray Tune and bare Optuna with the tutorial notebook's loop.
 
     python -m benchmarks.whole_search                    24 trials x 10 epochs, some 20 minutes on two idle cores
-    python -m benchmarks.whole_search --bf16 --accuracy  also in bf16, and also without stopping: some 30 minutes more
+    python -m benchmarks.whole_search --fp32 --accuracy  also in fp32, and also without stopping: some 20 minutes more
     python -m benchmarks.whole_search --full --mended    every way to its end, with accuracies: many hours
     python -m benchmarks.whole_search --quick            tiny: shows that it works, not what holds
 
 The `notebook` space on MR (--mr or SENTUNE_MR names its archive; else on the snippets), random 300-wide vectors, two
-cores. `sentune run` is the real command and runs to its end. Of the other ways a part is run: a few of the study's own
+cores. `sentune run` is the real command and runs to its end; its trials are in bf16 where the processor computes in it,
+the notebook's loop is as it is, in fp32. Of the other ways a part is run: a few of the study's own
 trials, spread over its cheap and dear ones, for some epochs each. The rest is computed from the rate measured there:
 ours is known for the part and for all trials, so the part's rate is scaled to all trials by the quotient of the two.
 Start-up and gaps between trials are left out of what is computed, in the baseline's favour. How many epochs their
@@ -63,9 +64,9 @@ def main() -> None:
         print("| way | wall time, s | epochs | s an epoch of a trial | best validation | test, retrained | |")
         print("|---|---|---|---|---|---|---|")
         print(row_of(ours).text("(d) `sentune run`"), flush=True)
-        if arguments.bf16:
-            fast = run_study(folder, "bf16", [*words(job), "--precision", "bf16"])
-            print(row_of(fast).text("(d) `sentune run --precision bf16`"), flush=True)
+        if arguments.fp32:
+            plain = run_study(folder, "fp32", [*words(job), "--precision", "fp32"])
+            print(row_of(plain).text("(d) `sentune run --precision fp32`"), flush=True)
         if arguments.accuracy:
             whole = run_study(folder, "whole", [*words(job), "--stopping", "none"])
             print(row_of(whole).text("stand-in for (a)'s outcome: `sentune run --stopping none`"), flush=True)
@@ -207,7 +208,7 @@ def parse(given: Sequence[str] | None = None) -> argparse.Namespace:
     kind.add_argument("--quick", action="store_true", help="a tiny search of the snippets")
     kind.add_argument("--full", action="store_true", help="run every way to its end")
     parser.add_argument("--mended", action="store_true", help="the notebook's loop without its faults")
-    parser.add_argument("--bf16", action="store_true", help="`sentune run --precision bf16` too")
+    parser.add_argument("--fp32", action="store_true", help="`sentune run --precision fp32` too")
     parser.add_argument("--accuracy", action="store_true", help="a study without stopping too")
     parser.add_argument("--mr", default=os.environ.get("SENTUNE_MR"), help="the archive of MR, or its folder")
     parser.add_argument("--sample", type=int, default=4, help="trials of a part")

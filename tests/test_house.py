@@ -16,6 +16,7 @@ MODULES = {
 }
 RAY_ROOMS = {
     "tuning.cluster",
+    "tuning.controller",
     "tuning.fitness",
     "tuning.joined",
     "tuning.reach",

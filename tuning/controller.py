@@ -1,17 +1,25 @@
-"""What Ray Tune's controller does only when its private names are touched: keep idle workers, forget trials that ended.
+"""What Ray Tune's controller does only when its private names are touched: keep idle workers, forget ended trials.
 
 Both save time or memory and change no trial. Where a Ray to come has other names, the search does without.
 """
 
 import contextlib
+from functools import partial
 from typing import Any
+
+import ray
+from ray.exceptions import RayError
+
+ANSWER_SECONDS = 10
+"""An idle worker that says nothing for so long is taken for dead."""
 
 
 def keep_workers(controller: Any, trial: Any, count: int) -> None:
-    """Keep up to so many workers while no trial is at hand for them.
+    """Keep up to so many workers while no trial is at hand for them, and hand none on that has died meanwhile.
 
     By itself the controller keeps one idle worker and ends the others, and a new one takes seconds to start. At a
-    rung, and at the window's edge, several may be idle for a moment.
+    rung, and at the window's edge, several may be idle for a moment. One that was killed then would cost the next
+    trial one of its three deaths.
 
     Args:
         controller: Ray's TuneController.
@@ -19,7 +27,30 @@ def keep_workers(controller: Any, trial: Any, count: int) -> None:
         count: of workers.
     """
     with contextlib.suppress(AttributeError):
-        controller._actor_cache.increase_max(trial.placement_group_factory, count)
+        cache, manager = controller._actor_cache, controller._actor_manager
+        cache.increase_max(trial.placement_group_factory, count)
+        cache.has_cached_object = partial(_has_living, cache, manager)
+
+
+def _has_living(cache: Any, manager: Any, resources: Any) -> bool:
+    """Whether there is an idle worker with these resources; dead ones are let go."""
+    workers = cache._cached_objects[resources]
+    while workers and not _answers(manager, workers[0]):
+        dead = workers.pop(0)
+        cache._num_cached_objects -= 1
+        dead.set_on_stop(None)
+        dead.set_on_error(None)
+        manager.remove_actor(dead, kill=True)
+    return bool(workers)
+
+
+def _answers(manager: Any, worker: Any) -> bool:
+    actor, _ = manager._live_actors_to_ray_actors_resources[worker]
+    try:
+        ray.get(actor.__ray_ready__.remote(), timeout=ANSWER_SECONDS)
+    except RayError:
+        return False
+    return True
 
 
 def forget_ended(controller: Any) -> None:

@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from tuning.searcher import Listener  # both know Ray
 
 NO_STORAGE = (
-    "checkpoints stay on each trial's node: a node that is lost costs its running trials' epochs, never the study; "
-    "--storage keeps them"
+    "checkpoints stay on each trial's node: a trial that goes on on another one, because its node was lost or because "
+    "it waited at a rung, begins anew; --storage keeps them"
 )
 
 

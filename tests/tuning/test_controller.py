@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import Trial
 from ray.tune.utils.object_cache import _ObjectCache
@@ -38,14 +39,35 @@ def test_trials_that_ended_are_forgotten_and_no_others() -> None:
     assert {trial.trial_id for trial in ray._trials_to_cache} == {"1", "2", "4"}
 
 
-def test_several_idle_workers_are_kept() -> None:
+class Worker:
+    """An idle one."""
+
+    def __init__(self) -> None:
+        self.told: list[Any] = []
+
+    def set_on_stop(self, callback: Any) -> None:
+        self.told.append(callback)
+
+    set_on_error = set_on_stop
+
+
+def test_several_idle_workers_are_kept_and_the_living_are_handed_out(monkeypatch: pytest.MonkeyPatch) -> None:
     (trial,) = trials("RUNNING")
     trial.create_placement_group_factory()
-    ray = controller([trial], [trial])
+    ray, needs, workers = controller([trial], [trial]), trial.placement_group_factory, [Worker() for _ in range(4)]
+    dead, removed = {workers[0], workers[1], workers[3]}, list[Worker]()
+    monkeypatch.setattr("tuning.controller._answers", lambda manager, worker: worker not in dead)
+    ray._actor_manager = SimpleNamespace(remove_actor=lambda worker, kill: removed.append(worker))
+    cache = ray._actor_cache
     keep_workers(ray, trial, 8)
-    assert [ray._actor_cache.cache_object(trial.placement_group_factory, at) for at in range(3)] == [True] * 3
-    assert list(ray._actor_cache.flush_cached_objects()) == []
-    assert len(list(ray._actor_cache.flush_cached_objects(force_all=True))) == 3
+    assert all(cache.cache_object(needs, worker) for worker in workers)
+    assert list(cache.flush_cached_objects()) == []
+    assert cache.pop_cached_object(needs) is workers[2]
+    assert removed == workers[:2]
+    assert cache.pop_cached_object(needs) is None
+    assert removed == [*workers[:2], workers[3]]
+    assert cache.num_cached_objects == 0
+    assert workers[3].told == [None, None]  # nobody is told of its end
 
 
 def test_another_ray_without_those_names_is_left_alone() -> None:
