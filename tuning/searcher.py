@@ -209,16 +209,12 @@ class OrderedSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
 
     def _judge(self) -> None:
         """Close the trials that waited and are behind, and put back those that go on."""
-        for (
-            rung,
-            numbers,
-        ) in self.waiting.items():  # from the first rung on: who is closed may be waited for at the next
-            # Who waits for a higher number waits for all that the lower one waits for.
-            while (
-                numbers
-                and not self.halt.requested
-                and (verdict := self.standings.verdict(numbers[0], rung)) != Verdict.WAIT
-            ):
+        if self.halt.requested:
+            return
+        # From the first rung on: who is closed there is no longer waited for at the next one. At a rung by number: who
+        # waits for a higher one waits for all that a lower one waits for.
+        for rung, numbers in self.waiting.items():
+            while numbers and (verdict := self.standings.verdict(numbers[0], rung)) != Verdict.WAIT:
                 number = numbers.pop(0)
                 if verdict == Verdict.STOP:
                     self._finish(number, TrialState.PRUNED, {})
