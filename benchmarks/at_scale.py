@@ -29,13 +29,14 @@ from benchmarks.simulation import read_table
 from core import load_corpus
 from tests.tuning.plans import plan
 from tests.tuning.recorded import EPOCHS, record_study
+from tuning.halt import Halt
 from tuning.ledger import Ledger, open_ledger
 from tuning.listeners import Listeners
 from tuning.records import attributes_of
 from tuning.scheduler import make_scheduler
-from tuning.searcher import Halt
 from tuning.space_file import load_space
 from tuning.spec import SearchPlan
+from tuning.standings import Standings
 from tuning.stopping import Halving
 from tuning.suggester import Suggester
 
@@ -115,7 +116,8 @@ def reports(ledger: Ledger, the_plan: SearchPlan) -> tuple[float, float]:
     """Seconds of a first epoch's report, which is a rung, in the scheduler; and of one written into the journal."""
     space = the_plan.space
     last = ledger.records()[-1]
-    scheduler = make_scheduler(ledger, the_plan, Listeners([]), Halt())
+    standings = Standings(the_plan.stopping, the_plan.epochs, ledger.records())
+    scheduler = make_scheduler(ledger, the_plan, Listeners([]), Halt(), standings)
     new = [
         ledger.add(last.params, space.distributions(last.params), last.config, "sampler") for _ in range(2 * REPEATS)
     ]

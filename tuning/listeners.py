@@ -1,21 +1,26 @@
-"""Several listeners as one."""
+"""Who is told what happens in a search, one listener or several as one."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import Protocol
 
 from core.config import TrialConfig
 from core.epoch import EpochResult
 from tuning.records import TrialRecord
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
-    from tuning.searcher import Listener  # knows Ray
+class Listener(Protocol):
+    """Who wants to know what happens, such as the progress display."""
+
+    def started(self, number: int, config: TrialConfig) -> None: ...
+    def epoch(self, number: int, result: EpochResult) -> None: ...
+    def waits(self, number: int) -> None: ...
+    def ended(self, record: TrialRecord) -> None: ...
 
 
 class Listeners:
     """Tells each of several listeners, in order."""
 
-    def __init__(self, listeners: "Sequence[Listener]") -> None:
+    def __init__(self, listeners: Sequence[Listener]) -> None:
         self._listeners = listeners
 
     def started(self, number: int, config: TrialConfig) -> None:

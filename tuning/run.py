@@ -20,7 +20,7 @@ from tuning.budgets import Ending
 from tuning.called import note, typed
 from tuning.event_files import event_files
 from tuning.ledger import Ledger, open_ledger
-from tuning.listeners import Listeners
+from tuning.listeners import Listener, Listeners
 from tuning.predictions import pack
 from tuning.progress import Progress
 from tuning.progress_text import hanging
@@ -35,8 +35,7 @@ from tuning.tally import Tally
 from tuning.warm_start import with_knowledge
 
 if TYPE_CHECKING:
-    from tuning.joined import Cluster
-    from tuning.searcher import Listener  # both know Ray
+    from tuning.joined import Cluster  # knows Ray
 
 NO_STORAGE = (
     "checkpoints stay on each trial's node: a trial that goes on on another one, because its node was lost or because "
@@ -139,7 +138,7 @@ def _search(
     machine: "Machine | Cluster",
     workers: int,
     began: float,
-    more: Sequence["Listener"],
+    more: Sequence[Listener],
     key: str,
 ) -> Ending | None:
     """Search; return how a budget ended it before all trials were done, if one did."""

@@ -9,8 +9,10 @@ from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialSch
 from core.epoch import EpochResult
 from core.errors import UserError
 from tuning.controller import forget_ended, keep_workers
+from tuning.halt import Halt
 from tuning.ledger import Ledger
-from tuning.searcher import Halt, Listener, unflattened
+from tuning.listeners import Listener
+from tuning.searcher import unflattened
 from tuning.spec import SearchPlan
 from tuning.standings import Standings
 from tuning.stopping import Asha, Verdict

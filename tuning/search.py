@@ -16,11 +16,13 @@ from core.corpus import Corpus
 from core.errors import UserError
 from tuning.budgets import Ending
 from tuning.cluster import own_ray
+from tuning.halt import Halt
 from tuning.joined import Cluster
 from tuning.ledger import Ledger
+from tuning.listeners import Listener
 from tuning.resources import Machine, Shares
 from tuning.scheduler import make_scheduler
-from tuning.searcher import OOM, Halt, Listener, OrderedSearcher, shared_failure
+from tuning.searcher import OOM, OrderedSearcher, shared_failure
 from tuning.spec import SearchPlan
 from tuning.standings import Standings
 from tuning.trial import run_trial

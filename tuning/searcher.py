@@ -13,18 +13,17 @@ import re
 import time
 from bisect import insort
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 from ray.tune.search import Searcher
 
 from core.config import TrialConfig
-from core.epoch import EpochResult
 from core.errors import UserError
-from tuning.budgets import Ending
+from tuning.halt import Halt
 from tuning.ledger import Ledger
-from tuning.records import TrialRecord, copied_from
+from tuning.listeners import Listener
+from tuning.records import copied_from
 from tuning.spec import SearchPlan
 from tuning.standings import Standings
 from tuning.stopping import Verdict
@@ -36,36 +35,6 @@ SPELLS = "spells"
 """The user attribute of a trial that has waited: who had it when before, `worker`, `since` and `until`."""
 OOM = "oom"
 """The user attribute of a trial that is to run once more, alone on a whole GPU: what it asked for on its share."""
-
-
-@dataclass
-class Halt:
-    """Whether the search is to end before it is complete, and why."""
-
-    requested: bool = False
-    reason: UserError | None = None
-    """What the person has to mend first; None where the person asked for it."""
-    ended: Ending | None = None
-    """The budget that was met; None where none was."""
-
-    def give_up(self, reason: UserError) -> None:
-        """End for something that the person can mend; the first reason counts."""
-        self.requested = True
-        self.reason = self.reason or reason
-
-    def end(self, ending: Ending) -> None:
-        """End because a budget is met; what came first counts."""
-        if not self.requested:
-            self.requested, self.ended = True, ending
-
-
-class Listener(Protocol):
-    """Who wants to know what happens, such as the progress display."""
-
-    def started(self, number: int, config: TrialConfig) -> None: ...
-    def epoch(self, number: int, result: EpochResult) -> None: ...
-    def waits(self, number: int) -> None: ...
-    def ended(self, record: TrialRecord) -> None: ...
 
 
 def shared_failure(trials: Sequence[FrozenTrial]) -> str | None:

@@ -16,10 +16,11 @@ from ray.tune.search import Searcher
 from core.config import TrialConfig
 from core.epoch import EpochResult
 from tests.tuning.plans import plan
+from tuning.halt import Halt
 from tuning.ledger import Ledger, open_ledger
 from tuning.records import TrialRecord, read_study
 from tuning.scheduler import make_scheduler
-from tuning.searcher import SPELLS, Halt, OrderedSearcher, shared_failure
+from tuning.searcher import SPELLS, OrderedSearcher, shared_failure
 from tuning.space_file import load_space
 from tuning.spec import SearchPlan
 from tuning.standings import Standings
