@@ -70,7 +70,7 @@ def search_options(
         Stopping, typer.Option(help="of bad trials; asha is Ray's own, whose stops depend on time")
     ] = Stopping.halving,
     grace: Annotated[int, typer.Option(help="epochs that every trial gets")] = 1,
-    reduction: Annotated[int, typer.Option(help="one in so many goes on at each rung")] = 3,
+    reduction: Annotated[int, typer.Option(help="one in so many goes on at each rung")] = 4,
     patience: Annotated[int | None, typer.Option(help="end a trial after so many epochs without a better one")] = None,
     precision: Annotated[
         str, typer.Option(help="fp32, bf16, or auto: bf16 where the processor or the GPU computes in it")

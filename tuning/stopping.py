@@ -31,7 +31,7 @@ class Halving:
 
     grace: int = 1
     """Epochs that every trial gets."""
-    reduction: int = 3
+    reduction: int = 4
     """One in `reduction` goes on at each rung."""
     together: int = 1
     """So many first trials are compared with one another. None of them may wait for an outcome before it begins, so
@@ -85,9 +85,9 @@ class Asha:
     Source of the rule: Li et al. 2020 (ASHA).
     """
 
-    grace: int = 2
+    grace: int = 1
     """Epochs that every trial gets."""
-    reduction: int = 3
+    reduction: int = 4
     """One in `reduction` goes on at each rung."""
 
     def __post_init__(self) -> None:
