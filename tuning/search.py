@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from ray.tune import Callback
+from ray.tune.progress_reporter import TrialProgressCallback
 
 from core.corpus import Corpus
 from core.errors import UserError
@@ -84,10 +84,14 @@ class Interruption(Halt):
         self.say(f"{self.notice}; once more to stop at once")
 
 
-class StorageProblems(Callback):  # type: ignore[misc]  # Ray ships no types
-    """Says once that checkpoints cannot be kept in the storage: the search goes on without."""
+class StorageProblems(TrialProgressCallback):  # type: ignore[misc]  # Ray ships no types
+    """Says once that checkpoints cannot be kept in the storage: the search goes on without.
+
+    It stands in the place of Ray's own progress lines, which nobody sees and which keep every trial in memory.
+    """
 
     def __init__(self, say: Callable[[str], None]) -> None:
+        super().__init__()
         self.say = say
         self.said = False
 
@@ -97,6 +101,11 @@ class StorageProblems(Callback):  # type: ignore[misc]  # Ray ships no types
         if problem and not self.said:
             self.said = True
             self.say(f"{problem}; the search goes on, and tries again after each epoch")
+
+    def on_trial_complete(self, *_: Any, **info: Any) -> None:
+        """Nothing to say."""
+
+    on_trial_error = on_trial_complete
 
 
 def search(

@@ -96,8 +96,8 @@ with open_ledger(Path(sys.argv[1]), {}) as ledger:
 
 @pytest.mark.chaos
 def test_over_a_thousand_trials_the_driver_grows_by_what_it_must_know_of_each(tmp_path: Path) -> None:
-    """Some 33 kB a trial, most of it Ray's own (results/LOG.md); it was 65 while Ray kept its averages."""
+    """Some 18 kB a trial (results/LOG.md); it was 65 while Ray kept every trial."""
     command = [sys.executable, "-c", GROWTH, str(tmp_path / "study")]
     done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=Path(__file__).parents[2])
     early, late = (int(line) for line in done.stdout.splitlines() if line.isdigit())
-    assert (late - early) / 800 <= 45e3
+    assert (late - early) / 800 <= 25e3
