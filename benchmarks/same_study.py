@@ -94,7 +94,7 @@ def content(study: Path) -> list[Any]:
             for key in sorted(attrs)
             if key.startswith("epoch:")
         ]
-        outcome = {k: v for k, v in attrs["outcome"].items() if k not in ("environment", "worker")}
+        outcome = {k: v for k, v in attrs["outcome"].items() if k not in ("environment", "worker", "since")}
         found.append((trial.number, trial.state.name, dict(trial.params), epochs, attrs["config"], outcome))
     return found
 
