@@ -159,7 +159,7 @@ def stopped(
     left = epochs.copy()
     for score, rung in zip(scores, rungs, strict=True):
         there = np.where(left >= rung, score, -np.inf)
-        for trial in np.flatnonzero(left > rung).tolist():
+        for trial in (np.flatnonzero(left[1:] > rung) + 1).tolist():  # trial 0 is never stopped
             peers = there[: rule.peers_end(trial)]
             reached = int((peers > -np.inf).sum()) - int(trial < len(peers))
             if rule.verdict(better=int((peers > score[trial]).sum()), reached=reached) == Verdict.STOP:

@@ -70,9 +70,12 @@ class Standings:
                 rung.note(number, ABSENT)
 
     def verdict(self, number: int, epoch: int) -> Verdict:
-        """Whether trial `number`, which has been taken down with so many epochs, goes on after the last of them."""
+        """Whether trial `number`, which has been taken down with so many epochs, goes on after the last of them.
+
+        Trial 0 always does: it is the notebook's setting, and every table says what the search gained over it.
+        """
         rung = self.rungs.get(epoch)
-        if rung is None or not isinstance(self.rule, Halving):
+        if rung is None or number == 0 or not isinstance(self.rule, Halving):
             return Verdict.GO_ON
         end = self.rule.peers_end(number)
         if rung.settled < end:
