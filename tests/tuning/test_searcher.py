@@ -294,17 +294,17 @@ def test_a_full_disk_at_any_write_ends_the_search_and_the_study_completes_later(
 
 
 def test_a_trial_that_waits_gives_its_worker_back_and_goes_on_from_where_it_was(tmp_path: Path) -> None:
-    """One worker: the three first ones reach their rung before any of them goes on."""
+    """One worker: trial 0 is never stopped, the two after it reach their rung before either goes on."""
     with open_ledger(tmp_path / "s", {"fingerprint": ""}) as ledger:
         ray = FakeRay(ledger, plan(), 1, random.Random(0))
         ray.run()
         spells = {trial.number: trial.user_attrs.get(SPELLS, []) for trial in ledger.trials()}
-    first = ray.heard.events[:12]
-    assert first[:4] == ["started 0", "epoch 0.1", "epoch 0.2", "waits 0"]
-    assert [event for event in first if event.startswith("waits")] == ["waits 0", "waits 1"]
-    assert first[8:11] == ["started 2", "epoch 2.1", "epoch 2.2"]
-    assert ray.heard.events.count("started 0") == (1 if "PRUNED 0" in ray.heard.events else 2)
-    assert [number for number, times in spells.items() if times] == [0, 1]
+    events = ray.heard.events
+    assert events[:6] == ["started 0", *(f"epoch 0.{epoch}" for epoch in range(1, 5)), "COMPLETE 0"]
+    assert events[6:10] == ["started 1", "epoch 1.1", "epoch 1.2", "waits 1"]
+    assert events[10:13] == ["started 2", "epoch 2.1", "epoch 2.2"]
+    assert events.count("started 1") == (1 if "PRUNED 1" in events else 2)
+    assert [number for number, times in spells.items() if times] == [1]
     assert all(spell["until"] >= spell["since"] for times in spells.values() for spell in times)
 
 
@@ -327,8 +327,8 @@ def test_a_killed_search_goes_on_with_those_that_waited(tmp_path: Path) -> None:
     with open_ledger(tmp_path / "whole", {"fingerprint": ""}) as ledger:
         FakeRay(ledger, the_plan, 1, random.Random(0)).run()
     with open_ledger(tmp_path / "killed", {"fingerprint": ""}) as ledger:
-        FakeRay(ledger, the_plan, 1, random.Random(0)).run(steps=7)
-        assert [len(record.epochs) for record in ledger.records()] == [2, 2, 2, 1]
+        FakeRay(ledger, the_plan, 1, random.Random(0)).run(steps=10)
+        assert [len(record.epochs) for record in ledger.records()] == [4, 2, 2, 1]
     with open_ledger(tmp_path / "killed", {"fingerprint": ""}) as ledger:
         ray = FakeRay(ledger, the_plan, 1, random.Random(0))
         ray.run()

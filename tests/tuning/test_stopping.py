@@ -79,9 +79,9 @@ def test_the_first_ones_are_compared_with_one_another() -> None:
     standings = Standings(Halving(grace=2, reduction=3, together=4), 10)
     for number, accuracy in ((0, 0.5), (1, 0.7), (2, 0.6)):
         standings.settle(number, curve(accuracy, accuracy), over=False)
-        assert standings.verdict(number, 2) == WAIT
+        assert standings.verdict(number, 2) == (WAIT if number else GO_ON)
     standings.settle(3, curve(0.4, 0.4), over=False)
-    assert [standings.verdict(number, 2) for number in range(4)] == [STOP, GO_ON, STOP, STOP]
+    assert [standings.verdict(number, 2) for number in range(4)] == [GO_ON, GO_ON, STOP, STOP]
     standings.settle(4, curve(0.65, 0.65), over=False)
     assert standings.verdict(4, 2) == STOP  # (4 + 1) // 3 places, and trial 1 has it
 
@@ -119,7 +119,17 @@ def test_what_standings_say_does_not_depend_on_the_order_in_which_they_heard_it(
             standings.settle(number, curve(*curves[number][:1]), over=False)
             standings.settle(number, curve(*curves[number]), over=False)
         said.add(tuple(standings.verdict(number, 2) for number in range(4)))
-    assert said == {(STOP, STOP, GO_ON, STOP)}
+    assert said == {(GO_ON, STOP, GO_ON, STOP)}
+
+
+def test_the_notebooks_setting_goes_on_whoever_is_better() -> None:
+    standings = Standings(Halving(grace=2, reduction=3, together=5), 10)
+    standings.settle(0, curve(0.1, 0.1), over=False)
+    assert standings.verdict(0, 2) == GO_ON
+    for number in range(1, 5):
+        standings.settle(number, curve(0.9, 0.9), over=False)
+    assert standings.verdict(0, 2) == GO_ON
+    assert standings.verdict(1, 2) == GO_ON
 
 
 def test_more_trials_than_there_was_room_for() -> None:
