@@ -86,7 +86,7 @@ def search_plan(options: RunOptions, fits: int) -> SearchPlan:
     stopping = options.stopping
     if isinstance(stopping, Halving):  # fixed too: the study may get more trials later
         together = (known["stopping"] or {}).get("together") if known else min(window, options.trials)
-        if together is not None:
+        if isinstance(together, int):  # else the study's rule is another one, and the difference is named
             stopping = dataclasses.replace(stopping, together=max(1, together))
     precision = options.precision
     if precision == AUTO:  # fixed as well: another machine goes on with it
