@@ -86,7 +86,7 @@ def search_plan(options: RunOptions, fits: int) -> SearchPlan:
     stopping = options.stopping
     if isinstance(stopping, Halving):  # fixed too: the study may get more trials later
         together = (known["stopping"] or {}).get("together") if known else min(window, options.trials)
-        if isinstance(together, int):  # else the study's rule is another one, and the difference is named
+        if isinstance(together, int):  # else the rules differ, which is told
             stopping = dataclasses.replace(stopping, together=max(1, together))
     precision = options.precision
     if precision == AUTO:  # fixed as well: another machine goes on with it
