@@ -2,8 +2,8 @@
 
 Source of the rule: Jamieson and Talwalkar 2016 (successive halving). A trial is compared with all trials before it, and
 the first ones with one another; trial 0, the notebook's setting, is never stopped. Where one of those is not there yet,
-the trial waits and its worker takes another one: so the verdict depends on no clock. Nobody waits for one that waits for
-him: those after the first `together` look at lower numbers alone, and the first ones begin without any outcome.
+the trial waits and its worker takes another one: so the verdict depends on no clock. Nobody waits for one that waits
+for him: those after the first `together` look at lower numbers alone, and the first ones begin without any outcome.
 """
 
 from dataclasses import dataclass
