@@ -2,7 +2,7 @@
 
 A folder holds the newest two, each a folder of its own (`epoch-00004`) with
 
-    tensors.safetensors   weights, running averages, best weights
+    tensors.safetensors   weights, running averages, the best weights where they are older
     state.json            which training, which epoch, what every epoch so far brought
     SHA256SUMS            of the two, as `sha256sum -c` reads it
 
@@ -58,10 +58,14 @@ def save(folder: Path, checkpoint: Checkpoint) -> None:
 
     with readable_os_errors(folder), new_folder(folder / f"epoch-{checkpoint.epoch:05d}") as work:
         # Not its `save_file`, which hides why a disk refused.
-        (work / TENSORS).write_bytes(to_bytes({name: t.contiguous() for name, t in checkpoint.tensors.items()}))
         parts = {"epoch": checkpoint.epoch, "training": checkpoint.training, "state": checkpoint.state}
-        (work / STATE).write_text(json.dumps(parts, indent=1), encoding="utf-8")
-        sums = "".join(f"{_sha256(work / name)}  {name}\n" for name in (TENSORS, STATE))
+        files = {
+            TENSORS: to_bytes({name: tensor.contiguous() for name, tensor in checkpoint.tensors.items()}),
+            STATE: json.dumps(parts, indent=1).encode(),
+        }
+        for name, data in files.items():
+            (work / name).write_bytes(data)
+        sums = "".join(f"{hashlib.sha256(data).hexdigest()}  {name}\n" for name, data in files.items())
         (work / SUMS).write_text(sums, encoding="ascii")
     torn = [path for path in folder.glob(".epoch-*") if time.time() - path.stat().st_mtime > FORSAKEN_SECONDS]
     for old in [folder / name for name in checkpoint_names(folder)[KEPT:]] + torn:

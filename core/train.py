@@ -130,9 +130,12 @@ class _Run:
         )
         self.epochs.append(epoch)
         if best_of(self.epochs) is epoch:
-            self.best_weights = {name: self._kept(name, tensor) for name, tensor in weights.items()}
+            self._keep_best(weights)
             self.best_predictions = judged.predictions
         return epoch
+
+    def _keep_best(self, weights: Mapping[str, Tensor]) -> None:
+        self.best_weights = {name: self._kept(name, tensor) for name, tensor in weights.items()}
 
     def _learn(self, number: int) -> float:
         """One pass over the training split; return the mean loss a sentence."""
@@ -176,7 +179,8 @@ class _Run:
             "epochs": [asdict(epoch) for epoch in self.epochs],
         }
         tensors = {f"learner.{name}": tensor.cpu() for name, tensor in self.learner.tensors().items()}
-        tensors |= {f"best.{name}": tensor for name, tensor in self.best_weights.items() if self._trained(name)}
+        if not self._newest_is_best():  # else they follow from the learner
+            tensors |= {f"best.{name}": tensor for name, tensor in self.best_weights.items() if self._trained(name)}
         tensors["best_predictions"] = torch.from_numpy(self.best_predictions)
         save(folder, Checkpoint(epoch=len(self.epochs), training=self.identity, state=state, tensors=tensors))
 
@@ -190,8 +194,14 @@ class _Run:
             self.environment = {**self.environment, "before_resume": before}
         self.epochs = [EpochResult(**epoch) for epoch in found.state["epochs"]]
         self.learner.restore(_under("learner.", found.tensors), found.state["step_count"])
-        self.best_weights = {"embedding.weight": self.learner.words.cpu(), **_under("best.", found.tensors)}
+        if self._newest_is_best():
+            self._keep_best(self.learner.evaluated())
+        else:
+            self.best_weights = {"embedding.weight": self.learner.words.cpu(), **_under("best.", found.tensors)}
         self.best_predictions = found.tensors["best_predictions"].numpy()
+
+    def _newest_is_best(self) -> bool:
+        return best_of(self.epochs) is self.epochs[-1]
 
     def _trained(self, name: str) -> bool:
         return name != "embedding.weight" or not self.config.freeze_embedding

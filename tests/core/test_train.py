@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from core.config import OPTIMIZERS, PRECISIONS, TrialConfig
 from core.corpus import TEST, TRAIN, VAL, Corpus
+from core.epoch import best_of
 from core.errors import ConfigError, DataError, StopTraining, TrainingError
 from core.evaluate import evaluate
 from core.outcome import digest, out_of_patience
@@ -194,6 +196,21 @@ def test_an_interrupt_passes_through_and_leaves_a_whole_checkpoint(error: type[B
     with pytest.raises(error):
         train(small(), tiny_corpus(), report=dying_after(3, error), checkpoint_dir=tmp_path)
     assert_same_bits(train(small(), tiny_corpus(), checkpoint_dir=tmp_path), train(small(), tiny_corpus()))
+
+
+@pytest.mark.parametrize("changes", [{}, {"ema_decay": 0.9}, {"embedding_max_norm": 1.0}])
+def test_a_checkpoint_holds_the_best_weights_only_where_they_are_older(changes: dict[str, Any], tmp_path: Path) -> None:
+    config = small(epochs=8, learning_rate=0.05, **changes)
+    whole = train(config, tiny_corpus(pretrained=False))
+    held = []
+    for epoch in range(1, 9):
+        with pytest.raises(Died):
+            train(config, tiny_corpus(pretrained=False), report=dying_after(epoch), checkpoint_dir=tmp_path)
+        names = load_file(tmp_path / f"epoch-{epoch:05d}" / "tensors.safetensors").keys()
+        held.append(any(name.startswith("best.") for name in names))
+    assert held == [best_of(whole.epochs[:epoch]).epoch < epoch for epoch in range(1, 9)]
+    assert set(held) == {True, False}
+    assert_same_bits(train(config, tiny_corpus(pretrained=False), checkpoint_dir=tmp_path), whole)
 
 
 def test_a_damaged_checkpoint_costs_an_epoch_and_no_bit(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
