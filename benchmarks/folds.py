@@ -2,20 +2,25 @@
 
     python -m benchmarks.folds --mr PATH                 MR and the rated snippets, 10 folds: under two minutes
     python -m benchmarks.folds --study results/NAME      that study's data, with its `confirm --folds` row beside it
+    python -m benchmarks.folds --study results/NAME --refit   and a row for train and validation together
     python -m benchmarks.folds --quick                   3 folds of the snippets: shows that it works, not what holds
 
-The baseline is scikit-learn's TfidfVectorizer (one and two words, sublinear) and LogisticRegression, both as they come.
-The folds are those of load_corpus's `folds:K` for the same seed. It learns once from the training sentences alone, as
-a trial of ours does, and once from the validation sentences too, which it has no other use for. A study's row is
-compared with it in pairs: over the folds (Student's t; folds share training sentences, so its interval is somewhat
-narrow) and over all sentences (exact McNemar).
+The baseline is scikit-learn's TfidfVectorizer (one and two words, sublinear) and LogisticRegression, both as they
+come. The folds are those of load_corpus's `folds:K` for the same seed. It learns once from the training sentences
+alone, as a trial of ours does, and once from the validation sentences too, which it has no other use for. With
+--refit so does the study's trial, as `sentune retrain --on train+val` does it: each fold is trained once more to
+learn how long, which has to come out as it did, and then on both. A study's row is compared with the baseline in
+pairs: over the folds (Student's t; folds share training sentences, so its interval is somewhat narrow) and over all
+sentences (exact McNemar).
 """
 
 import argparse
 import os
 import statistics
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +29,14 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
-from core import cache, datasets, splits
+from core import TrialConfig, cache, datasets, load_corpus, splits, train
 from core.corpus import TEST, TRAIN, VAL
+from core.evaluate import evaluate
 from core.intervals import wilson
 from core.located import Dataset, Options
+from core.refit import refit
 from tuning.predictions import unpack
-from tuning.records import attributes_of
+from tuning.records import Spec, attributes_of, read_study
 from tuning.statistics import Correct, mcnemar, paired_t
 from tuning.wanted import PREFIX
 
@@ -54,8 +61,10 @@ def main() -> None:
     arguments = parse()
     if arguments.study:
         attributes = attributes_of(arguments.study)
-        data, ours = attributes["spec"]["data"], of_study(attributes, arguments.folds)
-        show(data["dataset"], data["seed"], [*plain(read(data), arguments.folds, data["seed"]), ours])
+        data, ours = attributes["spec"]["data"], [of_study(attributes, arguments.folds)]
+        if arguments.refit:
+            ours.append(refitted(arguments.study, arguments.folds))
+        show(data["dataset"], data["seed"], [*plain(read(data), arguments.folds, data["seed"]), *ours])
         return
     mr = [f"mr:{arguments.mr}"] if arguments.mr and not arguments.quick else []
     for dataset in ("snippets", *mr):
@@ -85,7 +94,14 @@ def plain(data: Dataset, count: int, seed: int) -> list[OverFolds]:
 
 
 def of_study(attributes: Mapping[str, Any], count: int) -> OverFolds:
-    """What `sentune confirm --folds` wrote into a study about its winner.
+    """The winner's row, from what `sentune confirm --folds` wrote into its study."""
+    runs = fold_runs(attributes, count)
+    correct = [unpack(run["correct"], f"fold {fold}").astype(bool) for fold, run in enumerate(runs)]
+    return OverFolds(name=f"sentune, trial {runs[0]['trial']}", correct=correct)
+
+
+def fold_runs(attributes: Mapping[str, Any], count: int) -> list[Mapping[str, Any]]:
+    """What `sentune confirm --folds` wrote into a study, by fold.
 
     Raises:
         SystemExit: not every fold is there.
@@ -97,8 +113,33 @@ def of_study(attributes: Mapping[str, Any], count: int) -> OverFolds:
     }
     if missing := set(range(count)) - runs.keys():
         raise SystemExit(f"the study lacks {len(missing)} of {count} folds: run sentune confirm --folds {count} first")
-    correct = [unpack(runs[fold]["correct"], f"fold {fold}").astype(bool) for fold in range(count)]
-    return OverFolds(name=f"sentune, trial {runs[0]['trial']}", correct=correct)
+    return [runs[fold] for fold in range(count)]
+
+
+def refitted(study: Path, count: int) -> OverFolds:
+    """The winner's row when it learns from validation as well."""
+    spec, records = read_study(study)
+    runs = fold_runs(attributes_of(study), count)
+    config = TrialConfig.from_dict(records[runs[0]["trial"]].config)
+    with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
+        jobs = [pool.submit(refit_fold, config, spec, run) for run in runs]
+        correct = [job.result() for job in jobs]
+    return OverFolds(name="the same, on train and validation", correct=correct)
+
+
+def refit_fold(config: TrialConfig, spec: Spec, run: Mapping[str, Any]) -> Correct:
+    """Which of a fold's test sentences are right.
+
+    Raises:
+        RuntimeError: the fold's training did not come out as `confirm` wrote it down.
+    """
+    config, threads = config.replace(seed=run["seed"]), spec["threads"]
+    corpus = load_corpus(**{**spec["data"], "split": f"folds:{run['folds']}", "fold": run["fold"]})
+    known = train(config, corpus, threads=threads)
+    if known.weights_sha256 != run["weights_sha256"]:
+        raise RuntimeError(f"fold {run['fold']} did not come out as confirm wrote it down")
+    weights = refit(config, corpus, known.epochs, report=lambda number, loss: None, threads=threads).weights
+    return evaluate(config, weights, corpus, TEST, threads=threads).predictions == corpus.labels[corpus.indices(TEST)]
 
 
 def show(dataset: str, seed: int, rows: Sequence[OverFolds]) -> None:
@@ -138,6 +179,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--folds", type=int, help="10 unless --quick")
     parser.add_argument("--mr", default=os.environ.get("SENTUNE_MR"), help="the archive of MR, or its folder")
     parser.add_argument("--study", type=Path, help="a study's folder, confirmed over as many folds")
+    parser.add_argument("--refit", action="store_true", help="of --study: a row on train and validation too")
     arguments = parser.parse_args()
     arguments.folds = arguments.folds or (3 if arguments.quick else 10)
     return arguments

@@ -1,10 +1,12 @@
 """benchmarks.folds: the baseline is judged on the folds of confirm, and a study's row is what it wrote down."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from benchmarks.folds import OverFolds, difference, of_study, plain
-from core import splits
+from benchmarks.folds import OverFolds, difference, of_study, plain, refit_fold
+from core import TrialConfig, load_corpus, splits, train
 from core.corpus import TEST
 from core.located import Dataset
 from tuning.predictions import pack
@@ -55,6 +57,21 @@ def test_a_study_s_row_has_its_folds_in_order_and_no_other_runs() -> None:
 def test_a_study_that_lacks_folds_is_refused() -> None:
     with pytest.raises(SystemExit, match="lacks 2 of 3 folds"):
         of_study({"confirm:4:7:1/3": fold(1, [1, 0])}, 3)
+
+
+def test_a_refit_learns_the_fold_that_confirm_wrote_down_and_no_other(tmp_path: Path) -> None:
+    table = tmp_path / "data.csv"
+    rows = [f"{text},{data().classes[label]}" for text, label in zip(data().texts, data().labels, strict=True)]
+    table.write_text("text,label\n" + "\n".join(rows))
+    spec = {"data": {"dataset": str(table), "vectors": "none", "embedding_dim": 8, "seed": 5}, "threads": 1}
+    config = TrialConfig(hidden_dim=8, epochs=6, batch_size=8, learning_rate=0.02)
+    corpus = load_corpus(str(table), vectors="none", embedding_dim=8, seed=5, split="folds:3", fold=1)
+    run = {"fold": 1, "folds": 3, "seed": 7, "weights_sha256": train(config.replace(seed=7), corpus).weights_sha256}
+    correct = refit_fold(config, spec, run)
+    assert len(correct) == len(corpus.indices(TEST))
+    assert correct.mean() > 0.9
+    with pytest.raises(RuntimeError, match="fold 1 did not come out as confirm wrote it down"):
+        refit_fold(config, spec, run | {"seed": 8})
 
 
 def test_a_difference_is_told_in_points_and_only_of_the_same_sentences() -> None:
