@@ -59,7 +59,10 @@ def test_a_study_that_lacks_folds_is_refused() -> None:
         of_study({"confirm:4:7:1/3": fold(1, [1, 0])}, 3)
 
 
-def test_a_refit_learns_the_fold_that_confirm_wrote_down_and_no_other(tmp_path: Path) -> None:
+def test_a_refit_learns_the_fold_that_confirm_wrote_down_and_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SENTUNE_CACHE", str(tmp_path / "cache"))
     table = tmp_path / "data.csv"
     rows = [f"{text},{data().classes[label]}" for text, label in zip(data().texts, data().labels, strict=True)]
     table.write_text("text,label\n" + "\n".join(rows))
