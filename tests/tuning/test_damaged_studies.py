@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from core.errors import UserError
+from core.errors import ConfigError, UserError
 from tests.tuning.judged_studies import SPEC, attributes, trial, write_study
+from tests.tuning.test_run_options import options
 from tests.tuning.test_space_expressions import refusal
 from tuning.best import curve_of, table_of
 from tuning.journal import JOURNAL
@@ -17,11 +18,13 @@ from tuning.ledger import open_ledger
 from tuning.presets import PRESETS
 from tuning.records import attributes_of
 from tuning.report import page
+from tuning.run_options import search_plan
 from tuning.selection import Selection
 from tuning.space_file import load_space
+from tuning.stopping import Halving
 
 FULL_SPEC = SPEC | {"epochs": 2, "patience": None, "precision": "fp32", "threads": 1, "device": "cpu",
-                    "versions": {"torch": "2"}}  # fmt: skip
+                    "stopping": Halving(together=4).to_dict(), "versions": {"torch": "2"}}  # fmt: skip
 READING = {"verb": "retrain", "trial": 0, "seed": 42, "on": "train", "split": "80/10/10", "val_accuracy": 0.8,
            "test_accuracy": 0.75, "test_sentences": 200, "time": "2026-01-01T00:00:00"}  # fmt: skip
 
@@ -120,6 +123,7 @@ def answers(folder: Path) -> list[str]:
         lambda: curve_of(folder, "table"),
         lambda: page(folder, model=None, cache_dir=folder / "cache", command="x", every_seconds=None).decode(),
         lambda: opened(folder),
+        lambda: str(search_plan(options(folder.parent, name=folder.name), 2).stopping),
     )
     said = []
     for reader in readers:
@@ -146,6 +150,21 @@ def damage_again_and_again(lines: list[bytes], folder: Path, seed: int, times: i
             error.add_note(f"damage {kind.__name__} of seed {seed + at}")
             raise
     return noticed
+
+
+@pytest.mark.parametrize("together", ["x", None, [1], {}])
+def test_a_stopping_rule_that_is_none_of_ours_is_a_difference_to_what_the_command_says(
+    together: Any, tmp_path: Path
+) -> None:
+    rule = Halving().to_dict() | {"together": together}
+    write_study(tmp_path / "s", [trial(0, range(40))], attributes(spec=FULL_SPEC | {"stopping": rule}))
+    wanted = search_plan(options(tmp_path), 2).stopping
+    assert isinstance(wanted, Halving)
+    with (
+        pytest.raises(ConfigError, match=r"was made with stopping\.together .*, this command says 1: give the same"),
+        open_ledger(tmp_path / "s", FULL_SPEC | {"stopping": wanted.to_dict()}),
+    ):
+        pass
 
 
 @pytest.mark.parametrize("times", [40, pytest.param(2000, marks=[pytest.mark.chaos, pytest.mark.timeout(1800)])])
