@@ -9,7 +9,8 @@ from optuna.trial import FrozenTrial, create_trial
 from core.corpus import TEST, TRAIN, VAL, Corpus
 from core.evaluate import evaluate
 from core.load import load_corpus
-from core.train import TrainResult, train
+from core.outcome import TrainResult
+from core.train import train
 from tuning.space_file import load_space
 from tuning.spec import SearchPlan
 from tuning.statistics import Correct

@@ -1,6 +1,6 @@
 """Record learning curves of real trials, for benchmarks/simulate.py.
 
-    python -m benchmarks.record_curves             240 trials of 12 epochs on 2,000 sentences, two processes
+    python -m benchmarks.record_curves             200 trials of 12 epochs on 2,000 sentences, two processes
     python -m benchmarks.record_curves --trials 4 --epochs 2 --out /tmp/c.json.gz    to try it
 
 Half of the trials are drawn at random from the `notebook` space, half from `default`, hidden size capped; the first of
@@ -148,7 +148,7 @@ def part_of(corpus: Corpus, sentences: np.ndarray[Any, np.dtype[np.int64]]) -> C
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--trials", type=int, default=240, help="in all, half from each space")
+    parser.add_argument("--trials", type=int, default=200, help="in all, half from each space")
     parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--sentences", type=int, default=2000, help="in the training split")
     parser.add_argument("--hidden", type=int, default=128, help="largest hidden size")

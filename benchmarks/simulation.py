@@ -178,6 +178,8 @@ class Simulation:
         self.standings = Standings(rule, table.epochs)
         self.waiting: dict[int, list[int]] = {rung: [] for rung in self.standings.rungs}
         """Rung -> numbers of the trials that wait there, and no worker has."""
+        self.ready: list[int] = []
+        """Numbers of those that waited and may go on."""
         self.over = 0
         """Trials 0..over-1 are over."""
 
@@ -204,13 +206,16 @@ class Simulation:
         return self.found
 
     def _next(self, limit: int) -> Run | None:
-        """A trial that a worker can take now: one that waited and may go on, or a new one."""
+        """A trial that a worker can take now: the lowest that waited and may go on, or a new one."""
         for numbers in self.waiting.values():  # who is stopped may have been waited for at the next one
             while numbers and (verdict := self._verdict(self.runs[numbers[0]])) != Verdict.WAIT:
                 run = self.runs[numbers.pop(0)]
                 if verdict == Verdict.GO_ON:
-                    return run
-                self._end(run, stopped=True)
+                    insort(self.ready, run.number)
+                else:
+                    self._end(run, stopped=True)
+        if self.ready:
+            return self.runs[self.ready.pop(0)]
         if not self._may_start():
             return None
         self.runs.append(Run(number=len(self.runs), curve=self._choose(), limit=limit))

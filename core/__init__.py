@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from core.config import TrialConfig
     from core.corpus import Corpus
+    from core.epoch import EpochResult
     from core.errors import (
         ConfigError,
         CorruptionError,
@@ -18,8 +19,9 @@ if TYPE_CHECKING:
     )
     from core.estimator import SentenceEstimator
     from core.load import load_corpus
+    from core.outcome import TrainResult
     from core.predict import load_model
-    from core.train import EpochResult, TrainResult, train
+    from core.train import train
 
 _HOMES = {
     "TrialConfig": "config",
@@ -32,9 +34,9 @@ _HOMES = {
     "UserError": "errors",
     "load_corpus": "load",
     "load_model": "predict",
-    "EpochResult": "train",
+    "EpochResult": "epoch",
     "SentenceEstimator": "estimator",
-    "TrainResult": "train",
+    "TrainResult": "outcome",
     "train": "train",
 }
 """Each public name and the file that defines it, imported when the name is first asked for."""

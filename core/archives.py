@@ -12,35 +12,29 @@ from core.errors import DataError
 from core.text import quoted
 
 MAX_BYTES = 4 << 30
-"""Nothing may unpack to more than 4 GiB."""
+"""What is read into memory may not unpack to more than 4 GiB."""
 FREE_BYTES = 64 << 20
 """Up to 64 MiB no ratio is asked for."""
 MAX_RATIO = 100
 """Beyond that, packed bytes may grow a hundred times; text grows three to ten times."""
 MAX_MEMBERS = 10_000
+_BLOCK = 1 << 24
 
 
 class _Readable(Protocol):
     def read(self, size: int = -1, /) -> bytes: ...
 
 
-class _Limited(io.RawIOBase):
-    """A readable stream that refuses to give more than `limit` bytes, however much is asked for at once."""
+class _Limited:
+    """A stream that refuses to give more than `limit` bytes; for all of it no more memory is taken than it holds."""
 
     def __init__(self, stream: _Readable, limit: int, name: str) -> None:
         self._stream, self._left, self._limit, self._name = stream, limit, limit, name
 
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        data = self.read(len(buffer))
-        buffer[: len(data)] = data
-        return len(data)
-
     def read(self, size: int = -1) -> bytes:
-        wanted = self._left + 1 if size < 0 else min(size, self._left + 1)
-        data = self._stream.read(wanted)
+        if size < 0:
+            return b"".join(iter(lambda: self.read(_BLOCK), b""))
+        data = self._stream.read(min(size, self._left + 1))
         self._left -= len(data)
         if self._left < 0:
             raise DataError(

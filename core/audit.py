@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.corpus import TRAIN
-from core.duplicates import PAIRS, SHOWN, SPLITS, sameness
+from core.corpus import SPLITS, TRAIN
+from core.duplicates import PAIRS, SHOWN, sameness
 from core.text import UNK_ID, printable, quoted
 
 _HEADING = 12
@@ -76,7 +76,7 @@ def _majority(labels: NDArray[np.int64], classes: Sequence[str], split: NDArray[
 
 
 def _unknown(tokens: NDArray[np.int32], split: NDArray[np.uint8]) -> dict[str, float]:
-    """Share of the tokens of val and test that the vocabulary lacks; train has none by construction."""
+    """Share of the tokens of val and test that the vocabulary lacks."""
     return {
         name: round(float((tokens[split == code] == UNK_ID).mean()), 4)
         for name, code in SPLITS.items()
@@ -107,7 +107,7 @@ def coverage_of(words: Sequence[str], has: NDArray[np.bool_], train_tokens: NDAr
 
 
 def leaks(found: Mapping[str, Any]) -> int:
-    """Sentences of val or test that an audit found in another split too."""
+    """How often a sentence of a split stands in another one too, by pairs of splits."""
     return sum(counts["near"] for counts in found["duplicates_across"].values())
 
 

@@ -48,7 +48,7 @@ Notify = Callable[[str], None]
 def default_dir() -> Path:
     """`SENTUNE_CACHE` if it is set, else the platform's user cache folder; read at each call."""
     if chosen := os.environ.get("SENTUNE_CACHE"):
-        return Path(chosen).expanduser()
+        return files.expanded(chosen)
     import platformdirs
 
     return Path(platformdirs.user_cache_dir("sentune", appauthor=False))
@@ -82,7 +82,7 @@ def obtain(
 def peek(cache: Path, kind: str, inputs: Mapping[str, Any]) -> Entry | None:
     """What the manifest says of the entry of `inputs`, its files unread; None when it is absent, damaged or another
     user's alone."""
-    with contextlib.suppress(FileNotFoundError, PermissionError, CorruptionError):
+    with contextlib.suppress(FileNotFoundError, UserError):
         return entry.read_manifest(cache / kind / key_of(inputs))
     return None
 
@@ -114,8 +114,9 @@ def clear(cache: Path, notify: Notify | None = None) -> int:
     """
     freed = 0
     for path in _ours(cache):
-        with locked(cache, path.name.removeprefix(".")[:64], notify):
-            freed += _remove(path)
+        key = path.name.removeprefix(".")[:64]
+        with locked(cache, key, notify):
+            freed += _remove(path) + _remove(path.parent / key)  # what a builder that was waited for has renamed
     return freed + sum(_remove(cache / name) for name in (".known", ".parts"))
 
 
@@ -162,7 +163,7 @@ def locked(cache: Path, name: str, notify: Notify | None = None) -> Iterator[Non
             lock.acquire(blocking=False)
         except filelock.Timeout:
             if notify:
-                notify("another process is building the same data; waiting for it")
+                notify("another process is at work on the same data; waiting for it")
             lock.acquire()
     try:
         yield

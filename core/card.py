@@ -11,7 +11,7 @@ from core.text import printable
 
 _SOURCE_ELSEWHERE = ("audit", "inputs", "licence", "vectors_licence")
 _METRICS_ELSEWHERE = ("environment", "epochs", "val_loss_standard_error", "test_loss_standard_error")
-"""Standard errors to each side of a figure, for 95%."""
+"""Of source and metrics: what has a place of its own in the card."""
 _HOW = {
     "val_accuracy": "correct / total on the validation split at the best epoch. This split chose the epoch and, in a "
     "search, the settings: the figure is optimistic",

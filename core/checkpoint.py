@@ -20,12 +20,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.errors import ConfigError, CorruptionError
-from core.files import new_folder, readable_os_errors
+from core.sealed import SUMS, write_sealed
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-TENSORS, STATE, SUMS = "tensors.safetensors", "state.json", "SHA256SUMS"
+TENSORS, STATE = "tensors.safetensors", "state.json"
 KEPT = 2
 """Checkpoints in a folder: the newest, and the one before in case that is damaged."""
 FORSAKEN_SECONDS = 3600
@@ -56,17 +56,12 @@ def save(folder: Path, checkpoint: Checkpoint) -> None:
     """
     from safetensors.torch import save as to_bytes
 
-    with readable_os_errors(folder), new_folder(folder / f"epoch-{checkpoint.epoch:05d}") as work:
-        # Not its `save_file`, which hides why a disk refused.
-        parts = {"epoch": checkpoint.epoch, "training": checkpoint.training, "state": checkpoint.state}
-        files = {
-            TENSORS: to_bytes({name: tensor.contiguous() for name, tensor in checkpoint.tensors.items()}),
-            STATE: json.dumps(parts, indent=1).encode(),
-        }
-        for name, data in files.items():
-            (work / name).write_bytes(data)
-        sums = "".join(f"{hashlib.sha256(data).hexdigest()}  {name}\n" for name, data in files.items())
-        (work / SUMS).write_text(sums, encoding="ascii")
+    parts = {"epoch": checkpoint.epoch, "training": checkpoint.training, "state": checkpoint.state}
+    contents = {  # as bytes, because safetensors' own writer hides why a disk refuses
+        TENSORS: to_bytes({name: tensor.contiguous() for name, tensor in checkpoint.tensors.items()}),
+        STATE: json.dumps(parts, indent=1).encode(),
+    }
+    write_sealed(folder / f"epoch-{checkpoint.epoch:05d}", contents)
     torn = [path for path in folder.glob(".epoch-*") if time.time() - path.stat().st_mtime > FORSAKEN_SECONDS]
     for old in [folder / name for name in checkpoint_names(folder)[KEPT:]] + torn:
         shutil.rmtree(old, ignore_errors=True)
@@ -119,7 +114,7 @@ def read(path: Path) -> Checkpoint:
     try:
         sums = "".join(f"{_sha256(path / name)}  {name}\n" for name in (TENSORS, STATE))
         whole = (path / SUMS).read_text(encoding="ascii", errors="replace") == sums
-    except FileNotFoundError:
+    except OSError:
         whole = False
     if not whole:
         raise CorruptionError(f"checkpoint {path} is damaged: its checksum does not hold; the one before it is used")

@@ -1,6 +1,7 @@
 """Which columns of a table hold text, label and split, and labels to class numbers."""
 
 import math
+import re
 from collections import Counter
 from collections.abc import Sequence
 
@@ -17,6 +18,7 @@ MAX_CLASSES = 1000
 """More distinct labels than this are text or ids."""
 LEAST_AVERAGE = 3
 """So are labels with fewer sentences each than a split needs, once there are more than 10 of them."""
+_WHOLE = re.compile(r"-?(?:0|[1-9][0-9]*)\.0*")
 
 
 def choose(table: Table, text: str | None, label: str | None, split: str | None = None) -> tuple[str, str]:
@@ -119,12 +121,10 @@ def labels_of(table: Table, column: str) -> tuple[NDArray[np.int64], tuple[str, 
 
 
 def _tidy_numbers(values: Sequence[str]) -> list[str]:
-    """If all are finite numbers, whole ones are written without a point: "1.0" and "1" are one class."""
-    numbers = {value: _number(value) for value in set(values)}
-    if any(number is None for number in numbers.values()):
+    """If all are finite numbers, whole ones lose their point: "1.0" and "1" are one class. "01" stays what it is."""
+    if any(_number(value) is None for value in set(values)):
         return list(values)
-    tidy = {value: str(int(n)) if n.is_integer() else repr(n) for value, n in numbers.items() if n is not None}
-    return [tidy[value] for value in values]
+    return [value.partition(".")[0] if _WHOLE.fullmatch(value) else value for value in values]
 
 
 def _number(value: str) -> float | None:

@@ -8,6 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 TRAIN, VAL, TEST = 0, 1, 2
+SPLITS = {"train": TRAIN, "val": VAL, "test": TEST}
+SPLIT_NAMES = tuple(SPLITS)
+"""By code."""
 """Codes in `Corpus.split`."""
 
 

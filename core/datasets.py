@@ -2,15 +2,19 @@
 
 from pathlib import Path
 
-from core import columns, known
+from core import columns, known, splits
 from core.archives import read_file
 from core.cache import Notify
 from core.encodings import canonical_name, detect
-from core.errors import ConfigError
+from core.errors import ConfigError, DataError
+from core.files import expanded
 from core.located import Dataset, LocatedDataset, Options
 from core.movie_reviews import locate_mr, locate_mr_at, locate_snippets
 from core.readers import FORMATS, format_of, read_table
 from core.text import quoted
+
+READER = 2
+"""Counted up when the same file comes to other texts or labels."""
 
 
 def locate(dataset: str, options: Options, folder: Path, notify: Notify | None = None) -> LocatedDataset:
@@ -35,29 +39,37 @@ def locate(dataset: str, options: Options, folder: Path, notify: Notify | None =
         return locate_snippets(folder, notify)
     if dataset == "mr":
         return locate_mr(folder, notify)
-    return locate_mr_at(Path(dataset.removeprefix("mr:")).expanduser(), notify)
+    return locate_mr_at(expanded(dataset.removeprefix("mr:")), notify)
 
 
 def _locate_file(dataset: str, options: Options, folder: Path, notify: Notify | None) -> LocatedDataset:
-    path = Path(dataset).expanduser()
+    path = expanded(dataset)
     kind = format_of(path)
     if kind is None:
         endings = ", ".join(f".{kind}" for kind in FORMATS)
         raise ConfigError(
-            f"dataset must be snippets, mr, mr:PATH or a file ending in {endings} (.gz too), got {quoted(dataset, 80)}"
+            f"dataset must be snippets, mr, mr:PATH or a file ending in {endings} (text also in .gz), "
+            f"got {quoted(dataset, 80)}"
         )
     digest = known.sha256_of(path, folder)
     encoding = _encoding(path, kind, options, folder, notify)
     # The path is not here: the same file in another folder is the same data.
     inputs = {
         "dataset": kind,
+        "reader": READER,
         "sha256": digest,
         "encoding": encoding,
         "text_column": options.text_column,
         "label_column": options.label_column,
         "split_column": options.split_column,
     }
-    return LocatedDataset(inputs=inputs, read=lambda: _read_file(path, encoding, options))
+
+    def read() -> Dataset:
+        found = _read_file(path, encoding, options)
+        known.check_unchanged(path, folder, digest)
+        return found
+
+    return LocatedDataset(inputs=inputs, read=read)
 
 
 def _encoding(path: Path, kind: str, options: Options, folder: Path, notify: Notify | None) -> str:
@@ -81,6 +93,10 @@ def _read_file(path: Path, encoding: str, options: Options) -> Dataset:
     split_values = None
     if options.split_column is not None:
         split_values = [cell or "" for cell in columns.require(table, options.split_column, "--split-column")]
+        for row, value in enumerate(split_values):
+            if splits.code_of(value) is None:
+                column = quoted(options.split_column)
+                raise DataError(f"{table.where(row)}: column {column} must say train, val or test, got {quoted(value)}")
     return Dataset(
         texts=columns.texts_of(table, text),
         labels=labels,

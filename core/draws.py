@@ -29,11 +29,12 @@ class Dropout:
         return x * self.kept(x.shape, probability).to(x.dtype).div_(1 - probability)
 
     def kept(self, shape: tuple[int, ...], probability: float) -> Tensor:
-        """bool `shape`: true where a value stays, with 1 - `probability` (rounded to 1 / 65,536).
+        """bool `shape`: true where a value stays, with 1 - `probability` (rounded to 1 / 65,536, and never to 0).
 
         Sixteen bits a value, four values a draw: `bernoulli_` takes eight times as long on a CPU.
         """
         count = torch.Size(shape).numel()
         bits = torch.empty(-(-count // 4), dtype=torch.int64, device=self.generator.device)
         bits.random_(-(2**63), None, generator=self.generator)
-        return (bits.view(torch.int16)[:count] >= round(probability * 2**16) - 2**15).view(shape)
+        threshold = min(round(probability * 2**16), 2**16 - 1) - 2**15
+        return (bits.view(torch.int16)[:count] >= threshold).view(shape)

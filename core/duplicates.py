@@ -6,11 +6,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.corpus import TEST, TRAIN, VAL
+from core.corpus import SPLITS
 from core.splits import groups_of
 from core.text import printable
 
-SPLITS = {"train": TRAIN, "val": VAL, "test": TEST}
 PAIRS = ("train/val", "train/test", "val/test")
 SHOWN = 80
 """Characters of a text in an example."""

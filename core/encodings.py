@@ -72,6 +72,7 @@ def canonical_name(encoding: str) -> str:
     """
     try:
         io.TextIOWrapper(io.BytesIO(), encoding)  # hex, for one, is known but no text encoding
+        b"\xff\xfe\x00\x00".decode(encoding, "replace")  # punycode and idna are for names of hosts alone
         return codecs.lookup(encoding).name
     except (LookupError, ValueError):
         raise ConfigError(

@@ -56,8 +56,8 @@ def check(path: Path) -> Entry:
         CorruptionError: a file is missing, or differs from what was written in a single bit.
         UserError: another user made it for themselves alone.
     """
+    entry = read_manifest(path)
     with _for_us(path):
-        entry = read_manifest(path)
         _check_files(entry)
     return entry
 
@@ -90,13 +90,15 @@ def read_manifest(path: Path) -> Entry:
     Raises:
         FileNotFoundError: there is no such folder.
         CorruptionError: the manifest is missing or damaged.
+        UserError: another user made it for themselves alone.
     """
-    if not path.is_dir():
-        raise FileNotFoundError(path)
     file = path / MANIFEST
     damaged = CorruptionError(f"cache entry damaged: {file} is not what was written")
     try:
-        sealed = file.read_bytes()
+        with _for_us(path):
+            if not path.is_dir():
+                raise FileNotFoundError(path)
+            sealed = file.read_bytes()
         body = json.loads(sealed)["body"]
         if sealed != _sealed(body):
             raise damaged
@@ -107,6 +109,8 @@ def read_manifest(path: Path) -> Entry:
             files={name: (size, digest) for name, (size, digest) in body["files"].items()},
         )
     except FileNotFoundError:
+        if not path.is_dir():
+            raise
         raise CorruptionError(f"cache entry damaged: {file} is missing") from None
     except (ValueError, KeyError, TypeError, AttributeError):
         raise damaged from None

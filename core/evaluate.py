@@ -11,7 +11,7 @@ from torch import Tensor
 
 from core.batches import by_length
 from core.config import TrialConfig
-from core.corpus import Corpus
+from core.corpus import SPLIT_NAMES, Corpus
 from core.errors import DataError
 from core.model import SentenceClassifier
 from core.resident import Reader, Resident, batches_of
@@ -71,7 +71,7 @@ def judge(
     corpus = source.corpus
     sentences = corpus.indices(split)
     if not len(sentences):
-        raise DataError(f"the corpus has no sentences in split {split}; choose another split rule")
+        raise DataError(f"the corpus has no {SPLIT_NAMES[split]} sentences; choose another split rule")
     model = SentenceClassifier(config, len(corpus.words), corpus.embedding_dim, len(corpus.classes))
     model.load_state_dict(weights, assign=True)
     model.to(device)

@@ -46,7 +46,7 @@ def download(
 
     Args:
         remote: where and how large.
-        parts: a folder that only one caller uses at a time.
+        parts: a folder; its file of this name only one caller uses at a time.
         purpose: begins the error when there is no network: what cannot be done.
         way_out: ends it: what else the person can do.
         notify: told how far it is every two seconds.

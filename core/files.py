@@ -8,8 +8,21 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from core.errors import UserError
+from core.errors import ConfigError, UserError
 from core.exchange import exchange
+from core.text import quoted
+
+
+def expanded(path: str) -> Path:
+    """A path as it was typed, `~` replaced.
+
+    Raises:
+        ConfigError: there is no such user, or no home folder.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise ConfigError(f"cannot tell which folder {quoted(path)} begins with: write it out") from error
 
 
 def write_bytes(path: Path, data: bytes) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from core import files
 from core.archives import open_file
-from core.errors import UserError
+from core.errors import DataError, UserError
 
 SMALL_BYTES = 8 << 20
 """Smaller files are read each time: some milliseconds."""
@@ -28,8 +28,17 @@ def sha256_of(path: Path, cache: Path) -> str:
     Raises:
         DataError: the file is absent or cannot be read.
     """
-
     return remembered(path, cache, "sha256", lambda: _digest(path))
+
+
+def check_unchanged(path: Path, cache: Path, digest: str) -> None:
+    """See that a file that has just been read is still the one with this `sha256_of`.
+
+    Raises:
+        DataError: it has changed, or is gone.
+    """
+    if sha256_of(path, cache) != digest:
+        raise DataError(f"{path}: has changed while it was read; give the same command again")
 
 
 def _digest(path: Path) -> str:

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from core.errors import UserError
+from core.leftovers import remove_leftovers
 from core.predict import Model, padded_ids
 from core.sealed import target_for, write_sealed
 from core.token_rule import written_rule
@@ -76,6 +77,7 @@ def export_onnx(model: Model, source: Path, out: Path, notify: Callable[[str], N
             `out` holds something else or cannot be written.
     """
     target = target_for(out, FILES, "ONNX export")
+    remove_leftovers(target, FILES)
     weights = {name: value.float().numpy() for name, value in model.network.state_dict().items()}
     size = sum(values.nbytes for values in weights.values())
     if size > MOST_BYTES:

@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -103,7 +103,7 @@ def _tsv_rows(text: str, name: str) -> Iterator[Row]:
 
 
 def _unquote(cell: str) -> str:
-    if len(cell) >= 2 and cell[0] == cell[-1] == '"':
+    if len(cell) >= 2 and cell[0] == cell[-1] == '"' and '"' not in cell[1:-1].replace('""', ""):
         return cell[1:-1].replace('""', '"')
     return cell
 
@@ -112,9 +112,7 @@ def _named(rows: Iterator[tuple[int, list[str]]], name: str) -> Iterator[Row]:
     """Give each row the names of the first one."""
     _, header = next(rows, (1, []))  # without one there are no rows either, which is found in the end
     header = [column.strip() for column in header]
-    twice = sorted({column for column in header if header.count(column) > 1})
-    if twice:
-        raise DataError(f"{name}, line 1: column {quoted(twice[0])} is there twice; rename one")
+    _refuse_twice(header, f"{name}, line 1")
     for line, cells in rows:
         if len(cells) != len(header):
             raise DataError(f"{name}, line {line}: has {len(cells)} cells, the header has {len(header)}")
@@ -135,9 +133,24 @@ def _jsonl_rows(text: str, name: str) -> Iterator[Row]:
 
 
 def _plain(cell: Any) -> str | None:
+    """As text; nothing where there is nothing, which is also what pandas means by NaN."""
     if cell is None or isinstance(cell, str):
         return cell
-    return json.dumps(cell)
+    return None if cell != cell else json.dumps(cell)
+
+
+def _check_length(cell: str | None, column: str, where: str) -> None:
+    if cell is not None and len(cell) > MAX_CELL:
+        raise DataError(
+            f"{where}: column {quoted(column)} has {len(cell):,} characters, at most {MAX_CELL:,} are allowed; "
+            "check the quotes around it"
+        )
+
+
+def _refuse_twice(names: Sequence[str], where: str) -> None:
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise DataError(f"{where}: column {quoted(twice[0])} is there twice; rename one")
 
 
 def _to_table(rows: Iterator[Row], name: str) -> Table:
@@ -145,11 +158,7 @@ def _to_table(rows: Iterator[Row], name: str) -> Table:
     lines: list[int] = []
     for line, row in rows:
         for column, cell in row.items():
-            if cell is not None and len(cell) > MAX_CELL:
-                raise DataError(
-                    f"{name}, line {line}: column {quoted(column)} has {len(cell):,} characters, "
-                    f"at most {MAX_CELL:,} are allowed; check the quotes around it"
-                )
+            _check_length(cell, column, f"{name}, line {line}")
             if column not in columns:
                 columns[column] = [None] * len(lines)  # it had no cell in the lines before
             columns[column].append(cell)
@@ -173,6 +182,7 @@ def _parquet(path: Path) -> Table:
             size = sum(file.metadata.row_group(group).total_byte_size for group in groups)
             if size > MAX_BYTES:
                 raise DataError(f"{name}: unpacks to {size >> 30} GiB, at most {MAX_BYTES >> 30} are allowed")
+            _refuse_twice(file.schema_arrow.names, name)
             table = file.read()
         plain = [column for column in table.schema if _is_plain(column.type)]
         columns = {column.name: [_plain(cell) for cell in table[column.name].to_pylist()] for column in plain}
@@ -183,6 +193,9 @@ def _parquet(path: Path) -> Table:
     others = {column.name: str(column.type) for column in table.schema if column.name not in columns}
     if table.num_rows == 0:
         raise DataError(f"{name}: has no rows")
+    for column, cells in columns.items():
+        for row, cell in enumerate(cells, start=1):
+            _check_length(cell, column, f"{name}, row {row}")
     return Table(name=name, columns=columns, lines=list(range(1, table.num_rows + 1)), unit="row", others=others)
 
 

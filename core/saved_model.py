@@ -146,7 +146,10 @@ def _check(path: Path) -> None:
         if not any((path / name).exists() for name in FILES):
             raise UserError(f"{path} is not a saved model: give a folder that `sentune retrain` wrote")
         raise _damaged(path, SUMS, "is missing")
-    lines = (path / SUMS).read_bytes().decode(errors="replace").splitlines()
+    try:
+        lines = (path / SUMS).read_bytes().decode(errors="replace").splitlines()
+    except OSError as error:
+        raise _damaged(path, SUMS, f"cannot be read ({error.strerror})") from error
     sums = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
     if set(sums) != set(FILES):
         raise _damaged(path, SUMS, "is not what was saved")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from core.corpus import TEST, TRAIN, VAL
+from core.corpus import SPLIT_NAMES, TEST, TRAIN, VAL
 from core.errors import ConfigError, DataError
 from core.text import normalise, quoted
 
@@ -24,7 +24,6 @@ _COLUMN_VALUES = {
     "test": TEST,
     "testing": TEST,
 }
-_NAMES = {TRAIN: "train", VAL: "val", TEST: "test"}
 
 Codes = NDArray[np.uint8]
 """(n_sentences,) TRAIN, VAL or TEST."""
@@ -46,7 +45,7 @@ def check_rule(rule: str, fold: int | None) -> int | None:
     count = int(match[1])
     if count < 3:
         raise ConfigError(f"split folds:K needs K of at least 3 (train, validation and test), got {count}")
-    if fold is None or not 0 <= fold < count:
+    if not isinstance(fold, int) or isinstance(fold, bool) or not 0 <= fold < count:
         raise ConfigError(f"fold must be a whole number from 0 to {count - 1} with split {rule}, got {fold!r}")
     return count
 
@@ -135,6 +134,11 @@ def notebook(texts: Sequence[str]) -> Codes:
     return codes
 
 
+def code_of(value: str) -> int | None:
+    """TRAIN, VAL or TEST of what stands in a split column; None of anything else."""
+    return _COLUMN_VALUES.get(value.strip().lower())
+
+
 def from_column(values: Sequence[str]) -> Codes:
     """The file's own split: train, val (or valid, validation, dev) and test, in any case.
 
@@ -143,7 +147,7 @@ def from_column(values: Sequence[str]) -> Codes:
     """
     codes = np.empty(len(values), dtype=np.uint8)
     for row, value in enumerate(values):
-        code = _COLUMN_VALUES.get(value.strip().lower())
+        code = code_of(value)
         if code is None:
             shown = quoted(value)
             raise DataError(f"split column, row {row + 1}: must be train, val or test, got {shown}")
@@ -151,7 +155,8 @@ def from_column(values: Sequence[str]) -> Codes:
     for code in (TRAIN, VAL):
         if not (codes == code).any():
             raise DataError(
-                f"split column marks no row {_NAMES[code]}; mark some, or leave the column out to be split 80/10/10"
+                f"split column marks no row {SPLIT_NAMES[code]}; mark some, or leave the column out to be split "
+                "80/10/10"
             )
     return codes
 

@@ -1,6 +1,7 @@
 """Text to tokens, tokens to word ids, and text made safe to show or to compare."""
 
 import functools
+import re
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -9,7 +10,7 @@ from typing import Self
 from core.errors import DataError
 
 PAD, UNK = "<pad>", "<unk>"
-PAD_ID, UNK_ID = 0, 1
+UNK_ID = 1
 
 
 def tokenize(text: str) -> list[str]:
@@ -130,3 +131,22 @@ def _escape(char: str) -> str:
     if code < 0x100:
         return f"\\x{code:02x}"
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def one_line(error: BaseException, most: int = 300) -> str:
+    """An error's message in one line of at most so many characters; its type where it has none."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
+def concealed(text: str) -> str:
+    """Text without what may be secret in the URIs in it: user, password, and all options.
+
+    `s3://KEY:SECRET@bucket/folder?session_token=x` -> `s3://bucket/folder`. A password may hold slashes and more of
+    those signs, so of a path with a colon before an `@` too much goes.
+    """
+    return re.sub(r"://(?:[^\s@:'\"]*:[^\s'\"]*|[^\s@/'\"]*)@|(?<=\w)\?[^\s'\"]*=[^\s'\"]*", _scheme_only, text)
+
+
+def _scheme_only(found: re.Match[str]) -> str:
+    return "://" if found[0].startswith("://") else ""

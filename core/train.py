@@ -25,8 +25,6 @@ from core.outcome import TrainResult, digest, out_of_patience
 from core.resident import batches_of
 from core.runtime import describe, deterministic, memory_kept, threads_set
 
-__all__ = ["EpochResult", "TrainResult", "train"]
-
 
 def train(
     config: TrialConfig,
@@ -77,7 +75,7 @@ class _Run:
 
     def __init__(self, config: TrialConfig, corpus: Corpus, environment: dict[str, Any], device: str) -> None:
         self.config, self.corpus, self.environment, self.device = config, corpus, environment, device
-        self.identity = {**config.to_dict(), "corpus": corpus.fingerprint}
+        self.identity = {**config.to_dict(), "corpus": corpus.fingerprint, "embedding_dim": corpus.embedding_dim}
         self.sentences = corpus.indices(TRAIN)
         self.lengths = corpus.lengths()[self.sentences]
         self.source = batches_of(corpus, device)
@@ -190,7 +188,9 @@ class _Run:
         if found is None:
             return
         before = found.state["environment"]
-        if before != self.environment:
+        if self.environment == {name: value for name, value in before.items() if name != "before_resume"}:
+            self.environment = before
+        else:
             self.environment = {**self.environment, "before_resume": before}
         self.epochs = [EpochResult(**epoch) for epoch in found.state["epochs"]]
         self.learner.restore(_under("learner.", found.tensors), found.state["step_count"])

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from core import cache, known
 from core.errors import ConfigError, DataError, UserError
 from core.fetch import Remote, download
+from core.files import expanded
 from core.streams import members
 from core.text import printable, quoted
 from core.vector_files import Rows, read_vectors
@@ -57,7 +58,7 @@ def locate(vectors: str, folder: Path, embedding_dim: int, notify: cache.Notify 
     if vectors == "fasttext":
         return locate_fasttext(folder, notify)
     if vectors.lower().endswith(ENDINGS):
-        return _locate_file(Path(vectors).expanduser(), folder, embedding_dim, notify)
+        return _locate_file(expanded(vectors), folder, embedding_dim, notify)
     raise ConfigError(
         f"vectors must be glove-50d, fasttext, none or a file ending in {', '.join(ENDINGS)}, got {quoted(vectors, 80)}"
     )
@@ -118,10 +119,16 @@ def locate_fasttext(
 def _locate_file(path: Path, folder: Path, embedding_dim: int, notify: cache.Notify | None) -> LocatedVectors:
     digest = known.sha256_of(path, folder)
     member = _member(path, embedding_dim) if path.name.lower().endswith(".zip") else None
+
+    def read(words: Collection[str]) -> Rows:
+        rows = read_vectors(path, words, member, notify)
+        known.check_unchanged(path, folder, digest)
+        return rows
+
     return LocatedVectors(
         inputs={"vectors": "file", "sha256": digest, "member": member, "packed": path.suffix.lower() == ".gz"},
         licence="as the owner of the file states",
-        read=lambda words: read_vectors(path, words, member, notify),
+        read=read,
     )
 
 

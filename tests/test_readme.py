@@ -40,6 +40,12 @@ def test_every_option_in_the_table_is_an_option_of_run(helps: dict[str, str]) ->
     assert [option for option in options if option not in helps["run"]] == []
 
 
+def test_every_option_of_run_stands_in_the_readme(helps: dict[str, str]) -> None:
+    options = set(re.findall(r"^  (--[\w-]+)", helps["run"], flags=re.MULTILINE)) - {"--help"}
+    assert len(options) >= 30
+    assert sorted(option for option in options if not re.search(rf"{option}(?![\w-])", README)) == []
+
+
 def test_the_space_file_in_the_readme_is_read(tmp_path: Path) -> None:
     from tuning.space_file import load_space
 

@@ -100,6 +100,10 @@ class Budget:
         return None
 
 
+MOST_SECONDS = 3_600_000.0
+"""A longer budget is none."""
+
+
 def duration(text: str) -> float:
     """Seconds of `90s`, `30m`, `2h` or `1h30m`.
 
@@ -109,6 +113,8 @@ def duration(text: str) -> float:
     parts = re.fullmatch(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?", text.strip().lower())
     given = zip(parts.groups(), UNITS.values(), strict=True) if parts else ()
     seconds = sum(float(count) * unit for count, unit in given if count)
+    if seconds > MOST_SECONDS:
+        raise ConfigError(f"--time-budget must be at most 1000h, got {text!r}; leave it out for no limit")
     if seconds <= 0:
         raise ConfigError(f"--time-budget must be a time such as 90s, 30m, 2h or 1h30m, got {text!r}")
     return seconds

@@ -1,6 +1,8 @@
 """The command line: parses, calls, prints. Heavy modules are imported inside the verb that needs them."""
 
+import errno
 import json
+import os
 import shlex
 import sys
 from enum import StrEnum
@@ -9,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from core.errors import ConfigError, UserError
+from core.errors import ConfigError, TrainingError, UserError
 from tuning import study_verbs, use
 from tuning.called import interrupted, note, program
 from tuning.examples import examples
@@ -149,14 +151,24 @@ def main() -> NoReturn:
 
     try:
         code = app(standalone_mode=False)
-    except UserError as error:
+        sys.stdout.flush()
+    except (UserError, TrainingError) as error:  # the latter of fixed settings, which the person chose
         print(f"sentune: {printable(str(error))}", file=sys.stderr)
+        sys.exit(2)
+    except OSError as error:
+        if error.errno != errno.ENOSPC or error.filename is not None:
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python flushes at its end
+        print("sentune: cannot write the output: the disk is full", file=sys.stderr)
         sys.exit(2)
     except (KeyboardInterrupt, typer.Abort):
         print("sentune: interrupted; the same command goes on", file=sys.stderr)
         sys.exit(130)
     except ParserError as error:
         message = error.format_message()  # type: ignore[attr-defined]
+        if len(sys.argv) == 1:  # `sentune` alone: the message is its help
+            print(message)
+            sys.exit(2)
         print(f"sentune: {printable(message)}; see sentune --help", file=sys.stderr)
         sys.exit(2)
     sys.exit(code or 0)

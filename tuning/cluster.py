@@ -8,7 +8,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from core.errors import UserError
+from core.text import one_line
 from tuning.resources import Machine
+
+RESTARTS = 2
+"""How often what was on a worker that died is started again."""
+DIED = "its worker died three times (killed, or out of memory)"
 
 
 class Process(Protocol):
@@ -59,8 +64,9 @@ def own_ray(machine: Machine, lost: Callable[[str], None]) -> Iterator[Any]:
         )
     except Exception as error:
         ray.shutdown()
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"Ray did not start ({reason}): see that the machine is not too busy and try again") from error
+        raise UserError(
+            f"Ray did not start ({one_line(error)}): see that the machine is not too busy and try again"
+        ) from error
     hush()
     over = threading.Lock()
     processes = _processes()

@@ -63,7 +63,10 @@ def _clause(text: str) -> Condition:
         raise ConfigError(f"cannot read the condition {shorten(text)}; write for example {_WHEN_FORMS}")
     if "operator" not in found:
         return Condition(found["name"], "==", (found["negated"] is None,))
-    sign, parsed = found["operator"], tuple(parse_value(value) for value in found["values"].split(","))
+    values = found["values"].split(",")
+    if not all(value.strip() for value in values):
+        raise ConfigError(f"cannot read the condition {shorten(text)}: a value is missing")
+    sign, parsed = found["operator"], tuple(map(parse_value, values))
     if sign in _ORDERS and not is_number(parsed[0]):
         raise ConfigError(f"cannot read the condition {shorten(text)}: {sign} needs a number on its right")
     return Condition(found["name"], sign, parsed)

@@ -91,7 +91,7 @@ def cost(records: Sequence[TrialRecord], runs: Sequence[Run], left: Sequence[Run
 
 def _minutes(seconds: float) -> str:
     minutes = round(seconds / 60)
-    return "a minute or less" if minutes < 2 else f"{minutes:,} minutes"
+    return "a minute or less" if seconds <= 60 else f"{max(2, minutes):,} minutes"
 
 
 def _spend(
@@ -133,6 +133,8 @@ def _spend(
             )
             os._exit(2)  # the main thread may wait for Ray for ever
 
+        if first_fold := next((run for run in left if run.fold is not None), None):
+            corpus_of(first_fold)  # more folds than a class has sentences are refused before hours are spent
         interruption = Interruption(say=note, lost=lost, notice=NOTICE)
         carry_out(left, corpus_of, ledger, shares, machine, workers, options.say, interruption)
         return not interruption.requested

@@ -23,7 +23,8 @@ def render(summary: Summary, form: str) -> str:
 def verdict(summary: Summary) -> list[str]:
     """In words: who is tied, who is the cheapest, and what the search brought over the notebook's setting."""
     first, *others = summary.rows
-    lines = [_among(first, [row for row in others if row.rank is not None])] if others else []
+    ranked = [row for row in others if row.rank is not None]
+    lines = [_among(first, ranked)] if ranked else []
     return [*lines, *_over_notebook(summary), *([_over_folds(summary.folds)] if summary.folds else [])]
 
 
@@ -137,7 +138,7 @@ def _share(value: float | None) -> str:
 def _count(number: int) -> str:
     """1,234,567 -> `1.23M`."""
     for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if number >= size:
+        if number >= 0.9995 * size:  # 999,600 is 1M
             return f"{number / size:.3g}{letter}"
     return str(number)
 

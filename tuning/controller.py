@@ -4,6 +4,7 @@ Both save time or memory and change no trial. Where a Ray to come has other name
 """
 
 import contextlib
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -29,19 +30,20 @@ def keep_workers(controller: Any, trial: Any, count: int) -> None:
     with contextlib.suppress(AttributeError):
         cache, manager = controller._actor_cache, controller._actor_manager
         cache.increase_max(trial.placement_group_factory, count)
-        cache.has_cached_object = partial(_has_living, cache, manager)
+        cache.has_cached_object = partial(_has_living, cache, manager, cache.has_cached_object)
 
 
-def _has_living(cache: Any, manager: Any, resources: Any) -> bool:
+def _has_living(cache: Any, manager: Any, usual: Callable[[Any], bool], resources: Any) -> bool:
     """Whether there is an idle worker with these resources; dead ones are let go."""
-    workers = cache._cached_objects[resources]
-    while workers and not _answers(manager, workers[0]):
-        dead = workers.pop(0)
-        cache._num_cached_objects -= 1
-        dead.set_on_stop(None)
-        dead.set_on_error(None)
-        manager.remove_actor(dead, kill=True)
-    return bool(workers)
+    with contextlib.suppress(AttributeError, KeyError):
+        workers = cache._cached_objects[resources]
+        while workers and not _answers(manager, workers[0]):
+            dead = workers.pop(0)
+            cache._num_cached_objects -= 1
+            dead.set_on_stop(None)
+            dead.set_on_error(None)
+            manager.remove_actor(dead, kill=True)
+    return usual(resources)
 
 
 def _answers(manager: Any, worker: Any) -> bool:

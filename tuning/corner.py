@@ -4,6 +4,7 @@ from typing import Any
 
 from core.config import TrialConfig
 from core.errors import ConfigError
+from core.size import trained_numbers
 from tuning.dimension import Dimension
 from tuning.first_trials import first_trials
 from tuning.space import Space
@@ -29,7 +30,7 @@ def heaviest(space: Space, **settings: Any) -> list[TrialConfig]:
     """
     corner = space.config(space.walk(_heaviest_value), **settings)
     first = [TrialConfig.from_dict({**entry, **settings}) for entry in first_trials(space)]
-    return [corner, *(config for config in first if _size(config) > _size(corner))]
+    return [corner, *(c for c in first if _size(c) > _size(corner) or _word_copies(c) > _word_copies(corner))]
 
 
 def _heaviest_value(dimension: Dimension) -> Value:
@@ -52,31 +53,24 @@ def _size(config: TrialConfig) -> int:
     return width * (config.batch_size * 20 + config.hidden_dim * 8)
 
 
-def weight_count(config: TrialConfig, vocab_size: int, embedding_dim: int, n_classes: int) -> tuple[int, int]:
-    """How many numbers a model has: those of word vectors, and all others."""
-    directions = 2 if config.bidirectional else 1
-    hidden, width = config.hidden_dim, config.hidden_dim * directions
-    layers = sum(
-        directions * 4 * hidden * ((embedding_dim if layer == 0 else width) + hidden + 2)
-        for layer in range(config.n_layers)
-    )
-    attention = width * width + 2 * width if config.pooling == "attention" else 0
-    output = (width * (2 if config.pooling == "mean+max" else 1) + 1) * n_classes
-    return vocab_size * embedding_dim, layers + attention + output
+def _copies(config: TrialConfig) -> int:
+    """How often a training holds each number that it changes: itself, and running averages."""
+    return 1 + SLOTS[config.optimizer] + (config.ema_decay is not None)
+
+
+def _word_copies(config: TrialConfig) -> int:
+    return 0 if config.freeze_embedding else _copies(config)
 
 
 def least_bytes(config: TrialConfig, vocab_size: int, embedding_dim: int, n_classes: int) -> int:
-    """Memory below which a training cannot be: weights, gradient, averages, and the best epoch's weights; fp32."""
-    words, others = weight_count(config, vocab_size, embedding_dim, n_classes)
-    copies = 1 + SLOTS[config.optimizer] + 1 + (config.ema_decay is not None)
-    return 4 * (others * (copies + 1) + (0 if config.freeze_embedding else words * copies))
+    """Memory below which a training cannot be: weights, averages and, but for word vectors, the gradient; fp32."""
+    others = trained_numbers(config.replace(freeze_embedding=True), vocab_size, embedding_dim, n_classes)
+    return 4 * (others * (_copies(config) + 1) + vocab_size * embedding_dim * _word_copies(config))
 
 
 def checkpoint_bytes(config: TrialConfig, vocab_size: int, embedding_dim: int, n_classes: int) -> int:
-    """One checkpoint on the disk: weights, averages and the best epoch's weights; fp32."""
-    words, others = weight_count(config, vocab_size, embedding_dim, n_classes)
-    copies = 1 + SLOTS[config.optimizer] + 1 + (config.ema_decay is not None)
-    return 4 * (others + (0 if config.freeze_embedding else words)) * copies
+    """One checkpoint on the disk, at most: weights, averages, and the best weights where they are older; fp32."""
+    return 4 * trained_numbers(config, vocab_size, embedding_dim, n_classes) * (_copies(config) + 1)
 
 
 def check_memory(configs: list[TrialConfig], shape: tuple[int, int, int], limit_bytes: int, where: str) -> None:
@@ -96,6 +90,6 @@ def check_memory(configs: list[TrialConfig], shape: tuple[int, int, int], limit_
     if 0 < limit_bytes < need:
         raise ConfigError(
             f"hidden_dim {worst.hidden_dim} with n_layers {worst.n_layers} and bidirectional {worst.bidirectional} "
-            f"needs {need / 1e9:.1f} GB for its weights alone and {where} has {limit_bytes / 1e9:.1f} GB: search "
-            "smaller settings, such as --set 'hidden_dim=int(64,512,log)'"
+            f"needs {need / 1e9:.1f} GB for its weights and their averages alone and {where} has "
+            f"{limit_bytes / 1e9:.1f} GB: search smaller settings, such as --set 'hidden_dim=int(64,512,log)'"
         )

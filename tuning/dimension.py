@@ -1,6 +1,7 @@
 """Dimension: one searched setting, its Optuna distribution and the conditions under which it is searched."""
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -96,3 +97,17 @@ class Dimension:
             "when": " and ".join(map(str, clauses)),
             "kind": "searched",
         }
+
+
+def middle(distribution: "BaseDistribution") -> Value:
+    """The middle of a range, of its logarithm where it is one, and on its grid where it has steps; the first choice."""
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    if isinstance(distribution, CategoricalDistribution):
+        return distribution.choices[0]
+    assert isinstance(distribution, FloatDistribution | IntDistribution)
+    low, high, step = distribution.low, distribution.high, distribution.step
+    value = math.sqrt(low * high) if distribution.log else (low + high) / 2
+    if step is not None:
+        value = low + step * round((value - low) / step)
+    return int(value) if isinstance(distribution, IntDistribution) else value

@@ -1,12 +1,11 @@
 """The settings that a study tries before its sampler suggests any: the notebook's own, then the space's `try_first`."""
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
 from core.config import TrialConfig
 from core.errors import ConfigError
-from tuning.dimension import DEFAULTS, RUN_FIELDS, Dimension
+from tuning.dimension import DEFAULTS, RUN_FIELDS, Dimension, middle
 from tuning.space import Space
 from tuning.values import Value, show_value
 
@@ -60,18 +59,4 @@ def _usual(dimension: Dimension) -> Value:
     for value in (DEFAULTS[dimension.field], _notebook()[dimension.field]):
         if dimension.contains(value):
             return value  # type: ignore[no-any-return]
-    return _middle(dimension)
-
-
-def _middle(dimension: Dimension) -> Value:
-    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-
-    distribution = dimension.distribution
-    if isinstance(distribution, CategoricalDistribution):
-        return distribution.choices[0]
-    assert isinstance(distribution, FloatDistribution | IntDistribution)
-    low, high, step = distribution.low, distribution.high, distribution.step
-    middle = math.sqrt(low * high) if distribution.log else (low + high) / 2
-    if step is not None:
-        middle = low + step * round((middle - low) / step)
-    return int(middle) if isinstance(distribution, IntDistribution) else middle
+    return middle(dimension.distribution)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.corpus import TEST, VAL, Corpus
 from core.errors import ConfigError, UserError
+from tuning.cluster import DIED, RESTARTS, own_ray
 from tuning.ledger import Ledger
 from tuning.predictions import pack
 from tuning.readings import count_reading
@@ -22,9 +23,6 @@ from tuning.wanted import PREFIX, Run
 
 if TYPE_CHECKING:
     from tuning.search import Interruption
-
-RESTARTS = 2
-"""How often a run whose worker died is started again."""
 
 
 def train_run(config: Mapping[str, Any], corpus: Corpus, shares: Shares, checkpoints: str) -> dict[str, Any]:
@@ -36,7 +34,7 @@ def train_run(config: Mapping[str, Any], corpus: Corpus, shares: Shares, checkpo
     """
     from core.config import TrialConfig
     from tuning.rerun import figures_of, read_test, trained
-    from tuning.trial import one_line, placed
+    from tuning.trial import named, placed
 
     try:
         device, _ = placed(shares.gpus_per_trial)
@@ -45,7 +43,7 @@ def train_run(config: Mapping[str, Any], corpus: Corpus, shares: Shares, checkpo
         test = read_test(result, corpus, shares.cpus_per_trial, device)
     except Exception as error:  # a bad setting must not end the others
         mend = isinstance(error, UserError) and not isinstance(error, ConfigError)
-        return {"mend": str(error)} if mend else {"error": one_line(error)}
+        return {"mend": str(error)} if mend else {"error": named(error)}
     predictions = result.val_predictions if test is None else test.predictions
     labels = corpus.labels[corpus.indices(VAL if test is None else TEST)]
     return {
@@ -83,8 +81,6 @@ def carry_out(
     Raises:
         UserError: the person must mend something first, such as a full disk.
     """
-    from tuning.cluster import own_ray
-
     # Twice: Ray sets handlers of its own when it starts.
     with interruption.listening(), own_ray(machine, interruption.lost) as ray, interruption.listening():
         options = {"num_cpus": shares.cpus_per_trial, "num_gpus": shares.gpus_per_trial, "max_retries": RESTARTS}
@@ -114,7 +110,7 @@ def _outcome(ray: Any, reference: Any) -> dict[str, Any]:
     try:
         return dict(ray.get(reference))
     except ray.exceptions.RayError:
-        return {"died": "its worker died three times (killed, or out of memory)"}
+        return {"died": DIED}
 
 
 def write_down(ledger: Ledger, run: Run, outcome: Mapping[str, Any]) -> None:

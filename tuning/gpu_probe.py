@@ -7,12 +7,15 @@ import multiprocessing
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from statistics import median
 from typing import Any
 
 from core.config import TrialConfig
 from core.corpus import Corpus
+from core.errors import UserError
 from tuning.gpus import Probed
+from tuning.probe import PROBE_DIED
 
 STEPS = 8
 WARM_UP = 3
@@ -21,7 +24,10 @@ WARM_UP = 3
 def probe_gpu(configs: Sequence[TrialConfig], corpus: Corpus) -> Probed:
     """The most memory and the longest step of any of these settings, on the first GPU."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as elsewhere:
-        return elsewhere.submit(measured, list(configs), corpus).result()
+        try:
+            return elsewhere.submit(measured, list(configs), corpus).result()
+        except BrokenProcessPool as error:
+            raise UserError(PROBE_DIED) from error
 
 
 def measured(configs: Sequence[TrialConfig], corpus: Corpus, device: str = "cuda:0", cuda: Any = None) -> Probed:

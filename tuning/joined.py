@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import ConfigError, UserError
+from core.text import one_line
 from tuning.cluster import QUIET_RAY, hush
 from tuning.reach import answers, local_raylet, reach, resolved
 from tuning.resources import Machine, Shares
@@ -181,7 +182,5 @@ def _result(call: Any) -> Any:
 
 
 def reason_of(error: Exception) -> str:
-    """The first line of what went wrong: Ray puts pages below it."""
-    cause = getattr(error, "cause", None) or error
-    text = " ".join(str(cause).split()) or type(cause).__name__
-    return text if len(text) <= 300 else f"{text[:297]}..."
+    """What went wrong, in a line: Ray puts pages below it."""
+    return one_line(getattr(error, "cause", None) or error)

@@ -32,10 +32,11 @@ def only_driver(folder: Path) -> Iterator[None]:
         with readable_os_errors(folder):
             lock.acquire()
     except Timeout:
-        who = json.loads(holder.read_text()) if holder.is_file() else {"pid": "?", "host": "?"}
+        who = {"pid": "?", "host": "?"}
+        with contextlib.suppress(FileNotFoundError):  # it ends at this moment
+            who = json.loads(holder.read_bytes())
         raise UserError(
-            f"study {folder.name!r} is being run by process {who['pid']} on {who['host']}: "
-            "wait for it, stop it, or choose another --name"
+            f"study {folder.name!r} is being run by process {who['pid']} on {who['host']}: wait for it, or stop it"
         ) from None
     try:
         write_bytes(holder, json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode())

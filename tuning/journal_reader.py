@@ -17,8 +17,7 @@ from typing import Any
 from optuna.distributions import BaseDistribution, json_to_distribution
 from optuna.trial import TrialState
 
-from core.errors import CorruptionError
-from core.files import readable_os_errors
+from core.errors import CorruptionError, UserError
 from tuning.shapes import check_study, check_trial, kept
 
 
@@ -62,8 +61,10 @@ def read_journal(path: Path) -> tuple[dict[str, Any], list[WrittenTrial]]:
 
 def _records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Line number from 1, and record."""
-    with readable_os_errors(path):
+    try:
         lines = path.read_bytes().split(b"\n")
+    except OSError as error:
+        raise UserError(f"cannot read {path} ({error.strerror}): ask its owner to make it readable for you") from error
     for at, line in enumerate(lines[:-1], 1):  # what follows the last line break is torn, or nothing
         try:
             yield at, json.loads(line)

@@ -12,7 +12,7 @@ from core.errors import CorruptionError
 from core.size import trained_numbers
 from tuning.honest import HonestNumber, honest_number
 from tuning.predictions import unpack
-from tuning.records import TrialRecord, copied_from, ranked
+from tuning.records import TrialRecord, competes, copied_from, ranked
 from tuning.statistics import ALPHA, Correct, holm, mcnemar
 from tuning.tested import OnTest, Reading, on_test
 
@@ -47,7 +47,7 @@ def judge(records: Sequence[TrialRecord], attributes: Mapping[str, Any]) -> Judg
         CorruptionError: stored labels or predictions are damaged.
     """
     labels = _labels(attributes)
-    own = [record for record in records if _competes(record)]
+    own = [record for record in records if competes(record)]
     known = {} if labels is None else _correct(own, labels)
     sizes = _sizes(records, attributes)
     tied = _tied(records, known)
@@ -60,11 +60,6 @@ def judge(records: Sequence[TrialRecord], attributes: Mapping[str, Any]) -> Judg
         on_test=on_test(attributes.get("readings", ()), attributes["spec"].get("data", {}).get("split")),
         readings=attributes.get("readings", ()),
     )
-
-
-def _competes(record: TrialRecord) -> bool:
-    """Whether it could have become the best; a trial that repeats another adds no choice."""
-    return record.best is not None and record.state in ("COMPLETE", "PRUNED") and copied_from(record.origin) is None
 
 
 def _labels(attributes: Mapping[str, Any]) -> NDArray[np.int64] | None:

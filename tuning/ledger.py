@@ -2,10 +2,11 @@
 
 It is an Optuna `JournalStorage` file, so that Optuna's own tools open it. The study's user attribute `spec` says what
 the study is, `validation` what it is judged by, `vocabulary` how many words it has, `inputs` what its corpus was made
-from, `audit` what is odd about it, `command` what made it, `ended` which budget ended it, `gpu_share` how its share of
-a GPU was chosen, `readings` when the test split was read, `confirm:...` what fresh seeds came to. A trial's hold its
-whole configuration (`config`), where it came from (`origin`), each epoch (`epoch:3`), what it asked for where its
-share of a GPU was too small (`oom`) and what it came to (`outcome`).
+from, `audit` what is odd about it, `command` what made it, `ended` which budget ended it, `gpu_share` how its share
+of a GPU was chosen, `knowledge` which trials of another study it knew, `readings` when the test split was read,
+`confirm:...` what fresh seeds came to. A trial's hold its whole configuration (`config`), where it came from
+(`origin`), each epoch (`epoch:3`), when which worker had it before it waited at a rung (`spells`), what it asked for
+where its share of a GPU was too small (`oom`) and what it came to (`outcome`).
 """
 
 import contextlib
@@ -87,8 +88,9 @@ class Ledger:
             return
         with self._writing():
             kept = {"val_predictions": dict(val_predictions)} if val_predictions else {}
-            self._storage.set_trial_user_attr(trial._trial_id, key, {**dataclasses.asdict(epoch), **kept})
+            # The attribute last: where a kill falls between the two, the epoch comes again and both are written.
             self._storage.set_trial_intermediate_value(trial._trial_id, epoch.epoch, epoch.val_accuracy)
+            self._storage.set_trial_user_attr(trial._trial_id, key, {**dataclasses.asdict(epoch), **kept})
 
     def finish(self, number: int, state: TrialState, outcome: Mapping[str, Any]) -> TrialRecord:
         """Close a trial: its value is the best validation accuracy of its epochs. Its checkpoints go."""

@@ -9,9 +9,10 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from core.checkpoint import STATE, SUMS, TENSORS, checkpoint_names, read
+from core.checkpoint import STATE, TENSORS, checkpoint_names, read
 from core.errors import CorruptionError
 from core.files import new_folder
+from core.sealed import SUMS
 from tuning.storage import delete, make_folder, open_place, readable_errors
 
 

@@ -8,13 +8,13 @@ import hashlib
 import importlib.util
 import logging
 import os
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.entry import canonical
 from core.errors import ConfigError, UserError
+from core.text import concealed, one_line
 from tuning.curves import points, settings
 from tuning.records import TrialRecord, read_study, spec_of
 from tuning.spec import searched_fields, space_of
@@ -64,15 +64,11 @@ def export_to_mlflow(folder: Path, uri: str) -> str:
         for record in records:
             _export(client, experiment, runs.get(record.number), record, searched)
     except MlflowException as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(without_password(f"cannot export to {uri}: {reason}")) from error
+        raise UserError(concealed(f"cannot export to {uri}: {one_line(error)}")) from error
+    except ImportError as error:  # the driver of a database
+        raise UserError(concealed(f"cannot export to {uri}: {one_line(error)}; pip install it")) from error
     new = sum(record.number not in runs for record in records)
-    return f"experiment {folder.name} at {without_password(uri)}: {len(records)} runs, {new} of them new"
-
-
-def without_password(uri: str) -> str:
-    """The URI as it may be shown: `http://me:secret@host` -> `http://host`."""
-    return re.sub(r"//[^/@]*@", "//", uri)
+    return f"experiment {folder.name} at {concealed(uri)}: {len(records)} runs, {new} of them new"
 
 
 def _experiment(client: "MlflowClient", folder: Path, uri: str) -> str:
@@ -84,8 +80,7 @@ def _experiment(client: "MlflowClient", folder: Path, uri: str) -> str:
     if found.tags.get(STUDY) != ours or found.lifecycle_stage != "active":
         what = "is deleted" if found.lifecycle_stage != "active" else "holds something else than this study"
         raise ConfigError(
-            f"experiment {folder.name!r} at {without_password(uri)} {what}: rename or purge it there, or choose "
-            "another --uri"
+            f"experiment {folder.name!r} at {concealed(uri)} {what}: rename or purge it there, or choose another --uri"
         )
     return str(found.experiment_id)
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from core.files import expanded
+
 if TYPE_CHECKING:
     from tuning.run_options import RunOptions
 
@@ -135,7 +137,9 @@ def search_options(
         precision=precision,
         shares=Shares(cpus_per_trial=cpus_per_trial, gpus_per_trial=share, auto=auto, retry_oom=retry_oom),
         budget=Budget(
-            seconds=duration(time_budget) if time_budget else None, target=target, patience_trials=patience_trials
+            seconds=None if time_budget is None else duration(time_budget),
+            target=target,
+            patience_trials=patience_trials,
         ),
         workers=workers,
         name=name,
@@ -179,10 +183,16 @@ def data_options(params: Mapping[str, Any]) -> dict[str, Any]:
     return chosen
 
 
+NAMES = ("snippets", "mr", "glove-50d", "fasttext", "none")
+"""Of data and vectors that are no files, whatever lies in the folder."""
+
+
 def absolute(name: str) -> str:
     """A dataset's or vectors' path made absolute; a name that is no path stays."""
+    if name in NAMES:
+        return name
     prefix = "mr:" if name.startswith("mr:") else ""
-    path = Path(name.removeprefix(prefix)).expanduser()
+    path = expanded(name.removeprefix(prefix))
     return f"{prefix}{path.absolute()}" if prefix or path.exists() or len(path.parts) > 1 else name
 
 

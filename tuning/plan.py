@@ -15,13 +15,12 @@ from tuning.shares import settled
 from tuning.warm_start import with_knowledge
 
 
-def outlook(options: RunOptions, say: Callable[[str], None], seconds: float = PROBE_SECONDS) -> Outlook:
+def outlook(options: RunOptions, say: Callable[[str], None]) -> Outlook:
     """Probe the search for half a minute, and forecast it.
 
     Args:
         options: of `run`.
         say: told what is going on.
-        seconds: for the probe.
 
     Raises:
         UserError: what `run` would refuse before it opens the study; or a process of the probe died.
@@ -43,7 +42,7 @@ def outlook(options: RunOptions, say: Callable[[str], None], seconds: float = PR
     heavy = heaviest(plan.space, **plan.settings)
     # The probe has one GPU: as many processes as share it.
     side_by_side = min(workers, int(1 / shares.gpus_per_trial + 1e-9)) if shares.gpus_per_trial else workers
-    say(f"trying settings for {seconds:.0f} s, {side_by_side} at once")
+    say(f"trying settings for {PROBE_SECONDS:.0f} s, {side_by_side} at once")
     found = probe(
         plan,
         heavy,
@@ -52,7 +51,7 @@ def outlook(options: RunOptions, say: Callable[[str], None], seconds: float = PR
         side_by_side=side_by_side,
         threads=shares.cpus_per_trial,
         device="cuda:0" if shares.gpus_per_trial else "cpu",
-        seconds=seconds,
+        seconds=PROBE_SECONDS,
     )
     shape = (len(corpus.words), corpus.embedding_dim, len(corpus.classes))
     checkpoint = max(checkpoint_bytes(config, *shape) for config in heavy)

@@ -2,10 +2,10 @@
 
 One simulation draws what no probe can know: how good each trial turns out, so who is stopped at a rung; what settings
 the sampler comes to prefer, so what later trials cost; and how fast the machine is on the day. Then it hands the trials
-to the workers in the study's order, waiting at the window's edge as the searcher does. The interval holds nine in ten.
+to the workers in the study's order, waiting at rungs and at the window's edge as the searcher does. The interval holds
+nine in ten.
 """
 
-import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from tuning.spec import SearchPlan
 from tuning.stopping import Asha, Halving, Verdict
+from tuning.timetable import ends
 
 SIMULATED_TRIALS = 100_000
 """Over all simulations of one forecast."""
@@ -24,7 +25,7 @@ FAVOURITES = 3
 SPEED = 0.08
 """Standard deviation of the logarithm of the machine's speed on the day, against the probe's."""
 PERSISTENCE = 0.8
-"""Correlation between a trial's ranks at two rungs."""
+"""Correlation between how good a trial is and where it stands at a rung."""
 TRIAL_SECONDS = 0.2
 """What a trial costs beside its epochs: making the model, telling the driver, the next suggestion."""
 STARTS = (1.6, 3.5)
@@ -78,7 +79,7 @@ class Forecast:
         return sum(end <= seconds for end in self.seconds_of_first)
 
 
-def forecast(plan: SearchPlan, costs: Costs, workers: int, done: int = 0, seed: int = 0) -> Forecast:
+def forecast(plan: SearchPlan, costs: Costs, workers: int, done: int = 0) -> Forecast:
     """Simulate a search.
 
     Args:
@@ -86,9 +87,8 @@ def forecast(plan: SearchPlan, costs: Costs, workers: int, done: int = 0, seed: 
         costs: from a probe.
         workers: trials at once.
         done: trials that the study has already finished.
-        seed: of the simulations.
     """
-    rng = default_rng(seed)
+    rng = default_rng(0)
     count = max(40, min(400, SIMULATED_TRIALS // plan.n_trials))
     epochs, ends = zip(*(_simulated(plan, costs, workers, done, rng) for _ in range(count)), strict=True)
     trained, over = np.array(epochs), np.array(ends)  # (simulations,), (simulations, trials)
@@ -112,7 +112,17 @@ def _simulated(
     start = rng.uniform(*STARTS) * costs.start
     seconds = epochs * costs_of_trials(plan.n_trials, costs, rng) * speed + TRIAL_SECONDS
     seconds[:done] = 0
-    return int(epochs.sum()), start + ends(seconds.tolist(), workers, plan.window)
+    rule = plan.stopping
+    rungs, together = (_rungs(rule, plan.epochs), rule.together) if isinstance(rule, Halving) else ([], 1)
+    over = ends(
+        seconds.tolist(),
+        workers,
+        plan.window,
+        epochs=epochs.tolist(),
+        rungs=rungs,
+        together=min(together, plan.n_trials),
+    )
+    return int(epochs.sum()), start + over
 
 
 def costs_of_trials(n_trials: int, costs: Costs, rng: Generator) -> NDArray[np.float64]:
@@ -165,24 +175,6 @@ def stopped(
             if rule.verdict(better=int((peers > score[trial]).sum()), reached=reached) == Verdict.STOP:
                 left[trial] = rung
     return left
-
-
-def ends(seconds: Sequence[float], workers: int, window: int) -> NDArray[np.float64]:
-    """(n,) when trials 0..n are all over: begun in order, trial n not before trials 0..n-window are over.
-
-    Args:
-        seconds: of each trial.
-        workers: trials at once.
-        window: as in SearchPlan.
-    """
-    free = [0.0] * workers
-    over: list[float] = []
-    for number, taken in enumerate(seconds):
-        ready = over[number - window] if number >= window else 0.0
-        end = max(heapq.heappop(free), ready) + taken
-        heapq.heappush(free, end)
-        over.append(max(end, over[-1] if over else 0.0))
-    return np.array(over)
 
 
 def _rungs(rule: Halving | Asha | None, epochs: int) -> list[int]:

@@ -1,7 +1,7 @@
 """The search spaces that come with sentune, written as a space file would be (see tuning.space_file)."""
 
 PRESETS = {
-    # The notebook's run with the five settings that its text invites to change.
+    # The notebook's run with the six settings that its text invites to change.
     "notebook": """
 settings:
   n_layers: int(1, 3)

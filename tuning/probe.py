@@ -25,6 +25,7 @@ from tuning.spec import SearchPlan
 from tuning.steps import epoch_seconds, steps
 from tuning.suggester import Suggester
 
+PROBE_DIED = "a process of the probe died (killed, or out of memory): search smaller settings or free some memory"
 PROBE_SECONDS = 26.0
 """From its start until the last setting is measured; then come single steps of the heaviest ones, for their memory."""
 OTHERS = 16
@@ -91,7 +92,7 @@ def probe(
         seconds: to spend, the start of the processes included.
 
     Raises:
-        UserError: a process died.
+        UserError: a process died, or had too little memory, its own or a GPU's.
     """
     began = time.time()
     own, others = settings_to_try(plan)
@@ -114,10 +115,12 @@ def probe(
         ]
         try:
             found = [each.result() for each in work]
-        except BrokenProcessPool as error:
-            raise UserError(
-                "a process of the probe died (killed, or out of memory): search smaller settings or free some memory"
-            ) from error
+        except (BrokenProcessPool, MemoryError) as error:
+            raise UserError(PROBE_DIED) from error
+        except RuntimeError as error:
+            if "out of memory" not in str(error):
+                raise
+            raise UserError(PROBE_DIED) from error
     dealt = itertools.zip_longest(*(costs for costs, _, _ in found))
     in_order = [cost for row in dealt for cost in row if cost is not None]
     return Probe(

@@ -28,6 +28,10 @@ SHORT = {
     "lr_schedule": "schedule",
 }
 """Short names for a line of its own, in the order of what usually matters most."""
+MOST_FAILURES = 3
+"""That are told one by one at a time."""
+TITLE = 12
+"""Characters of an audit line's title."""
 WARNINGS = 3
 """So many of the audit's warnings fit above the block."""
 
@@ -128,15 +132,16 @@ def _when(best: Best) -> str:
     return f", found {time.strftime('%H:%M:%S' if recent else '%Y-%m-%d %H:%M', time.localtime(best.found))}"
 
 
-def failures(failed: Mapping[int, str], limit: int = 3) -> list[str]:
+def failures(failed: Mapping[int, str]) -> list[str]:
     """A line for each failed trial, at most so many, and how many more there were."""
-    lines = [f"trial {number} failed: {printable(error)}" for number, error in list(failed.items())[:limit]]
-    return lines + ([f"and {len(failed) - limit} more failed"] if len(failed) > limit else [])
+    lines = [f"trial {number} failed: {printable(error)}" for number, error in list(failed.items())[:MOST_FAILURES]]
+    left = len(failed) - MOST_FAILURES
+    return lines + ([f"and {left} more failed"] if left > 0 else [])
 
 
-def hanging(text: str, width: int, indent: int = 12) -> str:
-    """Lines with a title of `indent` characters each, wrapped below what follows it."""
-    settings = {"width": max(width, 2 * indent), "subsequent_indent": " " * indent, "break_on_hyphens": False}
+def hanging(text: str, width: int) -> str:
+    """Lines with a title of TITLE characters each, wrapped below what follows it."""
+    settings = {"width": max(width, 2 * TITLE), "subsequent_indent": " " * TITLE, "break_on_hyphens": False}
     return "\n".join(textwrap.fill(line, **settings) for line in text.splitlines())  # type: ignore[arg-type]
 
 

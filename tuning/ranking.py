@@ -59,26 +59,15 @@ class Row:
         return {name: getattr(self, name) for name in self.__slots__}
 
 
-def ranking(
-    records: Sequence[TrialRecord],
-    searched: Sequence[str],
-    top: int | None = None,
-    judgement: Judgement | None = None,
-) -> list[Row]:
-    """Rows by validation accuracy; ties by lower validation loss, then lower number. Failed trials come last.
+def every_row(records: Sequence[TrialRecord], searched: Sequence[str], judgement: Judgement | None = None) -> list[Row]:
+    """Rows by validation accuracy; ties by lower validation loss, then lower number. Failed trials come after those,
+    the ones that have not ended last.
 
     Args:
         records: a study's trials.
         searched: TrialConfig fields that the study's space searches, in order.
-        top: how many ranked rows; the notebook's row and the failed trials are added in any case.
         judgement: fills the columns that need stored predictions and readings.
     """
-    rows = [row for row in every_row(records, searched, judgement) if row.rank is not None or row.state == "FAIL"]
-    return [row for row in rows if top is None or row.rank is None or row.rank <= top or row.notebook]
-
-
-def every_row(records: Sequence[TrialRecord], searched: Sequence[str], judgement: Judgement | None = None) -> list[Row]:
-    """As `ranking`, with the trials that have not ended in the last places."""
     ended = ranked(records)
     places = {record.number: rank for rank, record in enumerate(ended, 1)}
     rest = [record for record in records if record.number not in places]

@@ -40,7 +40,7 @@ def resolved(address: str) -> str:
 
 def answers(address: str) -> bool:
     """Whether something listens there."""
-    with contextlib.suppress(OSError), _connection(address):
+    with contextlib.suppress(OSError, UnicodeError), _connection(address):  # UnicodeError: no name of a host
         return True
     return False
 

@@ -55,8 +55,8 @@ class TrialRecord:
     worker: str | None = None
     """Host and process that trained it last; None in older studies."""
     spells: tuple[Spell, ...] = ()
-    """When which worker had it, in order; it may have waited between them. None in older studies, and none of a process
-    that was killed."""
+    """When which worker had it, in order; it may have waited between them. Those that are over; empty in older studies,
+    and without those of a process that was killed."""
     weights_sha256: str | None = None
     """Of its best epoch's weights; None unless it is complete."""
     environment: Mapping[str, Any] | None = None
@@ -81,6 +81,11 @@ class TrialRecord:
 def copied_from(origin: str) -> int | None:
     """The trial whose result a trial of this origin takes; None where it is trained itself."""
     return int(origin.removeprefix("copy of ")) if origin.startswith("copy of ") else None
+
+
+def competes(record: TrialRecord) -> bool:
+    """Whether it could have become the best; a trial that repeats another adds no choice."""
+    return record.best is not None and record.state in ("COMPLETE", "PRUNED") and copied_from(record.origin) is None
 
 
 def ranked(records: Sequence[TrialRecord]) -> list[TrialRecord]:

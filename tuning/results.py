@@ -9,9 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from core.text import printable
-from tuning.ranking import STATES, Row, ranking
-
-__all__ = ["FORMATS", "Row", "brief", "ranking", "render", "settings_text"]
+from tuning.ranking import STATES, Row
 
 FORMATS = ("table", "json", "csv", "md")
 HEAD = ("rank", "trial", "val acc", "interval", "vs nb", "tied", "best", "epochs", "sec", "state")
@@ -26,9 +24,11 @@ def settings_text(settings: Mapping[str, Any]) -> str:
 
 
 def brief(value: Any) -> str:
-    """A setting in few characters: three significant digits, `yes` and `no`."""
+    """A setting in few characters: three significant digits, `yes`, `no` and `none`."""
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if value is None:
+        return "none"
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
@@ -36,7 +36,7 @@ def render(rows: Sequence[Row], form: str, width: int | None = None, notes: Sequ
     """The rows as `table`, `json`, `csv` or `md`.
 
     Args:
-        rows: from `ranking`.
+        rows: from tuning.selection.select.
         form: one of FORMATS.
         width: of a table, in characters; None for the terminal's.
         notes: lines below a table for people.
@@ -89,7 +89,8 @@ def _csv(rows: Sequence[Row]) -> str:
 def _footnotes(rows: Sequence[Row], notes: Sequence[str]) -> list[str]:
     marked = [NOTEBOOK] if any(row.notebook for row in rows) else []
     copies = [f"trial {r.trial} repeats trial {r.copy_of}: not trained again" for r in rows if r.copy_of is not None]
-    return [*marked, *copies, *notes]
+    failed = [f"trial {row.trial} failed: {printable(row.error)}" for row in rows if row.error]
+    return [*marked, *copies, *notes, *failed]
 
 
 def _table(
@@ -110,7 +111,6 @@ def _table(
     lines.insert(1, "-" * min(width, max(map(len, lines))))
     if footnotes:
         lines += ["", *footnotes]
-    lines += [f"trial {row.trial} failed: {printable(row.error)}" for row in rows if row.error]
     return "\n".join(lines)
 
 

@@ -10,11 +10,11 @@ from core.epoch import EpochResult
 from core.errors import ConfigError, UserError
 from core.leftovers import remove_leftovers
 from core.outcome import TrainResult
-from core.saved_model import check_target
+from core.saved_model import FILES, check_target
 from tuning.dependencies import Change, data_changes, environment_changes, environment_now, environment_of, said_first
 from tuning.ledger import Ledger, open_ledger
 from tuning.readings import READINGS
-from tuning.records import Spec, TrialRecord, ranked, read_study
+from tuning.records import Spec, TrialRecord, competes, ranked, read_study
 from tuning.rerun import device_of, forget, study_corpus
 from tuning.results import settings_text
 from tuning.retrained import Bench, Model, measured, median, on_both, over_seeds, save, train_seed
@@ -75,7 +75,7 @@ def retrain(options: RetrainOptions) -> Verdict:
     spec, records = read_study(options.folder)
     record = choose(records, options.trial)
     check_target(options.out)
-    remove_leftovers(options.out.resolve())
+    remove_leftovers(options.out.resolve(), FILES)
     with open_ledger(options.folder, spec) as ledger:
         bench, changes = _prepare(options, ledger, spec, records, record)
         print(f"training trial {record.number}: {settings_text(record.params)}")
@@ -87,7 +87,7 @@ def retrain(options: RetrainOptions) -> Verdict:
             "trial": record.number,
             "on": options.on,
             "verdict": str(verdict),
-            "search_trials": sum(bool(each.epochs) for each in records),
+            "search_trials": sum(competes(each) for each in records),
             "changed_since_the_search": [str(change) for change in changes],
             **about,
             "readings_of_the_test_split": len(ledger.attributes.get(READINGS, ())),
@@ -102,19 +102,21 @@ def choose(records: Sequence[TrialRecord], wanted: str) -> TrialRecord:
     """The trial that `--trial` names: `best` or a number.
 
     Raises:
-        UserError: there is no such trial, or it has no finished epoch.
+        UserError: there is no such trial, it failed, or it has not ended.
     """
+    ended = ranked(records)
+    if not ended:
+        raise UserError("no trial of this study has finished yet: run the study first")
     if wanted == "best":
-        ended = ranked(records)
-        if not ended:
-            raise UserError("no trial of this study has finished yet: run the study first")
         return ended[0]
     numbers = {str(record.number): record for record in records}
     if wanted not in numbers:
         raise UserError(f"--trial must be best or a number from 0 to {len(records) - 1}, got {wanted!r}")
-    if not numbers[wanted].epochs:
-        raise UserError(f"trial {wanted} has no finished epoch ({numbers[wanted].error or 'it has not ended'})")
-    return numbers[wanted]
+    record = numbers[wanted]
+    if record not in ended:
+        why = f"failed ({record.error})" if record.state == "FAIL" else "has not ended"
+        raise UserError(f"trial {wanted} {why}: choose another --trial")
+    return record
 
 
 def _prepare(

@@ -15,6 +15,7 @@ from core.cautions import cautions
 from core.corpus import VAL, Corpus
 from core.errors import ConfigError
 from core.load import load_corpus
+from core.text import concealed
 from tuning.best import table_of
 from tuning.budgets import Ending
 from tuning.called import note, typed
@@ -35,7 +36,8 @@ from tuning.tally import Tally
 from tuning.warm_start import with_knowledge
 
 if TYPE_CHECKING:
-    from tuning.joined import Cluster  # knows Ray
+    from tuning.joined import Cluster  # these know Ray
+    from tuning.keeping import Keeping
 
 NO_STORAGE = (
     "checkpoints stay on each trial's node: a trial that goes on on another one, because its node was lost or because "
@@ -90,7 +92,7 @@ def _run(options: RunOptions, machine: "Machine | Cluster", fits: int, began: fl
     kept: dict[str, Any] = {
         "validation": {"labels": pack(labels), "classes": list(corpus.classes)},
         "audit": corpus.source["audit"],
-        "command": typed(),
+        "command": concealed(typed()),
         "inputs": corpus.source["inputs"],
     }
     if options.warm_start is not None:
@@ -98,6 +100,7 @@ def _run(options: RunOptions, machine: "Machine | Cluster", fits: int, began: fl
         kept |= knowledge
     kept["vocabulary"] = len(corpus.words)
     spec = make_spec(plan, corpus, options.data, shares)
+    key = study_key(folder.name, spec)
     with open_ledger(folder, spec, kept) as ledger, contextlib.ExitStack() as extras:
         more: list[Listener] = []
         if options.tensorboard:
@@ -112,9 +115,9 @@ def _run(options: RunOptions, machine: "Machine | Cluster", fits: int, began: fl
         else:
             workers = min(fits, options.workers or fits)
             ledger.keep("ended", None)
-            ending = _search(
-                options, ledger, plan, corpus, shares, machine, workers, began, more, study_key(folder.name, spec)
-            )
+            ending = _search(options, ledger, plan, corpus, shares, machine, workers, began, more, key)
+        if (options.address or options.storage) and _complete(ledger, plan):
+            _keeping(options, key).forget(machine, note)  # by each command: the one before may have been killed
         ledger.keep("ended", ending.to_dict() if ending else None)
         _say(table_of(folder, Selection(top=10), "table"))
         if ending is not None:
@@ -142,14 +145,13 @@ def _search(
     key: str,
 ) -> Ending | None:
     """Search; return how a budget ended it before all trials were done, if one did."""
-    from tuning.keeping import Keeping  # Ray, only when there is something to search
-    from tuning.search import Interruption, search
+    from tuning.search import Interruption, search  # Ray, only when there is something to search
 
     records = ledger.records()
     if records:
         ended = sum(record.state != "RUNNING" for record in records)
         _say(f"going on with study {ledger.folder.name}: {ended} of {plan.n_trials} trials are done")
-    keeping = Keeping(study=key, on_node=options.address is not None, storage=options.storage)
+    keeping = _keeping(options, key)
     if keeping.on_node and not keeping.storage:
         _say(NO_STORAGE)
     seconds = None if plan.budget.seconds is None else plan.budget.seconds - (time.monotonic() - began)
@@ -178,10 +180,15 @@ def _search(
     interruption = Interruption(say=note, lost=lost)
     with progress, interruption.ending_after(seconds, plan.budget.time_up):
         search(ledger, plan, corpus, shares, machine, workers, Listeners([progress, *more]), interruption, keeping.work)
-    if _complete(ledger, plan):
-        keeping.forget(machine, note)
     ending = interruption.ended
     return None if ending and ending.last is None and _complete(ledger, plan) else ending
+
+
+def _keeping(options: RunOptions, key: str) -> "Keeping":
+    """Where the trials keep their checkpoints."""
+    from tuning.keeping import Keeping  # Ray
+
+    return Keeping(study=key, on_node=options.address is not None, storage=options.storage)
 
 
 def _complete(ledger: Ledger, plan: SearchPlan) -> bool:

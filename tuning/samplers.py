@@ -104,7 +104,7 @@ def draw(sampler: BaseSampler, space: Space, shown: Sequence[FrozenTrial]) -> Pa
     Args:
         sampler: a fresh one.
         space: what is searched.
-        shown: from `told` and `running`, numbered from 1 on without gaps.
+        shown: from `told` and `running`, in order.
     """
     storage = _Showing(shown)
     with _quiet():

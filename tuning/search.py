@@ -15,7 +15,7 @@ from ray.tune.progress_reporter import TrialProgressCallback
 from core.corpus import Corpus
 from core.errors import UserError
 from tuning.budgets import Ending
-from tuning.cluster import own_ray
+from tuning.cluster import RESTARTS, own_ray
 from tuning.halt import Halt
 from tuning.joined import Cluster
 from tuning.ledger import Ledger
@@ -27,8 +27,6 @@ from tuning.spec import SearchPlan
 from tuning.standings import Standings
 from tuning.trial import run_trial
 
-RESTARTS = 2
-"""How often a trial whose worker died is started again."""
 Work = Callable[[Mapping[str, Any], Corpus, Shares], None]
 
 

@@ -20,6 +20,7 @@ from ray.tune.search import Searcher
 
 from core.config import TrialConfig
 from core.errors import UserError
+from tuning.cluster import DIED
 from tuning.halt import Halt
 from tuning.ledger import Ledger
 from tuning.listeners import Listener
@@ -148,7 +149,7 @@ class OrderedSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
         elif self.halt.requested:
             return
         elif error:
-            state, outcome = TrialState.FAIL, {"error": "its worker died three times (killed, or out of memory)"}
+            state, outcome = TrialState.FAIL, {"error": DIED}
         elif self._verdict(number) not in (Verdict.STOP, None):
             self.ledger.mark(number, SPELLS, [*self._spells(number), spell | {"until": time.time()}])
             self._put_back(number)

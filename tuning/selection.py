@@ -26,7 +26,7 @@ class Selection:
     sort: str = "rank"
     """A field, ascending; descending with a minus before it. Rows without a value come last."""
     top: int | None = None
-    """So many ranked rows. The notebook's row, and those without a rank, do not count and are not left out by it."""
+    """So many ranked rows. It does not leave out the notebook's row, and those without a rank, which do not count."""
 
     def __post_init__(self) -> None:
         if self.top is not None and self.top < 1:
@@ -63,11 +63,20 @@ def select(rows: Sequence[Row], selection: Selection) -> list[Row]:
     """
     _check_fields(rows, selection)
     kept = [row for row in rows if _has_state(row, selection.state)]
-    kept = [row for row in kept if all(each.allows(value_of(row, each.name)) for each in selection.where)]
+    kept = [row for row in kept if all(_allows(each, row) for each in selection.where)]
     name = selection.sort.removeprefix("-")
     known = [row for row in kept if value_of(row, name) is not None]
     known.sort(key=lambda row: _key(value_of(row, name)), reverse=selection.sort.startswith("-"))
     return _first(known + [row for row in kept if value_of(row, name) is None], selection.top)
+
+
+def _allows(condition: Condition, row: Row) -> bool:
+    """A state counts in the journal's words and in those that the table shows."""
+    allowed = condition.allows(value_of(row, condition.name))
+    if condition.name != "state" or row.state not in STATES:
+        return allowed
+    shown = condition.allows(STATES[row.state])
+    return (allowed and shown) if condition.operator == "!=" else (allowed or shown)
 
 
 def value_of(row: Row, name: str) -> Any:

@@ -88,14 +88,12 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family, backlog=2048)
-    except socket.gaierror as error:
-        raise ConfigError(
-            f"--host {host} is no address ({error.strerror}); pass --host 127.0.0.1 or 0.0.0.0"
-        ) from error
+    except (socket.gaierror, UnicodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no name of a host"
+        raise ConfigError(f"--host {host} is no address ({reason}); pass --host 127.0.0.1 or 0.0.0.0") from error
     except OSError as error:
-        if error.errno not in reasons:
-            raise
-        raise ConfigError(f"cannot listen on {host}: {reasons[error.errno]}") from error
+        usual = f"{error.strerror}; pass --host 127.0.0.1 or 0.0.0.0"
+        raise ConfigError(f"cannot listen on {host}: {reasons.get(error.errno or 0, usual)}") from error
 
 
 def serve(load: Callable[[], "Model"], name: str, *, host: str, port: int, rate: int) -> None:

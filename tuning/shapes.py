@@ -4,6 +4,7 @@ A shape is a type; a rule, which is a function; a list of one shape; or a dict o
 ends in `?` may be missing and further names do not matter.
 """
 
+import math
 import re
 from collections.abc import Mapping
 from typing import Any, NoReturn
@@ -16,8 +17,13 @@ MOST = 2**53
 
 
 def number(value: Any) -> bool:
-    """Loss or seconds; a loss may be beyond all bounds."""
+    """A loss, which may be beyond all bounds."""
     return isinstance(value, float) or (isinstance(value, int) and abs(value) < MOST)
+
+
+def finite(value: Any) -> bool:
+    """Seconds, or a moment."""
+    return number(value) and math.isfinite(value)
 
 
 def share(value: Any) -> bool:
@@ -38,7 +44,7 @@ def some(value: Any) -> bool:
 PACKED = {"type": str, "data": str, "crc32": int}
 EPOCH = {
     "epoch": some, "train_loss": number, "val_loss": number, "val_accuracy": share,
-    "seconds": number,
+    "seconds": finite,
     "val_predictions?": PACKED,
 }  # fmt: skip
 OUTCOME = {
@@ -47,13 +53,14 @@ OUTCOME = {
     "weights_sha256?": str,
     "environment?": dict,
     "worker?": str,
-    "since?": number,
+    "since?": finite,
 }
-SPELL = {"worker?": str, "since": number, "until": number}
+SPELL = {"worker?": str, "since": finite, "until": finite}
 READING = {
     "verb": str, "trial": int, "seed": int, "on": str, "split": (str, type(None)), "test_accuracy": share,
     "test_sentences": some,
 }  # fmt: skip
+STOPPING = {"rule?": str, "grace?": some, "reduction?": some}
 SPEC = {
     "fingerprint?": str, "data?": dict, "embedding_dim?": some, "space?": dict, "epochs?": some, "seed?": count,
     "window?": some, "stopping?": (dict, type(None)), "sampler?": dict, "warm_start?": (dict, type(None)),
@@ -66,7 +73,7 @@ STUDY = {
 """User attributes of the study, beside how it ended and its fresh runs."""
 ENDED = {"reason": str, "last": (int, type(None))}
 FRESH_RUN = {
-    "error?": str, "val_accuracy?": share, "test_accuracy?": share, "seconds?": number, "n_parameters?": count,
+    "error?": str, "val_accuracy?": share, "test_accuracy?": share, "seconds?": finite, "n_parameters?": count,
     "correct?": PACKED,
 }  # fmt: skip
 TRIAL = {"config?": dict, "origin?": str, "outcome?": OUTCOME, "spells?": [SPELL]}
@@ -116,6 +123,8 @@ def _fits(value: Any, shape: Any) -> bool:
 def check_study(attributes: Mapping[str, Any]) -> None:
     """See that user attributes of the study have their shape; ValueError as from `check`."""
     check(attributes, STUDY, "study")
+    if stopping := attributes.get("spec", {}).get("stopping"):
+        check(stopping, STOPPING, "study.spec.stopping")
     for name, value in attributes.items():
         if name == "ended" and value is not None:
             check(value, ENDED, name)

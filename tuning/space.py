@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.trial import Trial
 
-__all__ = ["Dimension", "Space"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Space:

@@ -59,10 +59,12 @@ def load_space(name_or_path: str, overrides: Sequence[str] = ()) -> Space:
     if problems:
         raise ConfigError("; ".join(problems))
     space = build(draft, frozenset(entry.name for entry in written.entries))
-    if not layer:
-        return space
-    tries = tuple((place, entry) for entry in space.try_first)
-    return build(Draft(name=name, entries=merge(draft.entries, layer), tries=tries), frozenset())
+    if layer:
+        tries = tuple((place, entry) for entry in space.try_first)
+        space = build(Draft(name=name, entries=merge(draft.entries, layer), tries=tries), frozenset())
+    if not space.dimensions:
+        raise ConfigError(f"{place}: nothing is searched; give at least one setting a range")
+    return space
 
 
 def _draft(name: str, written: SpaceNodes) -> Draft:

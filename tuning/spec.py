@@ -57,15 +57,21 @@ class SearchPlan:
         rules = {"--trials": self.n_trials, "--epochs": self.epochs, "--window": self.window}
         problems = [f"{name} must be at least 1, got {value}" for name, value in rules.items() if value < 1]
         if self.startup < 1:
-            problems.append(f"--startup must be at least 1, got {self.startup}")
+            problems.append(f"startup must be at least 1, got {self.startup}")
         if not 0 <= self.seed < 2**32:
             problems.append(f"--seed must be from 0 to 2**32 - 1, got {self.seed}")
         if self.patience is not None and self.patience < 1:
             problems.append(f"--patience must be at least 1, got {self.patience}")
-        if isinstance(self.stopping, Halving) and self.n_trials < self.stopping.together:
+        together = self.stopping.together if isinstance(self.stopping, Halving) else 1
+        if 1 <= self.n_trials < together:
             problems.append(
-                f"--trials must be at least {self.stopping.together}, as many as this study compares with one another "
-                f"first, got {self.n_trials}"
+                f"--trials must be at least {together}, as many as this study compares with one another first, "
+                f"got {self.n_trials}"
+            )
+        if 1 <= self.window < together:  # they would wait for one another's outcomes
+            problems.append(
+                f"--window must be at least {together}, as many trials as are compared with one another first, "
+                f"got {self.window}"
             )
         if self.precision not in PRECISIONS:
             problems.append(f"--precision must be one of {', '.join(PRECISIONS)}, got {self.precision!r}")

@@ -68,12 +68,11 @@ def holm(p_values: ArrayLike) -> NDArray[np.float64]:
     return adjusted
 
 
-def paired_t(differences: Sequence[float], level: float = LEVEL) -> MeanDifference:
+def paired_t(differences: Sequence[float]) -> MeanDifference:
     """Student's t for paired differences, such as those of two configurations over the same seeds.
 
     Args:
         differences: at least one.
-        level: the confidence.
 
     Raises:
         ValueError: there is no difference.
@@ -88,7 +87,7 @@ def paired_t(differences: Sequence[float], level: float = LEVEL) -> MeanDifferen
         return MeanDifference(mean=mean, interval=Interval(low=-np.inf, high=np.inf), p=1.0, pairs=1)
     constant = bool((values == values[0]).all())  # whose deviation is 0, but for rounding
     error = 0.0 if constant else float(values.std(ddof=1)) / pairs**0.5
-    half = float(stdtrit(pairs - 1, (1 + level) / 2)) * error
+    half = float(stdtrit(pairs - 1, (1 + LEVEL) / 2)) * error
     t = -abs(mean) / error if error else -np.inf if mean else 0.0
     return MeanDifference(
         mean=mean,

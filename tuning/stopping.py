@@ -39,6 +39,8 @@ class Halving:
 
     def __post_init__(self) -> None:
         _check(self.grace, self.reduction)
+        if self.together < 1:
+            raise ConfigError(f"together must be at least 1, got {self.together}")
 
     def to_dict(self) -> dict[str, Any]:
         """As a study's spec holds it."""

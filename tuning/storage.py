@@ -4,25 +4,20 @@ The stores are pyarrow's, as Ray's own. What they refuse becomes one clear line.
 """
 
 import contextlib
-import re
 import uuid
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 from core.errors import ConfigError, UserError
+from core.files import expanded
+from core.text import concealed, one_line
 
 KINDS = "give a folder, file:///FOLDER, s3://BUCKET/FOLDER or gs://BUCKET/FOLDER"
 
 
 def absolute(where: str) -> str:
     """A folder's path made absolute; a URI as it is."""
-    return where if "://" in where else str(Path(where).expanduser().absolute())
-
-
-def shown(where: str) -> str:
-    """The place without what may be secret in a URI: user, password, and the values of its options."""
-    return re.sub(r"\?.*", "", re.sub(r"//[^/@]*@", "//", where))
+    return where if "://" in where else str(expanded(where).absolute())
 
 
 def open_place(where: str) -> tuple[Any, str]:
@@ -40,10 +35,10 @@ def open_place(where: str) -> tuple[Any, str]:
     except OSError:
         raise
     except Exception as error:  # pyarrow has a class of its own for each mistake
-        raise ConfigError(f"--storage {shown(where)}: {_reason(error)}; {KINDS}") from error
+        raise ConfigError(f"--storage {concealed(f'{where}: {one_line(error)}')}; {KINDS}") from error
     path = path.rstrip("/")
     if not path:
-        raise ConfigError(f"--storage {shown(where)}: it names no folder or bucket; {KINDS}")
+        raise ConfigError(f"--storage {concealed(where)}: it names no folder or bucket; {KINDS}")
     return system, path
 
 
@@ -89,7 +84,7 @@ def check_storage(where: str, mark: str | None = None) -> None:
                 read_back = ""
             if read_back != name:
                 raise UserError(
-                    f"what another machine put into {shown(where)} is not there: give a folder that all share"
+                    f"what another machine put into {concealed(where)} is not there: give a folder that all share"
                 )
 
 
@@ -128,8 +123,8 @@ def readable_errors(where: str) -> Iterator[None]:
         yield
     except (OSError, ArrowException) as error:
         raise UserError(
-            f"cannot keep checkpoints in {shown(where)} ({_reason(error)}): give another --storage, or the rights to "
-            "read, write and delete there"
+            f"cannot keep checkpoints in {concealed(f'{where} ({one_line(error)})')}: give another --storage, or the "
+            "rights to read, write and delete there"
         ) from error
 
 
@@ -143,8 +138,3 @@ def make_folder(system: Any, path: str) -> None:
     """Where the store has folders."""
     if system.type_name == "local":  # an object store has no folders; marks that stand for them cost a request each
         system.create_dir(path)
-
-
-def _reason(error: Exception) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= 250 else f"{text[:247]}..."

@@ -10,6 +10,7 @@ import typer
 from core.errors import ConfigError
 from tuning.called import interrupted, program, typed
 from tuning.options import CacheDir, MovedData, MovedVectors, Results, Study, absolute, study_folder
+from tuning.steady_output import steady_output
 
 
 class Format(StrEnum):
@@ -88,6 +89,7 @@ def report(
     write_report(folder, target, model=model, cache_dir=cache_dir, watch=watch, command=typed(), say=print)
 
 
+@steady_output()
 def confirm(
     study: Study,
     top: Annotated[int, typer.Option(help="settings, by rank; the notebook's is added")] = 5,
@@ -123,6 +125,7 @@ def confirm(
         interrupted()
 
 
+@steady_output()
 def retrain(
     study: Study,
     trial: Annotated[str, typer.Option(help="best, or a trial's number")] = "best",

@@ -12,8 +12,9 @@ from tuning.samplers import REPLAYED, Params, Replay, derived_seed, draw, make_s
 from tuning.spec import SearchPlan
 
 REDRAWS = 4
-"""A suggestion that was made before is drawn again so many times; then its result is taken from the first. The last
-half are drawn at random, because gp says the same again, and tpe nearly so where few settings are left."""
+"""A suggestion that was made before is drawn again so many times; then its result is taken from the first. Of tpe, gp
+and random the last half are drawn at random, because gp says the same again, and tpe nearly so where few settings are
+left."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

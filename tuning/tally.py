@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from core.epoch import EpochResult, best_of
-from tuning.planning import TRIAL_SECONDS, ends
+from tuning.planning import TRIAL_SECONDS
 from tuning.records import TrialRecord, copied_from
+from tuning.timetable import ends
 
 
 @dataclass(kw_only=True)

@@ -16,6 +16,7 @@ from core.config import TrialConfig
 from core.corpus import Corpus
 from core.epoch import EpochResult
 from core.errors import ConfigError, UserError
+from core.text import one_line
 from core.train import train
 from tuning.gpu_worker import take_gpu
 from tuning.gpus import Gpu, out_of_memory
@@ -58,7 +59,6 @@ def run_trial(
             "outcome": {
                 "n_parameters": result.n_parameters,
                 "weights_sha256": result.weights_sha256,
-                "stopped": result.stopped,
                 "environment": dict(result.environment),
             }
         }
@@ -87,7 +87,7 @@ def failure(error: Exception, share: float, gpu: Gpu | None) -> dict[str, Any]:
     if isinstance(error, torch.OutOfMemoryError) and gpu is not None:
         return {"error": out_of_memory(str(error), share, gpu), "oom": True}
     mend = isinstance(error, UserError) and not isinstance(error, ConfigError)
-    return {"mend": str(error)} if mend else {"error": one_line(error)}
+    return {"mend": str(error)} if mend else {"error": named(error)}
 
 
 class _Reporter:
@@ -108,7 +108,6 @@ class _Reporter:
         self.predictions = {}
 
 
-def one_line(error: BaseException) -> str:
-    """An error's type and message without line breaks, at most 300 characters."""
-    text = " ".join(f"{type(error).__name__}: {error}".split())
-    return text if len(text) <= 300 else f"{text[:297]}..."
+def named(error: Exception) -> str:
+    """An error's type and message in a line."""
+    return f"{type(error).__name__}: {one_line(error)}"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from core import cache
 from core.entry import read_manifest
-from core.errors import CorruptionError
+from core.errors import CorruptionError, UserError
 
 
 def upkeep(cache_dir: Path | None, what: str, note: Callable[[str], None]) -> None:
@@ -40,7 +40,7 @@ def _contents(path: Path) -> str:
     """What a cache entry was made from, in a line."""
     try:
         inputs = read_manifest(path).inputs
-    except (CorruptionError, FileNotFoundError) as damage:
+    except (UserError, FileNotFoundError) as damage:
         return str(damage)
     if "data" not in inputs:
         return str(inputs.get("source", "?"))

@@ -4,6 +4,7 @@ import gzip
 import io
 import struct
 import tarfile
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,16 @@ from tests.core.packed import special, tar_gz
 
 def read(packed: bytes, *wanted: str) -> dict[str, bytes]:
     return read_tar(io.BytesIO(packed), len(packed), wanted, "x.tar.gz")
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.csv.gz"])
+def test_a_small_file_takes_little_memory(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(gzip.compress(b"text") if name.endswith("gz") else b"text")
+    tracemalloc.start()
+    assert read_file(tmp_path / name) == b"text"
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 64 << 20
 
 
 def test_wanted_files_are_found_in_any_folder() -> None:

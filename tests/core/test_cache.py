@@ -169,7 +169,7 @@ def test_of_many_callers_one_builds_and_the_others_wait(tmp_path: Path) -> None:
     for thread in (first, *others):
         thread.join(20)
     assert len(built) == 1
-    assert told == ["another process is building the same data; waiting for it"] * 3
+    assert told == ["another process is at work on the same data; waiting for it"] * 3
     assert len(got) == 4
     assert len({entry.path for entry in got}) == 1
 
@@ -236,6 +236,22 @@ def test_clear_frees_what_is_ours_and_nothing_else(tmp_path: Path) -> None:
     assert cache.clear(tmp_path) == expected
     assert everything_in(tmp_path / "corpora") == {"wiki", "wiki/mine.txt"}
     assert everything_in(tmp_path / ".parts") == set()
+
+
+def test_clear_takes_away_what_it_had_to_wait_for(tmp_path: Path) -> None:
+    began, go_on = threading.Event(), threading.Event()
+
+    def slow(folder: Path) -> None:
+        fill(folder)
+        began.set()
+        assert go_on.wait(30)
+
+    builder = threading.Thread(target=cache.obtain, args=(tmp_path, "corpora", INPUTS, slow))
+    builder.start()
+    assert began.wait(30)
+    assert cache.clear(tmp_path, lambda line: go_on.set()) > 0
+    builder.join()
+    assert cache.entries(tmp_path) == []
 
 
 def test_the_folder_is_the_one_set_or_that_of_the_platform(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

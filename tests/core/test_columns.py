@@ -83,13 +83,19 @@ def test_word_labels_are_sorted() -> None:
 
 
 def test_number_labels_are_sorted_as_numbers_and_one_however_they_are_written() -> None:
-    labels, classes = labels_of(table(label=["10", "9", "-1.0", "1e1", "9.0"]), "label")
+    labels, classes = labels_of(table(label=["10", "9", "-1.0", "10.00", "9.0"]), "label")
     assert classes == ("-1", "9", "10")
     assert labels.tolist() == [2, 1, 0, 2, 1]
 
 
+def test_codes_of_digits_keep_their_zeros_and_large_ones_stay_apart() -> None:
+    assert labels_of(table(label=["01", "10", "01"]), "label")[1] == ("01", "10")
+    large = ["9007199254740992", "9007199254740993"]
+    assert labels_of(table(label=large), "label")[1] == tuple(large)
+
+
 def test_half_stars_keep_their_point() -> None:
-    assert labels_of(table(label=["0.5", "4", "1.50"]), "label")[1] == ("0.5", "1.5", "4")
+    assert labels_of(table(label=["0.5", "4.0", "1.50"]), "label")[1] == ("0.5", "1.50", "4")
 
 
 @pytest.mark.parametrize("odd", ["nan", "inf", "1_0", "x"])

@@ -45,3 +45,8 @@ def test_neighbouring_values_are_dropped_independently() -> None:
 
 def test_any_number_of_values_can_be_drawn() -> None:
     assert [len(Dropout(seeded(1, "dropout")).kept((n,), 0.5)) for n in (1, 3, 4, 5)] == [1, 3, 4, 5]
+
+
+def test_a_probability_next_to_one_still_drops() -> None:
+    dropout = Dropout(seeded(1, "dropout"))
+    assert dropout.kept((100_000,), 1 - 1e-9).float().mean() < 0.001

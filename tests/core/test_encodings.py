@@ -66,7 +66,7 @@ def test_half_a_utf16_character_is_refused() -> None:
         decode(b"\xff\xfea\0b", "utf-16", "a.csv")
 
 
-@pytest.mark.parametrize("encoding", ["klingon", "", "hex", "utf\0"])
+@pytest.mark.parametrize("encoding", ["klingon", "", "hex", "utf\0", "undefined", "idna", "punycode"])
 def test_an_unknown_encoding_is_refused(encoding: str) -> None:
     with pytest.raises(ConfigError, match="encoding must be one that Python knows, such as utf-8 or cp1252, got"):
         canonical_name(encoding)

@@ -95,5 +95,5 @@ def test_the_threads_are_given_back() -> None:
 def test_an_empty_split_is_refused() -> None:
     corpus = tiny_corpus(n_classes=3)
     without = dataclasses.replace(corpus, split=np.zeros_like(corpus.split))
-    with pytest.raises(DataError, match="the corpus has no sentences in split 2; choose another split rule"):
+    with pytest.raises(DataError, match="the corpus has no test sentences; choose another split rule"):
         evaluate(TrialConfig(hidden_dim=6), trained(TrialConfig(hidden_dim=6)), without, TEST)

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 import core
-from core import Corpus, load_corpus
+from core import Corpus, datasets, load_corpus
 from core.corpus import TEST, TRAIN, VAL
 from core.errors import ConfigError, DataError, UserError
+from core.readers import Table
 from core.text import tokenize
 from tests.core.packed import everything_in, tar_gz
 
@@ -197,6 +198,30 @@ def test_a_split_column_implies_its_rule(load: Load, tmp_path: Path) -> None:
     corpus = load(split_column="side")
     assert corpus.split.tolist() == [TRAIN, TRAIN, VAL, TEST]
     assert corpus.source["split"] == "column"
+
+
+def test_a_split_that_is_none_is_refused_with_its_line(load: Load, tmp_path: Path) -> None:
+    file = tmp_path / "reviews.csv"
+    lines = file.read_text().splitlines()
+    lines[0] += ",side"
+    file.write_text("\n".join([lines[0], *(f"{line},train" for line in lines[1:3]), f"{lines[3]},trian"]))
+    with pytest.raises(DataError, match=r"reviews.csv, line 4: column 'side' must say train, val or test, got 'trian'"):
+        load(split_column="side")
+
+
+def test_a_file_that_changes_while_it_is_read_is_refused(
+    load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = datasets.read_table
+
+    def changed(path: Path, encoding: str) -> Table:
+        table = read(path, encoding)
+        path.write_text(path.read_text() + "one more,1\n")
+        return table
+
+    monkeypatch.setattr(datasets, "read_table", changed)
+    with pytest.raises(DataError, match=r"reviews.csv: has changed while it was read; give the same command again"):
+        load()
 
 
 def test_a_leaking_split_column_is_refused_with_three_examples_unless_allowed(load: Load, tmp_path: Path) -> None:

@@ -59,6 +59,11 @@ def test_packed_csv(tmp_path: Path) -> None:
     assert read(tmp_path, "a.csv.gz", gzip.compress(b"text,label\na,0\n")).columns["text"] == ["a"]
 
 
+def test_tsv_keeps_quotes_of_two_speeches(tmp_path: Path) -> None:
+    table = read(tmp_path, "a.tsv", b'text\tlabel\n"Hello," she said, "bye"\t1\n')
+    assert table.columns["text"] == ['"Hello," she said, "bye"']
+
+
 def test_tsv_keeps_stray_quotes_and_takes_whole_ones_off(tmp_path: Path) -> None:
     table = read(tmp_path, "a.tsv", b'text\tlabel\n"so" good\t1\n"say ""hi"""\t0\n"\t0\n')
     assert table.columns == {"text": ['"so" good', 'say "hi"', '"'], "label": ["1", "0", "0"]}
@@ -173,6 +178,27 @@ def test_parquet_columns_of_plain_values(tmp_path: Path) -> None:
     }
     assert table.others == {"vector": "list<element: int64>"}
     assert table.where(1).endswith("a.parquet, row 2")
+
+
+def test_a_parquet_column_that_is_there_twice_is_refused(tmp_path: Path) -> None:
+    import pyarrow
+    import pyarrow.parquet
+
+    table = pyarrow.Table.from_arrays([pyarrow.array(["a"]), pyarrow.array(["b"])], names=["text", "text"])
+    pyarrow.parquet.write_table(table, tmp_path / "a.parquet")
+    with pytest.raises(DataError, match=r"a.parquet: column 'text' is there twice; rename one"):
+        read_table(tmp_path / "a.parquet", "")
+
+
+def test_a_huge_cell_of_parquet_is_refused_with_its_row(tmp_path: Path) -> None:
+    path = parquet(tmp_path, text=["a", "b" * (MAX_CELL + 1)], label=[0, 1])
+    with pytest.raises(DataError, match=r"a.parquet, row 2: column 'text' has 131,073 characters"):
+        read_table(path, "")
+
+
+def test_nan_is_nothing(tmp_path: Path) -> None:
+    assert read_table(parquet(tmp_path, label=[1.0, float("nan")]), "").columns == {"label": ["1.0", None]}
+    assert read(tmp_path, "a.jsonl", b'{"label": 1}\n{"label": NaN}\n').columns == {"label": ["1", None]}
 
 
 def test_parquet_dictionaries_are_plain(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """Split rules: sizes, strata, and copies that stay together."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -182,6 +184,12 @@ def test_rules_are_told_apart() -> None:
 def test_an_unknown_rule_is_refused_by_value(rule: str) -> None:
     with pytest.raises(ConfigError, match=f"split must be 80/10/10, notebook, column or folds:K, got {rule!r}"):
         check_rule(rule, None)
+
+
+@pytest.mark.parametrize("fold", [1.5, True, None, 5, -1])
+def test_a_fold_that_is_none_is_refused(fold: Any) -> None:
+    with pytest.raises(ConfigError, match="fold must be a whole number from 0 to 4 with split folds:5, got"):
+        check_rule("folds:5", fold)
 
 
 def test_two_folds_are_too_few() -> None:

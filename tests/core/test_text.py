@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import DataError
-from core.text import PAD, UNK, Vocabulary, normalise, printable, tokenize, tokenizer_version
+from core.text import PAD, UNK, Vocabulary, concealed, normalise, printable, tokenize, tokenizer_version
 
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=60)
 
@@ -111,3 +111,31 @@ def test_printable_cuts_to_a_limit() -> None:
 def test_printable_leaves_no_control_character(text: str) -> None:
     shown = printable(text)
     assert not any(unicodedata.category(char)[0] in "CZ" and char != " " for char in shown)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("s3://KEY:SECRET@bucket/f?endpoint_override=10.0.0.1:9000&session_token=x", "s3://bucket/f"),
+        ("s3://KEY:SEC/RET@bucket/f", "s3://bucket/f"),
+        (
+            "cannot use s4://KEY:SECRET@b/x: no scheme in s4://KEY:SECRET@b/x",
+            "cannot use s4://b/x: no scheme in s4://b/x",
+        ),
+        (
+            "sentune run --storage 's3://KEY:SECRET@b/f?token=x' --trials 3",
+            "sentune run --storage 's3://b/f' --trials 3",
+        ),
+        ("http://me@host:5000/x", "http://host:5000/x"),
+        ("s3://KEY:SE@C/RET@bucket/f", "s3://bucket/f"),
+    ],
+)
+def test_what_may_be_secret_in_a_uri_is_concealed(text: str, shown: str) -> None:
+    assert concealed(text) == shown
+
+
+@pytest.mark.parametrize(
+    "text", ["sqlite:////a/b.db", "s3://bucket/f", "http://h:1/x", "what? a=1", "mail me@host, a:b@c"]
+)
+def test_text_without_a_secret_stays(text: str) -> None:
+    assert concealed(text) == text

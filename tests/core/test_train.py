@@ -14,12 +14,12 @@ from safetensors.torch import load_file
 
 from core.config import OPTIMIZERS, PRECISIONS, TrialConfig
 from core.corpus import TEST, TRAIN, VAL, Corpus
-from core.epoch import best_of
+from core.epoch import EpochResult, best_of
 from core.errors import ConfigError, DataError, StopTraining, TrainingError
 from core.evaluate import evaluate
-from core.outcome import digest, out_of_patience
+from core.outcome import TrainResult, digest, out_of_patience
 from core.provenance import code_digest, processor
-from core.train import EpochResult, TrainResult, train
+from core.train import train
 from tests.fakes import tiny_corpus
 
 SMALL: dict[str, Any] = {"hidden_dim": 5, "epochs": 4, "learning_rate": 1e-2, "batch_size": 8}
@@ -231,6 +231,9 @@ def test_another_trainings_checkpoint_is_refused(tmp_path: Path) -> None:
     other = dataclasses.replace(tiny_corpus(), fingerprint="1" * 64)
     with pytest.raises(ConfigError, match=r"\(corpus 0{64}, now 1{64}\)"):
         train(small(epochs=1), other, checkpoint_dir=tmp_path)
+    wider = dataclasses.replace(tiny_corpus(pretrained=False), fingerprint=tiny_corpus().fingerprint, embedding_dim=77)
+    with pytest.raises(ConfigError, match=r"\(embedding_dim \d+, now 77\)"):
+        train(small(epochs=1), wider, checkpoint_dir=tmp_path)
 
 
 def test_a_resume_elsewhere_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -240,6 +243,8 @@ def test_a_resume_elsewhere_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     resumed = train(small(), tiny_corpus(), checkpoint_dir=tmp_path)
     assert resumed.environment["cpu_capability"] == "another"
     assert resumed.environment["before_resume"]["cpu_capability"] != "another"
+    again = train(small(), tiny_corpus(), checkpoint_dir=tmp_path)
+    assert again.environment == resumed.environment  # nothing has changed since
 
 
 def test_nothing_that_ran_before_changes_a_bit() -> None:

@@ -8,9 +8,10 @@ import pytest
 from optuna.trial import TrialState
 
 from core.errors import ConfigError, UserError
+from core.text import concealed
 from tests.tuning.small_study import SPEC, epoch, small_study
 from tuning import mlflow_export
-from tuning.mlflow_export import export_to_mlflow, without_password
+from tuning.mlflow_export import export_to_mlflow
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -115,7 +116,7 @@ def test_another_study_of_the_same_name_is_not_mixed_in(tmp_path: Path, uri: str
 def test_a_store_that_cannot_be_used_is_one_line(tmp_path: Path, place: str) -> None:
     with small_study(tmp_path):
         pass
-    with pytest.raises(UserError, match=f"cannot export to {re.escape(without_password(place))}: ") as caught:
+    with pytest.raises(UserError, match=f"cannot export to {re.escape(concealed(place))}: ") as caught:
         export_to_mlflow(tmp_path, place)
     assert "\n" not in str(caught.value)
     assert "secret" not in str(caught.value)

@@ -118,6 +118,14 @@ def test_the_table_filters_by_words_and_by_columns(browser: Chrome, report: Path
     assert set(cells(browser, "bidirectional")) == {"yes"}
     assert min(map(float, cells(browser, "val_accuracy"))) >= 0.6
     assert browser.find_element(By.ID, "count").text == f"{len(cells(browser, 'trial'))} of {everything} trials"
+    filter_by(browser, "")
+    rows = json.loads(browser.execute_script("return document.getElementById('rows').textContent"))
+    exact = [row["params"]["learning_rate"] for row in rows]
+    shown = sorted(cells(browser, "learning_rate"))[len(exact) // 2]
+    filter_by(browser, f"learning_rate>{shown}")
+    assert len(cells(browser, "trial")) == sum(rate > float(shown) for rate in exact)  # as stored, not as rounded
+    filter_by(browser, f"learning_rate={shown}")
+    assert set(cells(browser, "learning_rate")) == {shown}
     filter_by(browser, "no such thing")
     assert cells(browser, "trial") == []
 

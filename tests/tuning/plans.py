@@ -18,7 +18,7 @@ def plan(**changes: Any) -> SearchPlan:
         "epochs": 4,
         "window": 3,
         "seed": 7,
-        "stopping": Halving(grace=2, reduction=3, together=3),
+        "stopping": Halving(grace=2, reduction=3, together=min(3, changes.get("window", 3))),
     }
     return SearchPlan(**(settings | changes))
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from core.errors import TrainingError
 from tests.tuning.test_ledger import two_trials
 from tuning import cli, options
 
@@ -29,6 +30,8 @@ def csv(tmp_path: Path) -> Path:
 
 
 MISTAKES = {
+    "run ~nobody-of-this-name/x.csv": "cannot tell which folder '~nobody-of-this-name/x.csv' begins with: write it out",
+    "run --time-budget 9999999h": "--time-budget must be at most 1000h, got '9999999h'; leave it out for no limit",
     "run --trials 0": "--trials must be at least 1, got 0",
     "run --epochs 0 --trials -1": "--trials must be at least 1, got -1; --epochs must be at least 1, got 0",
     "run --gpus-per-trial 0.5": "this machine has none that torch can use: pass --gpus-per-trial 0",
@@ -169,3 +172,36 @@ def test_plan_takes_the_options_of_run_and_shows_the_space(
     assert out.startswith("space notebook: 6 settings are searched\n")
     assert re.search(r"^ *lstm_dropout +float\(0, 0.5\) +n_layers in \(2, 3, 4\) +searched$", out, re.MULTILINE)
     assert re.search(r"^ *clip_norm +none +fixed$", out, re.MULTILINE)
+
+
+def test_the_program_alone_shows_its_help(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = sentune(monkeypatch, capsys)
+    assert (code, err) == (2, "")
+    assert "Hyperparameter search for LSTM sentence classifiers." in out.splitlines()[2]
+
+
+def test_names_of_data_are_no_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("snippets", "mr", "none", "fasttext", "glove-50d", "mine.csv"):
+        (tmp_path / name).mkdir()
+    found = [options.absolute(name) for name in ("snippets", "mr", "none", "fasttext", "glove-50d", "mine.csv")]
+    assert found == ["snippets", "mr", "none", "fasttext", "glove-50d", str(tmp_path / "mine.csv")]
+
+
+def test_a_full_disk_under_the_output_is_one_line() -> None:
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(
+            [sys.executable, "-m", "tuning", "plan", "--show-space"], stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert (ended.returncode, ended.stderr) == (2, "sentune: cannot write the output: the disk is full\n")
+
+
+def test_a_training_that_diverges_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def diverges(*_: object) -> None:
+        raise TrainingError("the loss is nan in epoch 1")
+
+    monkeypatch.setattr("tuning.retrain.retrain", diverges)
+    code, out, err = sentune(monkeypatch, capsys, "retrain", "s")
+    assert (code, out, err) == (2, "", "sentune: the loss is nan in epoch 1\n")

@@ -102,6 +102,13 @@ def test_the_choice_of_sentences_has_its_own_share() -> None:
     assert notebook.sentences_half == pytest.approx(expected, rel=0.05)
 
 
+def test_a_single_setting_is_compared_with_nothing() -> None:
+    chosen = contenders([record(0, state="FAIL", origin="notebook"), record(1, 0.8, origin="sampler")], 1)
+    runs = wanted_runs(SPEC, chosen, 2, None)
+    found = summarize("mine", chosen, runs, {run.key: outcome(0.8) for run in runs if run.trial == 1})
+    assert not any(line.startswith("too few runs ended well to compare the settings") for line in verdict(found))
+
+
 def test_the_verdict_names_the_tied_the_cheapest_and_what_the_search_brought() -> None:
     lines = verdict(summary({**CLOSE, 0: [0.60, 0.61, 0.62]}))
     assert lines[0] == "1 to 3 are tied; 1 is the cheapest (1,500 parameters); 1 is better than 4 and 5"

@@ -6,8 +6,9 @@ import torch
 from core.config import TrialConfig
 from core.errors import ConfigError
 from core.learner import new_learner
+from core.size import trained_numbers
 from tests.fakes import tiny_corpus
-from tuning.corner import check_memory, checkpoint_bytes, heaviest, least_bytes, weight_count
+from tuning.corner import check_memory, checkpoint_bytes, heaviest, least_bytes
 from tuning.space_file import load_space
 
 
@@ -22,6 +23,8 @@ def test_the_notebooks_trial_is_looked_at_where_it_is_larger_than_the_space() ->
     small = load_space("notebook", ["hidden_dim=int(8,16)", "n_layers=1"])
     assert [config.hidden_dim for config in heaviest(small)] == [16, 128]
     assert [config.hidden_dim for config in heaviest(load_space("default"))] == [512]
+    frozen = load_space("quick", ["freeze_embedding=true"])  # trained word vectors weigh more than wide layers
+    assert [config.hidden_dim for config in heaviest(frozen)] == [192, 128]
 
 
 @pytest.mark.parametrize("pooling", ["last", "mean+max", "attention"])
@@ -39,11 +42,12 @@ def test_weights_and_checkpoints_are_counted_as_the_model_has_them(
     )
     learner = new_learner(config, corpus, "cpu")
     shape = (len(corpus.words), corpus.embedding_dim, len(corpus.classes))
-    assert weight_count(config, *shape) == (learner.words.numel(), learner.flat.numel())
+    trained = learner.flat.numel() + (0 if freeze_embedding else learner.words.numel())
+    assert trained_numbers(config, *shape) == trained
     kept = sum(t.numel() * 4 for t in learner.tensors().values() if t.dtype == torch.float32)
     kept += 4 * learner.flat.numel() + (0 if freeze_embedding else 4 * learner.words.numel())  # the best epoch's
     assert checkpoint_bytes(config, *shape) == kept
-    assert least_bytes(config, *shape) == kept + 4 * learner.flat.numel()
+    assert least_bytes(config, *shape) == kept - 4 * trained + 4 * learner.flat.numel()  # none of the best, a gradient
 
 
 def test_settings_that_no_memory_here_holds_are_refused_with_what_would() -> None:

@@ -105,6 +105,12 @@ def test_an_address_where_nobody_answers_is_one_line() -> None:
         reach(address)
 
 
+@pytest.mark.parametrize("host", ["a..b", f"{'a' * 64}.b"])
+def test_a_host_that_cannot_be_is_one_line(host: str) -> None:
+    with pytest.raises(UserError, match=f"^no Ray cluster answers at {host}:6379: "):
+        reach(f"{host}:6379")
+
+
 @pytest.mark.parametrize("address", ["head", "head:", "http://head:8265", "a b:1", ":6379"])
 def test_what_is_no_address_is_refused(address: str) -> None:
     with pytest.raises(ConfigError, match=f"^--address must be HOST:PORT of .*, or auto, got '{address}'"):

@@ -10,7 +10,7 @@ from core.intervals import wilson
 from tests.tuning.judged_studies import CONFIG, CONFIG_SIZE, attributes, epoch, predicting, trial
 from tuning.judgement import judge
 from tuning.predictions import pack
-from tuning.ranking import ranking
+from tuning.ranking import every_row
 from tuning.records import TrialRecord
 
 WRONG = {0: range(30, 110), 1: range(40), 2: range(42), 3: range(90, 140), 4: range(20, 100)}
@@ -68,7 +68,7 @@ def test_failed_and_running_trials_are_not_judged() -> None:
 
 def test_raw_and_corrected_stand_on_the_best_row_and_an_interval_on_each() -> None:
     judged = judge(trials(), attributes())
-    rows = ranking(trials(), (), judgement=judged)
+    rows = every_row(trials(), (), judgement=judged)
     assert judged.honest is not None
     assert (judged.honest.raw, judged.honest.trials, judged.honest.sentences) == (0.8, 5, 200)
     assert 0.7 < judged.honest.corrected < 0.8
@@ -83,7 +83,7 @@ def test_raw_and_corrected_stand_on_the_best_row_and_an_interval_on_each() -> No
 def test_of_two_with_one_accuracy_the_one_with_the_lower_loss_is_the_best_as_in_the_table() -> None:
     better = dataclasses.replace(epoch(2, 0.8), val_loss=0.4)
     found = [trial(0, range(40)), trial(1, range(40, 80), epochs=(better,))]
-    rows = ranking(found, (), judgement=judge(found, attributes()))
+    rows = every_row(found, (), judgement=judge(found, attributes()))
     assert [(row.trial, row.tied, row.corrected is None) for row in rows] == [(1, True, False), (0, True, True)]
 
 
@@ -91,7 +91,7 @@ def test_what_an_older_study_did_not_keep_is_not_known() -> None:
     older = trials(val_predictions=None, n_parameters=None)
     judged = judge(older, {"spec": attributes()["spec"]})
     assert (judged.sentences, judged.honest, judged.tied, judged.recommended) == (None, None, {}, None)
-    row = ranking(older, (), judgement=judged)[0]
+    row = every_row(older, (), judgement=judged)[0]
     assert (row.interval_low, row.tied, row.recommended, row.corrected, row.test_accuracy) == (
         None, None, False, None, None,
     )  # fmt: skip

@@ -53,6 +53,34 @@ def test_what_was_written_is_read_to_the_last_bit(tmp_path: Path) -> None:
     assert TrialConfig.from_dict(first.config).learning_rate == 0.25
 
 
+@pytest.mark.parametrize("write", ["set_trial_intermediate_value", "set_trial_user_attr"])
+def test_an_epoch_that_was_half_written_when_the_process_died_is_written_whole_when_it_comes_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: str
+) -> None:
+    """The sampler looks at the one half, the table at the other."""
+
+    def dies(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with open_ledger(tmp_path / "s", SPEC) as ledger:
+        number = add(ledger)
+        monkeypatch.setattr(ledger._storage, write, dies)
+        with pytest.raises(KeyboardInterrupt):
+            ledger.record(number, epoch(1, 0.5))
+    with open_ledger(tmp_path / "s", SPEC) as ledger:
+        ledger.record(number, epoch(1, 0.5))
+    with open_ledger(tmp_path / "s", SPEC) as ledger:
+        assert ledger.trials()[number].intermediate_values == {1: 0.5}
+        assert ledger.records()[number].epochs == (epoch(1, 0.5),)
+
+
+def test_a_journal_that_may_not_be_read_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    two_trials(tmp_path / "s")
+    monkeypatch.setattr(Path, "read_bytes", lambda path: os.open("/", os.O_WRONLY))
+    with pytest.raises(UserError, match=r"^cannot read .*study.journal \(Is a directory\): ask its owner"):
+        read_study(tmp_path / "s")
+
+
 def test_optuna_opens_the_journal_and_sees_the_same(tmp_path: Path) -> None:
     two_trials(tmp_path / "s")
     storage = JournalStorage(JournalFileBackend(str(tmp_path / "s" / JOURNAL)))

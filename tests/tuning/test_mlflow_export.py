@@ -9,7 +9,7 @@ import pytest
 
 from core.errors import UserError
 from tests.tuning.small_study import small_study
-from tuning.mlflow_export import default_uri, export_to_mlflow, without_password
+from tuning.mlflow_export import default_uri, export_to_mlflow
 
 ROOT = Path(__file__).parents[2]
 
@@ -27,11 +27,6 @@ def test_where_it_goes_when_nothing_is_said(monkeypatch: pytest.MonkeyPatch) -> 
     assert default_uri(Path("/results/s")) == "sqlite:////results/mlflow.db"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://host:5000")
     assert default_uri(Path("/results/s")) == "http://host:5000"
-
-
-def test_a_password_is_not_shown() -> None:
-    assert without_password("http://me:secret@host:5000/x") == "http://host:5000/x"
-    assert without_password("sqlite:////a/b.db") == "sqlite:////a/b.db"
 
 
 def test_exporting_loads_neither_torch_nor_ray() -> None:

@@ -13,7 +13,6 @@ from tuning.planning import (
     Costs,
     Interval,
     costs_of_trials,
-    ends,
     epochs_of_trials,
     forecast,
     stopped,
@@ -26,17 +25,6 @@ COSTS = Costs(own=(1.0, 2.0, 3.0), others=(1.0, 2.0, 4.0), start=START)
 SURE = Costs(own=(1.0,) * 12, others=(), start=START)
 
 
-def test_one_worker_takes_trials_one_after_the_other_and_two_share_them() -> None:
-    assert ends([3, 1, 2, 2], 1, window=4).tolist() == [3, 4, 6, 8]
-    assert ends([3, 1, 2, 2], 2, window=4).tolist() == [3, 3, 3, 5]
-
-
-def test_a_narrow_window_makes_workers_wait() -> None:
-    """Trial 2 may begin only when trials 0 and 1 are over, though a worker is free at 1."""
-    assert ends([3, 1, 2, 2], 2, window=1).tolist() == [3, 4, 6, 8]
-    assert ends([3, 1, 2], 2, window=2).tolist() == [3, 3, 5]
-
-
 def test_without_stopping_every_trial_has_all_its_epochs() -> None:
     assert epochs_of_trials(plan(stopping=None), np.random.default_rng(0)).tolist() == [4] * 12
 
@@ -44,7 +32,7 @@ def test_without_stopping_every_trial_has_all_its_epochs() -> None:
 def test_trials_are_stopped_at_rungs_and_the_first_ones_where_they_are_compared_with_one_another() -> None:
     """Three peers are needed: by themselves trials 0 to 2 go on in any case, and trial 0 always does."""
     for together, whole in ((1, 1.0), (8, 0.25)):  # two of eight, whom nobody else is left to beat
-        the_plan = plan(n_trials=40, epochs=20, stopping=Halving(grace=2, reduction=3, together=together))
+        the_plan = plan(n_trials=40, epochs=20, window=8, stopping=Halving(grace=2, reduction=3, together=together))
         drawn = np.array([epochs_of_trials(the_plan, np.random.default_rng(seed)) for seed in range(50)])
         assert set(np.unique(drawn)) == {2, 6, 18, 20}
         assert (drawn[:, 0] == 20).all()

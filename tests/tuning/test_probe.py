@@ -1,8 +1,10 @@
 """tuning.probe and tuning.steps: the settings that a study would try, and how long their steps take."""
 
 import itertools
+from concurrent.futures.process import BrokenProcessPool
 
 import pytest
+import torch
 
 from core.config import TrialConfig
 from core.errors import UserError
@@ -60,9 +62,9 @@ def test_the_longest_sentences_come_first_where_memory_is_measured() -> None:
     assert first >= max(itertools.islice(steps(TrialConfig(hidden_dim=4, batch_size=10), corpus, "cpu"), 8))
 
 
-def test_a_process_of_the_probe_that_dies_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("error", [BrokenProcessPool("gone"), MemoryError(), torch.OutOfMemoryError("out of memory")])
+def test_a_process_of_the_probe_that_dies_is_one_line(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
     from concurrent.futures import Future
-    from concurrent.futures.process import BrokenProcessPool
 
     class Broken:
         def __init__(self, *args: object, **options: object) -> None: ...
@@ -73,7 +75,7 @@ def test_a_process_of_the_probe_that_dies_is_one_line(monkeypatch: pytest.Monkey
 
         def submit(self, *args: object, **options: object) -> "Future[None]":
             failed: Future[None] = Future()
-            failed.set_exception(BrokenProcessPool("gone"))
+            failed.set_exception(error)
             return failed
 
     monkeypatch.setattr("tuning.probe.ProcessPoolExecutor", Broken)

@@ -7,8 +7,10 @@ from typing import Any
 
 from core.config import TrialConfig
 from core.epoch import EpochResult
+from tuning.ranking import every_row
 from tuning.records import TrialRecord
-from tuning.results import ranking, render
+from tuning.results import render
+from tuning.selection import Selection, select
 
 SEARCHED = ("n_layers", "learning_rate", "freeze_embedding")
 
@@ -32,13 +34,14 @@ def record(number: int, *accuracies: float, loss: float = 0.5, **changes: Any) -
 
 def test_best_accuracy_first_then_lower_loss_then_lower_number() -> None:
     records = [record(0, 0.7), record(1, 0.8, loss=0.6), record(2, 0.8, loss=0.4), record(3, 0.8, loss=0.4)]
-    assert [(row.rank, row.trial) for row in ranking(records, SEARCHED)] == [(1, 2), (2, 3), (3, 1), (4, 0)]
+    assert [(row.rank, row.trial) for row in every_row(records, SEARCHED)] == [(1, 2), (2, 3), (3, 1), (4, 0)]
 
 
 def test_the_notebooks_row_and_failures_stand_in_every_table() -> None:
     failed = record(5, state="FAIL", error="TrainingError: NaN")
     running = record(6, 0.99, state="RUNNING")
-    rows = ranking([record(0, 0.5), *(record(n, 0.6 + n / 100) for n in range(1, 5)), failed, running], SEARCHED, top=2)
+    records = [record(0, 0.5), *(record(n, 0.6 + n / 100) for n in range(1, 5)), failed, running]
+    rows = select(every_row(records, SEARCHED), Selection(top=2))
     assert [(row.rank, row.trial, row.notebook) for row in rows] == [
         (1, 4, False),
         (2, 3, False),
@@ -48,7 +51,7 @@ def test_the_notebooks_row_and_failures_stand_in_every_table() -> None:
 
 
 def test_json_is_a_list_of_objects_with_stable_names() -> None:
-    rows = ranking([record(0, 0.5, 0.75, 0.7)], SEARCHED)
+    rows = every_row([record(0, 0.5, 0.75, 0.7)], SEARCHED)
     assert json.loads(render(rows, "json")) == [
         {
             "rank": 1,
@@ -80,21 +83,21 @@ def test_json_is_a_list_of_objects_with_stable_names() -> None:
 
 
 def test_csv_has_a_column_for_each_setting_at_full_precision() -> None:
-    rows = ranking([record(0, 0.5), record(1, state="FAIL", error='bad, "very"')], SEARCHED)
+    rows = every_row([record(0, 0.5), record(1, state="FAIL", error='bad, "very"')], SEARCHED)
     first, second = csv.DictReader(io.StringIO(render(rows, "csv")))
     assert (first["rank"], first["val_accuracy"], first["learning_rate"]) == ("1", "0.5", "0.00123456")
     assert (second["rank"], second["error"]) == ("", 'bad, "very"')
 
 
 def test_markdown_has_as_many_cells_in_each_line() -> None:
-    lines = render(ranking([record(0, 0.5), record(1, 0.6)], SEARCHED), "md").splitlines()
+    lines = render(every_row([record(0, 0.5), record(1, 0.6)], SEARCHED), "md").splitlines()
     assert [line.count("|") for line in lines[:4]] == [14] * 4
     assert "| 2 | 0\\* | 0.5000 |" in lines[3]
     assert lines[4:] == ["", "\\* the notebook's own setting; vs nb: more validation accuracy than it"]
 
 
 def test_a_wide_table_has_a_column_for_each_setting_and_a_narrow_one_packs_them() -> None:
-    rows = ranking([record(0, 0.5), record(1, 0.6)], SEARCHED)
+    rows = every_row([record(0, 0.5), record(1, 0.6)], SEARCHED)
     wide, narrow = render(rows, "table", width=160), render(rows, "table", width=80)
     assert "freeze_embedding" in wide.splitlines()[0]
     assert "n_layers" not in narrow.splitlines()[0]
@@ -108,7 +111,7 @@ def test_a_wide_table_has_a_column_for_each_setting_and_a_narrow_one_packs_them(
 
 
 def test_an_errors_text_cannot_steer_the_terminal() -> None:
-    text = render(ranking([record(1, state="FAIL", error="[red]boom \x1b[31m")], SEARCHED), "table", width=80)
+    text = render(every_row([record(1, state="FAIL", error="[red]boom \x1b[31m")], SEARCHED), "table", width=80)
     assert "trial 1 failed: [red]boom " in text
     assert "\x1b" not in text
 
@@ -119,14 +122,14 @@ def test_a_study_without_trials_has_an_empty_table() -> None:
 
 
 def test_a_trial_that_repeats_another_is_named_below_the_table() -> None:
-    rows = ranking([record(0, 0.5), record(1, 0.6), record(2, 0.6, origin="copy of 1")], SEARCHED)
+    rows = every_row([record(0, 0.5), record(1, 0.6), record(2, 0.6, origin="copy of 1")], SEARCHED)
     assert [(row.trial, row.copy_of) for row in rows] == [(1, None), (2, 1), (0, None)]
     for form in ("table", "md"):
         assert "trial 2 repeats trial 1: not trained again" in render(rows, form, width=80)
 
 
 def test_notes_stand_below_what_people_read_and_not_in_data() -> None:
-    rows = ranking([record(0, 0.5)], SEARCHED)
+    rows = every_row([record(0, 0.5)], SEARCHED)
     assert render(rows, "table", width=80, notes=["by *asha*"]).endswith("\nby *asha*")
     assert render(rows, "md", notes=["by *asha*"]).endswith("\nby \\*asha\\*")
     assert render(rows, "csv", notes=["by *asha*"]) == render(rows, "csv")
@@ -135,7 +138,7 @@ def test_notes_stand_below_what_people_read_and_not_in_data() -> None:
 
 def test_columns_give_way_before_a_table_gets_wider_than_it_may_be() -> None:
     long = record(123456, 0.6, epochs=tuple(record(0, *[0.6] * 100).epochs * 2000))
-    rows = ranking([record(0, 0.5), long], SEARCHED)
+    rows = every_row([record(0, 0.5), long], SEARCHED)
     heads = [render(rows, "table", width=width).splitlines()[0].split() for width in (90, 70, 60)]
     assert [("interval" in head, "vs" in head, "tied" in head) for head in heads] == [
         (True, True, True),

@@ -270,7 +270,9 @@ def test_a_trial_that_cannot_be_retrained_is_refused() -> None:
     failed = record(1, state="FAIL", error="TrainingError: NaN")
     with pytest.raises(UserError, match="--trial must be best or a number from 0 to 1, got '7'"):
         choose([record(0, 0.7), failed], "7")
-    with pytest.raises(UserError, match=r"trial 1 has no finished epoch \(TrainingError: NaN\)"):
+    with pytest.raises(UserError, match=r"trial 1 failed \(TrainingError: NaN\): choose another --trial"):
         choose([record(0, 0.7), failed], "1")
+    with pytest.raises(UserError, match="trial 1 has not ended: choose another --trial"):
+        choose([record(0, 0.7), record(1, 0.8, state="RUNNING")], "1")
     with pytest.raises(UserError, match="no trial of this study has finished yet"):
         choose([], "best")

@@ -50,6 +50,9 @@ def numbers(rows: list[Row]) -> list[int]:
         ("val_accuracy>=0.75", [2, 1]),
         ("notebook=no", [2, 1, 3]),
         ("state=PRUNED", [1]),
+        ("state=stopped", [1]),
+        ("state!=done", [1, 3]),
+        ("state!=COMPLETE", [1, 3]),
     ],
 )
 def test_rows_are_kept_of_which_the_condition_holds(where: str, expected: list[int]) -> None:

@@ -157,6 +157,8 @@ def test_clauses_are_joined_by_and() -> None:
     [
         ("", "cannot read the condition ''; write for example n_layers > 1"),
         ("n_layers >", "cannot read the condition 'n_layers >'"),
+        ("n_layers in (1,)", r"cannot read the condition 'n_layers in \(1,\)': a value is missing"),
+        ("n_layers in (1,,2)", r"cannot read the condition 'n_layers in \(1,,2\)': a value is missing"),
         ("n_layers > 1 or bidirectional", "cannot read the condition"),
         ("1 < n_layers", "cannot read the condition"),
         ("1 < n_layers < 3", "cannot read the condition"),

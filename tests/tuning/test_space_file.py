@@ -170,6 +170,16 @@ def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
         load_space(str(path))
 
 
+def test_a_space_that_searches_nothing_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "fixed.yaml"
+    path.write_text("settings: {hidden_dim: 64}")
+    with pytest.raises(ConfigError, match=r"fixed.yaml: nothing is searched; give at least one setting a range"):
+        load_space(str(path))
+    path.write_text("settings: {hidden_dim: 'int(8, 16)'}")
+    with pytest.raises(ConfigError, match=r"fixed.yaml: nothing is searched; give at least one setting a range"):
+        load_space(str(path), ["hidden_dim=8"])
+
+
 def test_a_huge_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="is larger than 100,000 bytes"):
         read(tmp_path, "#" * 100_001)

@@ -9,11 +9,21 @@ import pytest
 
 from core.epoch import EpochResult
 from core.errors import ConfigError
+from tests.tuning.plans import plan
 from tests.tuning.small_study import add, small_study
 from tuning.standings import Standings
 from tuning.stopping import Asha, Halving, Verdict, stopping_rule
 
 GO_ON, STOP, WAIT = Verdict
+
+
+def test_who_is_compared_together_must_be_able_to_begin_together() -> None:
+    with pytest.raises(ConfigError, match="together must be at least 1, got 0"):
+        Halving(together=0)
+    with pytest.raises(
+        ConfigError, match="--window must be at least 5, as many trials as are compared with one another"
+    ):
+        plan(window=4, n_trials=8, stopping=Halving(together=5))
 
 
 def curve(*accuracies: float) -> list[EpochResult]:

@@ -7,7 +7,7 @@ import pytest
 from core.intervals import wilson
 from tests.tuning.judged_studies import attributes, trial
 from tuning.judgement import judge
-from tuning.ranking import ranking
+from tuning.ranking import every_row
 from tuning.tested import on_test, readings_note
 
 
@@ -54,7 +54,7 @@ def test_every_reading_counts_in_the_note() -> None:
 def test_the_rows_show_it() -> None:
     readings = [reading(1, 0.75), reading(1, 0.6, on="train+val")]
     found = [trial(0, range(60)), trial(1, range(50))]
-    first, second = ranking(found, (), judgement=judge(found, attributes(readings=readings)))
+    first, second = every_row(found, (), judgement=judge(found, attributes(readings=readings)))
     assert (first.trial, first.test_accuracy, first.test_readings) == (1, 0.75, 2)
     assert first.test_low is not None
     assert first.test_high is not None

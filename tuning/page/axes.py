@@ -93,21 +93,44 @@ class Names:
         return (at + 0.5) / len(self.values)
 
     def ticks(self, most: int) -> list[Tick]:
-        return [(self.place(value), "none" if value is None else brief(value)) for value in self.values]
+        return [(self.place(value), brief(value)) for value in self.values]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Beside:
+    """A scale, and below it the values that do not stand on it: none, and on a logarithmic scale zero."""
+
+    scale: Numbers
+    values: tuple[Any, ...]
+
+    def place(self, value: Any) -> float:
+        low = 0.12 * len(self.values)
+        at = next((at for at, known in enumerate(self.values) if same(known, value)), None)
+        return low + (1 - low) * self.scale.place(value) if at is None else 0.12 * at
+
+    def ticks(self, most: int) -> list[Tick]:
+        below = [(self.place(value), brief(value)) for value in self.values]
+        low = 0.12 * len(self.values)
+        return below + [(low + (1 - low) * place, name) for place, name in self.scale.ticks(most)]
 
 
 def axis_over(values: Sequence[Any], *, log: bool = False, named: bool = False, margin: float = 0.0) -> Axis:
-    """A scale where all values are numbers, else a row of names.
+    """A scale where all values are numbers, or none; else a row of names.
 
     Args:
         values: of one setting, in any order, with repeats.
-        log: a logarithmic scale, where all values are above 0.
+        log: a logarithmic scale, of the values above 0; a zero stands below it.
         named: a row of names also for numbers.
         margin: as in `Numbers.over`.
     """
-    if not named and all(is_number(value) for value in values):
-        whole = all(isinstance(value, int) for value in values)
-        return Numbers.over(values, log=log and min(values, default=0) > 0, whole=whole, margin=margin)
     distinct = {(isinstance(value, bool), value): value for value in values}.values()
     numbers = sorted(value for value in distinct if is_number(value))
+    others = [value for value in distinct if not is_number(value)]
+    if not named and others in ([], [None]) and (numbers or not others):
+        log = log and any(value > 0 for value in numbers) and min(numbers) >= 0
+        apart = [*others, *(value for value in numbers if log and value == 0)]
+        on_scale = [value for value in numbers if not log or value > 0]
+        whole = all(isinstance(value, int) for value in on_scale)
+        scale = Numbers.over(on_scale, log=log, whole=whole, margin=margin)
+        return Beside(scale=scale, values=tuple(apart)) if apart else scale
     return Names(values=(*numbers, *sorted((value for value in distinct if not is_number(value)), key=str)))

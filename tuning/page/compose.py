@@ -115,7 +115,7 @@ def safe_json(value: Any) -> Markup:
 
 
 def tally(facts: Facts) -> str:
-    """`12 done, 5 stopped, 1 running`."""
+    """`12 done, 5 stopped, 1 not ended`."""
     counts = Counter(record.state for record in facts.records)
     words = {**STATES, "RUNNING": "not ended"}
     return ", ".join(f"{counts[state]} {word}" for state, word in words.items() if counts[state]) or "no trial yet"
@@ -173,7 +173,7 @@ def _environment() -> Environment:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=False)
     environment.filters |= {
         "shown": printable,  # what cannot be seen, or would turn the text around, becomes an escape
-        "setting": lambda value: "none" if value is None else brief(value),
+        "setting": brief,
         "legend_mark": _legend_mark,
     }
     return environment

@@ -6,7 +6,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from tuning.ranking import Row
+from tuning.ranking import STATES, Row
 from tuning.records import TrialRecord
 from tuning.space import Space
 
@@ -52,7 +52,7 @@ class Facts:
             return "winner"
         if record.origin == "notebook" and record.state in ("COMPLETE", "PRUNED"):
             return "notebook"
-        return {"COMPLETE": "done", "PRUNED": "stopped", "FAIL": "failed"}.get(record.state, "running")
+        return STATES.get(record.state, "running")
 
 
 MARKS = {

@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import BaseDistribution
 from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.trial import create_trial
 
+from tuning.dimension import middle
 from tuning.page.figure import Facts
 from tuning.records import copied_from
 
@@ -46,13 +47,4 @@ def importances(facts: Facts) -> dict[str, float]:
 
 def filled(params: Mapping[str, Any], distributions: Mapping[str, BaseDistribution]) -> dict[str, Any]:
     """A value for every setting."""
-    return {name: params[name] if name in params else _middle(each) for name, each in distributions.items()}
-
-
-def _middle(distribution: BaseDistribution) -> Any:
-    if isinstance(distribution, CategoricalDistribution):
-        return distribution.choices[0]
-    assert isinstance(distribution, IntDistribution | FloatDistribution)
-    low, high = distribution.low, distribution.high
-    middle = (low * high) ** 0.5 if distribution.log else (low + high) / 2
-    return round(middle) if isinstance(distribution, IntDistribution) else middle
+    return {name: params[name] if name in params else middle(each) for name, each in distributions.items()}

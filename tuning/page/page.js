@@ -43,10 +43,12 @@ function condition(word) {
   if (at < 0) return (row) => row.textContent.toLowerCase().includes(word.toLowerCase());
   const wanted = { yes: "true", no: "false" }[parts[3]] ?? parts[3];
   const test = TESTS[parts[2]];
+  const ordered = /[<>]/.test(parts[2]);
   return (row) => {
     const cell = row.cells[at];
     if (cell.dataset.v === "") return false;
-    const spoken = compared(cell.textContent.toLowerCase(), parts[3].toLowerCase()) === 0;
+    // What is shown is rounded: it may be meant by = and !=, never by an order.
+    const spoken = !ordered && compared(cell.textContent.toLowerCase(), parts[3].toLowerCase()) === 0;
     return test(spoken ? 0 : compared(cell.dataset.v, wanted));
   };
 }
@@ -96,7 +98,7 @@ document.addEventListener("keydown", (event) => {
 function described(row) {
   const score = row.val_accuracy === null ? "no accuracy" : row.val_accuracy.toFixed(4);
   const settings = Object.entries(row.params).map(([name, value]) =>
-    `${name} ${typeof value === "number" ? Number(value.toPrecision(3)) : value}`);
+    `${name} ${typeof value === "number" ? Number(value.toPrecision(3)) : value ?? "none"}`);
   const state = { COMPLETE: "done", PRUNED: "stopped", FAIL: "failed", RUNNING: "running" }[row.state];
   return [`trial ${row.trial}: ${score}, ${state}`, ...settings].join("\n");
 }

@@ -9,9 +9,10 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from tuning.dimension import Dimension
 from tuning.page.axes import Axis, Names, Numbers, axis_over
 from tuning.page.figure import Facts, Figure
-from tuning.page.importance import FEW, importances
+from tuning.page.importance import FEW, LEAST, importances
 from tuning.page.svg import Panel, Point, drawing, element, line, text
 from tuning.page.trial_plots import ACCURACY, NOTHING, marked
+from tuning.records import copied_from
 
 SHADES = 7
 """Classes q0 (worst) to q6 of the page's colours."""
@@ -60,7 +61,7 @@ def slices(facts: Facts) -> Figure:
 def importance_bars(facts: Facts) -> Figure:
     """How much of the differences in accuracy each setting explains."""
     shares = importances(facts)
-    trials = len(facts.ranked)
+    trials = sum(copied_from(record.origin) is None for _, record in facts.ranked)
     step, left = 26.0, 190.0
     largest = max(shares.values(), default=1.0) or 1.0
     bars = []
@@ -72,8 +73,10 @@ def importance_bars(facts: Facts) -> Figure:
         bars.append(text(f"{share:.1%}", left + long + 6, y + 13))
     spoken = "importances: " + ", ".join(f"{name} {share:.1%}" for name, share in shares.items())
     notes = []
-    if not shares:
+    if not shares and trials < LEAST:
         notes.append(f"{trials} ended trials are too few to tell.")
+    elif not shares:
+        notes.append(f"All {trials} ended trials have the same accuracy: there is nothing to explain.")
     elif trials < FEW:
         notes.append(
             f"Only {trials} trials have ended: below {FEW} such shares are mostly chance. Take them for a hint."

@@ -74,7 +74,8 @@ def table_of(rows: Sequence[Row]) -> Table:
         )
         for field in kept
     )
-    cells = (tuple(_cell(field, each[field]) for field in kept) for each in flat)
+    settings = rows[0].params.keys() if rows else ()
+    cells = (tuple(_cell(field, each[field], setting=field in settings) for field in kept) for each in flat)
     return Table(columns=columns, rows=tuple(zip(rows, cells, strict=True)))
 
 
@@ -82,8 +83,8 @@ def _says(value: Any) -> bool:
     return value is not None and value is not False
 
 
-def _cell(field: str, value: Any) -> Cell:
-    if value is None:
-        return Cell(shown="-", value="")
+def _cell(field: str, value: Any, *, setting: bool) -> Cell:
+    if value is None:  # a setting may be none; of another field nothing is known
+        return Cell(shown=brief(value), value=brief(value)) if setting else Cell(shown="-", value="")
     written = SHOWN.get(field, brief)(value)
     return Cell(shown=printable(written), value=printable(value) if isinstance(value, str) else json.dumps(value))

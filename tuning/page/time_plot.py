@@ -33,7 +33,7 @@ def last_moment(records: Sequence[TrialRecord]) -> datetime:
 
 
 def timeline(facts: Facts, until: datetime) -> Figure:
-    """A bar for each trial in the row of its worker.
+    """A bar for each time that a worker had a trial, in the worker's row.
 
     Args:
         facts: the study.
@@ -56,12 +56,14 @@ def timeline(facts: Facts, until: datetime) -> Figure:
             x, y = panel.at(bar.start / seconds, number)
             long = panel.at(bar.end / seconds, number)[0] - x
             bars.append(swatch((x, y), max(long, 1.0), thick * 0.8, bar.kind, bar.trial))
-    label = f"{sum(map(len, rows))} trials over {end / seconds:.3g} {unit} on {len(rows)} workers"
+    trials = len({bar.trial for row in rows for bar in row})
+    label = f"{trials} trials over {end / seconds:.3g} {unit} on {len(rows)} workers"
     return Figure(
         key="timeline",
         title="Timeline of workers",
-        says="A bar for each time that a worker had a trial: one that waited at a rung for others has several. A "
-        "worker that took another's place stands in its row. What a killed process had done is not shown.",
+        says="A bar for each time that a worker had a trial: one that waited at a rung for others has several, "
+        "each once it is over. A worker that took another's place stands in its row. What a killed process had done "
+        "is not shown.",
         drawings=(drawing(label, panel.frame(f"{unit} since the start", "worker"), *bars, height=bottom + 48),)
         if rows
         else (),

@@ -59,5 +59,18 @@ def test_numbers_of_a_choice_are_names_and_in_order() -> None:
     assert row.ticks(9) == [(pytest.approx(1 / 6), "16"), (0.5, "32"), (pytest.approx(5 / 6), "50")]
 
 
-def test_a_logarithmic_setting_that_once_was_zero_has_a_plain_scale() -> None:
-    assert axis_over([0.0, 0.1], log=True).place(0.05) == 0.5
+def test_none_and_a_logarithms_zero_stand_below_the_scale() -> None:
+    axis = axis_over([None, 0.01, 0.0, 1.0, 0.1, None], log=True)
+    places = [axis.place(value) for value in (None, 0.0, 0.01, 0.1, 1.0)]
+    assert places == pytest.approx([0, 0.12, 0.24, 0.62, 1])
+    assert [name for _, name in axis.ticks(6)] == ["none", "0", "0.01", "0.1", "1"]
+    assert axis_over([0.5, None, 2.0]).place(2.0) == 1
+
+
+def test_one_none_among_many_numbers_makes_no_name_of_each() -> None:
+    assert len(axis_over([None, *(n / 10 for n in range(40))]).ticks(6)) <= 8
+
+
+def test_nothing_but_none_and_names_beside_numbers_stand_in_a_row() -> None:
+    assert [name for _, name in axis_over([None, None]).ticks(6)] == ["none"]
+    assert [name for _, name in axis_over([None, "a", 1]).ticks(6)] == ["1", "none", "a"]

@@ -6,16 +6,18 @@ from pathlib import Path
 import pytest
 from optuna.trial import TrialState
 
+from tests.tuning.judged_studies import attributes, trial, write_study
 from tests.tuning.page.pages import facts_of
 from tests.tuning.recorded import BEGAN, record_study
 from tests.tuning.small_study import add, small_study
 from tuning.page.budget_plot import budget
 from tuning.page.compose import figures
 from tuning.page.figure import Facts, Figure
-from tuning.page.importance import FEW, importances
+from tuning.page.importance import FEW, filled, importances
 from tuning.page.setting_plots import importance_bars, parallel, slices
 from tuning.page.time_plot import last_moment, rows_of, timeline
 from tuning.page.trial_plots import curves, history, rungs
+from tuning.space_file import load_space
 
 NOW = BEGAN.astimezone().replace(tzinfo=None) + timedelta(hours=1)
 
@@ -83,6 +85,22 @@ def test_importances_of_few_trials_carry_a_warning(tmp_path: Path, trials: int, 
     assert bool(figure.drawings) == (trials > 6)
     assert (says is None and figure.notes == ()) or says in figure.notes[0]
     assert FEW == 30
+
+
+def test_importances_of_equal_trials_say_that_they_are_equal(tmp_path: Path) -> None:
+    write_study(tmp_path / "s", [trial(number, range(40)) for number in range(9)], attributes())
+    assert importance_bars(facts_of(tmp_path / "s")).notes == (
+        "All 9 ended trials have the same accuracy: there is nothing to explain.",
+    )
+
+
+def test_a_setting_without_a_part_counts_at_the_middle_of_its_range_and_on_its_grid() -> None:
+    space = load_space(
+        "notebook", ["hidden_dim=int(100,400,step=100)", "fc_dropout=float(0,0.5,step=0.1)", "learning_rate=log(0.1,1)"]
+    )
+    values = filled({}, {dimension.name: dimension.distribution for dimension in space.dimensions})
+    assert all(dimension.contains(values[dimension.name]) for dimension in space.dimensions)
+    assert values["learning_rate"] == pytest.approx(0.1**0.5)
 
 
 def test_two_workers_have_two_rows_in_the_timeline(facts: Facts) -> None:

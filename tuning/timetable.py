@@ -1,0 +1,121 @@
+"""When trials are over, where it is known how long each takes: handed out as tuning.searcher does it. Pure."""
+
+import heapq
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tuning.stopping import Halving
+
+
+def ends(
+    seconds: Sequence[float],
+    workers: int,
+    window: int,
+    *,
+    epochs: Sequence[int] = (),
+    rungs: Sequence[int] = (),
+    together: int = 1,
+) -> NDArray[np.float64]:
+    """(n,) when trials 0..n are all over: begun in order, trial n not before trials 0..n-window are over.
+
+    Args:
+        seconds: of each trial.
+        workers: trials at once.
+        window: as in SearchPlan.
+        epochs: of each trial, where there are rungs; one that has as many as a rung is stopped there.
+        rungs: the epochs after which a trial waits for its verdict, and leaves its worker to another one.
+        together: as in Halving.
+    """
+    times = _Timetable(seconds, window, epochs or [1] * len(seconds), rungs, Halving(together=together))
+    times.run(workers)
+    return np.maximum.accumulate(times.over)
+
+
+class _Timetable:
+    def __init__(
+        self, seconds: Sequence[float], window: int, epochs: Sequence[int], rungs: Sequence[int], rule: Halving
+    ) -> None:
+        self.seconds, self.window, self.epochs, self.rungs, self.rule = seconds, window, epochs, rungs, rule
+        n = len(seconds)
+        self.now = 0.0
+        self.over = np.full(n, np.nan)
+        self.settled = np.zeros((len(rungs) + 1, n + 1), dtype=bool)  # at each rung, and over
+        self.first = [0] * (len(rungs) + 1)  # trials 0..first-1 are settled there
+        self.begun = 0
+        self.ready: list[int] = []  # may go on
+        self.waiting: list[list[int]] = [[] for _ in rungs]
+        self.events: list[tuple[float, int, int]] = []  # (time, trial, stop that it comes to)
+
+    def run(self, workers: int) -> None:
+        free = workers
+        while True:
+            self._judge()
+            while free and (trial := self._next()) is not None:
+                free -= 1
+                self._work(*trial)
+            if not self.events:
+                return
+            self.now, number, stop = heapq.heappop(self.events)
+            free += self._arrived(number, stop)
+
+    def _next(self) -> tuple[int, int] | None:
+        """A trial for a free worker, and the stop that it comes to first: the lowest that may go on, or a new one."""
+        if self.ready:
+            number = heapq.heappop(self.ready)
+            return number, int(self.settled[:-1, number].sum())
+        if self.begun < len(self.seconds) and self.first[-1] > self.begun - self.window:
+            self.begun += 1
+            return self.begun - 1, 0
+        return None
+
+    def _work(self, number: int, stop: int) -> None:
+        """To the next stop: a rung, or the trial's end where it does not get as far."""
+        epochs = self.epochs[number]
+        before = self.rungs[stop - 1] if stop else 0
+        if stop < len(self.rungs) and self.rungs[stop] <= epochs:
+            done = self.rungs[stop] - before
+        else:
+            done, stop = epochs - before, len(self.rungs)
+        share = done / epochs if epochs else 1.0
+        heapq.heappush(self.events, (self.now + share * self.seconds[number], number, stop))
+
+    def _arrived(self, number: int, stop: int) -> bool:
+        """A trial is at a stop; whether its worker is free."""
+        if stop == len(self.rungs):
+            self._end(number)
+            return True
+        self._settle(stop, number)
+        if number and self.first[stop] < self.rule.peers_end(number):
+            heapq.heappush(self.waiting[stop], number)
+            return True
+        if self._goes_on(number, stop):
+            self._work(number, stop + 1)
+            return False
+        self._end(number)
+        return True
+
+    def _judge(self) -> None:
+        """From the first rung on: who ends there is no longer waited for at the next one."""
+        for stop, numbers in enumerate(self.waiting):
+            while numbers and self.first[stop] >= self.rule.peers_end(numbers[0]):
+                number = heapq.heappop(numbers)
+                if self._goes_on(number, stop):
+                    heapq.heappush(self.ready, number)
+                else:
+                    self._end(number)
+
+    def _goes_on(self, number: int, stop: int) -> bool:
+        return self.epochs[number] > self.rungs[stop]
+
+    def _end(self, number: int) -> None:
+        self.over[number] = self.now
+        for stop in range(len(self.settled)):
+            self._settle(stop, number)
+
+    def _settle(self, stop: int, number: int) -> None:
+        settled = self.settled[stop]
+        settled[number] = True
+        while settled[self.first[stop]]:
+            self.first[stop] += 1
