@@ -16,6 +16,8 @@ from tests.system.command import Command
 from tests.system.nodes import Nodes
 from tuning import reach
 from tuning.journal import JOURNAL
+from tuning.records import attributes_of
+from tuning.spec import study_key
 
 BUCKET = "studies"
 KEYS = {"AWS_ACCESS_KEY_ID": "tester", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_EC2_METADATA_DISABLED": "true"}
@@ -139,6 +141,16 @@ def test_checkpoints_in_s3_outlive_their_node(
 
     left = system.get_file_info(FileSelector(root, recursive=True, allow_not_found=True))
     assert [file.path for file in left if file.is_file and file.size] == []
+
+
+def test_checkpoints_that_a_killed_command_left_in_the_storage_go_with_the_next_one(
+    command: Command, sentences: Path, whole: str, tmp_path: Path
+) -> None:
+    left = tmp_path / study_key(whole, attributes_of(command.results / whole)["spec"]) / "00003-0123456789ab"
+    left.mkdir(parents=True)
+    (left / "state.json").write_text("{}")
+    assert "is complete: 12 trials" in command.succeed(*run(sentences, whole, "--storage", str(tmp_path)))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_bucket_that_is_not_there_is_one_line(
