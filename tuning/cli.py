@@ -167,7 +167,8 @@ def main() -> NoReturn:
     except ParserError as error:
         message = error.format_message()  # type: ignore[attr-defined]
         if len(sys.argv) == 1:  # `sentune` alone: the message is its help
-            print(message)
+            with steady_output():
+                print(message)
             sys.exit(2)
         print(f"sentune: {printable(message)}; see sentune --help", file=sys.stderr)
         sys.exit(2)
