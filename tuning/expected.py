@@ -18,7 +18,7 @@ BAND = (0.1, 0.9)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Budget:
+class Point:
     """What so many random trials bring."""
 
     trials: int
@@ -41,7 +41,7 @@ class Expected:
     """Drawn at random and ended with an epoch: the curve is made from them."""
     failed: int
     """Drawn at random and left out, because they failed."""
-    budgets: tuple[Budget, ...]
+    budgets: tuple[Point, ...]
     """For 1 trial up to all of them."""
 
 
@@ -89,7 +89,7 @@ def expected(records: Sequence[TrialRecord], spec: Mapping[str, Any]) -> Expecte
     plugin, unbiased = expected_best(values)
     epochs = sum(len(record.epochs) for record in ended) / len(ended)
     budgets = [
-        Budget(
+        Point(
             trials=n,
             epochs=n * epochs,
             plugin=float(plugin[n - 1]),

@@ -6,7 +6,7 @@ import io
 import json
 from collections.abc import Sequence
 
-from tuning.expected import Budget, Expected
+from tuning.expected import Expected, Point
 from tuning.results import aligned, markdown
 
 TITLES = ("random trials", "epochs", "expected best", "plug-in", "8 of 10 searches")
@@ -47,7 +47,7 @@ def notes_on(expected: Expected) -> list[str]:
     ]
 
 
-def thinned(budgets: Sequence[Budget]) -> list[Budget]:
+def thinned(budgets: Sequence[Point]) -> list[Point]:
     """The first and the last, and at most MOST_ROWS in all, further apart the larger they are."""
     if len(budgets) <= MOST_ROWS:
         return list(budgets)
@@ -55,9 +55,9 @@ def thinned(budgets: Sequence[Budget]) -> list[Budget]:
     return [budgets[place - 1] for place in sorted(places)]
 
 
-def _csv(budgets: Sequence[Budget]) -> str:
+def _csv(budgets: Sequence[Point]) -> str:
     out = io.StringIO()
-    names = [field.name for field in dataclasses.fields(Budget)]
+    names = [field.name for field in dataclasses.fields(Point)]
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(names)
     writer.writerows([getattr(budget, name) for name in names] for budget in budgets)

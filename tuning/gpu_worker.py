@@ -4,7 +4,7 @@ import gc
 from collections.abc import Sequence
 from typing import Any
 
-from tuning.gpus import Gpu, allocator_fraction, device_of
+from tuning.gpus import Gpu, allocator_fraction, assigned_device
 
 
 def take_gpu(share: float, assigned: Sequence[int | str], visible: str | None, cuda: Any) -> tuple[str, Gpu]:
@@ -22,7 +22,7 @@ def take_gpu(share: float, assigned: Sequence[int | str], visible: str | None, c
     Raises:
         ConfigError: the share leaves nothing to allocate on this GPU.
     """
-    device = device_of(assigned, visible)
+    device = assigned_device(assigned, visible)
     about = cuda.get_device_properties(device)
     gc.collect()
     cuda.empty_cache()  # what an earlier trial of this worker left counts against the cap

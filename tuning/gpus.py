@@ -116,7 +116,7 @@ def allocator_fraction(share: float, total_bytes: int) -> float:
     return left / total_bytes
 
 
-def device_of(assigned: Sequence[int | str], visible: str | None) -> str:
+def assigned_device(assigned: Sequence[int | str], visible: str | None) -> str:
     """As torch names the GPU that Ray gave to a worker.
 
     Args:

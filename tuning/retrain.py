@@ -15,10 +15,10 @@ from tuning.dependencies import Change, data_changes, environment_changes, envir
 from tuning.ledger import Ledger, open_ledger
 from tuning.readings import READINGS
 from tuning.records import Spec, TrialRecord, competes, ranked, read_study
+from tuning.reproduction import Reproduction, reproduction_of
 from tuning.rerun import device_of, forget, study_corpus
 from tuning.results import settings_text
 from tuning.retrained import Bench, Model, measured, median, on_both, over_seeds, save, train_seed
-from tuning.verdict import Verdict, judge
 from tuning.wanted import fresh_seeds
 
 BOTH = "train+val"
@@ -66,7 +66,7 @@ class RetrainOptions:
             raise ConfigError("; ".join(problems))
 
 
-def retrain(options: RetrainOptions) -> Verdict:
+def retrain(options: RetrainOptions) -> Reproduction:
     """Train, compare, measure, save, and print each step.
 
     Raises:
@@ -80,7 +80,7 @@ def retrain(options: RetrainOptions) -> Verdict:
         bench, changes = _prepare(options, ledger, spec, records, record)
         print(f"training trial {record.number}: {settings_text(record.params)}")
         verified = train_seed(bench, bench.config.seed, record.epochs[-1].epoch, _print_epoch)
-        verdict = judge(record, verified, changes)
+        verdict = reproduction_of(record, verified, changes)
         print(verdict)
         model, about = _models(options, bench, record, verified)
         about = {

@@ -19,7 +19,7 @@ from ray import tune
 from tests.fakes import tiny_corpus
 from tests.tuning.plans import plan
 from tests.tuning.test_searcher import Heard
-from tuning.gpus import device_of
+from tuning.gpus import assigned_device
 from tuning.ledger import open_ledger
 from tuning.resources import Machine, Shares
 from tuning.search import Interruption, search
@@ -35,7 +35,7 @@ def work(job, corpus, shares):
         time.sleep(0.05)  # as many as fit are to run at the same time, however slowly workers start
     time.sleep(0.2)
     seen = dict(number=job["number"], began=began, ended=time.time(), gpu=str(ids[0]), ids=len(ids), visible=visible,
-                device=device_of(ids, visible), share=shares.gpus_per_trial)
+                device=assigned_device(ids, visible), share=shares.gpus_per_trial)
     with open(folder / "seen.jsonl", "a") as file:
         file.write(json.dumps(seen) + "\\n")
     if retry and job["number"] in (1, 4) and shares.gpus_per_trial < 1:

@@ -10,9 +10,9 @@ from tuning.gpus import (
     Gpu,
     Probed,
     allocator_fraction,
+    assigned_device,
     choose_share,
     count_visible,
-    device_of,
     needed_bytes,
     out_of_memory,
 )
@@ -90,7 +90,7 @@ def test_a_share_that_holds_nothing_is_refused_with_what_would() -> None:
     ],
 )
 def test_a_worker_takes_the_gpu_that_it_was_given(assigned: list[int | str], visible: str | None, device: str) -> None:
-    assert device_of(assigned, visible) == device
+    assert assigned_device(assigned, visible) == device
 
 
 @pytest.mark.parametrize(

@@ -22,8 +22,8 @@ from tests.tuning.studies import (
 from tests.tuning.test_results import record
 from tuning.journal import only_driver
 from tuning.records import attributes_of, read_study
+from tuning.reproduction import Reproduction
 from tuning.retrain import RetrainOptions, choose, retrain
-from tuning.verdict import Verdict
 from tuning.wanted import fresh_seeds
 
 
@@ -45,7 +45,7 @@ def study(made: Path, tmp_path: Path) -> Path:
     return tmp_path / "s"
 
 
-def again(study: Path, made: Path, **changes: Any) -> Verdict:
+def again(study: Path, made: Path, **changes: Any) -> Reproduction:
     options: dict[str, Any] = {
         "folder": study, "trial": "1", "out": study / "model", "cache_dir": made / "cache",
         "command": "sentune retrain",

@@ -16,7 +16,7 @@ COMPARED = ("train_loss", "val_loss", "val_accuracy")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Verdict:
+class Reproduction:
     """How a retraining compares with the search's record."""
 
     epochs: int
@@ -43,7 +43,7 @@ class Verdict:
 NO_CAUSE = "no recorded dependency has changed, so the journal or the code has"
 
 
-def judge(record: TrialRecord, result: TrainResult, changes: Sequence[Change]) -> Verdict:
+def reproduction_of(record: TrialRecord, result: TrainResult, changes: Sequence[Change]) -> Reproduction:
     """Compare a training with the search's record of it.
 
     Args:
@@ -59,7 +59,7 @@ def judge(record: TrialRecord, result: TrainResult, changes: Sequence[Change]) -
         difference = f"the final weights are {result.weights_sha256[:12]}..., recorded {record.weights_sha256:.12}..."
     elif difference is None and _predictions_differ(record, result.val_predictions):
         difference = "the validation predictions of the best epoch are not the recorded ones"
-    return Verdict(
+    return Reproduction(
         epochs=len(record.epochs), equal=equal, difference=difference, weights=weights, changes=tuple(changes)
     )
 

@@ -1,4 +1,4 @@
-"""tuning.verdict: whether a training is the recorded one, from where on it is not, and why."""
+"""tuning.reproduction: whether a training is the recorded one, from where on it is not, and why."""
 
 import dataclasses
 from typing import Any
@@ -15,7 +15,7 @@ from tests.tuning.test_results import record
 from tuning.dependencies import Change
 from tuning.predictions import pack
 from tuning.records import TrialRecord
-from tuning.verdict import compare, judge
+from tuning.reproduction import compare, reproduction_of
 
 THREADS = Change(name="threads", was=1, now=2)
 
@@ -77,47 +77,47 @@ def test_a_training_that_ends_early_is_a_difference() -> None:
 
 
 def test_epochs_and_weights_that_are_equal_are_reproduced(result: TrainResult) -> None:
-    verdict = judge(recorded(result), result, [])
+    verdict = reproduction_of(recorded(result), result, [])
     assert (str(verdict), verdict.difference) == ("REPRODUCED 3/3 epochs and the final weights", None)
 
 
 def test_weights_that_nobody_recorded_are_not_claimed(result: TrainResult) -> None:
-    assert str(judge(recorded(result, weights_sha256=None), result, [])) == (
+    assert str(reproduction_of(recorded(result, weights_sha256=None), result, [])) == (
         "REPRODUCED 3/3 epochs; the final weights were not recorded"
     )
 
 
 def test_a_change_that_changed_no_bit_is_named_all_the_same(result: TrainResult) -> None:
-    assert str(judge(recorded(result), result, [THREADS])) == (
+    assert str(reproduction_of(recorded(result), result, [THREADS])) == (
         "REPRODUCED 3/3 epochs and the final weights, although this has changed since the search: threads 1, now 2"
     )
 
 
 def test_a_difference_names_what_has_changed(result: TrainResult) -> None:
     rows = altered(result, 0, train_loss=1.0)
-    verdict = judge(recorded(result, epochs=rows, weights_sha256="ab"), result, [THREADS])
+    verdict = reproduction_of(recorded(result, epochs=rows, weights_sha256="ab"), result, [THREADS])
     assert str(verdict).startswith("DIFFERS: 0/3 epochs reproduced, then epoch 1 has train_loss ")
     assert str(verdict).endswith("; changed since the search: threads 1, now 2")
 
 
 def test_a_difference_without_a_change_points_to_the_journal_or_the_code(result: TrainResult) -> None:
-    verdict = judge(recorded(result, epochs=altered(result, 1, val_accuracy=0.99)), result, [])
+    verdict = reproduction_of(recorded(result, epochs=altered(result, 1, val_accuracy=0.99)), result, [])
     assert verdict.equal == 1
     assert str(verdict).endswith("; no recorded dependency has changed, so the journal or the code has")
 
 
 def test_other_weights_are_a_difference_though_every_epoch_is_equal(result: TrainResult) -> None:
-    verdict = judge(recorded(result, weights_sha256="ab" * 32), result, [])
+    verdict = reproduction_of(recorded(result, weights_sha256="ab" * 32), result, [])
     assert verdict.equal == verdict.epochs == 3
     assert f"the final weights are {result.weights_sha256[:12]}..., recorded abababababab..." in str(verdict)
 
 
 def test_other_predictions_are_a_difference_though_every_epoch_is_equal(result: TrainResult) -> None:
-    verdict = judge(recorded(result, val_predictions=pack(1 - result.val_predictions)), result, [])
+    verdict = reproduction_of(recorded(result, val_predictions=pack(1 - result.val_predictions)), result, [])
     assert verdict.difference == "the validation predictions of the best epoch are not the recorded ones"
 
 
 def test_damaged_predictions_are_named(result: TrainResult) -> None:
     damaged = {**pack(result.val_predictions), "crc32": 1}
     with pytest.raises(CorruptionError, match="what trial 3 said about the validation split is damaged"):
-        judge(recorded(result, val_predictions=damaged), result, [])
+        reproduction_of(recorded(result, val_predictions=damaged), result, [])
