@@ -1,5 +1,7 @@
 """tuning.resources: what fits, and what is refused."""
 
+import io
+
 import pytest
 
 from core.errors import ConfigError
@@ -49,5 +51,12 @@ def test_the_window_is_four_times_what_fits_and_at_least_eight() -> None:
     assert [default_window(fits) for fits in (1, 2, 3, 16)] == [8, 8, 12, 64]
 
 
-def test_this_machine_has_a_cpu() -> None:
-    assert usable_cpus() >= 1
+@pytest.mark.parametrize(
+    ("limit", "cpus"), [("max 100000", 6), ("250000 100000", 2), ("50000 100000", 1), ("900000 100000", 6), ("odd", 6)]
+)
+def test_cpus_are_those_of_the_affinity_and_of_the_control_group(
+    limit: str, cpus: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: set(range(6)), raising=False)
+    monkeypatch.setattr("builtins.open", lambda path: io.StringIO(limit))
+    assert usable_cpus() == cpus
