@@ -8,11 +8,11 @@
 
 Ludwig 0.17 wants Python 3.12 or newer and other versions of libraries, so it has an environment of its own. Both
 search the rated snippets with GloVe vectors of 50, as split and tokenised by sentune: an LSTM in one direction that
-reads its last state (or the largest value of each over time), Adadelta, batches of 50, over the ranges of the `notebook` space, with TPE, two trials at a time
-on one core each. Not the same: sentune stops trials early, begins with the notebook's setting, drops out two times
-before its output and computes in bf16 where the processor does; Ludwig's encoder has its dropout and its output in its own way. Time is that of the search: of ours
-the whole command, of Ludwig's the call alone, without its import and the start of Ray. Ludwig's configuration is
-printed in full.
+reads its last state (or the largest value of each over time), Adadelta, batches of 50, over the ranges of the
+`notebook` space, with TPE, two trials at a time on one core each. Not the same: sentune stops trials early, begins
+with the notebook's setting, drops out two times before its output and computes in bf16 where the processor does;
+Ludwig's encoder has its dropout and its output in its own way. Time is that of the search: of ours the whole command,
+of Ludwig's the call alone, without its import and the start of Ray. Ludwig's configuration is printed in full.
 """
 
 import argparse
