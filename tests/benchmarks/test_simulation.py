@@ -7,39 +7,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks.simulate import ordered_and_free
-from benchmarks.simulation import Curve, Policy, Simulation, Table, band, distance, read_table
-from core.epoch import EpochResult
-from tuning.samplers import derived_seed, draw, make_sampler
-from tuning.space_file import load_space
+from benchmarks.simulation import Policy, Simulation, band, distance, read_table
+from tests.benchmarks.curves import EPOCHS, SPACE, accuracy, table
 from tuning.stopping import Halving
-
-SPACE = load_space("notebook", ["hidden_dim=int(16,64,log)"])
-EPOCHS = 6
-
-
-def accuracy(dropout: float, epoch: int) -> float:
-    """Better with less output dropout; all rise alike."""
-    return 0.5 + 0.3 * (0.6 - dropout) + 0.02 * epoch
-
-
-def table(count: int = 60) -> Table:
-    """Curves whose order is the same at each epoch; an epoch takes 1, 2 or 3 s."""
-    curves = []
-    for number in range(count):
-        params = draw(make_sampler("random", SPACE, derived_seed(number), 1, False), SPACE, [])
-        config = SPACE.config(params, epochs=EPOCHS)
-        epochs = tuple(
-            EpochResult(
-                epoch=epoch,
-                train_loss=0.0,
-                val_loss=0.0,
-                val_accuracy=accuracy(config.fc_dropout, epoch),
-                seconds=1.0 + number % 3,
-            )
-            for epoch in range(1, EPOCHS + 1)
-        )
-        curves.append(Curve(config=config.to_dict(), params=params, epochs=epochs))
-    return Table(space=SPACE, epochs=EPOCHS, curves=tuple(curves))
 
 
 def test_a_search_without_stopping_trains_every_epoch_of_as_many_trials_as_asked() -> None:

@@ -1,35 +1,14 @@
 """core.nltk_words: NLTK's own tokens, without waiting for all of NLTK."""
 
 import sys
-from collections.abc import Callable
 
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
 from nltk.tokenize import word_tokenize
 
 import core.nltk_words
 from core.nltk_words import word_tokenizer
-
-Tokenize = Callable[[str], list[str]]
-
-# Texts in which every rule of the tokenizer has something to do.
-PIECES = ["can", "not", "gon", "na", "n't", "'s", "'ll", "'", '"', "``", "--", "...", ". ", ")", "(", "a.", "3:30", "«"]
-PIECES += ["’", "—", "$", "%", " ", "\t", "\x1c", "\u2028", "\n", "İ", "ß", "ǅ", "再", "🙂", "\ud800", "\x00", "\ufeff"]
-texts = st.text() | st.lists(st.sampled_from(PIECES) | st.text(max_size=3)).map("".join)
-
-
-@pytest.fixture(scope="module")
-def alone() -> Tokenize:
-    """The tokenizer imported as in a process that has not imported NLTK."""
-    stashed = {name: sys.modules.pop(name) for name in list(sys.modules) if name.split(".")[0] == "nltk"}
-    try:
-        tokenizer = word_tokenizer()
-        assert "nltk" not in sys.modules
-    finally:
-        sys.modules.update(stashed)
-    tokenize: Tokenize = tokenizer.tokenize
-    return tokenize
+from tests.core.sentences import Tokenize, texts
 
 
 @given(text=texts)

@@ -13,7 +13,7 @@ from core.model import SentenceClassifier
 from core.predict import MOST_TOKENS, Model, load_model
 from core.saved_model import save_model
 from core.text import Vocabulary, tokenizer_version
-from tests.core.test_saved_model import CLASSES, WORDS, resum, saved
+from tests.core.models import CLASSES, WORDS, resum, saved
 from tests.fakes import tiny_corpus
 
 

@@ -12,34 +12,8 @@ import torch
 
 from core.config import TrialConfig
 from core.errors import CorruptionError, UserError
-from core.model import SentenceClassifier
-from core.saved_model import FILES, SUMS, check_target, read_model, save_model
-
-WORDS = ("<pad>", "<unk>", "good", "bad", "\ud800 half a pair", "naïve")
-CLASSES = ("negative", "positive")
-
-
-def weights_of(config: TrialConfig, n_words: int = len(WORDS)) -> dict[str, torch.Tensor]:
-    network = SentenceClassifier(config, n_words, 3, len(CLASSES))
-    network.initialize(torch.Generator().manual_seed(0))
-    return network.state_dict()
-
-
-def saved(folder: Path, **changes: Any) -> Path:
-    config = TrialConfig(hidden_dim=4)
-    parts: dict[str, Any] = {
-        "config": config,
-        "weights": weights_of(config),
-        "words": WORDS,
-        "classes": CLASSES,
-        "embedding_dim": 3,
-        "tokenizer": "test-1",
-        "metrics": {"val_accuracy": 0.5},
-        "card": "# a card\n",
-    }
-    path = folder / "model"
-    save_model(path, **(parts | changes))
-    return path
+from core.saved_model import FILES, SUMS, check_target, read_model
+from tests.core.models import CLASSES, WORDS, resum, saved, weights_of
 
 
 def test_a_model_comes_back_as_it_was_saved(tmp_path: Path) -> None:
@@ -110,14 +84,6 @@ def test_no_folder_is_no_model(tmp_path: Path) -> None:
 def test_another_folder_is_no_model(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is not a saved model: give a folder"):
         read_model(tmp_path)
-
-
-def resum(path: Path) -> None:
-    """Make the sums fit again, as another version that wrote these files would have."""
-    import hashlib
-
-    lines = [f"{hashlib.sha256((path / name).read_bytes()).hexdigest()}  {name}\n" for name in FILES]
-    (path / SUMS).write_text("".join(lines))
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from core import streams
 from core.errors import DataError
 from core.streams import blocks, members
 from core.vector_files import read_vectors
+from tests.core.packed import zipped
 
 ROWS = "good 1 2 3\nbad -1 0.5 1e-3\nthe 0 0 0\n"
 
@@ -177,13 +178,6 @@ LONG = b"".join(b"word%d %d 0.5\n" % (i, i) for i in range(200_000))
 def test_packed_in_gzip_of_one_or_several_streams(tmp_path: Path) -> None:
     packed = gzip.compress(LONG[:1_000_000], 1) + gzip.compress(LONG[1_000_000:], 6)
     assert read(tmp_path, packed, "word199999", name="v.txt.gz") == {"word199999": [199_999, 0.5]}
-
-
-def zipped(path: Path, kind: int = zipfile.ZIP_DEFLATED, **files: bytes) -> Path:
-    with zipfile.ZipFile(path, "w", kind) as archive:
-        for name, data in files.items():
-            archive.writestr(f"inner/{name}.vec", data)
-    return path
 
 
 @pytest.mark.usefixtures("inflater")

@@ -55,16 +55,11 @@ class Command:
 
     def processes(self, name: str) -> list[int]:
         """Marked processes whose command line begins with a path or a title that ends in `name`."""
-        found = []
-        for process in Path("/proc").glob("[0-9]*"):
-            try:
-                mine = f"SENTUNE_TEST_MARK={self.mark}".encode() in (process / "environ").read_bytes()
-                title = (process / "cmdline").read_bytes().split(b"\0")[0]
-            except OSError:  # it ended meanwhile
-                continue
-            if mine and title.decode(errors="replace").rpartition("/")[2] == name:
-                found.append(int(process.name))
-        return found
+        return [pid for pid, line in self._marked() if line.split("\0")[0].rpartition("/")[2] == name]
+
+    def workers(self) -> list[int]:
+        """Marked processes that train a trial."""
+        return [pid for pid, line in self._marked() if "ray::ImplicitFunc" in line]
 
     def wait_for_journal(self, study: str, records: int) -> None:
         """Until a study's journal has so many records that are about its trials."""
@@ -102,14 +97,15 @@ class Command:
         until = time.monotonic() + patience
         while (found := self._marked()) and time.monotonic() < until:
             time.sleep(0.2)
-        return found
+        return [line.replace("\0", " ")[:200] for _, line in found]
 
-    def _marked(self) -> list[str]:
+    def _marked(self) -> list[tuple[int, str]]:
+        """Number and command line, its words ended by NUL, of each."""
         found = []
         for process in Path("/proc").glob("[0-9]*"):
             try:
                 if f"SENTUNE_TEST_MARK={self.mark}".encode() in (process / "environ").read_bytes():
-                    found.append((process / "cmdline").read_bytes().replace(b"\0", b" ").decode()[:200])
+                    found.append((int(process.name), (process / "cmdline").read_bytes().decode(errors="replace")))
             except OSError:  # it ended meanwhile
                 continue
         return found

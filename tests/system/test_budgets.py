@@ -4,8 +4,7 @@ import json
 from pathlib import Path
 
 from tests.system.command import Command
-from tests.system.test_order import run
-from tests.system.test_workers import search
+from tests.system.searches import run, search
 from tuning.records import read_study
 
 

@@ -15,10 +15,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.system.command import Command
-from tests.system.test_confirm import outcomes
-from tests.system.test_crashes import run
-from tests.system.test_order import is_worker
-from tests.system.test_retrain import metrics, results_of
+from tests.system.contents import metrics, outcomes, results_of
+from tests.system.searches import notebook_run
 
 if TYPE_CHECKING:
     import subprocess
@@ -44,7 +42,7 @@ main()
 @pytest.fixture(scope="module")
 def whole(command: Command, sentences: Path) -> str:
     """A study that nobody disturbed, confirmed and retrained."""
-    command.succeed(*run(sentences, "whole"))
+    command.succeed(*notebook_run(sentences, "whole"))
     shutil.copytree(command.results / "whole", command.results / "searched")
     command.succeed("confirm", "whole", *CONFIRM)
     command.succeed("retrain", "whole", *RETRAIN)
@@ -66,16 +64,14 @@ def end(driver: "subprocess.Popen[str]", *codes: int) -> None:
 
 
 def victims(command: Command, name: str) -> list[int]:
-    if name == "worker":
-        return [int(p.name) for p in Path("/proc").glob("[0-9]*") if is_worker(p, command.mark)]
-    return command.processes(name)
+    return command.workers() if name == "worker" else command.processes(name)
 
 
 def in_a_search(name: str, *codes: int) -> Callable[..., None]:
     """Kill the driver, the workers or a part of Ray when the journal has a random number of records."""
 
     def kill(command: Command, study: str, sentences: Path, draw: random.Random, folder: Path) -> None:
-        with command.start(*run(sentences, study)) as driver:
+        with command.start(*notebook_run(sentences, study)) as driver:
             command.wait_for_journal(study, draw.randint(2, 40))
             time.sleep(draw.uniform(0, 0.3))
             for victim in [driver.pid] if name == "driver" else victims(command, name):
@@ -87,7 +83,7 @@ def in_a_search(name: str, *codes: int) -> Callable[..., None]:
 
 def at_a_checkpoint(command: Command, study: str, sentences: Path, draw: random.Random, folder: Path) -> None:
     """Kill the workers when a checkpoint has begun and is not whole, as far as can be seen from outside."""
-    with command.start(*run(sentences, study)) as driver:
+    with command.start(*notebook_run(sentences, study)) as driver:
         for _ in range(draw.randint(1, 8)):
             while driver.poll() is None and not list(command.results.glob(f"{study}/checkpoints/**/.epoch-*")):
                 time.sleep(0.001)
@@ -99,8 +95,8 @@ def at_a_checkpoint(command: Command, study: str, sentences: Path, draw: random.
 def in_the_cache(command: Command, study: str, sentences: Path, draw: random.Random, folder: Path) -> None:
     """Kill the driver while it fills an empty cache, and go on with the same one."""
     env = {"SENTUNE_CACHE": str(folder / "cache")}
-    assert killed_at_write(command, folder, draw, 9, *run(sentences, study), **env) == -signal.SIGKILL
-    ended = command.run(*run(sentences, study), env=env)
+    assert killed_at_write(command, folder, draw, 9, *notebook_run(sentences, study), **env) == -signal.SIGKILL
+    ended = command.run(*notebook_run(sentences, study), env=env)
     assert ended.returncode == 0, f"{ended.stdout}\n{ended.stderr}"
 
 
@@ -127,7 +123,7 @@ def test_killed_anywhere_the_same_command_comes_to_the_same(
     place, draw, study = PLACES[number % len(PLACES)], random.Random(number), f"killed-{number}"
     if place in SEARCHES:
         SEARCHES[place](command, study, sentences, draw, tmp_path)
-        command.succeed(*run(sentences, study))
+        command.succeed(*notebook_run(sentences, study))
     else:
         options, writes, content = LATER[place]
         shutil.copytree(command.results / "searched", command.results / study)

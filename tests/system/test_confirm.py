@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.system.command import Command
+from tests.system.contents import outcomes
 from tests.tuning.studies import config_record, make_study, setting, tamper
 from tuning.records import attributes_of, ranked, read_study
 
@@ -41,15 +42,6 @@ def whole(command: Command, searched: Path) -> tuple[str, dict[str, Any]]:
     shutil.copytree(searched, folder)
     said = command.succeed("confirm", "confirmed", *HOW)
     return said, outcomes(folder)
-
-
-def outcomes(study: Path) -> dict[str, Any]:
-    """Every finished run, without its times."""
-    return {
-        key: {name: value for name, value in kept.items() if name not in ("time", "seconds")}
-        for key, kept in attributes_of(study).items()
-        if key.startswith("confirm:")
-    }
 
 
 def wait_for_runs(study: Path, count: int) -> None:

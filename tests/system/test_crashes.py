@@ -10,12 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.system.command import Command
-
-
-def run(sentences: Path, name: str, *more: str) -> tuple[str, ...]:
-    return ("run", str(sentences), "--vectors", "none", "--embedding-dim", "8", "--space", "notebook", "--trials", "6",
-            "--epochs", "4", "--window", "3", "--grace", "1", "--set", "hidden_dim=int(4,16)", "--name", name,
-            *more)  # fmt: skip
+from tests.system.searches import notebook_run
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +31,7 @@ def whole(command: Command, sentences: Path, places: Path) -> str:
         "TMPDIR": str(places / "tmp"),
         "SENTUNE_CACHE": str(places / "cache"),
     }
-    ended = command.run(*run(sentences, "whole"), env=env)
+    ended = command.run(*notebook_run(sentences, "whole"), env=env)
     assert ended.returncode == 0, f"{ended.stdout}\n{ended.stderr}"
     return "whole"
 
@@ -56,7 +51,7 @@ def test_nothing_is_written_outside_study_cache_and_rays_folder(command: Command
 def test_when_ray_is_killed_the_same_command_goes_on(
     command: Command, sentences: Path, whole: str, process: str
 ) -> None:
-    with command.start(*run(sentences, process)) as driver:
+    with command.start(*notebook_run(sentences, process)) as driver:
         command.wait_for_journal(process, 10)
         (victim,) = command.processes(process)
         os.kill(victim, signal.SIGKILL)
@@ -68,19 +63,19 @@ def test_when_ray_is_killed_the_same_command_goes_on(
     assert "raylet)" not in out
     assert command.left_behind() == []
     if process == "raylet":
-        command.succeed(*run(sentences, process))
+        command.succeed(*notebook_run(sentences, process))
         assert command.content(process) == command.content(whole)
 
 
 def test_sigterm_ends_the_epoch_and_a_second_signal_ends_at_once(command: Command, sentences: Path, whole: str) -> None:
     """The signals go to the whole process group, as from a terminal."""
-    with command.start(*run(sentences, "signals")) as driver:
+    with command.start(*notebook_run(sentences, "signals")) as driver:
         command.wait_for_journal("signals", 10)
         os.kill(driver.pid, signal.SIGTERM)
         out, err = driver.communicate(timeout=60)
     assert (driver.returncode, "Traceback" in err) == (130, False), f"{out}\n{err}"
     assert "the same command goes on: python -m tuning run" in err
-    with command.start(*run(sentences, "signals")) as driver:
+    with command.start(*notebook_run(sentences, "signals")) as driver:
         command.wait_for_journal("signals", 18)
         os.killpg(driver.pid, signal.SIGINT)
         os.killpg(driver.pid, signal.SIGINT)
@@ -110,12 +105,12 @@ def test_a_full_disk_is_one_line_and_loses_nothing(
     script = tmp_path / "full_disk.py"
     script.write_text(FULL_DISK)
     path = os.pathsep.join([str(Path(__file__).parents[2]), *os.environ.get("PYTHONPATH", "").split(os.pathsep)])
-    ended = command.run(*run(sentences, "full"), program=(str(script),), env={"PYTHONPATH": path})
+    ended = command.run(*notebook_run(sentences, "full"), program=(str(script),), env={"PYTHONPATH": path})
     assert ended.returncode == 2, f"{ended.stdout}\n{ended.stderr}"
     assert ended.stderr.startswith("sentune: cannot write ")
     assert ended.stderr.endswith("the disk is full; free some space and run the same command again\n")
     assert ended.stderr.count("\n") == 1
-    command.succeed(*run(sentences, "full"))
+    command.succeed(*notebook_run(sentences, "full"))
     assert command.content("full") == command.content(whole)
 
 
@@ -131,7 +126,7 @@ def test_a_read_only_home_and_hardly_any_shared_memory_change_nothing(
     command: Command, sentences: Path, places: Path, whole: str
 ) -> None:
     env = {"HOME": str(places / "home"), "SENTUNE_CACHE": str(places / "cache")}
-    ended = command.run(*run(sentences, "narrow"), program=("-c", NARROW), env=env)
+    ended = command.run(*notebook_run(sentences, "narrow"), program=("-c", NARROW), env=env)
     if ended.stderr.startswith(("unshare", "mount")):
         pytest.skip(f"cannot mount here: {ended.stderr.strip()}")
     assert ended.returncode == 0, f"{ended.stdout}\n{ended.stderr}"

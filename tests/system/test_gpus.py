@@ -18,7 +18,7 @@ import ray
 from ray import tune
 from tests.fakes import tiny_corpus
 from tests.tuning.plans import plan
-from tests.tuning.test_searcher import Heard
+from tests.tuning.fake_ray import Heard
 from tuning.gpus import assigned_device
 from tuning.ledger import open_ledger
 from tuning.resources import Machine, Shares

@@ -7,11 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.system.command import Command
-
-
-def run(sentences: Path, name: str, *more: str) -> tuple[str, ...]:
-    return ("run", str(sentences), "--vectors", "none", "--embedding-dim", "16", "--trials", "9", "--epochs", "4",
-            "--window", "3", "--grace", "1", "--set", "hidden_dim=int(4,16)", "--name", name, *more)  # fmt: skip
+from tests.system.searches import run
 
 
 @pytest.fixture(scope="module")
@@ -53,23 +49,13 @@ def test_ctrl_c_keeps_everything_and_says_how_to_go_on(command: Command, sentenc
 def test_a_killed_worker_costs_nothing(command: Command, sentences: Path, whole: str) -> None:
     with command.start(*run(sentences, "orphaned")) as driver:
         command.wait_for_journal("orphaned", 8)
-        victims = [p for p in Path("/proc").glob("[0-9]*") if is_worker(p, command.mark)]
+        victims = command.workers()
         for victim in victims:
-            os.kill(int(victim.name), signal.SIGKILL)
+            os.kill(victim, signal.SIGKILL)
         out, err = driver.communicate(timeout=240)
     assert victims
     assert driver.returncode == 0, f"{out}\n{err}"
     assert command.content("orphaned") == command.content(whole)
-
-
-def is_worker(process: Path, mark: str) -> bool:
-    try:
-        return (
-            mark.encode() in (process / "environ").read_bytes()
-            and b"ray::ImplicitFunc" in (process / "cmdline").read_bytes()
-        )
-    except OSError:
-        return False
 
 
 def test_a_trial_that_fails_stands_in_the_table_and_the_study_goes_on(command: Command, sentences: Path) -> None:

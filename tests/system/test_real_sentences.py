@@ -21,7 +21,6 @@ from core.model import SentenceClassifier
 from core.predict import Model, padded_ids
 from core.text import Vocabulary, tokenize
 from core.token_rule import split_by, written_rule
-from tests.core.test_nltk_words import alone  # noqa: F401 - a fixture
 
 MR = Path(os.environ.get("SENTUNE_MR", Path(__file__).parents[3] / "shared" / "data" / "rt-polaritydata.tar.gz"))
 
@@ -34,7 +33,7 @@ def texts(request: pytest.FixtureRequest) -> list[str]:
     return locate(name, Options(), cache.default_dir()).read().texts
 
 
-def test_every_real_sentence_has_nltks_tokens(texts: list[str], alone: Callable[[str], list[str]]) -> None:  # noqa: F811
+def test_every_real_sentence_has_nltks_tokens(texts: list[str], alone: Callable[[str], list[str]]) -> None:
     rule = json.loads(json.dumps(written_rule([])))
     steps = [(importlib.import_module(engine).compile(old, flags), new) for engine, old, flags, new in rule["steps"]]
     for text in texts:

@@ -1,6 +1,5 @@
 """retrain from the command line: exit codes, and killed at any moment without loss or half a folder."""
 
-import json
 import os
 import shutil
 import signal
@@ -12,6 +11,7 @@ import pytest
 
 from core.saved_model import read_model
 from tests.system.command import Command
+from tests.system.contents import metrics, results_of
 from tests.tuning.studies import epoch_record, make_study, setting, tamper
 from tuning.records import attributes_of, ranked, read_study
 
@@ -40,16 +40,6 @@ def undisturbed(command: Command, whole: Path) -> dict[str, Any]:
     said = command.succeed("retrain", "undisturbed", "--seeds", "3", "--strict")
     assert "REPRODUCED 3/3 epochs and the final weights" in said
     return metrics(folder)
-
-
-def metrics(study: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((study / "model" / "metrics.json").read_text())
-    return found
-
-
-def results_of(found: dict[str, Any]) -> dict[str, Any]:
-    """What must not depend on what happened to the process."""
-    return {name: found[name] for name in ("seeds", "weights_sha256", "verdict", "val_accuracy", "test_accuracy")}
 
 
 def wait_for(path: Path, pattern: str) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from core.predict import load_model
-from tests.core.test_saved_model import saved
+from tests.core.models import saved
 from tests.system.command import Command
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="needs selenium, which the extra `test` brings")

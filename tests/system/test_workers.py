@@ -3,47 +3,10 @@
 import json
 import subprocess
 import sys
-import textwrap
 from pathlib import Path
 
+from tests.system.searches import search
 from tuning.records import read_study
-
-SEARCH = """
-import dataclasses, sys, time
-from pathlib import Path
-from core.errors import UserError
-from core.epoch import EpochResult
-from ray import tune
-from tests.fakes import tiny_corpus
-from tests.tuning.plans import plan
-from tests.tuning.test_searcher import Heard
-from tuning.ledger import open_ledger
-from tuning.resources import Machine, Shares
-from tuning.search import Interruption, search
-{work}
-the_plan = plan({plan})
-with open_ledger(Path(sys.argv[1]), {{}}) as ledger:
-    interruption = Interruption(say=print, lost=print)
-    try:
-        search(ledger, the_plan, tiny_corpus(), Shares(), Machine(cpus={workers}, gpus=0), {workers}, Heard(),
-               interruption, work)
-    except UserError as error:
-        print(error)
-"""
-
-
-def search(folder: Path, work: str, plan: str = "n_trials=5, epochs=2", workers: int = 1) -> str:
-    """Run a search whose trials do `work`; returns what it printed."""
-    script = SEARCH.format(work=textwrap.dedent(work), plan=plan, workers=workers)
-    ended = subprocess.run(
-        [sys.executable, "-c", script, str(folder)],
-        capture_output=True,
-        text=True,
-        timeout=240,
-        cwd=Path(__file__).parents[2],
-    )
-    assert ended.returncode == 0, f"{ended.stdout}\n{ended.stderr}"
-    return ended.stdout
 
 
 def test_a_trial_that_ends_slower_than_ray_waits_neither_hangs_nor_fails(tmp_path: Path) -> None:

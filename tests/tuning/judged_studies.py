@@ -12,8 +12,9 @@ from core.config import TrialConfig
 from core.epoch import EpochResult
 from tuning.ledger import open_ledger
 from tuning.predictions import pack
-from tuning.records import TrialRecord
+from tuning.records import TrialRecord, attributes_of
 from tuning.space_file import load_space
+from tuning.stopping import Halving
 
 SPACE = load_space("quick")
 SPEC: dict[str, Any] = {
@@ -27,6 +28,9 @@ SPEC: dict[str, Any] = {
     "sampler": {"name": "tpe", "startup": 6, "constant_liar": True},
     "warm_start": None,
 }
+FULL_SPEC = SPEC | {"epochs": 2, "patience": None, "precision": "fp32", "threads": 1, "device": "cpu",
+                    "stopping": Halving(together=4).to_dict(), "versions": {"torch": "2"}}  # fmt: skip
+"""With all that a command which goes on with a study compares."""
 LABELS = np.arange(200) % 2
 CONFIG = TrialConfig(n_layers=1, hidden_dim=4, pooling="max")
 """Without frozen word vectors: 20 words of 8 numbers, and 8 * 4 * (8 + 4 + 2) + 9 * 2 others."""
@@ -89,3 +93,26 @@ def write_study(folder: Path, trials: Sequence[TrialRecord], kept: Mapping[str, 
                 if record.n_parameters is not None:
                     outcome |= {"n_parameters": record.n_parameters}
                 ledger.finish(number, STATES[record.state], outcome)
+
+
+def reading(trial: int, accuracy: float, **changes: Any) -> dict[str, Any]:
+    """That confirm read the test split, as the study keeps it."""
+    kept = {
+        "verb": "confirm",
+        "trial": trial,
+        "seed": 1,
+        "on": "train",
+        "split": "80/10/10",
+        "val_accuracy": 0.8,
+        "test_accuracy": accuracy,
+        "test_sentences": 400,
+        "time": "2026-01-01T00:00:00",
+    }
+    return kept | changes
+
+
+def opened(folder: Path) -> str:
+    """As a command that goes on with the study."""
+    attributes_of(folder)
+    with open_ledger(folder, FULL_SPEC) as ledger:
+        return "; ".join(record.state for record in ledger.records())

@@ -1,10 +1,14 @@
 """Plans and finished trials that several tests share."""
 
+from pathlib import Path
 from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from core.config import TrialConfig
+from tuning.budgets import Budget
+from tuning.resources import Shares
+from tuning.run_options import RunOptions
 from tuning.space_file import load_space
 from tuning.spec import SearchPlan
 from tuning.stopping import Halving
@@ -56,3 +60,13 @@ def outcomes(the_plan: SearchPlan, count: int) -> list[FrozenTrial]:
 
 def config_of(trial: FrozenTrial) -> TrialConfig:
     return TrialConfig.from_dict(trial.user_attrs["config"])
+
+
+def options(results: Path, **changes: Any) -> RunOptions:
+    """Of a run on the tiny corpus."""
+    settings: dict[str, Any] = {
+        "data": {"dataset": "tiny"}, "cache_dir": None, "space": "quick", "overrides": (), "trials": 16, "epochs": 4,
+        "window": None, "seed": 1, "stopping": Halving(), "sampler": "tpe", "warm_start": None, "patience": None,
+        "precision": "auto", "shares": Shares(), "budget": Budget(), "workers": None, "name": "s", "results": results,
+    }  # fmt: skip
+    return RunOptions(**(settings | changes))

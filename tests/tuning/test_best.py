@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.tuning.judged_studies import CONFIG, SPEC, attributes, epoch, trial, write_study
-from tests.tuning.test_cli import sentune
-from tests.tuning.test_tested import reading
+from tests.tuning.judged_studies import CONFIG, SPEC, attributes, epoch, reading, trial, write_study
+from tests.tuning.shell import sentune
 from tuning.best import table_of
 from tuning.selection import Selection
 

@@ -8,17 +8,9 @@ from pathlib import Path
 import pytest
 
 from core.errors import TrainingError
-from tests.tuning.test_ledger import two_trials
-from tuning import cli, options
-
-
-def sentune(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
-    """Exit code, standard output, standard error."""
-    monkeypatch.setattr(sys, "argv", ["sentune", *words])
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
-    out, err = capsys.readouterr()
-    return int(ended.value.code or 0), out, err
+from tests.tuning.ledgers import two_trials
+from tests.tuning.shell import sentune
+from tuning import options
 
 
 @pytest.fixture

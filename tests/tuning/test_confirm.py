@@ -10,9 +10,9 @@ from core.config import TrialConfig
 from core.errors import ConfigError, UserError
 from core.train import train
 from tests.fakes import tiny_corpus
-from tests.tuning.test_ledger import SPEC as LEDGER_SPEC
-from tests.tuning.test_ledger import two_trials
-from tests.tuning.test_results import record
+from tests.tuning.ledgers import SPEC as LEDGER_SPEC
+from tests.tuning.ledgers import two_trials
+from tests.tuning.trial_records import record
 from tuning.confirm import ConfirmOptions, cost
 from tuning.fresh_runs import tidy, train_run, write_down
 from tuning.ledger import open_ledger

@@ -9,22 +9,19 @@ from typing import Any
 import pytest
 
 from core.errors import ConfigError, UserError
-from tests.tuning.judged_studies import SPEC, attributes, trial, write_study
-from tests.tuning.test_run_options import options
-from tests.tuning.test_space_expressions import refusal
+from tests.tuning.expressions import refusal
+from tests.tuning.judged_studies import FULL_SPEC, attributes, opened, trial, write_study
+from tests.tuning.plans import options
 from tuning.best import curve_of, table_of
 from tuning.journal import JOURNAL
 from tuning.ledger import open_ledger
 from tuning.presets import PRESETS
-from tuning.records import attributes_of
 from tuning.report import page
 from tuning.run_options import search_plan
 from tuning.selection import Selection
 from tuning.space_file import load_space
 from tuning.stopping import Halving
 
-FULL_SPEC = SPEC | {"epochs": 2, "patience": None, "precision": "fp32", "threads": 1, "device": "cpu",
-                    "stopping": Halving(together=4).to_dict(), "versions": {"torch": "2"}}  # fmt: skip
 READING = {"verb": "retrain", "trial": 0, "seed": 42, "on": "train", "split": "80/10/10", "val_accuracy": 0.8,
            "test_accuracy": 0.75, "test_sentences": 200, "time": "2026-01-01T00:00:00"}  # fmt: skip
 
@@ -106,13 +103,6 @@ def places_in(value: Any) -> Iterator[tuple[Any, Any]]:
     for name, item in items:
         yield value, name
         yield from places_in(item)
-
-
-def opened(folder: Path) -> str:
-    """As a command that goes on with the study."""
-    attributes_of(folder)
-    with open_ledger(folder, FULL_SPEC) as ledger:
-        return "; ".join(record.state for record in ledger.records())
 
 
 def answers(folder: Path) -> list[str]:

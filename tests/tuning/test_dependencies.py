@@ -5,7 +5,7 @@ from typing import Any
 
 from core.config import TrialConfig
 from tests.fakes import tiny_corpus
-from tests.tuning.test_results import record
+from tests.tuning.trial_records import record
 from tuning.dependencies import data_changes, environment_changes, environment_now, environment_of, said_first
 
 SPEC: dict[str, Any] = {

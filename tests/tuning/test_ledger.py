@@ -9,38 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from optuna.distributions import FloatDistribution
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from core.config import TrialConfig
-from core.epoch import EpochResult
 from core.errors import ConfigError, CorruptionError, UserError
+from tests.tuning.ledgers import SPEC, add, epoch, two_trials
 from tuning.journal import JOURNAL
-from tuning.ledger import Ledger, open_ledger
+from tuning.ledger import open_ledger
 from tuning.records import read_study
-
-SPEC: dict[str, Any] = {"fingerprint": "f" * 64, "data": {"dataset": "tiny"}, "seed": 42, "stopping": {"grace": 2}}
-
-
-def epoch(number: int, accuracy: float) -> EpochResult:
-    return EpochResult(epoch=number, train_loss=0.1 + 0.2, val_loss=1 / 3, val_accuracy=accuracy, seconds=0.5)
-
-
-def add(ledger: Ledger) -> int:
-    config = TrialConfig(learning_rate=0.25, optimizer="adadelta").to_dict()
-    return ledger.add({"learning_rate": 0.25}, {"learning_rate": FloatDistribution(0.1, 1)}, config, "sampler")
-
-
-def two_trials(folder: Path) -> None:
-    with open_ledger(folder, SPEC) as ledger:
-        first, second = add(ledger), add(ledger)
-        for number in (first, second):
-            ledger.record(number, epoch(1, 0.5))
-            ledger.record(number, epoch(2, 0.75))
-        ledger.finish(first, TrialState.COMPLETE, {"n_parameters": 10})
-        ledger.finish(second, TrialState.FAIL, {"error": "TrainingError: NaN"})
 
 
 def test_what_was_written_is_read_to_the_last_bit(tmp_path: Path) -> None:

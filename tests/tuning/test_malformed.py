@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.tuning.judged_studies import attributes, trial, write_study
+from tests.tuning.judged_studies import FULL_SPEC, attributes, trial, write_study
+from tests.tuning.ledgers import two_trials
+from tests.tuning.shell import sentune
 from tests.tuning.studies import write_sentences
-from tests.tuning.test_cli import sentune
-from tests.tuning.test_damaged_studies import FULL_SPEC
-from tests.tuning.test_ledger import two_trials
 
 Capture = pytest.CaptureFixture[str]
 FILES = {

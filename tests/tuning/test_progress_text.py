@@ -8,7 +8,7 @@ import pytest
 
 from core.config import TrialConfig
 from tests.tuning.small_study import epoch
-from tests.tuning.test_results import record
+from tests.tuning.trial_records import record
 from tuning.progress_text import best_text, block, clock, failures, hanging, pace, settings_brief
 from tuning.space_file import load_space
 from tuning.spec import searched_fields

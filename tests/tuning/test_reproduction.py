@@ -11,7 +11,7 @@ from core.errors import CorruptionError
 from core.outcome import TrainResult
 from core.train import train
 from tests.fakes import tiny_corpus
-from tests.tuning.test_results import record
+from tests.tuning.trial_records import record
 from tuning.dependencies import Change
 from tuning.predictions import pack
 from tuning.records import TrialRecord

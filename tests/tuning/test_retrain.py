@@ -19,7 +19,7 @@ from tests.tuning.studies import (
     tamper,
     write_sentences,
 )
-from tests.tuning.test_results import record
+from tests.tuning.trial_records import record
 from tuning.journal import only_driver
 from tuning.records import attributes_of, read_study
 from tuning.reproduction import Reproduction

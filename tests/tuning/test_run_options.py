@@ -8,21 +8,12 @@ import pytest
 
 from core.errors import ConfigError
 from tests.fakes import tiny_corpus
-from tuning.budgets import Budget
+from tests.tuning.plans import options
 from tuning.ledger import open_ledger
 from tuning.resources import Shares
-from tuning.run_options import RunOptions, search_plan
+from tuning.run_options import search_plan
 from tuning.spec import SearchPlan, make_spec
 from tuning.stopping import Asha, Halving
-
-
-def options(results: Path, **changes: Any) -> RunOptions:
-    settings: dict[str, Any] = {
-        "data": {"dataset": "tiny"}, "cache_dir": None, "space": "quick", "overrides": (), "trials": 16, "epochs": 4,
-        "window": None, "seed": 1, "stopping": Halving(), "sampler": "tpe", "warm_start": None, "patience": None,
-        "precision": "auto", "shares": Shares(), "budget": Budget(), "workers": None, "name": "s", "results": results,
-    }  # fmt: skip
-    return RunOptions(**(settings | changes))
 
 
 def made(plan: SearchPlan, folder: Path) -> None:

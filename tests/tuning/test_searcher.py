@@ -5,25 +5,20 @@ import os
 import random
 import re
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 from optuna.trial import FrozenTrial, TrialState, create_trial
-from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 
 from core.config import TrialConfig
 from core.epoch import EpochResult
+from tests.tuning.fake_ray import FakeRay, content, searcher_of
 from tests.tuning.plans import plan
 from tuning.halt import Halt
-from tuning.ledger import Ledger, open_ledger
-from tuning.records import TrialRecord, read_study
-from tuning.scheduler import make_scheduler
-from tuning.searcher import SPELLS, OrderedSearcher, shared_failure
+from tuning.ledger import open_ledger
+from tuning.records import read_study
+from tuning.searcher import SPELLS, shared_failure
 from tuning.space_file import load_space
-from tuning.spec import SearchPlan
-from tuning.standings import Standings
 from tuning.stopping import Asha, Halving
 
 
@@ -36,93 +31,6 @@ def test_three_failures_from_the_start_with_one_cause_are_recognised() -> None:
     assert shared_failure([failed("a")] * 2) is None
     assert shared_failure([failed("a"), failed("b"), failed("a")]) is None
     assert shared_failure([create_trial(value=0.5), *[failed("a")] * 3]) is None
-
-
-class Heard:
-    """A listener that remembers."""
-
-    def __init__(self) -> None:
-        self.events: list[str] = []
-
-    def started(self, number: int, config: TrialConfig) -> None:
-        self.events.append(f"started {number}")
-
-    def waits(self, number: int) -> None:
-        self.events.append(f"waits {number}")
-
-    def epoch(self, number: int, result: EpochResult) -> None:
-        self.events.append(f"epoch {number}.{result.epoch}")
-
-    def ended(self, record: TrialRecord) -> None:
-        self.events.append(f"{record.state} {record.number}")
-
-
-class FakeRay:
-    """Runs trials as Ray Tune would, but here and in an order that `rng` decides."""
-
-    def __init__(self, ledger: Ledger, the_plan: SearchPlan, workers: int, rng: random.Random) -> None:
-        self.halt = Halt()
-        self.heard = Heard()
-        self.standings = Standings(the_plan.stopping, the_plan.epochs, ledger.records())
-        self.searcher = OrderedSearcher(ledger, the_plan, self.heard, self.halt, self.standings)
-        self.scheduler = make_scheduler(ledger, the_plan, self.heard, self.halt, self.standings)
-        self.plan, self.workers, self.rng = the_plan, workers, rng
-        self.running: dict[str, tuple[Any, int]] = {}
-        self.trained: dict[int, int] = {}
-        self.asked = 0
-
-    def run(self, steps: int = 10_000) -> None:
-        """At most so many epochs; then the driver is gone in the middle."""
-        for _ in range(steps):
-            self._fill()
-            if not self.running:
-                return
-            self._step(self.rng.choice(sorted(self.running)))
-
-    def _fill(self) -> None:
-        while len(self.running) < self.workers:
-            self.asked += 1
-            job = self.searcher.suggest(f"ray{self.asked}")
-            if job is None or isinstance(job, str):
-                assert job in (None, Searcher.FINISHED)
-                return
-            # From its checkpoint if it waited, else from its first epoch.
-            self.running[f"ray{self.asked}"] = (job, self.trained.get(job["number"], 0))
-            self.scheduler.on_trial_add(None, self.ray_trial(f"ray{self.asked}"))
-
-    def ray_trial(self, the_id: str) -> Any:
-        """What Ray's Trial says of itself."""
-        return SimpleNamespace(config=self.running[the_id][0], trial_id=the_id)
-
-    def _step(self, ray_id: str) -> None:
-        job, done = self.running[ray_id]
-        result: dict[str, Any] = {}
-        if done == self.plan.epochs:
-            result = {"outcome/n_parameters": 1}
-        else:
-            rate = job["config"]["learning_rate"]
-            score = 1 / (1 + abs(rate - 0.01) * (self.plan.epochs + 1 - done))  # the curves cross no one's clock
-            epoch = {"epoch": done + 1, "train_loss": 0.0, "val_loss": -score, "val_accuracy": score, "seconds": 0.1}
-            result = {f"epoch_result/{key}": value for key, value in epoch.items()}
-
-        decision = self.scheduler.on_trial_result(None, self.ray_trial(ray_id), result)
-        if decision == TrialScheduler.STOP or done == self.plan.epochs:
-            del self.running[ray_id]
-            self.searcher.on_trial_complete(ray_id, result)
-        else:
-            self.searcher.on_trial_result(ray_id, result)
-            self.running[ray_id] = (job, done + 1)
-            self.trained[job["number"]] = done + 1
-
-
-def searcher_of(ledger: Ledger, the_plan: SearchPlan, halt: Halt) -> OrderedSearcher:
-    """One that goes on where the journal stands."""
-    standings = Standings(the_plan.stopping, the_plan.epochs, ledger.records())
-    return OrderedSearcher(ledger, the_plan, Heard(), halt, standings)
-
-
-def content(folder: Path) -> list[Any]:
-    return [(r.number, r.state, r.params, r.config, r.epochs) for r in read_study(folder)[1]]
 
 
 @pytest.mark.parametrize(("workers", "order"), [(1, 1), (2, 2), (3, 3), (4, 4), (12, 5)])

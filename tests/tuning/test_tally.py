@@ -8,7 +8,7 @@ import pytest
 
 from core.config import TrialConfig
 from tests.tuning.small_study import epoch
-from tests.tuning.test_results import record
+from tests.tuning.trial_records import record
 from tuning.planning import TRIAL_SECONDS
 from tuning.progress_text import counts
 from tuning.records import TrialRecord

@@ -1,29 +1,12 @@
 """tuning.tested: how often the test split was read, and what each trial reached on it."""
 
-from typing import Any
-
 import pytest
 
 from core.intervals import wilson
-from tests.tuning.judged_studies import attributes, trial
+from tests.tuning.judged_studies import attributes, reading, trial
 from tuning.judgement import judge
 from tuning.ranking import every_row
 from tuning.tested import on_test, readings_note
-
-
-def reading(trial: int, accuracy: float, **changes: Any) -> dict[str, Any]:
-    kept = {
-        "verb": "confirm",
-        "trial": trial,
-        "seed": 1,
-        "on": "train",
-        "split": "80/10/10",
-        "val_accuracy": 0.8,
-        "test_accuracy": accuracy,
-        "test_sentences": 400,
-        "time": "2026-01-01T00:00:00",
-    }
-    return kept | changes
 
 
 def test_a_trials_figure_is_the_mean_over_seeds_with_the_interval_of_one_split() -> None:

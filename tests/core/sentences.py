@@ -1,0 +1,11 @@
+"""Texts in which every rule of the tokenizer has something to do."""
+
+from collections.abc import Callable
+
+from hypothesis import strategies as st
+
+Tokenize = Callable[[str], list[str]]
+
+PIECES = ["can", "not", "gon", "na", "n't", "'s", "'ll", "'", '"', "``", "--", "...", ". ", ")", "(", "a.", "3:30", "«"]
+PIECES += ["’", "—", "$", "%", " ", "\t", "\x1c", "\u2028", "\n", "İ", "ß", "ǅ", "再", "🙂", "\ud800", "\x00", "\ufeff"]
+texts = st.text() | st.lists(st.sampled_from(PIECES) | st.text(max_size=3)).map("".join)
