@@ -67,6 +67,12 @@ def test_no_import_cycle() -> None:
     assert set(TopologicalSorter(graph).static_order()) == graph.keys()  # a cycle raises CycleError
 
 
+def test_what_tests_share_stands_in_no_test() -> None:
+    """Whoever looks for a helper need not know which test used it first."""
+    for path in [*ROOT.glob("tests/**/*.py"), *ROOT.glob("benchmarks/*.py")]:
+        assert [name for name in imported(path) if name.startswith("tests.") and ".test_" in name] == [], path
+
+
 def loaded_by(code: str, *watched: str) -> set[str]:
     script = f"{code}\nimport sys\nprint(*[name for name in {watched!r} if name in sys.modules])"
     said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT).stdout
