@@ -64,7 +64,8 @@ def _over_notebook(summary: Summary) -> list[str]:
         what = f"the search beat the notebook's setting by {_points(difference.mean, difference.half)}"
     else:
         what = f"the notebook's setting beat the search's best by {_points(-difference.mean, difference.half)}"
-    return [f"{what}, over {difference.pairs} seeds", _of_sentences(summary, difference)]
+    few = ", which tell little: --seeds 5 adds the missing ones" if difference.tied and difference.pairs == 2 else ""
+    return [f"{what}, over {difference.pairs} seeds{few}", _of_sentences(summary, difference)]
 
 
 def _of_sentences(summary: Summary, difference: Difference) -> str:

@@ -123,6 +123,15 @@ def test_a_search_that_brought_nothing_is_told_so() -> None:
     assert lines[1].endswith(" points, over 3 seeds")
 
 
+def test_two_seeds_that_show_nothing_are_called_few() -> None:
+    """Ten points apart, and a 95% interval of two pairs is still wider."""
+    lines = verdict(summary({1: [0.80, 0.81], 2: [0.8, 0.8], 3: [0.8, 0.8], 4: [0.7, 0.7], 0: [0.73, 0.68]}))
+    assert lines[1].startswith("the search is not shown to beat the notebook's setting: 10.0 +- ")
+    assert lines[1].endswith(" points, over 2 seeds, which tell little: --seeds 5 adds the missing ones")
+    shown = verdict(summary({1: [0.80, 0.81], 2: [0.8, 0.8], 3: [0.8, 0.8], 4: [0.7, 0.7], 0: [0.70, 0.71]}))
+    assert shown[1].endswith("points, over 2 seeds")
+
+
 def test_a_setting_that_is_better_than_the_winner_is_named() -> None:
     lines = verdict(summary({**CLOSE, 0: [0.90, 0.91, 0.92]}))
     assert "5 is better than 1 by 10.0 +- 0.0 points" in lines[0]
