@@ -1,5 +1,6 @@
 """A tiny saved model."""
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,5 @@ def saved(folder: Path, **changes: Any) -> Path:
 
 def resum(path: Path) -> None:
     """Make the sums fit again, as another version that wrote these files would have."""
-    import hashlib
-
     lines = [f"{hashlib.sha256((path / name).read_bytes()).hexdigest()}  {name}\n" for name in FILES]
     (path / SUMS).write_text("".join(lines))

@@ -66,3 +66,4 @@ def test_one_that_is_renamed_at_this_moment_is_nobodys(tmp_path: Path, monkeypat
 
     monkeypatch.setattr(Path, "iterdir", gone)
     remove_leftovers(tmp_path / "model", FILES)
+    assert (tmp_path / ".model.abcd_123" / "config.json").exists()
