@@ -5,7 +5,7 @@ the study is, `validation` what it is judged by, `vocabulary` how many words it 
 from, `audit` what is odd about it, `command` what made it, `ended` which budget ended it, `gpu_share` how its share
 of a GPU was chosen, `knowledge` which trials of another study it knew, `readings` when the test split was read,
 `confirm:...` what fresh seeds came to. A trial's hold its whole configuration (`config`), where it came from
-(`origin`), each epoch (`epoch:3`), when which worker had it before it waited at a rung (`spells`), what it asked for
+(`origin`), each epoch (`epoch:3`), which workers had it before (`spells`), what it asked for
 where its share of a GPU was too small (`oom`) and what it came to (`outcome`).
 """
 

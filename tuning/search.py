@@ -189,7 +189,8 @@ def _fit(
         tune_config=tune.TuneConfig(
             search_alg=searcher,
             scheduler=make_scheduler(ledger, plan, listener, interruption, standings),
-            num_samples=plan.n_trials * (1 + len(standings.rungs)),  # one that waited is another trial to Ray
+            # One that waited, or whose worker died, is another trial to Ray.
+            num_samples=plan.n_trials * (1 + len(standings.rungs) + RESTARTS),
             max_concurrent_trials=workers,
             reuse_actors=True,
             trial_dirname_creator=lambda trial: trial.trial_id,
@@ -200,7 +201,7 @@ def _fit(
             verbose=0,
             progress_reporter=tune.CLIReporter(),  # silent; in a notebook Ray's default would clear the cell
             callbacks=[StorageProblems(interruption.say)],
-            failure_config=tune.FailureConfig(max_failures=RESTARTS),
+            failure_config=tune.FailureConfig(max_failures=0),  # the searcher hands a dead worker's trial out again
         ),
     )
     try:

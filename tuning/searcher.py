@@ -6,12 +6,14 @@ depends on its inputs alone: not on time, the number of workers, or how often it
 state is neither written nor read; the journal is the state.
 
 A trial that waits at a rung gives its worker back: to Ray it is over, and once its verdict is there it goes on as
-another trial of Ray's, from its checkpoint.
+another trial of Ray's, from its checkpoint. So does one whose worker died. Its deaths are counted here, because Ray
+itself gives up at once where a worker dies while it takes the trial over from another one.
 """
 
 import re
 import time
 from bisect import insort
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -20,7 +22,7 @@ from ray.tune.search import Searcher
 
 from core.config import TrialConfig
 from core.errors import UserError
-from tuning.cluster import DIED
+from tuning.cluster import DIED, RESTARTS
 from tuning.halt import Halt
 from tuning.ledger import Ledger
 from tuning.listeners import Listener
@@ -33,7 +35,7 @@ from tuning.suggester import Suggester, may_suggest
 SAME_FAILURES = 3
 """So many failures from the start with one cause end the study."""
 SPELLS = "spells"
-"""The user attribute of a trial that has waited: who had it when before, `worker`, `since` and `until`."""
+"""The user attribute of a trial that has waited or lost its worker: who had it before, `worker`, `since`, `until`."""
 OOM = "oom"
 """The user attribute of a trial that is to run once more, alone on a whole GPU: what it asked for on its share."""
 
@@ -94,6 +96,7 @@ class OrderedSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
             if trial.number not in self.copies and (trial.number in self.marked) == whole_gpu:
                 self._put_back(trial.number)
         self.number: dict[str, int] = {}  # Ray's trial id -> ours
+        self.deaths: Counter[int] = Counter()  # of workers, by trial; a command starts at none
         self.since: dict[int, float] = {}  # when a trial was handed out, in seconds since 1970
         self._settle_copies()
 
@@ -138,6 +141,7 @@ class OrderedSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
             self.halt.give_up(problem)
 
     def _close(self, number: int, outcome: dict[str, Any], error: bool, spell: dict[str, Any]) -> None:
+        self.deaths[number] += error
         if "mend" in outcome:
             raise UserError(outcome["mend"])
         if outcome.pop("oom", False) and self.retry_oom and not self.whole_gpu:
@@ -148,9 +152,9 @@ class OrderedSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
             state = TrialState.FAIL if "error" in outcome else TrialState.COMPLETE
         elif self.halt.requested:
             return
-        elif error:
+        elif self.deaths[number] > RESTARTS:
             state, outcome = TrialState.FAIL, {"error": DIED}
-        elif self._verdict(number) not in (Verdict.STOP, None):
+        elif error or self._verdict(number) not in (Verdict.STOP, None):
             self.ledger.mark(number, SPELLS, [*self._spells(number), spell | {"until": time.time()}])
             self._put_back(number)
             self.listener.waits(number)

@@ -61,6 +61,22 @@ def test_a_worker_that_dies_each_time_fails_its_trial_alone(tmp_path: Path) -> N
     assert records[1].error == "its worker died three times (killed, or out of memory)"
 
 
+def test_a_worker_that_dies_while_it_takes_a_trial_over_costs_it_one_death(tmp_path: Path) -> None:
+    """Ray starts no trial again that dies before it runs on a worker that another trial had."""
+    search(
+        tmp_path / "taking-over",
+        """
+        def work(job, corpus, shares):
+            import os
+            from ray.tune.trainable.function_trainable import get_session
+            get_session().finish = lambda timeout=None: os.kill(os.getpid(), 9)  # which a worker's reset asks first
+            tune.report({"outcome": {"n_parameters": 1}})
+        """,
+        plan="n_trials=3, epochs=1",
+    )
+    assert [record.state for record in read_study(tmp_path / "taking-over")[1]] == ["COMPLETE"] * 3
+
+
 FRESH = """
 import json, os, sys
 from core import TrialConfig, train

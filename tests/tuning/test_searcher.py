@@ -111,13 +111,22 @@ def test_a_failed_trial_does_not_end_the_study(tmp_path: Path) -> None:
         searcher = searcher_of(ledger, plan(), Halt())
         searcher.suggest("ray0")
         searcher.on_trial_complete("ray0", {"outcome/error": "TrainingError: the loss is NaN"})
-        searcher.suggest("ray1")
-        searcher.on_trial_complete("ray1", None, error=True)
-        assert [r.error for r in ledger.records()] == [
-            "TrainingError: the loss is NaN",
-            "its worker died three times (killed, or out of memory)",
-        ]
-        assert isinstance(searcher.suggest("ray2"), dict)
+        assert [r.error for r in ledger.records()] == ["TrainingError: the loss is NaN"]
+        assert isinstance(searcher.suggest("ray1"), dict)
+
+
+def test_a_trial_whose_worker_died_is_handed_out_again_and_fails_the_third_time(tmp_path: Path) -> None:
+    with open_ledger(tmp_path / "s", {"fingerprint": ""}) as ledger:
+        searcher = searcher_of(ledger, plan(), Halt())
+        for death in range(3):
+            job = searcher.suggest(f"ray{death}")
+            assert isinstance(job, dict)
+            assert job["number"] == 0
+            assert ledger.records()[0].state == "RUNNING"
+            searcher.on_trial_complete(f"ray{death}", None, error=True)
+        record = ledger.records()[0]
+        assert record.error == "its worker died three times (killed, or out of memory)"
+        assert len(record.spells) == 3
 
 
 def settled(folder: Path) -> list[tuple[str, str, int]]:
