@@ -27,6 +27,7 @@ from tuning.records import read_study
 from tuning.resources import Machine, Shares, usable_cpus
 from tuning.space_file import load_space
 from tuning.spec import SearchPlan
+from tuning.trial import run_trial
 
 ROOT = Path(__file__).parents[1]
 
@@ -93,7 +94,7 @@ def search_bytes(folder: Path, plan: SearchPlan, corpus: Corpus) -> dict[str, fl
     interruption = searching.Interruption(say=print, lost=print)
     machine = Machine(cpus=usable_cpus(), gpus=0)
     with open_ledger(folder, {}) as ledger:
-        searching.search(ledger, plan, corpus, Shares(), machine, machine.cpus, Listener(), interruption)
+        searching.search(ledger, plan, corpus, Shares(), machine, machine.cpus, Listener(), interruption, run_trial)
     _, records = read_study(folder)
     trained = sum(len(record.epochs) for record in records)
     journal = (folder / JOURNAL).stat().st_size

@@ -17,12 +17,17 @@ def code_digest() -> str:
     return total.hexdigest()[:16]
 
 
-@functools.cache
 def processor() -> str:
     """The CPU's model as the system names it; its architecture where it names none."""
+    return about_processor("model name") or platform.processor() or platform.machine()
+
+
+@functools.cache
+def about_processor(what: str) -> str:
+    """What Linux says of the first processor under a name such as `flags`; empty where it says nothing."""
     with contextlib.suppress(OSError), Path("/proc/cpuinfo").open(errors="replace") as file:
         for line in file:
             name, _, value = line.partition(":")
-            if name.strip() == "model name":
+            if name.strip() == what:
                 return value.strip()
-    return platform.processor() or platform.machine()
+    return ""

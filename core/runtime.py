@@ -75,15 +75,6 @@ def autocast(precision: str, device: str) -> torch.autocast:
     return torch.autocast(torch.device(device).type, dtype=torch.bfloat16, enabled=precision == "bf16")
 
 
-def computes_in_bf16(device: str) -> bool:
-    """Whether a device has instructions for bf16: where a processor lacks them, bf16 is imitated and brings no time."""
-    if is_gpu(device):
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    # torch asks the processor, under private names; a torch to come without them is taken to have none.
-    asked = (getattr(torch.cpu, f"_is_{name}_supported", bool) for name in ("avx512_bf16", "amx_tile"))
-    return any(bool(ask()) for ask in asked)
-
-
 def is_gpu(device: str) -> bool:
     """Is it a CUDA device?"""
     return torch.device(device).type == "cuda"

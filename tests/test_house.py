@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -27,7 +28,8 @@ RAY_ROOMS = {
 }
 
 
-def imported(path: Path, *, top_only: bool = False) -> set[str]:
+@cache
+def imported(path: Path) -> frozenset[str]:
     """Every module that a file imports, by full name; names under TYPE_CHECKING are left out."""
     tree = ast.parse(path.read_text())
     skipped = {
@@ -37,7 +39,7 @@ def imported(path: Path, *, top_only: bool = False) -> set[str]:
         for inner in ast.walk(node)
     }
     found: set[str] = set()
-    for node in tree.body if top_only else ast.walk(tree):
+    for node in ast.walk(tree):
         if id(node) in skipped:
             continue
         if isinstance(node, ast.Import):
@@ -45,7 +47,7 @@ def imported(path: Path, *, top_only: bool = False) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and node.module:
             found.add(node.module)
             found |= {f"{node.module}.{alias.name}" for alias in node.names if f"{node.module}.{alias.name}" in MODULES}
-    return found
+    return frozenset(found)
 
 
 def test_the_modules_are_found() -> None:

@@ -7,6 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
+
+from tuning.cli import app
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -18,12 +21,7 @@ COMMANDS = sorted(set(re.findall(r"^(sentune [^#\n]+)", SHELL, flags=re.MULTILIN
 @pytest.fixture(scope="module")
 def helps() -> dict[str, str]:
     verbs = {shlex.split(command)[1] for command in COMMANDS}
-    return {
-        verb: subprocess.run(
-            [sys.executable, "-m", "tuning", verb, "--help"], capture_output=True, text=True, check=True
-        ).stdout
-        for verb in verbs
-    }
+    return {verb: CliRunner().invoke(app, [verb, "--help"]).stdout for verb in verbs}
 
 
 @pytest.mark.parametrize("command", COMMANDS)

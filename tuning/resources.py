@@ -4,6 +4,7 @@ import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
 
 from core.errors import ConfigError
 from tuning.gpus import LEAST_SHARE, Gpu, allocator_fraction, count_visible
@@ -110,10 +111,14 @@ def gpus_here(environment: Mapping[str, str]) -> tuple[Gpu, ...]:
     Raises:
         ConfigError: CUDA_VISIBLE_DEVICES cannot be meant so.
     """
+    visible = environment.get("CUDA_VISIBLE_DEVICES")
+    if version("torch").endswith("+cpu"):  # it can use none, and importing it takes more than a second
+        count_visible(0, visible)
+        return ()
     import torch
 
     seen = torch.cuda.device_count()
-    count = count_visible(seen, environment.get("CUDA_VISIBLE_DEVICES"))
+    count = count_visible(seen, visible)
     known = [torch.cuda.get_device_properties(min(at, seen - 1)) for at in range(count)]
     return tuple(Gpu(name=each.name, bytes=each.total_memory) for each in known)
 

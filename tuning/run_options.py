@@ -10,6 +10,7 @@ from typing import Any
 
 from core.config import PRECISIONS
 from core.errors import ConfigError
+from core.precision import computes_in_bf16
 from tuning.budgets import Budget
 from tuning.event_files import check_tensorboard
 from tuning.records import spec_of
@@ -107,8 +108,6 @@ def search_plan(options: RunOptions, fits: int) -> SearchPlan:
 
 def _precision_here(options: RunOptions) -> str:
     """What trials are fastest in, as far as this machine can tell."""
-    from core.runtime import computes_in_bf16
-
     return "bf16" if options.address is None and computes_in_bf16(options.shares.device) else "fp32"
 
 

@@ -25,7 +25,6 @@ from tuning.scheduler import make_scheduler
 from tuning.searcher import OOM, OrderedSearcher, shared_failure
 from tuning.spec import SearchPlan
 from tuning.standings import Standings
-from tuning.trial import run_trial
 
 Work = Callable[[Mapping[str, Any], Corpus, Shares], None]
 
@@ -115,7 +114,7 @@ def search(
     workers: int,
     listener: Listener,
     interruption: Interruption,
-    work: Work = run_trial,
+    work: Work,
 ) -> None:
     """Run the trials that the journal lacks.
 
@@ -128,7 +127,7 @@ def search(
         workers: trials at once.
         listener: told of every start, epoch and end.
         interruption: asked before each new trial and after each epoch.
-        work: what a worker does with a trial; another one than `run_trial` is for tests and benchmarks.
+        work: what a worker does with a trial (tuning.keeping).
 
     Raises:
         UserError: the first trials all failed with one cause; or the person must mend something, such as a full disk,
@@ -173,6 +172,9 @@ def _fit(
 ) -> None:
     import ray
     from ray import tune
+    from ray.air._internal import usage
+
+    usage.tag_callbacks = lambda callbacks: None  # it imports whatever of mlflow, wandb and comet is installed: seconds
 
     def trainable(job: dict[str, Any]) -> None:
         work(job, ray.get(corpus_ref), shares)

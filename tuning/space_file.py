@@ -54,7 +54,8 @@ def load_space(name_or_path: str, overrides: Sequence[str] = ()) -> Space:
     layer = [entry for text in overrides for entry in _override(text, problems)]
     names = [entry.name for entry in layer]
     problems += [
-        f"--set {name} is given twice; give it once" for name in sorted({n for n in names if names.count(n) > 1})
+        f"--set {shorten(name)} is given twice; give it once"
+        for name in sorted({n for n in names if names.count(n) > 1})
     ]
     if problems:
         raise ConfigError("; ".join(problems))

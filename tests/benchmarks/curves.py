@@ -1,5 +1,7 @@
 """Recorded curves that several tests replay."""
 
+from functools import cache
+
 from benchmarks.simulation import Curve, Table
 from core.epoch import EpochResult
 from tuning.samplers import derived_seed, draw, make_sampler
@@ -14,6 +16,7 @@ def accuracy(dropout: float, epoch: int) -> float:
     return 0.5 + 0.3 * (0.6 - dropout) + 0.02 * epoch
 
 
+@cache
 def table(count: int = 60) -> Table:
     """Curves whose order is the same at each epoch; an epoch takes 1, 2 or 3 s."""
     curves = []

@@ -55,10 +55,12 @@ def assert_agrees(config: TrialConfig, corpus: Corpus, max_norm: float | None = 
 RATES = {"adadelta": 0.5, "adam": 1e-2, "adamw": 1e-2, "rmsprop": 1e-2}
 
 
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize(
-    ("optimizer", "bidirectional", "frozen"), list(product(OPTIMIZERS, [False, True], [False, True]))
+    ("bidirectional", "frozen", "steps"), [(False, True, 50), (True, False, 50), (False, False, 10), (True, True, 10)]
 )
-def test_fifty_steps_agree_with_plain_torch(optimizer: str, bidirectional: bool, frozen: bool) -> None:
+def test_fifty_steps_agree_with_plain_torch(optimizer: str, bidirectional: bool, frozen: bool, steps: int) -> None:
+    """Fifty of each optimizer, kind of LSTM and kind of word vectors, ten of the combinations that are left."""
     config = TrialConfig(
         optimizer=optimizer,
         bidirectional=bidirectional,
@@ -71,7 +73,7 @@ def test_fifty_steps_agree_with_plain_torch(optimizer: str, bidirectional: bool,
         label_smoothing=0.1,
         clip_norm=0.3,
     )
-    assert_agrees(config, tiny_corpus())
+    assert_agrees(config, tiny_corpus(), steps=steps)
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)

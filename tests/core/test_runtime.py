@@ -6,7 +6,7 @@ import sys
 import pytest
 import torch
 
-from core.runtime import computes_in_bf16, memory_kept, threads_set
+from core.runtime import memory_kept, threads_set
 
 
 def test_threads_are_given_back_after_an_error() -> None:
@@ -27,13 +27,3 @@ def test_freed_memory_is_used_again_without_page_faults() -> None:
     with memory_kept():
         faults()
         assert faults() < 800
-
-
-def test_bf16_is_for_processors_that_have_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, has in (("avx512_bf16", False), ("amx_tile", False)):
-        monkeypatch.setattr(torch.cpu, f"_is_{name}_supported", lambda has=has: has, raising=False)
-    assert not computes_in_bf16("cpu")
-    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: True)
-    assert computes_in_bf16("cpu")
-    monkeypatch.delattr(torch.cpu, "_is_amx_tile_supported")
-    assert not computes_in_bf16("cpu")

@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from core.config import OPTIMIZERS, PRECISIONS, TrialConfig
+from core.config import OPTIMIZERS, TrialConfig
 from core.corpus import TEST, TRAIN, VAL, Corpus
 from core.epoch import EpochResult, best_of
 from core.errors import ConfigError, DataError, StopTraining, TrainingError
@@ -124,8 +124,9 @@ def test_patience_counts_from_the_last_improvement(accuracies: list[float], pati
     assert out_of_patience(epochs, patience) is out
 
 
-@pytest.mark.parametrize("precision", PRECISIONS)
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize(
+    ("optimizer", "precision"), [*((name, "fp32") for name in OPTIMIZERS), ("adadelta", "bf16"), ("adamw", "bf16")]
+)
 def test_ten_epochs_are_four_a_death_and_six_more(optimizer: str, precision: str, tmp_path: Path) -> None:
     corpus = tiny_corpus(pretrained=False, n_sentences=60)
     config = small(

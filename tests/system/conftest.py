@@ -16,12 +16,21 @@ def _ctrl_c_is_heard() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-@pytest.fixture(scope="module")
-def command(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Command]:
-    """A command line with a results folder of its own; at the end none of its processes may be left."""
-    made = Command(tmp_path_factory.mktemp("results"))
+@pytest.fixture(scope="session")
+def commands() -> Iterator[list[Command]]:
+    """Those of all modules; when all tests are over, none of their processes may be left."""
+    made: list[Command] = []
     yield made
-    assert made.left_behind() == []
+    assert {command.results.name: left for command in made if (left := command.left_behind())} == {}
+
+
+@pytest.fixture(scope="module")
+def command(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, commands: list[Command]
+) -> Command:
+    """A command line with a results folder of its own."""
+    commands.append(Command(tmp_path_factory.mktemp(request.module.__name__.rpartition(".")[2])))
+    return commands[-1]
 
 
 @pytest.fixture(scope="session")

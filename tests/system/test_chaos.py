@@ -134,4 +134,3 @@ def test_killed_anywhere_the_same_command_comes_to_the_same(
         command.succeed(*words)
         assert content(command.results / study) == content(command.results / whole)
     assert command.content(study) == command.content(whole)
-    assert command.left_behind() == []

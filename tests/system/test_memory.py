@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,24 @@ def test_a_trial_needs_little_more_than_its_weights(tmp_path: Path) -> None:
     load_corpus("snippets")  # built here if it is not there: what that takes is not the trial's
     found = measured("one", tmp_path)
     assert found["peak"] <= found["after_import"] + 200e6 + 5 * found["parameter_bytes"]
+
+
+DRIVER = """
+import sys
+from core.precision import computes_in_bf16
+from tuning import keeping, run, search
+from tuning.resources import Machine
+computes_in_bf16("cpu")
+Machine.here()
+print("torch" in sys.modules)
+"""
+
+
+@pytest.mark.skipif(not version("torch").endswith("+cpu"), reason="a torch with CUDA is asked for the GPUs")
+def test_the_process_that_directs_a_search_does_without_torch() -> None:
+    """Its workers need it; it would take 200 MB and more than a second."""
+    command = [sys.executable, "-c", DRIVER]
+    assert subprocess.run(command, check=True, capture_output=True, text=True).stdout == "False\n"
 
 
 def test_twenty_trials_leave_nothing_behind(tmp_path: Path) -> None:

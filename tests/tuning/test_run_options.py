@@ -23,7 +23,7 @@ def made(plan: SearchPlan, folder: Path) -> None:
 
 
 def bf16(monkeypatch: pytest.MonkeyPatch, has: bool) -> None:
-    monkeypatch.setattr("core.runtime.computes_in_bf16", lambda device: has)
+    monkeypatch.setattr("tuning.run_options.computes_in_bf16", lambda device: has)
 
 
 def test_precision_is_that_of_the_machine_on_which_the_study_is_made(

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
@@ -303,7 +303,7 @@ def test_a_mistake_in_a_set_quotes_it(override: str, message: str) -> None:
 
 
 def test_a_setting_given_twice_is_refused() -> None:
-    with pytest.raises(ConfigError, match="--set learning_rate is given twice"):
+    with pytest.raises(ConfigError, match="--set 'learning_rate' is given twice"):
         load_space("default", ["lr=0.1", "learning_rate=0.2"])
 
 
@@ -330,5 +330,6 @@ def test_any_file_is_read_or_refused_in_one_line(tmp_path: Path, text: str) -> N
     st.sampled_from(sorted(PRESETS)),
     st.lists(st.text(max_size=30) | st.from_regex(r"[a-z_]{2,12}=[a-z0-9(), .]{1,20}")),
 )
+@example("quick", ["a\nb=0"] * 2)
 def test_any_set_is_read_or_refused_in_one_line(name: str, overrides: list[str]) -> None:
     assert "\n" not in refusal(load_space, name, overrides)
