@@ -12,7 +12,7 @@ test: $(VENV)/.installed-test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 fast: $(VENV)/.installed-test
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --ignore=tests/system -n 2
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --ignore=tests/system -m 'not chaos and not slow' -n 2
 
 chaos: $(VENV)/.installed-test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m chaos

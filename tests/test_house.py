@@ -88,6 +88,7 @@ def test_importing_core_loads_nothing_heavy() -> None:
     assert loaded_by("from core import EpochResult", *heavy) == set()
 
 
+@pytest.mark.slow
 def test_training_needs_neither_ray_nor_optuna() -> None:
     assert loaded_by("from core import TrialConfig, load_corpus, train", "ray", "optuna", "torch") == {"torch"}
 

@@ -24,7 +24,7 @@ def test_one_worker_or_two_the_same_trials_and_stops(command: Command, sentences
 
 
 def test_killed_again_and_again_the_study_completes_to_the_same(command: Command, sentences: Path, whole: str) -> None:
-    for records in (6, 25, 45):
+    for records in (6, 40):
         with command.start(*run(sentences, "killed")) as driver:
             command.wait_for_journal("killed", records)
             os.kill(driver.pid, signal.SIGKILL)

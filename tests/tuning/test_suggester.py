@@ -14,7 +14,8 @@ from tuning.space_file import load_space
 from tuning.spec import SearchPlan
 from tuning.suggester import Suggester, may_suggest, visible
 
-SAMPLERS = [*NEEDS]
+GP = pytest.param("gp", marks=pytest.mark.slow)
+SAMPLERS = [GP if name == "gp" else name for name in NEEDS]
 
 
 @cache
@@ -43,7 +44,7 @@ def test_a_suggestion_does_not_know_what_lies_inside_the_window(sampler: str) ->
     assert Suggester(the_plan).suggest([*trials[:-2], *hidden]) == Suggester(the_plan).suggest(trials)
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "gp"])
+@pytest.mark.parametrize("sampler", ["tpe", GP])
 def test_a_suggestion_does_know_what_lies_before_the_window(sampler: str) -> None:
     the_plan, trials = a_study(sampler)
     turned = [again(trial, 1 - (trial.value or 0)) for trial in trials[:-2]]
@@ -74,6 +75,7 @@ def test_another_seed_gives_another_suggestion(sampler: str) -> None:
     assert outcomes(plan(sampler=sampler), 3)[2].params != outcomes(plan(sampler=sampler, seed=8), 3)[2].params
 
 
+@pytest.mark.slow
 def test_suggestions_do_not_depend_on_pythons_hash_seed() -> None:
     script = (
         "from tests.tuning.plans import outcomes, plan\n"
