@@ -15,7 +15,7 @@ fast: $(VENV)/.installed-test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --ignore=tests/system -m 'not chaos and not slow' -n 2
 
 chaos: $(VENV)/.installed-test
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m chaos
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m chaos -n 2
 
 check: $(VENV)/.installed-test
 	$(BIN)/ruff check .
