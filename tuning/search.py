@@ -148,6 +148,14 @@ def search(
         raise UserError(f"the first trials all failed with one cause, so the study stopped: {cause}")
 
 
+def _count_no_callbacks() -> None:
+    """Ray counts them for telemetry, which is off, and imports what is installed of MLflow, W&B and Comet: seconds."""
+    with contextlib.suppress(ImportError):  # another Ray's private matter
+        from ray.air._internal import usage
+
+        usage.tag_callbacks = lambda callbacks: None
+
+
 def _retries(shares: Shares) -> bool:
     """Whether a trial whose share of a GPU is too small runs once more: not where it had all of it."""
     return shares.retry_oom and shares.gpus_per_trial < 1
@@ -172,9 +180,8 @@ def _fit(
 ) -> None:
     import ray
     from ray import tune
-    from ray.air._internal import usage
 
-    usage.tag_callbacks = lambda callbacks: None  # it imports whatever of mlflow, wandb and comet is installed: seconds
+    _count_no_callbacks()
 
     def trainable(job: dict[str, Any]) -> None:
         work(job, ray.get(corpus_ref), shares)

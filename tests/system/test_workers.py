@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.system.searches import search
 from tuning.records import read_study
 
@@ -41,6 +43,23 @@ def test_three_failures_from_the_start_with_one_cause_end_the_study(tmp_path: Pa
     )
     assert "the first trials all failed with one cause, so the study stopped: TrainingError: no luck in step 0" in said
     assert [record.state for record in read_study(tmp_path / "failing")[1]] == ["FAIL"] * 3
+
+
+def test_a_search_imports_no_tracker_that_happens_to_be_installed(tmp_path: Path) -> None:
+    """Ray would, to count for its telemetry what it is asked to call back."""
+    pytest.importorskip("mlflow")
+    said = search(
+        tmp_path / "lean",
+        """
+        def work(job, corpus, shares):
+            tune.report({"outcome": {"n_parameters": 1}})
+
+        import atexit
+        atexit.register(lambda: print("MLflow is loaded:", "mlflow" in sys.modules))
+        """,
+        plan="n_trials=1, epochs=1, stopping=None",
+    )
+    assert "MLflow is loaded: False" in said
 
 
 def test_a_worker_that_dies_each_time_fails_its_trial_alone(tmp_path: Path) -> None:
