@@ -35,6 +35,7 @@ def train(
     checkpoint_dir: Path | None = None,
     threads: int = 1,
     device: str = "cpu",
+    spare: Callable[[], int] | None = None,
 ) -> TrainResult:
     """Train one classifier.
 
@@ -52,6 +53,8 @@ def train(
         checkpoint_dir: where to keep the state after each epoch; a whole checkpoint in it is resumed.
         threads: CPU threads to use; the process's setting is restored.
         device: "cpu" or a CUDA device.
+        spare: asked before each step how many threads there are cores for just then; None for `threads`. More of
+            them shorten an epoch on a CPU and change no bit (core.spare).
 
     Raises:
         DataError: the corpus has no sentence to train on or none to judge on.
@@ -63,7 +66,7 @@ def train(
         if not len(corpus.indices(split)):
             raise DataError(f"the corpus has no {name} sentences; choose another split rule")
     with threads_set(threads), memory_kept(), deterministic(device):
-        run = _Run(config, corpus, describe(config.precision, threads, device), device)
+        run = _Run(config, corpus, describe(config.precision, threads, device), device, spare or (lambda: threads))
         if checkpoint_dir is not None:
             run.resume(checkpoint_dir)
         stopped = run.go(report or (lambda epoch: None), on_best or (lambda predictions: None), checkpoint_dir)
@@ -73,8 +76,16 @@ def train(
 class _Run:
     """A training in progress."""
 
-    def __init__(self, config: TrialConfig, corpus: Corpus, environment: dict[str, Any], device: str) -> None:
+    def __init__(
+        self,
+        config: TrialConfig,
+        corpus: Corpus,
+        environment: dict[str, Any],
+        device: str,
+        spare: Callable[[], int],
+    ) -> None:
         self.config, self.corpus, self.environment, self.device = config, corpus, environment, device
+        self.spare = spare
         self.identity = {**config.to_dict(), "corpus": corpus.fingerprint, "embedding_dim": corpus.embedding_dim}
         self.sentences = corpus.indices(TRAIN)
         self.lengths = corpus.lengths()[self.sentences]
@@ -146,7 +157,7 @@ class _Run:
             done = (number - 1 + step / len(batches)) / config.epochs
             rate = config.learning_rate * scheduled(config.lr_schedule, done, val_losses)
             batch = self.source.batch(self.sentences[places])
-            losses[step] = self.learner.step(batch, rate, dropout)
+            losses[step] = self.learner.step(batch, rate, dropout, self.spare())
             if losses.is_cpu:  # on a GPU looking would wait for it at each step
                 self._check(losses[step : step + 1], number, step)
         self._check(losses, number, 0)

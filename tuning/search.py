@@ -136,12 +136,11 @@ def search(
     # Twice: Ray sets handlers of its own when it starts, and what comes while it shuts down must not cut that short.
     place = machine.watched if isinstance(machine, Cluster) else partial(own_ray, machine)
     with interruption.listening(), place(interruption.lost) as ray, interruption.listening():
-        corpus_ref = ray.put(corpus)
-        _fit(corpus_ref, ledger, plan, shares, workers, listener, interruption, work)
+        fit = partial(_fit, ray.put(corpus), ledger, plan, workers, listener, interruption, work)
+        fit(shares, share_cores=isinstance(machine, Machine) and not shares.gpus_per_trial)
         while _some_wait_for_a_gpu(ledger, shares) and not (interruption.requested or shared_failure(ledger.trials())):
-            whole = dataclasses.replace(shares, gpus_per_trial=1.0)
-            _fit(corpus_ref, ledger, plan, whole, workers, listener, interruption, work, whole_gpu=True)
-            _fit(corpus_ref, ledger, plan, shares, workers, listener, interruption, work)
+            fit(dataclasses.replace(shares, gpus_per_trial=1.0), whole_gpu=True)
+            fit(shares)
     if interruption.reason:
         raise interruption.reason
     if cause := shared_failure(ledger.trials()):
@@ -170,12 +169,13 @@ def _fit(
     corpus_ref: Any,
     ledger: Ledger,
     plan: SearchPlan,
-    shares: Shares,
     workers: int,
     listener: Listener,
     interruption: Interruption,
     work: Work,
+    shares: Shares,
     *,
+    share_cores: bool = False,
     whole_gpu: bool = False,
 ) -> None:
     import ray
@@ -183,16 +183,23 @@ def _fit(
 
     _count_no_callbacks()
 
+    scratch = ledger.folder.absolute() / ".ray"
+    shutil.rmtree(scratch, ignore_errors=True)  # a killed driver's
+    more = {}
+    if share_cores:
+        locks = scratch / "cores"
+        with contextlib.suppress(OSError):  # without it no trial is helped
+            locks.mkdir(parents=True)
+        more["cores"] = {"folder": locks, "count": workers * shares.cpus_per_trial}
+
     def trainable(job: dict[str, Any]) -> None:
-        work(job, ray.get(corpus_ref), shares)
+        work({**job, **more}, ray.get(corpus_ref), shares)
 
     retry_oom = whole_gpu or _retries(shares)
     standings = Standings(plan.stopping, plan.epochs, ledger.records())
     searcher = OrderedSearcher(
         ledger, plan, listener, interruption, standings, retry_oom=retry_oom, whole_gpu=whole_gpu
     )
-    scratch = ledger.folder.absolute() / ".ray"
-    shutil.rmtree(scratch, ignore_errors=True)  # a killed driver's
     tuner = tune.Tuner(
         tune.with_resources(trainable, {"cpu": shares.cpus_per_trial, "gpu": shares.gpus_per_trial}),
         tune_config=tune.TuneConfig(

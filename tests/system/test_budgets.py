@@ -8,19 +8,6 @@ from tests.system.searches import run, search
 from tuning.records import read_study
 
 
-def test_a_study_whose_time_was_up_goes_on_with_more_to_the_same_study(command: Command, sentences: Path) -> None:
-    command.succeed(*run(sentences, "free"))
-    ended = command.run(*run(sentences, "timed"), "--time-budget", "1s")
-    assert ended.returncode == 0, ended.stderr
-    assert "the study ended early: time budget of 1s used up" in ended.stdout
-    assert "the same command goes on, with as much time again: python -m tuning run " in ended.stdout
-    assert "the study ended early: time budget of 1s used up" in command.succeed("best", "timed")
-    assert {record[1] for record in command.content("timed")} <= {"RUNNING"}
-    again = command.succeed(*run(sentences, "timed"), "--time-budget", "5h")
-    assert "ended early" not in again
-    assert command.content("timed") == command.content("free")
-
-
 def test_patience_ends_a_study_alike_for_one_worker_and_two(command: Command, sentences: Path) -> None:
     for name, workers in (("one", "1"), ("two", "2")):
         said = command.succeed(*run(sentences, name, "--workers", workers, "--patience-trials", "2", "--target", "1"))

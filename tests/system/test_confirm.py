@@ -85,34 +85,27 @@ def test_the_same_command_again_only_shows_and_json_is_json(
     assert journal.read_bytes() == before
 
 
-def test_killed_again_and_again_no_finished_run_is_lost(
-    command: Command, study: Path, whole: tuple[str, dict[str, Any]]
-) -> None:
-    for count in (1, 4):
-        with command.start("confirm", study.name, *HOW) as process:
-            wait_for_runs(study, count)
-            os.kill(process.pid, signal.SIGKILL)
-        assert outcomes(study).items() <= whole[1].items()
-    kept = outcomes(study)
-    said = command.succeed("confirm", study.name, *HOW)
-    assert f"{len(whole[1])} runs, {len(kept)} of them done before" in said
-    assert outcomes(study) == whole[1]
-    assert list((study / "checkpoints").iterdir()) == []
-
-
-def test_ctrl_c_says_how_to_go_on_and_loses_nothing(
+def test_killed_and_stopped_with_ctrl_c_no_finished_run_is_lost(
     command: Command, study: Path, whole: tuple[str, dict[str, Any]]
 ) -> None:
     with command.start("confirm", study.name, *HOW) as process:
-        wait_for_runs(study, 2)
+        wait_for_runs(study, 1)
+        os.kill(process.pid, signal.SIGKILL)
+    assert outcomes(study).items() <= whole[1].items()
+    with command.start("confirm", study.name, *HOW) as process:
+        wait_for_runs(study, 4)
         os.kill(process.pid, signal.SIGINT)
         _, err = process.communicate(timeout=60)
     assert (process.returncode, "Traceback" in err) == (130, False), err
     first, *_, last = err.splitlines()
     assert first == "stopping: the running epochs are lost, what is before them is kept; once more to stop at once"
     assert last == f"interrupted; the same command goes on: python -m tuning confirm {study.name} {' '.join(HOW)}"
-    command.succeed("confirm", study.name, *HOW)
+    kept = outcomes(study)
+    assert kept.items() <= whole[1].items()
+    said = command.succeed("confirm", study.name, *HOW)
+    assert f"{len(whole[1])} runs, {len(kept)} of them done before" in said
     assert outcomes(study) == whole[1]
+    assert list((study / "checkpoints").iterdir()) == []
 
 
 def test_a_run_that_fails_is_told_and_does_not_end_the_rest(

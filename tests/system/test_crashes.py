@@ -13,6 +13,11 @@ from tests.system.command import Command
 from tests.system.searches import notebook_run
 
 
+def search(sentences: Path, name: str) -> tuple[str, ...]:
+    """By one worker: what one does here, two would do."""
+    return notebook_run(sentences, name, "--workers", "1")
+
+
 @pytest.fixture(scope="module")
 def places() -> Iterator[Path]:
     """An empty home and an empty folder for temporary files: short, because Ray puts sockets there."""
@@ -31,7 +36,7 @@ def whole(command: Command, sentences: Path, places: Path) -> str:
         "TMPDIR": str(places / "tmp"),
         "SENTUNE_CACHE": str(places / "cache"),
     }
-    ended = command.run(*notebook_run(sentences, "whole"), env=env)
+    ended = command.run(*search(sentences, "whole"), env=env)
     assert ended.returncode == 0, f"{ended.stdout}\n{ended.stderr}"
     return "whole"
 
@@ -51,7 +56,7 @@ def test_nothing_is_written_outside_study_cache_and_rays_folder(command: Command
 def test_when_ray_is_killed_the_same_command_goes_on(
     command: Command, sentences: Path, whole: str, process: str
 ) -> None:
-    with command.start(*notebook_run(sentences, process)) as driver:
+    with command.start(*search(sentences, process)) as driver:
         command.wait_for_journal(process, 10)
         (victim,) = command.processes(process)
         os.kill(victim, signal.SIGKILL)
@@ -62,19 +67,19 @@ def test_when_ray_is_killed_the_same_command_goes_on(
     assert err.count("\n") == 1
     assert "raylet)" not in out
     if process == "raylet":
-        command.succeed(*notebook_run(sentences, process))
+        command.succeed(*search(sentences, process))
         assert command.content(process) == command.content(whole)
 
 
 def test_sigterm_ends_the_epoch_and_a_second_signal_ends_at_once(command: Command, sentences: Path, whole: str) -> None:
     """The signals go to the whole process group, as from a terminal."""
-    with command.start(*notebook_run(sentences, "signals")) as driver:
+    with command.start(*search(sentences, "signals")) as driver:
         command.wait_for_journal("signals", 10)
         os.kill(driver.pid, signal.SIGTERM)
         out, err = driver.communicate(timeout=60)
     assert (driver.returncode, "Traceback" in err) == (130, False), f"{out}\n{err}"
     assert "the same command goes on: python -m tuning run" in err
-    with command.start(*notebook_run(sentences, "signals")) as driver:
+    with command.start(*search(sentences, "signals")) as driver:
         command.wait_for_journal("signals", 18)
         os.killpg(driver.pid, signal.SIGINT)
         os.killpg(driver.pid, signal.SIGINT)
@@ -103,12 +108,12 @@ def test_a_full_disk_is_one_line_and_loses_nothing(
     script = tmp_path / "full_disk.py"
     script.write_text(FULL_DISK)
     path = os.pathsep.join([str(Path(__file__).parents[2]), *os.environ.get("PYTHONPATH", "").split(os.pathsep)])
-    ended = command.run(*notebook_run(sentences, "full"), program=(str(script),), env={"PYTHONPATH": path})
+    ended = command.run(*search(sentences, "full"), program=(str(script),), env={"PYTHONPATH": path})
     assert ended.returncode == 2, f"{ended.stdout}\n{ended.stderr}"
     assert ended.stderr.startswith("sentune: cannot write ")
     assert ended.stderr.endswith("the disk is full; free some space and run the same command again\n")
     assert ended.stderr.count("\n") == 1
-    command.succeed(*notebook_run(sentences, "full"))
+    command.succeed(*search(sentences, "full"))
     assert command.content("full") == command.content(whole)
 
 
@@ -124,7 +129,7 @@ def test_a_read_only_home_and_hardly_any_shared_memory_change_nothing(
     command: Command, sentences: Path, places: Path, whole: str
 ) -> None:
     env = {"HOME": str(places / "home"), "SENTUNE_CACHE": str(places / "cache")}
-    ended = command.run(*notebook_run(sentences, "narrow"), program=("-c", NARROW), env=env)
+    ended = command.run(*search(sentences, "narrow"), program=("-c", NARROW), env=env)
     if ended.stderr.startswith(("unshare", "mount")):
         pytest.skip(f"cannot mount here: {ended.stderr.strip()}")
     assert ended.returncode == 0, f"{ended.stdout}\n{ended.stderr}"

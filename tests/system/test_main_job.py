@@ -10,7 +10,7 @@ import pytest
 
 from tests.system.command import Command
 from tuning.journal import JOURNAL
-from tuning.records import read_study
+from tuning.records import read_study, read_whole
 
 RUN = ("run", "snippets", "--space", "notebook", "--trials", "4", "--epochs", "3", "--name", "quick", "--seed", "1",
        "--set", "hidden_dim=int(16,32)", "--set", "n_layers=1")  # fmt: skip
@@ -90,7 +90,7 @@ def test_more_trials_add_only_the_missing_ones(command: Command, said: str) -> N
     shutil.copytree(command.results / "quick", command.results / "more")
     before = (command.results / "more" / JOURNAL).read_bytes()
     words = ["more" if word == "quick" else "5" if word == "4" else word for word in RUN]
-    assert "going on with study more: 4 of 5 trials are done" in command.succeed(*words)
+    assert "going on with study more: 4 of 5 trials are done" in command.succeed(*words, "--workers", "1")
     assert (command.results / "more" / JOURNAL).read_bytes().startswith(before)
     assert len(command.content("more")) == 5
     assert command.content("more")[:4] == command.content("quick")
@@ -115,6 +115,21 @@ def test_retrain_proves_itself_and_saves_a_model(command: Command, model: tuple[
     }
     metrics = json.loads((folder / "metrics.json").read_text())
     assert metrics["val_accuracy"] == best["val_accuracy"]
+
+
+def test_the_page_says_who_trained_what_and_shows_the_rows_of_the_table(
+    command: Command, model: tuple[Path, str]
+) -> None:
+    attributes, records = read_whole(command.results / "quick")
+    assert attributes["command"].startswith("python -m tuning run ")
+    assert attributes["audit"]["sentences"] == 10_564
+    assert all(record.started and record.ended and record.started <= record.ended for record in records)
+    assert all(record.worker and record.worker.count("/") == 1 for record in records)
+    command.succeed("report", "quick", "--model", str(model[0]), "--out", "page.html")
+    text = (command.results / "page.html").read_text()
+    rows = text.split('<script type="application/json" id="rows">')[1].split("</script>")[0]
+    assert json.loads(rows) == json.loads(command.succeed("best", "quick", "--state", "all", "--format", "json"))
+    assert "Most confident mistakes" in text
 
 
 def test_predict_labels_any_text(command: Command, model: tuple[Path, str]) -> None:

@@ -14,12 +14,9 @@ from selenium.webdriver.common.keys import Keys
 from tests.system.browser import chromium, complaints, open_page, requested
 from tests.system.command import Command
 from tests.tuning.recorded import record_study
-from tuning.records import read_whole
 
 EVIL = "<img src=https://example.org/x.png onerror=alert(1)>"
 PLOTS = ("history", "curves", "losses", "expected", "parallel", "importances", "timeline", "slices")
-RUN = ("run", "--vectors", "none", "--embedding-dim", "8", "--trials", "5", "--epochs", "3", "--workers", "2",
-       "--name", "real", "--set", "hidden_dim=int(4,8)")  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -218,20 +215,3 @@ def test_a_kill_leaves_the_old_page_or_the_new_one(command: Command) -> None:
     assert True in seen
     command.succeed("report", "killed")
     assert out.read_bytes().rstrip().endswith(b"</html>")
-
-
-def test_a_real_study_says_who_trained_what_and_how_sure_the_winner_is(command: Command, sentences: Path) -> None:
-    command.succeed(*RUN, str(sentences))
-    attributes, records = read_whole(command.results / "real")
-    assert attributes["command"].startswith("python -m tuning run ")
-    assert attributes["audit"]["sentences"] == 400
-    assert all(record.started and record.ended and record.started <= record.ended for record in records)
-    assert all(
-        record.worker and record.worker.count("/") == 1 for record in records if not record.origin.startswith("copy")
-    )
-    command.succeed("retrain", "real")
-    command.succeed("report", "real", "--out", "page.html")
-    text = (command.results / "page.html").read_text()
-    rows = text.split('<script type="application/json" id="rows">')[1].split("</script>")[0]
-    assert json.loads(rows) == json.loads(command.succeed("best", "real", "--state", "all", "--format", "json"))
-    assert ("Most confident mistakes" in text) == (json.loads(rows)[0]["val_accuracy"] < 1)

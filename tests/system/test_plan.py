@@ -23,7 +23,7 @@ def test_a_plan_tells_what_run_would_do_whether_it_fits_and_makes_no_study(comma
 
 def test_a_plan_counts_what_a_study_has_done(command: Command, sentences: Path) -> None:
     few = ["2" if word == "9" else word for word in run(sentences, "begun")]
-    command.succeed(*few)
-    said = command.succeed("plan", *run(sentences, "begun")[1:])
+    command.succeed(*few, "--workers", "1")
+    said = command.succeed("plan", *run(sentences, "begun")[1:], "--workers", "1")
     assert "study begun: 9 trials, 2 of them done, of up to 4 epochs" in said
     assert "epochs: 28 without stopping" in said

@@ -33,6 +33,14 @@ def texts(request: pytest.FixtureRequest) -> list[str]:
     return locate(name, Options(), cache.default_dir()).read().texts
 
 
+@pytest.fixture(scope="module")
+def a_few() -> list[str]:
+    """200 of them."""
+    name = f"mr:{MR}" if MR.exists() else "snippets"
+    found = locate(name, Options(), cache.default_dir()).read().texts
+    return found[:: len(found) // 200][:200]
+
+
 def test_every_real_sentence_has_nltks_tokens(texts: list[str], alone: Callable[[str], list[str]]) -> None:
     rule = json.loads(json.dumps(written_rule([])))
     steps = [(importlib.import_module(engine).compile(old, flags), new) for engine, old, flags, new in rule["steps"]]
@@ -68,13 +76,12 @@ def torch_threads() -> Iterator[None]:
 @pytest.mark.parametrize("pooling", POOLINGS)
 @pytest.mark.usefixtures("torch_threads")
 def test_200_real_sentences_come_out_of_onnxruntime_as_of_torch(
-    texts: list[str], pooling: str, bidirectional: bool, n_layers: int
+    a_few: list[str], pooling: str, bidirectional: bool, n_layers: int
 ) -> None:
     onnxruntime = pytest.importorskip("onnxruntime", reason="needs the extra `export`")
     from core.onnx_graph import graph_of
 
-    chosen = texts[:: len(texts) // 200][:200]
-    sentences = [tokenize(text) for text in chosen]
+    sentences = [tokenize(text) for text in a_few]
     vocabulary = Vocabulary.of(sentences[:150])
     config = TrialConfig(hidden_dim=64, pooling=pooling, bidirectional=bidirectional, n_layers=n_layers)
     network = SentenceClassifier(config, len(vocabulary), 50, 2)
@@ -86,7 +93,7 @@ def test_200_real_sentences_come_out_of_onnxruntime_as_of_torch(
     logits, probabilities = session.run(None, {"tokens": tokens.numpy(), "lengths": lengths.numpy()})
     with torch.no_grad():
         np.testing.assert_allclose(logits, network(tokens, lengths).numpy(), rtol=0, atol=1e-5)
-    found = model.probabilities(chosen)
+    found = model.probabilities(a_few)
     assert found.shape == (200, 2)
     np.testing.assert_allclose(probabilities, found, rtol=0, atol=1e-5)
     assert np.ptp(probabilities[:, 0]) > 1e-3

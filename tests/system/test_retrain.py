@@ -19,7 +19,7 @@ from tuning.records import attributes_of, ranked, read_study
 @pytest.fixture(scope="module")
 def whole(command: Command, sentences: Path) -> Path:
     """A study that nobody changes."""
-    slow = {"batch_size": 2, "hidden_dim": 32}  # slow enough to be killed in the middle
+    slow = {"batch_size": 4, "hidden_dim": 32}  # slow enough to be killed in the middle
     make_study(command.results / "whole", sentences, None, setting(**slow), setting(**slow, pooling="mean"))
     return command.results / "whole"
 
@@ -131,7 +131,7 @@ def test_ctrl_c_says_that_the_same_command_goes_on(command: Command, study: Path
 
 
 def test_two_at_once_are_refused_before_anything_is_trained(command: Command, study: Path) -> None:
-    with command.start("retrain", study.name, "--seeds", "9") as first:
+    with command.start("retrain", study.name, "--seeds", "30") as first:
         wait_for(study, "checkpoints/*/*/*/epoch-00001")
         second = command.run("retrain", study.name, "--out", str(study / "other"))
         confirm = command.run("confirm", study.name)

@@ -1,0 +1,68 @@
+"""More threads for an LSTM layer while cores are idle, where they change no bit.
+
+oneDNN gives each thread other rows and columns of a product and sums each element up as it would alone; but it says so
+nowhere, and may split the sums of a product that is long and narrow. So a layer is tried both ways before it is helped.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from core.runtime import threads_set
+
+WORTHWHILE = 2e7
+"""Multiplications in a layer's products; below, another thread's start costs as much as it saves."""
+_tried: dict[tuple[Any, ...], tuple[int, int]] = {}
+"""By shape and threads: the fewest and the most steps at which a layer gave the same bits."""
+NEVER = (1, 0)
+"""No number of steps: at one of them the bits differed."""
+
+
+def helped(lstm: nn.LSTM, x: Tensor, threads: int) -> Tensor:
+    """The states `lstm(x)[0]`; they and their gradients are computed by `threads` threads where the bits are the same.
+
+    Args:
+        lstm: one layer, one direction, time first.
+        x: float (T, B, E).
+        threads: at most so many; the process's own number if that is higher.
+
+    Returns:
+        float (T, B, H).
+    """
+    own = torch.get_num_threads()
+    products = x.shape[0] * x.shape[1] * 4 * lstm.hidden_size * (x.shape[2] + lstm.hidden_size)
+    if threads <= own or not x.is_cpu or products < WORTHWHILE or not same(lstm, x, own, threads):
+        states: Tensor = lstm(x)[0]
+        return states
+    with threads_set(threads):
+        states = lstm(x)[0]
+    if states.grad_fn is not None:
+        states.grad_fn.register_prehook(lambda slopes: torch.set_num_threads(threads))
+        states.grad_fn.register_hook(lambda slopes, before: torch.set_num_threads(own))
+    return states
+
+
+def same(lstm: nn.LSTM, x: Tensor, own: int, threads: int) -> bool:
+    """Whether a layer gives the same states and gradients with either number of threads.
+
+    It is tried with more steps and with fewer than before. Lengths in between are taken to be alike: what splits a sum
+    neither of 10 steps nor of 30 splits none of 20.
+    """
+    steps, *shape = x.shape
+    key = (*shape, lstm.hidden_size, x.requires_grad, torch.is_autocast_enabled("cpu"), own, threads)
+    fewest, most = _tried.get(key, (steps + 1, steps - 1))
+    if not fewest <= steps <= most and (fewest, most) != NEVER:
+        alone, together = (_computed(lstm, x, count) for count in (own, threads))
+        same = all(map(torch.equal, alone, together))
+        fewest, most = _tried[key] = (min(fewest, steps), max(most, steps)) if same else NEVER
+    return fewest <= steps <= most
+
+
+def _computed(lstm: nn.LSTM, x: Tensor, threads: int) -> list[Tensor]:
+    """The states, and the gradients of some loss."""
+    x = x.detach().requires_grad_(x.requires_grad)
+    wanted = [*lstm.parameters(), x] if x.requires_grad else [*lstm.parameters()]
+    with threads_set(threads):
+        states: Tensor = lstm(x)[0]
+        return [states, *torch.autograd.grad(states, wanted, states.detach())]
