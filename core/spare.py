@@ -17,6 +17,59 @@ _tried: dict[tuple[Any, ...], tuple[int, int]] = {}
 """By shape and threads: the fewest and the most steps at which a layer gave the same bits."""
 NEVER = (1, 0)
 """No number of steps: at one of them the bits differed."""
+_tries = 0
+"""How often a layer was tried both ways; a step in which one was says nothing about its pace."""
+STEPS = 8
+"""So many are compared with alone."""
+SLOW = 3.0
+"""Times as long as alone: one such step is enough."""
+FIRST_REST, LONGEST_REST = 16, 1024
+"""Steps until more threads are tried again, doubled each time."""
+
+
+class Pace:
+    """Decides step by step whether more threads pay: where others are at work on the other cores, they do not.
+
+    Each thread has its part of a product, and where one waits for its core, so do all: a step may take ten times as
+    long. Nobody tells whether a core is free, so it is measured, in seconds a word.
+    """
+
+    def __init__(self, own: int) -> None:
+        """
+        Args:
+            own: threads that a step has in any case.
+        """
+        self.own = own
+        self._alone: list[tuple[float, int]] = []  # the last steps: seconds, words
+        self._helped: list[tuple[float, int]] = []
+        self._rest, self._next_rest = 0, FIRST_REST
+        self._tries = _tries
+
+    def threads(self, offered: int) -> int:
+        """How many the next step has: `offered` or `own`."""
+        self._tries = _tries
+        if offered <= self.own or len(self._alone) < STEPS:
+            return self.own
+        if self._rest:
+            self._rest -= 1
+            return self.own
+        return offered
+
+    def took(self, threads: int, words: int, seconds: float) -> None:
+        """A step with so many threads, whose batch has so many words, padding included, took so long."""
+        if threads <= self.own:
+            self._alone = [*self._alone, (seconds, words)][-STEPS:]
+        elif self._tries == _tries:
+            self._helped = [*self._helped, (seconds, words)][-STEPS:]
+            slower = len(self._helped) == STEPS and _pace(self._helped) > _pace(self._alone)
+            if slower or seconds / words > SLOW * _pace(self._alone):
+                self._helped = []
+                self._rest, self._next_rest = self._next_rest, min(2 * self._next_rest, LONGEST_REST)
+
+
+def _pace(steps: list[tuple[float, int]]) -> float:
+    """Seconds a word."""
+    return sum(seconds for seconds, _ in steps) / sum(words for _, words in steps)
 
 
 def helped(lstm: nn.LSTM, x: Tensor, threads: int) -> Tensor:
@@ -49,10 +102,12 @@ def same(lstm: nn.LSTM, x: Tensor, own: int, threads: int) -> bool:
     It is tried with more steps and with fewer than before. Lengths in between are taken to be alike: what splits a sum
     neither of 10 steps nor of 30 splits none of 20.
     """
+    global _tries
     steps, *shape = x.shape
     key = (*shape, lstm.hidden_size, x.requires_grad, torch.is_autocast_enabled("cpu"), own, threads)
     fewest, most = _tried.get(key, (steps + 1, steps - 1))
     if not fewest <= steps <= most and (fewest, most) != NEVER:
+        _tries += 1
         alone, together = (_computed(lstm, x, count) for count in (own, threads))
         same = all(map(torch.equal, alone, together))
         fewest, most = _tried[key] = (min(fewest, steps), max(most, steps)) if same else NEVER

@@ -24,6 +24,7 @@ from core.learner import new_learner, scheduled
 from core.outcome import TrainResult, digest, out_of_patience
 from core.resident import batches_of
 from core.runtime import describe, deterministic, memory_kept, threads_set
+from core.spare import Pace
 
 
 def train(
@@ -85,7 +86,7 @@ class _Run:
         spare: Callable[[], int],
     ) -> None:
         self.config, self.corpus, self.environment, self.device = config, corpus, environment, device
-        self.spare = spare
+        self.spare, self.pace = spare, Pace(environment["threads"])
         self.identity = {**config.to_dict(), "corpus": corpus.fingerprint, "embedding_dim": corpus.embedding_dim}
         self.sentences = corpus.indices(TRAIN)
         self.lengths = corpus.lengths()[self.sentences]
@@ -157,7 +158,9 @@ class _Run:
             done = (number - 1 + step / len(batches)) / config.epochs
             rate = config.learning_rate * scheduled(config.lr_schedule, done, val_losses)
             batch = self.source.batch(self.sentences[places])
-            losses[step] = self.learner.step(batch, rate, dropout, self.spare())
+            threads, start = self.pace.threads(self.spare()), time.perf_counter()
+            losses[step] = self.learner.step(batch, rate, dropout, threads)
+            self.pace.took(threads, batch.tokens.numel(), time.perf_counter() - start)
             if losses.is_cpu:  # on a GPU looking would wait for it at each step
                 self._check(losses[step : step + 1], number, step)
         self._check(losses, number, 0)

@@ -106,7 +106,7 @@ def test_a_training_that_is_helped_now_and_then_gives_the_same_weights(
     monkeypatch: pytest.MonkeyPatch, precision: str, threads_seen: list[int]
 ) -> None:
     monkeypatch.setattr(spare, "WORTHWHILE", 0)
-    config = TrialConfig(hidden_dim=24, n_layers=2, epochs=2, batch_size=16, precision=precision, clip_norm=1.0)
+    config = TrialConfig(hidden_dim=24, n_layers=2, epochs=4, batch_size=16, precision=precision, clip_norm=1.0)
     alone = train(config, tiny_corpus())
     threads_seen.clear()
     shares = iter([2, 1, 0, 2, 2, 1] * 100)
@@ -115,3 +115,43 @@ def test_a_training_that_is_helped_now_and_then_gives_the_same_weights(
     assert helped.weights_sha256 == alone.weights_sha256
     assert [(e.train_loss, e.val_loss) for e in helped.epochs] == [(e.train_loss, e.val_loss) for e in alone.epochs]
     assert helped.environment == alone.environment
+
+
+def alone_for(pace: spare.Pace) -> int:
+    """How many steps it has alone before the next one with two threads; each takes 10 ms for 100 words."""
+    for steps in range(5000):
+        if pace.threads(2) == 2:
+            return steps
+        pace.took(1, 100, 0.01)
+    raise AssertionError("never again")
+
+
+def test_two_threads_that_pay_are_kept() -> None:
+    pace = spare.Pace(1)
+    assert alone_for(pace) == spare.STEPS
+    for _ in range(100):
+        assert (pace.threads(2), pace.threads(0)) == (2, 1)
+        pace.took(2, 100, 0.007)
+
+
+def test_two_threads_that_do_not_pay_are_tried_more_and_more_rarely() -> None:
+    pace = spare.Pace(1)
+    alone_for(pace)
+    rests = []
+    for _ in range(8):
+        for _ in range(spare.STEPS):
+            assert pace.threads(2) == 2
+            pace.took(2, 300, 0.031)
+        rests.append(alone_for(pace))
+    assert rests == [16, 32, 64, 128, 256, 512, 1024, 1024]
+
+
+def test_one_very_slow_step_is_enough_unless_a_layer_was_tried_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    pace = spare.Pace(1)
+    alone_for(pace)
+    assert pace.threads(2) == 2
+    monkeypatch.setattr(spare, "_tries", spare._tries + 1)
+    pace.took(2, 100, 1.0)
+    assert pace.threads(2) == 2
+    pace.took(2, 100, 0.031)
+    assert alone_for(pace) == 16

@@ -122,7 +122,7 @@ def test_the_page_says_who_trained_what_and_shows_the_rows_of_the_table(
 ) -> None:
     attributes, records = read_whole(command.results / "quick")
     assert attributes["command"].startswith("python -m tuning run ")
-    assert attributes["audit"]["sentences"] == 10_564
+    assert attributes["audit"]["sentences"] == 10_568
     assert all(record.started and record.ended and record.started <= record.ended for record in records)
     assert all(record.worker and record.worker.count("/") == 1 for record in records)
     command.succeed("report", "quick", "--model", str(model[0]), "--out", "page.html")
