@@ -22,9 +22,11 @@ _tries = 0
 STEPS = 8
 """So many are compared with alone."""
 SLOW = 3.0
-"""Times as long as alone: one such step is enough."""
+"""Times as long as alone: two such steps are enough. One may have been held up by something else."""
+MOST = 4
+"""Threads for a layer: a batch of some 50 sentences has no work for many more. A guess: measured were two."""
 FIRST_REST, LONGEST_REST = 16, 1024
-"""Steps until more threads are tried again, doubled each time."""
+"""Steps until more threads are tried again, doubled each time that they did not pay."""
 
 
 class Pace:
@@ -46,14 +48,14 @@ class Pace:
         self._tries = _tries
 
     def threads(self, offered: int) -> int:
-        """How many the next step has: `offered` or `own`."""
+        """How many the next step has: `own`, or of those that are offered at most MOST."""
         self._tries = _tries
         if offered <= self.own or len(self._alone) < STEPS:
             return self.own
         if self._rest:
             self._rest -= 1
             return self.own
-        return offered
+        return max(self.own, min(offered, MOST))
 
     def took(self, threads: int, words: int, seconds: float) -> None:
         """A step with so many threads, whose batch has so many words, padding included, took so long."""
@@ -61,8 +63,10 @@ class Pace:
             self._alone = [*self._alone, (seconds, words)][-STEPS:]
         elif self._tries == _tries:
             self._helped = [*self._helped, (seconds, words)][-STEPS:]
-            slower = len(self._helped) == STEPS and _pace(self._helped) > _pace(self._alone)
-            if slower or seconds / words > SLOW * _pace(self._alone):
+            alone, two = _pace(self._alone), self._helped[-2:]
+            if len(self._helped) == STEPS and _pace(self._helped) <= alone:
+                self._next_rest = FIRST_REST
+            elif len(self._helped) == STEPS or (len(two) == 2 and _pace(two) > SLOW * alone):
                 self._helped = []
                 self._rest, self._next_rest = self._next_rest, min(2 * self._next_rest, LONGEST_REST)
 

@@ -146,12 +146,32 @@ def test_two_threads_that_do_not_pay_are_tried_more_and_more_rarely() -> None:
     assert rests == [16, 32, 64, 128, 256, 512, 1024, 1024]
 
 
-def test_one_very_slow_step_is_enough_unless_a_layer_was_tried_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_once_they_pay_again_they_are_tried_as_soon_as_at_first() -> None:
+    pace = spare.Pace(1)
+    rests = []
+    for seconds in (0.02, 0.02, 0.007, 0.02):
+        rests.append(alone_for(pace))
+        for _ in range(spare.STEPS if seconds > 0.01 else 3 * spare.STEPS):
+            assert pace.threads(2) == 2
+            pace.took(2, 100, seconds)
+        while seconds < 0.01 and pace.threads(2) == 2:
+            pace.took(2, 100, 0.02)
+    assert rests == [spare.STEPS, 16, 32, 15]  # the last one's first step was asked for above
+
+
+def test_two_very_slow_steps_are_enough_but_not_one_nor_where_a_layer_was_tried(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     pace = spare.Pace(1)
     alone_for(pace)
+    for seconds in (0.007, 0.04, 0.007):
+        assert pace.threads(2) == 2
+        pace.took(2, 100, seconds)
     assert pace.threads(2) == 2
-    monkeypatch.setattr(spare, "_tries", spare._tries + 1)
-    pace.took(2, 100, 1.0)
-    assert pace.threads(2) == 2
-    pace.took(2, 100, 0.031)
+    with monkeypatch.context() as patch:
+        patch.setattr(spare, "_tries", spare._tries + 1)
+        pace.took(2, 100, 1.0)
+    for seconds in (0.031, 0.031):
+        assert pace.threads(2) == 2
+        pace.took(2, 100, seconds)
     assert alone_for(pace) == 16
