@@ -71,6 +71,7 @@ def test_without_the_kernels_help_a_folder_is_replaced_in_two_steps(
     assert os.listdir(tmp_path) == ["model"]
 
 
+@pytest.mark.slow
 def test_a_kill_at_any_moment_leaves_the_old_folder_or_the_new_one(tmp_path: Path) -> None:
     seen = []
     for steps in range(200):

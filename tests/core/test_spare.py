@@ -48,6 +48,7 @@ def computed(lstm: nn.LSTM, x: Tensor, threads: int, precision: str) -> list[Ten
     return [states, *torch.autograd.grad(states.float().square().sum(), wanted)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("trained", [False, True])
 @pytest.mark.parametrize(
@@ -101,6 +102,7 @@ def test_lengths_between_two_that_were_tried_are_not(monkeypatch: pytest.MonkeyP
     assert tries[::2] == [20, 10, 30, 15], "another batch is another shape"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_a_training_that_is_helped_now_and_then_gives_the_same_weights(
     monkeypatch: pytest.MonkeyPatch, precision: str, threads_seen: list[int]

@@ -103,6 +103,7 @@ def test_another_precision_is_named(study: Path, made: Path, capsys: pytest.Capt
     assert out.index("changed since the search: precision fp32, now bf16\nso the same bits are") < out.index("epoch 1:")
 
 
+@pytest.mark.slow
 def test_idle_cores_help_and_change_no_bit(study: Path, made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Trial 3 as well, which two threads for everything may change."""
     seen, real = set(), torch.set_num_threads
