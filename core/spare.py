@@ -113,8 +113,8 @@ def same(lstm: nn.LSTM, x: Tensor, own: int, threads: int) -> bool:
     if not fewest <= steps <= most and (fewest, most) != NEVER:
         _tries += 1
         alone, together = (_computed(lstm, x, count) for count in (own, threads))
-        same = all(map(torch.equal, alone, together))
-        fewest, most = _tried[key] = (min(fewest, steps), max(most, steps)) if same else NEVER
+        alike = all(map(torch.equal, alone, together))
+        fewest, most = _tried[key] = (min(fewest, steps), max(most, steps)) if alike else NEVER
     return fewest <= steps <= most
 
 

@@ -7,10 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
 LOOK_SECONDS = 0.1
 """Between two looks: a few steps of a training."""
+WAIT_SECONDS = 1.0
+"""For its own lock, which others hold for a moment when they look."""
 
 
 class Cores:
@@ -22,7 +24,7 @@ class Cores:
     def __init__(self, folder: Path, count: int) -> None:
         """
         Args:
-            folder: of the locks, one a process; there already, and on a disk that this machine alone uses.
+            folder: of the locks, one a process; there already, and for the processes of this machine alone.
             count: cores that the search uses when all its workers have a trial.
         """
         self.folder = folder
@@ -55,8 +57,8 @@ class Cores:
         return self._share
 
     def _begin(self) -> None:
-        with contextlib.suppress(OSError):
-            self._mine.acquire()
+        with contextlib.suppress(OSError):  # Timeout is one
+            self._mine.acquire(timeout=WAIT_SECONDS)
 
     def _counted(self) -> int:
         if not self._mine.is_locked:  # who cannot be seen takes nothing
@@ -73,5 +75,5 @@ def _at_work(path: Path) -> bool:
     try:
         with FileLock(path).acquire(timeout=0):
             return False
-    except (Timeout, OSError):
+    except OSError:  # Timeout is one
         return True
