@@ -9,7 +9,6 @@ A folder holds the newest two, each a folder of its own (`epoch-00004`) with
 Random generators need no room: each epoch's are made anew from the seed and the epoch's number.
 """
 
-import hashlib
 import json
 import logging
 import shutil
@@ -20,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.errors import ConfigError, CorruptionError
-from core.sealed import SUMS, write_sealed
+from core.sealed import SUMS, sums_of, write_sealed
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -54,11 +53,9 @@ def save(folder: Path, checkpoint: Checkpoint) -> None:
     Raises:
         UserError: the disk is full, or the folder cannot be written.
     """
-    from safetensors.torch import save as to_bytes
-
     parts = {"epoch": checkpoint.epoch, "training": checkpoint.training, "state": checkpoint.state}
-    contents = {  # as bytes, because safetensors' own writer hides why a disk refuses
-        TENSORS: to_bytes({name: tensor.contiguous() for name, tensor in checkpoint.tensors.items()}),
+    contents: dict[str, bytes | Mapping[str, Tensor]] = {
+        TENSORS: checkpoint.tensors,
         STATE: json.dumps(parts, indent=1).encode(),
     }
     write_sealed(folder / f"epoch-{checkpoint.epoch:05d}", contents)
@@ -112,8 +109,7 @@ def read(path: Path) -> Checkpoint:
     from safetensors.torch import load_file
 
     try:
-        sums = "".join(f"{_sha256(path / name)}  {name}\n" for name in (TENSORS, STATE))
-        whole = (path / SUMS).read_text(encoding="ascii", errors="replace") == sums
+        whole = (path / SUMS).read_text(encoding="ascii", errors="replace") == sums_of(path, (TENSORS, STATE))
     except OSError:
         whole = False
     if not whole:
@@ -125,8 +121,3 @@ def read(path: Path) -> Checkpoint:
 def checkpoint_names(folder: Path) -> list[str]:
     """The checkpoints in a folder, the newest first; none where there is no folder."""
     return sorted((path.name for path in folder.glob("epoch-" + "[0-9]" * 5)), reverse=True)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

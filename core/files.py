@@ -39,7 +39,7 @@ def write_bytes(path: Path, data: bytes) -> None:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            Path(name).chmod(0o666 & ~_umask())
+            permit(Path(name))
             Path(name).replace(path)
         except BaseException:
             Path(name).unlink(missing_ok=True)
@@ -64,7 +64,7 @@ def new_folder(path: Path) -> Iterator[Path]:
             for file in work.rglob("*"):
                 _sync(file)
             _sync(work)
-            work.chmod(0o777 & ~_umask())
+            permit(work)
             if not path.exists():
                 work.replace(path)
             elif exchange(work, path):
@@ -103,6 +103,11 @@ def readable_os_errors(path: Path) -> Iterator[None]:
         if error.errno not in reasons:
             raise
         raise UserError(f"cannot write {path}: {reasons[error.errno]}") from error
+
+
+def permit(path: Path) -> None:
+    """Give a file or folder that was made for its owner alone the rights that the umask leaves to others."""
+    path.chmod((0o777 if path.is_dir() else 0o666) & ~_umask())
 
 
 def _sync(path: Path) -> None:

@@ -72,8 +72,6 @@ def save_model(
     Raises:
         UserError: `path` holds something else, the disk is full, or the folder cannot be written.
     """
-    from safetensors.torch import save
-
     path = check_target(path)
     settings = {
         "layout": LAYOUT,
@@ -81,9 +79,8 @@ def save_model(
         "embedding_dim": embedding_dim,
         "tokenizer": tokenizer,
     }
-    contents = {
-        # As bytes, because safetensors' own writer hides why a disk refuses.
-        "model.safetensors": save({name: value.detach().cpu().contiguous() for name, value in weights.items()}),
+    contents: dict[str, bytes | Mapping[str, Tensor]] = {
+        "model.safetensors": {name: value.detach().cpu() for name, value in weights.items()},
         "config.json": _json(settings),
         "vocabulary.json": _json(list(words)),
         "labels.json": _json(list(classes)),

@@ -65,7 +65,7 @@ def outlook(options: RunOptions, say: Callable[[str], None]) -> Outlook:
         forecast=forecast(plan, found.costs, workers, min(done, plan.n_trials)),
         probed=len(found.costs.own) + len(found.costs.others),
         probe_seconds=found.seconds,
-        # A checkpoint is put together in memory before it is written.
+        # Steps alone hold neither the best weights nor, from a GPU, what goes to the disk: at most a checkpoint.
         worker_bytes=found.peak_bytes + checkpoint + RAY_IN_A_WORKER_BYTES,
         memory_bytes=machine.memory_bytes,
         checkpoint_bytes=checkpoint,

@@ -3,7 +3,9 @@
 import errno
 import logging
 import os
+import stat
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +113,52 @@ def test_a_full_disk_is_one_clear_line_and_the_old_checkpoint_stays(
         save(tmp_path, checkpoint(2))
     assert os.listdir(tmp_path) == ["epoch-00001"]
     assert_equal(newest(tmp_path, TRAINING), 1)
+
+
+SMALL_DISK = """
+import sys, torch
+from pathlib import Path
+from core.checkpoint import Checkpoint, newest, save
+from core.errors import UserError
+folder = Path(sys.argv[1])
+for epoch, size in [(1, 1_000), (2, 1_000_000)]:
+    try:
+        save(folder, Checkpoint(epoch=epoch, training={}, state={}, tensors={"a": torch.ones(size)}))
+    except UserError as error:
+        print(error)
+print(newest(folder, {}).epoch, *(path.name for path in folder.iterdir()))
+"""
+
+
+@pytest.mark.slow
+def test_a_disk_that_is_too_small_for_the_tensors_is_one_clear_line(tmp_path: Path) -> None:
+    """safetensors writes them and has no errno to tell."""
+    mounted = f'mount -t tmpfs -o size=1m tmpfs {tmp_path} && exec "$@"'
+    program = [sys.executable, "-c", SMALL_DISK, str(tmp_path / "trial")]
+    done = subprocess.run(
+        ["unshare", "--mount", "--map-root-user", "sh", "-c", mounted, "sh", *program],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.stderr.startswith(("unshare", "mount")):
+        pytest.skip(f"cannot mount here: {done.stderr.strip()}")
+    line, found = done.stdout.splitlines()
+    assert line.startswith("cannot write ")
+    assert line.endswith("the disk is full; free some space and run the same command again")
+    assert found == "1 epoch-00001"
+
+
+def test_others_may_read_it_as_the_umask_says(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        save(tmp_path, checkpoint(1))
+    finally:
+        os.umask(before)
+    folder = tmp_path / "epoch-00001"
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o750
+    assert {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()} == {0o640}
 
 
 def test_what_a_dead_process_left_half_written_goes_away(tmp_path: Path) -> None:
