@@ -33,7 +33,7 @@ def write_sealed(path: Path, contents: Mapping[str, "bytes | Mapping[str, Tensor
                 (folder / name).write_bytes(content)
             else:
                 _write_tensors(folder / name, content)
-        (folder / SUMS).write_text(sums_of(folder, contents), encoding="ascii")
+        (folder / SUMS).write_bytes(sums_of(folder, contents).encode())
 
 
 def sums_of(folder: Path, names: Iterable[str]) -> str:

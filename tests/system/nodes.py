@@ -41,9 +41,10 @@ class Nodes:
         self.head = self.start("--head", f"--port={self.port}", "--include-dashboard=false", "--disable-usage-stats")
         self.address = f"{self._ip()}:{self.port}"
 
-    def add(self) -> str:
-        """One more node; its name."""
-        return self.start(f"--address={self.address}")
+    def fill(self, count: int) -> None:
+        """Start as many as are missing to so many beside the head."""
+        while len(self.others()) < count:
+            self.start(f"--address={self.address}")
 
     def start(self, *words: str) -> str:
         """Start a node with these words of `ray start`; its name."""

@@ -1,8 +1,12 @@
 """Commands of small searches."""
 
+import contextlib
+import json
+import select
 import subprocess
 import sys
 import textwrap
+from collections.abc import Iterator
 from pathlib import Path
 
 
@@ -17,39 +21,73 @@ def notebook_run(sentences: Path, name: str, *more: str) -> tuple[str, ...]:
             *more)  # fmt: skip
 
 
-SEARCH = """
-import dataclasses, sys, time
+HOST = """
+import contextlib, dataclasses, io, json, sys, time, traceback
 from pathlib import Path
-from core.errors import UserError
+import tuning.search
 from core.epoch import EpochResult
+from core.errors import UserError
 from ray import tune
 from tests.fakes import tiny_corpus
-from tests.tuning.plans import plan
 from tests.tuning.fake_ray import Heard
+from tests.tuning.plans import plan
+from tuning.cluster import own_ray
 from tuning.ledger import open_ledger
 from tuning.resources import Machine, Shares
-from tuning.search import Interruption, search
-{work}
-the_plan = plan({plan})
-with open_ledger(Path(sys.argv[1]), {{}}) as ledger:
-    interruption = Interruption(say=print, lost=print)
-    try:
-        search(ledger, the_plan, tiny_corpus(), Shares(), Machine(cpus={workers}, gpus=0), {workers}, Heard(),
-               interruption, work)
-    except UserError as error:
-        print(error)
+
+cpus, gpus = map(int, sys.argv[1:])
+machine = Machine(cpus=cpus, gpus=gpus)
+with own_ray(machine, print) as ray:
+    tuning.search.own_ray = lambda machine, lost: contextlib.nullcontext(ray)
+    for line in sys.stdin:
+        job = json.loads(line)
+        said, problem = io.StringIO(), None
+        folder = Path(job["folder"])
+        interruption = tuning.search.Interruption(say=said.write, lost=print)
+        names = dict(globals())
+        try:
+            exec(job["work"], names)  # as a script: Ray's workers get its functions by value
+            shares, the_plan = eval(job["shares"], names), eval(f"plan({job['plan']})", names)
+            with open_ledger(folder, {}) as ledger:
+                tuning.search.search(ledger, the_plan, tiny_corpus(), shares, machine, job["workers"], names["Heard"](),
+                                     interruption, names["work"])
+        except UserError as error:
+            said.write(str(error))
+        except Exception:
+            problem = traceback.format_exc()
+        print(json.dumps([said.getvalue(), problem]), flush=True)
 """
 
 
-def search(folder: Path, work: str, plan: str = "n_trials=5, epochs=2", workers: int = 1) -> str:
-    """Run a search whose trials do `work`; returns what it printed."""
-    script = SEARCH.format(work=textwrap.dedent(work), plan=plan, workers=workers)
-    ended = subprocess.run(
-        [sys.executable, "-c", script, str(folder)],
-        capture_output=True,
+class Searches:
+    """Searches one after the other in one process with one Ray, which take less than one each."""
+
+    def __init__(self, process: "subprocess.Popen[str]") -> None:
+        self.process = process
+
+    def __call__(
+        self, folder: Path, work: str, plan: str = "n_trials=5, epochs=2", *, workers: int = 1, shares: str = "Shares()"
+    ) -> str:
+        """Run a search whose trials do `work`, a script that defines it; returns what it said."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        job = {"folder": str(folder), "work": textwrap.dedent(work), "plan": plan, "workers": workers, "shares": shares}
+        self.process.stdin.write(f"{json.dumps(job)}\n")
+        self.process.stdin.flush()
+        assert select.select([self.process.stdout], [], [], 240)[0], "the search takes too long"
+        said, problem = json.loads(self.process.stdout.readline())
+        assert problem is None, problem
+        return str(said)
+
+
+@contextlib.contextmanager
+def searches(*, cpus: int = 2, gpus: int = 0) -> Iterator[Searches]:
+    """A Ray with so many of each, and what runs searches on it."""
+    with subprocess.Popen(
+        [sys.executable, "-c", HOST, str(cpus), str(gpus)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
         text=True,
-        timeout=240,
         cwd=Path(__file__).parents[2],
-    )
-    assert ended.returncode == 0, f"{ended.stdout}\n{ended.stderr}"
-    return ended.stdout
+    ) as process:
+        yield Searches(process)

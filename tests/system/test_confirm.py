@@ -112,7 +112,8 @@ def test_a_run_that_fails_is_told_and_does_not_end_the_rest(
     command: Command, study: Path, whole: tuple[str, dict[str, Any]]
 ) -> None:
     second = ranked(read_study(study)[1])[1].number
-
+    for trial in range(3):  # this test kills nothing
+        tamper(study, config_record(trial, batch_size=64))
     tamper(study, config_record(second, optimizer="adamw", learning_rate=9e15, weight_decay=9e15))
     said = command.succeed("confirm", study.name, "--top", "2", "--seeds", "2")
     assert f"trial {second}, seed " in said
@@ -126,7 +127,7 @@ def test_a_run_that_fails_is_told_and_does_not_end_the_rest(
 def test_a_worker_that_is_killed_costs_nothing(
     command: Command, study: Path, whole: tuple[str, dict[str, Any]]
 ) -> None:
-    with command.start("confirm", study.name, *HOW) as process:
+    with command.start("confirm", study.name, "--top", "2", "--seeds", "2") as process:
         wait_for_runs(study, 1)
         victims = command.processes("ray::train_run()") or command.processes("ray::train_run")
         for victim in victims:
@@ -134,7 +135,8 @@ def test_a_worker_that_is_killed_costs_nothing(
         out, err = process.communicate(timeout=240)
     assert process.returncode == 0, f"{out}\n{err}"
     assert victims
-    assert outcomes(study) == whole[1]
+    assert outcomes(study).items() <= whole[1].items()
+    assert len(outcomes(study)) == len(whole[1]) - 3  # all but the folds
 
 
 def test_other_data_are_refused_before_anything_is_trained(

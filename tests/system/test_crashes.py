@@ -52,25 +52,6 @@ def test_nothing_is_written_outside_study_cache_and_rays_folder(command: Command
     ]
 
 
-@pytest.mark.parametrize("process", ["raylet", "gcs_server"])
-def test_when_ray_is_killed_the_same_command_goes_on(
-    command: Command, sentences: Path, whole: str, process: str
-) -> None:
-    with command.start(*search(sentences, process)) as driver:
-        command.wait_for_journal(process, 10)
-        (victim,) = command.processes(process)
-        os.kill(victim, signal.SIGKILL)
-        out, err = driver.communicate(timeout=60)
-    assert driver.returncode == 2, f"{out}\n{err}"
-    assert f"sentune: Ray's process {process} has ended" in err
-    assert f"the same command goes on: python -m tuning run {sentences}" in err
-    assert err.count("\n") == 1
-    assert "raylet)" not in out
-    if process == "raylet":
-        command.succeed(*search(sentences, process))
-        assert command.content(process) == command.content(whole)
-
-
 def test_sigterm_ends_the_epoch_and_a_second_signal_ends_at_once(command: Command, sentences: Path, whole: str) -> None:
     """The signals go to the whole process group, as from a terminal."""
     with command.start(*search(sentences, "signals")) as driver:
@@ -90,7 +71,7 @@ def test_sigterm_ends_the_epoch_and_a_second_signal_ends_at_once(command: Comman
 
 FULL_DISK = """
 import errno, os
-real, left = os.fsync, [24]
+real, left = os.fsync, [12]
 def fsync(handle):
     left[0] -= 1
     if left[0] < 0:
@@ -102,19 +83,30 @@ main()
 """
 
 
-def test_a_full_disk_is_one_line_and_loses_nothing(
+def test_ray_is_killed_and_the_disk_is_full_and_each_is_one_line_and_loses_nothing(
     command: Command, sentences: Path, whole: str, tmp_path: Path
 ) -> None:
+    for process, records in (("raylet", 10), ("gcs_server", 16)):
+        with command.start(*search(sentences, "hurt")) as driver:
+            command.wait_for_journal("hurt", records)
+            (victim,) = command.processes(process)
+            os.kill(victim, signal.SIGKILL)
+            out, err = driver.communicate(timeout=60)
+        assert driver.returncode == 2, f"{out}\n{err}"
+        assert f"sentune: Ray's process {process} has ended" in err
+        assert f"the same command goes on: python -m tuning run {sentences}" in err
+        assert err.count("\n") == 1
+        assert "raylet)" not in out
     script = tmp_path / "full_disk.py"
     script.write_text(FULL_DISK)
     path = os.pathsep.join([str(Path(__file__).parents[2]), *os.environ.get("PYTHONPATH", "").split(os.pathsep)])
-    ended = command.run(*search(sentences, "full"), program=(str(script),), env={"PYTHONPATH": path})
+    ended = command.run(*search(sentences, "hurt"), program=(str(script),), env={"PYTHONPATH": path})
     assert ended.returncode == 2, f"{ended.stdout}\n{ended.stderr}"
     assert ended.stderr.startswith("sentune: cannot write ")
     assert ended.stderr.endswith("the disk is full; free some space and run the same command again\n")
     assert ended.stderr.count("\n") == 1
-    command.succeed(*search(sentences, "full"))
-    assert command.content("full") == command.content(whole)
+    command.succeed(*search(sentences, "hurt"))
+    assert command.content("hurt") == command.content(whole)
 
 
 NARROW = """

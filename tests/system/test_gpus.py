@@ -1,35 +1,27 @@
 """Shares of GPUs, packed by Ray. Its GPUs are logical here: trials compute nothing, but are where Ray put them."""
 
 import json
-import subprocess
-import sys
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.system.searches import Searches, searches
 from tuning.records import read_study
-
-SCRIPT = """
-import json, os, sys, time
-from pathlib import Path
-import ray
-from ray import tune
-from tests.fakes import tiny_corpus
-from tests.tuning.plans import plan
-from tests.tuning.fake_ray import Heard
-from tuning.gpus import assigned_device
-from tuning.ledger import open_ledger
 from tuning.resources import Machine, Shares
-from tuning.search import Interruption, search
 
-folder, share, gpus, retry = Path(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3]), sys.argv[4] == "retry"
-window = 3 if retry else 8
+WORK = """
+import os
+import ray
+from tuning.gpus import assigned_device
+
+retry, fits = {retry}, {fits}
 
 def work(job, corpus, shares):
     began, ids, visible = time.time(), ray.get_gpu_ids(), os.environ.get("CUDA_VISIBLE_DEVICES")
-    (folder / f"begun-{job['number']}").touch()
+    (folder / f"begun-{{job['number']}}").touch()
     until = time.time() + 120
     while not retry and len(list(folder.glob("begun-*"))) < fits and time.time() < until:
         time.sleep(0.05)  # as many as fit are to run at the same time, however slowly workers start
@@ -39,26 +31,33 @@ def work(job, corpus, shares):
     with open(folder / "seen.jsonl", "a") as file:
         file.write(json.dumps(seen) + "\\n")
     if retry and job["number"] in (1, 4) and shares.gpus_per_trial < 1:
-        tune.report({"outcome": {"error": "out of GPU memory: asked for 2 GiB", "oom": True}})
+        tune.report({{"outcome": {{"error": "out of GPU memory: asked for 2 GiB", "oom": True}}}})
     else:
         epoch = dict(epoch=1, train_loss=0.0, val_loss=0.0, val_accuracy=1 / (1 + job["number"]), seconds=0.0)
-        tune.report({"epoch_result": epoch})
-        tune.report({"outcome": {"n_parameters": 1}})
-
-folder.mkdir()
-shares, machine = Shares(gpus_per_trial=share, retry_oom=retry), Machine(cpus=8, gpus=gpus)
-fits = shares.fit(machine)
-with open_ledger(folder, {}) as ledger:
-    search(ledger, plan(n_trials=8, epochs=1, window=window, stopping=None), tiny_corpus(), shares, machine,
-           fits, Heard(), Interruption(say=print, lost=print), work)
+        tune.report({{"epoch_result": epoch}})
+        tune.report({{"outcome": {{"n_parameters": 1}}}})
 """
 
 
-def seen(folder: Path, share: float, gpus: int, *, retry: bool = False) -> list[dict[str, Any]]:
+@pytest.fixture(scope="module")
+def host(request: pytest.FixtureRequest) -> Iterator[tuple[Machine, Searches]]:
+    """A machine with one GPU, or two, and what runs searches on it."""
+    machine = Machine(cpus=8, gpus=request.param)
+    with searches(cpus=machine.cpus, gpus=machine.gpus) as search:
+        yield machine, search
+
+
+def seen(host: tuple[Machine, Searches], folder: Path, share: float, *, retry: bool = False) -> list[dict[str, Any]]:
     """Where each trial ran, and when."""
-    command = [sys.executable, "-c", SCRIPT, str(folder), str(share), str(gpus), "retry" if retry else "once"]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=240, cwd=Path(__file__).parents[2])
-    assert ended.returncode == 0, f"{ended.stdout}\n{ended.stderr}"
+    machine, search = host
+    fits = Shares(gpus_per_trial=share).fit(machine)
+    search(
+        folder,
+        WORK.format(retry=retry, fits=fits),
+        f"n_trials=8, epochs=1, window={3 if retry else 8}, stopping=None",
+        workers=fits,
+        shares=f"Shares(gpus_per_trial={share}, retry_oom={retry})",
+    )
     return [json.loads(line) for line in (folder / "seen.jsonl").read_text().splitlines()]
 
 
@@ -72,13 +71,13 @@ def most_at_once(trials: list[dict[str, Any]]) -> float:
     return most
 
 
-@pytest.mark.parametrize(("share", "most", "gpus"), [(0.34, 0.68, 1), (0.6, 0.6, 2)])
+@pytest.mark.parametrize(("host", "share", "most"), [(1, 0.34, 0.68), (2, 0.6, 0.6)], indirect=["host"])
 def test_no_gpu_gets_more_than_it_has_and_each_worker_sees_its_own(
-    tmp_path: Path, share: float, most: float, gpus: int
+    host: tuple[Machine, Searches], tmp_path: Path, share: float, most: float
 ) -> None:
-    trials = seen(tmp_path / "s", share, gpus)
+    trials = seen(host, tmp_path / "s", share)
     assert len(trials) == 8
-    names = {str(number) for number in range(gpus)}
+    names = {str(number) for number in range(host[0].gpus)}
     assert {t["gpu"] for t in trials} == names
     for gpu in names:
         assert most_at_once([t for t in trials if t["gpu"] == gpu]) == pytest.approx(most)
@@ -86,8 +85,9 @@ def test_no_gpu_gets_more_than_it_has_and_each_worker_sees_its_own(
     assert [t["visible"] for t in trials] == [t["gpu"] for t in trials]
 
 
-def test_a_trial_out_of_memory_runs_again_alone_on_a_whole_gpu(tmp_path: Path) -> None:
-    trials = seen(tmp_path / "s", 0.5, 1, retry=True)
+@pytest.mark.parametrize("host", [1], indirect=True)
+def test_a_trial_out_of_memory_runs_again_alone_on_a_whole_gpu(host: tuple[Machine, Searches], tmp_path: Path) -> None:
+    trials = seen(host, tmp_path / "s", 0.5, retry=True)
     records = read_study(tmp_path / "s")[1]
     assert [record.state for record in records] == ["COMPLETE"] * 8
     again = sorted((t for t in trials if t["share"] == 1), key=lambda t: t["began"])

@@ -23,13 +23,18 @@ def test_one_worker_or_two_the_same_trials_and_stops(command: Command, sentences
     assert {"COMPLETE", "PRUNED"} == {record[1] for record in command.content(whole)}
 
 
-def test_killed_twice_and_stopped_with_ctrl_c_the_study_completes_to_the_same(
+def test_killed_out_of_time_and_stopped_with_ctrl_c_the_study_completes_to_the_same(
     command: Command, sentences: Path, whole: str
 ) -> None:
-    for records in (6, 40):
-        with command.start(*run(sentences, "killed")) as driver:
-            command.wait_for_journal("killed", records)
-            os.kill(driver.pid, signal.SIGKILL)
+    with command.start(*run(sentences, "killed")) as driver:
+        command.wait_for_journal("killed", 6)
+        os.kill(driver.pid, signal.SIGKILL)
+    ended = command.run(*run(sentences, "killed"), "--time-budget", "1s")
+    assert ended.returncode == 0, ended.stderr
+    assert "the study ended early: time budget of 1s used up" in ended.stdout
+    assert "the same command goes on, with as much time again: python -m tuning run " in ended.stdout
+    assert "the study ended early: time budget of 1s used up" in command.succeed("best", "killed")
+    assert len(command.content("killed")) < 9
     with command.start(*run(sentences, "killed")) as driver:
         command.wait_for_journal("killed", 50)
         os.kill(driver.pid, signal.SIGINT)
@@ -39,20 +44,8 @@ def test_killed_twice_and_stopped_with_ctrl_c_the_study_completes_to_the_same(
     assert "the same command goes on: python -m tuning run" in err
     assert "Traceback" not in err
     assert len([record for record in command.content("killed") if record[1] == "RUNNING"]) <= 3  # the window
-    command.succeed(*run(sentences, "killed", "--workers", "1"))
+    assert "ended early" not in command.succeed(*run(sentences, "killed", "--workers", "1"), "--time-budget", "5h")
     assert command.content("killed") == command.content(whole)
-
-
-def test_a_study_whose_time_was_up_goes_on_with_more_to_the_same(command: Command, sentences: Path, whole: str) -> None:
-    ended = command.run(*run(sentences, "timed"), "--time-budget", "1s")
-    assert ended.returncode == 0, ended.stderr
-    assert "the study ended early: time budget of 1s used up" in ended.stdout
-    assert "the same command goes on, with as much time again: python -m tuning run " in ended.stdout
-    assert "the study ended early: time budget of 1s used up" in command.succeed("best", "timed")
-    assert {record[1] for record in command.content("timed")} <= {"RUNNING"}
-    again = command.succeed(*run(sentences, "timed", "--workers", "1"), "--time-budget", "5h")
-    assert "ended early" not in again
-    assert command.content("timed") == command.content(whole)
 
 
 def test_a_killed_worker_costs_nothing(command: Command, sentences: Path, whole: str) -> None:

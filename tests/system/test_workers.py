@@ -1,17 +1,24 @@
-"""What a worker does to a search: dies, fails, ends slowly, or has run others before."""
+"""What a worker does to a search: dies, fails, ends slowly or early, or has run others before."""
 
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.system.searches import search
+from tests.system.searches import Searches, searches
 from tuning.records import read_study
 
 
-def test_a_trial_that_ends_slower_than_ray_waits_neither_hangs_nor_fails(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def search() -> Iterator[Searches]:
+    with searches() as made:
+        yield made
+
+
+def test_a_trial_that_ends_slower_than_ray_waits_neither_hangs_nor_fails(search: Searches, tmp_path: Path) -> None:
     """Ray gives a stopped trial's thread 2 s; here each takes 3 s to leave after its second epoch."""
     search(
         tmp_path / "slow",
@@ -33,7 +40,7 @@ def test_a_trial_that_ends_slower_than_ray_waits_neither_hangs_nor_fails(tmp_pat
     assert [state for state, epochs in states if epochs == 1] == ["PRUNED", "PRUNED"]
 
 
-def test_three_failures_from_the_start_with_one_cause_end_the_study(tmp_path: Path) -> None:
+def test_three_failures_from_the_start_with_one_cause_end_the_study(search: Searches, tmp_path: Path) -> None:
     said = search(
         tmp_path / "failing",
         """
@@ -46,7 +53,7 @@ def test_three_failures_from_the_start_with_one_cause_end_the_study(tmp_path: Pa
 
 
 @pytest.fixture(scope="module")
-def lean(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+def lean(search: Searches, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """The folder of a search with room for two trials and only one to run, and what it printed."""
     folder = tmp_path_factory.mktemp("workers") / "lean"
     said = search(
@@ -58,8 +65,9 @@ def lean(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
                 Path(job["checkpoint_dir"]).parents[1].joinpath("share").write_text(str(mine.share()))
             tune.report({"outcome": {"n_parameters": 1}})
 
-        import atexit
-        atexit.register(lambda: print("MLflow is loaded:", "mlflow" in sys.modules))
+        class Heard(Heard):
+            def ended(self, record):
+                interruption.say(f"MLflow is loaded: {'mlflow' in sys.modules}")
         """,
         plan="n_trials=1, epochs=1, stopping=None",
         workers=2,
@@ -78,7 +86,7 @@ def test_a_trial_that_runs_alone_may_use_the_other_workers_core(lean: tuple[Path
     assert not (lean[0] / ".ray").exists()
 
 
-def test_a_worker_that_dies_each_time_fails_its_trial_alone(tmp_path: Path) -> None:
+def test_a_worker_that_dies_each_time_fails_its_trial_alone(search: Searches, tmp_path: Path) -> None:
     """As the system kills one that takes too much memory."""
     search(
         tmp_path / "dying",
@@ -96,7 +104,7 @@ def test_a_worker_that_dies_each_time_fails_its_trial_alone(tmp_path: Path) -> N
     assert records[1].error == "its worker died three times (killed, or out of memory)"
 
 
-def test_a_worker_that_dies_while_it_takes_a_trial_over_costs_it_one_death(tmp_path: Path) -> None:
+def test_a_worker_that_dies_while_it_takes_a_trial_over_costs_it_one_death(search: Searches, tmp_path: Path) -> None:
     """Ray starts no trial again that dies before it runs on a worker that another trial had."""
     search(
         tmp_path / "taking-over",
@@ -110,6 +118,32 @@ def test_a_worker_that_dies_while_it_takes_a_trial_over_costs_it_one_death(tmp_p
         plan="n_trials=3, epochs=1",
     )
     assert [record.state for record in read_study(tmp_path / "taking-over")[1]] == ["COMPLETE"] * 3
+
+
+def test_running_trials_end_their_epoch_and_keep_their_checkpoints(search: Searches, tmp_path: Path) -> None:
+    """As after Ctrl-C; here the time is up when the third epoch is reported."""
+    search(
+        tmp_path / "s",
+        """
+        from tuning.budgets import Budget
+        from tuning.trial import run_trial as work
+
+        class Heard(Heard):
+            def epoch(self, number, result):
+                super().epoch(number, result)
+                if len([event for event in self.events if event.startswith("epoch")]) == 3:
+                    interruption.end(Budget(seconds=60).time_up)
+        """,
+        plan="n_trials=6, epochs=50, stopping=None",
+        workers=2,
+    )
+    records = read_study(tmp_path / "s")[1]
+    assert {record.state for record in records} == {"RUNNING"}
+    assert 3 <= sum(len(record.epochs) for record in records) < 20
+    for record in records:
+        if record.epochs:
+            checkpoints = tmp_path / "s" / "checkpoints" / f"{record.number:05d}"
+            assert (checkpoints / f"epoch-{len(record.epochs):05d}").is_dir()
 
 
 FRESH = """
@@ -126,9 +160,9 @@ for config in json.load(sys.stdin):
 """
 
 
-def test_fifty_trials_of_one_worker_have_the_bits_of_fifty_fresh_processes(tmp_path: Path) -> None:
+def test_fifty_trials_of_one_worker_have_the_bits_of_fifty_fresh_processes(search: Searches, tmp_path: Path) -> None:
     """Trials of all sorts, one after the other in the worker."""
-    search(tmp_path / "many", "from tuning.trial import run_trial as work", plan="n_trials=50, epochs=2, stopping=None")
+    search(tmp_path / "many", "from tuning.trial import run_trial as work", plan="n_trials=50, epochs=1, stopping=None")
     records = read_study(tmp_path / "many")[1]
     fresh = subprocess.run(
         [sys.executable, "-c", FRESH],
