@@ -27,7 +27,7 @@ DISABLED = {"RAY_AUTH_MODE": "disabled"}
 def run(sentences: Path, name: str, *more: str) -> tuple[str, ...]:
     """Enough for every node to take part; who is lost after two epochs had at least one more to go."""
     return ("run", str(sentences), "--vectors", "none", "--embedding-dim", "16", "--space", "notebook",
-            "--trials", "8", "--epochs", "6", "--window", "4", "--grace", "3", "--set", "hidden_dim=int(48,96)",
+            "--trials", "6", "--epochs", "6", "--window", "4", "--grace", "3", "--set", "hidden_dim=int(48,96)",
             "--set", "learning_rate=log(0.05,1)", "--precision", "fp32", "--name", name, *more)  # fmt: skip
 
 
@@ -83,7 +83,7 @@ def test_the_driver_is_killed_then_a_node_is_lost_and_the_same_command_goes_on(
     assert command.content("killed") == command.content(whole)
     assert [record[1] for record in command.content("killed")].count("FAIL") == 0
     assert [nodes.checkpoints(name, "killed") for name in nodes.started] == [[], []], "a complete study leaves none"
-    assert "is complete: 8 trials" in command.succeed(*run(sentences, "killed"))
+    assert "is complete: 6 trials" in command.succeed(*run(sentences, "killed"))
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +139,7 @@ def test_checkpoints_that_a_killed_command_left_in_the_storage_go_with_the_next_
     left = tmp_path / study_key(whole, attributes_of(command.results / whole)["spec"]) / "00003-0123456789ab"
     left.mkdir(parents=True)
     (left / "state.json").write_text("{}")
-    assert "is complete: 8 trials" in command.succeed(*run(sentences, whole, "--storage", str(tmp_path)))
+    assert "is complete: 6 trials" in command.succeed(*run(sentences, whole, "--storage", str(tmp_path)))
     assert list(tmp_path.iterdir()) == []
 
 

@@ -85,7 +85,7 @@ def test_the_same_command_again_only_shows_and_json_is_json(
     assert journal.read_bytes() == before
 
 
-def test_killed_and_stopped_with_ctrl_c_no_finished_run_is_lost(
+def test_killed_with_its_workers_and_stopped_with_ctrl_c_no_finished_run_is_lost(
     command: Command, study: Path, whole: tuple[str, dict[str, Any]]
 ) -> None:
     with command.start("confirm", study.name, *HOW) as process:
@@ -93,9 +93,14 @@ def test_killed_and_stopped_with_ctrl_c_no_finished_run_is_lost(
         os.kill(process.pid, signal.SIGKILL)
     assert outcomes(study).items() <= whole[1].items()
     with command.start("confirm", study.name, *HOW) as process:
-        wait_for_runs(study, 4)
+        wait_for_runs(study, 3)
+        victims = command.processes("ray::train_run()") or command.processes("ray::train_run")
+        for victim in victims:
+            os.kill(victim, signal.SIGKILL)
+        wait_for_runs(study, 5)
         os.kill(process.pid, signal.SIGINT)
         _, err = process.communicate(timeout=60)
+    assert victims
     assert (process.returncode, "Traceback" in err) == (130, False), err
     first, *_, last = err.splitlines()
     assert first == "stopping: the running epochs are lost, what is before them is kept; once more to stop at once"
@@ -122,21 +127,6 @@ def test_a_run_that_fails_is_told_and_does_not_end_the_rest(
     good = [kept for kept in outcomes(study).values() if "error" not in kept]
     assert len([kept for kept in outcomes(study).values() if "error" in kept]) == 2
     assert len(good) == len(outcomes(study)) - 2 >= 2
-
-
-def test_a_worker_that_is_killed_costs_nothing(
-    command: Command, study: Path, whole: tuple[str, dict[str, Any]]
-) -> None:
-    with command.start("confirm", study.name, "--top", "2", "--seeds", "2") as process:
-        wait_for_runs(study, 1)
-        victims = command.processes("ray::train_run()") or command.processes("ray::train_run")
-        for victim in victims:
-            os.kill(victim, signal.SIGKILL)
-        out, err = process.communicate(timeout=240)
-    assert process.returncode == 0, f"{out}\n{err}"
-    assert victims
-    assert outcomes(study).items() <= whole[1].items()
-    assert len(outcomes(study)) == len(whole[1]) - 3  # all but the folds
 
 
 def test_other_data_are_refused_before_anything_is_trained(
