@@ -83,7 +83,7 @@ def is_gpu(device: str) -> bool:
 def describe(precision: str, threads: int, device: str) -> dict[str, Any]:
     """Everything that can change a result's bits beside settings and corpus, as JSON can hold it."""
     return {
-        "torch": torch.__version__,
+        "torch": str(torch.__version__),  # a plain one: a TorchVersion would have who reads a report import torch
         "threads": threads,
         "precision": precision,
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),

@@ -161,8 +161,22 @@ for config in json.load(sys.stdin):
 
 
 def test_fifty_trials_of_one_worker_have_the_bits_of_fifty_fresh_processes(search: Searches, tmp_path: Path) -> None:
-    """Trials of all sorts, one after the other in the worker."""
-    search(tmp_path / "many", "from tuning.trial import run_trial as work", plan="n_trials=50, epochs=1, stopping=None")
+    """Trials of all sorts, one after the other in the worker. What they report has its reader import no torch."""
+    said = search(
+        tmp_path / "many",
+        """
+        def work(job, corpus, shares):
+            from tuning.trial import run_trial
+            run_trial(job, corpus, shares)
+
+        class Heard(Heard):
+            def ended(self, record):
+                interruption.say(f"torch is loaded: {'torch' in sys.modules}")
+        """,
+        plan="n_trials=50, epochs=1, stopping=None",
+    )
+    assert "torch is loaded: False" in said
+    assert "torch is loaded: True" not in said
     records = read_study(tmp_path / "many")[1]
     fresh = subprocess.run(
         [sys.executable, "-c", FRESH],
