@@ -35,6 +35,10 @@ from tuning.cluster import own_ray
 from tuning.ledger import open_ledger
 from tuning.resources import Machine, Shares
 
+def work(job, corpus, shares):
+    from tuning.trial import run_trial  # not before: this process needs no torch
+    run_trial(job, corpus, shares)
+
 cpus, gpus = map(int, sys.argv[1:])
 machine = Machine(cpus=cpus, gpus=gpus)
 with own_ray(machine, print) as ray:
@@ -68,7 +72,15 @@ class Searches:
     def __call__(
         self, folder: Path, work: str, plan: str = "n_trials=5, epochs=2", *, workers: int = 1, shares: str = "Shares()"
     ) -> str:
-        """Run a search whose trials do `work`, a script that defines it; returns what it said."""
+        """Run a search; returns what it said.
+
+        Args:
+            folder: of the study.
+            work: a script that may define another `work` than to train, and another `Heard`.
+            plan: what `tests.tuning.plans.plan` is called with.
+            workers: trials at once.
+            shares: of the machine, a trial's.
+        """
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         job = {"folder": str(folder), "work": textwrap.dedent(work), "plan": plan, "workers": workers, "shares": shares}

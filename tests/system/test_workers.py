@@ -126,7 +126,6 @@ def test_running_trials_end_their_epoch_and_keep_their_checkpoints(search: Searc
         tmp_path / "s",
         """
         from tuning.budgets import Budget
-        from tuning.trial import run_trial as work
 
         class Heard(Heard):
             def epoch(self, number, result):
@@ -165,10 +164,6 @@ def test_fifty_trials_of_one_worker_have_the_bits_of_fifty_fresh_processes(searc
     said = search(
         tmp_path / "many",
         """
-        def work(job, corpus, shares):
-            from tuning.trial import run_trial
-            run_trial(job, corpus, shares)
-
         class Heard(Heard):
             def ended(self, record):
                 interruption.say(f"torch is loaded: {'torch' in sys.modules}")
