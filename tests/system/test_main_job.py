@@ -12,7 +12,7 @@ from tests.system.command import Command
 from tuning.journal import JOURNAL
 from tuning.records import read_study, read_whole
 
-RUN = ("run", "snippets", "--space", "notebook", "--trials", "4", "--epochs", "3", "--name", "quick", "--seed", "1",
+RUN = ("run", "snippets", "--space", "notebook", "--trials", "4", "--epochs", "2", "--name", "quick", "--seed", "1",
        "--set", "hidden_dim=int(16,32)", "--set", "n_layers=1")  # fmt: skip
 
 

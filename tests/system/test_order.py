@@ -23,7 +23,7 @@ def test_one_worker_or_two_the_same_trials_and_stops(command: Command, sentences
     assert {"COMPLETE", "PRUNED"} == {record[1] for record in command.content(whole)}
 
 
-def test_killed_out_of_time_and_stopped_with_ctrl_c_the_study_completes_to_the_same(
+def test_killed_out_of_time_without_workers_and_stopped_with_ctrl_c_the_study_completes_to_the_same(
     command: Command, sentences: Path, whole: str
 ) -> None:
     with command.start(*run(sentences, "killed")) as driver:
@@ -36,9 +36,14 @@ def test_killed_out_of_time_and_stopped_with_ctrl_c_the_study_completes_to_the_s
     assert "the study ended early: time budget of 1s used up" in command.succeed("best", "killed")
     assert len(command.content("killed")) < 9
     with command.start(*run(sentences, "killed")) as driver:
+        command.wait_for_journal("killed", 30)
+        victims = command.workers()
+        for victim in victims:
+            os.kill(victim, signal.SIGKILL)
         command.wait_for_journal("killed", 50)
         os.kill(driver.pid, signal.SIGINT)
         out, err = driver.communicate(timeout=120)
+    assert victims
     assert "going on with study killed" in out
     assert driver.returncode == 130
     assert "the same command goes on: python -m tuning run" in err
@@ -46,18 +51,6 @@ def test_killed_out_of_time_and_stopped_with_ctrl_c_the_study_completes_to_the_s
     assert len([record for record in command.content("killed") if record[1] == "RUNNING"]) <= 3  # the window
     assert "ended early" not in command.succeed(*run(sentences, "killed", "--workers", "1"), "--time-budget", "5h")
     assert command.content("killed") == command.content(whole)
-
-
-def test_a_killed_worker_costs_nothing(command: Command, sentences: Path, whole: str) -> None:
-    with command.start(*run(sentences, "orphaned")) as driver:
-        command.wait_for_journal("orphaned", 8)
-        victims = command.workers()
-        for victim in victims:
-            os.kill(victim, signal.SIGKILL)
-        out, err = driver.communicate(timeout=240)
-    assert victims
-    assert driver.returncode == 0, f"{out}\n{err}"
-    assert command.content("orphaned") == command.content(whole)
 
 
 def test_a_trial_that_fails_stands_in_the_table_and_the_study_goes_on(command: Command, sentences: Path) -> None:
