@@ -26,33 +26,53 @@ from tuning.journal import JOURNAL
 from tuning.records import read_study
 
 
-def run(sentences: Path, name: str, *more: str, epochs: int = 3, hidden: str = "int(4,16)") -> tuple[str, ...]:
+def run(sentences: Path, name: str, *more: str) -> tuple[str, ...]:
+    """Trials that are seen while they run."""
     return ("run", str(sentences), "--vectors", "none", "--embedding-dim", "8", "--space", "notebook", "--trials", "5",
-            "--epochs", str(epochs), "--window", "3", "--grace", "1", "--set", f"hidden_dim={hidden}", "--name", name,
+            "--epochs", "8", "--window", "3", "--grace", "1", "--set", "hidden_dim=int(64,96)", "--name", name,
             "--workers", "1", *more)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
-def watched(command: Command, sentences: Path) -> Path:
-    """A study with event files that was interrupted, and gone on with for a reader who went away."""
-    words = run(sentences, "watched", "--tensorboard")
-    with command.start(*words) as driver:
-        command.wait_for_journal("watched", 10)
-        os.kill(driver.pid, signal.SIGTERM)
-        driver.communicate(timeout=120)
-    assert driver.returncode == 130
-    with command.start(*words) as driver:
+def unread(command: Command, sentences: Path) -> str:
+    """What a search complained of whose reader went away, and that was interrupted later."""
+    with command.start(*run(sentences, "watched", "--tensorboard")) as driver:
         assert driver.stdout is not None
         assert driver.stderr is not None
-        assert driver.stdout.readline()
+        assert driver.stdout.readline().startswith("sentences ")
         driver.stdout.close()  # as `sentune run | head -1` does
+        command.wait_for_journal("watched", 10)
+        os.kill(driver.pid, signal.SIGTERM)
         complaints = driver.stderr.read()
-    assert (driver.returncode, complaints) == (0, "")
+    assert driver.returncode == 130
+    return complaints
+
+
+def test_a_reader_that_goes_away_ends_no_search(unread: str) -> None:
+    assert [line.split(":")[0] for line in unread.splitlines()] == ["stopping", "interrupted; the same command goes on"]
+
+
+@pytest.fixture(scope="module")
+def shown(command: Command, sentences: Path, unread: str) -> str:
+    """What a terminal was shown when that search went on."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    env = {**os.environ, "SENTUNE_RESULTS": str(command.results), "SENTUNE_TEST_MARK": command.mark, "TERM": "xterm"}
+    for variable in ("COLUMNS", "LINES", "JPY_PARENT_PID"):
+        env.pop(variable, None)
+    words = [sys.executable, "-m", "tuning", *run(sentences, "watched", "--tensorboard")]
+    with subprocess.Popen(words, stdin=theirs, stdout=theirs, stderr=theirs, env=env, start_new_session=True) as driver:
+        os.close(theirs)
+        text = all_of(ours)
+    os.close(ours)
+    assert driver.returncode == 0, text
+    return text
+
+
+@pytest.fixture(scope="module")
+def watched(command: Command, shown: str) -> Path:
+    """That study."""
     return command.results / "watched"
-
-
-def test_a_reader_that_goes_away_ends_no_search(watched: Path) -> None:
-    assert [record.state != "RUNNING" for record in read_study(watched)[1]] == [True] * 5
 
 
 def test_tensorboard_reads_what_the_journal_says_and_nothing_twice(
@@ -120,24 +140,12 @@ def test_export_to_mlflow_from_the_command_line(command: Command, watched: Path)
     assert sorted(path.name for path in command.results.glob("ml*")) == ["mlflow.db"]
 
 
-def test_a_terminal_shows_the_block_and_gets_its_cursor_back(command: Command, sentences: Path) -> None:
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
-    env = {**os.environ, "SENTUNE_RESULTS": str(command.results), "SENTUNE_TEST_MARK": command.mark, "TERM": "xterm"}
-    for variable in ("COLUMNS", "LINES", "JPY_PARENT_PID"):
-        env.pop(variable, None)
-    slow = run(sentences, "terminal", epochs=8, hidden="int(64,96)")  # trials that are seen while they run
-    words = [sys.executable, "-m", "tuning", *slow]
-    with subprocess.Popen(words, stdin=theirs, stdout=theirs, stderr=theirs, env=env, start_new_session=True) as driver:
-        os.close(theirs)
-        text = all_of(ours)
-    os.close(ours)
-    assert driver.returncode == 0, text
-    assert "trial  epoch    now     best   settings" in text
-    assert re.search(r" {4}\d {4}[1-8]/8  0\.\d{4}  0\.\d{4} {3}lr=[\d.e-]+ hidden=", text)
-    assert re.search(r"5/5 trials: \d done, \d stopped, 0 failed, 0 running \| ", text)
-    assert text.rfind("\x1b[?25h") > text.rfind("\x1b[?25l") >= 0  # the cursor was hidden, and is back
-    plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", text)
+def test_a_terminal_shows_the_block_and_gets_its_cursor_back(shown: str) -> None:
+    assert "trial  epoch    now     best   settings" in shown
+    assert re.search(r" {4}\d {4}[1-8]/8  0\.\d{4}  0\.\d{4} {3}lr=[\d.e-]+ hidden=", shown)
+    assert re.search(r"5/5 trials: \d done, \d stopped, 0 failed, 0 running \| ", shown)
+    assert shown.rfind("\x1b[?25h") > shown.rfind("\x1b[?25l") >= 0  # the cursor was hidden, and is back
+    plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown)
     block = [line for line in plain.replace("\r", "\n").split("\n") if re.match(r" +\d+ +\d/8 ", line)]
     assert max(map(len, block)) <= 80
 
