@@ -58,7 +58,7 @@ def _write_tensors(path: Path, tensors: "Mapping[str, Tensor]") -> None:
     try:
         save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path)
     except SafetensorError as error:
-        reason = re.search(r"\(os error (\d+)\)", str(error))  # it has no errno
+        reason = re.search(r"\b(?:os error|code:) (\d+)", str(error))  # it has no errno
         if reason is None:
             raise
         raise OSError(int(reason[1]), os.strerror(int(reason[1])), str(path)) from error

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors import SafetensorError
 
 from core.checkpoint import FORSAKEN_SECONDS, Checkpoint, newest, read, save
 from core.errors import ConfigError, CorruptionError, UserError
@@ -113,6 +114,37 @@ def test_a_full_disk_is_one_clear_line_and_the_old_checkpoint_stays(
         save(tmp_path, checkpoint(2))
     assert os.listdir(tmp_path) == ["epoch-00001"]
     assert_equal(newest(tmp_path, TRAINING), 1)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "I/O error: No space left on device (os error 28)",
+        'IoError(Os { code: 28, kind: StorageFull, message: "No space left on device" })',  # safetensors 0.5
+    ],
+)
+def test_the_reason_is_found_in_the_words_of_safetensors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: str
+) -> None:
+    def full(*_: object) -> None:
+        raise SafetensorError(f"Error while serializing: {words}")
+
+    monkeypatch.setattr("safetensors.torch.save_file", full)
+    with pytest.raises(UserError, match="the disk is full"):
+        save(tmp_path, checkpoint(1))
+    assert os.listdir(tmp_path) == []
+
+
+def test_what_is_wrong_without_the_system_having_said_so_is_a_fault_of_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise SafetensorError("Error while serializing: InvalidHeader")
+
+    monkeypatch.setattr("safetensors.torch.save_file", broken)
+    with pytest.raises(SafetensorError, match="InvalidHeader"):
+        save(tmp_path, checkpoint(1))
+    assert os.listdir(tmp_path) == []
 
 
 SMALL_DISK = """
