@@ -170,6 +170,6 @@ def main() -> NoReturn:
             with steady_output():
                 print(message)
             sys.exit(2)
-        print(f"sentune: {printable(message)}; see sentune --help", file=sys.stderr)
+        print(f"sentune: {printable(message).rstrip('.')}; see sentune --help", file=sys.stderr)
         sys.exit(2)
     sys.exit(code or 0)

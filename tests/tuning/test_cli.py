@@ -84,7 +84,7 @@ MISTAKES = {
     "serve no-such --port 70000": "Invalid value for '--port'",
     "serve no-such --host 192.0.2.1": "cannot listen on 192.0.2.1: it is no address of this machine",
     "serve no-such --rate 0": "Invalid value for '--rate'",
-    "bogus": "No such command 'bogus'",
+    "bogus": "No such command 'bogus'; see sentune --help",
 }
 
 
