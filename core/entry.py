@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import CorruptionError, UserError
+from core.files import sha256_of_file
 
 FORMAT = 1
 """Raise it when the same inputs come to other bytes."""
@@ -43,7 +44,7 @@ def canonical(value: Any) -> bytes:
 
 def seal(folder: Path, key: str, inputs: Mapping[str, Any]) -> None:
     """Write the manifest of the files in `folder`."""
-    listing = {file.name: [file.stat().st_size, _digest(file)] for file in sorted(folder.iterdir())}
+    listing = {file.name: [file.stat().st_size, sha256_of_file(file)] for file in sorted(folder.iterdir())}
     body = {"format": FORMAT, "key": key, "inputs": inputs, "files": listing}
     (folder / MANIFEST).write_bytes(_sealed(body))
 
@@ -69,7 +70,7 @@ def _check_files(entry: Entry) -> None:
             raise CorruptionError(f"cache entry damaged: {file} is missing")
         if file.stat().st_size != size:
             raise CorruptionError(f"cache entry damaged: {file} has {file.stat().st_size} bytes, {size} were written")
-        if _digest(file) != digest:
+        if sha256_of_file(file) != digest:
             raise CorruptionError(f"cache entry damaged: {file} is not what was written")
 
 
@@ -122,8 +123,3 @@ def read_manifest(path: Path) -> Entry:
 def _sealed(body: Mapping[str, Any]) -> bytes:
     """A manifest that carries its own checksum, so that a flipped bit in it shows too."""
     return canonical({"body": body, "sha256": hashlib.sha256(canonical(body)).hexdigest()}) + b"\n"
-
-
-def _digest(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

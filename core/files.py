@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import hashlib
 import os
 import shutil
 import tempfile
@@ -108,6 +109,16 @@ def readable_os_errors(path: Path) -> Iterator[None]:
 def permit(path: Path) -> None:
     """Give a file or folder that was made for its owner alone the rights that the umask leaves to others."""
     path.chmod((0o777 if path.is_dir() else 0o666) & ~_umask())
+
+
+def sha256_of_file(path: Path) -> str:
+    """The digest of a file's bytes, in hex.
+
+    Raises:
+        OSError: it is not there, or cannot be read.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _sync(path: Path) -> None:

@@ -9,7 +9,6 @@ card.md             all of it for people
 SHA256SUMS          digests of the files above; `sha256sum -c SHA256SUMS` checks them too
 """
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.config import TrialConfig
 from core.errors import ConfigError, CorruptionError, UserError
+from core.files import sha256_of_file
 from core.sealed import SUMS, target_for, write_sealed
 from core.text import Vocabulary
 
@@ -152,8 +152,7 @@ def _check(path: Path) -> None:
         raise _damaged(path, SUMS, "is not what was saved")
     for name in FILES:
         try:
-            with (path / name).open("rb") as file:
-                found = hashlib.file_digest(file, "sha256").hexdigest()
+            found = sha256_of_file(path / name)
         except FileNotFoundError as error:
             raise _damaged(path, name, "is missing") from error
         except OSError as error:

@@ -1,6 +1,5 @@
 """Folders of ours that are written whole, with the digest of every file, and never replace anything else."""
 
-import hashlib
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -8,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.errors import UserError
-from core.files import new_folder, permit, readable_os_errors
+from core.files import new_folder, permit, readable_os_errors, sha256_of_file
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -42,12 +41,7 @@ def sums_of(folder: Path, names: Iterable[str]) -> str:
     Raises:
         OSError: one of them is not there, or cannot be read.
     """
-    return "".join(f"{_sha256(folder / name)}  {name}\n" for name in names)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return "".join(f"{sha256_of_file(folder / name)}  {name}\n" for name in names)
 
 
 def _write_tensors(path: Path, tensors: "Mapping[str, Tensor]") -> None:
