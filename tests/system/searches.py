@@ -102,4 +102,8 @@ def searches(*, cpus: int = 2, gpus: int = 0) -> Iterator[Searches]:
         text=True,
         cwd=Path(__file__).parents[2],
     ) as process:
-        yield Searches(process)
+        try:
+            yield Searches(process)
+            process.communicate(timeout=60)
+        finally:
+            process.kill()  # where a search hangs: its Ray ends with it
