@@ -96,6 +96,7 @@ def test_a_log_gets_fewer_lines_the_longer_the_search() -> None:
     assert [pause_seconds(elapsed) for elapsed in (0, 299, 600, 3600, 36000)] == [5, 5, 10, 60, 60]
 
 
+@pytest.mark.slow
 def test_many_epochs_at_once_are_one_line() -> None:
     out = io.StringIO()
     with Progress(Console(file=out), tally()) as progress:

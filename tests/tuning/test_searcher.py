@@ -225,6 +225,7 @@ def test_a_trial_that_waits_gives_its_worker_back_and_goes_on_from_where_it_was(
     assert all(spell["until"] >= spell["since"] for times in spells.values() for spell in times)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("together", [1, 4, 6])
 def test_the_order_holds_however_many_are_compared_first(tmp_path: Path, together: int) -> None:
     the_plan = plan(n_trials=20, epochs=9, window=6, stopping=Halving(grace=1, reduction=2, together=together))
