@@ -31,6 +31,8 @@ TRIAL_SECONDS = 0.2
 STARTS = (1.6, 3.5)
 """A command's time without trials, as a multiple of what one process of the probe takes to start: the driver, Ray and a
 worker start one after the other, and the end takes a moment too."""
+WAITS = (3.5, 5.0)
+"""Seconds more of it that no processor shortens: Ray waits for its node, and for its processes when it ends."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -109,7 +111,7 @@ def _simulated(
     epochs = epochs_of_trials(plan, rng)
     epochs[:done] = 0
     speed = float(np.exp(rng.normal(0, SPEED)))
-    start = rng.uniform(*STARTS) * costs.start
+    start = rng.uniform(*STARTS) * costs.start + rng.uniform(*WAITS)
     seconds = epochs * costs_of_trials(plan.n_trials, costs, rng) * speed + TRIAL_SECONDS
     seconds[:done] = 0
     rule = plan.stopping

@@ -10,6 +10,7 @@ from tests.tuning.plans import plan
 from tuning.planning import (
     STARTS,
     TRIAL_SECONDS,
+    WAITS,
     Costs,
     Interval,
     costs_of_trials,
@@ -92,7 +93,7 @@ def test_the_forecast_of_a_search_without_chance_is_its_time() -> None:
     """12 trials of 4 epochs of a second on two workers: 24 s and what trials and start cost."""
     found = forecast(plan(stopping=None, window=12), SURE, workers=2)
     assert (found.whole_epochs, found.epochs, found.rungs) == (48, Interval(low=48, middle=48, high=48), ())
-    expected = 24 + 6 * TRIAL_SECONDS + START * sum(STARTS) / 2
+    expected = 24 + 6 * TRIAL_SECONDS + START * sum(STARTS) / 2 + sum(WAITS) / 2
     assert found.seconds.low < expected < found.seconds.high
     assert found.seconds.middle == pytest.approx(expected, rel=0.1)
     assert found.seconds.high < 1.5 * expected
@@ -101,7 +102,7 @@ def test_the_forecast_of_a_search_without_chance_is_its_time() -> None:
 def test_trials_that_are_done_cost_nothing() -> None:
     found = forecast(plan(stopping=None, window=12), SURE, workers=1, done=9)
     assert found.epochs.middle == found.whole_epochs == 12
-    assert found.seconds.high < 12 * 1.3 + 3 * TRIAL_SECONDS + START * STARTS[1]
+    assert found.seconds.high < 12 * 1.3 + 3 * TRIAL_SECONDS + START * STARTS[1] + WAITS[1]
 
 
 def test_more_workers_and_more_stopping_take_less_time() -> None:
