@@ -57,7 +57,13 @@ RATES = {"adadelta": 0.5, "adam": 1e-2, "adamw": 1e-2, "rmsprop": 1e-2}
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize(
-    ("bidirectional", "frozen", "steps"), [(False, True, 50), (True, False, 50), (False, False, 10), (True, True, 10)]
+    ("bidirectional", "frozen", "steps"),
+    [
+        (False, True, 50),
+        pytest.param(True, False, 50, marks=pytest.mark.slow),
+        (False, False, 10),
+        pytest.param(True, True, 10, marks=pytest.mark.slow),
+    ],
 )
 def test_fifty_steps_agree_with_plain_torch(optimizer: str, bidirectional: bool, frozen: bool, steps: int) -> None:
     """Fifty of each optimizer, kind of LSTM and kind of word vectors, ten of the combinations that are left."""

@@ -47,6 +47,7 @@ def test_waiting_for_a_row_gives_what_a_step_at_a_time_gives(name: str) -> None:
     assert torch.allclose(lazily(name, torch.float64), table, rtol=0, atol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["adadelta", "rmsprop"])
 def test_waiting_for_a_row_gives_what_torchs_optimizer_gives(name: str) -> None:
     table = torch.nn.Parameter(start(torch.float64))

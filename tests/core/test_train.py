@@ -125,7 +125,13 @@ def test_patience_counts_from_the_last_improvement(accuracies: list[float], pati
 
 
 @pytest.mark.parametrize(
-    ("optimizer", "precision"), [*((name, "fp32") for name in OPTIMIZERS), ("adadelta", "bf16"), ("adamw", "bf16")]
+    ("optimizer", "precision"),
+    [
+        ("adadelta", "bf16"),
+        ("adam", "fp32"),
+        *(pytest.param(name, "fp32", marks=pytest.mark.slow) for name in OPTIMIZERS if name != "adam"),
+        pytest.param("adamw", "bf16", marks=pytest.mark.slow),
+    ],
 )
 def test_ten_epochs_are_four_a_death_and_six_more(optimizer: str, precision: str, tmp_path: Path) -> None:
     corpus = tiny_corpus(pretrained=False, n_sentences=60)
@@ -156,7 +162,7 @@ def test_ten_epochs_are_four_a_death_and_six_more(optimizer: str, precision: str
         {"patience": 2, "learning_rate": 0.05},
     ],
 )
-@pytest.mark.parametrize("pretrained", [False, True])
+@pytest.mark.parametrize("pretrained", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_resume_restores_whatever_a_setting_needs(changes: dict[str, Any], pretrained: bool, tmp_path: Path) -> None:
     corpus = tiny_corpus(pretrained=pretrained)
     config = small(epochs=5, **changes) if "learning_rate" not in changes else small(**{"epochs": 9, **changes})

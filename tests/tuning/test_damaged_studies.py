@@ -157,6 +157,7 @@ def test_a_stopping_rule_that_is_none_of_ours_is_a_difference_to_what_the_comman
         pass
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("times", [40, pytest.param(2000, marks=[pytest.mark.chaos, pytest.mark.timeout(1800)])])
 def test_a_damaged_journal_is_read_or_refused_in_one_line(lines: list[bytes], tmp_path: Path, times: int) -> None:
     assert damage_again_and_again(lines, tmp_path, times, times) > times // 5

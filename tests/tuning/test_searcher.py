@@ -33,7 +33,10 @@ def test_three_failures_from_the_start_with_one_cause_are_recognised() -> None:
     assert shared_failure([create_trial(value=0.5), *[failed("a")] * 3]) is None
 
 
-@pytest.mark.parametrize(("workers", "order"), [(1, 1), (2, 2), (3, 3), (4, 4), (12, 5)])
+@pytest.mark.parametrize(
+    ("workers", "order"),
+    [(4, 4), *(pytest.param(*each, marks=pytest.mark.slow) for each in ((1, 1), (2, 2), (3, 3), (12, 5)))],
+)
 def test_trials_and_stops_are_the_same_for_any_workers_and_any_order(tmp_path: Path, workers: int, order: int) -> None:
     for folder, count, seed in ((tmp_path / "one", 1, 0), (tmp_path / "many", workers, order)):
         with open_ledger(folder, {"fingerprint": ""}) as ledger:
@@ -44,7 +47,7 @@ def test_trials_and_stops_are_the_same_for_any_workers_and_any_order(tmp_path: P
     assert content(tmp_path / "many") == content(tmp_path / "one")
 
 
-@pytest.mark.parametrize("killed_after", [1, 5, 12, 20])
+@pytest.mark.parametrize("killed_after", [5, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 12, 20))])
 def test_a_killed_search_completes_to_the_same_study(tmp_path: Path, killed_after: int) -> None:
     """Unfinished trials run again under their own number, from their first epoch."""
     with open_ledger(tmp_path / "whole", {"fingerprint": ""}) as ledger:
@@ -152,6 +155,7 @@ def test_a_trial_that_repeats_another_is_not_trained_and_ends_as_that_one_did(tm
     assert len([event for event in ray.heard.events if event.startswith("COMPLETE")]) == 12
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("killed_after", [1, 5, 9])
 def test_repeats_survive_a_kill(tmp_path: Path, killed_after: int) -> None:
     the_plan = plan(space=TWO, window=6)

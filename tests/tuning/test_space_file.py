@@ -314,6 +314,7 @@ _LINES = st.lists(
 )
 
 
+@pytest.mark.slow
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(_LINES.map("\n".join) | st.text(max_size=200))
 def test_any_file_is_read_or_refused_in_one_line(tmp_path: Path, text: str) -> None:
@@ -326,6 +327,7 @@ def test_any_file_is_read_or_refused_in_one_line(tmp_path: Path, text: str) -> N
         assert Space.from_json(space.to_json()) == space
 
 
+@pytest.mark.slow
 @given(
     st.sampled_from(sorted(PRESETS)),
     st.lists(st.text(max_size=30) | st.from_regex(r"[a-z_]{2,12}=[a-z0-9(), .]{1,20}")),
