@@ -61,10 +61,11 @@ def main() -> None:
     arguments = parse()
     if arguments.study:
         attributes = attributes_of(arguments.study)
-        data, ours = attributes["spec"]["data"], [of_study(attributes, arguments.folds)]
-        if arguments.refit:
-            ours.append(refitted(arguments.study, arguments.folds))
-        show(data["dataset"], data["seed"], [*plain(read(data), arguments.folds, data["seed"]), *ours])
+        data, rows = attributes["spec"]["data"], [of_study(attributes, arguments.folds)]
+        rows = [*plain(read(data), arguments.folds, data["seed"]), *rows]
+        if arguments.refit:  # last: it takes minutes, which data that cannot be read must not cost
+            rows.append(refitted(arguments.study, arguments.folds))
+        show(data["dataset"], data["seed"], rows)
         return
     mr = [f"mr:{arguments.mr}"] if arguments.mr and not arguments.quick else []
     for dataset in ("snippets", *mr):
