@@ -29,7 +29,7 @@ from tuning.options import (
     data_options,
     takes_search_options,
 )
-from tuning.steady_output import steady_output
+from tuning.steady_output import fill_closed_streams, steady_output
 
 if TYPE_CHECKING:
     from tuning.run_options import RunOptions
@@ -149,6 +149,7 @@ def main() -> NoReturn:
     """Run a verb; what the person can mend becomes one line and exit code 2."""
     from core.text import printable
 
+    fill_closed_streams()
     try:
         code = app(standalone_mode=False)
         sys.stdout.flush()

@@ -6,6 +6,7 @@ import os
 import re
 import socket
 import sys
+from collections.abc import Iterator
 
 from core.errors import ConfigError, UserError
 
@@ -77,18 +78,26 @@ def reach(address: str) -> None:
             "--address"
         )
     no_head = UserError(
-        f"what answers at {address} is not the head of a Ray cluster, or wants a token (RAY_AUTH_MODE=token): give the "
-        "address that `ray start --head` printed"
+        f"what answers at {address} is not the head of a Ray cluster: give the address that `ray start --head` printed"
     )
     if not speaks_grpc(address):
         raise no_head
     import ray
+    from ray._private.authentication.authentication_token_setup import ensure_token_if_auth_enabled
     from ray._raylet import GcsClient  # type: ignore[attr-defined]  # its stub leaves it out
+    from ray.exceptions import AuthenticationError
 
     try:
-        # Where ray.init reads it too; there a difference comes as several lines, and only after other steps.
-        said = GcsClient(address=address).internal_kv_get(b"CLUSTER_METADATA", b"cluster", timeout=TIMEOUT_SECONDS)
+        ensure_token_if_auth_enabled(create_token_if_missing=False)  # without a token Ray's client ends the process
+        with _error_output_dropped():  # of the client's own words about a token
+            # Where ray.init reads it too; there a difference comes as several lines, and only after other steps.
+            said = GcsClient(address=address).internal_kv_get(b"CLUSTER_METADATA", b"cluster", timeout=TIMEOUT_SECONDS)
         theirs = json.loads(said)
+    except AuthenticationError as error:
+        raise UserError(
+            f"the Ray cluster at {address} wants its token: set RAY_AUTH_MODE=token, and put into ~/.ray/auth_token "
+            "what that file holds on the head"
+        ) from error
     except Exception as error:
         raise no_head from error
     ours = {"ray_version": ray.__version__, "python_version": ".".join(map(str, sys.version_info[:3]))}
@@ -99,6 +108,19 @@ def reach(address: str) -> None:
     ]
     if differences:
         raise UserError(f"the cluster at {address} has {'; '.join(differences)}: both must have the same")
+
+
+@contextlib.contextmanager
+def _error_output_dropped() -> Iterator[None]:
+    """Standard error, that of native code too, goes nowhere while the block runs."""
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def local_raylet(address: str) -> str:

@@ -22,6 +22,7 @@ from tuning.spec import study_key
 BUCKET = "studies"
 KEYS = {"AWS_ACCESS_KEY_ID": "tester", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_EC2_METADATA_DISABLED": "true"}
 DISABLED = {"RAY_AUTH_MODE": "disabled"}
+TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0123456789abcdef" * 4}
 
 
 def run(sentences: Path, name: str, *more: str) -> tuple[str, ...]:
@@ -154,16 +155,34 @@ def test_a_bucket_that_is_not_there_is_one_line(
     assert ended.stderr.count("\n") == 1
 
 
-def test_the_head_is_lost(command: Command, sentences: Path) -> None:
-    """A cluster of its own."""
-    nodes = Nodes(command.mark)
-    try:
-        with command.start(*run(sentences, "headless", "--address", nodes.address), env=DISABLED) as driver:
-            command.wait_for_journal("headless", 12)
-            nodes.lose(nodes.head)
-            out, err = driver.communicate(timeout=60)
-    finally:
-        nodes.close()
+@pytest.fixture(scope="module")
+def guarded(command: Command) -> Iterator[Nodes]:
+    """Another cluster, which wants a token; the test of the lost head ends it."""
+    made = Nodes(command.mark, TOKEN)
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("env", [DISABLED, {"RAY_AUTH_MODE": "token"}, TOKEN | {"RAY_AUTH_TOKEN": "f" * 64}])
+def test_a_token_that_is_missing_or_wrong_is_one_line(
+    command: Command, sentences: Path, guarded: Nodes, env: dict[str, str], tmp_path: Path
+) -> None:
+    """In a home that holds none."""
+    words = run(sentences, "locked", "--address", guarded.address)
+    ended = command.run(*words, env=env | {"HOME": str(tmp_path)})
+    assert ended.returncode == 2
+    assert ended.stderr == (
+        f"sentune: the Ray cluster at {guarded.address} wants its token: set RAY_AUTH_MODE=token, and put into "
+        "~/.ray/auth_token what that file holds on the head\n"
+    )
+    assert not (command.results / "locked" / JOURNAL).exists()
+
+
+def test_the_head_is_lost(command: Command, sentences: Path, guarded: Nodes) -> None:
+    with command.start(*run(sentences, "headless", "--address", guarded.address), env=TOKEN) as driver:
+        command.wait_for_journal("headless", 12)
+        guarded.lose(guarded.head)
+        out, err = driver.communicate(timeout=60)
     assert driver.returncode == 2, f"{out}\n{err}"
     assert err.startswith("sentune: Ray's process raylet has ended (killed, or out of memory); nothing is lost, ")
     assert err.count("\n") == 1

@@ -122,3 +122,15 @@ def test_ray_is_killed_and_the_disk_is_full_and_each_is_one_line_and_loses_nothi
     assert command.content("hurt") == command.content(whole)
     if cannot_mount:
         pytest.skip(f"all but the last sentence: {cannot_mount}")
+
+
+CLOSED = (
+    "import os, sys; os.closerange(0, 3); os.execv(sys.executable, [sys.executable, '-m', 'tuning', *sys.argv[1:]])"
+)
+
+
+def test_a_search_without_standard_streams_runs_to_its_end(command: Command, sentences: Path) -> None:
+    words = search(sentences, "unheard")
+    ended = command.run(*words, "--trials", "2", "--epochs", "1", program=("-c", CLOSED))
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
+    assert [record[1] for record in command.content("unheard")] == ["COMPLETE", "COMPLETE"]

@@ -55,3 +55,16 @@ def test_what_the_encoding_lacks_is_escaped() -> None:
     env = {"PYTHONIOENCODING": "ascii", "PYTHONPATH": str(ROOT)}
     said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=env, cwd=ROOT)
     assert said.stdout == "na\\xefve \\u2713\n"
+
+
+def test_what_a_closed_stream_would_say_comes_into_no_file(tmp_path: Path) -> None:
+    """The first file that is opened gets the lowest free number: that of standard input, output or error."""
+    script = (
+        "import os, sys; os.closerange(0, 3); "
+        "os.execv(sys.executable, [sys.executable, '-c', 'from tuning.steady_output import *; fill_closed_streams(); "
+        'file = open(sys.argv[1], "w"); print("out"); print("err", file=sys.stderr); os.write(2, b"native"); '
+        'file.write(sys.stdin.read() + "kept")\', sys.argv[1]])'
+    )
+    ended = subprocess.run([sys.executable, "-c", script, str(tmp_path / "file")], cwd=ROOT, check=False)
+    assert ended.returncode == 0
+    assert (tmp_path / "file").read_text() == "kept"
