@@ -101,7 +101,7 @@ def coverage_of(words: Sequence[str], has: NDArray[np.bool_], train_tokens: NDAr
         "found": int(has[2:].sum()),
         "vocabulary": n_words,
         "by_word": round(float(has[2:].mean()), 4) if n_words else 0.0,
-        "by_token": round(float(counts[has].sum() / max(counts.sum(), 1)), 4),
+        "by_token": round(float(counts[has].sum() / max(int(counts.sum()), 1)), 4),
         "missing": [[printable(words[place], 40), int(counts[place])] for place in missing.tolist()],
     }
 

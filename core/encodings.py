@@ -1,6 +1,7 @@
 """Which encoding a text file has, and decoding it strictly."""
 
 import codecs
+import contextlib
 import io
 
 from core.errors import ConfigError, DataError
@@ -23,6 +24,8 @@ _CANDIDATES = ["cp1252", *_LATIN, "cp1251", "koi8_r", "cp1253", "cp1255", "cp125
 _CANDIDATES += ["big5", "euc_jp", "cp932", "cp949", "gb18030"]
 """One of each script: with all that Python knows, a rare one such as cp775 often scores best."""
 _SAMPLE_BYTES = 100_000
+_OF_HOSTS = {"idna", "punycode"}
+"""Encodings of names on the network, not of texts."""
 
 
 def detect(data: bytes, name: str) -> str:
@@ -70,14 +73,13 @@ def canonical_name(encoding: str) -> str:
     Raises:
         ConfigError: Python knows no text encoding of that name.
     """
-    try:
+    with contextlib.suppress(LookupError, ValueError):
         io.TextIOWrapper(io.BytesIO(), encoding)  # hex, for one, is known but no text encoding
-        b"\xff\xfe\x00\x00".decode(encoding, "replace")  # punycode and idna are for names of hosts alone
-        return codecs.lookup(encoding).name
-    except (LookupError, ValueError):
-        raise ConfigError(
-            f"encoding must be one that Python knows, such as utf-8 or cp1252, got {quoted(encoding)}"
-        ) from None
+        b"\xff\xfe\x00\x00".decode(encoding, "replace")  # undefined decodes nothing
+        name = codecs.lookup(encoding).name
+        if name not in _OF_HOSTS:
+            return name
+    raise ConfigError(f"encoding must be one that Python knows, such as utf-8 or cp1252, got {quoted(encoding)}")
 
 
 def decode(data: bytes, encoding: str, name: str) -> str:

@@ -24,7 +24,7 @@ def over_words(lstm: nn.LSTM, vectors: Tensor, tokens: Tensor) -> Tensor:
         float (T, B, H).
     """
     w_in, w_state, b_in, b_state = lstm.all_weights[0]
-    states: Tensor = _OverWords.apply(vectors, tokens, w_in, w_state, b_in + b_state)  # type: ignore[no-untyped-call]
+    states: Tensor = _OverWords.apply(vectors, tokens, w_in, w_state, b_in + b_state)  # type: ignore[no-untyped-call,unused-ignore]
     return states
 
 

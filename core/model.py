@@ -40,7 +40,7 @@ class SentenceClassifier(nn.Module):
         width = config.hidden_dim * directions
         meta = torch.device("meta")  # elsewhere the constructors would draw from the global generator
         # From a given matrix, because drawing one on the meta device imports 70 MB of torch.
-        self.embedding = nn.Embedding.from_pretrained(  # type: ignore[no-untyped-call]
+        self.embedding = nn.Embedding.from_pretrained(  # type: ignore[no-untyped-call,unused-ignore]
             torch.empty(vocab_size, embedding_dim, device=meta) if vectors is None else vectors,
             freeze=vectors is not None and config.freeze_embedding,
         )
@@ -199,5 +199,5 @@ def turned(x: Tensor, mirror: Tensor) -> Tensor:
     """Read each sentence from its end: (T, B) or (T, B, H) -> like `x`; `mirror` as `mirrored` gives it."""
     if not (torch.is_grad_enabled() and x.requires_grad):
         return _taken(x, mirror)
-    result: Tensor = _Mirror.apply(x, mirror)  # type: ignore[no-untyped-call]
+    result: Tensor = _Mirror.apply(x, mirror)  # type: ignore[no-untyped-call,unused-ignore]
     return result
