@@ -26,6 +26,8 @@ RAY_ROOMS = {
     "tuning.scheduler",
     "tuning.trial",
 }
+"""Modules, and packages with all that is below them."""
+SUBPACKAGES = [path for path in MODULES.values() if path.name == "__init__.py" and path.parent.parent != ROOT]
 
 
 @cache
@@ -59,9 +61,40 @@ def test_core_knows_neither_ray_nor_optuna_nor_studies(module: str) -> None:
     assert not {name for name in imported(MODULES[module]) if name.split(".")[0] in ("ray", "optuna", "tuning")}
 
 
-@pytest.mark.parametrize("module", [name for name in MODULES if name not in RAY_ROOMS])
+def in_ray_rooms(module: str) -> bool:
+    return any(module == room or module.startswith(f"{room}.") for room in RAY_ROOMS)
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if not in_ray_rooms(name)])
 def test_only_these_rooms_know_ray(module: str) -> None:
     assert not {name for name in imported(MODULES[module]) if name.split(".")[0] == "ray"}
+
+
+def test_each_ray_room_is_there_and_knows_ray() -> None:
+    """A room that is empty, or was moved, would hide where Ray is imported now."""
+    knowing = {name for name, path in MODULES.items() if any(each.split(".")[0] == "ray" for each in imported(path))}
+    assert {room for room in RAY_ROOMS if not any(f"{name}.".startswith(f"{room}.") for name in knowing)} == set()
+
+
+@pytest.mark.parametrize("path", MODULES.values(), ids=MODULES)
+def test_imports_are_absolute(path: Path) -> None:
+    """The rules of this file see no other ones."""
+    tree = ast.parse(path.read_text())
+    assert [node.lineno for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.level] == []
+
+
+@pytest.mark.parametrize("path", SUBPACKAGES, ids=lambda path: path.parent.relative_to(ROOT).as_posix())
+def test_a_subpackage_has_a_docstring_and_nothing_else(path: Path) -> None:
+    """Names have one home, and importing a module does not import its neighbours."""
+    tree = ast.parse(path.read_text())
+    assert ast.get_docstring(tree)
+    assert len(tree.body) == 1
+
+
+def test_each_folder_with_modules_is_a_package() -> None:
+    """Without an `__init__.py` a folder is a namespace, which pip would leave out of the wheel unnoticed."""
+    folders = {path.parent.relative_to(ROOT).as_posix() for path in MODULES.values()}
+    assert [folder for folder in sorted(folders) if not (ROOT / folder / "__init__.py").is_file()] == []
 
 
 def test_no_import_cycle() -> None:

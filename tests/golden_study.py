@@ -1,0 +1,442 @@
+"""A fixed small study, and every file and table that sentune makes of it, as tests/golden keeps them.
+
+`tests/test_golden.py` makes all of it again and compares it byte for byte with tests/golden. To write tests/golden
+again, from the checkout's root:
+
+    OMP_NUM_THREADS=1 .venv/bin/python -m tests.golden_study [GROUP ...]
+
+Do that only for a change that is meant to alter what users have on disk or on screen, and read `git diff tests/golden`
+line by line before you commit it: each changed line is a study, a checkpoint, a cache entry or a script of somebody
+that the new version may no longer understand. A move or a rename of modules alters no line. A new torch, or another
+processor, changes `training` alone, which is then compared within a tolerance until it is written again.
+
+What cannot be the same twice is replaced by something fixed, each where it is replaced: times, the process that wrote a
+journal, versions, the code's digest, and the compressed form of packed predictions.
+"""
+
+import base64
+import contextlib
+import dataclasses
+import io
+import json
+import os
+import random
+import re
+import shutil
+import sys
+import tempfile
+import zlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from optuna.trial import TrialState
+
+from core.cache import key_of, obtain
+from core.checkpoint import Checkpoint, newest, save
+from core.config import TrialConfig
+from core.corpus import Corpus
+from core.epoch import EpochResult
+from core.load import load_corpus
+from core.model import SentenceClassifier
+from core.train import train
+from tests.fakes import tiny_corpus
+from tests.golden_files import GOLDEN, Files, files_in
+from tests.tuning.fake_ray import FakeRay
+from tests.tuning.plans import plan
+from tests.tuning.recorded import some_audit
+from tests.tuning.studies import write_sentences
+from tuning.cli import main as command_line
+from tuning.fresh_runs import train_run, write_down
+from tuning.ledger import Ledger, open_ledger
+from tuning.predictions import pack
+from tuning.readings import count_reading
+from tuning.records import read_study
+from tuning.resources import Shares
+from tuning.retrained import Model
+from tuning.retrained import save as save_trained
+from tuning.searcher import OOM, SPELLS
+from tuning.spec import make_spec
+from tuning.stopping import Halving
+from tuning.wanted import contenders, wanted_runs
+
+NAME = "mine"
+"""The study's."""
+JOURNAL = "study.journal"
+"""Spelled out: the file must keep its name."""
+
+LABELS: NDArray[np.int64] = np.arange(60) % 2
+PLAN = plan(epochs=3, window=4, stopping=Halving(grace=1, reduction=3, together=3))
+NARROW: dict[str, Any] = {
+    "n_layers": 1, "hidden_dim": 48, "bidirectional": True, "pooling": "max", "embedding_dropout": 0.25,
+    "fc_dropout": 0.5, "freeze_embedding": True, "optimizer": "adam", "learning_rate_adam": 0.002, "batch_size": 32,
+}  # fmt: skip
+DEEP: dict[str, Any] = {
+    "n_layers": 2, "hidden_dim": 96, "bidirectional": False, "pooling": "attention", "embedding_dropout": 0.125,
+    "lstm_dropout": 0.2, "fc_dropout": 0.3, "freeze_embedding": False, "embedding_lr_scale": 0.5,
+    "optimizer": "adadelta", "learning_rate_adadelta": 0.25, "batch_size": 50,
+}  # fmt: skip
+ENVIRONMENT: dict[str, Any] = {
+    "torch": "2.0", "threads": 1, "precision": "fp32", "cpu_capability": "AVX2", "cpu": "a processor", "device": "cpu",
+    "deterministic": True, "code": "0123456789abcdef",
+}  # fmt: skip
+SPELL = {"since": 1767323045.25, "worker": "host/101", "until": 1767323047.5}
+ENDED = {"since": 1767323050.25, "worker": "host/102"}
+COMPLETE = {"n_parameters": 21_122, "weights_sha256": "a" * 64, "environment": ENVIRONMENT}
+
+
+def study(folder: Path) -> Files:
+    """The journal of a study with each kind of trial, its readings and fresh runs; and what the commands print."""
+    place = folder / NAME
+    write_study(place)
+    return {JOURNAL: fixed_journal((place / JOURNAL).read_bytes()), **printed(folder)}
+
+
+def printed(results: Path) -> Files:
+    """What `best` and `confirm` print of the study in `results`."""
+    best = {form: run(results, "best", NAME, "--format", form) for form in ("table", "json", "csv", "md")}
+    best["all"] = run(results, "best", NAME, "--state", "all", "--sort", "-seconds", "--top", "9")
+    # Every run is in the journal: nothing is trained.
+    confirm = {
+        form: run(results, "confirm", NAME, "--top", "2", "--seeds", "2", "--folds", "3", "--format", form)
+        for form in ("table", "json")
+    }
+    tables = {f"best.{form}": text for form, text in best.items()}
+    tables |= {f"confirm.{form}": text for form, text in confirm.items()}
+    return {name: rounded(text).encode() for name, text in tables.items()}
+
+
+def run(results: Path, *words: str) -> str:
+    """What `sentune` prints, in this process and 120 columns wide."""
+    out = io.StringIO()
+    with (
+        patch.dict(os.environ, {"COLUMNS": "120", "SENTUNE_RESULTS": str(results)}),
+        patch.object(sys, "argv", ["sentune", *words]),
+        contextlib.redirect_stdout(out),
+    ):
+        code = None
+        try:
+            command_line()
+        except SystemExit as ended:
+            code = ended.code
+    assert not code, f"{words} exited with {code}: {out.getvalue()}"
+    return out.getvalue()
+
+
+def write_study(folder: Path) -> None:
+    """Trial 0, the notebook's, and 1 are done; 2 was stopped at a rung that it waited at; 3 failed; 4 repeats 1; 5 was
+    too large for its share of a GPU and is done; 6 runs."""
+    corpus = tiny_corpus()
+    spec = make_spec(PLAN, corpus, {"dataset": "tiny.csv", "split": "80/10/10", "seed": 7}, Shares())
+    spec["versions"] = dict.fromkeys(spec["versions"], "1.2.3")  # the installed ones
+    kept = {
+        "validation": {"labels": pack(LABELS), "classes": list(corpus.classes)},
+        "vocabulary": len(corpus.words),
+        "inputs": {"data": {"dataset": "csv", "sha256": "d" * 64}, "vectors": None, "tokenizer": "nltk-0"},
+        "audit": some_audit(corpus.classes),
+        "command": "sentune run tiny.csv --name mine",
+    }
+    with open_ledger(folder, spec, kept) as ledger:
+        finish(ledger, add(ledger, None, "notebook", 24, 22, 20), TrialState.COMPLETE, COMPLETE | ENDED)
+        finish(ledger, add(ledger, NARROW, "sampler", 18, 9, 12), TrialState.COMPLETE, COMPLETE | ENDED)
+        stopped = add(ledger, DEEP, "sampler", 21)
+        ledger.mark(stopped, SPELLS, [SPELL])
+        finish(ledger, stopped, TrialState.PRUNED, {})
+        failed = add(ledger, DEEP | {"learning_rate_adadelta": 1.0}, "sampler")
+        finish(ledger, failed, TrialState.FAIL, {"error": "TrainingError: the loss is nan in epoch 1, step 2"} | ENDED)
+        ledger.copy(1, add(ledger, NARROW, "copy of 1"))
+        large = add(ledger, DEEP | {"hidden_dim": 192}, "sampler", 20, 10, 11)
+        ledger.mark(large, OOM, "OutOfMemoryError: no room on 0.25 of the GPU")
+        finish(ledger, large, TrialState.COMPLETE, COMPLETE | {"n_parameters": 250_000} | ENDED)
+        add(ledger, NARROW | {"hidden_dim": 32}, "sampler", 15)
+        count_reading(
+            ledger, verb="retrain", trial=1, seed=7, on="train", split="80/10/10", val_accuracy=0.85,
+            test_accuracy=0.825, test_sentences=40,
+        )  # fmt: skip
+        for at, each in enumerate(wanted_runs(spec, contenders(ledger.records(), 2), 2, 3)):
+            write_down(ledger, each, {"error": "TrainingError: NaN"} if at == 2 else fresh(each.trial, at))
+
+
+def add(ledger: Ledger, params: dict[str, Any] | None, origin: str, *wrong: int) -> int:
+    """Add a running trial that after its epochs is wrong on so many of the validation sentences; None: the notebook's
+    setting."""
+    if params is None:
+        config = TrialConfig.notebook(**PLAN.settings)
+        params = PLAN.space.params_of(config)
+    else:
+        config = PLAN.space.config(params, **PLAN.settings)
+    number = ledger.add(params, PLAN.space.distributions(params), config.to_dict(), origin)
+    best = len(LABELS) + 1
+    for epoch, count in enumerate(wrong, 1):
+        predictions = np.where(np.arange(len(LABELS)) < count, 1 - LABELS, LABELS)
+        result = EpochResult(
+            epoch=epoch,
+            train_loss=0.1 + 0.2 / epoch,
+            val_loss=1 / 3 + count / 64,
+            val_accuracy=1 - count / len(LABELS),
+            seconds=0.5 + number,
+        )
+        ledger.record(number, result, pack(predictions) if count < best else None)
+        best = min(best, count)
+    return number
+
+
+def finish(ledger: Ledger, number: int, state: TrialState, outcome: Mapping[str, Any]) -> None:
+    ledger.finish(number, state, outcome)
+
+
+def fresh(trial: int, at: int) -> dict[str, Any]:
+    """What a fresh run came to, with the keys that tuning's train_run gives (`training` has the real ones)."""
+    correct = np.arange(40) % (5 + trial + at % 2) > 0
+    return {
+        "best_epoch": 2,
+        "val_accuracy": 0.75 + trial / 64,
+        "val_loss": 0.5,
+        "val_sentences": len(LABELS),
+        "test_accuracy": float(correct.mean()),
+        "test_loss": 0.5625,
+        "test_loss_standard_error": 0.03125,
+        "test_sentences": len(correct),
+        "correct": pack(correct.astype(int)),
+        "seconds": 1.5 + trial,
+        "n_parameters": 1000 + trial,
+        "weights_sha256": f"{at}" * 64,
+        "environment": ENVIRONMENT,
+    }
+
+
+def fixed_journal(content: bytes) -> bytes:
+    """The journal without what differs from one writing to the next; it stays a journal that can be read."""
+    text = content.decode()
+    # Optuna's name for the process and the thread that wrote the line.
+    text = re.sub(r'"worker_id":"[^"]+"', '"worker_id":"worker"', text)
+    stamp = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d"
+    text = re.sub(rf'("datetime_\w+":)"{stamp}\.\d{{6}}\+00:00"', r'\1"2026-01-02T03:04:05.000006+00:00"', text)
+    text = re.sub(rf'"time":"{stamp}\+00:00"', '"time":"2026-01-02T03:04:05+00:00"', text)
+    return re.sub(r'"data":"([\w+/=]+)"', lambda found: f'"data":"{uncompressed(found[1])}"', text).encode()
+
+
+def uncompressed(packed: str) -> str:
+    """Packed predictions in a zlib stream that compresses nothing: zlib and zlib-ng compress differently."""
+    raw = zlib.decompress(base64.b64decode(packed))
+    assert len(raw) < 2**16
+    size = len(raw).to_bytes(2, "little") + (len(raw) ^ 0xFFFF).to_bytes(2, "little")
+    return base64.b64encode(b"\x78\x01\x01" + size + raw + zlib.adler32(raw).to_bytes(4, "big")).decode()
+
+
+def rounded(text: str) -> str:
+    """Text with long fractions cut to 10 digits: the last bits of a quantile depend on the processor."""
+    return re.sub(r"-?\d+\.\d{10,}(e[+-]?\d+)?", lambda found: f"{float(found[0]):.10g}", text)
+
+
+def ramp(*shape: int) -> torch.Tensor:
+    """Float32 numbers that every processor makes alike."""
+    count = int(np.prod(shape))
+    return (torch.arange(count, dtype=torch.float32) / 64 - 0.5).reshape(shape)
+
+
+def checkpoint(folder: Path) -> Files:
+    """A training's checkpoints after three epochs: of them the last two."""
+    config = TrialConfig(hidden_dim=4, epochs=3)
+    for epoch in (1, 2, 3):
+        known = [
+            EpochResult(epoch=e, train_loss=0.1 + 0.2, val_loss=1 / e, val_accuracy=e / 4, seconds=0.5)
+            for e in range(1, epoch + 1)
+        ]
+        state = {
+            "environment": ENVIRONMENT,
+            "step_count": 5 * epoch,
+            "epochs": [dataclasses.asdict(each) for each in known],
+        }
+        tensors = {
+            "learner.weights.fc.weight": ramp(2, 8) * epoch,
+            "learner.weights.fc.bias": torch.empty(0, 3),
+            "best_predictions": torch.arange(6) % 2,
+        }
+        training = {**config.to_dict(), "corpus": "0" * 64, "embedding_dim": 8}
+        save(folder / "trial", Checkpoint(epoch=epoch, training=training, state=state, tensors=tensors))
+    assert newest(folder / "trial", training) is not None
+    return files_in(folder / "trial")
+
+
+def model(folder: Path) -> Files:
+    """The folder that `retrain` leaves."""
+    corpus = tiny_corpus(n_words=12, dim=3)
+    source = {**corpus.source, "licence": "CC0", "split": "80/10/10", "audit": some_audit(corpus.classes)}
+    corpus = dataclasses.replace(corpus, source=source)
+    config = TrialConfig(n_layers=2, hidden_dim=4, pooling="attention")
+    shapes = SentenceClassifier(config, len(corpus.words), corpus.embedding_dim, len(corpus.classes)).state_dict()
+    trained = Model(
+        config=config,
+        weights={name: ramp(*value.shape) for name, value in shapes.items()},
+        figures={
+            "best_epoch": 2, "val_accuracy": 0.75, "val_loss": 0.5, "val_sentences": 24, "test_accuracy": 0.625,
+            "test_loss": 0.6, "test_loss_standard_error": 0.05, "test_sentences": 16, "val_loss_standard_error": 0.04,
+        },
+        rows=[{"epoch": e, "train_loss": 1 / e, "val_loss": 1.5 / e, "seconds": 0.5} for e in (1, 2)],
+        environment=ENVIRONMENT,
+        weights_sha256="b" * 64,
+    )  # fmt: skip
+    about = {"trial": 3, "search_trials": 12, "verdict": "reproduced bit for bit", "readings_of_the_test_split": 1}
+    save_trained(folder / "model", trained, corpus, about, "sentune retrain mine --trial 3")
+    return files_in(folder / "model")
+
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "default": {},
+    "seed 43": {"seed": 43},
+    "notebook's split": {"split": "notebook"},
+    "a fold": {"split": "folds:5", "fold": 1},
+    "columns": {"text_column": "text", "label_column": "label"},
+    "encoding": {"encoding": "cp1252"},
+    "vectors": {"vectors": "words.vec"},
+}
+
+
+def cache(folder: Path) -> Files:
+    """The keys of a file of sentences with several options, and the entry of one of them."""
+    sentences = write_sentences(folder / "sentences.csv", 40)
+    rows = ["the 0.5 -0.25 0.125 1", "page 0.25 0.5 -1 0", "great -0.5 0.75 0.5 0.0625"]
+    (folder / "words.vec").write_text("\n".join(["3 4", *rows]) + "\n")
+    keys = {}
+    for name, options in OPTIONS.items():
+        given = {"vectors": "none", **options}
+        if given["vectors"] != "none":
+            given["vectors"] = str(folder / given["vectors"])
+        corpus = load_corpus(str(sentences), cache_dir=folder / "cache", **given)
+        inputs = corpus.source["inputs"]
+        assert corpus.fingerprint == key_of(inputs)
+        fixed = json.loads(without_nltk(json.dumps(inputs)))
+        keys[name] = {"inputs": fixed, "key": key_of(fixed)}
+
+    def fill(target: Path) -> None:
+        for path in sorted((folder / "cache" / "corpora" / corpus.fingerprint).iterdir()):
+            if path.suffix == ".npy":
+                shutil.copy(path, target)
+            elif path.name != "manifest.json":  # which the store writes itself
+                (target / path.name).write_text(without_nltk(path.read_text()))
+
+    made = obtain(folder / "fixed", "corpora", fixed, fill)
+    entry = {f"corpora/{made.key}/{name}": content for name, content in files_in(made.path).items()}
+    return {"keys.json": json_of(keys), **entry}
+
+
+def without_nltk(text: str) -> str:
+    """The installed NLTK's version is a part of each key: replaced, so that another one has the same golden files."""
+    return re.sub(r"nltk-\d[\w.]*", "nltk-0", text)
+
+
+def search(folder: Path) -> Files:
+    """The trials of ordered searches with three workers, whose scores follow from the settings; one line a trial."""
+    return {f"{sampler}.jsonl": searched(folder / sampler, sampler) for sampler in ("tpe", "random")}
+
+
+def searched(folder: Path, sampler: str) -> bytes:
+    the_plan = plan(sampler=sampler, window=4)
+    with open_ledger(folder, {"fingerprint": ""}) as ledger:
+        FakeRay(ledger, the_plan, 3, random.Random(0)).run()
+    lines = [
+        {
+            "trial": record.number,
+            "state": record.state,
+            "origin": record.origin,
+            "params": dict(record.params),
+            "val_accuracy": [epoch.val_accuracy for epoch in record.epochs],
+        }
+        for record in read_study(folder)[1]
+    ]
+    return rounded("".join(f"{json.dumps(line)}\n" for line in lines)).encode()
+
+
+TRAININGS: dict[str, tuple[TrialConfig, Corpus]] = {
+    "frozen": (
+        TrialConfig(
+            hidden_dim=6, bidirectional=False, pooling="mean+max", embedding_dropout=0.1, fc_dropout=0.3,
+            freeze_embedding=True, learning_rate=0.03, lr_schedule="cosine", label_smoothing=0.1, batch_size=16,
+            epochs=3, seed=7,
+        ),
+        tiny_corpus(dim=4),
+    ),
+    "trained": (
+        TrialConfig(
+            n_layers=2, hidden_dim=5, pooling="attention", lstm_dropout=0.2, fc_dropout=0.3, optimizer="adadelta",
+            learning_rate=0.5, embedding_lr_scale=0.5, embedding_max_norm=5.0, ema_decay=0.9, batch_size=16, epochs=3,
+            seed=7,
+        ),
+        tiny_corpus(pretrained=False),
+    ),
+}  # fmt: skip
+MACHINE = ("torch", "cpu", "cpu_capability")
+"""What the bits of a training depend on beside the code."""
+
+
+def training(folder: Path) -> Files:
+    """Real trainings on one thread, what their checkpoints hold, and a fresh run as a worker of `confirm` does it."""
+    runs = {}
+    for name, (config, corpus) in TRAININGS.items():
+        result = train(config, corpus, checkpoint_dir=folder / name)
+        # Seconds are of the clock.
+        epochs = [{k: v for k, v in dataclasses.asdict(epoch).items() if k != "seconds"} for epoch in result.epochs]
+        found = newest(folder / name, {**config.to_dict(), "corpus": corpus.fingerprint,
+                                       "embedding_dim": corpus.embedding_dim})  # fmt: skip
+        assert found is not None
+        runs[name] = {
+            "epochs": epochs,
+            "best_epoch": result.best_epoch,
+            "n_parameters": result.n_parameters,
+            "stopped": result.stopped,
+            "weights_sha256": result.weights_sha256,
+            "val_predictions": "".join(map(str, result.val_predictions)),
+            "weights": {key: described(value) for key, value in result.weights.items()},
+            "checkpoint": {key: described(value) for key, value in sorted(found.tensors.items())},
+            "checkpoint_state": sorted(found.state),
+        }
+    config, corpus = TRAININGS["frozen"]
+    fresh_run = train_run(config.to_dict(), corpus, Shares(), str(folder / "fresh"))
+    fresh_run["seconds"] = 0.0  # of the clock
+    fresh_run["correct"]["data"] = uncompressed(fresh_run["correct"]["data"])
+    environment = dict(fresh_run["environment"])
+    fresh_run["environment"]["code"] = "0123456789abcdef"  # a digest of the sources
+    machine = {name: environment[name] for name in MACHINE}
+    return {"training.json": json_of({"machine": machine, "runs": runs, "fresh_run": fresh_run})}
+
+
+def described(value: torch.Tensor) -> str:
+    return f"{str(value.dtype).removeprefix('torch.')} {list(value.shape)}"
+
+
+def json_of(content: Any) -> bytes:
+    """One value a line, so that a difference is in one line."""
+    return (json.dumps(content, indent=1) + "\n").encode()
+
+
+GROUPS: dict[str, Callable[[Path], Files]] = {
+    "study": study,
+    "checkpoint": checkpoint,
+    "model": model,
+    "cache": cache,
+    "search": search,
+    "training": training,
+}
+"""By folder of tests/golden; each makes its files in an empty folder."""
+
+
+def main() -> None:
+    """Write tests/golden again: the groups that are named, or all."""
+    for group in sys.argv[1:] or GROUPS:
+        with tempfile.TemporaryDirectory() as empty:
+            made = GROUPS[group](Path(empty))
+        shutil.rmtree(GOLDEN / group, ignore_errors=True)
+        for name, content in made.items():
+            path = GOLDEN / group / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+        print(f"{group}: {len(made)} files, {sum(map(len, made.values())):,} bytes")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,107 @@
+"""The wheel: what `pip install sentune` brings is whole, and runs a search far from the checkout."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.system.command import Command
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = ("core", "tuning")
+Sentune = Callable[..., str]
+
+
+def checked(*words: str | Path, **options: object) -> str:
+    """Run a command that must exit with 0; returns its standard output."""
+    ended = subprocess.run(list(map(str, words)), capture_output=True, text=True, timeout=300, **options)  # type: ignore[call-overload]
+    assert ended.returncode == 0, f"{words} exited with {ended.returncode}:\n{ended.stdout}\n{ended.stderr}"
+    return str(ended.stdout)
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Built of a copy: setuptools would leave a `build` in the checkout, and take from it what was removed since."""
+    copy, out = tmp_path_factory.mktemp("sources"), tmp_path_factory.mktemp("wheel")
+    for name in PACKAGES:
+        shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, copy)
+    # The project's own setuptools, for speed: else pip fetches one into an environment of its own.
+    from_here = ["--no-build-isolation"] if has_setuptools() else []
+    checked(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", *from_here, "--wheel-dir", out, copy)
+    (built,) = out.glob("*.whl")
+    return built
+
+
+def has_setuptools() -> bool:
+    """One that pyproject.toml asks for."""
+    code = "import setuptools; raise SystemExit(int(setuptools.__version__.split('.')[0]) < 77)"
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
+
+
+@pytest.fixture(scope="module")
+def bin_folder(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of an environment that has the wheel, and for all else what the tests' environment has.
+
+    Its own packages come first. A path in a .pth file is searched, but its .pth files are not read: so the checkout,
+    which is installed there by one of them, is not found.
+    """
+    environment = tmp_path_factory.mktemp("environment")
+    checked(sys.executable, "-m", "venv", "--without-pip", environment)
+    python = environment / "bin" / "python"
+    checked(sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-deps", "--no-index", wheel)
+    (packages,) = environment.glob("lib/python*/site-packages")
+    (packages / "dependencies.pth").write_text(f"{sysconfig.get_path('purelib')}\n{sysconfig.get_path('platlib')}\n")
+    return python.parent
+
+
+@pytest.fixture(scope="module")
+def sentune(bin_folder: Path, command: Command, tmp_path_factory: pytest.TempPathFactory) -> Sentune:
+    """The installed program, in a folder that is neither the checkout nor the results."""
+    marks = {"SENTUNE_RESULTS": str(command.results), "SENTUNE_TEST_MARK": command.mark, "COLUMNS": "100"}
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | marks
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+
+    def run(*words: str, program: str = "sentune") -> str:
+        return checked(bin_folder / program, *words, cwd=elsewhere, env=environment)
+
+    return run
+
+
+def test_the_wheel_has_every_file_of_the_packages(wheel: Path) -> None:
+    """Each subpackage must be named in pyproject.toml, and so must each kind of file that is no module."""
+    expected = {
+        path.relative_to(ROOT).as_posix()
+        for package in PACKAGES
+        for path in (ROOT / package).rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    with zipfile.ZipFile(wheel) as archive:
+        packed = {name for name in archive.namelist() if ".dist-info/" not in name}
+    assert packed == expected
+
+
+def test_a_search_with_the_installed_wheel_leaves_a_study_a_table_and_a_page(
+    sentune: Sentune, bin_folder: Path, command: Command, sentences: Path
+) -> None:
+    code = "import core, tuning; print(core.__file__); print(tuning.__file__)"
+    for place in sentune("-c", code, program="python").split():
+        assert Path(place).is_relative_to(bin_folder.parent)
+    sentune(
+        "run", str(sentences), "--vectors", "none", "--embedding-dim", "8", "--trials", "2", "--epochs", "1",
+        "--window", "1", "--workers", "1", "--set", "hidden_dim=int(4,8)", "--name", "installed",
+    )  # fmt: skip
+    rows = json.loads(sentune("best", "installed", "--format", "json"))
+    assert sorted((row["trial"], row["state"]) for row in rows) == [(0, "COMPLETE"), (1, "COMPLETE")]
+    page = command.results / "page.html"
+    sentune("report", "installed", "--out", str(page))
+    text = page.read_text()
+    assert all(part in text for part in ("<html", "<style>", "<script>", "</html>"))
