@@ -51,21 +51,20 @@ class Learner:
             else Average(self.config.ema_decay, self.flat, table, by_row=self.optimizer.by_row)
         )
 
-    def step(self, batch: Batch, rate: float, dropout: Dropout | None, threads: int = 1) -> Tensor:
+    def step(self, batch: Batch, rate: float, dropout: Dropout | None) -> Tensor:
         """Learn from one batch.
 
         Args:
             batch: on the model's device.
             rate: the learning rate.
             dropout: draws the masks; None to drop nothing.
-            threads: for LSTM layers, where more of them change no bit (core.spare).
 
         Returns:
             float (), on the device: the mean loss of the batch before the step.
         """
         vectors = self._look_up(batch.rows)
         with autocast(self.config.precision, self.device.type):
-            logits = self.model.classify(vectors, batch.tokens, batch.lengths, dropout, threads)
+            logits = self.model.classify(vectors, batch.tokens, batch.lengths, dropout)
         logits = logits if logits.dtype == self.flat.dtype else logits.to(self.flat.dtype)
         loss = F.cross_entropy(logits, batch.labels, label_smoothing=self.config.label_smoothing)
         wanted = [*self.parameters, vectors] if self.trains_words else self.parameters

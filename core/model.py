@@ -11,7 +11,6 @@ from core.config import TrialConfig
 from core.draws import Dropout
 from core.lstm import over_words, pays
 from core.pooling import at_end, max_over_time, mean_over_time, weighted_over_time
-from core.spare import helped
 
 
 class SentenceClassifier(nn.Module):
@@ -90,11 +89,9 @@ class SentenceClassifier(nn.Module):
         mirror = mirrored(lengths, tokens.shape[0])
         words = self.embedding(tokens)  # (T, B, E)
         states = [lstm(order)[0] for lstm, order in self._read(0, words, mirror)]
-        return self._finish(states, lengths, mirror, None, 1)
+        return self._finish(states, lengths, mirror, None)
 
-    def classify(
-        self, vectors: Tensor, tokens: Tensor, lengths: Tensor, dropout: Dropout | None = None, threads: int = 1
-    ) -> Tensor:
+    def classify(self, vectors: Tensor, tokens: Tensor, lengths: Tensor, dropout: Dropout | None = None) -> Tensor:
         """Classify sentences whose words are given as rows of a small table.
 
         Embedding dropout drops whole words, each occurrence by itself, by pointing it at row 0.
@@ -104,7 +101,6 @@ class SentenceClassifier(nn.Module):
             tokens: int64 (T, B) places in `vectors`; anything at steps >= lengths[b] is ignored.
             lengths: int64 (B,) each in 1..T.
             dropout: draws the masks; None to drop nothing.
-            threads: for LSTM layers, where more of them change no bit (core.spare).
 
         Returns:
             float (B, C) logits.
@@ -116,21 +112,17 @@ class SentenceClassifier(nn.Module):
         mirror = mirrored(lengths, tokens.shape[0])
         states = []  # of each direction, (T, B, H)
         for lstm, order in self._read(0, tokens, mirror):
-            if pays(lstm, vectors, order):
-                states.append(over_words(lstm, vectors, order))
-            else:
-                states.append(helped(lstm, F.embedding(order, vectors), threads))
-        return self._finish(states, lengths, mirror, dropout, threads)
+            fast = pays(lstm, vectors, order)
+            states.append(over_words(lstm, vectors, order) if fast else lstm(F.embedding(order, vectors))[0])
+        return self._finish(states, lengths, mirror, dropout)
 
-    def _finish(
-        self, states: list[Tensor], lengths: Tensor, mirror: Tensor, dropout: Dropout | None, threads: int
-    ) -> Tensor:
+    def _finish(self, states: list[Tensor], lengths: Tensor, mirror: Tensor, dropout: Dropout | None) -> Tensor:
         """From the first layer's states (T, B, H), one a direction, to logits (B, C)."""
         config = self.config
         for layer in range(1, config.n_layers):
             x = self._joined(states, mirror)
             x = dropout(x, config.lstm_dropout) if dropout else x
-            states = [helped(lstm, order, threads) for lstm, order in self._read(layer, x, mirror)]
+            states = [lstm(order)[0] for lstm, order in self._read(layer, x, mirror)]
         if config.pooling == "last":
             pooled = torch.cat([at_end(s, lengths) for s in states], dim=1)
         elif config.pooling == "attention":

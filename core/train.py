@@ -24,7 +24,6 @@ from core.learner import new_learner, scheduled
 from core.outcome import TrainResult, digest, out_of_patience
 from core.resident import batches_of
 from core.runtime import describe, deterministic, memory_kept, threads_set
-from core.spare import Pace
 
 
 def train(
@@ -36,7 +35,6 @@ def train(
     checkpoint_dir: Path | None = None,
     threads: int = 1,
     device: str = "cpu",
-    spare: Callable[[], int] | None = None,
 ) -> TrainResult:
     """Train one classifier.
 
@@ -54,8 +52,6 @@ def train(
         checkpoint_dir: where to keep the state after each epoch; a whole checkpoint in it is resumed.
         threads: CPU threads to use; the process's setting is restored.
         device: "cpu" or a CUDA device.
-        spare: asked before each step how many threads there are cores for just then; None for `threads`. More of
-            them shorten an epoch on a CPU and change no bit (core.spare).
 
     Raises:
         DataError: the corpus has no sentence to train on or none to judge on.
@@ -67,7 +63,7 @@ def train(
         if not len(corpus.indices(split)):
             raise DataError(f"the corpus has no {name} sentences; choose another split rule")
     with threads_set(threads), memory_kept(), deterministic(device):
-        run = _Run(config, corpus, describe(config.precision, threads, device), device, spare or (lambda: threads))
+        run = _Run(config, corpus, describe(config.precision, threads, device), device)
         if checkpoint_dir is not None:
             run.resume(checkpoint_dir)
         stopped = run.go(report or (lambda epoch: None), on_best or (lambda predictions: None), checkpoint_dir)
@@ -77,16 +73,8 @@ def train(
 class _Run:
     """A training in progress."""
 
-    def __init__(
-        self,
-        config: TrialConfig,
-        corpus: Corpus,
-        environment: dict[str, Any],
-        device: str,
-        spare: Callable[[], int],
-    ) -> None:
+    def __init__(self, config: TrialConfig, corpus: Corpus, environment: dict[str, Any], device: str) -> None:
         self.config, self.corpus, self.environment, self.device = config, corpus, environment, device
-        self.spare, self.pace = spare, Pace(environment["threads"])
         self.identity = {**config.to_dict(), "corpus": corpus.fingerprint, "embedding_dim": corpus.embedding_dim}
         self.sentences = corpus.indices(TRAIN)
         self.lengths = corpus.lengths()[self.sentences]
@@ -158,9 +146,7 @@ class _Run:
             done = (number - 1 + step / len(batches)) / config.epochs
             rate = config.learning_rate * scheduled(config.lr_schedule, done, val_losses)
             batch = self.source.batch(self.sentences[places])
-            threads, start = self.pace.threads(self.spare()), time.perf_counter()
-            losses[step] = self.learner.step(batch, rate, dropout, threads)
-            self.pace.took(threads, batch.tokens.numel(), time.perf_counter() - start)
+            losses[step] = self.learner.step(batch, rate, dropout)
             if losses.is_cpu:  # on a GPU looking would wait for it at each step
                 self._check(losses[step : step + 1], number, step)
         self._check(losses, number, 0)

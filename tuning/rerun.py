@@ -27,7 +27,6 @@ def trained(
     checkpoints: Path,
     last: int | None = None,
     say: Callable[[EpochResult], None] = lambda epoch: None,
-    spare: Callable[[], int] | None = None,
 ) -> TrainResult:
     """Train, or go on where a killed process was.
 
@@ -39,7 +38,6 @@ def trained(
         checkpoints: a folder for this training alone; under another environment it begins anew beside the old one.
         last: the epoch to end after; None for all of the config's.
         say: told each epoch.
-        spare: as of core.train.
 
     Raises:
         TrainingError: the loss is no longer a number.
@@ -55,7 +53,7 @@ def trained(
     identity = [config.to_dict(), corpus.fingerprint, describe(config.precision, threads, device)]
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
     folder = checkpoints / digest[:16]
-    return train(config, corpus, report=report, checkpoint_dir=folder, threads=threads, device=device, spare=spare)
+    return train(config, corpus, report=report, checkpoint_dir=folder, threads=threads, device=device)
 
 
 def forget(checkpoints: Path) -> None:

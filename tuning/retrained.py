@@ -20,7 +20,6 @@ from core.saved_model import save_model
 from tuning.ledger import Ledger
 from tuning.readings import count_reading
 from tuning.rerun import figures_of, read_test, tested, trained
-from tuning.resources import usable_cpus
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,7 +62,6 @@ def train_seed(bench: Bench, seed: int, last: int | None, say: Callable[[EpochRe
         bench.config.replace(seed=seed),
         bench.corpus,
         threads=bench.threads,
-        spare=usable_cpus,
         device=bench.device,
         checkpoints=bench.checkpoints / str(seed),
         last=last,

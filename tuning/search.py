@@ -137,7 +137,7 @@ def search(
     place = machine.watched if isinstance(machine, Cluster) else partial(own_ray, machine)
     with interruption.listening(), place(interruption.lost) as ray, interruption.listening():
         fit = partial(_fit, ray.put(corpus), ledger, plan, workers, listener, interruption, work)
-        fit(shares, share_cores=isinstance(machine, Machine) and not shares.gpus_per_trial)
+        fit(shares)
         while _some_wait_for_a_gpu(ledger, shares) and not (interruption.requested or shared_failure(ledger.trials())):
             fit(dataclasses.replace(shares, gpus_per_trial=1.0), whole_gpu=True)
             fit(shares)
@@ -175,7 +175,6 @@ def _fit(
     work: Work,
     shares: Shares,
     *,
-    share_cores: bool = False,
     whole_gpu: bool = False,
 ) -> None:
     import ray
@@ -185,15 +184,9 @@ def _fit(
 
     scratch = ledger.folder.absolute() / ".ray"
     shutil.rmtree(scratch, ignore_errors=True)  # a killed driver's
-    more = {}
-    if share_cores:
-        locks = scratch / "cores"
-        with contextlib.suppress(OSError):  # without it no trial is helped
-            locks.mkdir(parents=True)
-        more["cores"] = {"folder": locks, "count": workers * shares.cpus_per_trial}
 
     def trainable(job: dict[str, Any]) -> None:
-        work({**job, **more}, ray.get(corpus_ref), shares)
+        work(job, ray.get(corpus_ref), shares)
 
     retry_oom = whole_gpu or _retries(shares)
     standings = Standings(plan.stopping, plan.epochs, ledger.records())

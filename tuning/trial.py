@@ -1,6 +1,5 @@
 """What a worker runs: `core.train` on one side, `ray.tune.report` on the other."""
 
-import contextlib
 import dataclasses
 import os
 from collections.abc import Callable, Mapping
@@ -19,7 +18,6 @@ from core.epoch import EpochResult
 from core.errors import ConfigError, UserError
 from core.text import one_line
 from core.train import train
-from tuning.cores import Cores
 from tuning.gpu_worker import take_gpu
 from tuning.gpus import Gpu, out_of_memory
 from tuning.predictions import pack
@@ -35,28 +33,24 @@ def run_trial(
     worker that died is started again (from the trial's last checkpoint).
 
     Args:
-        job: `number`, `config` (TrialConfig as a dict) and `checkpoint_dir`, as the searcher gave it; and `cores`, the
-            keywords of Cores, where the trial may use what others of its machine leave idle.
+        job: `number`, `config` (TrialConfig as a dict) and `checkpoint_dir`, as the searcher gave it.
         corpus: from Ray's object store; its arrays are read-only and shared by all workers of the node.
         shares: threads and device.
         saved: called after each epoch when its checkpoint is written; what it returns is reported with the epoch.
     """
-    cores = Cores(**job["cores"]) if "cores" in job else None
-    reporter, share = _Reporter(saved, cores.away if cores else contextlib.nullcontext), shares.gpus_per_trial
+    reporter, share = _Reporter(saved), shares.gpus_per_trial
     device, gpu = "cpu", None
     try:
         device, gpu = placed(share)
-        with cores or contextlib.nullcontext():
-            result = train(
-                TrialConfig.from_dict(job["config"]),
-                corpus,
-                report=reporter.epoch,
-                on_best=reporter.best,
-                checkpoint_dir=Path(job["checkpoint_dir"]),
-                threads=shares.cpus_per_trial,
-                device=device,
-                spare=cores.share if cores else None,
-            )
+        result = train(
+            TrialConfig.from_dict(job["config"]),
+            corpus,
+            report=reporter.epoch,
+            on_best=reporter.best,
+            checkpoint_dir=Path(job["checkpoint_dir"]),
+            threads=shares.cpus_per_trial,
+            device=device,
+        )
     except Exception as error:  # a bad setting must not end the study
         tune.report({"outcome": failure(error, share, gpu)})
         return
@@ -99,11 +93,8 @@ def failure(error: Exception, share: float, gpu: Gpu | None) -> dict[str, Any]:
 class _Reporter:
     """Tells Ray each epoch; with one that is the best so far, what it said about the validation split."""
 
-    def __init__(
-        self, saved: Callable[[], Mapping[str, Any]], away: Callable[[], contextlib.AbstractContextManager[None]]
-    ) -> None:
+    def __init__(self, saved: Callable[[], Mapping[str, Any]]) -> None:
         self.saved = saved
-        self.away = away
         self.predictions: dict[str, Any] = {}
 
     def best(self, predictions: NDArray[np.int64]) -> None:
@@ -113,8 +104,7 @@ class _Reporter:
     def epoch(self, epoch: EpochResult) -> None:
         """An epoch is over."""
         more = self.saved()
-        with self.away():  # a trial that ends here or has to wait is left in the middle of it
-            tune.report({"epoch_result": dataclasses.asdict(epoch), "val_predictions": self.predictions, **more})
+        tune.report({"epoch_result": dataclasses.asdict(epoch), "val_predictions": self.predictions, **more})
         self.predictions = {}
 
 

@@ -52,17 +52,13 @@ def test_three_failures_from_the_start_with_one_cause_end_the_study(search: Sear
     assert [record.state for record in read_study(tmp_path / "failing")[1]] == ["FAIL"] * 3
 
 
-@pytest.fixture(scope="module")
-def lean(search: Searches, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """The folder of a search with room for two trials and only one to run, and what it printed."""
-    folder = tmp_path_factory.mktemp("workers") / "lean"
+def test_a_search_imports_no_tracker_that_happens_to_be_installed(search: Searches, tmp_path: Path) -> None:
+    """Ray would, to count for its telemetry what it is asked to call back."""
+    pytest.importorskip("mlflow")
     said = search(
-        folder,
+        tmp_path / "lean",
         """
         def work(job, corpus, shares):
-            from tuning.cores import Cores
-            with Cores(**job["cores"]) as mine:
-                Path(job["checkpoint_dir"]).parents[1].joinpath("share").write_text(str(mine.share()))
             tune.report({"outcome": {"n_parameters": 1}})
 
         class Heard(Heard):
@@ -70,20 +66,9 @@ def lean(search: Searches, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pa
                 interruption.say(f"MLflow is loaded: {'mlflow' in sys.modules}")
         """,
         plan="n_trials=1, epochs=1, stopping=None",
-        workers=2,
     )
-    return folder, said
-
-
-def test_a_search_imports_no_tracker_that_happens_to_be_installed(lean: tuple[Path, str]) -> None:
-    """Ray would, to count for its telemetry what it is asked to call back."""
-    pytest.importorskip("mlflow")
-    assert "MLflow is loaded: False" in lean[1]
-
-
-def test_a_trial_that_runs_alone_may_use_the_other_workers_core(lean: tuple[Path, str]) -> None:
-    assert (lean[0] / "share").read_text() == "2"
-    assert not (lean[0] / ".ray").exists()
+    assert "MLflow is loaded: False" in said
+    assert not (tmp_path / "lean" / ".ray").exists()
 
 
 def test_a_worker_that_dies_each_time_fails_its_trial_alone(search: Searches, tmp_path: Path) -> None:

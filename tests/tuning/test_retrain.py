@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from core.errors import ConfigError, DataError, UserError
 from core.saved_model import read_model
@@ -101,23 +100,6 @@ def test_another_precision_is_named(study: Path, made: Path, capsys: pytest.Capt
     assert str(verdict).endswith("; changed since the search: precision fp32, now bf16")
     out = capsys.readouterr().out
     assert out.index("changed since the search: precision fp32, now bf16\nso the same bits are") < out.index("epoch 1:")
-
-
-@pytest.mark.slow
-def test_idle_cores_help_and_change_no_bit(study: Path, made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Trial 3 as well, which two threads for everything may change."""
-    seen, real = set(), torch.set_num_threads
-
-    def spied(count: int) -> None:
-        seen.add(count)
-        real(count)
-
-    monkeypatch.setattr(torch, "set_num_threads", spied)
-    monkeypatch.setattr("tuning.retrained.usable_cpus", lambda: 2)
-    monkeypatch.setattr("core.spare.WORTHWHILE", 0)
-    monkeypatch.setattr("core.spare.STEPS", 1)
-    assert str(again(study, made, trial="3")) == "REPRODUCED 3/3 epochs and the final weights"
-    assert 2 in seen
 
 
 def test_more_threads_are_named(study: Path, made: Path) -> None:
