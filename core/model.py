@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from core.config import TrialConfig
 from core.draws import Dropout
-from core.lstm import over_words, pays
 from core.pooling import at_end, max_over_time, mean_over_time, weighted_over_time
 
 
@@ -110,10 +109,7 @@ class SentenceClassifier(nn.Module):
             tokens = tokens * dropout.kept(tokens.shape, dropped)
             vectors = vectors / (1 - dropped)
         mirror = mirrored(lengths, tokens.shape[0])
-        states = []  # of each direction, (T, B, H)
-        for lstm, order in self._read(0, tokens, mirror):
-            fast = pays(lstm, vectors, order)
-            states.append(over_words(lstm, vectors, order) if fast else lstm(F.embedding(order, vectors))[0])
+        states = [lstm(F.embedding(order, vectors))[0] for lstm, order in self._read(0, tokens, mirror)]
         return self._finish(states, lengths, mirror, dropout)
 
     def _finish(self, states: list[Tensor], lengths: Tensor, mirror: Tensor, dropout: Dropout | None) -> Tensor:
