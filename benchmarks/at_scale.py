@@ -33,7 +33,7 @@ from tuning.halt import Halt
 from tuning.ledger import Ledger, open_ledger
 from tuning.listeners import Listeners
 from tuning.records import attributes_of
-from tuning.scheduler import make_scheduler
+from tuning.scheduler import OrderedStopping
 from tuning.space_file import load_space
 from tuning.spec import SearchPlan
 from tuning.standings import Standings
@@ -117,7 +117,7 @@ def reports(ledger: Ledger, the_plan: SearchPlan) -> tuple[float, float]:
     space = the_plan.space
     last = ledger.records()[-1]
     standings = Standings(the_plan.stopping, the_plan.epochs, ledger.records())
-    scheduler = make_scheduler(ledger, the_plan, Listeners([]), Halt(), standings)
+    scheduler = OrderedStopping(ledger, the_plan, Listeners([]), Halt(), standings)
     new = [
         ledger.add(last.params, space.distributions(last.params), last.config, "sampler") for _ in range(2 * REPEATS)
     ]

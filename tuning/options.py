@@ -20,7 +20,6 @@ class Stopping(StrEnum):
     """When trials are stopped early."""
 
     halving = "halving"
-    asha = "asha"
     none = "none"
 
 
@@ -68,9 +67,7 @@ def search_options(
     warm_start: Annotated[
         str | None, typer.Option(help="another study on the same space and data: its trials are known", metavar="STUDY")
     ] = None,
-    stopping: Annotated[
-        Stopping, typer.Option(help="of bad trials; asha is Ray's own, whose stops depend on time")
-    ] = Stopping.halving,
+    stopping: Annotated[Stopping, typer.Option(help="of bad trials")] = Stopping.halving,
     grace: Annotated[int, typer.Option(help="epochs that every trial gets")] = 1,
     reduction: Annotated[int, typer.Option(help="one in so many goes on at each rung")] = 4,
     patience: Annotated[int | None, typer.Option(help="end a trial after so many epochs without a better one")] = None,

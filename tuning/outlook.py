@@ -111,7 +111,7 @@ class Outlook:
         begun = f", {self.done} of them done," if self.done else ""
         rule = plan.stopping
         rungs = (
-            f"stopping: {rule.to_dict()['rule']} after {epochs_text(forecast.rungs)}, one in {rule.reduction} goes on"
+            f"stopping: halving after {epochs_text(forecast.rungs)}, one in {rule.reduction} goes on"
             if rule is not None and forecast.rungs
             else "stopping: none"
         )

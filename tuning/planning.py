@@ -15,7 +15,7 @@ from numpy.random import Generator, default_rng
 from numpy.typing import NDArray
 
 from tuning.spec import SearchPlan
-from tuning.stopping import Asha, Halving, Verdict
+from tuning.stopping import Halving, Verdict
 from tuning.timetable import ends
 
 SIMULATED_TRIALS = 100_000
@@ -115,13 +115,13 @@ def _simulated(
     seconds = epochs * costs_of_trials(plan.n_trials, costs, rng) * speed + TRIAL_SECONDS
     seconds[:done] = 0
     rule = plan.stopping
-    rungs, together = (_rungs(rule, plan.epochs), rule.together) if isinstance(rule, Halving) else ([], 1)
+    together = 1 if rule is None else rule.together
     over = ends(
         seconds.tolist(),
         workers,
         plan.window,
         epochs=epochs.tolist(),
-        rungs=rungs,
+        rungs=_rungs(rule, plan.epochs),
         together=min(together, plan.n_trials),
     )
     return int(epochs.sum()), start + over
@@ -151,8 +151,7 @@ def epochs_of_trials(plan: SearchPlan, rng: Generator) -> NDArray[np.int64]:
     rungs = _rungs(rule, plan.epochs)
     quality = rng.normal(size=n) + rng.uniform(0, 1) * np.arange(n) / n
     noise = rng.normal(size=(len(rungs), n)) * np.sqrt(1 / PERSISTENCE**2 - 1)
-    together = rule.together if isinstance(rule, Halving) else 1  # asha sees whoever was there first
-    return stopped(epochs, quality + noise, rungs, rule.reduction, together)
+    return stopped(epochs, quality + noise, rungs, rule.reduction, rule.together)
 
 
 def stopped(
@@ -179,10 +178,8 @@ def stopped(
     return left
 
 
-def _rungs(rule: Halving | Asha | None, epochs: int) -> list[int]:
-    if rule is None:
-        return []
-    return Halving(grace=rule.grace, reduction=rule.reduction).rungs(epochs)
+def _rungs(rule: Halving | None, epochs: int) -> list[int]:
+    return [] if rule is None else rule.rungs(epochs)
 
 
 def to_dict(interval: Interval, digits: int = 1) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from tuning.samplers import check_sampler
 from tuning.space import Space
 from tuning.space_file import load_space
 from tuning.spec import SearchPlan
-from tuning.stopping import Asha, Halving
+from tuning.stopping import Halving
 
 AUTO = "auto"
 
@@ -37,7 +37,7 @@ class RunOptions:
     epochs: int
     window: int | None
     seed: int
-    stopping: Halving | Asha | None
+    stopping: Halving | None
     sampler: str
     warm_start: Path | None
     """Another study's folder."""
@@ -85,7 +85,7 @@ def search_plan(options: RunOptions, fits: int) -> SearchPlan:
     if window is None:  # fixed when the study was made, on whatever machine
         window = known["window"] if known else default_window(fits)
     stopping = options.stopping
-    if isinstance(stopping, Halving):  # fixed too: the study may get more trials later
+    if stopping is not None:  # fixed too: the study may get more trials later
         together = (known["stopping"] or {}).get("together") if known else min(window, options.trials)
         if isinstance(together, int):  # else the rules differ, which is told
             stopping = dataclasses.replace(stopping, together=max(1, together))

@@ -1,10 +1,10 @@
-"""The schedulers: write each epoch into the journal, then say whether the trial goes on."""
+"""The scheduler: writes each epoch into the journal, then says whether the trial goes on."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from ray.tune.experiment import Trial
-from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from core.epoch import EpochResult
 from core.errors import UserError
@@ -15,15 +15,7 @@ from tuning.listeners import Listener
 from tuning.searcher import unflattened
 from tuning.spec import SearchPlan
 from tuning.standings import Standings
-from tuning.stopping import Asha, Verdict
-
-
-def make_scheduler(
-    ledger: Ledger, plan: SearchPlan, listener: Listener, halt: Halt, standings: Standings
-) -> "OrderedStopping":
-    """The scheduler of the plan's stopping rule."""
-    kind = TimedStopping if isinstance(plan.stopping, Asha) else OrderedStopping
-    return kind(ledger, plan, listener, halt, standings)
+from tuning.stopping import Verdict
 
 
 class OrderedStopping(FIFOScheduler):  # type: ignore[misc]  # Ray ships no types
@@ -50,7 +42,7 @@ class OrderedStopping(FIFOScheduler):  # type: ignore[misc]  # Ray ships no type
             self.halt.give_up(error)
             return str(TrialScheduler.STOP)
         self.listener.epoch(number, epoch)
-        goes_on = epoch.epoch == self.plan.epochs or self.goes_on(tune_controller, trial, epoch)
+        goes_on = epoch.epoch == self.plan.epochs or self._goes_on(number, epoch)
         return str(TrialScheduler.STOP if self.halt.requested or not goes_on else TrialScheduler.CONTINUE)
 
     def on_trial_complete(self, tune_controller: Any, trial: Trial, result: Mapping[str, Any]) -> None:
@@ -64,36 +56,9 @@ class OrderedStopping(FIFOScheduler):  # type: ignore[misc]  # Ray ships no type
         """Empty, as the searcher's."""
         return {}
 
-    def goes_on(self, tune_controller: Any, trial: Trial, epoch: EpochResult) -> bool:
+    def _goes_on(self, number: int, epoch: EpochResult) -> bool:
         """Whether the trial keeps its worker after this epoch, which is not its last."""
-        number = trial.config["number"]
         if epoch.epoch not in self.standings.rungs:
             return True
         self.standings.note(*self.ledger.records(number, number + 1))
         return self.standings.verdict(number, epoch.epoch) == Verdict.GO_ON
-
-
-class TimedStopping(OrderedStopping):
-    """Stops by Ray's ASHA: against the trials that reached the rung earlier, which after a restart are none."""
-
-    def __init__(self, ledger: Ledger, plan: SearchPlan, listener: Listener, halt: Halt, standings: Standings) -> None:
-        super().__init__(ledger, plan, listener, halt, standings)
-        rule = plan.stopping
-        assert isinstance(rule, Asha)
-        self.asha = AsyncHyperBandScheduler(
-            time_attr="epoch",
-            metric="val_accuracy",
-            mode="max",
-            max_t=plan.epochs,
-            grace_period=min(rule.grace, plan.epochs),
-            reduction_factor=rule.reduction,
-        )
-
-    def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
-        """A trial begins."""
-        self.asha.on_trial_add(tune_controller, trial)
-
-    def goes_on(self, tune_controller: Any, trial: Trial, epoch: EpochResult) -> bool:
-        """As ASHA says."""
-        result = {"epoch": epoch.epoch, "val_accuracy": epoch.val_accuracy}
-        return bool(self.asha.on_trial_result(tune_controller, trial, result) == TrialScheduler.CONTINUE)

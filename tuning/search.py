@@ -21,7 +21,7 @@ from tuning.joined import Cluster
 from tuning.ledger import Ledger
 from tuning.listeners import Listener
 from tuning.resources import Machine, Shares
-from tuning.scheduler import make_scheduler
+from tuning.scheduler import OrderedStopping
 from tuning.searcher import OOM, OrderedSearcher, shared_failure
 from tuning.spec import SearchPlan
 from tuning.standings import Standings
@@ -197,7 +197,7 @@ def _fit(
         tune.with_resources(trainable, {"cpu": shares.cpus_per_trial, "gpu": shares.gpus_per_trial}),
         tune_config=tune.TuneConfig(
             search_alg=searcher,
-            scheduler=make_scheduler(ledger, plan, listener, interruption, standings),
+            scheduler=OrderedStopping(ledger, plan, listener, interruption, standings),
             # One that waited, or whose worker died, is another trial to Ray.
             num_samples=plan.n_trials * (1 + len(standings.rungs) + RESTARTS),
             max_concurrent_trials=workers,

@@ -14,7 +14,7 @@ from core.errors import ConfigError
 from tuning.budgets import Budget
 from tuning.resources import Shares
 from tuning.space import Space
-from tuning.stopping import Asha, Halving
+from tuning.stopping import Halving
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -34,7 +34,7 @@ class SearchPlan:
     """Suggestion n sees the outcome of trials 0..n-window."""
     seed: int
     """Of every trial's initialisation and shuffling, and of the sampler."""
-    stopping: Halving | Asha | None
+    stopping: Halving | None
     """None: no trial is stopped early."""
     sampler: str = "tpe"
     """One of tuning.samplers.NEEDS."""
@@ -62,7 +62,7 @@ class SearchPlan:
             problems.append(f"--seed must be from 0 to 2**32 - 1, got {self.seed}")
         if self.patience is not None and self.patience < 1:
             problems.append(f"--patience must be at least 1, got {self.patience}")
-        together = self.stopping.together if isinstance(self.stopping, Halving) else 1
+        together = 1 if self.stopping is None else self.stopping.together
         if 1 <= self.n_trials < together:
             problems.append(
                 f"--trials must be at least {together}, as many as this study compares with one another first, "
@@ -117,8 +117,6 @@ def searched_fields(space: Space) -> list[str]:
 def notes_on(spec: Mapping[str, Any]) -> list[str]:
     """What a person who reads the table should know about how it came to be."""
     notes = []
-    if (spec["stopping"] or {}).get("rule") == "asha":
-        notes.append("stopped by asha: which trials were stopped, and when, depended on time")
     if start := spec["warm_start"]:
         notes.append(f"warm start: the sampler knew {start['trials']} trials of study {start['study']}")
     return notes

@@ -11,7 +11,7 @@ import numpy as np
 
 from core.epoch import EpochResult, best_of
 from tuning.records import TrialRecord, copied_from
-from tuning.stopping import Asha, Halving, Verdict
+from tuning.stopping import Halving, Verdict
 
 ABSENT = -math.inf
 """The score of a trial that was over before the rung, or that repeats another one."""
@@ -37,16 +37,16 @@ class _Rung:
 class Standings:
     """Of one study under one rule."""
 
-    def __init__(self, rule: Halving | Asha | None, epochs: int, records: Iterable[TrialRecord] = ()) -> None:
+    def __init__(self, rule: Halving | None, epochs: int, records: Iterable[TrialRecord] = ()) -> None:
         """Take down the trials of a study so far.
 
         Args:
-            rule: of the study; only halving has rungs here.
+            rule: of the study; None has no rungs.
             epochs: of a trial that is not stopped.
             records: its trials.
         """
         self.rule = rule
-        self.rungs = {rung: _Rung() for rung in rule.rungs(epochs)} if isinstance(rule, Halving) else {}
+        self.rungs = {} if rule is None else {rung: _Rung() for rung in rule.rungs(epochs)}
         for record in records:
             self.note(record)
 
@@ -75,7 +75,7 @@ class Standings:
         Trial 0 always does: it is the notebook's setting, and every table says what the search gained over it.
         """
         rung = self.rungs.get(epoch)
-        if rung is None or number == 0 or not isinstance(self.rule, Halving):
+        if rung is None or number == 0 or self.rule is None:
             return Verdict.GO_ON
         end = self.rule.peers_end(number)
         if rung.settled < end:

@@ -38,9 +38,14 @@ class Halving:
     they are at most the study's window; and the study must have as many."""
 
     def __post_init__(self) -> None:
-        _check(self.grace, self.reduction)
-        if self.together < 1:
-            raise ConfigError(f"together must be at least 1, got {self.together}")
+        rules = {
+            "--grace": ("at least 1", self.grace >= 1, self.grace),
+            "--reduction": ("at least 2", self.reduction >= 2, self.reduction),
+            "together": ("at least 1", self.together >= 1, self.together),
+        }
+        problems = [f"{name} must be {rule}, got {value!r}" for name, (rule, ok, value) in rules.items() if not ok]
+        if problems:
+            raise ConfigError("; ".join(problems))
 
     def to_dict(self) -> dict[str, Any]:
         """As a study's spec holds it."""
@@ -79,44 +84,10 @@ class Halving:
         return Verdict.STOP if reached >= MIN_PEERS and better >= places else Verdict.GO_ON
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Asha:
-    """Ray's own AsyncHyperBandScheduler instead: a trial is compared with those that reached the rung before it.
-
-    Which they are depends on time, so a study with it is no function of its inputs: see tuning.searcher.
-    Source of the rule: Li et al. 2020 (ASHA).
-    """
-
-    grace: int = 1
-    """Epochs that every trial gets."""
-    reduction: int = 4
-    """One in `reduction` goes on at each rung."""
-
-    def __post_init__(self) -> None:
-        _check(self.grace, self.reduction)
-
-    def to_dict(self) -> dict[str, Any]:
-        """As a study's spec holds it."""
-        return {"rule": "asha", "grace": self.grace, "reduction": self.reduction}
-
-
-def stopping_rule(name: str, grace: int, reduction: int) -> Halving | Asha | None:
-    """The rule that `--stopping` names: halving, asha or none.
+def stopping_rule(name: str, grace: int, reduction: int) -> Halving | None:
+    """The rule that `--stopping` names: halving or none.
 
     Raises:
         ConfigError: grace or reduction breaks its rule.
     """
-    if name == "none":
-        return None
-    kind = Asha if name == "asha" else Halving
-    return kind(grace=grace, reduction=reduction)
-
-
-def _check(grace: int, reduction: int) -> None:
-    rules = {
-        "--grace": ("at least 1", grace >= 1, grace),
-        "--reduction": ("at least 2", reduction >= 2, reduction),
-    }
-    problems = [f"{name} must be {rule}, got {value!r}" for name, (rule, ok, value) in rules.items() if not ok]
-    if problems:
-        raise ConfigError("; ".join(problems))
+    return None if name == "none" else Halving(grace=grace, reduction=reduction)

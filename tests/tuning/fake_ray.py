@@ -13,7 +13,7 @@ from core.epoch import EpochResult
 from tuning.halt import Halt
 from tuning.ledger import Ledger
 from tuning.records import TrialRecord, read_study
-from tuning.scheduler import make_scheduler
+from tuning.scheduler import OrderedStopping
 from tuning.searcher import OrderedSearcher
 from tuning.spec import SearchPlan
 from tuning.standings import Standings
@@ -46,7 +46,7 @@ class FakeRay:
         self.heard = Heard()
         self.standings = Standings(the_plan.stopping, the_plan.epochs, ledger.records())
         self.searcher = OrderedSearcher(ledger, the_plan, self.heard, self.halt, self.standings)
-        self.scheduler = make_scheduler(ledger, the_plan, self.heard, self.halt, self.standings)
+        self.scheduler = OrderedStopping(ledger, the_plan, self.heard, self.halt, self.standings)
         self.plan, self.workers, self.rng = the_plan, workers, rng
         self.running: dict[str, tuple[Any, int]] = {}
         self.trained: dict[int, int] = {}
@@ -69,11 +69,10 @@ class FakeRay:
                 return
             # From its checkpoint if it waited, else from its first epoch.
             self.running[f"ray{self.asked}"] = (job, self.trained.get(job["number"], 0))
-            self.scheduler.on_trial_add(None, self.ray_trial(f"ray{self.asked}"))
 
     def ray_trial(self, the_id: str) -> Any:
         """What Ray's Trial says of itself."""
-        return SimpleNamespace(config=self.running[the_id][0], trial_id=the_id)
+        return SimpleNamespace(config=self.running[the_id][0])
 
     def _step(self, ray_id: str) -> None:
         job, done = self.running[ray_id]

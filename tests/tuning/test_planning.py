@@ -19,7 +19,7 @@ from tuning.planning import (
     stopped,
 )
 from tuning.standings import Standings
-from tuning.stopping import Asha, Halving, Verdict
+from tuning.stopping import Halving, Verdict
 
 START = 4.0
 COSTS = Costs(own=(1.0, 2.0, 3.0), others=(1.0, 2.0, 4.0), start=START)
@@ -68,12 +68,11 @@ def test_the_simulated_rule_is_the_real_one(seed: int) -> None:
 
 
 def test_a_harder_rule_stops_more() -> None:
-    def mean(rule: Halving | Asha) -> float:
+    def mean(rule: Halving) -> float:
         the_plan = plan(n_trials=40, epochs=8, stopping=rule)
         return float(np.mean([epochs_of_trials(the_plan, np.random.default_rng(seed)).mean() for seed in range(30)]))
 
     assert mean(Halving(reduction=4)) < mean(Halving(reduction=2)) < 8
-    assert mean(Asha(reduction=3)) < 8
 
 
 def test_patience_ends_trials_after_it_and_before_the_last_epoch() -> None:

@@ -110,10 +110,10 @@ def test_a_trial_that_repeats_another_is_named_below_the_table() -> None:
 
 def test_notes_stand_below_what_people_read_and_not_in_data() -> None:
     rows = every_row([record(0, 0.5)], SEARCHED)
-    assert render(rows, "table", width=80, notes=["by *asha*"]).endswith("\nby *asha*")
-    assert render(rows, "md", notes=["by *asha*"]).endswith("\nby \\*asha\\*")
-    assert render(rows, "csv", notes=["by *asha*"]) == render(rows, "csv")
-    assert render(rows, "json", notes=["by *asha*"]) == render(rows, "json")
+    assert render(rows, "table", width=80, notes=["by *name*"]).endswith("\nby *name*")
+    assert render(rows, "md", notes=["by *name*"]).endswith("\nby \\*name\\*")
+    assert render(rows, "csv", notes=["by *name*"]) == render(rows, "csv")
+    assert render(rows, "json", notes=["by *name*"]) == render(rows, "json")
 
 
 def test_columns_give_way_before_a_table_gets_wider_than_it_may_be() -> None:

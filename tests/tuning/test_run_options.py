@@ -13,7 +13,7 @@ from tuning.ledger import open_ledger
 from tuning.resources import Shares
 from tuning.run_options import search_plan
 from tuning.spec import SearchPlan, make_spec
-from tuning.stopping import Asha, Halving
+from tuning.stopping import Halving
 
 
 def made(plan: SearchPlan, folder: Path) -> None:
@@ -53,7 +53,6 @@ def test_the_first_trials_are_compared_with_one_another_as_many_as_may_begin_at_
 
     assert (together(), together(window=5), together(trials=3), together(window=1)) == (8, 5, 3, 1)
     assert search_plan(options(tmp_path, stopping=None), 2).stopping is None
-    assert search_plan(options(tmp_path, stopping=Asha()), 2).stopping == Asha()
 
 
 def test_a_study_that_gets_more_trials_compares_as_many_as_before(tmp_path: Path) -> None:

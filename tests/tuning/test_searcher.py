@@ -19,7 +19,7 @@ from tuning.ledger import open_ledger
 from tuning.records import read_study
 from tuning.searcher import SPELLS, shared_failure
 from tuning.space_file import load_space
-from tuning.stopping import Asha, Halving
+from tuning.stopping import Halving
 
 
 def test_three_failures_from_the_start_with_one_cause_are_recognised() -> None:
@@ -167,15 +167,6 @@ def test_repeats_survive_a_kill(tmp_path: Path, killed_after: int) -> None:
         FakeRay(ledger, the_plan, 3, random.Random(2)).run()
     assert content(tmp_path / "killed") == content(tmp_path / "whole")
     assert settled(tmp_path / "killed") == settled(tmp_path / "whole")
-
-
-def test_asha_stops_trials_by_rays_own_rule_and_lets_the_last_epoch_be(tmp_path: Path) -> None:
-    with open_ledger(tmp_path / "s", {"fingerprint": ""}) as ledger:
-        FakeRay(ledger, plan(stopping=Asha(grace=1, reduction=2)), 2, random.Random(0)).run()
-    ends = [(state, count) for _, state, count in settled(tmp_path / "s")]
-    assert ("COMPLETE", 4) in ends
-    assert {count for state, count in ends if state == "PRUNED"} <= {1, 2}
-    assert "PRUNED" in {state for state, _ in ends}
 
 
 def test_what_the_person_can_mend_ends_the_search_and_not_the_trial(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from core.errors import ConfigError
 from tests.tuning.plans import plan
 from tests.tuning.small_study import add, small_study
 from tuning.standings import Standings
-from tuning.stopping import Asha, Halving, Verdict, stopping_rule
+from tuning.stopping import Halving, Verdict, stopping_rule
 
 GO_ON, STOP, WAIT = Verdict
 
@@ -163,21 +163,17 @@ def test_standings_are_read_from_a_journal_and_a_repeated_trial_stands_nowhere(t
         assert [score for score in rung.scores[:4] if score > 0] == [0.8]
 
 
-def test_other_rules_have_no_rungs_here() -> None:
-    for rule in (None, Asha()):
-        standings = Standings(rule, 10)
-        assert not standings.rungs
-        assert standings.verdict(0, 2) == GO_ON
+def test_no_rule_has_no_rungs() -> None:
+    standings = Standings(None, 10)
+    assert not standings.rungs
+    assert standings.verdict(0, 2) == GO_ON
 
 
 def test_every_broken_rule_is_named() -> None:
     with pytest.raises(ConfigError, match="--grace must be at least 1, got 0; --reduction must be at least 2, got 1"):
         Halving(grace=0, reduction=1)
-    with pytest.raises(ConfigError, match="--grace must be at least 1, got -1"):
-        Asha(grace=-1)
 
 
 def test_a_rule_goes_by_its_name() -> None:
     assert stopping_rule("halving", 3, 4) == Halving(grace=3, reduction=4)
-    assert stopping_rule("asha", 3, 4) == Asha(grace=3, reduction=4)
     assert stopping_rule("none", 0, 0) is None

@@ -117,9 +117,9 @@ def marked(marks: Iterable[tuple[str, Point, int]], radius: float = 3.5) -> list
 
 
 def rungs(facts: Facts) -> list[int]:
-    """The epochs after which the study's rule may stop a trial; none where stops depend on time or there are none."""
-    rule = facts.spec["stopping"] or {}
-    if rule.get("rule") != "halving":
+    """The epochs after which the study's rule may stop a trial; none where it stops none."""
+    rule = facts.spec["stopping"]
+    if rule is None:
         return []
     return Halving(grace=rule["grace"], reduction=rule["reduction"]).rungs(facts.spec["epochs"])
 
@@ -128,8 +128,6 @@ def _rule(facts: Facts) -> str:
     rule = facts.spec["stopping"]
     if rule is None:
         return "This study stops no trial early."
-    if rule["rule"] == "asha":
-        return "Trials were stopped by Ray's asha, whose stops depend on time."
     return f"At each rung one trial in {rule['reduction']} goes on."
 
 
