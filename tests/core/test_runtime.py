@@ -6,7 +6,7 @@ import sys
 import pytest
 import torch
 
-from core.runtime import memory_kept, threads_set
+from core.runtime import autocast, memory_kept, threads_set
 
 
 def test_threads_are_given_back_after_an_error() -> None:
@@ -27,3 +27,17 @@ def test_freed_memory_is_used_again_without_page_faults() -> None:
     with memory_kept():
         faults()
         assert faults() < 800
+
+
+def test_bf16_runs_on_processors_for_which_onednn_has_no_bf16_lstm(monkeypatch: pytest.MonkeyPatch) -> None:
+    """oneDNN raises on them; torch's own kernels emulate bf16, and oneDNN's are back after the block."""
+    lstm, sentences = torch.nn.LSTM(8, 4), torch.ones(3, 2, 8)
+    for supported in (True, False):
+        monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda answer=supported: answer)
+        with autocast("bf16", "cpu"):
+            assert torch.backends.mkldnn.enabled is supported
+            if not supported:
+                states, _ = lstm(sentences)
+        assert torch.backends.mkldnn.enabled
+    states.sum().backward()
+    assert lstm.weight_ih_l0.grad.isfinite().all()
