@@ -27,8 +27,8 @@ from benchmarks.memory import bytes_of
 from benchmarks.order_window import many, searched, window_table
 from benchmarks.simulation import read_table
 from core import load_corpus
-from tests.tuning.plans import plan
-from tests.tuning.recorded import EPOCHS, record_study
+from tests.support.recorded_study import EPOCHS, record_study
+from tests.support.study_configs import plan
 from tuning.halt import Halt
 from tuning.ledger import Ledger, open_ledger
 from tuning.listeners import Listeners

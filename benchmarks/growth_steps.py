@@ -15,8 +15,8 @@ from benchmarks.data_steps import peak_mib
 from core import TrialConfig, cache, datasets, load_corpus, train
 from core.epoch import EpochResult
 from core.located import Options
-from tests.tuning.plans import plan
-from tests.tuning.recorded import EPOCHS, record_study
+from tests.support.recorded_study import EPOCHS, record_study
+from tests.support.study_configs import plan
 from tuning.best import table_of
 from tuning.journal import JOURNAL
 from tuning.ledger import open_ledger

@@ -88,7 +88,7 @@ class Clock:
 
 def sentune(trials: int, folder: Path) -> dict[str, float]:
     """Our search with its journal, order and stopping."""
-    from tests.fakes import tiny_corpus
+    from tests.support.corpora import tiny_corpus
     from tuning.ledger import open_ledger
     from tuning.resources import Machine, Shares
     from tuning.search import Interruption, search

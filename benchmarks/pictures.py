@@ -20,7 +20,7 @@ from rich.text import Text
 from selenium.webdriver.common.by import By
 
 from core.cautions import cautions
-from tests.system.browser import chromium, open_page
+from tests.support.browser import chromium, open_page
 from tuning.progress_text import block
 from tuning.records import TrialRecord, read_whole
 from tuning.report import page

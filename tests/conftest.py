@@ -7,7 +7,7 @@ import pytest
 from hypothesis import settings
 
 from core.nltk_words import word_tokenizer
-from tests.core.sentences import Tokenize
+from tests.support.sentences import Tokenize
 
 # A shared machine may pause any example for longer than Hypothesis's 200 ms.
 settings.register_profile("sentune", deadline=None)

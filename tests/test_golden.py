@@ -1,4 +1,4 @@
-"""What users have on disk and on screen stays as it is: the golden files, see tests/golden_study.py."""
+"""What users have on disk and on screen stays as it is: the golden files, see tests/support/golden_study.py."""
 
 import json
 from pathlib import Path
@@ -7,8 +7,8 @@ import pytest
 
 from core.checkpoint import newest
 from core.predict import load_model
-from tests.golden_files import GOLDEN, differences, files_in
-from tests.golden_study import GROUPS, JOURNAL, NAME, fresh, printed
+from tests.support.golden_files import GOLDEN, differences, files_in
+from tests.support.golden_study import GROUPS, JOURNAL, NAME, fresh, printed
 
 
 @pytest.mark.parametrize("group", GROUPS)

@@ -4,7 +4,7 @@ import pytest
 
 from benchmarks.at_scale import Rates, loads
 from benchmarks.order_window import many, searched, seconds_of, wall, window_table
-from tests.benchmarks.curves import EPOCHS, table
+from tests.support.curves import EPOCHS, table
 
 UNEVEN = [9.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0]
 

@@ -8,7 +8,7 @@ from benchmarks.real_search import REST, UNUSED, parts
 from benchmarks.simulated_searches import Kind, at_best_epoch, covers, outcome, simulated, simulated_outcomes
 from core.corpus import TEST, TRAIN, VAL
 from core.intervals import Interval
-from tests.fakes import tiny_corpus
+from tests.support.corpora import tiny_corpus
 
 
 @pytest.mark.parametrize("shared", [0.0, 0.6, 1.0])

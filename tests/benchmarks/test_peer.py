@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.peer import configuration, parameters, version_in, write_table, write_vectors
 from core.corpus import TEST
-from tests.fakes import tiny_corpus
+from tests.support.corpora import tiny_corpus
 from tuning.space_file import load_space
 
 

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 from benchmarks.pictures import progress_picture
-from tests.tuning.recorded import record_study
+from tests.support.recorded_study import record_study
 
 
 def test_the_progress_picture_shows_a_search_on_its_way_as_text(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.simulate import ordered_and_free
 from benchmarks.simulation import Policy, Simulation, band, distance, read_table
-from tests.benchmarks.curves import EPOCHS, SPACE, accuracy, table
+from tests.support.curves import EPOCHS, SPACE, accuracy, table
 from tuning.stopping import Halving
 
 

@@ -10,7 +10,7 @@ from benchmarks.stopped_epochs import asha_epochs, fewest_asha, fewest_median, m
 from benchmarks.studies import seconds_an_epoch, spread_sample, verdict_in
 from benchmarks.whole_search import Row, computed, show_claims
 from core.epoch import EpochResult
-from tests.benchmarks.curves import EPOCHS, table
+from tests.support.curves import EPOCHS, table
 from tuning.records import TrialRecord
 from tuning.stopping import Halving
 

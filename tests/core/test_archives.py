@@ -12,7 +12,7 @@ import pytest
 from core import archives
 from core.archives import gunzip, limit_for, open_file, read_file, read_tar
 from core.errors import DataError
-from tests.core.packed import special, tar_gz
+from tests.support.archives import special, tar_gz
 
 
 def read(packed: bytes, *wanted: str) -> dict[str, bytes]:

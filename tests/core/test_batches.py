@@ -7,7 +7,7 @@ import torch
 from core.batches import by_length, gather, shuffled
 from core.corpus import TRAIN
 from core.draws import seeded
-from tests.fakes import tiny_corpus
+from tests.support.corpora import tiny_corpus
 
 
 def lengths(count: int = 1000) -> np.ndarray:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from core import cache
 from core.errors import CorruptionError, UserError
-from tests.core.packed import everything_in
+from tests.support.archives import everything_in
 
 INPUTS = {"data": "x", "seed": 42}
 

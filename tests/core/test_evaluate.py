@@ -15,7 +15,7 @@ from core.draws import seeded
 from core.errors import DataError
 from core.evaluate import evaluate
 from core.model import SentenceClassifier
-from tests.fakes import tiny_corpus
+from tests.support.corpora import tiny_corpus
 
 
 def trained(config: TrialConfig, dim: int = 8, n_classes: int = 3) -> dict[str, torch.Tensor]:

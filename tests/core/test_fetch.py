@@ -17,7 +17,7 @@ from core.errors import DataError, UserError
 from core.fetch import Remote, download
 from core.movie_reviews import locate_mr
 from core.vectors import locate_fasttext
-from tests.core.packed import everything_in, tar_gz, zipped
+from tests.support.archives import everything_in, tar_gz, zipped
 
 DATA = random.Random(0).randbytes(700_000)
 

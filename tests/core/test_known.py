@@ -10,7 +10,7 @@ import pytest
 from core import known
 from core.errors import DataError
 from core.known import remembered, sha256_of
-from tests.core.packed import everything_in
+from tests.support.archives import everything_in
 
 
 @pytest.fixture

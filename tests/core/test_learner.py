@@ -13,8 +13,8 @@ from core.corpus import TRAIN, Corpus
 from core.draws import Dropout, seeded
 from core.learner import Learner, limited, scheduled
 from core.model import SentenceClassifier
-from tests.fakes import tiny_corpus
-from tests.reference import Plain, plain_optimizer, plain_step
+from tests.support.corpora import tiny_corpus
+from tests.support.torch_reference import Plain, plain_optimizer, plain_step
 
 
 def new_model(config: TrialConfig, corpus: Corpus) -> SentenceClassifier:

@@ -16,7 +16,7 @@ from core.corpus import TEST, TRAIN, VAL
 from core.errors import ConfigError, DataError, UserError
 from core.readers import Table
 from core.text import tokenize
-from tests.core.packed import everything_in, tar_gz
+from tests.support.archives import everything_in, tar_gz
 
 Load = Callable[..., Corpus]
 

@@ -7,7 +7,7 @@ import pytest
 from core import movie_reviews
 from core.errors import DataError, UserError
 from core.movie_reviews import locate_mr_at, locate_snippets, parse_mr, parse_snippets
-from tests.core.packed import everything_in, tar_gz
+from tests.support.archives import everything_in, tar_gz
 
 NEG, POS = b"so bad \nclich\xe9\n\n", b"so good\n"
 FILES = {"rt-polarity.neg": NEG, "rt-polarity.pos": POS}

@@ -8,7 +8,7 @@ from nltk.tokenize import word_tokenize
 
 import core.nltk_words
 from core.nltk_words import word_tokenizer
-from tests.core.sentences import Tokenize, texts
+from tests.support.sentences import Tokenize, texts
 
 
 @given(text=texts)

@@ -19,7 +19,7 @@ from core.onnx_folder import FILES, export_onnx, largest_difference
 from core.predict import Model, load_model
 from core.sealed import SUMS
 from core.text import Vocabulary
-from tests.core.models import saved
+from tests.support.models import saved
 
 onnxruntime = pytest.importorskip("onnxruntime", reason="needs the extra `export`")
 graphs = pytest.importorskip("core.onnx_graph")

@@ -13,8 +13,8 @@ from core.model import SentenceClassifier
 from core.predict import MOST_TOKENS, Model, load_model
 from core.saved_model import save_model
 from core.text import Vocabulary, tokenizer_version
-from tests.core.models import CLASSES, WORDS, resum, saved
-from tests.fakes import tiny_corpus
+from tests.support.corpora import tiny_corpus
+from tests.support.models import CLASSES, WORDS, resum, saved
 
 
 def model(config: TrialConfig | None = None) -> Model:

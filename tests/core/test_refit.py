@@ -11,7 +11,7 @@ from core.corpus import TEST, TRAIN, VAL, Corpus
 from core.errors import TrainingError
 from core.refit import Refit, refit
 from core.train import train
-from tests.fakes import tiny_corpus
+from tests.support.corpora import tiny_corpus
 
 
 def small(**changes: Any) -> TrialConfig:

@@ -10,7 +10,7 @@ from core.batches import Batch, by_length, gather, shuffled
 from core.corpus import TRAIN, VAL
 from core.draws import seeded
 from core.resident import Reader, Resident, batches_of
-from tests.fakes import tiny_corpus
+from tests.support.corpora import tiny_corpus
 
 
 def alike(left: Batch, right: Batch) -> bool:

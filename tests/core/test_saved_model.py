@@ -13,7 +13,7 @@ import torch
 from core.config import TrialConfig
 from core.errors import CorruptionError, UserError
 from core.saved_model import FILES, SUMS, check_target, read_model
-from tests.core.models import CLASSES, WORDS, resum, saved, weights_of
+from tests.support.models import CLASSES, WORDS, resum, saved, weights_of
 
 
 def test_a_model_comes_back_as_it_was_saved(tmp_path: Path) -> None:

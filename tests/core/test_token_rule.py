@@ -12,7 +12,7 @@ from core.errors import UserError
 from core.nltk_words import word_tokenizer
 from core.text import tokenize, tokenizer_version
 from core.token_rule import written_rule
-from tests.core.sentences import texts
+from tests.support.sentences import texts
 
 RULE = json.loads(json.dumps(written_rule(["<pad>", "<unk>", "can't", "naïve"])))
 STEPS = [(importlib.import_module(engine).compile(source, flags), new) for engine, source, flags, new in RULE["steps"]]

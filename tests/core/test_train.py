@@ -20,7 +20,7 @@ from core.evaluate import evaluate
 from core.outcome import TrainResult, digest, out_of_patience
 from core.provenance import code_digest, processor
 from core.train import train
-from tests.fakes import tiny_corpus
+from tests.support.corpora import tiny_corpus
 
 SMALL: dict[str, Any] = {"hidden_dim": 5, "epochs": 4, "learning_rate": 1e-2, "batch_size": 8}
 

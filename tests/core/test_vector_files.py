@@ -13,7 +13,7 @@ from core import streams
 from core.errors import DataError
 from core.streams import blocks, members
 from core.vector_files import read_vectors
-from tests.core.packed import zipped
+from tests.support.archives import zipped
 
 ROWS = "good 1 2 3\nbad -1 0.5 1e-3\nthe 0 0 0\n"
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from core.errors import ConfigError, DataError, UserError
 from core.vectors import drawn, locate, matrix, wanted
-from tests.core.packed import zipped
+from tests.support.archives import zipped
 
 WORDS = ("<pad>", "<unk>", "good", "Paris", "lost")
 ROWS = ({"good": 1, "paris": 0}, np.array([[1, 2], [3, 4]], dtype=np.float32))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.command import Command
+from tests.support.command import Command
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -3,8 +3,8 @@
 import json
 from pathlib import Path
 
-from tests.system.command import Command
-from tests.system.searches import run
+from tests.support.command import Command
+from tests.support.searches import run
 
 
 def test_patience_ends_a_study_and_the_same_command_trains_no_more(command: Command, sentences: Path) -> None:

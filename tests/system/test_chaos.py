@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.system.command import Command
-from tests.system.contents import metrics, outcomes, results_of
-from tests.system.searches import notebook_run
+from tests.support.command import Command
+from tests.support.contents import metrics, outcomes, results_of
+from tests.support.searches import notebook_run
 
 if TYPE_CHECKING:
     import subprocess

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from core.errors import UserError
-from tests.system.command import Command
-from tests.system.nodes import Nodes
+from tests.support.command import Command
+from tests.support.nodes import Nodes
 from tuning import reach
 from tuning.journal import JOURNAL
 from tuning.records import attributes_of

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from tests.system.command import Command
-from tests.system.contents import outcomes
-from tests.tuning.studies import config_record, make_study, setting, tamper
+from tests.support.command import Command
+from tests.support.contents import outcomes
+from tests.support.studies import config_record, make_study, setting, tamper
 from tuning.records import attributes_of, ranked, read_study
 
 HOW = ("--top", "2", "--seeds", "2", "--folds", "3")

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.command import Command
-from tests.system.searches import notebook_run
+from tests.support.command import Command
+from tests.support.searches import notebook_run
 
 
 def search(sentences: Path, name: str) -> tuple[str, ...]:

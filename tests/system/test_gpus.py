@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.system.searches import Searches, searches
+from tests.support.searches import Searches, searches
 from tuning.records import read_study
 from tuning.resources import Machine, Shares
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.command import Command
+from tests.support.command import Command
 from tuning.journal import JOURNAL
 from tuning.records import read_study, read_whole
 

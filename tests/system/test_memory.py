@@ -91,7 +91,7 @@ from tuning.ledger import open_ledger
 from tuning.resources import Machine, Shares
 from tuning.search import Interruption, search
 from benchmarks.overhead import nothing, plan
-from tests.fakes import tiny_corpus
+from tests.support.corpora import tiny_corpus
 
 def resident():
     lines = Path("/proc/self/status").read_text().splitlines()

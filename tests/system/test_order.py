@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.command import Command
-from tests.system.searches import run
+from tests.support.command import Command
+from tests.support.searches import run
 
 
 @pytest.fixture(scope="module")

@@ -11,9 +11,9 @@ from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
-from tests.system.browser import chromium, complaints, open_page, requested
-from tests.system.command import Command
-from tests.tuning.recorded import record_study
+from tests.support.browser import chromium, complaints, open_page, requested
+from tests.support.command import Command
+from tests.support.recorded_study import record_study
 
 EVIL = "<img src=https://example.org/x.png onerror=alert(1)>"
 PLOTS = ("history", "curves", "losses", "expected", "parallel", "importances", "timeline", "slices")

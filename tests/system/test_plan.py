@@ -3,8 +3,8 @@
 import json
 from pathlib import Path
 
-from tests.system.command import Command
-from tests.system.searches import run
+from tests.support.command import Command
+from tests.support.searches import run
 
 
 def test_a_plan_tells_what_run_would_do_whether_it_fits_and_makes_no_study(command: Command, sentences: Path) -> None:

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from core.saved_model import read_model
-from tests.system.command import Command
-from tests.system.contents import metrics, results_of
-from tests.tuning.studies import epoch_record, make_study, setting, tamper
+from tests.support.command import Command
+from tests.support.contents import metrics, results_of
+from tests.support.studies import epoch_record, make_study, setting, tamper
 from tuning.records import attributes_of, ranked, read_study
 
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from core.predict import load_model
-from tests.core.models import saved
-from tests.system.command import Command
+from tests.support.command import Command
+from tests.support.models import saved
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="needs selenium, which the extra `test` brings")
 pytest.importorskip("fastapi", reason="needs the extra `serve`")

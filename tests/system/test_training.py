@@ -15,7 +15,7 @@ TRAIN = """
 import json, sys
 from pathlib import Path
 from core import TrialConfig, train
-from tests.fakes import tiny_corpus
+from tests.support.corpora import tiny_corpus
 
 config = TrialConfig(hidden_dim=24, n_layers=2, embedding_dropout=0.1, lstm_dropout=0.2, epochs=20, batch_size=4)
 folder = Path(sys.argv[1]) if len(sys.argv) > 1 else None

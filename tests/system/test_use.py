@@ -20,7 +20,7 @@ from core.model import SentenceClassifier
 from core.predict import load_model
 from core.saved_model import save_model
 from core.text import tokenizer_version
-from tests.system.command import Command
+from tests.support.command import Command
 
 WORDS = ("<pad>", "<unk>", "good", "bad", "movie", "n't", *(f"w{i}" for i in range(200)))
 TEXTS = ["good movie", "", "isn't it BAD?", "再见 🙂", "w1 " * 5000]

@@ -20,8 +20,8 @@ from typing import Any
 
 import pytest
 
-from tests.system.command import Command
-from tests.tuning.events import scalars
+from tests.support.command import Command
+from tests.support.tensorboard import scalars
 from tuning.journal import JOURNAL
 from tuning.records import read_study
 

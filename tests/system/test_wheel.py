@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.command import Command
+from tests.support.command import Command
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("core", "tuning")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.searches import Searches, searches
+from tests.support.searches import Searches, searches
 from tuning.records import read_study
 
 
@@ -133,7 +133,7 @@ def test_running_trials_end_their_epoch_and_keep_their_checkpoints(search: Searc
 FRESH = """
 import json, os, sys
 from core import TrialConfig, train
-from tests.fakes import tiny_corpus
+from tests.support.corpora import tiny_corpus
 corpus = tiny_corpus()
 for config in json.load(sys.stdin):
     if not os.fork():  # a process in which nothing was trained before

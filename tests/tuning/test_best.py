@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.tuning.judged_studies import CONFIG, SPEC, attributes, epoch, reading, trial, write_study
-from tests.tuning.shell import sentune
+from tests.support.assessed_studies import CONFIG, SPEC, attributes, epoch, reading, trial, write_study
+from tests.support.cli import sentune
 from tuning.best import table_of
 from tuning.selection import Selection
 

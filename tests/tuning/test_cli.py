@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from core.errors import TrainingError
-from tests.tuning.ledgers import two_trials
-from tests.tuning.shell import sentune
+from tests.support.cli import sentune
+from tests.support.journals import two_trials
 from tuning import options
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from optuna.trial import TrialState
 
-from tests.tuning.judged_studies import FULL_SPEC, attributes, opened, trial, write_study
-from tests.tuning.ledgers import epoch
+from tests.support.assessed_studies import FULL_SPEC, attributes, opened, trial, write_study
+from tests.support.journals import epoch
 from tuning.best import table_of
 from tuning.ledger import open_ledger
 from tuning.records import read_study

@@ -9,10 +9,10 @@ import pytest
 from core.config import TrialConfig
 from core.errors import ConfigError, UserError
 from core.train import train
-from tests.fakes import tiny_corpus
-from tests.tuning.ledgers import SPEC as LEDGER_SPEC
-from tests.tuning.ledgers import two_trials
-from tests.tuning.trial_records import record
+from tests.support.corpora import tiny_corpus
+from tests.support.journals import SPEC as LEDGER_SPEC
+from tests.support.journals import two_trials
+from tests.support.trial_records import record
 from tuning.confirm import ConfirmOptions, cost
 from tuning.fresh_runs import tidy, train_run, write_down
 from tuning.ledger import open_ledger

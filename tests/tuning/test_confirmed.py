@@ -8,7 +8,7 @@ import pytest
 
 from core.errors import UserError
 from core.intervals import wilson
-from tests.tuning.trial_records import record
+from tests.support.trial_records import record
 from tuning.confirm_table import render, verdict
 from tuning.confirmed import Summary, summarize
 from tuning.predictions import pack

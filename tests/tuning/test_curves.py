@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from tests.tuning.trial_records import record
+from tests.support.trial_records import record
 from tuning.curves import points, settings
 
 

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from core.errors import ConfigError, UserError
-from tests.tuning.expressions import refusal
-from tests.tuning.judged_studies import FULL_SPEC, attributes, opened, trial, write_study
-from tests.tuning.plans import options
+from tests.support.assessed_studies import FULL_SPEC, attributes, opened, trial, write_study
+from tests.support.expressions import refusal
+from tests.support.study_configs import options
 from tuning.best import curve_of, table_of
 from tuning.journal import JOURNAL
 from tuning.ledger import open_ledger

@@ -4,8 +4,8 @@ import dataclasses
 from typing import Any
 
 from core.config import TrialConfig
-from tests.fakes import tiny_corpus
-from tests.tuning.trial_records import record
+from tests.support.corpora import tiny_corpus
+from tests.support.trial_records import record
 from tuning.dependencies import data_changes, environment_changes, environment_now, environment_of, said_first
 
 SPEC: dict[str, Any] = {

@@ -8,8 +8,8 @@ from optuna.trial import TrialState
 
 from core.config import TrialConfig
 from core.errors import ConfigError
-from tests.tuning.events import accuracies, hparams, scalars
-from tests.tuning.small_study import add, epoch, small_study
+from tests.support.small_study import add, epoch, small_study
+from tests.support.tensorboard import accuracies, hparams, scalars
 from tuning import event_files as module
 from tuning.event_files import check_tensorboard, event_files
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from core.errors import UserError
-from tests.tuning.judged_studies import SPEC, epoch, trial
+from tests.support.assessed_studies import SPEC, epoch, trial
 from tuning.expected import Expected, drawn_at_random, expected, expected_best
 from tuning.expected_table import render_expected, thinned
 

@@ -8,7 +8,7 @@ import torch
 
 from core.config import TrialConfig
 from core.errors import ConfigError, TrainingError, UserError
-from tests.fakes import tiny_corpus
+from tests.support.corpora import tiny_corpus
 from tuning.gpu_probe import measured
 from tuning.gpu_worker import take_gpu
 from tuning.gpus import GIB, Gpu

@@ -7,7 +7,7 @@ import pytest
 
 from core.errors import CorruptionError
 from core.intervals import wilson
-from tests.tuning.judged_studies import CONFIG, CONFIG_SIZE, attributes, epoch, predicting, trial
+from tests.support.assessed_studies import CONFIG, CONFIG_SIZE, attributes, epoch, predicting, trial
 from tuning.judgement import judge
 from tuning.predictions import pack
 from tuning.ranking import every_row

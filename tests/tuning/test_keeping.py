@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from core.config import TrialConfig
-from tests.fakes import tiny_corpus
+from tests.support.corpora import tiny_corpus
 from tuning import trial
 from tuning.keeping import Keeping
 from tuning.resources import Machine, Shares

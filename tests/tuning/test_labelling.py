@@ -11,7 +11,7 @@ import pytest
 
 from core.errors import ConfigError, DataError
 from core.predict import Model, load_model
-from tests.core.models import saved
+from tests.support.models import saved
 from tuning.labelling import Request, label, lines_of
 
 

@@ -15,7 +15,7 @@ from optuna.trial import TrialState
 
 from core.config import TrialConfig
 from core.errors import ConfigError, CorruptionError, UserError
-from tests.tuning.ledgers import SPEC, add, epoch, two_trials
+from tests.support.journals import SPEC, add, epoch, two_trials
 from tuning.journal import JOURNAL
 from tuning.ledger import open_ledger
 from tuning.records import read_study

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.tuning.judged_studies import FULL_SPEC, attributes, trial, write_study
-from tests.tuning.ledgers import two_trials
-from tests.tuning.shell import sentune
-from tests.tuning.studies import write_sentences
+from tests.support.assessed_studies import FULL_SPEC, attributes, trial, write_study
+from tests.support.cli import sentune
+from tests.support.journals import two_trials
+from tests.support.studies import write_sentences
 
 Capture = pytest.CaptureFixture[str]
 FILES = {

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from core.errors import UserError
-from tests.tuning.small_study import small_study
+from tests.support.small_study import small_study
 from tuning.mlflow_export import default_uri, export_to_mlflow
 
 ROOT = Path(__file__).parents[2]

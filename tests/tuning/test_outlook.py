@@ -4,7 +4,7 @@ import json
 import re
 from typing import Any
 
-from tests.tuning.plans import plan
+from tests.support.study_configs import plan
 from tuning.outlook import Outlook, rounded, share_text
 from tuning.planning import Costs, forecast
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from core.epoch import EpochResult
-from tests.tuning.plans import plan
+from tests.support.study_configs import plan
 from tuning.planning import (
     STARTS,
     TRIAL_SECONDS,

@@ -8,8 +8,8 @@ import torch
 
 from core.config import TrialConfig
 from core.errors import UserError
-from tests.fakes import tiny_corpus
-from tests.tuning.plans import outcomes, plan
+from tests.support.corpora import tiny_corpus
+from tests.support.study_configs import outcomes, plan
 from tuning.corner import checkpoint_bytes
 from tuning.probe import measured_elsewhere, probe, settings_to_try
 from tuning.steps import DISK_BYTES_A_SECOND, EVALUATION, WARM_UP, epoch_seconds, steps

@@ -9,8 +9,8 @@ import pytest
 from rich.console import Console
 
 from core.config import TrialConfig
-from tests.tuning.small_study import epoch
-from tests.tuning.trial_records import record
+from tests.support.small_study import epoch
+from tests.support.trial_records import record
 from tuning import progress as module
 from tuning.progress import Progress, moves_cursor, pause_seconds
 from tuning.tally import Tally

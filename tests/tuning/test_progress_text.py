@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from core.config import TrialConfig
-from tests.tuning.small_study import epoch
-from tests.tuning.trial_records import record
+from tests.support.small_study import epoch
+from tests.support.trial_records import record
 from tuning.progress_text import best_text, block, clock, failures, hanging, pace, settings_brief
 from tuning.space_file import load_space
 from tuning.spec import searched_fields

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from tests.tuning.ledgers import SPEC, two_trials
+from tests.support.journals import SPEC, two_trials
 from tuning.ledger import Ledger, open_ledger
 from tuning.readings import count_reading
 from tuning.records import attributes_of, read_study

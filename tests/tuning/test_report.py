@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from core.errors import UserError
-from tests.tuning.recorded import record_study
+from tests.support.recorded_study import record_study
 from tuning import report as verb
 from tuning.journal import has_driver, only_driver
 

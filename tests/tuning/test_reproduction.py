@@ -10,8 +10,8 @@ from core.epoch import EpochResult
 from core.errors import CorruptionError
 from core.outcome import TrainResult
 from core.train import train
-from tests.fakes import tiny_corpus
-from tests.tuning.trial_records import record
+from tests.support.corpora import tiny_corpus
+from tests.support.trial_records import record
 from tuning.dependencies import Change
 from tuning.predictions import pack
 from tuning.records import TrialRecord

@@ -8,8 +8,8 @@ from core.config import TrialConfig
 from core.epoch import EpochResult
 from core.errors import DataError
 from core.train import train
-from tests.fakes import tiny_corpus
-from tests.tuning.studies import data_of
+from tests.support.corpora import tiny_corpus
+from tests.support.studies import data_of
 from tuning.rerun import figures_of, read_test, study_corpus, trained
 from tuning.wanted import fresh_seeds
 

@@ -4,7 +4,7 @@ import csv
 import io
 import json
 
-from tests.tuning.trial_records import record
+from tests.support.trial_records import record
 from tuning.ranking import every_row
 from tuning.results import render
 from tuning.selection import Selection, select

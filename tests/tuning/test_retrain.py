@@ -10,7 +10,7 @@ import pytest
 
 from core.errors import ConfigError, DataError, UserError
 from core.saved_model import read_model
-from tests.tuning.studies import (
+from tests.support.studies import (
     config_record,
     epoch_record,
     make_study,
@@ -19,7 +19,7 @@ from tests.tuning.studies import (
     tamper,
     write_sentences,
 )
-from tests.tuning.trial_records import record
+from tests.support.trial_records import record
 from tuning.journal import only_driver
 from tuning.records import attributes_of, read_study
 from tuning.reproduction import Reproduction

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from core.errors import ConfigError
-from tests.fakes import tiny_corpus
-from tests.tuning.plans import options
+from tests.support.corpora import tiny_corpus
+from tests.support.study_configs import options
 from tuning.ledger import open_ledger
 from tuning.resources import Shares
 from tuning.run_options import search_plan

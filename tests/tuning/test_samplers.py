@@ -7,7 +7,7 @@ import pytest
 from optuna.trial import TrialState
 
 from core.errors import ConfigError
-from tests.tuning.plans import outcomes, plan
+from tests.support.study_configs import outcomes, plan
 from tuning import samplers
 from tuning.samplers import check_sampler, draw, make_sampler, running, told
 

@@ -12,8 +12,8 @@ from ray.tune.search import Searcher
 
 from core.config import TrialConfig
 from core.epoch import EpochResult
-from tests.tuning.fake_ray import FakeRay, content, searcher_of
-from tests.tuning.plans import plan
+from tests.support.fake_ray import FakeRay, content, searcher_of
+from tests.support.study_configs import plan
 from tuning.halt import Halt
 from tuning.ledger import open_ledger
 from tuning.records import read_study

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.tuning.fake_ray import FakeRay, content
-from tests.tuning.plans import plan
+from tests.support.fake_ray import FakeRay, content
+from tests.support.study_configs import plan
 from tuning.budgets import Budget, Ending
 from tuning.ledger import Ledger, open_ledger
 from tuning.records import attributes_of, read_study

@@ -3,7 +3,7 @@
 import pytest
 
 from core.errors import ConfigError
-from tests.tuning.judged_studies import CONFIG, epoch, trial
+from tests.support.assessed_studies import CONFIG, epoch, trial
 from tuning.ranking import Row, every_row
 from tuning.selection import Selection, parse_where, select
 

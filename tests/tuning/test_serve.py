@@ -14,7 +14,7 @@ import pytest
 
 from core.errors import ConfigError, UserError
 from core.predict import Model, load_model
-from tests.core.models import saved
+from tests.support.models import saved
 from tuning.serve import MOST_CHARACTERS, listen, make_app, serve
 
 uvicorn = pytest.importorskip("uvicorn", reason="needs the extra `serve`")

@@ -7,8 +7,8 @@ import pytest
 from core.config import TrialConfig
 from core.corpus import Corpus
 from core.errors import ConfigError
-from tests.fakes import tiny_corpus
-from tests.tuning.plans import plan
+from tests.support.corpora import tiny_corpus
+from tests.support.study_configs import plan
 from tuning.gpus import GIB, Gpu, Probed
 from tuning.resources import Machine, Shares
 from tuning.shares import GPU_SHARE, settled

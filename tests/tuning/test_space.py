@@ -14,7 +14,7 @@ from optuna.trial import FixedTrial, create_trial
 
 from core.config import TrialConfig
 from core.errors import ConfigError, CorruptionError, UserError
-from tests.tuning.expressions import distributions, refusal
+from tests.support.expressions import distributions, refusal
 from tuning.dimension import DEFAULTS, Dimension
 from tuning.presets import PRESETS
 from tuning.space import Space

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from core.errors import ConfigError
-from tests.tuning.expressions import distributions, refusal, values
+from tests.support.expressions import distributions, refusal, values
 from tuning.conditions import Condition, parse_when
 from tuning.expressions import parse_expression, show_distribution
 from tuning.values import Value, parse_value, same, show_value

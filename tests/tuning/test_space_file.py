@@ -9,7 +9,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 
 from core.config import TrialConfig
 from core.errors import ConfigError
-from tests.tuning.expressions import refusal
+from tests.support.expressions import refusal
 from tuning.presets import PRESETS
 from tuning.space import Space
 from tuning.space_file import load_space

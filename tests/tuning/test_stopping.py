@@ -9,8 +9,8 @@ import pytest
 
 from core.epoch import EpochResult
 from core.errors import ConfigError
-from tests.tuning.plans import plan
-from tests.tuning.small_study import add, small_study
+from tests.support.small_study import add, small_study
+from tests.support.study_configs import plan
 from tuning.standings import Standings
 from tuning.stopping import Halving, Verdict, stopping_rule
 

@@ -8,7 +8,7 @@ from functools import cache
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
-from tests.tuning.plans import again, config_of, finished, outcomes, plan
+from tests.support.study_configs import again, config_of, finished, outcomes, plan
 from tuning.samplers import NEEDS
 from tuning.space_file import load_space
 from tuning.spec import SearchPlan
@@ -78,7 +78,7 @@ def test_another_seed_gives_another_suggestion(sampler: str) -> None:
 @pytest.mark.slow
 def test_suggestions_do_not_depend_on_pythons_hash_seed() -> None:
     script = (
-        "from tests.tuning.plans import outcomes, plan\n"
+        "from tests.support.study_configs import outcomes, plan\n"
         "print([[t.params for t in outcomes(plan(sampler=s, startup=3), 10)][-1] for s in ('tpe', 'qmc', 'cmaes')])"
     )
     other = "1" if os.environ.get("PYTHONHASHSEED") != "1" else "2"

@@ -3,7 +3,7 @@
 import pytest
 
 from core.intervals import wilson
-from tests.tuning.judged_studies import attributes, reading, trial
+from tests.support.assessed_studies import attributes, reading, trial
 from tuning.judgement import judge
 from tuning.ranking import every_row
 from tuning.tested import on_test, readings_note

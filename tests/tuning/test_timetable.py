@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks.simulation import Policy, Simulation
-from tests.benchmarks.curves import EPOCHS, table
+from tests.support.curves import EPOCHS, table
 from tuning.stopping import Halving
 from tuning.timetable import ends
 

@@ -10,7 +10,7 @@ import pytest
 
 from core.epoch import EpochResult
 from core.errors import ConfigError, UserError
-from tests.tuning.plans import outcomes, plan
+from tests.support.study_configs import outcomes, plan
 from tuning.ledger import open_ledger
 from tuning.records import attributes_of
 from tuning.space_file import load_space

@@ -8,8 +8,8 @@ import pytest
 from core.corpus import VAL
 from core.errors import UserError
 from core.load import load_corpus
-from tests.tuning.page.pages import facts_of, made
-from tests.tuning.recorded import record_study
+from tests.support.pages import facts_of, made
+from tests.support.recorded_study import record_study
 from tuning.page.compose import confusions, shaded
 from tuning.page.mistakes import Answers, answers_of, mistakes, same_model
 

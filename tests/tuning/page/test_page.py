@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.tuning.page.pages import Page, made
-from tests.tuning.recorded import record_study, some_audit
+from tests.support.pages import Page, made
+from tests.support.recorded_study import record_study, some_audit
 from tuning.best import table_of
 from tuning.page.compose import safe_json
 from tuning.selection import Selection

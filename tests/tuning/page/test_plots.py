@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from optuna.trial import TrialState
 
-from tests.tuning.judged_studies import attributes, trial, write_study
-from tests.tuning.page.pages import facts_of
-from tests.tuning.recorded import BEGAN, record_study
-from tests.tuning.small_study import add, small_study
+from tests.support.assessed_studies import attributes, trial, write_study
+from tests.support.pages import facts_of
+from tests.support.recorded_study import BEGAN, record_study
+from tests.support.small_study import add, small_study
 from tuning.page.budget_plot import budget
 from tuning.page.compose import figures
 from tuning.page.figure import Facts, Figure

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.tuning.page.pages import facts_of, made
-from tests.tuning.recorded import record_study
+from tests.support.pages import facts_of, made
+from tests.support.recorded_study import record_study
 from tuning.page import thinned as module
 from tuning.page.figure import Facts
 from tuning.page.importance import importances

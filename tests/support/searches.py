@@ -28,9 +28,9 @@ import tuning.search
 from core.epoch import EpochResult
 from core.errors import UserError
 from ray import tune
-from tests.fakes import tiny_corpus
-from tests.tuning.fake_ray import Heard
-from tests.tuning.plans import plan
+from tests.support.corpora import tiny_corpus
+from tests.support.fake_ray import Heard
+from tests.support.study_configs import plan
 from tuning.cluster import own_ray
 from tuning.ledger import open_ledger
 from tuning.resources import Machine, Shares
@@ -77,7 +77,7 @@ class Searches:
         Args:
             folder: of the study.
             work: a script that may define another `work` than to train, and another `Heard`.
-            plan: what `tests.tuning.plans.plan` is called with.
+            plan: what `tests.support.study_configs.plan` is called with.
             workers: trials at once.
             shares: of the machine, a trial's.
         """

@@ -22,7 +22,7 @@ class Nodes:
     def __init__(self, mark: str, env: dict[str, str] | None = None) -> None:
         """
         Args:
-            mark: of the test's processes (tests.system.command).
+            mark: of the test's processes (tests.support.command).
             env: for the nodes beside their own.
         """
         self.folder = Path(tempfile.mkdtemp(prefix="n", dir="/tmp"))  # short: Ray puts sockets there

@@ -12,7 +12,7 @@ from core.corpus import VAL, Corpus
 from core.epoch import EpochResult
 from core.load import load_corpus
 from core.train import train
-from tests.tuning.plans import plan
+from tests.support.study_configs import plan
 from tuning.journal import JOURNAL
 from tuning.journal_reader import Operation
 from tuning.ledger import open_ledger

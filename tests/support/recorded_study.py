@@ -14,8 +14,8 @@ from optuna.trial import TrialState
 
 from core.audit import audit
 from core.config import TrialConfig
-from tests.fakes import tiny_corpus
-from tests.tuning.plans import plan
+from tests.support.corpora import tiny_corpus
+from tests.support.study_configs import plan
 from tuning.journal import JOURNAL
 from tuning.predictions import pack
 from tuning.resources import Shares

@@ -3,7 +3,7 @@
 `tests/test_golden.py` makes all of it again and compares it byte for byte with tests/golden. To write tests/golden
 again, from the checkout's root:
 
-    OMP_NUM_THREADS=1 .venv/bin/python -m tests.golden_study [GROUP ...]
+    OMP_NUM_THREADS=1 .venv/bin/python -m tests.support.golden_study [GROUP ...]
 
 Do that only for a change that is meant to alter what users have on disk or on screen, and read `git diff tests/golden`
 line by line before you commit it: each changed line is a study, a checkpoint, a cache entry or a script of somebody
@@ -44,12 +44,12 @@ from core.epoch import EpochResult
 from core.load import load_corpus
 from core.model import SentenceClassifier
 from core.train import train
-from tests.fakes import tiny_corpus
-from tests.golden_files import GOLDEN, Files, files_in
-from tests.tuning.fake_ray import FakeRay
-from tests.tuning.plans import plan
-from tests.tuning.recorded import some_audit
-from tests.tuning.studies import write_sentences
+from tests.support.corpora import tiny_corpus
+from tests.support.fake_ray import FakeRay
+from tests.support.golden_files import GOLDEN, Files, files_in
+from tests.support.recorded_study import some_audit
+from tests.support.studies import write_sentences
+from tests.support.study_configs import plan
 from tuning.cli import main as command_line
 from tuning.fresh_runs import train_run, write_down
 from tuning.ledger import Ledger, open_ledger
