@@ -35,9 +35,9 @@ from core.evaluate import evaluate
 from core.intervals import wilson
 from core.located import Dataset, Options
 from core.refit import refit
+from core.stats import Correct, mcnemar, paired_t
 from tuning.predictions import unpack
 from tuning.records import Spec, attributes_of, read_study
-from tuning.statistics import Correct, mcnemar, paired_t
 from tuning.wanted import PREFIX
 
 PLAIN = {"TF-IDF + logistic regression, on train": (TRAIN,), "the same, on train and validation": (TRAIN, VAL)}

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.simulated_searches import Kind, Outcome, covers, outcome, simulated_outcomes
-from tuning.statistics import Correct
+from core.stats import Correct
 
 TRIALS, SENTENCES = 30, 400
 KINDS = {

@@ -10,10 +10,10 @@ from core.corpus import TEST, TRAIN, VAL, Corpus
 from core.evaluate import evaluate
 from core.load import load_corpus
 from core.outcome import TrainResult
+from core.stats import Correct
 from core.train import train
 from tuning.space_file import load_space
 from tuning.spec import SearchPlan
-from tuning.statistics import Correct
 from tuning.suggester import Suggester
 
 REST, UNUSED = 3, 4

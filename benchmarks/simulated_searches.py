@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from core.intervals import Interval, wilson
+from core.stats import Correct
 from tuning.honest import honest_number
-from tuning.statistics import Correct
 
 EPOCHS_ALIKE = 0.7
 """The share of a trial's own noise that all its epochs have in common."""

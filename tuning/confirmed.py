@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from core.intervals import Z
+from core.stats import ALPHA, holm, paired_t
 from tuning.folds import Folds, over_folds
 from tuning.predictions import unpack
-from tuning.statistics import ALPHA, holm, paired_t
 from tuning.wanted import Contender, Run
 
 Outcome = Mapping[str, Any]

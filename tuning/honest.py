@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.intervals import LEVEL, Interval, wilson
-from tuning.statistics import Correct
+from core.stats import Correct
 
 REPEATS = 2000
 """Resamplings."""

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from core.config import TrialConfig
 from core.errors import CorruptionError
 from core.size import trained_numbers
+from core.stats import ALPHA, Correct, holm, mcnemar
 from tuning.honest import HonestNumber, honest_number
 from tuning.predictions import unpack
 from tuning.records import TrialRecord, competes, copied_from, ranked
-from tuning.statistics import ALPHA, Correct, holm, mcnemar
 from tuning.tested import OnTest, Reading, on_test
 
 

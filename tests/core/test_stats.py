@@ -1,4 +1,4 @@
-"""tuning.statistics: the same figures as scipy.stats, and what they promise."""
+"""core.stats: the same figures as scipy.stats, and what they promise."""
 
 import itertools
 import math
@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy import stats
 
-from tuning.statistics import holm, mcnemar, paired_t
+from core.stats import holm, mcnemar, paired_t
 
 
 def test_mcnemar_is_the_binomial_test_on_the_sentences_that_differ() -> None:
