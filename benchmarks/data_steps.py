@@ -42,7 +42,7 @@ def words(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def floor(arguments: argparse.Namespace) -> dict[str, Any]:
-    from core.streams import blocks
+    from core.io.streams import blocks
 
     member = zipfile.ZipFile(arguments.archive).namelist()[0]
     return timed(lambda: sum(map(len, blocks(arguments.archive, member))))
@@ -51,7 +51,7 @@ def floor(arguments: argparse.Namespace) -> dict[str, Any]:
 def zlib(arguments: argparse.Namespace) -> dict[str, Any]:
     import zlib
 
-    from core import streams
+    from core.io import streams
 
     streams._inflate = lambda: zlib
     return floor(arguments)

@@ -29,10 +29,11 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
-from core import TrialConfig, cache, datasets, load_corpus, splits, train
+from core import TrialConfig, datasets, load_corpus, splits, train
 from core.corpus import TEST, TRAIN, VAL
 from core.evaluate import evaluate
 from core.intervals import wilson
+from core.io import cache
 from core.located import Dataset, Options
 from core.refit import refit
 from core.stats import Correct, mcnemar, paired_t

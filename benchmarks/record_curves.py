@@ -30,7 +30,7 @@ import numpy as np
 from core.config import TrialConfig
 from core.corpus import TRAIN, VAL, Corpus
 from core.errors import TrainingError
-from core.files import write_bytes
+from core.io.atomic import write_bytes
 from tuning.first_trials import first_trials
 from tuning.samplers import derived_seed, draw, make_sampler
 from tuning.space import Space

@@ -20,8 +20,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from core.cache import default_dir
 from core.datasets import locate
+from core.io.cache import default_dir
 from core.located import Options
 from tuning.journal import JOURNAL
 from tuning.journal_reader import read_journal

@@ -20,8 +20,9 @@ from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
-from core import cache, load_model
+from core import load_model
 from core.datasets import locate
+from core.io import cache
 from core.located import Options
 
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from core.corpus import SPLITS, TRAIN
 from core.duplicates import PAIRS, SHOWN, sameness
-from core.text import UNK_ID, printable, quoted
+from core.io.text import UNK_ID, printable, quoted
 
 _HEADING = 12
 """Characters of a line before what it says."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from core.config import TrialConfig
 from core.intervals import Z, wilson
-from core.text import printable
+from core.io.text import printable
 
 _SOURCE_ELSEWHERE = ("audit", "inputs", "licence", "vectors_licence")
 _METRICS_ELSEWHERE = ("environment", "epochs", "val_loss_standard_error", "test_loss_standard_error")

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.errors import ConfigError, CorruptionError
-from core.sealed import SUMS, sums_of, write_sealed
+from core.io.checked_folder import SUMS, sums_of, write_sealed
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -2,16 +2,17 @@
 
 from pathlib import Path
 
-from core import columns, known, splits
-from core.archives import read_file
-from core.cache import Notify
-from core.encodings import canonical_name, detect
+from core import columns, splits
 from core.errors import ConfigError, DataError
-from core.files import expanded
+from core.io import file_hash
+from core.io.archives import read_file
+from core.io.atomic import expanded
+from core.io.cache import Notify
+from core.io.encodings import canonical_name, detect
+from core.io.text import quoted
 from core.located import Dataset, LocatedDataset, Options
 from core.movie_reviews import locate_mr, locate_mr_at, locate_snippets
 from core.readers import FORMATS, format_of, read_table
-from core.text import quoted
 
 READER = 2
 """Counted up when the same file comes to other texts or labels."""
@@ -51,7 +52,7 @@ def _locate_file(dataset: str, options: Options, folder: Path, notify: Notify | 
             f"dataset must be snippets, mr, mr:PATH or a file ending in {endings} (text also in .gz), "
             f"got {quoted(dataset, 80)}"
         )
-    digest = known.sha256_of(path, folder)
+    digest = file_hash.sha256_of(path, folder)
     encoding = _encoding(path, kind, options, folder, notify)
     # The path is not here: the same file in another folder is the same data.
     inputs = {
@@ -66,7 +67,7 @@ def _locate_file(dataset: str, options: Options, folder: Path, notify: Notify | 
 
     def read() -> Dataset:
         found = _read_file(path, encoding, options)
-        known.check_unchanged(path, folder, digest)
+        file_hash.check_unchanged(path, folder, digest)
         return found
 
     return LocatedDataset(inputs=inputs, read=read)
@@ -80,7 +81,7 @@ def _encoding(path: Path, kind: str, options: Options, folder: Path, notify: Not
         return ""
     if options.encoding is not None:
         return canonical_name(options.encoding)
-    encoding = known.remembered(path, folder, "encoding", lambda: detect(read_file(path), str(path)))
+    encoding = file_hash.remembered(path, folder, "encoding", lambda: detect(read_file(path), str(path)))
     if notify and not encoding.startswith("utf"):
         notify(f"{path}: is not UTF-8, taken for {encoding}; if letters come out wrong, pass --encoding")
     return encoding

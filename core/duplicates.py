@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.corpus import SPLITS
+from core.io.text import printable
 from core.splits import groups_of
-from core.text import printable
 
 PAIRS = ("train/val", "train/test", "val/test")
 SHOWN = 80

@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core import cache, datasets, splits
+from core import datasets, splits
 from core import vectors as pretrained
 from core.audit import audit, coverage_of, leaks
 from core.corpus import TRAIN, Corpus
 from core.errors import ConfigError, DataError
+from core.io import cache
+from core.io.text import tokenizer_version
 from core.located import Dataset, LocatedDataset, Options
-from core.text import tokenizer_version
 from core.tokens import encode, tokens_of
 
 

@@ -18,9 +18,9 @@ import numpy as np
 import torch
 
 from core.errors import UserError
-from core.leftovers import remove_leftovers
+from core.io.checked_folder import target_for, write_sealed
+from core.io.leftovers import remove_leftovers
 from core.predict import Model, padded_ids
-from core.sealed import target_for, write_sealed
 from core.token_rule import written_rule
 
 if TYPE_CHECKING:

@@ -12,10 +12,10 @@ from torch import Tensor
 from core.batches import by_length
 from core.errors import CorruptionError, DataError
 from core.evaluate import TOKENS_AT_ONCE
+from core.io.text import Vocabulary, tokenize, tokenizer_version
 from core.model import SentenceClassifier
 from core.runtime import autocast
 from core.saved_model import SavedModel, read_model
-from core.text import Vocabulary, tokenize, tokenizer_version
 
 MOST_TOKENS = 50_000
 """In one text; longer ones are refused rather than cut, because memory grows with the length."""

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from core.archives import MAX_BYTES, read_file
-from core.encodings import decode
 from core.errors import DataError
-from core.text import printable, quoted
+from core.io.archives import MAX_BYTES, read_file
+from core.io.encodings import decode
+from core.io.text import printable, quoted
 
 MAX_CELL = 131_072
 """Most characters in one cell: some 20,000 words. A longer one is a broken quote or not a sentence."""

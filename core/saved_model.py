@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 from core.config import TrialConfig
 from core.errors import ConfigError, CorruptionError, UserError
-from core.files import sha256_of_file
-from core.sealed import SUMS, target_for, write_sealed
-from core.text import Vocabulary
+from core.io.atomic import sha256_of_file
+from core.io.checked_folder import SUMS, target_for, write_sealed
+from core.io.text import Vocabulary
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -41,7 +41,7 @@ class SavedModel:
     """In label order."""
     embedding_dim: int
     tokenizer: str
-    """As core.text.tokenizer_version named it when the model was trained."""
+    """As core.io.text.tokenizer_version named it when the model was trained."""
 
 
 def save_model(

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from core.corpus import SPLIT_NAMES, TEST, TRAIN, VAL
 from core.errors import ConfigError, DataError
-from core.text import normalise, quoted
+from core.io.text import normalise, quoted
 
 MIN_PER_CLASS = 3
 """One sentence of each class for each of train, validation and test."""

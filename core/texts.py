@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from core import cache, datasets
+from core import datasets
 from core.errors import CorruptionError, DataError, UserError
+from core.io import cache
 from core.located import Options
 
 

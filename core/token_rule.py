@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from core.errors import UserError
+from core.io.text import quoted, tokenize, tokenizer_version
 from core.nltk_words import word_tokenizer
-from core.text import quoted, tokenize, tokenizer_version
 
 _HARD = (
     "",

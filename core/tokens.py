@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from core.cache import Notify
 from core.corpus import TRAIN
-from core.text import PAD, UNK, UNK_ID, tokenize
+from core.io.cache import Notify
+from core.io.text import PAD, UNK, UNK_ID, tokenize
 
 _QUIET_SECONDS = 5.0
 

@@ -14,10 +14,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from core.cache import Notify
 from core.errors import DataError
-from core.streams import blocks
-from core.text import quoted
+from core.io.cache import Notify
+from core.io.streams import blocks
+from core.io.text import quoted
 
 MAX_LINE_BYTES = 1 << 20
 MAX_WIDTH = 8192

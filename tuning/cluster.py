@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from core.errors import UserError
-from core.text import one_line
+from core.io.text import one_line
 from tuning.resources import Machine
 
 RESTARTS = 2

@@ -4,7 +4,7 @@ import dataclasses
 import json
 from collections.abc import Sequence
 
-from core.text import printable
+from core.io.text import printable
 from tuning.confirmed import Difference, Row, Summary
 from tuning.folds import Folds
 

@@ -14,7 +14,7 @@ from typing import Any
 from core.config import TrialConfig
 from core.epoch import EpochResult
 from core.errors import ConfigError
-from core.files import new_folder
+from core.io.atomic import new_folder
 from tuning.curves import points, settings
 from tuning.ledger import Ledger
 from tuning.records import TrialRecord

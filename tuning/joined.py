@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import ConfigError, UserError
-from core.text import one_line
+from core.io.text import one_line
 from tuning.cluster import QUIET_RAY, hush
 from tuning.reach import answers, local_raylet, reach, resolved
 from tuning.resources import Machine, Shares

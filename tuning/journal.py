@@ -14,7 +14,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from core.errors import CorruptionError, UserError
-from core.files import readable_os_errors, write_bytes
+from core.io.atomic import readable_os_errors, write_bytes
 
 JOURNAL = "study.journal"
 

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from core.corpus import Corpus
-from core.entry import canonical
 from core.errors import UserError
+from core.io.entry import canonical
 from tuning.joined import Cluster
 from tuning.mirror import Mirror
 from tuning.resources import Machine, Shares

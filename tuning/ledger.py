@@ -25,7 +25,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from core.epoch import EpochResult
 from core.errors import ConfigError, UserError
-from core.files import readable_os_errors
+from core.io.atomic import readable_os_errors
 from tuning.journal import JOURNAL, cut_torn_tail, only_driver, open_journal
 from tuning.records import Spec, TrialRecord, record_of
 

@@ -11,8 +11,8 @@ from typing import Any
 
 from core.checkpoint import STATE, TENSORS, checkpoint_names, read
 from core.errors import CorruptionError
-from core.files import new_folder
-from core.sealed import SUMS
+from core.io.atomic import new_folder
+from core.io.checked_folder import SUMS
 from tuning.storage import delete, make_folder, open_place, readable_errors
 
 

@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core.entry import canonical
 from core.errors import ConfigError, UserError
-from core.text import concealed, one_line
+from core.io.entry import canonical
+from core.io.text import concealed, one_line
 from tuning.curves import points, settings
 from tuning.records import TrialRecord, read_study, spec_of
 from tuning.spec import searched_fields, space_of

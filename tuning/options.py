@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from core.files import expanded
+from core.io.atomic import expanded
 
 if TYPE_CHECKING:
     from tuning.run_options import RunOptions

@@ -5,7 +5,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from core.text import printable
+from core.io.text import printable
 from tuning.results import brief, settings_text
 from tuning.tally import Best, Running, Tally
 

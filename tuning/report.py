@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from core.corpus import VAL
 from core.errors import UserError
-from core.files import write_bytes
+from core.io.atomic import write_bytes
 from core.texts import texts_of
 from tuning.journal import has_driver
 from tuning.judgement import judge

@@ -8,7 +8,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from core.text import printable
+from core.io.text import printable
 from tuning.ranking import STATES, Row
 
 FORMATS = ("table", "json", "csv", "md")

@@ -8,7 +8,7 @@ from typing import Any
 from core.config import PRECISIONS, TrialConfig
 from core.epoch import EpochResult
 from core.errors import ConfigError, UserError
-from core.leftovers import remove_leftovers
+from core.io.leftovers import remove_leftovers
 from core.outcome import TrainResult
 from core.saved_model import FILES, check_target
 from tuning.dependencies import Change, data_changes, environment_changes, environment_now, environment_of, said_first

@@ -14,8 +14,8 @@ from core.audit import render as render_audit
 from core.cautions import cautions
 from core.corpus import VAL, Corpus
 from core.errors import ConfigError
+from core.io.text import concealed
 from core.load import load_corpus
-from core.text import concealed
 from tuning.best import table_of
 from tuning.budgets import Ending
 from tuning.called import note, typed

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Annotated, Any
 
 from core.errors import ConfigError, UserError
-from core.text import printable
+from core.io.text import printable
 from tuning.serve_limits import Limited, Rate
 from tuning.serve_page import HEADERS, PAGE
 

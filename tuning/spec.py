@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from core.config import PRECISIONS
 from core.corpus import Corpus
-from core.entry import canonical
 from core.errors import ConfigError
+from core.io.entry import canonical
 from tuning.budgets import Budget
 from tuning.resources import Shares
 from tuning.space import Space

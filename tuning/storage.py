@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from core.errors import ConfigError, UserError
-from core.files import expanded
-from core.text import concealed, one_line
+from core.io.atomic import expanded
+from core.io.text import concealed, one_line
 
 KINDS = "give a folder, file:///FOLDER, s3://BUCKET/FOLDER or gs://BUCKET/FOLDER"
 

@@ -16,7 +16,7 @@ from core.config import TrialConfig
 from core.corpus import Corpus
 from core.epoch import EpochResult
 from core.errors import ConfigError, UserError
-from core.text import one_line
+from core.io.text import one_line
 from core.train import train
 from tuning.gpu_worker import take_gpu
 from tuning.gpus import Gpu, out_of_memory

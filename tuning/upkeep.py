@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from core import cache
-from core.entry import read_manifest
 from core.errors import CorruptionError, UserError
+from core.io import cache
+from core.io.entry import read_manifest
 
 
 def upkeep(cache_dir: Path | None, what: str, note: Callable[[str], None]) -> None:

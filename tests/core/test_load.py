@@ -14,8 +14,8 @@ import core
 from core import Corpus, datasets, load_corpus
 from core.corpus import TEST, TRAIN, VAL
 from core.errors import ConfigError, DataError, UserError
+from core.io.text import tokenize
 from core.readers import Table
-from core.text import tokenize
 from tests.support.archives import everything_in, tar_gz
 
 Load = Callable[..., Corpus]

@@ -14,11 +14,11 @@ import torch
 import core.onnx_folder
 from core.config import POOLINGS, TrialConfig
 from core.errors import UserError
+from core.io.checked_folder import SUMS
+from core.io.text import Vocabulary
 from core.model import SentenceClassifier
 from core.onnx_folder import FILES, export_onnx, largest_difference
 from core.predict import Model, load_model
-from core.sealed import SUMS
-from core.text import Vocabulary
 from tests.support.models import saved
 
 onnxruntime = pytest.importorskip("onnxruntime", reason="needs the extra `export`")

@@ -9,10 +9,10 @@ import torch
 from core.config import TrialConfig
 from core.errors import CorruptionError, DataError
 from core.evaluate import evaluate
+from core.io.text import Vocabulary, tokenizer_version
 from core.model import SentenceClassifier
 from core.predict import MOST_TOKENS, Model, load_model
 from core.saved_model import save_model
-from core.text import Vocabulary, tokenizer_version
 from tests.support.corpora import tiny_corpus
 from tests.support.models import CLASSES, WORDS, resum, saved
 

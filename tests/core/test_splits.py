@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from core.corpus import TEST, TRAIN, VAL
 from core.errors import ConfigError, DataError
+from core.io.text import normalise
 from core.splits import check_rule, folds, from_column, groups_of, notebook, require_in_train, stratified
-from core.text import normalise
 
 CLASSES = ("neg", "pos")
 

@@ -7,8 +7,8 @@ import pytest
 
 from core.corpus import VAL, Corpus
 from core.errors import DataError, UserError
+from core.io.text import tokenize
 from core.load import load_corpus
-from core.text import tokenize
 from core.texts import texts_of
 
 

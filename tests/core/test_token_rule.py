@@ -9,8 +9,8 @@ from hypothesis import given
 
 import core.token_rule
 from core.errors import UserError
+from core.io.text import tokenize, tokenizer_version
 from core.nltk_words import word_tokenizer
-from core.text import tokenize, tokenizer_version
 from core.token_rule import written_rule
 from tests.support.sentences import texts
 

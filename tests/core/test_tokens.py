@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from core import tokens
 from core.corpus import TEST, TRAIN, VAL
-from core.text import Vocabulary, tokenize
+from core.io.text import Vocabulary, tokenize
 from core.tokens import encode, tokens_of
 
 SENTENCES = st.lists(st.sampled_from(["good", "bad", "the", "<pad>", "<unk>", "It's", "é"]), max_size=5).map(" ".join)

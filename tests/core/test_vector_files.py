@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core import streams
 from core.errors import DataError
-from core.streams import blocks, members
+from core.io import streams
+from core.io.streams import blocks, members
 from core.vector_files import read_vectors
 from tests.support.archives import zipped
 

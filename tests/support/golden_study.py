@@ -36,11 +36,11 @@ import torch
 from numpy.typing import NDArray
 from optuna.trial import TrialState
 
-from core.cache import key_of, obtain
 from core.checkpoint import Checkpoint, newest, save
 from core.config import TrialConfig
 from core.corpus import Corpus
 from core.epoch import EpochResult
+from core.io.cache import key_of, obtain
 from core.load import load_corpus
 from core.model import SentenceClassifier
 from core.train import train

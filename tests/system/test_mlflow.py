@@ -8,7 +8,7 @@ import pytest
 from optuna.trial import TrialState
 
 from core.errors import ConfigError, UserError
-from core.text import concealed
+from core.io.text import concealed
 from tests.support.small_study import SPEC, epoch, small_study
 from tuning import mlflow_export
 from tuning.mlflow_export import export_to_mlflow

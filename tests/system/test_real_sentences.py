@@ -13,13 +13,13 @@ import pytest
 import torch
 from nltk.tokenize import word_tokenize
 
-from core import cache
 from core.config import POOLINGS, TrialConfig
 from core.datasets import locate
+from core.io import cache
+from core.io.text import Vocabulary, tokenize
 from core.located import Options
 from core.model import SentenceClassifier
 from core.predict import Model, padded_ids
-from core.text import Vocabulary, tokenize
 from core.token_rule import split_by, written_rule
 
 MR = Path(os.environ.get("SENTUNE_MR", Path(__file__).parents[3] / "shared" / "data" / "rt-polaritydata.tar.gz"))
@@ -53,7 +53,7 @@ def test_every_real_sentence_has_nltks_tokens(texts: list[str], alone: Callable[
 
 def test_afterwards_importing_nltk_gives_all_of_it() -> None:
     code = (
-        "import sys; from core.text import tokenize; tokens = tokenize('No, it can\\'t.'); "
+        "import sys; from core.io.text import tokenize; tokens = tokenize('No, it can\\'t.'); "
         "assert not [name for name in sys.modules if name.startswith('nltk')]; "
         "import nltk, nltk.tokenize.destructive; "
         "assert tokens == nltk.word_tokenize('no, it can\\'t.', preserve_line=True); "

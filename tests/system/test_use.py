@@ -16,10 +16,10 @@ import pytest
 import torch
 
 from core.config import TrialConfig
+from core.io.text import tokenizer_version
 from core.model import SentenceClassifier
 from core.predict import load_model
 from core.saved_model import save_model
-from core.text import tokenizer_version
 from tests.support.command import Command
 
 WORDS = ("<pad>", "<unk>", "good", "bad", "movie", "n't", *(f"w{i}" for i in range(200)))
@@ -139,7 +139,7 @@ def digests(folder: Path) -> dict[str, str]:
 
 
 def test_a_killed_export_leaves_the_old_folder_or_the_new_one(command: Command, tmp_path: Path) -> None:
-    """core.files is killed at every step in tests/core/test_exchange.py; here the whole command is, at four moments."""
+    """core.io.atomic is killed at every step in tests/core/io/test_atomic.py; here the whole command is, at four moments."""
     pytest.importorskip("onnxruntime", reason="needs the extra `export`")
     out, whole = tmp_path / "out" / "onnx", {}
     for name, seed in (("old", 1), ("new", 2)):

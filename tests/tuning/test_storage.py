@@ -8,7 +8,7 @@ import torch
 
 from core.checkpoint import STATE, TENSORS, Checkpoint, checkpoint_names, newest, save
 from core.errors import ConfigError, UserError
-from core.sealed import SUMS
+from core.io.checked_folder import SUMS
 from tuning.mirror import Mirror
 from tuning.storage import absolute, check_storage, keep_only, marked, open_place, remove
 

@@ -17,7 +17,7 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 
 from core.audit import paragraphs
-from core.text import printable
+from core.io.text import printable
 from tuning.judgement import Judgement
 from tuning.page.budget_plot import budget
 from tuning.page.figure import MARKS, Facts, Figure

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from core.text import quoted
+from core.io.text import quoted
 from tuning.judgement import Judgement
 from tuning.page.figure import Facts
 from tuning.ranking import Row

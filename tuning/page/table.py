@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from core.text import printable
+from core.io.text import printable
 from tuning.ranking import STATES, Row
 from tuning.results import brief
 from tuning.values import is_number

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from core import archives
-from core.archives import gunzip, limit_for, open_file, read_file, read_tar
 from core.errors import DataError
+from core.io import archives
+from core.io.archives import gunzip, limit_for, open_file, read_file, read_tar
 from tests.support.archives import special, tar_gz
 
 

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-import core.files
-from core.exchange import exchange
-from core.files import new_folder
+import core.io.atomic
+from core.io.atomic import new_folder
+from core.io.exchange import exchange
 
 # Dies at the n-th time that it touches the file system in `new_folder`; the exchange itself is one call of the kernel.
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-import core.exchange, core.files
+import core.io.exchange, core.io.atomic
 target, left = Path(sys.argv[1]), [int(sys.argv[2])]
 def step():
     left[0] -= 1
@@ -25,15 +25,15 @@ def step():
 def watch(event, arguments):
     if event in ("open", "os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.chmod", "tempfile.mkdtemp"):
         step()
-swap = core.files.exchange
+swap = core.io.atomic.exchange
 def before_and_after(*paths):
     step()
     done = swap(*paths)
     step()
     return done
-core.files.exchange = before_and_after
+core.io.atomic.exchange = before_and_after
 sys.addaudithook(watch)
-with core.files.new_folder(target) as work:
+with core.io.atomic.new_folder(target) as work:
     for name in ("a", "b"):
         (work / name).write_text("new")
 """
@@ -65,7 +65,7 @@ def test_what_cannot_be_exchanged_stays(tmp_path: Path) -> None:
 def test_without_the_kernels_help_a_folder_is_replaced_in_two_steps(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(core.files, "exchange", lambda one, other: False)
+    monkeypatch.setattr(core.io.atomic, "exchange", lambda one, other: False)
     folder(tmp_path / "model", "old")
     assert contents(folder(tmp_path / "model", "new")) == {"a": "new", "b": "new"}
     assert os.listdir(tmp_path) == ["model"]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import CorruptionError, UserError
-from core.files import sha256_of_file
+from core.io.atomic import sha256_of_file
 
 FORMAT = 1
 """Raise it when the same inputs come to other bytes."""

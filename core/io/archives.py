@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any, Protocol
 
 from core.errors import DataError
-from core.text import quoted
+from core.io.text import quoted
 
 MAX_BYTES = 4 << 30
 """What is read into memory may not unpack to more than 4 GiB."""

@@ -1,4 +1,4 @@
-"""core.files: whole or not there."""
+"""core.io.atomic: whole or not there."""
 
 import errno
 import os
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from core.errors import UserError
-from core.files import new_folder, write_bytes
+from core.io.atomic import new_folder, write_bytes
 
 
 def test_write_replaces_whole(tmp_path: Path) -> None:

@@ -10,9 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, Any
 
-from core.archives import FREE_BYTES, MAX_RATIO, open_file
-from core.cache import Notify
 from core.errors import DataError
+from core.io.archives import FREE_BYTES, MAX_RATIO, open_file
+from core.io.cache import Notify
 
 _PACKED_BLOCK = 1 << 18
 _BLOCK = 1 << 20

@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 from core.errors import UserError
-from core.text import printable
+from core.io.text import printable
 
 _TIMEOUT_SECONDS = 600
 

@@ -5,7 +5,7 @@ import contextlib
 import io
 
 from core.errors import ConfigError, DataError
-from core.text import quoted
+from core.io.text import quoted
 
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8"),

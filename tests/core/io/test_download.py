@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-import core.fetch
-from core import cache
+import core.io.download
 from core.errors import DataError, UserError
-from core.fetch import Remote, download
+from core.io import cache
+from core.io.download import Remote, download
 from core.movie_reviews import locate_mr
 from core.vectors import locate_fasttext
 from tests.support.archives import everything_in, tar_gz, zipped
@@ -57,7 +57,7 @@ class Server:
 @pytest.fixture
 def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Server]]:
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    monkeypatch.setattr(core.fetch, "_PAUSES", (0.0, 0.0))
+    monkeypatch.setattr(core.io.download, "_PAUSES", (0.0, 0.0))
     running = []
 
     def start(data: bytes, *faults: Any) -> Server:
@@ -106,7 +106,7 @@ def test_a_cut_download_goes_on_where_it_was_cut(serve: Callable[..., Server], t
 def test_progress_is_told_in_mebibytes(
     serve: Callable[..., Server], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(core.fetch, "_TELL_SECONDS", -1.0)
+    monkeypatch.setattr(core.io.download, "_TELL_SECONDS", -1.0)
     told: list[str] = []
     fetch(serve(bytes(3 << 20)).remote(), tmp_path, told)
     assert told[-1] == "file.bin: 3 of 3 MiB"

@@ -6,7 +6,7 @@ import time
 from collections.abc import Collection
 from pathlib import Path
 
-from core.sealed import SUMS
+from core.io.checked_folder import SUMS
 
 FORSAKEN_SECONDS = 60
 """A save takes a second or two: what nobody has touched for so long, nobody will finish."""
@@ -15,7 +15,7 @@ FORSAKEN_SECONDS = 60
 def remove_leftovers(target: Path, files: Collection[str]) -> None:
     """Remove the hidden folders that `write_sealed` made beside `target` and did not live to rename.
 
-    A folder goes only if it has a name that `core.files.new_folder` gives, holds nothing but these files, and has been
+    A folder goes only if it has a name that `core.io.atomic.new_folder` gives, holds nothing but these files, and has been
     left alone for a minute: another process may be saving there at this moment.
     """
     name = re.compile(rf"\.{re.escape(target.name)}\.(old\.)?[a-z0-9_]{{8}}")

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.encodings import canonical_name, decode, detect
 from core.errors import ConfigError, DataError
+from core.io.encodings import canonical_name, decode, detect
 
 FRENCH = "Le film était très décevant, malgré une scène d'été réussie. L'actrice, elle, a joué à la perfection.\n" * 5
 GERMAN = "Ein schöner Film über Menschen, größer als erwartet, müde\n"

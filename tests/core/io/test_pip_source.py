@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from core import pip_source
 from core.errors import UserError
-from core.pip_source import pip_download
+from core.io import pip_source
+from core.io.pip_source import pip_download
 
 
 def test_a_python_without_pip_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:

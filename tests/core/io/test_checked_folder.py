@@ -1,4 +1,4 @@
-"""core.leftovers: half a saved model goes, and nothing else."""
+"""core.io.leftovers: half a saved model goes, and nothing else."""
 
 import os
 import time
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from core.leftovers import FORSAKEN_SECONDS, remove_leftovers
+from core.io.leftovers import FORSAKEN_SECONDS, remove_leftovers
 from core.saved_model import FILES
 
 

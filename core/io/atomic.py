@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from core.errors import ConfigError, UserError
-from core.exchange import exchange
-from core.text import quoted
+from core.io.exchange import exchange
+from core.io.text import quoted
 
 
 def expanded(path: str) -> Path:

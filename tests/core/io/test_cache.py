@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core import cache
 from core.errors import CorruptionError, UserError
+from core.io import cache
 from tests.support.archives import everything_in
 
 INPUTS = {"data": "x", "seed": 42}
@@ -295,5 +295,5 @@ def test_another_users_entry_is_read_or_refused_in_one_line(umask: str, said: st
     with tempfile.TemporaryDirectory(dir="/tmp") as folder:
         Path(folder).chmod(0o755)
         command = [sys.executable, "-c", TWO_USERS, f"{folder}/cache", umask]
-        done = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True)
+        done = subprocess.run(command, cwd=Path(__file__).parents[3], capture_output=True, text=True, check=True)
     assert re.fullmatch(f"{said}.*\n", done.stdout)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.errors import UserError
-from core.files import new_folder, permit, readable_os_errors, sha256_of_file
+from core.io.atomic import new_folder, permit, readable_os_errors, sha256_of_file
 
 if TYPE_CHECKING:
     from torch import Tensor

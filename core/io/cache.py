@@ -19,9 +19,9 @@ from typing import Any
 
 import filelock
 
-from core import entry, files
-from core.entry import Entry, canonical, check, key_of
 from core.errors import CorruptionError, UserError
+from core.io import atomic, entry
+from core.io.entry import Entry, canonical, check, key_of
 
 __all__ = [
     "Entry",
@@ -48,7 +48,7 @@ Notify = Callable[[str], None]
 def default_dir() -> Path:
     """`SENTUNE_CACHE` if it is set, else the platform's user cache folder; read at each call."""
     if chosen := os.environ.get("SENTUNE_CACHE"):
-        return files.expanded(chosen)
+        return atomic.expanded(chosen)
     import platformdirs
 
     return Path(platformdirs.user_cache_dir("sentune", appauthor=False))
@@ -135,7 +135,7 @@ def _remove(path: Path) -> int:
     if not path.exists():
         return 0
     freed = size_bytes(path)
-    with files.readable_os_errors(path):
+    with atomic.readable_os_errors(path):
         shutil.rmtree(path)
     return freed
 
@@ -143,7 +143,7 @@ def _remove(path: Path) -> int:
 def _build(path: Path, inputs: Mapping[str, Any], fill: Callable[[Path], None]) -> None:
     for left_over in path.parent.glob(f".{path.name}.*"):  # of a builder that died: we hold its lock now
         shutil.rmtree(left_over, ignore_errors=True)
-    with files.new_folder(path) as folder:
+    with atomic.new_folder(path) as folder:
         fill(folder)
         entry.seal(folder, path.name, inputs)
 
@@ -156,7 +156,7 @@ def locked(cache: Path, name: str, notify: Notify | None = None) -> Iterator[Non
         UserError: the cache folder cannot be written.
     """
     path = cache / ".locks" / f"{name}.lock"
-    with files.readable_os_errors(cache):
+    with atomic.readable_os_errors(cache):
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = filelock.FileLock(path)
         try:

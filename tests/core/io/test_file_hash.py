@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from core import known
 from core.errors import DataError
-from core.known import remembered, sha256_of
+from core.io import file_hash
+from core.io.file_hash import remembered, sha256_of
 from tests.support.archives import everything_in
 
 
 @pytest.fixture
 def large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A file that counts as large and has lain still for a minute."""
-    monkeypatch.setattr(known, "SMALL_BYTES", 10)
+    monkeypatch.setattr(file_hash, "SMALL_BYTES", 10)
     path = tmp_path / "large.vec"
     path.write_bytes(b"some vectors")
     _age(path, 60)

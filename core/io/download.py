@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from core.cache import Notify
 from core.errors import DataError, UserError
-from core.files import readable_os_errors
+from core.io.atomic import readable_os_errors
+from core.io.cache import Notify
 
 _BLOCK = 1 << 18
 _TELL_SECONDS = 2.0

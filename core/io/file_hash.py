@@ -8,9 +8,9 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from core import files
-from core.archives import open_file
 from core.errors import DataError, UserError
+from core.io import atomic
+from core.io.archives import open_file
 
 SMALL_BYTES = 8 << 20
 """Smaller files are read each time: some milliseconds."""
@@ -80,7 +80,7 @@ def remembered(path: Path, cache: Path, what: str, find_out: Callable[[], str]) 
     value = find_out()
     if seen == _stamp(path) and time.time_ns() - seen[1] > _SETTLED_NS:
         with contextlib.suppress(UserError):  # a cache folder that cannot be written costs time only
-            files.write_bytes(note, json.dumps({"stamp": seen, "value": value}).encode())
+            atomic.write_bytes(note, json.dumps({"stamp": seen, "value": value}).encode())
     return value
 
 

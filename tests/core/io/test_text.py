@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import DataError
-from core.text import PAD, UNK, Vocabulary, concealed, normalise, printable, tokenize, tokenizer_version
+from core.io.text import PAD, UNK, Vocabulary, concealed, normalise, printable, tokenize, tokenizer_version
 
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=60)
 
