@@ -20,7 +20,7 @@ import torch
 from benchmarks.notebook_loop import NotebookLoop, Shape
 from core import load_corpus
 from core.config import TrialConfig
-from core.corpus import VAL, Corpus
+from core.data.corpus import VAL, Corpus
 from core.train import train
 
 COLUMNS = ("loop", "ours-fp32", "ours-bf16")

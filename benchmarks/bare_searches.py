@@ -19,7 +19,7 @@ from typing import Any
 from benchmarks.notebook_loop import NotebookLoop, Shape, loader
 from benchmarks.overhead import sampler
 from core import load_corpus
-from core.corpus import TEST
+from core.data.corpus import TEST
 from tuning.space_file import load_space
 from tuning.stopping import Halving
 

@@ -17,8 +17,8 @@ from typing import Any
 import cloudpickle
 
 from core.config import TrialConfig
-from core.corpus import Corpus
-from core.load import load_corpus
+from core.data.corpus import Corpus
+from core.data.load import load_corpus
 from core.train import train
 from tuning import search as searching
 from tuning.journal import JOURNAL

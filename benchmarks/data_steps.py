@@ -59,8 +59,8 @@ def zlib(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def notebook(arguments: argparse.Namespace) -> dict[str, Any]:
     from benchmarks import notebook_data
-    from core.datasets import locate
-    from core.located import Options
+    from core.data.datasets import locate
+    from core.data.located import Options
 
     for module in ("nltk.tokenize", "sklearn.model_selection"):
         importlib.import_module(module)
@@ -80,10 +80,10 @@ def notebook(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def cold(arguments: argparse.Namespace) -> dict[str, Any]:
-    import core.load
+    import core.data.load
 
     importlib.import_module("nltk.tokenize")
-    tokenising, tokens_of = [0.0], core.load.tokens_of
+    tokenising, tokens_of = [0.0], core.data.load.tokens_of
 
     def clocked(*rest: Any) -> Any:
         began = time.perf_counter()
@@ -91,12 +91,12 @@ def cold(arguments: argparse.Namespace) -> dict[str, Any]:
         tokenising[0] = time.perf_counter() - began
         return result
 
-    core.load.tokens_of = clocked
+    core.data.load.tokens_of = clocked
     return timed(lambda: load(arguments)) | {"tokenise": tokenising[0]}
 
 
 def warm(arguments: argparse.Namespace) -> dict[str, Any]:
-    import core.load  # noqa: F401 - imports are not what is measured
+    import core.data.load  # noqa: F401 - imports are not what is measured
 
     before = private_mib()
     kept: list[Any] = []

@@ -7,7 +7,7 @@ import torch
 
 from core.batches import gather, shuffled
 from core.config import TrialConfig
-from core.corpus import TRAIN, VAL, Corpus
+from core.data.corpus import TRAIN, VAL, Corpus
 
 
 def flops(config: TrialConfig, corpus: Corpus) -> float:

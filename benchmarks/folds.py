@@ -29,12 +29,13 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
-from core import TrialConfig, datasets, load_corpus, splits, train
-from core.corpus import TEST, TRAIN, VAL
+from core import TrialConfig, load_corpus, train
+from core.data import datasets, splits
+from core.data.corpus import TEST, TRAIN, VAL
+from core.data.located import Dataset, Options
 from core.evaluate import evaluate
 from core.intervals import wilson
 from core.io import cache
-from core.located import Dataset, Options
 from core.refit import refit
 from core.stats import Correct, mcnemar, paired_t
 from tuning.predictions import unpack

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 
 from benchmarks.data_steps import peak_mib
-from core import TrialConfig, datasets, load_corpus, train
+from core import TrialConfig, load_corpus, train
+from core.data import datasets
+from core.data.located import Options
 from core.epoch import EpochResult
 from core.io import cache
-from core.located import Options
 from tests.support.recorded_study import EPOCHS, record_study
 from tests.support.study_configs import plan
 from tuning.best import table_of

@@ -18,7 +18,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from core import load_corpus
-from core.corpus import Corpus
+from core.data.corpus import Corpus
 
 MORE_THAN_TORCH = 250e6
 """Bytes that a worker may hold beyond one that has only imported torch."""

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from core.corpus import TRAIN, VAL, Corpus
+from core.data.corpus import TRAIN, VAL, Corpus
 
 
 @dataclass(frozen=True, kw_only=True)

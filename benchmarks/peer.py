@@ -28,7 +28,7 @@ from typing import Any
 from benchmarks.same_study import part_of_snippets
 from benchmarks.studies import machine, run_study
 from core import load_corpus
-from core.corpus import TEST, TRAIN, VAL, Corpus
+from core.data.corpus import TEST, TRAIN, VAL, Corpus
 
 CODES = {TRAIN: 0, VAL: 1, TEST: 2}
 """Ludwig's names of the splits."""

@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.text import Text
 from selenium.webdriver.common.by import By
 
-from core.cautions import cautions
+from core.data.cautions import cautions
 from tests.support.browser import chromium, open_page
 from tuning.progress_text import block
 from tuning.records import TrialRecord, read_whole

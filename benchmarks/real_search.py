@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from optuna.trial import FrozenTrial, create_trial
 
-from core.corpus import TEST, TRAIN, VAL, Corpus
+from core.data.corpus import TEST, TRAIN, VAL, Corpus
+from core.data.load import load_corpus
 from core.evaluate import evaluate
-from core.load import load_corpus
 from core.outcome import TrainResult
 from core.stats import Correct
 from core.train import train
@@ -17,7 +17,7 @@ from tuning.spec import SearchPlan
 from tuning.suggester import Suggester
 
 REST, UNUSED = 3, 4
-"""Codes in `Corpus.split` beside those of core.corpus."""
+"""Codes in `Corpus.split` beside those of core.data.corpus."""
 SIZES = {TRAIN: 1600, VAL: 200, TEST: 200}
 NAMES = {VAL: "validation", TEST: "test", REST: "rest"}
 

@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 
 from core.config import TrialConfig
-from core.corpus import TRAIN, VAL, Corpus
+from core.data.corpus import TRAIN, VAL, Corpus
 from core.errors import TrainingError
 from core.io.atomic import write_bytes
 from tuning.first_trials import first_trials
@@ -115,7 +115,7 @@ def record(job: dict[str, Any], sentences: int, seed: int) -> dict[str, Any]:
 @cache
 def small_corpus(sentences: int, seed: int) -> Corpus:
     """The snippets with so many sentences in train, each class alike, and only the words that occur in it."""
-    from core.load import load_corpus
+    from core.data.load import load_corpus
 
     corpus = load_corpus("snippets", seed=42)
     return part_of(corpus, np.concatenate([chosen(corpus, sentences, seed), corpus.indices(VAL)]))

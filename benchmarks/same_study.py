@@ -20,9 +20,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from core.datasets import locate
+from core.data.datasets import locate
+from core.data.located import Options
 from core.io.cache import default_dir
-from core.located import Options
 from tuning.journal import JOURNAL
 from tuning.journal_reader import read_journal
 

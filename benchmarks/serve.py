@@ -21,9 +21,9 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
 from core import load_model
-from core.datasets import locate
+from core.data.datasets import locate
+from core.data.located import Options
 from core.io import cache
-from core.located import Options
 
 
 def main() -> None:

@@ -26,7 +26,7 @@ from benchmarks.floor import flops, peak
 from benchmarks.notebook_loop import NotebookLoop, Shape
 from core import load_corpus
 from core.config import TrialConfig
-from core.corpus import Corpus
+from core.data.corpus import Corpus
 from core.epoch import EpochResult
 from core.train import train
 

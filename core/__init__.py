@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from core.config import TrialConfig
-    from core.corpus import Corpus
+    from core.data.corpus import Corpus
+    from core.data.load import load_corpus
     from core.epoch import EpochResult
     from core.errors import (
         ConfigError,
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
         UserError,
     )
     from core.estimator import SentenceEstimator
-    from core.load import load_corpus
     from core.outcome import TrainResult
     from core.predict import load_model
     from core.train import train

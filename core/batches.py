@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from core.corpus import Corpus
+from core.data.corpus import Corpus
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, slots=True)

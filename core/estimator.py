@@ -11,15 +11,15 @@ from sklearn.utils import Tags, check_consistent_length
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
-from core import splits
-from core import vectors as pretrained
 from core.config import TrialConfig
-from core.corpus import TEST, TRAIN, Corpus
+from core.data import splits
+from core.data import vectors as pretrained
+from core.data.corpus import TEST, TRAIN, Corpus
+from core.data.vocabulary import encode, tokens_of
 from core.io import cache
 from core.io.text import Vocabulary, tokenizer_version
 from core.model import SentenceClassifier
 from core.predict import Model
-from core.tokens import encode, tokens_of
 from core.train import train
 
 

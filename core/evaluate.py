@@ -11,7 +11,7 @@ from torch import Tensor
 
 from core.batches import by_length
 from core.config import TrialConfig
-from core.corpus import SPLIT_NAMES, Corpus
+from core.data.corpus import SPLIT_NAMES, Corpus
 from core.errors import DataError
 from core.model import SentenceClassifier
 from core.resident import Reader, Resident, batches_of
@@ -52,7 +52,7 @@ def evaluate(
         config: the settings that the weights were trained with.
         weights: `TrainResult.weights`.
         corpus: with the vocabulary that the weights were trained with.
-        split: TRAIN, VAL or TEST of core.corpus.
+        split: TRAIN, VAL or TEST of core.data.corpus.
         threads: CPU threads to use; the process's setting is restored.
         device: "cpu" or a CUDA device.
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from core.average import Average
 from core.batches import Batch
 from core.config import TrialConfig
-from core.corpus import Corpus
+from core.data.corpus import Corpus
 from core.draws import Dropout, seeded
 from core.memory import as_tensor
 from core.model import SentenceClassifier

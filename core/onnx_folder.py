@@ -1,7 +1,7 @@
 """A saved model as a folder for onnxruntime: what predicts without torch, NLTK and this program.
 
 model.onnx        the classifier, see core.onnx_graph
-tokenizer.json    text to tokens, see core.token_rule
+tokenizer.json    text to tokens, see core.data.tokenizer
 vocabulary.json   the words, in id order
 labels.json       the class names, in label order
 card.md           the saved model's card
@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from core.data.tokenizer import written_rule
 from core.errors import UserError
 from core.io.checked_folder import target_for, write_sealed
 from core.io.leftovers import remove_leftovers
 from core.predict import Model, padded_ids
-from core.token_rule import written_rule
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from core.batches import Batch, gather, padded
-from core.corpus import Corpus
+from core.data.corpus import Corpus
 from core.runtime import is_gpu
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from core.batches import shuffled
 from core.checkpoint import Checkpoint, newest, save
 from core.config import TrialConfig
-from core.corpus import TRAIN, VAL, Corpus
+from core.data.corpus import TRAIN, VAL, Corpus
 from core.draws import Dropout, seeded
 from core.epoch import EpochResult, best_of
 from core.errors import DataError, StopTraining, TrainingError

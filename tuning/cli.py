@@ -129,8 +129,8 @@ def data(
 
         upkeep(cache_dir, "list" if list_ else "verify" if verify else "clear", note)
         return
-    from core.audit import render
-    from core.load import load_corpus
+    from core.data.audit import render
+    from core.data.load import load_corpus
 
     options = data_options(ctx.params) | {"allow_leak": True}  # here leaks are shown; `run` refuses them
     corpus = load_corpus(**options, cache_dir=cache_dir, progress=note)

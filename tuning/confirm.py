@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
-from core.corpus import Corpus
+from core.data.corpus import Corpus
 from core.errors import ConfigError, DataError
 from tuning.called import note, typed
 from tuning.confirm_table import render

@@ -7,14 +7,14 @@ from importlib.metadata import version
 from typing import Any
 
 from core.config import TrialConfig
-from core.corpus import Corpus
+from core.data.corpus import Corpus
 from core.runtime import describe
 from tuning.records import Spec, TrialRecord
 
 NAMES = {"cpu_capability": "CPU capability", "cpu": "CPU", "code": "training code", "sentune": "sentune's version"}
 """Where a dependency's name says too little."""
 PARTS = {"data": "data", "split": "split", "vectors": "word vectors", "tokenizer": "tokenizer"}
-"""Of a corpus, as core.load keys it."""
+"""Of a corpus, as core.data.load keys it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

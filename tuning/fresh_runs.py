@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core.corpus import TEST, VAL, Corpus
+from core.data.corpus import TEST, VAL, Corpus
 from core.errors import ConfigError, UserError
 from tuning.cluster import DIED, RESTARTS, own_ray
 from tuning.ledger import Ledger

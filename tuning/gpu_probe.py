@@ -12,7 +12,7 @@ from statistics import median
 from typing import Any
 
 from core.config import TrialConfig
-from core.corpus import Corpus
+from core.data.corpus import Corpus
 from core.errors import UserError
 from tuning.gpus import Probed
 from tuning.probe import PROBE_DIED

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from core.corpus import Corpus
+from core.data.corpus import Corpus
 from core.errors import UserError
 from core.io.entry import canonical
 from tuning.joined import Cluster

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from core.columns import require, texts_of
+from core.data.columns import require, texts_of
+from core.data.readers import FORMATS, Table, format_of, read_table
 from core.errors import ConfigError, DataError
 from core.io.archives import read_file
 from core.io.atomic import write_bytes
 from core.io.encodings import canonical_name, detect
 from core.io.text import printable, quoted
-from core.readers import FORMATS, Table, format_of, read_table
 
 if TYPE_CHECKING:
     from core.predict import Model, Prediction

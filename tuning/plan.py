@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
+from core.data.load import load_corpus
 from core.errors import ConfigError
-from core.load import load_corpus
 from tuning.corner import checkpoint_bytes, heaviest
 from tuning.outlook import RAY_IN_A_WORKER_BYTES, Outlook, share_text
 from tuning.planning import forecast

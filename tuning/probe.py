@@ -18,8 +18,8 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from core.config import TrialConfig
+from core.data.load import load_corpus
 from core.errors import UserError
-from core.load import load_corpus
 from tuning.planning import Costs
 from tuning.spec import SearchPlan
 from tuning.steps import epoch_seconds, steps

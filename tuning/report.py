@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from core.corpus import VAL
+from core.data.corpus import VAL
+from core.data.texts import texts_of
 from core.errors import UserError
 from core.io.atomic import write_bytes
-from core.texts import texts_of
 from tuning.journal import has_driver
 from tuning.judgement import judge
 from tuning.page.compose import Wrong, compose

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from core.config import TrialConfig
-from core.corpus import TEST, VAL, Corpus
+from core.data.corpus import TEST, VAL, Corpus
+from core.data.load import load_corpus
 from core.epoch import EpochResult
 from core.errors import DataError, StopTraining
 from core.evaluate import Evaluation, evaluate
-from core.load import load_corpus
 from core.outcome import TrainResult
 from core.runtime import describe
 from core.train import train

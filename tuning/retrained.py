@@ -11,7 +11,7 @@ from torch import Tensor
 
 from core.card import write_card
 from core.config import TrialConfig
-from core.corpus import TEST, VAL, Corpus
+from core.data.corpus import TEST, VAL, Corpus
 from core.epoch import EpochResult
 from core.evaluate import evaluate
 from core.outcome import TrainResult

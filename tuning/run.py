@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from rich.console import Console
 
-from core.audit import render as render_audit
-from core.cautions import cautions
-from core.corpus import VAL, Corpus
+from core.data.audit import render as render_audit
+from core.data.cautions import cautions
+from core.data.corpus import VAL, Corpus
+from core.data.load import load_corpus
 from core.errors import ConfigError
 from core.io.text import concealed
-from core.load import load_corpus
 from tuning.best import table_of
 from tuning.budgets import Ending
 from tuning.called import note, typed

@@ -12,7 +12,7 @@ from typing import Any
 
 from ray.tune.progress_reporter import TrialProgressCallback
 
-from core.corpus import Corpus
+from core.data.corpus import Corpus
 from core.errors import UserError
 from tuning.budgets import Ending
 from tuning.cluster import RESTARTS, own_ray

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from core.config import TrialConfig
-from core.corpus import Corpus
+from core.data.corpus import Corpus
 from core.errors import ConfigError
 from tuning.corner import check_memory, heaviest
 from tuning.gpus import Choice, Probed, choose_share

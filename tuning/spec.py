@@ -8,7 +8,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from core.config import PRECISIONS
-from core.corpus import Corpus
+from core.data.corpus import Corpus
 from core.errors import ConfigError
 from core.io.entry import canonical
 from tuning.budgets import Budget

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 from core.batches import shuffled
 from core.config import TrialConfig
-from core.corpus import TRAIN, VAL, Corpus
+from core.data.corpus import TRAIN, VAL, Corpus
 from core.draws import Dropout, seeded
 from core.learner import new_learner
 from core.resident import batches_of

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ray import tune
 
 from core.config import TrialConfig
-from core.corpus import Corpus
+from core.data.corpus import Corpus
 from core.epoch import EpochResult
 from core.errors import ConfigError, UserError
 from core.io.text import one_line

@@ -24,7 +24,7 @@ def tokenize(text: str) -> list[str]:
 
 @functools.cache
 def _word_tokenize() -> Callable[[str], list[str]]:
-    from core.nltk_words import word_tokenizer  # for verbs that meet text only
+    from core.data.nltk_words import word_tokenizer  # for verbs that meet text only
 
     split: Callable[[str], list[str]] = word_tokenizer().tokenize
     return split

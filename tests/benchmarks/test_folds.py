@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from benchmarks.folds import OverFolds, difference, of_study, plain, refit_fold
-from core import TrialConfig, load_corpus, splits, train
-from core.corpus import TEST
-from core.located import Dataset
+from core import TrialConfig, load_corpus, train
+from core.data import splits
+from core.data.corpus import TEST
+from core.data.located import Dataset
 from tuning.predictions import pack
 
 WORDS = ("bad", "good")

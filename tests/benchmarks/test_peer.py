@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks.peer import configuration, parameters, version_in, write_table, write_vectors
-from core.corpus import TEST
+from core.data.corpus import TEST
 from tests.support.corpora import tiny_corpus
 from tuning.space_file import load_space
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from benchmarks.record_curves import chosen, jobs, kept, part_of, space
 from core.config import TrialConfig
-from core.corpus import TRAIN, VAL
+from core.data.corpus import TRAIN, VAL
 from tests.support.corpora import tiny_corpus
 
 ARGUMENTS = argparse.Namespace(trials=6, epochs=3, hidden=64, seed=1)

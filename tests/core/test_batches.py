@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from core.batches import by_length, gather, shuffled
-from core.corpus import TRAIN
+from core.data.corpus import TRAIN
 from core.draws import seeded
 from tests.support.corpora import tiny_corpus
 

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 
 from core import evaluate as module
 from core.config import POOLINGS, TrialConfig
-from core.corpus import TEST, TRAIN, VAL
+from core.data.corpus import TEST, TRAIN, VAL
 from core.draws import seeded
 from core.errors import DataError
 from core.evaluate import evaluate

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from core.batches import Batch, gather, shuffled
 from core.config import OPTIMIZERS, POOLINGS, TrialConfig
-from core.corpus import TRAIN, Corpus
+from core.data.corpus import TRAIN, Corpus
 from core.draws import Dropout, seeded
 from core.learner import Learner, limited, scheduled
 from core.model import SentenceClassifier

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from core.config import TrialConfig
-from core.corpus import TEST, TRAIN, VAL, Corpus
+from core.data.corpus import TEST, TRAIN, VAL, Corpus
 from core.errors import TrainingError
 from core.refit import Refit, refit
 from core.train import train

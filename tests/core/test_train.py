@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from core.config import OPTIMIZERS, TrialConfig
-from core.corpus import TEST, TRAIN, VAL, Corpus
+from core.data.corpus import TEST, TRAIN, VAL, Corpus
 from core.epoch import EpochResult, best_of
 from core.errors import ConfigError, DataError, StopTraining, TrainingError
 from core.evaluate import evaluate

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from core.corpus import Corpus
+from core.data.corpus import Corpus
 
 
 def tiny_corpus(

@@ -38,10 +38,10 @@ from optuna.trial import TrialState
 
 from core.checkpoint import Checkpoint, newest, save
 from core.config import TrialConfig
-from core.corpus import Corpus
+from core.data.corpus import Corpus
+from core.data.load import load_corpus
 from core.epoch import EpochResult
 from core.io.cache import key_of, obtain
-from core.load import load_corpus
 from core.model import SentenceClassifier
 from core.train import train
 from tests.support.corpora import tiny_corpus

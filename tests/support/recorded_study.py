@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, distribution_to_json
 from optuna.trial import TrialState
 
-from core.audit import audit
 from core.config import TrialConfig
+from core.data.audit import audit
 from tests.support.corpora import tiny_corpus
 from tests.support.study_configs import plan
 from tuning.journal import JOURNAL

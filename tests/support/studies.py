@@ -8,9 +8,9 @@ from typing import Any
 from optuna.trial import TrialState
 
 from core.config import TrialConfig
-from core.corpus import VAL, Corpus
+from core.data.corpus import VAL, Corpus
+from core.data.load import load_corpus
 from core.epoch import EpochResult
-from core.load import load_corpus
 from core.train import train
 from tests.support.study_configs import plan
 from tuning.journal import JOURNAL

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from core import load_corpus
-from core.corpus import TRAIN
+from core.data.corpus import TRAIN
 from core.errors import UserError
 
 ROOT = Path(__file__).parents[2]
@@ -24,12 +24,12 @@ needs_mr = pytest.mark.skipif(not MR.exists(), reason="no Movie Review archive: 
 LOAD = """
 import hashlib, json, sys
 from pathlib import Path
-import core.load
+import core.data.load
 from core import load_corpus
 
 built = []
-tokens_of = core.load.tokens_of
-core.load.tokens_of = lambda *args: built.append(1) or tokens_of(*args)
+tokens_of = core.data.load.tokens_of
+core.data.load.tokens_of = lambda *args: built.append(1) or tokens_of(*args)
 options = json.loads(sys.argv[1])
 corpus = load_corpus(**options)
 entry = Path(options["cache_dir"]) / "corpora" / corpus.fingerprint
@@ -148,8 +148,8 @@ def test_movie_review_has_its_counts_and_one_fingerprint_for_archive_and_folder(
 @pytest.mark.skipif(importlib.metadata.version("nltk") != "3.10.4", reason="counted with NLTK 3.10.4")
 def test_the_vocabulary_over_all_of_movie_review_is_the_one_counted() -> None:
     """As the notebook decodes it, UTF-8 with errors ignored, some words fall together and others lose letters."""
+    from core.data.movie_reviews import MR_SHA256, parse_mr
     from core.io.text import Vocabulary, tokenize
-    from core.movie_reviews import MR_SHA256, parse_mr
 
     with tarfile.open(MR) as archive:
         files = {name: archive.extractfile(f"rt-polaritydata/{name}").read() for name in MR_SHA256}

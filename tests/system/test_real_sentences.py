@@ -14,13 +14,13 @@ import torch
 from nltk.tokenize import word_tokenize
 
 from core.config import POOLINGS, TrialConfig
-from core.datasets import locate
+from core.data.datasets import locate
+from core.data.located import Options
+from core.data.tokenizer import split_by, written_rule
 from core.io import cache
 from core.io.text import Vocabulary, tokenize
-from core.located import Options
 from core.model import SentenceClassifier
 from core.predict import Model, padded_ids
-from core.token_rule import split_by, written_rule
 
 MR = Path(os.environ.get("SENTUNE_MR", Path(__file__).parents[3] / "shared" / "data" / "rt-polaritydata.tar.gz"))
 

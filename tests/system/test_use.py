@@ -99,7 +99,7 @@ try:
     main()
 except SystemExit as ended:
     assert ended.code == 0
-heavy = ["ray", "optuna", "pandas", "sklearn", "nltk", "pyarrow", "scipy", "core.load", "core.train", "tuning.run"]
+heavy = ["ray", "optuna", "pandas", "sklearn", "nltk", "pyarrow", "scipy", "core.data.load", "core.train", "tuning.run"]
 print(*[name for name in heavy if name in sys.modules])
 """
 

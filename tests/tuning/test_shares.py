@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pytest
 
 from core.config import TrialConfig
-from core.corpus import Corpus
+from core.data.corpus import Corpus
 from core.errors import ConfigError
 from tests.support.corpora import tiny_corpus
 from tests.support.study_configs import plan

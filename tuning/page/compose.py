@@ -16,7 +16,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from core.audit import paragraphs
+from core.data.audit import paragraphs
 from core.io.text import printable
 from tuning.judgement import Judgement
 from tuning.page.budget_plot import budget

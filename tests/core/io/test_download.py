@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 import core.io.download
+from core.data.movie_reviews import locate_mr
+from core.data.vectors import locate_fasttext
 from core.errors import DataError, UserError
 from core.io import cache
 from core.io.download import Remote, download
-from core.movie_reviews import locate_mr
-from core.vectors import locate_fasttext
 from tests.support.archives import everything_in, tar_gz, zipped
 
 DATA = random.Random(0).randbytes(700_000)

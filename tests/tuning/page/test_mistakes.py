@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core.corpus import VAL
+from core.data.corpus import VAL
+from core.data.load import load_corpus
 from core.errors import UserError
-from core.load import load_corpus
 from tests.support.pages import facts_of, made
 from tests.support.recorded_study import record_study
 from tuning.page.compose import confusions, shaded

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from core.corpus import TRAIN
+from core.data.corpus import TRAIN
 from core.io.cache import Notify
 from core.io.text import PAD, UNK, UNK_ID, tokenize
 

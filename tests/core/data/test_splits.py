@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.corpus import TEST, TRAIN, VAL
+from core.data.corpus import TEST, TRAIN, VAL
+from core.data.splits import check_rule, folds, from_column, groups_of, notebook, require_in_train, stratified
 from core.errors import ConfigError, DataError
 from core.io.text import normalise
-from core.splits import check_rule, folds, from_column, groups_of, notebook, require_in_train, stratified
 
 CLASSES = ("neg", "pos")
 

@@ -1,4 +1,4 @@
-"""core.nltk_words: NLTK's own tokens, without waiting for all of NLTK."""
+"""core.data.nltk_words: NLTK's own tokens, without waiting for all of NLTK."""
 
 import sys
 
@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from nltk.tokenize import word_tokenize
 
-import core.nltk_words
-from core.nltk_words import word_tokenizer
+import core.data.nltk_words
+from core.data.nltk_words import word_tokenizer
 from tests.support.sentences import Tokenize, texts
 
 
@@ -28,6 +28,6 @@ def test_an_nltk_that_cannot_be_taken_apart_is_imported_whole(monkeypatch: pytes
 
     import nltk.tokenize.destructive as whole
 
-    monkeypatch.setattr(core.nltk_words, "_alone", broken)
+    monkeypatch.setattr(core.data.nltk_words, "_alone", broken)
     monkeypatch.delitem(sys.modules, "nltk")
     assert isinstance(word_tokenizer(), whole.NLTKWordTokenizer)

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.corpus import SPLITS, TRAIN
-from core.duplicates import PAIRS, SHOWN, sameness
+from core.data.corpus import SPLITS, TRAIN
+from core.data.duplicates import PAIRS, SHOWN, sameness
 from core.io.text import UNK_ID, printable, quoted
 
 _HEADING = 12

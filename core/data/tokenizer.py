@@ -4,9 +4,9 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from core.data.nltk_words import word_tokenizer
 from core.errors import UserError
 from core.io.text import quoted, tokenize, tokenizer_version
-from core.nltk_words import word_tokenizer
 
 _HARD = (
     "",

@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 
 import core
-from core import Corpus, datasets, load_corpus
-from core.corpus import TEST, TRAIN, VAL
+from core import Corpus, load_corpus
+from core.data import datasets
+from core.data.corpus import TEST, TRAIN, VAL
+from core.data.readers import Table
 from core.errors import ConfigError, DataError, UserError
 from core.io.text import tokenize
-from core.readers import Table
 from tests.support.archives import everything_in, tar_gz
 
 Load = Callable[..., Corpus]
@@ -89,7 +90,7 @@ def test_arrays_are_memory_maps_that_nobody_can_write_and_pickle_takes_out_of_ba
 
 def test_a_second_load_reads_no_text(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
     first = load()
-    monkeypatch.setattr(core.load, "tokens_of", None)
+    monkeypatch.setattr(core.data.load, "tokens_of", None)
     second = load()
     assert second.fingerprint == first.fingerprint
     assert (second.tokens == first.tokens).all()
@@ -128,7 +129,7 @@ def test_another_option_is_another_key(load: Load, tmp_path: Path, change: dict[
 
 def test_another_nltk_is_another_key(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
     first = load().fingerprint
-    monkeypatch.setattr(core.load, "tokenizer_version", lambda: "nltk-0/word_tokenize/lower")
+    monkeypatch.setattr(core.data.load, "tokenizer_version", lambda: "nltk-0/word_tokenize/lower")
     assert load().fingerprint != first
 
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.data.readers import MAX_CELL, Table, format_of, read_table
 from core.errors import DataError, UserError
-from core.readers import MAX_CELL, Table, format_of, read_table
 
 
 def read(folder: Path, name: str, data: bytes, encoding: str = "utf-8") -> Table:

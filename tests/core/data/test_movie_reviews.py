@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from core import movie_reviews
+from core.data import movie_reviews
+from core.data.movie_reviews import locate_mr_at, locate_snippets, parse_mr, parse_snippets
 from core.errors import DataError, UserError
-from core.movie_reviews import locate_mr_at, locate_snippets, parse_mr, parse_snippets
 from tests.support.archives import everything_in, tar_gz
 
 NEG, POS = b"so bad \nclich\xe9\n\n", b"so good\n"

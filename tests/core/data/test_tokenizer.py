@@ -1,4 +1,4 @@
-"""core.token_rule: the tokenizer as data splits as the tokenizer does."""
+"""core.data.tokenizer: the tokenizer as data splits as the tokenizer does."""
 
 import importlib
 import json
@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 
-import core.token_rule
+import core.data.tokenizer
+from core.data.nltk_words import word_tokenizer
+from core.data.tokenizer import written_rule
 from core.errors import UserError
 from core.io.text import tokenize, tokenizer_version
-from core.nltk_words import word_tokenizer
-from core.token_rule import written_rule
 from tests.support.sentences import texts
 
 RULE = json.loads(json.dumps(written_rule(["<pad>", "<unk>", "can't", "naïve"])))
@@ -45,6 +45,6 @@ def test_a_tokenizer_that_does_more_than_its_tables_say_is_refused(monkeypatch: 
             found = getattr(word_tokenizer(), name)
             return found[1:] if name == table else found
 
-    monkeypatch.setattr(core.token_rule, "word_tokenizer", Other)
+    monkeypatch.setattr(core.data.tokenizer, "word_tokenizer", Other)
     with pytest.raises(UserError, match=r"rule of nltk-.* cannot be written down: it splits '.*' in another way"):
         written_rule([])

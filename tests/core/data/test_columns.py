@@ -2,9 +2,9 @@
 
 import pytest
 
-from core.columns import choose, labels_of, require, texts_of
+from core.data.columns import choose, labels_of, require, texts_of
+from core.data.readers import Table
 from core.errors import DataError
-from core.readers import Table
 
 SENTENCES = ["a very good film", "not so good at all", "I fell asleep twice"]
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.data.vectors import drawn, locate, matrix, wanted
 from core.errors import ConfigError, DataError, UserError
-from core.vectors import drawn, locate, matrix, wanted
 from tests.support.archives import zipped
 
 WORDS = ("<pad>", "<unk>", "good", "Paris", "lost")

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.corpus import SPLITS
+from core.data.corpus import SPLITS
+from core.data.splits import groups_of
 from core.io.text import printable
-from core.splits import groups_of
 
 PAIRS = ("train/val", "train/test", "val/test")
 SHOWN = 80

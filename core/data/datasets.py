@@ -2,7 +2,10 @@
 
 from pathlib import Path
 
-from core import columns, splits
+from core.data import columns, splits
+from core.data.located import Dataset, LocatedDataset, Options
+from core.data.movie_reviews import locate_mr, locate_mr_at, locate_snippets
+from core.data.readers import FORMATS, format_of, read_table
 from core.errors import ConfigError, DataError
 from core.io import file_hash
 from core.io.archives import read_file
@@ -10,9 +13,6 @@ from core.io.atomic import expanded
 from core.io.cache import Notify
 from core.io.encodings import canonical_name, detect
 from core.io.text import quoted
-from core.located import Dataset, LocatedDataset, Options
-from core.movie_reviews import locate_mr, locate_mr_at, locate_snippets
-from core.readers import FORMATS, format_of, read_table
 
 READER = 2
 """Counted up when the same file comes to other texts or labels."""

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from core.data.vector_files import Rows, read_vectors
 from core.errors import ConfigError, DataError, UserError
 from core.io import cache, file_hash
 from core.io.atomic import expanded
 from core.io.download import Remote, download
 from core.io.streams import members
 from core.io.text import printable, quoted
-from core.vector_files import Rows, read_vectors
 
 FASTTEXT_ARCHIVE = Remote(
     url="https://dl.fbaipublicfiles.com/fasttext/vectors-english/crawl-300d-2M.vec.zip", size_bytes=1_523_785_255

@@ -1,15 +1,15 @@
-"""core.texts: the sentences of a split as they stand in the source, and only those of the very data."""
+"""core.data.texts: the sentences of a split as they stand in the source, and only those of the very data."""
 
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from core.corpus import VAL, Corpus
+from core.data.corpus import VAL, Corpus
+from core.data.load import load_corpus
+from core.data.texts import texts_of
 from core.errors import DataError, UserError
 from core.io.text import tokenize
-from core.load import load_corpus
-from core.texts import texts_of
 
 
 @pytest.fixture

@@ -1,10 +1,10 @@
-"""core.cautions: what is doubtful about a corpus stands in front."""
+"""core.data.cautions: what is doubtful about a corpus stands in front."""
 
 from typing import Any
 
 import pytest
 
-from core.cautions import cautions
+from core.data.cautions import cautions
 
 CLEAN: dict[str, Any] = {
     "duplicates_across": {pair: {"exact": 0, "near": 0} for pair in ("train/val", "train/test", "val/test")},

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core.audit import audit, coverage_of, leaks, paragraphs, render
-from core.corpus import TEST, TRAIN, VAL
-from core.tokens import encode, tokens_of
+from core.data.audit import audit, coverage_of, leaks, paragraphs, render
+from core.data.corpus import TEST, TRAIN, VAL
+from core.data.vocabulary import encode, tokens_of
 
 ROWS = [
     ("a good film", "pos", TRAIN),

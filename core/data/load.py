@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core import datasets, splits
-from core import vectors as pretrained
-from core.audit import audit, coverage_of, leaks
-from core.corpus import TRAIN, Corpus
+from core.data import datasets, splits
+from core.data import vectors as pretrained
+from core.data.audit import audit, coverage_of, leaks
+from core.data.corpus import TRAIN, Corpus
+from core.data.located import Dataset, LocatedDataset, Options
+from core.data.vocabulary import encode, tokens_of
 from core.errors import ConfigError, DataError
 from core.io import cache
 from core.io.text import tokenizer_version
-from core.located import Dataset, LocatedDataset, Options
-from core.tokens import encode, tokens_of
 
 
 def load_corpus(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from core.corpus import SPLIT_NAMES, TEST, TRAIN, VAL
+from core.data.corpus import SPLIT_NAMES, TEST, TRAIN, VAL
 from core.errors import ConfigError, DataError
 from core.io.text import normalise, quoted
 

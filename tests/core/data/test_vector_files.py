@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.data.vector_files import read_vectors
 from core.errors import DataError
 from core.io import streams
 from core.io.streams import blocks, members
-from core.vector_files import read_vectors
 from tests.support.archives import zipped
 
 ROWS = "good 1 2 3\nbad -1 0.5 1e-3\nthe 0 0 0\n"

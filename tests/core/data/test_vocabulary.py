@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core import tokens
-from core.corpus import TEST, TRAIN, VAL
+from core.data import vocabulary as tokens
+from core.data.corpus import TEST, TRAIN, VAL
+from core.data.vocabulary import encode, tokens_of
 from core.io.text import Vocabulary, tokenize
-from core.tokens import encode, tokens_of
 
 SENTENCES = st.lists(st.sampled_from(["good", "bad", "the", "<pad>", "<unk>", "It's", "é"]), max_size=5).map(" ".join)
 

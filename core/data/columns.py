@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from core.data.readers import Table
 from core.errors import DataError
 from core.io.text import printable, quoted
-from core.readers import Table
 
 TEXT_NAMES = ("text", "sentence", "review", "content", "comment", "message", "tweet", "snippet")
 LABEL_NAMES = ("label", "class", "sentiment", "target", "category", "polarity", "rating", "stars")

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from core.duplicates import PAIRS
+from core.data.duplicates import PAIRS
 
 LOW_COVERAGE = 0.9
 """Of train's tokens: with fewer, the word vectors know too little of the language to be a fair start."""
@@ -13,7 +13,7 @@ def cautions(found: Mapping[str, Any]) -> list[str]:
     """Texts that stand in two splits, texts under several labels, word vectors that know few of the words.
 
     Args:
-        found: from core.audit.audit.
+        found: from core.data.audit.audit.
 
     Returns:
         The most misleading first; empty where there is nothing to warn of. No text of the data is in them.

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from core import datasets
+from core.data import datasets
+from core.data.located import Options
 from core.errors import CorruptionError, DataError, UserError
 from core.io import cache
-from core.located import Options
 
 
 def texts_of(data: Mapping[str, Any], fingerprint: str, split: int, cache_dir: Path | None = None) -> list[str]:
@@ -20,7 +20,7 @@ def texts_of(data: Mapping[str, Any], fingerprint: str, split: int, cache_dir: P
     Args:
         data: the arguments of load_corpus that the corpus was made with.
         fingerprint: of the corpus.
-        split: TRAIN, VAL or TEST of core.corpus.
+        split: TRAIN, VAL or TEST of core.data.corpus.
         cache_dir: as in load_corpus.
 
     Raises:
