@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from core.provenance import processor
+from core.nn.environment import processor
 from tuning.records import TrialRecord, copied_from, ranked, read_study
 
 

@@ -18,7 +18,7 @@ from core.data.corpus import TEST, TRAIN, Corpus
 from core.data.vocabulary import encode, tokens_of
 from core.io import cache
 from core.io.text import Vocabulary, tokenizer_version
-from core.model import SentenceClassifier
+from core.nn.classifier import SentenceClassifier
 from core.predict import Model
 from core.train import train
 

@@ -11,11 +11,11 @@ from core.average import Average
 from core.batches import Batch
 from core.config import TrialConfig
 from core.data.corpus import Corpus
-from core.draws import Dropout, seeded
 from core.memory import as_tensor
-from core.model import SentenceClassifier
+from core.nn.classifier import SentenceClassifier
+from core.nn.runtime import autocast
+from core.nn.seeding import Dropout, seeded
 from core.optim import Optimizer
-from core.runtime import autocast
 
 
 class Learner:

@@ -119,7 +119,7 @@ def _lstm(weights: Weights, layer: int, directions: int) -> dict[str, NDArray[np
 
 
 def _pooled(graph: _Graph, pooling: str, weights: Weights, states: str) -> str:
-    """As core.pooling: (T, B, H) -> (B, H), blind to what stands after a sentence's end."""
+    """As core.nn.sequence: (T, B, H) -> (B, H), blind to what stands after a sentence's end."""
     steps = graph.add("Gather", graph.add("Shape", "tokens"), graph.number(1))
     places = graph.add("Range", graph.number(0), steps, graph.number(1))  # (T,)
     real = graph.add("Less", graph.add("Unsqueeze", places, graph.number([1])), "lengths")  # (T, B)

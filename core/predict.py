@@ -13,8 +13,8 @@ from core.batches import by_length
 from core.errors import CorruptionError, DataError
 from core.evaluate import TOKENS_AT_ONCE
 from core.io.text import Vocabulary, tokenize, tokenizer_version
-from core.model import SentenceClassifier
-from core.runtime import autocast
+from core.nn.classifier import SentenceClassifier
+from core.nn.runtime import autocast
 from core.saved_model import SavedModel, read_model
 
 MOST_TOKENS = 50_000

@@ -17,13 +17,13 @@ from torch import Tensor
 from core.batches import shuffled
 from core.config import TrialConfig
 from core.data.corpus import TRAIN, VAL, Corpus
-from core.draws import Dropout, seeded
 from core.epoch import EpochResult, best_of
 from core.errors import TrainingError
 from core.learner import Learner, new_learner, scheduled
+from core.nn.runtime import describe, deterministic, memory_kept, threads_set
+from core.nn.seeding import Dropout, seeded
 from core.outcome import digest
 from core.resident import batches_of
-from core.runtime import describe, deterministic, memory_kept, threads_set
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from core.batches import Batch, gather, padded
 from core.data.corpus import Corpus
-from core.runtime import is_gpu
+from core.nn.runtime import is_gpu
 
 
 class Resident:

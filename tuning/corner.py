@@ -4,7 +4,7 @@ from typing import Any
 
 from core.config import TrialConfig
 from core.errors import ConfigError
-from core.size import trained_numbers
+from core.nn.model_size import trained_numbers
 from tuning.dimension import Dimension
 from tuning.first_trials import first_trials
 from tuning.space import Space

@@ -8,7 +8,7 @@ from typing import Any
 
 from core.config import TrialConfig
 from core.data.corpus import Corpus
-from core.runtime import describe
+from core.nn.runtime import describe
 from tuning.records import Spec, TrialRecord
 
 NAMES = {"cpu_capability": "CPU capability", "cpu": "CPU", "code": "training code", "sentune": "sentune's version"}

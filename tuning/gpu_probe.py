@@ -41,7 +41,7 @@ def measured(configs: Sequence[TrialConfig], corpus: Corpus, device: str = "cuda
     """
     import torch
 
-    from core.runtime import deterministic
+    from core.nn.runtime import deterministic
 
     cuda = cuda or torch.cuda
     cuda.init()  # before it no statistics are kept

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from core.config import TrialConfig
 from core.errors import CorruptionError
-from core.size import trained_numbers
+from core.nn.model_size import trained_numbers
 from core.stats import ALPHA, Correct, holm, mcnemar
 from tuning.honest import HonestNumber, honest_number
 from tuning.predictions import unpack

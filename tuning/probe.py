@@ -153,7 +153,7 @@ def measured_elsewhere(
         data, cache_dir, threads, device: as in `probe`.
         began, until: when the probe began and measuring is to be over, as time.time() says it.
     """
-    from core.runtime import deterministic, memory_kept, threads_set
+    from core.nn.runtime import deterministic, memory_kept, threads_set
 
     corpus = load_corpus(**data, cache_dir=cache_dir, progress=lambda line: None)
     with threads_set(threads), memory_kept(), deterministic(device):

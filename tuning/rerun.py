@@ -13,8 +13,8 @@ from core.data.load import load_corpus
 from core.epoch import EpochResult
 from core.errors import DataError, StopTraining
 from core.evaluate import Evaluation, evaluate
+from core.nn.runtime import describe
 from core.outcome import TrainResult
-from core.runtime import describe
 from core.train import train
 
 

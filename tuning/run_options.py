@@ -10,7 +10,7 @@ from typing import Any
 
 from core.config import PRECISIONS
 from core.errors import ConfigError
-from core.precision import computes_in_bf16
+from core.nn.precision import computes_in_bf16
 from tuning.budgets import Budget
 from tuning.event_files import check_tensorboard
 from tuning.records import spec_of

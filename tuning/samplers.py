@@ -226,7 +226,7 @@ def _shown(trial: FrozenTrial, number: int, state: TrialState) -> FrozenTrial:
 @contextlib.contextmanager
 def _one_thread() -> Iterator[None]:
     """So that gp's bits do not depend on the machine's cores; it is also faster."""
-    from core.runtime import threads_set
+    from core.nn.runtime import threads_set
 
     with threads_set(1):
         yield

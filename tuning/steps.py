@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from core.batches import shuffled
 from core.config import TrialConfig
 from core.data.corpus import TRAIN, VAL, Corpus
-from core.draws import Dropout, seeded
 from core.learner import new_learner
+from core.nn.seeding import Dropout, seeded
 from core.resident import batches_of
 from tuning.corner import checkpoint_bytes
 

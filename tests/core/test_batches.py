@@ -6,7 +6,7 @@ import torch
 
 from core.batches import by_length, gather, shuffled
 from core.data.corpus import TRAIN
-from core.draws import seeded
+from core.nn.seeding import seeded
 from tests.support.corpora import tiny_corpus
 
 

@@ -11,10 +11,10 @@ import torch.nn.functional as F
 from core import evaluate as module
 from core.config import POOLINGS, TrialConfig
 from core.data.corpus import TEST, TRAIN, VAL
-from core.draws import seeded
 from core.errors import DataError
 from core.evaluate import evaluate
-from core.model import SentenceClassifier
+from core.nn.classifier import SentenceClassifier
+from core.nn.seeding import seeded
 from tests.support.corpora import tiny_corpus
 
 

@@ -10,9 +10,9 @@ from torch import Tensor
 from core.batches import Batch, gather, shuffled
 from core.config import OPTIMIZERS, POOLINGS, TrialConfig
 from core.data.corpus import TRAIN, Corpus
-from core.draws import Dropout, seeded
 from core.learner import Learner, limited, scheduled
-from core.model import SentenceClassifier
+from core.nn.classifier import SentenceClassifier
+from core.nn.seeding import Dropout, seeded
 from tests.support.corpora import tiny_corpus
 from tests.support.torch_reference import Plain, plain_optimizer, plain_step
 
@@ -144,7 +144,7 @@ def test_no_sentence_sees_its_neighbours_or_padding(pooling: str) -> None:
 
 def test_not_even_infinite_padding_is_seen() -> None:
     """Poolings mask what stands after the end rather than multiply it by zero."""
-    from core.pooling import max_over_time, mean_over_time, weighted_over_time
+    from core.nn.sequence import max_over_time, mean_over_time, weighted_over_time
 
     states = torch.ones(5, 2, 3)
     states[2:, 0] = torch.nan

@@ -16,7 +16,7 @@ from core.config import POOLINGS, TrialConfig
 from core.errors import UserError
 from core.io.checked_folder import SUMS
 from core.io.text import Vocabulary
-from core.model import SentenceClassifier
+from core.nn.classifier import SentenceClassifier
 from core.onnx_folder import FILES, export_onnx, largest_difference
 from core.predict import Model, load_model
 from tests.support.models import saved

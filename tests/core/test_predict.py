@@ -10,7 +10,7 @@ from core.config import TrialConfig
 from core.errors import CorruptionError, DataError
 from core.evaluate import evaluate
 from core.io.text import Vocabulary, tokenizer_version
-from core.model import SentenceClassifier
+from core.nn.classifier import SentenceClassifier
 from core.predict import MOST_TOKENS, Model, load_model
 from core.saved_model import save_model
 from tests.support.corpora import tiny_corpus

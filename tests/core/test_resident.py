@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from core.batches import Batch, by_length, gather, shuffled
 from core.data.corpus import TRAIN, VAL
-from core.draws import seeded
+from core.nn.seeding import seeded
 from core.resident import Reader, Resident, batches_of
 from tests.support.corpora import tiny_corpus
 

@@ -17,8 +17,8 @@ from core.data.corpus import TEST, TRAIN, VAL, Corpus
 from core.epoch import EpochResult, best_of
 from core.errors import ConfigError, DataError, StopTraining, TrainingError
 from core.evaluate import evaluate
+from core.nn.environment import code_digest, processor
 from core.outcome import TrainResult, digest, out_of_patience
-from core.provenance import code_digest, processor
 from core.train import train
 from tests.support.corpora import tiny_corpus
 

@@ -42,7 +42,7 @@ from core.data.corpus import Corpus
 from core.data.load import load_corpus
 from core.epoch import EpochResult
 from core.io.cache import key_of, obtain
-from core.model import SentenceClassifier
+from core.nn.classifier import SentenceClassifier
 from core.train import train
 from tests.support.corpora import tiny_corpus
 from tests.support.fake_ray import FakeRay

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from core.config import TrialConfig
-from core.model import SentenceClassifier
+from core.nn.classifier import SentenceClassifier
 
 
 class Plain(nn.Module):

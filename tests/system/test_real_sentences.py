@@ -19,7 +19,7 @@ from core.data.located import Options
 from core.data.tokenizer import split_by, written_rule
 from core.io import cache
 from core.io.text import Vocabulary, tokenize
-from core.model import SentenceClassifier
+from core.nn.classifier import SentenceClassifier
 from core.predict import Model, padded_ids
 
 MR = Path(os.environ.get("SENTUNE_MR", Path(__file__).parents[3] / "shared" / "data" / "rt-polaritydata.tar.gz"))

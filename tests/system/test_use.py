@@ -17,7 +17,7 @@ import torch
 
 from core.config import TrialConfig
 from core.io.text import tokenizer_version
-from core.model import SentenceClassifier
+from core.nn.classifier import SentenceClassifier
 from core.predict import load_model
 from core.saved_model import save_model
 from tests.support.command import Command

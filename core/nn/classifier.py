@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from core.config import TrialConfig
-from core.draws import Dropout
-from core.pooling import at_end, max_over_time, mean_over_time, weighted_over_time
+from core.nn.seeding import Dropout
+from core.nn.sequence import at_end, max_over_time, mean_over_time, weighted_over_time
 
 
 class SentenceClassifier(nn.Module):

@@ -9,11 +9,15 @@ from pathlib import Path
 
 @functools.cache
 def code_digest() -> str:
-    """16 hex digits of the sha256 over every source file of this package: any edit changes it, a comment's too."""
+    """Return 16 hex digits of the SHA-256 of the training code: core/nn, core/training and core/data/corpus.py.
+
+    Any edit of these files changes it, also one of a comment.
+    """
+    core = Path(__file__).parent.parent
     total = hashlib.sha256()
-    for file in sorted(Path(__file__).parent.glob("*.py")):
+    for file in sorted([*core.glob("nn/**/*.py"), *core.glob("training/**/*.py"), core / "data" / "corpus.py"]):
         content = file.read_bytes()
-        total.update(f"{file.name} {len(content)}\n".encode() + content)
+        total.update(f"{file.relative_to(core).as_posix()} {len(content)}\n".encode() + content)
     return total.hexdigest()[:16]
 
 

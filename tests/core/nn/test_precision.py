@@ -1,10 +1,10 @@
-"""core.precision: who has instructions for bf16."""
+"""core.nn.precision: who has instructions for bf16."""
 
 import pytest
 import torch
 
-from core import precision
-from core.precision import computes_in_bf16
+from core.nn import precision
+from core.nn.precision import computes_in_bf16
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from core.draws import Dropout, seeded
+from core.nn.seeding import Dropout, seeded
 
 
 def draw(seed: int, purpose: str, epoch: int) -> float:

@@ -1,6 +1,6 @@
 """What a device computes fast in."""
 
-from core.provenance import about_processor
+from core.nn.environment import about_processor
 
 BF16_FLAGS = {"avx512_bf16", "amx_tile"}
 """What Linux calls the instructions that oneDNN uses; processors of other kinds, and other systems, are taken to have

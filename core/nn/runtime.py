@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from core.provenance import code_digest, processor
+from core.nn.environment import code_digest, processor
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 _KEPT_BYTES, _APART_BYTES = 2**28, 2**25

@@ -1,11 +1,11 @@
-"""core.size: the formula counts what the model has."""
+"""core.nn.model_size: the formula counts what the model has."""
 
 import pytest
 import torch
 
 from core.config import POOLINGS, TrialConfig
-from core.model import SentenceClassifier
-from core.size import trained_numbers
+from core.nn.classifier import SentenceClassifier
+from core.nn.model_size import trained_numbers
 
 
 @pytest.mark.parametrize("pooling", POOLINGS)

@@ -6,7 +6,7 @@ import sys
 import pytest
 import torch
 
-from core.runtime import autocast, memory_kept, threads_set
+from core.nn.runtime import autocast, memory_kept, threads_set
 
 
 def test_threads_are_given_back_after_an_error() -> None:

@@ -4,7 +4,7 @@ from core.config import TrialConfig
 
 
 def trained_numbers(config: TrialConfig, vocabulary: int, embedding_dim: int, n_classes: int) -> int:
-    """How many numbers training changes: those of core.model.SentenceClassifier, without frozen word vectors.
+    """How many numbers training changes: those of core.nn.classifier.SentenceClassifier, without frozen word vectors.
 
     Args:
         config: the trial's settings.

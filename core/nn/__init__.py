@@ -1,0 +1,1 @@
+"""The classifier: layers, padded sequences, seeded random numbers, the torch runtime and its environment."""
