@@ -21,7 +21,7 @@ from benchmarks.notebook_loop import NotebookLoop, Shape
 from core import load_corpus
 from core.config import TrialConfig
 from core.data.corpus import VAL, Corpus
-from core.train import train
+from core.training.loop import train
 
 COLUMNS = ("loop", "ours-fp32", "ours-bf16")
 

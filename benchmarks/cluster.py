@@ -19,7 +19,7 @@ import cloudpickle
 from core.config import TrialConfig
 from core.data.corpus import Corpus
 from core.data.load import load_corpus
-from core.train import train
+from core.training.loop import train
 from tuning import search as searching
 from tuning.journal import JOURNAL
 from tuning.ledger import open_ledger

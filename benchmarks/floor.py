@@ -5,9 +5,9 @@ import time
 import numpy as np
 import torch
 
-from core.batches import gather, shuffled
 from core.config import TrialConfig
 from core.data.corpus import TRAIN, VAL, Corpus
+from core.training.batching import gather, shuffled
 
 
 def flops(config: TrialConfig, corpus: Corpus) -> float:

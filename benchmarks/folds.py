@@ -33,11 +33,11 @@ from core import TrialConfig, load_corpus, train
 from core.data import datasets, splits
 from core.data.corpus import TEST, TRAIN, VAL
 from core.data.located import Dataset, Options
-from core.evaluate import evaluate
 from core.intervals import wilson
 from core.io import cache
-from core.refit import refit
 from core.stats import Correct, mcnemar, paired_t
+from core.training.evaluate import evaluate
+from core.training.refit import refit
 from tuning.predictions import unpack
 from tuning.records import Spec, attributes_of, read_study
 from tuning.wanted import PREFIX

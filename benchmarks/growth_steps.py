@@ -15,8 +15,8 @@ from benchmarks.data_steps import peak_mib
 from core import TrialConfig, load_corpus, train
 from core.data import datasets
 from core.data.located import Options
-from core.epoch import EpochResult
 from core.io import cache
+from core.training.epoch import EpochResult
 from tests.support.recorded_study import EPOCHS, record_study
 from tests.support.study_configs import plan
 from tuning.best import table_of

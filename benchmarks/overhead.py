@@ -23,7 +23,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from core.epoch import EpochResult
+from core.training.epoch import EpochResult
 from tuning.space import Space
 from tuning.space_file import load_space
 from tuning.spec import SearchPlan

@@ -8,10 +8,10 @@ from optuna.trial import FrozenTrial, create_trial
 
 from core.data.corpus import TEST, TRAIN, VAL, Corpus
 from core.data.load import load_corpus
-from core.evaluate import evaluate
-from core.outcome import TrainResult
 from core.stats import Correct
-from core.train import train
+from core.training.evaluate import evaluate
+from core.training.loop import train
+from core.training.result import TrainResult
 from tuning.space_file import load_space
 from tuning.spec import SearchPlan
 from tuning.suggester import Suggester

@@ -98,7 +98,7 @@ def jobs(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
 
 def record(job: dict[str, Any], sentences: int, seed: int) -> dict[str, Any]:
     """Train one configuration; a loss that is no number ends its curve early."""
-    from core.train import train
+    from core.training.loop import train
 
     curve: list[tuple[float, float]] = []
     corpus = small_corpus(sentences, seed)

@@ -22,7 +22,7 @@ from optuna.distributions import CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from core.config import TrialConfig
-from core.epoch import EpochResult
+from core.training.epoch import EpochResult
 from tuning.space import Space
 from tuning.spec import SearchPlan
 from tuning.standings import Standings

@@ -27,8 +27,8 @@ from benchmarks.notebook_loop import NotebookLoop, Shape
 from core import load_corpus
 from core.config import TrialConfig
 from core.data.corpus import Corpus
-from core.epoch import EpochResult
-from core.train import train
+from core.training.epoch import EpochResult
+from core.training.loop import train
 
 TARGETS = {"a": 4.5, "a-bf16": 6.0, "d": 5.0}
 

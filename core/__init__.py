@@ -9,7 +9,6 @@ if TYPE_CHECKING:
     from core.config import TrialConfig
     from core.data.corpus import Corpus
     from core.data.load import load_corpus
-    from core.epoch import EpochResult
     from core.errors import (
         ConfigError,
         CorruptionError,
@@ -19,9 +18,10 @@ if TYPE_CHECKING:
         UserError,
     )
     from core.estimator import SentenceEstimator
-    from core.outcome import TrainResult
     from core.predict import load_model
-    from core.train import train
+    from core.training.epoch import EpochResult
+    from core.training.loop import train
+    from core.training.result import TrainResult
 
 _HOMES = {
     "TrialConfig": "config",

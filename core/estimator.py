@@ -20,7 +20,7 @@ from core.io import cache
 from core.io.text import Vocabulary, tokenizer_version
 from core.nn.classifier import SentenceClassifier
 from core.predict import Model
-from core.train import train
+from core.training.loop import train
 
 
 class SentenceEstimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]

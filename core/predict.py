@@ -9,13 +9,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from core.batches import by_length
 from core.errors import CorruptionError, DataError
-from core.evaluate import TOKENS_AT_ONCE
 from core.io.text import Vocabulary, tokenize, tokenizer_version
 from core.nn.classifier import SentenceClassifier
 from core.nn.runtime import autocast
 from core.saved_model import SavedModel, read_model
+from core.training.batching import by_length
+from core.training.evaluate import TOKENS_AT_ONCE
 
 MOST_TOKENS = 50_000
 """In one text; longer ones are refused rather than cut, because memory grows with the length."""

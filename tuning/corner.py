@@ -18,7 +18,7 @@ HEAVIEST: dict[str, tuple[Value, ...]] = {
 }
 """Choices by falling weight; of numbers the largest is the heaviest."""
 SLOTS = {"adamw": 2, "adam": 2, "adadelta": 2, "rmsprop": 1}
-"""Running averages that an optimizer keeps of each weight (core.optim)."""
+"""Running averages that an optimizer keeps of each weight (core.training.optim)."""
 
 
 def heaviest(space: Space, **settings: Any) -> list[TrialConfig]:

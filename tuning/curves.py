@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
-from core.epoch import EpochResult
+from core.training.epoch import EpochResult
 from tuning.records import TrialRecord
 
 

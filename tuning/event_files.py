@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from core.config import TrialConfig
-from core.epoch import EpochResult
 from core.errors import ConfigError
 from core.io.atomic import new_folder
+from core.training.epoch import EpochResult
 from tuning.curves import points, settings
 from tuning.ledger import Ledger
 from tuning.records import TrialRecord

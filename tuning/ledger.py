@@ -23,9 +23,9 @@ from optuna.storages import JournalStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from core.epoch import EpochResult
 from core.errors import ConfigError, UserError
 from core.io.atomic import readable_os_errors
+from core.training.epoch import EpochResult
 from tuning.journal import JOURNAL, cut_torn_tail, only_driver, open_journal
 from tuning.records import Spec, TrialRecord, record_of
 

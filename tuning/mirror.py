@@ -1,6 +1,6 @@
 """A trial's checkpoints kept in a storage as well: brought there after each epoch, fetched where the trial goes on.
 
-A trial's folder there holds the checkpoints that its folder on the node holds (core.checkpoint). Of each the checksums
+A trial's folder there holds the checkpoints that its folder on the node holds (core.training.checkpoint). Of each the checksums
 are written last, and no checkpoint counts that lacks them or does not fit them: it is whole or not there, also where
 several files cannot be put in place at once, as on S3.
 """
@@ -9,10 +9,10 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from core.checkpoint import STATE, TENSORS, checkpoint_names, read
 from core.errors import CorruptionError
 from core.io.atomic import new_folder
 from core.io.checked_folder import SUMS
+from core.training.checkpoint import STATE, TENSORS, checkpoint_names, read
 from tuning.storage import delete, make_folder, open_place, readable_errors
 
 

@@ -15,7 +15,7 @@ from rich.live import Live
 from rich.text import Text
 
 from core.config import TrialConfig
-from core.epoch import EpochResult
+from core.training.epoch import EpochResult
 from tuning.progress_text import best_text, block, counts, failures, pace
 from tuning.records import TrialRecord
 from tuning.results import settings_text

@@ -8,8 +8,8 @@ from typing import Any, Protocol
 
 from optuna.trial import TrialState
 
-from core.epoch import EpochResult, best_of
 from core.errors import UserError
+from core.training.epoch import EpochResult, best_of
 from tuning.journal import JOURNAL
 from tuning.journal_reader import read_journal
 

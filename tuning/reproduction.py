@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from core.epoch import EpochResult
-from core.outcome import TrainResult
+from core.training.epoch import EpochResult
+from core.training.result import TrainResult
 from tuning.dependencies import Change
 from tuning.predictions import unpack
 from tuning.records import TrialRecord

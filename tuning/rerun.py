@@ -10,12 +10,12 @@ from typing import Any
 from core.config import TrialConfig
 from core.data.corpus import TEST, VAL, Corpus
 from core.data.load import load_corpus
-from core.epoch import EpochResult
 from core.errors import DataError, StopTraining
-from core.evaluate import Evaluation, evaluate
 from core.nn.runtime import describe
-from core.outcome import TrainResult
-from core.train import train
+from core.training.epoch import EpochResult
+from core.training.evaluate import Evaluation, evaluate
+from core.training.loop import train
+from core.training.result import TrainResult
 
 
 def trained(

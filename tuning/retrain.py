@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from core.config import PRECISIONS, TrialConfig
-from core.epoch import EpochResult
 from core.errors import ConfigError, UserError
 from core.io.leftovers import remove_leftovers
-from core.outcome import TrainResult
 from core.saved_model import FILES, check_target
+from core.training.epoch import EpochResult
+from core.training.result import TrainResult
 from tuning.dependencies import Change, data_changes, environment_changes, environment_now, environment_of, said_first
 from tuning.ledger import Ledger, open_ledger
 from tuning.readings import READINGS

@@ -12,11 +12,11 @@ from torch import Tensor
 from core.card import write_card
 from core.config import TrialConfig
 from core.data.corpus import TEST, VAL, Corpus
-from core.epoch import EpochResult
-from core.evaluate import evaluate
-from core.outcome import TrainResult
-from core.refit import refit
 from core.saved_model import save_model
+from core.training.epoch import EpochResult
+from core.training.evaluate import evaluate
+from core.training.refit import refit
+from core.training.result import TrainResult
 from tuning.ledger import Ledger
 from tuning.readings import count_reading
 from tuning.rerun import figures_of, read_test, tested, trained

@@ -6,8 +6,8 @@ from typing import Any
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
-from core.epoch import EpochResult
 from core.errors import UserError
+from core.training.epoch import EpochResult
 from tuning.controller import forget_ended, keep_workers
 from tuning.halt import Halt
 from tuning.ledger import Ledger

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from core.epoch import EpochResult, best_of
+from core.training.epoch import EpochResult, best_of
 from tuning.records import TrialRecord, copied_from
 from tuning.stopping import Halving, Verdict
 

@@ -5,12 +5,12 @@ import math
 import time
 from collections.abc import Callable, Iterator
 
-from core.batches import shuffled
 from core.config import TrialConfig
 from core.data.corpus import TRAIN, VAL, Corpus
-from core.learner import new_learner
 from core.nn.seeding import Dropout, seeded
-from core.resident import batches_of
+from core.training.batching import shuffled
+from core.training.learner import new_learner
+from core.training.resident import batches_of
 from tuning.corner import checkpoint_bytes
 
 WARM_UP = 2

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from core.epoch import EpochResult, best_of
+from core.training.epoch import EpochResult, best_of
 from tuning.planning import TRIAL_SECONDS
 from tuning.records import TrialRecord, copied_from
 from tuning.timetable import ends

@@ -14,10 +14,10 @@ from ray import tune
 
 from core.config import TrialConfig
 from core.data.corpus import Corpus
-from core.epoch import EpochResult
 from core.errors import ConfigError, UserError
 from core.io.text import one_line
-from core.train import train
+from core.training.epoch import EpochResult
+from core.training.loop import train
 from tuning.gpu_worker import take_gpu
 from tuning.gpus import Gpu, out_of_memory
 from tuning.predictions import pack

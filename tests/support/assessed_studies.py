@@ -9,7 +9,7 @@ import numpy as np
 from optuna.trial import TrialState
 
 from core.config import TrialConfig
-from core.epoch import EpochResult
+from core.training.epoch import EpochResult
 from tuning.ledger import open_ledger
 from tuning.predictions import pack
 from tuning.records import TrialRecord, attributes_of

@@ -3,7 +3,7 @@
 from functools import cache
 
 from benchmarks.simulation import Curve, Table
-from core.epoch import EpochResult
+from core.training.epoch import EpochResult
 from tuning.samplers import derived_seed, draw, make_sampler
 from tuning.space_file import load_space
 

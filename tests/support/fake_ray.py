@@ -9,7 +9,7 @@ from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 
 from core.config import TrialConfig
-from core.epoch import EpochResult
+from core.training.epoch import EpochResult
 from tuning.halt import Halt
 from tuning.ledger import Ledger
 from tuning.records import TrialRecord, read_study

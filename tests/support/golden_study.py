@@ -36,14 +36,14 @@ import torch
 from numpy.typing import NDArray
 from optuna.trial import TrialState
 
-from core.checkpoint import Checkpoint, newest, save
 from core.config import TrialConfig
 from core.data.corpus import Corpus
 from core.data.load import load_corpus
-from core.epoch import EpochResult
 from core.io.cache import key_of, obtain
 from core.nn.classifier import SentenceClassifier
-from core.train import train
+from core.training.checkpoint import Checkpoint, newest, save
+from core.training.epoch import EpochResult
+from core.training.loop import train
 from tests.support.corpora import tiny_corpus
 from tests.support.fake_ray import FakeRay
 from tests.support.golden_files import GOLDEN, Files, files_in

@@ -8,7 +8,7 @@ from pathlib import Path
 from optuna.trial import TrialState
 
 from core.config import TrialConfig
-from core.epoch import EpochResult
+from core.training.epoch import EpochResult
 from tuning.ledger import Ledger, open_ledger
 from tuning.space_file import load_space
 

@@ -10,8 +10,8 @@ from optuna.trial import TrialState
 from core.config import TrialConfig
 from core.data.corpus import VAL, Corpus
 from core.data.load import load_corpus
-from core.epoch import EpochResult
-from core.train import train
+from core.training.epoch import EpochResult
+from core.training.loop import train
 from tests.support.study_configs import plan
 from tuning.journal import JOURNAL
 from tuning.journal_reader import Operation

@@ -3,7 +3,7 @@
 from typing import Any
 
 from core.config import TrialConfig
-from core.epoch import EpochResult
+from core.training.epoch import EpochResult
 from tuning.records import TrialRecord
 
 

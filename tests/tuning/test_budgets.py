@@ -2,8 +2,8 @@
 
 import pytest
 
-from core.epoch import EpochResult
 from core.errors import ConfigError
+from core.training.epoch import EpochResult
 from tuning.budgets import Budget, Ending, duration, show_duration
 from tuning.records import TrialRecord, counted
 

@@ -8,7 +8,7 @@ import pytest
 
 from core.config import TrialConfig
 from core.errors import ConfigError, UserError
-from core.train import train
+from core.training.loop import train
 from tests.support.corpora import tiny_corpus
 from tests.support.journals import SPEC as LEDGER_SPEC
 from tests.support.journals import two_trials

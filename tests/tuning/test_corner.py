@@ -5,8 +5,8 @@ import torch
 
 from core.config import TrialConfig
 from core.errors import ConfigError
-from core.learner import new_learner
 from core.nn.model_size import trained_numbers
+from core.training.learner import new_learner
 from tests.support.corpora import tiny_corpus
 from tuning.corner import check_memory, checkpoint_bytes, heaviest, least_bytes
 from tuning.space_file import load_space

@@ -10,8 +10,8 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from core.config import TrialConfig
-from core.epoch import EpochResult
 from core.errors import CorruptionError
+from core.training.epoch import EpochResult
 from tuning.journal import JOURNAL
 from tuning.journal_reader import read_journal
 from tuning.ledger import open_ledger

@@ -68,7 +68,7 @@ def test_a_trial_goes_on_from_the_storage_on_another_node(nodes: list[Node], tmp
     real = trial.train
 
     def train(config: Any, corpus: Any, **options: Any) -> Any:
-        from core.checkpoint import checkpoint_names
+        from core.training.checkpoint import checkpoint_names
 
         trained.extend(int(name[-5:]) for name in checkpoint_names(options["checkpoint_dir"]))
         return real(config, corpus, **options)

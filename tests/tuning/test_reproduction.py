@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from core.config import TrialConfig
-from core.epoch import EpochResult
 from core.errors import CorruptionError
-from core.outcome import TrainResult
-from core.train import train
+from core.training.epoch import EpochResult
+from core.training.loop import train
+from core.training.result import TrainResult
 from tests.support.corpora import tiny_corpus
 from tests.support.trial_records import record
 from tuning.dependencies import Change

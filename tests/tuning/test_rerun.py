@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from core.config import TrialConfig
-from core.epoch import EpochResult
 from core.errors import DataError
-from core.train import train
+from core.training.epoch import EpochResult
+from core.training.loop import train
 from tests.support.corpora import tiny_corpus
 from tests.support.studies import data_of
 from tuning.rerun import figures_of, read_test, study_corpus, trained

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from core.checkpoint import STATE, TENSORS, Checkpoint, checkpoint_names, newest, save
 from core.errors import ConfigError, UserError
 from core.io.checked_folder import SUMS
+from core.training.checkpoint import STATE, TENSORS, Checkpoint, checkpoint_names, newest, save
 from tuning.mirror import Mirror
 from tuning.storage import absolute, check_storage, keep_only, marked, open_place, remove
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from core.epoch import EpochResult
 from core.errors import ConfigError, UserError
+from core.training.epoch import EpochResult
 from tests.support.study_configs import outcomes, plan
 from tuning.ledger import open_ledger
 from tuning.records import attributes_of

@@ -327,7 +327,7 @@ def test_importing_core_is_light_and_load_corpus_needs_no_torch() -> None:
 
 @pytest.mark.slow
 def test_train_stays_the_function() -> None:
-    """Although importing the file core/train.py would put a module in its place."""
+    """Although importing the file core/training/loop.py would put a module in its place."""
     code = "import core, core.train; from core.train import train; assert core.train is train, core.train"
     subprocess.run([sys.executable, "-c", code], check=True)
 

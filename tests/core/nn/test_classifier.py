@@ -4,9 +4,9 @@ import numpy as np
 import torch
 
 from core.config import TrialConfig
-from core.memory import as_tensor
 from core.nn.classifier import SentenceClassifier, mirrored, turned
 from core.nn.seeding import seeded
+from core.training.memory import as_tensor
 
 
 def test_initial_weights_depend_on_the_generator_alone() -> None:

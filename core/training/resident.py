@@ -5,9 +5,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from core.batches import Batch, gather, padded
 from core.data.corpus import Corpus
 from core.nn.runtime import is_gpu
+from core.training.batching import Batch, gather, padded
 
 
 class Resident:

@@ -14,16 +14,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from core.batches import shuffled
 from core.config import TrialConfig
 from core.data.corpus import TRAIN, VAL, Corpus
-from core.epoch import EpochResult, best_of
 from core.errors import TrainingError
-from core.learner import Learner, new_learner, scheduled
 from core.nn.runtime import describe, deterministic, memory_kept, threads_set
 from core.nn.seeding import Dropout, seeded
-from core.outcome import digest
-from core.resident import batches_of
+from core.training.batching import shuffled
+from core.training.epoch import EpochResult, best_of
+from core.training.learner import Learner, new_learner, scheduled
+from core.training.resident import batches_of
+from core.training.result import digest
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -40,7 +40,7 @@ class Refit:
     losses: tuple[float, ...]
     """Mean training loss a sentence of each pass over the data; the last pass may be a part of one."""
     environment: dict[str, Any]
-    """As in core.outcome.TrainResult."""
+    """As in core.training.result.TrainResult."""
 
 
 def refit(

@@ -9,13 +9,13 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from core.batches import by_length
 from core.config import TrialConfig
 from core.data.corpus import SPLIT_NAMES, Corpus
 from core.errors import DataError
 from core.nn.classifier import SentenceClassifier
 from core.nn.runtime import autocast, deterministic, threads_set
-from core.resident import Reader, Resident, batches_of
+from core.training.batching import by_length
+from core.training.resident import Reader, Resident, batches_of
 
 TOKENS_AT_ONCE = 4096
 """Tokens in one batch of evaluation, padding included."""

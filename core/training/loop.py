@@ -12,18 +12,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from core.batches import shuffled
-from core.checkpoint import Checkpoint, newest, save
 from core.config import TrialConfig
 from core.data.corpus import TRAIN, VAL, Corpus
-from core.epoch import EpochResult, best_of
 from core.errors import DataError, StopTraining, TrainingError
-from core.evaluate import judge
-from core.learner import new_learner, scheduled
 from core.nn.runtime import describe, deterministic, memory_kept, threads_set
 from core.nn.seeding import Dropout, seeded
-from core.outcome import TrainResult, digest, out_of_patience
-from core.resident import batches_of
+from core.training.batching import shuffled
+from core.training.checkpoint import Checkpoint, newest, save
+from core.training.epoch import EpochResult, best_of
+from core.training.evaluate import judge
+from core.training.learner import new_learner, scheduled
+from core.training.resident import batches_of
+from core.training.result import TrainResult, digest, out_of_patience
 
 
 def train(

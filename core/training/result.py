@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from core.config import TrialConfig
-from core.epoch import EpochResult
+from core.training.epoch import EpochResult
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -21,7 +21,7 @@ class TrainResult:
     epochs: tuple[EpochResult, ...]
     """All of them, those before a resume too."""
     best_epoch: int
-    """The one that `core.epoch.best_of` chooses."""
+    """The one that `core.training.epoch.best_of` chooses."""
     best_val_accuracy: float
     best_val_loss: float
     """At the best epoch."""

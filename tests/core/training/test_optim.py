@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from core.config import TrialConfig
-from core.optim import ALPHA, RHO, RULES, Optimizer
+from core.training.optim import ALPHA, RHO, RULES, Optimizer
 
 TOUCHES = [[0, 3], [1, 3], [3], [0, 2], [3], [3], [1, 4], [0, 1, 2, 3, 4]]
 """Which rows have a gradient at each step; row 5 never has."""

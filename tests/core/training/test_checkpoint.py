@@ -13,8 +13,8 @@ import pytest
 import torch
 from safetensors import SafetensorError
 
-from core.checkpoint import FORSAKEN_SECONDS, Checkpoint, newest, read, save
 from core.errors import ConfigError, CorruptionError, UserError
+from core.training.checkpoint import FORSAKEN_SECONDS, Checkpoint, newest, read, save
 
 TRAINING = {"hidden_dim": 4, "corpus": "abc"}
 
@@ -67,7 +67,7 @@ def test_a_damaged_one_is_named_and_the_one_before_is_used(
         file.unlink()
     with pytest.raises(CorruptionError, match=r"epoch-00005 is damaged: its checksum does not hold"):
         read(tmp_path / "epoch-00005")
-    with caplog.at_level(logging.WARNING, "core.checkpoint"):
+    with caplog.at_level(logging.WARNING, "core.training.checkpoint"):
         assert_equal(newest(tmp_path, TRAINING), 4)
     assert "epoch-00005 is damaged" in caplog.text
 
@@ -150,7 +150,7 @@ def test_what_is_wrong_without_the_system_having_said_so_is_a_fault_of_ours(
 SMALL_DISK = """
 import sys, torch
 from pathlib import Path
-from core.checkpoint import Checkpoint, newest, save
+from core.training.checkpoint import Checkpoint, newest, save
 from core.errors import UserError
 folder = Path(sys.argv[1])
 for epoch, size in [(1, 1_000), (2, 1_000_000)]:
@@ -169,7 +169,7 @@ def test_a_disk_that_is_too_small_for_the_tensors_is_one_clear_line(tmp_path: Pa
     program = [sys.executable, "-c", SMALL_DISK, str(tmp_path / "trial")]
     done = subprocess.run(
         ["unshare", "--mount", "--map-root-user", "sh", "-c", mounted, "sh", *program],
-        cwd=Path(__file__).parents[2],
+        cwd=Path(__file__).parents[3],
         capture_output=True,
         text=True,
         check=False,

@@ -7,15 +7,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from core.average import Average
-from core.batches import Batch
 from core.config import TrialConfig
 from core.data.corpus import Corpus
-from core.memory import as_tensor
 from core.nn.classifier import SentenceClassifier
 from core.nn.runtime import autocast
 from core.nn.seeding import Dropout, seeded
-from core.optim import Optimizer
+from core.training.batching import Batch
+from core.training.ema import Average
+from core.training.memory import as_tensor
+from core.training.optim import Optimizer
 
 
 class Learner:

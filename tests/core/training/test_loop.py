@@ -14,12 +14,12 @@ from safetensors.torch import load_file
 
 from core.config import OPTIMIZERS, TrialConfig
 from core.data.corpus import TEST, TRAIN, VAL, Corpus
-from core.epoch import EpochResult, best_of
 from core.errors import ConfigError, DataError, StopTraining, TrainingError
-from core.evaluate import evaluate
 from core.nn.environment import code_digest, processor
-from core.outcome import TrainResult, digest, out_of_patience
-from core.train import train
+from core.training.epoch import EpochResult, best_of
+from core.training.evaluate import evaluate
+from core.training.loop import train
+from core.training.result import TrainResult, digest, out_of_patience
 from tests.support.corpora import tiny_corpus
 
 SMALL: dict[str, Any] = {"hidden_dim": 5, "epochs": 4, "learning_rate": 1e-2, "batch_size": 8}
@@ -225,7 +225,7 @@ def test_a_damaged_checkpoint_costs_an_epoch_and_no_bit(tmp_path: Path, caplog: 
         train(small(), tiny_corpus(), report=dying_after(3), checkpoint_dir=tmp_path)
     file = tmp_path / "epoch-00003" / "tensors.safetensors"
     file.write_bytes(file.read_bytes()[:-1])
-    with caplog.at_level(logging.WARNING, "core.checkpoint"):
+    with caplog.at_level(logging.WARNING, "core.training.checkpoint"):
         resumed = train(small(), tiny_corpus(), checkpoint_dir=tmp_path)
     assert "epoch-00003 is damaged" in caplog.text
     assert_same_bits(resumed, train(small(), tiny_corpus()))

@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from core.batches import Batch, gather, shuffled
 from core.config import OPTIMIZERS, POOLINGS, TrialConfig
 from core.data.corpus import TRAIN, Corpus
-from core.learner import Learner, limited, scheduled
 from core.nn.classifier import SentenceClassifier
 from core.nn.seeding import Dropout, seeded
+from core.training.batching import Batch, gather, shuffled
+from core.training.learner import Learner, limited, scheduled
 from tests.support.corpora import tiny_corpus
 from tests.support.torch_reference import Plain, plain_optimizer, plain_step
 

@@ -6,10 +6,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.batches import Batch, by_length, gather, shuffled
 from core.data.corpus import TRAIN, VAL
 from core.nn.seeding import seeded
-from core.resident import Reader, Resident, batches_of
+from core.training.batching import Batch, by_length, gather, shuffled
+from core.training.resident import Reader, Resident, batches_of
 from tests.support.corpora import tiny_corpus
 
 
@@ -46,7 +46,7 @@ def test_the_corpus_is_copied_once_and_then_only_places_move(monkeypatch: pytest
         moved.append(len(array))
         return torch.from_numpy(array.astype(np.int64))
 
-    monkeypatch.setattr("core.resident._moved", counted)
+    monkeypatch.setattr("core.training.resident._moved", counted)
     corpus = tiny_corpus()
     resident = Resident(corpus, "cpu")
     assert moved == [len(corpus.tokens), len(corpus.offsets), len(corpus.labels)]

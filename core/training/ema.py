@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from core.optim import put_rows
+from core.training.optim import put_rows
 
 
 class Average:

@@ -1,4 +1,4 @@
-"""core.refit: train and validation together, for as many steps as train alone took to its best epoch."""
+"""core.training.refit: train and validation together, for as many steps as train alone took to its best epoch."""
 
 import dataclasses
 from typing import Any
@@ -9,8 +9,8 @@ import pytest
 from core.config import TrialConfig
 from core.data.corpus import TEST, TRAIN, VAL, Corpus
 from core.errors import TrainingError
-from core.refit import Refit, refit
-from core.train import train
+from core.training.loop import train
+from core.training.refit import Refit, refit
 from tests.support.corpora import tiny_corpus
 
 

@@ -8,13 +8,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from core import evaluate as module
 from core.config import POOLINGS, TrialConfig
 from core.data.corpus import TEST, TRAIN, VAL
 from core.errors import DataError
-from core.evaluate import evaluate
 from core.nn.classifier import SentenceClassifier
 from core.nn.seeding import seeded
+from core.training import evaluate as module
+from core.training.evaluate import evaluate
 from tests.support.corpora import tiny_corpus
 
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from core.batches import by_length, gather, shuffled
 from core.data.corpus import TRAIN
 from core.nn.seeding import seeded
+from core.training.batching import by_length, gather, shuffled
 from tests.support.corpora import tiny_corpus
 
 

@@ -1,0 +1,1 @@
+"""One training: epochs, optimizers, batches, evaluation, checkpoints, results."""
