@@ -17,8 +17,8 @@ if TYPE_CHECKING:
         TrainingError,
         UserError,
     )
-    from core.estimator import SentenceEstimator
-    from core.predict import load_model
+    from core.inference.estimator import SentenceEstimator
+    from core.inference.predictor import load_model
     from core.training.epoch import EpochResult
     from core.training.loop import train
     from core.training.result import TrainResult

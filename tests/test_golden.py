@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from core.predict import load_model
+from core.inference.predictor import load_model
 from core.training.checkpoint import newest
 from tests.support.golden_files import GOLDEN, differences, files_in
 from tests.support.golden_study import GROUPS, JOURNAL, NAME, fresh, printed

@@ -19,7 +19,7 @@ from core.io.encodings import canonical_name, detect
 from core.io.text import printable, quoted
 
 if TYPE_CHECKING:
-    from core.predict import Model, Prediction
+    from core.inference.predictor import Model, Prediction
 
 Notify = Callable[[str], None]
 

@@ -112,7 +112,7 @@ def _probabilities(model: Path, texts: list[str], answers: Answers) -> NDArray[n
     """
     if not model.is_dir():
         raise UserError(f"they need the best trial's model and {model} is none; make it with sentune retrain")
-    from core.predict import load_model
+    from core.inference.predictor import load_model
 
     loaded = load_model(model)
     if loaded.classes == answers.classes and same_model(answers, found := loaded.probabilities(texts)):

@@ -9,10 +9,10 @@ from typing import Any
 
 from torch import Tensor
 
-from core.card import write_card
 from core.config import TrialConfig
 from core.data.corpus import TEST, VAL, Corpus
-from core.saved_model import save_model
+from core.inference.model_card import write_card
+from core.inference.saved_model import save_model
 from core.training.epoch import EpochResult
 from core.training.evaluate import evaluate
 from core.training.refit import refit

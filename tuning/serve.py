@@ -19,7 +19,7 @@ from tuning.serve_page import HEADERS, PAGE
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-    from core.predict import Model
+    from core.inference.predictor import Model
 
 MOST_TEXTS = 1000
 """In one request."""

@@ -12,7 +12,7 @@ from tuning.called import note
 from tuning.options import Encoding, Results, study_folder
 
 if TYPE_CHECKING:
-    from core.predict import Model
+    from core.inference.predictor import Model
 
 
 class PredictFormat(StrEnum):
@@ -84,7 +84,7 @@ def export(
         return
     if out is None or uri is not None:
         raise ConfigError("a model needs --out FOLDER to write to; a study needs --to mlflow, and may have --uri")
-    from core.onnx_folder import export_onnx
+    from core.inference.onnx_export import export_onnx
 
     model = Path(what)
     difference = export_onnx(_load(model), model, out, note)
@@ -105,6 +105,6 @@ def serve(
 
 
 def _load(folder: Path) -> "Model":
-    from core.predict import load_model
+    from core.inference.predictor import load_model
 
     return load_model(folder, notify=note)

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 
 from core.config import TrialConfig
+from core.inference.saved_model import FILES, SUMS, save_model
 from core.nn.classifier import SentenceClassifier
-from core.saved_model import FILES, SUMS, save_model
 
 WORDS = ("<pad>", "<unk>", "good", "bad", "\ud800 half a pair", "naïve")
 CLASSES = ("negative", "positive")

@@ -17,10 +17,10 @@ from core.config import POOLINGS, TrialConfig
 from core.data.datasets import locate
 from core.data.located import Options
 from core.data.tokenizer import split_by, written_rule
+from core.inference.predictor import Model, padded_ids
 from core.io import cache
 from core.io.text import Vocabulary, tokenize
 from core.nn.classifier import SentenceClassifier
-from core.predict import Model, padded_ids
 
 MR = Path(os.environ.get("SENTUNE_MR", Path(__file__).parents[3] / "shared" / "data" / "rt-polaritydata.tar.gz"))
 
@@ -79,7 +79,7 @@ def test_200_real_sentences_come_out_of_onnxruntime_as_of_torch(
     a_few: list[str], pooling: str, bidirectional: bool, n_layers: int
 ) -> None:
     onnxruntime = pytest.importorskip("onnxruntime", reason="needs the extra `export`")
-    from core.onnx_graph import graph_of
+    from core.inference.onnx_graph import graph_of
 
     sentences = [tokenize(text) for text in a_few]
     vocabulary = Vocabulary.of(sentences[:150])

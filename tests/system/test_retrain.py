@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from core.saved_model import read_model
+from core.inference.saved_model import read_model
 from tests.support.command import Command
 from tests.support.contents import metrics, results_of
 from tests.support.studies import epoch_record, make_study, setting, tamper

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from core.predict import load_model
+from core.inference.predictor import load_model
 from tests.support.command import Command
 from tests.support.models import saved
 

@@ -16,10 +16,10 @@ import pytest
 import torch
 
 from core.config import TrialConfig
+from core.inference.predictor import load_model
+from core.inference.saved_model import save_model
 from core.io.text import tokenizer_version
 from core.nn.classifier import SentenceClassifier
-from core.predict import load_model
-from core.saved_model import save_model
 from tests.support.command import Command
 
 WORDS = ("<pad>", "<unk>", "good", "bad", "movie", "n't", *(f"w{i}" for i in range(200)))

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from core.errors import ConfigError, DataError
-from core.predict import Model, load_model
+from core.inference.predictor import Model, load_model
 from tests.support.models import saved
 from tuning.labelling import Request, label, lines_of
 

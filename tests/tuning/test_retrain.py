@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from core.errors import ConfigError, DataError, UserError
-from core.saved_model import read_model
+from core.inference.saved_model import read_model
 from tests.support.studies import (
     config_record,
     epoch_record,

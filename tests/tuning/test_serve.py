@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from core.errors import ConfigError, UserError
-from core.predict import Model, load_model
+from core.inference.predictor import Model, load_model
 from tests.support.models import saved
 from tuning.serve import MOST_CHARACTERS, listen, make_app, serve
 

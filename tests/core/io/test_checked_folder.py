@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from core.inference.saved_model import FILES
 from core.io.leftovers import FORSAKEN_SECONDS, remove_leftovers
-from core.saved_model import FILES
 
 
 def folder(path: Path, *files: str, age: float = FORSAKEN_SECONDS + 60) -> Path:

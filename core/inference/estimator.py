@@ -16,10 +16,10 @@ from core.data import splits
 from core.data import vectors as pretrained
 from core.data.corpus import TEST, TRAIN, Corpus
 from core.data.vocabulary import encode, tokens_of
+from core.inference.predictor import Model
 from core.io import cache
 from core.io.text import Vocabulary, tokenizer_version
 from core.nn.classifier import SentenceClassifier
-from core.predict import Model
 from core.training.loop import train
 
 

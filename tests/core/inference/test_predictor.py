@@ -8,10 +8,10 @@ import torch
 
 from core.config import TrialConfig
 from core.errors import CorruptionError, DataError
+from core.inference.predictor import MOST_TOKENS, Model, load_model
+from core.inference.saved_model import save_model
 from core.io.text import Vocabulary, tokenizer_version
 from core.nn.classifier import SentenceClassifier
-from core.predict import MOST_TOKENS, Model, load_model
-from core.saved_model import save_model
 from core.training.evaluate import evaluate
 from tests.support.corpora import tiny_corpus
 from tests.support.models import CLASSES, WORDS, resum, saved

@@ -67,7 +67,7 @@ def save_model(
         embedding_dim: width of a word vector.
         tokenizer: name and version that made the words.
         metrics: figures, as JSON can hold them.
-        card: markdown, see core.card.
+        card: markdown, see core.inference.model_card.
 
     Raises:
         UserError: `path` holds something else, the disk is full, or the folder cannot be written.

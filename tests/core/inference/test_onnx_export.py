@@ -1,4 +1,4 @@
-"""core.onnx_graph and core.onnx_folder: what onnxruntime computes is what the model computes."""
+"""core.inference.onnx_graph and core.inference.onnx_export: what onnxruntime computes is what the model computes."""
 
 import json
 import os
@@ -11,18 +11,18 @@ import numpy as np
 import pytest
 import torch
 
-import core.onnx_folder
+import core.inference.onnx_export
 from core.config import POOLINGS, TrialConfig
 from core.errors import UserError
+from core.inference.onnx_export import FILES, export_onnx, largest_difference
+from core.inference.predictor import Model, load_model
 from core.io.checked_folder import SUMS
 from core.io.text import Vocabulary
 from core.nn.classifier import SentenceClassifier
-from core.onnx_folder import FILES, export_onnx, largest_difference
-from core.predict import Model, load_model
 from tests.support.models import saved
 
 onnxruntime = pytest.importorskip("onnxruntime", reason="needs the extra `export`")
-graphs = pytest.importorskip("core.onnx_graph")
+graphs = pytest.importorskip("core.inference.onnx_graph")
 
 WORDS = ("<pad>", "<unk>", *(f"w{i}" for i in range(50)))
 
@@ -71,7 +71,7 @@ def test_padding_and_company_do_not_matter(pooling: str) -> None:
 def test_the_check_would_notice_other_weights() -> None:
     model, _ = made(TrialConfig(hidden_dim=5))
     _, other = made(TrialConfig(hidden_dim=5, seed=1, pooling="mean"))
-    assert largest_difference(model, other) > core.onnx_folder.TOLERANCE
+    assert largest_difference(model, other) > core.inference.onnx_export.TOLERANCE
 
 
 def exported(tmp_path: Path, **changes: Any) -> tuple[Path, list[str]]:
@@ -129,8 +129,8 @@ def test_an_export_replaces_an_export_and_nothing_else(tmp_path: Path) -> None:
 def test_without_its_packages_it_says_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: str
 ) -> None:
-    monkeypatch.delitem(sys.modules, "core.onnx_graph")
-    monkeypatch.delattr("core.onnx_graph", raising=False)
+    monkeypatch.delitem(sys.modules, "core.inference.onnx_graph")
+    monkeypatch.delattr("core.inference.onnx_graph", raising=False)
     monkeypatch.setitem(sys.modules, package, None)
     source = saved(tmp_path)
     with pytest.raises(UserError, match=rf"--format onnx needs the package {package}: pip install onnx onnxruntime"):
@@ -139,7 +139,7 @@ def test_without_its_packages_it_says_what_to_install(
 
 
 def test_a_model_beyond_the_formats_limit_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(core.onnx_folder, "MOST_BYTES", 100)
+    monkeypatch.setattr(core.inference.onnx_export, "MOST_BYTES", 100)
     source = saved(tmp_path)
     with pytest.raises(UserError, match="has 0 MiB of weights, an ONNX file holds at most 2,047"):
         export_onnx(load_model(source), source, tmp_path / "out", print)
@@ -149,7 +149,7 @@ def test_a_model_beyond_the_formats_limit_is_refused(tmp_path: Path, monkeypatch
 def test_an_export_that_differs_is_not_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, difference: float
 ) -> None:
-    monkeypatch.setattr(core.onnx_folder, "largest_difference", lambda model, graph: difference)
+    monkeypatch.setattr(core.inference.onnx_export, "largest_difference", lambda model, graph: difference)
     source = saved(tmp_path)
     with pytest.raises(UserError, match=r"differ by .* from the model's, at most 1e-05 is right: nothing was written"):
         export_onnx(load_model(source), source, tmp_path / "out", print)

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.card import escaped, write_card
 from core.config import TrialConfig
+from core.inference.model_card import escaped, write_card
 
 SOURCE = {
     "dataset": "snippets",

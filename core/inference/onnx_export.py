@@ -1,6 +1,6 @@
 """A saved model as a folder for onnxruntime: what predicts without torch, NLTK and this program.
 
-model.onnx        the classifier, see core.onnx_graph
+model.onnx        the classifier, see core.inference.onnx_graph
 tokenizer.json    text to tokens, see core.data.tokenizer
 vocabulary.json   the words, in id order
 labels.json       the class names, in label order
@@ -19,9 +19,9 @@ import torch
 
 from core.data.tokenizer import written_rule
 from core.errors import UserError
+from core.inference.predictor import Model, padded_ids
 from core.io.checked_folder import target_for, write_sealed
 from core.io.leftovers import remove_leftovers
-from core.predict import Model, padded_ids
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -107,7 +107,7 @@ def _graph(model: Model, weights: dict[str, "NDArray[np.float32]"]) -> bytes:
     try:
         import onnxruntime  # noqa: F401
 
-        from core.onnx_graph import graph_of
+        from core.inference.onnx_graph import graph_of
     except ModuleNotFoundError as error:
         raise UserError(f"--format onnx needs the package {error.name}: pip install onnx onnxruntime") from error
     made: bytes = graph_of(model.network.config, weights).SerializeToString()

@@ -1,4 +1,4 @@
-"""core.estimator: a scikit-learn estimator that takes texts."""
+"""core.inference.estimator: a scikit-learn estimator that takes texts."""
 
 import pickle
 from typing import Any, Self

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from core.errors import CorruptionError, DataError
+from core.inference.saved_model import SavedModel, read_model
 from core.io.text import Vocabulary, tokenize, tokenizer_version
 from core.nn.classifier import SentenceClassifier
 from core.nn.runtime import autocast
-from core.saved_model import SavedModel, read_model
 from core.training.batching import by_length
 from core.training.evaluate import TOKENS_AT_ONCE
 
@@ -87,7 +87,7 @@ def load_model(path: Path | str, *, notify: Callable[[str], None] | None = None)
     """Open a model folder for prediction on the CPU.
 
     Args:
-        path: a folder that core.saved_model wrote.
+        path: a folder that core.inference.saved_model wrote.
         notify: told in one line when words may be split in another way than in training.
 
     Raises:

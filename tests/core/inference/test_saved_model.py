@@ -12,7 +12,7 @@ import torch
 
 from core.config import TrialConfig
 from core.errors import CorruptionError, UserError
-from core.saved_model import FILES, SUMS, check_target, read_model
+from core.inference.saved_model import FILES, SUMS, check_target, read_model
 from tests.support.models import CLASSES, WORDS, resum, saved, weights_of
 
 
@@ -160,5 +160,5 @@ def test_a_failed_save_leaves_the_old_model(tmp_path: Path) -> None:
 
 
 def test_looking_at_the_target_loads_no_torch() -> None:
-    code = "import sys, core.saved_model; assert 'torch' not in sys.modules"
+    code = "import sys, core.inference.saved_model; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

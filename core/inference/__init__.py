@@ -1,0 +1,1 @@
+"""Trained models: saved folders, model cards, prediction, the scikit-learn estimator, ONNX export."""
