@@ -14,6 +14,7 @@ import typer
 from core.errors import ConfigError, TrainingError, UserError
 from tuning import study_verbs, use
 from tuning.called import interrupted, note, program
+from tuning.console import fill_closed_streams, steady_output
 from tuning.examples import examples
 from tuning.options import (
     CacheDir,
@@ -29,7 +30,6 @@ from tuning.options import (
     data_options,
     takes_search_options,
 )
-from tuning.steady_output import fill_closed_streams, steady_output
 
 if TYPE_CHECKING:
     from tuning.run_options import RunOptions
