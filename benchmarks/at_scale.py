@@ -34,7 +34,7 @@ from tuning.ledger import Ledger, open_ledger
 from tuning.listeners import Listeners
 from tuning.records import attributes_of
 from tuning.scheduler import OrderedStopping
-from tuning.space_file import load_space
+from tuning.space.load import load_space
 from tuning.spec import SearchPlan
 from tuning.standings import Standings
 from tuning.stopping import Halving

@@ -20,7 +20,7 @@ from benchmarks.notebook_loop import NotebookLoop, Shape, loader
 from benchmarks.overhead import sampler
 from core import load_corpus
 from core.data.corpus import TEST
-from tuning.space_file import load_space
+from tuning.space.load import load_space
 from tuning.stopping import Halving
 
 GRACE, REDUCTION = Halving().grace, Halving().reduction

@@ -25,7 +25,7 @@ from tuning.journal import JOURNAL
 from tuning.ledger import open_ledger
 from tuning.records import read_study
 from tuning.resources import Machine, Shares, usable_cpus
-from tuning.space_file import load_space
+from tuning.space.load import load_space
 from tuning.spec import SearchPlan
 from tuning.trial import run_trial
 

@@ -25,7 +25,7 @@ from tuning.ledger import open_ledger
 from tuning.records import attributes_of
 from tuning.report import page
 from tuning.selection import Selection
-from tuning.space_file import load_space
+from tuning.space.load import load_space
 from tuning.suggester import Suggester
 
 REPEATS = 5

@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import Any
 
 from core.training.epoch import EpochResult
-from tuning.space import Space
-from tuning.space_file import load_space
+from tuning.space.load import load_space
+from tuning.space.space import Space
 from tuning.spec import SearchPlan
 
 EPOCHS = 5

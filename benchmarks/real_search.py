@@ -12,7 +12,7 @@ from core.stats import Correct
 from core.training.evaluate import evaluate
 from core.training.loop import train
 from core.training.result import TrainResult
-from tuning.space_file import load_space
+from tuning.space.load import load_space
 from tuning.spec import SearchPlan
 from tuning.suggester import Suggester
 

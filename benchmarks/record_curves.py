@@ -31,10 +31,10 @@ from core.config import TrialConfig
 from core.data.corpus import TRAIN, VAL, Corpus
 from core.errors import TrainingError
 from core.io.atomic import write_bytes
-from tuning.first_trials import first_trials
 from tuning.samplers import derived_seed, draw, make_sampler
-from tuning.space import Space
-from tuning.space_file import load_space
+from tuning.space.initial_trials import first_trials
+from tuning.space.load import load_space
+from tuning.space.space import Space
 
 SPACES = ("notebook", "default")
 

@@ -23,7 +23,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from core.config import TrialConfig
 from core.training.epoch import EpochResult
-from tuning.space import Space
+from tuning.space.space import Space
 from tuning.spec import SearchPlan
 from tuning.standings import Standings
 from tuning.stopping import Halving, Verdict

@@ -45,7 +45,7 @@ def test_every_option_of_run_stands_in_the_readme(helps: dict[str, str]) -> None
 
 
 def test_the_space_file_in_the_readme_is_read(tmp_path: Path) -> None:
-    from tuning.space_file import load_space
+    from tuning.space.load import load_space
 
     (tmp_path / "space.yaml").write_text(re.findall(r"```yaml\n(.*?)```", README, flags=re.DOTALL)[0])
     space = load_space(str(tmp_path / "space.yaml"))

@@ -5,10 +5,10 @@ from typing import Any
 from core.config import TrialConfig
 from core.errors import ConfigError
 from core.nn.model_size import trained_numbers
-from tuning.dimension import Dimension
-from tuning.first_trials import first_trials
-from tuning.space import Space
-from tuning.values import Value
+from tuning.space.dimension import Dimension
+from tuning.space.initial_trials import first_trials
+from tuning.space.space import Space
+from tuning.space.values import Value
 
 HEAVIEST: dict[str, tuple[Value, ...]] = {
     "bidirectional": (True, False),

@@ -16,8 +16,8 @@ from tuning.event_files import check_tensorboard
 from tuning.records import spec_of
 from tuning.resources import Shares, default_window
 from tuning.samplers import check_sampler
-from tuning.space import Space
-from tuning.space_file import load_space
+from tuning.space.load import load_space
+from tuning.space.space import Space
 from tuning.spec import SearchPlan
 from tuning.stopping import Halving
 

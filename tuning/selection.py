@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from core.errors import ConfigError
-from tuning.conditions import Condition
 from tuning.ranking import STATES, Row
-from tuning.values import is_number, parse_value, shorten
+from tuning.space.conditions import Condition
+from tuning.space.values import is_number, parse_value, shorten
 
 _CLAUSE = re.compile(r"\s*([a-z_]\w*)\s*(==?|!=|<=|>=|<|>)\s*([^\s,()=<>!]*)\s*", re.ASCII)
 _SAID = {"yes": True, "no": False}

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from tuning.space import Space
+from tuning.space.space import Space
 
 
 def space_table(space: Space) -> str:

@@ -13,7 +13,7 @@ from core.errors import ConfigError
 from core.io.entry import canonical
 from tuning.budgets import Budget
 from tuning.resources import Shares
-from tuning.space import Space
+from tuning.space.space import Space
 from tuning.stopping import Halving
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from typing import Any
 from optuna.trial import FrozenTrial
 
 from core.config import TrialConfig
-from tuning.first_trials import first_trials
 from tuning.samplers import REPLAYED, Params, Replay, derived_seed, draw, make_sampler, running, told
+from tuning.space.initial_trials import first_trials
 from tuning.spec import SearchPlan
 
 REDRAWS = 4

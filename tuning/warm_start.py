@@ -16,7 +16,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from core.errors import ConfigError
 from tuning.records import Spec, TrialRecord, attributes_of, read_study
 from tuning.samplers import LEARNING
-from tuning.space import Space
+from tuning.space.space import Space
 from tuning.spec import SearchPlan, space_of
 
 KNOWLEDGE = "knowledge"

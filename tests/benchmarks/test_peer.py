@@ -10,7 +10,7 @@ import pytest
 from benchmarks.peer import configuration, parameters, version_in, write_table, write_vectors
 from core.data.corpus import TEST
 from tests.support.corpora import tiny_corpus
-from tuning.space_file import load_space
+from tuning.space.load import load_space
 
 
 def test_ludwig_gets_the_same_tokens_labels_and_splits(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from core.training.epoch import EpochResult
 from tuning.ledger import open_ledger
 from tuning.predictions import pack
 from tuning.records import TrialRecord, attributes_of
-from tuning.space_file import load_space
+from tuning.space.load import load_space
 from tuning.stopping import Halving
 
 SPACE = load_space("quick")

@@ -19,8 +19,8 @@ from tests.support.study_configs import plan
 from tuning.journal import JOURNAL
 from tuning.predictions import pack
 from tuning.resources import Shares
-from tuning.space import Space
-from tuning.space_file import load_space
+from tuning.space.load import load_space
+from tuning.space.space import Space
 from tuning.spec import make_spec
 
 BEGAN = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

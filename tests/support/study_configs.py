@@ -9,7 +9,7 @@ from core.config import TrialConfig
 from tuning.budgets import Budget
 from tuning.resources import Shares
 from tuning.run_options import RunOptions
-from tuning.space_file import load_space
+from tuning.space.load import load_space
 from tuning.spec import SearchPlan
 from tuning.stopping import Halving
 from tuning.suggester import Suggester, Suggestion

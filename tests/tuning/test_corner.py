@@ -9,7 +9,7 @@ from core.nn.model_size import trained_numbers
 from core.training.learner import new_learner
 from tests.support.corpora import tiny_corpus
 from tuning.corner import check_memory, checkpoint_bytes, heaviest, least_bytes
-from tuning.space_file import load_space
+from tuning.space.load import load_space
 
 
 def test_the_corner_is_the_largest_of_everything_that_weighs() -> None:

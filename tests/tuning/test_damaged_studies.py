@@ -15,11 +15,11 @@ from tests.support.study_configs import options
 from tuning.best import curve_of, table_of
 from tuning.journal import JOURNAL
 from tuning.ledger import open_ledger
-from tuning.presets import PRESETS
 from tuning.report import page
 from tuning.run_options import search_plan
 from tuning.selection import Selection
-from tuning.space_file import load_space
+from tuning.space.load import load_space
+from tuning.space.presets import PRESETS
 from tuning.stopping import Halving
 
 READING = {"verb": "retrain", "trial": 0, "seed": 42, "on": "train", "split": "80/10/10", "val_accuracy": 0.8,

@@ -10,7 +10,7 @@ from core.config import TrialConfig
 from tests.support.small_study import epoch
 from tests.support.trial_records import record
 from tuning.progress_text import best_text, block, clock, failures, hanging, pace, settings_brief
-from tuning.space_file import load_space
+from tuning.space.load import load_space
 from tuning.spec import searched_fields
 from tuning.tally import Best, Tally
 

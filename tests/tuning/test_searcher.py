@@ -18,7 +18,7 @@ from tuning.halt import Halt
 from tuning.ledger import open_ledger
 from tuning.records import read_study
 from tuning.searcher import SPELLS, shared_failure
-from tuning.space_file import load_space
+from tuning.space.load import load_space
 from tuning.stopping import Halving
 
 

@@ -12,7 +12,7 @@ from tests.support.study_configs import plan
 from tuning.gpus import GIB, Gpu, Probed
 from tuning.resources import Machine, Shares
 from tuning.shares import GPU_SHARE, settled
-from tuning.space_file import load_space
+from tuning.space.load import load_space
 
 AUTO = Shares(gpus_per_trial=1.0, auto=True)
 TWO_GPUS = Machine(cpus=8, gpus=2, gpu_list=(Gpu(name="A", bytes=int(80 * GIB)), Gpu(name="B", bytes=int(24 * GIB))))

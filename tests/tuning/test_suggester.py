@@ -10,7 +10,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from tests.support.study_configs import again, config_of, finished, outcomes, plan
 from tuning.samplers import NEEDS
-from tuning.space_file import load_space
+from tuning.space.load import load_space
 from tuning.spec import SearchPlan
 from tuning.suggester import Suggester, may_suggest, visible
 

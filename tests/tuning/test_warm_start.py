@@ -13,7 +13,7 @@ from core.training.epoch import EpochResult
 from tests.support.study_configs import outcomes, plan
 from tuning.ledger import open_ledger
 from tuning.records import attributes_of
-from tuning.space_file import load_space
+from tuning.space.load import load_space
 from tuning.spec import SearchPlan
 from tuning.warm_start import with_knowledge
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from tuning.results import brief
-from tuning.values import is_number, same
+from tuning.space.values import is_number, same
 
 Tick = tuple[float, str]
 """Place in [0, 1], and what is written there."""

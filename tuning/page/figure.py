@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from tuning.ranking import STATES, Row
 from tuning.records import TrialRecord
-from tuning.space import Space
+from tuning.space.space import Space
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

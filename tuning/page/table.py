@@ -8,7 +8,7 @@ from typing import Any
 from core.io.text import printable
 from tuning.ranking import STATES, Row
 from tuning.results import brief
-from tuning.values import is_number
+from tuning.space.values import is_number
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -17,7 +17,7 @@ from tuning.page.importance import FEW, filled, importances
 from tuning.page.setting_plots import importance_bars, parallel, slices
 from tuning.page.time_plot import last_moment, rows_of, timeline
 from tuning.page.trial_plots import curves, history, rungs
-from tuning.space_file import load_space
+from tuning.space.load import load_space
 
 NOW = BEGAN.astimezone().replace(tzinfo=None) + timedelta(hours=1)
 

@@ -3,7 +3,7 @@
 int(1, 3)   int(32, 256, log)   int(32, 256, step=32)        whole numbers, both ends included
 float(0, 0.5)   float(0, 0.5, step=0.1)   log(1e-4, 1e-2)    real numbers; log(a, b) is float(a, b, log)
 choice(last, max)   choice(none, 1.0)                        one of these
-128   0.5   true   none   mean+max                           a plain value, see tuning.values
+128   0.5   true   none   mean+max                           a plain value, see tuning.space.values
 """
 
 import re
@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from core.errors import ConfigError
-from tuning.values import EXPRESSIONS, Value, is_number, parse_value, shorten, show_value
+from tuning.space.values import EXPRESSIONS, Value, is_number, parse_value, shorten, show_value
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution

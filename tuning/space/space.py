@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 from core.config import TrialConfig
 from core.errors import ConfigError, CorruptionError
-from tuning.dimension import DEFAULTS, Dimension
-from tuning.space_rules import problems_in
-from tuning.values import Value, show_value
+from tuning.space.dimension import DEFAULTS, Dimension
+from tuning.space.space_rules import problems_in
+from tuning.space.values import Value, show_value
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution

@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 
 from core.errors import ConfigError
-from tuning.values import Value, is_number, parse_value, same, shorten, show_value
+from tuning.space.values import Value, is_number, parse_value, same, shorten, show_value
 
 _CLAUSES = (
     re.compile(r"(?P<negated>not\s+)?(?P<name>[a-z_]\w*)", re.ASCII),

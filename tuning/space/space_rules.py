@@ -8,8 +8,8 @@ from typing import Any
 
 from core.config import TrialConfig
 from core.errors import ConfigError
-from tuning.dimension import DEFAULTS, RUN_FIELDS, Dimension
-from tuning.values import Value, same
+from tuning.space.dimension import DEFAULTS, RUN_FIELDS, Dimension
+from tuning.space.values import Value, same
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,59}", re.ASCII)
 """Of a dimension: short enough for a table, and safe to show."""

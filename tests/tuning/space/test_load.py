@@ -10,9 +10,9 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from core.config import TrialConfig
 from core.errors import ConfigError
 from tests.support.expressions import refusal
-from tuning.presets import PRESETS
-from tuning.space import Space
-from tuning.space_file import load_space
+from tuning.space.load import load_space
+from tuning.space.presets import PRESETS
+from tuning.space.space import Space
 
 
 def read(folder: Path, text: str, *overrides: str) -> Space:

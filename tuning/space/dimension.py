@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from core.config import TrialConfig
-from tuning.conditions import Condition
-from tuning.expressions import show_distribution
-from tuning.values import Value, is_number, same
+from tuning.space.conditions import Condition
+from tuning.space.expressions import show_distribution
+from tuning.space.values import Value, is_number, same
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from core.errors import ConfigError
-from tuning.conditions import Condition
-from tuning.dimension import DEFAULTS, RUN_FIELDS, Dimension
-from tuning.expressions import choice
-from tuning.first_trials import complete
-from tuning.space import Space
-from tuning.space_rules import problems_in, unknown
-from tuning.values import Value, show_value
+from tuning.space.conditions import Condition
+from tuning.space.dimension import DEFAULTS, RUN_FIELDS, Dimension
+from tuning.space.expressions import choice
+from tuning.space.initial_trials import complete
+from tuning.space.space import Space
+from tuning.space.space_rules import problems_in, unknown
+from tuning.space.values import Value, show_value
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution

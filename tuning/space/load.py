@@ -16,20 +16,20 @@
     try_first:                    # optional: settings to try before the search; what they leave out is filled up
       - {hidden_dim: 200, optimizer: adam}
 
-Settings have the names of core.config.TrialConfig. Expressions are those of tuning.expressions, conditions those
-of tuning.conditions. The file is read as nodes: no YAML tag makes an object, and quotes change nothing.
+Settings have the names of core.config.TrialConfig. Expressions are those of tuning.space.expressions, conditions those
+of tuning.space.conditions. The file is read as nodes: no YAML tag makes an object, and quotes change nothing.
 """
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from core.errors import ConfigError
-from tuning.expressions import parse_expression
-from tuning.presets import PRESETS
-from tuning.space import Space
-from tuning.space_draft import Draft, Entry, build, merge
-from tuning.space_nodes import SpaceNodes
-from tuning.values import shorten
+from tuning.space.builder import Draft, Entry, build, merge
+from tuning.space.expressions import parse_expression
+from tuning.space.presets import PRESETS
+from tuning.space.space import Space
+from tuning.space.values import shorten
+from tuning.space.yaml_parser import SpaceNodes
 
 MOST_BYTES = 100_000
 SHORT_NAMES = {"lr": "learning_rate"}

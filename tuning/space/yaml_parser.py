@@ -5,11 +5,11 @@ from collections.abc import Iterator
 import yaml
 
 from core.errors import ConfigError
-from tuning.conditions import Condition, parse_when
-from tuning.expressions import choice, parse_expression
-from tuning.presets import PRESETS
-from tuning.space_draft import Content, Entry
-from tuning.values import Value, parse_value, shorten
+from tuning.space.builder import Content, Entry
+from tuning.space.conditions import Condition, parse_when
+from tuning.space.expressions import choice, parse_expression
+from tuning.space.presets import PRESETS
+from tuning.space.values import Value, parse_value, shorten
 
 
 class SpaceNodes:

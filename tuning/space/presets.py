@@ -1,4 +1,4 @@
-"""The search spaces that come with sentune, written as a space file would be (see tuning.space_file)."""
+"""The search spaces that come with sentune, written as a space file would be (see tuning.space.load)."""
 
 PRESETS = {
     # The notebook's run with the six settings that its text invites to change.

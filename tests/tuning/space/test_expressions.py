@@ -7,9 +7,9 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 
 from core.errors import ConfigError
 from tests.support.expressions import distributions, refusal, values
-from tuning.conditions import Condition, parse_when
-from tuning.expressions import parse_expression, show_distribution
-from tuning.values import Value, parse_value, same, show_value
+from tuning.space.conditions import Condition, parse_when
+from tuning.space.expressions import parse_expression, show_distribution
+from tuning.space.values import Value, parse_value, same, show_value
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,11 @@ import pytest
 
 from core.config import TrialConfig
 from core.errors import ConfigError
-from tuning.dimension import RUN_FIELDS
-from tuning.first_trials import complete, first_trials
-from tuning.presets import PRESETS
-from tuning.space import Space
-from tuning.space_file import load_space
+from tuning.space.dimension import RUN_FIELDS
+from tuning.space.initial_trials import complete, first_trials
+from tuning.space.load import load_space
+from tuning.space.presets import PRESETS
+from tuning.space.space import Space
 
 
 def read(folder: Path, text: str) -> Space:
