@@ -30,9 +30,9 @@ from core import load_corpus
 from tests.support.recorded_study import EPOCHS, record_study
 from tests.support.study_configs import plan
 from tuning.halt import Halt
-from tuning.ledger import Ledger, open_ledger
+from tuning.journal.records import attributes_of
+from tuning.journal.writer import Ledger, open_ledger
 from tuning.listeners import Listeners
-from tuning.records import attributes_of
 from tuning.scheduler import OrderedStopping
 from tuning.space.load import load_space
 from tuning.spec import SearchPlan

@@ -21,9 +21,9 @@ from core.data.corpus import Corpus
 from core.data.load import load_corpus
 from core.training.loop import train
 from tuning import search as searching
-from tuning.journal import JOURNAL
-from tuning.ledger import open_ledger
-from tuning.records import read_study
+from tuning.journal.file import JOURNAL
+from tuning.journal.records import read_study
+from tuning.journal.writer import open_ledger
 from tuning.resources import Machine, Shares, usable_cpus
 from tuning.space.load import load_space
 from tuning.spec import SearchPlan

@@ -38,8 +38,8 @@ from core.io import cache
 from core.stats import Correct, mcnemar, paired_t
 from core.training.evaluate import evaluate
 from core.training.refit import refit
-from tuning.predictions import unpack
-from tuning.records import Spec, attributes_of, read_study
+from tuning.journal.predictions import unpack
+from tuning.journal.records import Spec, attributes_of, read_study
 from tuning.wanted import PREFIX
 
 PLAIN = {"TF-IDF + logistic regression, on train": (TRAIN,), "the same, on train and validation": (TRAIN, VAL)}

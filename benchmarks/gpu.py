@@ -21,7 +21,7 @@ from typing import Any
 
 from core.errors import UserError
 from tuning.gpus import GIB
-from tuning.records import read_study
+from tuning.journal.records import read_study
 from tuning.resources import Machine
 
 FILL = """

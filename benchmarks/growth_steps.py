@@ -20,9 +20,9 @@ from core.training.epoch import EpochResult
 from tests.support.recorded_study import EPOCHS, record_study
 from tests.support.study_configs import plan
 from tuning.best import table_of
-from tuning.journal import JOURNAL
-from tuning.ledger import open_ledger
-from tuning.records import attributes_of
+from tuning.journal.file import JOURNAL
+from tuning.journal.records import attributes_of
+from tuning.journal.writer import open_ledger
 from tuning.report import page
 from tuning.selection import Selection
 from tuning.space.load import load_space

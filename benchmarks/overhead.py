@@ -89,7 +89,7 @@ class Clock:
 def sentune(trials: int, folder: Path) -> dict[str, float]:
     """Our search with its journal, order and stopping."""
     from tests.support.corpora import tiny_corpus
-    from tuning.ledger import open_ledger
+    from tuning.journal.writer import open_ledger
     from tuning.resources import Machine, Shares
     from tuning.search import Interruption, search
 
@@ -197,7 +197,7 @@ def scale(trials: int, folder: Path) -> dict[str, float]:
     """A journal of many finished trials of the default space, written by the ledger, without Ray."""
     from optuna.trial import TrialState
 
-    from tuning.ledger import open_ledger
+    from tuning.journal.writer import open_ledger
     from tuning.suggester import Suggester
 
     the_plan = dataclasses.replace(plan(trials), space=load_space("default"))
@@ -229,7 +229,7 @@ def scale(trials: int, folder: Path) -> dict[str, float]:
 
 def best_seconds(study: Path, target: Path, trials: int) -> float:
     """The verb, start of Python included, on a journal that holds the study's trials five times."""
-    from tuning.journal import JOURNAL
+    from tuning.journal.file import JOURNAL
 
     lines = [json.loads(line) for line in (study / JOURNAL).read_text().splitlines()]
     head = [line for line in lines if "trial_id" not in line and "distributions" not in line]

@@ -21,8 +21,8 @@ from selenium.webdriver.common.by import By
 
 from core.data.cautions import cautions
 from tests.support.browser import chromium, open_page
+from tuning.journal.records import TrialRecord, read_whole
 from tuning.progress_text import block
-from tuning.records import TrialRecord, read_whole
 from tuning.report import page
 from tuning.spec import searched_fields, space_of
 from tuning.tally import Tally

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tuning.records import read_study
+from tuning.journal.records import read_study
 
 STUDIES: dict[str, Sequence[str]] = {
     "quick space, 16 trials, halving, two workers": ("--trials", "16", "--epochs", "8"),

@@ -23,8 +23,8 @@ from typing import Any
 from core.data.datasets import locate
 from core.data.located import Options
 from core.io.cache import default_dir
-from tuning.journal import JOURNAL
-from tuning.journal_reader import read_journal
+from tuning.journal.file import JOURNAL
+from tuning.journal.journal_reader import read_journal
 
 
 def main() -> None:

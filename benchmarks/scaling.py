@@ -20,7 +20,7 @@ import time
 from datetime import datetime
 from pathlib import Path
 
-from tuning.journal import JOURNAL
+from tuning.journal.file import JOURNAL
 
 WAYS = {"1 worker x 1 thread": (1, 1), "2 workers x 1 thread": (2, 1), "1 worker x 2 threads": (1, 2)}
 TRIALS = 8

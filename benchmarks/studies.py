@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 
 from core.nn.environment import processor
-from tuning.records import TrialRecord, copied_from, ranked, read_study
+from tuning.journal.records import TrialRecord, copied_from, ranked, read_study
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -71,7 +71,7 @@ def test_files_that_a_page_names_or_shows_are_there(page: Path) -> None:
 def test_the_page_for_optuna_users_reads_a_study_as_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Reading changes nothing in the journal."""
     from tests.support.recorded_study import record_study
-    from tuning.records import ranked, read_study
+    from tuning.journal.records import ranked, read_study
 
     journal = tmp_path / "results" / "snippets-quick" / "study.journal"
     record_study(journal.parent)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from core.errors import ConfigError
-from tuning.records import TrialRecord
+from tuning.journal.records import TrialRecord
 
 UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0}
 

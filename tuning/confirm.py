@@ -14,8 +14,8 @@ from tuning.called import note, typed
 from tuning.confirm_table import render
 from tuning.confirmed import summarize
 from tuning.fresh_runs import carry_out
-from tuning.ledger import open_ledger
-from tuning.records import Spec, TrialRecord, attributes_of, read_study
+from tuning.journal.records import Spec, TrialRecord, attributes_of, read_study
+from tuning.journal.writer import open_ledger
 from tuning.wanted import Run, contenders, wanted_runs
 
 NOTICE = "stopping: the running epochs are lost, what is before them is kept"

@@ -14,7 +14,7 @@ import numpy as np
 from core.intervals import Z
 from core.stats import ALPHA, holm, paired_t
 from tuning.folds import Folds, over_folds
-from tuning.predictions import unpack
+from tuning.journal.predictions import unpack
 from tuning.wanted import Contender, Run
 
 Outcome = Mapping[str, Any]

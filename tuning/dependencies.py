@@ -9,7 +9,7 @@ from typing import Any
 from core.config import TrialConfig
 from core.data.corpus import Corpus
 from core.nn.runtime import describe
-from tuning.records import Spec, TrialRecord
+from tuning.journal.records import Spec, TrialRecord
 
 NAMES = {"cpu_capability": "CPU capability", "cpu": "CPU", "code": "training code", "sentune": "sentune's version"}
 """Where a dependency's name says too little."""

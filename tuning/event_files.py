@@ -15,9 +15,9 @@ from core.config import TrialConfig
 from core.errors import ConfigError
 from core.io.atomic import new_folder
 from core.training.epoch import EpochResult
-from tuning.curves import points, settings
-from tuning.ledger import Ledger
-from tuning.records import TrialRecord
+from tuning.journal.curves import points, settings
+from tuning.journal.records import TrialRecord
+from tuning.journal.writer import Ledger
 
 FOLDER = "tensorboard"
 

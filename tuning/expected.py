@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from core.errors import UserError
-from tuning.records import TrialRecord
+from tuning.journal.records import TrialRecord
 
 BAND = (0.1, 0.9)
 """Of ten searches with this budget eight end within the band."""

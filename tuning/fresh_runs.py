@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 from core.data.corpus import TEST, VAL, Corpus
 from core.errors import ConfigError, UserError
 from tuning.cluster import DIED, RESTARTS, own_ray
-from tuning.ledger import Ledger
-from tuning.predictions import pack
-from tuning.readings import count_reading
+from tuning.journal.predictions import pack
+from tuning.journal.readings import count_reading
+from tuning.journal.writer import Ledger
 from tuning.resources import Machine, Shares
 from tuning.wanted import PREFIX, Run
 

@@ -12,8 +12,8 @@ from core.errors import CorruptionError
 from core.nn.model_size import trained_numbers
 from core.stats import ALPHA, Correct, holm, mcnemar
 from tuning.honest import HonestNumber, honest_number
-from tuning.predictions import unpack
-from tuning.records import TrialRecord, competes, copied_from, ranked
+from tuning.journal.predictions import unpack
+from tuning.journal.records import TrialRecord, competes, copied_from, ranked
 from tuning.tested import OnTest, Reading, on_test
 
 
@@ -41,7 +41,7 @@ def judge(records: Sequence[TrialRecord], attributes: Mapping[str, Any]) -> Judg
 
     Args:
         records: the study's trials.
-        attributes: its user attributes, see tuning.records.attributes_of.
+        attributes: its user attributes, see tuning.journal.records.attributes_of.
 
     Raises:
         CorruptionError: stored labels or predictions are damaged.

@@ -5,7 +5,7 @@ from typing import Protocol
 
 from core.config import TrialConfig
 from core.training.epoch import EpochResult
-from tuning.records import TrialRecord
+from tuning.journal.records import TrialRecord
 
 
 class Listener(Protocol):

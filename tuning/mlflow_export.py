@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from core.errors import ConfigError, UserError
 from core.io.entry import canonical
 from core.io.text import concealed, one_line
-from tuning.curves import points, settings
-from tuning.records import TrialRecord, read_study, spec_of
+from tuning.journal.curves import points, settings
+from tuning.journal.records import TrialRecord, read_study, spec_of
 from tuning.spec import searched_fields, space_of
 
 if TYPE_CHECKING:

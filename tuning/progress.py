@@ -16,8 +16,8 @@ from rich.text import Text
 
 from core.config import TrialConfig
 from core.training.epoch import EpochResult
+from tuning.journal.records import TrialRecord
 from tuning.progress_text import best_text, block, counts, failures, pace
-from tuning.records import TrialRecord
 from tuning.results import settings_text
 from tuning.tally import Best, Tally
 

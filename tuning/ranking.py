@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from core.intervals import Interval, wilson
+from tuning.journal.records import TrialRecord, copied_from, ranked
 from tuning.judgement import Judgement
-from tuning.records import TrialRecord, copied_from, ranked
 
 STATES = {"COMPLETE": "done", "PRUNED": "stopped", "FAIL": "failed"}
 """What people are shown for the journal's words."""

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from core.training.epoch import EpochResult
 from core.training.result import TrainResult
 from tuning.dependencies import Change
-from tuning.predictions import unpack
-from tuning.records import TrialRecord
+from tuning.journal.predictions import unpack
+from tuning.journal.records import TrialRecord
 
 COMPARED = ("train_loss", "val_loss", "val_accuracy")
 

@@ -12,9 +12,9 @@ from core.io.leftovers import remove_leftovers
 from core.training.epoch import EpochResult
 from core.training.result import TrainResult
 from tuning.dependencies import Change, data_changes, environment_changes, environment_now, environment_of, said_first
-from tuning.ledger import Ledger, open_ledger
-from tuning.readings import READINGS
-from tuning.records import Spec, TrialRecord, competes, ranked, read_study
+from tuning.journal.readings import READINGS
+from tuning.journal.records import Spec, TrialRecord, competes, ranked, read_study
+from tuning.journal.writer import Ledger, open_ledger
 from tuning.reproduction import Reproduction, reproduction_of
 from tuning.rerun import device_of, forget, study_corpus
 from tuning.results import settings_text

@@ -17,8 +17,8 @@ from core.training.epoch import EpochResult
 from core.training.evaluate import evaluate
 from core.training.refit import refit
 from core.training.result import TrainResult
-from tuning.ledger import Ledger
-from tuning.readings import count_reading
+from tuning.journal.readings import count_reading
+from tuning.journal.writer import Ledger
 from tuning.rerun import figures_of, read_test, tested, trained
 
 

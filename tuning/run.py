@@ -20,12 +20,12 @@ from tuning.best import table_of
 from tuning.budgets import Ending
 from tuning.called import note, typed
 from tuning.event_files import event_files
-from tuning.ledger import Ledger, open_ledger
+from tuning.journal.predictions import pack
+from tuning.journal.records import attributes_of
+from tuning.journal.writer import Ledger, open_ledger
 from tuning.listeners import Listener, Listeners
-from tuning.predictions import pack
 from tuning.progress import Progress
 from tuning.progress_text import hanging
-from tuning.records import attributes_of
 from tuning.resources import Machine, Shares
 from tuning.run_options import AUTO, RunOptions, search_plan
 from tuning.selection import Selection

@@ -10,7 +10,7 @@ from core.errors import UserError
 from core.training.epoch import EpochResult
 from tuning.controller import forget_ended, keep_workers
 from tuning.halt import Halt
-from tuning.ledger import Ledger
+from tuning.journal.writer import Ledger
 from tuning.listeners import Listener
 from tuning.searcher import unflattened
 from tuning.spec import SearchPlan

@@ -18,7 +18,7 @@ from tuning.budgets import Ending
 from tuning.cluster import RESTARTS, own_ray
 from tuning.halt import Halt
 from tuning.joined import Cluster
-from tuning.ledger import Ledger
+from tuning.journal.writer import Ledger
 from tuning.listeners import Listener
 from tuning.resources import Machine, Shares
 from tuning.scheduler import OrderedStopping

@@ -24,9 +24,9 @@ from core.config import TrialConfig
 from core.errors import UserError
 from tuning.cluster import DIED, RESTARTS
 from tuning.halt import Halt
-from tuning.ledger import Ledger
+from tuning.journal.records import copied_from
+from tuning.journal.writer import Ledger
 from tuning.listeners import Listener
-from tuning.records import copied_from
 from tuning.spec import SearchPlan
 from tuning.standings import Standings
 from tuning.stopping import Verdict

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from core.training.epoch import EpochResult, best_of
-from tuning.records import TrialRecord, copied_from
+from tuning.journal.records import TrialRecord, copied_from
 from tuning.stopping import Halving, Verdict
 
 ABSENT = -math.inf

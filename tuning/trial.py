@@ -20,7 +20,7 @@ from core.training.epoch import EpochResult
 from core.training.loop import train
 from tuning.gpu_worker import take_gpu
 from tuning.gpus import Gpu, out_of_memory
-from tuning.predictions import pack
+from tuning.journal.predictions import pack
 from tuning.resources import Shares
 
 

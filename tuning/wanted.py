@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from core.errors import UserError
-from tuning.records import Spec, TrialRecord, copied_from, ranked
+from tuning.journal.records import Spec, TrialRecord, copied_from, ranked
 from tuning.samplers import derived_seed
 
 PREFIX = "confirm"

@@ -14,7 +14,7 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from core.errors import ConfigError
-from tuning.records import Spec, TrialRecord, attributes_of, read_study
+from tuning.journal.records import Spec, TrialRecord, attributes_of, read_study
 from tuning.samplers import LEARNING
 from tuning.space.space import Space
 from tuning.spec import SearchPlan, space_of

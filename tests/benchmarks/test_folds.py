@@ -10,7 +10,7 @@ from core import TrialConfig, load_corpus, train
 from core.data import splits
 from core.data.corpus import TEST
 from core.data.located import Dataset
-from tuning.predictions import pack
+from tuning.journal.predictions import pack
 
 WORDS = ("bad", "good")
 

@@ -11,7 +11,7 @@ from benchmarks.studies import seconds_an_epoch, spread_sample, verdict_in
 from benchmarks.whole_search import Row, computed, show_claims
 from core.training.epoch import EpochResult
 from tests.support.curves import EPOCHS, table
-from tuning.records import TrialRecord
+from tuning.journal.records import TrialRecord
 from tuning.stopping import Halving
 
 

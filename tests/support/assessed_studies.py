@@ -10,9 +10,9 @@ from optuna.trial import TrialState
 
 from core.config import TrialConfig
 from core.training.epoch import EpochResult
-from tuning.ledger import open_ledger
-from tuning.predictions import pack
-from tuning.records import TrialRecord, attributes_of
+from tuning.journal.predictions import pack
+from tuning.journal.records import TrialRecord, attributes_of
+from tuning.journal.writer import open_ledger
 from tuning.space.load import load_space
 from tuning.stopping import Halving
 

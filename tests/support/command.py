@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tuning.journal import JOURNAL
-from tuning.records import read_study
+from tuning.journal.file import JOURNAL
+from tuning.journal.records import read_study
 
 
 class Command:

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tuning.records import attributes_of
+from tuning.journal.records import attributes_of
 
 
 def outcomes(study: Path) -> dict[str, Any]:

@@ -11,8 +11,8 @@ from ray.tune.search import Searcher
 from core.config import TrialConfig
 from core.training.epoch import EpochResult
 from tuning.halt import Halt
-from tuning.ledger import Ledger
-from tuning.records import TrialRecord, read_study
+from tuning.journal.records import TrialRecord, read_study
+from tuning.journal.writer import Ledger
 from tuning.scheduler import OrderedStopping
 from tuning.searcher import OrderedSearcher
 from tuning.spec import SearchPlan

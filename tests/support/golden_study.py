@@ -52,10 +52,10 @@ from tests.support.studies import write_sentences
 from tests.support.study_configs import plan
 from tuning.cli import main as command_line
 from tuning.fresh_runs import train_run, write_down
-from tuning.ledger import Ledger, open_ledger
-from tuning.predictions import pack
-from tuning.readings import count_reading
-from tuning.records import read_study
+from tuning.journal.predictions import pack
+from tuning.journal.readings import count_reading
+from tuning.journal.records import read_study
+from tuning.journal.writer import Ledger, open_ledger
 from tuning.resources import Shares
 from tuning.retrained import Model
 from tuning.retrained import save as save_trained

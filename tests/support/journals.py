@@ -8,7 +8,7 @@ from optuna.trial import TrialState
 
 from core.config import TrialConfig
 from core.training.epoch import EpochResult
-from tuning.ledger import Ledger, open_ledger
+from tuning.journal.writer import Ledger, open_ledger
 
 SPEC: dict[str, Any] = {"fingerprint": "f" * 64, "data": {"dataset": "tiny"}, "seed": 42, "stopping": {"grace": 2}}
 

@@ -16,8 +16,8 @@ from core.config import TrialConfig
 from core.data.audit import audit
 from tests.support.corpora import tiny_corpus
 from tests.support.study_configs import plan
-from tuning.journal import JOURNAL
-from tuning.predictions import pack
+from tuning.journal.file import JOURNAL
+from tuning.journal.predictions import pack
 from tuning.resources import Shares
 from tuning.space.load import load_space
 from tuning.space.space import Space

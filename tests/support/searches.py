@@ -32,7 +32,7 @@ from tests.support.corpora import tiny_corpus
 from tests.support.fake_ray import Heard
 from tests.support.study_configs import plan
 from tuning.cluster import own_ray
-from tuning.ledger import open_ledger
+from tuning.journal.writer import open_ledger
 from tuning.resources import Machine, Shares
 
 def work(job, corpus, shares):

@@ -9,7 +9,7 @@ from optuna.trial import TrialState
 
 from core.config import TrialConfig
 from core.training.epoch import EpochResult
-from tuning.ledger import Ledger, open_ledger
+from tuning.journal.writer import Ledger, open_ledger
 from tuning.space.load import load_space
 
 SPEC = {"fingerprint": "f" * 64, "space": json.loads(load_space("notebook").to_json()), "seed": 42}

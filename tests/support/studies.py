@@ -13,10 +13,10 @@ from core.data.load import load_corpus
 from core.training.epoch import EpochResult
 from core.training.loop import train
 from tests.support.study_configs import plan
-from tuning.journal import JOURNAL
-from tuning.journal_reader import Operation
-from tuning.ledger import open_ledger
-from tuning.predictions import pack
+from tuning.journal.file import JOURNAL
+from tuning.journal.journal_reader import Operation
+from tuning.journal.predictions import pack
+from tuning.journal.writer import open_ledger
 from tuning.resources import Shares
 from tuning.spec import make_spec
 

@@ -6,7 +6,7 @@ from typing import Any
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
-from tuning.records import TrialRecord
+from tuning.journal.records import TrialRecord
 
 
 def scalars(run: Path) -> dict[str, list[tuple[int, float]]]:

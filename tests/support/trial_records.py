@@ -4,7 +4,7 @@ from typing import Any
 
 from core.config import TrialConfig
 from core.training.epoch import EpochResult
-from tuning.records import TrialRecord
+from tuning.journal.records import TrialRecord
 
 
 def record(number: int, *accuracies: float, loss: float = 0.5, **changes: Any) -> TrialRecord:

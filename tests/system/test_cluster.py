@@ -15,8 +15,8 @@ from core.errors import UserError
 from tests.support.command import Command
 from tests.support.nodes import Nodes
 from tuning import reach
-from tuning.journal import JOURNAL
-from tuning.records import attributes_of
+from tuning.journal.file import JOURNAL
+from tuning.journal.records import attributes_of
 from tuning.spec import study_key
 
 BUCKET = "studies"

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.support.searches import Searches, searches
-from tuning.records import read_study
+from tuning.journal.records import read_study
 from tuning.resources import Machine, Shares
 
 WORK = """

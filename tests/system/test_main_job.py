@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.command import Command
-from tuning.journal import JOURNAL
-from tuning.records import read_study, read_whole
+from tuning.journal.file import JOURNAL
+from tuning.journal.records import read_study, read_whole
 
 RUN = ("run", "snippets", "--space", "notebook", "--trials", "4", "--epochs", "2", "--name", "quick", "--seed", "1",
        "--set", "hidden_dim=int(16,32)", "--set", "n_layers=1")  # fmt: skip

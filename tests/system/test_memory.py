@@ -87,7 +87,7 @@ def test_two_workers_hold_one_copy_of_the_corpus_in_all() -> None:
 GROWTH = """
 import sys
 from pathlib import Path
-from tuning.ledger import open_ledger
+from tuning.journal.writer import open_ledger
 from tuning.resources import Machine, Shares
 from tuning.search import Interruption, search
 from benchmarks.overhead import nothing, plan

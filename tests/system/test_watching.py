@@ -22,8 +22,8 @@ import pytest
 
 from tests.support.command import Command
 from tests.support.tensorboard import scalars
-from tuning.journal import JOURNAL
-from tuning.records import read_study
+from tuning.journal.file import JOURNAL
+from tuning.journal.records import read_study
 
 
 def run(sentences: Path, name: str, *more: str) -> tuple[str, ...]:

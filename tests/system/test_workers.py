@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.searches import Searches, searches
-from tuning.records import read_study
+from tuning.journal.records import read_study
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ import pytest
 from core.errors import ConfigError
 from core.training.epoch import EpochResult
 from tuning.budgets import Budget, Ending, duration, show_duration
-from tuning.records import TrialRecord, counted
+from tuning.journal.records import TrialRecord, counted
 
 
 def trial(number: int, accuracy: float | None, state: str = "COMPLETE") -> TrialRecord:

@@ -15,9 +15,9 @@ from tests.support.journals import two_trials
 from tests.support.trial_records import record
 from tuning.confirm import ConfirmOptions, cost
 from tuning.fresh_runs import tidy, train_run, write_down
-from tuning.ledger import open_ledger
-from tuning.predictions import unpack
-from tuning.records import attributes_of
+from tuning.journal.predictions import unpack
+from tuning.journal.records import attributes_of
+from tuning.journal.writer import open_ledger
 from tuning.resources import Shares
 from tuning.wanted import Run, contenders, wanted_runs
 

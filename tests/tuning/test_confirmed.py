@@ -12,7 +12,7 @@ from core.stats import paired_t
 from tests.support.trial_records import record
 from tuning.confirm_table import render, verdict
 from tuning.confirmed import Summary, summarize
-from tuning.predictions import pack
+from tuning.journal.predictions import pack
 from tuning.wanted import Run, contenders, wanted_runs
 
 SPEC = {"seed": 42, "data": {"split": "80/10/10"}}

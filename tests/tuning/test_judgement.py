@@ -8,10 +8,10 @@ import pytest
 from core.errors import CorruptionError
 from core.intervals import wilson
 from tests.support.assessed_studies import CONFIG, CONFIG_SIZE, attributes, epoch, predicting, trial
+from tuning.journal.predictions import pack
+from tuning.journal.records import TrialRecord
 from tuning.judgement import judge
-from tuning.predictions import pack
 from tuning.ranking import every_row
-from tuning.records import TrialRecord
 
 WRONG = {0: range(30, 110), 1: range(40), 2: range(42), 3: range(90, 140), 4: range(20, 100)}
 

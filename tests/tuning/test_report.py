@@ -12,7 +12,7 @@ import pytest
 from core.errors import UserError
 from tests.support.recorded_study import record_study
 from tuning import report as verb
-from tuning.journal import has_driver, only_driver
+from tuning.journal.file import has_driver, only_driver
 
 
 def write(folder: Path, *, watch: bool = False) -> list[str]:

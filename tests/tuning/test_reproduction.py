@@ -13,8 +13,8 @@ from core.training.result import TrainResult
 from tests.support.corpora import tiny_corpus
 from tests.support.trial_records import record
 from tuning.dependencies import Change
-from tuning.predictions import pack
-from tuning.records import TrialRecord
+from tuning.journal.predictions import pack
+from tuning.journal.records import TrialRecord
 from tuning.reproduction import compare, reproduction_of
 
 THREADS = Change(name="threads", was=1, now=2)

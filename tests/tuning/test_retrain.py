@@ -20,8 +20,8 @@ from tests.support.studies import (
     write_sentences,
 )
 from tests.support.trial_records import record
-from tuning.journal import only_driver
-from tuning.records import attributes_of, read_study
+from tuning.journal.file import only_driver
+from tuning.journal.records import attributes_of, read_study
 from tuning.reproduction import Reproduction
 from tuning.retrain import RetrainOptions, choose, retrain
 from tuning.wanted import fresh_seeds

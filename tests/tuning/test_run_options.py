@@ -9,7 +9,7 @@ import pytest
 from core.errors import ConfigError
 from tests.support.corpora import tiny_corpus
 from tests.support.study_configs import options
-from tuning.ledger import open_ledger
+from tuning.journal.writer import open_ledger
 from tuning.resources import Shares
 from tuning.run_options import search_plan
 from tuning.spec import SearchPlan, make_spec

@@ -15,8 +15,8 @@ from core.training.epoch import EpochResult
 from tests.support.fake_ray import FakeRay, content, searcher_of
 from tests.support.study_configs import plan
 from tuning.halt import Halt
-from tuning.ledger import open_ledger
-from tuning.records import read_study
+from tuning.journal.records import read_study
+from tuning.journal.writer import open_ledger
 from tuning.searcher import SPELLS, shared_failure
 from tuning.space.load import load_space
 from tuning.stopping import Halving

@@ -11,8 +11,8 @@ import pytest
 from tests.support.fake_ray import FakeRay, content
 from tests.support.study_configs import plan
 from tuning.budgets import Budget, Ending
-from tuning.ledger import Ledger, open_ledger
-from tuning.records import attributes_of, read_study
+from tuning.journal.records import attributes_of, read_study
+from tuning.journal.writer import Ledger, open_ledger
 from tuning.search import Interruption
 from tuning.searcher import OOM, OrderedSearcher
 from tuning.spec import SearchPlan

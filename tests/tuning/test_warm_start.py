@@ -11,8 +11,8 @@ import pytest
 from core.errors import ConfigError, UserError
 from core.training.epoch import EpochResult
 from tests.support.study_configs import outcomes, plan
-from tuning.ledger import open_ledger
-from tuning.records import attributes_of
+from tuning.journal.records import attributes_of
+from tuning.journal.writer import open_ledger
 from tuning.space.load import load_space
 from tuning.spec import SearchPlan
 from tuning.warm_start import with_knowledge

@@ -8,8 +8,8 @@ from optuna.distributions import BaseDistribution
 from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.trial import create_trial
 
+from tuning.journal.records import copied_from
 from tuning.page.figure import Facts
-from tuning.records import copied_from
 from tuning.space.dimension import middle
 
 FEW = 30

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tuning.journal.predictions import unpack
+from tuning.journal.records import TrialRecord
 from tuning.page.figure import Facts
-from tuning.predictions import unpack
-from tuning.records import TrialRecord
 
 MOST = 60
 """Mistakes shown."""

@@ -6,12 +6,12 @@ from typing import Any
 from markupsafe import Markup
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
+from tuning.journal.records import copied_from
 from tuning.page.axes import Axis, Names, Numbers, axis_over
 from tuning.page.figure import Facts, Figure
 from tuning.page.importance import FEW, LEAST, importances
 from tuning.page.svg import Panel, Point, drawing, element, line, text
 from tuning.page.trial_plots import ACCURACY, NOTHING, marked
-from tuning.records import copied_from
 from tuning.space.dimension import Dimension
 
 SHADES = 7

@@ -1,4 +1,4 @@
-"""tuning.predictions: what is packed comes back, and damage is found."""
+"""tuning.journal.predictions: what is packed comes back, and damage is found."""
 
 import base64
 import json
@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import CorruptionError
-from tuning.predictions import pack, unpack
+from tuning.journal.predictions import pack, unpack
 
 
 @given(st.lists(st.integers(0, 70_000)))

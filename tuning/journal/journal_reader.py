@@ -18,7 +18,7 @@ from optuna.distributions import BaseDistribution, json_to_distribution
 from optuna.trial import TrialState
 
 from core.errors import CorruptionError, UserError
-from tuning.shapes import check_study, check_trial, kept
+from tuning.journal.reader import check_study, check_trial, kept
 
 
 class Operation(IntEnum):

@@ -6,7 +6,7 @@ reading down before they show its figure.
 
 from datetime import UTC, datetime
 
-from tuning.ledger import Ledger
+from tuning.journal.writer import Ledger
 
 READINGS = "readings"
 """The study's user attribute that holds the list."""

@@ -1,4 +1,4 @@
-"""tuning.ledger: what is in the journal stays there, whatever happens to the process."""
+"""tuning.journal.writer: what is in the journal stays there, whatever happens to the process."""
 
 import errno
 import json
@@ -16,9 +16,9 @@ from optuna.trial import TrialState
 from core.config import TrialConfig
 from core.errors import ConfigError, CorruptionError, UserError
 from tests.support.journals import SPEC, add, epoch, two_trials
-from tuning.journal import JOURNAL
-from tuning.ledger import open_ledger
-from tuning.records import read_study
+from tuning.journal.file import JOURNAL
+from tuning.journal.records import read_study
+from tuning.journal.writer import open_ledger
 
 
 def test_what_was_written_is_read_to_the_last_bit(tmp_path: Path) -> None:
@@ -140,7 +140,7 @@ def test_the_same_data_from_another_path_is_the_same_study(tmp_path: Path) -> No
 
 def test_a_second_driver_is_refused_with_the_first_ones_process_and_host(tmp_path: Path) -> None:
     script = (
-        "import sys, pathlib; from tuning.ledger import open_ledger\n"
+        "import sys, pathlib; from tuning.journal.writer import open_ledger\n"
         "with open_ledger(pathlib.Path(sys.argv[1]), {}): print('open', flush=True); sys.stdin.read()"
     )
     with subprocess.Popen(

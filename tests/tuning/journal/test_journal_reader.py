@@ -1,4 +1,4 @@
-"""tuning.journal_reader: the same study as Optuna's own storage reads."""
+"""tuning.journal.journal_reader: the same study as Optuna's own storage reads."""
 
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,9 @@ from optuna.trial import TrialState
 from core.config import TrialConfig
 from core.errors import CorruptionError
 from core.training.epoch import EpochResult
-from tuning.journal import JOURNAL
-from tuning.journal_reader import read_journal
-from tuning.ledger import open_ledger
+from tuning.journal.file import JOURNAL
+from tuning.journal.journal_reader import read_journal
+from tuning.journal.writer import open_ledger
 
 DISTRIBUTIONS = {
     "x": FloatDistribution(1e-4, 1, log=True),

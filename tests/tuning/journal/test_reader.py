@@ -13,8 +13,8 @@ from tests.support.assessed_studies import FULL_SPEC, attributes, opened, trial,
 from tests.support.expressions import refusal
 from tests.support.study_configs import options
 from tuning.best import curve_of, table_of
-from tuning.journal import JOURNAL
-from tuning.ledger import open_ledger
+from tuning.journal.file import JOURNAL
+from tuning.journal.writer import open_ledger
 from tuning.report import page
 from tuning.run_options import search_plan
 from tuning.selection import Selection

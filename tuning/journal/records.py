@@ -10,8 +10,8 @@ from optuna.trial import TrialState
 
 from core.errors import UserError
 from core.training.epoch import EpochResult, best_of
-from tuning.journal import JOURNAL
-from tuning.journal_reader import read_journal
+from tuning.journal.file import JOURNAL
+from tuning.journal.journal_reader import read_journal
 
 Spec = Mapping[str, Any]
 EPOCH_FIELDS = EpochResult.__slots__
@@ -47,7 +47,7 @@ class TrialRecord:
     n_parameters: int | None
     """Trained numbers, which frozen word vectors are not; None until it is complete."""
     val_predictions: Mapping[str, Any] | None = None
-    """What its best epoch said about the validation split, packed (tuning.predictions); None in older studies."""
+    """What its best epoch said about the validation split, packed (tuning.journal.predictions); None in older studies."""
     started: datetime | None = None
     """When it was handed to a worker first, in local time."""
     ended: datetime | None = None

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 from core.training.epoch import EpochResult
-from tuning.records import TrialRecord
+from tuning.journal.records import TrialRecord
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,13 +1,13 @@
-"""tuning.readings: no reading of the test split is forgotten."""
+"""tuning.journal.readings: no reading of the test split is forgotten."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from tests.support.journals import SPEC, two_trials
-from tuning.ledger import Ledger, open_ledger
-from tuning.readings import count_reading
-from tuning.records import attributes_of, read_study
+from tuning.journal.readings import count_reading
+from tuning.journal.records import attributes_of, read_study
+from tuning.journal.writer import Ledger, open_ledger
 
 
 def read(ledger: Ledger, **changes: Any) -> int:

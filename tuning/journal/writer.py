@@ -26,8 +26,8 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from core.errors import ConfigError, UserError
 from core.io.atomic import readable_os_errors
 from core.training.epoch import EpochResult
-from tuning.journal import JOURNAL, cut_torn_tail, only_driver, open_journal
-from tuning.records import Spec, TrialRecord, record_of
+from tuning.journal.file import JOURNAL, cut_torn_tail, only_driver, open_journal
+from tuning.journal.records import Spec, TrialRecord, record_of
 
 
 class Ledger:
@@ -80,7 +80,7 @@ class Ledger:
         Args:
             number: of the trial.
             epoch: what it came to.
-            val_predictions: from tuning.predictions.pack, for an epoch that is the trial's best so far.
+            val_predictions: from tuning.journal.predictions.pack, for an epoch that is the trial's best so far.
         """
         trial = self.trials()[number]
         key = f"epoch:{epoch.epoch}"
