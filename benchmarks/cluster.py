@@ -24,7 +24,7 @@ from tuning import search as searching
 from tuning.journal.file import JOURNAL
 from tuning.journal.records import read_study
 from tuning.journal.writer import open_ledger
-from tuning.resources import Machine, Shares, usable_cpus
+from tuning.resources.machine import Machine, Shares, usable_cpus
 from tuning.space.load import load_space
 from tuning.spec import SearchPlan
 from tuning.trial import run_trial

@@ -26,7 +26,7 @@ COPIES = 1.2
 """So many times the corpus's bytes may be held in all; one copy, and Ray's headers and page ends."""
 IDLE = """
 from tuning.cluster import own_ray
-from tuning.resources import Machine
+from tuning.resources.machine import Machine
 class Idle:
     def ready(self):
         import torch

@@ -90,7 +90,7 @@ def sentune(trials: int, folder: Path) -> dict[str, float]:
     """Our search with its journal, order and stopping."""
     from tests.support.corpora import tiny_corpus
     from tuning.journal.writer import open_ledger
-    from tuning.resources import Machine, Shares
+    from tuning.resources.machine import Machine, Shares
     from tuning.search import Interruption, search
 
     clock = Clock()

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from core.errors import UserError
 from core.io.text import one_line
-from tuning.resources import Machine
+from tuning.resources.machine import Machine
 
 RESTARTS = 2
 """How often what was on a worker that died is started again."""

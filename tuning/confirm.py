@@ -100,7 +100,7 @@ def _spend(
     """Do the runs that are left; False when it was interrupted."""
     from tuning.dependencies import data_changes
     from tuning.rerun import device_of, study_corpus
-    from tuning.resources import Machine, Shares
+    from tuning.resources.machine import Machine, Shares
     from tuning.search import Interruption
 
     machine = Machine.here()

@@ -18,7 +18,7 @@ from tuning.cluster import DIED, RESTARTS, own_ray
 from tuning.journal.predictions import pack
 from tuning.journal.readings import count_reading
 from tuning.journal.writer import Ledger
-from tuning.resources import Machine, Shares
+from tuning.resources.machine import Machine, Shares
 from tuning.wanted import PREFIX, Run
 
 if TYPE_CHECKING:

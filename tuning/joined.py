@@ -18,7 +18,7 @@ from core.errors import ConfigError, UserError
 from core.io.text import one_line
 from tuning.cluster import QUIET_RAY, hush
 from tuning.reach import answers, local_raylet, reach, resolved
-from tuning.resources import Machine, Shares
+from tuning.resources.machine import Machine, Shares
 
 WATCH_SECONDS, MISSES = 2.0, 3
 """How often the head is looked for, and how often in a row it must be gone."""

@@ -21,7 +21,7 @@ from core.errors import UserError
 from core.io.entry import canonical
 from tuning.joined import Cluster
 from tuning.mirror import Mirror
-from tuning.resources import Machine, Shares
+from tuning.resources.machine import Machine, Shares
 from tuning.storage import keep_only, remove
 
 FORGET_SECONDS = 120

@@ -112,7 +112,7 @@ def search_options(
         ConfigError: naming the options that break their rules.
     """
     from tuning.budgets import Budget, duration
-    from tuning.resources import Shares, share_of
+    from tuning.resources.machine import Shares, share_of
     from tuning.run_options import RunOptions
     from tuning.stopping import stopping_rule
     from tuning.storage import absolute as absolute_uri

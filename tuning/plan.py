@@ -4,14 +4,14 @@ from collections.abc import Callable
 
 from core.data.load import load_corpus
 from core.errors import ConfigError
-from tuning.corner import checkpoint_bytes, heaviest
 from tuning.journal.records import attributes_of, states_of
 from tuning.outlook import RAY_IN_A_WORKER_BYTES, Outlook, share_text
 from tuning.planning import forecast
 from tuning.probe import PROBE_SECONDS, probe
-from tuning.resources import Machine
+from tuning.resources.allocation import checkpoint_bytes, heaviest
+from tuning.resources.machine import Machine
+from tuning.resources.shares import settled
 from tuning.run_options import RunOptions, search_plan
-from tuning.shares import settled
 from tuning.warm_start import with_knowledge
 
 

@@ -21,8 +21,8 @@ from core.config import TrialConfig
 from core.data.load import load_corpus
 from core.errors import UserError
 from tuning.planning import Costs
+from tuning.resources.profiling import epoch_seconds, steps
 from tuning.spec import SearchPlan
-from tuning.steps import epoch_seconds, steps
 from tuning.suggester import Suggester
 
 PROBE_DIED = "a process of the probe died (killed, or out of memory): search smaller settings or free some memory"
@@ -83,7 +83,7 @@ def probe(
 
     Args:
         plan: what is searched.
-        heavy: from tuning.corner.heaviest; one process trains them for its memory.
+        heavy: from tuning.resources.allocation.heaviest; one process trains them for its memory.
         data: arguments of load_corpus; the corpus is in the cache.
         cache_dir: of the data cache.
         side_by_side: processes, as many as trials that will share a machine or a GPU.

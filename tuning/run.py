@@ -26,10 +26,10 @@ from tuning.journal.writer import Ledger, open_ledger
 from tuning.listeners import Listener, Listeners
 from tuning.progress import Progress
 from tuning.progress_text import hanging
-from tuning.resources import Machine, Shares
+from tuning.resources.machine import Machine, Shares
+from tuning.resources.shares import GPU_SHARE, settled
 from tuning.run_options import AUTO, RunOptions, search_plan
 from tuning.selection import Selection
-from tuning.shares import GPU_SHARE, settled
 from tuning.spec import SearchPlan, make_spec, searched_fields, study_key
 from tuning.storage import check_storage
 from tuning.tally import Tally

@@ -14,7 +14,7 @@ from core.nn.precision import computes_in_bf16
 from tuning.budgets import Budget
 from tuning.event_files import check_tensorboard
 from tuning.journal.records import spec_of
-from tuning.resources import Shares, default_window
+from tuning.resources.machine import Shares, default_window
 from tuning.samplers import check_sampler
 from tuning.space.load import load_space
 from tuning.space.space import Space

@@ -20,7 +20,7 @@ from tuning.halt import Halt
 from tuning.joined import Cluster
 from tuning.journal.writer import Ledger
 from tuning.listeners import Listener
-from tuning.resources import Machine, Shares
+from tuning.resources.machine import Machine, Shares
 from tuning.scheduler import OrderedStopping
 from tuning.searcher import OOM, OrderedSearcher, shared_failure
 from tuning.spec import SearchPlan

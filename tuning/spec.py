@@ -12,7 +12,7 @@ from core.data.corpus import Corpus
 from core.errors import ConfigError
 from core.io.entry import canonical
 from tuning.budgets import Budget
-from tuning.resources import Shares
+from tuning.resources.machine import Shares
 from tuning.space.space import Space
 from tuning.stopping import Halving
 

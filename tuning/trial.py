@@ -18,10 +18,10 @@ from core.errors import ConfigError, UserError
 from core.io.text import one_line
 from core.training.epoch import EpochResult
 from core.training.loop import train
-from tuning.gpu_worker import take_gpu
-from tuning.gpus import Gpu, out_of_memory
 from tuning.journal.predictions import pack
-from tuning.resources import Shares
+from tuning.resources.gpu import Gpu, out_of_memory
+from tuning.resources.gpu_worker import take_gpu
+from tuning.resources.machine import Shares
 
 
 def run_trial(

@@ -56,7 +56,7 @@ from tuning.journal.predictions import pack
 from tuning.journal.readings import count_reading
 from tuning.journal.records import read_study
 from tuning.journal.writer import Ledger, open_ledger
-from tuning.resources import Shares
+from tuning.resources.machine import Shares
 from tuning.retrained import Model
 from tuning.retrained import save as save_trained
 from tuning.searcher import OOM, SPELLS

@@ -18,7 +18,7 @@ from tests.support.corpora import tiny_corpus
 from tests.support.study_configs import plan
 from tuning.journal.file import JOURNAL
 from tuning.journal.predictions import pack
-from tuning.resources import Shares
+from tuning.resources.machine import Shares
 from tuning.space.load import load_space
 from tuning.space.space import Space
 from tuning.spec import make_spec

@@ -33,7 +33,7 @@ from tests.support.fake_ray import Heard
 from tests.support.study_configs import plan
 from tuning.cluster import own_ray
 from tuning.journal.writer import open_ledger
-from tuning.resources import Machine, Shares
+from tuning.resources.machine import Machine, Shares
 
 def work(job, corpus, shares):
     from tuning.trial import run_trial  # not before: this process needs no torch

@@ -17,7 +17,7 @@ from tuning.journal.file import JOURNAL
 from tuning.journal.journal_reader import Operation
 from tuning.journal.predictions import pack
 from tuning.journal.writer import open_ledger
-from tuning.resources import Shares
+from tuning.resources.machine import Shares
 from tuning.spec import make_spec
 
 SEED, EPOCHS = 7, 3

@@ -7,7 +7,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from core.config import TrialConfig
 from tuning.budgets import Budget
-from tuning.resources import Shares
+from tuning.resources.machine import Shares
 from tuning.run_options import RunOptions
 from tuning.space.load import load_space
 from tuning.spec import SearchPlan

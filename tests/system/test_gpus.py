@@ -10,12 +10,12 @@ import pytest
 
 from tests.support.searches import Searches, searches
 from tuning.journal.records import read_study
-from tuning.resources import Machine, Shares
+from tuning.resources.machine import Machine, Shares
 
 WORK = """
 import os
 import ray
-from tuning.gpus import assigned_device
+from tuning.resources.gpu import assigned_device
 
 retry, fits = {retry}, {fits}
 

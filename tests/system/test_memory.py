@@ -53,7 +53,7 @@ DRIVER = """
 import sys
 from core.nn.precision import computes_in_bf16
 from tuning import keeping, run, search
-from tuning.resources import Machine
+from tuning.resources.machine import Machine
 computes_in_bf16("cpu")
 Machine.here()
 print("torch" in sys.modules)
@@ -88,7 +88,7 @@ GROWTH = """
 import sys
 from pathlib import Path
 from tuning.journal.writer import open_ledger
-from tuning.resources import Machine, Shares
+from tuning.resources.machine import Machine, Shares
 from tuning.search import Interruption, search
 from benchmarks.overhead import nothing, plan
 from tests.support.corpora import tiny_corpus

@@ -18,7 +18,7 @@ from tuning.fresh_runs import tidy, train_run, write_down
 from tuning.journal.predictions import unpack
 from tuning.journal.records import attributes_of
 from tuning.journal.writer import open_ledger
-from tuning.resources import Shares
+from tuning.resources.machine import Shares
 from tuning.wanted import Run, contenders, wanted_runs
 
 SPEC = {"seed": 42, "data": {"split": "80/10/10"}}

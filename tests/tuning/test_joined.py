@@ -14,7 +14,7 @@ from tuning import joined
 from tuning.fitness import check_nodes, look
 from tuning.joined import Cluster, Node
 from tuning.reach import answers, reach, resolved
-from tuning.resources import Machine, Shares
+from tuning.resources.machine import Machine, Shares
 
 
 def cluster(*machines: tuple[int, int], address: str = "10.0.0.1:6379", raylet: str = "") -> Cluster:

@@ -12,7 +12,7 @@ from core.config import TrialConfig
 from tests.support.corpora import tiny_corpus
 from tuning import trial
 from tuning.keeping import Keeping
-from tuning.resources import Machine, Shares
+from tuning.resources.machine import Machine, Shares
 from tuning.spec import study_key
 
 CONFIG = TrialConfig(hidden_dim=4, n_layers=1, epochs=3, batch_size=32).to_dict()

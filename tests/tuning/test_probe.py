@@ -1,4 +1,4 @@
-"""tuning.probe and tuning.steps: the settings that a study would try, and how long their steps take."""
+"""tuning.probe and tuning.resources.profiling: the settings that a study would try, and how long their steps take."""
 
 import itertools
 from concurrent.futures.process import BrokenProcessPool
@@ -10,9 +10,9 @@ from core.config import TrialConfig
 from core.errors import UserError
 from tests.support.corpora import tiny_corpus
 from tests.support.study_configs import outcomes, plan
-from tuning.corner import checkpoint_bytes
 from tuning.probe import measured_elsewhere, probe, settings_to_try
-from tuning.steps import DISK_BYTES_A_SECOND, EVALUATION, WARM_UP, epoch_seconds, steps
+from tuning.resources.allocation import checkpoint_bytes
+from tuning.resources.profiling import DISK_BYTES_A_SECOND, EVALUATION, WARM_UP, epoch_seconds, steps
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "random", "qmc"])

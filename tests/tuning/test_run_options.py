@@ -10,7 +10,7 @@ from core.errors import ConfigError
 from tests.support.corpora import tiny_corpus
 from tests.support.study_configs import options
 from tuning.journal.writer import open_ledger
-from tuning.resources import Shares
+from tuning.resources.machine import Shares
 from tuning.run_options import search_plan
 from tuning.spec import SearchPlan, make_spec
 from tuning.stopping import Halving

@@ -4,7 +4,7 @@ import gc
 from collections.abc import Sequence
 from typing import Any
 
-from tuning.gpus import Gpu, allocator_fraction, assigned_device
+from tuning.resources.gpu import Gpu, allocator_fraction, assigned_device
 
 
 def take_gpu(share: float, assigned: Sequence[int | str], visible: str | None, cuda: Any) -> tuple[str, Gpu]:

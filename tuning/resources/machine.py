@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 
 from core.errors import ConfigError
-from tuning.gpus import LEAST_SHARE, Gpu, allocator_fraction, count_visible
+from tuning.resources.gpu import LEAST_SHARE, Gpu, allocator_fraction, count_visible
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

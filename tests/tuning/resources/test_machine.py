@@ -1,4 +1,4 @@
-"""tuning.resources: what fits, and what is refused."""
+"""tuning.resources.machine: what fits, and what is refused."""
 
 import io
 from types import SimpleNamespace
@@ -6,8 +6,8 @@ from types import SimpleNamespace
 import pytest
 
 from core.errors import ConfigError
-from tuning.gpus import Gpu
-from tuning.resources import Machine, Shares, default_window, gpus_here, usable_cpus
+from tuning.resources.gpu import Gpu
+from tuning.resources.machine import Machine, Shares, default_window, gpus_here, usable_cpus
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_cpus_are_those_of_the_affinity_and_of_the_control_group(
 
 
 def test_gpus_are_those_that_torch_sees(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tuning.resources.version", {"torch": "2.6.0+cu124"}.__getitem__)
+    monkeypatch.setattr("tuning.resources.machine.version", {"torch": "2.6.0+cu124"}.__getitem__)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
     monkeypatch.setattr("torch.cuda.get_device_properties", lambda at: SimpleNamespace(name=f"G{at}", total_memory=at))
     assert gpus_here({}) == (Gpu(name="G0", bytes=0), Gpu(name="G1", bytes=1))
@@ -73,7 +73,7 @@ def test_gpus_are_those_that_torch_sees(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_a_torch_without_cuda_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     """What CUDA_VISIBLE_DEVICES says is looked at all the same."""
-    monkeypatch.setattr("tuning.resources.version", {"torch": "2.6.0+cpu"}.__getitem__)
+    monkeypatch.setattr("tuning.resources.machine.version", {"torch": "2.6.0+cpu"}.__getitem__)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 1 / 0)
     assert gpus_here({"CUDA_VISIBLE_DEVICES": "0,1"}) == ()
     with pytest.raises(ConfigError, match="CUDA_VISIBLE_DEVICES=0,0 names a GPU twice"):

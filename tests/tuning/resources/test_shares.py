@@ -1,4 +1,4 @@
-"""tuning.shares: what `auto` comes to, once; and settings that nothing here could hold."""
+"""tuning.resources.shares: what `auto` comes to, once; and settings that nothing here could hold."""
 
 from collections.abc import Sequence
 
@@ -9,9 +9,9 @@ from core.data.corpus import Corpus
 from core.errors import ConfigError
 from tests.support.corpora import tiny_corpus
 from tests.support.study_configs import plan
-from tuning.gpus import GIB, Gpu, Probed
-from tuning.resources import Machine, Shares
-from tuning.shares import GPU_SHARE, settled
+from tuning.resources.gpu import GIB, Gpu, Probed
+from tuning.resources.machine import Machine, Shares
+from tuning.resources.shares import GPU_SHARE, settled
 from tuning.space.load import load_space
 
 AUTO = Shares(gpus_per_trial=1.0, auto=True)

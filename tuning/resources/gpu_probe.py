@@ -14,8 +14,8 @@ from typing import Any
 from core.config import TrialConfig
 from core.data.corpus import Corpus
 from core.errors import UserError
-from tuning.gpus import Probed
 from tuning.probe import PROBE_DIED
+from tuning.resources.gpu import Probed
 
 STEPS = 8
 WARM_UP = 3
@@ -60,7 +60,7 @@ def measured(configs: Sequence[TrialConfig], corpus: Corpus, device: str = "cuda
 
 def _step_seconds(config: TrialConfig, corpus: Corpus, device: str) -> float:
     """Median time of a training step with the longest sentences."""
-    from tuning.steps import steps
+    from tuning.resources.profiling import steps
 
     running, taken = steps(config, corpus, device, longest_first=True), []
     for _ in range(STEPS):

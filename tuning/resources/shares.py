@@ -7,9 +7,9 @@ from typing import Any
 from core.config import TrialConfig
 from core.data.corpus import Corpus
 from core.errors import ConfigError
-from tuning.corner import check_memory, heaviest
-from tuning.gpus import Choice, Probed, choose_share
-from tuning.resources import Machine, Shares
+from tuning.resources.allocation import check_memory, heaviest
+from tuning.resources.gpu import Choice, Probed, choose_share
+from tuning.resources.machine import Machine, Shares
 from tuning.spec import SearchPlan
 
 GPU_SHARE = "gpu_share"
@@ -32,7 +32,7 @@ def settled(
         machine: where it runs.
         corpus: the data.
         kept: the study's user attributes; empty for a new one.
-        probe: measures settings on a GPU; None for tuning.gpu_probe's.
+        probe: measures settings on a GPU; None for tuning.resources.gpu_probe's.
 
     Raises:
         ConfigError: the heaviest settings need more memory than there is, or there is no GPU to probe.
@@ -48,7 +48,7 @@ def settled(
     elif not machine.gpu_list:
         raise ConfigError("--gpus-per-trial auto needs a GPU on this machine to try: pass a share such as 0.5 instead")
     else:
-        from tuning.gpu_probe import probe_gpu
+        from tuning.resources.gpu_probe import probe_gpu
 
         trials_by_cpu = machine.cpus // shares.cpus_per_trial
         choice = choose_share((probe or probe_gpu)(heavy, corpus), machine.gpu_list, trials_by_cpu)

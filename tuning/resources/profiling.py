@@ -11,7 +11,7 @@ from core.nn.seeding import Dropout, seeded
 from core.training.batching import shuffled
 from core.training.learner import new_learner
 from core.training.resident import batches_of
-from tuning.corner import checkpoint_bytes
+from tuning.resources.allocation import checkpoint_bytes
 
 WARM_UP = 2
 """Steps that are not counted, where there are more."""

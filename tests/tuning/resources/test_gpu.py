@@ -1,9 +1,9 @@
-"""tuning.gpus: devices, caps and shares, for machines that are not here."""
+"""tuning.resources.gpu: devices, caps and shares, for machines that are not here."""
 
 import pytest
 
 from core.errors import ConfigError
-from tuning.gpus import (
+from tuning.resources.gpu import (
     CONTEXT_BYTES,
     GIB,
     Choice,

@@ -1,4 +1,4 @@
-"""tuning.gpu_worker and a trial's failure: CUDA is a fake that remembers what it was told."""
+"""tuning.resources.gpu_worker and a trial's failure: CUDA is a fake that remembers what it was told."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -9,9 +9,9 @@ import torch
 from core.config import TrialConfig
 from core.errors import ConfigError, TrainingError, UserError
 from tests.support.corpora import tiny_corpus
-from tuning.gpu_probe import measured
-from tuning.gpu_worker import take_gpu
-from tuning.gpus import GIB, Gpu
+from tuning.resources.gpu import GIB, Gpu
+from tuning.resources.gpu_probe import measured
+from tuning.resources.gpu_worker import take_gpu
 from tuning.trial import failure
 
 SIZES = {"cuda:0": 24, "cuda:1": 80}

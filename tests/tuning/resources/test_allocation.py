@@ -1,4 +1,4 @@
-"""tuning.corner: the heaviest settings of a space, and what they weigh."""
+"""tuning.resources.allocation: the heaviest settings of a space, and what they weigh."""
 
 import pytest
 import torch
@@ -8,7 +8,7 @@ from core.errors import ConfigError
 from core.nn.model_size import trained_numbers
 from core.training.learner import new_learner
 from tests.support.corpora import tiny_corpus
-from tuning.corner import check_memory, checkpoint_bytes, heaviest, least_bytes
+from tuning.resources.allocation import check_memory, checkpoint_bytes, heaviest, least_bytes
 from tuning.space.load import load_space
 
 

@@ -1,0 +1,1 @@
+"""Shares of CPU and GPU: what the machine has, what a trial gets, what its steps cost."""
