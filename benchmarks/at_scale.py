@@ -29,16 +29,16 @@ from benchmarks.simulation import read_table
 from core import load_corpus
 from tests.support.recorded_study import EPOCHS, record_study
 from tests.support.study_configs import plan
-from tuning.halt import Halt
 from tuning.journal.records import attributes_of
 from tuning.journal.writer import Ledger, open_ledger
-from tuning.listeners import Listeners
 from tuning.scheduler import OrderedStopping
+from tuning.scheduling.callbacks import Listeners
+from tuning.scheduling.standings import Standings
+from tuning.scheduling.stop_signal import Halt
+from tuning.scheduling.study import SearchPlan
+from tuning.scheduling.successive_halving import Halving
+from tuning.scheduling.suggester import Suggester
 from tuning.space.load import load_space
-from tuning.spec import SearchPlan
-from tuning.standings import Standings
-from tuning.stopping import Halving
-from tuning.suggester import Suggester
 
 LINK = 1.25e9
 """Bytes a second that the driver's node sends: 10 Gbit/s."""

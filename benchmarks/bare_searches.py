@@ -20,8 +20,8 @@ from benchmarks.notebook_loop import NotebookLoop, Shape, loader
 from benchmarks.overhead import sampler
 from core import load_corpus
 from core.data.corpus import TEST
+from tuning.scheduling.successive_halving import Halving
 from tuning.space.load import load_space
-from tuning.stopping import Halving
 
 GRACE, REDUCTION = Halving().grace, Halving().reduction
 """Of ASHA: as `sentune run` has them."""

@@ -25,8 +25,8 @@ from tuning.journal.file import JOURNAL
 from tuning.journal.records import read_study
 from tuning.journal.writer import open_ledger
 from tuning.resources.machine import Machine, Shares, usable_cpus
+from tuning.scheduling.study import SearchPlan
 from tuning.space.load import load_space
-from tuning.spec import SearchPlan
 from tuning.trial import run_trial
 
 ROOT = Path(__file__).parents[1]

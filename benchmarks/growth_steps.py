@@ -24,9 +24,9 @@ from tuning.journal.file import JOURNAL
 from tuning.journal.records import attributes_of
 from tuning.journal.writer import open_ledger
 from tuning.report import page
+from tuning.scheduling.suggester import Suggester
 from tuning.selection import Selection
 from tuning.space.load import load_space
-from tuning.suggester import Suggester
 
 REPEATS = 5
 """Of what is short; the median counts."""

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from benchmarks.simulation import Curve, Policy, Replayed, Simulation, Table
-from tuning.stopping import Halving
+from tuning.scheduling.successive_halving import Halving
 
 JITTER = 1e-6
 """Added to an accuracy at most: two equal ones would both go on at a rung."""

@@ -24,9 +24,9 @@ from pathlib import Path
 from typing import Any
 
 from core.training.epoch import EpochResult
+from tuning.scheduling.study import SearchPlan
 from tuning.space.load import load_space
 from tuning.space.space import Space
-from tuning.spec import SearchPlan
 
 EPOCHS = 5
 WORKERS = 2
@@ -198,7 +198,7 @@ def scale(trials: int, folder: Path) -> dict[str, float]:
     from optuna.trial import TrialState
 
     from tuning.journal.writer import open_ledger
-    from tuning.suggester import Suggester
+    from tuning.scheduling.suggester import Suggester
 
     the_plan = dataclasses.replace(plan(trials), space=load_space("default"))
     suggester, taken, early = Suggester(the_plan), [0.0], 0.0

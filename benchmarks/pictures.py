@@ -24,7 +24,7 @@ from tests.support.browser import chromium, open_page
 from tuning.journal.records import TrialRecord, read_whole
 from tuning.progress_text import block
 from tuning.report import page
-from tuning.spec import searched_fields, space_of
+from tuning.scheduling.study import searched_fields, space_of
 from tuning.tally import Tally
 
 DOCS = Path(__file__).parent.parent / "docs"

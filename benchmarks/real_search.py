@@ -12,9 +12,9 @@ from core.stats import Correct
 from core.training.evaluate import evaluate
 from core.training.loop import train
 from core.training.result import TrainResult
+from tuning.scheduling.study import SearchPlan
+from tuning.scheduling.suggester import Suggester
 from tuning.space.load import load_space
-from tuning.spec import SearchPlan
-from tuning.suggester import Suggester
 
 REST, UNUSED = 3, 4
 """Codes in `Corpus.split` beside those of core.data.corpus."""

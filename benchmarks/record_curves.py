@@ -31,7 +31,7 @@ from core.config import TrialConfig
 from core.data.corpus import TRAIN, VAL, Corpus
 from core.errors import TrainingError
 from core.io.atomic import write_bytes
-from tuning.samplers import derived_seed, draw, make_sampler
+from tuning.scheduling.samplers import derived_seed, draw, make_sampler
 from tuning.space.initial_trials import first_trials
 from tuning.space.load import load_space
 from tuning.space.space import Space

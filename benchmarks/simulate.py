@@ -23,7 +23,7 @@ from pathlib import Path
 
 from benchmarks.order_window import seconds_of, wall
 from benchmarks.simulation import Policy, Replayed, Simulation, Table, band, read_table
-from tuning.stopping import Halving
+from tuning.scheduling.successive_halving import Halving
 
 CLOSE = 0.003
 """Within 0.3 points of the best."""

@@ -23,11 +23,11 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from core.config import TrialConfig
 from core.training.epoch import EpochResult
+from tuning.scheduling.standings import Standings
+from tuning.scheduling.study import SearchPlan
+from tuning.scheduling.successive_halving import Halving, Verdict
+from tuning.scheduling.suggester import Suggester
 from tuning.space.space import Space
-from tuning.spec import SearchPlan
-from tuning.standings import Standings
-from tuning.stopping import Halving, Verdict
-from tuning.suggester import Suggester
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +93,7 @@ class Policy:
     """How to search."""
 
     sampler: str = "random"
-    """random draws from the table; else one of tuning.samplers.NEEDS."""
+    """random draws from the table; else one of tuning.scheduling.samplers.NEEDS."""
     stopping: Halving | None = None
     ordered: bool = True
     """Suggestions and stops see trials 0..n-window; else whatever has happened by then, as Ray's ASHA."""

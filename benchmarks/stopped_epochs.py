@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import optuna
 
 from benchmarks.simulation import Curve, Policy, Simulation, Table
-from tuning.stopping import Halving
+from tuning.scheduling.successive_halving import Halving
 
 REPLAYS = 50
 

@@ -36,7 +36,7 @@ from benchmarks.simulation import read_table
 from benchmarks.stopped_epochs import asha_epochs, fewest_asha, fewest_median, median_epochs
 from benchmarks.studies import Study, machine, run_study, seconds_an_epoch, spread_sample
 from core import load_corpus
-from tuning.stopping import Halving
+from tuning.scheduling.successive_halving import Halving
 
 CURVES = Path(__file__).parents[1] / "results" / "reference" / "curves.json.gz"
 TARGETS = {"the better of a1 and a2": 15, "b": 5}

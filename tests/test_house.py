@@ -22,7 +22,7 @@ RAY_ROOMS = {
     "tuning.joined",
     "tuning.reach",
     "tuning.search",
-    "tuning.searcher",
+    "tuning.scheduling.scheduler",
     "tuning.scheduler",
     "tuning.trial",
 }

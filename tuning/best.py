@@ -4,15 +4,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from core.intervals import Interval
-from tuning.budgets import Ending
 from tuning.expected import expected
 from tuning.expected_table import render_expected
 from tuning.journal.records import read_whole
 from tuning.judgement import Judgement, judge
 from tuning.ranking import Row, every_row
 from tuning.results import render
+from tuning.scheduling.budget import Ending
+from tuning.scheduling.study import notes_on, searched_fields, space_of
 from tuning.selection import Selection, select
-from tuning.spec import notes_on, searched_fields, space_of
 from tuning.tested import OnTest, readings_note
 
 

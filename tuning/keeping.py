@@ -33,7 +33,7 @@ class Keeping:
     """Where the trials of a study keep their checkpoints."""
 
     study: str
-    """The study's folder on nodes and in the storage, from tuning.spec.study_key."""
+    """The study's folder on nodes and in the storage, from tuning.scheduling.study.study_key."""
     on_node: bool
     """In the node's temporary folder; False: in the study's own folder, which all workers see."""
     storage: str | None

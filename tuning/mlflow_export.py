@@ -17,7 +17,7 @@ from core.io.entry import canonical
 from core.io.text import concealed, one_line
 from tuning.journal.curves import points, settings
 from tuning.journal.records import TrialRecord, read_study, spec_of
-from tuning.spec import searched_fields, space_of
+from tuning.scheduling.study import searched_fields, space_of
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -5,9 +5,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from tuning.budgets import show_duration
 from tuning.planning import Forecast, Interval, to_dict
-from tuning.spec import SearchPlan
+from tuning.scheduling.budget import show_duration
+from tuning.scheduling.study import SearchPlan
 
 RAY_BYTES = 500_000_000
 """Of Ray's own processes and the driver, together."""

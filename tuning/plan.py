@@ -12,7 +12,7 @@ from tuning.resources.allocation import checkpoint_bytes, heaviest
 from tuning.resources.machine import Machine
 from tuning.resources.shares import settled
 from tuning.run_options import RunOptions, search_plan
-from tuning.warm_start import with_knowledge
+from tuning.scheduling.warm_start import with_knowledge
 
 
 def outlook(options: RunOptions, say: Callable[[str], None]) -> Outlook:

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.random import Generator, default_rng
 from numpy.typing import NDArray
 
-from tuning.spec import SearchPlan
-from tuning.stopping import Halving, Verdict
-from tuning.timetable import ends
+from tuning.scheduling.study import SearchPlan
+from tuning.scheduling.successive_halving import Halving, Verdict
+from tuning.scheduling.timeline import ends
 
 SIMULATED_TRIALS = 100_000
 """Over all simulations of one forecast."""

@@ -22,8 +22,8 @@ from core.data.load import load_corpus
 from core.errors import UserError
 from tuning.planning import Costs
 from tuning.resources.profiling import epoch_seconds, steps
-from tuning.spec import SearchPlan
-from tuning.suggester import Suggester
+from tuning.scheduling.study import SearchPlan
+from tuning.scheduling.suggester import Suggester
 
 PROBE_DIED = "a process of the probe died (killed, or out of memory): search smaller settings or free some memory"
 PROBE_SECONDS = 26.0

@@ -19,7 +19,7 @@ from tuning.page.compose import Wrong, compose
 from tuning.page.figure import Facts
 from tuning.page.mistakes import Answers, answers_of, mistakes, same_model
 from tuning.ranking import every_row
-from tuning.spec import searched_fields, space_of
+from tuning.scheduling.study import searched_fields, space_of
 
 EVERY_SECONDS = 5
 """Between two pages of a study that runs."""

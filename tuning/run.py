@@ -17,23 +17,23 @@ from core.data.load import load_corpus
 from core.errors import ConfigError
 from core.io.text import concealed
 from tuning.best import table_of
-from tuning.budgets import Ending
 from tuning.called import note, typed
 from tuning.event_files import event_files
 from tuning.journal.predictions import pack
 from tuning.journal.records import attributes_of
 from tuning.journal.writer import Ledger, open_ledger
-from tuning.listeners import Listener, Listeners
 from tuning.progress import Progress
 from tuning.progress_text import hanging
 from tuning.resources.machine import Machine, Shares
 from tuning.resources.shares import GPU_SHARE, settled
 from tuning.run_options import AUTO, RunOptions, search_plan
+from tuning.scheduling.budget import Ending
+from tuning.scheduling.callbacks import Listener, Listeners
+from tuning.scheduling.study import SearchPlan, make_spec, searched_fields, study_key
+from tuning.scheduling.warm_start import with_knowledge
 from tuning.selection import Selection
-from tuning.spec import SearchPlan, make_spec, searched_fields, study_key
 from tuning.storage import check_storage
 from tuning.tally import Tally
-from tuning.warm_start import with_knowledge
 
 if TYPE_CHECKING:
     from tuning.joined import Cluster  # these know Ray

@@ -11,15 +11,15 @@ from typing import Any
 from core.config import PRECISIONS
 from core.errors import ConfigError
 from core.nn.precision import computes_in_bf16
-from tuning.budgets import Budget
 from tuning.event_files import check_tensorboard
 from tuning.journal.records import spec_of
 from tuning.resources.machine import Shares, default_window
-from tuning.samplers import check_sampler
+from tuning.scheduling.budget import Budget
+from tuning.scheduling.samplers import check_sampler
+from tuning.scheduling.study import SearchPlan
+from tuning.scheduling.successive_halving import Halving
 from tuning.space.load import load_space
 from tuning.space.space import Space
-from tuning.spec import SearchPlan
-from tuning.stopping import Halving
 
 AUTO = "auto"
 

@@ -9,13 +9,13 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from core.errors import UserError
 from core.training.epoch import EpochResult
 from tuning.controller import forget_ended, keep_workers
-from tuning.halt import Halt
 from tuning.journal.writer import Ledger
-from tuning.listeners import Listener
-from tuning.searcher import unflattened
-from tuning.spec import SearchPlan
-from tuning.standings import Standings
-from tuning.stopping import Verdict
+from tuning.scheduling.callbacks import Listener
+from tuning.scheduling.scheduler import unflattened
+from tuning.scheduling.standings import Standings
+from tuning.scheduling.stop_signal import Halt
+from tuning.scheduling.study import SearchPlan
+from tuning.scheduling.successive_halving import Verdict
 
 
 class OrderedStopping(FIFOScheduler):  # type: ignore[misc]  # Ray ships no types

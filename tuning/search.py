@@ -14,17 +14,17 @@ from ray.tune.progress_reporter import TrialProgressCallback
 
 from core.data.corpus import Corpus
 from core.errors import UserError
-from tuning.budgets import Ending
 from tuning.cluster import RESTARTS, own_ray
-from tuning.halt import Halt
 from tuning.joined import Cluster
 from tuning.journal.writer import Ledger
-from tuning.listeners import Listener
 from tuning.resources.machine import Machine, Shares
 from tuning.scheduler import OrderedStopping
-from tuning.searcher import OOM, OrderedSearcher, shared_failure
-from tuning.spec import SearchPlan
-from tuning.standings import Standings
+from tuning.scheduling.budget import Ending
+from tuning.scheduling.callbacks import Listener
+from tuning.scheduling.scheduler import OOM, OrderedSearcher, shared_failure
+from tuning.scheduling.standings import Standings
+from tuning.scheduling.stop_signal import Halt
+from tuning.scheduling.study import SearchPlan
 
 Work = Callable[[Mapping[str, Any], Corpus, Shares], None]
 

@@ -9,7 +9,7 @@ from typing import Any
 from core.training.epoch import EpochResult, best_of
 from tuning.journal.records import TrialRecord, copied_from
 from tuning.planning import TRIAL_SECONDS
-from tuning.timetable import ends
+from tuning.scheduling.timeline import ends
 
 
 @dataclass(kw_only=True)

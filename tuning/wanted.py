@@ -6,7 +6,7 @@ from typing import Any
 
 from core.errors import UserError
 from tuning.journal.records import Spec, TrialRecord, copied_from, ranked
-from tuning.samplers import derived_seed
+from tuning.scheduling.samplers import derived_seed
 
 PREFIX = "confirm"
 """Of the study's user attributes that hold outcomes."""

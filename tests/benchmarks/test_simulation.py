@@ -9,7 +9,7 @@ import pytest
 from benchmarks.simulate import ordered_and_free
 from benchmarks.simulation import Policy, Simulation, band, distance, read_table
 from tests.support.curves import EPOCHS, SPACE, accuracy, table
-from tuning.stopping import Halving
+from tuning.scheduling.successive_halving import Halving
 
 
 def test_a_search_without_stopping_trains_every_epoch_of_as_many_trials_as_asked() -> None:

@@ -12,7 +12,7 @@ from benchmarks.whole_search import Row, computed, show_claims
 from core.training.epoch import EpochResult
 from tests.support.curves import EPOCHS, table
 from tuning.journal.records import TrialRecord
-from tuning.stopping import Halving
+from tuning.scheduling.successive_halving import Halving
 
 
 def record(number: int, seconds: float, epochs: int = 2) -> TrialRecord:

@@ -13,8 +13,8 @@ from core.training.epoch import EpochResult
 from tuning.journal.predictions import pack
 from tuning.journal.records import TrialRecord, attributes_of
 from tuning.journal.writer import open_ledger
+from tuning.scheduling.successive_halving import Halving
 from tuning.space.load import load_space
-from tuning.stopping import Halving
 
 SPACE = load_space("quick")
 SPEC: dict[str, Any] = {

@@ -4,7 +4,7 @@ from functools import cache
 
 from benchmarks.simulation import Curve, Table
 from core.training.epoch import EpochResult
-from tuning.samplers import derived_seed, draw, make_sampler
+from tuning.scheduling.samplers import derived_seed, draw, make_sampler
 from tuning.space.load import load_space
 
 SPACE = load_space("notebook", ["hidden_dim=int(16,64,log)"])

@@ -10,13 +10,13 @@ from ray.tune.search import Searcher
 
 from core.config import TrialConfig
 from core.training.epoch import EpochResult
-from tuning.halt import Halt
 from tuning.journal.records import TrialRecord, read_study
 from tuning.journal.writer import Ledger
 from tuning.scheduler import OrderedStopping
-from tuning.searcher import OrderedSearcher
-from tuning.spec import SearchPlan
-from tuning.standings import Standings
+from tuning.scheduling.scheduler import OrderedSearcher
+from tuning.scheduling.standings import Standings
+from tuning.scheduling.stop_signal import Halt
+from tuning.scheduling.study import SearchPlan
 
 
 class Heard:

@@ -59,9 +59,9 @@ from tuning.journal.writer import Ledger, open_ledger
 from tuning.resources.machine import Shares
 from tuning.retrained import Model
 from tuning.retrained import save as save_trained
-from tuning.searcher import OOM, SPELLS
-from tuning.spec import make_spec
-from tuning.stopping import Halving
+from tuning.scheduling.scheduler import OOM, SPELLS
+from tuning.scheduling.study import make_spec
+from tuning.scheduling.successive_halving import Halving
 from tuning.wanted import contenders, wanted_runs
 
 NAME = "mine"

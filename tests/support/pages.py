@@ -11,7 +11,7 @@ from tuning.judgement import judge
 from tuning.page.figure import Facts
 from tuning.ranking import every_row
 from tuning.report import page
-from tuning.spec import searched_fields, space_of
+from tuning.scheduling.study import searched_fields, space_of
 
 
 def facts_of(folder: Path) -> Facts:

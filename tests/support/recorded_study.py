@@ -19,9 +19,9 @@ from tests.support.study_configs import plan
 from tuning.journal.file import JOURNAL
 from tuning.journal.predictions import pack
 from tuning.resources.machine import Shares
+from tuning.scheduling.study import make_spec
 from tuning.space.load import load_space
 from tuning.space.space import Space
-from tuning.spec import make_spec
 
 BEGAN = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 EPOCHS = 6

@@ -18,7 +18,7 @@ from tuning.journal.journal_reader import Operation
 from tuning.journal.predictions import pack
 from tuning.journal.writer import open_ledger
 from tuning.resources.machine import Shares
-from tuning.spec import make_spec
+from tuning.scheduling.study import make_spec
 
 SEED, EPOCHS = 7, 3
 WORDS = {"bug": ("crash", "error"), "praise": ("great", "thanks")}

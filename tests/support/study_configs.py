@@ -6,13 +6,13 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from core.config import TrialConfig
-from tuning.budgets import Budget
 from tuning.resources.machine import Shares
 from tuning.run_options import RunOptions
+from tuning.scheduling.budget import Budget
+from tuning.scheduling.study import SearchPlan
+from tuning.scheduling.successive_halving import Halving
+from tuning.scheduling.suggester import Suggester, Suggestion
 from tuning.space.load import load_space
-from tuning.spec import SearchPlan
-from tuning.stopping import Halving
-from tuning.suggester import Suggester, Suggestion
 
 
 def plan(**changes: Any) -> SearchPlan:

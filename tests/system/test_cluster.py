@@ -17,7 +17,7 @@ from tests.support.nodes import Nodes
 from tuning import reach
 from tuning.journal.file import JOURNAL
 from tuning.journal.records import attributes_of
-from tuning.spec import study_key
+from tuning.scheduling.study import study_key
 
 BUCKET = "studies"
 KEYS = {"AWS_ACCESS_KEY_ID": "tester", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_EC2_METADATA_DISABLED": "true"}

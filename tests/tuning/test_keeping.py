@@ -13,7 +13,7 @@ from tests.support.corpora import tiny_corpus
 from tuning import trial
 from tuning.keeping import Keeping
 from tuning.resources.machine import Machine, Shares
-from tuning.spec import study_key
+from tuning.scheduling.study import study_key
 
 CONFIG = TrialConfig(hidden_dim=4, n_layers=1, epochs=3, batch_size=32).to_dict()
 

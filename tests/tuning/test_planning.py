@@ -18,8 +18,8 @@ from tuning.planning import (
     forecast,
     stopped,
 )
-from tuning.standings import Standings
-from tuning.stopping import Halving, Verdict
+from tuning.scheduling.standings import Standings
+from tuning.scheduling.successive_halving import Halving, Verdict
 
 START = 4.0
 COSTS = Costs(own=(1.0, 2.0, 3.0), others=(1.0, 2.0, 4.0), start=START)

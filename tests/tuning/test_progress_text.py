@@ -10,8 +10,8 @@ from core.config import TrialConfig
 from tests.support.small_study import epoch
 from tests.support.trial_records import record
 from tuning.progress_text import best_text, block, clock, failures, hanging, pace, settings_brief
+from tuning.scheduling.study import searched_fields
 from tuning.space.load import load_space
-from tuning.spec import searched_fields
 from tuning.tally import Best, Tally
 
 QUICK = searched_fields(load_space("quick"))

@@ -12,8 +12,8 @@ from tests.support.study_configs import options
 from tuning.journal.writer import open_ledger
 from tuning.resources.machine import Shares
 from tuning.run_options import search_plan
-from tuning.spec import SearchPlan, make_spec
-from tuning.stopping import Halving
+from tuning.scheduling.study import SearchPlan, make_spec
+from tuning.scheduling.successive_halving import Halving
 
 
 def made(plan: SearchPlan, folder: Path) -> None:

@@ -31,7 +31,7 @@ from tuning.page.time_plot import last_moment, swatch, timeline
 from tuning.page.trial_plots import curves, history, losses
 from tuning.ranking import STATES
 from tuning.results import brief
-from tuning.spec import notes_on
+from tuning.scheduling.study import notes_on
 
 WIDEST_MATRIX = 15
 """Classes; more are shown as a list of confusions."""

@@ -8,7 +8,7 @@ from markupsafe import Markup
 from tuning.page.axes import Numbers
 from tuning.page.figure import Facts, Figure
 from tuning.page.svg import Panel, Point, drawing, element, line, mark
-from tuning.stopping import Halving
+from tuning.scheduling.successive_halving import Halving
 
 ACCURACY = "validation accuracy"
 NOTHING = "No trial has ended with an accuracy yet."

@@ -10,7 +10,7 @@ from core.errors import ConfigError
 from tuning.resources.allocation import check_memory, heaviest
 from tuning.resources.gpu import Choice, Probed, choose_share
 from tuning.resources.machine import Machine, Shares
-from tuning.spec import SearchPlan
+from tuning.scheduling.study import SearchPlan
 
 GPU_SHARE = "gpu_share"
 """The study's user attribute that keeps how `auto` was decided."""

@@ -17,10 +17,10 @@ from tuning.journal.file import JOURNAL
 from tuning.journal.writer import open_ledger
 from tuning.report import page
 from tuning.run_options import search_plan
+from tuning.scheduling.successive_halving import Halving
 from tuning.selection import Selection
 from tuning.space.load import load_space
 from tuning.space.presets import PRESETS
-from tuning.stopping import Halving
 
 READING = {"verb": "retrain", "trial": 0, "seed": 42, "on": "train", "split": "80/10/10", "val_accuracy": 0.8,
            "test_accuracy": 0.75, "test_sentences": 200, "time": "2026-01-01T00:00:00"}  # fmt: skip

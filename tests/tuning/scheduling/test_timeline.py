@@ -1,4 +1,4 @@
-"""tuning.timetable: when trials are over that are handed out in order and wait at rungs."""
+"""tuning.scheduling.timeline: when trials are over that are handed out in order and wait at rungs."""
 
 import dataclasses
 
@@ -7,8 +7,8 @@ import pytest
 
 from benchmarks.simulation import Policy, Simulation
 from tests.support.curves import EPOCHS, table
-from tuning.stopping import Halving
-from tuning.timetable import ends
+from tuning.scheduling.successive_halving import Halving
+from tuning.scheduling.timeline import ends
 
 
 def test_one_worker_takes_trials_one_after_the_other_and_two_share_them() -> None:

@@ -1,4 +1,4 @@
-"""When trials are over, where it is known how long each takes: handed out as tuning.searcher does it. Pure."""
+"""When trials are over, where it is known how long each takes: handed out as tuning.scheduling.scheduler does it. Pure."""
 
 import heapq
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from tuning.stopping import Halving
+from tuning.scheduling.successive_halving import Halving
 
 
 def ends(

@@ -1,4 +1,4 @@
-"""tuning.searcher and tuning.scheduler: what is written into the journal, in which order, and what is handed out."""
+"""tuning.scheduling.scheduler and tuning.scheduler: what is written into the journal, in which order, and what is handed out."""
 
 import errno
 import os
@@ -14,12 +14,12 @@ from core.config import TrialConfig
 from core.training.epoch import EpochResult
 from tests.support.fake_ray import FakeRay, content, searcher_of
 from tests.support.study_configs import plan
-from tuning.halt import Halt
 from tuning.journal.records import read_study
 from tuning.journal.writer import open_ledger
-from tuning.searcher import SPELLS, shared_failure
+from tuning.scheduling.scheduler import SPELLS, shared_failure
+from tuning.scheduling.stop_signal import Halt
+from tuning.scheduling.successive_halving import Halving
 from tuning.space.load import load_space
-from tuning.stopping import Halving
 
 
 def test_three_failures_from_the_start_with_one_cause_are_recognised() -> None:

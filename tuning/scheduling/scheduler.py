@@ -23,14 +23,14 @@ from ray.tune.search import Searcher
 from core.config import TrialConfig
 from core.errors import UserError
 from tuning.cluster import DIED, RESTARTS
-from tuning.halt import Halt
 from tuning.journal.records import copied_from
 from tuning.journal.writer import Ledger
-from tuning.listeners import Listener
-from tuning.spec import SearchPlan
-from tuning.standings import Standings
-from tuning.stopping import Verdict
-from tuning.suggester import Suggester, may_suggest
+from tuning.scheduling.callbacks import Listener
+from tuning.scheduling.standings import Standings
+from tuning.scheduling.stop_signal import Halt
+from tuning.scheduling.study import SearchPlan
+from tuning.scheduling.successive_halving import Verdict
+from tuning.scheduling.suggester import Suggester, may_suggest
 
 SAME_FAILURES = 3
 """So many failures from the start with one cause end the study."""

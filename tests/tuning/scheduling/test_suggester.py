@@ -1,4 +1,4 @@
-"""tuning.suggester: a suggestion depends on the plan and on the trials it may see, and on nothing else."""
+"""tuning.scheduling.suggester: a suggestion depends on the plan and on the trials it may see, and on nothing else."""
 
 import os
 import subprocess
@@ -9,10 +9,10 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState
 
 from tests.support.study_configs import again, config_of, finished, outcomes, plan
-from tuning.samplers import NEEDS
+from tuning.scheduling.samplers import NEEDS
+from tuning.scheduling.study import SearchPlan
+from tuning.scheduling.suggester import Suggester, may_suggest, visible
 from tuning.space.load import load_space
-from tuning.spec import SearchPlan
-from tuning.suggester import Suggester, may_suggest, visible
 
 GP = pytest.param("gp", marks=pytest.mark.slow)
 SAMPLERS = [GP if name == "gp" else name for name in NEEDS]

@@ -1,11 +1,11 @@
-"""tuning.budgets: what ends a study, and that it depends on the trials' order alone."""
+"""tuning.scheduling.budget: what ends a study, and that it depends on the trials' order alone."""
 
 import pytest
 
 from core.errors import ConfigError
 from core.training.epoch import EpochResult
-from tuning.budgets import Budget, Ending, duration, show_duration
 from tuning.journal.records import TrialRecord, counted
+from tuning.scheduling.budget import Budget, Ending, duration, show_duration
 
 
 def trial(number: int, accuracy: float | None, state: str = "COMPLETE") -> TrialRecord:

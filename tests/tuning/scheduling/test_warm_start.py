@@ -1,4 +1,4 @@
-"""tuning.warm_start: what another study knows, copied once."""
+"""tuning.scheduling.warm_start: what another study knows, copied once."""
 
 import dataclasses
 import json
@@ -13,9 +13,9 @@ from core.training.epoch import EpochResult
 from tests.support.study_configs import outcomes, plan
 from tuning.journal.records import attributes_of
 from tuning.journal.writer import open_ledger
+from tuning.scheduling.study import SearchPlan
+from tuning.scheduling.warm_start import with_knowledge
 from tuning.space.load import load_space
-from tuning.spec import SearchPlan
-from tuning.warm_start import with_knowledge
 
 
 def a_study(folder: Path, **changes: Any) -> None:

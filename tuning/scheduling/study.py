@@ -11,10 +11,10 @@ from core.config import PRECISIONS
 from core.data.corpus import Corpus
 from core.errors import ConfigError
 from core.io.entry import canonical
-from tuning.budgets import Budget
 from tuning.resources.machine import Shares
+from tuning.scheduling.budget import Budget
+from tuning.scheduling.successive_halving import Halving
 from tuning.space.space import Space
-from tuning.stopping import Halving
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -37,13 +37,13 @@ class SearchPlan:
     stopping: Halving | None
     """None: no trial is stopped early."""
     sampler: str = "tpe"
-    """One of tuning.samplers.NEEDS."""
+    """One of tuning.scheduling.samplers.NEEDS."""
     startup: int = 6
     """So many outcomes are known before the sampler draws by them and no longer at random."""
     constant_liar: bool = True
     """The sampler takes trials whose outcome it may not see for bad ones, so that it does not crowd them (tpe only)."""
     warm_start: Mapping[str, Any] | None = None
-    """Where `knowledge` comes from, as tuning.warm_start says it; None when there is none."""
+    """Where `knowledge` comes from, as tuning.scheduling.warm_start says it; None when there is none."""
     knowledge: "tuple[FrozenTrial, ...]" = ()
     """Another study's finished trials, which the sampler sees before this study's own."""
     patience: int | None = None

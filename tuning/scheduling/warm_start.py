@@ -15,9 +15,9 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from core.errors import ConfigError
 from tuning.journal.records import Spec, TrialRecord, attributes_of, read_study
-from tuning.samplers import LEARNING
+from tuning.scheduling.samplers import LEARNING
+from tuning.scheduling.study import SearchPlan, space_of
 from tuning.space.space import Space
-from tuning.spec import SearchPlan, space_of
 
 KNOWLEDGE = "knowledge"
 """The study's user attribute that holds it."""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from core.errors import UserError
-from tuning.budgets import Ending
+from tuning.scheduling.budget import Ending
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""tuning.searcher: how budgets end a study, and how a trial that its share of a GPU was too small for runs again."""
+"""tuning.scheduling.scheduler: how budgets end a study, and how a trial that its share of a GPU was too small for runs again."""
 
 import itertools
 import random
@@ -10,12 +10,12 @@ import pytest
 
 from tests.support.fake_ray import FakeRay, content
 from tests.support.study_configs import plan
-from tuning.budgets import Budget, Ending
 from tuning.journal.records import attributes_of, read_study
 from tuning.journal.writer import Ledger, open_ledger
+from tuning.scheduling.budget import Budget, Ending
+from tuning.scheduling.scheduler import OOM, OrderedSearcher
+from tuning.scheduling.study import SearchPlan
 from tuning.search import Interruption
-from tuning.searcher import OOM, OrderedSearcher
-from tuning.spec import SearchPlan
 
 SPEC = {"fingerprint": ""}
 

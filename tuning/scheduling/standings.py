@@ -11,7 +11,7 @@ import numpy as np
 
 from core.training.epoch import EpochResult, best_of
 from tuning.journal.records import TrialRecord, copied_from
-from tuning.stopping import Halving, Verdict
+from tuning.scheduling.successive_halving import Halving, Verdict
 
 ABSENT = -math.inf
 """The score of a trial that was over before the rung, or that repeats another one."""

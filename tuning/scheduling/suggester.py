@@ -7,9 +7,9 @@ from typing import Any
 from optuna.trial import FrozenTrial
 
 from core.config import TrialConfig
-from tuning.samplers import REPLAYED, Params, Replay, derived_seed, draw, make_sampler, running, told
+from tuning.scheduling.samplers import REPLAYED, Params, Replay, derived_seed, draw, make_sampler, running, told
+from tuning.scheduling.study import SearchPlan
 from tuning.space.initial_trials import first_trials
-from tuning.spec import SearchPlan
 
 REDRAWS = 4
 """A suggestion that was made before is drawn again so many times; then its result is taken from the first. Of tpe, gp

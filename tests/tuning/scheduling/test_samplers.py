@@ -1,4 +1,4 @@
-"""tuning.samplers: which there are, and what they are shown."""
+"""tuning.scheduling.samplers: which there are, and what they are shown."""
 
 from importlib.machinery import ModuleSpec
 
@@ -8,8 +8,8 @@ from optuna.trial import TrialState
 
 from core.errors import ConfigError
 from tests.support.study_configs import outcomes, plan
-from tuning import samplers
-from tuning.samplers import check_sampler, draw, make_sampler, running, told
+from tuning.scheduling import samplers
+from tuning.scheduling.samplers import check_sampler, draw, make_sampler, running, told
 
 
 def test_an_unknown_sampler_is_refused_with_those_there_are() -> None:

@@ -1,0 +1,1 @@
+"""Which trial runs next, and when it stops. Uses neither Ray, the disk nor the wall clock."""
