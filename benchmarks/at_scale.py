@@ -29,9 +29,9 @@ from benchmarks.simulation import read_table
 from core import load_corpus
 from tests.support.recorded_study import EPOCHS, record_study
 from tests.support.study_configs import plan
+from tuning.backend.adapters import OrderedStopping
 from tuning.journal.records import attributes_of
 from tuning.journal.writer import Ledger, open_ledger
-from tuning.scheduler import OrderedStopping
 from tuning.scheduling.callbacks import Listeners
 from tuning.scheduling.standings import Standings
 from tuning.scheduling.stop_signal import Halt

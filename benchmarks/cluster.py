@@ -20,14 +20,14 @@ from core.config import TrialConfig
 from core.data.corpus import Corpus
 from core.data.load import load_corpus
 from core.training.loop import train
-from tuning import search as searching
+from tuning.backend import tuner as searching
+from tuning.backend.worker import run_trial
 from tuning.journal.file import JOURNAL
 from tuning.journal.records import read_study
 from tuning.journal.writer import open_ledger
 from tuning.resources.machine import Machine, Shares, usable_cpus
 from tuning.scheduling.study import SearchPlan
 from tuning.space.load import load_space
-from tuning.trial import run_trial
 
 ROOT = Path(__file__).parents[1]
 

@@ -25,7 +25,7 @@ MORE_THAN_TORCH = 250e6
 COPIES = 1.2
 """So many times the corpus's bytes may be held in all; one copy, and Ray's headers and page ends."""
 IDLE = """
-from tuning.cluster import own_ray
+from tuning.backend.local_ray import own_ray
 from tuning.resources.machine import Machine
 class Idle:
     def ready(self):

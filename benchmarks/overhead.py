@@ -89,9 +89,9 @@ class Clock:
 def sentune(trials: int, folder: Path) -> dict[str, float]:
     """Our search with its journal, order and stopping."""
     from tests.support.corpora import tiny_corpus
+    from tuning.backend.tuner import Interruption, search
     from tuning.journal.writer import open_ledger
     from tuning.resources.machine import Machine, Shares
-    from tuning.search import Interruption, search
 
     clock = Clock()
 

@@ -16,15 +16,15 @@ MODULES = {
     for path in sorted((ROOT / package).rglob("*.py"))
 }
 RAY_ROOMS = {
-    "tuning.cluster",
-    "tuning.controller",
-    "tuning.fitness",
-    "tuning.joined",
-    "tuning.reach",
-    "tuning.search",
+    "tuning.backend.local_ray",
+    "tuning.backend.ray_private",
+    "tuning.backend.fitness",
+    "tuning.backend.cluster",
+    "tuning.backend.connect",
+    "tuning.backend.tuner",
     "tuning.scheduling.scheduler",
-    "tuning.scheduler",
-    "tuning.trial",
+    "tuning.backend.adapters",
+    "tuning.backend.worker",
 }
 """Modules, and packages with all that is below them."""
 SUBPACKAGES = [path for path in MODULES.values() if path.name == "__init__.py" and path.parent.parent != ROOT]
@@ -53,7 +53,7 @@ def imported(path: Path) -> frozenset[str]:
 
 
 def test_the_modules_are_found() -> None:
-    assert {"core.train", "tuning.search"} <= MODULES.keys()
+    assert {"core.train", "tuning.backend.tuner"} <= MODULES.keys()
 
 
 @pytest.mark.parametrize("module", [name for name in MODULES if name.startswith("core")])

@@ -98,10 +98,10 @@ def _spend(
     options: ConfirmOptions, spec: Spec, records: Sequence[TrialRecord], runs: Sequence[Run], left: Sequence[Run]
 ) -> bool:
     """Do the runs that are left; False when it was interrupted."""
+    from tuning.backend.tuner import Interruption
     from tuning.dependencies import data_changes
     from tuning.rerun import device_of, study_corpus
     from tuning.resources.machine import Machine, Shares
-    from tuning.search import Interruption
 
     machine = Machine.here()
     gpus = 1.0 if device_of(spec) == "cuda" else 0.0

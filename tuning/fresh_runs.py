@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.data.corpus import TEST, VAL, Corpus
 from core.errors import ConfigError, UserError
-from tuning.cluster import DIED, RESTARTS, own_ray
+from tuning.backend.local_ray import DIED, RESTARTS, own_ray
 from tuning.journal.predictions import pack
 from tuning.journal.readings import count_reading
 from tuning.journal.writer import Ledger
@@ -22,7 +22,7 @@ from tuning.resources.machine import Machine, Shares
 from tuning.wanted import PREFIX, Run
 
 if TYPE_CHECKING:
-    from tuning.search import Interruption
+    from tuning.backend.tuner import Interruption
 
 
 def train_run(config: Mapping[str, Any], corpus: Corpus, shares: Shares, checkpoints: str) -> dict[str, Any]:
@@ -33,8 +33,8 @@ def train_run(config: Mapping[str, Any], corpus: Corpus, shares: Shares, checkpo
         there is no test split), packed. Or `error`, of a run that cannot be trained; or `mend`, which the person must.
     """
     from core.config import TrialConfig
+    from tuning.backend.worker import named, placed
     from tuning.rerun import figures_of, read_test, trained
-    from tuning.trial import named, placed
 
     try:
         device, _ = placed(shares.gpus_per_trial)

@@ -111,11 +111,11 @@ def search_options(
     Raises:
         ConfigError: naming the options that break their rules.
     """
+    from tuning.backend.storage import absolute as absolute_uri
     from tuning.resources.machine import Shares, share_of
     from tuning.run_options import RunOptions
     from tuning.scheduling.budget import Budget, duration
     from tuning.scheduling.successive_halving import stopping_rule
-    from tuning.storage import absolute as absolute_uri
 
     share, auto = share_of(gpus_per_trial)
     return RunOptions(

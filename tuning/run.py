@@ -16,6 +16,7 @@ from core.data.corpus import VAL, Corpus
 from core.data.load import load_corpus
 from core.errors import ConfigError
 from core.io.text import concealed
+from tuning.backend.storage import check_storage
 from tuning.best import table_of
 from tuning.called import note, typed
 from tuning.event_files import event_files
@@ -32,12 +33,11 @@ from tuning.scheduling.callbacks import Listener, Listeners
 from tuning.scheduling.study import SearchPlan, make_spec, searched_fields, study_key
 from tuning.scheduling.warm_start import with_knowledge
 from tuning.selection import Selection
-from tuning.storage import check_storage
 from tuning.tally import Tally
 
 if TYPE_CHECKING:
-    from tuning.joined import Cluster  # these know Ray
-    from tuning.keeping import Keeping
+    from tuning.backend.checkpoint_sync import Keeping
+    from tuning.backend.cluster import Cluster  # these know Ray
 
 NO_STORAGE = (
     "checkpoints stay on each trial's node: a trial that goes on on another one, because its node was lost or because "
@@ -62,8 +62,8 @@ def run_study(options: RunOptions) -> bool:
         return _run(options, machine, options.shares.fit(machine), began)
     if options.shares.auto:
         raise ConfigError("--gpus-per-trial auto tries a GPU of this machine: with --address pass a share such as 0.5")
-    from tuning.fitness import check_nodes
-    from tuning.joined import joined
+    from tuning.backend.cluster import joined
+    from tuning.backend.fitness import check_nodes
 
     with joined(options.address) as cluster:
         fits = cluster.fit(options.shares)
@@ -145,7 +145,7 @@ def _search(
     key: str,
 ) -> Ending | None:
     """Search; return how a budget ended it before all trials were done, if one did."""
-    from tuning.search import Interruption, search  # Ray, only when there is something to search
+    from tuning.backend.tuner import Interruption, search  # Ray, only when there is something to search
 
     records = ledger.records()
     if records:
@@ -186,7 +186,7 @@ def _search(
 
 def _keeping(options: RunOptions, key: str) -> "Keeping":
     """Where the trials keep their checkpoints."""
-    from tuning.keeping import Keeping  # Ray
+    from tuning.backend.checkpoint_sync import Keeping  # Ray
 
     return Keeping(study=key, on_node=options.address is not None, storage=options.storage)
 

@@ -54,7 +54,7 @@ class RunOptions:
     address: str | None = None
     """Of a Ray cluster; None: a Ray of our own on this machine."""
     storage: str | None = None
-    """Where checkpoints are kept as well (tuning.storage); None: nowhere."""
+    """Where checkpoints are kept as well (tuning.backend.storage); None: nowhere."""
 
     def __post_init__(self) -> None:
         if self.workers is not None and self.workers < 1:

@@ -10,9 +10,9 @@ from ray.tune.search import Searcher
 
 from core.config import TrialConfig
 from core.training.epoch import EpochResult
+from tuning.backend.adapters import OrderedStopping
 from tuning.journal.records import TrialRecord, read_study
 from tuning.journal.writer import Ledger
-from tuning.scheduler import OrderedStopping
 from tuning.scheduling.scheduler import OrderedSearcher
 from tuning.scheduling.standings import Standings
 from tuning.scheduling.stop_signal import Halt

@@ -24,36 +24,36 @@ def notebook_run(sentences: Path, name: str, *more: str) -> tuple[str, ...]:
 HOST = """
 import contextlib, dataclasses, io, json, sys, time, traceback
 from pathlib import Path
-import tuning.search
+import tuning.backend.tuner
 from core.training.epoch import EpochResult
 from core.errors import UserError
 from ray import tune
 from tests.support.corpora import tiny_corpus
 from tests.support.fake_ray import Heard
 from tests.support.study_configs import plan
-from tuning.cluster import own_ray
+from tuning.backend.local_ray import own_ray
 from tuning.journal.writer import open_ledger
 from tuning.resources.machine import Machine, Shares
 
 def work(job, corpus, shares):
-    from tuning.trial import run_trial  # not before: this process needs no torch
+    from tuning.backend.worker import run_trial  # not before: this process needs no torch
     run_trial(job, corpus, shares)
 
 cpus, gpus = map(int, sys.argv[1:])
 machine = Machine(cpus=cpus, gpus=gpus)
 with own_ray(machine, print) as ray:
-    tuning.search.own_ray = lambda machine, lost: contextlib.nullcontext(ray)
+    tuning.backend.tuner.own_ray = lambda machine, lost: contextlib.nullcontext(ray)
     for line in sys.stdin:
         job = json.loads(line)
         said, problem = io.StringIO(), None
         folder = Path(job["folder"])
-        interruption = tuning.search.Interruption(say=said.write, lost=print)
+        interruption = tuning.backend.tuner.Interruption(say=said.write, lost=print)
         names = dict(globals())
         try:
             exec(job["work"], names)  # as a script: Ray's workers get its functions by value
             shares, the_plan = eval(job["shares"], names), eval(f"plan({job['plan']})", names)
             with open_ledger(folder, {}) as ledger:
-                tuning.search.search(ledger, the_plan, tiny_corpus(), shares, machine, job["workers"], names["Heard"](),
+                tuning.backend.tuner.search(ledger, the_plan, tiny_corpus(), shares, machine, job["workers"], names["Heard"](),
                                      interruption, names["work"])
         except UserError as error:
             said.write(str(error))

@@ -14,7 +14,7 @@ import pytest
 from core.errors import UserError
 from tests.support.command import Command
 from tests.support.nodes import Nodes
-from tuning import reach
+from tuning.backend import connect
 from tuning.journal.file import JOURNAL
 from tuning.journal.records import attributes_of
 from tuning.scheduling.study import study_key
@@ -125,7 +125,7 @@ def test_checkpoints_in_s3_outlive_their_node(
     assert "checkpoints stay on each trial's node" not in out
     assert command.content("stored") == command.content(whole)
     assert any("GET" in line and "tensors.safetensors" in line for line in caplog.messages), "none was fetched"
-    from tuning.storage import open_place
+    from tuning.backend.storage import open_place
 
     system, root = open_place(s3)
     from pyarrow.fs import FileSelector
@@ -202,16 +202,16 @@ def test_another_ray_or_python_is_one_line(nodes: Nodes) -> None:
     client.internal_kv_put(b"CLUSTER_METADATA", json.dumps(other).encode(), True, b"cluster")
     try:
         with pytest.raises(UserError, match=r"has Ray 2\.1\.0, here it is .*; Python 3\.9\.1, here it is .*:"):
-            reach.reach(nodes.address)
+            connect.reach(nodes.address)
     finally:
         client.internal_kv_put(b"CLUSTER_METADATA", said, True, b"cluster")
-    reach.reach(nodes.address)
+    connect.reach(nodes.address)
 
 
 def test_a_machine_that_is_no_node_is_told_how_to_join(nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reach, "_raylets", set)
+    monkeypatch.setattr(connect, "_raylets", set)
     with pytest.raises(UserError, match=f"join it first with `ray start --address={nodes.address} --num-cpus=0`"):
-        reach.local_raylet(nodes.address)
+        connect.local_raylet(nodes.address)
 
 
 def test_what_listens_and_is_no_ray_is_one_line(command: Command, sentences: Path) -> None:

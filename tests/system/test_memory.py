@@ -89,7 +89,7 @@ import sys
 from pathlib import Path
 from tuning.journal.writer import open_ledger
 from tuning.resources.machine import Machine, Shares
-from tuning.search import Interruption, search
+from tuning.backend.tuner import Interruption, search
 from benchmarks.overhead import nothing, plan
 from tests.support.corpora import tiny_corpus
 

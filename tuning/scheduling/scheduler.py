@@ -22,7 +22,7 @@ from ray.tune.search import Searcher
 
 from core.config import TrialConfig
 from core.errors import UserError
-from tuning.cluster import DIED, RESTARTS
+from tuning.backend.local_ray import DIED, RESTARTS
 from tuning.journal.records import copied_from
 from tuning.journal.writer import Ledger
 from tuning.scheduling.callbacks import Listener

@@ -9,10 +9,10 @@ import torch
 from core.config import TrialConfig
 from core.errors import ConfigError, TrainingError, UserError
 from tests.support.corpora import tiny_corpus
+from tuning.backend.worker import failure
 from tuning.resources.gpu import GIB, Gpu
 from tuning.resources.gpu_probe import measured
 from tuning.resources.gpu_worker import take_gpu
-from tuning.trial import failure
 
 SIZES = {"cuda:0": 24, "cuda:1": 80}
 

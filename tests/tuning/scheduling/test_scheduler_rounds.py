@@ -10,12 +10,12 @@ import pytest
 
 from tests.support.fake_ray import FakeRay, content
 from tests.support.study_configs import plan
+from tuning.backend.tuner import Interruption
 from tuning.journal.records import attributes_of, read_study
 from tuning.journal.writer import Ledger, open_ledger
 from tuning.scheduling.budget import Budget, Ending
 from tuning.scheduling.scheduler import OOM, OrderedSearcher
 from tuning.scheduling.study import SearchPlan
-from tuning.search import Interruption
 
 SPEC = {"fingerprint": ""}
 
@@ -130,7 +130,7 @@ class SmallShares(FakeRay):
 
 
 def rounds(ledger: Ledger, the_plan: SearchPlan, workers: int, seed: int, steps: int = 10_000) -> list[list[int]]:
-    """As tuning.search does it: a round on shares, one on whole GPUs, and again; returns the trials of the latter."""
+    """As tuning.backend.tuner does it: a round on shares, one on whole GPUs, and again; returns the trials of the latter."""
     rng, whole = random.Random(seed), []
     SmallShares(ledger, the_plan, workers, rng).run(steps)
     while any(OOM in t.user_attrs for t in ledger.trials() if not t.state.is_finished()):

@@ -14,11 +14,11 @@ from ray.tune.progress_reporter import TrialProgressCallback
 
 from core.data.corpus import Corpus
 from core.errors import UserError
-from tuning.cluster import RESTARTS, own_ray
-from tuning.joined import Cluster
+from tuning.backend.adapters import OrderedStopping
+from tuning.backend.cluster import Cluster
+from tuning.backend.local_ray import RESTARTS, own_ray
 from tuning.journal.writer import Ledger
 from tuning.resources.machine import Machine, Shares
-from tuning.scheduler import OrderedStopping
 from tuning.scheduling.budget import Ending
 from tuning.scheduling.callbacks import Listener
 from tuning.scheduling.scheduler import OOM, OrderedSearcher, shared_failure
@@ -127,7 +127,7 @@ def search(
         workers: trials at once.
         listener: told of every start, epoch and end.
         interruption: asked before each new trial and after each epoch.
-        work: what a worker does with a trial (tuning.keeping).
+        work: what a worker does with a trial (tuning.backend.checkpoint_sync).
 
     Raises:
         UserError: the first trials all failed with one cause; or the person must mend something, such as a full disk,

@@ -4,8 +4,8 @@ import contextlib
 from collections.abc import Callable
 
 from core.errors import UserError
-from tuning.joined import Cluster, reason_of
-from tuning.storage import check_storage, marked
+from tuning.backend.cluster import Cluster, reason_of
+from tuning.backend.storage import check_storage, marked
 
 LOOK_SECONDS = 180
 """A node that has not started a worker and imported torch by then is not fit for trials."""
@@ -16,7 +16,7 @@ def check_nodes(cluster: Cluster, storage: str | None, say: Callable[[str], None
 
     Args:
         cluster: joined.
-        storage: as of tuning.storage; None for none.
+        storage: as of tuning.backend.storage; None for none.
         say: told when the nodes' processors differ in what torch makes of them.
 
     Raises:
@@ -44,7 +44,7 @@ def look(storage: str | None, mark: str | None) -> dict[str, str]:
     """What a node is to trials: versions, processor, and why it cannot reach the storage if it cannot.
 
     Args:
-        storage: as of tuning.storage; None for none.
+        storage: as of tuning.backend.storage; None for none.
         mark: of the driver, in it.
     """
     import safetensors  # noqa: F401 - a worker needs it

@@ -1,4 +1,4 @@
-"""tuning.keeping: a trial that goes on elsewhere comes to the same, and a storage that fails costs only itself."""
+"""tuning.backend.checkpoint_sync: a trial that goes on elsewhere comes to the same, and a storage that fails costs only itself."""
 
 import os
 import tempfile
@@ -10,8 +10,8 @@ import pytest
 
 from core.config import TrialConfig
 from tests.support.corpora import tiny_corpus
-from tuning import trial
-from tuning.keeping import Keeping
+from tuning.backend import worker
+from tuning.backend.checkpoint_sync import Keeping
 from tuning.resources.machine import Machine, Shares
 from tuning.scheduling.study import study_key
 
@@ -35,7 +35,7 @@ class Node:
                 raise KeyboardInterrupt
 
         self.monkeypatch.setattr(tempfile, "tempdir", str(self.folder))
-        self.monkeypatch.setattr(trial, "tune", SimpleNamespace(report=report))
+        self.monkeypatch.setattr(worker, "tune", SimpleNamespace(report=report))
         job = {"number": number, "config": CONFIG, "checkpoint_dir": str(self.folder / "own"), "open": [1, number]}
         try:
             keeping.work(job, tiny_corpus(), Shares())
@@ -65,7 +65,7 @@ def test_a_trial_goes_on_from_the_storage_on_another_node(nodes: list[Node], tmp
     keeping = Keeping(study="s", on_node=True, storage=str(tmp_path / "storage"))
     first.run(keeping, dies_after=2)
     trained: list[int] = []
-    real = trial.train
+    real = worker.train
 
     def train(config: Any, corpus: Any, **options: Any) -> Any:
         from core.training.checkpoint import checkpoint_names
@@ -73,7 +73,7 @@ def test_a_trial_goes_on_from_the_storage_on_another_node(nodes: list[Node], tmp
         trained.extend(int(name[-5:]) for name in checkpoint_names(options["checkpoint_dir"]))
         return real(config, corpus, **options)
 
-    second.monkeypatch.setattr(trial, "train", train)
+    second.monkeypatch.setattr(worker, "train", train)
     assert figures(second.run(keeping)) == figures(whole)
     assert trained == [2], "it began with the checkpoint of epoch 2"
 

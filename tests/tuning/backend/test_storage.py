@@ -1,4 +1,4 @@
-"""tuning.storage, tuning.mirror: a checkpoint there is whole or not there; what cannot be used is one line."""
+"""tuning.backend.storage, tuning.backend.mirror: a checkpoint there is whole or not there; what cannot be used is one line."""
 
 import shutil
 from pathlib import Path
@@ -9,8 +9,8 @@ import torch
 from core.errors import ConfigError, UserError
 from core.io.checked_folder import SUMS
 from core.training.checkpoint import STATE, TENSORS, Checkpoint, checkpoint_names, newest, save
-from tuning.mirror import Mirror
-from tuning.storage import absolute, check_storage, keep_only, marked, open_place, remove
+from tuning.backend.mirror import Mirror
+from tuning.backend.storage import absolute, check_storage, keep_only, marked, open_place, remove
 
 TRAINING = {"seed": 1}
 

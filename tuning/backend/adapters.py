@@ -8,7 +8,7 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from core.errors import UserError
 from core.training.epoch import EpochResult
-from tuning.controller import forget_ended, keep_workers
+from tuning.backend.ray_private import forget_ended, keep_workers
 from tuning.journal.writer import Ledger
 from tuning.scheduling.callbacks import Listener
 from tuning.scheduling.scheduler import unflattened

@@ -16,8 +16,8 @@ from typing import Any
 
 from core.errors import ConfigError, UserError
 from core.io.text import one_line
-from tuning.cluster import QUIET_RAY, hush
-from tuning.reach import answers, local_raylet, reach, resolved
+from tuning.backend.connect import answers, local_raylet, reach, resolved
+from tuning.backend.local_ray import QUIET_RAY, hush
 from tuning.resources.machine import Machine, Shares
 
 WATCH_SECONDS, MISSES = 2.0, 3

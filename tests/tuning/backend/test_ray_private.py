@@ -1,4 +1,4 @@
-"""tuning.controller: what Ray's controller keeps, and what it lets go of."""
+"""tuning.backend.ray_private: what Ray's controller keeps, and what it lets go of."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -8,7 +8,7 @@ from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import Trial
 from ray.tune.utils.object_cache import _ObjectCache
 
-from tuning.controller import forget_ended, keep_workers
+from tuning.backend.ray_private import forget_ended, keep_workers
 
 
 def controller(trials: list[Trial], live: list[Trial]) -> Any:
@@ -56,7 +56,7 @@ def test_several_idle_workers_are_kept_and_the_living_are_handed_out(monkeypatch
     trial.create_placement_group_factory()
     ray, needs, workers = controller([trial], [trial]), trial.placement_group_factory, [Worker() for _ in range(4)]
     dead, removed = {workers[0], workers[1], workers[3]}, list[Worker]()
-    monkeypatch.setattr("tuning.controller._answers", lambda manager, worker: worker not in dead)
+    monkeypatch.setattr("tuning.backend.ray_private._answers", lambda manager, worker: worker not in dead)
     ray._actor_manager = SimpleNamespace(remove_actor=lambda worker, kill: removed.append(worker))
     cache = ray._actor_cache
     keep_workers(ray, trial, 8)

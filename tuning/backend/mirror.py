@@ -13,7 +13,7 @@ from core.errors import CorruptionError
 from core.io.atomic import new_folder
 from core.io.checked_folder import SUMS
 from core.training.checkpoint import STATE, TENSORS, checkpoint_names, read
-from tuning.storage import delete, make_folder, open_place, readable_errors
+from tuning.backend.storage import delete, make_folder, open_place, readable_errors
 
 
 class Mirror:

@@ -1,4 +1,4 @@
-"""tuning.joined, tuning.fitness, tuning.reach: what fits on a cluster, what is wrong with a node, who answers."""
+"""tuning.backend.cluster, tuning.backend.fitness, tuning.backend.connect: what fits on a cluster, what is wrong with a node, who answers."""
 
 import socket
 import tempfile
@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from core.errors import ConfigError, UserError
-from tuning import joined
-from tuning.fitness import check_nodes, look
-from tuning.joined import Cluster, Node
-from tuning.reach import answers, reach, resolved
+from tuning.backend import cluster as joined
+from tuning.backend.cluster import Cluster, Node
+from tuning.backend.connect import answers, reach, resolved
+from tuning.backend.fitness import check_nodes, look
 from tuning.resources.machine import Machine, Shares
 
 

@@ -19,10 +19,10 @@ from typing import Any
 from core.data.corpus import Corpus
 from core.errors import UserError
 from core.io.entry import canonical
-from tuning.joined import Cluster
-from tuning.mirror import Mirror
+from tuning.backend.cluster import Cluster
+from tuning.backend.mirror import Mirror
+from tuning.backend.storage import keep_only, remove
 from tuning.resources.machine import Machine, Shares
-from tuning.storage import keep_only, remove
 
 FORGET_SECONDS = 120
 """A node that has not removed its checkpoints by then keeps them."""
@@ -37,7 +37,7 @@ class Keeping:
     on_node: bool
     """In the node's temporary folder; False: in the study's own folder, which all workers see."""
     storage: str | None
-    """A path or a URI (tuning.storage); None: nowhere else."""
+    """A path or a URI (tuning.backend.storage); None: nowhere else."""
 
     def work(self, job: Mapping[str, Any], corpus: Corpus, shares: Shares) -> None:
         """`run_trial` with its checkpoints kept so.
@@ -47,7 +47,7 @@ class Keeping:
             corpus: as of `run_trial`.
             shares: as of `run_trial`.
         """
-        from tuning.trial import run_trial  # Ray
+        from tuning.backend.worker import run_trial  # Ray
 
         key = f"{job['number']:05d}-{_digest([job['config'], corpus.fingerprint])}"
         folder = _node_root() / self.study / key if self.on_node else Path(job["checkpoint_dir"])
