@@ -85,7 +85,7 @@ def plan(
 
         print(space_table(options.loaded_space))
         return
-    from tuning.plan import outlook
+    from tuning.forecast.plan import outlook
 
     found = outlook(options, note)
     print(found if format == TextFormat.text else json.dumps(found.to_dict(), indent=2))

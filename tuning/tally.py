@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from core.training.epoch import EpochResult, best_of
+from tuning.forecast.simulation import TRIAL_SECONDS
 from tuning.journal.records import TrialRecord, copied_from
-from tuning.planning import TRIAL_SECONDS
 from tuning.scheduling.timeline import ends
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from core.config import TrialConfig
 from core.data.corpus import Corpus
 from core.errors import UserError
-from tuning.probe import PROBE_DIED
+from tuning.forecast.probe import PROBE_DIED
 from tuning.resources.gpu import Probed
 
 STEPS = 8

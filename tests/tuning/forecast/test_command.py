@@ -1,12 +1,12 @@
-"""tuning.outlook: what a plan says, and what it warns of."""
+"""tuning.forecast.command: what a plan says, and what it warns of."""
 
 import json
 import re
 from typing import Any
 
 from tests.support.study_configs import plan
-from tuning.outlook import Outlook, rounded, share_text
-from tuning.planning import Costs, forecast
+from tuning.forecast.command import Outlook, rounded, share_text
+from tuning.forecast.simulation import Costs, forecast
 
 
 def outlook(**changes: Any) -> Outlook:

@@ -1,4 +1,4 @@
-"""tuning.planning: a search in simulated time."""
+"""tuning.forecast.simulation: a search in simulated time."""
 
 import dataclasses
 
@@ -7,7 +7,7 @@ import pytest
 
 from core.training.epoch import EpochResult
 from tests.support.study_configs import plan
-from tuning.planning import (
+from tuning.forecast.simulation import (
     STARTS,
     TRIAL_SECONDS,
     WAITS,

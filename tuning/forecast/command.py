@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from tuning.planning import Forecast, Interval, to_dict
+from tuning.forecast.simulation import Forecast, Interval, to_dict
 from tuning.scheduling.budget import show_duration
 from tuning.scheduling.study import SearchPlan
 

@@ -20,7 +20,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from core.config import TrialConfig
 from core.data.load import load_corpus
 from core.errors import UserError
-from tuning.planning import Costs
+from tuning.forecast.simulation import Costs
 from tuning.resources.profiling import epoch_seconds, steps
 from tuning.scheduling.study import SearchPlan
 from tuning.scheduling.suggester import Suggester

@@ -1,4 +1,4 @@
-"""tuning.probe and tuning.resources.profiling: the settings that a study would try, and how long their steps take."""
+"""tuning.forecast.probe and tuning.resources.profiling: the settings that a study would try, and how long their steps take."""
 
 import itertools
 from concurrent.futures.process import BrokenProcessPool
@@ -10,7 +10,7 @@ from core.config import TrialConfig
 from core.errors import UserError
 from tests.support.corpora import tiny_corpus
 from tests.support.study_configs import outcomes, plan
-from tuning.probe import measured_elsewhere, probe, settings_to_try
+from tuning.forecast.probe import measured_elsewhere, probe, settings_to_try
 from tuning.resources.allocation import checkpoint_bytes
 from tuning.resources.profiling import DISK_BYTES_A_SECOND, EVALUATION, WARM_UP, epoch_seconds, steps
 
@@ -78,13 +78,13 @@ def test_a_process_of_the_probe_that_dies_is_one_line(error: Exception, monkeypa
             failed.set_exception(error)
             return failed
 
-    monkeypatch.setattr("tuning.probe.ProcessPoolExecutor", Broken)
+    monkeypatch.setattr("tuning.forecast.probe.ProcessPoolExecutor", Broken)
     with pytest.raises(UserError, match=r"a process of the probe died \(killed, or out of memory\): search smaller"):
         probe(plan(), [], {}, None, side_by_side=2, threads=1, device="cpu")
 
 
 def test_a_process_measures_its_hand_and_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tuning.probe.load_corpus", lambda **options: tiny_corpus())
+    monkeypatch.setattr("tuning.forecast.probe.load_corpus", lambda **options: tiny_corpus())
     configs = [TrialConfig(hidden_dim=4), TrialConfig(hidden_dim=4, n_layers=2)]
     costs, start, peak = measured_elsewhere(
         configs=configs, heavy=configs[:1], data={}, cache_dir=None, threads=1, device="cpu", began=0.0, until=0.0
