@@ -22,10 +22,10 @@ from selenium.webdriver.common.by import By
 from core.data.cautions import cautions
 from tests.support.browser import chromium, open_page
 from tuning.journal.records import TrialRecord, read_whole
-from tuning.progress_text import block
 from tuning.report import page
 from tuning.scheduling.study import searched_fields, space_of
-from tuning.tally import Tally
+from tuning.tracking.progress_state import Tally
+from tuning.tracking.progress_text import block
 
 DOCS = Path(__file__).parent.parent / "docs"
 FILTER = "val_accuracy>0.78"

@@ -19,12 +19,9 @@ from core.io.text import concealed
 from tuning.backend.storage import check_storage
 from tuning.best import table_of
 from tuning.called import note, typed
-from tuning.event_files import event_files
 from tuning.journal.predictions import pack
 from tuning.journal.records import attributes_of
 from tuning.journal.writer import Ledger, open_ledger
-from tuning.progress import Progress
-from tuning.progress_text import hanging
 from tuning.resources.machine import Machine, Shares
 from tuning.resources.shares import GPU_SHARE, settled
 from tuning.run_options import AUTO, RunOptions, search_plan
@@ -33,7 +30,10 @@ from tuning.scheduling.callbacks import Listener, Listeners
 from tuning.scheduling.study import SearchPlan, make_spec, searched_fields, study_key
 from tuning.scheduling.warm_start import with_knowledge
 from tuning.selection import Selection
-from tuning.tally import Tally
+from tuning.tracking.progress_display import Progress
+from tuning.tracking.progress_state import Tally
+from tuning.tracking.progress_text import hanging
+from tuning.tracking.tensorboard import event_files
 
 if TYPE_CHECKING:
     from tuning.backend.checkpoint_sync import Keeping

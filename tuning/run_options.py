@@ -11,7 +11,6 @@ from typing import Any
 from core.config import PRECISIONS
 from core.errors import ConfigError
 from core.nn.precision import computes_in_bf16
-from tuning.event_files import check_tensorboard
 from tuning.journal.records import spec_of
 from tuning.resources.machine import Shares, default_window
 from tuning.scheduling.budget import Budget
@@ -20,6 +19,7 @@ from tuning.scheduling.study import SearchPlan
 from tuning.scheduling.successive_halving import Halving
 from tuning.space.load import load_space
 from tuning.space.space import Space
+from tuning.tracking.tensorboard import check_tensorboard
 
 AUTO = "auto"
 

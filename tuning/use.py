@@ -77,7 +77,7 @@ def export(
     if to is not None:
         if out is not None:
             raise ConfigError("--out goes with a model, and --to with a study: --uri names the store")
-        from tuning.mlflow_export import default_uri, export_to_mlflow
+        from tuning.tracking.mlflow import default_uri, export_to_mlflow
 
         folder = study_folder(what, results)
         print(export_to_mlflow(folder, uri or default_uri(folder)))

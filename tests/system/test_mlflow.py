@@ -1,4 +1,4 @@
-"""tuning.mlflow_export with MLflow itself: a study is there once, however often it is exported."""
+"""tuning.tracking.mlflow with MLflow itself: a study is there once, however often it is exported."""
 
 import re
 from pathlib import Path
@@ -10,8 +10,8 @@ from optuna.trial import TrialState
 from core.errors import ConfigError, UserError
 from core.io.text import concealed
 from tests.support.small_study import SPEC, epoch, small_study
-from tuning import mlflow_export
-from tuning.mlflow_export import export_to_mlflow
+from tuning.tracking import mlflow as mlflow_export
+from tuning.tracking.mlflow import export_to_mlflow
 
 if TYPE_CHECKING:
     from mlflow.entities import Run

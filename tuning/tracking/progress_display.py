@@ -17,9 +17,9 @@ from rich.text import Text
 from core.config import TrialConfig
 from core.training.epoch import EpochResult
 from tuning.journal.records import TrialRecord
-from tuning.progress_text import best_text, block, counts, failures, pace
 from tuning.results import settings_text
-from tuning.tally import Best, Tally
+from tuning.tracking.progress_state import Best, Tally
+from tuning.tracking.progress_text import best_text, block, counts, failures, pace
 
 REFRESH_SECONDS = 0.5
 PLAIN_SECONDS = 5.0

@@ -1,4 +1,4 @@
-"""tuning.mlflow_export: what is said before MLflow is asked; with MLflow itself: tests/system/test_mlflow.py."""
+"""tuning.tracking.mlflow: what is said before MLflow is asked; with MLflow itself: tests/system/test_mlflow.py."""
 
 import json
 import subprocess
@@ -9,9 +9,9 @@ import pytest
 
 from core.errors import UserError
 from tests.support.small_study import small_study
-from tuning.mlflow_export import default_uri, export_to_mlflow
+from tuning.tracking.mlflow import default_uri, export_to_mlflow
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def test_without_mlflow_the_person_is_told_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

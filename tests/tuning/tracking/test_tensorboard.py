@@ -1,4 +1,4 @@
-"""tuning.event_files: TensorBoard reads what the journal says, once."""
+"""tuning.tracking.tensorboard: TensorBoard reads what the journal says, once."""
 
 import struct
 from pathlib import Path
@@ -10,8 +10,8 @@ from core.config import TrialConfig
 from core.errors import ConfigError
 from tests.support.small_study import add, epoch, small_study
 from tests.support.tensorboard import accuracies, hparams, scalars
-from tuning import event_files as module
-from tuning.event_files import check_tensorboard, event_files
+from tuning.tracking import tensorboard as module
+from tuning.tracking.tensorboard import check_tensorboard, event_files
 
 SEARCHED = ["hidden_dim", "bidirectional", "ema_decay"]
 

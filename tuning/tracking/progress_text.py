@@ -7,7 +7,7 @@ from typing import Any
 
 from core.io.text import printable
 from tuning.results import brief, settings_text
-from tuning.tally import Best, Running, Tally
+from tuning.tracking.progress_state import Best, Running, Tally
 
 SHORT = {
     "learning_rate": "lr",

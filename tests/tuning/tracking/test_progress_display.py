@@ -1,4 +1,4 @@
-"""tuning.progress: what a person sees while a search runs, and that looking costs the search nothing."""
+"""tuning.tracking.progress_display: what a person sees while a search runs, and that looking costs the search nothing."""
 
 import io
 import threading
@@ -11,9 +11,9 @@ from rich.console import Console
 from core.config import TrialConfig
 from tests.support.small_study import epoch
 from tests.support.trial_records import record
-from tuning import progress as module
-from tuning.progress import Progress, moves_cursor, pause_seconds
-from tuning.tally import Tally
+from tuning.tracking import progress_display as module
+from tuning.tracking.progress_display import Progress, moves_cursor, pause_seconds
+from tuning.tracking.progress_state import Tally
 
 
 class Terminal(io.StringIO):

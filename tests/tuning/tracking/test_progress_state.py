@@ -1,4 +1,4 @@
-"""tuning.tally: where a search stands, and how long it may still take."""
+"""tuning.tracking.progress_state: where a search stands, and how long it may still take."""
 
 import heapq
 from datetime import datetime
@@ -11,8 +11,8 @@ from tests.support.small_study import epoch
 from tests.support.trial_records import record
 from tuning.forecast.simulation import TRIAL_SECONDS
 from tuning.journal.records import TrialRecord
-from tuning.progress_text import counts
-from tuning.tally import Tally
+from tuning.tracking.progress_state import Tally
+from tuning.tracking.progress_text import counts
 
 CONFIG = TrialConfig().to_dict()
 
