@@ -19,13 +19,13 @@ from core.io import cache
 from core.training.epoch import EpochResult
 from tests.support.recorded_study import EPOCHS, record_study
 from tests.support.study_configs import plan
-from tuning.best import table_of
+from tuning.analysis.best import table_of
+from tuning.analysis.filters import Selection
 from tuning.journal.file import JOURNAL
 from tuning.journal.records import attributes_of
 from tuning.journal.writer import open_ledger
 from tuning.report import page
 from tuning.scheduling.suggester import Suggester
-from tuning.selection import Selection
 from tuning.space.load import load_space
 
 REPEATS = 5

@@ -9,7 +9,7 @@ from scipy.special import ndtri
 
 from core.intervals import Interval, wilson
 from core.stats import Correct
-from tuning.honest import honest_number
+from tuning.analysis.selection_bias import honest_number
 
 EPOCHS_ALIKE = 0.7
 """The share of a trial's own noise that all its epochs have in common."""

@@ -12,13 +12,13 @@ from core.data.corpus import VAL
 from core.data.texts import texts_of
 from core.errors import UserError
 from core.io.atomic import write_bytes
+from tuning.analysis.assessment import judge
+from tuning.analysis.ranking import every_row
 from tuning.journal.file import has_driver
 from tuning.journal.records import read_whole
-from tuning.judgement import judge
 from tuning.page.compose import Wrong, compose
 from tuning.page.figure import Facts
 from tuning.page.mistakes import Answers, answers_of, mistakes, same_model
-from tuning.ranking import every_row
 from tuning.scheduling.study import searched_fields, space_of
 
 EVERY_SECONDS = 5

@@ -11,13 +11,13 @@ from core.inference.saved_model import FILES, check_target
 from core.io.leftovers import remove_leftovers
 from core.training.epoch import EpochResult
 from core.training.result import TrainResult
+from tuning.analysis.tables import settings_text
 from tuning.dependencies import Change, data_changes, environment_changes, environment_now, environment_of, said_first
 from tuning.journal.readings import READINGS
 from tuning.journal.records import Spec, TrialRecord, competes, ranked, read_study
 from tuning.journal.writer import Ledger, open_ledger
 from tuning.reproduction import Reproduction, reproduction_of
 from tuning.rerun import device_of, forget, study_corpus
-from tuning.results import settings_text
 from tuning.retrained import Bench, Model, measured, median, on_both, over_seeds, save, train_seed
 from tuning.wanted import fresh_seeds
 

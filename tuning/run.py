@@ -16,8 +16,9 @@ from core.data.corpus import VAL, Corpus
 from core.data.load import load_corpus
 from core.errors import ConfigError
 from core.io.text import concealed
+from tuning.analysis.best import table_of
+from tuning.analysis.filters import Selection
 from tuning.backend.storage import check_storage
-from tuning.best import table_of
 from tuning.called import note, typed
 from tuning.journal.predictions import pack
 from tuning.journal.records import attributes_of
@@ -29,7 +30,6 @@ from tuning.scheduling.budget import Ending
 from tuning.scheduling.callbacks import Listener, Listeners
 from tuning.scheduling.study import SearchPlan, make_spec, searched_fields, study_key
 from tuning.scheduling.warm_start import with_knowledge
-from tuning.selection import Selection
 from tuning.tracking.progress_display import Progress
 from tuning.tracking.progress_state import Tally
 from tuning.tracking.progress_text import hanging

@@ -60,8 +60,8 @@ def best(
     results: Results = Path("results"),
 ) -> None:
     """Show the best trials of STUDY, and what the best one is worth."""
-    from tuning.best import curve_of, table_of
-    from tuning.selection import Selection, parse_where
+    from tuning.analysis.best import curve_of, table_of
+    from tuning.analysis.filters import Selection, parse_where
 
     if expected and (state or where or sort != "rank"):
         raise ConfigError("--expected shows no rows: leave --state, --where and --sort out")

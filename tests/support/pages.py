@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tuning.analysis.assessment import judge
+from tuning.analysis.ranking import every_row
 from tuning.journal.records import read_whole
-from tuning.judgement import judge
 from tuning.page.figure import Facts
-from tuning.ranking import every_row
 from tuning.report import page
 from tuning.scheduling.study import searched_fields, space_of
 

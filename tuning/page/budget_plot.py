@@ -3,7 +3,7 @@
 from markupsafe import Markup
 
 from core.errors import UserError
-from tuning.expected import Expected, expected
+from tuning.analysis.random_search_curve import Expected, expected
 from tuning.page.axes import Numbers
 from tuning.page.figure import Facts, Figure
 from tuning.page.svg import Panel, drawing, line

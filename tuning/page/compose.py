@@ -18,7 +18,9 @@ from numpy.typing import NDArray
 
 from core.data.audit import paragraphs
 from core.io.text import printable
-from tuning.judgement import Judgement
+from tuning.analysis.assessment import Judgement
+from tuning.analysis.ranking import STATES
+from tuning.analysis.tables import brief
 from tuning.page.budget_plot import budget
 from tuning.page.figure import MARKS, Facts, Figure
 from tuning.page.headline import cards, remarks
@@ -29,8 +31,6 @@ from tuning.page.table import table_of
 from tuning.page.thinned import left_out, thinned
 from tuning.page.time_plot import last_moment, swatch, timeline
 from tuning.page.trial_plots import curves, history, losses
-from tuning.ranking import STATES
-from tuning.results import brief
 from tuning.scheduling.study import notes_on
 
 WIDEST_MATRIX = 15

@@ -6,8 +6,8 @@ from typing import Any
 
 from markupsafe import Markup
 
+from tuning.analysis.ranking import STATES, Row
 from tuning.journal.records import TrialRecord
-from tuning.ranking import STATES, Row
 from tuning.space.space import Space
 
 

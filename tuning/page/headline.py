@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 
 from core.io.text import quoted
-from tuning.judgement import Judgement
+from tuning.analysis.assessment import Judgement
+from tuning.analysis.ranking import Row
+from tuning.analysis.tested import readings_note
 from tuning.page.figure import Facts
-from tuning.ranking import Row
-from tuning.tested import readings_note
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from core.io.text import printable
-from tuning.ranking import STATES, Row
-from tuning.results import brief
+from tuning.analysis.ranking import STATES, Row
+from tuning.analysis.tables import brief
 from tuning.space.values import is_number
 
 

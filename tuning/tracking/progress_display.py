@@ -16,8 +16,8 @@ from rich.text import Text
 
 from core.config import TrialConfig
 from core.training.epoch import EpochResult
+from tuning.analysis.tables import settings_text
 from tuning.journal.records import TrialRecord
-from tuning.results import settings_text
 from tuning.tracking.progress_state import Best, Tally
 from tuning.tracking.progress_text import best_text, block, counts, failures, pace
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from core.io.text import printable
-from tuning.results import brief, settings_text
+from tuning.analysis.tables import brief, settings_text
 from tuning.tracking.progress_state import Best, Running, Tally
 
 SHORT = {

@@ -8,11 +8,11 @@ from optuna.trial import TrialState
 
 from tests.support.assessed_studies import FULL_SPEC, attributes, opened, trial, write_study
 from tests.support.journals import epoch
-from tuning.best import table_of
+from tuning.analysis.best import table_of
+from tuning.analysis.filters import Selection
 from tuning.journal.records import read_study
 from tuning.journal.writer import open_ledger
 from tuning.report import page
-from tuning.selection import Selection
 
 
 def at(moment: str) -> type[datetime]:

@@ -12,13 +12,13 @@ from core.errors import ConfigError, UserError
 from tests.support.assessed_studies import FULL_SPEC, attributes, opened, trial, write_study
 from tests.support.expressions import refusal
 from tests.support.study_configs import options
-from tuning.best import curve_of, table_of
+from tuning.analysis.best import curve_of, table_of
+from tuning.analysis.filters import Selection
 from tuning.journal.file import JOURNAL
 from tuning.journal.writer import open_ledger
 from tuning.report import page
 from tuning.run_options import search_plan
 from tuning.scheduling.successive_halving import Halving
-from tuning.selection import Selection
 from tuning.space.load import load_space
 from tuning.space.presets import PRESETS
 

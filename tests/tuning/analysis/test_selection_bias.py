@@ -1,4 +1,4 @@
-"""tuning.honest: on simulated studies of known truth the raw figure is optimistic and the corrected one is not."""
+"""tuning.analysis.selection_bias: on simulated studies of known truth the raw figure is optimistic and the corrected one is not."""
 
 import statistics
 from functools import cache
@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.simulated_searches import Kind, Outcome, covers, simulated, simulated_outcomes
 from core.intervals import Interval, wilson
-from tuning.honest import honest_number, resampled, rivals
+from tuning.analysis.selection_bias import honest_number, resampled, rivals
 
 SEARCHES = 200
 KINDS = {

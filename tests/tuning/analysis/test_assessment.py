@@ -1,4 +1,4 @@
-"""tuning.judgement: what stored predictions say about a study's trials."""
+"""tuning.analysis.assessment: what stored predictions say about a study's trials."""
 
 import dataclasses
 
@@ -8,10 +8,10 @@ import pytest
 from core.errors import CorruptionError
 from core.intervals import wilson
 from tests.support.assessed_studies import CONFIG, CONFIG_SIZE, attributes, epoch, predicting, trial
+from tuning.analysis.assessment import judge
+from tuning.analysis.ranking import every_row
 from tuning.journal.predictions import pack
 from tuning.journal.records import TrialRecord
-from tuning.judgement import judge
-from tuning.ranking import every_row
 
 WRONG = {0: range(30, 110), 1: range(40), 2: range(42), 3: range(90, 140), 4: range(20, 100)}
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from core.errors import ConfigError
-from tuning.ranking import STATES, Row
+from tuning.analysis.ranking import STATES, Row
 from tuning.space.conditions import Condition
 from tuning.space.values import is_number, parse_value, shorten
 
@@ -55,7 +55,7 @@ def select(rows: Sequence[Row], selection: Selection) -> list[Row]:
     """The selected rows, in the selected order.
 
     Args:
-        rows: from tuning.ranking.every_row.
+        rows: from tuning.analysis.ranking.every_row.
         selection: what to keep.
 
     Raises:

@@ -11,10 +11,10 @@ from core.config import TrialConfig
 from core.errors import CorruptionError
 from core.nn.model_size import trained_numbers
 from core.stats import ALPHA, Correct, holm, mcnemar
-from tuning.honest import HonestNumber, honest_number
+from tuning.analysis.selection_bias import HonestNumber, honest_number
+from tuning.analysis.tested import OnTest, Reading, on_test
 from tuning.journal.predictions import unpack
 from tuning.journal.records import TrialRecord, competes, copied_from, ranked
-from tuning.tested import OnTest, Reading, on_test
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -4,20 +4,20 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from core.intervals import Interval
-from tuning.expected import expected
-from tuning.expected_table import render_expected
+from tuning.analysis.assessment import Judgement, judge
+from tuning.analysis.expected_table import render_expected
+from tuning.analysis.filters import Selection, select
+from tuning.analysis.random_search_curve import expected
+from tuning.analysis.ranking import Row, every_row
+from tuning.analysis.tables import render
+from tuning.analysis.tested import OnTest, readings_note
 from tuning.journal.records import read_whole
-from tuning.judgement import Judgement, judge
-from tuning.ranking import Row, every_row
-from tuning.results import render
 from tuning.scheduling.budget import Ending
 from tuning.scheduling.study import notes_on, searched_fields, space_of
-from tuning.selection import Selection, select
-from tuning.tested import OnTest, readings_note
 
 
 def table_of(folder: Path, selection: Selection, form: str) -> str:
-    """The study's rows as one of tuning.results.FORMATS.
+    """The study's rows as one of tuning.analysis.tables.FORMATS.
 
     Raises:
         UserError: no such study, or the selection does not fit it.

@@ -6,8 +6,8 @@ import io
 import json
 from collections.abc import Sequence
 
-from tuning.expected import Expected, Point
-from tuning.results import aligned, markdown
+from tuning.analysis.random_search_curve import Expected, Point
+from tuning.analysis.tables import aligned, markdown
 
 TITLES = ("random trials", "epochs", "expected best", "plug-in", "8 of 10 searches")
 MOST_ROWS = 16
@@ -15,7 +15,7 @@ MOST_ROWS = 16
 
 
 def render_expected(expected: Expected, form: str) -> str:
-    """As one of tuning.results.FORMATS; JSON and CSV have every budget, the others some of them."""
+    """As one of tuning.analysis.tables.FORMATS; JSON and CSV have every budget, the others some of them."""
     if form == "json":
         return json.dumps(dataclasses.asdict(expected), indent=2)
     if form == "csv":

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from core.io.text import printable
-from tuning.ranking import STATES, Row
+from tuning.analysis.ranking import STATES, Row
 
 FORMATS = ("table", "json", "csv", "md")
 HEAD = ("rank", "trial", "val acc", "interval", "vs nb", "tied", "best", "epochs", "sec", "state")
@@ -36,7 +36,7 @@ def render(rows: Sequence[Row], form: str, width: int | None = None, notes: Sequ
     """The rows as `table`, `json`, `csv` or `md`.
 
     Args:
-        rows: from tuning.selection.select.
+        rows: from tuning.analysis.filters.select.
         form: one of FORMATS.
         width: of a table, in characters; None for the terminal's.
         notes: lines below a table for people.

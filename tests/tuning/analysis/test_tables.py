@@ -1,13 +1,13 @@
-"""tuning.results: the table."""
+"""tuning.analysis.tables: the table."""
 
 import csv
 import io
 import json
 
 from tests.support.trial_records import record
-from tuning.ranking import every_row
-from tuning.results import render
-from tuning.selection import Selection, select
+from tuning.analysis.filters import Selection, select
+from tuning.analysis.ranking import every_row
+from tuning.analysis.tables import render
 
 SEARCHED = ("n_layers", "learning_rate", "freeze_embedding")
 

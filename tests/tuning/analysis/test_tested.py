@@ -1,12 +1,12 @@
-"""tuning.tested: how often the test split was read, and what each trial reached on it."""
+"""tuning.analysis.tested: how often the test split was read, and what each trial reached on it."""
 
 import pytest
 
 from core.intervals import wilson
 from tests.support.assessed_studies import attributes, reading, trial
-from tuning.judgement import judge
-from tuning.ranking import every_row
-from tuning.tested import on_test, readings_note
+from tuning.analysis.assessment import judge
+from tuning.analysis.ranking import every_row
+from tuning.analysis.tested import on_test, readings_note
 
 
 def test_a_trials_figure_is_the_mean_over_seeds_with_the_interval_of_one_split() -> None:

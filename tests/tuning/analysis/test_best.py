@@ -10,8 +10,8 @@ import pytest
 
 from tests.support.assessed_studies import CONFIG, SPEC, attributes, epoch, reading, trial, write_study
 from tests.support.cli import sentune
-from tuning.best import table_of
-from tuning.selection import Selection
+from tuning.analysis.best import table_of
+from tuning.analysis.filters import Selection
 
 FIELDS = [
     "rank", "trial", "val_accuracy", "best_epoch", "epochs", "seconds", "state", "notebook", "copy_of", "error",
@@ -82,7 +82,7 @@ def test_json_and_csv_have_the_documented_fields(study: Path) -> None:
 
 
 def test_the_readme_documents_every_field() -> None:
-    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    readme = (Path(__file__).parents[3] / "README.md").read_text()
     page = readme.split("## Look: `sentune best`")[1].split("\n## ")[0]
     assert [name for name in FIELDS if f"`{name}`" not in page] == []
 

@@ -1,11 +1,11 @@
-"""tuning.selection: which rows are shown, and in what order."""
+"""tuning.analysis.filters: which rows are shown, and in what order."""
 
 import pytest
 
 from core.errors import ConfigError
 from tests.support.assessed_studies import CONFIG, epoch, trial
-from tuning.ranking import Row, every_row
-from tuning.selection import Selection, parse_where, select
+from tuning.analysis.filters import Selection, parse_where, select
+from tuning.analysis.ranking import Row, every_row
 
 SEARCHED = ("n_layers", "freeze_embedding", "optimizer", "clip_norm")
 

@@ -1,4 +1,4 @@
-"""tuning.expected: what so many random trials bring, by both estimators, and which trials count as random."""
+"""tuning.analysis.random_search_curve: what so many random trials bring, by both estimators, and which trials count as random."""
 
 import csv
 import io
@@ -11,8 +11,8 @@ import pytest
 
 from core.errors import UserError
 from tests.support.assessed_studies import SPEC, epoch, trial
-from tuning.expected import Expected, drawn_at_random, expected, expected_best
-from tuning.expected_table import render_expected, thinned
+from tuning.analysis.expected_table import render_expected, thinned
+from tuning.analysis.random_search_curve import Expected, drawn_at_random, expected, expected_best
 
 VALUES = [0.7, 0.75, 0.75, 0.6, 0.8]
 

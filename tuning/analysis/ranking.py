@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from core.intervals import Interval, wilson
+from tuning.analysis.assessment import Judgement
 from tuning.journal.records import TrialRecord, copied_from, ranked
-from tuning.judgement import Judgement
 
 STATES = {"COMPLETE": "done", "PRUNED": "stopped", "FAIL": "failed"}
 """What people are shown for the journal's words."""
@@ -42,7 +42,7 @@ class Row:
     n_parameters: int | None
     """Trained numbers."""
     corrected: float | None
-    """On the best row: what its validation accuracy is worth after the choice, see tuning.honest."""
+    """On the best row: what its validation accuracy is worth after the choice, see tuning.analysis.selection_bias."""
     corrected_low: float | None
     corrected_high: float | None
     test_accuracy: float | None

@@ -1,0 +1,1 @@
+"""What a study shows: ranking, ties, recommendation, bias correction, filters, tables."""
