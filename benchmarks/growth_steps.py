@@ -24,7 +24,7 @@ from tuning.analysis.filters import Selection
 from tuning.journal.file import JOURNAL
 from tuning.journal.records import attributes_of
 from tuning.journal.writer import open_ledger
-from tuning.report import page
+from tuning.report.command import page
 from tuning.scheduling.suggester import Suggester
 from tuning.space.load import load_space
 

@@ -22,7 +22,7 @@ from selenium.webdriver.common.by import By
 from core.data.cautions import cautions
 from tests.support.browser import chromium, open_page
 from tuning.journal.records import TrialRecord, read_whole
-from tuning.report import page
+from tuning.report.command import page
 from tuning.scheduling.study import searched_fields, space_of
 from tuning.tracking.progress_state import Tally
 from tuning.tracking.progress_text import block

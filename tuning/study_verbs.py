@@ -82,7 +82,7 @@ def report(
     cache_dir: CacheDir = None,
 ) -> None:
     """Write STUDY as one HTML page: table, plots and mistakes."""
-    from tuning.report import report as write_report
+    from tuning.report.command import report as write_report
 
     folder = study_folder(study, results)
     target = out or folder / "report.html"

@@ -9,8 +9,8 @@ from typing import Any
 from tuning.analysis.assessment import judge
 from tuning.analysis.ranking import every_row
 from tuning.journal.records import read_whole
-from tuning.page.figure import Facts
-from tuning.report import page
+from tuning.report.command import page
+from tuning.report.facts import Facts
 from tuning.scheduling.study import searched_fields, space_of
 
 

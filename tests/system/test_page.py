@@ -157,7 +157,7 @@ def test_it_stands_on_paper_without_scroll_boxes(browser: Chrome, report: Path) 
 
 
 def test_a_watched_page_keeps_its_filter_over_a_reload(browser: Chrome, command: Command) -> None:
-    from tuning.report import page
+    from tuning.report.command import page
 
     record_study(command.results / "watched", trials=12)
     folder = command.results / "watched"

@@ -12,7 +12,7 @@ from tuning.analysis.best import table_of
 from tuning.analysis.filters import Selection
 from tuning.journal.records import read_study
 from tuning.journal.writer import open_ledger
-from tuning.report import page
+from tuning.report.command import page
 
 
 def at(moment: str) -> type[datetime]:

@@ -16,7 +16,7 @@ from tuning.analysis.best import curve_of, table_of
 from tuning.analysis.filters import Selection
 from tuning.journal.file import JOURNAL
 from tuning.journal.writer import open_ledger
-from tuning.report import page
+from tuning.report.command import page
 from tuning.run_options import search_plan
 from tuning.scheduling.successive_halving import Halving
 from tuning.space.load import load_space

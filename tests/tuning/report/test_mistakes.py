@@ -10,8 +10,8 @@ from core.data.load import load_corpus
 from core.errors import UserError
 from tests.support.pages import facts_of, made
 from tests.support.recorded_study import record_study
-from tuning.page.compose import confusions, shaded
-from tuning.page.mistakes import Answers, answers_of, mistakes, same_model
+from tuning.report.compose import confusions, shaded
+from tuning.report.mistakes import Answers, answers_of, mistakes, same_model
 
 ANSWERS = Answers(
     classes=("a", "b", "c"),

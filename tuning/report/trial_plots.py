@@ -5,9 +5,9 @@ from itertools import accumulate
 
 from markupsafe import Markup
 
-from tuning.page.axes import Numbers
-from tuning.page.figure import Facts, Figure
-from tuning.page.svg import Panel, Point, drawing, element, line, mark
+from tuning.report.axes import Numbers
+from tuning.report.facts import Facts, Figure
+from tuning.report.svg import Panel, Point, drawing, element, line, mark
 from tuning.scheduling.successive_halving import Halving
 
 ACCURACY = "validation accuracy"

@@ -6,7 +6,7 @@ from core.io.text import quoted
 from tuning.analysis.assessment import Judgement
 from tuning.analysis.ranking import Row
 from tuning.analysis.tested import readings_note
-from tuning.page.figure import Facts
+from tuning.report.facts import Facts
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -4,10 +4,10 @@ from markupsafe import Markup
 
 from core.errors import UserError
 from tuning.analysis.random_search_curve import Expected, expected
-from tuning.page.axes import Numbers
-from tuning.page.figure import Facts, Figure
-from tuning.page.svg import Panel, drawing, line
-from tuning.page.trial_plots import ACCURACY
+from tuning.report.axes import Numbers
+from tuning.report.facts import Facts, Figure
+from tuning.report.svg import Panel, drawing, line
+from tuning.report.trial_plots import ACCURACY
 
 SAYS = (
     "The best validation accuracy to expect from a random search of this space with so many trials, made from the "

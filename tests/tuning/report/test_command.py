@@ -1,4 +1,4 @@
-"""tuning.report: the page is written whole, and again while the study runs."""
+"""tuning.report.command: the page is written whole, and again while the study runs."""
 
 import json
 import os
@@ -11,8 +11,8 @@ import pytest
 
 from core.errors import UserError
 from tests.support.recorded_study import record_study
-from tuning import report as verb
 from tuning.journal.file import has_driver, only_driver
+from tuning.report import command as verb
 
 
 def write(folder: Path, *, watch: bool = False) -> list[str]:

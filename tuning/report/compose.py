@@ -21,16 +21,16 @@ from core.io.text import printable
 from tuning.analysis.assessment import Judgement
 from tuning.analysis.ranking import STATES
 from tuning.analysis.tables import brief
-from tuning.page.budget_plot import budget
-from tuning.page.figure import MARKS, Facts, Figure
-from tuning.page.headline import cards, remarks
-from tuning.page.mistakes import Answers, Mistake
-from tuning.page.setting_plots import SHADES, importance_bars, parallel, slices
-from tuning.page.svg import drawing, mark
-from tuning.page.table import table_of
-from tuning.page.thinned import left_out, thinned
-from tuning.page.time_plot import last_moment, swatch, timeline
-from tuning.page.trial_plots import curves, history, losses
+from tuning.report.budget_plot import budget
+from tuning.report.facts import MARKS, Facts, Figure
+from tuning.report.headline import cards, remarks
+from tuning.report.mistakes import Answers, Mistake
+from tuning.report.setting_plots import SHADES, importance_bars, parallel, slices
+from tuning.report.svg import drawing, mark
+from tuning.report.table import table_of
+from tuning.report.thinned import left_out, thinned
+from tuning.report.timeline_plot import last_moment, swatch, timeline
+from tuning.report.trial_plots import curves, history, losses
 from tuning.scheduling.study import notes_on
 
 WIDEST_MATRIX = 15
@@ -185,7 +185,7 @@ def _legend_mark(kind: str, bars: bool) -> Markup:
 
 
 def _asset(name: str) -> str:
-    return (files("tuning.page") / name).read_text(encoding="utf-8")
+    return (files("tuning.report.command") / "assets" / name).read_text(encoding="utf-8")
 
 
 def _policy(css: str, js: str) -> str:

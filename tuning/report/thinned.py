@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from tuning.page.figure import Facts
+from tuning.report.facts import Facts
 
 MOST = 1000
 """Trials; at 1,000 in 18 settings the page has 4 MB, and all of it grows with their number."""

@@ -24,7 +24,7 @@ class Facts:
     """What `best --format json` shows of them; of `kept` alone where that is not None."""
     space: Space
     kept: frozenset[int] | None = None
-    """Numbers of the trials that are shown one by one, in a study of very many (tuning.page.thinned); None: all."""
+    """Numbers of the trials that are shown one by one, in a study of very many (tuning.report.thinned); None: all."""
 
     @property
     def shown(self) -> Sequence[TrialRecord]:

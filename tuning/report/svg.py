@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from tuning.page.axes import Axis, Names
+from tuning.report.axes import Axis, Names
 
 WIDTH, HEIGHT = 640.0, 320.0
 CROWDED = 4

@@ -13,7 +13,7 @@ from tests.support.pages import Page, made
 from tests.support.recorded_study import record_study, some_audit
 from tuning.analysis.best import table_of
 from tuning.analysis.filters import Selection
-from tuning.page.compose import safe_json
+from tuning.report.compose import safe_json
 
 EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\u2028\u202e'\"&{{ 7 * 7 }}"
 

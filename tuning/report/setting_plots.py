@@ -7,11 +7,11 @@ from markupsafe import Markup
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from tuning.journal.records import copied_from
-from tuning.page.axes import Axis, Names, Numbers, axis_over
-from tuning.page.figure import Facts, Figure
-from tuning.page.importance import FEW, LEAST, importances
-from tuning.page.svg import Panel, Point, drawing, element, line, text
-from tuning.page.trial_plots import ACCURACY, NOTHING, marked
+from tuning.report.axes import Axis, Names, Numbers, axis_over
+from tuning.report.facts import Facts, Figure
+from tuning.report.importance import FEW, LEAST, importances
+from tuning.report.svg import Panel, Point, drawing, element, line, text
+from tuning.report.trial_plots import ACCURACY, NOTHING, marked
 from tuning.space.dimension import Dimension
 
 SHADES = 7

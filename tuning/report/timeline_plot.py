@@ -7,9 +7,9 @@ from datetime import datetime
 from markupsafe import Markup
 
 from tuning.journal.records import Spell, TrialRecord, copied_from
-from tuning.page.axes import Names, Numbers
-from tuning.page.figure import Facts, Figure
-from tuning.page.svg import Panel, Point, drawing, element
+from tuning.report.axes import Names, Numbers
+from tuning.report.facts import Facts, Figure
+from tuning.report.svg import Panel, Point, drawing, element
 
 UNITS = (("hours", 3600.0, 4 * 3600.0), ("minutes", 60.0, 240.0), ("seconds", 1.0, 0.0))
 """Name, its seconds, and from how many seconds on it is used."""

@@ -1,10 +1,10 @@
-"""tuning.page.axes: where values stand, and what is written beside them."""
+"""tuning.report.axes: where values stand, and what is written beside them."""
 
 import math
 
 import pytest
 
-from tuning.page.axes import Names, Numbers, axis_over
+from tuning.report.axes import Names, Numbers, axis_over
 
 
 def test_the_ends_of_a_scale_are_the_lowest_and_the_highest_value() -> None:

@@ -6,12 +6,12 @@ import pytest
 
 from tests.support.pages import facts_of, made
 from tests.support.recorded_study import record_study
-from tuning.page import thinned as module
-from tuning.page.figure import Facts
-from tuning.page.importance import importances
-from tuning.page.setting_plots import SHADES, parallel
-from tuning.page.thinned import left_out, thinned
-from tuning.page.trial_plots import history
+from tuning.report import thinned as module
+from tuning.report.facts import Facts
+from tuning.report.importance import importances
+from tuning.report.setting_plots import SHADES, parallel
+from tuning.report.thinned import left_out, thinned
+from tuning.report.trial_plots import history
 
 
 @pytest.fixture(scope="module")

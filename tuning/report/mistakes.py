@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from tuning.journal.predictions import unpack
 from tuning.journal.records import TrialRecord
-from tuning.page.figure import Facts
+from tuning.report.facts import Facts
 
 MOST = 60
 """Mistakes shown."""

@@ -16,9 +16,9 @@ from tuning.analysis.assessment import judge
 from tuning.analysis.ranking import every_row
 from tuning.journal.file import has_driver
 from tuning.journal.records import read_whole
-from tuning.page.compose import Wrong, compose
-from tuning.page.figure import Facts
-from tuning.page.mistakes import Answers, answers_of, mistakes, same_model
+from tuning.report.compose import Wrong, compose
+from tuning.report.facts import Facts
+from tuning.report.mistakes import Answers, answers_of, mistakes, same_model
 from tuning.scheduling.study import searched_fields, space_of
 
 EVERY_SECONDS = 5

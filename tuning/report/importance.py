@@ -9,7 +9,7 @@ from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.trial import create_trial
 
 from tuning.journal.records import copied_from
-from tuning.page.figure import Facts
+from tuning.report.facts import Facts
 from tuning.space.dimension import middle
 
 FEW = 30

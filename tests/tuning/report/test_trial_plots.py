@@ -10,13 +10,13 @@ from tests.support.assessed_studies import attributes, trial, write_study
 from tests.support.pages import facts_of
 from tests.support.recorded_study import BEGAN, record_study
 from tests.support.small_study import add, small_study
-from tuning.page.budget_plot import budget
-from tuning.page.compose import figures
-from tuning.page.figure import Facts, Figure
-from tuning.page.importance import FEW, filled, importances
-from tuning.page.setting_plots import importance_bars, parallel, slices
-from tuning.page.time_plot import last_moment, rows_of, timeline
-from tuning.page.trial_plots import curves, history, rungs
+from tuning.report.budget_plot import budget
+from tuning.report.compose import figures
+from tuning.report.facts import Facts, Figure
+from tuning.report.importance import FEW, filled, importances
+from tuning.report.setting_plots import importance_bars, parallel, slices
+from tuning.report.timeline_plot import last_moment, rows_of, timeline
+from tuning.report.trial_plots import curves, history, rungs
 from tuning.space.load import load_space
 
 NOW = BEGAN.astimezone().replace(tzinfo=None) + timedelta(hours=1)

@@ -1,0 +1,1 @@
+"""The verb `report`: one HTML page with table, plots and mistakes."""
