@@ -38,9 +38,9 @@ from core.io import cache
 from core.stats import Correct, mcnemar, paired_t
 from core.training.evaluate import evaluate
 from core.training.refit import refit
+from tuning.confirm.runs import PREFIX
 from tuning.journal.predictions import unpack
 from tuning.journal.records import Spec, attributes_of, read_study
-from tuning.wanted import PREFIX
 
 PLAIN = {"TF-IDF + logistic regression, on train": (TRAIN,), "the same, on train and validation": (TRAIN, VAL)}
 

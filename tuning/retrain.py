@@ -12,6 +12,7 @@ from core.io.leftovers import remove_leftovers
 from core.training.epoch import EpochResult
 from core.training.result import TrainResult
 from tuning.analysis.tables import settings_text
+from tuning.confirm.runs import fresh_seeds
 from tuning.dependencies import Change, data_changes, environment_changes, environment_now, environment_of, said_first
 from tuning.journal.readings import READINGS
 from tuning.journal.records import Spec, TrialRecord, competes, ranked, read_study
@@ -19,7 +20,6 @@ from tuning.journal.writer import Ledger, open_ledger
 from tuning.reproduction import Reproduction, reproduction_of
 from tuning.rerun import device_of, forget, study_corpus
 from tuning.retrained import Bench, Model, measured, median, on_both, over_seeds, save, train_seed
-from tuning.wanted import fresh_seeds
 
 BOTH = "train+val"
 

@@ -103,8 +103,8 @@ def confirm(
     cache_dir: CacheDir = None,
 ) -> None:
     """Train the best settings on fresh seeds, and say which differ. The notebook's setting is among them."""
-    from tuning.confirm import ConfirmOptions
-    from tuning.confirm import confirm as confirm_study
+    from tuning.confirm.command import ConfirmOptions
+    from tuning.confirm.command import confirm as confirm_study
 
     options = ConfirmOptions(
         folder=study_folder(study, results),

@@ -51,7 +51,8 @@ from tests.support.recorded_study import some_audit
 from tests.support.studies import write_sentences
 from tests.support.study_configs import plan
 from tuning.cli import main as command_line
-from tuning.fresh_runs import train_run, write_down
+from tuning.confirm.execution import train_run, write_down
+from tuning.confirm.runs import contenders, wanted_runs
 from tuning.journal.predictions import pack
 from tuning.journal.readings import count_reading
 from tuning.journal.records import read_study
@@ -62,7 +63,6 @@ from tuning.retrained import save as save_trained
 from tuning.scheduling.scheduler import OOM, SPELLS
 from tuning.scheduling.study import make_spec
 from tuning.scheduling.successive_halving import Halving
-from tuning.wanted import contenders, wanted_runs
 
 NAME = "mine"
 """The study's."""

@@ -10,8 +10,8 @@ from core.training.epoch import EpochResult
 from core.training.loop import train
 from tests.support.corpora import tiny_corpus
 from tests.support.studies import data_of
+from tuning.confirm.runs import fresh_seeds
 from tuning.rerun import figures_of, read_test, study_corpus, trained
-from tuning.wanted import fresh_seeds
 
 CONFIG = TrialConfig(hidden_dim=4, epochs=3, batch_size=16)
 

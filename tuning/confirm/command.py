@@ -11,12 +11,12 @@ from typing import NoReturn
 from core.data.corpus import Corpus
 from core.errors import ConfigError, DataError
 from tuning.called import note, typed
-from tuning.confirm_table import render
-from tuning.confirmed import summarize
-from tuning.fresh_runs import carry_out
+from tuning.confirm.execution import carry_out
+from tuning.confirm.runs import Run, contenders, wanted_runs
+from tuning.confirm.summary import summarize
+from tuning.confirm.tables import render
 from tuning.journal.records import Spec, TrialRecord, attributes_of, read_study
 from tuning.journal.writer import open_ledger
-from tuning.wanted import Run, contenders, wanted_runs
 
 NOTICE = "stopping: the running epochs are lost, what is before them is kept"
 

@@ -1,4 +1,4 @@
-"""tuning.confirm and tuning.fresh_runs, without Ray: which runs, what they cost, what a worker does, what is kept."""
+"""tuning.confirm.command and tuning.confirm.execution, without Ray: which runs, what they cost, what a worker does, what is kept."""
 
 from pathlib import Path
 from typing import Any
@@ -13,13 +13,13 @@ from tests.support.corpora import tiny_corpus
 from tests.support.journals import SPEC as LEDGER_SPEC
 from tests.support.journals import two_trials
 from tests.support.trial_records import record
-from tuning.confirm import ConfirmOptions, cost
-from tuning.fresh_runs import tidy, train_run, write_down
+from tuning.confirm.command import ConfirmOptions, cost
+from tuning.confirm.execution import tidy, train_run, write_down
+from tuning.confirm.runs import Run, contenders, wanted_runs
 from tuning.journal.predictions import unpack
 from tuning.journal.records import attributes_of
 from tuning.journal.writer import open_ledger
 from tuning.resources.machine import Shares
-from tuning.wanted import Run, contenders, wanted_runs
 
 SPEC = {"seed": 42, "data": {"split": "80/10/10"}}
 CONFIG = TrialConfig(hidden_dim=4, epochs=2, batch_size=16)

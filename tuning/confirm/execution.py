@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 from core.data.corpus import TEST, VAL, Corpus
 from core.errors import ConfigError, UserError
 from tuning.backend.local_ray import DIED, RESTARTS, own_ray
+from tuning.confirm.runs import PREFIX, Run
 from tuning.journal.predictions import pack
 from tuning.journal.readings import count_reading
 from tuning.journal.writer import Ledger
 from tuning.resources.machine import Machine, Shares
-from tuning.wanted import PREFIX, Run
 
 if TYPE_CHECKING:
     from tuning.backend.tuner import Interruption

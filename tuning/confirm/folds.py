@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from core.intervals import Interval, wilson
-from tuning.wanted import Run
+from tuning.confirm.runs import Run
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -5,8 +5,8 @@ import json
 from collections.abc import Sequence
 
 from core.io.text import printable
-from tuning.confirmed import Difference, Row, Summary
-from tuning.folds import Folds
+from tuning.confirm.folds import Folds
+from tuning.confirm.summary import Difference, Row, Summary
 
 
 def render(summary: Summary, form: str) -> str:

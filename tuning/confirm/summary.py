@@ -13,12 +13,12 @@ import numpy as np
 
 from core.intervals import Z
 from core.stats import ALPHA, holm, paired_t
-from tuning.folds import Folds, over_folds
+from tuning.confirm.folds import Folds, over_folds
+from tuning.confirm.runs import Contender, Run
 from tuning.journal.predictions import unpack
-from tuning.wanted import Contender, Run
 
 Outcome = Mapping[str, Any]
-"""What tuning.fresh_runs wrote down of a run."""
+"""What tuning.confirm.execution wrote down of a run."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

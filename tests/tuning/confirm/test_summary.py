@@ -1,4 +1,4 @@
-"""tuning.confirmed and its table: what fresh seeds say, in figures and in words."""
+"""tuning.confirm.summary and its table: what fresh seeds say, in figures and in words."""
 
 import json
 from typing import Any
@@ -10,10 +10,10 @@ from core.errors import UserError
 from core.intervals import wilson
 from core.stats import paired_t
 from tests.support.trial_records import record
-from tuning.confirm_table import render, verdict
-from tuning.confirmed import Summary, summarize
+from tuning.confirm.runs import Run, contenders, wanted_runs
+from tuning.confirm.summary import Summary, summarize
+from tuning.confirm.tables import render, verdict
 from tuning.journal.predictions import pack
-from tuning.wanted import Run, contenders, wanted_runs
 
 SPEC = {"seed": 42, "data": {"split": "80/10/10"}}
 SENTENCES = 1000
