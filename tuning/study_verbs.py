@@ -141,8 +141,8 @@ def retrain(
     cache_dir: CacheDir = None,
 ) -> None:
     """Train a trial again, compare it with the search, save the model. Each epoch is compared, to the last bit."""
-    from tuning.retrain import RetrainOptions
-    from tuning.retrain import retrain as retrain_trial
+    from tuning.retrain.command import RetrainOptions
+    from tuning.retrain.command import retrain as retrain_trial
 
     folder = study_folder(study, results)
     target = out or folder / "model"

@@ -58,8 +58,8 @@ from tuning.journal.readings import count_reading
 from tuning.journal.records import read_study
 from tuning.journal.writer import Ledger, open_ledger
 from tuning.resources.machine import Shares
-from tuning.retrained import Model
-from tuning.retrained import save as save_trained
+from tuning.retrain.models import Model
+from tuning.retrain.models import save as save_trained
 from tuning.scheduling.scheduler import OOM, SPELLS
 from tuning.scheduling.study import make_spec
 from tuning.scheduling.successive_halving import Halving

@@ -195,6 +195,6 @@ def test_a_training_that_diverges_is_one_line(
     def diverges(*_: object) -> None:
         raise TrainingError("the loss is nan in epoch 1")
 
-    monkeypatch.setattr("tuning.retrain.retrain", diverges)
+    monkeypatch.setattr("tuning.retrain.command.retrain", diverges)
     code, out, err = sentune(monkeypatch, capsys, "retrain", "s")
     assert (code, out, err) == (2, "", "sentune: the loss is nan in epoch 1\n")

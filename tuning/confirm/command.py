@@ -99,9 +99,9 @@ def _spend(
 ) -> bool:
     """Do the runs that are left; False when it was interrupted."""
     from tuning.backend.tuner import Interruption
-    from tuning.dependencies import data_changes
-    from tuning.rerun import device_of, study_corpus
     from tuning.resources.machine import Machine, Shares
+    from tuning.retrain.environment_diff import data_changes
+    from tuning.retrain.training import device_of, study_corpus
 
     machine = Machine.here()
     gpus = 1.0 if device_of(spec) == "cuda" else 0.0

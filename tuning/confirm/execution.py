@@ -34,7 +34,7 @@ def train_run(config: Mapping[str, Any], corpus: Corpus, shares: Shares, checkpo
     """
     from core.config import TrialConfig
     from tuning.backend.worker import named, placed
-    from tuning.rerun import figures_of, read_test, trained
+    from tuning.retrain.training import figures_of, read_test, trained
 
     try:
         device, _ = placed(shares.gpus_per_trial)

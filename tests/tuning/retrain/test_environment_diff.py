@@ -1,4 +1,4 @@
-"""tuning.dependencies: what has changed since the search."""
+"""tuning.retrain.environment_diff: what has changed since the search."""
 
 import dataclasses
 from typing import Any
@@ -6,7 +6,13 @@ from typing import Any
 from core.config import TrialConfig
 from tests.support.corpora import tiny_corpus
 from tests.support.trial_records import record
-from tuning.dependencies import data_changes, environment_changes, environment_now, environment_of, said_first
+from tuning.retrain.environment_diff import (
+    data_changes,
+    environment_changes,
+    environment_now,
+    environment_of,
+    said_first,
+)
 
 SPEC: dict[str, Any] = {
     "fingerprint": "0" * 64,

@@ -19,7 +19,7 @@ from core.training.refit import refit
 from core.training.result import TrainResult
 from tuning.journal.readings import count_reading
 from tuning.journal.writer import Ledger
-from tuning.rerun import figures_of, read_test, tested, trained
+from tuning.retrain.training import figures_of, read_test, tested, trained
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -13,13 +13,20 @@ from core.training.epoch import EpochResult
 from core.training.result import TrainResult
 from tuning.analysis.tables import settings_text
 from tuning.confirm.runs import fresh_seeds
-from tuning.dependencies import Change, data_changes, environment_changes, environment_now, environment_of, said_first
 from tuning.journal.readings import READINGS
 from tuning.journal.records import Spec, TrialRecord, competes, ranked, read_study
 from tuning.journal.writer import Ledger, open_ledger
-from tuning.reproduction import Reproduction, reproduction_of
-from tuning.rerun import device_of, forget, study_corpus
-from tuning.retrained import Bench, Model, measured, median, on_both, over_seeds, save, train_seed
+from tuning.retrain.environment_diff import (
+    Change,
+    data_changes,
+    environment_changes,
+    environment_now,
+    environment_of,
+    said_first,
+)
+from tuning.retrain.models import Bench, Model, measured, median, on_both, over_seeds, save, train_seed
+from tuning.retrain.reproduction import Reproduction, reproduction_of
+from tuning.retrain.training import device_of, forget, study_corpus
 
 BOTH = "train+val"
 

@@ -1,4 +1,4 @@
-"""tuning.reproduction: whether a training is the recorded one, from where on it is not, and why."""
+"""tuning.retrain.reproduction: whether a training is the recorded one, from where on it is not, and why."""
 
 import dataclasses
 from typing import Any
@@ -12,10 +12,10 @@ from core.training.loop import train
 from core.training.result import TrainResult
 from tests.support.corpora import tiny_corpus
 from tests.support.trial_records import record
-from tuning.dependencies import Change
 from tuning.journal.predictions import pack
 from tuning.journal.records import TrialRecord
-from tuning.reproduction import compare, reproduction_of
+from tuning.retrain.environment_diff import Change
+from tuning.retrain.reproduction import compare, reproduction_of
 
 THREADS = Change(name="threads", was=1, now=2)
 

@@ -1,11 +1,11 @@
-"""tuning.retrained: which of several models is kept."""
+"""tuning.retrain.models: which of several models is kept."""
 
 from typing import Any
 
 import pytest
 
 from core.config import TrialConfig
-from tuning.retrained import Model, median, over_seeds
+from tuning.retrain.models import Model, median, over_seeds
 
 
 def model(seed: int, accuracy: float, loss: float = 0.5, **figures: Any) -> Model:

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 from core.training.epoch import EpochResult
 from core.training.result import TrainResult
-from tuning.dependencies import Change
 from tuning.journal.predictions import unpack
 from tuning.journal.records import TrialRecord
+from tuning.retrain.environment_diff import Change
 
 COMPARED = ("train_loss", "val_loss", "val_accuracy")
 

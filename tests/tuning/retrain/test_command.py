@@ -1,4 +1,4 @@
-"""tuning.retrain: the verb, on a real small study: proof, cause of a difference, models, and the readings it leaves."""
+"""tuning.retrain.command: the verb, on a real small study: proof, cause of a difference, models, and the readings it leaves."""
 
 import json
 import shutil
@@ -23,8 +23,8 @@ from tests.support.trial_records import record
 from tuning.confirm.runs import fresh_seeds
 from tuning.journal.file import only_driver
 from tuning.journal.records import attributes_of, read_study
-from tuning.reproduction import Reproduction
-from tuning.retrain import RetrainOptions, choose, retrain
+from tuning.retrain.command import RetrainOptions, choose, retrain
+from tuning.retrain.reproduction import Reproduction
 
 
 @pytest.fixture(scope="module")

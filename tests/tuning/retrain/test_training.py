@@ -1,4 +1,4 @@
-"""tuning.rerun: fresh seeds, and training that goes on where a killed process was."""
+"""tuning.retrain.training: fresh seeds, and training that goes on where a killed process was."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from core.training.loop import train
 from tests.support.corpora import tiny_corpus
 from tests.support.studies import data_of
 from tuning.confirm.runs import fresh_seeds
-from tuning.rerun import figures_of, read_test, study_corpus, trained
+from tuning.retrain.training import figures_of, read_test, study_corpus, trained
 
 CONFIG = TrialConfig(hidden_dim=4, epochs=3, batch_size=16)
 
@@ -45,7 +45,7 @@ def test_a_killed_training_goes_on_and_comes_out_the_same(tmp_path: Path) -> Non
 def test_under_another_environment_it_begins_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     corpus = tiny_corpus()
     for code in ("a", "b"):
-        monkeypatch.setattr("tuning.rerun.describe", lambda *_: {"code": code})  # noqa: B023 - called at once
+        monkeypatch.setattr("tuning.retrain.training.describe", lambda *_: {"code": code})  # noqa: B023 - called at once
         found = trained(CONFIG, corpus, threads=1, device="cpu", checkpoints=tmp_path)
         assert "before_resume" not in found.environment
     assert len(list(tmp_path.iterdir())) == 2
