@@ -48,7 +48,7 @@ def predict(
     out: Annotated[Path | None, typer.Option(help="a file to write, in place of standard output")] = None,
 ) -> None:
     """Label sentences. A line each: label, probability and text, separated by tabs."""
-    from tuning.labelling import Request, label
+    from tuning.serving.predict import Request, label
 
     request = Request(
         texts=tuple(texts or ()),
@@ -99,7 +99,7 @@ def serve(
     rate: Annotated[int, typer.Option(help="requests a second that one client may send, on average", min=1)] = 100,
 ) -> None:
     """Serve MODEL over HTTP. A page to type into, /predict and /health; Ctrl-C ends it."""
-    from tuning.serve import serve as serve_model
+    from tuning.serving.server import serve as serve_model
 
     serve_model(lambda: _load(model), model.resolve().name, host=host, port=port, rate=rate)
 

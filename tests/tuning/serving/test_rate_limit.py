@@ -1,4 +1,4 @@
-"""tuning.serve_limits: what one client may ask, counted by a clock of ours."""
+"""tuning.serving.rate_limit: what one client may ask, counted by a clock of ours."""
 
 import asyncio
 import json
@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-import tuning.serve_limits
-from tuning.serve_limits import MOST_BYTES, Limited, Rate
+import tuning.serving.rate_limit
+from tuning.serving.rate_limit import MOST_BYTES, Limited, Rate
 
 
 class Clock:
@@ -47,7 +47,7 @@ def test_clients_do_not_share_a_bucket() -> None:
 
 
 def test_those_heard_least_recently_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tuning.serve_limits, "MOST_CLIENTS", 2)
+    monkeypatch.setattr(tuning.serving.rate_limit, "MOST_CLIENTS", 2)
     rate = Rate(1, Clock())
     for client in ("a", "b", "a", "c"):
         rate.wait(client)

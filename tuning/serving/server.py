@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from core.errors import ConfigError, UserError
 from core.io.text import printable
-from tuning.serve_limits import Limited, Rate
-from tuning.serve_page import HEADERS, PAGE
+from tuning.serving.page import HEADERS, PAGE
+from tuning.serving.rate_limit import Limited, Rate
 
 if TYPE_CHECKING:
     from fastapi import FastAPI

@@ -1,4 +1,4 @@
-"""tuning.serve: the server answers what the model answers, and what it cannot with one line."""
+"""tuning.serving.server: the server answers what the model answers, and what it cannot with one line."""
 
 import json
 import socket
@@ -15,7 +15,7 @@ import pytest
 from core.errors import ConfigError, UserError
 from core.inference.predictor import Model, load_model
 from tests.support.models import saved
-from tuning.serve import MOST_CHARACTERS, listen, make_app, serve
+from tuning.serving.server import MOST_CHARACTERS, listen, make_app, serve
 
 uvicorn = pytest.importorskip("uvicorn", reason="needs the extra `serve`")
 pytest.importorskip("fastapi", reason="needs the extra `serve`")

@@ -1,4 +1,4 @@
-"""tuning.labelling: what predict reads, and what it writes."""
+"""tuning.serving.predict: what predict reads, and what it writes."""
 
 import csv
 import io
@@ -12,7 +12,7 @@ import pytest
 from core.errors import ConfigError, DataError
 from core.inference.predictor import Model, load_model
 from tests.support.models import saved
-from tuning.labelling import Request, label, lines_of
+from tuning.serving.predict import Request, label, lines_of
 
 
 @pytest.fixture

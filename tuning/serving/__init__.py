@@ -1,0 +1,1 @@
+"""The verbs `predict` and `serve`."""
