@@ -4,13 +4,13 @@ import sys
 
 import pytest
 
-from tuning import cli
+from tuning.cli import app
 
 
 def sentune(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
     """Exit code, standard output, standard error."""
     monkeypatch.setattr(sys, "argv", ["sentune", *words])
     with pytest.raises(SystemExit) as ended:
-        cli.main()
+        app.main()
     out, err = capsys.readouterr()
     return int(ended.value.code or 0), out, err

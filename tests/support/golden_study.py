@@ -50,7 +50,7 @@ from tests.support.golden_files import GOLDEN, Files, files_in
 from tests.support.recorded_study import some_audit
 from tests.support.studies import write_sentences
 from tests.support.study_configs import plan
-from tuning.cli import main as command_line
+from tuning.cli.app import main as command_line
 from tuning.confirm.execution import train_run, write_down
 from tuning.confirm.runs import contenders, wanted_runs
 from tuning.journal.predictions import pack

@@ -34,7 +34,7 @@ def fsync(handle):
         os.kill(os.getpid(), signal.SIGKILL)
     real(handle)
 os.fsync = fsync
-from tuning.cli import main
+from tuning.cli.app import main
 main()
 """
 

@@ -85,7 +85,7 @@ def fsync(handle):
         raise OSError(errno.ENOSPC, "No space left on device")
     real(handle)
 os.fsync = fsync
-from tuning.cli import main
+from tuning.cli.app import main
 main()
 """
 

@@ -89,7 +89,7 @@ def patched(path, *rest):
         os.kill(os.getpid(), signal.SIGKILL)
     return done
 pathlib.Path.{method} = patched
-from tuning.cli import main
+from tuning.cli.app import main
 main()
 """
 MOMENTS = {

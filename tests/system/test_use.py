@@ -89,7 +89,7 @@ def test_a_table_in_is_a_table_out(command: Command, model: Path, tmp_path: Path
 
 LOADED = """
 import sys
-from tuning.cli import main
+from tuning.cli.app import main
 sys.argv = ["sentune", "predict", sys.argv[1], "good movie"]
 def no_pickle(event, arguments):
     if event == "pickle.find_class":

@@ -9,7 +9,7 @@ import typer
 
 from core.errors import ConfigError
 from tuning.called import note
-from tuning.options import Encoding, Results, study_folder
+from tuning.cli.options import Encoding, Results, study_folder
 
 if TYPE_CHECKING:
     from core.inference.predictor import Model

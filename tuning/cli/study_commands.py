@@ -9,8 +9,8 @@ import typer
 
 from core.errors import ConfigError
 from tuning.called import interrupted, program, typed
+from tuning.cli.options import CacheDir, MovedData, MovedVectors, Results, Study, absolute, study_folder
 from tuning.console import steady_output
-from tuning.options import CacheDir, MovedData, MovedVectors, Results, Study, absolute, study_folder
 
 
 class Format(StrEnum):

@@ -6,10 +6,10 @@ import sys
 import pytest
 import typer
 
-from tuning import cli
-from tuning.examples import EXAMPLES
+from tuning.cli import app
+from tuning.cli.examples import EXAMPLES
 
-GROUP = typer.main.get_command(cli.app)
+GROUP = typer.main.get_command(app.app)
 VERBS = sorted(GROUP.commands)  # type: ignore[attr-defined]
 COMMANDS = [command for commands in EXAMPLES.values() for command in commands]
 
@@ -19,7 +19,7 @@ def said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *w
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setattr(sys, "argv", ["sentune", *words])
     with pytest.raises(SystemExit, match="0"):
-        cli.main()
+        app.main()
     return capsys.readouterr().out.splitlines()
 
 

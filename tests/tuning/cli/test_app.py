@@ -1,4 +1,4 @@
-"""tuning.cli: a mistake is one line and exit code 2; nothing is computed before it is noticed."""
+"""tuning.cli.app: a mistake is one line and exit code 2; nothing is computed before it is noticed."""
 
 import re
 import subprocess
@@ -10,7 +10,7 @@ import pytest
 from core.errors import TrainingError
 from tests.support.cli import sentune
 from tests.support.journals import two_trials
-from tuning import options
+from tuning.cli import options
 
 
 @pytest.fixture
@@ -149,7 +149,7 @@ def test_python_m_tuning_is_the_same_program() -> None:
         subprocess.run([sys.executable, *words, "--help"], capture_output=True, text=True, check=True).stdout
         for words in (
             ["-m", "tuning"],
-            ["-c", "import sys; sys.argv[0] = 'sentune'; from tuning.cli import main; main()"],
+            ["-c", "import sys; sys.argv[0] = 'sentune'; from tuning.cli.app import main; main()"],
         )
     ]
     for verb in ("run", "best", "report", "confirm", "retrain", "predict", "export", "serve", "data"):

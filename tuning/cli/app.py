@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from core.errors import ConfigError, TrainingError, UserError
-from tuning import study_verbs, use
 from tuning.called import interrupted, note, program
-from tuning.console import fill_closed_streams, steady_output
-from tuning.examples import examples
-from tuning.options import (
+from tuning.cli import model_commands, study_commands
+from tuning.cli.examples import examples
+from tuning.cli.options import (
     CacheDir,
     Dataset,
     EmbeddingDim,
@@ -30,6 +29,7 @@ from tuning.options import (
     data_options,
     takes_search_options,
 )
+from tuning.console import fill_closed_streams, steady_output
 
 if TYPE_CHECKING:
     from tuning.run_options import RunOptions
@@ -81,7 +81,7 @@ def plan(
 ) -> None:
     """Say what `run` would do, how long it takes and what it needs. Takes the same options."""
     if show_space:
-        from tuning.show import space_table
+        from tuning.cli.show import space_table
 
         print(space_table(options.loaded_space))
         return
@@ -92,13 +92,13 @@ def plan(
 
 
 for verb in (
-    study_verbs.best,
-    study_verbs.report,
-    study_verbs.confirm,
-    study_verbs.retrain,
-    use.predict,
-    use.export,
-    use.serve,
+    study_commands.best,
+    study_commands.report,
+    study_commands.confirm,
+    study_commands.retrain,
+    model_commands.predict,
+    model_commands.export,
+    model_commands.serve,
 ):
     app.command(epilog=examples(verb.__name__))(verb)
 
@@ -125,7 +125,7 @@ def data(
     if list_ or verify or clear:
         if list_ + verify + clear > 1:
             raise ConfigError("--list, --verify and --clear go one at a time")
-        from tuning.upkeep import upkeep
+        from tuning.cli.data_commands import upkeep
 
         upkeep(cache_dir, "list" if list_ else "verify" if verify else "clear", note)
         return
