@@ -1,8 +1,6 @@
 """Sentences, vectors, models and training. Knows nothing of Ray, Optuna or studies."""
 
 import importlib
-import sys
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -25,19 +23,19 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "TrialConfig": "config",
-    "Corpus": "corpus",
+    "Corpus": "data.corpus",
     "ConfigError": "errors",
     "CorruptionError": "errors",
     "DataError": "errors",
     "StopTraining": "errors",
     "TrainingError": "errors",
     "UserError": "errors",
-    "load_corpus": "load",
-    "load_model": "predict",
-    "EpochResult": "epoch",
-    "SentenceEstimator": "estimator",
-    "TrainResult": "outcome",
-    "train": "train",
+    "load_corpus": "data.load",
+    "load_model": "inference.predictor",
+    "EpochResult": "training.epoch",
+    "SentenceEstimator": "inference.estimator",
+    "TrainResult": "training.result",
+    "train": "training.loop",
 }
 """Each public name and the file that defines it, imported when the name is first asked for."""
 
@@ -67,15 +65,3 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return __all__
-
-
-class _Package(ModuleType):
-    """Importing `core.train` would put that module in the place of the function `train`: keep the function."""
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name == "train" and isinstance(value, ModuleType):
-            value = value.train
-        super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package

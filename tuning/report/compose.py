@@ -185,7 +185,7 @@ def _legend_mark(kind: str, bars: bool) -> Markup:
 
 
 def _asset(name: str) -> str:
-    return (files("tuning.report.command") / "assets" / name).read_text(encoding="utf-8")
+    return (files("tuning.report") / "assets" / name).read_text(encoding="utf-8")
 
 
 def _policy(css: str, js: str) -> str:

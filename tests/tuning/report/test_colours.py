@@ -5,7 +5,7 @@ from importlib.resources import files
 
 import pytest
 
-CSS = (files("tuning.report.command") / "assets" / "page.css").read_text()
+CSS = (files("tuning.report") / "assets" / "page.css").read_text()
 LIGHT, DARK = (dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})", block)) for block in CSS.split("@media")[:2])
 TEXT = [
     *[(text, behind) for text in ("ink", "muted", "accent") for behind in ("paper", "card")],
