@@ -33,9 +33,8 @@ from core import TrialConfig, load_corpus, train
 from core.data import datasets, splits
 from core.data.corpus import TEST, TRAIN, VAL
 from core.data.located import Dataset, Options
-from core.intervals import wilson
 from core.io import cache
-from core.stats import Correct, mcnemar, paired_t
+from core.stats import Correct, mcnemar, paired_t, wilson
 from core.training.evaluate import evaluate
 from core.training.refit import refit
 from tuning.confirm.runs import PREFIX

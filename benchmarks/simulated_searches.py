@@ -7,8 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
-from core.intervals import Interval, wilson
-from core.stats import Correct
+from core.stats import Correct, Interval, wilson
 from tuning.analysis.selection_bias import honest_number
 
 EPOCHS_ALIKE = 0.7

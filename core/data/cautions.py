@@ -18,10 +18,10 @@ def cautions(found: Mapping[str, Any]) -> list[str]:
     Returns:
         The most misleading first; empty where there is nothing to warn of. No text of the data is in them.
     """
-    return list(_lines(found))
+    return list(_warning_lines(found))
 
 
-def _lines(found: Mapping[str, Any]) -> Iterator[str]:
+def _warning_lines(found: Mapping[str, Any]) -> Iterator[str]:
     across = found["duplicates_across"]
     shared = {pair: across[pair]["near"] for pair in PAIRS if across[pair]["near"]}
     if shared:

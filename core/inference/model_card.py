@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from core.config import TrialConfig
-from core.intervals import Z, wilson
 from core.io.text import printable
+from core.stats import Z, wilson
 
 _SOURCE_ELSEWHERE = ("audit", "inputs", "licence", "vectors_licence")
 _METRICS_ELSEWHERE = ("environment", "epochs", "val_loss_standard_error", "test_loss_standard_error")

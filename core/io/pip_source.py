@@ -9,7 +9,7 @@ from pathlib import Path
 from core.errors import UserError
 from core.io.text import printable
 
-_TIMEOUT_SECONDS = 600
+_PIP_TIMEOUT_SECONDS = 600
 
 
 def pip_download(requirement: str, sha256: str) -> tuple[str, bytes]:
@@ -40,10 +40,10 @@ def _command(pinned: Path, out: Path) -> list[str]:
 def _run(command: list[str], requirement: str) -> None:
     try:
         done = subprocess.run(
-            command, capture_output=True, text=True, errors="replace", timeout=_TIMEOUT_SECONDS, check=False
+            command, capture_output=True, text=True, errors="replace", timeout=_PIP_TIMEOUT_SECONDS, check=False
         )
     except subprocess.TimeoutExpired:
-        raise UserError(f"`pip download {requirement}` gave no answer in {_TIMEOUT_SECONDS} s") from None
+        raise UserError(f"`pip download {requirement}` gave no answer in {_PIP_TIMEOUT_SECONDS} s") from None
     if done.returncode != 0:
         lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
         told = next((line for line in reversed(lines) if line.startswith("ERROR")), lines[-1] if lines else "no reason")

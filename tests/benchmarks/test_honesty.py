@@ -7,7 +7,7 @@ from benchmarks.honesty import chosen_anew, disagreement, print_row
 from benchmarks.real_search import REST, UNUSED, parts
 from benchmarks.simulated_searches import Kind, at_best_epoch, covers, outcome, simulated, simulated_outcomes
 from core.data.corpus import TEST, TRAIN, VAL
-from core.intervals import Interval
+from core.stats import Interval
 from tests.support.corpora import tiny_corpus
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from core.intervals import Interval
+from core.stats import Interval
 from tuning.analysis.assessment import Judgement, judge
 from tuning.analysis.expected_table import render_expected
 from tuning.analysis.filters import Selection, select

@@ -19,7 +19,7 @@ def render_expected(expected: Expected, form: str) -> str:
     if form == "json":
         return json.dumps(dataclasses.asdict(expected), indent=2)
     if form == "csv":
-        return _csv(expected.budgets)
+        return _curve_csv(expected.budgets)
     cells = [
         [
             str(budget.trials),
@@ -55,7 +55,7 @@ def thinned(budgets: Sequence[Point]) -> list[Point]:
     return [budgets[place - 1] for place in sorted(places)]
 
 
-def _csv(budgets: Sequence[Point]) -> str:
+def _curve_csv(budgets: Sequence[Point]) -> str:
     out = io.StringIO()
     names = [field.name for field in dataclasses.fields(Point)]
     writer = csv.writer(out, lineterminator="\n")

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from core.intervals import Interval, wilson
+from core.stats import Interval, wilson
 from tuning.analysis.assessment import Judgement
 from tuning.journal.records import TrialRecord, copied_from, ranked
 

@@ -15,8 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from core.intervals import LEVEL, Interval, wilson
-from core.stats import Correct
+from core.stats import LEVEL, Correct, Interval, wilson
 
 REPEATS = 2000
 """Resamplings."""

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from core.intervals import Interval, wilson
+from core.stats import Interval, wilson
 
 Reading = Mapping[str, Any]
 """One entry of the study's user attribute `readings`, which `retrain` and `confirm` append to: verb, trial, seed, on

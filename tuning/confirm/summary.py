@@ -11,8 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from core.intervals import Z
-from core.stats import ALPHA, holm, paired_t
+from core.stats import ALPHA, Z, holm, paired_t
 from tuning.confirm.folds import Folds, over_folds
 from tuning.confirm.runs import Contender, Run
 from tuning.journal.predictions import unpack

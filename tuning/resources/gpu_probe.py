@@ -18,7 +18,7 @@ from tuning.forecast.probe import PROBE_DIED
 from tuning.resources.gpu import Probed
 
 STEPS = 8
-WARM_UP = 3
+GPU_WARM_UP = 3
 
 
 def probe_gpu(configs: Sequence[TrialConfig], corpus: Corpus) -> Probed:
@@ -67,4 +67,4 @@ def _step_seconds(config: TrialConfig, corpus: Corpus, device: str) -> float:
         start = time.perf_counter()
         next(running)
         taken.append(time.perf_counter() - start)
-    return median(taken[WARM_UP:])
+    return median(taken[GPU_WARM_UP:])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from core.errors import CorruptionError
-from core.intervals import wilson
+from core.stats import wilson
 from tests.support.assessed_studies import CONFIG, CONFIG_SIZE, attributes, epoch, predicting, trial
 from tuning.analysis.assessment import judge
 from tuning.analysis.ranking import every_row

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from benchmarks.simulated_searches import Kind, Outcome, covers, simulated, simulated_outcomes
-from core.intervals import Interval, wilson
+from core.stats import Interval, wilson
 from tuning.analysis.selection_bias import honest_number, resampled, rivals
 
 SEARCHES = 200

@@ -2,7 +2,7 @@
 
 import pytest
 
-from core.intervals import wilson
+from core.stats import wilson
 from tests.support.assessed_studies import attributes, reading, trial
 from tuning.analysis.assessment import judge
 from tuning.analysis.ranking import every_row

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from core.errors import UserError
-from core.intervals import wilson
-from core.stats import paired_t
+from core.stats import paired_t, wilson
 from tests.support.trial_records import record
 from tuning.confirm.runs import Run, contenders, wanted_runs
 from tuning.confirm.summary import Summary, summarize
