@@ -10,9 +10,8 @@ from core.errors import ConfigError, DataError
 from core.io import file_hash
 from core.io.archives import read_file
 from core.io.atomic import expanded
-from core.io.cache import Notify
 from core.io.encodings import canonical_name, detect
-from core.io.text import quoted
+from core.io.text import Notify, quoted
 
 READER = 2
 """Counted up when the same file comes to other texts or labels."""

@@ -11,8 +11,7 @@ from core.data.located import Dataset, LocatedDataset
 from core.errors import DataError, UserError
 from core.io import cache
 from core.io.archives import open_file, read_file, read_tar
-from core.io.download import Remote, download
-from core.io.pip_source import pip_download
+from core.io.download import Remote, download, pip_download
 
 SNIPPETS_RELEASE = "vaderSentiment==3.3.2"
 SNIPPETS_RELEASE_SHA256 = "5d7c06e027fc8b99238edb0d53d970cf97066ef97654009890b83703849632f9"

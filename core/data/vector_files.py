@@ -15,9 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import DataError
-from core.io.cache import Notify
 from core.io.streams import blocks
-from core.io.text import quoted
+from core.io.text import Notify, quoted
 
 MAX_LINE_BYTES = 1 << 20
 MAX_WIDTH = 8192

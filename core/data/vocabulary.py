@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.data.corpus import TRAIN
-from core.io.cache import Notify
-from core.io.text import PAD, UNK, UNK_ID, tokenize
+from core.io.text import PAD, UNK, UNK_ID, Notify, tokenize
 
 _QUIET_SECONDS = 5.0
 

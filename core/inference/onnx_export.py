@@ -20,8 +20,7 @@ import torch
 from core.data.tokenizer import written_rule
 from core.errors import UserError
 from core.inference.predictor import Model, padded_ids
-from core.io.checked_folder import target_for, write_sealed
-from core.io.leftovers import remove_leftovers
+from core.io.checked_folder import remove_leftovers, target_for, write_sealed
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

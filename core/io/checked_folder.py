@@ -1,10 +1,13 @@
 """Folders of ours that are written whole, with the digest of every file, and never replace anything else."""
 
+import json
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+import shutil
+import time
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from core.errors import UserError
 from core.io.atomic import new_folder, permit, readable_os_errors, sha256_of_file
@@ -14,6 +17,8 @@ if TYPE_CHECKING:
 
 SUMS = "SHA256SUMS"
 """Digests of the other files; `sha256sum -c SHA256SUMS` checks them too."""
+FORSAKEN_SECONDS = 60
+"""A save takes a second or two: what nobody has touched for so long, nobody will finish."""
 
 
 def write_sealed(path: Path, contents: Mapping[str, "bytes | Mapping[str, Tensor]"]) -> None:
@@ -90,3 +95,31 @@ def target_for(path: Path, files: Sequence[str], kind: str) -> Path:
             "choose another folder, or empty this one"
         )
     return target
+
+
+def remove_leftovers(target: Path, files: Collection[str]) -> None:
+    """Remove the hidden folders that `write_sealed` made beside `target` and did not live to rename.
+
+    A folder goes only if it has a name that `core.io.atomic.new_folder` gives, holds nothing but these files, and has been
+    left alone for a minute: another process may be saving there at this moment.
+    """
+    name = re.compile(rf"\.{re.escape(target.name)}\.(old\.)?[a-z0-9_]{{8}}")
+    if not target.parent.is_dir():
+        return
+    for folder in target.parent.iterdir():
+        if name.fullmatch(folder.name) and folder.is_dir() and not folder.is_symlink() and _forsaken(folder, files):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _forsaken(folder: Path, files: Collection[str]) -> bool:
+    try:
+        held = list(folder.iterdir())
+        newest = max(path.stat().st_mtime for path in (folder, *held))
+    except FileNotFoundError:  # somebody renames it at this moment
+        return False
+    return {path.name for path in held} <= {*files, SUMS} and time.time() - newest > FORSAKEN_SECONDS
+
+
+def canonical(value: Any) -> bytes:
+    """The one JSON form of `value`: sorted keys, no spaces, ASCII, no NaN."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()

@@ -12,7 +12,7 @@ from typing import IO, Any
 
 from core.errors import DataError
 from core.io.archives import FREE_BYTES, MAX_RATIO, open_file
-from core.io.cache import Notify
+from core.io.text import Notify
 
 _PACKED_BLOCK = 1 << 18
 _BLOCK = 1 << 20

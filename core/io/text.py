@@ -11,6 +11,8 @@ from core.errors import DataError
 
 PAD, UNK = "<pad>", "<unk>"
 UNK_ID = 1
+Notify = Callable[[str], None]
+"""Told one line about what is going on."""
 
 
 def tokenize(text: str) -> list[str]:

@@ -18,7 +18,7 @@ from typing import Any
 
 from core.data.corpus import Corpus
 from core.errors import UserError
-from core.io.entry import canonical
+from core.io.checked_folder import canonical
 from tuning.backend.cluster import Cluster
 from tuning.backend.mirror import Mirror
 from tuning.backend.storage import keep_only, remove

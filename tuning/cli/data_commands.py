@@ -5,7 +5,7 @@ from pathlib import Path
 
 from core.errors import CorruptionError, UserError
 from core.io import cache
-from core.io.entry import read_manifest
+from core.io.cache import read_manifest
 
 
 def upkeep(cache_dir: Path | None, what: str, note: Callable[[str], None]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from core.config import PRECISIONS, TrialConfig
 from core.errors import ConfigError, UserError
 from core.inference.saved_model import FILES, check_target
-from core.io.leftovers import remove_leftovers
+from core.io.checked_folder import remove_leftovers
 from core.training.epoch import EpochResult
 from core.training.result import TrainResult
 from tuning.analysis.tables import settings_text

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from core.config import PRECISIONS
 from core.data.corpus import Corpus
 from core.errors import ConfigError
-from core.io.entry import canonical
+from core.io.checked_folder import canonical
 from tuning.resources.machine import Shares
 from tuning.scheduling.budget import Budget
 from tuning.scheduling.successive_halving import Halving

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.errors import ConfigError, UserError
-from core.io.entry import canonical
+from core.io.checked_folder import canonical
 from core.io.text import concealed, one_line
 from tuning.journal.curves import points, settings
 from tuning.journal.records import TrialRecord, read_study, spec_of

@@ -1,4 +1,4 @@
-"""core.io.leftovers: half a saved model goes, and nothing else."""
+"""core.io.checked_folder: half a saved model goes, and nothing else."""
 
 import os
 import time
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from core.inference.saved_model import FILES
-from core.io.leftovers import FORSAKEN_SECONDS, remove_leftovers
+from core.io.checked_folder import FORSAKEN_SECONDS, remove_leftovers
 
 
 def folder(path: Path, *files: str, age: float = FORSAKEN_SECONDS + 60) -> Path:

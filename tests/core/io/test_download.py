@@ -2,7 +2,9 @@
 
 import hashlib
 import http.server
+import importlib.util
 import random
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -16,7 +18,8 @@ from core.data.movie_reviews import locate_mr
 from core.data.vectors import locate_fasttext
 from core.errors import DataError, UserError
 from core.io import cache
-from core.io.download import Remote, download
+from core.io import download as pip_source
+from core.io.download import Remote, download, pip_download
 from tests.support.archives import everything_in, tar_gz, zipped
 
 DATA = random.Random(0).randbytes(700_000)
@@ -252,3 +255,48 @@ def test_fasttext_that_is_no_zip_is_refused_and_not_kept(serve: Callable[..., Se
     ):
         locate_fasttext(tmp_path, remote=server.remote("crawl-3.vec.zip"))
     assert everything_in(tmp_path / "sources") == everything_in(tmp_path / ".parts") == set()
+
+
+def test_a_python_without_pip_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"this Python has no pip; install it with `python -m ensurepip`"):
+        pip_download("x==1", "0" * 64)
+
+
+@pytest.mark.parametrize(
+    ("stderr", "told"),
+    [
+        ("WARNING: a\\nERROR: Could not find x\\nERROR: No matching distribution found for x==1", "No matching distr"),
+        ("ERROR: hashes differ\\n    Expected abc\\n  Got def\\n", "hashes differ"),
+        ("Traceback\\nOSError: odd", "OSError: odd"),
+        ("", "no reason"),
+    ],
+)
+def test_pips_own_last_line_is_told(monkeypatch: pytest.MonkeyPatch, stderr: str, told: str) -> None:
+    code = f"import sys; sys.stderr.write('{stderr}'); sys.exit(1)"
+    monkeypatch.setattr(pip_source, "_command", lambda pinned, out: [sys.executable, "-c", code])
+    with pytest.raises(UserError, match=rf"^`pip download x==1` failed \({told}[^\n]*\)$"):
+        pip_download("x==1", "0" * 64)
+
+
+def test_a_pip_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pip_source, "_TIMEOUT_SECONDS", 0.1)
+    sleeper = [sys.executable, "-c", "import time; time.sleep(30)"]
+    monkeypatch.setattr(pip_source, "_command", lambda pinned, out: sleeper)
+    with pytest.raises(UserError, match=r"`pip download x==1` gave no answer in 0\.1 s"):
+        pip_download("x==1", "0" * 64)
+
+
+def test_the_release_is_pinned_and_its_dependencies_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+
+    def ran(command: list[str], requirement: str) -> None:
+        out, pinned = (Path(command[command.index(option) + 1]) for option in ("--dest", "--requirement"))
+        seen.extend([*command, pinned.read_text(encoding="utf-8")])
+        out.mkdir()
+        (out / "x-1.tar.gz").write_bytes(b"release")
+
+    monkeypatch.setattr(pip_source, "_run", ran)
+    assert pip_download("x==1", "ab" * 32) == ("x-1.tar.gz", b"release")
+    assert seen[-1] == f"x==1 --hash=sha256:{'ab' * 32}\n"
+    assert {"--no-deps", "--no-binary", "--require-hashes", "--no-input"} <= set(seen)
