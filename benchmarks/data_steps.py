@@ -59,8 +59,8 @@ def zlib(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def notebook(arguments: argparse.Namespace) -> dict[str, Any]:
     from benchmarks import notebook_data
+    from core.data.corpus import Options
     from core.data.datasets import locate
-    from core.data.located import Options
 
     for module in ("nltk.tokenize", "sklearn.model_selection"):
         importlib.import_module(module)

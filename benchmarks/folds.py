@@ -31,8 +31,7 @@ from sklearn.pipeline import make_pipeline
 
 from core import TrialConfig, load_corpus, train
 from core.data import datasets, splits
-from core.data.corpus import TEST, TRAIN, VAL
-from core.data.located import Dataset, Options
+from core.data.corpus import TEST, TRAIN, VAL, Dataset, Options
 from core.io import cache
 from core.stats import Correct, mcnemar, paired_t, wilson
 from core.training.evaluate import evaluate

@@ -14,7 +14,7 @@ import numpy as np
 from benchmarks.data_steps import peak_mib
 from core import TrialConfig, load_corpus, train
 from core.data import datasets
-from core.data.located import Options
+from core.data.corpus import Options
 from core.io import cache
 from core.training.epoch import EpochResult
 from tests.support.recorded_study import EPOCHS, record_study

@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.text import Text
 from selenium.webdriver.common.by import By
 
-from core.data.cautions import cautions
+from core.data.audit import cautions
 from tests.support.browser import chromium, open_page
 from tuning.journal.records import TrialRecord, read_whole
 from tuning.report.command import page

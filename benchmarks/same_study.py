@@ -20,8 +20,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from core.data.corpus import Options
 from core.data.datasets import locate
-from core.data.located import Options
 from core.io.cache import default_dir
 from tuning.journal.file import JOURNAL
 from tuning.journal.journal_reader import read_journal

@@ -21,8 +21,8 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
 from core import load_model
+from core.data.corpus import Options
 from core.data.datasets import locate
-from core.data.located import Options
 from core.io import cache
 
 

@@ -6,7 +6,7 @@ import sys
 import pytest
 from hypothesis import settings
 
-from core.data.nltk_words import word_tokenizer
+from core.data.tokenizer import word_tokenizer
 from tests.support.sentences import Tokenize
 
 # A shared machine may pause any example for longer than Hypothesis's 200 ms.

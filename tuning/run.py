@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from rich.console import Console
 
+from core.data.audit import cautions
 from core.data.audit import render as render_audit
-from core.data.cautions import cautions
 from core.data.corpus import VAL, Corpus
 from core.data.load import load_corpus
 from core.errors import ConfigError

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from core.data import columns, splits
-from core.data.located import Dataset, LocatedDataset, Options
+from core.data.corpus import Dataset, LocatedDataset, Options
 from core.data.movie_reviews import locate_mr, locate_mr_at, locate_snippets
 from core.data.readers import FORMATS, format_of, read_table
 from core.errors import ConfigError, DataError

@@ -3,22 +3,21 @@
 import io
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from core.data import datasets, splits
+from core.data import datasets
 from core.data import vectors as pretrained
 from core.data.audit import audit, coverage_of, leaks
-from core.data.corpus import TRAIN, Corpus
-from core.data.located import Dataset, LocatedDataset, Options
+from core.data.corpus import TRAIN, Corpus, LocatedDataset, Options
+from core.data.splits import _Rule
+from core.data.tokenizer import tokenizer_version
 from core.data.vocabulary import encode, tokens_of
-from core.errors import ConfigError, DataError
+from core.errors import ConfigError, CorruptionError, DataError, UserError
 from core.io import cache
-from core.io.text import tokenizer_version
 
 
 def load_corpus(
@@ -78,41 +77,6 @@ def load_corpus(
     if rule.name == "column" and not allow_leak:
         _refuse_leak(corpus.source["audit"], dataset)
     return corpus
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Rule:
-    """A checked split rule with what belongs to it, and nothing that does not."""
-
-    name: str
-    seed: int | None
-    count: int | None
-    fold: int | None
-
-    @classmethod
-    def of(cls, split: str, seed: int, fold: int | None, column: str | None) -> "_Rule":
-        if column is not None and split == "80/10/10":
-            split = "column"
-        count = splits.check_rule(split, fold)
-        if (split == "column") != (column is not None):
-            raise ConfigError(f"split column and --split-column go together, got split {split!r} and column {column!r}")
-        if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**32:
-            raise ConfigError(f"seed must be a whole number from 0 to 2**32 - 1, got {seed!r}")
-        return cls(name=split, seed={"notebook": 42, "column": None}.get(split, seed), count=count, fold=fold)
-
-    def inputs(self) -> dict[str, Any]:
-        return {"rule": self.name, "seed": self.seed, "fold": self.fold}
-
-    def codes(self, read: Dataset) -> splits.Codes:
-        if self.name in ("column", "notebook"):
-            given = self.name == "column"
-            codes = splits.from_column(read.split_values or ()) if given else splits.notebook(read.texts)
-            splits.require_in_train(codes, read.labels, read.classes)
-            return codes
-        seed = self.seed or 0
-        if self.count is None:
-            return splits.stratified(read.texts, read.labels, read.classes, seed)
-        return splits.folds(read.texts, read.labels, read.classes, self.count, self.fold or 0, seed)
 
 
 def _check_dim(dim: int) -> None:
@@ -190,3 +154,31 @@ def _refuse_leak(found: Mapping[str, Any], dataset: str) -> None:
             f"{dataset}: the split column puts the same text on two sides ({count:,} times): {examples}; "
             "mend the file, leave the column out, or pass --allow-leak"
         )
+
+
+def texts_of(data: Mapping[str, Any], fingerprint: str, split: int, cache_dir: Path | None = None) -> list[str]:
+    """The texts of one split, in the order of `Corpus.indices(split)`.
+
+    Only a corpus that is in the cache is read; nothing is built.
+
+    Args:
+        data: the arguments of load_corpus that the corpus was made with.
+        fingerprint: of the corpus.
+        split: TRAIN, VAL or TEST of core.data.corpus.
+        cache_dir: as in load_corpus.
+
+    Raises:
+        UserError: the corpus is not in the cache, or its source is gone or has changed.
+    """
+    folder = cache_dir or cache.default_dir()
+    try:
+        entry = cache.check(folder / "corpora" / fingerprint)
+    except (FileNotFoundError, CorruptionError):
+        raise UserError(f"the study's data are not in the cache {folder}: run the study's command again") from None
+    options = Options(**{name: data[name] for name in Options.__slots__})
+    source = datasets.locate(data["dataset"], options, folder)
+    if source.inputs != entry.inputs["data"]:
+        raise DataError(f"{data['dataset']} has changed since the study was made: put the old file back")
+    codes = np.load(entry.path / "split.npy", allow_pickle=False)
+    texts = source.read().texts
+    return [texts[place] for place in np.flatnonzero(codes == split).tolist()]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from core.data.located import Dataset, LocatedDataset
+from core.data.corpus import Dataset, LocatedDataset
 from core.errors import DataError, UserError
 from core.io import cache
 from core.io.archives import open_file, read_file, read_tar

@@ -2,18 +2,21 @@
 
 import hashlib
 import re
+import unicodedata
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from core.data.corpus import SPLIT_NAMES, TEST, TRAIN, VAL
+from core.data import splits
+from core.data.corpus import SPLIT_NAMES, TEST, TRAIN, VAL, Dataset
 from core.errors import ConfigError, DataError
-from core.io.text import normalise, quoted
+from core.io.text import quoted
 
 MIN_PER_CLASS = 3
 """One sentence of each class for each of train, validation and test."""
-
 _COLUMN_VALUES = {
     "train": TRAIN,
     "training": TRAIN,
@@ -24,9 +27,33 @@ _COLUMN_VALUES = {
     "test": TEST,
     "testing": TEST,
 }
-
 Codes = NDArray[np.uint8]
 """(n_sentences,) TRAIN, VAL or TEST."""
+
+
+class _Dropping(dict[int, int | None]):
+    """For `str.translate`: drops punctuation, spaces and control characters, looked up once each.
+
+    Unicode 3.2 is in every Python, so two Python versions agree about every text. Characters that are newer
+    (emoji, for one) count as content and stay.
+    """
+
+    def __missing__(self, code: int) -> int | None:
+        category = unicodedata.ucd_3_2_0.category(chr(code))
+        self[code] = None if category[0] in "PZ" or category in ("Cc", "Cf") else code
+        return self[code]
+
+
+_DROPPING = _Dropping()
+
+
+def normalise(text: str) -> str:
+    """What decides whether two texts are the same: lowercase, without punctuation and space.
+
+    A text of nothing else, such as ":)", keeps what it has, so that it does not equal ":(".
+    """
+    lowered = text.lower()
+    return lowered.translate(_DROPPING) or lowered.strip()
 
 
 def check_rule(rule: str, fold: int | None) -> int | None:
@@ -200,3 +227,38 @@ def _by_class(
 
 def _hash(text: str, seed: int) -> bytes:
     return hashlib.sha256(f"{seed}\0{normalise(text)}".encode("utf-8", "surrogatepass")).digest()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Rule:
+    """A checked split rule with what belongs to it, and nothing that does not."""
+
+    name: str
+    seed: int | None
+    count: int | None
+    fold: int | None
+
+    @classmethod
+    def of(cls, split: str, seed: int, fold: int | None, column: str | None) -> "_Rule":
+        if column is not None and split == "80/10/10":
+            split = "column"
+        count = splits.check_rule(split, fold)
+        if (split == "column") != (column is not None):
+            raise ConfigError(f"split column and --split-column go together, got split {split!r} and column {column!r}")
+        if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**32:
+            raise ConfigError(f"seed must be a whole number from 0 to 2**32 - 1, got {seed!r}")
+        return cls(name=split, seed={"notebook": 42, "column": None}.get(split, seed), count=count, fold=fold)
+
+    def inputs(self) -> dict[str, Any]:
+        return {"rule": self.name, "seed": self.seed, "fold": self.fold}
+
+    def codes(self, read: Dataset) -> splits.Codes:
+        if self.name in ("column", "notebook"):
+            given = self.name == "column"
+            codes = splits.from_column(read.split_values or ()) if given else splits.notebook(read.texts)
+            splits.require_in_train(codes, read.labels, read.classes)
+            return codes
+        seed = self.seed or 0
+        if self.count is None:
+            return splits.stratified(read.texts, read.labels, read.classes, seed)
+        return splits.folds(read.texts, read.labels, read.classes, self.count, self.fold or 0, seed)

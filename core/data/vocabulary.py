@@ -2,16 +2,61 @@
 
 import array
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from core.data.corpus import TRAIN
-from core.io.text import PAD, UNK, UNK_ID, Notify, tokenize
+from core.data.tokenizer import tokenize
+from core.errors import DataError
+from core.io.text import Notify
 
 _QUIET_SECONDS = 5.0
+PAD, UNK = "<pad>", "<unk>"
+UNK_ID = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Vocabulary:
+    """The words that a model knows; a word's id is its place.
+
+    Raises:
+        DataError: the first two words are not `<pad>` and `<unk>`, or a word occurs twice.
+    """
+
+    words: tuple[str, ...]
+    """(V,) words[0] is `<pad>`, words[1] is `<unk>`."""
+    _ids: dict[str, int] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if self.words[:2] != (PAD, UNK):
+            raise DataError(f"a vocabulary must begin with {PAD} and {UNK}, got {self.words[:2]!r}")
+        ids = {word: place for place, word in enumerate(self.words)}
+        if len(ids) != len(self.words):
+            twice = next(word for place, word in enumerate(self.words) if ids[word] != place)
+            raise DataError(f"a vocabulary must not hold a word twice, got {twice!r} again")
+        # A sentence that spells out `<pad>` is an unknown word: 0 stands for "nothing here" only.
+        ids[PAD] = UNK_ID
+        object.__setattr__(self, "_ids", ids)
+
+    @classmethod
+    def of(cls, sentences: Iterable[Sequence[str]]) -> Self:
+        """The words of `sentences` in order of first appearance, after `<pad>` and `<unk>`."""
+        words = dict.fromkeys((PAD, UNK))
+        for sentence in sentences:
+            words.update(dict.fromkeys(sentence))
+        return cls(tuple(words))
+
+    def encode(self, tokens: Sequence[str]) -> list[int]:
+        """Word ids, each in 1..V - 1: unknown words are 1, and an empty sentence is [1], so none has length 0."""
+        get = self._ids.get
+        return [get(token, UNK_ID) for token in tokens] or [UNK_ID]
+
+    def __len__(self) -> int:
+        return len(self.words)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

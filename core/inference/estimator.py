@@ -15,10 +15,10 @@ from core.config import TrialConfig
 from core.data import splits
 from core.data import vectors as pretrained
 from core.data.corpus import TEST, TRAIN, Corpus
-from core.data.vocabulary import encode, tokens_of
+from core.data.tokenizer import tokenizer_version
+from core.data.vocabulary import Vocabulary, encode, tokens_of
 from core.inference.predictor import Model
 from core.io import cache
-from core.io.text import Vocabulary, tokenizer_version
 from core.nn.classifier import SentenceClassifier
 from core.training.loop import train
 

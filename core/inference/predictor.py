@@ -9,9 +9,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from core.data.tokenizer import tokenize, tokenizer_version
+from core.data.vocabulary import Vocabulary
 from core.errors import CorruptionError, DataError
 from core.inference.saved_model import SavedModel, read_model
-from core.io.text import Vocabulary, tokenize, tokenizer_version
 from core.nn.classifier import SentenceClassifier
 from core.nn.runtime import autocast
 from core.training.batching import by_length

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.config import TrialConfig
+from core.data.vocabulary import Vocabulary
 from core.errors import ConfigError, CorruptionError, UserError
 from core.io.atomic import sha256_of_file
 from core.io.checked_folder import SUMS, target_for, write_sealed
-from core.io.text import Vocabulary
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -41,7 +41,7 @@ class SavedModel:
     """In label order."""
     embedding_dim: int
     tokenizer: str
-    """As core.io.text.tokenizer_version named it when the model was trained."""
+    """As core.data.tokenizer.tokenizer_version named it when the model was trained."""
 
 
 def save_model(

@@ -8,8 +8,7 @@ import pytest
 from benchmarks.folds import OverFolds, difference, of_study, plain, refit_fold
 from core import TrialConfig, load_corpus, train
 from core.data import splits
-from core.data.corpus import TEST
-from core.data.located import Dataset
+from core.data.corpus import TEST, Dataset
 from tuning.journal.predictions import pack
 
 WORDS = ("bad", "good")

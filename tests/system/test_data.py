@@ -149,7 +149,8 @@ def test_movie_review_has_its_counts_and_one_fingerprint_for_archive_and_folder(
 def test_the_vocabulary_over_all_of_movie_review_is_the_one_counted() -> None:
     """As the notebook decodes it, UTF-8 with errors ignored, some words fall together and others lose letters."""
     from core.data.movie_reviews import MR_SHA256, parse_mr
-    from core.io.text import Vocabulary, tokenize
+    from core.data.tokenizer import tokenize
+    from core.data.vocabulary import Vocabulary
 
     with tarfile.open(MR) as archive:
         files = {name: archive.extractfile(f"rt-polaritydata/{name}").read() for name in MR_SHA256}

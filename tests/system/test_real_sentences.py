@@ -14,12 +14,12 @@ import torch
 from nltk.tokenize import word_tokenize
 
 from core.config import POOLINGS, TrialConfig
+from core.data.corpus import Options
 from core.data.datasets import locate
-from core.data.located import Options
-from core.data.tokenizer import split_by, written_rule
+from core.data.tokenizer import split_by, tokenize, written_rule
+from core.data.vocabulary import Vocabulary
 from core.inference.predictor import Model, padded_ids
 from core.io import cache
-from core.io.text import Vocabulary, tokenize
 from core.nn.classifier import SentenceClassifier
 
 MR = Path(os.environ.get("SENTUNE_MR", Path(__file__).parents[3] / "shared" / "data" / "rt-polaritydata.tar.gz"))

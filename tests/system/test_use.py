@@ -16,9 +16,9 @@ import pytest
 import torch
 
 from core.config import TrialConfig
+from core.data.tokenizer import tokenizer_version
 from core.inference.predictor import load_model
 from core.inference.saved_model import save_model
-from core.io.text import tokenizer_version
 from core.nn.classifier import SentenceClassifier
 from tests.support.command import Command
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.data.corpus import VAL
-from core.data.texts import texts_of
+from core.data.load import texts_of
 from core.errors import UserError
 from core.io.atomic import write_bytes
 from tuning.analysis.assessment import judge

@@ -41,7 +41,7 @@ def block(tally: Tally, cautions: Sequence[str], elapsed: float, width: int, hei
 
     Args:
         tally: where the search stands.
-        cautions: of the audit, see core.data.cautions.
+        cautions: of the audit, see core.data.audit.
         elapsed: seconds since this start.
         width: of the terminal; no line is longer.
         height: of the terminal; there are fewer lines than that.

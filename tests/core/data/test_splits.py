@@ -8,9 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.data.corpus import TEST, TRAIN, VAL
-from core.data.splits import check_rule, folds, from_column, groups_of, notebook, require_in_train, stratified
+from core.data.splits import (
+    check_rule,
+    folds,
+    from_column,
+    groups_of,
+    normalise,
+    notebook,
+    require_in_train,
+    stratified,
+)
 from core.errors import ConfigError, DataError
-from core.io.text import normalise
 
 CLASSES = ("neg", "pos")
 

@@ -2,17 +2,17 @@
 
 import importlib
 import json
+import sys
 from typing import Any
 
 import pytest
 from hypothesis import given
+from nltk.tokenize import word_tokenize
 
 import core.data.tokenizer
-from core.data.nltk_words import word_tokenizer
-from core.data.tokenizer import written_rule
+from core.data.tokenizer import tokenize, tokenizer_version, word_tokenizer, written_rule
 from core.errors import UserError
-from core.io.text import tokenize, tokenizer_version
-from tests.support.sentences import texts
+from tests.support.sentences import Tokenize, texts
 
 RULE = json.loads(json.dumps(written_rule(["<pad>", "<unk>", "can't", "naïve"])))
 STEPS = [(importlib.import_module(engine).compile(source, flags), new) for engine, source, flags, new in RULE["steps"]]
@@ -48,3 +48,25 @@ def test_a_tokenizer_that_does_more_than_its_tables_say_is_refused(monkeypatch: 
     monkeypatch.setattr(core.data.tokenizer, "word_tokenizer", Other)
     with pytest.raises(UserError, match=r"rule of nltk-.* cannot be written down: it splits '.*' in another way"):
         written_rule([])
+
+
+@given(text=texts)
+def test_tokens_are_those_of_word_tokenize(alone: Tokenize, text: str) -> None:
+    assert alone(text) == word_tokenize(text, preserve_line=True)
+
+
+def test_where_nltk_is_imported_already_it_is_used() -> None:
+    from nltk.tokenize.destructive import NLTKWordTokenizer
+
+    assert isinstance(word_tokenizer(), NLTKWordTokenizer)
+
+
+def test_an_nltk_that_cannot_be_taken_apart_is_imported_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken() -> None:
+        raise ImportError("cannot import name 'x' from 'nltk'")
+
+    import nltk.tokenize.destructive as whole
+
+    monkeypatch.setattr(core.data.tokenizer, "_alone", broken)
+    monkeypatch.delitem(sys.modules, "nltk")
+    assert isinstance(word_tokenizer(), whole.NLTKWordTokenizer)

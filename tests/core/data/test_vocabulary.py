@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from core.data import vocabulary as tokens
 from core.data.corpus import TEST, TRAIN, VAL
-from core.data.vocabulary import encode, tokens_of
-from core.io.text import Vocabulary, tokenize
+from core.data.tokenizer import tokenize
+from core.data.vocabulary import Vocabulary, encode, tokens_of
 
 SENTENCES = st.lists(st.sampled_from(["good", "bad", "the", "<pad>", "<unk>", "It's", "é"]), max_size=5).map(" ".join)
 

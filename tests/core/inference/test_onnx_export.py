@@ -13,11 +13,11 @@ import torch
 
 import core.inference.onnx_export
 from core.config import POOLINGS, TrialConfig
+from core.data.vocabulary import Vocabulary
 from core.errors import UserError
 from core.inference.onnx_export import FILES, export_onnx, largest_difference
 from core.inference.predictor import Model, load_model
 from core.io.checked_folder import SUMS
-from core.io.text import Vocabulary
 from core.nn.classifier import SentenceClassifier
 from tests.support.models import saved
 

@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from core.config import TrialConfig
+from core.data.tokenizer import tokenizer_version
+from core.data.vocabulary import Vocabulary
 from core.errors import CorruptionError, DataError
 from core.inference.predictor import MOST_TOKENS, Model, load_model
 from core.inference.saved_model import save_model
-from core.io.text import Vocabulary, tokenizer_version
 from core.nn.classifier import SentenceClassifier
 from core.training.evaluate import evaluate
 from tests.support.corpora import tiny_corpus

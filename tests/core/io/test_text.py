@@ -7,8 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.data.splits import normalise
+from core.data.tokenizer import tokenize, tokenizer_version
+from core.data.vocabulary import PAD, UNK, Vocabulary
 from core.errors import DataError
-from core.io.text import PAD, UNK, Vocabulary, concealed, normalise, printable, tokenize, tokenizer_version
+from core.io.text import concealed, printable
 
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=60)
 
