@@ -10,7 +10,7 @@ from typing import Any
 
 from core.config import PRECISIONS
 from core.errors import ConfigError
-from core.nn.precision import computes_in_bf16
+from core.nn.environment import computes_in_bf16
 from tuning.journal.records import spec_of
 from tuning.resources.machine import Shares, default_window
 from tuning.scheduling.budget import Budget

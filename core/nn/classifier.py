@@ -1,7 +1,7 @@
 """SentenceClassifier: word vectors, LSTM layers, pooling, a linear layer."""
 
 import math
-from typing import Any, cast
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from core.config import TrialConfig
 from core.nn.seeding import Dropout
-from core.nn.sequence import at_end, max_over_time, mean_over_time, weighted_over_time
+from core.nn.sequence import at_end, max_over_time, mean_over_time, mirrored, turned, weighted_over_time
 
 
 class SentenceClassifier(nn.Module):
@@ -150,42 +150,3 @@ class SentenceClassifier(nn.Module):
         if self.config.pooling == "mean+max":
             return torch.cat([mean_over_time(states, lengths), max_over_time(states, lengths)], dim=1)
         return weighted_over_time(states, self.attention(states), lengths)
-
-
-def mirrored(lengths: Tensor, steps: int) -> Tensor:
-    """int64 (T, B): where step t of each sentence read from its end stands; padding stays in place.
-
-    Places count through a flattened (T * B): step t of sentence b stands at t * B + b.
-    """
-    batch = lengths.shape[0]
-    step = torch.arange(steps, device=lengths.device)[:, None]
-    mirror = torch.where(step < lengths, lengths - 1 - step, step)
-    return mirror * batch + torch.arange(batch, device=lengths.device)
-
-
-class _Mirror(torch.autograd.Function):
-    """Turn each sentence round. Twice round is as before, so the gradient takes the same way; torch's own gradient
-    of a gather adds into zeros, which takes seven times as long."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, mirror: Tensor) -> Tensor:
-        ctx.save_for_backward(mirror)
-        return _taken(x, mirror)
-
-    @staticmethod
-    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, None]:
-        (mirror,) = ctx.saved_tensors
-        return _taken(slope, mirror), None
-
-
-def _taken(x: Tensor, mirror: Tensor) -> Tensor:
-    """(T, B) or (T, B, H), places (T, B) -> like `x`."""
-    return x.flatten(0, 1).index_select(0, mirror.flatten()).view_as(x)
-
-
-def turned(x: Tensor, mirror: Tensor) -> Tensor:
-    """Read each sentence from its end: (T, B) or (T, B, H) -> like `x`; `mirror` as `mirrored` gives it."""
-    if not (torch.is_grad_enabled() and x.requires_grad):
-        return _taken(x, mirror)
-    result: Tensor = _Mirror.apply(x, mirror)  # type: ignore[no-untyped-call,unused-ignore]
-    return result

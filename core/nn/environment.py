@@ -5,6 +5,15 @@ import functools
 import hashlib
 import platform
 from pathlib import Path
+from typing import Any
+
+import torch
+
+from core.nn.runtime import is_gpu
+
+BF16_FLAGS = {"avx512_bf16", "amx_tile"}
+"""What Linux calls the instructions that oneDNN uses; processors of other kinds, and other systems, are taken to have
+none."""
 
 
 @functools.cache
@@ -35,3 +44,30 @@ def about_processor(what: str) -> str:
             if name.strip() == what:
                 return value.strip()
     return ""
+
+
+def computes_in_bf16(device: str) -> bool:
+    """Whether a device has instructions for bf16: where it lacks them, bf16 is imitated and brings no time.
+
+    Args:
+        device: "cpu", which is asked without importing torch, or a CUDA device.
+    """
+    if device == "cpu":
+        return not BF16_FLAGS.isdisjoint(about_processor("flags").split())
+    import torch
+
+    return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+
+
+def describe(precision: str, threads: int, device: str) -> dict[str, Any]:
+    """Everything that can change a result's bits beside settings and corpus, as JSON can hold it."""
+    return {
+        "torch": str(torch.__version__),  # a plain one: a TorchVersion would have who reads a report import torch
+        "threads": threads,
+        "precision": precision,
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "cpu": processor(),
+        "device": torch.cuda.get_device_name(device) if is_gpu(device) else "cpu",
+        "deterministic": not is_gpu(device) or torch.are_deterministic_algorithms_enabled(),
+        "code": code_digest(),
+    }

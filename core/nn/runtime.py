@@ -5,11 +5,8 @@ import ctypes
 import os
 import sys
 from collections.abc import Iterator
-from typing import Any
 
 import torch
-
-from core.nn.environment import code_digest, processor
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 _KEPT_BYTES, _APART_BYTES = 2**28, 2**25
@@ -92,17 +89,3 @@ def autocast(precision: str, device: str) -> Iterator[None]:
 def is_gpu(device: str) -> bool:
     """Is it a CUDA device?"""
     return torch.device(device).type == "cuda"
-
-
-def describe(precision: str, threads: int, device: str) -> dict[str, Any]:
-    """Everything that can change a result's bits beside settings and corpus, as JSON can hold it."""
-    return {
-        "torch": str(torch.__version__),  # a plain one: a TorchVersion would have who reads a report import torch
-        "threads": threads,
-        "precision": precision,
-        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
-        "cpu": processor(),
-        "device": torch.cuda.get_device_name(device) if is_gpu(device) else "cpu",
-        "deterministic": not is_gpu(device) or torch.are_deterministic_algorithms_enabled(),
-        "code": code_digest(),
-    }

@@ -15,7 +15,8 @@ from torch import Tensor
 from core.config import TrialConfig
 from core.data.corpus import TRAIN, VAL, Corpus
 from core.errors import DataError, StopTraining, TrainingError
-from core.nn.runtime import describe, deterministic, memory_kept, threads_set
+from core.nn.environment import describe
+from core.nn.runtime import deterministic, memory_kept, threads_set
 from core.nn.seeding import Dropout, seeded
 from core.training.batching import shuffled
 from core.training.checkpoint import Checkpoint, newest, save

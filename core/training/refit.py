@@ -17,7 +17,8 @@ from torch import Tensor
 from core.config import TrialConfig
 from core.data.corpus import TRAIN, VAL, Corpus
 from core.errors import TrainingError
-from core.nn.runtime import describe, deterministic, memory_kept, threads_set
+from core.nn.environment import describe
+from core.nn.runtime import deterministic, memory_kept, threads_set
 from core.nn.seeding import Dropout, seeded
 from core.training.batching import shuffled
 from core.training.epoch import EpochResult, best_of

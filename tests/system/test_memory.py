@@ -51,7 +51,7 @@ def test_a_trial_needs_little_more_than_its_weights(tmp_path: Path) -> None:
 
 DRIVER = """
 import sys
-from core.nn.precision import computes_in_bf16
+from core.nn.environment import computes_in_bf16
 from tuning import keeping, run, search
 from tuning.resources.machine import Machine
 computes_in_bf16("cpu")

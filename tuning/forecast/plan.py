@@ -4,11 +4,12 @@ from collections.abc import Callable
 
 from core.data.load import load_corpus
 from core.errors import ConfigError
+from core.nn.model_size import checkpoint_bytes
 from tuning.forecast.command import RAY_IN_A_WORKER_BYTES, Outlook, share_text
 from tuning.forecast.probe import PROBE_SECONDS, probe
 from tuning.forecast.simulation import forecast
 from tuning.journal.records import attributes_of, states_of
-from tuning.resources.allocation import checkpoint_bytes, heaviest
+from tuning.resources.allocation import heaviest
 from tuning.resources.machine import Machine
 from tuning.resources.shares import settled
 from tuning.run_options import RunOptions, search_plan

@@ -4,7 +4,7 @@ from typing import Any
 
 from core.config import TrialConfig
 from core.errors import ConfigError
-from core.nn.model_size import trained_numbers
+from core.nn.model_size import _word_copies, least_bytes
 from tuning.space.dimension import Dimension
 from tuning.space.initial_trials import first_trials
 from tuning.space.space import Space
@@ -17,8 +17,6 @@ HEAVIEST: dict[str, tuple[Value, ...]] = {
     "optimizer": ("adamw", "adam", "adadelta", "rmsprop"),
 }
 """Choices by falling weight; of numbers the largest is the heaviest."""
-SLOTS = {"adamw": 2, "adam": 2, "adadelta": 2, "rmsprop": 1}
-"""Running averages that an optimizer keeps of each weight (core.training.optim)."""
 
 
 def heaviest(space: Space, **settings: Any) -> list[TrialConfig]:
@@ -51,26 +49,6 @@ def _size(config: TrialConfig) -> int:
     directions = 2 if config.bidirectional else 1
     width = config.hidden_dim * directions * config.n_layers
     return width * (config.batch_size * 20 + config.hidden_dim * 8)
-
-
-def _copies(config: TrialConfig) -> int:
-    """How often a training holds each number that it changes: itself, and running averages."""
-    return 1 + SLOTS[config.optimizer] + (config.ema_decay is not None)
-
-
-def _word_copies(config: TrialConfig) -> int:
-    return 0 if config.freeze_embedding else _copies(config)
-
-
-def least_bytes(config: TrialConfig, vocab_size: int, embedding_dim: int, n_classes: int) -> int:
-    """Memory below which a training cannot be: weights, averages and, but for word vectors, the gradient; fp32."""
-    others = trained_numbers(config.replace(freeze_embedding=True), vocab_size, embedding_dim, n_classes)
-    return 4 * (others * (_copies(config) + 1) + vocab_size * embedding_dim * _word_copies(config))
-
-
-def checkpoint_bytes(config: TrialConfig, vocab_size: int, embedding_dim: int, n_classes: int) -> int:
-    """One checkpoint on the disk, at most: weights, averages, and the best weights where they are older; fp32."""
-    return 4 * trained_numbers(config, vocab_size, embedding_dim, n_classes) * (_copies(config) + 1)
 
 
 def check_memory(configs: list[TrialConfig], shape: tuple[int, int, int], limit_bytes: int, where: str) -> None:

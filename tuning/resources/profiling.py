@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator
 
 from core.config import TrialConfig
 from core.data.corpus import TRAIN, VAL, Corpus
+from core.nn.model_size import checkpoint_bytes
 from core.nn.seeding import Dropout, seeded
 from core.training.batching import shuffled
 from core.training.learner import new_learner
 from core.training.resident import batches_of
-from tuning.resources.allocation import checkpoint_bytes
 
 WARM_UP = 2
 """Steps that are not counted, where there are more."""

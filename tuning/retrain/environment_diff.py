@@ -8,7 +8,7 @@ from typing import Any
 
 from core.config import TrialConfig
 from core.data.corpus import Corpus
-from core.nn.runtime import describe
+from core.nn.environment import describe
 from tuning.journal.records import Spec, TrialRecord
 
 NAMES = {"cpu_capability": "CPU capability", "cpu": "CPU", "code": "training code", "sentune": "sentune's version"}

@@ -11,7 +11,7 @@ from core.config import TrialConfig
 from core.data.corpus import TEST, VAL, Corpus
 from core.data.load import load_corpus
 from core.errors import DataError, StopTraining
-from core.nn.runtime import describe
+from core.nn.environment import describe
 from core.training.epoch import EpochResult
 from core.training.evaluate import Evaluation, evaluate
 from core.training.loop import train

@@ -4,8 +4,9 @@ import numpy as np
 import torch
 
 from core.config import TrialConfig
-from core.nn.classifier import SentenceClassifier, mirrored, turned
+from core.nn.classifier import SentenceClassifier
 from core.nn.seeding import seeded
+from core.nn.sequence import mirrored, turned
 from core.training.memory import as_tensor
 
 

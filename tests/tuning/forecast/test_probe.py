@@ -8,10 +8,10 @@ import torch
 
 from core.config import TrialConfig
 from core.errors import UserError
+from core.nn.model_size import checkpoint_bytes
 from tests.support.corpora import tiny_corpus
 from tests.support.study_configs import outcomes, plan
 from tuning.forecast.probe import measured_elsewhere, probe, settings_to_try
-from tuning.resources.allocation import checkpoint_bytes
 from tuning.resources.profiling import DISK_BYTES_A_SECOND, EVALUATION, WARM_UP, epoch_seconds, steps
 
 

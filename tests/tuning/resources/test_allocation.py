@@ -5,10 +5,10 @@ import torch
 
 from core.config import TrialConfig
 from core.errors import ConfigError
-from core.nn.model_size import trained_numbers
+from core.nn.model_size import checkpoint_bytes, least_bytes, trained_numbers
 from core.training.learner import new_learner
 from tests.support.corpora import tiny_corpus
-from tuning.resources.allocation import check_memory, checkpoint_bytes, heaviest, least_bytes
+from tuning.resources.allocation import check_memory, heaviest
 from tuning.space.load import load_space
 
 
