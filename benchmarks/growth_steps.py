@@ -16,7 +16,7 @@ from core import TrialConfig, load_corpus, train
 from core.data import datasets
 from core.data.corpus import Options
 from core.io import cache
-from core.training.epoch import EpochResult
+from core.training.result import EpochResult
 from tests.support.recorded_study import EPOCHS, record_study
 from tests.support.study_configs import plan
 from tuning.analysis.best import table_of

@@ -23,7 +23,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from core.training.epoch import EpochResult
+from core.training.result import EpochResult
 from tuning.scheduling.study import SearchPlan
 from tuning.space.load import load_space
 from tuning.space.space import Space

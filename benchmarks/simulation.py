@@ -22,7 +22,7 @@ from optuna.distributions import CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from core.config import TrialConfig
-from core.training.epoch import EpochResult
+from core.training.result import EpochResult
 from tuning.scheduling.standings import Standings
 from tuning.scheduling.study import SearchPlan
 from tuning.scheduling.successive_halving import Halving, Verdict

@@ -27,8 +27,8 @@ from benchmarks.notebook_loop import NotebookLoop, Shape
 from core import load_corpus
 from core.config import TrialConfig
 from core.data.corpus import Corpus
-from core.training.epoch import EpochResult
 from core.training.loop import train
+from core.training.result import EpochResult
 
 TARGETS = {"a": 4.5, "a-bf16": 6.0, "d": 5.0}
 

@@ -17,9 +17,8 @@ if TYPE_CHECKING:
     )
     from core.inference.estimator import SentenceEstimator
     from core.inference.predictor import load_model
-    from core.training.epoch import EpochResult
     from core.training.loop import train
-    from core.training.result import TrainResult
+    from core.training.result import EpochResult, TrainResult
 
 _HOMES = {
     "TrialConfig": "config",

@@ -14,8 +14,7 @@ from core.data.corpus import SPLIT_NAMES, Corpus
 from core.errors import DataError
 from core.nn.classifier import SentenceClassifier
 from core.nn.runtime import autocast, deterministic, threads_set
-from core.training.batching import by_length
-from core.training.resident import Reader, Resident, batches_of
+from core.training.batching import Reader, Resident, batches_of, by_length
 
 TOKENS_AT_ONCE = 4096
 """Tokens in one batch of evaluation, padding included."""

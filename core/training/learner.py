@@ -1,11 +1,13 @@
 """Learner: a model together with everything that one training step moves."""
 
 from collections.abc import Mapping
-from math import cos, pi
+from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from numpy.typing import NDArray
+from torch import Tensor, from_numpy
 
 from core.config import TrialConfig
 from core.data.corpus import Corpus
@@ -14,8 +16,25 @@ from core.nn.runtime import autocast
 from core.nn.seeding import Dropout, seeded
 from core.training.batching import Batch
 from core.training.ema import Average
-from core.training.memory import as_tensor
 from core.training.optim import Optimizer
+
+
+class _Writable:
+    """An array's memory without its read-only mark, through numpy's array interface."""
+
+    def __init__(self, array: NDArray[Any]) -> None:
+        self.array = array  # keeps the memory alive
+        self.__array_interface__ = {**array.__array_interface__, "data": (array.ctypes.data, False)}
+
+
+def as_tensor(array: NDArray[np.float32], *, copy: bool) -> Tensor:
+    """The array as a tensor.
+
+    Without a copy many processes share one memory-mapped matrix. torch has no read-only tensors and warns of such
+    arrays, so the mark is hidden from it: the caller must not write, and where the memory is mapped read-only the
+    kernel ends a process that does.
+    """
+    return from_numpy(np.array(array) if copy else np.asarray(_Writable(array)))
 
 
 class Learner:
@@ -140,23 +159,6 @@ def limited(vectors: Tensor, max_norm: float) -> Tensor:
     """Shorten the rows of (U, E) that are longer than `max_norm`, by the rule of `torch.nn.Embedding`."""
     norms = torch.linalg.vector_norm(vectors, dim=1, keepdim=True)
     return vectors * torch.where(norms > max_norm, max_norm / (norms + 1e-7), 1)
-
-
-def scheduled(schedule: str, done: float, val_losses: list[float]) -> float:
-    """What to multiply the learning rate by.
-
-    Args:
-        schedule: constant, cosine (Loshchilov and Hutter 2017, without restarts) or plateau (halved after every
-            epoch whose validation loss is not below all before it).
-        done: share of all the steps of all epochs that are behind, in [0, 1).
-        val_losses: of the epochs behind.
-    """
-    if schedule == "cosine":
-        return (1 + cos(pi * done)) / 2
-    if schedule == "plateau":
-        stalls = sum(loss >= min(val_losses[:epoch], default=float("inf")) for epoch, loss in enumerate(val_losses))
-        return float(0.5**stalls)
-    return 1.0
 
 
 def _flattened(parameters: list[torch.nn.Parameter]) -> Tensor:

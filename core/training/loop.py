@@ -18,13 +18,12 @@ from core.errors import DataError, StopTraining, TrainingError
 from core.nn.environment import describe
 from core.nn.runtime import deterministic, memory_kept, threads_set
 from core.nn.seeding import Dropout, seeded
-from core.training.batching import shuffled
+from core.training.batching import batches_of, shuffled
 from core.training.checkpoint import Checkpoint, newest, save
-from core.training.epoch import EpochResult, best_of
 from core.training.evaluate import judge
-from core.training.learner import new_learner, scheduled
-from core.training.resident import batches_of
-from core.training.result import TrainResult, digest, out_of_patience
+from core.training.learner import new_learner
+from core.training.optim import scheduled
+from core.training.result import EpochResult, TrainResult, best_of, digest, out_of_patience
 
 
 def train(

@@ -9,6 +9,7 @@ its momentum, so the whole table is updated at every step; `inexact_lazy_adam` l
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import cos, pi
 
 import torch
 from torch import Tensor
@@ -181,3 +182,20 @@ def put_rows(table: Tensor, rows: Tensor, values: Tensor) -> None:
         table.numpy()[rows.numpy()] = values.numpy()
     else:
         table.index_copy_(0, rows, values)
+
+
+def scheduled(schedule: str, done: float, val_losses: list[float]) -> float:
+    """What to multiply the learning rate by.
+
+    Args:
+        schedule: constant, cosine (Loshchilov and Hutter 2017, without restarts) or plateau (halved after every
+            epoch whose validation loss is not below all before it).
+        done: share of all the steps of all epochs that are behind, in [0, 1).
+        val_losses: of the epochs behind.
+    """
+    if schedule == "cosine":
+        return (1 + cos(pi * done)) / 2
+    if schedule == "plateau":
+        stalls = sum(loss >= min(val_losses[:epoch], default=float("inf")) for epoch, loss in enumerate(val_losses))
+        return float(0.5**stalls)
+    return 1.0

@@ -20,11 +20,10 @@ from core.errors import TrainingError
 from core.nn.environment import describe
 from core.nn.runtime import deterministic, memory_kept, threads_set
 from core.nn.seeding import Dropout, seeded
-from core.training.batching import shuffled
-from core.training.epoch import EpochResult, best_of
-from core.training.learner import Learner, new_learner, scheduled
-from core.training.resident import batches_of
-from core.training.result import digest
+from core.training.batching import batches_of, shuffled
+from core.training.learner import Learner, new_learner
+from core.training.optim import scheduled
+from core.training.result import EpochResult, best_of, digest
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -10,7 +10,27 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from core.config import TrialConfig
-from core.training.epoch import EpochResult
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EpochResult:
+    """One pass over the training split, and the validation split measured after it."""
+
+    epoch: int
+    """From 1."""
+    train_loss: float
+    """Mean cross-entropy in nats over the epoch's sentences, as trained (with dropout and smoothing)."""
+    val_loss: float
+    """Mean cross-entropy in nats over the validation split."""
+    val_accuracy: float
+    """Correct / total, in [0, 1]."""
+    seconds: float
+    """Wall time of training and validation together."""
+
+
+def best_of(epochs: Sequence[EpochResult]) -> EpochResult:
+    """The epoch that counts: highest validation accuracy; ties by lower validation loss, then the earlier."""
+    return min(epochs, key=lambda e: (-e.val_accuracy, e.val_loss, e.epoch))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -21,7 +41,7 @@ class TrainResult:
     epochs: tuple[EpochResult, ...]
     """All of them, those before a resume too."""
     best_epoch: int
-    """The one that `core.training.epoch.best_of` chooses."""
+    """The one that `core.training.result.best_of` chooses."""
     best_val_accuracy: float
     best_val_loss: float
     """At the best epoch."""

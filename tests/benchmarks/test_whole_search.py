@@ -9,7 +9,7 @@ from benchmarks.simulation import Curve
 from benchmarks.stopped_epochs import asha_epochs, fewest_asha, fewest_median, median_epochs, under_median_pruner
 from benchmarks.studies import seconds_an_epoch, spread_sample, verdict_in
 from benchmarks.whole_search import Row, computed, show_claims
-from core.training.epoch import EpochResult
+from core.training.result import EpochResult
 from tests.support.curves import EPOCHS, table
 from tuning.journal.records import TrialRecord
 from tuning.scheduling.successive_halving import Halving

@@ -9,7 +9,7 @@ import numpy as np
 from optuna.trial import TrialState
 
 from core.config import TrialConfig
-from core.training.epoch import EpochResult
+from core.training.result import EpochResult
 from tuning.journal.predictions import pack
 from tuning.journal.records import TrialRecord, attributes_of
 from tuning.journal.writer import open_ledger

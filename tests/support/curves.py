@@ -3,7 +3,7 @@
 from functools import cache
 
 from benchmarks.simulation import Curve, Table
-from core.training.epoch import EpochResult
+from core.training.result import EpochResult
 from tuning.scheduling.samplers import derived_seed, draw, make_sampler
 from tuning.space.load import load_space
 

@@ -9,7 +9,7 @@ from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 
 from core.config import TrialConfig
-from core.training.epoch import EpochResult
+from core.training.result import EpochResult
 from tuning.backend.adapters import OrderedStopping
 from tuning.journal.records import TrialRecord, read_study
 from tuning.journal.writer import Ledger

@@ -42,8 +42,8 @@ from core.data.load import load_corpus
 from core.io.cache import key_of, obtain
 from core.nn.classifier import SentenceClassifier
 from core.training.checkpoint import Checkpoint, newest, save
-from core.training.epoch import EpochResult
 from core.training.loop import train
+from core.training.result import EpochResult
 from tests.support.corpora import tiny_corpus
 from tests.support.fake_ray import FakeRay
 from tests.support.golden_files import GOLDEN, Files, files_in

@@ -7,7 +7,7 @@ from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState
 
 from core.config import TrialConfig
-from core.training.epoch import EpochResult
+from core.training.result import EpochResult
 from tuning.journal.writer import Ledger, open_ledger
 
 SPEC: dict[str, Any] = {"fingerprint": "f" * 64, "data": {"dataset": "tiny"}, "seed": 42, "stopping": {"grace": 2}}

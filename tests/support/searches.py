@@ -25,7 +25,7 @@ HOST = """
 import contextlib, dataclasses, io, json, sys, time, traceback
 from pathlib import Path
 import tuning.backend.tuner
-from core.training.epoch import EpochResult
+from core.training.result import EpochResult
 from core.errors import UserError
 from ray import tune
 from tests.support.corpora import tiny_corpus

@@ -8,7 +8,7 @@ from pathlib import Path
 from optuna.trial import TrialState
 
 from core.config import TrialConfig
-from core.training.epoch import EpochResult
+from core.training.result import EpochResult
 from tuning.journal.writer import Ledger, open_ledger
 from tuning.space.load import load_space
 

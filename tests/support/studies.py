@@ -10,8 +10,8 @@ from optuna.trial import TrialState
 from core.config import TrialConfig
 from core.data.corpus import VAL, Corpus
 from core.data.load import load_corpus
-from core.training.epoch import EpochResult
 from core.training.loop import train
+from core.training.result import EpochResult
 from tests.support.study_configs import plan
 from tuning.journal.file import JOURNAL
 from tuning.journal.journal_reader import Operation

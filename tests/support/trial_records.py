@@ -3,7 +3,7 @@
 from typing import Any
 
 from core.config import TrialConfig
-from core.training.epoch import EpochResult
+from core.training.result import EpochResult
 from tuning.journal.records import TrialRecord
 
 

@@ -7,7 +7,7 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from core.errors import UserError
-from core.training.epoch import EpochResult
+from core.training.result import EpochResult
 from tuning.backend.ray_private import forget_ended, keep_workers
 from tuning.journal.writer import Ledger
 from tuning.scheduling.callbacks import Listener

@@ -16,8 +16,8 @@ from core.config import TrialConfig
 from core.data.corpus import Corpus
 from core.errors import ConfigError, UserError
 from core.io.text import one_line
-from core.training.epoch import EpochResult
 from core.training.loop import train
+from core.training.result import EpochResult
 from tuning.journal.predictions import pack
 from tuning.resources.gpu import Gpu, out_of_memory
 from tuning.resources.gpu_worker import take_gpu

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from optuna.trial import TrialState
 
 from core.errors import UserError
-from core.training.epoch import EpochResult, best_of
+from core.training.result import EpochResult, best_of
 from tuning.journal.file import JOURNAL
 from tuning.journal.journal_reader import read_journal
 

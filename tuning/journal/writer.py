@@ -25,7 +25,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from core.errors import ConfigError, UserError
 from core.io.atomic import readable_os_errors
-from core.training.epoch import EpochResult
+from core.training.result import EpochResult
 from tuning.journal.file import JOURNAL, cut_torn_tail, only_driver, open_journal
 from tuning.journal.records import Spec, TrialRecord, record_of
 

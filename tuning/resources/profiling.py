@@ -9,9 +9,8 @@ from core.config import TrialConfig
 from core.data.corpus import TRAIN, VAL, Corpus
 from core.nn.model_size import checkpoint_bytes
 from core.nn.seeding import Dropout, seeded
-from core.training.batching import shuffled
+from core.training.batching import batches_of, shuffled
 from core.training.learner import new_learner
-from core.training.resident import batches_of
 
 WARM_UP = 2
 """Steps that are not counted, where there are more."""

@@ -9,8 +9,7 @@ from core.config import PRECISIONS, TrialConfig
 from core.errors import ConfigError, UserError
 from core.inference.saved_model import FILES, check_target
 from core.io.checked_folder import remove_leftovers
-from core.training.epoch import EpochResult
-from core.training.result import TrainResult
+from core.training.result import EpochResult, TrainResult
 from tuning.analysis.tables import settings_text
 from tuning.confirm.runs import fresh_seeds
 from tuning.journal.readings import READINGS

@@ -13,10 +13,9 @@ from core.config import TrialConfig
 from core.data.corpus import TEST, VAL, Corpus
 from core.inference.model_card import write_card
 from core.inference.saved_model import save_model
-from core.training.epoch import EpochResult
 from core.training.evaluate import evaluate
 from core.training.refit import refit
-from core.training.result import TrainResult
+from core.training.result import EpochResult, TrainResult
 from tuning.journal.readings import count_reading
 from tuning.journal.writer import Ledger
 from tuning.retrain.training import figures_of, read_test, tested, trained

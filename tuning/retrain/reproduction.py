@@ -6,8 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from core.training.epoch import EpochResult
-from core.training.result import TrainResult
+from core.training.result import EpochResult, TrainResult
 from tuning.journal.predictions import unpack
 from tuning.journal.records import TrialRecord
 from tuning.retrain.environment_diff import Change

@@ -12,10 +12,9 @@ from core.data.corpus import TEST, VAL, Corpus
 from core.data.load import load_corpus
 from core.errors import DataError, StopTraining
 from core.nn.environment import describe
-from core.training.epoch import EpochResult
 from core.training.evaluate import Evaluation, evaluate
 from core.training.loop import train
-from core.training.result import TrainResult
+from core.training.result import EpochResult, TrainResult
 
 
 def trained(

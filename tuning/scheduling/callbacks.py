@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from core.config import TrialConfig
-from core.training.epoch import EpochResult
+from core.training.result import EpochResult
 from tuning.journal.records import TrialRecord
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from core.training.epoch import EpochResult, best_of
+from core.training.result import EpochResult, best_of
 from tuning.journal.records import TrialRecord, copied_from
 from tuning.scheduling.successive_halving import Halving, Verdict
 

@@ -15,7 +15,7 @@ from rich.live import Live
 from rich.text import Text
 
 from core.config import TrialConfig
-from core.training.epoch import EpochResult
+from core.training.result import EpochResult
 from tuning.analysis.tables import settings_text
 from tuning.journal.records import TrialRecord
 from tuning.tracking.progress_state import Best, Tally

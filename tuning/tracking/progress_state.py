@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from core.training.epoch import EpochResult, best_of
+from core.training.result import EpochResult, best_of
 from tuning.forecast.simulation import TRIAL_SECONDS
 from tuning.journal.records import TrialRecord, copied_from
 from tuning.scheduling.timeline import ends

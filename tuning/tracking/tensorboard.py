@@ -14,7 +14,7 @@ from typing import Any
 from core.config import TrialConfig
 from core.errors import ConfigError
 from core.io.atomic import new_folder
-from core.training.epoch import EpochResult
+from core.training.result import EpochResult
 from tuning.journal.curves import points, settings
 from tuning.journal.records import TrialRecord
 from tuning.journal.writer import Ledger

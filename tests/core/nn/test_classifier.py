@@ -7,7 +7,7 @@ from core.config import TrialConfig
 from core.nn.classifier import SentenceClassifier
 from core.nn.seeding import seeded
 from core.nn.sequence import mirrored, turned
-from core.training.memory import as_tensor
+from core.training.learner import as_tensor
 
 
 def test_initial_weights_depend_on_the_generator_alone() -> None:

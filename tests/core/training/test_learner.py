@@ -12,7 +12,8 @@ from core.data.corpus import TRAIN, Corpus
 from core.nn.classifier import SentenceClassifier
 from core.nn.seeding import Dropout, seeded
 from core.training.batching import Batch, gather, shuffled
-from core.training.learner import Learner, limited, scheduled
+from core.training.learner import Learner, limited
+from core.training.optim import scheduled
 from tests.support.corpora import tiny_corpus
 from tests.support.torch_reference import Plain, plain_optimizer, plain_step
 

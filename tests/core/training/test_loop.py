@@ -16,10 +16,9 @@ from core.config import OPTIMIZERS, TrialConfig
 from core.data.corpus import TEST, TRAIN, VAL, Corpus
 from core.errors import ConfigError, DataError, StopTraining, TrainingError
 from core.nn.environment import code_digest, processor
-from core.training.epoch import EpochResult, best_of
 from core.training.evaluate import evaluate
 from core.training.loop import train
-from core.training.result import TrainResult, digest, out_of_patience
+from core.training.result import EpochResult, TrainResult, best_of, digest, out_of_patience
 from tests.support.corpora import tiny_corpus
 
 SMALL: dict[str, Any] = {"hidden_dim": 5, "epochs": 4, "learning_rate": 1e-2, "batch_size": 8}

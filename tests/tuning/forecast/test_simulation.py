@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from core.training.epoch import EpochResult
+from core.training.result import EpochResult
 from tests.support.study_configs import plan
 from tuning.forecast.simulation import (
     STARTS,

@@ -11,7 +11,7 @@ from optuna.trial import TrialState
 
 from core.config import TrialConfig
 from core.errors import CorruptionError
-from core.training.epoch import EpochResult
+from core.training.result import EpochResult
 from tuning.journal.file import JOURNAL
 from tuning.journal.journal_reader import read_journal
 from tuning.journal.writer import open_ledger

@@ -7,9 +7,8 @@ import pytest
 
 from core.config import TrialConfig
 from core.errors import CorruptionError
-from core.training.epoch import EpochResult
 from core.training.loop import train
-from core.training.result import TrainResult
+from core.training.result import EpochResult, TrainResult
 from tests.support.corpora import tiny_corpus
 from tests.support.trial_records import record
 from tuning.journal.predictions import pack

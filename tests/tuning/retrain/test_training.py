@@ -6,8 +6,8 @@ import pytest
 
 from core.config import TrialConfig
 from core.errors import DataError
-from core.training.epoch import EpochResult
 from core.training.loop import train
+from core.training.result import EpochResult
 from tests.support.corpora import tiny_corpus
 from tests.support.studies import data_of
 from tuning.confirm.runs import fresh_seeds

@@ -3,7 +3,7 @@
 import pytest
 
 from core.errors import ConfigError
-from core.training.epoch import EpochResult
+from core.training.result import EpochResult
 from tuning.journal.records import TrialRecord, counted
 from tuning.scheduling.budget import Budget, Ending, duration, show_duration
 

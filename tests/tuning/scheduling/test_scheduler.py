@@ -11,7 +11,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from ray.tune.search import Searcher
 
 from core.config import TrialConfig
-from core.training.epoch import EpochResult
+from core.training.result import EpochResult
 from tests.support.fake_ray import FakeRay, content, searcher_of
 from tests.support.study_configs import plan
 from tuning.journal.records import read_study

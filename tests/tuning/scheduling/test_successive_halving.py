@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from core.errors import ConfigError
-from core.training.epoch import EpochResult
+from core.training.result import EpochResult
 from tests.support.small_study import add, small_study
 from tests.support.study_configs import plan
 from tuning.scheduling.standings import Standings

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from core.errors import ConfigError, UserError
-from core.training.epoch import EpochResult
+from core.training.result import EpochResult
 from tests.support.study_configs import outcomes, plan
 from tuning.journal.records import attributes_of
 from tuning.journal.writer import open_ledger
