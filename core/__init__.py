@@ -31,7 +31,7 @@ _HOMES = {
     "UserError": "errors",
     "load_corpus": "data.load",
     "load_model": "inference.predictor",
-    "EpochResult": "training.epoch",
+    "EpochResult": "training.result",
     "SentenceEstimator": "inference.estimator",
     "TrainResult": "training.result",
     "train": "training.loop",
