@@ -19,7 +19,7 @@ from core.io.text import concealed
 from tuning.analysis.best import table_of
 from tuning.analysis.filters import Selection
 from tuning.backend.storage import check_storage
-from tuning.called import note, typed
+from tuning.console import note, typed
 from tuning.journal.predictions import pack
 from tuning.journal.records import attributes_of
 from tuning.journal.writer import Ledger, open_ledger

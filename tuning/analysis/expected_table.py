@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 
 from tuning.analysis.random_search_curve import Expected, Point
-from tuning.analysis.tables import aligned, markdown
+from tuning.formatting import aligned, markdown
 
 TITLES = ("random trials", "epochs", "expected best", "plug-in", "8 of 10 searches")
 MOST_ROWS = 16

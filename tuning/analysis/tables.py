@@ -5,31 +5,17 @@ import io
 import json
 import shutil
 import textwrap
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from core.io.text import printable
 from tuning.analysis.ranking import STATES, Row
+from tuning.formatting import aligned, brief, markdown, settings_text
 
 FORMATS = ("table", "json", "csv", "md")
 HEAD = ("rank", "trial", "val acc", "interval", "vs nb", "tied", "best", "epochs", "sec", "state")
 DISPENSABLE = ("vs nb", "interval")
 """Columns that give way, in this order, where a table would be too wide."""
 NOTEBOOK = "* the notebook's own setting; vs nb: more validation accuracy than it"
-
-
-def settings_text(settings: Mapping[str, Any]) -> str:
-    """`n_layers=2 hidden_dim=128 learning_rate=0.25`."""
-    return " ".join(f"{name}={brief(value)}" for name, value in settings.items())
-
-
-def brief(value: Any) -> str:
-    """A setting in few characters: three significant digits, `yes`, `no` and `none`."""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if value is None:
-        return "none"
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def render(rows: Sequence[Row], form: str, width: int | None = None, notes: Sequence[str] = ()) -> str:
@@ -50,13 +36,6 @@ def render(rows: Sequence[Row], form: str, width: int | None = None, notes: Sequ
     if form == "md":
         return markdown([*HEAD, *names], cells, _footnotes(rows, notes))
     return _table(rows, names, cells, width, _footnotes(rows, notes))
-
-
-def markdown(titles: Sequence[str], cells: Sequence[Sequence[str]], below: Sequence[str]) -> str:
-    """A Markdown table, and a paragraph for each line below it."""
-    lines = [titles, ["---"] * len(titles), *cells]
-    table = ["| " + " | ".join(cell.replace("|", "\\|").replace("*", "\\*") for cell in line) + " |" for line in lines]
-    return "\n".join([*table, *(f"\n{line}".replace("*", "\\*") for line in below)])
 
 
 def _head(row: Row) -> list[str]:
@@ -122,9 +101,3 @@ def _narrow(cells: Sequence[Sequence[str]], width: int) -> list[str]:
         if max(map(len, lines)) <= width:
             break
     return lines
-
-
-def aligned(lines: Sequence[Sequence[str]]) -> list[str]:
-    """Cells right-aligned in columns, two spaces apart."""
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return ["  ".join(cell.rjust(size) for cell, size in zip(line, widths, strict=True)) for line in lines]

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from core.errors import ConfigError, TrainingError, UserError
-from tuning.called import interrupted, note, program
 from tuning.cli import model_commands, study_commands
 from tuning.cli.examples import examples
 from tuning.cli.options import (
@@ -29,7 +28,7 @@ from tuning.cli.options import (
     data_options,
     takes_search_options,
 )
-from tuning.console import fill_closed_streams, steady_output
+from tuning.console import fill_closed_streams, interrupted, note, program, steady_output
 
 if TYPE_CHECKING:
     from tuning.run_options import RunOptions

@@ -6,6 +6,7 @@ from pathlib import Path
 from core.errors import CorruptionError, UserError
 from core.io import cache
 from core.io.cache import read_manifest
+from tuning.formatting import megabytes
 
 
 def upkeep(cache_dir: Path | None, what: str, note: Callable[[str], None]) -> None:
@@ -46,8 +47,3 @@ def _contents(path: Path) -> str:
         return str(inputs.get("source", "?"))
     vectors, split = inputs["vectors"] or {"vectors": "none"}, inputs["split"]
     return f"{inputs['data']['dataset']}, split {split['rule']} seed {split['seed']}, vectors {vectors['vectors']}"
-
-
-def megabytes(count: int) -> str:
-    """123,456,789 -> '123.5 MB'."""
-    return f"{count / 1e6:,.1f} MB"

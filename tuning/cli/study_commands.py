@@ -8,9 +8,8 @@ from typing import Annotated
 import typer
 
 from core.errors import ConfigError
-from tuning.called import interrupted, program, typed
 from tuning.cli.options import CacheDir, MovedData, MovedVectors, Results, Study, absolute, study_folder
-from tuning.console import steady_output
+from tuning.console import interrupted, program, steady_output, typed
 
 
 class Format(StrEnum):

@@ -10,11 +10,11 @@ from typing import NoReturn
 
 from core.data.corpus import Corpus
 from core.errors import ConfigError, DataError
-from tuning.called import note, typed
 from tuning.confirm.execution import carry_out
 from tuning.confirm.runs import Run, contenders, wanted_runs
 from tuning.confirm.summary import summarize
 from tuning.confirm.tables import render
+from tuning.console import note, typed
 from tuning.journal.records import Spec, TrialRecord, attributes_of, read_study
 from tuning.journal.writer import open_ledger
 

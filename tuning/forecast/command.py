@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tuning.forecast.simulation import Forecast, Interval, to_dict
-from tuning.scheduling.budget import show_duration
+from tuning.formatting import gigabytes, show_duration
 from tuning.scheduling.study import SearchPlan
 
 RAY_BYTES = 500_000_000
@@ -144,11 +144,6 @@ def rounded(seconds: float) -> str:
     """A time as precise as a forecast can be: 754 -> '12m30s', 7541 -> '2h6m'."""
     step = 1 if seconds < 60 else 10 if seconds < 1800 else 60
     return show_duration(math.ceil(seconds / step) * step)
-
-
-def gigabytes(count: float) -> str:
-    """1,234,567,890 -> '1.23 GB'."""
-    return f"{count / 1e9:.2f} GB"
 
 
 def share_text(cpus: int, gpus: float) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from tuning.analysis.tables import brief
+from tuning.formatting import brief
 from tuning.space.values import is_number, same
 
 Tick = tuple[float, str]

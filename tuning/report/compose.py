@@ -20,7 +20,7 @@ from core.data.audit import paragraphs
 from core.io.text import printable
 from tuning.analysis.assessment import Judgement
 from tuning.analysis.ranking import STATES
-from tuning.analysis.tables import brief
+from tuning.formatting import brief
 from tuning.report.budget_plot import budget
 from tuning.report.facts import MARKS, Facts, Figure
 from tuning.report.headline import cards, remarks

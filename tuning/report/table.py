@@ -7,7 +7,7 @@ from typing import Any
 
 from core.io.text import printable
 from tuning.analysis.ranking import STATES, Row
-from tuning.analysis.tables import brief
+from tuning.formatting import brief
 from tuning.space.values import is_number
 
 

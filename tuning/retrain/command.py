@@ -10,8 +10,8 @@ from core.errors import ConfigError, UserError
 from core.inference.saved_model import FILES, check_target
 from core.io.checked_folder import remove_leftovers
 from core.training.result import EpochResult, TrainResult
-from tuning.analysis.tables import settings_text
 from tuning.confirm.runs import fresh_seeds
+from tuning.formatting import settings_text
 from tuning.journal.readings import READINGS
 from tuning.journal.records import Spec, TrialRecord, competes, ranked, read_study
 from tuning.journal.writer import Ledger, open_ledger

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from core.errors import ConfigError
+from tuning.formatting import UNITS, show_duration
 from tuning.journal.records import TrialRecord
-
-UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -118,12 +117,3 @@ def duration(text: str) -> float:
     if seconds <= 0:
         raise ConfigError(f"--time-budget must be a time such as 90s, 30m, 2h or 1h30m, got {text!r}")
     return seconds
-
-
-def show_duration(seconds: float) -> str:
-    """5400 -> '1h30m'."""
-    left, shown = round(seconds), ""
-    for unit, size in UNITS.items():
-        count, left = divmod(left, int(size))
-        shown += f"{count}{unit}" if count else ""
-    return shown or "0s"

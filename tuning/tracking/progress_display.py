@@ -16,7 +16,7 @@ from rich.text import Text
 
 from core.config import TrialConfig
 from core.training.result import EpochResult
-from tuning.analysis.tables import settings_text
+from tuning.formatting import settings_text
 from tuning.journal.records import TrialRecord
 from tuning.tracking.progress_state import Best, Tally
 from tuning.tracking.progress_text import best_text, block, counts, failures, pace

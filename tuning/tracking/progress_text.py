@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from core.io.text import printable
-from tuning.analysis.tables import brief, settings_text
+from tuning.formatting import brief, clock, fitted, settings_text
 from tuning.tracking.progress_state import Best, Running, Tally
 
 SHORT = {
@@ -143,15 +143,3 @@ def hanging(text: str, width: int) -> str:
     """Lines with a title of TITLE characters each, wrapped below what follows it."""
     settings = {"width": max(width, 2 * TITLE), "subsequent_indent": " " * TITLE, "break_on_hyphens": False}
     return "\n".join(textwrap.fill(line, **settings) for line in text.splitlines())  # type: ignore[arg-type]
-
-
-def fitted(line: str, width: int) -> str:
-    """A line that is no longer than `width`."""
-    return line if len(line) <= width else f"{line[: max(width - 3, 0)]}..."[:width]
-
-
-def clock(seconds: float) -> str:
-    """3725 -> '1:02:05'; 65 -> '1:05'."""
-    minutes, second = divmod(round(seconds), 60)
-    hours, minute = divmod(minutes, 60)
-    return f"{hours}:{minute:02d}:{second:02d}" if hours else f"{minute}:{second:02d}"

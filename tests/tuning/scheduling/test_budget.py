@@ -4,8 +4,9 @@ import pytest
 
 from core.errors import ConfigError
 from core.training.result import EpochResult
+from tuning.formatting import show_duration
 from tuning.journal.records import TrialRecord, counted
-from tuning.scheduling.budget import Budget, Ending, duration, show_duration
+from tuning.scheduling.budget import Budget, Ending, duration
 
 
 def trial(number: int, accuracy: float | None, state: str = "COMPLETE") -> TrialRecord:

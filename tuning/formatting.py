@@ -1,0 +1,64 @@
+"""TODO."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0}
+
+
+def settings_text(settings: Mapping[str, Any]) -> str:
+    """`n_layers=2 hidden_dim=128 learning_rate=0.25`."""
+    return " ".join(f"{name}={brief(value)}" for name, value in settings.items())
+
+
+def brief(value: Any) -> str:
+    """A setting in few characters: three significant digits, `yes`, `no` and `none`."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if value is None:
+        return "none"
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def markdown(titles: Sequence[str], cells: Sequence[Sequence[str]], below: Sequence[str]) -> str:
+    """A Markdown table, and a paragraph for each line below it."""
+    lines = [titles, ["---"] * len(titles), *cells]
+    table = ["| " + " | ".join(cell.replace("|", "\\|").replace("*", "\\*") for cell in line) + " |" for line in lines]
+    return "\n".join([*table, *(f"\n{line}".replace("*", "\\*") for line in below)])
+
+
+def aligned(lines: Sequence[Sequence[str]]) -> list[str]:
+    """Cells right-aligned in columns, two spaces apart."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return ["  ".join(cell.rjust(size) for cell, size in zip(line, widths, strict=True)) for line in lines]
+
+
+def show_duration(seconds: float) -> str:
+    """5400 -> '1h30m'."""
+    left, shown = round(seconds), ""
+    for unit, size in UNITS.items():
+        count, left = divmod(left, int(size))
+        shown += f"{count}{unit}" if count else ""
+    return shown or "0s"
+
+
+def gigabytes(count: float) -> str:
+    """1,234,567,890 -> '1.23 GB'."""
+    return f"{count / 1e9:.2f} GB"
+
+
+def megabytes(count: int) -> str:
+    """123,456,789 -> '123.5 MB'."""
+    return f"{count / 1e6:,.1f} MB"
+
+
+def fitted(line: str, width: int) -> str:
+    """A line that is no longer than `width`."""
+    return line if len(line) <= width else f"{line[: max(width - 3, 0)]}..."[:width]
+
+
+def clock(seconds: float) -> str:
+    """3725 -> '1:02:05'; 65 -> '1:05'."""
+    minutes, second = divmod(round(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02d}:{second:02d}" if hours else f"{minute}:{second:02d}"
