@@ -7,8 +7,7 @@ from typing import Any
 
 from core.errors import ConfigError
 from tuning.analysis.ranking import STATES, Row
-from tuning.space.conditions import Condition
-from tuning.space.values import is_number, parse_value, shorten
+from tuning.space.expressions import Condition, is_number, parse_value, shorten
 
 _CLAUSE = re.compile(r"\s*([a-z_]\w*)\s*(==?|!=|<=|>=|<|>)\s*([^\s,()=<>!]*)\s*", re.ASCII)
 _SAID = {"yes": True, "no": False}

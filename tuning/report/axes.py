@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from tuning.formatting import brief
-from tuning.space.values import is_number, same
+from tuning.space.expressions import is_number, same
 
 Tick = tuple[float, str]
 """Place in [0, 1], and what is written there."""

@@ -10,7 +10,7 @@ from optuna.trial import create_trial
 
 from tuning.journal.records import copied_from
 from tuning.report.facts import Facts
-from tuning.space.dimension import middle
+from tuning.space.space import middle
 
 FEW = 30
 """Below so many trials shares are mostly chance."""

@@ -12,7 +12,7 @@ from tuning.report.facts import Facts, Figure
 from tuning.report.importance import FEW, LEAST, importances
 from tuning.report.svg import Panel, Point, drawing, element, line, text
 from tuning.report.trial_plots import ACCURACY, NOTHING, marked
-from tuning.space.dimension import Dimension
+from tuning.space.space import Dimension
 
 SHADES = 7
 """Classes q0 (worst) to q6 of the page's colours."""

@@ -8,7 +8,7 @@ from typing import Any
 from core.io.text import printable
 from tuning.analysis.ranking import STATES, Row
 from tuning.formatting import brief
-from tuning.space.values import is_number
+from tuning.space.expressions import is_number
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

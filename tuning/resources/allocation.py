@@ -5,10 +5,9 @@ from typing import Any
 from core.config import TrialConfig
 from core.errors import ConfigError
 from core.nn.model_size import _word_copies, least_bytes
-from tuning.space.dimension import Dimension
+from tuning.space.expressions import Value
 from tuning.space.initial_trials import first_trials
-from tuning.space.space import Space
-from tuning.space.values import Value
+from tuning.space.space import Dimension, Space
 
 HEAVIEST: dict[str, tuple[Value, ...]] = {
     "bidirectional": (True, False),

@@ -22,8 +22,8 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from core.errors import ConfigError
+from tuning.space.expressions import Value
 from tuning.space.space import Space
-from tuning.space.values import Value
 
 NEEDS = {"tpe": (), "random": (), "gp": ("scipy", "torch"), "cmaes": ("cmaes",), "qmc": ("scipy",)}
 """Sampler -> packages that it needs beside Optuna."""

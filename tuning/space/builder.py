@@ -6,13 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from core.errors import ConfigError
-from tuning.space.conditions import Condition
-from tuning.space.dimension import DEFAULTS, RUN_FIELDS, Dimension
-from tuning.space.expressions import choice
+from tuning.space.expressions import Condition, Value, choice, show_value
 from tuning.space.initial_trials import complete
-from tuning.space.space import Space
-from tuning.space.space_rules import problems_in, unknown
-from tuning.space.values import Value, show_value
+from tuning.space.space import DEFAULTS, RUN_FIELDS, Dimension, Space, problems_in, unknown
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution

@@ -3,22 +3,79 @@
 int(1, 3)   int(32, 256, log)   int(32, 256, step=32)        whole numbers, both ends included
 float(0, 0.5)   float(0, 0.5, step=0.1)   log(1e-4, 1e-2)    real numbers; log(a, b) is float(a, b, log)
 choice(last, max)   choice(none, 1.0)                        one of these
-128   0.5   true   none   mean+max                           a plain value, see tuning.space.values
+128   0.5   true   none   mean+max                           a plain value, see tuning.space.expressions
 """
 
+import operator
 import re
+from dataclasses import dataclass
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from core.errors import ConfigError
-from tuning.space.values import EXPRESSIONS, Value, is_number, parse_value, shorten, show_value
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
 MOST_STEPS = 1_000_000
-
 _CALL = re.compile(r"(\w+)\s*\((.*)\)", re.ASCII | re.DOTALL)
+Value = bool | int | float | str | None
+"""What a setting can hold."""
+LARGEST_WHOLE = 2**53
+"""Optuna keeps parameters as float64, which holds whole numbers exactly up to here."""
+LONGEST_NUMBER = 40
+_CONSTANTS: dict[str, bool | None] = {"true": True, "false": False, "none": None, "null": None, "~": None, "": None}
+_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?", re.IGNORECASE | re.ASCII)
+_WHOLE = re.compile(r"[+-]?\d+", re.ASCII)
+EXPRESSIONS = "int(1, 3), int(32, 256, log), float(0, 0.5), float(0, 0.5, step=0.1), log(1e-4, 1e-2), choice(a, b)"
+_CLAUSES = (
+    re.compile(r"(?P<negated>not\s+)?(?P<name>[a-z_]\w*)", re.ASCII),
+    re.compile(r"(?P<name>[a-z_]\w*)\s*(?P<operator>==|!=|<=|>=|<|>)\s*(?P<values>[^\s,=<>()]+)", re.ASCII),
+    re.compile(r"(?P<name>[a-z_]\w*)\s+(?P<operator>in)\s*\((?P<values>[^()]*)\)", re.ASCII),
+)
+_ORDERS = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
+_WHEN_FORMS = "n_layers > 1, optimizer == adam, batch_size in (16, 32), not freeze_embedding; join them with `and`"
+
+
+def parse_value(text: str) -> Value:
+    """Read a number, true, false, none or a word.
+
+    Raises:
+        ConfigError: the number is too large, or the text is an expression.
+    """
+    text = text.strip()
+    if text.lower() in _CONSTANTS:
+        return _CONSTANTS[text.lower()]
+    if not _NUMBER.fullmatch(text):
+        if re.search(r"[(),=<>\s]", text):
+            raise ConfigError(f"cannot read {shorten(text)}; write a plain value or one of {EXPRESSIONS}")
+        return text
+    number = float(text)
+    if len(text) > LONGEST_NUMBER or abs(number) > LARGEST_WHOLE:
+        raise ConfigError(f"{shorten(text)} is too large; numbers go up to 2**53, in {LONGEST_NUMBER} characters")
+    return int(text) if _WHOLE.fullmatch(text) else number
+
+
+def same(left: Value, right: Value) -> bool:
+    """Equal, where true is not 1."""
+    return isinstance(left, bool) == isinstance(right, bool) and left == right
+
+
+def is_number(value: Any) -> TypeGuard[int | float]:
+    """A number, where true is none."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def show_value(value: Value) -> str:
+    """The text that `parse_value` reads back as `value`."""
+    if value is None:
+        return "none"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def shorten(text: str, limit: int = 60) -> str:
+    """`text` in quotes, cut and on one line, so that a message stays one line."""
+    return repr(text if len(text) <= limit else text[: limit - 3] + "...")
 
 
 def parse_expression(text: str) -> "BaseDistribution | Value":
@@ -123,3 +180,56 @@ def show_distribution(distribution: "BaseDistribution") -> str:
 
 def _short(number: float | None) -> str:
     return repr(number).removesuffix(".0")
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One clause of a `when`: the setting `name` compared with `values`."""
+
+    name: str
+    operator: str
+    """One of == != in < <= > >=."""
+    values: tuple[Value, ...]
+    """Several for `in`, else one."""
+
+    def allows(self, value: Value) -> bool:
+        """Whether the clause holds for this value of the setting; an order never holds for what is not a number."""
+        if self.operator in ("==", "in"):
+            return any(same(value, each) for each in self.values)
+        if self.operator == "!=":
+            return not same(value, self.values[0])
+        bound = self.values[0]
+        return is_number(value) and is_number(bound) and bool(_ORDERS[self.operator](value, bound))
+
+    def __str__(self) -> str:
+        if self.operator == "in":
+            return f"{self.name} in ({', '.join(map(show_value, self.values))})"
+        value = self.values[0]
+        if self.operator == "==" and isinstance(value, bool):
+            return self.name if value else f"not {self.name}"
+        return f"{self.name} {self.operator} {show_value(value)}"
+
+
+def parse_when(text: str) -> tuple[Condition, ...]:
+    """Read a condition: clauses that must all hold.
+
+    Raises:
+        ConfigError: naming the clause and the forms that can be read.
+    """
+    return tuple(_clause(clause) for clause in " ".join(text.split()).split(" and "))
+
+
+def _clause(text: str) -> Condition:
+    match = next((match for form in _CLAUSES if (match := form.fullmatch(text))), None)
+    found = match.groupdict() if match else {}
+    if not found or found["name"] in ("and", "in", "not", "or"):
+        raise ConfigError(f"cannot read the condition {shorten(text)}; write for example {_WHEN_FORMS}")
+    if "operator" not in found:
+        return Condition(found["name"], "==", (found["negated"] is None,))
+    values = found["values"].split(",")
+    if not all(value.strip() for value in values):
+        raise ConfigError(f"cannot read the condition {shorten(text)}: a value is missing")
+    sign, parsed = found["operator"], tuple(map(parse_value, values))
+    if sign in _ORDERS and not is_number(parsed[0]):
+        raise ConfigError(f"cannot read the condition {shorten(text)}: {sign} needs a number on its right")
+    return Condition(found["name"], sign, parsed)

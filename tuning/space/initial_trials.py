@@ -5,9 +5,8 @@ from typing import Any
 
 from core.config import TrialConfig
 from core.errors import ConfigError
-from tuning.space.dimension import DEFAULTS, RUN_FIELDS, Dimension, middle
-from tuning.space.space import Space
-from tuning.space.values import Value, show_value
+from tuning.space.expressions import Value, show_value
+from tuning.space.space import DEFAULTS, RUN_FIELDS, Dimension, Space, middle
 
 
 def first_trials(space: Space) -> tuple[dict[str, Any], ...]:

@@ -17,7 +17,7 @@
       - {hidden_dim: 200, optimizer: adam}
 
 Settings have the names of core.config.TrialConfig. Expressions are those of tuning.space.expressions, conditions those
-of tuning.space.conditions. The file is read as nodes: no YAML tag makes an object, and quotes change nothing.
+of tuning.space.expressions. The file is read as nodes: no YAML tag makes an object, and quotes change nothing.
 """
 
 from collections.abc import Iterator, Sequence
@@ -25,10 +25,9 @@ from pathlib import Path
 
 from core.errors import ConfigError
 from tuning.space.builder import Draft, Entry, build, merge
-from tuning.space.expressions import parse_expression
+from tuning.space.expressions import parse_expression, shorten
 from tuning.space.presets import PRESETS
 from tuning.space.space import Space
-from tuning.space.values import shorten
 from tuning.space.yaml_parser import SpaceNodes
 
 MOST_BYTES = 100_000

@@ -1,21 +1,202 @@
 """Space: what a study searches. It talks to Optuna trials on one side and makes TrialConfigs on the other."""
 
+import itertools
 import json
 import math
+import re
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Self
 
 from core.config import TrialConfig
 from core.errors import ConfigError, CorruptionError
-from tuning.space.dimension import DEFAULTS, Dimension
-from tuning.space.space_rules import problems_in
-from tuning.space.values import Value, show_value
+from tuning.space.expressions import Condition, Value, is_number, same, show_distribution, show_value
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.trial import Trial
+
+RUN_FIELDS = ("epochs", "patience", "precision", "seed")
+"""TrialConfig fields that belong to the run: the same for all its trials, never part of a space."""
+DEFAULTS: Mapping[str, Any] = {name: value for name, value in TrialConfig().to_dict().items() if name not in RUN_FIELDS}
+"""TrialConfig field -> value, where a space says nothing."""
+NAME = re.compile(r"[a-z][a-z0-9_]{0,59}", re.ASCII)
+"""Of a dimension: short enough for a table, and safe to show."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dimension:
+    """One searched setting."""
+
+    name: str
+    """Of the parameter, in Optuna and in the table."""
+    field: str
+    """TrialConfig's field; not `name` where a field has several ranges, as learning_rate_adam has."""
+    distribution: "BaseDistribution"
+    when: tuple[tuple[str, tuple[Value, ...]], ...] = ()
+    """(name, allowed values) of earlier dimensions or settings that are not searched; active where all hold."""
+
+    def active(self, known: Mapping[str, Value]) -> bool:
+        """Whether all conditions hold. One on a dimension that is not active, so not `known`, does not."""
+        return all(name in known and any(same(known[name], v) for v in allowed) for name, allowed in self.when)
+
+    def contains(self, value: Value) -> bool:
+        """Whether Optuna could suggest `value`."""
+        from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+        distribution = self.distribution
+        if isinstance(distribution, CategoricalDistribution):
+            return any(same(value, choice) for choice in distribution.choices)
+        assert isinstance(distribution, IntDistribution | FloatDistribution)
+        if not (is_number(value) and distribution.low <= value <= distribution.high):
+            return False
+        if isinstance(distribution, IntDistribution) and not isinstance(value, int):
+            return False
+        steps = (value - distribution.low) / distribution.step if distribution.step else 0
+        return abs(steps - round(steps)) < 1e-8
+
+    def suggest(self, trial: "Trial") -> Value:
+        """Ask `trial` for a value."""
+        from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+        d = self.distribution
+        if isinstance(d, CategoricalDistribution):
+            return trial.suggest_categorical(self.name, d.choices)
+        if isinstance(d, IntDistribution):
+            return trial.suggest_int(self.name, d.low, d.high, step=d.step, log=d.log)
+        assert isinstance(d, FloatDistribution)
+        return trial.suggest_float(self.name, d.low, d.high, step=d.step, log=d.log)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Every field, as JSON can hold it."""
+        from optuna.distributions import distribution_to_json
+
+        return {
+            "name": self.name,
+            "field": self.field,
+            "distribution": json.loads(distribution_to_json(self.distribution)),
+            "when": [[name, list(allowed)] for name, allowed in self.when],
+        }
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> "Dimension":
+        """The inverse of `to_dict`; what it did not write raises KeyError, TypeError or ValueError."""
+        from optuna.distributions import json_to_distribution
+
+        return cls(
+            name=content["name"],
+            field=content["field"],
+            distribution=json_to_distribution(json.dumps(content["distribution"])),
+            when=tuple((name, tuple(allowed)) for name, allowed in content["when"]),
+        )
+
+    def describe(self) -> dict[str, str]:
+        """One row for people: `setting`, `values` (as a space file would say it), `when` and `kind`."""
+        clauses = [Condition(name, "==" if len(allowed) == 1 else "in", allowed) for name, allowed in self.when]
+        return {
+            "setting": self.name,
+            "values": show_distribution(self.distribution),
+            "when": " and ".join(map(str, clauses)),
+            "kind": "searched",
+        }
+
+
+def problems_in(
+    dimensions: Sequence[Dimension], fixed: Mapping[str, Value], try_first: Sequence[Mapping[str, Value]]
+) -> list[tuple[str, str]]:
+    """Check a whole space.
+
+    Returns:
+        (name, message) for each broken rule: the name of a dimension or fixed setting, or "try_first[i]".
+    """
+    found = [(d.name, message) for d in dimensions for message in _name_problems(d)]
+    dimensions = [d for d in dimensions if not any(_name_problems(d))]  # the messages below show names as they are
+    for name, value in fixed.items():
+        found += [(name, text) for text in _field_problems(name, [value])]
+    for index, dimension in enumerate(dimensions):
+        found += [(dimension.name, text) for text in _dimension_problems(dimension, dimensions[:index], dimensions)]
+    for left, right in itertools.combinations(dimensions, 2):
+        if left.field == right.field and left.name != right.name and not _exclusive(left, right):
+            message = f"{left.name} and {right.name} both set {left.field} and can be active together; "
+            found.append((right.name, message + "give them conditions that exclude each other"))
+    for index, entry in enumerate(try_first):
+        place = f"try_first[{index}]"
+        found += [(place, text) for name, value in entry.items() for text in _field_problems(name, [value])]
+    return found
+
+
+def _name_problems(dimension: Dimension) -> Iterator[str]:
+    for name in (dimension.name, *(name for name, _ in dimension.when)):
+        if not (isinstance(name, str) and NAME.fullmatch(name)):
+            yield f"{name!r} cannot be the name of a setting; use small letters, digits and _"
+
+
+def unknown(name: str, known: Sequence[str]) -> str:
+    """Say that `name` is not a setting, and which one may have been meant."""
+    near = get_close_matches(name, known, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
+    return f"there is no setting {name!r}; {hint}"
+
+
+def _field_problems(name: str, values: Sequence[Any]) -> Iterator[str]:
+    if name in RUN_FIELDS:
+        yield f"{name} is the same for all trials of a study and not part of a space; give it to the run"
+    elif name not in DEFAULTS:
+        yield unknown(name, tuple(DEFAULTS))
+    else:
+        for value in values:
+            try:
+                TrialConfig(**{name: value})
+            except ConfigError as error:
+                yield str(error)
+
+
+def _dimension_problems(
+    dimension: Dimension, earlier: Sequence[Dimension], dimensions: Sequence[Dimension]
+) -> Iterator[str]:
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    distribution = dimension.distribution
+    assert isinstance(distribution, CategoricalDistribution | FloatDistribution | IntDistribution)
+    if isinstance(distribution, CategoricalDistribution):
+        values: list[Any] = list(distribution.choices)
+    else:
+        # TrialConfig allows intervals only, so the ends speak for what lies between them.
+        values = sorted({distribution.low, distribution.high})
+    yield from _field_problems(dimension.field, values)
+    if dimension.name != dimension.field and dimension.name in DEFAULTS:
+        yield f"{dimension.name} is a setting of its own and cannot name a range of {dimension.field!r}"
+    if any(dimension.name == other.name for other in earlier):
+        yield f"{dimension.name} stands twice in the space"
+    names = {other.name for other in earlier} | (set(DEFAULTS) - {other.name for other in dimensions})
+    for name, _ in dimension.when:
+        if name not in names:
+            yield f"{dimension.name} depends on {name}, which is no setting before it"
+
+
+def _exclusive(left: Dimension, right: Dimension) -> bool:
+    """Whether some setting would need two values at once for both to be active."""
+    return any(
+        name == other and not any(same(a, b) for a in allowed for b in allowed_other)
+        for name, allowed in left.when
+        for other, allowed_other in right.when
+    )
+
+
+def middle(distribution: "BaseDistribution") -> Value:
+    """The middle of a range, of its logarithm where it is one, and on its grid where it has steps; the first choice."""
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    if isinstance(distribution, CategoricalDistribution):
+        return distribution.choices[0]
+    assert isinstance(distribution, FloatDistribution | IntDistribution)
+    low, high, step = distribution.low, distribution.high, distribution.step
+    value = math.sqrt(low * high) if distribution.log else (low + high) / 2
+    if step is not None:
+        value = low + step * round((value - low) / step)
+    return int(value) if isinstance(distribution, IntDistribution) else value
 
 
 @dataclass(frozen=True, kw_only=True)

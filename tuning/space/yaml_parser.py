@@ -6,10 +6,8 @@ import yaml
 
 from core.errors import ConfigError
 from tuning.space.builder import Content, Entry
-from tuning.space.conditions import Condition, parse_when
-from tuning.space.expressions import choice, parse_expression
+from tuning.space.expressions import Condition, Value, choice, parse_expression, parse_value, parse_when, shorten
 from tuning.space.presets import PRESETS
-from tuning.space.values import Value, parse_value, shorten
 
 
 class SpaceNodes:

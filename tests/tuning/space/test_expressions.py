@@ -7,9 +7,16 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 
 from core.errors import ConfigError
 from tests.support.expressions import distributions, refusal, values
-from tuning.space.conditions import Condition, parse_when
-from tuning.space.expressions import parse_expression, show_distribution
-from tuning.space.values import Value, parse_value, same, show_value
+from tuning.space.expressions import (
+    Condition,
+    Value,
+    parse_expression,
+    parse_value,
+    parse_when,
+    same,
+    show_distribution,
+    show_value,
+)
 
 
 @pytest.mark.parametrize(

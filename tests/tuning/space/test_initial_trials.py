@@ -6,11 +6,10 @@ import pytest
 
 from core.config import TrialConfig
 from core.errors import ConfigError
-from tuning.space.dimension import RUN_FIELDS
 from tuning.space.initial_trials import complete, first_trials
 from tuning.space.load import load_space
 from tuning.space.presets import PRESETS
-from tuning.space.space import Space
+from tuning.space.space import RUN_FIELDS, Space
 
 
 def read(folder: Path, text: str) -> Space:

@@ -15,10 +15,9 @@ from optuna.trial import FixedTrial, create_trial
 from core.config import TrialConfig
 from core.errors import ConfigError, CorruptionError, UserError
 from tests.support.expressions import distributions, refusal
-from tuning.space.dimension import DEFAULTS, Dimension
 from tuning.space.load import load_space
 from tuning.space.presets import PRESETS
-from tuning.space.space import Space
+from tuning.space.space import DEFAULTS, Dimension, Space
 
 
 def layers_and_dropout() -> Space:
