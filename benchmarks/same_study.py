@@ -24,7 +24,7 @@ from core.data.corpus import Options
 from core.data.datasets import locate
 from core.io.cache import default_dir
 from tuning.journal.file import JOURNAL
-from tuning.journal.journal_reader import read_journal
+from tuning.journal.reader import read_journal
 
 
 def main() -> None:

@@ -54,9 +54,8 @@ from tuning.cli.app import main as command_line
 from tuning.confirm.execution import train_run, write_down
 from tuning.confirm.runs import contenders, wanted_runs
 from tuning.journal.predictions import pack
-from tuning.journal.readings import count_reading
 from tuning.journal.records import read_study
-from tuning.journal.writer import Ledger, open_ledger
+from tuning.journal.writer import Ledger, count_reading, open_ledger
 from tuning.resources.machine import Shares
 from tuning.retrain.models import Model
 from tuning.retrain.models import save as save_trained

@@ -14,8 +14,8 @@ from core.training.loop import train
 from core.training.result import EpochResult
 from tests.support.study_configs import plan
 from tuning.journal.file import JOURNAL
-from tuning.journal.journal_reader import Operation
 from tuning.journal.predictions import pack
+from tuning.journal.reader import Operation
 from tuning.journal.writer import open_ledger
 from tuning.resources.machine import Shares
 from tuning.scheduling.study import make_spec

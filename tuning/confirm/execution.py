@@ -17,8 +17,7 @@ from core.errors import ConfigError, UserError
 from tuning.backend.local_ray import DIED, RESTARTS, own_ray
 from tuning.confirm.runs import PREFIX, Run
 from tuning.journal.predictions import pack
-from tuning.journal.readings import count_reading
-from tuning.journal.writer import Ledger
+from tuning.journal.writer import Ledger, count_reading
 from tuning.resources.machine import Machine, Shares
 
 if TYPE_CHECKING:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -11,7 +12,7 @@ from optuna.trial import TrialState
 from core.errors import UserError
 from core.training.result import EpochResult, best_of
 from tuning.journal.file import JOURNAL
-from tuning.journal.journal_reader import read_journal
+from tuning.journal.reader import read_journal
 
 Spec = Mapping[str, Any]
 EPOCH_FIELDS = EpochResult.__slots__
@@ -191,3 +192,34 @@ def record_of(trial: Trial) -> TrialRecord:
         worker=outcome.get("worker") or (spells[-1].worker if spells else None),
         spells=tuple(spells),
     )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Point:
+    """One epoch."""
+
+    epoch: int
+    time: float
+    """Seconds since 1970: the trial's begin and the time spent in its epochs up to the end of this one."""
+    values: dict[str, float]
+    """`val_accuracy`, `val_loss`, `train_loss`, `seconds`, and `best_val_accuracy` of this epoch and those before."""
+
+
+def points(record: TrialRecord) -> list[Point]:
+    """The trial's epochs in order. They follow from the journal alone, so that writing them again changes nothing."""
+    epochs = record.epochs
+    spent = accumulate(epoch.seconds for epoch in epochs)
+    best = accumulate((epoch.val_accuracy for epoch in epochs), max)
+    return [
+        Point(epoch=epoch.epoch, time=(record.began or 0.0) + gone, values={**_values(epoch), "best_val_accuracy": top})
+        for epoch, gone, top in zip(epochs, spent, best, strict=True)
+    ]
+
+
+def _values(epoch: EpochResult) -> dict[str, float]:
+    return {name: getattr(epoch, name) for name in ("val_accuracy", "val_loss", "train_loss", "seconds")}
+
+
+def settings(record: TrialRecord, searched: Sequence[str]) -> dict[str, bool | int | float | str]:
+    """The searched settings; `none` where one is switched off."""
+    return {name: "none" if record.config[name] is None else record.config[name] for name in searched}

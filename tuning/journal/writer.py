@@ -14,6 +14,7 @@ import dataclasses
 import json
 import shutil
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,9 @@ from core.io.atomic import readable_os_errors
 from core.training.result import EpochResult
 from tuning.journal.file import JOURNAL, cut_torn_tail, only_driver, open_journal
 from tuning.journal.records import Spec, TrialRecord, record_of
+
+READINGS = "readings"
+"""The study's user attribute that holds the list."""
 
 
 class Ledger:
@@ -211,3 +215,47 @@ def _differences(known: Any, wanted: Any, path: str = "") -> list[str]:
 def _brief(value: Any) -> str:
     text = json.dumps(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def count_reading(
+    ledger: Ledger,
+    *,
+    verb: str,
+    trial: int,
+    seed: int,
+    on: str,
+    split: str,
+    val_accuracy: float | None,
+    test_accuracy: float,
+    test_sentences: int,
+) -> int:
+    """Append one reading to the study's list.
+
+    Args:
+        ledger: of the study.
+        verb: retrain or confirm.
+        trial: its number.
+        seed: that the model was trained with.
+        on: the splits that it learned from: train, or train+val.
+        split: the rule that made the test split.
+        val_accuracy: of the same weights; None where nothing was left to validate on.
+        test_accuracy: what was read.
+        test_sentences: how many it was read on.
+
+    Returns:
+        How many readings the study has had.
+    """
+    reading = {
+        "verb": verb,
+        "trial": trial,
+        "seed": seed,
+        "on": on,
+        "split": split,
+        "val_accuracy": val_accuracy,
+        "test_accuracy": test_accuracy,
+        "test_sentences": test_sentences,
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    readings = [*ledger.attributes.get(READINGS, ()), reading]
+    ledger.keep(READINGS, readings)
+    return len(readings)

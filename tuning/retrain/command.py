@@ -12,9 +12,8 @@ from core.io.checked_folder import remove_leftovers
 from core.training.result import EpochResult, TrainResult
 from tuning.confirm.runs import fresh_seeds
 from tuning.formatting import settings_text
-from tuning.journal.readings import READINGS
 from tuning.journal.records import Spec, TrialRecord, competes, ranked, read_study
-from tuning.journal.writer import Ledger, open_ledger
+from tuning.journal.writer import READINGS, Ledger, open_ledger
 from tuning.retrain.environment_diff import (
     Change,
     data_changes,

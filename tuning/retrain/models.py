@@ -16,8 +16,7 @@ from core.inference.saved_model import save_model
 from core.training.evaluate import evaluate
 from core.training.refit import refit
 from core.training.result import EpochResult, TrainResult
-from tuning.journal.readings import count_reading
-from tuning.journal.writer import Ledger
+from tuning.journal.writer import Ledger, count_reading
 from tuning.retrain.training import figures_of, read_test, tested, trained
 
 

@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Any
 from core.errors import ConfigError, UserError
 from core.io.checked_folder import canonical
 from core.io.text import concealed, one_line
-from tuning.journal.curves import points, settings
-from tuning.journal.records import TrialRecord, read_study, spec_of
+from tuning.journal.records import TrialRecord, points, read_study, settings, spec_of
 from tuning.scheduling.study import searched_fields, space_of
 
 if TYPE_CHECKING:

@@ -15,8 +15,7 @@ from core.config import TrialConfig
 from core.errors import ConfigError
 from core.io.atomic import new_folder
 from core.training.result import EpochResult
-from tuning.journal.curves import points, settings
-from tuning.journal.records import TrialRecord
+from tuning.journal.records import TrialRecord, points, settings
 from tuning.journal.writer import Ledger
 
 FOLDER = "tensorboard"

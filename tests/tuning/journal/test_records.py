@@ -1,9 +1,9 @@
-"""tuning.journal.curves: a trial as other tools see it."""
+"""tuning.journal.records: a trial as other tools see it."""
 
 from datetime import datetime
 
 from tests.support.trial_records import record
-from tuning.journal.curves import points, settings
+from tuning.journal.records import points, settings
 
 
 def test_a_point_for_each_epoch_at_the_time_it_ended() -> None:

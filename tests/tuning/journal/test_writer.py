@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,8 @@ from core.config import TrialConfig
 from core.errors import ConfigError, CorruptionError, UserError
 from tests.support.journals import SPEC, add, epoch, two_trials
 from tuning.journal.file import JOURNAL
-from tuning.journal.records import read_study
-from tuning.journal.writer import open_ledger
+from tuning.journal.records import attributes_of, read_study
+from tuning.journal.writer import Ledger, count_reading, open_ledger
 
 
 def test_what_was_written_is_read_to_the_last_bit(tmp_path: Path) -> None:
@@ -197,3 +198,32 @@ def test_the_drivers_name_is_gone_after_it(tmp_path: Path) -> None:
     with open_ledger(tmp_path / "s", SPEC):
         assert json.loads((tmp_path / "s" / "driver.json").read_text())["pid"] == os.getpid()
     assert not (tmp_path / "s" / "driver.json").exists()
+
+
+def read(ledger: Ledger, **changes: Any) -> int:
+    settings: dict[str, Any] = {
+        "verb": "retrain", "trial": 1, "seed": 7, "on": "train", "split": "80/10/10",
+        "val_accuracy": 0.75, "test_accuracy": 0.7, "test_sentences": 100,
+    }  # fmt: skip
+    return count_reading(ledger, **(settings | changes))
+
+
+def test_readings_add_up_over_processes_with_what_was_read_and_when(tmp_path: Path) -> None:
+    two_trials(tmp_path)
+    with open_ledger(tmp_path, SPEC) as ledger:
+        assert [read(ledger), read(ledger)] == [1, 2]
+    with open_ledger(tmp_path, SPEC) as ledger:
+        assert read(ledger, verb="confirm", val_accuracy=None) == 3
+    readings = attributes_of(tmp_path)["readings"]
+    assert [reading["verb"] for reading in readings] == ["retrain", "retrain", "confirm"]
+    assert readings[0]["test_accuracy"] == 0.7
+    age = datetime.now(UTC) - datetime.fromisoformat(readings[2]["time"])
+    assert timedelta(seconds=-1) <= age < timedelta(minutes=5)
+
+
+def test_the_trials_are_as_they_were(tmp_path: Path) -> None:
+    two_trials(tmp_path)
+    before = read_study(tmp_path)
+    with open_ledger(tmp_path, SPEC) as ledger:
+        read(ledger)
+    assert read_study(tmp_path) == before
