@@ -23,8 +23,8 @@ from tuning.console import note, typed
 from tuning.journal.predictions import pack
 from tuning.journal.records import attributes_of
 from tuning.journal.writer import Ledger, open_ledger
+from tuning.resources.allocation import GPU_SHARE, settled
 from tuning.resources.machine import Machine, Shares
-from tuning.resources.shares import GPU_SHARE, settled
 from tuning.run_options import AUTO, RunOptions, search_plan
 from tuning.scheduling.budget import Ending
 from tuning.scheduling.callbacks import Listener, Listeners

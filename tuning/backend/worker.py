@@ -19,8 +19,7 @@ from core.io.text import one_line
 from core.training.loop import train
 from core.training.result import EpochResult
 from tuning.journal.predictions import pack
-from tuning.resources.gpu import Gpu, out_of_memory
-from tuning.resources.gpu_worker import take_gpu
+from tuning.resources.gpu import Gpu, out_of_memory, take_gpu
 from tuning.resources.machine import Shares
 
 

@@ -9,9 +9,8 @@ from tuning.forecast.command import RAY_IN_A_WORKER_BYTES, Outlook, share_text
 from tuning.forecast.probe import PROBE_SECONDS, probe
 from tuning.forecast.simulation import forecast
 from tuning.journal.records import attributes_of, states_of
-from tuning.resources.allocation import heaviest
+from tuning.resources.allocation import heaviest, settled
 from tuning.resources.machine import Machine
-from tuning.resources.shares import settled
 from tuning.run_options import RunOptions, search_plan
 from tuning.scheduling.warm_start import with_knowledge
 

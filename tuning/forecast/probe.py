@@ -21,11 +21,10 @@ from core.config import TrialConfig
 from core.data.load import load_corpus
 from core.errors import UserError
 from tuning.forecast.simulation import Costs
-from tuning.resources.profiling import epoch_seconds, steps
+from tuning.resources.profiling import PROBE_DIED, epoch_seconds, steps
 from tuning.scheduling.study import SearchPlan
 from tuning.scheduling.suggester import Suggester
 
-PROBE_DIED = "a process of the probe died (killed, or out of memory): search smaller settings or free some memory"
 PROBE_SECONDS = 26.0
 """From its start until the last setting is measured; then come single steps of the heaviest ones, for their memory."""
 OTHERS = 16

@@ -1,5 +1,6 @@
 """What a share of a GPU comes to: which device, how much memory, how many trials. Pure; CUDA is asked elsewhere."""
 
+import gc
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -171,3 +172,26 @@ def _names(visible: str | None) -> list[str] | None:
         return None
     names = [name.strip() for name in visible.split(",") if name.strip()]
     return [] if names[:1] in (["-1"], ["NoDevFiles"]) else names
+
+
+def take_gpu(share: float, assigned: Sequence[int | str], visible: str | None, cuda: Any) -> tuple[str, Gpu]:
+    """Hold this process to its share of the GPU that Ray gave it: Ray books a fraction but enforces nothing.
+
+    Args:
+        share: of that GPU, in (0, 1].
+        assigned: ray.get_gpu_ids().
+        visible: CUDA_VISIBLE_DEVICES of this process.
+        cuda: torch.cuda; an argument, so that tests need no GPU.
+
+    Returns:
+        The device as torch names it, and what it is.
+
+    Raises:
+        ConfigError: the share leaves nothing to allocate on this GPU.
+    """
+    device = assigned_device(assigned, visible)
+    about = cuda.get_device_properties(device)
+    gc.collect()
+    cuda.empty_cache()  # what an earlier trial of this worker left counts against the cap
+    cuda.set_per_process_memory_fraction(allocator_fraction(share, about.total_memory), device)
+    return device, Gpu(name=about.name, bytes=about.total_memory)

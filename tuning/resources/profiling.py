@@ -2,15 +2,22 @@
 
 import itertools
 import math
+import multiprocessing
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from statistics import median
+from typing import Any
 
 from core.config import TrialConfig
 from core.data.corpus import TRAIN, VAL, Corpus
+from core.errors import UserError
 from core.nn.model_size import checkpoint_bytes
 from core.nn.seeding import Dropout, seeded
 from core.training.batching import batches_of, shuffled
 from core.training.learner import new_learner
+from tuning.resources.gpu import Probed
 
 WARM_UP = 2
 """Steps that are not counted, where there are more."""
@@ -18,6 +25,9 @@ EVALUATION = 0.35
 """Time of a token in evaluation, against one in training: the forward pass alone."""
 DISK_BYTES_A_SECOND = 150e6
 """Checkpoints: written, read again for their checksum, and synced."""
+STEPS = 8
+GPU_WARM_UP = 3
+PROBE_DIED = "a process of the probe died (killed, or out of memory): search smaller settings or free some memory"
 
 
 def epoch_seconds(
@@ -71,3 +81,52 @@ def steps(config: TrialConfig, corpus: Corpus, device: str, *, longest_first: bo
     for places in itertools.cycle(batches):
         float(learner.step(source.batch(sentences[places]), config.learning_rate, dropout))  # waits for a GPU
         yield int(lengths[sentences[places]].sum())
+
+
+def probe_gpu(configs: Sequence[TrialConfig], corpus: Corpus) -> Probed:
+    """The most memory and the longest step of any of these settings, on the first GPU."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as elsewhere:
+        try:
+            return elsewhere.submit(measured, list(configs), corpus).result()
+        except BrokenProcessPool as error:
+            raise UserError(PROBE_DIED) from error
+
+
+def measured(configs: Sequence[TrialConfig], corpus: Corpus, device: str = "cuda:0", cuda: Any = None) -> Probed:
+    """`probe_gpu` in this process.
+
+    Args:
+        configs: at least one.
+        corpus: the data.
+        device: to train on.
+        cuda: torch.cuda where None; an argument, so that tests need no GPU.
+    """
+    import torch
+
+    from core.nn.runtime import deterministic
+
+    cuda = cuda or torch.cuda
+    cuda.init()  # before it no statistics are kept
+    peaks, seconds = [], []
+    for config in configs:
+        cuda.empty_cache()
+        cuda.reset_peak_memory_stats(device)
+        try:
+            with deterministic(device):
+                seconds.append(_step_seconds(config, corpus, device))
+            peaks.append(int(cuda.max_memory_reserved(device)))
+        except torch.OutOfMemoryError:  # more than a whole GPU: the choice says so
+            peaks.append(int(cuda.get_device_properties(device).total_memory))
+    return Probed(peak_bytes=max(peaks), step_seconds=max(seconds, default=0.0))
+
+
+def _step_seconds(config: TrialConfig, corpus: Corpus, device: str) -> float:
+    """Median time of a training step with the longest sentences."""
+    from tuning.resources.profiling import steps
+
+    running, taken = steps(config, corpus, device, longest_first=True), []
+    for _ in range(STEPS):
+        start = time.perf_counter()
+        next(running)
+        taken.append(time.perf_counter() - start)
+    return median(taken[GPU_WARM_UP:])
