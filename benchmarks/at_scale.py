@@ -33,10 +33,9 @@ from tuning.backend.adapters import OrderedStopping
 from tuning.journal.records import attributes_of
 from tuning.journal.writer import Ledger, open_ledger
 from tuning.scheduling.callbacks import Listeners
-from tuning.scheduling.standings import Standings
 from tuning.scheduling.stop_signal import Halt
 from tuning.scheduling.study import SearchPlan
-from tuning.scheduling.successive_halving import Halving
+from tuning.scheduling.successive_halving import Halving, Standings
 from tuning.scheduling.suggester import Suggester
 from tuning.space.load import load_space
 

@@ -89,7 +89,8 @@ class Clock:
 def sentune(trials: int, folder: Path) -> dict[str, float]:
     """Our search with its journal, order and stopping."""
     from tests.support.corpora import tiny_corpus
-    from tuning.backend.tuner import Interruption, search
+    from tuning.backend.interrupt import Interruption
+    from tuning.backend.tuner import search
     from tuning.journal.writer import open_ledger
     from tuning.resources.machine import Machine, Shares
 

@@ -23,9 +23,8 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from core.config import TrialConfig
 from core.training.result import EpochResult
-from tuning.scheduling.standings import Standings
 from tuning.scheduling.study import SearchPlan
-from tuning.scheduling.successive_halving import Halving, Verdict
+from tuning.scheduling.successive_halving import Halving, Standings, Verdict
 from tuning.scheduling.suggester import Suggester
 from tuning.space.space import Space
 

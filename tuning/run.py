@@ -145,7 +145,8 @@ def _search(
     key: str,
 ) -> Ending | None:
     """Search; return how a budget ended it before all trials were done, if one did."""
-    from tuning.backend.tuner import Interruption, search  # Ray, only when there is something to search
+    from tuning.backend.interrupt import Interruption
+    from tuning.backend.tuner import search
 
     records = ledger.records()
     if records:

@@ -14,9 +14,9 @@ from tuning.backend.adapters import OrderedStopping
 from tuning.journal.records import TrialRecord, read_study
 from tuning.journal.writer import Ledger
 from tuning.scheduling.scheduler import OrderedSearcher
-from tuning.scheduling.standings import Standings
 from tuning.scheduling.stop_signal import Halt
 from tuning.scheduling.study import SearchPlan
+from tuning.scheduling.successive_halving import Standings
 
 
 class Heard:

@@ -47,7 +47,7 @@ with own_ray(machine, print) as ray:
         job = json.loads(line)
         said, problem = io.StringIO(), None
         folder = Path(job["folder"])
-        interruption = tuning.backend.tuner.Interruption(say=said.write, lost=print)
+        interruption = tuning.backend.interrupt.Interruption(say=said.write, lost=print)
         names = dict(globals())
         try:
             exec(job["work"], names)  # as a script: Ray's workers get its functions by value

@@ -12,10 +12,9 @@ from tuning.backend.ray_private import forget_ended, keep_workers
 from tuning.journal.writer import Ledger
 from tuning.scheduling.callbacks import Listener
 from tuning.scheduling.scheduler import unflattened
-from tuning.scheduling.standings import Standings
 from tuning.scheduling.stop_signal import Halt
 from tuning.scheduling.study import SearchPlan
-from tuning.scheduling.successive_halving import Verdict
+from tuning.scheduling.successive_halving import Standings, Verdict
 
 
 class OrderedStopping(FIFOScheduler):  # type: ignore[misc]  # Ray ships no types

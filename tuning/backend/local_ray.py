@@ -11,10 +11,6 @@ from core.errors import UserError
 from core.io.text import one_line
 from tuning.resources.machine import Machine
 
-RESTARTS = 2
-"""How often what was on a worker that died is started again."""
-DIED = "its worker died three times (killed, or out of memory)"
-
 
 class Process(Protocol):
     """As subprocess.Popen."""
@@ -31,7 +27,7 @@ QUIET_RAY = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # tuning.backend.tuner.Interruption handles it
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # tuning.backend.interrupt.Interruption handles it
     "TUNE_FUNCTION_THREAD_TIMEOUT_S": "600",  # a reused worker waits for its last trial's thread, not 2 s
     "TUNE_GLOBAL_CHECKPOINT_S": "86400",  # Ray's snapshots are never read
 }

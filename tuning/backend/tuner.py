@@ -3,10 +3,7 @@
 import contextlib
 import dataclasses
 import shutil
-import signal
-import threading
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -16,69 +13,16 @@ from core.data.corpus import Corpus
 from core.errors import UserError
 from tuning.backend.adapters import OrderedStopping
 from tuning.backend.cluster import Cluster
-from tuning.backend.local_ray import RESTARTS, own_ray
+from tuning.backend.interrupt import Interruption
+from tuning.backend.local_ray import own_ray
 from tuning.journal.writer import Ledger
 from tuning.resources.machine import Machine, Shares
-from tuning.scheduling.budget import Ending
 from tuning.scheduling.callbacks import Listener
-from tuning.scheduling.scheduler import OOM, OrderedSearcher, shared_failure
-from tuning.scheduling.standings import Standings
-from tuning.scheduling.stop_signal import Halt
+from tuning.scheduling.scheduler import OOM, RESTARTS, OrderedSearcher, shared_failure
 from tuning.scheduling.study import SearchPlan
+from tuning.scheduling.successive_halving import Standings
 
 Work = Callable[[Mapping[str, Any], Corpus, Shares], None]
-
-
-@dataclass(kw_only=True)
-class Interruption(Halt):
-    """Ctrl-C or SIGTERM: the first asks to stop after the running epochs, the second stops at once."""
-
-    say: Callable[[str], None]
-    lost: Callable[[str], None]
-    """Told from another thread that Ray is gone; it must end the process."""
-    notice: str = "stopping: running trials end their epoch and keep their checkpoints"
-    """What the first one brings about."""
-    again: bool = False
-    """The second one came: Ray is being shut down, which further ones cannot hasten."""
-
-    @contextlib.contextmanager
-    def listening(self) -> Iterator[None]:
-        """Handle the two signals while the block runs."""
-        before = {number: signal.signal(number, self._handle) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-    @contextlib.contextmanager
-    def ending_after(self, seconds: float | None, ending: Ending) -> Iterator[None]:
-        """End the search so many seconds from now unless the block is over by then; None: never."""
-        if seconds is None:
-            yield
-            return
-
-        def time_up() -> None:
-            if not self.requested:
-                self.say(f"{ending.reason}: running trials end their epoch and keep their checkpoints")
-                self.end(ending)
-
-        timer = threading.Timer(max(0.0, seconds), time_up)
-        timer.daemon = True
-        timer.start()
-        try:
-            yield
-        finally:
-            timer.cancel()
-
-    def _handle(self, number: int, frame: object) -> None:
-        if self.again:
-            return
-        if self.requested:
-            self.again = True
-            raise KeyboardInterrupt
-        self.requested = True
-        self.say(f"{self.notice}; once more to stop at once")
 
 
 class StorageProblems(TrialProgressCallback):  # type: ignore[misc]  # Ray ships no types

@@ -98,7 +98,7 @@ def _spend(
     options: ConfirmOptions, spec: Spec, records: Sequence[TrialRecord], runs: Sequence[Run], left: Sequence[Run]
 ) -> bool:
     """Do the runs that are left; False when it was interrupted."""
-    from tuning.backend.tuner import Interruption
+    from tuning.backend.interrupt import Interruption
     from tuning.resources.machine import Machine, Shares
     from tuning.retrain.environment_diff import data_changes
     from tuning.retrain.training import device_of, study_corpus

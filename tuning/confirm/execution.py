@@ -14,14 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 from core.data.corpus import TEST, VAL, Corpus
 from core.errors import ConfigError, UserError
-from tuning.backend.local_ray import DIED, RESTARTS, own_ray
+from tuning.backend.local_ray import own_ray
 from tuning.confirm.runs import PREFIX, Run
 from tuning.journal.predictions import pack
 from tuning.journal.writer import Ledger, count_reading
 from tuning.resources.machine import Machine, Shares
+from tuning.scheduling.scheduler import DIED, RESTARTS
 
 if TYPE_CHECKING:
-    from tuning.backend.tuner import Interruption
+    from tuning.backend.interrupt import Interruption
 
 
 def train_run(config: Mapping[str, Any], corpus: Corpus, shares: Shares, checkpoints: str) -> dict[str, Any]:

@@ -6,12 +6,10 @@ from typing import Any
 
 from core.errors import UserError
 from tuning.journal.records import Spec, TrialRecord, copied_from, ranked
-from tuning.scheduling.samplers import derived_seed
+from tuning.scheduling.samplers import fresh_seeds
 
 PREFIX = "confirm"
 """Of the study's user attributes that hold outcomes."""
-FRESH = 7_031_501
-"""Sets fresh seeds apart from those that the study's sampler derives from the same seed."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,18 +66,6 @@ def contenders(records: Sequence[TrialRecord], top: int) -> list[Contender]:
         raise UserError("no trial of this study has finished yet: run the study first")
     failed = [Contender(record=record, rank=None) for record in records if record.state == "FAIL"]
     return [each for at, each in enumerate([*ended, *failed]) if (each.rank and at < top) or each.notebook]
-
-
-def fresh_seeds(seed: int, count: int) -> list[int]:
-    """So many seeds, all different and none the study's own; the same ones for the same study each time."""
-    seeds: list[int] = []
-    at = 0
-    while len(seeds) < count:
-        fresh = derived_seed(seed, FRESH, at)
-        if fresh != seed and fresh not in seeds:
-            seeds.append(fresh)
-        at += 1
-    return seeds
 
 
 def wanted_runs(spec: Spec, chosen: Sequence[Contender], seeds: int, folds: int | None) -> list[Run]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from tuning.scheduling.study import SearchPlan
 from tuning.scheduling.successive_halving import Halving, Verdict
-from tuning.scheduling.timeline import ends
+from tuning.scheduling.timeline import TRIAL_SECONDS, ends
 
 SIMULATED_TRIALS = 100_000
 """Over all simulations of one forecast."""
@@ -26,8 +26,6 @@ SPEED = 0.08
 """Standard deviation of the logarithm of the machine's speed on the day, against the probe's."""
 PERSISTENCE = 0.8
 """Correlation between how good a trial is and where it stands at a rung."""
-TRIAL_SECONDS = 0.2
-"""What a trial costs beside its epochs: making the model, telling the driver, the next suggestion."""
 STARTS = (1.6, 3.5)
 """A command's time without trials, as a multiple of what one process of the probe takes to start: the driver, Ray and a
 worker start one after the other, and the end takes a moment too."""

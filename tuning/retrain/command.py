@@ -10,7 +10,6 @@ from core.errors import ConfigError, UserError
 from core.inference.saved_model import FILES, check_target
 from core.io.checked_folder import remove_leftovers
 from core.training.result import EpochResult, TrainResult
-from tuning.confirm.runs import fresh_seeds
 from tuning.formatting import settings_text
 from tuning.journal.records import Spec, TrialRecord, competes, ranked, read_study
 from tuning.journal.writer import READINGS, Ledger, open_ledger
@@ -25,6 +24,7 @@ from tuning.retrain.environment_diff import (
 from tuning.retrain.models import Bench, Model, measured, median, on_both, over_seeds, save, train_seed
 from tuning.retrain.reproduction import Reproduction, reproduction_of
 from tuning.retrain.training import device_of, forget, study_corpus
+from tuning.scheduling.samplers import fresh_seeds
 
 BOTH = "train+val"
 

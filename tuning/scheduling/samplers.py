@@ -32,6 +32,8 @@ REPLAYED = ("cmaes", "qmc")
 LEARNING = ("tpe", "gp", "cmaes")
 """Samplers that care what trials came to."""
 Params = dict[str, Value]
+FRESH = 7_031_501
+"""Sets fresh seeds apart from those that the study's sampler derives from the same seed."""
 
 
 def check_sampler(name: str) -> None:
@@ -243,3 +245,15 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         optuna.logging.set_verbosity(before)
+
+
+def fresh_seeds(seed: int, count: int) -> list[int]:
+    """So many seeds, all different and none the study's own; the same ones for the same study each time."""
+    seeds: list[int] = []
+    at = 0
+    while len(seeds) < count:
+        fresh = derived_seed(seed, FRESH, at)
+        if fresh != seed and fresh not in seeds:
+            seeds.append(fresh)
+        at += 1
+    return seeds

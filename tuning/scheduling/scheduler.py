@@ -22,14 +22,12 @@ from ray.tune.search import Searcher
 
 from core.config import TrialConfig
 from core.errors import UserError
-from tuning.backend.local_ray import DIED, RESTARTS
 from tuning.journal.records import copied_from
 from tuning.journal.writer import Ledger
 from tuning.scheduling.callbacks import Listener
-from tuning.scheduling.standings import Standings
 from tuning.scheduling.stop_signal import Halt
 from tuning.scheduling.study import SearchPlan
-from tuning.scheduling.successive_halving import Verdict
+from tuning.scheduling.successive_halving import Standings, Verdict
 from tuning.scheduling.suggester import Suggester, may_suggest
 
 SAME_FAILURES = 3
@@ -38,6 +36,9 @@ SPELLS = "spells"
 """The user attribute of a trial that has waited or lost its worker: who had it before, `worker`, `since`, `until`."""
 OOM = "oom"
 """The user attribute of a trial that is to run once more, alone on a whole GPU: what it asked for on its share."""
+RESTARTS = 2
+"""How often what was on a worker that died is started again."""
+DIED = "its worker died three times (killed, or out of memory)"
 
 
 def shared_failure(trials: Sequence[FrozenTrial]) -> str | None:

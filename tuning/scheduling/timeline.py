@@ -8,6 +8,9 @@ from numpy.typing import NDArray
 
 from tuning.scheduling.successive_halving import Halving
 
+TRIAL_SECONDS = 0.2
+"""What a trial costs beside its epochs: making the model, telling the driver, the next suggestion."""
+
 
 def ends(
     seconds: Sequence[float],

@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from core.training.result import EpochResult, best_of
-from tuning.forecast.simulation import TRIAL_SECONDS
 from tuning.journal.records import TrialRecord, copied_from
-from tuning.scheduling.timeline import ends
+from tuning.scheduling.timeline import TRIAL_SECONDS, ends
 
 
 @dataclass(kw_only=True)

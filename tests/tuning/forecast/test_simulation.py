@@ -9,7 +9,6 @@ from core.training.result import EpochResult
 from tests.support.study_configs import plan
 from tuning.forecast.simulation import (
     STARTS,
-    TRIAL_SECONDS,
     WAITS,
     Costs,
     Interval,
@@ -18,8 +17,8 @@ from tuning.forecast.simulation import (
     forecast,
     stopped,
 )
-from tuning.scheduling.standings import Standings
-from tuning.scheduling.successive_halving import Halving, Verdict
+from tuning.scheduling.successive_halving import Halving, Standings, Verdict
+from tuning.scheduling.timeline import TRIAL_SECONDS
 
 START = 4.0
 COSTS = Costs(own=(1.0, 2.0, 3.0), others=(1.0, 2.0, 4.0), start=START)

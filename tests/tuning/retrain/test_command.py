@@ -20,11 +20,11 @@ from tests.support.studies import (
     write_sentences,
 )
 from tests.support.trial_records import record
-from tuning.confirm.runs import fresh_seeds
 from tuning.journal.file import only_driver
 from tuning.journal.records import attributes_of, read_study
 from tuning.retrain.command import RetrainOptions, choose, retrain
 from tuning.retrain.reproduction import Reproduction
+from tuning.scheduling.samplers import fresh_seeds
 
 
 @pytest.fixture(scope="module")

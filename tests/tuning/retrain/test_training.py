@@ -10,8 +10,8 @@ from core.training.loop import train
 from core.training.result import EpochResult
 from tests.support.corpora import tiny_corpus
 from tests.support.studies import data_of
-from tuning.confirm.runs import fresh_seeds
 from tuning.retrain.training import figures_of, read_test, study_corpus, trained
+from tuning.scheduling.samplers import fresh_seeds
 
 CONFIG = TrialConfig(hidden_dim=4, epochs=3, batch_size=16)
 

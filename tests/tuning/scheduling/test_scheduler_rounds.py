@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.fake_ray import FakeRay, content
 from tests.support.study_configs import plan
-from tuning.backend.tuner import Interruption
+from tuning.backend.interrupt import Interruption
 from tuning.journal.records import attributes_of, read_study
 from tuning.journal.writer import Ledger, open_ledger
 from tuning.scheduling.budget import Budget, Ending

@@ -1,4 +1,4 @@
-"""tuning.scheduling.successive_halving and tuning.scheduling.standings: who goes on at a rung, who is stopped, and who waits for whom."""
+"""tuning.scheduling.successive_halving and tuning.scheduling.successive_halving: who goes on at a rung, who is stopped, and who waits for whom."""
 
 import itertools
 import random
@@ -11,8 +11,7 @@ from core.errors import ConfigError
 from core.training.result import EpochResult
 from tests.support.small_study import add, small_study
 from tests.support.study_configs import plan
-from tuning.scheduling.standings import Standings
-from tuning.scheduling.successive_halving import Halving, Verdict, stopping_rule
+from tuning.scheduling.successive_halving import Halving, Standings, Verdict, stopping_rule
 
 GO_ON, STOP, WAIT = Verdict
 

@@ -9,8 +9,8 @@ import pytest
 from core.config import TrialConfig
 from tests.support.small_study import epoch
 from tests.support.trial_records import record
-from tuning.forecast.simulation import TRIAL_SECONDS
 from tuning.journal.records import TrialRecord
+from tuning.scheduling.timeline import TRIAL_SECONDS
 from tuning.tracking.progress_state import Tally
 from tuning.tracking.progress_text import counts
 
