@@ -18,7 +18,7 @@ MODULES = {
 RAY_ROOMS = {
     "tuning.backend.local_ray",
     "tuning.backend.ray_private",
-    "tuning.backend.fitness",
+    "tuning.backend.cluster",
     "tuning.backend.cluster",
     "tuning.backend.connect",
     "tuning.backend.tuner",

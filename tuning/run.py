@@ -62,8 +62,7 @@ def run_study(options: RunOptions) -> bool:
         return _run(options, machine, options.shares.fit(machine), began)
     if options.shares.auto:
         raise ConfigError("--gpus-per-trial auto tries a GPU of this machine: with --address pass a share such as 0.5")
-    from tuning.backend.cluster import joined
-    from tuning.backend.fitness import check_nodes
+    from tuning.backend.cluster import check_nodes, joined
 
     with joined(options.address) as cluster:
         fits = cluster.fit(options.shares)

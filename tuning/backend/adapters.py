@@ -11,10 +11,15 @@ from core.training.result import EpochResult
 from tuning.backend.ray_private import forget_ended, keep_workers
 from tuning.journal.writer import Ledger
 from tuning.scheduling.callbacks import Listener
-from tuning.scheduling.scheduler import unflattened
 from tuning.scheduling.stop_signal import Halt
 from tuning.scheduling.study import SearchPlan
 from tuning.scheduling.successive_halving import Standings, Verdict
+
+
+def unflattened(result: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """The dict that was reported under `name`: Ray hands it on as `name/key` entries."""
+    prefix = f"{name}/"
+    return {key.removeprefix(prefix): value for key, value in result.items() if key.startswith(prefix)}
 
 
 class OrderedStopping(FIFOScheduler):  # type: ignore[misc]  # Ray ships no types

@@ -17,13 +17,17 @@ from typing import Any
 from core.errors import ConfigError, UserError
 from core.io.text import one_line
 from tuning.backend.connect import answers, local_raylet, reach, resolved
-from tuning.backend.local_ray import QUIET_RAY, hush
+from tuning.backend.local_ray import QUIET_RAY
+from tuning.backend.ray_private import hush
+from tuning.backend.storage import check_storage, marked
 from tuning.resources.machine import Machine, Shares
 
 WATCH_SECONDS, MISSES = 2.0, 3
 """How often the head is looked for, and how often in a row it must be gone."""
 WORKER_SETTINGS = ("RAY_CHDIR_TO_TRIAL_DIR", "TUNE_FUNCTION_THREAD_TIMEOUT_S")
 """Those of QUIET_RAY that workers read themselves: on another machine they do not inherit them."""
+LOOK_SECONDS = 180
+"""A node that has not started a worker and imported torch by then is not fit for trials."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -184,3 +188,53 @@ def _result(call: Any) -> Any:
 def reason_of(error: Exception) -> str:
     """What went wrong, in a line: Ray puts pages below it."""
     return one_line(getattr(error, "cause", None) or error)
+
+
+def check_nodes(cluster: Cluster, storage: str | None, say: Callable[[str], None]) -> None:
+    """See that every node can train what this machine would, to the bit, and reach the storage.
+
+    Args:
+        cluster: joined.
+        storage: as of tuning.backend.storage; None for none.
+        say: told when the nodes' processors differ in what torch makes of them.
+
+    Raises:
+        UserError: naming each node that cannot, and why.
+    """
+    ours = look(None, None)
+    with contextlib.nullcontext() if storage is None else marked(storage) as mark:
+        found = cluster.on_every_node(look, storage, mark, seconds=LOOK_SECONDS)
+    problems = []
+    for node, theirs in zip(cluster.nodes, found, strict=True):
+        if isinstance(theirs, Exception):
+            problems.append(f"node {node.address}: {reason_of(theirs)}")
+        elif theirs["problem"]:
+            problems.append(f"node {node.address}: {theirs['problem']}")
+        elif theirs["torch"] != ours["torch"]:
+            problems.append(f"node {node.address} has torch {theirs['torch']}, this machine {ours['torch']}")
+    if problems:
+        raise UserError(f"{'; '.join(problems)}: mend it, or start the cluster without it")
+    kinds = sorted({theirs["cpu"] for theirs in found} | {ours["cpu"]})
+    if len(kinds) > 1:
+        say(f"the nodes' processors differ ({', '.join(kinds)}): where a trial runs may show in its last bits")
+
+
+def look(storage: str | None, mark: str | None) -> dict[str, str]:
+    """What a node is to trials: versions, processor, and why it cannot reach the storage if it cannot.
+
+    Args:
+        storage: as of tuning.backend.storage; None for none.
+        mark: of the driver, in it.
+    """
+    import safetensors  # noqa: F401 - a worker needs it
+    import torch
+    from ray import tune  # noqa: F401 - a worker needs it
+
+    problem = ""
+    if storage is not None:
+        try:
+            check_storage(storage, mark)
+        except UserError as error:
+            problem = str(error)
+    version = str(torch.__version__).split("+")[0]  # +cpu and +cu128 share their CPU kernels
+    return {"torch": version, "cpu": torch.backends.cpu.get_cpu_capability(), "problem": problem}

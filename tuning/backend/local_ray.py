@@ -5,20 +5,12 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from core.errors import UserError
 from core.io.text import one_line
+from tuning.backend.ray_private import Process, _node, _processes, hush
 from tuning.resources.machine import Machine
-
-
-class Process(Protocol):
-    """As subprocess.Popen."""
-
-    pid: int
-
-    def wait(self) -> int: ...
-
 
 QUIET_RAY = {
     "RAY_USAGE_STATS_ENABLED": "0",  # no telemetry
@@ -85,27 +77,6 @@ def _watch(
     if over.acquire(blocking=False):
         _kill_all(orphans)
         lost(name)
-
-
-def hush() -> None:
-    """Stop the thread that prints what Ray's processes think of one another: what matters is in the journal."""
-    from ray._private.worker import global_worker
-
-    with contextlib.suppress(AttributeError):
-        global_worker.threads_stopped.set()
-        global_worker.gcs_error_subscriber.close()
-
-
-def _node() -> Any:
-    from ray._private import worker  # Ray tells nobody in public which processes it started
-
-    return worker._global_node
-
-
-def _processes() -> dict[str, Process]:
-    """Those of Ray's processes without which nothing goes on."""
-    started = getattr(_node(), "all_processes", {})
-    return {name: infos[0].process for name, infos in started.items() if name in ("raylet", "gcs_server") and infos}
 
 
 def _children(processes: Mapping[str, Process]) -> list[Any]:

@@ -6,7 +6,7 @@ Both save time or memory and change no trial. Where a Ray to come has other name
 import contextlib
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import ray
 from ray.exceptions import RayError
@@ -68,3 +68,40 @@ def forget_ended(controller: Any) -> None:
         getattr(controller, name, set()).difference_update(ended)
     for trial in ended:
         getattr(controller, "_trial_metadata", {}).pop(trial.trial_id, None)
+
+
+def _count_no_callbacks() -> None:
+    """Ray counts them for telemetry, which is off, and imports what is installed of MLflow, W&B and Comet: seconds."""
+    with contextlib.suppress(ImportError):  # another Ray's private matter
+        from ray.air._internal import usage
+
+        usage.tag_callbacks = lambda callbacks: None
+
+
+class Process(Protocol):
+    """As subprocess.Popen."""
+
+    pid: int
+
+    def wait(self) -> int: ...
+
+
+def hush() -> None:
+    """Stop the thread that prints what Ray's processes think of one another: what matters is in the journal."""
+    from ray._private.worker import global_worker
+
+    with contextlib.suppress(AttributeError):
+        global_worker.threads_stopped.set()
+        global_worker.gcs_error_subscriber.close()
+
+
+def _node() -> Any:
+    from ray._private import worker  # Ray tells nobody in public which processes it started
+
+    return worker._global_node
+
+
+def _processes() -> dict[str, Process]:
+    """Those of Ray's processes without which nothing goes on."""
+    started = getattr(_node(), "all_processes", {})
+    return {name: infos[0].process for name, infos in started.items() if name in ("raylet", "gcs_server") and infos}

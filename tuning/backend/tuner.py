@@ -1,6 +1,5 @@
 """Assembles the Tuner: starts Ray, hands it the ordered searcher and the stopping rule, and waits."""
 
-import contextlib
 import dataclasses
 import shutil
 from collections.abc import Callable, Mapping
@@ -15,6 +14,7 @@ from tuning.backend.adapters import OrderedStopping
 from tuning.backend.cluster import Cluster
 from tuning.backend.interrupt import Interruption
 from tuning.backend.local_ray import own_ray
+from tuning.backend.ray_private import _count_no_callbacks
 from tuning.journal.writer import Ledger
 from tuning.resources.machine import Machine, Shares
 from tuning.scheduling.callbacks import Listener
@@ -89,14 +89,6 @@ def search(
         raise interruption.reason
     if cause := shared_failure(ledger.trials()):
         raise UserError(f"the first trials all failed with one cause, so the study stopped: {cause}")
-
-
-def _count_no_callbacks() -> None:
-    """Ray counts them for telemetry, which is off, and imports what is installed of MLflow, W&B and Comet: seconds."""
-    with contextlib.suppress(ImportError):  # another Ray's private matter
-        from ray.air._internal import usage
-
-        usage.tag_callbacks = lambda callbacks: None
 
 
 def _retries(shares: Shares) -> bool:

@@ -22,6 +22,7 @@ from ray.tune.search import Searcher
 
 from core.config import TrialConfig
 from core.errors import UserError
+from tuning.backend.adapters import unflattened
 from tuning.journal.records import copied_from
 from tuning.journal.writer import Ledger
 from tuning.scheduling.callbacks import Listener
@@ -250,9 +251,3 @@ class OrderedSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
             "checkpoint_dir": str(checkpoint_dir),
             "open": unfinished,
         }
-
-
-def unflattened(result: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """The dict that was reported under `name`: Ray hands it on as `name/key` entries."""
-    prefix = f"{name}/"
-    return {key.removeprefix(prefix): value for key, value in result.items() if key.startswith(prefix)}

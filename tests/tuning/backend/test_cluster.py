@@ -1,4 +1,4 @@
-"""tuning.backend.cluster, tuning.backend.fitness, tuning.backend.connect: what fits on a cluster, what is wrong with a node, who answers."""
+"""tuning.backend.cluster, tuning.backend.cluster, tuning.backend.connect: what fits on a cluster, what is wrong with a node, who answers."""
 
 import socket
 import tempfile
@@ -11,9 +11,8 @@ import pytest
 
 from core.errors import ConfigError, UserError
 from tuning.backend import cluster as joined
-from tuning.backend.cluster import Cluster, Node
+from tuning.backend.cluster import Cluster, Node, check_nodes, look
 from tuning.backend.connect import answers, reach, resolved
-from tuning.backend.fitness import check_nodes, look
 from tuning.resources.machine import Machine, Shares
 
 

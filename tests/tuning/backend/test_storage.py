@@ -1,4 +1,4 @@
-"""tuning.backend.storage, tuning.backend.mirror: a checkpoint there is whole or not there; what cannot be used is one line."""
+"""tuning.backend.storage, tuning.backend.checkpoint_sync: a checkpoint there is whole or not there; what cannot be used is one line."""
 
 import shutil
 from pathlib import Path
@@ -9,7 +9,7 @@ import torch
 from core.errors import ConfigError, UserError
 from core.io.checked_folder import SUMS
 from core.training.checkpoint import STATE, TENSORS, Checkpoint, checkpoint_names, newest, save
-from tuning.backend.mirror import Mirror
+from tuning.backend.checkpoint_sync import Mirror
 from tuning.backend.storage import absolute, check_storage, keep_only, marked, open_place, remove
 
 TRAINING = {"seed": 1}
