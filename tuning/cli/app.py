@@ -84,7 +84,7 @@ def plan(
 
         print(space_table(options.loaded_space))
         return
-    from tuning.forecast.plan import outlook
+    from tuning.forecast.command import outlook
 
     found = outlook(options, note)
     print(found if format == TextFormat.text else json.dumps(found.to_dict(), indent=2))
