@@ -4,13 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from core.stats import Interval
-from tuning.analysis.assessment import Judgement, judge
-from tuning.analysis.expected_table import render_expected
+from tuning.analysis.assessment import Judgement, OnTest, judge, readings_note
 from tuning.analysis.filters import Selection, select
 from tuning.analysis.random_search_curve import expected
 from tuning.analysis.ranking import Row, every_row
-from tuning.analysis.tables import render
-from tuning.analysis.tested import OnTest, readings_note
+from tuning.analysis.tables import render, render_expected
 from tuning.journal.records import read_whole
 from tuning.scheduling.budget import Ending
 from tuning.scheduling.study import notes_on, searched_fields, space_of

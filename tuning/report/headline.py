@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 
 from core.io.text import quoted
-from tuning.analysis.assessment import Judgement
+from tuning.analysis.assessment import Judgement, readings_note
 from tuning.analysis.ranking import Row
-from tuning.analysis.tested import readings_note
 from tuning.report.facts import Facts
 
 

@@ -11,8 +11,8 @@ import pytest
 
 from core.errors import UserError
 from tests.support.assessed_studies import SPEC, epoch, trial
-from tuning.analysis.expected_table import render_expected, thinned
 from tuning.analysis.random_search_curve import Expected, drawn_at_random, expected, expected_best
+from tuning.analysis.tables import render_expected, thinned
 
 VALUES = [0.7, 0.75, 0.75, 0.6, 0.8]
 
