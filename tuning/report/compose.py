@@ -21,16 +21,14 @@ from core.io.text import printable
 from tuning.analysis.assessment import Judgement
 from tuning.analysis.ranking import STATES
 from tuning.formatting import brief
-from tuning.report.budget_plot import budget
-from tuning.report.facts import MARKS, Facts, Figure
+from tuning.report.facts import MARKS, Facts, Figure, left_out, thinned
 from tuning.report.headline import cards, remarks
 from tuning.report.mistakes import Answers, Mistake
 from tuning.report.setting_plots import SHADES, importance_bars, parallel, slices
 from tuning.report.svg import drawing, mark
 from tuning.report.table import table_of
-from tuning.report.thinned import left_out, thinned
 from tuning.report.timeline_plot import last_moment, swatch, timeline
-from tuning.report.trial_plots import curves, history, losses
+from tuning.report.trial_plots import budget, curves, history, losses
 from tuning.scheduling.study import notes_on
 
 WIDEST_MATRIX = 15

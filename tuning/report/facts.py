@@ -1,5 +1,6 @@
 """What the plots of the page are made from, and what they come to."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,11 @@ from markupsafe import Markup
 from tuning.analysis.ranking import STATES, Row
 from tuning.journal.records import TrialRecord
 from tuning.space.space import Space
+
+MOST = 1000
+"""Trials; at 1,000 in 18 settings the page has 4 MB, and all of it grows with their number."""
+BEST = MOST // 2
+"""Of them the first by rank."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,7 +30,7 @@ class Facts:
     """What `best --format json` shows of them; of `kept` alone where that is not None."""
     space: Space
     kept: frozenset[int] | None = None
-    """Numbers of the trials that are shown one by one, in a study of very many (tuning.report.thinned); None: all."""
+    """Numbers of the trials that are shown one by one, in a study of very many (tuning.report.facts); None: all."""
 
     @property
     def shown(self) -> Sequence[TrialRecord]:
@@ -82,3 +88,40 @@ class Figure:
     """Trials are bars, also in the legend; else marks."""
     notes: tuple[str, ...] = ()
     """What to be careful about."""
+
+
+def thinned(facts: Facts) -> Facts:
+    """The same study with at most about MOST of its trials to show, the same ones each time.
+
+    They are the best, the notebook's, each that was better than all before it (so that the line of the best so far
+    stays what it was), and of the others every so many by number.
+    """
+    if len(facts.rows) <= MOST:
+        return facts
+    kept = {row.trial for at, row in enumerate(facts.rows) if at < BEST or row.notebook} | _leaders(facts)
+    rest = [record.number for record in facts.records if record.number not in kept]
+    room = max(0, MOST - len(kept))
+    kept |= {rest[at * len(rest) // room] for at in range(room)}
+    rows = [row for row in facts.rows if row.trial in kept]
+    return dataclasses.replace(facts, rows=rows, kept=frozenset(kept))
+
+
+def left_out(few: Facts) -> str | None:
+    """What the page has to say of it; None where nothing is left out."""
+    if few.kept is None:
+        return None
+    return (
+        f"Of {len(few.records):,} trials the table and the plots show {len(few.kept):,}: the best {BEST:,}, the "
+        "notebook's, each that was better than all before it, and of the others every so many by number. All else is "
+        "of all trials; sentune best --state all --format csv has every one."
+    )
+
+
+def _leaders(facts: Facts) -> set[int]:
+    """Trials that were better than all before them, by number."""
+    leaders, highest = set(), -1.0
+    for row in sorted((row for row, _ in facts.ranked), key=lambda row: row.trial):
+        if row.val_accuracy is not None and row.val_accuracy > highest:
+            leaders.add(row.trial)
+            highest = row.val_accuracy
+    return leaders

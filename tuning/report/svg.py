@@ -12,6 +12,10 @@ WIDTH, HEIGHT = 640.0, 320.0
 CROWDED = 4
 """So many names below a plot stand on two levels."""
 Point = tuple[float, float]
+ACCURACY = "validation accuracy"
+NOTHING = "No trial has ended with an accuracy yet."
+_LAYERS = ("failed", "running", "stopped", "done", "notebook", "winner")
+"""What is drawn later lies on top."""
 
 
 def element(name: str, *inside: str, **attributes: object) -> Markup:
@@ -125,3 +129,9 @@ def _star(at: Point, corners: int, outer: float, inner: float) -> str:
 
 def _number(value: object) -> object:
     return f"{value:.1f}".removesuffix(".0") if isinstance(value, float) else value
+
+
+def marked(marks: Iterable[tuple[str, Point, int]], radius: float = 3.5) -> list[Markup]:
+    """Kind, place and number of trials as marks, the important ones on top."""
+    ordered = sorted(marks, key=lambda each: _LAYERS.index(each[0]))
+    return [mark(at, kind, number, radius) for kind, at, number in ordered]

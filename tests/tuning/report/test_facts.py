@@ -6,11 +6,9 @@ import pytest
 
 from tests.support.pages import facts_of, made
 from tests.support.recorded_study import record_study
-from tuning.report import thinned as module
-from tuning.report.facts import Facts
-from tuning.report.importance import importances
-from tuning.report.setting_plots import SHADES, parallel
-from tuning.report.thinned import left_out, thinned
+from tuning.report import facts as module
+from tuning.report.facts import Facts, left_out, thinned
+from tuning.report.setting_plots import SHADES, importances, parallel
 from tuning.report.trial_plots import history
 
 

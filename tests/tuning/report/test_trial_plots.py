@@ -10,13 +10,11 @@ from tests.support.assessed_studies import attributes, trial, write_study
 from tests.support.pages import facts_of
 from tests.support.recorded_study import BEGAN, record_study
 from tests.support.small_study import add, small_study
-from tuning.report.budget_plot import budget
 from tuning.report.compose import figures
 from tuning.report.facts import Facts, Figure
-from tuning.report.importance import FEW, filled, importances
-from tuning.report.setting_plots import importance_bars, parallel, slices
+from tuning.report.setting_plots import FEW, filled, importance_bars, importances, parallel, slices
 from tuning.report.timeline_plot import last_moment, rows_of, timeline
-from tuning.report.trial_plots import curves, history, rungs
+from tuning.report.trial_plots import budget, curves, history, rungs
 from tuning.space.load import load_space
 
 NOW = BEGAN.astimezone().replace(tzinfo=None) + timedelta(hours=1)
