@@ -5,8 +5,7 @@ import json
 from collections.abc import Sequence
 
 from core.io.text import printable
-from tuning.confirm.folds import Folds
-from tuning.confirm.summary import Difference, Row, Summary
+from tuning.confirm.summary import Difference, Folds, Row, Summary
 
 
 def render(summary: Summary, form: str) -> str:
