@@ -1,34 +1,26 @@
 """The command line: parses, calls, prints. Heavy modules are imported inside the verb that needs them."""
 
 import errno
+import io
 import json
 import os
 import shlex
 import sys
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
-from core.errors import ConfigError, TrainingError, UserError
+from core.errors import TrainingError, UserError
 from tuning.cli import model_commands, study_commands
 from tuning.cli.examples import examples
-from tuning.cli.options import (
-    CacheDir,
-    Dataset,
-    EmbeddingDim,
-    Encoding,
-    LabelColumn,
-    Seed,
-    Split,
-    SplitColumn,
-    TextColumn,
-    Vectors,
-    data_options,
-    takes_search_options,
-)
+from tuning.cli.options import TextFormat, takes_search_options
 from tuning.console import fill_closed_streams, interrupted, note, program, steady_output
+from tuning.space.space import Space
 
 if TYPE_CHECKING:
     from tuning.run_options import RunOptions
@@ -42,13 +34,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-
-
-class TextFormat(StrEnum):
-    """How `data` and `plan` print."""
-
-    text = "text"
-    json = "json"
 
 
 @app.command(epilog=examples("run"))
@@ -80,7 +65,7 @@ def plan(
 ) -> None:
     """Say what `run` would do, how long it takes and what it needs. Takes the same options."""
     if show_space:
-        from tuning.cli.show import space_table
+        pass
 
         print(space_table(options.loaded_space))
         return
@@ -100,46 +85,6 @@ for verb in (
     model_commands.serve,
 ):
     app.command(epilog=examples(verb.__name__))(verb)
-
-
-@app.command(epilog=examples("data"))
-def data(
-    ctx: typer.Context,
-    dataset: Dataset = "snippets",
-    vectors: Vectors = "glove-50d",
-    text_column: TextColumn = None,
-    label_column: LabelColumn = None,
-    split_column: SplitColumn = None,
-    split: Split = "80/10/10",
-    encoding: Encoding = None,
-    embedding_dim: EmbeddingDim = 300,
-    seed: Seed = 42,
-    format: Annotated[TextFormat, typer.Option(help="of the output")] = TextFormat.text,
-    list_: Annotated[bool, typer.Option("--list", help="show what is in the cache instead")] = False,
-    verify: Annotated[bool, typer.Option("--verify", help="check every byte of the cache instead")] = False,
-    clear: Annotated[bool, typer.Option("--clear", help="empty the cache instead")] = False,
-    cache_dir: CacheDir = None,
-) -> None:
-    """Fetch, audit and cache DATASET; print the audit."""
-    if list_ or verify or clear:
-        if list_ + verify + clear > 1:
-            raise ConfigError("--list, --verify and --clear go one at a time")
-        from tuning.cli.data_commands import upkeep
-
-        upkeep(cache_dir, "list" if list_ else "verify" if verify else "clear", note)
-        return
-    from core.data.audit import render
-    from core.data.load import load_corpus
-
-    options = data_options(ctx.params) | {"allow_leak": True}  # here leaks are shown; `run` refuses them
-    corpus = load_corpus(**options, cache_dir=cache_dir, progress=note)
-    if format == TextFormat.text:
-        print(render(corpus.source["audit"]))
-        return
-    about = {name: corpus.source[name] for name in ("dataset", "licence", "vectors", "vectors_licence", "tokenizer")}
-    print(json.dumps({**about, "fingerprint": corpus.fingerprint, **corpus.source["audit"]}, indent=2))
-
-
 # Typer keeps its parser's exceptions private; this is the base of them all.
 ParserError: type[Exception] = typer.BadParameter.__mro__[2]
 
@@ -173,3 +118,18 @@ def main() -> NoReturn:
         print(f"sentune: {printable(message).rstrip('.')}; see sentune --help", file=sys.stderr)
         sys.exit(2)
     sys.exit(code or 0)
+
+
+def space_table(space: Space) -> str:
+    """Every setting with its values and its condition, as wide as the terminal; what is fixed and what is tried first
+    below."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for title in ("setting", "values", "when", "kind"):
+        table.add_column(title, overflow="fold")
+    for row in space.describe():
+        table.add_row(*(Text(row[name]) for name in ("setting", "values", "when", "kind")))
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=sys.stdout.isatty())
+    console.print(Text(f"space {space.name}: {len(space.dimensions)} settings are searched"))
+    console.print(table)
+    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()).strip("\n")

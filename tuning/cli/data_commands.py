@@ -1,11 +1,32 @@
 """`data --list`, `--verify` and `--clear`: what is in the cache, whether it is whole, and away with it."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Annotated
 
-from core.errors import CorruptionError, UserError
+import typer
+
+from core.errors import ConfigError, CorruptionError, UserError
 from core.io import cache
 from core.io.cache import read_manifest
+from tuning.cli.app import app
+from tuning.cli.examples import examples
+from tuning.cli.options import (
+    CacheDir,
+    Dataset,
+    EmbeddingDim,
+    Encoding,
+    LabelColumn,
+    Seed,
+    Split,
+    SplitColumn,
+    TextColumn,
+    TextFormat,
+    Vectors,
+    data_options,
+)
+from tuning.console import note
 from tuning.formatting import megabytes
 
 
@@ -47,3 +68,41 @@ def _contents(path: Path) -> str:
         return str(inputs.get("source", "?"))
     vectors, split = inputs["vectors"] or {"vectors": "none"}, inputs["split"]
     return f"{inputs['data']['dataset']}, split {split['rule']} seed {split['seed']}, vectors {vectors['vectors']}"
+
+
+@app.command(epilog=examples("data"))
+def data(
+    ctx: typer.Context,
+    dataset: Dataset = "snippets",
+    vectors: Vectors = "glove-50d",
+    text_column: TextColumn = None,
+    label_column: LabelColumn = None,
+    split_column: SplitColumn = None,
+    split: Split = "80/10/10",
+    encoding: Encoding = None,
+    embedding_dim: EmbeddingDim = 300,
+    seed: Seed = 42,
+    format: Annotated[TextFormat, typer.Option(help="of the output")] = TextFormat.text,
+    list_: Annotated[bool, typer.Option("--list", help="show what is in the cache instead")] = False,
+    verify: Annotated[bool, typer.Option("--verify", help="check every byte of the cache instead")] = False,
+    clear: Annotated[bool, typer.Option("--clear", help="empty the cache instead")] = False,
+    cache_dir: CacheDir = None,
+) -> None:
+    """Fetch, audit and cache DATASET; print the audit."""
+    if list_ or verify or clear:
+        if list_ + verify + clear > 1:
+            raise ConfigError("--list, --verify and --clear go one at a time")
+        from tuning.cli.data_commands import upkeep
+
+        upkeep(cache_dir, "list" if list_ else "verify" if verify else "clear", note)
+        return
+    from core.data.audit import render
+    from core.data.load import load_corpus
+
+    options = data_options(ctx.params) | {"allow_leak": True}  # here leaks are shown; `run` refuses them
+    corpus = load_corpus(**options, cache_dir=cache_dir, progress=note)
+    if format == TextFormat.text:
+        print(render(corpus.source["audit"]))
+        return
+    about = {name: corpus.source[name] for name in ("dataset", "licence", "vectors", "vectors_licence", "tokenizer")}
+    print(json.dumps({**about, "fingerprint": corpus.fingerprint, **corpus.source["audit"]}, indent=2))

@@ -196,3 +196,10 @@ def absolute(name: str) -> str:
 def study_folder(study: str, results: Path) -> Path:
     """A study by its name under `results`, or by its folder."""
     return Path(study) if os.sep in study or Path(study, "study.journal").is_file() else results / study
+
+
+class TextFormat(StrEnum):
+    """How `data` and `plan` print."""
+
+    text = "text"
+    json = "json"
