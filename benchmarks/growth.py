@@ -4,7 +4,8 @@
     python -m benchmarks.growth --quick    10 and 100 trials, 1,000 and 10,000 sentences: shows that it works
     python -m benchmarks.growth --only sentences --sizes 10000 100000
 
-Trials are recorded ones (tests/support/recorded_study.py): the `default` space, 6 epochs at most, 1,000 validation sentences.
+Trials are recorded ones (tests/support/recorded_study.py): the `default` space, 6 epochs at most, 1,000
+validation sentences.
 Sentences are the rated snippets again and again, from the second time on with their words shuffled, so that none is a
 copy; the vocabulary stays. Each step at each size runs in a process of its own; MiB are those beyond its imports and
 what was loaded before. It is near linear where ten times as much takes at most 15 times as long at every size.

@@ -19,7 +19,6 @@ RAY_ROOMS = {
     "tuning.backend.local_ray",
     "tuning.backend.ray_private",
     "tuning.backend.cluster",
-    "tuning.backend.cluster",
     "tuning.backend.connect",
     "tuning.backend.tuner",
     "tuning.scheduling.scheduler",
@@ -53,7 +52,7 @@ def imported(path: Path) -> frozenset[str]:
 
 
 def test_the_modules_are_found() -> None:
-    assert {"core.train", "tuning.backend.tuner"} <= MODULES.keys()
+    assert {"core.training.loop", "tuning.backend.tuner"} <= MODULES.keys()
 
 
 @pytest.mark.parametrize("module", [name for name in MODULES if name.startswith("core")])
@@ -130,8 +129,9 @@ def test_best_loads_neither_torch_nor_ray(tmp_path: Path) -> None:
     """So that it answers in under a second."""
     code = (
         "import sys, pathlib; sys.argv = ['sentune', 'best', 'none']\n"
-        "from tuning import best, cli, selection\n"
-        "try: cli.main()\n"
+        "from tuning.analysis import best, filters\n"
+        "from tuning.cli.app import main\n"
+        "try: main()\n"
         "except SystemExit as ended: assert ended.code == 2"
     )
     watched = ("torch", "ray", "nltk", "sklearn", "scipy", "pandas", "optuna")

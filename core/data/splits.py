@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.data import splits
 from core.data.corpus import SPLIT_NAMES, TEST, TRAIN, VAL, Dataset
 from core.errors import ConfigError, DataError
 from core.io.text import quoted
@@ -242,7 +241,7 @@ class _Rule:
     def of(cls, split: str, seed: int, fold: int | None, column: str | None) -> "_Rule":
         if column is not None and split == "80/10/10":
             split = "column"
-        count = splits.check_rule(split, fold)
+        count = check_rule(split, fold)
         if (split == "column") != (column is not None):
             raise ConfigError(f"split column and --split-column go together, got split {split!r} and column {column!r}")
         if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**32:
@@ -252,13 +251,13 @@ class _Rule:
     def inputs(self) -> dict[str, Any]:
         return {"rule": self.name, "seed": self.seed, "fold": self.fold}
 
-    def codes(self, read: Dataset) -> splits.Codes:
+    def codes(self, read: Dataset) -> Codes:
         if self.name in ("column", "notebook"):
             given = self.name == "column"
-            codes = splits.from_column(read.split_values or ()) if given else splits.notebook(read.texts)
-            splits.require_in_train(codes, read.labels, read.classes)
+            codes = from_column(read.split_values or ()) if given else notebook(read.texts)
+            require_in_train(codes, read.labels, read.classes)
             return codes
         seed = self.seed or 0
         if self.count is None:
-            return splits.stratified(read.texts, read.labels, read.classes, seed)
-        return splits.folds(read.texts, read.labels, read.classes, self.count, self.fold or 0, seed)
+            return stratified(read.texts, read.labels, read.classes, seed)
+        return folds(read.texts, read.labels, read.classes, self.count, self.fold or 0, seed)

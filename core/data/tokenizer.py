@@ -35,8 +35,6 @@ def tokenize(text: str) -> list[str]:
 
 @functools.cache
 def _word_tokenize() -> Callable[[str], list[str]]:
-    from core.data.tokenizer import word_tokenizer
-
     split: Callable[[str], list[str]] = word_tokenizer().tokenize
     return split
 

@@ -24,7 +24,6 @@ import filelock
 
 from core.errors import CorruptionError, UserError
 from core.io import atomic
-from core.io import cache as entry
 from core.io.atomic import sha256_of_file
 from core.io.checked_folder import canonical
 from core.io.text import Notify
@@ -194,7 +193,7 @@ def peek(cache: Path, kind: str, inputs: Mapping[str, Any]) -> Entry | None:
     """What the manifest says of the entry of `inputs`, its files unread; None when it is absent, damaged or another
     user's alone."""
     with contextlib.suppress(FileNotFoundError, UserError):
-        return entry.read_manifest(cache / kind / key_of(inputs))
+        return read_manifest(cache / kind / key_of(inputs))
     return None
 
 
@@ -256,7 +255,7 @@ def _build(path: Path, inputs: Mapping[str, Any], fill: Callable[[Path], None]) 
         shutil.rmtree(left_over, ignore_errors=True)
     with atomic.new_folder(path) as folder:
         fill(folder)
-        entry.seal(folder, path.name, inputs)
+        seal(folder, path.name, inputs)
 
 
 @contextlib.contextmanager

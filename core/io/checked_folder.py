@@ -100,7 +100,7 @@ def target_for(path: Path, files: Sequence[str], kind: str) -> Path:
 def remove_leftovers(target: Path, files: Collection[str]) -> None:
     """Remove the hidden folders that `write_sealed` made beside `target` and did not live to rename.
 
-    A folder goes only if it has a name that `core.io.atomic.new_folder` gives, holds nothing but these files, and has been
+    A folder goes only if it has a name that `new_folder` gives, holds nothing but these files, and has been
     left alone for a minute: another process may be saving there at this moment.
     """
     name = re.compile(rf"\.{re.escape(target.name)}\.(old\.)?[a-z0-9_]{{8}}")

@@ -1,4 +1,4 @@
-"""What the bits of a training depend on beside torch: this package's own code, and the processor's model."""
+"""What a result depends on besides settings and data: torch, threads, precision, processor, device and code."""
 
 import contextlib
 import functools
@@ -6,10 +6,6 @@ import hashlib
 import platform
 from pathlib import Path
 from typing import Any
-
-import torch
-
-from core.nn.runtime import is_gpu
 
 BF16_FLAGS = {"avx512_bf16", "amx_tile"}
 """What Linux calls the instructions that oneDNN uses; processors of other kinds, and other systems, are taken to have
@@ -61,6 +57,10 @@ def computes_in_bf16(device: str) -> bool:
 
 def describe(precision: str, threads: int, device: str) -> dict[str, Any]:
     """Everything that can change a result's bits beside settings and corpus, as JSON can hold it."""
+    import torch  # only here: reading a study loads no torch
+
+    from core.nn.runtime import is_gpu
+
     return {
         "torch": str(torch.__version__),  # a plain one: a TorchVersion would have who reads a report import torch
         "threads": threads,

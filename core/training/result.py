@@ -1,15 +1,16 @@
-"""TrainResult: what training brings."""
+"""EpochResult and TrainResult: what a training returns. Importing this module loads neither torch nor numpy."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-from torch import Tensor
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor
 
-from core.config import TrialConfig
+    from core.config import TrialConfig
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,7 +38,7 @@ def best_of(epochs: Sequence[EpochResult]) -> EpochResult:
 class TrainResult:
     """One finished training."""
 
-    config: TrialConfig
+    config: "TrialConfig"
     epochs: tuple[EpochResult, ...]
     """All of them, those before a resume too."""
     best_epoch: int
@@ -45,12 +46,12 @@ class TrainResult:
     best_val_accuracy: float
     best_val_loss: float
     """At the best epoch."""
-    weights: dict[str, Tensor]
+    weights: "dict[str, Tensor]"
     """The evaluated weights of the best epoch by the model's names: on the CPU, contiguous. Frozen pretrained
     vectors are the corpus's own memory, which may be read-only: copy before writing."""
     weights_sha256: str
     """Hex digest over the weights' names, types, shapes and bytes."""
-    val_predictions: NDArray[np.int64]
+    val_predictions: "NDArray[np.int64]"
     """(n,) at the best epoch, in the order of `corpus.indices(VAL)`."""
     n_parameters: int
     """Trained numbers."""
@@ -67,7 +68,7 @@ def out_of_patience(epochs: Sequence[EpochResult], patience: int) -> bool:
     return bool(before) and max(e.val_accuracy for e in last) <= max(e.val_accuracy for e in before)
 
 
-def digest(weights: Mapping[str, Tensor]) -> str:
+def digest(weights: "Mapping[str, Tensor]") -> str:
     """sha256 (hex) over names, types, shapes and bytes, in the order of the names."""
     total = hashlib.sha256()
     for name in sorted(weights):

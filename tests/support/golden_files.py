@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-GOLDEN = Path(__file__).parent / "golden"
+GOLDEN = Path(__file__).parent.parent / "golden"
 Files = dict[str, bytes]
 """Path in a group's folder -> content."""
 INEXACT = ("weights_sha256", "val_predictions", "correct", "environment", "best_epoch", "machine")

@@ -24,6 +24,7 @@ def notebook_run(sentences: Path, name: str, *more: str) -> tuple[str, ...]:
 HOST = """
 import contextlib, dataclasses, io, json, sys, time, traceback
 from pathlib import Path
+import tuning.backend.interrupt
 import tuning.backend.tuner
 from core.training.result import EpochResult
 from core.errors import UserError
@@ -34,6 +35,7 @@ from tests.support.study_configs import plan
 from tuning.backend.local_ray import own_ray
 from tuning.journal.writer import open_ledger
 from tuning.resources.machine import Machine, Shares
+from tuning.scheduling.successive_halving import Halving
 
 def work(job, corpus, shares):
     from tuning.backend.worker import run_trial  # not before: this process needs no torch
@@ -53,8 +55,8 @@ with own_ray(machine, print) as ray:
             exec(job["work"], names)  # as a script: Ray's workers get its functions by value
             shares, the_plan = eval(job["shares"], names), eval(f"plan({job['plan']})", names)
             with open_ledger(folder, {}) as ledger:
-                tuning.backend.tuner.search(ledger, the_plan, tiny_corpus(), shares, machine, job["workers"], names["Heard"](),
-                                     interruption, names["work"])
+                tuning.backend.tuner.search(ledger, the_plan, tiny_corpus(), shares, machine, job["workers"],
+                                            names["Heard"](), interruption, names["work"])
         except UserError as error:
             said.write(str(error))
         except Exception:

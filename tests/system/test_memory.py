@@ -52,7 +52,8 @@ def test_a_trial_needs_little_more_than_its_weights(tmp_path: Path) -> None:
 DRIVER = """
 import sys
 from core.nn.environment import computes_in_bf16
-from tuning import keeping, run, search
+from tuning import run
+from tuning.backend import checkpoint_sync, tuner
 from tuning.resources.machine import Machine
 computes_in_bf16("cpu")
 Machine.here()
@@ -89,7 +90,8 @@ import sys
 from pathlib import Path
 from tuning.journal.writer import open_ledger
 from tuning.resources.machine import Machine, Shares
-from tuning.backend.tuner import Interruption, search
+from tuning.backend.interrupt import Interruption
+from tuning.backend.tuner import search
 from benchmarks.overhead import nothing, plan
 from tests.support.corpora import tiny_corpus
 

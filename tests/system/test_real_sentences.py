@@ -53,7 +53,7 @@ def test_every_real_sentence_has_nltks_tokens(texts: list[str], alone: Callable[
 
 def test_afterwards_importing_nltk_gives_all_of_it() -> None:
     code = (
-        "import sys; from core.io.text import tokenize; tokens = tokenize('No, it can\\'t.'); "
+        "import sys; from core.data.tokenizer import tokenize; tokens = tokenize('No, it can\\'t.'); "
         "assert not [name for name in sys.modules if name.startswith('nltk')]; "
         "import nltk, nltk.tokenize.destructive; "
         "assert tokens == nltk.word_tokenize('no, it can\\'t.', preserve_line=True); "

@@ -139,7 +139,7 @@ def digests(folder: Path) -> dict[str, str]:
 
 
 def test_a_killed_export_leaves_the_old_folder_or_the_new_one(command: Command, tmp_path: Path) -> None:
-    """core.io.atomic is killed at every step in tests/core/io/test_atomic.py; here the whole command is, at four moments."""
+    """tests/core/io/test_atomic.py kills one write at every step; here the whole command is killed at four moments."""
     pytest.importorskip("onnxruntime", reason="needs the extra `export`")
     out, whole = tmp_path / "out" / "onnx", {}
     for name, seed in (("old", 1), ("new", 2)):

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import core
+import tuning
 from core.errors import ConfigError, UserError
 from core.io.text import one_line
 from tuning.backend.connect import answers, local_raylet, reach, resolved
@@ -134,12 +136,11 @@ def joined(address: str) -> Iterator[Cluster]:
     import ray
 
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # the journal has every error
-    here = Path(__file__).parent
     try:
         ray.init(
             address=address,
             runtime_env={
-                "py_modules": [str(here), str(here.parent / "core")],
+                "py_modules": [str(Path(package.__path__[0]).absolute()) for package in (core, tuning)],
                 "env_vars": {name: QUIET_RAY[name] for name in WORKER_SETTINGS},
             },
             log_to_driver=False,

@@ -1,7 +1,6 @@
 """The command line: parses, calls, prints. Heavy modules are imported inside the verb that needs them."""
 
 import errno
-import io
 import json
 import os
 import shlex
@@ -10,20 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
-from rich import box
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from core.errors import TrainingError, UserError
-from tuning.cli import model_commands, study_commands
+from tuning.cli import data_commands, model_commands, study_commands
 from tuning.cli.examples import examples
 from tuning.cli.options import TextFormat, takes_search_options
 from tuning.console import fill_closed_streams, interrupted, note, program, steady_output
-from tuning.space.space import Space
 
 if TYPE_CHECKING:
     from tuning.run_options import RunOptions
+    from tuning.space.space import Space
 
 app = typer.Typer(
     name="sentune",
@@ -65,8 +60,6 @@ def plan(
 ) -> None:
     """Say what `run` would do, how long it takes and what it needs. Takes the same options."""
     if show_space:
-        pass
-
         print(space_table(options.loaded_space))
         return
     from tuning.forecast.command import outlook
@@ -83,6 +76,7 @@ for verb in (
     model_commands.predict,
     model_commands.export,
     model_commands.serve,
+    data_commands.data,
 ):
     app.command(epilog=examples(verb.__name__))(verb)
 # Typer keeps its parser's exceptions private; this is the base of them all.
@@ -120,9 +114,16 @@ def main() -> NoReturn:
     sys.exit(code or 0)
 
 
-def space_table(space: Space) -> str:
+def space_table(space: "Space") -> str:
     """Every setting with its values and its condition, as wide as the terminal; what is fixed and what is tried first
     below."""
+    import io
+
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for title in ("setting", "values", "when", "kind"):
         table.add_column(title, overflow="fold")

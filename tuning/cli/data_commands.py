@@ -10,8 +10,6 @@ import typer
 from core.errors import ConfigError, CorruptionError, UserError
 from core.io import cache
 from core.io.cache import read_manifest
-from tuning.cli.app import app
-from tuning.cli.examples import examples
 from tuning.cli.options import (
     CacheDir,
     Dataset,
@@ -70,7 +68,6 @@ def _contents(path: Path) -> str:
     return f"{inputs['data']['dataset']}, split {split['rule']} seed {split['seed']}, vectors {vectors['vectors']}"
 
 
-@app.command(epilog=examples("data"))
 def data(
     ctx: typer.Context,
     dataset: Dataset = "snippets",
@@ -92,8 +89,6 @@ def data(
     if list_ or verify or clear:
         if list_ + verify + clear > 1:
             raise ConfigError("--list, --verify and --clear go one at a time")
-        from tuning.cli.data_commands import upkeep
-
         upkeep(cache_dir, "list" if list_ else "verify" if verify else "clear", note)
         return
     from core.data.audit import render

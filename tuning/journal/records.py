@@ -48,7 +48,7 @@ class TrialRecord:
     n_parameters: int | None
     """Trained numbers, which frozen word vectors are not; None until it is complete."""
     val_predictions: Mapping[str, Any] | None = None
-    """What its best epoch said about the validation split, packed (tuning.journal.predictions); None in older studies."""
+    """Packed validation predictions of its best epoch (tuning.journal.predictions)."""
     started: datetime | None = None
     """When it was handed to a worker first, in local time."""
     ended: datetime | None = None

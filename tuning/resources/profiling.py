@@ -14,9 +14,6 @@ from core.config import TrialConfig
 from core.data.corpus import TRAIN, VAL, Corpus
 from core.errors import UserError
 from core.nn.model_size import checkpoint_bytes
-from core.nn.seeding import Dropout, seeded
-from core.training.batching import batches_of, shuffled
-from core.training.learner import new_learner
 from tuning.resources.gpu import Probed
 
 WARM_UP = 2
@@ -72,6 +69,10 @@ def steps(config: TrialConfig, corpus: Corpus, device: str, *, longest_first: bo
         device: where.
         longest_first: take the batches with the longest sentences first, which need the most memory.
     """
+    from core.nn.seeding import Dropout, seeded  # torch: the process that directs a search does without it
+    from core.training.batching import batches_of, shuffled
+    from core.training.learner import new_learner
+
     lengths, sentences = corpus.lengths(), corpus.indices(TRAIN)
     batches = shuffled(lengths[sentences], config.batch_size, seeded(config.seed, "order", 1))
     if longest_first:
@@ -122,7 +123,6 @@ def measured(configs: Sequence[TrialConfig], corpus: Corpus, device: str = "cuda
 
 def _step_seconds(config: TrialConfig, corpus: Corpus, device: str) -> float:
     """Median time of a training step with the longest sentences."""
-    from tuning.resources.profiling import steps
 
     running, taken = steps(config, corpus, device, longest_first=True), []
     for _ in range(STEPS):

@@ -1,4 +1,4 @@
-"""When trials are over, where it is known how long each takes: handed out as tuning.scheduling.scheduler does it. Pure."""
+"""When trials are over, where it is known how long each takes: handed out as the scheduler does it. Pure."""
 
 import heapq
 from collections.abc import Sequence

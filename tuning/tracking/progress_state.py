@@ -1,4 +1,4 @@
-"""Where a search stands, and how long it may still take. Only numbers: how they look is tuning.tracking.progress_text's job."""
+"""Where a search stands, and how long it may still take. Only numbers: progress_text.py shows them."""
 
 import time
 from collections import Counter

@@ -326,13 +326,6 @@ def test_importing_core_is_light_and_load_corpus_needs_no_torch() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-@pytest.mark.slow
-def test_train_stays_the_function() -> None:
-    """Although importing the file core/training/loop.py would put a module in its place."""
-    code = "import core, core.train; from core.train import train; assert core.train is train, core.train"
-    subprocess.run([sys.executable, "-c", code], check=True)
-
-
 def test_every_public_name_is_there() -> None:
     assert all(getattr(core, name).__name__ == name for name in core.__all__)
     assert sorted(core.__all__) == sorted(dir(core))

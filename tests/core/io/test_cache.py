@@ -121,7 +121,7 @@ def test_a_builder_that_fails_leaves_no_entry(tmp_path: Path) -> None:
 DIE = """
 import os, sys
 from pathlib import Path
-from core import cache
+from core.io import cache
 
 def fill(folder):
     (folder / "half").write_bytes(b"x")
@@ -265,7 +265,7 @@ def test_the_folder_is_the_one_set_or_that_of_the_platform(monkeypatch: pytest.M
 TWO_USERS = """
 import os, sys
 from pathlib import Path
-from core import cache
+from core.io import cache
 from core.errors import UserError
 os.umask(int(sys.argv[2], 8))
 def fill(folder):

@@ -280,7 +280,7 @@ def test_pips_own_last_line_is_told(monkeypatch: pytest.MonkeyPatch, stderr: str
 
 
 def test_a_pip_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pip_source, "_TIMEOUT_SECONDS", 0.1)
+    monkeypatch.setattr(pip_source, "_PIP_TIMEOUT_SECONDS", 0.1)
     sleeper = [sys.executable, "-c", "import time; time.sleep(30)"]
     monkeypatch.setattr(pip_source, "_command", lambda pinned, out: sleeper)
     with pytest.raises(UserError, match=r"`pip download x==1` gave no answer in 0\.1 s"):

@@ -1,4 +1,4 @@
-"""tuning.analysis.random_search_curve: what so many random trials bring, by both estimators, and which trials count as random."""
+"""What so many random trials bring, by both estimators, and which trials count as random."""
 
 import csv
 import io

@@ -1,4 +1,4 @@
-"""tuning.analysis.selection_bias: on simulated studies of known truth the raw figure is optimistic and the corrected one is not."""
+"""On simulated studies of known truth the raw figure is optimistic and the corrected one is not."""
 
 import statistics
 from functools import cache

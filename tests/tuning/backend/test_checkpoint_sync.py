@@ -1,4 +1,4 @@
-"""tuning.backend.checkpoint_sync: a trial that goes on elsewhere comes to the same, and a storage that fails costs only itself."""
+"""A trial that goes on elsewhere comes to the same, and a storage that fails costs only itself."""
 
 import os
 import tempfile

@@ -1,4 +1,4 @@
-"""tuning.backend.cluster, tuning.backend.cluster, tuning.backend.connect: what fits on a cluster, what is wrong with a node, who answers."""
+"""What fits on a cluster, what is wrong with a node, who answers."""
 
 import socket
 import tempfile

@@ -1,4 +1,4 @@
-"""tuning.backend.storage, tuning.backend.checkpoint_sync: a checkpoint there is whole or not there; what cannot be used is one line."""
+"""A checkpoint there is whole or not there; what cannot be used is one line."""
 
 import shutil
 from pathlib import Path

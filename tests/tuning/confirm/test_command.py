@@ -1,4 +1,4 @@
-"""tuning.confirm.command and tuning.confirm.execution, without Ray: which runs, what they cost, what a worker does, what is kept."""
+"""`confirm` without Ray: which runs, what they cost, what a worker does, what is kept."""
 
 from pathlib import Path
 from typing import Any

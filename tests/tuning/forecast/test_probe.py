@@ -1,4 +1,4 @@
-"""tuning.forecast.probe and tuning.resources.profiling: the settings that a study would try, and how long their steps take."""
+"""The settings that a study would try, and how long their steps take."""
 
 import itertools
 from concurrent.futures.process import BrokenProcessPool

@@ -17,6 +17,7 @@ from tuning.analysis.filters import Selection
 from tuning.report.compose import safe_json
 
 EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\u2028\u202e'\"&{{ 7 * 7 }}"
+CSS = (files("tuning.report") / "assets" / "page.css").read_text()
 LIGHT, DARK = (dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})", block)) for block in CSS.split("@media")[:2])
 TEXT = [
     *[(text, behind) for text in ("ink", "muted", "accent") for behind in ("paper", "card")],
@@ -151,9 +152,6 @@ def test_many_classes_are_listed_as_confusions(tmp_path: Path) -> None:
 def test_a_page_reloads_itself_only_when_it_is_made_again(folder: Path) -> None:
     assert "data-watch" not in made(folder).named("html")[0]
     assert made(folder, every_seconds=5).named("html")[0]["data-watch"] == "5"
-
-
-CSS = (files("tuning.report") / "assets" / "page.css").read_text()
 
 
 def luminance(colour: str) -> float:

@@ -1,4 +1,4 @@
-"""tuning.retrain.command: the verb, on a real small study: proof, cause of a difference, models, and the readings it leaves."""
+"""The verb, on a real small study: proof, cause of a difference, models, and the readings it leaves."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""tuning.scheduling.scheduler and tuning.backend.adapters: what is written into the journal, in which order, and what is handed out."""
+"""What is written into the journal, in which order, and what is handed out."""
 
 import errno
 import os

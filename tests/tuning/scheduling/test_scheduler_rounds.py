@@ -1,4 +1,4 @@
-"""tuning.scheduling.scheduler: how budgets end a study, and how a trial that its share of a GPU was too small for runs again."""
+"""How budgets end a study, and how a trial that its share of a GPU was too small for runs again."""
 
 import itertools
 import random
@@ -130,7 +130,7 @@ class SmallShares(FakeRay):
 
 
 def rounds(ledger: Ledger, the_plan: SearchPlan, workers: int, seed: int, steps: int = 10_000) -> list[list[int]]:
-    """As tuning.backend.tuner does it: a round on shares, one on whole GPUs, and again; returns the trials of the latter."""
+    """As the tuner does it: a round on shares, one on whole GPUs, and again; returns the trials of the latter."""
     rng, whole = random.Random(seed), []
     SmallShares(ledger, the_plan, workers, rng).run(steps)
     while any(OOM in t.user_attrs for t in ledger.trials() if not t.state.is_finished()):

@@ -1,4 +1,4 @@
-"""tuning.scheduling.successive_halving and tuning.scheduling.successive_halving: who goes on at a rung, who is stopped, and who waits for whom."""
+"""Who goes on at a rung, who is stopped, and who waits for whom."""
 
 import itertools
 import random

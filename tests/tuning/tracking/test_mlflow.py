@@ -31,8 +31,8 @@ def test_where_it_goes_when_nothing_is_said(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_exporting_loads_neither_torch_nor_ray() -> None:
     script = (
-        "import sys; from tuning import cli; sys.argv = ['sentune', 'export', 'gone', '--to', 'mlflow']\n"
-        "try: cli.main()\nexcept SystemExit as ended: assert ended.code == 2\n"
+        "import sys; from tuning.cli import app; sys.argv = ['sentune', 'export', 'gone', '--to', 'mlflow']\n"
+        "try: app.main()\nexcept SystemExit as ended: assert ended.code == 2\n"
         "import json; print(json.dumps([name for name in ('torch', 'ray') if name in sys.modules]))"
     )
     said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT)

@@ -1,4 +1,4 @@
-"""tuning.tracking.progress_display: what a person sees while a search runs, and that looking costs the search nothing."""
+"""What a person sees while a search runs, and that looking costs the search nothing."""
 
 import io
 import threading
