@@ -31,7 +31,7 @@ from tests.support.recorded_study import EPOCHS, record_study
 from tests.support.study_configs import plan
 from tuning.backend.adapters import OrderedStopping
 from tuning.journal.records import attributes_of
-from tuning.journal.writer import Ledger, open_ledger
+from tuning.journal.writer import StudyJournal, open_study
 from tuning.scheduling.callbacks import Listeners
 from tuning.scheduling.stop_signal import Halt
 from tuning.scheduling.study import SearchPlan
@@ -103,7 +103,7 @@ def rates(pending: int, trials: int) -> Rates:
     with tempfile.TemporaryDirectory(prefix="sentune-scale-") as folder:
         study = Path(folder) / "study"
         record_study(study, trials=2 * pending, space="default", sentences=1000, running=pending)
-        with open_ledger(study, attributes_of(study)["spec"]) as ledger:
+        with open_study(study, attributes_of(study)["spec"]) as ledger:
             suggester = Suggester(the_plan)
             suggester.suggest(ledger.trials())
             suggestion = median(lambda: suggester.suggest(ledger.trials()), time.process_time)
@@ -111,14 +111,15 @@ def rates(pending: int, trials: int) -> Rates:
     return Rates(suggestion=suggestion, report=report, record=record, trial=overhead.run("sentune", trials)["a_trial"])
 
 
-def reports(ledger: Ledger, the_plan: SearchPlan) -> tuple[float, float]:
+def reports(ledger: StudyJournal, the_plan: SearchPlan) -> tuple[float, float]:
     """Seconds of a first epoch's report, which is a rung, in the scheduler; and of one written into the journal."""
     space = the_plan.space
     last = ledger.records()[-1]
     standings = Standings(the_plan.stopping, the_plan.epochs, ledger.records())
     scheduler = OrderedStopping(ledger, the_plan, Listeners([]), Halt(), standings)
     new = [
-        ledger.add(last.params, space.distributions(last.params), last.config, "sampler") for _ in range(2 * REPEATS)
+        ledger.add_trial(last.params, space.distributions(last.params), last.config, "sampler")
+        for _ in range(2 * REPEATS)
     ]
     numbers = iter(new)
 
@@ -126,7 +127,7 @@ def reports(ledger: Ledger, the_plan: SearchPlan) -> tuple[float, float]:
         result = {f"epoch_result/{name}": value for name, value in dataclasses.asdict(NEW).items()}
         scheduler.on_trial_result(None, SimpleNamespace(config={"number": next(numbers)}), result)
 
-    return median(handled), median(lambda: ledger.record(next(numbers), NEW))
+    return median(handled), median(lambda: ledger.record_epoch(next(numbers), NEW))
 
 
 def loads(found: Rates, workers: int, epoch_seconds: float, epochs: float) -> list[Load]:

@@ -24,7 +24,7 @@ from tuning.backend import tuner as searching
 from tuning.backend.worker import run_trial
 from tuning.journal.file import JOURNAL
 from tuning.journal.records import read_study
-from tuning.journal.writer import open_ledger
+from tuning.journal.writer import open_study
 from tuning.resources.machine import Machine, Shares, usable_cpus
 from tuning.scheduling.study import SearchPlan
 from tuning.space.load import load_space
@@ -93,7 +93,7 @@ def search_bytes(folder: Path, plan: SearchPlan, corpus: Corpus) -> dict[str, fl
     searching.StorageProblems = Counting  # type: ignore[misc]
     interruption = searching.Interruption(say=print, lost=print)
     machine = Machine(cpus=usable_cpus(), gpus=0)
-    with open_ledger(folder, {}) as ledger:
+    with open_study(folder, {}) as ledger:
         searching.search(ledger, plan, corpus, Shares(), machine, machine.cpus, Listener(), interruption, run_trial)
     _, records = read_study(folder)
     trained = sum(len(record.epochs) for record in records)

@@ -42,10 +42,10 @@ def words(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def floor(arguments: argparse.Namespace) -> dict[str, Any]:
-    from core.io.streams import blocks
+    from core.io.streams import read_blocks
 
     member = zipfile.ZipFile(arguments.archive).namelist()[0]
-    return timed(lambda: sum(map(len, blocks(arguments.archive, member))))
+    return timed(lambda: sum(map(len, read_blocks(arguments.archive, member))))
 
 
 def zlib(arguments: argparse.Namespace) -> dict[str, Any]:

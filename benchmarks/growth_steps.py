@@ -23,7 +23,7 @@ from tuning.analysis.best import table_of
 from tuning.analysis.filters import Selection
 from tuning.journal.file import JOURNAL
 from tuning.journal.records import attributes_of
-from tuning.journal.writer import open_ledger
+from tuning.journal.writer import open_study
 from tuning.report.command import page
 from tuning.scheduling.suggester import Suggester
 from tuning.space.load import load_space
@@ -122,7 +122,7 @@ def corpus_in(folder: Path) -> Any:
 
 def opened(folder: Path) -> Any:
     """The study's ledger, with what the study says of itself."""
-    return open_ledger(folder / "study", attributes_of(folder / "study")["spec"])
+    return open_study(folder / "study", attributes_of(folder / "study")["spec"])
 
 
 def once(work: Callable[[], Any]) -> Found:

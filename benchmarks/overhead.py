@@ -91,7 +91,7 @@ def sentune(trials: int, folder: Path) -> dict[str, float]:
     from tests.support.corpora import tiny_corpus
     from tuning.backend.interrupt import Interruption
     from tuning.backend.tuner import search
-    from tuning.journal.writer import open_ledger
+    from tuning.journal.writer import open_study
     from tuning.resources.machine import Machine, Shares
 
     clock = Clock()
@@ -103,7 +103,7 @@ def sentune(trials: int, folder: Path) -> dict[str, float]:
         def ended(self, record: Any) -> None:
             clock.end()
 
-    with open_ledger(folder / "study", {}) as ledger:
+    with open_study(folder / "study", {}) as ledger:
         machine, interruption = Machine(cpus=WORKERS, gpus=0), Interruption(say=print, lost=print)
         search(ledger, plan(trials), tiny_corpus(), Shares(), machine, WORKERS, Listener(), interruption, nothing)
     return clock.figures()
@@ -198,25 +198,25 @@ def scale(trials: int, folder: Path) -> dict[str, float]:
     """A journal of many finished trials of the default space, written by the ledger, without Ray."""
     from optuna.trial import TrialState
 
-    from tuning.journal.writer import open_ledger
+    from tuning.journal.writer import open_study
     from tuning.scheduling.suggester import Suggester
 
     the_plan = dataclasses.replace(plan(trials), space=load_space("default"))
     suggester, taken, early = Suggester(the_plan), [0.0], 0.0
     spec = {"space": json.loads(the_plan.space.to_json()), "stopping": None, "warm_start": None}
-    with open_ledger(folder / "study", spec) as ledger:
+    with open_study(folder / "study", spec) as ledger:
         for number in range(trials):
             began = time.process_time()
             new = suggester.suggest(ledger.trials())
             taken.append(time.process_time() - began)
             distributions = the_plan.space.distributions(new.params)
-            ledger.add(new.params, distributions, new.config.to_dict(), new.origin)
+            ledger.add_trial(new.params, distributions, new.config.to_dict(), new.origin)
             for epoch in range(1, EPOCHS + 1):
                 score = (number * 7919 + epoch) % 1009 / 1009
-                ledger.record(
+                ledger.record_epoch(
                     number, EpochResult(epoch=epoch, train_loss=1.0, val_loss=1.0, val_accuracy=score, seconds=1.0)
                 )
-            ledger.finish(number, TrialState.PRUNED if number % 3 else TrialState.COMPLETE, {"n_parameters": 1})
+            ledger.finish_trial(number, TrialState.PRUNED if number % 3 else TrialState.COMPLETE, {"n_parameters": 1})
             if number == trials // 10:
                 early = peak_mib()
         late = peak_mib()

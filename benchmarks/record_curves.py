@@ -30,7 +30,7 @@ import numpy as np
 from core.config import TrialConfig
 from core.data.corpus import TRAIN, VAL, Corpus
 from core.errors import TrainingError
-from core.io.atomic import write_bytes
+from core.io.atomic import atomic_write
 from tuning.scheduling.samplers import derived_seed, draw, make_sampler
 from tuning.space.initial_trials import first_trials
 from tuning.space.load import load_space
@@ -61,7 +61,7 @@ def main() -> None:
     spaces = {name: json.loads(space(name, arguments.hidden).to_json()) for name in SPACES}
     command = f"python -m benchmarks.record_curves {shlex.join(sys.argv[1:])}".strip()
     content = {"command": command, **about, "spaces": spaces, "curves": trials}
-    write_bytes(arguments.out, gzip.compress(json.dumps(content).encode(), mtime=0))
+    atomic_write(arguments.out, gzip.compress(json.dumps(content).encode(), mtime=0))
     part.unlink()
     print(f"{arguments.out}: {len(trials)} curves, {arguments.out.stat().st_size:,} bytes")
 

@@ -15,14 +15,14 @@ from core.data.audit import render as render_audit
 from core.data.corpus import VAL, Corpus
 from core.data.load import load_corpus
 from core.errors import ConfigError
-from core.io.text import concealed
+from core.io.text import redact_uris
 from tuning.analysis.best import table_of
 from tuning.analysis.filters import Selection
 from tuning.backend.storage import check_storage
 from tuning.console import note, typed
 from tuning.journal.predictions import pack
 from tuning.journal.records import attributes_of
-from tuning.journal.writer import Ledger, open_ledger
+from tuning.journal.writer import StudyJournal, open_study
 from tuning.resources.allocation import GPU_SHARE, settled
 from tuning.resources.machine import Machine, Shares
 from tuning.run_options import AUTO, RunOptions, search_plan
@@ -91,7 +91,7 @@ def _run(options: RunOptions, machine: "Machine | Cluster", fits: int, began: fl
     kept: dict[str, Any] = {
         "validation": {"labels": pack(labels), "classes": list(corpus.classes)},
         "audit": corpus.source["audit"],
-        "command": concealed(typed()),
+        "command": redact_uris(typed()),
         "inputs": corpus.source["inputs"],
     }
     if options.warm_start is not None:
@@ -100,12 +100,12 @@ def _run(options: RunOptions, machine: "Machine | Cluster", fits: int, began: fl
     kept["vocabulary"] = len(corpus.words)
     spec = make_spec(plan, corpus, options.data, shares)
     key = study_key(folder.name, spec)
-    with open_ledger(folder, spec, kept) as ledger, contextlib.ExitStack() as extras:
+    with open_study(folder, spec, kept) as ledger, contextlib.ExitStack() as extras:
         more: list[Listener] = []
         if options.tensorboard:
             more.append(extras.enter_context(event_files(ledger, searched_fields(plan.space), note)))
         if choice is not None:
-            ledger.keep(GPU_SHARE, choice.to_dict())
+            ledger.set_study_attr(GPU_SHARE, choice.to_dict())
         ending = plan.budget.ending(ledger.records())
         if ending is not None:
             _say(f"study {folder.name} has ended: {ending.reason}")
@@ -113,11 +113,11 @@ def _run(options: RunOptions, machine: "Machine | Cluster", fits: int, began: fl
             _say(f"study {folder.name} is complete: {len(ledger.trials())} trials")
         else:
             workers = min(fits, options.workers or fits)
-            ledger.keep("ended", None)
+            ledger.set_study_attr("ended", None)
             ending = _search(options, ledger, plan, corpus, shares, machine, workers, began, more, key)
         if (options.address or options.storage) and _complete(ledger, plan):
             _keeping(options, key).forget(machine, note)  # by each command: the one before may have been killed
-        ledger.keep("ended", ending.to_dict() if ending else None)
+        ledger.set_study_attr("ended", ending.to_dict() if ending else None)
         _say(table_of(folder, Selection(top=10), "table"))
         if ending is not None:
             _say(_how_to_go_on(ending))
@@ -133,7 +133,7 @@ def _how_to_go_on(ending: Ending) -> str:
 
 def _search(
     options: RunOptions,
-    ledger: Ledger,
+    ledger: StudyJournal,
     plan: SearchPlan,
     corpus: Corpus,
     shares: Shares,
@@ -191,7 +191,7 @@ def _keeping(options: RunOptions, key: str) -> "Keeping":
     return Keeping(study=key, on_node=options.address is not None, storage=options.storage)
 
 
-def _complete(ledger: Ledger, plan: SearchPlan) -> bool:
+def _complete(ledger: StudyJournal, plan: SearchPlan) -> bool:
     trials = ledger.trials()
     return len(trials) >= plan.n_trials and all(trial.state.is_finished() for trial in trials)
 

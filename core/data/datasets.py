@@ -9,8 +9,8 @@ from core.data.readers import FORMATS, format_of, read_table
 from core.errors import ConfigError, DataError
 from core.io import file_hash
 from core.io.archives import read_file
-from core.io.atomic import expanded
-from core.io.encodings import canonical_name, detect
+from core.io.atomic import expand_user
+from core.io.encodings import normalize_encoding, detect_encoding
 from core.io.text import Notify, quoted
 
 READER = 2
@@ -39,11 +39,11 @@ def locate(dataset: str, options: Options, folder: Path, notify: Notify | None =
         return locate_snippets(folder, notify)
     if dataset == "mr":
         return locate_mr(folder, notify)
-    return locate_mr_at(expanded(dataset.removeprefix("mr:")), notify)
+    return locate_mr_at(expand_user(dataset.removeprefix("mr:")), notify)
 
 
 def _locate_file(dataset: str, options: Options, folder: Path, notify: Notify | None) -> LocatedDataset:
-    path = expanded(dataset)
+    path = expand_user(dataset)
     kind = format_of(path)
     if kind is None:
         endings = ", ".join(f".{kind}" for kind in FORMATS)
@@ -51,7 +51,7 @@ def _locate_file(dataset: str, options: Options, folder: Path, notify: Notify | 
             f"dataset must be snippets, mr, mr:PATH or a file ending in {endings} (text also in .gz), "
             f"got {quoted(dataset, 80)}"
         )
-    digest = file_hash.sha256_of(path, folder)
+    digest = file_hash.input_digest(path, folder)
     encoding = _encoding(path, kind, options, folder, notify)
     # The path is not here: the same file in another folder is the same data.
     inputs = {
@@ -79,8 +79,8 @@ def _encoding(path: Path, kind: str, options: Options, folder: Path, notify: Not
             raise ConfigError(f"--encoding must go with a text file, got {path}; leave it out")
         return ""
     if options.encoding is not None:
-        return canonical_name(options.encoding)
-    encoding = file_hash.remembered(path, folder, "encoding", lambda: detect(read_file(path), str(path)))
+        return normalize_encoding(options.encoding)
+    encoding = file_hash.memoize_by_stat(path, folder, "encoding", lambda: detect_encoding(read_file(path), str(path)))
     if notify and not encoding.startswith("utf"):
         notify(f"{path}: is not UTF-8, taken for {encoding}; if letters come out wrong, pass --encoding")
     return encoding

@@ -70,7 +70,7 @@ def load_corpus(
         "tokenizer": tokenizer_version(),
         "split": rule.inputs(),
     }
-    entry = cache.obtain(
+    entry = cache.get_or_build(
         folder, "corpora", inputs, lambda target: _build(target, data, table, rule, progress), progress
     )
     corpus = _open(entry, dataset, vectors, embedding_dim)
@@ -112,8 +112,8 @@ def _build(
         "audit": audit(read.texts, read.labels, read.classes, codes, tokens, offsets, coverage),
         **read.notes,
     }
-    (target / "words.json").write_bytes(cache.canonical(words))
-    (target / "source.json").write_bytes(cache.canonical(source))
+    (target / "words.json").write_bytes(cache.canonical_json(words))
+    (target / "source.json").write_bytes(cache.canonical_json(source))
 
 
 def _save(path: Path, values: NDArray[Any]) -> None:
@@ -126,7 +126,7 @@ def _save(path: Path, values: NDArray[Any]) -> None:
         file.write(values.data)
 
 
-def _open(entry: cache.Entry, dataset: str, vectors: str, embedding_dim: int) -> Corpus:
+def _open(entry: cache.CacheEntry, dataset: str, vectors: str, embedding_dim: int) -> Corpus:
     def array(name: str) -> NDArray[Any]:
         # A plain ndarray over the map: pickle protocol 5, and so Ray's object store, takes it out of band.
         return np.asarray(np.load(entry.path / f"{name}.npy", mmap_mode="r", allow_pickle=False))
@@ -172,7 +172,7 @@ def texts_of(data: Mapping[str, Any], fingerprint: str, split: int, cache_dir: P
     """
     folder = cache_dir or cache.default_dir()
     try:
-        entry = cache.check(folder / "corpora" / fingerprint)
+        entry = cache.verify_entry(folder / "corpora" / fingerprint)
     except (FileNotFoundError, CorruptionError):
         raise UserError(f"the study's data are not in the cache {folder}: run the study's command again") from None
     options = Options(**{name: data[name] for name in Options.__slots__})

@@ -11,7 +11,7 @@ from core.data.corpus import Dataset, LocatedDataset
 from core.errors import DataError, UserError
 from core.io import cache
 from core.io.archives import open_file, read_file, read_tar
-from core.io.download import Remote, download, pip_download
+from core.io.download import RemoteFile, download, pip_download
 
 SNIPPETS_RELEASE = "vaderSentiment==3.3.2"
 SNIPPETS_RELEASE_SHA256 = "5d7c06e027fc8b99238edb0d53d970cf97066ef97654009890b83703849632f9"
@@ -19,7 +19,7 @@ SNIPPETS_ARCHIVE = "hutto_ICWSM_2014.tar.gz"
 SNIPPETS_FILE = "movieReviewSnippets_GroundTruth.txt"
 SNIPPETS_SHA256 = "c8293b0d942e90e223ea2c0955d969040d1a1be514a978b9af0698940bd13350"
 
-MR_ARCHIVE = Remote(
+MR_ARCHIVE = RemoteFile(
     url="https://www.cs.cornell.edu/people/pabo/movie-review-data/rt-polaritydata.tar.gz", size_bytes=487_770
 )
 MR_SHA256 = {
@@ -37,7 +37,7 @@ def locate_snippets(folder: Path, notify: cache.Notify | None = None) -> Located
 
     def read() -> Dataset:
         inputs = {"source": SNIPPETS_FILE, "sha256": SNIPPETS_SHA256}
-        entry = cache.obtain(folder, "sources", inputs, _fetch_snippets, notify)
+        entry = cache.get_or_build(folder, "sources", inputs, _fetch_snippets, notify)
         return parse_snippets((entry.path / SNIPPETS_FILE).read_bytes())
 
     return LocatedDataset(inputs={"dataset": "snippets", "sha256": SNIPPETS_SHA256}, read=read)
@@ -86,7 +86,7 @@ def locate_mr(
     folder: Path,
     notify: cache.Notify | None = None,
     *,
-    remote: Remote = MR_ARCHIVE,
+    remote: RemoteFile = MR_ARCHIVE,
     sha256: Mapping[str, str] = MR_SHA256,
 ) -> LocatedDataset:
     """`mr`: downloaded once, checked file by file, then kept in the cache `folder`.
@@ -110,7 +110,7 @@ def locate_mr(
             (target / name).write_bytes(data)
 
     def read() -> Dataset:
-        entry = cache.obtain(folder, "sources", {"source": "mr", "sha256": dict(sha256)}, fetch, notify)
+        entry = cache.get_or_build(folder, "sources", {"source": "mr", "sha256": dict(sha256)}, fetch, notify)
         return parse_mr({name: (entry.path / name).read_bytes() for name in sha256})
 
     return LocatedDataset(inputs={"dataset": "mr", "sha256": dict(sha256)}, read=read)

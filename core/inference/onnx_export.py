@@ -20,7 +20,7 @@ import torch
 from core.data.tokenizer import written_rule
 from core.errors import UserError
 from core.inference.predictor import Model, padded_ids
-from core.io.checked_folder import remove_leftovers, target_for, write_sealed
+from core.io.checked_folder import remove_partial_writes, check_output_folder, write_checked_folder
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -75,8 +75,8 @@ def export_onnx(model: Model, source: Path, out: Path, notify: Callable[[str], N
         UserError: a package is missing, the model is too large for the format or does not come out the same, or
             `out` holds something else or cannot be written.
     """
-    target = target_for(out, FILES, "ONNX export")
-    remove_leftovers(target, FILES)
+    target = check_output_folder(out, FILES, "ONNX export")
+    remove_partial_writes(target, FILES)
     weights = {name: value.float().numpy() for name, value in model.network.state_dict().items()}
     size = sum(values.nbytes for values in weights.values())
     if size > MOST_BYTES:
@@ -98,7 +98,7 @@ def export_onnx(model: Model, source: Path, out: Path, notify: Callable[[str], N
         "card.md": (source / "card.md").read_bytes(),
         "example.py": EXAMPLE.encode(),
     }
-    write_sealed(target, contents)
+    write_checked_folder(target, contents)
     return difference
 
 

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 from core.config import TrialConfig
 from core.data.vocabulary import Vocabulary
 from core.errors import ConfigError, CorruptionError, UserError
-from core.io.atomic import sha256_of_file
-from core.io.checked_folder import SUMS, target_for, write_sealed
+from core.io.atomic import sha256_file
+from core.io.checked_folder import CHECKSUMS, check_output_folder, write_checked_folder
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -87,7 +87,7 @@ def save_model(
         "metrics.json": _json(dict(metrics)),
         "card.md": card.encode(),
     }
-    write_sealed(path, contents)
+    write_checked_folder(path, contents)
 
 
 def check_target(path: Path) -> Path:
@@ -99,7 +99,7 @@ def check_target(path: Path) -> Path:
     Raises:
         UserError: something that is not a model of ours, and nothing else, is there.
     """
-    return target_for(path, FILES, "saved model")
+    return check_output_folder(path, FILES, "saved model")
 
 
 def read_model(path: Path) -> SavedModel:
@@ -139,26 +139,26 @@ def read_model(path: Path) -> SavedModel:
 def _check(path: Path) -> None:
     if not path.is_dir():
         raise UserError(f"there is no saved model at {path}: give a folder that `sentune retrain` wrote")
-    if not (path / SUMS).is_file():
+    if not (path / CHECKSUMS).is_file():
         if not any((path / name).exists() for name in FILES):
             raise UserError(f"{path} is not a saved model: give a folder that `sentune retrain` wrote")
-        raise _damaged(path, SUMS, "is missing")
+        raise _damaged(path, CHECKSUMS, "is missing")
     try:
-        lines = (path / SUMS).read_bytes().decode(errors="replace").splitlines()
+        lines = (path / CHECKSUMS).read_bytes().decode(errors="replace").splitlines()
     except OSError as error:
-        raise _damaged(path, SUMS, f"cannot be read ({error.strerror})") from error
+        raise _damaged(path, CHECKSUMS, f"cannot be read ({error.strerror})") from error
     sums = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
     if set(sums) != set(FILES):
-        raise _damaged(path, SUMS, "is not what was saved")
+        raise _damaged(path, CHECKSUMS, "is not what was saved")
     for name in FILES:
         try:
-            found = sha256_of_file(path / name)
+            found = sha256_file(path / name)
         except FileNotFoundError as error:
             raise _damaged(path, name, "is missing") from error
         except OSError as error:
             raise _damaged(path, name, f"cannot be read ({error.strerror})") from error
         if found != sums[name]:
-            raise _damaged(path, name, f"is not what was saved (its sha256 is not the one in {SUMS})")
+            raise _damaged(path, name, f"is not what was saved (its sha256 is not the one in {CHECKSUMS})")
 
 
 def _damaged(path: Path, name: str, what: str) -> CorruptionError:

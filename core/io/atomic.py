@@ -20,7 +20,7 @@ _EXCHANGE = 2
 """RENAME_EXCHANGE of Linux's renameat2, and RENAME_SWAP of macOS's renamex_np."""
 
 
-def exchange(one: Path, other: Path) -> bool:
+def swap_paths(one: Path, other: Path) -> bool:
     """Let two existing paths of one file system change names.
 
     Returns:
@@ -38,7 +38,7 @@ def exchange(one: Path, other: Path) -> bool:
     return bool(failed == 0)
 
 
-def expanded(path: str) -> Path:
+def expand_user(path: str) -> Path:
     """A path as it was typed, `~` replaced.
 
     Raises:
@@ -50,13 +50,13 @@ def expanded(path: str) -> Path:
         raise ConfigError(f"cannot tell which folder {quoted(path)} begins with: write it out") from error
 
 
-def write_bytes(path: Path, data: bytes) -> None:
+def atomic_write(path: Path, data: bytes) -> None:
     """Put `data` at `path`: afterwards the old content is there or the new, never a part.
 
     Raises:
         UserError: the disk is full, or the folder cannot be written.
     """
-    with readable_os_errors(path):
+    with os_errors_as_user_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         try:
@@ -64,7 +64,7 @@ def write_bytes(path: Path, data: bytes) -> None:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            permit(Path(name))
+            apply_umask(Path(name))
             Path(name).replace(path)
         except BaseException:
             Path(name).unlink(missing_ok=True)
@@ -73,7 +73,7 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 @contextlib.contextmanager
-def new_folder(path: Path) -> Iterator[Path]:
+def atomic_folder(path: Path) -> Iterator[Path]:
     """Give a temporary folder to fill; when the block ends well it takes the place of `path`.
 
     A folder that was at `path` is replaced whole. When the block fails nothing changes.
@@ -81,7 +81,7 @@ def new_folder(path: Path) -> Iterator[Path]:
     Raises:
         UserError: the disk is full, or the folder cannot be written.
     """
-    with readable_os_errors(path):
+    with os_errors_as_user_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         work = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
         try:
@@ -89,10 +89,10 @@ def new_folder(path: Path) -> Iterator[Path]:
             for file in work.rglob("*"):
                 _sync(file)
             _sync(work)
-            permit(work)
+            apply_umask(work)
             if not path.exists():
                 work.replace(path)
-            elif exchange(work, path):
+            elif swap_paths(work, path):
                 shutil.rmtree(work)
             else:  # two steps: a kill between them leaves the old folder under its other name
                 old = Path(tempfile.mkdtemp(prefix=f".{path.name}.old.", dir=path.parent))
@@ -106,7 +106,7 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def readable_os_errors(path: Path) -> Iterator[None]:
+def os_errors_as_user_errors(path: Path) -> Iterator[None]:
     """Turn what the person can mend (full disk, no permission, read-only) into one clear line."""
     try:
         yield
@@ -130,12 +130,12 @@ def readable_os_errors(path: Path) -> Iterator[None]:
         raise UserError(f"cannot write {path}: {reasons[error.errno]}") from error
 
 
-def permit(path: Path) -> None:
+def apply_umask(path: Path) -> None:
     """Give a file or folder that was made for its owner alone the rights that the umask leaves to others."""
     path.chmod((0o777 if path.is_dir() else 0o666) & ~_umask())
 
 
-def sha256_of_file(path: Path) -> str:
+def sha256_file(path: Path) -> str:
     """The digest of a file's bytes, in hex.
 
     Raises:

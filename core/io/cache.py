@@ -24,8 +24,8 @@ import filelock
 
 from core.errors import CorruptionError, UserError
 from core.io import atomic
-from core.io.atomic import sha256_of_file
-from core.io.checked_folder import canonical
+from core.io.atomic import sha256_file
+from core.io.checked_folder import canonical_json
 from core.io.text import Notify
 
 FORMAT = 1
@@ -34,7 +34,7 @@ MANIFEST = "manifest.json"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Entry:
+class CacheEntry:
     """One whole entry on disk."""
 
     path: Path
@@ -49,19 +49,19 @@ class Entry:
         return sum(size for size, _ in self.files.values())
 
 
-def key_of(inputs: Mapping[str, Any]) -> str:
+def cache_key(inputs: Mapping[str, Any]) -> str:
     """sha256 (hex) of the canonical JSON of `inputs` and the format version."""
-    return hashlib.sha256(canonical({"format": FORMAT, "inputs": inputs})).hexdigest()
+    return hashlib.sha256(canonical_json({"format": FORMAT, "inputs": inputs})).hexdigest()
 
 
-def seal(folder: Path, key: str, inputs: Mapping[str, Any]) -> None:
+def write_manifest(folder: Path, key: str, inputs: Mapping[str, Any]) -> None:
     """Write the manifest of the files in `folder`."""
-    listing = {file.name: [file.stat().st_size, sha256_of_file(file)] for file in sorted(folder.iterdir())}
+    listing = {file.name: [file.stat().st_size, sha256_file(file)] for file in sorted(folder.iterdir())}
     body = {"format": FORMAT, "key": key, "inputs": inputs, "files": listing}
-    (folder / MANIFEST).write_bytes(_sealed(body))
+    (folder / MANIFEST).write_bytes(_manifest_bytes(body))
 
 
-def check(path: Path) -> Entry:
+def verify_entry(path: Path) -> CacheEntry:
     """Read the entry at `path` and hash every file in it.
 
     Raises:
@@ -70,24 +70,24 @@ def check(path: Path) -> Entry:
         UserError: another user made it for themselves alone.
     """
     entry = read_manifest(path)
-    with _for_us(path):
+    with _readable(path):
         _check_files(entry)
     return entry
 
 
-def _check_files(entry: Entry) -> None:
+def _check_files(entry: CacheEntry) -> None:
     for name, (size, digest) in entry.files.items():
         file = entry.path / name
         if not file.is_file():
             raise CorruptionError(f"cache entry damaged: {file} is missing")
         if file.stat().st_size != size:
             raise CorruptionError(f"cache entry damaged: {file} has {file.stat().st_size} bytes, {size} were written")
-        if sha256_of_file(file) != digest:
+        if sha256_file(file) != digest:
             raise CorruptionError(f"cache entry damaged: {file} is not what was written")
 
 
 @contextlib.contextmanager
-def _for_us(path: Path) -> Iterator[None]:
+def _readable(path: Path) -> Iterator[None]:
     try:
         yield
     except PermissionError as error:
@@ -97,7 +97,7 @@ def _for_us(path: Path) -> Iterator[None]:
         ) from error
 
 
-def read_manifest(path: Path) -> Entry:
+def read_manifest(path: Path) -> CacheEntry:
     """The entry at `path` as its manifest tells it, the other files unread.
 
     Raises:
@@ -108,14 +108,14 @@ def read_manifest(path: Path) -> Entry:
     file = path / MANIFEST
     damaged = CorruptionError(f"cache entry damaged: {file} is not what was written")
     try:
-        with _for_us(path):
+        with _readable(path):
             if not path.is_dir():
                 raise FileNotFoundError(path)
             sealed = file.read_bytes()
         body = json.loads(sealed)["body"]
-        if sealed != _sealed(body):
+        if sealed != _manifest_bytes(body):
             raise damaged
-        entry = Entry(
+        entry = CacheEntry(
             path=path,
             key=body["key"],
             inputs=body["inputs"],
@@ -132,23 +132,23 @@ def read_manifest(path: Path) -> Entry:
     return entry
 
 
-def _sealed(body: Mapping[str, Any]) -> bytes:
+def _manifest_bytes(body: Mapping[str, Any]) -> bytes:
     """A manifest that carries its own checksum, so that a flipped bit in it shows too."""
-    return canonical({"body": body, "sha256": hashlib.sha256(canonical(body)).hexdigest()}) + b"\n"
+    return canonical_json({"body": body, "sha256": hashlib.sha256(canonical_json(body)).hexdigest()}) + b"\n"
 
 
 __all__ = [
-    "Entry",
+    "CacheEntry",
     "Notify",
-    "canonical",
-    "check",
+    "canonical_json",
+    "verify_entry",
     "clear",
     "default_dir",
     "entries",
-    "key_of",
+    "cache_key",
     "locked",
-    "obtain",
-    "peek",
+    "get_or_build",
+    "read_cached",
     "size_bytes",
     "verify",
 ]
@@ -158,15 +158,15 @@ KINDS = ("corpora", "sources")
 def default_dir() -> Path:
     """`SENTUNE_CACHE` if it is set, else the platform's user cache folder; read at each call."""
     if chosen := os.environ.get("SENTUNE_CACHE"):
-        return atomic.expanded(chosen)
+        return atomic.expand_user(chosen)
     import platformdirs
 
     return Path(platformdirs.user_cache_dir("sentune", appauthor=False))
 
 
-def obtain(
+def get_or_build(
     cache: Path, kind: str, inputs: Mapping[str, Any], fill: Callable[[Path], None], notify: Notify | None = None
-) -> Entry:
+) -> CacheEntry:
     """The checked entry of `inputs`; when it is absent or damaged, `fill(folder)` makes its files first.
 
     Of many callers one fills, the others wait and read. A damaged entry is named to `notify` and made anew.
@@ -174,32 +174,32 @@ def obtain(
     Raises:
         UserError: the disk is full, the cache folder cannot be written, or its owner keeps the entry to themselves.
     """
-    path = cache / kind / key_of(inputs)
+    path = cache / kind / cache_key(inputs)
     with contextlib.suppress(FileNotFoundError, CorruptionError):
-        return check(path)
+        return verify_entry(path)
     with locked(cache, path.name, notify):
         try:
-            return check(path)  # another process was faster
+            return verify_entry(path)  # another process was faster
         except FileNotFoundError:
             pass
         except CorruptionError as damage:
             if notify:
                 notify(f"{damage}; building it again")
         _build(path, inputs, fill)
-        return check(path)
+        return verify_entry(path)
 
 
-def peek(cache: Path, kind: str, inputs: Mapping[str, Any]) -> Entry | None:
+def read_cached(cache: Path, kind: str, inputs: Mapping[str, Any]) -> CacheEntry | None:
     """What the manifest says of the entry of `inputs`, its files unread; None when it is absent, damaged or another
     user's alone."""
     with contextlib.suppress(FileNotFoundError, UserError):
-        return read_manifest(cache / kind / key_of(inputs))
+        return read_manifest(cache / kind / cache_key(inputs))
     return None
 
 
 def entries(cache: Path) -> list[Path]:
     """The folders of all entries, whole or not, by kind and key."""
-    return [path for path in _ours(cache) if not path.name.startswith(".")]
+    return [path for path in _owned_paths(cache) if not path.name.startswith(".")]
 
 
 def verify(cache: Path) -> dict[Path, str | None]:
@@ -207,7 +207,7 @@ def verify(cache: Path) -> dict[Path, str | None]:
     found: dict[Path, str | None] = {}
     for path in entries(cache):
         try:
-            check(path)
+            verify_entry(path)
             found[path] = None
         except (UserError, FileNotFoundError) as damage:
             found[path] = str(damage)
@@ -223,14 +223,14 @@ def clear(cache: Path, notify: Notify | None = None) -> int:
         UserError: the cache folder cannot be written.
     """
     freed = 0
-    for path in _ours(cache):
+    for path in _owned_paths(cache):
         key = path.name.removeprefix(".")[:64]
         with locked(cache, key, notify):
             freed += _remove(path) + _remove(path.parent / key)  # what a builder that was waited for has renamed
     return freed + sum(_remove(cache / name) for name in (".known", ".parts"))
 
 
-def _ours(cache: Path) -> list[Path]:
+def _owned_paths(cache: Path) -> list[Path]:
     """Entries, and with a dot in front what builders work on: whatever else lies beside them is not ours."""
     paths = (path for kind in KINDS for path in sorted((cache / kind).glob("*")))
     return [path for path in paths if re.match(r"[0-9a-f]{64}$|\.[0-9a-f]{64}\.", path.name) and path.is_dir()]
@@ -245,7 +245,7 @@ def _remove(path: Path) -> int:
     if not path.exists():
         return 0
     freed = size_bytes(path)
-    with atomic.readable_os_errors(path):
+    with atomic.os_errors_as_user_errors(path):
         shutil.rmtree(path)
     return freed
 
@@ -253,9 +253,9 @@ def _remove(path: Path) -> int:
 def _build(path: Path, inputs: Mapping[str, Any], fill: Callable[[Path], None]) -> None:
     for left_over in path.parent.glob(f".{path.name}.*"):  # of a builder that died: we hold its lock now
         shutil.rmtree(left_over, ignore_errors=True)
-    with atomic.new_folder(path) as folder:
+    with atomic.atomic_folder(path) as folder:
         fill(folder)
-        seal(folder, path.name, inputs)
+        write_manifest(folder, path.name, inputs)
 
 
 @contextlib.contextmanager
@@ -266,7 +266,7 @@ def locked(cache: Path, name: str, notify: Notify | None = None) -> Iterator[Non
         UserError: the cache folder cannot be written.
     """
     path = cache / ".locks" / f"{name}.lock"
-    with atomic.readable_os_errors(cache):
+    with atomic.os_errors_as_user_errors(cache):
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = filelock.FileLock(path)
         try:

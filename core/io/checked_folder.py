@@ -10,18 +10,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.errors import UserError
-from core.io.atomic import new_folder, permit, readable_os_errors, sha256_of_file
+from core.io.atomic import atomic_folder, apply_umask, os_errors_as_user_errors, sha256_file
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-SUMS = "SHA256SUMS"
+CHECKSUMS = "SHA256SUMS"
 """Digests of the other files; `sha256sum -c SHA256SUMS` checks them too."""
-FORSAKEN_SECONDS = 60
+STALE_SECONDS = 60
 """A save takes a second or two: what nobody has touched for so long, nobody will finish."""
 
 
-def write_sealed(path: Path, contents: Mapping[str, "bytes | Mapping[str, Tensor]"]) -> None:
+def write_checked_folder(path: Path, contents: Mapping[str, "bytes | Mapping[str, Tensor]"]) -> None:
     """Write a folder of these files and SUMS; it is there whole or not at all, and replaces what was at `path`.
 
     Args:
@@ -31,22 +31,22 @@ def write_sealed(path: Path, contents: Mapping[str, "bytes | Mapping[str, Tensor
     Raises:
         UserError: the disk is full, or the folder cannot be written.
     """
-    with new_folder(path) as folder:
+    with atomic_folder(path) as folder:
         for name, content in contents.items():
             if isinstance(content, bytes):
                 (folder / name).write_bytes(content)
             else:
                 _write_tensors(folder / name, content)
-        (folder / SUMS).write_bytes(sums_of(folder, contents).encode())
+        (folder / CHECKSUMS).write_bytes(checksum_lines(folder, contents).encode())
 
 
-def sums_of(folder: Path, names: Iterable[str]) -> str:
+def checksum_lines(folder: Path, names: Iterable[str]) -> str:
     """What SUMS says where it holds: a line a file.
 
     Raises:
         OSError: one of them is not there, or cannot be read.
     """
-    return "".join(f"{sha256_of_file(folder / name)}  {name}\n" for name in names)
+    return "".join(f"{sha256_file(folder / name)}  {name}\n" for name in names)
 
 
 def _write_tensors(path: Path, tensors: "Mapping[str, Tensor]") -> None:
@@ -61,10 +61,10 @@ def _write_tensors(path: Path, tensors: "Mapping[str, Tensor]") -> None:
         if reason is None:
             raise
         raise OSError(int(reason[1]), os.strerror(int(reason[1])), str(path)) from error
-    permit(path)  # newer ones write a file of the owner's alone
+    apply_umask(path)  # newer ones write a file of the owner's alone
 
 
-def target_for(path: Path, files: Sequence[str], kind: str) -> Path:
+def check_output_folder(path: Path, files: Sequence[str], kind: str) -> Path:
     """Find out before the work whether a folder of ours may be written at `path`.
 
     Args:
@@ -79,15 +79,15 @@ def target_for(path: Path, files: Sequence[str], kind: str) -> Path:
         UserError: something that is not of this kind, and nothing else, is there.
     """
     word = kind.split()[-1]
-    with readable_os_errors(path):
+    with os_errors_as_user_errors(path):
         target = path.resolve()
         if not target.exists():
             return target
         if not target.is_dir():
             raise UserError(f"{path} is a file: choose another folder for the {word}")
         found = {each.name for each in target.iterdir()}
-    foreign = sorted(found - {*files, SUMS})
-    if found and SUMS not in found:
+    foreign = sorted(found - {*files, CHECKSUMS})
+    if found and CHECKSUMS not in found:
         foreign = sorted(found)
     if foreign:
         raise UserError(
@@ -97,7 +97,7 @@ def target_for(path: Path, files: Sequence[str], kind: str) -> Path:
     return target
 
 
-def remove_leftovers(target: Path, files: Collection[str]) -> None:
+def remove_partial_writes(target: Path, files: Collection[str]) -> None:
     """Remove the hidden folders that `write_sealed` made beside `target` and did not live to rename.
 
     A folder goes only if it has a name that `new_folder` gives, holds nothing but these files, and has been
@@ -107,19 +107,19 @@ def remove_leftovers(target: Path, files: Collection[str]) -> None:
     if not target.parent.is_dir():
         return
     for folder in target.parent.iterdir():
-        if name.fullmatch(folder.name) and folder.is_dir() and not folder.is_symlink() and _forsaken(folder, files):
+        if name.fullmatch(folder.name) and folder.is_dir() and not folder.is_symlink() and _is_stale(folder, files):
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _forsaken(folder: Path, files: Collection[str]) -> bool:
+def _is_stale(folder: Path, files: Collection[str]) -> bool:
     try:
         held = list(folder.iterdir())
         newest = max(path.stat().st_mtime for path in (folder, *held))
     except FileNotFoundError:  # somebody renames it at this moment
         return False
-    return {path.name for path in held} <= {*files, SUMS} and time.time() - newest > FORSAKEN_SECONDS
+    return {path.name for path in held} <= {*files, CHECKSUMS} and time.time() - newest > STALE_SECONDS
 
 
-def canonical(value: Any) -> bytes:
+def canonical_json(value: Any) -> bytes:
     """The one JSON form of `value`: sorted keys, no spaces, ASCII, no NaN."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()

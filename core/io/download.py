@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import DataError, UserError
-from core.io.atomic import readable_os_errors
+from core.io.atomic import os_errors_as_user_errors
 from core.io.text import Notify, printable
 
 _BLOCK = 1 << 18
-_TELL_SECONDS = 2.0
+_NOTIFY_SECONDS = 2.0
 _PAUSES = (1.0, 3.0)
 """Seconds before each further attempt; an attempt that brought something starts the count anew."""
 _TIMEOUT_SECONDS = 30.0
@@ -24,7 +24,7 @@ _PIP_TIMEOUT_SECONDS = 600
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Remote:
+class RemoteFile:
     """A file on the web that never changes."""
 
     url: str
@@ -40,10 +40,10 @@ class _Changed(Exception):  # noqa: N818 - says what happened
 
 
 def download(
-    remote: Remote,
-    parts: Path,
+    remote: RemoteFile,
+    partial_dir: Path,
     purpose: str,
-    way_out: str,
+    hint: str,
     notify: Notify | None = None,
 ) -> Path:
     """Fetch `remote` into the folder `parts`, going on from what an earlier call left there.
@@ -62,16 +62,16 @@ def download(
         UserError: no network, the server refuses, or the disk is full; what has come is kept.
         DataError: the server offers a file of another size.
     """
-    part = parts / f"{remote.name}.part"
-    with readable_os_errors(parts):
-        parts.mkdir(parents=True, exist_ok=True)
+    part = partial_dir / f"{remote.name}.part"
+    with os_errors_as_user_errors(partial_dir):
+        partial_dir.mkdir(parents=True, exist_ok=True)
     failures = 0
     while (have := _size(part)) != remote.size_bytes:
         try:
             _fetch_rest(remote, part, have, notify)
         except _Changed as change:
             part.unlink(missing_ok=True)
-            raise DataError(f"{purpose}: {remote.url}: {change}; {way_out}") from None
+            raise DataError(f"{purpose}: {remote.url}: {change}; {hint}") from None
         except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
             if isinstance(error, urllib.error.HTTPError):
                 error.close()
@@ -80,7 +80,7 @@ def download(
                 kept = _size(part)
                 raise UserError(
                     f"{purpose}: {remote.url} ({_reason(error)}; {kept:,} of {remote.size_bytes:,} bytes are here and "
-                    f"the same command goes on from there); {way_out}"
+                    f"the same command goes on from there); {hint}"
                 ) from None
             if notify:
                 notify(f"{remote.name}: {_reason(error)}; trying again")
@@ -95,20 +95,20 @@ def _size(part: Path) -> int:
         return 0
 
 
-def _fetch_rest(remote: Remote, part: Path, have: int, notify: Notify | None) -> None:
+def _fetch_rest(remote: RemoteFile, part: Path, have: int, notify: Notify | None) -> None:
     """One request for the bytes from `have` on; whatever comes is written at once."""
     request = urllib.request.Request(remote.url, headers={"User-Agent": "sentune"})
     if 0 < have < remote.size_bytes:
         request.add_header("Range", f"bytes={have}-")
     with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS) as answer:
         start = _check_answer(answer, remote, have)
-        with readable_os_errors(part), part.open("r+b" if start else "wb") as file:
+        with os_errors_as_user_errors(part), part.open("r+b" if start else "wb") as file:
             file.seek(start)
             told, size = time.monotonic(), start
             while block := _read(answer, remote.size_bytes - size):
                 file.write(block)
                 size += len(block)
-                if notify and time.monotonic() - told > _TELL_SECONDS:
+                if notify and time.monotonic() - told > _NOTIFY_SECONDS:
                     told = time.monotonic()
                     notify(f"{remote.name}: {size >> 20:,} of {remote.size_bytes >> 20:,} MiB")
             if size < remote.size_bytes:
@@ -125,7 +125,7 @@ def _read(answer: Any, left: int) -> bytes:
         raise http.client.HTTPException(str(error) or type(error).__name__) from error
 
 
-def _check_answer(answer: Any, remote: Remote, have: int) -> int:
+def _check_answer(answer: Any, remote: RemoteFile, have: int) -> int:
     """The byte that this answer begins with: `have`, or 0 from a server that cannot resume."""
     if answer.status == http.client.PARTIAL_CONTENT:
         expected = f"bytes {have}-{remote.size_bytes - 1}/{remote.size_bytes}"

@@ -28,7 +28,7 @@ _OF_HOSTS = {"idna", "punycode"}
 """Encodings of names on the network, not of texts."""
 
 
-def detect(data: bytes, name: str) -> str:
+def detect_encoding(data: bytes, name: str) -> str:
     """A byte order mark decides; else UTF-8 if it fits; else what charset-normalizer makes of the odd lines.
 
     A guess can be wrong, so who takes it must say so: of 25 languages and encodings tried, 22 came out right.
@@ -64,10 +64,10 @@ def _guess(data: bytes, name: str) -> str:
     fits_western = any("cp1252" in match.could_be_from_charset for match in matches)
     if fits_western and best.encoding in _LATIN and best.language not in _LATIN[best.encoding]:
         return "cp1252"
-    return canonical_name(best.encoding)
+    return normalize_encoding(best.encoding)
 
 
-def canonical_name(encoding: str) -> str:
+def normalize_encoding(encoding: str) -> str:
     """The one name of an encoding: "utf-8" for UTF8 and U8.
 
     Raises:

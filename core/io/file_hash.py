@@ -16,11 +16,11 @@ SMALL_BYTES = 8 << 20
 """Smaller files are read each time: some milliseconds."""
 PIECE_BYTES = 64 << 20
 _BLOCK = 1 << 20
-_SETTLED_NS = 2_000_000_000
+_MTIME_GRACE_NS = 2_000_000_000
 """A file changed less than 2 s ago may change again within the same time stamp, so nothing is remembered of it."""
 
 
-def sha256_of(path: Path, cache: Path) -> str:
+def input_digest(path: Path, cache: Path) -> str:
     """sha256 (hex) of a file's bytes; of one over 64 MiB, of the digests of its pieces, so that all cores share them.
 
     A large file's is remembered in the cache folder.
@@ -28,7 +28,7 @@ def sha256_of(path: Path, cache: Path) -> str:
     Raises:
         DataError: the file is absent or cannot be read.
     """
-    return remembered(path, cache, "sha256", lambda: _digest(path))
+    return memoize_by_stat(path, cache, "sha256", lambda: _digest(path))
 
 
 def check_unchanged(path: Path, cache: Path, digest: str) -> None:
@@ -37,7 +37,7 @@ def check_unchanged(path: Path, cache: Path, digest: str) -> None:
     Raises:
         DataError: it has changed, or is gone.
     """
-    if sha256_of(path, cache) != digest:
+    if input_digest(path, cache) != digest:
         raise DataError(f"{path}: has changed while it was read; give the same command again")
 
 
@@ -59,7 +59,7 @@ def _piece_digest(path: Path, start: int) -> bytes:
     return digest.digest()
 
 
-def remembered(path: Path, cache: Path, what: str, find_out: Callable[[], str]) -> str:
+def memoize_by_stat(path: Path, cache: Path, what: str, find_out: Callable[[], str]) -> str:
     """`find_out()`, or for a file over 8 MiB what it gave last time.
 
     Believed while path, size, inode and modification time stay the same: an edit that forges all four goes unseen.
@@ -78,9 +78,9 @@ def remembered(path: Path, cache: Path, what: str, find_out: Callable[[], str]) 
         if content["stamp"] == seen:
             return str(content["value"])
     value = find_out()
-    if seen == _stamp(path) and time.time_ns() - seen[1] > _SETTLED_NS:
+    if seen == _stamp(path) and time.time_ns() - seen[1] > _MTIME_GRACE_NS:
         with contextlib.suppress(UserError):  # a cache folder that cannot be written costs time only
-            atomic.write_bytes(note, json.dumps({"stamp": seen, "value": value}).encode())
+            atomic.atomic_write(note, json.dumps({"stamp": seen, "value": value}).encode())
     return value
 
 

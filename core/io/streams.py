@@ -17,13 +17,13 @@ from core.io.text import Notify
 _PACKED_BLOCK = 1 << 18
 _BLOCK = 1 << 20
 """Most bytes that one block holds, however well it was packed."""
-_AHEAD = 8
+_PREFETCH = 8
 _QUIET_SECONDS = 5.0
 _RAW, _GZIP = -15, 31
 """zlib's `wbits`: no header as inside a .zip, or a gzip header."""
 
 
-def blocks(path: Path, member: str | None = None, notify: Notify | None = None) -> Generator[bytes, None, None]:
+def read_blocks(path: Path, member: str | None = None, notify: Notify | None = None) -> Generator[bytes, None, None]:
     """The bytes of a plain file, of a `.gz`, or of `member` of a `.zip`, in blocks of at most 1 MiB.
 
     The next blocks are unpacked in a thread while the caller works on this one.
@@ -32,19 +32,19 @@ def blocks(path: Path, member: str | None = None, notify: Notify | None = None) 
         DataError: absent, cut short, damaged, encrypted, or growing more than a hundredfold.
     """
     with open_file(path) as file:
-        yield from _measured(_ahead(_unpacked(file, path, member)), file, path, notify)
+        yield from _bounded(_prefetch(_unpacked(file, path, member)), file, path, notify)
 
 
-def _ahead(stream: Iterator[bytes]) -> Iterator[bytes]:
+def _prefetch(stream: Iterator[bytes]) -> Iterator[bytes]:
     """Unpack up to `_AHEAD` blocks in a thread: with one only, each thread would wait for the other's lock."""
     with ThreadPoolExecutor(1) as reader:
-        coming = deque(reader.submit(next, stream, None) for _ in range(_AHEAD))
+        coming = deque(reader.submit(next, stream, None) for _ in range(_PREFETCH))
         while (block := coming.popleft().result()) is not None:
             coming.append(reader.submit(next, stream, None))
             yield block
 
 
-def members(path: Path) -> list[str]:
+def zip_members(path: Path) -> list[str]:
     """The files in a `.zip`.
 
     Raises:
@@ -71,7 +71,7 @@ def _unpacked(file: IO[bytes], path: Path, member: str | None) -> Iterator[bytes
             yield block
 
 
-def _measured(stream: Iterator[bytes], file: IO[bytes], path: Path, notify: Notify | None) -> Iterator[bytes]:
+def _bounded(stream: Iterator[bytes], file: IO[bytes], path: Path, notify: Notify | None) -> Iterator[bytes]:
     """Pass blocks on, refuse a bomb, and tell how far the file is read."""
     size, total, told = path.stat().st_size, 0, time.monotonic()
     for block in stream:

@@ -17,7 +17,7 @@ def printable(text: str, limit: int | None = None) -> str:
         text = text[: max(limit - 3, 0)] + "..."
     if text.isascii() and text.isprintable():
         return text
-    return "".join(char if _shows(char) else _escape(char) for char in text)
+    return "".join(char if _is_visible(char) else _escape(char) for char in text)
 
 
 def quoted(text: str, limit: int | None = 40) -> str:
@@ -25,7 +25,7 @@ def quoted(text: str, limit: int | None = 40) -> str:
     return f"'{printable(text, limit)}'"
 
 
-def _shows(char: str) -> bool:
+def _is_visible(char: str) -> bool:
     return char == " " or unicodedata.category(char)[0] not in "CZ"
 
 
@@ -36,13 +36,13 @@ def _escape(char: str) -> str:
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
-def one_line(error: BaseException, most: int = 300) -> str:
+def error_summary(error: BaseException, most: int = 300) -> str:
     """An error's message in one line of at most so many characters; its type where it has none."""
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
-def concealed(text: str) -> str:
+def redact_uris(text: str) -> str:
     """Text without what may be secret in the URIs in it: user, password, and all options.
 
     `s3://KEY:SECRET@bucket/folder?session_token=x` -> `s3://bucket/folder`. A password may hold slashes and more of

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.errors import ConfigError, CorruptionError
-from core.io.checked_folder import SUMS, sums_of, write_sealed
+from core.io.checked_folder import CHECKSUMS, checksum_lines, write_checked_folder
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -58,7 +58,7 @@ def save(folder: Path, checkpoint: Checkpoint) -> None:
         TENSORS: checkpoint.tensors,
         STATE: json.dumps(parts, indent=1).encode(),
     }
-    write_sealed(folder / f"epoch-{checkpoint.epoch:05d}", contents)
+    write_checked_folder(folder / f"epoch-{checkpoint.epoch:05d}", contents)
     torn = [path for path in folder.glob(".epoch-*") if time.time() - path.stat().st_mtime > FORSAKEN_SECONDS]
     for old in [folder / name for name in checkpoint_names(folder)[KEPT:]] + torn:
         shutil.rmtree(old, ignore_errors=True)
@@ -109,7 +109,9 @@ def read(path: Path) -> Checkpoint:
     from safetensors.torch import load_file
 
     try:
-        whole = (path / SUMS).read_text(encoding="ascii", errors="replace") == sums_of(path, (TENSORS, STATE))
+        whole = (path / CHECKSUMS).read_text(encoding="ascii", errors="replace") == checksum_lines(
+            path, (TENSORS, STATE)
+        )
     except OSError:
         whole = False
     if not whole:

@@ -12,7 +12,7 @@ from core.config import TrialConfig
 from core.training.result import EpochResult
 from tuning.journal.predictions import pack
 from tuning.journal.records import TrialRecord, attributes_of
-from tuning.journal.writer import open_ledger
+from tuning.journal.writer import open_study
 from tuning.scheduling.successive_halving import Halving
 from tuning.space.load import load_space
 
@@ -83,16 +83,16 @@ def write_study(folder: Path, trials: Sequence[TrialRecord], kept: Mapping[str, 
         kept: its user attributes, `spec` among them.
     """
     rest = {name: value for name, value in kept.items() if name != "spec"}
-    with open_ledger(folder, kept["spec"], rest) as ledger:
+    with open_study(folder, kept["spec"], rest) as ledger:
         for record in trials:
-            number = ledger.add({}, {}, record.config, record.origin)
+            number = ledger.add_trial({}, {}, record.config, record.origin)
             for each in record.epochs:
-                ledger.record(number, each, record.val_predictions if each == record.best else None)
+                ledger.record_epoch(number, each, record.val_predictions if each == record.best else None)
             if record.state in STATES:
                 outcome = {"error": record.error} if record.error else {}
                 if record.n_parameters is not None:
                     outcome |= {"n_parameters": record.n_parameters}
-                ledger.finish(number, STATES[record.state], outcome)
+                ledger.finish_trial(number, STATES[record.state], outcome)
 
 
 def reading(trial: int, accuracy: float, **changes: Any) -> dict[str, Any]:
@@ -114,5 +114,5 @@ def reading(trial: int, accuracy: float, **changes: Any) -> dict[str, Any]:
 def opened(folder: Path) -> str:
     """As a command that goes on with the study."""
     attributes_of(folder)
-    with open_ledger(folder, FULL_SPEC) as ledger:
+    with open_study(folder, FULL_SPEC) as ledger:
         return "; ".join(record.state for record in ledger.records())

@@ -12,7 +12,7 @@ from core.config import TrialConfig
 from core.training.result import EpochResult
 from tuning.backend.adapters import OrderedStopping
 from tuning.journal.records import TrialRecord, read_study
-from tuning.journal.writer import Ledger
+from tuning.journal.writer import StudyJournal
 from tuning.scheduling.scheduler import OrderedSearcher
 from tuning.scheduling.stop_signal import Halt
 from tuning.scheduling.study import SearchPlan
@@ -41,7 +41,7 @@ class Heard:
 class FakeRay:
     """Runs trials as Ray Tune would, but here and in an order that `rng` decides."""
 
-    def __init__(self, ledger: Ledger, the_plan: SearchPlan, workers: int, rng: random.Random) -> None:
+    def __init__(self, ledger: StudyJournal, the_plan: SearchPlan, workers: int, rng: random.Random) -> None:
         self.halt = Halt()
         self.heard = Heard()
         self.standings = Standings(the_plan.stopping, the_plan.epochs, ledger.records())
@@ -95,7 +95,7 @@ class FakeRay:
             self.trained[job["number"]] = done + 1
 
 
-def searcher_of(ledger: Ledger, the_plan: SearchPlan, halt: Halt) -> OrderedSearcher:
+def searcher_of(ledger: StudyJournal, the_plan: SearchPlan, halt: Halt) -> OrderedSearcher:
     """One that goes on where the journal stands."""
     standings = Standings(the_plan.stopping, the_plan.epochs, ledger.records())
     return OrderedSearcher(ledger, the_plan, Heard(), halt, standings)

@@ -39,7 +39,7 @@ from optuna.trial import TrialState
 from core.config import TrialConfig
 from core.data.corpus import Corpus
 from core.data.load import load_corpus
-from core.io.cache import key_of, obtain
+from core.io.cache import cache_key, get_or_build
 from core.nn.classifier import SentenceClassifier
 from core.training.checkpoint import Checkpoint, newest, save
 from core.training.loop import train
@@ -55,7 +55,7 @@ from tuning.confirm.execution import train_run, write_down
 from tuning.confirm.runs import contenders, wanted_runs
 from tuning.journal.predictions import pack
 from tuning.journal.records import read_study
-from tuning.journal.writer import Ledger, count_reading, open_ledger
+from tuning.journal.writer import StudyJournal, log_test_evaluation, open_study
 from tuning.resources.machine import Shares
 from tuning.retrain.models import Model
 from tuning.retrain.models import save as save_trained
@@ -139,20 +139,20 @@ def write_study(folder: Path) -> None:
         "audit": some_audit(corpus.classes),
         "command": "sentune run tiny.csv --name mine",
     }
-    with open_ledger(folder, spec, kept) as ledger:
+    with open_study(folder, spec, kept) as ledger:
         finish(ledger, add(ledger, None, "notebook", 24, 22, 20), TrialState.COMPLETE, COMPLETE | ENDED)
         finish(ledger, add(ledger, NARROW, "sampler", 18, 9, 12), TrialState.COMPLETE, COMPLETE | ENDED)
         stopped = add(ledger, DEEP, "sampler", 21)
-        ledger.mark(stopped, SPELLS, [SPELL])
+        ledger.set_trial_attr(stopped, SPELLS, [SPELL])
         finish(ledger, stopped, TrialState.PRUNED, {})
         failed = add(ledger, DEEP | {"learning_rate_adadelta": 1.0}, "sampler")
         finish(ledger, failed, TrialState.FAIL, {"error": "TrainingError: the loss is nan in epoch 1, step 2"} | ENDED)
-        ledger.copy(1, add(ledger, NARROW, "copy of 1"))
+        ledger.copy_result(1, add(ledger, NARROW, "copy of 1"))
         large = add(ledger, DEEP | {"hidden_dim": 192}, "sampler", 20, 10, 11)
-        ledger.mark(large, OOM, "OutOfMemoryError: no room on 0.25 of the GPU")
+        ledger.set_trial_attr(large, OOM, "OutOfMemoryError: no room on 0.25 of the GPU")
         finish(ledger, large, TrialState.COMPLETE, COMPLETE | {"n_parameters": 250_000} | ENDED)
         add(ledger, NARROW | {"hidden_dim": 32}, "sampler", 15)
-        count_reading(
+        log_test_evaluation(
             ledger, verb="retrain", trial=1, seed=7, on="train", split="80/10/10", val_accuracy=0.85,
             test_accuracy=0.825, test_sentences=40,
         )  # fmt: skip
@@ -160,7 +160,7 @@ def write_study(folder: Path) -> None:
             write_down(ledger, each, {"error": "TrainingError: NaN"} if at == 2 else fresh(each.trial, at))
 
 
-def add(ledger: Ledger, params: dict[str, Any] | None, origin: str, *wrong: int) -> int:
+def add(ledger: StudyJournal, params: dict[str, Any] | None, origin: str, *wrong: int) -> int:
     """Add a running trial that after its epochs is wrong on so many of the validation sentences; None: the notebook's
     setting."""
     if params is None:
@@ -168,7 +168,7 @@ def add(ledger: Ledger, params: dict[str, Any] | None, origin: str, *wrong: int)
         params = PLAN.space.params_of(config)
     else:
         config = PLAN.space.config(params, **PLAN.settings)
-    number = ledger.add(params, PLAN.space.distributions(params), config.to_dict(), origin)
+    number = ledger.add_trial(params, PLAN.space.distributions(params), config.to_dict(), origin)
     best = len(LABELS) + 1
     for epoch, count in enumerate(wrong, 1):
         predictions = np.where(np.arange(len(LABELS)) < count, 1 - LABELS, LABELS)
@@ -179,13 +179,13 @@ def add(ledger: Ledger, params: dict[str, Any] | None, origin: str, *wrong: int)
             val_accuracy=1 - count / len(LABELS),
             seconds=0.5 + number,
         )
-        ledger.record(number, result, pack(predictions) if count < best else None)
+        ledger.record_epoch(number, result, pack(predictions) if count < best else None)
         best = min(best, count)
     return number
 
 
-def finish(ledger: Ledger, number: int, state: TrialState, outcome: Mapping[str, Any]) -> None:
-    ledger.finish(number, state, outcome)
+def finish(ledger: StudyJournal, number: int, state: TrialState, outcome: Mapping[str, Any]) -> None:
+    ledger.finish_trial(number, state, outcome)
 
 
 def fresh(trial: int, at: int) -> dict[str, Any]:
@@ -308,9 +308,9 @@ def cache(folder: Path) -> Files:
             given["vectors"] = str(folder / given["vectors"])
         corpus = load_corpus(str(sentences), cache_dir=folder / "cache", **given)
         inputs = corpus.source["inputs"]
-        assert corpus.fingerprint == key_of(inputs)
+        assert corpus.fingerprint == cache_key(inputs)
         fixed = json.loads(without_nltk(json.dumps(inputs)))
-        keys[name] = {"inputs": fixed, "key": key_of(fixed)}
+        keys[name] = {"inputs": fixed, "key": cache_key(fixed)}
 
     def fill(target: Path) -> None:
         for path in sorted((folder / "cache" / "corpora" / corpus.fingerprint).iterdir()):
@@ -319,7 +319,7 @@ def cache(folder: Path) -> Files:
             elif path.name != "manifest.json":  # which the store writes itself
                 (target / path.name).write_text(without_nltk(path.read_text()))
 
-    made = obtain(folder / "fixed", "corpora", fixed, fill)
+    made = get_or_build(folder / "fixed", "corpora", fixed, fill)
     entry = {f"corpora/{made.key}/{name}": content for name, content in files_in(made.path).items()}
     return {"keys.json": json_of(keys), **entry}
 
@@ -336,7 +336,7 @@ def search(folder: Path) -> Files:
 
 def searched(folder: Path, sampler: str) -> bytes:
     the_plan = plan(sampler=sampler, window=4)
-    with open_ledger(folder, {"fingerprint": ""}) as ledger:
+    with open_study(folder, {"fingerprint": ""}) as ledger:
         FakeRay(ledger, the_plan, 3, random.Random(0)).run()
     lines = [
         {

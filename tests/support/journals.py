@@ -8,7 +8,7 @@ from optuna.trial import TrialState
 
 from core.config import TrialConfig
 from core.training.result import EpochResult
-from tuning.journal.writer import Ledger, open_ledger
+from tuning.journal.writer import StudyJournal, open_study
 
 SPEC: dict[str, Any] = {"fingerprint": "f" * 64, "data": {"dataset": "tiny"}, "seed": 42, "stopping": {"grace": 2}}
 
@@ -17,16 +17,16 @@ def epoch(number: int, accuracy: float) -> EpochResult:
     return EpochResult(epoch=number, train_loss=0.1 + 0.2, val_loss=1 / 3, val_accuracy=accuracy, seconds=0.5)
 
 
-def add(ledger: Ledger) -> int:
+def add(ledger: StudyJournal) -> int:
     config = TrialConfig(learning_rate=0.25, optimizer="adadelta").to_dict()
-    return ledger.add({"learning_rate": 0.25}, {"learning_rate": FloatDistribution(0.1, 1)}, config, "sampler")
+    return ledger.add_trial({"learning_rate": 0.25}, {"learning_rate": FloatDistribution(0.1, 1)}, config, "sampler")
 
 
 def two_trials(folder: Path) -> None:
-    with open_ledger(folder, SPEC) as ledger:
+    with open_study(folder, SPEC) as ledger:
         first, second = add(ledger), add(ledger)
         for number in (first, second):
-            ledger.record(number, epoch(1, 0.5))
-            ledger.record(number, epoch(2, 0.75))
-        ledger.finish(first, TrialState.COMPLETE, {"n_parameters": 10})
-        ledger.finish(second, TrialState.FAIL, {"error": "TrainingError: NaN"})
+            ledger.record_epoch(number, epoch(1, 0.5))
+            ledger.record_epoch(number, epoch(2, 0.75))
+        ledger.finish_trial(first, TrialState.COMPLETE, {"n_parameters": 10})
+        ledger.finish_trial(second, TrialState.FAIL, {"error": "TrainingError: NaN"})

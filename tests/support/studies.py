@@ -16,7 +16,7 @@ from tests.support.study_configs import plan
 from tuning.journal.file import JOURNAL
 from tuning.journal.predictions import pack
 from tuning.journal.reader import Operation
-from tuning.journal.writer import open_ledger
+from tuning.journal.writer import open_study
 from tuning.resources.machine import Shares
 from tuning.scheduling.study import make_spec
 
@@ -61,16 +61,16 @@ def make_study(folder: Path, file: Path, cache: Path | None, *configs: TrialConf
         "validation": {"labels": pack(labels), "classes": list(corpus.classes)},
         "inputs": corpus.source["inputs"],
     }
-    with open_ledger(folder, spec, kept) as ledger:
+    with open_study(folder, spec, kept) as ledger:
         for config in configs:
-            number = ledger.add({}, {}, config.to_dict(), "sampler" if ledger.trials() else "notebook")
+            number = ledger.add_trial({}, {}, config.to_dict(), "sampler" if ledger.trials() else "notebook")
             epochs, outcome = _trained(config, corpus)
             for epoch, predictions in epochs[: 2 if number == stopped else None]:
-                ledger.record(number, epoch, predictions)
+                ledger.record_epoch(number, epoch, predictions)
             if number == stopped:
-                ledger.finish(number, TrialState.PRUNED, {})
+                ledger.finish_trial(number, TrialState.PRUNED, {})
             else:
-                ledger.finish(number, TrialState.COMPLETE, outcome)
+                ledger.finish_trial(number, TrialState.COMPLETE, outcome)
 
 
 def _trained(config: TrialConfig, corpus: Corpus) -> tuple[list[tuple[EpochResult, Any]], dict[str, Any]]:

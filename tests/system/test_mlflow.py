@@ -8,7 +8,7 @@ import pytest
 from optuna.trial import TrialState
 
 from core.errors import ConfigError, UserError
-from core.io.text import concealed
+from core.io.text import redact_uris
 from tests.support.small_study import SPEC, epoch, small_study
 from tuning.tracking import mlflow as mlflow_export
 from tuning.tracking.mlflow import export_to_mlflow
@@ -63,8 +63,8 @@ def test_trials_are_runs_with_settings_epochs_and_state(tmp_path: Path, uri: str
 def test_once_more_adds_what_is_new_and_doubles_nothing(tmp_path: Path, uri: str) -> None:
     with small_study(tmp_path) as ledger:
         export_to_mlflow(tmp_path, uri)
-        ledger.record(4, epoch(2, 0.65))
-        ledger.finish(4, TrialState.COMPLETE, {})
+        ledger.record_epoch(4, epoch(2, 0.65))
+        ledger.finish_trial(4, TrialState.COMPLETE, {})
         assert export_to_mlflow(tmp_path, uri) == f"experiment {tmp_path.name} at {uri}: 5 runs, 0 of them new"
         export_to_mlflow(tmp_path, uri)
     runs = exported(uri, tmp_path.name)
@@ -116,7 +116,7 @@ def test_another_study_of_the_same_name_is_not_mixed_in(tmp_path: Path, uri: str
 def test_a_store_that_cannot_be_used_is_one_line(tmp_path: Path, place: str) -> None:
     with small_study(tmp_path):
         pass
-    with pytest.raises(UserError, match=f"cannot export to {re.escape(concealed(place))}: ") as caught:
+    with pytest.raises(UserError, match=f"cannot export to {re.escape(redact_uris(place))}: ") as caught:
         export_to_mlflow(tmp_path, place)
     assert "\n" not in str(caught.value)
     assert "secret" not in str(caught.value)

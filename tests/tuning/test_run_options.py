@@ -9,7 +9,7 @@ import pytest
 from core.errors import ConfigError
 from tests.support.corpora import tiny_corpus
 from tests.support.study_configs import options
-from tuning.journal.writer import open_ledger
+from tuning.journal.writer import open_study
 from tuning.resources.machine import Shares
 from tuning.run_options import search_plan
 from tuning.scheduling.study import SearchPlan, make_spec
@@ -18,7 +18,7 @@ from tuning.scheduling.successive_halving import Halving
 
 def made(plan: SearchPlan, folder: Path) -> None:
     """A study of this plan."""
-    with open_ledger(folder, json.loads(json.dumps(make_spec(plan, tiny_corpus(), {"dataset": "tiny"}, Shares())))):
+    with open_study(folder, json.loads(json.dumps(make_spec(plan, tiny_corpus(), {"dataset": "tiny"}, Shares())))):
         pass
 
 

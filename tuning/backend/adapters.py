@@ -9,7 +9,7 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from core.errors import UserError
 from core.training.result import EpochResult
 from tuning.backend.ray_private import forget_ended, keep_workers
-from tuning.journal.writer import Ledger
+from tuning.journal.writer import StudyJournal
 from tuning.scheduling.callbacks import Listener
 from tuning.scheduling.stop_signal import Halt
 from tuning.scheduling.study import SearchPlan
@@ -25,7 +25,9 @@ def unflattened(result: Mapping[str, Any], name: str) -> dict[str, Any]:
 class OrderedStopping(FIFOScheduler):  # type: ignore[misc]  # Ray ships no types
     """Stops a trial by the study's rule, when it has to wait at a rung, or when the study is halted."""
 
-    def __init__(self, ledger: Ledger, plan: SearchPlan, listener: Listener, halt: Halt, standings: Standings) -> None:
+    def __init__(
+        self, ledger: StudyJournal, plan: SearchPlan, listener: Listener, halt: Halt, standings: Standings
+    ) -> None:
         super().__init__()
         self.ledger = ledger
         self.plan = plan
@@ -41,7 +43,7 @@ class OrderedStopping(FIFOScheduler):  # type: ignore[misc]  # Ray ships no type
             return str(TrialScheduler.CONTINUE)
         number, epoch = trial.config["number"], EpochResult(**report)
         try:
-            self.ledger.record(number, epoch, unflattened(result, "val_predictions"))
+            self.ledger.record_epoch(number, epoch, unflattened(result, "val_predictions"))
         except UserError as error:
             self.halt.give_up(error)
             return str(TrialScheduler.STOP)

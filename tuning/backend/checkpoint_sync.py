@@ -19,8 +19,8 @@ from typing import Any
 
 from core.data.corpus import Corpus
 from core.errors import CorruptionError, UserError
-from core.io.atomic import new_folder
-from core.io.checked_folder import SUMS, canonical
+from core.io.atomic import atomic_folder
+from core.io.checked_folder import CHECKSUMS, canonical_json
 from core.training.checkpoint import STATE, TENSORS, checkpoint_names, read
 from tuning.backend.cluster import Cluster
 from tuning.backend.storage import delete, keep_only, make_folder, open_place, readable_errors, remove
@@ -78,7 +78,7 @@ class Mirror:
 
             system, root = self._place
             found = system.get_file_info(FileSelector(root, recursive=True, allow_not_found=True))
-            self._there = {PurePosixPath(file.path).parent.name for file in found if file.base_name == SUMS}
+            self._there = {PurePosixPath(file.path).parent.name for file in found if file.base_name == CHECKSUMS}
         return self._there
 
     def _download(self, name: str) -> bool:
@@ -87,8 +87,8 @@ class Mirror:
 
         system, root = self._place
         try:
-            with new_folder(self.local / name) as work:
-                for part in (TENSORS, STATE, SUMS):
+            with atomic_folder(self.local / name) as work:
+                for part in (TENSORS, STATE, CHECKSUMS):
                     copy_files(f"{root}/{name}/{part}", str(work / part), system, LocalFileSystem())
                 read(work)
         except (CorruptionError, FileNotFoundError):
@@ -100,7 +100,7 @@ class Mirror:
 
         system, root = self._place
         make_folder(system, f"{root}/{name}")
-        for part in (TENSORS, STATE, SUMS):  # the checksums last
+        for part in (TENSORS, STATE, CHECKSUMS):  # the checksums last
             # Without threads: with them pyarrow can hang on uploads (its issue 32372).
             copy_files(
                 str(self.local / name / part), f"{root}/{name}/{part}", LocalFileSystem(), system, use_threads=False
@@ -192,4 +192,4 @@ def _problem(action: Callable[[], None] | None) -> str:
 
 
 def _digest(value: Any) -> str:
-    return hashlib.sha256(canonical(value)).hexdigest()[:12]
+    return hashlib.sha256(canonical_json(value)).hexdigest()[:12]

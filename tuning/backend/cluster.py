@@ -17,7 +17,7 @@ from typing import Any
 import core
 import tuning
 from core.errors import ConfigError, UserError
-from core.io.text import one_line
+from core.io.text import error_summary
 from tuning.backend.connect import answers, local_raylet, reach, resolved
 from tuning.backend.local_ray import QUIET_RAY
 from tuning.backend.ray_private import hush
@@ -188,7 +188,7 @@ def _result(call: Any) -> Any:
 
 def reason_of(error: Exception) -> str:
     """What went wrong, in a line: Ray puts pages below it."""
-    return one_line(getattr(error, "cause", None) or error)
+    return error_summary(getattr(error, "cause", None) or error)
 
 
 def check_nodes(cluster: Cluster, storage: str | None, say: Callable[[str], None]) -> None:

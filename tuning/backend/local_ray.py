@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from core.errors import UserError
-from core.io.text import one_line
+from core.io.text import error_summary
 from tuning.backend.ray_private import Process, _node, _processes, hush
 from tuning.resources.machine import Machine
 
@@ -54,7 +54,7 @@ def own_ray(machine: Machine, lost: Callable[[str], None]) -> Iterator[Any]:
     except Exception as error:
         ray.shutdown()
         raise UserError(
-            f"Ray did not start ({one_line(error)}): see that the machine is not too busy and try again"
+            f"Ray did not start ({error_summary(error)}): see that the machine is not too busy and try again"
         ) from error
     hush()
     over = threading.Lock()

@@ -9,15 +9,15 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from core.errors import ConfigError, UserError
-from core.io.atomic import expanded
-from core.io.text import concealed, one_line
+from core.io.atomic import expand_user
+from core.io.text import redact_uris, error_summary
 
 KINDS = "give a folder, file:///FOLDER, s3://BUCKET/FOLDER or gs://BUCKET/FOLDER"
 
 
 def absolute(where: str) -> str:
     """A folder's path made absolute; a URI as it is."""
-    return where if "://" in where else str(expanded(where).absolute())
+    return where if "://" in where else str(expand_user(where).absolute())
 
 
 def open_place(where: str) -> tuple[Any, str]:
@@ -35,10 +35,10 @@ def open_place(where: str) -> tuple[Any, str]:
     except OSError:
         raise
     except Exception as error:  # pyarrow has a class of its own for each mistake
-        raise ConfigError(f"--storage {concealed(f'{where}: {one_line(error)}')}; {KINDS}") from error
+        raise ConfigError(f"--storage {redact_uris(f'{where}: {error_summary(error)}')}; {KINDS}") from error
     path = path.rstrip("/")
     if not path:
-        raise ConfigError(f"--storage {concealed(where)}: it names no folder or bucket; {KINDS}")
+        raise ConfigError(f"--storage {redact_uris(where)}: it names no folder or bucket; {KINDS}")
     return system, path
 
 
@@ -84,7 +84,7 @@ def check_storage(where: str, mark: str | None = None) -> None:
                 read_back = ""
             if read_back != name:
                 raise UserError(
-                    f"what another machine put into {concealed(where)} is not there: give a folder that all share"
+                    f"what another machine put into {redact_uris(where)} is not there: give a folder that all share"
                 )
 
 
@@ -123,7 +123,7 @@ def readable_errors(where: str) -> Iterator[None]:
         yield
     except (OSError, ArrowException) as error:
         raise UserError(
-            f"cannot keep checkpoints in {concealed(f'{where} ({one_line(error)})')}: give another --storage, or the "
+            f"cannot keep checkpoints in {redact_uris(f'{where} ({error_summary(error)})')}: give another --storage, or the "
             "rights to read, write and delete there"
         ) from error
 

@@ -15,7 +15,7 @@ from tuning.backend.cluster import Cluster
 from tuning.backend.interrupt import Interruption
 from tuning.backend.local_ray import own_ray
 from tuning.backend.ray_private import _count_no_callbacks
-from tuning.journal.writer import Ledger
+from tuning.journal.writer import StudyJournal
 from tuning.resources.machine import Machine, Shares
 from tuning.scheduling.callbacks import Listener
 from tuning.scheduling.scheduler import OOM, RESTARTS, OrderedSearcher, shared_failure
@@ -50,7 +50,7 @@ class StorageProblems(TrialProgressCallback):  # type: ignore[misc]  # Ray ships
 
 
 def search(
-    ledger: Ledger,
+    ledger: StudyJournal,
     plan: SearchPlan,
     corpus: Corpus,
     shares: Shares,
@@ -96,14 +96,14 @@ def _retries(shares: Shares) -> bool:
     return shares.retry_oom and shares.gpus_per_trial < 1
 
 
-def _some_wait_for_a_gpu(ledger: Ledger, shares: Shares) -> bool:
+def _some_wait_for_a_gpu(ledger: StudyJournal, shares: Shares) -> bool:
     waiting = (trial for trial in ledger.trials() if not trial.state.is_finished())
     return _retries(shares) and any(OOM in trial.user_attrs for trial in waiting)
 
 
 def _fit(
     corpus_ref: Any,
-    ledger: Ledger,
+    ledger: StudyJournal,
     plan: SearchPlan,
     workers: int,
     listener: Listener,

@@ -15,7 +15,7 @@ from ray import tune
 from core.config import TrialConfig
 from core.data.corpus import Corpus
 from core.errors import ConfigError, UserError
-from core.io.text import one_line
+from core.io.text import error_summary
 from core.training.loop import train
 from core.training.result import EpochResult
 from tuning.journal.predictions import pack
@@ -109,4 +109,4 @@ class _Reporter:
 
 def named(error: Exception) -> str:
     """An error's type and message in a line."""
-    return f"{type(error).__name__}: {one_line(error)}"
+    return f"{type(error).__name__}: {error_summary(error)}"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from core.io.atomic import expanded
+from core.io.atomic import expand_user
 
 if TYPE_CHECKING:
     from tuning.run_options import RunOptions
@@ -189,7 +189,7 @@ def absolute(name: str) -> str:
     if name in NAMES:
         return name
     prefix = "mr:" if name.startswith("mr:") else ""
-    path = expanded(name.removeprefix(prefix))
+    path = expand_user(name.removeprefix(prefix))
     return f"{prefix}{path.absolute()}" if prefix or path.exists() or len(path.parts) > 1 else name
 
 

@@ -16,7 +16,7 @@ from tuning.confirm.summary import summarize
 from tuning.confirm.tables import render
 from tuning.console import note, typed
 from tuning.journal.records import Spec, TrialRecord, attributes_of, read_study
-from tuning.journal.writer import open_ledger
+from tuning.journal.writer import open_study
 
 NOTICE = "stopping: the running epochs are lost, what is before them is kept"
 
@@ -108,7 +108,7 @@ def _spend(
     shares = Shares(cpus_per_trial=min(spec["threads"], machine.cpus), gpus_per_trial=gpus)
     fits = shares.fit(machine)
     workers = min(fits, options.workers or fits, len(left))
-    with open_ledger(options.folder, spec) as ledger:
+    with open_study(options.folder, spec) as ledger:
         load = partial(study_corpus, spec, options.dataset, options.vectors, options.cache_dir, options.say)
         corpus = load()
         if changes := data_changes(spec, ledger.attributes.get("inputs"), corpus):

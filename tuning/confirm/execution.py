@@ -17,7 +17,7 @@ from core.errors import ConfigError, UserError
 from tuning.backend.local_ray import own_ray
 from tuning.confirm.runs import PREFIX, Run
 from tuning.journal.predictions import pack
-from tuning.journal.writer import Ledger, count_reading
+from tuning.journal.writer import StudyJournal, log_test_evaluation
 from tuning.resources.machine import Machine, Shares
 from tuning.scheduling.scheduler import DIED, RESTARTS
 
@@ -59,7 +59,7 @@ def train_run(config: Mapping[str, Any], corpus: Corpus, shares: Shares, checkpo
 def carry_out(
     runs: Sequence[Run],
     corpus_of: Callable[[Run], Corpus],
-    ledger: Ledger,
+    ledger: StudyJournal,
     shares: Shares,
     machine: Machine,
     workers: int,
@@ -113,7 +113,7 @@ def _outcome(ray: Any, reference: Any) -> dict[str, Any]:
         return {"died": DIED}
 
 
-def write_down(ledger: Ledger, run: Run, outcome: Mapping[str, Any]) -> None:
+def write_down(ledger: StudyJournal, run: Run, outcome: Mapping[str, Any]) -> None:
     """Put an outcome into the journal; the reading of the test split first, so that none is ever left uncounted.
 
     A run whose worker died is not written down: the same command tries it again.
@@ -126,7 +126,7 @@ def write_down(ledger: Ledger, run: Run, outcome: Mapping[str, Any]) -> None:
     if "died" in outcome:
         return
     if "test_accuracy" in outcome:
-        count_reading(
+        log_test_evaluation(
             ledger,
             verb=PREFIX,
             trial=run.trial,
@@ -138,7 +138,7 @@ def write_down(ledger: Ledger, run: Run, outcome: Mapping[str, Any]) -> None:
             test_sentences=outcome["test_sentences"],
         )
     about = {name: value for name, value in dataclasses.asdict(run).items() if name != "config"}
-    ledger.keep(run.key, {**about, **outcome, "time": datetime.now(UTC).isoformat(timespec="seconds")})
+    ledger.set_study_attr(run.key, {**about, **outcome, "time": datetime.now(UTC).isoformat(timespec="seconds")})
     shutil.rmtree(_place(ledger, run.key), ignore_errors=True)
 
 
@@ -150,7 +150,7 @@ def told(outcome: Mapping[str, Any]) -> str:
     return f": val {outcome['val_accuracy']:.4f}{test}, {outcome['seconds']:.1f} s"
 
 
-def tidy(ledger: Ledger) -> None:
+def tidy(ledger: StudyJournal) -> None:
     """Remove what checkpoints there are of runs that are written down.
 
     When a process is killed, its workers live on for seconds and may put one where the next process has removed it.
@@ -160,6 +160,6 @@ def tidy(ledger: Ledger) -> None:
             shutil.rmtree(_place(ledger, key), ignore_errors=True)
 
 
-def _place(ledger: Ledger, key: str) -> Path:
+def _place(ledger: StudyJournal, key: str) -> Path:
     """Of a run's checkpoints."""
     return ledger.folder.absolute() / "checkpoints" / key.replace(":", "-").replace("/", "of")

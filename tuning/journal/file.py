@@ -14,13 +14,13 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from core.errors import CorruptionError, UserError
-from core.io.atomic import readable_os_errors, write_bytes
+from core.io.atomic import os_errors_as_user_errors, atomic_write
 
 JOURNAL = "study.journal"
 
 
 @contextlib.contextmanager
-def only_driver(folder: Path) -> Iterator[None]:
+def study_lock(folder: Path) -> Iterator[None]:
     """Hold the study in `folder` while the block runs; the system frees it when the process dies.
 
     Raises:
@@ -29,7 +29,7 @@ def only_driver(folder: Path) -> Iterator[None]:
     lock = FileLock(folder / "study.lock", timeout=0)
     holder = folder / "driver.json"
     try:
-        with readable_os_errors(folder):
+        with os_errors_as_user_errors(folder):
             lock.acquire()
     except Timeout:
         who = {"pid": "?", "host": "?"}
@@ -39,14 +39,14 @@ def only_driver(folder: Path) -> Iterator[None]:
             f"study {folder.name!r} is being run by process {who['pid']} on {who['host']}: wait for it, or stop it"
         ) from None
     try:
-        write_bytes(holder, json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode())
+        atomic_write(holder, json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode())
         yield
     finally:
         holder.unlink(missing_ok=True)
         lock.release()
 
 
-def has_driver(folder: Path) -> bool:
+def is_locked(folder: Path) -> bool:
     """Whether a process runs the study in `folder`, as far as can be told from here.
 
     It asks the driver's note and not its lock: a driver that starts at this moment must not find it taken.
@@ -63,7 +63,7 @@ def has_driver(folder: Path) -> bool:
     return True
 
 
-def cut_torn_tail(journal: Path) -> None:
+def truncate_partial_line(journal: Path) -> None:
     """Cut back to the last whole line: Optuna would glue its next record onto a torn one."""
     if not journal.is_file():
         return
@@ -83,17 +83,17 @@ def cut_torn_tail(journal: Path) -> None:
             os.fsync(file.fileno())
 
 
-class _SharingBackend(JournalFileBackend):
+class _InterningBackend(JournalFileBackend):
     """Reads records so that equal texts are one object: the names in a thousand trials are always the same."""
 
     def read_logs(self, log_number_from: int) -> Generator[dict[str, Any], None, None]:
         """As Optuna's."""
-        yield from map(_shared, super().read_logs(log_number_from))
+        yield from map(_interned, super().read_logs(log_number_from))
 
 
-def _shared(value: Any) -> Any:
+def _interned(value: Any) -> Any:
     if isinstance(value, dict):
-        return {sys.intern(name): _shared(item) for name, item in value.items()}
+        return {sys.intern(name): _interned(item) for name, item in value.items()}
     return sys.intern(value) if isinstance(value, str) else value
 
 
@@ -104,7 +104,7 @@ def open_journal(journal: Path) -> JournalStorage:
         CorruptionError: it is damaged before its last line.
     """
     try:
-        return JournalStorage(_SharingBackend(str(journal)))
+        return JournalStorage(_InterningBackend(str(journal)))
     except (LookupError, TypeError, ValueError, AttributeError, AssertionError, ArithmeticError) as error:
         raise CorruptionError(
             f"{journal} is damaged ({type(error).__name__}: {error}): put back a copy of it, or start anew with "

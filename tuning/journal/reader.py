@@ -21,106 +21,106 @@ from optuna.trial import TrialState
 from core.errors import CorruptionError, UserError
 
 Shape = Any
-MOST = 2**53
+MAX_INT = 2**53
 """Larger whole numbers are none of ours."""
 
 
-def number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
     """A loss, which may be beyond all bounds."""
-    return isinstance(value, float) or (isinstance(value, int) and abs(value) < MOST)
+    return isinstance(value, float) or (isinstance(value, int) and abs(value) < MAX_INT)
 
 
-def finite(value: Any) -> bool:
+def is_finite(value: Any) -> bool:
     """Seconds, or a moment."""
-    return number(value) and math.isfinite(value)
+    return is_number(value) and math.isfinite(value)
 
 
-def share(value: Any) -> bool:
+def is_fraction(value: Any) -> bool:
     """An accuracy."""
-    return number(value) and 0 <= value <= 1
+    return is_number(value) and 0 <= value <= 1
 
 
-def count(value: Any) -> bool:
+def is_count(value: Any) -> bool:
     """A whole number from 0."""
-    return isinstance(value, int) and 0 <= value < MOST
+    return isinstance(value, int) and 0 <= value < MAX_INT
 
 
-def some(value: Any) -> bool:
+def is_positive(value: Any) -> bool:
     """A whole number from 1."""
-    return count(value) and value > 0
+    return is_count(value) and value > 0
 
 
 PACKED = {"type": str, "data": str, "crc32": int}
 EPOCH = {
-    "epoch": some, "train_loss": number, "val_loss": number, "val_accuracy": share,
-    "seconds": finite,
+    "epoch": is_positive, "train_loss": is_number, "val_loss": is_number, "val_accuracy": is_fraction,
+    "seconds": is_finite,
     "val_predictions?": PACKED,
 }  # fmt: skip
 OUTCOME = {
     "error?": str,
-    "n_parameters?": count,
+    "n_parameters?": is_count,
     "weights_sha256?": str,
     "environment?": dict,
     "worker?": str,
-    "since?": finite,
+    "since?": is_finite,
 }
-SPELL = {"worker?": str, "since": finite, "until": finite}
-READING = {
-    "verb": str, "trial": int, "seed": int, "on": str, "split": (str, type(None)), "test_accuracy": share,
-    "test_sentences": some,
+SEGMENT = {"worker?": str, "since": is_finite, "until": is_finite}
+TEST_EVALUATION = {
+    "verb": str, "trial": int, "seed": int, "on": str, "split": (str, type(None)), "test_accuracy": is_fraction,
+    "test_sentences": is_positive,
 }  # fmt: skip
-STOPPING = {"rule?": str, "grace?": some, "reduction?": some}
+STOPPING = {"rule?": str, "grace?": is_positive, "reduction?": is_positive}
 SPEC = {
-    "fingerprint?": str, "data?": dict, "embedding_dim?": some, "space?": dict, "epochs?": some, "seed?": count,
-    "window?": some, "stopping?": (dict, type(None)), "sampler?": dict, "warm_start?": (dict, type(None)),
-    "threads?": some, "device?": str, "precision?": str, "versions?": dict,
+    "fingerprint?": str, "data?": dict, "embedding_dim?": is_positive, "space?": dict, "epochs?": is_positive, "seed?": is_count,
+    "window?": is_positive, "stopping?": (dict, type(None)), "sampler?": dict, "warm_start?": (dict, type(None)),
+    "threads?": is_positive, "device?": str, "precision?": str, "versions?": dict,
 }  # fmt: skip
 STUDY = {
-    "spec?": SPEC, "validation?": {"labels": PACKED, "classes": [str]}, "vocabulary?": some, "readings?": [READING],
+    "spec?": SPEC, "validation?": {"labels": PACKED, "classes": [str]}, "vocabulary?": is_positive, "readings?": [TEST_EVALUATION],
     "inputs?": dict, "audit?": dict, "command?": str, "gpu_share?": dict,
 }  # fmt: skip
 """User attributes of the study, beside how it ended and its fresh runs."""
 ENDED = {"reason": str, "last": (int, type(None))}
 FRESH_RUN = {
-    "error?": str, "val_accuracy?": share, "test_accuracy?": share, "seconds?": finite, "n_parameters?": count,
+    "error?": str, "val_accuracy?": is_fraction, "test_accuracy?": is_fraction, "seconds?": is_finite, "n_parameters?": is_count,
     "correct?": PACKED,
 }  # fmt: skip
-TRIAL = {"config?": dict, "origin?": str, "outcome?": OUTCOME, "spells?": [SPELL]}
+TRIAL = {"config?": dict, "origin?": str, "outcome?": OUTCOME, "spells?": [SEGMENT]}
 """User attributes of a trial, beside its epochs."""
 
 
-class Kept(dict[str, Any]):
+class StrictDict(dict[str, Any]):
     """A part of the journal in which a name that is missing is damage."""
 
     def __missing__(self, name: str) -> NoReturn:
         raise CorruptionError(f"the study's journal is damaged ({name!r} is missing): put back a copy of it")
 
 
-def kept(value: Any) -> Any:
+def strict(value: Any) -> Any:
     """JSON whose objects are all `Kept`."""
     if isinstance(value, dict):
-        return Kept({name: kept(item) for name, item in value.items()})
-    return [kept(item) for item in value] if isinstance(value, list) else value
+        return StrictDict({name: strict(item) for name, item in value.items()})
+    return [strict(item) for item in value] if isinstance(value, list) else value
 
 
-def check(value: Any, shape: Shape, where: str) -> None:
+def check_schema(value: Any, shape: Shape, where: str) -> None:
     """See that JSON has a shape.
 
     Raises:
         ValueError: it has not; the place is named, `where` and what is below it.
     """
     if isinstance(shape, dict):
-        check(value, dict, where)
+        check_schema(value, dict, where)
         for name, below in shape.items():
             key = name.removesuffix("?")
             if key in value:
-                check(value[key], below, f"{where}.{key}")
+                check_schema(value[key], below, f"{where}.{key}")
             elif key == name:
                 raise ValueError(f"{where} has no {key!r}")
     elif isinstance(shape, list):
-        check(value, list, where)
+        check_schema(value, list, where)
         for item in value:
-            check(item, shape[0], where)
+            check_schema(item, shape[0], where)
     elif isinstance(value, bool) or not _fits(value, shape):
         raise ValueError(f"{where} is {str(value)[:40]!r}")
 
@@ -131,19 +131,19 @@ def _fits(value: Any, shape: Any) -> bool:
 
 def check_study(attributes: Mapping[str, Any]) -> None:
     """See that user attributes of the study have their shape; ValueError as from `check`."""
-    check(attributes, STUDY, "study")
+    check_schema(attributes, STUDY, "study")
     if stopping := attributes.get("spec", {}).get("stopping"):
-        check(stopping, STOPPING, "study.spec.stopping")
+        check_schema(stopping, STOPPING, "study.spec.stopping")
     for name, value in attributes.items():
         if name == "ended" and value is not None:
-            check(value, ENDED, name)
+            check_schema(value, ENDED, name)
         elif name.startswith("confirm:"):
-            check(value, FRESH_RUN, name)
+            check_schema(value, FRESH_RUN, name)
 
 
 def check_trial(attributes: Mapping[str, Any]) -> None:
     """See that user attributes of a trial, all of them or some, have their shape; ValueError as from `check`."""
-    check(attributes, TRIAL, "trial")
+    check_schema(attributes, TRIAL, "trial")
     for name, value in attributes.get("config", {}).items():
         if isinstance(value, dict | list):
             raise ValueError(f"trial.config.{name} is {str(value)[:40]!r}")
@@ -151,7 +151,7 @@ def check_trial(attributes: Mapping[str, Any]) -> None:
         raise ValueError(f"trial.origin is {attributes['origin'][:40]!r}")
     for name, value in attributes.items():
         if name.startswith("epoch:"):
-            check(value, EPOCH, name)
+            check_schema(value, EPOCH, name)
 
 
 class Operation(IntEnum):
@@ -210,7 +210,7 @@ def _apply(record: dict[str, Any], study: dict[str, Any], trials: list[WrittenTr
     match record["op_code"]:
         case Operation.SET_STUDY_USER_ATTR:
             check_study(record["user_attr"])
-            study.update({name: kept(value) for name, value in record["user_attr"].items()})
+            study.update({name: strict(value) for name, value in record["user_attr"].items()})
         case Operation.CREATE_TRIAL:
             attributes = record["user_attrs"]
             check_trial(attributes)
@@ -222,7 +222,7 @@ def _apply(record: dict[str, Any], study: dict[str, Any], trials: list[WrittenTr
                         name: _distribution(record["distributions"][name]).to_external_repr(value)
                         for name, value in record.get("params", {}).items()
                     },
-                    user_attrs={**attributes, "config": kept(attributes["config"]), "origin": attributes["origin"]},
+                    user_attrs={**attributes, "config": strict(attributes["config"]), "origin": attributes["origin"]},
                     datetime_start=_local(record.get("datetime_start")),
                 )
             )

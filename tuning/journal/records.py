@@ -19,7 +19,7 @@ EPOCH_FIELDS = EpochResult.__slots__
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Spell:
+class RunSegment:
     """A time in which a worker had a trial."""
 
     worker: str | None
@@ -55,7 +55,7 @@ class TrialRecord:
     """None until it is over."""
     worker: str | None = None
     """Host and process that trained it last; None in older studies."""
-    spells: tuple[Spell, ...] = ()
+    segments: tuple[RunSegment, ...] = ()
     """When which worker had it, in order; it may have waited between them. Those that are over; empty in older studies,
     and without those of a process that was killed."""
     weights_sha256: str | None = None
@@ -171,10 +171,10 @@ def record_of(trial: Trial) -> TrialRecord:
     written = {value["epoch"]: value for key, value in attrs.items() if key.startswith("epoch:")}
     epochs = [EpochResult(**{name: value[name] for name in EPOCH_FIELDS}) for _, value in sorted(written.items())]
     outcome = attrs.get("outcome", {})
-    spells = [Spell(worker=s.get("worker"), since=s["since"], until=s["until"]) for s in attrs.get("spells", ())]
+    spells = [RunSegment(worker=s.get("worker"), since=s["since"], until=s["until"]) for s in attrs.get("spells", ())]
     if "since" in outcome and trial.datetime_complete:
         until = trial.datetime_complete.timestamp()
-        spells.append(Spell(worker=outcome.get("worker"), since=outcome["since"], until=until))
+        spells.append(RunSegment(worker=outcome.get("worker"), since=outcome["since"], until=until))
     return TrialRecord(
         number=trial.number,
         state=trial.state.name,
@@ -190,7 +190,7 @@ def record_of(trial: Trial) -> TrialRecord:
         started=trial.datetime_start,
         ended=trial.datetime_complete,
         worker=outcome.get("worker") or (spells[-1].worker if spells else None),
-        spells=tuple(spells),
+        segments=tuple(spells),
     )
 
 

@@ -25,16 +25,16 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from core.errors import ConfigError, UserError
-from core.io.atomic import readable_os_errors
+from core.io.atomic import os_errors_as_user_errors
 from core.training.result import EpochResult
-from tuning.journal.file import JOURNAL, cut_torn_tail, only_driver, open_journal
+from tuning.journal.file import JOURNAL, truncate_partial_line, study_lock, open_journal
 from tuning.journal.records import Spec, TrialRecord, record_of
 
-READINGS = "readings"
+TEST_EVALUATIONS = "readings"
 """The study's user attribute that holds the list."""
 
 
-class Ledger:
+class StudyJournal:
     """An open journal. Get one from `open_ledger`."""
 
     def __init__(self, folder: Path, storage: JournalStorage, study_id: int) -> None:
@@ -58,7 +58,7 @@ class Ledger:
             records.append(record)
         return records
 
-    def add(
+    def add_trial(
         self,
         params: Mapping[str, Any],
         distributions: Mapping[str, BaseDistribution],
@@ -78,7 +78,7 @@ class Ledger:
         self.trials()[number].distributions = dict(distributions)  # the space's own instead of equal ones of its own
         return number
 
-    def record(self, number: int, epoch: EpochResult, val_predictions: Mapping[str, Any] | None = None) -> None:
+    def record_epoch(self, number: int, epoch: EpochResult, val_predictions: Mapping[str, Any] | None = None) -> None:
         """Write down an epoch of a running trial. The same epoch twice is written once.
 
         Args:
@@ -96,7 +96,7 @@ class Ledger:
             self._storage.set_trial_intermediate_value(trial._trial_id, epoch.epoch, epoch.val_accuracy)
             self._storage.set_trial_user_attr(trial._trial_id, key, {**dataclasses.asdict(epoch), **kept})
 
-    def finish(self, number: int, state: TrialState, outcome: Mapping[str, Any]) -> TrialRecord:
+    def finish_trial(self, number: int, state: TrialState, outcome: Mapping[str, Any]) -> TrialRecord:
         """Close a trial: its value is the best validation accuracy of its epochs. Its checkpoints go."""
         trial = self.trials()[number]
         best = record_of(trial).best
@@ -107,15 +107,15 @@ class Ledger:
         shutil.rmtree(self.checkpoint_dir(number), ignore_errors=True)
         return record_of(self.trials()[number])
 
-    def copy(self, source: int, number: int) -> TrialRecord:
+    def copy_result(self, source: int, number: int) -> TrialRecord:
         """Close trial `number` with the epochs, the state and the outcome of `source`, which is finished."""
         trial = self.trials()[source]
         record = record_of(trial)
         for epoch in record.epochs:
-            self.record(number, epoch, record.val_predictions if epoch == record.best else None)
-        return self.finish(number, trial.state, trial.user_attrs["outcome"])
+            self.record_epoch(number, epoch, record.val_predictions if epoch == record.best else None)
+        return self.finish_trial(number, trial.state, trial.user_attrs["outcome"])
 
-    def mark(self, number: int, name: str, value: Any) -> None:
+    def set_trial_attr(self, number: int, name: str, value: Any) -> None:
         """Write something down about a running trial."""
         with self._writing():
             self._storage.set_trial_user_attr(self.trials()[number]._trial_id, name, value)
@@ -125,7 +125,7 @@ class Ledger:
         """What the study keeps beside its trials."""
         return self._storage.get_study_user_attrs(self._study_id)
 
-    def keep(self, name: str, value: Any) -> None:
+    def set_study_attr(self, name: str, value: Any) -> None:
         """Keep something beside the trials, as JSON can hold it; None where it no longer holds."""
         if self.attributes.get(name) != value:
             with self._writing():
@@ -137,7 +137,7 @@ class Ledger:
         if self._broken is not None:
             raise self._broken
         try:
-            with readable_os_errors(self.folder / JOURNAL):
+            with os_errors_as_user_errors(self.folder / JOURNAL):
                 yield
         except UserError as error:
             self._broken = error
@@ -149,7 +149,7 @@ class Ledger:
 
 
 @contextlib.contextmanager
-def open_ledger(folder: Path, spec: Spec, kept: Mapping[str, Any] | None = None) -> Iterator[Ledger]:
+def open_study(folder: Path, spec: Spec, attributes: Mapping[str, Any] | None = None) -> Iterator[StudyJournal]:
     """Open the study in `folder` for writing, or make it.
 
     Args:
@@ -163,20 +163,20 @@ def open_ledger(folder: Path, spec: Spec, kept: Mapping[str, Any] | None = None)
         CorruptionError: the journal is damaged before its last line.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)  # we say ourselves what happens
-    with readable_os_errors(folder):
+    with os_errors_as_user_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    with only_driver(folder):
+    with study_lock(folder):
         journal = folder / JOURNAL
-        with readable_os_errors(journal):
-            cut_torn_tail(journal)
+        with os_errors_as_user_errors(journal):
+            truncate_partial_line(journal)
             # We hold the study's lock: a lock of Optuna's that is still there belongs to a killed process.
             journal.with_name(f"{JOURNAL}.lock").unlink(missing_ok=True)
             storage = open_journal(journal)
-            study_id = _study(storage, folder, spec, kept or {})
-        yield Ledger(folder, storage, study_id)
+            study_id = _study(storage, folder, spec, attributes or {})
+        yield StudyJournal(folder, storage, study_id)
 
 
-def _study(storage: JournalStorage, folder: Path, spec: Spec, kept: Mapping[str, Any]) -> int:
+def _study(storage: JournalStorage, folder: Path, spec: Spec, attributes: Mapping[str, Any]) -> int:
     studies = storage.get_all_studies()
     if studies:
         study_id, known = studies[0]._study_id, studies[0].user_attrs.get("spec")
@@ -184,7 +184,7 @@ def _study(storage: JournalStorage, folder: Path, spec: Spec, kept: Mapping[str,
         study_id, known = storage.create_new_study([StudyDirection.MAXIMIZE], folder.name), None
     wanted = json.loads(json.dumps(spec))  # as the journal gives it back: lists, not tuples
     if known is None:
-        for name, value in kept.items():
+        for name, value in attributes.items():
             storage.set_study_user_attr(study_id, name, value)
         storage.set_study_user_attr(study_id, "spec", wanted)
     elif differences := _spec_differences(known, wanted):
@@ -217,8 +217,8 @@ def _brief(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def count_reading(
-    ledger: Ledger,
+def log_test_evaluation(
+    ledger: StudyJournal,
     *,
     verb: str,
     trial: int,
@@ -256,6 +256,6 @@ def count_reading(
         "test_sentences": test_sentences,
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    readings = [*ledger.attributes.get(READINGS, ()), reading]
-    ledger.keep(READINGS, readings)
+    readings = [*ledger.attributes.get(TEST_EVALUATIONS, ()), reading]
+    ledger.set_study_attr(TEST_EVALUATIONS, readings)
     return len(readings)

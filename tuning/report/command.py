@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from core.data.corpus import VAL
 from core.data.load import texts_of
 from core.errors import UserError
-from core.io.atomic import write_bytes
+from core.io.atomic import atomic_write
 from tuning.analysis.assessment import judge
 from tuning.analysis.ranking import every_row
-from tuning.journal.file import has_driver
+from tuning.journal.file import is_locked
 from tuning.journal.records import read_whole
 from tuning.report.compose import Wrong, compose
 from tuning.report.facts import Facts
@@ -45,11 +45,11 @@ def report(
     """
 
     def make(every_seconds: int | None) -> None:
-        write_bytes(out, page(folder, model=model, cache_dir=cache_dir, command=command, every_seconds=every_seconds))
+        atomic_write(out, page(folder, model=model, cache_dir=cache_dir, command=command, every_seconds=every_seconds))
 
     told = False
     try:
-        while watch and has_driver(folder):
+        while watch and is_locked(folder):
             make(EVERY_SECONDS)
             if not told:
                 say(f"{out} is made again every {EVERY_SECONDS} s while the study runs; Ctrl-C ends that")
@@ -79,7 +79,7 @@ def page(folder: Path, *, model: Path | None, cache_dir: Path | None, command: s
         wrong,
         made=datetime.now(),
         command=command,
-        running=has_driver(folder),
+        running=is_locked(folder),
         every_seconds=every_seconds,
     )
 

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from markupsafe import Markup
 
-from tuning.journal.records import Spell, TrialRecord, copied_from
+from tuning.journal.records import RunSegment, TrialRecord, copied_from
 from tuning.report.axes import Names, Numbers
 from tuning.report.facts import Facts, Figure
 from tuning.report.svg import Panel, Point, drawing, element
@@ -99,7 +99,7 @@ def rows_of(facts: Facts, until: datetime) -> list[list[Bar]]:
     first = min(record.started for record in known if record.started)
     workers: dict[str, list[Bar]] = {}
     for record in known:
-        for spell in record.spells or (_whole(record, first, until),):
+        for spell in record.segments or (_whole(record, first, until),):
             bar = Bar(
                 trial=record.number,
                 kind=facts.kind(record),
@@ -116,7 +116,7 @@ def rows_of(facts: Facts, until: datetime) -> list[list[Bar]]:
     return rows
 
 
-def _whole(record: TrialRecord, first: datetime, until: datetime) -> Spell:
+def _whole(record: TrialRecord, first: datetime, until: datetime) -> RunSegment:
     start = record.started or first
     end = record.ended or max(until, start)
-    return Spell(worker=record.worker, since=start.timestamp(), until=end.timestamp())
+    return RunSegment(worker=record.worker, since=start.timestamp(), until=end.timestamp())

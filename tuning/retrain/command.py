@@ -8,11 +8,11 @@ from typing import Any
 from core.config import PRECISIONS, TrialConfig
 from core.errors import ConfigError, UserError
 from core.inference.saved_model import FILES, check_target
-from core.io.checked_folder import remove_leftovers
+from core.io.checked_folder import remove_partial_writes
 from core.training.result import EpochResult, TrainResult
 from tuning.formatting import settings_text
 from tuning.journal.records import Spec, TrialRecord, competes, ranked, read_study
-from tuning.journal.writer import READINGS, Ledger, open_ledger
+from tuning.journal.writer import TEST_EVALUATIONS, StudyJournal, open_study
 from tuning.retrain.environment_diff import (
     Change,
     data_changes,
@@ -80,8 +80,8 @@ def retrain(options: RetrainOptions) -> Reproduction:
     spec, records = read_study(options.folder)
     record = choose(records, options.trial)
     check_target(options.out)
-    remove_leftovers(options.out.resolve(), FILES)
-    with open_ledger(options.folder, spec) as ledger:
+    remove_partial_writes(options.out.resolve(), FILES)
+    with open_study(options.folder, spec) as ledger:
         bench, changes = _prepare(options, ledger, spec, records, record)
         print(f"training trial {record.number}: {settings_text(record.params)}")
         verified = train_seed(bench, bench.config.seed, record.epochs[-1].epoch, _print_epoch)
@@ -95,7 +95,7 @@ def retrain(options: RetrainOptions) -> Reproduction:
             "search_trials": sum(competes(each) for each in records),
             "changed_since_the_search": [str(change) for change in changes],
             **about,
-            "readings_of_the_test_split": len(ledger.attributes.get(READINGS, ())),
+            "readings_of_the_test_split": len(ledger.attributes.get(TEST_EVALUATIONS, ())),
         }
         save(options.out, model, bench.corpus, about, options.command)
         forget(bench.checkpoints)
@@ -125,7 +125,7 @@ def choose(records: Sequence[TrialRecord], wanted: str) -> TrialRecord:
 
 
 def _prepare(
-    options: RetrainOptions, ledger: Ledger, spec: Spec, records: Sequence[TrialRecord], record: TrialRecord
+    options: RetrainOptions, ledger: StudyJournal, spec: Spec, records: Sequence[TrialRecord], record: TrialRecord
 ) -> tuple[Bench, list[Change]]:
     """Everything that training needs; what is not as it was in the search, said before it begins."""
     config = TrialConfig.from_dict(record.config)

@@ -16,7 +16,7 @@ from core.inference.saved_model import save_model
 from core.training.evaluate import evaluate
 from core.training.refit import refit
 from core.training.result import EpochResult, TrainResult
-from tuning.journal.writer import Ledger, count_reading
+from tuning.journal.writer import StudyJournal, log_test_evaluation
 from tuning.retrain.training import figures_of, read_test, tested, trained
 
 
@@ -24,7 +24,7 @@ from tuning.retrain.training import figures_of, read_test, tested, trained
 class Bench:
     """Where a trial is trained again."""
 
-    ledger: Ledger
+    ledger: StudyJournal
     trial: int
     config: TrialConfig
     """As in the search, but for what the person chose to change."""
@@ -115,7 +115,7 @@ def on_both(bench: Bench, verified: TrainResult, say: Callable[[int, float], Non
 def _count(bench: Bench, model: Model, on: str) -> None:
     figures = model.figures
     if "test_accuracy" in figures:
-        count_reading(
+        log_test_evaluation(
             bench.ledger,
             verb="retrain",
             trial=bench.trial,

@@ -24,7 +24,7 @@ from core.config import TrialConfig
 from core.errors import UserError
 from tuning.backend.adapters import unflattened
 from tuning.journal.records import copied_from
-from tuning.journal.writer import Ledger
+from tuning.journal.writer import StudyJournal
 from tuning.scheduling.callbacks import Listener
 from tuning.scheduling.stop_signal import Halt
 from tuning.scheduling.study import SearchPlan
@@ -57,7 +57,7 @@ class OrderedSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
 
     def __init__(
         self,
-        ledger: Ledger,
+        ledger: StudyJournal,
         plan: SearchPlan,
         listener: Listener,
         halt: Halt,
@@ -147,7 +147,7 @@ class OrderedSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
         if "mend" in outcome:
             raise UserError(outcome["mend"])
         if outcome.pop("oom", False) and self.retry_oom and not self.whole_gpu:
-            self.ledger.mark(number, OOM, outcome["error"])
+            self.ledger.set_trial_attr(number, OOM, outcome["error"])
             self.marked.add(number)
             return
         if outcome:
@@ -157,7 +157,7 @@ class OrderedSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
         elif self.deaths[number] > RESTARTS:
             state, outcome = TrialState.FAIL, {"error": DIED}
         elif error or self._verdict(number) not in (Verdict.STOP, None):
-            self.ledger.mark(number, SPELLS, [*self._spells(number), spell | {"until": time.time()}])
+            self.ledger.set_trial_attr(number, SPELLS, [*self._spells(number), spell | {"until": time.time()}])
             self._put_back(number)
             self.listener.waits(number)
             return
@@ -166,7 +166,7 @@ class OrderedSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
         self._finish(number, state, outcome | spell)
 
     def _finish(self, number: int, state: TrialState, outcome: Mapping[str, Any]) -> None:
-        record = self.ledger.finish(number, state, outcome)
+        record = self.ledger.finish_trial(number, state, outcome)
         self.standings.note(record)
         self.listener.ended(record)
         self._settle_copies()
@@ -221,7 +221,7 @@ class OrderedSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
         suggestion = self.suggester.suggest(trials)
         params = suggestion.params
         distributions = self.plan.space.distributions(params)
-        number = self.ledger.add(params, distributions, suggestion.config.to_dict(), suggestion.origin)
+        number = self.ledger.add_trial(params, distributions, suggestion.config.to_dict(), suggestion.origin)
         self.standings.note(*self.ledger.records(number, number + 1))
         source = copied_from(suggestion.origin)
         if source is not None:
@@ -233,7 +233,7 @@ class OrderedSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
         for number, source in sorted(self.copies.items()):
             if self.ledger.trials()[source].state.is_finished():
                 del self.copies[number]
-                record = self.ledger.copy(source, number)
+                record = self.ledger.copy_result(source, number)
                 self.standings.note(record)
                 self.listener.ended(record)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from core.config import PRECISIONS
 from core.data.corpus import Corpus
 from core.errors import ConfigError
-from core.io.checked_folder import canonical
+from core.io.checked_folder import canonical_json
 from tuning.resources.machine import Shares
 from tuning.scheduling.budget import Budget
 from tuning.scheduling.successive_halving import Halving
@@ -124,4 +124,4 @@ def notes_on(spec: Mapping[str, Any]) -> list[str]:
 
 def study_key(name: str, spec: Mapping[str, Any]) -> str:
     """A name for what a study keeps outside its folder: two studies with the same one have the same trials."""
-    return f"{name}-{hashlib.sha256(canonical(dict(spec))).hexdigest()[:12]}"
+    return f"{name}-{hashlib.sha256(canonical_json(dict(spec))).hexdigest()[:12]}"

@@ -14,8 +14,8 @@ from core.data.columns import require, texts_of
 from core.data.readers import FORMATS, Table, format_of, read_table
 from core.errors import ConfigError, DataError
 from core.io.archives import read_file
-from core.io.atomic import write_bytes
-from core.io.encodings import canonical_name, detect
+from core.io.atomic import atomic_write
+from core.io.encodings import normalize_encoding, detect_encoding
 from core.io.text import printable, quoted
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def label(request: Request, load: Callable[[], "Model"], notify: Notify) -> None
         _print(answer)
     else:
         # A text may hold half a surrogate pair, which UTF-8 cannot: JSON and `printable` escape it, tables refuse it.
-        write_bytes(request.out, answer.encode())
+        atomic_write(request.out, answer.encode())
 
 
 def lines_of(file: str, encoding: str | None, notify: Notify) -> list[str]:
@@ -104,7 +104,7 @@ def lines_of(file: str, encoding: str | None, notify: Notify) -> list[str]:
         data = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
     except OSError as error:
         raise ConfigError(f"cannot read --file {file}: {error.strerror}") from error
-    name = canonical_name(encoding) if encoding else "utf-8"
+    name = normalize_encoding(encoding) if encoding else "utf-8"
     try:
         text = data.decode(name)
     except UnicodeDecodeError as error:
@@ -168,7 +168,7 @@ def _print(answer: str) -> None:
 def _table(path: Path, encoding: str | None, notify: Notify) -> Table:
     if format_of(path) == "parquet":
         return read_table(path, "")
-    name = canonical_name(encoding) if encoding else detect(read_file(path), str(path))
+    name = normalize_encoding(encoding) if encoding else detect_encoding(read_file(path), str(path))
     if encoding is None and not name.startswith("utf"):
         notify(f"{path}: is not UTF-8, taken for {name}; if letters come out wrong, pass --encoding")
     return read_table(path, name)

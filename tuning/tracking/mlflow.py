@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.errors import ConfigError, UserError
-from core.io.checked_folder import canonical
-from core.io.text import concealed, one_line
+from core.io.checked_folder import canonical_json
+from core.io.text import redact_uris, error_summary
 from tuning.journal.records import TrialRecord, points, read_study, settings, spec_of
 from tuning.scheduling.study import searched_fields, space_of
 
@@ -63,23 +63,23 @@ def export_to_mlflow(folder: Path, uri: str) -> str:
         for record in records:
             _export(client, experiment, runs.get(record.number), record, searched)
     except MlflowException as error:
-        raise UserError(concealed(f"cannot export to {uri}: {one_line(error)}")) from error
+        raise UserError(redact_uris(f"cannot export to {uri}: {error_summary(error)}")) from error
     except ImportError as error:  # the driver of a database
-        raise UserError(concealed(f"cannot export to {uri}: {one_line(error)}; pip install it")) from error
+        raise UserError(redact_uris(f"cannot export to {uri}: {error_summary(error)}; pip install it")) from error
     new = sum(record.number not in runs for record in records)
-    return f"experiment {folder.name} at {concealed(uri)}: {len(records)} runs, {new} of them new"
+    return f"experiment {folder.name} at {redact_uris(uri)}: {len(records)} runs, {new} of them new"
 
 
 def _experiment(client: "MlflowClient", folder: Path, uri: str) -> str:
     """The id of the study's experiment, made where there is none."""
-    ours = hashlib.sha256(canonical(spec_of(folder))).hexdigest()
+    ours = hashlib.sha256(canonical_json(spec_of(folder))).hexdigest()
     found = client.get_experiment_by_name(folder.name)
     if found is None:
         return client.create_experiment(folder.name, tags={STUDY: ours})
     if found.tags.get(STUDY) != ours or found.lifecycle_stage != "active":
         what = "is deleted" if found.lifecycle_stage != "active" else "holds something else than this study"
         raise ConfigError(
-            f"experiment {folder.name!r} at {concealed(uri)} {what}: rename or purge it there, or choose another --uri"
+            f"experiment {folder.name!r} at {redact_uris(uri)} {what}: rename or purge it there, or choose another --uri"
         )
     return str(found.experiment_id)
 

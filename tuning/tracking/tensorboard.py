@@ -13,10 +13,10 @@ from typing import Any
 
 from core.config import TrialConfig
 from core.errors import ConfigError
-from core.io.atomic import new_folder
+from core.io.atomic import atomic_folder
 from core.training.result import EpochResult
 from tuning.journal.records import TrialRecord, points, settings
-from tuning.journal.writer import Ledger
+from tuning.journal.writer import StudyJournal
 
 FOLDER = "tensorboard"
 
@@ -32,7 +32,7 @@ def check_tensorboard() -> None:
 
 
 @contextlib.contextmanager
-def event_files(ledger: Ledger, searched: Sequence[str], say: Callable[[str], None]) -> Iterator["EventFiles"]:
+def event_files(ledger: StudyJournal, searched: Sequence[str], say: Callable[[str], None]) -> Iterator["EventFiles"]:
     """Make the folder from the journal, and keep it up to date while the block runs.
 
     Args:
@@ -44,7 +44,7 @@ def event_files(ledger: Ledger, searched: Sequence[str], say: Callable[[str], No
         UserError: the folder cannot be written.
     """
     folder = ledger.folder / FOLDER
-    with new_folder(folder) as fresh:
+    with atomic_folder(folder) as fresh:
         for record in ledger.records():
             if record.state != "RUNNING":
                 run = _Run(fresh, record, searched)

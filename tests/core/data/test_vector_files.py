@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from core.data.vector_files import read_vectors
 from core.errors import DataError
 from core.io import streams
-from core.io.streams import blocks, members
+from core.io.streams import read_blocks, zip_members
 from tests.support.archives import zipped
 
 ROWS = "good 1 2 3\nbad -1 0.5 1e-3\nthe 0 0 0\n"
@@ -184,7 +184,7 @@ def test_packed_in_gzip_of_one_or_several_streams(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", [zipfile.ZIP_DEFLATED, zipfile.ZIP_STORED])
 def test_packed_in_zip(tmp_path: Path, kind: int) -> None:
     path = zipped(tmp_path / "v.zip", kind, a=LONG, b=b"x 1\n")
-    assert members(path) == ["inner/a.vec", "inner/b.vec"]
+    assert zip_members(path) == ["inner/a.vec", "inner/b.vec"]
     places, table = read_vectors(path, ["word7", "word199999"], "inner/a.vec")
     assert table[[places["word7"], places["word199999"]]].tolist() == [[7, 0.5], [199_999, 0.5]]
 
@@ -215,7 +215,7 @@ def test_a_flipped_bit_in_a_packed_file_is_found(tmp_path: Path) -> None:
 def test_what_is_no_zip_is_refused(tmp_path: Path) -> None:
     (tmp_path / "v.zip").write_bytes(LONG)
     with pytest.raises(DataError, match=r"v\.zip: not a whole \.zip archive"):
-        members(tmp_path / "v.zip")
+        zip_members(tmp_path / "v.zip")
 
 
 def test_an_encrypted_zip_is_refused(tmp_path: Path) -> None:
@@ -243,4 +243,4 @@ def test_a_zip_bomb_is_refused_while_it_is_read(tmp_path: Path, monkeypatch: pyt
 
 def test_blocks_are_small_however_well_they_were_packed(tmp_path: Path) -> None:
     path = zipped(tmp_path / "v.zip", a=bytes(20 << 20))
-    assert max(len(block) for block in blocks(path, "inner/a.vec")) <= 1 << 20
+    assert max(len(block) for block in read_blocks(path, "inner/a.vec")) <= 1 << 20

@@ -17,7 +17,7 @@ from core.data.vocabulary import Vocabulary
 from core.errors import UserError
 from core.inference.onnx_export import FILES, export_onnx, largest_difference
 from core.inference.predictor import Model, load_model
-from core.io.checked_folder import SUMS
+from core.io.checked_folder import CHECKSUMS
 from core.nn.classifier import SentenceClassifier
 from tests.support.models import saved
 
@@ -83,7 +83,7 @@ def exported(tmp_path: Path, **changes: Any) -> tuple[Path, list[str]]:
 
 def test_the_folder_holds_all_that_is_needed(tmp_path: Path) -> None:
     out, notes = exported(tmp_path)
-    assert sorted(os.listdir(out)) == sorted((*FILES, SUMS))
+    assert sorted(os.listdir(out)) == sorted((*FILES, CHECKSUMS))
     assert json.loads((out / "labels.json").read_text()) == ["negative", "positive"]
     assert (out / "card.md").read_text() == "# a card\n"
     assert notes == []

@@ -12,7 +12,7 @@ import torch
 
 from core.config import TrialConfig
 from core.errors import CorruptionError, UserError
-from core.inference.saved_model import FILES, SUMS, check_target, read_model
+from core.inference.saved_model import FILES, CHECKSUMS, check_target, read_model
 from tests.support.models import CLASSES, WORDS, resum, saved, weights_of
 
 
@@ -27,22 +27,22 @@ def test_a_model_comes_back_as_it_was_saved(tmp_path: Path) -> None:
 
 def test_the_folder_holds_what_the_design_names(tmp_path: Path) -> None:
     path = saved(tmp_path)
-    assert sorted(os.listdir(path)) == sorted((*FILES, SUMS))
+    assert sorted(os.listdir(path)) == sorted((*FILES, CHECKSUMS))
     assert json.loads((path / "metrics.json").read_text()) == {"val_accuracy": 0.5}
     assert (path / "card.md").read_text() == "# a card\n"
 
 
 def test_the_same_model_is_the_same_bytes(tmp_path: Path) -> None:
     one, other = saved(tmp_path / "a"), saved(tmp_path / "b")
-    assert all((one / name).read_bytes() == (other / name).read_bytes() for name in (*FILES, SUMS))
+    assert all((one / name).read_bytes() == (other / name).read_bytes() for name in (*FILES, CHECKSUMS))
 
 
 @pytest.mark.skipif(not Path("/usr/bin/sha256sum").exists(), reason="no sha256sum here")
 def test_the_sums_can_be_checked_without_us(tmp_path: Path) -> None:
-    subprocess.run(["/usr/bin/sha256sum", "--check", "--strict", SUMS], cwd=saved(tmp_path), check=True)
+    subprocess.run(["/usr/bin/sha256sum", "--check", "--strict", CHECKSUMS], cwd=saved(tmp_path), check=True)
 
 
-@pytest.mark.parametrize("name", [*FILES, SUMS])
+@pytest.mark.parametrize("name", [*FILES, CHECKSUMS])
 def test_a_missing_file_is_named(tmp_path: Path, name: str) -> None:
     path = saved(tmp_path)
     (path / name).unlink()
@@ -63,7 +63,7 @@ def test_one_flipped_bit_is_found_and_its_file_named(tmp_path: Path, name: str) 
 @pytest.mark.parametrize("data", [b"", b"\xff\xfe", b"abc  config.json\n"])
 def test_damaged_sums_are_named(tmp_path: Path, data: bytes) -> None:
     path = saved(tmp_path)
-    (path / SUMS).write_bytes(data)
+    (path / CHECKSUMS).write_bytes(data)
     with pytest.raises(CorruptionError, match="SHA256SUMS is not what was saved"):
         read_model(path)
 
@@ -127,7 +127,9 @@ def test_an_empty_folder_is_filled(tmp_path: Path) -> None:
     assert read_model(saved(tmp_path)).classes == CLASSES
 
 
-@pytest.mark.parametrize("names", [["thesis.tex"], ["config.json", "model.safetensors"], [*FILES, SUMS, "notes.txt"]])
+@pytest.mark.parametrize(
+    "names", [["thesis.tex"], ["config.json", "model.safetensors"], [*FILES, CHECKSUMS, "notes.txt"]]
+)
 def test_a_folder_with_other_things_is_never_replaced(tmp_path: Path, names: list[str]) -> None:
     (tmp_path / "model").mkdir()
     for name in names:

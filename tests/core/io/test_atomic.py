@@ -12,7 +12,7 @@ import pytest
 
 import core.io.atomic
 from core.errors import UserError
-from core.io.atomic import exchange, new_folder, write_bytes
+from core.io.atomic import swap_paths, atomic_folder, atomic_write
 
 # Dies at the n-th time that it touches the file system in `new_folder`; the exchange itself is one call of the kernel.
 KILLED = """
@@ -42,7 +42,7 @@ with core.io.atomic.new_folder(target) as work:
 
 
 def folder(path: Path, content: str) -> Path:
-    with new_folder(path) as work:
+    with atomic_folder(path) as work:
         for name in ("a", "b"):
             (work / name).write_text(content)
     return path
@@ -54,13 +54,13 @@ def contents(path: Path) -> dict[str, str]:
 
 def test_two_folders_change_names(tmp_path: Path) -> None:
     one, other = folder(tmp_path / "one", "1"), folder(tmp_path / "other", "2")
-    assert exchange(one, other)
+    assert swap_paths(one, other)
     assert (contents(one), contents(other)) == ({"a": "2", "b": "2"}, {"a": "1", "b": "1"})
 
 
 def test_what_cannot_be_exchanged_stays(tmp_path: Path) -> None:
     one = folder(tmp_path / "one", "1")
-    assert not exchange(one, tmp_path / "missing")
+    assert not swap_paths(one, tmp_path / "missing")
     assert contents(one) == {"a": "1", "b": "1"}
 
 
@@ -93,14 +93,14 @@ def test_a_kill_at_any_moment_leaves_the_old_folder_or_the_new_one(tmp_path: Pat
 
 def test_write_replaces_whole(tmp_path: Path) -> None:
     target = tmp_path / "deep" / "file"
-    write_bytes(target, b"old")
-    write_bytes(target, b"new")
+    atomic_write(target, b"old")
+    atomic_write(target, b"new")
     assert target.read_bytes() == b"new"
     assert os.listdir(target.parent) == ["file"]
 
 
 def test_written_files_follow_the_umask(tmp_path: Path) -> None:
-    write_bytes(tmp_path / "file", b"")
+    atomic_write(tmp_path / "file", b"")
     plain = tmp_path / "plain"
     plain.touch()
     assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == stat.S_IMODE(plain.stat().st_mode)
@@ -108,32 +108,32 @@ def test_written_files_follow_the_umask(tmp_path: Path) -> None:
 
 def test_a_full_disk_is_one_line_and_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     target = tmp_path / "file"
-    write_bytes(target, b"old")
+    atomic_write(target, b"old")
 
     def full(handle: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(UserError, match=r"cannot write .*file: the disk is full; free some space"):
-        write_bytes(target, b"new")
+        atomic_write(target, b"new")
     assert target.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["file"]
 
 
 def test_a_folder_appears_when_its_block_ends_well(tmp_path: Path) -> None:
-    with new_folder(tmp_path / "model") as work:
+    with atomic_folder(tmp_path / "model") as work:
         (work / "a").write_text("1")
         assert not (tmp_path / "model").exists()
-    with new_folder(tmp_path / "model") as work:
+    with atomic_folder(tmp_path / "model") as work:
         (work / "b").write_text("2")
     assert [p.name for p in (tmp_path / "model").iterdir()] == ["b"]
     assert os.listdir(tmp_path) == ["model"]
 
 
 def test_a_failing_block_changes_nothing(tmp_path: Path) -> None:
-    with new_folder(tmp_path / "model") as work:
+    with atomic_folder(tmp_path / "model") as work:
         (work / "a").write_text("1")
-    with pytest.raises(ZeroDivisionError), new_folder(tmp_path / "model") as work:
+    with pytest.raises(ZeroDivisionError), atomic_folder(tmp_path / "model") as work:
         (work / "b").write_text("2")
         raise ZeroDivisionError
     assert [p.name for p in (tmp_path / "model").iterdir()] == ["a"]
@@ -153,4 +153,4 @@ def test_a_failing_block_changes_nothing(tmp_path: Path) -> None:
 def test_a_place_where_nothing_can_be_written_is_one_line(path: str, reason: str, tmp_path: Path) -> None:
     (tmp_path / "taken").touch()
     with pytest.raises(UserError, match=f"cannot write .*: ({reason})"):
-        write_bytes(Path(path.format(tmp=tmp_path)), b"")
+        atomic_write(Path(path.format(tmp=tmp_path)), b"")

@@ -31,56 +31,56 @@ def no_fill(folder: Path) -> None:
 
 
 def test_an_entry_is_filled_once(tmp_path: Path) -> None:
-    made = cache.obtain(tmp_path, "corpora", INPUTS, fill)
-    found = cache.obtain(tmp_path, "corpora", INPUTS, no_fill)
+    made = cache.get_or_build(tmp_path, "corpora", INPUTS, fill)
+    found = cache.get_or_build(tmp_path, "corpora", INPUTS, no_fill)
     assert found == made
-    assert found.path == tmp_path / "corpora" / cache.key_of(INPUTS)
+    assert found.path == tmp_path / "corpora" / cache.cache_key(INPUTS)
     assert found.inputs == INPUTS
     assert found.size_bytes == 105
     assert everything_in(found.path) == {"words.json", "tokens.npy", "manifest.json"}
 
 
 def test_the_key_is_of_all_inputs_and_not_of_their_order() -> None:
-    assert cache.key_of({"a": 1, "b": 2}) == cache.key_of({"b": 2, "a": 1})
-    assert len({cache.key_of({"a": value}) for value in (1, 2, "1", None, [1], True)}) == 6
+    assert cache.cache_key({"a": 1, "b": 2}) == cache.cache_key({"b": 2, "a": 1})
+    assert len({cache.cache_key({"a": value}) for value in (1, 2, "1", None, [1], True)}) == 6
 
 
 def test_the_key_is_the_same_for_ever() -> None:
-    assert cache.key_of(INPUTS) == "9dc65f7b4b58363915265888462d92a60315b57c178e0400172ff6600dc9caf5"
+    assert cache.cache_key(INPUTS) == "9dc65f7b4b58363915265888462d92a60315b57c178e0400172ff6600dc9caf5"
 
 
 def test_two_folders_hold_the_same_bytes(tmp_path: Path) -> None:
-    one, two = (cache.obtain(tmp_path / name, "corpora", INPUTS, fill) for name in ("one", "two"))
+    one, two = (cache.get_or_build(tmp_path / name, "corpora", INPUTS, fill) for name in ("one", "two"))
     assert {p.name: p.read_bytes() for p in one.path.iterdir()} == {p.name: p.read_bytes() for p in two.path.iterdir()}
 
 
 @pytest.mark.parametrize("name", ["words.json", "tokens.npy", "manifest.json"])
 def test_every_flipped_bit_is_found_named_and_mended(tmp_path: Path, name: str) -> None:
-    path = cache.obtain(tmp_path, "corpora", INPUTS, fill).path
+    path = cache.get_or_build(tmp_path, "corpora", INPUTS, fill).path
     whole = (path / name).read_bytes()
     for bit in range(0, len(whole) * 8, 7):
         broken = bytearray(whole)
         broken[bit // 8] ^= 1 << bit % 8
         (path / name).write_bytes(broken)
         with pytest.raises(CorruptionError, match=rf"{name} is not what was written"):
-            cache.check(path)
+            cache.verify_entry(path)
     told: list[str] = []
-    cache.obtain(tmp_path, "corpora", INPUTS, fill, told.append)
+    cache.get_or_build(tmp_path, "corpora", INPUTS, fill, told.append)
     assert told == [f"cache entry damaged: {path / name} is not what was written; building it again"]
     assert (path / name).read_bytes() == whole
 
 
 def test_a_missing_and_a_shortened_file_are_named(tmp_path: Path) -> None:
-    path = cache.obtain(tmp_path, "corpora", INPUTS, fill).path
+    path = cache.get_or_build(tmp_path, "corpora", INPUTS, fill).path
     (path / "tokens.npy").write_bytes(b"short")
     with pytest.raises(CorruptionError, match=r"tokens\.npy has 5 bytes, 100 were written"):
-        cache.check(path)
+        cache.verify_entry(path)
     (path / "tokens.npy").unlink()
     with pytest.raises(CorruptionError, match=r"tokens\.npy is missing"):
-        cache.check(path)
+        cache.verify_entry(path)
     (path / "manifest.json").unlink()
     with pytest.raises(CorruptionError, match=r"manifest\.json is missing"):
-        cache.check(path)
+        cache.verify_entry(path)
 
 
 @given(st.binary(max_size=60) | st.sampled_from([b"{}", b'{"body":{}}', b'{"body":[]}', b"[]", b"null", b'"body"']))
@@ -88,23 +88,23 @@ def test_any_other_manifest_is_damage_and_not_a_crash(tmp_path_factory: pytest.T
     folder = tmp_path_factory.mktemp("entry")
     (folder / "manifest.json").write_bytes(data)
     with pytest.raises(CorruptionError, match=r"manifest\.json is not what was written"):
-        cache.check(folder)
+        cache.verify_entry(folder)
 
 
 def test_an_entry_under_another_key_is_damage(tmp_path: Path) -> None:
-    path = cache.obtain(tmp_path, "corpora", INPUTS, fill).path
+    path = cache.get_or_build(tmp_path, "corpora", INPUTS, fill).path
     other = path.rename(path.with_name("f" * 64))
     with pytest.raises(CorruptionError, match=r"manifest\.json is not what was written"):
-        cache.check(other)
+        cache.verify_entry(other)
 
 
 def test_peek_reads_the_manifest_only(tmp_path: Path) -> None:
-    assert cache.peek(tmp_path, "sources", INPUTS) is None
-    made = cache.obtain(tmp_path, "sources", INPUTS, fill)
+    assert cache.read_cached(tmp_path, "sources", INPUTS) is None
+    made = cache.get_or_build(tmp_path, "sources", INPUTS, fill)
     (made.path / "tokens.npy").unlink()
-    assert cache.peek(tmp_path, "sources", INPUTS) == made
+    assert cache.read_cached(tmp_path, "sources", INPUTS) == made
     (made.path / "manifest.json").write_bytes(b"")
-    assert cache.peek(tmp_path, "sources", INPUTS) is None
+    assert cache.read_cached(tmp_path, "sources", INPUTS) is None
 
 
 def test_a_builder_that_fails_leaves_no_entry(tmp_path: Path) -> None:
@@ -113,9 +113,9 @@ def test_a_builder_that_fails_leaves_no_entry(tmp_path: Path) -> None:
         raise ValueError("in the middle")
 
     with pytest.raises(ValueError, match="in the middle"):
-        cache.obtain(tmp_path, "corpora", INPUTS, fails)
+        cache.get_or_build(tmp_path, "corpora", INPUTS, fails)
     assert everything_in(tmp_path / "corpora") == set()
-    cache.obtain(tmp_path, "corpora", INPUTS, fill)
+    cache.get_or_build(tmp_path, "corpora", INPUTS, fill)
 
 
 DIE = """
@@ -136,7 +136,7 @@ def test_a_builder_that_is_killed_leaves_no_entry_and_no_stuck_lock(tmp_path: Pa
     assert done.returncode == -9
     assert cache.entries(tmp_path) == []
     assert len(everything_in(tmp_path / "corpora")) == 2  # its folder and the half file
-    path = cache.obtain(tmp_path, "corpora", INPUTS, fill).path
+    path = cache.get_or_build(tmp_path, "corpora", INPUTS, fill).path
     assert everything_in(tmp_path / "corpora") == {path.name} | {f"{path.name}/{p.name}" for p in path.iterdir()}
 
 
@@ -151,7 +151,7 @@ def test_of_many_callers_one_builds_and_the_others_wait(tmp_path: Path) -> None:
         fill(folder)
 
     waiting = threading.Event()
-    first = threading.Thread(target=lambda: got.append(cache.obtain(tmp_path, "corpora", INPUTS, slow)))
+    first = threading.Thread(target=lambda: got.append(cache.get_or_build(tmp_path, "corpora", INPUTS, slow)))
     first.start()
     assert started.wait(10)
 
@@ -161,7 +161,7 @@ def test_of_many_callers_one_builds_and_the_others_wait(tmp_path: Path) -> None:
             waiting.set()
 
     others = [
-        threading.Thread(target=lambda: got.append(cache.obtain(tmp_path, "corpora", INPUTS, slow, heard)))
+        threading.Thread(target=lambda: got.append(cache.get_or_build(tmp_path, "corpora", INPUTS, slow, heard)))
         for _ in range(3)
     ]
     for thread in others:
@@ -189,19 +189,19 @@ def test_a_disk_that_gives_no_more_is_one_line_and_nothing_half_written(tmp_path
         raise OSError(code, os.strerror(code))
 
     with pytest.raises(UserError, match=f"cannot write {tmp_path}.*: {reason}"):
-        cache.obtain(tmp_path, "corpora", INPUTS, full)
+        cache.get_or_build(tmp_path, "corpora", INPUTS, full)
     assert everything_in(tmp_path / "corpora") == set()
 
 
 def test_a_cache_folder_that_is_a_file_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(UserError, match=r"cannot write .*file: .*a file, not a folder; choose another path"):
-        cache.obtain(tmp_path / "file", "corpora", INPUTS, fill)
+        cache.get_or_build(tmp_path / "file", "corpora", INPUTS, fill)
 
 
 def test_entries_of_both_kinds_are_listed_and_checked(tmp_path: Path) -> None:
-    corpus = cache.obtain(tmp_path, "corpora", INPUTS, fill).path
-    source = cache.obtain(tmp_path, "sources", INPUTS, fill).path
+    corpus = cache.get_or_build(tmp_path, "corpora", INPUTS, fill).path
+    source = cache.get_or_build(tmp_path, "sources", INPUTS, fill).path
     (source / "tokens.npy").write_bytes(bytes(100))
     assert cache.entries(tmp_path) == [corpus, source]
     assert cache.verify(tmp_path) == {
@@ -213,9 +213,9 @@ def test_entries_of_both_kinds_are_listed_and_checked(tmp_path: Path) -> None:
 
 def test_a_whole_entry_is_opened_without_a_lock(tmp_path: Path) -> None:
     """So a cache that many share may be read-only."""
-    cache.obtain(tmp_path, "corpora", INPUTS, fill)
+    cache.get_or_build(tmp_path, "corpora", INPUTS, fill)
     shutil.rmtree(tmp_path / ".locks")
-    cache.obtain(tmp_path, "corpora", INPUTS, no_fill)
+    cache.get_or_build(tmp_path, "corpora", INPUTS, no_fill)
     assert not (tmp_path / ".locks").exists()
 
 
@@ -226,7 +226,7 @@ def test_an_absent_cache_is_empty(tmp_path: Path) -> None:
 
 
 def test_clear_frees_what_is_ours_and_nothing_else(tmp_path: Path) -> None:
-    path = cache.obtain(tmp_path, "corpora", INPUTS, fill).path
+    path = cache.get_or_build(tmp_path, "corpora", INPUTS, fill).path
     (path.parent / f".{path.name}.left").mkdir()
     (tmp_path / "corpora" / "wiki").mkdir()
     (tmp_path / "corpora" / "wiki" / "mine.txt").write_bytes(b"mine")
@@ -246,7 +246,7 @@ def test_clear_takes_away_what_it_had_to_wait_for(tmp_path: Path) -> None:
         began.set()
         assert go_on.wait(30)
 
-    builder = threading.Thread(target=cache.obtain, args=(tmp_path, "corpora", INPUTS, slow))
+    builder = threading.Thread(target=cache.get_or_build, args=(tmp_path, "corpora", INPUTS, slow))
     builder.start()
     assert began.wait(30)
     assert cache.clear(tmp_path, lambda line: go_on.set()) > 0

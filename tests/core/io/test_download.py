@@ -19,7 +19,7 @@ from core.data.vectors import locate_fasttext
 from core.errors import DataError, UserError
 from core.io import cache
 from core.io import download as pip_source
-from core.io.download import Remote, download, pip_download
+from core.io.download import RemoteFile, download, pip_download
 from tests.support.archives import everything_in, tar_gz, zipped
 
 DATA = random.Random(0).randbytes(700_000)
@@ -36,8 +36,10 @@ class Server:
     ranges: list[str | None] = field(default_factory=list)
     port: int = 0
 
-    def remote(self, name: str = "file.bin", size: int | None = None) -> Remote:
-        return Remote(url=f"http://127.0.0.1:{self.port}/{name}", size_bytes=len(self.data) if size is None else size)
+    def remote(self, name: str = "file.bin", size: int | None = None) -> RemoteFile:
+        return RemoteFile(
+            url=f"http://127.0.0.1:{self.port}/{name}", size_bytes=len(self.data) if size is None else size
+        )
 
     def answer(self, handler: http.server.BaseHTTPRequestHandler) -> None:
         asked = handler.headers.get("Range")
@@ -87,7 +89,7 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Server]]:
         thread.join()
 
 
-def fetch(remote: Remote, folder: Path, told: list[str] | None = None) -> bytes:
+def fetch(remote: RemoteFile, folder: Path, told: list[str] | None = None) -> bytes:
     notify = told.append if told is not None else None
     return download(remote, folder, "cannot get x", "pass y", notify).read_bytes()
 
@@ -192,7 +194,7 @@ def test_no_network_is_one_line_with_the_ways_around(serve: Callable[..., Server
     with pytest.raises(
         UserError, match=r"^cannot get x: http://127.0.0.1:\d+/a \(Connection refused; 0 of .*; pass y$"
     ):
-        fetch(Remote(url=f"http://127.0.0.1:{port}/a", size_bytes=5), tmp_path)
+        fetch(RemoteFile(url=f"http://127.0.0.1:{port}/a", size_bytes=5), tmp_path)
 
 
 def test_a_folder_that_cannot_be_made_is_one_line(serve: Callable[..., Server], tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import ConfigError, DataError
-from core.io.encodings import canonical_name, decode, detect
+from core.io.encodings import normalize_encoding, decode, detect_encoding
 
 FRENCH = "Le film était très décevant, malgré une scène d'été réussie. L'actrice, elle, a joué à la perfection.\n" * 5
 GERMAN = "Ein schöner Film über Menschen, größer als erwartet, müde\n"
@@ -25,7 +25,7 @@ RUSSIAN = "Фильм оказался удивительно хорошим, х
     ],
 )
 def test_marks_and_utf8_are_certain(data: bytes, encoding: str) -> None:
-    assert detect(data, "x") == encoding
+    assert detect_encoding(data, "x") == encoding
 
 
 @pytest.mark.parametrize(
@@ -41,19 +41,19 @@ def test_marks_and_utf8_are_certain(data: bytes, encoding: str) -> None:
 )
 def test_other_encodings_are_guessed_from_the_odd_lines(text: str, encoding: str) -> None:
     data = b"only ascii here, line after line\n" * 5000 + text.encode(encoding)
-    assert detect(data, "x") == encoding
+    assert detect_encoding(data, "x") == encoding
     assert decode(data, encoding, "x").endswith(text)
 
 
 @given(st.text(st.characters(codec="utf-8"), min_size=1))
 def test_utf8_is_always_found(text: str) -> None:
     data = text.encode()
-    assert decode(data, detect(data, "x"), "x") == text.removeprefix("\ufeff")
+    assert decode(data, detect_encoding(data, "x"), "x") == text.removeprefix("\ufeff")
 
 
 def test_bytes_that_are_no_text_are_refused() -> None:
     with pytest.raises(DataError, match=r"a\.csv: is no text in a known encoding; save it as UTF-8 or pass --encoding"):
-        detect(bytes(range(128, 160)) * 40 + b"\xff\xfe\x00\x81\x8d\x8f" * 30, "a.csv")
+        detect_encoding(bytes(range(128, 160)) * 40 + b"\xff\xfe\x00\x81\x8d\x8f" * 30, "a.csv")
 
 
 def test_a_byte_that_does_not_fit_is_refused_with_its_line() -> None:
@@ -69,11 +69,11 @@ def test_half_a_utf16_character_is_refused() -> None:
 @pytest.mark.parametrize("encoding", ["klingon", "", "hex", "utf\0", "undefined", "idna", "punycode"])
 def test_an_unknown_encoding_is_refused(encoding: str) -> None:
     with pytest.raises(ConfigError, match="encoding must be one that Python knows, such as utf-8 or cp1252, got"):
-        canonical_name(encoding)
+        normalize_encoding(encoding)
 
 
 def test_an_encoding_has_one_name() -> None:
-    assert {canonical_name(name) for name in ("UTF8", "utf-8", "U8")} == {"utf-8"}
+    assert {normalize_encoding(name) for name in ("UTF8", "utf-8", "U8")} == {"utf-8"}
 
 
 def test_a_mark_is_no_part_of_the_text() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from core.errors import DataError
 from core.io import file_hash
-from core.io.file_hash import remembered, sha256_of
+from core.io.file_hash import memoize_by_stat, input_digest
 from tests.support.archives import everything_in
 
 
@@ -34,22 +34,22 @@ def never() -> str:
 
 def test_the_digest_is_that_of_the_bytes(large: Path, tmp_path: Path) -> None:
     for _ in range(2):
-        assert sha256_of(large, tmp_path / "cache") == hashlib.sha256(b"some vectors").hexdigest()
+        assert input_digest(large, tmp_path / "cache") == hashlib.sha256(b"some vectors").hexdigest()
 
 
 def test_a_large_file_is_read_once(large: Path, tmp_path: Path) -> None:
-    assert remembered(large, tmp_path / "cache", "what", lambda: "answer") == "answer"
-    assert remembered(large, tmp_path / "cache", "what", never) == "answer"
+    assert memoize_by_stat(large, tmp_path / "cache", "what", lambda: "answer") == "answer"
+    assert memoize_by_stat(large, tmp_path / "cache", "what", never) == "answer"
 
 
 def test_each_question_has_its_own_answer(large: Path, tmp_path: Path) -> None:
-    remembered(large, tmp_path / "cache", "one", lambda: "1")
-    assert remembered(large, tmp_path / "cache", "two", lambda: "2") == "2"
+    memoize_by_stat(large, tmp_path / "cache", "one", lambda: "1")
+    assert memoize_by_stat(large, tmp_path / "cache", "two", lambda: "2") == "2"
 
 
 @pytest.mark.parametrize("change", ["content", "time", "file"])
 def test_a_changed_file_is_read_again(large: Path, tmp_path: Path, change: str) -> None:
-    remembered(large, tmp_path / "cache", "what", lambda: "old")
+    memoize_by_stat(large, tmp_path / "cache", "what", lambda: "old")
     if change == "content":
         large.write_bytes(b"other vectors")
         _age(large, 60)
@@ -60,37 +60,37 @@ def test_a_changed_file_is_read_again(large: Path, tmp_path: Path, change: str) 
         (tmp_path / "copy").write_bytes(b"same length!")
         os.utime(tmp_path / "copy", ns=(state.st_atime_ns, state.st_mtime_ns))
         (tmp_path / "copy").replace(large)
-    assert remembered(large, tmp_path / "cache", "what", lambda: "new") == "new"
+    assert memoize_by_stat(large, tmp_path / "cache", "what", lambda: "new") == "new"
 
 
 def test_a_file_that_just_changed_is_not_remembered(large: Path, tmp_path: Path) -> None:
     """A second change within one tick of the clock would go unseen."""
     _age(large, 0)
-    remembered(large, tmp_path / "cache", "what", lambda: "old")
-    assert remembered(large, tmp_path / "cache", "what", lambda: "new") == "new"
+    memoize_by_stat(large, tmp_path / "cache", "what", lambda: "old")
+    assert memoize_by_stat(large, tmp_path / "cache", "what", lambda: "new") == "new"
 
 
 def test_a_small_file_is_read_each_time(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"x")
     _age(tmp_path / "a", 60)
-    remembered(tmp_path / "a", tmp_path / "cache", "what", lambda: "old")
-    assert remembered(tmp_path / "a", tmp_path / "cache", "what", lambda: "new") == "new"
+    memoize_by_stat(tmp_path / "a", tmp_path / "cache", "what", lambda: "old")
+    assert memoize_by_stat(tmp_path / "a", tmp_path / "cache", "what", lambda: "new") == "new"
     assert everything_in(tmp_path) == {"a"}
 
 
 @pytest.mark.parametrize("note", [b"", b"null", b"{}", b'{"stamp": 1, "value": "x"}', b"\xff"])
 def test_a_damaged_note_is_ignored(large: Path, tmp_path: Path, note: bytes) -> None:
-    remembered(large, tmp_path / "cache", "what", lambda: "old")
+    memoize_by_stat(large, tmp_path / "cache", "what", lambda: "old")
     (file,) = (tmp_path / "cache" / ".known").iterdir()
     file.write_bytes(note)
-    assert remembered(large, tmp_path / "cache", "what", lambda: "new") == "new"
+    assert memoize_by_stat(large, tmp_path / "cache", "what", lambda: "new") == "new"
 
 
 def test_a_cache_that_cannot_be_written_costs_time_only(large: Path, tmp_path: Path) -> None:
     (tmp_path / "cache").write_bytes(b"")
-    assert remembered(large, tmp_path / "cache", "what", lambda: "answer") == "answer"
+    assert memoize_by_stat(large, tmp_path / "cache", "what", lambda: "answer") == "answer"
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"none\.vec: no such file"):
-        sha256_of(tmp_path / "none.vec", tmp_path)
+        input_digest(tmp_path / "none.vec", tmp_path)

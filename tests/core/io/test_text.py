@@ -11,7 +11,7 @@ from core.data.splits import normalise
 from core.data.tokenizer import tokenize, tokenizer_version
 from core.data.vocabulary import PAD, UNK, Vocabulary
 from core.errors import DataError
-from core.io.text import concealed, printable
+from core.io.text import redact_uris, printable
 
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=60)
 
@@ -134,11 +134,11 @@ def test_printable_leaves_no_control_character(text: str) -> None:
     ],
 )
 def test_what_may_be_secret_in_a_uri_is_concealed(text: str, shown: str) -> None:
-    assert concealed(text) == shown
+    assert redact_uris(text) == shown
 
 
 @pytest.mark.parametrize(
     "text", ["sqlite:////a/b.db", "s3://bucket/f", "http://h:1/x", "what? a=1", "mail me@host, a:b@c"]
 )
 def test_text_without_a_secret_stays(text: str) -> None:
-    assert concealed(text) == text
+    assert redact_uris(text) == text

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from core.errors import ConfigError, UserError
-from core.io.checked_folder import SUMS
+from core.io.checked_folder import CHECKSUMS
 from core.training.checkpoint import STATE, TENSORS, Checkpoint, checkpoint_names, newest, save
 from tuning.backend.checkpoint_sync import Mirror
 from tuning.backend.storage import absolute, check_storage, keep_only, marked, open_place, remove
@@ -47,7 +47,7 @@ def test_where_nothing_is_stored_nothing_is_fetched(tmp_path: Path) -> None:
 
 def test_a_checkpoint_without_its_checksums_does_not_count(stored: Path, tmp_path: Path) -> None:
     """They are written last: the node died before."""
-    (stored / "epoch-00004" / SUMS).unlink()
+    (stored / "epoch-00004" / CHECKSUMS).unlink()
     found = fetched(stored, tmp_path / "other")
     assert found is not None
     assert found.epoch == 3

@@ -18,7 +18,7 @@ from tuning.confirm.execution import tidy, train_run, write_down
 from tuning.confirm.runs import Run, contenders, wanted_runs
 from tuning.journal.predictions import unpack
 from tuning.journal.records import attributes_of
-from tuning.journal.writer import open_ledger
+from tuning.journal.writer import open_study
 from tuning.resources.machine import Shares
 
 SPEC = {"seed": 42, "data": {"split": "80/10/10"}}
@@ -104,7 +104,7 @@ def test_a_run_that_cannot_be_trained_is_an_error_and_what_can_be_mended_is_told
 
 def test_an_outcome_is_kept_with_its_reading_and_its_checkpoints_go(tmp_path: Path) -> None:
     two_trials(tmp_path)
-    with open_ledger(tmp_path, LEDGER_SPEC) as ledger:
+    with open_study(tmp_path, LEDGER_SPEC) as ledger:
         place = tmp_path / "checkpoints" / "confirm-1-5"
         outcome = train_run(RUN.config, tiny_corpus(), Shares(), str(place))
         assert place.is_dir()
@@ -124,7 +124,7 @@ def test_an_outcome_is_kept_with_its_reading_and_its_checkpoints_go(tmp_path: Pa
 
 def test_a_failed_run_is_kept_and_one_whose_worker_died_is_tried_again(tmp_path: Path) -> None:
     two_trials(tmp_path)
-    with open_ledger(tmp_path, LEDGER_SPEC) as ledger:
+    with open_study(tmp_path, LEDGER_SPEC) as ledger:
         write_down(ledger, RUN, {"died": "its worker died"})
         assert RUN.key not in ledger.attributes
         write_down(ledger, RUN, {"error": "TrainingError: NaN"})

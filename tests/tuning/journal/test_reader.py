@@ -22,7 +22,7 @@ from tuning.analysis.best import curve_of, table_of
 from tuning.analysis.filters import Selection
 from tuning.journal.file import JOURNAL
 from tuning.journal.reader import read_journal
-from tuning.journal.writer import open_ledger
+from tuning.journal.writer import open_study
 from tuning.report.command import page
 from tuning.run_options import search_plan
 from tuning.scheduling.successive_halving import Halving
@@ -165,7 +165,7 @@ def test_a_stopping_rule_that_is_none_of_ours_is_a_difference_to_what_the_comman
     assert isinstance(wanted, Halving)
     with (
         pytest.raises(ConfigError, match=r"was made with stopping\.together .*, this command says 1: give the same"),
-        open_ledger(tmp_path / "s", FULL_SPEC | {"stopping": wanted.to_dict()}),
+        open_study(tmp_path / "s", FULL_SPEC | {"stopping": wanted.to_dict()}),
     ):
         pass
 
@@ -193,18 +193,18 @@ def journal(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Trials as the ledger writes them: with conditional settings, with each kind of end, and still running."""
     folder = tmp_path_factory.mktemp("journal") / "s"
     spec = {"fingerprint": "f" * 64, "data": {"dataset": "tiny"}, "seed": 42}
-    with open_ledger(folder, spec, {"knowledge": [1, 2]}) as ledger:
+    with open_study(folder, spec, {"knowledge": [1, 2]}) as ledger:
         for at in range(12):
             params = {"x": 1e-4 * (at + 1), "kind": ["a", "b", None, True][at % 4]} | (
                 {"n": 2 + 2 * at} if at % 2 else {}
             )
-            ledger.add(params, {name: DISTRIBUTIONS[name] for name in params}, TrialConfig().to_dict(), "sampler")
+            ledger.add_trial(params, {name: DISTRIBUTIONS[name] for name in params}, TrialConfig().to_dict(), "sampler")
             for number in (1, 2):
-                ledger.record(
+                ledger.record_epoch(
                     at, EpochResult(epoch=number, train_loss=1, val_loss=1 / 3, val_accuracy=at / 12, seconds=1)
                 )
             if (state := ENDS[at % 4]) is not None:
-                ledger.finish(at, state, {"n_parameters": at})
+                ledger.finish_trial(at, state, {"n_parameters": at})
     return folder / JOURNAL
 
 

@@ -19,7 +19,7 @@ from core.errors import ConfigError, CorruptionError, UserError
 from tests.support.journals import SPEC, add, epoch, two_trials
 from tuning.journal.file import JOURNAL
 from tuning.journal.records import attributes_of, read_study
-from tuning.journal.writer import Ledger, count_reading, open_ledger
+from tuning.journal.writer import StudyJournal, log_test_evaluation, open_study
 
 
 def test_what_was_written_is_read_to_the_last_bit(tmp_path: Path) -> None:
@@ -41,14 +41,14 @@ def test_an_epoch_that_was_half_written_when_the_process_died_is_written_whole_w
     def dies(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    with open_ledger(tmp_path / "s", SPEC) as ledger:
+    with open_study(tmp_path / "s", SPEC) as ledger:
         number = add(ledger)
         monkeypatch.setattr(ledger._storage, write, dies)
         with pytest.raises(KeyboardInterrupt):
-            ledger.record(number, epoch(1, 0.5))
-    with open_ledger(tmp_path / "s", SPEC) as ledger:
-        ledger.record(number, epoch(1, 0.5))
-    with open_ledger(tmp_path / "s", SPEC) as ledger:
+            ledger.record_epoch(number, epoch(1, 0.5))
+    with open_study(tmp_path / "s", SPEC) as ledger:
+        ledger.record_epoch(number, epoch(1, 0.5))
+    with open_study(tmp_path / "s", SPEC) as ledger:
         assert ledger.trials()[number].intermediate_values == {1: 0.5}
         assert ledger.records()[number].epochs == (epoch(1, 0.5),)
 
@@ -71,11 +71,11 @@ def test_optuna_opens_the_journal_and_sees_the_same(tmp_path: Path) -> None:
 
 
 def test_an_epoch_reported_again_changes_nothing(tmp_path: Path) -> None:
-    with open_ledger(tmp_path / "s", SPEC) as ledger:
+    with open_study(tmp_path / "s", SPEC) as ledger:
         number = add(ledger)
-        ledger.record(number, epoch(1, 0.5))
+        ledger.record_epoch(number, epoch(1, 0.5))
         size = (tmp_path / "s" / JOURNAL).stat().st_size
-        ledger.record(number, epoch(1, 0.5))
+        ledger.record_epoch(number, epoch(1, 0.5))
         assert (tmp_path / "s" / JOURNAL).stat().st_size == size
 
 
@@ -88,7 +88,7 @@ def test_a_journal_cut_at_any_byte_opens_and_takes_new_records(tmp_path: Path) -
         folder = tmp_path / f"cut{length}"
         folder.mkdir()
         (folder / JOURNAL).write_bytes(whole[:length])
-        with open_ledger(folder, SPEC) as ledger:
+        with open_study(folder, SPEC) as ledger:
             kept = ledger.records()
             assert [record.number for record in kept] == [0, 1]
             number = add(ledger)
@@ -98,7 +98,7 @@ def test_a_journal_cut_at_any_byte_opens_and_takes_new_records(tmp_path: Path) -
 def test_a_journal_cut_inside_its_first_record_is_a_new_study(tmp_path: Path) -> None:
     (tmp_path / "s").mkdir()
     (tmp_path / "s" / JOURNAL).write_bytes(b'{"op_code":0,"wor')
-    with open_ledger(tmp_path / "s", SPEC) as ledger:
+    with open_study(tmp_path / "s", SPEC) as ledger:
         assert ledger.records() == []
     assert read_study(tmp_path / "s")[0] == SPEC
 
@@ -106,7 +106,7 @@ def test_a_journal_cut_inside_its_first_record_is_a_new_study(tmp_path: Path) ->
 def test_a_lock_that_a_killed_process_left_does_not_block(tmp_path: Path) -> None:
     two_trials(tmp_path / "s")
     (tmp_path / "s" / f"{JOURNAL}.lock").symlink_to("gone")
-    with open_ledger(tmp_path / "s", SPEC) as ledger:
+    with open_study(tmp_path / "s", SPEC) as ledger:
         assert add(ledger) == 2
 
 
@@ -128,14 +128,14 @@ def test_another_spec_is_refused_with_each_difference(tmp_path: Path) -> None:
             match=r"made with seed 42, this command says 43; stopping \{\"grace\": 2\}, this command says null: "
             "give the same options again, or choose another --name",
         ),
-        open_ledger(tmp_path / "s", other),
+        open_study(tmp_path / "s", other),
     ):
         pass
 
 
 def test_the_same_data_from_another_path_is_the_same_study(tmp_path: Path) -> None:
     two_trials(tmp_path / "s")
-    with open_ledger(tmp_path / "s", SPEC | {"data": {"dataset": "elsewhere"}}) as ledger:
+    with open_study(tmp_path / "s", SPEC | {"data": {"dataset": "elsewhere"}}) as ledger:
         assert len(ledger.trials()) == 2
 
 
@@ -152,12 +152,12 @@ def test_a_second_driver_is_refused_with_the_first_ones_process_and_host(tmp_pat
         assert first.stdout.readline() == b"open\n"
         with (
             pytest.raises(UserError, match=rf"'s' is being run by process {first.pid} on {os.uname().nodename}:"),
-            open_ledger(tmp_path / "s", {}),
+            open_study(tmp_path / "s", {}),
         ):
             pass
         first.kill()
         first.wait()
-        with open_ledger(tmp_path / "s", {}) as ledger:  # a killed driver holds nothing
+        with open_study(tmp_path / "s", {}) as ledger:  # a killed driver holds nothing
             assert ledger.trials() == []
 
 
@@ -173,46 +173,46 @@ def test_a_full_disk_is_one_line_and_loses_nothing(tmp_path: Path, monkeypatch: 
     def full(handle: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    with open_ledger(tmp_path / "s", SPEC) as ledger:
+    with open_study(tmp_path / "s", SPEC) as ledger:
         number = add(ledger)
-        ledger.record(number, epoch(1, 0.5))
+        ledger.record_epoch(number, epoch(1, 0.5))
         with monkeypatch.context() as patch:
             patch.setattr(os, "fsync", full)
             with pytest.raises(UserError, match=r"cannot write .*study\.journal: the disk is full; free some space"):
-                ledger.record(number, epoch(2, 0.6))
-    with open_ledger(tmp_path / "s", SPEC) as ledger:
-        ledger.record(number, epoch(2, 0.6))
+                ledger.record_epoch(number, epoch(2, 0.6))
+    with open_study(tmp_path / "s", SPEC) as ledger:
+        ledger.record_epoch(number, epoch(2, 0.6))
         assert ledger.records()[0].epochs == (epoch(1, 0.5), epoch(2, 0.6))
 
 
 def test_checkpoints_go_when_their_trial_ends(tmp_path: Path) -> None:
-    with open_ledger(tmp_path / "s", SPEC) as ledger:
+    with open_study(tmp_path / "s", SPEC) as ledger:
         number = add(ledger)
         ledger.checkpoint_dir(number).mkdir(parents=True)
-        ledger.record(number, epoch(1, 0.5))
-        ledger.finish(number, TrialState.COMPLETE, {})
+        ledger.record_epoch(number, epoch(1, 0.5))
+        ledger.finish_trial(number, TrialState.COMPLETE, {})
         assert not ledger.checkpoint_dir(number).exists()
 
 
 def test_the_drivers_name_is_gone_after_it(tmp_path: Path) -> None:
-    with open_ledger(tmp_path / "s", SPEC):
+    with open_study(tmp_path / "s", SPEC):
         assert json.loads((tmp_path / "s" / "driver.json").read_text())["pid"] == os.getpid()
     assert not (tmp_path / "s" / "driver.json").exists()
 
 
-def read(ledger: Ledger, **changes: Any) -> int:
+def read(ledger: StudyJournal, **changes: Any) -> int:
     settings: dict[str, Any] = {
         "verb": "retrain", "trial": 1, "seed": 7, "on": "train", "split": "80/10/10",
         "val_accuracy": 0.75, "test_accuracy": 0.7, "test_sentences": 100,
     }  # fmt: skip
-    return count_reading(ledger, **(settings | changes))
+    return log_test_evaluation(ledger, **(settings | changes))
 
 
 def test_readings_add_up_over_processes_with_what_was_read_and_when(tmp_path: Path) -> None:
     two_trials(tmp_path)
-    with open_ledger(tmp_path, SPEC) as ledger:
+    with open_study(tmp_path, SPEC) as ledger:
         assert [read(ledger), read(ledger)] == [1, 2]
-    with open_ledger(tmp_path, SPEC) as ledger:
+    with open_study(tmp_path, SPEC) as ledger:
         assert read(ledger, verb="confirm", val_accuracy=None) == 3
     readings = attributes_of(tmp_path)["readings"]
     assert [reading["verb"] for reading in readings] == ["retrain", "retrain", "confirm"]
@@ -224,6 +224,6 @@ def test_readings_add_up_over_processes_with_what_was_read_and_when(tmp_path: Pa
 def test_the_trials_are_as_they_were(tmp_path: Path) -> None:
     two_trials(tmp_path)
     before = read_study(tmp_path)
-    with open_ledger(tmp_path, SPEC) as ledger:
+    with open_study(tmp_path, SPEC) as ledger:
         read(ledger)
     assert read_study(tmp_path) == before

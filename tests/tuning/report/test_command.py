@@ -11,7 +11,7 @@ import pytest
 
 from core.errors import UserError
 from tests.support.recorded_study import record_study
-from tuning.journal.file import has_driver, only_driver
+from tuning.journal.file import is_locked, study_lock
 from tuning.report import command as verb
 
 
@@ -48,7 +48,7 @@ def test_watching_makes_the_page_again_until_the_study_ends(tmp_path: Path, monk
             driver.__exit__(None, None, None)
 
     monkeypatch.setattr("time.sleep", nap)
-    driver = only_driver(folder)
+    driver = study_lock(folder)
     driver.__enter__()
     said = write(folder, watch=True)
     assert len(seen) == 2
@@ -71,7 +71,7 @@ def test_a_watch_that_is_interrupted_leaves_a_page_that_does_not_wait(
         raise KeyboardInterrupt
 
     monkeypatch.setattr("time.sleep", interrupt)
-    with only_driver(tmp_path / "s"), pytest.raises(KeyboardInterrupt):
+    with study_lock(tmp_path / "s"), pytest.raises(KeyboardInterrupt):
         write(tmp_path / "s", watch=True)
     assert "data-watch" not in (tmp_path / "s" / "report.html").read_text()
 
@@ -94,10 +94,10 @@ def test_a_page_that_cannot_be_written_leaves_the_old_one(tmp_path: Path, monkey
 
 
 def test_a_study_has_a_driver_while_one_runs(tmp_path: Path) -> None:
-    assert not has_driver(tmp_path)
-    with only_driver(tmp_path):
-        assert has_driver(tmp_path)
-    assert not has_driver(tmp_path)
+    assert not is_locked(tmp_path)
+    with study_lock(tmp_path):
+        assert is_locked(tmp_path)
+    assert not is_locked(tmp_path)
 
 
 def test_a_killed_driver_is_none_and_another_hosts_is_believed(tmp_path: Path) -> None:
@@ -105,8 +105,8 @@ def test_a_killed_driver_is_none_and_another_hosts_is_believed(tmp_path: Path) -
     ended.wait()
     note = tmp_path / "driver.json"
     note.write_text(json.dumps({"pid": ended.pid, "host": socket.gethostname()}))
-    assert not has_driver(tmp_path)
+    assert not is_locked(tmp_path)
     note.write_text(json.dumps({"pid": ended.pid, "host": "elsewhere"}))
-    assert has_driver(tmp_path)
+    assert is_locked(tmp_path)
     note.write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}))
-    assert has_driver(tmp_path)
+    assert is_locked(tmp_path)

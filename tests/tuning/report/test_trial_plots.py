@@ -113,8 +113,8 @@ def test_a_trial_that_waited_has_a_bar_for_each_time_that_a_worker_had_it(tmp_pa
         number = add(ledger, 0.5)
         began = ledger.records()[0].began or 0.0
         spell = {"worker": "node/7", "since": began - 9, "until": began - 7}
-        ledger.mark(number, "spells", [spell, {"worker": "node/8", "since": began - 6, "until": began - 5}])
-        ledger.finish(number, TrialState.COMPLETE, {"worker": "node/7", "since": began - 1})
+        ledger.set_trial_attr(number, "spells", [spell, {"worker": "node/8", "since": began - 6, "until": began - 5}])
+        ledger.finish_trial(number, TrialState.COMPLETE, {"worker": "node/7", "since": began - 1})
     facts = facts_of(tmp_path / "s")
     rows = [[(bar.start, bar.end) for bar in row if bar.trial == number] for row in rows_of(facts, NOW)]
     first, second = (row for row in rows if row)

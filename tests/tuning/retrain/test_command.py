@@ -20,7 +20,7 @@ from tests.support.studies import (
     write_sentences,
 )
 from tests.support.trial_records import record
-from tuning.journal.file import only_driver
+from tuning.journal.file import study_lock
 from tuning.journal.records import attributes_of, read_study
 from tuning.retrain.command import RetrainOptions, choose, retrain
 from tuning.retrain.reproduction import Reproduction
@@ -219,7 +219,7 @@ def test_several_seeds_are_all_told_and_the_median_is_kept(
 def test_when_the_study_is_being_run_nothing_is_trained(
     study: Path, made: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with only_driver(study), pytest.raises(UserError, match=r"study 's' is being run by process \d+ on "):
+    with study_lock(study), pytest.raises(UserError, match=r"study 's' is being run by process \d+ on "):
         again(study, made)
     assert capsys.readouterr().out == ""
     assert not (study / "model").exists()

@@ -15,7 +15,7 @@ from core.training.result import EpochResult
 from tests.support.fake_ray import FakeRay, content, searcher_of
 from tests.support.study_configs import plan
 from tuning.journal.records import read_study
-from tuning.journal.writer import open_ledger
+from tuning.journal.writer import open_study
 from tuning.scheduling.scheduler import SPELLS, shared_failure
 from tuning.scheduling.stop_signal import Halt
 from tuning.scheduling.successive_halving import Halving
@@ -39,7 +39,7 @@ def test_three_failures_from_the_start_with_one_cause_are_recognised() -> None:
 )
 def test_trials_and_stops_are_the_same_for_any_workers_and_any_order(tmp_path: Path, workers: int, order: int) -> None:
     for folder, count, seed in ((tmp_path / "one", 1, 0), (tmp_path / "many", workers, order)):
-        with open_ledger(folder, {"fingerprint": ""}) as ledger:
+        with open_study(folder, {"fingerprint": ""}) as ledger:
             FakeRay(ledger, plan(), count, random.Random(seed)).run()
     states = [record[1] for record in content(tmp_path / "one")]
     assert len(states) == 12
@@ -50,19 +50,19 @@ def test_trials_and_stops_are_the_same_for_any_workers_and_any_order(tmp_path: P
 @pytest.mark.parametrize("killed_after", [5, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 12, 20))])
 def test_a_killed_search_completes_to_the_same_study(tmp_path: Path, killed_after: int) -> None:
     """Unfinished trials run again under their own number, from their first epoch."""
-    with open_ledger(tmp_path / "whole", {"fingerprint": ""}) as ledger:
+    with open_study(tmp_path / "whole", {"fingerprint": ""}) as ledger:
         FakeRay(ledger, plan(), 2, random.Random(0)).run()
     for _ in range(3):
-        with open_ledger(tmp_path / "killed", {"fingerprint": ""}) as ledger:
+        with open_study(tmp_path / "killed", {"fingerprint": ""}) as ledger:
             FakeRay(ledger, plan(), 3, random.Random(killed_after)).run(steps=killed_after)
-    with open_ledger(tmp_path / "killed", {"fingerprint": ""}) as ledger:
+    with open_study(tmp_path / "killed", {"fingerprint": ""}) as ledger:
         FakeRay(ledger, plan(), 2, random.Random(1)).run()
     assert content(tmp_path / "killed") == content(tmp_path / "whole")
 
 
 def test_the_first_trial_is_the_notebooks(tmp_path: Path) -> None:
     for space in ("quick", "notebook"):
-        with open_ledger(tmp_path / space, {"fingerprint": ""}) as ledger:
+        with open_study(tmp_path / space, {"fingerprint": ""}) as ledger:
             searcher = searcher_of(ledger, plan(space=load_space(space)), Halt())
             job = searcher.suggest("ray1")
             assert isinstance(job, dict)
@@ -72,11 +72,13 @@ def test_the_first_trial_is_the_notebooks(tmp_path: Path) -> None:
 
 
 def test_no_suggestion_before_the_trials_that_it_may_see_are_finished(tmp_path: Path) -> None:
-    with open_ledger(tmp_path / "s", {"fingerprint": ""}) as ledger:
+    with open_study(tmp_path / "s", {"fingerprint": ""}) as ledger:
         searcher = searcher_of(ledger, plan(window=2), Halt())
         assert [isinstance(searcher.suggest(f"ray{n}"), dict) for n in range(3)] == [True, True, False]
         for number in (0, 1):
-            ledger.record(number, EpochResult(epoch=1, train_loss=1.0, val_loss=1.0, val_accuracy=0.5, seconds=1.0))
+            ledger.record_epoch(
+                number, EpochResult(epoch=1, train_loss=1.0, val_loss=1.0, val_accuracy=0.5, seconds=1.0)
+            )
         searcher.on_trial_complete("ray1", {"outcome/n_parameters": 1})
         assert searcher.suggest("ray3") is None
         searcher.on_trial_complete("ray0", {"outcome/n_parameters": 1})
@@ -84,7 +86,7 @@ def test_no_suggestion_before_the_trials_that_it_may_see_are_finished(tmp_path: 
 
 
 def test_an_interrupted_search_starts_nothing_and_leaves_trials_to_go_on(tmp_path: Path) -> None:
-    with open_ledger(tmp_path / "s", {"fingerprint": ""}) as ledger:
+    with open_study(tmp_path / "s", {"fingerprint": ""}) as ledger:
         ray = FakeRay(ledger, plan(), 2, random.Random(0))
         ray.run(steps=3)
         ray.halt.requested = True
@@ -95,12 +97,12 @@ def test_an_interrupted_search_starts_nothing_and_leaves_trials_to_go_on(tmp_pat
 
 
 def test_where_a_trial_ran_is_written_down_with_its_end(tmp_path: Path) -> None:
-    with open_ledger(tmp_path / "s", {"fingerprint": ""}) as ledger:
+    with open_study(tmp_path / "s", {"fingerprint": ""}) as ledger:
         searcher = searcher_of(ledger, plan(), Halt())
         ends = ({"outcome/n_parameters": 1}, {"outcome/error": "TrainingError: the loss is NaN"}, {})
         for at, end in enumerate(ends):
             searcher.suggest(f"ray{at}")
-            ledger.record(at, EpochResult(epoch=1, train_loss=1.0, val_loss=1.0, val_accuracy=0.5, seconds=1.0))
+            ledger.record_epoch(at, EpochResult(epoch=1, train_loss=1.0, val_loss=1.0, val_accuracy=0.5, seconds=1.0))
             searcher.on_trial_complete(f"ray{at}", {**end, "hostname": "node", "pid": 7})
         assert [(r.state, r.worker) for r in ledger.records()] == [
             ("COMPLETE", "node/7"),
@@ -110,7 +112,7 @@ def test_where_a_trial_ran_is_written_down_with_its_end(tmp_path: Path) -> None:
 
 
 def test_a_failed_trial_does_not_end_the_study(tmp_path: Path) -> None:
-    with open_ledger(tmp_path / "s", {"fingerprint": ""}) as ledger:
+    with open_study(tmp_path / "s", {"fingerprint": ""}) as ledger:
         searcher = searcher_of(ledger, plan(), Halt())
         searcher.suggest("ray0")
         searcher.on_trial_complete("ray0", {"outcome/error": "TrainingError: the loss is NaN"})
@@ -119,7 +121,7 @@ def test_a_failed_trial_does_not_end_the_study(tmp_path: Path) -> None:
 
 
 def test_a_trial_whose_worker_died_is_handed_out_again_and_fails_the_third_time(tmp_path: Path) -> None:
-    with open_ledger(tmp_path / "s", {"fingerprint": ""}) as ledger:
+    with open_study(tmp_path / "s", {"fingerprint": ""}) as ledger:
         searcher = searcher_of(ledger, plan(), Halt())
         for death in range(3):
             job = searcher.suggest(f"ray{death}")
@@ -129,7 +131,7 @@ def test_a_trial_whose_worker_died_is_handed_out_again_and_fails_the_third_time(
             searcher.on_trial_complete(f"ray{death}", None, error=True)
         record = ledger.records()[0]
         assert record.error == "its worker died three times (killed, or out of memory)"
-        assert len(record.spells) == 3
+        assert len(record.segments) == 3
 
 
 def settled(folder: Path) -> list[tuple[str, str, int]]:
@@ -142,7 +144,7 @@ TWO = load_space("notebook", ["n_layers=int(1,2)", "hidden_dim=16", "lstm_dropou
 
 @pytest.mark.parametrize("workers", [1, 3])
 def test_a_trial_that_repeats_another_is_not_trained_and_ends_as_that_one_did(tmp_path: Path, workers: int) -> None:
-    with open_ledger(tmp_path / "s", {"fingerprint": ""}) as ledger:
+    with open_study(tmp_path / "s", {"fingerprint": ""}) as ledger:
         ray = FakeRay(ledger, plan(space=TWO, stopping=None), workers, random.Random(0))
         ray.run()
         first, second, third, *copies = ledger.records()
@@ -159,18 +161,18 @@ def test_a_trial_that_repeats_another_is_not_trained_and_ends_as_that_one_did(tm
 @pytest.mark.parametrize("killed_after", [1, 5, 9])
 def test_repeats_survive_a_kill(tmp_path: Path, killed_after: int) -> None:
     the_plan = plan(space=TWO, window=6)
-    with open_ledger(tmp_path / "whole", {"fingerprint": ""}) as ledger:
+    with open_study(tmp_path / "whole", {"fingerprint": ""}) as ledger:
         FakeRay(ledger, the_plan, 2, random.Random(0)).run()
-    with open_ledger(tmp_path / "killed", {"fingerprint": ""}) as ledger:
+    with open_study(tmp_path / "killed", {"fingerprint": ""}) as ledger:
         FakeRay(ledger, the_plan, 3, random.Random(1)).run(steps=killed_after)
-    with open_ledger(tmp_path / "killed", {"fingerprint": ""}) as ledger:
+    with open_study(tmp_path / "killed", {"fingerprint": ""}) as ledger:
         FakeRay(ledger, the_plan, 3, random.Random(2)).run()
     assert content(tmp_path / "killed") == content(tmp_path / "whole")
     assert settled(tmp_path / "killed") == settled(tmp_path / "whole")
 
 
 def test_what_the_person_can_mend_ends_the_search_and_not_the_trial(tmp_path: Path) -> None:
-    with open_ledger(tmp_path / "s", {"fingerprint": ""}) as ledger:
+    with open_study(tmp_path / "s", {"fingerprint": ""}) as ledger:
         halt = Halt()
         searcher = searcher_of(ledger, plan(), halt)
         searcher.suggest("ray0")
@@ -184,7 +186,7 @@ def test_what_the_person_can_mend_ends_the_search_and_not_the_trial(tmp_path: Pa
 def test_a_full_disk_at_any_write_ends_the_search_and_the_study_completes_later(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writes: int
 ) -> None:
-    with open_ledger(tmp_path / "whole", {"fingerprint": ""}) as ledger:
+    with open_study(tmp_path / "whole", {"fingerprint": ""}) as ledger:
         FakeRay(ledger, plan(n_trials=4), 2, random.Random(0)).run()
     left = writes
 
@@ -195,19 +197,19 @@ def test_a_full_disk_at_any_write_ends_the_search_and_the_study_completes_later(
             os.truncate(handle, os.fstat(handle).st_size - 3)  # a part of the record is there
             raise OSError(errno.ENOSPC, "No space left on device")
 
-    with open_ledger(tmp_path / "full", {"fingerprint": ""}) as ledger, monkeypatch.context() as patched:
+    with open_study(tmp_path / "full", {"fingerprint": ""}) as ledger, monkeypatch.context() as patched:
         patched.setattr("os.fsync", fsync)
         ray = FakeRay(ledger, plan(n_trials=4), 2, random.Random(0))
         ray.run()
     assert re.search("study.journal: the disk is full; free some space and run the same command", str(ray.halt.reason))
-    with open_ledger(tmp_path / "full", {"fingerprint": ""}) as ledger:
+    with open_study(tmp_path / "full", {"fingerprint": ""}) as ledger:
         FakeRay(ledger, plan(n_trials=4), 2, random.Random(0)).run()
     assert content(tmp_path / "full") == content(tmp_path / "whole")
 
 
 def test_a_trial_that_waits_gives_its_worker_back_and_goes_on_from_where_it_was(tmp_path: Path) -> None:
     """One worker: trial 0 is never stopped, the two after it reach their rung before either goes on."""
-    with open_ledger(tmp_path / "s", {"fingerprint": ""}) as ledger:
+    with open_study(tmp_path / "s", {"fingerprint": ""}) as ledger:
         ray = FakeRay(ledger, plan(), 1, random.Random(0))
         ray.run()
         spells = {trial.number: trial.user_attrs.get(SPELLS, []) for trial in ledger.trials()}
@@ -226,7 +228,7 @@ def test_the_order_holds_however_many_are_compared_first(tmp_path: Path, togethe
     the_plan = plan(n_trials=20, epochs=9, window=6, stopping=Halving(grace=1, reduction=2, together=together))
     found = []
     for seed, workers in enumerate((1, 1, 2, 5)):
-        with open_ledger(tmp_path / str(seed), {"fingerprint": ""}) as ledger:
+        with open_study(tmp_path / str(seed), {"fingerprint": ""}) as ledger:
             FakeRay(ledger, the_plan, workers, random.Random(seed)).run()
         found.append(content(tmp_path / str(seed)))
     assert found[1:] == found[:1] * 3
@@ -238,12 +240,12 @@ def test_the_order_holds_however_many_are_compared_first(tmp_path: Path, togethe
 def test_a_killed_search_goes_on_with_those_that_waited(tmp_path: Path) -> None:
     """Trials at a rung are not handed out again before their verdict is there."""
     the_plan = plan(n_trials=12, window=6, stopping=Halving(grace=2, reduction=3, together=6))
-    with open_ledger(tmp_path / "whole", {"fingerprint": ""}) as ledger:
+    with open_study(tmp_path / "whole", {"fingerprint": ""}) as ledger:
         FakeRay(ledger, the_plan, 1, random.Random(0)).run()
-    with open_ledger(tmp_path / "killed", {"fingerprint": ""}) as ledger:
+    with open_study(tmp_path / "killed", {"fingerprint": ""}) as ledger:
         FakeRay(ledger, the_plan, 1, random.Random(0)).run(steps=10)
         assert [len(record.epochs) for record in ledger.records()] == [4, 2, 2, 1]
-    with open_ledger(tmp_path / "killed", {"fingerprint": ""}) as ledger:
+    with open_study(tmp_path / "killed", {"fingerprint": ""}) as ledger:
         ray = FakeRay(ledger, the_plan, 1, random.Random(0))
         ray.run()
         assert ray.heard.events[0] == "started 3"

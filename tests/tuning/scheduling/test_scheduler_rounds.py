@@ -12,7 +12,7 @@ from tests.support.fake_ray import FakeRay, content
 from tests.support.study_configs import plan
 from tuning.backend.interrupt import Interruption
 from tuning.journal.records import attributes_of, read_study
-from tuning.journal.writer import Ledger, open_ledger
+from tuning.journal.writer import StudyJournal, open_study
 from tuning.scheduling.budget import Budget, Ending
 from tuning.scheduling.scheduler import OOM, OrderedSearcher
 from tuning.scheduling.study import SearchPlan
@@ -22,10 +22,10 @@ SPEC = {"fingerprint": ""}
 
 def searched(folder: Path, the_plan: SearchPlan, workers: int = 1, seed: int = 0, steps: int = 10_000) -> Ending | None:
     """Run a study and keep its end, as tuning.run does."""
-    with open_ledger(folder, SPEC) as ledger:
+    with open_study(folder, SPEC) as ledger:
         ray = FakeRay(ledger, the_plan, workers, random.Random(seed))
         ray.run(steps)
-        ledger.keep("ended", ray.halt.ended.to_dict() if ray.halt.ended else None)
+        ledger.set_study_attr("ended", ray.halt.ended.to_dict() if ray.halt.ended else None)
         return ray.halt.ended
 
 
@@ -129,7 +129,7 @@ class SmallShares(FakeRay):
             super()._step(ray_id)
 
 
-def rounds(ledger: Ledger, the_plan: SearchPlan, workers: int, seed: int, steps: int = 10_000) -> list[list[int]]:
+def rounds(ledger: StudyJournal, the_plan: SearchPlan, workers: int, seed: int, steps: int = 10_000) -> list[list[int]]:
     """As the tuner does it: a round on shares, one on whole GPUs, and again; returns the trials of the latter."""
     rng, whole = random.Random(seed), []
     SmallShares(ledger, the_plan, workers, rng).run(steps)
@@ -146,9 +146,9 @@ def test_a_study_with_retries_is_the_one_that_whole_gpus_would_have_given(
     tmp_path: Path, workers: int, seed: int
 ) -> None:
     the_plan = plan(stopping=None)
-    with open_ledger(tmp_path / "whole", SPEC) as ledger:
+    with open_study(tmp_path / "whole", SPEC) as ledger:
         FakeRay(ledger, the_plan, 1, random.Random(0)).run()
-    with open_ledger(tmp_path / "shares", SPEC) as ledger:
+    with open_study(tmp_path / "shares", SPEC) as ledger:
         assert sorted(itertools.chain(*rounds(ledger, the_plan, workers, seed))) == [2, 7]
         assert [t.number for t in ledger.trials() if OOM in t.user_attrs] == [2, 7]
     assert content(tmp_path / "shares") == content(tmp_path / "whole")
@@ -157,24 +157,24 @@ def test_a_study_with_retries_is_the_one_that_whole_gpus_would_have_given(
 @pytest.mark.parametrize("killed_after", [5, 15])
 def test_retries_survive_a_kill(tmp_path: Path, killed_after: int) -> None:
     the_plan = plan(stopping=None)
-    with open_ledger(tmp_path / "whole", SPEC) as ledger:
+    with open_study(tmp_path / "whole", SPEC) as ledger:
         FakeRay(ledger, the_plan, 1, random.Random(0)).run()
-    with open_ledger(tmp_path / "killed", SPEC) as ledger:
+    with open_study(tmp_path / "killed", SPEC) as ledger:
         SmallShares(ledger, the_plan, 3, random.Random(killed_after)).run(steps=killed_after)
-    with open_ledger(tmp_path / "killed", SPEC) as ledger:
+    with open_study(tmp_path / "killed", SPEC) as ledger:
         rounds(ledger, the_plan, 2, 1)
     assert content(tmp_path / "killed") == content(tmp_path / "whole")
 
 
 def test_without_a_retry_the_trial_fails_and_says_what_it_asked_for(tmp_path: Path) -> None:
-    with open_ledger(tmp_path / "s", SPEC) as ledger:
+    with open_study(tmp_path / "s", SPEC) as ledger:
         SmallShares(ledger, plan(stopping=None), 2, random.Random(0), retry_oom=False).run()
     failed = [record for record in read_study(tmp_path / "s")[1] if record.state == "FAIL"]
     assert [(record.number, record.error) for record in failed] == [(n, "out of GPU memory: 2 GiB") for n in (2, 7)]
 
 
 def test_a_trial_that_no_gpu_holds_fails_after_its_retry(tmp_path: Path) -> None:
-    with open_ledger(tmp_path / "s", SPEC) as ledger:
+    with open_study(tmp_path / "s", SPEC) as ledger:
         searcher = SmallShares(ledger, plan(), 1, random.Random(0), whole_gpu=False).searcher
         searcher.suggest("a")
         searcher.on_trial_complete("a", {"outcome/error": "out of GPU memory: 2 GiB", "outcome/oom": True})

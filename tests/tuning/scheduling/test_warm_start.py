@@ -12,7 +12,7 @@ from core.errors import ConfigError, UserError
 from core.training.result import EpochResult
 from tests.support.study_configs import outcomes, plan
 from tuning.journal.records import attributes_of
-from tuning.journal.writer import open_ledger
+from tuning.journal.writer import open_study
 from tuning.scheduling.study import SearchPlan
 from tuning.scheduling.warm_start import with_knowledge
 from tuning.space.load import load_space
@@ -22,16 +22,16 @@ def a_study(folder: Path, **changes: Any) -> None:
     """Six trials: two stopped, the last one still running."""
     the_plan = plan(seed=1)
     spec = {"fingerprint": "f", "space": json.loads(the_plan.space.to_json()), "epochs": 4, **changes}
-    with open_ledger(folder, spec) as ledger:
+    with open_study(folder, spec) as ledger:
         for number, trial in enumerate(outcomes(the_plan, 6)):
             attrs = trial.user_attrs
-            ledger.add(trial.params, trial.distributions, attrs["config"], attrs["origin"])
+            ledger.add_trial(trial.params, trial.distributions, attrs["config"], attrs["origin"])
             for epoch, accuracy in trial.intermediate_values.items():
-                ledger.record(
+                ledger.record_epoch(
                     number, EpochResult(epoch=epoch, train_loss=1.0, val_loss=1.0, val_accuracy=accuracy, seconds=1.0)
                 )
             if number < 5:
-                ledger.finish(number, trial.state, {})
+                ledger.finish_trial(number, trial.state, {})
 
 
 def warm(
@@ -55,7 +55,7 @@ def test_a_study_that_has_begun_keeps_its_own_copy(tmp_path: Path) -> None:
     """The other one may go on, or go away."""
     a_study(tmp_path / "old")
     before, kept = warm(tmp_path)
-    with open_ledger(tmp_path / "new", {"fingerprint": "f", "warm_start": before.warm_start}, kept):
+    with open_study(tmp_path / "new", {"fingerprint": "f", "warm_start": before.warm_start}, kept):
         pass
     assert list(attributes_of(tmp_path / "new")) == ["knowledge", "spec"]
     shutil.rmtree(tmp_path / "old")
@@ -85,7 +85,7 @@ def test_what_does_not_match_is_refused_with_the_reason(
 
 
 def test_a_study_without_finished_trials_knows_nothing(tmp_path: Path) -> None:
-    with open_ledger(tmp_path / "old", {"fingerprint": "f", "space": json.loads(plan().space.to_json()), "epochs": 4}):
+    with open_study(tmp_path / "old", {"fingerprint": "f", "space": json.loads(plan().space.to_json()), "epochs": 4}):
         pass
     with pytest.raises(ConfigError, match="--warm-start old cannot be used: none of its trials is finished"):
         warm(tmp_path)

@@ -44,17 +44,17 @@ def test_a_running_trial_is_seen_while_it_runs(tmp_path: Path) -> None:
         files.started(4, TrialConfig())
         assert [step for step, _ in scalars(run)["val_loss"]] == [1]
         for number, accuracy in ((1, 0.55), (2, 0.65)):
-            ledger.record(4, epoch(number, accuracy))
+            ledger.record_epoch(4, epoch(number, accuracy))
             files.epoch(4, epoch(number, accuracy))
         assert scalars(run)["val_accuracy"] == approximately([(1, 0.55), (2, 0.65)])
         assert hparams(run)[1] is None
-        files.ended(ledger.finish(4, TrialState.COMPLETE, {}))
+        files.ended(ledger.finish_trial(4, TrialState.COMPLETE, {}))
         assert hparams(run)[1] == 1
 
 
 def test_a_repeated_trial_that_was_never_started_is_a_run_too(tmp_path: Path) -> None:
     with small_study(tmp_path / "s") as ledger, event_files(ledger, SEARCHED, print) as files:
-        files.ended(ledger.copy(0, add(ledger, origin="copy of 0")))
+        files.ended(ledger.copy_result(0, add(ledger, origin="copy of 0")))
         assert len(scalars(tmp_path / "s" / "tensorboard" / "trial-00005")["val_accuracy"]) == 3
 
 
