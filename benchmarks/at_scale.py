@@ -30,12 +30,12 @@ from core import load_corpus
 from tests.support.recorded_study import EPOCHS, record_study
 from tests.support.study_configs import plan
 from tuning.backend.adapters import OrderedStopping
-from tuning.journal.records import attributes_of
+from tuning.journal.records import study_attributes
 from tuning.journal.writer import StudyJournal, open_study
-from tuning.scheduling.callbacks import Listeners
-from tuning.scheduling.stop_signal import Halt
-from tuning.scheduling.study import SearchPlan
-from tuning.scheduling.successive_halving import Halving, Standings
+from tuning.scheduling.callbacks import CallbackList
+from tuning.scheduling.stop_signal import StopSignal
+from tuning.scheduling.study import StudyConfig
+from tuning.scheduling.successive_halving import SuccessiveHalving, Standings
 from tuning.scheduling.suggester import Suggester
 from tuning.space.load import load_space
 
@@ -99,11 +99,13 @@ def main() -> None:
 def rates(pending: int, trials: int) -> Rates:
     """Measure; `pending` trials are running and as many are finished; `trials` go through Ray."""
     space = load_space("default")
-    the_plan = plan(space=space, n_trials=4 * pending, epochs=2 * EPOCHS, window=pending, stopping=Halving(grace=1))
+    the_plan = plan(
+        space=space, n_trials=4 * pending, epochs=2 * EPOCHS, window=pending, stopping=SuccessiveHalving(grace=1)
+    )
     with tempfile.TemporaryDirectory(prefix="sentune-scale-") as folder:
         study = Path(folder) / "study"
         record_study(study, trials=2 * pending, space="default", sentences=1000, running=pending)
-        with open_study(study, attributes_of(study)["spec"]) as ledger:
+        with open_study(study, study_attributes(study)["spec"]) as ledger:
             suggester = Suggester(the_plan)
             suggester.suggest(ledger.trials())
             suggestion = median(lambda: suggester.suggest(ledger.trials()), time.process_time)
@@ -111,12 +113,12 @@ def rates(pending: int, trials: int) -> Rates:
     return Rates(suggestion=suggestion, report=report, record=record, trial=overhead.run("sentune", trials)["a_trial"])
 
 
-def reports(ledger: StudyJournal, the_plan: SearchPlan) -> tuple[float, float]:
+def reports(ledger: StudyJournal, the_plan: StudyConfig) -> tuple[float, float]:
     """Seconds of a first epoch's report, which is a rung, in the scheduler; and of one written into the journal."""
     space = the_plan.space
     last = ledger.records()[-1]
     standings = Standings(the_plan.stopping, the_plan.epochs, ledger.records())
-    scheduler = OrderedStopping(ledger, the_plan, Listeners([]), Halt(), standings)
+    scheduler = OrderedStopping(ledger, the_plan, CallbackList([]), StopSignal(), standings)
     new = [
         ledger.add_trial(last.params, space.distributions(last.params), last.config, "sampler")
         for _ in range(2 * REPEATS)

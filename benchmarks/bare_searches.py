@@ -20,10 +20,10 @@ from benchmarks.notebook_loop import NotebookLoop, Shape, loader
 from benchmarks.overhead import sampler
 from core import load_corpus
 from core.data.corpus import TEST
-from tuning.scheduling.successive_halving import Halving
+from tuning.scheduling.successive_halving import SuccessiveHalving
 from tuning.space.load import load_space
 
-GRACE, REDUCTION = Halving().grace, Halving().reduction
+GRACE, REDUCTION = SuccessiveHalving().grace, SuccessiveHalving().reduction
 """Of ASHA: as `sentune run` has them."""
 
 

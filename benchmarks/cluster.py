@@ -26,7 +26,7 @@ from tuning.journal.file import JOURNAL
 from tuning.journal.records import read_study
 from tuning.journal.writer import open_study
 from tuning.resources.machine import Machine, Shares, usable_cpus
-from tuning.scheduling.study import SearchPlan
+from tuning.scheduling.study import StudyConfig
 from tuning.space.load import load_space
 
 ROOT = Path(__file__).parents[1]
@@ -38,7 +38,7 @@ def main() -> None:
     quick = parser.parse_args().quick
     trials, epochs = (2, 1) if quick else (8, 4)
     corpus = load_corpus("snippets")
-    plan = SearchPlan(
+    plan = StudyConfig(
         space=load_space("quick"), n_trials=trials, epochs=epochs, window=8, seed=42, stopping=None, startup=trials
     )
     with tempfile.TemporaryDirectory(prefix="sentune-cluster-") as folder:
@@ -82,7 +82,7 @@ class Listener:
         """A trial is over."""
 
 
-def search_bytes(folder: Path, plan: SearchPlan, corpus: Corpus) -> dict[str, float]:
+def search_bytes(folder: Path, plan: StudyConfig, corpus: Corpus) -> dict[str, float]:
     """Of reports, as the driver gets them, and of the journal."""
     reports: list[int] = []
 
@@ -91,7 +91,7 @@ def search_bytes(folder: Path, plan: SearchPlan, corpus: Corpus) -> dict[str, fl
             reports.append(len(cloudpickle.dumps(dict(result))))
 
     searching.StorageProblems = Counting  # type: ignore[misc]
-    interruption = searching.Interruption(say=print, lost=print)
+    interruption = searching.InterruptHandler(say=print, on_ray_lost=print)
     machine = Machine(cpus=usable_cpus(), gpus=0)
     with open_study(folder, {}) as ledger:
         searching.search(ledger, plan, corpus, Shares(), machine, machine.cpus, Listener(), interruption, run_trial)

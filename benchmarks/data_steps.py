@@ -59,12 +59,12 @@ def zlib(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def notebook(arguments: argparse.Namespace) -> dict[str, Any]:
     from benchmarks import notebook_data
-    from core.data.corpus import Options
-    from core.data.datasets import locate
+    from core.data.corpus import ReadOptions
+    from core.data.datasets import resolve_dataset
 
     for module in ("nltk.tokenize", "sklearn.model_selection"):
         importlib.import_module(module)
-    dataset = locate(arguments.dataset, Options(), arguments.cache).read()
+    dataset = resolve_dataset(arguments.dataset, ReadOptions(), arguments.cache).read()
     before, imports = private_mib(), peak_mib()
     clock = [time.perf_counter()]
     path = notebook_data.unzip(arguments.archive, arguments.unpacked)
@@ -83,7 +83,7 @@ def cold(arguments: argparse.Namespace) -> dict[str, Any]:
     import core.data.load
 
     importlib.import_module("nltk.tokenize")
-    tokenising, tokens_of = [0.0], core.data.load.tokens_of
+    tokenising, tokens_of = [0.0], core.data.load.tokenize_all
 
     def clocked(*rest: Any) -> Any:
         began = time.perf_counter()
@@ -91,7 +91,7 @@ def cold(arguments: argparse.Namespace) -> dict[str, Any]:
         tokenising[0] = time.perf_counter() - began
         return result
 
-    core.data.load.tokens_of = clocked
+    core.data.load.tokenize_all = clocked
     return timed(lambda: load(arguments)) | {"tokenise": tokenising[0]}
 
 

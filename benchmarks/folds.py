@@ -31,14 +31,14 @@ from sklearn.pipeline import make_pipeline
 
 from core import TrialConfig, load_corpus, train
 from core.data import datasets, splits
-from core.data.corpus import TEST, TRAIN, VAL, Dataset, Options
+from core.data.corpus import TEST, TRAIN, VAL, Dataset, ReadOptions
 from core.io import cache
 from core.stats import Correct, mcnemar, paired_t, wilson
 from core.training.evaluate import evaluate
 from core.training.refit import refit
 from tuning.confirm.runs import PREFIX
-from tuning.journal.predictions import unpack
-from tuning.journal.records import Spec, attributes_of, read_study
+from tuning.journal.predictions import unpack_labels
+from tuning.journal.records import Spec, study_attributes, read_study
 
 PLAIN = {"TF-IDF + logistic regression, on train": (TRAIN,), "the same, on train and validation": (TRAIN, VAL)}
 
@@ -60,7 +60,7 @@ class OverFolds:
 def main() -> None:
     arguments = parse()
     if arguments.study:
-        attributes = attributes_of(arguments.study)
+        attributes = study_attributes(arguments.study)
         data, rows = attributes["spec"]["data"], [of_study(attributes, arguments.folds)]
         rows = [*plain(read(data), arguments.folds, data["seed"]), *rows]
         if arguments.refit:  # last: it takes minutes, which data that cannot be read must not cost
@@ -74,8 +74,8 @@ def main() -> None:
 
 def read(data: Mapping[str, Any]) -> Dataset:
     """The sentences that a corpus of these arguments of load_corpus is made of."""
-    options = Options(**{name: data.get(name) for name in Options.__slots__})
-    return datasets.locate(data["dataset"], options, cache.default_dir()).read()
+    options = ReadOptions(**{name: data.get(name) for name in ReadOptions.__slots__})
+    return datasets.resolve_dataset(data["dataset"], options, cache.default_dir()).read()
 
 
 def plain(data: Dataset, count: int, seed: int) -> list[OverFolds]:
@@ -83,7 +83,7 @@ def plain(data: Dataset, count: int, seed: int) -> list[OverFolds]:
     texts = np.array(data.texts, dtype=object)
     correct: dict[str, list[Correct]] = {name: [] for name in PLAIN}
     for fold in range(count):
-        codes = splits.folds(data.texts, data.labels, data.classes, count, fold, seed)
+        codes = splits.fold_split(data.texts, data.labels, data.classes, count, fold, seed)
         for name, learned in PLAIN.items():
             known, test = np.isin(codes, learned), codes == TEST
             model = make_pipeline(
@@ -97,7 +97,7 @@ def plain(data: Dataset, count: int, seed: int) -> list[OverFolds]:
 def of_study(attributes: Mapping[str, Any], count: int) -> OverFolds:
     """The winner's row, from what `sentune confirm --folds` wrote into its study."""
     runs = fold_runs(attributes, count)
-    correct = [unpack(run["correct"], f"fold {fold}").astype(bool) for fold, run in enumerate(runs)]
+    correct = [unpack_labels(run["correct"], f"fold {fold}").astype(bool) for fold, run in enumerate(runs)]
     return OverFolds(name=f"sentune, trial {runs[0]['trial']}", correct=correct)
 
 
@@ -120,7 +120,7 @@ def fold_runs(attributes: Mapping[str, Any], count: int) -> list[Mapping[str, An
 def refitted(study: Path, count: int) -> OverFolds:
     """The winner's row when it learns from validation as well."""
     spec, records = read_study(study)
-    runs = fold_runs(attributes_of(study), count)
+    runs = fold_runs(study_attributes(study), count)
     config = TrialConfig.from_dict(records[runs[0]["trial"]].config)
     with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
         jobs = [pool.submit(refit_fold, config, spec, run) for run in runs]

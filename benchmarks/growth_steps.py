@@ -14,7 +14,7 @@ import numpy as np
 from benchmarks.data_steps import peak_mib
 from core import TrialConfig, load_corpus, train
 from core.data import datasets
-from core.data.corpus import Options
+from core.data.corpus import ReadOptions
 from core.io import cache
 from core.training.result import EpochResult
 from tests.support.recorded_study import EPOCHS, record_study
@@ -22,7 +22,7 @@ from tests.support.study_configs import plan
 from tuning.analysis.best import table_of
 from tuning.analysis.filters import Selection
 from tuning.journal.file import JOURNAL
-from tuning.journal.records import attributes_of
+from tuning.journal.records import study_attributes
 from tuning.journal.writer import open_study
 from tuning.report.command import page
 from tuning.scheduling.suggester import Suggester
@@ -91,7 +91,7 @@ def report(trials: int, folder: Path) -> Found:
 
 def sentences(count: int, folder: Path) -> Found:
     """A file of that many: the rated snippets again and again, after the first time with their words shuffled."""
-    read = datasets.locate("snippets", Options(), cache.default_dir()).read()
+    read = datasets.resolve_dataset("snippets", ReadOptions(), cache.default_dir()).read()
     draw = np.random.default_rng(0)
     with (folder / "sentences.csv").open("w", newline="") as file:
         writer = csv.writer(file)
@@ -122,7 +122,7 @@ def corpus_in(folder: Path) -> Any:
 
 def opened(folder: Path) -> Any:
     """The study's ledger, with what the study says of itself."""
-    return open_study(folder / "study", attributes_of(folder / "study")["spec"])
+    return open_study(folder / "study", study_attributes(folder / "study")["spec"])
 
 
 def once(work: Callable[[], Any]) -> Found:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from benchmarks.simulation import Curve, Policy, Replayed, Simulation, Table
-from tuning.scheduling.successive_halving import Halving
+from tuning.scheduling.successive_halving import SuccessiveHalving
 
 JITTER = 1e-6
 """Added to an accuracy at most: two equal ones would both go on at a rung."""
@@ -29,7 +29,7 @@ def many(table: Table, count: int) -> Table:
 
 def searched(table: Table, workers: int, window: int) -> Replayed:
     """A random search that tries the whole table, with halving."""
-    policy = Policy(stopping=Halving(), workers=workers, window=window, trials=len(table.curves))
+    policy = Policy(stopping=SuccessiveHalving(), workers=workers, window=window, trials=len(table.curves))
     return Simulation(table, policy, seed=0).run()
 
 

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from core.training.result import EpochResult
-from tuning.scheduling.study import SearchPlan
+from tuning.scheduling.study import StudyConfig
 from tuning.space.load import load_space
 from tuning.space.space import Space
 
@@ -89,7 +89,7 @@ class Clock:
 def sentune(trials: int, folder: Path) -> dict[str, float]:
     """Our search with its journal, order and stopping."""
     from tests.support.corpora import tiny_corpus
-    from tuning.backend.interrupt import Interruption
+    from tuning.backend.interrupt import InterruptHandler
     from tuning.backend.tuner import search
     from tuning.journal.writer import open_study
     from tuning.resources.machine import Machine, Shares
@@ -104,7 +104,7 @@ def sentune(trials: int, folder: Path) -> dict[str, float]:
             clock.end()
 
     with open_study(folder / "study", {}) as ledger:
-        machine, interruption = Machine(cpus=WORKERS, gpus=0), Interruption(say=print, lost=print)
+        machine, interruption = Machine(cpus=WORKERS, gpus=0), InterruptHandler(say=print, on_ray_lost=print)
         search(ledger, plan(trials), tiny_corpus(), Shares(), machine, WORKERS, Listener(), interruption, nothing)
     return clock.figures()
 
@@ -120,8 +120,8 @@ def nothing(job: Mapping[str, Any], corpus: Any, shares: Any) -> None:
     tune.report({"outcome": {"n_parameters": 1}})
 
 
-def plan(trials: int) -> SearchPlan:
-    return SearchPlan(space=space(), n_trials=trials, epochs=EPOCHS, window=8, seed=1, stopping=None)
+def plan(trials: int) -> StudyConfig:
+    return StudyConfig(space=space(), n_trials=trials, epochs=EPOCHS, window=8, seed=1, stopping=None)
 
 
 def space() -> Space:

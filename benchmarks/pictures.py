@@ -19,11 +19,11 @@ from rich.console import Console
 from rich.text import Text
 from selenium.webdriver.common.by import By
 
-from core.data.audit import cautions
+from core.data.audit import audit_warnings
 from tests.support.browser import chromium, open_page
 from tuning.journal.records import TrialRecord, read_whole
 from tuning.report.command import page
-from tuning.scheduling.study import searched_fields, space_of
+from tuning.scheduling.study import searched_settings, space_from_spec
 from tuning.tracking.progress_state import Tally
 from tuning.tracking.progress_text import block
 
@@ -75,11 +75,11 @@ def progress_picture(study: Path) -> str:
         epochs_a_trial=spec["epochs"],
         workers=workers,
         window=spec["window"],
-        searched=searched_fields(space_of(spec)),
+        searched=searched_settings(space_from_spec(spec)),
     )
     elapsed = tell(tally, records, SHARE)
     console = Console(record=True, width=COLUMNS, file=StringIO(), force_terminal=True)
-    lines = ["$ sentune run", *block(tally, cautions(attributes["audit"]), elapsed, COLUMNS, LINES)]
+    lines = ["$ sentune run", *block(tally, audit_warnings(attributes["audit"]), elapsed, COLUMNS, LINES)]
     console.print(Text("\n".join(lines)))
     # Rich has the browser fetch a font from elsewhere; any monospaced one will do.
     return re.sub(r"@font-face \{.*?\}\s*", "", console.export_svg(title="sentune run"), flags=re.DOTALL)
@@ -87,7 +87,7 @@ def progress_picture(study: Path) -> str:
 
 def tell(tally: Tally, records: Sequence[TrialRecord], share: float) -> float:
     """Tell a tally what had happened when such a share of the search's time was over; return the seconds until then."""
-    began = min(record.began for record in records if record.began)
+    began = min(record.started_at for record in records if record.started_at)
     over = max(record.ended.timestamp() for record in records if record.ended)
     now = began + share * (over - began)
     tally.first_start = time.monotonic() - (now - began)
@@ -95,12 +95,12 @@ def tell(tally: Tally, records: Sequence[TrialRecord], share: float) -> float:
         if record.ended and record.ended.timestamp() <= now:
             tally.end(record)
             tally.epochs += len(record.epochs)
-        elif record.began and record.began <= now:
+        elif record.started_at and record.started_at <= now:
             tally.start(record.number, record.config)
             done = 0.0
             for epoch in record.epochs:
                 done += epoch.seconds
-                if record.began + done <= now:
+                if record.started_at + done <= now:
                     tally.epoch(record.number, epoch)
     return now - began
 

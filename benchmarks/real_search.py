@@ -12,7 +12,7 @@ from core.stats import Correct
 from core.training.evaluate import evaluate
 from core.training.loop import train
 from core.training.result import TrainResult
-from tuning.scheduling.study import SearchPlan
+from tuning.scheduling.study import StudyConfig
 from tuning.scheduling.suggester import Suggester
 from tuning.space.load import load_space
 
@@ -45,7 +45,7 @@ def search_mr(mr: str | None, *, trials: int, epochs: int, seed: int) -> Found:
     """
     corpus = parts(load_corpus(f"mr:{mr}" if mr else "mr", seed=seed), seed)
     space = load_space("quick", ["hidden_dim=int(16,64,log)"])
-    plan = SearchPlan(space=space, n_trials=trials, epochs=epochs, window=8, seed=seed, stopping=None)
+    plan = StudyConfig(space=space, n_trials=trials, epochs=epochs, window=8, seed=seed, stopping=None)
     suggester = Suggester(plan)
     past: list[FrozenTrial] = []
     correct: dict[int, list[Correct]] = {VAL: [], TEST: [], REST: []}

@@ -20,8 +20,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from core.data.corpus import Options
-from core.data.datasets import locate
+from core.data.corpus import ReadOptions
+from core.data.datasets import resolve_dataset
 from core.io.cache import default_dir
 from tuning.journal.file import JOURNAL
 from tuning.journal.reader import read_journal
@@ -50,7 +50,7 @@ def report(name: str, equal: bool) -> bool:
 
 def part_of_snippets(path: Path, sentences: int) -> None:
     """A CSV of so many snippets, evenly through the whole file."""
-    dataset = locate("snippets", Options(), default_dir()).read()
+    dataset = resolve_dataset("snippets", ReadOptions(), default_dir()).read()
     step = len(dataset.texts) // sentences
     rows = list(zip(dataset.texts, dataset.labels.tolist(), strict=True))[::step][:sentences]
     with path.open("w", newline="", encoding="utf-8") as file:

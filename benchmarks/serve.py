@@ -21,8 +21,8 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
 from core import load_model
-from core.data.corpus import Options
-from core.data.datasets import locate
+from core.data.corpus import ReadOptions
+from core.data.datasets import resolve_dataset
 from core.io import cache
 
 
@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=16)
     parser.add_argument("--requests", type=int, default=1000, help="in all")
     arguments = parser.parse_args()
-    texts = locate("snippets", Options(), cache.default_dir()).read().texts[: arguments.requests]
+    texts = resolve_dataset("snippets", ReadOptions(), cache.default_dir()).read().texts[: arguments.requests]
     labels = [each.label for each in load_model(arguments.model).predict(texts)]
     command = [sys.executable, "-m", "tuning", "serve", str(arguments.model), "--port", "0", "--rate", "100000"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:

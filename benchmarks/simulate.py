@@ -23,7 +23,7 @@ from pathlib import Path
 
 from benchmarks.order_window import seconds_of, wall
 from benchmarks.simulation import Policy, Replayed, Simulation, Table, band, read_table
-from tuning.scheduling.successive_halving import Halving
+from tuning.scheduling.successive_halving import SuccessiveHalving
 
 CLOSE = 0.003
 """Within 0.3 points of the best."""
@@ -35,7 +35,7 @@ SHARES = (1 / 8, 1 / 4, 1 / 3, 1 / 2)
 def main_ways(trials: int, workers: int) -> dict[str, Policy]:
     """The default and what it is measured against: name -> policy."""
     random = Policy(workers=workers, trials=trials)
-    halving = dataclasses.replace(random, stopping=Halving())
+    halving = dataclasses.replace(random, stopping=SuccessiveHalving())
     return {
         "random": random,
         "random, halving": halving,
@@ -56,10 +56,10 @@ def other_ways(default: Policy) -> dict[str, Policy]:
         **{f"start-up {n}": {"startup": n} for n in (3, 10, 16)},
         **{f"window {n}": {"window": n} for n in (2, 4, 16, 32)},
         **{
-            f"grace {grace}, reduction {reduction}": {"stopping": Halving(grace=grace, reduction=reduction)}
+            f"grace {grace}, reduction {reduction}": {"stopping": SuccessiveHalving(grace=grace, reduction=reduction)}
             for grace in (1, 2, 3)
             for reduction in (2, 3, 4)
-            if (grace, reduction) != (Halving().grace, Halving().reduction)
+            if (grace, reduction) != (SuccessiveHalving().grace, SuccessiveHalving().reduction)
         },
     }
     return {f"default, {name}": dataclasses.replace(default, **change) for name, change in changed.items()}
@@ -116,7 +116,7 @@ def price(table: Table, repeats: int, pool: ProcessPoolExecutor) -> None:
     """Print wall time of ordered search over that of free search, by workers and window."""
     print(f"\n{'workers':>7}   {'window = workers':>16}   {'2 x':>6}   {'4 x':>6}   {'8 x':>6}")
     for workers in (2, 8, 32):
-        base = Policy(stopping=Halving(), workers=workers, trials=len(table.curves))
+        base = Policy(stopping=SuccessiveHalving(), workers=workers, trials=len(table.curves))
         cells = []
         for factor in (1, 2, 4, 8):
             ordered = dataclasses.replace(base, window=factor * workers)

@@ -23,8 +23,8 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from core.config import TrialConfig
 from core.training.result import EpochResult
-from tuning.scheduling.study import SearchPlan
-from tuning.scheduling.successive_halving import Halving, Standings, Verdict
+from tuning.scheduling.study import StudyConfig
+from tuning.scheduling.successive_halving import SuccessiveHalving, Standings, Decision
 from tuning.scheduling.suggester import Suggester
 from tuning.space.space import Space
 
@@ -93,7 +93,7 @@ class Policy:
 
     sampler: str = "random"
     """random draws from the table; else one of tuning.scheduling.samplers.NEEDS."""
-    stopping: Halving | None = None
+    stopping: SuccessiveHalving | None = None
     ordered: bool = True
     """Suggestions and stops see trials 0..n-window; else whatever has happened by then, as Ray's ASHA."""
     window: int = 8
@@ -159,7 +159,7 @@ class Simulation:
         self.running: list[Run] = []
         self.reached: dict[int, list[float]] = {}  # rung -> accuracies there, as they came
         self.found = Replayed()
-        self.plan = SearchPlan(
+        self.plan = StudyConfig(
             space=table.space,
             n_trials=policy.trials,
             epochs=table.epochs,
@@ -207,9 +207,9 @@ class Simulation:
     def _next(self, limit: int) -> Run | None:
         """A trial that a worker can take now: the lowest that waited and may go on, or a new one."""
         for numbers in self.waiting.values():  # who is stopped may have been waited for at the next one
-            while numbers and (verdict := self._verdict(self.runs[numbers[0]])) != Verdict.WAIT:
+            while numbers and (verdict := self._verdict(self.runs[numbers[0]])) != Decision.PAUSE:
                 run = self.runs[numbers.pop(0)]
-                if verdict == Verdict.GO_ON:
+                if verdict == Decision.CONTINUE:
                     insort(self.ready, run.number)
                 else:
                     self._end(run, stopped=True)
@@ -272,11 +272,11 @@ class Simulation:
             self._end(run)
             return
         verdict = self._verdict(run)
-        if verdict != Verdict.GO_ON:
+        if verdict != Decision.CONTINUE:
             self.running.remove(run)
-        if verdict == Verdict.WAIT:
+        if verdict == Decision.PAUSE:
             insort(self.waiting[run.done], run.number)
-        if verdict == Verdict.STOP:
+        if verdict == Decision.STOP:
             self._end(run, stopped=True)
 
     def _end(self, run: Run, stopped: bool = False) -> None:
@@ -284,12 +284,12 @@ class Simulation:
         self.ended.append(run)
         self.standings.settle(run.number, self.table.curves[run.curve].epochs[: run.done], over=True)
 
-    def _verdict(self, run: Run) -> Verdict:
+    def _verdict(self, run: Run) -> Decision:
         rule = self.policy.stopping
         if self.policy.ordered or rule is None or run.done not in self.standings.rungs:
             return self.standings.verdict(run.number, run.done)
         accuracy = self.table.curves[run.curve].epochs[run.done - 1].val_accuracy
-        return Verdict.STOP if self._asha(run.done, accuracy, rule.reduction) else Verdict.GO_ON
+        return Decision.STOP if self._asha(run.done, accuracy, rule.reduction) else Decision.CONTINUE
 
     def _asha(self, rung: int, accuracy: float, reduction: int) -> bool:
         """Ray's AsyncHyperBandScheduler: below the upper 1/reduction of those that were here before."""

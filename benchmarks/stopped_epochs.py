@@ -8,12 +8,12 @@ from collections.abc import Sequence
 import optuna
 
 from benchmarks.simulation import Curve, Policy, Simulation, Table
-from tuning.scheduling.successive_halving import Halving
+from tuning.scheduling.successive_halving import SuccessiveHalving
 
 REPLAYS = 50
 
 
-def asha_epochs(table: Table, trials: int, epochs: int, rule: Halving) -> float:
+def asha_epochs(table: Table, trials: int, epochs: int, rule: SuccessiveHalving) -> float:
     """The median over replays with trials drawn at random, two at a time, under Ray's ASHA.
 
     Args:
@@ -51,7 +51,7 @@ def under_median_pruner(curves: Sequence[Curve], epochs: int) -> int:
     return trained
 
 
-def fewest_asha(trials: int, epochs: int, rule: Halving) -> int:
+def fewest_asha(trials: int, epochs: int, rule: SuccessiveHalving) -> int:
     """The fewest that ASHA can train: the first trial goes to its end, all others to the first rung alone."""
     return epochs + (trials - 1) * rule.grace
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 
 from core.nn.environment import processor
-from tuning.journal.records import TrialRecord, copied_from, ranked, read_study
+from tuning.journal.records import TrialRecord, copied_from, rank_trials, read_study
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +41,7 @@ def run_study(folder: Path, name: str, words: Sequence[str]) -> Study:
     seconds = time.perf_counter() - began
     records = read_study(folder / name)[1]
     said = said_by("retrain", str(folder / name), "--out", str(folder / f"{name}-model"))
-    best = ranked(records)[0].best
+    best = rank_trials(records)[0].best
     assert best is not None  # ranked trials have one
     return Study(
         seconds=seconds,

@@ -36,7 +36,7 @@ from benchmarks.simulation import read_table
 from benchmarks.stopped_epochs import asha_epochs, fewest_asha, fewest_median, median_epochs
 from benchmarks.studies import Study, machine, run_study, seconds_an_epoch, spread_sample
 from core import load_corpus
-from tuning.scheduling.successive_halving import Halving
+from tuning.scheduling.successive_halving import SuccessiveHalving
 
 CURVES = Path(__file__).parents[1] / "results" / "reference" / "curves.json.gz"
 TARGETS = {"the better of a1 and a2": 15, "b": 5}
@@ -191,7 +191,7 @@ def computed(found: Searched, scale: float, epochs: float, at_once: int) -> Row:
 
 def replayed_epochs(job: Job) -> Mapping[str, float]:
     """Epochs that a whole search of each way trains; those of b and c as on the recorded curves."""
-    table, rule = read_table(CURVES, "notebook"), Halving(grace=GRACE, reduction=REDUCTION)
+    table, rule = read_table(CURVES, "notebook"), SuccessiveHalving(grace=GRACE, reduction=REDUCTION)
     every = job.trials * job.epochs
     asha = asha_epochs(table, job.trials, job.epochs, rule)
     return {"a1": every, "a2": every, "b": asha, "c": median_epochs(table, job.trials, job.epochs)}
@@ -200,7 +200,7 @@ def replayed_epochs(job: Job) -> Mapping[str, float]:
 def bounds(job: Job, rows: Mapping[str, Row]) -> dict[str, float]:
     """Seconds of b and c with the fewest epochs that their rules allow, printed."""
     fewest = {
-        "b": fewest_asha(job.trials, job.epochs, Halving(grace=GRACE, reduction=REDUCTION)),
+        "b": fewest_asha(job.trials, job.epochs, SuccessiveHalving(grace=GRACE, reduction=REDUCTION)),
         "c": fewest_median(job.trials, job.epochs),
     }
     seconds = {name: rows[name].seconds * epochs / rows[name].epochs for name, epochs in fewest.items()}

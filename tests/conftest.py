@@ -6,7 +6,7 @@ import sys
 import pytest
 from hypothesis import settings
 
-from core.data.tokenizer import word_tokenizer
+from core.data.tokenizer import load_nltk_tokenizer
 from tests.support.sentences import Tokenize
 
 # A shared machine may pause any example for longer than Hypothesis's 200 ms.
@@ -31,7 +31,7 @@ def alone() -> Tokenize:
     """The tokenizer imported as in a process that has not imported NLTK."""
     stashed = {name: sys.modules.pop(name) for name in list(sys.modules) if name.split(".")[0] == "nltk"}
     try:
-        tokenizer = word_tokenizer()
+        tokenizer = load_nltk_tokenizer()
         assert "nltk" not in sys.modules
     finally:
         sys.modules.update(stashed)

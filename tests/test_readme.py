@@ -71,7 +71,7 @@ def test_files_that_a_page_names_or_shows_are_there(page: Path) -> None:
 def test_the_page_for_optuna_users_reads_a_study_as_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Reading changes nothing in the journal."""
     from tests.support.recorded_study import record_study
-    from tuning.journal.records import ranked, read_study
+    from tuning.journal.records import rank_trials, read_study
 
     journal = tmp_path / "results" / "snippets-quick" / "study.journal"
     record_study(journal.parent)
@@ -81,6 +81,6 @@ def test_the_page_for_optuna_users_reads_a_study_as_it_says(tmp_path: Path, monk
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path)
     assert ran.returncode == 0, ran.stderr
     complete = [record for record in read_study(journal.parent)[1] if record.state == "COMPLETE"]
-    best = ranked(complete)[0]
+    best = rank_trials(complete)[0]
     assert ran.stdout.splitlines()[0] == f"{best.number} {best.best.val_accuracy}"  # type: ignore[union-attr]
     assert journal.read_bytes() == before

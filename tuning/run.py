@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from rich.console import Console
 
-from core.data.audit import cautions
-from core.data.audit import render as render_audit
+from core.data.audit import audit_warnings
+from core.data.audit import render_audit as render_audit
 from core.data.corpus import VAL, Corpus
 from core.data.load import load_corpus
 from core.errors import ConfigError
@@ -20,20 +20,20 @@ from tuning.analysis.best import table_of
 from tuning.analysis.filters import Selection
 from tuning.backend.storage import check_storage
 from tuning.console import note, typed
-from tuning.journal.predictions import pack
-from tuning.journal.records import attributes_of
+from tuning.journal.predictions import pack_labels
+from tuning.journal.records import study_attributes
 from tuning.journal.writer import StudyJournal, open_study
 from tuning.resources.allocation import GPU_SHARE, settled
 from tuning.resources.machine import Machine, Shares
-from tuning.run_options import AUTO, RunOptions, search_plan
-from tuning.scheduling.budget import Ending
-from tuning.scheduling.callbacks import Listener, Listeners
-from tuning.scheduling.study import SearchPlan, make_spec, searched_fields, study_key
+from tuning.run_options import AUTO, RunOptions, study_config
+from tuning.scheduling.budget import EarlyEnd
+from tuning.scheduling.callbacks import Callback, CallbackList
+from tuning.scheduling.study import StudyConfig, study_spec, searched_settings, study_id
 from tuning.scheduling.warm_start import with_knowledge
-from tuning.tracking.progress_display import Progress
+from tuning.tracking.progress_display import ProgressDisplay
 from tuning.tracking.progress_state import Tally
 from tuning.tracking.progress_text import hanging
-from tuning.tracking.tensorboard import event_files
+from tuning.tracking.tensorboard import tensorboard_callback
 
 if TYPE_CHECKING:
     from tuning.backend.checkpoint_sync import Keeping
@@ -73,7 +73,7 @@ def run_study(options: RunOptions) -> bool:
 def _run(options: RunOptions, machine: "Machine | Cluster", fits: int, began: float) -> bool:
     """`run_study` where so many trials fit at once."""
     folder = options.folder
-    plan = search_plan(options, fits)
+    plan = study_config(options, fits)
     corpus = load_corpus(**options.data, cache_dir=options.cache_dir, progress=_say)
     audit = render_audit(corpus.source["audit"])
     _say(hanging(audit, shutil.get_terminal_size().columns) if sys.stdout.isatty() else audit)
@@ -82,14 +82,14 @@ def _run(options: RunOptions, machine: "Machine | Cluster", fits: int, began: fl
     shares = options.shares
     choice = None
     if isinstance(machine, Machine):
-        shares, choice = settled(shares, plan, machine, corpus, attributes_of(folder))
+        shares, choice = settled(shares, plan, machine, corpus, study_attributes(folder))
         if choice is not None:
             _say(str(choice))
             fits = shares.fit(machine)
-            plan = search_plan(options, fits)
+            plan = study_config(options, fits)
     labels = corpus.labels[corpus.indices(VAL)]
     kept: dict[str, Any] = {
-        "validation": {"labels": pack(labels), "classes": list(corpus.classes)},
+        "validation": {"labels": pack_labels(labels), "classes": list(corpus.classes)},
         "audit": corpus.source["audit"],
         "command": redact_uris(typed()),
         "inputs": corpus.source["inputs"],
@@ -98,33 +98,35 @@ def _run(options: RunOptions, machine: "Machine | Cluster", fits: int, began: fl
         plan, knowledge = with_knowledge(plan, folder, options.warm_start, corpus.fingerprint)
         kept |= knowledge
     kept["vocabulary"] = len(corpus.words)
-    spec = make_spec(plan, corpus, options.data, shares)
-    key = study_key(folder.name, spec)
+    spec = study_spec(plan, corpus, options.data, shares)
+    key = study_id(folder.name, spec)
     with open_study(folder, spec, kept) as ledger, contextlib.ExitStack() as extras:
-        more: list[Listener] = []
+        more: list[Callback] = []
         if options.tensorboard:
-            more.append(extras.enter_context(event_files(ledger, searched_fields(plan.space), note)))
+            more.append(extras.enter_context(tensorboard_callback(ledger, searched_settings(plan.space), note)))
         if choice is not None:
             ledger.set_study_attr(GPU_SHARE, choice.to_dict())
-        ending = plan.budget.ending(ledger.records())
+        ending = plan.budget.check(ledger.records())
         if ending is not None:
             _say(f"study {folder.name} has ended: {ending.reason}")
-        elif _complete(ledger, plan):
+        elif _is_complete(ledger, plan):
             _say(f"study {folder.name} is complete: {len(ledger.trials())} trials")
         else:
             workers = min(fits, options.workers or fits)
             ledger.set_study_attr("ended", None)
             ending = _search(options, ledger, plan, corpus, shares, machine, workers, began, more, key)
-        if (options.address or options.storage) and _complete(ledger, plan):
-            _keeping(options, key).forget(machine, note)  # by each command: the one before may have been killed
+        if (options.address or options.storage) and _is_complete(ledger, plan):
+            _checkpoint_store(options, key).forget(
+                machine, note
+            )  # by each command: the one before may have been killed
         ledger.set_study_attr("ended", ending.to_dict() if ending else None)
         _say(table_of(folder, Selection(top=10), "table"))
         if ending is not None:
-            _say(_how_to_go_on(ending))
-        return ending is not None or _complete(ledger, plan)
+            _say(_resume_hint(ending))
+        return ending is not None or _is_complete(ledger, plan)
 
 
-def _how_to_go_on(ending: Ending) -> str:
+def _resume_hint(ending: EarlyEnd) -> str:
     """After a study that a budget has ended."""
     if ending.last is None:
         return f"the same command goes on, with as much time again: {typed()}"
@@ -134,24 +136,24 @@ def _how_to_go_on(ending: Ending) -> str:
 def _search(
     options: RunOptions,
     ledger: StudyJournal,
-    plan: SearchPlan,
+    plan: StudyConfig,
     corpus: Corpus,
     shares: Shares,
     machine: "Machine | Cluster",
     workers: int,
     began: float,
-    more: Sequence[Listener],
+    more: Sequence[Callback],
     key: str,
-) -> Ending | None:
+) -> EarlyEnd | None:
     """Search; return how a budget ended it before all trials were done, if one did."""
-    from tuning.backend.interrupt import Interruption
+    from tuning.backend.interrupt import InterruptHandler
     from tuning.backend.tuner import search
 
     records = ledger.records()
     if records:
         ended = sum(record.state != "RUNNING" for record in records)
         _say(f"going on with study {ledger.folder.name}: {ended} of {plan.n_trials} trials are done")
-    keeping = _keeping(options, key)
+    keeping = _checkpoint_store(options, key)
     if keeping.on_node and not keeping.storage:
         _say(NO_STORAGE)
     seconds = None if plan.budget.seconds is None else plan.budget.seconds - (time.monotonic() - began)
@@ -161,10 +163,10 @@ def _search(
         epochs_a_trial=plan.epochs,
         workers=workers,
         window=plan.window,
-        searched=searched_fields(plan.space),
+        searched=searched_settings(plan.space),
         budget_seconds=seconds,
     )
-    progress = Progress(Console(highlight=False), tally, cautions(corpus.source["audit"]))
+    progress = ProgressDisplay(Console(highlight=False), tally, audit_warnings(corpus.source["audit"]))
 
     def lost(what: str) -> NoReturn:
         progress.__exit__()  # a live display hides the cursor
@@ -177,21 +179,23 @@ def _search(
         )
         os._exit(2)  # the main thread may wait for Ray for ever; the journal bears a kill at any moment
 
-    interruption = Interruption(say=note, lost=lost)
-    with progress, interruption.ending_after(seconds, plan.budget.time_up):
-        search(ledger, plan, corpus, shares, machine, workers, Listeners([progress, *more]), interruption, keeping.work)
+    interruption = InterruptHandler(say=note, on_ray_lost=lost)
+    with progress, interruption.time_limit(seconds, plan.budget.timed_out):
+        search(
+            ledger, plan, corpus, shares, machine, workers, CallbackList([progress, *more]), interruption, keeping.work
+        )
     ending = interruption.ended
-    return None if ending and ending.last is None and _complete(ledger, plan) else ending
+    return None if ending and ending.last is None and _is_complete(ledger, plan) else ending
 
 
-def _keeping(options: RunOptions, key: str) -> "Keeping":
+def _checkpoint_store(options: RunOptions, key: str) -> "Keeping":
     """Where the trials keep their checkpoints."""
     from tuning.backend.checkpoint_sync import Keeping  # Ray
 
     return Keeping(study=key, on_node=options.address is not None, storage=options.storage)
 
 
-def _complete(ledger: StudyJournal, plan: SearchPlan) -> bool:
+def _is_complete(ledger: StudyJournal, plan: StudyConfig) -> bool:
     trials = ledger.trials()
     return len(trials) >= plan.n_trials and all(trial.state.is_finished() for trial in trials)
 

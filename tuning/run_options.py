@@ -15,8 +15,8 @@ from tuning.journal.records import spec_of
 from tuning.resources.machine import Shares, default_window
 from tuning.scheduling.budget import Budget
 from tuning.scheduling.samplers import check_sampler
-from tuning.scheduling.study import SearchPlan
-from tuning.scheduling.successive_halving import Halving
+from tuning.scheduling.study import StudyConfig
+from tuning.scheduling.successive_halving import SuccessiveHalving
 from tuning.space.load import load_space
 from tuning.space.space import Space
 from tuning.tracking.tensorboard import check_tensorboard
@@ -37,7 +37,7 @@ class RunOptions:
     epochs: int
     window: int | None
     seed: int
-    stopping: Halving | None
+    stopping: SuccessiveHalving | None
     sampler: str
     warm_start: Path | None
     """Another study's folder."""
@@ -78,7 +78,7 @@ class RunOptions:
         return self.results / (self.name or f"{_slug(self.data['dataset'])}-{_slug(self.loaded_space.name)}")
 
 
-def search_plan(options: RunOptions, fits: int) -> SearchPlan:
+def study_config(options: RunOptions, fits: int) -> StudyConfig:
     """What the study does, when so many trials fit at once."""
     known = spec_of(options.folder)
     window = options.window
@@ -92,7 +92,7 @@ def search_plan(options: RunOptions, fits: int) -> SearchPlan:
     precision = options.precision
     if precision == AUTO:  # fixed as well: another machine goes on with it
         precision = known["precision"] if known else _precision_here(options)
-    return SearchPlan(
+    return StudyConfig(
         space=options.loaded_space,
         n_trials=options.trials,
         epochs=options.epochs,

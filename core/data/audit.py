@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.data.corpus import SPLITS, TRAIN
-from core.data.splits import groups_of
+from core.data.splits import duplicate_groups
 from core.data.vocabulary import UNK_ID
 from core.io.text import printable, quoted
 
@@ -21,7 +21,7 @@ LOW_COVERAGE = 0.9
 """Of train's tokens: with fewer, the word vectors know too little of the language to be a fair start."""
 
 
-def sameness(
+def find_duplicates(
     texts: Sequence[str],
     labels: NDArray[np.int64],
     classes: Sequence[str],
@@ -40,7 +40,7 @@ def sameness(
     """
     first: dict[str, int] = {}
     exact = np.array([first.setdefault(text.strip(), place) for place, text in enumerate(texts)], dtype=np.int64)
-    near = groups_of(texts)
+    near = duplicate_groups(texts)
     kept = np.array([place for place, text in enumerate(texts) if text.strip()], dtype=np.int64)
     exact, near, labels, split = exact[kept], near[kept], labels[kept], split[kept]
     within = {
@@ -130,7 +130,7 @@ def audit(
             "max": int(lengths.max()),
         },
         "empty_texts": sum(not text.strip() for text in texts),
-        **sameness(texts, labels, classes, split),
+        **find_duplicates(texts, labels, classes, split),
         "unknown_tokens": _unknown(tokens, np.repeat(split, lengths)),
         "coverage": dict(coverage) if coverage is not None else None,
     }
@@ -164,7 +164,7 @@ def _unknown(tokens: NDArray[np.int32], split: NDArray[np.uint8]) -> dict[str, f
     }
 
 
-def coverage_of(words: Sequence[str], has: NDArray[np.bool_], train_tokens: NDArray[np.int32]) -> dict[str, Any]:
+def vector_coverage(words: Sequence[str], has: NDArray[np.bool_], train_tokens: NDArray[np.int32]) -> dict[str, Any]:
     """How much of a vocabulary has pretrained vectors, by word and by token of the train split.
 
     Args:
@@ -186,17 +186,17 @@ def coverage_of(words: Sequence[str], has: NDArray[np.bool_], train_tokens: NDAr
     }
 
 
-def leaks(found: Mapping[str, Any]) -> int:
+def count_leaks(found: Mapping[str, Any]) -> int:
     """How often a sentence of a split stands in another one too, by pairs of splits."""
     return sum(counts["near"] for counts in found["duplicates_across"].values())
 
 
-def render(found: Mapping[str, Any]) -> str:
+def render_audit(found: Mapping[str, Any]) -> str:
     """An audit as plain lines for a terminal; nothing in a text can steer it."""
     return "\n".join(_lines(found))
 
 
-def paragraphs(found: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
+def audit_sections(found: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
     """What `render` says, as headings with their lines."""
     parts: list[tuple[str, list[str]]] = []
     for line in _lines(found):
@@ -263,7 +263,7 @@ def _shares(values: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {values[name]:.1%}" for name in SPLITS if name in values)
 
 
-def cautions(found: Mapping[str, Any]) -> list[str]:
+def audit_warnings(found: Mapping[str, Any]) -> list[str]:
     """Texts that stand in two splits, texts under several labels, word vectors that know few of the words.
 
     Args:

@@ -16,12 +16,12 @@ TEXT_NAMES = ("text", "sentence", "review", "content", "comment", "message", "tw
 LABEL_NAMES = ("label", "class", "sentiment", "target", "category", "polarity", "rating", "stars")
 MAX_CLASSES = 1000
 """More distinct labels than this are text or ids."""
-LEAST_AVERAGE = 3
+MIN_PER_LABEL = 3
 """So are labels with fewer sentences each than a split needs, once there are more than 10 of them."""
 _WHOLE = re.compile(r"-?(?:0|[1-9][0-9]*)\.0*")
 
 
-def choose(table: Table, text: str | None, label: str | None, split: str | None = None) -> tuple[str, str]:
+def choose_columns(table: Table, text: str | None, label: str | None, split: str | None = None) -> tuple[str, str]:
     """Names of the text and the label column: those given, else by their usual names, else the only possible ones.
 
     Args:
@@ -35,7 +35,7 @@ def choose(table: Table, text: str | None, label: str | None, split: str | None 
     """
     for option, given in (("--text-column", text), ("--label-column", label)):
         if given is not None:
-            require(table, given, option)
+            require_column(table, given, option)
     names = [name for name in table.columns if name != split]
     text = text or _usual(table, names, TEXT_NAMES, "text", label)
     label = label or _usual(table, names, LABEL_NAMES, "label", text)
@@ -63,21 +63,21 @@ def _of_two(table: Table, names: Sequence[str], text: str | None, label: str | N
     return text, label
 
 
-def require(table: Table, column: str, option: str) -> list[str | None]:
+def require_column(table: Table, column: str, option: str) -> list[str | None]:
     """The column's cells.
 
     Raises:
         DataError: the file lacks it (its columns are named), or it holds no plain values.
     """
-    if column in table.others:
-        kind = printable(table.others[column], 60)
+    if column in table.unsupported_columns:
+        kind = printable(table.unsupported_columns[column], 60)
         raise DataError(f"{table.name}: column {quoted(column)} holds {kind}, text or numbers are needed")
     if column not in table.columns:
         raise DataError(f"{table.name}: no column {quoted(column)}; {option} can be {_names(table)}")
     return table.columns[column]
 
 
-def texts_of(table: Table, column: str) -> list[str]:
+def read_texts(table: Table, column: str) -> list[str]:
     """The column's texts.
 
     Raises:
@@ -86,14 +86,14 @@ def texts_of(table: Table, column: str) -> list[str]:
     texts = []
     for row, cell in enumerate(table.columns[column]):
         if cell is None:
-            raise DataError(f"{table.where(row)}: no text in column {quoted(column)}")
+            raise DataError(f"{table.location(row)}: no text in column {quoted(column)}")
         if not cell.isascii() and any("\ud800" <= char <= "\udfff" for char in cell):
-            raise DataError(f"{table.where(row)}: half a surrogate pair in the text; write the character whole")
+            raise DataError(f"{table.location(row)}: half a surrogate pair in the text; write the character whole")
         texts.append(cell)
     return texts
 
 
-def labels_of(table: Table, column: str) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+def encode_labels(table: Table, column: str) -> tuple[NDArray[np.int64], tuple[str, ...]]:
     """Class numbers (n,) and class names; names are sorted, as numbers if all are numbers.
 
     Raises:
@@ -102,14 +102,14 @@ def labels_of(table: Table, column: str) -> tuple[NDArray[np.int64], tuple[str, 
     values = []
     for row, cell in enumerate(table.columns[column]):
         if cell is None or not cell.strip():
-            raise DataError(f"{table.where(row)}: no label in column {quoted(column)}")
+            raise DataError(f"{table.location(row)}: no label in column {quoted(column)}")
         values.append(cell.strip())
     values = _tidy_numbers(values)
     distinct = set(values)
     if len(distinct) == 1:
         only = quoted(values[0])
         raise DataError(f"{table.name}: label column {quoted(column)} has one class only, {only}; two are needed")
-    if len(distinct) > MAX_CLASSES or (len(distinct) > 10 and len(distinct) * LEAST_AVERAGE > len(values)):
+    if len(distinct) > MAX_CLASSES or (len(distinct) > 10 and len(distinct) * MIN_PER_LABEL > len(values)):
         raise DataError(
             f"{table.name}: column {quoted(column)} has {len(distinct):,} distinct values in {len(values):,} "
             f"rows, so it looks like text or ids, not labels; pass --label-column{_suggest(table, column)}"
@@ -151,12 +151,12 @@ def _wordy(cells: Sequence[str | None]) -> bool:
 
 def _suggest(table: Table, bad: str) -> str:
     def few(cells: Sequence[str | None]) -> bool:
-        return 2 <= len(Counter(cells)) <= min(100, len(cells) // LEAST_AVERAGE)
+        return 2 <= len(Counter(cells)) <= min(100, len(cells) // MIN_PER_LABEL)
 
     good = [quoted(name) for name, cells in table.columns.items() if name != bad and few(cells)]
     return f" {' or '.join(good)} (few distinct values)" if good else "; no other column of the file has few values"
 
 
 def _names(table: Table) -> str:
-    shown = [quoted(name) for name in (*table.columns, *table.others)]
+    shown = [quoted(name) for name in (*table.columns, *table.unsupported_columns)]
     return ", ".join(shown[:20]) + (f" and {len(shown) - 20} more" if len(shown) > 20 else "")

@@ -49,7 +49,7 @@ class Corpus:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Options:
+class ReadOptions:
     """How a file is read; the built-in datasets take none."""
 
     text_column: str | None = None
@@ -77,7 +77,7 @@ class Dataset:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class LocatedDataset:
+class DatasetSource:
     """A dataset that is found and identified; it is read only if the cache lacks what is made from it."""
 
     inputs: Mapping[str, Any]

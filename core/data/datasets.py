@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from core.data import columns, splits
-from core.data.corpus import Dataset, LocatedDataset, Options
-from core.data.movie_reviews import locate_mr, locate_mr_at, locate_snippets
+from core.data.corpus import Dataset, DatasetSource, ReadOptions
+from core.data.movie_reviews import resolve_mr, resolve_mr_at, resolve_snippets
 from core.data.readers import FORMATS, format_of, read_table
 from core.errors import ConfigError, DataError
 from core.io import file_hash
@@ -17,7 +17,7 @@ READER = 2
 """Counted up when the same file comes to other texts or labels."""
 
 
-def locate(dataset: str, options: Options, folder: Path, notify: Notify | None = None) -> LocatedDataset:
+def resolve_dataset(dataset: str, options: ReadOptions, folder: Path, notify: Notify | None = None) -> DatasetSource:
     """Find `snippets`, `mr`, `mr:PATH`, or the path of a .csv, .tsv, .jsonl or .parquet file.
 
     Args:
@@ -31,18 +31,18 @@ def locate(dataset: str, options: Options, folder: Path, notify: Notify | None =
         DataError: a file is absent or cannot be used.
     """
     if dataset not in ("snippets", "mr") and not dataset.startswith("mr:"):
-        return _locate_file(dataset, options, folder, notify)
+        return _resolve_file(dataset, options, folder, notify)
     given = [f"--{name.replace('_', '-')}" for name in options.__slots__ if getattr(options, name) is not None]
     if given:
         raise ConfigError(f"{' and '.join(given)} must go with a file, got dataset {dataset!r}; leave it out")
     if dataset == "snippets":
-        return locate_snippets(folder, notify)
+        return resolve_snippets(folder, notify)
     if dataset == "mr":
-        return locate_mr(folder, notify)
-    return locate_mr_at(expand_user(dataset.removeprefix("mr:")), notify)
+        return resolve_mr(folder, notify)
+    return resolve_mr_at(expand_user(dataset.removeprefix("mr:")), notify)
 
 
-def _locate_file(dataset: str, options: Options, folder: Path, notify: Notify | None) -> LocatedDataset:
+def _resolve_file(dataset: str, options: ReadOptions, folder: Path, notify: Notify | None) -> DatasetSource:
     path = expand_user(dataset)
     kind = format_of(path)
     if kind is None:
@@ -69,10 +69,10 @@ def _locate_file(dataset: str, options: Options, folder: Path, notify: Notify | 
         file_hash.check_unchanged(path, folder, digest)
         return found
 
-    return LocatedDataset(inputs=inputs, read=read)
+    return DatasetSource(inputs=inputs, read=read)
 
 
-def _encoding(path: Path, kind: str, options: Options, folder: Path, notify: Notify | None) -> str:
+def _encoding(path: Path, kind: str, options: ReadOptions, folder: Path, notify: Notify | None) -> str:
     """The one given or detected; empty for Parquet, which has none."""
     if kind == "parquet":
         if options.encoding is not None:
@@ -86,19 +86,21 @@ def _encoding(path: Path, kind: str, options: Options, folder: Path, notify: Not
     return encoding
 
 
-def _read_file(path: Path, encoding: str, options: Options) -> Dataset:
+def _read_file(path: Path, encoding: str, options: ReadOptions) -> Dataset:
     table = read_table(path, encoding)
-    text, label = columns.choose(table, options.text_column, options.label_column, options.split_column)
-    labels, classes = columns.labels_of(table, label)
+    text, label = columns.choose_columns(table, options.text_column, options.label_column, options.split_column)
+    labels, classes = columns.encode_labels(table, label)
     split_values = None
     if options.split_column is not None:
-        split_values = [cell or "" for cell in columns.require(table, options.split_column, "--split-column")]
+        split_values = [cell or "" for cell in columns.require_column(table, options.split_column, "--split-column")]
         for row, value in enumerate(split_values):
-            if splits.code_of(value) is None:
+            if splits.parse_split_value(value) is None:
                 column = quoted(options.split_column)
-                raise DataError(f"{table.where(row)}: column {column} must say train, val or test, got {quoted(value)}")
+                raise DataError(
+                    f"{table.location(row)}: column {column} must say train, val or test, got {quoted(value)}"
+                )
     return Dataset(
-        texts=columns.texts_of(table, text),
+        texts=columns.read_texts(table, text),
         labels=labels,
         classes=classes,
         split_values=split_values,

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from core.data import datasets
 from core.data import vectors as pretrained
-from core.data.audit import audit, coverage_of, leaks
-from core.data.corpus import TRAIN, Corpus, LocatedDataset, Options
-from core.data.splits import _Rule
+from core.data.audit import audit, vector_coverage, count_leaks
+from core.data.corpus import TRAIN, Corpus, DatasetSource, ReadOptions
+from core.data.splits import SplitRule
 from core.data.tokenizer import tokenizer_version
-from core.data.vocabulary import encode, tokens_of
+from core.data.vocabulary import encode_corpus, tokenize_all
 from core.errors import ConfigError, CorruptionError, DataError, UserError
 from core.io import cache
 
@@ -59,11 +59,13 @@ def load_corpus(
         UserError: no network, a full disk, a cache folder that cannot be written.
     """
     folder = Path(cache_dir) if cache_dir is not None else cache.default_dir()
-    rule = _Rule.of(split, seed, fold, split_column)
+    rule = SplitRule.of(split, seed, fold, split_column)
     _check_dim(embedding_dim)
-    options = Options(text_column=text_column, label_column=label_column, split_column=split_column, encoding=encoding)
-    data = datasets.locate(dataset, options, folder, progress)
-    table = pretrained.locate(vectors, folder, embedding_dim, progress)
+    options = ReadOptions(
+        text_column=text_column, label_column=label_column, split_column=split_column, encoding=encoding
+    )
+    data = datasets.resolve_dataset(dataset, options, folder, progress)
+    table = pretrained.resolve_vectors(vectors, folder, embedding_dim, progress)
     inputs = {
         "data": data.inputs,
         "vectors": None if table is None else table.inputs,
@@ -86,20 +88,20 @@ def _check_dim(dim: int) -> None:
 
 def _build(
     target: Path,
-    data: LocatedDataset,
-    table: pretrained.LocatedVectors | None,
-    rule: _Rule,
+    data: DatasetSource,
+    table: pretrained.VectorSource | None,
+    rule: SplitRule,
     notify: cache.Notify | None,
 ) -> None:
     """Write a corpus entry's files; nothing in them depends on anything but the key's inputs."""
     read = data.read()
     codes = rule.codes(read)
-    tokens, offsets, words = encode(tokens_of(read.texts, notify), codes)
+    tokens, offsets, words = encode_corpus(tokenize_all(read.texts, notify), codes)
     arrays: dict[str, NDArray[Any]] = {"tokens": tokens, "offsets": offsets, "labels": read.labels, "split": codes}
     coverage = None
     if table is not None:
-        arrays["vectors"], has = pretrained.matrix(words, table.read(pretrained.wanted(words)))
-        coverage = coverage_of(words, has, tokens[np.repeat(codes == TRAIN, np.diff(offsets))])
+        arrays["vectors"], has = pretrained.embedding_matrix(words, table.read(pretrained.lookup_forms(words)))
+        coverage = vector_coverage(words, has, tokens[np.repeat(codes == TRAIN, np.diff(offsets))])
     for name, values in arrays.items():
         _save(target / f"{name}.npy", values)
     source = {
@@ -148,7 +150,7 @@ def _open(entry: cache.CacheEntry, dataset: str, vectors: str, embedding_dim: in
 
 
 def _refuse_leak(found: Mapping[str, Any], dataset: str) -> None:
-    if count := leaks(found):
+    if count := count_leaks(found):
         examples = "; ".join(f"{example['splits']} '{example['text']}'" for example in found["leak_examples"])
         raise DataError(
             f"{dataset}: the split column puts the same text on two sides ({count:,} times): {examples}; "
@@ -156,7 +158,7 @@ def _refuse_leak(found: Mapping[str, Any], dataset: str) -> None:
         )
 
 
-def texts_of(data: Mapping[str, Any], fingerprint: str, split: int, cache_dir: Path | None = None) -> list[str]:
+def load_split_texts(data: Mapping[str, Any], fingerprint: str, split: int, cache_dir: Path | None = None) -> list[str]:
     """The texts of one split, in the order of `Corpus.indices(split)`.
 
     Only a corpus that is in the cache is read; nothing is built.
@@ -175,8 +177,8 @@ def texts_of(data: Mapping[str, Any], fingerprint: str, split: int, cache_dir: P
         entry = cache.verify_entry(folder / "corpora" / fingerprint)
     except (FileNotFoundError, CorruptionError):
         raise UserError(f"the study's data are not in the cache {folder}: run the study's command again") from None
-    options = Options(**{name: data[name] for name in Options.__slots__})
-    source = datasets.locate(data["dataset"], options, folder)
+    options = ReadOptions(**{name: data[name] for name in ReadOptions.__slots__})
+    source = datasets.resolve_dataset(data["dataset"], options, folder)
     if source.inputs != entry.inputs["data"]:
         raise DataError(f"{data['dataset']} has changed since the study was made: put the old file back")
     codes = np.load(entry.path / "split.npy", allow_pickle=False)

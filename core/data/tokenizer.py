@@ -35,7 +35,7 @@ def tokenize(text: str) -> list[str]:
 
 @functools.cache
 def _word_tokenize() -> Callable[[str], list[str]]:
-    split: Callable[[str], list[str]] = word_tokenizer().tokenize
+    split: Callable[[str], list[str]] = load_nltk_tokenizer().tokenize
     return split
 
 
@@ -53,17 +53,17 @@ _PACKAGES = ("nltk", "nltk.tokenize")
 _HOME = "nltk.tokenize.destructive"
 
 
-def word_tokenizer() -> Any:
+def load_nltk_tokenizer() -> Any:
     """A new `NLTKWordTokenizer`: what `nltk.word_tokenize` splits each sentence with."""
     if "nltk" in sys.modules:
         return importlib.import_module(_HOME).NLTKWordTokenizer()
     try:
-        return _alone().NLTKWordTokenizer()
+        return _import_without_package().NLTKWordTokenizer()
     except (ImportError, AttributeError):  # an NLTK whose modules need what their package sets up
         return importlib.import_module(_HOME).NLTKWordTokenizer()
 
 
-def _alone() -> Any:
+def _import_without_package() -> Any:
     """The module, imported without running its packages; afterwards `import nltk` does what it always does."""
     try:
         for name in _PACKAGES:
@@ -77,7 +77,7 @@ def _alone() -> Any:
             del sys.modules[name]
 
 
-def written_rule(words: Sequence[str]) -> dict[str, Any]:
+def tokenizer_as_regexes(words: Sequence[str]) -> dict[str, Any]:
     """Regular expressions and their replacements, to be applied in order to the lowercased text.
 
     Afterwards the text is split at white space.
@@ -92,7 +92,7 @@ def written_rule(words: Sequence[str]) -> dict[str, Any]:
     Raises:
         UserError: the installed NLTK does something else than its tables say.
     """
-    tables = word_tokenizer()
+    tables = load_nltk_tokenizer()
     padding = (re.compile(r"\A|\Z"), " ")
     contractions = [(pattern, r" \1 \2 ") for pattern in (*tables.CONTRACTIONS2, *tables.CONTRACTIONS3)]
     steps = [
@@ -106,7 +106,7 @@ def written_rule(words: Sequence[str]) -> dict[str, Any]:
     ]
     lines = [" ".join(words[start : start + 50]) for start in range(0, len(words), 50)]
     for text in (*_HARD, *lines):
-        if split_by(steps, text) != tokenize(text):
+        if apply_regexes(steps, text) != tokenize(text):
             raise UserError(
                 f"the rule of {tokenizer_version()} cannot be written down: it splits {quoted(text)} in another way; "
                 "install the NLTK that the model's card names"
@@ -117,7 +117,7 @@ def written_rule(words: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def split_by(steps: Sequence[tuple[Any, str]], text: str) -> list[str]:
+def apply_regexes(steps: Sequence[tuple[Any, str]], text: str) -> list[str]:
     """Tokens of `text` by compiled patterns and their replacements."""
     text = text.lower()
     for pattern, new in steps:

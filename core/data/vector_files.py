@@ -76,7 +76,7 @@ def _rows(pieces: Iterator[_Piece], words: Collection[str], name: str) -> Rows:
     line, rows = (2 if layout.header_bytes else 1), 0
     for piece in itertools.chain([first], pieces):
         spaces = _spaces(piece)  # first, for it lets the thread that unpacks the next piece begin
-        kept, count = _wanted_lines(piece, wanted)
+        kept, count = _matching_lines(piece, wanted)
         rows += count if spaces == count * layout.spaces else _check_widths(piece, layout.width, name, line)
         for offset, start, stop in kept:
             fields = _split(piece.text[start:stop], layout.width, name, line + offset)
@@ -133,7 +133,7 @@ def _layout(text: bytes, name: str) -> _Layout:
     return _Layout(stated, header_bytes, width, width + row.endswith(b" "))
 
 
-def _wanted_lines(piece: _Piece, wanted: Collection[bytes]) -> tuple[list[tuple[int, int, int]], int]:
+def _matching_lines(piece: _Piece, wanted: Collection[bytes]) -> tuple[list[tuple[int, int, int]], int]:
     """(place among the lines, start, stop) of each line whose first field is wanted; and how many lines there are."""
     text, start, end = piece.text, piece.start, piece.stop
     kept, count, find = [], 0, text.find

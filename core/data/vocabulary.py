@@ -60,7 +60,7 @@ class Vocabulary:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Tokens:
+class TokenizedTexts:
     """Tokenised texts, before it is known which of them make the vocabulary."""
 
     flat: NDArray[np.int32]
@@ -70,7 +70,7 @@ class Tokens:
     distinct: list[str]
 
 
-def tokens_of(texts: Sequence[str], notify: Notify | None = None) -> Tokens:
+def tokenize_all(texts: Sequence[str], notify: Notify | None = None) -> TokenizedTexts:
     """Tokenise all texts; every few seconds `notify` hears how far it is."""
     places: dict[str, int] = {}
     flat = array.array("i")
@@ -82,10 +82,12 @@ def tokens_of(texts: Sequence[str], notify: Notify | None = None) -> Tokens:
         if notify and row % 1000 == 0 and time.monotonic() - told > _QUIET_SECONDS:
             told = time.monotonic()
             notify(f"tokenising: {row:,} of {len(texts):,} sentences")
-    return Tokens(flat=np.array(flat, dtype=np.int32), offsets=offsets, distinct=list(places))
+    return TokenizedTexts(flat=np.array(flat, dtype=np.int32), offsets=offsets, distinct=list(places))
 
 
-def encode(tokens: Tokens, split: NDArray[np.uint8]) -> tuple[NDArray[np.int32], NDArray[np.int64], list[str]]:
+def encode_corpus(
+    tokens: TokenizedTexts, split: NDArray[np.uint8]
+) -> tuple[NDArray[np.int32], NDArray[np.int64], list[str]]:
     """Word ids, offsets and words (V,), as in `Corpus`: the vocabulary is made from the train split only.
 
     The same as `Vocabulary.of` over train's tokens and its `encode` over all texts, without a list a text.

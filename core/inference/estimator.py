@@ -16,7 +16,7 @@ from core.data import splits
 from core.data import vectors as pretrained
 from core.data.corpus import TEST, TRAIN, Corpus
 from core.data.tokenizer import tokenizer_version
-from core.data.vocabulary import Vocabulary, encode, tokens_of
+from core.data.vocabulary import Vocabulary, encode_corpus, tokenize_all
 from core.inference.predictor import Model
 from core.io import cache
 from core.nn.classifier import SentenceClassifier
@@ -75,12 +75,14 @@ class SentenceEstimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _corpus(self, texts: list[str], labels: NDArray[np.int64], seed: int) -> Corpus:
         classes = tuple(str(name) for name in self.classes_)
-        split = splits.stratified(texts, labels, classes, seed)
+        split = splits.stratified_split(texts, labels, classes, seed)
         split[split == TEST] = TRAIN
-        tokens, offsets, words = encode(tokens_of(texts), split)
+        tokens, offsets, words = encode_corpus(tokenize_all(texts), split)
         folder = Path(self.cache_dir) if self.cache_dir is not None else cache.default_dir()
-        table = pretrained.locate(self.vectors, folder, self.embedding_dim)
-        matrix = None if table is None else pretrained.matrix(words, table.read(pretrained.wanted(words)))[0]
+        table = pretrained.resolve_vectors(self.vectors, folder, self.embedding_dim)
+        matrix = (
+            None if table is None else pretrained.embedding_matrix(words, table.read(pretrained.lookup_forms(words)))[0]
+        )
         width = self.embedding_dim if matrix is None else matrix.shape[1]
         return Corpus(
             tokens=tokens, offsets=offsets, labels=labels, split=split, words=tuple(words), vectors=matrix,

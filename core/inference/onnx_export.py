@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from core.data.tokenizer import written_rule
+from core.data.tokenizer import tokenizer_as_regexes
 from core.errors import UserError
 from core.inference.predictor import Model, padded_ids
 from core.io.checked_folder import remove_partial_writes, check_output_folder, write_checked_folder
@@ -92,7 +92,7 @@ def export_onnx(model: Model, source: Path, out: Path, notify: Callable[[str], N
         )
     contents = {
         "model.onnx": graph,
-        "tokenizer.json": _json(written_rule(model.vocabulary.words)),
+        "tokenizer.json": _json(tokenizer_as_regexes(model.vocabulary.words)),
         "vocabulary.json": _json(model.vocabulary.words),
         "labels.json": _json(model.classes),
         "card.md": (source / "card.md").read_bytes(),

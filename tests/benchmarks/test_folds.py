@@ -9,7 +9,7 @@ from benchmarks.folds import OverFolds, difference, of_study, plain, refit_fold
 from core import TrialConfig, load_corpus, train
 from core.data import splits
 from core.data.corpus import TEST, Dataset
-from tuning.journal.predictions import pack
+from tuning.journal.predictions import pack_labels
 
 WORDS = ("bad", "good")
 
@@ -23,12 +23,12 @@ def data(count: int = 90) -> Dataset:
 
 def fold(number: int, correct: list[int], folds: int = 3) -> dict[str, object]:
     """A run's outcome as `confirm` keeps it."""
-    return {"trial": 4, "fold": number, "folds": folds, "correct": pack(np.array(correct))}
+    return {"trial": 4, "fold": number, "folds": folds, "correct": pack_labels(np.array(correct))}
 
 
 def test_every_sentence_is_judged_once_on_the_folds_of_confirm() -> None:
     found = plain(data(), 3, seed=5)
-    sizes = [int((splits.folds(data().texts, data().labels, WORDS, 3, k, 5) == TEST).sum()) for k in range(3)]
+    sizes = [int((splits.fold_split(data().texts, data().labels, WORDS, 3, k, 5) == TEST).sum()) for k in range(3)]
     assert [[len(each) for each in row.correct] for row in found] == [sizes, sizes]
     assert sum(sizes) == 90
 
@@ -46,7 +46,7 @@ def test_a_study_s_row_has_its_folds_in_order_and_no_other_runs() -> None:
         "confirm:4:7:0/3": fold(0, [1, 1]),
         "confirm:4:7:2/3": fold(2, [0, 0]),
         "confirm:4:7:0/5": fold(0, [0, 0], folds=5),
-        "confirm:4:7": {"trial": 4, "fold": None, "folds": None, "correct": pack(np.array([1]))},
+        "confirm:4:7": {"trial": 4, "fold": None, "folds": None, "correct": pack_labels(np.array([1]))},
         "spec": {},
     }
     found = of_study(attributes, 3)

@@ -9,7 +9,7 @@ import pytest
 from benchmarks.simulate import ordered_and_free
 from benchmarks.simulation import Policy, Simulation, band, distance, read_table
 from tests.support.curves import EPOCHS, SPACE, accuracy, table
-from tuning.scheduling.successive_halving import Halving
+from tuning.scheduling.successive_halving import SuccessiveHalving
 
 
 def test_a_search_without_stopping_trains_every_epoch_of_as_many_trials_as_asked() -> None:
@@ -23,7 +23,7 @@ def test_a_search_without_stopping_trains_every_epoch_of_as_many_trials_as_asked
 
 @pytest.mark.parametrize("sampler", ["random", "tpe"])
 def test_ordered_trials_and_stops_do_not_depend_on_the_number_of_workers(sampler: str) -> None:
-    policy = {"sampler": sampler, "stopping": Halving(grace=1), "trials": 20}
+    policy = {"sampler": sampler, "stopping": SuccessiveHalving(grace=1), "trials": 20}
     found = [Simulation(table(), Policy(workers=workers, **policy), seed=1).run() for workers in (1, 2, 5)]
     assert found[0].curves == found[1].curves == found[2].curves
     assert found[0].epochs_by_trial == found[1].epochs_by_trial == found[2].epochs_by_trial
@@ -32,14 +32,14 @@ def test_ordered_trials_and_stops_do_not_depend_on_the_number_of_workers(sampler
 
 
 def test_free_trials_do_depend_on_it() -> None:
-    policy = {"stopping": Halving(grace=1), "trials": 40, "ordered": False}
+    policy = {"stopping": SuccessiveHalving(grace=1), "trials": 40, "ordered": False}
     found = [Simulation(table(), Policy(workers=workers, **policy), seed=1).run() for workers in (1, 8)]
     assert found[0].epochs_by_trial != found[1].epochs_by_trial
 
 
 def test_halving_comes_to_the_same_best_with_fewer_epochs() -> None:
     whole = Simulation(table(), Policy(trials=60), seed=1).run()
-    halved = Simulation(table(), Policy(trials=60, stopping=Halving(grace=1)), seed=1).run()
+    halved = Simulation(table(), Policy(trials=60, stopping=SuccessiveHalving(grace=1)), seed=1).run()
     assert halved.best[-1] == whole.best[-1] == table().best
     assert len(halved.best) < 0.7 * len(whole.best)
 
@@ -116,7 +116,9 @@ def test_order_costs_nothing_where_nothing_waits(workers: int) -> None:
 
 
 def test_order_costs_more_the_smaller_the_window() -> None:
-    policies = [Policy(workers=4, window=window, trials=60, stopping=Halving(grace=1)) for window in (4, 8, 16)]
+    policies = [
+        Policy(workers=4, window=window, trials=60, stopping=SuccessiveHalving(grace=1)) for window in (4, 8, 16)
+    ]
     prices = [slow / fast for slow, fast in (ordered_and_free(table(), policy, seed=1) for policy in policies)]
     assert prices[0] > prices[1] > prices[2] >= 1
 

@@ -10,10 +10,10 @@ from optuna.trial import TrialState
 
 from core.config import TrialConfig
 from core.training.result import EpochResult
-from tuning.journal.predictions import pack
-from tuning.journal.records import TrialRecord, attributes_of
+from tuning.journal.predictions import pack_labels
+from tuning.journal.records import TrialRecord, study_attributes
 from tuning.journal.writer import open_study
-from tuning.scheduling.successive_halving import Halving
+from tuning.scheduling.successive_halving import SuccessiveHalving
 from tuning.space.load import load_space
 
 SPACE = load_space("quick")
@@ -29,7 +29,7 @@ SPEC: dict[str, Any] = {
     "warm_start": None,
 }
 FULL_SPEC = SPEC | {"epochs": 2, "patience": None, "precision": "fp32", "threads": 1, "device": "cpu",
-                    "stopping": Halving(together=4).to_dict(), "versions": {"torch": "2"}}  # fmt: skip
+                    "stopping": SuccessiveHalving(cohort=4).to_dict(), "versions": {"torch": "2"}}  # fmt: skip
 """With all that a command which goes on with a study compares."""
 LABELS = np.arange(200) % 2
 CONFIG = TrialConfig(n_layers=1, hidden_dim=4, pooling="max")
@@ -39,7 +39,7 @@ CONFIG_SIZE = 20 * 8 + 8 * 4 * 14 + 18
 
 def attributes(**changes: Any) -> dict[str, Any]:
     """Of a study: 200 validation sentences of two classes, 20 words."""
-    kept = {"spec": SPEC, "validation": {"labels": pack(LABELS), "classes": ["a", "b"]}, "vocabulary": 20}
+    kept = {"spec": SPEC, "validation": {"labels": pack_labels(LABELS), "classes": ["a", "b"]}, "vocabulary": 20}
     return kept | changes
 
 
@@ -47,7 +47,7 @@ def predicting(wrong: Sequence[int] | range) -> dict[str, Any]:
     """Packed predictions that are wrong on these sentences."""
     predictions = LABELS.copy()
     predictions[list(wrong)] = 1 - predictions[list(wrong)]
-    return pack(predictions)
+    return pack_labels(predictions)
 
 
 def trial(number: int, wrong: Sequence[int] | range, **changes: Any) -> TrialRecord:
@@ -113,6 +113,6 @@ def reading(trial: int, accuracy: float, **changes: Any) -> dict[str, Any]:
 
 def opened(folder: Path) -> str:
     """As a command that goes on with the study."""
-    attributes_of(folder)
+    study_attributes(folder)
     with open_study(folder, FULL_SPEC) as ledger:
         return "; ".join(record.state for record in ledger.records())

@@ -4,14 +4,14 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tuning.journal.records import attributes_of
+from tuning.journal.records import study_attributes
 
 
 def outcomes(study: Path) -> dict[str, Any]:
     """Every finished run, without its times."""
     return {
         key: {name: value for name, value in kept.items() if name not in ("time", "seconds")}
-        for key, kept in attributes_of(study).items()
+        for key, kept in study_attributes(study).items()
         if key.startswith("confirm:")
     }
 

@@ -14,8 +14,8 @@ from tuning.backend.adapters import OrderedStopping
 from tuning.journal.records import TrialRecord, read_study
 from tuning.journal.writer import StudyJournal
 from tuning.scheduling.scheduler import OrderedSearcher
-from tuning.scheduling.stop_signal import Halt
-from tuning.scheduling.study import SearchPlan
+from tuning.scheduling.stop_signal import StopSignal
+from tuning.scheduling.study import StudyConfig
 from tuning.scheduling.successive_halving import Standings
 
 
@@ -25,24 +25,24 @@ class Heard:
     def __init__(self) -> None:
         self.events: list[str] = []
 
-    def started(self, number: int, config: TrialConfig) -> None:
+    def on_trial_start(self, number: int, config: TrialConfig) -> None:
         self.events.append(f"started {number}")
 
-    def waits(self, number: int) -> None:
+    def on_trial_pause(self, number: int) -> None:
         self.events.append(f"waits {number}")
 
-    def epoch(self, number: int, result: EpochResult) -> None:
+    def on_epoch_end(self, number: int, result: EpochResult) -> None:
         self.events.append(f"epoch {number}.{result.epoch}")
 
-    def ended(self, record: TrialRecord) -> None:
+    def on_trial_end(self, record: TrialRecord) -> None:
         self.events.append(f"{record.state} {record.number}")
 
 
 class FakeRay:
     """Runs trials as Ray Tune would, but here and in an order that `rng` decides."""
 
-    def __init__(self, ledger: StudyJournal, the_plan: SearchPlan, workers: int, rng: random.Random) -> None:
-        self.halt = Halt()
+    def __init__(self, ledger: StudyJournal, the_plan: StudyConfig, workers: int, rng: random.Random) -> None:
+        self.halt = StopSignal()
         self.heard = Heard()
         self.standings = Standings(the_plan.stopping, the_plan.epochs, ledger.records())
         self.searcher = OrderedSearcher(ledger, the_plan, self.heard, self.halt, self.standings)
@@ -95,7 +95,7 @@ class FakeRay:
             self.trained[job["number"]] = done + 1
 
 
-def searcher_of(ledger: StudyJournal, the_plan: SearchPlan, halt: Halt) -> OrderedSearcher:
+def searcher_of(ledger: StudyJournal, the_plan: StudyConfig, halt: StopSignal) -> OrderedSearcher:
     """One that goes on where the journal stands."""
     standings = Standings(the_plan.stopping, the_plan.epochs, ledger.records())
     return OrderedSearcher(ledger, the_plan, Heard(), halt, standings)

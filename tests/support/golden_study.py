@@ -53,15 +53,15 @@ from tests.support.study_configs import plan
 from tuning.cli.app import main as command_line
 from tuning.confirm.execution import train_run, write_down
 from tuning.confirm.runs import contenders, wanted_runs
-from tuning.journal.predictions import pack
+from tuning.journal.predictions import pack_labels
 from tuning.journal.records import read_study
 from tuning.journal.writer import StudyJournal, log_test_evaluation, open_study
 from tuning.resources.machine import Shares
 from tuning.retrain.models import Model
 from tuning.retrain.models import save as save_trained
 from tuning.scheduling.scheduler import OOM, SPELLS
-from tuning.scheduling.study import make_spec
-from tuning.scheduling.successive_halving import Halving
+from tuning.scheduling.study import study_spec
+from tuning.scheduling.successive_halving import SuccessiveHalving
 
 NAME = "mine"
 """The study's."""
@@ -69,7 +69,7 @@ JOURNAL = "study.journal"
 """Spelled out: the file must keep its name."""
 
 LABELS: NDArray[np.int64] = np.arange(60) % 2
-PLAN = plan(epochs=3, window=4, stopping=Halving(grace=1, reduction=3, together=3))
+PLAN = plan(epochs=3, window=4, stopping=SuccessiveHalving(grace=1, reduction=3, cohort=3))
 NARROW: dict[str, Any] = {
     "n_layers": 1, "hidden_dim": 48, "bidirectional": True, "pooling": "max", "embedding_dropout": 0.25,
     "fc_dropout": 0.5, "freeze_embedding": True, "optimizer": "adam", "learning_rate_adam": 0.002, "batch_size": 32,
@@ -130,10 +130,10 @@ def write_study(folder: Path) -> None:
     """Trial 0, the notebook's, and 1 are done; 2 was stopped at a rung that it waited at; 3 failed; 4 repeats 1; 5 was
     too large for its share of a GPU and is done; 6 runs."""
     corpus = tiny_corpus()
-    spec = make_spec(PLAN, corpus, {"dataset": "tiny.csv", "split": "80/10/10", "seed": 7}, Shares())
+    spec = study_spec(PLAN, corpus, {"dataset": "tiny.csv", "split": "80/10/10", "seed": 7}, Shares())
     spec["versions"] = dict.fromkeys(spec["versions"], "1.2.3")  # the installed ones
     kept = {
-        "validation": {"labels": pack(LABELS), "classes": list(corpus.classes)},
+        "validation": {"labels": pack_labels(LABELS), "classes": list(corpus.classes)},
         "vocabulary": len(corpus.words),
         "inputs": {"data": {"dataset": "csv", "sha256": "d" * 64}, "vectors": None, "tokenizer": "nltk-0"},
         "audit": some_audit(corpus.classes),
@@ -164,10 +164,10 @@ def add(ledger: StudyJournal, params: dict[str, Any] | None, origin: str, *wrong
     """Add a running trial that after its epochs is wrong on so many of the validation sentences; None: the notebook's
     setting."""
     if params is None:
-        config = TrialConfig.notebook(**PLAN.settings)
+        config = TrialConfig.notebook(**PLAN.shared_settings)
         params = PLAN.space.params_of(config)
     else:
-        config = PLAN.space.config(params, **PLAN.settings)
+        config = PLAN.space.config(params, **PLAN.shared_settings)
     number = ledger.add_trial(params, PLAN.space.distributions(params), config.to_dict(), origin)
     best = len(LABELS) + 1
     for epoch, count in enumerate(wrong, 1):
@@ -179,7 +179,7 @@ def add(ledger: StudyJournal, params: dict[str, Any] | None, origin: str, *wrong
             val_accuracy=1 - count / len(LABELS),
             seconds=0.5 + number,
         )
-        ledger.record_epoch(number, result, pack(predictions) if count < best else None)
+        ledger.record_epoch(number, result, pack_labels(predictions) if count < best else None)
         best = min(best, count)
     return number
 
@@ -200,7 +200,7 @@ def fresh(trial: int, at: int) -> dict[str, Any]:
         "test_loss": 0.5625,
         "test_loss_standard_error": 0.03125,
         "test_sentences": len(correct),
-        "correct": pack(correct.astype(int)),
+        "correct": pack_labels(correct.astype(int)),
         "seconds": 1.5 + trial,
         "n_parameters": 1000 + trial,
         "weights_sha256": f"{at}" * 64,

@@ -11,14 +11,14 @@ from tuning.analysis.ranking import every_row
 from tuning.journal.records import read_whole
 from tuning.report.command import page
 from tuning.report.facts import Facts
-from tuning.scheduling.study import searched_fields, space_of
+from tuning.scheduling.study import searched_settings, space_from_spec
 
 
 def facts_of(folder: Path) -> Facts:
     """Of a study."""
     attributes, records = read_whole(folder)
-    space = space_of(attributes["spec"])
-    rows = every_row(records, searched_fields(space), judge(records, attributes))
+    space = space_from_spec(attributes["spec"])
+    rows = every_row(records, searched_settings(space), judge(records, attributes))
     return Facts(name=folder.name, attributes=attributes, records=records, rows=rows, space=space)
 
 

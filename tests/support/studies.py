@@ -14,11 +14,11 @@ from core.training.loop import train
 from core.training.result import EpochResult
 from tests.support.study_configs import plan
 from tuning.journal.file import JOURNAL
-from tuning.journal.predictions import pack
+from tuning.journal.predictions import pack_labels
 from tuning.journal.reader import Operation
 from tuning.journal.writer import open_study
 from tuning.resources.machine import Shares
-from tuning.scheduling.study import make_spec
+from tuning.scheduling.study import study_spec
 
 SEED, EPOCHS = 7, 3
 WORDS = {"bug": ("crash", "error"), "praise": ("great", "thanks")}
@@ -55,10 +55,10 @@ def make_study(folder: Path, file: Path, cache: Path | None, *configs: TrialConf
     """Train each setting as a search would and write it down; trial `stopped` is stopped after its second epoch."""
     data = data_of(file)
     corpus = load_corpus(**data, cache_dir=cache)
-    spec = make_spec(plan(epochs=EPOCHS, seed=SEED), corpus, data, Shares())
+    spec = study_spec(plan(epochs=EPOCHS, seed=SEED), corpus, data, Shares())
     labels = corpus.labels[corpus.indices(VAL)]
     kept = {
-        "validation": {"labels": pack(labels), "classes": list(corpus.classes)},
+        "validation": {"labels": pack_labels(labels), "classes": list(corpus.classes)},
         "inputs": corpus.source["inputs"],
     }
     with open_study(folder, spec, kept) as ledger:
@@ -80,7 +80,7 @@ def _trained(config: TrialConfig, corpus: Corpus) -> tuple[list[tuple[EpochResul
     result = train(
         config,
         corpus,
-        on_best=lambda predictions: best.update(now=pack(predictions)),
+        on_best=lambda predictions: best.update(now=pack_labels(predictions)),
         report=lambda epoch: epochs.append((epoch, best.pop("now", None))),
     )
     return epochs, {

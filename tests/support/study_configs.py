@@ -9,26 +9,26 @@ from core.config import TrialConfig
 from tuning.resources.machine import Shares
 from tuning.run_options import RunOptions
 from tuning.scheduling.budget import Budget
-from tuning.scheduling.study import SearchPlan
-from tuning.scheduling.successive_halving import Halving
+from tuning.scheduling.study import StudyConfig
+from tuning.scheduling.successive_halving import SuccessiveHalving
 from tuning.scheduling.suggester import Suggester, Suggestion
 from tuning.space.load import load_space
 
 
-def plan(**changes: Any) -> SearchPlan:
+def plan(**changes: Any) -> StudyConfig:
     settings: dict[str, Any] = {
         "space": load_space("quick"),
         "n_trials": 12,
         "epochs": 4,
         "window": 3,
         "seed": 7,
-        "stopping": Halving(grace=2, reduction=3, together=min(3, changes.get("window", 3))),
+        "stopping": SuccessiveHalving(grace=2, reduction=3, cohort=min(3, changes.get("window", 3))),
     }
-    return SearchPlan(**(settings | changes))
+    return StudyConfig(**(settings | changes))
 
 
 def finished(
-    the_plan: SearchPlan, suggestion: Suggestion, value: float, state: TrialState = TrialState.COMPLETE
+    the_plan: StudyConfig, suggestion: Suggestion, value: float, state: TrialState = TrialState.COMPLETE
 ) -> FrozenTrial:
     """The suggested trial, as the journal holds it when it is over."""
     return create_trial(
@@ -48,7 +48,7 @@ def again(trial: FrozenTrial, value: float) -> FrozenTrial:
     )
 
 
-def outcomes(the_plan: SearchPlan, count: int) -> list[FrozenTrial]:
+def outcomes(the_plan: StudyConfig, count: int) -> list[FrozenTrial]:
     """The first trials of the plan, every third stopped and each eighth failed, each with a score of its own."""
     suggester = Suggester(the_plan)
     trials: list[FrozenTrial] = []
@@ -66,7 +66,7 @@ def options(results: Path, **changes: Any) -> RunOptions:
     """Of a run on the tiny corpus."""
     settings: dict[str, Any] = {
         "data": {"dataset": "tiny"}, "cache_dir": None, "space": "quick", "overrides": (), "trials": 16, "epochs": 4,
-        "window": None, "seed": 1, "stopping": Halving(), "sampler": "tpe", "warm_start": None, "patience": None,
+        "window": None, "seed": 1, "stopping": SuccessiveHalving(), "sampler": "tpe", "warm_start": None, "patience": None,
         "precision": "auto", "shares": Shares(), "budget": Budget(), "workers": None, "name": "s", "results": results,
     }  # fmt: skip
     return RunOptions(**(settings | changes))

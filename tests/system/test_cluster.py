@@ -16,8 +16,8 @@ from tests.support.command import Command
 from tests.support.nodes import Nodes
 from tuning.backend import connect
 from tuning.journal.file import JOURNAL
-from tuning.journal.records import attributes_of
-from tuning.scheduling.study import study_key
+from tuning.journal.records import study_attributes
+from tuning.scheduling.study import study_id
 
 BUCKET = "studies"
 KEYS = {"AWS_ACCESS_KEY_ID": "tester", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_EC2_METADATA_DISABLED": "true"}
@@ -137,7 +137,7 @@ def test_checkpoints_in_s3_outlive_their_node(
 def test_checkpoints_that_a_killed_command_left_in_the_storage_go_with_the_next_one(
     command: Command, sentences: Path, whole: str, tmp_path: Path
 ) -> None:
-    left = tmp_path / study_key(whole, attributes_of(command.results / whole)["spec"]) / "00003-0123456789ab"
+    left = tmp_path / study_id(whole, study_attributes(command.results / whole)["spec"]) / "00003-0123456789ab"
     left.mkdir(parents=True)
     (left / "state.json").write_text("{}")
     assert "is complete: 6 trials" in command.succeed(*run(sentences, whole, "--storage", str(tmp_path)))

@@ -13,7 +13,7 @@ import pytest
 from tests.support.command import Command
 from tests.support.contents import outcomes
 from tests.support.studies import config_record, make_study, setting, tamper
-from tuning.journal.records import attributes_of, ranked, read_study
+from tuning.journal.records import study_attributes, rank_trials, read_study
 
 HOW = ("--top", "2", "--seeds", "2", "--folds", "3")
 
@@ -55,7 +55,7 @@ def test_the_cost_comes_first_then_runs_then_table_and_verdict(
     command: Command, searched: Path, whole: tuple[str, dict[str, Any]]
 ) -> None:
     said, found = whole
-    settings = 2 if any(r.origin == "notebook" for r in ranked(read_study(searched)[1])[:2]) else 3
+    settings = 2 if any(r.origin == "notebook" for r in rank_trials(read_study(searched)[1])[:2]) else 3
     runs = settings * 2 + 3
     assert len(found) == runs
     lines = said.splitlines()
@@ -67,7 +67,7 @@ def test_the_cost_comes_first_then_runs_then_table_and_verdict(
     assert lines[cost + 2 + runs].split()[:3] == ["rank", "trial", "seeds"]
     assert " over 3 folds: test accuracy " in said
     assert "* the notebook's own setting" in said
-    readings = attributes_of(searched.with_name("confirmed"))["readings"]
+    readings = study_attributes(searched.with_name("confirmed"))["readings"]
     assert len(readings) == runs
     assert {reading["verb"] for reading in readings} == {"confirm"}
     assert sorted(r["split"] for r in readings if r["split"] != "80/10/10") == [f"folds:3 fold {k}" for k in range(3)]
@@ -116,7 +116,7 @@ def test_killed_with_its_workers_and_stopped_with_ctrl_c_no_finished_run_is_lost
 def test_a_run_that_fails_is_told_and_does_not_end_the_rest(
     command: Command, study: Path, whole: tuple[str, dict[str, Any]]
 ) -> None:
-    second = ranked(read_study(study)[1])[1].number
+    second = rank_trials(read_study(study)[1])[1].number
     for trial in range(3):  # this test kills nothing
         tamper(study, config_record(trial, batch_size=64))
     tamper(study, config_record(second, optimizer="adamw", learning_rate=9e15, weight_decay=9e15))

@@ -14,9 +14,9 @@ import torch
 from nltk.tokenize import word_tokenize
 
 from core.config import POOLINGS, TrialConfig
-from core.data.corpus import Options
-from core.data.datasets import locate
-from core.data.tokenizer import split_by, tokenize, written_rule
+from core.data.corpus import ReadOptions
+from core.data.datasets import resolve_dataset
+from core.data.tokenizer import apply_regexes, tokenize, tokenizer_as_regexes
 from core.data.vocabulary import Vocabulary
 from core.inference.predictor import Model, padded_ids
 from core.io import cache
@@ -30,25 +30,25 @@ def texts(request: pytest.FixtureRequest) -> list[str]:
     if request.param == "mr" and not MR.exists():
         pytest.skip("no Movie Review archive: set SENTUNE_MR to its path")
     name = f"mr:{MR}" if request.param == "mr" else "snippets"
-    return locate(name, Options(), cache.default_dir()).read().texts
+    return resolve_dataset(name, ReadOptions(), cache.default_dir()).read().texts
 
 
 @pytest.fixture(scope="module")
 def a_few() -> list[str]:
     """200 of them."""
     name = f"mr:{MR}" if MR.exists() else "snippets"
-    found = locate(name, Options(), cache.default_dir()).read().texts
+    found = resolve_dataset(name, ReadOptions(), cache.default_dir()).read().texts
     return found[:: len(found) // 200][:200]
 
 
 def test_every_real_sentence_has_nltks_tokens(texts: list[str], alone: Callable[[str], list[str]]) -> None:
-    rule = json.loads(json.dumps(written_rule([])))
+    rule = json.loads(json.dumps(tokenizer_as_regexes([])))
     steps = [(importlib.import_module(engine).compile(old, flags), new) for engine, old, flags, new in rule["steps"]]
     for text in texts:
         expected = word_tokenize(text.lower(), preserve_line=True)
         assert alone(text.lower()) == expected
         assert tokenize(text) == expected
-        assert split_by(steps, text) == expected
+        assert apply_regexes(steps, text) == expected
 
 
 def test_afterwards_importing_nltk_gives_all_of_it() -> None:

@@ -13,7 +13,7 @@ from core.inference.saved_model import read_model
 from tests.support.command import Command
 from tests.support.contents import metrics, results_of
 from tests.support.studies import epoch_record, make_study, setting, tamper
-from tuning.journal.records import attributes_of, ranked, read_study
+from tuning.journal.records import study_attributes, rank_trials, read_study
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,7 @@ def wait_for(path: Path, pattern: str) -> None:
 
 
 def test_strict_is_0_when_reproduced_and_1_when_not(command: Command, study: Path) -> None:
-    best = ranked(read_study(study)[1])[0].number
+    best = rank_trials(read_study(study)[1])[0].number
     assert command.run("retrain", study.name, "--strict").returncode == 0
     tamper(study, epoch_record(best, 2, train_loss=0.5))
     ended = command.run("retrain", study.name, "--strict")
@@ -77,7 +77,7 @@ def test_killed_in_mid_training_it_goes_on_and_comes_out_the_same(
     assert results_of(metrics(study)) == results_of(undisturbed)
     assert kept
     assert list((study / "checkpoints").iterdir()) == []
-    assert len(attributes_of(study)["readings"]) >= 3
+    assert len(study_attributes(study)["readings"]) >= 3
 
 
 KILLED_WHILE = """

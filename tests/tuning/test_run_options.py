@@ -11,14 +11,14 @@ from tests.support.corpora import tiny_corpus
 from tests.support.study_configs import options
 from tuning.journal.writer import open_study
 from tuning.resources.machine import Shares
-from tuning.run_options import search_plan
-from tuning.scheduling.study import SearchPlan, make_spec
-from tuning.scheduling.successive_halving import Halving
+from tuning.run_options import study_config
+from tuning.scheduling.study import StudyConfig, study_spec
+from tuning.scheduling.successive_halving import SuccessiveHalving
 
 
-def made(plan: SearchPlan, folder: Path) -> None:
+def made(plan: StudyConfig, folder: Path) -> None:
     """A study of this plan."""
-    with open_study(folder, json.loads(json.dumps(make_spec(plan, tiny_corpus(), {"dataset": "tiny"}, Shares())))):
+    with open_study(folder, json.loads(json.dumps(study_spec(plan, tiny_corpus(), {"dataset": "tiny"}, Shares())))):
         pass
 
 
@@ -30,14 +30,14 @@ def test_precision_is_that_of_the_machine_on_which_the_study_is_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bf16(monkeypatch, True)
-    plan = search_plan(options(tmp_path), 2)
+    plan = study_config(options(tmp_path), 2)
     assert plan.precision == "bf16"
-    assert search_plan(options(tmp_path, precision="fp32"), 2).precision == "fp32"
-    assert search_plan(options(tmp_path, address="ray://there"), 2).precision == "fp32"  # nobody asked its nodes
+    assert study_config(options(tmp_path, precision="fp32"), 2).precision == "fp32"
+    assert study_config(options(tmp_path, address="ray://there"), 2).precision == "fp32"  # nobody asked its nodes
     made(plan, tmp_path / "s")
     bf16(monkeypatch, False)
-    assert search_plan(options(tmp_path), 2).precision == "bf16"
-    assert search_plan(options(tmp_path, name="other"), 2).precision == "fp32"
+    assert study_config(options(tmp_path), 2).precision == "bf16"
+    assert study_config(options(tmp_path, name="other"), 2).precision == "fp32"
 
 
 def test_a_precision_that_is_none_is_refused(tmp_path: Path) -> None:
@@ -47,18 +47,18 @@ def test_a_precision_that_is_none_is_refused(tmp_path: Path) -> None:
 
 def test_the_first_trials_are_compared_with_one_another_as_many_as_may_begin_at_once(tmp_path: Path) -> None:
     def together(**changes: Any) -> int:
-        rule = search_plan(options(tmp_path, **changes), 2).stopping
-        assert isinstance(rule, Halving)
-        return rule.together
+        rule = study_config(options(tmp_path, **changes), 2).stopping
+        assert isinstance(rule, SuccessiveHalving)
+        return rule.cohort
 
     assert (together(), together(window=5), together(trials=3), together(window=1)) == (8, 5, 3, 1)
-    assert search_plan(options(tmp_path, stopping=None), 2).stopping is None
+    assert study_config(options(tmp_path, stopping=None), 2).stopping is None
 
 
 def test_a_study_that_gets_more_trials_compares_as_many_as_before(tmp_path: Path) -> None:
-    made(search_plan(options(tmp_path, trials=3), 2), tmp_path / "s")
-    rule = search_plan(options(tmp_path, trials=16), 2).stopping
-    assert isinstance(rule, Halving)
-    assert rule.together == 3
+    made(study_config(options(tmp_path, trials=3), 2), tmp_path / "s")
+    rule = study_config(options(tmp_path, trials=16), 2).stopping
+    assert isinstance(rule, SuccessiveHalving)
+    assert rule.cohort == 3
     with pytest.raises(ConfigError, match=r"--trials must be at least 3, as many as this study compares .* got 2"):
-        search_plan(options(tmp_path, trials=2), 2)
+        study_config(options(tmp_path, trials=2), 2)

@@ -13,8 +13,8 @@ from core.errors import CorruptionError
 from core.nn.model_size import trained_numbers
 from core.stats import ALPHA, Correct, Interval, holm, mcnemar, wilson
 from tuning.analysis.selection_bias import HonestNumber, honest_number
-from tuning.journal.predictions import unpack
-from tuning.journal.records import TrialRecord, competes, copied_from, ranked
+from tuning.journal.predictions import unpack_labels
+from tuning.journal.records import TrialRecord, is_candidate, copied_from, rank_trials
 
 Reading = Mapping[str, Any]
 """One entry of the study's user attribute `readings`, which `retrain` and `confirm` append to: verb, trial, seed, on
@@ -93,7 +93,7 @@ def judge(records: Sequence[TrialRecord], attributes: Mapping[str, Any]) -> Judg
         CorruptionError: stored labels or predictions are damaged.
     """
     labels = _labels(attributes)
-    own = [record for record in records if competes(record)]
+    own = [record for record in records if is_candidate(record)]
     known = {} if labels is None else _correct(own, labels)
     sizes = _sizes(records, attributes)
     tied = _tied(records, known)
@@ -110,7 +110,7 @@ def judge(records: Sequence[TrialRecord], attributes: Mapping[str, Any]) -> Judg
 
 def _labels(attributes: Mapping[str, Any]) -> NDArray[np.int64] | None:
     kept = attributes.get("validation")
-    return unpack(kept["labels"], "the study's validation labels") if kept else None
+    return unpack_labels(kept["labels"], "the study's validation labels") if kept else None
 
 
 def _correct(records: Sequence[TrialRecord], labels: NDArray[np.int64]) -> dict[int, Correct]:
@@ -118,7 +118,7 @@ def _correct(records: Sequence[TrialRecord], labels: NDArray[np.int64]) -> dict[
     found = {}
     for record in records:
         if record.val_predictions:
-            predictions = unpack(record.val_predictions, f"what trial {record.number} predicted")
+            predictions = unpack_labels(record.val_predictions, f"what trial {record.number} predicted")
             if predictions.shape != labels.shape:
                 raise CorruptionError(
                     f"trial {record.number} has {len(predictions)} predictions for {len(labels)} validation sentences: "
@@ -137,7 +137,7 @@ def _honest(own: Sequence[TrialRecord], known: Mapping[int, Correct]) -> HonestN
 
 def _tied(records: Sequence[TrialRecord], known: Mapping[int, Correct]) -> dict[int, bool]:
     """Exact McNemar against the best, with Holm's correction over all others."""
-    order = ranked(records)
+    order = rank_trials(records)
     if not order or _original(order[0]) not in known:
         return {}
     best = _original(order[0])

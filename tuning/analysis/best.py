@@ -10,8 +10,8 @@ from tuning.analysis.random_search_curve import expected
 from tuning.analysis.ranking import Row, every_row
 from tuning.analysis.tables import render, render_expected
 from tuning.journal.records import read_whole
-from tuning.scheduling.budget import Ending
-from tuning.scheduling.study import notes_on, searched_fields, space_of
+from tuning.scheduling.budget import EarlyEnd
+from tuning.scheduling.study import spec_notes, searched_settings, space_from_spec
 
 
 def table_of(folder: Path, selection: Selection, form: str) -> str:
@@ -22,10 +22,10 @@ def table_of(folder: Path, selection: Selection, form: str) -> str:
     """
     attributes, records = read_whole(folder)
     judgement = judge(records, attributes)
-    rows = every_row(records, searched_fields(space_of(attributes["spec"])), judgement)
-    notes = [*judged_notes(rows, judgement), *notes_on(attributes["spec"])] if rows else []
+    rows = every_row(records, searched_settings(space_from_spec(attributes["spec"])), judgement)
+    notes = [*judged_notes(rows, judgement), *spec_notes(attributes["spec"])] if rows else []
     if ended := attributes.get("ended"):
-        notes += Ending(**ended).notes
+        notes += EarlyEnd(**ended).notes
     return render(select(rows, selection), form, notes=notes)
 
 

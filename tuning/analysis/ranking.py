@@ -6,7 +6,7 @@ from typing import Any
 
 from core.stats import Interval, wilson
 from tuning.analysis.assessment import Judgement
-from tuning.journal.records import TrialRecord, copied_from, ranked
+from tuning.journal.records import TrialRecord, copied_from, rank_trials
 
 STATES = {"COMPLETE": "done", "PRUNED": "stopped", "FAIL": "failed"}
 """What people are shown for the journal's words."""
@@ -68,7 +68,7 @@ def every_row(records: Sequence[TrialRecord], searched: Sequence[str], judgement
         searched: TrialConfig fields that the study's space searches, in order.
         judgement: fills the columns that need stored predictions and readings.
     """
-    ended = ranked(records)
+    ended = rank_trials(records)
     places = {record.number: rank for rank, record in enumerate(ended, 1)}
     rest = [record for record in records if record.number not in places]
     rest.sort(key=lambda record: record.state != "FAIL")

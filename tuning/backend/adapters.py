@@ -10,10 +10,10 @@ from core.errors import UserError
 from core.training.result import EpochResult
 from tuning.backend.ray_private import forget_ended, keep_workers
 from tuning.journal.writer import StudyJournal
-from tuning.scheduling.callbacks import Listener
-from tuning.scheduling.stop_signal import Halt
-from tuning.scheduling.study import SearchPlan
-from tuning.scheduling.successive_halving import Standings, Verdict
+from tuning.scheduling.callbacks import Callback
+from tuning.scheduling.stop_signal import StopSignal
+from tuning.scheduling.study import StudyConfig
+from tuning.scheduling.successive_halving import Standings, Decision
 
 
 def unflattened(result: Mapping[str, Any], name: str) -> dict[str, Any]:
@@ -26,7 +26,7 @@ class OrderedStopping(FIFOScheduler):  # type: ignore[misc]  # Ray ships no type
     """Stops a trial by the study's rule, when it has to wait at a rung, or when the study is halted."""
 
     def __init__(
-        self, ledger: StudyJournal, plan: SearchPlan, listener: Listener, halt: Halt, standings: Standings
+        self, ledger: StudyJournal, plan: StudyConfig, listener: Callback, halt: StopSignal, standings: Standings
     ) -> None:
         super().__init__()
         self.ledger = ledger
@@ -45,9 +45,9 @@ class OrderedStopping(FIFOScheduler):  # type: ignore[misc]  # Ray ships no type
         try:
             self.ledger.record_epoch(number, epoch, unflattened(result, "val_predictions"))
         except UserError as error:
-            self.halt.give_up(error)
+            self.halt.abort(error)
             return str(TrialScheduler.STOP)
-        self.listener.epoch(number, epoch)
+        self.listener.on_epoch_end(number, epoch)
         goes_on = epoch.epoch == self.plan.epochs or self._goes_on(number, epoch)
         return str(TrialScheduler.STOP if self.halt.requested or not goes_on else TrialScheduler.CONTINUE)
 
@@ -67,4 +67,4 @@ class OrderedStopping(FIFOScheduler):  # type: ignore[misc]  # Ray ships no type
         if epoch.epoch not in self.standings.rungs:
             return True
         self.standings.note(*self.ledger.records(number, number + 1))
-        return self.standings.verdict(number, epoch.epoch) == Verdict.GO_ON
+        return self.standings.verdict(number, epoch.epoch) == Decision.CONTINUE

@@ -12,14 +12,14 @@ from core.data.corpus import Corpus
 from core.errors import UserError
 from tuning.backend.adapters import OrderedStopping
 from tuning.backend.cluster import Cluster
-from tuning.backend.interrupt import Interruption
+from tuning.backend.interrupt import InterruptHandler
 from tuning.backend.local_ray import own_ray
 from tuning.backend.ray_private import _count_no_callbacks
 from tuning.journal.writer import StudyJournal
 from tuning.resources.machine import Machine, Shares
-from tuning.scheduling.callbacks import Listener
+from tuning.scheduling.callbacks import Callback
 from tuning.scheduling.scheduler import OOM, RESTARTS, OrderedSearcher, shared_failure
-from tuning.scheduling.study import SearchPlan
+from tuning.scheduling.study import StudyConfig
 from tuning.scheduling.successive_halving import Standings
 
 Work = Callable[[Mapping[str, Any], Corpus, Shares], None]
@@ -51,13 +51,13 @@ class StorageProblems(TrialProgressCallback):  # type: ignore[misc]  # Ray ships
 
 def search(
     ledger: StudyJournal,
-    plan: SearchPlan,
+    plan: StudyConfig,
     corpus: Corpus,
     shares: Shares,
     machine: Machine | Cluster,
     workers: int,
-    listener: Listener,
-    interruption: Interruption,
+    listener: Callback,
+    interruption: InterruptHandler,
     work: Work,
 ) -> None:
     """Run the trials that the journal lacks.
@@ -79,7 +79,7 @@ def search(
     """
     # Twice: Ray sets handlers of its own when it starts, and what comes while it shuts down must not cut that short.
     place = machine.watched if isinstance(machine, Cluster) else partial(own_ray, machine)
-    with interruption.listening(), place(interruption.lost) as ray, interruption.listening():
+    with interruption.installed(), place(interruption.on_ray_lost) as ray, interruption.installed():
         fit = partial(_fit, ray.put(corpus), ledger, plan, workers, listener, interruption, work)
         fit(shares)
         while _some_wait_for_a_gpu(ledger, shares) and not (interruption.requested or shared_failure(ledger.trials())):
@@ -104,10 +104,10 @@ def _some_wait_for_a_gpu(ledger: StudyJournal, shares: Shares) -> bool:
 def _fit(
     corpus_ref: Any,
     ledger: StudyJournal,
-    plan: SearchPlan,
+    plan: StudyConfig,
     workers: int,
-    listener: Listener,
-    interruption: Interruption,
+    listener: Callback,
+    interruption: InterruptHandler,
     work: Work,
     shares: Shares,
     *,

@@ -18,7 +18,7 @@ from core.errors import ConfigError, UserError
 from core.io.text import error_summary
 from core.training.loop import train
 from core.training.result import EpochResult
-from tuning.journal.predictions import pack
+from tuning.journal.predictions import pack_labels
 from tuning.resources.gpu import Gpu, out_of_memory, take_gpu
 from tuning.resources.machine import Shares
 
@@ -98,7 +98,7 @@ class _Reporter:
 
     def best(self, predictions: NDArray[np.int64]) -> None:
         """Of the epoch that comes next."""
-        self.predictions = pack(predictions)
+        self.predictions = pack_labels(predictions)
 
     def epoch(self, epoch: EpochResult) -> None:
         """An epoch is over."""

@@ -91,13 +91,13 @@ def data(
             raise ConfigError("--list, --verify and --clear go one at a time")
         upkeep(cache_dir, "list" if list_ else "verify" if verify else "clear", note)
         return
-    from core.data.audit import render
+    from core.data.audit import render_audit
     from core.data.load import load_corpus
 
     options = data_options(ctx.params) | {"allow_leak": True}  # here leaks are shown; `run` refuses them
     corpus = load_corpus(**options, cache_dir=cache_dir, progress=note)
     if format == TextFormat.text:
-        print(render(corpus.source["audit"]))
+        print(render_audit(corpus.source["audit"]))
         return
     about = {name: corpus.source[name] for name in ("dataset", "licence", "vectors", "vectors_licence", "tokenizer")}
     print(json.dumps({**about, "fingerprint": corpus.fingerprint, **corpus.source["audit"]}, indent=2))

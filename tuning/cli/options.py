@@ -114,7 +114,7 @@ def search_options(
     from tuning.backend.storage import absolute as absolute_uri
     from tuning.resources.machine import Shares, share_of
     from tuning.run_options import RunOptions
-    from tuning.scheduling.budget import Budget, duration
+    from tuning.scheduling.budget import Budget, parse_duration
     from tuning.scheduling.successive_halving import stopping_rule
 
     share, auto = share_of(gpus_per_trial)
@@ -134,7 +134,7 @@ def search_options(
         precision=precision,
         shares=Shares(cpus_per_trial=cpus_per_trial, gpus_per_trial=share, auto=auto, retry_oom=retry_oom),
         budget=Budget(
-            seconds=None if time_budget is None else duration(time_budget),
+            seconds=None if time_budget is None else parse_duration(time_budget),
             target=target,
             patience_trials=patience_trials,
         ),

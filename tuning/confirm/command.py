@@ -15,7 +15,7 @@ from tuning.confirm.runs import Run, contenders, wanted_runs
 from tuning.confirm.summary import summarize
 from tuning.confirm.tables import render
 from tuning.console import note, typed
-from tuning.journal.records import Spec, TrialRecord, attributes_of, read_study
+from tuning.journal.records import Spec, TrialRecord, study_attributes, read_study
 from tuning.journal.writer import open_study
 
 NOTICE = "stopping: the running epochs are lost, what is before them is kept"
@@ -66,11 +66,11 @@ def confirm(options: ConfirmOptions) -> bool:
     spec, records = read_study(options.folder)
     chosen = contenders(records, options.top)
     runs = wanted_runs(spec, chosen, options.seeds, options.folds)
-    known = attributes_of(options.folder)
+    known = study_attributes(options.folder)
     left = [run for run in runs if run.key not in known]
     if left and not _spend(options, spec, records, runs, left):
         return False
-    known = attributes_of(options.folder)
+    known = study_attributes(options.folder)
     print(render(summarize(options.folder.name, chosen, runs, known), options.form))
     return True
 
@@ -98,7 +98,7 @@ def _spend(
     options: ConfirmOptions, spec: Spec, records: Sequence[TrialRecord], runs: Sequence[Run], left: Sequence[Run]
 ) -> bool:
     """Do the runs that are left; False when it was interrupted."""
-    from tuning.backend.interrupt import Interruption
+    from tuning.backend.interrupt import InterruptHandler
     from tuning.resources.machine import Machine, Shares
     from tuning.retrain.environment_diff import data_changes
     from tuning.retrain.training import device_of, study_corpus
@@ -135,6 +135,6 @@ def _spend(
 
         if first_fold := next((run for run in left if run.fold is not None), None):
             corpus_of(first_fold)  # more folds than a class has sentences are refused before hours are spent
-        interruption = Interruption(say=note, lost=lost, notice=NOTICE)
+        interruption = InterruptHandler(say=note, on_ray_lost=lost, notice=NOTICE)
         carry_out(left, corpus_of, ledger, shares, machine, workers, options.say, interruption)
         return not interruption.requested

@@ -16,13 +16,13 @@ from core.data.corpus import TEST, VAL, Corpus
 from core.errors import ConfigError, UserError
 from tuning.backend.local_ray import own_ray
 from tuning.confirm.runs import PREFIX, Run
-from tuning.journal.predictions import pack
+from tuning.journal.predictions import pack_labels
 from tuning.journal.writer import StudyJournal, log_test_evaluation
 from tuning.resources.machine import Machine, Shares
 from tuning.scheduling.scheduler import DIED, RESTARTS
 
 if TYPE_CHECKING:
-    from tuning.backend.interrupt import Interruption
+    from tuning.backend.interrupt import InterruptHandler
 
 
 def train_run(config: Mapping[str, Any], corpus: Corpus, shares: Shares, checkpoints: str) -> dict[str, Any]:
@@ -48,7 +48,7 @@ def train_run(config: Mapping[str, Any], corpus: Corpus, shares: Shares, checkpo
     labels = corpus.labels[corpus.indices(VAL if test is None else TEST)]
     return {
         **figures_of(result, corpus, test),
-        "correct": pack((predictions == labels).astype(int)),
+        "correct": pack_labels((predictions == labels).astype(int)),
         "seconds": sum(epoch.seconds for epoch in result.epochs),
         "n_parameters": result.n_parameters,
         "weights_sha256": result.weights_sha256,
@@ -64,7 +64,7 @@ def carry_out(
     machine: Machine,
     workers: int,
     say: Callable[[str], None],
-    interruption: "Interruption",
+    interruption: "InterruptHandler",
 ) -> None:
     """Do the runs, as many at a time as there are workers; return when all have ended, or after an interruption.
 
@@ -82,7 +82,7 @@ def carry_out(
         UserError: the person must mend something first, such as a full disk.
     """
     # Twice: Ray sets handlers of its own when it starts.
-    with interruption.listening(), own_ray(machine, interruption.lost) as ray, interruption.listening():
+    with interruption.installed(), own_ray(machine, interruption.on_ray_lost) as ray, interruption.installed():
         options = {"num_cpus": shares.cpus_per_trial, "num_gpus": shares.gpus_per_trial, "max_retries": RESTARTS}
         task = ray.remote(**options)(train_run)
         waiting = deque(runs)

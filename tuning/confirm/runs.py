@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from core.errors import UserError
-from tuning.journal.records import Spec, TrialRecord, copied_from, ranked
+from tuning.journal.records import Spec, TrialRecord, copied_from, rank_trials
 from tuning.scheduling.samplers import fresh_seeds
 
 PREFIX = "confirm"
@@ -59,7 +59,7 @@ def contenders(records: Sequence[TrialRecord], top: int) -> list[Contender]:
     """
     ended = [
         Contender(record=record, rank=rank)
-        for rank, record in enumerate(ranked(records), 1)
+        for rank, record in enumerate(rank_trials(records), 1)
         if copied_from(record.origin) is None
     ]
     if not ended:

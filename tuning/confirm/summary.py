@@ -13,7 +13,7 @@ import numpy as np
 
 from core.stats import ALPHA, Interval, Z, holm, paired_t, wilson
 from tuning.confirm.runs import Contender, Run
-from tuning.journal.predictions import unpack
+from tuning.journal.predictions import unpack_labels
 
 Outcome = Mapping[str, Any]
 """What tuning.confirm.execution wrote down of a run."""
@@ -160,7 +160,9 @@ def _differences(good: Mapping[int, Mapping[int, Outcome]], compared: str) -> di
 def _over_sentences(pairs: Sequence[tuple[Outcome, Outcome]], where: str) -> float:
     """Half the 95% interval of the mean difference over sentences, each sentence's averaged over the seeds; of a single
     sentence all that it could be."""
-    correct = [[unpack(each["correct"], f"what fresh runs of {where} got right") for each in pair] for pair in pairs]
+    correct = [
+        [unpack_labels(each["correct"], f"what fresh runs of {where} got right") for each in pair] for pair in pairs
+    ]
     differences = np.mean([one - other for one, other in correct], axis=0)  # (n,)
     return float(Z * differences.std(ddof=1) / len(differences) ** 0.5) if len(differences) > 1 else 1.0
 

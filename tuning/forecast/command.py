@@ -11,11 +11,11 @@ from core.nn.model_size import checkpoint_bytes
 from tuning.forecast.probe import PROBE_SECONDS, probe
 from tuning.forecast.simulation import Forecast, Interval, forecast, to_dict
 from tuning.formatting import gigabytes, show_duration
-from tuning.journal.records import attributes_of, states_of
+from tuning.journal.records import study_attributes, states_of
 from tuning.resources.allocation import heaviest, settled
 from tuning.resources.machine import Machine
-from tuning.run_options import RunOptions, search_plan
-from tuning.scheduling.study import SearchPlan
+from tuning.run_options import RunOptions, study_config
+from tuning.scheduling.study import StudyConfig
 from tuning.scheduling.warm_start import with_knowledge
 
 RAY_BYTES = 500_000_000
@@ -36,7 +36,7 @@ class Outlook:
 
     name: str
     """Of the study."""
-    plan: SearchPlan
+    plan: StudyConfig
     done: int
     """Trials that the study has finished already."""
     workers: int
@@ -175,17 +175,17 @@ def outlook(options: RunOptions, say: Callable[[str], None]) -> Outlook:
         raise ConfigError("plan tries settings on this machine and knows no other: leave --address out")
     machine = Machine.here()
     fits = options.shares.fit(machine)
-    plan = search_plan(options, fits)
+    plan = study_config(options, fits)
     corpus = load_corpus(**options.data, cache_dir=options.cache_dir, progress=say)
-    shares, choice = settled(options.shares, plan, machine, corpus, attributes_of(options.folder))
+    shares, choice = settled(options.shares, plan, machine, corpus, study_attributes(options.folder))
     if choice is not None:
         say(str(choice))
         fits = shares.fit(machine)
-        plan = search_plan(options, fits)
+        plan = study_config(options, fits)
     if options.warm_start is not None:
         plan, _ = with_knowledge(plan, options.folder, options.warm_start, corpus.fingerprint)
     workers = min(fits, options.workers or fits, plan.n_trials)
-    heavy = heaviest(plan.space, **plan.settings)
+    heavy = heaviest(plan.space, **plan.shared_settings)
     # The probe has one GPU: as many processes as share it.
     side_by_side = min(workers, int(1 / shares.gpus_per_trial + 1e-9)) if shares.gpus_per_trial else workers
     say(f"trying settings for {PROBE_SECONDS:.0f} s, {side_by_side} at once")

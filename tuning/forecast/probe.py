@@ -22,7 +22,7 @@ from core.data.load import load_corpus
 from core.errors import UserError
 from tuning.forecast.simulation import Costs
 from tuning.resources.profiling import PROBE_DIED, epoch_seconds, steps
-from tuning.scheduling.study import SearchPlan
+from tuning.scheduling.study import StudyConfig
 from tuning.scheduling.suggester import Suggester
 
 PROBE_SECONDS = 26.0
@@ -44,7 +44,7 @@ class Probe:
     """That the probe took."""
 
 
-def settings_to_try(plan: SearchPlan, others: int = OTHERS) -> tuple[list[TrialConfig], list[TrialConfig]]:
+def settings_to_try(plan: StudyConfig, others: int = OTHERS) -> tuple[list[TrialConfig], list[TrialConfig]]:
     """The study's own first trials as far as they depend on no outcome, and random ones where it has more trials."""
     own = _suggested(plan, min(plan.n_trials, plan.window))
     wanted = 0 if plan.n_trials <= len(own) else others
@@ -52,7 +52,7 @@ def settings_to_try(plan: SearchPlan, others: int = OTHERS) -> tuple[list[TrialC
     return own, _suggested(blind, len(own) + wanted)[len(own) :]
 
 
-def _suggested(plan: SearchPlan, count: int) -> list[TrialConfig]:
+def _suggested(plan: StudyConfig, count: int) -> list[TrialConfig]:
     suggester, trials = Suggester(plan), list[FrozenTrial]()
     for _ in range(count):
         new = suggester.suggest(trials)
@@ -68,7 +68,7 @@ def _suggested(plan: SearchPlan, count: int) -> list[TrialConfig]:
 
 
 def probe(
-    plan: SearchPlan,
+    plan: StudyConfig,
     heavy: Sequence[TrialConfig],
     data: Mapping[str, Any],
     cache_dir: Path | None,

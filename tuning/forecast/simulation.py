@@ -14,8 +14,8 @@ import numpy as np
 from numpy.random import Generator, default_rng
 from numpy.typing import NDArray
 
-from tuning.scheduling.study import SearchPlan
-from tuning.scheduling.successive_halving import Halving, Verdict
+from tuning.scheduling.study import StudyConfig
+from tuning.scheduling.successive_halving import SuccessiveHalving, Decision
 from tuning.scheduling.timeline import TRIAL_SECONDS, ends
 
 SIMULATED_TRIALS = 100_000
@@ -79,7 +79,7 @@ class Forecast:
         return sum(end <= seconds for end in self.seconds_of_first)
 
 
-def forecast(plan: SearchPlan, costs: Costs, workers: int, done: int = 0) -> Forecast:
+def forecast(plan: StudyConfig, costs: Costs, workers: int, done: int = 0) -> Forecast:
     """Simulate a search.
 
     Args:
@@ -103,7 +103,7 @@ def forecast(plan: SearchPlan, costs: Costs, workers: int, done: int = 0) -> For
 
 
 def _simulated(
-    plan: SearchPlan, costs: Costs, workers: int, done: int, rng: Generator
+    plan: StudyConfig, costs: Costs, workers: int, done: int, rng: Generator
 ) -> tuple[int, NDArray[np.float64]]:
     """Epochs trained, and for each n when trials 0..n are over."""
     epochs = epochs_of_trials(plan, rng)
@@ -113,7 +113,7 @@ def _simulated(
     seconds = epochs * costs_of_trials(plan.n_trials, costs, rng) * speed + TRIAL_SECONDS
     seconds[:done] = 0
     rule = plan.stopping
-    together = 1 if rule is None else rule.together
+    together = 1 if rule is None else rule.cohort
     over = ends(
         seconds.tolist(),
         workers,
@@ -134,7 +134,7 @@ def costs_of_trials(n_trials: int, costs: Costs, rng: Generator) -> NDArray[np.f
     return np.concatenate([costs.own[:n_trials], drawn])
 
 
-def epochs_of_trials(plan: SearchPlan, rng: Generator) -> NDArray[np.int64]:
+def epochs_of_trials(plan: StudyConfig, rng: Generator) -> NDArray[np.int64]:
     """(n_trials,) how many epochs each trial runs: the study's rule on qualities that are drawn.
 
     Later trials are better than earlier ones by up to one standard deviation, which is drawn too: then fewer are
@@ -149,7 +149,7 @@ def epochs_of_trials(plan: SearchPlan, rng: Generator) -> NDArray[np.int64]:
     rungs = _rungs(rule, plan.epochs)
     quality = rng.normal(size=n) + rng.uniform(0, 1) * np.arange(n) / n
     noise = rng.normal(size=(len(rungs), n)) * np.sqrt(1 / PERSISTENCE**2 - 1)
-    return stopped(epochs, quality + noise, rungs, rule.reduction, rule.together)
+    return stopped(epochs, quality + noise, rungs, rule.reduction, rule.cohort)
 
 
 def stopped(
@@ -164,19 +164,19 @@ def stopped(
         reduction: one in so many goes on.
         together: trial n is compared with those before it, the first `together` with one another.
     """
-    rule = Halving(reduction=reduction, together=together)
+    rule = SuccessiveHalving(reduction=reduction, cohort=together)
     left = epochs.copy()
     for score, rung in zip(scores, rungs, strict=True):
         there = np.where(left >= rung, score, -np.inf)
         for trial in (np.flatnonzero(left[1:] > rung) + 1).tolist():  # trial 0 is never stopped
-            peers = there[: rule.peers_end(trial)]
+            peers = there[: rule.n_peers(trial)]
             reached = int((peers > -np.inf).sum()) - int(trial < len(peers))
-            if rule.verdict(better=int((peers > score[trial]).sum()), reached=reached) == Verdict.STOP:
+            if rule.verdict(better=int((peers > score[trial]).sum()), reached=reached) == Decision.STOP:
                 left[trial] = rung
     return left
 
 
-def _rungs(rule: Halving | None, epochs: int) -> list[int]:
+def _rungs(rule: SuccessiveHalving | None, epochs: int) -> list[int]:
     return [] if rule is None else rule.rungs(epochs)
 
 

@@ -14,7 +14,7 @@ MAX_BYTES = 2**28
 """Unpacked; more is taken for damage."""
 
 
-def pack(classes: NDArray[np.integer]) -> dict[str, Any]:
+def pack_labels(classes: NDArray[np.integer]) -> dict[str, Any]:
     """As JSON can hold it: for 1,000 sentences of two classes some 200 characters.
 
     Args:
@@ -26,7 +26,7 @@ def pack(classes: NDArray[np.integer]) -> dict[str, Any]:
     return {"type": small.str, "data": data, "crc32": zlib.crc32(raw)}
 
 
-def unpack(packed: Mapping[str, Any], where: str) -> NDArray[np.int64]:
+def unpack_labels(packed: Mapping[str, Any], where: str) -> NDArray[np.int64]:
     """(n,) what `pack` was given.
 
     Args:

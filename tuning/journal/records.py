@@ -64,7 +64,7 @@ class TrialRecord:
     """What its bits depend on beside settings and data (core.nn.environment.describe); None unless it is complete."""
 
     @property
-    def began(self) -> float | None:
+    def started_at(self) -> float | None:
         """When it was suggested, in seconds since 1970; None where the journal does not say."""
         return self.started.timestamp() if self.started else None
 
@@ -84,12 +84,12 @@ def copied_from(origin: str) -> int | None:
     return int(origin.removeprefix("copy of ")) if origin.startswith("copy of ") else None
 
 
-def competes(record: TrialRecord) -> bool:
+def is_candidate(record: TrialRecord) -> bool:
     """Whether it could have become the best; a trial that repeats another adds no choice."""
     return record.best is not None and record.state in ("COMPLETE", "PRUNED") and copied_from(record.origin) is None
 
 
-def ranked(records: Sequence[TrialRecord]) -> list[TrialRecord]:
+def rank_trials(records: Sequence[TrialRecord]) -> list[TrialRecord]:
     """The trials that ended with an epoch, best first: by validation accuracy, then lower loss, then lower number."""
     ended = [(best, r) for r in records if (best := r.best) is not None and r.state in ("COMPLETE", "PRUNED")]
     return [r for best, r in sorted(ended, key=lambda e: (-e[0].val_accuracy, e[0].val_loss, e[1].number))]
@@ -111,7 +111,7 @@ def read_whole(folder: Path) -> tuple[Mapping[str, Any], list[TrialRecord]]:
     study, trials = read_journal(journal)
     if "spec" not in study:
         raise UserError(f"study {folder.name!r} has not begun: run the command that made it again")
-    return study, counted([record_of(trial) for trial in trials], study.get("ended"))
+    return study, counted_trials([to_record(trial) for trial in trials], study.get("ended"))
 
 
 def read_study(folder: Path) -> tuple[Spec, list[TrialRecord]]:
@@ -120,7 +120,7 @@ def read_study(folder: Path) -> tuple[Spec, list[TrialRecord]]:
     return attributes["spec"], records
 
 
-def counted(records: Sequence[TrialRecord], ended: Mapping[str, Any] | None) -> list[TrialRecord]:
+def counted_trials(records: Sequence[TrialRecord], ended: Mapping[str, Any] | None) -> list[TrialRecord]:
     """Without those after the trial whose outcome ended the study: that they were begun at all depended on time.
 
     Args:
@@ -131,7 +131,7 @@ def counted(records: Sequence[TrialRecord], ended: Mapping[str, Any] | None) -> 
     return list(records if last is None else records[: last + 1])
 
 
-def attributes_of(folder: Path) -> Mapping[str, Any]:
+def study_attributes(folder: Path) -> Mapping[str, Any]:
     """What the study in `folder` keeps beside its trials: `spec`, `knowledge`; empty where there is no study yet."""
     journal = folder / JOURNAL
     return read_journal(journal)[0] if journal.is_file() else {}
@@ -139,7 +139,7 @@ def attributes_of(folder: Path) -> Mapping[str, Any]:
 
 def spec_of(folder: Path) -> Spec | None:
     """The spec of the study in `folder`; None where there is no study yet."""
-    return attributes_of(folder).get("spec")
+    return study_attributes(folder).get("spec")
 
 
 def states_of(folder: Path) -> list[str]:
@@ -165,7 +165,7 @@ class Trial(Protocol):
     def datetime_complete(self) -> datetime | None: ...
 
 
-def record_of(trial: Trial) -> TrialRecord:
+def to_record(trial: Trial) -> TrialRecord:
     """What the trial holds, in our words."""
     attrs = trial.user_attrs
     written = {value["epoch"]: value for key, value in attrs.items() if key.startswith("epoch:")}
@@ -195,7 +195,7 @@ def record_of(trial: Trial) -> TrialRecord:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Point:
+class EpochPoint:
     """One epoch."""
 
     epoch: int
@@ -205,13 +205,17 @@ class Point:
     """`val_accuracy`, `val_loss`, `train_loss`, `seconds`, and `best_val_accuracy` of this epoch and those before."""
 
 
-def points(record: TrialRecord) -> list[Point]:
+def epoch_points(record: TrialRecord) -> list[EpochPoint]:
     """The trial's epochs in order. They follow from the journal alone, so that writing them again changes nothing."""
     epochs = record.epochs
     spent = accumulate(epoch.seconds for epoch in epochs)
     best = accumulate((epoch.val_accuracy for epoch in epochs), max)
     return [
-        Point(epoch=epoch.epoch, time=(record.began or 0.0) + gone, values={**_values(epoch), "best_val_accuracy": top})
+        EpochPoint(
+            epoch=epoch.epoch,
+            time=(record.started_at or 0.0) + gone,
+            values={**_values(epoch), "best_val_accuracy": top},
+        )
         for epoch, gone, top in zip(epochs, spent, best, strict=True)
     ]
 
@@ -220,6 +224,6 @@ def _values(epoch: EpochResult) -> dict[str, float]:
     return {name: getattr(epoch, name) for name in ("val_accuracy", "val_loss", "train_loss", "seconds")}
 
 
-def settings(record: TrialRecord, searched: Sequence[str]) -> dict[str, bool | int | float | str]:
+def searched_values(record: TrialRecord, searched: Sequence[str]) -> dict[str, bool | int | float | str]:
     """The searched settings; `none` where one is switched off."""
     return {name: "none" if record.config[name] is None else record.config[name] for name in searched}

@@ -28,7 +28,7 @@ from core.errors import ConfigError, UserError
 from core.io.atomic import os_errors_as_user_errors
 from core.training.result import EpochResult
 from tuning.journal.file import JOURNAL, truncate_partial_line, study_lock, open_journal
-from tuning.journal.records import Spec, TrialRecord, record_of
+from tuning.journal.records import Spec, TrialRecord, to_record
 
 TEST_EVALUATIONS = "readings"
 """The study's user attribute that holds the list."""
@@ -52,7 +52,7 @@ class StudyJournal:
         """Trials `start` to `end` (all by default) by number. What is finished is read from Optuna's trial once."""
         records = []
         for trial in self.trials()[start:end]:
-            record = self._finished.get(trial.number) or record_of(trial)
+            record = self._finished.get(trial.number) or to_record(trial)
             if trial.state.is_finished():
                 self._finished[trial.number] = record
             records.append(record)
@@ -99,18 +99,18 @@ class StudyJournal:
     def finish_trial(self, number: int, state: TrialState, outcome: Mapping[str, Any]) -> TrialRecord:
         """Close a trial: its value is the best validation accuracy of its epochs. Its checkpoints go."""
         trial = self.trials()[number]
-        best = record_of(trial).best
+        best = to_record(trial).best
         with self._writing():
             self._storage.set_trial_user_attr(trial._trial_id, "outcome", dict(outcome))
             value = None if best is None or state == TrialState.FAIL else [best.val_accuracy]
             self._storage.set_trial_state_values(trial._trial_id, state, value)
         shutil.rmtree(self.checkpoint_dir(number), ignore_errors=True)
-        return record_of(self.trials()[number])
+        return to_record(self.trials()[number])
 
     def copy_result(self, source: int, number: int) -> TrialRecord:
         """Close trial `number` with the epochs, the state and the outcome of `source`, which is finished."""
         trial = self.trials()[source]
-        record = record_of(trial)
+        record = to_record(trial)
         for epoch in record.epochs:
             self.record_epoch(number, epoch, record.val_predictions if epoch == record.best else None)
         return self.finish_trial(number, trial.state, trial.user_attrs["outcome"])

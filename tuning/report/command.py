@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.data.corpus import VAL
-from core.data.load import texts_of
+from core.data.load import load_split_texts
 from core.errors import UserError
 from core.io.atomic import atomic_write
 from tuning.analysis.assessment import judge
@@ -19,7 +19,7 @@ from tuning.journal.records import read_whole
 from tuning.report.compose import Wrong, compose
 from tuning.report.facts import Facts
 from tuning.report.mistakes import Answers, answers_of, mistakes, same_model
-from tuning.scheduling.study import searched_fields, space_of
+from tuning.scheduling.study import searched_settings, space_from_spec
 
 EVERY_SECONDS = 5
 """Between two pages of a study that runs."""
@@ -64,12 +64,12 @@ def page(folder: Path, *, model: Path | None, cache_dir: Path | None, command: s
     """The page of a study as it is now; arguments as in `report`."""
     attributes, records = read_whole(folder)
     judgement = judge(records, attributes)
-    space = space_of(attributes["spec"])
+    space = space_from_spec(attributes["spec"])
     facts = Facts(
         name=folder.absolute().name,
         attributes=attributes,
         records=records,
-        rows=every_row(records, searched_fields(space), judgement),
+        rows=every_row(records, searched_settings(space), judgement),
         space=space,
     )
     wrong = _wrong(facts, model, folder / "model", cache_dir)
@@ -91,7 +91,7 @@ def _wrong(facts: Facts, model: Path | None, usual: Path, cache_dir: Path | None
     notes = []
     texts = probabilities = None
     try:
-        texts = texts_of(facts.spec["data"], facts.spec["fingerprint"], VAL, cache_dir)
+        texts = load_split_texts(facts.spec["data"], facts.spec["fingerprint"], VAL, cache_dir)
     except UserError as error:
         notes.append(f"The sentences cannot be shown: {error}")
     if texts is not None:

@@ -16,7 +16,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from core.data.audit import paragraphs
+from core.data.audit import audit_sections
 from core.io.text import printable
 from tuning.analysis.assessment import Judgement
 from tuning.analysis.ranking import STATES
@@ -29,7 +29,7 @@ from tuning.report.svg import drawing, mark
 from tuning.report.table import table_of
 from tuning.report.timeline_plot import last_moment, swatch, timeline
 from tuning.report.trial_plots import budget, curves, history, losses
-from tuning.scheduling.study import notes_on
+from tuning.scheduling.study import spec_notes
 
 WIDEST_MATRIX = 15
 """Classes; more are shown as a list of confusions."""
@@ -80,12 +80,12 @@ def compose(
         "version": version("sentune"),
         "tally": tally(facts),
         "cards": cards(facts, judgement),
-        "notes": [*remarks(facts, judgement), *notes_on(facts.spec)],
+        "notes": [*remarks(facts, judgement), *spec_notes(facts.spec)],
         "left_out": left_out(few),
         "table": table_of(few.rows),
         "figures": figures(facts, few, made if running else last_moment(facts.records)),
         "legend": MARKS,
-        "audit": paragraphs(facts.attributes["audit"]) if "audit" in facts.attributes else [],
+        "audit": audit_sections(facts.attributes["audit"]) if "audit" in facts.attributes else [],
         "command": facts.attributes.get("command"),
         "typed": command,
         "about": about(facts.spec),

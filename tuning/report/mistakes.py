@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tuning.journal.predictions import unpack
+from tuning.journal.predictions import unpack_labels
 from tuning.journal.records import TrialRecord
 from tuning.report.facts import Facts
 
@@ -61,7 +61,7 @@ def answers_of(facts: Facts) -> Answers | None:
     kept: dict[str, Any] | None = facts.attributes.get("validation")
     if kept is None or facts.winner is None or facts.records[facts.winner.trial].val_predictions is None:
         return None
-    labels = unpack(kept["labels"], "the study's record of the validation labels")
+    labels = unpack_labels(kept["labels"], "the study's record of the validation labels")
     said = [_said(record) for _, record in facts.ranked if record.val_predictions]
     wrong = np.mean([answers != labels for answers in said], axis=0)
     winner = _said(facts.records[facts.winner.trial])
@@ -98,4 +98,4 @@ def same_model(answers: Answers, probabilities: NDArray[np.float64]) -> bool:
 
 
 def _said(record: TrialRecord) -> NDArray[np.int64]:
-    return unpack(record.val_predictions or {}, f"trial {record.number}'s record of its predictions")
+    return unpack_labels(record.val_predictions or {}, f"trial {record.number}'s record of its predictions")

@@ -10,7 +10,7 @@ from tuning.analysis.random_search_curve import Expected, expected
 from tuning.report.axes import Numbers
 from tuning.report.facts import Facts, Figure
 from tuning.report.svg import _LAYERS, ACCURACY, NOTHING, Panel, Point, drawing, element, line, marked
-from tuning.scheduling.successive_halving import Halving
+from tuning.scheduling.successive_halving import SuccessiveHalving
 
 SAYS = (
     "The best validation accuracy to expect from a random search of this space with so many trials, made from the "
@@ -116,7 +116,7 @@ def rungs(facts: Facts) -> list[int]:
     rule = facts.spec["stopping"]
     if rule is None:
         return []
-    return Halving(grace=rule["grace"], reduction=rule["reduction"]).rungs(facts.spec["epochs"])
+    return SuccessiveHalving(grace=rule["grace"], reduction=rule["reduction"]).rungs(facts.spec["epochs"])
 
 
 def _rule(facts: Facts) -> str:

@@ -10,7 +10,7 @@ from core.errors import ConfigError
 from core.nn.model_size import _word_copies, least_bytes
 from tuning.resources.gpu import Choice, Probed, choose_share
 from tuning.resources.machine import Machine, Shares
-from tuning.scheduling.study import SearchPlan
+from tuning.scheduling.study import StudyConfig
 from tuning.space.expressions import Value
 from tuning.space.initial_trials import first_trials
 from tuning.space.space import Dimension, Space
@@ -82,7 +82,7 @@ def check_memory(configs: list[TrialConfig], shape: tuple[int, int, int], limit_
 
 def settled(
     shares: Shares,
-    plan: SearchPlan,
+    plan: StudyConfig,
     machine: Machine,
     corpus: Corpus,
     kept: Mapping[str, Any],
@@ -101,7 +101,7 @@ def settled(
     Raises:
         ConfigError: the heaviest settings need more memory than there is, or there is no GPU to probe.
     """
-    heavy = heaviest(plan.space, **plan.settings)
+    heavy = heaviest(plan.space, **plan.shared_settings)
     gpus = [gpu.bytes for gpu in machine.gpu_list] if shares.gpus_per_trial else []
     limit, where = (max(gpus), "the largest GPU") if gpus else (machine.memory_bytes, "this machine")
     check_memory(heavy, (len(corpus.words), corpus.embedding_dim, len(corpus.classes)), limit, where)

@@ -11,7 +11,7 @@ from core.inference.saved_model import FILES, check_target
 from core.io.checked_folder import remove_partial_writes
 from core.training.result import EpochResult, TrainResult
 from tuning.formatting import settings_text
-from tuning.journal.records import Spec, TrialRecord, competes, ranked, read_study
+from tuning.journal.records import Spec, TrialRecord, is_candidate, rank_trials, read_study
 from tuning.journal.writer import TEST_EVALUATIONS, StudyJournal, open_study
 from tuning.retrain.environment_diff import (
     Change,
@@ -92,7 +92,7 @@ def retrain(options: RetrainOptions) -> Reproduction:
             "trial": record.number,
             "on": options.on,
             "verdict": str(verdict),
-            "search_trials": sum(competes(each) for each in records),
+            "search_trials": sum(is_candidate(each) for each in records),
             "changed_since_the_search": [str(change) for change in changes],
             **about,
             "readings_of_the_test_split": len(ledger.attributes.get(TEST_EVALUATIONS, ())),
@@ -109,7 +109,7 @@ def choose(records: Sequence[TrialRecord], wanted: str) -> TrialRecord:
     Raises:
         UserError: there is no such trial, it failed, or it has not ended.
     """
-    ended = ranked(records)
+    ended = rank_trials(records)
     if not ended:
         raise UserError("no trial of this study has finished yet: run the study first")
     if wanted == "best":

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.training.result import EpochResult, TrainResult
-from tuning.journal.predictions import unpack
+from tuning.journal.predictions import unpack_labels
 from tuning.journal.records import TrialRecord
 from tuning.retrain.environment_diff import Change
 
@@ -90,5 +90,5 @@ def _difference(old: EpochResult, new: EpochResult) -> str | None:
 def _predictions_differ(record: TrialRecord, predictions: NDArray[np.int64]) -> bool:
     if record.val_predictions is None:
         return False
-    recorded = unpack(record.val_predictions, f"what trial {record.number} said about the validation split")
+    recorded = unpack_labels(record.val_predictions, f"what trial {record.number} said about the validation split")
     return not np.array_equal(recorded, predictions)

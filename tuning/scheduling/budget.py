@@ -16,7 +16,7 @@ from tuning.journal.records import TrialRecord
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Ending:
+class EarlyEnd:
     """Why a study ended early, as its journal keeps it."""
 
     reason: str
@@ -66,44 +66,44 @@ class Budget:
             raise ConfigError("; ".join(problems))
 
     @property
-    def time_up(self) -> Ending:
+    def timed_out(self) -> EarlyEnd:
         """How a study ends whose time is up."""
-        return Ending(reason=f"time budget of {show_duration(self.seconds or 0)} used up")
+        return EarlyEnd(reason=f"time budget of {show_duration(self.seconds or 0)} used up")
 
     @property
-    def by_outcome(self) -> bool:
+    def depends_on_results(self) -> bool:
         """Whether trials' outcomes can meet it."""
         return self.target is not None or self.patience_trials is not None
 
-    def ending(self, records: Sequence[TrialRecord]) -> Ending | None:
+    def check(self, records: Sequence[TrialRecord]) -> EarlyEnd | None:
         """How the study has ended by target or patience; None while it has not.
 
         Args:
             records: all its trials by number, those too that are running.
         """
         best, best_trial = None, -1
-        for record in records if self.by_outcome else ():
+        for record in records if self.depends_on_results else ():
             if record.state == "RUNNING":
                 return None
             score = record.best.val_accuracy if record.best is not None and record.state != "FAIL" else None
             if score is not None and (best is None or score > best):
                 best, best_trial = score, record.number
             if self.target is not None and score is not None and score >= self.target:
-                return Ending(reason=f"target {self.target:g} reached by trial {record.number}", last=record.number)
+                return EarlyEnd(reason=f"target {self.target:g} reached by trial {record.number}", last=record.number)
             if self.patience_trials is not None and record.number - best_trial >= self.patience_trials:
                 since = "the start" if best is None else f"trial {best_trial}"
-                return Ending(
+                return EarlyEnd(
                     reason=f"{self.patience_trials} trials in a row without a better one since {since}",
                     last=record.number,
                 )
         return None
 
 
-MOST_SECONDS = 3_600_000.0
+MAX_SECONDS = 3_600_000.0
 """A longer budget is none."""
 
 
-def duration(text: str) -> float:
+def parse_duration(text: str) -> float:
     """Seconds of `90s`, `30m`, `2h` or `1h30m`.
 
     Raises:
@@ -112,7 +112,7 @@ def duration(text: str) -> float:
     parts = re.fullmatch(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?", text.strip().lower())
     given = zip(parts.groups(), UNITS.values(), strict=True) if parts else ()
     seconds = sum(float(count) * unit for count, unit in given if count)
-    if seconds > MOST_SECONDS:
+    if seconds > MAX_SECONDS:
         raise ConfigError(f"--time-budget must be at most 1000h, got {text!r}; leave it out for no limit")
     if seconds <= 0:
         raise ConfigError(f"--time-budget must be a time such as 90s, 30m, 2h or 1h30m, got {text!r}")

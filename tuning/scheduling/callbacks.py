@@ -8,37 +8,37 @@ from core.training.result import EpochResult
 from tuning.journal.records import TrialRecord
 
 
-class Listener(Protocol):
+class Callback(Protocol):
     """Who wants to know what happens, such as the progress display."""
 
-    def started(self, number: int, config: TrialConfig) -> None: ...
-    def epoch(self, number: int, result: EpochResult) -> None: ...
-    def waits(self, number: int) -> None: ...
-    def ended(self, record: TrialRecord) -> None: ...
+    def on_trial_start(self, number: int, config: TrialConfig) -> None: ...
+    def on_epoch_end(self, number: int, result: EpochResult) -> None: ...
+    def on_trial_pause(self, number: int) -> None: ...
+    def on_trial_end(self, record: TrialRecord) -> None: ...
 
 
-class Listeners:
+class CallbackList:
     """Tells each of several listeners, in order."""
 
-    def __init__(self, listeners: Sequence[Listener]) -> None:
+    def __init__(self, listeners: Sequence[Callback]) -> None:
         self._listeners = listeners
 
-    def started(self, number: int, config: TrialConfig) -> None:
+    def on_trial_start(self, number: int, config: TrialConfig) -> None:
         """A trial begins or goes on."""
         for listener in self._listeners:
-            listener.started(number, config)
+            listener.on_trial_start(number, config)
 
-    def epoch(self, number: int, result: EpochResult) -> None:
+    def on_epoch_end(self, number: int, result: EpochResult) -> None:
         """A trial reported an epoch."""
         for listener in self._listeners:
-            listener.epoch(number, result)
+            listener.on_epoch_end(number, result)
 
-    def waits(self, number: int) -> None:
+    def on_trial_pause(self, number: int) -> None:
         """A trial waits at a rung; no worker has it until it is started again."""
         for listener in self._listeners:
-            listener.waits(number)
+            listener.on_trial_pause(number)
 
-    def ended(self, record: TrialRecord) -> None:
+    def on_trial_end(self, record: TrialRecord) -> None:
         """A trial is over."""
         for listener in self._listeners:
-            listener.ended(record)
+            listener.on_trial_end(record)

@@ -25,10 +25,10 @@ from core.errors import UserError
 from tuning.backend.adapters import unflattened
 from tuning.journal.records import copied_from
 from tuning.journal.writer import StudyJournal
-from tuning.scheduling.callbacks import Listener
-from tuning.scheduling.stop_signal import Halt
-from tuning.scheduling.study import SearchPlan
-from tuning.scheduling.successive_halving import Standings, Verdict
+from tuning.scheduling.callbacks import Callback
+from tuning.scheduling.stop_signal import StopSignal
+from tuning.scheduling.study import StudyConfig
+from tuning.scheduling.successive_halving import Standings, Decision
 from tuning.scheduling.suggester import Suggester, may_suggest
 
 SAME_FAILURES = 3
@@ -58,9 +58,9 @@ class OrderedSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
     def __init__(
         self,
         ledger: StudyJournal,
-        plan: SearchPlan,
-        listener: Listener,
-        halt: Halt,
+        plan: StudyConfig,
+        listener: Callback,
+        halt: StopSignal,
         standings: Standings,
         *,
         retry_oom: bool = False,
@@ -107,7 +107,7 @@ class OrderedSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
         try:
             return self._next(trial_id)
         except UserError as error:  # the journal cannot be written
-            self.halt.give_up(error)
+            self.halt.abort(error)
             return str(Searcher.FINISHED)
 
     def _next(self, trial_id: str) -> dict[str, Any] | str | None:
@@ -140,7 +140,7 @@ class OrderedSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
         try:
             self._close(number, outcome, error, spell)
         except UserError as problem:
-            self.halt.give_up(problem)
+            self.halt.abort(problem)
 
     def _close(self, number: int, outcome: dict[str, Any], error: bool, spell: dict[str, Any]) -> None:
         self.deaths[number] += error
@@ -156,10 +156,10 @@ class OrderedSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
             return
         elif self.deaths[number] > RESTARTS:
             state, outcome = TrialState.FAIL, {"error": DIED}
-        elif error or self._verdict(number) not in (Verdict.STOP, None):
+        elif error or self._verdict(number) not in (Decision.STOP, None):
             self.ledger.set_trial_attr(number, SPELLS, [*self._spells(number), spell | {"until": time.time()}])
             self._put_back(number)
-            self.listener.waits(number)
+            self.listener.on_trial_pause(number)
             return
         else:
             state = TrialState.PRUNED
@@ -168,11 +168,11 @@ class OrderedSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
     def _finish(self, number: int, state: TrialState, outcome: Mapping[str, Any]) -> None:
         record = self.ledger.finish_trial(number, state, outcome)
         self.standings.note(record)
-        self.listener.ended(record)
+        self.listener.on_trial_end(record)
         self._settle_copies()
         self._over()
 
-    def _verdict(self, number: int) -> Verdict | None:
+    def _verdict(self, number: int) -> Decision | None:
         """Of a trial at a rung; None elsewhere."""
         (record,) = self.ledger.records(number, number + 1)
         done = len(record.epochs)
@@ -190,9 +190,9 @@ class OrderedSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
         # From the first rung on: who is closed there is no longer waited for at the next one. At a rung by number: who
         # waits for a higher one waits for all that a lower one waits for.
         for rung, numbers in self.waiting.items():
-            while numbers and (verdict := self.standings.verdict(numbers[0], rung)) != Verdict.WAIT:
+            while numbers and (verdict := self.standings.verdict(numbers[0], rung)) != Decision.PAUSE:
                 number = numbers.pop(0)
-                if verdict == Verdict.STOP:
+                if verdict == Decision.STOP:
                     self._finish(number, TrialState.PRUNED, {})
                 else:
                     insort(self.unfinished, number)
@@ -204,8 +204,8 @@ class OrderedSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
     def _over(self) -> bool:
         """Whether no further trial is to begin; a budget that is met ends the running ones too."""
         budget = self.plan.budget
-        if budget.by_outcome and (ending := budget.ending(self.ledger.records())):
-            self.halt.end(ending)
+        if budget.depends_on_results and (ending := budget.check(self.ledger.records())):
+            self.halt.end_study(ending)
         return self.halt.requested
 
     def save(self, checkpoint_path: str) -> None:
@@ -235,14 +235,14 @@ class OrderedSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
                 del self.copies[number]
                 record = self.ledger.copy_result(source, number)
                 self.standings.note(record)
-                self.listener.ended(record)
+                self.listener.on_trial_end(record)
 
     def _start(self, trial_id: str, number: int) -> dict[str, Any]:
         trials = self.ledger.trials()
         attrs = trials[number].user_attrs
         self.number[trial_id] = number
         self.since[number] = time.time()
-        self.listener.started(number, TrialConfig.from_dict(attrs["config"]))
+        self.listener.on_trial_start(number, TrialConfig.from_dict(attrs["config"]))
         checkpoint_dir = self.ledger.checkpoint_dir(number)
         unfinished = [trial.number for trial in trials if not trial.state.is_finished()]
         return {

@@ -13,7 +13,7 @@ from core.errors import ConfigError
 from core.io.checked_folder import canonical_json
 from tuning.resources.machine import Shares
 from tuning.scheduling.budget import Budget
-from tuning.scheduling.successive_halving import Halving
+from tuning.scheduling.successive_halving import SuccessiveHalving
 from tuning.space.space import Space
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ FORMAT = 3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class SearchPlan:
+class StudyConfig:
     """What a study does; everything that its trials depend on beside the data and the machine's shares."""
 
     space: Space
@@ -34,7 +34,7 @@ class SearchPlan:
     """Suggestion n sees the outcome of trials 0..n-window."""
     seed: int
     """Of every trial's initialisation and shuffling, and of the sampler."""
-    stopping: Halving | None
+    stopping: SuccessiveHalving | None
     """None: no trial is stopped early."""
     sampler: str = "tpe"
     """One of tuning.scheduling.samplers.NEEDS."""
@@ -44,7 +44,7 @@ class SearchPlan:
     """The sampler takes trials whose outcome it may not see for bad ones, so that it does not crowd them (tpe only)."""
     warm_start: Mapping[str, Any] | None = None
     """Where `knowledge` comes from, as tuning.scheduling.warm_start says it; None when there is none."""
-    knowledge: "tuple[FrozenTrial, ...]" = ()
+    prior_trials: "tuple[FrozenTrial, ...]" = ()
     """Another study's finished trials, which the sampler sees before this study's own."""
     patience: int | None = None
     """A trial ends itself after so many epochs without a better validation accuracy; None: never."""
@@ -62,7 +62,7 @@ class SearchPlan:
             problems.append(f"--seed must be from 0 to 2**32 - 1, got {self.seed}")
         if self.patience is not None and self.patience < 1:
             problems.append(f"--patience must be at least 1, got {self.patience}")
-        together = 1 if self.stopping is None else self.stopping.together
+        together = 1 if self.stopping is None else self.stopping.cohort
         if 1 <= self.n_trials < together:
             problems.append(
                 f"--trials must be at least {together}, as many as this study compares with one another first, "
@@ -79,12 +79,12 @@ class SearchPlan:
             raise ConfigError("; ".join(problems))
 
     @property
-    def settings(self) -> dict[str, Any]:
+    def shared_settings(self) -> dict[str, Any]:
         """The TrialConfig fields that all trials of the study share."""
         return {"epochs": self.epochs, "patience": self.patience, "precision": self.precision, "seed": self.seed}
 
 
-def make_spec(plan: SearchPlan, corpus: Corpus, data: Mapping[str, Any], shares: Shares) -> dict[str, Any]:
+def study_spec(plan: StudyConfig, corpus: Corpus, data: Mapping[str, Any], shares: Shares) -> dict[str, Any]:
     """The spec of a new study, or of a command that wants to go on with one. The number of trials is not in it."""
     return {
         "format": FORMAT,
@@ -92,7 +92,7 @@ def make_spec(plan: SearchPlan, corpus: Corpus, data: Mapping[str, Any], shares:
         "fingerprint": corpus.fingerprint,
         "embedding_dim": corpus.embedding_dim,
         "space": json.loads(plan.space.to_json()),
-        **plan.settings,
+        **plan.shared_settings,
         "window": plan.window,
         "stopping": None if plan.stopping is None else plan.stopping.to_dict(),
         "sampler": {"name": plan.sampler, "startup": plan.startup, "constant_liar": plan.constant_liar},
@@ -104,17 +104,17 @@ def make_spec(plan: SearchPlan, corpus: Corpus, data: Mapping[str, Any], shares:
     }
 
 
-def space_of(spec: Mapping[str, Any]) -> Space:
+def space_from_spec(spec: Mapping[str, Any]) -> Space:
     """The search space that a spec holds."""
     return Space.from_json(json.dumps(spec["space"]))
 
 
-def searched_fields(space: Space) -> list[str]:
+def searched_settings(space: Space) -> list[str]:
     """The TrialConfig fields that a space searches, in order, each once."""
     return list(dict.fromkeys(dimension.field for dimension in space.dimensions))
 
 
-def notes_on(spec: Mapping[str, Any]) -> list[str]:
+def spec_notes(spec: Mapping[str, Any]) -> list[str]:
     """What a person who reads the table should know about how it came to be."""
     notes = []
     if start := spec["warm_start"]:
@@ -122,6 +122,6 @@ def notes_on(spec: Mapping[str, Any]) -> list[str]:
     return notes
 
 
-def study_key(name: str, spec: Mapping[str, Any]) -> str:
+def study_id(name: str, spec: Mapping[str, Any]) -> str:
     """A name for what a study keeps outside its folder: two studies with the same one have the same trials."""
     return f"{name}-{hashlib.sha256(canonical_json(dict(spec))).hexdigest()[:12]}"

@@ -24,24 +24,24 @@ ABSENT = -math.inf
 """The score of a trial that was over before the rung, or that repeats another one."""
 
 
-class Verdict(Enum):
+class Decision(Enum):
     """What becomes of a trial at a rung."""
 
-    GO_ON = "go on"
+    CONTINUE = "go on"
     STOP = "stop"
-    WAIT = "wait"
+    PAUSE = "wait"
     """For trials that have not reached the rung yet."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Halving:
+class SuccessiveHalving:
     """When a trial is stopped: successive halving over `reduction`, never before `grace` epochs."""
 
     grace: int = 1
     """Epochs that every trial gets."""
     reduction: int = 4
     """One in `reduction` goes on at each rung."""
-    together: int = 1
+    cohort: int = 1
     """So many first trials are compared with one another. None of them may wait for an outcome before it begins, so
     they are at most the study's window; and the study must have as many."""
 
@@ -49,7 +49,7 @@ class Halving:
         rules = {
             "--grace": ("at least 1", self.grace >= 1, self.grace),
             "--reduction": ("at least 2", self.reduction >= 2, self.reduction),
-            "together": ("at least 1", self.together >= 1, self.together),
+            "together": ("at least 1", self.cohort >= 1, self.cohort),
         }
         problems = [f"{name} must be {rule}, got {value!r}" for name, (rule, ok, value) in rules.items() if not ok]
         if problems:
@@ -61,7 +61,7 @@ class Halving:
             "rule": "halving",
             "grace": self.grace,
             "reduction": self.reduction,
-            "together": self.together,
+            "together": self.cohort,
         }
 
     def rungs(self, epochs: int) -> list[int]:
@@ -73,11 +73,11 @@ class Halving:
             rung *= self.reduction
         return rungs
 
-    def peers_end(self, number: int) -> int:
+    def n_peers(self, number: int) -> int:
         """Trial `number` is compared with trials 0..end-1, itself apart."""
-        return max(self.together, number)
+        return max(self.cohort, number)
 
-    def verdict(self, *, better: int, reached: int) -> Verdict:
+    def verdict(self, *, better: int, reached: int) -> Decision:
         """Whether a trial at a rung goes on.
 
         Args:
@@ -89,16 +89,16 @@ class Halving:
             its own. A tie goes on.
         """
         places = max(1, (reached + 1) // self.reduction)
-        return Verdict.STOP if reached >= MIN_PEERS and better >= places else Verdict.GO_ON
+        return Decision.STOP if reached >= MIN_PEERS and better >= places else Decision.CONTINUE
 
 
-def stopping_rule(name: str, grace: int, reduction: int) -> Halving | None:
+def stopping_rule(name: str, grace: int, reduction: int) -> SuccessiveHalving | None:
     """The rule that `--stopping` names: halving or none.
 
     Raises:
         ConfigError: grace or reduction breaks its rule.
     """
-    return None if name == "none" else Halving(grace=grace, reduction=reduction)
+    return None if name == "none" else SuccessiveHalving(grace=grace, reduction=reduction)
 
 
 class _Rung:
@@ -121,7 +121,7 @@ class _Rung:
 class Standings:
     """Of one study under one rule."""
 
-    def __init__(self, rule: Halving | None, epochs: int, records: Iterable[TrialRecord] = ()) -> None:
+    def __init__(self, rule: SuccessiveHalving | None, epochs: int, records: Iterable[TrialRecord] = ()) -> None:
         """Take down the trials of a study so far.
 
         Args:
@@ -153,17 +153,17 @@ class Standings:
             elif over:
                 rung.note(number, ABSENT)
 
-    def verdict(self, number: int, epoch: int) -> Verdict:
+    def verdict(self, number: int, epoch: int) -> Decision:
         """Whether trial `number`, which has been taken down with so many epochs, goes on after the last of them.
 
         Trial 0 always does: it is the notebook's setting, and every table says what the search gained over it.
         """
         rung = self.rungs.get(epoch)
         if rung is None or number == 0 or self.rule is None:
-            return Verdict.GO_ON
-        end = self.rule.peers_end(number)
+            return Decision.CONTINUE
+        end = self.rule.n_peers(number)
         if rung.settled < end:
-            return Verdict.WAIT
+            return Decision.PAUSE
         own = rung.scores[number]
         peers = rung.scores[:end]
         reached = int((peers > ABSENT).sum()) - (number < end)

@@ -8,7 +8,7 @@ from optuna.trial import FrozenTrial
 
 from core.config import TrialConfig
 from tuning.scheduling.samplers import REPLAYED, Params, Replay, derived_seed, draw, make_sampler, running, told
-from tuning.scheduling.study import SearchPlan
+from tuning.scheduling.study import StudyConfig
 from tuning.space.initial_trials import first_trials
 
 REDRAWS = 4
@@ -32,7 +32,7 @@ def visible(trials: Sequence[FrozenTrial], number: int, window: int) -> Sequence
     return trials[: max(0, number - window + 1)]
 
 
-def may_suggest(plan: SearchPlan, trials: Sequence[FrozenTrial]) -> bool:
+def may_suggest(plan: StudyConfig, trials: Sequence[FrozenTrial]) -> bool:
     """Whether all trials are finished that the next suggestion may see."""
     return all(trial.state.is_finished() for trial in visible(trials, len(trials), plan.window))
 
@@ -40,10 +40,10 @@ def may_suggest(plan: SearchPlan, trials: Sequence[FrozenTrial]) -> bool:
 class Suggester:
     """Suggests trial after trial of one study. It remembers, but only to be fast: a new one says the same."""
 
-    def __init__(self, plan: SearchPlan) -> None:
+    def __init__(self, plan: StudyConfig) -> None:
         self.plan = plan
         self.first = first_trials(plan.space)
-        self._told = [told(trial, i, plan.sampler) for i, trial in enumerate(plan.knowledge, 1)]
+        self._told = [told(trial, i, plan.sampler) for i, trial in enumerate(plan.prior_trials, 1)]
         self._always = {dimension.name for dimension in plan.space.dimensions if not dimension.when}
         self._replay: Replay | None = None
 
@@ -55,11 +55,11 @@ class Suggester:
         """
         number = len(trials)
         if number < len(self.first):
-            config = TrialConfig.from_dict({**self.first[number], **self.plan.settings})
+            config = TrialConfig.from_dict({**self.first[number], **self.plan.shared_settings})
             origin = "notebook" if number == 0 else "try_first"
             return Suggestion(params=self.plan.space.params_of(config), config=config, origin=origin)
         params = self._replayed(trials) if self.plan.sampler in REPLAYED else self._drawn(trials)
-        config = self.plan.space.config(params, **self.plan.settings)
+        config = self.plan.space.config(params, **self.plan.shared_settings)
         twin = _twin(config, trials)
         origin = "sampler" if twin is None else f"copy of {twin}"
         return Suggestion(params=params, config=config, origin=origin)
@@ -68,15 +68,15 @@ class Suggester:
         """From a sampler that is made anew, and again from another one while the trial was there before."""
         plan, number = self.plan, len(trials)
         known = visible(trials, number, plan.window)
-        offset = 1 + len(plan.knowledge)
-        for trial in known[len(self._told) - len(plan.knowledge) :]:
+        offset = 1 + len(plan.prior_trials)
+        for trial in known[len(self._told) - len(plan.prior_trials) :]:
             self._told.append(told(trial, len(self._told) + 1, plan.sampler))
         others = [running(trial, len(known) + offset + i) for i, trial in enumerate(trials[len(known) :])]
         for attempt in range(REDRAWS + 1):
             seed = derived_seed(plan.seed, number, *([attempt] if attempt else []))
             name = plan.sampler if attempt <= REDRAWS // 2 else "random"
             sampler = make_sampler(name, plan.space, seed, plan.startup, plan.constant_liar)
-            shown = [*self._told[: len(plan.knowledge) + len(known)], *others]
+            shown = [*self._told[: len(plan.prior_trials) + len(known)], *others]
             if plan.sampler == "gp":  # it models what all trials have in common
                 shown = [trial for trial in shown if self._always <= trial.params.keys()]
             params = draw(sampler, plan.space, shown)
@@ -89,7 +89,7 @@ class Suggester:
         plan = self.plan
         if self._replay is None:
             seed = derived_seed(plan.seed)
-            sampler = make_sampler(plan.sampler, plan.space, seed, plan.startup, plan.constant_liar, plan.knowledge)
+            sampler = make_sampler(plan.sampler, plan.space, seed, plan.startup, plan.constant_liar, plan.prior_trials)
             self._replay = Replay(sampler, plan.sampler, plan.space)
         replay = self._replay
         params: Params = {}
@@ -104,7 +104,7 @@ class Suggester:
         return params
 
     def _is_new(self, params: Params, trials: Sequence[FrozenTrial]) -> bool:
-        return _twin(self.plan.space.config(params, **self.plan.settings), trials) is None
+        return _twin(self.plan.space.config(params, **self.plan.shared_settings), trials) is None
 
 
 def _twin(config: TrialConfig, trials: Sequence[FrozenTrial]) -> int | None:

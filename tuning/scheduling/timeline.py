@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from tuning.scheduling.successive_halving import Halving
+from tuning.scheduling.successive_halving import SuccessiveHalving
 
 TRIAL_SECONDS = 0.2
 """What a trial costs beside its epochs: making the model, telling the driver, the next suggestion."""
@@ -31,14 +31,19 @@ def ends(
         rungs: the epochs after which a trial waits for its verdict, and leaves its worker to another one.
         together: as in Halving.
     """
-    times = _Timetable(seconds, window, epochs or [1] * len(seconds), rungs, Halving(together=together))
+    times = _Timetable(seconds, window, epochs or [1] * len(seconds), rungs, SuccessiveHalving(cohort=together))
     times.run(workers)
     return np.maximum.accumulate(times.over)
 
 
 class _Timetable:
     def __init__(
-        self, seconds: Sequence[float], window: int, epochs: Sequence[int], rungs: Sequence[int], rule: Halving
+        self,
+        seconds: Sequence[float],
+        window: int,
+        epochs: Sequence[int],
+        rungs: Sequence[int],
+        rule: SuccessiveHalving,
     ) -> None:
         self.seconds, self.window, self.epochs, self.rungs, self.rule = seconds, window, epochs, rungs, rule
         n = len(seconds)
@@ -90,7 +95,7 @@ class _Timetable:
             self._end(number)
             return True
         self._settle(stop, number)
-        if number and self.first[stop] < self.rule.peers_end(number):
+        if number and self.first[stop] < self.rule.n_peers(number):
             heapq.heappush(self.waiting[stop], number)
             return True
         if self._goes_on(number, stop):
@@ -102,7 +107,7 @@ class _Timetable:
     def _judge(self) -> None:
         """From the first rung on: who ends there is no longer waited for at the next one."""
         for stop, numbers in enumerate(self.waiting):
-            while numbers and self.first[stop] >= self.rule.peers_end(numbers[0]):
+            while numbers and self.first[stop] >= self.rule.n_peers(numbers[0]):
                 number = heapq.heappop(numbers)
                 if self._goes_on(number, stop):
                     heapq.heappush(self.ready, number)

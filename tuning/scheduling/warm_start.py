@@ -14,16 +14,18 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from core.errors import ConfigError
-from tuning.journal.records import Spec, TrialRecord, attributes_of, read_study
+from tuning.journal.records import Spec, TrialRecord, study_attributes, read_study
 from tuning.scheduling.samplers import LEARNING
-from tuning.scheduling.study import SearchPlan, space_of
+from tuning.scheduling.study import StudyConfig, space_from_spec
 from tuning.space.space import Space
 
 KNOWLEDGE = "knowledge"
 """The study's user attribute that holds it."""
 
 
-def with_knowledge(plan: SearchPlan, folder: Path, other: Path, fingerprint: str) -> tuple[SearchPlan, dict[str, Any]]:
+def with_knowledge(
+    plan: StudyConfig, folder: Path, other: Path, fingerprint: str
+) -> tuple[StudyConfig, dict[str, Any]]:
     """Add the other study's trials to the plan.
 
     Args:
@@ -39,7 +41,7 @@ def with_knowledge(plan: SearchPlan, folder: Path, other: Path, fingerprint: str
         ConfigError: the other study's trials say nothing about this search; the reason is named.
         UserError: there is no such study.
     """
-    own = attributes_of(folder)
+    own = study_attributes(folder)
     start = own.get("spec", {}).get("warm_start")
     if start and start["study"] == other.name:
         rows = own[KNOWLEDGE]
@@ -57,9 +59,9 @@ def with_knowledge(plan: SearchPlan, folder: Path, other: Path, fingerprint: str
     return dataclasses.replace(plan, warm_start=start, knowledge=knowledge), {KNOWLEDGE: rows}
 
 
-def _mismatches(plan: SearchPlan, spec: Spec, fingerprint: str) -> Sequence[str]:
+def _mismatches(plan: StudyConfig, spec: Spec, fingerprint: str) -> Sequence[str]:
     """Why the other study's outcomes say nothing about this one's."""
-    theirs = space_of(spec)
+    theirs = space_from_spec(spec)
     problems = []
     if plan.sampler not in LEARNING:
         problems.append(f"--sampler {plan.sampler} does not learn from trials")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from core.data.columns import require, texts_of
+from core.data.columns import require_column, read_texts
 from core.data.readers import FORMATS, Table, format_of, read_table
 from core.errors import ConfigError, DataError
 from core.io.archives import read_file
@@ -79,7 +79,7 @@ def label(request: Request, load: Callable[[], "Model"], notify: Notify) -> None
     """
     if request.text_column is not None:
         table = _table(Path(request.file or ""), request.encoding, notify)
-        require(table, request.text_column, "--text-column")
+        require_column(table, request.text_column, "--text-column")
         answer = as_csv(table, request.text_column, load(), request.probabilities)
     else:
         texts = request.texts or lines_of(request.file or "-", request.encoding, notify)
@@ -145,7 +145,7 @@ def as_csv(table: Table, column: str, model: "Model", probabilities: bool) -> st
         added += [f"probability_{name}" for name in model.classes]
     if taken := [name for name in added if name in table.columns]:
         raise DataError(f"{table.name}: has a column {quoted(taken[0])}, which would be added; rename it")
-    guesses = model.predict(texts_of(table, column))
+    guesses = model.predict(read_texts(table, column))
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow([*table.columns, *added])

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from core.errors import ConfigError, UserError
 from core.io.checked_folder import canonical_json
 from core.io.text import redact_uris, error_summary
-from tuning.journal.records import TrialRecord, points, read_study, settings, spec_of
-from tuning.scheduling.study import searched_fields, space_of
+from tuning.journal.records import TrialRecord, epoch_points, read_study, searched_values, spec_of
+from tuning.scheduling.study import searched_settings, space_from_spec
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -58,7 +58,7 @@ def export_to_mlflow(folder: Path, uri: str) -> str:
     try:
         client = mlflow.MlflowClient(tracking_uri=uri)
         experiment = _experiment(client, folder, uri)
-        searched = searched_fields(space_of(spec))
+        searched = searched_settings(space_from_spec(spec))
         runs = _runs(client, experiment)
         for record in records:
             _export(client, experiment, runs.get(record.number), record, searched)
@@ -104,8 +104,8 @@ def _export(
 
     if run is not None and run.info.status in STATUS.values():
         return
-    curve = points(record)
-    begin = record.began or 0.0
+    curve = epoch_points(record)
+    begin = record.started_at or 0.0
     if run is None:
         number = str(record.number)
         known: dict[str, set[int]] = {}
@@ -115,7 +115,7 @@ def _export(
     else:
         known = _known_steps(client, run)
     name = run.info.run_id
-    client.log_batch(name, params=[Param(key, str(value)) for key, value in settings(record, searched).items()])
+    client.log_batch(name, params=[Param(key, str(value)) for key, value in searched_values(record, searched).items()])
     for metrics in _batches([m for m in _metrics(record) if m.step not in known.get(m.key, ())]):
         client.log_batch(name, metrics=metrics)
     if record.state in STATUS:
@@ -129,7 +129,7 @@ def _metrics(record: TrialRecord) -> list[Any]:
 
     return [
         Metric(name, value, _ms(point.time), point.epoch)
-        for point in points(record)
+        for point in epoch_points(record)
         for name, value in point.values.items()
     ]
 

@@ -38,7 +38,7 @@ def pause_seconds(elapsed: float) -> float:
     return min(60.0, max(PLAIN_SECONDS, elapsed / 60))
 
 
-class Progress:
+class ProgressDisplay:
     """Listens to a search and shows it on `console`. Use as a context manager."""
 
     def __init__(self, console: Console, tally: Tally, cautions: Sequence[str] = ()) -> None:
@@ -63,25 +63,25 @@ class Progress:
         self.over.set()
         self.thread.join(PATIENCE_SECONDS)
 
-    def started(self, number: int, config: TrialConfig) -> None:
+    def on_trial_start(self, number: int, config: TrialConfig) -> None:
         """A trial begins or goes on."""
         with self.lock:
             self.tally.start(number, config.to_dict())
             self.events += 1
 
-    def epoch(self, number: int, result: EpochResult) -> None:
+    def on_epoch_end(self, number: int, result: EpochResult) -> None:
         """A trial reported an epoch."""
         with self.lock:
             self.tally.epoch(number, result)
             self.events += 1
 
-    def waits(self, number: int) -> None:
+    def on_trial_pause(self, number: int) -> None:
         """A trial waits at a rung."""
         with self.lock:
             self.tally.wait(number)
             self.events += 1
 
-    def ended(self, record: TrialRecord) -> None:
+    def on_trial_end(self, record: TrialRecord) -> None:
         """A trial is over."""
         with self.lock:
             self.tally.end(record)

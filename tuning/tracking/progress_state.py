@@ -131,7 +131,7 @@ class Tally:
             self.bests.pop(number, None)
         elif number not in self.bests:
             spent = sum(epoch.seconds for epoch in record.epochs if epoch.epoch <= best.epoch)
-            found = None if record.began is None else record.began + spent
+            found = None if record.started_at is None else record.started_at + spent
             self.bests[number] = Best(trial=number, epoch=best, settings=self._shown(record.config), found=found)
 
     def _shown(self, config: Mapping[str, Any]) -> dict[str, Any]:

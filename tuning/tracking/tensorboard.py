@@ -15,7 +15,7 @@ from core.config import TrialConfig
 from core.errors import ConfigError
 from core.io.atomic import atomic_folder
 from core.training.result import EpochResult
-from tuning.journal.records import TrialRecord, points, settings
+from tuning.journal.records import TrialRecord, epoch_points, searched_values
 from tuning.journal.writer import StudyJournal
 
 FOLDER = "tensorboard"
@@ -32,7 +32,9 @@ def check_tensorboard() -> None:
 
 
 @contextlib.contextmanager
-def event_files(ledger: StudyJournal, searched: Sequence[str], say: Callable[[str], None]) -> Iterator["EventFiles"]:
+def tensorboard_callback(
+    ledger: StudyJournal, searched: Sequence[str], say: Callable[[str], None]
+) -> Iterator["TensorBoardCallback"]:
     """Make the folder from the journal, and keep it up to date while the block runs.
 
     Args:
@@ -50,14 +52,14 @@ def event_files(ledger: StudyJournal, searched: Sequence[str], say: Callable[[st
                 run = _Run(fresh, record, searched)
                 run.add(record)
                 run.close()
-    files = EventFiles(folder, searched, lambda number: ledger.records(number, number + 1)[0], say)
+    files = TensorBoardCallback(folder, searched, lambda number: ledger.records(number, number + 1)[0], say)
     try:
         yield files
     finally:
         files.close()
 
 
-class EventFiles:
+class TensorBoardCallback:
     """Listens to a search. Get one from `event_files`."""
 
     def __init__(
@@ -74,18 +76,18 @@ class EventFiles:
         self._open: dict[int, _Run] = {}
         self._broken = False
 
-    def started(self, number: int, config: TrialConfig) -> None:
+    def on_trial_start(self, number: int, config: TrialConfig) -> None:
         """A trial begins or goes on."""
         self._update(self._record(number))
 
-    def epoch(self, number: int, result: EpochResult) -> None:
+    def on_epoch_end(self, number: int, result: EpochResult) -> None:
         """A trial's epoch is in the journal."""
         self._update(self._record(number))
 
-    def waits(self, number: int) -> None:
+    def on_trial_pause(self, number: int) -> None:
         """A trial waits at a rung: nothing to write."""
 
-    def ended(self, record: TrialRecord) -> None:
+    def on_trial_end(self, record: TrialRecord) -> None:
         """A trial is over."""
         self._update(record)
 
@@ -123,20 +125,20 @@ class _Run:
         self._writer = EventsWriter(str(place / "events"))
         self._written = 0
         # Without the first of the three TensorBoard finds out itself what settings and figures there are.
-        _, self._start, self._end = hparams(settings(record, searched), {})
-        self._write(self._start, 0, record.began or 0.0)
+        _, self._start, self._end = hparams(searched_values(record, searched), {})
+        self._write(self._start, 0, record.started_at or 0.0)
 
     def add(self, record: TrialRecord) -> None:
         """Write the epochs that are not there yet, and how the trial ended if it has."""
         from tensorboardX.proto.summary_pb2 import Summary
 
-        curve = points(record)
+        curve = epoch_points(record)
         for point in curve[self._written :]:
             values = [Summary.Value(tag=name, simple_value=value) for name, value in point.values.items()]
             self._write(Summary(value=values), point.epoch, point.time)
         self._written = len(curve)
         if record.state != "RUNNING":
-            end = curve[-1].time if curve else record.began or 0.0
+            end = curve[-1].time if curve else record.started_at or 0.0
             self._write(_failed(self._end) if record.state == "FAIL" else self._end, 0, end)
         self._writer.flush()
 

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core.data.audit import audit, cautions, coverage_of, leaks, paragraphs, render
+from core.data.audit import audit, audit_warnings, vector_coverage, count_leaks, audit_sections, render_audit
 from core.data.corpus import TEST, TRAIN, VAL
-from core.data.vocabulary import encode, tokens_of
+from core.data.vocabulary import encode_corpus, tokenize_all
 
 ROWS = [
     ("a good film", "pos", TRAIN),
@@ -35,7 +35,7 @@ def audited(rows: list[tuple[str, str, int]] = ROWS, coverage: dict[str, Any] | 
     classes = sorted({label for _, label, _ in rows})
     labels = np.array([classes.index(label) for _, label, _ in rows])
     split = np.array([code for _, _, code in rows], dtype=np.uint8)
-    flat, offsets, _ = encode(tokens_of(texts), split)
+    flat, offsets, _ = encode_corpus(tokenize_all(texts), split)
     return audit(texts, labels, classes, split, flat, offsets, coverage)
 
 
@@ -67,7 +67,7 @@ def test_copies_are_counted_within_and_across_splits() -> None:
         "train/test": {"exact": 0, "near": 1},
         "val/test": {"exact": 0, "near": 1},
     }
-    assert leaks(found) == 3
+    assert count_leaks(found) == 3
     assert found["leak_examples"][0] == {"splits": "train/val", "text": "so long"}
 
 
@@ -81,7 +81,7 @@ def test_a_text_under_two_labels_is_a_conflict() -> None:
 
 def test_blank_texts_are_no_copies_of_one_another() -> None:
     found = audited([("", "a", TRAIN), (" ", "b", VAL), ("x", "a", TRAIN), ("y", "b", TRAIN)])
-    assert leaks(found) == 0
+    assert count_leaks(found) == 0
     assert found["conflicts"]["texts"] == 0
     assert found["empty_texts"] == 2
 
@@ -89,7 +89,7 @@ def test_blank_texts_are_no_copies_of_one_another() -> None:
 def test_nothing_but_blank_texts_is_audited_too() -> None:
     found = audited([("", "a", TRAIN), (" ", "b", VAL)])
     assert found["tokens"]["max"] == 1
-    assert leaks(found) == 0
+    assert count_leaks(found) == 0
 
 
 def test_tokens_that_the_vocabulary_lacks() -> None:
@@ -101,7 +101,7 @@ def test_coverage_by_word_and_by_token() -> None:
     words = ["<pad>", "<unk>", "good", "rare", "often", "lost"]
     has = np.array([False, False, True, False, False, True])
     tokens = np.array([2, 2, 4, 4, 4, 3, 1], dtype=np.int32)
-    assert coverage_of(words, has, tokens) == {
+    assert vector_coverage(words, has, tokens) == {
         "found": 2,
         "vocabulary": 4,
         "by_word": 0.5,
@@ -111,7 +111,7 @@ def test_coverage_by_word_and_by_token() -> None:
 
 
 def test_coverage_of_no_words() -> None:
-    assert coverage_of(["<pad>", "<unk>"], np.zeros(2, dtype=bool), np.ones(3, dtype=np.int32)) == {
+    assert vector_coverage(["<pad>", "<unk>"], np.zeros(2, dtype=bool), np.ones(3, dtype=np.int32)) == {
         "found": 0,
         "vocabulary": 0,
         "by_word": 0.0,
@@ -127,7 +127,7 @@ def test_an_audit_is_json() -> None:
 
 def test_the_lines_say_what_was_found() -> None:
     coverage = {"found": 2, "vocabulary": 4, "by_word": 0.5, "by_token": 0.3333, "missing": [["often", 3]]}
-    lines = render(audited(coverage=coverage)).splitlines()
+    lines = render_audit(audited(coverage=coverage)).splitlines()
     assert lines == [
         "sentences   11 (train 7, val 2, test 2)",
         "classes     2: neg 5 (45.5%), pos 6 (54.5%)",
@@ -148,15 +148,15 @@ def test_the_lines_say_what_was_found() -> None:
 
 def test_paragraphs_are_the_lines_by_their_headings() -> None:
     found = audited()
-    parts = dict(paragraphs(found))
+    parts = dict(audit_sections(found))
     assert parts["tokens"] == ["mean 2.6, median 3, 95% up to 4, longest 4; empty texts 2"]
     assert parts["conflicts"] == ["1 texts stand under more than one label", "neg and pos: a bad film"]
     said = [f"{name if at == 0 else '':<12}{line}" for name, lines in parts.items() for at, line in enumerate(lines)]
-    assert "\n".join(said) == render(found)
+    assert "\n".join(said) == render_audit(found)
 
 
 def test_without_test_split_and_vectors_the_lines_leave_them_out() -> None:
-    text = render(audited([("a b", "x", TRAIN), ("c", "y", VAL)]))
+    text = render_audit(audited([("a b", "x", TRAIN), ("c", "y", VAL)]))
     assert "test" not in text
     assert text.endswith("vectors     none: every word starts at random")
 
@@ -166,20 +166,20 @@ def test_no_text_and_no_class_name_steers_the_terminal(evil: str) -> None:
     """Also if it is a class name, a leaked text, a contradiction and a missing word at once."""
     rows = [(f"x{evil}y", f"c{evil}", TRAIN), (f"x{evil}y", "other", VAL)]
     coverage = {"found": 0, "vocabulary": 1, "by_word": 0.0, "by_token": 0.0, "missing": [[evil, 1]]}
-    for line in render(audited(rows, coverage)).split("\n"):
+    for line in render_audit(audited(rows, coverage)).split("\n"):
         assert line.isprintable()
 
 
 def test_many_classes_are_cut_short() -> None:
     rows = [(f"t {i}", f"class {i % 12:02}", TRAIN if i < 36 else VAL) for i in range(48)]
-    (line,) = [line for line in render(audited(rows)).splitlines() if line.startswith("classes")]
+    (line,) = [line for line in render_audit(audited(rows)).splitlines() if line.startswith("classes")]
     assert line.startswith("classes     12: class 00 4 (8.3%), ")
     assert line.endswith("class 09 4 (8.3%), ...")
 
 
 def test_a_clean_corpus_has_none() -> None:
-    assert cautions(CLEAN) == []
-    assert cautions(CLEAN | {"coverage": None}) == []
+    assert audit_warnings(CLEAN) == []
+    assert audit_warnings(CLEAN | {"coverage": None}) == []
 
 
 @pytest.mark.parametrize(
@@ -194,11 +194,11 @@ def test_a_clean_corpus_has_none() -> None:
     ],
 )
 def test_each_doubt_is_a_line(change: dict[str, Any], line: str) -> None:
-    assert cautions(CLEAN | change) == [line]
+    assert audit_warnings(CLEAN | change) == [line]
 
 
 def test_leaks_come_first() -> None:
     across = {pair: {"exact": 1, "near": 2} for pair in CLEAN["duplicates_across"]}
-    lines = cautions({"duplicates_across": across, "conflicts": {"texts": 1}, "coverage": {"by_token": 0.0}})
+    lines = audit_warnings({"duplicates_across": across, "conflicts": {"texts": 1}, "coverage": {"by_token": 0.0}})
     assert lines[0] == "sentences that stand in two splits: train/val 2, train/test 2, val/test 2"
     assert len(lines) == 3

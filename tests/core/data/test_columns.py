@@ -2,7 +2,7 @@
 
 import pytest
 
-from core.data.columns import choose, labels_of, require, texts_of
+from core.data.columns import choose_columns, encode_labels, require_column, read_texts
 from core.data.readers import Table
 from core.errors import DataError
 
@@ -15,117 +15,117 @@ def table(**columns: list[str | None]) -> Table:
 
 
 def test_given_columns_are_taken() -> None:
-    assert choose(table(a=["x"], b=["y"], c=["z"]), "c", "a") == ("c", "a")
+    assert choose_columns(table(a=["x"], b=["y"], c=["z"]), "c", "a") == ("c", "a")
 
 
 @pytest.mark.parametrize(("text", "label"), [("text", "label"), ("Sentence", "CLASS"), ("review", "sentiment")])
 def test_usual_names_are_found_in_any_case(text: str, label: str) -> None:
-    assert choose(table(id=["1"], **{label: ["0"], text: ["x"]}), None, None) == (text, label)
+    assert choose_columns(table(id=["1"], **{label: ["0"], text: ["x"]}), None, None) == (text, label)
 
 
 def test_of_two_columns_the_wordy_one_is_the_text() -> None:
-    assert choose(table(y=["0", "1", "0"], x=SENTENCES), None, None) == ("x", "y")
-    assert choose(table(x=SENTENCES, y=["0", "1", "0"]), None, None) == ("x", "y")
+    assert choose_columns(table(y=["0", "1", "0"], x=SENTENCES), None, None) == ("x", "y")
+    assert choose_columns(table(x=SENTENCES, y=["0", "1", "0"]), None, None) == ("x", "y")
 
 
 def test_of_two_columns_the_other_one_is_the_other() -> None:
-    assert choose(table(foo=["a"], bar=["b"]), "foo", None) == ("foo", "bar")
-    assert choose(table(foo=["a"], bar=["b"]), None, "foo") == ("bar", "foo")
-    assert choose(table(foo=["a"], label=["b"]), None, None) == ("foo", "label")
+    assert choose_columns(table(foo=["a"], bar=["b"]), "foo", None) == ("foo", "bar")
+    assert choose_columns(table(foo=["a"], bar=["b"]), None, "foo") == ("bar", "foo")
+    assert choose_columns(table(foo=["a"], label=["b"]), None, None) == ("foo", "label")
 
 
 def test_the_split_column_is_neither_text_nor_label() -> None:
     three = table(side=["train", "val", "test"], x=SENTENCES, y=["0", "1", "0"])
-    assert choose(three, None, None, "side") == ("x", "y")
+    assert choose_columns(three, None, None, "side") == ("x", "y")
 
 
 def test_two_short_columns_are_not_told_apart() -> None:
     with pytest.raises(DataError, match=r"data.csv: pass --text-column .* and --label-column .* has 'foo', 'bar'"):
-        choose(table(foo=["a"], bar=["b"]), None, None)
+        choose_columns(table(foo=["a"], bar=["b"]), None, None)
 
 
 def test_what_is_missing_is_asked_for_with_the_columns_there_are() -> None:
     with pytest.raises(DataError, match=r"pass --label-column \(which holds the labels\); the file has 'text', "):
-        choose(table(text=["a"], p=["b"], q=["c"]), None, None)
+        choose_columns(table(text=["a"], p=["b"], q=["c"]), None, None)
 
 
 def test_two_usual_names_are_ambiguous() -> None:
     with pytest.raises(DataError, match="'text' and 'review' could each be the text; pass --text-column with one"):
-        choose(table(text=["a"], review=["b"], label=["c"]), None, None)
+        choose_columns(table(text=["a"], review=["b"], label=["c"]), None, None)
 
 
 @pytest.mark.parametrize(("text", "label", "option"), [("no", None, "--text-column"), ("a", "no", "--label-column")])
 def test_a_column_that_is_not_there_is_answered_with_those_that_are(text: str, label: str | None, option: str) -> None:
     with pytest.raises(DataError, match=f"data.csv: no column 'no'; {option} can be 'a', 'b'"):
-        choose(table(a=["x"], b=["y"]), text, label)
+        choose_columns(table(a=["x"], b=["y"]), text, label)
 
 
 def test_one_column_cannot_be_both() -> None:
     with pytest.raises(DataError, match="text and label column must differ, both are 'a'"):
-        choose(table(a=["x"], b=["y"]), "a", "a")
+        choose_columns(table(a=["x"], b=["y"]), "a", "a")
 
 
 def test_a_column_of_vectors_is_no_text() -> None:
-    wrong = Table(name="x.parquet", columns={"a": ["1"]}, lines=[1], others={"v": "list<int64>"})
+    wrong = Table(name="x.parquet", columns={"a": ["1"]}, lines=[1], unsupported_columns={"v": "list<int64>"})
     with pytest.raises(DataError, match="column 'v' holds list<int64>, text or numbers are needed"):
-        require(wrong, "v", "--text-column")
+        require_column(wrong, "v", "--text-column")
 
 
 def test_names_of_columns_cannot_steer_the_terminal() -> None:
     with pytest.raises(DataError, match=r"can be 'a\\x1b\[2J', 'b'"):
-        require(table(**{"a\x1b[2J": ["x"], "b": ["y"]}), "c", "--text-column")
+        require_column(table(**{"a\x1b[2J": ["x"], "b": ["y"]}), "c", "--text-column")
 
 
 def test_word_labels_are_sorted() -> None:
-    labels, classes = labels_of(table(label=["b ", "c", "a", "b"]), "label")
+    labels, classes = encode_labels(table(label=["b ", "c", "a", "b"]), "label")
     assert classes == ("a", "b", "c")
     assert labels.tolist() == [1, 2, 0, 1]
 
 
 def test_number_labels_are_sorted_as_numbers_and_one_however_they_are_written() -> None:
-    labels, classes = labels_of(table(label=["10", "9", "-1.0", "10.00", "9.0"]), "label")
+    labels, classes = encode_labels(table(label=["10", "9", "-1.0", "10.00", "9.0"]), "label")
     assert classes == ("-1", "9", "10")
     assert labels.tolist() == [2, 1, 0, 2, 1]
 
 
 def test_codes_of_digits_keep_their_zeros_and_large_ones_stay_apart() -> None:
-    assert labels_of(table(label=["01", "10", "01"]), "label")[1] == ("01", "10")
+    assert encode_labels(table(label=["01", "10", "01"]), "label")[1] == ("01", "10")
     large = ["9007199254740992", "9007199254740993"]
-    assert labels_of(table(label=large), "label")[1] == tuple(large)
+    assert encode_labels(table(label=large), "label")[1] == tuple(large)
 
 
 def test_half_stars_keep_their_point() -> None:
-    assert labels_of(table(label=["0.5", "4.0", "1.50"]), "label")[1] == ("0.5", "1.50", "4")
+    assert encode_labels(table(label=["0.5", "4.0", "1.50"]), "label")[1] == ("0.5", "1.50", "4")
 
 
 @pytest.mark.parametrize("odd", ["nan", "inf", "1_0", "x"])
 def test_numbers_beside_a_word_are_words(odd: str) -> None:
-    assert labels_of(table(label=["9", "10", odd]), "label")[1] == tuple(sorted(["9", "10", odd]))
+    assert encode_labels(table(label=["9", "10", odd]), "label")[1] == tuple(sorted(["9", "10", odd]))
 
 
 @pytest.mark.parametrize("empty", [None, "", "  "])
 def test_a_row_without_label_is_refused_with_its_line(empty: str | None) -> None:
     with pytest.raises(DataError, match=r"data.csv, line 3: no label in column 'label'"):
-        labels_of(table(label=["a", empty]), "label")
+        encode_labels(table(label=["a", empty]), "label")
 
 
 def test_a_row_without_text_is_refused_with_its_line() -> None:
     with pytest.raises(DataError, match=r"data.csv, line 3: no text in column 'text'"):
-        texts_of(table(text=["a", None]), "text")
+        read_texts(table(text=["a", None]), "text")
 
 
 def test_empty_texts_are_texts() -> None:
-    assert texts_of(table(text=["a", ""]), "text") == ["a", ""]
+    assert read_texts(table(text=["a", ""]), "text") == ["a", ""]
 
 
 def test_half_a_surrogate_pair_is_refused_with_its_line() -> None:
     with pytest.raises(DataError, match="line 3: half a surrogate pair in the text"):
-        texts_of(table(text=["😀", "a\ud83d"]), "text")
+        read_texts(table(text=["😀", "a\ud83d"]), "text")
 
 
 def test_one_class_is_refused_by_name() -> None:
     with pytest.raises(DataError, match="label column 'label' has one class only, 'spam'; two are needed"):
-        labels_of(table(label=["spam", "spam "]), "label")
+        encode_labels(table(label=["spam", "spam "]), "label")
 
 
 @pytest.mark.parametrize("rows", [5_000, 10_000, 100_000])
@@ -138,15 +138,15 @@ def test_five_thousand_labels_are_text_or_ids_however_many_rows_there_are(rows: 
         match=rf"column 'id' has 5,000 distinct values in {rows:,} rows, so it looks like text or ids, not labels; "
         r"pass --label-column 'stars' \(few distinct values\)",
     ):
-        labels_of(wrong, "id")
+        encode_labels(wrong, "id")
 
 
 def test_ids_without_another_column_to_offer() -> None:
     cells: list[str | None] = [str(i) for i in range(30)]
     with pytest.raises(DataError, match=r"30 distinct values in 30 rows.*no other column of the file has few values"):
-        labels_of(table(id=cells, text=cells), "id")
+        encode_labels(table(id=cells, text=cells), "id")
 
 
 def test_many_classes_with_enough_sentences_are_classes() -> None:
     cells: list[str | None] = [f"intent {i % 151}" for i in range(151 * 3)]
-    assert len(labels_of(table(label=cells), "label")[1]) == 151
+    assert len(encode_labels(table(label=cells), "label")[1]) == 151

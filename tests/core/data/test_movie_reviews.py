@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from core.data import movie_reviews
-from core.data.movie_reviews import locate_mr_at, locate_snippets, parse_mr, parse_snippets
+from core.data.movie_reviews import resolve_mr_at, resolve_snippets, parse_mr, parse_snippets
 from core.errors import DataError, UserError
 from tests.support.archives import everything_in, tar_gz
 
@@ -38,7 +38,7 @@ def test_snippets_without_pip_name_both_ways_around(tmp_path: Path, monkeypatch:
         match=r"cannot get the dataset snippets: `pip download vaderSentiment==3\.3\.2` failed \(no network\); "
         r"two ways around it: name a file of your own .*, or pass mr:PATH",
     ):
-        locate_snippets(tmp_path).read()
+        resolve_snippets(tmp_path).read()
     assert everything_in(tmp_path / "sources") == set()
 
 
@@ -47,7 +47,7 @@ def test_a_release_with_another_file_in_it_is_refused(tmp_path: Path, monkeypatc
     release = tar_gz({"v/hutto_ICWSM_2014.tar.gz": inner})
     monkeypatch.setattr(movie_reviews, "pip_download", lambda requirement, sha256: ("v.tar.gz", release))
     with pytest.raises(DataError, match=r"v\.tar\.gz: movieReviewSnippets_GroundTruth\.txt is not the published file"):
-        locate_snippets(tmp_path).read()
+        resolve_snippets(tmp_path).read()
 
 
 def test_mr_is_cp1252_with_negatives_first() -> None:
@@ -74,7 +74,7 @@ def test_archive_folder_and_inner_folder_are_the_same_data(tmp_path: Path) -> No
         (inner / name).write_bytes(data)
     archive = tmp_path / "any-name.tar.gz"
     archive.write_bytes(tar_gz({f"rt-polaritydata/{name}": data for name, data in FILES.items()}))
-    located = [locate_mr_at(path) for path in (archive, inner, tmp_path / "outer")]
+    located = [resolve_mr_at(path) for path in (archive, inner, tmp_path / "outer")]
     assert located[0].inputs == located[1].inputs == located[2].inputs
     assert located[0].read().texts == located[2].read().texts == ["so bad", "cliché", "so good"]
 
@@ -82,7 +82,7 @@ def test_archive_folder_and_inner_folder_are_the_same_data(tmp_path: Path) -> No
 def test_files_that_are_not_the_published_ones_are_taken_and_told(tmp_path: Path) -> None:
     (tmp_path / "x.tar.gz").write_bytes(tar_gz(FILES))
     told: list[str] = []
-    locate_mr_at(tmp_path / "x.tar.gz", told.append)
+    resolve_mr_at(tmp_path / "x.tar.gz", told.append)
     assert len(told) == 1
     assert told[0].endswith(
         "rt-polarity.neg and rt-polarity.pos differ from the published Movie Review files; figures will not compare"
@@ -91,16 +91,16 @@ def test_files_that_are_not_the_published_ones_are_taken_and_told(tmp_path: Path
 
 def test_what_is_missing_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"none\.tar\.gz: no such file"):
-        locate_mr_at(tmp_path / "none.tar.gz")
+        resolve_mr_at(tmp_path / "none.tar.gz")
     with pytest.raises(DataError, match=r"rt-polarity\.neg: no such file"):
-        locate_mr_at(tmp_path)
+        resolve_mr_at(tmp_path)
     (tmp_path / "x.tar.gz").write_bytes(tar_gz({"rt-polarity.neg": NEG}))
     with pytest.raises(DataError, match=r"x\.tar\.gz: holds no file rt-polarity\.pos"):
-        locate_mr_at(tmp_path / "x.tar.gz")
+        resolve_mr_at(tmp_path / "x.tar.gz")
 
 
 def test_a_dangerous_archive_writes_nothing(tmp_path: Path) -> None:
     (tmp_path / "x.tar.gz").write_bytes(tar_gz({"../../rt-polarity.neg": NEG, "rt-polarity.pos": POS}))
     with pytest.raises(DataError, match="points outside the archive"):
-        locate_mr_at(tmp_path / "x.tar.gz")
+        resolve_mr_at(tmp_path / "x.tar.gz")
     assert everything_in(tmp_path) == {"x.tar.gz"}

@@ -78,7 +78,7 @@ def test_jsonl_values_and_gaps(tmp_path: Path) -> None:
     ]
     table = read(tmp_path, "a.jsonl", "\r\n".join(lines).encode())
     assert table.columns == {"text": ["a", "b", '["b"]'], "label": ["1", "true", None], "x": [None, "0.5", None]}
-    assert table.where(1) == f"{tmp_path / 'a.jsonl'}, line 3"
+    assert table.location(1) == f"{tmp_path / 'a.jsonl'}, line 3"
 
 
 def test_jsonl_with_a_bad_line_names_it(tmp_path: Path) -> None:
@@ -176,8 +176,8 @@ def test_parquet_columns_of_plain_values(tmp_path: Path) -> None:
         "mark": ["true", None],
         "share": ["0.5", "1.0"],
     }
-    assert table.others == {"vector": "list<element: int64>"}
-    assert table.where(1).endswith("a.parquet, row 2")
+    assert table.unsupported_columns == {"vector": "list<element: int64>"}
+    assert table.location(1).endswith("a.parquet, row 2")
 
 
 def test_a_parquet_column_that_is_there_twice_is_refused(tmp_path: Path) -> None:

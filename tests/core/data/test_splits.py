@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 
 from core.data.corpus import TEST, TRAIN, VAL
 from core.data.splits import (
-    check_rule,
-    folds,
-    from_column,
-    groups_of,
-    normalise,
-    notebook,
+    parse_rule,
+    fold_split,
+    column_split,
+    duplicate_groups,
+    normalize_text,
+    notebook_split,
     require_in_train,
-    stratified,
+    stratified_split,
 )
 from core.errors import ConfigError, DataError
 
@@ -43,13 +43,13 @@ def corpora(draw: st.DrawFn) -> tuple[list[str], np.ndarray, tuple[str, ...]]:
 def sides(texts: list[str], codes: np.ndarray) -> dict[str, set[int]]:
     found: dict[str, set[int]] = {}
     for text, code in zip(texts, codes.tolist(), strict=True):
-        found.setdefault(normalise(text), set()).add(code)
+        found.setdefault(normalize_text(text), set()).add(code)
     return found
 
 
 def test_a_tenth_of_each_class_is_for_validation_and_for_test() -> None:
     texts, labels = sentences(200)
-    codes = stratified(texts, labels, CLASSES, 42)
+    codes = stratified_split(texts, labels, CLASSES, 42)
     for label in (0, 1):
         counts = np.bincount(codes[labels == label], minlength=3)
         assert counts.tolist() == [80, 10, 10]
@@ -57,16 +57,16 @@ def test_a_tenth_of_each_class_is_for_validation_and_for_test() -> None:
 
 def test_the_split_follows_the_seed_and_not_the_order() -> None:
     texts, labels = sentences(200)
-    codes = stratified(texts, labels, CLASSES, 42)
-    assert (codes != stratified(texts, labels, CLASSES, 43)).any()
-    backwards = stratified(texts[::-1], labels[::-1], CLASSES, 42)
+    codes = stratified_split(texts, labels, CLASSES, 42)
+    assert (codes != stratified_split(texts, labels, CLASSES, 43)).any()
+    backwards = stratified_split(texts[::-1], labels[::-1], CLASSES, 42)
     assert (backwards[::-1] == codes).all()
 
 
 def test_the_split_is_the_same_for_ever() -> None:
     """The rule is part of the cache key by its name only, so its outcome must not move."""
     texts, labels = sentences(40)
-    codes = stratified(texts, labels, CLASSES, 42)
+    codes = stratified_split(texts, labels, CLASSES, 42)
     assert np.flatnonzero(codes == VAL).tolist() == [7, 9, 12, 14]
     assert np.flatnonzero(codes == TEST).tolist() == [2, 22, 29, 33]
 
@@ -75,9 +75,9 @@ def test_the_split_is_the_same_for_ever() -> None:
 def test_every_class_is_on_every_side_and_no_copy_crosses(data: tuple[list[str], np.ndarray, tuple[str, ...]]) -> None:
     """A text under two labels counts for its first one."""
     texts, labels, classes = data
-    codes = stratified(texts, labels, classes, 7)
+    codes = stratified_split(texts, labels, classes, 7)
     assert all(len(where) == 1 for where in sides(texts, codes).values())
-    counted = labels[groups_of(texts)]
+    counted = labels[duplicate_groups(texts)]
     for label in range(len(classes)):
         assert set(codes[counted == label].tolist()) == {TRAIN, VAL, TEST}
 
@@ -85,7 +85,7 @@ def test_every_class_is_on_every_side_and_no_copy_crosses(data: tuple[list[str],
 def test_many_copies_of_one_text_stay_in_train() -> None:
     texts = ["the same"] * 28 + ["one", "two"] + [f"other {i}" for i in range(30)]
     labels = np.repeat([0, 1], 30)
-    codes = stratified(texts, labels, CLASSES, 42)
+    codes = stratified_split(texts, labels, CLASSES, 42)
     assert set(codes[:28].tolist()) == {TRAIN}
     assert sorted(codes[28:30].tolist()) == [VAL, TEST]
 
@@ -95,14 +95,14 @@ def test_a_class_with_two_sentences_is_refused_by_name() -> None:
     labels[:] = 0
     labels[:2] = 1
     with pytest.raises(DataError, match=r"class 'pos' has 2 distinct sentences \(2 in all\), a split needs at least 3"):
-        stratified(texts, labels, CLASSES, 42)
+        stratified_split(texts, labels, CLASSES, 42)
 
 
 def test_copies_of_one_sentence_do_not_make_a_class() -> None:
     texts = ["Good.", "good", "GOOD!"] + [f"bad {i}" for i in range(9)]
     labels = np.array([1] * 3 + [0] * 9)
     with pytest.raises(DataError, match=r"class 'pos' has 1 distinct sentences \(3 in all\)"):
-        stratified(texts, labels, CLASSES, 42)
+        stratified_split(texts, labels, CLASSES, 42)
 
 
 @given(corpora(), st.integers(0, 100))
@@ -110,7 +110,7 @@ def test_each_sentence_is_tested_in_exactly_one_fold(
     data: tuple[list[str], np.ndarray, tuple[str, ...]], seed: int
 ) -> None:
     texts, labels, classes = data
-    each = [folds(texts, labels, classes, 3, fold, seed) for fold in range(3)]
+    each = [fold_split(texts, labels, classes, 3, fold, seed) for fold in range(3)]
     tested = np.stack([codes == TEST for codes in each])
     assert (tested.sum(axis=0) == 1).all()
     for fold, codes in enumerate(each):
@@ -121,7 +121,7 @@ def test_each_sentence_is_tested_in_exactly_one_fold(
 def test_folds_are_even_and_stratified() -> None:
     texts, labels = sentences(203)
     for fold in range(10):
-        codes = folds(texts, labels, CLASSES, 10, fold, 42)
+        codes = fold_split(texts, labels, CLASSES, 10, fold, 42)
         counts = np.bincount(labels[codes == TEST], minlength=2)
         assert counts.min() >= 10
         assert counts.max() <= 11
@@ -131,7 +131,7 @@ def test_folds_are_even_and_stratified() -> None:
 def test_more_folds_than_sentences_of_a_class_are_refused() -> None:
     texts, labels = sentences(10)
     with pytest.raises(DataError, match=r"class 'neg' has 5 distinct sentences .* needs at least 6"):
-        folds(texts, labels, CLASSES, 6, 0, 42)
+        fold_split(texts, labels, CLASSES, 6, 0, 42)
 
 
 @pytest.mark.parametrize("n", [10, 101, 1234])
@@ -140,14 +140,14 @@ def test_notebook_split_is_that_of_scikit_learn(n: int) -> None:
 
     texts, _ = sentences(n)
     train, val = train_test_split(np.arange(n), test_size=0.1, random_state=42)
-    codes = notebook(texts)
+    codes = notebook_split(texts)
     assert np.flatnonzero(codes == VAL).tolist() == sorted(val.tolist())
     assert np.flatnonzero(codes == TRAIN).tolist() == sorted(train.tolist())
 
 
 def test_in_the_notebook_split_copies_follow_the_first() -> None:
     texts = [f"sentence {i % 50}{'!' * (i // 50)}" for i in range(100)]
-    codes = notebook(texts)
+    codes = notebook_split(texts)
     assert (codes[:50] == codes[50:]).all()
     assert set(codes.tolist()) == {TRAIN, VAL}
 
@@ -155,23 +155,23 @@ def test_in_the_notebook_split_copies_follow_the_first() -> None:
 @pytest.mark.parametrize("texts", [[], ["one"], ["same", "SAME"]])
 def test_notebook_split_needs_two_sides(texts: list[str]) -> None:
     with pytest.raises(DataError, match=f"needs sentences for both sides, got {len(texts)}"):
-        notebook(texts)
+        notebook_split(texts)
 
 
 def test_a_split_column_is_read_in_any_case_and_by_its_usual_names() -> None:
-    codes = from_column(["train", "Validation ", "TEST", "dev", "val", "valid", "training", "testing"])
+    codes = column_split(["train", "Validation ", "TEST", "dev", "val", "valid", "training", "testing"])
     assert codes.tolist() == [TRAIN, VAL, TEST, VAL, VAL, VAL, TRAIN, TEST]
 
 
 def test_an_unknown_split_value_is_refused_with_its_row() -> None:
     with pytest.raises(DataError, match=r"row 3: must be train, val or test, got 'hold\\x1bout'"):
-        from_column(["train", "val", "hold\x1bout"])
+        column_split(["train", "val", "hold\x1bout"])
 
 
 @pytest.mark.parametrize(("values", "absent"), [(["train", "test"], "val"), (["val", "test"], "train")])
 def test_a_split_column_needs_train_and_val(values: list[str], absent: str) -> None:
     with pytest.raises(DataError, match=f"marks no row {absent}"):
-        from_column(values)
+        column_split(values)
 
 
 def test_a_class_that_train_lacks_is_named() -> None:
@@ -182,39 +182,39 @@ def test_a_class_that_train_lacks_is_named() -> None:
 
 
 def test_rules_are_told_apart() -> None:
-    assert check_rule("80/10/10", None) is None
-    assert check_rule("notebook", None) is None
-    assert check_rule("column", None) is None
-    assert check_rule("folds:5", 4) == 5
+    assert parse_rule("80/10/10", None) is None
+    assert parse_rule("notebook", None) is None
+    assert parse_rule("column", None) is None
+    assert parse_rule("folds:5", 4) == 5
 
 
 @pytest.mark.parametrize("rule", ["", "90/10", "folds:", "folds:x", "folds:-3", "Notebook", "folds:99999"])
 def test_an_unknown_rule_is_refused_by_value(rule: str) -> None:
     with pytest.raises(ConfigError, match=f"split must be 80/10/10, notebook, column or folds:K, got {rule!r}"):
-        check_rule(rule, None)
+        parse_rule(rule, None)
 
 
 @pytest.mark.parametrize("fold", [1.5, True, None, 5, -1])
 def test_a_fold_that_is_none_is_refused(fold: Any) -> None:
     with pytest.raises(ConfigError, match="fold must be a whole number from 0 to 4 with split folds:5, got"):
-        check_rule("folds:5", fold)
+        parse_rule("folds:5", fold)
 
 
 def test_two_folds_are_too_few() -> None:
     with pytest.raises(ConfigError, match=r"needs K of at least 3 .* got 2"):
-        check_rule("folds:2", 0)
+        parse_rule("folds:2", 0)
 
 
 @pytest.mark.parametrize("fold", [None, -1, 5])
 def test_a_fold_outside_is_refused(fold: int | None) -> None:
     with pytest.raises(ConfigError, match=f"fold must be a whole number from 0 to 4 with split folds:5, got {fold}"):
-        check_rule("folds:5", fold)
+        parse_rule("folds:5", fold)
 
 
 def test_a_fold_without_folds_is_refused() -> None:
     with pytest.raises(ConfigError, match="fold goes with split folds:K only, got fold 1 with split 'notebook'"):
-        check_rule("notebook", 1)
+        parse_rule("notebook", 1)
 
 
 def test_groups_point_at_the_first_copy() -> None:
-    assert groups_of(["a b", "c", "A-B!", "C"]).tolist() == [0, 1, 0, 1]
+    assert duplicate_groups(["a b", "c", "A-B!", "C"]).tolist() == [0, 1, 0, 1]

@@ -10,11 +10,11 @@ from hypothesis import given
 from nltk.tokenize import word_tokenize
 
 import core.data.tokenizer
-from core.data.tokenizer import tokenize, tokenizer_version, word_tokenizer, written_rule
+from core.data.tokenizer import tokenize, tokenizer_version, load_nltk_tokenizer, tokenizer_as_regexes
 from core.errors import UserError
 from tests.support.sentences import Tokenize, texts
 
-RULE = json.loads(json.dumps(written_rule(["<pad>", "<unk>", "can't", "naïve"])))
+RULE = json.loads(json.dumps(tokenizer_as_regexes(["<pad>", "<unk>", "can't", "naïve"])))
 STEPS = [(importlib.import_module(engine).compile(source, flags), new) for engine, source, flags, new in RULE["steps"]]
 
 
@@ -42,12 +42,12 @@ def test_a_tokenizer_that_does_more_than_its_tables_say_is_refused(monkeypatch: 
         """Of whose tables one lacks a step."""
 
         def __getattr__(self, name: str) -> Any:
-            found = getattr(word_tokenizer(), name)
+            found = getattr(load_nltk_tokenizer(), name)
             return found[1:] if name == table else found
 
     monkeypatch.setattr(core.data.tokenizer, "word_tokenizer", Other)
     with pytest.raises(UserError, match=r"rule of nltk-.* cannot be written down: it splits '.*' in another way"):
-        written_rule([])
+        tokenizer_as_regexes([])
 
 
 @given(text=texts)
@@ -58,7 +58,7 @@ def test_tokens_are_those_of_word_tokenize(alone: Tokenize, text: str) -> None:
 def test_where_nltk_is_imported_already_it_is_used() -> None:
     from nltk.tokenize.destructive import NLTKWordTokenizer
 
-    assert isinstance(word_tokenizer(), NLTKWordTokenizer)
+    assert isinstance(load_nltk_tokenizer(), NLTKWordTokenizer)
 
 
 def test_an_nltk_that_cannot_be_taken_apart_is_imported_whole(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,4 +69,4 @@ def test_an_nltk_that_cannot_be_taken_apart_is_imported_whole(monkeypatch: pytes
 
     monkeypatch.setattr(core.data.tokenizer, "_alone", broken)
     monkeypatch.delitem(sys.modules, "nltk")
-    assert isinstance(word_tokenizer(), whole.NLTKWordTokenizer)
+    assert isinstance(load_nltk_tokenizer(), whole.NLTKWordTokenizer)

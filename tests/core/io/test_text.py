@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.data.splits import normalise
+from core.data.splits import normalize_text
 from core.data.tokenizer import tokenize, tokenizer_version
 from core.data.vocabulary import PAD, UNK, Vocabulary
 from core.errors import DataError
@@ -78,22 +78,26 @@ def test_a_word_twice_in_a_vocabulary_is_refused_by_name() -> None:
 
 
 def test_normalise_drops_case_punctuation_and_space() -> None:
-    assert normalise(" A good film -- really!\u200b\u00a0") == normalise("a Good, film (really)") == "agoodfilmreally"
+    assert (
+        normalize_text(" A good film -- really!\u200b\u00a0")
+        == normalize_text("a Good, film (really)")
+        == "agoodfilmreally"
+    )
 
 
 def test_normalise_keeps_texts_of_punctuation_apart() -> None:
-    assert normalise(":)") == ":)"
-    assert normalise(":)") != normalise(":(")
-    assert normalise("  ") == ""
+    assert normalize_text(":)") == ":)"
+    assert normalize_text(":)") != normalize_text(":(")
+    assert normalize_text("  ") == ""
 
 
 def test_normalise_keeps_emoji() -> None:
-    assert normalise("Great 😀") != normalise("Great 😡")
+    assert normalize_text("Great 😀") != normalize_text("Great 😡")
 
 
 @given(TEXTS)
 def test_normalise_twice_changes_nothing(text: str) -> None:
-    assert normalise(normalise(text)) == normalise(text)
+    assert normalize_text(normalize_text(text)) == normalize_text(text)
 
 
 def test_printable_shows_what_would_steer_a_terminal() -> None:

@@ -10,7 +10,7 @@ from core.stats import wilson
 from tests.support.assessed_studies import CONFIG, CONFIG_SIZE, attributes, epoch, predicting, reading, trial
 from tuning.analysis.assessment import judge, on_test, readings_note
 from tuning.analysis.ranking import every_row
-from tuning.journal.predictions import pack
+from tuning.journal.predictions import pack_labels
 from tuning.journal.records import TrialRecord
 
 WRONG = {0: range(30, 110), 1: range(40), 2: range(42), 3: range(90, 140), 4: range(20, 100)}
@@ -107,8 +107,8 @@ def test_where_a_rivals_predictions_are_missing_there_is_no_corrected_figure() -
 
 
 def test_a_study_of_one_validation_sentence_has_no_corrected_figure() -> None:
-    one = {"labels": pack(np.array([1])), "classes": ["a", "b"]}
-    found = [trial(0, range(0), val_predictions=pack(np.array([1])), epochs=(epoch(1, 1.0),))]
+    one = {"labels": pack_labels(np.array([1])), "classes": ["a", "b"]}
+    found = [trial(0, range(0), val_predictions=pack_labels(np.array([1])), epochs=(epoch(1, 1.0),))]
     judged = judge(found, attributes(validation=one))
     assert (judged.honest, judged.sentences, judged.tied) == (None, 1, {0: True})
 
@@ -118,7 +118,7 @@ def test_damage_is_named_with_its_trial() -> None:
     found[2] = trial(2, WRONG[2], val_predictions={**predicting(range(3)), "crc32": 1})
     with pytest.raises(CorruptionError, match=r"what trial 2 predicted is damaged .*put back a copy"):
         judge(found, attributes())
-    found[2] = trial(2, WRONG[2], val_predictions=pack(np.zeros(7, dtype=int)))
+    found[2] = trial(2, WRONG[2], val_predictions=pack_labels(np.zeros(7, dtype=int)))
     with pytest.raises(
         CorruptionError, match="trial 2 has 7 predictions for 200 validation sentences: put back a copy"
     ):

@@ -13,7 +13,7 @@ from tests.support.corpora import tiny_corpus
 from tuning.backend import worker
 from tuning.backend.checkpoint_sync import Keeping
 from tuning.resources.machine import Machine, Shares
-from tuning.scheduling.study import study_key
+from tuning.scheduling.study import study_id
 
 CONFIG = TrialConfig(hidden_dim=4, n_layers=1, epochs=3, batch_size=32).to_dict()
 
@@ -125,6 +125,6 @@ def test_a_complete_study_leaves_nothing_in_the_storage(nodes: list[Node], tmp_p
 
 
 def test_studies_of_one_name_and_different_specs_do_not_meet() -> None:
-    assert study_key("s", {"seed": 1}) == study_key("s", {"seed": 1})
-    assert study_key("s", {"seed": 1}) != study_key("s", {"seed": 2})
-    assert study_key("s", {"seed": 1}).startswith("s-")
+    assert study_id("s", {"seed": 1}) == study_id("s", {"seed": 1})
+    assert study_id("s", {"seed": 1}) != study_id("s", {"seed": 2})
+    assert study_id("s", {"seed": 1}).startswith("s-")

@@ -16,8 +16,8 @@ from tests.support.trial_records import record
 from tuning.confirm.command import ConfirmOptions, cost
 from tuning.confirm.execution import tidy, train_run, write_down
 from tuning.confirm.runs import Run, contenders, wanted_runs
-from tuning.journal.predictions import unpack
-from tuning.journal.records import attributes_of
+from tuning.journal.predictions import unpack_labels
+from tuning.journal.records import study_attributes
 from tuning.journal.writer import open_study
 from tuning.resources.machine import Shares
 
@@ -77,7 +77,7 @@ def test_a_run_measures_the_best_epoch_and_keeps_which_sentences_were_right(tmp_
     result = train(CONFIG, corpus)
     assert found["val_accuracy"] == result.best_val_accuracy
     assert found["weights_sha256"] == result.weights_sha256
-    correct = unpack(found["correct"], "it")
+    correct = unpack_labels(found["correct"], "it")
     assert len(correct) == found["test_sentences"] == (corpus.split == 2).sum()
     assert correct.mean() == pytest.approx(found["test_accuracy"])
     assert found["environment"]["threads"] == 1
@@ -90,7 +90,7 @@ def test_without_a_test_split_the_validation_sentences_are_kept(tmp_path: Path) 
     corpus = dataclasses.replace(corpus, split=np.minimum(corpus.split, 1))
     found = train_run(CONFIG.to_dict(), corpus, Shares(), str(tmp_path / "c"))
     assert "test_accuracy" not in found
-    assert unpack(found["correct"], "it").mean() == pytest.approx(found["val_accuracy"])
+    assert unpack_labels(found["correct"], "it").mean() == pytest.approx(found["val_accuracy"])
 
 
 def test_a_run_that_cannot_be_trained_is_an_error_and_what_can_be_mended_is_told_apart(tmp_path: Path) -> None:
@@ -115,7 +115,7 @@ def test_an_outcome_is_kept_with_its_reading_and_its_checkpoints_go(tmp_path: Pa
             folder.mkdir()
         tidy(ledger)
         assert (place.exists(), unfinished.exists()) == (False, True)
-    kept = attributes_of(tmp_path)
+    kept = study_attributes(tmp_path)
     assert kept["confirm:1:5"]["test_accuracy"] == outcome["test_accuracy"]
     assert (kept["confirm:1:5"]["trial"], kept["confirm:1:5"]["seed"]) == (1, 5)
     (reading,) = kept["readings"]

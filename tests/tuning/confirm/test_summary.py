@@ -12,7 +12,7 @@ from tests.support.trial_records import record
 from tuning.confirm.runs import Run, contenders, wanted_runs
 from tuning.confirm.summary import Summary, summarize
 from tuning.confirm.tables import render, verdict
-from tuning.journal.predictions import pack
+from tuning.journal.predictions import pack_labels
 
 SPEC = {"seed": 42, "data": {"split": "80/10/10"}}
 SENTENCES = 1000
@@ -25,7 +25,7 @@ def outcome(test: float, parameters: int = 1000, seconds: float = 2.0, **changes
         "val_sentences": SENTENCES,
         "test_accuracy": test,
         "test_sentences": SENTENCES,
-        "correct": pack(correct.astype(int)),
+        "correct": pack_labels(correct.astype(int)),
         "seconds": seconds,
         "n_parameters": parameters,
         **changes,

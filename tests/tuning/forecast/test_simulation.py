@@ -17,7 +17,7 @@ from tuning.forecast.simulation import (
     forecast,
     stopped,
 )
-from tuning.scheduling.successive_halving import Halving, Standings, Verdict
+from tuning.scheduling.successive_halving import SuccessiveHalving, Standings, Decision
 from tuning.scheduling.timeline import TRIAL_SECONDS
 
 START = 4.0
@@ -32,7 +32,9 @@ def test_without_stopping_every_trial_has_all_its_epochs() -> None:
 def test_trials_are_stopped_at_rungs_and_the_first_ones_where_they_are_compared_with_one_another() -> None:
     """Three peers are needed: by themselves trials 0 to 2 go on in any case, and trial 0 always does."""
     for together, whole in ((1, 1.0), (8, 0.25)):  # two of eight, whom nobody else is left to beat
-        the_plan = plan(n_trials=40, epochs=20, window=8, stopping=Halving(grace=2, reduction=3, together=together))
+        the_plan = plan(
+            n_trials=40, epochs=20, window=8, stopping=SuccessiveHalving(grace=2, reduction=3, cohort=together)
+        )
         drawn = np.array([epochs_of_trials(the_plan, np.random.default_rng(seed)) for seed in range(50)])
         assert set(np.unique(drawn)) == {2, 6, 18, 20}
         assert (drawn[:, 0] == 20).all()
@@ -43,17 +45,17 @@ def test_trials_are_stopped_at_rungs_and_the_first_ones_where_they_are_compared_
 @pytest.mark.parametrize("seed", range(5))
 def test_the_simulated_rule_is_the_real_one(seed: int) -> None:
     """On curves that rise, so that the last epoch is the best so far."""
-    rng, rule = np.random.default_rng(seed), Halving(grace=1, reduction=2, together=5)
+    rng, rule = np.random.default_rng(seed), SuccessiveHalving(grace=1, reduction=2, cohort=5)
     curves = np.sort(rng.random((15, 6)), axis=1)
     standings, done, over = Standings(rule, 6), [0] * 15, set[int]()
     while len(over) < 15:
         number = int(rng.choice(15))
-        verdict = standings.verdict(number, done[number]) if done[number] else Verdict.GO_ON
-        if number in over or verdict == Verdict.WAIT:
+        verdict = standings.verdict(number, done[number]) if done[number] else Decision.CONTINUE
+        if number in over or verdict == Decision.PAUSE:
             continue
-        if verdict == Verdict.GO_ON:
+        if verdict == Decision.CONTINUE:
             done[number] += 1
-        if verdict == Verdict.STOP or done[number] == 6:
+        if verdict == Decision.STOP or done[number] == 6:
             over.add(number)
         own = [
             EpochResult(epoch=at, train_loss=0.0, val_loss=0.0, val_accuracy=accuracy, seconds=0.0)
@@ -61,17 +63,17 @@ def test_the_simulated_rule_is_the_real_one(seed: int) -> None:
         ]
         standings.settle(number, own, over=number in over)
     scores = np.array([curves[:, rung - 1] for rung in standings.rungs])
-    found = stopped(np.full(15, 6), scores, list(standings.rungs), rule.reduction, rule.together)
+    found = stopped(np.full(15, 6), scores, list(standings.rungs), rule.reduction, rule.cohort)
     assert found.tolist() == done
     assert len(set(done)) > 2
 
 
 def test_a_harder_rule_stops_more() -> None:
-    def mean(rule: Halving) -> float:
+    def mean(rule: SuccessiveHalving) -> float:
         the_plan = plan(n_trials=40, epochs=8, stopping=rule)
         return float(np.mean([epochs_of_trials(the_plan, np.random.default_rng(seed)).mean() for seed in range(30)]))
 
-    assert mean(Halving(reduction=4)) < mean(Halving(reduction=2)) < 8
+    assert mean(SuccessiveHalving(reduction=4)) < mean(SuccessiveHalving(reduction=2)) < 8
 
 
 def test_patience_ends_trials_after_it_and_before_the_last_epoch() -> None:

@@ -9,23 +9,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import CorruptionError
-from tuning.journal.predictions import pack, unpack
+from tuning.journal.predictions import pack_labels, unpack_labels
 
 
 @given(st.lists(st.integers(0, 70_000)))
 def test_what_was_packed_comes_back_through_json(classes: list[int]) -> None:
-    packed = json.loads(json.dumps(pack(np.array(classes, dtype=np.int64))))
-    assert unpack(packed, "x").tolist() == classes
+    packed = json.loads(json.dumps(pack_labels(np.array(classes, dtype=np.int64))))
+    assert unpack_labels(packed, "x").tolist() == classes
 
 
 def test_a_thousand_sentences_of_two_classes_take_a_few_hundred_characters() -> None:
     classes = np.random.default_rng(0).integers(0, 2, 1000)
-    assert len(json.dumps(pack(classes))) < 400
+    assert len(json.dumps(pack_labels(classes))) < 400
 
 
 def test_every_flipped_bit_is_found() -> None:
     """But for bits of the compression that say nothing about the classes."""
-    packed = pack(np.random.default_rng(0).integers(0, 3, 100))
+    packed = pack_labels(np.random.default_rng(0).integers(0, 3, 100))
     raw = base64.b64decode(packed["data"])
     found = 0
     for at in range(8 * len(raw)):
@@ -33,7 +33,7 @@ def test_every_flipped_bit_is_found() -> None:
         flipped[at // 8] ^= 1 << at % 8
         changed = {**packed, "data": base64.b64encode(flipped).decode()}
         try:
-            assert unpack(changed, "trial 3").tolist() == unpack(packed, "trial 3").tolist()
+            assert unpack_labels(changed, "trial 3").tolist() == unpack_labels(packed, "trial 3").tolist()
         except CorruptionError:
             found += 1
     assert found > 8 * len(raw) - 24
@@ -41,15 +41,15 @@ def test_every_flipped_bit_is_found() -> None:
 
 def test_damage_is_named() -> None:
     with pytest.raises(CorruptionError, match=r"trial 3 is damaged \(.*\): put back a copy of the journal"):
-        unpack({**pack(np.array([0, 1])), "crc32": 0}, "trial 3")
+        unpack_labels({**pack_labels(np.array([0, 1])), "crc32": 0}, "trial 3")
 
 
 @pytest.mark.parametrize("change", [{"crc32": 1}, {"type": "<f8"}, {"data": "é"}, {"data": None}, {"data": "AAAA"}])
 def test_other_damage_is_found(change: dict[str, object]) -> None:
     with pytest.raises(CorruptionError, match="is damaged"):
-        unpack({**pack(np.array([0, 1])), **change}, "trial 3")
+        unpack_labels({**pack_labels(np.array([0, 1])), **change}, "trial 3")
 
 
 def test_a_missing_part_is_found() -> None:
     with pytest.raises(CorruptionError, match="is damaged"):
-        unpack({"type": "|u1"}, "trial 3")
+        unpack_labels({"type": "|u1"}, "trial 3")

@@ -24,8 +24,8 @@ from tuning.journal.file import JOURNAL
 from tuning.journal.reader import read_journal
 from tuning.journal.writer import open_study
 from tuning.report.command import page
-from tuning.run_options import search_plan
-from tuning.scheduling.successive_halving import Halving
+from tuning.run_options import study_config
+from tuning.scheduling.successive_halving import SuccessiveHalving
 from tuning.space.load import load_space
 from tuning.space.presets import PRESETS
 
@@ -126,7 +126,7 @@ def answers(folder: Path) -> list[str]:
         lambda: curve_of(folder, "table"),
         lambda: page(folder, model=None, cache_dir=folder / "cache", command="x", every_seconds=None).decode(),
         lambda: opened(folder),
-        lambda: str(search_plan(options(folder.parent, name=folder.name), 2).stopping),
+        lambda: str(study_config(options(folder.parent, name=folder.name), 2).stopping),
     )
     said = []
     for reader in readers:
@@ -159,10 +159,10 @@ def damage_again_and_again(lines: list[bytes], folder: Path, seed: int, times: i
 def test_a_stopping_rule_that_is_none_of_ours_is_a_difference_to_what_the_command_says(
     together: Any, tmp_path: Path
 ) -> None:
-    rule = Halving().to_dict() | {"together": together}
+    rule = SuccessiveHalving().to_dict() | {"together": together}
     write_study(tmp_path / "s", [trial(0, range(40))], attributes(spec=FULL_SPEC | {"stopping": rule}))
-    wanted = search_plan(options(tmp_path), 2).stopping
-    assert isinstance(wanted, Halving)
+    wanted = study_config(options(tmp_path), 2).stopping
+    assert isinstance(wanted, SuccessiveHalving)
     with (
         pytest.raises(ConfigError, match=r"was made with stopping\.together .*, this command says 1: give the same"),
         open_study(tmp_path / "s", FULL_SPEC | {"stopping": wanted.to_dict()}),

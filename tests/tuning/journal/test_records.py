@@ -3,11 +3,11 @@
 from datetime import datetime
 
 from tests.support.trial_records import record
-from tuning.journal.records import points, settings
+from tuning.journal.records import epoch_points, searched_values
 
 
 def test_a_point_for_each_epoch_at_the_time_it_ended() -> None:
-    curve = points(record(0, 0.6, 0.8, 0.7, started=datetime.fromtimestamp(1000.0)))
+    curve = epoch_points(record(0, 0.6, 0.8, 0.7, started=datetime.fromtimestamp(1000.0)))
     assert [point.epoch for point in curve] == [1, 2, 3]
     assert [point.time for point in curve] == [1001.5, 1003.0, 1004.5]
     assert [point.values["val_accuracy"] for point in curve] == [0.6, 0.8, 0.7]
@@ -16,12 +16,12 @@ def test_a_point_for_each_epoch_at_the_time_it_ended() -> None:
 
 
 def test_a_trial_without_an_epoch_has_no_point() -> None:
-    assert points(record(0)) == []
+    assert epoch_points(record(0)) == []
 
 
 def test_a_setting_that_is_off_is_named() -> None:
     trial = record(0, config={"ema_decay": None, "n_layers": 2, "bidirectional": False, "other": 1})
-    assert settings(trial, ["ema_decay", "n_layers", "bidirectional"]) == {
+    assert searched_values(trial, ["ema_decay", "n_layers", "bidirectional"]) == {
         "ema_decay": "none",
         "n_layers": 2,
         "bidirectional": False,

@@ -18,7 +18,7 @@ from core.config import TrialConfig
 from core.errors import ConfigError, CorruptionError, UserError
 from tests.support.journals import SPEC, add, epoch, two_trials
 from tuning.journal.file import JOURNAL
-from tuning.journal.records import attributes_of, read_study
+from tuning.journal.records import study_attributes, read_study
 from tuning.journal.writer import StudyJournal, log_test_evaluation, open_study
 
 
@@ -214,7 +214,7 @@ def test_readings_add_up_over_processes_with_what_was_read_and_when(tmp_path: Pa
         assert [read(ledger), read(ledger)] == [1, 2]
     with open_study(tmp_path, SPEC) as ledger:
         assert read(ledger, verb="confirm", val_accuracy=None) == 3
-    readings = attributes_of(tmp_path)["readings"]
+    readings = study_attributes(tmp_path)["readings"]
     assert [reading["verb"] for reading in readings] == ["retrain", "retrain", "confirm"]
     assert readings[0]["test_accuracy"] == 0.7
     age = datetime.now(UTC) - datetime.fromisoformat(readings[2]["time"])

@@ -111,7 +111,7 @@ def test_two_workers_have_two_rows_in_the_timeline(facts: Facts) -> None:
 def test_a_trial_that_waited_has_a_bar_for_each_time_that_a_worker_had_it(tmp_path: Path) -> None:
     with small_study(tmp_path / "s") as ledger:
         number = add(ledger, 0.5)
-        began = ledger.records()[0].began or 0.0
+        began = ledger.records()[0].started_at or 0.0
         spell = {"worker": "node/7", "since": began - 9, "until": began - 7}
         ledger.set_trial_attr(number, "spells", [spell, {"worker": "node/8", "since": began - 6, "until": began - 5}])
         ledger.finish_trial(number, TrialState.COMPLETE, {"worker": "node/7", "since": began - 1})

@@ -11,7 +11,7 @@ from core.training.loop import train
 from core.training.result import EpochResult, TrainResult
 from tests.support.corpora import tiny_corpus
 from tests.support.trial_records import record
-from tuning.journal.predictions import pack
+from tuning.journal.predictions import pack_labels
 from tuning.journal.records import TrialRecord
 from tuning.retrain.environment_diff import Change
 from tuning.retrain.reproduction import compare, reproduction_of
@@ -35,7 +35,7 @@ def recorded(result: TrainResult, **changes: Any) -> TrialRecord:
     kept: dict[str, Any] = {
         "epochs": result.epochs,
         "weights_sha256": result.weights_sha256,
-        "val_predictions": pack(result.val_predictions),
+        "val_predictions": pack_labels(result.val_predictions),
     }
     return record(3, **(kept | changes))
 
@@ -112,11 +112,11 @@ def test_other_weights_are_a_difference_though_every_epoch_is_equal(result: Trai
 
 
 def test_other_predictions_are_a_difference_though_every_epoch_is_equal(result: TrainResult) -> None:
-    verdict = reproduction_of(recorded(result, val_predictions=pack(1 - result.val_predictions)), result, [])
+    verdict = reproduction_of(recorded(result, val_predictions=pack_labels(1 - result.val_predictions)), result, [])
     assert verdict.difference == "the validation predictions of the best epoch are not the recorded ones"
 
 
 def test_damaged_predictions_are_named(result: TrainResult) -> None:
-    damaged = {**pack(result.val_predictions), "crc32": 1}
+    damaged = {**pack_labels(result.val_predictions), "crc32": 1}
     with pytest.raises(CorruptionError, match="what trial 3 said about the validation split is damaged"):
         reproduction_of(recorded(result, val_predictions=damaged), result, [])

@@ -17,8 +17,8 @@ from tests.support.study_configs import plan
 from tuning.journal.records import read_study
 from tuning.journal.writer import open_study
 from tuning.scheduling.scheduler import SPELLS, shared_failure
-from tuning.scheduling.stop_signal import Halt
-from tuning.scheduling.successive_halving import Halving
+from tuning.scheduling.stop_signal import StopSignal
+from tuning.scheduling.successive_halving import SuccessiveHalving
 from tuning.space.load import load_space
 
 
@@ -63,7 +63,7 @@ def test_a_killed_search_completes_to_the_same_study(tmp_path: Path, killed_afte
 def test_the_first_trial_is_the_notebooks(tmp_path: Path) -> None:
     for space in ("quick", "notebook"):
         with open_study(tmp_path / space, {"fingerprint": ""}) as ledger:
-            searcher = searcher_of(ledger, plan(space=load_space(space)), Halt())
+            searcher = searcher_of(ledger, plan(space=load_space(space)), StopSignal())
             job = searcher.suggest("ray1")
             assert isinstance(job, dict)
             assert TrialConfig.from_dict(job["config"]) == TrialConfig.notebook(epochs=4, seed=7)
@@ -73,7 +73,7 @@ def test_the_first_trial_is_the_notebooks(tmp_path: Path) -> None:
 
 def test_no_suggestion_before_the_trials_that_it_may_see_are_finished(tmp_path: Path) -> None:
     with open_study(tmp_path / "s", {"fingerprint": ""}) as ledger:
-        searcher = searcher_of(ledger, plan(window=2), Halt())
+        searcher = searcher_of(ledger, plan(window=2), StopSignal())
         assert [isinstance(searcher.suggest(f"ray{n}"), dict) for n in range(3)] == [True, True, False]
         for number in (0, 1):
             ledger.record_epoch(
@@ -98,7 +98,7 @@ def test_an_interrupted_search_starts_nothing_and_leaves_trials_to_go_on(tmp_pat
 
 def test_where_a_trial_ran_is_written_down_with_its_end(tmp_path: Path) -> None:
     with open_study(tmp_path / "s", {"fingerprint": ""}) as ledger:
-        searcher = searcher_of(ledger, plan(), Halt())
+        searcher = searcher_of(ledger, plan(), StopSignal())
         ends = ({"outcome/n_parameters": 1}, {"outcome/error": "TrainingError: the loss is NaN"}, {})
         for at, end in enumerate(ends):
             searcher.suggest(f"ray{at}")
@@ -113,7 +113,7 @@ def test_where_a_trial_ran_is_written_down_with_its_end(tmp_path: Path) -> None:
 
 def test_a_failed_trial_does_not_end_the_study(tmp_path: Path) -> None:
     with open_study(tmp_path / "s", {"fingerprint": ""}) as ledger:
-        searcher = searcher_of(ledger, plan(), Halt())
+        searcher = searcher_of(ledger, plan(), StopSignal())
         searcher.suggest("ray0")
         searcher.on_trial_complete("ray0", {"outcome/error": "TrainingError: the loss is NaN"})
         assert [r.error for r in ledger.records()] == ["TrainingError: the loss is NaN"]
@@ -122,7 +122,7 @@ def test_a_failed_trial_does_not_end_the_study(tmp_path: Path) -> None:
 
 def test_a_trial_whose_worker_died_is_handed_out_again_and_fails_the_third_time(tmp_path: Path) -> None:
     with open_study(tmp_path / "s", {"fingerprint": ""}) as ledger:
-        searcher = searcher_of(ledger, plan(), Halt())
+        searcher = searcher_of(ledger, plan(), StopSignal())
         for death in range(3):
             job = searcher.suggest(f"ray{death}")
             assert isinstance(job, dict)
@@ -173,7 +173,7 @@ def test_repeats_survive_a_kill(tmp_path: Path, killed_after: int) -> None:
 
 def test_what_the_person_can_mend_ends_the_search_and_not_the_trial(tmp_path: Path) -> None:
     with open_study(tmp_path / "s", {"fingerprint": ""}) as ledger:
-        halt = Halt()
+        halt = StopSignal()
         searcher = searcher_of(ledger, plan(), halt)
         searcher.suggest("ray0")
         searcher.on_trial_complete("ray0", {"outcome/mend": "cannot write x: the disk is full"})
@@ -225,7 +225,7 @@ def test_a_trial_that_waits_gives_its_worker_back_and_goes_on_from_where_it_was(
 @pytest.mark.slow
 @pytest.mark.parametrize("together", [1, 4, 6])
 def test_the_order_holds_however_many_are_compared_first(tmp_path: Path, together: int) -> None:
-    the_plan = plan(n_trials=20, epochs=9, window=6, stopping=Halving(grace=1, reduction=2, together=together))
+    the_plan = plan(n_trials=20, epochs=9, window=6, stopping=SuccessiveHalving(grace=1, reduction=2, cohort=together))
     found = []
     for seed, workers in enumerate((1, 1, 2, 5)):
         with open_study(tmp_path / str(seed), {"fingerprint": ""}) as ledger:
@@ -239,7 +239,7 @@ def test_the_order_holds_however_many_are_compared_first(tmp_path: Path, togethe
 
 def test_a_killed_search_goes_on_with_those_that_waited(tmp_path: Path) -> None:
     """Trials at a rung are not handed out again before their verdict is there."""
-    the_plan = plan(n_trials=12, window=6, stopping=Halving(grace=2, reduction=3, together=6))
+    the_plan = plan(n_trials=12, window=6, stopping=SuccessiveHalving(grace=2, reduction=3, cohort=6))
     with open_study(tmp_path / "whole", {"fingerprint": ""}) as ledger:
         FakeRay(ledger, the_plan, 1, random.Random(0)).run()
     with open_study(tmp_path / "killed", {"fingerprint": ""}) as ledger:

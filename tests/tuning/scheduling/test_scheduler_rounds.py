@@ -10,17 +10,19 @@ import pytest
 
 from tests.support.fake_ray import FakeRay, content
 from tests.support.study_configs import plan
-from tuning.backend.interrupt import Interruption
-from tuning.journal.records import attributes_of, read_study
+from tuning.backend.interrupt import InterruptHandler
+from tuning.journal.records import study_attributes, read_study
 from tuning.journal.writer import StudyJournal, open_study
-from tuning.scheduling.budget import Budget, Ending
+from tuning.scheduling.budget import Budget, EarlyEnd
 from tuning.scheduling.scheduler import OOM, OrderedSearcher
-from tuning.scheduling.study import SearchPlan
+from tuning.scheduling.study import StudyConfig
 
 SPEC = {"fingerprint": ""}
 
 
-def searched(folder: Path, the_plan: SearchPlan, workers: int = 1, seed: int = 0, steps: int = 10_000) -> Ending | None:
+def searched(
+    folder: Path, the_plan: StudyConfig, workers: int = 1, seed: int = 0, steps: int = 10_000
+) -> EarlyEnd | None:
     """Run a study and keep its end, as tuning.run does."""
     with open_study(folder, SPEC) as ledger:
         ray = FakeRay(ledger, the_plan, workers, random.Random(seed))
@@ -65,14 +67,14 @@ def test_a_study_that_a_target_ended_goes_on_without_it_to_the_same_study(
 ) -> None:
     assert searched(tmp_path / "ended", plan(budget=budget), workers) is not None
     assert searched(tmp_path / "ended", plan(), workers) is None
-    assert attributes_of(tmp_path / "ended")["ended"] is None
+    assert study_attributes(tmp_path / "ended")["ended"] is None
     assert content(tmp_path / "ended") == content(tmp_path / "free")
 
 
 def test_the_reason_is_kept_with_the_study(tmp_path: Path, budget: Budget) -> None:
     ending = searched(tmp_path / "s", plan(budget=budget))
     assert ending is not None
-    assert attributes_of(tmp_path / "s")["ended"] == ending.to_dict()
+    assert study_attributes(tmp_path / "s")["ended"] == ending.to_dict()
 
 
 def test_time_ends_a_search_once_and_is_no_interruption() -> None:
@@ -82,28 +84,28 @@ def test_time_ends_a_search_once_and_is_no_interruption() -> None:
         heard.append(line)
         told.set()
 
-    interruption = Interruption(say=say, lost=print)
-    ending = Budget(seconds=60).time_up
-    with interruption.ending_after(0.0, ending):
+    interruption = InterruptHandler(say=say, on_ray_lost=print)
+    ending = Budget(seconds=60).timed_out
+    with interruption.time_limit(0.0, ending):
         assert told.wait(timeout=60)
     assert heard == ["time budget of 1m used up: running trials end their epoch and keep their checkpoints"]
-    interruption.end(Ending(reason="something later"))
+    interruption.end_study(EarlyEnd(reason="something later"))
     assert interruption.ended in (None, ending)
 
 
 def test_a_search_that_is_over_in_time_is_not_ended_by_it() -> None:
-    interruption = Interruption(say=print, lost=print)
-    with interruption.ending_after(3600.0, Budget(seconds=3600).time_up):
+    interruption = InterruptHandler(say=print, on_ray_lost=print)
+    with interruption.time_limit(3600.0, Budget(seconds=3600).timed_out):
         pass
-    with interruption.ending_after(None, Budget().time_up):
+    with interruption.time_limit(None, Budget().timed_out):
         pass
     assert not interruption.requested
 
 
 def test_after_ctrl_c_a_budget_changes_nothing() -> None:
-    interruption = Interruption(say=print, lost=print)
+    interruption = InterruptHandler(say=print, on_ray_lost=print)
     interruption.requested = True
-    interruption.end(Ending(reason="target"))
+    interruption.end_study(EarlyEnd(reason="target"))
     assert interruption.ended is None
 
 
@@ -129,7 +131,9 @@ class SmallShares(FakeRay):
             super()._step(ray_id)
 
 
-def rounds(ledger: StudyJournal, the_plan: SearchPlan, workers: int, seed: int, steps: int = 10_000) -> list[list[int]]:
+def rounds(
+    ledger: StudyJournal, the_plan: StudyConfig, workers: int, seed: int, steps: int = 10_000
+) -> list[list[int]]:
     """As the tuner does it: a round on shares, one on whole GPUs, and again; returns the trials of the latter."""
     rng, whole = random.Random(seed), []
     SmallShares(ledger, the_plan, workers, rng).run(steps)

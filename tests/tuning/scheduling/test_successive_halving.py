@@ -11,18 +11,18 @@ from core.errors import ConfigError
 from core.training.result import EpochResult
 from tests.support.small_study import add, small_study
 from tests.support.study_configs import plan
-from tuning.scheduling.successive_halving import Halving, Standings, Verdict, stopping_rule
+from tuning.scheduling.successive_halving import SuccessiveHalving, Standings, Decision, stopping_rule
 
-GO_ON, STOP, WAIT = Verdict
+GO_ON, STOP, WAIT = Decision
 
 
 def test_who_is_compared_together_must_be_able_to_begin_together() -> None:
     with pytest.raises(ConfigError, match="together must be at least 1, got 0"):
-        Halving(together=0)
+        SuccessiveHalving(cohort=0)
     with pytest.raises(
         ConfigError, match="--window must be at least 5, as many trials as are compared with one another"
     ):
-        plan(window=4, n_trials=8, stopping=Halving(together=5))
+        plan(window=4, n_trials=8, stopping=SuccessiveHalving(cohort=5))
 
 
 def curve(*accuracies: float) -> list[EpochResult]:
@@ -32,9 +32,9 @@ def curve(*accuracies: float) -> list[EpochResult]:
     ]
 
 
-def verdict(own: Sequence[float], peers: Sequence[Sequence[float]]) -> Verdict:
+def verdict(own: Sequence[float], peers: Sequence[Sequence[float]]) -> Decision:
     """Of a trial that comes after its peers, which are over."""
-    standings = Standings(Halving(grace=2, reduction=3), 10)
+    standings = Standings(SuccessiveHalving(grace=2, reduction=3), 10)
     for number, peer in enumerate(peers):
         standings.settle(number, curve(*peer), over=True)
     standings.settle(len(peers), curve(*own), over=False)
@@ -42,9 +42,9 @@ def verdict(own: Sequence[float], peers: Sequence[Sequence[float]]) -> Verdict:
 
 
 def test_rungs_grow_by_the_reduction_and_end_before_the_last_epoch() -> None:
-    assert Halving(grace=2, reduction=3).rungs(20) == [2, 6, 18]
-    assert Halving(grace=2, reduction=3).rungs(6) == [2]
-    assert Halving(grace=2, reduction=3).rungs(2) == []
+    assert SuccessiveHalving(grace=2, reduction=3).rungs(20) == [2, 6, 18]
+    assert SuccessiveHalving(grace=2, reduction=3).rungs(6) == [2]
+    assert SuccessiveHalving(grace=2, reduction=3).rungs(2) == []
 
 
 def test_no_one_is_stopped_between_rungs_or_against_fewer_than_three() -> None:
@@ -72,7 +72,7 @@ def test_peers_that_were_over_before_the_rung_do_not_count() -> None:
 
 
 def test_a_trial_waits_until_all_before_it_have_reached_its_rung_or_are_over() -> None:
-    standings = Standings(Halving(grace=2, reduction=3), 10)
+    standings = Standings(SuccessiveHalving(grace=2, reduction=3), 10)
     standings.settle(4, curve(0.1, 0.1), over=False)
     for number in (1, 2, 3):
         standings.settle(number, curve(0.5, 0.6), over=False)
@@ -85,7 +85,7 @@ def test_a_trial_waits_until_all_before_it_have_reached_its_rung_or_are_over() -
 
 
 def test_the_first_ones_are_compared_with_one_another() -> None:
-    standings = Standings(Halving(grace=2, reduction=3, together=4), 10)
+    standings = Standings(SuccessiveHalving(grace=2, reduction=3, cohort=4), 10)
     for number, accuracy in ((0, 0.5), (1, 0.7), (2, 0.6)):
         standings.settle(number, curve(accuracy, accuracy), over=False)
         assert standings.verdict(number, 2) == (WAIT if number else GO_ON)
@@ -101,7 +101,7 @@ def test_nobody_waits_for_a_trial_that_waits_for_him() -> None:
     curves = [[draw.random() for _ in range(9)] for _ in range(40)]
 
     def search(seed: int) -> list[int]:
-        rule, window, rng = Halving(grace=1, reduction=2, together=6), 6, random.Random(seed)
+        rule, window, rng = SuccessiveHalving(grace=1, reduction=2, cohort=6), 6, random.Random(seed)
         standings, done, over = Standings(rule, 9), [0] * 40, [False] * 40
         while not all(over):
             begun = next(n for n in range(41) if n == 40 or not all(over[: max(0, n - window + 1)]))
@@ -123,7 +123,7 @@ def test_what_standings_say_does_not_depend_on_the_order_in_which_they_heard_it(
     curves = [(0.5, 0.6), (0.4, 0.45), (0.7, 0.8), (0.3, 0.3)]
     said = set()
     for order in itertools.permutations(range(4)):
-        standings = Standings(Halving(grace=2, reduction=3, together=4), 10)
+        standings = Standings(SuccessiveHalving(grace=2, reduction=3, cohort=4), 10)
         for number in order:
             standings.settle(number, curve(*curves[number][:1]), over=False)
             standings.settle(number, curve(*curves[number]), over=False)
@@ -132,7 +132,7 @@ def test_what_standings_say_does_not_depend_on_the_order_in_which_they_heard_it(
 
 
 def test_the_notebooks_setting_goes_on_whoever_is_better() -> None:
-    standings = Standings(Halving(grace=2, reduction=3, together=5), 10)
+    standings = Standings(SuccessiveHalving(grace=2, reduction=3, cohort=5), 10)
     standings.settle(0, curve(0.1, 0.1), over=False)
     assert standings.verdict(0, 2) == GO_ON
     for number in range(1, 5):
@@ -142,7 +142,7 @@ def test_the_notebooks_setting_goes_on_whoever_is_better() -> None:
 
 
 def test_more_trials_than_there_was_room_for() -> None:
-    standings = Standings(Halving(grace=2, reduction=3), 10)
+    standings = Standings(SuccessiveHalving(grace=2, reduction=3), 10)
     for number in range(300):
         standings.settle(number, curve(0.5, 0.5 + number / 1000), over=False)
     assert standings.verdict(299, 2) == GO_ON
@@ -155,7 +155,7 @@ def test_standings_are_read_from_a_journal_and_a_repeated_trial_stands_nowhere(t
     """Of the small study trial 0 alone has two epochs; 3 repeats it, and 4 still runs."""
     with small_study(tmp_path / "s") as ledger:
         add(ledger, 0.1, 0.1)
-        standings = Standings(Halving(grace=2, reduction=3), 10, ledger.records())
+        standings = Standings(SuccessiveHalving(grace=2, reduction=3), 10, ledger.records())
         assert standings.verdict(5, 2) == WAIT
         rung = standings.rungs[2]
         assert rung.settled == 4
@@ -170,9 +170,9 @@ def test_no_rule_has_no_rungs() -> None:
 
 def test_every_broken_rule_is_named() -> None:
     with pytest.raises(ConfigError, match="--grace must be at least 1, got 0; --reduction must be at least 2, got 1"):
-        Halving(grace=0, reduction=1)
+        SuccessiveHalving(grace=0, reduction=1)
 
 
 def test_a_rule_goes_by_its_name() -> None:
-    assert stopping_rule("halving", 3, 4) == Halving(grace=3, reduction=4)
+    assert stopping_rule("halving", 3, 4) == SuccessiveHalving(grace=3, reduction=4)
     assert stopping_rule("none", 0, 0) is None

@@ -10,7 +10,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from tests.support.study_configs import again, config_of, finished, outcomes, plan
 from tuning.scheduling.samplers import NEEDS
-from tuning.scheduling.study import SearchPlan
+from tuning.scheduling.study import StudyConfig
 from tuning.scheduling.suggester import Suggester, may_suggest, visible
 from tuning.space.load import load_space
 
@@ -19,7 +19,7 @@ SAMPLERS = [GP if name == "gp" else name for name in NEEDS]
 
 
 @cache
-def a_study(sampler: str) -> tuple[SearchPlan, list[FrozenTrial]]:
+def a_study(sampler: str) -> tuple[StudyConfig, list[FrozenTrial]]:
     """A plan and its first trials, few for gp, which takes half a second for each."""
     the_plan = plan(sampler=sampler, startup=2)
     return the_plan, outcomes(the_plan, 5 if sampler == "gp" else 12)

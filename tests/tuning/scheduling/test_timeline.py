@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.simulation import Policy, Simulation
 from tests.support.curves import EPOCHS, table
-from tuning.scheduling.successive_halving import Halving
+from tuning.scheduling.successive_halving import SuccessiveHalving
 from tuning.scheduling.timeline import ends
 
 
@@ -45,7 +45,7 @@ def test_it_is_the_timetable_of_a_search_that_decides_as_it_goes(workers: int, w
         curves.append(
             dataclasses.replace(curve, epochs=tuple(dataclasses.replace(e, seconds=seconds) for e in curve.epochs))
         )
-    rule = Halving(grace=1, reduction=2)
+    rule = SuccessiveHalving(grace=1, reduction=2)
     policy = Policy(stopping=rule, trials=40, workers=workers, window=window)
     found = Simulation(dataclasses.replace(table(40), curves=tuple(curves)), policy, seed=1).run()
     assert len(set(found.epochs_by_trial)) > 1

@@ -11,9 +11,9 @@ import pytest
 from core.errors import ConfigError, UserError
 from core.training.result import EpochResult
 from tests.support.study_configs import outcomes, plan
-from tuning.journal.records import attributes_of
+from tuning.journal.records import study_attributes
 from tuning.journal.writer import open_study
-from tuning.scheduling.study import SearchPlan
+from tuning.scheduling.study import StudyConfig
 from tuning.scheduling.warm_start import with_knowledge
 from tuning.space.load import load_space
 
@@ -35,8 +35,8 @@ def a_study(folder: Path, **changes: Any) -> None:
 
 
 def warm(
-    tmp_path: Path, the_plan: SearchPlan | None = None, fingerprint: str = "f"
-) -> tuple[SearchPlan, dict[str, Any]]:
+    tmp_path: Path, the_plan: StudyConfig | None = None, fingerprint: str = "f"
+) -> tuple[StudyConfig, dict[str, Any]]:
     return with_knowledge(the_plan or plan(), tmp_path / "new", tmp_path / "old", fingerprint)
 
 
@@ -44,8 +44,10 @@ def test_finished_trials_are_knowledge_to_the_last_bit(tmp_path: Path) -> None:
     a_study(tmp_path / "old")
     the_plan, kept = warm(tmp_path)
     theirs = outcomes(plan(seed=1), 6)[:5]
-    assert [(t.params, t.state, t.value) for t in the_plan.knowledge] == [(t.params, t.state, t.value) for t in theirs]
-    assert the_plan.knowledge[2].intermediate_values == theirs[2].intermediate_values
+    assert [(t.params, t.state, t.value) for t in the_plan.prior_trials] == [
+        (t.params, t.state, t.value) for t in theirs
+    ]
+    assert the_plan.prior_trials[2].intermediate_values == theirs[2].intermediate_values
     assert the_plan.warm_start is not None
     assert {"study": "old", "trials": 5}.items() <= the_plan.warm_start.items()
     assert len(kept["knowledge"]) == 5
@@ -57,7 +59,7 @@ def test_a_study_that_has_begun_keeps_its_own_copy(tmp_path: Path) -> None:
     before, kept = warm(tmp_path)
     with open_study(tmp_path / "new", {"fingerprint": "f", "warm_start": before.warm_start}, kept):
         pass
-    assert list(attributes_of(tmp_path / "new")) == ["knowledge", "spec"]
+    assert list(study_attributes(tmp_path / "new")) == ["knowledge", "spec"]
     shutil.rmtree(tmp_path / "old")
     after, _ = warm(tmp_path)
     assert after.warm_start == before.warm_start
@@ -77,7 +79,7 @@ def test_a_study_that_has_begun_keeps_its_own_copy(tmp_path: Path) -> None:
     ],
 )
 def test_what_does_not_match_is_refused_with_the_reason(
-    tmp_path: Path, the_plan: SearchPlan, fingerprint: str, reason: str
+    tmp_path: Path, the_plan: StudyConfig, fingerprint: str, reason: str
 ) -> None:
     a_study(tmp_path / "old")
     with pytest.raises(ConfigError, match=f"--warm-start old cannot be used: {reason}.*; leave it out"):

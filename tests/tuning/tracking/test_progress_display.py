@@ -12,7 +12,7 @@ from core.config import TrialConfig
 from tests.support.small_study import epoch
 from tests.support.trial_records import record
 from tuning.tracking import progress_display as module
-from tuning.tracking.progress_display import Progress, moves_cursor, pause_seconds
+from tuning.tracking.progress_display import ProgressDisplay, moves_cursor, pause_seconds
 from tuning.tracking.progress_state import Tally
 
 
@@ -27,21 +27,21 @@ def tally() -> Tally:
     return Tally.of([], n_trials=6, epochs_a_trial=4, workers=2, window=8, searched=["hidden_dim"])
 
 
-def listen(progress: Progress) -> None:
+def listen(progress: ProgressDisplay) -> None:
     """Trial 0 is done after two epochs, 1 failed, 2 was stopped, 3 runs."""
     for number in (0, 1, 2, 3):
-        progress.started(number, TrialConfig(hidden_dim=64 + number))
-    progress.epoch(0, epoch(1, 0.6))
-    progress.epoch(0, epoch(2, 0.8))
-    progress.ended(record(0, 0.6, 0.8))
-    progress.ended(record(1, state="FAIL", error="TrainingError: [red]NaN"))
-    progress.epoch(2, epoch(1, 0.7))
-    progress.ended(record(2, 0.7, state="PRUNED"))
-    progress.epoch(3, epoch(1, 0.75))
+        progress.on_trial_start(number, TrialConfig(hidden_dim=64 + number))
+    progress.on_epoch_end(0, epoch(1, 0.6))
+    progress.on_epoch_end(0, epoch(2, 0.8))
+    progress.on_trial_end(record(0, 0.6, 0.8))
+    progress.on_trial_end(record(1, state="FAIL", error="TrainingError: [red]NaN"))
+    progress.on_epoch_end(2, epoch(1, 0.7))
+    progress.on_trial_end(record(2, 0.7, state="PRUNED"))
+    progress.on_epoch_end(3, epoch(1, 0.75))
 
 
 def shown(out: io.StringIO, **console: Any) -> str:
-    with Progress(Console(file=out, **console), tally(), ["texts under more than one label: 3"]) as progress:
+    with ProgressDisplay(Console(file=out, **console), tally(), ["texts under more than one label: 3"]) as progress:
         listen(progress)
     return out.getvalue()
 
@@ -64,7 +64,9 @@ def test_a_terminal_shows_each_running_trial(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(module, "REFRESH_SECONDS", 0.01)
     out = Terminal()
     environ = {"TERM": "xterm"}
-    with Progress(Console(file=out, width=80, height=24, color_system=None, _environ=environ), tally()) as progress:
+    with ProgressDisplay(
+        Console(file=out, width=80, height=24, color_system=None, _environ=environ), tally()
+    ) as progress:
         listen(progress)
         until = time.monotonic() + 10
         while "    3    1/4  0.7500" not in out.getvalue() and time.monotonic() < until:
@@ -99,10 +101,10 @@ def test_a_log_gets_fewer_lines_the_longer_the_search() -> None:
 @pytest.mark.slow
 def test_many_epochs_at_once_are_one_line() -> None:
     out = io.StringIO()
-    with Progress(Console(file=out), tally()) as progress:
-        progress.started(0, TrialConfig())
+    with ProgressDisplay(Console(file=out), tally()) as progress:
+        progress.on_trial_start(0, TrialConfig())
         for number in range(1, 200):
-            progress.epoch(0, epoch(number, 0.5))
+            progress.on_epoch_end(0, epoch(number, 0.5))
             time.sleep(0.005)
     assert out.getvalue().count("trials:") <= 2
 
@@ -125,7 +127,7 @@ def test_output_that_nobody_takes_holds_up_neither_a_trial_nor_the_end(monkeypat
     done = threading.Event()
 
     def search() -> None:
-        with Progress(Console(file=out), tally(), ["a warning"]) as progress:
+        with ProgressDisplay(Console(file=out), tally(), ["a warning"]) as progress:
             listen(progress)
         done.set()
 

@@ -10,12 +10,12 @@ from core.config import TrialConfig
 from tests.support.small_study import epoch
 from tests.support.trial_records import record
 from tuning.formatting import clock
-from tuning.scheduling.study import searched_fields
+from tuning.scheduling.study import searched_settings
 from tuning.space.load import load_space
 from tuning.tracking.progress_state import Best, Tally
 from tuning.tracking.progress_text import best_text, block, failures, hanging, pace, settings_brief
 
-QUICK = searched_fields(load_space("quick"))
+QUICK = searched_settings(load_space("quick"))
 
 
 def busy(n_running: int = 2, **changes: Any) -> Tally:

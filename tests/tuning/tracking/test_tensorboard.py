@@ -11,7 +11,7 @@ from core.errors import ConfigError
 from tests.support.small_study import add, epoch, small_study
 from tests.support.tensorboard import accuracies, hparams, scalars
 from tuning.tracking import tensorboard as module
-from tuning.tracking.tensorboard import check_tensorboard, event_files
+from tuning.tracking.tensorboard import check_tensorboard, tensorboard_callback
 
 SEARCHED = ["hidden_dim", "bidirectional", "ema_decay"]
 
@@ -22,7 +22,7 @@ def approximately(expected: list[tuple[int, float]]) -> list[tuple[int, float]]:
 
 
 def test_every_trial_of_the_journal_is_a_run(tmp_path: Path) -> None:
-    with small_study(tmp_path / "s") as ledger, event_files(ledger, SEARCHED, print):
+    with small_study(tmp_path / "s") as ledger, tensorboard_callback(ledger, SEARCHED, print):
         folder = tmp_path / "s" / "tensorboard"
         assert sorted(path.name for path in folder.iterdir()) == [f"trial-0000{number}" for number in range(4)]
         for record in ledger.records(0, 4):
@@ -39,35 +39,35 @@ def test_every_trial_of_the_journal_is_a_run(tmp_path: Path) -> None:
 
 def test_a_running_trial_is_seen_while_it_runs(tmp_path: Path) -> None:
     """Its epochs before the start are there, and none twice though the worker tells them again."""
-    with small_study(tmp_path / "s") as ledger, event_files(ledger, SEARCHED, print) as files:
+    with small_study(tmp_path / "s") as ledger, tensorboard_callback(ledger, SEARCHED, print) as files:
         run = tmp_path / "s" / "tensorboard" / "trial-00004"
-        files.started(4, TrialConfig())
+        files.on_trial_start(4, TrialConfig())
         assert [step for step, _ in scalars(run)["val_loss"]] == [1]
         for number, accuracy in ((1, 0.55), (2, 0.65)):
             ledger.record_epoch(4, epoch(number, accuracy))
-            files.epoch(4, epoch(number, accuracy))
+            files.on_epoch_end(4, epoch(number, accuracy))
         assert scalars(run)["val_accuracy"] == approximately([(1, 0.55), (2, 0.65)])
         assert hparams(run)[1] is None
-        files.ended(ledger.finish_trial(4, TrialState.COMPLETE, {}))
+        files.on_trial_end(ledger.finish_trial(4, TrialState.COMPLETE, {}))
         assert hparams(run)[1] == 1
 
 
 def test_a_repeated_trial_that_was_never_started_is_a_run_too(tmp_path: Path) -> None:
-    with small_study(tmp_path / "s") as ledger, event_files(ledger, SEARCHED, print) as files:
-        files.ended(ledger.copy_result(0, add(ledger, origin="copy of 0")))
+    with small_study(tmp_path / "s") as ledger, tensorboard_callback(ledger, SEARCHED, print) as files:
+        files.on_trial_end(ledger.copy_result(0, add(ledger, origin="copy of 0")))
         assert len(scalars(tmp_path / "s" / "tensorboard" / "trial-00005")["val_accuracy"]) == 3
 
 
 def test_a_start_again_doubles_nothing_and_mends_what_a_kill_left(tmp_path: Path) -> None:
     with small_study(tmp_path / "s") as ledger:
         folder = tmp_path / "s" / "tensorboard"
-        with event_files(ledger, SEARCHED, print) as files:
-            files.started(4, TrialConfig())
+        with tensorboard_callback(ledger, SEARCHED, print) as files:
+            files.on_trial_start(4, TrialConfig())
         before = scalars(folder / "trial-00000")
         torn = next((folder / "trial-00000").iterdir())
         torn.write_bytes(torn.read_bytes()[:100])
-        with event_files(ledger, SEARCHED, print) as files:
-            files.started(4, TrialConfig())
+        with tensorboard_callback(ledger, SEARCHED, print) as files:
+            files.on_trial_start(4, TrialConfig())
             assert scalars(folder / "trial-00000") == before
             assert scalars(folder / "trial-00004")["val_accuracy"] == approximately([(1, 0.55)])
             assert [len(list(run.iterdir())) for run in folder.iterdir()] == [1] * 5
@@ -77,15 +77,15 @@ def test_what_cannot_be_written_is_said_once_and_ends_no_search(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said: list[str] = []
-    with small_study(tmp_path / "s") as ledger, event_files(ledger, SEARCHED, said.append) as files:
-        files.started(4, TrialConfig())
+    with small_study(tmp_path / "s") as ledger, tensorboard_callback(ledger, SEARCHED, said.append) as files:
+        files.on_trial_start(4, TrialConfig())
 
         def full(self: object, record: object) -> None:
             raise OSError(28, "No space left on device")
 
         monkeypatch.setattr(module._Run, "add", full)
-        files.epoch(4, epoch(1, 0.55))
-        files.epoch(4, epoch(2, 0.65))
+        files.on_epoch_end(4, epoch(1, 0.55))
+        files.on_epoch_end(4, epoch(2, 0.65))
     assert said == [
         f"cannot write {tmp_path}/s/tensorboard: No space left on device; the search goes on without event files"
     ]
