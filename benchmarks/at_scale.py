@@ -35,7 +35,7 @@ from tuning.journal.writer import StudyJournal, open_study
 from tuning.scheduling.callbacks import CallbackList
 from tuning.scheduling.stop_signal import StopSignal
 from tuning.scheduling.study import StudyConfig
-from tuning.scheduling.successive_halving import SuccessiveHalving, Standings
+from tuning.scheduling.successive_halving import SuccessiveHalving, RungTable
 from tuning.scheduling.suggester import Suggester
 from tuning.space.load import load_space
 
@@ -117,7 +117,7 @@ def reports(ledger: StudyJournal, the_plan: StudyConfig) -> tuple[float, float]:
     """Seconds of a first epoch's report, which is a rung, in the scheduler; and of one written into the journal."""
     space = the_plan.space
     last = ledger.records()[-1]
-    standings = Standings(the_plan.stopping, the_plan.epochs, ledger.records())
+    standings = RungTable(the_plan.stopping, the_plan.epochs, ledger.records())
     scheduler = OrderedStopping(ledger, the_plan, CallbackList([]), StopSignal(), standings)
     new = [
         ledger.add_trial(last.params, space.distributions(last.params), last.config, "sampler")

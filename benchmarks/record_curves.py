@@ -31,7 +31,7 @@ from core.config import TrialConfig
 from core.data.corpus import TRAIN, VAL, Corpus
 from core.errors import TrainingError
 from core.io.atomic import atomic_write
-from tuning.scheduling.samplers import derived_seed, draw, make_sampler
+from tuning.scheduling.samplers import derive_seed, suggest_once, make_sampler
 from tuning.space.initial_trials import first_trials
 from tuning.space.load import load_space
 from tuning.space.space import Space
@@ -88,9 +88,9 @@ def jobs(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
         for name in SPACES:
             searched = space(name, arguments.hidden)
             sampler = make_sampler(
-                "random", searched, derived_seed(arguments.seed, number, SPACES.index(name)), 1, False
+                "random", searched, derive_seed(arguments.seed, number, SPACES.index(name)), 1, False
             )
-            config = searched.config(draw(sampler, searched, []), **settings)
+            config = searched.config(suggest_once(sampler, searched, []), **settings)
             if number == 0:
                 config = TrialConfig.from_dict({**first_trials(searched)[0], **settings})
             yield {"space": name, "number": number, "config": config.to_dict()}

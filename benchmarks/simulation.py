@@ -24,7 +24,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from core.config import TrialConfig
 from core.training.result import EpochResult
 from tuning.scheduling.study import StudyConfig
-from tuning.scheduling.successive_halving import SuccessiveHalving, Standings, Decision
+from tuning.scheduling.successive_halving import SuccessiveHalving, RungTable, Decision
 from tuning.scheduling.suggester import Suggester
 from tuning.space.space import Space
 
@@ -174,7 +174,7 @@ class Simulation:
         rule = policy.stopping
         if rule is not None and policy.ordered:
             rule = dataclasses.replace(rule, together=policy.together or min(policy.window, policy.trials))
-        self.standings = Standings(rule, table.epochs)
+        self.standings = RungTable(rule, table.epochs)
         self.waiting: dict[int, list[int]] = {rung: [] for rung in self.standings.rungs}
         """Rung -> numbers of the trials that wait there, and no worker has."""
         self.ready: list[int] = []
@@ -266,7 +266,7 @@ class Simulation:
         run.done += 1
         self.found.seconds.append(time)
         self.found.best.append(max([*self.found.best[-1:], epochs[run.done - 1].val_accuracy]))
-        self.standings.settle(run.number, epochs[: run.done], over=False)
+        self.standings.record_scores(run.number, epochs[: run.done], over=False)
         if run.done >= min(run.limit, len(epochs)):
             self.running.remove(run)
             self._end(run)
@@ -282,12 +282,12 @@ class Simulation:
     def _end(self, run: Run, stopped: bool = False) -> None:
         run.over, run.stopped = True, stopped
         self.ended.append(run)
-        self.standings.settle(run.number, self.table.curves[run.curve].epochs[: run.done], over=True)
+        self.standings.record_scores(run.number, self.table.curves[run.curve].epochs[: run.done], over=True)
 
     def _verdict(self, run: Run) -> Decision:
         rule = self.policy.stopping
         if self.policy.ordered or rule is None or run.done not in self.standings.rungs:
-            return self.standings.verdict(run.number, run.done)
+            return self.standings.decide(run.number, run.done)
         accuracy = self.table.curves[run.curve].epochs[run.done - 1].val_accuracy
         return Decision.STOP if self._asha(run.done, accuracy, rule.reduction) else Decision.CONTINUE
 

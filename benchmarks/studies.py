@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from core.nn.environment import processor
+from core.nn.environment import cpu_model
 from tuning.journal.records import TrialRecord, copied_from, rank_trials, read_study
 
 
@@ -78,5 +78,5 @@ def machine() -> str:
     """Date, machine and versions, for a table's heading."""
     versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "ray", "optuna"))
     return (
-        f"{date.today()}, {os.cpu_count()} cores {processor()} ({torch.backends.cpu.get_cpu_capability()}), {versions}"
+        f"{date.today()}, {os.cpu_count()} cores {cpu_model()} ({torch.backends.cpu.get_cpu_capability()}), {versions}"
     )

@@ -29,7 +29,7 @@ from tuning.run_options import AUTO, RunOptions, study_config
 from tuning.scheduling.budget import EarlyEnd
 from tuning.scheduling.callbacks import Callback, CallbackList
 from tuning.scheduling.study import StudyConfig, study_spec, searched_settings, study_id
-from tuning.scheduling.warm_start import with_knowledge
+from tuning.scheduling.warm_start import add_prior_trials
 from tuning.tracking.progress_display import ProgressDisplay
 from tuning.tracking.progress_state import Tally
 from tuning.tracking.progress_text import hanging
@@ -95,7 +95,7 @@ def _run(options: RunOptions, machine: "Machine | Cluster", fits: int, began: fl
         "inputs": corpus.source["inputs"],
     }
     if options.warm_start is not None:
-        plan, knowledge = with_knowledge(plan, folder, options.warm_start, corpus.fingerprint)
+        plan, knowledge = add_prior_trials(plan, folder, options.warm_start, corpus.fingerprint)
         kept |= knowledge
     kept["vocabulary"] = len(corpus.words)
     spec = study_spec(plan, corpus, options.data, shares)

@@ -10,7 +10,7 @@ from typing import Any
 
 from core.config import PRECISIONS
 from core.errors import ConfigError
-from core.nn.environment import computes_in_bf16
+from core.nn.environment import supports_bf16
 from tuning.journal.records import spec_of
 from tuning.resources.machine import Shares, default_window
 from tuning.scheduling.budget import Budget
@@ -108,7 +108,7 @@ def study_config(options: RunOptions, fits: int) -> StudyConfig:
 
 def _precision_here(options: RunOptions) -> str:
     """What trials are fastest in, as far as this machine can tell."""
-    return "bf16" if options.address is None and computes_in_bf16(options.shares.device) else "fp32"
+    return "bf16" if options.address is None and supports_bf16(options.shares.device) else "fp32"
 
 
 def _slug(text: str) -> str:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from core.config import TrialConfig
 from core.nn.seeding import Dropout
-from core.nn.sequence import at_end, max_over_time, mean_over_time, mirrored, turned, weighted_over_time
+from core.nn.sequence import last_state, max_pool, mean_pool, reversal_index, reverse, attention_pool
 
 
 class SentenceClassifier(nn.Module):
@@ -85,12 +85,12 @@ class SentenceClassifier(nn.Module):
             float (B, C) logits.
         """
         tokens = tokens.t()  # (T, B)
-        mirror = mirrored(lengths, tokens.shape[0])
+        mirror = reversal_index(lengths, tokens.shape[0])
         words = self.embedding(tokens)  # (T, B, E)
-        states = [lstm(order)[0] for lstm, order in self._read(0, words, mirror)]
-        return self._finish(states, lengths, mirror, None)
+        states = [lstm(order)[0] for lstm, order in self._by_direction(0, words, mirror)]
+        return self._classify_states(states, lengths, mirror, None)
 
-    def classify(self, vectors: Tensor, tokens: Tensor, lengths: Tensor, dropout: Dropout | None = None) -> Tensor:
+    def forward_batch(self, vectors: Tensor, tokens: Tensor, lengths: Tensor, dropout: Dropout | None = None) -> Tensor:
         """Classify sentences whose words are given as rows of a small table.
 
         Embedding dropout drops whole words, each occurrence by itself, by pointing it at row 0.
@@ -106,23 +106,25 @@ class SentenceClassifier(nn.Module):
         """
         dropped = self.config.embedding_dropout
         if dropout and dropped > 0:
-            tokens = tokens * dropout.kept(tokens.shape, dropped)
+            tokens = tokens * dropout.keep_mask(tokens.shape, dropped)
             vectors = vectors / (1 - dropped)
-        mirror = mirrored(lengths, tokens.shape[0])
-        states = [lstm(F.embedding(order, vectors))[0] for lstm, order in self._read(0, tokens, mirror)]
-        return self._finish(states, lengths, mirror, dropout)
+        mirror = reversal_index(lengths, tokens.shape[0])
+        states = [lstm(F.embedding(order, vectors))[0] for lstm, order in self._by_direction(0, tokens, mirror)]
+        return self._classify_states(states, lengths, mirror, dropout)
 
-    def _finish(self, states: list[Tensor], lengths: Tensor, mirror: Tensor, dropout: Dropout | None) -> Tensor:
+    def _classify_states(
+        self, states: list[Tensor], lengths: Tensor, mirror: Tensor, dropout: Dropout | None
+    ) -> Tensor:
         """From the first layer's states (T, B, H), one a direction, to logits (B, C)."""
         config = self.config
         for layer in range(1, config.n_layers):
-            x = self._joined(states, mirror)
+            x = self._concat_directions(states, mirror)
             x = dropout(x, config.lstm_dropout) if dropout else x
-            states = [lstm(order)[0] for lstm, order in self._read(layer, x, mirror)]
+            states = [lstm(order)[0] for lstm, order in self._by_direction(layer, x, mirror)]
         if config.pooling == "last":
-            pooled = torch.cat([at_end(s, lengths) for s in states], dim=1)
+            pooled = torch.cat([last_state(s, lengths) for s in states], dim=1)
         elif config.pooling == "attention":
-            pooled = self._pool(self._joined(states, mirror), lengths)
+            pooled = self._pool(self._concat_directions(states, mirror), lengths)
         else:  # blind to order
             pooled = self._pool(torch.cat(states, dim=2), lengths)
         if dropout:
@@ -131,22 +133,22 @@ class SentenceClassifier(nn.Module):
         logits: Tensor = self.output(pooled)
         return logits
 
-    def _read(self, layer: int, x: Tensor, mirror: Tensor) -> list[tuple[nn.LSTM, Tensor]]:
+    def _by_direction(self, layer: int, x: Tensor, mirror: Tensor) -> list[tuple[nn.LSTM, Tensor]]:
         """Each direction of a layer with what it reads: `x` (T, B, ...) as it is, and from each sentence's end."""
         directions = cast("nn.ModuleList", self.lstm[layer])
-        return [(cast("nn.LSTM", lstm), turned(x, mirror) if back else x) for back, lstm in enumerate(directions)]
+        return [(cast("nn.LSTM", lstm), reverse(x, mirror) if back else x) for back, lstm in enumerate(directions)]
 
     @staticmethod
-    def _joined(states: list[Tensor], mirror: Tensor) -> Tensor:
+    def _concat_directions(states: list[Tensor], mirror: Tensor) -> Tensor:
         """Both directions' states, in reading order: (T, B, H) each -> (T, B, H * directions)."""
         ahead, *back = states
-        return torch.cat([ahead, *(turned(s, mirror) for s in back)], dim=2) if back else ahead
+        return torch.cat([ahead, *(reverse(s, mirror) for s in back)], dim=2) if back else ahead
 
     def _pool(self, states: Tensor, lengths: Tensor) -> Tensor:
         if self.config.pooling == "max":
-            return max_over_time(states, lengths)
+            return max_pool(states, lengths)
         if self.config.pooling == "mean":
-            return mean_over_time(states, lengths)
+            return mean_pool(states, lengths)
         if self.config.pooling == "mean+max":
-            return torch.cat([mean_over_time(states, lengths), max_over_time(states, lengths)], dim=1)
-        return weighted_over_time(states, self.attention(states), lengths)
+            return torch.cat([mean_pool(states, lengths), max_pool(states, lengths)], dim=1)
+        return attention_pool(states, self.attention(states), lengths)

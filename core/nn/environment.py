@@ -26,13 +26,13 @@ def code_digest() -> str:
     return total.hexdigest()[:16]
 
 
-def processor() -> str:
+def cpu_model() -> str:
     """The CPU's model as the system names it; its architecture where it names none."""
-    return about_processor("model name") or platform.processor() or platform.machine()
+    return cpuinfo("model name") or platform.processor() or platform.machine()
 
 
 @functools.cache
-def about_processor(what: str) -> str:
+def cpuinfo(what: str) -> str:
     """What Linux says of the first processor under a name such as `flags`; empty where it says nothing."""
     with contextlib.suppress(OSError), Path("/proc/cpuinfo").open(errors="replace") as file:
         for line in file:
@@ -42,20 +42,20 @@ def about_processor(what: str) -> str:
     return ""
 
 
-def computes_in_bf16(device: str) -> bool:
+def supports_bf16(device: str) -> bool:
     """Whether a device has instructions for bf16: where it lacks them, bf16 is imitated and brings no time.
 
     Args:
         device: "cpu", which is asked without importing torch, or a CUDA device.
     """
     if device == "cpu":
-        return not BF16_FLAGS.isdisjoint(about_processor("flags").split())
+        return not BF16_FLAGS.isdisjoint(cpuinfo("flags").split())
     import torch
 
     return bool(torch.cuda.is_bf16_supported(including_emulation=False))
 
 
-def describe(precision: str, threads: int, device: str) -> dict[str, Any]:
+def runtime_environment(precision: str, threads: int, device: str) -> dict[str, Any]:
     """Everything that can change a result's bits beside settings and corpus, as JSON can hold it."""
     import torch  # only here: reading a study loads no torch
 
@@ -66,7 +66,7 @@ def describe(precision: str, threads: int, device: str) -> dict[str, Any]:
         "threads": threads,
         "precision": precision,
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
-        "cpu": processor(),
+        "cpu": cpu_model(),
         "device": torch.cuda.get_device_name(device) if is_gpu(device) else "cpu",
         "deterministic": not is_gpu(device) or torch.are_deterministic_algorithms_enabled(),
         "code": code_digest(),

@@ -2,11 +2,11 @@
 
 from core.config import TrialConfig
 
-SLOTS = {"adamw": 2, "adam": 2, "adadelta": 2, "rmsprop": 1}
+OPTIMIZER_STATE_TENSORS = {"adamw": 2, "adam": 2, "adadelta": 2, "rmsprop": 1}
 """Running averages that an optimizer keeps of each weight (core.training.optim)."""
 
 
-def trained_numbers(config: TrialConfig, vocabulary: int, embedding_dim: int, n_classes: int) -> int:
+def count_trainable_parameters(config: TrialConfig, vocabulary: int, embedding_dim: int, n_classes: int) -> int:
     """How many numbers training changes: those of core.nn.classifier.SentenceClassifier, without frozen word vectors.
 
     Args:
@@ -29,19 +29,19 @@ def trained_numbers(config: TrialConfig, vocabulary: int, embedding_dim: int, n_
 
 def _copies(config: TrialConfig) -> int:
     """How often a training holds each number that it changes: itself, and running averages."""
-    return 1 + SLOTS[config.optimizer] + (config.ema_decay is not None)
+    return 1 + OPTIMIZER_STATE_TENSORS[config.optimizer] + (config.ema_decay is not None)
 
 
 def _word_copies(config: TrialConfig) -> int:
     return 0 if config.freeze_embedding else _copies(config)
 
 
-def least_bytes(config: TrialConfig, vocab_size: int, embedding_dim: int, n_classes: int) -> int:
+def min_training_bytes(config: TrialConfig, vocab_size: int, embedding_dim: int, n_classes: int) -> int:
     """Memory below which a training cannot be: weights, averages and, but for word vectors, the gradient; fp32."""
-    others = trained_numbers(config.replace(freeze_embedding=True), vocab_size, embedding_dim, n_classes)
+    others = count_trainable_parameters(config.replace(freeze_embedding=True), vocab_size, embedding_dim, n_classes)
     return 4 * (others * (_copies(config) + 1) + vocab_size * embedding_dim * _word_copies(config))
 
 
-def checkpoint_bytes(config: TrialConfig, vocab_size: int, embedding_dim: int, n_classes: int) -> int:
+def max_checkpoint_bytes(config: TrialConfig, vocab_size: int, embedding_dim: int, n_classes: int) -> int:
     """One checkpoint on the disk, at most: weights, averages, and the best weights where they are older; fp32."""
-    return 4 * trained_numbers(config, vocab_size, embedding_dim, n_classes) * (_copies(config) + 1)
+    return 4 * count_trainable_parameters(config, vocab_size, embedding_dim, n_classes) * (_copies(config) + 1)

@@ -9,11 +9,11 @@ from collections.abc import Iterator
 import torch
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
-_KEPT_BYTES, _APART_BYTES = 2**28, 2**25
+_TRIM_BYTES, _MMAP_BYTES = 2**28, 2**25
 
 
 @contextlib.contextmanager
-def threads_set(threads: int) -> Iterator[None]:
+def torch_threads(threads: int) -> Iterator[None]:
     """Compute with this many CPU threads inside the block, and as many as before after it."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
@@ -24,7 +24,7 @@ def threads_set(threads: int) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def memory_kept() -> Iterator[None]:
+def retain_freed_memory() -> Iterator[None]:
     """Let glibc keep freed memory for the next step inside the block, and give back what is free after it.
 
     By default it returns the large blocks of each step to the kernel, which clears them anew page by page: thousands
@@ -37,8 +37,8 @@ def memory_kept() -> Iterator[None]:
     if libc is None or not hasattr(libc, "mallopt"):  # musl has none
         yield
         return
-    libc.mallopt(_M_MMAP_THRESHOLD, _APART_BYTES)
-    libc.mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
+    libc.mallopt(_M_MMAP_THRESHOLD, _MMAP_BYTES)
+    libc.mallopt(_M_TRIM_THRESHOLD, _TRIM_BYTES)
     try:
         yield
     finally:
@@ -46,7 +46,7 @@ def memory_kept() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def deterministic(device: str) -> Iterator[None]:
+def deterministic_kernels(device: str) -> Iterator[None]:
     """On a GPU let torch use only kernels that give the same bits each time; on a CPU they all do.
 
     cuBLAS reads `CUBLAS_WORKSPACE_CONFIG` once, when the process first uses it: a process that multiplied matrices

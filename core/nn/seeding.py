@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 
-def seeded(seed: int, purpose: str, epoch: int = 0, device: str = "cpu") -> torch.Generator:
+def seeded_generator(seed: int, purpose: str, epoch: int = 0, device: str = "cpu") -> torch.Generator:
     """A generator that depends on nothing but its arguments.
 
     Each purpose has a stream of its own, made anew for each epoch: what one part draws moves no other, a resumed
@@ -26,9 +26,9 @@ class Dropout:
         """Zero each value of `x` with `probability` and divide the rest by 1 - `probability`."""
         if probability == 0:
             return x
-        return x * self.kept(x.shape, probability).to(x.dtype).div_(1 - probability)
+        return x * self.keep_mask(x.shape, probability).to(x.dtype).div_(1 - probability)
 
-    def kept(self, shape: tuple[int, ...], probability: float) -> Tensor:
+    def keep_mask(self, shape: tuple[int, ...], probability: float) -> Tensor:
         """bool `shape`: true where a value stays, with 1 - `probability` (rounded to 1 / 65,536, and never to 0).
 
         Sixteen bits a value, four values a draw: `bernoulli_` takes eight times as long on a CPU.

@@ -6,28 +6,28 @@ import torch
 from torch import Tensor
 
 
-def is_real(lengths: Tensor, steps: int) -> Tensor:
+def sequence_mask(lengths: Tensor, steps: int) -> Tensor:
     """bool (T, B, 1): is step t inside sentence b?"""
     return (torch.arange(steps, device=lengths.device)[:, None] < lengths)[:, :, None]
 
 
-def at_end(states: Tensor, lengths: Tensor) -> Tensor:
+def last_state(states: Tensor, lengths: Tensor) -> Tensor:
     """The state at each sentence's last token: (T, B, H) -> (B, H)."""
     last = (lengths - 1)[None, :, None].expand(1, -1, states.shape[2])  # (1, B, H)
     return states.gather(0, last).squeeze(0)
 
 
-def max_over_time(states: Tensor, lengths: Tensor) -> Tensor:
+def max_pool(states: Tensor, lengths: Tensor) -> Tensor:
     """The largest value of each feature over real tokens: (T, B, H) -> (B, H)."""
-    return states.masked_fill(~is_real(lengths, states.shape[0]), -torch.inf).amax(dim=0)
+    return states.masked_fill(~sequence_mask(lengths, states.shape[0]), -torch.inf).amax(dim=0)
 
 
-def mean_over_time(states: Tensor, lengths: Tensor) -> Tensor:
+def mean_pool(states: Tensor, lengths: Tensor) -> Tensor:
     """The average over real tokens: (T, B, H) -> (B, H)."""
-    return states.masked_fill(~is_real(lengths, states.shape[0]), 0).sum(dim=0) / lengths[:, None]
+    return states.masked_fill(~sequence_mask(lengths, states.shape[0]), 0).sum(dim=0) / lengths[:, None]
 
 
-def weighted_over_time(states: Tensor, scores: Tensor, lengths: Tensor) -> Tensor:
+def attention_pool(states: Tensor, scores: Tensor, lengths: Tensor) -> Tensor:
     """The average over real tokens with softmax(`scores`) as weights.
 
     Args:
@@ -38,12 +38,12 @@ def weighted_over_time(states: Tensor, scores: Tensor, lengths: Tensor) -> Tenso
     Returns:
         float (B, H).
     """
-    real = is_real(lengths, states.shape[0])
+    real = sequence_mask(lengths, states.shape[0])
     weights = scores.masked_fill(~real, -torch.inf).softmax(dim=0)  # (T, B, 1)
     return (states.masked_fill(~real, 0) * weights).sum(dim=0)
 
 
-def mirrored(lengths: Tensor, steps: int) -> Tensor:
+def reversal_index(lengths: Tensor, steps: int) -> Tensor:
     """int64 (T, B): where step t of each sentence read from its end stands; padding stays in place.
 
     Places count through a flattened (T * B): step t of sentence b stands at t * B + b.
@@ -54,29 +54,29 @@ def mirrored(lengths: Tensor, steps: int) -> Tensor:
     return mirror * batch + torch.arange(batch, device=lengths.device)
 
 
-class _Mirror(torch.autograd.Function):
+class _Reverse(torch.autograd.Function):
     """Turn each sentence round. Twice round is as before, so the gradient takes the same way; torch's own gradient
     of a gather adds into zeros, which takes seven times as long."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, mirror: Tensor) -> Tensor:
         ctx.save_for_backward(mirror)
-        return _taken(x, mirror)
+        return _gather(x, mirror)
 
     @staticmethod
     def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, None]:
         (mirror,) = ctx.saved_tensors
-        return _taken(slope, mirror), None
+        return _gather(slope, mirror), None
 
 
-def _taken(x: Tensor, mirror: Tensor) -> Tensor:
+def _gather(x: Tensor, mirror: Tensor) -> Tensor:
     """(T, B) or (T, B, H), places (T, B) -> like `x`."""
     return x.flatten(0, 1).index_select(0, mirror.flatten()).view_as(x)
 
 
-def turned(x: Tensor, mirror: Tensor) -> Tensor:
+def reverse(x: Tensor, mirror: Tensor) -> Tensor:
     """Read each sentence from its end: (T, B) or (T, B, H) -> like `x`; `mirror` as `mirrored` gives it."""
     if not (torch.is_grad_enabled() and x.requires_grad):
-        return _taken(x, mirror)
-    result: Tensor = _Mirror.apply(x, mirror)  # type: ignore[no-untyped-call,unused-ignore]
+        return _gather(x, mirror)
+    result: Tensor = _Reverse.apply(x, mirror)  # type: ignore[no-untyped-call,unused-ignore]
     return result

@@ -13,7 +13,7 @@ from core.config import TrialConfig
 from core.data.corpus import SPLIT_NAMES, Corpus
 from core.errors import DataError
 from core.nn.classifier import SentenceClassifier
-from core.nn.runtime import autocast, deterministic, threads_set
+from core.nn.runtime import autocast, deterministic_kernels, torch_threads
 from core.training.batching import Reader, Resident, batches_of, by_length
 
 TOKENS_AT_ONCE = 4096
@@ -58,7 +58,7 @@ def evaluate(
     Raises:
         DataError: the split is empty.
     """
-    with threads_set(threads), deterministic(device):
+    with torch_threads(threads), deterministic_kernels(device):
         return judge(config, weights, batches_of(corpus, device), split, device)
 
 
@@ -80,7 +80,7 @@ def judge(
         batch = source.batch(sentences[places])
         vectors = model.embedding.weight.index_select(0, batch.rows)
         with autocast(config.precision, device):
-            scored.append(model.classify(vectors, batch.tokens, batch.lengths).float())
+            scored.append(model.forward_batch(vectors, batch.tokens, batch.lengths).float())
     back = np.argsort(np.concatenate(batches))  # to the order of the sentences
     logits = torch.cat(scored)[torch.from_numpy(back).to(device)]  # (n, C)
     labels = torch.from_numpy(corpus.labels[sentences]).to(device)

@@ -13,7 +13,7 @@ from core.config import TrialConfig
 from core.data.corpus import Corpus
 from core.nn.classifier import SentenceClassifier
 from core.nn.runtime import autocast
-from core.nn.seeding import Dropout, seeded
+from core.nn.seeding import Dropout, seeded_generator
 from core.training.batching import Batch
 from core.training.ema import Average
 from core.training.optim import Optimizer
@@ -83,7 +83,7 @@ class Learner:
         """
         vectors = self._look_up(batch.rows)
         with autocast(self.config.precision, self.device.type):
-            logits = self.model.classify(vectors, batch.tokens, batch.lengths, dropout)
+            logits = self.model.forward_batch(vectors, batch.tokens, batch.lengths, dropout)
         logits = logits if logits.dtype == self.flat.dtype else logits.to(self.flat.dtype)
         loss = F.cross_entropy(logits, batch.labels, label_smoothing=self.config.label_smoothing)
         wanted = [*self.parameters, vectors] if self.trains_words else self.parameters
@@ -151,7 +151,7 @@ def new_learner(config: TrialConfig, corpus: Corpus, device: str) -> Learner:
     """A learner before its first step. Frozen pretrained vectors on the CPU stay where the corpus has them."""
     vectors = None if corpus.vectors is None else as_tensor(corpus.vectors, copy=not config.freeze_embedding)
     model = SentenceClassifier(config, len(corpus.words), corpus.embedding_dim, len(corpus.classes), vectors)
-    model.initialize(seeded(config.seed, "weights"))
+    model.initialize(seeded_generator(config.seed, "weights"))
     return Learner(model.to(device), max_norm=config.embedding_max_norm if vectors is None else None)
 
 

@@ -15,9 +15,9 @@ from torch import Tensor
 from core.config import TrialConfig
 from core.data.corpus import TRAIN, VAL, Corpus
 from core.errors import DataError, StopTraining, TrainingError
-from core.nn.environment import describe
-from core.nn.runtime import deterministic, memory_kept, threads_set
-from core.nn.seeding import Dropout, seeded
+from core.nn.environment import runtime_environment
+from core.nn.runtime import deterministic_kernels, retain_freed_memory, torch_threads
+from core.nn.seeding import Dropout, seeded_generator
 from core.training.batching import batches_of, shuffled
 from core.training.checkpoint import Checkpoint, newest, save
 from core.training.evaluate import judge
@@ -62,8 +62,8 @@ def train(
     for name, split in (("training", TRAIN), ("validation", VAL)):
         if not len(corpus.indices(split)):
             raise DataError(f"the corpus has no {name} sentences; choose another split rule")
-    with threads_set(threads), memory_kept(), deterministic(device):
-        run = _Run(config, corpus, describe(config.precision, threads, device), device)
+    with torch_threads(threads), retain_freed_memory(), deterministic_kernels(device):
+        run = _Run(config, corpus, runtime_environment(config.precision, threads, device), device)
         if checkpoint_dir is not None:
             run.resume(checkpoint_dir)
         stopped = run.go(report or (lambda epoch: None), on_best or (lambda predictions: None), checkpoint_dir)
@@ -138,8 +138,8 @@ class _Run:
     def _learn(self, number: int) -> float:
         """One pass over the training split; return the mean loss a sentence."""
         config = self.config
-        dropout = Dropout(seeded(config.seed, "dropout", number, self.device))
-        batches = shuffled(self.lengths, config.batch_size, seeded(config.seed, "order", number))
+        dropout = Dropout(seeded_generator(config.seed, "dropout", number, self.device))
+        batches = shuffled(self.lengths, config.batch_size, seeded_generator(config.seed, "order", number))
         val_losses = [epoch.val_loss for epoch in self.epochs]
         losses = torch.zeros(len(batches), device=self.device)
         for step, places in enumerate(batches):

@@ -17,9 +17,9 @@ from torch import Tensor
 from core.config import TrialConfig
 from core.data.corpus import TRAIN, VAL, Corpus
 from core.errors import TrainingError
-from core.nn.environment import describe
-from core.nn.runtime import deterministic, memory_kept, threads_set
-from core.nn.seeding import Dropout, seeded
+from core.nn.environment import runtime_environment
+from core.nn.runtime import deterministic_kernels, retain_freed_memory, torch_threads
+from core.nn.seeding import Dropout, seeded_generator
 from core.training.batching import batches_of, shuffled
 from core.training.learner import Learner, new_learner
 from core.training.optim import scheduled
@@ -74,7 +74,7 @@ def refit(
         done = step / (steps_an_epoch * config.epochs)
         return config.learning_rate * scheduled(config.lr_schedule, done, val_losses[: step // steps_an_epoch])
 
-    with threads_set(threads), memory_kept(), deterministic(device):
+    with torch_threads(threads), retain_freed_memory(), deterministic_kernels(device):
         learner = new_learner(config, both, device)
         losses = _learn(learner, config, both, steps, rate, report, device)
         found = learner.evaluated()
@@ -85,7 +85,7 @@ def refit(
             steps=steps,
             sentences=len(both.indices(TRAIN)),
             losses=losses,
-            environment=describe(config.precision, threads, device),
+            environment=runtime_environment(config.precision, threads, device),
         )
 
 
@@ -105,8 +105,8 @@ def _learn(
     done = 0
     while done < steps:
         number = len(means) + 1
-        dropout = Dropout(seeded(config.seed, "dropout", number, device))
-        batches = shuffled(lengths, config.batch_size, seeded(config.seed, "order", number))[: steps - done]
+        dropout = Dropout(seeded_generator(config.seed, "dropout", number, device))
+        batches = shuffled(lengths, config.batch_size, seeded_generator(config.seed, "order", number))[: steps - done]
         losses = [
             learner.step(source.batch(sentences[places]), rate(done + at), dropout) for at, places in enumerate(batches)
         ]

@@ -8,7 +8,7 @@ import pytest
 @pytest.fixture(autouse=True)
 def _one_thread() -> Iterator[None]:
     """Tiny tensors gain nothing from threads, and several test runs at once would fight for cores."""
-    from core.nn.runtime import threads_set
+    from core.nn.runtime import torch_threads
 
-    with threads_set(1):
+    with torch_threads(1):
         yield

@@ -16,7 +16,7 @@ from tuning.journal.writer import StudyJournal
 from tuning.scheduling.scheduler import OrderedSearcher
 from tuning.scheduling.stop_signal import StopSignal
 from tuning.scheduling.study import StudyConfig
-from tuning.scheduling.successive_halving import Standings
+from tuning.scheduling.successive_halving import RungTable
 
 
 class Heard:
@@ -44,7 +44,7 @@ class FakeRay:
     def __init__(self, ledger: StudyJournal, the_plan: StudyConfig, workers: int, rng: random.Random) -> None:
         self.halt = StopSignal()
         self.heard = Heard()
-        self.standings = Standings(the_plan.stopping, the_plan.epochs, ledger.records())
+        self.standings = RungTable(the_plan.stopping, the_plan.epochs, ledger.records())
         self.searcher = OrderedSearcher(ledger, the_plan, self.heard, self.halt, self.standings)
         self.scheduler = OrderedStopping(ledger, the_plan, self.heard, self.halt, self.standings)
         self.plan, self.workers, self.rng = the_plan, workers, rng
@@ -97,7 +97,7 @@ class FakeRay:
 
 def searcher_of(ledger: StudyJournal, the_plan: StudyConfig, halt: StopSignal) -> OrderedSearcher:
     """One that goes on where the journal stands."""
-    standings = Standings(the_plan.stopping, the_plan.epochs, ledger.records())
+    standings = RungTable(the_plan.stopping, the_plan.epochs, ledger.records())
     return OrderedSearcher(ledger, the_plan, Heard(), halt, standings)
 
 

@@ -59,7 +59,7 @@ from tuning.journal.writer import StudyJournal, log_test_evaluation, open_study
 from tuning.resources.machine import Shares
 from tuning.retrain.models import Model
 from tuning.retrain.models import save as save_trained
-from tuning.scheduling.scheduler import OOM, SPELLS
+from tuning.scheduling.scheduler import OOM, SEGMENTS
 from tuning.scheduling.study import study_spec
 from tuning.scheduling.successive_halving import SuccessiveHalving
 
@@ -143,7 +143,7 @@ def write_study(folder: Path) -> None:
         finish(ledger, add(ledger, None, "notebook", 24, 22, 20), TrialState.COMPLETE, COMPLETE | ENDED)
         finish(ledger, add(ledger, NARROW, "sampler", 18, 9, 12), TrialState.COMPLETE, COMPLETE | ENDED)
         stopped = add(ledger, DEEP, "sampler", 21)
-        ledger.set_trial_attr(stopped, SPELLS, [SPELL])
+        ledger.set_trial_attr(stopped, SEGMENTS, [SPELL])
         finish(ledger, stopped, TrialState.PRUNED, {})
         failed = add(ledger, DEEP | {"learning_rate_adadelta": 1.0}, "sampler")
         finish(ledger, failed, TrialState.FAIL, {"error": "TrainingError: the loss is nan in epoch 1, step 2"} | ENDED)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from core.config import TrialConfig
 from core.errors import CorruptionError
-from core.nn.model_size import trained_numbers
+from core.nn.model_size import count_trainable_parameters
 from core.stats import ALPHA, Correct, Interval, holm, mcnemar, wilson
 from tuning.analysis.selection_bias import HonestNumber, honest_number
 from tuning.journal.predictions import unpack_labels
@@ -164,7 +164,7 @@ def _sizes(records: Sequence[TrialRecord], attributes: Mapping[str, Any]) -> dic
         for record in records:
             if record.number not in sizes:
                 config = TrialConfig.from_dict(record.config)
-                sizes[record.number] = trained_numbers(config, vocabulary, width, n_classes)
+                sizes[record.number] = count_trainable_parameters(config, vocabulary, width, n_classes)
     return sizes
 
 

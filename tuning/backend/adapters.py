@@ -13,7 +13,7 @@ from tuning.journal.writer import StudyJournal
 from tuning.scheduling.callbacks import Callback
 from tuning.scheduling.stop_signal import StopSignal
 from tuning.scheduling.study import StudyConfig
-from tuning.scheduling.successive_halving import Standings, Decision
+from tuning.scheduling.successive_halving import RungTable, Decision
 
 
 def unflattened(result: Mapping[str, Any], name: str) -> dict[str, Any]:
@@ -26,7 +26,7 @@ class OrderedStopping(FIFOScheduler):  # type: ignore[misc]  # Ray ships no type
     """Stops a trial by the study's rule, when it has to wait at a rung, or when the study is halted."""
 
     def __init__(
-        self, ledger: StudyJournal, plan: StudyConfig, listener: Callback, halt: StopSignal, standings: Standings
+        self, ledger: StudyJournal, plan: StudyConfig, listener: Callback, halt: StopSignal, standings: RungTable
     ) -> None:
         super().__init__()
         self.ledger = ledger
@@ -66,5 +66,5 @@ class OrderedStopping(FIFOScheduler):  # type: ignore[misc]  # Ray ships no type
         """Whether the trial keeps its worker after this epoch, which is not its last."""
         if epoch.epoch not in self.standings.rungs:
             return True
-        self.standings.note(*self.ledger.records(number, number + 1))
-        return self.standings.verdict(number, epoch.epoch) == Decision.CONTINUE
+        self.standings.update(*self.ledger.records(number, number + 1))
+        return self.standings.decide(number, epoch.epoch) == Decision.CONTINUE

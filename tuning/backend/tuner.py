@@ -18,9 +18,9 @@ from tuning.backend.ray_private import _count_no_callbacks
 from tuning.journal.writer import StudyJournal
 from tuning.resources.machine import Machine, Shares
 from tuning.scheduling.callbacks import Callback
-from tuning.scheduling.scheduler import OOM, RESTARTS, OrderedSearcher, shared_failure
+from tuning.scheduling.scheduler import OOM, MAX_RESTARTS, OrderedSearcher, common_failure
 from tuning.scheduling.study import StudyConfig
-from tuning.scheduling.successive_halving import Standings
+from tuning.scheduling.successive_halving import RungTable
 
 Work = Callable[[Mapping[str, Any], Corpus, Shares], None]
 
@@ -82,12 +82,12 @@ def search(
     with interruption.installed(), place(interruption.on_ray_lost) as ray, interruption.installed():
         fit = partial(_fit, ray.put(corpus), ledger, plan, workers, listener, interruption, work)
         fit(shares)
-        while _some_wait_for_a_gpu(ledger, shares) and not (interruption.requested or shared_failure(ledger.trials())):
+        while _some_wait_for_a_gpu(ledger, shares) and not (interruption.requested or common_failure(ledger.trials())):
             fit(dataclasses.replace(shares, gpus_per_trial=1.0), whole_gpu=True)
             fit(shares)
     if interruption.reason:
         raise interruption.reason
-    if cause := shared_failure(ledger.trials()):
+    if cause := common_failure(ledger.trials()):
         raise UserError(f"the first trials all failed with one cause, so the study stopped: {cause}")
 
 
@@ -125,7 +125,7 @@ def _fit(
         work(job, ray.get(corpus_ref), shares)
 
     retry_oom = whole_gpu or _retries(shares)
-    standings = Standings(plan.stopping, plan.epochs, ledger.records())
+    standings = RungTable(plan.stopping, plan.epochs, ledger.records())
     searcher = OrderedSearcher(
         ledger, plan, listener, interruption, standings, retry_oom=retry_oom, whole_gpu=whole_gpu
     )
@@ -135,7 +135,7 @@ def _fit(
             search_alg=searcher,
             scheduler=OrderedStopping(ledger, plan, listener, interruption, standings),
             # One that waited, or whose worker died, is another trial to Ray.
-            num_samples=plan.n_trials * (1 + len(standings.rungs) + RESTARTS),
+            num_samples=plan.n_trials * (1 + len(standings.rungs) + MAX_RESTARTS),
             max_concurrent_trials=workers,
             reuse_actors=True,
             trial_dirname_creator=lambda trial: trial.trial_id,

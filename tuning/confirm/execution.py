@@ -19,7 +19,7 @@ from tuning.confirm.runs import PREFIX, Run
 from tuning.journal.predictions import pack_labels
 from tuning.journal.writer import StudyJournal, log_test_evaluation
 from tuning.resources.machine import Machine, Shares
-from tuning.scheduling.scheduler import DIED, RESTARTS
+from tuning.scheduling.scheduler import WORKER_DIED, MAX_RESTARTS
 
 if TYPE_CHECKING:
     from tuning.backend.interrupt import InterruptHandler
@@ -83,7 +83,7 @@ def carry_out(
     """
     # Twice: Ray sets handlers of its own when it starts.
     with interruption.installed(), own_ray(machine, interruption.on_ray_lost) as ray, interruption.installed():
-        options = {"num_cpus": shares.cpus_per_trial, "num_gpus": shares.gpus_per_trial, "max_retries": RESTARTS}
+        options = {"num_cpus": shares.cpus_per_trial, "num_gpus": shares.gpus_per_trial, "max_retries": MAX_RESTARTS}
         task = ray.remote(**options)(train_run)
         waiting = deque(runs)
         running: dict[Any, Run] = {}
@@ -110,7 +110,7 @@ def _outcome(ray: Any, reference: Any) -> dict[str, Any]:
     try:
         return dict(ray.get(reference))
     except ray.exceptions.RayError:
-        return {"died": DIED}
+        return {"died": WORKER_DIED}
 
 
 def write_down(ledger: StudyJournal, run: Run, outcome: Mapping[str, Any]) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from core.data.load import load_corpus
 from core.errors import ConfigError
-from core.nn.model_size import checkpoint_bytes
+from core.nn.model_size import max_checkpoint_bytes
 from tuning.forecast.probe import PROBE_SECONDS, probe
 from tuning.forecast.simulation import Forecast, Interval, forecast, to_dict
 from tuning.formatting import gigabytes, show_duration
@@ -16,7 +16,7 @@ from tuning.resources.allocation import heaviest, settled
 from tuning.resources.machine import Machine
 from tuning.run_options import RunOptions, study_config
 from tuning.scheduling.study import StudyConfig
-from tuning.scheduling.warm_start import with_knowledge
+from tuning.scheduling.warm_start import add_prior_trials
 
 RAY_BYTES = 500_000_000
 """Of Ray's own processes and the driver, together."""
@@ -183,7 +183,7 @@ def outlook(options: RunOptions, say: Callable[[str], None]) -> Outlook:
         fits = shares.fit(machine)
         plan = study_config(options, fits)
     if options.warm_start is not None:
-        plan, _ = with_knowledge(plan, options.folder, options.warm_start, corpus.fingerprint)
+        plan, _ = add_prior_trials(plan, options.folder, options.warm_start, corpus.fingerprint)
     workers = min(fits, options.workers or fits, plan.n_trials)
     heavy = heaviest(plan.space, **plan.shared_settings)
     # The probe has one GPU: as many processes as share it.
@@ -200,7 +200,7 @@ def outlook(options: RunOptions, say: Callable[[str], None]) -> Outlook:
         seconds=PROBE_SECONDS,
     )
     shape = (len(corpus.words), corpus.embedding_dim, len(corpus.classes))
-    checkpoint = max(checkpoint_bytes(config, *shape) for config in heavy)
+    checkpoint = max(max_checkpoint_bytes(config, *shape) for config in heavy)
     done = sum(state != "RUNNING" for state in states_of(options.folder))
     return Outlook(
         name=options.folder.name,

@@ -152,10 +152,10 @@ def measured_elsewhere(
         data, cache_dir, threads, device: as in `probe`.
         began, until: when the probe began and measuring is to be over, as time.time() says it.
     """
-    from core.nn.runtime import deterministic, memory_kept, threads_set
+    from core.nn.runtime import deterministic_kernels, retain_freed_memory, torch_threads
 
     corpus = load_corpus(**data, cache_dir=cache_dir, progress=lambda line: None)
-    with threads_set(threads), memory_kept(), deterministic(device):
+    with torch_threads(threads), retain_freed_memory(), deterministic_kernels(device):
         costs, start = [], time.time() - began
         for at, config in enumerate(configs):
             left = max(0.0, until - time.time())  # a process that started late gives each less

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from tuning.scheduling.study import StudyConfig
 from tuning.scheduling.successive_halving import SuccessiveHalving, Decision
-from tuning.scheduling.timeline import TRIAL_SECONDS, ends
+from tuning.scheduling.timeline import TRIAL_SECONDS, completion_times
 
 SIMULATED_TRIALS = 100_000
 """Over all simulations of one forecast."""
@@ -114,7 +114,7 @@ def _simulated(
     seconds[:done] = 0
     rule = plan.stopping
     together = 1 if rule is None else rule.cohort
-    over = ends(
+    over = completion_times(
         seconds.tolist(),
         workers,
         plan.window,
@@ -171,7 +171,7 @@ def stopped(
         for trial in (np.flatnonzero(left[1:] > rung) + 1).tolist():  # trial 0 is never stopped
             peers = there[: rule.n_peers(trial)]
             reached = int((peers > -np.inf).sum()) - int(trial < len(peers))
-            if rule.verdict(better=int((peers > score[trial]).sum()), reached=reached) == Decision.STOP:
+            if rule.decide(better=int((peers > score[trial]).sum()), reached=reached) == Decision.STOP:
                 left[trial] = rung
     return left
 

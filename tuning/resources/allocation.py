@@ -7,7 +7,7 @@ from typing import Any
 from core.config import TrialConfig
 from core.data.corpus import Corpus
 from core.errors import ConfigError
-from core.nn.model_size import _word_copies, least_bytes
+from core.nn.model_size import _word_copies, min_training_bytes
 from tuning.resources.gpu import Choice, Probed, choose_share
 from tuning.resources.machine import Machine, Shares
 from tuning.scheduling.study import StudyConfig
@@ -70,8 +70,8 @@ def check_memory(configs: list[TrialConfig], shape: tuple[int, int, int], limit_
     Raises:
         ConfigError: naming the settings, what their weights need and what there is.
     """
-    worst = max(configs, key=lambda config: least_bytes(config, *shape))
-    need = least_bytes(worst, *shape)
+    worst = max(configs, key=lambda config: min_training_bytes(config, *shape))
+    need = min_training_bytes(worst, *shape)
     if 0 < limit_bytes < need:
         raise ConfigError(
             f"hidden_dim {worst.hidden_dim} with n_layers {worst.n_layers} and bidirectional {worst.bidirectional} "

@@ -13,7 +13,7 @@ from typing import Any
 from core.config import TrialConfig
 from core.data.corpus import TRAIN, VAL, Corpus
 from core.errors import UserError
-from core.nn.model_size import checkpoint_bytes
+from core.nn.model_size import max_checkpoint_bytes
 from tuning.resources.gpu import Probed
 
 WARM_UP = 2
@@ -56,7 +56,9 @@ def epoch_seconds(
     a_token = sum(took for _, took in counted) / sum(tokens for tokens, _ in counted)
     lengths = corpus.lengths()
     work = float(lengths[corpus.indices(TRAIN)].sum()) + EVALUATION * float(lengths[corpus.indices(VAL)].sum())
-    disk = checkpoint_bytes(config, len(corpus.words), corpus.embedding_dim, len(corpus.classes)) / DISK_BYTES_A_SECOND
+    disk = (
+        max_checkpoint_bytes(config, len(corpus.words), corpus.embedding_dim, len(corpus.classes)) / DISK_BYTES_A_SECOND
+    )
     return a_token * work + disk
 
 
@@ -69,16 +71,16 @@ def steps(config: TrialConfig, corpus: Corpus, device: str, *, longest_first: bo
         device: where.
         longest_first: take the batches with the longest sentences first, which need the most memory.
     """
-    from core.nn.seeding import Dropout, seeded  # torch: the process that directs a search does without it
+    from core.nn.seeding import Dropout, seeded_generator  # torch: the process that directs a search does without it
     from core.training.batching import batches_of, shuffled
     from core.training.learner import new_learner
 
     lengths, sentences = corpus.lengths(), corpus.indices(TRAIN)
-    batches = shuffled(lengths[sentences], config.batch_size, seeded(config.seed, "order", 1))
+    batches = shuffled(lengths[sentences], config.batch_size, seeded_generator(config.seed, "order", 1))
     if longest_first:
         batches.sort(key=lambda places: -int(lengths[sentences[places]].max()))
     source, learner = batches_of(corpus, device), new_learner(config, corpus, device)
-    dropout = Dropout(seeded(config.seed, "dropout", 1, device))
+    dropout = Dropout(seeded_generator(config.seed, "dropout", 1, device))
     for places in itertools.cycle(batches):
         float(learner.step(source.batch(sentences[places]), config.learning_rate, dropout))  # waits for a GPU
         yield int(lengths[sentences[places]].sum())
@@ -104,7 +106,7 @@ def measured(configs: Sequence[TrialConfig], corpus: Corpus, device: str = "cuda
     """
     import torch
 
-    from core.nn.runtime import deterministic
+    from core.nn.runtime import deterministic_kernels
 
     cuda = cuda or torch.cuda
     cuda.init()  # before it no statistics are kept
@@ -113,7 +115,7 @@ def measured(configs: Sequence[TrialConfig], corpus: Corpus, device: str = "cuda
         cuda.empty_cache()
         cuda.reset_peak_memory_stats(device)
         try:
-            with deterministic(device):
+            with deterministic_kernels(device):
                 seconds.append(_step_seconds(config, corpus, device))
             peaks.append(int(cuda.max_memory_reserved(device)))
         except torch.OutOfMemoryError:  # more than a whole GPU: the choice says so

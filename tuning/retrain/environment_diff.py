@@ -8,7 +8,7 @@ from typing import Any
 
 from core.config import TrialConfig
 from core.data.corpus import Corpus
-from core.nn.environment import describe
+from core.nn.environment import runtime_environment
 from tuning.journal.records import Spec, TrialRecord
 
 NAMES = {"cpu_capability": "CPU capability", "cpu": "CPU", "code": "training code", "sentune": "sentune's version"}
@@ -43,7 +43,7 @@ def environment_of(spec: Spec, records: Sequence[TrialRecord], record: TrialReco
 
 def environment_now(precision: str, threads: int, device: str) -> dict[str, Any]:
     """The same of a training that begins now."""
-    return {**describe(precision, threads, device), **{name: version(name) for name in ("torch", "sentune")}}
+    return {**runtime_environment(precision, threads, device), **{name: version(name) for name in ("torch", "sentune")}}
 
 
 def environment_changes(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[Change]:

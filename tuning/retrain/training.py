@@ -11,7 +11,7 @@ from core.config import TrialConfig
 from core.data.corpus import TEST, VAL, Corpus
 from core.data.load import load_corpus
 from core.errors import DataError, StopTraining
-from core.nn.environment import describe
+from core.nn.environment import runtime_environment
 from core.training.evaluate import Evaluation, evaluate
 from core.training.loop import train
 from core.training.result import EpochResult, TrainResult
@@ -49,7 +49,7 @@ def trained(
             raise StopTraining
 
     # Never one training under two environments: what is compared must have been trained under one.
-    identity = [config.to_dict(), corpus.fingerprint, describe(config.precision, threads, device)]
+    identity = [config.to_dict(), corpus.fingerprint, runtime_environment(config.precision, threads, device)]
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
     folder = checkpoints / digest[:16]
     return train(config, corpus, report=report, checkpoint_dir=folder, threads=threads, device=device)

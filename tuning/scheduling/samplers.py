@@ -51,7 +51,7 @@ def check_sampler(name: str) -> None:
         )
 
 
-def derived_seed(*entropy: int) -> int:
+def derive_seed(*entropy: int) -> int:
     """A seed in 0..2**32 - 1 from several numbers."""
     return int(np.random.SeedSequence(entropy).generate_state(1)[0])
 
@@ -77,13 +77,13 @@ def make_sampler(
         if name == "gp":
             return GPSampler(seed=seed, n_startup_trials=startup, deterministic_objective=False)
         if name == "cmaes":
-            return _Cmaes(space, knowledge, seed=seed, n_startup_trials=startup)
+            return FixedSpaceCmaEs(space, knowledge, seed=seed, n_startup_trials=startup)
         if name == "qmc":
-            return _Qmc(space, seed=seed, scramble=True)
+            return FixedSpaceQmc(space, seed=seed, scramble=True)
         return RandomSampler(seed=seed)
 
 
-def told(trial: FrozenTrial, number: int, sampler: str) -> FrozenTrial:
+def finished_view(trial: FrozenTrial, number: int, sampler: str) -> FrozenTrial:
     """A finished trial as a sampler is shown it: without what is ours, and without copying what is Optuna's.
 
     To gp and cmaes, which leave stopped trials aside, one counts as a finished one with its best accuracy: it was
@@ -95,12 +95,12 @@ def told(trial: FrozenTrial, number: int, sampler: str) -> FrozenTrial:
     return _shown(trial, number, state)
 
 
-def running(trial: FrozenTrial, number: int) -> FrozenTrial:
+def running_view(trial: FrozenTrial, number: int) -> FrozenTrial:
     """A trial whose outcome may not be seen, as a sampler is shown it."""
     return _shown(trial, number, TrialState.RUNNING)
 
 
-def draw(sampler: BaseSampler, space: Space, shown: Sequence[FrozenTrial]) -> Params:
+def suggest_once(sampler: BaseSampler, space: Space, shown: Sequence[FrozenTrial]) -> Params:
     """One suggestion of a sampler that was made anew.
 
     Args:
@@ -108,14 +108,14 @@ def draw(sampler: BaseSampler, space: Space, shown: Sequence[FrozenTrial]) -> Pa
         space: what is searched.
         shown: from `told` and `running`, in order.
     """
-    storage = _Showing(shown)
+    storage = _FixedTrials(shown)
     with _quiet():
         study = optuna.create_study(direction="maximize", sampler=sampler, storage=storage)
         with _one_thread() if isinstance(sampler, GPSampler) else contextlib.nullcontext():
             return space.suggest(study.ask())
 
 
-class Replay:
+class StatefulSampler:
     """A sampler with a memory: asked and told in the study's order, from its first trial on."""
 
     def __init__(self, sampler: BaseSampler, name: str, space: Space) -> None:
@@ -141,7 +141,7 @@ class Replay:
     def tell(self, trials: Sequence[FrozenTrial]) -> None:
         """Tell the outcome of all of `trials`, which are finished, that were not told before."""
         for trial, number in zip(trials[self._told :], self._asked[self._told :], strict=False):
-            shown = told(trial, number, self.name)
+            shown = finished_view(trial, number, self.name)
             if shown.state == TrialState.FAIL or shown.value is None:
                 self.study.tell(number, state=TrialState.FAIL)
             else:
@@ -162,7 +162,7 @@ class Replay:
             attempt += 1
 
 
-class _Showing(InMemoryStorage):
+class _FixedTrials(InMemoryStorage):
     """Shows trials that were made elsewhere, without copying or checking them, before its own."""
 
     def __init__(self, shown: Sequence[FrozenTrial]) -> None:
@@ -176,7 +176,7 @@ class _Showing(InMemoryStorage):
         return [*(trial for trial in self._shown if states is None or trial.state in states), *own]
 
 
-class _Cmaes(CmaEsSampler):
+class FixedSpaceCmaEs(CmaEsSampler):
     """Told what it searches: it would take what all finished trials have in common, which changes with conditions."""
 
     def __init__(self, space: Space, knowledge: Sequence[FrozenTrial], **options: Any) -> None:
@@ -197,7 +197,7 @@ class _Cmaes(CmaEsSampler):
         return self._always
 
 
-class _Qmc(QMCSampler):
+class FixedSpaceQmc(QMCSampler):
     """Told what it searches: it would take what the first trial has, which leaves out other conditions."""
 
     def __init__(self, space: Space, **options: Any) -> None:
@@ -228,9 +228,9 @@ def _shown(trial: FrozenTrial, number: int, state: TrialState) -> FrozenTrial:
 @contextlib.contextmanager
 def _one_thread() -> Iterator[None]:
     """So that gp's bits do not depend on the machine's cores; it is also faster."""
-    from core.nn.runtime import threads_set
+    from core.nn.runtime import torch_threads
 
-    with threads_set(1):
+    with torch_threads(1):
         yield
 
 
@@ -252,7 +252,7 @@ def fresh_seeds(seed: int, count: int) -> list[int]:
     seeds: list[int] = []
     at = 0
     while len(seeds) < count:
-        fresh = derived_seed(seed, FRESH, at)
+        fresh = derive_seed(seed, FRESH, at)
         if fresh != seed and fresh not in seeds:
             seeds.append(fresh)
         at += 1

@@ -28,21 +28,21 @@ from tuning.journal.writer import StudyJournal
 from tuning.scheduling.callbacks import Callback
 from tuning.scheduling.stop_signal import StopSignal
 from tuning.scheduling.study import StudyConfig
-from tuning.scheduling.successive_halving import Standings, Decision
-from tuning.scheduling.suggester import Suggester, may_suggest
+from tuning.scheduling.successive_halving import RungTable, Decision
+from tuning.scheduling.suggester import Suggester, is_ready
 
 SAME_FAILURES = 3
 """So many failures from the start with one cause end the study."""
-SPELLS = "spells"
+SEGMENTS = "spells"
 """The user attribute of a trial that has waited or lost its worker: who had it before, `worker`, `since`, `until`."""
 OOM = "oom"
 """The user attribute of a trial that is to run once more, alone on a whole GPU: what it asked for on its share."""
-RESTARTS = 2
+MAX_RESTARTS = 2
 """How often what was on a worker that died is started again."""
-DIED = "its worker died three times (killed, or out of memory)"
+WORKER_DIED = "its worker died three times (killed, or out of memory)"
 
 
-def shared_failure(trials: Sequence[FrozenTrial]) -> str | None:
+def common_failure(trials: Sequence[FrozenTrial]) -> str | None:
     """The cause, when the first SAME_FAILURES trials all failed with the same one."""
     first = trials[:SAME_FAILURES]
     if len(first) < SAME_FAILURES or any(trial.state != TrialState.FAIL for trial in first):
@@ -61,7 +61,7 @@ class OrderedSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
         plan: StudyConfig,
         listener: Callback,
         halt: StopSignal,
-        standings: Standings,
+        standings: RungTable,
         *,
         retry_oom: bool = False,
         whole_gpu: bool = False,
@@ -114,11 +114,11 @@ class OrderedSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
         while True:
             self._judge()
             trials = self.ledger.trials()
-            if self._over() or shared_failure(trials):
+            if self._over() or common_failure(trials):
                 return str(Searcher.FINISHED)
             if self.unfinished:
                 return self._start(trial_id, self.unfinished.pop(0))
-            if self.whole_gpu or len(trials) >= self.plan.n_trials or not may_suggest(self.plan, trials):
+            if self.whole_gpu or len(trials) >= self.plan.n_trials or not is_ready(self.plan, trials):
                 # A running trial may yet have to wait and be handed out again. Where none is running, what is left
                 # waits for a trial that is marked, or for nothing.
                 return None if self.number else str(Searcher.FINISHED)
@@ -154,10 +154,10 @@ class OrderedSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
             state = TrialState.FAIL if "error" in outcome else TrialState.COMPLETE
         elif self.halt.requested:
             return
-        elif self.deaths[number] > RESTARTS:
-            state, outcome = TrialState.FAIL, {"error": DIED}
+        elif self.deaths[number] > MAX_RESTARTS:
+            state, outcome = TrialState.FAIL, {"error": WORKER_DIED}
         elif error or self._verdict(number) not in (Decision.STOP, None):
-            self.ledger.set_trial_attr(number, SPELLS, [*self._spells(number), spell | {"until": time.time()}])
+            self.ledger.set_trial_attr(number, SEGMENTS, [*self._spells(number), spell | {"until": time.time()}])
             self._put_back(number)
             self.listener.on_trial_pause(number)
             return
@@ -167,7 +167,7 @@ class OrderedSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
 
     def _finish(self, number: int, state: TrialState, outcome: Mapping[str, Any]) -> None:
         record = self.ledger.finish_trial(number, state, outcome)
-        self.standings.note(record)
+        self.standings.update(record)
         self.listener.on_trial_end(record)
         self._settle_copies()
         self._over()
@@ -176,7 +176,7 @@ class OrderedSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
         """Of a trial at a rung; None elsewhere."""
         (record,) = self.ledger.records(number, number + 1)
         done = len(record.epochs)
-        return self.standings.verdict(number, done) if done in self.standings.rungs else None
+        return self.standings.decide(number, done) if done in self.standings.rungs else None
 
     def _put_back(self, number: int) -> None:
         """An open trial that no worker has: it waits for its verdict, or to be handed out."""
@@ -190,7 +190,7 @@ class OrderedSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
         # From the first rung on: who is closed there is no longer waited for at the next one. At a rung by number: who
         # waits for a higher one waits for all that a lower one waits for.
         for rung, numbers in self.waiting.items():
-            while numbers and (verdict := self.standings.verdict(numbers[0], rung)) != Decision.PAUSE:
+            while numbers and (verdict := self.standings.decide(numbers[0], rung)) != Decision.PAUSE:
                 number = numbers.pop(0)
                 if verdict == Decision.STOP:
                     self._finish(number, TrialState.PRUNED, {})
@@ -199,7 +199,7 @@ class OrderedSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
 
     def _spells(self, number: int) -> list[dict[str, Any]]:
         """When which worker had the trial before it waited."""
-        return list(self.ledger.trials()[number].user_attrs.get(SPELLS, []))
+        return list(self.ledger.trials()[number].user_attrs.get(SEGMENTS, []))
 
     def _over(self) -> bool:
         """Whether no further trial is to begin; a budget that is met ends the running ones too."""
@@ -222,7 +222,7 @@ class OrderedSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
         params = suggestion.params
         distributions = self.plan.space.distributions(params)
         number = self.ledger.add_trial(params, distributions, suggestion.config.to_dict(), suggestion.origin)
-        self.standings.note(*self.ledger.records(number, number + 1))
+        self.standings.update(*self.ledger.records(number, number + 1))
         source = copied_from(suggestion.origin)
         if source is not None:
             self.copies[number] = source
@@ -234,7 +234,7 @@ class OrderedSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
             if self.ledger.trials()[source].state.is_finished():
                 del self.copies[number]
                 record = self.ledger.copy_result(source, number)
-                self.standings.note(record)
+                self.standings.update(record)
                 self.listener.on_trial_end(record)
 
     def _start(self, trial_id: str, number: int) -> dict[str, Any]:

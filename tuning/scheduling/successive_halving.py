@@ -77,7 +77,7 @@ class SuccessiveHalving:
         """Trial `number` is compared with trials 0..end-1, itself apart."""
         return max(self.cohort, number)
 
-    def verdict(self, *, better: int, reached: int) -> Decision:
+    def decide(self, *, better: int, reached: int) -> Decision:
         """Whether a trial at a rung goes on.
 
         Args:
@@ -109,7 +109,7 @@ class _Rung:
         self.settled = 0
         """Trials 0..settled-1 have their score, or are absent."""
 
-    def note(self, number: int, score: float) -> None:
+    def set_score(self, number: int, score: float) -> None:
         while number >= len(self.scores):
             self.scores = np.concatenate([self.scores, np.full(len(self.scores), np.nan)])
         if np.isnan(self.scores[number]):
@@ -118,7 +118,7 @@ class _Rung:
             self.settled += 1
 
 
-class Standings:
+class RungTable:
     """Of one study under one rule."""
 
     def __init__(self, rule: SuccessiveHalving | None, epochs: int, records: Iterable[TrialRecord] = ()) -> None:
@@ -132,14 +132,14 @@ class Standings:
         self.rule = rule
         self.rungs = {} if rule is None else {rung: _Rung() for rung in rule.rungs(epochs)}
         for record in records:
-            self.note(record)
+            self.update(record)
 
-    def note(self, record: TrialRecord) -> None:
+    def update(self, record: TrialRecord) -> None:
         """Take down where a trial stands by now. One that repeats another says nothing new, so it stands nowhere."""
         copy = copied_from(record.origin) is not None
-        self.settle(record.number, () if copy else record.epochs, over=copy or record.state != "RUNNING")
+        self.record_scores(record.number, () if copy else record.epochs, over=copy or record.state != "RUNNING")
 
-    def settle(self, number: int, epochs: Sequence[EpochResult], *, over: bool) -> None:
+    def record_scores(self, number: int, epochs: Sequence[EpochResult], *, over: bool) -> None:
         """As `note`.
 
         Args:
@@ -149,11 +149,11 @@ class Standings:
         """
         for at, rung in self.rungs.items():
             if len(epochs) >= at:
-                rung.note(number, best_of(epochs[:at]).val_accuracy)
+                rung.set_score(number, best_of(epochs[:at]).val_accuracy)
             elif over:
-                rung.note(number, ABSENT)
+                rung.set_score(number, ABSENT)
 
-    def verdict(self, number: int, epoch: int) -> Decision:
+    def decide(self, number: int, epoch: int) -> Decision:
         """Whether trial `number`, which has been taken down with so many epochs, goes on after the last of them.
 
         Trial 0 always does: it is the notebook's setting, and every table says what the search gained over it.
@@ -167,4 +167,4 @@ class Standings:
         own = rung.scores[number]
         peers = rung.scores[:end]
         reached = int((peers > ABSENT).sum()) - (number < end)
-        return self.rule.verdict(better=int((peers > own).sum()), reached=reached)
+        return self.rule.decide(better=int((peers > own).sum()), reached=reached)

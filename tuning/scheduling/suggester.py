@@ -7,11 +7,20 @@ from typing import Any
 from optuna.trial import FrozenTrial
 
 from core.config import TrialConfig
-from tuning.scheduling.samplers import REPLAYED, Params, Replay, derived_seed, draw, make_sampler, running, told
+from tuning.scheduling.samplers import (
+    REPLAYED,
+    Params,
+    StatefulSampler,
+    derive_seed,
+    suggest_once,
+    make_sampler,
+    running_view,
+    finished_view,
+)
 from tuning.scheduling.study import StudyConfig
 from tuning.space.initial_trials import first_trials
 
-REDRAWS = 4
+MAX_REDRAWS = 4
 """A suggestion that was made before is drawn again so many times; then its result is taken from the first. Of tpe, gp
 and random the last half are drawn at random, because gp says the same again, and tpe nearly so where few settings are
 left."""
@@ -27,14 +36,14 @@ class Suggestion:
     """notebook, try_first, sampler, or `copy of 3`."""
 
 
-def visible(trials: Sequence[FrozenTrial], number: int, window: int) -> Sequence[FrozenTrial]:
+def visible_trials(trials: Sequence[FrozenTrial], number: int, window: int) -> Sequence[FrozenTrial]:
     """The trials whose outcome suggestion `number` may see: 0..number-window."""
     return trials[: max(0, number - window + 1)]
 
 
-def may_suggest(plan: StudyConfig, trials: Sequence[FrozenTrial]) -> bool:
+def is_ready(plan: StudyConfig, trials: Sequence[FrozenTrial]) -> bool:
     """Whether all trials are finished that the next suggestion may see."""
-    return all(trial.state.is_finished() for trial in visible(trials, len(trials), plan.window))
+    return all(trial.state.is_finished() for trial in visible_trials(trials, len(trials), plan.window))
 
 
 class Suggester:
@@ -43,9 +52,9 @@ class Suggester:
     def __init__(self, plan: StudyConfig) -> None:
         self.plan = plan
         self.first = first_trials(plan.space)
-        self._told = [told(trial, i, plan.sampler) for i, trial in enumerate(plan.prior_trials, 1)]
+        self._told = [finished_view(trial, i, plan.sampler) for i, trial in enumerate(plan.prior_trials, 1)]
         self._always = {dimension.name for dimension in plan.space.dimensions if not dimension.when}
-        self._replay: Replay | None = None
+        self._replay: StatefulSampler | None = None
 
     def suggest(self, trials: Sequence[FrozenTrial]) -> Suggestion:
         """The trial that comes after `trials`.
@@ -60,26 +69,26 @@ class Suggester:
             return Suggestion(params=self.plan.space.params_of(config), config=config, origin=origin)
         params = self._replayed(trials) if self.plan.sampler in REPLAYED else self._drawn(trials)
         config = self.plan.space.config(params, **self.plan.shared_settings)
-        twin = _twin(config, trials)
+        twin = _duplicate_of(config, trials)
         origin = "sampler" if twin is None else f"copy of {twin}"
         return Suggestion(params=params, config=config, origin=origin)
 
     def _drawn(self, trials: Sequence[FrozenTrial]) -> Params:
         """From a sampler that is made anew, and again from another one while the trial was there before."""
         plan, number = self.plan, len(trials)
-        known = visible(trials, number, plan.window)
+        known = visible_trials(trials, number, plan.window)
         offset = 1 + len(plan.prior_trials)
         for trial in known[len(self._told) - len(plan.prior_trials) :]:
-            self._told.append(told(trial, len(self._told) + 1, plan.sampler))
-        others = [running(trial, len(known) + offset + i) for i, trial in enumerate(trials[len(known) :])]
-        for attempt in range(REDRAWS + 1):
-            seed = derived_seed(plan.seed, number, *([attempt] if attempt else []))
-            name = plan.sampler if attempt <= REDRAWS // 2 else "random"
+            self._told.append(finished_view(trial, len(self._told) + 1, plan.sampler))
+        others = [running_view(trial, len(known) + offset + i) for i, trial in enumerate(trials[len(known) :])]
+        for attempt in range(MAX_REDRAWS + 1):
+            seed = derive_seed(plan.seed, number, *([attempt] if attempt else []))
+            name = plan.sampler if attempt <= MAX_REDRAWS // 2 else "random"
             sampler = make_sampler(name, plan.space, seed, plan.startup, plan.constant_liar)
             shown = [*self._told[: len(plan.prior_trials) + len(known)], *others]
             if plan.sampler == "gp":  # it models what all trials have in common
                 shown = [trial for trial in shown if self._always <= trial.params.keys()]
-            params = draw(sampler, plan.space, shown)
+            params = suggest_once(sampler, plan.space, shown)
             if self._is_new(params, trials):
                 break
         return params
@@ -88,9 +97,9 @@ class Suggester:
         """From a sampler that has been asked for all earlier trials in the same way."""
         plan = self.plan
         if self._replay is None:
-            seed = derived_seed(plan.seed)
+            seed = derive_seed(plan.seed)
             sampler = make_sampler(plan.sampler, plan.space, seed, plan.startup, plan.constant_liar, plan.prior_trials)
-            self._replay = Replay(sampler, plan.sampler, plan.space)
+            self._replay = StatefulSampler(sampler, plan.sampler, plan.space)
         replay = self._replay
         params: Params = {}
         while replay.number <= len(trials):
@@ -99,15 +108,15 @@ class Suggester:
                 replay.add(trials[number])
                 continue
             before = trials[:number]
-            replay.tell(visible(before, number, plan.window))
-            params = replay.ask(lambda params, attempt: attempt >= REDRAWS or self._is_new(params, before))  # noqa: B023 - called at once
+            replay.tell(visible_trials(before, number, plan.window))
+            params = replay.ask(lambda params, attempt: attempt >= MAX_REDRAWS or self._is_new(params, before))  # noqa: B023 - called at once
         return params
 
     def _is_new(self, params: Params, trials: Sequence[FrozenTrial]) -> bool:
-        return _twin(self.plan.space.config(params, **self.plan.shared_settings), trials) is None
+        return _duplicate_of(self.plan.space.config(params, **self.plan.shared_settings), trials) is None
 
 
-def _twin(config: TrialConfig, trials: Sequence[FrozenTrial]) -> int | None:
+def _duplicate_of(config: TrialConfig, trials: Sequence[FrozenTrial]) -> int | None:
     """The first trial with this very configuration."""
     wanted: dict[str, Any] = config.to_dict()
     return next((i for i, trial in enumerate(trials) if trial.user_attrs["config"] == wanted), None)

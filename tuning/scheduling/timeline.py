@@ -12,7 +12,7 @@ TRIAL_SECONDS = 0.2
 """What a trial costs beside its epochs: making the model, telling the driver, the next suggestion."""
 
 
-def ends(
+def completion_times(
     seconds: Sequence[float],
     workers: int,
     window: int,
@@ -31,12 +31,12 @@ def ends(
         rungs: the epochs after which a trial waits for its verdict, and leaves its worker to another one.
         together: as in Halving.
     """
-    times = _Timetable(seconds, window, epochs or [1] * len(seconds), rungs, SuccessiveHalving(cohort=together))
+    times = _Timeline(seconds, window, epochs or [1] * len(seconds), rungs, SuccessiveHalving(cohort=together))
     times.run(workers)
     return np.maximum.accumulate(times.over)
 
 
-class _Timetable:
+class _Timeline:
     def __init__(
         self,
         seconds: Sequence[float],

@@ -19,11 +19,11 @@ from tuning.scheduling.samplers import LEARNING
 from tuning.scheduling.study import StudyConfig, space_from_spec
 from tuning.space.space import Space
 
-KNOWLEDGE = "knowledge"
+PRIOR_TRIALS = "knowledge"
 """The study's user attribute that holds it."""
 
 
-def with_knowledge(
+def add_prior_trials(
     plan: StudyConfig, folder: Path, other: Path, fingerprint: str
 ) -> tuple[StudyConfig, dict[str, Any]]:
     """Add the other study's trials to the plan.
@@ -44,7 +44,7 @@ def with_knowledge(
     own = study_attributes(folder)
     start = own.get("spec", {}).get("warm_start")
     if start and start["study"] == other.name:
-        rows = own[KNOWLEDGE]
+        rows = own[PRIOR_TRIALS]
     else:
         spec, records = read_study(other)
         problems = _mismatches(plan, spec, fingerprint)
@@ -56,7 +56,7 @@ def with_knowledge(
         digest = hashlib.sha256(json.dumps(rows, sort_keys=True).encode()).hexdigest()
         start = {"study": other.name, "trials": len(rows), "sha256": digest}
     knowledge = tuple(_trial(row, plan.space) for row in rows)
-    return dataclasses.replace(plan, warm_start=start, knowledge=knowledge), {KNOWLEDGE: rows}
+    return dataclasses.replace(plan, warm_start=start, knowledge=knowledge), {PRIOR_TRIALS: rows}
 
 
 def _mismatches(plan: StudyConfig, spec: Spec, fingerprint: str) -> Sequence[str]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from core.training.result import EpochResult, best_of
 from tuning.journal.records import TrialRecord, copied_from
-from tuning.scheduling.timeline import TRIAL_SECONDS, ends
+from tuning.scheduling.timeline import TRIAL_SECONDS, completion_times
 
 
 @dataclass(kw_only=True)
@@ -183,7 +183,7 @@ class Tally:
         trained_share = self.lengths.total() / self.n_ended if self.n_ended else 1.0  # the others repeat one
         whole = (self.epochs_ahead(0) * pace + TRIAL_SECONDS) * trained_share
         work = [*ahead, *[whole] * new]
-        return float(ends(work, self.workers, self.window)[-1]) if work else 0.0
+        return float(completion_times(work, self.workers, self.window)[-1]) if work else 0.0
 
     def _open(self) -> list[list[EpochResult]]:
         """The epochs of each trial that is not over."""

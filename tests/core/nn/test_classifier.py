@@ -5,8 +5,8 @@ import torch
 
 from core.config import TrialConfig
 from core.nn.classifier import SentenceClassifier
-from core.nn.seeding import seeded
-from core.nn.sequence import mirrored, turned
+from core.nn.seeding import seeded_generator
+from core.nn.sequence import reversal_index, reverse
 from core.training.learner import as_tensor
 
 
@@ -15,7 +15,7 @@ def test_initial_weights_depend_on_the_generator_alone() -> None:
     models = []
     for _ in range(2):
         model = SentenceClassifier(TrialConfig(hidden_dim=4, n_layers=2, pooling="attention"), 10, 3, 2)
-        model.initialize(seeded(1, "weights"))
+        model.initialize(seeded_generator(1, "weights"))
         models.append(model.state_dict())
         assert torch.equal(torch.get_rng_state(), before)
         torch.rand(1)
@@ -25,7 +25,7 @@ def test_initial_weights_depend_on_the_generator_alone() -> None:
 
 def test_initial_weights_have_the_spread_of_torchs_layers() -> None:
     model = SentenceClassifier(TrialConfig(hidden_dim=64), 5000, 20, 2)
-    model.initialize(seeded(1, "weights"))
+    model.initialize(seeded_generator(1, "weights"))
     weights = model.state_dict()
     assert abs(weights["embedding.weight"].std().item() - 1) < 0.02
     assert torch.count_nonzero(weights["embedding.weight"][0]) == 0
@@ -38,7 +38,7 @@ def test_pretrained_vectors_are_used_in_place_and_frozen_on_request() -> None:
     vectors = torch.randn(10, 3)
     for frozen in (False, True):
         model = SentenceClassifier(TrialConfig(hidden_dim=4, freeze_embedding=frozen), 10, 3, 2, vectors)
-        model.initialize(seeded(1, "weights"))
+        model.initialize(seeded_generator(1, "weights"))
         assert model.embedding.weight.data_ptr() == vectors.data_ptr()
         assert model.embedding.weight.requires_grad is not frozen
 
@@ -46,15 +46,15 @@ def test_pretrained_vectors_are_used_in_place_and_frozen_on_request() -> None:
 def test_a_sentence_is_turned_inside_its_length() -> None:
     lengths = torch.tensor([3, 1, 4])
     x = torch.arange(12).reshape(4, 3)  # (T, B)
-    round_once = turned(x, mirrored(lengths, 4))
+    round_once = reverse(x, reversal_index(lengths, 4))
     assert round_once.t().tolist() == [[6, 3, 0, 9], [1, 4, 7, 10], [11, 8, 5, 2]]
-    assert torch.equal(turned(round_once, mirrored(lengths, 4)), x)
+    assert torch.equal(reverse(round_once, reversal_index(lengths, 4)), x)
 
 
 def test_gradients_take_the_same_way_round() -> None:
     lengths = torch.tensor([3, 1, 4])
     x = torch.randn(4, 3, 2, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda x: turned(x, mirrored(lengths, 4)), x)
+    assert torch.autograd.gradcheck(lambda x: reverse(x, reversal_index(lengths, 4)), x)
 
 
 def test_read_only_memory_is_shared_without_a_warning_or_copied() -> None:

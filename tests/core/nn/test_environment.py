@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from core.nn import environment
-from core.nn.environment import computes_in_bf16
+from core.nn.environment import supports_bf16
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def test_the_digest_changes_with_the_training_code_alone(elsewhere: Path, file: 
 
 
 def test_the_processor_has_a_name() -> None:
-    assert environment.processor().strip() == environment.processor() != ""
+    assert environment.cpu_model().strip() == environment.cpu_model() != ""
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_the_processor_has_a_name() -> None:
 )
 def test_bf16_is_for_processors_that_have_it(flags: str, has: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(environment, "about_processor", {"flags": flags}.__getitem__)
-    assert computes_in_bf16("cpu") is has
+    assert supports_bf16("cpu") is has
 
 
 def test_this_processor_has_what_torch_finds() -> None:
@@ -61,9 +61,9 @@ def test_this_processor_has_what_torch_finds() -> None:
     asked = [getattr(torch.cpu, f"_is_{name}_supported", None) for name in ("avx512_bf16", "amx_tile")]
     if None in asked:
         pytest.skip("this torch does not tell")
-    assert computes_in_bf16("cpu") == any(ask() for ask in asked if ask)
+    assert supports_bf16("cpu") == any(ask() for ask in asked if ask)
 
 
 def test_a_gpu_is_asked_through_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.is_bf16_supported", lambda including_emulation: not including_emulation)
-    assert computes_in_bf16("cuda")
+    assert supports_bf16("cuda")

@@ -5,7 +5,7 @@ import torch
 
 from core.config import POOLINGS, TrialConfig
 from core.nn.classifier import SentenceClassifier
-from core.nn.model_size import trained_numbers
+from core.nn.model_size import count_trainable_parameters
 
 
 @pytest.mark.parametrize("pooling", POOLINGS)
@@ -20,4 +20,4 @@ def test_it_is_what_training_changes(pooling: str, bidirectional: bool, freeze: 
         model = SentenceClassifier(config, 11, 7, 3, torch.zeros(11, 7) if pretrained else None)
         model.initialize(torch.Generator().manual_seed(0))
         counted = sum(p.numel() for p in model.parameters() if p.requires_grad)
-        assert trained_numbers(config, vocabulary=11, embedding_dim=7, n_classes=3) == counted
+        assert count_trainable_parameters(config, vocabulary=11, embedding_dim=7, n_classes=3) == counted

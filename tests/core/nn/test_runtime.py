@@ -6,12 +6,12 @@ import sys
 import pytest
 import torch
 
-from core.nn.runtime import autocast, memory_kept, threads_set
+from core.nn.runtime import autocast, retain_freed_memory, torch_threads
 
 
 def test_threads_are_given_back_after_an_error() -> None:
     torch.set_num_threads(2)
-    with pytest.raises(KeyError), threads_set(1):
+    with pytest.raises(KeyError), torch_threads(1):
         assert torch.get_num_threads() == 1
         raise KeyError
     assert torch.get_num_threads() == 2
@@ -24,7 +24,7 @@ def test_freed_memory_is_used_again_without_page_faults() -> None:
         torch.ones(8_000_000)  # 32 MB, 8,000 pages
         return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
-    with memory_kept():
+    with retain_freed_memory():
         faults()
         assert faults() < 800
 

@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from core.nn.seeding import Dropout, seeded
+from core.nn.seeding import Dropout, seeded_generator
 
 
 def draw(seed: int, purpose: str, epoch: int) -> float:
-    return torch.rand((), generator=seeded(seed, purpose, epoch)).item()
+    return torch.rand((), generator=seeded_generator(seed, purpose, epoch)).item()
 
 
 def test_seed_purpose_and_epoch_each_change_the_stream() -> None:
@@ -18,35 +18,35 @@ def test_seed_purpose_and_epoch_each_change_the_stream() -> None:
 
 def test_the_global_generator_is_neither_read_nor_moved() -> None:
     before = torch.get_rng_state()
-    dropout = Dropout(seeded(1, "dropout"))
+    dropout = Dropout(seeded_generator(1, "dropout"))
     first = dropout(torch.ones(100), 0.5)
     assert torch.equal(torch.get_rng_state(), before)
     torch.rand(3)
-    assert torch.equal(Dropout(seeded(1, "dropout"))(torch.ones(100), 0.5), first)
+    assert torch.equal(Dropout(seeded_generator(1, "dropout"))(torch.ones(100), 0.5), first)
 
 
 @pytest.mark.parametrize("probability", [0.05, 0.5, 0.9])
 def test_dropout_zeroes_its_share_and_keeps_the_mean(probability: float) -> None:
-    dropped = Dropout(seeded(1, "dropout"))(torch.ones(300, 1001), probability)
+    dropped = Dropout(seeded_generator(1, "dropout"))(torch.ones(300, 1001), probability)
     assert (dropped == 0).float().mean().item() == pytest.approx(probability, abs=4e-3)  # 4 standard errors
     assert dropped.max().item() == pytest.approx(1 / (1 - probability))
 
 
 def test_dropout_of_zero_is_no_dropout() -> None:
     x = torch.ones(3)
-    assert Dropout(seeded(1, "dropout"))(x, 0.0) is x
+    assert Dropout(seeded_generator(1, "dropout"))(x, 0.0) is x
 
 
 def test_neighbouring_values_are_dropped_independently() -> None:
     """Four values share one 64-bit draw."""
-    kept = Dropout(seeded(1, "dropout")).kept((50_000, 4), 0.5).double()
+    kept = Dropout(seeded_generator(1, "dropout")).keep_mask((50_000, 4), 0.5).double()
     assert torch.corrcoef(kept.t()).fill_diagonal_(0).abs().max() < 0.02
 
 
 def test_any_number_of_values_can_be_drawn() -> None:
-    assert [len(Dropout(seeded(1, "dropout")).kept((n,), 0.5)) for n in (1, 3, 4, 5)] == [1, 3, 4, 5]
+    assert [len(Dropout(seeded_generator(1, "dropout")).keep_mask((n,), 0.5)) for n in (1, 3, 4, 5)] == [1, 3, 4, 5]
 
 
 def test_a_probability_next_to_one_still_drops() -> None:
-    dropout = Dropout(seeded(1, "dropout"))
-    assert dropout.kept((100_000,), 1 - 1e-9).float().mean() < 0.001
+    dropout = Dropout(seeded_generator(1, "dropout"))
+    assert dropout.keep_mask((100_000,), 1 - 1e-9).float().mean() < 0.001

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.data.corpus import TRAIN, VAL
-from core.nn.seeding import seeded
+from core.nn.seeding import seeded_generator
 from core.training.batching import Batch, Reader, Resident, batches_of, by_length, gather, shuffled
 from tests.support.corpora import tiny_corpus
 
@@ -17,23 +17,23 @@ def lengths(count: int = 1000) -> np.ndarray:
 
 
 def test_every_sentence_comes_once_an_epoch() -> None:
-    batches = shuffled(lengths(), 50, seeded(1, "order"))
+    batches = shuffled(lengths(), 50, seeded_generator(1, "order"))
     assert sorted(np.concatenate(batches).tolist()) == list(range(1000))
 
 
 @pytest.mark.parametrize(("count", "sizes"), [(1000, [50] * 20), (1001, [1, *[50] * 20]), (7, [7])])
 def test_every_batch_but_one_is_full(count: int, sizes: list[int]) -> None:
-    assert sorted(len(batch) for batch in shuffled(lengths(count), 50, seeded(1, "order"))) == sizes
+    assert sorted(len(batch) for batch in shuffled(lengths(count), 50, seeded_generator(1, "order"))) == sizes
 
 
 def test_padding_is_not_worth_naming() -> None:
     long = lengths(8000)
-    padded = sum(long[batch].max() * len(batch) for batch in shuffled(long, 50, seeded(1, "order")))
+    padded = sum(long[batch].max() * len(batch) for batch in shuffled(long, 50, seeded_generator(1, "order")))
     assert padded < 1.01 * long.sum()
 
 
 def test_company_and_order_change_from_epoch_to_epoch() -> None:
-    first, second = (shuffled(lengths(), 50, seeded(1, "order", epoch)) for epoch in (1, 2))
+    first, second = (shuffled(lengths(), 50, seeded_generator(1, "order", epoch)) for epoch in (1, 2))
     companies = [{frozenset(batch.tolist()) for batch in batches} for batches in (first, second)]
     assert not companies[0] & companies[1]
     means = [lengths()[batch].mean() for batch in first]
@@ -41,7 +41,7 @@ def test_company_and_order_change_from_epoch_to_epoch() -> None:
 
 
 def test_the_same_generator_gives_the_same_batches() -> None:
-    first, second = (shuffled(lengths(), 50, seeded(1, "order")) for _ in range(2))
+    first, second = (shuffled(lengths(), 50, seeded_generator(1, "order")) for _ in range(2))
     assert all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
 
 
@@ -87,7 +87,7 @@ def alike(left: Batch, right: Batch) -> bool:
 def test_an_epochs_batches_are_those_of_the_cpu() -> None:
     corpus = tiny_corpus()
     resident, sentences = Resident(corpus, "cpu"), corpus.indices(TRAIN)
-    for places in shuffled(corpus.lengths()[sentences], 7, seeded(1, "order")):
+    for places in shuffled(corpus.lengths()[sentences], 7, seeded_generator(1, "order")):
         assert alike(resident.batch(sentences[places]), gather(corpus, sentences[places]))
 
 

@@ -12,7 +12,7 @@ from core.config import POOLINGS, TrialConfig
 from core.data.corpus import TEST, TRAIN, VAL
 from core.errors import DataError
 from core.nn.classifier import SentenceClassifier
-from core.nn.seeding import seeded
+from core.nn.seeding import seeded_generator
 from core.training import evaluate as module
 from core.training.evaluate import evaluate
 from tests.support.corpora import tiny_corpus
@@ -20,7 +20,7 @@ from tests.support.corpora import tiny_corpus
 
 def trained(config: TrialConfig, dim: int = 8, n_classes: int = 3) -> dict[str, torch.Tensor]:
     model = SentenceClassifier(config, 40, dim, n_classes)
-    model.initialize(seeded(0, "weights"))
+    model.initialize(seeded_generator(0, "weights"))
     return {name: tensor.detach() for name, tensor in model.state_dict().items()}
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from core.config import OPTIMIZERS, POOLINGS, TrialConfig
 from core.data.corpus import TRAIN, Corpus
 from core.nn.classifier import SentenceClassifier
-from core.nn.seeding import Dropout, seeded
+from core.nn.seeding import Dropout, seeded_generator
 from core.training.batching import Batch, gather, shuffled
 from core.training.learner import Learner, limited
 from core.training.optim import scheduled
@@ -21,7 +21,7 @@ from tests.support.torch_reference import Plain, plain_optimizer, plain_step
 def new_model(config: TrialConfig, corpus: Corpus) -> SentenceClassifier:
     vectors = None if corpus.vectors is None else torch.from_numpy(corpus.vectors.copy())
     model = SentenceClassifier(config, len(corpus.words), corpus.embedding_dim, len(corpus.classes), vectors)
-    model.initialize(seeded(config.seed, "weights"))
+    model.initialize(seeded_generator(config.seed, "weights"))
     return model.double()
 
 
@@ -30,7 +30,7 @@ def batches(corpus: Corpus, size: int, count: int) -> list[Batch]:
     sentences = corpus.indices(TRAIN)
     found: list[Batch] = []
     for epoch in range(count):
-        order = shuffled(corpus.lengths()[sentences], size, seeded(0, "order", epoch))
+        order = shuffled(corpus.lengths()[sentences], size, seeded_generator(0, "order", epoch))
         found += [gather(corpus, sentences[places]) for places in order]
     return found[:count]
 
@@ -116,7 +116,7 @@ def test_the_padding_row_stays_zero(optimizer: str, dropped: float) -> None:
     config = TrialConfig(optimizer=optimizer, hidden_dim=4, embedding_dropout=dropped, weight_decay=0.01)
     learner = Learner(new_model(config, corpus))
     for step, batch in enumerate(batches(corpus, 8, 20)):
-        learner.step(batch, 0.1, Dropout(seeded(0, "dropout", step)))
+        learner.step(batch, 0.1, Dropout(seeded_generator(0, "dropout", step)))
     assert torch.count_nonzero(learner.words[0]) == 0
 
 
@@ -134,7 +134,7 @@ def test_no_sentence_sees_its_neighbours_or_padding(pooling: str) -> None:
     for ids in (tokens, other):
         vectors = model.embedding.weight[ids].detach().requires_grad_()  # (B, T, E)
         places = torch.arange(27).reshape(3, 9).t()
-        logits = model.classify(vectors.reshape(27, -1), places, lengths)
+        logits = model.forward_batch(vectors.reshape(27, -1), places, lengths)
         (slope,) = torch.autograd.grad(logits[0].sum(), vectors)
         results.append((logits[0], slope[0, :4]))
         assert torch.count_nonzero(slope[0, 4:]) == 0
@@ -145,15 +145,15 @@ def test_no_sentence_sees_its_neighbours_or_padding(pooling: str) -> None:
 
 def test_not_even_infinite_padding_is_seen() -> None:
     """Poolings mask what stands after the end rather than multiply it by zero."""
-    from core.nn.sequence import max_over_time, mean_over_time, weighted_over_time
+    from core.nn.sequence import max_pool, mean_pool, attention_pool
 
     states = torch.ones(5, 2, 3)
     states[2:, 0] = torch.nan
     lengths = torch.tensor([2, 5])
     for pooled in (
-        max_over_time(states, lengths),
-        mean_over_time(states, lengths),
-        weighted_over_time(states, states[:, :, :1], lengths),
+        max_pool(states, lengths),
+        mean_pool(states, lengths),
+        attention_pool(states, states[:, :, :1], lengths),
     ):
         assert torch.equal(pooled, torch.ones(2, 3))
 

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from core.config import OPTIMIZERS, TrialConfig
 from core.data.corpus import TEST, TRAIN, VAL, Corpus
 from core.errors import ConfigError, DataError, StopTraining, TrainingError
-from core.nn.environment import code_digest, processor
+from core.nn.environment import code_digest, cpu_model
 from core.training.evaluate import evaluate
 from core.training.loop import train
 from core.training.result import EpochResult, TrainResult, best_of, digest, out_of_patience
@@ -287,7 +287,7 @@ def test_the_environment_names_what_the_bits_depend_on() -> None:
         "threads": 1,
         "precision": "fp32",
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
-        "cpu": processor(),
+        "cpu": cpu_model(),
         "device": "cpu",
         "deterministic": True,
         "code": code_digest(),

@@ -8,7 +8,7 @@ import torch
 
 from core.config import TrialConfig
 from core.errors import UserError
-from core.nn.model_size import checkpoint_bytes
+from core.nn.model_size import max_checkpoint_bytes
 from tests.support.corpora import tiny_corpus
 from tests.support.study_configs import outcomes, plan
 from tuning.forecast.probe import measured_elsewhere, probe, settings_to_try
@@ -38,7 +38,7 @@ def test_an_epochs_time_is_that_of_its_tokens() -> None:
     found = epoch_seconds(config, corpus, "cpu", 4.0, clock=itertools.count().__next__)
     lengths = corpus.lengths()
     work = lengths[corpus.indices(0)].sum() + EVALUATION * lengths[corpus.indices(1)].sum()
-    disk = checkpoint_bytes(config, len(corpus.words), corpus.embedding_dim, 2) / DISK_BYTES_A_SECOND
+    disk = max_checkpoint_bytes(config, len(corpus.words), corpus.embedding_dim, 2) / DISK_BYTES_A_SECOND
     assert found == pytest.approx(2 / sum(tokens[WARM_UP:]) * work + disk)
 
 

@@ -17,7 +17,7 @@ from tuning.forecast.simulation import (
     forecast,
     stopped,
 )
-from tuning.scheduling.successive_halving import SuccessiveHalving, Standings, Decision
+from tuning.scheduling.successive_halving import SuccessiveHalving, RungTable, Decision
 from tuning.scheduling.timeline import TRIAL_SECONDS
 
 START = 4.0
@@ -45,7 +45,7 @@ def test_trials_are_stopped_at_rungs_and_the_first_ones_where_they_are_compared_
 @pytest.mark.parametrize("seed", range(5))
 def test_the_simulated_rule_is_the_real_one(seed: int) -> None:
     """On curves that rise, so that the last epoch is the best so far."""
-    rng, rule = np.random.default_rng(seed), SuccessiveHalving(grace=1, reduction=2, cohort=5)
+    rng, rule = np.random.deRungTable(seed), SuccessiveHalving(grace=1, reduction=2, cohort=5)
     curves = np.sort(rng.random((15, 6)), axis=1)
     standings, done, over = Standings(rule, 6), [0] * 15, set[int]()
     while len(over) < 15:

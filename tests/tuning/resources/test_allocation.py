@@ -8,7 +8,7 @@ import torch
 from core.config import TrialConfig
 from core.data.corpus import Corpus
 from core.errors import ConfigError
-from core.nn.model_size import checkpoint_bytes, least_bytes, trained_numbers
+from core.nn.model_size import max_checkpoint_bytes, min_training_bytes, count_trainable_parameters
 from core.training.learner import new_learner
 from tests.support.corpora import tiny_corpus
 from tests.support.study_configs import plan
@@ -52,11 +52,13 @@ def test_weights_and_checkpoints_are_counted_as_the_model_has_them(
     learner = new_learner(config, corpus, "cpu")
     shape = (len(corpus.words), corpus.embedding_dim, len(corpus.classes))
     trained = learner.flat.numel() + (0 if freeze_embedding else learner.words.numel())
-    assert trained_numbers(config, *shape) == trained
+    assert count_trainable_parameters(config, *shape) == trained
     kept = sum(t.numel() * 4 for t in learner.tensors().values() if t.dtype == torch.float32)
     kept += 4 * learner.flat.numel() + (0 if freeze_embedding else 4 * learner.words.numel())  # the best epoch's
-    assert checkpoint_bytes(config, *shape) == kept
-    assert least_bytes(config, *shape) == kept - 4 * trained + 4 * learner.flat.numel()  # none of the best, a gradient
+    assert max_checkpoint_bytes(config, *shape) == kept
+    assert (
+        min_training_bytes(config, *shape) == kept - 4 * trained + 4 * learner.flat.numel()
+    )  # none of the best, a gradient
 
 
 def test_settings_that_no_memory_here_holds_are_refused_with_what_would() -> None:

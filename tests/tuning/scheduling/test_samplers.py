@@ -9,7 +9,7 @@ from optuna.trial import TrialState
 from core.errors import ConfigError
 from tests.support.study_configs import outcomes, plan
 from tuning.scheduling import samplers
-from tuning.scheduling.samplers import check_sampler, draw, make_sampler, running, told
+from tuning.scheduling.samplers import check_sampler, suggest_once, make_sampler, running_view, finished_view
 
 
 def test_an_unknown_sampler_is_refused_with_those_there_are() -> None:
@@ -30,14 +30,17 @@ def test_a_sampler_whose_package_is_missing_is_refused_with_the_package(monkeypa
 def test_a_stopped_trial_is_stopped_to_tpe_and_finished_to_gp() -> None:
     stopped = outcomes(plan(), 3)[2]
     assert stopped.state == TrialState.PRUNED
-    assert told(stopped, 3, "tpe").state == TrialState.PRUNED
-    assert told(stopped, 3, "tpe").intermediate_values == stopped.intermediate_values
-    assert (told(stopped, 3, "gp").state, told(stopped, 3, "gp").value) == (TrialState.COMPLETE, stopped.value)
+    assert finished_view(stopped, 3, "tpe").state == TrialState.PRUNED
+    assert finished_view(stopped, 3, "tpe").intermediate_values == stopped.intermediate_values
+    assert (finished_view(stopped, 3, "gp").state, finished_view(stopped, 3, "gp").value) == (
+        TrialState.COMPLETE,
+        stopped.value,
+    )
 
 
 def test_a_running_trial_shows_its_parameters_and_no_outcome() -> None:
     trial = outcomes(plan(), 2)[1]
-    shown = running(trial, 5)
+    shown = running_view(trial, 5)
     assert (shown.state, shown.number, shown.params) == (TrialState.RUNNING, 5, trial.params)
     assert (shown.value, shown.intermediate_values) == (None, {})
 
@@ -46,10 +49,10 @@ def test_a_sampler_made_anew_draws_what_optuna_draws_in_a_study_of_those_trials(
     """Showing trials without copying them changes nothing."""
     the_plan = plan(window=1)
     trials = outcomes(the_plan, 12)
-    ours = draw(
+    ours = suggest_once(
         make_sampler("tpe", the_plan.space, 3, 6, True),
         the_plan.space,
-        [told(trial, number, "tpe") for number, trial in enumerate(trials, 1)],
+        [finished_view(trial, number, "tpe") for number, trial in enumerate(trials, 1)],
     )
     with samplers._quiet():
         study = optuna.create_study(

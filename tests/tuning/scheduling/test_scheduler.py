@@ -16,7 +16,7 @@ from tests.support.fake_ray import FakeRay, content, searcher_of
 from tests.support.study_configs import plan
 from tuning.journal.records import read_study
 from tuning.journal.writer import open_study
-from tuning.scheduling.scheduler import SPELLS, shared_failure
+from tuning.scheduling.scheduler import SEGMENTS, common_failure
 from tuning.scheduling.stop_signal import StopSignal
 from tuning.scheduling.successive_halving import SuccessiveHalving
 from tuning.space.load import load_space
@@ -26,11 +26,11 @@ def test_three_failures_from_the_start_with_one_cause_are_recognised() -> None:
     def failed(cause: str) -> FrozenTrial:
         return create_trial(state=TrialState.FAIL, user_attrs={"outcome": {"error": cause}})
 
-    assert shared_failure([failed("a")] * 3) == "a"
-    assert shared_failure([failed(f"cannot write {n}/1e-3") for n in range(3)]) == "cannot write 0/1e-3"
-    assert shared_failure([failed("a")] * 2) is None
-    assert shared_failure([failed("a"), failed("b"), failed("a")]) is None
-    assert shared_failure([create_trial(value=0.5), *[failed("a")] * 3]) is None
+    assert common_failure([failed("a")] * 3) == "a"
+    assert common_failure([failed(f"cannot write {n}/1e-3") for n in range(3)]) == "cannot write 0/1e-3"
+    assert common_failure([failed("a")] * 2) is None
+    assert common_failure([failed("a"), failed("b"), failed("a")]) is None
+    assert common_failure([create_trial(value=0.5), *[failed("a")] * 3]) is None
 
 
 @pytest.mark.parametrize(
@@ -212,7 +212,7 @@ def test_a_trial_that_waits_gives_its_worker_back_and_goes_on_from_where_it_was(
     with open_study(tmp_path / "s", {"fingerprint": ""}) as ledger:
         ray = FakeRay(ledger, plan(), 1, random.Random(0))
         ray.run()
-        spells = {trial.number: trial.user_attrs.get(SPELLS, []) for trial in ledger.trials()}
+        spells = {trial.number: trial.user_attrs.get(SEGMENTS, []) for trial in ledger.trials()}
     events = ray.heard.events
     assert events[:6] == ["started 0", *(f"epoch 0.{epoch}" for epoch in range(1, 5)), "COMPLETE 0"]
     assert events[6:10] == ["started 1", "epoch 1.1", "epoch 1.2", "waits 1"]

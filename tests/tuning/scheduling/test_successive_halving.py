@@ -11,7 +11,7 @@ from core.errors import ConfigError
 from core.training.result import EpochResult
 from tests.support.small_study import add, small_study
 from tests.support.study_configs import plan
-from tuning.scheduling.successive_halving import SuccessiveHalving, Standings, Decision, stopping_rule
+from tuning.scheduling.successive_halving import SuccessiveHalving, RungTable, Decision, stopping_rule
 
 GO_ON, STOP, WAIT = Decision
 
@@ -34,11 +34,11 @@ def curve(*accuracies: float) -> list[EpochResult]:
 
 def verdict(own: Sequence[float], peers: Sequence[Sequence[float]]) -> Decision:
     """Of a trial that comes after its peers, which are over."""
-    standings = Standings(SuccessiveHalving(grace=2, reduction=3), 10)
+    standings = RungTable(SuccessiveHalving(grace=2, reduction=3), 10)
     for number, peer in enumerate(peers):
-        standings.settle(number, curve(*peer), over=True)
-    standings.settle(len(peers), curve(*own), over=False)
-    return standings.verdict(len(peers), len(own))
+        standings.record_scores(number, curve(*peer), over=True)
+    standings.record_scores(len(peers), curve(*own), over=False)
+    return standings.decide(len(peers), len(own))
 
 
 def test_rungs_grow_by_the_reduction_and_end_before_the_last_epoch() -> None:
@@ -72,27 +72,27 @@ def test_peers_that_were_over_before_the_rung_do_not_count() -> None:
 
 
 def test_a_trial_waits_until_all_before_it_have_reached_its_rung_or_are_over() -> None:
-    standings = Standings(SuccessiveHalving(grace=2, reduction=3), 10)
-    standings.settle(4, curve(0.1, 0.1), over=False)
+    standings = RungTable(SuccessiveHalving(grace=2, reduction=3), 10)
+    standings.record_scores(4, curve(0.1, 0.1), over=False)
     for number in (1, 2, 3):
-        standings.settle(number, curve(0.5, 0.6), over=False)
-        assert standings.verdict(4, 2) == WAIT
-    standings.settle(0, curve(0.9), over=False)
-    assert standings.verdict(4, 2) == WAIT
-    standings.settle(0, curve(0.9), over=True)
-    assert standings.verdict(4, 2) == STOP
-    assert standings.verdict(2, 2) == GO_ON  # two peers; what came after it is none of its business
+        standings.record_scores(number, curve(0.5, 0.6), over=False)
+        assert standings.decide(4, 2) == WAIT
+    standings.record_scores(0, curve(0.9), over=False)
+    assert standings.decide(4, 2) == WAIT
+    standings.record_scores(0, curve(0.9), over=True)
+    assert standings.decide(4, 2) == STOP
+    assert standings.decide(2, 2) == GO_ON  # two peers; what came after it is none of its business
 
 
 def test_the_first_ones_are_compared_with_one_another() -> None:
-    standings = Standings(SuccessiveHalving(grace=2, reduction=3, cohort=4), 10)
+    standings = RungTable(SuccessiveHalving(grace=2, reduction=3, cohort=4), 10)
     for number, accuracy in ((0, 0.5), (1, 0.7), (2, 0.6)):
-        standings.settle(number, curve(accuracy, accuracy), over=False)
-        assert standings.verdict(number, 2) == (WAIT if number else GO_ON)
-    standings.settle(3, curve(0.4, 0.4), over=False)
-    assert [standings.verdict(number, 2) for number in range(4)] == [GO_ON, GO_ON, STOP, STOP]
-    standings.settle(4, curve(0.65, 0.65), over=False)
-    assert standings.verdict(4, 2) == STOP  # (4 + 1) // 3 places, and trial 1 has it
+        standings.record_scores(number, curve(accuracy, accuracy), over=False)
+        assert standings.decide(number, 2) == (WAIT if number else GO_ON)
+    standings.record_scores(3, curve(0.4, 0.4), over=False)
+    assert [standings.decide(number, 2) for number in range(4)] == [GO_ON, GO_ON, STOP, STOP]
+    standings.record_scores(4, curve(0.65, 0.65), over=False)
+    assert standings.decide(4, 2) == STOP  # (4 + 1) // 3 places, and trial 1 has it
 
 
 def test_nobody_waits_for_a_trial_that_waits_for_him() -> None:
@@ -102,15 +102,15 @@ def test_nobody_waits_for_a_trial_that_waits_for_him() -> None:
 
     def search(seed: int) -> list[int]:
         rule, window, rng = SuccessiveHalving(grace=1, reduction=2, cohort=6), 6, random.Random(seed)
-        standings, done, over = Standings(rule, 9), [0] * 40, [False] * 40
+        standings, done, over = RungTable(rule, 9), [0] * 40, [False] * 40
         while not all(over):
             begun = next(n for n in range(41) if n == 40 or not all(over[: max(0, n - window + 1)]))
-            may_go = [n for n in range(begun) if not over[n] and standings.verdict(n, done[n]) == GO_ON]
-            behind = [n for n in range(begun) if not over[n] and standings.verdict(n, done[n]) == STOP]
+            may_go = [n for n in range(begun) if not over[n] and standings.decide(n, done[n]) == GO_ON]
+            behind = [n for n in range(begun) if not over[n] and standings.decide(n, done[n]) == STOP]
             number = rng.choice(may_go + behind)
             done[number] += number in may_go
             over[number] = number in behind or done[number] == 9
-            standings.settle(number, curve(*curves[number][: done[number]]), over=over[number])
+            standings.record_scores(number, curve(*curves[number][: done[number]]), over=over[number])
         return done
 
     found = [search(seed) for seed in range(10)]
@@ -123,49 +123,49 @@ def test_what_standings_say_does_not_depend_on_the_order_in_which_they_heard_it(
     curves = [(0.5, 0.6), (0.4, 0.45), (0.7, 0.8), (0.3, 0.3)]
     said = set()
     for order in itertools.permutations(range(4)):
-        standings = Standings(SuccessiveHalving(grace=2, reduction=3, cohort=4), 10)
+        standings = RungTable(SuccessiveHalving(grace=2, reduction=3, cohort=4), 10)
         for number in order:
-            standings.settle(number, curve(*curves[number][:1]), over=False)
-            standings.settle(number, curve(*curves[number]), over=False)
-        said.add(tuple(standings.verdict(number, 2) for number in range(4)))
+            standings.record_scores(number, curve(*curves[number][:1]), over=False)
+            standings.record_scores(number, curve(*curves[number]), over=False)
+        said.add(tuple(standings.decide(number, 2) for number in range(4)))
     assert said == {(GO_ON, STOP, GO_ON, STOP)}
 
 
 def test_the_notebooks_setting_goes_on_whoever_is_better() -> None:
-    standings = Standings(SuccessiveHalving(grace=2, reduction=3, cohort=5), 10)
-    standings.settle(0, curve(0.1, 0.1), over=False)
-    assert standings.verdict(0, 2) == GO_ON
+    standings = RungTable(SuccessiveHalving(grace=2, reduction=3, cohort=5), 10)
+    standings.record_scores(0, curve(0.1, 0.1), over=False)
+    assert standings.decide(0, 2) == GO_ON
     for number in range(1, 5):
-        standings.settle(number, curve(0.9, 0.9), over=False)
-    assert standings.verdict(0, 2) == GO_ON
-    assert standings.verdict(1, 2) == GO_ON
+        standings.record_scores(number, curve(0.9, 0.9), over=False)
+    assert standings.decide(0, 2) == GO_ON
+    assert standings.decide(1, 2) == GO_ON
 
 
 def test_more_trials_than_there_was_room_for() -> None:
-    standings = Standings(SuccessiveHalving(grace=2, reduction=3), 10)
+    standings = RungTable(SuccessiveHalving(grace=2, reduction=3), 10)
     for number in range(300):
-        standings.settle(number, curve(0.5, 0.5 + number / 1000), over=False)
-    assert standings.verdict(299, 2) == GO_ON
-    assert standings.verdict(100, 2) == GO_ON
-    standings.settle(300, curve(0.5, 0.6), over=False)
-    assert standings.verdict(300, 2) == STOP
+        standings.record_scores(number, curve(0.5, 0.5 + number / 1000), over=False)
+    assert standings.decide(299, 2) == GO_ON
+    assert standings.decide(100, 2) == GO_ON
+    standings.record_scores(300, curve(0.5, 0.6), over=False)
+    assert standings.decide(300, 2) == STOP
 
 
 def test_standings_are_read_from_a_journal_and_a_repeated_trial_stands_nowhere(tmp_path: Path) -> None:
     """Of the small study trial 0 alone has two epochs; 3 repeats it, and 4 still runs."""
     with small_study(tmp_path / "s") as ledger:
         add(ledger, 0.1, 0.1)
-        standings = Standings(SuccessiveHalving(grace=2, reduction=3), 10, ledger.records())
-        assert standings.verdict(5, 2) == WAIT
+        standings = RungTable(SuccessiveHalving(grace=2, reduction=3), 10, ledger.records())
+        assert standings.decide(5, 2) == WAIT
         rung = standings.rungs[2]
         assert rung.settled == 4
         assert [score for score in rung.scores[:4] if score > 0] == [0.8]
 
 
 def test_no_rule_has_no_rungs() -> None:
-    standings = Standings(None, 10)
+    standings = RungTable(None, 10)
     assert not standings.rungs
-    assert standings.verdict(0, 2) == GO_ON
+    assert standings.decide(0, 2) == GO_ON
 
 
 def test_every_broken_rule_is_named() -> None:

@@ -11,7 +11,7 @@ from optuna.trial import FrozenTrial, TrialState
 from tests.support.study_configs import again, config_of, finished, outcomes, plan
 from tuning.scheduling.samplers import NEEDS
 from tuning.scheduling.study import StudyConfig
-from tuning.scheduling.suggester import Suggester, may_suggest, visible
+from tuning.scheduling.suggester import Suggester, is_ready, visible_trials
 from tuning.space.load import load_space
 
 GP = pytest.param("gp", marks=pytest.mark.slow)
@@ -95,16 +95,16 @@ def test_suggestions_do_not_depend_on_pythons_hash_seed() -> None:
 
 def test_what_suggestion_n_sees() -> None:
     trials = outcomes(plan(), 6)
-    assert [len(visible(trials[:n], n, 3)) for n in range(7)] == [0, 0, 0, 1, 2, 3, 4]
+    assert [len(visible_trials(trials[:n], n, 3)) for n in range(7)] == [0, 0, 0, 1, 2, 3, 4]
 
 
 def test_a_suggestion_waits_for_what_it_may_see_and_for_nothing_else() -> None:
     the_plan = plan(window=2)
     trials = outcomes(the_plan, 3)
     trials[2].state = TrialState.RUNNING
-    assert may_suggest(the_plan, trials)
+    assert is_ready(the_plan, trials)
     trials[1].state = TrialState.RUNNING
-    assert not may_suggest(the_plan, trials)
+    assert not is_ready(the_plan, trials)
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)

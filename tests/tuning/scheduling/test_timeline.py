@@ -8,31 +8,31 @@ import pytest
 from benchmarks.simulation import Policy, Simulation
 from tests.support.curves import EPOCHS, table
 from tuning.scheduling.successive_halving import SuccessiveHalving
-from tuning.scheduling.timeline import ends
+from tuning.scheduling.timeline import completion_times
 
 
 def test_one_worker_takes_trials_one_after_the_other_and_two_share_them() -> None:
-    assert ends([3, 1, 2, 2], 1, window=4).tolist() == [3, 4, 6, 8]
-    assert ends([3, 1, 2, 2], 2, window=4).tolist() == [3, 3, 3, 5]
+    assert completion_times([3, 1, 2, 2], 1, window=4).tolist() == [3, 4, 6, 8]
+    assert completion_times([3, 1, 2, 2], 2, window=4).tolist() == [3, 3, 3, 5]
 
 
 def test_a_narrow_window_makes_workers_wait() -> None:
     """Trial 2 may begin only when trials 0 and 1 are over, though a worker is free at 1."""
-    assert ends([3, 1, 2, 2], 2, window=1).tolist() == [3, 4, 6, 8]
-    assert ends([3, 1, 2], 2, window=2).tolist() == [3, 3, 5]
+    assert completion_times([3, 1, 2, 2], 2, window=1).tolist() == [3, 4, 6, 8]
+    assert completion_times([3, 1, 2], 2, window=2).tolist() == [3, 3, 5]
 
 
 def test_a_trial_waits_at_a_rung_for_those_before_it_and_its_worker_takes_another() -> None:
     """Trials 1 and 2 are at the rung at 1 and 2, trial 0 at 4; trial 1 goes on at once then, trial 2 ends."""
-    over = ends([8, 2, 1], 2, window=3, epochs=[2, 2, 1], rungs=[1])
+    over = completion_times([8, 2, 1], 2, window=3, epochs=[2, 2, 1], rungs=[1])
     assert over.tolist() == [8, 8, 8]
-    assert ends([8, 2, 1, 5], 2, window=4, epochs=[2, 2, 1, 1], rungs=[1])[-1] == 8
-    assert ends([8, 2, 1, 5], 3, window=4, epochs=[2, 2, 1, 1], rungs=[1])[-1] == 8
-    assert ends([2, 6], 2, window=2, epochs=[2, 2], rungs=[1], together=2).tolist() == [2, 6]
+    assert completion_times([8, 2, 1, 5], 2, window=4, epochs=[2, 2, 1, 1], rungs=[1])[-1] == 8
+    assert completion_times([8, 2, 1, 5], 3, window=4, epochs=[2, 2, 1, 1], rungs=[1])[-1] == 8
+    assert completion_times([2, 6], 2, window=2, epochs=[2, 2], rungs=[1], together=2).tolist() == [2, 6]
 
 
 def test_one_that_is_stopped_is_no_longer_waited_for_at_the_next_rung() -> None:
-    over = ends([4, 1, 4], 3, window=3, epochs=[4, 1, 4], rungs=[1, 2], together=3)
+    over = completion_times([4, 1, 4], 3, window=3, epochs=[4, 1, 4], rungs=[1, 2], together=3)
     assert over.tolist() == [4, 4, 4]
 
 
@@ -50,7 +50,7 @@ def test_it_is_the_timetable_of_a_search_that_decides_as_it_goes(workers: int, w
     found = Simulation(dataclasses.replace(table(40), curves=tuple(curves)), policy, seed=1).run()
     assert len(set(found.epochs_by_trial)) > 1
     each = [curves[at].epochs[0].seconds for at in found.curves]
-    over = ends(
+    over = completion_times(
         (np.array(each) * found.epochs_by_trial).tolist(),
         workers,
         window,

@@ -14,7 +14,7 @@ from tests.support.study_configs import outcomes, plan
 from tuning.journal.records import study_attributes
 from tuning.journal.writer import open_study
 from tuning.scheduling.study import StudyConfig
-from tuning.scheduling.warm_start import with_knowledge
+from tuning.scheduling.warm_start import add_prior_trials
 from tuning.space.load import load_space
 
 
@@ -37,7 +37,7 @@ def a_study(folder: Path, **changes: Any) -> None:
 def warm(
     tmp_path: Path, the_plan: StudyConfig | None = None, fingerprint: str = "f"
 ) -> tuple[StudyConfig, dict[str, Any]]:
-    return with_knowledge(the_plan or plan(), tmp_path / "new", tmp_path / "old", fingerprint)
+    return add_prior_trials(the_plan or plan(), tmp_path / "new", tmp_path / "old", fingerprint)
 
 
 def test_finished_trials_are_knowledge_to_the_last_bit(tmp_path: Path) -> None:
