@@ -7,7 +7,7 @@ import torch
 
 from core.config import TrialConfig
 from core.data.corpus import TRAIN, VAL, Corpus
-from core.training.batching import gather, shuffled
+from core.training.batching import make_batch, shuffled_batches
 
 
 def flops(config: TrialConfig, corpus: Corpus) -> float:
@@ -16,8 +16,8 @@ def flops(config: TrialConfig, corpus: Corpus) -> float:
     sentences = corpus.indices(TRAIN)
     lengths = corpus.lengths()
     batches = [
-        gather(corpus, sentences[places])
-        for places in shuffled(lengths[sentences], config.batch_size, torch.Generator().manual_seed(0))
+        make_batch(corpus, sentences[places])
+        for places in shuffled_batches(lengths[sentences], config.batch_size, torch.Generator().manual_seed(0))
     ]
     distinct = sum(len(batch.rows) for batch in batches)
     trained = float(lengths[sentences].sum())

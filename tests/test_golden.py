@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from core.inference.predictor import load_model
-from core.training.checkpoint import newest
+from core.training.checkpoint import load_latest
 from tests.support.golden_files import GOLDEN, differences, files_in
 from tests.support.golden_study import GROUPS, JOURNAL, NAME, fresh, printed
 
@@ -35,7 +35,7 @@ def test_a_model_that_was_saved_before_is_loaded() -> None:
 
 def test_a_checkpoint_that_was_saved_before_is_read() -> None:
     training = json.loads((GOLDEN / "checkpoint" / "epoch-00003" / "state.json").read_text())["training"]
-    found = newest(GOLDEN / "checkpoint", training)
+    found = load_latest(GOLDEN / "checkpoint", training)
     assert found is not None
     assert (found.epoch, found.state["step_count"]) == (3, 15)
 

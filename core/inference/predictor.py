@@ -15,7 +15,7 @@ from core.errors import CorruptionError, DataError
 from core.inference.saved_model import SavedModel, read_model
 from core.nn.classifier import SentenceClassifier
 from core.nn.runtime import autocast
-from core.training.batching import by_length
+from core.training.batching import length_sorted_batches
 from core.training.evaluate import TOKENS_AT_ONCE
 
 MOST_TOKENS = 50_000
@@ -68,7 +68,7 @@ class Model:
                 f"split texts of more than {MOST_TOKENS:,} words into sentences"
             )
         found = np.empty((len(ids), len(self.classes)))
-        for places in by_length(lengths, TOKENS_AT_ONCE):
+        for places in length_sorted_batches(lengths, TOKENS_AT_ONCE):
             tokens, batch_lengths = padded_ids([ids[place] for place in places])
             with autocast(self.network.config.precision, "cpu"):
                 logits = self.network(tokens, batch_lengths)  # (B, C)

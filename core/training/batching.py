@@ -26,7 +26,9 @@ class Batch:
     """int64 (B,)."""
 
 
-def shuffled(lengths: NDArray[np.int64], batch_size: int, generator: torch.Generator) -> list[NDArray[np.int64]]:
+def shuffled_batches(
+    lengths: NDArray[np.int64], batch_size: int, generator: torch.Generator
+) -> list[NDArray[np.int64]]:
     """Cut sentences into batches of nearly equal lengths, in random order and company.
 
     On MR with 50 sentences a batch this leaves 0.8% padding, where a random cut leaves about 50%.
@@ -45,7 +47,7 @@ def shuffled(lengths: NDArray[np.int64], batch_size: int, generator: torch.Gener
     return [batches[i] for i in torch.randperm(len(batches), generator=generator).tolist()]
 
 
-def by_length(lengths: NDArray[np.int64], max_tokens: int) -> Iterator[NDArray[np.int64]]:
+def length_sorted_batches(lengths: NDArray[np.int64], max_tokens: int) -> Iterator[NDArray[np.int64]]:
     """Cut sentences, longest first, into batches that hold at most `max_tokens` with padding (or one sentence)."""
     order = np.argsort(-lengths, kind="stable")
     start = 0
@@ -55,7 +57,7 @@ def by_length(lengths: NDArray[np.int64], max_tokens: int) -> Iterator[NDArray[n
         start += size
 
 
-def padded(corpus: Corpus, sentences: NDArray[np.int64]) -> NDArray[np.integer]:
+def pad_batch(corpus: Corpus, sentences: NDArray[np.int64]) -> NDArray[np.integer]:
     """(T, B) the word ids of some sentences, time first, `<pad>` after a sentence's end."""
     starts = corpus.offsets[sentences]
     lengths = corpus.offsets[sentences + 1] - starts
@@ -65,14 +67,14 @@ def padded(corpus: Corpus, sentences: NDArray[np.int64]) -> NDArray[np.integer]:
     return words
 
 
-def gather(corpus: Corpus, sentences: NDArray[np.int64]) -> Batch:
+def make_batch(corpus: Corpus, sentences: NDArray[np.int64]) -> Batch:
     """Read the words of some sentences, for the CPU.
 
     Args:
         corpus: where they stand.
         sentences: int64 (B,) their places in the corpus, at least one.
     """
-    words = padded(corpus, sentences)
+    words = pad_batch(corpus, sentences)
     rows, tokens = np.unique(np.append(0, words), return_inverse=True)
     return Batch(
         rows=_tensor(rows),
@@ -86,14 +88,14 @@ def _tensor(array: NDArray[np.integer]) -> Tensor:
     return torch.from_numpy(array.astype(np.int64, copy=False))
 
 
-class Resident:
+class GpuBatchSource:
     """A corpus in a GPU's memory. A batch costs one copy of its sentences' places, and nothing waits for it."""
 
     def __init__(self, corpus: Corpus, device: str) -> None:
         self.corpus, self.device = corpus, device
-        self.tokens = _moved(corpus.tokens, device)
-        self.offsets = _moved(corpus.offsets, device)
-        self.labels = _moved(corpus.labels, device)
+        self.tokens = _to_device(corpus.tokens, device)
+        self.offsets = _to_device(corpus.offsets, device)
+        self.labels = _to_device(corpus.labels, device)
 
     def batch(self, sentences: NDArray[np.int64]) -> Batch:
         """What `gather` makes of these sentences, put together on the device.
@@ -104,9 +106,9 @@ class Resident:
         Args:
             sentences: int64 (B,) their places in the corpus, at least one.
         """
-        words_here = padded(self.corpus, sentences)  # (T, B)
+        words_here = pad_batch(self.corpus, sentences)  # (T, B)
         n_steps, n_rows = len(words_here), len(np.unique(np.append(0, words_here)))
-        places = _moved(sentences, self.device)
+        places = _to_device(sentences, self.device)
         starts = self.offsets[places]
         lengths = self.offsets[places + 1] - starts
         steps = torch.arange(n_steps, device=self.device)[:, None]  # (T, 1)
@@ -119,7 +121,7 @@ class Resident:
         return Batch(rows=rows, tokens=torch.searchsorted(rows, words), lengths=lengths, labels=self.labels[places])
 
 
-class Reader:
+class CpuBatchSource:
     """The corpus where it is: for a CPU."""
 
     def __init__(self, corpus: Corpus) -> None:
@@ -127,15 +129,15 @@ class Reader:
 
     def batch(self, sentences: NDArray[np.int64]) -> Batch:
         """`gather` of these sentences."""
-        return gather(self.corpus, sentences)
+        return make_batch(self.corpus, sentences)
 
 
-def batches_of(corpus: Corpus, device: str) -> Reader | Resident:
+def batch_source(corpus: Corpus, device: str) -> CpuBatchSource | GpuBatchSource:
     """The source of batches on a device."""
-    return Resident(corpus, device) if is_gpu(device) else Reader(corpus)
+    return GpuBatchSource(corpus, device) if is_gpu(device) else CpuBatchSource(corpus)
 
 
-def _moved(array: NDArray[np.integer], device: str) -> Tensor:
+def _to_device(array: NDArray[np.integer], device: str) -> Tensor:
     """An int64 copy on the device; from pinned memory, so that the host need not wait."""
     tensor = torch.from_numpy(array.astype(np.int64))
     return tensor.pin_memory().to(device, non_blocking=True) if is_gpu(device) else tensor

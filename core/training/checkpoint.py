@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 TENSORS, STATE = "tensors.safetensors", "state.json"
-KEPT = 2
+KEEP_LAST = 2
 """Checkpoints in a folder: the newest, and the one before in case that is damaged."""
 FORSAKEN_SECONDS = 3600
 """A half-written checkpoint that nobody touched for so long was left by a process that died."""
@@ -39,7 +39,7 @@ class Checkpoint:
 
     epoch: int
     """The last one done, from 1."""
-    training: Mapping[str, Any]
+    fingerprint: Mapping[str, Any]
     """What it belongs to: every setting, and the data's fingerprint."""
     state: Mapping[str, Any]
     """Whatever else is needed that JSON can hold."""
@@ -53,18 +53,18 @@ def save(folder: Path, checkpoint: Checkpoint) -> None:
     Raises:
         UserError: the disk is full, or the folder cannot be written.
     """
-    parts = {"epoch": checkpoint.epoch, "training": checkpoint.training, "state": checkpoint.state}
+    parts = {"epoch": checkpoint.epoch, "training": checkpoint.fingerprint, "state": checkpoint.state}
     contents: dict[str, bytes | Mapping[str, Tensor]] = {
         TENSORS: checkpoint.tensors,
         STATE: json.dumps(parts, indent=1).encode(),
     }
     write_checked_folder(folder / f"epoch-{checkpoint.epoch:05d}", contents)
     torn = [path for path in folder.glob(".epoch-*") if time.time() - path.stat().st_mtime > FORSAKEN_SECONDS]
-    for old in [folder / name for name in checkpoint_names(folder)[KEPT:]] + torn:
+    for old in [folder / name for name in checkpoint_names(folder)[KEEP_LAST:]] + torn:
         shutil.rmtree(old, ignore_errors=True)
 
 
-def newest(folder: Path, training: Mapping[str, Any]) -> Checkpoint | None:
+def load_latest(folder: Path, training: Mapping[str, Any]) -> Checkpoint | None:
     """Read the newest whole checkpoint; a damaged one is named in the log and passed over.
 
     Args:
@@ -79,11 +79,11 @@ def newest(folder: Path, training: Mapping[str, Any]) -> Checkpoint | None:
     """
     for path in (folder / name for name in checkpoint_names(folder)):
         try:
-            found = read(path)
+            found = load(path)
         except CorruptionError as error:
             _log.warning("%s", error)
             continue
-        _check_same(found.training, training, folder)
+        _check_same(found.fingerprint, training, folder)
         return found
     return None
 
@@ -100,7 +100,7 @@ def _check_same(theirs: Mapping[str, Any], ours: Mapping[str, Any], folder: Path
         )
 
 
-def read(path: Path) -> Checkpoint:
+def load(path: Path) -> Checkpoint:
     """Read one checkpoint.
 
     Raises:

@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor
 
-from core.training.optim import put_rows
+from core.training.optim import set_rows
 
 
-class Average:
+class ExponentialMovingAverage:
     """S_t = d S_(t-1) + (1 - d) W_t from S_0 = 0, read as S_t / (1 - d^t).
 
     The division is Adam's bias correction (Kingma and Ba 2015, section 3): without it the first epochs would be
@@ -41,15 +41,15 @@ class Average:
         return named
 
     @torch.no_grad()
-    def before(self, rows: Tensor) -> None:
+    def catch_up(self, rows: Tensor) -> None:
         """Count the steps that these rows (int64, (U,)) rested; call it before they move."""
         if self.table is not None and self.by_row:
             resting = self.table.index_select(0, rows)
-            held = self._held(resting, self.table_sum.index_select(0, rows), self.last_step.index_select(0, rows))
-            put_rows(self.table_sum, rows, held)
+            held = self._decayed(resting, self.table_sum.index_select(0, rows), self.last_step.index_select(0, rows))
+            set_rows(self.table_sum, rows, held)
 
     @torch.no_grad()
-    def after(self, rows: Tensor) -> None:
+    def update(self, rows: Tensor) -> None:
         """Take in the weights as the step left them."""
         self.step_count += 1
         self.flat_sum.lerp_(self.flat, 1 - self.decay)
@@ -57,22 +57,22 @@ class Average:
             return
         if self.by_row:
             moved = self.table_sum.index_select(0, rows).lerp_(self.table.index_select(0, rows), 1 - self.decay)
-            put_rows(self.table_sum, rows, moved)
+            set_rows(self.table_sum, rows, moved)
             self.last_step.index_fill_(0, rows, self.step_count)
         else:
             self.table_sum.lerp_(self.table, 1 - self.decay)
             self.last_step.fill_(self.step_count)
 
     @torch.no_grad()
-    def read(self) -> tuple[Tensor, Tensor | None]:
+    def averaged(self) -> tuple[Tensor, Tensor | None]:
         """The averaged flat weights (P,) and table (V, E), as new tensors; at least one step must have been taken."""
         correction = 1 - self.decay**self.step_count
         flat = self.flat_sum / correction
         if self.table is None:
             return flat, None
-        return flat, self._held(self.table, self.table_sum, self.last_step).div_(correction)
+        return flat, self._decayed(self.table, self.table_sum, self.last_step).div_(correction)
 
-    def _held(self, weights: Tensor, sums: Tensor, last_step: Tensor) -> Tensor:
+    def _decayed(self, weights: Tensor, sums: Tensor, last_step: Tensor) -> Tensor:
         """Sums (U, E) after the steps since `last_step` (U,), in which the weights (U, E) kept their values."""
         rested = (self.step_count - last_step).double()
         share = torch.pow(self.decay, rested).to(weights.dtype)[:, None]  # (U, 1)

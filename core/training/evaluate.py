@@ -14,7 +14,7 @@ from core.data.corpus import SPLIT_NAMES, Corpus
 from core.errors import DataError
 from core.nn.classifier import SentenceClassifier
 from core.nn.runtime import autocast, deterministic_kernels, torch_threads
-from core.training.batching import Reader, Resident, batches_of, by_length
+from core.training.batching import CpuBatchSource, GpuBatchSource, batch_source, length_sorted_batches
 
 TOKENS_AT_ONCE = 4096
 """Tokens in one batch of evaluation, padding included."""
@@ -59,12 +59,16 @@ def evaluate(
         DataError: the split is empty.
     """
     with torch_threads(threads), deterministic_kernels(device):
-        return judge(config, weights, batches_of(corpus, device), split, device)
+        return evaluate_split(config, weights, batch_source(corpus, device), split, device)
 
 
 @torch.no_grad()
-def judge(
-    config: TrialConfig, weights: Mapping[str, Tensor], source: Reader | Resident, split: int, device: str = "cpu"
+def evaluate_split(
+    config: TrialConfig,
+    weights: Mapping[str, Tensor],
+    source: CpuBatchSource | GpuBatchSource,
+    split: int,
+    device: str = "cpu",
 ) -> Evaluation:
     """`evaluate` under the settings of threads and determinism that stand."""
     corpus = source.corpus
@@ -74,7 +78,7 @@ def judge(
     model = SentenceClassifier(config, len(corpus.words), corpus.embedding_dim, len(corpus.classes))
     model.load_state_dict(weights, assign=True)
     model.to(device)
-    batches = list(by_length(corpus.lengths()[sentences], TOKENS_AT_ONCE))
+    batches = list(length_sorted_batches(corpus.lengths()[sentences], TOKENS_AT_ONCE))
     scored = []
     for places in batches:
         batch = source.batch(sentences[places])

@@ -15,7 +15,7 @@ from core.nn.classifier import SentenceClassifier
 from core.nn.runtime import autocast
 from core.nn.seeding import Dropout, seeded_generator
 from core.training.batching import Batch
-from core.training.ema import Average
+from core.training.ema import ExponentialMovingAverage
 from core.training.optim import Optimizer
 
 
@@ -61,13 +61,13 @@ class Learner:
         self.words = model.embedding.weight.detach()  # (V, E)
         self.trains_words = model.embedding.weight.requires_grad
         if max_norm is not None and not self.trains_words:
-            self.words.copy_(limited(self.words, max_norm))
+            self.words.copy_(clip_row_norms(self.words, max_norm))
         table = self.words if self.trains_words else None
         self.optimizer = Optimizer(self.config, self.flat, table)
         self.average = (
             None
             if self.config.ema_decay is None
-            else Average(self.config.ema_decay, self.flat, table, by_row=self.optimizer.by_row)
+            else ExponentialMovingAverage(self.config.ema_decay, self.flat, table, by_row=self.optimizer.by_row)
         )
 
     def step(self, batch: Batch, rate: float, dropout: Dropout | None) -> Tensor:
@@ -95,16 +95,16 @@ class Learner:
         self._clip(flat_slope, word_slopes)
         self.optimizer.step(rate, flat_slope, batch.rows, vectors.detach(), word_slopes)
         if self.average:
-            self.average.after(batch.rows)
+            self.average.update(batch.rows)
         return loss.detach()
 
     def _look_up(self, rows: Tensor) -> Tensor:
         """float (U, E): the vectors of these words, shortened where they are too long, as a leaf for autograd."""
         if self.average:
-            self.average.before(rows)
+            self.average.catch_up(rows)
         vectors: Tensor = self.words.index_select(0, rows)
         if self.max_norm is not None and self.trains_words:
-            vectors = limited(vectors, self.max_norm)  # the optimizer's step starts from them
+            vectors = clip_row_norms(vectors, self.max_norm)  # the optimizer's step starts from them
         return vectors.requires_grad_(self.trains_words)
 
     def _clip(self, *slopes: Tensor | None) -> None:
@@ -117,20 +117,20 @@ class Learner:
         for slope in present:
             slope.mul_(factor)
 
-    def evaluated(self) -> dict[str, Tensor]:
+    def evaluation_weights(self) -> dict[str, Tensor]:
         """The weights to judge and keep, by the model's names: averaged if they are to be, word vectors shortened.
 
         They share memory with the learner where nothing had to be computed.
         """
         flat, words = self.flat, self.words
         if self.average:
-            flat, averaged = self.average.read()
+            flat, averaged = self.average.averaged()
             words = words if averaged is None else averaged
         if self.max_norm is not None and self.trains_words:
-            words = limited(words, self.max_norm)
+            words = clip_row_norms(words, self.max_norm)
         return {"embedding.weight": words, **dict(zip(self.names, _views(flat, self.parameters), strict=True))}
 
-    def tensors(self) -> dict[str, Tensor]:
+    def state_tensors(self) -> dict[str, Tensor]:
         """Everything that the next step depends on, by name, not copied; frozen word vectors are the corpus's."""
         named = {"flat": self.flat} | ({"words": self.words} if self.trains_words else {})
         named |= {f"optimizer.{name}": tensor for name, tensor in self.optimizer.tensors().items()}
@@ -138,16 +138,16 @@ class Learner:
             named |= {f"average.{name}": tensor for name, tensor in self.average.tensors().items()}
         return named
 
-    def restore(self, tensors: Mapping[str, Tensor], step_count: int) -> None:
+    def load_state(self, tensors: Mapping[str, Tensor], step_count: int) -> None:
         """Go on from `tensors` of an equal learner after `step_count` steps."""
-        for name, tensor in self.tensors().items():
+        for name, tensor in self.state_tensors().items():
             tensor.copy_(tensors[name])
         self.optimizer.step_count = step_count
         if self.average:
             self.average.step_count = step_count
 
 
-def new_learner(config: TrialConfig, corpus: Corpus, device: str) -> Learner:
+def make_learner(config: TrialConfig, corpus: Corpus, device: str) -> Learner:
     """A learner before its first step. Frozen pretrained vectors on the CPU stay where the corpus has them."""
     vectors = None if corpus.vectors is None else as_tensor(corpus.vectors, copy=not config.freeze_embedding)
     model = SentenceClassifier(config, len(corpus.words), corpus.embedding_dim, len(corpus.classes), vectors)
@@ -155,7 +155,7 @@ def new_learner(config: TrialConfig, corpus: Corpus, device: str) -> Learner:
     return Learner(model.to(device), max_norm=config.embedding_max_norm if vectors is None else None)
 
 
-def limited(vectors: Tensor, max_norm: float) -> Tensor:
+def clip_row_norms(vectors: Tensor, max_norm: float) -> Tensor:
     """Shorten the rows of (U, E) that are longer than `max_norm`, by the rule of `torch.nn.Embedding`."""
     norms = torch.linalg.vector_norm(vectors, dim=1, keepdim=True)
     return vectors * torch.where(norms > max_norm, max_norm / (norms + 1e-7), 1)

@@ -18,12 +18,12 @@ from core.errors import DataError, StopTraining, TrainingError
 from core.nn.environment import runtime_environment
 from core.nn.runtime import deterministic_kernels, retain_freed_memory, torch_threads
 from core.nn.seeding import Dropout, seeded_generator
-from core.training.batching import batches_of, shuffled
-from core.training.checkpoint import Checkpoint, newest, save
-from core.training.evaluate import judge
-from core.training.learner import new_learner
-from core.training.optim import scheduled
-from core.training.result import EpochResult, TrainResult, best_of, digest, out_of_patience
+from core.training.batching import batch_source, shuffled_batches
+from core.training.checkpoint import Checkpoint, load_latest, save
+from core.training.evaluate import evaluate_split
+from core.training.learner import make_learner
+from core.training.optim import lr_multiplier
+from core.training.result import EpochResult, TrainResult, best_epoch, weights_digest, patience_exhausted
 
 
 def train(
@@ -63,14 +63,14 @@ def train(
         if not len(corpus.indices(split)):
             raise DataError(f"the corpus has no {name} sentences; choose another split rule")
     with torch_threads(threads), retain_freed_memory(), deterministic_kernels(device):
-        run = _Run(config, corpus, runtime_environment(config.precision, threads, device), device)
+        run = _TrainingRun(config, corpus, runtime_environment(config.precision, threads, device), device)
         if checkpoint_dir is not None:
             run.resume(checkpoint_dir)
-        stopped = run.go(report or (lambda epoch: None), on_best or (lambda predictions: None), checkpoint_dir)
+        stopped = run.run(report or (lambda epoch: None), on_best or (lambda predictions: None), checkpoint_dir)
         return run.result(stopped)
 
 
-class _Run:
+class _TrainingRun:
     """A training in progress."""
 
     def __init__(self, config: TrialConfig, corpus: Corpus, environment: dict[str, Any], device: str) -> None:
@@ -78,13 +78,13 @@ class _Run:
         self.identity = {**config.to_dict(), "corpus": corpus.fingerprint, "embedding_dim": corpus.embedding_dim}
         self.sentences = corpus.indices(TRAIN)
         self.lengths = corpus.lengths()[self.sentences]
-        self.source = batches_of(corpus, device)
-        self.learner = new_learner(config, corpus, device)
+        self.source = batch_source(corpus, device)
+        self.learner = make_learner(config, corpus, device)
         self.epochs: list[EpochResult] = []
         self.best_weights: dict[str, Tensor] = {}
         self.best_predictions = corpus.labels[:0]  # of the best epoch, once there is one
 
-    def go(
+    def run(
         self,
         report: Callable[[EpochResult], None],
         on_best: Callable[[NDArray[np.int64]], None],
@@ -93,7 +93,7 @@ class _Run:
         """Train until there is a reason to stop; return it."""
 
         def tell(epoch: EpochResult) -> None:
-            if epoch is best_of(self.epochs):
+            if epoch is best_epoch(self.epochs):
                 on_best(self.best_predictions)
             report(epoch)
 
@@ -101,7 +101,7 @@ class _Run:
             for known in tuple(self.epochs):
                 tell(known)
             while len(self.epochs) < self.config.epochs:
-                if self.config.patience is not None and out_of_patience(self.epochs, self.config.patience):
+                if self.config.patience is not None and patience_exhausted(self.epochs, self.config.patience):
                     return "patience"
                 epoch = self._train_epoch()
                 if checkpoint_dir is not None:
@@ -114,9 +114,9 @@ class _Run:
     def _train_epoch(self) -> EpochResult:
         start = time.perf_counter()
         number = len(self.epochs) + 1
-        train_loss = self._learn(number)
-        weights = self.learner.evaluated()
-        judged = judge(self.config, weights, self.source, VAL, self.device)
+        train_loss = self._train_one_epoch(number)
+        weights = self.learner.evaluation_weights()
+        judged = evaluate_split(self.config, weights, self.source, VAL, self.device)
         if not math.isfinite(judged.loss):
             raise TrainingError(f"the validation loss is {judged.loss} after epoch {number}{self._settings()}")
         epoch = EpochResult(
@@ -127,24 +127,24 @@ class _Run:
             seconds=time.perf_counter() - start,
         )
         self.epochs.append(epoch)
-        if best_of(self.epochs) is epoch:
+        if best_epoch(self.epochs) is epoch:
             self._keep_best(weights)
             self.best_predictions = judged.predictions
         return epoch
 
     def _keep_best(self, weights: Mapping[str, Tensor]) -> None:
-        self.best_weights = {name: self._kept(name, tensor) for name, tensor in weights.items()}
+        self.best_weights = {name: self._to_cpu(name, tensor) for name, tensor in weights.items()}
 
-    def _learn(self, number: int) -> float:
+    def _train_one_epoch(self, number: int) -> float:
         """One pass over the training split; return the mean loss a sentence."""
         config = self.config
         dropout = Dropout(seeded_generator(config.seed, "dropout", number, self.device))
-        batches = shuffled(self.lengths, config.batch_size, seeded_generator(config.seed, "order", number))
+        batches = shuffled_batches(self.lengths, config.batch_size, seeded_generator(config.seed, "order", number))
         val_losses = [epoch.val_loss for epoch in self.epochs]
         losses = torch.zeros(len(batches), device=self.device)
         for step, places in enumerate(batches):
             done = (number - 1 + step / len(batches)) / config.epochs
-            rate = config.learning_rate * scheduled(config.lr_schedule, done, val_losses)
+            rate = config.learning_rate * lr_multiplier(config.lr_schedule, done, val_losses)
             batch = self.source.batch(self.sentences[places])
             losses[step] = self.learner.step(batch, rate, dropout)
             if losses.is_cpu:  # on a GPU looking would wait for it at each step
@@ -165,7 +165,7 @@ class _Run:
         named = {name: value for name, value in ours.items() if name in always or value != default[name]}
         return ", with " + ", ".join(f"{name} {value}" for name, value in named.items())
 
-    def _kept(self, name: str, tensor: Tensor) -> Tensor:
+    def _to_cpu(self, name: str, tensor: Tensor) -> Tensor:
         """A copy on the CPU; frozen word vectors are not copied where they are there already."""
         frozen = name == "embedding.weight" and self.config.freeze_embedding
         return tensor.detach().to("cpu", copy=not frozen).contiguous()
@@ -176,15 +176,15 @@ class _Run:
             "step_count": self.learner.optimizer.step_count,
             "epochs": [asdict(epoch) for epoch in self.epochs],
         }
-        tensors = {f"learner.{name}": tensor.cpu() for name, tensor in self.learner.tensors().items()}
+        tensors = {f"learner.{name}": tensor.cpu() for name, tensor in self.learner.state_tensors().items()}
         if not self._newest_is_best():  # else they follow from the learner
             tensors |= {f"best.{name}": tensor for name, tensor in self.best_weights.items() if self._trained(name)}
         tensors["best_predictions"] = torch.from_numpy(self.best_predictions)
-        save(folder, Checkpoint(epoch=len(self.epochs), training=self.identity, state=state, tensors=tensors))
+        save(folder, Checkpoint(epoch=len(self.epochs), fingerprint=self.identity, state=state, tensors=tensors))
 
     def resume(self, folder: Path) -> None:
         """Go on from the newest whole checkpoint in a folder, if there is one."""
-        found = newest(folder, self.identity)
+        found = load_latest(folder, self.identity)
         if found is None:
             return
         before = found.state["environment"]
@@ -193,22 +193,22 @@ class _Run:
         else:
             self.environment = {**self.environment, "before_resume": before}
         self.epochs = [EpochResult(**epoch) for epoch in found.state["epochs"]]
-        self.learner.restore(_under("learner.", found.tensors), found.state["step_count"])
+        self.learner.load_state(_under("learner.", found.tensors), found.state["step_count"])
         if self._newest_is_best():
-            self._keep_best(self.learner.evaluated())
+            self._keep_best(self.learner.evaluation_weights())
         else:
             self.best_weights = {"embedding.weight": self.learner.words.cpu(), **_under("best.", found.tensors)}
         self.best_predictions = found.tensors["best_predictions"].numpy()
 
     def _newest_is_best(self) -> bool:
-        return best_of(self.epochs) is self.epochs[-1]
+        return best_epoch(self.epochs) is self.epochs[-1]
 
     def _trained(self, name: str) -> bool:
         return name != "embedding.weight" or not self.config.freeze_embedding
 
     def result(self, stopped: str) -> TrainResult:
         """What the epochs so far brought, at least one."""
-        best = best_of(self.epochs)
+        best = best_epoch(self.epochs)
         return TrainResult(
             config=self.config,
             epochs=tuple(self.epochs),
@@ -216,7 +216,7 @@ class _Run:
             best_val_accuracy=best.val_accuracy,
             best_val_loss=best.val_loss,
             weights=self.best_weights,
-            weights_sha256=digest(self.best_weights),
+            weights_sha256=weights_digest(self.best_weights),
             val_predictions=self.best_predictions,
             n_parameters=sum(p.numel() for p in self.learner.model.parameters() if p.requires_grad),
             environment=self.environment,

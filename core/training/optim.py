@@ -25,14 +25,14 @@ ALPHA = 0.99
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Rule:
+class UpdateRule:
     """How one optimizer moves weights."""
 
-    slots: tuple[str, ...]
+    state_names: tuple[str, ...]
     """Names of its running averages, each shaped like the weights and zero at first."""
     update: Callable[..., None]
     """(weights, gradient, *averages, step, rate, decay): one step in place; `step` counts from 1."""
-    shrink: float | None
+    idle_decay: float | None
     """What a step without gradient multiplies the averages by when it leaves the weights alone; else None."""
 
 
@@ -99,10 +99,10 @@ def _fused(
 
 
 RULES = {
-    "adadelta": Rule(slots=("squares", "deltas"), update=_adadelta, shrink=RHO),
-    "adam": Rule(slots=("mean", "squares"), update=_adam, shrink=None),
-    "adamw": Rule(slots=("mean", "squares"), update=_adamw, shrink=None),
-    "rmsprop": Rule(slots=("squares",), update=_rmsprop, shrink=ALPHA),
+    "adadelta": UpdateRule(state_names=("squares", "deltas"), update=_adadelta, idle_decay=RHO),
+    "adam": UpdateRule(state_names=("mean", "squares"), update=_adam, idle_decay=None),
+    "adamw": UpdateRule(state_names=("mean", "squares"), update=_adamw, idle_decay=None),
+    "rmsprop": UpdateRule(state_names=("squares",), update=_rmsprop, idle_decay=ALPHA),
 }
 
 
@@ -123,12 +123,12 @@ class Optimizer:
         self.flat = flat
         self.table = table
         self.step_count = 0
-        lazy_adam = config.inexact_lazy_adam and self.rule.shrink is None
-        self.by_row = lazy_adam or (self.rule.shrink is not None and self.decay == 0)
+        lazy_adam = config.inexact_lazy_adam and self.rule.idle_decay is None
+        self.by_row = lazy_adam or (self.rule.idle_decay is not None and self.decay == 0)
         """Does a step touch only the table's rows that occur?"""
         n_words, dim = (0, 0) if table is None else table.shape
-        self.flat_slots = flat.new_zeros(len(self.rule.slots), len(flat))
-        self.table_slots = flat.new_zeros(len(self.rule.slots), n_words, dim)
+        self.flat_slots = flat.new_zeros(len(self.rule.state_names), len(flat))
+        self.table_slots = flat.new_zeros(len(self.rule.state_names), n_words, dim)
         self.last_step = torch.zeros(n_words, dtype=torch.int64, device=flat.device)
         """int64 (V,) the step at which a row's averages were last brought up to date."""
 
@@ -158,25 +158,25 @@ class Optimizer:
         if self.by_row:
             self._step_rows(rate, rows, vectors, word_slopes)
         else:
-            put_rows(self.table, rows, vectors)
+            set_rows(self.table, rows, vectors)
             dense = torch.zeros_like(self.table).index_copy_(0, rows, word_slopes)
             self.rule.update(self.table, dense, *self.table_slots, self.step_count, rate, self.decay)
 
     def _step_rows(self, rate: float, rows: Tensor, vectors: Tensor, slopes: Tensor) -> None:
         assert self.table is not None
         slots = [slot.index_select(0, rows) for slot in self.table_slots]
-        if self.rule.shrink is not None:
+        if self.rule.idle_decay is not None:
             rested = self.step_count - 1 - self.last_step.index_select(0, rows)
-            shrunk = torch.pow(self.rule.shrink, rested.double()).to(vectors.dtype)[:, None]  # (U, 1)
+            shrunk = torch.pow(self.rule.idle_decay, rested.double()).to(vectors.dtype)[:, None]  # (U, 1)
             slots = [slot.mul_(shrunk) for slot in slots]
         self.rule.update(vectors, slopes, *slots, self.step_count, rate, self.decay)
-        put_rows(self.table, rows, vectors)
+        set_rows(self.table, rows, vectors)
         for whole, slot in zip(self.table_slots, slots, strict=True):
-            put_rows(whole, rows, slot)
+            set_rows(whole, rows, slot)
         self.last_step.index_fill_(0, rows, self.step_count)
 
 
-def put_rows(table: Tensor, rows: Tensor, values: Tensor) -> None:
+def set_rows(table: Tensor, rows: Tensor, values: Tensor) -> None:
     """table[rows] = values for distinct rows; numpy needs half the time of `index_copy_` for it on a CPU."""
     if table.is_cpu:
         table.numpy()[rows.numpy()] = values.numpy()
@@ -184,7 +184,7 @@ def put_rows(table: Tensor, rows: Tensor, values: Tensor) -> None:
         table.index_copy_(0, rows, values)
 
 
-def scheduled(schedule: str, done: float, val_losses: list[float]) -> float:
+def lr_multiplier(schedule: str, done: float, val_losses: list[float]) -> float:
     """What to multiply the learning rate by.
 
     Args:

@@ -20,10 +20,10 @@ from core.errors import TrainingError
 from core.nn.environment import runtime_environment
 from core.nn.runtime import deterministic_kernels, retain_freed_memory, torch_threads
 from core.nn.seeding import Dropout, seeded_generator
-from core.training.batching import batches_of, shuffled
-from core.training.learner import Learner, new_learner
-from core.training.optim import scheduled
-from core.training.result import EpochResult, best_of, digest
+from core.training.batching import batch_source, shuffled_batches
+from core.training.learner import Learner, make_learner
+from core.training.optim import lr_multiplier
+from core.training.result import EpochResult, best_epoch, weights_digest
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -67,21 +67,21 @@ def refit(
     """
     both = dataclasses.replace(corpus, split=np.where(corpus.split == VAL, TRAIN, corpus.split).astype(np.uint8))
     steps_an_epoch = math.ceil(len(corpus.indices(TRAIN)) / config.batch_size)
-    steps = best_of(epochs).epoch * steps_an_epoch
+    steps = best_epoch(epochs).epoch * steps_an_epoch
     val_losses = [epoch.val_loss for epoch in epochs]
 
     def rate(step: int) -> float:
         done = step / (steps_an_epoch * config.epochs)
-        return config.learning_rate * scheduled(config.lr_schedule, done, val_losses[: step // steps_an_epoch])
+        return config.learning_rate * lr_multiplier(config.lr_schedule, done, val_losses[: step // steps_an_epoch])
 
     with torch_threads(threads), retain_freed_memory(), deterministic_kernels(device):
-        learner = new_learner(config, both, device)
+        learner = make_learner(config, both, device)
         losses = _learn(learner, config, both, steps, rate, report, device)
-        found = learner.evaluated()
+        found = learner.evaluation_weights()
         weights = {name: value.detach().to("cpu", copy=True).contiguous() for name, value in found.items()}
         return Refit(
             weights=weights,
-            weights_sha256=digest(weights),
+            weights_sha256=weights_digest(weights),
             steps=steps,
             sentences=len(both.indices(TRAIN)),
             losses=losses,
@@ -99,14 +99,16 @@ def _learn(
     device: str,
 ) -> tuple[float, ...]:
     """Take the steps; return each pass's mean loss."""
-    sentences, source = corpus.indices(TRAIN), batches_of(corpus, device)
+    sentences, source = corpus.indices(TRAIN), batch_source(corpus, device)
     lengths = corpus.lengths()[sentences]
     means: list[float] = []
     done = 0
     while done < steps:
         number = len(means) + 1
         dropout = Dropout(seeded_generator(config.seed, "dropout", number, device))
-        batches = shuffled(lengths, config.batch_size, seeded_generator(config.seed, "order", number))[: steps - done]
+        batches = shuffled_batches(lengths, config.batch_size, seeded_generator(config.seed, "order", number))[
+            : steps - done
+        ]
         losses = [
             learner.step(source.batch(sentences[places]), rate(done + at), dropout) for at, places in enumerate(batches)
         ]

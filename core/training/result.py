@@ -29,7 +29,7 @@ class EpochResult:
     """Wall time of training and validation together."""
 
 
-def best_of(epochs: Sequence[EpochResult]) -> EpochResult:
+def best_epoch(epochs: Sequence[EpochResult]) -> EpochResult:
     """The epoch that counts: highest validation accuracy; ties by lower validation loss, then the earlier."""
     return min(epochs, key=lambda e: (-e.val_accuracy, e.val_loss, e.epoch))
 
@@ -62,13 +62,13 @@ class TrainResult:
     """Why it ended: "epochs" (all done), "patience" or "report" (it raised StopTraining)."""
 
 
-def out_of_patience(epochs: Sequence[EpochResult], patience: int) -> bool:
+def patience_exhausted(epochs: Sequence[EpochResult], patience: int) -> bool:
     """Did the last `patience` epochs bring no better validation accuracy than those before them?"""
     before, last = epochs[:-patience], epochs[-patience:]
     return bool(before) and max(e.val_accuracy for e in last) <= max(e.val_accuracy for e in before)
 
 
-def digest(weights: "Mapping[str, Tensor]") -> str:
+def weights_digest(weights: "Mapping[str, Tensor]") -> str:
     """sha256 (hex) over names, types, shapes and bytes, in the order of the names."""
     total = hashlib.sha256()
     for name in sorted(weights):

@@ -41,7 +41,7 @@ from core.data.corpus import Corpus
 from core.data.load import load_corpus
 from core.io.cache import cache_key, get_or_build
 from core.nn.classifier import SentenceClassifier
-from core.training.checkpoint import Checkpoint, newest, save
+from core.training.checkpoint import Checkpoint, load_latest, save
 from core.training.loop import train
 from core.training.result import EpochResult
 from tests.support.corpora import tiny_corpus
@@ -257,8 +257,8 @@ def checkpoint(folder: Path) -> Files:
             "best_predictions": torch.arange(6) % 2,
         }
         training = {**config.to_dict(), "corpus": "0" * 64, "embedding_dim": 8}
-        save(folder / "trial", Checkpoint(epoch=epoch, training=training, state=state, tensors=tensors))
-    assert newest(folder / "trial", training) is not None
+        save(folder / "trial", Checkpoint(epoch=epoch, fingerprint=training, state=state, tensors=tensors))
+    assert load_latest(folder / "trial", training) is not None
     return files_in(folder / "trial")
 
 
@@ -380,7 +380,7 @@ def training(folder: Path) -> Files:
         result = train(config, corpus, checkpoint_dir=folder / name)
         # Seconds are of the clock.
         epochs = [{k: v for k, v in dataclasses.asdict(epoch).items() if k != "seconds"} for epoch in result.epochs]
-        found = newest(folder / name, {**config.to_dict(), "corpus": corpus.fingerprint,
+        found = load_latest(folder / name, {**config.to_dict(), "corpus": corpus.fingerprint,
                                        "embedding_dim": corpus.embedding_dim})  # fmt: skip
         assert found is not None
         runs[name] = {

@@ -21,7 +21,7 @@ from core.data.corpus import Corpus
 from core.errors import CorruptionError, UserError
 from core.io.atomic import atomic_folder
 from core.io.checked_folder import CHECKSUMS, canonical_json
-from core.training.checkpoint import STATE, TENSORS, checkpoint_names, read
+from core.training.checkpoint import STATE, TENSORS, checkpoint_names, load
 from tuning.backend.cluster import Cluster
 from tuning.backend.storage import delete, keep_only, make_folder, open_place, readable_errors, remove
 from tuning.resources.machine import Machine, Shares
@@ -90,7 +90,7 @@ class Mirror:
             with atomic_folder(self.local / name) as work:
                 for part in (TENSORS, STATE, CHECKSUMS):
                     copy_files(f"{root}/{name}/{part}", str(work / part), system, LocalFileSystem())
-                read(work)
+                load(work)
         except (CorruptionError, FileNotFoundError):
             return False
         return True

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from optuna.trial import TrialState
 
 from core.errors import UserError
-from core.training.result import EpochResult, best_of
+from core.training.result import EpochResult, best_epoch
 from tuning.journal.file import JOURNAL
 from tuning.journal.reader import read_journal
 
@@ -71,7 +71,7 @@ class TrialRecord:
     @property
     def best(self) -> EpochResult | None:
         """The epoch that counts; None when no epoch was finished."""
-        return best_of(self.epochs) if self.epochs else None
+        return best_epoch(self.epochs) if self.epochs else None
 
     @property
     def seconds(self) -> float:
@@ -186,7 +186,7 @@ def to_record(trial: Trial) -> TrialRecord:
         n_parameters=outcome.get("n_parameters"),
         weights_sha256=outcome.get("weights_sha256"),
         environment=outcome.get("environment"),
-        val_predictions=written[best_of(epochs).epoch].get("val_predictions") if epochs else None,
+        val_predictions=written[best_epoch(epochs).epoch].get("val_predictions") if epochs else None,
         started=trial.datetime_start,
         ended=trial.datetime_complete,
         worker=outcome.get("worker") or (spells[-1].worker if spells else None),

@@ -72,14 +72,14 @@ def steps(config: TrialConfig, corpus: Corpus, device: str, *, longest_first: bo
         longest_first: take the batches with the longest sentences first, which need the most memory.
     """
     from core.nn.seeding import Dropout, seeded_generator  # torch: the process that directs a search does without it
-    from core.training.batching import batches_of, shuffled
-    from core.training.learner import new_learner
+    from core.training.batching import batch_source, shuffled_batches
+    from core.training.learner import make_learner
 
     lengths, sentences = corpus.lengths(), corpus.indices(TRAIN)
-    batches = shuffled(lengths[sentences], config.batch_size, seeded_generator(config.seed, "order", 1))
+    batches = shuffled_batches(lengths[sentences], config.batch_size, seeded_generator(config.seed, "order", 1))
     if longest_first:
         batches.sort(key=lambda places: -int(lengths[sentences[places]].max()))
-    source, learner = batches_of(corpus, device), new_learner(config, corpus, device)
+    source, learner = batch_source(corpus, device), make_learner(config, corpus, device)
     dropout = Dropout(seeded_generator(config.seed, "dropout", 1, device))
     for places in itertools.cycle(batches):
         float(learner.step(source.batch(sentences[places]), config.learning_rate, dropout))  # waits for a GPU

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from core.errors import ConfigError
-from core.training.result import EpochResult, best_of
+from core.training.result import EpochResult, best_epoch
 from tuning.journal.records import TrialRecord, copied_from
 
 MIN_PEERS = 3
@@ -149,7 +149,7 @@ class RungTable:
         """
         for at, rung in self.rungs.items():
             if len(epochs) >= at:
-                rung.set_score(number, best_of(epochs[:at]).val_accuracy)
+                rung.set_score(number, best_epoch(epochs[:at]).val_accuracy)
             elif over:
                 rung.set_score(number, ABSENT)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from core.training.result import EpochResult, best_of
+from core.training.result import EpochResult, best_epoch
 from tuning.journal.records import TrialRecord, copied_from
 from tuning.scheduling.timeline import TRIAL_SECONDS, completion_times
 
@@ -114,7 +114,7 @@ class Tally:
             return
         trial.epochs.append(result)
         self.epochs += 1
-        if best_of(trial.epochs) is result:
+        if best_epoch(trial.epochs) is result:
             self.bests[number] = Best(trial=number, epoch=result, settings=trial.settings, found=time.time())
 
     def end(self, record: TrialRecord) -> None:

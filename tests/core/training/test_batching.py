@@ -8,7 +8,15 @@ from hypothesis import strategies as st
 
 from core.data.corpus import TRAIN, VAL
 from core.nn.seeding import seeded_generator
-from core.training.batching import Batch, Reader, Resident, batches_of, by_length, gather, shuffled
+from core.training.batching import (
+    Batch,
+    CpuBatchSource,
+    GpuBatchSource,
+    batch_source,
+    length_sorted_batches,
+    make_batch,
+    shuffled_batches,
+)
 from tests.support.corpora import tiny_corpus
 
 
@@ -17,23 +25,23 @@ def lengths(count: int = 1000) -> np.ndarray:
 
 
 def test_every_sentence_comes_once_an_epoch() -> None:
-    batches = shuffled(lengths(), 50, seeded_generator(1, "order"))
+    batches = shuffled_batches(lengths(), 50, seeded_generator(1, "order"))
     assert sorted(np.concatenate(batches).tolist()) == list(range(1000))
 
 
 @pytest.mark.parametrize(("count", "sizes"), [(1000, [50] * 20), (1001, [1, *[50] * 20]), (7, [7])])
 def test_every_batch_but_one_is_full(count: int, sizes: list[int]) -> None:
-    assert sorted(len(batch) for batch in shuffled(lengths(count), 50, seeded_generator(1, "order"))) == sizes
+    assert sorted(len(batch) for batch in shuffled_batches(lengths(count), 50, seeded_generator(1, "order"))) == sizes
 
 
 def test_padding_is_not_worth_naming() -> None:
     long = lengths(8000)
-    padded = sum(long[batch].max() * len(batch) for batch in shuffled(long, 50, seeded_generator(1, "order")))
+    padded = sum(long[batch].max() * len(batch) for batch in shuffled_batches(long, 50, seeded_generator(1, "order")))
     assert padded < 1.01 * long.sum()
 
 
 def test_company_and_order_change_from_epoch_to_epoch() -> None:
-    first, second = (shuffled(lengths(), 50, seeded_generator(1, "order", epoch)) for epoch in (1, 2))
+    first, second = (shuffled_batches(lengths(), 50, seeded_generator(1, "order", epoch)) for epoch in (1, 2))
     companies = [{frozenset(batch.tolist()) for batch in batches} for batches in (first, second)]
     assert not companies[0] & companies[1]
     means = [lengths()[batch].mean() for batch in first]
@@ -41,12 +49,12 @@ def test_company_and_order_change_from_epoch_to_epoch() -> None:
 
 
 def test_the_same_generator_gives_the_same_batches() -> None:
-    first, second = (shuffled(lengths(), 50, seeded_generator(1, "order")) for _ in range(2))
+    first, second = (shuffled_batches(lengths(), 50, seeded_generator(1, "order")) for _ in range(2))
     assert all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
 
 
 def test_batches_of_bounded_size_hold_every_sentence_longest_first() -> None:
-    batches = list(by_length(lengths(), 500))
+    batches = list(length_sorted_batches(lengths(), 500))
     assert sorted(np.concatenate(batches).tolist()) == list(range(1000))
     assert all(lengths()[batch].max() * len(batch) <= 500 for batch in batches)
     firsts = [lengths()[batch].max() for batch in batches]
@@ -54,13 +62,13 @@ def test_batches_of_bounded_size_hold_every_sentence_longest_first() -> None:
 
 
 def test_a_sentence_longer_than_the_bound_makes_a_batch_of_its_own() -> None:
-    assert [batch.tolist() for batch in by_length(np.array([3, 900, 2]), 10)] == [[1], [0, 2]]
+    assert [batch.tolist() for batch in length_sorted_batches(np.array([3, 900, 2]), 10)] == [[1], [0, 2]]
 
 
 def test_a_batch_holds_its_sentences_words_lengths_and_labels() -> None:
     corpus = tiny_corpus()
     sentences = corpus.indices(TRAIN)[:9]
-    batch = gather(corpus, sentences)
+    batch = make_batch(corpus, sentences)
     words = batch.rows[batch.tokens]  # (T, B)
     for column, sentence in enumerate(sentences):
         expected = corpus.tokens[corpus.offsets[sentence] : corpus.offsets[sentence + 1]]
@@ -75,7 +83,7 @@ def test_a_batchs_words_are_distinct_and_begin_with_padding() -> None:
     """Also where all sentences are of one length and nothing is padded."""
     corpus = tiny_corpus()
     alike = np.flatnonzero(corpus.lengths() == corpus.lengths()[0])
-    rows = gather(corpus, alike).rows
+    rows = make_batch(corpus, alike).rows
     assert rows[0] == 0
     assert rows.tolist() == sorted(set(rows.tolist()))
 
@@ -86,16 +94,16 @@ def alike(left: Batch, right: Batch) -> bool:
 
 def test_an_epochs_batches_are_those_of_the_cpu() -> None:
     corpus = tiny_corpus()
-    resident, sentences = Resident(corpus, "cpu"), corpus.indices(TRAIN)
-    for places in shuffled(corpus.lengths()[sentences], 7, seeded_generator(1, "order")):
-        assert alike(resident.batch(sentences[places]), gather(corpus, sentences[places]))
+    resident, sentences = GpuBatchSource(corpus, "cpu"), corpus.indices(TRAIN)
+    for places in shuffled_batches(corpus.lengths()[sentences], 7, seeded_generator(1, "order")):
+        assert alike(resident.batch(sentences[places]), make_batch(corpus, sentences[places]))
 
 
 def test_the_batches_of_evaluation_are_those_of_the_cpu() -> None:
     corpus = tiny_corpus()
-    resident, sentences = Resident(corpus, "cpu"), corpus.indices(VAL)
-    for places in by_length(corpus.lengths()[sentences], 100):
-        assert alike(resident.batch(sentences[places]), gather(corpus, sentences[places]))
+    resident, sentences = GpuBatchSource(corpus, "cpu"), corpus.indices(VAL)
+    for places in length_sorted_batches(corpus.lengths()[sentences], 100):
+        assert alike(resident.batch(sentences[places]), make_batch(corpus, sentences[places]))
 
 
 @settings(max_examples=50, deadline=None)
@@ -103,7 +111,7 @@ def test_the_batches_of_evaluation_are_those_of_the_cpu() -> None:
 def test_any_choice_of_sentences_gives_the_batch_of_the_cpu(places: list[int]) -> None:
     """Also one sentence alone, the last of the corpus, and the same one twice."""
     corpus, chosen = tiny_corpus(), np.array(places)
-    assert alike(Resident(corpus, "cpu").batch(chosen), gather(corpus, chosen))
+    assert alike(GpuBatchSource(corpus, "cpu").batch(chosen), make_batch(corpus, chosen))
 
 
 def test_the_corpus_is_copied_once_and_then_only_places_move(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,11 +123,11 @@ def test_the_corpus_is_copied_once_and_then_only_places_move(monkeypatch: pytest
 
     monkeypatch.setattr("core.training.batching._moved", counted)
     corpus = tiny_corpus()
-    resident = Resident(corpus, "cpu")
+    resident = GpuBatchSource(corpus, "cpu")
     assert moved == [len(corpus.tokens), len(corpus.offsets), len(corpus.labels)]
     resident.batch(corpus.indices(TRAIN)[:5])
     assert moved[3:] == [5]
 
 
 def test_a_cpu_reads_the_corpus_where_it_is() -> None:
-    assert isinstance(batches_of(tiny_corpus(), "cpu"), Reader)
+    assert isinstance(batch_source(tiny_corpus(), "cpu"), CpuBatchSource)

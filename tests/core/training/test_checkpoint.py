@@ -14,39 +14,39 @@ import torch
 from safetensors import SafetensorError
 
 from core.errors import ConfigError, CorruptionError, UserError
-from core.training.checkpoint import FORSAKEN_SECONDS, Checkpoint, newest, read, save
+from core.training.checkpoint import FORSAKEN_SECONDS, Checkpoint, load_latest, load, save
 
 TRAINING = {"hidden_dim": 4, "corpus": "abc"}
 
 
 def checkpoint(epoch: int) -> Checkpoint:
     tensors = {"a": torch.arange(epoch), "b": torch.full((2, 3), float(epoch)), "empty": torch.empty(0, 3)}
-    return Checkpoint(epoch=epoch, training=TRAINING, state={"loss": 0.1 + 0.2, "text": "ä"}, tensors=tensors)
+    return Checkpoint(epoch=epoch, fingerprint=TRAINING, state={"loss": 0.1 + 0.2, "text": "ä"}, tensors=tensors)
 
 
 def assert_equal(found: Checkpoint | None, epoch: int) -> None:
     expected = checkpoint(epoch)
     assert found is not None
-    assert (found.epoch, found.training, found.state) == (expected.epoch, expected.training, expected.state)
+    assert (found.epoch, found.fingerprint, found.state) == (expected.epoch, expected.fingerprint, expected.state)
     assert found.tensors.keys() == expected.tensors.keys()
     assert all(torch.equal(found.tensors[name], expected.tensors[name]) for name in expected.tensors)
 
 
 def test_what_was_saved_is_read_bit_for_bit(tmp_path: Path) -> None:
     save(tmp_path / "new" / "folder", checkpoint(3))
-    assert_equal(newest(tmp_path / "new" / "folder", TRAINING), 3)
+    assert_equal(load_latest(tmp_path / "new" / "folder", TRAINING), 3)
 
 
 def test_nothing_saved_is_nothing_found(tmp_path: Path) -> None:
-    assert newest(tmp_path, TRAINING) is None
-    assert newest(tmp_path / "absent", TRAINING) is None
+    assert load_latest(tmp_path, TRAINING) is None
+    assert load_latest(tmp_path / "absent", TRAINING) is None
 
 
 def test_the_newest_two_are_kept(tmp_path: Path) -> None:
     for epoch in (1, 2, 9, 10, 11):
         save(tmp_path, checkpoint(epoch))
     assert sorted(os.listdir(tmp_path)) == ["epoch-00010", "epoch-00011"]
-    assert_equal(newest(tmp_path, TRAINING), 11)
+    assert_equal(load_latest(tmp_path, TRAINING), 11)
 
 
 @pytest.mark.parametrize("name", ["tensors.safetensors", "state.json", "SHA256SUMS"])
@@ -66,23 +66,23 @@ def test_a_damaged_one_is_named_and_the_one_before_is_used(
     else:
         file.unlink()
     with pytest.raises(CorruptionError, match=r"epoch-00005 is damaged: its checksum does not hold"):
-        read(tmp_path / "epoch-00005")
+        load(tmp_path / "epoch-00005")
     with caplog.at_level(logging.WARNING, "core.training.checkpoint"):
-        assert_equal(newest(tmp_path, TRAINING), 4)
+        assert_equal(load_latest(tmp_path, TRAINING), 4)
     assert "epoch-00005 is damaged" in caplog.text
 
 
 def test_when_all_are_damaged_none_is_found(tmp_path: Path) -> None:
     save(tmp_path, checkpoint(1))
     (tmp_path / "epoch-00001" / "state.json").unlink()
-    assert newest(tmp_path, TRAINING) is None
+    assert load_latest(tmp_path, TRAINING) is None
 
 
 def test_a_damaged_one_is_replaced_by_saving_again(tmp_path: Path) -> None:
     save(tmp_path, checkpoint(1))
     (tmp_path / "epoch-00001" / "state.json").unlink()
     save(tmp_path, checkpoint(1))
-    assert_equal(newest(tmp_path, TRAINING), 1)
+    assert_equal(load_latest(tmp_path, TRAINING), 1)
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_another_trainings_checkpoint_is_refused_with_the_difference(
 ) -> None:
     save(tmp_path, checkpoint(1))
     with pytest.raises(ConfigError, match=message):
-        newest(tmp_path, training)
+        load_latest(tmp_path, training)
 
 
 def test_a_full_disk_is_one_clear_line_and_the_old_checkpoint_stays(
@@ -113,7 +113,7 @@ def test_a_full_disk_is_one_clear_line_and_the_old_checkpoint_stays(
     with pytest.raises(UserError, match="the disk is full"):
         save(tmp_path, checkpoint(2))
     assert os.listdir(tmp_path) == ["epoch-00001"]
-    assert_equal(newest(tmp_path, TRAINING), 1)
+    assert_equal(load_latest(tmp_path, TRAINING), 1)
 
 
 @pytest.mark.parametrize(

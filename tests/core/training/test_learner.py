@@ -11,9 +11,9 @@ from core.config import OPTIMIZERS, POOLINGS, TrialConfig
 from core.data.corpus import TRAIN, Corpus
 from core.nn.classifier import SentenceClassifier
 from core.nn.seeding import Dropout, seeded_generator
-from core.training.batching import Batch, gather, shuffled
-from core.training.learner import Learner, limited
-from core.training.optim import scheduled
+from core.training.batching import Batch, make_batch, shuffled_batches
+from core.training.learner import Learner, clip_row_norms
+from core.training.optim import lr_multiplier
 from tests.support.corpora import tiny_corpus
 from tests.support.torch_reference import Plain, plain_optimizer, plain_step
 
@@ -30,8 +30,8 @@ def batches(corpus: Corpus, size: int, count: int) -> list[Batch]:
     sentences = corpus.indices(TRAIN)
     found: list[Batch] = []
     for epoch in range(count):
-        order = shuffled(corpus.lengths()[sentences], size, seeded_generator(0, "order", epoch))
-        found += [gather(corpus, sentences[places]) for places in order]
+        order = shuffled_batches(corpus.lengths()[sentences], size, seeded_generator(0, "order", epoch))
+        found += [make_batch(corpus, sentences[places]) for places in order]
     return found[:count]
 
 
@@ -170,11 +170,11 @@ def test_the_average_is_the_average_of_the_weights_after_each_step() -> None:
             for name, value in learner.model.state_dict().items():
                 total[name].mul_(0.9).add_(value, alpha=0.1)
             if step % 10 == 0:  # reading must not disturb it
-                average = learner.evaluated()
+                average = learner.evaluation_weights()
                 for name, value in total.items():
                     expected = value / (1 - 0.9**step)
                     if name == "embedding.weight":
-                        expected = limited(expected, 1.5)
+                        expected = clip_row_norms(expected, 1.5)
                     assert torch.allclose(average[name], expected, rtol=0, atol=1e-12), (optimizer, name)
 
 
@@ -204,7 +204,7 @@ def test_clipping_counts_the_word_vectors_gradient() -> None:
     ],
 )
 def test_schedules(schedule: str, done: float, losses: list[float], factor: float) -> None:
-    assert scheduled(schedule, done, losses) == pytest.approx(factor)
+    assert lr_multiplier(schedule, done, losses) == pytest.approx(factor)
 
 
 def test_lazy_adam_moves_only_words_that_occur() -> None:
@@ -227,4 +227,4 @@ def test_a_batch_of_one_word_is_learned() -> None:
     corpus = tiny_corpus()
     learner = Learner(new_model(TrialConfig(hidden_dim=4), corpus))
     shortest = np.argsort(corpus.lengths())[:1]
-    assert learner.step(gather(corpus, shortest), 0.1, None).isfinite()
+    assert learner.step(make_batch(corpus, shortest), 0.1, None).isfinite()

@@ -18,7 +18,7 @@ from core.errors import ConfigError, DataError, StopTraining, TrainingError
 from core.nn.environment import code_digest, cpu_model
 from core.training.evaluate import evaluate
 from core.training.loop import train
-from core.training.result import EpochResult, TrainResult, best_of, digest, out_of_patience
+from core.training.result import EpochResult, TrainResult, best_epoch, weights_digest, patience_exhausted
 from tests.support.corpora import tiny_corpus
 
 SMALL: dict[str, Any] = {"hidden_dim": 5, "epochs": 4, "learning_rate": 1e-2, "batch_size": 8}
@@ -85,7 +85,7 @@ def test_the_kept_weights_are_those_that_were_judged(changes: dict[str, Any]) ->
     assert judged.loss == result.best_val_loss
     assert judged.accuracy == result.best_val_accuracy
     assert np.array_equal(judged.predictions, result.val_predictions)
-    assert result.weights_sha256 == digest(result.weights)
+    assert result.weights_sha256 == weights_digest(result.weights)
 
 
 def test_kept_weights_do_not_move_on_with_training() -> None:
@@ -120,7 +120,7 @@ def test_patience_counts_from_the_last_improvement(accuracies: list[float], pati
         EpochResult(epoch=i, train_loss=1, val_loss=1, val_accuracy=accuracy, seconds=1)
         for i, accuracy in enumerate(accuracies, start=1)
     ]
-    assert out_of_patience(epochs, patience) is out
+    assert patience_exhausted(epochs, patience) is out
 
 
 @pytest.mark.parametrize(
@@ -214,7 +214,7 @@ def test_a_checkpoint_holds_the_best_weights_only_where_they_are_older(changes: 
             train(config, tiny_corpus(pretrained=False), report=dying_after(epoch), checkpoint_dir=tmp_path)
         names = load_file(tmp_path / f"epoch-{epoch:05d}" / "tensors.safetensors").keys()
         held.append(any(name.startswith("best.") for name in names))
-    assert held == [best_of(whole.epochs[:epoch]).epoch < epoch for epoch in range(1, 9)]
+    assert held == [best_epoch(whole.epochs[:epoch]).epoch < epoch for epoch in range(1, 9)]
     assert set(held) == {True, False}
     assert_same_bits(train(config, tiny_corpus(pretrained=False), checkpoint_dir=tmp_path), whole)
 

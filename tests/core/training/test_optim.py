@@ -39,7 +39,7 @@ def test_waiting_for_a_row_gives_what_a_step_at_a_time_gives(name: str) -> None:
     """
     rule = RULES[name]
     table = start(torch.float64)
-    averages = [torch.zeros_like(table) for _ in rule.slots]
+    averages = [torch.zeros_like(table) for _ in rule.state_names]
     for step, (rows, slope) in enumerate(zip(TOUCHES, slopes(torch.float64), strict=True), start=1):
         dense = torch.zeros_like(table)
         dense[rows] = slope

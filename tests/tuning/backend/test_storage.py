@@ -8,7 +8,7 @@ import torch
 
 from core.errors import ConfigError, UserError
 from core.io.checked_folder import CHECKSUMS
-from core.training.checkpoint import STATE, TENSORS, Checkpoint, checkpoint_names, newest, save
+from core.training.checkpoint import STATE, TENSORS, Checkpoint, checkpoint_names, load_latest, save
 from tuning.backend.checkpoint_sync import Mirror
 from tuning.backend.storage import absolute, check_storage, keep_only, marked, open_place, remove
 
@@ -18,7 +18,7 @@ TRAINING = {"seed": 1}
 def saved(folder: Path, *epochs: int) -> None:
     for epoch in epochs:
         tensors = {"weights": torch.full((3,), float(epoch))}
-        save(folder, Checkpoint(epoch=epoch, training=TRAINING, state={"of": epoch}, tensors=tensors))
+        save(folder, Checkpoint(epoch=epoch, fingerprint=TRAINING, state={"of": epoch}, tensors=tensors))
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def stored(tmp_path: Path) -> Path:
 
 def fetched(stored: Path, node: Path) -> Checkpoint | None:
     Mirror(str(stored.parents[1]), "study/00003", node).fetch()
-    return newest(node, TRAINING)
+    return load_latest(node, TRAINING)
 
 
 def test_another_node_goes_on_from_the_newest_checkpoint(stored: Path, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from core.config import TrialConfig
 from core.data.corpus import Corpus
 from core.errors import ConfigError
 from core.nn.model_size import max_checkpoint_bytes, min_training_bytes, count_trainable_parameters
-from core.training.learner import new_learner
+from core.training.learner import make_learner
 from tests.support.corpora import tiny_corpus
 from tests.support.study_configs import plan
 from tuning.resources.allocation import GPU_SHARE, check_memory, heaviest, settled
@@ -49,11 +49,11 @@ def test_weights_and_checkpoints_are_counted_as_the_model_has_them(
     config = TrialConfig(hidden_dim=6, pooling=pooling, ema_decay=ema_decay, freeze_embedding=freeze_embedding).replace(
         **settings
     )
-    learner = new_learner(config, corpus, "cpu")
+    learner = make_learner(config, corpus, "cpu")
     shape = (len(corpus.words), corpus.embedding_dim, len(corpus.classes))
     trained = learner.flat.numel() + (0 if freeze_embedding else learner.words.numel())
     assert count_trainable_parameters(config, *shape) == trained
-    kept = sum(t.numel() * 4 for t in learner.tensors().values() if t.dtype == torch.float32)
+    kept = sum(t.numel() * 4 for t in learner.state_tensors().values() if t.dtype == torch.float32)
     kept += 4 * learner.flat.numel() + (0 if freeze_embedding else 4 * learner.words.numel())  # the best epoch's
     assert max_checkpoint_bytes(config, *shape) == kept
     assert (
