@@ -17,7 +17,7 @@ from core.data import vectors as pretrained
 from core.data.corpus import TEST, TRAIN, Corpus
 from core.data.tokenizer import tokenizer_version
 from core.data.vocabulary import Vocabulary, encode_corpus, tokenize_all
-from core.inference.predictor import Model
+from core.inference.predictor import Predictor
 from core.io import cache
 from core.nn.classifier import SentenceClassifier
 from core.training.loop import train
@@ -60,7 +60,7 @@ class SentenceEstimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         result = train(config, corpus, threads=self.threads)
         network = SentenceClassifier(config, len(corpus.words), corpus.embedding_dim, len(corpus.classes))
         network.load_state_dict(dict(result.weights), assign=True)
-        self.model_, self.epochs_ = Model(network, Vocabulary(corpus.words), corpus.classes), result.epochs
+        self.model_, self.epochs_ = Predictor(network, Vocabulary(corpus.words), corpus.classes), result.epochs
         return self
 
     def predict_proba(self, X: Sequence[str]) -> NDArray[np.float64]:  # noqa: N803

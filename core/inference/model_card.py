@@ -12,7 +12,7 @@ from core.stats import Z, wilson
 _SOURCE_ELSEWHERE = ("audit", "inputs", "licence", "vectors_licence")
 _METRICS_ELSEWHERE = ("environment", "epochs", "val_loss_standard_error", "test_loss_standard_error")
 """Of source and metrics: what has a place of its own in the card."""
-_HOW = {
+_EXPLANATIONS = {
     "val_accuracy": "correct / total on the validation split at the best epoch. This split chose the epoch and, in a "
     "search, the settings: the figure is optimistic",
     "val_loss": "mean cross-entropy on the same sentences at the same epoch",
@@ -36,7 +36,9 @@ _HOW = {
 }
 
 
-def write_card(*, source: Mapping[str, Any], metrics: Mapping[str, Any], config: TrialConfig, command: str) -> str:
+def render_model_card(
+    *, source: Mapping[str, Any], metrics: Mapping[str, Any], config: TrialConfig, command: str
+) -> str:
     """Write the card.
 
     Args:
@@ -51,7 +53,7 @@ def write_card(*, source: Mapping[str, Any], metrics: Mapping[str, Any], config:
         Markdown. Nothing in it that comes from data can be markup.
     """
     sections = [
-        f"# Sentence classifier trained on {escaped(source.get('dataset', 'unnamed data'))}",
+        f"# Sentence classifier trained on {escape_markdown(source.get('dataset', 'unnamed data'))}",
         f"{_architecture(config)} It gives each text one of the labels in `labels.json`, with a probability.",
         "## Data",
         _table(("what", "value"), _pairs({k: v for k, v in source.items() if k not in _SOURCE_ELSEWHERE})),
@@ -65,8 +67,8 @@ def write_card(*, source: Mapping[str, Any], metrics: Mapping[str, Any], config:
         "## Limits",
         _LIMITS,
         "## Licences",
-        f"- data: {escaped(source.get('licence') or 'not known')}\n"
-        f"- word vectors: {escaped(source.get('vectors_licence') or 'none used, or not known')}",
+        f"- data: {escape_markdown(source.get('licence') or 'not known')}\n"
+        f"- word vectors: {escape_markdown(source.get('vectors_licence') or 'none used, or not known')}",
         "## Use",
         _USE,
         "## Command",
@@ -75,7 +77,7 @@ def write_card(*, source: Mapping[str, Any], metrics: Mapping[str, Any], config:
     return "\n\n".join(sections) + "\n"
 
 
-def escaped(value: Any) -> str:
+def escape_markdown(value: Any) -> str:
     """A value as markdown text on one line: no markup, no HTML, nothing that steers a terminal."""
     text = html.escape(printable(str(value), limit=500), quote=False)
     return re.sub(r"[\\`*_\[\]|~#@]|:(?=//)|(?<=www)[.]", r"\\\g<0>", text)
@@ -104,7 +106,7 @@ def _architecture(config: TrialConfig) -> str:
 def _figures(metrics: Mapping[str, Any]) -> Iterable[Sequence[str]]:
     for name, value in metrics.items():
         if name not in _METRICS_ELSEWHERE:
-            yield _words(name), _shown(value), _spread(name, value, metrics), _HOW.get(name, "")
+            yield _words(name), _shown(value), _spread(name, value, metrics), _EXPLANATIONS.get(name, "")
 
 
 def _spread(name: str, value: Any, metrics: Mapping[str, Any]) -> str:
@@ -131,7 +133,7 @@ def _pairs(values: Mapping[str, Any]) -> Iterable[Sequence[str]]:
 
 
 def _words(name: str) -> str:
-    return escaped(name.replace("_", " "))
+    return escape_markdown(name.replace("_", " "))
 
 
 def _shown(value: Any) -> str:
@@ -140,9 +142,9 @@ def _shown(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
-        return escaped(f"{value:.6g}")
+        return escape_markdown(f"{value:.6g}")
     if not isinstance(value, Mapping | list | tuple):
-        return escaped(value)
+        return escape_markdown(value)
     inner = list(value.values() if isinstance(value, Mapping) else value)
     parts = [_shown(each) for each in inner]
     if isinstance(value, Mapping):

@@ -19,14 +19,14 @@ import torch
 
 from core.data.tokenizer import tokenizer_as_regexes
 from core.errors import UserError
-from core.inference.predictor import Model, padded_ids
+from core.inference.predictor import Predictor, pad_token_ids
 from core.io.checked_folder import remove_partial_writes, check_output_folder, write_checked_folder
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 FILES = ("model.onnx", "tokenizer.json", "vocabulary.json", "labels.json", "card.md", "example.py")
-MOST_BYTES = (1 << 31) - (1 << 20)
+MAX_BYTES = (1 << 31) - (1 << 20)
 """What the file format holds."""
 TOLERANCE = 1e-5
 """Largest difference of a probability that an export may show."""
@@ -59,7 +59,7 @@ for text in sys.argv[1:]:
 '''
 
 
-def export_onnx(model: Model, source: Path, out: Path, notify: Callable[[str], None]) -> float:
+def export_onnx(model: Predictor, source: Path, out: Path, notify: Callable[[str], None]) -> float:
     """Write the folder, after the graph gave the same probabilities as the model.
 
     Args:
@@ -79,7 +79,7 @@ def export_onnx(model: Model, source: Path, out: Path, notify: Callable[[str], N
     remove_partial_writes(target, FILES)
     weights = {name: value.float().numpy() for name, value in model.network.state_dict().items()}
     size = sum(values.nbytes for values in weights.values())
-    if size > MOST_BYTES:
+    if size > MAX_BYTES:
         raise UserError(f"the model in {source} has {size >> 20:,} MiB of weights, an ONNX file holds at most 2,047")
     graph = _graph(model, weights)
     if model.network.config.precision != "fp32":
@@ -102,25 +102,25 @@ def export_onnx(model: Model, source: Path, out: Path, notify: Callable[[str], N
     return difference
 
 
-def _graph(model: Model, weights: dict[str, "NDArray[np.float32]"]) -> bytes:
+def _graph(model: Predictor, weights: dict[str, "NDArray[np.float32]"]) -> bytes:
     try:
         import onnxruntime  # noqa: F401
 
-        from core.inference.onnx_graph import graph_of
+        from core.inference.onnx_graph import build_graph
     except ModuleNotFoundError as error:
         raise UserError(f"--format onnx needs the package {error.name}: pip install onnx onnxruntime") from error
-    made: bytes = graph_of(model.network.config, weights).SerializeToString()
+    made: bytes = build_graph(model.network.config, weights).SerializeToString()
     return made
 
 
 @torch.no_grad()
-def largest_difference(model: Model, graph: bytes) -> float:
+def largest_difference(model: Predictor, graph: bytes) -> float:
     """Between the probabilities of a graph and of the network in float32, on 64 sentences of 1 to 64 random words."""
     import onnxruntime
 
     rng = np.random.default_rng(0)
     sentences = [rng.integers(1, len(model.vocabulary), length).tolist() for length in range(1, 65)]
-    tokens, lengths = padded_ids(sentences)
+    tokens, lengths = pad_token_ids(sentences)
     expected = model.network(tokens, lengths).double().softmax(dim=1).numpy()
     session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
     (found,) = session.run(["probabilities"], {"tokens": tokens.numpy(), "lengths": lengths.numpy()})

@@ -21,21 +21,21 @@ Weights = Mapping[str, NDArray[np.float32]]
 """By the names of SentenceClassifier."""
 
 
-def graph_of(config: TrialConfig, weights: Weights) -> onnx.ModelProto:
+def build_graph(config: TrialConfig, weights: Weights) -> onnx.ModelProto:
     """SentenceClassifier in float32, checked by ONNX.
 
     Inputs: `tokens` int64 (batch, steps), word ids, where anything after a sentence's end is ignored; `lengths` int64
     (batch,), each in 1..steps. Outputs: `logits` and `probabilities`, float (batch, classes).
     """
     graph = _Graph()
-    vectors = graph.keep("embedding", weights["embedding.weight"])
-    words = graph.add("Gather", vectors, graph.turn("tokens", 1, 0))  # (T, B, E)
+    vectors = graph.add_initializer("embedding", weights["embedding.weight"])
+    words = graph.add("Gather", vectors, graph.transpose("tokens", 1, 0))  # (T, B, E)
     states, ends = _layers(graph, config, weights, words)
     if config.pooling == "last":
-        pooled = graph.add("Reshape", graph.turn(ends, 1, 0, 2), graph.number([0, -1]))  # (B, H * directions)
+        pooled = graph.add("Reshape", graph.transpose(ends, 1, 0, 2), graph.constant([0, -1]))  # (B, H * directions)
     else:
-        pooled = _pooled(graph, config.pooling, weights, _joined(graph, states))
-    matrix, bias = (graph.keep(name, weights[name]) for name in ("output.weight", "output.bias"))
+        pooled = _pooled(graph, config.pooling, weights, _concat(graph, states))
+    matrix, bias = (graph.add_initializer(name, weights[name]) for name in ("output.weight", "output.bias"))
     graph.add("Gemm", pooled, matrix, bias, name="logits", transB=1)
     graph.add("Softmax", "logits", name="probabilities", axis=1)
     classes = len(weights["output.bias"])
@@ -67,16 +67,16 @@ class _Graph:
         self.nodes.append(helper.make_node(operator, inputs, [output], **attributes))
         return output
 
-    def keep(self, name: str, values: Any) -> str:
+    def add_initializer(self, name: str, values: Any) -> str:
         """Take in a constant; returns its name."""
         self.constants.append(numpy_helper.from_array(np.ascontiguousarray(values), name))
         return name
 
-    def number(self, value: Any) -> str:
+    def constant(self, value: Any) -> str:
         """A small constant, named by its place."""
-        return self.keep(f"constant.{len(self.constants)}", np.array(value))
+        return self.add_initializer(f"constant.{len(self.constants)}", np.array(value))
 
-    def turn(self, value: str, *order: int) -> str:
+    def transpose(self, value: str, *order: int) -> str:
         """Transpose."""
         return self.add("Transpose", value, perm=order)
 
@@ -87,9 +87,9 @@ def _layers(graph: _Graph, config: TrialConfig, weights: Weights, words: str) ->
     way = "bidirectional" if config.bidirectional else "forward"
     states = ends = ""
     for layer in range(config.n_layers):
-        words = _joined(graph, states) if layer else words
+        words = _concat(graph, states) if layer else words
         parts = _lstm(weights, layer, 2 if config.bidirectional else 1)
-        kept = [graph.keep(f"lstm.{layer}.{name}", values) for name, values in parts.items()]
+        kept = [graph.add_initializer(f"lstm.{layer}.{name}", values) for name, values in parts.items()]
         states, ends = f"lstm.{layer}.states", f"lstm.{layer}.ends"
         node = helper.make_node(
             "LSTM", [words, *kept, lengths], [states, ends], hidden_size=config.hidden_dim, direction=way
@@ -98,9 +98,9 @@ def _layers(graph: _Graph, config: TrialConfig, weights: Weights, words: str) ->
     return states, ends
 
 
-def _joined(graph: _Graph, states: str) -> str:
+def _concat(graph: _Graph, states: str) -> str:
     """(T, directions, B, H) -> (T, B, H * directions)."""
-    return graph.add("Reshape", graph.turn(states, 0, 2, 1, 3), graph.number([0, 0, -1]))
+    return graph.add("Reshape", graph.transpose(states, 0, 2, 1, 3), graph.constant([0, 0, -1]))
 
 
 def _lstm(weights: Weights, layer: int, directions: int) -> dict[str, NDArray[np.float32]]:
@@ -120,27 +120,27 @@ def _lstm(weights: Weights, layer: int, directions: int) -> dict[str, NDArray[np
 
 def _pooled(graph: _Graph, pooling: str, weights: Weights, states: str) -> str:
     """As core.nn.sequence: (T, B, H) -> (B, H), blind to what stands after a sentence's end."""
-    steps = graph.add("Gather", graph.add("Shape", "tokens"), graph.number(1))
-    places = graph.add("Range", graph.number(0), steps, graph.number(1))  # (T,)
-    real = graph.add("Less", graph.add("Unsqueeze", places, graph.number([1])), "lengths")  # (T, B)
-    real = graph.add("Unsqueeze", real, graph.number([2]))  # (T, B, 1)
+    steps = graph.add("Gather", graph.add("Shape", "tokens"), graph.constant(1))
+    places = graph.add("Range", graph.constant(0), steps, graph.constant(1))  # (T,)
+    real = graph.add("Less", graph.add("Unsqueeze", places, graph.constant([1])), "lengths")  # (T, B)
+    real = graph.add("Unsqueeze", real, graph.constant([2]))  # (T, B, 1)
 
     def over_time(values: str) -> str:
-        return graph.add("ReduceSum", values, graph.number([0]), keepdims=0)
+        return graph.add("ReduceSum", values, graph.constant([0]), keepdims=0)
 
     def filled(values: str, otherwise: float) -> str:
-        return graph.add("Where", real, values, graph.number(np.float32(otherwise)))
+        return graph.add("Where", real, values, graph.constant(np.float32(otherwise)))
 
     if pooling == "attention":
         names = ("attention.0.weight", "attention.0.bias", "attention.2.weight")
-        turn, bias, score = (graph.keep(name, weights[name].T) for name in names)
+        turn, bias, score = (graph.add_initializer(name, weights[name].T) for name in names)
         hidden = graph.add("Tanh", graph.add("Add", graph.add("MatMul", states, turn), bias))
         scores = filled(graph.add("MatMul", hidden, score), -np.inf)
         shares = graph.add("Softmax", scores, axis=0)  # (T, B, 1)
         return over_time(graph.add("Mul", filled(states, 0), shares))
     pooled = []
     if "mean" in pooling:
-        count = graph.add("Cast", graph.add("Unsqueeze", "lengths", graph.number([1])), to=TensorProto.FLOAT)
+        count = graph.add("Cast", graph.add("Unsqueeze", "lengths", graph.constant([1])), to=TensorProto.FLOAT)
         pooled.append(graph.add("Div", over_time(filled(states, 0)), count))
     if "max" in pooling:
         pooled.append(graph.add("ReduceMax", filled(states, -np.inf), axes=[0], keepdims=0))

@@ -18,7 +18,7 @@ from core.nn.runtime import autocast
 from core.training.batching import length_sorted_batches
 from core.training.evaluate import TOKENS_AT_ONCE
 
-MOST_TOKENS = 50_000
+MAX_TOKENS = 50_000
 """In one text; longer ones are refused rather than cut, because memory grows with the length."""
 
 
@@ -34,7 +34,7 @@ class Prediction:
     """Of every class, in label order; their sum is 1."""
 
 
-class Model:
+class Predictor:
     """A trained classifier with its vocabulary."""
 
     def __init__(self, network: SentenceClassifier, vocabulary: Vocabulary, classes: tuple[str, ...]) -> None:
@@ -61,15 +61,15 @@ class Model:
             raise TypeError("predict takes a list of texts, got one text")
         ids = [self.vocabulary.encode(tokenize(text)) for text in texts]
         lengths = np.array([len(each) for each in ids], dtype=np.int64)
-        if len(lengths) and lengths.max() > MOST_TOKENS:
+        if len(lengths) and lengths.max() > MAX_TOKENS:
             place = int(lengths.argmax())
             raise DataError(
                 f"text {place + 1} has {lengths[place]:,} words and is not cut: "
-                f"split texts of more than {MOST_TOKENS:,} words into sentences"
+                f"split texts of more than {MAX_TOKENS:,} words into sentences"
             )
         found = np.empty((len(ids), len(self.classes)))
         for places in length_sorted_batches(lengths, TOKENS_AT_ONCE):
-            tokens, batch_lengths = padded_ids([ids[place] for place in places])
+            tokens, batch_lengths = pad_token_ids([ids[place] for place in places])
             with autocast(self.network.config.precision, "cpu"):
                 logits = self.network(tokens, batch_lengths)  # (B, C)
             found[places] = logits.double().softmax(dim=1).numpy()
@@ -84,7 +84,7 @@ class Model:
         )
 
 
-def load_model(path: Path | str, *, notify: Callable[[str], None] | None = None) -> Model:
+def load_model(path: Path | str, *, notify: Callable[[str], None] | None = None) -> Predictor:
     """Open a model folder for prediction on the CPU.
 
     Args:
@@ -101,7 +101,7 @@ def load_model(path: Path | str, *, notify: Callable[[str], None] | None = None)
             f"the model in {path} was trained with tokenizer {saved.tokenizer}, here is {tokenizer_version()}: "
             "some words may be split in another way, and labels may differ"
         )
-    return Model(_network(saved, path), saved.vocabulary, saved.classes)
+    return Predictor(_network(saved, path), saved.vocabulary, saved.classes)
 
 
 def _network(saved: SavedModel, path: Path | str) -> SentenceClassifier:
@@ -116,7 +116,7 @@ def _network(saved: SavedModel, path: Path | str) -> SentenceClassifier:
     return network.eval()
 
 
-def padded_ids(sentences: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+def pad_token_ids(sentences: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
     """Word ids of sentences, none empty, as SentenceClassifier takes them: int64 (B, T) and lengths int64 (B,)."""
     lengths = torch.tensor([len(sentence) for sentence in sentences])
     tokens = torch.zeros(len(sentences), int(lengths.max()), dtype=torch.int64)

@@ -72,7 +72,7 @@ def save_model(
     Raises:
         UserError: `path` holds something else, the disk is full, or the folder cannot be written.
     """
-    path = check_target(path)
+    path = check_model_folder(path)
     settings = {
         "layout": LAYOUT,
         "config": config.to_dict(),
@@ -90,7 +90,7 @@ def save_model(
     write_checked_folder(path, contents)
 
 
-def check_target(path: Path) -> Path:
+def check_model_folder(path: Path) -> Path:
     """Find out before training whether a model may be saved at `path`.
 
     Returns:

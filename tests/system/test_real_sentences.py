@@ -18,7 +18,7 @@ from core.data.corpus import ReadOptions
 from core.data.datasets import resolve_dataset
 from core.data.tokenizer import apply_regexes, tokenize, tokenizer_as_regexes
 from core.data.vocabulary import Vocabulary
-from core.inference.predictor import Model, padded_ids
+from core.inference.predictor import Predictor, pad_token_ids
 from core.io import cache
 from core.nn.classifier import SentenceClassifier
 
@@ -79,17 +79,17 @@ def test_200_real_sentences_come_out_of_onnxruntime_as_of_torch(
     a_few: list[str], pooling: str, bidirectional: bool, n_layers: int
 ) -> None:
     onnxruntime = pytest.importorskip("onnxruntime", reason="needs the extra `export`")
-    from core.inference.onnx_graph import graph_of
+    from core.inference.onnx_graph import build_graph
 
     sentences = [tokenize(text) for text in a_few]
     vocabulary = Vocabulary.of(sentences[:150])
     config = TrialConfig(hidden_dim=64, pooling=pooling, bidirectional=bidirectional, n_layers=n_layers)
     network = SentenceClassifier(config, len(vocabulary), 50, 2)
     network.initialize(torch.Generator().manual_seed(0))
-    model = Model(network, vocabulary, ("negative", "positive"))
+    model = Predictor(network, vocabulary, ("negative", "positive"))
     weights = {name: value.numpy() for name, value in network.state_dict().items()}
-    session = onnxruntime.InferenceSession(graph_of(config, weights).SerializeToString())
-    tokens, lengths = padded_ids([vocabulary.encode(sentence) for sentence in sentences])
+    session = onnxruntime.InferenceSession(build_graph(config, weights).SerializeToString())
+    tokens, lengths = pad_token_ids([vocabulary.encode(sentence) for sentence in sentences])
     logits, probabilities = session.run(None, {"tokens": tokens.numpy(), "lengths": lengths.numpy()})
     with torch.no_grad():
         np.testing.assert_allclose(logits, network(tokens, lengths).numpy(), rtol=0, atol=1e-5)

@@ -12,7 +12,7 @@ from tuning.cli.options import Encoding, Results, study_folder
 from tuning.console import note
 
 if TYPE_CHECKING:
-    from core.inference.predictor import Model
+    from core.inference.predictor import Predictor
 
 
 class PredictFormat(StrEnum):
@@ -104,7 +104,7 @@ def serve(
     serve_model(lambda: _load(model), model.resolve().name, host=host, port=port, rate=rate)
 
 
-def _load(folder: Path) -> "Model":
+def _load(folder: Path) -> "Predictor":
     from core.inference.predictor import load_model
 
     return load_model(folder, notify=note)

@@ -7,7 +7,7 @@ from typing import Any
 
 from core.config import PRECISIONS, TrialConfig
 from core.errors import ConfigError, UserError
-from core.inference.saved_model import FILES, check_target
+from core.inference.saved_model import FILES, check_model_folder
 from core.io.checked_folder import remove_partial_writes
 from core.training.result import EpochResult, TrainResult
 from tuning.formatting import settings_text
@@ -79,7 +79,7 @@ def retrain(options: RetrainOptions) -> Reproduction:
     """
     spec, records = read_study(options.folder)
     record = choose(records, options.trial)
-    check_target(options.out)
+    check_model_folder(options.out)
     remove_partial_writes(options.out.resolve(), FILES)
     with open_study(options.folder, spec) as ledger:
         bench, changes = _prepare(options, ledger, spec, records, record)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from core.config import TrialConfig
 from core.data.corpus import TEST, VAL, Corpus
-from core.inference.model_card import write_card
+from core.inference.model_card import render_model_card
 from core.inference.saved_model import save_model
 from core.training.evaluate import evaluate
 from core.training.refit import refit
@@ -166,5 +166,5 @@ def save(out: Path, model: Model, corpus: Corpus, about: Mapping[str, Any], comm
         embedding_dim=corpus.embedding_dim,
         tokenizer=corpus.source["tokenizer"],
         metrics=metrics,
-        card=write_card(source=corpus.source, metrics=metrics, config=model.config, command=command),
+        card=render_model_card(source=corpus.source, metrics=metrics, config=model.config, command=command),
     )

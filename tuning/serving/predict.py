@@ -19,7 +19,7 @@ from core.io.encodings import normalize_encoding, detect_encoding
 from core.io.text import printable, quoted
 
 if TYPE_CHECKING:
-    from core.inference.predictor import Model, Prediction
+    from core.inference.predictor import Predictor, Prediction
 
 Notify = Callable[[str], None]
 
@@ -64,7 +64,7 @@ class Request:
             raise ConfigError("; ".join(problems))
 
 
-def label(request: Request, load: Callable[[], "Model"], notify: Notify) -> None:
+def label(request: Request, load: Callable[[], "Predictor"], notify: Notify) -> None:
     """Read, label, write; nothing is written before everything is labelled.
 
     Args:
@@ -134,7 +134,7 @@ def as_json(texts: Sequence[str], predictions: Sequence["Prediction"], probabili
     return "".join(lines)
 
 
-def as_csv(table: Table, column: str, model: "Model", probabilities: bool) -> str:
+def as_csv(table: Table, column: str, model: "Predictor", probabilities: bool) -> str:
     """The table as it was, with `predicted_label`, `predicted_probability` and `probability_CLASS` added.
 
     Raises:

@@ -19,7 +19,7 @@ from tuning.serving.rate_limit import Limited, Rate
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-    from core.inference.predictor import Model
+    from core.inference.predictor import Predictor
 
 MOST_TEXTS = 1000
 """In one request."""
@@ -29,7 +29,7 @@ MOST_CONNECTIONS = 500
 """At once; further ones are answered with 503."""
 
 
-def make_app(model: "Model", name: str) -> "FastAPI":
+def make_app(model: "Predictor", name: str) -> "FastAPI":
     """The application, without limits on a client.
 
     Args:
@@ -96,7 +96,7 @@ def listen(host: str, port: int) -> socket.socket:
         raise ConfigError(f"cannot listen on {host}: {reasons.get(error.errno or 0, usual)}") from error
 
 
-def serve(load: Callable[[], "Model"], name: str, *, host: str, port: int, rate: int) -> None:
+def serve(load: Callable[[], "Predictor"], name: str, *, host: str, port: int, rate: int) -> None:
     """Answer until Ctrl-C or SIGTERM; requests that are under way are answered first.
 
     Args:

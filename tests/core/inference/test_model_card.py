@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.config import TrialConfig
-from core.inference.model_card import escaped, write_card
+from core.inference.model_card import escape_markdown, render_model_card
 
 SOURCE = {
     "dataset": "snippets",
@@ -46,7 +46,7 @@ def card(**changes: Any) -> str:
         "config": TrialConfig.notebook(),
         "command": "sentune retrain s --out m",
     }
-    return write_card(**(parts | changes))
+    return render_model_card(**(parts | changes))
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_markup_in_data_is_shown_as_text() -> None:
 
 @given(st.text())
 def test_escaped_text_cannot_leave_its_table_cell(text: str) -> None:
-    found = escaped(text)
+    found = escape_markdown(text)
     assert len(found.splitlines()) <= 1
     assert "<" not in found
     unescaped = found.replace("\\\\", "")

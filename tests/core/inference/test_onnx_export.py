@@ -16,7 +16,7 @@ from core.config import POOLINGS, TrialConfig
 from core.data.vocabulary import Vocabulary
 from core.errors import UserError
 from core.inference.onnx_export import FILES, export_onnx, largest_difference
-from core.inference.predictor import Model, load_model
+from core.inference.predictor import Predictor, load_model
 from core.io.checked_folder import CHECKSUMS
 from core.nn.classifier import SentenceClassifier
 from tests.support.models import saved
@@ -27,11 +27,11 @@ graphs = pytest.importorskip("core.inference.onnx_graph")
 WORDS = ("<pad>", "<unk>", *(f"w{i}" for i in range(50)))
 
 
-def made(config: TrialConfig) -> tuple[Model, bytes]:
+def made(config: TrialConfig) -> tuple[Predictor, bytes]:
     network = SentenceClassifier(config, len(WORDS), 7, 3)
     network.initialize(torch.Generator().manual_seed(3))
     weights = {name: value.numpy() for name, value in network.state_dict().items()}
-    return Model(network, Vocabulary(WORDS), ("a", "b", "c")), graphs.graph_of(config, weights).SerializeToString()
+    return Predictor(network, Vocabulary(WORDS), ("a", "b", "c")), graphs.graph_of(config, weights).SerializeToString()
 
 
 @pytest.mark.parametrize("n_layers", [1, 2])

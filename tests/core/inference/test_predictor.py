@@ -10,7 +10,7 @@ from core.config import TrialConfig
 from core.data.tokenizer import tokenizer_version
 from core.data.vocabulary import Vocabulary
 from core.errors import CorruptionError, DataError
-from core.inference.predictor import MOST_TOKENS, Model, load_model
+from core.inference.predictor import MAX_TOKENS, Predictor, load_model
 from core.inference.saved_model import save_model
 from core.nn.classifier import SentenceClassifier
 from core.training.evaluate import evaluate
@@ -18,10 +18,10 @@ from tests.support.corpora import tiny_corpus
 from tests.support.models import CLASSES, WORDS, resum, saved
 
 
-def model(config: TrialConfig | None = None) -> Model:
+def model(config: TrialConfig | None = None) -> Predictor:
     network = SentenceClassifier(config or TrialConfig(hidden_dim=4), len(WORDS), 3, len(CLASSES))
     network.initialize(torch.Generator().manual_seed(1))
-    return Model(network, Vocabulary(WORDS), CLASSES)
+    return Predictor(network, Vocabulary(WORDS), CLASSES)
 
 
 def test_predictions_come_in_the_order_of_the_texts() -> None:
@@ -65,7 +65,7 @@ def test_a_long_text_is_read_to_its_end(pooling: str) -> None:
 
 def test_a_text_too_long_for_memory_is_refused_and_named() -> None:
     with pytest.raises(DataError, match=r"text 2 has 50,001 words and is not cut: split texts of more than 50,000"):
-        model().predict(["good", "a " * (MOST_TOKENS + 1)])
+        model().predict(["good", "a " * (MAX_TOKENS + 1)])
 
 
 def test_no_texts_give_no_predictions() -> None:

@@ -12,7 +12,7 @@ import torch
 
 from core.config import TrialConfig
 from core.errors import CorruptionError, UserError
-from core.inference.saved_model import FILES, CHECKSUMS, check_target, read_model
+from core.inference.saved_model import FILES, CHECKSUMS, check_model_folder, read_model
 from tests.support.models import CLASSES, WORDS, resum, saved, weights_of
 
 
@@ -142,7 +142,7 @@ def test_a_folder_with_other_things_is_never_replaced(tmp_path: Path, names: lis
 def test_a_file_in_the_way_is_named(tmp_path: Path) -> None:
     (tmp_path / "model").write_text("dear")
     with pytest.raises(UserError, match="model is a file: choose another folder"):
-        check_target(tmp_path / "model")
+        check_model_folder(tmp_path / "model")
 
 
 def test_a_link_to_a_folder_stays_a_link(tmp_path: Path) -> None:

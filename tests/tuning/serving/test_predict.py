@@ -10,27 +10,27 @@ from typing import Any
 import pytest
 
 from core.errors import ConfigError, DataError
-from core.inference.predictor import Model, load_model
+from core.inference.predictor import Predictor, load_model
 from tests.support.models import saved
 from tuning.serving.predict import Request, label, lines_of
 
 
 @pytest.fixture
-def model(tmp_path: Path) -> Model:
+def model(tmp_path: Path) -> Predictor:
     return load_model(saved(tmp_path))
 
 
-def answer(model: Model, capsys: pytest.CaptureFixture[str], **request: Any) -> str:
+def answer(model: Predictor, capsys: pytest.CaptureFixture[str], **request: Any) -> str:
     label(Request(**request), lambda: model, print)
     return capsys.readouterr().out
 
 
-def test_text_is_label_probability_and_sentence(model: Model, capsys: pytest.CaptureFixture[str]) -> None:
+def test_text_is_label_probability_and_sentence(model: Predictor, capsys: pytest.CaptureFixture[str]) -> None:
     (guess,) = model.predict(["good\tbad"])
     assert answer(model, capsys, texts=["good\tbad"]) == f"{guess.label}\t{guess.probability:.4f}\tgood\\x09bad\n"
 
 
-def test_text_with_probabilities_names_every_class(model: Model, capsys: pytest.CaptureFixture[str]) -> None:
+def test_text_with_probabilities_names_every_class(model: Predictor, capsys: pytest.CaptureFixture[str]) -> None:
     _, _, negative, positive, text = answer(model, capsys, texts=["bad"], probabilities=True).rstrip().split("\t")
     shares = [float(each.partition("=")[2]) for each in (negative, positive)]
     assert (negative[:9], positive[:9], text) == ("negative=", "positive=", "bad")
@@ -40,7 +40,9 @@ def test_text_with_probabilities_names_every_class(model: Model, capsys: pytest.
 HOSTILE = ["", "\x1b[31m red", "\u202e turned", "two\nlines", "half \ud800", '"quoted", too', "再见"]
 
 
-def test_json_is_an_object_a_line_and_comes_back_as_it_was(model: Model, capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_is_an_object_a_line_and_comes_back_as_it_was(
+    model: Predictor, capsys: pytest.CaptureFixture[str]
+) -> None:
     said = answer(model, capsys, texts=HOSTILE, json=True, probabilities=True)
     rows = [json.loads(line) for line in said.splitlines()]
     assert said.isascii()
@@ -50,11 +52,11 @@ def test_json_is_an_object_a_line_and_comes_back_as_it_was(model: Model, capsys:
         assert row["probabilities"] == guess.probabilities
 
 
-def test_json_without_probabilities_has_the_label_alone(model: Model, capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_without_probabilities_has_the_label_alone(model: Predictor, capsys: pytest.CaptureFixture[str]) -> None:
     assert list(json.loads(answer(model, capsys, texts=["bad"], json=True))) == ["text", "label", "probability"]
 
 
-def test_hostile_text_cannot_steer_the_terminal(model: Model, capsys: pytest.CaptureFixture[str]) -> None:
+def test_hostile_text_cannot_steer_the_terminal(model: Predictor, capsys: pytest.CaptureFixture[str]) -> None:
     said = answer(model, capsys, texts=HOSTILE)
     assert len(said.splitlines()) == len(HOSTILE)
     assert not {"\x1b", "\u202e", "\ud800"} & set(said)
@@ -101,7 +103,7 @@ TABLE = 'id,body,label\n1,"good, ""very""\nbad",x\n2,,=1+1\n3,再见 naïve,\n'
 
 
 def test_a_table_comes_back_with_columns_added(
-    model: Model, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    model: Predictor, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "in.csv").write_text(TABLE)
     rows = rows_of(answer(model, capsys, file=str(tmp_path / "in.csv"), text_column="body", probabilities=True))
@@ -114,7 +116,7 @@ def test_a_table_comes_back_with_columns_added(
 
 
 def test_without_probabilities_two_columns_are_added(
-    model: Model, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    model: Predictor, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "in.jsonl").write_text('{"body": "good", "n": 1}\n{"n": null, "body": "bad"}\n')
     said = answer(model, capsys, file=str(tmp_path / "in.jsonl"), text_column="body")
@@ -122,7 +124,9 @@ def test_without_probabilities_two_columns_are_added(
     assert [(row["body"], row["n"]) for row in rows_of(said)] == [("good", "1"), ("bad", "")]
 
 
-def test_an_output_file_may_be_the_input_file(model: Model, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_output_file_may_be_the_input_file(
+    model: Predictor, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = tmp_path / "in.csv"
     path.write_text(TABLE)
     assert answer(model, capsys, file=str(path), text_column="body", out=path) == ""
@@ -132,14 +136,16 @@ def test_an_output_file_may_be_the_input_file(model: Model, tmp_path: Path, caps
 
 
 def test_an_output_file_holds_what_would_be_printed(
-    model: Model, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    model: Predictor, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     printed = answer(model, capsys, texts=HOSTILE)
     assert answer(model, capsys, texts=HOSTILE, out=tmp_path / "out") == ""
     assert (tmp_path / "out").read_text() == printed
 
 
-def test_a_table_in_another_encoding_is_said(model: Model, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_table_in_another_encoding_is_said(
+    model: Predictor, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = tmp_path / "in.csv"
     path.write_bytes("id,body\n1,Die Straße ist schön und übel\n2,Müßiggang für Äpfel\n".encode("cp1252"))
     notes: list[str] = []
@@ -178,7 +184,7 @@ def test_options_that_do_not_go_together_are_named(request_: dict[str, Any], mes
     ],
 )
 def test_a_table_that_cannot_be_used_is_one_line(
-    model: Model, tmp_path: Path, capsys: pytest.CaptureFixture[str], table: str, column: str, message: str
+    model: Predictor, tmp_path: Path, capsys: pytest.CaptureFixture[str], table: str, column: str, message: str
 ) -> None:
     (tmp_path / "in.csv").write_text(table)
     with pytest.raises(DataError, match=message):
@@ -186,7 +192,7 @@ def test_a_table_that_cannot_be_used_is_one_line(
 
 
 def test_when_labelling_fails_the_old_output_stays(
-    model: Model, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    model: Predictor, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "out").write_text("old")
     with pytest.raises(DataError, match="text 1 has 50,001 words"):

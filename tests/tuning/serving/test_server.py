@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from core.errors import ConfigError, UserError
-from core.inference.predictor import Model, load_model
+from core.inference.predictor import Predictor, load_model
 from tests.support.models import saved
 from tuning.serving.server import MOST_CHARACTERS, listen, make_app, serve
 
@@ -24,12 +24,12 @@ Ask = Callable[..., tuple[int, Any]]
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
+def model(tmp_path_factory: pytest.TempPathFactory) -> Predictor:
     return load_model(saved(tmp_path_factory.mktemp("serve"), classes=("<b>bad</b>", "\ud800")))
 
 
 @pytest.fixture(scope="module")
-def port(model: Model) -> Iterator[int]:
+def port(model: Predictor) -> Iterator[int]:
     """Of a real server in a thread."""
     with listen("127.0.0.1", 0) as listening:
         config = uvicorn.Config(make_app(model, "x\x1b"), log_level="warning", ws="none", lifespan="off")
@@ -57,7 +57,7 @@ def ask(port: int) -> Iterator[Ask]:
     connection.close()
 
 
-def test_predictions_are_the_models(ask: Ask, model: Model) -> None:
+def test_predictions_are_the_models(ask: Ask, model: Predictor) -> None:
     texts = ["good", "", "Bad \x1b[31m", "再见 🙂", "good " * 3000]
     status, answer = ask("POST", "/predict", json.dumps({"texts": texts}).encode())
     assert status == 200
