@@ -126,7 +126,7 @@ def judged_on_test(job: Job, trial: Tried) -> float:
 
 def new_loop(job: Job, params: Mapping[str, Any], threads: int) -> NotebookLoop:
     """The loop before its first epoch."""
-    config = load_space("notebook", job.settings).config(params)
+    config = load_space("notebook", job.settings).to_config(params)
     shape = Shape(**{field.name: getattr(config, field.name) for field in fields(Shape)})
     corpus = load_corpus(job.dataset, vectors=job.vectors)
     return NotebookLoop(shape, corpus, mended=job.mended, seed=job.seed, threads=threads)

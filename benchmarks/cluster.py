@@ -25,7 +25,7 @@ from tuning.backend.worker import run_trial
 from tuning.journal.file import JOURNAL
 from tuning.journal.records import read_study
 from tuning.journal.writer import open_study
-from tuning.resources.machine import Machine, Shares, usable_cpus
+from tuning.resources.machine import Machine, TrialResources, available_cpus
 from tuning.scheduling.study import StudyConfig
 from tuning.space.load import load_space
 
@@ -92,9 +92,11 @@ def search_bytes(folder: Path, plan: StudyConfig, corpus: Corpus) -> dict[str, f
 
     searching.StorageProblems = Counting  # type: ignore[misc]
     interruption = searching.InterruptHandler(say=print, on_ray_lost=print)
-    machine = Machine(cpus=usable_cpus(), gpus=0)
+    machine = Machine(cpus=available_cpus(), gpus=0)
     with open_study(folder, {}) as ledger:
-        searching.search(ledger, plan, corpus, Shares(), machine, machine.cpus, Listener(), interruption, run_trial)
+        searching.search(
+            ledger, plan, corpus, TrialResources(), machine, machine.cpus, Listener(), interruption, run_trial
+        )
     _, records = read_study(folder)
     trained = sum(len(record.epochs) for record in records)
     journal = (folder / JOURNAL).stat().st_size

@@ -92,7 +92,7 @@ def sentune(trials: int, folder: Path) -> dict[str, float]:
     from tuning.backend.interrupt import InterruptHandler
     from tuning.backend.tuner import search
     from tuning.journal.writer import open_study
-    from tuning.resources.machine import Machine, Shares
+    from tuning.resources.machine import Machine, TrialResources
 
     clock = Clock()
 
@@ -105,7 +105,9 @@ def sentune(trials: int, folder: Path) -> dict[str, float]:
 
     with open_study(folder / "study", {}) as ledger:
         machine, interruption = Machine(cpus=WORKERS, gpus=0), InterruptHandler(say=print, on_ray_lost=print)
-        search(ledger, plan(trials), tiny_corpus(), Shares(), machine, WORKERS, Listener(), interruption, nothing)
+        search(
+            ledger, plan(trials), tiny_corpus(), TrialResources(), machine, WORKERS, Listener(), interruption, nothing
+        )
     return clock.figures()
 
 

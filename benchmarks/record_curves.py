@@ -32,7 +32,7 @@ from core.data.corpus import TRAIN, VAL, Corpus
 from core.errors import TrainingError
 from core.io.atomic import atomic_write
 from tuning.scheduling.samplers import derive_seed, suggest_once, make_sampler
-from tuning.space.initial_trials import first_trials
+from tuning.space.initial_trials import initial_trials
 from tuning.space.load import load_space
 from tuning.space.space import Space
 
@@ -90,9 +90,9 @@ def jobs(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
             sampler = make_sampler(
                 "random", searched, derive_seed(arguments.seed, number, SPACES.index(name)), 1, False
             )
-            config = searched.config(suggest_once(sampler, searched, []), **settings)
+            config = searched.to_config(suggest_once(sampler, searched, []), **settings)
             if number == 0:
-                config = TrialConfig.from_dict({**first_trials(searched)[0], **settings})
+                config = TrialConfig.from_dict({**initial_trials(searched)[0], **settings})
             yield {"space": name, "number": number, "config": config.to_dict()}
 
 

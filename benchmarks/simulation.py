@@ -64,7 +64,7 @@ def read_table(path: Path, space_name: str) -> Table:
                 EpochResult(epoch=i, train_loss=0.0, val_loss=loss, val_accuracy=accuracy, seconds=trial["seconds"])
                 for i, (accuracy, loss) in enumerate(trial["curve"], 1)
             )
-            params = space.params_of(TrialConfig.from_dict(trial["config"]))
+            params = space.to_params(TrialConfig.from_dict(trial["config"]))
             curves.append(Curve(config=trial["config"], params=params, epochs=epochs))
     return Table(space=space, epochs=content["epochs"], curves=tuple(curves))
 

@@ -13,7 +13,7 @@ from typing import Any, NoReturn, TextIO, cast
 import typer
 
 
-class SteadyStream:
+class PipeSafeStream:
     """A text stream whose reader may go away: from then on nothing is written, and nothing raised."""
 
     def __init__(self, stream: TextIO) -> None:
@@ -44,7 +44,7 @@ class SteadyStream:
         return getattr(self._stream, name)
 
 
-def fill_closed_streams() -> None:
+def reopen_closed_streams() -> None:
     """Let closed standard streams lead nowhere: else the next files get their numbers, and what is written there."""
     for name in ("stdin", "stdout", "stderr"):
         if getattr(sys, name) is None:
@@ -54,7 +54,7 @@ def fill_closed_streams() -> None:
 
 
 @contextlib.contextmanager
-def steady_output() -> Iterator[None]:
+def ignore_broken_output() -> Iterator[None]:
     """Standard output and error while the block runs: a closed pipe, a vanished terminal or a full disk are ignored.
 
     Characters that the encoding lacks are written as escapes.
@@ -62,7 +62,7 @@ def steady_output() -> Iterator[None]:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    out, err = (cast("TextIO", SteadyStream(stream)) for stream in (sys.stdout, sys.stderr))
+    out, err = (cast("TextIO", PipeSafeStream(stream)) for stream in (sys.stdout, sys.stderr))
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
             yield
@@ -71,7 +71,7 @@ def steady_output() -> Iterator[None]:
             err.flush()
 
 
-def program() -> str:
+def program_name() -> str:
     """`sentune`, its path where the shell would not find it, or `python -m tuning`."""
     called = Path(sys.argv[0])
     if called.name == "__main__.py":
@@ -79,17 +79,17 @@ def program() -> str:
     return called.name if shutil.which(called.name) else str(called)
 
 
-def typed() -> str:
+def command_line() -> str:
     """The command as it was typed."""
-    return f"{program()} {shlex.join(sys.argv[1:])}"
+    return f"{program_name()} {shlex.join(sys.argv[1:])}"
 
 
-def note(line: str) -> None:
+def print_note(line: str) -> None:
     """Say something beside the output."""
     print(line, file=sys.stderr, flush=True)
 
 
-def interrupted() -> NoReturn:
+def exit_interrupted() -> NoReturn:
     """End with 130, and with the command that goes on."""
-    note(f"interrupted; the same command goes on: {typed()}")
+    print_note(f"interrupted; the same command goes on: {command_line()}")
     raise typer.Exit(130)

@@ -6,12 +6,12 @@ from typing import Any
 UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0}
 
 
-def settings_text(settings: Mapping[str, Any]) -> str:
+def format_settings(settings: Mapping[str, Any]) -> str:
     """`n_layers=2 hidden_dim=128 learning_rate=0.25`."""
-    return " ".join(f"{name}={brief(value)}" for name, value in settings.items())
+    return " ".join(f"{name}={format_value(value)}" for name, value in settings.items())
 
 
-def brief(value: Any) -> str:
+def format_value(value: Any) -> str:
     """A setting in few characters: three significant digits, `yes`, `no` and `none`."""
     if isinstance(value, bool):
         return "yes" if value else "no"
@@ -20,20 +20,20 @@ def brief(value: Any) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
-def markdown(titles: Sequence[str], cells: Sequence[Sequence[str]], below: Sequence[str]) -> str:
+def markdown_table(titles: Sequence[str], cells: Sequence[Sequence[str]], below: Sequence[str]) -> str:
     """A Markdown table, and a paragraph for each line below it."""
     lines = [titles, ["---"] * len(titles), *cells]
     table = ["| " + " | ".join(cell.replace("|", "\\|").replace("*", "\\*") for cell in line) + " |" for line in lines]
     return "\n".join([*table, *(f"\n{line}".replace("*", "\\*") for line in below)])
 
 
-def aligned(lines: Sequence[Sequence[str]]) -> list[str]:
+def align_columns(lines: Sequence[Sequence[str]]) -> list[str]:
     """Cells right-aligned in columns, two spaces apart."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return ["  ".join(cell.rjust(size) for cell, size in zip(line, widths, strict=True)) for line in lines]
 
 
-def show_duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """5400 -> '1h30m'."""
     left, shown = round(seconds), ""
     for unit, size in UNITS.items():
@@ -42,22 +42,22 @@ def show_duration(seconds: float) -> str:
     return shown or "0s"
 
 
-def gigabytes(count: float) -> str:
+def format_gigabytes(count: float) -> str:
     """1,234,567,890 -> '1.23 GB'."""
     return f"{count / 1e9:.2f} GB"
 
 
-def megabytes(count: int) -> str:
+def format_megabytes(count: int) -> str:
     """123,456,789 -> '123.5 MB'."""
     return f"{count / 1e6:,.1f} MB"
 
 
-def fitted(line: str, width: int) -> str:
+def truncate(line: str, width: int) -> str:
     """A line that is no longer than `width`."""
     return line if len(line) <= width else f"{line[: max(width - 3, 0)]}..."[:width]
 
 
-def clock(seconds: float) -> str:
+def format_clock(seconds: float) -> str:
     """3725 -> '1:02:05'; 65 -> '1:05'."""
     minutes, second = divmod(round(seconds), 60)
     hours, minute = divmod(minutes, 60)

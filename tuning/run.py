@@ -19,12 +19,12 @@ from core.io.text import redact_uris
 from tuning.analysis.best import table_of
 from tuning.analysis.filters import Selection
 from tuning.backend.storage import check_storage
-from tuning.console import note, typed
+from tuning.console import print_note, command_line
 from tuning.journal.predictions import pack_labels
 from tuning.journal.records import study_attributes
 from tuning.journal.writer import StudyJournal, open_study
-from tuning.resources.allocation import GPU_SHARE, settled
-from tuning.resources.machine import Machine, Shares
+from tuning.resources.allocation import GPU_SHARE, resolve_resources
+from tuning.resources.machine import Machine, TrialResources
 from tuning.run_options import AUTO, RunOptions, study_config
 from tuning.scheduling.budget import EarlyEnd
 from tuning.scheduling.callbacks import Callback, CallbackList
@@ -59,14 +59,14 @@ def run_study(options: RunOptions) -> bool:
         check_storage(options.storage)
     if options.address is None:
         machine = Machine.here()
-        return _run(options, machine, options.shares.fit(machine), began)
+        return _run(options, machine, options.shares.max_parallel(machine), began)
     if options.shares.auto:
         raise ConfigError("--gpus-per-trial auto tries a GPU of this machine: with --address pass a share such as 0.5")
     from tuning.backend.cluster import check_nodes, joined
 
     with joined(options.address) as cluster:
         fits = cluster.fit(options.shares)
-        check_nodes(cluster, options.storage, note)
+        check_nodes(cluster, options.storage, print_note)
         return _run(options, cluster, fits, began)
 
 
@@ -82,16 +82,16 @@ def _run(options: RunOptions, machine: "Machine | Cluster", fits: int, began: fl
     shares = options.shares
     choice = None
     if isinstance(machine, Machine):
-        shares, choice = settled(shares, plan, machine, corpus, study_attributes(folder))
+        shares, choice = resolve_resources(shares, plan, machine, corpus, study_attributes(folder))
         if choice is not None:
             _say(str(choice))
-            fits = shares.fit(machine)
+            fits = shares.max_parallel(machine)
             plan = study_config(options, fits)
     labels = corpus.labels[corpus.indices(VAL)]
     kept: dict[str, Any] = {
         "validation": {"labels": pack_labels(labels), "classes": list(corpus.classes)},
         "audit": corpus.source["audit"],
-        "command": redact_uris(typed()),
+        "command": redact_uris(command_line()),
         "inputs": corpus.source["inputs"],
     }
     if options.warm_start is not None:
@@ -103,7 +103,7 @@ def _run(options: RunOptions, machine: "Machine | Cluster", fits: int, began: fl
     with open_study(folder, spec, kept) as ledger, contextlib.ExitStack() as extras:
         more: list[Callback] = []
         if options.tensorboard:
-            more.append(extras.enter_context(tensorboard_callback(ledger, searched_settings(plan.space), note)))
+            more.append(extras.enter_context(tensorboard_callback(ledger, searched_settings(plan.space), print_note)))
         if choice is not None:
             ledger.set_study_attr(GPU_SHARE, choice.to_dict())
         ending = plan.budget.check(ledger.records())
@@ -117,7 +117,7 @@ def _run(options: RunOptions, machine: "Machine | Cluster", fits: int, began: fl
             ending = _search(options, ledger, plan, corpus, shares, machine, workers, began, more, key)
         if (options.address or options.storage) and _is_complete(ledger, plan):
             _checkpoint_store(options, key).forget(
-                machine, note
+                machine, print_note
             )  # by each command: the one before may have been killed
         ledger.set_study_attr("ended", ending.to_dict() if ending else None)
         _say(table_of(folder, Selection(top=10), "table"))
@@ -129,7 +129,7 @@ def _run(options: RunOptions, machine: "Machine | Cluster", fits: int, began: fl
 def _resume_hint(ending: EarlyEnd) -> str:
     """After a study that a budget has ended."""
     if ending.last is None:
-        return f"the same command goes on, with as much time again: {typed()}"
+        return f"the same command goes on, with as much time again: {command_line()}"
     return "the same command with another --target or --patience-trials, or without, goes on"
 
 
@@ -138,7 +138,7 @@ def _search(
     ledger: StudyJournal,
     plan: StudyConfig,
     corpus: Corpus,
-    shares: Shares,
+    shares: TrialResources,
     machine: "Machine | Cluster",
     workers: int,
     began: float,
@@ -171,15 +171,15 @@ def _search(
     def lost(what: str) -> NoReturn:
         progress.__exit__()  # a live display hides the cursor
         if interruption.requested and not interruption.ended:  # the signal went to Ray as well
-            note(f"interrupted; the same command goes on: {typed()}")
+            print_note(f"interrupted; the same command goes on: {command_line()}")
             os._exit(130)
-        note(
+        print_note(
             f"sentune: Ray's process {what} has ended (killed, or out of memory); nothing is lost, "
-            f"the same command goes on: {typed()}"
+            f"the same command goes on: {command_line()}"
         )
         os._exit(2)  # the main thread may wait for Ray for ever; the journal bears a kill at any moment
 
-    interruption = InterruptHandler(say=note, on_ray_lost=lost)
+    interruption = InterruptHandler(say=print_note, on_ray_lost=lost)
     with progress, interruption.time_limit(seconds, plan.budget.timed_out):
         search(
             ledger, plan, corpus, shares, machine, workers, CallbackList([progress, *more]), interruption, keeping.work

@@ -12,7 +12,7 @@ from core.config import PRECISIONS
 from core.errors import ConfigError
 from core.nn.environment import supports_bf16
 from tuning.journal.records import spec_of
-from tuning.resources.machine import Shares, default_window
+from tuning.resources.machine import TrialResources, default_window
 from tuning.scheduling.budget import Budget
 from tuning.scheduling.samplers import check_sampler
 from tuning.scheduling.study import StudyConfig
@@ -44,7 +44,7 @@ class RunOptions:
     patience: int | None
     precision: str
     """fp32, bf16 or auto."""
-    shares: Shares
+    shares: TrialResources
     budget: Budget
     workers: int | None
     name: str | None

@@ -52,7 +52,7 @@ def test_each_space_starts_with_the_notebooks_setting_and_draws_inside_its_cap()
         config = TrialConfig.from_dict(job["config"])
         assert config.hidden_dim <= 64
         searched = space(job["space"], 64)
-        assert searched.config(searched.params_of(config), epochs=3, seed=1) == config
+        assert searched.to_config(searched.to_params(config), epochs=3, seed=1) == config
 
 
 def test_a_stopped_run_goes_on_without_its_torn_line_and_another_command_starts_anew(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ def table(count: int = 60) -> Table:
     curves = []
     for number in range(count):
         params = suggest_once(make_sampler("random", SPACE, derive_seed(number), 1, False), SPACE, [])
-        config = SPACE.config(params, epochs=EPOCHS)
+        config = SPACE.to_config(params, epochs=EPOCHS)
         epochs = tuple(
             EpochResult(
                 epoch=epoch,

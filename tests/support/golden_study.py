@@ -56,7 +56,7 @@ from tuning.confirm.runs import contenders, wanted_runs
 from tuning.journal.predictions import pack_labels
 from tuning.journal.records import read_study
 from tuning.journal.writer import StudyJournal, log_test_evaluation, open_study
-from tuning.resources.machine import Shares
+from tuning.resources.machine import TrialResources
 from tuning.retrain.models import Model
 from tuning.retrain.models import save as save_trained
 from tuning.scheduling.scheduler import OOM, SEGMENTS
@@ -130,7 +130,7 @@ def write_study(folder: Path) -> None:
     """Trial 0, the notebook's, and 1 are done; 2 was stopped at a rung that it waited at; 3 failed; 4 repeats 1; 5 was
     too large for its share of a GPU and is done; 6 runs."""
     corpus = tiny_corpus()
-    spec = study_spec(PLAN, corpus, {"dataset": "tiny.csv", "split": "80/10/10", "seed": 7}, Shares())
+    spec = study_spec(PLAN, corpus, {"dataset": "tiny.csv", "split": "80/10/10", "seed": 7}, TrialResources())
     spec["versions"] = dict.fromkeys(spec["versions"], "1.2.3")  # the installed ones
     kept = {
         "validation": {"labels": pack_labels(LABELS), "classes": list(corpus.classes)},
@@ -165,9 +165,9 @@ def add(ledger: StudyJournal, params: dict[str, Any] | None, origin: str, *wrong
     setting."""
     if params is None:
         config = TrialConfig.notebook(**PLAN.shared_settings)
-        params = PLAN.space.params_of(config)
+        params = PLAN.space.to_params(config)
     else:
-        config = PLAN.space.config(params, **PLAN.shared_settings)
+        config = PLAN.space.to_config(params, **PLAN.shared_settings)
     number = ledger.add_trial(params, PLAN.space.distributions(params), config.to_dict(), origin)
     best = len(LABELS) + 1
     for epoch, count in enumerate(wrong, 1):
@@ -395,7 +395,7 @@ def training(folder: Path) -> Files:
             "checkpoint_state": sorted(found.state),
         }
     config, corpus = TRAININGS["frozen"]
-    fresh_run = train_run(config.to_dict(), corpus, Shares(), str(folder / "fresh"))
+    fresh_run = train_run(config.to_dict(), corpus, TrialResources(), str(folder / "fresh"))
     fresh_run["seconds"] = 0.0  # of the clock
     fresh_run["correct"]["data"] = uncompressed(fresh_run["correct"]["data"])
     environment = dict(fresh_run["environment"])

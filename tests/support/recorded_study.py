@@ -18,7 +18,7 @@ from tests.support.corpora import tiny_corpus
 from tests.support.study_configs import plan
 from tuning.journal.file import JOURNAL
 from tuning.journal.predictions import pack_labels
-from tuning.resources.machine import Shares
+from tuning.resources.machine import TrialResources
 from tuning.scheduling.study import study_spec
 from tuning.space.load import load_space
 from tuning.space.space import Space
@@ -63,7 +63,7 @@ def record_study(
     loaded = load_space(space)
     the_plan = plan(space=loaded, n_trials=max(3, trials), epochs=EPOCHS)
     labels = draw.integers(0, len(classes), sentences) if labels is None else labels
-    spec = study_spec(the_plan, tiny_corpus(), data or {"dataset": "tiny", "seed": 42}, Shares())
+    spec = study_spec(the_plan, tiny_corpus(), data or {"dataset": "tiny", "seed": 42}, TrialResources())
     spec["fingerprint"] = fingerprint or spec["fingerprint"]
     usual: dict[str, Any] = {
         "validation": {"labels": pack_labels(labels), "classes": list(classes)},
@@ -74,8 +74,8 @@ def record_study(
     journal = [{"op_code": 0, "study_name": folder.name, "directions": [2]}]
     journal += [{"op_code": 2, "study_id": 0, "user_attr": {name: value}} for name, value in attributes.items()]
     for number in range(trials):
-        params = loaded.walk(lambda dimension: _drawn(dimension.distribution, draw))
-        config = loaded.config(params, **the_plan.shared_settings)
+        params = loaded.resolve(lambda dimension: _drawn(dimension.distribution, draw))
+        config = loaded.to_config(params, **the_plan.shared_settings)
         end = TrialState.FAIL if number % 8 == 7 else TrialState.PRUNED if number % 3 == 2 else TrialState.COMPLETE
         end = TrialState.RUNNING if number >= trials - running else end
         journal += _trial(

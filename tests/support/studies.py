@@ -17,7 +17,7 @@ from tuning.journal.file import JOURNAL
 from tuning.journal.predictions import pack_labels
 from tuning.journal.reader import Operation
 from tuning.journal.writer import open_study
-from tuning.resources.machine import Shares
+from tuning.resources.machine import TrialResources
 from tuning.scheduling.study import study_spec
 
 SEED, EPOCHS = 7, 3
@@ -55,7 +55,7 @@ def make_study(folder: Path, file: Path, cache: Path | None, *configs: TrialConf
     """Train each setting as a search would and write it down; trial `stopped` is stopped after its second epoch."""
     data = data_of(file)
     corpus = load_corpus(**data, cache_dir=cache)
-    spec = study_spec(plan(epochs=EPOCHS, seed=SEED), corpus, data, Shares())
+    spec = study_spec(plan(epochs=EPOCHS, seed=SEED), corpus, data, TrialResources())
     labels = corpus.labels[corpus.indices(VAL)]
     kept = {
         "validation": {"labels": pack_labels(labels), "classes": list(corpus.classes)},

@@ -6,7 +6,7 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from core.config import TrialConfig
-from tuning.resources.machine import Shares
+from tuning.resources.machine import TrialResources
 from tuning.run_options import RunOptions
 from tuning.scheduling.budget import Budget
 from tuning.scheduling.study import StudyConfig
@@ -67,6 +67,6 @@ def options(results: Path, **changes: Any) -> RunOptions:
     settings: dict[str, Any] = {
         "data": {"dataset": "tiny"}, "cache_dir": None, "space": "quick", "overrides": (), "trials": 16, "epochs": 4,
         "window": None, "seed": 1, "stopping": SuccessiveHalving(), "sampler": "tpe", "warm_start": None, "patience": None,
-        "precision": "auto", "shares": Shares(), "budget": Budget(), "workers": None, "name": "s", "results": results,
+        "precision": "auto", "shares": TrialResources(), "budget": Budget(), "workers": None, "name": "s", "results": results,
     }  # fmt: skip
     return RunOptions(**(settings | changes))

@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.searches import Searches, searches
 from tuning.journal.records import read_study
-from tuning.resources.machine import Machine, Shares
+from tuning.resources.machine import Machine, TrialResources
 
 WORK = """
 import os
@@ -50,7 +50,7 @@ def host(request: pytest.FixtureRequest) -> Iterator[tuple[Machine, Searches]]:
 def seen(host: tuple[Machine, Searches], folder: Path, share: float, *, retry: bool = False) -> list[dict[str, Any]]:
     """Where each trial ran, and when."""
     machine, search = host
-    fits = Shares(gpus_per_trial=share).fit(machine)
+    fits = TrialResources(gpus_per_trial=share).max_parallel(machine)
     search(
         folder,
         WORK.format(retry=retry, fits=fits),

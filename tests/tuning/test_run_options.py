@@ -10,7 +10,7 @@ from core.errors import ConfigError
 from tests.support.corpora import tiny_corpus
 from tests.support.study_configs import options
 from tuning.journal.writer import open_study
-from tuning.resources.machine import Shares
+from tuning.resources.machine import TrialResources
 from tuning.run_options import study_config
 from tuning.scheduling.study import StudyConfig, study_spec
 from tuning.scheduling.successive_halving import SuccessiveHalving
@@ -18,7 +18,9 @@ from tuning.scheduling.successive_halving import SuccessiveHalving
 
 def made(plan: StudyConfig, folder: Path) -> None:
     """A study of this plan."""
-    with open_study(folder, json.loads(json.dumps(study_spec(plan, tiny_corpus(), {"dataset": "tiny"}, Shares())))):
+    with open_study(
+        folder, json.loads(json.dumps(study_spec(plan, tiny_corpus(), {"dataset": "tiny"}, TrialResources())))
+    ):
         pass
 
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from core.io.text import printable
 from tuning.analysis.random_search_curve import Expected, Point
 from tuning.analysis.ranking import STATES, Row
-from tuning.formatting import aligned, brief, markdown, settings_text
+from tuning.formatting import align_columns, format_value, markdown_table, format_settings
 
 FORMATS = ("table", "json", "csv", "md")
 HEAD = ("rank", "trial", "val acc", "interval", "vs nb", "tied", "best", "epochs", "sec", "state")
@@ -37,9 +37,9 @@ def render(rows: Sequence[Row], form: str, width: int | None = None, notes: Sequ
     if form == "csv":
         return _csv(rows)
     names = list(rows[0].params) if rows else []
-    cells = [[*_head(row), *(brief(row.params[name]) for name in names)] for row in rows]
+    cells = [[*_head(row), *(format_value(row.params[name]) for name in names)] for row in rows]
     if form == "md":
-        return markdown([*HEAD, *names], cells, _footnotes(rows, notes))
+        return markdown_table([*HEAD, *names], cells, _footnotes(rows, notes))
     return _table(rows, names, cells, width, _footnotes(rows, notes))
 
 
@@ -51,7 +51,7 @@ def _head(row: Row) -> list[str]:
         "-" if row.val_accuracy is None else f"{row.val_accuracy:.4f}",
         "-" if row.interval_low is None else f"{row.interval_low:.3f}-{row.interval_high:.3f}",
         "-" if row.against_notebook is None else f"{row.against_notebook:+.3f}",
-        "-" if row.tied is None else brief(row.tied),
+        "-" if row.tied is None else format_value(row.tied),
         "-" if row.best_epoch is None else str(row.best_epoch),
         str(row.epochs),
         f"{row.seconds:.1f}",
@@ -86,12 +86,12 @@ def _table(
 ) -> str:
     """A column for each setting where that fits, else each trial's settings in the lines below it."""
     width = width or shutil.get_terminal_size().columns
-    lines = aligned([[*HEAD, *names], *cells])
+    lines = align_columns([[*HEAD, *names], *cells])
     if max(map(len, lines)) > width:
         lines = _narrow([HEAD, *(line[: len(HEAD)] for line in cells)], width)
         below = {"width": width, "initial_indent": " " * 7, "subsequent_indent": " " * 7, "break_on_hyphens": False}
         for at, row in reversed(list(enumerate(rows, 1))):
-            lines[at + 1 : at + 1] = textwrap.wrap(settings_text(row.params), **below)  # type: ignore[arg-type]
+            lines[at + 1 : at + 1] = textwrap.wrap(format_settings(row.params), **below)  # type: ignore[arg-type]
     lines.insert(1, "-" * min(width, max(map(len, lines))))
     if footnotes:
         lines += ["", *footnotes]
@@ -102,7 +102,7 @@ def _narrow(cells: Sequence[Sequence[str]], width: int) -> list[str]:
     """Aligned, without as many of the DISPENSABLE columns as must go."""
     for gone in range(len(DISPENSABLE) + 1):
         left = [at for at, title in enumerate(HEAD) if title not in DISPENSABLE[:gone]]
-        lines = aligned([[line[at] for at in left] for line in cells])
+        lines = align_columns([[line[at] for at in left] for line in cells])
         if max(map(len, lines)) <= width:
             break
     return lines
@@ -125,8 +125,8 @@ def render_expected(expected: Expected, form: str) -> str:
         for budget in thinned(expected.budgets)
     ]
     if form == "md":
-        return markdown(TITLES, cells, notes_on(expected))
-    lines = aligned([TITLES, *cells])
+        return markdown_table(TITLES, cells, notes_on(expected))
+    lines = align_columns([TITLES, *cells])
     return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:], "", *notes_on(expected)])
 
 

@@ -24,7 +24,7 @@ from core.io.checked_folder import CHECKSUMS, canonical_json
 from core.training.checkpoint import STATE, TENSORS, checkpoint_names, load
 from tuning.backend.cluster import Cluster
 from tuning.backend.storage import delete, keep_only, make_folder, open_place, readable_errors, remove
-from tuning.resources.machine import Machine, Shares
+from tuning.resources.machine import Machine, TrialResources
 
 FORGET_SECONDS = 120
 """A node that has not removed its checkpoints by then keeps them."""
@@ -123,7 +123,7 @@ class Keeping:
     storage: str | None
     """A path or a URI (tuning.backend.storage); None: nowhere else."""
 
-    def work(self, job: Mapping[str, Any], corpus: Corpus, shares: Shares) -> None:
+    def work(self, job: Mapping[str, Any], corpus: Corpus, shares: TrialResources) -> None:
         """`run_trial` with its checkpoints kept so.
 
         Args:

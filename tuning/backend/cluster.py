@@ -22,7 +22,7 @@ from tuning.backend.connect import answers, local_raylet, reach, resolved
 from tuning.backend.local_ray import QUIET_RAY
 from tuning.backend.ray_private import hush
 from tuning.backend.storage import check_storage, marked
-from tuning.resources.machine import Machine, Shares
+from tuning.resources.machine import Machine, TrialResources
 
 WATCH_SECONDS, MISSES = 2.0, 3
 """How often the head is looked for, and how often in a row it must be gone."""
@@ -53,7 +53,7 @@ class Cluster:
     nodes: tuple[Node, ...]
     """Those that may run trials."""
 
-    def fit(self, shares: Shares) -> int:
+    def fit(self, shares: TrialResources) -> int:
         """How many trials run at once; each on one node.
 
         Raises:
@@ -170,9 +170,9 @@ def _nodes(listed: Sequence[Any]) -> tuple[Node, ...]:
     return tuple(node for node in found if node.machine.cpus)
 
 
-def _fits(shares: Shares, machine: Machine) -> int:
+def _fits(shares: TrialResources, machine: Machine) -> int:
     try:
-        return shares.fit(machine)
+        return shares.max_parallel(machine)
     except ConfigError:
         return 0
 

@@ -16,13 +16,13 @@ from tuning.backend.interrupt import InterruptHandler
 from tuning.backend.local_ray import own_ray
 from tuning.backend.ray_private import _count_no_callbacks
 from tuning.journal.writer import StudyJournal
-from tuning.resources.machine import Machine, Shares
+from tuning.resources.machine import Machine, TrialResources
 from tuning.scheduling.callbacks import Callback
 from tuning.scheduling.scheduler import OOM, MAX_RESTARTS, OrderedSearcher, common_failure
 from tuning.scheduling.study import StudyConfig
 from tuning.scheduling.successive_halving import RungTable
 
-Work = Callable[[Mapping[str, Any], Corpus, Shares], None]
+Work = Callable[[Mapping[str, Any], Corpus, TrialResources], None]
 
 
 class StorageProblems(TrialProgressCallback):  # type: ignore[misc]  # Ray ships no types
@@ -53,7 +53,7 @@ def search(
     ledger: StudyJournal,
     plan: StudyConfig,
     corpus: Corpus,
-    shares: Shares,
+    shares: TrialResources,
     machine: Machine | Cluster,
     workers: int,
     listener: Callback,
@@ -91,12 +91,12 @@ def search(
         raise UserError(f"the first trials all failed with one cause, so the study stopped: {cause}")
 
 
-def _retries(shares: Shares) -> bool:
+def _retries(shares: TrialResources) -> bool:
     """Whether a trial whose share of a GPU is too small runs once more: not where it had all of it."""
     return shares.retry_oom and shares.gpus_per_trial < 1
 
 
-def _some_wait_for_a_gpu(ledger: StudyJournal, shares: Shares) -> bool:
+def _some_wait_for_a_gpu(ledger: StudyJournal, shares: TrialResources) -> bool:
     waiting = (trial for trial in ledger.trials() if not trial.state.is_finished())
     return _retries(shares) and any(OOM in trial.user_attrs for trial in waiting)
 
@@ -109,7 +109,7 @@ def _fit(
     listener: Callback,
     interruption: InterruptHandler,
     work: Work,
-    shares: Shares,
+    shares: TrialResources,
     *,
     whole_gpu: bool = False,
 ) -> None:

@@ -19,12 +19,12 @@ from core.io.text import error_summary
 from core.training.loop import train
 from core.training.result import EpochResult
 from tuning.journal.predictions import pack_labels
-from tuning.resources.gpu import Gpu, out_of_memory, take_gpu
-from tuning.resources.machine import Shares
+from tuning.resources.gpu import Gpu, out_of_memory, claim_gpu
+from tuning.resources.machine import TrialResources
 
 
 def run_trial(
-    job: Mapping[str, Any], corpus: Corpus, shares: Shares, saved: Callable[[], Mapping[str, Any]] = dict
+    job: Mapping[str, Any], corpus: Corpus, shares: TrialResources, saved: Callable[[], Mapping[str, Any]] = dict
 ) -> None:
     """Train one trial and report each epoch, then what it came to.
 
@@ -68,7 +68,7 @@ def placed(share: float) -> tuple[str, Gpu | None]:
     """This worker's device and, with a share of a GPU, which one that is; its memory is capped from now on."""
     if not share:
         return "cpu", None
-    return take_gpu(share, ray.get_gpu_ids(), os.environ.get("CUDA_VISIBLE_DEVICES"), torch.cuda)
+    return claim_gpu(share, ray.get_gpu_ids(), os.environ.get("CUDA_VISIBLE_DEVICES"), torch.cuda)
 
 
 def failure(error: Exception, share: float, gpu: Gpu | None) -> dict[str, Any]:

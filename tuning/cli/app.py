@@ -14,7 +14,7 @@ from core.errors import TrainingError, UserError
 from tuning.cli import data_commands, model_commands, study_commands
 from tuning.cli.examples import examples
 from tuning.cli.options import TextFormat, takes_search_options
-from tuning.console import fill_closed_streams, interrupted, note, program, steady_output
+from tuning.console import reopen_closed_streams, exit_interrupted, print_note, program_name, ignore_broken_output
 
 if TYPE_CHECKING:
     from tuning.run_options import RunOptions
@@ -33,7 +33,7 @@ app = typer.Typer(
 
 @app.command(epilog=examples("run"))
 @takes_search_options
-@steady_output()  # who reads it may go away: the search goes on
+@ignore_broken_output()  # who reads it may go away: the search goes on
 def run(options: "RunOptions") -> None:
     """Search for the best settings. The same command again resumes and completes the study."""
     from tuning.run import run_study
@@ -43,10 +43,10 @@ def run(options: "RunOptions") -> None:
     except KeyboardInterrupt:  # the second one, or one before the search began
         complete = False
     if not complete:
-        interrupted()
+        exit_interrupted()
     folder, results = options.folder, options.results
     study = folder.name if results == Path("results") else str(folder)
-    print(f"next: {program()} retrain {shlex.quote(study)} --out model")
+    print(f"next: {program_name()} retrain {shlex.quote(study)} --out model")
 
 
 @app.command(epilog=examples("plan"))
@@ -64,7 +64,7 @@ def plan(
         return
     from tuning.forecast.command import outlook
 
-    found = outlook(options, note)
+    found = outlook(options, print_note)
     print(found if format == TextFormat.text else json.dumps(found.to_dict(), indent=2))
 
 
@@ -87,7 +87,7 @@ def main() -> NoReturn:
     """Run a verb; what the person can mend becomes one line and exit code 2."""
     from core.io.text import printable
 
-    fill_closed_streams()
+    reopen_closed_streams()
     try:
         code = app(standalone_mode=False)
         sys.stdout.flush()
@@ -106,7 +106,7 @@ def main() -> NoReturn:
     except ParserError as error:
         message = error.format_message()  # type: ignore[attr-defined]
         if len(sys.argv) == 1:  # `sentune` alone: the message is its help
-            with steady_output():
+            with ignore_broken_output():
                 print(message)
             sys.exit(2)
         print(f"sentune: {printable(message).rstrip('.')}; see sentune --help", file=sys.stderr)

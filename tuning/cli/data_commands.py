@@ -24,8 +24,8 @@ from tuning.cli.options import (
     Vectors,
     data_options,
 )
-from tuning.console import note
-from tuning.formatting import megabytes
+from tuning.console import print_note
+from tuning.formatting import format_megabytes
 
 
 def upkeep(cache_dir: Path | None, what: str, note: Callable[[str], None]) -> None:
@@ -41,7 +41,7 @@ def upkeep(cache_dir: Path | None, what: str, note: Callable[[str], None]) -> No
     """
     folder = cache_dir or cache.default_dir()
     if what == "clear":
-        print(f"{folder}: {megabytes(cache.clear(folder, note))} freed")
+        print(f"{folder}: {format_megabytes(cache.clear(folder, note))} freed")
         return
     states = {path: _contents(path) for path in cache.entries(folder)}
     damaged: dict[Path, str | None] = {}
@@ -50,8 +50,8 @@ def upkeep(cache_dir: Path | None, what: str, note: Callable[[str], None]) -> No
         states = {path: damaged.get(path) or f"whole: {text}" for path, text in states.items()}
     sizes = {path: cache.size_bytes(path) for path in states}
     for path, state in states.items():
-        print(f"{path.parent.name}/{path.name[:12]}  {megabytes(sizes[path]):>10}  {state}")
-    print(f"{folder}: {len(sizes)} entries, {megabytes(sum(sizes.values()))}")
+        print(f"{path.parent.name}/{path.name[:12]}  {format_megabytes(sizes[path]):>10}  {state}")
+    print(f"{folder}: {len(sizes)} entries, {format_megabytes(sum(sizes.values()))}")
     if damaged:
         raise CorruptionError(f"{len(damaged)} damaged: each is built again when it is needed next")
 
@@ -89,13 +89,13 @@ def data(
     if list_ or verify or clear:
         if list_ + verify + clear > 1:
             raise ConfigError("--list, --verify and --clear go one at a time")
-        upkeep(cache_dir, "list" if list_ else "verify" if verify else "clear", note)
+        upkeep(cache_dir, "list" if list_ else "verify" if verify else "clear", print_note)
         return
     from core.data.audit import render_audit
     from core.data.load import load_corpus
 
     options = data_options(ctx.params) | {"allow_leak": True}  # here leaks are shown; `run` refuses them
-    corpus = load_corpus(**options, cache_dir=cache_dir, progress=note)
+    corpus = load_corpus(**options, cache_dir=cache_dir, progress=print_note)
     if format == TextFormat.text:
         print(render_audit(corpus.source["audit"]))
         return

@@ -9,7 +9,7 @@ import typer
 
 from core.errors import ConfigError
 from tuning.cli.options import Encoding, Results, study_folder
-from tuning.console import note
+from tuning.console import print_note
 
 if TYPE_CHECKING:
     from core.inference.predictor import Predictor
@@ -59,7 +59,7 @@ def predict(
         probabilities=probabilities,
         out=out,
     )
-    label(request, lambda: _load(model), note)
+    label(request, lambda: _load(model), print_note)
 
 
 def export(
@@ -87,7 +87,7 @@ def export(
     from core.inference.onnx_export import export_onnx
 
     model = Path(what)
-    difference = export_onnx(_load(model), model, out, note)
+    difference = export_onnx(_load(model), model, out, print_note)
     print(f"{format.value} in {out}: its probabilities are within {difference:.1e} of the model's")
     print(f"next: python {shlex.quote(str(out / 'example.py'))} 'a gorgeous, witty, seductive movie'")
 
@@ -107,4 +107,4 @@ def serve(
 def _load(folder: Path) -> "Predictor":
     from core.inference.predictor import load_model
 
-    return load_model(folder, notify=note)
+    return load_model(folder, notify=print_note)

@@ -112,12 +112,12 @@ def search_options(
         ConfigError: naming the options that break their rules.
     """
     from tuning.backend.storage import absolute as absolute_uri
-    from tuning.resources.machine import Shares, share_of
+    from tuning.resources.machine import TrialResources, parse_gpu_share
     from tuning.run_options import RunOptions
     from tuning.scheduling.budget import Budget, parse_duration
     from tuning.scheduling.successive_halving import stopping_rule
 
-    share, auto = share_of(gpus_per_trial)
+    share, auto = parse_gpu_share(gpus_per_trial)
     return RunOptions(
         data=data_options(ctx.params),
         cache_dir=cache_dir,
@@ -132,7 +132,7 @@ def search_options(
         warm_start=study_folder(warm_start, results) if warm_start else None,
         patience=patience,
         precision=precision,
-        shares=Shares(cpus_per_trial=cpus_per_trial, gpus_per_trial=share, auto=auto, retry_oom=retry_oom),
+        shares=TrialResources(cpus_per_trial=cpus_per_trial, gpus_per_trial=share, auto=auto, retry_oom=retry_oom),
         budget=Budget(
             seconds=None if time_budget is None else parse_duration(time_budget),
             target=target,

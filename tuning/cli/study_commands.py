@@ -9,7 +9,7 @@ import typer
 
 from core.errors import ConfigError
 from tuning.cli.options import CacheDir, MovedData, MovedVectors, Results, Study, absolute, study_folder
-from tuning.console import interrupted, program, steady_output, typed
+from tuning.console import exit_interrupted, program_name, ignore_broken_output, command_line
 
 
 class Format(StrEnum):
@@ -85,10 +85,10 @@ def report(
 
     folder = study_folder(study, results)
     target = out or folder / "report.html"
-    write_report(folder, target, model=model, cache_dir=cache_dir, watch=watch, command=typed(), say=print)
+    write_report(folder, target, model=model, cache_dir=cache_dir, watch=watch, command=command_line(), say=print)
 
 
-@steady_output()
+@ignore_broken_output()
 def confirm(
     study: Study,
     top: Annotated[int, typer.Option(help="settings, by rank; the notebook's is added")] = 5,
@@ -121,10 +121,10 @@ def confirm(
     except KeyboardInterrupt:  # the second one, or one before Ray began
         complete = False
     if not complete:
-        interrupted()
+        exit_interrupted()
 
 
-@steady_output()
+@ignore_broken_output()
 def retrain(
     study: Study,
     trial: Annotated[str, typer.Option(help="best, or a trial's number")] = "best",
@@ -156,12 +156,12 @@ def retrain(
         vectors=absolute(vectors) if vectors else None,
         out=target,
         cache_dir=cache_dir,
-        command=typed(),
+        command=command_line(),
     )
     try:
         verdict = retrain_trial(options)
     except KeyboardInterrupt:
-        interrupted()
-    print(f"next: {program()} predict {shlex.quote(str(target))} 'a gorgeous, witty, seductive movie'")
+        exit_interrupted()
+    print(f"next: {program_name()} predict {shlex.quote(str(target))} 'a gorgeous, witty, seductive movie'")
     if strict and verdict.difference is not None:
         raise typer.Exit(1)

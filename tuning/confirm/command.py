@@ -14,7 +14,7 @@ from tuning.confirm.execution import carry_out
 from tuning.confirm.runs import Run, contenders, wanted_runs
 from tuning.confirm.summary import summarize
 from tuning.confirm.tables import render
-from tuning.console import note, typed
+from tuning.console import print_note, command_line
 from tuning.journal.records import Spec, TrialRecord, study_attributes, read_study
 from tuning.journal.writer import open_study
 
@@ -99,14 +99,14 @@ def _spend(
 ) -> bool:
     """Do the runs that are left; False when it was interrupted."""
     from tuning.backend.interrupt import InterruptHandler
-    from tuning.resources.machine import Machine, Shares
+    from tuning.resources.machine import Machine, TrialResources
     from tuning.retrain.environment_diff import data_changes
     from tuning.retrain.training import device_of, study_corpus
 
     machine = Machine.here()
     gpus = 1.0 if device_of(spec) == "cuda" else 0.0
-    shares = Shares(cpus_per_trial=min(spec["threads"], machine.cpus), gpus_per_trial=gpus)
-    fits = shares.fit(machine)
+    shares = TrialResources(cpus_per_trial=min(spec["threads"], machine.cpus), gpus_per_trial=gpus)
+    fits = shares.max_parallel(machine)
     workers = min(fits, options.workers or fits, len(left))
     with open_study(options.folder, spec) as ledger:
         load = partial(study_corpus, spec, options.dataset, options.vectors, options.cache_dir, options.say)
@@ -125,16 +125,16 @@ def _spend(
 
         def lost(what: str) -> NoReturn:
             if interruption.requested:  # the signal went to Ray as well
-                note(f"interrupted; the same command goes on: {typed()}")
+                print_note(f"interrupted; the same command goes on: {command_line()}")
                 os._exit(130)
-            note(
+            print_note(
                 f"sentune: Ray's process {what} has ended (killed, or out of memory); no finished run is lost, "
-                f"the same command goes on: {typed()}"
+                f"the same command goes on: {command_line()}"
             )
             os._exit(2)  # the main thread may wait for Ray for ever
 
         if first_fold := next((run for run in left if run.fold is not None), None):
             corpus_of(first_fold)  # more folds than a class has sentences are refused before hours are spent
-        interruption = InterruptHandler(say=note, on_ray_lost=lost, notice=NOTICE)
+        interruption = InterruptHandler(say=print_note, on_ray_lost=lost, notice=NOTICE)
         carry_out(left, corpus_of, ledger, shares, machine, workers, options.say, interruption)
         return not interruption.requested

@@ -18,14 +18,14 @@ from tuning.backend.local_ray import own_ray
 from tuning.confirm.runs import PREFIX, Run
 from tuning.journal.predictions import pack_labels
 from tuning.journal.writer import StudyJournal, log_test_evaluation
-from tuning.resources.machine import Machine, Shares
+from tuning.resources.machine import Machine, TrialResources
 from tuning.scheduling.scheduler import WORKER_DIED, MAX_RESTARTS
 
 if TYPE_CHECKING:
     from tuning.backend.interrupt import InterruptHandler
 
 
-def train_run(config: Mapping[str, Any], corpus: Corpus, shares: Shares, checkpoints: str) -> dict[str, Any]:
+def train_run(config: Mapping[str, Any], corpus: Corpus, shares: TrialResources, checkpoints: str) -> dict[str, Any]:
     """In a Ray worker: train, count the best epoch by validation, measure it on validation and test.
 
     Returns:
@@ -60,7 +60,7 @@ def carry_out(
     runs: Sequence[Run],
     corpus_of: Callable[[Run], Corpus],
     ledger: StudyJournal,
-    shares: Shares,
+    shares: TrialResources,
     machine: Machine,
     workers: int,
     say: Callable[[str], None],

@@ -10,9 +10,9 @@ from core.errors import ConfigError
 from core.nn.model_size import max_checkpoint_bytes
 from tuning.forecast.probe import PROBE_SECONDS, probe
 from tuning.forecast.simulation import Forecast, Interval, forecast, to_dict
-from tuning.formatting import gigabytes, show_duration
+from tuning.formatting import format_gigabytes, format_duration
 from tuning.journal.records import study_attributes, states_of
-from tuning.resources.allocation import heaviest, settled
+from tuning.resources.allocation import heaviest_configs, resolve_resources
 from tuning.resources.machine import Machine
 from tuning.run_options import RunOptions, study_config
 from tuning.scheduling.study import StudyConfig
@@ -78,17 +78,17 @@ class Outlook:
         if budget is not None and high > budget:
             fit = self.forecast.trials_within(budget)
             found.append(
-                f"it may not fit --time-budget {show_duration(budget)}: what would is --trials {fit}, or "
+                f"it may not fit --time-budget {format_duration(budget)}: what would is --trials {fit}, or "
                 f"--workers {math.ceil(self.workers * high / budget)} on a larger machine, "
                 f"or --time-budget {rounded(high)}"
                 if fit
-                else f"it does not fit --time-budget {show_duration(budget)}, not even one trial: "
+                else f"it does not fit --time-budget {format_duration(budget)}, not even one trial: "
                 f"what would is --time-budget {rounded(high)}"
             )
         if 0 < self.memory_bytes < self.total_bytes:
             fit = max(0, (self.memory_bytes - RAY_BYTES) // self.worker_bytes)
             found.append(
-                f"it may not fit the machine's memory of {gigabytes(self.memory_bytes)}: "
+                f"it may not fit the machine's memory of {format_gigabytes(self.memory_bytes)}: "
                 + (
                     f"what would is --workers {fit}"
                     if fit
@@ -131,8 +131,8 @@ class Outlook:
             f"epochs: {forecast.whole_epochs} without stopping, {spread(forecast.epochs, '{:.0f}'.format)} with it",
             f"time: {spread(forecast.seconds, rounded)}, by a probe of {self.probed} settings in "
             f"{self.probe_seconds:.0f} s",
-            f"memory: {gigabytes(self.worker_bytes)} a worker at most, {gigabytes(self.total_bytes)} in all"
-            + (f" of {gigabytes(self.memory_bytes)}" if self.memory_bytes else ""),
+            f"memory: {format_gigabytes(self.worker_bytes)} a worker at most, {format_gigabytes(self.total_bytes)} in all"
+            + (f" of {format_gigabytes(self.memory_bytes)}" if self.memory_bytes else ""),
             f"disk: {self.disk_bytes / 1e6:,.1f} MB while it runs, {self.journal_bytes / 1e6:,.1f} MB afterwards",
         ]
         return "\n".join([*lines, *(f"warning: {line}" for line in self.warnings())])
@@ -152,7 +152,7 @@ def epochs_text(rungs: tuple[int, ...]) -> str:
 def rounded(seconds: float) -> str:
     """A time as precise as a forecast can be: 754 -> '12m30s', 7541 -> '2h6m'."""
     step = 1 if seconds < 60 else 10 if seconds < 1800 else 60
-    return show_duration(math.ceil(seconds / step) * step)
+    return format_duration(math.ceil(seconds / step) * step)
 
 
 def share_text(cpus: int, gpus: float) -> str:
@@ -174,18 +174,18 @@ def outlook(options: RunOptions, say: Callable[[str], None]) -> Outlook:
     if options.address is not None:
         raise ConfigError("plan tries settings on this machine and knows no other: leave --address out")
     machine = Machine.here()
-    fits = options.shares.fit(machine)
+    fits = options.shares.max_parallel(machine)
     plan = study_config(options, fits)
     corpus = load_corpus(**options.data, cache_dir=options.cache_dir, progress=say)
-    shares, choice = settled(options.shares, plan, machine, corpus, study_attributes(options.folder))
+    shares, choice = resolve_resources(options.shares, plan, machine, corpus, study_attributes(options.folder))
     if choice is not None:
         say(str(choice))
-        fits = shares.fit(machine)
+        fits = shares.max_parallel(machine)
         plan = study_config(options, fits)
     if options.warm_start is not None:
         plan, _ = add_prior_trials(plan, options.folder, options.warm_start, corpus.fingerprint)
     workers = min(fits, options.workers or fits, plan.n_trials)
-    heavy = heaviest(plan.space, **plan.shared_settings)
+    heavy = heaviest_configs(plan.space, **plan.shared_settings)
     # The probe has one GPU: as many processes as share it.
     side_by_side = min(workers, int(1 / shares.gpus_per_trial + 1e-9)) if shares.gpus_per_trial else workers
     say(f"trying settings for {PROBE_SECONDS:.0f} s, {side_by_side} at once")

@@ -21,7 +21,7 @@ from core.config import TrialConfig
 from core.data.load import load_corpus
 from core.errors import UserError
 from tuning.forecast.simulation import Costs
-from tuning.resources.profiling import PROBE_DIED, epoch_seconds, steps
+from tuning.resources.profiling import PROBE_DIED, measure_epoch_seconds, training_steps
 from tuning.scheduling.study import StudyConfig
 from tuning.scheduling.suggester import Suggester
 
@@ -159,9 +159,9 @@ def measured_elsewhere(
         costs, start = [], time.time() - began
         for at, config in enumerate(configs):
             left = max(0.0, until - time.time())  # a process that started late gives each less
-            costs.append(epoch_seconds(config, corpus, device, left / (len(configs) - at)))
+            costs.append(measure_epoch_seconds(config, corpus, device, left / (len(configs) - at)))
         for config in heavy:
-            next(steps(config, corpus, device, longest_first=True))
+            next(training_steps(config, corpus, device, longest_first=True))
     return costs, start, _peak_bytes()
 
 

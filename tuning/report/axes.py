@@ -5,8 +5,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from tuning.formatting import brief
-from tuning.space.expressions import is_number, same
+from tuning.formatting import format_value
+from tuning.space.expressions import is_number, equal
 
 Tick = tuple[float, str]
 """Place in [0, 1], and what is written there."""
@@ -89,11 +89,11 @@ class Names:
     values: tuple[Any, ...]
 
     def place(self, value: Any) -> float:
-        at = next(at for at, known in enumerate(self.values) if same(known, value))
+        at = next(at for at, known in enumerate(self.values) if equal(known, value))
         return (at + 0.5) / len(self.values)
 
     def ticks(self, most: int) -> list[Tick]:
-        return [(self.place(value), brief(value)) for value in self.values]
+        return [(self.place(value), format_value(value)) for value in self.values]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -105,11 +105,11 @@ class Beside:
 
     def place(self, value: Any) -> float:
         low = 0.12 * len(self.values)
-        at = next((at for at, known in enumerate(self.values) if same(known, value)), None)
+        at = next((at for at, known in enumerate(self.values) if equal(known, value)), None)
         return low + (1 - low) * self.scale.place(value) if at is None else 0.12 * at
 
     def ticks(self, most: int) -> list[Tick]:
-        below = [(self.place(value), brief(value)) for value in self.values]
+        below = [(self.place(value), format_value(value)) for value in self.values]
         low = 0.12 * len(self.values)
         return below + [(low + (1 - low) * place, name) for place, name in self.scale.ticks(most)]
 

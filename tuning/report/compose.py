@@ -20,7 +20,7 @@ from core.data.audit import audit_sections
 from core.io.text import printable
 from tuning.analysis.assessment import Judgement
 from tuning.analysis.ranking import STATES
-from tuning.formatting import brief
+from tuning.formatting import format_value
 from tuning.report.facts import MARKS, Facts, Figure, left_out, thinned
 from tuning.report.headline import cards, remarks
 from tuning.report.mistakes import Answers, Mistake
@@ -171,7 +171,7 @@ def _environment() -> Environment:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=False)
     environment.filters |= {
         "shown": printable,  # what cannot be seen, or would turn the text around, becomes an escape
-        "setting": brief,
+        "setting": format_value,
         "legend_mark": _legend_mark,
     }
     return environment

@@ -13,7 +13,7 @@ from tuning.journal.records import copied_from
 from tuning.report.axes import Axis, Names, Numbers, axis_over
 from tuning.report.facts import Facts, Figure
 from tuning.report.svg import ACCURACY, NOTHING, Panel, Point, drawing, element, line, marked, text
-from tuning.space.space import Dimension, middle
+from tuning.space.space import Dimension, midpoint
 
 SHADES = 7
 """Classes q0 (worst) to q6 of the page's colours."""
@@ -52,7 +52,7 @@ def importances(facts: Facts) -> dict[str, float]:
 
 def filled(params: Mapping[str, Any], distributions: Mapping[str, BaseDistribution]) -> dict[str, Any]:
     """A value for every setting."""
-    return {name: params[name] if name in params else middle(each) for name, each in distributions.items()}
+    return {name: params[name] if name in params else midpoint(each) for name, each in distributions.items()}
 
 
 def parallel(facts: Facts) -> Figure:

@@ -7,7 +7,7 @@ from typing import Any
 
 from core.io.text import printable
 from tuning.analysis.ranking import STATES, Row
-from tuning.formatting import brief
+from tuning.formatting import format_value
 from tuning.space.expressions import is_number
 
 
@@ -85,6 +85,6 @@ def _says(value: Any) -> bool:
 
 def _cell(field: str, value: Any, *, setting: bool) -> Cell:
     if value is None:  # a setting may be none; of another field nothing is known
-        return Cell(shown=brief(value), value=brief(value)) if setting else Cell(shown="-", value="")
-    written = SHOWN.get(field, brief)(value)
+        return Cell(shown=format_value(value), value=format_value(value)) if setting else Cell(shown="-", value="")
+    written = SHOWN.get(field, format_value)(value)
     return Cell(shown=printable(written), value=printable(value) if isinstance(value, str) else json.dumps(value))

@@ -8,14 +8,14 @@ from core.config import TrialConfig
 from core.data.corpus import Corpus
 from core.errors import ConfigError
 from core.nn.model_size import _word_copies, min_training_bytes
-from tuning.resources.gpu import Choice, Probed, choose_share
-from tuning.resources.machine import Machine, Shares
+from tuning.resources.gpu import GpuShareChoice, GpuProbe, choose_share
+from tuning.resources.machine import Machine, TrialResources
 from tuning.scheduling.study import StudyConfig
 from tuning.space.expressions import Value
-from tuning.space.initial_trials import first_trials
+from tuning.space.initial_trials import initial_trials
 from tuning.space.space import Dimension, Space
 
-HEAVIEST: dict[str, tuple[Value, ...]] = {
+COST_ORDER: dict[str, tuple[Value, ...]] = {
     "bidirectional": (True, False),
     "pooling": ("attention", "mean+max", "max", "mean", "last"),
     "freeze_embedding": (False, True),
@@ -26,15 +26,15 @@ GPU_SHARE = "gpu_share"
 """The study's user attribute that keeps how `auto` was decided."""
 
 
-def heaviest(space: Space, **settings: Any) -> list[TrialConfig]:
+def heaviest_configs(space: Space, **settings: Any) -> list[TrialConfig]:
     """The space's largest corner, and the trials that a study begins with where they are no smaller everywhere.
 
     Args:
         space: what is searched.
         settings: TrialConfig fields that all trials of the study share (SearchPlan.settings).
     """
-    corner = space.config(space.walk(_heaviest_value), **settings)
-    first = [TrialConfig.from_dict({**entry, **settings}) for entry in first_trials(space)]
+    corner = space.to_config(space.resolve(_heaviest_value), **settings)
+    first = [TrialConfig.from_dict({**entry, **settings}) for entry in initial_trials(space)]
     return [corner, *(c for c in first if _size(c) > _size(corner) or _word_copies(c) > _word_copies(corner))]
 
 
@@ -43,7 +43,7 @@ def _heaviest_value(dimension: Dimension) -> Value:
 
     distribution = dimension.distribution
     if isinstance(distribution, CategoricalDistribution):
-        order = HEAVIEST.get(dimension.field, ())
+        order = COST_ORDER.get(dimension.field, ())
         ranked = [value for value in order if value in distribution.choices]
         numbers = [value for value in distribution.choices if isinstance(value, int | float)]
         return ranked[0] if ranked else max(numbers) if numbers else distribution.choices[0]
@@ -80,14 +80,14 @@ def check_memory(configs: list[TrialConfig], shape: tuple[int, int, int], limit_
         )
 
 
-def settled(
-    shares: Shares,
+def resolve_resources(
+    shares: TrialResources,
     plan: StudyConfig,
     machine: Machine,
     corpus: Corpus,
     kept: Mapping[str, Any],
-    probe: Callable[[Sequence[TrialConfig], Corpus], Probed] | None = None,
-) -> tuple[Shares, Choice | None]:
+    probe: Callable[[Sequence[TrialConfig], Corpus], GpuProbe] | None = None,
+) -> tuple[TrialResources, GpuShareChoice | None]:
     """What a trial gets, and for `auto` how a probe chose it: once in a study's life.
 
     Args:
@@ -101,14 +101,14 @@ def settled(
     Raises:
         ConfigError: the heaviest settings need more memory than there is, or there is no GPU to probe.
     """
-    heavy = heaviest(plan.space, **plan.shared_settings)
+    heavy = heaviest_configs(plan.space, **plan.shared_settings)
     gpus = [gpu.bytes for gpu in machine.gpu_list] if shares.gpus_per_trial else []
     limit, where = (max(gpus), "the largest GPU") if gpus else (machine.memory_bytes, "this machine")
     check_memory(heavy, (len(corpus.words), corpus.embedding_dim, len(corpus.classes)), limit, where)
     if not shares.auto:
         return shares, None
     if GPU_SHARE in kept:
-        choice = Choice.from_dict(kept[GPU_SHARE])
+        choice = GpuShareChoice.from_dict(kept[GPU_SHARE])
     elif not machine.gpu_list:
         raise ConfigError("--gpus-per-trial auto needs a GPU on this machine to try: pass a share such as 0.5 instead")
     else:

@@ -13,9 +13,9 @@ CONTEXT_BYTES = 600 * 2**20
 """GPU memory that a process takes before it allocates any: CUDA's context and loaded kernels. No cap reaches it."""
 MARGIN = 1.25
 """A probe takes some steps; fragments of freed memory grow over a whole trial."""
-MOST_ON_A_GPU = 16
+MAX_TRIALS_PER_GPU = 16
 """More processes than these only wait for one another."""
-LEAST_SHARE = 0.01
+MIN_SHARE = 0.01
 GIB = 2.0**30
 
 
@@ -29,7 +29,7 @@ class Gpu:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Probed:
+class GpuProbe:
     """What the heaviest trials of a space took on a GPU."""
 
     peak_bytes: int
@@ -39,12 +39,12 @@ class Probed:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Choice:
+class GpuShareChoice:
     """A share that a probe chose."""
 
     share: float
     """Of each GPU."""
-    probed: Probed
+    probed: GpuProbe
     smallest_bytes: int
     """Memory of the smallest GPU."""
 
@@ -58,9 +58,9 @@ class Choice:
         }
 
     @classmethod
-    def from_dict(cls, kept: Mapping[str, Any]) -> "Choice":
+    def from_dict(cls, kept: Mapping[str, Any]) -> "GpuShareChoice":
         """The inverse of `to_dict`."""
-        probed = Probed(peak_bytes=kept["peak_bytes"], step_seconds=kept["step_seconds"])
+        probed = GpuProbe(peak_bytes=kept["peak_bytes"], step_seconds=kept["step_seconds"])
         return cls(share=kept["share"], probed=probed, smallest_bytes=kept["smallest_bytes"])
 
     def __str__(self) -> str:
@@ -79,7 +79,7 @@ def needed_bytes(peak_bytes: int) -> int:
     return math.ceil(peak_bytes * MARGIN) + CONTEXT_BYTES
 
 
-def choose_share(probed: Probed, gpus: Sequence[Gpu], trials_by_cpu: int) -> Choice:
+def choose_share(probed: GpuProbe, gpus: Sequence[Gpu], trials_by_cpu: int) -> GpuShareChoice:
     """The share with which as many trials run as memory and cores allow.
 
     Args:
@@ -90,9 +90,9 @@ def choose_share(probed: Probed, gpus: Sequence[Gpu], trials_by_cpu: int) -> Cho
     smallest = min(gpu.bytes for gpu in gpus)
     by_memory = smallest // needed_bytes(probed.peak_bytes)
     by_cpu = math.ceil(trials_by_cpu / len(gpus))
-    trials = max(1, min(by_memory, by_cpu, MOST_ON_A_GPU))
+    trials = max(1, min(by_memory, by_cpu, MAX_TRIALS_PER_GPU))
     share = math.floor(10_000 / trials) / 10_000  # Ray books ten-thousandths
-    return Choice(share=share, probed=probed, smallest_bytes=smallest)
+    return GpuShareChoice(share=share, probed=probed, smallest_bytes=smallest)
 
 
 def allocator_fraction(share: float, total_bytes: int) -> float:
@@ -174,7 +174,7 @@ def _names(visible: str | None) -> list[str] | None:
     return [] if names[:1] in (["-1"], ["NoDevFiles"]) else names
 
 
-def take_gpu(share: float, assigned: Sequence[int | str], visible: str | None, cuda: Any) -> tuple[str, Gpu]:
+def claim_gpu(share: float, assigned: Sequence[int | str], visible: str | None, cuda: Any) -> tuple[str, Gpu]:
     """Hold this process to its share of the GPU that Ray gave it: Ray books a fraction but enforces nothing.
 
     Args:

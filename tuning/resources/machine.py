@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 
 from core.errors import ConfigError
-from tuning.resources.gpu import LEAST_SHARE, Gpu, allocator_fraction, count_visible
+from tuning.resources.gpu import MIN_SHARE, Gpu, allocator_fraction, count_visible
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,12 +28,12 @@ class Machine:
         Raises:
             ConfigError: CUDA_VISIBLE_DEVICES cannot be meant so.
         """
-        gpus = gpus_here(os.environ)
-        return cls(cpus=usable_cpus(), gpus=len(gpus), gpu_list=gpus, memory_bytes=usable_memory())
+        gpus = local_gpus(os.environ)
+        return cls(cpus=available_cpus(), gpus=len(gpus), gpu_list=gpus, memory_bytes=available_memory())
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Shares:
+class TrialResources:
     """What one trial gets."""
 
     cpus_per_trial: int = 1
@@ -49,8 +49,8 @@ class Shares:
         rules = {
             "--cpus-per-trial": ("at least 1", self.cpus_per_trial >= 1, self.cpus_per_trial),
             "--gpus-per-trial": (
-                f"0, or a share of one GPU from {LEAST_SHARE:g} to 1 such as 0.5",
-                self.gpus_per_trial == 0 or LEAST_SHARE <= self.gpus_per_trial <= 1,
+                f"0, or a share of one GPU from {MIN_SHARE:g} to 1 such as 0.5",
+                self.gpus_per_trial == 0 or MIN_SHARE <= self.gpus_per_trial <= 1,
                 self.gpus_per_trial,
             ),
         }
@@ -65,7 +65,7 @@ class Shares:
         """As torch names it."""
         return "cuda" if self.gpus_per_trial else "cpu"
 
-    def fit(self, machine: Machine) -> int:
+    def max_parallel(self, machine: Machine) -> int:
         """How many trials run at once.
 
         Raises:
@@ -91,7 +91,7 @@ class Shares:
         return min(by_cpu, machine.gpus * math.floor(1 / self.gpus_per_trial + 1e-9))
 
 
-def share_of(text: str) -> tuple[float, bool]:
+def parse_gpu_share(text: str) -> tuple[float, bool]:
     """What `--gpus-per-trial` says: the share, and whether a probe is to choose it.
 
     Raises:
@@ -105,7 +105,7 @@ def share_of(text: str) -> tuple[float, bool]:
         raise ConfigError(f"--gpus-per-trial must be a number such as 0.5, or auto, got {text!r}") from None
 
 
-def gpus_here(environment: Mapping[str, str]) -> tuple[Gpu, ...]:
+def local_gpus(environment: Mapping[str, str]) -> tuple[Gpu, ...]:
     """The GPUs that workers can have. MIG instances count each, and are taken to be like the first.
 
     Raises:
@@ -128,7 +128,7 @@ def default_window(fits: int) -> int:
     return max(8, 4 * fits)
 
 
-def usable_cpus() -> int:
+def available_cpus() -> int:
     """CPUs that this process may use: its affinity, and the limit of its control group where there is one."""
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
@@ -139,7 +139,7 @@ def usable_cpus() -> int:
     return cpus if quota == "max" else max(1, min(cpus, int(quota) // int(period)))
 
 
-def usable_memory() -> int:
+def available_memory() -> int:
     """Bytes that this process may use: the machine's, and the limit of its control group where there is one."""
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     try:

@@ -14,11 +14,11 @@ from core.config import TrialConfig
 from core.data.corpus import TRAIN, VAL, Corpus
 from core.errors import UserError
 from core.nn.model_size import max_checkpoint_bytes
-from tuning.resources.gpu import Probed
+from tuning.resources.gpu import GpuProbe
 
 WARM_UP = 2
 """Steps that are not counted, where there are more."""
-EVALUATION = 0.35
+EVALUATION_COST = 0.35
 """Time of a token in evaluation, against one in training: the forward pass alone."""
 DISK_BYTES_A_SECOND = 150e6
 """Checkpoints: written, read again for their checksum, and synced."""
@@ -27,7 +27,7 @@ GPU_WARM_UP = 3
 PROBE_DIED = "a process of the probe died (killed, or out of memory): search smaller settings or free some memory"
 
 
-def epoch_seconds(
+def measure_epoch_seconds(
     config: TrialConfig,
     corpus: Corpus,
     device: str,
@@ -46,7 +46,7 @@ def epoch_seconds(
     whole = math.ceil(len(corpus.indices(TRAIN)) / config.batch_size) + WARM_UP
     begun = last = clock()
     taken: list[tuple[int, float]] = []  # tokens and seconds of each step
-    for tokens in steps(config, corpus, device):
+    for tokens in training_steps(config, corpus, device):
         now = clock()
         taken.append((tokens, now - last))
         last = now
@@ -55,14 +55,14 @@ def epoch_seconds(
     counted = taken[WARM_UP:] or taken[-1:]
     a_token = sum(took for _, took in counted) / sum(tokens for tokens, _ in counted)
     lengths = corpus.lengths()
-    work = float(lengths[corpus.indices(TRAIN)].sum()) + EVALUATION * float(lengths[corpus.indices(VAL)].sum())
+    work = float(lengths[corpus.indices(TRAIN)].sum()) + EVALUATION_COST * float(lengths[corpus.indices(VAL)].sum())
     disk = (
         max_checkpoint_bytes(config, len(corpus.words), corpus.embedding_dim, len(corpus.classes)) / DISK_BYTES_A_SECOND
     )
     return a_token * work + disk
 
 
-def steps(config: TrialConfig, corpus: Corpus, device: str, *, longest_first: bool = False) -> Iterator[int]:
+def training_steps(config: TrialConfig, corpus: Corpus, device: str, *, longest_first: bool = False) -> Iterator[int]:
     """Train step after step for ever; yields the tokens of each when it is done.
 
     Args:
@@ -86,16 +86,16 @@ def steps(config: TrialConfig, corpus: Corpus, device: str, *, longest_first: bo
         yield int(lengths[sentences[places]].sum())
 
 
-def probe_gpu(configs: Sequence[TrialConfig], corpus: Corpus) -> Probed:
+def probe_gpu(configs: Sequence[TrialConfig], corpus: Corpus) -> GpuProbe:
     """The most memory and the longest step of any of these settings, on the first GPU."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as elsewhere:
         try:
-            return elsewhere.submit(measured, list(configs), corpus).result()
+            return elsewhere.submit(measure_gpu, list(configs), corpus).result()
         except BrokenProcessPool as error:
             raise UserError(PROBE_DIED) from error
 
 
-def measured(configs: Sequence[TrialConfig], corpus: Corpus, device: str = "cuda:0", cuda: Any = None) -> Probed:
+def measure_gpu(configs: Sequence[TrialConfig], corpus: Corpus, device: str = "cuda:0", cuda: Any = None) -> GpuProbe:
     """`probe_gpu` in this process.
 
     Args:
@@ -120,13 +120,13 @@ def measured(configs: Sequence[TrialConfig], corpus: Corpus, device: str = "cuda
             peaks.append(int(cuda.max_memory_reserved(device)))
         except torch.OutOfMemoryError:  # more than a whole GPU: the choice says so
             peaks.append(int(cuda.get_device_properties(device).total_memory))
-    return Probed(peak_bytes=max(peaks), step_seconds=max(seconds, default=0.0))
+    return GpuProbe(peak_bytes=max(peaks), step_seconds=max(seconds, default=0.0))
 
 
 def _step_seconds(config: TrialConfig, corpus: Corpus, device: str) -> float:
     """Median time of a training step with the longest sentences."""
 
-    running, taken = steps(config, corpus, device, longest_first=True), []
+    running, taken = training_steps(config, corpus, device, longest_first=True), []
     for _ in range(STEPS):
         start = time.perf_counter()
         next(running)

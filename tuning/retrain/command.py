@@ -10,7 +10,7 @@ from core.errors import ConfigError, UserError
 from core.inference.saved_model import FILES, check_model_folder
 from core.io.checked_folder import remove_partial_writes
 from core.training.result import EpochResult, TrainResult
-from tuning.formatting import settings_text
+from tuning.formatting import format_settings
 from tuning.journal.records import Spec, TrialRecord, is_candidate, rank_trials, read_study
 from tuning.journal.writer import TEST_EVALUATIONS, StudyJournal, open_study
 from tuning.retrain.environment_diff import (
@@ -83,7 +83,7 @@ def retrain(options: RetrainOptions) -> Reproduction:
     remove_partial_writes(options.out.resolve(), FILES)
     with open_study(options.folder, spec) as ledger:
         bench, changes = _prepare(options, ledger, spec, records, record)
-        print(f"training trial {record.number}: {settings_text(record.params)}")
+        print(f"training trial {record.number}: {format_settings(record.params)}")
         verified = train_seed(bench, bench.config.seed, record.epochs[-1].epoch, _print_epoch)
         verdict = reproduction_of(record, verified, changes)
         print(verdict)

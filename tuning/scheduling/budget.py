@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from core.errors import ConfigError
-from tuning.formatting import UNITS, show_duration
+from tuning.formatting import UNITS, format_duration
 from tuning.journal.records import TrialRecord
 
 
@@ -68,7 +68,7 @@ class Budget:
     @property
     def timed_out(self) -> EarlyEnd:
         """How a study ends whose time is up."""
-        return EarlyEnd(reason=f"time budget of {show_duration(self.seconds or 0)} used up")
+        return EarlyEnd(reason=f"time budget of {format_duration(self.seconds or 0)} used up")
 
     @property
     def depends_on_results(self) -> bool:

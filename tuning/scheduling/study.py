@@ -11,7 +11,7 @@ from core.config import PRECISIONS
 from core.data.corpus import Corpus
 from core.errors import ConfigError
 from core.io.checked_folder import canonical_json
-from tuning.resources.machine import Shares
+from tuning.resources.machine import TrialResources
 from tuning.scheduling.budget import Budget
 from tuning.scheduling.successive_halving import SuccessiveHalving
 from tuning.space.space import Space
@@ -84,7 +84,7 @@ class StudyConfig:
         return {"epochs": self.epochs, "patience": self.patience, "precision": self.precision, "seed": self.seed}
 
 
-def study_spec(plan: StudyConfig, corpus: Corpus, data: Mapping[str, Any], shares: Shares) -> dict[str, Any]:
+def study_spec(plan: StudyConfig, corpus: Corpus, data: Mapping[str, Any], shares: TrialResources) -> dict[str, Any]:
     """The spec of a new study, or of a command that wants to go on with one. The number of trials is not in it."""
     return {
         "format": FORMAT,

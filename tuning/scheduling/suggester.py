@@ -18,7 +18,7 @@ from tuning.scheduling.samplers import (
     finished_view,
 )
 from tuning.scheduling.study import StudyConfig
-from tuning.space.initial_trials import first_trials
+from tuning.space.initial_trials import initial_trials
 
 MAX_REDRAWS = 4
 """A suggestion that was made before is drawn again so many times; then its result is taken from the first. Of tpe, gp
@@ -51,7 +51,7 @@ class Suggester:
 
     def __init__(self, plan: StudyConfig) -> None:
         self.plan = plan
-        self.first = first_trials(plan.space)
+        self.first = initial_trials(plan.space)
         self._told = [finished_view(trial, i, plan.sampler) for i, trial in enumerate(plan.prior_trials, 1)]
         self._always = {dimension.name for dimension in plan.space.dimensions if not dimension.when}
         self._replay: StatefulSampler | None = None
@@ -66,9 +66,9 @@ class Suggester:
         if number < len(self.first):
             config = TrialConfig.from_dict({**self.first[number], **self.plan.shared_settings})
             origin = "notebook" if number == 0 else "try_first"
-            return Suggestion(params=self.plan.space.params_of(config), config=config, origin=origin)
+            return Suggestion(params=self.plan.space.to_params(config), config=config, origin=origin)
         params = self._replayed(trials) if self.plan.sampler in REPLAYED else self._drawn(trials)
-        config = self.plan.space.config(params, **self.plan.shared_settings)
+        config = self.plan.space.to_config(params, **self.plan.shared_settings)
         twin = _duplicate_of(config, trials)
         origin = "sampler" if twin is None else f"copy of {twin}"
         return Suggestion(params=params, config=config, origin=origin)
@@ -113,7 +113,7 @@ class Suggester:
         return params
 
     def _is_new(self, params: Params, trials: Sequence[FrozenTrial]) -> bool:
-        return _duplicate_of(self.plan.space.config(params, **self.plan.shared_settings), trials) is None
+        return _duplicate_of(self.plan.space.to_config(params, **self.plan.shared_settings), trials) is None
 
 
 def _duplicate_of(config: TrialConfig, trials: Sequence[FrozenTrial]) -> int | None:

@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from core.errors import ConfigError
 from tuning.space.expressions import Condition, Value, choice, show_value
-from tuning.space.initial_trials import complete
-from tuning.space.space import DEFAULTS, RUN_FIELDS, Dimension, Space, problems_in, unknown
+from tuning.space.initial_trials import complete_settings
+from tuning.space.space import DEFAULTS, STUDY_FIELDS, Dimension, Space, validate, unknown_setting
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
 Content: TypeAlias = "BaseDistribution | Value"
 
-MOST_VALUES = 10_000
+MAX_VALUES = 10_000
 """A condition is kept as the list of values that it allows, which must stay small."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Entry:
+class SettingEntry:
     """One setting as it was written."""
 
     name: str
@@ -35,15 +35,15 @@ class Entry:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Draft:
+class SpaceDraft:
     """Entries by name, and what to try first as (place, values by parameter or field name)."""
 
     name: str
-    entries: Mapping[str, Entry]
+    entries: Mapping[str, SettingEntry]
     tries: tuple[tuple[str, Mapping[str, Value]], ...] = ()
 
 
-def merge(below: Mapping[str, Entry], layer: Sequence[Entry]) -> dict[str, Entry]:
+def merge(below: Mapping[str, SettingEntry], layer: Sequence[SettingEntry]) -> dict[str, SettingEntry]:
     """Lay `layer` over `below`.
 
     An entry of the same name keeps the field and the condition that it does not mention. One for a field that has
@@ -65,7 +65,7 @@ def merge(below: Mapping[str, Entry], layer: Sequence[Entry]) -> dict[str, Entry
     return merged
 
 
-def build(draft: Draft, own: frozenset[str]) -> Space:
+def build(draft: SpaceDraft, own: frozenset[str]) -> Space:
     """Make the Space.
 
     Args:
@@ -87,7 +87,7 @@ def build(draft: Draft, own: frozenset[str]) -> Space:
         if distribution is not None and all(allowed for _, allowed in when):
             field = entry.field or entry.name
             dimensions.append(Dimension(name=entry.name, field=field, distribution=distribution, when=when))
-    problems += problems_in(dimensions, fixed, ())
+    problems += validate(dimensions, fixed, ())
     if problems:
         lines = [
             f"{e.place}: {message}" for e in draft.entries.values() for name, message in problems if name == e.name
@@ -98,7 +98,7 @@ def build(draft: Draft, own: frozenset[str]) -> Space:
     return dataclasses.replace(space, try_first=_tries(space, draft.tries))
 
 
-def _distribution(entry: Entry) -> "BaseDistribution | None":
+def _distribution(entry: SettingEntry) -> "BaseDistribution | None":
     """What the entry searches; a single value under a condition, or beside other ranges, is a choice of one."""
     from optuna.distributions import BaseDistribution
 
@@ -107,9 +107,9 @@ def _distribution(entry: Entry) -> "BaseDistribution | None":
     return choice([entry.content]) if entry.when or entry.field not in (None, entry.name) else None
 
 
-def _in_order(entries: Sequence[Entry]) -> tuple[list[Entry], list[tuple[str, str]]]:
+def _in_order(entries: Sequence[SettingEntry]) -> tuple[list[SettingEntry], list[tuple[str, str]]]:
     """Put each entry behind those that its condition names, and keep the order of writing otherwise."""
-    ordered: list[Entry] = []
+    ordered: list[SettingEntry] = []
     waiting = list(entries)
     while waiting:
         names = {entry.name for entry in waiting}
@@ -124,7 +124,7 @@ def _in_order(entries: Sequence[Entry]) -> tuple[list[Entry], list[tuple[str, st
 
 
 def _when(
-    entry: Entry, dimensions: Sequence[Dimension], fixed: Mapping[str, Value]
+    entry: SettingEntry, dimensions: Sequence[Dimension], fixed: Mapping[str, Value]
 ) -> tuple[tuple[tuple[str, tuple[Value, ...]], ...], list[str]]:
     """Turn the clauses of an entry into (name, allowed values), and say which of them cannot work."""
     clauses = entry.when or ()
@@ -152,7 +152,7 @@ def _possible(name: str, dimensions: Sequence[Dimension], fixed: Mapping[str, Va
             distribution = dimension.distribution
             if isinstance(distribution, CategoricalDistribution):
                 return distribution.choices
-            if isinstance(distribution, IntDistribution) and distribution.high - distribution.low < MOST_VALUES:
+            if isinstance(distribution, IntDistribution) and distribution.high - distribution.low < MAX_VALUES:
                 return tuple(range(distribution.low, distribution.high + 1, distribution.step))
             return f"{name} has too many values; make it a choice, or a short range of whole numbers"
     ranges = [dimension.name for dimension in dimensions if dimension.field == name]
@@ -160,7 +160,9 @@ def _possible(name: str, dimensions: Sequence[Dimension], fixed: Mapping[str, Va
         return f"{name} has several ranges; name one of {', '.join(ranges)}"
     if name in fixed or name in DEFAULTS:
         return (fixed.get(name, DEFAULTS.get(name)),)
-    return unknown(name, (*DEFAULTS, *(dimension.name for dimension in dimensions if dimension.name not in DEFAULTS)))
+    return unknown_setting(
+        name, (*DEFAULTS, *(dimension.name for dimension in dimensions if dimension.name not in DEFAULTS))
+    )
 
 
 def _tries(space: Space, tries: Sequence[tuple[str, Mapping[str, Value]]]) -> tuple[dict[str, Value], ...]:
@@ -170,14 +172,14 @@ def _tries(space: Space, tries: Sequence[tuple[str, Mapping[str, Value]]]) -> tu
     found: list[dict[str, Value]] = []
     problems: list[str] = []
     for place, entry in tries:
-        strange = [name for name in entry if name not in known and name not in RUN_FIELDS]
-        problems += [f"{place}: {unknown(name, known)}" for name in strange]
+        strange = [name for name in entry if name not in known and name not in STUDY_FIELDS]
+        problems += [f"{place}: {unknown_setting(name, known)}" for name in strange]
         if strange:
             continue
         settings = {fields.get(name, name): value for name, value in entry.items()}
         try:
             dataclasses.replace(space, try_first=(settings,))
-            complete(space, entry)
+            complete_settings(space, entry)
         except ConfigError as error:
             problems.append(f"{place}: {error}")
         found.append(settings)

@@ -17,13 +17,13 @@ from core.errors import ConfigError
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
-MOST_STEPS = 1_000_000
+MAX_STEPS = 1_000_000
 _CALL = re.compile(r"(\w+)\s*\((.*)\)", re.ASCII | re.DOTALL)
 Value = bool | int | float | str | None
 """What a setting can hold."""
-LARGEST_WHOLE = 2**53
+MAX_INT = 2**53
 """Optuna keeps parameters as float64, which holds whole numbers exactly up to here."""
-LONGEST_NUMBER = 40
+MAX_NUMBER_LENGTH = 40
 _CONSTANTS: dict[str, bool | None] = {"true": True, "false": False, "none": None, "null": None, "~": None, "": None}
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?", re.IGNORECASE | re.ASCII)
 _WHOLE = re.compile(r"[+-]?\d+", re.ASCII)
@@ -51,12 +51,12 @@ def parse_value(text: str) -> Value:
             raise ConfigError(f"cannot read {shorten(text)}; write a plain value or one of {EXPRESSIONS}")
         return text
     number = float(text)
-    if len(text) > LONGEST_NUMBER or abs(number) > LARGEST_WHOLE:
-        raise ConfigError(f"{shorten(text)} is too large; numbers go up to 2**53, in {LONGEST_NUMBER} characters")
+    if len(text) > MAX_NUMBER_LENGTH or abs(number) > MAX_INT:
+        raise ConfigError(f"{shorten(text)} is too large; numbers go up to 2**53, in {MAX_NUMBER_LENGTH} characters")
     return int(text) if _WHOLE.fullmatch(text) else number
 
 
-def same(left: Value, right: Value) -> bool:
+def equal(left: Value, right: Value) -> bool:
     """Equal, where true is not 1."""
     return isinstance(left, bool) == isinstance(right, bool) and left == right
 
@@ -155,8 +155,8 @@ def _range_problem(low: float, high: float, log: bool, step: float | None) -> st
         return "log and step cannot be joined; leave one out"
     if step is not None and step <= 0:
         return f"step must be above 0, got {step:g}"
-    if step is not None and (high - low) / step > MOST_STEPS:
-        return f"step {step:g} is too small; at most {MOST_STEPS:,} steps fit"
+    if step is not None and (high - low) / step > MAX_STEPS:
+        return f"step {step:g} is too small; at most {MAX_STEPS:,} steps fit"
     if step is not None and (rest := (Decimal(str(high)) - Decimal(str(low))) % Decimal(str(step))):
         return f"steps of {step:g} from {low:g} do not reach {high:g}; end at {Decimal(str(high)) - rest:g}"
     return None
@@ -195,9 +195,9 @@ class Condition:
     def allows(self, value: Value) -> bool:
         """Whether the clause holds for this value of the setting; an order never holds for what is not a number."""
         if self.operator in ("==", "in"):
-            return any(same(value, each) for each in self.values)
+            return any(equal(value, each) for each in self.values)
         if self.operator == "!=":
-            return not same(value, self.values[0])
+            return not equal(value, self.values[0])
         bound = self.values[0]
         return is_number(value) and is_number(bound) and bool(_ORDERS[self.operator](value, bound))
 

@@ -6,23 +6,23 @@ from typing import Any
 from core.config import TrialConfig
 from core.errors import ConfigError
 from tuning.space.expressions import Value, show_value
-from tuning.space.space import DEFAULTS, RUN_FIELDS, Dimension, Space, middle
+from tuning.space.space import DEFAULTS, STUDY_FIELDS, Dimension, Space, midpoint
 
 
-def first_trials(space: Space) -> tuple[dict[str, Any], ...]:
+def initial_trials(space: Space) -> tuple[dict[str, Any], ...]:
     """Whole settings: every TrialConfig field but those of the run (epochs, patience, precision, seed).
 
     The notebook's come first, also where the space does not search or not reach them; no setting comes twice.
     """
     found = [_notebook()]
     for entry in space.try_first:
-        settings = complete(space, entry)
+        settings = complete_settings(space, entry)
         if settings not in found:
             found.append(settings)
     return tuple(found)
 
 
-def complete(space: Space, entry: Mapping[str, Value]) -> dict[str, Any]:
+def complete_settings(space: Space, entry: Mapping[str, Value]) -> dict[str, Any]:
     """Fill a partial setting up.
 
     What is not searched, or not active, takes the space's fixed value; an active dimension takes TrialConfig's default
@@ -42,7 +42,7 @@ def complete(space: Space, entry: Mapping[str, Value]) -> dict[str, Any]:
             return entry[dimension.name]
         return entry[dimension.field] if dimension.field in entry else _usual(dimension)
 
-    values = space.walk(value_of, settings)
+    values = space.resolve(value_of, settings)
     for name in entry:
         if name not in DEFAULTS and name not in values:
             shown = ", ".join(f"{name} {show_value(value)}" for name, value in values.items())
@@ -51,11 +51,11 @@ def complete(space: Space, entry: Mapping[str, Value]) -> dict[str, Any]:
 
 
 def _notebook() -> dict[str, Any]:
-    return {name: value for name, value in TrialConfig.notebook().to_dict().items() if name not in RUN_FIELDS}
+    return {name: value for name, value in TrialConfig.notebook().to_dict().items() if name not in STUDY_FIELDS}
 
 
 def _usual(dimension: Dimension) -> Value:
     for value in (DEFAULTS[dimension.field], _notebook()[dimension.field]):
         if dimension.contains(value):
             return value  # type: ignore[no-any-return]
-    return middle(dimension.distribution)
+    return midpoint(dimension.distribution)

@@ -24,13 +24,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from core.errors import ConfigError
-from tuning.space.builder import Draft, Entry, build, merge
+from tuning.space.builder import SpaceDraft, SettingEntry, build, merge
 from tuning.space.expressions import parse_expression, shorten
 from tuning.space.presets import PRESETS
 from tuning.space.space import Space
-from tuning.space.yaml_parser import SpaceNodes
+from tuning.space.yaml_parser import SpaceParser
 
-MOST_BYTES = 100_000
+MAX_BYTES = 100_000
 SHORT_NAMES = {"lr": "learning_rate"}
 """For `--set`."""
 
@@ -46,7 +46,7 @@ def load_space(name_or_path: str, overrides: Sequence[str] = ()) -> Space:
         ConfigError: every mistake, each with its file and line or its `--set`.
     """
     name, place, text = _text_of(name_or_path)
-    written = SpaceNodes(place)
+    written = SpaceParser(place)
     written.read(text)
     draft = _draft(name, written)
     problems = written.problems
@@ -61,30 +61,30 @@ def load_space(name_or_path: str, overrides: Sequence[str] = ()) -> Space:
     space = build(draft, frozenset(entry.name for entry in written.entries))
     if layer:
         tries = tuple((place, entry) for entry in space.try_first)
-        space = build(Draft(name=name, entries=merge(draft.entries, layer), tries=tries), frozenset())
+        space = build(SpaceDraft(name=name, entries=merge(draft.entries, layer), tries=tries), frozenset())
     if not space.dimensions:
         raise ConfigError(f"{place}: nothing is searched; give at least one setting a range")
     return space
 
 
-def _draft(name: str, written: SpaceNodes) -> Draft:
+def _draft(name: str, written: SpaceParser) -> SpaceDraft:
     """Lay what was written over the preset that it extends."""
     below = {}
     if written.extends is not None:
-        preset = SpaceNodes(f"preset {written.extends}")
+        preset = SpaceParser(f"preset {written.extends}")
         preset.read(PRESETS[written.extends])
         below = merge({}, preset.entries)
-    return Draft(name=name, entries=merge(below, written.entries), tries=tuple(written.tries))
+    return SpaceDraft(name=name, entries=merge(below, written.entries), tries=tuple(written.tries))
 
 
-def _override(text: str, problems: list[str]) -> Iterator[Entry]:
+def _override(text: str, problems: list[str]) -> Iterator[SettingEntry]:
     name, equals, expression = text.partition("=")
     name, place = name.strip(), f"--set {shorten(text)}"
     if not equals or not name or not expression.strip():
         problems.append(f"{place}: write setting=value, for example --set 'learning_rate=log(1e-4, 1e-2)'")
         return
     try:
-        yield Entry(name=SHORT_NAMES.get(name, name), content=parse_expression(expression), place=place)
+        yield SettingEntry(name=SHORT_NAMES.get(name, name), content=parse_expression(expression), place=place)
     except ConfigError as error:
         problems.append(f"{place}: {error}")
 
@@ -100,8 +100,8 @@ def _text_of(name_or_path: str) -> tuple[str, str, str]:
                 f"there is no search space {name_or_path!r}: give one of {', '.join(sorted(PRESETS))}, "
                 "or the path of a YAML file"
             )
-        if path.stat().st_size > MOST_BYTES:
-            raise ConfigError(f"{path} is larger than {MOST_BYTES:,} bytes and no search space; give another file")
+        if path.stat().st_size > MAX_BYTES:
+            raise ConfigError(f"{path} is larger than {MAX_BYTES:,} bytes and no search space; give another file")
         return path.stem, str(path), path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8 text") from error

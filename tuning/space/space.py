@@ -12,15 +12,17 @@ from typing import TYPE_CHECKING, Any, Self
 
 from core.config import TrialConfig
 from core.errors import ConfigError, CorruptionError
-from tuning.space.expressions import Condition, Value, is_number, same, show_distribution, show_value
+from tuning.space.expressions import Condition, Value, is_number, equal, show_distribution, show_value
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.trial import Trial
 
-RUN_FIELDS = ("epochs", "patience", "precision", "seed")
+STUDY_FIELDS = ("epochs", "patience", "precision", "seed")
 """TrialConfig fields that belong to the run: the same for all its trials, never part of a space."""
-DEFAULTS: Mapping[str, Any] = {name: value for name, value in TrialConfig().to_dict().items() if name not in RUN_FIELDS}
+DEFAULTS: Mapping[str, Any] = {
+    name: value for name, value in TrialConfig().to_dict().items() if name not in STUDY_FIELDS
+}
 """TrialConfig field -> value, where a space says nothing."""
 NAME = re.compile(r"[a-z][a-z0-9_]{0,59}", re.ASCII)
 """Of a dimension: short enough for a table, and safe to show."""
@@ -40,7 +42,7 @@ class Dimension:
 
     def active(self, known: Mapping[str, Value]) -> bool:
         """Whether all conditions hold. One on a dimension that is not active, so not `known`, does not."""
-        return all(name in known and any(same(known[name], v) for v in allowed) for name, allowed in self.when)
+        return all(name in known and any(equal(known[name], v) for v in allowed) for name, allowed in self.when)
 
     def contains(self, value: Value) -> bool:
         """Whether Optuna could suggest `value`."""
@@ -48,7 +50,7 @@ class Dimension:
 
         distribution = self.distribution
         if isinstance(distribution, CategoricalDistribution):
-            return any(same(value, choice) for choice in distribution.choices)
+            return any(equal(value, choice) for choice in distribution.choices)
         assert isinstance(distribution, IntDistribution | FloatDistribution)
         if not (is_number(value) and distribution.low <= value <= distribution.high):
             return False
@@ -103,7 +105,7 @@ class Dimension:
         }
 
 
-def problems_in(
+def validate(
     dimensions: Sequence[Dimension], fixed: Mapping[str, Value], try_first: Sequence[Mapping[str, Value]]
 ) -> list[tuple[str, str]]:
     """Check a whole space.
@@ -133,7 +135,7 @@ def _name_problems(dimension: Dimension) -> Iterator[str]:
             yield f"{name!r} cannot be the name of a setting; use small letters, digits and _"
 
 
-def unknown(name: str, known: Sequence[str]) -> str:
+def unknown_setting(name: str, known: Sequence[str]) -> str:
     """Say that `name` is not a setting, and which one may have been meant."""
     near = get_close_matches(name, known, n=1)
     hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
@@ -141,10 +143,10 @@ def unknown(name: str, known: Sequence[str]) -> str:
 
 
 def _field_problems(name: str, values: Sequence[Any]) -> Iterator[str]:
-    if name in RUN_FIELDS:
+    if name in STUDY_FIELDS:
         yield f"{name} is the same for all trials of a study and not part of a space; give it to the run"
     elif name not in DEFAULTS:
-        yield unknown(name, tuple(DEFAULTS))
+        yield unknown_setting(name, tuple(DEFAULTS))
     else:
         for value in values:
             try:
@@ -179,13 +181,13 @@ def _dimension_problems(
 def _exclusive(left: Dimension, right: Dimension) -> bool:
     """Whether some setting would need two values at once for both to be active."""
     return any(
-        name == other and not any(same(a, b) for a in allowed for b in allowed_other)
+        name == other and not any(equal(a, b) for a in allowed for b in allowed_other)
         for name, allowed in left.when
         for other, allowed_other in right.when
     )
 
 
-def middle(distribution: "BaseDistribution") -> Value:
+def midpoint(distribution: "BaseDistribution") -> Value:
     """The middle of a range, of its logarithm where it is one, and on its grid where it has steps; the first choice."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
@@ -215,15 +217,15 @@ class Space:
     """TrialConfig fields to try before the sampler's own; an entry may be partial."""
 
     def __post_init__(self) -> None:
-        problems = problems_in(self.dimensions, self.fixed, self.try_first)
+        problems = validate(self.dimensions, self.fixed, self.try_first)
         if problems:
             raise ConfigError("; ".join(message for _, message in problems))
 
     def suggest(self, trial: "Trial") -> dict[str, Value]:
         """Ask `trial` for the parameters of the active dimensions, in order."""
-        return self.walk(lambda dimension: dimension.suggest(trial))
+        return self.resolve(lambda dimension: dimension.suggest(trial))
 
-    def config(self, params: Mapping[str, Value], **changes: Any) -> TrialConfig:
+    def to_config(self, params: Mapping[str, Value], **changes: Any) -> TrialConfig:
         """The configuration that `params`, one for each active dimension, stand for, with `changes` on top.
 
         Raises:
@@ -235,7 +237,7 @@ class Space:
                 raise ConfigError(f"space {self.name!r} needs a value for {dimension.name}, got {dict(params)}")
             return params[dimension.name]
 
-        values = self.walk(given)
+        values = self.resolve(given)
         extra = sorted(set(params) - set(values))
         if extra:
             raise ConfigError(f"space {self.name!r} does not search {', '.join(extra)} where {values}")
@@ -243,19 +245,19 @@ class Space:
         settings: dict[str, Any] = {**self.fixed, **searched, **changes}
         return TrialConfig(**settings)
 
-    def params_of(self, config: TrialConfig) -> dict[str, Value]:
+    def to_params(self, config: TrialConfig) -> dict[str, Value]:
         """The values that `config` gives to the active dimensions, those outside their distribution left out."""
         settings = config.to_dict()
-        values = self.walk(lambda dimension: settings[dimension.field], settings)
+        values = self.resolve(lambda dimension: settings[dimension.field], settings)
         return {d.name: values[d.name] for d in self.dimensions if d.name in values and d.contains(values[d.name])}
 
     def distributions(self, params: Mapping[str, Value]) -> dict[str, "BaseDistribution"]:
         """The distributions of the active dimensions that `params` has a value for."""
         # A dimension without a value decides no condition: NaN equals nothing.
-        values = self.walk(lambda dimension: params.get(dimension.name, math.nan))
+        values = self.resolve(lambda dimension: params.get(dimension.name, math.nan))
         return {d.name: d.distribution for d in self.dimensions if d.name in values and d.name in params}
 
-    def walk(
+    def resolve(
         self, value_of: Callable[[Dimension], Value], settings: Mapping[str, Value] | None = None
     ) -> dict[str, Value]:
         """Take a value for each active dimension, in order.

@@ -5,19 +5,19 @@ from collections.abc import Iterator
 import yaml
 
 from core.errors import ConfigError
-from tuning.space.builder import Content, Entry
+from tuning.space.builder import Content, SettingEntry
 from tuning.space.expressions import Condition, Value, choice, parse_expression, parse_value, parse_when, shorten
 from tuning.space.presets import PRESETS
 
 
-class SpaceNodes:
+class SpaceParser:
     """What one text says; every mistake is noted with its line and skipped, so that all are found in one go."""
 
     def __init__(self, place: str) -> None:
         self.place = place
         self._found: list[tuple[int, str]] = []
         self.extends: str | None = None
-        self.entries: list[Entry] = []
+        self.entries: list[SettingEntry] = []
         self.tries: list[tuple[str, dict[str, Value]]] = []
 
     @property
@@ -56,16 +56,16 @@ class SpaceNodes:
             self._found.append((0, f"{self.place}: this is not YAML: {reason}"))
         return None
 
-    def _entry(self, name: str, node: yaml.Node) -> Iterator[Entry]:
+    def _entry(self, name: str, node: yaml.Node) -> Iterator[SettingEntry]:
         place = self._line(node)
         if not isinstance(node, yaml.MappingNode):
-            yield Entry(name=name, content=self._content(node), place=place)
+            yield SettingEntry(name=name, content=self._content(node), place=place)
         else:
             parts = self._mapping(node, name, ("range", "when", "field"))
             if "range" not in parts:
                 self._note(node, f"{name} needs `range:`, for example range: float(0, 0.5)")
                 return
-            yield Entry(
+            yield SettingEntry(
                 name=name,
                 content=self._content(parts["range"]),
                 place=place,

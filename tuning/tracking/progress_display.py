@@ -16,7 +16,7 @@ from rich.text import Text
 
 from core.config import TrialConfig
 from core.training.result import EpochResult
-from tuning.formatting import settings_text
+from tuning.formatting import format_settings
 from tuning.journal.records import TrialRecord
 from tuning.tracking.progress_state import Best, Tally
 from tuning.tracking.progress_text import best_text, block, counts, failures, pace
@@ -136,7 +136,7 @@ class ProgressDisplay:
             best = self.tally.best
         if best is not None and best != self.best:
             self.best = best
-            lines.append(f"{best_text(best)} ({settings_text(best.settings)})")
+            lines.append(f"{best_text(best)} ({format_settings(best.settings)})")
         return lines
 
     def _summary(self) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from core.io.text import printable
-from tuning.formatting import brief, clock, fitted, settings_text
+from tuning.formatting import format_value, format_clock, truncate, format_settings
 from tuning.tracking.progress_state import Best, Running, Tally
 
 SHORT = {
@@ -52,14 +52,14 @@ def block(tally: Tally, cautions: Sequence[str], elapsed: float, width: int, hei
         lines.append(best_text(best))
         indent = "  "
         lines += textwrap.wrap(
-            settings_text(best.settings),
+            format_settings(best.settings),
             max(width, 20),
             initial_indent=indent,
             subsequent_indent=indent,
             break_on_hyphens=False,
         )
     lines += _running_lines(tally, width, height - 1 - len(lines))
-    return [fitted(line, width) for line in lines[: max(height - 1, 1)]]
+    return [truncate(line, width) for line in lines[: max(height - 1, 1)]]
 
 
 def _running_lines(tally: Tally, width: int, room: int) -> list[str]:
@@ -87,7 +87,7 @@ def _running_line(number: int, trial: Running, epochs: int, width: int) -> str:
 def settings_brief(settings: Mapping[str, Any], width: int) -> str:
     """Settings with short names, as many as fit; `...` stands for the rest."""
     names = [*(name for name in SHORT if name in settings), *(name for name in settings if name not in SHORT)]
-    words = [f"{SHORT.get(name, name)}={brief(settings[name])}" for name in names]
+    words = [f"{SHORT.get(name, name)}={format_value(settings[name])}" for name in names]
     text = " ".join(words)
     while words and len(text) > width:
         words.pop()
@@ -108,15 +108,15 @@ def counts(tally: Tally) -> str:
 def pace(tally: Tally, elapsed: float) -> str:
     """`0.52 epochs/s, 12:05 gone, about 1:20:00 left`; before a trial has ended it says at most how long."""
     if tally.first_start is None:
-        return f"starting the workers, {clock(elapsed)} gone"
+        return f"starting the workers, {format_clock(elapsed)} gone"
     left, budget = tally.seconds_left(), tally.budget_seconds
     if budget is not None and (left is None or budget - elapsed < left):
-        ahead = f"{clock(max(0.0, budget - elapsed))} left of the time budget"
+        ahead = f"{format_clock(max(0.0, budget - elapsed))} left of the time budget"
     elif left is None:
         ahead = "time left: after the first epoch"
     else:
-        ahead = f"{'about' if tally.lengths else 'at most about'} {clock(left)} left"
-    return f"{tally.epochs_a_second():.2f} epochs/s, {clock(elapsed)} gone, {ahead}"
+        ahead = f"{'about' if tally.lengths else 'at most about'} {format_clock(left)} left"
+    return f"{tally.epochs_a_second():.2f} epochs/s, {format_clock(elapsed)} gone, {ahead}"
 
 
 def best_text(best: Best) -> str:

@@ -12,7 +12,7 @@ from core.config import TrialConfig
 from tests.support.corpora import tiny_corpus
 from tuning.backend import worker
 from tuning.backend.checkpoint_sync import Keeping
-from tuning.resources.machine import Machine, Shares
+from tuning.resources.machine import Machine, TrialResources
 from tuning.scheduling.study import study_id
 
 CONFIG = TrialConfig(hidden_dim=4, n_layers=1, epochs=3, batch_size=32).to_dict()
@@ -38,7 +38,7 @@ class Node:
         self.monkeypatch.setattr(worker, "tune", SimpleNamespace(report=report))
         job = {"number": number, "config": CONFIG, "checkpoint_dir": str(self.folder / "own"), "open": [1, number]}
         try:
-            keeping.work(job, tiny_corpus(), Shares())
+            keeping.work(job, tiny_corpus(), TrialResources())
         except KeyboardInterrupt:
             assert dies_after
         return reports

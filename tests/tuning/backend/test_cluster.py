@@ -13,7 +13,7 @@ from core.errors import ConfigError, UserError
 from tuning.backend import cluster as joined
 from tuning.backend.cluster import Cluster, Node, check_nodes, look
 from tuning.backend.connect import answers, reach, resolved
-from tuning.resources.machine import Machine, Shares
+from tuning.resources.machine import Machine, TrialResources
 
 
 def cluster(*machines: tuple[int, int], address: str = "10.0.0.1:6379", raylet: str = "") -> Cluster:
@@ -26,28 +26,31 @@ def cluster(*machines: tuple[int, int], address: str = "10.0.0.1:6379", raylet: 
 
 def test_what_fits_is_counted_node_by_node() -> None:
     """3 CPUs and 2 CPUs are two trials of 2, not two and a half; a GPU counts only where CPUs are."""
-    assert cluster((3, 0), (2, 0), (1, 0)).fit(Shares(cpus_per_trial=2)) == 2
-    assert cluster((8, 1), (8, 0)).fit(Shares(cpus_per_trial=1, gpus_per_trial=0.5)) == 2
+    assert cluster((3, 0), (2, 0), (1, 0)).fit(TrialResources(cpus_per_trial=2)) == 2
+    assert cluster((8, 1), (8, 0)).fit(TrialResources(cpus_per_trial=1, gpus_per_trial=0.5)) == 2
 
 
 @pytest.mark.parametrize(
     ("shares", "said"),
     [
-        (Shares(cpus_per_trial=4), "--cpus-per-trial 4 and --gpus-per-trial 0 fits on no node of the cluster at "),
         (
-            Shares(gpus_per_trial=0.5),
+            TrialResources(cpus_per_trial=4),
+            "--cpus-per-trial 4 and --gpus-per-trial 0 fits on no node of the cluster at ",
+        ),
+        (
+            TrialResources(gpus_per_trial=0.5),
             "--gpus-per-trial 0.5 fits on no node .*; CPUs and GPUs of its nodes: 3 and 0",
         ),
     ],
 )
-def test_a_trial_that_fits_on_no_node_is_refused_with_what_they_have(shares: Shares, said: str) -> None:
+def test_a_trial_that_fits_on_no_node_is_refused_with_what_they_have(shares: TrialResources, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         cluster((3, 0), (2, 0)).fit(shares)
 
 
 def test_a_cluster_without_a_node_for_trials_is_refused() -> None:
     with pytest.raises(ConfigError, match="CPUs and GPUs of its nodes: none"):
-        cluster().fit(Shares())
+        cluster().fit(TrialResources())
 
 
 def told(*answers: Any) -> list[str]:

@@ -19,7 +19,7 @@ from tuning.confirm.runs import Run, contenders, wanted_runs
 from tuning.journal.predictions import unpack_labels
 from tuning.journal.records import study_attributes
 from tuning.journal.writer import open_study
-from tuning.resources.machine import Shares
+from tuning.resources.machine import TrialResources
 
 SPEC = {"seed": 42, "data": {"split": "80/10/10"}}
 CONFIG = TrialConfig(hidden_dim=4, epochs=2, batch_size=16)
@@ -73,7 +73,7 @@ def test_the_cost_is_what_the_searchs_epochs_took_for_the_epochs_of_a_whole_run(
 
 def test_a_run_measures_the_best_epoch_and_keeps_which_sentences_were_right(tmp_path: Path) -> None:
     corpus = tiny_corpus(n_sentences=300)
-    found = train_run(CONFIG.to_dict(), corpus, Shares(), str(tmp_path / "c"))
+    found = train_run(CONFIG.to_dict(), corpus, TrialResources(), str(tmp_path / "c"))
     result = train(CONFIG, corpus)
     assert found["val_accuracy"] == result.best_val_accuracy
     assert found["weights_sha256"] == result.weights_sha256
@@ -88,17 +88,17 @@ def test_without_a_test_split_the_validation_sentences_are_kept(tmp_path: Path) 
 
     corpus = tiny_corpus()
     corpus = dataclasses.replace(corpus, split=np.minimum(corpus.split, 1))
-    found = train_run(CONFIG.to_dict(), corpus, Shares(), str(tmp_path / "c"))
+    found = train_run(CONFIG.to_dict(), corpus, TrialResources(), str(tmp_path / "c"))
     assert "test_accuracy" not in found
     assert unpack_labels(found["correct"], "it").mean() == pytest.approx(found["val_accuracy"])
 
 
 def test_a_run_that_cannot_be_trained_is_an_error_and_what_can_be_mended_is_told_apart(tmp_path: Path) -> None:
     explosive = CONFIG.replace(optimizer="adamw", learning_rate=9e15, weight_decay=9e15)
-    found = train_run(explosive.to_dict(), tiny_corpus(), Shares(), str(tmp_path / "c"))
+    found = train_run(explosive.to_dict(), tiny_corpus(), TrialResources(), str(tmp_path / "c"))
     assert found["error"].startswith("TrainingError: ")
     (tmp_path / "file").touch()
-    mend = train_run(CONFIG.to_dict(), tiny_corpus(), Shares(), str(tmp_path / "file" / "c"))
+    mend = train_run(CONFIG.to_dict(), tiny_corpus(), TrialResources(), str(tmp_path / "file" / "c"))
     assert "a part of the path is a file" in mend["mend"]
 
 
@@ -106,7 +106,7 @@ def test_an_outcome_is_kept_with_its_reading_and_its_checkpoints_go(tmp_path: Pa
     two_trials(tmp_path)
     with open_study(tmp_path, LEDGER_SPEC) as ledger:
         place = tmp_path / "checkpoints" / "confirm-1-5"
-        outcome = train_run(RUN.config, tiny_corpus(), Shares(), str(place))
+        outcome = train_run(RUN.config, tiny_corpus(), TrialResources(), str(place))
         assert place.is_dir()
         write_down(ledger, RUN, outcome)
         assert not place.exists()

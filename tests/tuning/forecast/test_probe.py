@@ -12,7 +12,13 @@ from core.nn.model_size import max_checkpoint_bytes
 from tests.support.corpora import tiny_corpus
 from tests.support.study_configs import outcomes, plan
 from tuning.forecast.probe import measured_elsewhere, probe, settings_to_try
-from tuning.resources.profiling import DISK_BYTES_A_SECOND, EVALUATION, WARM_UP, epoch_seconds, steps
+from tuning.resources.profiling import (
+    DISK_BYTES_A_SECOND,
+    EVALUATION_COST,
+    WARM_UP,
+    measure_epoch_seconds,
+    training_steps,
+)
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "random", "qmc"])
@@ -33,11 +39,11 @@ def test_a_study_that_is_known_whole_needs_no_others() -> None:
 def test_an_epochs_time_is_that_of_its_tokens() -> None:
     """A clock that says a second a step; the warm-up steps are left out."""
     corpus, config = tiny_corpus(), TrialConfig(hidden_dim=4, batch_size=20)
-    running = steps(config, corpus, "cpu")
+    running = training_steps(config, corpus, "cpu")
     tokens = [next(running) for _ in range(4)]
-    found = epoch_seconds(config, corpus, "cpu", 4.0, clock=itertools.count().__next__)
+    found = measure_epoch_seconds(config, corpus, "cpu", 4.0, clock=itertools.count().__next__)
     lengths = corpus.lengths()
-    work = lengths[corpus.indices(0)].sum() + EVALUATION * lengths[corpus.indices(1)].sum()
+    work = lengths[corpus.indices(0)].sum() + EVALUATION_COST * lengths[corpus.indices(1)].sum()
     disk = max_checkpoint_bytes(config, len(corpus.words), corpus.embedding_dim, 2) / DISK_BYTES_A_SECOND
     assert found == pytest.approx(2 / sum(tokens[WARM_UP:]) * work + disk)
 
@@ -45,21 +51,21 @@ def test_an_epochs_time_is_that_of_its_tokens() -> None:
 def test_a_whole_epoch_is_enough() -> None:
     corpus, config = tiny_corpus(), TrialConfig(hidden_dim=4, batch_size=20)
     ticks = itertools.count()
-    epoch_seconds(config, corpus, "cpu", 1e9, clock=ticks.__next__)
+    measure_epoch_seconds(config, corpus, "cpu", 1e9, clock=ticks.__next__)
     assert next(ticks) == 1 + -(-len(corpus.indices(0)) // 20) + WARM_UP
 
 
 def test_a_step_that_outlasts_the_time_counts_alone() -> None:
     corpus, config = tiny_corpus(), TrialConfig(hidden_dim=4, batch_size=20)
-    assert epoch_seconds(config, corpus, "cpu", 0.0, clock=itertools.count().__next__) > 0
+    assert measure_epoch_seconds(config, corpus, "cpu", 0.0, clock=itertools.count().__next__) > 0
 
 
 def test_the_longest_sentences_come_first_where_memory_is_measured() -> None:
     corpus = tiny_corpus()
     sentences = corpus.indices(0)
-    first = next(steps(TrialConfig(hidden_dim=4, batch_size=10), corpus, "cpu", longest_first=True))
+    first = next(training_steps(TrialConfig(hidden_dim=4, batch_size=10), corpus, "cpu", longest_first=True))
     assert first >= 10 * sorted(corpus.lengths()[sentences])[-10] * 0.9
-    assert first >= max(itertools.islice(steps(TrialConfig(hidden_dim=4, batch_size=10), corpus, "cpu"), 8))
+    assert first >= max(itertools.islice(training_steps(TrialConfig(hidden_dim=4, batch_size=10), corpus, "cpu"), 8))
 
 
 @pytest.mark.parametrize("error", [BrokenProcessPool("gone"), MemoryError(), torch.OutOfMemoryError("out of memory")])

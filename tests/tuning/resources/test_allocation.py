@@ -12,17 +12,17 @@ from core.nn.model_size import max_checkpoint_bytes, min_training_bytes, count_t
 from core.training.learner import make_learner
 from tests.support.corpora import tiny_corpus
 from tests.support.study_configs import plan
-from tuning.resources.allocation import GPU_SHARE, check_memory, heaviest, settled
-from tuning.resources.gpu import GIB, Gpu, Probed
-from tuning.resources.machine import Machine, Shares
+from tuning.resources.allocation import GPU_SHARE, check_memory, heaviest_configs, resolve_resources
+from tuning.resources.gpu import GIB, Gpu, GpuProbe
+from tuning.resources.machine import Machine, TrialResources
 from tuning.space.load import load_space
 
-AUTO = Shares(gpus_per_trial=1.0, auto=True)
+AUTO = TrialResources(gpus_per_trial=1.0, auto=True)
 TWO_GPUS = Machine(cpus=8, gpus=2, gpu_list=(Gpu(name="A", bytes=int(80 * GIB)), Gpu(name="B", bytes=int(24 * GIB))))
 
 
 def test_the_corner_is_the_largest_of_everything_that_weighs() -> None:
-    corner, *_ = heaviest(load_space("default"), seed=1, epochs=2)
+    corner, *_ = heaviest_configs(load_space("default"), seed=1, epochs=2)
     assert (corner.n_layers, corner.hidden_dim, corner.batch_size) == (3, 512, 64)
     assert (corner.bidirectional, corner.pooling, corner.freeze_embedding) == (True, "attention", False)
     assert (corner.optimizer, corner.ema_decay, corner.seed) == ("adamw", 0.999, 1)
@@ -30,10 +30,10 @@ def test_the_corner_is_the_largest_of_everything_that_weighs() -> None:
 
 def test_the_notebooks_trial_is_looked_at_where_it_is_larger_than_the_space() -> None:
     small = load_space("notebook", ["hidden_dim=int(8,16)", "n_layers=1"])
-    assert [config.hidden_dim for config in heaviest(small)] == [16, 128]
-    assert [config.hidden_dim for config in heaviest(load_space("default"))] == [512]
+    assert [config.hidden_dim for config in heaviest_configs(small)] == [16, 128]
+    assert [config.hidden_dim for config in heaviest_configs(load_space("default"))] == [512]
     frozen = load_space("quick", ["freeze_embedding=true"])  # trained word vectors weigh more than wide layers
-    assert [config.hidden_dim for config in heaviest(frozen)] == [192, 128]
+    assert [config.hidden_dim for config in heaviest_configs(frozen)] == [192, 128]
 
 
 @pytest.mark.parametrize("pooling", ["last", "mean+max", "attention"])
@@ -74,39 +74,39 @@ def test_settings_that_no_memory_here_holds_are_refused_with_what_would() -> Non
 def test_auto_probes_the_heaviest_settings_and_keeps_what_it_chose() -> None:
     asked: list[TrialConfig] = []
 
-    def probe(configs: Sequence[TrialConfig], corpus: Corpus) -> Probed:
+    def probe(configs: Sequence[TrialConfig], corpus: Corpus) -> GpuProbe:
         asked.extend(configs)
-        return Probed(peak_bytes=int(2 * GIB), step_seconds=0.01)
+        return GpuProbe(peak_bytes=int(2 * GIB), step_seconds=0.01)
 
-    shares, choice = settled(AUTO, plan(), TWO_GPUS, tiny_corpus(), {}, probe)
+    shares, choice = resolve_resources(AUTO, plan(), TWO_GPUS, tiny_corpus(), {}, probe)
     assert max(config.hidden_dim for config in asked) == 192
     assert choice is not None
     assert (shares.gpus_per_trial, shares.auto, choice.share) == (0.25, False, 0.25)  # 8 cores for 2 GPUs
-    again, known = settled(AUTO, plan(), TWO_GPUS, tiny_corpus(), {GPU_SHARE: choice.to_dict()}, None)
+    again, known = resolve_resources(AUTO, plan(), TWO_GPUS, tiny_corpus(), {GPU_SHARE: choice.to_dict()}, None)
     assert (again, known) == (shares, choice)
 
 
 def test_a_share_that_was_given_stays() -> None:
-    given = Shares(gpus_per_trial=0.5)
-    assert settled(given, plan(), TWO_GPUS, tiny_corpus(), {}) == (given, None)
+    given = TrialResources(gpus_per_trial=0.5)
+    assert resolve_resources(given, plan(), TWO_GPUS, tiny_corpus(), {}) == (given, None)
 
 
 @pytest.mark.parametrize(
     ("shares", "machine", "where"),
     [
-        (Shares(), Machine(cpus=8, gpus=0, memory_bytes=2**34), "this machine has 17.2 GB"),
-        (Shares(gpus_per_trial=0.5), TWO_GPUS, "the largest GPU has 85.9 GB"),
+        (TrialResources(), Machine(cpus=8, gpus=0, memory_bytes=2**34), "this machine has 17.2 GB"),
+        (TrialResources(gpus_per_trial=0.5), TWO_GPUS, "the largest GPU has 85.9 GB"),
     ],
 )
 def test_settings_that_no_memory_holds_are_refused_before_the_search(
-    shares: Shares, machine: Machine, where: str
+    shares: TrialResources, machine: Machine, where: str
 ) -> None:
     huge = load_space("notebook", ["hidden_dim=int(64,8192,log)", "n_layers=8", "bidirectional=true"])
     with pytest.raises(ConfigError, match=f"hidden_dim 8192 with n_layers 8 .* and {where}: search smaller settings"):
-        settled(shares, plan(space=huge), machine, tiny_corpus(), {})
+        resolve_resources(shares, plan(space=huge), machine, tiny_corpus(), {})
 
 
 def test_auto_needs_a_gpu_here_to_try() -> None:
     elsewhere = Machine(cpus=8, gpus=2)  # logical ones, or those of other machines
     with pytest.raises(ConfigError, match=r"--gpus-per-trial auto needs a GPU on this machine to try: pass a share"):
-        settled(AUTO, plan(), elsewhere, tiny_corpus(), {})
+        resolve_resources(AUTO, plan(), elsewhere, tiny_corpus(), {})

@@ -13,18 +13,18 @@ from tuning.backend.worker import failure
 from tuning.resources.gpu import (
     CONTEXT_BYTES,
     GIB,
-    Choice,
+    GpuShareChoice,
     Gpu,
-    Probed,
+    GpuProbe,
     allocator_fraction,
     assigned_device,
     choose_share,
     count_visible,
     needed_bytes,
     out_of_memory,
-    take_gpu,
+    claim_gpu,
 )
-from tuning.resources.profiling import measured
+from tuning.resources.profiling import measure_gpu
 
 SIZES = {"cuda:0": 24, "cuda:1": 80}
 
@@ -33,8 +33,8 @@ def gpu(gib: float) -> Gpu:
     return Gpu(name="NVIDIA Test", bytes=int(gib * GIB))
 
 
-def probed(gib: float) -> Probed:
-    return Probed(peak_bytes=int(gib * GIB), step_seconds=0.012)
+def probed(gib: float) -> GpuProbe:
+    return GpuProbe(peak_bytes=int(gib * GIB), step_seconds=0.012)
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_chosen_shares_and_their_memory_never_exceed_a_gpu() -> None:
 
 def test_a_choice_is_kept_and_read_again() -> None:
     choice = choose_share(probed(1.0), [gpu(24)], 8)
-    assert Choice.from_dict(choice.to_dict()) == choice
+    assert GpuShareChoice.from_dict(choice.to_dict()) == choice
     assert "0.125 of a GPU a trial" in str(choice)
     assert "1.00 GiB and 12.0 ms a step" in str(choice)
     assert "may not fit" not in str(choice)
@@ -174,13 +174,16 @@ class FakeCuda:
 def test_the_cap_is_the_share_of_the_gpu_that_the_worker_got(assigned: int, device: str, gib: float) -> None:
     """Less what CUDA itself takes; and what an earlier trial left is freed first."""
     cuda = FakeCuda()
-    assert take_gpu(0.5, [assigned], "0,1", cuda) == (device, Gpu(name=f"GPU {device}", bytes=int(SIZES[device] * GIB)))
+    assert claim_gpu(0.5, [assigned], "0,1", cuda) == (
+        device,
+        Gpu(name=f"GPU {device}", bytes=int(SIZES[device] * GIB)),
+    )
     assert cuda.told == [("empty",), (device, gib)]
 
 
 def test_who_has_a_whole_gpu_is_not_capped_below_it() -> None:
     cuda = FakeCuda()
-    take_gpu(1.0, [0], "0", cuda)
+    claim_gpu(1.0, [0], "0", cuda)
     assert cuda.told[-1] == ("cuda:0", 24)
 
 
@@ -197,10 +200,10 @@ def test_out_of_memory_is_told_from_other_failures() -> None:
 
 
 def test_a_probe_finds_peak_and_step_of_the_heaviest_settings() -> None:
-    found = measured([TrialConfig(hidden_dim=4), TrialConfig(hidden_dim=8)], tiny_corpus(), "cpu", FakeCuda())
+    found = measure_gpu([TrialConfig(hidden_dim=4), TrialConfig(hidden_dim=8)], tiny_corpus(), "cpu", FakeCuda())
     assert found.peak_bytes == 3 * GIB
     assert 0 < found.step_seconds < 60
 
 
 def test_settings_that_no_gpu_holds_count_as_all_of_it() -> None:
-    assert measured([TrialConfig(hidden_dim=4)], tiny_corpus(), "cpu", FakeCuda(fails=True)).peak_bytes == 24 * GIB
+    assert measure_gpu([TrialConfig(hidden_dim=4)], tiny_corpus(), "cpu", FakeCuda(fails=True)).peak_bytes == 24 * GIB

@@ -7,7 +7,7 @@ import pytest
 
 from core.errors import ConfigError
 from tuning.resources.gpu import Gpu
-from tuning.resources.machine import Machine, Shares, default_window, gpus_here, usable_cpus
+from tuning.resources.machine import Machine, TrialResources, default_window, local_gpus, available_cpus
 
 
 @pytest.mark.parametrize(
@@ -25,28 +25,28 @@ from tuning.resources.machine import Machine, Shares, default_window, gpus_here,
 def test_as_many_trials_fit_as_cores_and_whole_shares_of_one_gpu_allow(
     cpus_per_trial: int, gpus_per_trial: float, machine: Machine, fits: int
 ) -> None:
-    assert Shares(cpus_per_trial=cpus_per_trial, gpus_per_trial=gpus_per_trial).fit(machine) == fits
+    assert TrialResources(cpus_per_trial=cpus_per_trial, gpus_per_trial=gpus_per_trial).max_parallel(machine) == fits
 
 
 def test_a_gpu_that_is_not_there_is_refused_with_what_to_pass() -> None:
     with pytest.raises(ConfigError, match=r"--gpus-per-trial 0\.5 .* this machine has none .* pass --gpus-per-trial 0"):
-        Shares(gpus_per_trial=0.5).fit(Machine(cpus=2, gpus=0))
+        TrialResources(gpus_per_trial=0.5).max_parallel(Machine(cpus=2, gpus=0))
 
 
 def test_more_cores_than_there_are_is_refused_with_what_to_pass() -> None:
     with pytest.raises(ConfigError, match="--cpus-per-trial 3 is more than the 2 CPUs of this machine: pass at most 2"):
-        Shares(cpus_per_trial=3).fit(Machine(cpus=2, gpus=0))
+        TrialResources(cpus_per_trial=3).max_parallel(Machine(cpus=2, gpus=0))
 
 
 @pytest.mark.parametrize("share", [-0.5, 1.5, float("nan")])
 def test_a_share_outside_zero_to_one_is_refused(share: float) -> None:
     with pytest.raises(ConfigError, match=f"--gpus-per-trial must be 0, or a share .*, got {share}"):
-        Shares(gpus_per_trial=share)
+        TrialResources(gpus_per_trial=share)
 
 
 def test_all_broken_shares_are_named_together() -> None:
     with pytest.raises(ConfigError, match="--cpus-per-trial must be at least 1, got 0; --gpus-per-trial must be"):
-        Shares(cpus_per_trial=0, gpus_per_trial=2)
+        TrialResources(cpus_per_trial=0, gpus_per_trial=2)
 
 
 def test_the_window_is_four_times_what_fits_and_at_least_eight() -> None:
@@ -61,20 +61,20 @@ def test_cpus_are_those_of_the_affinity_and_of_the_control_group(
 ) -> None:
     monkeypatch.setattr("os.sched_getaffinity", lambda pid: set(range(6)), raising=False)
     monkeypatch.setattr("builtins.open", lambda path: io.StringIO(limit))
-    assert usable_cpus() == cpus
+    assert available_cpus() == cpus
 
 
 def test_gpus_are_those_that_torch_sees(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tuning.resources.machine.version", {"torch": "2.6.0+cu124"}.__getitem__)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
     monkeypatch.setattr("torch.cuda.get_device_properties", lambda at: SimpleNamespace(name=f"G{at}", total_memory=at))
-    assert gpus_here({}) == (Gpu(name="G0", bytes=0), Gpu(name="G1", bytes=1))
+    assert local_gpus({}) == (Gpu(name="G0", bytes=0), Gpu(name="G1", bytes=1))
 
 
 def test_a_torch_without_cuda_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     """What CUDA_VISIBLE_DEVICES says is looked at all the same."""
     monkeypatch.setattr("tuning.resources.machine.version", {"torch": "2.6.0+cpu"}.__getitem__)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 1 / 0)
-    assert gpus_here({"CUDA_VISIBLE_DEVICES": "0,1"}) == ()
+    assert local_gpus({"CUDA_VISIBLE_DEVICES": "0,1"}) == ()
     with pytest.raises(ConfigError, match="CUDA_VISIBLE_DEVICES=0,0 names a GPU twice"):
-        gpus_here({"CUDA_VISIBLE_DEVICES": "0,0"})
+        local_gpus({"CUDA_VISIBLE_DEVICES": "0,0"})

@@ -4,7 +4,7 @@ import pytest
 
 from core.errors import ConfigError
 from core.training.result import EpochResult
-from tuning.formatting import show_duration
+from tuning.formatting import format_duration
 from tuning.journal.records import TrialRecord, counted_trials
 from tuning.scheduling.budget import Budget, EarlyEnd, parse_duration
 
@@ -47,7 +47,7 @@ def test_what_is_no_duration_is_refused_with_examples(text: str) -> None:
     ("seconds", "text"), [(90, "1m30s"), (1800, "30m"), (5400, "1h30m"), (7200, "2h"), (0.2, "0s")]
 )
 def test_a_duration_is_shown_as_it_is_typed(seconds: float, text: str) -> None:
-    assert show_duration(seconds) == text
+    assert format_duration(seconds) == text
 
 
 def test_all_broken_limits_are_named_together() -> None:

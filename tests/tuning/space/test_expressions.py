@@ -13,7 +13,7 @@ from tuning.space.expressions import (
     parse_expression,
     parse_value,
     parse_when,
-    same,
+    equal,
     show_distribution,
     show_value,
 )
@@ -152,5 +152,5 @@ def test_a_condition_that_cannot_be_read_is_quoted(text: str, message: str) -> N
 
 @given(values)
 def test_a_flag_is_never_a_number(value: Value) -> None:
-    assert same(True, value) is (value is True)
-    assert same(False, value) is (value is False)
+    assert equal(True, value) is (value is True)
+    assert equal(False, value) is (value is False)

@@ -80,14 +80,14 @@ def test_several_clauses_on_one_setting_must_all_hold(tmp_path: Path) -> None:
 def test_a_condition_may_be_on_a_setting_that_is_not_searched(tmp_path: Path) -> None:
     space = read(tmp_path, "settings: {n_layers: 2, lstm_dropout: {range: 'float(0, 0.5)', when: n_layers > 1}}")
     assert space.dimensions[0].when == (("n_layers", (2,)),)
-    assert space.config({"lstm_dropout": 0.25}) == TrialConfig(n_layers=2, lstm_dropout=0.25)
+    assert space.to_config({"lstm_dropout": 0.25}) == TrialConfig(n_layers=2, lstm_dropout=0.25)
 
 
 def test_a_value_under_a_condition_is_used_only_there(tmp_path: Path) -> None:
     text = "settings: {freeze_embedding: [true, false], weight_decay: {range: 0.001, when: not freeze_embedding}}"
     space = read(tmp_path, text)
-    assert space.config({"freeze_embedding": True}).weight_decay == 0
-    assert space.config({"freeze_embedding": False, "weight_decay": 0.001}).weight_decay == 0.001
+    assert space.to_config({"freeze_embedding": True}).weight_decay == 0
+    assert space.to_config({"freeze_embedding": False, "weight_decay": 0.001}).weight_decay == 0.001
 
 
 def test_a_fixed_setting_is_the_value_where_no_range_is_active(tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ settings:
   learning_rate: 0.25
   learning_rate_adam: {field: learning_rate, range: "log(1e-4, 1e-2)", when: optimizer == adam}
 """
-    assert read(tmp_path, text).config({"optimizer": "adadelta"}).learning_rate == 0.25
+    assert read(tmp_path, text).to_config({"optimizer": "adadelta"}).learning_rate == 0.25
 
 
 def test_a_file_may_extend_a_preset(tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ def test_only_active_dimensions_are_suggested() -> None:
 
 
 def test_parameters_become_a_configuration_over_the_fixed_settings() -> None:
-    config = layers_and_dropout().config({"n_layers": 2, "lstm_dropout": 0.1}, epochs=3, seed=7)
+    config = layers_and_dropout().to_config({"n_layers": 2, "lstm_dropout": 0.1}, epochs=3, seed=7)
     assert config == TrialConfig(n_layers=2, lstm_dropout=0.1, clip_norm=None, epochs=3, seed=7)
 
 
@@ -64,7 +64,7 @@ def test_parameters_become_a_configuration_over_the_fixed_settings() -> None:
 )
 def test_parameters_that_do_not_fit_are_refused(params: dict[str, float], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        layers_and_dropout().config(params)
+        layers_and_dropout().to_config(params)
 
 
 @pytest.mark.parametrize("name", sorted(PRESETS))
@@ -74,7 +74,7 @@ def test_a_suggestion_is_found_again_in_its_configuration(name: str, seed: int) 
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
     for _ in range(10):
         params = space.suggest(study.ask())
-        assert space.params_of(space.config(params)) == params
+        assert space.to_params(space.to_config(params)) == params
 
 
 @pytest.mark.parametrize("name", sorted(PRESETS))
@@ -90,9 +90,9 @@ def test_every_suggestion_can_be_told_to_another_study(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(PRESETS))
 def test_the_notebook_lies_inside_each_preset(name: str) -> None:
     space = load_space(name)
-    params = space.params_of(TrialConfig.notebook())
+    params = space.to_params(TrialConfig.notebook())
     assert {"n_layers", "hidden_dim", "lstm_dropout", "fc_dropout", "freeze_embedding"} <= set(params)
-    searched = space.config(params)
+    searched = space.to_config(params)
     for dimension in space.dimensions:
         if dimension.name in params:
             assert getattr(searched, dimension.field) == getattr(TrialConfig.notebook(), dimension.field)
@@ -100,7 +100,7 @@ def test_the_notebook_lies_inside_each_preset(name: str) -> None:
 
 def test_the_notebook_preset_reproduces_the_notebook() -> None:
     space = load_space("notebook")
-    assert space.config(space.params_of(TrialConfig.notebook())) == TrialConfig.notebook()
+    assert space.to_config(space.to_params(TrialConfig.notebook())) == TrialConfig.notebook()
 
 
 def test_the_notebook_preset_searches_what_the_notebook_invites_to_change() -> None:
@@ -122,8 +122,8 @@ def test_the_default_preset_searches_everything_but_what_its_comment_leaves_out(
 
 def test_a_learning_rate_belongs_to_its_optimizer() -> None:
     space = load_space("default")
-    adam = space.params_of(TrialConfig(optimizer="adam", learning_rate=2e-3))
-    adadelta = space.params_of(TrialConfig(optimizer="adadelta", learning_rate=0.5))
+    adam = space.to_params(TrialConfig(optimizer="adam", learning_rate=2e-3))
+    adadelta = space.to_params(TrialConfig(optimizer="adadelta", learning_rate=0.5))
     assert (adam["learning_rate_adam"], adadelta["learning_rate_adadelta"]) == (2e-3, 0.5)
     assert "learning_rate_adadelta" not in adam
     assert "learning_rate_adam" not in adadelta
@@ -131,8 +131,8 @@ def test_a_learning_rate_belongs_to_its_optimizer() -> None:
 
 def test_values_outside_the_space_are_not_told_to_the_sampler() -> None:
     space = layers_and_dropout()
-    assert space.params_of(TrialConfig(n_layers=5, lstm_dropout=0.2)) == {}
-    assert space.params_of(TrialConfig(n_layers=2, lstm_dropout=0.7)) == {"n_layers": 2}
+    assert space.to_params(TrialConfig(n_layers=5, lstm_dropout=0.2)) == {}
+    assert space.to_params(TrialConfig(n_layers=2, lstm_dropout=0.7)) == {"n_layers": 2}
 
 
 def test_distributions_follow_the_conditions() -> None:

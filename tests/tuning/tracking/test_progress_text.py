@@ -9,7 +9,7 @@ import pytest
 from core.config import TrialConfig
 from tests.support.small_study import epoch
 from tests.support.trial_records import record
-from tuning.formatting import clock
+from tuning.formatting import format_clock
 from tuning.scheduling.study import searched_settings
 from tuning.space.load import load_space
 from tuning.tracking.progress_state import Best, Tally
@@ -102,7 +102,7 @@ def test_failures_are_named_but_do_not_flood_and_cannot_steer() -> None:
 
 
 def test_a_clock_reads_like_one() -> None:
-    assert [clock(s) for s in (0, 65, 3725)] == ["0:00", "1:05", "1:02:05"]
+    assert [format_clock(s) for s in (0, 65, 3725)] == ["0:00", "1:05", "1:02:05"]
 
 
 def test_an_audit_is_wrapped_below_its_titles() -> None:
