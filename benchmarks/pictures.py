@@ -24,8 +24,8 @@ from tests.support.browser import chromium, open_page
 from tuning.journal.records import TrialRecord, read_whole
 from tuning.report.command import page
 from tuning.scheduling.study import searched_settings, space_from_spec
-from tuning.tracking.progress_state import Tally
-from tuning.tracking.progress_text import block
+from tuning.tracking.progress_state import SearchProgress
+from tuning.tracking.progress_text import live_block
 
 DOCS = Path(__file__).parent.parent / "docs"
 FILTER = "val_accuracy>0.78"
@@ -69,7 +69,7 @@ def progress_picture(study: Path) -> str:
     attributes, records = read_whole(study)
     spec = attributes["spec"]
     workers = len({record.worker for record in records if record.worker})
-    tally = Tally.of(
+    tally = SearchProgress.of(
         [],
         n_trials=len(records),
         epochs_a_trial=spec["epochs"],
@@ -79,13 +79,13 @@ def progress_picture(study: Path) -> str:
     )
     elapsed = tell(tally, records, SHARE)
     console = Console(record=True, width=COLUMNS, file=StringIO(), force_terminal=True)
-    lines = ["$ sentune run", *block(tally, audit_warnings(attributes["audit"]), elapsed, COLUMNS, LINES)]
+    lines = ["$ sentune run", *live_block(tally, audit_warnings(attributes["audit"]), elapsed, COLUMNS, LINES)]
     console.print(Text("\n".join(lines)))
     # Rich has the browser fetch a font from elsewhere; any monospaced one will do.
     return re.sub(r"@font-face \{.*?\}\s*", "", console.export_svg(title="sentune run"), flags=re.DOTALL)
 
 
-def tell(tally: Tally, records: Sequence[TrialRecord], share: float) -> float:
+def tell(tally: SearchProgress, records: Sequence[TrialRecord], share: float) -> float:
     """Tell a tally what had happened when such a share of the search's time was over; return the seconds until then."""
     began = min(record.started_at for record in records if record.started_at)
     over = max(record.ended.timestamp() for record in records if record.ended)

@@ -31,12 +31,12 @@ from tuning.scheduling.callbacks import Callback, CallbackList
 from tuning.scheduling.study import StudyConfig, study_spec, searched_settings, study_id
 from tuning.scheduling.warm_start import add_prior_trials
 from tuning.tracking.progress_display import ProgressDisplay
-from tuning.tracking.progress_state import Tally
-from tuning.tracking.progress_text import hanging
+from tuning.tracking.progress_state import SearchProgress
+from tuning.tracking.progress_text import wrap_titled
 from tuning.tracking.tensorboard import tensorboard_callback
 
 if TYPE_CHECKING:
-    from tuning.backend.checkpoint_sync import Keeping
+    from tuning.backend.checkpoint_sync import CheckpointStore
     from tuning.backend.cluster import Cluster  # these know Ray
 
 NO_STORAGE = (
@@ -62,10 +62,10 @@ def run_study(options: RunOptions) -> bool:
         return _run(options, machine, options.shares.max_parallel(machine), began)
     if options.shares.auto:
         raise ConfigError("--gpus-per-trial auto tries a GPU of this machine: with --address pass a share such as 0.5")
-    from tuning.backend.cluster import check_nodes, joined
+    from tuning.backend.cluster import check_nodes, join_cluster
 
-    with joined(options.address) as cluster:
-        fits = cluster.fit(options.shares)
+    with join_cluster(options.address) as cluster:
+        fits = cluster.max_parallel(options.shares)
         check_nodes(cluster, options.storage, print_note)
         return _run(options, cluster, fits, began)
 
@@ -76,7 +76,7 @@ def _run(options: RunOptions, machine: "Machine | Cluster", fits: int, began: fl
     plan = study_config(options, fits)
     corpus = load_corpus(**options.data, cache_dir=options.cache_dir, progress=_say)
     audit = render_audit(corpus.source["audit"])
-    _say(hanging(audit, shutil.get_terminal_size().columns) if sys.stdout.isatty() else audit)
+    _say(wrap_titled(audit, shutil.get_terminal_size().columns) if sys.stdout.isatty() else audit)
     if options.precision == AUTO:
         _say(f"precision   {plan.precision} (--precision chooses)")
     shares = options.shares
@@ -116,7 +116,7 @@ def _run(options: RunOptions, machine: "Machine | Cluster", fits: int, began: fl
             ledger.set_study_attr("ended", None)
             ending = _search(options, ledger, plan, corpus, shares, machine, workers, began, more, key)
         if (options.address or options.storage) and _is_complete(ledger, plan):
-            _checkpoint_store(options, key).forget(
+            _checkpoint_store(options, key).remove_all(
                 machine, print_note
             )  # by each command: the one before may have been killed
         ledger.set_study_attr("ended", ending.to_dict() if ending else None)
@@ -157,7 +157,7 @@ def _search(
     if keeping.on_node and not keeping.storage:
         _say(NO_STORAGE)
     seconds = None if plan.budget.seconds is None else plan.budget.seconds - (time.monotonic() - began)
-    tally = Tally.of(
+    tally = SearchProgress.of(
         records,
         n_trials=plan.n_trials,
         epochs_a_trial=plan.epochs,
@@ -182,17 +182,25 @@ def _search(
     interruption = InterruptHandler(say=print_note, on_ray_lost=lost)
     with progress, interruption.time_limit(seconds, plan.budget.timed_out):
         search(
-            ledger, plan, corpus, shares, machine, workers, CallbackList([progress, *more]), interruption, keeping.work
+            ledger,
+            plan,
+            corpus,
+            shares,
+            machine,
+            workers,
+            CallbackList([progress, *more]),
+            interruption,
+            keeping.run_trial,
         )
     ending = interruption.ended
     return None if ending and ending.last is None and _is_complete(ledger, plan) else ending
 
 
-def _checkpoint_store(options: RunOptions, key: str) -> "Keeping":
+def _checkpoint_store(options: RunOptions, key: str) -> "CheckpointStore":
     """Where the trials keep their checkpoints."""
-    from tuning.backend.checkpoint_sync import Keeping  # Ray
+    from tuning.backend.checkpoint_sync import CheckpointStore  # Ray
 
-    return Keeping(study=key, on_node=options.address is not None, storage=options.storage)
+    return CheckpointStore(study=key, on_node=options.address is not None, storage=options.storage)
 
 
 def _is_complete(ledger: StudyJournal, plan: StudyConfig) -> bool:

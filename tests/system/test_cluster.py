@@ -125,9 +125,9 @@ def test_checkpoints_in_s3_outlive_their_node(
     assert "checkpoints stay on each trial's node" not in out
     assert command.content("stored") == command.content(whole)
     assert any("GET" in line and "tensors.safetensors" in line for line in caplog.messages), "none was fetched"
-    from tuning.backend.storage import open_place
+    from tuning.backend.storage import open_filesystem
 
-    system, root = open_place(s3)
+    system, root = open_filesystem(s3)
     from pyarrow.fs import FileSelector
 
     left = system.get_file_info(FileSelector(root, recursive=True, allow_not_found=True))
@@ -202,10 +202,10 @@ def test_another_ray_or_python_is_one_line(nodes: Nodes) -> None:
     client.internal_kv_put(b"CLUSTER_METADATA", json.dumps(other).encode(), True, b"cluster")
     try:
         with pytest.raises(UserError, match=r"has Ray 2\.1\.0, here it is .*; Python 3\.9\.1, here it is .*:"):
-            connect.reach(nodes.address)
+            connect.check_head(nodes.address)
     finally:
         client.internal_kv_put(b"CLUSTER_METADATA", said, True, b"cluster")
-    connect.reach(nodes.address)
+    connect.check_head(nodes.address)
 
 
 def test_a_machine_that_is_no_node_is_told_how_to_join(nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> None:

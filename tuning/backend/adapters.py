@@ -8,7 +8,7 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from core.errors import UserError
 from core.training.result import EpochResult
-from tuning.backend.ray_private import forget_ended, keep_workers
+from tuning.backend.ray_private import drop_finished_trials, keep_idle_workers
 from tuning.journal.writer import StudyJournal
 from tuning.scheduling.callbacks import Callback
 from tuning.scheduling.stop_signal import StopSignal
@@ -16,7 +16,7 @@ from tuning.scheduling.study import StudyConfig
 from tuning.scheduling.successive_halving import RungTable, Decision
 
 
-def unflattened(result: Mapping[str, Any], name: str) -> dict[str, Any]:
+def unflatten(result: Mapping[str, Any], name: str) -> dict[str, Any]:
     """The dict that was reported under `name`: Ray hands it on as `name/key` entries."""
     prefix = f"{name}/"
     return {key.removeprefix(prefix): value for key, value in result.items() if key.startswith(prefix)}
@@ -38,12 +38,12 @@ class OrderedStopping(FIFOScheduler):  # type: ignore[misc]  # Ray ships no type
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: Mapping[str, Any]) -> str:
         """Ray's question after each report: CONTINUE or STOP."""
-        report = unflattened(result, "epoch_result")
-        if not report or unflattened(result, "outcome"):
+        report = unflatten(result, "epoch_result")
+        if not report or unflatten(result, "outcome"):
             return str(TrialScheduler.CONTINUE)
         number, epoch = trial.config["number"], EpochResult(**report)
         try:
-            self.ledger.record_epoch(number, epoch, unflattened(result, "val_predictions"))
+            self.ledger.record_epoch(number, epoch, unflatten(result, "val_predictions"))
         except UserError as error:
             self.halt.abort(error)
             return str(TrialScheduler.STOP)
@@ -55,8 +55,8 @@ class OrderedStopping(FIFOScheduler):  # type: ignore[misc]  # Ray ships no type
         """A trial has ended, or gives its worker back to wait. Ray forgets those that ended before it."""
         if not self.keeps_workers:
             self.keeps_workers = True
-            keep_workers(tune_controller, trial, self.plan.n_trials)
-        forget_ended(tune_controller)
+            keep_idle_workers(tune_controller, trial, self.plan.n_trials)
+        drop_finished_trials(tune_controller)
 
     def __getstate__(self) -> dict[str, Any]:
         """Empty, as the searcher's."""

@@ -23,14 +23,14 @@ from core.io.atomic import atomic_folder
 from core.io.checked_folder import CHECKSUMS, canonical_json
 from core.training.checkpoint import STATE, TENSORS, checkpoint_names, load
 from tuning.backend.cluster import Cluster
-from tuning.backend.storage import delete, keep_only, make_folder, open_place, readable_errors, remove
+from tuning.backend.storage import delete, prune, make_folder, open_filesystem, errors_as_user_errors, remove
 from tuning.resources.machine import Machine, TrialResources
 
-FORGET_SECONDS = 120
+REMOVE_SECONDS = 120
 """A node that has not removed its checkpoints by then keeps them."""
 
 
-class Mirror:
+class RemoteCheckpoints:
     """A trial's folder in the storage, and its twin on the node that trains."""
 
     def __init__(self, where: str, key: str, local: Path) -> None:
@@ -43,13 +43,13 @@ class Mirror:
         self.where, self.key, self.local = where, key, local
         self._there: set[str] | None = None  # whole ones in the storage, once we know
 
-    def fetch(self) -> None:
+    def download_latest(self) -> None:
         """Bring the newest whole checkpoint to the node, unless the node has one that is as new.
 
         Raises:
             UserError: the storage does not answer, or its rights do not suffice.
         """
-        with readable_errors(self.where):
+        with errors_as_user_errors(self.where):
             there = self._listed()
             newest_here = max(checkpoint_names(self.local), default="")
             for name in sorted(there, reverse=True):
@@ -57,13 +57,13 @@ class Mirror:
                     return
                 there.discard(name)  # damaged; uploaded anew when its epoch is over
 
-    def push(self) -> None:
+    def upload_new(self) -> None:
         """Bring the node's checkpoints to the storage, and remove those there that the node has removed.
 
         Raises:
             UserError: the storage does not answer, is full, or its rights do not suffice.
         """
-        with readable_errors(self.where):
+        with errors_as_user_errors(self.where):
             here, there = set(checkpoint_names(self.local)), self._listed()
             for name in sorted(here - there):
                 self._upload(name)
@@ -108,12 +108,12 @@ class Mirror:
 
     @cached_property
     def _place(self) -> tuple[Any, str]:
-        system, root = open_place(self.where)
+        system, root = open_filesystem(self.where)
         return system, f"{root}/{self.key}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Keeping:
+class CheckpointStore:
     """Where the trials of a study keep their checkpoints."""
 
     study: str
@@ -123,7 +123,7 @@ class Keeping:
     storage: str | None
     """A path or a URI (tuning.backend.storage); None: nowhere else."""
 
-    def work(self, job: Mapping[str, Any], corpus: Corpus, shares: TrialResources) -> None:
+    def run_trial(self, job: Mapping[str, Any], corpus: Corpus, shares: TrialResources) -> None:
         """`run_trial` with its checkpoints kept so.
 
         Args:
@@ -135,18 +135,18 @@ class Keeping:
 
         key = f"{job['number']:05d}-{_digest([job['config'], corpus.fingerprint])}"
         folder = _node_root() / self.study / key if self.on_node else Path(job["checkpoint_dir"])
-        mirror = Mirror(self.storage, f"{self.study}/{key}", folder) if self.storage else None
-        problems = [_problem(lambda: self._tidy(job)), _problem(mirror.fetch if mirror else None)]
+        mirror = RemoteCheckpoints(self.storage, f"{self.study}/{key}", folder) if self.storage else None
+        problems = [_problem(lambda: self._prune(job)), _problem(mirror.download_latest if mirror else None)]
 
         def saved() -> dict[str, str]:
-            problems.append(_problem(mirror.push if mirror else None))
+            problems.append(_problem(mirror.upload_new if mirror else None))
             told = next(filter(None, problems), "")
             problems.clear()
             return {"storage_problem": told} if told else {}
 
         run_trial({**job, "checkpoint_dir": str(folder)}, corpus, shares, saved)
 
-    def forget(self, machine: Machine | Cluster, say: Callable[[str], None]) -> None:
+    def remove_all(self, machine: Machine | Cluster, say: Callable[[str], None]) -> None:
         """Remove what is kept of a study that is complete.
 
         Args:
@@ -154,13 +154,13 @@ class Keeping:
             say: told why something could not be removed.
         """
         if isinstance(machine, Cluster):
-            machine.on_every_node(_forget_here, self.study, seconds=FORGET_SECONDS)
+            machine.run_on_each_node(_forget_here, self.study, seconds=REMOVE_SECONDS)
         if self.storage:
             problem = _problem(lambda: remove(str(self.storage), self.study))
             if problem:
                 say(problem)
 
-    def _tidy(self, job: Mapping[str, Any]) -> None:
+    def _prune(self, job: Mapping[str, Any]) -> None:
         """Remove the checkpoints of finished trials. Those of a higher number may have begun after this one."""
 
         def spared(name: str) -> bool:
@@ -168,9 +168,9 @@ class Keeping:
             return not number.isdigit() or int(number) >= job["number"] or int(number) in job["open"]
 
         if self.on_node:
-            keep_only(str(_node_root()), self.study, spared)
+            prune(str(_node_root()), self.study, spared)
         if self.storage:
-            keep_only(self.storage, self.study, spared)
+            prune(self.storage, self.study, spared)
 
 
 def _forget_here(study: str) -> None:

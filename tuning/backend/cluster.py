@@ -18,10 +18,10 @@ import core
 import tuning
 from core.errors import ConfigError, UserError
 from core.io.text import error_summary
-from tuning.backend.connect import answers, local_raylet, reach, resolved
-from tuning.backend.local_ray import QUIET_RAY
-from tuning.backend.ray_private import hush
-from tuning.backend.storage import check_storage, marked
+from tuning.backend.connect import is_listening, local_raylet, check_head, resolve_address
+from tuning.backend.local_ray import RAY_ENV
+from tuning.backend.ray_private import silence_error_thread
+from tuning.backend.storage import check_storage, marker_file
 from tuning.resources.machine import Machine, TrialResources
 
 WATCH_SECONDS, MISSES = 2.0, 3
@@ -53,7 +53,7 @@ class Cluster:
     nodes: tuple[Node, ...]
     """Those that may run trials."""
 
-    def fit(self, shares: TrialResources) -> int:
+    def max_parallel(self, shares: TrialResources) -> int:
         """How many trials run at once; each on one node.
 
         Raises:
@@ -68,7 +68,7 @@ class Cluster:
             f"fits on no node of the cluster at {self.address}; CPUs and GPUs of its nodes: {have}"
         )
 
-    def on_every_node(self, function: Callable[..., Any], *arguments: Any, seconds: float) -> list[Any]:
+    def run_on_each_node(self, function: Callable[..., Any], *arguments: Any, seconds: float) -> list[Any]:
         """Call it once on each node; what it returned or raised, in the order of `nodes`."""
         import ray
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -84,7 +84,7 @@ class Cluster:
         return [_result(call) if call in done else TimeoutError(f"no answer in {seconds:g} s") for call in calls]
 
     @contextlib.contextmanager
-    def watched(self, lost: Callable[[str], None]) -> Iterator[Any]:
+    def monitored(self, lost: Callable[[str], None]) -> Iterator[Any]:
         """Give Ray, as `own_ray` does; tell `lost` from another thread when the head or this machine's node is gone.
 
         It must end the process: soon after Ray would do so itself, with pages of its own words.
@@ -113,13 +113,13 @@ class Cluster:
     def _watch_head(self, over: threading.Event, lost: Callable[[str], None]) -> None:
         misses = 0
         while misses < MISSES and not over.wait(WATCH_SECONDS):
-            misses = 0 if answers(self.address) else misses + 1
+            misses = 0 if is_listening(self.address) else misses + 1
         if misses == MISSES and not over.is_set():
             lost(f"gcs_server at {self.address}")
 
 
 @contextlib.contextmanager
-def joined(address: str) -> Iterator[Cluster]:
+def join_cluster(address: str) -> Iterator[Cluster]:
     """Join a running cluster, and leave it after the block.
 
     Args:
@@ -129,10 +129,10 @@ def joined(address: str) -> Iterator[Cluster]:
         ConfigError: it is no such address.
         UserError: no cluster answers there, it has another Ray or Python, or this machine is not one of its nodes.
     """
-    address = resolved(address)
-    reach(address)
+    address = resolve_address(address)
+    check_head(address)
     raylet = local_raylet(address)
-    os.environ.update({name: value for name, value in QUIET_RAY.items() if name != "RAY_AUTH_MODE"})  # that is theirs
+    os.environ.update({name: value for name, value in RAY_ENV.items() if name != "RAY_AUTH_MODE"})  # that is theirs
     import ray
 
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # the journal has every error
@@ -141,7 +141,7 @@ def joined(address: str) -> Iterator[Cluster]:
             address=address,
             runtime_env={
                 "py_modules": [str(Path(package.__path__[0]).absolute()) for package in (core, tuning)],
-                "env_vars": {name: QUIET_RAY[name] for name in WORKER_SETTINGS},
+                "env_vars": {name: RAY_ENV[name] for name in WORKER_SETTINGS},
             },
             log_to_driver=False,
             logging_level=logging.ERROR,
@@ -149,8 +149,8 @@ def joined(address: str) -> Iterator[Cluster]:
         )
     except Exception as error:
         ray.shutdown()
-        raise UserError(f"cannot join the Ray cluster at {address} ({reason_of(error)})") from error
-    hush()
+        raise UserError(f"cannot join the Ray cluster at {address} ({root_cause(error)})") from error
+    silence_error_thread()
     try:
         yield Cluster(address=address, raylet=raylet, nodes=_nodes(ray.nodes()))
     finally:
@@ -186,7 +186,7 @@ def _result(call: Any) -> Any:
         return error
 
 
-def reason_of(error: Exception) -> str:
+def root_cause(error: Exception) -> str:
     """What went wrong, in a line: Ray puts pages below it."""
     return error_summary(getattr(error, "cause", None) or error)
 
@@ -202,13 +202,13 @@ def check_nodes(cluster: Cluster, storage: str | None, say: Callable[[str], None
     Raises:
         UserError: naming each node that cannot, and why.
     """
-    ours = look(None, None)
-    with contextlib.nullcontext() if storage is None else marked(storage) as mark:
-        found = cluster.on_every_node(look, storage, mark, seconds=LOOK_SECONDS)
+    ours = node_info(None, None)
+    with contextlib.nullcontext() if storage is None else marker_file(storage) as mark:
+        found = cluster.run_on_each_node(node_info, storage, mark, seconds=LOOK_SECONDS)
     problems = []
     for node, theirs in zip(cluster.nodes, found, strict=True):
         if isinstance(theirs, Exception):
-            problems.append(f"node {node.address}: {reason_of(theirs)}")
+            problems.append(f"node {node.address}: {root_cause(theirs)}")
         elif theirs["problem"]:
             problems.append(f"node {node.address}: {theirs['problem']}")
         elif theirs["torch"] != ours["torch"]:
@@ -220,7 +220,7 @@ def check_nodes(cluster: Cluster, storage: str | None, say: Callable[[str], None
         say(f"the nodes' processors differ ({', '.join(kinds)}): where a trial runs may show in its last bits")
 
 
-def look(storage: str | None, mark: str | None) -> dict[str, str]:
+def node_info(storage: str | None, mark: str | None) -> dict[str, str]:
     """What a node is to trials: versions, processor, and why it cannot reach the storage if it cannot.
 
     Args:

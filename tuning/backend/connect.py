@@ -13,7 +13,7 @@ from core.errors import ConfigError, UserError
 TIMEOUT_SECONDS = 5.0
 
 
-def resolved(address: str) -> str:
+def resolve_address(address: str) -> str:
     """HOST:PORT of the cluster's head.
 
     Args:
@@ -39,7 +39,7 @@ def resolved(address: str) -> str:
     return str(canonicalize_bootstrap_address(address))
 
 
-def answers(address: str) -> bool:
+def is_listening(address: str) -> bool:
     """Whether something listens there."""
     with contextlib.suppress(OSError, UnicodeError), _connection(address):  # UnicodeError: no name of a host
         return True
@@ -66,13 +66,13 @@ def _connection(address: str) -> socket.socket:
     return socket.create_connection((host, int(port)), TIMEOUT_SECONDS)
 
 
-def reach(address: str) -> None:
+def check_head(address: str) -> None:
     """See that a cluster of this Ray and this Python answers.
 
     Raises:
         UserError: none does.
     """
-    if not answers(address):
+    if not is_listening(address):
         raise UserError(
             f"no Ray cluster answers at {address}: start one with `ray start --head`, open the port, or give another "
             "--address"

@@ -9,10 +9,10 @@ from typing import Any
 
 from core.errors import UserError
 from core.io.text import error_summary
-from tuning.backend.ray_private import Process, _node, _processes, hush
+from tuning.backend.ray_private import Process, ray_node, ray_processes, silence_error_thread
 from tuning.resources.machine import Machine
 
-QUIET_RAY = {
+RAY_ENV = {
     "RAY_USAGE_STATS_ENABLED": "0",  # no telemetry
     "RAY_AUTH_MODE": "disabled",  # no token written into the home folder
     "RAY_prestart_worker_first_driver": "0",  # one a core, which trials would not use: theirs are actors
@@ -26,7 +26,7 @@ QUIET_RAY = {
 
 
 @contextlib.contextmanager
-def own_ray(machine: Machine, lost: Callable[[str], None]) -> Iterator[Any]:
+def local_ray(machine: Machine, lost: Callable[[str], None]) -> Iterator[Any]:
     """Start Ray on this machine, and shut it down after the block.
 
     Args:
@@ -37,7 +37,7 @@ def own_ray(machine: Machine, lost: Callable[[str], None]) -> Iterator[Any]:
     Raises:
         UserError: Ray does not start.
     """
-    os.environ.update(QUIET_RAY)
+    os.environ.update(RAY_ENV)
     import ray
 
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # the journal has every error
@@ -56,9 +56,9 @@ def own_ray(machine: Machine, lost: Callable[[str], None]) -> Iterator[Any]:
         raise UserError(
             f"Ray did not start ({error_summary(error)}): see that the machine is not too busy and try again"
         ) from error
-    hush()
+    silence_error_thread()
     over = threading.Lock()
-    processes = _processes()
+    processes = ray_processes()
     orphans = _children(processes)
     for name, process in processes.items():
         threading.Thread(target=_watch, args=(name, process, over, orphans, lost), daemon=True).start()
@@ -89,7 +89,7 @@ def _children(processes: Mapping[str, Process]) -> list[Any]:
 def _kill_all(orphans: Sequence[Any]) -> None:
     """End what is left of Ray: without a raylet no one else does."""
     with contextlib.suppress(Exception):
-        _node().kill_all_processes(check_alive=False, allow_graceful=False)
+        ray_node().kill_all_processes(check_alive=False, allow_graceful=False)
     for orphan in orphans:
         with contextlib.suppress(Exception):  # it may be gone
             orphan.kill()

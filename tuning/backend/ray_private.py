@@ -15,7 +15,7 @@ ANSWER_SECONDS = 10
 """An idle worker that says nothing for so long is taken for dead."""
 
 
-def keep_workers(controller: Any, trial: Any, count: int) -> None:
+def keep_idle_workers(controller: Any, trial: Any, count: int) -> None:
     """Keep up to so many workers while no trial is at hand for them, and hand none on that has died meanwhile.
 
     By itself the controller keeps one idle worker and ends the others, and a new one takes seconds to start. At a
@@ -55,7 +55,7 @@ def _answers(manager: Any, worker: Any) -> bool:
     return True
 
 
-def forget_ended(controller: Any) -> None:
+def drop_finished_trials(controller: Any) -> None:
     """Let go of the trials that have ended: some 25 kB each, which nobody asks for again.
 
     Args:
@@ -70,7 +70,7 @@ def forget_ended(controller: Any) -> None:
         getattr(controller, "_trial_metadata", {}).pop(trial.trial_id, None)
 
 
-def _count_no_callbacks() -> None:
+def skip_callback_telemetry() -> None:
     """Ray counts them for telemetry, which is off, and imports what is installed of MLflow, W&B and Comet: seconds."""
     with contextlib.suppress(ImportError):  # another Ray's private matter
         from ray.air._internal import usage
@@ -86,7 +86,7 @@ class Process(Protocol):
     def wait(self) -> int: ...
 
 
-def hush() -> None:
+def silence_error_thread() -> None:
     """Stop the thread that prints what Ray's processes think of one another: what matters is in the journal."""
     from ray._private.worker import global_worker
 
@@ -95,13 +95,13 @@ def hush() -> None:
         global_worker.gcs_error_subscriber.close()
 
 
-def _node() -> Any:
+def ray_node() -> Any:
     from ray._private import worker  # Ray tells nobody in public which processes it started
 
     return worker._global_node
 
 
-def _processes() -> dict[str, Process]:
+def ray_processes() -> dict[str, Process]:
     """Those of Ray's processes without which nothing goes on."""
-    started = getattr(_node(), "all_processes", {})
+    started = getattr(ray_node(), "all_processes", {})
     return {name: infos[0].process for name, infos in started.items() if name in ("raylet", "gcs_server") and infos}

@@ -20,7 +20,7 @@ def absolute(where: str) -> str:
     return where if "://" in where else str(expand_user(where).absolute())
 
 
-def open_place(where: str) -> tuple[Any, str]:
+def open_filesystem(where: str) -> tuple[Any, str]:
     """The pyarrow file system of a path or URI, and the path in it.
 
     Raises:
@@ -43,7 +43,7 @@ def open_place(where: str) -> tuple[Any, str]:
 
 
 @contextlib.contextmanager
-def marked(where: str) -> Iterator[str]:
+def marker_file(where: str) -> Iterator[str]:
     """Leave a small file in the storage while the block runs: its name there.
 
     Raises:
@@ -51,15 +51,15 @@ def marked(where: str) -> Iterator[str]:
         UserError: the place is not there, or its rights do not suffice.
     """
     mark = f".sentune-{uuid.uuid4().hex}"
-    with readable_errors(where):
-        system, root = open_place(where)
+    with errors_as_user_errors(where):
+        system, root = open_filesystem(where)
         make_folder(system, root)
         with system.open_output_stream(f"{root}/{mark}") as file:
             file.write(mark.encode())
     try:
         yield mark
     finally:
-        with readable_errors(where):
+        with errors_as_user_errors(where):
             system.delete_file(f"{root}/{mark}")
 
 
@@ -74,8 +74,8 @@ def check_storage(where: str, mark: str | None = None) -> None:
         ConfigError: it is neither a path nor a URI of a store that pyarrow knows.
         UserError: the place is not there, its rights do not suffice, or it is not the place that the mark is in.
     """
-    with marked(where) as own, readable_errors(where):
-        system, root = open_place(where)
+    with marker_file(where) as own, errors_as_user_errors(where):
+        system, root = open_filesystem(where)
         for name in filter(None, (own, mark)):
             try:
                 with system.open_input_stream(f"{root}/{name}") as file:
@@ -88,7 +88,7 @@ def check_storage(where: str, mark: str | None = None) -> None:
                 )
 
 
-def keep_only(where: str, folder: str, spared: Callable[[str], bool]) -> None:
+def prune(where: str, folder: str, spared: Callable[[str], bool]) -> None:
     """Remove what is in a folder of the storage unless its name is spared; the folder need not exist.
 
     Raises:
@@ -96,8 +96,8 @@ def keep_only(where: str, folder: str, spared: Callable[[str], bool]) -> None:
     """
     from pyarrow.fs import FileSelector
 
-    with readable_errors(where):
-        system, root = open_place(where)
+    with errors_as_user_errors(where):
+        system, root = open_filesystem(where)
         for found in system.get_file_info(FileSelector(f"{root}/{folder}", allow_not_found=True)):
             if not spared(found.base_name):
                 delete(system, found.path)
@@ -109,13 +109,13 @@ def remove(where: str, folder: str) -> None:
     Raises:
         UserError: the storage does not answer, or its rights do not suffice.
     """
-    with readable_errors(where):
-        system, root = open_place(where)
+    with errors_as_user_errors(where):
+        system, root = open_filesystem(where)
         delete(system, f"{root}/{folder}")
 
 
 @contextlib.contextmanager
-def readable_errors(where: str) -> Iterator[None]:
+def errors_as_user_errors(where: str) -> Iterator[None]:
     """Turn what a storage refuses into one clear line."""
     from pyarrow import ArrowException
 

@@ -13,8 +13,8 @@ from core.errors import UserError
 from tuning.backend.adapters import OrderedStopping
 from tuning.backend.cluster import Cluster
 from tuning.backend.interrupt import InterruptHandler
-from tuning.backend.local_ray import own_ray
-from tuning.backend.ray_private import _count_no_callbacks
+from tuning.backend.local_ray import local_ray
+from tuning.backend.ray_private import skip_callback_telemetry
 from tuning.journal.writer import StudyJournal
 from tuning.resources.machine import Machine, TrialResources
 from tuning.scheduling.callbacks import Callback
@@ -78,7 +78,7 @@ def search(
             before the search can go on.
     """
     # Twice: Ray sets handlers of its own when it starts, and what comes while it shuts down must not cut that short.
-    place = machine.watched if isinstance(machine, Cluster) else partial(own_ray, machine)
+    place = machine.monitored if isinstance(machine, Cluster) else partial(local_ray, machine)
     with interruption.installed(), place(interruption.on_ray_lost) as ray, interruption.installed():
         fit = partial(_fit, ray.put(corpus), ledger, plan, workers, listener, interruption, work)
         fit(shares)
@@ -116,7 +116,7 @@ def _fit(
     import ray
     from ray import tune
 
-    _count_no_callbacks()
+    skip_callback_telemetry()
 
     scratch = ledger.folder.absolute() / ".ray"
     shutil.rmtree(scratch, ignore_errors=True)  # a killed driver's

@@ -40,7 +40,7 @@ def run_trial(
     reporter, share = _Reporter(saved), shares.gpus_per_trial
     device, gpu = "cpu", None
     try:
-        device, gpu = placed(share)
+        device, gpu = select_device(share)
         result = train(
             TrialConfig.from_dict(job["config"]),
             corpus,
@@ -51,7 +51,7 @@ def run_trial(
             device=device,
         )
     except Exception as error:  # a bad setting must not end the study
-        tune.report({"outcome": failure(error, share, gpu)})
+        tune.report({"outcome": failure_result(error, share, gpu)})
         return
     tune.report(
         {
@@ -64,14 +64,14 @@ def run_trial(
     )
 
 
-def placed(share: float) -> tuple[str, Gpu | None]:
+def select_device(share: float) -> tuple[str, Gpu | None]:
     """This worker's device and, with a share of a GPU, which one that is; its memory is capped from now on."""
     if not share:
         return "cpu", None
     return claim_gpu(share, ray.get_gpu_ids(), os.environ.get("CUDA_VISIBLE_DEVICES"), torch.cuda)
 
 
-def failure(error: Exception, share: float, gpu: Gpu | None) -> dict[str, Any]:
+def failure_result(error: Exception, share: float, gpu: Gpu | None) -> dict[str, Any]:
     """What a trial that failed came to.
 
     Args:
@@ -86,7 +86,7 @@ def failure(error: Exception, share: float, gpu: Gpu | None) -> dict[str, Any]:
     if isinstance(error, torch.OutOfMemoryError) and gpu is not None:
         return {"error": out_of_memory(str(error), share, gpu), "oom": True}
     mend = isinstance(error, UserError) and not isinstance(error, ConfigError)
-    return {"mend": str(error)} if mend else {"error": named(error)}
+    return {"mend": str(error)} if mend else {"error": error_text(error)}
 
 
 class _Reporter:
@@ -107,6 +107,6 @@ class _Reporter:
         self.predictions = {}
 
 
-def named(error: Exception) -> str:
+def error_text(error: Exception) -> str:
     """An error's type and message in a line."""
     return f"{type(error).__name__}: {error_summary(error)}"

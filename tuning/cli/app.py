@@ -62,9 +62,9 @@ def plan(
     if show_space:
         print(space_table(options.loaded_space))
         return
-    from tuning.forecast.command import outlook
+    from tuning.forecast.command import make_forecast
 
-    found = outlook(options, print_note)
+    found = make_forecast(options, print_note)
     print(found if format == TextFormat.text else json.dumps(found.to_dict(), indent=2))
 
 

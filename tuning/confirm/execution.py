@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.data.corpus import TEST, VAL, Corpus
 from core.errors import ConfigError, UserError
-from tuning.backend.local_ray import own_ray
+from tuning.backend.local_ray import local_ray
 from tuning.confirm.runs import PREFIX, Run
 from tuning.journal.predictions import pack_labels
 from tuning.journal.writer import StudyJournal, log_test_evaluation
@@ -33,17 +33,17 @@ def train_run(config: Mapping[str, Any], corpus: Corpus, shares: TrialResources,
         there is no test split), packed. Or `error`, of a run that cannot be trained; or `mend`, which the person must.
     """
     from core.config import TrialConfig
-    from tuning.backend.worker import named, placed
+    from tuning.backend.worker import error_text, select_device
     from tuning.retrain.training import figures_of, read_test, trained
 
     try:
-        device, _ = placed(shares.gpus_per_trial)
+        device, _ = select_device(shares.gpus_per_trial)
         settings, place = TrialConfig.from_dict(config), Path(checkpoints)
         result = trained(settings, corpus, threads=shares.cpus_per_trial, device=device, checkpoints=place)
         test = read_test(result, corpus, shares.cpus_per_trial, device)
     except Exception as error:  # a bad setting must not end the others
         mend = isinstance(error, UserError) and not isinstance(error, ConfigError)
-        return {"mend": str(error)} if mend else {"error": named(error)}
+        return {"mend": str(error)} if mend else {"error": error_text(error)}
     predictions = result.val_predictions if test is None else test.predictions
     labels = corpus.labels[corpus.indices(VAL if test is None else TEST)]
     return {
@@ -82,7 +82,7 @@ def carry_out(
         UserError: the person must mend something first, such as a full disk.
     """
     # Twice: Ray sets handlers of its own when it starts.
-    with interruption.installed(), own_ray(machine, interruption.on_ray_lost) as ray, interruption.installed():
+    with interruption.installed(), local_ray(machine, interruption.on_ray_lost) as ray, interruption.installed():
         options = {"num_cpus": shares.cpus_per_trial, "num_gpus": shares.gpus_per_trial, "max_retries": MAX_RESTARTS}
         task = ray.remote(**options)(train_run)
         waiting = deque(runs)

@@ -9,7 +9,7 @@ from core.data.load import load_corpus
 from core.errors import ConfigError
 from core.nn.model_size import max_checkpoint_bytes
 from tuning.forecast.probe import PROBE_SECONDS, probe
-from tuning.forecast.simulation import Forecast, Interval, forecast, to_dict
+from tuning.forecast.simulation import Forecast, Range, forecast, to_dict
 from tuning.formatting import format_gigabytes, format_duration
 from tuning.journal.records import study_attributes, states_of
 from tuning.resources.allocation import heaviest_configs, resolve_resources
@@ -31,7 +31,7 @@ CHECKPOINTS = 3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Outlook:
+class ForecastReport:
     """What `sentune plan` says."""
 
     name: str
@@ -138,7 +138,7 @@ class Outlook:
         return "\n".join([*lines, *(f"warning: {line}" for line in self.warnings())])
 
 
-def spread(interval: Interval, show: Callable[[float], str]) -> str:
+def spread(interval: Range, show: Callable[[float], str]) -> str:
     """`about 61 (45 to 83)`."""
     return f"about {show(interval.middle)} ({show(interval.low)} to {show(interval.high)})"
 
@@ -161,7 +161,7 @@ def share_text(cpus: int, gpus: float) -> str:
     return f"{cores} and {gpus:g} of a GPU" if gpus else cores
 
 
-def outlook(options: RunOptions, say: Callable[[str], None]) -> Outlook:
+def make_forecast(options: RunOptions, say: Callable[[str], None]) -> ForecastReport:
     """Probe the search for half a minute, and forecast it.
 
     Args:
@@ -202,7 +202,7 @@ def outlook(options: RunOptions, say: Callable[[str], None]) -> Outlook:
     shape = (len(corpus.words), corpus.embedding_dim, len(corpus.classes))
     checkpoint = max(max_checkpoint_bytes(config, *shape) for config in heavy)
     done = sum(state != "RUNNING" for state in states_of(options.folder))
-    return Outlook(
+    return ForecastReport(
         name=options.folder.name,
         plan=plan,
         done=min(done, plan.n_trials),

@@ -20,7 +20,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from core.config import TrialConfig
 from core.data.load import load_corpus
 from core.errors import UserError
-from tuning.forecast.simulation import Costs
+from tuning.forecast.simulation import EpochCosts
 from tuning.resources.profiling import PROBE_DIED, measure_epoch_seconds, training_steps
 from tuning.scheduling.study import StudyConfig
 from tuning.scheduling.suggester import Suggester
@@ -37,7 +37,7 @@ AT_ONCE = 16
 class Probe:
     """What was measured."""
 
-    costs: Costs
+    costs: EpochCosts
     peak_bytes: int
     """Memory of a process that trains the heaviest settings: torch, corpus, weights and activations."""
     seconds: float
@@ -100,7 +100,7 @@ def probe(
     with ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn")) as elsewhere:
         work = [
             elsewhere.submit(
-                measured_elsewhere,
+                _probe_process,
                 configs=hand,
                 heavy=() if at else heavy,
                 data=data,
@@ -123,7 +123,7 @@ def probe(
     dealt = itertools.zip_longest(*(costs for costs, _, _ in found))
     in_order = [cost for row in dealt for cost in row if cost is not None]
     return Probe(
-        costs=Costs(
+        costs=EpochCosts(
             own=tuple(in_order[: len(own)]),
             others=tuple(in_order[len(own) :]),
             start=max(start for _, start, _ in found),
@@ -133,7 +133,7 @@ def probe(
     )
 
 
-def measured_elsewhere(
+def _probe_process(
     *,
     configs: Sequence[TrialConfig],
     heavy: Sequence[TrialConfig],

@@ -34,7 +34,7 @@ WAITS = (3.5, 5.0)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Costs:
+class EpochCosts:
     """Seconds of an epoch, as a probe measured them with as many trials at once as the study will run."""
 
     own: tuple[float, ...]
@@ -46,7 +46,7 @@ class Costs:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Interval:
+class Range:
     """What to expect: in nine of ten simulations from `low` to `high`."""
 
     low: float
@@ -54,7 +54,7 @@ class Interval:
     high: float
 
     @classmethod
-    def of(cls, values: NDArray[np.float64]) -> "Interval":
+    def of(cls, values: NDArray[np.float64]) -> "Range":
         """Of simulated values, (n,)."""
         low, middle, high = np.quantile(values, [0.05, 0.5, 0.95])
         return cls(low=float(low), middle=float(middle), high=float(high))
@@ -68,8 +68,8 @@ class Forecast:
     """Epochs after which a trial may be stopped."""
     whole_epochs: int
     """Without stopping."""
-    epochs: Interval
-    seconds: Interval
+    epochs: Range
+    seconds: Range
     """From the command to the table."""
     seconds_of_first: tuple[float, ...]
     """Place n: until trials 0..n are over, in nineteen of twenty simulations."""
@@ -79,7 +79,7 @@ class Forecast:
         return sum(end <= seconds for end in self.seconds_of_first)
 
 
-def forecast(plan: StudyConfig, costs: Costs, workers: int, done: int = 0) -> Forecast:
+def forecast(plan: StudyConfig, costs: EpochCosts, workers: int, done: int = 0) -> Forecast:
     """Simulate a search.
 
     Args:
@@ -96,14 +96,14 @@ def forecast(plan: StudyConfig, costs: Costs, workers: int, done: int = 0) -> Fo
     return Forecast(
         rungs=tuple(_rungs(rule, plan.epochs)),
         whole_epochs=(plan.n_trials - done) * plan.epochs,
-        epochs=Interval.of(trained),
-        seconds=Interval.of(over[:, -1]),
+        epochs=Range.of(trained),
+        seconds=Range.of(over[:, -1]),
         seconds_of_first=tuple(np.quantile(over, 0.95, axis=0).tolist()),
     )
 
 
 def _simulated(
-    plan: StudyConfig, costs: Costs, workers: int, done: int, rng: Generator
+    plan: StudyConfig, costs: EpochCosts, workers: int, done: int, rng: Generator
 ) -> tuple[int, NDArray[np.float64]]:
     """Epochs trained, and for each n when trials 0..n are over."""
     epochs = epochs_of_trials(plan, rng)
@@ -125,7 +125,7 @@ def _simulated(
     return int(epochs.sum()), start + over
 
 
-def costs_of_trials(n_trials: int, costs: Costs, rng: Generator) -> NDArray[np.float64]:
+def costs_of_trials(n_trials: int, costs: EpochCosts, rng: Generator) -> NDArray[np.float64]:
     """(n_trials,) seconds of an epoch of each trial: its own, and later ones from some favourites or all drawn."""
     later = max(0, n_trials - len(costs.own))
     pool = np.array(costs.others or costs.own)
@@ -149,10 +149,10 @@ def epochs_of_trials(plan: StudyConfig, rng: Generator) -> NDArray[np.int64]:
     rungs = _rungs(rule, plan.epochs)
     quality = rng.normal(size=n) + rng.uniform(0, 1) * np.arange(n) / n
     noise = rng.normal(size=(len(rungs), n)) * np.sqrt(1 / PERSISTENCE**2 - 1)
-    return stopped(epochs, quality + noise, rungs, rule.reduction, rule.cohort)
+    return apply_halving(epochs, quality + noise, rungs, rule.reduction, rule.cohort)
 
 
-def stopped(
+def apply_halving(
     epochs: NDArray[np.int64], scores: NDArray[np.float64], rungs: Sequence[int], reduction: int, together: int
 ) -> NDArray[np.int64]:
     """What `Halving` leaves of trials' epochs.
@@ -180,6 +180,6 @@ def _rungs(rule: SuccessiveHalving | None, epochs: int) -> list[int]:
     return [] if rule is None else rule.rungs(epochs)
 
 
-def to_dict(interval: Interval, digits: int = 1) -> dict[str, Any]:
+def to_dict(interval: Range, digits: int = 1) -> dict[str, Any]:
     """As JSON shows it."""
     return {name: round(getattr(interval, name), digits) for name in ("low", "middle", "high")}

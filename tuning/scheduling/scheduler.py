@@ -22,7 +22,7 @@ from ray.tune.search import Searcher
 
 from core.config import TrialConfig
 from core.errors import UserError
-from tuning.backend.adapters import unflattened
+from tuning.backend.adapters import unflatten
 from tuning.journal.records import copied_from
 from tuning.journal.writer import StudyJournal
 from tuning.scheduling.callbacks import Callback
@@ -133,7 +133,7 @@ class OrderedSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
     def on_trial_complete(self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False) -> None:
         """Close the trial in the journal; one that was interrupted stays open and runs again."""
         number = self.number.pop(trial_id)
-        outcome = unflattened(result or {}, "outcome")
+        outcome = unflatten(result or {}, "outcome")
         spell: dict[str, Any] = {"since": self.since.pop(number)}
         if result and "pid" in result:
             spell["worker"] = f"{result['hostname']}/{result['pid']}"

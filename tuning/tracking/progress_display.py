@@ -18,8 +18,8 @@ from core.config import TrialConfig
 from core.training.result import EpochResult
 from tuning.formatting import format_settings
 from tuning.journal.records import TrialRecord
-from tuning.tracking.progress_state import Best, Tally
-from tuning.tracking.progress_text import best_text, block, counts, failures, pace
+from tuning.tracking.progress_state import BestSoFar, SearchProgress
+from tuning.tracking.progress_text import best_text, live_block, status_line, failures, rate_line
 
 REFRESH_SECONDS = 0.5
 PLAIN_SECONDS = 5.0
@@ -41,14 +41,14 @@ def pause_seconds(elapsed: float) -> float:
 class ProgressDisplay:
     """Listens to a search and shows it on `console`. Use as a context manager."""
 
-    def __init__(self, console: Console, tally: Tally, cautions: Sequence[str] = ()) -> None:
+    def __init__(self, console: Console, tally: SearchProgress, cautions: Sequence[str] = ()) -> None:
         self.console = console
         self.tally = tally
         self.cautions = cautions
         self.failed: dict[int, str] = {}
         """Failures that have not been shown yet."""
         self.events = 0
-        self.best: Best | None = None
+        self.best: BestSoFar | None = None
         """The one that was shown last, in plain lines."""
         self.began = time.monotonic()
         self.lock = threading.Lock()
@@ -115,7 +115,7 @@ class ProgressDisplay:
         size = self.console.size
         with self.lock:
             # Two columns stay free: `^C` is echoed behind the last line, and must not begin a new one.
-            lines = block(self.tally, self.cautions, self._elapsed(), size.width - 2, size.height)
+            lines = live_block(self.tally, self.cautions, self._elapsed(), size.width - 2, size.height)
         return Text("\n".join(lines), no_wrap=True, overflow="crop")
 
     def _show_plain(self) -> None:
@@ -141,7 +141,7 @@ class ProgressDisplay:
 
     def _summary(self) -> str:
         with self.lock:
-            return f"{counts(self.tally)} | {pace(self.tally, self._elapsed())}"
+            return f"{status_line(self.tally)} | {rate_line(self.tally, self._elapsed())}"
 
     def _new_failures(self) -> list[str]:
         with self.lock:

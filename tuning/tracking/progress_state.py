@@ -12,7 +12,7 @@ from tuning.scheduling.timeline import TRIAL_SECONDS, completion_times
 
 
 @dataclass(kw_only=True)
-class Running:
+class RunningTrial:
     """A trial that is being trained."""
 
     settings: Mapping[str, Any]
@@ -26,7 +26,7 @@ class Running:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Best:
+class BestSoFar:
     """The best epoch of a trial so far."""
 
     trial: int
@@ -37,7 +37,7 @@ class Best:
 
 
 @dataclass(kw_only=True)
-class Tally:
+class SearchProgress:
     """What has happened so far: in the journal before this start, and since."""
 
     n_trials: int
@@ -52,14 +52,14 @@ class Tally:
     """TrialConfig fields that are shown of a trial's settings."""
     ended: Counter[str] = field(default_factory=Counter)
     """By state."""
-    running: dict[int, Running] = field(default_factory=dict)
-    known: dict[int, list[EpochResult]] = field(default_factory=dict)
+    running: dict[int, RunningTrial] = field(default_factory=dict)
+    paused_epochs: dict[int, list[EpochResult]] = field(default_factory=dict)
     """Epochs of open trials that no worker has: they wait at a rung, or were cut short and are reported again."""
     waiting: set[int] = field(default_factory=set)
     """Those of them that wait at a rung."""
-    bests: dict[int, Best] = field(default_factory=dict)
+    bests: dict[int, BestSoFar] = field(default_factory=dict)
     """By trial; a failed one has none."""
-    lengths: Counter[int] = field(default_factory=Counter)
+    epoch_counts: Counter[int] = field(default_factory=Counter)
     """How many of the trials that were trained to their end had so many epochs."""
     end_seconds: float = 0.0
     """Of the trials that ended, spent in training."""
@@ -79,7 +79,7 @@ class Tally:
         window: int,
         searched: Sequence[str],
         budget_seconds: float | None = None,
-    ) -> "Tally":
+    ) -> "SearchProgress":
         """Where a study stands before its search begins or goes on."""
         tally = cls(
             n_trials=n_trials,
@@ -91,7 +91,7 @@ class Tally:
         )
         for record in records:
             if record.state == "RUNNING":
-                tally.known[record.number] = list(record.epochs)
+                tally.paused_epochs[record.number] = list(record.epochs)
             else:
                 tally.end(record)
         return tally
@@ -99,12 +99,12 @@ class Tally:
     def start(self, number: int, config: Mapping[str, Any]) -> None:
         """A trial begins or goes on."""
         self.first_start = self.first_start or time.monotonic()
-        self.running[number] = Running(settings=self._shown(config), epochs=self.known.pop(number, []))
+        self.running[number] = RunningTrial(settings=self._shown(config), epochs=self.paused_epochs.pop(number, []))
         self.waiting.discard(number)
 
     def wait(self, number: int) -> None:
         """A trial waits at a rung."""
-        self.known[number] = self.running.pop(number).epochs
+        self.paused_epochs[number] = self.running.pop(number).epochs
         self.waiting.add(number)
 
     def epoch(self, number: int, result: EpochResult) -> None:
@@ -115,24 +115,24 @@ class Tally:
         trial.epochs.append(result)
         self.epochs += 1
         if best_epoch(trial.epochs) is result:
-            self.bests[number] = Best(trial=number, epoch=result, settings=trial.settings, found=time.time())
+            self.bests[number] = BestSoFar(trial=number, epoch=result, settings=trial.settings, found=time.time())
 
     def end(self, record: TrialRecord) -> None:
         """A trial is over."""
         number, best = record.number, record.best
         self.running.pop(number, None)
-        self.known.pop(number, None)
+        self.paused_epochs.pop(number, None)
         self.waiting.discard(number)
         self.ended[record.state] += 1
         if copied_from(record.origin) is None:
-            self.lengths[len(record.epochs)] += 1
+            self.epoch_counts[len(record.epochs)] += 1
             self.end_seconds += record.seconds
         if best is None or record.state == "FAIL":
             self.bests.pop(number, None)
         elif number not in self.bests:
             spent = sum(epoch.seconds for epoch in record.epochs if epoch.epoch <= best.epoch)
             found = None if record.started_at is None else record.started_at + spent
-            self.bests[number] = Best(trial=number, epoch=best, settings=self._shown(record.config), found=found)
+            self.bests[number] = BestSoFar(trial=number, epoch=best, settings=self._shown(record.config), found=found)
 
     def _shown(self, config: Mapping[str, Any]) -> dict[str, Any]:
         return {name: config[name] for name in self.searched}
@@ -143,12 +143,12 @@ class Tally:
         return self.ended.total()
 
     @property
-    def best(self) -> Best | None:
+    def best(self) -> BestSoFar | None:
         """The best so far, ranked as in the table; None before the first epoch."""
         found = self.bests.values()
         return min(found, key=lambda b: (-b.epoch.val_accuracy, b.epoch.val_loss, b.trial), default=None)
 
-    def epochs_ahead(self, done: int) -> float:
+    def expected_epochs_left(self, done: int) -> float:
         """Expected of a trial that has done so many and goes on, from how many ended after each epoch.
 
         Trials that still run count up to where they are (Kaplan and Meier's estimate): those that ended first are the
@@ -158,8 +158,8 @@ class Tally:
         going, expected = 1.0, 0.0
         for epoch in range(done + 1, self.epochs_a_trial + 1):
             expected += going
-            ended = self.lengths[epoch]
-            further = sum(count for length, count in (self.lengths + reached).items() if length > epoch)
+            ended = self.epoch_counts[epoch]
+            further = sum(count for length, count in (self.epoch_counts + reached).items() if length > epoch)
             going *= further / (ended + further) if ended + further else 1.0
         return expected
 
@@ -170,24 +170,24 @@ class Tally:
         it; the searcher waits at the window's edge.
         """
         trained = [epoch.seconds for epochs in self._open() for epoch in epochs]
-        n_epochs = len(trained) + sum(length * count for length, count in self.lengths.items())
+        n_epochs = len(trained) + sum(length * count for length, count in self.epoch_counts.items())
         if not n_epochs:
             return None
         pace = (sum(trained) + self.end_seconds) / n_epochs
         ahead = [
-            self.epochs_ahead(len(trial.epochs)) * (trial.seconds_an_epoch or pace)
+            self.expected_epochs_left(len(trial.epochs)) * (trial.seconds_an_epoch or pace)
             for _, trial in sorted(self.running.items())
         ]
-        ahead += [self.epochs_ahead(len(epochs)) * pace for _, epochs in sorted(self.known.items())]
+        ahead += [self.expected_epochs_left(len(epochs)) * pace for _, epochs in sorted(self.paused_epochs.items())]
         new = max(0, self.n_trials - self.n_ended - len(ahead))
-        trained_share = self.lengths.total() / self.n_ended if self.n_ended else 1.0  # the others repeat one
-        whole = (self.epochs_ahead(0) * pace + TRIAL_SECONDS) * trained_share
+        trained_share = self.epoch_counts.total() / self.n_ended if self.n_ended else 1.0  # the others repeat one
+        whole = (self.expected_epochs_left(0) * pace + TRIAL_SECONDS) * trained_share
         work = [*ahead, *[whole] * new]
         return float(completion_times(work, self.workers, self.window)[-1]) if work else 0.0
 
     def _open(self) -> list[list[EpochResult]]:
         """The epochs of each trial that is not over."""
-        return [*(trial.epochs for trial in self.running.values()), *self.known.values()]
+        return [*(trial.epochs for trial in self.running.values()), *self.paused_epochs.values()]
 
     def epochs_a_second(self) -> float:
         """Since the first trial began; 0 before its first epoch."""

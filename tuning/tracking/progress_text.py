@@ -7,7 +7,7 @@ from typing import Any
 
 from core.io.text import printable
 from tuning.formatting import format_value, format_clock, truncate, format_settings
-from tuning.tracking.progress_state import Best, Running, Tally
+from tuning.tracking.progress_state import BestSoFar, RunningTrial, SearchProgress
 
 SHORT = {
     "learning_rate": "lr",
@@ -28,7 +28,7 @@ SHORT = {
     "lr_schedule": "schedule",
 }
 """Short names for a line of its own, in the order of what usually matters most."""
-MOST_FAILURES = 3
+MAX_FAILURES = 3
 """That are told one by one at a time."""
 TITLE = 12
 """Characters of an audit line's title."""
@@ -36,7 +36,7 @@ WARNINGS = 3
 """So many of the audit's warnings fit above the block."""
 
 
-def block(tally: Tally, cautions: Sequence[str], elapsed: float, width: int, height: int) -> list[str]:
+def live_block(tally: SearchProgress, cautions: Sequence[str], elapsed: float, width: int, height: int) -> list[str]:
     """What a terminal shows: warnings, counts, pace, the best so far, and a line for each running trial.
 
     Args:
@@ -47,7 +47,7 @@ def block(tally: Tally, cautions: Sequence[str], elapsed: float, width: int, hei
         height: of the terminal; there are fewer lines than that.
     """
     lines = [f"warning: {caution}" for caution in cautions[:WARNINGS]]
-    lines += [counts(tally), pace(tally, elapsed)]
+    lines += [status_line(tally), rate_line(tally, elapsed)]
     if best := tally.best:
         lines.append(best_text(best))
         indent = "  "
@@ -62,7 +62,7 @@ def block(tally: Tally, cautions: Sequence[str], elapsed: float, width: int, hei
     return [truncate(line, width) for line in lines[: max(height - 1, 1)]]
 
 
-def _running_lines(tally: Tally, width: int, room: int) -> list[str]:
+def _running_lines(tally: SearchProgress, width: int, room: int) -> list[str]:
     """A title, and the trials by number; the last line says how many had no room."""
     if not tally.running or room < 3:
         return []
@@ -75,7 +75,7 @@ def _running_lines(tally: Tally, width: int, room: int) -> list[str]:
     return lines
 
 
-def _running_line(number: int, trial: Running, epochs: int, width: int) -> str:
+def _running_line(number: int, trial: RunningTrial, epochs: int, width: int) -> str:
     now, best = "-", "-"
     if trial.epochs:
         now = f"{trial.epochs[-1].val_accuracy:.4f}"
@@ -95,7 +95,7 @@ def settings_brief(settings: Mapping[str, Any], width: int) -> str:
     return text
 
 
-def counts(tally: Tally) -> str:
+def status_line(tally: SearchProgress) -> str:
     """`3/16 trials: 2 done, 1 stopped, 0 failed, 2 running, 4 waiting`: these for others to reach their rung."""
     ended = tally.ended
     waiting = f", {len(tally.waiting)} waiting" if tally.waiting else ""
@@ -105,7 +105,7 @@ def counts(tally: Tally) -> str:
     )
 
 
-def pace(tally: Tally, elapsed: float) -> str:
+def rate_line(tally: SearchProgress, elapsed: float) -> str:
     """`0.52 epochs/s, 12:05 gone, about 1:20:00 left`; before a trial has ended it says at most how long."""
     if tally.first_start is None:
         return f"starting the workers, {format_clock(elapsed)} gone"
@@ -115,16 +115,16 @@ def pace(tally: Tally, elapsed: float) -> str:
     elif left is None:
         ahead = "time left: after the first epoch"
     else:
-        ahead = f"{'about' if tally.lengths else 'at most about'} {format_clock(left)} left"
+        ahead = f"{'about' if tally.epoch_counts else 'at most about'} {format_clock(left)} left"
     return f"{tally.epochs_a_second():.2f} epochs/s, {format_clock(elapsed)} gone, {ahead}"
 
 
-def best_text(best: Best) -> str:
+def best_text(best: BestSoFar) -> str:
     """`best so far: 0.7812 by trial 3 in epoch 4, found 14:02:31`."""
     return f"best so far: {best.epoch.val_accuracy:.4f} by trial {best.trial} in epoch {best.epoch.epoch}{_when(best)}"
 
 
-def _when(best: Best) -> str:
+def _when(best: BestSoFar) -> str:
     """The time of day, with the date where it was not within the last 20 hours."""
     if best.found is None:
         return ""
@@ -134,12 +134,12 @@ def _when(best: Best) -> str:
 
 def failures(failed: Mapping[int, str]) -> list[str]:
     """A line for each failed trial, at most so many, and how many more there were."""
-    lines = [f"trial {number} failed: {printable(error)}" for number, error in list(failed.items())[:MOST_FAILURES]]
-    left = len(failed) - MOST_FAILURES
+    lines = [f"trial {number} failed: {printable(error)}" for number, error in list(failed.items())[:MAX_FAILURES]]
+    left = len(failed) - MAX_FAILURES
     return lines + ([f"and {left} more failed"] if left > 0 else [])
 
 
-def hanging(text: str, width: int) -> str:
+def wrap_titled(text: str, width: int) -> str:
     """Lines with a title of TITLE characters each, wrapped below what follows it."""
     settings = {"width": max(width, 2 * TITLE), "subsequent_indent": " " * TITLE, "break_on_hyphens": False}
     return "\n".join(textwrap.fill(line, **settings) for line in text.splitlines())  # type: ignore[arg-type]

@@ -11,7 +11,7 @@ import pytest
 from core.config import TrialConfig
 from tests.support.corpora import tiny_corpus
 from tuning.backend import worker
-from tuning.backend.checkpoint_sync import Keeping
+from tuning.backend.checkpoint_sync import CheckpointStore
 from tuning.resources.machine import Machine, TrialResources
 from tuning.scheduling.study import study_id
 
@@ -25,7 +25,7 @@ class Node:
         self.folder, self.monkeypatch = folder, monkeypatch
         folder.mkdir()
 
-    def run(self, keeping: Keeping, number: int = 3, dies_after: int | None = None) -> list[dict[str, Any]]:
+    def run(self, keeping: CheckpointStore, number: int = 3, dies_after: int | None = None) -> list[dict[str, Any]]:
         """What a trial reports; its worker may die when it has reported an epoch."""
         reports: list[dict[str, Any]] = []
 
@@ -38,7 +38,7 @@ class Node:
         self.monkeypatch.setattr(worker, "tune", SimpleNamespace(report=report))
         job = {"number": number, "config": CONFIG, "checkpoint_dir": str(self.folder / "own"), "open": [1, number]}
         try:
-            keeping.work(job, tiny_corpus(), TrialResources())
+            keeping.run_trial(job, tiny_corpus(), TrialResources())
         except KeyboardInterrupt:
             assert dies_after
         return reports
@@ -61,8 +61,8 @@ def figures(reports: list[dict[str, Any]]) -> list[Any]:
 
 def test_a_trial_goes_on_from_the_storage_on_another_node(nodes: list[Node], tmp_path: Path) -> None:
     first, second, third = nodes
-    whole = third.run(Keeping(study="whole", on_node=True, storage=None))
-    keeping = Keeping(study="s", on_node=True, storage=str(tmp_path / "storage"))
+    whole = third.run(CheckpointStore(study="whole", on_node=True, storage=None))
+    keeping = CheckpointStore(study="s", on_node=True, storage=str(tmp_path / "storage"))
     first.run(keeping, dies_after=2)
     trained: list[int] = []
     real = worker.train
@@ -80,7 +80,7 @@ def test_a_trial_goes_on_from_the_storage_on_another_node(nodes: list[Node], tmp
 
 def test_without_a_storage_it_begins_again_and_comes_to_the_same(nodes: list[Node]) -> None:
     first, second, _ = nodes
-    keeping = Keeping(study="s", on_node=True, storage=None)
+    keeping = CheckpointStore(study="s", on_node=True, storage=None)
     lost = first.run(keeping, dies_after=2)
     again = figures(second.run(keeping))
     assert figures(lost)[0] == again[0][:2]
@@ -89,25 +89,25 @@ def test_without_a_storage_it_begins_again_and_comes_to_the_same(nodes: list[Nod
 
 def test_in_the_studys_own_folder_nothing_is_put_on_the_node(nodes: list[Node]) -> None:
     first = nodes[0]
-    first.run(Keeping(study="s", on_node=False, storage=None))
+    first.run(CheckpointStore(study="s", on_node=False, storage=None))
     assert [path.name for path in first.folder.iterdir()] == ["own"]
 
 
 def test_a_storage_that_fails_is_told_and_costs_nothing_else(nodes: list[Node], tmp_path: Path) -> None:
     first, second, _ = nodes
     (tmp_path / "file").write_text("in the way")
-    reports = first.run(Keeping(study="s", on_node=True, storage=str(tmp_path / "file" / "storage")))
+    reports = first.run(CheckpointStore(study="s", on_node=True, storage=str(tmp_path / "file" / "storage")))
     assert all("cannot keep checkpoints in" in report["storage_problem"] for report in reports[:3])
-    assert figures(reports) == figures(second.run(Keeping(study="s", on_node=True, storage=None)))
+    assert figures(reports) == figures(second.run(CheckpointStore(study="s", on_node=True, storage=None)))
 
 
 def test_what_finished_trials_have_left_goes_when_the_next_one_begins(nodes: list[Node], tmp_path: Path) -> None:
     """Trial 3 begins when 1 is still open; 4 may have begun since then."""
     first = nodes[0]
-    keeping = Keeping(study="s", on_node=True, storage=str(tmp_path / "storage"))
+    keeping = CheckpointStore(study="s", on_node=True, storage=str(tmp_path / "storage"))
     for number in (4, 1):
         first.run(keeping, number)
-    reports = first.run(Keeping(study="other", on_node=True, storage=keeping.storage), 2)
+    reports = first.run(CheckpointStore(study="other", on_node=True, storage=keeping.storage), 2)
     assert not any("storage_problem" in report for report in reports)
     first.run(keeping, 2)
     first.run(keeping, 3)
@@ -117,10 +117,10 @@ def test_what_finished_trials_have_left_goes_when_the_next_one_begins(nodes: lis
 
 
 def test_a_complete_study_leaves_nothing_in_the_storage(nodes: list[Node], tmp_path: Path) -> None:
-    keeping = Keeping(study="s", on_node=True, storage=str(tmp_path / "storage"))
+    keeping = CheckpointStore(study="s", on_node=True, storage=str(tmp_path / "storage"))
     nodes[0].run(keeping)
     said: list[str] = []
-    keeping.forget(Machine(cpus=1, gpus=0), said.append)
+    keeping.remove_all(Machine(cpus=1, gpus=0), said.append)
     assert (list((tmp_path / "storage").iterdir()), said) == ([], [])
 
 

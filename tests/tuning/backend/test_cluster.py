@@ -11,8 +11,8 @@ import pytest
 
 from core.errors import ConfigError, UserError
 from tuning.backend import cluster as joined
-from tuning.backend.cluster import Cluster, Node, check_nodes, look
-from tuning.backend.connect import answers, reach, resolved
+from tuning.backend.cluster import Cluster, Node, check_nodes, node_info
+from tuning.backend.connect import is_listening, check_head, resolve_address
 from tuning.resources.machine import Machine, TrialResources
 
 
@@ -26,8 +26,8 @@ def cluster(*machines: tuple[int, int], address: str = "10.0.0.1:6379", raylet: 
 
 def test_what_fits_is_counted_node_by_node() -> None:
     """3 CPUs and 2 CPUs are two trials of 2, not two and a half; a GPU counts only where CPUs are."""
-    assert cluster((3, 0), (2, 0), (1, 0)).fit(TrialResources(cpus_per_trial=2)) == 2
-    assert cluster((8, 1), (8, 0)).fit(TrialResources(cpus_per_trial=1, gpus_per_trial=0.5)) == 2
+    assert cluster((3, 0), (2, 0), (1, 0)).max_parallel(TrialResources(cpus_per_trial=2)) == 2
+    assert cluster((8, 1), (8, 0)).max_parallel(TrialResources(cpus_per_trial=1, gpus_per_trial=0.5)) == 2
 
 
 @pytest.mark.parametrize(
@@ -45,12 +45,12 @@ def test_what_fits_is_counted_node_by_node() -> None:
 )
 def test_a_trial_that_fits_on_no_node_is_refused_with_what_they_have(shares: TrialResources, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
-        cluster((3, 0), (2, 0)).fit(shares)
+        cluster((3, 0), (2, 0)).max_parallel(shares)
 
 
 def test_a_cluster_without_a_node_for_trials_is_refused() -> None:
     with pytest.raises(ConfigError, match="CPUs and GPUs of its nodes: none"):
-        cluster().fit(TrialResources())
+        cluster().max_parallel(TrialResources())
 
 
 def told(*answers: Any) -> list[str]:
@@ -62,7 +62,7 @@ def told(*answers: Any) -> list[str]:
 
 
 def test_nodes_like_this_machine_are_silent() -> None:
-    assert told(look(None, None), look(None, None)) == []
+    assert told(node_info(None, None), node_info(None, None)) == []
 
 
 def test_every_node_that_is_not_fit_is_named_with_its_reason() -> None:
@@ -77,14 +77,14 @@ def test_every_node_that_is_not_fit_is_named_with_its_reason() -> None:
     ):
         told(
             wrapped,
-            look(None, None) | {"torch": "1.0"},
-            look(None, None) | {"problem": "no rights"},
+            node_info(None, None) | {"torch": "1.0"},
+            node_info(None, None) | {"problem": "no rights"},
             TimeoutError("no answer in 180 s"),
         )
 
 
 def test_processors_that_differ_are_told_since_bits_may() -> None:
-    (said,) = told(look(None, None), look(None, None) | {"cpu": "ANCIENT"})
+    (said,) = told(node_info(None, None), node_info(None, None) | {"cpu": "ANCIENT"})
     assert "the nodes' processors differ (" in said
     assert "ANCIENT" in said
 
@@ -104,24 +104,24 @@ def free_address() -> str:
 def test_an_address_where_nobody_answers_is_one_line() -> None:
     address = free_address()
     with pytest.raises(UserError, match=f"^no Ray cluster answers at {address}: start one with `ray start --head`"):
-        reach(address)
+        check_head(address)
 
 
 @pytest.mark.parametrize("host", ["a..b", f"{'a' * 64}.b"])
 def test_a_host_that_cannot_be_is_one_line(host: str) -> None:
     with pytest.raises(UserError, match=f"^no Ray cluster answers at {host}:6379: "):
-        reach(f"{host}:6379")
+        check_head(f"{host}:6379")
 
 
 @pytest.mark.parametrize("address", ["head", "head:", "http://head:8265", "a b:1", ":6379"])
 def test_what_is_no_address_is_refused(address: str) -> None:
     with pytest.raises(ConfigError, match=f"^--address must be HOST:PORT of .*, or auto, got '{address}'"):
-        resolved(address)
+        resolve_address(address)
 
 
 def test_ray_client_is_refused_with_the_reason() -> None:
     with pytest.raises(ConfigError, match="got 'ray://head:10001'; ray:// would run the search on the head"):
-        resolved("ray://head:10001")
+        resolve_address("ray://head:10001")
 
 
 def watched(the_cluster: Cluster, monkeypatch: pytest.MonkeyPatch, seconds: float) -> list[str]:
@@ -134,7 +134,7 @@ def watched(the_cluster: Cluster, monkeypatch: pytest.MonkeyPatch, seconds: floa
         said.append(what)
         heard.set()
 
-    with the_cluster.watched(lost):
+    with the_cluster.monitored(lost):
         heard.wait(seconds)
     return said
 
@@ -159,7 +159,7 @@ def test_a_head_that_answers_no_more_is_lost(
 def test_a_node_of_this_machine_that_ends_is_lost(
     listener: str, raylet: tuple[str, socket.socket], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert answers(listener)
+    assert is_listening(listener)
 
     def end() -> None:
         raylet[1].accept()[0].close()
@@ -180,7 +180,7 @@ def test_while_both_are_there_nothing_is_lost(
 
 def test_auto_is_what_ray_says(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
-    assert resolved("auto") == "10.0.0.1:6379"
+    assert resolve_address("auto") == "10.0.0.1:6379"
 
 
 def test_auto_where_no_cluster_runs_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -188,4 +188,4 @@ def test_auto_where_no_cluster_runs_is_one_line(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("ray._private.services.find_gcs_addresses", list)
     monkeypatch.setattr("ray._private.services.find_bootstrap_address", lambda folder: None)
     with pytest.raises(UserError, match=r"^--address auto: no Ray cluster runs on this machine; start one with "):
-        resolved("auto")
+        resolve_address("auto")

@@ -8,7 +8,7 @@ from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import Trial
 from ray.tune.utils.object_cache import _ObjectCache
 
-from tuning.backend.ray_private import forget_ended, keep_workers
+from tuning.backend.ray_private import drop_finished_trials, keep_idle_workers
 
 
 def controller(trials: list[Trial], live: list[Trial]) -> Any:
@@ -33,7 +33,7 @@ def trials(*states: str) -> list[Trial]:
 def test_trials_that_ended_are_forgotten_and_no_others() -> None:
     known = trials("TERMINATED", "RUNNING", "TERMINATED", "ERROR", "PENDING")
     ray = controller(known, live=[known[1], known[2], known[4]])  # one is ending: it is still live
-    forget_ended(ray)
+    drop_finished_trials(ray)
     assert [trial.trial_id for trial in known] == ["1", "2", "4"]
     assert sorted(ray._trial_metadata) == ["1", "2", "4"]
     assert {trial.trial_id for trial in ray._trials_to_cache} == {"1", "2", "4"}
@@ -59,7 +59,7 @@ def test_several_idle_workers_are_kept_and_the_living_are_handed_out(monkeypatch
     monkeypatch.setattr("tuning.backend.ray_private._answers", lambda manager, worker: worker not in dead)
     ray._actor_manager = SimpleNamespace(remove_actor=lambda worker, kill: removed.append(worker))
     cache = ray._actor_cache
-    keep_workers(ray, trial, 8)
+    keep_idle_workers(ray, trial, 8)
     assert all(cache.cache_object(needs, worker) for worker in workers)
     assert list(cache.flush_cached_objects()) == []
     assert cache.pop_cached_object(needs) is workers[2]
@@ -73,8 +73,8 @@ def test_several_idle_workers_are_kept_and_the_living_are_handed_out(monkeypatch
 def test_another_ray_without_those_names_is_left_alone() -> None:
     known = trials("TERMINATED")
     ray = SimpleNamespace(get_trials=lambda: known, get_live_trials=set)
-    keep_workers(ray, known[0], 8)
-    forget_ended(ray)
+    keep_idle_workers(ray, known[0], 8)
+    drop_finished_trials(ray)
     assert known == []
 
 

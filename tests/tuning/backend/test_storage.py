@@ -9,8 +9,8 @@ import torch
 from core.errors import ConfigError, UserError
 from core.io.checked_folder import CHECKSUMS
 from core.training.checkpoint import STATE, TENSORS, Checkpoint, checkpoint_names, load_latest, save
-from tuning.backend.checkpoint_sync import Mirror
-from tuning.backend.storage import absolute, check_storage, keep_only, marked, open_place, remove
+from tuning.backend.checkpoint_sync import RemoteCheckpoints
+from tuning.backend.storage import absolute, check_storage, prune, marker_file, open_filesystem, remove
 
 TRAINING = {"seed": 1}
 
@@ -25,12 +25,12 @@ def saved(folder: Path, *epochs: int) -> None:
 def stored(tmp_path: Path) -> Path:
     """A trial's folder in a storage, after epochs 1 to 4 on some node."""
     saved(tmp_path / "node", 1, 2, 3, 4)
-    Mirror(str(tmp_path / "storage"), "study/00003", tmp_path / "node").push()
+    RemoteCheckpoints(str(tmp_path / "storage"), "study/00003", tmp_path / "node").upload_new()
     return tmp_path / "storage" / "study" / "00003"
 
 
 def fetched(stored: Path, node: Path) -> Checkpoint | None:
-    Mirror(str(stored.parents[1]), "study/00003", node).fetch()
+    RemoteCheckpoints(str(stored.parents[1]), "study/00003", node).download_latest()
     return load_latest(node, TRAINING)
 
 
@@ -63,11 +63,11 @@ def test_a_damaged_checkpoint_is_passed_over_and_later_replaced(
     if damage == "changed":
         file.write_bytes(b"torn")
     node = tmp_path / "other"
-    mirror = Mirror(str(tmp_path / "storage"), "study/00003", node)
-    mirror.fetch()
+    mirror = RemoteCheckpoints(str(tmp_path / "storage"), "study/00003", node)
+    mirror.download_latest()
     assert checkpoint_names(node) == ["epoch-00003"]
     saved(node, 4)
-    mirror.push()
+    mirror.upload_new()
     found = fetched(stored, tmp_path / "third")
     assert found is not None
     assert found.epoch == 4
@@ -89,25 +89,25 @@ def test_a_node_that_is_behind_gets_the_newer_one(stored: Path, tmp_path: Path) 
 
 def test_the_storage_holds_what_the_node_holds(stored: Path, tmp_path: Path) -> None:
     node = tmp_path / "node"
-    mirror = Mirror(str(tmp_path / "storage"), "study/00003", node)
+    mirror = RemoteCheckpoints(str(tmp_path / "storage"), "study/00003", node)
     for epoch in (5, 6, 7):
         saved(node, epoch)
-        mirror.push()
+        mirror.upload_new()
         assert sorted(path.name for path in stored.iterdir()) == sorted(checkpoint_names(node))
 
 
 def test_each_epoch_is_uploaded_once(stored: Path, tmp_path: Path) -> None:
-    mirror = Mirror(str(tmp_path / "storage"), "study/00003", tmp_path / "node")
+    mirror = RemoteCheckpoints(str(tmp_path / "storage"), "study/00003", tmp_path / "node")
     before = (stored / "epoch-00004" / TENSORS).stat().st_mtime_ns
-    mirror.push()
+    mirror.upload_new()
     assert (stored / "epoch-00004" / TENSORS).stat().st_mtime_ns == before
 
 
 def test_only_what_is_spared_stays(tmp_path: Path) -> None:
     for name in ("00001", "00002", "00003"):
         (tmp_path / "study" / name / "epoch-00001").mkdir(parents=True)
-    keep_only(str(tmp_path), "study", lambda name: name == "00002")
-    keep_only(str(tmp_path), "no-such", lambda name: False)
+    prune(str(tmp_path), "study", lambda name: name == "00002")
+    prune(str(tmp_path), "no-such", lambda name: False)
     assert [path.name for path in (tmp_path / "study").iterdir()] == ["00002"]
     remove(str(tmp_path), "study")
     remove(str(tmp_path), "study")
@@ -118,7 +118,7 @@ def test_a_place_is_a_folder_or_a_uri(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.chdir(tmp_path)
     assert absolute("shared") == str(tmp_path / "shared")
     assert absolute("s3://bucket/folder") == "s3://bucket/folder"
-    assert open_place(f"file://{tmp_path}/x/")[1] == open_place("x")[1] == str(tmp_path / "x")
+    assert open_filesystem(f"file://{tmp_path}/x/")[1] == open_filesystem("x")[1] == str(tmp_path / "x")
     check_storage("x")
     assert list((tmp_path / "x").iterdir()) == []
 
@@ -136,25 +136,25 @@ def test_a_place_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
 
 
 def test_a_storage_that_is_gone_is_one_line(stored: Path, tmp_path: Path) -> None:
-    mirror = Mirror(str(tmp_path / "storage"), "study/00003", tmp_path / "node")
-    mirror.push()
+    mirror = RemoteCheckpoints(str(tmp_path / "storage"), "study/00003", tmp_path / "node")
+    mirror.upload_new()
     shutil.rmtree(tmp_path / "storage")
     (tmp_path / "storage").write_text("in the way")
     saved(tmp_path / "node", 5)
     with pytest.raises(UserError, match=r"cannot keep checkpoints in .*/storage "):
-        mirror.push()
+        mirror.upload_new()
 
 
 @pytest.mark.parametrize("place", ["s4://AKIA:SECRET@bucket/x", "s3://b ucket/x?secret_key=SECRET"])
 def test_what_a_store_says_of_a_uri_shows_no_secret_of_it(place: str) -> None:
     with pytest.raises(ConfigError, match=r"--storage s\d://b") as caught:
-        open_place(place)
+        open_filesystem(place)
     assert "SECRET" not in str(caught.value)
 
 
 def test_a_folder_that_is_not_the_drivers_is_told(tmp_path: Path) -> None:
     """Each machine has a folder of that name, but not the same one."""
-    with marked(str(tmp_path / "driver")) as mark:
+    with marker_file(str(tmp_path / "driver")) as mark:
         check_storage(str(tmp_path / "driver"), mark)
         with pytest.raises(UserError, match=r"^what another machine put into .*/node is not there: give a "):
             check_storage(str(tmp_path / "node"), mark)

@@ -5,11 +5,11 @@ import re
 from typing import Any
 
 from tests.support.study_configs import plan
-from tuning.forecast.command import Outlook, rounded, share_text
-from tuning.forecast.simulation import Costs, forecast
+from tuning.forecast.command import ForecastReport, rounded, share_text
+from tuning.forecast.simulation import EpochCosts, forecast
 
 
-def outlook(**changes: Any) -> Outlook:
+def outlook(**changes: Any) -> ForecastReport:
     the_plan = plan(n_trials=16, epochs=8, window=8)
     settings: dict[str, Any] = {
         "name": "snippets-quick",
@@ -17,7 +17,7 @@ def outlook(**changes: Any) -> Outlook:
         "done": 0,
         "workers": 2,
         "share": share_text(1, 0.0),
-        "forecast": forecast(the_plan, Costs(own=(5.0,) * 8, others=(4.0, 6.0), start=4.0), 2),
+        "forecast": forecast(the_plan, EpochCosts(own=(5.0,) * 8, others=(4.0, 6.0), start=4.0), 2),
         "probed": 24,
         "probe_seconds": 25.0,
         "worker_bytes": 700_000_000,
@@ -25,7 +25,7 @@ def outlook(**changes: Any) -> Outlook:
         "checkpoint_bytes": 10_000_000,
         "budget_seconds": None,
     }
-    return Outlook(**(settings | changes))
+    return ForecastReport(**(settings | changes))
 
 
 def test_the_text_says_trials_rungs_epochs_time_memory_and_disk() -> None:
@@ -75,7 +75,7 @@ def test_a_warning_stands_below_the_text() -> None:
 
 def test_without_stopping_there_are_no_rungs() -> None:
     the_plan = plan(stopping=None)
-    lone = outlook(plan=the_plan, forecast=forecast(the_plan, Costs(own=(1.0,) * 12, others=(), start=4.0), 2))
+    lone = outlook(plan=the_plan, forecast=forecast(the_plan, EpochCosts(own=(1.0,) * 12, others=(), start=4.0), 2))
     assert "stopping: none" in str(lone)
 
 

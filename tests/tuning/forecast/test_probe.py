@@ -11,7 +11,7 @@ from core.errors import UserError
 from core.nn.model_size import max_checkpoint_bytes
 from tests.support.corpora import tiny_corpus
 from tests.support.study_configs import outcomes, plan
-from tuning.forecast.probe import measured_elsewhere, probe, settings_to_try
+from tuning.forecast.probe import _probe_process, probe, settings_to_try
 from tuning.resources.profiling import (
     DISK_BYTES_A_SECOND,
     EVALUATION_COST,
@@ -92,7 +92,7 @@ def test_a_process_of_the_probe_that_dies_is_one_line(error: Exception, monkeypa
 def test_a_process_measures_its_hand_and_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tuning.forecast.probe.load_corpus", lambda **options: tiny_corpus())
     configs = [TrialConfig(hidden_dim=4), TrialConfig(hidden_dim=4, n_layers=2)]
-    costs, start, peak = measured_elsewhere(
+    costs, start, peak = _probe_process(
         configs=configs, heavy=configs[:1], data={}, cache_dir=None, threads=1, device="cpu", began=0.0, until=0.0
     )
     assert len(costs) == 2

@@ -10,19 +10,19 @@ from tests.support.study_configs import plan
 from tuning.forecast.simulation import (
     STARTS,
     WAITS,
-    Costs,
-    Interval,
+    EpochCosts,
+    Range,
     costs_of_trials,
     epochs_of_trials,
     forecast,
-    stopped,
+    apply_halving,
 )
 from tuning.scheduling.successive_halving import SuccessiveHalving, RungTable, Decision
 from tuning.scheduling.timeline import TRIAL_SECONDS
 
 START = 4.0
-COSTS = Costs(own=(1.0, 2.0, 3.0), others=(1.0, 2.0, 4.0), start=START)
-SURE = Costs(own=(1.0,) * 12, others=(), start=START)
+COSTS = EpochCosts(own=(1.0, 2.0, 3.0), others=(1.0, 2.0, 4.0), start=START)
+SURE = EpochCosts(own=(1.0,) * 12, others=(), start=START)
 
 
 def test_without_stopping_every_trial_has_all_its_epochs() -> None:
@@ -63,7 +63,7 @@ def test_the_simulated_rule_is_the_real_one(seed: int) -> None:
         ]
         standings.settle(number, own, over=number in over)
     scores = np.array([curves[:, rung - 1] for rung in standings.rungs])
-    found = stopped(np.full(15, 6), scores, list(standings.rungs), rule.reduction, rule.cohort)
+    found = apply_halving(np.full(15, 6), scores, list(standings.rungs), rule.reduction, rule.cohort)
     assert found.tolist() == done
     assert len(set(done)) > 2
 
@@ -92,7 +92,7 @@ def test_the_studys_own_trials_cost_what_the_probe_measured() -> None:
 def test_the_forecast_of_a_search_without_chance_is_its_time() -> None:
     """12 trials of 4 epochs of a second on two workers: 24 s and what trials and start cost."""
     found = forecast(plan(stopping=None, window=12), SURE, workers=2)
-    assert (found.whole_epochs, found.epochs, found.rungs) == (48, Interval(low=48, middle=48, high=48), ())
+    assert (found.whole_epochs, found.epochs, found.rungs) == (48, Range(low=48, middle=48, high=48), ())
     expected = 24 + 6 * TRIAL_SECONDS + START * sum(STARTS) / 2 + sum(WAITS) / 2
     assert found.seconds.low < expected < found.seconds.high
     assert found.seconds.middle == pytest.approx(expected, rel=0.1)

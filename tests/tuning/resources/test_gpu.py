@@ -9,7 +9,7 @@ import torch
 from core.config import TrialConfig
 from core.errors import ConfigError, TrainingError, UserError
 from tests.support.corpora import tiny_corpus
-from tuning.backend.worker import failure
+from tuning.backend.worker import failure_result
 from tuning.resources.gpu import (
     CONTEXT_BYTES,
     GIB,
@@ -190,13 +190,13 @@ def test_who_has_a_whole_gpu_is_not_capped_below_it() -> None:
 def test_out_of_memory_is_told_from_other_failures() -> None:
     gpu = Gpu(name="Test", bytes=int(24 * GIB))
     oom = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 1.00 GiB.")
-    assert failure(oom, 0.5, gpu) == {
+    assert failure_result(oom, 0.5, gpu) == {
         "error": "out of GPU memory: asked for 1.00 GiB, with a share of 0.5 of Test (12.00 of 24.00 GiB)",
         "oom": True,
     }
-    assert failure(TrainingError("NaN"), 0.5, gpu) == {"error": "TrainingError: NaN"}
-    assert failure(ConfigError("bad"), 0.0, None) == {"error": "ConfigError: bad"}
-    assert failure(UserError("the disk is full"), 0.0, None) == {"mend": "the disk is full"}
+    assert failure_result(TrainingError("NaN"), 0.5, gpu) == {"error": "TrainingError: NaN"}
+    assert failure_result(ConfigError("bad"), 0.0, None) == {"error": "ConfigError: bad"}
+    assert failure_result(UserError("the disk is full"), 0.0, None) == {"mend": "the disk is full"}
 
 
 def test_a_probe_finds_peak_and_step_of_the_heaviest_settings() -> None:

@@ -13,7 +13,7 @@ from tests.support.small_study import epoch
 from tests.support.trial_records import record
 from tuning.tracking import progress_display as module
 from tuning.tracking.progress_display import ProgressDisplay, moves_cursor, pause_seconds
-from tuning.tracking.progress_state import Tally
+from tuning.tracking.progress_state import SearchProgress
 
 
 class Terminal(io.StringIO):
@@ -23,8 +23,8 @@ class Terminal(io.StringIO):
         return True
 
 
-def tally() -> Tally:
-    return Tally.of([], n_trials=6, epochs_a_trial=4, workers=2, window=8, searched=["hidden_dim"])
+def tally() -> SearchProgress:
+    return SearchProgress.of([], n_trials=6, epochs_a_trial=4, workers=2, window=8, searched=["hidden_dim"])
 
 
 def listen(progress: ProgressDisplay) -> None:

@@ -11,13 +11,13 @@ from tests.support.small_study import epoch
 from tests.support.trial_records import record
 from tuning.journal.records import TrialRecord
 from tuning.scheduling.timeline import TRIAL_SECONDS
-from tuning.tracking.progress_state import Tally
-from tuning.tracking.progress_text import counts
+from tuning.tracking.progress_state import SearchProgress
+from tuning.tracking.progress_text import status_line
 
 CONFIG = TrialConfig().to_dict()
 
 
-def tally(*records: TrialRecord, **changes: Any) -> Tally:
+def tally(*records: TrialRecord, **changes: Any) -> SearchProgress:
     """Of a study of 6 trials with at most 4 epochs each, by 2 workers."""
     settings: dict[str, Any] = {
         "n_trials": 6,
@@ -26,7 +26,7 @@ def tally(*records: TrialRecord, **changes: Any) -> Tally:
         "window": 99,
         "searched": ["hidden_dim"],
     }
-    return Tally.of(records, **(settings | changes))
+    return SearchProgress.of(records, **(settings | changes))
 
 
 def test_nothing_is_known_before_the_first_epoch() -> None:
@@ -75,11 +75,11 @@ def test_a_trial_that_waits_is_ahead_with_what_it_has_not_done() -> None:
     waits.wait(4)
     assert (waits.running, waits.waiting) == ({}, {4})
     assert waits.seconds_left() == pytest.approx(running)
-    assert counts(waits).endswith("0 failed, 0 running, 1 waiting")
+    assert status_line(waits).endswith("0 failed, 0 running, 1 waiting")
     waits.start(4, CONFIG)
     assert not waits.waiting
     assert len(waits.running[4].epochs) == 1
-    assert counts(waits).endswith("1 running")
+    assert status_line(waits).endswith("1 running")
 
 
 def test_a_repeated_trial_costs_nothing() -> None:

@@ -12,17 +12,17 @@ from tests.support.trial_records import record
 from tuning.formatting import format_clock
 from tuning.scheduling.study import searched_settings
 from tuning.space.load import load_space
-from tuning.tracking.progress_state import Best, Tally
-from tuning.tracking.progress_text import best_text, block, failures, hanging, pace, settings_brief
+from tuning.tracking.progress_state import BestSoFar, SearchProgress
+from tuning.tracking.progress_text import best_text, live_block, failures, wrap_titled, rate_line, settings_brief
 
 QUICK = searched_settings(load_space("quick"))
 
 
-def busy(n_running: int = 2, **changes: Any) -> Tally:
+def busy(n_running: int = 2, **changes: Any) -> SearchProgress:
     """Trial 0 is done, 1 failed, 2 was stopped; the others run."""
     settings: dict[str, Any] = {"n_trials": 100, "epochs_a_trial": 8, "workers": 2, "window": 8, "searched": QUICK}
     records = [record(0, 0.6, 0.8), record(1, state="FAIL", error="NaN"), record(2, 0.7, state="PRUNED")]
-    tally = Tally.of(records, **(settings | changes))
+    tally = SearchProgress.of(records, **(settings | changes))
     for number in range(3, 3 + n_running):
         tally.start(number, TrialConfig(hidden_dim=60 + number).to_dict())
     tally.epoch(3, epoch(1, 0.75))
@@ -32,7 +32,7 @@ def busy(n_running: int = 2, **changes: Any) -> Tally:
 
 @pytest.mark.parametrize("width", [80, 120])
 def test_a_terminal_shows_warnings_counts_pace_best_and_each_running_trial(width: int) -> None:
-    lines = block(busy(), ["texts under more than one label: 3"], 65, width, 24)
+    lines = live_block(busy(), ["texts under more than one label: 3"], 65, width, 24)
     assert lines[0] == "warning: texts under more than one label: 3"
     assert lines[1] == "3/100 trials: 1 done, 1 stopped, 1 failed, 2 running"
     assert re.fullmatch(r"\d+\.\d\d epochs/s, 1:05 gone, about [\d:]+ left", lines[2])
@@ -47,13 +47,13 @@ def test_a_terminal_shows_warnings_counts_pace_best_and_each_running_trial(width
 @pytest.mark.parametrize(("width", "height"), [(80, 24), (120, 40), (40, 10), (20, 5), (10, 2), (1, 1)])
 @pytest.mark.parametrize("n_running", [1, 16, 64])
 def test_it_fits_whatever_the_size(width: int, height: int, n_running: int) -> None:
-    lines = block(busy(n_running), ["a warning " * 30] * 5, 1e6, width, height)
+    lines = live_block(busy(n_running), ["a warning " * 30] * 5, 1e6, width, height)
     assert max(map(len, lines)) <= width
     assert len(lines) <= max(height - 1, 1)
 
 
 def test_trials_without_room_are_counted() -> None:
-    lines = block(busy(64), [], 65, 80, 24)
+    lines = live_block(busy(64), [], 65, 80, 24)
     shown = [line for line in lines if re.match(r" *\d+ +\d/8 ", line)]
     assert [int(line.split()[0]) for line in shown] == list(range(3, 3 + len(shown)))
     assert lines[-1].strip() == f"and {64 - len(shown)} more"
@@ -67,24 +67,24 @@ def test_settings_in_brief_say_what_matters_most_and_end_where_there_is_no_room(
 
 
 def test_pace_says_how_sure_it_is() -> None:
-    fresh = Tally.of([], n_trials=2, epochs_a_trial=4, workers=1, window=8, searched=[])
-    assert pace(fresh, 3) == "starting the workers, 0:03 gone"
+    fresh = SearchProgress.of([], n_trials=2, epochs_a_trial=4, workers=1, window=8, searched=[])
+    assert rate_line(fresh, 3) == "starting the workers, 0:03 gone"
     fresh.start(0, TrialConfig().to_dict())
-    assert pace(fresh, 5) == "0.00 epochs/s, 0:05 gone, time left: after the first epoch"
+    assert rate_line(fresh, 5) == "0.00 epochs/s, 0:05 gone, time left: after the first epoch"
     fresh.epoch(0, epoch(1, 0.5, seconds=10))
-    assert pace(fresh, 10).endswith(" epochs/s, 0:10 gone, at most about 1:10 left")
+    assert rate_line(fresh, 10).endswith(" epochs/s, 0:10 gone, at most about 1:10 left")
 
 
 def test_a_time_budget_that_is_shorter_is_what_is_left() -> None:
     short = busy(budget_seconds=66)
-    assert pace(short, 65).endswith(" 0:01 left of the time budget")
-    assert pace(short, 70).endswith(" 0:00 left of the time budget")
-    assert "budget" not in pace(busy(budget_seconds=1e6), 65)
+    assert rate_line(short, 65).endswith(" 0:01 left of the time budget")
+    assert rate_line(short, 70).endswith(" 0:00 left of the time budget")
+    assert "budget" not in rate_line(busy(budget_seconds=1e6), 65)
 
 
 def test_the_best_says_when_it_was_found() -> None:
     def found(at: float | None) -> str:
-        return best_text(Best(trial=3, epoch=epoch(4, 0.78125), settings={}, found=at))
+        return best_text(BestSoFar(trial=3, epoch=epoch(4, 0.78125), settings={}, found=at))
 
     now = time.time()
     assert (
@@ -107,7 +107,7 @@ def test_a_clock_reads_like_one() -> None:
 
 def test_an_audit_is_wrapped_below_its_titles() -> None:
     text = "leaks       across splits: train/val 0, train/test 0\n            and an example"
-    assert hanging(text, 40).splitlines() == [
+    assert wrap_titled(text, 40).splitlines() == [
         "leaks       across splits: train/val 0,",
         "            train/test 0",
         "            and an example",
