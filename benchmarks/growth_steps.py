@@ -20,7 +20,7 @@ from core.training.result import EpochResult
 from tests.support.recorded_study import EPOCHS, record_study
 from tests.support.study_configs import plan
 from tuning.analysis.best import table_of
-from tuning.analysis.filters import Selection
+from tuning.analysis.filters import RowFilter
 from tuning.journal.file import JOURNAL
 from tuning.journal.records import study_attributes
 from tuning.journal.writer import open_study
@@ -76,7 +76,7 @@ def opening(trials: int, folder: Path) -> Found:
 
 def best(trials: int, folder: Path) -> Found:
     """The table that `best` prints."""
-    return once(lambda: table_of(folder / "study", Selection(), "table"))
+    return once(lambda: table_of(folder / "study", RowFilter(), "table"))
 
 
 def report(trials: int, folder: Path) -> Found:

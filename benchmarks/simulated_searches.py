@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from core.stats import Correct, Interval, wilson
-from tuning.analysis.selection_bias import honest_number
+from tuning.analysis.selection_bias import corrected_accuracy
 
 EPOCHS_ALIKE = 0.7
 """The share of a trial's own noise that all its epochs have in common."""
@@ -81,7 +81,7 @@ def outcome(validation: Correct, test: Correct, true: Sequence[float], repeats: 
         repeats: resamplings of the corrected figure.
         seed: of the resampling.
     """
-    honest = honest_number(validation, repeats=repeats, seed=seed)
+    honest = corrected_accuracy(validation, repeats=repeats, seed=seed)
     winner = int(validation.sum(axis=1).argmax())
     hits, m = int(test[winner].sum()), test.shape[1]
     return Outcome(

@@ -17,7 +17,7 @@ from core.data.load import load_corpus
 from core.errors import ConfigError
 from core.io.text import redact_uris
 from tuning.analysis.best import table_of
-from tuning.analysis.filters import Selection
+from tuning.analysis.filters import RowFilter
 from tuning.backend.storage import check_storage
 from tuning.console import print_note, command_line
 from tuning.journal.predictions import pack_labels
@@ -120,7 +120,7 @@ def _run(options: RunOptions, machine: "Machine | Cluster", fits: int, began: fl
                 machine, print_note
             )  # by each command: the one before may have been killed
         ledger.set_study_attr("ended", ending.to_dict() if ending else None)
-        _say(table_of(folder, Selection(top=10), "table"))
+        _say(table_of(folder, RowFilter(top=10), "table"))
         if ending is not None:
             _say(_resume_hint(ending))
         return ending is not None or _is_complete(ledger, plan)

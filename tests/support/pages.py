@@ -6,20 +6,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tuning.analysis.assessment import judge
-from tuning.analysis.ranking import every_row
+from tuning.analysis.assessment import assess
+from tuning.analysis.ranking import trial_rows
 from tuning.journal.records import read_whole
 from tuning.report.command import page
-from tuning.report.facts import Facts
+from tuning.report.facts import ReportData
 from tuning.scheduling.study import searched_settings, space_from_spec
 
 
-def facts_of(folder: Path) -> Facts:
+def facts_of(folder: Path) -> ReportData:
     """Of a study."""
     attributes, records = read_whole(folder)
     space = space_from_spec(attributes["spec"])
-    rows = every_row(records, searched_settings(space), judge(records, attributes))
-    return Facts(name=folder.name, attributes=attributes, records=records, rows=rows, space=space)
+    rows = trial_rows(records, searched_settings(space), assess(records, attributes))
+    return ReportData(name=folder.name, attributes=attributes, records=records, rows=rows, space=space)
 
 
 @dataclass

@@ -12,17 +12,17 @@ from core.config import TrialConfig
 from core.errors import CorruptionError
 from core.nn.model_size import count_trainable_parameters
 from core.stats import ALPHA, Correct, Interval, holm, mcnemar, wilson
-from tuning.analysis.selection_bias import HonestNumber, honest_number
+from tuning.analysis.selection_bias import CorrectedAccuracy, corrected_accuracy
 from tuning.journal.predictions import unpack_labels
 from tuning.journal.records import TrialRecord, is_candidate, copied_from, rank_trials
 
-Reading = Mapping[str, Any]
+EvaluationRecord = Mapping[str, Any]
 """One entry of the study's user attribute `readings`, which `retrain` and `confirm` append to: verb, trial, seed, on
 (train or train+val), split, val_accuracy, test_accuracy, test_sentences, time."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class OnTest:
+class HeldOutResult:
     """One trial on the study's test split, trained on the training split alone as in the search."""
 
     accuracy: float
@@ -33,28 +33,28 @@ class OnTest:
     sentences: int
 
 
-def on_test(readings: Sequence[Reading], split: str | None) -> dict[int, OnTest]:
+def held_out_results(readings: Sequence[EvaluationRecord], split: str | None) -> dict[int, HeldOutResult]:
     """By trial number; a seed that was read again counts once, as it was read first.
 
     Args:
         readings: the study's.
         split: the study's split rule; readings of other splits, such as folds, do not count.
     """
-    by_trial: dict[int, dict[int, Reading]] = {}
+    by_trial: dict[int, dict[int, EvaluationRecord]] = {}
     for reading in readings:
         if reading["on"] == "train" and reading["split"] == split:
             by_trial.setdefault(reading["trial"], {}).setdefault(reading["seed"], reading)
     return {trial: _figure(list(seeds.values())) for trial, seeds in by_trial.items()}
 
 
-def _figure(readings: Sequence[Reading]) -> OnTest:
+def _figure(readings: Sequence[EvaluationRecord]) -> HeldOutResult:
     accuracy = sum(reading["test_accuracy"] for reading in readings) / len(readings)
     sentences = int(readings[0]["test_sentences"])
     interval = wilson(accuracy * sentences, sentences)
-    return OnTest(accuracy=accuracy, interval=interval, seeds=len(readings), sentences=sentences)
+    return HeldOutResult(accuracy=accuracy, interval=interval, seeds=len(readings), sentences=sentences)
 
 
-def readings_note(readings: Sequence[Reading]) -> str:
+def evaluations_note(readings: Sequence[EvaluationRecord]) -> str:
     """`the test split was read 3 times: 2 by confirm, 1 by retrain`."""
     if not readings:
         return "no reading of the test split is recorded"
@@ -64,12 +64,12 @@ def readings_note(readings: Sequence[Reading]) -> str:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Judgement:
+class StudyAssessment:
     """Of one study. What an older study did not keep is None, or not in a mapping."""
 
     sentences: int | None
     """In the validation split."""
-    honest: HonestNumber | None
+    corrected: CorrectedAccuracy | None
     """None too where a trial's predictions were not kept."""
     tied: Mapping[int, bool]
     """Trial number -> whether a paired test cannot tell it from the best, which is tied with itself."""
@@ -77,12 +77,12 @@ class Judgement:
     """The cheapest of the tied: fewest trained numbers, then seconds, then number."""
     n_parameters: Mapping[int, int]
     """Trial number -> trained numbers."""
-    on_test: Mapping[int, OnTest]
-    readings: Sequence[Reading]
+    held_out: Mapping[int, HeldOutResult]
+    test_evaluations: Sequence[EvaluationRecord]
     """Every reading of a test split."""
 
 
-def judge(records: Sequence[TrialRecord], attributes: Mapping[str, Any]) -> Judgement:
+def assess(records: Sequence[TrialRecord], attributes: Mapping[str, Any]) -> StudyAssessment:
     """Compute it anew; the same journal gives the same.
 
     Args:
@@ -97,14 +97,14 @@ def judge(records: Sequence[TrialRecord], attributes: Mapping[str, Any]) -> Judg
     known = {} if labels is None else _correct(own, labels)
     sizes = _sizes(records, attributes)
     tied = _tied(records, known)
-    return Judgement(
+    return StudyAssessment(
         sentences=None if labels is None else len(labels),
-        honest=_honest(own, known),
+        corrected=_corrected(own, known),
         tied=tied,
         recommended=_cheapest([record for record in own if tied.get(record.number)], sizes),
         n_parameters=sizes,
-        on_test=on_test(attributes.get("readings", ()), attributes["spec"].get("data", {}).get("split")),
-        readings=attributes.get("readings", ()),
+        held_out=held_out_results(attributes.get("readings", ()), attributes["spec"].get("data", {}).get("split")),
+        test_evaluations=attributes.get("readings", ()),
     )
 
 
@@ -128,11 +128,11 @@ def _correct(records: Sequence[TrialRecord], labels: NDArray[np.int64]) -> dict[
     return found
 
 
-def _honest(own: Sequence[TrialRecord], known: Mapping[int, Correct]) -> HonestNumber | None:
+def _corrected(own: Sequence[TrialRecord], known: Mapping[int, Correct]) -> CorrectedAccuracy | None:
     """None where a trial is missing, because it may have been a rival, or where one sentence is all there is."""
     if not known or len(known) < len(own) or any(len(each) < 2 for each in known.values()):
         return None
-    return honest_number(np.stack(list(known.values())))
+    return corrected_accuracy(np.stack(list(known.values())))
 
 
 def _tied(records: Sequence[TrialRecord], known: Mapping[int, Correct]) -> dict[int, bool]:

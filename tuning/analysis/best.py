@@ -4,29 +4,29 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from core.stats import Interval
-from tuning.analysis.assessment import Judgement, OnTest, judge, readings_note
-from tuning.analysis.filters import Selection, select
-from tuning.analysis.random_search_curve import expected
-from tuning.analysis.ranking import Row, every_row
-from tuning.analysis.tables import render, render_expected
+from tuning.analysis.assessment import StudyAssessment, HeldOutResult, assess, evaluations_note
+from tuning.analysis.filters import RowFilter, filter_rows
+from tuning.analysis.random_search_curve import random_search_curve
+from tuning.analysis.ranking import TrialRow, trial_rows
+from tuning.analysis.tables import render_table, render_curve
 from tuning.journal.records import read_whole
 from tuning.scheduling.budget import EarlyEnd
 from tuning.scheduling.study import spec_notes, searched_settings, space_from_spec
 
 
-def table_of(folder: Path, selection: Selection, form: str) -> str:
+def table_of(folder: Path, selection: RowFilter, form: str) -> str:
     """The study's rows as one of tuning.analysis.tables.FORMATS.
 
     Raises:
         UserError: no such study, or the selection does not fit it.
     """
     attributes, records = read_whole(folder)
-    judgement = judge(records, attributes)
-    rows = every_row(records, searched_settings(space_from_spec(attributes["spec"])), judgement)
-    notes = [*judged_notes(rows, judgement), *spec_notes(attributes["spec"])] if rows else []
+    judgement = assess(records, attributes)
+    rows = trial_rows(records, searched_settings(space_from_spec(attributes["spec"])), judgement)
+    notes = [*assessment_notes(rows, judgement), *spec_notes(attributes["spec"])] if rows else []
     if ended := attributes.get("ended"):
         notes += EarlyEnd(**ended).notes
-    return render(select(rows, selection), form, notes=notes)
+    return render_table(filter_rows(rows, selection), form, notes=notes)
 
 
 def curve_of(folder: Path, form: str) -> str:
@@ -36,10 +36,10 @@ def curve_of(folder: Path, form: str) -> str:
         UserError: no such study, or it has too few random trials.
     """
     attributes, records = read_whole(folder)
-    return render_expected(expected(records, attributes["spec"]), form)
+    return render_curve(random_search_curve(records, attributes["spec"]), form)
 
 
-def judged_notes(rows: Sequence[Row], judgement: Judgement) -> list[str]:
+def assessment_notes(rows: Sequence[TrialRow], judgement: StudyAssessment) -> list[str]:
     """Lines of at most 80 characters below a table for people.
 
     Args:
@@ -49,12 +49,12 @@ def judged_notes(rows: Sequence[Row], judgement: Judgement) -> list[str]:
     return [
         *_tie_notes(rows),
         *_number_notes(rows[0], judgement),
-        *(_test_note(row.trial, judgement.on_test[row.trial]) for row in rows if row.test_accuracy is not None),
-        readings_note(judgement.readings),
+        *(_test_note(row.trial, judgement.held_out[row.trial]) for row in rows if row.test_accuracy is not None),
+        evaluations_note(judgement.test_evaluations),
     ]
 
 
-def _tie_notes(rows: Sequence[Row]) -> list[str]:
+def _tie_notes(rows: Sequence[TrialRow]) -> list[str]:
     tied = sum(bool(row.tied) and row.copy_of is None for row in rows)
     if not tied:
         return []
@@ -66,10 +66,10 @@ def _tie_notes(rows: Sequence[Row]) -> list[str]:
     return ["tied: not told from the best by a paired test (exact McNemar, Holm) at 5%", *cheapest]
 
 
-def _number_notes(best: Row, judgement: Judgement) -> list[str]:
+def _number_notes(best: TrialRow, judgement: StudyAssessment) -> list[str]:
     if best.rank != 1:
         return []
-    honest = judgement.honest
+    honest = judgement.corrected
     if honest is None:
         return ["corrected for the choice: - (not every trial's predictions were kept)"]
     return [
@@ -79,7 +79,7 @@ def _number_notes(best: Row, judgement: Judgement) -> list[str]:
     ]
 
 
-def _test_note(trial: int, test: OnTest) -> str:
+def _test_note(trial: int, test: HeldOutResult) -> str:
     seeds = f" ({test.seeds} seeds)" if test.seeds > 1 else ""
     return f"test accuracy of trial {trial}: {test.accuracy:.4f}, 95% interval {_between(test.interval)}{seeds}"
 

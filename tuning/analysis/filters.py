@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from core.errors import ConfigError
-from tuning.analysis.ranking import STATES, Row
+from tuning.analysis.ranking import STATES, TrialRow
 from tuning.space.expressions import Condition, is_number, parse_value, shorten
 
 _CLAUSE = re.compile(r"\s*([a-z_]\w*)\s*(==?|!=|<=|>=|<|>)\s*([^\s,()=<>!]*)\s*", re.ASCII)
@@ -15,7 +15,7 @@ _SAID = {"yes": True, "no": False}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Selection:
+class RowFilter:
     """All rows that the study can show, unless more is said."""
 
     state: str | None = None
@@ -50,7 +50,7 @@ def parse_where(text: str) -> Condition:
     return Condition(name, "==" if sign == "=" else sign, (value,))
 
 
-def select(rows: Sequence[Row], selection: Selection) -> list[Row]:
+def filter_rows(rows: Sequence[TrialRow], selection: RowFilter) -> list[TrialRow]:
     """The selected rows, in the selected order.
 
     Args:
@@ -69,7 +69,7 @@ def select(rows: Sequence[Row], selection: Selection) -> list[Row]:
     return _first(known + [row for row in kept if value_of(row, name) is None], selection.top)
 
 
-def _allows(condition: Condition, row: Row) -> bool:
+def _allows(condition: Condition, row: TrialRow) -> bool:
     """A state counts in the journal's words and in those that the table shows."""
     allowed = condition.allows(value_of(row, condition.name))
     if condition.name != "state" or row.state not in STATES:
@@ -78,7 +78,7 @@ def _allows(condition: Condition, row: Row) -> bool:
     return (allowed and shown) if condition.operator == "!=" else (allowed or shown)
 
 
-def value_of(row: Row, name: str) -> Any:
+def value_of(row: TrialRow, name: str) -> Any:
     """A field of the row, or one of its settings."""
     return row.params[name] if name in row.params else getattr(row, name)
 
@@ -87,7 +87,7 @@ def _key(value: Any) -> tuple[bool, Any]:
     return isinstance(value, str), value
 
 
-def _first(rows: Sequence[Row], top: int | None) -> list[Row]:
+def _first(rows: Sequence[TrialRow], top: int | None) -> list[TrialRow]:
     """The first `top` ranked rows, and those that `top` does not leave out."""
     kept, places = [], 0
     for row in rows:
@@ -97,16 +97,16 @@ def _first(rows: Sequence[Row], top: int | None) -> list[Row]:
     return kept
 
 
-def _has_state(row: Row, state: str | None) -> bool:
+def _has_state(row: TrialRow, state: str | None) -> bool:
     if state is None:
         return row.rank is not None or row.state == "FAIL"
     return state in ("all", STATES.get(row.state))
 
 
-def _check_fields(rows: Sequence[Row], selection: Selection) -> None:
+def _check_fields(rows: Sequence[TrialRow], selection: RowFilter) -> None:
     if not rows:
         return
-    known = [*(name for name in Row.__slots__ if name != "params"), *rows[0].params]
+    known = [*(name for name in TrialRow.__slots__ if name != "params"), *rows[0].params]
     named = [("--where", each.name) for each in selection.where] + [("--sort", selection.sort.removeprefix("-"))]
     if problems := [f"{option} {shorten(name)}" for option, name in named if name not in known]:
         raise ConfigError(f"no field {', '.join(problems)}; the fields are {', '.join(known)}")

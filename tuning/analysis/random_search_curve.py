@@ -18,7 +18,7 @@ BAND = (0.1, 0.9)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Point:
+class CurvePoint:
     """What so many random trials bring."""
 
     trials: int
@@ -34,14 +34,14 @@ class Point:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Expected:
+class RandomSearchCurve:
     """The curve of one study."""
 
     random_trials: int
     """Drawn at random and ended with an epoch: the curve is made from them."""
     failed: int
     """Drawn at random and left out, because they failed."""
-    budgets: tuple[Point, ...]
+    budgets: tuple[CurvePoint, ...]
     """For 1 trial up to all of them."""
 
 
@@ -71,13 +71,13 @@ def expected_best(accuracies: ArrayLike) -> tuple[NDArray[np.float64], NDArray[n
     return np.array(plugin), np.array(unbiased)
 
 
-def expected(records: Sequence[TrialRecord], spec: Mapping[str, Any]) -> Expected:
+def random_search_curve(records: Sequence[TrialRecord], spec: Mapping[str, Any]) -> RandomSearchCurve:
     """The curve of a study.
 
     Raises:
         UserError: it has fewer than two random trials to make it from.
     """
-    random = [record for record in drawn_at_random(records, spec) if record.state in ("COMPLETE", "PRUNED", "FAIL")]
+    random = [record for record in random_trials(records, spec) if record.state in ("COMPLETE", "PRUNED", "FAIL")]
     ended = [record for record in random if record.state != "FAIL"]
     accuracies = [record.best.val_accuracy for record in ended if record.best]
     if len(accuracies) < 2:
@@ -89,7 +89,7 @@ def expected(records: Sequence[TrialRecord], spec: Mapping[str, Any]) -> Expecte
     plugin, unbiased = expected_best(values)
     epochs = sum(len(record.epochs) for record in ended) / len(ended)
     budgets = [
-        Point(
+        CurvePoint(
             trials=n,
             epochs=n * epochs,
             plugin=float(plugin[n - 1]),
@@ -99,10 +99,10 @@ def expected(records: Sequence[TrialRecord], spec: Mapping[str, Any]) -> Expecte
         )
         for n in range(1, len(values) + 1)
     ]
-    return Expected(random_trials=len(values), failed=len(random) - len(ended), budgets=tuple(budgets))
+    return RandomSearchCurve(random_trials=len(values), failed=len(random) - len(ended), budgets=tuple(budgets))
 
 
-def drawn_at_random(records: Sequence[TrialRecord], spec: Mapping[str, Any]) -> list[TrialRecord]:
+def random_trials(records: Sequence[TrialRecord], spec: Mapping[str, Any]) -> list[TrialRecord]:
     """The trials that the sampler drew without looking at an outcome, and that repeat no other.
 
     Every trial of a `random` study; of tpe, gp and cmaes those that saw fewer than `startup` outcomes: suggestion n

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from core.stats import Interval, wilson
-from tuning.analysis.assessment import Judgement
+from tuning.analysis.assessment import StudyAssessment
 from tuning.journal.records import TrialRecord, copied_from, rank_trials
 
 STATES = {"COMPLETE": "done", "PRUNED": "stopped", "FAIL": "failed"}
@@ -13,7 +13,7 @@ STATES = {"COMPLETE": "done", "PRUNED": "stopped", "FAIL": "failed"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Row:
+class TrialRow:
     """One trial in the table. What is not known, or does not apply, is None."""
 
     rank: int | None
@@ -59,7 +59,9 @@ class Row:
         return {name: getattr(self, name) for name in self.__slots__}
 
 
-def every_row(records: Sequence[TrialRecord], searched: Sequence[str], judgement: Judgement | None = None) -> list[Row]:
+def trial_rows(
+    records: Sequence[TrialRecord], searched: Sequence[str], judgement: StudyAssessment | None = None
+) -> list[TrialRow]:
     """Rows by validation accuracy; ties by lower validation loss, then lower number. Failed trials come after those,
     the ones that have not ended last.
 
@@ -74,10 +76,10 @@ def every_row(records: Sequence[TrialRecord], searched: Sequence[str], judgement
     rest.sort(key=lambda record: record.state != "FAIL")
     notebook = next((r.best.val_accuracy for r in ended if r.origin == "notebook" and r.best), None)
     return [
-        Row(
+        TrialRow(
             **_own(record, searched),
             **_compared(record, places.get(record.number), notebook),
-            **_judged(record, places.get(record.number), judgement),
+            **_assessed(record, places.get(record.number), judgement),
         )
         for record in (*ended, *rest)
     ]
@@ -105,14 +107,14 @@ def _compared(record: TrialRecord, rank: int | None, notebook: float | None) -> 
     return {"rank": rank, "against_notebook": gain}
 
 
-def _judged(record: TrialRecord, rank: int | None, judgement: Judgement | None) -> dict[str, Any]:
+def _assessed(record: TrialRecord, rank: int | None, judgement: StudyAssessment | None) -> dict[str, Any]:
     number = record.number
     interval = honest = test = None
     if judgement is not None:
         if record.best and judgement.sentences:
             interval = wilson(round(record.best.val_accuracy * judgement.sentences), judgement.sentences)
-        honest = judgement.honest if rank == 1 else None
-        test = judgement.on_test.get(number)
+        honest = judgement.corrected if rank == 1 else None
+        test = judgement.held_out.get(number)
     return {
         **_ends("interval", interval),
         "tied": judgement.tied.get(number) if judgement else None,
@@ -122,7 +124,7 @@ def _judged(record: TrialRecord, rank: int | None, judgement: Judgement | None) 
         **_ends("corrected", honest.corrected_interval if honest else None),
         "test_accuracy": test.accuracy if test else None,
         **_ends("test", test.interval if test else None),
-        "test_readings": sum(r["trial"] == number for r in judgement.readings) if judgement else 0,
+        "test_readings": sum(r["trial"] == number for r in judgement.test_evaluations) if judgement else 0,
     }
 
 

@@ -27,7 +27,7 @@ in 10 million."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class HonestNumber:
+class CorrectedAccuracy:
     """Of one study."""
 
     raw: float
@@ -39,13 +39,13 @@ class HonestNumber:
     corrected_interval: Interval
     trials: int
     """Chosen from so many."""
-    rivals: int
+    contenders: int
     """So many of them, the winner included, could have won by other sentences of the same kind."""
     sentences: int
     """In the validation split."""
 
 
-def honest_number(correct: Correct, *, repeats: int = REPEATS, seed: int = 0) -> HonestNumber:
+def corrected_accuracy(correct: Correct, *, repeats: int = REPEATS, seed: int = 0) -> CorrectedAccuracy:
     """Raw and corrected accuracy of the best of T trials.
 
     Args:
@@ -61,23 +61,23 @@ def honest_number(correct: Correct, *, repeats: int = REPEATS, seed: int = 0) ->
     n = correct.shape[1]
     hits = correct.sum(axis=1)
     winner = int(hits.argmax())  # the first of equals
-    could_win = rivals(correct, winner)
-    judged, unchosen = resampled(correct[could_win], int(could_win[:winner].sum()), repeats, seed)
+    could_win = contenders(correct, winner)
+    judged, unchosen = bootstrap(correct[could_win], int(could_win[:winner].sum()), repeats, seed)
     # What the choice costs in each resampling: less random than the figures themselves, whose mean is the same.
     gain = float((judged - unchosen).mean())  # hardly ever above 0
     estimate = min(1.0, max(0.0, int(hits[winner]) / n + gain))
-    return HonestNumber(
+    return CorrectedAccuracy(
         raw=int(hits[winner]) / n,
         raw_interval=wilson(int(hits[winner]), n),
         corrected=estimate,
-        corrected_interval=spread(judged, estimate, n),
+        corrected_interval=bootstrap_interval(judged, estimate, n),
         trials=len(correct),
-        rivals=int(could_win.sum()),
+        contenders=int(could_win.sum()),
         sentences=n,
     )
 
 
-def rivals(correct: Correct, winner: int) -> NDArray[np.bool_]:
+def contenders(correct: Correct, winner: int) -> NDArray[np.bool_]:
     """(T,) which trials may overtake the winner when the sentences are drawn anew; the winner is one of them."""
     n = correct.shape[1]
     ahead = (correct[winner] & ~correct).sum(axis=1)  # sentences by which the winner is ahead
@@ -87,7 +87,7 @@ def rivals(correct: Correct, winner: int) -> NDArray[np.bool_]:
     return np.asarray(lead <= HOPELESS * np.sqrt(variance))
 
 
-def resampled(
+def bootstrap(
     correct: Correct, winner: int, repeats: int, seed: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The sentences that each resampling left out, as two trials answer them.
@@ -107,7 +107,7 @@ def resampled(
     unchosen: list[float] = []
     columns = correct.T.astype(np.float32)  # (n, T) products of small whole numbers, exact in any order
     while len(judged) < repeats:
-        counts = drawn(draw, min(max(1, AT_ONCE // n), repeats - len(judged)), n)
+        counts = bootstrap_counts(draw, min(max(1, AT_ONCE // n), repeats - len(judged)), n)
         left_out = counts == 0
         counts, left_out = counts[left_out.any(axis=1)], left_out[left_out.any(axis=1)]
         winners = (counts.astype(np.float32) @ columns).argmax(axis=1)  # (b,) the first of equals
@@ -117,13 +117,13 @@ def resampled(
     return np.array(judged), np.array(unchosen)
 
 
-def drawn(draw: np.random.Generator, repeats: int, n: int) -> NDArray[np.int64]:
+def bootstrap_counts(draw: np.random.Generator, repeats: int, n: int) -> NDArray[np.int64]:
     """(repeats, n) how often each of n sentences is drawn when n are drawn with replacement."""
     places = draw.integers(0, n, (repeats, n)) + n * np.arange(repeats)[:, None]
     return np.bincount(places.ravel(), minlength=repeats * n).reshape(repeats, n)
 
 
-def spread(judged: NDArray[np.float64], estimate: float, n: int) -> Interval:
+def bootstrap_interval(judged: NDArray[np.float64], estimate: float, n: int) -> Interval:
     """The interval of the estimate from how the resamplings' figures spread, and no narrower than a binomial one.
 
     Each figure comes from the 0.368 n sentences left out, drawn from n without replacement. By the theory of

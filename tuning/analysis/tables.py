@@ -9,8 +9,8 @@ import textwrap
 from collections.abc import Sequence
 
 from core.io.text import printable
-from tuning.analysis.random_search_curve import Expected, Point
-from tuning.analysis.ranking import STATES, Row
+from tuning.analysis.random_search_curve import RandomSearchCurve, CurvePoint
+from tuning.analysis.ranking import STATES, TrialRow
 from tuning.formatting import align_columns, format_value, markdown_table, format_settings
 
 FORMATS = ("table", "json", "csv", "md")
@@ -19,11 +19,11 @@ DISPENSABLE = ("vs nb", "interval")
 """Columns that give way, in this order, where a table would be too wide."""
 NOTEBOOK = "* the notebook's own setting; vs nb: more validation accuracy than it"
 TITLES = ("random trials", "epochs", "expected best", "plug-in", "8 of 10 searches")
-MOST_ROWS = 16
+MAX_ROWS = 16
 """Of a table for people."""
 
 
-def render(rows: Sequence[Row], form: str, width: int | None = None, notes: Sequence[str] = ()) -> str:
+def render_table(rows: Sequence[TrialRow], form: str, width: int | None = None, notes: Sequence[str] = ()) -> str:
     """The rows as `table`, `json`, `csv` or `md`.
 
     Args:
@@ -43,7 +43,7 @@ def render(rows: Sequence[Row], form: str, width: int | None = None, notes: Sequ
     return _table(rows, names, cells, width, _footnotes(rows, notes))
 
 
-def _head(row: Row) -> list[str]:
+def _head(row: TrialRow) -> list[str]:
     marks = "*" * row.notebook + "+" * row.recommended
     return [
         "-" if row.rank is None else str(row.rank),
@@ -59,9 +59,9 @@ def _head(row: Row) -> list[str]:
     ]
 
 
-def _csv(rows: Sequence[Row]) -> str:
+def _csv(rows: Sequence[TrialRow]) -> str:
     out = io.StringIO()
-    names = [name for name in Row.__slots__ if name != "params"]
+    names = [name for name in TrialRow.__slots__ if name != "params"]
     params = list(rows[0].params) if rows else []
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow([*names, *params])
@@ -70,7 +70,7 @@ def _csv(rows: Sequence[Row]) -> str:
     return out.getvalue().rstrip("\n")
 
 
-def _footnotes(rows: Sequence[Row], notes: Sequence[str]) -> list[str]:
+def _footnotes(rows: Sequence[TrialRow], notes: Sequence[str]) -> list[str]:
     marked = [NOTEBOOK] if any(row.notebook for row in rows) else []
     copies = [f"trial {r.trial} repeats trial {r.copy_of}: not trained again" for r in rows if r.copy_of is not None]
     failed = [f"trial {row.trial} failed: {printable(row.error)}" for row in rows if row.error]
@@ -78,7 +78,7 @@ def _footnotes(rows: Sequence[Row], notes: Sequence[str]) -> list[str]:
 
 
 def _table(
-    rows: Sequence[Row],
+    rows: Sequence[TrialRow],
     names: Sequence[str],
     cells: Sequence[Sequence[str]],
     width: int | None,
@@ -108,7 +108,7 @@ def _narrow(cells: Sequence[Sequence[str]], width: int) -> list[str]:
     return lines
 
 
-def render_expected(expected: Expected, form: str) -> str:
+def render_curve(expected: RandomSearchCurve, form: str) -> str:
     """As one of tuning.analysis.tables.FORMATS; JSON and CSV have every budget, the others some of them."""
     if form == "json":
         return json.dumps(dataclasses.asdict(expected), indent=2)
@@ -122,15 +122,15 @@ def render_expected(expected: Expected, form: str) -> str:
             f"{budget.plugin:.4f}",
             f"{budget.low:.4f}-{budget.high:.4f}",
         ]
-        for budget in thinned(expected.budgets)
+        for budget in sample_budgets(expected.budgets)
     ]
     if form == "md":
-        return markdown_table(TITLES, cells, notes_on(expected))
+        return markdown_table(TITLES, cells, curve_notes(expected))
     lines = align_columns([TITLES, *cells])
-    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:], "", *notes_on(expected)])
+    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:], "", *curve_notes(expected)])
 
 
-def notes_on(expected: Expected) -> list[str]:
+def curve_notes(expected: RandomSearchCurve) -> list[str]:
     """What the curve is made from, and by whose estimators."""
     failed = f", without the {expected.failed} that failed" if expected.failed else ""
     return [
@@ -141,17 +141,17 @@ def notes_on(expected: Expected) -> list[str]:
     ]
 
 
-def thinned(budgets: Sequence[Point]) -> list[Point]:
+def sample_budgets(budgets: Sequence[CurvePoint]) -> list[CurvePoint]:
     """The first and the last, and at most MOST_ROWS in all, further apart the larger they are."""
-    if len(budgets) <= MOST_ROWS:
+    if len(budgets) <= MAX_ROWS:
         return list(budgets)
-    places = {round(len(budgets) ** (step / (MOST_ROWS - 1))) for step in range(MOST_ROWS)}
+    places = {round(len(budgets) ** (step / (MAX_ROWS - 1))) for step in range(MAX_ROWS)}
     return [budgets[place - 1] for place in sorted(places)]
 
 
-def _curve_csv(budgets: Sequence[Point]) -> str:
+def _curve_csv(budgets: Sequence[CurvePoint]) -> str:
     out = io.StringIO()
-    names = [field.name for field in dataclasses.fields(Point)]
+    names = [field.name for field in dataclasses.fields(CurvePoint)]
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(names)
     writer.writerows([getattr(budget, name) for name in names] for budget in budgets)

@@ -60,12 +60,12 @@ def best(
 ) -> None:
     """Show the best trials of STUDY, and what the best one is worth."""
     from tuning.analysis.best import curve_of, table_of
-    from tuning.analysis.filters import Selection, parse_where
+    from tuning.analysis.filters import RowFilter, parse_where
 
     if expected and (state or where or sort != "rank"):
         raise ConfigError("--expected shows no rows: leave --state, --where and --sort out")
     conditions = tuple(parse_where(text) for text in where or ())
-    selection = Selection(state=state, where=conditions, sort=sort, top=top)
+    selection = RowFilter(state=state, where=conditions, sort=sort, top=top)
     folder = study_folder(study, results)
     print(curve_of(folder, format) if expected else table_of(folder, selection, format))
 

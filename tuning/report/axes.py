@@ -17,7 +17,7 @@ _SLACK = 1e-6
 class Axis(Protocol):
     """One side of a drawing."""
 
-    def place(self, value: Any) -> float:
+    def position(self, value: Any) -> float:
         """Where `value` stands, from 0 at the low end to 1 at the high end."""
 
     def ticks(self, most: int) -> list[Tick]:
@@ -25,7 +25,7 @@ class Axis(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Numbers:
+class NumericAxis:
     """A scale from `low` to `high`, which is greater."""
 
     low: float
@@ -35,7 +35,9 @@ class Numbers:
     """Between whole numbers nothing is written."""
 
     @classmethod
-    def over(cls, values: Iterable[float], *, log: bool = False, whole: bool = False, margin: float = 0.0) -> "Numbers":
+    def over(
+        cls, values: Iterable[float], *, log: bool = False, whole: bool = False, margin: float = 0.0
+    ) -> "NumericAxis":
         """A scale on which all finite values stand.
 
         Args:
@@ -52,14 +54,14 @@ class Numbers:
         low, high = low - room, high + room
         return cls(low=math.exp(low) if log else low, high=math.exp(high) if log else high, log=log, whole=whole)
 
-    def place(self, value: float) -> float:
+    def position(self, value: float) -> float:
         if self.log:
             return math.log(value / self.low) / math.log(self.high / self.low)
         return (value - self.low) / (self.high - self.low)
 
     def ticks(self, most: int) -> list[Tick]:
         marks = self._powers(most) if self.log else self._steps(most)
-        places = ((self.place(mark), f"{mark:.6g}") for mark in marks)
+        places = ((self.position(mark), f"{mark:.6g}") for mark in marks)
         return [(place, name) for place, name in places if -_SLACK <= place <= 1 + _SLACK]
 
     def _steps(self, most: int) -> list[float]:
@@ -76,40 +78,40 @@ class Numbers:
         """Powers of ten, with their double and fivefold where there is room; on a short scale equal steps."""
         first, last = math.floor(math.log10(self.low)), math.ceil(math.log10(self.high))
         fine = [nice * 10.0**power for power in range(first, last + 1) for nice in (1, 2, 5)]
-        inside = [mark for mark in fine if -_SLACK <= self.place(mark) <= 1 + _SLACK]
+        inside = [mark for mark in fine if -_SLACK <= self.position(mark) <= 1 + _SLACK]
         if len(inside) < 3:
             return self._steps(most)
         return inside if len(inside) <= most else [10.0**power for power in range(first, last + 1)]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Names:
+class CategoryAxis:
     """Values in a row, each at the middle of a part of its own."""
 
     values: tuple[Any, ...]
 
-    def place(self, value: Any) -> float:
+    def position(self, value: Any) -> float:
         at = next(at for at, known in enumerate(self.values) if equal(known, value))
         return (at + 0.5) / len(self.values)
 
     def ticks(self, most: int) -> list[Tick]:
-        return [(self.place(value), format_value(value)) for value in self.values]
+        return [(self.position(value), format_value(value)) for value in self.values]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Beside:
+class BrokenAxis:
     """A scale, and below it the values that do not stand on it: none, and on a logarithmic scale zero."""
 
-    scale: Numbers
+    scale: NumericAxis
     values: tuple[Any, ...]
 
-    def place(self, value: Any) -> float:
+    def position(self, value: Any) -> float:
         low = 0.12 * len(self.values)
         at = next((at for at, known in enumerate(self.values) if equal(known, value)), None)
-        return low + (1 - low) * self.scale.place(value) if at is None else 0.12 * at
+        return low + (1 - low) * self.scale.position(value) if at is None else 0.12 * at
 
     def ticks(self, most: int) -> list[Tick]:
-        below = [(self.place(value), format_value(value)) for value in self.values]
+        below = [(self.position(value), format_value(value)) for value in self.values]
         low = 0.12 * len(self.values)
         return below + [(low + (1 - low) * place, name) for place, name in self.scale.ticks(most)]
 
@@ -131,6 +133,6 @@ def axis_over(values: Sequence[Any], *, log: bool = False, named: bool = False, 
         apart = [*others, *(value for value in numbers if log and value == 0)]
         on_scale = [value for value in numbers if not log or value > 0]
         whole = all(isinstance(value, int) for value in on_scale)
-        scale = Numbers.over(on_scale, log=log, whole=whole, margin=margin)
-        return Beside(scale=scale, values=tuple(apart)) if apart else scale
-    return Names(values=(*numbers, *sorted((value for value in distinct if not is_number(value)), key=str)))
+        scale = NumericAxis.over(on_scale, log=log, whole=whole, margin=margin)
+        return BrokenAxis(scale=scale, values=tuple(apart)) if apart else scale
+    return CategoryAxis(values=(*numbers, *sorted((value for value in distinct if not is_number(value)), key=str)))

@@ -12,13 +12,13 @@ from core.data.corpus import VAL
 from core.data.load import load_split_texts
 from core.errors import UserError
 from core.io.atomic import atomic_write
-from tuning.analysis.assessment import judge
-from tuning.analysis.ranking import every_row
+from tuning.analysis.assessment import assess
+from tuning.analysis.ranking import trial_rows
 from tuning.journal.file import is_locked
 from tuning.journal.records import read_whole
-from tuning.report.compose import Wrong, compose
-from tuning.report.facts import Facts
-from tuning.report.mistakes import Answers, answers_of, mistakes, same_model
+from tuning.report.compose import MistakesSection, render_page
+from tuning.report.facts import ReportData
+from tuning.report.mistakes import Predictions, read_predictions, mistakes, same_model
 from tuning.scheduling.study import searched_settings, space_from_spec
 
 EVERY_SECONDS = 5
@@ -63,17 +63,17 @@ def report(
 def page(folder: Path, *, model: Path | None, cache_dir: Path | None, command: str, every_seconds: int | None) -> bytes:
     """The page of a study as it is now; arguments as in `report`."""
     attributes, records = read_whole(folder)
-    judgement = judge(records, attributes)
+    judgement = assess(records, attributes)
     space = space_from_spec(attributes["spec"])
-    facts = Facts(
+    facts = ReportData(
         name=folder.absolute().name,
         attributes=attributes,
         records=records,
-        rows=every_row(records, searched_settings(space), judgement),
+        rows=trial_rows(records, searched_settings(space), judgement),
         space=space,
     )
     wrong = _wrong(facts, model, folder / "model", cache_dir)
-    return compose(
+    return render_page(
         facts,
         judgement,
         wrong,
@@ -84,10 +84,10 @@ def page(folder: Path, *, model: Path | None, cache_dir: Path | None, command: s
     )
 
 
-def _wrong(facts: Facts, model: Path | None, usual: Path, cache_dir: Path | None) -> Wrong:
-    answers = answers_of(facts)
+def _wrong(facts: ReportData, model: Path | None, usual: Path, cache_dir: Path | None) -> MistakesSection:
+    answers = read_predictions(facts)
     if answers is None:
-        return Wrong(answers=None, mistakes=(), notes=())
+        return MistakesSection(answers=None, mistakes=(), notes=())
     notes = []
     texts = probabilities = None
     try:
@@ -101,10 +101,10 @@ def _wrong(facts: Facts, model: Path | None, usual: Path, cache_dir: Path | None
             if model is not None:
                 raise
             notes.append(f"Without confidences: {error}")
-    return Wrong(answers=answers, mistakes=mistakes(answers, texts, probabilities), notes=notes)
+    return MistakesSection(answers=answers, mistakes=mistakes(answers, texts, probabilities), notes=notes)
 
 
-def _probabilities(model: Path, texts: list[str], answers: Answers) -> NDArray[np.float64]:
+def _probabilities(model: Path, texts: list[str], answers: Predictions) -> NDArray[np.float64]:
     """(n, C) of the validation sentences.
 
     Raises:

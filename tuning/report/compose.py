@@ -18,38 +18,38 @@ from numpy.typing import NDArray
 
 from core.data.audit import audit_sections
 from core.io.text import printable
-from tuning.analysis.assessment import Judgement
+from tuning.analysis.assessment import StudyAssessment
 from tuning.analysis.ranking import STATES
 from tuning.formatting import format_value
-from tuning.report.facts import MARKS, Facts, Figure, left_out, thinned
+from tuning.report.facts import MARKS, ReportData, Figure, sampling_note, sample_trials
 from tuning.report.headline import cards, remarks
-from tuning.report.mistakes import Answers, Mistake
+from tuning.report.mistakes import Predictions, Mistake
 from tuning.report.setting_plots import SHADES, importance_bars, parallel, slices
 from tuning.report.svg import drawing, mark
-from tuning.report.table import table_of
-from tuning.report.timeline_plot import last_moment, swatch, timeline
+from tuning.report.table import report_table
+from tuning.report.timeline_plot import last_moment, bar, timeline
 from tuning.report.trial_plots import budget, curves, history, losses
 from tuning.scheduling.study import spec_notes
 
 WIDEST_MATRIX = 15
 """Classes; more are shown as a list of confusions."""
-MOST_CONFUSIONS = 20
+MAX_CONFUSIONS = 20
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Wrong:
+class MistakesSection:
     """The section about the winner's mistakes."""
 
-    answers: Answers | None
+    answers: Predictions | None
     mistakes: Sequence[Mistake]
     notes: Sequence[str]
     """What is missing there, and why."""
 
 
-def compose(
-    facts: Facts,
-    judgement: Judgement,
-    wrong: Wrong,
+def render_page(
+    facts: ReportData,
+    judgement: StudyAssessment,
+    wrong: MistakesSection,
     *,
     made: datetime,
     command: str,
@@ -68,7 +68,7 @@ def compose(
         every_seconds: how often the page reloads itself; None for never.
     """
     css, js = _asset("page.css"), _asset("page.js")
-    few = thinned(facts)
+    few = sample_trials(facts)
     context = {
         "facts": facts,
         "policy": _policy(css, js),
@@ -78,11 +78,11 @@ def compose(
         "every_seconds": every_seconds,
         "made": f"{made:%Y-%m-%d %H:%M:%S}",
         "version": version("sentune"),
-        "tally": tally(facts),
+        "tally": state_counts(facts),
         "cards": cards(facts, judgement),
         "notes": [*remarks(facts, judgement), *spec_notes(facts.spec)],
-        "left_out": left_out(few),
-        "table": table_of(few.rows),
+        "left_out": sampling_note(few),
+        "table": report_table(few.rows),
         "figures": figures(facts, few, made if running else last_moment(facts.records)),
         "legend": MARKS,
         "audit": audit_sections(facts.attributes["audit"]) if "audit" in facts.attributes else [],
@@ -94,7 +94,7 @@ def compose(
     return _environment().from_string(_asset("page.html")).render(context).encode()
 
 
-def figures(facts: Facts, few: Facts, now: datetime) -> list[Figure]:
+def figures(facts: ReportData, few: ReportData, now: datetime) -> list[Figure]:
     """All plots, in the page's order.
 
     Args:
@@ -112,7 +112,7 @@ def safe_json(value: Any) -> Markup:
     return Markup(text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e"))
 
 
-def tally(facts: Facts) -> str:
+def state_counts(facts: ReportData) -> str:
     """`12 done, 5 stopped, 1 not ended`."""
     counts = Counter(record.state for record in facts.records)
     words = {**STATES, "RUNNING": "not ended"}
@@ -135,7 +135,7 @@ def about(spec: Mapping[str, Any]) -> list[tuple[str, str]]:
     ]
 
 
-def _wrong(wrong: Wrong) -> dict[str, Any]:
+def _wrong(wrong: MistakesSection) -> dict[str, Any]:
     answers = wrong.answers
     counts = None if answers is None else answers.counts
     confident = bool(wrong.mistakes) and wrong.mistakes[0].confidence is not None
@@ -156,7 +156,7 @@ def shaded(counts: NDArray[np.int64]) -> list[list[tuple[int, int]]]:
     return [list(zip(row, shade, strict=True)) for row, shade in zip(counts.tolist(), shades.tolist(), strict=True)]
 
 
-def confusions(answers: Answers) -> list[tuple[str, str, int]]:
+def confusions(answers: Predictions) -> list[tuple[str, str, int]]:
     """Right class, answer and count of the most frequent mix-ups."""
     found = answers.counts
     mixed = [
@@ -164,7 +164,7 @@ def confusions(answers: Answers) -> list[tuple[str, str, int]]:
         for right, said in zip(*np.nonzero(found), strict=True)
         if right != said
     ]
-    return sorted(mixed, key=lambda each: (-each[2], each[:2]))[:MOST_CONFUSIONS]
+    return sorted(mixed, key=lambda each: (-each[2], each[:2]))[:MAX_CONFUSIONS]
 
 
 def _environment() -> Environment:
@@ -178,7 +178,7 @@ def _environment() -> Environment:
 
 
 def _legend_mark(kind: str, bars: bool) -> Markup:
-    sample = swatch((2.0, 8.0), 12.0, 12.0, kind, None) if bars else mark((8.0, 8.0), kind, None)
+    sample = bar((2.0, 8.0), 12.0, 12.0, kind, None) if bars else mark((8.0, 8.0), kind, None)
     return drawing(MARKS[kind], sample, width=16, height=16)
 
 

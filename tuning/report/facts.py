@@ -7,18 +7,18 @@ from typing import Any
 
 from markupsafe import Markup
 
-from tuning.analysis.ranking import STATES, Row
+from tuning.analysis.ranking import STATES, TrialRow
 from tuning.journal.records import TrialRecord
 from tuning.space.space import Space
 
-MOST = 1000
+MAX_TRIALS = 1000
 """Trials; at 1,000 in 18 settings the page has 4 MB, and all of it grows with their number."""
-BEST = MOST // 2
+KEEP_BEST = MAX_TRIALS // 2
 """Of them the first by rank."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Facts:
+class ReportData:
     """A study, read once."""
 
     name: str
@@ -26,7 +26,7 @@ class Facts:
     """The journal's, beside its trials: spec, audit, command, validation, readings; older studies lack some."""
     records: Sequence[TrialRecord]
     """All trials by number."""
-    rows: Sequence[Row]
+    rows: Sequence[TrialRow]
     """What `best --format json` shows of them; of `kept` alone where that is not None."""
     space: Space
     kept: frozenset[int] | None = None
@@ -43,12 +43,12 @@ class Facts:
         return self.attributes["spec"]  # type: ignore[no-any-return]
 
     @property
-    def ranked(self) -> list[tuple[Row, TrialRecord]]:
+    def ranked(self) -> list[tuple[TrialRow, TrialRecord]]:
         """Trials that ended with an accuracy, best first."""
         return [(row, self.records[row.trial]) for row in self.rows if row.rank is not None]
 
     @property
-    def winner(self) -> Row | None:
+    def winner(self) -> TrialRow | None:
         """The first of them."""
         return next((row for row in self.rows if row.rank == 1), None)
 
@@ -90,34 +90,34 @@ class Figure:
     """What to be careful about."""
 
 
-def thinned(facts: Facts) -> Facts:
+def sample_trials(facts: ReportData) -> ReportData:
     """The same study with at most about MOST of its trials to show, the same ones each time.
 
     They are the best, the notebook's, each that was better than all before it (so that the line of the best so far
     stays what it was), and of the others every so many by number.
     """
-    if len(facts.rows) <= MOST:
+    if len(facts.rows) <= MAX_TRIALS:
         return facts
-    kept = {row.trial for at, row in enumerate(facts.rows) if at < BEST or row.notebook} | _leaders(facts)
+    kept = {row.trial for at, row in enumerate(facts.rows) if at < KEEP_BEST or row.notebook} | _leaders(facts)
     rest = [record.number for record in facts.records if record.number not in kept]
-    room = max(0, MOST - len(kept))
+    room = max(0, MAX_TRIALS - len(kept))
     kept |= {rest[at * len(rest) // room] for at in range(room)}
     rows = [row for row in facts.rows if row.trial in kept]
     return dataclasses.replace(facts, rows=rows, kept=frozenset(kept))
 
 
-def left_out(few: Facts) -> str | None:
+def sampling_note(few: ReportData) -> str | None:
     """What the page has to say of it; None where nothing is left out."""
     if few.kept is None:
         return None
     return (
-        f"Of {len(few.records):,} trials the table and the plots show {len(few.kept):,}: the best {BEST:,}, the "
+        f"Of {len(few.records):,} trials the table and the plots show {len(few.kept):,}: the best {KEEP_BEST:,}, the "
         "notebook's, each that was better than all before it, and of the others every so many by number. All else is "
         "of all trials; sentune best --state all --format csv has every one."
     )
 
 
-def _leaders(facts: Facts) -> set[int]:
+def _leaders(facts: ReportData) -> set[int]:
     """Trials that were better than all before them, by number."""
     leaders, highest = set(), -1.0
     for row in sorted((row for row, _ in facts.ranked), key=lambda row: row.trial):

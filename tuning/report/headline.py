@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 from core.io.text import quoted
-from tuning.analysis.assessment import Judgement, readings_note
-from tuning.analysis.ranking import Row
-from tuning.report.facts import Facts
+from tuning.analysis.assessment import StudyAssessment, evaluations_note
+from tuning.analysis.ranking import TrialRow
+from tuning.report.facts import ReportData
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -19,7 +19,7 @@ class Card:
     detail: str
 
 
-def cards(facts: Facts, judgement: Judgement) -> list[Card]:
+def cards(facts: ReportData, judgement: StudyAssessment) -> list[Card]:
     """The figures of the best trial, then what it is to be compared with; none before a trial has ended."""
     winner = facts.winner
     if winner is None or winner.val_accuracy is None:
@@ -28,8 +28,8 @@ def cards(facts: Facts, judgement: Judgement) -> list[Card]:
         _card("Best validation accuracy", winner.val_accuracy,
               f"trial {winner.trial}, epoch {winner.best_epoch}{_interval(winner.interval_low, winner.interval_high)}")
     ]  # fmt: skip
-    if winner.corrected is not None and judgement.honest is not None:
-        detail = f"what it is worth after choosing the best of {judgement.honest.trials} trials"
+    if winner.corrected is not None and judgement.corrected is not None:
+        detail = f"what it is worth after choosing the best of {judgement.corrected.trials} trials"
         between = _interval(winner.corrected_low, winner.corrected_high)
         found.insert(0, _card("The honest number", winner.corrected, detail + between))
     if winner.test_accuracy is not None:
@@ -38,7 +38,7 @@ def cards(facts: Facts, judgement: Judgement) -> list[Card]:
     return [*found, *_beaten(facts, winner)]
 
 
-def remarks(facts: Facts, judgement: Judgement) -> list[str]:
+def remarks(facts: ReportData, judgement: StudyAssessment) -> list[str]:
     """What else to know of the best trial: a cheaper one that is as good, what is missing, how often test was read."""
     if facts.winner is None:
         return []
@@ -50,12 +50,12 @@ def remarks(facts: Facts, judgement: Judgement) -> list[str]:
                 f"recommended is trial {row.trial} ({row.val_accuracy:.4f}, {row.n_parameters:,} trained numbers): the "
                 f"cheapest of the {tied} trials that a paired test (exact McNemar, Holm) does not tell from the best"
             )
-    if judgement.honest is None:
+    if judgement.corrected is None:
         found.append("there is no number corrected for the choice: not every trial's predictions were kept")
-    return [*found, readings_note(judgement.readings)]
+    return [*found, evaluations_note(judgement.test_evaluations)]
 
 
-def _beaten(facts: Facts, winner: Row) -> list[Card]:
+def _beaten(facts: ReportData, winner: TrialRow) -> list[Card]:
     found = []
     notebook = next((row for row in facts.rows if row.notebook and row.rank is not None), None)
     if notebook is not None and notebook.val_accuracy is not None:

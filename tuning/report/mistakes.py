@@ -9,16 +9,16 @@ from numpy.typing import NDArray
 
 from tuning.journal.predictions import unpack_labels
 from tuning.journal.records import TrialRecord
-from tuning.report.facts import Facts
+from tuning.report.facts import ReportData
 
-MOST = 60
+MAX_MISTAKES = 60
 """Mistakes shown."""
 ALIKE = 0.01
 """A model whose answers differ from the recorded ones in a larger share of the sentences is another model."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, slots=True)
-class Answers:
+class Predictions:
     """What trials said about the n sentences of the validation split."""
 
     classes: tuple[str, ...]
@@ -52,7 +52,7 @@ class Mistake:
     """None where the data cannot be had."""
 
 
-def answers_of(facts: Facts) -> Answers | None:
+def read_predictions(facts: ReportData) -> Predictions | None:
     """The stored answers; None in a study that has none.
 
     Raises:
@@ -65,10 +65,12 @@ def answers_of(facts: Facts) -> Answers | None:
     said = [_said(record) for _, record in facts.ranked if record.val_predictions]
     wrong = np.mean([answers != labels for answers in said], axis=0)
     winner = _said(facts.records[facts.winner.trial])
-    return Answers(classes=tuple(kept["classes"]), labels=labels, winner=winner, wrong=wrong)
+    return Predictions(classes=tuple(kept["classes"]), labels=labels, winner=winner, wrong=wrong)
 
 
-def mistakes(answers: Answers, texts: Sequence[str] | None, probabilities: NDArray[np.float64] | None) -> list[Mistake]:
+def mistakes(
+    answers: Predictions, texts: Sequence[str] | None, probabilities: NDArray[np.float64] | None
+) -> list[Mistake]:
     """The MOST worst ones: the most confident first; without confidences, those that most trials share first.
 
     Args:
@@ -88,11 +90,11 @@ def mistakes(answers: Answers, texts: Sequence[str] | None, probabilities: NDArr
             wrong=float(answers.wrong[place]),
             text=None if texts is None else texts[place],
         )
-        for place in places[order][:MOST].tolist()
+        for place in places[order][:MAX_MISTAKES].tolist()
     ]
 
 
-def same_model(answers: Answers, probabilities: NDArray[np.float64]) -> bool:
+def same_model(answers: Predictions, probabilities: NDArray[np.float64]) -> bool:
     """Whether a model answers as the winner did: not exactly, since it may have been trained on another device."""
     return float((probabilities.argmax(axis=1) != answers.winner).mean()) <= ALIKE
 

@@ -10,23 +10,23 @@ from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.trial import create_trial
 
 from tuning.journal.records import copied_from
-from tuning.report.axes import Axis, Names, Numbers, axis_over
-from tuning.report.facts import Facts, Figure
-from tuning.report.svg import ACCURACY, NOTHING, Panel, Point, drawing, element, line, marked, text
+from tuning.report.axes import Axis, CategoryAxis, NumericAxis, axis_over
+from tuning.report.facts import ReportData, Figure
+from tuning.report.svg import ACCURACY, NOTHING, Panel, PlotPoint, drawing, element, line, draw_marks, text
 from tuning.space.space import Dimension, midpoint
 
 SHADES = 7
 """Classes q0 (worst) to q6 of the page's colours."""
-FEW = 30
+MIN_TRIALS = 30
 """Below so many trials shares are mostly chance."""
-LEAST = 8
+MIN_IMPORTANCE = 8
 """Below so many there is nothing to say."""
 TREES, DEPTH = 16, 8
 """Of the forest that explains the accuracies. On 1,000 trials in 18 settings Optuna's 64 levels took seven times as
 long and changed no share by more than 0.02."""
 
 
-def importances(facts: Facts) -> dict[str, float]:
+def importances(facts: ReportData) -> dict[str, float]:
     """Share of the accuracies' variance that each setting explains by itself, the largest first; they add up to 1.
 
     A setting that plays no part in a trial counts at the middle of its range, a stopped trial with the accuracy that it
@@ -39,7 +39,7 @@ def importances(facts: Facts) -> dict[str, float]:
     """
     own = sorted((row.trial, row.val_accuracy, record.params) for row, record in facts.ranked
                  if copied_from(record.origin) is None)  # fmt: skip
-    if len(own) < LEAST or len({accuracy for _, accuracy, _ in own}) == 1:
+    if len(own) < MIN_IMPORTANCE or len({accuracy for _, accuracy, _ in own}) == 1:
         return {}
     distributions = {dimension.name: dimension.distribution for dimension in facts.space.dimensions}
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -55,12 +55,12 @@ def filled(params: Mapping[str, Any], distributions: Mapping[str, BaseDistributi
     return {name: params[name] if name in params else midpoint(each) for name, each in distributions.items()}
 
 
-def parallel(facts: Facts) -> Figure:
+def parallel(facts: ReportData) -> Figure:
     """Parallel coordinates: every trial a line through its settings, ending at its accuracy."""
     ranked = facts.ranked
     fields = list(ranked[0][0].params) if ranked else []
     axes = {field: _axis(facts, field, [row.params[field] for row, _ in ranked]) for field in fields}
-    axes[ACCURACY] = Numbers.over((row.val_accuracy or 0.0 for row, _ in ranked), margin=0.03)
+    axes[ACCURACY] = NumericAxis.over((row.val_accuracy or 0.0 for row, _ in ranked), margin=0.03)
     places = {name: 70.0 + 96 * at for at, name in enumerate(axes)}
     strands, worst = [], max((row.rank or 1 for row, _ in ranked), default=1)
     for row, _ in reversed(ranked):  # the best on top
@@ -81,7 +81,7 @@ def parallel(facts: Facts) -> Figure:
     )
 
 
-def slices(facts: Facts) -> Figure:
+def slices(facts: ReportData) -> Figure:
     """Accuracy against each searched setting, of the trials in which it plays a part."""
     drawings = [_slice(facts, dimension) for dimension in facts.space.dimensions] if facts.ranked else []
     return Figure(
@@ -95,7 +95,7 @@ def slices(facts: Facts) -> Figure:
     )
 
 
-def importance_bars(facts: Facts) -> Figure:
+def importance_bars(facts: ReportData) -> Figure:
     """How much of the differences in accuracy each setting explains."""
     shares = importances(facts)
     trials = sum(copied_from(record.origin) is None for _, record in facts.ranked)
@@ -110,13 +110,13 @@ def importance_bars(facts: Facts) -> Figure:
         bars.append(text(f"{share:.1%}", left + long + 6, y + 13))
     spoken = "importances: " + ", ".join(f"{name} {share:.1%}" for name, share in shares.items())
     notes = []
-    if not shares and trials < LEAST:
+    if not shares and trials < MIN_IMPORTANCE:
         notes.append(f"{trials} ended trials are too few to tell.")
     elif not shares:
         notes.append(f"All {trials} ended trials have the same accuracy: there is nothing to explain.")
-    elif trials < FEW:
+    elif trials < MIN_TRIALS:
         notes.append(
-            f"Only {trials} trials have ended: below {FEW} such shares are mostly chance. Take them for a hint."
+            f"Only {trials} trials have ended: below {MIN_TRIALS} such shares are mostly chance. Take them for a hint."
         )
     return Figure(
         key="importances",
@@ -129,7 +129,7 @@ def importance_bars(facts: Facts) -> Figure:
     )
 
 
-def _axis(facts: Facts, field: str, values: Sequence[Any]) -> Axis:
+def _axis(facts: ReportData, field: str, values: Sequence[Any]) -> Axis:
     searched = [dimension.distribution for dimension in facts.space.dimensions if dimension.field == field]
     return axis_over(
         values,
@@ -140,7 +140,7 @@ def _axis(facts: Facts, field: str, values: Sequence[Any]) -> Axis:
 
 
 def _height(axis: Axis, value: Any) -> float:
-    return 280 - 230 * axis.place(value)
+    return 280 - 230 * axis.position(value)
 
 
 def _upright(name: str, axis: Axis, x: float, level: int) -> Markup:
@@ -151,7 +151,7 @@ def _upright(name: str, axis: Axis, x: float, level: int) -> Markup:
     )
 
 
-def _slice(facts: Facts, dimension: Dimension) -> Markup:
+def _slice(facts: ReportData, dimension: Dimension) -> Markup:
     distribution = dimension.distribution
     held = [(row, record) for row, record in facts.ranked if dimension.name in record.params]
     if isinstance(distribution, CategoricalDistribution):
@@ -159,7 +159,7 @@ def _slice(facts: Facts, dimension: Dimension) -> Markup:
     else:
         assert isinstance(distribution, IntDistribution | FloatDistribution)
         x = axis_over([distribution.low, distribution.high], log=distribution.log, margin=0.04)
-    y = Numbers.over((row.val_accuracy or 0.0 for row, _ in facts.ranked), margin=0.06)
+    y = NumericAxis.over((row.val_accuracy or 0.0 for row, _ in facts.ranked), margin=0.06)
     panel = Panel(x=x, y=y, left=48, right=292, top=10, bottom=152)
     marks = []
     for row, record in held:
@@ -167,12 +167,12 @@ def _slice(facts: Facts, dimension: Dimension) -> Markup:
         marks.append((facts.kind(record), _aside(at, x, panel, row.trial), row.trial))
     label = f"{ACCURACY} against {dimension.name}, {len(held)} trials"
     frame = panel.frame(dimension.name, "", x_ticks=5, y_ticks=4)
-    return drawing(label, frame, *marked(marks, radius=2.5), width=300, height=200)
+    return drawing(label, frame, *draw_marks(marks, radius=2.5), width=300, height=200)
 
 
-def _aside(at: Point, axis: Axis, panel: Panel, trial: int) -> Point:
+def _aside(at: PlotPoint, axis: Axis, panel: Panel, trial: int) -> PlotPoint:
     """Spread marks over the width of a name's column, by the trial's number so that it is the same every time."""
-    if not isinstance(axis, Names):
+    if not isinstance(axis, CategoryAxis):
         return at
     column = (panel.right - panel.left) / len(axis.values)
     return at[0] + (trial * 0.618034 % 1 - 0.5) * 0.6 * column, at[1]

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from tuning.report.axes import Axis, Names
+from tuning.report.axes import Axis, CategoryAxis
 
 WIDTH, HEIGHT = 640.0, 320.0
 CROWDED = 4
 """So many names below a plot stand on two levels."""
-Point = tuple[float, float]
+PlotPoint = tuple[float, float]
 ACCURACY = "validation accuracy"
 NOTHING = "No trial has ended with an accuracy yet."
 _LAYERS = ("failed", "running", "stopped", "done", "notebook", "winner")
@@ -33,10 +33,10 @@ def element(name: str, *inside: str, **attributes: object) -> Markup:
     )
     if not inside:
         return Markup("<{}{}/>").format(name, written)
-    return Markup("<{}{}>{}</{}>").format(name, written, joined(inside), name)
+    return Markup("<{}{}>{}</{}>").format(name, written, polyline(inside), name)
 
 
-def joined(parts: Sequence[str]) -> Markup:
+def polyline(parts: Sequence[str]) -> Markup:
     """Elements and text one after the other."""
     return Markup("").join(parts)
 
@@ -46,7 +46,7 @@ def text(content: str, x: float, y: float, class_: str | None = None) -> Markup:
     return element("text", content, x=x, y=y, class_=class_)
 
 
-def line(points: Iterable[Point], **attributes: object) -> Markup:
+def line(points: Iterable[PlotPoint], **attributes: object) -> Markup:
     """Straight lines from point to point."""
     return element("path", d="M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in points), **attributes)
 
@@ -68,9 +68,9 @@ class Panel:
     top: float = 14.0
     bottom: float = HEIGHT - 48.0
 
-    def at(self, x: object, y: object) -> Point:
+    def at(self, x: object, y: object) -> PlotPoint:
         """Where a point of the data stands."""
-        return self.across(self.x.place(x)), self.bottom - self.y.place(y) * (self.bottom - self.top)
+        return self.across(self.x.position(x)), self.bottom - self.y.position(y) * (self.bottom - self.top)
 
     def across(self, place: float) -> float:
         """The horizontal place of a place on the x axis."""
@@ -82,25 +82,25 @@ class Panel:
         marks = self.x.ticks(x_ticks)
         for at, (place, name) in enumerate(marks):
             x = self.across(place)
-            lower = 11 * (at % 2) if isinstance(self.x, Names) and len(marks) >= CROWDED else 0
+            lower = 11 * (at % 2) if isinstance(self.x, CategoryAxis) and len(marks) >= CROWDED else 0
             parts += [self._upright(x, "grid"), text(name, x, self.bottom + 15 + lower, "middle")]
         for place, name in self.y.ticks(y_ticks):
             y = self.bottom - place * (self.bottom - self.top)
             parts += [line([(self.left, y), (self.right, y)], class_="grid"), text(name, self.left - 6, y + 4, "end")]
         parts.append(text(x_label, (self.left + self.right) / 2, self.bottom + 41, "middle axis"))
         turned = f"translate(14 {(self.top + self.bottom) / 2:.1f}) rotate(-90)"
-        return joined([*parts, element("text", y_label, transform=turned, class_="middle axis")])
+        return polyline([*parts, element("text", y_label, transform=turned, class_="middle axis")])
 
     def rule(self, value: object, class_: str, name: str) -> Markup:
         """A vertical line at a value of the x axis, with its name."""
-        x = self.across(self.x.place(value))
-        return joined([self._upright(x, class_), text(name, x + 4, self.top + 10, class_)])
+        x = self.across(self.x.position(value))
+        return polyline([self._upright(x, class_), text(name, x + 4, self.top + 10, class_)])
 
     def _upright(self, x: float, class_: str) -> Markup:
         return line([(x, self.top), (x, self.bottom)], class_=class_)
 
 
-def mark(at: Point, kind: str, trial: int | None, radius: float = 3.5) -> Markup:
+def mark(at: PlotPoint, kind: str, trial: int | None, radius: float = 3.5) -> Markup:
     """A trial in a plot: its shape says its kind too, so that no one needs the colour.
 
     Args:
@@ -121,7 +121,7 @@ def mark(at: Point, kind: str, trial: int | None, radius: float = 3.5) -> Markup
     return element("path", d=path, class_=f"mark {kind}", data_t=trial)
 
 
-def _star(at: Point, corners: int, outer: float, inner: float) -> str:
+def _star(at: PlotPoint, corners: int, outer: float, inner: float) -> str:
     x, y = at
     turns = [(outer if step % 2 == 0 else inner, math.pi * (step / corners - 0.5)) for step in range(2 * corners)]
     return "M" + "L".join(f"{x + r * math.cos(turn):.1f} {y + r * math.sin(turn):.1f}" for r, turn in turns) + "z"
@@ -131,7 +131,7 @@ def _number(value: object) -> object:
     return f"{value:.1f}".removesuffix(".0") if isinstance(value, float) else value
 
 
-def marked(marks: Iterable[tuple[str, Point, int]], radius: float = 3.5) -> list[Markup]:
+def draw_marks(marks: Iterable[tuple[str, PlotPoint, int]], radius: float = 3.5) -> list[Markup]:
     """Kind, place and number of trials as marks, the important ones on top."""
     ordered = sorted(marks, key=lambda each: _LAYERS.index(each[0]))
     return [mark(at, kind, number, radius) for kind, at, number in ordered]

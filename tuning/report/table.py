@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from core.io.text import printable
-from tuning.analysis.ranking import STATES, Row
+from tuning.analysis.ranking import STATES, TrialRow
 from tuning.formatting import format_value
 from tuning.space.expressions import is_number
 
@@ -42,7 +42,7 @@ class Table:
     """What the page shows."""
 
     columns: tuple[Column, ...]
-    rows: tuple[tuple[Row, tuple[Cell, ...]], ...]
+    rows: tuple[tuple[TrialRow, tuple[Cell, ...]], ...]
 
 
 FIRST = ("rank", "trial", "val_accuracy", "best_epoch", "epochs", "seconds", "state", "tied", "recommended", "notebook")
@@ -61,10 +61,10 @@ SHOWN: dict[str, Callable[[Any], str]] = {
 """How a field is written, where `brief` is not it."""
 
 
-def table_of(rows: Sequence[Row]) -> Table:
+def report_table(rows: Sequence[TrialRow]) -> Table:
     """All rows; fields that say nothing about any of them are left out."""
     flat = [{**{k: v for k, v in row.to_dict().items() if k != "params"}, **row.params} for row in rows]
-    order = [*FIRST, *(rows[0].params if rows else ()), *(field for field in Row.__slots__ if field not in FIRST)]
+    order = [*FIRST, *(rows[0].params if rows else ()), *(field for field in TrialRow.__slots__ if field not in FIRST)]
     kept = [field for field in order if field != "params" and any(_says(each[field]) for each in flat)]
     columns = tuple(
         Column(

@@ -7,9 +7,9 @@ from datetime import datetime
 from markupsafe import Markup
 
 from tuning.journal.records import RunSegment, TrialRecord, copied_from
-from tuning.report.axes import Names, Numbers
-from tuning.report.facts import Facts, Figure
-from tuning.report.svg import Panel, Point, drawing, element
+from tuning.report.axes import CategoryAxis, NumericAxis
+from tuning.report.facts import ReportData, Figure
+from tuning.report.svg import Panel, PlotPoint, drawing, element
 
 UNITS = (("hours", 3600.0, 4 * 3600.0), ("minutes", 60.0, 240.0), ("seconds", 1.0, 0.0))
 """Name, its seconds, and from how many seconds on it is used."""
@@ -32,21 +32,21 @@ def last_moment(records: Sequence[TrialRecord]) -> datetime:
     return max((each for record in records for each in (record.started, record.ended) if each), default=datetime.now())
 
 
-def timeline(facts: Facts, until: datetime) -> Figure:
+def timeline(facts: ReportData, until: datetime) -> Figure:
     """A bar for each time that a worker had a trial, in the worker's row.
 
     Args:
         facts: the study.
         until: where the bars of trials that have not ended end.
     """
-    rows = rows_of(facts, until)
+    rows = worker_rows(facts, until)
     end = max((bar.end for row in rows for bar in row), default=0.0)
     unit, seconds, _ = next(each for each in UNITS if end >= each[2])
     thick = 20.0 if len(rows) <= 16 else 10.0
     bottom = 10 + thick * max(1, len(rows))
     panel = Panel(
-        x=Numbers.over([0.0, max(end, 1.0) / seconds]),
-        y=Names(values=tuple(range(len(rows), 0, -1)) or (1,)),
+        x=NumericAxis.over([0.0, max(end, 1.0) / seconds]),
+        y=CategoryAxis(values=tuple(range(len(rows), 0, -1)) or (1,)),
         top=10,
         bottom=bottom,
     )
@@ -55,7 +55,7 @@ def timeline(facts: Facts, until: datetime) -> Figure:
         for bar in row:
             x, y = panel.at(bar.start / seconds, number)
             long = panel.at(bar.end / seconds, number)[0] - x
-            bars.append(swatch((x, y), max(long, 1.0), thick * 0.8, bar.kind, bar.trial))
+            bars.append(bar((x, y), max(long, 1.0), thick * 0.8, bar.kind, bar.trial))
     trials = len({bar.trial for row in rows for bar in row})
     label = f"{trials} trials over {end / seconds:.3g} {unit} on {len(rows)} workers"
     return Figure(
@@ -73,7 +73,7 @@ def timeline(facts: Facts, until: datetime) -> Figure:
     )
 
 
-def swatch(at: Point, width: float, height: float, kind: str, trial: int | None) -> Markup:
+def bar(at: PlotPoint, width: float, height: float, kind: str, trial: int | None) -> Markup:
     """A trial's bar: one that was stopped is lower, one that failed lower still, so that no one needs the colour.
 
     Args:
@@ -87,7 +87,7 @@ def swatch(at: Point, width: float, height: float, kind: str, trial: int | None)
     return element("rect", x=x, y=y - high / 2, width=width, height=high, class_=f"bar {kind}", data_t=trial)
 
 
-def rows_of(facts: Facts, until: datetime) -> list[list[Bar]]:
+def worker_rows(facts: ReportData, until: datetime) -> list[list[Bar]]:
     """Each worker's trials in a row, in order of time; workers that were not there at the same time share one.
 
     A trial of which no times are written down (it is new, or the study is an older one) is taken from its start to its

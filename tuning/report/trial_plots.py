@@ -6,10 +6,10 @@ from itertools import accumulate
 from markupsafe import Markup
 
 from core.errors import UserError
-from tuning.analysis.random_search_curve import Expected, expected
-from tuning.report.axes import Numbers
-from tuning.report.facts import Facts, Figure
-from tuning.report.svg import _LAYERS, ACCURACY, NOTHING, Panel, Point, drawing, element, line, marked
+from tuning.analysis.random_search_curve import RandomSearchCurve, random_search_curve
+from tuning.report.axes import NumericAxis
+from tuning.report.facts import ReportData, Figure
+from tuning.report.svg import _LAYERS, ACCURACY, NOTHING, Panel, PlotPoint, drawing, element, line, draw_marks
 from tuning.scheduling.successive_halving import SuccessiveHalving
 
 SAYS = (
@@ -19,16 +19,16 @@ SAYS = (
 )
 
 
-def history(facts: Facts) -> Figure:
+def history(facts: ReportData) -> Figure:
     """Each trial's accuracy by its number, and the best so far."""
     scores = sorted((row.trial, row.val_accuracy) for row, _ in facts.ranked if row.val_accuracy is not None)
     panel = Panel(
-        x=Numbers.over((record.number for record in facts.records), whole=True, margin=0.02),
-        y=Numbers.over((score for _, score in scores), margin=0.06),
+        x=NumericAxis.over((record.number for record in facts.records), whole=True, margin=0.02),
+        y=NumericAxis.over((score for _, score in scores), margin=0.06),
     )
     marks = [(facts.kind(facts.records[number]), panel.at(number, score), number) for number, score in scores]
     failed = [record.number for record in facts.shown if record.state == "FAIL"]
-    marks += [("failed", (panel.across(panel.x.place(number)), panel.bottom - 5), number) for number in failed]
+    marks += [("failed", (panel.across(panel.x.position(number)), panel.bottom - 5), number) for number in failed]
     best = accumulate((score for _, score in scores), max)
     peaks = [panel.at(number, height) for (number, _), height in zip(scores, best, strict=True)]
     return Figure(
@@ -43,7 +43,7 @@ def history(facts: Facts) -> Figure:
                 f"{len(scores)} trials by number and {ACCURACY}; the table has the values",
                 panel.frame("trial", ACCURACY),
                 line(_stairs(peaks), class_="best-so-far"),
-                *marked(marks),
+                *draw_marks(marks),
             ),
         ),
         legend=("winner", "notebook", "done", "stopped", "failed"),
@@ -51,13 +51,13 @@ def history(facts: Facts) -> Figure:
     )
 
 
-def curves(facts: Facts) -> Figure:
+def curves(facts: ReportData) -> Figure:
     """Every trial's accuracy by epoch, and the rungs at which trials were stopped."""
     trained = [record for record in facts.shown if record.epochs]
     epochs = facts.spec["epochs"]
     panel = Panel(
-        x=Numbers.over([1, epochs], whole=True, margin=0.02),
-        y=Numbers.over((epoch.val_accuracy for record in trained for epoch in record.epochs), margin=0.03),
+        x=NumericAxis.over([1, epochs], whole=True, margin=0.02),
+        y=NumericAxis.over((epoch.val_accuracy for record in trained for epoch in record.epochs), margin=0.03),
     )
     lines, ends = [], []
     for record in sorted(trained, key=lambda record: _LAYERS.index(facts.kind(record))):
@@ -79,7 +79,7 @@ def curves(facts: Facts) -> Figure:
                 panel.frame("epoch", ACCURACY),
                 *(_rung(panel, rung) for rung in rungs(facts)),
                 *lines,
-                *marked(ends),
+                *draw_marks(ends),
             ),
         ),
         legend=("winner", "notebook", "done", "stopped"),
@@ -87,13 +87,13 @@ def curves(facts: Facts) -> Figure:
     )
 
 
-def losses(facts: Facts) -> Figure:
+def losses(facts: ReportData) -> Figure:
     """The winner's training and validation loss."""
     record = facts.records[facts.winner.trial] if facts.winner else None
     epochs = record.epochs if record else ()
     panel = Panel(
-        x=Numbers.over([1, facts.spec["epochs"]], whole=True, margin=0.02),
-        y=Numbers.over((loss for epoch in epochs for loss in (epoch.train_loss, epoch.val_loss)), margin=0.05),
+        x=NumericAxis.over([1, facts.spec["epochs"]], whole=True, margin=0.02),
+        y=NumericAxis.over((loss for epoch in epochs for loss in (epoch.train_loss, epoch.val_loss)), margin=0.05),
     )
     picture = [panel.frame("epoch", "mean cross-entropy (nats)")]
     if record and record.best:
@@ -111,7 +111,7 @@ def losses(facts: Facts) -> Figure:
     )
 
 
-def rungs(facts: Facts) -> list[int]:
+def rungs(facts: ReportData) -> list[int]:
     """The epochs after which the study's rule may stop a trial; none where it stops none."""
     rule = facts.spec["stopping"]
     if rule is None:
@@ -119,7 +119,7 @@ def rungs(facts: Facts) -> list[int]:
     return SuccessiveHalving(grace=rule["grace"], reduction=rule["reduction"]).rungs(facts.spec["epochs"])
 
 
-def _rule(facts: Facts) -> str:
+def _rule(facts: ReportData) -> str:
     rule = facts.spec["stopping"]
     if rule is None:
         return "This study stops no trial early."
@@ -130,13 +130,13 @@ def _rung(panel: Panel, epoch: int) -> Markup:
     return panel.rule(epoch, "rung", f"rung {epoch}")
 
 
-def _point(at: Point, class_: str) -> Markup:
+def _point(at: PlotPoint, class_: str) -> Markup:
     return element("circle", cx=at[0], cy=at[1], r=2.5, class_=class_)
 
 
-def _stairs(peaks: Iterable[Point]) -> list[Point]:
+def _stairs(peaks: Iterable[PlotPoint]) -> list[PlotPoint]:
     """Level until the next point, then up."""
-    path: list[Point] = []
+    path: list[PlotPoint] = []
     for x, y in peaks:
         if path:
             path.append((x, path[-1][1]))
@@ -144,21 +144,21 @@ def _stairs(peaks: Iterable[Point]) -> list[Point]:
     return path
 
 
-def budget(facts: Facts) -> Figure:
+def budget(facts: ReportData) -> Figure:
     """The curve of `best --expected`."""
     try:
-        curve = expected(facts.records, facts.spec)
+        curve = random_search_curve(facts.records, facts.spec)
     except UserError as error:
         return Figure(key="expected", title="Expected best", says=SAYS, drawings=(), notes=(str(error),))
     says = f"{SAYS} It is made from {curve.random_trials} trials; {curve.failed} more failed."
     return Figure(key="expected", title="Expected best", says=says, drawings=(_drawn(curve),))
 
 
-def _drawn(curve: Expected) -> Markup:
+def _drawn(curve: RandomSearchCurve) -> Markup:
     steps = curve.budgets
     panel = Panel(
-        x=Numbers.over((step.trials for step in steps), whole=True, margin=0.02),
-        y=Numbers.over((edge for step in steps for edge in (step.low, step.high, step.plugin)), margin=0.05),
+        x=NumericAxis.over((step.trials for step in steps), whole=True, margin=0.02),
+        y=NumericAxis.over((edge for step in steps for edge in (step.low, step.high, step.plugin)), margin=0.05),
     )
     band = [panel.at(step.trials, step.high) for step in steps]
     band += [panel.at(step.trials, step.low) for step in reversed(steps)]

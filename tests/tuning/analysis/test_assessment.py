@@ -8,8 +8,8 @@ import pytest
 from core.errors import CorruptionError
 from core.stats import wilson
 from tests.support.assessed_studies import CONFIG, CONFIG_SIZE, attributes, epoch, predicting, reading, trial
-from tuning.analysis.assessment import judge, on_test, readings_note
-from tuning.analysis.ranking import every_row
+from tuning.analysis.assessment import assess, held_out_results, evaluations_note
+from tuning.analysis.ranking import trial_rows
 from tuning.journal.predictions import pack_labels
 from tuning.journal.records import TrialRecord
 
@@ -22,57 +22,57 @@ def trials(**changes: object) -> list[TrialRecord]:
 
 
 def test_a_trial_is_tied_when_the_paired_test_cannot_tell_it_from_the_best() -> None:
-    assert judge(trials(), attributes()).tied == {0: False, 1: True, 2: True, 3: True, 4: False}
+    assert assess(trials(), attributes()).tied == {0: False, 1: True, 2: True, 3: True, 4: False}
 
 
 def test_the_test_is_corrected_for_as_many_as_there_are() -> None:
     """25 sentences against 9: p = 0.009 alone, but one of twenty looks like that by chance."""
     best, other = trial(0, range(9)), trial(1, range(9, 34))
     alike = [trial(number, [*range(8), 50 + number]) for number in range(2, 22)]
-    assert judge([best, other], attributes()).tied[1] is False
-    assert judge([best, other, *alike], attributes()).tied[1] is True
+    assert assess([best, other], attributes()).tied[1] is False
+    assert assess([best, other, *alike], attributes()).tied[1] is True
 
 
 def test_the_cheapest_of_the_tied_is_recommended() -> None:
     cheap = dataclasses.asdict(CONFIG) | {"hidden_dim": 2}
     found = trials()
-    assert judge(found, attributes()).recommended == 1  # all of one size and time: the lower number
+    assert assess(found, attributes()).recommended == 1  # all of one size and time: the lower number
     found[2] = trial(2, WRONG[2], epochs=(epoch(1, 0.5, 0.1), epoch(2, 1 - 42 / 200, 0.1)))
-    assert judge(found, attributes()).recommended == 2  # less time
+    assert assess(found, attributes()).recommended == 2  # less time
     found[3] = trial(3, WRONG[3], config=cheap)
-    assert judge(found, attributes()).recommended == 3  # fewer numbers
+    assert assess(found, attributes()).recommended == 3  # fewer numbers
     found[4] = trial(4, WRONG[4], config=cheap | {"hidden_dim": 1})
-    assert judge(found, attributes()).recommended == 3  # what is not tied does not count
+    assert assess(found, attributes()).recommended == 3  # what is not tied does not count
 
 
 def test_the_size_of_a_stopped_trial_is_worked_out_and_that_of_a_complete_one_taken() -> None:
-    found = judge([trial(0, range(5), n_parameters=77), trial(1, range(5), state="PRUNED")], attributes())
+    found = assess([trial(0, range(5), n_parameters=77), trial(1, range(5), state="PRUNED")], attributes())
     assert found.n_parameters == {0: 77, 1: CONFIG_SIZE}
 
 
 def test_a_trial_that_repeats_another_shares_its_fate_and_adds_no_choice() -> None:
     found = trials()
-    alone = judge(found, attributes())
+    alone = assess(found, attributes())
     copies = [trial(5, WRONG[1], origin="copy of 1"), trial(6, WRONG[4], origin="copy of 4")]
-    judged = judge([*found, *copies], attributes())
+    judged = assess([*found, *copies], attributes())
     assert judged.tied == {**alone.tied, 5: True, 6: False}
-    assert (judged.honest, judged.recommended) == (alone.honest, alone.recommended)
+    assert (judged.corrected, judged.recommended) == (alone.corrected, alone.recommended)
 
 
 def test_failed_and_running_trials_are_not_judged() -> None:
     more = [trial(5, range(1), state="FAIL", error="x"), trial(6, range(1), state="RUNNING")]
-    judged = judge([*trials(), *more], attributes())
-    assert judged.tied == judge(trials(), attributes()).tied
-    assert judged.honest == judge(trials(), attributes()).honest
+    judged = assess([*trials(), *more], attributes())
+    assert judged.tied == assess(trials(), attributes()).tied
+    assert judged.corrected == assess(trials(), attributes()).corrected
 
 
 def test_raw_and_corrected_stand_on_the_best_row_and_an_interval_on_each() -> None:
-    judged = judge(trials(), attributes())
-    rows = every_row(trials(), (), judgement=judged)
-    assert judged.honest is not None
-    assert (judged.honest.raw, judged.honest.trials, judged.honest.sentences) == (0.8, 5, 200)
-    assert 0.7 < judged.honest.corrected < 0.8
-    assert (rows[0].trial, rows[0].corrected) == (1, judged.honest.corrected)
+    judged = assess(trials(), attributes())
+    rows = trial_rows(trials(), (), judgement=judged)
+    assert judged.corrected is not None
+    assert (judged.corrected.raw, judged.corrected.trials, judged.corrected.sentences) == (0.8, 5, 200)
+    assert 0.7 < judged.corrected.corrected < 0.8
+    assert (rows[0].trial, rows[0].corrected) == (1, judged.corrected.corrected)
     assert [row.corrected for row in rows[1:]] == [None] * 4
     for row in rows:
         interval = wilson(200 - len(WRONG[row.trial]), 200)
@@ -83,15 +83,15 @@ def test_raw_and_corrected_stand_on_the_best_row_and_an_interval_on_each() -> No
 def test_of_two_with_one_accuracy_the_one_with_the_lower_loss_is_the_best_as_in_the_table() -> None:
     better = dataclasses.replace(epoch(2, 0.8), val_loss=0.4)
     found = [trial(0, range(40)), trial(1, range(40, 80), epochs=(better,))]
-    rows = every_row(found, (), judgement=judge(found, attributes()))
+    rows = trial_rows(found, (), judgement=assess(found, attributes()))
     assert [(row.trial, row.tied, row.corrected is None) for row in rows] == [(1, True, False), (0, True, True)]
 
 
 def test_what_an_older_study_did_not_keep_is_not_known() -> None:
     older = trials(val_predictions=None, n_parameters=None)
-    judged = judge(older, {"spec": attributes()["spec"]})
-    assert (judged.sentences, judged.honest, judged.tied, judged.recommended) == (None, None, {}, None)
-    row = every_row(older, (), judgement=judged)[0]
+    judged = assess(older, {"spec": attributes()["spec"]})
+    assert (judged.sentences, judged.corrected, judged.tied, judged.recommended) == (None, None, {}, None)
+    row = trial_rows(older, (), judgement=judged)[0]
     assert (row.interval_low, row.tied, row.recommended, row.corrected, row.test_accuracy) == (
         None, None, False, None, None,
     )  # fmt: skip
@@ -100,38 +100,38 @@ def test_what_an_older_study_did_not_keep_is_not_known() -> None:
 def test_where_a_rivals_predictions_are_missing_there_is_no_corrected_figure() -> None:
     found = trials()
     found[4] = trial(4, WRONG[4], val_predictions=None)
-    judged = judge(found, attributes())
-    assert (judged.honest, judged.tied) == (None, {0: False, 1: True, 2: True, 3: True})
+    judged = assess(found, attributes())
+    assert (judged.corrected, judged.tied) == (None, {0: False, 1: True, 2: True, 3: True})
     found[1] = trial(1, WRONG[1], val_predictions=None)
-    assert judge(found, attributes()).tied == {}
+    assert assess(found, attributes()).tied == {}
 
 
 def test_a_study_of_one_validation_sentence_has_no_corrected_figure() -> None:
     one = {"labels": pack_labels(np.array([1])), "classes": ["a", "b"]}
     found = [trial(0, range(0), val_predictions=pack_labels(np.array([1])), epochs=(epoch(1, 1.0),))]
-    judged = judge(found, attributes(validation=one))
-    assert (judged.honest, judged.sentences, judged.tied) == (None, 1, {0: True})
+    judged = assess(found, attributes(validation=one))
+    assert (judged.corrected, judged.sentences, judged.tied) == (None, 1, {0: True})
 
 
 def test_damage_is_named_with_its_trial() -> None:
     found = trials()
     found[2] = trial(2, WRONG[2], val_predictions={**predicting(range(3)), "crc32": 1})
     with pytest.raises(CorruptionError, match=r"what trial 2 predicted is damaged .*put back a copy"):
-        judge(found, attributes())
+        assess(found, attributes())
     found[2] = trial(2, WRONG[2], val_predictions=pack_labels(np.zeros(7, dtype=int)))
     with pytest.raises(
         CorruptionError, match="trial 2 has 7 predictions for 200 validation sentences: put back a copy"
     ):
-        judge(found, attributes())
+        assess(found, attributes())
 
 
 def test_an_empty_study_is_judged() -> None:
-    judged = judge([], attributes())
-    assert (judged.honest, judged.tied, judged.recommended, judged.sentences) == (None, {}, None, 200)
+    judged = assess([], attributes())
+    assert (judged.corrected, judged.tied, judged.recommended, judged.sentences) == (None, {}, None, 200)
 
 
 def test_a_trials_figure_is_the_mean_over_seeds_with_the_interval_of_one_split() -> None:
-    found = on_test([reading(3, 0.70), reading(3, 0.80, seed=2), reading(4, 0.6)], "80/10/10")
+    found = held_out_results([reading(3, 0.70), reading(3, 0.80, seed=2), reading(4, 0.6)], "80/10/10")
     assert found[3].accuracy == pytest.approx(0.75)
     assert (found[3].seeds, found[3].sentences) == (2, 400)
     interval = wilson(300, 400)
@@ -140,25 +140,25 @@ def test_a_trials_figure_is_the_mean_over_seeds_with_the_interval_of_one_split()
 
 
 def test_what_was_read_first_counts_where_a_seed_was_read_again() -> None:
-    assert on_test([reading(3, 0.70), reading(3, 0.71, verb="retrain")], "80/10/10")[3].accuracy == 0.70
+    assert held_out_results([reading(3, 0.70), reading(3, 0.71, verb="retrain")], "80/10/10")[3].accuracy == 0.70
 
 
 @pytest.mark.parametrize("change", [{"on": "train+val"}, {"split": "folds:10"}])
 def test_other_splits_and_other_training_data_do_not_count_for_the_row(change: dict[str, str]) -> None:
-    assert on_test([reading(3, 0.7, **change)], "80/10/10") == {}
+    assert held_out_results([reading(3, 0.7, **change)], "80/10/10") == {}
 
 
 def test_every_reading_counts_in_the_note() -> None:
     readings = [reading(3, 0.7), reading(3, 0.7, split="folds:10"), reading(4, 0.7, verb="retrain")]
-    assert readings_note(readings) == "the test split was read 3 times: 2 by confirm, 1 by retrain"
-    assert readings_note(readings[:1]) == "the test split was read once: 1 by confirm"
-    assert readings_note([]) == "no reading of the test split is recorded"
+    assert evaluations_note(readings) == "the test split was read 3 times: 2 by confirm, 1 by retrain"
+    assert evaluations_note(readings[:1]) == "the test split was read once: 1 by confirm"
+    assert evaluations_note([]) == "no reading of the test split is recorded"
 
 
 def test_the_rows_show_it() -> None:
     readings = [reading(1, 0.75), reading(1, 0.6, on="train+val")]
     found = [trial(0, range(60)), trial(1, range(50))]
-    first, second = every_row(found, (), judgement=judge(found, attributes(readings=readings)))
+    first, second = trial_rows(found, (), judgement=assess(found, attributes(readings=readings)))
     assert (first.trial, first.test_accuracy, first.test_readings) == (1, 0.75, 2)
     assert first.test_low is not None
     assert first.test_high is not None

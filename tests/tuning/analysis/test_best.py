@@ -11,7 +11,7 @@ import pytest
 from tests.support.assessed_studies import CONFIG, SPEC, attributes, epoch, reading, trial, write_study
 from tests.support.cli import sentune
 from tuning.analysis.best import table_of
-from tuning.analysis.filters import Selection
+from tuning.analysis.filters import RowFilter
 
 FIELDS = [
     "rank", "trial", "val_accuracy", "best_epoch", "epochs", "seconds", "state", "notebook", "copy_of", "error",
@@ -40,7 +40,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_table_reads_as_documented(study: Path) -> None:
-    text = table_of(study, Selection(top=2), "table")
+    text = table_of(study, RowFilter(top=2), "table")
     above, below = text.split("\n\n")
     assert below.splitlines() == [
         "* the notebook's own setting; vs nb: more validation accuracy than it",
@@ -66,17 +66,17 @@ def test_the_table_reads_as_documented(study: Path) -> None:
 
 def test_the_table_of_80_columns_is_80_wide(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    assert max(map(len, table_of(study, Selection(state="all"), "table").splitlines())) <= 80
+    assert max(map(len, table_of(study, RowFilter(state="all"), "table").splitlines())) <= 80
 
 
 def test_json_and_csv_have_the_documented_fields(study: Path) -> None:
-    rows = json.loads(table_of(study, Selection(), "json"))
+    rows = json.loads(table_of(study, RowFilter(), "json"))
     assert [list(row) for row in rows] == [[*FIELDS, "params"]] * 5
     assert (rows[0]["trial"], rows[0]["tied"], rows[0]["test_readings"]) == (1, True, 2)
     assert rows[0]["test_accuracy"] == pytest.approx(0.775)
     assert rows[0]["corrected_low"] < rows[0]["corrected"] < rows[0]["corrected_high"]
     assert (rows[1]["recommended"], rows[1]["n_parameters"], rows[1]["corrected"]) == (True, 362, None)
-    table = list(csv.DictReader(io.StringIO(table_of(study, Selection(), "csv"))))
+    table = list(csv.DictReader(io.StringIO(table_of(study, RowFilter(), "csv"))))
     assert list(table[0]) == [*FIELDS, *rows[0]["params"]]
     assert float(table[0]["corrected"]) == rows[0]["corrected"]
 
@@ -90,7 +90,7 @@ def test_the_readme_documents_every_field() -> None:
 def test_a_study_that_kept_no_predictions_shows_a_dash(tmp_path: Path) -> None:
     older = [trial(0, range(80), val_predictions=None), trial(1, range(40), val_predictions=None)]
     write_study(tmp_path / "old", older, {"spec": SPEC})
-    text = table_of(tmp_path / "old", Selection(), "table")
+    text = table_of(tmp_path / "old", RowFilter(), "table")
     assert "corrected for the choice: - (not every trial's predictions were kept)" in text
     assert "no reading of the test split is recorded" in text
     assert text.splitlines()[2].split()[:6] == ["1", "1", "0.8000", "-", "+0.200", "-"]
@@ -98,10 +98,10 @@ def test_a_study_that_kept_no_predictions_shows_a_dash(tmp_path: Path) -> None:
 
 def test_a_study_in_which_nothing_ended_has_a_table(tmp_path: Path) -> None:
     write_study(tmp_path / "new", [trial(0, range(9), state="RUNNING")], attributes())
-    assert "rank" in table_of(tmp_path / "new", Selection(), "table")
-    assert "running" in table_of(tmp_path / "new", Selection(state="all"), "table")
+    assert "rank" in table_of(tmp_path / "new", RowFilter(), "table")
+    assert "running" in table_of(tmp_path / "new", RowFilter(state="all"), "table")
     write_study(tmp_path / "empty", [], attributes())
-    assert table_of(tmp_path / "empty", Selection(), "json") == "[]"
+    assert table_of(tmp_path / "empty", RowFilter(), "json") == "[]"
 
 
 def test_the_options_reach_the_table(

@@ -4,8 +4,8 @@ import pytest
 
 from core.errors import ConfigError
 from tests.support.assessed_studies import CONFIG, epoch, trial
-from tuning.analysis.filters import Selection, parse_where, select
-from tuning.analysis.ranking import Row, every_row
+from tuning.analysis.filters import RowFilter, parse_where, filter_rows
+from tuning.analysis.ranking import TrialRow, trial_rows
 
 SEARCHED = ("n_layers", "freeze_embedding", "optimizer", "clip_norm")
 
@@ -14,7 +14,7 @@ def config(**changes: object) -> dict[str, object]:
     return CONFIG.replace(**changes).to_dict()
 
 
-ROWS = every_row(
+ROWS = trial_rows(
     [
         trial(0, range(60), config=config(clip_norm=None)),
         trial(1, range(50), state="PRUNED", config=config(n_layers=2, freeze_embedding=True)),
@@ -26,7 +26,7 @@ ROWS = every_row(
 )
 
 
-def numbers(rows: list[Row]) -> list[int]:
+def numbers(rows: list[TrialRow]) -> list[int]:
     return [row.trial for row in rows]
 
 
@@ -56,12 +56,12 @@ def numbers(rows: list[Row]) -> list[int]:
     ],
 )
 def test_rows_are_kept_of_which_the_condition_holds(where: str, expected: list[int]) -> None:
-    assert numbers(select(ROWS, Selection(where=(parse_where(where),)))) == expected
+    assert numbers(filter_rows(ROWS, RowFilter(where=(parse_where(where),)))) == expected
 
 
 def test_several_conditions_must_all_hold() -> None:
     both = (parse_where("n_layers>1"), parse_where("freeze_embedding=no"))
-    assert numbers(select(ROWS, Selection(where=both))) == [2]
+    assert numbers(filter_rows(ROWS, RowFilter(where=both))) == [2]
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_several_conditions_must_all_hold() -> None:
     [(None, [2, 1, 0, 3]), ("done", [2, 0]), ("stopped", [1]), ("failed", [3]), ("all", [2, 1, 0, 3, 4])],
 )
 def test_states_are_asked_for_by_name(state: str | None, expected: list[int]) -> None:
-    assert numbers(select(ROWS, Selection(state=state))) == expected
+    assert numbers(filter_rows(ROWS, RowFilter(state=state))) == expected
 
 
 @pytest.mark.parametrize(
@@ -88,13 +88,13 @@ def test_states_are_asked_for_by_name(state: str | None, expected: list[int]) ->
     ],
 )
 def test_rows_are_sorted_by_any_field_and_those_without_a_value_come_last(sort: str, expected: list[int]) -> None:
-    assert numbers(select(ROWS, Selection(sort=sort))) == expected
+    assert numbers(filter_rows(ROWS, RowFilter(sort=sort))) == expected
 
 
 def test_top_counts_the_ranked_rows_that_are_left_in_their_order() -> None:
-    assert numbers(select(ROWS, Selection(top=1))) == [2, 0, 3]  # the notebook's, and the failed one
-    assert numbers(select(ROWS, Selection(top=1, sort="seconds"))) == [1, 0, 3]
-    assert numbers(select(ROWS, Selection(top=1, where=(parse_where("n_layers<3"),)))) == [1, 0, 3]
+    assert numbers(filter_rows(ROWS, RowFilter(top=1))) == [2, 0, 3]  # the notebook's, and the failed one
+    assert numbers(filter_rows(ROWS, RowFilter(top=1, sort="seconds"))) == [1, 0, 3]
+    assert numbers(filter_rows(ROWS, RowFilter(top=1, where=(parse_where("n_layers<3"),)))) == [1, 0, 3]
 
 
 @pytest.mark.parametrize(
@@ -116,18 +116,18 @@ def test_unknown_fields_are_named_together_with_the_known_ones() -> None:
     with pytest.raises(
         ConfigError, match=r"no field --where 'layers', --sort 'speed'; the fields are rank, trial, .*clip_norm$"
     ):
-        select(ROWS, Selection(where=(parse_where("layers=1"),), sort="-speed"))
+        filter_rows(ROWS, RowFilter(where=(parse_where("layers=1"),), sort="-speed"))
 
 
 def test_a_field_that_holds_others_is_no_field() -> None:
     with pytest.raises(ConfigError, match="no field --sort 'params'"):
-        select(ROWS, Selection(sort="params"))
+        filter_rows(ROWS, RowFilter(sort="params"))
 
 
 def test_no_rows_are_shown_of_a_study_without_trials() -> None:
-    assert select([], Selection(sort="rank")) == []
+    assert filter_rows([], RowFilter(sort="rank")) == []
 
 
 def test_top_must_be_positive() -> None:
     with pytest.raises(ConfigError, match="--top must be at least 1, got 0"):
-        Selection(top=0)
+        RowFilter(top=0)

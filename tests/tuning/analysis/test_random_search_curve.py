@@ -11,8 +11,8 @@ import pytest
 
 from core.errors import UserError
 from tests.support.assessed_studies import SPEC, epoch, trial
-from tuning.analysis.random_search_curve import Expected, drawn_at_random, expected, expected_best
-from tuning.analysis.tables import render_expected, thinned
+from tuning.analysis.random_search_curve import RandomSearchCurve, random_trials, random_search_curve, expected_best
+from tuning.analysis.tables import render_curve, sample_budgets
 
 VALUES = [0.7, 0.75, 0.75, 0.6, 0.8]
 
@@ -25,8 +25,8 @@ def sampler(name: str, **changes: Any) -> dict[str, Any]:
     return {**SPEC, "sampler": {"name": name, "startup": 6, "constant_liar": True}, **changes}
 
 
-def curve(count: int = 12, name: str = "random") -> Expected:
-    return expected(study(count), sampler(name))
+def curve(count: int = 12, name: str = "random") -> RandomSearchCurve:
+    return random_search_curve(study(count), sampler(name))
 
 
 def test_the_unbiased_estimate_is_the_mean_over_all_subsets() -> None:
@@ -63,7 +63,7 @@ def test_thousands_of_trials_stay_exact() -> None:
 
 
 def test_the_band_holds_the_best_of_single_searches() -> None:
-    found = expected(study(40), sampler("random"))
+    found = random_search_curve(study(40), sampler("random"))
     values = [t.best.val_accuracy for t in study(40) if t.origin == "sampler"]
     draws = np.random.default_rng(1).choice(values, (20_000, 5)).max(axis=1)
     budget = found.budgets[4]
@@ -73,7 +73,7 @@ def test_the_band_holds_the_best_of_single_searches() -> None:
 
 def test_a_budget_of_epochs_is_what_the_trials_took() -> None:
     trials = [trial(0, range(9)), trial(1, range(50)), trial(2, range(60), epochs=(epoch(1, 0.7),), state="PRUNED")]
-    found = expected(trials, sampler("random"))
+    found = random_search_curve(trials, sampler("random"))
     assert [(budget.trials, budget.epochs) for budget in found.budgets] == [(1, 1.5), (2, 3.0)]
 
 
@@ -84,53 +84,53 @@ def test_in_a_random_study_all_but_the_first_settings_count() -> None:
         *study(9)[2:8],
         trial(8, range(9), origin="copy of 3"),
     ]
-    assert [t.number for t in drawn_at_random(trials, sampler("random"))] == [2, 3, 4, 5, 6, 7]
+    assert [t.number for t in random_trials(trials, sampler("random"))] == [2, 3, 4, 5, 6, 7]
 
 
 def test_others_count_until_the_sampler_has_seen_enough_outcomes() -> None:
     """Window 4: suggestion n sees trials 0..n-4, so number 9 is the first to see 6 of them."""
     trials = study(30)
-    assert [t.number for t in drawn_at_random(trials, sampler("tpe"))] == list(range(1, 9))
+    assert [t.number for t in random_trials(trials, sampler("tpe"))] == list(range(1, 9))
     trials[2] = trial(2, range(9), state="FAIL")  # brought no outcome
-    assert [t.number for t in drawn_at_random(trials, sampler("gp"))] == list(range(1, 10))
+    assert [t.number for t in random_trials(trials, sampler("gp"))] == list(range(1, 10))
 
 
 @pytest.mark.parametrize("spec", [sampler("qmc"), sampler("tpe", warm_start={"study": "other", "trials": 9})])
 def test_draws_that_know_of_others_do_not_count(spec: dict[str, Any]) -> None:
-    assert drawn_at_random(study(9), spec) == []
+    assert random_trials(study(9), spec) == []
 
 
 def test_failed_trials_are_left_out_and_counted() -> None:
     trials = study(6)
     trials[3] = trial(3, range(1), state="FAIL", error="x")
     trials[5] = trial(5, range(1), state="RUNNING")
-    found = expected(trials, sampler("random"))
+    found = random_search_curve(trials, sampler("random"))
     assert (found.random_trials, found.failed) == (3, 1)
-    assert "drawn at random: 3, without the 1 that failed" in render_expected(found, "table")
+    assert "drawn at random: 3, without the 1 that failed" in render_curve(found, "table")
 
 
 def test_too_few_random_trials_are_refused() -> None:
     with pytest.raises(
         UserError, match=r"1 finished trials that were drawn at random.*needs at least 2.*--sampler random"
     ):
-        expected(study(2), SPEC)
+        random_search_curve(study(2), SPEC)
 
 
 def test_json_has_every_budget_under_stable_names() -> None:
-    found = json.loads(render_expected(curve(30), "json"))
+    found = json.loads(render_curve(curve(30), "json"))
     assert (list(found), len(found["budgets"])) == (["random_trials", "failed", "budgets"], 29)
     assert list(found["budgets"][0]) == ["trials", "epochs", "plugin", "unbiased", "low", "high"]
 
 
 def test_csv_has_every_budget_at_full_precision() -> None:
-    rows = list(csv.DictReader(io.StringIO(render_expected(curve(30), "csv"))))
+    rows = list(csv.DictReader(io.StringIO(render_curve(curve(30), "csv"))))
     assert len(rows) == 29
     assert float(rows[4]["unbiased"]) == curve(30).budgets[4].unbiased
 
 
 @pytest.mark.parametrize("form", ["table", "md"])
 def test_what_people_read_says_what_it_is_made_from(form: str) -> None:
-    text = render_expected(curve(), form)
+    text = render_curve(curve(), form)
     assert max(map(len, text.splitlines())) <= 100
     for said in (
         "drawn at random: 11",
@@ -142,11 +142,11 @@ def test_what_people_read_says_what_it_is_made_from(form: str) -> None:
 
 
 def test_a_table_is_80_wide() -> None:
-    assert max(map(len, render_expected(curve(), "table").splitlines())) <= 80
+    assert max(map(len, render_curve(curve(), "table").splitlines())) <= 80
 
 
 def test_a_long_curve_is_thinned_for_people_with_both_ends() -> None:
-    shown = [budget.trials for budget in thinned(curve(301).budgets)]
+    shown = [budget.trials for budget in sample_budgets(curve(301).budgets)]
     assert (shown[0], shown[-1]) == (1, 300)
     assert shown == sorted(set(shown))
     assert len(shown) <= 16

@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.simulated_searches import Kind, Outcome, covers, simulated, simulated_outcomes
 from core.stats import Interval, wilson
-from tuning.analysis.selection_bias import honest_number, resampled, rivals
+from tuning.analysis.selection_bias import corrected_accuracy, bootstrap, contenders
 
 SEARCHES = 200
 KINDS = {
@@ -62,8 +62,8 @@ def test_the_interval_of_a_trial_that_had_no_rival_is_as_wide_as_the_binomial_on
 
 def test_the_same_study_gives_the_same_number_to_the_last_bit() -> None:
     correct = simulated(np.random.default_rng(3), np.full(12, 0.8), 300, 0.5)
-    assert honest_number(correct) == honest_number(correct.copy())
-    assert honest_number(correct, seed=1) != honest_number(correct)
+    assert corrected_accuracy(correct) == corrected_accuracy(correct.copy())
+    assert corrected_accuracy(correct, seed=1) != corrected_accuracy(correct)
 
 
 def test_the_matrix_product_chooses_as_a_loop_over_resamplings_does() -> None:
@@ -75,7 +75,7 @@ def test_the_matrix_product_chooses_as_a_loop_over_resamplings_does() -> None:
         left_out = np.setdiff1d(np.arange(40), places)
         expected.append(correct[hits.index(max(hits))][left_out].mean())  # the first of equals
         expected_unchosen.append(correct[2][left_out].mean())
-    judged, unchosen = resampled(correct, 2, 50, 9)
+    judged, unchosen = bootstrap(correct, 2, 50, 9)
     assert judged.tolist() == pytest.approx(expected)
     assert unchosen.tolist() == pytest.approx(expected_unchosen)
 
@@ -83,23 +83,23 @@ def test_the_matrix_product_chooses_as_a_loop_over_resamplings_does() -> None:
 def test_the_estimate_is_the_mean_of_the_resamplings_and_hardly_depends_on_them() -> None:
     correct = simulated(np.random.default_rng(1), np.linspace(0.7, 0.8, 10), 400, 0.6)
     winner = int(correct.sum(axis=1).argmax())
-    found = [honest_number(correct, seed=seed).corrected for seed in range(5)]
-    judged, _ = resampled(correct, winner, 5_000, 9)
+    found = [corrected_accuracy(correct, seed=seed).corrected for seed in range(5)]
+    judged, _ = bootstrap(correct, winner, 5_000, 9)
     assert statistics.mean(found) == pytest.approx(judged.mean(), abs=0.002)
     assert statistics.stdev(found) < 0.0005
 
 
 def test_a_winner_without_a_rival_keeps_its_figure() -> None:
     correct = simulated(np.random.default_rng(1), np.array([0.5, 0.9, 0.6]), 400, 0.6)
-    found = honest_number(correct)
-    assert (found.rivals, found.corrected) == (1, found.raw)
+    found = corrected_accuracy(correct)
+    assert (found.contenders, found.corrected) == (1, found.raw)
 
 
 def test_the_first_of_equals_wins() -> None:
     one = np.array([True, True, False, False])
     correct = np.stack([~one, one, one])
-    assert honest_number(correct).raw == 0.5
-    judged, unchosen = resampled(np.stack([one, one]), 0, 20, 0)
+    assert corrected_accuracy(correct).raw == 0.5
+    judged, unchosen = bootstrap(np.stack([one, one]), 0, 20, 0)
     assert judged.tolist() == unchosen.tolist()
 
 
@@ -108,9 +108,9 @@ def test_trials_that_cannot_win_do_not_take_part() -> None:
     good, bad = simulated(draw, np.full(4, 0.8), 500, 0.5), simulated(draw, np.full(3000, 0.5), 500, 0.5)
     correct = np.concatenate([bad[:1500], good, bad[1500:]])
     winner = int(correct.sum(axis=1).argmax())
-    assert np.flatnonzero(rivals(correct, winner)).tolist() == [1500, 1501, 1502, 1503]
-    found, alone = honest_number(correct), honest_number(good)
-    assert (found.trials, found.rivals, alone.trials) == (3004, 4, 4)
+    assert np.flatnonzero(contenders(correct, winner)).tolist() == [1500, 1501, 1502, 1503]
+    found, alone = corrected_accuracy(correct), corrected_accuracy(good)
+    assert (found.trials, found.contenders, alone.trials) == (3004, 4, 4)
     assert (found.corrected, found.corrected_interval) == (alone.corrected, alone.corrected_interval)
 
 
@@ -119,24 +119,24 @@ def test_a_trial_ahead_by_every_sentence_that_differs_may_still_be_overtaken_whe
     close, far = best.copy(), best.copy()
     close[:3] = False
     far[:40] = False
-    assert rivals(np.stack([best, close, far]), 0).tolist() == [True, True, False]
+    assert contenders(np.stack([best, close, far]), 0).tolist() == [True, True, False]
 
 
 @pytest.mark.parametrize("seed", range(10))
 def test_two_trials_that_are_right_on_one_of_two_sentences_each_are_worth_nothing_and_not_less(seed: int) -> None:
     """Whichever wins on the sentence drawn is wrong on the other."""
-    found = honest_number(np.eye(2, dtype=bool), repeats=100, seed=seed)
+    found = corrected_accuracy(np.eye(2, dtype=bool), repeats=100, seed=seed)
     assert found.raw == 0.5
     assert 0 <= found.corrected < 0.25
 
 
 def test_a_perfect_trial_stays_perfect() -> None:
-    found = honest_number(np.ones((3, 50), dtype=bool))
-    assert (found.raw, found.corrected, found.rivals, found.sentences) == (1.0, 1.0, 3, 50)
+    found = corrected_accuracy(np.ones((3, 50), dtype=bool))
+    assert (found.raw, found.corrected, found.contenders, found.sentences) == (1.0, 1.0, 3, 50)
     assert (found.corrected_interval.low, found.corrected_interval.high) == (wilson(50, 50).low, 1.0)  # not certain
 
 
 @pytest.mark.parametrize("shape", [(0, 10), (3, 1)])
 def test_nothing_to_judge_is_refused(shape: tuple[int, int]) -> None:
     with pytest.raises(ValueError, match="at least 1 trial and 2 sentences"):
-        honest_number(np.ones(shape, dtype=bool))
+        corrected_accuracy(np.ones(shape, dtype=bool))

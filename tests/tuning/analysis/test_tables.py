@@ -5,23 +5,23 @@ import io
 import json
 
 from tests.support.trial_records import record
-from tuning.analysis.filters import Selection, select
-from tuning.analysis.ranking import every_row
-from tuning.analysis.tables import render
+from tuning.analysis.filters import RowFilter, filter_rows
+from tuning.analysis.ranking import trial_rows
+from tuning.analysis.tables import render_table
 
 SEARCHED = ("n_layers", "learning_rate", "freeze_embedding")
 
 
 def test_best_accuracy_first_then_lower_loss_then_lower_number() -> None:
     records = [record(0, 0.7), record(1, 0.8, loss=0.6), record(2, 0.8, loss=0.4), record(3, 0.8, loss=0.4)]
-    assert [(row.rank, row.trial) for row in every_row(records, SEARCHED)] == [(1, 2), (2, 3), (3, 1), (4, 0)]
+    assert [(row.rank, row.trial) for row in trial_rows(records, SEARCHED)] == [(1, 2), (2, 3), (3, 1), (4, 0)]
 
 
 def test_the_notebooks_row_and_failures_stand_in_every_table() -> None:
     failed = record(5, state="FAIL", error="TrainingError: NaN")
     running = record(6, 0.99, state="RUNNING")
     records = [record(0, 0.5), *(record(n, 0.6 + n / 100) for n in range(1, 5)), failed, running]
-    rows = select(every_row(records, SEARCHED), Selection(top=2))
+    rows = filter_rows(trial_rows(records, SEARCHED), RowFilter(top=2))
     assert [(row.rank, row.trial, row.notebook) for row in rows] == [
         (1, 4, False),
         (2, 3, False),
@@ -31,8 +31,8 @@ def test_the_notebooks_row_and_failures_stand_in_every_table() -> None:
 
 
 def test_json_is_a_list_of_objects_with_stable_names() -> None:
-    rows = every_row([record(0, 0.5, 0.75, 0.7)], SEARCHED)
-    assert json.loads(render(rows, "json")) == [
+    rows = trial_rows([record(0, 0.5, 0.75, 0.7)], SEARCHED)
+    assert json.loads(render_table(rows, "json")) == [
         {
             "rank": 1,
             "trial": 0,
@@ -63,22 +63,22 @@ def test_json_is_a_list_of_objects_with_stable_names() -> None:
 
 
 def test_csv_has_a_column_for_each_setting_at_full_precision() -> None:
-    rows = every_row([record(0, 0.5), record(1, state="FAIL", error='bad, "very"')], SEARCHED)
-    first, second = csv.DictReader(io.StringIO(render(rows, "csv")))
+    rows = trial_rows([record(0, 0.5), record(1, state="FAIL", error='bad, "very"')], SEARCHED)
+    first, second = csv.DictReader(io.StringIO(render_table(rows, "csv")))
     assert (first["rank"], first["val_accuracy"], first["learning_rate"]) == ("1", "0.5", "0.00123456")
     assert (second["rank"], second["error"]) == ("", 'bad, "very"')
 
 
 def test_markdown_has_as_many_cells_in_each_line() -> None:
-    lines = render(every_row([record(0, 0.5), record(1, 0.6)], SEARCHED), "md").splitlines()
+    lines = render_table(trial_rows([record(0, 0.5), record(1, 0.6)], SEARCHED), "md").splitlines()
     assert [line.count("|") for line in lines[:4]] == [14] * 4
     assert "| 2 | 0\\* | 0.5000 |" in lines[3]
     assert lines[4:] == ["", "\\* the notebook's own setting; vs nb: more validation accuracy than it"]
 
 
 def test_a_wide_table_has_a_column_for_each_setting_and_a_narrow_one_packs_them() -> None:
-    rows = every_row([record(0, 0.5), record(1, 0.6)], SEARCHED)
-    wide, narrow = render(rows, "table", width=160), render(rows, "table", width=80)
+    rows = trial_rows([record(0, 0.5), record(1, 0.6)], SEARCHED)
+    wide, narrow = render_table(rows, "table", width=160), render_table(rows, "table", width=80)
     assert "freeze_embedding" in wide.splitlines()[0]
     assert "n_layers" not in narrow.splitlines()[0]
     assert narrow.splitlines()[3] == "       n_layers=2 learning_rate=0.00123 freeze_embedding=yes"
@@ -91,38 +91,38 @@ def test_a_wide_table_has_a_column_for_each_setting_and_a_narrow_one_packs_them(
 
 
 def test_an_errors_text_cannot_steer_the_terminal() -> None:
-    text = render(every_row([record(1, state="FAIL", error="[red]boom \x1b[31m")], SEARCHED), "table", width=80)
+    text = render_table(trial_rows([record(1, state="FAIL", error="[red]boom \x1b[31m")], SEARCHED), "table", width=80)
     assert "trial 1 failed: [red]boom " in text
     assert "\x1b" not in text
 
 
 def test_a_study_without_trials_has_an_empty_table() -> None:
-    assert json.loads(render([], "json")) == []
-    assert "rank" in render([], "table", width=80)
+    assert json.loads(render_table([], "json")) == []
+    assert "rank" in render_table([], "table", width=80)
 
 
 def test_a_trial_that_repeats_another_is_named_below_the_table() -> None:
-    rows = every_row([record(0, 0.5), record(1, 0.6), record(2, 0.6, origin="copy of 1")], SEARCHED)
+    rows = trial_rows([record(0, 0.5), record(1, 0.6), record(2, 0.6, origin="copy of 1")], SEARCHED)
     assert [(row.trial, row.copy_of) for row in rows] == [(1, None), (2, 1), (0, None)]
     for form in ("table", "md"):
-        assert "trial 2 repeats trial 1: not trained again" in render(rows, form, width=80)
+        assert "trial 2 repeats trial 1: not trained again" in render_table(rows, form, width=80)
 
 
 def test_notes_stand_below_what_people_read_and_not_in_data() -> None:
-    rows = every_row([record(0, 0.5)], SEARCHED)
-    assert render(rows, "table", width=80, notes=["by *name*"]).endswith("\nby *name*")
-    assert render(rows, "md", notes=["by *name*"]).endswith("\nby \\*name\\*")
-    assert render(rows, "csv", notes=["by *name*"]) == render(rows, "csv")
-    assert render(rows, "json", notes=["by *name*"]) == render(rows, "json")
+    rows = trial_rows([record(0, 0.5)], SEARCHED)
+    assert render_table(rows, "table", width=80, notes=["by *name*"]).endswith("\nby *name*")
+    assert render_table(rows, "md", notes=["by *name*"]).endswith("\nby \\*name\\*")
+    assert render_table(rows, "csv", notes=["by *name*"]) == render_table(rows, "csv")
+    assert render_table(rows, "json", notes=["by *name*"]) == render_table(rows, "json")
 
 
 def test_columns_give_way_before_a_table_gets_wider_than_it_may_be() -> None:
     long = record(123456, 0.6, epochs=tuple(record(0, *[0.6] * 100).epochs * 2000))
-    rows = every_row([record(0, 0.5), long], SEARCHED)
-    heads = [render(rows, "table", width=width).splitlines()[0].split() for width in (90, 70, 60)]
+    rows = trial_rows([record(0, 0.5), long], SEARCHED)
+    heads = [render_table(rows, "table", width=width).splitlines()[0].split() for width in (90, 70, 60)]
     assert [("interval" in head, "vs" in head, "tied" in head) for head in heads] == [
         (True, True, True),
         (True, False, True),
         (False, False, True),
     ]
-    assert max(map(len, render(rows, "table", width=60).splitlines()[:6])) <= 60
+    assert max(map(len, render_table(rows, "table", width=60).splitlines()[:6])) <= 60

@@ -9,7 +9,7 @@ from optuna.trial import TrialState
 from tests.support.assessed_studies import FULL_SPEC, attributes, opened, trial, write_study
 from tests.support.journals import epoch
 from tuning.analysis.best import table_of
-from tuning.analysis.filters import Selection
+from tuning.analysis.filters import RowFilter
 from tuning.journal.records import read_study
 from tuning.journal.writer import open_study
 from tuning.report.command import page
@@ -39,6 +39,6 @@ def test_a_study_whose_clock_was_set_back_is_read_and_goes_on(tmp_path: Path, mo
     assert second.started is not None
     assert second.ended < second.started
     assert [r.state for r in (first, second, third)] == ["COMPLETE", "COMPLETE", "RUNNING"]
-    assert "done" in table_of(tmp_path / "s", Selection(), "table")
+    assert "done" in table_of(tmp_path / "s", RowFilter(), "table")
     assert b"<svg" in page(tmp_path / "s", model=None, cache_dir=tmp_path, command="x", every_seconds=None)
     assert opened(tmp_path / "s") == "COMPLETE; COMPLETE; RUNNING"

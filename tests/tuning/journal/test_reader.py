@@ -19,7 +19,7 @@ from tests.support.assessed_studies import FULL_SPEC, attributes, opened, trial,
 from tests.support.expressions import refusal
 from tests.support.study_configs import options
 from tuning.analysis.best import curve_of, table_of
-from tuning.analysis.filters import Selection
+from tuning.analysis.filters import RowFilter
 from tuning.journal.file import JOURNAL
 from tuning.journal.reader import read_journal
 from tuning.journal.writer import open_study
@@ -121,8 +121,8 @@ def places_in(value: Any) -> Iterator[tuple[Any, Any]]:
 def answers(folder: Path) -> list[str]:
     """What a study's readers say: each its text, or its one line."""
     readers = (
-        lambda: table_of(folder, Selection(), "table"),
-        lambda: table_of(folder, Selection(), "json"),
+        lambda: table_of(folder, RowFilter(), "table"),
+        lambda: table_of(folder, RowFilter(), "json"),
         lambda: curve_of(folder, "table"),
         lambda: page(folder, model=None, cache_dir=folder / "cache", command="x", every_seconds=None).decode(),
         lambda: opened(folder),

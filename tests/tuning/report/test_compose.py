@@ -13,7 +13,7 @@ import pytest
 from tests.support.pages import Page, made
 from tests.support.recorded_study import record_study, some_audit
 from tuning.analysis.best import table_of
-from tuning.analysis.filters import Selection
+from tuning.analysis.filters import RowFilter
 from tuning.report.compose import safe_json
 
 EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\u2028\u202e'\"&{{ 7 * 7 }}"
@@ -41,7 +41,7 @@ def page(folder: Path) -> Page:
 
 
 def best(folder: Path) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = json.loads(table_of(folder, Selection(state="all"), "json"))
+    rows: list[dict[str, Any]] = json.loads(table_of(folder, RowFilter(state="all"), "json"))
     return rows
 
 

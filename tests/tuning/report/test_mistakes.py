@@ -11,9 +11,9 @@ from core.errors import UserError
 from tests.support.pages import facts_of, made
 from tests.support.recorded_study import record_study
 from tuning.report.compose import confusions, shaded
-from tuning.report.mistakes import Answers, answers_of, mistakes, same_model
+from tuning.report.mistakes import Predictions, read_predictions, mistakes, same_model
 
-ANSWERS = Answers(
+ANSWERS = Predictions(
     classes=("a", "b", "c"),
     labels=np.array([0, 0, 1, 1, 2, 2]),
     winner=np.array([0, 1, 1, 0, 2, 0]),
@@ -54,7 +54,7 @@ def test_a_model_that_answers_otherwise_is_another_one() -> None:
 def test_the_answers_agree_with_the_accuracy_in_the_table(tmp_path: Path) -> None:
     record_study(tmp_path / "s")
     facts = facts_of(tmp_path / "s")
-    answers = answers_of(facts)
+    answers = read_predictions(facts)
     assert answers is not None
     assert facts.winner is not None
     assert np.trace(answers.counts) / answers.counts.sum() == facts.winner.val_accuracy

@@ -11,9 +11,9 @@ from tests.support.pages import facts_of
 from tests.support.recorded_study import BEGAN, record_study
 from tests.support.small_study import add, small_study
 from tuning.report.compose import figures
-from tuning.report.facts import Facts, Figure
-from tuning.report.setting_plots import FEW, filled, importance_bars, importances, parallel, slices
-from tuning.report.timeline_plot import last_moment, rows_of, timeline
+from tuning.report.facts import ReportData, Figure
+from tuning.report.setting_plots import MIN_TRIALS, filled, importance_bars, importances, parallel, slices
+from tuning.report.timeline_plot import last_moment, worker_rows, timeline
 from tuning.report.trial_plots import budget, curves, history, rungs
 from tuning.space.load import load_space
 
@@ -21,7 +21,7 @@ NOW = BEGAN.astimezone().replace(tzinfo=None) + timedelta(hours=1)
 
 
 @pytest.fixture(scope="module")
-def facts(tmp_path_factory: pytest.TempPathFactory) -> Facts:
+def facts(tmp_path_factory: pytest.TempPathFactory) -> ReportData:
     folder = tmp_path_factory.mktemp("studies") / "s"
     record_study(folder, trials=40, running=2)
     return facts_of(folder)
@@ -37,7 +37,7 @@ def drawn(figure: Figure, *, with_class: str) -> list[int]:
     return sorted(found)
 
 
-def test_the_history_marks_every_trial_that_ended_once(facts: Facts) -> None:
+def test_the_history_marks_every_trial_that_ended_once(facts: ReportData) -> None:
     ended = sorted(record.number for record in facts.records if record.state != "RUNNING")
     assert drawn(history(facts), with_class="mark ") == ended
     assert drawn(history(facts), with_class="mark failed") == [7, 15, 23, 31]
@@ -45,7 +45,7 @@ def test_the_history_marks_every_trial_that_ended_once(facts: Facts) -> None:
     assert drawn(history(facts), with_class="mark winner") == [facts.winner.trial]
 
 
-def test_the_curves_are_of_every_trial_and_end_in_a_cross_where_it_was_stopped(facts: Facts) -> None:
+def test_the_curves_are_of_every_trial_and_end_in_a_cross_where_it_was_stopped(facts: ReportData) -> None:
     figure = curves(facts)
     assert drawn(figure, with_class="curve ") == [record.number for record in facts.records]
     stopped = [record.number for record in facts.records if record.state == "PRUNED"]
@@ -54,14 +54,14 @@ def test_the_curves_are_of_every_trial_and_end_in_a_cross_where_it_was_stopped(f
     assert ">rung 2<" in figure.drawings[0]
 
 
-def test_parallel_coordinates_have_a_line_for_each_ranked_trial_and_an_axis_for_each_setting(facts: Facts) -> None:
+def test_parallel_coordinates_have_a_line_for_each_ranked_trial_and_an_axis_for_each_setting(facts: ReportData) -> None:
     figure = parallel(facts)
     assert drawn(figure, with_class="strand") == sorted(row.trial for row, _ in facts.ranked)
     for name in facts.rows[0].params:
         assert f">{name}<" in figure.drawings[0]
 
 
-def test_a_slice_shows_only_trials_in_which_the_setting_plays_a_part(facts: Facts) -> None:
+def test_a_slice_shows_only_trials_in_which_the_setting_plays_a_part(facts: ReportData) -> None:
     names = [dimension.name for dimension in facts.space.dimensions]
     picture = slices(facts).drawings[names.index("lstm_dropout")]
     shown = drawn(Figure(key="", title="", says="", drawings=(picture,)), with_class="mark ")
@@ -82,7 +82,7 @@ def test_importances_of_few_trials_carry_a_warning(tmp_path: Path, trials: int, 
     figure = importance_bars(facts_of(tmp_path / "s"))
     assert bool(figure.drawings) == (trials > 6)
     assert (says is None and figure.notes == ()) or says in figure.notes[0]
-    assert FEW == 30
+    assert MIN_TRIALS == 30
 
 
 def test_importances_of_equal_trials_say_that_they_are_equal(tmp_path: Path) -> None:
@@ -101,8 +101,8 @@ def test_a_setting_without_a_part_counts_at_the_middle_of_its_range_and_on_its_g
     assert values["learning_rate"] == pytest.approx(0.1**0.5)
 
 
-def test_two_workers_have_two_rows_in_the_timeline(facts: Facts) -> None:
-    finished = [[bar.trial for bar in row] for row in rows_of(facts, NOW)]
+def test_two_workers_have_two_rows_in_the_timeline(facts: ReportData) -> None:
+    finished = [[bar.trial for bar in row] for row in worker_rows(facts, NOW)]
     assert finished[0][:3] == [0, 2, 4]
     assert finished[1][:3] == [1, 3, 5]
     assert drawn(timeline(facts, NOW), with_class="bar ") == [record.number for record in facts.records]
@@ -116,7 +116,7 @@ def test_a_trial_that_waited_has_a_bar_for_each_time_that_a_worker_had_it(tmp_pa
         ledger.set_trial_attr(number, "spells", [spell, {"worker": "node/8", "since": began - 6, "until": began - 5}])
         ledger.finish_trial(number, TrialState.COMPLETE, {"worker": "node/7", "since": began - 1})
     facts = facts_of(tmp_path / "s")
-    rows = [[(bar.start, bar.end) for bar in row if bar.trial == number] for row in rows_of(facts, NOW)]
+    rows = [[(bar.start, bar.end) for bar in row if bar.trial == number] for row in worker_rows(facts, NOW)]
     first, second = (row for row in rows if row)
     assert first[0] == pytest.approx((-9, -7), abs=1e-3)
     assert first[1][0] == pytest.approx(-1, abs=1e-3)
@@ -124,17 +124,17 @@ def test_a_trial_that_waited_has_a_bar_for_each_time_that_a_worker_had_it(tmp_pa
     assert facts.records[number].worker == "node/7"
 
 
-def test_a_running_trial_lasts_until_now(facts: Facts) -> None:
-    bars = {bar.trial: bar for row in rows_of(facts, NOW) for bar in row}
+def test_a_running_trial_lasts_until_now(facts: ReportData) -> None:
+    bars = {bar.trial: bar for row in worker_rows(facts, NOW) for bar in row}
     assert bars[38].end == 3600
     assert bars[0].end - bars[0].start == 9
 
 
-def test_the_timeline_of_a_study_that_does_not_run_ends_with_its_last_news(facts: Facts) -> None:
+def test_the_timeline_of_a_study_that_does_not_run_ends_with_its_last_news(facts: ReportData) -> None:
     assert last_moment(facts.records) == NOW - timedelta(hours=1) + timedelta(seconds=190)
 
 
-def test_the_expected_best_says_what_it_is_made_from(facts: Facts) -> None:
+def test_the_expected_best_says_what_it_is_made_from(facts: ReportData) -> None:
     figure = budget(facts)
     assert figure.drawings
     assert "It is made from 6 trials; 1 more failed." in figure.says
