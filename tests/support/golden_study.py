@@ -51,14 +51,14 @@ from tests.support.recorded_study import some_audit
 from tests.support.studies import write_sentences
 from tests.support.study_configs import plan
 from tuning.cli.app import main as command_line
-from tuning.confirm.execution import train_run, write_down
-from tuning.confirm.runs import contenders, wanted_runs
+from tuning.confirm.execution import train_run, record_result
+from tuning.confirm.runs import candidates, plan_runs
 from tuning.journal.predictions import pack_labels
 from tuning.journal.records import read_study
 from tuning.journal.writer import StudyJournal, log_test_evaluation, open_study
 from tuning.resources.machine import TrialResources
-from tuning.retrain.models import Model
-from tuning.retrain.models import save as save_trained
+from tuning.retrain.models import TrainedModel
+from tuning.retrain.models import save_trained_model as save_trained
 from tuning.scheduling.scheduler import OOM, SEGMENTS
 from tuning.scheduling.study import study_spec
 from tuning.scheduling.successive_halving import SuccessiveHalving
@@ -156,8 +156,8 @@ def write_study(folder: Path) -> None:
             ledger, verb="retrain", trial=1, seed=7, on="train", split="80/10/10", val_accuracy=0.85,
             test_accuracy=0.825, test_sentences=40,
         )  # fmt: skip
-        for at, each in enumerate(wanted_runs(spec, contenders(ledger.records(), 2), 2, 3)):
-            write_down(ledger, each, {"error": "TrainingError: NaN"} if at == 2 else fresh(each.trial, at))
+        for at, each in enumerate(plan_runs(spec, candidates(ledger.records(), 2), 2, 3)):
+            record_result(ledger, each, {"error": "TrainingError: NaN"} if at == 2 else fresh(each.trial, at))
 
 
 def add(ledger: StudyJournal, params: dict[str, Any] | None, origin: str, *wrong: int) -> int:
@@ -269,7 +269,7 @@ def model(folder: Path) -> Files:
     corpus = dataclasses.replace(corpus, source=source)
     config = TrialConfig(n_layers=2, hidden_dim=4, pooling="attention")
     shapes = SentenceClassifier(config, len(corpus.words), corpus.embedding_dim, len(corpus.classes)).state_dict()
-    trained = Model(
+    trained = TrainedModel(
         config=config,
         weights={name: ramp(*value.shape) for name, value in shapes.items()},
         figures={

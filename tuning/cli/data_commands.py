@@ -28,7 +28,7 @@ from tuning.console import print_note
 from tuning.formatting import format_megabytes
 
 
-def upkeep(cache_dir: Path | None, what: str, note: Callable[[str], None]) -> None:
+def cache_command(cache_dir: Path | None, what: str, note: Callable[[str], None]) -> None:
     """Print what was asked for.
 
     Args:
@@ -89,7 +89,7 @@ def data(
     if list_ or verify or clear:
         if list_ + verify + clear > 1:
             raise ConfigError("--list, --verify and --clear go one at a time")
-        upkeep(cache_dir, "list" if list_ else "verify" if verify else "clear", print_note)
+        cache_command(cache_dir, "list" if list_ else "verify" if verify else "clear", print_note)
         return
     from core.data.audit import render_audit
     from core.data.load import load_corpus

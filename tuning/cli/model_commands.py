@@ -48,9 +48,9 @@ def predict(
     out: Annotated[Path | None, typer.Option(help="a file to write, in place of standard output")] = None,
 ) -> None:
     """Label sentences. A line each: label, probability and text, separated by tabs."""
-    from tuning.serving.predict import Request, label
+    from tuning.serving.predict import PredictRequest, predict_texts
 
-    request = Request(
+    request = PredictRequest(
         texts=tuple(texts or ()),
         file=file,
         text_column=text_column,
@@ -59,7 +59,7 @@ def predict(
         probabilities=probabilities,
         out=out,
     )
-    label(request, lambda: _load(model), print_note)
+    predict_texts(request, lambda: _load(model), print_note)
 
 
 def export(

@@ -10,10 +10,10 @@ from typing import NoReturn
 
 from core.data.corpus import Corpus
 from core.errors import ConfigError, DataError
-from tuning.confirm.execution import carry_out
-from tuning.confirm.runs import Run, contenders, wanted_runs
+from tuning.confirm.execution import execute
+from tuning.confirm.runs import ConfirmRun, candidates, plan_runs
 from tuning.confirm.summary import summarize
-from tuning.confirm.tables import render
+from tuning.confirm.tables import render_summary
 from tuning.console import print_note, command_line
 from tuning.journal.records import Spec, TrialRecord, study_attributes, read_study
 from tuning.journal.writer import open_study
@@ -64,18 +64,18 @@ def confirm(options: ConfirmOptions) -> bool:
         UserError: no such study, another process runs it, or its data are not what they were.
     """
     spec, records = read_study(options.folder)
-    chosen = contenders(records, options.top)
-    runs = wanted_runs(spec, chosen, options.seeds, options.folds)
+    chosen = candidates(records, options.top)
+    runs = plan_runs(spec, chosen, options.seeds, options.folds)
     known = study_attributes(options.folder)
     left = [run for run in runs if run.key not in known]
     if left and not _spend(options, spec, records, runs, left):
         return False
     known = study_attributes(options.folder)
-    print(render(summarize(options.folder.name, chosen, runs, known), options.form))
+    print(render_summary(summarize(options.folder.name, chosen, runs, known), options.form))
     return True
 
 
-def cost(records: Sequence[TrialRecord], runs: Sequence[Run], left: Sequence[Run], workers: int) -> str:
+def cost(records: Sequence[TrialRecord], runs: Sequence[ConfirmRun], left: Sequence[ConfirmRun], workers: int) -> str:
     """How many runs, and how long they take by the seconds that the search's epochs took."""
     each = {record.number: record.seconds / len(record.epochs) for record in records if record.epochs}
     usual = sum(each.values()) / len(each)
@@ -95,7 +95,11 @@ def _minutes(seconds: float) -> str:
 
 
 def _spend(
-    options: ConfirmOptions, spec: Spec, records: Sequence[TrialRecord], runs: Sequence[Run], left: Sequence[Run]
+    options: ConfirmOptions,
+    spec: Spec,
+    records: Sequence[TrialRecord],
+    runs: Sequence[ConfirmRun],
+    left: Sequence[ConfirmRun],
 ) -> bool:
     """Do the runs that are left; False when it was interrupted."""
     from tuning.backend.interrupt import InterruptHandler
@@ -118,7 +122,7 @@ def _spend(
             )
         options.say(cost(records, runs, left, workers))
 
-        def corpus_of(run: Run) -> Corpus:
+        def corpus_of(run: ConfirmRun) -> Corpus:
             if run.fold is None:
                 return corpus
             return load(split=f"folds:{run.folds}", fold=run.fold, split_column=None)
@@ -136,5 +140,5 @@ def _spend(
         if first_fold := next((run for run in left if run.fold is not None), None):
             corpus_of(first_fold)  # more folds than a class has sentences are refused before hours are spent
         interruption = InterruptHandler(say=print_note, on_ray_lost=lost, notice=NOTICE)
-        carry_out(left, corpus_of, ledger, shares, machine, workers, options.say, interruption)
+        execute(left, corpus_of, ledger, shares, machine, workers, options.say, interruption)
         return not interruption.requested

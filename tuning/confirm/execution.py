@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from core.data.corpus import TEST, VAL, Corpus
 from core.errors import ConfigError, UserError
 from tuning.backend.local_ray import local_ray
-from tuning.confirm.runs import PREFIX, Run
+from tuning.confirm.runs import PREFIX, ConfirmRun
 from tuning.journal.predictions import pack_labels
 from tuning.journal.writer import StudyJournal, log_test_evaluation
 from tuning.resources.machine import Machine, TrialResources
@@ -34,20 +34,20 @@ def train_run(config: Mapping[str, Any], corpus: Corpus, shares: TrialResources,
     """
     from core.config import TrialConfig
     from tuning.backend.worker import error_text, select_device
-    from tuning.retrain.training import figures_of, read_test, trained
+    from tuning.retrain.training import metrics_of, evaluate_on_test, train_resumable
 
     try:
         device, _ = select_device(shares.gpus_per_trial)
         settings, place = TrialConfig.from_dict(config), Path(checkpoints)
-        result = trained(settings, corpus, threads=shares.cpus_per_trial, device=device, checkpoints=place)
-        test = read_test(result, corpus, shares.cpus_per_trial, device)
+        result = train_resumable(settings, corpus, threads=shares.cpus_per_trial, device=device, checkpoints=place)
+        test = evaluate_on_test(result, corpus, shares.cpus_per_trial, device)
     except Exception as error:  # a bad setting must not end the others
         mend = isinstance(error, UserError) and not isinstance(error, ConfigError)
         return {"mend": str(error)} if mend else {"error": error_text(error)}
     predictions = result.val_predictions if test is None else test.predictions
     labels = corpus.labels[corpus.indices(VAL if test is None else TEST)]
     return {
-        **figures_of(result, corpus, test),
+        **metrics_of(result, corpus, test),
         "correct": pack_labels((predictions == labels).astype(int)),
         "seconds": sum(epoch.seconds for epoch in result.epochs),
         "n_parameters": result.n_parameters,
@@ -56,9 +56,9 @@ def train_run(config: Mapping[str, Any], corpus: Corpus, shares: TrialResources,
     }
 
 
-def carry_out(
-    runs: Sequence[Run],
-    corpus_of: Callable[[Run], Corpus],
+def execute(
+    runs: Sequence[ConfirmRun],
+    corpus_of: Callable[[ConfirmRun], Corpus],
     ledger: StudyJournal,
     shares: TrialResources,
     machine: Machine,
@@ -86,7 +86,7 @@ def carry_out(
         options = {"num_cpus": shares.cpus_per_trial, "num_gpus": shares.gpus_per_trial, "max_retries": MAX_RESTARTS}
         task = ray.remote(**options)(train_run)
         waiting = deque(runs)
-        running: dict[Any, Run] = {}
+        running: dict[Any, ConfirmRun] = {}
         common, ended = None, 0
         while (waiting or running) and not interruption.requested:
             while waiting and len(running) < workers:
@@ -95,14 +95,14 @@ def carry_out(
                     data = ray.put(corpus_of(run))
                 else:
                     data = common = common or ray.put(corpus_of(run))
-                running[task.remote(dict(run.config), data, shares, str(_place(ledger, run.key)))] = run
+                running[task.remote(dict(run.config), data, shares, str(_checkpoint_dir(ledger, run.key)))] = run
             for reference in ray.wait(list(running), timeout=0.5)[0]:
                 run = running.pop(reference)
                 ended += 1
                 outcome = _outcome(ray, reference)
-                write_down(ledger, run, outcome)
-                say(f"run {ended} of {len(runs)}: {run}{told(outcome)}")
-    tidy(ledger)
+                record_result(ledger, run, outcome)
+                say(f"run {ended} of {len(runs)}: {run}{result_text(outcome)}")
+    remove_checkpoints(ledger)
 
 
 def _outcome(ray: Any, reference: Any) -> dict[str, Any]:
@@ -113,7 +113,7 @@ def _outcome(ray: Any, reference: Any) -> dict[str, Any]:
         return {"died": WORKER_DIED}
 
 
-def write_down(ledger: StudyJournal, run: Run, outcome: Mapping[str, Any]) -> None:
+def record_result(ledger: StudyJournal, run: ConfirmRun, outcome: Mapping[str, Any]) -> None:
     """Put an outcome into the journal; the reading of the test split first, so that none is ever left uncounted.
 
     A run whose worker died is not written down: the same command tries it again.
@@ -139,10 +139,10 @@ def write_down(ledger: StudyJournal, run: Run, outcome: Mapping[str, Any]) -> No
         )
     about = {name: value for name, value in dataclasses.asdict(run).items() if name != "config"}
     ledger.set_study_attr(run.key, {**about, **outcome, "time": datetime.now(UTC).isoformat(timespec="seconds")})
-    shutil.rmtree(_place(ledger, run.key), ignore_errors=True)
+    shutil.rmtree(_checkpoint_dir(ledger, run.key), ignore_errors=True)
 
 
-def told(outcome: Mapping[str, Any]) -> str:
+def result_text(outcome: Mapping[str, Any]) -> str:
     """An outcome at the end of a line."""
     if failed := outcome.get("error") or outcome.get("died"):
         return f" failed: {failed}"
@@ -150,16 +150,16 @@ def told(outcome: Mapping[str, Any]) -> str:
     return f": val {outcome['val_accuracy']:.4f}{test}, {outcome['seconds']:.1f} s"
 
 
-def tidy(ledger: StudyJournal) -> None:
+def remove_checkpoints(ledger: StudyJournal) -> None:
     """Remove what checkpoints there are of runs that are written down.
 
     When a process is killed, its workers live on for seconds and may put one where the next process has removed it.
     """
     for key in ledger.attributes:
         if key.startswith(f"{PREFIX}:"):
-            shutil.rmtree(_place(ledger, key), ignore_errors=True)
+            shutil.rmtree(_checkpoint_dir(ledger, key), ignore_errors=True)
 
 
-def _place(ledger: StudyJournal, key: str) -> Path:
+def _checkpoint_dir(ledger: StudyJournal, key: str) -> Path:
     """Of a run's checkpoints."""
     return ledger.folder.absolute() / "checkpoints" / key.replace(":", "-").replace("/", "of")

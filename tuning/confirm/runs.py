@@ -13,7 +13,7 @@ PREFIX = "confirm"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Run:
+class ConfirmRun:
     """One training to be."""
 
     trial: int
@@ -38,7 +38,7 @@ class Run:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Contender:
+class Candidate:
     """A setting to be confirmed."""
 
     record: TrialRecord
@@ -51,31 +51,33 @@ class Contender:
         return self.record.origin == "notebook"
 
 
-def contenders(records: Sequence[TrialRecord], top: int) -> list[Contender]:
+def candidates(records: Sequence[TrialRecord], top: int) -> list[Candidate]:
     """The best `top` different settings of a study by rank, and the notebook's.
 
     Raises:
         UserError: no trial has finished.
     """
     ended = [
-        Contender(record=record, rank=rank)
+        Candidate(record=record, rank=rank)
         for rank, record in enumerate(rank_trials(records), 1)
         if copied_from(record.origin) is None
     ]
     if not ended:
         raise UserError("no trial of this study has finished yet: run the study first")
-    failed = [Contender(record=record, rank=None) for record in records if record.state == "FAIL"]
+    failed = [Candidate(record=record, rank=None) for record in records if record.state == "FAIL"]
     return [each for at, each in enumerate([*ended, *failed]) if (each.rank and at < top) or each.notebook]
 
 
-def wanted_runs(spec: Spec, chosen: Sequence[Contender], seeds: int, folds: int | None) -> list[Run]:
+def plan_runs(spec: Spec, chosen: Sequence[Candidate], seeds: int, folds: int | None) -> list[ConfirmRun]:
     """Each setting on each seed, then the winner on each fold; the same for the same study each time.
 
     The folds all have the first of the seeds.
     """
     fresh = fresh_seeds(spec["seed"], seeds)
     runs = [
-        Run(trial=c.record.number, seed=seed, config={**c.record.config, "seed": seed}, split=spec["data"]["split"])
+        ConfirmRun(
+            trial=c.record.number, seed=seed, config={**c.record.config, "seed": seed}, split=spec["data"]["split"]
+        )
         for seed in fresh
         for c in chosen
     ]
@@ -83,5 +85,5 @@ def wanted_runs(spec: Spec, chosen: Sequence[Contender], seeds: int, folds: int 
     for fold in range(folds or 0):
         config = {**winner.config, "seed": fresh[0]}
         split = f"folds:{folds} fold {fold}"
-        runs.append(Run(trial=winner.number, seed=fresh[0], config=config, split=split, fold=fold, folds=folds))
+        runs.append(ConfirmRun(trial=winner.number, seed=fresh[0], config=config, split=split, fold=fold, folds=folds))
     return runs

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from core.stats import ALPHA, Interval, Z, holm, paired_t, wilson
-from tuning.confirm.runs import Contender, Run
+from tuning.confirm.runs import Candidate, ConfirmRun
 from tuning.journal.predictions import unpack_labels
 
 Outcome = Mapping[str, Any]
@@ -34,7 +34,7 @@ class Folds:
     sentences: int
 
 
-def over_folds(ended: Sequence[tuple[Run, Mapping[str, Any]]]) -> Folds | None:
+def over_folds(ended: Sequence[tuple[ConfirmRun, Mapping[str, Any]]]) -> Folds | None:
     good = [(run, outcome) for run, outcome in ended if "error" not in outcome]
     if len(good) < 2:
         return None
@@ -74,7 +74,7 @@ class Difference:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Row:
+class SettingRow:
     """One setting over its seeds. Means are None where no run ended well."""
 
     rank: int | None
@@ -98,7 +98,7 @@ class Summary:
     """All that is known."""
 
     study: str
-    rows: tuple[Row, ...]
+    rows: tuple[SettingRow, ...]
     """The first-ranked setting, then the others by rank; the notebook's is among them."""
     compared: str
     """test, or val where there is no test split."""
@@ -109,7 +109,7 @@ class Summary:
     """Runs without an outcome: their worker died."""
 
 
-def summarize(study: str, chosen: Sequence[Contender], runs: Sequence[Run], known: Mapping[str, Any]) -> Summary:
+def summarize(study: str, chosen: Sequence[Candidate], runs: Sequence[ConfirmRun], known: Mapping[str, Any]) -> Summary:
     """Put the runs' outcomes together.
 
     Args:
@@ -167,7 +167,9 @@ def _over_sentences(pairs: Sequence[tuple[Outcome, Outcome]], where: str) -> flo
     return float(Z * differences.std(ddof=1) / len(differences) ** 0.5) if len(differences) > 1 else 1.0
 
 
-def _row(contender: Contender, found: Mapping[int, Outcome], compared: str, difference: Difference | None) -> Row:
+def _row(
+    contender: Candidate, found: Mapping[int, Outcome], compared: str, difference: Difference | None
+) -> SettingRow:
     good = {seed: outcome for seed, outcome in found.items() if "error" not in outcome}
     scores = [outcome[f"{compared}_accuracy"] for outcome in good.values()]
 
@@ -175,7 +177,7 @@ def _row(contender: Contender, found: Mapping[int, Outcome], compared: str, diff
         values = [outcome[name] for outcome in good.values() if name in outcome]
         return statistics.fmean(values) if values else None
 
-    return Row(
+    return SettingRow(
         rank=contender.rank,
         trial=contender.record.number,
         notebook=contender.notebook,

@@ -5,18 +5,18 @@ import json
 from collections.abc import Sequence
 
 from core.io.text import printable
-from tuning.confirm.summary import Difference, Folds, Row, Summary
+from tuning.confirm.summary import Difference, Folds, SettingRow, Summary
 
 
-def render(summary: Summary, form: str) -> str:
+def render_summary(summary: Summary, form: str) -> str:
     """The summary as `table` or `json`."""
     if form == "json":
-        content = {**dataclasses.asdict(summary), "verdict": verdict(summary), "notes": notes(summary)}
+        content = {**dataclasses.asdict(summary), "verdict": verdict(summary), "notes": summary_notes(summary)}
         for shown, row in zip(content["rows"], summary.rows, strict=True):
             if row.difference is not None:
                 shown["difference"]["tied"] = row.difference.tied
         return json.dumps(content, indent=2)
-    return "\n".join([*_table(summary), "", *verdict(summary), "", *notes(summary)])
+    return "\n".join([*_table(summary), "", *verdict(summary), "", *summary_notes(summary)])
 
 
 def verdict(summary: Summary) -> list[str]:
@@ -27,7 +27,7 @@ def verdict(summary: Summary) -> list[str]:
     return [*lines, *_over_notebook(summary), *([_over_folds(summary.folds)] if summary.folds else [])]
 
 
-def _among(first: Row, others: Sequence[Row]) -> str:
+def _among(first: SettingRow, others: Sequence[SettingRow]) -> str:
     """`1, 2 and 4 are tied; 2 is the cheapest; 1 is better than 3`."""
     known = [(row, row.difference) for row in others if row.difference is not None]
     if not known:
@@ -84,7 +84,7 @@ def _over_folds(folds: Folds) -> str:
     )
 
 
-def notes(summary: Summary) -> list[str]:
+def summary_notes(summary: Summary) -> list[str]:
     """How to read it."""
     comparisons = sum(row.difference is not None for row in summary.rows)
     lines = []
@@ -114,7 +114,7 @@ def _table(summary: Summary) -> list[str]:
     return [shown[0], "-" * len(shown[0]), *shown[1:]]
 
 
-def _cells(row: Row) -> tuple[str, ...]:
+def _cells(row: SettingRow) -> tuple[str, ...]:
     difference = row.difference
     return (
         "-" if row.rank is None else str(row.rank),
@@ -147,7 +147,7 @@ def _points(mean: float, half: float) -> str:
     return f"{100 * mean:.1f} +- {100 * half:.1f} points"
 
 
-def _ranks(rows: Sequence[Row]) -> str:
+def _ranks(rows: Sequence[SettingRow]) -> str:
     """`1 to 4`, `1 and 3`, `1, 3 and 4`."""
     ranks = [row.rank for row in rows if row.rank is not None]
     if len(ranks) > 2 and ranks == list(range(ranks[0], ranks[0] + len(ranks))):

@@ -14,16 +14,25 @@ from tuning.formatting import format_settings
 from tuning.journal.records import Spec, TrialRecord, is_candidate, rank_trials, read_study
 from tuning.journal.writer import TEST_EVALUATIONS, StudyJournal, open_study
 from tuning.retrain.environment_diff import (
-    Change,
+    EnvironmentChange,
     data_changes,
     environment_changes,
     environment_now,
     environment_of,
-    said_first,
+    retraining_notes,
 )
-from tuning.retrain.models import Bench, Model, measured, median, on_both, over_seeds, save, train_seed
+from tuning.retrain.models import (
+    RetrainContext,
+    TrainedModel,
+    evaluate_model,
+    median_model,
+    refit_on_both,
+    seed_summary,
+    save_trained_model,
+    train_seed,
+)
 from tuning.retrain.reproduction import Reproduction, reproduction_of
-from tuning.retrain.training import device_of, forget, study_corpus
+from tuning.retrain.training import device_of, remove_trial_checkpoints, study_corpus
 from tuning.scheduling.samplers import fresh_seeds
 
 BOTH = "train+val"
@@ -78,7 +87,7 @@ def retrain(options: RetrainOptions) -> Reproduction:
         UserError: no such study or trial, another process runs the study, or the model cannot be written.
     """
     spec, records = read_study(options.folder)
-    record = choose(records, options.trial)
+    record = choose_trial(records, options.trial)
     check_model_folder(options.out)
     remove_partial_writes(options.out.resolve(), FILES)
     with open_study(options.folder, spec) as ledger:
@@ -97,13 +106,13 @@ def retrain(options: RetrainOptions) -> Reproduction:
             **about,
             "readings_of_the_test_split": len(ledger.attributes.get(TEST_EVALUATIONS, ())),
         }
-        save(options.out, model, bench.corpus, about, options.command)
-        forget(bench.checkpoints)
+        save_trained_model(options.out, model, bench.corpus, about, options.command)
+        remove_trial_checkpoints(bench.checkpoints)
     print(f"model saved in {options.out}")
     return verdict
 
 
-def choose(records: Sequence[TrialRecord], wanted: str) -> TrialRecord:
+def choose_trial(records: Sequence[TrialRecord], wanted: str) -> TrialRecord:
     """The trial that `--trial` names: `best` or a number.
 
     Raises:
@@ -126,7 +135,7 @@ def choose(records: Sequence[TrialRecord], wanted: str) -> TrialRecord:
 
 def _prepare(
     options: RetrainOptions, ledger: StudyJournal, spec: Spec, records: Sequence[TrialRecord], record: TrialRecord
-) -> tuple[Bench, list[Change]]:
+) -> tuple[RetrainContext, list[EnvironmentChange]]:
     """Everything that training needs; what is not as it was in the search, said before it begins."""
     config = TrialConfig.from_dict(record.config)
     if options.precision is not None:
@@ -136,9 +145,9 @@ def _prepare(
     data = data_changes(spec, ledger.attributes.get("inputs"), corpus)
     environment = environment_now(config.precision, threads, device)
     changes = [*data, *environment_changes(environment_of(spec, records, record), environment)]
-    for line in said_first(record, changes):
+    for line in retraining_notes(record, changes):
         print(line)
-    bench = Bench(
+    bench = RetrainContext(
         ledger=ledger,
         trial=record.number,
         config=config,
@@ -151,26 +160,26 @@ def _prepare(
 
 
 def _models(
-    options: RetrainOptions, bench: Bench, record: TrialRecord, verified: TrainResult
-) -> tuple[Model, dict[str, Any]]:
+    options: RetrainOptions, bench: RetrainContext, record: TrialRecord, verified: TrainResult
+) -> tuple[TrainedModel, dict[str, Any]]:
     """The model to keep, and what to say of it beside its own figures."""
     if options.on == BOTH:
         print(f"training on train and validation together, for the {verified.best_epoch} epochs' number of steps")
-        model = on_both(bench, verified, _print_pass)
+        model = refit_on_both(bench, verified, _print_pass)
         steps, passes = model.figures["steps"], model.figures["passes"]
         print(f"{steps} steps are {passes:.2f} passes over both: nothing is rounded, the last pass is cut short")
         _print_figures(model)
         return model, {}
-    models = [measured(bench, verified)]
+    models = [evaluate_model(bench, verified)]
     _print_figures(models[0])
     if options.seeds == 1:
         return models[0], {}
     last = None if record.state == "COMPLETE" else record.epochs[-1].epoch
     for seed in fresh_seeds(bench.config.seed, options.seeds - 1):
         print(f"training on seed {seed}")
-        models.append(measured(bench, train_seed(bench, seed, last, _print_epoch)))
+        models.append(evaluate_model(bench, train_seed(bench, seed, last, _print_epoch)))
         _print_figures(models[-1])
-    kept, about = median(models), over_seeds(models)
+    kept, about = median_model(models), seed_summary(models)
     for name in ("val", "test"):
         if spread := about.get(f"{name}_accuracy_over_seeds"):
             print(f"{name:<4} accuracy over {len(models)} seeds: {spread['mean']:.4f} +- {spread['sd']:.4f} (sd)")
@@ -190,7 +199,7 @@ def _print_pass(number: int, loss: float) -> None:
     print(f"pass {number}: train loss {loss:.4f}", flush=True)
 
 
-def _print_figures(model: Model) -> None:
+def _print_figures(model: TrainedModel) -> None:
     for split in ("val", "test"):
         if f"{split}_accuracy" in model.figures:
             accuracy, sentences = model.figures[f"{split}_accuracy"], model.figures[f"{split}_sentences"]

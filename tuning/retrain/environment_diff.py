@@ -18,7 +18,7 @@ PARTS = {"data": "data", "split": "split", "vectors": "word vectors", "tokenizer
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Change:
+class EnvironmentChange:
     """One dependency that is not what it was."""
 
     name: str
@@ -46,16 +46,16 @@ def environment_now(precision: str, threads: int, device: str) -> dict[str, Any]
     return {**runtime_environment(precision, threads, device), **{name: version(name) for name in ("torch", "sentune")}}
 
 
-def environment_changes(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[Change]:
+def environment_changes(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[EnvironmentChange]:
     """What both name and differ in: an older version recorded less."""
     return [
-        Change(name=NAMES.get(name, name), was=was[name], now=now[name])
+        EnvironmentChange(name=NAMES.get(name, name), was=was[name], now=now[name])
         for name in now
         if name in was and was[name] != now[name]
     ]
 
 
-def data_changes(spec: Spec, inputs: Mapping[str, Any] | None, corpus: Corpus) -> list[Change]:
+def data_changes(spec: Spec, inputs: Mapping[str, Any] | None, corpus: Corpus) -> list[EnvironmentChange]:
     """Which part of the corpus is not the study's: data, split, word vectors or tokenizer.
 
     Args:
@@ -67,14 +67,14 @@ def data_changes(spec: Spec, inputs: Mapping[str, Any] | None, corpus: Corpus) -
         return []
     was, now = _leaves(inputs or {}), _leaves(corpus.source["inputs"])
     found = [
-        Change(name=name, was=was.get(name), now=now.get(name))
+        EnvironmentChange(name=name, was=was.get(name), now=now.get(name))
         for name in sorted(was.keys() | now.keys())
         if inputs and was.get(name) != now.get(name)
     ]
-    return found or [Change(name="data fingerprint", was=spec["fingerprint"], now=corpus.fingerprint)]
+    return found or [EnvironmentChange(name="data fingerprint", was=spec["fingerprint"], now=corpus.fingerprint)]
 
 
-def said_first(record: TrialRecord, changes: Sequence[Change]) -> list[str]:
+def retraining_notes(record: TrialRecord, changes: Sequence[EnvironmentChange]) -> list[str]:
     """What cannot be compared, or is not to be expected to come out the same, before an hour is spent on it."""
     lines = [f"changed since the search: {change}" for change in changes]
     if changes:

@@ -17,11 +17,11 @@ from core.training.evaluate import evaluate
 from core.training.refit import refit
 from core.training.result import EpochResult, TrainResult
 from tuning.journal.writer import StudyJournal, log_test_evaluation
-from tuning.retrain.training import figures_of, read_test, tested, trained
+from tuning.retrain.training import metrics_of, evaluate_on_test, held_out_metrics, train_resumable
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Bench:
+class RetrainContext:
     """Where a trial is trained again."""
 
     ledger: StudyJournal
@@ -41,7 +41,7 @@ class Bench:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, slots=True)
-class Model:
+class TrainedModel:
     """Weights, and all that is said of them."""
 
     config: TrialConfig
@@ -54,9 +54,9 @@ class Model:
     weights_sha256: str
 
 
-def train_seed(bench: Bench, seed: int, last: int | None, say: Callable[[EpochResult], None]) -> TrainResult:
+def train_seed(bench: RetrainContext, seed: int, last: int | None, say: Callable[[EpochResult], None]) -> TrainResult:
     """Train the trial on a seed, to its epoch `last` or to its end; or go on where a killed process was."""
-    return trained(
+    return train_resumable(
         bench.config.replace(seed=seed),
         bench.corpus,
         threads=bench.threads,
@@ -67,16 +67,16 @@ def train_seed(bench: Bench, seed: int, last: int | None, say: Callable[[EpochRe
     )
 
 
-def measured(bench: Bench, result: TrainResult) -> Model:
+def evaluate_model(bench: RetrainContext, result: TrainResult) -> TrainedModel:
     """A training's best epoch on validation and test; the test split is read, and the reading counted."""
-    test = read_test(result, bench.corpus, bench.threads, bench.device)
+    test = evaluate_on_test(result, bench.corpus, bench.threads, bench.device)
     val = evaluate(
         result.config, result.weights, bench.corpus, VAL, threads=bench.threads, device=bench.device
     ).loss_standard_error
-    model = Model(
+    model = TrainedModel(
         config=result.config,
         weights=result.weights,
-        figures={**figures_of(result, bench.corpus, test), "val_loss_standard_error": val},
+        figures={**metrics_of(result, bench.corpus, test), "val_loss_standard_error": val},
         rows=[dataclasses.asdict(epoch) for epoch in result.epochs],
         environment=result.environment,
         weights_sha256=result.weights_sha256,
@@ -85,14 +85,14 @@ def measured(bench: Bench, result: TrainResult) -> Model:
     return model
 
 
-def on_both(bench: Bench, verified: TrainResult, say: Callable[[int, float], None]) -> Model:
+def refit_on_both(bench: RetrainContext, verified: TrainResult, say: Callable[[int, float], None]) -> TrainedModel:
     """The verified training's number of steps on train and validation together, measured on test alone."""
     corpus, config = bench.corpus, bench.config
     again = refit(config, corpus, verified.epochs, report=say, threads=bench.threads, device=bench.device)
     test = None
     if len(corpus.indices(TEST)):
         test = evaluate(config, again.weights, corpus, TEST, threads=bench.threads, device=bench.device)
-    model = Model(
+    model = TrainedModel(
         config=config,
         weights=again.weights,
         figures={
@@ -102,7 +102,7 @@ def on_both(bench: Bench, verified: TrainResult, say: Callable[[int, float], Non
             "verified_best_epoch": verified.best_epoch,
             "verified_val_accuracy": verified.best_val_accuracy,
             "verified_val_sentences": len(corpus.indices(VAL)),
-            **tested(test),
+            **held_out_metrics(test),
         },
         rows=[{"pass": number, "train_loss": loss} for number, loss in enumerate(again.losses, 1)],
         environment=again.environment,
@@ -112,7 +112,7 @@ def on_both(bench: Bench, verified: TrainResult, say: Callable[[int, float], Non
     return model
 
 
-def _count(bench: Bench, model: Model, on: str) -> None:
+def _count(bench: RetrainContext, model: TrainedModel, on: str) -> None:
     figures = model.figures
     if "test_accuracy" in figures:
         log_test_evaluation(
@@ -128,13 +128,13 @@ def _count(bench: Bench, model: Model, on: str) -> None:
         )
 
 
-def median(models: Sequence[Model]) -> Model:
+def median_model(models: Sequence[TrainedModel]) -> TrainedModel:
     """The one in the middle by validation accuracy, ties by lower loss; of two in the middle the worse."""
     ordered = sorted(models, key=lambda m: (m.figures["val_accuracy"], -m.figures["val_loss"]))
     return ordered[(len(ordered) - 1) // 2]
 
 
-def over_seeds(models: Sequence[Model]) -> dict[str, Any]:
+def seed_summary(models: Sequence[TrainedModel]) -> dict[str, Any]:
     """All figures of models that differ in their seed alone, and mean and standard deviation of them."""
     names = [name for name in ("val_accuracy", "test_accuracy") if name in models[0].figures]
     rows: list[dict[str, Any]] = [
@@ -147,7 +147,7 @@ def over_seeds(models: Sequence[Model]) -> dict[str, Any]:
     return {"seeds": rows, **spread}
 
 
-def save(out: Path, model: Model, corpus: Corpus, about: Mapping[str, Any], command: str) -> None:
+def save_trained_model(out: Path, model: TrainedModel, corpus: Corpus, about: Mapping[str, Any], command: str) -> None:
     """Write the model folder; `about` joins the figures in its card and its metrics."""
     metrics = {
         **model.figures,

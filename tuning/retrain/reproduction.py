@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from core.training.result import EpochResult, TrainResult
 from tuning.journal.predictions import unpack_labels
 from tuning.journal.records import TrialRecord
-from tuning.retrain.environment_diff import Change
+from tuning.retrain.environment_diff import EnvironmentChange
 
 COMPARED = ("train_loss", "val_loss", "val_accuracy")
 
@@ -26,7 +26,7 @@ class Reproduction:
     """The first difference; None when there is none."""
     weights: str = "not recorded"
     """The final weights: `equal`, `different` or `not recorded`."""
-    changes: tuple[Change, ...] = ()
+    changes: tuple[EnvironmentChange, ...] = ()
     """Recorded dependencies that have changed since the search."""
 
     def __str__(self) -> str:
@@ -42,7 +42,7 @@ class Reproduction:
 NO_CAUSE = "no recorded dependency has changed, so the journal or the code has"
 
 
-def reproduction_of(record: TrialRecord, result: TrainResult, changes: Sequence[Change]) -> Reproduction:
+def reproduction_of(record: TrialRecord, result: TrainResult, changes: Sequence[EnvironmentChange]) -> Reproduction:
     """Compare a training with the search's record of it.
 
     Args:

@@ -17,7 +17,7 @@ from core.training.loop import train
 from core.training.result import EpochResult, TrainResult
 
 
-def trained(
+def train_resumable(
     config: TrialConfig,
     corpus: Corpus,
     *,
@@ -55,19 +55,19 @@ def trained(
     return train(config, corpus, report=report, checkpoint_dir=folder, threads=threads, device=device)
 
 
-def forget(checkpoints: Path) -> None:
+def remove_trial_checkpoints(checkpoints: Path) -> None:
     """Remove a training's checkpoints: it is over and written down."""
     shutil.rmtree(checkpoints, ignore_errors=True)
 
 
-def read_test(result: TrainResult, corpus: Corpus, threads: int, device: str) -> Evaluation | None:
+def evaluate_on_test(result: TrainResult, corpus: Corpus, threads: int, device: str) -> Evaluation | None:
     """Judge the best epoch's weights on the test split; None where the corpus has none. Count the reading."""
     if not len(corpus.indices(TEST)):
         return None
     return evaluate(result.config, result.weights, corpus, TEST, threads=threads, device=device)
 
 
-def figures_of(result: TrainResult, corpus: Corpus, test: Evaluation | None) -> dict[str, Any]:
+def metrics_of(result: TrainResult, corpus: Corpus, test: Evaluation | None) -> dict[str, Any]:
     """Validation figures of the best epoch, and test figures where the test split was read."""
     figures: dict[str, Any] = {
         "best_epoch": result.best_epoch,
@@ -75,10 +75,10 @@ def figures_of(result: TrainResult, corpus: Corpus, test: Evaluation | None) -> 
         "val_loss": result.best_val_loss,
         "val_sentences": len(corpus.indices(VAL)),
     }
-    return figures | tested(test)
+    return figures | held_out_metrics(test)
 
 
-def tested(test: Evaluation | None) -> dict[str, Any]:
+def held_out_metrics(test: Evaluation | None) -> dict[str, Any]:
     """Accuracy, loss and number of sentences; nothing where there is no test split."""
     if test is None:
         return {}

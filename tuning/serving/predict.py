@@ -25,7 +25,7 @@ Notify = Callable[[str], None]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Request:
+class PredictRequest:
     """What the person asked for.
 
     Raises:
@@ -64,7 +64,7 @@ class Request:
             raise ConfigError("; ".join(problems))
 
 
-def label(request: Request, load: Callable[[], "Predictor"], notify: Notify) -> None:
+def predict_texts(request: PredictRequest, load: Callable[[], "Predictor"], notify: Notify) -> None:
     """Read, label, write; nothing is written before everything is labelled.
 
     Args:
@@ -80,10 +80,10 @@ def label(request: Request, load: Callable[[], "Predictor"], notify: Notify) -> 
     if request.text_column is not None:
         table = _table(Path(request.file or ""), request.encoding, notify)
         require_column(table, request.text_column, "--text-column")
-        answer = as_csv(table, request.text_column, load(), request.probabilities)
+        answer = format_csv(table, request.text_column, load(), request.probabilities)
     else:
-        texts = request.texts or lines_of(request.file or "-", request.encoding, notify)
-        write = as_json if request.json else as_text
+        texts = request.texts or read_lines(request.file or "-", request.encoding, notify)
+        write = format_json if request.json else format_text
         answer = write(texts, load().predict(texts), request.probabilities)
     if request.out is None:
         _print(answer)
@@ -92,7 +92,7 @@ def label(request: Request, load: Callable[[], "Predictor"], notify: Notify) -> 
         atomic_write(request.out, answer.encode())
 
 
-def lines_of(file: str, encoding: str | None, notify: Notify) -> list[str]:
+def read_lines(file: str, encoding: str | None, notify: Notify) -> list[str]:
     """One sentence a line, empty ones too, so that line n of the answer is about line n of the file.
 
     What is not of the encoding is read as U+FFFD, and said once with its line.
@@ -115,7 +115,7 @@ def lines_of(file: str, encoding: str | None, notify: Notify) -> list[str]:
     return [line.removesuffix("\n") for line in io.StringIO(text.removeprefix("\ufeff"), newline=None)]
 
 
-def as_text(texts: Sequence[str], predictions: Sequence["Prediction"], probabilities: bool) -> str:
+def format_text(texts: Sequence[str], predictions: Sequence["Prediction"], probabilities: bool) -> str:
     """A line each, tabs between: label, its probability, with `probabilities` CLASS=PROBABILITY of each, text."""
     lines = []
     for text, guess in zip(texts, predictions, strict=True):
@@ -125,7 +125,7 @@ def as_text(texts: Sequence[str], predictions: Sequence["Prediction"], probabili
     return "".join(lines)
 
 
-def as_json(texts: Sequence[str], predictions: Sequence["Prediction"], probabilities: bool) -> str:
+def format_json(texts: Sequence[str], predictions: Sequence["Prediction"], probabilities: bool) -> str:
     """A JSON object a line, in ASCII: `text`, `label`, `probability`, and with `probabilities` all of them by class."""
     lines = []
     for text, guess in zip(texts, predictions, strict=True):
@@ -134,7 +134,7 @@ def as_json(texts: Sequence[str], predictions: Sequence["Prediction"], probabili
     return "".join(lines)
 
 
-def as_csv(table: Table, column: str, model: "Predictor", probabilities: bool) -> str:
+def format_csv(table: Table, column: str, model: "Predictor", probabilities: bool) -> str:
     """The table as it was, with `predicted_label`, `predicted_probability` and `probability_CLASS` added.
 
     Raises:

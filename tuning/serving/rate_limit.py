@@ -7,9 +7,9 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-MOST_BYTES = 1 << 20
+MAX_BYTES = 1 << 20
 """In a request's body."""
-MOST_CLIENTS = 10_000
+MAX_CLIENTS = 10_000
 """Whose last seconds are remembered; beyond, those heard least recently are forgotten."""
 
 Message = MutableMapping[str, Any]
@@ -18,7 +18,7 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Message, Receive, Send], Awaitable[None]]
 
 
-class Rate:
+class TokenBucket:
     """A bucket of tokens for each client: `rate` flow in a second, twice as many fit in, a request takes one."""
 
     def __init__(self, rate: int, clock: Callable[[], float] = time.monotonic) -> None:
@@ -34,18 +34,18 @@ class Rate:
         tokens = min(2.0 * self.rate, tokens + (now - then) * self.rate)
         short = 1 - tokens
         self.buckets[client] = (tokens if short > 0 else tokens - 1, now)
-        if len(self.buckets) > MOST_CLIENTS:
+        if len(self.buckets) > MAX_CLIENTS:
             self.buckets.popitem(last=False)
         return max(0.0, short / self.rate)
 
 
-class Limited:
+class RateLimitMiddleware:
     """ASGI middleware: 429 to a client above its rate, 413 to a body above MOST_BYTES; the rest passes through.
 
     A body is read whole before the application hears of the request, so a slow sender costs no worker.
     """
 
-    def __init__(self, app: App, rate: Rate) -> None:
+    def __init__(self, app: App, rate: TokenBucket) -> None:
         self.app = app
         self.rate = rate
 
@@ -60,7 +60,7 @@ class Limited:
             return
         body = await _body(receive)
         if body is None:
-            await _refuse(send, 413, f"the request has more than {MOST_BYTES:,} bytes", (b"connection", b"close"))
+            await _refuse(send, 413, f"the request has more than {MAX_BYTES:,} bytes", (b"connection", b"close"))
             return
         told = False
 
@@ -80,7 +80,7 @@ async def _body(receive: Receive) -> bytes | None:
     while True:
         message = await receive()
         body += message.get("body", b"")
-        if len(body) > MOST_BYTES:
+        if len(body) > MAX_BYTES:
             return None
         if not message.get("more_body", False):  # a client that is gone says so in a message without a body
             return bytes(body)

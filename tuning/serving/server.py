@@ -14,18 +14,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 from core.errors import ConfigError, UserError
 from core.io.text import printable
 from tuning.serving.page import HEADERS, PAGE
-from tuning.serving.rate_limit import Limited, Rate
+from tuning.serving.rate_limit import RateLimitMiddleware, TokenBucket
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
     from core.inference.predictor import Predictor
 
-MOST_TEXTS = 1000
+MAX_TEXTS = 1000
 """In one request."""
-MOST_CHARACTERS = 20_000
+MAX_CHARACTERS = 20_000
 """In one text: some 4,000 words."""
-MOST_CONNECTIONS = 500
+MAX_CONNECTIONS = 500
 """At once; further ones are answered with 503."""
 
 
@@ -42,7 +42,7 @@ def make_app(model: "Predictor", name: str) -> "FastAPI":
     from pydantic import BaseModel, Field
 
     class Texts(BaseModel):
-        texts: list[Annotated[str, Field(max_length=MOST_CHARACTERS)]] = Field(min_length=1, max_length=MOST_TEXTS)
+        texts: list[Annotated[str, Field(max_length=MAX_CHARACTERS)]] = Field(min_length=1, max_length=MAX_TEXTS)
 
     def answer(content: Any, status: int = 200) -> Response:
         # In ASCII, since the name of a class may hold what UTF-8 cannot.
@@ -74,7 +74,7 @@ def make_app(model: "Predictor", name: str) -> "FastAPI":
     return app
 
 
-def listen(host: str, port: int) -> socket.socket:
+def bind_socket(host: str, port: int) -> socket.socket:
     """A socket bound to host and port.
 
     Raises:
@@ -113,15 +113,15 @@ def serve(load: Callable[[], "Predictor"], name: str, *, host: str, port: int, r
         import uvicorn
     except ModuleNotFoundError as error:
         raise UserError(f"serve needs the package {error.name}: pip install fastapi uvicorn") from error
-    with listen(host, port) as listening:
-        app = Limited(make_app(load(), name), Rate(rate))
+    with bind_socket(host, port) as listening:
+        app = RateLimitMiddleware(make_app(load(), name), TokenBucket(rate))
         config = uvicorn.Config(
             app,
             log_level="warning",
             access_log=False,
             ws="none",
             lifespan="off",
-            limit_concurrency=MOST_CONNECTIONS,
+            limit_concurrency=MAX_CONNECTIONS,
             timeout_graceful_shutdown=10,
         )
         shown = f"[{host}]" if ":" in host else host

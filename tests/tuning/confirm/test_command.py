@@ -14,8 +14,8 @@ from tests.support.journals import SPEC as LEDGER_SPEC
 from tests.support.journals import two_trials
 from tests.support.trial_records import record
 from tuning.confirm.command import ConfirmOptions, cost
-from tuning.confirm.execution import tidy, train_run, write_down
-from tuning.confirm.runs import Run, contenders, wanted_runs
+from tuning.confirm.execution import remove_checkpoints, train_run, record_result
+from tuning.confirm.runs import ConfirmRun, candidates, plan_runs
 from tuning.journal.predictions import unpack_labels
 from tuning.journal.records import study_attributes
 from tuning.journal.writer import open_study
@@ -23,7 +23,7 @@ from tuning.resources.machine import TrialResources
 
 SPEC = {"seed": 42, "data": {"split": "80/10/10"}}
 CONFIG = TrialConfig(hidden_dim=4, epochs=2, batch_size=16)
-RUN = Run(trial=1, seed=5, config=CONFIG.to_dict(), split="80/10/10")
+RUN = ConfirmRun(trial=1, seed=5, config=CONFIG.to_dict(), split="80/10/10")
 
 
 def options(**changes: Any) -> ConfirmOptions:
@@ -36,7 +36,7 @@ def options(**changes: Any) -> ConfirmOptions:
 
 def test_every_setting_gets_the_same_fresh_seeds_and_the_winner_each_fold() -> None:
     records = [record(0, 0.5), record(1, 0.9, origin="sampler"), record(2, 0.8, origin="sampler")]
-    runs = wanted_runs(SPEC, contenders(records, 2), 3, 4)
+    runs = plan_runs(SPEC, candidates(records, 2), 3, 4)
     plain, folds = runs[:9], runs[9:]
     seeds = {run.trial: [each.seed for each in plain if each.trial == run.trial] for run in plain}
     assert seeds[0] == seeds[1] == seeds[2]
@@ -50,8 +50,8 @@ def test_every_setting_gets_the_same_fresh_seeds_and_the_winner_each_fold() -> N
 
 def test_fewer_seeds_are_the_first_of_more() -> None:
     """So that more seeds add to what is there."""
-    chosen = contenders([record(0, 0.5)], 1)
-    few, many = (wanted_runs(SPEC, chosen, count, None) for count in (2, 5))
+    chosen = candidates([record(0, 0.5)], 1)
+    few, many = (plan_runs(SPEC, chosen, count, None) for count in (2, 5))
     assert [run.key for run in few] == [run.key for run in many][:2]
 
 
@@ -61,7 +61,7 @@ def test_the_cost_is_what_the_searchs_epochs_took_for_the_epochs_of_a_whole_run(
         record(0, 0.5, config=settings),
         record(1, 0.6, 0.7, config=settings, origin="sampler"),
     ]  # 1.5 s an epoch
-    runs = wanted_runs(SPEC, contenders(records, 2), 50, None)
+    runs = plan_runs(SPEC, candidates(records, 2), 50, None)
     assert cost(records, runs, runs, 2) == (
         "100 runs: the 100 to do take about 10 minutes, 2 at a time\n"
         "(each trains 8 epochs, as in the study, and counts its best one on validation)"
@@ -108,12 +108,12 @@ def test_an_outcome_is_kept_with_its_reading_and_its_checkpoints_go(tmp_path: Pa
         place = tmp_path / "checkpoints" / "confirm-1-5"
         outcome = train_run(RUN.config, tiny_corpus(), TrialResources(), str(place))
         assert place.is_dir()
-        write_down(ledger, RUN, outcome)
+        record_result(ledger, RUN, outcome)
         assert not place.exists()
         unfinished = tmp_path / "checkpoints" / "confirm-1-77"
         for folder in (place, unfinished):  # the first as by an orphan of a killed process
             folder.mkdir()
-        tidy(ledger)
+        remove_checkpoints(ledger)
         assert (place.exists(), unfinished.exists()) == (False, True)
     kept = study_attributes(tmp_path)
     assert kept["confirm:1:5"]["test_accuracy"] == outcome["test_accuracy"]
@@ -125,13 +125,13 @@ def test_an_outcome_is_kept_with_its_reading_and_its_checkpoints_go(tmp_path: Pa
 def test_a_failed_run_is_kept_and_one_whose_worker_died_is_tried_again(tmp_path: Path) -> None:
     two_trials(tmp_path)
     with open_study(tmp_path, LEDGER_SPEC) as ledger:
-        write_down(ledger, RUN, {"died": "its worker died"})
+        record_result(ledger, RUN, {"died": "its worker died"})
         assert RUN.key not in ledger.attributes
-        write_down(ledger, RUN, {"error": "TrainingError: NaN"})
+        record_result(ledger, RUN, {"error": "TrainingError: NaN"})
         assert ledger.attributes[RUN.key]["error"] == "TrainingError: NaN"
         assert "readings" not in ledger.attributes
         with pytest.raises(UserError, match="the disk is full"):
-            write_down(ledger, RUN, {"mend": "the disk is full"})
+            record_result(ledger, RUN, {"mend": "the disk is full"})
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,9 @@ import pytest
 from core.errors import UserError
 from core.stats import paired_t, wilson
 from tests.support.trial_records import record
-from tuning.confirm.runs import Run, contenders, wanted_runs
+from tuning.confirm.runs import ConfirmRun, candidates, plan_runs
 from tuning.confirm.summary import Summary, summarize
-from tuning.confirm.tables import render, verdict
+from tuning.confirm.tables import render_summary, verdict
 from tuning.journal.predictions import pack_labels
 
 SPEC = {"seed": 42, "data": {"split": "80/10/10"}}
@@ -40,9 +40,9 @@ def study() -> list[Any]:
 
 def summary(scores: dict[int, list[float]], top: int = 4, folds: int | None = None, **more: Any) -> Summary:
     """Of a study whose trials came to these test accuracies on as many fresh seeds."""
-    chosen = contenders(study(), top)
+    chosen = candidates(study(), top)
     count = max(map(len, scores.values()))
-    runs = wanted_runs(SPEC, chosen, count, folds)
+    runs = plan_runs(SPEC, chosen, count, folds)
     known = {}
     for run in runs:
         at = [each.seed for each in runs if each.trial == run.trial and each.fold is None].index(run.seed)
@@ -58,22 +58,22 @@ CLOSE = {1: [0.80, 0.81, 0.82], 2: [0.81, 0.80, 0.81], 3: [0.79, 0.82, 0.81], 4:
 
 def test_the_best_by_rank_and_the_notebooks_are_confirmed_and_no_copy() -> None:
     records = [*study(), record(6, 0.95, origin="copy of 1")]
-    assert [(c.record.number, c.rank, c.notebook) for c in contenders(records, 2)] == [
+    assert [(c.record.number, c.rank, c.notebook) for c in candidates(records, 2)] == [
         (1, 2, False),
         (2, 3, False),
         (0, 6, True),
     ]
-    assert [c.record.number for c in contenders(records, 9)] == [1, 2, 3, 4, 0]
+    assert [c.record.number for c in candidates(records, 9)] == [1, 2, 3, 4, 0]
 
 
 def test_a_notebooks_setting_that_failed_in_the_search_is_tried_all_the_same() -> None:
     records = [record(0, state="FAIL", error="NaN", origin="notebook"), record(1, 0.9, origin="sampler")]
-    assert [(c.record.number, c.rank) for c in contenders(records, 3)] == [(1, 1), (0, None)]
+    assert [(c.record.number, c.rank) for c in candidates(records, 3)] == [(1, 1), (0, None)]
 
 
 def test_a_study_without_a_finished_trial_is_refused() -> None:
     with pytest.raises(UserError, match="no trial of this study has finished yet: run the study first"):
-        contenders([record(0, state="RUNNING")], 3)
+        candidates([record(0, state="RUNNING")], 3)
 
 
 def test_means_and_differences_are_paired_over_seeds_and_corrected() -> None:
@@ -102,8 +102,8 @@ def test_the_choice_of_sentences_has_its_own_share() -> None:
 
 
 def test_a_single_setting_is_compared_with_nothing() -> None:
-    chosen = contenders([record(0, state="FAIL", origin="notebook"), record(1, 0.8, origin="sampler")], 1)
-    runs = wanted_runs(SPEC, chosen, 2, None)
+    chosen = candidates([record(0, state="FAIL", origin="notebook"), record(1, 0.8, origin="sampler")], 1)
+    runs = plan_runs(SPEC, chosen, 2, None)
     found = summarize("mine", chosen, runs, {run.key: outcome(0.8) for run in runs if run.trial == 1})
     assert not any(line.startswith("too few runs ended well to compare the settings") for line in verdict(found))
 
@@ -138,8 +138,8 @@ def test_a_setting_that_is_better_than_the_winner_is_named() -> None:
 
 
 def test_where_the_notebooks_setting_won_nothing_beat_it() -> None:
-    chosen = contenders([record(0, 0.9, origin="notebook"), record(1, 0.8, origin="sampler")], 2)
-    runs = wanted_runs(SPEC, chosen, 2, None)
+    chosen = candidates([record(0, 0.9, origin="notebook"), record(1, 0.8, origin="sampler")], 2)
+    runs = plan_runs(SPEC, chosen, 2, None)
     found = summarize("mine", chosen, runs, {run.key: outcome(0.8) for run in runs})
     assert verdict(found)[1] == "the notebook's own setting is the search's best: nothing beat it"
 
@@ -152,13 +152,13 @@ def test_folds_give_mean_spread_and_the_interval_over_all_sentences() -> None:
     assert found.folds.interval == wilson(4100, 5000)
     assert (
         "trial 1 over 5 folds: test accuracy 0.8200, standard deviation 0.0158; "
-        "all 5,000 sentences: 0.8091 to 0.8304 (95%)" in render(found, "table")
+        "all 5,000 sentences: 0.8091 to 0.8304 (95%)" in render_summary(found, "table")
     )
 
 
 def test_a_failed_run_and_a_missing_one_are_told_and_the_rest_counts() -> None:
-    chosen = contenders(study(), 2)
-    runs = wanted_runs(SPEC, chosen, 3, None)
+    chosen = candidates(study(), 2)
+    runs = plan_runs(SPEC, chosen, 3, None)
     known: dict[str, Any] = {run.key: outcome(0.8) for run in runs}
     broken, lost = runs[1], runs[3]
     known[broken.key] = {"error": "TrainingError: NaN \x1b[31m"}
@@ -167,29 +167,29 @@ def test_a_failed_run_and_a_missing_one_are_told_and_the_rest_counts() -> None:
     assert [len(row.seeds) for row in found.rows] == [2, 2, 3]
     assert found.rows[1].difference is None
     assert "too few runs" not in verdict(found)[0]
-    text = render(found, "table")
+    text = render_summary(found, "table")
     assert "trial 2 failed: TrainingError: NaN \\x1b[31m" in text
     assert f"trial 1, seed {lost.seed} is missing, its worker died: the same command tries again" in text
 
 
 def test_without_a_test_split_validation_is_compared_and_that_is_said() -> None:
-    chosen = contenders(study(), 2)
-    runs = wanted_runs(SPEC, chosen, 2, None)
+    chosen = candidates(study(), 2)
+    runs = plan_runs(SPEC, chosen, 2, None)
     without = {k: v for k, v in outcome(0.8).items() if not k.startswith("test_")}
     found = summarize("mine", chosen, runs, dict.fromkeys((run.key for run in runs), without))
     assert found.compared == "val"
-    assert "there is no test split: the validation split, which chose these settings, is compared on" in render(
+    assert "there is no test split: the validation split, which chose these settings, is compared on" in render_summary(
         found, "table"
     )
 
 
 def test_the_table_fits_a_terminal_and_json_holds_everything() -> None:
     found = summary({**CLOSE, 0: [0.60, 0.61, 0.62]}, folds=3)
-    lines = render(found, "table").splitlines()
+    lines = render_summary(found, "table").splitlines()
     assert max(map(len, lines[:7])) <= 80
     assert lines[2].split() == ["1", "1", "3", "0.8200", "0.8100", "0.0100", "-", "-", "1.5k", "2.0"]
     assert lines[6].split()[1:8] == ["0*", "3", "0.6200", "0.6100", "0.0100", "0.200", "+-"]
-    content = json.loads(render(found, "json"))
+    content = json.loads(render_summary(found, "json"))
     assert content["verdict"] == verdict(found)
     assert [row["trial"] for row in content["rows"]] == [1, 2, 3, 4, 0]
     assert content["rows"][4]["difference"]["tied"] is False
@@ -197,7 +197,7 @@ def test_the_table_fits_a_terminal_and_json_holds_everything() -> None:
 
 
 def test_a_run_is_known_by_trial_seed_and_fold() -> None:
-    run = Run(trial=7, seed=123, config={}, split="80/10/10")
-    fold = Run(trial=7, seed=123, config={}, split="folds:10 fold 3", fold=3, folds=10)
+    run = ConfirmRun(trial=7, seed=123, config={}, split="80/10/10")
+    fold = ConfirmRun(trial=7, seed=123, config={}, split="folds:10 fold 3", fold=3, folds=10)
     assert (run.key, fold.key) == ("confirm:7:123", "confirm:7:123:3/10")
     assert str(fold) == "trial 7, seed 123, fold 4 of 10"

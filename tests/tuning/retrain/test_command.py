@@ -22,7 +22,7 @@ from tests.support.studies import (
 from tests.support.trial_records import record
 from tuning.journal.file import study_lock
 from tuning.journal.records import study_attributes, read_study
-from tuning.retrain.command import RetrainOptions, choose, retrain
+from tuning.retrain.command import RetrainOptions, choose_trial, retrain
 from tuning.retrain.reproduction import Reproduction
 from tuning.scheduling.samplers import fresh_seeds
 
@@ -262,17 +262,17 @@ def test_options_that_break_a_rule_are_named(study: Path, made: Path, changes: d
 
 def test_best_is_the_first_of_the_table_and_a_number_is_that_trial() -> None:
     records = [record(0, 0.7), record(1, 0.9, 0.8), record(2, 0.8)]
-    assert choose(records, "best").number == 1
-    assert choose(records, "2").number == 2
+    assert choose_trial(records, "best").number == 1
+    assert choose_trial(records, "2").number == 2
 
 
 def test_a_trial_that_cannot_be_retrained_is_refused() -> None:
     failed = record(1, state="FAIL", error="TrainingError: NaN")
     with pytest.raises(UserError, match="--trial must be best or a number from 0 to 1, got '7'"):
-        choose([record(0, 0.7), failed], "7")
+        choose_trial([record(0, 0.7), failed], "7")
     with pytest.raises(UserError, match=r"trial 1 failed \(TrainingError: NaN\): choose another --trial"):
-        choose([record(0, 0.7), failed], "1")
+        choose_trial([record(0, 0.7), failed], "1")
     with pytest.raises(UserError, match="trial 1 has not ended: choose another --trial"):
-        choose([record(0, 0.7), record(1, 0.8, state="RUNNING")], "1")
+        choose_trial([record(0, 0.7), record(1, 0.8, state="RUNNING")], "1")
     with pytest.raises(UserError, match="no trial of this study has finished yet"):
-        choose([], "best")
+        choose_trial([], "best")

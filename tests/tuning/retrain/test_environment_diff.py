@@ -11,7 +11,7 @@ from tuning.retrain.environment_diff import (
     environment_changes,
     environment_now,
     environment_of,
-    said_first,
+    retraining_notes,
 )
 
 SPEC: dict[str, Any] = {
@@ -90,11 +90,11 @@ def test_what_cannot_match_is_said_first() -> None:
     settings = TrialConfig().to_dict()
     del settings["ema_decay"]
     own = record(0, config=settings, state="PRUNED")
-    assert said_first(own, environment_changes({"threads": 1}, {"threads": 2})) == [
+    assert retraining_notes(own, environment_changes({"threads": 1}, {"threads": 2})) == [
         "changed since the search: threads 1, now 2",
         "so the same bits are not to be expected",
         "this study was made before there was ema_decay: the default is taken",
         "trial 0 left no hash of its final weights (it was stopped early): its epochs alone are compared",
     ]
     whole = record(0, weights_sha256="ab")
-    assert said_first(whole, []) == []
+    assert retraining_notes(whole, []) == []

@@ -5,12 +5,14 @@ from typing import Any
 import pytest
 
 from core.config import TrialConfig
-from tuning.retrain.models import Model, median, over_seeds
+from tuning.retrain.models import TrainedModel, median_model, seed_summary
 
 
-def model(seed: int, accuracy: float, loss: float = 0.5, **figures: Any) -> Model:
+def model(seed: int, accuracy: float, loss: float = 0.5, **figures: Any) -> TrainedModel:
     shown = {"val_accuracy": accuracy, "val_loss": loss, "best_epoch": 2, **figures}
-    return Model(config=TrialConfig(seed=seed), weights={}, figures=shown, rows=(), environment={}, weights_sha256="ab")
+    return TrainedModel(
+        config=TrialConfig(seed=seed), weights={}, figures=shown, rows=(), environment={}, weights_sha256="ab"
+    )
 
 
 @pytest.mark.parametrize(
@@ -23,12 +25,12 @@ def model(seed: int, accuracy: float, loss: float = 0.5, **figures: Any) -> Mode
         ([model(1, 0.8)], 1),
     ],
 )
-def test_the_middle_one_by_validation_is_kept_and_of_two_the_worse(models: list[Model], kept: int) -> None:
-    assert median(models).config.seed == kept
+def test_the_middle_one_by_validation_is_kept_and_of_two_the_worse(models: list[TrainedModel], kept: int) -> None:
+    assert median_model(models).config.seed == kept
 
 
 def test_all_figures_and_their_spread_are_told() -> None:
-    about = over_seeds([model(1, 0.5, test_accuracy=0.4), model(2, 0.7, test_accuracy=0.6)])
+    about = seed_summary([model(1, 0.5, test_accuracy=0.4), model(2, 0.7, test_accuracy=0.6)])
     assert about["seeds"] == [
         {"seed": 1, "best_epoch": 2, "val_accuracy": 0.5, "test_accuracy": 0.4},
         {"seed": 2, "best_epoch": 2, "val_accuracy": 0.7, "test_accuracy": 0.6},
@@ -38,4 +40,4 @@ def test_all_figures_and_their_spread_are_told() -> None:
 
 
 def test_without_a_test_split_no_test_figure_is_made_up() -> None:
-    assert "test_accuracy_over_seeds" not in over_seeds([model(1, 0.5), model(2, 0.7)])
+    assert "test_accuracy_over_seeds" not in seed_summary([model(1, 0.5), model(2, 0.7)])

@@ -13,10 +13,10 @@ from tests.support.corpora import tiny_corpus
 from tests.support.trial_records import record
 from tuning.journal.predictions import pack_labels
 from tuning.journal.records import TrialRecord
-from tuning.retrain.environment_diff import Change
+from tuning.retrain.environment_diff import EnvironmentChange
 from tuning.retrain.reproduction import compare, reproduction_of
 
-THREADS = Change(name="threads", was=1, now=2)
+THREADS = EnvironmentChange(name="threads", was=1, now=2)
 
 
 def epochs(*accuracies: float) -> list[EpochResult]:

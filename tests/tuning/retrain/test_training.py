@@ -10,7 +10,7 @@ from core.training.loop import train
 from core.training.result import EpochResult
 from tests.support.corpora import tiny_corpus
 from tests.support.studies import data_of
-from tuning.retrain.training import figures_of, read_test, study_corpus, trained
+from tuning.retrain.training import metrics_of, evaluate_on_test, study_corpus, train_resumable
 from tuning.scheduling.samplers import fresh_seeds
 
 CONFIG = TrialConfig(hidden_dim=4, epochs=3, batch_size=16)
@@ -32,9 +32,9 @@ def test_a_killed_training_goes_on_and_comes_out_the_same(tmp_path: Path) -> Non
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        trained(CONFIG, corpus, threads=1, device="cpu", checkpoints=tmp_path, say=die)
+        train_resumable(CONFIG, corpus, threads=1, device="cpu", checkpoints=tmp_path, say=die)
     heard: list[float] = []
-    again = trained(
+    again = train_resumable(
         CONFIG, corpus, threads=1, device="cpu", checkpoints=tmp_path, say=lambda e: heard.append(e.seconds)
     )
     assert again.weights_sha256 == train(CONFIG, corpus).weights_sha256
@@ -46,20 +46,20 @@ def test_under_another_environment_it_begins_anew(tmp_path: Path, monkeypatch: p
     corpus = tiny_corpus()
     for code in ("a", "b"):
         monkeypatch.setattr("tuning.retrain.training.describe", lambda *_: {"code": code})  # noqa: B023 - called at once
-        found = trained(CONFIG, corpus, threads=1, device="cpu", checkpoints=tmp_path)
+        found = train_resumable(CONFIG, corpus, threads=1, device="cpu", checkpoints=tmp_path)
         assert "before_resume" not in found.environment
     assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_it_ends_after_the_epoch_that_is_asked_for(tmp_path: Path) -> None:
-    result = trained(CONFIG, tiny_corpus(), threads=1, device="cpu", checkpoints=tmp_path, last=2)
+    result = train_resumable(CONFIG, tiny_corpus(), threads=1, device="cpu", checkpoints=tmp_path, last=2)
     assert len(result.epochs) == 2
 
 
 def test_figures_are_of_the_best_epoch_on_validation_and_test() -> None:
     corpus = tiny_corpus(n_sentences=300)
     result = train(CONFIG, corpus)
-    figures = figures_of(result, corpus, read_test(result, corpus, 1, "cpu"))
+    figures = metrics_of(result, corpus, evaluate_on_test(result, corpus, 1, "cpu"))
     assert figures["val_accuracy"] == result.best_val_accuracy
     assert figures["val_sentences"] == (corpus.split == 1).sum()
     assert figures["test_sentences"] == (corpus.split == 2).sum()

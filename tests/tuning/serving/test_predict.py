@@ -12,7 +12,7 @@ import pytest
 from core.errors import ConfigError, DataError
 from core.inference.predictor import Predictor, load_model
 from tests.support.models import saved
-from tuning.serving.predict import Request, label, lines_of
+from tuning.serving.predict import PredictRequest, predict_texts, read_lines
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def model(tmp_path: Path) -> Predictor:
 
 
 def answer(model: Predictor, capsys: pytest.CaptureFixture[str], **request: Any) -> str:
-    label(Request(**request), lambda: model, print)
+    predict_texts(PredictRequest(**request), lambda: model, print)
     return capsys.readouterr().out
 
 
@@ -75,16 +75,16 @@ def test_hostile_text_cannot_steer_the_terminal(model: Predictor, capsys: pytest
 )
 def test_a_sentence_is_a_line_as_editors_count_them(tmp_path: Path, data: bytes, lines: list[str]) -> None:
     (tmp_path / "file").write_bytes(data)
-    assert lines_of(str(tmp_path / "file"), None, pytest.fail) == lines
+    assert read_lines(str(tmp_path / "file"), None, pytest.fail) == lines
 
 
 def test_broken_utf8_is_read_and_said_with_its_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"fine\nna\xefve\n\xff\n")
     notes: list[str] = []
-    assert lines_of(str(tmp_path / "file"), None, notes.append) == ["fine", "na\ufffdve", "\ufffd"]
+    assert read_lines(str(tmp_path / "file"), None, notes.append) == ["fine", "na\ufffdve", "\ufffd"]
     (note,) = notes
     assert "file, line 2: is not utf-8; such bytes are read as \ufffd (see --encoding)" in note
-    assert lines_of(str(tmp_path / "file"), "latin-1", pytest.fail) == ["fine", "naïve", "ÿ"]
+    assert read_lines(str(tmp_path / "file"), "latin-1", pytest.fail) == ["fine", "naïve", "ÿ"]
 
 
 def test_standard_input_is_read_as_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,7 +92,7 @@ def test_standard_input_is_read_as_bytes(monkeypatch: pytest.MonkeyPatch) -> Non
         buffer = io.BytesIO("naïve\n".encode())
 
     monkeypatch.setattr(sys, "stdin", Stdin)
-    assert lines_of("-", None, pytest.fail) == ["naïve"]
+    assert read_lines("-", None, pytest.fail) == ["naïve"]
 
 
 def rows_of(text: str) -> list[dict[str, str]]:
@@ -149,7 +149,7 @@ def test_a_table_in_another_encoding_is_said(
     path = tmp_path / "in.csv"
     path.write_bytes("id,body\n1,Die Straße ist schön und übel\n2,Müßiggang für Äpfel\n".encode("cp1252"))
     notes: list[str] = []
-    label(Request(file=str(path), text_column="body"), lambda: model, notes.append)
+    predict_texts(PredictRequest(file=str(path), text_column="body"), lambda: model, notes.append)
     assert "Die Straße ist schön" in capsys.readouterr().out
     (note,) = notes
     assert "in.csv: is not UTF-8, taken for cp1252; if letters come out wrong, pass --encoding" in note
@@ -171,7 +171,7 @@ def test_a_table_in_another_encoding_is_said(
 )
 def test_options_that_do_not_go_together_are_named(request_: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        Request(**request_)
+        PredictRequest(**request_)
 
 
 @pytest.mark.parametrize(

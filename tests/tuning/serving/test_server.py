@@ -15,7 +15,7 @@ import pytest
 from core.errors import ConfigError, UserError
 from core.inference.predictor import Predictor, load_model
 from tests.support.models import saved
-from tuning.serving.server import MOST_CHARACTERS, listen, make_app, serve
+from tuning.serving.server import MAX_CHARACTERS, bind_socket, make_app, serve
 
 uvicorn = pytest.importorskip("uvicorn", reason="needs the extra `serve`")
 pytest.importorskip("fastapi", reason="needs the extra `serve`")
@@ -31,7 +31,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Predictor:
 @pytest.fixture(scope="module")
 def port(model: Predictor) -> Iterator[int]:
     """Of a real server in a thread."""
-    with listen("127.0.0.1", 0) as listening:
+    with bind_socket("127.0.0.1", 0) as listening:
         config = uvicorn.Config(make_app(model, "x\x1b"), log_level="warning", ws="none", lifespan="off")
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
@@ -86,7 +86,7 @@ def test_health_names_the_model_and_its_classes(ask: Ask) -> None:
         (b'{"texts": [1]}', "texts.0: Input should be a valid string"),
         (b'{"texts": ["\\ud800"]}', "texts.0: "),
         (json.dumps({"texts": ["a"] * 1001}).encode(), "texts: List should have at most 1000 items"),
-        (json.dumps({"texts": ["a" * (MOST_CHARACTERS + 1)]}).encode(), "texts.0: String should have at most 20000"),
+        (json.dumps({"texts": ["a" * (MAX_CHARACTERS + 1)]}).encode(), "texts.0: String should have at most 20000"),
         (b'{"texts": ' + b"[" * 100_000, ""),
     ],
 )
@@ -116,12 +116,12 @@ def test_the_page_may_run_its_own_script_only(port: int) -> None:
 
 
 def test_a_taken_port_is_one_line() -> None:
-    with listen("127.0.0.1", 0) as taken:
+    with bind_socket("127.0.0.1", 0) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(
             ConfigError, match=rf"cannot listen on 127.0.0.1: port {port} is taken; pass another --port"
         ):
-            listen("127.0.0.1", port)
+            bind_socket("127.0.0.1", port)
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_a_taken_port_is_one_line() -> None:
 )
 def test_an_address_that_is_not_ours_is_one_line(host: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        listen(host, 0)
+        bind_socket(host, 0)
 
 
 def test_a_port_for_the_administrator_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,7 +144,7 @@ def test_a_port_for_the_administrator_is_one_line(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(socket, "create_server", refuse)
     with pytest.raises(ConfigError, match="port 80 is for the administrator; pass a --port of 1024 or more"):
-        listen("127.0.0.1", 80)
+        bind_socket("127.0.0.1", 80)
 
 
 @pytest.mark.parametrize("package", ["fastapi", "uvicorn"])
