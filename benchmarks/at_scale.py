@@ -35,7 +35,7 @@ from tuning.journal.writer import StudyJournal, open_study
 from tuning.scheduling.callbacks import CallbackList
 from tuning.scheduling.stop_signal import StopSignal
 from tuning.scheduling.study import StudyConfig
-from tuning.scheduling.successive_halving import SuccessiveHalving, RungTable
+from tuning.scheduling.successive_halving import RungTable, SuccessiveHalving
 from tuning.scheduling.suggester import Suggester
 from tuning.space.load import load_space
 

@@ -38,7 +38,7 @@ from core.training.evaluate import evaluate
 from core.training.refit import refit
 from tuning.confirm.runs import PREFIX
 from tuning.journal.predictions import unpack_labels
-from tuning.journal.records import Spec, study_attributes, read_study
+from tuning.journal.records import Spec, read_study, study_attributes
 
 PLAIN = {"TF-IDF + logistic regression, on train": (TRAIN,), "the same, on train and validation": (TRAIN, VAL)}
 

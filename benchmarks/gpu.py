@@ -26,9 +26,9 @@ from tuning.resources.machine import Machine
 
 FILL = """
 import json, sys, torch
-from tuning.resources.gpu import take_gpu
+from tuning.resources.gpu import claim_gpu
 share = float(sys.argv[1])
-device, gpu = take_gpu(share, [0], None, torch.cuda)
+device, gpu = claim_gpu(share, [0], None, torch.cuda)
 held = []
 try:
     while True:
@@ -38,8 +38,8 @@ except torch.OutOfMemoryError as error:
 """
 NEIGHBOUR = """
 import sys, time, torch
-from tuning.resources.gpu import take_gpu
-take_gpu(float(sys.argv[1]), [0], None, torch.cuda)
+from tuning.resources.gpu import claim_gpu
+claim_gpu(float(sys.argv[1]), [0], None, torch.cuda)
 a = torch.randn(1024, 1024, device="cuda")
 print("ready", flush=True)
 until = time.monotonic() + 15

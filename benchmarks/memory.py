@@ -25,13 +25,13 @@ MORE_THAN_TORCH = 250e6
 COPIES = 1.2
 """So many times the corpus's bytes may be held in all; one copy, and Ray's headers and page ends."""
 IDLE = """
-from tuning.backend.local_ray import own_ray
+from tuning.backend.local_ray import local_ray
 from tuning.resources.machine import Machine
 class Idle:
     def ready(self):
         import torch
         return True
-with own_ray(Machine(cpus=2, gpus=0), print) as ray:
+with local_ray(Machine(cpus=2, gpus=0), print) as ray:
     idle = [ray.remote(Idle).remote() for _ in range(2)]
     ray.get([each.ready.remote() for each in idle])
     print("ready", flush=True)

@@ -31,7 +31,7 @@ from core.config import TrialConfig
 from core.data.corpus import TRAIN, VAL, Corpus
 from core.errors import TrainingError
 from core.io.atomic import atomic_write
-from tuning.scheduling.samplers import derive_seed, suggest_once, make_sampler
+from tuning.scheduling.samplers import derive_seed, make_sampler, suggest_once
 from tuning.space.initial_trials import initial_trials
 from tuning.space.load import load_space
 from tuning.space.space import Space

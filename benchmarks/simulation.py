@@ -24,7 +24,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from core.config import TrialConfig
 from core.training.result import EpochResult
 from tuning.scheduling.study import StudyConfig
-from tuning.scheduling.successive_halving import SuccessiveHalving, RungTable, Decision
+from tuning.scheduling.successive_halving import Decision, RungTable, SuccessiveHalving
 from tuning.scheduling.suggester import Suggester
 from tuning.space.space import Space
 
@@ -173,7 +173,7 @@ class Simulation:
         self.suggester = Suggester(self.plan)
         rule = policy.stopping
         if rule is not None and policy.ordered:
-            rule = dataclasses.replace(rule, together=policy.together or min(policy.window, policy.trials))
+            rule = dataclasses.replace(rule, cohort=policy.together or min(policy.window, policy.trials))
         self.standings = RungTable(rule, table.epochs)
         self.waiting: dict[int, list[int]] = {rung: [] for rung in self.standings.rungs}
         """Rung -> numbers of the trials that wait there, and no worker has."""

@@ -19,7 +19,7 @@ from core.io.text import redact_uris
 from tuning.analysis.best import table_of
 from tuning.analysis.filters import RowFilter
 from tuning.backend.storage import check_storage
-from tuning.console import print_note, command_line
+from tuning.console import command_line, print_note
 from tuning.journal.predictions import pack_labels
 from tuning.journal.records import study_attributes
 from tuning.journal.writer import StudyJournal, open_study
@@ -28,7 +28,7 @@ from tuning.resources.machine import Machine, TrialResources
 from tuning.run_options import AUTO, RunOptions, study_config
 from tuning.scheduling.budget import EarlyEnd
 from tuning.scheduling.callbacks import Callback, CallbackList
-from tuning.scheduling.study import StudyConfig, study_spec, searched_settings, study_id
+from tuning.scheduling.study import StudyConfig, searched_settings, study_id, study_spec
 from tuning.scheduling.warm_start import add_prior_trials
 from tuning.tracking.progress_display import ProgressDisplay
 from tuning.tracking.progress_state import SearchProgress

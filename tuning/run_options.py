@@ -88,7 +88,7 @@ def study_config(options: RunOptions, fits: int) -> StudyConfig:
     if stopping is not None:  # fixed too: the study may get more trials later
         together = (known["stopping"] or {}).get("together") if known else min(window, options.trials)
         if isinstance(together, int):  # else the rules differ, which is told
-            stopping = dataclasses.replace(stopping, together=max(1, together))
+            stopping = dataclasses.replace(stopping, cohort=max(1, together))
     precision = options.precision
     if precision == AUTO:  # fixed as well: another machine goes on with it
         precision = known["precision"] if known else _precision_here(options)

@@ -29,7 +29,7 @@ def find_duplicates(
 ) -> dict[str, Any]:
     """Copies within splits, across splits and under several labels, as JSON can hold it.
 
-    Exact copies are equal but for space at the ends; near ones, these included, are equal after `normalise`.
+    Exact copies are equal but for space at the ends; near ones, these included, are equal after `normalize_text`.
     Blank texts are left out.
 
     Args:
@@ -112,7 +112,7 @@ def audit(
         split: (n,) TRAIN, VAL or TEST.
         tokens: (n_tokens,) word ids, end to end.
         offsets: (n + 1,) sentence i is tokens[offsets[i]:offsets[i + 1]].
-        coverage: of the pretrained vectors, see `coverage_of`; None without them.
+        coverage: of the pretrained vectors, see `vector_coverage`; None without them.
 
     Returns:
         Plain values that JSON can hold; shares are in [0, 1].

@@ -10,7 +10,7 @@ from core.errors import ConfigError, DataError
 from core.io import file_hash
 from core.io.archives import read_file
 from core.io.atomic import expand_user
-from core.io.encodings import normalize_encoding, detect_encoding
+from core.io.encodings import detect_encoding, normalize_encoding
 from core.io.text import Notify, quoted
 
 READER = 2

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from core.data import datasets
 from core.data import vectors as pretrained
-from core.data.audit import audit, vector_coverage, count_leaks
+from core.data.audit import audit, count_leaks, vector_coverage
 from core.data.corpus import TRAIN, Corpus, DatasetSource, ReadOptions
 from core.data.splits import SplitRule
 from core.data.tokenizer import tokenizer_version

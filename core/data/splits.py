@@ -77,7 +77,7 @@ def parse_rule(rule: str, fold: int | None) -> int | None:
 
 
 def duplicate_groups(texts: Sequence[str]) -> NDArray[np.int64]:
-    """(n,) for each text the place of the first text that is the same after `normalise`."""
+    """(n,) for each text the place of the first text that is the same after `normalize_text`."""
     first: dict[str, int] = {}
     return np.array([first.setdefault(normalize_text(text), place) for place, text in enumerate(texts)], dtype=np.int64)
 
@@ -120,7 +120,7 @@ def fold_split(
 ) -> Codes:
     """Fold `fold` (from 0) of `count` is the test split, the next one validation, the others train.
 
-    Stratified, and by hash as in `stratified`: every sentence is tested in exactly one of the folds.
+    Stratified, and by hash as in `stratified_split`: every sentence is tested in exactly one of the folds.
 
     Raises:
         DataError: a class has fewer distinct sentences than there are folds.

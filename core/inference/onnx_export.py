@@ -20,7 +20,7 @@ import torch
 from core.data.tokenizer import tokenizer_as_regexes
 from core.errors import UserError
 from core.inference.predictor import Predictor, pad_token_ids
-from core.io.checked_folder import remove_partial_writes, check_output_folder, write_checked_folder
+from core.io.checked_folder import check_output_folder, remove_partial_writes, write_checked_folder
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

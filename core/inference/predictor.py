@@ -46,7 +46,7 @@ class Predictor:
         """Label texts, in their order. A text without a known word, or without any, is labelled like any other.
 
         Raises:
-            DataError: a text has more than MOST_TOKENS tokens; it is named by its place.
+            DataError: a text has more than MAX_TOKENS tokens; it is named by its place.
         """
         return [self._prediction(row) for row in self.probabilities(texts).tolist()]
 

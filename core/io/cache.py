@@ -140,17 +140,17 @@ def _manifest_bytes(body: Mapping[str, Any]) -> bytes:
 __all__ = [
     "CacheEntry",
     "Notify",
+    "cache_key",
     "canonical_json",
-    "verify_entry",
     "clear",
     "default_dir",
     "entries",
-    "cache_key",
-    "locked",
     "get_or_build",
+    "locked",
     "read_cached",
     "size_bytes",
     "verify",
+    "verify_entry",
 ]
 KINDS = ("corpora", "sources")
 

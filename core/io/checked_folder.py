@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.errors import UserError
-from core.io.atomic import atomic_folder, apply_umask, os_errors_as_user_errors, sha256_file
+from core.io.atomic import apply_umask, atomic_folder, os_errors_as_user_errors, sha256_file
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,7 +22,7 @@ STALE_SECONDS = 60
 
 
 def write_checked_folder(path: Path, contents: Mapping[str, "bytes | Mapping[str, Tensor]"]) -> None:
-    """Write a folder of these files and SUMS; it is there whole or not at all, and replaces what was at `path`.
+    """Write a folder of these files and CHECKSUMS; it is there whole or not at all, and replaces what was at `path`.
 
     Args:
         path: the folder.
@@ -41,7 +41,7 @@ def write_checked_folder(path: Path, contents: Mapping[str, "bytes | Mapping[str
 
 
 def checksum_lines(folder: Path, names: Iterable[str]) -> str:
-    """What SUMS says where it holds: a line a file.
+    """What CHECKSUMS says where it holds: a line a file.
 
     Raises:
         OSError: one of them is not there, or cannot be read.
@@ -69,7 +69,7 @@ def check_output_folder(path: Path, files: Sequence[str], kind: str) -> Path:
 
     Args:
         path: where.
-        files: all that a folder of this kind holds, SUMS apart.
+        files: all that a folder of this kind holds, CHECKSUMS apart.
         kind: what it is called, such as "saved model".
 
     Returns:
@@ -98,9 +98,9 @@ def check_output_folder(path: Path, files: Sequence[str], kind: str) -> Path:
 
 
 def remove_partial_writes(target: Path, files: Collection[str]) -> None:
-    """Remove the hidden folders that `write_sealed` made beside `target` and did not live to rename.
+    """Remove the hidden folders that `write_checked_folder` made beside `target` and did not live to rename.
 
-    A folder goes only if it has a name that `new_folder` gives, holds nothing but these files, and has been
+    A folder goes only if it has a name that `atomic_folder` gives, holds nothing but these files, and has been
     left alone for a minute: another process may be saving there at this moment.
     """
     name = re.compile(rf"\.{re.escape(target.name)}\.(old\.)?[a-z0-9_]{{8}}")

@@ -32,7 +32,7 @@ def input_digest(path: Path, cache: Path) -> str:
 
 
 def check_unchanged(path: Path, cache: Path, digest: str) -> None:
-    """See that a file that has just been read is still the one with this `sha256_of`.
+    """See that a file that has just been read is still the one with this `input_digest`.
 
     Raises:
         DataError: it has changed, or is gone.

@@ -36,7 +36,7 @@ def read_blocks(path: Path, member: str | None = None, notify: Notify | None = N
 
 
 def _prefetch(stream: Iterator[bytes]) -> Iterator[bytes]:
-    """Unpack up to `_AHEAD` blocks in a thread: with one only, each thread would wait for the other's lock."""
+    """Unpack up to `_PREFETCH` blocks in a thread: with one only, each thread would wait for the other's lock."""
     with ThreadPoolExecutor(1) as reader:
         coming = deque(reader.submit(next, stream, None) for _ in range(_PREFETCH))
         while (block := coming.popleft().result()) is not None:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from core.config import TrialConfig
 from core.nn.seeding import Dropout
-from core.nn.sequence import last_state, max_pool, mean_pool, reversal_index, reverse, attention_pool
+from core.nn.sequence import attention_pool, last_state, max_pool, mean_pool, reversal_index, reverse
 
 
 class SentenceClassifier(nn.Module):

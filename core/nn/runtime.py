@@ -29,8 +29,8 @@ def retain_freed_memory() -> Iterator[None]:
 
     By default it returns the large blocks of each step to the kernel, which clears them anew page by page: thousands
     of page faults a step, 7 to 14% of the time of two bidirectional layers. There is no asking for the old setting,
-    so from the first training on the process keeps up to `_KEPT_BYTES` until the next block ends. Blocks of
-    `_APART_BYTES` and more still come from the kernel each time: among the others they leave holes that nothing
+    so from the first training on the process keeps up to `_TRIM_BYTES` until the next block ends. Blocks of
+    `_MMAP_BYTES` and more still come from the kernel each time: among the others they leave holes that nothing
     fills, 40 MB at the peak of two bidirectional layers of 192.
     """
     libc = ctypes.CDLL(None) if sys.platform == "linux" else None

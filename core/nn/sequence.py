@@ -75,7 +75,7 @@ def _gather(x: Tensor, mirror: Tensor) -> Tensor:
 
 
 def reverse(x: Tensor, mirror: Tensor) -> Tensor:
-    """Read each sentence from its end: (T, B) or (T, B, H) -> like `x`; `mirror` as `mirrored` gives it."""
+    """Read each sentence from its end: (T, B) or (T, B, H) -> like `x`; `mirror` is from `reversal_index`."""
     if not (torch.is_grad_enabled() and x.requires_grad):
         return _gather(x, mirror)
     result: Tensor = _Reverse.apply(x, mirror)  # type: ignore[no-untyped-call,unused-ignore]

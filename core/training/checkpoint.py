@@ -48,7 +48,7 @@ class Checkpoint:
 
 
 def save(folder: Path, checkpoint: Checkpoint) -> None:
-    """Write a checkpoint, then remove all but the newest `KEPT`, and what dead processes left half written.
+    """Write a checkpoint, then remove all but the newest `KEEP_LAST`, and what dead processes left half written.
 
     Raises:
         UserError: the disk is full, or the folder cannot be written.
@@ -117,7 +117,12 @@ def load(path: Path) -> Checkpoint:
     if not whole:
         raise CorruptionError(f"checkpoint {path} is damaged: its checksum does not hold; the one before it is used")
     parts = json.loads((path / STATE).read_text(encoding="utf-8"))
-    return Checkpoint(**parts, tensors=load_file(path / TENSORS))
+    return Checkpoint(
+        epoch=parts["epoch"],
+        fingerprint=parts["training"],
+        state=parts["state"],
+        tensors=load_file(path / TENSORS),
+    )
 
 
 def checkpoint_names(folder: Path) -> list[str]:

@@ -23,7 +23,7 @@ from core.training.checkpoint import Checkpoint, load_latest, save
 from core.training.evaluate import evaluate_split
 from core.training.learner import make_learner
 from core.training.optim import lr_multiplier
-from core.training.result import EpochResult, TrainResult, best_epoch, weights_digest, patience_exhausted
+from core.training.result import EpochResult, TrainResult, best_epoch, patience_exhausted, weights_digest
 
 
 def train(

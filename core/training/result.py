@@ -42,7 +42,7 @@ class TrainResult:
     epochs: tuple[EpochResult, ...]
     """All of them, those before a resume too."""
     best_epoch: int
-    """The one that `core.training.result.best_of` chooses."""
+    """The one that `core.training.result.best_epoch` chooses."""
     best_val_accuracy: float
     best_val_loss: float
     """At the best epoch."""

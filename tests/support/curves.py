@@ -4,7 +4,7 @@ from functools import cache
 
 from benchmarks.simulation import Curve, Table
 from core.training.result import EpochResult
-from tuning.scheduling.samplers import derive_seed, suggest_once, make_sampler
+from tuning.scheduling.samplers import derive_seed, make_sampler, suggest_once
 from tuning.space.load import load_space
 
 SPACE = load_space("notebook", ["hidden_dim=int(16,64,log)"])

@@ -51,7 +51,7 @@ from tests.support.recorded_study import some_audit
 from tests.support.studies import write_sentences
 from tests.support.study_configs import plan
 from tuning.cli.app import main as command_line
-from tuning.confirm.execution import train_run, record_result
+from tuning.confirm.execution import record_result, train_run
 from tuning.confirm.runs import candidates, plan_runs
 from tuning.journal.predictions import pack_labels
 from tuning.journal.records import read_study

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from core.config import TrialConfig
-from core.inference.saved_model import FILES, CHECKSUMS, save_model
+from core.inference.saved_model import CHECKSUMS, FILES, save_model
 from core.nn.classifier import SentenceClassifier
 
 WORDS = ("<pad>", "<unk>", "good", "bad", "\ud800 half a pair", "naïve")

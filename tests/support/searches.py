@@ -32,10 +32,10 @@ from ray import tune
 from tests.support.corpora import tiny_corpus
 from tests.support.fake_ray import Heard
 from tests.support.study_configs import plan
-from tuning.backend.local_ray import own_ray
-from tuning.journal.writer import open_ledger
-from tuning.resources.machine import Machine, Shares
-from tuning.scheduling.successive_halving import Halving
+from tuning.backend.local_ray import local_ray
+from tuning.journal.writer import open_study
+from tuning.resources.machine import Machine, TrialResources
+from tuning.scheduling.successive_halving import SuccessiveHalving
 
 def work(job, corpus, shares):
     from tuning.backend.worker import run_trial  # not before: this process needs no torch
@@ -43,18 +43,18 @@ def work(job, corpus, shares):
 
 cpus, gpus = map(int, sys.argv[1:])
 machine = Machine(cpus=cpus, gpus=gpus)
-with own_ray(machine, print) as ray:
-    tuning.backend.tuner.own_ray = lambda machine, lost: contextlib.nullcontext(ray)
+with local_ray(machine, print) as ray:
+    tuning.backend.tuner.local_ray = lambda machine, on_lost: contextlib.nullcontext(ray)
     for line in sys.stdin:
         job = json.loads(line)
         said, problem = io.StringIO(), None
         folder = Path(job["folder"])
-        interruption = tuning.backend.interrupt.Interruption(say=said.write, lost=print)
+        interruption = tuning.backend.interrupt.InterruptHandler(say=said.write, on_ray_lost=print)
         names = dict(globals())
         try:
             exec(job["work"], names)  # as a script: Ray's workers get its functions by value
             shares, the_plan = eval(job["shares"], names), eval(f"plan({job['plan']})", names)
-            with open_ledger(folder, {}) as ledger:
+            with open_study(folder, {}) as ledger:
                 tuning.backend.tuner.search(ledger, the_plan, tiny_corpus(), shares, machine, job["workers"],
                                             names["Heard"](), interruption, names["work"])
         except UserError as error:
@@ -72,7 +72,13 @@ class Searches:
         self.process = process
 
     def __call__(
-        self, folder: Path, work: str, plan: str = "n_trials=5, epochs=2", *, workers: int = 1, shares: str = "Shares()"
+        self,
+        folder: Path,
+        work: str,
+        plan: str = "n_trials=5, epochs=2",
+        *,
+        workers: int = 1,
+        shares: str = "TrialResources()",
     ) -> str:
         """Run a search; returns what it said.
 

@@ -13,7 +13,7 @@ import pytest
 from tests.support.command import Command
 from tests.support.contents import outcomes
 from tests.support.studies import config_record, make_study, setting, tamper
-from tuning.journal.records import study_attributes, rank_trials, read_study
+from tuning.journal.records import rank_trials, read_study, study_attributes
 
 HOW = ("--top", "2", "--seeds", "2", "--folds", "3")
 

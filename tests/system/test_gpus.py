@@ -56,7 +56,7 @@ def seen(host: tuple[Machine, Searches], folder: Path, share: float, *, retry: b
         WORK.format(retry=retry, fits=fits),
         f"n_trials=8, epochs=1, window={3 if retry else 8}, stopping=None",
         workers=fits,
-        shares=f"Shares(gpus_per_trial={share}, retry_oom={retry})",
+        shares=f"TrialResources(gpus_per_trial={share}, retry_oom={retry})",
     )
     return [json.loads(line) for line in (folder / "seen.jsonl").read_text().splitlines()]
 

@@ -51,11 +51,11 @@ def test_a_trial_needs_little_more_than_its_weights(tmp_path: Path) -> None:
 
 DRIVER = """
 import sys
-from core.nn.environment import computes_in_bf16
+from core.nn.environment import supports_bf16
 from tuning import run
 from tuning.backend import checkpoint_sync, tuner
 from tuning.resources.machine import Machine
-computes_in_bf16("cpu")
+supports_bf16("cpu")
 Machine.here()
 print("torch" in sys.modules)
 """
@@ -88,9 +88,9 @@ def test_two_workers_hold_one_copy_of_the_corpus_in_all() -> None:
 GROWTH = """
 import sys
 from pathlib import Path
-from tuning.journal.writer import open_ledger
-from tuning.resources.machine import Machine, Shares
-from tuning.backend.interrupt import Interruption
+from tuning.journal.writer import open_study
+from tuning.resources.machine import Machine, TrialResources
+from tuning.backend.interrupt import InterruptHandler
 from tuning.backend.tuner import search
 from benchmarks.overhead import nothing, plan
 from tests.support.corpora import tiny_corpus
@@ -109,9 +109,9 @@ class Listener:
         if self.ended_trials in (200, 1000):
             print(resident(), flush=True)
 
-with open_ledger(Path(sys.argv[1]), {}) as ledger:
-    machine, interruption = Machine(cpus=2, gpus=0), Interruption(say=print, lost=print)
-    search(ledger, plan(1000), tiny_corpus(), Shares(), machine, 2, Listener(), interruption, nothing)
+with open_study(Path(sys.argv[1]), {}) as ledger:
+    machine, interruption = Machine(cpus=2, gpus=0), InterruptHandler(say=print, on_ray_lost=print)
+    search(ledger, plan(1000), tiny_corpus(), TrialResources(), machine, 2, Listener(), interruption, nothing)
 """
 
 

@@ -13,7 +13,7 @@ from core.inference.saved_model import read_model
 from tests.support.command import Command
 from tests.support.contents import metrics, results_of
 from tests.support.studies import epoch_record, make_study, setting, tamper
-from tuning.journal.records import study_attributes, rank_trials, read_study
+from tuning.journal.records import rank_trials, read_study, study_attributes
 
 
 @pytest.fixture(scope="module")

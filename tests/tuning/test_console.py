@@ -7,8 +7,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 SCRIPT = """
 import sys
-from tuning.console import steady_output
-with steady_output():
+from tuning.console import ignore_broken_output
+with ignore_broken_output():
     print("first", flush=True)
     sys.stdin.readline()  # until the reader is gone
     for _ in range(3):
@@ -42,7 +42,9 @@ def test_a_closed_pipe_is_no_error(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_is_no_error() -> None:
-    script = "from tuning.console import steady_output\nwith steady_output(): print('x' * 100_000)\nprint('y')"
+    script = (
+        "from tuning.console import ignore_broken_output\nwith ignore_broken_output(): print('x' * 100_000)\nprint('y')"
+    )
     with Path("/dev/full").open("w") as full:
         ended = subprocess.run(
             [sys.executable, "-c", script], stdout=full, stderr=subprocess.PIPE, text=True, cwd=ROOT, check=False
@@ -51,7 +53,9 @@ def test_a_full_disk_is_no_error() -> None:
 
 
 def test_what_the_encoding_lacks_is_escaped() -> None:
-    script = "from tuning.console import steady_output\nwith steady_output(): print('na\\u00efve \\u2713')"
+    script = (
+        "from tuning.console import ignore_broken_output\nwith ignore_broken_output(): print('na\\u00efve \\u2713')"
+    )
     env = {"PYTHONIOENCODING": "ascii", "PYTHONPATH": str(ROOT)}
     said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=env, cwd=ROOT)
     assert said.stdout == "na\\xefve \\u2713\n"
@@ -61,7 +65,7 @@ def test_what_a_closed_stream_would_say_comes_into_no_file(tmp_path: Path) -> No
     """The first file that is opened gets the lowest free number: that of standard input, output or error."""
     script = (
         "import os, sys; os.closerange(0, 3); "
-        "os.execv(sys.executable, [sys.executable, '-c', 'from tuning.console import *; fill_closed_streams(); "
+        "os.execv(sys.executable, [sys.executable, '-c', 'from tuning.console import *; reopen_closed_streams(); "
         'file = open(sys.argv[1], "w"); print("out"); print("err", file=sys.stderr); os.write(2, b"native"); '
         'file.write(sys.stdin.read() + "kept")\', sys.argv[1]])'
     )

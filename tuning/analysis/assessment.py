@@ -14,7 +14,7 @@ from core.nn.model_size import count_trainable_parameters
 from core.stats import ALPHA, Correct, Interval, holm, mcnemar, wilson
 from tuning.analysis.selection_bias import CorrectedAccuracy, corrected_accuracy
 from tuning.journal.predictions import unpack_labels
-from tuning.journal.records import TrialRecord, is_candidate, copied_from, rank_trials
+from tuning.journal.records import TrialRecord, copied_from, is_candidate, rank_trials
 
 EvaluationRecord = Mapping[str, Any]
 """One entry of the study's user attribute `readings`, which `retrain` and `confirm` append to: verb, trial, seed, on
@@ -87,7 +87,7 @@ def assess(records: Sequence[TrialRecord], attributes: Mapping[str, Any]) -> Stu
 
     Args:
         records: the study's trials.
-        attributes: its user attributes, see tuning.journal.records.attributes_of.
+        attributes: its user attributes, see tuning.journal.records.study_attributes.
 
     Raises:
         CorruptionError: stored labels or predictions are damaged.

@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from core.stats import Interval
-from tuning.analysis.assessment import StudyAssessment, HeldOutResult, assess, evaluations_note
+from tuning.analysis.assessment import HeldOutResult, StudyAssessment, assess, evaluations_note
 from tuning.analysis.filters import RowFilter, filter_rows
 from tuning.analysis.random_search_curve import random_search_curve
 from tuning.analysis.ranking import TrialRow, trial_rows
-from tuning.analysis.tables import render_table, render_curve
+from tuning.analysis.tables import render_curve, render_table
 from tuning.journal.records import read_whole
 from tuning.scheduling.budget import EarlyEnd
-from tuning.scheduling.study import spec_notes, searched_settings, space_from_spec
+from tuning.scheduling.study import searched_settings, space_from_spec, spec_notes
 
 
 def table_of(folder: Path, selection: RowFilter, form: str) -> str:

@@ -54,7 +54,7 @@ def filter_rows(rows: Sequence[TrialRow], selection: RowFilter) -> list[TrialRow
     """The selected rows, in the selected order.
 
     Args:
-        rows: from tuning.analysis.ranking.every_row.
+        rows: from tuning.analysis.ranking.trial_rows.
         selection: what to keep.
 
     Raises:

@@ -132,7 +132,7 @@ def bootstrap_interval(judged: NDArray[np.float64], estimate: float, n: int) -> 
     to 100% of simulated searches. benchmarks/honesty.py says how often these do.
 
     Args:
-        judged: (repeats,) from `resampled`.
+        judged: (repeats,) from `bootstrap`.
         estimate: the middle of the interval.
         n: validation sentences.
     """

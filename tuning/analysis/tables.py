@@ -9,9 +9,9 @@ import textwrap
 from collections.abc import Sequence
 
 from core.io.text import printable
-from tuning.analysis.random_search_curve import RandomSearchCurve, CurvePoint
+from tuning.analysis.random_search_curve import CurvePoint, RandomSearchCurve
 from tuning.analysis.ranking import STATES, TrialRow
-from tuning.formatting import align_columns, format_value, markdown_table, format_settings
+from tuning.formatting import align_columns, format_settings, format_value, markdown_table
 
 FORMATS = ("table", "json", "csv", "md")
 HEAD = ("rank", "trial", "val acc", "interval", "vs nb", "tied", "best", "epochs", "sec", "state")
@@ -27,7 +27,7 @@ def render_table(rows: Sequence[TrialRow], form: str, width: int | None = None, 
     """The rows as `table`, `json`, `csv` or `md`.
 
     Args:
-        rows: from tuning.analysis.filters.select.
+        rows: from tuning.analysis.filters.filter_rows.
         form: one of FORMATS.
         width: of a table, in characters; None for the terminal's.
         notes: lines below a table for people.
@@ -142,7 +142,7 @@ def curve_notes(expected: RandomSearchCurve) -> list[str]:
 
 
 def sample_budgets(budgets: Sequence[CurvePoint]) -> list[CurvePoint]:
-    """The first and the last, and at most MOST_ROWS in all, further apart the larger they are."""
+    """The first and the last, and at most MAX_ROWS in all, further apart the larger they are."""
     if len(budgets) <= MAX_ROWS:
         return list(budgets)
     places = {round(len(budgets) ** (step / (MAX_ROWS - 1))) for step in range(MAX_ROWS)}

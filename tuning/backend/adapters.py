@@ -13,7 +13,7 @@ from tuning.journal.writer import StudyJournal
 from tuning.scheduling.callbacks import Callback
 from tuning.scheduling.stop_signal import StopSignal
 from tuning.scheduling.study import StudyConfig
-from tuning.scheduling.successive_halving import RungTable, Decision
+from tuning.scheduling.successive_halving import Decision, RungTable
 
 
 def unflatten(result: Mapping[str, Any], name: str) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from core.io.atomic import atomic_folder
 from core.io.checked_folder import CHECKSUMS, canonical_json
 from core.training.checkpoint import STATE, TENSORS, checkpoint_names, load
 from tuning.backend.cluster import Cluster
-from tuning.backend.storage import delete, prune, make_folder, open_filesystem, errors_as_user_errors, remove
+from tuning.backend.storage import delete, errors_as_user_errors, make_folder, open_filesystem, prune, remove
 from tuning.resources.machine import Machine, TrialResources
 
 REMOVE_SECONDS = 120
@@ -36,7 +36,7 @@ class RemoteCheckpoints:
     def __init__(self, where: str, key: str, local: Path) -> None:
         """
         Args:
-            where: the storage, as `open_place` takes it.
+            where: the storage, as `open_filesystem` takes it.
             key: of the trial's folder in it, with slashes.
             local: the trial's folder on this node.
         """
@@ -117,7 +117,7 @@ class CheckpointStore:
     """Where the trials of a study keep their checkpoints."""
 
     study: str
-    """The study's folder on nodes and in the storage, from tuning.scheduling.study.study_key."""
+    """The study's folder on nodes and in the storage, from tuning.scheduling.study.study_id."""
     on_node: bool
     """In the node's temporary folder; False: in the study's own folder, which all workers see."""
     storage: str | None

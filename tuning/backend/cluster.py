@@ -18,7 +18,7 @@ import core
 import tuning
 from core.errors import ConfigError, UserError
 from core.io.text import error_summary
-from tuning.backend.connect import is_listening, local_raylet, check_head, resolve_address
+from tuning.backend.connect import check_head, is_listening, local_raylet, resolve_address
 from tuning.backend.local_ray import RAY_ENV
 from tuning.backend.ray_private import silence_error_thread
 from tuning.backend.storage import check_storage, marker_file
@@ -27,7 +27,7 @@ from tuning.resources.machine import Machine, TrialResources
 WATCH_SECONDS, MISSES = 2.0, 3
 """How often the head is looked for, and how often in a row it must be gone."""
 WORKER_SETTINGS = ("RAY_CHDIR_TO_TRIAL_DIR", "TUNE_FUNCTION_THREAD_TIMEOUT_S")
-"""Those of QUIET_RAY that workers read themselves: on another machine they do not inherit them."""
+"""Those of RAY_ENV that workers read themselves: on another machine they do not inherit them."""
 LOOK_SECONDS = 180
 """A node that has not started a worker and imported torch by then is not fit for trials."""
 
@@ -85,7 +85,7 @@ class Cluster:
 
     @contextlib.contextmanager
     def monitored(self, lost: Callable[[str], None]) -> Iterator[Any]:
-        """Give Ray, as `own_ray` does; tell `lost` from another thread when the head or this machine's node is gone.
+        """Give Ray, as `local_ray` does; tell `lost` from another thread when the head or this machine's node is gone.
 
         It must end the process: soon after Ray would do so itself, with pages of its own words.
         """

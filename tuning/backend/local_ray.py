@@ -19,7 +19,7 @@ RAY_ENV = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # tuning.backend.interrupt.Interruption handles it
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # tuning.backend.interrupt.InterruptHandler handles it
     "TUNE_FUNCTION_THREAD_TIMEOUT_S": "600",  # a reused worker waits for its last trial's thread, not 2 s
     "TUNE_GLOBAL_CHECKPOINT_S": "86400",  # Ray's snapshots are never read
 }

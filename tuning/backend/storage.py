@@ -10,7 +10,7 @@ from typing import Any
 
 from core.errors import ConfigError, UserError
 from core.io.atomic import expand_user
-from core.io.text import redact_uris, error_summary
+from core.io.text import error_summary, redact_uris
 
 KINDS = "give a folder, file:///FOLDER, s3://BUCKET/FOLDER or gs://BUCKET/FOLDER"
 

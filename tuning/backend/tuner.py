@@ -18,7 +18,7 @@ from tuning.backend.ray_private import skip_callback_telemetry
 from tuning.journal.writer import StudyJournal
 from tuning.resources.machine import Machine, TrialResources
 from tuning.scheduling.callbacks import Callback
-from tuning.scheduling.scheduler import OOM, MAX_RESTARTS, OrderedSearcher, common_failure
+from tuning.scheduling.scheduler import MAX_RESTARTS, OOM, OrderedSearcher, common_failure
 from tuning.scheduling.study import StudyConfig
 from tuning.scheduling.successive_halving import RungTable
 

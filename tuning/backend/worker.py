@@ -19,7 +19,7 @@ from core.io.text import error_summary
 from core.training.loop import train
 from core.training.result import EpochResult
 from tuning.journal.predictions import pack_labels
-from tuning.resources.gpu import Gpu, out_of_memory, claim_gpu
+from tuning.resources.gpu import Gpu, claim_gpu, out_of_memory
 from tuning.resources.machine import TrialResources
 
 

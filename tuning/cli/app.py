@@ -14,7 +14,7 @@ from core.errors import TrainingError, UserError
 from tuning.cli import data_commands, model_commands, study_commands
 from tuning.cli.examples import examples
 from tuning.cli.options import TextFormat, takes_search_options
-from tuning.console import reopen_closed_streams, exit_interrupted, print_note, program_name, ignore_broken_output
+from tuning.console import exit_interrupted, ignore_broken_output, print_note, program_name, reopen_closed_streams
 
 if TYPE_CHECKING:
     from tuning.run_options import RunOptions

@@ -9,7 +9,7 @@ import typer
 
 from core.errors import ConfigError
 from tuning.cli.options import CacheDir, MovedData, MovedVectors, Results, Study, absolute, study_folder
-from tuning.console import exit_interrupted, program_name, ignore_broken_output, command_line
+from tuning.console import command_line, exit_interrupted, ignore_broken_output, program_name
 
 
 class Format(StrEnum):

@@ -14,8 +14,8 @@ from tuning.confirm.execution import execute
 from tuning.confirm.runs import ConfirmRun, candidates, plan_runs
 from tuning.confirm.summary import summarize
 from tuning.confirm.tables import render_summary
-from tuning.console import print_note, command_line
-from tuning.journal.records import Spec, TrialRecord, study_attributes, read_study
+from tuning.console import command_line, print_note
+from tuning.journal.records import Spec, TrialRecord, read_study, study_attributes
 from tuning.journal.writer import open_study
 
 NOTICE = "stopping: the running epochs are lost, what is before them is kept"

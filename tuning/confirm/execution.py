@@ -19,7 +19,7 @@ from tuning.confirm.runs import PREFIX, ConfirmRun
 from tuning.journal.predictions import pack_labels
 from tuning.journal.writer import StudyJournal, log_test_evaluation
 from tuning.resources.machine import Machine, TrialResources
-from tuning.scheduling.scheduler import WORKER_DIED, MAX_RESTARTS
+from tuning.scheduling.scheduler import MAX_RESTARTS, WORKER_DIED
 
 if TYPE_CHECKING:
     from tuning.backend.interrupt import InterruptHandler
@@ -34,7 +34,7 @@ def train_run(config: Mapping[str, Any], corpus: Corpus, shares: TrialResources,
     """
     from core.config import TrialConfig
     from tuning.backend.worker import error_text, select_device
-    from tuning.retrain.training import metrics_of, evaluate_on_test, train_resumable
+    from tuning.retrain.training import evaluate_on_test, metrics_of, train_resumable
 
     try:
         device, _ = select_device(shares.gpus_per_trial)

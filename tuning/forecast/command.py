@@ -10,8 +10,8 @@ from core.errors import ConfigError
 from core.nn.model_size import max_checkpoint_bytes
 from tuning.forecast.probe import PROBE_SECONDS, probe
 from tuning.forecast.simulation import Forecast, Range, forecast, to_dict
-from tuning.formatting import format_gigabytes, format_duration
-from tuning.journal.records import study_attributes, states_of
+from tuning.formatting import format_duration, format_gigabytes
+from tuning.journal.records import states_of, study_attributes
 from tuning.resources.allocation import heaviest_configs, resolve_resources
 from tuning.resources.machine import Machine
 from tuning.run_options import RunOptions, study_config

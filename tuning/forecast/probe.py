@@ -82,7 +82,7 @@ def probe(
 
     Args:
         plan: what is searched.
-        heavy: from tuning.resources.allocation.heaviest; one process trains them for its memory.
+        heavy: from tuning.resources.allocation.heaviest_configs; one process trains them for its memory.
         data: arguments of load_corpus; the corpus is in the cache.
         cache_dir: of the data cache.
         side_by_side: processes, as many as trials that will share a machine or a GPU.

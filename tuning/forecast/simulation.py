@@ -15,7 +15,7 @@ from numpy.random import Generator, default_rng
 from numpy.typing import NDArray
 
 from tuning.scheduling.study import StudyConfig
-from tuning.scheduling.successive_halving import SuccessiveHalving, Decision
+from tuning.scheduling.successive_halving import Decision, SuccessiveHalving
 from tuning.scheduling.timeline import TRIAL_SECONDS, completion_times
 
 SIMULATED_TRIALS = 100_000

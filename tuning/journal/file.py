@@ -14,7 +14,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from core.errors import CorruptionError, UserError
-from core.io.atomic import os_errors_as_user_errors, atomic_write
+from core.io.atomic import atomic_write, os_errors_as_user_errors
 
 JOURNAL = "study.journal"
 

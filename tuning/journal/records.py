@@ -61,7 +61,7 @@ class TrialRecord:
     weights_sha256: str | None = None
     """Of its best epoch's weights; None unless it is complete."""
     environment: Mapping[str, Any] | None = None
-    """What its bits depend on beside settings and data (core.nn.environment.describe); None unless it is complete."""
+    """What its bits depend on beside settings and data (core.nn.environment.runtime_environment); None unless it is complete."""
 
     @property
     def started_at(self) -> float | None:

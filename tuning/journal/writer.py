@@ -27,7 +27,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from core.errors import ConfigError, UserError
 from core.io.atomic import os_errors_as_user_errors
 from core.training.result import EpochResult
-from tuning.journal.file import JOURNAL, truncate_partial_line, study_lock, open_journal
+from tuning.journal.file import JOURNAL, open_journal, study_lock, truncate_partial_line
 from tuning.journal.records import Spec, TrialRecord, to_record
 
 TEST_EVALUATIONS = "readings"
@@ -35,7 +35,7 @@ TEST_EVALUATIONS = "readings"
 
 
 class StudyJournal:
-    """An open journal. Get one from `open_ledger`."""
+    """An open journal. Get one from `open_study`."""
 
     def __init__(self, folder: Path, storage: JournalStorage, study_id: int) -> None:
         self.folder = folder
@@ -84,7 +84,7 @@ class StudyJournal:
         Args:
             number: of the trial.
             epoch: what it came to.
-            val_predictions: from tuning.journal.predictions.pack, for an epoch that is the trial's best so far.
+            val_predictions: from tuning.journal.predictions.pack_labels, for an epoch that is the trial's best so far.
         """
         trial = self.trials()[number]
         key = f"epoch:{epoch.epoch}"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from tuning.formatting import format_value
-from tuning.space.expressions import is_number, equal
+from tuning.space.expressions import equal, is_number
 
 Tick = tuple[float, str]
 """Place in [0, 1], and what is written there."""

@@ -18,7 +18,7 @@ from tuning.journal.file import is_locked
 from tuning.journal.records import read_whole
 from tuning.report.compose import MistakesSection, render_page
 from tuning.report.facts import ReportData
-from tuning.report.mistakes import Predictions, read_predictions, mistakes, same_model
+from tuning.report.mistakes import Predictions, mistakes, read_predictions, same_model
 from tuning.scheduling.study import searched_settings, space_from_spec
 
 EVERY_SECONDS = 5

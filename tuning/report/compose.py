@@ -21,13 +21,13 @@ from core.io.text import printable
 from tuning.analysis.assessment import StudyAssessment
 from tuning.analysis.ranking import STATES
 from tuning.formatting import format_value
-from tuning.report.facts import MARKS, ReportData, Figure, sampling_note, sample_trials
+from tuning.report.facts import MARKS, Figure, ReportData, sample_trials, sampling_note
 from tuning.report.headline import cards, remarks
-from tuning.report.mistakes import Predictions, Mistake
+from tuning.report.mistakes import Mistake, Predictions
 from tuning.report.setting_plots import SHADES, importance_bars, parallel, slices
 from tuning.report.svg import drawing, mark
 from tuning.report.table import report_table
-from tuning.report.timeline_plot import last_moment, bar, timeline
+from tuning.report.timeline_plot import draw_bar, last_moment, timeline
 from tuning.report.trial_plots import budget, curves, history, losses
 from tuning.scheduling.study import spec_notes
 
@@ -178,7 +178,7 @@ def _environment() -> Environment:
 
 
 def _legend_mark(kind: str, bars: bool) -> Markup:
-    sample = bar((2.0, 8.0), 12.0, 12.0, kind, None) if bars else mark((8.0, 8.0), kind, None)
+    sample = draw_bar((2.0, 8.0), 12.0, 12.0, kind, None) if bars else mark((8.0, 8.0), kind, None)
     return drawing(MARKS[kind], sample, width=16, height=16)
 
 

@@ -74,7 +74,7 @@ def mistakes(
     """The MOST worst ones: the most confident first; without confidences, those that most trials share first.
 
     Args:
-        answers: from `answers_of`.
+        answers: from `read_predictions`.
         texts: (n,) the validation sentences.
         probabilities: (n, C) from the winner's model.
     """

@@ -11,8 +11,8 @@ from optuna.trial import create_trial
 
 from tuning.journal.records import copied_from
 from tuning.report.axes import Axis, CategoryAxis, NumericAxis, axis_over
-from tuning.report.facts import ReportData, Figure
-from tuning.report.svg import ACCURACY, NOTHING, Panel, PlotPoint, drawing, element, line, draw_marks, text
+from tuning.report.facts import Figure, ReportData
+from tuning.report.svg import ACCURACY, NOTHING, Panel, PlotPoint, draw_marks, drawing, element, line, text
 from tuning.space.space import Dimension, midpoint
 
 SHADES = 7

@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from tuning.journal.records import RunSegment, TrialRecord, copied_from
 from tuning.report.axes import CategoryAxis, NumericAxis
-from tuning.report.facts import ReportData, Figure
+from tuning.report.facts import Figure, ReportData
 from tuning.report.svg import Panel, PlotPoint, drawing, element
 
 UNITS = (("hours", 3600.0, 4 * 3600.0), ("minutes", 60.0, 240.0), ("seconds", 1.0, 0.0))
@@ -55,7 +55,7 @@ def timeline(facts: ReportData, until: datetime) -> Figure:
         for bar in row:
             x, y = panel.at(bar.start / seconds, number)
             long = panel.at(bar.end / seconds, number)[0] - x
-            bars.append(bar((x, y), max(long, 1.0), thick * 0.8, bar.kind, bar.trial))
+            bars.append(draw_bar((x, y), max(long, 1.0), thick * 0.8, bar.kind, bar.trial))
     trials = len({bar.trial for row in rows for bar in row})
     label = f"{trials} trials over {end / seconds:.3g} {unit} on {len(rows)} workers"
     return Figure(
@@ -73,7 +73,7 @@ def timeline(facts: ReportData, until: datetime) -> Figure:
     )
 
 
-def bar(at: PlotPoint, width: float, height: float, kind: str, trial: int | None) -> Markup:
+def draw_bar(at: PlotPoint, width: float, height: float, kind: str, trial: int | None) -> Markup:
     """A trial's bar: one that was stopped is lower, one that failed lower still, so that no one needs the colour.
 
     Args:

@@ -8,8 +8,8 @@ from markupsafe import Markup
 from core.errors import UserError
 from tuning.analysis.random_search_curve import RandomSearchCurve, random_search_curve
 from tuning.report.axes import NumericAxis
-from tuning.report.facts import ReportData, Figure
-from tuning.report.svg import _LAYERS, ACCURACY, NOTHING, Panel, PlotPoint, drawing, element, line, draw_marks
+from tuning.report.facts import Figure, ReportData
+from tuning.report.svg import _LAYERS, ACCURACY, NOTHING, Panel, PlotPoint, draw_marks, drawing, element, line
 from tuning.scheduling.successive_halving import SuccessiveHalving
 
 SAYS = (

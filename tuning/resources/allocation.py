@@ -8,7 +8,7 @@ from core.config import TrialConfig
 from core.data.corpus import Corpus
 from core.errors import ConfigError
 from core.nn.model_size import _word_copies, min_training_bytes
-from tuning.resources.gpu import GpuShareChoice, GpuProbe, choose_share
+from tuning.resources.gpu import GpuProbe, GpuShareChoice, choose_share
 from tuning.resources.machine import Machine, TrialResources
 from tuning.scheduling.study import StudyConfig
 from tuning.space.expressions import Value

@@ -27,8 +27,8 @@ from tuning.retrain.models import (
     evaluate_model,
     median_model,
     refit_on_both,
-    seed_summary,
     save_trained_model,
+    seed_summary,
     train_seed,
 )
 from tuning.retrain.reproduction import Reproduction, reproduction_of

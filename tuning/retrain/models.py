@@ -17,7 +17,7 @@ from core.training.evaluate import evaluate
 from core.training.refit import refit
 from core.training.result import EpochResult, TrainResult
 from tuning.journal.writer import StudyJournal, log_test_evaluation
-from tuning.retrain.training import metrics_of, evaluate_on_test, held_out_metrics, train_resumable
+from tuning.retrain.training import evaluate_on_test, held_out_metrics, metrics_of, train_resumable
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

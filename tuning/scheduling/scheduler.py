@@ -28,7 +28,7 @@ from tuning.journal.writer import StudyJournal
 from tuning.scheduling.callbacks import Callback
 from tuning.scheduling.stop_signal import StopSignal
 from tuning.scheduling.study import StudyConfig
-from tuning.scheduling.successive_halving import RungTable, Decision
+from tuning.scheduling.successive_halving import Decision, RungTable
 from tuning.scheduling.suggester import Suggester, is_ready
 
 SAME_FAILURES = 3

@@ -12,10 +12,10 @@ from tuning.scheduling.samplers import (
     Params,
     StatefulSampler,
     derive_seed,
-    suggest_once,
+    finished_view,
     make_sampler,
     running_view,
-    finished_view,
+    suggest_once,
 )
 from tuning.scheduling.study import StudyConfig
 from tuning.space.initial_trials import initial_trials
@@ -60,7 +60,7 @@ class Suggester:
         """The trial that comes after `trials`.
 
         Args:
-            trials: all so far in order, with their `config` and `origin`; `may_suggest` holds for them.
+            trials: all so far in order, with their `config` and `origin`; `is_ready` holds for them.
         """
         number = len(trials)
         if number < len(self.first):

@@ -14,7 +14,7 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from core.errors import ConfigError
-from tuning.journal.records import Spec, TrialRecord, study_attributes, read_study
+from tuning.journal.records import Spec, TrialRecord, read_study, study_attributes
 from tuning.scheduling.samplers import LEARNING
 from tuning.scheduling.study import StudyConfig, space_from_spec
 from tuning.space.space import Space
@@ -56,7 +56,7 @@ def add_prior_trials(
         digest = hashlib.sha256(json.dumps(rows, sort_keys=True).encode()).hexdigest()
         start = {"study": other.name, "trials": len(rows), "sha256": digest}
     knowledge = tuple(_trial(row, plan.space) for row in rows)
-    return dataclasses.replace(plan, warm_start=start, knowledge=knowledge), {PRIOR_TRIALS: rows}
+    return dataclasses.replace(plan, warm_start=start, prior_trials=knowledge), {PRIOR_TRIALS: rows}
 
 
 def _mismatches(plan: StudyConfig, spec: Spec, fingerprint: str) -> Sequence[str]:

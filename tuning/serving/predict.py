@@ -10,16 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from core.data.columns import require_column, read_texts
+from core.data.columns import read_texts, require_column
 from core.data.readers import FORMATS, Table, format_of, read_table
 from core.errors import ConfigError, DataError
 from core.io.archives import read_file
 from core.io.atomic import atomic_write
-from core.io.encodings import normalize_encoding, detect_encoding
+from core.io.encodings import detect_encoding, normalize_encoding
 from core.io.text import printable, quoted
 
 if TYPE_CHECKING:
-    from core.inference.predictor import Predictor, Prediction
+    from core.inference.predictor import Prediction, Predictor
 
 Notify = Callable[[str], None]
 

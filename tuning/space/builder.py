@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from core.errors import ConfigError
 from tuning.space.expressions import Condition, Value, choice, show_value
 from tuning.space.initial_trials import complete_settings
-from tuning.space.space import DEFAULTS, STUDY_FIELDS, Dimension, Space, validate, unknown_setting
+from tuning.space.space import DEFAULTS, STUDY_FIELDS, Dimension, Space, unknown_setting, validate
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution

@@ -24,7 +24,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from core.errors import ConfigError
-from tuning.space.builder import SpaceDraft, SettingEntry, build, merge
+from tuning.space.builder import SettingEntry, SpaceDraft, build, merge
 from tuning.space.expressions import parse_expression, shorten
 from tuning.space.presets import PRESETS
 from tuning.space.space import Space

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from core.config import TrialConfig
 from core.errors import ConfigError, CorruptionError
-from tuning.space.expressions import Condition, Value, is_number, equal, show_distribution, show_value
+from tuning.space.expressions import Condition, Value, equal, is_number, show_distribution, show_value
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution

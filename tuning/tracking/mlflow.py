@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.errors import ConfigError, UserError
 from core.io.checked_folder import canonical_json
-from core.io.text import redact_uris, error_summary
+from core.io.text import error_summary, redact_uris
 from tuning.journal.records import TrialRecord, epoch_points, read_study, searched_values, spec_of
 from tuning.scheduling.study import searched_settings, space_from_spec
 

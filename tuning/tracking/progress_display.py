@@ -19,7 +19,7 @@ from core.training.result import EpochResult
 from tuning.formatting import format_settings
 from tuning.journal.records import TrialRecord
 from tuning.tracking.progress_state import BestSoFar, SearchProgress
-from tuning.tracking.progress_text import best_text, live_block, status_line, failures, rate_line
+from tuning.tracking.progress_text import best_text, failures, live_block, rate_line, status_line
 
 REFRESH_SECONDS = 0.5
 PLAIN_SECONDS = 5.0

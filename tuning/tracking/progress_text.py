@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from core.io.text import printable
-from tuning.formatting import format_value, format_clock, truncate, format_settings
+from tuning.formatting import format_clock, format_settings, format_value, truncate
 from tuning.tracking.progress_state import BestSoFar, RunningTrial, SearchProgress
 
 SHORT = {

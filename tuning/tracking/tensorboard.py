@@ -60,7 +60,7 @@ def tensorboard_callback(
 
 
 class TensorBoardCallback:
-    """Listens to a search. Get one from `event_files`."""
+    """Listens to a search. Get one from `tensorboard_callback`."""
 
     def __init__(
         self,

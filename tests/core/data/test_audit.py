@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core.data.audit import audit, audit_warnings, vector_coverage, count_leaks, audit_sections, render_audit
+from core.data.audit import audit, audit_sections, audit_warnings, count_leaks, render_audit, vector_coverage
 from core.data.corpus import TEST, TRAIN, VAL
 from core.data.vocabulary import encode_corpus, tokenize_all
 

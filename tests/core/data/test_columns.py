@@ -2,7 +2,7 @@
 
 import pytest
 
-from core.data.columns import choose_columns, encode_labels, require_column, read_texts
+from core.data.columns import choose_columns, encode_labels, read_texts, require_column
 from core.data.readers import Table
 from core.errors import DataError
 

@@ -91,7 +91,7 @@ def test_arrays_are_memory_maps_that_nobody_can_write_and_pickle_takes_out_of_ba
 
 def test_a_second_load_reads_no_text(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
     first = load()
-    monkeypatch.setattr(core.data.load, "tokens_of", None)
+    monkeypatch.setattr(core.data.load, "tokenize_all", None)
     second = load()
     assert second.fingerprint == first.fingerprint
     assert (second.tokens == first.tokens).all()

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from core.data import movie_reviews
-from core.data.movie_reviews import resolve_mr_at, resolve_snippets, parse_mr, parse_snippets
+from core.data.movie_reviews import parse_mr, parse_snippets, resolve_mr_at, resolve_snippets
 from core.errors import DataError, UserError
 from tests.support.archives import everything_in, tar_gz
 

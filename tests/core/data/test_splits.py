@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 
 from core.data.corpus import TEST, TRAIN, VAL
 from core.data.splits import (
-    parse_rule,
-    fold_split,
     column_split,
     duplicate_groups,
+    fold_split,
     normalize_text,
     notebook_split,
+    parse_rule,
     require_in_train,
     stratified_split,
 )

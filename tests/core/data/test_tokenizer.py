@@ -10,7 +10,7 @@ from hypothesis import given
 from nltk.tokenize import word_tokenize
 
 import core.data.tokenizer
-from core.data.tokenizer import tokenize, tokenizer_version, load_nltk_tokenizer, tokenizer_as_regexes
+from core.data.tokenizer import load_nltk_tokenizer, tokenize, tokenizer_as_regexes, tokenizer_version
 from core.errors import UserError
 from tests.support.sentences import Tokenize, texts
 
@@ -45,7 +45,7 @@ def test_a_tokenizer_that_does_more_than_its_tables_say_is_refused(monkeypatch: 
             found = getattr(load_nltk_tokenizer(), name)
             return found[1:] if name == table else found
 
-    monkeypatch.setattr(core.data.tokenizer, "word_tokenizer", Other)
+    monkeypatch.setattr(core.data.tokenizer, "load_nltk_tokenizer", Other)
     with pytest.raises(UserError, match=r"rule of nltk-.* cannot be written down: it splits '.*' in another way"):
         tokenizer_as_regexes([])
 
@@ -67,6 +67,6 @@ def test_an_nltk_that_cannot_be_taken_apart_is_imported_whole(monkeypatch: pytes
 
     import nltk.tokenize.destructive as whole
 
-    monkeypatch.setattr(core.data.tokenizer, "_alone", broken)
+    monkeypatch.setattr(core.data.tokenizer, "_import_without_package", broken)
     monkeypatch.delitem(sys.modules, "nltk")
     assert isinstance(load_nltk_tokenizer(), whole.NLTKWordTokenizer)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.data.vectors import hashed_random_vector, resolve_vectors, embedding_matrix, lookup_forms
+from core.data.vectors import embedding_matrix, hashed_random_vector, lookup_forms, resolve_vectors
 from core.errors import ConfigError, DataError, UserError
 from tests.support.archives import zipped
 

@@ -31,7 +31,9 @@ def made(config: TrialConfig) -> tuple[Predictor, bytes]:
     network = SentenceClassifier(config, len(WORDS), 7, 3)
     network.initialize(torch.Generator().manual_seed(3))
     weights = {name: value.numpy() for name, value in network.state_dict().items()}
-    return Predictor(network, Vocabulary(WORDS), ("a", "b", "c")), graphs.graph_of(config, weights).SerializeToString()
+    return Predictor(network, Vocabulary(WORDS), ("a", "b", "c")), graphs.build_graph(
+        config, weights
+    ).SerializeToString()
 
 
 @pytest.mark.parametrize("n_layers", [1, 2])
@@ -139,7 +141,7 @@ def test_without_its_packages_it_says_what_to_install(
 
 
 def test_a_model_beyond_the_formats_limit_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(core.inference.onnx_export, "MOST_BYTES", 100)
+    monkeypatch.setattr(core.inference.onnx_export, "MAX_BYTES", 100)
     source = saved(tmp_path)
     with pytest.raises(UserError, match="has 0 MiB of weights, an ONNX file holds at most 2,047"):
         export_onnx(load_model(source), source, tmp_path / "out", print)

@@ -12,7 +12,7 @@ import torch
 
 from core.config import TrialConfig
 from core.errors import CorruptionError, UserError
-from core.inference.saved_model import FILES, CHECKSUMS, check_model_folder, read_model
+from core.inference.saved_model import CHECKSUMS, FILES, check_model_folder, read_model
 from tests.support.models import CLASSES, WORDS, resum, saved, weights_of
 
 

@@ -12,9 +12,9 @@ import pytest
 
 import core.io.atomic
 from core.errors import UserError
-from core.io.atomic import swap_paths, atomic_folder, atomic_write
+from core.io.atomic import atomic_folder, atomic_write, swap_paths
 
-# Dies at the n-th time that it touches the file system in `new_folder`; the exchange itself is one call of the kernel.
+# Dies at the n-th time that it touches the file system in `atomic_folder`; the exchange itself is one call of the kernel.
 KILLED = """
 import os, signal, sys
 from pathlib import Path
@@ -27,15 +27,15 @@ def step():
 def watch(event, arguments):
     if event in ("open", "os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.chmod", "tempfile.mkdtemp"):
         step()
-swap = core.io.atomic.exchange
+swap = core.io.atomic.swap_paths
 def before_and_after(*paths):
     step()
     done = swap(*paths)
     step()
     return done
-core.io.atomic.exchange = before_and_after
+core.io.atomic.swap_paths = before_and_after
 sys.addaudithook(watch)
-with core.io.atomic.new_folder(target) as work:
+with core.io.atomic.atomic_folder(target) as work:
     for name in ("a", "b"):
         (work / name).write_text("new")
 """
@@ -67,7 +67,7 @@ def test_what_cannot_be_exchanged_stays(tmp_path: Path) -> None:
 def test_without_the_kernels_help_a_folder_is_replaced_in_two_steps(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(core.io.atomic, "exchange", lambda one, other: False)
+    monkeypatch.setattr(core.io.atomic, "swap_paths", lambda one, other: False)
     folder(tmp_path / "model", "old")
     assert contents(folder(tmp_path / "model", "new")) == {"a": "new", "b": "new"}
     assert os.listdir(tmp_path) == ["model"]

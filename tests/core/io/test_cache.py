@@ -127,7 +127,7 @@ def fill(folder):
     (folder / "half").write_bytes(b"x")
     os.kill(os.getpid(), 9)
 
-cache.obtain(Path(sys.argv[1]), "corpora", {"data": "x", "seed": 42}, fill)
+cache.get_or_build(Path(sys.argv[1]), "corpora", {"data": "x", "seed": 42}, fill)
 """
 
 
@@ -271,7 +271,7 @@ os.umask(int(sys.argv[2], 8))
 def fill(folder):
     (folder / "data").write_text("whole")
 def obtain():
-    return cache.obtain(Path(sys.argv[1]), "corpora", {"a": 1}, fill)
+    return cache.get_or_build(Path(sys.argv[1]), "corpora", {"a": 1}, fill)
 obtain()
 os.setgroups([])
 os.setgid(65534)

@@ -111,7 +111,7 @@ def test_a_cut_download_goes_on_where_it_was_cut(serve: Callable[..., Server], t
 def test_progress_is_told_in_mebibytes(
     serve: Callable[..., Server], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(core.io.download, "_TELL_SECONDS", -1.0)
+    monkeypatch.setattr(core.io.download, "_NOTIFY_SECONDS", -1.0)
     told: list[str] = []
     fetch(serve(bytes(3 << 20)).remote(), tmp_path, told)
     assert told[-1] == "file.bin: 3 of 3 MiB"

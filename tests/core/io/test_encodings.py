@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import ConfigError, DataError
-from core.io.encodings import normalize_encoding, decode, detect_encoding
+from core.io.encodings import decode, detect_encoding, normalize_encoding
 
 FRENCH = "Le film était très décevant, malgré une scène d'été réussie. L'actrice, elle, a joué à la perfection.\n" * 5
 GERMAN = "Ein schöner Film über Menschen, größer als erwartet, müde\n"

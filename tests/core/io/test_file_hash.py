@@ -9,7 +9,7 @@ import pytest
 
 from core.errors import DataError
 from core.io import file_hash
-from core.io.file_hash import memoize_by_stat, input_digest
+from core.io.file_hash import input_digest, memoize_by_stat
 from tests.support.archives import everything_in
 
 

@@ -11,7 +11,7 @@ from core.data.splits import normalize_text
 from core.data.tokenizer import tokenize, tokenizer_version
 from core.data.vocabulary import PAD, UNK, Vocabulary
 from core.errors import DataError
-from core.io.text import redact_uris, printable
+from core.io.text import printable, redact_uris
 
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=60)
 

@@ -52,7 +52,7 @@ def test_the_processor_has_a_name() -> None:
     [("fpu avx512f avx512_bf16 sse", True), ("amx_tile", True), ("avx512f avx512_bf16x", False), ("", False)],
 )
 def test_bf16_is_for_processors_that_have_it(flags: str, has: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(environment, "about_processor", {"flags": flags}.__getitem__)
+    monkeypatch.setattr(environment, "cpuinfo", {"flags": flags}.__getitem__)
     assert supports_bf16("cpu") is has
 
 

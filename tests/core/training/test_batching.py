@@ -121,7 +121,7 @@ def test_the_corpus_is_copied_once_and_then_only_places_move(monkeypatch: pytest
         moved.append(len(array))
         return torch.from_numpy(array.astype(np.int64))
 
-    monkeypatch.setattr("core.training.batching._moved", counted)
+    monkeypatch.setattr("core.training.batching._to_device", counted)
     corpus = tiny_corpus()
     resident = GpuBatchSource(corpus, "cpu")
     assert moved == [len(corpus.tokens), len(corpus.offsets), len(corpus.labels)]

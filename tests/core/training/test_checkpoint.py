@@ -14,7 +14,7 @@ import torch
 from safetensors import SafetensorError
 
 from core.errors import ConfigError, CorruptionError, UserError
-from core.training.checkpoint import FORSAKEN_SECONDS, Checkpoint, load_latest, load, save
+from core.training.checkpoint import FORSAKEN_SECONDS, Checkpoint, load, load_latest, save
 
 TRAINING = {"hidden_dim": 4, "corpus": "abc"}
 
@@ -150,15 +150,15 @@ def test_what_is_wrong_without_the_system_having_said_so_is_a_fault_of_ours(
 SMALL_DISK = """
 import sys, torch
 from pathlib import Path
-from core.training.checkpoint import Checkpoint, newest, save
+from core.training.checkpoint import Checkpoint, load_latest, save
 from core.errors import UserError
 folder = Path(sys.argv[1])
 for epoch, size in [(1, 1_000), (2, 1_000_000)]:
     try:
-        save(folder, Checkpoint(epoch=epoch, training={}, state={}, tensors={"a": torch.ones(size)}))
+        save(folder, Checkpoint(epoch=epoch, fingerprint={}, state={}, tensors={"a": torch.ones(size)}))
     except UserError as error:
         print(error)
-print(newest(folder, {}).epoch, *(path.name for path in folder.iterdir()))
+print(load_latest(folder, {}).epoch, *(path.name for path in folder.iterdir()))
 """
 
 

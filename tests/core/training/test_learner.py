@@ -145,7 +145,7 @@ def test_no_sentence_sees_its_neighbours_or_padding(pooling: str) -> None:
 
 def test_not_even_infinite_padding_is_seen() -> None:
     """Poolings mask what stands after the end rather than multiply it by zero."""
-    from core.nn.sequence import max_pool, mean_pool, attention_pool
+    from core.nn.sequence import attention_pool, max_pool, mean_pool
 
     states = torch.ones(5, 2, 3)
     states[2:, 0] = torch.nan

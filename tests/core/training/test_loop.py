@@ -18,7 +18,7 @@ from core.errors import ConfigError, DataError, StopTraining, TrainingError
 from core.nn.environment import code_digest, cpu_model
 from core.training.evaluate import evaluate
 from core.training.loop import train
-from core.training.result import EpochResult, TrainResult, best_epoch, weights_digest, patience_exhausted
+from core.training.result import EpochResult, TrainResult, best_epoch, patience_exhausted, weights_digest
 from tests.support.corpora import tiny_corpus
 
 SMALL: dict[str, Any] = {"hidden_dim": 5, "epochs": 4, "learning_rate": 1e-2, "batch_size": 8}

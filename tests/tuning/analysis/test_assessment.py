@@ -8,7 +8,7 @@ import pytest
 from core.errors import CorruptionError
 from core.stats import wilson
 from tests.support.assessed_studies import CONFIG, CONFIG_SIZE, attributes, epoch, predicting, reading, trial
-from tuning.analysis.assessment import assess, held_out_results, evaluations_note
+from tuning.analysis.assessment import assess, evaluations_note, held_out_results
 from tuning.analysis.ranking import trial_rows
 from tuning.journal.predictions import pack_labels
 from tuning.journal.records import TrialRecord

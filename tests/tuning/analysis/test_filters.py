@@ -4,7 +4,7 @@ import pytest
 
 from core.errors import ConfigError
 from tests.support.assessed_studies import CONFIG, epoch, trial
-from tuning.analysis.filters import RowFilter, parse_where, filter_rows
+from tuning.analysis.filters import RowFilter, filter_rows, parse_where
 from tuning.analysis.ranking import TrialRow, trial_rows
 
 SEARCHED = ("n_layers", "freeze_embedding", "optimizer", "clip_norm")

@@ -11,7 +11,7 @@ import pytest
 
 from core.errors import UserError
 from tests.support.assessed_studies import SPEC, epoch, trial
-from tuning.analysis.random_search_curve import RandomSearchCurve, random_trials, random_search_curve, expected_best
+from tuning.analysis.random_search_curve import RandomSearchCurve, expected_best, random_search_curve, random_trials
 from tuning.analysis.tables import render_curve, sample_budgets
 
 VALUES = [0.7, 0.75, 0.75, 0.6, 0.8]

@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.simulated_searches import Kind, Outcome, covers, simulated, simulated_outcomes
 from core.stats import Interval, wilson
-from tuning.analysis.selection_bias import corrected_accuracy, bootstrap, contenders
+from tuning.analysis.selection_bias import bootstrap, contenders, corrected_accuracy
 
 SEARCHES = 200
 KINDS = {

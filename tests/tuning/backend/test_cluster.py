@@ -12,7 +12,7 @@ import pytest
 from core.errors import ConfigError, UserError
 from tuning.backend import cluster as joined
 from tuning.backend.cluster import Cluster, Node, check_nodes, node_info
-from tuning.backend.connect import is_listening, check_head, resolve_address
+from tuning.backend.connect import check_head, is_listening, resolve_address
 from tuning.resources.machine import Machine, TrialResources
 
 
@@ -55,7 +55,9 @@ def test_a_cluster_without_a_node_for_trials_is_refused() -> None:
 
 def told(*answers: Any) -> list[str]:
     """What `check_nodes` says about nodes that answer so."""
-    fake: Any = SimpleNamespace(nodes=cluster(*[(1, 0)] * len(answers)).nodes, on_every_node=lambda *_, **__: answers)
+    fake: Any = SimpleNamespace(
+        nodes=cluster(*[(1, 0)] * len(answers)).nodes, run_on_each_node=lambda *_, **__: answers
+    )
     said: list[str] = []
     check_nodes(fake, None, said.append)
     return said

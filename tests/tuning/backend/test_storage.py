@@ -10,7 +10,7 @@ from core.errors import ConfigError, UserError
 from core.io.checked_folder import CHECKSUMS
 from core.training.checkpoint import STATE, TENSORS, Checkpoint, checkpoint_names, load_latest, save
 from tuning.backend.checkpoint_sync import RemoteCheckpoints
-from tuning.backend.storage import absolute, check_storage, prune, marker_file, open_filesystem, remove
+from tuning.backend.storage import absolute, check_storage, marker_file, open_filesystem, prune, remove
 
 TRAINING = {"seed": 1}
 

@@ -14,7 +14,7 @@ from tests.support.journals import SPEC as LEDGER_SPEC
 from tests.support.journals import two_trials
 from tests.support.trial_records import record
 from tuning.confirm.command import ConfirmOptions, cost
-from tuning.confirm.execution import remove_checkpoints, train_run, record_result
+from tuning.confirm.execution import record_result, remove_checkpoints, train_run
 from tuning.confirm.runs import ConfirmRun, candidates, plan_runs
 from tuning.journal.predictions import unpack_labels
 from tuning.journal.records import study_attributes

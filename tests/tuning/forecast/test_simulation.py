@@ -12,12 +12,12 @@ from tuning.forecast.simulation import (
     WAITS,
     EpochCosts,
     Range,
+    apply_halving,
     costs_of_trials,
     epochs_of_trials,
     forecast,
-    apply_halving,
 )
-from tuning.scheduling.successive_halving import SuccessiveHalving, RungTable, Decision
+from tuning.scheduling.successive_halving import Decision, RungTable, SuccessiveHalving
 from tuning.scheduling.timeline import TRIAL_SECONDS
 
 START = 4.0
@@ -45,25 +45,25 @@ def test_trials_are_stopped_at_rungs_and_the_first_ones_where_they_are_compared_
 @pytest.mark.parametrize("seed", range(5))
 def test_the_simulated_rule_is_the_real_one(seed: int) -> None:
     """On curves that rise, so that the last epoch is the best so far."""
-    rng, rule = np.random.deRungTable(seed), SuccessiveHalving(grace=1, reduction=2, cohort=5)
+    rng, rule = np.random.default_rng(seed), SuccessiveHalving(grace=1, reduction=2, cohort=5)
     curves = np.sort(rng.random((15, 6)), axis=1)
-    standings, done, over = Standings(rule, 6), [0] * 15, set[int]()
+    table, done, over = RungTable(rule, 6), [0] * 15, set[int]()
     while len(over) < 15:
         number = int(rng.choice(15))
-        verdict = standings.verdict(number, done[number]) if done[number] else Decision.CONTINUE
-        if number in over or verdict == Decision.PAUSE:
+        decision = table.decide(number, done[number]) if done[number] else Decision.CONTINUE
+        if number in over or decision == Decision.PAUSE:
             continue
-        if verdict == Decision.CONTINUE:
+        if decision == Decision.CONTINUE:
             done[number] += 1
-        if verdict == Decision.STOP or done[number] == 6:
+        if decision == Decision.STOP or done[number] == 6:
             over.add(number)
         own = [
             EpochResult(epoch=at, train_loss=0.0, val_loss=0.0, val_accuracy=accuracy, seconds=0.0)
             for at, accuracy in enumerate(curves[number, : done[number]].tolist(), 1)
         ]
-        standings.settle(number, own, over=number in over)
-    scores = np.array([curves[:, rung - 1] for rung in standings.rungs])
-    found = apply_halving(np.full(15, 6), scores, list(standings.rungs), rule.reduction, rule.cohort)
+        table.record_scores(number, own, over=number in over)
+    scores = np.array([curves[:, rung - 1] for rung in table.rungs])
+    found = apply_halving(np.full(15, 6), scores, list(table.rungs), rule.reduction, rule.cohort)
     assert found.tolist() == done
     assert len(set(done)) > 2
 

@@ -18,7 +18,7 @@ from core.config import TrialConfig
 from core.errors import ConfigError, CorruptionError, UserError
 from tests.support.journals import SPEC, add, epoch, two_trials
 from tuning.journal.file import JOURNAL
-from tuning.journal.records import study_attributes, read_study
+from tuning.journal.records import read_study, study_attributes
 from tuning.journal.writer import StudyJournal, log_test_evaluation, open_study
 
 
@@ -141,8 +141,8 @@ def test_the_same_data_from_another_path_is_the_same_study(tmp_path: Path) -> No
 
 def test_a_second_driver_is_refused_with_the_first_ones_process_and_host(tmp_path: Path) -> None:
     script = (
-        "import sys, pathlib; from tuning.journal.writer import open_ledger\n"
-        "with open_ledger(pathlib.Path(sys.argv[1]), {}): print('open', flush=True); sys.stdin.read()"
+        "import sys, pathlib; from tuning.journal.writer import open_study\n"
+        "with open_study(pathlib.Path(sys.argv[1]), {}): print('open', flush=True); sys.stdin.read()"
     )
     with subprocess.Popen(
         [sys.executable, "-c", script, str(tmp_path / "s")], stdin=subprocess.PIPE, stdout=subprocess.PIPE

@@ -7,7 +7,7 @@ import pytest
 from tests.support.pages import facts_of, made
 from tests.support.recorded_study import record_study
 from tuning.report import facts as module
-from tuning.report.facts import ReportData, sampling_note, sample_trials
+from tuning.report.facts import ReportData, sample_trials, sampling_note
 from tuning.report.setting_plots import SHADES, importances, parallel
 from tuning.report.trial_plots import history
 
@@ -22,8 +22,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def facts(folder: Path, monkeypatch: pytest.MonkeyPatch) -> ReportData:
     """120 trials, of which 40 may be shown."""
-    monkeypatch.setattr(module, "MOST", 40)
-    monkeypatch.setattr(module, "BEST", 20)
+    monkeypatch.setattr(module, "MAX_TRIALS", 40)
+    monkeypatch.setattr(module, "KEEP_BEST", 20)
     return facts_of(folder)
 
 

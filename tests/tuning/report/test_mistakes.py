@@ -11,7 +11,7 @@ from core.errors import UserError
 from tests.support.pages import facts_of, made
 from tests.support.recorded_study import record_study
 from tuning.report.compose import confusions, shaded
-from tuning.report.mistakes import Predictions, read_predictions, mistakes, same_model
+from tuning.report.mistakes import Predictions, mistakes, read_predictions, same_model
 
 ANSWERS = Predictions(
     classes=("a", "b", "c"),

@@ -11,9 +11,9 @@ from tests.support.pages import facts_of
 from tests.support.recorded_study import BEGAN, record_study
 from tests.support.small_study import add, small_study
 from tuning.report.compose import figures
-from tuning.report.facts import ReportData, Figure
+from tuning.report.facts import Figure, ReportData
 from tuning.report.setting_plots import MIN_TRIALS, filled, importance_bars, importances, parallel, slices
-from tuning.report.timeline_plot import last_moment, worker_rows, timeline
+from tuning.report.timeline_plot import last_moment, timeline, worker_rows
 from tuning.report.trial_plots import budget, curves, history, rungs
 from tuning.space.load import load_space
 

@@ -8,7 +8,7 @@ import torch
 from core.config import TrialConfig
 from core.data.corpus import Corpus
 from core.errors import ConfigError
-from core.nn.model_size import max_checkpoint_bytes, min_training_bytes, count_trainable_parameters
+from core.nn.model_size import count_trainable_parameters, max_checkpoint_bytes, min_training_bytes
 from core.training.learner import make_learner
 from tests.support.corpora import tiny_corpus
 from tests.support.study_configs import plan

@@ -13,16 +13,16 @@ from tuning.backend.worker import failure_result
 from tuning.resources.gpu import (
     CONTEXT_BYTES,
     GIB,
-    GpuShareChoice,
     Gpu,
     GpuProbe,
+    GpuShareChoice,
     allocator_fraction,
     assigned_device,
     choose_share,
+    claim_gpu,
     count_visible,
     needed_bytes,
     out_of_memory,
-    claim_gpu,
 )
 from tuning.resources.profiling import measure_gpu
 

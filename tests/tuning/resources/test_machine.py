@@ -7,7 +7,7 @@ import pytest
 
 from core.errors import ConfigError
 from tuning.resources.gpu import Gpu
-from tuning.resources.machine import Machine, TrialResources, default_window, local_gpus, available_cpus
+from tuning.resources.machine import Machine, TrialResources, available_cpus, default_window, local_gpus
 
 
 @pytest.mark.parametrize(

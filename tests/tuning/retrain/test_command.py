@@ -21,7 +21,7 @@ from tests.support.studies import (
 )
 from tests.support.trial_records import record
 from tuning.journal.file import study_lock
-from tuning.journal.records import study_attributes, read_study
+from tuning.journal.records import read_study, study_attributes
 from tuning.retrain.command import RetrainOptions, choose_trial, retrain
 from tuning.retrain.reproduction import Reproduction
 from tuning.scheduling.samplers import fresh_seeds

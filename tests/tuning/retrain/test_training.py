@@ -10,7 +10,7 @@ from core.training.loop import train
 from core.training.result import EpochResult
 from tests.support.corpora import tiny_corpus
 from tests.support.studies import data_of
-from tuning.retrain.training import metrics_of, evaluate_on_test, study_corpus, train_resumable
+from tuning.retrain.training import evaluate_on_test, metrics_of, study_corpus, train_resumable
 from tuning.scheduling.samplers import fresh_seeds
 
 CONFIG = TrialConfig(hidden_dim=4, epochs=3, batch_size=16)
@@ -45,7 +45,7 @@ def test_a_killed_training_goes_on_and_comes_out_the_same(tmp_path: Path) -> Non
 def test_under_another_environment_it_begins_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     corpus = tiny_corpus()
     for code in ("a", "b"):
-        monkeypatch.setattr("tuning.retrain.training.describe", lambda *_: {"code": code})  # noqa: B023 - called at once
+        monkeypatch.setattr("tuning.retrain.training.runtime_environment", lambda *_: {"code": code})  # noqa: B023 - called at once
         found = train_resumable(CONFIG, corpus, threads=1, device="cpu", checkpoints=tmp_path)
         assert "before_resume" not in found.environment
     assert len(list(tmp_path.iterdir())) == 2

@@ -9,7 +9,7 @@ from optuna.trial import TrialState
 from core.errors import ConfigError
 from tests.support.study_configs import outcomes, plan
 from tuning.scheduling import samplers
-from tuning.scheduling.samplers import check_sampler, suggest_once, make_sampler, running_view, finished_view
+from tuning.scheduling.samplers import check_sampler, finished_view, make_sampler, running_view, suggest_once
 
 
 def test_an_unknown_sampler_is_refused_with_those_there_are() -> None:

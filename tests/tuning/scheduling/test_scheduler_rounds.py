@@ -11,7 +11,7 @@ import pytest
 from tests.support.fake_ray import FakeRay, content
 from tests.support.study_configs import plan
 from tuning.backend.interrupt import InterruptHandler
-from tuning.journal.records import study_attributes, read_study
+from tuning.journal.records import read_study, study_attributes
 from tuning.journal.writer import StudyJournal, open_study
 from tuning.scheduling.budget import Budget, EarlyEnd
 from tuning.scheduling.scheduler import OOM, OrderedSearcher

@@ -11,7 +11,7 @@ from core.errors import ConfigError
 from core.training.result import EpochResult
 from tests.support.small_study import add, small_study
 from tests.support.study_configs import plan
-from tuning.scheduling.successive_halving import SuccessiveHalving, RungTable, Decision, stopping_rule
+from tuning.scheduling.successive_halving import Decision, RungTable, SuccessiveHalving, stopping_rule
 
 GO_ON, STOP, WAIT = Decision
 

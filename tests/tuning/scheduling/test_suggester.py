@@ -136,7 +136,7 @@ def test_where_there_is_no_other_the_first_ones_result_is_taken(sampler: str) ->
 def test_knowledge_of_another_study_moves_the_first_suggestions() -> None:
     """With eight known outcomes tpe need not start at random."""
     knowledge = tuple(again(t, 0.9 if t.params["pooling"] == "max" else 0.1) for t in outcomes(plan(seed=1), 20))
-    warm = plan(knowledge=knowledge, warm_start={"study": "other"}, window=1)
+    warm = plan(prior_trials=knowledge, warm_start={"study": "other"}, window=1)
     poolings = [trial.params["pooling"] for trial in outcomes(warm, 9)[1:]]
     assert poolings.count("max") >= 5
     assert outcomes(warm, 4)[3].params == outcomes(warm, 9)[3].params
@@ -144,6 +144,6 @@ def test_knowledge_of_another_study_moves_the_first_suggestions() -> None:
 
 def test_cmaes_starts_where_the_other_study_was_good() -> None:
     knowledge = tuple(again(t, t.params["fc_dropout"]) for t in outcomes(plan(seed=1, sampler="random"), 30))
-    warm = plan(knowledge=knowledge, warm_start={"study": "other"}, window=1, sampler="cmaes", startup=1)
+    warm = plan(prior_trials=knowledge, warm_start={"study": "other"}, window=1, sampler="cmaes", startup=1)
     dropouts = [trial.params["fc_dropout"] for trial in outcomes(warm, 9)[2:]]
     assert sum(dropouts) / len(dropouts) > 0.45

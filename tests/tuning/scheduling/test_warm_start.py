@@ -64,7 +64,7 @@ def test_a_study_that_has_begun_keeps_its_own_copy(tmp_path: Path) -> None:
     after, _ = warm(tmp_path)
     assert after.warm_start == before.warm_start
     assert outcomes(after, 5)[4].params == outcomes(before, 5)[4].params
-    assert outcomes(dataclasses.replace(after, knowledge=()), 5)[4].params != outcomes(before, 5)[4].params
+    assert outcomes(dataclasses.replace(after, prior_trials=()), 5)[4].params != outcomes(before, 5)[4].params
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ def test_clients_do_not_share_a_bucket() -> None:
 
 
 def test_those_heard_least_recently_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tuning.serving.rate_limit, "MOST_CLIENTS", 2)
+    monkeypatch.setattr(tuning.serving.rate_limit, "MAX_CLIENTS", 2)
     rate = TokenBucket(1, Clock())
     for client in ("a", "b", "a", "c"):
         rate.wait(client)

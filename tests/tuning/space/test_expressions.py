@@ -10,10 +10,10 @@ from tests.support.expressions import distributions, refusal, values
 from tuning.space.expressions import (
     Condition,
     Value,
+    equal,
     parse_expression,
     parse_value,
     parse_when,
-    equal,
     show_distribution,
     show_value,
 )

@@ -13,7 +13,7 @@ from tuning.formatting import format_clock
 from tuning.scheduling.study import searched_settings
 from tuning.space.load import load_space
 from tuning.tracking.progress_state import BestSoFar, SearchProgress
-from tuning.tracking.progress_text import best_text, live_block, failures, wrap_titled, rate_line, settings_brief
+from tuning.tracking.progress_text import best_text, failures, live_block, rate_line, settings_brief, wrap_titled
 
 QUICK = searched_settings(load_space("quick"))
 
