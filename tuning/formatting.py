@@ -1,5 +1,7 @@
 """TODO."""
 
+import base64
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -62,3 +64,15 @@ def format_clock(seconds: float) -> str:
     minutes, second = divmod(round(seconds), 60)
     hours, minute = divmod(minutes, 60)
     return f"{hours}:{minute:02d}:{second:02d}" if hours else f"{minute}:{second:02d}"
+
+
+def content_policy(css: str, js: str) -> str:
+    """Return a Content-Security-Policy for a page that loads nothing and runs only this style and this script.
+
+    A browser recognizes both by their SHA-256 digests.
+    """
+    style, script = (base64.b64encode(hashlib.sha256(part.encode()).digest()).decode() for part in (css, js))
+    return (
+        f"default-src 'none'; style-src 'sha256-{style}'; script-src 'sha256-{script}'; img-src data:; "
+        "base-uri 'none'; form-action 'none'"
+    )

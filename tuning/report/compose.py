@@ -1,7 +1,5 @@
 """The parts of the page put into its template: one file that needs no other, and may load none."""
 
-import base64
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -20,7 +18,7 @@ from core.data.audit import audit_sections
 from core.io.text import printable
 from tuning.analysis.assessment import StudyAssessment
 from tuning.analysis.ranking import STATES
-from tuning.formatting import format_value
+from tuning.formatting import content_policy, format_value
 from tuning.report.facts import MARKS, Figure, ReportData, sample_trials, sampling_note
 from tuning.report.headline import cards, remarks
 from tuning.report.mistakes import Mistake, Predictions
@@ -71,7 +69,7 @@ def render_page(
     few = sample_trials(facts)
     context = {
         "facts": facts,
-        "policy": _policy(css, js),
+        "policy": content_policy(css, js),
         "css": Markup(css),
         "js": Markup(js),
         "rows_json": safe_json([row.to_dict() for row in few.rows]),
@@ -184,15 +182,3 @@ def _legend_mark(kind: str, bars: bool) -> Markup:
 
 def _asset(name: str) -> str:
     return (files("tuning.report") / "assets" / name).read_text(encoding="utf-8")
-
-
-def _policy(css: str, js: str) -> str:
-    """Nothing is loaded from anywhere; only our own style and script run, known by their digests."""
-    return (
-        f"default-src 'none'; style-src {_digest(css)}; script-src {_digest(js)}; img-src data:; "
-        "base-uri 'none'; form-action 'none'"
-    )
-
-
-def _digest(content: str) -> str:
-    return f"'sha256-{base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()}'"

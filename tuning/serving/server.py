@@ -9,11 +9,13 @@ import socket
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from importlib.resources import files
+from string import Template
 from typing import TYPE_CHECKING, Annotated, Any
 
 from core.errors import ConfigError, UserError
 from core.io.text import printable
-from tuning.serving.page import HEADERS, PAGE
+from tuning.formatting import content_policy
 from tuning.serving.rate_limit import RateLimitMiddleware, TokenBucket
 
 if TYPE_CHECKING:
@@ -48,13 +50,14 @@ def make_app(model: "Predictor", name: str) -> "FastAPI":
         # In ASCII, since the name of a class may hold what UTF-8 cannot.
         return Response(json.dumps(content), status, media_type="application/json")
 
+    html, headers = _page()
     worker = ThreadPoolExecutor(1, "predict")  # torch uses the cores by itself; more threads would only compete
     # FastAPI's own pages load scripts from elsewhere.
     app = FastAPI(title=f"sentune: {printable(name)}", docs_url=None, redoc_url=None)
 
     @app.get("/", response_class=HTMLResponse)
     async def page() -> HTMLResponse:
-        return HTMLResponse(PAGE, headers=HEADERS)
+        return HTMLResponse(html, headers=headers)
 
     @app.get("/health")
     async def health() -> Response:
@@ -72,6 +75,22 @@ def make_app(model: "Predictor", name: str) -> "FastAPI":
         return answer({"detail": f"{place or 'body'}: {first['msg']}"}, 422)
 
     return app
+
+
+def _page() -> tuple[str, dict[str, str]]:
+    """Return the page and the headers that limit a browser to its script, its style and this server.
+
+    The script writes answers as `textContent`, so that a sentence or the name of a class is never markup.
+    """
+    assets = files("tuning.serving") / "assets"
+    css, js, html = ((assets / name).read_text(encoding="utf-8") for name in ("page.css", "page.js", "page.html"))
+    policy = f"{content_policy(css, js)}; connect-src 'self'; frame-ancestors 'none'"
+    headers = {
+        "Content-Security-Policy": policy,
+        "X-Content-Type-Options": "nosniff",
+        "Referrer-Policy": "no-referrer",
+    }
+    return Template(html).substitute(css=css, js=js), headers
 
 
 def bind_socket(host: str, port: int) -> socket.socket:

@@ -1,5 +1,7 @@
 """tuning.serving.server: the server answers what the model answers, and what it cannot with one line."""
 
+import base64
+import hashlib
 import json
 import socket
 import sys
@@ -15,6 +17,7 @@ import pytest
 from core.errors import ConfigError, UserError
 from core.inference.predictor import Predictor, load_model
 from tests.support.models import saved
+from tests.support.pages import Page
 from tuning.serving.server import MAX_CHARACTERS, bind_socket, make_app, serve
 
 uvicorn = pytest.importorskip("uvicorn", reason="needs the extra `serve`")
@@ -110,7 +113,11 @@ def test_the_page_may_run_its_own_script_only(port: int) -> None:
     page, policy = reply.read().decode(), reply.getheader("content-security-policy") or ""
     connection.close()
     assert "default-src 'none'" in policy
+    assert "connect-src 'self'" in policy
     assert "unsafe" not in policy
+    for tag in ("style", "script"):
+        digest = base64.b64encode(hashlib.sha256(Page(page).raw[tag].encode()).digest()).decode()
+        assert f"{tag}-src 'sha256-{digest}'" in policy
     assert "<b>bad</b>" not in page
     assert "http" not in page
 
