@@ -7,6 +7,7 @@ import re
 import socket
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 from core.errors import ConfigError, UserError
 
@@ -41,29 +42,13 @@ def resolve_address(address: str) -> str:
 
 def is_listening(address: str) -> bool:
     """Whether something listens there."""
-    with contextlib.suppress(OSError, UnicodeError), _connection(address):  # UnicodeError: no name of a host
-        return True
-    return False
-
-
-def speaks_grpc(address: str) -> bool:
-    """Whether what listens there answers as the head does: with HTTP/2's first frame, its settings (RFC 9113, 3.4).
-
-    Ray's client would try for half a minute, and print what it thinks of that.
-    """
-    if os.environ.get("RAY_USE_TLS", "0") != "0":  # then it says nothing before it is greeted in another way
-        return True
-    settings = bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])  # an empty frame of that type
-    with contextlib.suppress(OSError), _connection(address) as connection:
-        connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + settings)
-        answer = connection.recv(9)
-        return len(answer) == 9 and answer[3] == 4
-    return False
-
-
-def _connection(address: str) -> socket.socket:
     host, _, port = address.rpartition(":")
-    return socket.create_connection((host, int(port)), TIMEOUT_SECONDS)
+    with (
+        contextlib.suppress(OSError, UnicodeError),  # UnicodeError: no name of a host
+        socket.create_connection((host, int(port)), TIMEOUT_SECONDS),
+    ):
+        return True
+    return False
 
 
 def check_head(address: str) -> None:
@@ -77,21 +62,15 @@ def check_head(address: str) -> None:
             f"no Ray cluster answers at {address}: start one with `ray start --head`, open the port, or give another "
             "--address"
         )
-    no_head = UserError(
-        f"what answers at {address} is not the head of a Ray cluster: give the address that `ray start --head` printed"
-    )
-    if not speaks_grpc(address):
-        raise no_head
     import ray
     from ray._private.authentication.authentication_token_setup import ensure_token_if_auth_enabled
-    from ray._raylet import GcsClient  # type: ignore[attr-defined]  # its stub leaves it out
     from ray.exceptions import AuthenticationError
 
     try:
         ensure_token_if_auth_enabled(create_token_if_missing=False)  # without a token Ray's client ends the process
-        with _error_output_dropped():  # of the client's own words about a token
+        with _error_output_dropped():  # Ray's client warns there about a token, and about each failed attempt
             # Where ray.init reads it too; there a difference comes as several lines, and only after other steps.
-            said = GcsClient(address=address).internal_kv_get(b"CLUSTER_METADATA", b"cluster", timeout=TIMEOUT_SECONDS)
+            said = _client(address).internal_kv_get(b"CLUSTER_METADATA", b"cluster", timeout=TIMEOUT_SECONDS)
         theirs = json.loads(said)
     except AuthenticationError as error:
         raise UserError(
@@ -99,7 +78,10 @@ def check_head(address: str) -> None:
             "what that file holds on the head"
         ) from error
     except Exception as error:
-        raise no_head from error
+        raise UserError(
+            f"what answers at {address} is not the head of a Ray cluster: give the address that `ray start --head` "
+            "printed"
+        ) from error
     ours = {"ray_version": ray.__version__, "python_version": ".".join(map(str, sys.version_info[:3]))}
     differences = [
         f"{name.removesuffix('_version').capitalize()} {theirs.get(name)}, here it is {value}"
@@ -108,6 +90,21 @@ def check_head(address: str) -> None:
     ]
     if differences:
         raise UserError(f"the cluster at {address} has {'; '.join(differences)}: both must have the same")
+
+
+def _client(address: str) -> Any:
+    """Return a client of the head.
+
+    Where something else listens, it gives up after 12 s: Ray 2.60 waits twice 5 s for a connection, then 2 s for the
+    first answer. Ray's GcsClient wraps this client and allows 30 s for that answer, which only the environment of the
+    process or a setting of all its Ray clients would change.
+
+    Raises:
+        RpcError: no head answers there.
+    """
+    from ray._raylet import InnerGcsClient  # type: ignore[attr-defined]  # its stub leaves it out
+
+    return InnerGcsClient.standalone(address, None, timeout_ms=2000)
 
 
 @contextlib.contextmanager
@@ -129,11 +126,10 @@ def local_raylet(address: str) -> str:
     Raises:
         UserError: this machine is no node of that cluster.
     """
-    from ray._raylet import GcsClient  # type: ignore[attr-defined]  # its stub leaves it out
     from ray.core.generated.gcs_pb2 import GcsNodeInfo
 
     running = _raylets()
-    known = GcsClient(address=address).get_all_node_info(timeout=TIMEOUT_SECONDS).values()
+    known = _client(address).get_all_node_info(timeout=TIMEOUT_SECONDS).values()
     for info in sorted(known, key=lambda info: not info.is_head_node):
         if info.state == GcsNodeInfo.GcsNodeState.ALIVE and info.node_id.hex() in running:
             return str(info.raylet_socket_name)

@@ -3,7 +3,10 @@
 import socket
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
+from http.server import SimpleHTTPRequestHandler
+from socketserver import BaseRequestHandler, StreamRequestHandler, ThreadingTCPServer
 from types import SimpleNamespace
 from typing import Any
 
@@ -107,6 +110,41 @@ def test_an_address_where_nobody_answers_is_one_line() -> None:
     address = free_address()
     with pytest.raises(UserError, match=f"^no Ray cluster answers at {address}: start one with `ray start --head`"):
         check_head(address)
+
+
+class Silent(StreamRequestHandler):
+    """Read until the client closes the connection, and answer nothing."""
+
+    def handle(self) -> None:
+        self.rfile.read()
+
+
+class QuietHttp(SimpleHTTPRequestHandler):
+    """Answer in HTTP/1, and log nothing."""
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+@pytest.fixture(params=[Silent, QuietHttp, BaseRequestHandler], ids=["silent", "http", "closes"])
+def stranger(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The address of something that accepts connections and is no Ray."""
+    with ThreadingTCPServer(("127.0.0.1", 0), request.param) as server:
+        threading.Thread(target=server.serve_forever).start()
+        yield f"127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+
+
+@pytest.mark.slow
+def test_what_answers_and_is_no_head_is_one_line_within_seconds(
+    stranger: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Ray's own client tries for 40 s, and warns on standard error."""
+    begun = time.monotonic()
+    with pytest.raises(UserError, match=f"^what answers at {stranger} is not the head of a Ray cluster: give the "):
+        reach(stranger)
+    assert time.monotonic() - begun < 20
+    assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize("host", ["a..b", f"{'a' * 64}.b"])
