@@ -1,6 +1,7 @@
 """The house rules: who imports whom, and what each door costs."""
 
 import ast
+import re
 import subprocess
 import sys
 from functools import cache
@@ -73,6 +74,13 @@ def test_each_ray_room_is_there_and_knows_ray() -> None:
     """A room that is empty, or was moved, would hide where Ray is imported now."""
     knowing = {name for name, path in MODULES.items() if any(each.split(".")[0] == "ray" for each in imported(path))}
     assert {room for room in RAY_ROOMS if not any(f"{name}.".startswith(f"{room}.") for name in knowing)} == set()
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if name != "tuning.backend.ray_private"])
+def test_only_ray_private_uses_private_names_of_ray(module: str) -> None:
+    """Another version of Ray may lack them; tests/tuning/backend/test_ray_private.py checks each."""
+    source = MODULES[module].read_text()
+    assert re.findall(r"\bray(?:\.\w+)*\._(?!_)\w+|from ray[\w.]* import .*\b_\w+", source) == []
 
 
 @pytest.mark.parametrize("path", MODULES.values(), ids=MODULES)

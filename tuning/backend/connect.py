@@ -1,15 +1,17 @@
 """Whether a Ray cluster can be joined from here: looked at in seconds, where Ray itself would wait for a minute."""
 
 import contextlib
-import json
 import os
 import re
 import socket
 import sys
 from collections.abc import Iterator
-from typing import Any
+
+import ray
+from ray.exceptions import AuthenticationError
 
 from core.errors import ConfigError, UserError
+from tuning.backend.ray_private import alive_nodes, bootstrap_address, cluster_metadata
 
 TIMEOUT_SECONDS = 5.0
 
@@ -24,11 +26,9 @@ def resolve_address(address: str) -> str:
         ConfigError: it is none of these.
         UserError: `auto`, and there is none.
     """
-    from ray._private.services import canonicalize_bootstrap_address  # what ray.init asks
-
     if address == "auto":
         try:
-            address = canonicalize_bootstrap_address("auto") or "auto"
+            address = bootstrap_address("auto") or "auto"
         except Exception as error:
             raise UserError(
                 "--address auto: no Ray cluster runs on this machine; start one with `ray start --head`, or give "
@@ -37,7 +37,7 @@ def resolve_address(address: str) -> str:
     if not re.fullmatch(r"[^/:\s]+:\d{1,5}", address):
         hint = "; ray:// would run the search on the head" if address.startswith("ray://") else ""
         raise ConfigError(f"--address must be HOST:PORT of the cluster's head, or auto, got {address!r}{hint}")
-    return str(canonicalize_bootstrap_address(address))
+    return str(bootstrap_address(address))
 
 
 def is_listening(address: str) -> bool:
@@ -62,16 +62,10 @@ def check_head(address: str) -> None:
             f"no Ray cluster answers at {address}: start one with `ray start --head`, open the port, or give another "
             "--address"
         )
-    import ray
-    from ray._private.authentication.authentication_token_setup import ensure_token_if_auth_enabled
-    from ray.exceptions import AuthenticationError
-
     try:
-        ensure_token_if_auth_enabled(create_token_if_missing=False)  # without a token Ray's client ends the process
         with _error_output_dropped():  # Ray's client warns there about a token, and about each failed attempt
             # Where ray.init reads it too; there a difference comes as several lines, and only after other steps.
-            said = _client(address).internal_kv_get(b"CLUSTER_METADATA", b"cluster", timeout=TIMEOUT_SECONDS)
-        theirs = json.loads(said)
+            theirs = cluster_metadata(address)
     except AuthenticationError as error:
         raise UserError(
             f"the Ray cluster at {address} wants its token: set RAY_AUTH_MODE=token, and put into ~/.ray/auth_token "
@@ -90,21 +84,6 @@ def check_head(address: str) -> None:
     ]
     if differences:
         raise UserError(f"the cluster at {address} has {'; '.join(differences)}: both must have the same")
-
-
-def _client(address: str) -> Any:
-    """Return a client of the head.
-
-    Where something else listens, it gives up after 12 s: Ray 2.60 waits twice 5 s for a connection, then 2 s for the
-    first answer. Ray's GcsClient wraps this client and allows 30 s for that answer, which only the environment of the
-    process or a setting of all its Ray clients would change.
-
-    Raises:
-        RpcError: no head answers there.
-    """
-    from ray._raylet import InnerGcsClient  # type: ignore[attr-defined]  # its stub leaves it out
-
-    return InnerGcsClient.standalone(address, None, timeout_ms=2000)
 
 
 @contextlib.contextmanager
@@ -126,12 +105,9 @@ def local_raylet(address: str) -> str:
     Raises:
         UserError: this machine is no node of that cluster.
     """
-    from ray.core.generated.gcs_pb2 import GcsNodeInfo
-
     running = _raylets()
-    known = _client(address).get_all_node_info(timeout=TIMEOUT_SECONDS).values()
-    for info in sorted(known, key=lambda info: not info.is_head_node):
-        if info.state == GcsNodeInfo.GcsNodeState.ALIVE and info.node_id.hex() in running:
+    for info in alive_nodes(address):
+        if info.node_id.hex() in running:
             return str(info.raylet_socket_name)
     raise UserError(
         f"this machine is no node of the cluster at {address}: join it first with `ray start --address={address} "

@@ -9,7 +9,7 @@ from typing import Any
 
 from core.errors import UserError
 from core.io.text import error_summary
-from tuning.backend.ray_private import Process, ray_node, ray_processes, silence_error_thread
+from tuning.backend.ray_private import Process, ray_processes, silence_error_thread, kill_processes
 from tuning.resources.machine import Machine
 
 RAY_ENV = {
@@ -88,8 +88,7 @@ def _children(processes: Mapping[str, Process]) -> list[Any]:
 
 def _kill_all(orphans: Sequence[Any]) -> None:
     """End what is left of Ray: without a raylet no one else does."""
-    with contextlib.suppress(Exception):
-        ray_node().kill_all_processes(check_alive=False, allow_graceful=False)
+    kill_processes()
     for orphan in orphans:
         with contextlib.suppress(Exception):  # it may be gone
             orphan.kill()

@@ -1,18 +1,27 @@
-"""What Ray Tune's controller does only when its private names are touched: keep idle workers, forget ended trials.
+"""All uses of Ray's private names, so that one test shows which of them another version of Ray lacks.
 
-Both save time or memory and change no trial. Where a Ray to come has other names, the search does without.
+A search does without the names that only save time, memory or output: those for idle workers, ended trials, telemetry
+and error messages.
 """
 
 import contextlib
+import json
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Protocol
 
 import ray
+from ray import _raylet
+from ray._private import services
+from ray._private import worker as ray_worker
+from ray._private.authentication import authentication_token_setup
+from ray.core.generated.gcs_pb2 import GcsNodeInfo
 from ray.exceptions import RayError
 
 ANSWER_SECONDS = 10
 """An idle worker that says nothing for so long is taken for dead."""
+HEAD_FIRST_SECONDS, HEAD_SECONDS = 2, 5
+"""Time limits for the first answer of a cluster's head, and for each further one."""
 
 
 def keep_idle_workers(controller: Any, trial: Any, count: int) -> None:
@@ -88,20 +97,57 @@ class Process(Protocol):
 
 def silence_error_thread() -> None:
     """Stop the thread that prints what Ray's processes think of one another: what matters is in the journal."""
-    from ray._private.worker import global_worker
-
     with contextlib.suppress(AttributeError):
-        global_worker.threads_stopped.set()
-        global_worker.gcs_error_subscriber.close()
-
-
-def ray_node() -> Any:
-    from ray._private import worker  # Ray tells nobody in public which processes it started
-
-    return worker._global_node
+        ray_worker.global_worker.threads_stopped.set()
+        ray_worker.global_worker.gcs_error_subscriber.close()
 
 
 def ray_processes() -> dict[str, Process]:
     """Those of Ray's processes without which nothing goes on."""
-    started = getattr(ray_node(), "all_processes", {})
+    started = getattr(ray_worker._global_node, "all_processes", {})  # no public name lists them
     return {name: infos[0].process for name, infos in started.items() if name in ("raylet", "gcs_server") and infos}
+
+
+def kill_processes() -> None:
+    """Kill the processes that Ray started, as far as they still run."""
+    with contextlib.suppress(Exception):
+        ray_worker._global_node.kill_all_processes(check_alive=False, allow_graceful=False)
+
+
+def bootstrap_address(address: str) -> str | None:
+    """Return HOST:PORT of a cluster's head as ray.init finds it, or None for `auto` if RAY_ADDRESS is `local`.
+
+    Raises:
+        ConnectionError: `auto`, and no cluster runs on this machine.
+    """
+    found: str | None = services.canonicalize_bootstrap_address(address)
+    return found
+
+
+def cluster_metadata(address: str) -> dict[str, Any]:
+    """Return what the head of a cluster keeps for ray.init, such as its versions of Ray and Python.
+
+    Raises:
+        AuthenticationError: the token that the cluster or RAY_AUTH_MODE requires is missing or wrong.
+        RpcError: no head answers there.
+    """
+    # Without this check Ray's client ends the process if the token is missing.
+    authentication_token_setup.ensure_token_if_auth_enabled(create_token_if_missing=False)
+    return dict(json.loads(_head(address).internal_kv_get(b"CLUSTER_METADATA", b"cluster", timeout=HEAD_SECONDS)))
+
+
+def alive_nodes(address: str) -> list[Any]:
+    """Return Ray's GcsNodeInfo of each node of a cluster that is alive, the head first."""
+    known = _head(address).get_all_node_info(timeout=HEAD_SECONDS).values()
+    alive = [info for info in known if info.state == GcsNodeInfo.GcsNodeState.ALIVE]
+    return sorted(alive, key=lambda info: not info.is_head_node)
+
+
+def _head(address: str) -> Any:
+    """Return a client of the head, or raise RpcError if something else listens there: after 12 s with Ray 2.60.
+
+    Ray first waits twice for a connection, 5 s each. Its usual client, GcsClient, allows another 30 s for the first
+    answer.
+    """
+    client = _raylet.InnerGcsClient  # type: ignore[attr-defined]  # its stub leaves it out
+    return client.standalone(address, None, timeout_ms=1000 * HEAD_FIRST_SECONDS)

@@ -1,9 +1,18 @@
 """tuning.backend.ray_private: what Ray's controller keeps, and what it lets go of."""
 
+import inspect
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from ray import tune
+from ray._private import services, worker
+from ray._private.authentication import authentication_token_setup
+from ray._private.node import Node
+from ray._raylet import GcsErrorSubscriber, InnerGcsClient
+from ray.air._internal import usage
+from ray.air.execution._internal import RayActorManager
+from ray.air.execution._internal.tracked_actor import TrackedActor
 from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import Trial
 from ray.tune.utils.object_cache import _ObjectCache
@@ -78,6 +87,46 @@ def test_another_ray_without_those_names_is_left_alone() -> None:
     assert known == []
 
 
-def test_the_names_are_those_of_this_ray() -> None:
-    names = set(TuneController.__init__.__code__.co_names)
-    assert {"_actor_cache", "_stopped_trials", "_failed_trials", "_trials_to_cache", "_trial_metadata"} <= names
+@pytest.mark.parametrize(
+    ("owner", "name"),
+    [
+        (TuneController, "_actor_cache"),
+        (TuneController, "_actor_manager"),
+        (TuneController, "_stopped_trials"),
+        (TuneController, "_failed_trials"),
+        (TuneController, "_trials_to_cache"),
+        (TuneController, "_trial_metadata"),
+        (_ObjectCache, "_cached_objects"),
+        (_ObjectCache, "_num_cached_objects"),
+        (_ObjectCache, "increase_max"),
+        (_ObjectCache, "has_cached_object"),
+        (RayActorManager, "_live_actors_to_ray_actors_resources"),
+        (RayActorManager, "remove_actor"),
+        (TrackedActor, "set_on_stop"),
+        (TrackedActor, "set_on_error"),
+        (usage, "tag_callbacks"),
+        (worker, "global_worker"),
+        (worker, "_global_node"),
+        (worker.Worker, "threads_stopped"),
+        (GcsErrorSubscriber, "close"),
+        (Node, "all_processes"),
+        (Node, "kill_all_processes"),
+        (services, "canonicalize_bootstrap_address"),
+        (authentication_token_setup, "ensure_token_if_auth_enabled"),
+        (InnerGcsClient, "standalone"),
+        (InnerGcsClient, "internal_kv_get"),
+        (InnerGcsClient, "get_all_node_info"),
+    ],
+)
+def test_this_ray_has_each_private_name(owner: Any, name: str) -> None:
+    """As an attribute of the module or class, or one that the class sets when an instance is made."""
+    made = getattr(owner.__init__, "__code__", None)  # a module and a class in C have none
+    assert name in {*dir(owner), *(made.co_names if made else ())}
+
+
+def test_this_ray_sets_the_subscriber_that_hush_closes() -> None:
+    assert "gcs_error_subscriber" in inspect.unwrap(worker.connect).__code__.co_names
+
+
+def test_this_ray_sends_the_callbacks_through_the_name_that_is_replaced() -> None:
+    assert {"air_usage", "tag_callbacks"} <= set(tune.run.__code__.co_names)
