@@ -9,7 +9,7 @@ from typing import Any
 
 from core.errors import UserError
 from core.io.text import error_summary
-from tuning.backend.ray_private import Process, ray_processes, silence_error_thread, kill_processes
+from tuning.backend.ray_private import Process, kill_processes, ray_processes, silence_error_thread
 from tuning.resources.machine import Machine
 
 RAY_ENV = {

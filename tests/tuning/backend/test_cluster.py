@@ -142,7 +142,7 @@ def test_what_answers_and_is_no_head_is_one_line_within_seconds(
     """Ray's own client tries for 40 s, and warns on standard error."""
     begun = time.monotonic()
     with pytest.raises(UserError, match=f"^what answers at {stranger} is not the head of a Ray cluster: give the "):
-        reach(stranger)
+        check_head(stranger)
     assert time.monotonic() - begun < 20
     assert capfd.readouterr() == ("", "")
 
