@@ -105,22 +105,22 @@ def rates(pending: int, trials: int) -> Rates:
     with tempfile.TemporaryDirectory(prefix="sentune-scale-") as folder:
         study = Path(folder) / "study"
         record_study(study, trials=2 * pending, space="default", sentences=1000, running=pending)
-        with open_study(study, study_attributes(study)["spec"]) as ledger:
+        with open_study(study, study_attributes(study)["spec"]) as journal:
             suggester = Suggester(the_plan)
-            suggester.suggest(ledger.trials())
-            suggestion = median(lambda: suggester.suggest(ledger.trials()), time.process_time)
-            report, record = reports(ledger, the_plan)
+            suggester.suggest(journal.trials())
+            suggestion = median(lambda: suggester.suggest(journal.trials()), time.process_time)
+            report, record = reports(journal, the_plan)
     return Rates(suggestion=suggestion, report=report, record=record, trial=overhead.run("sentune", trials)["a_trial"])
 
 
-def reports(ledger: StudyJournal, the_plan: StudyConfig) -> tuple[float, float]:
+def reports(journal: StudyJournal, the_plan: StudyConfig) -> tuple[float, float]:
     """Seconds of a first epoch's report, which is a rung, in the scheduler; and of one written into the journal."""
     space = the_plan.space
-    last = ledger.records()[-1]
-    standings = RungTable(the_plan.stopping, the_plan.epochs, ledger.records())
-    scheduler = OrderedStopping(ledger, the_plan, CallbackList([]), StopSignal(), standings)
+    last = journal.records()[-1]
+    rungs = RungTable(the_plan.stopping, the_plan.epochs, journal.records())
+    scheduler = OrderedStopping(journal, the_plan, CallbackList([]), StopSignal(), rungs)
     new = [
-        ledger.add_trial(last.params, space.distributions(last.params), last.config, "sampler")
+        journal.add_trial(last.params, space.distributions(last.params), last.config, "sampler")
         for _ in range(2 * REPEATS)
     ]
     numbers = iter(new)
@@ -129,7 +129,7 @@ def reports(ledger: StudyJournal, the_plan: StudyConfig) -> tuple[float, float]:
         result = {f"epoch_result/{name}": value for name, value in dataclasses.asdict(NEW).items()}
         scheduler.on_trial_result(None, SimpleNamespace(config={"number": next(numbers)}), result)
 
-    return median(handled), median(lambda: ledger.record_epoch(next(numbers), NEW))
+    return median(handled), median(lambda: journal.record_epoch(next(numbers), NEW))
 
 
 def loads(found: Rates, workers: int, epoch_seconds: float, epochs: float) -> list[Load]:

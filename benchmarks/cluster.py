@@ -91,11 +91,11 @@ def search_bytes(folder: Path, plan: StudyConfig, corpus: Corpus) -> dict[str, f
             reports.append(len(cloudpickle.dumps(dict(result))))
 
     searching.StorageProblems = Counting  # type: ignore[misc]
-    interruption = searching.InterruptHandler(say=print, on_ray_lost=print)
+    interrupt = searching.InterruptHandler(say=print, on_ray_lost=print)
     machine = Machine(cpus=available_cpus(), gpus=0)
-    with open_study(folder, {}) as ledger:
+    with open_study(folder, {}) as study_journal:
         searching.search(
-            ledger, plan, corpus, TrialResources(), machine, machine.cpus, Listener(), interruption, run_trial
+            study_journal, plan, corpus, TrialResources(), machine, machine.cpus, Listener(), interrupt, run_trial
         )
     _, records = read_study(folder)
     trained = sum(len(record.epochs) for record in records)

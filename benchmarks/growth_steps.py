@@ -42,24 +42,24 @@ def study(trials: int, folder: Path) -> Found:
 
 def suggestion(trials: int, folder: Path) -> Found:
     """The next trial's settings by tpe, by a driver that has made one before; processor time."""
-    with opened(folder) as ledger:
+    with opened(folder) as journal:
         suggester = Suggester(plan(space=load_space("default"), n_trials=trials + 1, epochs=EPOCHS, window=4))
-        suggester.suggest(ledger.trials())
+        suggester.suggest(journal.trials())
         before = peak_mib()
-        seconds = median(lambda: suggester.suggest(ledger.trials()), time.process_time)
+        seconds = median(lambda: suggester.suggest(journal.trials()), time.process_time)
         return {"seconds": seconds, "mib": peak_mib() - before}
 
 
 def write(trials: int, folder: Path) -> Found:
     """A trial's begin and first epoch put into the journal."""
     space = load_space("default")
-    with opened(folder) as ledger:
-        last = ledger.records(trials - 1)[0]
+    with opened(folder) as journal:
+        last = journal.records(trials - 1)[0]
         before = peak_mib()
 
         def begin() -> None:
-            number = ledger.add(last.params, space.distributions(last.params), last.config, "sampler")
-            ledger.record(number, NEW)
+            number = journal.add(last.params, space.distributions(last.params), last.config, "sampler")
+            journal.record(number, NEW)
 
         return {"seconds": median(begin), "mib": peak_mib() - before}
 
@@ -68,8 +68,8 @@ def opening(trials: int, folder: Path) -> Found:
     """The whole journal read by the driver of a study that goes on."""
 
     def work() -> None:
-        with opened(folder) as ledger:
-            ledger.records()
+        with opened(folder) as journal:
+            journal.records()
 
     return once(work)
 

@@ -103,15 +103,23 @@ def sentune(trials: int, folder: Path) -> dict[str, float]:
         def ended(self, record: Any) -> None:
             clock.end()
 
-    with open_study(folder / "study", {}) as ledger:
-        machine, interruption = Machine(cpus=WORKERS, gpus=0), InterruptHandler(say=print, on_ray_lost=print)
+    with open_study(folder / "study", {}) as study_journal:
+        machine, interrupt = Machine(cpus=WORKERS, gpus=0), InterruptHandler(say=print, on_ray_lost=print)
         search(
-            ledger, plan(trials), tiny_corpus(), TrialResources(), machine, WORKERS, Listener(), interruption, nothing
+            study_journal,
+            plan(trials),
+            tiny_corpus(),
+            TrialResources(),
+            machine,
+            WORKERS,
+            Listener(),
+            interrupt,
+            nothing,
         )
     return clock.figures()
 
 
-def nothing(job: Mapping[str, Any], corpus: Any, shares: Any) -> None:
+def nothing(job: Mapping[str, Any], corpus: Any, resources: Any) -> None:
     """A trial that reports its epochs at once."""
     from ray import tune
 
@@ -206,19 +214,21 @@ def scale(trials: int, folder: Path) -> dict[str, float]:
     the_plan = dataclasses.replace(plan(trials), space=load_space("default"))
     suggester, taken, early = Suggester(the_plan), [0.0], 0.0
     spec = {"space": json.loads(the_plan.space.to_json()), "stopping": None, "warm_start": None}
-    with open_study(folder / "study", spec) as ledger:
+    with open_study(folder / "study", spec) as study_journal:
         for number in range(trials):
             began = time.process_time()
-            new = suggester.suggest(ledger.trials())
+            new = suggester.suggest(study_journal.trials())
             taken.append(time.process_time() - began)
             distributions = the_plan.space.distributions(new.params)
-            ledger.add_trial(new.params, distributions, new.config.to_dict(), new.origin)
+            study_journal.add_trial(new.params, distributions, new.config.to_dict(), new.origin)
             for epoch in range(1, EPOCHS + 1):
                 score = (number * 7919 + epoch) % 1009 / 1009
-                ledger.record_epoch(
+                study_journal.record_epoch(
                     number, EpochResult(epoch=epoch, train_loss=1.0, val_loss=1.0, val_accuracy=score, seconds=1.0)
                 )
-            ledger.finish_trial(number, TrialState.PRUNED if number % 3 else TrialState.COMPLETE, {"n_parameters": 1})
+            study_journal.finish_trial(
+                number, TrialState.PRUNED if number % 3 else TrialState.COMPLETE, {"n_parameters": 1}
+            )
             if number == trials // 10:
                 early = peak_mib()
         late = peak_mib()

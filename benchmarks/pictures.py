@@ -69,7 +69,7 @@ def progress_picture(study: Path) -> str:
     attributes, records = read_whole(study)
     spec = attributes["spec"]
     workers = len({record.worker for record in records if record.worker})
-    tally = SearchProgress.of(
+    progress = SearchProgress.of(
         [],
         n_trials=len(records),
         epochs_a_trial=spec["epochs"],
@@ -77,31 +77,31 @@ def progress_picture(study: Path) -> str:
         window=spec["window"],
         searched=searched_settings(space_from_spec(spec)),
     )
-    elapsed = tell(tally, records, SHARE)
+    elapsed = tell(progress, records, SHARE)
     console = Console(record=True, width=COLUMNS, file=StringIO(), force_terminal=True)
-    lines = ["$ sentune run", *live_block(tally, audit_warnings(attributes["audit"]), elapsed, COLUMNS, LINES)]
+    lines = ["$ sentune run", *live_block(progress, audit_warnings(attributes["audit"]), elapsed, COLUMNS, LINES)]
     console.print(Text("\n".join(lines)))
     # Rich has the browser fetch a font from elsewhere; any monospaced one will do.
     return re.sub(r"@font-face \{.*?\}\s*", "", console.export_svg(title="sentune run"), flags=re.DOTALL)
 
 
-def tell(tally: SearchProgress, records: Sequence[TrialRecord], share: float) -> float:
+def tell(progress: SearchProgress, records: Sequence[TrialRecord], share: float) -> float:
     """Tell a tally what had happened when such a share of the search's time was over; return the seconds until then."""
     began = min(record.started_at for record in records if record.started_at)
     over = max(record.ended.timestamp() for record in records if record.ended)
     now = began + share * (over - began)
-    tally.first_start = time.monotonic() - (now - began)
+    progress.first_start = time.monotonic() - (now - began)
     for record in records:
         if record.ended and record.ended.timestamp() <= now:
-            tally.end(record)
-            tally.epochs += len(record.epochs)
+            progress.end(record)
+            progress.epochs += len(record.epochs)
         elif record.started_at and record.started_at <= now:
-            tally.start(record.number, record.config)
+            progress.start(record.number, record.config)
             done = 0.0
             for epoch in record.epochs:
                 done += epoch.seconds
                 if record.started_at + done <= now:
-                    tally.epoch(record.number, epoch)
+                    progress.epoch(record.number, epoch)
     return now - began
 
 

@@ -38,10 +38,10 @@ def main() -> None:
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
         port = int(re.findall(r":(\d+)/", server.stdout.readline())[0])
-        shares = [list(range(client, len(texts), arguments.clients)) for client in range(arguments.clients)]
+        resources = [list(range(client, len(texts), arguments.clients)) for client in range(arguments.clients)]
         began = time.perf_counter()
         with ThreadPoolExecutor(arguments.clients) as pool:
-            parts = pool.map(lambda places: ask(port, [(texts[i], labels[i]) for i in places]), shares)
+            parts = pool.map(lambda places: ask(port, [(texts[i], labels[i]) for i in places]), resources)
             seconds = [each for part in parts for each in part]
         took = time.perf_counter() - began
         server.send_signal(signal.SIGINT)

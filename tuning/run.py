@@ -59,13 +59,13 @@ def run_study(options: RunOptions) -> bool:
         check_storage(options.storage)
     if options.address is None:
         machine = Machine.here()
-        return _run(options, machine, options.shares.max_parallel(machine), began)
-    if options.shares.auto:
+        return _run(options, machine, options.resources.max_parallel(machine), began)
+    if options.resources.auto:
         raise ConfigError("--gpus-per-trial auto tries a GPU of this machine: with --address pass a share such as 0.5")
     from tuning.backend.cluster import check_nodes, join_cluster
 
     with join_cluster(options.address) as cluster:
-        fits = cluster.max_parallel(options.shares)
+        fits = cluster.max_parallel(options.resources)
         check_nodes(cluster, options.storage, print_note)
         return _run(options, cluster, fits, began)
 
@@ -79,13 +79,13 @@ def _run(options: RunOptions, machine: "Machine | Cluster", fits: int, began: fl
     _say(wrap_titled(audit, shutil.get_terminal_size().columns) if sys.stdout.isatty() else audit)
     if options.precision == AUTO:
         _say(f"precision   {plan.precision} (--precision chooses)")
-    shares = options.shares
+    resources = options.resources
     choice = None
     if isinstance(machine, Machine):
-        shares, choice = resolve_resources(shares, plan, machine, corpus, study_attributes(folder))
+        resources, choice = resolve_resources(resources, plan, machine, corpus, study_attributes(folder))
         if choice is not None:
             _say(str(choice))
-            fits = shares.max_parallel(machine)
+            fits = resources.max_parallel(machine)
             plan = study_config(options, fits)
     labels = corpus.labels[corpus.indices(VAL)]
     kept: dict[str, Any] = {
@@ -98,32 +98,32 @@ def _run(options: RunOptions, machine: "Machine | Cluster", fits: int, began: fl
         plan, knowledge = add_prior_trials(plan, folder, options.warm_start, corpus.fingerprint)
         kept |= knowledge
     kept["vocabulary"] = len(corpus.words)
-    spec = study_spec(plan, corpus, options.data, shares)
+    spec = study_spec(plan, corpus, options.data, resources)
     key = study_id(folder.name, spec)
-    with open_study(folder, spec, kept) as ledger, contextlib.ExitStack() as extras:
+    with open_study(folder, spec, kept) as journal, contextlib.ExitStack() as extras:
         more: list[Callback] = []
         if options.tensorboard:
-            more.append(extras.enter_context(tensorboard_callback(ledger, searched_settings(plan.space), print_note)))
+            more.append(extras.enter_context(tensorboard_callback(journal, searched_settings(plan.space), print_note)))
         if choice is not None:
-            ledger.set_study_attr(GPU_SHARE, choice.to_dict())
-        ending = plan.budget.check(ledger.records())
+            journal.set_study_attr(GPU_SHARE, choice.to_dict())
+        ending = plan.budget.check(journal.records())
         if ending is not None:
             _say(f"study {folder.name} has ended: {ending.reason}")
-        elif _is_complete(ledger, plan):
-            _say(f"study {folder.name} is complete: {len(ledger.trials())} trials")
+        elif _is_complete(journal, plan):
+            _say(f"study {folder.name} is complete: {len(journal.trials())} trials")
         else:
             workers = min(fits, options.workers or fits)
-            ledger.set_study_attr("ended", None)
-            ending = _search(options, ledger, plan, corpus, shares, machine, workers, began, more, key)
-        if (options.address or options.storage) and _is_complete(ledger, plan):
+            journal.set_study_attr("ended", None)
+            ending = _search(options, journal, plan, corpus, resources, machine, workers, began, more, key)
+        if (options.address or options.storage) and _is_complete(journal, plan):
             _checkpoint_store(options, key).remove_all(
                 machine, print_note
             )  # by each command: the one before may have been killed
-        ledger.set_study_attr("ended", ending.to_dict() if ending else None)
+        journal.set_study_attr("ended", ending.to_dict() if ending else None)
         _say(table_of(folder, RowFilter(top=10), "table"))
         if ending is not None:
             _say(_resume_hint(ending))
-        return ending is not None or _is_complete(ledger, plan)
+        return ending is not None or _is_complete(journal, plan)
 
 
 def _resume_hint(ending: EarlyEnd) -> str:
@@ -135,10 +135,10 @@ def _resume_hint(ending: EarlyEnd) -> str:
 
 def _search(
     options: RunOptions,
-    ledger: StudyJournal,
+    journal: StudyJournal,
     plan: StudyConfig,
     corpus: Corpus,
-    shares: TrialResources,
+    resources: TrialResources,
     machine: "Machine | Cluster",
     workers: int,
     began: float,
@@ -149,10 +149,10 @@ def _search(
     from tuning.backend.interrupt import InterruptHandler
     from tuning.backend.tuner import search
 
-    records = ledger.records()
+    records = journal.records()
     if records:
         ended = sum(record.state != "RUNNING" for record in records)
-        _say(f"going on with study {ledger.folder.name}: {ended} of {plan.n_trials} trials are done")
+        _say(f"going on with study {journal.folder.name}: {ended} of {plan.n_trials} trials are done")
     keeping = _checkpoint_store(options, key)
     if keeping.on_node and not keeping.storage:
         _say(NO_STORAGE)
@@ -170,7 +170,7 @@ def _search(
 
     def lost(what: str) -> NoReturn:
         progress.__exit__()  # a live display hides the cursor
-        if interruption.requested and not interruption.ended:  # the signal went to Ray as well
+        if interrupt.requested and not interrupt.ended:  # the signal went to Ray as well
             print_note(f"interrupted; the same command goes on: {command_line()}")
             os._exit(130)
         print_note(
@@ -179,21 +179,21 @@ def _search(
         )
         os._exit(2)  # the main thread may wait for Ray for ever; the journal bears a kill at any moment
 
-    interruption = InterruptHandler(say=print_note, on_ray_lost=lost)
-    with progress, interruption.time_limit(seconds, plan.budget.timed_out):
+    interrupt = InterruptHandler(say=print_note, on_ray_lost=lost)
+    with progress, interrupt.time_limit(seconds, plan.budget.timed_out):
         search(
-            ledger,
+            journal,
             plan,
             corpus,
-            shares,
+            resources,
             machine,
             workers,
             CallbackList([progress, *more]),
-            interruption,
+            interrupt,
             keeping.run_trial,
         )
-    ending = interruption.ended
-    return None if ending and ending.last is None and _is_complete(ledger, plan) else ending
+    ending = interrupt.ended
+    return None if ending and ending.last is None and _is_complete(journal, plan) else ending
 
 
 def _checkpoint_store(options: RunOptions, key: str) -> "CheckpointStore":
@@ -203,8 +203,8 @@ def _checkpoint_store(options: RunOptions, key: str) -> "CheckpointStore":
     return CheckpointStore(study=key, on_node=options.address is not None, storage=options.storage)
 
 
-def _is_complete(ledger: StudyJournal, plan: StudyConfig) -> bool:
-    trials = ledger.trials()
+def _is_complete(journal: StudyJournal, plan: StudyConfig) -> bool:
+    trials = journal.trials()
     return len(trials) >= plan.n_trials and all(trial.state.is_finished() for trial in trials)
 
 

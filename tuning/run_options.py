@@ -44,7 +44,7 @@ class RunOptions:
     patience: int | None
     precision: str
     """fp32, bf16 or auto."""
-    shares: TrialResources
+    resources: TrialResources
     budget: Budget
     workers: int | None
     name: str | None
@@ -108,7 +108,7 @@ def study_config(options: RunOptions, fits: int) -> StudyConfig:
 
 def _precision_here(options: RunOptions) -> str:
     """What trials are fastest in, as far as this machine can tell."""
-    return "bf16" if options.address is None and supports_bf16(options.shares.device) else "fp32"
+    return "bf16" if options.address is None and supports_bf16(options.resources.device) else "fp32"
 
 
 def _slug(text: str) -> str:

@@ -136,8 +136,8 @@ def _pooled(graph: _Graph, pooling: str, weights: Weights, states: str) -> str:
         turn, bias, score = (graph.add_initializer(name, weights[name].T) for name in names)
         hidden = graph.add("Tanh", graph.add("Add", graph.add("MatMul", states, turn), bias))
         scores = filled(graph.add("MatMul", hidden, score), -np.inf)
-        shares = graph.add("Softmax", scores, axis=0)  # (T, B, 1)
-        return over_time(graph.add("Mul", filled(states, 0), shares))
+        resources = graph.add("Softmax", scores, axis=0)  # (T, B, 1)
+        return over_time(graph.add("Mul", filled(states, 0), resources))
     pooled = []
     if "mean" in pooling:
         count = graph.add("Cast", graph.add("Unsqueeze", "lengths", graph.constant([1])), to=TensorProto.FLOAT)

@@ -83,16 +83,16 @@ def write_study(folder: Path, trials: Sequence[TrialRecord], kept: Mapping[str, 
         kept: its user attributes, `spec` among them.
     """
     rest = {name: value for name, value in kept.items() if name != "spec"}
-    with open_study(folder, kept["spec"], rest) as ledger:
+    with open_study(folder, kept["spec"], rest) as journal:
         for record in trials:
-            number = ledger.add_trial({}, {}, record.config, record.origin)
+            number = journal.add_trial({}, {}, record.config, record.origin)
             for each in record.epochs:
-                ledger.record_epoch(number, each, record.val_predictions if each == record.best else None)
+                journal.record_epoch(number, each, record.val_predictions if each == record.best else None)
             if record.state in STATES:
                 outcome = {"error": record.error} if record.error else {}
                 if record.n_parameters is not None:
                     outcome |= {"n_parameters": record.n_parameters}
-                ledger.finish_trial(number, STATES[record.state], outcome)
+                journal.finish_trial(number, STATES[record.state], outcome)
 
 
 def reading(trial: int, accuracy: float, **changes: Any) -> dict[str, Any]:
@@ -114,5 +114,5 @@ def reading(trial: int, accuracy: float, **changes: Any) -> dict[str, Any]:
 def opened(folder: Path) -> str:
     """As a command that goes on with the study."""
     study_attributes(folder)
-    with open_study(folder, FULL_SPEC) as ledger:
-        return "; ".join(record.state for record in ledger.records())
+    with open_study(folder, FULL_SPEC) as journal:
+        return "; ".join(record.state for record in journal.records())

@@ -41,12 +41,12 @@ class Heard:
 class FakeRay:
     """Runs trials as Ray Tune would, but here and in an order that `rng` decides."""
 
-    def __init__(self, ledger: StudyJournal, the_plan: StudyConfig, workers: int, rng: random.Random) -> None:
-        self.halt = StopSignal()
+    def __init__(self, journal: StudyJournal, the_plan: StudyConfig, workers: int, rng: random.Random) -> None:
+        self.stop = StopSignal()
         self.heard = Heard()
-        self.standings = RungTable(the_plan.stopping, the_plan.epochs, ledger.records())
-        self.searcher = OrderedSearcher(ledger, the_plan, self.heard, self.halt, self.standings)
-        self.scheduler = OrderedStopping(ledger, the_plan, self.heard, self.halt, self.standings)
+        self.rungs = RungTable(the_plan.stopping, the_plan.epochs, journal.records())
+        self.searcher = OrderedSearcher(journal, the_plan, self.heard, self.stop, self.rungs)
+        self.scheduler = OrderedStopping(journal, the_plan, self.heard, self.stop, self.rungs)
         self.plan, self.workers, self.rng = the_plan, workers, rng
         self.running: dict[str, tuple[Any, int]] = {}
         self.trained: dict[int, int] = {}
@@ -95,10 +95,10 @@ class FakeRay:
             self.trained[job["number"]] = done + 1
 
 
-def searcher_of(ledger: StudyJournal, the_plan: StudyConfig, halt: StopSignal) -> OrderedSearcher:
+def searcher_of(journal: StudyJournal, the_plan: StudyConfig, stop: StopSignal) -> OrderedSearcher:
     """One that goes on where the journal stands."""
-    standings = RungTable(the_plan.stopping, the_plan.epochs, ledger.records())
-    return OrderedSearcher(ledger, the_plan, Heard(), halt, standings)
+    rungs = RungTable(the_plan.stopping, the_plan.epochs, journal.records())
+    return OrderedSearcher(journal, the_plan, Heard(), stop, rungs)
 
 
 def content(folder: Path) -> list[Any]:

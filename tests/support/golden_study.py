@@ -139,28 +139,28 @@ def write_study(folder: Path) -> None:
         "audit": some_audit(corpus.classes),
         "command": "sentune run tiny.csv --name mine",
     }
-    with open_study(folder, spec, kept) as ledger:
-        finish(ledger, add(ledger, None, "notebook", 24, 22, 20), TrialState.COMPLETE, COMPLETE | ENDED)
-        finish(ledger, add(ledger, NARROW, "sampler", 18, 9, 12), TrialState.COMPLETE, COMPLETE | ENDED)
-        stopped = add(ledger, DEEP, "sampler", 21)
-        ledger.set_trial_attr(stopped, SEGMENTS, [SPELL])
-        finish(ledger, stopped, TrialState.PRUNED, {})
-        failed = add(ledger, DEEP | {"learning_rate_adadelta": 1.0}, "sampler")
-        finish(ledger, failed, TrialState.FAIL, {"error": "TrainingError: the loss is nan in epoch 1, step 2"} | ENDED)
-        ledger.copy_result(1, add(ledger, NARROW, "copy of 1"))
-        large = add(ledger, DEEP | {"hidden_dim": 192}, "sampler", 20, 10, 11)
-        ledger.set_trial_attr(large, OOM, "OutOfMemoryError: no room on 0.25 of the GPU")
-        finish(ledger, large, TrialState.COMPLETE, COMPLETE | {"n_parameters": 250_000} | ENDED)
-        add(ledger, NARROW | {"hidden_dim": 32}, "sampler", 15)
+    with open_study(folder, spec, kept) as journal:
+        finish(journal, add(journal, None, "notebook", 24, 22, 20), TrialState.COMPLETE, COMPLETE | ENDED)
+        finish(journal, add(journal, NARROW, "sampler", 18, 9, 12), TrialState.COMPLETE, COMPLETE | ENDED)
+        stopped = add(journal, DEEP, "sampler", 21)
+        journal.set_trial_attr(stopped, SEGMENTS, [SPELL])
+        finish(journal, stopped, TrialState.PRUNED, {})
+        failed = add(journal, DEEP | {"learning_rate_adadelta": 1.0}, "sampler")
+        finish(journal, failed, TrialState.FAIL, {"error": "TrainingError: the loss is nan in epoch 1, step 2"} | ENDED)
+        journal.copy_result(1, add(journal, NARROW, "copy of 1"))
+        large = add(journal, DEEP | {"hidden_dim": 192}, "sampler", 20, 10, 11)
+        journal.set_trial_attr(large, OOM, "OutOfMemoryError: no room on 0.25 of the GPU")
+        finish(journal, large, TrialState.COMPLETE, COMPLETE | {"n_parameters": 250_000} | ENDED)
+        add(journal, NARROW | {"hidden_dim": 32}, "sampler", 15)
         log_test_evaluation(
-            ledger, verb="retrain", trial=1, seed=7, on="train", split="80/10/10", val_accuracy=0.85,
+            journal, verb="retrain", trial=1, seed=7, on="train", split="80/10/10", val_accuracy=0.85,
             test_accuracy=0.825, test_sentences=40,
         )  # fmt: skip
-        for at, each in enumerate(plan_runs(spec, candidates(ledger.records(), 2), 2, 3)):
-            record_result(ledger, each, {"error": "TrainingError: NaN"} if at == 2 else fresh(each.trial, at))
+        for at, each in enumerate(plan_runs(spec, candidates(journal.records(), 2), 2, 3)):
+            record_result(journal, each, {"error": "TrainingError: NaN"} if at == 2 else fresh(each.trial, at))
 
 
-def add(ledger: StudyJournal, params: dict[str, Any] | None, origin: str, *wrong: int) -> int:
+def add(journal: StudyJournal, params: dict[str, Any] | None, origin: str, *wrong: int) -> int:
     """Add a running trial that after its epochs is wrong on so many of the validation sentences; None: the notebook's
     setting."""
     if params is None:
@@ -168,7 +168,7 @@ def add(ledger: StudyJournal, params: dict[str, Any] | None, origin: str, *wrong
         params = PLAN.space.to_params(config)
     else:
         config = PLAN.space.to_config(params, **PLAN.shared_settings)
-    number = ledger.add_trial(params, PLAN.space.distributions(params), config.to_dict(), origin)
+    number = journal.add_trial(params, PLAN.space.distributions(params), config.to_dict(), origin)
     best = len(LABELS) + 1
     for epoch, count in enumerate(wrong, 1):
         predictions = np.where(np.arange(len(LABELS)) < count, 1 - LABELS, LABELS)
@@ -179,13 +179,13 @@ def add(ledger: StudyJournal, params: dict[str, Any] | None, origin: str, *wrong
             val_accuracy=1 - count / len(LABELS),
             seconds=0.5 + number,
         )
-        ledger.record_epoch(number, result, pack_labels(predictions) if count < best else None)
+        journal.record_epoch(number, result, pack_labels(predictions) if count < best else None)
         best = min(best, count)
     return number
 
 
-def finish(ledger: StudyJournal, number: int, state: TrialState, outcome: Mapping[str, Any]) -> None:
-    ledger.finish_trial(number, state, outcome)
+def finish(journal: StudyJournal, number: int, state: TrialState, outcome: Mapping[str, Any]) -> None:
+    journal.finish_trial(number, state, outcome)
 
 
 def fresh(trial: int, at: int) -> dict[str, Any]:
@@ -336,8 +336,8 @@ def search(folder: Path) -> Files:
 
 def searched(folder: Path, sampler: str) -> bytes:
     the_plan = plan(sampler=sampler, window=4)
-    with open_study(folder, {"fingerprint": ""}) as ledger:
-        FakeRay(ledger, the_plan, 3, random.Random(0)).run()
+    with open_study(folder, {"fingerprint": ""}) as journal:
+        FakeRay(journal, the_plan, 3, random.Random(0)).run()
     lines = [
         {
             "trial": record.number,

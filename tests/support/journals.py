@@ -17,16 +17,16 @@ def epoch(number: int, accuracy: float) -> EpochResult:
     return EpochResult(epoch=number, train_loss=0.1 + 0.2, val_loss=1 / 3, val_accuracy=accuracy, seconds=0.5)
 
 
-def add(ledger: StudyJournal) -> int:
+def add(journal: StudyJournal) -> int:
     config = TrialConfig(learning_rate=0.25, optimizer="adadelta").to_dict()
-    return ledger.add_trial({"learning_rate": 0.25}, {"learning_rate": FloatDistribution(0.1, 1)}, config, "sampler")
+    return journal.add_trial({"learning_rate": 0.25}, {"learning_rate": FloatDistribution(0.1, 1)}, config, "sampler")
 
 
 def two_trials(folder: Path) -> None:
-    with open_study(folder, SPEC) as ledger:
-        first, second = add(ledger), add(ledger)
+    with open_study(folder, SPEC) as journal:
+        first, second = add(journal), add(journal)
         for number in (first, second):
-            ledger.record_epoch(number, epoch(1, 0.5))
-            ledger.record_epoch(number, epoch(2, 0.75))
-        ledger.finish_trial(first, TrialState.COMPLETE, {"n_parameters": 10})
-        ledger.finish_trial(second, TrialState.FAIL, {"error": "TrainingError: NaN"})
+            journal.record_epoch(number, epoch(1, 0.5))
+            journal.record_epoch(number, epoch(2, 0.75))
+        journal.finish_trial(first, TrialState.COMPLETE, {"n_parameters": 10})
+        journal.finish_trial(second, TrialState.FAIL, {"error": "TrainingError: NaN"})

@@ -37,9 +37,9 @@ from tuning.journal.writer import open_study
 from tuning.resources.machine import Machine, TrialResources
 from tuning.scheduling.successive_halving import SuccessiveHalving
 
-def work(job, corpus, shares):
+def work(job, corpus, resources):
     from tuning.backend.worker import run_trial  # not before: this process needs no torch
-    run_trial(job, corpus, shares)
+    run_trial(job, corpus, resources)
 
 cpus, gpus = map(int, sys.argv[1:])
 machine = Machine(cpus=cpus, gpus=gpus)
@@ -49,14 +49,14 @@ with local_ray(machine, print) as ray:
         job = json.loads(line)
         said, problem = io.StringIO(), None
         folder = Path(job["folder"])
-        interruption = tuning.backend.interrupt.InterruptHandler(say=said.write, on_ray_lost=print)
+        interrupt = tuning.backend.interrupt.InterruptHandler(say=said.write, on_ray_lost=print)
         names = dict(globals())
         try:
             exec(job["work"], names)  # as a script: Ray's workers get its functions by value
-            shares, the_plan = eval(job["shares"], names), eval(f"plan({job['plan']})", names)
-            with open_study(folder, {}) as ledger:
-                tuning.backend.tuner.search(ledger, the_plan, tiny_corpus(), shares, machine, job["workers"],
-                                            names["Heard"](), interruption, names["work"])
+            resources, the_plan = eval(job["resources"], names), eval(f"plan({job['plan']})", names)
+            with open_study(folder, {}) as journal:
+                tuning.backend.tuner.search(journal, the_plan, tiny_corpus(), resources, machine, job["workers"],
+                                            names["Heard"](), interrupt, names["work"])
         except UserError as error:
             said.write(str(error))
         except Exception:
@@ -78,7 +78,7 @@ class Searches:
         plan: str = "n_trials=5, epochs=2",
         *,
         workers: int = 1,
-        shares: str = "TrialResources()",
+        resources: str = "TrialResources()",
     ) -> str:
         """Run a search; returns what it said.
 
@@ -91,7 +91,13 @@ class Searches:
         """
         assert self.process.stdin is not None
         assert self.process.stdout is not None
-        job = {"folder": str(folder), "work": textwrap.dedent(work), "plan": plan, "workers": workers, "shares": shares}
+        job = {
+            "folder": str(folder),
+            "work": textwrap.dedent(work),
+            "plan": plan,
+            "workers": workers,
+            "resources": resources,
+        }
         self.process.stdin.write(f"{json.dumps(job)}\n")
         self.process.stdin.flush()
         assert select.select([self.process.stdout], [], [], 240)[0], "the search takes too long"

@@ -19,22 +19,22 @@ def epoch(number: int, accuracy: float, seconds: float = 2.0) -> EpochResult:
     return EpochResult(epoch=number, train_loss=1.0, val_loss=0.5, val_accuracy=accuracy, seconds=seconds)
 
 
-def add(ledger: StudyJournal, *accuracies: float, origin: str = "sampler", **settings: object) -> int:
+def add(journal: StudyJournal, *accuracies: float, origin: str = "sampler", **settings: object) -> int:
     """A running trial with its epochs."""
     config = {**TrialConfig().to_dict(), **settings}
-    number = ledger.add_trial({}, {}, config, origin)
+    number = journal.add_trial({}, {}, config, origin)
     for at, accuracy in enumerate(accuracies, 1):
-        ledger.record_epoch(number, epoch(at, accuracy))
+        journal.record_epoch(number, epoch(at, accuracy))
     return number
 
 
 @contextmanager
 def small_study(folder: Path, spec: dict[str, object] = SPEC) -> Iterator[StudyJournal]:
     """Trial 0 is done, 1 was stopped, 2 failed, 3 repeats 0, and 4 runs; the journal is open in the block."""
-    with open_study(folder, spec) as ledger:
-        ledger.finish_trial(add(ledger, 0.6, 0.8, 0.7, hidden_dim=64), TrialState.COMPLETE, {})
-        ledger.finish_trial(add(ledger, 0.5, hidden_dim=96), TrialState.PRUNED, {})
-        ledger.finish_trial(add(ledger), TrialState.FAIL, {"error": "TrainingError: \x1b[31mNaN"})
-        ledger.copy_result(0, add(ledger, origin="copy of 0", hidden_dim=64))
-        add(ledger, 0.55, hidden_dim=128)
-        yield ledger
+    with open_study(folder, spec) as journal:
+        journal.finish_trial(add(journal, 0.6, 0.8, 0.7, hidden_dim=64), TrialState.COMPLETE, {})
+        journal.finish_trial(add(journal, 0.5, hidden_dim=96), TrialState.PRUNED, {})
+        journal.finish_trial(add(journal), TrialState.FAIL, {"error": "TrainingError: \x1b[31mNaN"})
+        journal.copy_result(0, add(journal, origin="copy of 0", hidden_dim=64))
+        add(journal, 0.55, hidden_dim=128)
+        yield journal

@@ -61,16 +61,18 @@ def make_study(folder: Path, file: Path, cache: Path | None, *configs: TrialConf
         "validation": {"labels": pack_labels(labels), "classes": list(corpus.classes)},
         "inputs": corpus.source["inputs"],
     }
-    with open_study(folder, spec, kept) as ledger:
+    with open_study(folder, spec, kept) as study_journal:
         for config in configs:
-            number = ledger.add_trial({}, {}, config.to_dict(), "sampler" if ledger.trials() else "notebook")
+            number = study_journal.add_trial(
+                {}, {}, config.to_dict(), "sampler" if study_journal.trials() else "notebook"
+            )
             epochs, outcome = _trained(config, corpus)
             for epoch, predictions in epochs[: 2 if number == stopped else None]:
-                ledger.record_epoch(number, epoch, predictions)
+                study_journal.record_epoch(number, epoch, predictions)
             if number == stopped:
-                ledger.finish_trial(number, TrialState.PRUNED, {})
+                study_journal.finish_trial(number, TrialState.PRUNED, {})
             else:
-                ledger.finish_trial(number, TrialState.COMPLETE, outcome)
+                study_journal.finish_trial(number, TrialState.COMPLETE, outcome)
 
 
 def _trained(config: TrialConfig, corpus: Corpus) -> tuple[list[tuple[EpochResult, Any]], dict[str, Any]]:

@@ -67,6 +67,6 @@ def options(results: Path, **changes: Any) -> RunOptions:
     settings: dict[str, Any] = {
         "data": {"dataset": "tiny"}, "cache_dir": None, "space": "quick", "overrides": (), "trials": 16, "epochs": 4,
         "window": None, "seed": 1, "stopping": SuccessiveHalving(), "sampler": "tpe", "warm_start": None, "patience": None,
-        "precision": "auto", "shares": TrialResources(), "budget": Budget(), "workers": None, "name": "s", "results": results,
+        "precision": "auto", "resources": TrialResources(), "budget": Budget(), "workers": None, "name": "s", "results": results,
     }  # fmt: skip
     return RunOptions(**(settings | changes))

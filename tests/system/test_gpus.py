@@ -19,7 +19,7 @@ from tuning.resources.gpu import assigned_device
 
 retry, fits = {retry}, {fits}
 
-def work(job, corpus, shares):
+def work(job, corpus, resources):
     began, ids, visible = time.time(), ray.get_gpu_ids(), os.environ.get("CUDA_VISIBLE_DEVICES")
     (folder / f"begun-{{job['number']}}").touch()
     until = time.time() + 120
@@ -27,10 +27,10 @@ def work(job, corpus, shares):
         time.sleep(0.05)  # as many as fit are to run at the same time, however slowly workers start
     time.sleep(0.2)
     seen = dict(number=job["number"], began=began, ended=time.time(), gpu=str(ids[0]), ids=len(ids), visible=visible,
-                device=assigned_device(ids, visible), share=shares.gpus_per_trial)
+                device=assigned_device(ids, visible), share=resources.gpus_per_trial)
     with open(folder / "seen.jsonl", "a") as file:
         file.write(json.dumps(seen) + "\\n")
-    if retry and job["number"] in (1, 4) and shares.gpus_per_trial < 1:
+    if retry and job["number"] in (1, 4) and resources.gpus_per_trial < 1:
         tune.report({{"outcome": {{"error": "out of GPU memory: asked for 2 GiB", "oom": True}}}})
     else:
         epoch = dict(epoch=1, train_loss=0.0, val_loss=0.0, val_accuracy=1 / (1 + job["number"]), seconds=0.0)
@@ -56,7 +56,7 @@ def seen(host: tuple[Machine, Searches], folder: Path, share: float, *, retry: b
         WORK.format(retry=retry, fits=fits),
         f"n_trials=8, epochs=1, window={3 if retry else 8}, stopping=None",
         workers=fits,
-        shares=f"TrialResources(gpus_per_trial={share}, retry_oom={retry})",
+        resources=f"TrialResources(gpus_per_trial={share}, retry_oom={retry})",
     )
     return [json.loads(line) for line in (folder / "seen.jsonl").read_text().splitlines()]
 

@@ -61,10 +61,10 @@ def test_trials_are_runs_with_settings_epochs_and_state(tmp_path: Path, uri: str
 
 
 def test_once_more_adds_what_is_new_and_doubles_nothing(tmp_path: Path, uri: str) -> None:
-    with small_study(tmp_path) as ledger:
+    with small_study(tmp_path) as journal:
         export_to_mlflow(tmp_path, uri)
-        ledger.record_epoch(4, epoch(2, 0.65))
-        ledger.finish_trial(4, TrialState.COMPLETE, {})
+        journal.record_epoch(4, epoch(2, 0.65))
+        journal.finish_trial(4, TrialState.COMPLETE, {})
         assert export_to_mlflow(tmp_path, uri) == f"experiment {tmp_path.name} at {uri}: 5 runs, 0 of them new"
         export_to_mlflow(tmp_path, uri)
     runs = exported(uri, tmp_path.name)

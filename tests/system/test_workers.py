@@ -23,7 +23,7 @@ def test_a_trial_that_ends_slower_than_ray_waits_neither_hangs_nor_fails(search:
     search(
         tmp_path / "slow",
         """
-        def work(job, corpus, shares):
+        def work(job, corpus, resources):
             try:
                 for epoch in (1, 2, 3):
                     score = 1 / (1 + job["number"] + epoch)
@@ -44,7 +44,7 @@ def test_three_failures_from_the_start_with_one_cause_end_the_study(search: Sear
     said = search(
         tmp_path / "failing",
         """
-        def work(job, corpus, shares):
+        def work(job, corpus, resources):
             tune.report({"outcome": {"error": f"TrainingError: no luck in step {job['number']}"}})
         """,
     )
@@ -58,12 +58,12 @@ def test_a_search_imports_no_tracker_that_happens_to_be_installed(search: Search
     said = search(
         tmp_path / "lean",
         """
-        def work(job, corpus, shares):
+        def work(job, corpus, resources):
             tune.report({"outcome": {"n_parameters": 1}})
 
         class Heard(Heard):
             def ended(self, record):
-                interruption.say(f"MLflow is loaded: {'mlflow' in sys.modules}")
+                interrupt.say(f"MLflow is loaded: {'mlflow' in sys.modules}")
         """,
         plan="n_trials=1, epochs=1, stopping=None",
     )
@@ -76,7 +76,7 @@ def test_a_worker_that_dies_each_time_fails_its_trial_alone(search: Searches, tm
     search(
         tmp_path / "dying",
         """
-        def work(job, corpus, shares):
+        def work(job, corpus, resources):
             import os
             if job["number"] == 1:
                 os.kill(os.getpid(), 9)
@@ -94,7 +94,7 @@ def test_a_worker_that_dies_while_it_takes_a_trial_over_costs_it_one_death(searc
     search(
         tmp_path / "taking-over",
         """
-        def work(job, corpus, shares):
+        def work(job, corpus, resources):
             import os
             from ray.tune.trainable.function_trainable import get_session
             get_session().finish = lambda timeout=None: os.kill(os.getpid(), 9)  # which a worker's reset asks first
@@ -151,7 +151,7 @@ def test_fifty_trials_of_one_worker_have_the_bits_of_fifty_fresh_processes(searc
         """
         class Heard(Heard):
             def ended(self, record):
-                interruption.say(f"torch is loaded: {'torch' in sys.modules}")
+                interrupt.say(f"torch is loaded: {'torch' in sys.modules}")
         """,
         plan="n_trials=50, epochs=1, stopping=None",
     )

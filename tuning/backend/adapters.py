@@ -26,13 +26,13 @@ class OrderedStopping(FIFOScheduler):  # type: ignore[misc]  # Ray ships no type
     """Stops a trial by the study's rule, when it has to wait at a rung, or when the study is halted."""
 
     def __init__(
-        self, ledger: StudyJournal, plan: StudyConfig, listener: Callback, halt: StopSignal, standings: RungTable
+        self, journal: StudyJournal, plan: StudyConfig, callbacks: Callback, stop: StopSignal, standings: RungTable
     ) -> None:
         super().__init__()
-        self.ledger = ledger
+        self.journal = journal
         self.plan = plan
-        self.listener = listener
-        self.halt = halt
+        self.callbacks = callbacks
+        self.stop = stop
         self.standings = standings
         self.keeps_workers = False
 
@@ -43,13 +43,13 @@ class OrderedStopping(FIFOScheduler):  # type: ignore[misc]  # Ray ships no type
             return str(TrialScheduler.CONTINUE)
         number, epoch = trial.config["number"], EpochResult(**report)
         try:
-            self.ledger.record_epoch(number, epoch, unflatten(result, "val_predictions"))
+            self.journal.record_epoch(number, epoch, unflatten(result, "val_predictions"))
         except UserError as error:
-            self.halt.abort(error)
+            self.stop.abort(error)
             return str(TrialScheduler.STOP)
-        self.listener.on_epoch_end(number, epoch)
+        self.callbacks.on_epoch_end(number, epoch)
         goes_on = epoch.epoch == self.plan.epochs or self._goes_on(number, epoch)
-        return str(TrialScheduler.STOP if self.halt.requested or not goes_on else TrialScheduler.CONTINUE)
+        return str(TrialScheduler.STOP if self.stop.requested or not goes_on else TrialScheduler.CONTINUE)
 
     def on_trial_complete(self, tune_controller: Any, trial: Trial, result: Mapping[str, Any]) -> None:
         """A trial has ended, or gives its worker back to wait. Ray forgets those that ended before it."""
@@ -66,5 +66,5 @@ class OrderedStopping(FIFOScheduler):  # type: ignore[misc]  # Ray ships no type
         """Whether the trial keeps its worker after this epoch, which is not its last."""
         if epoch.epoch not in self.standings.rungs:
             return True
-        self.standings.update(*self.ledger.records(number, number + 1))
+        self.standings.update(*self.journal.records(number, number + 1))
         return self.standings.decide(number, epoch.epoch) == Decision.CONTINUE

@@ -123,7 +123,7 @@ class CheckpointStore:
     storage: str | None
     """A path or a URI (tuning.backend.storage); None: nowhere else."""
 
-    def run_trial(self, job: Mapping[str, Any], corpus: Corpus, shares: TrialResources) -> None:
+    def run_trial(self, job: Mapping[str, Any], corpus: Corpus, resources: TrialResources) -> None:
         """`run_trial` with its checkpoints kept so.
 
         Args:
@@ -144,7 +144,7 @@ class CheckpointStore:
             problems.clear()
             return {"storage_problem": told} if told else {}
 
-        run_trial({**job, "checkpoint_dir": str(folder)}, corpus, shares, saved)
+        run_trial({**job, "checkpoint_dir": str(folder)}, corpus, resources, saved)
 
     def remove_all(self, machine: Machine | Cluster, say: Callable[[str], None]) -> None:
         """Remove what is kept of a study that is complete.

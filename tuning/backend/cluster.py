@@ -53,18 +53,18 @@ class Cluster:
     nodes: tuple[Node, ...]
     """Those that may run trials."""
 
-    def max_parallel(self, shares: TrialResources) -> int:
+    def max_parallel(self, resources: TrialResources) -> int:
         """How many trials run at once; each on one node.
 
         Raises:
             ConfigError: not even one does.
         """
-        fits = sum(_fits(shares, node.machine) for node in self.nodes)
+        fits = sum(_fits(resources, node.machine) for node in self.nodes)
         if fits:
             return fits
         have = ", ".join(f"{node.machine.cpus} and {node.machine.gpus}" for node in self.nodes) or "none"
         raise ConfigError(
-            f"a trial with --cpus-per-trial {shares.cpus_per_trial} and --gpus-per-trial {shares.gpus_per_trial:g} "
+            f"a trial with --cpus-per-trial {resources.cpus_per_trial} and --gpus-per-trial {resources.gpus_per_trial:g} "
             f"fits on no node of the cluster at {self.address}; CPUs and GPUs of its nodes: {have}"
         )
 
@@ -170,9 +170,9 @@ def _nodes(listed: Sequence[Any]) -> tuple[Node, ...]:
     return tuple(node for node in found if node.machine.cpus)
 
 
-def _fits(shares: TrialResources, machine: Machine) -> int:
+def _fits(resources: TrialResources, machine: Machine) -> int:
     try:
-        return shares.max_parallel(machine)
+        return resources.max_parallel(machine)
     except ConfigError:
         return 0
 

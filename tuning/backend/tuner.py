@@ -50,14 +50,14 @@ class StorageProblems(TrialProgressCallback):  # type: ignore[misc]  # Ray ships
 
 
 def search(
-    ledger: StudyJournal,
+    journal: StudyJournal,
     plan: StudyConfig,
     corpus: Corpus,
-    shares: TrialResources,
+    resources: TrialResources,
     machine: Machine | Cluster,
     workers: int,
     listener: Callback,
-    interruption: InterruptHandler,
+    interrupt: InterruptHandler,
     work: Work,
 ) -> None:
     """Run the trials that the journal lacks.
@@ -79,37 +79,39 @@ def search(
     """
     # Twice: Ray sets handlers of its own when it starts, and what comes while it shuts down must not cut that short.
     place = machine.monitored if isinstance(machine, Cluster) else partial(local_ray, machine)
-    with interruption.installed(), place(interruption.on_ray_lost) as ray, interruption.installed():
-        fit = partial(_fit, ray.put(corpus), ledger, plan, workers, listener, interruption, work)
-        fit(shares)
-        while _some_wait_for_a_gpu(ledger, shares) and not (interruption.requested or common_failure(ledger.trials())):
-            fit(dataclasses.replace(shares, gpus_per_trial=1.0), whole_gpu=True)
-            fit(shares)
-    if interruption.reason:
-        raise interruption.reason
-    if cause := common_failure(ledger.trials()):
+    with interrupt.installed(), place(interrupt.on_ray_lost) as ray, interrupt.installed():
+        fit = partial(_fit, ray.put(corpus), journal, plan, workers, listener, interrupt, work)
+        fit(resources)
+        while _some_wait_for_a_gpu(journal, resources) and not (
+            interrupt.requested or common_failure(journal.trials())
+        ):
+            fit(dataclasses.replace(resources, gpus_per_trial=1.0), whole_gpu=True)
+            fit(resources)
+    if interrupt.reason:
+        raise interrupt.reason
+    if cause := common_failure(journal.trials()):
         raise UserError(f"the first trials all failed with one cause, so the study stopped: {cause}")
 
 
-def _retries(shares: TrialResources) -> bool:
+def _retries(resources: TrialResources) -> bool:
     """Whether a trial whose share of a GPU is too small runs once more: not where it had all of it."""
-    return shares.retry_oom and shares.gpus_per_trial < 1
+    return resources.retry_oom and resources.gpus_per_trial < 1
 
 
-def _some_wait_for_a_gpu(ledger: StudyJournal, shares: TrialResources) -> bool:
-    waiting = (trial for trial in ledger.trials() if not trial.state.is_finished())
-    return _retries(shares) and any(OOM in trial.user_attrs for trial in waiting)
+def _some_wait_for_a_gpu(journal: StudyJournal, resources: TrialResources) -> bool:
+    waiting = (trial for trial in journal.trials() if not trial.state.is_finished())
+    return _retries(resources) and any(OOM in trial.user_attrs for trial in waiting)
 
 
 def _fit(
     corpus_ref: Any,
-    ledger: StudyJournal,
+    journal: StudyJournal,
     plan: StudyConfig,
     workers: int,
     listener: Callback,
-    interruption: InterruptHandler,
+    interrupt: InterruptHandler,
     work: Work,
-    shares: TrialResources,
+    resources: TrialResources,
     *,
     whole_gpu: bool = False,
 ) -> None:
@@ -118,22 +120,20 @@ def _fit(
 
     skip_callback_telemetry()
 
-    scratch = ledger.folder.absolute() / ".ray"
+    scratch = journal.folder.absolute() / ".ray"
     shutil.rmtree(scratch, ignore_errors=True)  # a killed driver's
 
     def trainable(job: dict[str, Any]) -> None:
-        work(job, ray.get(corpus_ref), shares)
+        work(job, ray.get(corpus_ref), resources)
 
-    retry_oom = whole_gpu or _retries(shares)
-    standings = RungTable(plan.stopping, plan.epochs, ledger.records())
-    searcher = OrderedSearcher(
-        ledger, plan, listener, interruption, standings, retry_oom=retry_oom, whole_gpu=whole_gpu
-    )
+    retry_oom = whole_gpu or _retries(resources)
+    standings = RungTable(plan.stopping, plan.epochs, journal.records())
+    searcher = OrderedSearcher(journal, plan, listener, interrupt, standings, retry_oom=retry_oom, whole_gpu=whole_gpu)
     tuner = tune.Tuner(
-        tune.with_resources(trainable, {"cpu": shares.cpus_per_trial, "gpu": shares.gpus_per_trial}),
+        tune.with_resources(trainable, {"cpu": resources.cpus_per_trial, "gpu": resources.gpus_per_trial}),
         tune_config=tune.TuneConfig(
             search_alg=searcher,
-            scheduler=OrderedStopping(ledger, plan, listener, interruption, standings),
+            scheduler=OrderedStopping(journal, plan, listener, interrupt, standings),
             # One that waited, or whose worker died, is another trial to Ray.
             num_samples=plan.n_trials * (1 + len(standings.rungs) + MAX_RESTARTS),
             max_concurrent_trials=workers,
@@ -145,14 +145,14 @@ def _fit(
             storage_path=str(scratch),
             verbose=0,
             progress_reporter=tune.CLIReporter(),  # silent; in a notebook Ray's default would clear the cell
-            callbacks=[StorageProblems(interruption.say)],
+            callbacks=[StorageProblems(interrupt.say)],
             failure_config=tune.FailureConfig(max_failures=0),  # the searcher hands a dead worker's trial out again
         ),
     )
     try:
         tuner.fit()
     except Exception:
-        if not interruption.reason:  # Ray stumbles over a full disk as well
+        if not interrupt.reason:  # Ray stumbles over a full disk as well
             raise
     finally:
         shutil.rmtree(scratch, ignore_errors=True)

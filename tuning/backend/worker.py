@@ -24,7 +24,7 @@ from tuning.resources.machine import TrialResources
 
 
 def run_trial(
-    job: Mapping[str, Any], corpus: Corpus, shares: TrialResources, saved: Callable[[], Mapping[str, Any]] = dict
+    job: Mapping[str, Any], corpus: Corpus, resources: TrialResources, saved: Callable[[], Mapping[str, Any]] = dict
 ) -> None:
     """Train one trial and report each epoch, then what it came to.
 
@@ -37,7 +37,7 @@ def run_trial(
         shares: threads and device.
         saved: called after each epoch when its checkpoint is written; what it returns is reported with the epoch.
     """
-    reporter, share = _Reporter(saved), shares.gpus_per_trial
+    reporter, share = _Reporter(saved), resources.gpus_per_trial
     device, gpu = "cpu", None
     try:
         device, gpu = select_device(share)
@@ -47,7 +47,7 @@ def run_trial(
             report=reporter.epoch,
             on_best=reporter.best,
             checkpoint_dir=Path(job["checkpoint_dir"]),
-            threads=shares.cpus_per_trial,
+            threads=resources.cpus_per_trial,
             device=device,
         )
     except Exception as error:  # a bad setting must not end the study

@@ -132,7 +132,7 @@ def search_options(
         warm_start=study_folder(warm_start, results) if warm_start else None,
         patience=patience,
         precision=precision,
-        shares=TrialResources(cpus_per_trial=cpus_per_trial, gpus_per_trial=share, auto=auto, retry_oom=retry_oom),
+        resources=TrialResources(cpus_per_trial=cpus_per_trial, gpus_per_trial=share, auto=auto, retry_oom=retry_oom),
         budget=Budget(
             seconds=None if time_budget is None else parse_duration(time_budget),
             target=target,

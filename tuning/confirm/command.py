@@ -109,13 +109,13 @@ def _spend(
 
     machine = Machine.here()
     gpus = 1.0 if device_of(spec) == "cuda" else 0.0
-    shares = TrialResources(cpus_per_trial=min(spec["threads"], machine.cpus), gpus_per_trial=gpus)
-    fits = shares.max_parallel(machine)
+    resources = TrialResources(cpus_per_trial=min(spec["threads"], machine.cpus), gpus_per_trial=gpus)
+    fits = resources.max_parallel(machine)
     workers = min(fits, options.workers or fits, len(left))
-    with open_study(options.folder, spec) as ledger:
+    with open_study(options.folder, spec) as journal:
         load = partial(study_corpus, spec, options.dataset, options.vectors, options.cache_dir, options.say)
         corpus = load()
-        if changes := data_changes(spec, ledger.attributes.get("inputs"), corpus):
+        if changes := data_changes(spec, journal.attributes.get("inputs"), corpus):
             raise DataError(
                 f"the data are not the study's ({'; '.join(map(str, changes))}), so that nothing can be compared: "
                 "bring the study's data back, or search again"
@@ -128,7 +128,7 @@ def _spend(
             return load(split=f"folds:{run.folds}", fold=run.fold, split_column=None)
 
         def lost(what: str) -> NoReturn:
-            if interruption.requested:  # the signal went to Ray as well
+            if interrupt.requested:  # the signal went to Ray as well
                 print_note(f"interrupted; the same command goes on: {command_line()}")
                 os._exit(130)
             print_note(
@@ -139,6 +139,6 @@ def _spend(
 
         if first_fold := next((run for run in left if run.fold is not None), None):
             corpus_of(first_fold)  # more folds than a class has sentences are refused before hours are spent
-        interruption = InterruptHandler(say=print_note, on_ray_lost=lost, notice=NOTICE)
-        execute(left, corpus_of, ledger, shares, machine, workers, options.say, interruption)
-        return not interruption.requested
+        interrupt = InterruptHandler(say=print_note, on_ray_lost=lost, notice=NOTICE)
+        execute(left, corpus_of, journal, resources, machine, workers, options.say, interrupt)
+        return not interrupt.requested

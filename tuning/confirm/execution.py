@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tuning.backend.interrupt import InterruptHandler
 
 
-def train_run(config: Mapping[str, Any], corpus: Corpus, shares: TrialResources, checkpoints: str) -> dict[str, Any]:
+def train_run(config: Mapping[str, Any], corpus: Corpus, resources: TrialResources, checkpoints: str) -> dict[str, Any]:
     """In a Ray worker: train, count the best epoch by validation, measure it on validation and test.
 
     Returns:
@@ -37,10 +37,10 @@ def train_run(config: Mapping[str, Any], corpus: Corpus, shares: TrialResources,
     from tuning.retrain.training import evaluate_on_test, metrics_of, train_resumable
 
     try:
-        device, _ = select_device(shares.gpus_per_trial)
+        device, _ = select_device(resources.gpus_per_trial)
         settings, place = TrialConfig.from_dict(config), Path(checkpoints)
-        result = train_resumable(settings, corpus, threads=shares.cpus_per_trial, device=device, checkpoints=place)
-        test = evaluate_on_test(result, corpus, shares.cpus_per_trial, device)
+        result = train_resumable(settings, corpus, threads=resources.cpus_per_trial, device=device, checkpoints=place)
+        test = evaluate_on_test(result, corpus, resources.cpus_per_trial, device)
     except Exception as error:  # a bad setting must not end the others
         mend = isinstance(error, UserError) and not isinstance(error, ConfigError)
         return {"mend": str(error)} if mend else {"error": error_text(error)}
@@ -59,12 +59,12 @@ def train_run(config: Mapping[str, Any], corpus: Corpus, shares: TrialResources,
 def execute(
     runs: Sequence[ConfirmRun],
     corpus_of: Callable[[ConfirmRun], Corpus],
-    ledger: StudyJournal,
-    shares: TrialResources,
+    journal: StudyJournal,
+    resources: TrialResources,
     machine: Machine,
     workers: int,
     say: Callable[[str], None],
-    interruption: "InterruptHandler",
+    interrupt: "InterruptHandler",
 ) -> None:
     """Do the runs, as many at a time as there are workers; return when all have ended, or after an interruption.
 
@@ -82,27 +82,31 @@ def execute(
         UserError: the person must mend something first, such as a full disk.
     """
     # Twice: Ray sets handlers of its own when it starts.
-    with interruption.installed(), local_ray(machine, interruption.on_ray_lost) as ray, interruption.installed():
-        options = {"num_cpus": shares.cpus_per_trial, "num_gpus": shares.gpus_per_trial, "max_retries": MAX_RESTARTS}
+    with interrupt.installed(), local_ray(machine, interrupt.on_ray_lost) as ray, interrupt.installed():
+        options = {
+            "num_cpus": resources.cpus_per_trial,
+            "num_gpus": resources.gpus_per_trial,
+            "max_retries": MAX_RESTARTS,
+        }
         task = ray.remote(**options)(train_run)
         waiting = deque(runs)
         running: dict[Any, ConfirmRun] = {}
         common, ended = None, 0
-        while (waiting or running) and not interruption.requested:
+        while (waiting or running) and not interrupt.requested:
             while waiting and len(running) < workers:
                 run = waiting.popleft()
                 if run.fold is not None:
                     data = ray.put(corpus_of(run))
                 else:
                     data = common = common or ray.put(corpus_of(run))
-                running[task.remote(dict(run.config), data, shares, str(_checkpoint_dir(ledger, run.key)))] = run
+                running[task.remote(dict(run.config), data, resources, str(_checkpoint_dir(journal, run.key)))] = run
             for reference in ray.wait(list(running), timeout=0.5)[0]:
                 run = running.pop(reference)
                 ended += 1
                 outcome = _outcome(ray, reference)
-                record_result(ledger, run, outcome)
+                record_result(journal, run, outcome)
                 say(f"run {ended} of {len(runs)}: {run}{result_text(outcome)}")
-    remove_checkpoints(ledger)
+    remove_checkpoints(journal)
 
 
 def _outcome(ray: Any, reference: Any) -> dict[str, Any]:
@@ -113,7 +117,7 @@ def _outcome(ray: Any, reference: Any) -> dict[str, Any]:
         return {"died": WORKER_DIED}
 
 
-def record_result(ledger: StudyJournal, run: ConfirmRun, outcome: Mapping[str, Any]) -> None:
+def record_result(journal: StudyJournal, run: ConfirmRun, outcome: Mapping[str, Any]) -> None:
     """Put an outcome into the journal; the reading of the test split first, so that none is ever left uncounted.
 
     A run whose worker died is not written down: the same command tries it again.
@@ -127,7 +131,7 @@ def record_result(ledger: StudyJournal, run: ConfirmRun, outcome: Mapping[str, A
         return
     if "test_accuracy" in outcome:
         log_test_evaluation(
-            ledger,
+            journal,
             verb=PREFIX,
             trial=run.trial,
             seed=run.seed,
@@ -138,8 +142,8 @@ def record_result(ledger: StudyJournal, run: ConfirmRun, outcome: Mapping[str, A
             test_sentences=outcome["test_sentences"],
         )
     about = {name: value for name, value in dataclasses.asdict(run).items() if name != "config"}
-    ledger.set_study_attr(run.key, {**about, **outcome, "time": datetime.now(UTC).isoformat(timespec="seconds")})
-    shutil.rmtree(_checkpoint_dir(ledger, run.key), ignore_errors=True)
+    journal.set_study_attr(run.key, {**about, **outcome, "time": datetime.now(UTC).isoformat(timespec="seconds")})
+    shutil.rmtree(_checkpoint_dir(journal, run.key), ignore_errors=True)
 
 
 def result_text(outcome: Mapping[str, Any]) -> str:
@@ -150,16 +154,16 @@ def result_text(outcome: Mapping[str, Any]) -> str:
     return f": val {outcome['val_accuracy']:.4f}{test}, {outcome['seconds']:.1f} s"
 
 
-def remove_checkpoints(ledger: StudyJournal) -> None:
+def remove_checkpoints(journal: StudyJournal) -> None:
     """Remove what checkpoints there are of runs that are written down.
 
     When a process is killed, its workers live on for seconds and may put one where the next process has removed it.
     """
-    for key in ledger.attributes:
+    for key in journal.attributes:
         if key.startswith(f"{PREFIX}:"):
-            shutil.rmtree(_checkpoint_dir(ledger, key), ignore_errors=True)
+            shutil.rmtree(_checkpoint_dir(journal, key), ignore_errors=True)
 
 
-def _checkpoint_dir(ledger: StudyJournal, key: str) -> Path:
+def _checkpoint_dir(journal: StudyJournal, key: str) -> Path:
     """Of a run's checkpoints."""
-    return ledger.folder.absolute() / "checkpoints" / key.replace(":", "-").replace("/", "of")
+    return journal.folder.absolute() / "checkpoints" / key.replace(":", "-").replace("/", "of")

@@ -174,20 +174,20 @@ def make_forecast(options: RunOptions, say: Callable[[str], None]) -> ForecastRe
     if options.address is not None:
         raise ConfigError("plan tries settings on this machine and knows no other: leave --address out")
     machine = Machine.here()
-    fits = options.shares.max_parallel(machine)
+    fits = options.resources.max_parallel(machine)
     plan = study_config(options, fits)
     corpus = load_corpus(**options.data, cache_dir=options.cache_dir, progress=say)
-    shares, choice = resolve_resources(options.shares, plan, machine, corpus, study_attributes(options.folder))
+    resources, choice = resolve_resources(options.resources, plan, machine, corpus, study_attributes(options.folder))
     if choice is not None:
         say(str(choice))
-        fits = shares.max_parallel(machine)
+        fits = resources.max_parallel(machine)
         plan = study_config(options, fits)
     if options.warm_start is not None:
         plan, _ = add_prior_trials(plan, options.folder, options.warm_start, corpus.fingerprint)
     workers = min(fits, options.workers or fits, plan.n_trials)
     heavy = heaviest_configs(plan.space, **plan.shared_settings)
     # The probe has one GPU: as many processes as share it.
-    side_by_side = min(workers, int(1 / shares.gpus_per_trial + 1e-9)) if shares.gpus_per_trial else workers
+    side_by_side = min(workers, int(1 / resources.gpus_per_trial + 1e-9)) if resources.gpus_per_trial else workers
     say(f"trying settings for {PROBE_SECONDS:.0f} s, {side_by_side} at once")
     found = probe(
         plan,
@@ -195,8 +195,8 @@ def make_forecast(options: RunOptions, say: Callable[[str], None]) -> ForecastRe
         options.data,
         options.cache_dir,
         side_by_side=side_by_side,
-        threads=shares.cpus_per_trial,
-        device="cuda:0" if shares.gpus_per_trial else "cpu",
+        threads=resources.cpus_per_trial,
+        device="cuda:0" if resources.gpus_per_trial else "cpu",
         seconds=PROBE_SECONDS,
     )
     shape = (len(corpus.words), corpus.embedding_dim, len(corpus.classes))
@@ -207,7 +207,7 @@ def make_forecast(options: RunOptions, say: Callable[[str], None]) -> ForecastRe
         plan=plan,
         done=min(done, plan.n_trials),
         workers=workers,
-        share=share_text(shares.cpus_per_trial, shares.gpus_per_trial),
+        share=share_text(resources.cpus_per_trial, resources.gpus_per_trial),
         forecast=forecast(plan, found.costs, workers, min(done, plan.n_trials)),
         probed=len(found.costs.own) + len(found.costs.others),
         probe_seconds=found.seconds,

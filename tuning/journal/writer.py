@@ -218,7 +218,7 @@ def _brief(value: Any) -> str:
 
 
 def log_test_evaluation(
-    ledger: StudyJournal,
+    study_journal: StudyJournal,
     *,
     verb: str,
     trial: int,
@@ -256,6 +256,6 @@ def log_test_evaluation(
         "test_sentences": test_sentences,
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    readings = [*ledger.attributes.get(TEST_EVALUATIONS, ()), reading]
-    ledger.set_study_attr(TEST_EVALUATIONS, readings)
+    readings = [*study_journal.attributes.get(TEST_EVALUATIONS, ()), reading]
+    study_journal.set_study_attr(TEST_EVALUATIONS, readings)
     return len(readings)

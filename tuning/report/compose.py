@@ -149,8 +149,8 @@ def _wrong(wrong: MistakesSection) -> dict[str, Any]:
 
 def shaded(counts: NDArray[np.int64]) -> list[list[tuple[int, int]]]:
     """Each count with its shade, 0 to SHADES - 1, by its share of the sentences of its class."""
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    shades = np.ceil(shares * (SHADES - 1)).astype(int)
+    resources = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    shades = np.ceil(resources * (SHADES - 1)).astype(int)
     return [list(zip(row, shade, strict=True)) for row, shade in zip(counts.tolist(), shades.tolist(), strict=True)]
 
 

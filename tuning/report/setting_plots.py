@@ -97,22 +97,22 @@ def slices(facts: ReportData) -> Figure:
 
 def importance_bars(facts: ReportData) -> Figure:
     """How much of the differences in accuracy each setting explains."""
-    shares = importances(facts)
+    resources = importances(facts)
     trials = sum(copied_from(record.origin) is None for _, record in facts.ranked)
     step, left = 26.0, 190.0
-    largest = max(shares.values(), default=1.0) or 1.0
+    largest = max(resources.values(), default=1.0) or 1.0
     bars = []
-    for at, (name, share) in enumerate(shares.items()):
+    for at, (name, share) in enumerate(resources.items()):
         y = 14 + at * step
         long = share / largest * (640 - left - 70)
         bars.append(element("rect", x=left, y=y, width=max(long, 1.0), height=step - 8, class_="bar"))
         bars.append(text(name, left - 8, y + 13, "end"))
         bars.append(text(f"{share:.1%}", left + long + 6, y + 13))
-    spoken = "importances: " + ", ".join(f"{name} {share:.1%}" for name, share in shares.items())
+    spoken = "importances: " + ", ".join(f"{name} {share:.1%}" for name, share in resources.items())
     notes = []
-    if not shares and trials < MIN_IMPORTANCE:
+    if not resources and trials < MIN_IMPORTANCE:
         notes.append(f"{trials} ended trials are too few to tell.")
-    elif not shares:
+    elif not resources:
         notes.append(f"All {trials} ended trials have the same accuracy: there is nothing to explain.")
     elif trials < MIN_TRIALS:
         notes.append(
@@ -124,7 +124,7 @@ def importance_bars(facts: ReportData) -> Figure:
         says="The share of the differences in accuracy that each setting explains by itself (fANOVA, Hutter et al. "
         "2014, as Optuna computes it, over done and stopped trials; shares add up to 100%). It says that a setting "
         "mattered, not which value is good.",
-        drawings=(drawing(spoken, *bars, height=20 + step * len(shares)),) if shares else (),
+        drawings=(drawing(spoken, *bars, height=20 + step * len(resources)),) if resources else (),
         notes=tuple(notes),
     )
 

@@ -81,7 +81,7 @@ def check_memory(configs: list[TrialConfig], shape: tuple[int, int, int], limit_
 
 
 def resolve_resources(
-    shares: TrialResources,
+    resources: TrialResources,
     plan: StudyConfig,
     machine: Machine,
     corpus: Corpus,
@@ -102,11 +102,11 @@ def resolve_resources(
         ConfigError: the heaviest settings need more memory than there is, or there is no GPU to probe.
     """
     heavy = heaviest_configs(plan.space, **plan.shared_settings)
-    gpus = [gpu.bytes for gpu in machine.gpu_list] if shares.gpus_per_trial else []
+    gpus = [gpu.bytes for gpu in machine.gpu_list] if resources.gpus_per_trial else []
     limit, where = (max(gpus), "the largest GPU") if gpus else (machine.memory_bytes, "this machine")
     check_memory(heavy, (len(corpus.words), corpus.embedding_dim, len(corpus.classes)), limit, where)
-    if not shares.auto:
-        return shares, None
+    if not resources.auto:
+        return resources, None
     if GPU_SHARE in kept:
         choice = GpuShareChoice.from_dict(kept[GPU_SHARE])
     elif not machine.gpu_list:
@@ -114,6 +114,6 @@ def resolve_resources(
     else:
         from tuning.resources.profiling import probe_gpu
 
-        trials_by_cpu = machine.cpus // shares.cpus_per_trial
+        trials_by_cpu = machine.cpus // resources.cpus_per_trial
         choice = choose_share((probe or probe_gpu)(heavy, corpus), machine.gpu_list, trials_by_cpu)
-    return dataclasses.replace(shares, gpus_per_trial=choice.share, auto=False), choice
+    return dataclasses.replace(resources, gpus_per_trial=choice.share, auto=False), choice

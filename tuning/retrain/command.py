@@ -90,8 +90,8 @@ def retrain(options: RetrainOptions) -> Reproduction:
     record = choose_trial(records, options.trial)
     check_model_folder(options.out)
     remove_partial_writes(options.out.resolve(), FILES)
-    with open_study(options.folder, spec) as ledger:
-        bench, changes = _prepare(options, ledger, spec, records, record)
+    with open_study(options.folder, spec) as journal:
+        bench, changes = _prepare(options, journal, spec, records, record)
         print(f"training trial {record.number}: {format_settings(record.params)}")
         verified = train_seed(bench, bench.config.seed, record.epochs[-1].epoch, _print_epoch)
         verdict = reproduction_of(record, verified, changes)
@@ -104,7 +104,7 @@ def retrain(options: RetrainOptions) -> Reproduction:
             "search_trials": sum(is_candidate(each) for each in records),
             "changed_since_the_search": [str(change) for change in changes],
             **about,
-            "readings_of_the_test_split": len(ledger.attributes.get(TEST_EVALUATIONS, ())),
+            "readings_of_the_test_split": len(journal.attributes.get(TEST_EVALUATIONS, ())),
         }
         save_trained_model(options.out, model, bench.corpus, about, options.command)
         remove_trial_checkpoints(bench.checkpoints)
@@ -134,7 +134,7 @@ def choose_trial(records: Sequence[TrialRecord], wanted: str) -> TrialRecord:
 
 
 def _prepare(
-    options: RetrainOptions, ledger: StudyJournal, spec: Spec, records: Sequence[TrialRecord], record: TrialRecord
+    options: RetrainOptions, journal: StudyJournal, spec: Spec, records: Sequence[TrialRecord], record: TrialRecord
 ) -> tuple[RetrainContext, list[EnvironmentChange]]:
     """Everything that training needs; what is not as it was in the search, said before it begins."""
     config = TrialConfig.from_dict(record.config)
@@ -142,13 +142,13 @@ def _prepare(
         config = config.replace(precision=options.precision)
     threads, device = options.threads or spec["threads"], device_of(spec)
     corpus = study_corpus(spec, options.dataset, options.vectors, options.cache_dir, print)
-    data = data_changes(spec, ledger.attributes.get("inputs"), corpus)
+    data = data_changes(spec, journal.attributes.get("inputs"), corpus)
     environment = environment_now(config.precision, threads, device)
     changes = [*data, *environment_changes(environment_of(spec, records, record), environment)]
     for line in retraining_notes(record, changes):
         print(line)
     bench = RetrainContext(
-        ledger=ledger,
+        journal=journal,
         trial=record.number,
         config=config,
         corpus=corpus,

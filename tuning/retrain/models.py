@@ -24,7 +24,7 @@ from tuning.retrain.training import evaluate_on_test, held_out_metrics, metrics_
 class RetrainContext:
     """Where a trial is trained again."""
 
-    ledger: StudyJournal
+    journal: StudyJournal
     trial: int
     config: TrialConfig
     """As in the search, but for what the person chose to change."""
@@ -37,7 +37,7 @@ class RetrainContext:
     @property
     def checkpoints(self) -> Path:
         """Of all its trainings, in a folder for each seed."""
-        return self.ledger.folder.absolute() / "checkpoints" / f"retrain-{self.trial}"
+        return self.journal.folder.absolute() / "checkpoints" / f"retrain-{self.trial}"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, slots=True)
@@ -116,7 +116,7 @@ def _count(bench: RetrainContext, model: TrainedModel, on: str) -> None:
     figures = model.figures
     if "test_accuracy" in figures:
         log_test_evaluation(
-            bench.ledger,
+            bench.journal,
             verb="retrain",
             trial=bench.trial,
             seed=model.config.seed,

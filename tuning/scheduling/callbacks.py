@@ -25,20 +25,20 @@ class CallbackList:
 
     def on_trial_start(self, number: int, config: TrialConfig) -> None:
         """A trial begins or goes on."""
-        for listener in self._listeners:
-            listener.on_trial_start(number, config)
+        for callbacks in self._listeners:
+            callbacks.on_trial_start(number, config)
 
     def on_epoch_end(self, number: int, result: EpochResult) -> None:
         """A trial reported an epoch."""
-        for listener in self._listeners:
-            listener.on_epoch_end(number, result)
+        for callbacks in self._listeners:
+            callbacks.on_epoch_end(number, result)
 
     def on_trial_pause(self, number: int) -> None:
         """A trial waits at a rung; no worker has it until it is started again."""
-        for listener in self._listeners:
-            listener.on_trial_pause(number)
+        for callbacks in self._listeners:
+            callbacks.on_trial_pause(number)
 
     def on_trial_end(self, record: TrialRecord) -> None:
         """A trial is over."""
-        for listener in self._listeners:
-            listener.on_trial_end(record)
+        for callbacks in self._listeners:
+            callbacks.on_trial_end(record)

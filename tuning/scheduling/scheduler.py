@@ -57,10 +57,10 @@ class OrderedSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
 
     def __init__(
         self,
-        ledger: StudyJournal,
+        journal: StudyJournal,
         plan: StudyConfig,
-        listener: Callback,
-        halt: StopSignal,
+        callbacks: Callback,
+        stop: StopSignal,
         standings: RungTable,
         *,
         retry_oom: bool = False,
@@ -80,13 +80,13 @@ class OrderedSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
             whole_gpu: hand out the marked trials and no others.
         """
         super().__init__()
-        self.ledger = ledger
+        self.journal = journal
         self.plan = plan
-        self.listener = listener
-        self.halt = halt
+        self.callbacks = callbacks
+        self.stop = stop
         self.standings = standings
         self.suggester = Suggester(plan)
-        unfinished = [trial for trial in ledger.trials() if not trial.state.is_finished()]
+        unfinished = [trial for trial in journal.trials() if not trial.state.is_finished()]
         self.copies = {
             t.number: source for t in unfinished if (source := copied_from(t.user_attrs["origin"])) is not None
         }
@@ -107,13 +107,13 @@ class OrderedSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
         try:
             return self._next(trial_id)
         except UserError as error:  # the journal cannot be written
-            self.halt.abort(error)
+            self.stop.abort(error)
             return str(Searcher.FINISHED)
 
     def _next(self, trial_id: str) -> dict[str, Any] | str | None:
         while True:
             self._judge()
-            trials = self.ledger.trials()
+            trials = self.journal.trials()
             if self._over() or common_failure(trials):
                 return str(Searcher.FINISHED)
             if self.unfinished:
@@ -140,52 +140,52 @@ class OrderedSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
         try:
             self._close(number, outcome, error, spell)
         except UserError as problem:
-            self.halt.abort(problem)
+            self.stop.abort(problem)
 
     def _close(self, number: int, outcome: dict[str, Any], error: bool, spell: dict[str, Any]) -> None:
         self.deaths[number] += error
         if "mend" in outcome:
             raise UserError(outcome["mend"])
         if outcome.pop("oom", False) and self.retry_oom and not self.whole_gpu:
-            self.ledger.set_trial_attr(number, OOM, outcome["error"])
+            self.journal.set_trial_attr(number, OOM, outcome["error"])
             self.marked.add(number)
             return
         if outcome:
             state = TrialState.FAIL if "error" in outcome else TrialState.COMPLETE
-        elif self.halt.requested:
+        elif self.stop.requested:
             return
         elif self.deaths[number] > MAX_RESTARTS:
             state, outcome = TrialState.FAIL, {"error": WORKER_DIED}
         elif error or self._verdict(number) not in (Decision.STOP, None):
-            self.ledger.set_trial_attr(number, SEGMENTS, [*self._spells(number), spell | {"until": time.time()}])
+            self.journal.set_trial_attr(number, SEGMENTS, [*self._spells(number), spell | {"until": time.time()}])
             self._put_back(number)
-            self.listener.on_trial_pause(number)
+            self.callbacks.on_trial_pause(number)
             return
         else:
             state = TrialState.PRUNED
         self._finish(number, state, outcome | spell)
 
     def _finish(self, number: int, state: TrialState, outcome: Mapping[str, Any]) -> None:
-        record = self.ledger.finish_trial(number, state, outcome)
+        record = self.journal.finish_trial(number, state, outcome)
         self.standings.update(record)
-        self.listener.on_trial_end(record)
+        self.callbacks.on_trial_end(record)
         self._settle_copies()
         self._over()
 
     def _verdict(self, number: int) -> Decision | None:
         """Of a trial at a rung; None elsewhere."""
-        (record,) = self.ledger.records(number, number + 1)
+        (record,) = self.journal.records(number, number + 1)
         done = len(record.epochs)
         return self.standings.decide(number, done) if done in self.standings.rungs else None
 
     def _put_back(self, number: int) -> None:
         """An open trial that no worker has: it waits for its verdict, or to be handed out."""
-        (record,) = self.ledger.records(number, number + 1)
+        (record,) = self.journal.records(number, number + 1)
         insort(self.waiting.get(len(record.epochs), self.unfinished), number)
 
     def _judge(self) -> None:
         """Close the trials that waited and are behind, and put back those that go on."""
-        if self.halt.requested:
+        if self.stop.requested:
             return
         # From the first rung on: who is closed there is no longer waited for at the next one. At a rung by number: who
         # waits for a higher one waits for all that a lower one waits for.
@@ -199,14 +199,14 @@ class OrderedSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
 
     def _spells(self, number: int) -> list[dict[str, Any]]:
         """When which worker had the trial before it waited."""
-        return list(self.ledger.trials()[number].user_attrs.get(SEGMENTS, []))
+        return list(self.journal.trials()[number].user_attrs.get(SEGMENTS, []))
 
     def _over(self) -> bool:
         """Whether no further trial is to begin; a budget that is met ends the running ones too."""
         budget = self.plan.budget
-        if budget.depends_on_results and (ending := budget.check(self.ledger.records())):
-            self.halt.end_study(ending)
-        return self.halt.requested
+        if budget.depends_on_results and (ending := budget.check(self.journal.records())):
+            self.stop.end_study(ending)
+        return self.stop.requested
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the journal is the state."""
@@ -221,8 +221,8 @@ class OrderedSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
         suggestion = self.suggester.suggest(trials)
         params = suggestion.params
         distributions = self.plan.space.distributions(params)
-        number = self.ledger.add_trial(params, distributions, suggestion.config.to_dict(), suggestion.origin)
-        self.standings.update(*self.ledger.records(number, number + 1))
+        number = self.journal.add_trial(params, distributions, suggestion.config.to_dict(), suggestion.origin)
+        self.standings.update(*self.journal.records(number, number + 1))
         source = copied_from(suggestion.origin)
         if source is not None:
             self.copies[number] = source
@@ -231,19 +231,19 @@ class OrderedSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
     def _settle_copies(self) -> None:
         """Close the trials that repeat one which is finished by now: training it again would bring the same."""
         for number, source in sorted(self.copies.items()):
-            if self.ledger.trials()[source].state.is_finished():
+            if self.journal.trials()[source].state.is_finished():
                 del self.copies[number]
-                record = self.ledger.copy_result(source, number)
+                record = self.journal.copy_result(source, number)
                 self.standings.update(record)
-                self.listener.on_trial_end(record)
+                self.callbacks.on_trial_end(record)
 
     def _start(self, trial_id: str, number: int) -> dict[str, Any]:
-        trials = self.ledger.trials()
+        trials = self.journal.trials()
         attrs = trials[number].user_attrs
         self.number[trial_id] = number
         self.since[number] = time.time()
-        self.listener.on_trial_start(number, TrialConfig.from_dict(attrs["config"]))
-        checkpoint_dir = self.ledger.checkpoint_dir(number)
+        self.callbacks.on_trial_start(number, TrialConfig.from_dict(attrs["config"]))
+        checkpoint_dir = self.journal.checkpoint_dir(number)
         unfinished = [trial.number for trial in trials if not trial.state.is_finished()]
         return {
             "number": number,

@@ -84,7 +84,7 @@ class StudyConfig:
         return {"epochs": self.epochs, "patience": self.patience, "precision": self.precision, "seed": self.seed}
 
 
-def study_spec(plan: StudyConfig, corpus: Corpus, data: Mapping[str, Any], shares: TrialResources) -> dict[str, Any]:
+def study_spec(plan: StudyConfig, corpus: Corpus, data: Mapping[str, Any], resources: TrialResources) -> dict[str, Any]:
     """The spec of a new study, or of a command that wants to go on with one. The number of trials is not in it."""
     return {
         "format": FORMAT,
@@ -97,9 +97,9 @@ def study_spec(plan: StudyConfig, corpus: Corpus, data: Mapping[str, Any], share
         "stopping": None if plan.stopping is None else plan.stopping.to_dict(),
         "sampler": {"name": plan.sampler, "startup": plan.startup, "constant_liar": plan.constant_liar},
         "warm_start": None if plan.warm_start is None else dict(plan.warm_start),
-        "threads": shares.cpus_per_trial,
-        "device": shares.device,
-        **({"retry_oom": True} if shares.retry_oom else {}),
+        "threads": resources.cpus_per_trial,
+        "device": resources.device,
+        **({"retry_oom": True} if resources.retry_oom else {}),
         "versions": {name: version(name) for name in ("sentune", "torch", "optuna")},
     }
 

@@ -41,9 +41,9 @@ def pause_seconds(elapsed: float) -> float:
 class ProgressDisplay:
     """Listens to a search and shows it on `console`. Use as a context manager."""
 
-    def __init__(self, console: Console, tally: SearchProgress, cautions: Sequence[str] = ()) -> None:
+    def __init__(self, console: Console, progress: SearchProgress, cautions: Sequence[str] = ()) -> None:
         self.console = console
-        self.tally = tally
+        self.progress = progress
         self.cautions = cautions
         self.failed: dict[int, str] = {}
         """Failures that have not been shown yet."""
@@ -66,25 +66,25 @@ class ProgressDisplay:
     def on_trial_start(self, number: int, config: TrialConfig) -> None:
         """A trial begins or goes on."""
         with self.lock:
-            self.tally.start(number, config.to_dict())
+            self.progress.start(number, config.to_dict())
             self.events += 1
 
     def on_epoch_end(self, number: int, result: EpochResult) -> None:
         """A trial reported an epoch."""
         with self.lock:
-            self.tally.epoch(number, result)
+            self.progress.epoch(number, result)
             self.events += 1
 
     def on_trial_pause(self, number: int) -> None:
         """A trial waits at a rung."""
         with self.lock:
-            self.tally.wait(number)
+            self.progress.wait(number)
             self.events += 1
 
     def on_trial_end(self, record: TrialRecord) -> None:
         """A trial is over."""
         with self.lock:
-            self.tally.end(record)
+            self.progress.end(record)
             self.events += 1
             if record.state == "FAIL":
                 self.failed[record.number] = record.error or "no reason is known"
@@ -115,7 +115,7 @@ class ProgressDisplay:
         size = self.console.size
         with self.lock:
             # Two columns stay free: `^C` is echoed behind the last line, and must not begin a new one.
-            lines = live_block(self.tally, self.cautions, self._elapsed(), size.width - 2, size.height)
+            lines = live_block(self.progress, self.cautions, self._elapsed(), size.width - 2, size.height)
         return Text("\n".join(lines), no_wrap=True, overflow="crop")
 
     def _show_plain(self) -> None:
@@ -133,7 +133,7 @@ class ProgressDisplay:
         """Where the search stands, and what is new: trials that failed, and the best."""
         lines = [*self._new_failures(), self._summary()]
         with self.lock:
-            best = self.tally.best
+            best = self.progress.best
         if best is not None and best != self.best:
             self.best = best
             lines.append(f"{best_text(best)} ({format_settings(best.settings)})")
@@ -141,7 +141,7 @@ class ProgressDisplay:
 
     def _summary(self) -> str:
         with self.lock:
-            return f"{status_line(self.tally)} | {rate_line(self.tally, self._elapsed())}"
+            return f"{status_line(self.progress)} | {rate_line(self.progress, self._elapsed())}"
 
     def _new_failures(self) -> list[str]:
         with self.lock:

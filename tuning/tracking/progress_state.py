@@ -81,7 +81,7 @@ class SearchProgress:
         budget_seconds: float | None = None,
     ) -> "SearchProgress":
         """Where a study stands before its search begins or goes on."""
-        tally = cls(
+        progress = cls(
             n_trials=n_trials,
             epochs_a_trial=epochs_a_trial,
             workers=workers,
@@ -91,10 +91,10 @@ class SearchProgress:
         )
         for record in records:
             if record.state == "RUNNING":
-                tally.paused_epochs[record.number] = list(record.epochs)
+                progress.paused_epochs[record.number] = list(record.epochs)
             else:
-                tally.end(record)
-        return tally
+                progress.end(record)
+        return progress
 
     def start(self, number: int, config: Mapping[str, Any]) -> None:
         """A trial begins or goes on."""

@@ -36,7 +36,7 @@ WARNINGS = 3
 """So many of the audit's warnings fit above the block."""
 
 
-def live_block(tally: SearchProgress, cautions: Sequence[str], elapsed: float, width: int, height: int) -> list[str]:
+def live_block(progress: SearchProgress, cautions: Sequence[str], elapsed: float, width: int, height: int) -> list[str]:
     """What a terminal shows: warnings, counts, pace, the best so far, and a line for each running trial.
 
     Args:
@@ -47,8 +47,8 @@ def live_block(tally: SearchProgress, cautions: Sequence[str], elapsed: float, w
         height: of the terminal; there are fewer lines than that.
     """
     lines = [f"warning: {caution}" for caution in cautions[:WARNINGS]]
-    lines += [status_line(tally), rate_line(tally, elapsed)]
-    if best := tally.best:
+    lines += [status_line(progress), rate_line(progress, elapsed)]
+    if best := progress.best:
         lines.append(best_text(best))
         indent = "  "
         lines += textwrap.wrap(
@@ -58,18 +58,18 @@ def live_block(tally: SearchProgress, cautions: Sequence[str], elapsed: float, w
             subsequent_indent=indent,
             break_on_hyphens=False,
         )
-    lines += _running_lines(tally, width, height - 1 - len(lines))
+    lines += _running_lines(progress, width, height - 1 - len(lines))
     return [truncate(line, width) for line in lines[: max(height - 1, 1)]]
 
 
-def _running_lines(tally: SearchProgress, width: int, room: int) -> list[str]:
+def _running_lines(progress: SearchProgress, width: int, room: int) -> list[str]:
     """A title, and the trials by number; the last line says how many had no room."""
-    if not tally.running or room < 3:
+    if not progress.running or room < 3:
         return []
-    rows = sorted(tally.running.items())
+    rows = sorted(progress.running.items())
     shown = rows if len(rows) < room else rows[: room - 2]
     lines = ["trial  epoch    now     best   settings"]
-    lines += [_running_line(number, trial, tally.epochs_a_trial, width) for number, trial in shown]
+    lines += [_running_line(number, trial, progress.epochs_a_trial, width) for number, trial in shown]
     if len(shown) < len(rows):
         lines.append(f"       and {len(rows) - len(shown)} more")
     return lines
@@ -95,28 +95,28 @@ def settings_brief(settings: Mapping[str, Any], width: int) -> str:
     return text
 
 
-def status_line(tally: SearchProgress) -> str:
+def status_line(progress: SearchProgress) -> str:
     """`3/16 trials: 2 done, 1 stopped, 0 failed, 2 running, 4 waiting`: these for others to reach their rung."""
-    ended = tally.ended
-    waiting = f", {len(tally.waiting)} waiting" if tally.waiting else ""
+    ended = progress.ended
+    waiting = f", {len(progress.waiting)} waiting" if progress.waiting else ""
     return (
-        f"{tally.n_ended}/{tally.n_trials} trials: {ended['COMPLETE']} done, {ended['PRUNED']} stopped, "
-        f"{ended['FAIL']} failed, {len(tally.running)} running{waiting}"
+        f"{progress.n_ended}/{progress.n_trials} trials: {ended['COMPLETE']} done, {ended['PRUNED']} stopped, "
+        f"{ended['FAIL']} failed, {len(progress.running)} running{waiting}"
     )
 
 
-def rate_line(tally: SearchProgress, elapsed: float) -> str:
+def rate_line(progress: SearchProgress, elapsed: float) -> str:
     """`0.52 epochs/s, 12:05 gone, about 1:20:00 left`; before a trial has ended it says at most how long."""
-    if tally.first_start is None:
+    if progress.first_start is None:
         return f"starting the workers, {format_clock(elapsed)} gone"
-    left, budget = tally.seconds_left(), tally.budget_seconds
+    left, budget = progress.seconds_left(), progress.budget_seconds
     if budget is not None and (left is None or budget - elapsed < left):
         ahead = f"{format_clock(max(0.0, budget - elapsed))} left of the time budget"
     elif left is None:
         ahead = "time left: after the first epoch"
     else:
-        ahead = f"{'about' if tally.epoch_counts else 'at most about'} {format_clock(left)} left"
-    return f"{tally.epochs_a_second():.2f} epochs/s, {format_clock(elapsed)} gone, {ahead}"
+        ahead = f"{'about' if progress.epoch_counts else 'at most about'} {format_clock(left)} left"
+    return f"{progress.epochs_a_second():.2f} epochs/s, {format_clock(elapsed)} gone, {ahead}"
 
 
 def best_text(best: BestSoFar) -> str:

@@ -33,7 +33,7 @@ def check_tensorboard() -> None:
 
 @contextlib.contextmanager
 def tensorboard_callback(
-    ledger: StudyJournal, searched: Sequence[str], say: Callable[[str], None]
+    journal: StudyJournal, searched: Sequence[str], say: Callable[[str], None]
 ) -> Iterator["TensorBoardCallback"]:
     """Make the folder from the journal, and keep it up to date while the block runs.
 
@@ -45,14 +45,14 @@ def tensorboard_callback(
     Raises:
         UserError: the folder cannot be written.
     """
-    folder = ledger.folder / FOLDER
+    folder = journal.folder / FOLDER
     with atomic_folder(folder) as fresh:
-        for record in ledger.records():
+        for record in journal.records():
             if record.state != "RUNNING":
                 run = _Run(fresh, record, searched)
                 run.add(record)
                 run.close()
-    files = TensorBoardCallback(folder, searched, lambda number: ledger.records(number, number + 1)[0], say)
+    files = TensorBoardCallback(folder, searched, lambda number: journal.records(number, number + 1)[0], say)
     try:
         yield files
     finally:

@@ -39,10 +39,10 @@ def test_it_learns_and_labels_in_the_type_of_the_labels(fitted: SentenceEstimato
 
 
 def test_probabilities_are_in_the_order_of_the_classes(fitted: SentenceEstimator) -> None:
-    shares = fitted.predict_proba(TEXTS)
-    assert shares.shape == (60, 2)
-    np.testing.assert_allclose(shares.sum(axis=1), 1, atol=1e-12)
-    assert (fitted.classes_[shares.argmax(axis=1)] == fitted.predict(TEXTS)).all()
+    resources = fitted.predict_proba(TEXTS)
+    assert resources.shape == (60, 2)
+    np.testing.assert_allclose(resources.sum(axis=1), 1, atol=1e-12)
+    assert (fitted.classes_[resources.argmax(axis=1)] == fitted.predict(TEXTS)).all()
 
 
 def test_the_same_seed_gives_the_same_estimator_and_another_seed_another(

@@ -75,17 +75,17 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Server]]:
             def log_message(self, *_: object) -> None:
                 """Quiet."""
 
-        listener = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        server.port = listener.server_address[1]
-        thread = threading.Thread(target=listener.serve_forever, kwargs={"poll_interval": 0.01})
+        callbacks = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        server.port = callbacks.server_address[1]
+        thread = threading.Thread(target=callbacks.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
-        running.append((listener, thread))
+        running.append((callbacks, thread))
         return server
 
     yield start
-    for listener, thread in running:
-        listener.shutdown()
-        listener.server_close()
+    for callbacks, thread in running:
+        callbacks.shutdown()
+        callbacks.server_close()
         thread.join()
 
 

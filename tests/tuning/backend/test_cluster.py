@@ -34,7 +34,7 @@ def test_what_fits_is_counted_node_by_node() -> None:
 
 
 @pytest.mark.parametrize(
-    ("shares", "said"),
+    ("resources", "said"),
     [
         (
             TrialResources(cpus_per_trial=4),
@@ -46,9 +46,9 @@ def test_what_fits_is_counted_node_by_node() -> None:
         ),
     ],
 )
-def test_a_trial_that_fits_on_no_node_is_refused_with_what_they_have(shares: TrialResources, said: str) -> None:
+def test_a_trial_that_fits_on_no_node_is_refused_with_what_they_have(resources: TrialResources, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
-        cluster((3, 0), (2, 0)).max_parallel(shares)
+        cluster((3, 0), (2, 0)).max_parallel(resources)
 
 
 def test_a_cluster_without_a_node_for_trials_is_refused() -> None:
@@ -95,7 +95,7 @@ def test_processors_that_differ_are_told_since_bits_may() -> None:
 
 
 @pytest.fixture
-def listener() -> Iterator[str]:
+def callbacks() -> Iterator[str]:
     """Something that listens and is no Ray."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield f"127.0.0.1:{server.getsockname()[1]}"
@@ -197,25 +197,25 @@ def test_a_head_that_answers_no_more_is_lost(
 
 
 def test_a_node_of_this_machine_that_ends_is_lost(
-    listener: str, raylet: tuple[str, socket.socket], monkeypatch: pytest.MonkeyPatch
+    callbacks: str, raylet: tuple[str, socket.socket], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert is_listening(listener)
+    assert is_listening(callbacks)
 
     def end() -> None:
         raylet[1].accept()[0].close()
 
     threading.Thread(target=end).start()
-    assert watched(cluster(address=listener, raylet=raylet[0]), monkeypatch, 10) == ["raylet"]
+    assert watched(cluster(address=callbacks, raylet=raylet[0]), monkeypatch, 10) == ["raylet"]
 
 
-def test_a_node_of_this_machine_that_is_gone_is_lost(listener: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert watched(cluster(address=listener, raylet="/nowhere/raylet"), monkeypatch, 10) == ["raylet"]
+def test_a_node_of_this_machine_that_is_gone_is_lost(callbacks: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert watched(cluster(address=callbacks, raylet="/nowhere/raylet"), monkeypatch, 10) == ["raylet"]
 
 
 def test_while_both_are_there_nothing_is_lost(
-    listener: str, raylet: tuple[str, socket.socket], monkeypatch: pytest.MonkeyPatch
+    callbacks: str, raylet: tuple[str, socket.socket], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert watched(cluster(address=listener, raylet=raylet[0]), monkeypatch, 0.3) == []
+    assert watched(cluster(address=callbacks, raylet=raylet[0]), monkeypatch, 0.3) == []
 
 
 def test_auto_is_what_ray_says(monkeypatch: pytest.MonkeyPatch) -> None:

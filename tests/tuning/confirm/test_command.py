@@ -104,16 +104,16 @@ def test_a_run_that_cannot_be_trained_is_an_error_and_what_can_be_mended_is_told
 
 def test_an_outcome_is_kept_with_its_reading_and_its_checkpoints_go(tmp_path: Path) -> None:
     two_trials(tmp_path)
-    with open_study(tmp_path, LEDGER_SPEC) as ledger:
+    with open_study(tmp_path, LEDGER_SPEC) as journal:
         place = tmp_path / "checkpoints" / "confirm-1-5"
         outcome = train_run(RUN.config, tiny_corpus(), TrialResources(), str(place))
         assert place.is_dir()
-        record_result(ledger, RUN, outcome)
+        record_result(journal, RUN, outcome)
         assert not place.exists()
         unfinished = tmp_path / "checkpoints" / "confirm-1-77"
         for folder in (place, unfinished):  # the first as by an orphan of a killed process
             folder.mkdir()
-        remove_checkpoints(ledger)
+        remove_checkpoints(journal)
         assert (place.exists(), unfinished.exists()) == (False, True)
     kept = study_attributes(tmp_path)
     assert kept["confirm:1:5"]["test_accuracy"] == outcome["test_accuracy"]
@@ -124,14 +124,14 @@ def test_an_outcome_is_kept_with_its_reading_and_its_checkpoints_go(tmp_path: Pa
 
 def test_a_failed_run_is_kept_and_one_whose_worker_died_is_tried_again(tmp_path: Path) -> None:
     two_trials(tmp_path)
-    with open_study(tmp_path, LEDGER_SPEC) as ledger:
-        record_result(ledger, RUN, {"died": "its worker died"})
-        assert RUN.key not in ledger.attributes
-        record_result(ledger, RUN, {"error": "TrainingError: NaN"})
-        assert ledger.attributes[RUN.key]["error"] == "TrainingError: NaN"
-        assert "readings" not in ledger.attributes
+    with open_study(tmp_path, LEDGER_SPEC) as journal:
+        record_result(journal, RUN, {"died": "its worker died"})
+        assert RUN.key not in journal.attributes
+        record_result(journal, RUN, {"error": "TrainingError: NaN"})
+        assert journal.attributes[RUN.key]["error"] == "TrainingError: NaN"
+        assert "readings" not in journal.attributes
         with pytest.raises(UserError, match="the disk is full"):
-            record_result(ledger, RUN, {"mend": "the disk is full"})
+            record_result(journal, RUN, {"mend": "the disk is full"})
 
 
 @pytest.mark.parametrize(

@@ -193,18 +193,20 @@ def journal(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Trials as the ledger writes them: with conditional settings, with each kind of end, and still running."""
     folder = tmp_path_factory.mktemp("journal") / "s"
     spec = {"fingerprint": "f" * 64, "data": {"dataset": "tiny"}, "seed": 42}
-    with open_study(folder, spec, {"knowledge": [1, 2]}) as ledger:
+    with open_study(folder, spec, {"knowledge": [1, 2]}) as study_journal:
         for at in range(12):
             params = {"x": 1e-4 * (at + 1), "kind": ["a", "b", None, True][at % 4]} | (
                 {"n": 2 + 2 * at} if at % 2 else {}
             )
-            ledger.add_trial(params, {name: DISTRIBUTIONS[name] for name in params}, TrialConfig().to_dict(), "sampler")
+            study_journal.add_trial(
+                params, {name: DISTRIBUTIONS[name] for name in params}, TrialConfig().to_dict(), "sampler"
+            )
             for number in (1, 2):
-                ledger.record_epoch(
+                study_journal.record_epoch(
                     at, EpochResult(epoch=number, train_loss=1, val_loss=1 / 3, val_accuracy=at / 12, seconds=1)
                 )
             if (state := ENDS[at % 4]) is not None:
-                ledger.finish_trial(at, state, {"n_parameters": at})
+                study_journal.finish_trial(at, state, {"n_parameters": at})
     return folder / JOURNAL
 
 

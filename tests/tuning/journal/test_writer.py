@@ -41,16 +41,16 @@ def test_an_epoch_that_was_half_written_when_the_process_died_is_written_whole_w
     def dies(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    with open_study(tmp_path / "s", SPEC) as ledger:
-        number = add(ledger)
-        monkeypatch.setattr(ledger._storage, write, dies)
+    with open_study(tmp_path / "s", SPEC) as study_journal:
+        number = add(study_journal)
+        monkeypatch.setattr(study_journal._storage, write, dies)
         with pytest.raises(KeyboardInterrupt):
-            ledger.record_epoch(number, epoch(1, 0.5))
-    with open_study(tmp_path / "s", SPEC) as ledger:
-        ledger.record_epoch(number, epoch(1, 0.5))
-    with open_study(tmp_path / "s", SPEC) as ledger:
-        assert ledger.trials()[number].intermediate_values == {1: 0.5}
-        assert ledger.records()[number].epochs == (epoch(1, 0.5),)
+            study_journal.record_epoch(number, epoch(1, 0.5))
+    with open_study(tmp_path / "s", SPEC) as study_journal:
+        study_journal.record_epoch(number, epoch(1, 0.5))
+    with open_study(tmp_path / "s", SPEC) as study_journal:
+        assert study_journal.trials()[number].intermediate_values == {1: 0.5}
+        assert study_journal.records()[number].epochs == (epoch(1, 0.5),)
 
 
 def test_a_journal_that_may_not_be_read_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,11 +71,11 @@ def test_optuna_opens_the_journal_and_sees_the_same(tmp_path: Path) -> None:
 
 
 def test_an_epoch_reported_again_changes_nothing(tmp_path: Path) -> None:
-    with open_study(tmp_path / "s", SPEC) as ledger:
-        number = add(ledger)
-        ledger.record_epoch(number, epoch(1, 0.5))
+    with open_study(tmp_path / "s", SPEC) as study_journal:
+        number = add(study_journal)
+        study_journal.record_epoch(number, epoch(1, 0.5))
         size = (tmp_path / "s" / JOURNAL).stat().st_size
-        ledger.record_epoch(number, epoch(1, 0.5))
+        study_journal.record_epoch(number, epoch(1, 0.5))
         assert (tmp_path / "s" / JOURNAL).stat().st_size == size
 
 
@@ -88,26 +88,26 @@ def test_a_journal_cut_at_any_byte_opens_and_takes_new_records(tmp_path: Path) -
         folder = tmp_path / f"cut{length}"
         folder.mkdir()
         (folder / JOURNAL).write_bytes(whole[:length])
-        with open_study(folder, SPEC) as ledger:
-            kept = ledger.records()
+        with open_study(folder, SPEC) as study_journal:
+            kept = study_journal.records()
             assert [record.number for record in kept] == [0, 1]
-            number = add(ledger)
+            number = add(study_journal)
         assert [record.number for record in read_study(folder)[1]] == [0, 1, number]
 
 
 def test_a_journal_cut_inside_its_first_record_is_a_new_study(tmp_path: Path) -> None:
     (tmp_path / "s").mkdir()
     (tmp_path / "s" / JOURNAL).write_bytes(b'{"op_code":0,"wor')
-    with open_study(tmp_path / "s", SPEC) as ledger:
-        assert ledger.records() == []
+    with open_study(tmp_path / "s", SPEC) as study_journal:
+        assert study_journal.records() == []
     assert read_study(tmp_path / "s")[0] == SPEC
 
 
 def test_a_lock_that_a_killed_process_left_does_not_block(tmp_path: Path) -> None:
     two_trials(tmp_path / "s")
     (tmp_path / "s" / f"{JOURNAL}.lock").symlink_to("gone")
-    with open_study(tmp_path / "s", SPEC) as ledger:
-        assert add(ledger) == 2
+    with open_study(tmp_path / "s", SPEC) as study_journal:
+        assert add(study_journal) == 2
 
 
 def test_damage_before_the_end_is_named(tmp_path: Path) -> None:
@@ -135,8 +135,8 @@ def test_another_spec_is_refused_with_each_difference(tmp_path: Path) -> None:
 
 def test_the_same_data_from_another_path_is_the_same_study(tmp_path: Path) -> None:
     two_trials(tmp_path / "s")
-    with open_study(tmp_path / "s", SPEC | {"data": {"dataset": "elsewhere"}}) as ledger:
-        assert len(ledger.trials()) == 2
+    with open_study(tmp_path / "s", SPEC | {"data": {"dataset": "elsewhere"}}) as study_journal:
+        assert len(study_journal.trials()) == 2
 
 
 def test_a_second_driver_is_refused_with_the_first_ones_process_and_host(tmp_path: Path) -> None:
@@ -157,8 +157,8 @@ def test_a_second_driver_is_refused_with_the_first_ones_process_and_host(tmp_pat
             pass
         first.kill()
         first.wait()
-        with open_study(tmp_path / "s", {}) as ledger:  # a killed driver holds nothing
-            assert ledger.trials() == []
+        with open_study(tmp_path / "s", {}) as study_journal:  # a killed driver holds nothing
+            assert study_journal.trials() == []
 
 
 def test_a_study_that_is_not_there_names_those_that_are(tmp_path: Path) -> None:
@@ -173,25 +173,25 @@ def test_a_full_disk_is_one_line_and_loses_nothing(tmp_path: Path, monkeypatch: 
     def full(handle: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    with open_study(tmp_path / "s", SPEC) as ledger:
-        number = add(ledger)
-        ledger.record_epoch(number, epoch(1, 0.5))
+    with open_study(tmp_path / "s", SPEC) as study_journal:
+        number = add(study_journal)
+        study_journal.record_epoch(number, epoch(1, 0.5))
         with monkeypatch.context() as patch:
             patch.setattr(os, "fsync", full)
             with pytest.raises(UserError, match=r"cannot write .*study\.journal: the disk is full; free some space"):
-                ledger.record_epoch(number, epoch(2, 0.6))
-    with open_study(tmp_path / "s", SPEC) as ledger:
-        ledger.record_epoch(number, epoch(2, 0.6))
-        assert ledger.records()[0].epochs == (epoch(1, 0.5), epoch(2, 0.6))
+                study_journal.record_epoch(number, epoch(2, 0.6))
+    with open_study(tmp_path / "s", SPEC) as study_journal:
+        study_journal.record_epoch(number, epoch(2, 0.6))
+        assert study_journal.records()[0].epochs == (epoch(1, 0.5), epoch(2, 0.6))
 
 
 def test_checkpoints_go_when_their_trial_ends(tmp_path: Path) -> None:
-    with open_study(tmp_path / "s", SPEC) as ledger:
-        number = add(ledger)
-        ledger.checkpoint_dir(number).mkdir(parents=True)
-        ledger.record_epoch(number, epoch(1, 0.5))
-        ledger.finish_trial(number, TrialState.COMPLETE, {})
-        assert not ledger.checkpoint_dir(number).exists()
+    with open_study(tmp_path / "s", SPEC) as study_journal:
+        number = add(study_journal)
+        study_journal.checkpoint_dir(number).mkdir(parents=True)
+        study_journal.record_epoch(number, epoch(1, 0.5))
+        study_journal.finish_trial(number, TrialState.COMPLETE, {})
+        assert not study_journal.checkpoint_dir(number).exists()
 
 
 def test_the_drivers_name_is_gone_after_it(tmp_path: Path) -> None:
@@ -200,20 +200,20 @@ def test_the_drivers_name_is_gone_after_it(tmp_path: Path) -> None:
     assert not (tmp_path / "s" / "driver.json").exists()
 
 
-def read(ledger: StudyJournal, **changes: Any) -> int:
+def read(study_journal: StudyJournal, **changes: Any) -> int:
     settings: dict[str, Any] = {
         "verb": "retrain", "trial": 1, "seed": 7, "on": "train", "split": "80/10/10",
         "val_accuracy": 0.75, "test_accuracy": 0.7, "test_sentences": 100,
     }  # fmt: skip
-    return log_test_evaluation(ledger, **(settings | changes))
+    return log_test_evaluation(study_journal, **(settings | changes))
 
 
 def test_readings_add_up_over_processes_with_what_was_read_and_when(tmp_path: Path) -> None:
     two_trials(tmp_path)
-    with open_study(tmp_path, SPEC) as ledger:
-        assert [read(ledger), read(ledger)] == [1, 2]
-    with open_study(tmp_path, SPEC) as ledger:
-        assert read(ledger, verb="confirm", val_accuracy=None) == 3
+    with open_study(tmp_path, SPEC) as study_journal:
+        assert [read(study_journal), read(study_journal)] == [1, 2]
+    with open_study(tmp_path, SPEC) as study_journal:
+        assert read(study_journal, verb="confirm", val_accuracy=None) == 3
     readings = study_attributes(tmp_path)["readings"]
     assert [reading["verb"] for reading in readings] == ["retrain", "retrain", "confirm"]
     assert readings[0]["test_accuracy"] == 0.7
@@ -224,6 +224,6 @@ def test_readings_add_up_over_processes_with_what_was_read_and_when(tmp_path: Pa
 def test_the_trials_are_as_they_were(tmp_path: Path) -> None:
     two_trials(tmp_path)
     before = read_study(tmp_path)
-    with open_study(tmp_path, SPEC) as ledger:
-        read(ledger)
+    with open_study(tmp_path, SPEC) as study_journal:
+        read(study_journal)
     assert read_study(tmp_path) == before

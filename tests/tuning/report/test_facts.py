@@ -66,6 +66,6 @@ def test_the_page_says_what_it_leaves_out_and_counts_and_explains_all(facts: Rep
     assert len(page.rows) == 40
     assert "Of 120 trials the table and the plots show 40" in page.text
     assert "done" in page.text
-    shares = importances(facts)
-    first = next(iter(shares))
-    assert f"{first} {shares[first]:.1%}" in page.source
+    resources = importances(facts)
+    first = next(iter(resources))
+    assert f"{first} {resources[first]:.1%}" in page.source

@@ -71,9 +71,9 @@ def test_a_slice_shows_only_trials_in_which_the_setting_plays_a_part(facts: Repo
 
 def test_importances_find_the_settings_that_matter(tmp_path: Path) -> None:
     record_study(tmp_path / "s", trials=200)
-    shares = importances(facts_of(tmp_path / "s"))
-    assert sum(shares.values()) == pytest.approx(1)
-    assert list(shares)[:2] == ["n_layers", "freeze_embedding"]
+    resources = importances(facts_of(tmp_path / "s"))
+    assert sum(resources.values()) == pytest.approx(1)
+    assert list(resources)[:2] == ["n_layers", "freeze_embedding"]
 
 
 @pytest.mark.parametrize(("trials", "says"), [(6, "trials are too few to tell"), (24, "mostly chance"), (40, None)])
@@ -109,12 +109,12 @@ def test_two_workers_have_two_rows_in_the_timeline(facts: ReportData) -> None:
 
 
 def test_a_trial_that_waited_has_a_bar_for_each_time_that_a_worker_had_it(tmp_path: Path) -> None:
-    with small_study(tmp_path / "s") as ledger:
-        number = add(ledger, 0.5)
-        began = ledger.records()[0].started_at or 0.0
+    with small_study(tmp_path / "s") as journal:
+        number = add(journal, 0.5)
+        began = journal.records()[0].started_at or 0.0
         spell = {"worker": "node/7", "since": began - 9, "until": began - 7}
-        ledger.set_trial_attr(number, "spells", [spell, {"worker": "node/8", "since": began - 6, "until": began - 5}])
-        ledger.finish_trial(number, TrialState.COMPLETE, {"worker": "node/7", "since": began - 1})
+        journal.set_trial_attr(number, "spells", [spell, {"worker": "node/8", "since": began - 6, "until": began - 5}])
+        journal.finish_trial(number, TrialState.COMPLETE, {"worker": "node/7", "since": began - 1})
     facts = facts_of(tmp_path / "s")
     rows = [[(bar.start, bar.end) for bar in row if bar.trial == number] for row in worker_rows(facts, NOW)]
     first, second = (row for row in rows if row)

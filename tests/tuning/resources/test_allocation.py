@@ -78,12 +78,12 @@ def test_auto_probes_the_heaviest_settings_and_keeps_what_it_chose() -> None:
         asked.extend(configs)
         return GpuProbe(peak_bytes=int(2 * GIB), step_seconds=0.01)
 
-    shares, choice = resolve_resources(AUTO, plan(), TWO_GPUS, tiny_corpus(), {}, probe)
+    resources, choice = resolve_resources(AUTO, plan(), TWO_GPUS, tiny_corpus(), {}, probe)
     assert max(config.hidden_dim for config in asked) == 192
     assert choice is not None
-    assert (shares.gpus_per_trial, shares.auto, choice.share) == (0.25, False, 0.25)  # 8 cores for 2 GPUs
+    assert (resources.gpus_per_trial, resources.auto, choice.share) == (0.25, False, 0.25)  # 8 cores for 2 GPUs
     again, known = resolve_resources(AUTO, plan(), TWO_GPUS, tiny_corpus(), {GPU_SHARE: choice.to_dict()}, None)
-    assert (again, known) == (shares, choice)
+    assert (again, known) == (resources, choice)
 
 
 def test_a_share_that_was_given_stays() -> None:
@@ -92,18 +92,18 @@ def test_a_share_that_was_given_stays() -> None:
 
 
 @pytest.mark.parametrize(
-    ("shares", "machine", "where"),
+    ("resources", "machine", "where"),
     [
         (TrialResources(), Machine(cpus=8, gpus=0, memory_bytes=2**34), "this machine has 17.2 GB"),
         (TrialResources(gpus_per_trial=0.5), TWO_GPUS, "the largest GPU has 85.9 GB"),
     ],
 )
 def test_settings_that_no_memory_holds_are_refused_before_the_search(
-    shares: TrialResources, machine: Machine, where: str
+    resources: TrialResources, machine: Machine, where: str
 ) -> None:
     huge = load_space("notebook", ["hidden_dim=int(64,8192,log)", "n_layers=8", "bidirectional=true"])
     with pytest.raises(ConfigError, match=f"hidden_dim 8192 with n_layers 8 .* and {where}: search smaller settings"):
-        resolve_resources(shares, plan(space=huge), machine, tiny_corpus(), {})
+        resolve_resources(resources, plan(space=huge), machine, tiny_corpus(), {})
 
 
 def test_auto_needs_a_gpu_here_to_try() -> None:

@@ -39,8 +39,8 @@ def test_three_failures_from_the_start_with_one_cause_are_recognised() -> None:
 )
 def test_trials_and_stops_are_the_same_for_any_workers_and_any_order(tmp_path: Path, workers: int, order: int) -> None:
     for folder, count, seed in ((tmp_path / "one", 1, 0), (tmp_path / "many", workers, order)):
-        with open_study(folder, {"fingerprint": ""}) as ledger:
-            FakeRay(ledger, plan(), count, random.Random(seed)).run()
+        with open_study(folder, {"fingerprint": ""}) as journal:
+            FakeRay(journal, plan(), count, random.Random(seed)).run()
     states = [record[1] for record in content(tmp_path / "one")]
     assert len(states) == 12
     assert {"COMPLETE", "PRUNED"} == set(states)
@@ -50,33 +50,35 @@ def test_trials_and_stops_are_the_same_for_any_workers_and_any_order(tmp_path: P
 @pytest.mark.parametrize("killed_after", [5, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 12, 20))])
 def test_a_killed_search_completes_to_the_same_study(tmp_path: Path, killed_after: int) -> None:
     """Unfinished trials run again under their own number, from their first epoch."""
-    with open_study(tmp_path / "whole", {"fingerprint": ""}) as ledger:
-        FakeRay(ledger, plan(), 2, random.Random(0)).run()
+    with open_study(tmp_path / "whole", {"fingerprint": ""}) as journal:
+        FakeRay(journal, plan(), 2, random.Random(0)).run()
     for _ in range(3):
-        with open_study(tmp_path / "killed", {"fingerprint": ""}) as ledger:
-            FakeRay(ledger, plan(), 3, random.Random(killed_after)).run(steps=killed_after)
-    with open_study(tmp_path / "killed", {"fingerprint": ""}) as ledger:
-        FakeRay(ledger, plan(), 2, random.Random(1)).run()
+        with open_study(tmp_path / "killed", {"fingerprint": ""}) as journal:
+            FakeRay(journal, plan(), 3, random.Random(killed_after)).run(steps=killed_after)
+    with open_study(tmp_path / "killed", {"fingerprint": ""}) as journal:
+        FakeRay(journal, plan(), 2, random.Random(1)).run()
     assert content(tmp_path / "killed") == content(tmp_path / "whole")
 
 
 def test_the_first_trial_is_the_notebooks(tmp_path: Path) -> None:
     for space in ("quick", "notebook"):
-        with open_study(tmp_path / space, {"fingerprint": ""}) as ledger:
-            searcher = searcher_of(ledger, plan(space=load_space(space)), StopSignal())
+        with open_study(tmp_path / space, {"fingerprint": ""}) as journal:
+            searcher = searcher_of(journal, plan(space=load_space(space)), StopSignal())
             job = searcher.suggest("ray1")
             assert isinstance(job, dict)
             assert TrialConfig.from_dict(job["config"]) == TrialConfig.notebook(epochs=4, seed=7)
-            assert ledger.records()[0].origin == "notebook"
-            assert ledger.records()[0].params["learning_rate_adadelta" if space == "quick" else "learning_rate"] == 0.25
+            assert journal.records()[0].origin == "notebook"
+            assert (
+                journal.records()[0].params["learning_rate_adadelta" if space == "quick" else "learning_rate"] == 0.25
+            )
 
 
 def test_no_suggestion_before_the_trials_that_it_may_see_are_finished(tmp_path: Path) -> None:
-    with open_study(tmp_path / "s", {"fingerprint": ""}) as ledger:
-        searcher = searcher_of(ledger, plan(window=2), StopSignal())
+    with open_study(tmp_path / "s", {"fingerprint": ""}) as journal:
+        searcher = searcher_of(journal, plan(window=2), StopSignal())
         assert [isinstance(searcher.suggest(f"ray{n}"), dict) for n in range(3)] == [True, True, False]
         for number in (0, 1):
-            ledger.record_epoch(
+            journal.record_epoch(
                 number, EpochResult(epoch=1, train_loss=1.0, val_loss=1.0, val_accuracy=0.5, seconds=1.0)
             )
         searcher.on_trial_complete("ray1", {"outcome/n_parameters": 1})
@@ -86,25 +88,25 @@ def test_no_suggestion_before_the_trials_that_it_may_see_are_finished(tmp_path: 
 
 
 def test_an_interrupted_search_starts_nothing_and_leaves_trials_to_go_on(tmp_path: Path) -> None:
-    with open_study(tmp_path / "s", {"fingerprint": ""}) as ledger:
-        ray = FakeRay(ledger, plan(), 2, random.Random(0))
+    with open_study(tmp_path / "s", {"fingerprint": ""}) as journal:
+        ray = FakeRay(journal, plan(), 2, random.Random(0))
         ray.run(steps=3)
-        ray.halt.requested = True
+        ray.stop.requested = True
         ray.run()
-        assert {record.state for record in ledger.records()} == {"RUNNING"}
+        assert {record.state for record in journal.records()} == {"RUNNING"}
         assert ray.heard.events.count("started 0") == 1
         assert not [event for event in ray.heard.events if event.startswith(("COMPLETE", "PRUNED", "FAIL"))]
 
 
 def test_where_a_trial_ran_is_written_down_with_its_end(tmp_path: Path) -> None:
-    with open_study(tmp_path / "s", {"fingerprint": ""}) as ledger:
-        searcher = searcher_of(ledger, plan(), StopSignal())
+    with open_study(tmp_path / "s", {"fingerprint": ""}) as journal:
+        searcher = searcher_of(journal, plan(), StopSignal())
         ends = ({"outcome/n_parameters": 1}, {"outcome/error": "TrainingError: the loss is NaN"}, {})
         for at, end in enumerate(ends):
             searcher.suggest(f"ray{at}")
-            ledger.record_epoch(at, EpochResult(epoch=1, train_loss=1.0, val_loss=1.0, val_accuracy=0.5, seconds=1.0))
+            journal.record_epoch(at, EpochResult(epoch=1, train_loss=1.0, val_loss=1.0, val_accuracy=0.5, seconds=1.0))
             searcher.on_trial_complete(f"ray{at}", {**end, "hostname": "node", "pid": 7})
-        assert [(r.state, r.worker) for r in ledger.records()] == [
+        assert [(r.state, r.worker) for r in journal.records()] == [
             ("COMPLETE", "node/7"),
             ("FAIL", "node/7"),
             ("PRUNED", "node/7"),
@@ -112,24 +114,24 @@ def test_where_a_trial_ran_is_written_down_with_its_end(tmp_path: Path) -> None:
 
 
 def test_a_failed_trial_does_not_end_the_study(tmp_path: Path) -> None:
-    with open_study(tmp_path / "s", {"fingerprint": ""}) as ledger:
-        searcher = searcher_of(ledger, plan(), StopSignal())
+    with open_study(tmp_path / "s", {"fingerprint": ""}) as journal:
+        searcher = searcher_of(journal, plan(), StopSignal())
         searcher.suggest("ray0")
         searcher.on_trial_complete("ray0", {"outcome/error": "TrainingError: the loss is NaN"})
-        assert [r.error for r in ledger.records()] == ["TrainingError: the loss is NaN"]
+        assert [r.error for r in journal.records()] == ["TrainingError: the loss is NaN"]
         assert isinstance(searcher.suggest("ray1"), dict)
 
 
 def test_a_trial_whose_worker_died_is_handed_out_again_and_fails_the_third_time(tmp_path: Path) -> None:
-    with open_study(tmp_path / "s", {"fingerprint": ""}) as ledger:
-        searcher = searcher_of(ledger, plan(), StopSignal())
+    with open_study(tmp_path / "s", {"fingerprint": ""}) as journal:
+        searcher = searcher_of(journal, plan(), StopSignal())
         for death in range(3):
             job = searcher.suggest(f"ray{death}")
             assert isinstance(job, dict)
             assert job["number"] == 0
-            assert ledger.records()[0].state == "RUNNING"
+            assert journal.records()[0].state == "RUNNING"
             searcher.on_trial_complete(f"ray{death}", None, error=True)
-        record = ledger.records()[0]
+        record = journal.records()[0]
         assert record.error == "its worker died three times (killed, or out of memory)"
         assert len(record.segments) == 3
 
@@ -144,10 +146,10 @@ TWO = load_space("notebook", ["n_layers=int(1,2)", "hidden_dim=16", "lstm_dropou
 
 @pytest.mark.parametrize("workers", [1, 3])
 def test_a_trial_that_repeats_another_is_not_trained_and_ends_as_that_one_did(tmp_path: Path, workers: int) -> None:
-    with open_study(tmp_path / "s", {"fingerprint": ""}) as ledger:
-        ray = FakeRay(ledger, plan(space=TWO, stopping=None), workers, random.Random(0))
+    with open_study(tmp_path / "s", {"fingerprint": ""}) as journal:
+        ray = FakeRay(journal, plan(space=TWO, stopping=None), workers, random.Random(0))
         ray.run()
-        first, second, third, *copies = ledger.records()
+        first, second, third, *copies = journal.records()
     assert [r.origin for r in (first, second, third)] == ["notebook", "sampler", "sampler"]
     assert len(copies) == 9
     for copy in copies:
@@ -161,33 +163,33 @@ def test_a_trial_that_repeats_another_is_not_trained_and_ends_as_that_one_did(tm
 @pytest.mark.parametrize("killed_after", [1, 5, 9])
 def test_repeats_survive_a_kill(tmp_path: Path, killed_after: int) -> None:
     the_plan = plan(space=TWO, window=6)
-    with open_study(tmp_path / "whole", {"fingerprint": ""}) as ledger:
-        FakeRay(ledger, the_plan, 2, random.Random(0)).run()
-    with open_study(tmp_path / "killed", {"fingerprint": ""}) as ledger:
-        FakeRay(ledger, the_plan, 3, random.Random(1)).run(steps=killed_after)
-    with open_study(tmp_path / "killed", {"fingerprint": ""}) as ledger:
-        FakeRay(ledger, the_plan, 3, random.Random(2)).run()
+    with open_study(tmp_path / "whole", {"fingerprint": ""}) as journal:
+        FakeRay(journal, the_plan, 2, random.Random(0)).run()
+    with open_study(tmp_path / "killed", {"fingerprint": ""}) as journal:
+        FakeRay(journal, the_plan, 3, random.Random(1)).run(steps=killed_after)
+    with open_study(tmp_path / "killed", {"fingerprint": ""}) as journal:
+        FakeRay(journal, the_plan, 3, random.Random(2)).run()
     assert content(tmp_path / "killed") == content(tmp_path / "whole")
     assert settled(tmp_path / "killed") == settled(tmp_path / "whole")
 
 
 def test_what_the_person_can_mend_ends_the_search_and_not_the_trial(tmp_path: Path) -> None:
-    with open_study(tmp_path / "s", {"fingerprint": ""}) as ledger:
-        halt = StopSignal()
-        searcher = searcher_of(ledger, plan(), halt)
+    with open_study(tmp_path / "s", {"fingerprint": ""}) as journal:
+        stop = StopSignal()
+        searcher = searcher_of(journal, plan(), stop)
         searcher.suggest("ray0")
         searcher.on_trial_complete("ray0", {"outcome/mend": "cannot write x: the disk is full"})
-        assert str(halt.reason) == "cannot write x: the disk is full"
+        assert str(stop.reason) == "cannot write x: the disk is full"
         assert searcher.suggest("ray1") == Searcher.FINISHED
-        assert [record.state for record in ledger.records()] == ["RUNNING"]
+        assert [record.state for record in journal.records()] == ["RUNNING"]
 
 
 @pytest.mark.parametrize("writes", [1, 4, 6, 11])
 def test_a_full_disk_at_any_write_ends_the_search_and_the_study_completes_later(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writes: int
 ) -> None:
-    with open_study(tmp_path / "whole", {"fingerprint": ""}) as ledger:
-        FakeRay(ledger, plan(n_trials=4), 2, random.Random(0)).run()
+    with open_study(tmp_path / "whole", {"fingerprint": ""}) as journal:
+        FakeRay(journal, plan(n_trials=4), 2, random.Random(0)).run()
     left = writes
 
     def fsync(handle: int) -> None:
@@ -197,22 +199,22 @@ def test_a_full_disk_at_any_write_ends_the_search_and_the_study_completes_later(
             os.truncate(handle, os.fstat(handle).st_size - 3)  # a part of the record is there
             raise OSError(errno.ENOSPC, "No space left on device")
 
-    with open_study(tmp_path / "full", {"fingerprint": ""}) as ledger, monkeypatch.context() as patched:
+    with open_study(tmp_path / "full", {"fingerprint": ""}) as journal, monkeypatch.context() as patched:
         patched.setattr("os.fsync", fsync)
-        ray = FakeRay(ledger, plan(n_trials=4), 2, random.Random(0))
+        ray = FakeRay(journal, plan(n_trials=4), 2, random.Random(0))
         ray.run()
-    assert re.search("study.journal: the disk is full; free some space and run the same command", str(ray.halt.reason))
-    with open_study(tmp_path / "full", {"fingerprint": ""}) as ledger:
-        FakeRay(ledger, plan(n_trials=4), 2, random.Random(0)).run()
+    assert re.search("study.journal: the disk is full; free some space and run the same command", str(ray.stop.reason))
+    with open_study(tmp_path / "full", {"fingerprint": ""}) as journal:
+        FakeRay(journal, plan(n_trials=4), 2, random.Random(0)).run()
     assert content(tmp_path / "full") == content(tmp_path / "whole")
 
 
 def test_a_trial_that_waits_gives_its_worker_back_and_goes_on_from_where_it_was(tmp_path: Path) -> None:
     """One worker: trial 0 is never stopped, the two after it reach their rung before either goes on."""
-    with open_study(tmp_path / "s", {"fingerprint": ""}) as ledger:
-        ray = FakeRay(ledger, plan(), 1, random.Random(0))
+    with open_study(tmp_path / "s", {"fingerprint": ""}) as journal:
+        ray = FakeRay(journal, plan(), 1, random.Random(0))
         ray.run()
-        spells = {trial.number: trial.user_attrs.get(SEGMENTS, []) for trial in ledger.trials()}
+        spells = {trial.number: trial.user_attrs.get(SEGMENTS, []) for trial in journal.trials()}
     events = ray.heard.events
     assert events[:6] == ["started 0", *(f"epoch 0.{epoch}" for epoch in range(1, 5)), "COMPLETE 0"]
     assert events[6:10] == ["started 1", "epoch 1.1", "epoch 1.2", "waits 1"]
@@ -228,8 +230,8 @@ def test_the_order_holds_however_many_are_compared_first(tmp_path: Path, togethe
     the_plan = plan(n_trials=20, epochs=9, window=6, stopping=SuccessiveHalving(grace=1, reduction=2, cohort=together))
     found = []
     for seed, workers in enumerate((1, 1, 2, 5)):
-        with open_study(tmp_path / str(seed), {"fingerprint": ""}) as ledger:
-            FakeRay(ledger, the_plan, workers, random.Random(seed)).run()
+        with open_study(tmp_path / str(seed), {"fingerprint": ""}) as journal:
+            FakeRay(journal, the_plan, workers, random.Random(seed)).run()
         found.append(content(tmp_path / str(seed)))
     assert found[1:] == found[:1] * 3
     lengths = [len(record[4]) for record in found[0]]
@@ -240,13 +242,13 @@ def test_the_order_holds_however_many_are_compared_first(tmp_path: Path, togethe
 def test_a_killed_search_goes_on_with_those_that_waited(tmp_path: Path) -> None:
     """Trials at a rung are not handed out again before their verdict is there."""
     the_plan = plan(n_trials=12, window=6, stopping=SuccessiveHalving(grace=2, reduction=3, cohort=6))
-    with open_study(tmp_path / "whole", {"fingerprint": ""}) as ledger:
-        FakeRay(ledger, the_plan, 1, random.Random(0)).run()
-    with open_study(tmp_path / "killed", {"fingerprint": ""}) as ledger:
-        FakeRay(ledger, the_plan, 1, random.Random(0)).run(steps=10)
-        assert [len(record.epochs) for record in ledger.records()] == [4, 2, 2, 1]
-    with open_study(tmp_path / "killed", {"fingerprint": ""}) as ledger:
-        ray = FakeRay(ledger, the_plan, 1, random.Random(0))
+    with open_study(tmp_path / "whole", {"fingerprint": ""}) as journal:
+        FakeRay(journal, the_plan, 1, random.Random(0)).run()
+    with open_study(tmp_path / "killed", {"fingerprint": ""}) as journal:
+        FakeRay(journal, the_plan, 1, random.Random(0)).run(steps=10)
+        assert [len(record.epochs) for record in journal.records()] == [4, 2, 2, 1]
+    with open_study(tmp_path / "killed", {"fingerprint": ""}) as journal:
+        ray = FakeRay(journal, the_plan, 1, random.Random(0))
         ray.run()
         assert ray.heard.events[0] == "started 3"
     assert content(tmp_path / "killed") == content(tmp_path / "whole")

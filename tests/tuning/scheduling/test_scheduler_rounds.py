@@ -24,11 +24,11 @@ def searched(
     folder: Path, the_plan: StudyConfig, workers: int = 1, seed: int = 0, steps: int = 10_000
 ) -> EarlyEnd | None:
     """Run a study and keep its end, as tuning.run does."""
-    with open_study(folder, SPEC) as ledger:
-        ray = FakeRay(ledger, the_plan, workers, random.Random(seed))
+    with open_study(folder, SPEC) as journal:
+        ray = FakeRay(journal, the_plan, workers, random.Random(seed))
         ray.run(steps)
-        ledger.set_study_attr("ended", ray.halt.ended.to_dict() if ray.halt.ended else None)
-        return ray.halt.ended
+        journal.set_study_attr("ended", ray.stop.ended.to_dict() if ray.stop.ended else None)
+        return ray.stop.ended
 
 
 @pytest.fixture
@@ -84,29 +84,29 @@ def test_time_ends_a_search_once_and_is_no_interruption() -> None:
         heard.append(line)
         told.set()
 
-    interruption = InterruptHandler(say=say, on_ray_lost=print)
+    interrupt = InterruptHandler(say=say, on_ray_lost=print)
     ending = Budget(seconds=60).timed_out
-    with interruption.time_limit(0.0, ending):
+    with interrupt.time_limit(0.0, ending):
         assert told.wait(timeout=60)
     assert heard == ["time budget of 1m used up: running trials end their epoch and keep their checkpoints"]
-    interruption.end_study(EarlyEnd(reason="something later"))
-    assert interruption.ended in (None, ending)
+    interrupt.end_study(EarlyEnd(reason="something later"))
+    assert interrupt.ended in (None, ending)
 
 
 def test_a_search_that_is_over_in_time_is_not_ended_by_it() -> None:
-    interruption = InterruptHandler(say=print, on_ray_lost=print)
-    with interruption.time_limit(3600.0, Budget(seconds=3600).timed_out):
+    interrupt = InterruptHandler(say=print, on_ray_lost=print)
+    with interrupt.time_limit(3600.0, Budget(seconds=3600).timed_out):
         pass
-    with interruption.time_limit(None, Budget().timed_out):
+    with interrupt.time_limit(None, Budget().timed_out):
         pass
-    assert not interruption.requested
+    assert not interrupt.requested
 
 
 def test_after_ctrl_c_a_budget_changes_nothing() -> None:
-    interruption = InterruptHandler(say=print, on_ray_lost=print)
-    interruption.requested = True
-    interruption.end_study(EarlyEnd(reason="target"))
-    assert interruption.ended is None
+    interrupt = InterruptHandler(say=print, on_ray_lost=print)
+    interrupt.requested = True
+    interrupt.end_study(EarlyEnd(reason="target"))
+    assert interrupt.ended is None
 
 
 class SmallShares(FakeRay):
@@ -115,9 +115,9 @@ class SmallShares(FakeRay):
     def __init__(self, *args: Any, whole_gpu: bool = False, retry_oom: bool = True) -> None:
         super().__init__(*args)
         self.whole_gpu = whole_gpu
-        ledger, the_plan = args[:2]
+        journal, the_plan = args[:2]
         self.searcher = OrderedSearcher(
-            ledger, the_plan, self.heard, self.halt, self.standings, retry_oom=retry_oom, whole_gpu=whole_gpu
+            journal, the_plan, self.heard, self.stop, self.rungs, retry_oom=retry_oom, whole_gpu=whole_gpu
         )
         self.ran: list[int] = []
 
@@ -132,16 +132,16 @@ class SmallShares(FakeRay):
 
 
 def rounds(
-    ledger: StudyJournal, the_plan: StudyConfig, workers: int, seed: int, steps: int = 10_000
+    journal: StudyJournal, the_plan: StudyConfig, workers: int, seed: int, steps: int = 10_000
 ) -> list[list[int]]:
     """As the tuner does it: a round on shares, one on whole GPUs, and again; returns the trials of the latter."""
     rng, whole = random.Random(seed), []
-    SmallShares(ledger, the_plan, workers, rng).run(steps)
-    while any(OOM in t.user_attrs for t in ledger.trials() if not t.state.is_finished()):
-        alone = SmallShares(ledger, the_plan, workers, rng, whole_gpu=True)
+    SmallShares(journal, the_plan, workers, rng).run(steps)
+    while any(OOM in t.user_attrs for t in journal.trials() if not t.state.is_finished()):
+        alone = SmallShares(journal, the_plan, workers, rng, whole_gpu=True)
         alone.run(steps)
         whole.append(sorted(set(alone.ran)))
-        SmallShares(ledger, the_plan, workers, rng).run(steps)
+        SmallShares(journal, the_plan, workers, rng).run(steps)
     return whole
 
 
@@ -150,42 +150,42 @@ def test_a_study_with_retries_is_the_one_that_whole_gpus_would_have_given(
     tmp_path: Path, workers: int, seed: int
 ) -> None:
     the_plan = plan(stopping=None)
-    with open_study(tmp_path / "whole", SPEC) as ledger:
-        FakeRay(ledger, the_plan, 1, random.Random(0)).run()
-    with open_study(tmp_path / "shares", SPEC) as ledger:
-        assert sorted(itertools.chain(*rounds(ledger, the_plan, workers, seed))) == [2, 7]
-        assert [t.number for t in ledger.trials() if OOM in t.user_attrs] == [2, 7]
+    with open_study(tmp_path / "whole", SPEC) as journal:
+        FakeRay(journal, the_plan, 1, random.Random(0)).run()
+    with open_study(tmp_path / "shares", SPEC) as journal:
+        assert sorted(itertools.chain(*rounds(journal, the_plan, workers, seed))) == [2, 7]
+        assert [t.number for t in journal.trials() if OOM in t.user_attrs] == [2, 7]
     assert content(tmp_path / "shares") == content(tmp_path / "whole")
 
 
 @pytest.mark.parametrize("killed_after", [5, 15])
 def test_retries_survive_a_kill(tmp_path: Path, killed_after: int) -> None:
     the_plan = plan(stopping=None)
-    with open_study(tmp_path / "whole", SPEC) as ledger:
-        FakeRay(ledger, the_plan, 1, random.Random(0)).run()
-    with open_study(tmp_path / "killed", SPEC) as ledger:
-        SmallShares(ledger, the_plan, 3, random.Random(killed_after)).run(steps=killed_after)
-    with open_study(tmp_path / "killed", SPEC) as ledger:
-        rounds(ledger, the_plan, 2, 1)
+    with open_study(tmp_path / "whole", SPEC) as journal:
+        FakeRay(journal, the_plan, 1, random.Random(0)).run()
+    with open_study(tmp_path / "killed", SPEC) as journal:
+        SmallShares(journal, the_plan, 3, random.Random(killed_after)).run(steps=killed_after)
+    with open_study(tmp_path / "killed", SPEC) as journal:
+        rounds(journal, the_plan, 2, 1)
     assert content(tmp_path / "killed") == content(tmp_path / "whole")
 
 
 def test_without_a_retry_the_trial_fails_and_says_what_it_asked_for(tmp_path: Path) -> None:
-    with open_study(tmp_path / "s", SPEC) as ledger:
-        SmallShares(ledger, plan(stopping=None), 2, random.Random(0), retry_oom=False).run()
+    with open_study(tmp_path / "s", SPEC) as journal:
+        SmallShares(journal, plan(stopping=None), 2, random.Random(0), retry_oom=False).run()
     failed = [record for record in read_study(tmp_path / "s")[1] if record.state == "FAIL"]
     assert [(record.number, record.error) for record in failed] == [(n, "out of GPU memory: 2 GiB") for n in (2, 7)]
 
 
 def test_a_trial_that_no_gpu_holds_fails_after_its_retry(tmp_path: Path) -> None:
-    with open_study(tmp_path / "s", SPEC) as ledger:
-        searcher = SmallShares(ledger, plan(), 1, random.Random(0), whole_gpu=False).searcher
+    with open_study(tmp_path / "s", SPEC) as journal:
+        searcher = SmallShares(journal, plan(), 1, random.Random(0), whole_gpu=False).searcher
         searcher.suggest("a")
         searcher.on_trial_complete("a", {"outcome/error": "out of GPU memory: 2 GiB", "outcome/oom": True})
-        assert [record.state for record in ledger.records()] == ["RUNNING"]
-        again = SmallShares(ledger, plan(), 1, random.Random(0), whole_gpu=True).searcher
+        assert [record.state for record in journal.records()] == ["RUNNING"]
+        again = SmallShares(journal, plan(), 1, random.Random(0), whole_gpu=True).searcher
         job = again.suggest("b")
         assert isinstance(job, dict)
         assert job["number"] == 0
         again.on_trial_complete("b", {"outcome/error": "out of GPU memory: 99 GiB", "outcome/oom": True})
-        assert [(record.state, record.error) for record in ledger.records()] == [("FAIL", "out of GPU memory: 99 GiB")]
+        assert [(record.state, record.error) for record in journal.records()] == [("FAIL", "out of GPU memory: 99 GiB")]

@@ -153,9 +153,9 @@ def test_more_trials_than_there_was_room_for() -> None:
 
 def test_standings_are_read_from_a_journal_and_a_repeated_trial_stands_nowhere(tmp_path: Path) -> None:
     """Of the small study trial 0 alone has two epochs; 3 repeats it, and 4 still runs."""
-    with small_study(tmp_path / "s") as ledger:
-        add(ledger, 0.1, 0.1)
-        standings = RungTable(SuccessiveHalving(grace=2, reduction=3), 10, ledger.records())
+    with small_study(tmp_path / "s") as journal:
+        add(journal, 0.1, 0.1)
+        standings = RungTable(SuccessiveHalving(grace=2, reduction=3), 10, journal.records())
         assert standings.decide(5, 2) == WAIT
         rung = standings.rungs[2]
         assert rung.settled == 4

@@ -22,16 +22,16 @@ def a_study(folder: Path, **changes: Any) -> None:
     """Six trials: two stopped, the last one still running."""
     the_plan = plan(seed=1)
     spec = {"fingerprint": "f", "space": json.loads(the_plan.space.to_json()), "epochs": 4, **changes}
-    with open_study(folder, spec) as ledger:
+    with open_study(folder, spec) as journal:
         for number, trial in enumerate(outcomes(the_plan, 6)):
             attrs = trial.user_attrs
-            ledger.add_trial(trial.params, trial.distributions, attrs["config"], attrs["origin"])
+            journal.add_trial(trial.params, trial.distributions, attrs["config"], attrs["origin"])
             for epoch, accuracy in trial.intermediate_values.items():
-                ledger.record_epoch(
+                journal.record_epoch(
                     number, EpochResult(epoch=epoch, train_loss=1.0, val_loss=1.0, val_accuracy=accuracy, seconds=1.0)
                 )
             if number < 5:
-                ledger.finish_trial(number, trial.state, {})
+                journal.finish_trial(number, trial.state, {})
 
 
 def warm(

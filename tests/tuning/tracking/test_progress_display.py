@@ -23,7 +23,7 @@ class Terminal(io.StringIO):
         return True
 
 
-def tally() -> SearchProgress:
+def state() -> SearchProgress:
     return SearchProgress.of([], n_trials=6, epochs_a_trial=4, workers=2, window=8, searched=["hidden_dim"])
 
 
@@ -41,7 +41,7 @@ def listen(progress: ProgressDisplay) -> None:
 
 
 def shown(out: io.StringIO, **console: Any) -> str:
-    with ProgressDisplay(Console(file=out, **console), tally(), ["texts under more than one label: 3"]) as progress:
+    with ProgressDisplay(Console(file=out, **console), state(), ["texts under more than one label: 3"]) as progress:
         listen(progress)
     return out.getvalue()
 
@@ -65,7 +65,7 @@ def test_a_terminal_shows_each_running_trial(monkeypatch: pytest.MonkeyPatch) ->
     out = Terminal()
     environ = {"TERM": "xterm"}
     with ProgressDisplay(
-        Console(file=out, width=80, height=24, color_system=None, _environ=environ), tally()
+        Console(file=out, width=80, height=24, color_system=None, _environ=environ), state()
     ) as progress:
         listen(progress)
         until = time.monotonic() + 10
@@ -101,7 +101,7 @@ def test_a_log_gets_fewer_lines_the_longer_the_search() -> None:
 @pytest.mark.slow
 def test_many_epochs_at_once_are_one_line() -> None:
     out = io.StringIO()
-    with ProgressDisplay(Console(file=out), tally()) as progress:
+    with ProgressDisplay(Console(file=out), state()) as progress:
         progress.on_trial_start(0, TrialConfig())
         for number in range(1, 200):
             progress.on_epoch_end(0, epoch(number, 0.5))
@@ -127,7 +127,7 @@ def test_output_that_nobody_takes_holds_up_neither_a_trial_nor_the_end(monkeypat
     done = threading.Event()
 
     def search() -> None:
-        with ProgressDisplay(Console(file=out), tally(), ["a warning"]) as progress:
+        with ProgressDisplay(Console(file=out), state(), ["a warning"]) as progress:
             listen(progress)
         done.set()
 

@@ -17,7 +17,7 @@ from tuning.tracking.progress_text import status_line
 CONFIG = TrialConfig().to_dict()
 
 
-def tally(*records: TrialRecord, **changes: Any) -> SearchProgress:
+def progress(*records: TrialRecord, **changes: Any) -> SearchProgress:
     """Of a study of 6 trials with at most 4 epochs each, by 2 workers."""
     settings: dict[str, Any] = {
         "n_trials": 6,
@@ -30,13 +30,13 @@ def tally(*records: TrialRecord, **changes: Any) -> SearchProgress:
 
 
 def test_nothing_is_known_before_the_first_epoch() -> None:
-    fresh = tally()
+    fresh = progress()
     fresh.start(0, CONFIG)
     assert (fresh.best, fresh.seconds_left(), fresh.epochs_a_second()) == (None, None, 0.0)
 
 
 def test_before_a_trial_has_ended_each_may_have_all_its_epochs() -> None:
-    fresh = tally()
+    fresh = progress()
     fresh.start(0, CONFIG)
     fresh.epoch(0, epoch(1, 0.5, seconds=10))
     # 2 workers; 3 epochs of the running trial and then 4 of two others, 4 of three others meanwhile; 10 s an epoch
@@ -44,7 +44,7 @@ def test_before_a_trial_has_ended_each_may_have_all_its_epochs() -> None:
 
 
 def test_what_is_ahead_costs_what_came_before() -> None:
-    later = tally(record(0, 0.5, 0.6), record(1, 0.5, 0.6, 0.7, 0.8))  # 1.5 s an epoch
+    later = progress(record(0, 0.5, 0.6), record(1, 0.5, 0.6, 0.7, 0.8))  # 1.5 s an epoch
     # 4 trials of 3 epochs on average, by 2 workers
     assert later.seconds_left() == pytest.approx(2 * (3 * 1.5 + TRIAL_SECONDS))
     later.start(2, CONFIG)
@@ -55,20 +55,20 @@ def test_what_is_ahead_costs_what_came_before() -> None:
 
 
 def test_the_last_trial_cannot_be_shared_by_the_workers() -> None:
-    last = tally(*(record(number, 0.5, 0.6, 0.7, 0.8) for number in range(5)), workers=8)
+    last = progress(*(record(number, 0.5, 0.6, 0.7, 0.8) for number in range(5)), workers=8)
     last.start(5, CONFIG)
     last.epoch(5, epoch(1, 0.5, seconds=20))
     assert last.seconds_left() == 3 * 20
 
 
 def test_trials_wait_at_the_windows_edge() -> None:
-    one_by_one = tally(record(0, 0.5, 0.6), window=1)
+    one_by_one = progress(record(0, 0.5, 0.6), window=1)
     assert one_by_one.seconds_left() == pytest.approx(5 * (3.0 + TRIAL_SECONDS))
 
 
 def test_a_trial_that_waits_is_ahead_with_what_it_has_not_done() -> None:
     """Without a worker it goes on at the mean pace, when one is free."""
-    waits = tally(*(record(number, 0.5, 0.6, 0.7, 0.8) for number in range(4)), workers=1)  # 1.5 s an epoch
+    waits = progress(*(record(number, 0.5, 0.6, 0.7, 0.8) for number in range(4)), workers=1)  # 1.5 s an epoch
     waits.start(4, CONFIG)
     waits.epoch(4, epoch(1, 0.5, seconds=1.5))
     running = waits.seconds_left()
@@ -83,7 +83,7 @@ def test_a_trial_that_waits_is_ahead_with_what_it_has_not_done() -> None:
 
 
 def test_a_repeated_trial_costs_nothing() -> None:
-    copied = tally(record(0, 0.5, 0.6), record(1, 0.5, 0.6, origin="copy of 0"))
+    copied = progress(record(0, 0.5, 0.6), record(1, 0.5, 0.6, origin="copy of 0"))
     assert copied.seconds_left() == pytest.approx(2 * (3.0 + TRIAL_SECONDS) / 2)
 
 
@@ -91,7 +91,11 @@ def test_a_repeated_trial_costs_nothing() -> None:
 def test_the_estimate_comes_true_where_trials_go_on_as_before(share: float) -> None:
     """240 trials of 2, 2 or 5 epochs of 1.5 s by 4 workers, in simulated time; an epoch is its unit."""
     lengths = [(2, 2, 5)[number * 7 % 11 % 3] for number in range(240)]
-    now, free, todo = tally(n_trials=240, epochs_a_trial=5, workers=4), [(0.0, w) for w in range(4)], iter(range(240))
+    now, free, todo = (
+        progress(n_trials=240, epochs_a_trial=5, workers=4),
+        [(0.0, w) for w in range(4)],
+        iter(range(240)),
+    )
     ends: list[tuple[float, int]] = []
     for number in todo:
         at, worker = heapq.heappop(free)
@@ -111,7 +115,7 @@ def test_the_estimate_comes_true_where_trials_go_on_as_before(share: float) -> N
 
 
 def test_epochs_that_a_resumed_worker_tells_again_do_not_count() -> None:
-    resumed = tally(record(0, 0.5, 0.7, state="RUNNING", config=CONFIG))
+    resumed = progress(record(0, 0.5, 0.7, state="RUNNING", config=CONFIG))
     resumed.start(0, CONFIG)
     for number, accuracy in enumerate((0.5, 0.7, 0.6), 1):
         resumed.epoch(0, epoch(number, accuracy))
@@ -121,7 +125,7 @@ def test_epochs_that_a_resumed_worker_tells_again_do_not_count() -> None:
 
 def test_the_best_is_the_tables_first() -> None:
     """Higher accuracy, then lower loss, then lower number; a trial that failed is not in it."""
-    found = tally(record(3, 0.8, loss=0.4), record(2, 0.8, loss=0.4), record(1, 0.8), record(4, 0.9, state="FAIL"))
+    found = progress(record(3, 0.8, loss=0.4), record(2, 0.8, loss=0.4), record(1, 0.8), record(4, 0.9, state="FAIL"))
     assert found.best is not None
     assert found.best.trial == 2
     found.start(5, CONFIG)
@@ -132,6 +136,6 @@ def test_the_best_is_the_tables_first() -> None:
 
 
 def test_the_best_of_an_earlier_start_was_found_when_its_epoch_ended() -> None:
-    found = tally(record(0, 0.5, 0.8, 0.7, started=datetime.fromtimestamp(1000.0))).best
+    found = progress(record(0, 0.5, 0.8, 0.7, started=datetime.fromtimestamp(1000.0))).best
     assert found is not None
     assert (found.epoch.epoch, found.found) == (2, 1000.0 + 2 * 1.5)

@@ -22,12 +22,12 @@ def busy(n_running: int = 2, **changes: Any) -> SearchProgress:
     """Trial 0 is done, 1 failed, 2 was stopped; the others run."""
     settings: dict[str, Any] = {"n_trials": 100, "epochs_a_trial": 8, "workers": 2, "window": 8, "searched": QUICK}
     records = [record(0, 0.6, 0.8), record(1, state="FAIL", error="NaN"), record(2, 0.7, state="PRUNED")]
-    tally = SearchProgress.of(records, **(settings | changes))
+    progress = SearchProgress.of(records, **(settings | changes))
     for number in range(3, 3 + n_running):
-        tally.start(number, TrialConfig(hidden_dim=60 + number).to_dict())
-    tally.epoch(3, epoch(1, 0.75))
-    tally.epoch(3, epoch(2, 0.74))
-    return tally
+        progress.start(number, TrialConfig(hidden_dim=60 + number).to_dict())
+    progress.epoch(3, epoch(1, 0.75))
+    progress.epoch(3, epoch(2, 0.74))
+    return progress
 
 
 @pytest.mark.parametrize("width", [80, 120])
