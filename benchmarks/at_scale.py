@@ -32,8 +32,8 @@ from tests.support.study_configs import plan
 from tuning.backend.adapters import OrderedStopping
 from tuning.journal.records import study_attributes
 from tuning.journal.writer import StudyJournal, open_study
+from tuning.scheduling.budget import StopSignal
 from tuning.scheduling.callbacks import CallbackList
-from tuning.scheduling.stop_signal import StopSignal
 from tuning.scheduling.study import StudyConfig
 from tuning.scheduling.successive_halving import RungTable, SuccessiveHalving
 from tuning.scheduling.suggester import Suggester

@@ -91,7 +91,7 @@ def search_bytes(folder: Path, plan: StudyConfig, corpus: Corpus) -> dict[str, f
             reports.append(len(cloudpickle.dumps(dict(result))))
 
     searching.StorageProblems = Counting  # type: ignore[misc]
-    interrupt = searching.InterruptHandler(say=print, on_ray_lost=print)
+    interrupt = searching.InterruptHandler(say=print)
     machine = Machine(cpus=available_cpus(), gpus=0)
     with open_study(folder, {}) as study_journal:
         searching.search(

@@ -104,7 +104,7 @@ def sentune(trials: int, folder: Path) -> dict[str, float]:
             clock.end()
 
     with open_study(folder / "study", {}) as study_journal:
-        machine, interrupt = Machine(cpus=WORKERS, gpus=0), InterruptHandler(say=print, on_ray_lost=print)
+        machine, interrupt = Machine(cpus=WORKERS, gpus=0), InterruptHandler(say=print)
         search(
             study_journal,
             plan(trials),

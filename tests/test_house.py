@@ -16,16 +16,7 @@ MODULES = {
     for package in ("core", "tuning")
     for path in sorted((ROOT / package).rglob("*.py"))
 }
-RAY_ROOMS = {
-    "tuning.backend.local_ray",
-    "tuning.backend.ray_private",
-    "tuning.backend.cluster",
-    "tuning.backend.connect",
-    "tuning.backend.tuner",
-    "tuning.scheduling.scheduler",
-    "tuning.backend.adapters",
-    "tuning.backend.worker",
-}
+RAY_ROOMS = {"tuning.backend"}
 """Modules, and packages with all that is below them."""
 SUBPACKAGES = [path for path in MODULES.values() if path.name == "__init__.py" and path.parent.parent != ROOT]
 
@@ -102,6 +93,23 @@ def test_each_folder_with_modules_is_a_package() -> None:
     """Without an `__init__.py` a folder is a namespace, which pip would leave out of the wheel unnoticed."""
     folders = {path.parent.relative_to(ROOT).as_posix() for path in MODULES.values()}
     assert [folder for folder in sorted(folders) if not (ROOT / folder / "__init__.py").is_file()] == []
+
+
+IMPURE = {
+    *("ray", "os", "io", "pathlib", "shutil", "tempfile", "signal", "threading", "subprocess", "socket"),
+    *("time", "datetime"),
+    *("tuning.journal.file", "tuning.journal.reader", "tuning.journal.writer", "tuning.backend"),
+}
+"""What a module of tuning/scheduling imports to reach Ray, the disk, the wall clock or other processes."""
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if name.startswith("tuning.scheduling")])
+def test_the_schedule_uses_neither_ray_nor_the_disk_nor_the_wall_clock(module: str) -> None:
+    roots = {name for name in imported(MODULES[module]) if not name.startswith("tuning.")}
+    assert {name.split(".")[0] for name in roots} & IMPURE == set()
+    assert imported(MODULES[module]) & IMPURE == set()
+    text = MODULES[module].read_text()
+    assert [name for name in ("read_study", "study_attributes", "read_journal", "open(") if name in text] == []
 
 
 def test_no_import_cycle() -> None:

@@ -1,12 +1,12 @@
 """The verb `run`: data, journal, search, table. The same command again goes on where it was."""
 
 import contextlib
-import os
 import shutil
 import sys
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NoReturn
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
@@ -21,7 +21,7 @@ from tuning.analysis.filters import RowFilter
 from tuning.backend.storage import check_storage
 from tuning.console import command_line, print_note
 from tuning.journal.predictions import pack_labels
-from tuning.journal.records import study_attributes
+from tuning.journal.records import read_study, study_attributes
 from tuning.journal.writer import StudyJournal, open_study
 from tuning.resources.allocation import GPU_SHARE, resolve_resources
 from tuning.resources.machine import Machine, TrialResources
@@ -73,7 +73,8 @@ def run_study(options: RunOptions) -> bool:
 def _run(options: RunOptions, machine: "Machine | Cluster", fits: int, began: float) -> bool:
     """`run_study` where so many trials fit at once."""
     folder = options.folder
-    plan = study_config(options, fits)
+    existing = study_attributes(folder)
+    plan = study_config(options, fits, existing)
     corpus = load_corpus(**options.data, cache_dir=options.cache_dir, progress=_say)
     audit = render_audit(corpus.source["audit"])
     _say(wrap_titled(audit, shutil.get_terminal_size().columns) if sys.stdout.isatty() else audit)
@@ -82,11 +83,11 @@ def _run(options: RunOptions, machine: "Machine | Cluster", fits: int, began: fl
     resources = options.resources
     choice = None
     if isinstance(machine, Machine):
-        resources, choice = resolve_resources(resources, plan, machine, corpus, study_attributes(folder))
+        resources, choice = resolve_resources(resources, plan, machine, corpus, existing)
         if choice is not None:
             _say(str(choice))
             fits = resources.max_parallel(machine)
-            plan = study_config(options, fits)
+            plan = study_config(options, fits, existing)
     labels = corpus.labels[corpus.indices(VAL)]
     kept: dict[str, Any] = {
         "validation": {"labels": pack_labels(labels), "classes": list(corpus.classes)},
@@ -95,8 +96,10 @@ def _run(options: RunOptions, machine: "Machine | Cluster", fits: int, began: fl
         "inputs": corpus.source["inputs"],
     }
     if options.warm_start is not None:
-        plan, knowledge = add_prior_trials(plan, folder, options.warm_start, corpus.fingerprint)
-        kept |= knowledge
+        plan, prior_trials = add_prior_trials(
+            plan, existing, options.warm_start.name, partial(read_study, options.warm_start), corpus.fingerprint
+        )
+        kept |= prior_trials
     kept["vocabulary"] = len(corpus.words)
     spec = study_spec(plan, corpus, options.data, resources)
     key = study_id(folder.name, spec)
@@ -147,17 +150,17 @@ def _search(
 ) -> EarlyEnd | None:
     """Search; return how a budget ended it before all trials were done, if one did."""
     from tuning.backend.interrupt import InterruptHandler
-    from tuning.backend.tuner import search
+    from tuning.backend.tuner import RayBackend, search
 
     records = journal.records()
     if records:
         ended = sum(record.state != "RUNNING" for record in records)
         _say(f"going on with study {journal.folder.name}: {ended} of {plan.n_trials} trials are done")
-    keeping = _checkpoint_store(options, key)
-    if keeping.on_node and not keeping.storage:
+    checkpoints = _checkpoint_store(options, key)
+    if checkpoints.on_node and not checkpoints.storage:
         _say(NO_STORAGE)
     seconds = None if plan.budget.seconds is None else plan.budget.seconds - (time.monotonic() - began)
-    tally = SearchProgress.of(
+    state = SearchProgress.of(
         records,
         n_trials=plan.n_trials,
         epochs_a_trial=plan.epochs,
@@ -166,32 +169,12 @@ def _search(
         searched=searched_settings(plan.space),
         budget_seconds=seconds,
     )
-    progress = ProgressDisplay(Console(highlight=False), tally, audit_warnings(corpus.source["audit"]))
+    progress = ProgressDisplay(Console(highlight=False), state, audit_warnings(corpus.source["audit"]))
 
-    def lost(what: str) -> NoReturn:
-        progress.__exit__()  # a live display hides the cursor
-        if interrupt.requested and not interrupt.ended:  # the signal went to Ray as well
-            print_note(f"interrupted; the same command goes on: {command_line()}")
-            os._exit(130)
-        print_note(
-            f"sentune: Ray's process {what} has ended (killed, or out of memory); nothing is lost, "
-            f"the same command goes on: {command_line()}"
-        )
-        os._exit(2)  # the main thread may wait for Ray for ever; the journal bears a kill at any moment
-
-    interrupt = InterruptHandler(say=print_note, on_ray_lost=lost)
+    interrupt = InterruptHandler(before_exit=progress.__exit__)  # a live display hides the cursor
+    backend = RayBackend(machine=machine, resources=resources, workers=workers, train=checkpoints.run_trial)
     with progress, interrupt.time_limit(seconds, plan.budget.timed_out):
-        search(
-            journal,
-            plan,
-            corpus,
-            resources,
-            machine,
-            workers,
-            CallbackList([progress, *more]),
-            interrupt,
-            keeping.run_trial,
-        )
+        search(journal, plan, corpus, backend, CallbackList([progress, *more]), interrupt)
     ending = interrupt.ended
     return None if ending and ending.last is None and _is_complete(journal, plan) else ending
 

@@ -11,7 +11,6 @@ from typing import Any
 from core.config import PRECISIONS
 from core.errors import ConfigError
 from core.nn.environment import supports_bf16
-from tuning.journal.records import spec_of
 from tuning.resources.machine import TrialResources, default_window
 from tuning.scheduling.budget import Budget
 from tuning.scheduling.samplers import check_sampler
@@ -78,12 +77,18 @@ class RunOptions:
         return self.results / (self.name or f"{_slug(self.data['dataset'])}-{_slug(self.loaded_space.name)}")
 
 
-def study_config(options: RunOptions, fits: int) -> StudyConfig:
-    """What the study does, when so many trials fit at once."""
-    known = spec_of(options.folder)
+def study_config(options: RunOptions, max_parallel: int, existing: Mapping[str, Any]) -> StudyConfig:
+    """Return what the study does.
+
+    Args:
+        options: the command line.
+        max_parallel: trials that fit at once.
+        existing: attributes of the study in `options.folder`; empty for a new one.
+    """
+    known = existing.get("spec")
     window = options.window
     if window is None:  # fixed when the study was made, on whatever machine
-        window = known["window"] if known else default_window(fits)
+        window = known["window"] if known else default_window(max_parallel)
     stopping = options.stopping
     if stopping is not None:  # fixed too: the study may get more trials later
         together = (known["stopping"] or {}).get("together") if known else min(window, options.trials)

@@ -4,7 +4,7 @@ from functools import cache
 
 from benchmarks.simulation import Curve, Table
 from core.training.result import EpochResult
-from tuning.scheduling.samplers import derive_seed, make_sampler, suggest_once
+from tuning.scheduling.samplers import SamplerOptions, derive_seed, make_sampler, suggest_once
 from tuning.space.load import load_space
 
 SPACE = load_space("notebook", ["hidden_dim=int(16,64,log)"])
@@ -21,7 +21,9 @@ def table(count: int = 60) -> Table:
     """Curves whose order is the same at each epoch; an epoch takes 1, 2 or 3 s."""
     curves = []
     for number in range(count):
-        params = suggest_once(make_sampler("random", SPACE, derive_seed(number), 1, False), SPACE, [])
+        params = suggest_once(
+            make_sampler("random", SamplerOptions(space=SPACE, seed=derive_seed(number), startup=1)), SPACE, []
+        )
         config = SPACE.to_config(params, epochs=EPOCHS)
         epochs = tuple(
             EpochResult(

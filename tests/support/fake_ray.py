@@ -10,17 +10,17 @@ from ray.tune.search import Searcher
 
 from core.config import TrialConfig
 from core.training.result import EpochResult
-from tuning.backend.adapters import OrderedStopping
+from tuning.backend.adapters import RayScheduler, RaySearcher
 from tuning.journal.records import TrialRecord, read_study
 from tuning.journal.writer import StudyJournal
-from tuning.scheduling.scheduler import OrderedSearcher
-from tuning.scheduling.stop_signal import StopSignal
+from tuning.scheduling.budget import StopSignal
+from tuning.scheduling.callbacks import Callback
+from tuning.scheduling.schedule import Schedule
 from tuning.scheduling.study import StudyConfig
-from tuning.scheduling.successive_halving import RungTable
 
 
-class Heard:
-    """A listener that remembers."""
+class Heard(Callback):
+    """A callback that remembers."""
 
     def __init__(self) -> None:
         self.events: list[str] = []
@@ -41,12 +41,14 @@ class Heard:
 class FakeRay:
     """Runs trials as Ray Tune would, but here and in an order that `rng` decides."""
 
-    def __init__(self, journal: StudyJournal, the_plan: StudyConfig, workers: int, rng: random.Random) -> None:
+    def __init__(
+        self, journal: StudyJournal, the_plan: StudyConfig, workers: int, rng: random.Random, **options: bool
+    ) -> None:
         self.stop = StopSignal()
         self.heard = Heard()
-        self.rungs = RungTable(the_plan.stopping, the_plan.epochs, journal.records())
-        self.searcher = OrderedSearcher(journal, the_plan, self.heard, self.stop, self.rungs)
-        self.scheduler = OrderedStopping(journal, the_plan, self.heard, self.stop, self.rungs)
+        self.schedule = Schedule(journal, the_plan, self.heard, self.stop, **options)
+        self.searcher = RaySearcher(self.schedule, journal)
+        self.scheduler = RayScheduler(self.schedule)
         self.plan, self.workers, self.rng = the_plan, workers, rng
         self.running: dict[str, tuple[Any, int]] = {}
         self.trained: dict[int, int] = {}
@@ -95,10 +97,9 @@ class FakeRay:
             self.trained[job["number"]] = done + 1
 
 
-def searcher_of(journal: StudyJournal, the_plan: StudyConfig, stop: StopSignal) -> OrderedSearcher:
-    """One that goes on where the journal stands."""
-    rungs = RungTable(the_plan.stopping, the_plan.epochs, journal.records())
-    return OrderedSearcher(journal, the_plan, Heard(), stop, rungs)
+def searcher_of(journal: StudyJournal, the_plan: StudyConfig, stop: StopSignal) -> RaySearcher:
+    """One that continues where the journal stands."""
+    return RaySearcher(Schedule(journal, the_plan, Heard(), stop), journal)
 
 
 def content(folder: Path) -> list[Any]:

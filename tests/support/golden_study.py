@@ -59,7 +59,7 @@ from tuning.journal.writer import StudyJournal, log_test_evaluation, open_study
 from tuning.resources.machine import TrialResources
 from tuning.retrain.models import TrainedModel
 from tuning.retrain.models import save_trained_model as save_trained
-from tuning.scheduling.scheduler import OOM, SEGMENTS
+from tuning.scheduling.schedule import OOM, SEGMENTS
 from tuning.scheduling.study import study_spec
 from tuning.scheduling.successive_halving import SuccessiveHalving
 

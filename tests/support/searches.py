@@ -49,14 +49,15 @@ with local_ray(machine, print) as ray:
         job = json.loads(line)
         said, problem = io.StringIO(), None
         folder = Path(job["folder"])
-        interrupt = tuning.backend.interrupt.InterruptHandler(say=said.write, on_ray_lost=print)
+        interrupt = tuning.backend.interrupt.InterruptHandler(say=said.write)
         names = dict(globals())
         try:
             exec(job["work"], names)  # as a script: Ray's workers get its functions by value
             resources, the_plan = eval(job["resources"], names), eval(f"plan({job['plan']})", names)
             with open_study(folder, {}) as journal:
-                tuning.backend.tuner.search(journal, the_plan, tiny_corpus(), resources, machine, job["workers"],
-                                            names["Heard"](), interrupt, names["work"])
+                backend = tuning.backend.tuner.RayBackend(machine=machine, resources=resources, workers=job["workers"],
+                                                          train=names["work"])
+                tuning.backend.tuner.search(journal, the_plan, tiny_corpus(), backend, names["Heard"](), interrupt)
         except UserError as error:
             said.write(str(error))
         except Exception:

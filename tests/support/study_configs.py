@@ -6,8 +6,9 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from core.config import TrialConfig
+from tuning.journal.records import study_attributes
 from tuning.resources.machine import TrialResources
-from tuning.run_options import RunOptions
+from tuning.run_options import RunOptions, study_config
 from tuning.scheduling.budget import Budget
 from tuning.scheduling.study import StudyConfig
 from tuning.scheduling.successive_halving import SuccessiveHalving
@@ -70,3 +71,8 @@ def options(results: Path, **changes: Any) -> RunOptions:
         "precision": "auto", "resources": TrialResources(), "budget": Budget(), "workers": None, "name": "s", "results": results,
     }  # fmt: skip
     return RunOptions(**(settings | changes))
+
+
+def configured(the_options: RunOptions) -> StudyConfig:
+    """What the study does where two trials fit at once."""
+    return study_config(the_options, 2, study_attributes(the_options.folder))

@@ -8,7 +8,7 @@ from tests.support.searches import run
 
 
 def test_patience_ends_a_study_and_the_same_command_trains_no_more(command: Command, sentences: Path) -> None:
-    """That it ends alike for any number of workers: tests/tuning/scheduling/test_scheduler_rounds.py."""
+    """That it ends alike for any number of workers: tests/tuning/scheduling/test_schedule_rounds.py."""
     words = run(sentences, "short", "--patience-trials", "2", "--target", "1")
     said = command.succeed(*words)
     assert "the study ended early: " in said

@@ -91,7 +91,8 @@ from pathlib import Path
 from tuning.journal.writer import open_study
 from tuning.resources.machine import Machine, TrialResources
 from tuning.backend.interrupt import InterruptHandler
-from tuning.backend.tuner import search
+from tuning.backend.tuner import RayBackend, search
+from tuning.scheduling.callbacks import Callback
 from benchmarks.overhead import nothing, plan
 from tests.support.corpora import tiny_corpus
 
@@ -99,19 +100,16 @@ def resident():
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmRSS:"))
 
-class Listener:
+class Ends(Callback):
     ended_trials = 0
-    def started(self, number, config): ...
-    def epoch(self, number, result): ...
-    def waits(self, number): ...
-    def ended(self, record):
+    def on_trial_end(self, record):
         self.ended_trials += 1
         if self.ended_trials in (200, 1000):
             print(resident(), flush=True)
 
-with open_study(Path(sys.argv[1]), {}) as ledger:
-    machine, interruption = Machine(cpus=2, gpus=0), InterruptHandler(say=print, on_ray_lost=print)
-    search(ledger, plan(1000), tiny_corpus(), TrialResources(), machine, 2, Listener(), interruption, nothing)
+backend = RayBackend(machine=Machine(cpus=2, gpus=0), resources=TrialResources(), workers=2, train=nothing)
+with open_study(Path(sys.argv[1]), {}) as journal:
+    search(journal, plan(1000), tiny_corpus(), backend, Ends(), InterruptHandler(say=print))
 """
 
 

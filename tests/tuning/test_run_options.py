@@ -8,10 +8,9 @@ import pytest
 
 from core.errors import ConfigError
 from tests.support.corpora import tiny_corpus
-from tests.support.study_configs import options
+from tests.support.study_configs import configured, options
 from tuning.journal.writer import open_study
 from tuning.resources.machine import TrialResources
-from tuning.run_options import study_config
 from tuning.scheduling.study import StudyConfig, study_spec
 from tuning.scheduling.successive_halving import SuccessiveHalving
 
@@ -32,14 +31,14 @@ def test_precision_is_that_of_the_machine_on_which_the_study_is_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bf16(monkeypatch, True)
-    plan = study_config(options(tmp_path), 2)
+    plan = configured(options(tmp_path))
     assert plan.precision == "bf16"
-    assert study_config(options(tmp_path, precision="fp32"), 2).precision == "fp32"
-    assert study_config(options(tmp_path, address="ray://there"), 2).precision == "fp32"  # nobody asked its nodes
+    assert configured(options(tmp_path, precision="fp32")).precision == "fp32"
+    assert configured(options(tmp_path, address="ray://there")).precision == "fp32"  # nobody asked its nodes
     made(plan, tmp_path / "s")
     bf16(monkeypatch, False)
-    assert study_config(options(tmp_path), 2).precision == "bf16"
-    assert study_config(options(tmp_path, name="other"), 2).precision == "fp32"
+    assert configured(options(tmp_path)).precision == "bf16"
+    assert configured(options(tmp_path, name="other")).precision == "fp32"
 
 
 def test_a_precision_that_is_none_is_refused(tmp_path: Path) -> None:
@@ -49,18 +48,18 @@ def test_a_precision_that_is_none_is_refused(tmp_path: Path) -> None:
 
 def test_the_first_trials_are_compared_with_one_another_as_many_as_may_begin_at_once(tmp_path: Path) -> None:
     def together(**changes: Any) -> int:
-        rule = study_config(options(tmp_path, **changes), 2).stopping
+        rule = configured(options(tmp_path, **changes)).stopping
         assert isinstance(rule, SuccessiveHalving)
         return rule.cohort
 
     assert (together(), together(window=5), together(trials=3), together(window=1)) == (8, 5, 3, 1)
-    assert study_config(options(tmp_path, stopping=None), 2).stopping is None
+    assert configured(options(tmp_path, stopping=None)).stopping is None
 
 
 def test_a_study_that_gets_more_trials_compares_as_many_as_before(tmp_path: Path) -> None:
-    made(study_config(options(tmp_path, trials=3), 2), tmp_path / "s")
-    rule = study_config(options(tmp_path, trials=16), 2).stopping
+    made(configured(options(tmp_path, trials=3)), tmp_path / "s")
+    rule = configured(options(tmp_path, trials=16)).stopping
     assert isinstance(rule, SuccessiveHalving)
     assert rule.cohort == 3
     with pytest.raises(ConfigError, match=r"--trials must be at least 3, as many as this study compares .* got 2"):
-        study_config(options(tmp_path, trials=2), 2)
+        configured(options(tmp_path, trials=2))

@@ -1,70 +1,98 @@
-"""The scheduler: writes each epoch into the journal, then says whether the trial goes on."""
+"""Adapters: a Schedule as Ray Tune's Searcher and TrialScheduler.
 
+Ray asks the searcher for a new trial when a worker is free, and the scheduler after each report whether the trial
+continues. To Ray a paused trial has ended; it continues as another trial of Ray's. Ray's own state is neither written
+nor read: the journal is the state.
+"""
+
+import time
 from collections.abc import Mapping
 from typing import Any
 
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from ray.tune.search import Searcher
 
-from core.errors import UserError
 from core.training.result import EpochResult
 from tuning.backend.ray_private import drop_finished_trials, keep_idle_workers
 from tuning.journal.writer import StudyJournal
-from tuning.scheduling.callbacks import Callback
-from tuning.scheduling.stop_signal import StopSignal
-from tuning.scheduling.study import StudyConfig
-from tuning.scheduling.successive_halving import Decision, RungTable
+from tuning.scheduling.schedule import NoJob, Schedule
+from tuning.scheduling.successive_halving import Decision
 
 
 def unflatten(result: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """The dict that was reported under `name`: Ray hands it on as `name/key` entries."""
+    """Return the dict that was reported under `name`: Ray passes it on as `name/key` entries."""
     prefix = f"{name}/"
     return {key.removeprefix(prefix): value for key, value in result.items() if key.startswith(prefix)}
 
 
-class OrderedStopping(FIFOScheduler):  # type: ignore[misc]  # Ray ships no types
-    """Stops a trial by the study's rule, when it has to wait at a rung, or when the study is halted."""
+class RaySearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
+    """Hands the schedule's jobs to Ray, and the ends of Ray's trials to the schedule."""
 
-    def __init__(
-        self, journal: StudyJournal, plan: StudyConfig, callbacks: Callback, stop: StopSignal, standings: RungTable
-    ) -> None:
+    def __init__(self, schedule: Schedule, journal: StudyJournal) -> None:
         super().__init__()
+        self.schedule = schedule
         self.journal = journal
-        self.plan = plan
-        self.callbacks = callbacks
-        self.stop = stop
-        self.standings = standings
-        self.keeps_workers = False
+        self._running: dict[str, tuple[int, float]] = {}  # Ray's trial id -> our number, seconds since 1970
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        """Return the configuration of a new trial of Ray's, None for later, or FINISHED."""
+        job = self.schedule.next_job()
+        if isinstance(job, NoJob):
+            return None if job is NoJob.WAIT else str(Searcher.FINISHED)
+        self._running[trial_id] = job.trial, time.time()
+        return {
+            "number": job.trial,
+            "config": job.config,
+            "checkpoint_dir": str(self.journal.checkpoint_dir(job.trial)),
+            "unfinished": self.schedule.unfinished(),
+        }
+
+    def on_trial_result(self, trial_id: str, result: Mapping[str, Any]) -> None:
+        """Do nothing: the scheduler has reported the epoch already."""
+
+    def on_trial_complete(self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False) -> None:
+        """Report the end of one of Ray's trials; `error` means that its worker died."""
+        number, since = self._running.pop(trial_id)
+        segment: dict[str, Any] = {"since": since, "until": time.time()}
+        if result and "pid" in result:
+            segment["worker"] = f"{result['hostname']}/{result['pid']}"
+        self.schedule.end(number, unflatten(result or {}, "outcome"), segment, worker_died=error)
+
+    def save(self, checkpoint_path: str) -> None:
+        """Do nothing: the journal is the state."""
+
+    restore = save
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return nothing: Ray pickles its Tuner, which is never loaded."""
+        return {}
+
+
+class RayScheduler(FIFOScheduler):  # type: ignore[misc]  # Ray ships no types
+    """Reports each epoch to the schedule, and ends a trial of Ray's when the schedule pauses or stops it."""
+
+    def __init__(self, schedule: Schedule) -> None:
+        super().__init__()
+        self.schedule = schedule
+        self._keeps_workers = False
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: Mapping[str, Any]) -> str:
-        """Ray's question after each report: CONTINUE or STOP."""
-        report = unflatten(result, "epoch_result")
-        if not report or unflatten(result, "outcome"):
+        """Return CONTINUE or STOP after a report."""
+        epoch = unflatten(result, "epoch_result")
+        if not epoch or unflatten(result, "outcome"):
             return str(TrialScheduler.CONTINUE)
-        number, epoch = trial.config["number"], EpochResult(**report)
-        try:
-            self.journal.record_epoch(number, epoch, unflatten(result, "val_predictions"))
-        except UserError as error:
-            self.stop.abort(error)
-            return str(TrialScheduler.STOP)
-        self.callbacks.on_epoch_end(number, epoch)
-        goes_on = epoch.epoch == self.plan.epochs or self._goes_on(number, epoch)
-        return str(TrialScheduler.STOP if self.stop.requested or not goes_on else TrialScheduler.CONTINUE)
+        number = trial.config["number"]
+        decision = self.schedule.report(number, EpochResult(**epoch), unflatten(result, "val_predictions"))
+        return str(TrialScheduler.CONTINUE if decision == Decision.CONTINUE else TrialScheduler.STOP)
 
     def on_trial_complete(self, tune_controller: Any, trial: Trial, result: Mapping[str, Any]) -> None:
-        """A trial has ended, or gives its worker back to wait. Ray forgets those that ended before it."""
-        if not self.keeps_workers:
-            self.keeps_workers = True
-            keep_idle_workers(tune_controller, trial, self.plan.n_trials)
+        """Keep the worker of a trial that has ended, and drop Ray's record of earlier trials."""
+        if not self._keeps_workers:
+            self._keeps_workers = True
+            keep_idle_workers(tune_controller, trial, self.schedule.config.n_trials)
         drop_finished_trials(tune_controller)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Empty, as the searcher's."""
+        """Return nothing, as the searcher does."""
         return {}
-
-    def _goes_on(self, number: int, epoch: EpochResult) -> bool:
-        """Whether the trial keeps its worker after this epoch, which is not its last."""
-        if epoch.epoch not in self.standings.rungs:
-            return True
-        self.standings.update(*self.journal.records(number, number + 1))
-        return self.standings.decide(number, epoch.epoch) == Decision.CONTINUE

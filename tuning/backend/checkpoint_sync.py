@@ -165,7 +165,7 @@ class CheckpointStore:
 
         def spared(name: str) -> bool:
             number = name.split("-")[0]
-            return not number.isdigit() or int(number) >= job["number"] or int(number) in job["open"]
+            return not number.isdigit() or int(number) >= job["number"] or int(number) in job["unfinished"]
 
         if self.on_node:
             prune(str(_node_root()), self.study, spared)

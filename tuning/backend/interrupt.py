@@ -1,26 +1,30 @@
-"""TODO."""
+"""InterruptHandler: Ctrl-C, SIGTERM, the time budget and the loss of Ray end a command that runs trials."""
 
 import contextlib
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import NoReturn
 
-from tuning.scheduling.budget import EarlyEnd
-from tuning.scheduling.stop_signal import StopSignal
+from tuning.console import command_line, print_note
+from tuning.scheduling.budget import EarlyEnd, StopSignal
 
 
 @dataclass(kw_only=True)
 class InterruptHandler(StopSignal):
-    """Ctrl-C or SIGTERM: the first asks to stop after the running epochs, the second stops at once."""
+    """The first signal asks to stop after the epochs in progress, the second one stops at once."""
 
-    say: Callable[[str], None]
-    on_ray_lost: Callable[[str], None]
-    """Told from another thread that Ray is gone; it must end the process."""
     notice: str = "stopping: running trials end their epoch and keep their checkpoints"
-    """What the first one brings about."""
+    """What the first signal causes."""
+    kept: str = "nothing is lost"
+    """What the loss of Ray leaves."""
+    say: Callable[[str], None] = print_note
+    before_exit: Callable[[], None] = lambda: None
+    """Called before `on_ray_lost` ends the process, such as to show the cursor again."""
     again: bool = False
-    """The second one came: Ray is being shut down, which further ones cannot hasten."""
+    """The second signal came: Ray is being shut down, and further signals are ignored."""
 
     @contextlib.contextmanager
     def installed(self) -> Iterator[None]:
@@ -34,23 +38,38 @@ class InterruptHandler(StopSignal):
 
     @contextlib.contextmanager
     def time_limit(self, seconds: float | None, ending: EarlyEnd) -> Iterator[None]:
-        """End the search so many seconds from now unless the block is over by then; None: never."""
+        """End the search after this many seconds if the block still runs; None for no limit."""
         if seconds is None:
             yield
             return
 
-        def time_up() -> None:
+        def timed_out() -> None:
             if not self.requested:
                 self.say(f"{ending.reason}: running trials end their epoch and keep their checkpoints")
                 self.end_study(ending)
 
-        timer = threading.Timer(max(0.0, seconds), time_up)
+        timer = threading.Timer(max(0.0, seconds), timed_out)
         timer.daemon = True
         timer.start()
         try:
             yield
         finally:
             timer.cancel()
+
+    def on_ray_lost(self, process: str) -> NoReturn:
+        """End this process after one of Ray's own has ended: the main thread may wait for Ray forever.
+
+        Called from another thread. The journal survives a kill at any moment.
+        """
+        self.before_exit()
+        if self.requested and not self.ended:  # the signal went to Ray as well
+            self.say(f"interrupted; the same command goes on: {command_line()}")
+            os._exit(130)
+        self.say(
+            f"sentune: Ray's process {process} has ended (killed, or out of memory); {self.kept}, "
+            f"the same command goes on: {command_line()}"
+        )
+        os._exit(2)
 
     def _handle(self, number: int, frame: object) -> None:
         if self.again:

@@ -1,8 +1,9 @@
-"""Assembles the Tuner: starts Ray, hands it the ordered searcher and the stopping rule, and waits."""
+"""search(): train the trials of a study with Ray Tune, as a Schedule decides."""
 
 import dataclasses
 import shutil
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -10,7 +11,7 @@ from ray.tune.progress_reporter import TrialProgressCallback
 
 from core.data.corpus import Corpus
 from core.errors import UserError
-from tuning.backend.adapters import OrderedStopping
+from tuning.backend.adapters import RayScheduler, RaySearcher
 from tuning.backend.cluster import Cluster
 from tuning.backend.interrupt import InterruptHandler
 from tuning.backend.local_ray import local_ray
@@ -18,125 +19,134 @@ from tuning.backend.ray_private import skip_callback_telemetry
 from tuning.journal.writer import StudyJournal
 from tuning.resources.machine import Machine, TrialResources
 from tuning.scheduling.callbacks import Callback
-from tuning.scheduling.scheduler import MAX_RESTARTS, OOM, OrderedSearcher, common_failure
+from tuning.scheduling.schedule import MAX_RESTARTS, OOM, Schedule, common_failure
 from tuning.scheduling.study import StudyConfig
-from tuning.scheduling.successive_halving import RungTable
 
-Work = Callable[[Mapping[str, Any], Corpus, TrialResources], None]
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RayBackend:
+    """What trains the trials of a study."""
+
+    machine: Machine | Cluster
+    """What Ray may use of this machine, or the cluster that was joined."""
+    resources: TrialResources
+    """Of a trial."""
+    workers: int
+    """Trials at once, at most."""
+    train: Callable[[Mapping[str, Any], Corpus, TrialResources], None]
+    """What a worker does with a job (tuning.backend.checkpoint_sync)."""
+
+    @property
+    def retries_oom(self) -> bool:
+        """Whether a trial whose share of a GPU is too small runs again: not if it had a whole GPU."""
+        return self.resources.retry_oom and self.resources.gpus_per_trial < 1
+
+    def on_whole_gpus(self) -> "RayBackend":
+        """Return the same backend with a whole GPU per trial."""
+        return dataclasses.replace(self, resources=dataclasses.replace(self.resources, gpus_per_trial=1.0))
 
 
 class StorageProblems(TrialProgressCallback):  # type: ignore[misc]  # Ray ships no types
-    """Says once that checkpoints cannot be kept in the storage: the search goes on without.
+    """Report once that checkpoints cannot be kept in the storage; the search continues without them.
 
-    It stands in the place of Ray's own progress lines, which nobody sees and which keep every trial in memory.
+    It replaces Ray's own progress lines, which are not shown and keep every trial in memory.
     """
 
     def __init__(self, say: Callable[[str], None]) -> None:
         super().__init__()
         self.say = say
-        self.said = False
+        self.reported = False
 
     def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: Mapping[str, Any], **info: Any) -> None:
-        """Ray tells of a report."""
+        """Look for a problem in a report."""
         problem = result.get("storage_problem")
-        if problem and not self.said:
-            self.said = True
+        if problem and not self.reported:
+            self.reported = True
             self.say(f"{problem}; the search goes on, and tries again after each epoch")
 
     def on_trial_complete(self, *_: Any, **info: Any) -> None:
-        """Nothing to say."""
+        """Do nothing."""
 
     on_trial_error = on_trial_complete
 
 
 def search(
     journal: StudyJournal,
-    plan: StudyConfig,
+    config: StudyConfig,
     corpus: Corpus,
-    resources: TrialResources,
-    machine: Machine | Cluster,
-    workers: int,
-    listener: Callback,
+    backend: RayBackend,
+    callbacks: Callback,
     interrupt: InterruptHandler,
-    work: Work,
 ) -> None:
     """Run the trials that the journal lacks.
 
-    Returns when all are finished, or after an interruption. Ray is started for it and shut down after it, unless a
+    Returns when all have ended, or after an interruption. Ray is started before and shut down afterwards, unless a
     cluster is joined.
 
     Args:
-        ledger: the open journal; every epoch and end is in it before the next decision.
-        machine: what Ray may use of this machine, or the cluster that was joined.
-        workers: trials at once.
-        listener: told of every start, epoch and end.
-        interruption: asked before each new trial and after each epoch.
-        work: what a worker does with a trial (tuning.backend.checkpoint_sync).
+        journal: the open journal; every epoch and end is in it before the next decision.
+        config: what the study does.
+        corpus: the data.
+        backend: what trains the trials.
+        callbacks: called at each start, epoch, pause and end of a trial.
+        interrupt: checked before each new trial and after each epoch.
 
     Raises:
-        UserError: the first trials all failed with one cause; or the person must mend something, such as a full disk,
-            before the search can go on.
+        UserError: the first trials all failed with one cause; or the user must fix something, such as a full disk,
+            before the search can continue.
     """
-    # Twice: Ray sets handlers of its own when it starts, and what comes while it shuts down must not cut that short.
-    place = machine.monitored if isinstance(machine, Cluster) else partial(local_ray, machine)
-    with interrupt.installed(), place(interrupt.on_ray_lost) as ray, interrupt.installed():
-        fit = partial(_fit, ray.put(corpus), journal, plan, workers, listener, interrupt, work)
-        fit(resources)
-        while _some_wait_for_a_gpu(journal, resources) and not (
-            interrupt.requested or common_failure(journal.trials())
-        ):
-            fit(dataclasses.replace(resources, gpus_per_trial=1.0), whole_gpu=True)
-            fit(resources)
+    machine = backend.machine
+    ray_session = machine.monitored if isinstance(machine, Cluster) else partial(local_ray, machine)
+    # Installed twice: Ray sets handlers of its own when it starts, and a signal must not cut its shutdown short.
+    with interrupt.installed(), ray_session(interrupt.on_ray_lost) as ray, interrupt.installed():
+        run = partial(_run_trials, journal, config, callbacks, interrupt, ray.put(corpus))
+        run(backend)
+        while _oom_trials_wait(journal, backend) and not (interrupt.requested or common_failure(journal.trials())):
+            run(backend.on_whole_gpus(), whole_gpu=True)
+            run(backend)
     if interrupt.reason:
         raise interrupt.reason
     if cause := common_failure(journal.trials()):
         raise UserError(f"the first trials all failed with one cause, so the study stopped: {cause}")
 
 
-def _retries(resources: TrialResources) -> bool:
-    """Whether a trial whose share of a GPU is too small runs once more: not where it had all of it."""
-    return resources.retry_oom and resources.gpus_per_trial < 1
-
-
-def _some_wait_for_a_gpu(journal: StudyJournal, resources: TrialResources) -> bool:
+def _oom_trials_wait(journal: StudyJournal, backend: RayBackend) -> bool:
     waiting = (trial for trial in journal.trials() if not trial.state.is_finished())
-    return _retries(resources) and any(OOM in trial.user_attrs for trial in waiting)
+    return backend.retries_oom and any(OOM in trial.user_attrs for trial in waiting)
 
 
-def _fit(
-    corpus_ref: Any,
+def _run_trials(
     journal: StudyJournal,
-    plan: StudyConfig,
-    workers: int,
-    listener: Callback,
+    config: StudyConfig,
+    callbacks: Callback,
     interrupt: InterruptHandler,
-    work: Work,
-    resources: TrialResources,
+    corpus_ref: Any,
+    backend: RayBackend,
     *,
     whole_gpu: bool = False,
 ) -> None:
+    """Run Ray Tune once, until the schedule has no further job for this backend."""
     import ray
     from ray import tune
 
     skip_callback_telemetry()
-
     scratch = journal.folder.absolute() / ".ray"
-    shutil.rmtree(scratch, ignore_errors=True)  # a killed driver's
+    shutil.rmtree(scratch, ignore_errors=True)  # of a killed driver
+    train, resources = backend.train, backend.resources
 
     def trainable(job: dict[str, Any]) -> None:
-        work(job, ray.get(corpus_ref), resources)
+        train(job, ray.get(corpus_ref), resources)
 
-    retry_oom = whole_gpu or _retries(resources)
-    standings = RungTable(plan.stopping, plan.epochs, journal.records())
-    searcher = OrderedSearcher(journal, plan, listener, interrupt, standings, retry_oom=retry_oom, whole_gpu=whole_gpu)
+    retry_oom = whole_gpu or backend.retries_oom
+    schedule = Schedule(journal, config, callbacks, interrupt, retry_oom=retry_oom, whole_gpu=whole_gpu)
     tuner = tune.Tuner(
         tune.with_resources(trainable, {"cpu": resources.cpus_per_trial, "gpu": resources.gpus_per_trial}),
         tune_config=tune.TuneConfig(
-            search_alg=searcher,
-            scheduler=OrderedStopping(journal, plan, listener, interrupt, standings),
-            # One that waited, or whose worker died, is another trial to Ray.
-            num_samples=plan.n_trials * (1 + len(standings.rungs) + MAX_RESTARTS),
-            max_concurrent_trials=workers,
+            search_alg=RaySearcher(schedule, journal),
+            scheduler=RayScheduler(schedule),
+            # A trial that was paused, or whose worker died, is another trial to Ray.
+            num_samples=config.n_trials * (1 + len(schedule.rungs.rungs) + MAX_RESTARTS),
+            max_concurrent_trials=backend.workers,
             reuse_actors=True,
             trial_dirname_creator=lambda trial: trial.trial_id,
         ),
@@ -146,13 +156,15 @@ def _fit(
             verbose=0,
             progress_reporter=tune.CLIReporter(),  # silent; in a notebook Ray's default would clear the cell
             callbacks=[StorageProblems(interrupt.say)],
-            failure_config=tune.FailureConfig(max_failures=0),  # the searcher hands a dead worker's trial out again
+            failure_config=tune.FailureConfig(
+                max_failures=0
+            ),  # the schedule hands out the trial of a dead worker again
         ),
     )
     try:
         tuner.fit()
     except Exception:
-        if not interrupt.reason:  # Ray stumbles over a full disk as well
+        if not interrupt.reason:  # a full disk makes Ray fail as well
             raise
     finally:
         shutil.rmtree(scratch, ignore_errors=True)

@@ -71,7 +71,7 @@ def select_device(share: float) -> tuple[str, Gpu | None]:
     return claim_gpu(share, ray.get_gpu_ids(), os.environ.get("CUDA_VISIBLE_DEVICES"), torch.cuda)
 
 
-def failure_result(error: Exception, share: float, gpu: Gpu | None) -> dict[str, Any]:
+def failure_result(error: Exception, share: float = 0, gpu: Gpu | None = None) -> dict[str, Any]:
     """What a trial that failed came to.
 
     Args:
@@ -80,13 +80,14 @@ def failure_result(error: Exception, share: float, gpu: Gpu | None) -> dict[str,
         gpu: the one that the worker got.
 
     Returns:
-        `mend` where the person can mend it, such as a full disk, which fails every trial and none for its settings: it
-        ends the search and not the trial. Else `error`, and `oom` where its share of the GPU was too small.
+        `user_error` if the user can fix it, such as a full disk: it ends the search and not the trial. Otherwise `error`,
+        and `oom` if its share of the GPU was too small.
     """
     if isinstance(error, torch.OutOfMemoryError) and gpu is not None:
         return {"error": out_of_memory(str(error), share, gpu), "oom": True}
-    mend = isinstance(error, UserError) and not isinstance(error, ConfigError)
-    return {"mend": str(error)} if mend else {"error": error_text(error)}
+    if isinstance(error, UserError) and not isinstance(error, ConfigError):
+        return {"user_error": str(error)}
+    return {"error": error_text(error)}
 
 
 class _Reporter:

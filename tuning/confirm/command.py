@@ -1,12 +1,10 @@
 """The verb `confirm`: the search's best settings and the notebook's on seeds that chose nothing, compared in pairs."""
 
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import NoReturn
 
 from core.data.corpus import Corpus
 from core.errors import ConfigError, DataError
@@ -14,7 +12,6 @@ from tuning.confirm.execution import execute
 from tuning.confirm.runs import ConfirmRun, candidates, plan_runs
 from tuning.confirm.summary import summarize
 from tuning.confirm.tables import render_summary
-from tuning.console import command_line, print_note
 from tuning.journal.records import Spec, TrialRecord, read_study, study_attributes
 from tuning.journal.writer import open_study
 
@@ -127,18 +124,8 @@ def _spend(
                 return corpus
             return load(split=f"folds:{run.folds}", fold=run.fold, split_column=None)
 
-        def lost(what: str) -> NoReturn:
-            if interrupt.requested:  # the signal went to Ray as well
-                print_note(f"interrupted; the same command goes on: {command_line()}")
-                os._exit(130)
-            print_note(
-                f"sentune: Ray's process {what} has ended (killed, or out of memory); no finished run is lost, "
-                f"the same command goes on: {command_line()}"
-            )
-            os._exit(2)  # the main thread may wait for Ray for ever
-
         if first_fold := next((run for run in left if run.fold is not None), None):
             corpus_of(first_fold)  # more folds than a class has sentences are refused before hours are spent
-        interrupt = InterruptHandler(say=print_note, on_ray_lost=lost, notice=NOTICE)
+        interrupt = InterruptHandler(notice=NOTICE, kept="no finished run is lost")
         execute(left, corpus_of, journal, resources, machine, workers, options.say, interrupt)
         return not interrupt.requested

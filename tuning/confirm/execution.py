@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.data.corpus import TEST, VAL, Corpus
-from core.errors import ConfigError, UserError
+from core.errors import UserError
 from tuning.backend.local_ray import local_ray
 from tuning.confirm.runs import PREFIX, ConfirmRun
 from tuning.journal.predictions import pack_labels
 from tuning.journal.writer import StudyJournal, log_test_evaluation
 from tuning.resources.machine import Machine, TrialResources
-from tuning.scheduling.scheduler import MAX_RESTARTS, WORKER_DIED
+from tuning.scheduling.schedule import MAX_RESTARTS, WORKER_DIED
 
 if TYPE_CHECKING:
     from tuning.backend.interrupt import InterruptHandler
@@ -30,10 +30,10 @@ def train_run(config: Mapping[str, Any], corpus: Corpus, resources: TrialResourc
 
     Returns:
         The figures, with `correct`: which sentences of the test split it got right (of the validation split, where
-        there is no test split), packed. Or `error`, of a run that cannot be trained; or `mend`, which the person must.
+        there is no test split), packed. Or `error`, of a run that cannot be trained; or `user_error`, which the user must fix.
     """
     from core.config import TrialConfig
-    from tuning.backend.worker import error_text, select_device
+    from tuning.backend.worker import failure_result, select_device
     from tuning.retrain.training import evaluate_on_test, metrics_of, train_resumable
 
     try:
@@ -42,8 +42,7 @@ def train_run(config: Mapping[str, Any], corpus: Corpus, resources: TrialResourc
         result = train_resumable(settings, corpus, threads=resources.cpus_per_trial, device=device, checkpoints=place)
         test = evaluate_on_test(result, corpus, resources.cpus_per_trial, device)
     except Exception as error:  # a bad setting must not end the others
-        mend = isinstance(error, UserError) and not isinstance(error, ConfigError)
-        return {"mend": str(error)} if mend else {"error": error_text(error)}
+        return failure_result(error)
     predictions = result.val_predictions if test is None else test.predictions
     labels = corpus.labels[corpus.indices(VAL if test is None else TEST)]
     return {
@@ -125,8 +124,8 @@ def record_result(journal: StudyJournal, run: ConfirmRun, outcome: Mapping[str, 
     Raises:
         UserError: the person must mend something first.
     """
-    if "mend" in outcome:
-        raise UserError(outcome["mend"])
+    if "user_error" in outcome:
+        raise UserError(outcome["user_error"])
     if "died" in outcome:
         return
     if "test_accuracy" in outcome:

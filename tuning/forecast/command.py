@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from core.data.load import load_corpus
@@ -11,7 +12,7 @@ from core.nn.model_size import max_checkpoint_bytes
 from tuning.forecast.probe import PROBE_SECONDS, probe
 from tuning.forecast.simulation import Forecast, Range, forecast, to_dict
 from tuning.formatting import format_duration, format_gigabytes
-from tuning.journal.records import states_of, study_attributes
+from tuning.journal.records import read_study, states_of, study_attributes
 from tuning.resources.allocation import heaviest_configs, resolve_resources
 from tuning.resources.machine import Machine
 from tuning.run_options import RunOptions, study_config
@@ -175,15 +176,18 @@ def make_forecast(options: RunOptions, say: Callable[[str], None]) -> ForecastRe
         raise ConfigError("plan tries settings on this machine and knows no other: leave --address out")
     machine = Machine.here()
     fits = options.resources.max_parallel(machine)
-    plan = study_config(options, fits)
+    existing = study_attributes(options.folder)
+    plan = study_config(options, fits, existing)
     corpus = load_corpus(**options.data, cache_dir=options.cache_dir, progress=say)
-    resources, choice = resolve_resources(options.resources, plan, machine, corpus, study_attributes(options.folder))
+    resources, choice = resolve_resources(options.resources, plan, machine, corpus, existing)
     if choice is not None:
         say(str(choice))
         fits = resources.max_parallel(machine)
-        plan = study_config(options, fits)
+        plan = study_config(options, fits, existing)
     if options.warm_start is not None:
-        plan, _ = add_prior_trials(plan, options.folder, options.warm_start, corpus.fingerprint)
+        plan, _ = add_prior_trials(
+            plan, existing, options.warm_start.name, partial(read_study, options.warm_start), corpus.fingerprint
+        )
     workers = min(fits, options.workers or fits, plan.n_trials)
     heavy = heaviest_configs(plan.space, **plan.shared_settings)
     # The probe has one GPU: as many processes as share it.

@@ -1,4 +1,4 @@
-"""What ends a study before all its trials are done: time, a target, or patience. Loads neither torch nor Ray.
+"""What ends a study before all its trials are done: time, a target, patience, or an interruption. Loads no torch.
 
 Target and patience are judged on the trials in the study's order, trial k only when trials 0..k are all over: so the
 end is the same however many workers ran and whoever finished first. Trials after it that were begun meanwhile stay in
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from core.errors import ConfigError
+from core.errors import ConfigError, UserError
 from tuning.formatting import UNITS, format_duration
 from tuning.journal.records import TrialRecord
 
@@ -35,6 +35,27 @@ class EarlyEnd:
             [] if self.last is None else [f"trials after {self.last} do not count: which were begun depended on time"]
         )
         return [f"the study ended early: {self.reason}", *beyond]
+
+
+@dataclass
+class StopSignal:
+    """Whether the search is to end before it is complete, and why."""
+
+    requested: bool = False
+    reason: UserError | None = None
+    """What the user must fix first; None after an interruption."""
+    ended: EarlyEnd | None = None
+    """The budget that was met, if any."""
+
+    def abort(self, reason: UserError) -> None:
+        """End the search for something that the user must fix; the first reason counts."""
+        self.requested = True
+        self.reason = self.reason or reason
+
+    def end_study(self, ending: EarlyEnd) -> None:
+        """End the search because a budget is met; the first request counts."""
+        if not self.requested:
+            self.requested, self.ended = True, ending
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -9,6 +9,7 @@ only what was added since the last suggestion is drawn.
 import contextlib
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
 
@@ -25,30 +26,9 @@ from core.errors import ConfigError
 from tuning.space.expressions import Value
 from tuning.space.space import Space
 
-NEEDS = {"tpe": (), "random": (), "gp": ("scipy", "torch"), "cmaes": ("cmaes",), "qmc": ("scipy",)}
-"""Sampler -> packages that it needs beside Optuna."""
-REPLAYED = ("cmaes", "qmc")
-"""Samplers with a memory of their own."""
-LEARNING = ("tpe", "gp", "cmaes")
-"""Samplers that care what trials came to."""
 Params = dict[str, Value]
 FRESH = 7_031_501
 """Sets fresh seeds apart from those that the study's sampler derives from the same seed."""
-
-
-def check_sampler(name: str) -> None:
-    """Is it a sampler, and can it be used here?
-
-    Raises:
-        ConfigError: it is not known, or one of its packages is not installed.
-    """
-    if name not in NEEDS:
-        raise ConfigError(f"--sampler must be one of {', '.join(NEEDS)}, got {name!r}")
-    missing = [package for package in NEEDS[name] if find_spec(package) is None]
-    if missing:
-        raise ConfigError(
-            f"--sampler {name} needs what is not installed: pip install {' '.join(missing)}, or choose another sampler"
-        )
 
 
 def derive_seed(*entropy: int) -> int:
@@ -56,43 +36,14 @@ def derive_seed(*entropy: int) -> int:
     return int(np.random.SeedSequence(entropy).generate_state(1)[0])
 
 
-def make_sampler(
-    name: str, space: Space, seed: int, startup: int, constant_liar: bool, knowledge: Sequence[FrozenTrial] = ()
-) -> BaseSampler:
-    """Optuna's sampler `name`.
-
-    Args:
-        name: one of NEEDS.
-        space: what is searched; cmaes and qmc must know before the first trial is finished.
-        seed: 0..2**32 - 1.
-        startup: so many outcomes are known before tpe, gp and cmaes draw by them and no longer at random.
-        constant_liar: tpe takes running trials for bad ones.
-        knowledge: trials of another study; only cmaes takes them here.
-    """
-    with _quiet():
-        if name == "tpe":
-            return TPESampler(
-                seed=seed, multivariate=True, group=True, constant_liar=constant_liar, n_startup_trials=startup
-            )
-        if name == "gp":
-            return GPSampler(seed=seed, n_startup_trials=startup, deterministic_objective=False)
-        if name == "cmaes":
-            return FixedSpaceCmaEs(space, knowledge, seed=seed, n_startup_trials=startup)
-        if name == "qmc":
-            return FixedSpaceQmc(space, seed=seed, scramble=True)
-        return RandomSampler(seed=seed)
-
-
 def finished_view(trial: FrozenTrial, number: int, sampler: str) -> FrozenTrial:
-    """A finished trial as a sampler is shown it: without what is ours, and without copying what is Optuna's.
+    """Return a finished trial as a sampler sees it: without our attributes, and without copying Optuna's objects.
 
-    To gp and cmaes, which leave stopped trials aside, one counts as a finished one with its best accuracy: it was
-    stopped because others had better ones at that epoch.
+    A sampler that ignores stopped trials sees them as complete with their best accuracy: a trial was stopped because
+    others were better at that epoch.
     """
-    state = trial.state
-    if state == TrialState.PRUNED and sampler in ("gp", "cmaes"):
-        state = TrialState.COMPLETE
-    return _shown(trial, number, state)
+    hidden = trial.state == TrialState.PRUNED and SAMPLERS[sampler].ignores_stopped
+    return _shown(trial, number, TrialState.COMPLETE if hidden else trial.state)
 
 
 def running_view(trial: FrozenTrial, number: int) -> FrozenTrial:
@@ -206,6 +157,94 @@ class FixedSpaceQmc(QMCSampler):
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         return self._all
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SamplerOptions:
+    """What a sampler is made from."""
+
+    space: Space
+    """What is searched; cmaes and qmc must know it before the first trial has ended."""
+    seed: int
+    """From 0 to 2**32 - 1."""
+    startup: int
+    """Number of results before tpe, gp and cmaes use them; until then they draw at random."""
+    constant_liar: bool = True
+    """tpe takes running trials for bad ones."""
+    prior_trials: Sequence[FrozenTrial] = ()
+    """Trials of another study; only cmaes takes them here."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SamplerInfo:
+    """One of Optuna's samplers, and what the search must know about it."""
+
+    make: Callable[[SamplerOptions], BaseSampler]
+    packages: tuple[str, ...] = ()
+    """Packages besides Optuna that it needs."""
+    learns: bool = False
+    """Its suggestions depend on results."""
+    stateful: bool = False
+    """Its suggestions depend on its earlier ones: it is replayed from the first trial on."""
+    ignores_stopped: bool = False
+    """It ignores stopped trials."""
+    shared_params_only: bool = False
+    """It models only the parameters that all trials have."""
+    independent_draws: bool = True
+    """As long as it knows no result, its suggestions are independent random draws."""
+
+
+SAMPLERS = {
+    "tpe": SamplerInfo(
+        make=lambda o: TPESampler(
+            seed=o.seed, multivariate=True, group=True, constant_liar=o.constant_liar, n_startup_trials=o.startup
+        ),
+        learns=True,
+    ),
+    "random": SamplerInfo(make=lambda o: RandomSampler(seed=o.seed)),
+    "gp": SamplerInfo(
+        make=lambda o: GPSampler(seed=o.seed, n_startup_trials=o.startup, deterministic_objective=False),
+        packages=("scipy", "torch"),
+        learns=True,
+        ignores_stopped=True,
+        shared_params_only=True,
+    ),
+    "cmaes": SamplerInfo(
+        make=lambda o: FixedSpaceCmaEs(o.space, o.prior_trials, seed=o.seed, n_startup_trials=o.startup),
+        packages=("cmaes",),
+        learns=True,
+        stateful=True,
+        ignores_stopped=True,
+    ),
+    "qmc": SamplerInfo(
+        make=lambda o: FixedSpaceQmc(o.space, seed=o.seed, scramble=True),
+        packages=("scipy",),
+        stateful=True,
+        independent_draws=False,
+    ),
+}
+"""The choices of `--sampler`."""
+
+
+def check_sampler(name: str) -> None:
+    """Check that it is a sampler and can be used here.
+
+    Raises:
+        ConfigError: it is not known, or one of its packages is not installed.
+    """
+    if name not in SAMPLERS:
+        raise ConfigError(f"--sampler must be one of {', '.join(SAMPLERS)}, got {name!r}")
+    missing = [package for package in SAMPLERS[name].packages if find_spec(package) is None]
+    if missing:
+        raise ConfigError(
+            f"--sampler {name} needs what is not installed: pip install {' '.join(missing)}, or choose another sampler"
+        )
+
+
+def make_sampler(name: str, options: SamplerOptions) -> BaseSampler:
+    """Make the sampler `name`, a key of SAMPLERS, without Optuna's notes."""
+    with _quiet():
+        return SAMPLERS[name].make(options)
 
 
 def _shown(trial: FrozenTrial, number: int, state: TrialState) -> FrozenTrial:

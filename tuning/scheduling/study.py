@@ -37,7 +37,7 @@ class StudyConfig:
     stopping: SuccessiveHalving | None
     """None: no trial is stopped early."""
     sampler: str = "tpe"
-    """One of tuning.scheduling.samplers.NEEDS."""
+    """One of tuning.scheduling.samplers.SAMPLERS."""
     startup: int = 6
     """So many outcomes are known before the sampler draws by them and no longer at random."""
     constant_liar: bool = True

@@ -8,8 +8,9 @@ from optuna.trial import FrozenTrial
 
 from core.config import TrialConfig
 from tuning.scheduling.samplers import (
-    REPLAYED,
+    SAMPLERS,
     Params,
+    SamplerOptions,
     StatefulSampler,
     derive_seed,
     finished_view,
@@ -51,8 +52,9 @@ class Suggester:
 
     def __init__(self, plan: StudyConfig) -> None:
         self.plan = plan
+        self._sampler = SAMPLERS[plan.sampler]
         self.first = initial_trials(plan.space)
-        self._told = [finished_view(trial, i, plan.sampler) for i, trial in enumerate(plan.prior_trials, 1)]
+        self._finished = [finished_view(trial, i, plan.sampler) for i, trial in enumerate(plan.prior_trials, 1)]
         self._always = {dimension.name for dimension in plan.space.dimensions if not dimension.when}
         self._replay: StatefulSampler | None = None
 
@@ -67,7 +69,7 @@ class Suggester:
             config = TrialConfig.from_dict({**self.first[number], **self.plan.shared_settings})
             origin = "notebook" if number == 0 else "try_first"
             return Suggestion(params=self.plan.space.to_params(config), config=config, origin=origin)
-        params = self._replayed(trials) if self.plan.sampler in REPLAYED else self._drawn(trials)
+        params = self._replayed(trials) if self._sampler.stateful else self._drawn(trials)
         config = self.plan.space.to_config(params, **self.plan.shared_settings)
         twin = _duplicate_of(config, trials)
         origin = "sampler" if twin is None else f"copy of {twin}"
@@ -78,15 +80,15 @@ class Suggester:
         plan, number = self.plan, len(trials)
         known = visible_trials(trials, number, plan.window)
         offset = 1 + len(plan.prior_trials)
-        for trial in known[len(self._told) - len(plan.prior_trials) :]:
-            self._told.append(finished_view(trial, len(self._told) + 1, plan.sampler))
+        for trial in known[len(self._finished) - len(plan.prior_trials) :]:
+            self._finished.append(finished_view(trial, len(self._finished) + 1, plan.sampler))
         others = [running_view(trial, len(known) + offset + i) for i, trial in enumerate(trials[len(known) :])]
         for attempt in range(MAX_REDRAWS + 1):
             seed = derive_seed(plan.seed, number, *([attempt] if attempt else []))
             name = plan.sampler if attempt <= MAX_REDRAWS // 2 else "random"
-            sampler = make_sampler(name, plan.space, seed, plan.startup, plan.constant_liar)
-            shown = [*self._told[: len(plan.prior_trials) + len(known)], *others]
-            if plan.sampler == "gp":  # it models what all trials have in common
+            sampler = make_sampler(name, self._options(seed))
+            shown = [*self._finished[: len(plan.prior_trials) + len(known)], *others]
+            if self._sampler.shared_params_only:
                 shown = [trial for trial in shown if self._always <= trial.params.keys()]
             params = suggest_once(sampler, plan.space, shown)
             if self._is_new(params, trials):
@@ -98,7 +100,7 @@ class Suggester:
         plan = self.plan
         if self._replay is None:
             seed = derive_seed(plan.seed)
-            sampler = make_sampler(plan.sampler, plan.space, seed, plan.startup, plan.constant_liar, plan.prior_trials)
+            sampler = make_sampler(plan.sampler, self._options(seed))
             self._replay = StatefulSampler(sampler, plan.sampler, plan.space)
         replay = self._replay
         params: Params = {}
@@ -111,6 +113,16 @@ class Suggester:
             replay.tell(visible_trials(before, number, plan.window))
             params = replay.ask(lambda params, attempt: attempt >= MAX_REDRAWS or self._is_new(params, before))  # noqa: B023 - called at once
         return params
+
+    def _options(self, seed: int) -> SamplerOptions:
+        plan = self.plan
+        return SamplerOptions(
+            space=plan.space,
+            seed=seed,
+            startup=plan.startup,
+            constant_liar=plan.constant_liar,
+            prior_trials=plan.prior_trials,
+        )
 
     def _is_new(self, params: Params, trials: Sequence[FrozenTrial]) -> bool:
         return _duplicate_of(self.plan.space.to_config(params, **self.plan.shared_settings), trials) is None

@@ -7,15 +7,14 @@ exact, whatever has become of the other meanwhile.
 import dataclasses
 import hashlib
 import json
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from core.errors import ConfigError
-from tuning.journal.records import Spec, TrialRecord, read_study, study_attributes
-from tuning.scheduling.samplers import LEARNING
+from tuning.journal.records import Spec, TrialRecord
+from tuning.scheduling.samplers import SAMPLERS
 from tuning.scheduling.study import StudyConfig, space_from_spec
 from tuning.space.space import Space
 
@@ -24,46 +23,50 @@ PRIOR_TRIALS = "knowledge"
 
 
 def add_prior_trials(
-    plan: StudyConfig, folder: Path, other: Path, fingerprint: str
+    config: StudyConfig,
+    own: Mapping[str, Any],
+    other: str,
+    read_other: Callable[[], tuple[Spec, Sequence[TrialRecord]]],
+    fingerprint: str,
 ) -> tuple[StudyConfig, dict[str, Any]]:
-    """Add the other study's trials to the plan.
+    """Add the trials of another study to a study's configuration.
 
     Args:
-        plan: of the study in `folder`.
-        folder: the study's; where it has begun, the knowledge is its own copy.
-        other: the other study's folder.
+        config: of the study.
+        own: the study's attributes; one that has begun has its own copy of the trials.
+        other: name of the other study.
+        read_other: reads the spec and the trials of the other study.
         fingerprint: of the data.
 
     Returns:
-        The plan, and what to keep as the study's user attributes when it is made.
+        The configuration, and the user attributes to set when the study is created.
 
     Raises:
         ConfigError: the other study's trials say nothing about this search; the reason is named.
         UserError: there is no such study.
     """
-    own = study_attributes(folder)
     start = own.get("spec", {}).get("warm_start")
-    if start and start["study"] == other.name:
+    if start and start["study"] == other:
         rows = own[PRIOR_TRIALS]
     else:
-        spec, records = read_study(other)
-        problems = _mismatches(plan, spec, fingerprint)
+        spec, records = read_other()
+        problems = _mismatches(config, spec, fingerprint)
         rows = [_row(record) for record in records if record.state in ("COMPLETE", "PRUNED")]
         if not problems and not rows:
             problems = ["none of its trials is finished"]
         if problems:
-            raise ConfigError(f"--warm-start {other.name} cannot be used: {'; '.join(problems)}; leave it out")
+            raise ConfigError(f"--warm-start {other} cannot be used: {'; '.join(problems)}; leave it out")
         digest = hashlib.sha256(json.dumps(rows, sort_keys=True).encode()).hexdigest()
-        start = {"study": other.name, "trials": len(rows), "sha256": digest}
-    knowledge = tuple(_trial(row, plan.space) for row in rows)
-    return dataclasses.replace(plan, warm_start=start, prior_trials=knowledge), {PRIOR_TRIALS: rows}
+        start = {"study": other, "trials": len(rows), "sha256": digest}
+    prior_trials = tuple(_trial(row, config.space) for row in rows)
+    return dataclasses.replace(config, warm_start=start, prior_trials=prior_trials), {PRIOR_TRIALS: rows}
 
 
 def _mismatches(plan: StudyConfig, spec: Spec, fingerprint: str) -> Sequence[str]:
     """Why the other study's outcomes say nothing about this one's."""
     theirs = space_from_spec(spec)
     problems = []
-    if plan.sampler not in LEARNING:
+    if not SAMPLERS[plan.sampler].learns:
         problems.append(f"--sampler {plan.sampler} does not learn from trials")
     if spec["fingerprint"] != fingerprint:
         problems.append("it was made with other data")

@@ -18,6 +18,7 @@ from core.config import TrialConfig
 from core.training.result import EpochResult
 from tuning.formatting import format_settings
 from tuning.journal.records import TrialRecord
+from tuning.scheduling.callbacks import Callback
 from tuning.tracking.progress_state import BestSoFar, SearchProgress
 from tuning.tracking.progress_text import best_text, failures, live_block, rate_line, status_line
 
@@ -38,7 +39,7 @@ def pause_seconds(elapsed: float) -> float:
     return min(60.0, max(PLAIN_SECONDS, elapsed / 60))
 
 
-class ProgressDisplay:
+class ProgressDisplay(Callback):
     """Listens to a search and shows it on `console`. Use as a context manager."""
 
     def __init__(self, console: Console, progress: SearchProgress, cautions: Sequence[str] = ()) -> None:

@@ -17,6 +17,7 @@ from core.io.atomic import atomic_folder
 from core.training.result import EpochResult
 from tuning.journal.records import TrialRecord, epoch_points, searched_values
 from tuning.journal.writer import StudyJournal
+from tuning.scheduling.callbacks import Callback
 
 FOLDER = "tensorboard"
 
@@ -59,8 +60,8 @@ def tensorboard_callback(
         files.close()
 
 
-class TensorBoardCallback:
-    """Listens to a search. Get one from `tensorboard_callback`."""
+class TensorBoardCallback(Callback):
+    """Writes event files during a search. Get one from `tensorboard_callback`."""
 
     def __init__(
         self,
@@ -83,9 +84,6 @@ class TensorBoardCallback:
     def on_epoch_end(self, number: int, result: EpochResult) -> None:
         """A trial's epoch is in the journal."""
         self._update(self._record(number))
-
-    def on_trial_pause(self, number: int) -> None:
-        """A trial waits at a rung: nothing to write."""
 
     def on_trial_end(self, record: TrialRecord) -> None:
         """A trial is over."""

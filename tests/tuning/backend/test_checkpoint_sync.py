@@ -36,7 +36,12 @@ class Node:
 
         self.monkeypatch.setattr(tempfile, "tempdir", str(self.folder))
         self.monkeypatch.setattr(worker, "tune", SimpleNamespace(report=report))
-        job = {"number": number, "config": CONFIG, "checkpoint_dir": str(self.folder / "own"), "open": [1, number]}
+        job = {
+            "number": number,
+            "config": CONFIG,
+            "checkpoint_dir": str(self.folder / "own"),
+            "unfinished": [1, number],
+        }
         try:
             keeping.run_trial(job, tiny_corpus(), TrialResources())
         except KeyboardInterrupt:

@@ -99,7 +99,7 @@ def test_a_run_that_cannot_be_trained_is_an_error_and_what_can_be_mended_is_told
     assert found["error"].startswith("TrainingError: ")
     (tmp_path / "file").touch()
     mend = train_run(CONFIG.to_dict(), tiny_corpus(), TrialResources(), str(tmp_path / "file" / "c"))
-    assert "a part of the path is a file" in mend["mend"]
+    assert "a part of the path is a file" in mend["user_error"]
 
 
 def test_an_outcome_is_kept_with_its_reading_and_its_checkpoints_go(tmp_path: Path) -> None:
@@ -131,7 +131,7 @@ def test_a_failed_run_is_kept_and_one_whose_worker_died_is_tried_again(tmp_path:
         assert journal.attributes[RUN.key]["error"] == "TrainingError: NaN"
         assert "readings" not in journal.attributes
         with pytest.raises(UserError, match="the disk is full"):
-            record_result(journal, RUN, {"mend": "the disk is full"})
+            record_result(journal, RUN, {"user_error": "the disk is full"})
 
 
 @pytest.mark.parametrize(

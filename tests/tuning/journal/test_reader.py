@@ -17,14 +17,13 @@ from core.errors import ConfigError, CorruptionError, UserError
 from core.training.result import EpochResult
 from tests.support.assessed_studies import FULL_SPEC, attributes, opened, trial, write_study
 from tests.support.expressions import refusal
-from tests.support.study_configs import options
+from tests.support.study_configs import configured, options
 from tuning.analysis.best import curve_of, table_of
 from tuning.analysis.filters import RowFilter
 from tuning.journal.file import JOURNAL
 from tuning.journal.reader import read_journal
 from tuning.journal.writer import open_study
 from tuning.report.command import page
-from tuning.run_options import study_config
 from tuning.scheduling.successive_halving import SuccessiveHalving
 from tuning.space.load import load_space
 from tuning.space.presets import PRESETS
@@ -126,7 +125,7 @@ def answers(folder: Path) -> list[str]:
         lambda: curve_of(folder, "table"),
         lambda: page(folder, model=None, cache_dir=folder / "cache", command="x", every_seconds=None).decode(),
         lambda: opened(folder),
-        lambda: str(study_config(options(folder.parent, name=folder.name), 2).stopping),
+        lambda: str(configured(options(folder.parent, name=folder.name)).stopping),
     )
     said = []
     for reader in readers:
@@ -161,7 +160,7 @@ def test_a_stopping_rule_that_is_none_of_ours_is_a_difference_to_what_the_comman
 ) -> None:
     rule = SuccessiveHalving().to_dict() | {"together": together}
     write_study(tmp_path / "s", [trial(0, range(40))], attributes(spec=FULL_SPEC | {"stopping": rule}))
-    wanted = study_config(options(tmp_path), 2).stopping
+    wanted = configured(options(tmp_path)).stopping
     assert isinstance(wanted, SuccessiveHalving)
     with (
         pytest.raises(ConfigError, match=r"was made with stopping\.together .*, this command says 1: give the same"),

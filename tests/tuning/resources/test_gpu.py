@@ -196,7 +196,7 @@ def test_out_of_memory_is_told_from_other_failures() -> None:
     }
     assert failure_result(TrainingError("NaN"), 0.5, gpu) == {"error": "TrainingError: NaN"}
     assert failure_result(ConfigError("bad"), 0.0, None) == {"error": "ConfigError: bad"}
-    assert failure_result(UserError("the disk is full"), 0.0, None) == {"mend": "the disk is full"}
+    assert failure_result(UserError("the disk is full"), 0.0, None) == {"user_error": "the disk is full"}
 
 
 def test_a_probe_finds_peak_and_step_of_the_heaviest_settings() -> None:

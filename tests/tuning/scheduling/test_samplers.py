@@ -9,7 +9,14 @@ from optuna.trial import TrialState
 from core.errors import ConfigError
 from tests.support.study_configs import outcomes, plan
 from tuning.scheduling import samplers
-from tuning.scheduling.samplers import check_sampler, finished_view, make_sampler, running_view, suggest_once
+from tuning.scheduling.samplers import (
+    SamplerOptions,
+    check_sampler,
+    finished_view,
+    make_sampler,
+    running_view,
+    suggest_once,
+)
 
 
 def test_an_unknown_sampler_is_refused_with_those_there_are() -> None:
@@ -50,7 +57,7 @@ def test_a_sampler_made_anew_draws_what_optuna_draws_in_a_study_of_those_trials(
     the_plan = plan(window=1)
     trials = outcomes(the_plan, 12)
     ours = suggest_once(
-        make_sampler("tpe", the_plan.space, 3, 6, True),
+        make_sampler("tpe", SamplerOptions(space=the_plan.space, seed=3, startup=6)),
         the_plan.space,
         [finished_view(trial, number, "tpe") for number, trial in enumerate(trials, 1)],
     )

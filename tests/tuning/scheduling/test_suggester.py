@@ -9,13 +9,13 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState
 
 from tests.support.study_configs import again, config_of, finished, outcomes, plan
-from tuning.scheduling.samplers import NEEDS
+from tuning.scheduling.samplers import SAMPLERS
 from tuning.scheduling.study import StudyConfig
 from tuning.scheduling.suggester import Suggester, is_ready, visible_trials
 from tuning.space.load import load_space
 
 GP = pytest.param("gp", marks=pytest.mark.slow)
-SAMPLERS = [GP if name == "gp" else name for name in NEEDS]
+EACH_SAMPLER = [GP if name == "gp" else name for name in SAMPLERS]
 
 
 @cache
@@ -25,7 +25,7 @@ def a_study(sampler: str) -> tuple[StudyConfig, list[FrozenTrial]]:
     return the_plan, outcomes(the_plan, 5 if sampler == "gp" else 12)
 
 
-@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("sampler", EACH_SAMPLER)
 def test_a_suggestion_is_the_same_whatever_was_asked_before(sampler: str) -> None:
     """One who made all suggestions, and one who comes new to the study, as after a restart, say the same."""
     the_plan, trials = a_study(sampler)
@@ -36,7 +36,7 @@ def test_a_suggestion_is_the_same_whatever_was_asked_before(sampler: str) -> Non
     assert Suggester(the_plan).suggest(trials[:4]).config == config_of(trials[4])
 
 
-@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("sampler", EACH_SAMPLER)
 def test_a_suggestion_does_not_know_what_lies_inside_the_window(sampler: str) -> None:
     """Trials n-window+1..n-1 count as running, whatever they came to."""
     the_plan, trials = a_study(sampler)
@@ -70,7 +70,7 @@ def test_qmc_fills_the_space_evenly_from_its_first_suggestion_on() -> None:
     assert len(cells) == 16
 
 
-@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("sampler", EACH_SAMPLER)
 def test_another_seed_gives_another_suggestion(sampler: str) -> None:
     assert outcomes(plan(sampler=sampler), 3)[2].params != outcomes(plan(sampler=sampler, seed=8), 3)[2].params
 
@@ -107,7 +107,7 @@ def test_a_suggestion_waits_for_what_it_may_see_and_for_nothing_else() -> None:
     assert not is_ready(the_plan, trials)
 
 
-@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("sampler", EACH_SAMPLER)
 def test_no_configuration_comes_twice_while_there_are_others(sampler: str) -> None:
     """Three layers by four poolings."""
     space = load_space("notebook", ["n_layers=int(1,3)", "pooling=choice(last,max,mean,attention)",
@@ -118,7 +118,7 @@ def test_no_configuration_comes_twice_while_there_are_others(sampler: str) -> No
     assert len({str(config_of(trial)) for trial in trials}) == 5
 
 
-@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("sampler", EACH_SAMPLER)
 def test_where_there_is_no_other_the_first_ones_result_is_taken(sampler: str) -> None:
     space = load_space("notebook", ["n_layers=int(1,2)", "hidden_dim=16", "lstm_dropout=0", "fc_dropout=0.5",
                                     "learning_rate=0.5", "freeze_embedding=false"])  # fmt: skip

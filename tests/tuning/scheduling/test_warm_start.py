@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from core.errors import ConfigError, UserError
 from core.training.result import EpochResult
 from tests.support.study_configs import outcomes, plan
-from tuning.journal.records import study_attributes
+from tuning.journal.records import read_study, study_attributes
 from tuning.journal.writer import open_study
 from tuning.scheduling.study import StudyConfig
 from tuning.scheduling.warm_start import add_prior_trials
@@ -37,7 +38,8 @@ def a_study(folder: Path, **changes: Any) -> None:
 def warm(
     tmp_path: Path, the_plan: StudyConfig | None = None, fingerprint: str = "f"
 ) -> tuple[StudyConfig, dict[str, Any]]:
-    return add_prior_trials(the_plan or plan(), tmp_path / "new", tmp_path / "old", fingerprint)
+    own = study_attributes(tmp_path / "new")
+    return add_prior_trials(the_plan or plan(), own, "old", partial(read_study, tmp_path / "old"), fingerprint)
 
 
 def test_finished_trials_are_knowledge_to_the_last_bit(tmp_path: Path) -> None:

@@ -16,8 +16,8 @@ from tests.support.fake_ray import FakeRay, content, searcher_of
 from tests.support.study_configs import plan
 from tuning.journal.records import read_study
 from tuning.journal.writer import open_study
-from tuning.scheduling.scheduler import SEGMENTS, common_failure
-from tuning.scheduling.stop_signal import StopSignal
+from tuning.scheduling.budget import StopSignal
+from tuning.scheduling.schedule import SEGMENTS, common_failure
 from tuning.scheduling.successive_halving import SuccessiveHalving
 from tuning.space.load import load_space
 
@@ -178,7 +178,7 @@ def test_what_the_person_can_mend_ends_the_search_and_not_the_trial(tmp_path: Pa
         stop = StopSignal()
         searcher = searcher_of(journal, plan(), stop)
         searcher.suggest("ray0")
-        searcher.on_trial_complete("ray0", {"outcome/mend": "cannot write x: the disk is full"})
+        searcher.on_trial_complete("ray0", {"outcome/user_error": "cannot write x: the disk is full"})
         assert str(stop.reason) == "cannot write x: the disk is full"
         assert searcher.suggest("ray1") == Searcher.FINISHED
         assert [record.state for record in journal.records()] == ["RUNNING"]

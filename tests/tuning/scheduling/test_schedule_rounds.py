@@ -14,7 +14,7 @@ from tuning.backend.interrupt import InterruptHandler
 from tuning.journal.records import read_study, study_attributes
 from tuning.journal.writer import StudyJournal, open_study
 from tuning.scheduling.budget import Budget, EarlyEnd
-from tuning.scheduling.scheduler import OOM, OrderedSearcher
+from tuning.scheduling.schedule import OOM
 from tuning.scheduling.study import StudyConfig
 
 SPEC = {"fingerprint": ""}
@@ -84,7 +84,7 @@ def test_time_ends_a_search_once_and_is_no_interruption() -> None:
         heard.append(line)
         told.set()
 
-    interrupt = InterruptHandler(say=say, on_ray_lost=print)
+    interrupt = InterruptHandler(say=say)
     ending = Budget(seconds=60).timed_out
     with interrupt.time_limit(0.0, ending):
         assert told.wait(timeout=60)
@@ -94,7 +94,7 @@ def test_time_ends_a_search_once_and_is_no_interruption() -> None:
 
 
 def test_a_search_that_is_over_in_time_is_not_ended_by_it() -> None:
-    interrupt = InterruptHandler(say=print, on_ray_lost=print)
+    interrupt = InterruptHandler(say=print)
     with interrupt.time_limit(3600.0, Budget(seconds=3600).timed_out):
         pass
     with interrupt.time_limit(None, Budget().timed_out):
@@ -103,7 +103,7 @@ def test_a_search_that_is_over_in_time_is_not_ended_by_it() -> None:
 
 
 def test_after_ctrl_c_a_budget_changes_nothing() -> None:
-    interrupt = InterruptHandler(say=print, on_ray_lost=print)
+    interrupt = InterruptHandler(say=print)
     interrupt.requested = True
     interrupt.end_study(EarlyEnd(reason="target"))
     assert interrupt.ended is None
@@ -113,12 +113,8 @@ class SmallShares(FakeRay):
     """Trials 2 and 7 run out of memory after two epochs unless they have a whole GPU."""
 
     def __init__(self, *args: Any, whole_gpu: bool = False, retry_oom: bool = True) -> None:
-        super().__init__(*args)
+        super().__init__(*args, retry_oom=retry_oom, whole_gpu=whole_gpu)
         self.whole_gpu = whole_gpu
-        journal, the_plan = args[:2]
-        self.searcher = OrderedSearcher(
-            journal, the_plan, self.heard, self.stop, self.rungs, retry_oom=retry_oom, whole_gpu=whole_gpu
-        )
         self.ran: list[int] = []
 
     def _step(self, ray_id: str) -> None:
