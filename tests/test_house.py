@@ -152,3 +152,83 @@ def test_best_loads_neither_torch_nor_ray(tmp_path: Path) -> None:
     )
     watched = ("torch", "ray", "nltk", "sklearn", "scipy", "pandas", "optuna")
     assert loaded_by(code, *watched) == {"optuna"}
+
+
+LAYERS = [
+    ["tuning.cli"],
+    ["tuning.run"],
+    ["tuning.forecast", "tuning.confirm"],
+    ["tuning.retrain", "tuning.report"],
+    ["tuning.run_options"],
+    ["tuning.analysis", "tuning.tracking"],
+    ["tuning.backend"],
+    ["tuning.scheduling", "tuning.resources"],
+    ["tuning.serving", "tuning.space", "tuning.journal"],
+    ["tuning.console", "tuning.formatting"],
+    ["core.inference"],
+    ["core.training"],
+    ["core.nn"],
+    ["core.data"],
+    ["core.io"],
+    ["core.config", "core.stats"],
+    ["core.errors"],
+]
+"""Packages and modules, from the top down; each imports only its own and lower layers."""
+
+
+def layer_of(module: str) -> int:
+    found = [at for at, names in enumerate(LAYERS) if any(f"{module}.".startswith(f"{name}.") for name in names)]
+    assert len(found) == 1, f"{module} is in no layer"
+    return found[0]
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if name not in ("core", "tuning", "tuning.__main__")])
+def test_a_module_imports_only_its_own_layer_and_lower_ones(module: str) -> None:
+    known = imported(MODULES[module]) & MODULES.keys() - {"core", "tuning"}
+    assert sorted(name for name in known if layer_of(name) < layer_of(module)) == []
+
+
+def test_a_folder_holds_at_most_14_modules() -> None:
+    folders = {path.parent for path in MODULES.values()}
+    assert [folder for folder in folders if len(list(folder.glob("*.py"))) > 14] == []
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES.values() if path.name not in ("__init__.py", "__main__.py")])
+def test_a_module_has_40_to_400_lines(path: Path) -> None:
+    assert 40 <= len(path.read_text().splitlines()) <= 400
+
+
+PRIVATE_TERMS = {
+    *("slopes", "told", "mend", "spell", "upkeep", "halt", "ledger", "honest", "judgement", "tally", "joined"),
+    *("keeping", "reach", "wanted", "sealed", "known"),
+}
+"""Former terms of this project that have a standard name."""
+
+
+def names_in(tree: ast.AST) -> set[str]:
+    """Classes, functions and attributes."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            found.add(node.name)
+        elif isinstance(node, ast.Attribute):
+            found.add(node.attr)
+        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            found.add(node.target.id)
+    return found
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_no_name_is_one_of_the_former_private_terms(module: str) -> None:
+    names = {*module.split("."), *names_in(ast.parse(MODULES[module].read_text()))}
+    words = {name: set(re.findall(r"[a-z]+", re.sub(r"([A-Z])", r"_\1", name).lower())) for name in names}
+    assert {name for name, parts in words.items() if parts & PRIVATE_TERMS} == set()
+
+
+def test_no_public_class_or_function_is_defined_twice() -> None:
+    homes: dict[str, list[str]] = {}
+    for module, path in MODULES.items():
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+                homes.setdefault(node.name, []).append(module)
+    assert {name: modules for name, modules in homes.items() if len(modules) > 1} == {}
