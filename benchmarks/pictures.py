@@ -1,9 +1,10 @@
-"""The pictures in README.md, made from a real study: docs/page.png and docs/progress.svg.
+"""Make the pictures in README.md from a real study.
 
     python -m benchmarks.pictures results/snippets-quick
 
-The page is what `report` writes, seen by a Chromium without a window (and chromedriver) with a filter typed in. The
-progress is what a terminal showed when four fifths of the search's time were over, told again from the journal.
+docs/page.png is the page that `report` writes, with a filter typed in, as headless Chromium shows it (needs
+chromedriver). docs/progress.svg is what a terminal showed after four fifths of the search's time, replayed from the
+journal.
 """
 
 import argparse

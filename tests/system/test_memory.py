@@ -76,7 +76,7 @@ def test_twenty_trials_leave_nothing_behind(tmp_path: Path) -> None:
 @pytest.mark.skipif(not Path("/proc/self/smaps").is_file(), reason="only Linux tells proportional set sizes")
 def test_two_workers_hold_one_copy_of_the_corpus_in_all() -> None:
     """Pages of Ray's object store, over the driver, Ray's processes and both workers."""
-    from benchmarks.memory import bytes_of, training_workers
+    from benchmarks.search.memory import bytes_of, training_workers
     from core import load_corpus
 
     corpus = load_corpus("snippets")
@@ -92,7 +92,7 @@ from tuning.journal.writer import open_study
 from tuning.resources.machine import Machine, TrialResources
 from tuning.backend.interrupt import InterruptHandler
 from tuning.backend.tuner import search
-from benchmarks.overhead import nothing, plan
+from benchmarks.search.overhead import nothing, plan
 from tests.support.corpora import tiny_corpus
 
 def resident():

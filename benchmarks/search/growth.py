@@ -1,0 +1,119 @@
+"""How do time and memory grow with the number of trials and of sentences?
+
+    python -m benchmarks.search.growth            10 to 10,000 trials, 10,000 to 1,000,000 sentences: ten minutes
+    python -m benchmarks.search.growth --quick    10 and 100 trials, 1,000 and 10,000 sentences: shows that it works
+    python -m benchmarks.search.growth --only sentences --sizes 10000 100000
+
+Trials are synthetic (benchmarks/inputs/recorded_study.py): the `default` space, at most 6 epochs, 1,000 validation
+sentences. Sentences are the rated snippets repeated; from the second repetition, their words are shuffled, so that no
+sentence is a copy. The vocabulary stays the same. Each step at each size runs in its own process; MiB are those beyond
+its imports and inputs. Growth is near linear if ten times the size takes at most 15 times as long at every size.
+"""
+
+import argparse
+import json
+import math
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
+
+NEAR_LINEAR = 15
+"""Times as much, at most, for ten times the size."""
+STEPS: Mapping[str, Mapping[str, str]] = {
+    "trials": {
+        "suggestion": "a suggestion (tpe)",
+        "opening": "the driver opens the journal",
+        "best": "`best`, as a table",
+        "report": "`report`",
+        "write": "a trial's begin and an epoch put into the journal",  # the last: it adds to the study
+    },
+    "sentences": {
+        "prepare": "data prepared: tokens, split, vocabulary, audit",
+        "epoch": "an epoch, hidden size 16, one thread",
+    },
+}
+MAKES = {"trials": "study", "sentences": "sentences"}
+"""The step that makes what the others measure."""
+SIZES = {"trials": (10, 100, 1_000, 10_000), "sentences": (10_000, 100_000, 1_000_000)}
+QUICK = {"trials": (10, 100), "sentences": (1_000, 10_000)}
+UNITS = {"seconds": "s", "mib": "MiB", "page_mb": "page, MB"}
+
+
+def main() -> None:
+    arguments = parse()
+    verdicts = []
+    for kind in (arguments.only,) if arguments.only else STEPS:
+        sizes = arguments.sizes or (QUICK if arguments.quick else SIZES)[kind]
+        found = {size: measured(kind, size) for size in sizes}
+        for step, title in STEPS[kind].items():
+            print(f"\n{title[0].upper()}{title[1:]}:\n")
+            print("\n".join(table(kind, {size: steps[step] for size, steps in found.items()})), flush=True)
+            verdicts.append(f"{title}: {verdict([(size, steps[step]['seconds']) for size, steps in found.items()])}")
+    print("\n" + "\n".join(f"- {each}" for each in verdicts))
+
+
+def measured(kind: str, size: int) -> dict[str, dict[str, float]]:
+    """Every step of a kind at one size."""
+    with tempfile.TemporaryDirectory(prefix="sentune-growth-") as folder:
+        run(MAKES[kind], size, folder)
+        return {step: run(step, size, folder) for step in STEPS[kind]}
+
+
+def run(step: str, size: int, folder: str) -> dict[str, float]:
+    """A step in a fresh process."""
+    command = [sys.executable, "-m", "benchmarks.search.growth_steps", step, str(size), folder]
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    found = dict(json.loads(done.stdout))
+    print(f"{step} of {size:,}: {found}", file=sys.stderr, flush=True)  # a run that is cut off has told these
+    return found
+
+
+def table(kind: str, found: Mapping[int, Mapping[str, float]]) -> Iterator[str]:
+    """Lines of Markdown: a row for each size, and beside each figure how many times that of the row before it is."""
+    names = list(next(iter(found.values())))
+    yield f"| {kind} | " + " | ".join(f"{UNITS[name]} | times as much as the row before" for name in names) + " |"
+    yield "| --- " * (1 + 2 * len(names)) + "|"
+    before: Mapping[str, float] = {}
+    for size, figures in found.items():
+        cells = [f"{shown(figures[name])} | {times(figures[name], before.get(name))}" for name in names]
+        yield f"| {size:,} | " + " | ".join(cells) + " |"
+        before = figures
+
+
+def shown(value: float) -> str:
+    """Three significant digits, never as a power of ten."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}" if value >= 0.001 else f"{value:.5f}"
+
+
+def times(value: float, before: float | None) -> str:
+    """`9.8`; nothing in the first row, and where the row before has nothing."""
+    return f"{value / before:.1f}" if before else ""
+
+
+def verdict(seconds: Sequence[tuple[int, float]]) -> str:
+    """In words, by the steepest step between two sizes, taken as what it would be for ten times as many.
+
+    Args:
+        seconds: size and seconds, in rising order; at least two.
+    """
+    steepest = max((b / a) ** (1 / math.log10(large / small)) for (small, a), (large, b) in pairwise(seconds))
+    word = "near linear" if steepest <= NEAR_LINEAR else "NOT LINEAR"
+    return f"{word} (at most {steepest:.1f} times as long for ten times as many)"
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="10 and 100 trials, 1,000 and 10,000 sentences")
+    parser.add_argument("--only", choices=STEPS, help="one of the two")
+    parser.add_argument("--sizes", type=int, nargs="+", help="instead of the usual ones; with --only")
+    arguments = parser.parse_args()
+    if arguments.sizes and not arguments.only:
+        parser.error("--sizes goes with --only")
+    return arguments
+
+
+if __name__ == "__main__":
+    main()

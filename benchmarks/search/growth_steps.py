@@ -1,0 +1,164 @@
+"""Run one step of benchmarks.search.growth in a fresh process.
+
+It prints JSON: seconds, and MiB beyond the imports.
+"""
+
+import argparse
+import csv
+import json
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.data_cache_steps import peak_mib
+from core import TrialConfig, load_corpus, train
+from core.data import datasets
+from core.data.corpus import ReadOptions
+from core.io import cache
+from core.training.result import EpochResult
+from tests.support.recorded_study import EPOCHS, record_study
+from tests.support.study_configs import plan
+from tuning.analysis.best import table_of
+from tuning.analysis.filters import RowFilter
+from tuning.journal.file import JOURNAL
+from tuning.journal.records import study_attributes
+from tuning.journal.writer import open_study
+from tuning.report.command import page
+from tuning.scheduling.suggester import Suggester
+from tuning.space.load import load_space
+
+REPEATS = 5
+"""Of what is short; the median counts."""
+NEW = EpochResult(epoch=1, train_loss=1.0, val_loss=1.0, val_accuracy=0.7, seconds=1.0)
+Found = dict[str, float]
+
+
+def study(trials: int, folder: Path) -> Found:
+    """A recorded study of the `default` space, 1,000 validation sentences."""
+    record_study(folder / "study", trials=trials, space="default", sentences=1000)
+    return {"journal_mb": (folder / "study" / JOURNAL).stat().st_size / 1e6}
+
+
+def suggestion(trials: int, folder: Path) -> Found:
+    """The next trial's settings by tpe, by a driver that has made one before; processor time."""
+    with opened(folder) as ledger:
+        suggester = Suggester(plan(space=load_space("default"), n_trials=trials + 1, epochs=EPOCHS, window=4))
+        suggester.suggest(ledger.trials())
+        before = peak_mib()
+        seconds = median(lambda: suggester.suggest(ledger.trials()), time.process_time)
+        return {"seconds": seconds, "mib": peak_mib() - before}
+
+
+def write(trials: int, folder: Path) -> Found:
+    """A trial's begin and first epoch put into the journal."""
+    space = load_space("default")
+    with opened(folder) as ledger:
+        last = ledger.records(trials - 1)[0]
+        before = peak_mib()
+
+        def begin() -> None:
+            number = ledger.add(last.params, space.distributions(last.params), last.config, "sampler")
+            ledger.record(number, NEW)
+
+        return {"seconds": median(begin), "mib": peak_mib() - before}
+
+
+def opening(trials: int, folder: Path) -> Found:
+    """The whole journal read by the driver of a study that goes on."""
+
+    def work() -> None:
+        with opened(folder) as ledger:
+            ledger.records()
+
+    return once(work)
+
+
+def best(trials: int, folder: Path) -> Found:
+    """The table that `best` prints."""
+    return once(lambda: table_of(folder / "study", RowFilter(), "table"))
+
+
+def report(trials: int, folder: Path) -> Found:
+    """The page."""
+    made = bytearray()
+
+    def work() -> None:
+        made.extend(page(folder / "study", model=None, cache_dir=folder, command="sentune report", every_seconds=None))
+
+    return once(work) | {"page_mb": len(made) / 1e6}
+
+
+def sentences(count: int, folder: Path) -> Found:
+    """A file of that many: the rated snippets again and again, after the first time with their words shuffled."""
+    read = datasets.resolve_dataset("snippets", ReadOptions(), cache.default_dir()).read()
+    draw = np.random.default_rng(0)
+    with (folder / "sentences.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["text", "label"])
+        for at in range(count):
+            words = read.texts[at % len(read.texts)].split(" ")
+            if at >= len(read.texts):
+                draw.shuffle(words)
+            writer.writerow([" ".join(words), read.classes[read.labels[at % len(read.texts)]]])
+    return {"file_mb": (folder / "sentences.csv").stat().st_size / 1e6}
+
+
+def prepare(count: int, folder: Path) -> Found:
+    """load_corpus into an empty cache."""
+    return once(lambda: corpus_in(folder))
+
+
+def epoch(count: int, folder: Path) -> Found:
+    """An epoch of a small model on one thread, validation included, without opening the corpus."""
+    corpus = corpus_in(folder)
+    config = TrialConfig(hidden_dim=16, batch_size=64, epochs=1, seed=1)
+    return once(lambda: train(config, corpus))
+
+
+def corpus_in(folder: Path) -> Any:
+    return load_corpus(str(folder / "sentences.csv"), vectors="none", embedding_dim=16, cache_dir=folder / "cache")
+
+
+def opened(folder: Path) -> Any:
+    """The study's ledger, with what the study says of itself."""
+    return open_study(folder / "study", study_attributes(folder / "study")["spec"])
+
+
+def once(work: Callable[[], Any]) -> Found:
+    before, began = peak_mib(), time.perf_counter()
+    work()
+    return {"seconds": time.perf_counter() - began, "mib": peak_mib() - before}
+
+
+def median(work: Callable[[], Any], clock: Callable[[], float] = time.perf_counter) -> float:
+    """Seconds, by the clock on the wall or by time.process_time, which a busy machine does not disturb."""
+
+    def seconds() -> Iterator[float]:
+        for _ in range(REPEATS):
+            began = clock()
+            work()
+            yield clock() - began
+
+    return statistics.median(seconds())
+
+
+STEPS: dict[str, Callable[[int, Path], Found]] = {
+    step.__name__: step for step in (study, suggestion, write, opening, best, report, sentences, prepare, epoch)
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("step", choices=STEPS)
+    parser.add_argument("size", type=int)
+    parser.add_argument("folder", type=Path)
+    arguments = parser.parse_args()
+    print(json.dumps(STEPS[arguments.step](arguments.size, arguments.folder)))
+
+
+if __name__ == "__main__":
+    main()
