@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.baselines.sentune_studies import machine, run_study
-from benchmarks.search.determinism import part_of_snippets
+from benchmarks.inputs.corpora import part_of_snippets
 from core import load_corpus
 from core.data.corpus import TEST, TRAIN, VAL, Corpus
 

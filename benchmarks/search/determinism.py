@@ -10,7 +10,6 @@ random and are printed. The exit code is 1 if two studies differ.
 """
 
 import argparse
-import csv
 import os
 import random
 import signal
@@ -24,6 +23,7 @@ from typing import Any
 from core.data.corpus import ReadOptions
 from core.data.datasets import resolve_dataset
 from core.io.cache import default_dir
+from benchmarks.inputs.corpora import part_of_snippets
 from tuning.journal.file import JOURNAL
 from tuning.journal.reader import read_journal
 
@@ -47,15 +47,6 @@ def main() -> None:
 def report(name: str, equal: bool) -> bool:
     print(f"{name}: {'the same' if equal else 'DIFFERS'}", flush=True)
     return equal
-
-
-def part_of_snippets(path: Path, sentences: int) -> None:
-    """A CSV of so many snippets, evenly through the whole file."""
-    dataset = resolve_dataset("snippets", ReadOptions(), default_dir()).read()
-    step = len(dataset.texts) // sentences
-    rows = list(zip(dataset.texts, dataset.labels.tolist(), strict=True))[::step][:sentences]
-    with path.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([("text", "label"), *rows])
 
 
 def command(folder: Path, name: str, arguments: argparse.Namespace, workers: int) -> list[str]:

@@ -15,19 +15,20 @@ from typing import Any
 import numpy as np
 
 from benchmarks.data_cache_steps import peak_mib
+from benchmarks.inputs.recorded_study import EPOCHS, record_study
 from core import TrialConfig, load_corpus, train
 from core.data import datasets
 from core.data.corpus import ReadOptions
 from core.io import cache
 from core.training.result import EpochResult
-from tests.support.recorded_study import EPOCHS, record_study
-from tests.support.study_configs import plan
 from tuning.analysis.best import table_of
 from tuning.analysis.filters import RowFilter
 from tuning.journal.file import JOURNAL
 from tuning.journal.records import study_attributes
 from tuning.journal.writer import open_study
 from tuning.report.command import page
+from tuning.scheduling.study import SearchPlan
+from tuning.scheduling.successive_halving import Halving
 from tuning.scheduling.suggester import Suggester
 from tuning.space.load import load_space
 
@@ -46,7 +47,9 @@ def study(trials: int, folder: Path) -> Found:
 def suggestion(trials: int, folder: Path) -> Found:
     """The next trial's settings by tpe, by a driver that has made one before; processor time."""
     with opened(folder) as ledger:
-        suggester = Suggester(plan(space=load_space("default"), n_trials=trials + 1, epochs=EPOCHS, window=4))
+        space, stopping = load_space("default"), Halving(grace=2, reduction=3, together=3)
+        plan = SearchPlan(space=space, n_trials=trials + 1, epochs=EPOCHS, window=4, seed=7, stopping=stopping)
+        suggester = Suggester(plan)
         suggester.suggest(ledger.trials())
         before = peak_mib()
         seconds = median(lambda: suggester.suggest(ledger.trials()), time.process_time)

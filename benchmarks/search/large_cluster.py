@@ -22,14 +22,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 
+from benchmarks.inputs.recorded_study import EPOCHS, record_study
 from benchmarks.search import overhead
 from benchmarks.search.growth_steps import NEW, REPEATS, median
 from benchmarks.search.memory import bytes_of
 from benchmarks.simulation.order_window import many, searched, window_table
 from benchmarks.simulation.replay import read_table
 from core import load_corpus
-from tests.support.recorded_study import EPOCHS, record_study
-from tests.support.study_configs import plan
 from tuning.backend.adapters import OrderedStopping
 from tuning.journal.records import study_attributes
 from tuning.journal.writer import StudyJournal, open_study
@@ -100,8 +99,9 @@ def main() -> None:
 def rates(pending: int, trials: int) -> Rates:
     """Measure; `pending` trials are running and as many are finished; `trials` go through Ray."""
     space = load_space("default")
-    the_plan = plan(
-        space=space, n_trials=4 * pending, epochs=2 * EPOCHS, window=pending, stopping=SuccessiveHalving(grace=1)
+    stopping = SuccessiveHalving(grace=1)
+    the_plan = StudyConfig(
+        space=space, n_trials=4 * pending, epochs=2 * EPOCHS, window=pending, seed=7, stopping=stopping
     )
     with tempfile.TemporaryDirectory(prefix="sentune-scale-") as folder:
         study = Path(folder) / "study"

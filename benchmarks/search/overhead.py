@@ -98,7 +98,7 @@ class Clock:
 
 def sentune(trials: int, folder: Path) -> dict[str, float]:
     """Our search with its journal, order and stopping."""
-    from tests.support.corpora import tiny_corpus
+    from benchmarks.inputs.corpora import tiny_corpus
     from tuning.backend.interrupt import InterruptHandler
     from tuning.backend.tuner import search
     from tuning.journal.writer import open_study

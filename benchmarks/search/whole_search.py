@@ -33,7 +33,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.baselines.sentune_studies import Study, machine, run_study, seconds_an_epoch, spread_sample
-from benchmarks.search.determinism import part_of_snippets
+from benchmarks.inputs.corpora import part_of_snippets
 from benchmarks.search.ray_and_optuna import GRACE, REDUCTION, WAYS, Job, Searched, judged_on_test, run
 from benchmarks.simulation.replay import read_table
 from benchmarks.simulation.stopped_epochs import asha_epochs, fewest_asha, fewest_median, median_epochs

@@ -1,8 +1,13 @@
-"""Small stand-ins that several tests share."""
+"""Corpora that need no download, or only the rated snippets."""
+
+import csv
+from pathlib import Path
 
 import numpy as np
 
-from core.data.corpus import Corpus
+from core.data.corpus import Corpus, Options
+from core.data.datasets import locate
+from core.io.cache import default_dir
 
 
 def tiny_corpus(
@@ -38,3 +43,12 @@ def tiny_corpus(
         fingerprint="0" * 64,
         source={"dataset": "tiny", "tokenizer": "none"},
     )
+
+
+def part_of_snippets(path: Path, sentences: int) -> None:
+    """Write a CSV of this many rated snippets, spread evenly over the whole file."""
+    dataset = locate("snippets", Options(), default_dir()).read()
+    step = len(dataset.texts) // sentences
+    rows = list(zip(dataset.texts, dataset.labels.tolist(), strict=True))[::step][:sentences]
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([("text", "label"), *rows])
