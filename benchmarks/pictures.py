@@ -22,6 +22,7 @@ from selenium.webdriver.common.by import By
 
 from core.data.audit import audit_warnings
 from tests.support.browser import chromium, open_page
+from benchmarks.chromium import NOT_FOUND, chromium, find_chromium, open_page
 from tuning.journal.records import TrialRecord, read_whole
 from tuning.report.command import page
 from tuning.scheduling.study import searched_settings, space_from_spec
@@ -43,6 +44,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("study", type=Path, help="the folder of a study that is complete")
     study = parser.parse_args().study
+    if find_chromium() is None:
+        raise SystemExit(NOT_FOUND)
     (DOCS / "progress.svg").write_text(progress_picture(study))
     picture = page_picture(study)
     if len(picture) > MOST_BYTES:
