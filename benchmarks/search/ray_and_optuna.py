@@ -4,6 +4,7 @@ These are the baselines of benchmarks.search.whole_search, written as the librar
 runs in its own process, which `run` starts. Its result is the last line that it prints, in JSON.
 """
 
+import argparse
 import functools
 import json
 import logging
@@ -212,6 +213,12 @@ def tried(params: Mapping[str, Any], epochs: Sequence[tuple[float, float]]) -> T
 LIBRARIES: dict[str, Callable[[Job], list[Tried]]] = {"ray": with_ray, "optuna": with_optuna}
 
 
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("job", type=json.loads, help="the fields of Job as a JSON object")
+    job = Job(**parser.parse_args().job)
+    print(json.dumps([asdict(trial) for trial in LIBRARIES[WAYS[job.way].library](job)]))
+
+
 if __name__ == "__main__":
-    the_job = Job(**json.loads(sys.argv[1]))
-    print(json.dumps([asdict(trial) for trial in LIBRARIES[WAYS[the_job.way].library](the_job)]))
+    main()
