@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.simulation.compare_policies import ordered_and_free
 from benchmarks.simulation.replay import Policy, Simulation, band, distance, read_table
 from tests.support.curves import EPOCHS, SPACE, accuracy, table
 from tuning.scheduling.successive_halving import SuccessiveHalving
@@ -106,21 +105,6 @@ def test_a_recorded_file_is_read_by_space(tmp_path: Path) -> None:
     read = read_table(path, "notebook")
     assert [(c.params, len(c.epochs)) for c in read.curves] == [(curve.params, 2)]
     assert (read.best, read.epochs) == (0.6, 2)
-
-
-@pytest.mark.parametrize("workers", [1, 2, 5])
-def test_order_costs_nothing_where_nothing_waits(workers: int) -> None:
-    """With a window of all trials each worker takes the next one when it is free, as without order."""
-    slow, fast = ordered_and_free(table(), Policy(workers=workers, window=60, trials=60), seed=1)
-    assert slow == fast
-
-
-def test_order_costs_more_the_smaller_the_window() -> None:
-    policies = [
-        Policy(workers=4, window=window, trials=60, stopping=SuccessiveHalving(grace=1)) for window in (4, 8, 16)
-    ]
-    prices = [slow / fast for slow, fast in (ordered_and_free(table(), policy, seed=1) for policy in policies)]
-    assert prices[0] > prices[1] > prices[2] >= 1
 
 
 def test_a_search_that_may_end_early_ends_when_it_has_found_enough() -> None:
