@@ -42,14 +42,14 @@ def main() -> None:
 
 
 def measure(arguments: argparse.Namespace, archive: Path, work: Path, base: Path) -> dict[str, Any]:
-    """Every step's figures. The archive is read once before, so that all find it in the page cache."""
+    """Measure every step. A first read puts the archive into the page cache for all of them."""
     results = {"floor": run("floor", arguments, archive=archive), "zlib": run("zlib", arguments, archive=archive)}
     results["notebook"] = run("notebook", arguments, archive=archive, cache=base, unpacked=work / "unpacked")
     shutil.rmtree(work / "unpacked")
     cold = []
     for attempt in range(arguments.repeats):
         cache = work / f"cache{attempt}"
-        if (base / "sources").exists():  # fetched already: the network is not measured
+        if (base / "sources").exists():  # already downloaded: the network is not measured
             shutil.copytree(base / "sources", cache / "sources")
         cold.append(run("cold", arguments, archive=archive, cache=cache))
     results["cold"] = min(cold, key=lambda found: found["seconds"])
@@ -64,21 +64,21 @@ def report(found: dict[str, Any], archive: Path, *, quick: bool) -> None:
     whole = notebook["unzip"] + every_run
     unpacked = zipfile.ZipFile(archive).infolist()[0].file_size
     floor, zlib = found["floor"]["seconds"], found["zlib"]["seconds"]
-    say("step                       seconds   peak MiB   of it imports")
+    say("step                       seconds   peak MiB   imports, MiB")
     say(f"notebook: unzip to disk   {notebook['unzip']:8.2f}")
     say(f"notebook: tokenise, pad   {notebook['tokenise']:8.2f}")
     say(f"notebook: scan vectors    {notebook['scan']:8.2f}   {memory(notebook)}   for all three")
-    tokenising = f"of it tokenising {cold['tokenise']:.2f} s"
+    tokenising = f"tokenising {cold['tokenise']:.2f} s"
     say(f"sentune: cold             {cold['seconds']:8.2f}   {memory(cold)}   {tokenising}")
     say(f"sentune: warm (median)    {warm['seconds']:8.3f}   {memory(warm)}")
     say(f"floor: decompression only {floor:8.2f}              {unpacked / floor / 1e6:,.0f} MB/s; zlib {zlib:.2f} s")
-    say(f"a further worker adds {warm['private_mib']:.1f} MiB of its own to open the corpus and read all of it;")
-    say(f"the notebook's would add {notebook['held_mib']:.1f} MiB\n")
+    say(f"each additional worker needs {warm['private_mib']:.1f} MiB to open and read the whole corpus;")
+    say(f"each additional notebook would need {notebook['held_mib']:.1f} MiB\n")
     say(f"the reader is {(cold['seconds'] - cold['tokenise']) / floor:.2f} times its floor")
     say(f"against the notebook's scan and tokenising alone, cold is {every_run / cold['seconds']:.1f} times faster")
     claims = (("cold", whole / cold["seconds"], COLD_AT_LEAST), ("warm", every_run / warm["seconds"], WARM_AT_LEAST))
     for name, ratio, least in claims:
-        verdict = "too small a run to tell" if quick else "holds" if ratio >= least else "DOES NOT HOLD"
+        verdict = "run too small to decide" if quick else "holds" if ratio >= least else "DOES NOT HOLD"
         say(f"{name} start: {ratio:,.1f} times faster than the notebook, at least {least} claimed: {verdict}")
     if not quick and any(ratio < least for _, ratio, least in claims):
         sys.exit(1)
@@ -89,7 +89,7 @@ def memory(step: dict[str, Any]) -> str:
 
 
 def run(step: str, arguments: argparse.Namespace, **paths: Path) -> dict[str, Any]:
-    """A step in a fresh process."""
+    """Run a step in a fresh process."""
     command = [sys.executable, "-m", "benchmarks.data_cache_steps", step, "--dataset", arguments.dataset]
     for name, path in paths.items():
         command += [f"--{name}", str(path)]
@@ -103,13 +103,15 @@ def say(line: str) -> None:
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="60,000 lines")
-    parser.add_argument("--lines", type=int, help="lines of vectors, 2,000,000 unless --quick")
-    parser.add_argument("--width", type=int, default=300, help="numbers a line")
-    parser.add_argument("--dataset", default="snippets", help="as in load_corpus")
-    parser.add_argument("--repeats", type=int, default=3, help="cold starts, of which the fastest counts")
-    parser.add_argument("--vectors", type=Path, help="folder for the generated file, kept")
-    parser.add_argument("--tmp", type=Path, help="where to work, for a file system with room")
+    parser.add_argument("--quick", action="store_true", help="Generate 60,000 lines.")
+    parser.add_argument("--lines", type=int, help="Number of vectors (default: 2,000,000, with --quick 60,000).")
+    parser.add_argument("--width", type=int, default=300, help="Width of the vectors (default: 300).")
+    parser.add_argument("--dataset", default="snippets", help="Dataset, as in load_corpus (default: snippets).")
+    parser.add_argument(
+        "--repeats", type=int, default=3, help="Number of cold starts; the fastest counts (default: 3)."
+    )
+    parser.add_argument("--vectors", type=Path, help="Folder in which the generated file is kept.")
+    parser.add_argument("--tmp", type=Path, help="Folder for temporary files.")
     return parser.parse_args()
 
 

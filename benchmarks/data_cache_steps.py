@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 
 SHARE_FOUND = 0.91
-"""Of the dataset's words, as the notebook found 18,522 of 20,280."""
+"""Fraction of the dataset's words that have a vector; the tutorial notebook found 18,522 of 20,280."""
 
 
 def generate(archive: Path, words: list[str], lines: int, width: int) -> None:
-    """A .vec like fastText's crawl-300d-2M: four decimals, most words unknown to the dataset."""
+    """Write a .vec like fastText's crawl-300d-2M: four decimals, most words not in the dataset."""
     rng = np.random.default_rng(0)
     numbers = np.clip(rng.normal(0, 0.12, 20_000), -0.9999, 0.9999)
-    table = np.array([f" {number:.4f}".ljust(8, "x") for number in numbers], dtype="S8")  # x pads, and is taken out
+    table = np.array([f" {number:.4f}".ljust(8, "x") for number in numbers], dtype="S8")  # x is padding, removed below
     known = rng.permutation([word for word in words if " " not in word])[: int(len(words) * SHARE_FOUND)]
     place = dict(zip(rng.choice(lines, min(len(known), lines), replace=False).tolist(), known.tolist(), strict=False))
     archive.parent.mkdir(parents=True, exist_ok=True)
@@ -96,7 +96,7 @@ def cold(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def warm(arguments: argparse.Namespace) -> dict[str, Any]:
-    import core.data.load  # noqa: F401 - imports are not what is measured
+    import core.data.load  # noqa: F401 - imports are not measured
 
     before = private_mib()
     kept: list[Any] = []
@@ -118,12 +118,12 @@ def timed(work: Callable[[], Any]) -> dict[str, Any]:
 
 
 def peak_mib() -> float:
-    """Most memory that this process has had, file pages included; its parent's does not count, as in ru_maxrss."""
+    """Return this process's peak memory, with file pages; unlike ru_maxrss, without its parent's."""
     return kib("/proc/self/status", "VmHWM") / 1024
 
 
 def private_mib() -> float:
-    """Memory that is this process's alone: not the page cache that all who map a file share."""
+    """Return the memory of this process alone, without the page cache that processes share."""
     return kib("/proc/self/smaps_rollup", "Private_Dirty") / 1024
 
 

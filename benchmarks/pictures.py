@@ -32,17 +32,17 @@ from tuning.tracking.progress_text import live_block
 DOCS = Path(__file__).parent.parent / "docs"
 FILTER = "val_accuracy>0.78"
 WIDTH, MARGIN = 1400, 10
-"""Of the page's picture, and below what it shows, in pixels."""
+"""Width of the page's picture, and margin below its content, in pixels."""
 COLUMNS, LINES = 100, 30
-"""Of the terminal."""
+"""Size of the terminal."""
 SHARE = 0.8
-"""Of the search's time that was over."""
+"""Fraction of the search's time that has passed in the picture of the progress."""
 MOST_BYTES = 300_000
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("study", type=Path, help="the folder of a study that is complete")
+    parser.add_argument("study", type=Path, help="Folder of a complete study.")
     study = parser.parse_args().study
     if find_chromium() is None:
         raise SystemExit(NOT_FOUND)
@@ -54,7 +54,7 @@ def main() -> None:
 
 
 def page_picture(study: Path) -> bytes:
-    """A PNG of the page from its top to the learning curves."""
+    """Return a PNG of the page from its top to the learning curves."""
     with tempfile.TemporaryDirectory() as folder, chromium() as browser:
         file = Path(folder, "report.html")
         file.write_bytes(page(study, model=None, cache_dir=None, command="sentune report", every_seconds=None))
@@ -69,7 +69,7 @@ def page_picture(study: Path) -> bytes:
 
 
 def progress_picture(study: Path) -> str:
-    """An SVG of the progress display in the middle of a search; its text is text."""
+    """Return an SVG of the progress display during a search; its text can be selected."""
     attributes, records = read_whole(study)
     spec = attributes["spec"]
     workers = len({record.worker for record in records if record.worker})
@@ -81,17 +81,17 @@ def progress_picture(study: Path) -> str:
         window=spec["window"],
         searched=searched_settings(space_from_spec(spec)),
     )
-    elapsed = tell(tally, records, SHARE)
+    elapsed = replay(tally, records, SHARE)
     console = Console(record=True, width=COLUMNS, file=StringIO(), force_terminal=True)
     lines = ["$ sentune run", *live_block(tally, audit_warnings(attributes["audit"]), elapsed, COLUMNS, LINES)]
     console.print(Text("\n".join(lines)))
-    # Rich has the browser fetch a font from elsewhere; any monospaced one will do.
+    # Rich makes the browser load a font from the network; any monospaced font is enough.
     return re.sub(r"@font-face \{.*?\}\s*", "", console.export_svg(title="sentune run"), flags=re.DOTALL)
 
 
-def tell(tally: SearchProgress, records: Sequence[TrialRecord], share: float) -> float:
-    """Tell a tally what had happened when such a share of the search's time was over; return the seconds until then."""
-    began = min(record.started_at for record in records if record.started_at)
+def replay(tally: SearchProgress, records: Sequence[TrialRecord], share: float) -> float:
+    """Report the events of the first `share` of the search's time to a tally; return the seconds until then."""
+    began = min(record.began for record in records if record.began)
     over = max(record.ended.timestamp() for record in records if record.ended)
     now = began + share * (over - began)
     tally.first_start = time.monotonic() - (now - began)

@@ -28,9 +28,9 @@ from core.io import cache
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", type=Path)
-    parser.add_argument("--clients", type=int, default=16)
-    parser.add_argument("--requests", type=int, default=1000, help="in all")
+    parser.add_argument("model", type=Path, help="Folder of a saved model.")
+    parser.add_argument("--clients", type=int, default=16, help="Number of parallel clients (default: 16).")
+    parser.add_argument("--requests", type=int, default=1000, help="Total number of requests (default: 1,000).")
     arguments = parser.parse_args()
     texts = resolve_dataset("snippets", ReadOptions(), cache.default_dir()).read().texts[: arguments.requests]
     labels = [each.label for each in load_model(arguments.model).predict(texts)]
@@ -48,14 +48,14 @@ def main() -> None:
         server.communicate(timeout=60)
     lost = len(texts) - len(seconds)
     cuts = statistics.quantiles(seconds, n=100)
-    print(f"{len(texts):,} requests by {arguments.clients} clients: {lost} lost, {len(texts) / took:.0f} a second")
+    print(f"{len(texts):,} requests by {arguments.clients} clients: {lost} lost, {len(texts) / took:.0f} per second")
     print(f"median {1000 * cuts[49]:.1f} ms, p99 {1000 * cuts[98]:.1f} ms, longest {1000 * max(seconds):.1f} ms")
     print(f"the server ended with exit code {server.returncode}")
     sys.exit(1 if lost or server.returncode else 0)
 
 
 def ask(port: int, asked: list[tuple[str, str]]) -> list[float]:
-    """One client: the seconds of each request that was answered rightly."""
+    """Send one client's requests; return the seconds of each correct answer."""
     connection, seconds = HTTPConnection("127.0.0.1", port, timeout=60), []
     for text, label in asked:
         began = time.perf_counter()

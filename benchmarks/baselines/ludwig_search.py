@@ -21,7 +21,7 @@ from ludwig.hyperopt.utils import substitute_parameters
 
 def main(configuration: str, table: str, folder: str) -> None:
     config = json.loads(Path(configuration).read_text())
-    # Ludwig would join any Ray that it finds on the machine.
+    # Otherwise Ludwig joins any Ray that runs on the machine.
     ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
     began = time.perf_counter()
     found = hyperopt(config, dataset=table, output_directory=folder, skip_save_log=True, random_seed=42)
@@ -41,7 +41,7 @@ def main(configuration: str, table: str, folder: str) -> None:
 
 
 def retrained(config: dict, best: dict, table: str, folder: str) -> float:
-    """The winner's accuracy on the test split, after it was trained once more with all its epochs."""
+    """Train the best trial again with all its epochs and return its test accuracy."""
     settings = copy.deepcopy(config)
     del settings["hyperopt"]
     model = LudwigModel(substitute_parameters(settings, best))

@@ -14,7 +14,7 @@ import numpy as np
 
 
 def unzip(archive: Path, folder: Path) -> Path:
-    """Unpack the one file in `archive`, with the `unzip` command where there is one, as the notebook does."""
+    """Unpack the file in `archive`, with the `unzip` command if it is installed, as the notebook does."""
     name = zipfile.ZipFile(archive).namelist()[0]
     if shutil.which("unzip"):
         subprocess.run(["unzip", "-q", "-o", str(archive), "-d", str(folder)], check=True)
@@ -25,7 +25,7 @@ def unzip(archive: Path, folder: Path) -> Path:
 
 
 def tokenise(texts: Sequence[str]) -> tuple[list[list[str]], dict[str, int], int]:
-    """Tokens of each sentence, ids of all words, and the longest sentence."""
+    """Return the tokens of each sentence, the ids of all words, and the longest sentence's length."""
     from nltk.tokenize import word_tokenize
 
     sentences, ids, longest = [], {"<pad>": 0, "<unk>": 1}, 0
@@ -40,7 +40,7 @@ def tokenise(texts: Sequence[str]) -> tuple[list[list[str]], dict[str, int], int
 
 
 def encode(sentences: Sequence[Sequence[str]], ids: dict[str, int], longest: int) -> np.ndarray:
-    """(n, longest) word ids, padded with 0."""
+    """Return word ids (n, longest), padded with 0."""
     return np.array([[ids[token] for token in tokens] + [0] * (longest - len(tokens)) for tokens in sentences])
 
 
@@ -51,7 +51,7 @@ def split(encoded: np.ndarray, labels: np.ndarray) -> list[np.ndarray]:
 
 
 def scan(path: Path, ids: dict[str, int]) -> np.ndarray:
-    """(V, width) vectors; words without one are random."""
+    """Return vectors (V, width); words without one get a random vector."""
     with path.open(encoding="utf-8", newline="\n", errors="ignore") as lines:
         _, width = map(int, lines.readline().split())
         table = np.random.default_rng().uniform(-0.25, 0.25, (len(ids), width))

@@ -19,7 +19,7 @@ from core.data.corpus import TRAIN, VAL, Corpus
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
-    """What the loop trains; the notebook's own run by default."""
+    """Hyperparameters of the loop; the defaults are the tutorial notebook's setting."""
 
     hidden_dim: int = 128
     n_layers: int = 2
@@ -55,7 +55,7 @@ class NotebookNet(nn.Module):
         self.output = nn.Linear(shape.hidden_dim * (2 if shape.bidirectional else 1), len(corpus.classes))
 
     def forward(self, tokens: Tensor, lengths: Tensor) -> Tensor:
-        """tokens int64 (B, T), lengths int64 (B,) -> logits (B, C)."""
+        """Map tokens int64 (B, T) and lengths int64 (B,) to logits (B, C)."""
         vectors = self.embedding(tokens)
         if self.corrected:
             packed = nn.utils.rnn.pack_padded_sequence(vectors, lengths, batch_first=True, enforce_sorted=False)
@@ -68,7 +68,7 @@ class NotebookNet(nn.Module):
 
 
 class NotebookLoop:
-    """One training, an epoch at a time."""
+    """Trains one model, an epoch at a time."""
 
     def __init__(
         self, shape: Shape, corpus: Corpus, *, corrected: bool = False, seed: int = 0, threads: int = 1
@@ -83,7 +83,7 @@ class NotebookLoop:
         self.val_loader = loader(corpus, VAL, shape.batch_size, shuffle=False)
 
     def epoch(self) -> tuple[float, float]:
-        """Train one epoch and validate: (seconds, validation accuracy)."""
+        """Train one epoch and validate; return (seconds, validation accuracy)."""
         before = torch.get_num_threads()
         torch.set_num_threads(self.threads)
         start = time.perf_counter()
@@ -104,7 +104,7 @@ class NotebookLoop:
 
     @torch.no_grad()
     def accuracy(self, batches: "DataLoader[tuple[Tensor, ...]]") -> float:
-        """On the sentences of a `loader`."""
+        """Return the accuracy on the sentences of a `loader`."""
         self.net.eval()
         hits = [
             (self.net(self._cut(tokens, lengths), lengths).argmax(dim=1) == labels).double()
@@ -117,7 +117,7 @@ class NotebookLoop:
 
 
 def loader(corpus: Corpus, split: int, batch_size: int, *, shuffle: bool) -> DataLoader[tuple[Tensor, ...]]:
-    """The sentences of a split, each padded to the longest of the data set."""
+    """Return the sentences of a split, each padded to the longest of the data set."""
     longest = int(corpus.lengths().max())
     sentences = corpus.indices(split)
     tokens = np.zeros((len(sentences), longest), dtype=np.int64)

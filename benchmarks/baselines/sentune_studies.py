@@ -20,22 +20,22 @@ from tuning.journal.records import TrialRecord, copied_from, rank_trials, read_s
 
 @dataclass(frozen=True, kw_only=True)
 class Study:
-    """A study that is complete."""
+    """A complete study."""
 
     seconds: float
-    """Of the whole `sentune run`."""
+    """Duration of the whole `sentune run`."""
     trials: Sequence[TrialRecord]
-    """Those that were trained: without failed ones, and without copies of earlier ones."""
+    """Trained trials, without failed ones and copies of earlier ones."""
     val_accuracy: float
-    """The best trial's."""
+    """Validation accuracy of the best trial."""
     test_accuracy: float
-    """Of the best trial, retrained."""
+    """Test accuracy of the best trial, retrained."""
     verdict: str
-    """What `sentune retrain` said first about it."""
+    """First line of `sentune retrain` about the reproduction."""
 
 
 def run_study(folder: Path, name: str, words: Sequence[str]) -> Study:
-    """`sentune run` with these words, then `sentune retrain`."""
+    """Run `sentune run` with these arguments, then `sentune retrain`."""
     began = time.perf_counter()
     said_by("run", *words, "--results", str(folder), "--name", name)
     seconds = time.perf_counter() - began
@@ -53,29 +53,29 @@ def run_study(folder: Path, name: str, words: Sequence[str]) -> Study:
 
 
 def said_by(*words: str) -> str:
-    """What a verb printed."""
+    """Run a command and return its output."""
     command = [sys.executable, "-m", "tuning", *words]
     return subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True).stdout
 
 
 def verdict_in(said: str) -> str:
-    """The part of `retrain`'s output that says whether the trial came out the same."""
+    """Return the line of `retrain`'s output about the reproduction of the trial."""
     return next(line for line in said.splitlines() if "REPRODUCED" in line)
 
 
 def seconds_an_epoch(trials: Sequence[TrialRecord]) -> float:
-    """Of a trial, each trial counting the same."""
+    """Return the mean seconds per epoch, with equal weight for each trial."""
     return statistics.fmean(trial.seconds / len(trial.epochs) for trial in trials)
 
 
 def spread_sample(trials: Sequence[TrialRecord], count: int) -> list[TrialRecord]:
-    """So many trials from cheap to dear: the middle one of each of `count` equal parts by seconds an epoch."""
+    """Sort trials by seconds per epoch; return the middle one of each of `count` equal parts."""
     ordered = sorted(trials, key=lambda trial: trial.seconds / len(trial.epochs))
     return [ordered[int((part + 0.5) * len(ordered) / count)] for part in range(count)]
 
 
 def machine() -> str:
-    """Date, machine and versions, for a table's heading."""
+    """Return date, machine and versions, for a table's heading."""
     versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "ray", "optuna"))
     return (
         f"{date.today()}, {os.cpu_count()} cores {cpu_model()} ({torch.backends.cpu.get_cpu_capability()}), {versions}"

@@ -19,7 +19,7 @@ def tiny_corpus(
     pretrained: bool = True,
     seed: int = 0,
 ) -> Corpus:
-    """A corpus that can be learned: each class favours words of its own; 70/20/10 split."""
+    """Return a learnable corpus: each class prefers its own words; 70/20/10 split."""
     rng = np.random.default_rng(seed)
     labels = np.arange(n_sentences) % n_classes
     lengths = rng.integers(1, 15, n_sentences)

@@ -43,21 +43,21 @@ def record_study(
 ) -> None:
     """Write a study's journal.
 
-    Every eighth trial fails, every third is stopped, the last `running` ones have not ended; learning rate and depth
-    matter. Two workers take turns.
+    Every eighth trial fails, every third is stopped, and the last `running` ones have not ended. Depth and frozen
+    vectors affect the accuracy. Two workers alternate.
 
     Args:
-        folder: the study's.
-        trials: how many.
-        space: a preset.
-        sentences: in the validation split.
-        classes: names.
-        running: so many have not ended.
-        error: of those that failed.
-        data: arguments of load_corpus, in the spec.
-        fingerprint: of the corpus, in the spec.
-        labels: (sentences,) of the validation split.
-        kept: user attributes of the study, instead of the usual ones; None leaves one out.
+        folder: folder of the study.
+        trials: number of trials.
+        space: name of a preset.
+        sentences: number of sentences in the validation split.
+        classes: names of the classes.
+        running: number of trials that have not ended.
+        error: error message of failed trials.
+        data: arguments of load_corpus for the spec.
+        fingerprint: fingerprint of the corpus for the spec.
+        labels: labels of the validation split (sentences,).
+        kept: user attributes of the study that replace the default ones; None removes one.
     """
     draw = np.random.default_rng(0)
     loaded = load_space(space)
@@ -93,7 +93,7 @@ def record_study(
 
 
 def some_audit(classes: tuple[str, ...]) -> dict[str, Any]:
-    """Of a small corpus with such classes."""
+    """Return the audit of a tiny corpus with these classes."""
     corpus = tiny_corpus(n_classes=len(classes))
     texts = [" ".join(f"w{t}" for t in corpus.tokens[a:b]) for a, b in pairwise(corpus.offsets)]
     return audit(texts, corpus.labels, classes, corpus.split, corpus.tokens, corpus.offsets, None)
@@ -113,7 +113,7 @@ def _drawn(distribution: BaseDistribution, draw: np.random.Generator) -> Any:
 def _answers(
     labels: NDArray[np.int64], config: TrialConfig, draw: np.random.Generator, n_classes: int
 ) -> list[NDArray[np.int64]]:
-    """What a trial says after each epoch: better with time, with two layers and without freezing."""
+    """Return the predictions after each epoch: better with time, with two layers and with trained vectors."""
     top = 0.66 + 0.08 * (config.n_layers == 2) + 0.06 * (not config.freeze_embedding) + draw.normal(0, 0.01)
     said = []
     for epoch in range(EPOCHS):

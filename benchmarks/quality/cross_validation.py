@@ -46,15 +46,15 @@ PLAIN = {"TF-IDF + logistic regression, on train": (TRAIN,), "the same, on train
 
 @dataclass(frozen=True, kw_only=True)
 class OverFolds:
-    """One classifier on the test split of every fold."""
+    """The results of one classifier on the test split of every fold."""
 
     name: str
     correct: Sequence[Correct]
-    """By fold: which of its test sentences it got right, in the corpus's order."""
+    """For each fold, which of its test sentences are correct, in the corpus's order."""
 
     @property
     def accuracies(self) -> list[float]:
-        """By fold, in [0, 1]."""
+        """Test accuracy of each fold, in [0, 1]."""
         return [float(fold.mean()) for fold in self.correct]
 
 
@@ -64,7 +64,7 @@ def main() -> None:
         attributes = study_attributes(arguments.study)
         data, rows = attributes["spec"]["data"], [of_study(attributes, arguments.folds)]
         rows = [*plain(read(data), arguments.folds, data["seed"]), *rows]
-        if arguments.refit:  # last: it takes minutes, which data that cannot be read must not cost
+        if arguments.refit:  # last, because it takes minutes: unreadable data fail before
             rows.append(refitted(arguments.study, arguments.folds))
         show(data["dataset"], data["seed"], rows)
         return
@@ -74,13 +74,13 @@ def main() -> None:
 
 
 def read(data: Mapping[str, Any]) -> Dataset:
-    """The sentences that a corpus of these arguments of load_corpus is made of."""
+    """Read the sentences of the corpus with these arguments of load_corpus."""
     options = ReadOptions(**{name: data.get(name) for name in ReadOptions.__slots__})
-    return datasets.resolve_dataset(data["dataset"], options, cache.default_dir()).read()
+    return datasets.locate(data["dataset"], options, cache.default_dir()).read()
 
 
 def plain(data: Dataset, count: int, seed: int) -> list[OverFolds]:
-    """The baseline, in both ways."""
+    """Evaluate the plain baseline, trained on train and on train and validation."""
     texts = np.array(data.texts, dtype=object)
     correct: dict[str, list[Correct]] = {name: [] for name in PLAIN}
     for fold in range(count):
@@ -96,17 +96,17 @@ def plain(data: Dataset, count: int, seed: int) -> list[OverFolds]:
 
 
 def of_study(attributes: Mapping[str, Any], count: int) -> OverFolds:
-    """The winner's row, from what `sentune confirm --folds` wrote into its study."""
+    """Return the best trial's results, as `sentune confirm --folds` stored them in its study."""
     runs = fold_runs(attributes, count)
     correct = [unpack_labels(run["correct"], f"fold {fold}").astype(bool) for fold, run in enumerate(runs)]
     return OverFolds(name=f"sentune, trial {runs[0]['trial']}", correct=correct)
 
 
 def fold_runs(attributes: Mapping[str, Any], count: int) -> list[Mapping[str, Any]]:
-    """What `sentune confirm --folds` wrote into a study, by fold.
+    """Return what `sentune confirm --folds` stored in a study, one entry per fold.
 
     Raises:
-        SystemExit: not every fold is there.
+        SystemExit: a fold is missing.
     """
     runs = {
         value["fold"]: value
@@ -119,7 +119,7 @@ def fold_runs(attributes: Mapping[str, Any], count: int) -> list[Mapping[str, An
 
 
 def refitted(study: Path, count: int) -> OverFolds:
-    """The winner's row when it learns from validation as well."""
+    """Evaluate the best trial after training on train and validation."""
     spec, records = read_study(study)
     runs = fold_runs(study_attributes(study), count)
     config = TrialConfig.from_dict(records[runs[0]["trial"]].config)
@@ -130,22 +130,22 @@ def refitted(study: Path, count: int) -> OverFolds:
 
 
 def refit_fold(config: TrialConfig, spec: Spec, run: Mapping[str, Any]) -> Correct:
-    """Which of a fold's test sentences are right.
+    """Train on train and validation of a fold; return which test sentences are correct.
 
     Raises:
-        RuntimeError: the fold's training did not come out as `confirm` wrote it down.
+        RuntimeError: the fold's training differs from the one that `confirm` stored.
     """
     config, threads = config.replace(seed=run["seed"]), spec["threads"]
     corpus = load_corpus(**{**spec["data"], "split": f"folds:{run['folds']}", "fold": run["fold"]})
     known = train(config, corpus, threads=threads)
     if known.weights_sha256 != run["weights_sha256"]:
-        raise RuntimeError(f"fold {run['fold']} did not come out as confirm wrote it down")
+        raise RuntimeError(f"fold {run['fold']} was not reproduced: its weights differ from those that confirm stored")
     weights = refit(config, corpus, known.epochs, report=lambda number, loss: None, threads=threads).weights
     return evaluate(config, weights, corpus, TEST, threads=threads).predictions == corpus.labels[corpus.indices(TEST)]
 
 
 def show(dataset: str, seed: int, rows: Sequence[OverFolds]) -> None:
-    """Print a row each, and each row's difference to the first."""
+    """Print a row for each classifier, with its difference to the first."""
     first, n = rows[0], sum(map(len, rows[0].correct))
     name = "mr" if dataset.startswith("mr:") else Path(dataset).name
     print(f"\n{name}: {n:,} sentences, {len(first.correct)} folds of seed {seed}, test accuracy\n")
@@ -162,13 +162,13 @@ def show(dataset: str, seed: int, rows: Sequence[OverFolds]) -> None:
 
 
 def difference(row: OverFolds, first: OverFolds) -> str:
-    """Two cells: in points over the folds, and what the sentences say.
+    """Return two cells: the difference over the folds in points, and McNemar's p over the sentences.
 
     Raises:
-        SystemExit: the two were not judged on the same sentences.
+        SystemExit: the two were not evaluated on the same sentences.
     """
     if [len(fold) for fold in row.correct] != [len(fold) for fold in first.correct]:
-        raise SystemExit(f"{row.name} was judged on other sentences: the data have changed")
+        raise SystemExit(f"{row.name} was evaluated on other sentences; run confirm again, the data have changed")
     found = paired_t([a - b for a, b in zip(row.accuracies, first.accuracies, strict=True)])
     half = (found.interval.high - found.interval.low) / 2
     p = float(mcnemar(np.concatenate(row.correct), np.concatenate(first.correct)))
@@ -177,11 +177,13 @@ def difference(row: OverFolds, first: OverFolds) -> str:
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="3 folds of the snippets")
-    parser.add_argument("--folds", type=int, help="10 unless --quick")
-    parser.add_argument("--mr", default=os.environ.get("SENTUNE_MR"), help="the archive of MR, or its folder")
-    parser.add_argument("--study", type=Path, help="a study's folder, confirmed over as many folds")
-    parser.add_argument("--refit", action="store_true", help="of --study: a row on train and validation too")
+    parser.add_argument("--quick", action="store_true", help="Use 3 folds of the snippets.")
+    parser.add_argument("--folds", type=int, help="Number of folds (default: 10, with --quick 3).")
+    parser.add_argument("--mr", default=os.environ.get("SENTUNE_MR"), help="Path of the archive or folder of MR.")
+    parser.add_argument("--study", type=Path, help="Folder of a study confirmed with the same --folds.")
+    parser.add_argument(
+        "--refit", action="store_true", help="Also train the study's best trial on train and validation."
+    )
     arguments = parser.parse_args()
     arguments.folds = arguments.folds or (3 if arguments.quick else 10)
     return arguments

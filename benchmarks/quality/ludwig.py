@@ -33,7 +33,7 @@ from core import load_corpus
 from core.data.corpus import TEST, TRAIN, VAL, Corpus
 
 CODES = {TRAIN: 0, VAL: 1, TEST: 2}
-"""Ludwig's names of the splits."""
+"""Ludwig's codes of the splits."""
 
 
 def main() -> None:
@@ -54,7 +54,7 @@ def main() -> None:
             str(folder / "vectors.txt"), trials=trials, epochs=epochs, hidden=hidden, pooling=arguments.pooling
         )
         print(f"{machine()}; Ludwig {ludwig}; {trials} trials x {epochs} epochs, {len(corpus.labels):,} sentences\n")
-        print("| way | time of the search, s | best validation | test, retrained |")
+        print("| method | time of the search, s | best validation | test, retrained |")
         print("|---|---|---|---|")
         words = [
             "--trials",
@@ -70,14 +70,14 @@ def main() -> None:
         print(row("`sentune run`", ours.seconds, ours.val_accuracy, ours.test_accuracy), flush=True)
         theirs = search(python, folder, config)
     print(row("Ludwig's hyperopt", theirs["seconds"], theirs["scores"][0], theirs["test_accuracy"]))
-    verdict = " (too small a run to tell)" if arguments.quick else ""
+    verdict = " (run too small to decide)" if arguments.quick else ""
     print(f"\nsentune is {theirs['seconds'] / ours.seconds:.2f} times as fast{verdict}")
-    print(f"Ludwig's trials that brought a score: {len(theirs['scores'])} of {trials}; best: {theirs['parameters']}")
+    print(f"Ludwig's trials with a score: {len(theirs['scores'])} of {trials}; best: {theirs['parameters']}")
     print(f"\nLudwig's configuration:\n\n```json\n{json.dumps(config, indent=2)}\n```")
 
 
 def version_in(python: Path) -> str:
-    """Ludwig's version in that environment; ends the program with one line where there is none."""
+    """Return Ludwig's version in that environment, or exit with one line if it has none."""
     code = "from importlib.metadata import version; print(version('ludwig'))"
     try:
         return subprocess.run([python, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
@@ -86,7 +86,7 @@ def version_in(python: Path) -> str:
 
 
 def write_table(path: Path, corpus: Corpus) -> None:
-    """A CSV with `text` (tokens between spaces), `label` (a class's name) and `split` (Ludwig's code)."""
+    """Write a CSV with `text` (tokens separated by spaces), `label` (class name) and `split` (Ludwig's code)."""
     with path.open("w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file)
         rows.writerow(("text", "label", "split"))
@@ -96,7 +96,7 @@ def write_table(path: Path, corpus: Corpus) -> None:
 
 
 def write_vectors(path: Path, corpus: Corpus) -> None:
-    """The vocabulary's vectors in GloVe's text format."""
+    """Write the vocabulary's vectors in GloVe's text format."""
     assert corpus.vectors is not None  # glove-50d
     with path.open("w", encoding="utf-8") as file:
         for word, vector in zip(corpus.words, corpus.vectors.tolist(), strict=True):
@@ -106,7 +106,7 @@ def write_vectors(path: Path, corpus: Corpus) -> None:
 def configuration(
     vectors: str, *, trials: int, epochs: int, hidden: tuple[int, int], pooling: str = "last"
 ) -> dict[str, Any]:
-    """Ludwig's, with its hyperopt section."""
+    """Return Ludwig's configuration with its hyperopt section."""
     encoder = {
         "type": "rnn",
         "cell_type": "lstm",
@@ -147,7 +147,7 @@ def configuration(
 
 
 def parameters(least: int, most: int) -> dict[str, dict[str, Any]]:
-    """The ranges of the `notebook` space in Ludwig's words, with states of these widths."""
+    """Return the ranges of the `notebook` space under Ludwig's names, with these hidden sizes."""
     return {
         "text.encoder.num_layers": {"space": "choice", "categories": [1, 2, 3]},
         "text.encoder.state_size": {"space": "lograndint", "lower": least, "upper": most + 1},
@@ -159,7 +159,7 @@ def parameters(least: int, most: int) -> dict[str, dict[str, Any]]:
 
 
 def search(python: Path, folder: Path, config: dict[str, Any]) -> dict[str, Any]:
-    """What `ludwig_search.py` found with the table in the folder."""
+    """Run ludwig_search.py on the table in the folder and return its result."""
     (folder / "ludwig.json").write_text(json.dumps(config))
     script = Path(__file__).parents[1] / "baselines" / "ludwig_search.py"
     command = [python, script, folder / "ludwig.json", folder / "table.csv", folder / "ludwig"]
@@ -173,9 +173,11 @@ def row(way: str, seconds: float, val: float, test: float) -> str:
 
 def parse(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--python", type=Path, required=True, help="of the environment that has Ludwig")
-    parser.add_argument("--pooling", choices=("last", "max"), default="last", help="of the states, in both")
-    parser.add_argument("--quick", action="store_true", help="2 trials of 1 epoch on 400 sentences")
+    parser.add_argument("--python", type=Path, required=True, help="Python of the environment that has Ludwig.")
+    parser.add_argument(
+        "--pooling", choices=("last", "max"), default="last", help="Pooling over the states, in both (default: last)."
+    )
+    parser.add_argument("--quick", action="store_true", help="Run 2 trials of 1 epoch on 400 sentences.")
     return parser.parse_args(given)
 
 

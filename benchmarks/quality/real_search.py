@@ -17,31 +17,31 @@ from tuning.scheduling.suggester import Suggester
 from tuning.space.load import load_space
 
 REST, UNUSED = 3, 4
-"""Codes in `Corpus.split` beside those of core.data.corpus."""
+"""Codes in `Corpus.split` besides those of core.data.corpus."""
 SIZES = {TRAIN: 1600, VAL: 200, TEST: 200}
 NAMES = {VAL: "validation", TEST: "test", REST: "rest"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """The trials of a search on the sentences of each kind."""
+    """Which sentences of each part the trials of a search classify correctly."""
 
     n_train: int
     validation: Correct
-    """(T, n) at each trial's best epoch, as are the others."""
+    """Each trial's best epoch on validation (T, n); likewise the others."""
     test: Correct
     rest: Correct
-    """(T, m) on the sentences that stand for the truth."""
+    """On the sentences that give the true accuracy (T, m)."""
 
 
 def search_mr(mr: str | None, *, trials: int, epochs: int, seed: int) -> Found:
-    """Suggest with tpe, train and judge, one trial after another.
+    """Suggest with tpe, train and evaluate, one trial after another.
 
     Args:
-        mr: MR's archive or folder; None to fetch it.
-        trials: how many.
-        epochs: of each.
-        seed: of the parts and of the search.
+        mr: archive or folder of MR; None downloads it.
+        trials: number of trials.
+        epochs: number of epochs per trial.
+        seed: seed of the parts and of the search.
     """
     corpus = parts(load_corpus(f"mr:{mr}" if mr else "mr", seed=seed), seed)
     space = load_space("quick", ["hidden_dim=int(16,64,log)"])
@@ -74,13 +74,13 @@ def search_mr(mr: str | None, *, trials: int, epochs: int, seed: int) -> Found:
 
 
 def right(result: TrainResult, corpus: Corpus, split: int) -> Correct:
-    """(n,) which sentences of a split the trial's best epoch gets right."""
-    judged = evaluate(result.config, result.weights, corpus, split)
-    return np.asarray(judged.predictions == corpus.labels[corpus.indices(split)])
+    """Return which sentences of a split the trial's best epoch classifies correctly, (n,)."""
+    evaluated = evaluate(result.config, result.weights, corpus, split)
+    return np.asarray(evaluated.predictions == corpus.labels[corpus.indices(split)])
 
 
 def parts(corpus: Corpus, seed: int) -> Corpus:
-    """The corpus with sentences drawn at random for each of SIZES, and REST; no sentence is in two of them."""
+    """Draw sentences at random for each of SIZES; the others are REST, and copies are UNUSED."""
     order = np.random.default_rng(seed).permutation(len(corpus.labels))
     split = np.full(len(order), REST, dtype=np.uint8)
     seen: set[bytes] = set()

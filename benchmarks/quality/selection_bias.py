@@ -56,13 +56,13 @@ def main() -> None:
 
 def print_head() -> None:
     columns = ("search", "raw", "corrected", "test", "true", "raw - true", "corrected - true", "test - true")
-    columns += tuple(f"{figure} interval holds" for figure in ("raw", "corrected", "test"))
+    columns += tuple(f"{figure} interval contains the truth" for figure in ("raw", "corrected", "test"))
     print("| " + " | ".join(columns) + " |")
     print("|" + " --- |" * len(columns), flush=True)
 
 
 def print_row(name: str, outcomes: Sequence[Outcome]) -> None:
-    """Means over the searches; differences in points with their standard errors; coverage in percent."""
+    """Print means over the searches, differences in points with standard errors, and coverage in percent."""
     means = [statistics.mean(getattr(o, figure) for o in outcomes) for figure in ("raw", "corrected", "test", "true")]
     cells = [name, *(f"{mean:.4f}" for mean in means)]
     for figure in ("raw", "corrected", "test"):
@@ -76,7 +76,7 @@ def print_row(name: str, outcomes: Sequence[Outcome]) -> None:
 
 
 def real(arguments: argparse.Namespace, searches: int) -> None:
-    """The search on MR, and its models chosen anew."""
+    """Run the search on MR, then choose among its models on other validation sets."""
     from benchmarks.quality.real_search import search_mr
 
     began = time.perf_counter()
@@ -89,13 +89,13 @@ def real(arguments: argparse.Namespace, searches: int) -> None:
     print_head()
     true = found.rest.mean(axis=1)
     print_row("the search", [outcome(found.validation, found.test, true.tolist(), 2000, 0)])
-    print_row(f"its models, {searches} times", chosen_anew(found.rest, found.validation.shape[1], searches))
+    print_row(f"its models, chosen {searches} times", chosen_again(found.rest, found.validation.shape[1], searches))
     print(f"\ntrue accuracy of the {trials} trials: {describe(true)}; "
           f"two of them differ on {100 * disagreement(found.rest):.0f}% of the sentences")  # fmt: skip
 
 
-def chosen_anew(rest: Correct, sentences: int, searches: int) -> list[Outcome]:
-    """The winner among the same models by other validation sets; what was drawn for neither split is the truth."""
+def chosen_again(rest: Correct, sentences: int, searches: int) -> list[Outcome]:
+    """Choose the best of the same models on other validation sets; sentences in neither split give the truth."""
     found = []
     for search in range(searches):
         order = np.random.default_rng([1, search]).permutation(rest.shape[1])
@@ -110,18 +110,20 @@ def describe(values: NDArray[Any]) -> str:
 
 
 def disagreement(correct: Correct) -> float:
-    """The mean share of sentences that one of two trials gets right and the other wrong."""
-    share = correct.mean(axis=0)  # of the trials, by sentence
+    """Return the mean fraction of sentences on which exactly one of two trials is correct."""
+    share = correct.mean(axis=0)  # (n,) fraction of the trials that are correct
     pairs = len(correct) / max(1, len(correct) - 1)
     return float((2 * share * (1 - share)).mean() * pairs)
 
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="20 searches of each kind, 4 real trials of 1 epoch")
-    parser.add_argument("--simulated", action="store_true", help="without the search on MR")
-    parser.add_argument("--mr", default=os.environ.get("SENTUNE_MR"), help="the archive of MR, or its folder")
-    parser.add_argument("--seed", type=int, default=42, help="of the search on MR")
+    parser.add_argument(
+        "--quick", action="store_true", help="Simulate 20 searches of each kind and run 4 real trials of 1 epoch."
+    )
+    parser.add_argument("--simulated", action="store_true", help="Skip the search on MR.")
+    parser.add_argument("--mr", default=os.environ.get("SENTUNE_MR"), help="Path of the archive or folder of MR.")
+    parser.add_argument("--seed", type=int, default=42, help="Seed of the search on MR (default: 42).")
     return parser.parse_args()
 
 

@@ -11,47 +11,47 @@ from core.stats import Correct, Interval, wilson
 from tuning.analysis.selection_bias import corrected_accuracy
 
 EPOCHS_ALIKE = 0.7
-"""The share of a trial's own noise that all its epochs have in common."""
+"""Fraction of a trial's own noise that all its epochs share."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Kind:
-    """How the searches of one kind are made."""
+    """A kind of simulated search."""
 
     accuracies: Callable[[np.random.Generator], NDArray[np.float64]]
-    """(T,) the truth of a search's trials."""
+    """Draws the true accuracies (T,) of a search's trials."""
     shared: float
-    """The share of a sentence's difficulty in the variance, see `simulated`."""
+    """Fraction of the variance that comes from a sentence's difficulty, see `simulated`."""
     epochs: int = 1
-    """Of each trial, all equally good; the one that does best on the validation sentences stands for it."""
+    """Number of equally good epochs per trial; the best one on the validation sentences represents the trial."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """The winner of one search, as each figure tells it."""
+    """The accuracies of one search's best trial."""
 
     raw: float
-    """Its accuracy on the validation sentences that it was chosen on."""
+    """Accuracy on the validation sentences on which the trial was chosen."""
     raw_interval: Interval
     corrected: float
     corrected_interval: Interval
     test: float
-    """On as many sentences that nothing was chosen on."""
+    """Accuracy on the same number of sentences that were not used for a choice."""
     test_interval: Interval
     true: float
 
 
 def simulated(draw: np.random.Generator, accuracies: NDArray[np.float64], sentences: int, shared: float) -> Correct:
-    """(T, n) which of n sentences each of T trials gets right.
+    """Return which of n sentences each of T trials classifies correctly, (T, n).
 
     A trial gets a sentence right when a standard normal number lies below the quantile of its accuracy. That number is
     the sentence's difficulty, common to all trials, and the trial's own noise.
 
     Args:
-        draw: the generator.
-        accuracies: (T,) the truth.
-        sentences: n.
-        shared: the share of the difficulty in the variance: 0 for independent trials, 1 for trials that fail alike.
+        draw: random generator.
+        accuracies: true accuracies (T,).
+        sentences: number n.
+        shared: fraction of the variance from the difficulty: 0 for independent trials, 1 for identical failures.
     """
     difficulty = draw.normal(size=sentences)
     noise = draw.normal(size=(len(accuracies), sentences))
@@ -61,7 +61,7 @@ def simulated(draw: np.random.Generator, accuracies: NDArray[np.float64], senten
 def at_best_epoch(
     draw: np.random.Generator, accuracies: NDArray[np.float64], validation: int, sentences: int, kind: Kind
 ) -> Correct:
-    """(T, n) as `simulated`, each trial at the epoch that gets most of the first `validation` sentences right."""
+    """As `simulated` (T, n), each trial at its best epoch on the first `validation` sentences."""
     common = np.sqrt(kind.shared) * draw.normal(size=sentences)
     own = np.sqrt((1 - kind.shared) * EPOCHS_ALIKE) * draw.normal(size=(len(accuracies), sentences))
     noise = draw.normal(size=(kind.epochs, len(accuracies), sentences))
@@ -72,14 +72,14 @@ def at_best_epoch(
 
 
 def outcome(validation: Correct, test: Correct, true: Sequence[float], repeats: int, seed: int) -> Outcome:
-    """What each figure says about the winner of a search.
+    """Return the raw, corrected, test and true accuracy of a search's best trial.
 
     Args:
-        validation: (T, n).
-        test: (T, m).
-        true: (T,) each trial's accuracy on all sentences of the kind.
-        repeats: resamplings of the corrected figure.
-        seed: of the resampling.
+        validation: correct validation sentences (T, n).
+        test: correct test sentences (T, m).
+        true: each trial's true accuracy (T,).
+        repeats: number of resamplings for the corrected accuracy.
+        seed: seed of the resampling.
     """
     honest = corrected_accuracy(validation, repeats=repeats, seed=seed)
     winner = int(validation.sum(axis=1).argmax())
@@ -98,7 +98,7 @@ def outcome(validation: Correct, test: Correct, true: Sequence[float], repeats: 
 def simulated_outcomes(
     searches: int, kind: Kind, *, sentences: int = 400, repeats: int = 2000, seed: int = 0
 ) -> list[Outcome]:
-    """The outcomes of so many simulated searches, with as many test as validation sentences."""
+    """Simulate searches with `sentences` validation sentences and the same number of test sentences."""
     found = []
     for search in range(searches):
         draw = np.random.default_rng([seed, search])
@@ -112,5 +112,5 @@ def simulated_outcomes(
 
 
 def covers(interval: Interval, true: float) -> bool:
-    """Whether the truth lies within."""
+    """Return whether the interval contains the true accuracy."""
     return interval.low <= true <= interval.high

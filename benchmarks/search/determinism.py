@@ -61,7 +61,7 @@ def whole(folder: Path, name: str, arguments: argparse.Namespace, workers: int) 
 
 
 def killed(folder: Path, name: str, arguments: argparse.Namespace, kills: random.Random) -> list[Any]:
-    """Killed at three moments somewhere between the first trial and the last, then completed."""
+    """Kill the study three times between the first and the last trial, then complete it."""
     records = len((folder / "workers-2" / JOURNAL).read_bytes().splitlines())
     for moment in sorted(kills.sample(range(4, records - 2), 3)):
         process = subprocess.Popen(command(folder, name, arguments, 2), stdout=subprocess.DEVNULL)
@@ -77,7 +77,7 @@ def killed(folder: Path, name: str, arguments: argparse.Namespace, kills: random
 
 
 def content(study: Path) -> list[Any]:
-    """All of the trials but their times and the processes that trained them."""
+    """Return everything about the trials except their times and workers."""
     found = []
     for trial in read_journal(study / JOURNAL)[1]:
         attrs = trial.user_attrs
@@ -93,8 +93,10 @@ def content(study: Path) -> list[Any]:
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="6 trials of 2 epochs on 300 sentences")
-    parser.add_argument("--kill-seed", type=int, default=None, help="of the moments; drawn anew by default")
+    parser.add_argument("--quick", action="store_true", help="Run 6 trials of 2 epochs on 300 sentences.")
+    parser.add_argument(
+        "--kill-seed", type=int, default=None, help="Seed of the moments of the kills (default: random)."
+    )
     arguments = parser.parse_args()
     sizes = (6, 2, 300) if arguments.quick else (16, 4, 2000)
     arguments.trials, arguments.epochs, arguments.sentences = sizes

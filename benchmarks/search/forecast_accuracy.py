@@ -42,12 +42,12 @@ QUICK: dict[str, Sequence[str]] = {
     ),
 }  # fmt: skip
 CLAIM = 3
-"""Of four intervals so many are to hold the real time."""
+"""Number of intervals, out of four, that must contain the real time."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="two tiny studies")
+    parser.add_argument("--quick", action="store_true", help="Run two tiny studies.")
     studies = QUICK if parser.parse_args().quick else STUDIES
     print(f"{os.cpu_count()} cores; seconds\n")
     print("| study | planned | real | inside | epochs planned | real | memory of a worker planned, MB | probe, s |")
@@ -63,12 +63,12 @@ def main() -> None:
             f"| {spread(plan['epochs'])} | {epochs} | {worker:.0f} | {plan['probe']['seconds']:.0f} |",
             flush=True,
         )
-    verdict = "too few to tell" if studies is QUICK else "holds" if inside >= CLAIM else "DOES NOT HOLD"
-    print(f"\n{inside} of {len(studies)} intervals hold the real time, at least {CLAIM} of 4 claimed: {verdict}")
+    verdict = "too few to decide" if studies is QUICK else "holds" if inside >= CLAIM else "DOES NOT HOLD"
+    print(f"\n{inside} of {len(studies)} intervals contain the real time, at least {CLAIM} of 4 claimed: {verdict}")
 
 
 def compared(words: Sequence[str]) -> tuple[dict[str, Any], float, int]:
-    """The plan as JSON, and the seconds and epochs that the study really took."""
+    """Return the plan, and the seconds and epochs that the study took."""
     with tempfile.TemporaryDirectory(prefix="sentune-plans-") as folder:
         options = ["snippets", *words, "--results", folder, "--name", "s"]
         said = subprocess.run(

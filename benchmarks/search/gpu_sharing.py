@@ -48,13 +48,13 @@ while time.monotonic() < until:
     b = (a @ a).sum().item()
     c = torch.empty(32 * 2**20, dtype=torch.uint8, device="cuda")
     del c
-print("unharmed", flush=True)
+print("unaffected", flush=True)
 """
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="4 short trials at 1 and 1/2")
+    parser.add_argument("--quick", action="store_true", help="Run 4 short trials at 1 and 1/2 of a GPU.")
     arguments = parser.parse_args()
     machine = Machine.here()
     if not machine.gpus or not shutil.which("nvidia-smi"):
@@ -63,9 +63,7 @@ def main() -> None:
     trials, epochs = (4, 2) if arguments.quick else (16, 6)
     names = ", ".join(f"{gpu.name} {gpu.bytes / GIB:.0f} GiB" for gpu in machine.gpu_list)
     print(f"{names}; {machine.cpus} cores; {trials} trials of {epochs} epochs on the snippets\n")
-    print(
-        "| share | trials an hour | peak memory in use, GiB | share, GiB | allocated before refusal, GiB | neighbour |"
-    )
+    print("| fraction | trials per hour | peak memory in use, GiB | cap, GiB | allocated at refusal, GiB | neighbour |")
     print("|---|---|---|---|---|---|")
     contents: dict[float, Any] = {}
     for share in fractions:
@@ -78,11 +76,11 @@ def main() -> None:
         )
         assert held <= share * total, f"the cap of {share:g} does not hold"
     equal = all(content == contents[fractions[0]] for content in contents.values())
-    print(f"\nthe same bits at every fraction: {'holds' if equal else 'DOES NOT HOLD'}")
+    print(f"\nbit-identical at every fraction: {'holds' if equal else 'DOES NOT HOLD'}")
 
 
 def searched(share: float, trials: int, epochs: int) -> tuple[float, float, Any]:
-    """Trials an hour between the first and the last one's end, most bytes in use, and what the trials came to."""
+    """Return the trials per hour between the first and the last end, the peak bytes in use, and the results."""
     with tempfile.TemporaryDirectory(prefix="sentune-gpu-") as folder:
         command = [
             sys.executable, "-m", "tuning", "run", "snippets", "--trials", str(trials), "--epochs", str(epochs),
@@ -98,7 +96,7 @@ def searched(share: float, trials: int, epochs: int) -> tuple[float, float, Any]
 
 
 def end_times(journal: Path) -> list[float]:
-    """When each trial ended, in seconds, sorted."""
+    """Return the end of each trial in seconds, sorted."""
     from datetime import datetime
 
     records = (json.loads(line) for line in journal.read_text().splitlines())
@@ -107,7 +105,7 @@ def end_times(journal: Path) -> list[float]:
 
 
 def capped(share: float) -> tuple[int, int, str]:
-    """Bytes that a process got before torch refused, the GPU's bytes, and how its neighbour fared."""
+    """Return a process's bytes before torch refused, the GPU's bytes, and the state of its neighbour."""
     neighbour = None
     if share < 1:
         neighbour = subprocess.Popen([sys.executable, "-c", NEIGHBOUR, str(share)], stdout=subprocess.PIPE, text=True)
@@ -115,15 +113,15 @@ def capped(share: float) -> tuple[int, int, str]:
         assert neighbour.stdout.readline().strip() == "ready"
     filled = subprocess.run([sys.executable, "-c", FILL, str(share)], check=True, capture_output=True, text=True)
     found = json.loads(filled.stdout)
-    fared = "none"
+    state = "none"
     if neighbour is not None:
         said, _ = neighbour.communicate(timeout=120)
-        fared = "unharmed" if neighbour.returncode == 0 and "unharmed" in said else "DIED"
-    return int(found["held"]), int(found["total"]), fared
+        state = "unaffected" if neighbour.returncode == 0 and "unaffected" in said else "DIED"
+    return int(found["held"]), int(found["total"]), state
 
 
 class Watch:
-    """The most memory in use on the first GPU while a block runs."""
+    """The peak memory in use on the first GPU while a block runs."""
 
     def __init__(self) -> None:
         self.peak = 0.0

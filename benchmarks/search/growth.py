@@ -21,22 +21,22 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 
 NEAR_LINEAR = 15
-"""Times as much, at most, for ten times the size."""
+"""Maximum factor for ten times the size."""
 STEPS: Mapping[str, Mapping[str, str]] = {
     "trials": {
         "suggestion": "a suggestion (tpe)",
-        "opening": "the driver opens the journal",
+        "opening": "opening the journal in the driver",
         "best": "`best`, as a table",
         "report": "`report`",
-        "write": "a trial's begin and an epoch put into the journal",  # the last: it adds to the study
+        "write": "the start of a trial and an epoch written into the journal",  # last, because it changes the study
     },
     "sentences": {
-        "prepare": "data prepared: tokens, split, vocabulary, audit",
+        "prepare": "preparing the data: tokens, split, vocabulary, audit",
         "epoch": "an epoch, hidden size 16, one thread",
     },
 }
 MAKES = {"trials": "study", "sentences": "sentences"}
-"""The step that makes what the others measure."""
+"""The step that makes the input of the others."""
 SIZES = {"trials": (10, 100, 1_000, 10_000), "sentences": (10_000, 100_000, 1_000_000)}
 QUICK = {"trials": (10, 100), "sentences": (1_000, 10_000)}
 UNITS = {"seconds": "s", "mib": "MiB", "page_mb": "page, MB"}
@@ -56,25 +56,25 @@ def main() -> None:
 
 
 def measured(kind: str, size: int) -> dict[str, dict[str, float]]:
-    """Every step of a kind at one size."""
+    """Run every step of a kind at one size."""
     with tempfile.TemporaryDirectory(prefix="sentune-growth-") as folder:
         run(MAKES[kind], size, folder)
         return {step: run(step, size, folder) for step in STEPS[kind]}
 
 
 def run(step: str, size: int, folder: str) -> dict[str, float]:
-    """A step in a fresh process."""
+    """Run a step in a fresh process."""
     command = [sys.executable, "-m", "benchmarks.search.growth_steps", step, str(size), folder]
     done = subprocess.run(command, stdout=subprocess.PIPE, check=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
     found = dict(json.loads(done.stdout))
-    print(f"{step} of {size:,}: {found}", file=sys.stderr, flush=True)  # a run that is cut off has told these
+    print(f"{step} of {size:,}: {found}", file=sys.stderr, flush=True)  # kept if the run is interrupted
     return found
 
 
 def table(kind: str, found: Mapping[int, Mapping[str, float]]) -> Iterator[str]:
-    """Lines of Markdown: a row for each size, and beside each figure how many times that of the row before it is."""
+    """Yield Markdown: a row for each size, and after each number its ratio to the row before."""
     names = list(next(iter(found.values())))
-    yield f"| {kind} | " + " | ".join(f"{UNITS[name]} | times as much as the row before" for name in names) + " |"
+    yield f"| {kind} | " + " | ".join(f"{UNITS[name]} | ratio to the row before" for name in names) + " |"
     yield "| --- " * (1 + 2 * len(names)) + "|"
     before: Mapping[str, float] = {}
     for size, figures in found.items():
@@ -84,20 +84,20 @@ def table(kind: str, found: Mapping[int, Mapping[str, float]]) -> Iterator[str]:
 
 
 def shown(value: float) -> str:
-    """Three significant digits, never as a power of ten."""
+    """Format with three significant digits, never as a power of ten."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}" if value >= 0.001 else f"{value:.5f}"
 
 
 def times(value: float, before: float | None) -> str:
-    """`9.8`; nothing in the first row, and where the row before has nothing."""
+    """Format the ratio, as in `9.8`; empty in the first row, and if the row before is 0."""
     return f"{value / before:.1f}" if before else ""
 
 
 def verdict(seconds: Sequence[tuple[int, float]]) -> str:
-    """In words, by the steepest step between two sizes, taken as what it would be for ten times as many.
+    """Describe the steepest step between two sizes, converted to a step to ten times the size.
 
     Args:
-        seconds: size and seconds, in rising order; at least two.
+        seconds: pairs of size and seconds in ascending order; at least two.
     """
     steepest = max((b / a) ** (1 / math.log10(large / small)) for (small, a), (large, b) in pairwise(seconds))
     word = "near linear" if steepest <= NEAR_LINEAR else "NOT LINEAR"
@@ -106,12 +106,14 @@ def verdict(seconds: Sequence[tuple[int, float]]) -> str:
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="10 and 100 trials, 1,000 and 10,000 sentences")
-    parser.add_argument("--only", choices=STEPS, help="one of the two")
-    parser.add_argument("--sizes", type=int, nargs="+", help="instead of the usual ones; with --only")
+    parser.add_argument("--quick", action="store_true", help="Use 10 and 100 trials, 1,000 and 10,000 sentences.")
+    parser.add_argument("--only", choices=STEPS, help="Measure only one of the two.")
+    parser.add_argument(
+        "--sizes", type=int, nargs="+", help="Sizes to measure instead of the default ones; needs --only."
+    )
     arguments = parser.parse_args()
     if arguments.sizes and not arguments.only:
-        parser.error("--sizes goes with --only")
+        parser.error("--sizes needs --only")
     return arguments
 
 

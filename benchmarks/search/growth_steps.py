@@ -33,19 +33,19 @@ from tuning.scheduling.suggester import Suggester
 from tuning.space.load import load_space
 
 REPEATS = 5
-"""Of what is short; the median counts."""
+"""Number of repetitions of short steps, whose median counts."""
 NEW = EpochResult(epoch=1, train_loss=1.0, val_loss=1.0, val_accuracy=0.7, seconds=1.0)
 Found = dict[str, float]
 
 
 def study(trials: int, folder: Path) -> Found:
-    """A recorded study of the `default` space, 1,000 validation sentences."""
+    """Write a study of the `default` space with 1,000 validation sentences."""
     record_study(folder / "study", trials=trials, space="default", sentences=1000)
     return {"journal_mb": (folder / "study" / JOURNAL).stat().st_size / 1e6}
 
 
 def suggestion(trials: int, folder: Path) -> Found:
-    """The next trial's settings by tpe, by a driver that has made one before; processor time."""
+    """Suggest the next configuration by tpe, after a first suggestion; processor time."""
     with opened(folder) as ledger:
         space, stopping = load_space("default"), Halving(grace=2, reduction=3, together=3)
         plan = SearchPlan(space=space, n_trials=trials + 1, epochs=EPOCHS, window=4, seed=7, stopping=stopping)
@@ -57,7 +57,7 @@ def suggestion(trials: int, folder: Path) -> Found:
 
 
 def write(trials: int, folder: Path) -> Found:
-    """A trial's begin and first epoch put into the journal."""
+    """Write the start and the first epoch of a trial into the journal."""
     space = load_space("default")
     with opened(folder) as ledger:
         last = ledger.records(trials - 1)[0]
@@ -71,7 +71,7 @@ def write(trials: int, folder: Path) -> Found:
 
 
 def opening(trials: int, folder: Path) -> Found:
-    """The whole journal read by the driver of a study that goes on."""
+    """Read the whole journal, as the driver of a resumed study does."""
 
     def work() -> None:
         with opened(folder) as ledger:
@@ -81,12 +81,12 @@ def opening(trials: int, folder: Path) -> Found:
 
 
 def best(trials: int, folder: Path) -> Found:
-    """The table that `best` prints."""
-    return once(lambda: table_of(folder / "study", RowFilter(), "table"))
+    """Make the table that `best` prints."""
+    return once(lambda: report_table(folder / "study", RowFilter(), "table"))
 
 
 def report(trials: int, folder: Path) -> Found:
-    """The page."""
+    """Make the page that `report` writes."""
     made = bytearray()
 
     def work() -> None:
@@ -96,8 +96,8 @@ def report(trials: int, folder: Path) -> Found:
 
 
 def sentences(count: int, folder: Path) -> Found:
-    """A file of that many: the rated snippets again and again, after the first time with their words shuffled."""
-    read = datasets.resolve_dataset("snippets", ReadOptions(), cache.default_dir()).read()
+    """Write a file of sentences: the rated snippets repeated, from the second time with shuffled_batches words."""
+    read = datasets.locate("snippets", ReadOptions(), cache.default_dir()).read()
     draw = np.random.default_rng(0)
     with (folder / "sentences.csv").open("w", newline="") as file:
         writer = csv.writer(file)
@@ -111,12 +111,12 @@ def sentences(count: int, folder: Path) -> Found:
 
 
 def prepare(count: int, folder: Path) -> Found:
-    """load_corpus into an empty cache."""
+    """Prepare the corpus with an empty cache."""
     return once(lambda: corpus_in(folder))
 
 
 def epoch(count: int, folder: Path) -> Found:
-    """An epoch of a small model on one thread, validation included, without opening the corpus."""
+    """Train and validate a small model for one epoch on one thread; opening the corpus does not count."""
     corpus = corpus_in(folder)
     config = TrialConfig(hidden_dim=16, batch_size=64, epochs=1, seed=1)
     return once(lambda: train(config, corpus))
@@ -127,7 +127,7 @@ def corpus_in(folder: Path) -> Any:
 
 
 def opened(folder: Path) -> Any:
-    """The study's ledger, with what the study says of itself."""
+    """Open the study's journal for writing."""
     return open_study(folder / "study", study_attributes(folder / "study")["spec"])
 
 
@@ -138,7 +138,7 @@ def once(work: Callable[[], Any]) -> Found:
 
 
 def median(work: Callable[[], Any], clock: Callable[[], float] = time.perf_counter) -> float:
-    """Seconds, by the clock on the wall or by time.process_time, which a busy machine does not disturb."""
+    """Return the median seconds, by wall time or by time.process_time, which a busy machine does not affect."""
 
     def seconds() -> Iterator[float]:
         for _ in range(REPEATS):

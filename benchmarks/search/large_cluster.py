@@ -40,40 +40,40 @@ from tuning.scheduling.suggester import Suggester
 from tuning.space.load import load_space
 
 LINK = 1.25e9
-"""Bytes a second that the driver's node sends: 10 Gbit/s."""
+"""Bytes per second that the driver's node sends: 10 Gbit/s."""
 TRIALS_A_WORKER = 10
 CURVES = Path(__file__).parents[2] / "results/reference/curves.json.gz"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rates:
-    """Seconds that this machine takes, of one processor."""
+    """Seconds of one processor of this machine."""
 
     suggestion: float
-    """By tpe, with as many trials finished as running."""
+    """Per suggestion of tpe, with the same number of finished and running trials."""
     report: float
-    """An epoch's, in our scheduler."""
+    """Per report of an epoch, in the scheduler, with journal."""
     record: float
-    """Of them the journal: an epoch written."""
+    """Per epoch written into the journal, which `report` includes."""
     trial: float
-    """Through Ray, with its few first suggestions and its overhead.EPOCHS reports."""
+    """Per trial through Ray, with the first suggestions and overhead.EPOCHS reports."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Load:
-    """One part's share of a second."""
+    """The demand on one part of the driver."""
 
     part: str
     wanted: float
-    """Times a second."""
+    """Required operations per second."""
     seconds: float
-    """That each takes."""
+    """Seconds per operation."""
     raise_: str
-    """What helps when it is not enough."""
+    """What to change if the capacity is too low."""
 
     @property
     def share(self) -> float:
-        """Of the part's time; above 1 it is not enough."""
+        """Fraction of the part's time; above 1 the capacity is too low."""
         return self.wanted * self.seconds
 
 
@@ -85,19 +85,19 @@ def main() -> None:
     lengths = searched(table, workers, 4 * workers).epochs_by_trial
     found = rates(workers, trials=12 if arguments.quick else 100)
     epochs = sum(lengths) / len(lengths)
-    print(f"{workers:,} workers, an epoch of {arguments.epoch_seconds:g} s, {epochs:.1f} epochs a trial\n")
+    print(f"{workers:,} workers, an epoch of {arguments.epoch_seconds:g} s, {epochs:.1f} epochs per trial\n")
     print("\n".join(load_table(loads(found, workers, arguments.epoch_seconds, epochs), arguments.epoch_seconds)))
     print("\n" + "\n".join(window_table(table, workers)))
     nodes = -(-workers // arguments.gpus_per_node)
     size = bytes_of(load_corpus("snippets", vectors="glove-50d"))
-    print(f"\n| corpus | to {nodes:,} nodes | at {8 * LINK / 1e9:g} Gbit/s out of the driver's node |")
+    print(f"\n| corpus | to {nodes:,} nodes | at {8 * LINK / 1e9:g} Gbit/s from the driver's node |")
     print("| --- " * 3 + "|")
     for name, each in (("rated snippets", size), ("a hundred times as large", 100 * size)):
         print(f"| {name}, {each / 1e6:,.1f} MB | {nodes * each / 1e9:,.2f} GB | {nodes * each / LINK:,.1f} s, once |")
 
 
 def rates(pending: int, trials: int) -> Rates:
-    """Measure; `pending` trials are running and as many are finished; `trials` go through Ray."""
+    """Measure with `pending` running and `pending` finished trials, and with `trials` trials through Ray."""
     space = load_space("default")
     stopping = SuccessiveHalving(grace=1)
     the_plan = StudyConfig(
@@ -115,7 +115,7 @@ def rates(pending: int, trials: int) -> Rates:
 
 
 def reports(ledger: StudyJournal, the_plan: StudyConfig) -> tuple[float, float]:
-    """Seconds of a first epoch's report, which is a rung, in the scheduler; and of one written into the journal."""
+    """Return the seconds of a report at the first rung, and of writing an epoch into the journal."""
     space = the_plan.space
     last = ledger.records()[-1]
     standings = RungTable(the_plan.stopping, the_plan.epochs, ledger.records())
@@ -134,22 +134,26 @@ def reports(ledger: StudyJournal, the_plan: StudyConfig) -> tuple[float, float]:
 
 
 def loads(found: Rates, workers: int, epoch_seconds: float, epochs: float) -> list[Load]:
-    """What so many workers ask of the parts of the driver, where a trial has so many epochs on average."""
+    """Return the demand of `workers` workers on each part; `epochs` is the mean number of epochs per trial."""
     reports = workers / epoch_seconds
     trials = reports / epochs
-    longer = "longer epochs, more of them before the first rung (--grace)"
+    longer = "use longer epochs, or more before the first rung (--grace)"
     return [
-        Load(part="suggestions (tpe)", wanted=trials, seconds=found.suggestion, raise_="--sampler random or qmc"),
-        Load(part="journal, an epoch", wanted=reports, seconds=found.record, raise_="a faster disk for --results"),
-        Load(part="our handling of a report, journal included", wanted=reports, seconds=found.report, raise_=longer),
-        Load(part="trials through Ray, all but large suggestions", wanted=trials, seconds=found.trial, raise_=longer),
-        Load(part="the driver's process in all", wanted=trials, seconds=found.trial + found.suggestion, raise_=longer),
+        Load(part="suggestions (tpe)", wanted=trials, seconds=found.suggestion, raise_="use --sampler random or qmc"),
+        Load(
+            part="epoch in the journal", wanted=reports, seconds=found.record, raise_="use a faster disk for --results"
+        ),
+        Load(part="report in the scheduler, with journal", wanted=reports, seconds=found.report, raise_=longer),
+        Load(part="trials through Ray, without late suggestions", wanted=trials, seconds=found.trial, raise_=longer),
+        Load(
+            part="the driver's process in total", wanted=trials, seconds=found.trial + found.suggestion, raise_=longer
+        ),
     ]
 
 
 def load_table(parts: Sequence[Load], epoch_seconds: float) -> Iterator[str]:
-    """Markdown: demand against capacity, and the shortest epoch that the part bears."""
-    yield "| part | wanted a second | can a second | busy | bears epochs of | what to raise |"
+    """Yield Markdown: demand, capacity, and the shortest epoch that the part can sustain."""
+    yield "| part | required per second | capacity per second | busy | shortest sustainable epoch | what to change |"
     yield "| --- " * 6 + "|"
     for part in parts:
         yield (
@@ -160,10 +164,10 @@ def load_table(parts: Sequence[Load], epoch_seconds: float) -> Iterator[str]:
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="50 workers")
-    parser.add_argument("--workers", type=int, help="1,000 unless --quick")
-    parser.add_argument("--epoch-seconds", type=float, default=10.0)
-    parser.add_argument("--gpus-per-node", type=int, default=8)
+    parser.add_argument("--quick", action="store_true", help="Simulate 50 workers.")
+    parser.add_argument("--workers", type=int, help="Number of workers (default: 1,000, with --quick 50).")
+    parser.add_argument("--epoch-seconds", type=float, default=10.0, help="Seconds per epoch (default: 10).")
+    parser.add_argument("--gpus-per-node", type=int, default=8, help="Number of GPUs per node (default: 8).")
     arguments = parser.parse_args()
     arguments.workers = arguments.workers or (50 if arguments.quick else 1000)
     return arguments

@@ -22,9 +22,9 @@ from core import load_corpus
 from core.data.corpus import Corpus
 
 MORE_THAN_TORCH = 250e6
-"""Bytes that a worker may hold beyond one that has only imported torch."""
+"""Maximum bytes of a worker beyond one that has only imported torch."""
 COPIES = 1.2
-"""So many times the corpus's bytes may be held in all; one copy, and Ray's headers and page ends."""
+"""Maximum total bytes as a multiple of the corpus: one copy, and Ray's headers and page ends."""
 IDLE = """
 from tuning.backend.local_ray import local_ray
 from tuning.resources.machine import Machine
@@ -47,22 +47,20 @@ def main() -> None:
     workers, shared = training_workers(trials=4, epochs=3)
     corpus_bytes = bytes_of(corpus)
     print(f"a worker that has only imported torch: {torch_only / 1e6:.0f} MB")
-    print(f"a worker that trains, at its largest:  {max(workers) / 1e6:.0f} MB")
-    print(
-        f"the corpus: {corpus_bytes / 1e6:.1f} MB; held of the object store by all processes: {shared / 1e6:.1f} MB\n"
-    )
+    print(f"a worker that trains, at its peak:     {max(workers) / 1e6:.0f} MB")
+    print(f"the corpus: {corpus_bytes / 1e6:.1f} MB; in the object store, all processes: {shared / 1e6:.1f} MB\n")
     more = max(workers) - torch_only
     at_most = f"at most {MORE_THAN_TORCH / 1e6:.0f}"
     claims = {
         f"a worker holds {more / 1e6:.0f} MB more than torch, {at_most}": more <= MORE_THAN_TORCH,
-        f"{shared / corpus_bytes:.2f} copies of the corpus in all, at most {COPIES}": shared <= COPIES * corpus_bytes,
+        f"{shared / corpus_bytes:.2f} copies of the corpus in total, at most {COPIES}": shared <= COPIES * corpus_bytes,
     }
     for claim, holds in claims.items():
         print(f"{claim}: {'holds' if holds else 'DOES NOT HOLD'}")
 
 
 def idle_workers() -> float:
-    """Bytes of the larger of two idle actors."""
+    """Return the bytes of the larger of two idle actors."""
     command = [sys.executable, "-c", IDLE]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
@@ -73,10 +71,10 @@ def idle_workers() -> float:
 
 
 def training_workers(trials: int, epochs: int) -> tuple[list[float], float]:
-    """The largest bytes of each worker seen, and of the object store's pages over all processes.
+    """Return the peak bytes of each worker, and the bytes of the object store's pages over all processes.
 
-    The latter is the median over looks at two workers: a process that begins to read while the others are looked at
-    makes a sum too large.
+    The latter is the median over samples with two workers: a process that starts to read during a sample makes the
+    sum too large.
     """
     with tempfile.TemporaryDirectory(prefix="sentune-memory-") as folder:
         command = [
@@ -99,17 +97,17 @@ def training_workers(trials: int, epochs: int) -> tuple[list[float], float]:
 
 
 def workers_of(driver: int, title: str) -> list[int]:
-    """Processes under `driver` whose title begins so."""
+    """Return the processes under `driver` whose title starts with `title`."""
     found = []
     for child in descendants(driver):
-        with contextlib.suppress(OSError):  # it ended meanwhile
+        with contextlib.suppress(OSError):  # the process has ended
             if Path(f"/proc/{child}/cmdline").read_text().startswith(title):
                 found.append(child)
     return found
 
 
 def descendants(pid: int) -> list[int]:
-    """All processes that a process has started, and those that they have."""
+    """Return all descendants of a process."""
     children: dict[int, list[int]] = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
@@ -122,7 +120,7 @@ def descendants(pid: int) -> list[int]:
 
 
 def pss(pid: int, mapped: str | None = None) -> float:
-    """Proportional set size in bytes of a process, or of its mappings of files under `mapped`; 0 when it is gone."""
+    """Return the proportional set size in bytes, or that of mappings under `mapped`; 0 if the process has ended."""
     try:
         if mapped is None:
             return total(Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines())
@@ -142,7 +140,7 @@ def total(lines: Iterable[str]) -> float:
 
 
 def bytes_of(corpus: Corpus) -> int:
-    """Of all its arrays."""
+    """Return the bytes of all arrays of the corpus."""
     vectors = 0 if corpus.vectors is None else corpus.vectors.nbytes
     return vectors + sum(array.nbytes for array in (corpus.tokens, corpus.offsets, corpus.labels, corpus.split))
 

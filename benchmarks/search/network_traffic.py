@@ -35,7 +35,7 @@ ROOT = Path(__file__).parents[2]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--quick", action="store_true", help="Run 2 trials of one epoch.")
     quick = parser.parse_args().quick
     trials, epochs = (2, 1) if quick else (8, 4)
     corpus = load_corpus("snippets")
@@ -44,8 +44,8 @@ def main() -> None:
     )
     with tempfile.TemporaryDirectory(prefix="sentune-cluster-") as folder:
         rows = {
-            "code, once a node": code_bytes(),
-            "corpus, once a node": corpus_bytes(corpus),
+            "code, once per node": code_bytes(),
+            "corpus, once per node": corpus_bytes(corpus),
             **search_bytes(Path(folder) / "study", plan, corpus),
             **checkpoint_bytes(Path(folder) / "checkpoints", corpus),
         }
@@ -55,36 +55,36 @@ def main() -> None:
 
 
 def code_bytes() -> int:
-    """Of our two packages as Ray packs them: every file but compiled ones, not compressed."""
+    """Return the bytes of both packages as Ray packs them: all files except compiled ones, uncompressed."""
     files = [file for package in ("core", "tuning") for file in (ROOT / package).rglob("*") if file.is_file()]
     return sum(file.stat().st_size for file in files if "__pycache__" not in file.parts)
 
 
 def corpus_bytes(corpus: Corpus) -> int:
-    """As it lies in the object store: its arrays beside their pickle."""
+    """Return the corpus's bytes in the object store: its arrays and their pickle."""
     buffers: list[Any] = []
     rest = cloudpickle.dumps(corpus, protocol=5, buffer_callback=buffers.append)
     return len(rest) + sum(buffer.raw().nbytes for buffer in buffers)
 
 
 class Listener:
-    """Nobody listens."""
+    """A listener that ignores all events."""
 
     def started(self, number: int, config: TrialConfig) -> None:
-        """A trial begins."""
+        """Ignore the start of a trial."""
 
     def epoch(self, number: int, result: Any) -> None:
-        """An epoch is over."""
+        """Ignore the end of an epoch."""
 
     def waits(self, number: int) -> None:
-        """A trial waits at a rung."""
+        """Ignore that a trial waits at a rung."""
 
     def ended(self, record: Any) -> None:
-        """A trial is over."""
+        """Ignore the end of a trial."""
 
 
 def search_bytes(folder: Path, plan: StudyConfig, corpus: Corpus) -> dict[str, float]:
-    """Of reports, as the driver gets them, and of the journal."""
+    """Return the bytes of reports, as the driver receives them, and of the journal."""
     reports: list[int] = []
 
     class Counting(searching.StorageProblems):
@@ -109,7 +109,7 @@ def search_bytes(folder: Path, plan: StudyConfig, corpus: Corpus) -> dict[str, f
 
 
 def checkpoint_bytes(folder: Path, corpus: Corpus) -> dict[str, float]:
-    """Of one epoch, for a small model and a large one."""
+    """Return the bytes of one epoch's checkpoint, for a small and a large model."""
     corners = {
         "hidden 64, 1 layer, frozen vectors": TrialConfig(epochs=1, hidden_dim=64, n_layers=1, freeze_embedding=True),
         "hidden 256, 2 layers, vectors trained": TrialConfig(

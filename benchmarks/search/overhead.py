@@ -40,30 +40,30 @@ def main() -> None:
         print(json.dumps(found))
         return
     trials, known = (12, 100) if arguments.quick else (100, 1000)
-    print(f"{trials} trials of {EPOCHS} epochs that do nothing, {WORKERS} workers")
-    print("way                                    start-up s   s a trial")
+    print(f"{trials} trials of {EPOCHS} epochs that train nothing, {WORKERS} workers")
+    print(f"{'method':38} {'start-up s':>10}  {'s/trial':>10}")
     found = {}
     for name, title in WAYS.items():
         found[name] = run(name, trials)
         print(f"{title:38} {found[name]['startup']:10.2f}  {found[name]['a_trial']:10.4f}", flush=True)
     scale = run("scale", known)
-    print(f"\na suggestion when {known:,} trials are known: {scale['suggestion_ms']:.0f} ms of the driver's time")
+    print(f"\na suggestion with {known:,} finished trials: {scale['suggestion_ms']:.0f} ms of the driver's time")
     print(
         f"the driver's memory: {scale['early_mib']:.0f} MiB at {known // 10:,} trials, {scale['mib']:.0f} at {known:,}"
     )
     print(f"best on {5 * known:,} trials: {scale['best_seconds']:.2f} s\n")
     claims = {
-        "seconds a trial": (found["sentune"]["a_trial"], SECONDS_A_TRIAL),
-        "ms a suggestion": (scale["suggestion_ms"], SUGGESTION_MS),
+        "seconds per trial": (found["sentune"]["a_trial"], SECONDS_A_TRIAL),
+        "ms per suggestion": (scale["suggestion_ms"], SUGGESTION_MS),
         "seconds of best": (scale["best_seconds"], BEST_SECONDS),
     }
     for what, (value, limit) in claims.items():
-        verdict = "too small a run to tell" if arguments.quick else "holds" if value <= limit else "DOES NOT HOLD"
+        verdict = "run too small to decide" if arguments.quick else "holds" if value <= limit else "DOES NOT HOLD"
         print(f"{what}: {value:.3g}, at most {limit:g} claimed: {verdict}")
 
 
 def run(step: str, trials: int) -> dict[str, Any]:
-    """A step in a fresh process and a fresh folder."""
+    """Run a step in a fresh process and a fresh folder."""
     with tempfile.TemporaryDirectory(prefix="sentune-overhead-") as folder:
         command = [
             sys.executable,
@@ -81,14 +81,14 @@ def run(step: str, trials: int) -> dict[str, Any]:
 
 
 class Clock:
-    """Start-up, and seconds a trial after it."""
+    """Measure the start-up, and the seconds per trial after it."""
 
     def __init__(self) -> None:
         self.began = time.perf_counter()
         self.ends: list[float] = []
 
     def end(self) -> None:
-        """A trial is over."""
+        """Record the end of a trial."""
         self.ends.append(time.perf_counter())
 
     def figures(self) -> dict[str, float]:
@@ -97,7 +97,7 @@ class Clock:
 
 
 def sentune(trials: int, folder: Path) -> dict[str, float]:
-    """Our search with its journal, order and stopping."""
+    """Run sentune's search with its journal and order."""
     from benchmarks.inputs.corpora import tiny_corpus
     from tuning.backend.interrupt import InterruptHandler
     from tuning.backend.tuner import search
@@ -122,7 +122,7 @@ def sentune(trials: int, folder: Path) -> dict[str, float]:
 
 
 def nothing(job: Mapping[str, Any], corpus: Any, shares: Any) -> None:
-    """A trial that reports its epochs at once."""
+    """Report the epochs of a trial without training."""
     from ray import tune
 
     for epoch in range(1, EPOCHS + 1):
@@ -141,7 +141,7 @@ def space() -> Space:
 
 
 def bare_ray(trials: int, folder: Path, *, reuse: bool) -> dict[str, float]:
-    """Ray Tune with OptunaSearch, as its documentation shows it."""
+    """Run Ray Tune with OptunaSearch, as its documentation shows it."""
     import ray
     from ray import tune
     from ray.tune.search.optuna import OptunaSearch
@@ -173,12 +173,12 @@ def bare_ray(trials: int, folder: Path, *, reuse: bool) -> dict[str, float]:
 
 
 def suggest(trial: Any) -> None:
-    """For OptunaSearch, which pickles it."""
+    """Suggest a configuration to OptunaSearch, which pickles this function."""
     space().suggest(trial)
 
 
 def bare_optuna(trials: int, folder: Path, *, journal: bool) -> dict[str, float]:
-    """`study.optimize` in one process."""
+    """Run `study.optimize` in one process."""
     import optuna
     from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend
@@ -207,7 +207,7 @@ def sampler() -> Any:
 
 
 def scale(trials: int, folder: Path) -> dict[str, float]:
-    """A journal of many finished trials of the default space, written by the ledger, without Ray."""
+    """Measure suggestions, memory and `best` on a journal of many trials, written without Ray."""
     from optuna.trial import TrialState
 
     from tuning.journal.writer import open_study
@@ -241,7 +241,7 @@ def scale(trials: int, folder: Path) -> dict[str, float]:
 
 
 def best_seconds(study: Path, target: Path, trials: int) -> float:
-    """The verb, start of Python included, on a journal that holds the study's trials five times."""
+    """Return the seconds of `best`, with Python's start, on a journal with the study's trials five times."""
     from tuning.journal.file import JOURNAL
 
     lines = [json.loads(line) for line in (study / JOURNAL).read_text().splitlines()]
@@ -284,7 +284,7 @@ STEPS: dict[str, Callable[[int, Path], dict[str, float]]] = {
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="12 trials; 100 and 500")
+    parser.add_argument("--quick", action="store_true", help="Run 12 trials, then 100 and 500.")
     for name in ("--step", "--folder"):
         parser.add_argument(name, help=argparse.SUPPRESS)
     parser.add_argument("--trials", type=int, help=argparse.SUPPRESS)

@@ -26,21 +26,21 @@ from tuning.scheduling.successive_halving import SuccessiveHalving
 from tuning.space.load import load_space
 
 GRACE, REDUCTION = SuccessiveHalving().grace, SuccessiveHalving().reduction
-"""Of ASHA: as `sentune run` has them."""
+"""Parameters of ASHA: the defaults of `sentune run`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Way:
-    """How to search with the loop."""
+    """A way to search with the loop."""
 
     title: str
     library: str = "ray"
-    """ray or optuna."""
+    """Library: ray or optuna."""
     at_once: int = 1
     threads: int = 2
-    """Of a trial."""
+    """Number of threads per trial."""
     asha: bool = False
-    """Ray's ASHA, and workers that are used again."""
+    """Whether to use Ray's ASHA and reused workers."""
 
 
 WAYS = {
@@ -59,13 +59,13 @@ class Job:
     dataset: str
     vectors: str
     settings: Sequence[str]
-    """Changes of the space, as for `--set`."""
+    """Changes of the space, as in `--set`."""
     trials: int
     epochs: int
     limit: int
-    """Epochs after which every trial ends all the same; `epochs` for a whole search."""
+    """Number of epochs after which every trial ends; equal to `epochs` for a whole search."""
     corrected: bool
-    """The loop without its faults."""
+    """Whether the loop has no faults."""
     points: Sequence[Mapping[str, Any]]
     """Parameters to try first."""
     seed: int
@@ -73,21 +73,21 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True)
 class Tried:
-    """One trial of such a search."""
+    """One trial of a baseline's search."""
 
     params: Mapping[str, Any]
     seconds: Sequence[float]
-    """Of each epoch."""
+    """Seconds of each epoch."""
     accuracies: Sequence[float]
-    """On validation, after each epoch."""
+    """Validation accuracy after each epoch."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Searched:
-    """What a search came to."""
+    """The result of a search."""
 
     seconds: float
-    """Of the whole command."""
+    """Duration of the whole command."""
     trials: Sequence[Tried]
 
     @property
@@ -100,12 +100,12 @@ class Searched:
 
     @property
     def epoch_seconds(self) -> float:
-        """Of a trial's epoch, each trial counting the same."""
+        """Mean seconds per epoch, with equal weight for each trial."""
         return statistics.fmean(statistics.fmean(trial.seconds) for trial in self.trials)
 
 
 def run(job: Job) -> Searched:
-    """The search in a process of its own."""
+    """Run the search in its own process."""
     environment = {"TUNE_FUNCTION_THREAD_TIMEOUT_S": "60", "RAY_USAGE_STATS_ENABLED": "0"}
     command = [sys.executable, "-m", "benchmarks.search.ray_and_optuna", json.dumps(asdict(job))]
     began = time.perf_counter()
@@ -113,12 +113,12 @@ def run(job: Job) -> Searched:
     seconds = time.perf_counter() - began
     trials = [Tried(**trial) for trial in json.loads(done.stdout.splitlines()[-1])]
     if len(trials) != job.trials:
-        raise RuntimeError(f"{job.way} brought {len(trials)} trials of {job.trials}")
+        raise RuntimeError(f"{job.way} returned {len(trials)} of {job.trials} trials")
     return Searched(seconds=seconds, trials=trials)
 
 
-def judged_on_test(job: Job, trial: Tried) -> float:
-    """Train the trial's settings anew to its best epoch, with the loop, and judge them on the test split."""
+def test_accuracy_of(job: Job, trial: Tried) -> float:
+    """Train the trial's setting again to its best epoch, with the loop; return its test accuracy."""
     loop = new_loop(job, trial.params, threads=2)
     for _ in range(1 + max(range(len(trial.accuracies)), key=trial.accuracies.__getitem__)):
         loop.epoch()
@@ -127,20 +127,20 @@ def judged_on_test(job: Job, trial: Tried) -> float:
 
 
 def new_loop(job: Job, params: Mapping[str, Any], threads: int) -> NotebookLoop:
-    """The loop before its first epoch."""
-    config = load_space("notebook", job.settings).to_config(params)
+    """Create the loop for a trial."""
+    config = load_space("notebook_split", job.searched_values).config(params)
     shape = Shape(**{field.name: getattr(config, field.name) for field in fields(Shape)})
     corpus = load_corpus(job.dataset, vectors=job.vectors)
     return NotebookLoop(shape, corpus, corrected=job.corrected, seed=job.seed, threads=threads)
 
 
 def suggest(trial: Any, settings: Sequence[str]) -> None:
-    """For OptunaSearch, which pickles it."""
+    """Suggest a configuration to OptunaSearch, which pickles this function."""
     load_space("notebook", settings).suggest(trial)
 
 
 def with_ray(job: Job) -> list[Tried]:
-    """A `Tuner` whose trials report each epoch."""
+    """Run a `Tuner` whose trials report each epoch."""
     import ray
     from ray import tune
     from ray.tune.schedulers import ASHAScheduler
@@ -181,7 +181,7 @@ def with_ray(job: Job) -> list[Tried]:
 
 
 def with_optuna(job: Job) -> list[Tried]:
-    """`study.optimize` in this process."""
+    """Run `study.optimize` in this process."""
     import optuna
 
     space, found = load_space("notebook", job.settings), list[Tried]()
@@ -215,7 +215,7 @@ LIBRARIES: dict[str, Callable[[Job], list[Tried]]] = {"ray": with_ray, "optuna":
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("job", type=json.loads, help="the fields of Job as a JSON object")
+    parser.add_argument("job", type=json.loads, help="Fields of Job as a JSON object.")
     job = Job(**parser.parse_args().job)
     print(json.dumps([asdict(trial) for trial in LIBRARIES[WAYS[job.way].library](job)]))
 

@@ -25,13 +25,13 @@ from tuning.journal.file import JOURNAL
 WAYS = {"1 worker x 1 thread": (1, 1), "2 workers x 1 thread": (2, 1), "1 worker x 2 threads": (1, 2)}
 TRIALS = 8
 CLAIM = 1.7
-"""So many times as fast two workers are to be."""
+"""Claimed speed-up of two workers."""
 SAME_SIZE = ("n_layers=2", "hidden_dim=128", "freeze_embedding=false")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="one round of 4 trials, one epoch each")
+    parser.add_argument("--quick", action="store_true", help="Run one round of 4 trials of one epoch.")
     arguments = parser.parse_args()
     rounds, trials, epochs = (1, 4, 1) if arguments.quick else (3, TRIALS, 4)
     print(f"{trials} trials of {epochs} epochs on the snippets, {rounds} rounds in turn, {os.cpu_count()} cores")
@@ -40,7 +40,8 @@ def main() -> None:
         for way, (workers, threads) in WAYS.items():
             found[way].append(measured(workers, threads, trials, epochs))
     base = found["1 worker x 1 thread"]
-    print("\n| way | trials, s | command, s | times as fast (trials) | rounds | (command) |\n|---|---|---|---|---|---|")
+    print("\n| workers | trials, s | command, s | speed-up (trials) | range over rounds | speed-up (command) |")
+    print("|---|---|---|---|---|---|")
     speed = {}
     for way, times in found.items():
         ratios = [old[0] / new[0] for old, new in zip(base, times, strict=True)]
@@ -52,12 +53,12 @@ def main() -> None:
             f"| {whole:.2f} |"
         )
     reached = speed["2 workers x 1 thread"]
-    verdict = "too small a run to tell" if arguments.quick else "holds" if reached >= CLAIM else "DOES NOT HOLD"
+    verdict = "run too small to decide" if arguments.quick else "holds" if reached >= CLAIM else "DOES NOT HOLD"
     print(f"\ntwo workers are {reached:.2f} times as fast as one, at least {CLAIM} claimed: {verdict}")
 
 
 def measured(workers: int, threads: int, trials: int, epochs: int) -> tuple[float, float]:
-    """Seconds of the trials and of the whole command."""
+    """Return the seconds of the trials and of the whole command."""
     with tempfile.TemporaryDirectory(prefix="sentune-scaling-") as folder:
         command = [
             sys.executable, "-m", "tuning", "run", "snippets", "--space", "notebook", "--trials", str(trials),
@@ -72,7 +73,7 @@ def measured(workers: int, threads: int, trials: int, epochs: int) -> tuple[floa
 
 
 def trial_seconds(journal: Path) -> float:
-    """From the first trial's begin to the last one's end."""
+    """Return the seconds from the first trial's start to the last one's end."""
     records = [json.loads(line) for line in journal.read_text().splitlines()]
     moments = [
         datetime.fromisoformat(record[name])

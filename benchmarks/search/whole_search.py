@@ -34,7 +34,7 @@ from pathlib import Path
 
 from benchmarks.baselines.sentune_studies import Study, machine, run_study, seconds_an_epoch, spread_sample
 from benchmarks.inputs.corpora import part_of_snippets
-from benchmarks.search.ray_and_optuna import GRACE, REDUCTION, WAYS, Job, Searched, judged_on_test, run
+from benchmarks.search.ray_and_optuna import GRACE, REDUCTION, WAYS, Job, Searched, run, test_accuracy_of
 from benchmarks.simulation.replay import read_table
 from benchmarks.simulation.stopped_epochs import asha_epochs, fewest_asha, fewest_median, median_epochs
 from core import load_corpus
@@ -46,7 +46,7 @@ TARGETS = {"the better of a1 and a2": 15, "b": 5}
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One way in the table."""
+    """One method in the table."""
 
     seconds: float
     epochs: float
@@ -66,9 +66,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="sentune-whole-") as name:
         folder = Path(name)
         job = new_job(arguments, folder)
-        load_corpus(job.dataset, vectors=job.vectors)  # prepared once, for every way
+        load_corpus(job.dataset, vectors=job.vectors)  # prepared once, for every method
         print(f"{machine()}; {title_of(job)}\n")
-        print("| way | wall time, s | epochs | s an epoch of a trial | best validation | test, retrained | |")
+        print("| method | wall time, s | epochs | s per epoch of a trial | best validation | test, retrained | |")
         print("|---|---|---|---|---|---|---|")
         ours = of_seed(job, job.seed, folder)
         studies, measuring = [ours], baselines(job, ours, arguments)
@@ -83,17 +83,17 @@ def main() -> None:
             print(row_of(plain).text("(d) `sentune run --precision fp32`"), flush=True)
         if arguments.accuracy:
             whole = run_study(folder, "whole", [*words(job), "--stopping", "none"])
-            print(row_of(whole).text("stand-in for (a)'s outcome: `sentune run --stopping none`"), flush=True)
+            print(row_of(whole).text("instead of (a)'s accuracy: `sentune run --stopping none`"), flush=True)
             corrected = dataclasses.replace(
                 job, way="b", corrected=True, limit=job.epochs, points=[dict(ours.trials[0].params)]
             )
             print(measured(corrected, run(corrected)).text("(b) with the loop's faults corrected"), flush=True)
     fewest = {} if arguments.full else bounds(job, rows)
-    show_claims(seconds, rows, fewest, tell=not arguments.quick)
+    show_claims(seconds, rows, fewest, conclusive=not arguments.quick)
 
 
 def new_job(arguments: argparse.Namespace, folder: Path) -> Job:
-    """What all ways search, for the first of them; data for --quick are written into the folder."""
+    """Return the job of the first method; writes the data of --quick into the folder."""
     whole = Job(
         way="a1",
         dataset=f"mr:{arguments.mr}" if arguments.mr else "snippets",
@@ -124,14 +124,14 @@ def title_of(job: Job) -> str:
 
 
 def words(job: Job) -> list[str]:
-    """The options of `sentune run` for the same search."""
+    """Return the options of `sentune run` for the same search."""
     changes = [word for setting in job.settings for word in ("--set", setting)]
     sizes = ["--trials", str(job.trials), "--epochs", str(job.epochs), "--workers", "2", "--seed", str(job.seed)]
     return [job.dataset, "--vectors", job.vectors, "--space", "notebook", *changes, *sizes]
 
 
 def of_seed(job: Job, seed: int, folder: Path) -> Study:
-    """Run ours with a seed, and print its row."""
+    """Run sentune with a seed and print its row."""
     study = run_study(folder, f"study-{seed}", words(dataclasses.replace(job, seed=seed)))
     print(row_of(study).text(f"(d) `sentune run`, seed {seed}"), flush=True)
     return study
@@ -149,7 +149,7 @@ def row_of(study: Study) -> Row:
 
 
 def baselines(job: Job, ours: Study, arguments: argparse.Namespace) -> Iterator[tuple[str, Row]]:
-    """Run one of the other ways after the other, in part or to its end, and print a row for it."""
+    """Run one baseline after another, in part or to its end, and print its row."""
     sample = (
         ours.trials[:1] if arguments.full else spread_sample(ours.trials, 2 if arguments.quick else arguments.sample)
     )
@@ -166,25 +166,25 @@ def baselines(job: Job, ours: Study, arguments: argparse.Namespace) -> Iterator[
 
 
 def measured(job: Job, found: Searched) -> Row:
-    """A way that ran to its end."""
+    """Return the row of a method that ran to its end."""
     return Row(
         seconds=found.seconds,
         epochs=found.epochs,
         epoch_seconds=found.epoch_seconds,
         val=max(found.best.accuracies),
-        test=judged_on_test(job, found.best),
+        test=test_accuracy_of(job, found.best),
         how="measured",
     )
 
 
 def computed(found: Searched, scale: float, epochs: float, at_once: int) -> Row:
-    """The whole of a way of which a part ran.
+    """Compute the row of a method of which a part ran.
 
     Args:
-        found: the part.
-        scale: how much dearer an epoch of all trials is than one of the part's trials, as measured on ours.
-        epochs: that the whole trains.
-        at_once: trials that train side by side.
+        found: result of the part.
+        scale: seconds per epoch of all trials over those of the part's trials, as measured with sentune.
+        epochs: number of epochs of the whole search.
+        at_once: number of parallel trials.
     """
     each = found.epoch_seconds * scale
     how = f"computed from {found.epochs} epochs of {len(found.trials)} trials, run in {found.seconds:.0f} s"
@@ -192,15 +192,15 @@ def computed(found: Searched, scale: float, epochs: float, at_once: int) -> Row:
 
 
 def replayed_epochs(job: Job) -> Mapping[str, float]:
-    """Epochs that a whole search of each way trains; those of b and c as on the recorded curves."""
-    table, rule = read_table(CURVES, "notebook"), SuccessiveHalving(grace=GRACE, reduction=REDUCTION)
+    """Return the epochs of a whole search by each method; b and c are replayed on the recorded curves."""
+    table, rule = read_table(CURVES, "notebook_split"), SuccessiveHalving(grace=GRACE, reduction=REDUCTION)
     every = job.trials * job.epochs
     asha = asha_epochs(table, job.trials, job.epochs, rule)
     return {"a1": every, "a2": every, "b": asha, "c": median_epochs(table, job.trials, job.epochs)}
 
 
 def bounds(job: Job, rows: Mapping[str, Row]) -> dict[str, float]:
-    """Seconds of b and c with the fewest epochs that their rules allow, printed."""
+    """Print and return the seconds of b and c with the fewest epochs that their rules allow."""
     fewest = {
         "b": fewest_asha(job.trials, job.epochs, SuccessiveHalving(grace=GRACE, reduction=REDUCTION)),
         "c": fewest_median(job.trials, job.epochs),
@@ -212,8 +212,8 @@ def bounds(job: Job, rows: Mapping[str, Row]) -> dict[str, float]:
     return seconds
 
 
-def show_claims(ours: float, rows: Mapping[str, Row], fewest: Mapping[str, float], *, tell: bool) -> None:
-    """How many times faster (d) is, against the targets."""
+def show_claims(ours: float, rows: Mapping[str, Row], fewest: Mapping[str, float], *, conclusive: bool) -> None:
+    """Print how many times as fast (d) is, compared with the targets."""
     theirs = {"the better of a1 and a2": min(rows["a1"].seconds, rows["a2"].seconds), "b": rows["b"].seconds}
     theirs |= {"c": rows["c"].seconds} | {f"{name} with the fewest epochs": each for name, each in fewest.items()}
     print()
@@ -221,22 +221,26 @@ def show_claims(ours: float, rows: Mapping[str, Row], fewest: Mapping[str, float
         line = f"(d) against {name}: {seconds / ours:.2f} times faster"
         if name in TARGETS:
             verdict = "holds" if seconds / ours >= TARGETS[name] else "DOES NOT HOLD"
-            line += f", at least {TARGETS[name]} claimed: {verdict if tell else 'too small a run to tell'}"
+            line += f", at least {TARGETS[name]} claimed: {verdict if conclusive else 'run too small to decide'}"
         print(line)
 
 
 def parse(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     kind = parser.add_mutually_exclusive_group()
-    kind.add_argument("--quick", action="store_true", help="a tiny search of the snippets")
-    kind.add_argument("--full", action="store_true", help="run every way to its end")
-    parser.add_argument("--corrected-loop", action="store_true", help="the notebook's loop without its faults")
-    parser.add_argument("--fp32", action="store_true", help="`sentune run --precision fp32` too")
-    parser.add_argument("--seeds", type=int, default=1, help="of `sentune run`, from 42 on")
-    parser.add_argument("--accuracy", action="store_true", help="a study without stopping, and a corrected b, too")
-    parser.add_argument("--mr", default=os.environ.get("SENTUNE_MR"), help="the archive of MR, or its folder")
-    parser.add_argument("--sample", type=int, default=4, help="trials of a part")
-    parser.add_argument("--limit-epochs", type=int, default=2, help="epochs of each of them")
+    kind.add_argument("--quick", action="store_true", help="Run a tiny search on the snippets.")
+    kind.add_argument("--full", action="store_true", help="Run every method to its end.")
+    parser.add_argument("--corrected-loop", action="store_true", help="Remove the faults of the notebook's loop.")
+    parser.add_argument("--fp32", action="store_true", help="Also run `sentune run --precision fp32`.")
+    parser.add_argument("--seeds", type=int, default=1, help="Number of seeds of `sentune run`, from 42 (default: 1).")
+    parser.add_argument(
+        "--accuracy", action="store_true", help="Also run a study without stopping, and b with a corrected loop."
+    )
+    parser.add_argument("--mr", default=os.environ.get("SENTUNE_MR"), help="Path of the archive or folder of MR.")
+    parser.add_argument("--sample", type=int, default=4, help="Number of trials of a part (default: 4).")
+    parser.add_argument(
+        "--limit-epochs", type=int, default=2, help="Number of epochs per trial of a part (default: 2)."
+    )
     return parser.parse_args(given)
 
 

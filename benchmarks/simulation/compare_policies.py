@@ -30,14 +30,14 @@ from benchmarks.simulation.order_window import seconds_of, wall
 from benchmarks.simulation.replay import Policy, Replayed, Simulation, Table, band, read_table
 
 CLOSE = 0.003
-"""Within 0.3 points of the best."""
+"""Maximum distance to the best accuracy that counts as close: 0.3 points."""
 DEFAULT = "tpe, halving (the default)"
 SHARES = (1 / 8, 1 / 4, 1 / 3, 1 / 2)
-"""Of the epochs that random search needs."""
+"""Fractions of the epochs that random search needs."""
 
 
 def main_ways(trials: int, workers: int) -> dict[str, Policy]:
-    """The default and what it is measured against: name -> policy."""
+    """Return the default policy and its baselines by name."""
     random = Policy(workers=workers, trials=trials)
     halving = dataclasses.replace(random, stopping=SuccessiveHalving())
     return {
@@ -52,7 +52,7 @@ def main_ways(trials: int, workers: int) -> dict[str, Policy]:
 
 
 def other_ways(default: Policy) -> dict[str, Policy]:
-    """The default with one thing changed."""
+    """Return policies by name, each with one change to the default."""
     changed = {
         "no constant liar": {"constant_liar": False},
         "qmc": {"sampler": "qmc"},
@@ -74,14 +74,14 @@ def replay(table: Table, policy: Policy, until: float, least: int, seed: int) ->
 
 
 def compare(table: Table, arguments: argparse.Namespace, pool: ProcessPoolExecutor) -> tuple[float, float]:
-    """Print a row for each way; returns the median epochs of random search and of the default."""
+    """Print a row for each policy; return the median epochs of random search and of the default."""
     ways = main_ways(len(table.curves), arguments.workers)
     close = table.best - CLOSE
     grid = other_ways(ways[DEFAULT]) if arguments.grid else {}
     needed: dict[str, float] = {}
     found: dict[str, list[Replayed]] = {}
     least = 0
-    print(f"{'way':36} {'epochs until close':>21} {'seconds until close':>24}   best so far after epochs")
+    print(f"{'policy':36} {'epochs until close':>21} {'seconds until close':>24}   best so far after epochs")
     for name, policy in {**ways, **grid}.items():
         job = partial(replay, table, policy, close, least)
         runs = list(pool.map(job, range(arguments.repeats)))
@@ -100,24 +100,26 @@ def compare(table: Table, arguments: argparse.Namespace, pool: ProcessPoolExecut
 
 
 def by_seconds(found: Mapping[str, Sequence[Replayed]], close: float) -> None:
-    """Print the best so far after shares of the simulated time that random search needs; a search that was close
-    before, and ended, keeps what it had."""
+    """Print the best so far after fractions of the simulated time that random search needs.
+
+    A search that was close earlier, and ended, keeps its last value.
+    """
     needs = band([min(run.seconds_until(close), run.seconds[-1]) for run in found["random"]])[1]
     marks = [share * needs for share in SHARES]
-    print(f"\n{'way':36} best so far after simulated seconds")
+    print(f"\n{'policy':36} best so far after simulated seconds")
     for name, runs in found.items():
         bests = [f"{mark:.0f}: {spread([run.best_at(mark) for run in runs], '.4f')}" for mark in marks]
         print(f"{name:36} {'  '.join(bests)}", flush=True)
 
 
 def spread(values: Sequence[float], form: str) -> str:
-    """The median, with the 10% and the 90% value: `120 (80..300)`."""
+    """Format the median with the 10% and the 90% quantile: `120 (80..300)`."""
     low, middle, high = ("never" if math.isinf(value) else format(value, form) for value in band(values))
     return f"{middle} ({low}..{high})"
 
 
 def price(table: Table, repeats: int, pool: ProcessPoolExecutor) -> None:
-    """Print wall time of ordered search over that of free search, by workers and window."""
+    """Print the wall time of ordered search relative to free search, by workers and window."""
     print(f"\n{'workers':>7}   {'window = workers':>16}   {'2 x':>6}   {'4 x':>6}   {'8 x':>6}")
     for workers in (2, 8, 32):
         base = Policy(stopping=SuccessiveHalving(), workers=workers, trials=len(table.curves))
@@ -130,7 +132,7 @@ def price(table: Table, repeats: int, pool: ProcessPoolExecutor) -> None:
 
 
 def ordered_and_free(table: Table, policy: Policy, seed: int) -> tuple[float, float]:
-    """Seconds of a search, and of one that trains the same epochs of the same trials and waits for nothing."""
+    """Return the seconds of a search, and of the same epochs of the same trials without waiting."""
     found = Simulation(table, policy, seed).run()
     return found.seconds[-1], wall(seconds_of(table, found), policy.workers)
 
@@ -147,20 +149,20 @@ def main() -> None:
     print()
     for name, random, default in claims:
         verdict = (
-            "too few repeats to tell" if arguments.quick else "holds" if default <= random / 3 else "DOES NOT HOLD"
+            "too few repeats to decide" if arguments.quick else "holds" if default <= random / 3 else "DOES NOT HOLD"
         )
         print(f"{name}: within 0.3 points after {default:.0f} epochs, random after {random:.0f}: a third {verdict}")
 
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="5 repeats")
-    parser.add_argument("--repeats", type=int, help="50 unless --quick")
-    parser.add_argument("--grid", action="store_true", help="also the default with one thing changed")
-    parser.add_argument("--workers", type=int, default=2, help="simulated ones")
-    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--quick", action="store_true", help="Run 5 repeats.")
+    parser.add_argument("--repeats", type=int, help="Number of repeats (default: 50, with --quick 5).")
+    parser.add_argument("--grid", action="store_true", help="Also compare the default with one change each.")
+    parser.add_argument("--workers", type=int, default=2, help="Number of simulated workers (default: 2).")
+    parser.add_argument("--processes", type=int, default=2, help="Number of real processes (default: 2).")
     default = Path(__file__).parents[2] / "results/reference/curves.json.gz"
-    parser.add_argument("--curves", type=Path, default=default, help="from record_curves.py")
+    parser.add_argument("--curves", type=Path, default=default, help="File of benchmarks.simulation.record_curves.")
     arguments = parser.parse_args()
     arguments.repeats = arguments.repeats or (5 if arguments.quick else 50)
     return arguments

@@ -14,11 +14,11 @@ from tuning.scheduling.successive_halving import SuccessiveHalving
 from benchmarks.simulation.replay import Curve, Policy, Replayed, Simulation, Table
 
 JITTER = 1e-6
-"""Added to an accuracy at most: two equal ones would both go on at a rung."""
+"""Maximum that is added to an accuracy, because two equal ones would both continue at a rung."""
 
 
 def many(table: Table, count: int) -> Table:
-    """So many curves, drawn from the table's."""
+    """Return `count` curves, drawn from the table."""
     draw = np.random.default_rng(0)
     curves = []
     for at in draw.integers(len(table.curves), size=count):
@@ -29,13 +29,13 @@ def many(table: Table, count: int) -> Table:
 
 
 def searched(table: Table, workers: int, window: int) -> Replayed:
-    """A random search that tries the whole table, with halving."""
+    """StatefulSampler a random search with halving over the whole table."""
     policy = Policy(stopping=SuccessiveHalving(), workers=workers, window=window, trials=len(table.curves))
     return Simulation(table, policy, seed=0).run()
 
 
 def seconds_of(table: Table, found: Replayed) -> list[float]:
-    """What each trial was trained for, by number."""
+    """Return the training seconds of each trial, by number."""
     return [
         epochs * table.curves[curve].epochs[0].seconds
         for curve, epochs in zip(found.curves, found.epochs_by_trial, strict=True)
@@ -43,7 +43,7 @@ def seconds_of(table: Table, found: Replayed) -> list[float]:
 
 
 def wall(seconds: Sequence[float], workers: int) -> float:
-    """Simulated seconds until trials of this length are over, when each worker takes the next one and nothing waits."""
+    """Return the simulated seconds of trials of these lengths if each free worker takes the next one."""
     free = [0.0] * workers
     for length in seconds:
         heapq.heapreplace(free, free[0] + length)
@@ -51,8 +51,8 @@ def wall(seconds: Sequence[float], workers: int) -> float:
 
 
 def window_table(table: Table, workers: int) -> Iterator[str]:
-    """Markdown: what windows of one, two, four and eight times the workers cost."""
-    yield "| window | epochs a trial | workers' time spent training | wall time, to that without waiting |"
+    """Yield Markdown: the price of windows of one, two, four and eight times the workers."""
+    yield "| window | epochs per trial | workers' time spent training | wall time, relative to no waiting |"
     yield "| --- " * 4 + "|"
     for window in (factor * workers for factor in (1, 2, 4, 8)):
         found = searched(table, workers, window)

@@ -47,7 +47,7 @@ def main() -> None:
     about = {name: getattr(arguments, name) for name in ("trials", "epochs", "sentences", "hidden", "seed")}
     done = {(trial["space"], trial["number"]): trial for trial in kept(part, about)}
     waiting = [job for job in jobs(arguments) if (job["space"], job["number"]) not in done]
-    print(f"{len(done)} trials are done, {len(waiting)} to go", flush=True)
+    print(f"{len(done)} trials finished, {len(waiting)} left", flush=True)
     with ProcessPoolExecutor(arguments.processes) as pool, part.open("a") as file:
         futures = [pool.submit(record, job, arguments.sentences, arguments.seed) for job in waiting]
         for future in as_completed(futures):
@@ -57,7 +57,7 @@ def main() -> None:
             file.flush()
             best = max((accuracy for accuracy, _ in trial["curve"]), default=0.0)
             print(f"{len(done)}/{arguments.trials} {trial['space']} {trial['number']}: {best:.4f}, "
-                  f"{trial['seconds']:.1f} s an epoch", flush=True)  # fmt: skip
+                  f"{trial['seconds']:.1f} s per epoch", flush=True)  # fmt: skip
     trials = [done[key] for key in sorted(done)]
     spaces = {name: json.loads(space(name, arguments.hidden).to_json()) for name in SPACES}
     command = f"python -m benchmarks.simulation.record_curves {shlex.join(sys.argv[1:])}".strip()
@@ -68,7 +68,7 @@ def main() -> None:
 
 
 def kept(part: Path, about: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """The trials of an earlier run of the same command; a torn last line and another command's file are dropped."""
+    """Yield the trials of an interrupted run; a partial last line and another command's file are dropped."""
     lines = part.read_text().splitlines(keepends=True) if part.exists() else []
     whole = [json.loads(line) for line in lines if line.endswith("\n")]
     if not whole or whole[0] != about:
@@ -78,12 +78,12 @@ def kept(part: Path, about: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def space(name: str, hidden: int) -> Space:
-    """A preset with hidden sizes that a short run can afford."""
+    """Return a preset with capped hidden sizes, so that the trials are short."""
     return load_space(name, [f"hidden_dim=int(16,{hidden},log)"])
 
 
 def jobs(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """What to train: the notebook's setting and random ones, half from each space."""
+    """Yield the configurations: the baseline setting and random ones, half from each space."""
     settings = {"epochs": arguments.epochs, "seed": arguments.seed}
     for number in range(arguments.trials // len(SPACES)):
         for name in SPACES:
@@ -98,7 +98,7 @@ def jobs(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
 
 
 def record(job: dict[str, Any], sentences: int, seed: int) -> dict[str, Any]:
-    """Train one configuration; a loss that is no number ends its curve early."""
+    """Train one configuration; a NaN loss ends its curve early."""
     from core.training.loop import train
 
     curve: list[tuple[float, float]] = []
@@ -115,7 +115,7 @@ def record(job: dict[str, Any], sentences: int, seed: int) -> dict[str, Any]:
 
 @cache
 def small_corpus(sentences: int, seed: int) -> Corpus:
-    """The snippets with so many sentences in train, each class alike, and only the words that occur in it."""
+    """Return the snippets with `sentences` training sentences, stratified, and only the words in them."""
     from core.data.load import load_corpus
 
     corpus = load_corpus("snippets", seed=42)
@@ -123,7 +123,7 @@ def small_corpus(sentences: int, seed: int) -> Corpus:
 
 
 def chosen(corpus: Corpus, sentences: int, seed: int) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """(n,) training sentences, as many of each class as its share allows."""
+    """Return training sentences (n,), stratified by class."""
     train = np.random.default_rng(seed).permutation(corpus.indices(TRAIN))
     share = min(1.0, sentences / len(train))
     groups = [train[corpus.labels[train] == label] for label in range(len(corpus.classes))]
@@ -131,7 +131,7 @@ def chosen(corpus: Corpus, sentences: int, seed: int) -> np.ndarray[Any, np.dtyp
 
 
 def part_of(corpus: Corpus, sentences: np.ndarray[Any, np.dtype[np.int64]]) -> Corpus:
-    """A corpus of some sentences of another, with a vocabulary of the words in them."""
+    """Return a corpus of some sentences of another, with a vocabulary of the words in them."""
     lengths = corpus.lengths()[sentences]
     tokens = np.concatenate([corpus.tokens[corpus.offsets[i] : corpus.offsets[i + 1]] for i in sentences])
     words = np.union1d(tokens, [0, 1])  # <pad> and <unk> stay first
@@ -149,12 +149,14 @@ def part_of(corpus: Corpus, sentences: np.ndarray[Any, np.dtype[np.int64]]) -> C
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--trials", type=int, default=200, help="in all, half from each space")
-    parser.add_argument("--epochs", type=int, default=12)
-    parser.add_argument("--sentences", type=int, default=2000, help="in the training split")
-    parser.add_argument("--hidden", type=int, default=128, help="largest hidden size")
-    parser.add_argument("--seed", type=int, default=42)
-    parser.add_argument("--processes", type=int, default=2, help="of one thread each")
+    parser.add_argument(
+        "--trials", type=int, default=200, help="Total number of trials, half from each space (default: 200)."
+    )
+    parser.add_argument("--epochs", type=int, default=12, help="Number of epochs per trial (default: 12).")
+    parser.add_argument("--sentences", type=int, default=2000, help="Number of training sentences (default: 2,000).")
+    parser.add_argument("--hidden", type=int, default=128, help="Maximum hidden size (default: 128).")
+    parser.add_argument("--seed", type=int, default=42, help="Seed of the draws and of the training (default: 42).")
+    parser.add_argument("--processes", type=int, default=2, help="Number of processes of one thread (default: 2).")
     parser.add_argument("--out", type=Path, default=Path(__file__).parents[2] / "results/reference/curves.json.gz")
     return parser.parse_args()
 

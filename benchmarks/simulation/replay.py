@@ -36,7 +36,7 @@ class Curve:
     config: Mapping[str, Any]
     params: Mapping[str, Any]
     epochs: tuple[EpochResult, ...]
-    """At least one; fewer than the others have where its loss became no number."""
+    """At least one epoch; fewer than in other curves if the loss became NaN."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,12 +49,12 @@ class Table:
 
     @property
     def best(self) -> float:
-        """The highest accuracy in it."""
+        """Highest accuracy in the table."""
         return max(epoch.val_accuracy for curve in self.curves for epoch in curve.epochs)
 
 
 def read_table(path: Path, space_name: str) -> Table:
-    """One space's curves from what benchmarks/simulation/record_curves.py wrote."""
+    """Read one space's curves from a file of benchmarks/simulation/record_curves.py."""
     content = json.loads(gzip.decompress(path.read_bytes()))
     space = Space.from_json(json.dumps(content["spaces"][space_name]))
     curves = []
@@ -70,8 +70,11 @@ def read_table(path: Path, space_name: str) -> Table:
 
 
 def distance(space: Space, left: Mapping[str, Any], right: Mapping[str, Any]) -> float:
-    """Sum over dimensions: the share of a range (of its logarithm where it is one); 1 for another choice, or for a
-    dimension that only one of them has."""
+    """Sum the distances over dimensions.
+
+    A numeric dimension counts as a fraction of its range, on a log scale if it has one. A different choice, or a
+    dimension that only one of them has, counts as 1.
+    """
     total = 0.0
     for dimension in space.dimensions:
         name, values = dimension.name, dimension.distribution
@@ -89,22 +92,22 @@ def distance(space: Space, left: Mapping[str, Any], right: Mapping[str, Any]) ->
 
 @dataclass(frozen=True, kw_only=True)
 class Policy:
-    """How to search."""
+    """Sampler, stopping rule and order of a simulated search."""
 
     sampler: str = "random"
-    """random draws from the table; else one of tuning.scheduling.samplers.NEEDS."""
+    """`random` draws from the table; otherwise one of tuning.scheduling.samplers.NEEDS."""
     stopping: SuccessiveHalving | None = None
     ordered: bool = True
-    """Suggestions and stops see trials 0..n-window; else whatever has happened by then, as Ray's ASHA."""
+    """Whether suggestions and stops see only trials 0..n-window; otherwise all past events, as Ray's ASHA."""
     window: int = 8
     workers: int = 2
     trials: int = 40
     startup: int = 6
     constant_liar: bool = True
     together: int | None = None
-    """So many first trials are compared with one another; None: as many as the window, as a study has it."""
+    """Number of first trials that are compared with one another; None: the window, as in a study."""
     top_k: int | None = None
-    """One epoch for all trials, then all epochs for the best k of them."""
+    """Train all trials for one epoch, then the best k to their end."""
 
 
 @dataclass
@@ -114,7 +117,7 @@ class Run:
     number: int
     curve: int
     limit: int
-    """Epochs after which it ends."""
+    """Number of epochs after which the trial ends."""
     done: int = 0
     over: bool = False
     stopped: bool = False
@@ -122,25 +125,25 @@ class Run:
 
 @dataclass
 class Replayed:
-    """What a simulated search brought: after each epoch that was trained, in the order of their ends."""
+    """The result of a simulated search after each trained epoch, in the order of their ends."""
 
     seconds: list[float] = field(default_factory=list)
     best: list[float] = field(default_factory=list)
     curves: list[int] = field(default_factory=list)
-    """Which curves were tried, by trial number."""
+    """Index of the curve of each trial."""
     epochs_by_trial: list[int] = field(default_factory=list)
 
     def epochs_until(self, accuracy: float) -> float:
-        """Epochs spent until the best so far was as high; infinite if it never was."""
+        """Return the number of epochs until the best so far reached `accuracy`; infinite if it never did."""
         return next((i for i, best in enumerate(self.best, 1) if best >= accuracy), math.inf)
 
     def best_at(self, seconds: float) -> float:
-        """The best so far when so much simulated time had gone; 0 before the first epoch was over."""
+        """Return the best accuracy so far at a simulated time; 0 before the end of the first epoch."""
         done = bisect.bisect_right(self.seconds, seconds)
         return self.best[done - 1] if done else 0.0
 
     def seconds_until(self, accuracy: float) -> float:
-        """Simulated wall time until then; infinite if it never was."""
+        """Return the simulated seconds until the best so far reached `accuracy`; infinite if it never did."""
         return next((time for time, best in zip(self.seconds, self.best, strict=True) if best >= accuracy), math.inf)
 
 
@@ -148,16 +151,16 @@ class Simulation:
     """One search over a table."""
 
     def __init__(self, table: Table, policy: Policy, seed: int, until: float = math.inf, least: int = 0) -> None:
-        """A search that ends early once it has found the accuracy `until` and trained at least `least` epochs."""
+        """Prepare a search that ends once it has reached `until` and trained at least `least` epochs."""
         self.table, self.policy, self.until, self.least = table, policy, until, least
         self.unused = list(range(len(table.curves)))
         shuffled = 1 + np.random.default_rng(seed).permutation(len(table.curves) - 1)
-        self.order = [0, *map(int, shuffled)]  # the notebook's first, as everywhere
-        self.shown: dict[int, FrozenTrial] = {}  # of trials that are over
+        self.order = [0, *map(int, shuffled)]  # the baseline setting first, as in a study
+        self.shown: dict[int, FrozenTrial] = {}  # trials that have ended
         self.runs: list[Run] = []
         self.ended: list[Run] = []
         self.running: list[Run] = []
-        self.reached: dict[int, list[float]] = {}  # rung -> accuracies there, as they came
+        self.reached: dict[int, list[float]] = {}  # rung -> accuracies in the order of arrival
         self.found = Replayed()
         self.plan = StudyConfig(
             space=table.space,
@@ -176,14 +179,14 @@ class Simulation:
             rule = dataclasses.replace(rule, cohort=policy.together or min(policy.window, policy.trials))
         self.standings = RungTable(rule, table.epochs)
         self.waiting: dict[int, list[int]] = {rung: [] for rung in self.standings.rungs}
-        """Rung -> numbers of the trials that wait there, and no worker has."""
+        """Rung -> numbers of the trials that wait there without a worker."""
         self.ready: list[int] = []
-        """Numbers of those that waited and may go on."""
+        """Numbers of the waiting trials that may continue."""
         self.over = 0
-        """Trials 0..over-1 are over."""
+        """Trials 0..over-1 have ended."""
 
     def run(self) -> Replayed:
-        """To the end of its trials, or until it has found enough."""
+        """Run the search to the end of its trials, or until it has reached its aim."""
         time = 0.0
         events: list[tuple[float, int]] = []  # (end of the epoch, trial number)
         limit = 1 if self.policy.top_k else self.table.epochs
@@ -205,9 +208,9 @@ class Simulation:
         return self.found
 
     def _next(self, limit: int) -> Run | None:
-        """A trial that a worker can take now: the lowest that waited and may go on, or a new one."""
-        for numbers in self.waiting.values():  # who is stopped may have been waited for at the next one
-            while numbers and (verdict := self._verdict(self.runs[numbers[0]])) != Decision.PAUSE:
+        """Return a trial for a free worker: the lowest one that may continue, or a new one."""
+        for numbers in self.waiting.values():  # a apply_halving trial may settle the next rung
+            while numbers and (verdict := self._verdict(self.runs[numbers[0]])) != Decision.WAIT:
                 run = self.runs[numbers.pop(0)]
                 if verdict == Decision.CONTINUE:
                     insort(self.ready, run.number)
@@ -232,7 +235,7 @@ class Simulation:
         if self.policy.sampler == "random":
             return self.order[len(self.runs)]
         trials = self.runs if self.policy.ordered else [*self.ended, *self.running]
-        if not self.policy.ordered:  # what is over may be seen, in the order in which it ended
+        if not self.policy.ordered:  # all ended trials are visible, in the order of their ends
             self.suggester.plan = dataclasses.replace(self.plan, window=len(self.running) + 1)
         wanted = self.suggester.suggest([self._shown(run) for run in trials]).params
         nearest = min(self.unused, key=lambda i: distance(self.table.space, wanted, self.table.curves[i].params))
@@ -261,7 +264,7 @@ class Simulation:
         return self.table.curves[run.curve].epochs[0].seconds
 
     def _epoch(self, run: Run, time: float) -> None:
-        """The trial's next epoch is over."""
+        """Process the end of the trial's next epoch."""
         epochs = self.table.curves[run.curve].epochs
         run.done += 1
         self.found.seconds.append(time)
@@ -292,14 +295,14 @@ class Simulation:
         return Decision.STOP if self._asha(run.done, accuracy, rule.reduction) else Decision.CONTINUE
 
     def _asha(self, rung: int, accuracy: float, reduction: int) -> bool:
-        """Ray's AsyncHyperBandScheduler: below the upper 1/reduction of those that were here before."""
+        """Return whether Ray's AsyncHyperBandScheduler stops: below the top 1/reduction of the earlier arrivals."""
         before = self.reached.setdefault(rung, [])
         behind = bool(before) and bool(accuracy < np.nanpercentile(before, (1 - 1 / reduction) * 100))
         before.append(accuracy)
         return behind
 
     def _train_on(self, time: float, k: int) -> None:
-        """Train the best k trials to their end, one worker each in turn."""
+        """Train the best k trials to their end, each on the next free worker."""
         first = sorted(self.runs, key=lambda run: -self.table.curves[run.curve].epochs[0].val_accuracy)[:k]
         free = [time] * self.policy.workers
         ends: list[tuple[float, Run]] = []
@@ -316,6 +319,6 @@ class Simulation:
 
 
 def band(values: Sequence[float]) -> tuple[float, float, float]:
-    """10%, median and 90%; infinite where so many never got there."""
+    """Return the 10% quantile, the median and the 90% quantile; values may be infinite."""
     ordered = sorted(values)
     return tuple(ordered[min(len(ordered) - 1, int(q * len(ordered)))] for q in (0.1, 0.5, 0.9))  # type: ignore[return-value]

@@ -18,13 +18,13 @@ REPLAYS = 50
 
 
 def asha_epochs(table: Table, trials: int, epochs: int, rule: SuccessiveHalving) -> float:
-    """The median over replays with trials drawn at random, two at a time, under Ray's ASHA.
+    """Return the median epochs of replays with random trials, two at a time, under Ray's ASHA.
 
     Args:
-        table: of curves at least `epochs` long, the notebook's first.
-        trials: of a search.
-        epochs: of a trial that is not stopped.
-        rule: its grace and reduction.
+        table: curves of at least `epochs` epochs, the baseline setting first.
+        trials: number of trials of a search.
+        epochs: number of epochs of a trial that is not stopped.
+        rule: grace and reduction.
     """
     cut = dataclasses.replace(table, epochs=epochs)
     policy = Policy(stopping=rule, ordered=False, trials=trials, workers=2)
@@ -32,7 +32,7 @@ def asha_epochs(table: Table, trials: int, epochs: int, rule: SuccessiveHalving)
 
 
 def median_epochs(table: Table, trials: int, epochs: int) -> float:
-    """As `asha_epochs`, one trial at a time under Optuna's own MedianPruner."""
+    """Return the median epochs of replays, one trial at a time, under Optuna's MedianPruner."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     first, *others = table.curves
     drawn = [[first, *random.Random(seed).sample(others, trials - 1)] for seed in range(REPLAYS)]
@@ -40,7 +40,7 @@ def median_epochs(table: Table, trials: int, epochs: int) -> float:
 
 
 def under_median_pruner(curves: Sequence[Curve], epochs: int) -> int:
-    """Epochs trained when trials with these curves run one after another."""
+    """Return the epochs trained when trials with these curves run one after another."""
     study = optuna.create_study(direction="maximize", pruner=optuna.pruners.MedianPruner())
     trained = 0
     for curve in curves:
@@ -56,11 +56,11 @@ def under_median_pruner(curves: Sequence[Curve], epochs: int) -> int:
 
 
 def fewest_asha(trials: int, epochs: int, rule: SuccessiveHalving) -> int:
-    """The fewest that ASHA can train: the first trial goes to its end, all others to the first rung alone."""
+    """Return ASHA's minimum: the first trial is train_resumable to its end, all others to the first rung."""
     return epochs + (trials - 1) * rule.grace
 
 
 def fewest_median(trials: int, epochs: int) -> int:
-    """The fewest that MedianPruner can train: its five start-up trials go to their end, all others have one epoch."""
+    """Return MedianPruner's minimum: five start-up trials to their end, one epoch of all others."""
     startup = min(trials, 5)
     return startup * epochs + trials - startup

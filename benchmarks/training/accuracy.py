@@ -30,10 +30,10 @@ COLUMNS = ("loop", "ours-fp32", "ours-bf16")
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="one seed, one epoch")
-    parser.add_argument("--only", choices=COLUMNS, help="one column")
-    parser.add_argument("--mr", default=os.environ.get("SENTUNE_MR"), help="the archive of MR, or its folder")
-    parser.add_argument("--keep", type=Path, help="a folder where columns that are done are kept and taken from")
+    parser.add_argument("--quick", action="store_true", help="Train one seed for one epoch.")
+    parser.add_argument("--only", choices=COLUMNS, help="Train only this column.")
+    parser.add_argument("--mr", default=os.environ.get("SENTUNE_MR"), help="Path of the archive or folder of MR.")
+    parser.add_argument("--keep", type=Path, help="Folder for finished columns, also shown by later commands.")
     arguments = parser.parse_args()
     seeds, epochs = (1, 1) if arguments.quick else (5, 10)
     torch.set_num_threads(1)
@@ -51,7 +51,7 @@ def main() -> None:
 
 
 def curve(column: str, corpus: Corpus, seed: int, epochs: int) -> list[float]:
-    """Validation accuracy after each epoch."""
+    """Train one column with one seed; return the validation accuracy after each epoch."""
     if column == "loop":
         loop = NotebookLoop(Shape(), corpus, corrected=True, seed=seed)
         accuracies = [loop.epoch()[1] for _ in range(epochs)]
@@ -63,7 +63,7 @@ def curve(column: str, corpus: Corpus, seed: int, epochs: int) -> list[float]:
 
 
 def show(found: dict[str, list[list[float]]], n_sentences: int) -> None:
-    """The table, and each column against the loop."""
+    """Print the tables, and each column's difference to the loop."""
     for what, pick in (("best of the epochs", max), ("last epoch", lambda accuracies: accuracies[-1])):
         print(f"\nvalidation accuracy, {what}, {n_sentences} sentences")
         print("| column | " + " | ".join(f"seed {n + 1}" for n in range(len(next(iter(found.values()))))) + " | mean |")
@@ -77,7 +77,7 @@ def show(found: dict[str, list[list[float]]], n_sentences: int) -> None:
 
 
 def difference(ours: list[float], theirs: list[float], n_sentences: int) -> str:
-    """Difference of the means, with both standard errors that matter."""
+    """Return the difference of the means, with its standard error and that of one accuracy."""
     mean = statistics.mean(ours) - statistics.mean(theirs)
     rate = statistics.mean([*ours, *theirs])
     of_a_fold = (rate * (1 - rate) / n_sentences) ** 0.5

@@ -35,7 +35,7 @@ TARGETS = {"a": 4.5, "a-bf16": 6.0, "d": 5.0}
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """One comparison."""
+    """One setting that is compared with the baseline."""
 
     title: str
     vectors: str
@@ -43,7 +43,7 @@ class Case:
     precision: str = "fp32"
 
     def config(self, epochs: int) -> TrialConfig:
-        """The same run as our settings."""
+        """Return the same setting as a configuration of sentune."""
         return TrialConfig.notebook(epochs=epochs, precision=self.precision, **asdict(self.shape))
 
 
@@ -62,9 +62,11 @@ CASES = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="one epoch of each")
-    parser.add_argument("--only", choices=[*CASES, "d"], action="append", help="some of the cases")
-    parser.add_argument("--mr", default=os.environ.get("SENTUNE_MR"), help="the archive of MR, or its folder")
+    parser.add_argument("--quick", action="store_true", help="Train one epoch of each.")
+    parser.add_argument(
+        "--only", choices=[*CASES, "d"], action="append", help="Run only this case; can be given more than once."
+    )
+    parser.add_argument("--mr", default=os.environ.get("SENTUNE_MR"), help="Path of the archive or folder of MR.")
     arguments = parser.parse_args()
     epochs = 1 if arguments.quick else 5
     torch.set_num_threads(1)
@@ -80,7 +82,7 @@ def main() -> None:
 
 
 def alone(name: str, case: Case, dataset: str, epochs: int, peak_gflops: float) -> None:
-    """One thread each, in turn."""
+    """Compare one setting with the baseline, one thread each, in turn."""
     corpus = load_corpus(dataset, vectors=case.vectors)
     ours, theirs = [], []
     with Pool(1, context=multiprocessing.get_context("spawn")) as elsewhere:
@@ -107,21 +109,21 @@ def alone(name: str, case: Case, dataset: str, epochs: int, peak_gflops: float) 
 
 
 baselines: list[NotebookLoop] = []
-"""In the baseline's process: the loop in progress."""
+"""The running loop, in the baseline's process."""
 
 
 def start_baseline(shape: Shape, dataset: str, vectors: str) -> None:
-    """Make the notebook's loop in this process."""
+    """Create the notebook's loop in this process."""
     baselines.append(NotebookLoop(shape, load_corpus(dataset, vectors=vectors)))
 
 
 def baseline_epoch() -> float:
-    """Seconds of the loop's next epoch."""
+    """Train the loop's next epoch and return its seconds."""
     return baselines[0].epoch()[0]
 
 
 def verdict(name: str, ratios: list[float]) -> str:
-    """How the median stands to the target, where there is one."""
+    """Return whether the median reaches the target, or nothing if there is no target."""
     if name not in TARGETS:
         return ""
     reached = statistics.median(ratios) >= TARGETS[name]
@@ -129,7 +131,7 @@ def verdict(name: str, ratios: list[float]) -> str:
 
 
 def both_cores(corpus: Corpus, dataset: str, epochs: int) -> None:
-    """Two trials of ours at once on two cores, against the notebook's loop with two threads, in turn."""
+    """Compare two parallel trials of sentune with the notebook's loop on two threads, in turn."""
     baseline = NotebookLoop(NOTEBOOK, corpus, threads=2)
     theirs, rates = [], {"fp32": [], "bf16": []}
     for _ in range(3 if epochs > 1 else 1):
@@ -137,19 +139,19 @@ def both_cores(corpus: Corpus, dataset: str, epochs: int) -> None:
         for precision, found in rates.items():
             found.append(pair(dataset, precision, epochs))
     old = 1 / statistics.median(theirs)
-    print("(d) two trials at once on two cores, against the notebook's loop with two threads, epochs an hour")
+    print("(d) two trials at once on two cores, against the notebook's loop with two threads, epochs per hour")
     for precision, found in rates.items():
         ratio = [rate * seconds for rate, seconds in zip(found, theirs, strict=True)]
         new = statistics.median(found)
         print(
-            f"    {precision}: notebook {old * 3600:.0f}, ours {new * 3600:.0f}: "
+            f"    {precision}: notebook {old * 3600:.0f}, sentune {new * 3600:.0f}: "
             f"{statistics.median(ratio):.2f}x{verdict('d', ratio)}",
             flush=True,
         )
 
 
 def pair(dataset: str, precision: str, epochs: int) -> float:
-    """Epochs a second of two trials that run side by side."""
+    """Return the epochs per second of two parallel trials."""
     context = multiprocessing.get_context("spawn")
     barrier, answers = context.Barrier(2), context.Queue()
     workers = [
@@ -167,12 +169,12 @@ def pair(dataset: str, precision: str, epochs: int) -> float:
 def worker(
     dataset: str, precision: str, epochs: int, seed: int, barrier: Barrier, answer: Callable[[float], None]
 ) -> None:
-    """A trial of the notebook's run; answers its median epoch while the other one was training too."""
+    """Train the notebook's setting; answer the median seconds of the epochs while the other trial trains too."""
     corpus = load_corpus(dataset, vectors="none")
     seconds: list[float] = []
     barrier.wait()
     start = time.monotonic()
-    # Two more epochs than are counted: the first warms up, and during the last the other may have ended.
+    # Two extra epochs do not count: the first is warm-up, and the other trial may end during the last.
     train(TrialConfig.notebook(epochs=epochs + 2, precision=precision, seed=seed), corpus,
           report=lambda epoch: seconds.append(epoch.seconds))  # fmt: skip
     answer(statistics.median(seconds[1:-1]))

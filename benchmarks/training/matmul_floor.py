@@ -11,8 +11,11 @@ from core.training.batching import make_batch, shuffled_batches
 
 
 def flops(config: TrialConfig, corpus: Corpus) -> float:
-    """Floating-point operations of an epoch's matrix products: forward and backward (twice the forward) on train,
-    forward on validation; the first layer's input projection counted once for each distinct word of a batch."""
+    """Return the floating-point operations of an epoch's matrix products.
+
+    Training counts the forward pass and the backward pass (twice the forward), validation the forward pass. The first
+    layer's input projection counts once for each distinct word of a batch.
+    """
     sentences = corpus.indices(TRAIN)
     lengths = corpus.lengths()
     batches = [
@@ -21,18 +24,18 @@ def flops(config: TrialConfig, corpus: Corpus) -> float:
     ]
     distinct = sum(len(batch.rows) for batch in batches)
     trained = float(lengths[sentences].sum())
-    judged = float(lengths[corpus.indices(VAL)].sum())
+    evaluated = float(lengths[corpus.indices(VAL)].sum())
     directions = 2 if config.bidirectional else 1
     hidden = config.hidden_dim
     gate = 8.0 * hidden * directions  # four gates, multiply and add
     recurrent = gate * hidden * config.n_layers + gate * hidden * directions * (config.n_layers - 1)
     first = gate * corpus.embedding_dim
-    # A frozen table needs no gradient of its own: two products instead of three.
-    return recurrent * (3 * trained + judged) + first * ((2 if config.freeze_embedding else 3) * distinct + judged)
+    passes = 2 if config.freeze_embedding else 3  # a frozen table needs no gradient
+    return recurrent * (3 * trained + evaluated) + first * (passes * distinct + evaluated)
 
 
 def peak(dtype: torch.dtype) -> float:
-    """GFLOP/s of a large square matrix product on one thread."""
+    """Return the GFLOP/s of a large square matrix product on one thread."""
     size = 1024
     a, b = torch.randn(size, size).to(dtype), torch.randn(size, size).to(dtype)
     seconds = []

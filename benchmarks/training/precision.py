@@ -45,7 +45,7 @@ PRECISIONS = ("fp32", "bf16")
 
 
 def trained(job: tuple[str, str, int, int]) -> tuple[float, float]:
-    """Best validation accuracy and the median seconds of an epoch of a setting, a precision, a seed and its epochs."""
+    """Train (setting, precision, seed, epochs); return best validation accuracy and median seconds per epoch."""
     name, precision, seed, epochs = job
     torch.set_num_threads(1)
     config = TrialConfig(precision=precision, seed=seed, epochs=epochs, batch_size=50, **SETTINGS[name])
@@ -55,13 +55,13 @@ def trained(job: tuple[str, str, int, int]) -> tuple[float, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="one seed, one epoch, the smallest setting")
-    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--quick", action="store_true", help="Train the smallest setting with one seed for one epoch.")
+    parser.add_argument("--processes", type=int, default=2, help="Number of processes of one thread (default: 2).")
     arguments = parser.parse_args()
     seeds, epochs = (range(1, 2), 1) if arguments.quick else (range(1, 6), 5)
     names = list(SETTINGS)[:1] if arguments.quick else list(SETTINGS)
-    load_corpus("snippets", vectors="glove-50d")  # prepared once
-    print("| setting | fp32, by seed | bf16, by seed | bf16 less fp32, points | seconds an epoch | times as fast |")
+    load_corpus("snippets", vectors="glove-50d")  # prepared once, for all processes
+    print("| setting | fp32, by seed | bf16, by seed | bf16 minus fp32, points | seconds per epoch | speed-up |")
     print("| --- " * 6 + "|")
     with ProcessPoolExecutor(arguments.processes) as pool:
         for name in names:
@@ -71,7 +71,7 @@ def main() -> None:
 
 
 def row(name: str, plain: list[tuple[float, float]], fast: list[tuple[float, float]]) -> str:
-    """One setting's line of the table."""
+    """Return one setting's row of the table."""
     accuracies = [" ".join(f"{accuracy:.4f}" for accuracy, _ in each) for each in (plain, fast)]
     differences = [100 * (ours - theirs) for (ours, _), (theirs, _) in zip(fast, plain, strict=True)]
     error = f" +- {statistics.stdev(differences) / len(differences) ** 0.5:.2f}" if len(differences) > 1 else ""

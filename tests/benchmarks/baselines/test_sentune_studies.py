@@ -28,7 +28,7 @@ def test_a_long_trial_counts_no_more_than_a_short_one_in_the_seconds_of_an_epoch
     assert seconds_an_epoch([record(0, 1.0, epochs=10), record(1, 3.0, epochs=1)]) == pytest.approx(2.0)
 
 
-def test_a_sample_is_spread_from_cheap_to_dear() -> None:
+def test_a_sample_is_spread_from_fast_to_slow() -> None:
     trials = [record(number, seconds) for number, seconds in enumerate([8.0, 1.0, 7.0, 2.0, 6.0, 3.0, 5.0, 4.0])]
     assert [trial.epochs[0].seconds for trial in spread_sample(trials, 4)] == [2.0, 4.0, 6.0, 8.0]
     assert sorted(trial.number for trial in spread_sample(trials, 8)) == list(range(8))

@@ -15,27 +15,27 @@ WORDS = ("bad", "good")
 
 
 def data(count: int = 90) -> Dataset:
-    """One word tells the class, the others nothing."""
+    """Sentences whose class one word determines."""
     labels = np.arange(count) % 2
     texts = [f"{WORDS[label]} word{number} thing{number % 7}" for number, label in enumerate(labels)]
     return Dataset(texts=texts, labels=labels, classes=WORDS, notes={})
 
 
 def fold(number: int, correct: list[int], folds: int = 3) -> dict[str, object]:
-    """A run's outcome as `confirm` keeps it."""
-    return {"trial": 4, "fold": number, "folds": folds, "correct": pack_labels(np.array(correct))}
+    """The outcome of a run as `confirm` stores it."""
+    return {"trial": 4, "fold": number, "folds": folds, "correct": pack(np.array(correct))}
 
 
-def test_every_sentence_is_judged_once_on_the_folds_of_confirm() -> None:
+def test_every_sentence_is_evaluated_once_on_the_folds_of_confirm() -> None:
     found = plain(data(), 3, seed=5)
     sizes = [int((splits.fold_split(data().texts, data().labels, WORDS, 3, k, 5) == TEST).sum()) for k in range(3)]
     assert [[len(each) for each in row.correct] for row in found] == [sizes, sizes]
     assert sum(sizes) == 90
 
 
-def test_the_baseline_learns_what_one_word_tells_and_nothing_from_the_test_split() -> None:
+def test_the_baseline_learns_from_single_words_and_nothing_from_the_test_split() -> None:
     assert all(accuracy == 1 for row in plain(data(), 3, seed=5) for accuracy in row.accuracies)
-    lonely = data()  # each class is told by words that only one sentence has
+    lonely = data()  # each word occurs in one sentence only
     lonely = Dataset(texts=[f"word{n}" for n in range(90)], labels=lonely.labels, classes=WORDS, notes={})
     assert all(accuracy < 0.7 for row in plain(lonely, 3, seed=5) for accuracy in row.accuracies)
 
@@ -73,13 +73,13 @@ def test_a_refit_learns_the_fold_that_confirm_wrote_down_and_no_other(
     correct = refit_fold(config, spec, run)
     assert len(correct) == len(corpus.indices(TEST))
     assert correct.mean() > 0.9
-    with pytest.raises(RuntimeError, match="fold 1 did not come out as confirm wrote it down"):
+    with pytest.raises(RuntimeError, match="fold 1 was not reproduced: its weights differ"):
         refit_fold(config, spec, run | {"seed": 8})
 
 
-def test_a_difference_is_told_in_points_and_only_of_the_same_sentences() -> None:
+def test_a_difference_is_in_points_and_only_for_the_same_sentences() -> None:
     right, half = np.ones(10, dtype=bool), np.arange(10) % 2 == 0
     one, other = OverFolds(name="a", correct=[right, right]), OverFolds(name="b", correct=[half, half])
     assert difference(one, other) == "+50.00 +- 0.00 points | 0.002"
-    with pytest.raises(SystemExit, match="a was judged on other sentences"):
+    with pytest.raises(SystemExit, match="a was evaluated on other sentences; run confirm again"):
         difference(one, OverFolds(name="b", correct=[half, half[:9]]))

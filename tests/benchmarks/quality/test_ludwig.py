@@ -53,6 +53,6 @@ def test_the_configuration_holds_the_budget() -> None:
 
 
 @pytest.mark.parametrize("python", [Path(sys.executable), Path("no-such-python")])
-def test_an_environment_without_ludwig_is_told_in_one_line(python: Path) -> None:
+def test_an_environment_without_ludwig_is_reported_in_one_line(python: Path) -> None:
     with pytest.raises(SystemExit, match=f"^{python} has no Ludwig; install it as .*--help"):
         version_in(python)

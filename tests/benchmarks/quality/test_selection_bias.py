@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from benchmarks.quality.real_search import REST, UNUSED, parts
-from benchmarks.quality.selection_bias import chosen_anew, disagreement, print_row
+from benchmarks.quality.selection_bias import chosen_again, disagreement, print_row
 from benchmarks.quality.simulated_searches import Kind, at_best_epoch, covers, outcome, simulated, simulated_outcomes
 from core.data.corpus import TEST, TRAIN, VAL
 from core.stats import Interval
@@ -18,7 +18,7 @@ def test_a_simulated_trial_is_as_accurate_as_it_should_be(shared: float) -> None
     assert found == pytest.approx(accuracies, abs=0.006)
 
 
-def test_trials_fail_alike_as_far_as_they_share_the_difficulty() -> None:
+def test_trials_fail_on_the_same_sentences_as_far_as_they_share_the_difficulty() -> None:
     differing = [disagreement(simulated(np.random.default_rng(0), np.full(4, 0.78), 5000, s)) for s in (0.0, 0.6, 1.0)]
     assert differing[0] == pytest.approx(2 * 0.78 * 0.22, abs=0.02)
     assert differing[0] > differing[1] > differing[2] == 0
@@ -47,10 +47,10 @@ def test_a_search_is_the_same_each_time_and_another_with_another_seed() -> None:
     assert run(1) == run(1) != run(2)
 
 
-def test_models_are_chosen_anew_on_sentences_that_are_not_their_truth() -> None:
+def test_models_are_chosen_again_on_sentences_that_are_not_their_truth() -> None:
     correct = np.zeros((2, 30), dtype=bool)
     correct[0, :10] = correct[1, 10:] = True
-    for found in chosen_anew(correct, 5, 20):
+    for found in chosen_again(correct, 5, 20):
         assert found.true in [hits / 20 for hits in range(21)]
         assert found.raw >= 0.6
 

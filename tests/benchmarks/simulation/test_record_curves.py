@@ -55,7 +55,7 @@ def test_each_space_starts_with_the_notebooks_setting_and_draws_inside_its_cap()
         assert searched.to_config(searched.to_params(config), epochs=3, seed=1) == config
 
 
-def test_a_stopped_run_goes_on_without_its_torn_line_and_another_command_starts_anew(tmp_path: Path) -> None:
+def test_an_interrupted_run_continues_without_its_partial_line_and_another_command_restarts(tmp_path: Path) -> None:
     part = tmp_path / "c.part"
     assert list(kept(part, {"seed": 1})) == []
     with part.open("a") as file:

@@ -36,7 +36,7 @@ def test_free_trials_do_depend_on_it() -> None:
     assert found[0].epochs_by_trial != found[1].epochs_by_trial
 
 
-def test_halving_comes_to_the_same_best_with_fewer_epochs() -> None:
+def test_halving_finds_the_same_best_with_fewer_epochs() -> None:
     whole = Simulation(table(), Policy(trials=60), seed=1).run()
     halved = Simulation(table(), Policy(trials=60, stopping=SuccessiveHalving(grace=1)), seed=1).run()
     assert halved.best[-1] == whole.best[-1] == table().best

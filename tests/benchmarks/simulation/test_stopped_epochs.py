@@ -40,7 +40,7 @@ def test_stopping_trains_fewer_epochs_than_all_and_no_fewer_than_its_rule_allows
     assert fewest_median(20, EPOCHS) <= median_epochs(table(), 20, EPOCHS) < 20 * EPOCHS
 
 
-def test_the_fewest_epochs_are_those_of_searches_in_which_everyone_but_the_first_is_stopped() -> None:
+def test_the_fewest_epochs_are_those_of_searches_in_which_all_but_the_first_are_stopped() -> None:
     assert fewest_asha(24, 10, Halving(grace=2, reduction=3)) == 10 + 23 * 2
     assert fewest_median(24, 10) == 5 * 10 + 19
     assert fewest_median(3, 10) == 30
