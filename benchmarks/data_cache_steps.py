@@ -60,7 +60,7 @@ def zlib(arguments: argparse.Namespace) -> dict[str, Any]:
 def notebook(arguments: argparse.Namespace) -> dict[str, Any]:
     from benchmarks.baselines import notebook_data
     from core.data.corpus import ReadOptions
-    from core.data.datasets import locate
+    from core.data.datasets import resolve_dataset
 
     for module in ("nltk.tokenize", "sklearn.model_selection"):
         importlib.import_module(module)

@@ -20,9 +20,8 @@ from rich.console import Console
 from rich.text import Text
 from selenium.webdriver.common.by import By
 
-from core.data.audit import audit_warnings
-from tests.support.browser import chromium, open_page
 from benchmarks.chromium import NOT_FOUND, chromium, find_chromium, open_page
+from core.data.audit import audit_warnings
 from tuning.journal.records import TrialRecord, read_whole
 from tuning.report.command import page
 from tuning.scheduling.study import searched_settings, space_from_spec
@@ -91,7 +90,7 @@ def progress_picture(study: Path) -> str:
 
 def replay(tally: SearchProgress, records: Sequence[TrialRecord], share: float) -> float:
     """Report the events of the first `share` of the search's time to a tally; return the seconds until then."""
-    began = min(record.began for record in records if record.began)
+    began = min(record.started_at for record in records if record.started_at)
     over = max(record.ended.timestamp() for record in records if record.ended)
     now = began + share * (over - began)
     tally.first_start = time.monotonic() - (now - began)

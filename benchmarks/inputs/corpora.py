@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from core.data.corpus import Corpus, Options
-from core.data.datasets import locate
+from core.data.corpus import Corpus, ReadOptions
+from core.data.datasets import resolve_dataset
 from core.io.cache import default_dir
 
 
@@ -47,7 +47,7 @@ def tiny_corpus(
 
 def part_of_snippets(path: Path, sentences: int) -> None:
     """Write a CSV of this many rated snippets, spread evenly over the whole file."""
-    dataset = locate("snippets", Options(), default_dir()).read()
+    dataset = resolve_dataset("snippets", ReadOptions(), default_dir()).read()
     step = len(dataset.texts) // sentences
     rows = list(zip(dataset.texts, dataset.labels.tolist(), strict=True))[::step][:sentences]
     with path.open("w", newline="", encoding="utf-8") as file:

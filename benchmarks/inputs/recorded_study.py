@@ -16,7 +16,7 @@ from benchmarks.inputs.corpora import tiny_corpus
 from core.config import TrialConfig
 from core.data.audit import audit
 from tuning.journal.file import JOURNAL
-from tuning.journal.predictions import pack, pack_labels
+from tuning.journal.predictions import pack_labels
 from tuning.resources.machine import TrialResources
 from tuning.scheduling.study import StudyConfig, study_spec
 from tuning.scheduling.successive_halving import SuccessiveHalving
@@ -61,13 +61,13 @@ def record_study(
     """
     draw = np.random.default_rng(0)
     loaded = load_space(space)
-    the_plan = SearchPlan(
+    the_plan = StudyConfig(
         space=loaded,
         n_trials=max(3, trials),
         epochs=EPOCHS,
         window=3,
         seed=7,
-        stopping=Halving(grace=2, reduction=3, together=3),
+        stopping=SuccessiveHalving(grace=2, reduction=3, cohort=3),
     )
     labels = draw.integers(0, len(classes), sentences) if labels is None else labels
     spec = study_spec(the_plan, tiny_corpus(), data or {"dataset": "tiny", "seed": 42}, TrialResources())

@@ -76,7 +76,7 @@ def main() -> None:
 def read(data: Mapping[str, Any]) -> Dataset:
     """Read the sentences of the corpus with these arguments of load_corpus."""
     options = ReadOptions(**{name: data.get(name) for name in ReadOptions.__slots__})
-    return datasets.locate(data["dataset"], options, cache.default_dir()).read()
+    return datasets.resolve_dataset(data["dataset"], options, cache.default_dir()).read()
 
 
 def plain(data: Dataset, count: int, seed: int) -> list[OverFolds]:

@@ -20,9 +20,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-from core.data.corpus import ReadOptions
-from core.data.datasets import resolve_dataset
-from core.io.cache import default_dir
 from benchmarks.inputs.corpora import part_of_snippets
 from tuning.journal.file import JOURNAL
 from tuning.journal.reader import read_journal

@@ -27,8 +27,8 @@ from tuning.journal.file import JOURNAL
 from tuning.journal.records import study_attributes
 from tuning.journal.writer import open_study
 from tuning.report.command import page
-from tuning.scheduling.study import SearchPlan
-from tuning.scheduling.successive_halving import Halving
+from tuning.scheduling.study import StudyConfig
+from tuning.scheduling.successive_halving import SuccessiveHalving
 from tuning.scheduling.suggester import Suggester
 from tuning.space.load import load_space
 
@@ -47,8 +47,8 @@ def study(trials: int, folder: Path) -> Found:
 def suggestion(trials: int, folder: Path) -> Found:
     """Suggest the next configuration by tpe, after a first suggestion; processor time."""
     with opened(folder) as ledger:
-        space, stopping = load_space("default"), Halving(grace=2, reduction=3, together=3)
-        plan = SearchPlan(space=space, n_trials=trials + 1, epochs=EPOCHS, window=4, seed=7, stopping=stopping)
+        space, stopping = load_space("default"), SuccessiveHalving(grace=2, reduction=3, cohort=3)
+        plan = StudyConfig(space=space, n_trials=trials + 1, epochs=EPOCHS, window=4, seed=7, stopping=stopping)
         suggester = Suggester(plan)
         suggester.suggest(ledger.trials())
         before = peak_mib()
@@ -64,8 +64,8 @@ def write(trials: int, folder: Path) -> Found:
         before = peak_mib()
 
         def begin() -> None:
-            number = ledger.add(last.params, space.distributions(last.params), last.config, "sampler")
-            ledger.record(number, NEW)
+            number = ledger.add_trial(last.params, space.distributions(last.params), last.config, "sampler")
+            ledger.record_epoch(number, NEW)
 
         return {"seconds": median(begin), "mib": peak_mib() - before}
 
@@ -82,7 +82,7 @@ def opening(trials: int, folder: Path) -> Found:
 
 def best(trials: int, folder: Path) -> Found:
     """Make the table that `best` prints."""
-    return once(lambda: report_table(folder / "study", RowFilter(), "table"))
+    return once(lambda: table_of(folder / "study", RowFilter(), "table"))
 
 
 def report(trials: int, folder: Path) -> Found:
@@ -96,8 +96,8 @@ def report(trials: int, folder: Path) -> Found:
 
 
 def sentences(count: int, folder: Path) -> Found:
-    """Write a file of sentences: the rated snippets repeated, from the second time with shuffled_batches words."""
-    read = datasets.locate("snippets", ReadOptions(), cache.default_dir()).read()
+    """Write a file of sentences: the rated snippets repeated, from the second time with shuffled words."""
+    read = datasets.resolve_dataset("snippets", ReadOptions(), cache.default_dir()).read()
     draw = np.random.default_rng(0)
     with (folder / "sentences.csv").open("w", newline="") as file:
         writer = csv.writer(file)

@@ -70,16 +70,16 @@ def corpus_bytes(corpus: Corpus) -> int:
 class Listener:
     """A listener that ignores all events."""
 
-    def started(self, number: int, config: TrialConfig) -> None:
+    def on_trial_start(self, number: int, config: TrialConfig) -> None:
         """Ignore the start of a trial."""
 
-    def epoch(self, number: int, result: Any) -> None:
+    def on_epoch_end(self, number: int, result: Any) -> None:
         """Ignore the end of an epoch."""
 
-    def waits(self, number: int) -> None:
+    def on_trial_pause(self, number: int) -> None:
         """Ignore that a trial waits at a rung."""
 
-    def ended(self, record: Any) -> None:
+    def on_trial_end(self, record: Any) -> None:
         """Ignore the end of a trial."""
 
 

@@ -128,7 +128,7 @@ def test_accuracy_of(job: Job, trial: Tried) -> float:
 
 def new_loop(job: Job, params: Mapping[str, Any], threads: int) -> NotebookLoop:
     """Create the loop for a trial."""
-    config = load_space("notebook_split", job.searched_values).config(params)
+    config = load_space("notebook", job.settings).to_config(params)
     shape = Shape(**{field.name: getattr(config, field.name) for field in fields(Shape)})
     corpus = load_corpus(job.dataset, vectors=job.vectors)
     return NotebookLoop(shape, corpus, corrected=job.corrected, seed=job.seed, threads=threads)

@@ -193,7 +193,7 @@ def computed(found: Searched, scale: float, epochs: float, at_once: int) -> Row:
 
 def replayed_epochs(job: Job) -> Mapping[str, float]:
     """Return the epochs of a whole search by each method; b and c are replayed on the recorded curves."""
-    table, rule = read_table(CURVES, "notebook_split"), SuccessiveHalving(grace=GRACE, reduction=REDUCTION)
+    table, rule = read_table(CURVES, "notebook"), SuccessiveHalving(grace=GRACE, reduction=REDUCTION)
     every = job.trials * job.epochs
     asha = asha_epochs(table, job.trials, job.epochs, rule)
     return {"a1": every, "a2": every, "b": asha, "c": median_epochs(table, job.trials, job.epochs)}

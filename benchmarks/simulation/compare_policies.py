@@ -23,11 +23,9 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 
-from benchmarks.order_window import seconds_of, wall
-from benchmarks.simulation import Policy, Replayed, Simulation, Table, band, read_table
-from tuning.scheduling.successive_halving import SuccessiveHalving
 from benchmarks.simulation.order_window import seconds_of, wall
 from benchmarks.simulation.replay import Policy, Replayed, Simulation, Table, band, read_table
+from tuning.scheduling.successive_halving import SuccessiveHalving
 
 CLOSE = 0.003
 """Maximum distance to the best accuracy that counts as close: 0.3 points."""

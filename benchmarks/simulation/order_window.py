@@ -9,9 +9,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from benchmarks.simulation import Curve, Policy, Replayed, Simulation, Table
-from tuning.scheduling.successive_halving import SuccessiveHalving
 from benchmarks.simulation.replay import Curve, Policy, Replayed, Simulation, Table
+from tuning.scheduling.successive_halving import SuccessiveHalving
 
 JITTER = 1e-6
 """Maximum that is added to an accuracy, because two equal ones would both continue at a rung."""
@@ -29,7 +28,7 @@ def many(table: Table, count: int) -> Table:
 
 
 def searched(table: Table, workers: int, window: int) -> Replayed:
-    """StatefulSampler a random search with halving over the whole table."""
+    """Replay a random search with halving over the whole table."""
     policy = Policy(stopping=SuccessiveHalving(), workers=workers, window=window, trials=len(table.curves))
     return Simulation(table, policy, seed=0).run()
 

@@ -209,8 +209,8 @@ class Simulation:
 
     def _next(self, limit: int) -> Run | None:
         """Return a trial for a free worker: the lowest one that may continue, or a new one."""
-        for numbers in self.waiting.values():  # a apply_halving trial may settle the next rung
-            while numbers and (verdict := self._verdict(self.runs[numbers[0]])) != Decision.WAIT:
+        for numbers in self.waiting.values():  # a stopped trial may settle the next rung
+            while numbers and (verdict := self._verdict(self.runs[numbers[0]])) != Decision.PAUSE:
                 run = self.runs[numbers.pop(0)]
                 if verdict == Decision.CONTINUE:
                     insort(self.ready, run.number)

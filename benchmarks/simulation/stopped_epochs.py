@@ -10,9 +10,8 @@ from collections.abc import Sequence
 
 import optuna
 
-from benchmarks.simulation import Curve, Policy, Simulation, Table
-from tuning.scheduling.successive_halving import SuccessiveHalving
 from benchmarks.simulation.replay import Curve, Policy, Simulation, Table
+from tuning.scheduling.successive_halving import SuccessiveHalving
 
 REPLAYS = 50
 
@@ -56,7 +55,7 @@ def under_median_pruner(curves: Sequence[Curve], epochs: int) -> int:
 
 
 def fewest_asha(trials: int, epochs: int, rule: SuccessiveHalving) -> int:
-    """Return ASHA's minimum: the first trial is train_resumable to its end, all others to the first rung."""
+    """Return ASHA's minimum: the first trial is trained to its end, all others to the first rung."""
     return epochs + (trials - 1) * rule.grace
 
 

@@ -23,7 +23,7 @@ def data(count: int = 90) -> Dataset:
 
 def fold(number: int, correct: list[int], folds: int = 3) -> dict[str, object]:
     """The outcome of a run as `confirm` stores it."""
-    return {"trial": 4, "fold": number, "folds": folds, "correct": pack(np.array(correct))}
+    return {"trial": 4, "fold": number, "folds": folds, "correct": pack_labels(np.array(correct))}
 
 
 def test_every_sentence_is_evaluated_once_on_the_folds_of_confirm() -> None:

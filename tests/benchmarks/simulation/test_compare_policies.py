@@ -5,7 +5,7 @@ import pytest
 from benchmarks.simulation.compare_policies import ordered_and_free
 from benchmarks.simulation.replay import Policy
 from tests.support.curves import table
-from tuning.scheduling.successive_halving import Halving
+from tuning.scheduling.successive_halving import SuccessiveHalving
 
 
 @pytest.mark.parametrize("workers", [1, 2, 5])
@@ -16,6 +16,8 @@ def test_order_costs_nothing_where_nothing_waits(workers: int) -> None:
 
 
 def test_order_costs_more_the_smaller_the_window() -> None:
-    policies = [Policy(workers=4, window=window, trials=60, stopping=Halving(grace=1)) for window in (4, 8, 16)]
+    policies = [
+        Policy(workers=4, window=window, trials=60, stopping=SuccessiveHalving(grace=1)) for window in (4, 8, 16)
+    ]
     prices = [slow / fast for slow, fast in (ordered_and_free(table(), policy, seed=1) for policy in policies)]
     assert prices[0] > prices[1] > prices[2] >= 1
