@@ -1,9 +1,10 @@
-"""The pictures in README.md, made from a real study: docs/page.png and docs/progress.svg.
+"""Make the pictures in README.md from a real study.
 
     python -m benchmarks.pictures results/snippets-quick
 
-The page is what `report` writes, seen by a Chromium without a window (and chromedriver) with a filter typed in. The
-progress is what a terminal showed when four fifths of the search's time were over, told again from the journal.
+docs/page.png is the page that `report` writes, with a filter typed in, as headless Chromium shows it (needs
+chromedriver). docs/progress.svg is what a terminal showed after four fifths of the search's time, replayed from the
+journal.
 """
 
 import argparse
@@ -19,8 +20,8 @@ from rich.console import Console
 from rich.text import Text
 from selenium.webdriver.common.by import By
 
+from benchmarks.chromium import NOT_FOUND, chromium, find_chromium, open_page
 from core.data.audit import audit_warnings
-from tests.support.browser import chromium, open_page
 from tuning.journal.records import TrialRecord, read_whole
 from tuning.report.command import page
 from tuning.scheduling.study import searched_settings, space_from_spec
@@ -30,18 +31,20 @@ from tuning.tracking.progress_text import live_block
 DOCS = Path(__file__).parent.parent / "docs"
 FILTER = "val_accuracy>0.78"
 WIDTH, MARGIN = 1400, 10
-"""Of the page's picture, and below what it shows, in pixels."""
+"""Width of the page's picture, and margin below its content, in pixels."""
 COLUMNS, LINES = 100, 30
-"""Of the terminal."""
+"""Size of the terminal."""
 SHARE = 0.8
-"""Of the search's time that was over."""
+"""Fraction of the search's time that has passed in the picture of the progress."""
 MOST_BYTES = 300_000
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("study", type=Path, help="the folder of a study that is complete")
+    parser.add_argument("study", type=Path, help="Folder of a complete study.")
     study = parser.parse_args().study
+    if find_chromium() is None:
+        raise SystemExit(NOT_FOUND)
     (DOCS / "progress.svg").write_text(progress_picture(study))
     picture = page_picture(study)
     if len(picture) > MOST_BYTES:
@@ -50,7 +53,7 @@ def main() -> None:
 
 
 def page_picture(study: Path) -> bytes:
-    """A PNG of the page from its top to the learning curves."""
+    """Return a PNG of the page from its top to the learning curves."""
     with tempfile.TemporaryDirectory() as folder, chromium() as browser:
         file = Path(folder, "report.html")
         file.write_bytes(page(study, model=None, cache_dir=None, command="sentune report", every_seconds=None))
@@ -65,7 +68,7 @@ def page_picture(study: Path) -> bytes:
 
 
 def progress_picture(study: Path) -> str:
-    """An SVG of the progress display in the middle of a search; its text is text."""
+    """Return an SVG of the progress display during a search; its text can be selected."""
     attributes, records = read_whole(study)
     spec = attributes["spec"]
     workers = len({record.worker for record in records if record.worker})
@@ -77,16 +80,16 @@ def progress_picture(study: Path) -> str:
         window=spec["window"],
         searched=searched_settings(space_from_spec(spec)),
     )
-    elapsed = tell(progress, records, SHARE)
+    elapsed = replay(tally, records, SHARE)
     console = Console(record=True, width=COLUMNS, file=StringIO(), force_terminal=True)
     lines = ["$ sentune run", *live_block(progress, audit_warnings(attributes["audit"]), elapsed, COLUMNS, LINES)]
     console.print(Text("\n".join(lines)))
-    # Rich has the browser fetch a font from elsewhere; any monospaced one will do.
+    # Rich makes the browser load a font from the network; any monospaced font is enough.
     return re.sub(r"@font-face \{.*?\}\s*", "", console.export_svg(title="sentune run"), flags=re.DOTALL)
 
 
-def tell(progress: SearchProgress, records: Sequence[TrialRecord], share: float) -> float:
-    """Tell a tally what had happened when such a share of the search's time was over; return the seconds until then."""
+def replay(tally: SearchProgress, records: Sequence[TrialRecord], share: float) -> float:
+    """Report the events of the first `share` of the search's time to a tally; return the seconds until then."""
     began = min(record.started_at for record in records if record.started_at)
     over = max(record.ended.timestamp() for record in records if record.ended)
     now = began + share * (over - began)

@@ -119,7 +119,7 @@ def test_no_import_cycle() -> None:
 
 def test_what_tests_share_stands_in_no_test() -> None:
     """Whoever looks for a helper need not know which test used it first."""
-    for path in [*ROOT.glob("tests/**/*.py"), *ROOT.glob("benchmarks/*.py")]:
+    for path in [*ROOT.glob("tests/**/*.py"), *ROOT.glob("benchmarks/**/*.py")]:
         assert [name for name in imported(path) if name.startswith("tests.") and ".test_" in name] == [], path
 
 

@@ -2,7 +2,7 @@
 
 from functools import cache
 
-from benchmarks.simulation import Curve, Table
+from benchmarks.simulation.replay import Curve, Table
 from core.training.result import EpochResult
 from tuning.scheduling.samplers import SamplerOptions, derive_seed, make_sampler, suggest_once
 from tuning.space.load import load_space

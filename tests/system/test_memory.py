@@ -76,7 +76,7 @@ def test_twenty_trials_leave_nothing_behind(tmp_path: Path) -> None:
 @pytest.mark.skipif(not Path("/proc/self/smaps").is_file(), reason="only Linux tells proportional set sizes")
 def test_two_workers_hold_one_copy_of_the_corpus_in_all() -> None:
     """Pages of Ray's object store, over the driver, Ray's processes and both workers."""
-    from benchmarks.memory import bytes_of, training_workers
+    from benchmarks.search.memory import bytes_of, training_workers
     from core import load_corpus
 
     corpus = load_corpus("snippets")
@@ -91,9 +91,8 @@ from pathlib import Path
 from tuning.journal.writer import open_study
 from tuning.resources.machine import Machine, TrialResources
 from tuning.backend.interrupt import InterruptHandler
-from tuning.backend.tuner import RayBackend, search
-from tuning.scheduling.callbacks import Callback
-from benchmarks.overhead import nothing, plan
+from tuning.backend.tuner import search
+from benchmarks.search.overhead import nothing, plan
 from tests.support.corpora import tiny_corpus
 
 def resident():
@@ -102,6 +101,9 @@ def resident():
 
 class Ends(Callback):
     ended_trials = 0
+    def on_trial_start(self, number, config): ...
+    def on_epoch_end(self, number, result): ...
+    def on_trial_pause(self, number): ...
     def on_trial_end(self, record):
         self.ended_trials += 1
         if self.ended_trials in (200, 1000):

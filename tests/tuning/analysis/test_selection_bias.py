@@ -6,7 +6,7 @@ from functools import cache
 import numpy as np
 import pytest
 
-from benchmarks.simulated_searches import Kind, Outcome, covers, simulated, simulated_outcomes
+from benchmarks.quality.simulated_searches import Kind, Outcome, covers, simulated, simulated_outcomes
 from core.stats import Interval, wilson
 from tuning.analysis.selection_bias import bootstrap, contenders, corrected_accuracy
 

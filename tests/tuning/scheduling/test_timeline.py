@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from benchmarks.simulation import Policy, Simulation
+from benchmarks.simulation.replay import Policy, Simulation
 from tests.support.curves import EPOCHS, table
 from tuning.scheduling.successive_halving import SuccessiveHalving
 from tuning.scheduling.timeline import completion_times

@@ -1,0 +1,82 @@
+"""Run a study with the real command, retrain its best trial and read both results."""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+from core.nn.environment import cpu_model
+from tuning.journal.records import TrialRecord, copied_from, rank_trials, read_study
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """A complete study."""
+
+    seconds: float
+    """Duration of the whole `sentune run`."""
+    trials: Sequence[TrialRecord]
+    """Trained trials, without failed ones and copies of earlier ones."""
+    val_accuracy: float
+    """Validation accuracy of the best trial."""
+    test_accuracy: float
+    """Test accuracy of the best trial, retrained."""
+    verdict: str
+    """First line of `sentune retrain` about the reproduction."""
+
+
+def run_study(folder: Path, name: str, words: Sequence[str]) -> Study:
+    """Run `sentune run` with these arguments, then `sentune retrain`."""
+    began = time.perf_counter()
+    said_by("run", *words, "--results", str(folder), "--name", name)
+    seconds = time.perf_counter() - began
+    records = read_study(folder / name)[1]
+    said = said_by("retrain", str(folder / name), "--out", str(folder / f"{name}-model"))
+    best = rank_trials(records)[0].best
+    assert best is not None  # ranked trials have one
+    return Study(
+        seconds=seconds,
+        trials=[r for r in records if r.state in ("COMPLETE", "PRUNED") and copied_from(r.origin) is None],
+        val_accuracy=best.val_accuracy,
+        test_accuracy=json.loads((folder / f"{name}-model" / "metrics.json").read_text())["test_accuracy"],
+        verdict=verdict_in(said),
+    )
+
+
+def said_by(*words: str) -> str:
+    """Run a command and return its output."""
+    command = [sys.executable, "-m", "tuning", *words]
+    return subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True).stdout
+
+
+def verdict_in(said: str) -> str:
+    """Return the line of `retrain`'s output about the reproduction of the trial."""
+    return next(line for line in said.splitlines() if "REPRODUCED" in line)
+
+
+def seconds_an_epoch(trials: Sequence[TrialRecord]) -> float:
+    """Return the mean seconds per epoch, with equal weight for each trial."""
+    return statistics.fmean(trial.seconds / len(trial.epochs) for trial in trials)
+
+
+def spread_sample(trials: Sequence[TrialRecord], count: int) -> list[TrialRecord]:
+    """Sort trials by seconds per epoch; return the middle one of each of `count` equal parts."""
+    ordered = sorted(trials, key=lambda trial: trial.seconds / len(trial.epochs))
+    return [ordered[int((part + 0.5) * len(ordered) / count)] for part in range(count)]
+
+
+def machine() -> str:
+    """Return date, machine and versions, for a table's heading."""
+    versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "ray", "optuna"))
+    return (
+        f"{date.today()}, {os.cpu_count()} cores {cpu_model()} ({torch.backends.cpu.get_cpu_capability()}), {versions}"
+    )

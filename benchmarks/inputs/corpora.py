@@ -1,0 +1,54 @@
+"""Corpora that need no download, or only the rated snippets."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+
+from core.data.corpus import Corpus, ReadOptions
+from core.data.datasets import resolve_dataset
+from core.io.cache import default_dir
+
+
+def tiny_corpus(
+    *,
+    n_sentences: int = 120,
+    n_words: int = 40,
+    dim: int = 8,
+    n_classes: int = 2,
+    pretrained: bool = True,
+    seed: int = 0,
+) -> Corpus:
+    """Return a learnable corpus: each class prefers its own words; 70/20/10 split."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(n_sentences) % n_classes
+    lengths = rng.integers(1, 15, n_sentences)
+    sentences = []
+    for label, length in zip(labels, lengths, strict=True):
+        own = rng.random(length) < 0.5
+        words = rng.integers(2, n_words, length)
+        words[own] = 2 + label
+        sentences.append(words)
+    vectors = rng.normal(0, 0.5, (n_words, dim)).astype(np.float32)
+    vectors[0] = 0
+    return Corpus(
+        tokens=np.concatenate(sentences).astype(np.int32),
+        offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+        labels=labels.astype(np.int64),
+        split=rng.choice(3, n_sentences, p=[0.7, 0.2, 0.1]).astype(np.uint8),
+        words=("<pad>", "<unk>", *(f"w{i}" for i in range(2, n_words))),
+        vectors=vectors if pretrained else None,
+        embedding_dim=dim,
+        classes=tuple(f"class {c}" for c in range(n_classes)),
+        fingerprint="0" * 64,
+        source={"dataset": "tiny", "tokenizer": "none"},
+    )
+
+
+def part_of_snippets(path: Path, sentences: int) -> None:
+    """Write a CSV of this many rated snippets, spread evenly over the whole file."""
+    dataset = resolve_dataset("snippets", ReadOptions(), default_dir()).read()
+    step = len(dataset.texts) // sentences
+    rows = list(zip(dataset.texts, dataset.labels.tolist(), strict=True))[::step][:sentences]
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([("text", "label"), *rows])

@@ -1,0 +1,171 @@
+"""Write the journal of a whole study without a search: a thousand trials in a second."""
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, distribution_to_json
+from optuna.trial import TrialState
+
+from benchmarks.inputs.corpora import tiny_corpus
+from core.config import TrialConfig
+from core.data.audit import audit
+from tuning.journal.file import JOURNAL
+from tuning.journal.predictions import pack_labels
+from tuning.resources.machine import TrialResources
+from tuning.scheduling.study import StudyConfig, study_spec
+from tuning.scheduling.successive_halving import SuccessiveHalving
+from tuning.space.load import load_space
+from tuning.space.space import Space
+
+BEGAN = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+EPOCHS = 6
+
+
+def record_study(
+    folder: Path,
+    *,
+    trials: int = 24,
+    space: str = "quick",
+    sentences: int = 200,
+    classes: tuple[str, ...] = ("negative", "positive"),
+    running: int = 0,
+    error: str = "TrainingError: the loss is NaN",
+    data: Mapping[str, Any] | None = None,
+    fingerprint: str | None = None,
+    labels: NDArray[np.int64] | None = None,
+    **kept: Any,
+) -> None:
+    """Write a study's journal.
+
+    Every eighth trial fails, every third is stopped, and the last `running` ones have not ended. Depth and frozen
+    vectors affect the accuracy. Two workers alternate.
+
+    Args:
+        folder: folder of the study.
+        trials: number of trials.
+        space: name of a preset.
+        sentences: number of sentences in the validation split.
+        classes: names of the classes.
+        running: number of trials that have not ended.
+        error: error message of failed trials.
+        data: arguments of load_corpus for the spec.
+        fingerprint: fingerprint of the corpus for the spec.
+        labels: labels of the validation split (sentences,).
+        kept: user attributes of the study that replace the default ones; None removes one.
+    """
+    draw = np.random.default_rng(0)
+    loaded = load_space(space)
+    the_plan = StudyConfig(
+        space=loaded,
+        n_trials=max(3, trials),
+        epochs=EPOCHS,
+        window=3,
+        seed=7,
+        stopping=SuccessiveHalving(grace=2, reduction=3, cohort=3),
+    )
+    labels = draw.integers(0, len(classes), sentences) if labels is None else labels
+    spec = study_spec(the_plan, tiny_corpus(), data or {"dataset": "tiny", "seed": 42}, TrialResources())
+    spec["fingerprint"] = fingerprint or spec["fingerprint"]
+    usual: dict[str, Any] = {
+        "validation": {"labels": pack_labels(labels), "classes": list(classes)},
+        "audit": some_audit(classes),
+        "command": "sentune run tiny --name it",
+    }
+    attributes = {name: value for name, value in {**usual, **kept, "spec": spec}.items() if value is not None}
+    journal = [{"op_code": 0, "study_name": folder.name, "directions": [2]}]
+    journal += [{"op_code": 2, "study_id": 0, "user_attr": {name: value}} for name, value in attributes.items()]
+    for number in range(trials):
+        params = loaded.resolve(lambda dimension: _drawn(dimension.distribution, draw))
+        config = loaded.to_config(params, **the_plan.shared_settings)
+        end = TrialState.FAIL if number % 8 == 7 else TrialState.PRUNED if number % 3 == 2 else TrialState.COMPLETE
+        end = TrialState.RUNNING if number >= trials - running else end
+        journal += _trial(
+            number, params, loaded, config, end, _answers(labels, config, draw, len(classes)), labels, error
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / JOURNAL).write_text("".join(json.dumps({"worker_id": "w", **line}) + "\n" for line in journal))
+
+
+def some_audit(classes: tuple[str, ...]) -> dict[str, Any]:
+    """Return the audit of a tiny corpus with these classes."""
+    corpus = tiny_corpus(n_classes=len(classes))
+    texts = [" ".join(f"w{t}" for t in corpus.tokens[a:b]) for a, b in pairwise(corpus.offsets)]
+    return audit(texts, corpus.labels, classes, corpus.split, corpus.tokens, corpus.offsets, None)
+
+
+def _drawn(distribution: BaseDistribution, draw: np.random.Generator) -> Any:
+    if isinstance(distribution, CategoricalDistribution):
+        return distribution.choices[draw.integers(len(distribution.choices))]
+    low, high = distribution.low, distribution.high  # type: ignore[attr-defined]
+    if distribution.log:  # type: ignore[attr-defined]
+        value = float(np.exp(draw.uniform(np.log(low), np.log(high))))
+    else:
+        value = float(draw.uniform(low, high))
+    return value if isinstance(distribution, FloatDistribution) else min(high, max(low, round(value)))
+
+
+def _answers(
+    labels: NDArray[np.int64], config: TrialConfig, draw: np.random.Generator, n_classes: int
+) -> list[NDArray[np.int64]]:
+    """Return the predictions after each epoch: better with time, with two layers and with trained vectors."""
+    top = 0.66 + 0.08 * (config.n_layers == 2) + 0.06 * (not config.freeze_embedding) + draw.normal(0, 0.01)
+    said = []
+    for epoch in range(EPOCHS):
+        share = top - 0.2 * np.exp(-epoch / 1.5) + draw.normal(0, 0.01)
+        wrong = draw.random(len(labels)) > share
+        said.append(np.where(wrong, (labels + 1) % n_classes, labels))
+    return said
+
+
+def _trial(
+    number: int,
+    params: Mapping[str, Any],
+    space: Space,
+    config: TrialConfig,
+    end: TrialState,
+    said: list[NDArray[np.int64]],
+    labels: NDArray[np.int64],
+    error: str,
+) -> list[dict[str, Any]]:
+    distributions = space.distributions(params)
+    start = BEGAN + timedelta(seconds=10 * (number // 2))
+    lines: list[dict[str, Any]] = [
+        {
+            "op_code": 4,
+            "study_id": 0,
+            "datetime_start": start.isoformat(timespec="microseconds"),
+            "state": 0,
+            "params": {name: distributions[name].to_internal_repr(value) for name, value in params.items()},
+            "distributions": {name: distribution_to_json(each) for name, each in distributions.items()},
+            "user_attrs": {"config": config.to_dict(), "origin": "notebook" if number == 0 else "sampler"},
+        }
+    ]
+    best = -1.0
+    for epoch in range(1, {TrialState.COMPLETE: EPOCHS, TrialState.FAIL: 1}.get(end, 2) + 1):
+        accuracy = float((said[epoch - 1] == labels).mean())
+        result = {
+            "epoch": epoch,
+            "train_loss": 1 / epoch,
+            "val_loss": 1 - accuracy,
+            "val_accuracy": accuracy,
+            "seconds": 1.5,
+        }
+        if accuracy > best:
+            best = accuracy
+            result["val_predictions"] = pack_labels(said[epoch - 1])
+        lines.append({"op_code": 8, "trial_id": number, "user_attr": {f"epoch:{epoch}": result}})
+    if end == TrialState.RUNNING:
+        return lines
+    outcome: dict[str, Any] = {"worker": f"host/{100 + number % 2}"}
+    outcome |= {"n_parameters": 1000 + number} if end == TrialState.COMPLETE else {}
+    outcome |= {"error": error} if end == TrialState.FAIL else {}
+    lines.append({"op_code": 8, "trial_id": number, "user_attr": {"outcome": outcome}})
+    over = (start + timedelta(seconds=9)).isoformat(timespec="microseconds")
+    values = None if end == TrialState.FAIL else [best]
+    return [*lines, {"op_code": 6, "trial_id": number, "state": int(end), "values": values, "datetime_complete": over}]

@@ -1,0 +1,1 @@
+"""What a whole search costs: time, memory, traffic, and how it scales."""

@@ -1,0 +1,104 @@
+"""Is a study the same with any number of workers, and after kills?
+
+    python -m benchmarks.search.determinism            16 trials of 4 epochs on 2,000 snippets, glove-50d, space quick
+    python -m benchmarks.search.determinism --quick    6 trials of 2 epochs on 300
+
+The same study is run with 1, 2 and 4 workers, and once with three kills (SIGKILL), each time by the real command in a
+fresh folder. Everything about the trials is compared except times and workers: number, state, parameters,
+configuration, every epoch's results, validation predictions and the hash of the weights. The moments of the kills are
+random and are printed. The exit code is 1 if two studies differ.
+"""
+
+import argparse
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from benchmarks.inputs.corpora import part_of_snippets
+from tuning.journal.file import JOURNAL
+from tuning.journal.reader import read_journal
+
+
+def main() -> None:
+    arguments = parse()
+    with tempfile.TemporaryDirectory(prefix="sentune-same-") as name:
+        folder = Path(name)
+        part_of_snippets(folder / "part.csv", arguments.sentences)
+        studies = {}
+        for workers in (1, 2, 4):
+            studies[f"{workers} workers"] = whole(folder, f"workers-{workers}", arguments, workers)
+        kills = random.Random(arguments.kill_seed)
+        studies["killed three times"] = killed(folder, "killed", arguments, kills)
+        first, *others = studies.items()
+        print(f"{first[0]}: {len(first[1])} trials, {sum(len(trial[3]) for trial in first[1])} epochs")
+        equal = [report(name, study == first[1]) for name, study in others]
+    sys.exit(0 if all(equal) else 1)
+
+
+def report(name: str, equal: bool) -> bool:
+    print(f"{name}: {'the same' if equal else 'DIFFERS'}", flush=True)
+    return equal
+
+
+def command(folder: Path, name: str, arguments: argparse.Namespace, workers: int) -> list[str]:
+    options = {"trials": arguments.trials, "epochs": arguments.epochs, "workers": workers, "name": name}
+    words = [word for key, value in options.items() for word in (f"--{key}", str(value))]
+    return [sys.executable, "-m", "tuning", "run", str(folder / "part.csv"), "--results", str(folder), *words]
+
+
+def whole(folder: Path, name: str, arguments: argparse.Namespace, workers: int) -> list[Any]:
+    subprocess.run(command(folder, name, arguments, workers), check=True, stdout=subprocess.DEVNULL)
+    return content(folder / name)
+
+
+def killed(folder: Path, name: str, arguments: argparse.Namespace, kills: random.Random) -> list[Any]:
+    """Kill the study three times between the first and the last trial, then complete it."""
+    records = len((folder / "workers-2" / JOURNAL).read_bytes().splitlines())
+    for moment in sorted(kills.sample(range(4, records - 2), 3)):
+        process = subprocess.Popen(command(folder, name, arguments, 2), stdout=subprocess.DEVNULL)
+        journal = folder / name / JOURNAL
+        while process.poll() is None and (not journal.is_file() or journal.read_bytes().count(b"\n") < moment):
+            time.sleep(0.01)
+        time.sleep(kills.random())
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        written = journal.read_bytes().count(b"\n")
+        print(f"killed with {written} of {records} records written", flush=True)
+    return whole(folder, name, arguments, 2)
+
+
+def content(study: Path) -> list[Any]:
+    """Return everything about the trials except their times and workers."""
+    found = []
+    for trial in read_journal(study / JOURNAL)[1]:
+        attrs = trial.user_attrs
+        epochs = [
+            {name: value for name, value in attrs[key].items() if name != "seconds"}
+            for key in sorted(attrs)
+            if key.startswith("epoch:")
+        ]
+        outcome = {k: v for k, v in attrs["outcome"].items() if k not in ("environment", "worker", "since")}
+        found.append((trial.number, trial.state.name, dict(trial.params), epochs, attrs["config"], outcome))
+    return found
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="Run 6 trials of 2 epochs on 300 sentences.")
+    parser.add_argument(
+        "--kill-seed", type=int, default=None, help="Seed of the moments of the kills (default: random)."
+    )
+    arguments = parser.parse_args()
+    sizes = (6, 2, 300) if arguments.quick else (16, 4, 2000)
+    arguments.trials, arguments.epochs, arguments.sentences = sizes
+    return arguments
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,151 @@
+"""How many trials per hour does a GPU train when several trials share it?
+
+    python -m benchmarks.search.gpu_sharing            16 trials at each of 1, 1/2, 1/4 and 1/8 of a GPU: ten minutes
+    python -m benchmarks.search.gpu_sharing --quick    4 short trials at 1 and 1/2: shows that it works, not what holds
+
+For each fraction, `sentune run` runs the same trials in its own folder; the results must be bit-identical. The memory
+in use is that of the first GPU as nvidia-smi reports it, twice a second. To test the memory cap, a process with that
+fraction allocates until torch refuses, while a second one with the same fraction computes and must not be affected.
+Without a GPU the benchmark ends at once.
+"""
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from core.errors import UserError
+from tuning.journal.records import read_study
+from tuning.resources.gpu import GIB
+from tuning.resources.machine import Machine
+
+FILL = """
+import json, sys, torch
+from tuning.resources.gpu import claim_gpu
+share = float(sys.argv[1])
+device, gpu = claim_gpu(share, [0], None, torch.cuda)
+held = []
+try:
+    while True:
+        held.append(torch.empty(64 * 2**20, dtype=torch.uint8, device=device))
+except torch.OutOfMemoryError as error:
+    print(json.dumps({"held": torch.cuda.memory_reserved(device), "total": gpu.bytes, "said": str(error)[:200]}))
+"""
+NEIGHBOUR = """
+import sys, time, torch
+from tuning.resources.gpu import claim_gpu
+claim_gpu(float(sys.argv[1]), [0], None, torch.cuda)
+a = torch.randn(1024, 1024, device="cuda")
+print("ready", flush=True)
+until = time.monotonic() + 15
+while time.monotonic() < until:
+    b = (a @ a).sum().item()
+    c = torch.empty(32 * 2**20, dtype=torch.uint8, device="cuda")
+    del c
+print("unaffected", flush=True)
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="Run 4 short trials at 1 and 1/2 of a GPU.")
+    arguments = parser.parse_args()
+    machine = Machine.here()
+    if not machine.gpus or not shutil.which("nvidia-smi"):
+        sys.exit("benchmarks.search.gpu_sharing: torch or nvidia-smi finds no GPU here; run it on a machine with one")
+    fractions = [1.0, 0.5] if arguments.quick else [1.0, 0.5, 0.25, 0.125]
+    trials, epochs = (4, 2) if arguments.quick else (16, 6)
+    names = ", ".join(f"{gpu.name} {gpu.bytes / GIB:.0f} GiB" for gpu in machine.gpu_list)
+    print(f"{names}; {machine.cpus} cores; {trials} trials of {epochs} epochs on the snippets\n")
+    print("| fraction | trials per hour | peak memory in use, GiB | cap, GiB | allocated at refusal, GiB | neighbour |")
+    print("|---|---|---|---|---|---|")
+    contents: dict[float, Any] = {}
+    for share in fractions:
+        rate, peak, contents[share] = searched(share, trials, epochs)
+        held, total, neighbour = capped(share)
+        print(
+            f"| {share:g} | {rate:.0f} | {peak / GIB:.2f} | {share * total / GIB:.2f} | {held / GIB:.2f} "
+            f"| {neighbour} |",
+            flush=True,
+        )
+        assert held <= share * total, f"the cap of {share:g} does not hold"
+    equal = all(content == contents[fractions[0]] for content in contents.values())
+    print(f"\nbit-identical at every fraction: {'holds' if equal else 'DOES NOT HOLD'}")
+
+
+def searched(share: float, trials: int, epochs: int) -> tuple[float, float, Any]:
+    """Return the trials per hour between the first and the last end, the peak bytes in use, and the results."""
+    with tempfile.TemporaryDirectory(prefix="sentune-gpu-") as folder:
+        command = [
+            sys.executable, "-m", "tuning", "run", "snippets", "--trials", str(trials), "--epochs", str(epochs),
+            "--stopping", "none", "--window", str(trials), "--gpus-per-trial", str(share),
+            "--results", folder, "--name", "s",
+        ]  # fmt: skip
+        with Watch() as watch:
+            subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        _, records = read_study(Path(folder) / "s")
+        ends = end_times(Path(folder) / "s" / "study.journal")
+        content = [(r.number, r.state, [(e.train_loss, e.val_loss, e.val_accuracy) for e in r.epochs]) for r in records]
+        return 3600 * (len(ends) - 1) / (ends[-1] - ends[0]), watch.peak, content
+
+
+def end_times(journal: Path) -> list[float]:
+    """Return the end of each trial in seconds, sorted."""
+    from datetime import datetime
+
+    records = (json.loads(line) for line in journal.read_text().splitlines())
+    ended = (record["datetime_complete"] for record in records if record.get("datetime_complete"))
+    return sorted(datetime.fromisoformat(moment).timestamp() for moment in ended)
+
+
+def capped(share: float) -> tuple[int, int, str]:
+    """Return a process's bytes before torch refused, the GPU's bytes, and the state of its neighbour."""
+    neighbour = None
+    if share < 1:
+        neighbour = subprocess.Popen([sys.executable, "-c", NEIGHBOUR, str(share)], stdout=subprocess.PIPE, text=True)
+        assert neighbour.stdout is not None
+        assert neighbour.stdout.readline().strip() == "ready"
+    filled = subprocess.run([sys.executable, "-c", FILL, str(share)], check=True, capture_output=True, text=True)
+    found = json.loads(filled.stdout)
+    state = "none"
+    if neighbour is not None:
+        said, _ = neighbour.communicate(timeout=120)
+        state = "unaffected" if neighbour.returncode == 0 and "unaffected" in said else "DIED"
+    return int(found["held"]), int(found["total"]), state
+
+
+class Watch:
+    """The peak memory in use on the first GPU while a block runs."""
+
+    def __init__(self) -> None:
+        self.peak = 0.0
+        self.over = threading.Event()
+        self.thread = threading.Thread(target=self._look, daemon=True)
+
+    def __enter__(self) -> "Watch":
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.over.set()
+        self.thread.join()
+
+    def _look(self) -> None:
+        query = ["nvidia-smi", "--query-gpu=memory.used", "--format=csv,noheader,nounits", "--id=0"]
+        while not self.over.is_set():
+            said = subprocess.run(query, capture_output=True, text=True, check=True).stdout
+            self.peak = max(self.peak, float(said.split()[0]) * 2**20)
+            time.sleep(0.5)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except UserError as error:
+        sys.exit(f"benchmarks.search.gpu_sharing: {error}")

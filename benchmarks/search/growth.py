@@ -1,0 +1,121 @@
+"""How do time and memory grow with the number of trials and of sentences?
+
+    python -m benchmarks.search.growth            10 to 10,000 trials, 10,000 to 1,000,000 sentences: ten minutes
+    python -m benchmarks.search.growth --quick    10 and 100 trials, 1,000 and 10,000 sentences: shows that it works
+    python -m benchmarks.search.growth --only sentences --sizes 10000 100000
+
+Trials are synthetic (benchmarks/inputs/recorded_study.py): the `default` space, at most 6 epochs, 1,000 validation
+sentences. Sentences are the rated snippets repeated; from the second repetition, their words are shuffled, so that no
+sentence is a copy. The vocabulary stays the same. Each step at each size runs in its own process; MiB are those beyond
+its imports and inputs. Growth is near linear if ten times the size takes at most 15 times as long at every size.
+"""
+
+import argparse
+import json
+import math
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
+
+NEAR_LINEAR = 15
+"""Maximum factor for ten times the size."""
+STEPS: Mapping[str, Mapping[str, str]] = {
+    "trials": {
+        "suggestion": "a suggestion (tpe)",
+        "opening": "opening the journal in the driver",
+        "best": "`best`, as a table",
+        "report": "`report`",
+        "write": "the start of a trial and an epoch written into the journal",  # last, because it changes the study
+    },
+    "sentences": {
+        "prepare": "preparing the data: tokens, split, vocabulary, audit",
+        "epoch": "an epoch, hidden size 16, one thread",
+    },
+}
+MAKES = {"trials": "study", "sentences": "sentences"}
+"""The step that makes the input of the others."""
+SIZES = {"trials": (10, 100, 1_000, 10_000), "sentences": (10_000, 100_000, 1_000_000)}
+QUICK = {"trials": (10, 100), "sentences": (1_000, 10_000)}
+UNITS = {"seconds": "s", "mib": "MiB", "page_mb": "page, MB"}
+
+
+def main() -> None:
+    arguments = parse()
+    verdicts = []
+    for kind in (arguments.only,) if arguments.only else STEPS:
+        sizes = arguments.sizes or (QUICK if arguments.quick else SIZES)[kind]
+        found = {size: measured(kind, size) for size in sizes}
+        for step, title in STEPS[kind].items():
+            print(f"\n{title[0].upper()}{title[1:]}:\n")
+            print("\n".join(table(kind, {size: steps[step] for size, steps in found.items()})), flush=True)
+            verdicts.append(f"{title}: {verdict([(size, steps[step]['seconds']) for size, steps in found.items()])}")
+    print("\n" + "\n".join(f"- {each}" for each in verdicts))
+
+
+def measured(kind: str, size: int) -> dict[str, dict[str, float]]:
+    """Run every step of a kind at one size."""
+    with tempfile.TemporaryDirectory(prefix="sentune-growth-") as folder:
+        run(MAKES[kind], size, folder)
+        return {step: run(step, size, folder) for step in STEPS[kind]}
+
+
+def run(step: str, size: int, folder: str) -> dict[str, float]:
+    """Run a step in a fresh process."""
+    command = [sys.executable, "-m", "benchmarks.search.growth_steps", step, str(size), folder]
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    found = dict(json.loads(done.stdout))
+    print(f"{step} of {size:,}: {found}", file=sys.stderr, flush=True)  # kept if the run is interrupted
+    return found
+
+
+def table(kind: str, found: Mapping[int, Mapping[str, float]]) -> Iterator[str]:
+    """Yield Markdown: a row for each size, and after each number its ratio to the row before."""
+    names = list(next(iter(found.values())))
+    yield f"| {kind} | " + " | ".join(f"{UNITS[name]} | ratio to the row before" for name in names) + " |"
+    yield "| --- " * (1 + 2 * len(names)) + "|"
+    before: Mapping[str, float] = {}
+    for size, figures in found.items():
+        cells = [f"{shown(figures[name])} | {times(figures[name], before.get(name))}" for name in names]
+        yield f"| {size:,} | " + " | ".join(cells) + " |"
+        before = figures
+
+
+def shown(value: float) -> str:
+    """Format with three significant digits, never as a power of ten."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}" if value >= 0.001 else f"{value:.5f}"
+
+
+def times(value: float, before: float | None) -> str:
+    """Format the ratio, as in `9.8`; empty in the first row, and if the row before is 0."""
+    return f"{value / before:.1f}" if before else ""
+
+
+def verdict(seconds: Sequence[tuple[int, float]]) -> str:
+    """Describe the steepest step between two sizes, converted to a step to ten times the size.
+
+    Args:
+        seconds: pairs of size and seconds in ascending order; at least two.
+    """
+    steepest = max((b / a) ** (1 / math.log10(large / small)) for (small, a), (large, b) in pairwise(seconds))
+    word = "near linear" if steepest <= NEAR_LINEAR else "NOT LINEAR"
+    return f"{word} (at most {steepest:.1f} times as long for ten times as many)"
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="Use 10 and 100 trials, 1,000 and 10,000 sentences.")
+    parser.add_argument("--only", choices=STEPS, help="Measure only one of the two.")
+    parser.add_argument(
+        "--sizes", type=int, nargs="+", help="Sizes to measure instead of the default ones; needs --only."
+    )
+    arguments = parser.parse_args()
+    if arguments.sizes and not arguments.only:
+        parser.error("--sizes needs --only")
+    return arguments
+
+
+if __name__ == "__main__":
+    main()

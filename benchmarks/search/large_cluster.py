@@ -1,0 +1,177 @@
+"""Which part of the driver limits a search on 1,000 GPUs?
+
+    python -m benchmarks.search.large_cluster            1,000 workers, an epoch of 10 s, 8 GPUs per node: two minutes
+    python -m benchmarks.search.large_cluster --quick    50 workers: shows that it works
+    python -m benchmarks.search.large_cluster --workers 4000 --epoch-seconds 60
+
+The table compares what the workers require of each part with that part's capacity on this machine. The capacities are
+measured: suggestions with as many finished as running trials, epochs written into the journal, the scheduler's handling
+of an epoch's report (with journal and stopping rule), and whole trials through Ray on two workers that train nothing.
+That Ray's own loop is slower with a thousand live trials is not included.
+
+The order window is simulated on recorded trials (benchmarks/simulation/order_window.py), ten trials per worker. A
+worker waits if the oldest trial blocks new ones, or if all started trials wait at a rung.
+"""
+
+import argparse
+import dataclasses
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+
+from benchmarks.inputs.recorded_study import EPOCHS, record_study
+from benchmarks.search import overhead
+from benchmarks.search.growth_steps import NEW, REPEATS, median
+from benchmarks.search.memory import bytes_of
+from benchmarks.simulation.order_window import many, searched, window_table
+from benchmarks.simulation.replay import read_table
+from core import load_corpus
+from tuning.backend.adapters import OrderedStopping
+from tuning.journal.records import study_attributes
+from tuning.journal.writer import StudyJournal, open_study
+from tuning.scheduling.budget import StopSignal
+from tuning.scheduling.callbacks import CallbackList
+from tuning.scheduling.study import StudyConfig
+from tuning.scheduling.successive_halving import RungTable, SuccessiveHalving
+from tuning.scheduling.suggester import Suggester
+from tuning.space.load import load_space
+
+LINK = 1.25e9
+"""Bytes per second that the driver's node sends: 10 Gbit/s."""
+TRIALS_A_WORKER = 10
+CURVES = Path(__file__).parents[2] / "results/reference/curves.json.gz"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rates:
+    """Seconds of one processor of this machine."""
+
+    suggestion: float
+    """Per suggestion of tpe, with the same number of finished and running trials."""
+    report: float
+    """Per report of an epoch, in the scheduler, with journal."""
+    record: float
+    """Per epoch written into the journal, which `report` includes."""
+    trial: float
+    """Per trial through Ray, with the first suggestions and overhead.EPOCHS reports."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Load:
+    """The demand on one part of the driver."""
+
+    part: str
+    wanted: float
+    """Required operations per second."""
+    seconds: float
+    """Seconds per operation."""
+    raise_: str
+    """What to change if the capacity is too low."""
+
+    @property
+    def share(self) -> float:
+        """Fraction of the part's time; above 1 the capacity is too low."""
+        return self.wanted * self.seconds
+
+
+def main() -> None:
+    arguments = parse()
+    workers = arguments.workers
+    table = read_table(CURVES, "default")
+    table = many(table, TRIALS_A_WORKER * workers)
+    lengths = searched(table, workers, 4 * workers).epochs_by_trial
+    found = rates(workers, trials=12 if arguments.quick else 100)
+    epochs = sum(lengths) / len(lengths)
+    print(f"{workers:,} workers, an epoch of {arguments.epoch_seconds:g} s, {epochs:.1f} epochs per trial\n")
+    print("\n".join(load_table(loads(found, workers, arguments.epoch_seconds, epochs), arguments.epoch_seconds)))
+    print("\n" + "\n".join(window_table(table, workers)))
+    nodes = -(-workers // arguments.gpus_per_node)
+    size = bytes_of(load_corpus("snippets", vectors="glove-50d"))
+    print(f"\n| corpus | to {nodes:,} nodes | at {8 * LINK / 1e9:g} Gbit/s from the driver's node |")
+    print("| --- " * 3 + "|")
+    for name, each in (("rated snippets", size), ("a hundred times as large", 100 * size)):
+        print(f"| {name}, {each / 1e6:,.1f} MB | {nodes * each / 1e9:,.2f} GB | {nodes * each / LINK:,.1f} s, once |")
+
+
+def rates(pending: int, trials: int) -> Rates:
+    """Measure with `pending` running and `pending` finished trials, and with `trials` trials through Ray."""
+    space = load_space("default")
+    stopping = SuccessiveHalving(grace=1)
+    the_plan = StudyConfig(
+        space=space, n_trials=4 * pending, epochs=2 * EPOCHS, window=pending, seed=7, stopping=stopping
+    )
+    with tempfile.TemporaryDirectory(prefix="sentune-scale-") as folder:
+        study = Path(folder) / "study"
+        record_study(study, trials=2 * pending, space="default", sentences=1000, running=pending)
+        with open_study(study, study_attributes(study)["spec"]) as journal:
+            suggester = Suggester(the_plan)
+            suggester.suggest(journal.trials())
+            suggestion = median(lambda: suggester.suggest(journal.trials()), time.process_time)
+            report, record = reports(journal, the_plan)
+    return Rates(suggestion=suggestion, report=report, record=record, trial=overhead.run("sentune", trials)["a_trial"])
+
+
+def reports(ledger: StudyJournal, the_plan: StudyConfig) -> tuple[float, float]:
+    """Return the seconds of a report at the first rung, and of writing an epoch into the journal."""
+    space = the_plan.space
+    last = journal.records()[-1]
+    rungs = RungTable(the_plan.stopping, the_plan.epochs, journal.records())
+    scheduler = OrderedStopping(journal, the_plan, CallbackList([]), StopSignal(), rungs)
+    new = [
+        journal.add_trial(last.params, space.distributions(last.params), last.config, "sampler")
+        for _ in range(2 * REPEATS)
+    ]
+    numbers = iter(new)
+
+    def handled() -> None:
+        result = {f"epoch_result/{name}": value for name, value in dataclasses.asdict(NEW).items()}
+        scheduler.on_trial_result(None, SimpleNamespace(config={"number": next(numbers)}), result)
+
+    return median(handled), median(lambda: journal.record_epoch(next(numbers), NEW))
+
+
+def loads(found: Rates, workers: int, epoch_seconds: float, epochs: float) -> list[Load]:
+    """Return the demand of `workers` workers on each part; `epochs` is the mean number of epochs per trial."""
+    reports = workers / epoch_seconds
+    trials = reports / epochs
+    longer = "use longer epochs, or more before the first rung (--grace)"
+    return [
+        Load(part="suggestions (tpe)", wanted=trials, seconds=found.suggestion, raise_="use --sampler random or qmc"),
+        Load(
+            part="epoch in the journal", wanted=reports, seconds=found.record, raise_="use a faster disk for --results"
+        ),
+        Load(part="report in the scheduler, with journal", wanted=reports, seconds=found.report, raise_=longer),
+        Load(part="trials through Ray, without late suggestions", wanted=trials, seconds=found.trial, raise_=longer),
+        Load(
+            part="the driver's process in total", wanted=trials, seconds=found.trial + found.suggestion, raise_=longer
+        ),
+    ]
+
+
+def load_table(parts: Sequence[Load], epoch_seconds: float) -> Iterator[str]:
+    """Yield Markdown: demand, capacity, and the shortest epoch that the part can sustain."""
+    yield "| part | required per second | capacity per second | busy | shortest sustainable epoch | what to change |"
+    yield "| --- " * 6 + "|"
+    for part in parts:
+        yield (
+            f"| {part.part} | {part.wanted:,.1f} | {1 / part.seconds:,.1f} | {part.share:.0%} | "
+            f"{part.share * epoch_seconds:.2g} s | {part.raise_} |"
+        )
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="Simulate 50 workers.")
+    parser.add_argument("--workers", type=int, help="Number of workers (default: 1,000, with --quick 50).")
+    parser.add_argument("--epoch-seconds", type=float, default=10.0, help="Seconds per epoch (default: 10).")
+    parser.add_argument("--gpus-per-node", type=int, default=8, help="Number of GPUs per node (default: 8).")
+    arguments = parser.parse_args()
+    arguments.workers = arguments.workers or (50 if arguments.quick else 1000)
+    return arguments
+
+
+if __name__ == "__main__":
+    main()

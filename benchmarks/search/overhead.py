@@ -1,0 +1,305 @@
+"""How much time does a search take apart from training?
+
+    python -m benchmarks.search.overhead            100 trials of 5 epochs, two workers; 1,000 and 5,000 trials
+    python -m benchmarks.search.overhead --quick    12 trials; 100 and 500: shows that it works, not what holds
+
+Trials report epochs without training anything, in sentune, in plain Ray Tune and in plain Optuna, each in its own
+process. Seconds per trial are measured from the first trial's end to the last one's; start-up has its own column. Space
+(seven dimensions) and sampler (multivariate TPE) are equal. Then follow the time of one suggestion and the driver's
+memory with 1,000 finished trials, and the time of `best` on 5,000. The last lines check the claims.
+"""
+
+import argparse
+import dataclasses
+import json
+import logging
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from core.training.result import EpochResult
+from tuning.scheduling.study import StudyConfig
+from tuning.space.load import load_space
+from tuning.space.space import Space
+
+EPOCHS = 5
+WORKERS = 2
+SECONDS_A_TRIAL, SUGGESTION_MS, BEST_SECONDS = 0.2, 100, 2.0
+
+
+def main() -> None:
+    arguments = parse()
+    if arguments.step:
+        found = STEPS[arguments.step](arguments.trials, Path(arguments.folder))
+        print(json.dumps(found))
+        return
+    trials, known = (12, 100) if arguments.quick else (100, 1000)
+    print(f"{trials} trials of {EPOCHS} epochs that train nothing, {WORKERS} workers")
+    print(f"{'method':38} {'start-up s':>10}  {'s/trial':>10}")
+    found = {}
+    for name, title in WAYS.items():
+        found[name] = run(name, trials)
+        print(f"{title:38} {found[name]['startup']:10.2f}  {found[name]['a_trial']:10.4f}", flush=True)
+    scale = run("scale", known)
+    print(f"\na suggestion with {known:,} finished trials: {scale['suggestion_ms']:.0f} ms of the driver's time")
+    print(
+        f"the driver's memory: {scale['early_mib']:.0f} MiB at {known // 10:,} trials, {scale['mib']:.0f} at {known:,}"
+    )
+    print(f"best on {5 * known:,} trials: {scale['best_seconds']:.2f} s\n")
+    claims = {
+        "seconds per trial": (found["sentune"]["a_trial"], SECONDS_A_TRIAL),
+        "ms per suggestion": (scale["suggestion_ms"], SUGGESTION_MS),
+        "seconds of best": (scale["best_seconds"], BEST_SECONDS),
+    }
+    for what, (value, limit) in claims.items():
+        verdict = "run too small to decide" if arguments.quick else "holds" if value <= limit else "DOES NOT HOLD"
+        print(f"{what}: {value:.3g}, at most {limit:g} claimed: {verdict}")
+
+
+def run(step: str, trials: int) -> dict[str, Any]:
+    """Run a step in a fresh process and a fresh folder."""
+    with tempfile.TemporaryDirectory(prefix="sentune-overhead-") as folder:
+        command = [
+            sys.executable,
+            "-m",
+            "benchmarks.search.overhead",
+            "--step",
+            step,
+            "--trials",
+            str(trials),
+            "--folder",
+            folder,
+        ]
+        done = subprocess.run(command, stdout=subprocess.PIPE, check=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+        return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+class Clock:
+    """Measure the start-up, and the seconds per trial after it."""
+
+    def __init__(self) -> None:
+        self.began = time.perf_counter()
+        self.ends: list[float] = []
+
+    def end(self) -> None:
+        """Record the end of a trial."""
+        self.ends.append(time.perf_counter())
+
+    def figures(self) -> dict[str, float]:
+        first, last = self.ends[0], self.ends[-1]
+        return {"startup": first - self.began, "a_trial": (last - first) / (len(self.ends) - 1)}
+
+
+def sentune(trials: int, folder: Path) -> dict[str, float]:
+    """Run sentune's search with its journal and order."""
+    from benchmarks.inputs.corpora import tiny_corpus
+    from tuning.backend.interrupt import InterruptHandler
+    from tuning.backend.tuner import search
+    from tuning.journal.writer import open_study
+    from tuning.resources.machine import Machine, TrialResources
+
+    clock = Clock()
+
+    class Listener:
+        def on_trial_start(self, number: int, config: Any) -> None: ...
+        def on_epoch_end(self, number: int, result: EpochResult) -> None: ...
+        def on_trial_pause(self, number: int) -> None: ...
+        def on_trial_end(self, record: Any) -> None:
+            clock.end()
+
+    with open_study(folder / "study", {}) as study_journal:
+        machine, interrupt = Machine(cpus=WORKERS, gpus=0), InterruptHandler(say=print)
+        search(
+            study_journal,
+            plan(trials),
+            tiny_corpus(),
+            TrialResources(),
+            machine,
+            WORKERS,
+            Listener(),
+            interrupt,
+            nothing,
+        )
+    return clock.figures()
+
+
+def nothing(job: Mapping[str, Any], corpus: Any, shares: Any) -> None:
+    """Report the epochs of a trial without training."""
+    from ray import tune
+
+    for epoch in range(1, EPOCHS + 1):
+        score = job["config"]["fc_dropout"]
+        epoch_result = EpochResult(epoch=epoch, train_loss=1.0, val_loss=1.0, val_accuracy=score, seconds=0.0)
+        tune.report({"epoch_result": dataclasses.asdict(epoch_result)})
+    tune.report({"outcome": {"n_parameters": 1}})
+
+
+def plan(trials: int) -> StudyConfig:
+    return StudyConfig(space=space(), n_trials=trials, epochs=EPOCHS, window=8, seed=1, stopping=None)
+
+
+def space() -> Space:
+    return load_space("notebook", ["embedding_dropout=float(0,0.6)"])
+
+
+def bare_ray(trials: int, folder: Path, *, reuse: bool) -> dict[str, float]:
+    """Run Ray Tune with OptunaSearch, as its documentation shows it."""
+    import ray
+    from ray import tune
+    from ray.tune.search.optuna import OptunaSearch
+
+    clock = Clock()
+
+    def trainable(config: dict[str, Any]) -> None:
+        for _ in range(EPOCHS):
+            tune.report({"score": config["fc_dropout"]})
+
+    class Ends(tune.Callback):  # type: ignore[misc]  # Ray ships no types
+        def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
+            clock.end()
+
+    logging.getLogger("ray.tune").setLevel(logging.ERROR)
+    ray.init(num_cpus=WORKERS, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    tune.Tuner(
+        tune.with_resources(trainable, {"cpu": 1}),
+        tune_config=tune.TuneConfig(
+            search_alg=OptunaSearch(suggest, sampler=sampler(), metric="score", mode="max"),
+            num_samples=trials,
+            max_concurrent_trials=WORKERS,
+            reuse_actors=reuse,
+        ),
+        run_config=tune.RunConfig(storage_path=str(folder), verbose=0, callbacks=[Ends()]),
+    ).fit()
+    ray.shutdown()
+    return clock.figures()
+
+
+def suggest(trial: Any) -> None:
+    """Suggest a configuration to OptunaSearch, which pickles this function."""
+    space().suggest(trial)
+
+
+def bare_optuna(trials: int, folder: Path, *, journal: bool) -> dict[str, float]:
+    """Run `study.optimize` in one process."""
+    import optuna
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+
+    clock, searched = Clock(), space()
+
+    def objective(trial: optuna.Trial) -> float:
+        score = float(searched.suggest(trial)["fc_dropout"] or 0)
+        for epoch in range(EPOCHS):
+            trial.report(score, epoch)
+        return score
+
+    storage = JournalStorage(JournalFileBackend(str(folder / "journal"))) if journal else None
+    study = optuna.create_study(direction="maximize", sampler=sampler(), storage=storage)
+    study.optimize(objective, n_trials=trials, callbacks=[lambda study, trial: clock.end()])
+    return clock.figures()
+
+
+def sampler() -> Any:
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return optuna.samplers.TPESampler(seed=1, multivariate=True, group=True, constant_liar=True, n_startup_trials=6)
+
+
+def scale(trials: int, folder: Path) -> dict[str, float]:
+    """Measure suggestions, memory and `best` on a journal of many trials, written without Ray."""
+    from optuna.trial import TrialState
+
+    from tuning.journal.writer import open_study
+    from tuning.scheduling.suggester import Suggester
+
+    the_plan = dataclasses.replace(plan(trials), space=load_space("default"))
+    suggester, taken, early = Suggester(the_plan), [0.0], 0.0
+    spec = {"space": json.loads(the_plan.space.to_json()), "stopping": None, "warm_start": None}
+    with open_study(folder / "study", spec) as study_journal:
+        for number in range(trials):
+            began = time.process_time()
+            new = suggester.suggest(study_journal.trials())
+            taken.append(time.process_time() - began)
+            distributions = the_plan.space.distributions(new.params)
+            study_journal.add_trial(new.params, distributions, new.config.to_dict(), new.origin)
+            for epoch in range(1, EPOCHS + 1):
+                score = (number * 7919 + epoch) % 1009 / 1009
+                study_journal.record_epoch(
+                    number, EpochResult(epoch=epoch, train_loss=1.0, val_loss=1.0, val_accuracy=score, seconds=1.0)
+                )
+            study_journal.finish_trial(
+                number, TrialState.PRUNED if number % 3 else TrialState.COMPLETE, {"n_parameters": 1}
+            )
+            if number == trials // 10:
+                early = peak_mib()
+        late = peak_mib()
+    return {
+        "suggestion_ms": 1000 * sorted(taken[-20:])[10],
+        "early_mib": early,
+        "mib": late,
+        "best_seconds": best_seconds(folder / "study", folder / "five", trials),
+    }
+
+
+def best_seconds(study: Path, target: Path, trials: int) -> float:
+    """Return the seconds of `best`, with Python's start, on a journal with the study's trials five times."""
+    from tuning.journal.file import JOURNAL
+
+    lines = [json.loads(line) for line in (study / JOURNAL).read_text().splitlines()]
+    head = [line for line in lines if "trial_id" not in line and "distributions" not in line]
+    rest = [line for line in lines if line not in head]
+    copies = [
+        {**line, "trial_id": line["trial_id"] + k * trials} if "trial_id" in line else line
+        for k in range(5)
+        for line in rest
+    ]
+    target.mkdir()
+    (target / JOURNAL).write_text("".join(json.dumps(line) + "\n" for line in [*head, *copies]))
+    began = time.perf_counter()
+    subprocess.run([sys.executable, "-m", "tuning", "best", str(target)], check=True, stdout=subprocess.DEVNULL)
+    return time.perf_counter() - began
+
+
+def peak_mib() -> float:
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+WAYS = {
+    "sentune": "sentune",
+    "ray_reuse": "Ray Tune with OptunaSearch, reuse",
+    "ray": "Ray Tune with OptunaSearch",
+    "optuna": "Optuna, in memory, one process",
+    "optuna_journal": "Optuna, journal file, one process",
+}
+STEPS: dict[str, Callable[[int, Path], dict[str, float]]] = {
+    "sentune": sentune,
+    "ray_reuse": lambda trials, folder: bare_ray(trials, folder, reuse=True),
+    "ray": lambda trials, folder: bare_ray(trials, folder, reuse=False),
+    "optuna": lambda trials, folder: bare_optuna(trials, folder, journal=False),
+    "optuna_journal": lambda trials, folder: bare_optuna(trials, folder, journal=True),
+    "scale": scale,
+}
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="Run 12 trials, then 100 and 500.")
+    for name in ("--step", "--folder"):
+        parser.add_argument(name, help=argparse.SUPPRESS)
+    parser.add_argument("--trials", type=int, help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

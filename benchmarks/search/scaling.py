@@ -1,0 +1,88 @@
+"""How much faster is a search with two workers, or with two threads per trial?
+
+    python -m benchmarks.search.scaling            three rounds, about 10 minutes on two cores
+    python -m benchmarks.search.scaling --quick    one round of fewer and shorter trials: shows that it works
+
+One worker with one thread, two workers with one thread each, and one worker with two threads run the same 8 trials in
+turn. All trials have the size of the tutorial notebook's model, so that the work divides evenly; they differ in
+learning rate and dropout. `trials` is the time from the first trial's start to the last one's end in the journal.
+`command` is the time of the whole command, with Ray's start and the data. Use an idle machine.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import datetime
+from pathlib import Path
+
+from tuning.journal.file import JOURNAL
+
+WAYS = {"1 worker x 1 thread": (1, 1), "2 workers x 1 thread": (2, 1), "1 worker x 2 threads": (1, 2)}
+TRIALS = 8
+CLAIM = 1.7
+"""Claimed speed-up of two workers."""
+SAME_SIZE = ("n_layers=2", "hidden_dim=128", "freeze_embedding=false")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="Run one round of 4 trials of one epoch.")
+    arguments = parser.parse_args()
+    rounds, trials, epochs = (1, 4, 1) if arguments.quick else (3, TRIALS, 4)
+    print(f"{trials} trials of {epochs} epochs on the snippets, {rounds} rounds in turn, {os.cpu_count()} cores")
+    found: dict[str, list[tuple[float, float]]] = {way: [] for way in WAYS}
+    for _ in range(rounds):
+        for way, (workers, threads) in WAYS.items():
+            found[way].append(measured(workers, threads, trials, epochs))
+    base = found["1 worker x 1 thread"]
+    print("\n| workers | trials, s | command, s | speed-up (trials) | range over rounds | speed-up (command) |")
+    print("|---|---|---|---|---|---|")
+    speed = {}
+    for way, times in found.items():
+        ratios = [old[0] / new[0] for old, new in zip(base, times, strict=True)]
+        whole = statistics.median(old[1] / new[1] for old, new in zip(base, times, strict=True))
+        speed[way] = statistics.median(ratios)
+        searching, command = (statistics.median(each) for each in zip(*times, strict=True))
+        print(
+            f"| {way} | {searching:.1f} | {command:.1f} | {speed[way]:.2f} | {min(ratios):.2f} to {max(ratios):.2f} "
+            f"| {whole:.2f} |"
+        )
+    reached = speed["2 workers x 1 thread"]
+    verdict = "run too small to decide" if arguments.quick else "holds" if reached >= CLAIM else "DOES NOT HOLD"
+    print(f"\ntwo workers are {reached:.2f} times as fast as one, at least {CLAIM} claimed: {verdict}")
+
+
+def measured(workers: int, threads: int, trials: int, epochs: int) -> tuple[float, float]:
+    """Return the seconds of the trials and of the whole command."""
+    with tempfile.TemporaryDirectory(prefix="sentune-scaling-") as folder:
+        command = [
+            sys.executable, "-m", "tuning", "run", "snippets", "--space", "notebook", "--trials", str(trials),
+            "--epochs", str(epochs), "--stopping", "none", "--workers", str(workers), "--cpus-per-trial", str(threads),
+            "--results", folder, "--name", "s",
+        ]  # fmt: skip
+        for setting in SAME_SIZE:
+            command += ["--set", setting]
+        began = time.perf_counter()
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        return trial_seconds(Path(folder) / "s" / JOURNAL), time.perf_counter() - began
+
+
+def trial_seconds(journal: Path) -> float:
+    """Return the seconds from the first trial's start to the last one's end."""
+    records = [json.loads(line) for line in journal.read_text().splitlines()]
+    moments = [
+        datetime.fromisoformat(record[name])
+        for record in records
+        for name in ("datetime_start", "datetime_complete")
+        if record.get(name)
+    ]
+    return (max(moments) - min(moments)).total_seconds()
+
+
+if __name__ == "__main__":
+    main()

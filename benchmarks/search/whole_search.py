@@ -1,0 +1,248 @@
+"""How much faster is a whole search than with plain Ray Tune or plain Optuna?
+
+    python -m benchmarks.search.whole_search              24 trials x 10 epochs, about 20 minutes on two idle cores
+    python -m benchmarks.search.whole_search --seeds 3    sentune with three seeds; the claims use the median
+    python -m benchmarks.search.whole_search --fp32 --accuracy         30 minutes more: sentune in fp32 and without
+                                                          stopping, and b with a corrected loop, each to its end
+    python -m benchmarks.search.whole_search --full --corrected-loop   every method to its end: many hours
+    python -m benchmarks.search.whole_search --quick      tiny: shows that it works, not what holds
+
+The baselines run the tutorial notebook's loop in fp32. All methods search the `notebook` space on MR (--mr or
+SENTUNE_MR names its archive; otherwise on the snippets) with random 300-wide vectors and two cores. `sentune run` runs
+to its end, with one or several seeds (of the split too), in bf16 where the processor supports it.
+
+Of each baseline only a part is run: a few epochs of a few trials of the first study, from fast ones to slow ones. The
+time of the whole is computed from the speed of that part. The factor from the part to all trials is known from sentune,
+which trains both. Start-up and gaps between trials are left out of the computed times, in favour of the baselines. The
+number of epochs under their stopping rules is replayed on recorded learning curves (results/reference/curves.json.gz,
+2,000 snippets); the table also has the fewest epochs that these rules allow.
+
+The accuracy of a baseline needs --full. --corrected-loop removes the loop's faults, which spoil its accuracies. With
+several seeds, the baselines run between the studies, so a machine whose speed drifts slows both.
+"""
+
+import argparse
+import dataclasses
+import itertools
+import math
+import os
+import statistics
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.baselines.sentune_studies import Study, machine, run_study, seconds_an_epoch, spread_sample
+from benchmarks.inputs.corpora import part_of_snippets
+from benchmarks.search.ray_and_optuna import GRACE, REDUCTION, WAYS, Job, Searched, run, test_accuracy_of
+from benchmarks.simulation.replay import read_table
+from benchmarks.simulation.stopped_epochs import asha_epochs, fewest_asha, fewest_median, median_epochs
+from core import load_corpus
+from tuning.scheduling.successive_halving import SuccessiveHalving
+
+CURVES = Path(__file__).parents[2] / "results" / "reference" / "curves.json.gz"
+TARGETS = {"the better of a1 and a2": 15, "b": 5}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One method in the table."""
+
+    seconds: float
+    epochs: float
+    epoch_seconds: float
+    how: str
+    val: float | None = None
+    test: float | None = None
+
+    def text(self, name: str) -> str:
+        accuracies = " | ".join("" if each is None else f"{each:.2%}" for each in (self.val, self.test))
+        figures = f"{self.seconds:,.0f} | {self.epochs:.0f} | {self.epoch_seconds:.2f}"
+        return f"| {name} | {figures} | {accuracies} | {self.how} |"
+
+
+def main() -> None:
+    arguments = parse()
+    with tempfile.TemporaryDirectory(prefix="sentune-whole-") as name:
+        folder = Path(name)
+        job = new_job(arguments, folder)
+        load_corpus(job.dataset, vectors=job.vectors)  # prepared once, for every method
+        print(f"{machine()}; {title_of(job)}\n")
+        print("| method | wall time, s | epochs | s per epoch of a trial | best validation | test, retrained | |")
+        print("|---|---|---|---|---|---|---|")
+        ours = of_seed(job, job.seed, folder)
+        studies, measuring = [ours], baselines(job, ours, arguments)
+        rows = {}
+        for seed in range(job.seed + 1, job.seed + arguments.seeds):  # in turn, because a machine's speed drifts
+            rows.update(itertools.islice(measuring, math.ceil(len(WAYS) / (arguments.seeds - 1))))
+            studies.append(of_seed(job, seed, folder))
+        rows.update(measuring)
+        seconds = statistics.median(study.seconds for study in studies)
+        if arguments.fp32:
+            plain = run_study(folder, "fp32", [*words(job), "--precision", "fp32"])
+            print(row_of(plain).text("(d) `sentune run --precision fp32`"), flush=True)
+        if arguments.accuracy:
+            whole = run_study(folder, "whole", [*words(job), "--stopping", "none"])
+            print(row_of(whole).text("instead of (a)'s accuracy: `sentune run --stopping none`"), flush=True)
+            corrected = dataclasses.replace(
+                job, way="b", corrected=True, limit=job.epochs, points=[dict(ours.trials[0].params)]
+            )
+            print(measured(corrected, run(corrected)).text("(b) with the loop's faults corrected"), flush=True)
+    fewest = {} if arguments.full else bounds(job, rows)
+    show_claims(seconds, rows, fewest, conclusive=not arguments.quick)
+
+
+def new_job(arguments: argparse.Namespace, folder: Path) -> Job:
+    """Return the job of the first method; writes the data of --quick into the folder."""
+    whole = Job(
+        way="a1",
+        dataset=f"mr:{arguments.mr}" if arguments.mr else "snippets",
+        vectors="none",
+        settings=[],
+        trials=24,
+        epochs=10,
+        limit=arguments.limit_epochs,
+        corrected=arguments.corrected_loop,
+        points=[],
+        seed=42,
+    )
+    if not arguments.quick:
+        return whole
+    part_of_snippets(folder / "part.csv", 400)
+    tiny = {
+        "dataset": str(folder / "part.csv"),
+        "vectors": "glove-50d",
+        "settings": ["hidden_dim=int(8,16)", "n_layers=1"],
+    }
+    return dataclasses.replace(whole, **tiny, trials=6, epochs=3, limit=1)
+
+
+def title_of(job: Job) -> str:
+    loop = "the notebook's loop with its faults corrected" if job.corrected else "the notebook's loop as it is"
+    data = Path(job.dataset.partition(":")[0]).name
+    return f"{data}, vectors {job.vectors}, {job.trials} trials x {job.epochs} epochs, {loop}"
+
+
+def words(job: Job) -> list[str]:
+    """Return the options of `sentune run` for the same search."""
+    changes = [word for setting in job.settings for word in ("--set", setting)]
+    sizes = ["--trials", str(job.trials), "--epochs", str(job.epochs), "--workers", "2", "--seed", str(job.seed)]
+    return [job.dataset, "--vectors", job.vectors, "--space", "notebook", *changes, *sizes]
+
+
+def of_seed(job: Job, seed: int, folder: Path) -> Study:
+    """Run sentune with a seed and print its row."""
+    study = run_study(folder, f"study-{seed}", words(dataclasses.replace(job, seed=seed)))
+    print(row_of(study).text(f"(d) `sentune run`, seed {seed}"), flush=True)
+    return study
+
+
+def row_of(study: Study) -> Row:
+    return Row(
+        seconds=study.seconds,
+        epochs=sum(len(trial.epochs) for trial in study.trials),
+        epoch_seconds=seconds_an_epoch(study.trials),
+        val=study.val_accuracy,
+        test=study.test_accuracy,
+        how=f"measured; retrained: {study.verdict}",
+    )
+
+
+def baselines(job: Job, ours: Study, arguments: argparse.Namespace) -> Iterator[tuple[str, Row]]:
+    """Run one baseline after another, in part or to its end, and print its row."""
+    sample = (
+        ours.trials[:1] if arguments.full else spread_sample(ours.trials, 2 if arguments.quick else arguments.sample)
+    )
+    part = dataclasses.replace(job, points=[dict(trial.params) for trial in sample], trials=len(sample))
+    if arguments.full:
+        part = dataclasses.replace(part, trials=job.trials, limit=job.epochs)
+    scale = seconds_an_epoch(ours.trials) / seconds_an_epoch(sample)
+    trained = {} if arguments.full else replayed_epochs(job)
+    for name, way in WAYS.items():
+        found = run(dataclasses.replace(part, way=name))
+        row = measured(part, found) if arguments.full else computed(found, scale, trained[name], way.at_once)
+        print(row.text(f"({name}) {way.title}"), flush=True)
+        yield name, row
+
+
+def measured(job: Job, found: Searched) -> Row:
+    """Return the row of a method that ran to its end."""
+    return Row(
+        seconds=found.seconds,
+        epochs=found.epochs,
+        epoch_seconds=found.epoch_seconds,
+        val=max(found.best.accuracies),
+        test=test_accuracy_of(job, found.best),
+        how="measured",
+    )
+
+
+def computed(found: Searched, scale: float, epochs: float, at_once: int) -> Row:
+    """Compute the row of a method of which a part ran.
+
+    Args:
+        found: result of the part.
+        scale: seconds per epoch of all trials over those of the part's trials, as measured with sentune.
+        epochs: number of epochs of the whole search.
+        at_once: number of parallel trials.
+    """
+    each = found.epoch_seconds * scale
+    how = f"computed from {found.epochs} epochs of {len(found.trials)} trials, run in {found.seconds:.0f} s"
+    return Row(seconds=epochs * each / at_once, epochs=epochs, epoch_seconds=each, how=how)
+
+
+def replayed_epochs(job: Job) -> Mapping[str, float]:
+    """Return the epochs of a whole search by each method; b and c are replayed on the recorded curves."""
+    table, rule = read_table(CURVES, "notebook"), SuccessiveHalving(grace=GRACE, reduction=REDUCTION)
+    every = job.trials * job.epochs
+    asha = asha_epochs(table, job.trials, job.epochs, rule)
+    return {"a1": every, "a2": every, "b": asha, "c": median_epochs(table, job.trials, job.epochs)}
+
+
+def bounds(job: Job, rows: Mapping[str, Row]) -> dict[str, float]:
+    """Print and return the seconds of b and c with the fewest epochs that their rules allow."""
+    fewest = {
+        "b": fewest_asha(job.trials, job.epochs, SuccessiveHalving(grace=GRACE, reduction=REDUCTION)),
+        "c": fewest_median(job.trials, job.epochs),
+    }
+    seconds = {name: rows[name].seconds * epochs / rows[name].epochs for name, epochs in fewest.items()}
+    print("\nEpochs of (b) and (c): the median of 50 replays on recorded curves. The fewest that their rules allow:")
+    for name, epochs in fewest.items():
+        print(f"({name}) {epochs} epochs, {seconds[name]:,.0f} s")
+    return seconds
+
+
+def show_claims(ours: float, rows: Mapping[str, Row], fewest: Mapping[str, float], *, conclusive: bool) -> None:
+    """Print how many times as fast (d) is, compared with the targets."""
+    theirs = {"the better of a1 and a2": min(rows["a1"].seconds, rows["a2"].seconds), "b": rows["b"].seconds}
+    theirs |= {"c": rows["c"].seconds} | {f"{name} with the fewest epochs": each for name, each in fewest.items()}
+    print()
+    for name, seconds in theirs.items():
+        line = f"(d) against {name}: {seconds / ours:.2f} times faster"
+        if name in TARGETS:
+            verdict = "holds" if seconds / ours >= TARGETS[name] else "DOES NOT HOLD"
+            line += f", at least {TARGETS[name]} claimed: {verdict if conclusive else 'run too small to decide'}"
+        print(line)
+
+
+def parse(given: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    kind = parser.add_mutually_exclusive_group()
+    kind.add_argument("--quick", action="store_true", help="Run a tiny search on the snippets.")
+    kind.add_argument("--full", action="store_true", help="Run every method to its end.")
+    parser.add_argument("--corrected-loop", action="store_true", help="Remove the faults of the notebook's loop.")
+    parser.add_argument("--fp32", action="store_true", help="Also run `sentune run --precision fp32`.")
+    parser.add_argument("--seeds", type=int, default=1, help="Number of seeds of `sentune run`, from 42 (default: 1).")
+    parser.add_argument(
+        "--accuracy", action="store_true", help="Also run a study without stopping, and b with a corrected loop."
+    )
+    parser.add_argument("--mr", default=os.environ.get("SENTUNE_MR"), help="Path of the archive or folder of MR.")
+    parser.add_argument("--sample", type=int, default=4, help="Number of trials of a part (default: 4).")
+    parser.add_argument(
+        "--limit-epochs", type=int, default=2, help="Number of epochs per trial of a part (default: 2)."
+    )
+    return parser.parse_args(given)
+
+
+if __name__ == "__main__":
+    main()

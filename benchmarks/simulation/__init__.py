@@ -1,0 +1,1 @@
+"""Searches replayed in simulated time on recorded learning curves."""

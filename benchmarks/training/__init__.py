@@ -1,0 +1,1 @@
+"""How fast and how accurate the training of one model is."""

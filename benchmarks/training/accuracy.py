@@ -1,0 +1,91 @@
+"""Is sentune as accurate as the tutorial notebook's loop on the same setting?
+
+    python -m benchmarks.training.accuracy                     5 seeds x 10 epochs of each, fp32 and bf16
+    python -m benchmarks.training.accuracy --quick             1 seed, 1 epoch: shows that it works
+    python -m benchmarks.training.accuracy --only ours-bf16    one column
+
+The baseline is the notebook's loop without its faults. The data are MR (--mr or SENTUNE_MR names its archive; without
+one it is downloaded), split 80/10/10 with seed 42, with random 300-wide trained word vectors. A seed determines
+initialisation, order and dropout. The tables show the best of all epochs and the last epoch, as validation accuracy.
+The difference of two columns' means is printed with its standard error. With --keep FOLDER, columns are stored there
+and shown again by later commands.
+"""
+
+import argparse
+import json
+import os
+import statistics
+from pathlib import Path
+
+import torch
+
+from benchmarks.baselines.notebook_loop import NotebookLoop, Shape
+from core import load_corpus
+from core.config import TrialConfig
+from core.data.corpus import VAL, Corpus
+from core.training.loop import train
+
+COLUMNS = ("loop", "ours-fp32", "ours-bf16")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="Train one seed for one epoch.")
+    parser.add_argument("--only", choices=COLUMNS, help="Train only this column.")
+    parser.add_argument("--mr", default=os.environ.get("SENTUNE_MR"), help="Path of the archive or folder of MR.")
+    parser.add_argument("--keep", type=Path, help="Folder for finished columns, also shown by later commands.")
+    arguments = parser.parse_args()
+    seeds, epochs = (1, 1) if arguments.quick else (5, 10)
+    torch.set_num_threads(1)
+    corpus = load_corpus(f"mr:{arguments.mr}" if arguments.mr else "mr", vectors="none")
+    found = {}
+    for column in COLUMNS:
+        if arguments.only in (None, column):
+            found[column] = [curve(column, corpus, seed, epochs) for seed in range(1, seeds + 1)]
+            if arguments.keep:
+                arguments.keep.mkdir(parents=True, exist_ok=True)
+                (arguments.keep / f"{column}.json").write_text(json.dumps(found[column]))
+        elif arguments.keep and (arguments.keep / f"{column}.json").exists():
+            found[column] = json.loads((arguments.keep / f"{column}.json").read_text())
+    show(found, len(corpus.indices(VAL)))
+
+
+def curve(column: str, corpus: Corpus, seed: int, epochs: int) -> list[float]:
+    """Train one column with one seed; return the validation accuracy after each epoch."""
+    if column == "loop":
+        loop = NotebookLoop(Shape(), corpus, corrected=True, seed=seed)
+        accuracies = [loop.epoch()[1] for _ in range(epochs)]
+    else:
+        config = TrialConfig.notebook(seed=seed, epochs=epochs, precision=column.removeprefix("ours-"))
+        accuracies = [epoch.val_accuracy for epoch in train(config, corpus).epochs]
+    print(f"{column} seed {seed}: {' '.join(f'{accuracy:.4f}' for accuracy in accuracies)}", flush=True)
+    return accuracies
+
+
+def show(found: dict[str, list[list[float]]], n_sentences: int) -> None:
+    """Print the tables, and each column's difference to the loop."""
+    for what, pick in (("best of the epochs", max), ("last epoch", lambda accuracies: accuracies[-1])):
+        print(f"\nvalidation accuracy, {what}, {n_sentences} sentences")
+        print("| column | " + " | ".join(f"seed {n + 1}" for n in range(len(next(iter(found.values()))))) + " | mean |")
+        print("| --- " * (len(next(iter(found.values()))) + 2) + "|")
+        picked = {column: [pick(curve) for curve in curves] for column, curves in found.items()}
+        for column, values in picked.items():
+            cells = " | ".join(f"{value:.4f}" for value in values)
+            print(f"| {column} | {cells} | {statistics.mean(values):.4f} |")
+        for column in picked.keys() - {"loop"} if "loop" in picked else ():
+            print(f"{column} against loop: {difference(picked[column], picked['loop'], n_sentences)}")
+
+
+def difference(ours: list[float], theirs: list[float], n_sentences: int) -> str:
+    """Return the difference of the means, with its standard error and that of one accuracy."""
+    mean = statistics.mean(ours) - statistics.mean(theirs)
+    rate = statistics.mean([*ours, *theirs])
+    of_a_fold = (rate * (1 - rate) / n_sentences) ** 0.5
+    if len(ours) < 2:
+        return f"{mean:+.4f} (one accuracy has a standard error of {of_a_fold:.4f})"
+    over_seeds = (statistics.variance(ours) / len(ours) + statistics.variance(theirs) / len(theirs)) ** 0.5
+    return f"{mean:+.4f}, standard error over seeds {over_seeds:.4f}; one accuracy's own is {of_a_fold:.4f}"
+
+
+if __name__ == "__main__":
+    main()

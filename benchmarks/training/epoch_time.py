@@ -1,0 +1,185 @@
+"""How much faster is an epoch than in the tutorial notebook's loop?
+
+    python -m benchmarks.training.epoch_time            5 epochs of each, about 25 minutes on two cores
+    python -m benchmarks.training.epoch_time --quick    1 epoch of each: shows that it works, not what holds
+    python -m benchmarks.training.epoch_time --only a   one of the cases a, a-bf16, b, c, d
+
+The data are MR if SENTUNE_MR names its archive, otherwise the snippets. An epoch is training and validation, on one
+thread. Baseline and candidate alternate epoch by epoch in one process, so a machine whose speed drifts slows both.
+After one epoch of warm-up each, medians are compared. The time of the epoch's matrix products at peak speed is the
+floor. Case d alternates two trials in two processes with the notebook's loop on two threads. Use an idle machine.
+"""
+
+import argparse
+import multiprocessing
+import os
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from multiprocessing.pool import Pool
+from multiprocessing.synchronize import Barrier
+
+import torch
+
+from benchmarks.baselines.notebook_loop import NotebookLoop, Shape
+from benchmarks.training.matmul_floor import flops, peak
+from core import load_corpus
+from core.config import TrialConfig
+from core.data.corpus import Corpus
+from core.training.loop import train
+from core.training.result import EpochResult
+
+TARGETS = {"a": 4.5, "a-bf16": 6.0, "d": 5.0}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """One setting that is compared with the baseline."""
+
+    title: str
+    vectors: str
+    shape: Shape
+    precision: str = "fp32"
+
+    def config(self, epochs: int) -> TrialConfig:
+        """Return the same setting as a configuration of sentune."""
+        return TrialConfig.notebook(epochs=epochs, precision=self.precision, **asdict(self.shape))
+
+
+NOTEBOOK = Shape()
+CASES = {
+    "a": Case(title="notebook's run: random 300-wide, trained", vectors="none", shape=NOTEBOOK),
+    "a-bf16": Case(title="the same in bf16", vectors="none", shape=NOTEBOOK, precision="bf16"),
+    "b": Case(
+        title="GloVe-50 frozen, 128, 2 layers, two directions",
+        vectors="glove-50d",
+        shape=Shape(freeze_embedding=True, bidirectional=True),
+    ),
+    "c": Case(title="GloVe-50 trained, 256, 1 layer", vectors="glove-50d", shape=Shape(hidden_dim=256, n_layers=1)),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="Train one epoch of each.")
+    parser.add_argument(
+        "--only", choices=[*CASES, "d"], action="append", help="Run only this case; can be given more than once."
+    )
+    parser.add_argument("--mr", default=os.environ.get("SENTUNE_MR"), help="Path of the archive or folder of MR.")
+    arguments = parser.parse_args()
+    epochs = 1 if arguments.quick else 5
+    torch.set_num_threads(1)
+    dataset = f"mr:{arguments.mr}" if arguments.mr else "snippets"
+    peaks = {"fp32": peak(torch.float32), "bf16": peak(torch.bfloat16)}
+    print(f"{dataset.split(':')[0]}, torch {torch.__version__}, {torch.backends.cpu.get_cpu_capability()}")
+    print(f"matrix-product peak of a core: fp32 {peaks['fp32']:.0f}, bf16 {peaks['bf16']:.0f} GFLOP/s\n", flush=True)
+    for name, case in CASES.items():
+        if not arguments.only or name in arguments.only:
+            alone(name, case, dataset, epochs, peaks[case.precision])
+    if not arguments.only or "d" in arguments.only:
+        both_cores(load_corpus(dataset, vectors="none"), dataset, epochs)
+
+
+def alone(name: str, case: Case, dataset: str, epochs: int, peak_gflops: float) -> None:
+    """Compare one setting with the baseline, one thread each, in turn."""
+    corpus = load_corpus(dataset, vectors=case.vectors)
+    ours, theirs = [], []
+    with Pool(1, context=multiprocessing.get_context("spawn")) as elsewhere:
+        elsewhere.apply(start_baseline, (case.shape, dataset, case.vectors))
+
+        def in_turn(epoch: EpochResult) -> None:
+            ours.append(epoch.seconds)
+            theirs.append(elsewhere.apply(baseline_epoch))
+
+        train(case.config(epochs + 1), corpus, report=in_turn)
+    ratios = [old / new for old, new in zip(theirs[1:], ours[1:], strict=True)]
+    old, new = statistics.median(theirs[1:]), statistics.median(ours[1:])
+    work = flops(case.config(1), corpus)
+    print(f"({name}) {case.title}")
+    print(
+        f"    notebook {old:.2f} s, ours {new:.2f} s an epoch: {statistics.median(ratios):.2f}x{verdict(name, ratios)}"
+    )
+    print(f"    pairs {min(ratios):.2f} to {max(ratios):.2f}")
+    print(
+        f"    {work / 1e9 / new:.0f} GFLOP/s of {work / 1e12:.3f} TFLOP an epoch; "
+        f"floor {work / 1e9 / peak_gflops:.2f} s, reached {work / 1e9 / peak_gflops / new:.0%}",
+        flush=True,
+    )
+
+
+baselines: list[NotebookLoop] = []
+"""The running loop, in the baseline's process."""
+
+
+def start_baseline(shape: Shape, dataset: str, vectors: str) -> None:
+    """Create the notebook's loop in this process."""
+    baselines.append(NotebookLoop(shape, load_corpus(dataset, vectors=vectors)))
+
+
+def baseline_epoch() -> float:
+    """Train the loop's next epoch and return its seconds."""
+    return baselines[0].epoch()[0]
+
+
+def verdict(name: str, ratios: list[float]) -> str:
+    """Return whether the median reaches the target, or nothing if there is no target."""
+    if name not in TARGETS:
+        return ""
+    reached = statistics.median(ratios) >= TARGETS[name]
+    return f" (target {TARGETS[name]:g}x: {'reached' if reached else 'MISSED'})"
+
+
+def both_cores(corpus: Corpus, dataset: str, epochs: int) -> None:
+    """Compare two parallel trials of sentune with the notebook's loop on two threads, in turn."""
+    baseline = NotebookLoop(NOTEBOOK, corpus, threads=2)
+    theirs, rates = [], {"fp32": [], "bf16": []}
+    for _ in range(3 if epochs > 1 else 1):
+        theirs.append(statistics.median(baseline.epoch()[0] for _ in range(max(1, epochs // 2))))
+        for precision, found in rates.items():
+            found.append(pair(dataset, precision, epochs))
+    old = 1 / statistics.median(theirs)
+    print("(d) two trials at once on two cores, against the notebook's loop with two threads, epochs per hour")
+    for precision, found in rates.items():
+        ratio = [rate * seconds for rate, seconds in zip(found, theirs, strict=True)]
+        new = statistics.median(found)
+        print(
+            f"    {precision}: notebook {old * 3600:.0f}, sentune {new * 3600:.0f}: "
+            f"{statistics.median(ratio):.2f}x{verdict('d', ratio)}",
+            flush=True,
+        )
+
+
+def pair(dataset: str, precision: str, epochs: int) -> float:
+    """Return the epochs per second of two parallel trials."""
+    context = multiprocessing.get_context("spawn")
+    barrier, answers = context.Barrier(2), context.Queue()
+    workers = [
+        context.Process(target=worker, args=(dataset, precision, epochs, number, barrier, answers.put))
+        for number in range(2)
+    ]
+    for process in workers:
+        process.start()
+    seconds = [answers.get() for _ in workers]
+    for process in workers:
+        process.join()
+    return sum(1 / each for each in seconds)
+
+
+def worker(
+    dataset: str, precision: str, epochs: int, seed: int, barrier: Barrier, answer: Callable[[float], None]
+) -> None:
+    """Train the notebook's setting; answer the median seconds of the epochs while the other trial trains too."""
+    corpus = load_corpus(dataset, vectors="none")
+    seconds: list[float] = []
+    barrier.wait()
+    start = time.monotonic()
+    # Two extra epochs do not count: the first is warm-up, and the other trial may end during the last.
+    train(TrialConfig.notebook(epochs=epochs + 2, precision=precision, seed=seed), corpus,
+          report=lambda epoch: seconds.append(epoch.seconds))  # fmt: skip
+    answer(statistics.median(seconds[1:-1]))
+    assert time.monotonic() - start >= sum(seconds)
+
+
+if __name__ == "__main__":
+    main()

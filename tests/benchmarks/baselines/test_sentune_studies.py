@@ -1,0 +1,39 @@
+"""What is read from a study that the real command made."""
+
+import dataclasses
+
+import pytest
+
+from benchmarks.baselines.sentune_studies import seconds_an_epoch, spread_sample, verdict_in
+from core.training.result import EpochResult
+from tuning.journal.records import TrialRecord
+
+
+def record(number: int, seconds: float, epochs: int = 2) -> TrialRecord:
+    """A trial whose epochs took so long each."""
+    result = EpochResult(epoch=1, train_loss=0.0, val_loss=0.0, val_accuracy=0.5, seconds=seconds)
+    return TrialRecord(
+        number=number,
+        state="COMPLETE",
+        params={},
+        config={},
+        origin="sampler",
+        epochs=tuple(dataclasses.replace(result, epoch=epoch) for epoch in range(1, epochs + 1)),
+        error=None,
+        n_parameters=1,
+    )
+
+
+def test_a_long_trial_counts_no_more_than_a_short_one_in_the_seconds_of_an_epoch() -> None:
+    assert seconds_an_epoch([record(0, 1.0, epochs=10), record(1, 3.0, epochs=1)]) == pytest.approx(2.0)
+
+
+def test_a_sample_is_spread_from_fast_to_slow() -> None:
+    trials = [record(number, seconds) for number, seconds in enumerate([8.0, 1.0, 7.0, 2.0, 6.0, 3.0, 5.0, 4.0])]
+    assert [trial.epochs[0].seconds for trial in spread_sample(trials, 4)] == [2.0, 4.0, 6.0, 8.0]
+    assert sorted(trial.number for trial in spread_sample(trials, 8)) == list(range(8))
+
+
+def test_the_verdict_is_the_line_that_says_whether_a_trial_was_reproduced() -> None:
+    said = "epoch 1: ...\nREPRODUCED 3/3 epochs and the final weights\nval accuracy 0.7\n"
+    assert verdict_in(said) == "REPRODUCED 3/3 epochs and the final weights"

@@ -1,0 +1,65 @@
+"""The part of the data, what is trained, and what an interrupted run leaves."""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.simulation.record_curves import chosen, jobs, kept, part_of, space
+from core.config import TrialConfig
+from core.data.corpus import TRAIN, VAL
+from tests.support.corpora import tiny_corpus
+
+ARGUMENTS = argparse.Namespace(trials=6, epochs=3, hidden=64, seed=1)
+
+
+def test_a_part_has_the_same_words_in_each_sentence() -> None:
+    corpus = tiny_corpus()
+    sentences = np.array([3, 17, 40])
+    part = part_of(corpus, sentences)
+    assert part.words[:2] == ("<pad>", "<unk>")
+    assert len(part.words) == len(np.unique(part.tokens)) + 2
+    for new, old in enumerate(sentences):
+        there = [part.words[i] for i in part.tokens[part.offsets[new] : part.offsets[new + 1]]]
+        here = [corpus.words[i] for i in corpus.tokens[corpus.offsets[old] : corpus.offsets[old + 1]]]
+        assert there == here
+    assert part.vectors is not None
+    assert corpus.vectors is not None
+    for row, word in enumerate(part.words):
+        assert (part.vectors[row] == corpus.vectors[corpus.words.index(word)]).all()
+    assert part.fingerprint != corpus.fingerprint
+
+
+def test_the_part_of_the_training_split_keeps_the_classes_shares() -> None:
+    corpus = tiny_corpus(n_sentences=400)
+    some = chosen(corpus, 100, seed=1)
+    assert set(some) <= set(corpus.indices(TRAIN))
+    assert not set(some) & set(corpus.indices(VAL))
+    assert abs(len(some) - 100) <= 1
+    train = corpus.labels[corpus.indices(TRAIN)]
+    assert abs(corpus.labels[some].mean() - train.mean()) < 0.02
+    assert len(chosen(corpus, 10_000, seed=1)) == len(train)
+
+
+def test_each_space_starts_with_the_notebooks_setting_and_draws_inside_its_cap() -> None:
+    found = list(jobs(ARGUMENTS))
+    assert [(job["space"], job["number"]) for job in found] == [
+        (name, number) for number in range(3) for name in ("notebook", "default")
+    ]
+    assert TrialConfig.from_dict(found[0]["config"]) == TrialConfig.notebook(epochs=3, seed=1)
+    assert list(jobs(ARGUMENTS)) == found
+    for job in found[2:]:
+        config = TrialConfig.from_dict(job["config"])
+        assert config.hidden_dim <= 64
+        searched = space(job["space"], 64)
+        assert searched.to_config(searched.to_params(config), epochs=3, seed=1) == config
+
+
+def test_an_interrupted_run_continues_without_its_partial_line_and_another_command_restarts(tmp_path: Path) -> None:
+    part = tmp_path / "c.part"
+    assert list(kept(part, {"seed": 1})) == []
+    with part.open("a") as file:
+        file.write('{"number": 0}\n{"num')
+    assert list(kept(part, {"seed": 1})) == [{"number": 0}]
+    assert part.read_text() == '{"seed": 1}\n{"number": 0}\n'
+    assert list(kept(part, {"seed": 2})) == []
