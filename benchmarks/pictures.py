@@ -80,7 +80,7 @@ def progress_picture(study: Path) -> str:
         window=spec["window"],
         searched=searched_settings(space_from_spec(spec)),
     )
-    elapsed = replay(tally, records, SHARE)
+    elapsed = replay(progress, records, SHARE)
     console = Console(record=True, width=COLUMNS, file=StringIO(), force_terminal=True)
     lines = ["$ sentune run", *live_block(progress, audit_warnings(attributes["audit"]), elapsed, COLUMNS, LINES)]
     console.print(Text("\n".join(lines)))
@@ -88,8 +88,8 @@ def progress_picture(study: Path) -> str:
     return re.sub(r"@font-face \{.*?\}\s*", "", console.export_svg(title="sentune run"), flags=re.DOTALL)
 
 
-def replay(tally: SearchProgress, records: Sequence[TrialRecord], share: float) -> float:
-    """Report the events of the first `share` of the search's time to a tally; return the seconds until then."""
+def replay(progress: SearchProgress, records: Sequence[TrialRecord], share: float) -> float:
+    """Report the events of the first `share` of the search's time to `progress`; return the seconds until then."""
     began = min(record.started_at for record in records if record.started_at)
     over = max(record.ended.timestamp() for record in records if record.ended)
     now = began + share * (over - began)

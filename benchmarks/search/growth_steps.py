@@ -46,11 +46,11 @@ def study(trials: int, folder: Path) -> Found:
 
 def suggestion(trials: int, folder: Path) -> Found:
     """Suggest the next configuration by tpe, after a first suggestion; processor time."""
-    with opened(folder) as ledger:
+    with opened(folder) as journal:
         space, stopping = load_space("default"), SuccessiveHalving(grace=2, reduction=3, cohort=3)
         plan = StudyConfig(space=space, n_trials=trials + 1, epochs=EPOCHS, window=4, seed=7, stopping=stopping)
         suggester = Suggester(plan)
-        suggester.suggest(ledger.trials())
+        suggester.suggest(journal.trials())
         before = peak_mib()
         seconds = median(lambda: suggester.suggest(journal.trials()), time.process_time)
         return {"seconds": seconds, "mib": peak_mib() - before}
@@ -64,8 +64,8 @@ def write(trials: int, folder: Path) -> Found:
         before = peak_mib()
 
         def begin() -> None:
-            number = ledger.add_trial(last.params, space.distributions(last.params), last.config, "sampler")
-            ledger.record_epoch(number, NEW)
+            number = journal.add_trial(last.params, space.distributions(last.params), last.config, "sampler")
+            journal.record_epoch(number, NEW)
 
         return {"seconds": median(begin), "mib": peak_mib() - before}
 

@@ -29,13 +29,14 @@ from benchmarks.search.memory import bytes_of
 from benchmarks.simulation.order_window import many, searched, window_table
 from benchmarks.simulation.replay import read_table
 from core import load_corpus
-from tuning.backend.adapters import OrderedStopping
+from tuning.backend.adapters import RayScheduler
 from tuning.journal.records import study_attributes
 from tuning.journal.writer import StudyJournal, open_study
 from tuning.scheduling.budget import StopSignal
-from tuning.scheduling.callbacks import CallbackList
+from tuning.scheduling.callbacks import Callback
+from tuning.scheduling.schedule import Schedule
 from tuning.scheduling.study import StudyConfig
-from tuning.scheduling.successive_halving import RungTable, SuccessiveHalving
+from tuning.scheduling.successive_halving import SuccessiveHalving
 from tuning.scheduling.suggester import Suggester
 from tuning.space.load import load_space
 
@@ -114,12 +115,11 @@ def rates(pending: int, trials: int) -> Rates:
     return Rates(suggestion=suggestion, report=report, record=record, trial=overhead.run("sentune", trials)["a_trial"])
 
 
-def reports(ledger: StudyJournal, the_plan: StudyConfig) -> tuple[float, float]:
+def reports(journal: StudyJournal, the_plan: StudyConfig) -> tuple[float, float]:
     """Return the seconds of a report at the first rung, and of writing an epoch into the journal."""
     space = the_plan.space
     last = journal.records()[-1]
-    rungs = RungTable(the_plan.stopping, the_plan.epochs, journal.records())
-    scheduler = OrderedStopping(journal, the_plan, CallbackList([]), StopSignal(), rungs)
+    scheduler = RayScheduler(Schedule(journal, the_plan, Callback(), StopSignal()))
     new = [
         journal.add_trial(last.params, space.distributions(last.params), last.config, "sampler")
         for _ in range(2 * REPEATS)

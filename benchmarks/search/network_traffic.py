@@ -27,6 +27,7 @@ from tuning.journal.file import JOURNAL
 from tuning.journal.records import read_study
 from tuning.journal.writer import open_study
 from tuning.resources.machine import Machine, TrialResources, available_cpus
+from tuning.scheduling.callbacks import Callback
 from tuning.scheduling.study import StudyConfig
 from tuning.space.load import load_space
 
@@ -67,22 +68,6 @@ def corpus_bytes(corpus: Corpus) -> int:
     return len(rest) + sum(buffer.raw().nbytes for buffer in buffers)
 
 
-class Listener:
-    """A listener that ignores all events."""
-
-    def on_trial_start(self, number: int, config: TrialConfig) -> None:
-        """Ignore the start of a trial."""
-
-    def on_epoch_end(self, number: int, result: Any) -> None:
-        """Ignore the end of an epoch."""
-
-    def on_trial_pause(self, number: int) -> None:
-        """Ignore that a trial waits at a rung."""
-
-    def on_trial_end(self, record: Any) -> None:
-        """Ignore the end of a trial."""
-
-
 def search_bytes(folder: Path, plan: StudyConfig, corpus: Corpus) -> dict[str, float]:
     """Return the bytes of reports, as the driver receives them, and of the journal."""
     reports: list[int] = []
@@ -92,12 +77,10 @@ def search_bytes(folder: Path, plan: StudyConfig, corpus: Corpus) -> dict[str, f
             reports.append(len(cloudpickle.dumps(dict(result))))
 
     searching.StorageProblems = Counting  # type: ignore[misc]
-    interrupt = searching.InterruptHandler(say=print)
     machine = Machine(cpus=available_cpus(), gpus=0)
+    backend = searching.RayBackend(machine=machine, resources=TrialResources(), workers=machine.cpus, train=run_trial)
     with open_study(folder, {}) as study_journal:
-        searching.search(
-            study_journal, plan, corpus, TrialResources(), machine, machine.cpus, Listener(), interrupt, run_trial
-        )
+        searching.search(study_journal, plan, corpus, backend, Callback(), searching.InterruptHandler(say=print))
     _, records = read_study(folder)
     trained = sum(len(record.epochs) for record in records)
     journal = (folder / JOURNAL).stat().st_size

@@ -100,36 +100,25 @@ def sentune(trials: int, folder: Path) -> dict[str, float]:
     """Run sentune's search with its journal and order."""
     from benchmarks.inputs.corpora import tiny_corpus
     from tuning.backend.interrupt import InterruptHandler
-    from tuning.backend.tuner import search
+    from tuning.backend.tuner import RayBackend, search
     from tuning.journal.writer import open_study
     from tuning.resources.machine import Machine, TrialResources
+    from tuning.scheduling.callbacks import Callback
 
     clock = Clock()
 
-    class Listener:
-        def on_trial_start(self, number: int, config: Any) -> None: ...
-        def on_epoch_end(self, number: int, result: EpochResult) -> None: ...
-        def on_trial_pause(self, number: int) -> None: ...
+    class Ends(Callback):
         def on_trial_end(self, record: Any) -> None:
             clock.end()
 
-    with open_study(folder / "study", {}) as study_journal:
-        machine, interrupt = Machine(cpus=WORKERS, gpus=0), InterruptHandler(say=print)
-        search(
-            study_journal,
-            plan(trials),
-            tiny_corpus(),
-            TrialResources(),
-            machine,
-            WORKERS,
-            Listener(),
-            interrupt,
-            nothing,
-        )
+    machine = Machine(cpus=WORKERS, gpus=0)
+    backend = RayBackend(machine=machine, resources=TrialResources(), workers=WORKERS, train=nothing)
+    with open_study(folder / "study", {}) as journal:
+        search(journal, plan(trials), tiny_corpus(), backend, Ends(), InterruptHandler(say=print))
     return clock.figures()
 
 
-def nothing(job: Mapping[str, Any], corpus: Any, shares: Any) -> None:
+def nothing(job: Mapping[str, Any], corpus: Any, resources: Any) -> None:
     """Report the epochs of a trial without training."""
     from ray import tune
 

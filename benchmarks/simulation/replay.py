@@ -95,7 +95,7 @@ class Policy:
     """Sampler, stopping rule and order of a simulated search."""
 
     sampler: str = "random"
-    """`random` draws from the table; otherwise one of tuning.scheduling.samplers.NEEDS."""
+    """`random` draws from the table; otherwise one of tuning.scheduling.samplers.SAMPLERS."""
     stopping: SuccessiveHalving | None = None
     ordered: bool = True
     """Whether suggestions and stops see only trials 0..n-window; otherwise all past events, as Ray's ASHA."""
@@ -177,8 +177,8 @@ class Simulation:
         rule = policy.stopping
         if rule is not None and policy.ordered:
             rule = dataclasses.replace(rule, cohort=policy.together or min(policy.window, policy.trials))
-        self.standings = RungTable(rule, table.epochs)
-        self.waiting: dict[int, list[int]] = {rung: [] for rung in self.standings.rungs}
+        self.rungs = RungTable(rule, table.epochs)
+        self.waiting: dict[int, list[int]] = {rung: [] for rung in self.rungs.rungs}
         """Rung -> numbers of the trials that wait there without a worker."""
         self.ready: list[int] = []
         """Numbers of the waiting trials that may continue."""
@@ -269,7 +269,7 @@ class Simulation:
         run.done += 1
         self.found.seconds.append(time)
         self.found.best.append(max([*self.found.best[-1:], epochs[run.done - 1].val_accuracy]))
-        self.standings.record_scores(run.number, epochs[: run.done], over=False)
+        self.rungs.record_scores(run.number, epochs[: run.done], over=False)
         if run.done >= min(run.limit, len(epochs)):
             self.running.remove(run)
             self._end(run)
@@ -285,12 +285,12 @@ class Simulation:
     def _end(self, run: Run, stopped: bool = False) -> None:
         run.over, run.stopped = True, stopped
         self.ended.append(run)
-        self.standings.record_scores(run.number, self.table.curves[run.curve].epochs[: run.done], over=True)
+        self.rungs.record_scores(run.number, self.table.curves[run.curve].epochs[: run.done], over=True)
 
     def _verdict(self, run: Run) -> Decision:
         rule = self.policy.stopping
-        if self.policy.ordered or rule is None or run.done not in self.standings.rungs:
-            return self.standings.decide(run.number, run.done)
+        if self.policy.ordered or rule is None or run.done not in self.rungs.rungs:
+            return self.rungs.decide(run.number, run.done)
         accuracy = self.table.curves[run.curve].epochs[run.done - 1].val_accuracy
         return Decision.STOP if self._asha(run.done, accuracy, rule.reduction) else Decision.CONTINUE
 
