@@ -123,8 +123,8 @@ def errors_as_user_errors(where: str) -> Iterator[None]:
         yield
     except (OSError, ArrowException) as error:
         raise UserError(
-            f"cannot keep checkpoints in {redact_uris(f'{where} ({error_summary(error)})')}: give another --storage, or the "
-            "rights to read, write and delete there"
+            f"cannot keep checkpoints in {redact_uris(f'{where} ({error_summary(error)})')}: give another --storage, "
+            "or the rights to read, write and delete there"
         ) from error
 
 

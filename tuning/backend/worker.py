@@ -80,8 +80,8 @@ def failure_result(error: Exception, share: float = 0, gpu: Gpu | None = None) -
         gpu: the one that the worker got.
 
     Returns:
-        `user_error` if the user can fix it, such as a full disk: it ends the search and not the trial. Otherwise `error`,
-        and `oom` if its share of the GPU was too small.
+        `user_error` if the user can fix it, such as a full disk: it ends the search and not the trial. Otherwise
+        `error`, and `oom` if its share of the GPU was too small.
     """
     if isinstance(error, torch.OutOfMemoryError) and gpu is not None:
         return {"error": out_of_memory(str(error), share, gpu), "oom": True}

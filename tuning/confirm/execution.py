@@ -30,7 +30,8 @@ def train_run(config: Mapping[str, Any], corpus: Corpus, resources: TrialResourc
 
     Returns:
         The figures, with `correct`: which sentences of the test split it got right (of the validation split, where
-        there is no test split), packed. Or `error`, of a run that cannot be trained; or `user_error`, which the user must fix.
+        there is no test split), packed. Or `error`, of a run that cannot be trained; or `user_error`, which the user
+        must fix.
     """
     from core.config import TrialConfig
     from tuning.backend.worker import failure_result, select_device

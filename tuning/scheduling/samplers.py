@@ -75,7 +75,7 @@ class StatefulSampler:
         with _quiet():
             self.study = optuna.create_study(direction="maximize", sampler=sampler)
         self._asked: list[int] = []  # our number -> the number in self.study
-        self._told = 0
+        self._n_reported = 0
 
     @property
     def number(self) -> int:
@@ -91,13 +91,13 @@ class StatefulSampler:
 
     def tell(self, trials: Sequence[FrozenTrial]) -> None:
         """Tell the outcome of all of `trials`, which are finished, that were not told before."""
-        for trial, number in zip(trials[self._told :], self._asked[self._told :], strict=False):
+        for trial, number in zip(trials[self._n_reported :], self._asked[self._n_reported :], strict=False):
             shown = finished_view(trial, number, self.name)
             if shown.state == TrialState.FAIL or shown.value is None:
                 self.study.tell(number, state=TrialState.FAIL)
             else:
                 self.study.tell(number, shown.value)  # qmc does not care
-            self._told += 1
+            self._n_reported += 1
 
     def ask(self, accept: Callable[[Params, int], bool]) -> Params:
         """Parameters for the next trial: drawn again, with the count of draws before, until they are accepted."""

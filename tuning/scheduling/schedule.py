@@ -40,7 +40,7 @@ MAX_RESTARTS = 2
 """A trial or a run whose worker died is started again at most this many times."""
 WORKER_DIED = "its worker died three times (killed, or out of memory)"
 SEGMENTS = "spells"
-"""User attribute of a trial that was paused or lost its worker: the earlier run segments (`worker`, `since`, `until`)."""
+"""User attribute of a trial that was paused or lost its worker: its earlier segments (`worker`, `since`, `until`)."""
 OOM = "oom"
 """User attribute of a trial that runs again alone on a whole GPU: the error on its share of a GPU."""
 

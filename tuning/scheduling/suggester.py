@@ -130,5 +130,5 @@ class Suggester:
 
 def _duplicate_of(config: TrialConfig, trials: Sequence[FrozenTrial]) -> int | None:
     """The first trial with this very configuration."""
-    wanted: dict[str, Any] = config.to_dict()
-    return next((i for i, trial in enumerate(trials) if trial.user_attrs["config"] == wanted), None)
+    settings: dict[str, Any] = config.to_dict()
+    return next((i for i, trial in enumerate(trials) if trial.user_attrs["config"] == settings), None)
