@@ -94,8 +94,8 @@ def _run(options: RunOptions, machine: "Machine | Cluster", fits: int, began: fl
         "command": redact_uris(command_line()),
         "inputs": corpus.source["inputs"],
     }
-    if options.warm_start is not None:
-        plan, knowledge = add_prior_trials(plan, folder, options.warm_start, corpus.fingerprint)
+    if options.warm_start_folder is not None:
+        plan, knowledge = add_prior_trials(plan, folder, options.warm_start_folder, corpus.fingerprint)
         kept |= knowledge
     kept["vocabulary"] = len(corpus.words)
     spec = study_spec(plan, corpus, options.data, resources)

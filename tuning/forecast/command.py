@@ -182,8 +182,8 @@ def make_forecast(options: RunOptions, say: Callable[[str], None]) -> ForecastRe
         say(str(choice))
         fits = resources.max_parallel(machine)
         plan = study_config(options, fits)
-    if options.warm_start is not None:
-        plan, _ = add_prior_trials(plan, options.folder, options.warm_start, corpus.fingerprint)
+    if options.warm_start_folder is not None:
+        plan, _ = add_prior_trials(plan, options.folder, options.warm_start_folder, corpus.fingerprint)
     workers = min(fits, options.workers or fits, plan.n_trials)
     heavy = heaviest_configs(plan.space, **plan.shared_settings)
     # The probe has one GPU: as many processes as share it.
