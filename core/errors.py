@@ -11,6 +11,8 @@ StopTraining            raised by a `report` callable to end training cleanly; n
 Anything else that escapes is a fault of ours.
 """
 
+from collections.abc import Mapping
+
 
 class UserError(Exception):
     """What is wrong, where, and what to do about it, in one line."""
@@ -34,3 +36,17 @@ class TrainingError(Exception):
 
 class StopTraining(Exception):  # noqa: N818 - a request, not an error
     """Raise it from `report` to end training after the epoch just reported."""
+
+
+def check_rules(rules: Mapping[str, tuple[object, str, bool]]) -> None:
+    """Raise one ConfigError for all broken rules.
+
+    Args:
+        rules: field name -> (value, rule in words, whether the value keeps it).
+
+    Raises:
+        ConfigError: at least one value breaks its rule; the message names each such field, its rule and its value.
+    """
+    problems = [f"{name} must be {rule}, got {value!r}" for name, (value, rule, ok) in rules.items() if not ok]
+    if problems:
+        raise ConfigError("; ".join(problems))

@@ -95,9 +95,13 @@ def _run(options: RunOptions, machine: "Machine | Cluster", fits: int, began: fl
         "command": redact_uris(command_line()),
         "inputs": corpus.source["inputs"],
     }
-    if options.warm_start is not None:
+    if options.warm_start_folder is not None:
         plan, prior_trials = add_prior_trials(
-            plan, existing, options.warm_start.name, partial(read_study, options.warm_start), corpus.fingerprint
+            plan,
+            existing,
+            options.warm_start_folder.name,
+            partial(read_study, options.warm_start_folder),
+            corpus.fingerprint,
         )
         kept |= prior_trials
     kept["vocabulary"] = len(corpus.words)

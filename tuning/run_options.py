@@ -1,102 +1,247 @@
-"""What the command line of `run` and `plan` says, and the search that it comes to."""
+"""RunOptions, the options of `run` and `plan`, and the study configuration that they give.
+
+The command line reads this module for every command, so heavy modules are imported where they are used.
+"""
 
 import dataclasses
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+
+from typer import Argument, Option
 
 from core.config import PRECISIONS
-from core.errors import ConfigError
+from core.errors import check_rules
+from core.io.atomic import expand_user
 from core.nn.environment import supports_bf16
-from tuning.resources.machine import TrialResources, default_window
-from tuning.scheduling.budget import Budget
-from tuning.scheduling.samplers import check_sampler
-from tuning.scheduling.study import StudyConfig
-from tuning.scheduling.successive_halving import SuccessiveHalving
-from tuning.space.load import load_space
-from tuning.space.space import Space
-from tuning.tracking.tensorboard import check_tensorboard
+from tuning.backend.storage import absolute as absolute_uri
+from tuning.resources.machine import TrialResources, default_window, parse_gpu_share
+
+if TYPE_CHECKING:
+    from tuning.scheduling.budget import Budget
+    from tuning.scheduling.study import StudyConfig
+    from tuning.scheduling.successive_halving import SuccessiveHalving
+    from tuning.space.space import Space
 
 AUTO = "auto"
+DATA = "argument of load_corpus"
+"""Marks the fields of RunOptions that load_corpus takes. The study's spec holds them under `data`."""
+
+Encoding = Annotated[str | None, Option(help="Encoding of the file. Default: detected."), DATA]
+Results = Annotated[Path, Option(help="Folder that contains the studies.", envvar="SENTUNE_RESULTS")]
+CacheDir = Annotated[Path | None, Option(help="Cache folder. Default: SENTUNE_CACHE, or else the user's cache folder.")]
+
+
+class Stopping(StrEnum):
+    """Rules that stop trials early."""
+
+    halving = "halving"
+    none = "none"
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions:
-    """The command line of `run`."""
+    """The options of `run` and `plan`: one field per option, with its help text and default.
 
-    data: Mapping[str, Any]
-    """Arguments of load_corpus; they go into the study's spec."""
-    cache_dir: Path | None
-    space: str
-    overrides: tuple[str, ...]
-    trials: int
-    epochs: int
-    window: int | None
-    seed: int
-    stopping: SuccessiveHalving | None
-    sampler: str
-    warm_start: Path | None
-    """Another study's folder."""
-    patience: int | None
-    precision: str
-    """fp32, bf16 or auto."""
-    resources: TrialResources
-    budget: Budget
-    workers: int | None
-    name: str | None
-    results: Path
-    tensorboard: bool = False
-    """Write event files as well."""
-    address: str | None = None
-    """Of a Ray cluster; None: a Ray of our own on this machine."""
-    storage: str | None = None
-    """Where checkpoints are kept as well (tuning.backend.storage); None: nowhere."""
+    Raises:
+        ConfigError: an option breaks its rule; the message names the option.
+    """
+
+    dataset: Annotated[
+        str, Argument(help="snippets, mr, mr:PATH, or a .csv, .tsv, .jsonl or .parquet file.", metavar="DATASET"), DATA
+    ] = "snippets"
+    vectors: Annotated[
+        str, Option(help="Word vectors: glove-50d, fasttext, none, or a .vec, .txt, .zip or .gz file."), DATA
+    ] = "glove-50d"
+    space: Annotated[
+        str, Option(help="Search space: quick, default (all settings, wide ranges), notebook, or a YAML file.")
+    ] = "quick"
+    overrides: Annotated[
+        list[str] | None,
+        Option("--set", help="Range or value of one setting, e.g. 'learning_rate=log(1e-4,1e-2)'. Can be repeated."),
+    ] = None
+    trials: Annotated[
+        int, Option(help="Total number of trials in the study. A larger number adds trials to an existing study.")
+    ] = 16
+    epochs: Annotated[int, Option(help="Maximum number of epochs per trial.")] = 8
+    window: Annotated[
+        int | None,
+        Option(
+            help="Order window W: suggestion n uses only the results of trials 0 to n-W. "
+            "Default: 4 times the number of parallel trials, at least 8."
+        ),
+    ] = None
+    sampler: Annotated[str, Option(help="Sampler: tpe, random, gp, cmaes or qmc.")] = "tpe"
+    warm_start: Annotated[
+        str | None,
+        Option(help="Another study with the same space and data. The sampler learns from its trials.", metavar="STUDY"),
+    ] = None
+    stopping: Annotated[Stopping, Option(help="Rule that stops weak trials early: successive halving or none.")] = (
+        Stopping.halving
+    )
+    grace: Annotated[int, Option(help="Minimum number of epochs per trial.")] = 1
+    reduction: Annotated[
+        int, Option(help="Reduction factor N: the best 1/N of the trials continue past each rung.")
+    ] = 4
+    patience: Annotated[
+        int | None, Option(help="End a trial after this number of epochs without improvement. Default: no limit.")
+    ] = None
+    precision: Annotated[
+        str, Option(help="Floating-point format: fp32, bf16, or auto (bf16 if the hardware computes in it).")
+    ] = AUTO
+    cpus_per_trial: Annotated[int, Option(help="Number of CPU cores, and of threads, per trial.")] = 1
+    gpus_per_trial: Annotated[
+        str,
+        Option(
+            help="Fraction of a GPU per trial, e.g. 0.5. Also limits the trial's GPU memory. "
+            "`auto` measures and chooses a fraction."
+        ),
+    ] = "0"
+    retry_oom: Annotated[
+        bool, Option("--retry-oom", help="If a trial runs out of GPU memory, run it again on a whole GPU.")
+    ] = False
+    time_budget: Annotated[
+        str | None, Option(help="End the command after this time: 90s, 30m or 1h30m. Run it again to continue.")
+    ] = None
+    target: Annotated[
+        float | None, Option(help="End the study once a trial has this validation accuracy, e.g. 0.8.")
+    ] = None
+    patience_trials: Annotated[
+        int | None, Option(help="End the study after this number of consecutive trials without improvement.")
+    ] = None
+    workers: Annotated[
+        int | None, Option(help="Maximum number of parallel trials. Default: as many as the resources allow.")
+    ] = None
+    tensorboard: Annotated[
+        bool, Option("--tensorboard", help="Write TensorBoard event files to the study's folder.")
+    ] = False
+    name: Annotated[str | None, Option(help="Name of the study. Default: DATASET-SPACE.")] = None
+    results: Results = Path("results")
+    text_column: Annotated[str | None, Option(help="Column with the sentences. Default: found by name."), DATA] = None
+    label_column: Annotated[str | None, Option(help="Column with the labels. Default: found by name."), DATA] = None
+    split_column: Annotated[
+        str | None, Option(help="Column that assigns each sentence to train, val or test."), DATA
+    ] = None
+    split: Annotated[str, Option(help="Split rule: 80/10/10, or notebook (90/10, no test split)."), DATA] = "80/10/10"
+    encoding: Encoding = None
+    embedding_dim: Annotated[int, Option(help="Width of the random word vectors of --vectors none."), DATA] = 300
+    allow_leak: Annotated[
+        bool, Option("--allow-leak", help="Accept a split column that assigns the same text to two splits."), DATA
+    ] = False
+    seed: Annotated[int, Option(help="Seed of the split, of every trial and of the sampler."), DATA] = 42
+    cache_dir: CacheDir = None
+    address: Annotated[
+        str | None, Option(help="Running Ray cluster: HOST:PORT or auto. Default: start Ray on this machine.")
+    ] = None
+    storage: Annotated[
+        str | None,
+        Option(help="Also save checkpoints here: a shared folder, file://, s3:// or gs:// URI.", metavar="URI"),
+    ] = None
 
     def __post_init__(self) -> None:
-        if self.workers is not None and self.workers < 1:
-            raise ConfigError(f"--workers must be at least 1, got {self.workers}")
-        if self.precision not in (AUTO, *PRECISIONS):
-            raise ConfigError(f"--precision must be one of {AUTO}, {', '.join(PRECISIONS)}, got {self.precision!r}")
+        from tuning.scheduling.samplers import check_sampler
+        from tuning.tracking.tensorboard import check_tensorboard
+
+        for derived in ("data", "stopping_rule", "resources", "budget", "warm_start_folder"):
+            getattr(self, derived)  # raises ConfigError if one of its options breaks a rule
+        if self.storage is not None:
+            object.__setattr__(self, "storage", absolute_uri(self.storage))  # workers have another current folder
+        precisions = (AUTO, *PRECISIONS)
+        check_rules(
+            {
+                "--workers": (self.workers, "at least 1", self.workers is None or self.workers >= 1),
+                "--stopping": (self.stopping, f"one of {', '.join(Stopping)}", self.stopping in list(Stopping)),
+                "--precision": (self.precision, f"one of {', '.join(precisions)}", self.precision in precisions),
+                "--name": (
+                    self.name,
+                    "letters, digits, dots, plus signs and dashes",
+                    self.name is None or re.fullmatch(r"\w[\w.+-]*", self.name) is not None,
+                ),
+            }
+        )
         check_sampler(self.sampler)
         if self.tensorboard:
             check_tensorboard()
-        if self.name is not None and not re.fullmatch(r"\w[\w.+-]*", self.name):
-            raise ConfigError(f"--name must be letters, digits, dots, plus signs and dashes, got {self.name!r}")
 
     @cached_property
-    def loaded_space(self) -> Space:
-        """The search space."""
-        return load_space(self.space, self.overrides)
+    def data(self) -> dict[str, Any]:
+        """The arguments of load_corpus; the study's spec holds them."""
+        return corpus_arguments({name: getattr(self, name) for name in DATA_OPTIONS})
+
+    @cached_property
+    def resources(self) -> TrialResources:
+        """CPU cores and GPU fraction of one trial."""
+        share, auto = parse_gpu_share(self.gpus_per_trial)
+        return TrialResources(
+            cpus_per_trial=self.cpus_per_trial, gpus_per_trial=share, auto=auto, retry_oom=self.retry_oom
+        )
+
+    @cached_property
+    def budget(self) -> "Budget":
+        """Limits that end the study before all its trials are done."""
+        from tuning.scheduling.budget import Budget, parse_duration
+
+        seconds = None if self.time_budget is None else parse_duration(self.time_budget)
+        return Budget(seconds=seconds, target=self.target, patience_trials=self.patience_trials)
+
+    @cached_property
+    def stopping_rule(self) -> "SuccessiveHalving | None":
+        """The rule that `stopping` names; None stops no trial."""
+        from tuning.scheduling.successive_halving import stopping_rule
+
+        return stopping_rule(self.stopping, self.grace, self.reduction)
+
+    @cached_property
+    def loaded_space(self) -> "Space":
+        """The search space, with the overrides."""
+        from tuning.space.load import load_space
+
+        return load_space(self.space, self.overrides or ())
+
+    @property
+    def warm_start_folder(self) -> Path | None:
+        """The folder of the study that `warm_start` names."""
+        return study_folder(self.warm_start, self.results) if self.warm_start else None
 
     @property
     def folder(self) -> Path:
-        """The study's."""
+        """The study's folder."""
         return self.results / (self.name or f"{_slug(self.data['dataset'])}-{_slug(self.loaded_space.name)}")
 
 
-def study_config(options: RunOptions, max_parallel: int, existing: Mapping[str, Any]) -> StudyConfig:
-    """Return what the study does.
+DATA_OPTIONS = [
+    name for name, hint in get_type_hints(RunOptions, include_extras=True).items() if DATA in hint.__metadata__
+]
+
+
+def study_config(options: RunOptions, max_parallel: int, existing: Mapping[str, Any]) -> "StudyConfig":
+    """Return the configuration of the study; an existing study keeps its window, cohort and precision.
 
     Args:
-        options: the command line.
-        max_parallel: trials that fit at once.
+        options: of `run` or `plan`.
+        max_parallel: number of trials that run in parallel.
         existing: attributes of the study in `options.folder`; empty for a new one.
     """
+    from tuning.scheduling.study import StudyConfig
+
     known = existing.get("spec")
     window = options.window
-    if window is None:  # fixed when the study was made, on whatever machine
+    if window is None:
         window = known["window"] if known else default_window(max_parallel)
-    stopping = options.stopping
-    if stopping is not None:  # fixed too: the study may get more trials later
-        together = (known["stopping"] or {}).get("together") if known else min(window, options.trials)
-        if isinstance(together, int):  # else the rules differ, which is told
-            stopping = dataclasses.replace(stopping, cohort=max(1, together))
+    stopping = options.stopping_rule
+    if stopping is not None:
+        cohort = (known["stopping"] or {}).get("together") if known else min(window, options.trials)
+        if isinstance(cohort, int):  # else the rules differ, which open_study reports
+            stopping = dataclasses.replace(stopping, cohort=max(1, cohort))
     precision = options.precision
-    if precision == AUTO:  # fixed as well: another machine goes on with it
-        precision = known["precision"] if known else _precision_here(options)
+    if precision == AUTO:
+        here = options.address is None and supports_bf16(options.resources.device)
+        precision = known["precision"] if known else "bf16" if here else "fp32"
     return StudyConfig(
         space=options.loaded_space,
         n_trials=options.trials,
@@ -111,9 +256,32 @@ def study_config(options: RunOptions, max_parallel: int, existing: Mapping[str, 
     )
 
 
-def _precision_here(options: RunOptions) -> str:
-    """What trials are fastest in, as far as this machine can tell."""
-    return "bf16" if options.address is None and supports_bf16(options.resources.device) else "fp32"
+def corpus_arguments(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of load_corpus, with absolute paths.
+
+    Args:
+        options: values of DATA_OPTIONS by name.
+    """
+    paths = {name: absolute(options[name]) for name in ("dataset", "vectors")}
+    return {**options, **paths, **({"split": "column"} if options["split_column"] else {})}
+
+
+NAMES = ("snippets", "mr", "glove-50d", "fasttext", "none")
+"""Names of datasets and vectors. They are never paths, whatever the current folder contains."""
+
+
+def absolute(name: str) -> str:
+    """Make the path of a dataset or of word vectors absolute; return a name unchanged."""
+    if name in NAMES:
+        return name
+    prefix = "mr:" if name.startswith("mr:") else ""
+    path = expand_user(name.removeprefix(prefix))
+    return f"{prefix}{path.absolute()}" if prefix or path.exists() or len(path.parts) > 1 else name
+
+
+def study_folder(study: str, results: Path) -> Path:
+    """Return the folder of a study, which is given by its name under `results` or by its folder."""
+    return Path(study) if os.sep in study or Path(study, "study.journal").is_file() else results / study
 
 
 def _slug(text: str) -> str:

@@ -7,9 +7,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from core.config import TrialConfig
 from tuning.journal.records import study_attributes
-from tuning.resources.machine import TrialResources
 from tuning.run_options import RunOptions, study_config
-from tuning.scheduling.budget import Budget
 from tuning.scheduling.study import StudyConfig
 from tuning.scheduling.successive_halving import SuccessiveHalving
 from tuning.scheduling.suggester import Suggester, Suggestion
@@ -64,12 +62,8 @@ def config_of(trial: FrozenTrial) -> TrialConfig:
 
 
 def options(results: Path, **changes: Any) -> RunOptions:
-    """Of a run on the tiny corpus."""
-    settings: dict[str, Any] = {
-        "data": {"dataset": "tiny"}, "cache_dir": None, "space": "quick", "overrides": (), "trials": 16, "epochs": 4,
-        "window": None, "seed": 1, "stopping": SuccessiveHalving(), "sampler": "tpe", "warm_start": None, "patience": None,
-        "precision": "auto", "resources": TrialResources(), "budget": Budget(), "workers": None, "name": "s", "results": results,
-    }  # fmt: skip
+    """The options of a run on the tiny corpus."""
+    settings: dict[str, Any] = {"dataset": "tiny", "epochs": 4, "seed": 1, "name": "s", "results": results}
     return RunOptions(**(settings | changes))
 
 

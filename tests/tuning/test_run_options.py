@@ -53,7 +53,7 @@ def test_the_first_trials_are_compared_with_one_another_as_many_as_may_begin_at_
         return rule.cohort
 
     assert (together(), together(window=5), together(trials=3), together(window=1)) == (8, 5, 3, 1)
-    assert configured(options(tmp_path, stopping=None)).stopping is None
+    assert configured(options(tmp_path, stopping="none")).stopping is None
 
 
 def test_a_study_that_gets_more_trials_compares_as_many_as_before(tmp_path: Path) -> None:
@@ -61,5 +61,5 @@ def test_a_study_that_gets_more_trials_compares_as_many_as_before(tmp_path: Path
     rule = configured(options(tmp_path, trials=16)).stopping
     assert isinstance(rule, SuccessiveHalving)
     assert rule.cohort == 3
-    with pytest.raises(ConfigError, match=r"--trials must be at least 3, as many as this study compares .* got 2"):
+    with pytest.raises(ConfigError, match=r"--trials must be at least 3, as many trials as are compared .* got 2"):
         configured(options(tmp_path, trials=2))

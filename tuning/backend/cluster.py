@@ -65,7 +65,8 @@ class Cluster:
         have = ", ".join(f"{node.machine.cpus} and {node.machine.gpus}" for node in self.nodes) or "none"
         raise ConfigError(
             f"a trial with --cpus-per-trial {resources.cpus_per_trial} and "
-            f"--gpus-per-trial {resources.gpus_per_trial:g} fits on no node of the cluster at {self.address}; CPUs and GPUs of its nodes: {have}"
+            f"--gpus-per-trial {resources.gpus_per_trial:g} fits on no node of the cluster at {self.address}; "
+            f"CPUs and GPUs of its nodes: {have}"
         )
 
     def run_on_each_node(self, function: Callable[..., Any], *arguments: Any, seconds: float) -> list[Any]:

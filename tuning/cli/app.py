@@ -15,9 +15,9 @@ from tuning.cli import data_commands, model_commands, study_commands
 from tuning.cli.examples import examples
 from tuning.cli.options import TextFormat, takes_search_options
 from tuning.console import exit_interrupted, ignore_broken_output, print_note, program_name, reopen_closed_streams
+from tuning.run_options import RunOptions
 
 if TYPE_CHECKING:
-    from tuning.run_options import RunOptions
     from tuning.space.space import Space
 
 app = typer.Typer(
@@ -34,7 +34,7 @@ app = typer.Typer(
 @app.command(epilog=examples("run"))
 @takes_search_options
 @ignore_broken_output()  # who reads it may go away: the search goes on
-def run(options: "RunOptions") -> None:
+def run(options: RunOptions) -> None:
     """Search for the best settings. The same command again resumes and completes the study."""
     from tuning.run import run_study
 
@@ -52,7 +52,7 @@ def run(options: "RunOptions") -> None:
 @app.command(epilog=examples("plan"))
 @takes_search_options
 def plan(
-    options: "RunOptions",
+    options: RunOptions,
     show_space: Annotated[
         bool, typer.Option("--show-space", help="only print every setting, its values and when")
     ] = False,

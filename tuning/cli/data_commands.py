@@ -1,31 +1,19 @@
 """`data --list`, `--verify` and `--clear`: what is in the cache, whether it is whole, and away with it."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from core.errors import ConfigError, CorruptionError, UserError
 from core.io import cache
 from core.io.cache import read_manifest
-from tuning.cli.options import (
-    CacheDir,
-    Dataset,
-    EmbeddingDim,
-    Encoding,
-    LabelColumn,
-    Seed,
-    Split,
-    SplitColumn,
-    TextColumn,
-    TextFormat,
-    Vectors,
-    data_options,
-)
+from tuning.cli.options import TextFormat, takes_data_options
 from tuning.console import print_note
 from tuning.formatting import format_megabytes
+from tuning.run_options import CacheDir
 
 
 def cache_command(cache_dir: Path | None, what: str, note: Callable[[str], None]) -> None:
@@ -68,17 +56,9 @@ def _contents(path: Path) -> str:
     return f"{inputs['data']['dataset']}, split {split['rule']} seed {split['seed']}, vectors {vectors['vectors']}"
 
 
+@takes_data_options
 def data(
-    ctx: typer.Context,
-    dataset: Dataset = "snippets",
-    vectors: Vectors = "glove-50d",
-    text_column: TextColumn = None,
-    label_column: LabelColumn = None,
-    split_column: SplitColumn = None,
-    split: Split = "80/10/10",
-    encoding: Encoding = None,
-    embedding_dim: EmbeddingDim = 300,
-    seed: Seed = 42,
+    arguments: Mapping[str, Any],
     format: Annotated[TextFormat, typer.Option(help="of the output")] = TextFormat.text,
     list_: Annotated[bool, typer.Option("--list", help="show what is in the cache instead")] = False,
     verify: Annotated[bool, typer.Option("--verify", help="check every byte of the cache instead")] = False,
@@ -94,8 +74,7 @@ def data(
     from core.data.audit import render_audit
     from core.data.load import load_corpus
 
-    options = data_options(ctx.params) | {"allow_leak": True}  # here leaks are shown; `run` refuses them
-    corpus = load_corpus(**options, cache_dir=cache_dir, progress=print_note)
+    corpus = load_corpus(**arguments, cache_dir=cache_dir, progress=print_note)
     if format == TextFormat.text:
         print(render_audit(corpus.source["audit"]))
         return

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from core.errors import ConfigError
-from tuning.cli.options import Encoding, Results, study_folder
 from tuning.console import print_note
+from tuning.run_options import Encoding, Results, study_folder
 
 if TYPE_CHECKING:
     from core.inference.predictor import Predictor

@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from core.errors import ConfigError
-from tuning.cli.options import CacheDir, MovedData, MovedVectors, Results, Study, absolute, study_folder
+from tuning.cli.options import MovedData, MovedVectors, Study
 from tuning.console import command_line, exit_interrupted, ignore_broken_output, program_name
+from tuning.run_options import CacheDir, Results, study_folder
 
 
 class Format(StrEnum):
@@ -112,8 +113,8 @@ def confirm(
         folds=folds,
         workers=workers,
         form=format,
-        dataset=absolute(dataset) if dataset else None,
-        vectors=absolute(vectors) if vectors else None,
+        dataset=dataset,
+        vectors=vectors,
         cache_dir=cache_dir,
     )
     try:
@@ -152,8 +153,8 @@ def retrain(
         seeds=seeds,
         threads=threads,
         precision=precision,
-        dataset=absolute(dataset) if dataset else None,
-        vectors=absolute(vectors) if vectors else None,
+        dataset=dataset,
+        vectors=vectors,
         out=target,
         cache_dir=cache_dir,
         command=command_line(),

@@ -184,9 +184,13 @@ def make_forecast(options: RunOptions, say: Callable[[str], None]) -> ForecastRe
         say(str(choice))
         fits = resources.max_parallel(machine)
         plan = study_config(options, fits, existing)
-    if options.warm_start is not None:
+    if options.warm_start_folder is not None:
         plan, _ = add_prior_trials(
-            plan, existing, options.warm_start.name, partial(read_study, options.warm_start), corpus.fingerprint
+            plan,
+            existing,
+            options.warm_start_folder.name,
+            partial(read_study, options.warm_start_folder),
+            corpus.fingerprint,
         )
     workers = min(fits, options.workers or fits, plan.n_trials)
     heavy = heaviest_configs(plan.space, **plan.shared_settings)

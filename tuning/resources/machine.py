@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 
-from core.errors import ConfigError
+from core.errors import ConfigError, check_rules
 from tuning.resources.gpu import MIN_SHARE, Gpu, allocator_fraction, count_visible
 
 
@@ -46,19 +46,18 @@ class TrialResources:
     """A trial that its share is too small for runs once more, alone on a whole GPU."""
 
     def __post_init__(self) -> None:
-        rules = {
-            "--cpus-per-trial": ("at least 1", self.cpus_per_trial >= 1, self.cpus_per_trial),
-            "--gpus-per-trial": (
-                f"0, or a share of one GPU from {MIN_SHARE:g} to 1 such as 0.5",
-                self.gpus_per_trial == 0 or MIN_SHARE <= self.gpus_per_trial <= 1,
-                self.gpus_per_trial,
-            ),
-        }
-        problems = [f"{name} must be {rule}, got {value}" for name, (rule, ok, value) in rules.items() if not ok]
+        check_rules(
+            {
+                "--cpus-per-trial": (self.cpus_per_trial, "at least 1", self.cpus_per_trial >= 1),
+                "--gpus-per-trial": (
+                    self.gpus_per_trial,
+                    f"0, or a share of one GPU from {MIN_SHARE:g} to 1 such as 0.5",
+                    self.gpus_per_trial == 0 or MIN_SHARE <= self.gpus_per_trial <= 1,
+                ),
+            }
+        )
         if self.retry_oom and not self.gpus_per_trial:
-            problems.append("--retry-oom is for trials on a GPU: pass --gpus-per-trial as well, or leave it out")
-        if problems:
-            raise ConfigError("; ".join(problems))
+            raise ConfigError("--retry-oom is for trials on a GPU: pass --gpus-per-trial as well, or leave it out")
 
     @property
     def device(self) -> str:

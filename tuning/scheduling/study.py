@@ -1,4 +1,4 @@
-"""A study's spec: all that its trials depend on, as JSON in its journal."""
+"""A study's configuration, and its spec: all inputs that its trials depend on, as JSON in its journal."""
 
 import hashlib
 import json
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.config import PRECISIONS
 from core.data.corpus import Corpus
-from core.errors import ConfigError
+from core.errors import check_rules
 from core.io.checked_folder import canonical_json
 from tuning.resources.machine import TrialResources
 from tuning.scheduling.budget import Budget
@@ -24,59 +24,50 @@ FORMAT = 3
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StudyConfig:
-    """What a study does; everything that its trials depend on beside the data and the machine's shares."""
+    """What a study does: all that its trials depend on, besides the data and the resources of a trial."""
 
     space: Space
     n_trials: int
     epochs: int
-    """Of a trial that is not stopped."""
+    """Maximum number of epochs per trial."""
     window: int
-    """Suggestion n sees the outcome of trials 0..n-window."""
+    """Suggestion n uses only the results of trials 0 to n - window."""
     seed: int
-    """Of every trial's initialisation and shuffling, and of the sampler."""
+    """Seed of every trial's initialisation and shuffling, and of the sampler."""
     stopping: SuccessiveHalving | None
     """None: no trial is stopped early."""
     sampler: str = "tpe"
     """One of tuning.scheduling.samplers.SAMPLERS."""
     startup: int = 6
-    """So many outcomes are known before the sampler draws by them and no longer at random."""
+    """Number of results below which the sampler draws at random."""
     constant_liar: bool = True
-    """The sampler takes trials whose outcome it may not see for bad ones, so that it does not crowd them (tpe only)."""
+    """Whether the sampler treats trials without a visible result as bad, to avoid their neighbourhood (tpe only)."""
     warm_start: Mapping[str, Any] | None = None
-    """Where `knowledge` comes from, as tuning.scheduling.warm_start says it; None when there is none."""
+    """Source of `prior_trials`, as in tuning.scheduling.warm_start; None if there are none."""
     prior_trials: "tuple[FrozenTrial, ...]" = ()
     """Another study's finished trials, which the sampler sees before this study's own."""
     patience: int | None = None
-    """A trial ends itself after so many epochs without a better validation accuracy; None: never."""
+    """Number of epochs without a better validation accuracy after which a trial ends; None: no limit."""
     precision: str = "fp32"
     """fp32 or bf16."""
     budget: Budget = field(default_factory=Budget)
-    """What ends the study before its trials are done; like their number, a matter of each command."""
+    """Limits that end the study early. Like the number of trials, each command has its own."""
 
     def __post_init__(self) -> None:
-        rules = {"--trials": self.n_trials, "--epochs": self.epochs, "--window": self.window}
-        problems = [f"{name} must be at least 1, got {value}" for name, value in rules.items() if value < 1]
-        if self.startup < 1:
-            problems.append(f"startup must be at least 1, got {self.startup}")
-        if not 0 <= self.seed < 2**32:
-            problems.append(f"--seed must be from 0 to 2**32 - 1, got {self.seed}")
-        if self.patience is not None and self.patience < 1:
-            problems.append(f"--patience must be at least 1, got {self.patience}")
-        together = 1 if self.stopping is None else self.stopping.cohort
-        if 1 <= self.n_trials < together:
-            problems.append(
-                f"--trials must be at least {together}, as many as this study compares with one another first, "
-                f"got {self.n_trials}"
-            )
-        if 1 <= self.window < together:  # they would wait for one another's outcomes
-            problems.append(
-                f"--window must be at least {together}, as many trials as are compared with one another first, "
-                f"got {self.window}"
-            )
-        if self.precision not in PRECISIONS:
-            problems.append(f"--precision must be one of {', '.join(PRECISIONS)}, got {self.precision!r}")
-        if problems:
-            raise ConfigError("; ".join(problems))
+        cohort = 1 if self.stopping is None else self.stopping.cohort
+        peers = ", as many trials as are compared with one another first" if cohort > 1 else ""
+        check_rules(
+            {
+                "--trials": (self.n_trials, f"at least {cohort}{peers}", self.n_trials >= cohort),
+                "--epochs": (self.epochs, "at least 1", self.epochs >= 1),
+                # With a smaller window, trials of the cohort would wait for each other's results.
+                "--window": (self.window, f"at least {cohort}{peers}", self.window >= cohort),
+                "startup": (self.startup, "at least 1", self.startup >= 1),
+                "--seed": (self.seed, "from 0 to 2**32 - 1", 0 <= self.seed < 2**32),
+                "--patience": (self.patience, "at least 1", self.patience is None or self.patience >= 1),
+                "--precision": (self.precision, f"one of {', '.join(PRECISIONS)}", self.precision in PRECISIONS),
+            }
+        )
 
     @property
     def shared_settings(self) -> dict[str, Any]:
@@ -85,7 +76,7 @@ class StudyConfig:
 
 
 def study_spec(plan: StudyConfig, corpus: Corpus, data: Mapping[str, Any], resources: TrialResources) -> dict[str, Any]:
-    """The spec of a new study, or of a command that wants to go on with one. The number of trials is not in it."""
+    """Return the spec of a new study, or of a command that continues one. It lacks the number of trials."""
     return {
         "format": FORMAT,
         "data": dict(data),
@@ -105,23 +96,21 @@ def study_spec(plan: StudyConfig, corpus: Corpus, data: Mapping[str, Any], resou
 
 
 def space_from_spec(spec: Mapping[str, Any]) -> Space:
-    """The search space that a spec holds."""
+    """Return the search space of a spec."""
     return Space.from_json(json.dumps(spec["space"]))
 
 
 def searched_settings(space: Space) -> list[str]:
-    """The TrialConfig fields that a space searches, in order, each once."""
+    """Return the TrialConfig fields that a space searches, in order, each once."""
     return list(dict.fromkeys(dimension.field for dimension in space.dimensions))
 
 
 def spec_notes(spec: Mapping[str, Any]) -> list[str]:
-    """What a person who reads the table should know about how it came to be."""
-    notes = []
-    if start := spec["warm_start"]:
-        notes.append(f"warm start: the sampler knew {start['trials']} trials of study {start['study']}")
-    return notes
+    """Return the notes on a study's origin, for below its table."""
+    start = spec["warm_start"]
+    return [f"warm start: the sampler knew {start['trials']} trials of study {start['study']}"] if start else []
 
 
 def study_id(name: str, spec: Mapping[str, Any]) -> str:
-    """A name for what a study keeps outside its folder: two studies with the same one have the same trials."""
+    """Return a name for files outside the study's folder. Studies with the same name have the same trials."""
     return f"{name}-{hashlib.sha256(canonical_json(dict(spec))).hexdigest()[:12]}"

@@ -15,7 +15,7 @@ from tests.support.assessed_studies import FULL_SPEC, attributes, trial, write_s
 from tests.support.cli import sentune
 from tests.support.journals import two_trials
 from tests.support.studies import write_sentences
-from tuning.cli import options
+from tuning import run_options
 
 Capture = pytest.CaptureFixture[str]
 BAD = {
@@ -156,17 +156,16 @@ def test_a_study_is_found_by_name_and_by_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     two_trials(tmp_path / "results" / "mine")
-    assert options.study_folder("mine", tmp_path / "results") == tmp_path / "results" / "mine"
-    assert options.study_folder(f"{tmp_path}/results/mine", Path("results")) == tmp_path / "results" / "mine"
+    assert run_options.study_folder("mine", tmp_path / "results") == tmp_path / "results" / "mine"
+    assert run_options.study_folder(f"{tmp_path}/results/mine", Path("results")) == tmp_path / "results" / "mine"
 
 
 def test_paths_are_kept_absolute_and_names_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a.csv").touch()
-    params = dict.fromkeys(options.DATA_OPTIONS)
-    chosen = options.data_options(params | {"dataset": "a.csv", "vectors": "glove-50d", "split": "80/10/10"})
+    chosen = run_options.RunOptions(dataset="a.csv").data
     assert (chosen["dataset"], chosen["vectors"]) == (str(tmp_path / "a.csv"), "glove-50d")
-    chosen = options.data_options(params | {"dataset": "mr:x.tar.gz", "vectors": "sub/v.vec", "split_column": "part"})
+    chosen = run_options.RunOptions(dataset="mr:x.tar.gz", vectors="sub/v.vec", split_column="part").data
     assert (chosen["dataset"], chosen["vectors"]) == (f"mr:{tmp_path}/x.tar.gz", f"{tmp_path}/sub/v.vec")
     assert chosen["split"] == "column"
 
@@ -204,7 +203,7 @@ def test_names_of_data_are_no_folders(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.chdir(tmp_path)
     for name in ("snippets", "mr", "none", "fasttext", "glove-50d", "mine.csv"):
         (tmp_path / name).mkdir()
-    found = [options.absolute(name) for name in ("snippets", "mr", "none", "fasttext", "glove-50d", "mine.csv")]
+    found = [run_options.absolute(name) for name in ("snippets", "mr", "none", "fasttext", "glove-50d", "mine.csv")]
     assert found == ["snippets", "mr", "none", "fasttext", "glove-50d", str(tmp_path / "mine.csv")]
 
 
