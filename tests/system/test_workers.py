@@ -62,7 +62,7 @@ def test_a_search_imports_no_tracker_that_happens_to_be_installed(search: Search
             tune.report({"outcome": {"n_parameters": 1}})
 
         class Heard(Heard):
-            def ended(self, record):
+            def on_trial_end(self, record):
                 interrupt.say(f"MLflow is loaded: {'mlflow' in sys.modules}")
         """,
         plan="n_trials=1, epochs=1, stopping=None",
@@ -113,10 +113,10 @@ def test_running_trials_end_their_epoch_and_keep_their_checkpoints(search: Searc
         from tuning.scheduling.budget import Budget
 
         class Heard(Heard):
-            def epoch(self, number, result):
-                super().epoch(number, result)
+            def on_epoch_end(self, number, result):
+                super().on_epoch_end(number, result)
                 if len([event for event in self.events if event.startswith("epoch")]) == 3:
-                    interruption.end(Budget(seconds=60).time_up)
+                    interrupt.end_study(Budget(seconds=60).timed_out)
         """,
         plan="n_trials=6, epochs=50, stopping=None",
         workers=2,
@@ -150,7 +150,7 @@ def test_fifty_trials_of_one_worker_have_the_bits_of_fifty_fresh_processes(searc
         tmp_path / "many",
         """
         class Heard(Heard):
-            def ended(self, record):
+            def on_trial_end(self, record):
                 interrupt.say(f"torch is loaded: {'torch' in sys.modules}")
         """,
         plan="n_trials=50, epochs=1, stopping=None",
