@@ -2,16 +2,19 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-from core.errors import ConfigError
+from core.errors import ConfigError, check_rules
 
 POOLINGS = ("last", "max", "mean", "mean+max", "attention")
 OPTIMIZERS = ("adadelta", "adam", "adamw", "rmsprop")
 SCHEDULES = ("constant", "cosine", "plateau")
 PRECISIONS = ("fp32", "bf16")
+
+Rule = tuple[object, str, bool]
+"""A value, the rule that it must obey, and whether it does: see `check_rules`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,50 +75,34 @@ class TrialConfig:
     """Of initialisation, shuffling and dropout."""
 
     def __post_init__(self) -> None:
-        problems = [
-            f"{name} must be {rule}, got {getattr(self, name)!r}"
-            for name, (rule, holds) in self._rules().items()
-            if not holds
-        ]
-        if problems:
-            raise ConfigError("; ".join(problems))
-
-    def _rules(self) -> dict[str, tuple[str, bool]]:
-        return {
-            "n_layers": ("a whole number from 1 to 8", _whole(self.n_layers, 1, 8)),
-            "hidden_dim": ("a whole number from 1 to 8192", _whole(self.hidden_dim, 1, 8192)),
-            "bidirectional": ("true or false", _flag(self.bidirectional)),
-            "pooling": (_one_of(POOLINGS), self.pooling in POOLINGS),
-            "embedding_dropout": ("at least 0 and below 1", _share(self.embedding_dropout)),
-            "lstm_dropout": ("at least 0 and below 1", _share(self.lstm_dropout)),
-            "fc_dropout": ("at least 0 and below 1", _share(self.fc_dropout)),
-            "fc_dropout_twice": ("true or false", _flag(self.fc_dropout_twice)),
-            "freeze_embedding": ("true or false", _flag(self.freeze_embedding)),
-            "embedding_lr_scale": ("above 0 and finite", _positive(self.embedding_lr_scale)),
-            "embedding_max_norm": (
-                "none, or above 0 and finite",
-                self.embedding_max_norm is None or _positive(self.embedding_max_norm),
-            ),
-            "optimizer": (_one_of(OPTIMIZERS), self.optimizer in OPTIMIZERS),
-            "learning_rate": ("above 0 and finite", _positive(self.learning_rate)),
-            "lr_schedule": (_one_of(SCHEDULES), self.lr_schedule in SCHEDULES),
-            "weight_decay": ("at least 0 and finite", self.weight_decay == 0 or _positive(self.weight_decay)),
-            "batch_size": ("a whole number of at least 1", _whole(self.batch_size, 1, math.inf)),
-            "clip_norm": ("none, or above 0 and finite", self.clip_norm is None or _positive(self.clip_norm)),
-            "ema_decay": (
-                "none, or above 0 and below 1",
-                self.ema_decay is None or (_positive(self.ema_decay) and self.ema_decay < 1),
-            ),
-            "label_smoothing": ("at least 0 and below 1", _share(self.label_smoothing)),
-            "inexact_lazy_adam": ("true or false", _flag(self.inexact_lazy_adam)),
-            "epochs": ("a whole number of at least 1", _whole(self.epochs, 1, math.inf)),
-            "patience": (
-                "none, or a whole number of at least 1",
-                self.patience is None or _whole(self.patience, 1, math.inf),
-            ),
-            "precision": (_one_of(PRECISIONS), self.precision in PRECISIONS),
-            "seed": ("a whole number from 0 to 2**32 - 1", _whole(self.seed, 0, 2**32 - 1)),
-        }
+        check_rules(
+            {
+                "n_layers": _whole(self.n_layers, 1, 8),
+                "hidden_dim": _whole(self.hidden_dim, 1, 8192),
+                "bidirectional": _flag(self.bidirectional),
+                "pooling": _choice(self.pooling, POOLINGS),
+                "embedding_dropout": _probability(self.embedding_dropout),
+                "lstm_dropout": _probability(self.lstm_dropout),
+                "fc_dropout": _probability(self.fc_dropout),
+                "fc_dropout_twice": _flag(self.fc_dropout_twice),
+                "freeze_embedding": _flag(self.freeze_embedding),
+                "embedding_lr_scale": _positive(self.embedding_lr_scale),
+                "embedding_max_norm": _optional(_positive(self.embedding_max_norm)),
+                "optimizer": _choice(self.optimizer, OPTIMIZERS),
+                "learning_rate": _positive(self.learning_rate),
+                "lr_schedule": _choice(self.lr_schedule, SCHEDULES),
+                "weight_decay": _number(self.weight_decay, "at least 0 and finite", lambda x: 0 <= x < math.inf),
+                "batch_size": _whole(self.batch_size, 1),
+                "clip_norm": _optional(_positive(self.clip_norm)),
+                "ema_decay": _optional(_number(self.ema_decay, "above 0 and below 1", lambda x: 0 < x < 1)),
+                "label_smoothing": _probability(self.label_smoothing),
+                "inexact_lazy_adam": _flag(self.inexact_lazy_adam),
+                "epochs": _whole(self.epochs, 1),
+                "patience": _optional(_whole(self.patience, 1)),
+                "precision": _choice(self.precision, PRECISIONS),
+                "seed": (self.seed, "a whole number from 0 to 2**32 - 1", _whole(self.seed, 0, 2**32 - 1)[2]),
+            }
+        )
 
     @classmethod
     def notebook(cls, **changes: Any) -> Self:
@@ -159,25 +146,31 @@ class TrialConfig:
         return dataclasses.replace(self, **changes)
 
 
-def _whole(value: Any, low: float, high: float) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
+def _whole(value: Any, low: int, high: float = math.inf) -> Rule:
+    holds = isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
+    return value, f"a whole number {f'of at least {low}' if high == math.inf else f'from {low} to {high}'}", holds
 
 
-def _number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def _number(value: Any, rule: str, holds: Callable[[float], bool]) -> Rule:
+    return value, rule, isinstance(value, int | float) and not isinstance(value, bool) and holds(value)
 
 
-def _positive(value: Any) -> bool:
-    return _number(value) and 0 < value < math.inf
+def _positive(value: Any) -> Rule:
+    return _number(value, "above 0 and finite", lambda x: 0 < x < math.inf)
 
 
-def _share(value: Any) -> bool:
-    return _number(value) and 0 <= value < 1
+def _probability(value: Any) -> Rule:
+    return _number(value, "at least 0 and below 1", lambda x: 0 <= x < 1)
 
 
-def _flag(value: Any) -> bool:
-    return isinstance(value, bool)
+def _flag(value: Any) -> Rule:
+    return value, "true or false", isinstance(value, bool)
 
 
-def _one_of(choices: tuple[str, ...]) -> str:
-    return f"one of {', '.join(choices)}"
+def _choice(value: Any, choices: tuple[str, ...]) -> Rule:
+    return value, f"one of {', '.join(choices)}", value in choices
+
+
+def _optional(rule: Rule) -> Rule:
+    value, text, holds = rule
+    return value, f"none, or {text}", value is None or holds
