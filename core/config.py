@@ -1,4 +1,4 @@
-"""TrialConfig: everything that decides how one classifier is trained, checked when it is made."""
+"""TrialConfig: every setting of one training, validated at construction, and what other modules know of a setting."""
 
 import dataclasses
 import math
@@ -17,51 +17,63 @@ Rule = tuple[object, str, bool]
 """A value, the rule that it must obey, and whether it does: see `check_rules`."""
 
 
+def _setting(default: Any, *, short: str, rank: int, cost_order: tuple[Any, ...] = ()) -> Any:
+    """Declare a field with facts for other modules, see SHORT_NAMES and COST_ORDER.
+
+    Args:
+        default: Value of the field.
+        short: Name for one-line displays.
+        rank: Place among all short names; 1 usually matters most.
+        cost_order: Choices by falling cost in time and memory; empty for numbers, of which the largest costs most.
+    """
+    return dataclasses.field(default=default, metadata={"short": short, "rank": rank, "cost_order": cost_order})
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrialConfig:
-    """One trial's settings. Width and number of classes are the corpus's, not the trial's.
+    """Settings of one trial; the word vectors' width and the number of classes belong to the corpus.
 
     Raises:
         ConfigError: naming every field that breaks its rule.
     """
 
-    n_layers: int = 1
+    n_layers: int = _setting(1, short="layers", rank=4)
     """LSTM layers."""
-    hidden_dim: int = 128
+    hidden_dim: int = _setting(128, short="hidden", rank=3)
     """State width of one direction."""
-    bidirectional: bool = True
+    bidirectional: bool = _setting(True, short="bi", rank=9, cost_order=(True, False))
     """Two directions, concatenated."""
-    pooling: str = "max"
+    pooling: str = _setting("max", short="pool", rank=7, cost_order=("attention", "mean+max", "max", "mean", "last"))
     """How a sentence's states become one vector: last, max, mean, mean+max or attention."""
-    embedding_dropout: float = 0.0
+    embedding_dropout: float = _setting(0.0, short="emb.drop", rank=10)
     """Probability that a whole word of a sentence is dropped (its vector set to zero)."""
-    lstm_dropout: float = 0.0
+    lstm_dropout: float = _setting(0.0, short="lstm.drop", rank=11)
     """Dropout between LSTM layers; without effect when there is one layer."""
-    fc_dropout: float = 0.5
+    fc_dropout: float = _setting(0.5, short="drop", rank=5)
     """Dropout on the pooled sentence vector."""
     fc_dropout_twice: bool = False
-    """Apply it two times in a row, as the notebook does (0.5 twice drops 75%)."""
-    freeze_embedding: bool = False
+    """Apply `fc_dropout` twice in a row, as the tutorial notebook does (0.5 twice drops 75%)."""
+    freeze_embedding: bool = _setting(False, short="freeze", rank=6, cost_order=(False, True))
     """Keep the word vectors as they are."""
-    embedding_lr_scale: float = 1.0
+    embedding_lr_scale: float = _setting(1.0, short="emb.lr", rank=12)
     """Learning rate of trained word vectors, as a multiple of `learning_rate`."""
     embedding_max_norm: float | None = None
     """Longest a *random* word vector may get, as in `torch.nn.Embedding`; pretrained ones are never clipped."""
-    optimizer: str = "adam"
+    optimizer: str = _setting("adam", short="opt", rank=2, cost_order=("adamw", "adam", "adadelta", "rmsprop"))
     """adadelta (rho 0.95), adam, adamw or rmsprop."""
-    learning_rate: float = 2e-3
+    learning_rate: float = _setting(2e-3, short="lr", rank=1)
     """Step size at the start of the schedule."""
-    lr_schedule: str = "constant"
+    lr_schedule: str = _setting("constant", short="schedule", rank=16)
     """constant, cosine (to zero over all epochs) or plateau (halved when validation loss stalls)."""
-    weight_decay: float = 0.0
+    weight_decay: float = _setting(0.0, short="decay", rank=13)
     """L2 penalty (decoupled for adamw)."""
-    batch_size: int = 50
-    """Sentences a step."""
+    batch_size: int = _setting(50, short="batch", rank=8)
+    """Sentences in one step."""
     clip_norm: float | None = 1.0
     """Largest gradient norm over all parameters; None for no limit."""
-    ema_decay: float | None = None
+    ema_decay: float | None = _setting(None, short="ema", rank=15)
     """Evaluate an exponential moving average of the weights with this decay; None for the weights themselves."""
-    label_smoothing: float = 0.0
+    label_smoothing: float = _setting(0.0, short="smooth", rank=14)
     """Share of the target spread over all classes."""
     inexact_lazy_adam: bool = False
     """Update only the word vectors that occur in a batch under adam or adamw. Fast, but not Adam: off by default."""
@@ -72,7 +84,7 @@ class TrialConfig:
     precision: str = "fp32"
     """fp32, or bf16 autocast."""
     seed: int = 42
-    """Of initialisation, shuffling and dropout."""
+    """Seed of initialisation, shuffling and dropout."""
 
     def __post_init__(self) -> None:
         check_rules(
@@ -106,7 +118,7 @@ class TrialConfig:
 
     @classmethod
     def notebook(cls, **changes: Any) -> Self:
-        """The run that the tutorial notebook shows, with `changes` on top."""
+        """Return the tutorial notebook's settings, with `changes` made."""
         settings: dict[str, Any] = {
             "n_layers": 2,
             "hidden_dim": 128,
@@ -126,7 +138,7 @@ class TrialConfig:
 
     @classmethod
     def from_dict(cls, settings: Mapping[str, Any]) -> Self:
-        """The inverse of `to_dict`.
+        """Return the settings that `to_dict` gave.
 
         Raises:
             ConfigError: naming every unknown field, or every field that breaks its rule.
@@ -138,12 +150,21 @@ class TrialConfig:
         return cls(**settings)
 
     def to_dict(self) -> dict[str, Any]:
-        """Every field, as JSON can hold it."""
+        """Return every field, as JSON can hold it."""
         return dataclasses.asdict(self)
 
     def replace(self, **changes: Any) -> Self:
-        """The same settings with some changed, checked anew."""
+        """Return the same settings with `changes` made, checked again."""
         return dataclasses.replace(self, **changes)
+
+
+_FACTS = {field.name: field.metadata for field in dataclasses.fields(TrialConfig) if field.metadata}
+SHORT_NAMES: dict[str, str] = {name: _FACTS[name]["short"] for name in sorted(_FACTS, key=lambda n: _FACTS[n]["rank"])}
+"""Short name of each setting that has one; the settings that usually matter most come first."""
+COST_ORDER: dict[str, tuple[bool | str, ...]] = {
+    name: facts["cost_order"] for name, facts in _FACTS.items() if facts["cost_order"]
+}
+"""Choices of a setting by falling cost in time and memory."""
 
 
 def _whole(value: Any, low: int, high: float = math.inf) -> Rule:

@@ -2,8 +2,8 @@
 
 from core.config import TrialConfig
 
-OPTIMIZER_STATE_TENSORS = {"adamw": 2, "adam": 2, "adadelta": 2, "rmsprop": 1}
-"""Running averages that an optimizer keeps of each weight (core.training.optim)."""
+OPTIMIZER_STATE_TENSORS = {"adadelta": 2, "adam": 2, "adamw": 2, "rmsprop": 1}
+"""Running averages that an optimizer keeps of each weight; core.training.optim allocates them."""
 
 
 def count_trainable_parameters(config: TrialConfig, vocabulary: int, embedding_dim: int, n_classes: int) -> int:
