@@ -1,64 +1,79 @@
-"""TrialConfig: everything that decides how one classifier is trained, checked when it is made."""
+"""TrialConfig: every setting of one training, validated at construction, and what other modules know of a setting."""
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-from core.errors import ConfigError
+from core.errors import ConfigError, check_rules
 
 POOLINGS = ("last", "max", "mean", "mean+max", "attention")
 OPTIMIZERS = ("adadelta", "adam", "adamw", "rmsprop")
 SCHEDULES = ("constant", "cosine", "plateau")
 PRECISIONS = ("fp32", "bf16")
 
+Rule = tuple[object, str, bool]
+"""A value, the rule that it must obey, and whether it does: see `check_rules`."""
+
+
+def _setting(default: Any, *, short: str, rank: int, cost_order: tuple[Any, ...] = ()) -> Any:
+    """Declare a field with facts for other modules, see SHORT_NAMES and COST_ORDER.
+
+    Args:
+        default: Value of the field.
+        short: Name for one-line displays.
+        rank: Place among all short names; 1 usually matters most.
+        cost_order: Choices by falling cost in time and memory; empty for numbers, of which the largest costs most.
+    """
+    return dataclasses.field(default=default, metadata={"short": short, "rank": rank, "cost_order": cost_order})
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrialConfig:
-    """One trial's settings. Width and number of classes are the corpus's, not the trial's.
+    """Settings of one trial; the word vectors' width and the number of classes belong to the corpus.
 
     Raises:
         ConfigError: naming every field that breaks its rule.
     """
 
-    n_layers: int = 1
+    n_layers: int = _setting(1, short="layers", rank=4)
     """LSTM layers."""
-    hidden_dim: int = 128
+    hidden_dim: int = _setting(128, short="hidden", rank=3)
     """State width of one direction."""
-    bidirectional: bool = True
+    bidirectional: bool = _setting(True, short="bi", rank=9, cost_order=(True, False))
     """Two directions, concatenated."""
-    pooling: str = "max"
+    pooling: str = _setting("max", short="pool", rank=7, cost_order=("attention", "mean+max", "max", "mean", "last"))
     """How a sentence's states become one vector: last, max, mean, mean+max or attention."""
-    embedding_dropout: float = 0.0
+    embedding_dropout: float = _setting(0.0, short="emb.drop", rank=10)
     """Probability that a whole word of a sentence is dropped (its vector set to zero)."""
-    lstm_dropout: float = 0.0
+    lstm_dropout: float = _setting(0.0, short="lstm.drop", rank=11)
     """Dropout between LSTM layers; without effect when there is one layer."""
-    fc_dropout: float = 0.5
+    fc_dropout: float = _setting(0.5, short="drop", rank=5)
     """Dropout on the pooled sentence vector."""
     fc_dropout_twice: bool = False
-    """Apply it two times in a row, as the notebook does (0.5 twice drops 75%)."""
-    freeze_embedding: bool = False
+    """Apply `fc_dropout` twice in a row, as the tutorial notebook does (0.5 twice drops 75%)."""
+    freeze_embedding: bool = _setting(False, short="freeze", rank=6, cost_order=(False, True))
     """Keep the word vectors as they are."""
-    embedding_lr_scale: float = 1.0
+    embedding_lr_scale: float = _setting(1.0, short="emb.lr", rank=12)
     """Learning rate of trained word vectors, as a multiple of `learning_rate`."""
     embedding_max_norm: float | None = None
     """Longest a *random* word vector may get, as in `torch.nn.Embedding`; pretrained ones are never clipped."""
-    optimizer: str = "adam"
+    optimizer: str = _setting("adam", short="opt", rank=2, cost_order=("adamw", "adam", "adadelta", "rmsprop"))
     """adadelta (rho 0.95), adam, adamw or rmsprop."""
-    learning_rate: float = 2e-3
+    learning_rate: float = _setting(2e-3, short="lr", rank=1)
     """Step size at the start of the schedule."""
-    lr_schedule: str = "constant"
+    lr_schedule: str = _setting("constant", short="schedule", rank=16)
     """constant, cosine (to zero over all epochs) or plateau (halved when validation loss stalls)."""
-    weight_decay: float = 0.0
+    weight_decay: float = _setting(0.0, short="decay", rank=13)
     """L2 penalty (decoupled for adamw)."""
-    batch_size: int = 50
-    """Sentences a step."""
+    batch_size: int = _setting(50, short="batch", rank=8)
+    """Sentences in one step."""
     clip_norm: float | None = 1.0
     """Largest gradient norm over all parameters; None for no limit."""
-    ema_decay: float | None = None
+    ema_decay: float | None = _setting(None, short="ema", rank=15)
     """Evaluate an exponential moving average of the weights with this decay; None for the weights themselves."""
-    label_smoothing: float = 0.0
+    label_smoothing: float = _setting(0.0, short="smooth", rank=14)
     """Share of the target spread over all classes."""
     inexact_lazy_adam: bool = False
     """Update only the word vectors that occur in a batch under adam or adamw. Fast, but not Adam: off by default."""
@@ -69,57 +84,41 @@ class TrialConfig:
     precision: str = "fp32"
     """fp32, or bf16 autocast."""
     seed: int = 42
-    """Of initialisation, shuffling and dropout."""
+    """Seed of initialisation, shuffling and dropout."""
 
     def __post_init__(self) -> None:
-        problems = [
-            f"{name} must be {rule}, got {getattr(self, name)!r}"
-            for name, (rule, holds) in self._rules().items()
-            if not holds
-        ]
-        if problems:
-            raise ConfigError("; ".join(problems))
-
-    def _rules(self) -> dict[str, tuple[str, bool]]:
-        return {
-            "n_layers": ("a whole number from 1 to 8", _whole(self.n_layers, 1, 8)),
-            "hidden_dim": ("a whole number from 1 to 8192", _whole(self.hidden_dim, 1, 8192)),
-            "bidirectional": ("true or false", _flag(self.bidirectional)),
-            "pooling": (_one_of(POOLINGS), self.pooling in POOLINGS),
-            "embedding_dropout": ("at least 0 and below 1", _share(self.embedding_dropout)),
-            "lstm_dropout": ("at least 0 and below 1", _share(self.lstm_dropout)),
-            "fc_dropout": ("at least 0 and below 1", _share(self.fc_dropout)),
-            "fc_dropout_twice": ("true or false", _flag(self.fc_dropout_twice)),
-            "freeze_embedding": ("true or false", _flag(self.freeze_embedding)),
-            "embedding_lr_scale": ("above 0 and finite", _positive(self.embedding_lr_scale)),
-            "embedding_max_norm": (
-                "none, or above 0 and finite",
-                self.embedding_max_norm is None or _positive(self.embedding_max_norm),
-            ),
-            "optimizer": (_one_of(OPTIMIZERS), self.optimizer in OPTIMIZERS),
-            "learning_rate": ("above 0 and finite", _positive(self.learning_rate)),
-            "lr_schedule": (_one_of(SCHEDULES), self.lr_schedule in SCHEDULES),
-            "weight_decay": ("at least 0 and finite", self.weight_decay == 0 or _positive(self.weight_decay)),
-            "batch_size": ("a whole number of at least 1", _whole(self.batch_size, 1, math.inf)),
-            "clip_norm": ("none, or above 0 and finite", self.clip_norm is None or _positive(self.clip_norm)),
-            "ema_decay": (
-                "none, or above 0 and below 1",
-                self.ema_decay is None or (_positive(self.ema_decay) and self.ema_decay < 1),
-            ),
-            "label_smoothing": ("at least 0 and below 1", _share(self.label_smoothing)),
-            "inexact_lazy_adam": ("true or false", _flag(self.inexact_lazy_adam)),
-            "epochs": ("a whole number of at least 1", _whole(self.epochs, 1, math.inf)),
-            "patience": (
-                "none, or a whole number of at least 1",
-                self.patience is None or _whole(self.patience, 1, math.inf),
-            ),
-            "precision": (_one_of(PRECISIONS), self.precision in PRECISIONS),
-            "seed": ("a whole number from 0 to 2**32 - 1", _whole(self.seed, 0, 2**32 - 1)),
-        }
+        check_rules(
+            {
+                "n_layers": _whole(self.n_layers, 1, 8),
+                "hidden_dim": _whole(self.hidden_dim, 1, 8192),
+                "bidirectional": _flag(self.bidirectional),
+                "pooling": _choice(self.pooling, POOLINGS),
+                "embedding_dropout": _probability(self.embedding_dropout),
+                "lstm_dropout": _probability(self.lstm_dropout),
+                "fc_dropout": _probability(self.fc_dropout),
+                "fc_dropout_twice": _flag(self.fc_dropout_twice),
+                "freeze_embedding": _flag(self.freeze_embedding),
+                "embedding_lr_scale": _positive(self.embedding_lr_scale),
+                "embedding_max_norm": _optional(_positive(self.embedding_max_norm)),
+                "optimizer": _choice(self.optimizer, OPTIMIZERS),
+                "learning_rate": _positive(self.learning_rate),
+                "lr_schedule": _choice(self.lr_schedule, SCHEDULES),
+                "weight_decay": _number(self.weight_decay, "at least 0 and finite", lambda x: 0 <= x < math.inf),
+                "batch_size": _whole(self.batch_size, 1),
+                "clip_norm": _optional(_positive(self.clip_norm)),
+                "ema_decay": _optional(_number(self.ema_decay, "above 0 and below 1", lambda x: 0 < x < 1)),
+                "label_smoothing": _probability(self.label_smoothing),
+                "inexact_lazy_adam": _flag(self.inexact_lazy_adam),
+                "epochs": _whole(self.epochs, 1),
+                "patience": _optional(_whole(self.patience, 1)),
+                "precision": _choice(self.precision, PRECISIONS),
+                "seed": (self.seed, "a whole number from 0 to 2**32 - 1", _whole(self.seed, 0, 2**32 - 1)[2]),
+            }
+        )
 
     @classmethod
     def notebook(cls, **changes: Any) -> Self:
-        """The run that the tutorial notebook shows, with `changes` on top."""
+        """Return the tutorial notebook's settings, with `changes` made."""
         settings: dict[str, Any] = {
             "n_layers": 2,
             "hidden_dim": 128,
@@ -139,7 +138,7 @@ class TrialConfig:
 
     @classmethod
     def from_dict(cls, settings: Mapping[str, Any]) -> Self:
-        """The inverse of `to_dict`.
+        """Return the settings that `to_dict` gave.
 
         Raises:
             ConfigError: naming every unknown field, or every field that breaks its rule.
@@ -151,33 +150,48 @@ class TrialConfig:
         return cls(**settings)
 
     def to_dict(self) -> dict[str, Any]:
-        """Every field, as JSON can hold it."""
+        """Return every field, as JSON can hold it."""
         return dataclasses.asdict(self)
 
     def replace(self, **changes: Any) -> Self:
-        """The same settings with some changed, checked anew."""
+        """Return the same settings with `changes` made, checked again."""
         return dataclasses.replace(self, **changes)
 
 
-def _whole(value: Any, low: float, high: float) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
+_FACTS = {field.name: field.metadata for field in dataclasses.fields(TrialConfig) if field.metadata}
+SHORT_NAMES: dict[str, str] = {name: _FACTS[name]["short"] for name in sorted(_FACTS, key=lambda n: _FACTS[n]["rank"])}
+"""Short name of each setting that has one; the settings that usually matter most come first."""
+COST_ORDER: dict[str, tuple[bool | str, ...]] = {
+    name: facts["cost_order"] for name, facts in _FACTS.items() if facts["cost_order"]
+}
+"""Choices of a setting by falling cost in time and memory."""
 
 
-def _number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def _whole(value: Any, low: int, high: float = math.inf) -> Rule:
+    holds = isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
+    return value, f"a whole number {f'of at least {low}' if high == math.inf else f'from {low} to {high}'}", holds
 
 
-def _positive(value: Any) -> bool:
-    return _number(value) and 0 < value < math.inf
+def _number(value: Any, rule: str, holds: Callable[[float], bool]) -> Rule:
+    return value, rule, isinstance(value, int | float) and not isinstance(value, bool) and holds(value)
 
 
-def _share(value: Any) -> bool:
-    return _number(value) and 0 <= value < 1
+def _positive(value: Any) -> Rule:
+    return _number(value, "above 0 and finite", lambda x: 0 < x < math.inf)
 
 
-def _flag(value: Any) -> bool:
-    return isinstance(value, bool)
+def _probability(value: Any) -> Rule:
+    return _number(value, "at least 0 and below 1", lambda x: 0 <= x < 1)
 
 
-def _one_of(choices: tuple[str, ...]) -> str:
-    return f"one of {', '.join(choices)}"
+def _flag(value: Any) -> Rule:
+    return value, "true or false", isinstance(value, bool)
+
+
+def _choice(value: Any, choices: tuple[str, ...]) -> Rule:
+    return value, f"one of {', '.join(choices)}", value in choices
+
+
+def _optional(rule: Rule) -> Rule:
+    value, text, holds = rule
+    return value, f"none, or {text}", value is None or holds

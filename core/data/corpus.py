@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 TRAIN, VAL, TEST = 0, 1, 2
+"""Codes in `Corpus.split`."""
 SPLITS = {"train": TRAIN, "val": VAL, "test": TEST}
 SPLIT_NAMES = tuple(SPLITS)
-"""By code."""
-"""Codes in `Corpus.split`."""
+"""Name of each split, by code."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, slots=True)
@@ -29,7 +29,7 @@ class Corpus:
     words: tuple[str, ...]
     """(V,) the vocabulary: words[0] is `<pad>`, words[1] is `<unk>`."""
     vectors: NDArray[np.float32] | None
-    """(V, embedding_dim) pretrained, row 0 all zero; None: the model draws its own."""
+    """(V, embedding_dim) pretrained, row 0 all zero; None if the model draws its own."""
     embedding_dim: int
     """Width of a word vector."""
     classes: tuple[str, ...]
@@ -37,7 +37,7 @@ class Corpus:
     fingerprint: str
     """The cache key: sha256 (hex) of everything that shapes the arrays above."""
     source: Mapping[str, Any]
-    """Where it came from, as JSON can hold it: dataset, licence, vectors, split rule and seed, tokenizer, audit."""
+    """Its origin, as JSON can hold it: dataset, licence, vectors, split rule and seed, tokenizer, audit."""
 
     def indices(self, split: int) -> NDArray[np.int64]:
         """(n,) the sentences of one split, ascending."""
@@ -50,16 +50,16 @@ class Corpus:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReadOptions:
-    """How a file is read; the built-in datasets take none."""
+    """Options for reading a file; the built-in datasets take none."""
 
     text_column: str | None = None
-    """None to find it by its name."""
+    """Name of the column; None to find it."""
     label_column: str | None = None
-    """None to find it by its name."""
+    """Name of the column; None to find it."""
     split_column: str | None = None
     """None if the file has no split of its own."""
     encoding: str | None = None
-    """Of a text file; None to detect it."""
+    """Encoding of a text file; None to detect it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,12 +73,12 @@ class Dataset:
     split_values: list[str] | None = None
     """(n,) the split column's cells; None without one."""
     notes: Mapping[str, Any]
-    """What reading found out, as JSON can hold it: the licence; columns chosen; rows dropped."""
+    """Facts found while reading, as JSON can hold them: the licence; columns chosen; rows dropped."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DatasetSource:
-    """A dataset that is found and identified; it is read only if the cache lacks what is made from it."""
+    """A dataset that is found and identified; it is read only if its corpus is not in the cache."""
 
     inputs: Mapping[str, Any]
     """Everything that decides what `read` returns; part of the cache key."""

@@ -1,8 +1,8 @@
-"""load_corpus: dataset, tokens, split, vocabulary and vectors, made once and then opened from the cache."""
+"""load_corpus: build a corpus from dataset, split and vectors once, then open it from the cache."""
 
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ from core.data.tokenizer import tokenizer_version
 from core.data.vocabulary import encode_corpus, tokenize_all
 from core.errors import ConfigError, CorruptionError, DataError, UserError
 from core.io import cache
+from core.io.checked_folder import canonical_json
+from core.io.text import Notify
 
 
 def load_corpus(
@@ -34,29 +36,29 @@ def load_corpus(
     encoding: str | None = None,
     allow_leak: bool = False,
     cache_dir: Path | str | None = None,
-    progress: cache.Notify | None = None,
+    progress: Notify | None = None,
 ) -> Corpus:
-    """A dataset ready for training; the same arguments and files give the same bytes on every machine.
+    """Return a dataset ready for training; the same arguments and files give the same bytes on every machine.
 
     Args:
         dataset: `snippets`, `mr`, `mr:PATH` (the archive, or the folder with the two files), or the path of a
             .csv, .tsv, .jsonl (each also .gz) or .parquet file.
         vectors: `glove-50d`, `fasttext`, `none`, or the path of a .vec or GloVe .txt file, also in .zip or .gz.
         split: `80/10/10` (stratified), `notebook` (90/10, random_state 42, no test), `column`, or `folds:K`.
-        seed: of `80/10/10` and `folds:K`; the others have none.
-        fold: which of `folds:K` is the test split, from 0.
-        text_column, label_column: of a file; None to find them by name.
-        split_column: of a file, with the values train, val and test; implies split `column`.
-        embedding_dim: width of a word vector with vectors `none`; also tells which file of a .zip of several.
-        encoding: of a text file; None to detect it.
-        allow_leak: take a split column although it has the same text on two sides.
-        cache_dir: None for `SENTUNE_CACHE` or the platform's user cache folder.
-        progress: told one line about what takes long or is out of order.
+        seed: Seed of `80/10/10` and `folds:K`; the other rules are fixed.
+        fold: Number of the fold of `folds:K` that is the test split, from 0.
+        text_column, label_column: Columns of a file; None to find them by name.
+        split_column: Column of a file with the values train, val and test; implies split `column`.
+        embedding_dim: Width of a word vector with vectors `none`; also selects one of several files in a .zip.
+        encoding: Encoding of a text file; None to detect it.
+        allow_leak: Whether to accept a split column that assigns the same text to two splits.
+        cache_dir: The cache folder; None for `SENTUNE_CACHE` or the platform's user cache folder.
+        progress: Called with one line about slow work or irregular data.
 
     Raises:
-        ConfigError: an option breaks its rule or does not go with another.
-        DataError: a file cannot be used, or its split column leaks.
-        UserError: no network, a full disk, a cache folder that cannot be written.
+        ConfigError: An option breaks its rule or conflicts with another.
+        DataError: A file cannot be used, or its split column leaks.
+        UserError: No network, a full disk, or a cache folder that cannot be written.
     """
     folder = Path(cache_dir) if cache_dir is not None else cache.default_dir()
     rule = SplitRule.of(split, seed, fold, split_column)
@@ -91,18 +93,16 @@ def _build(
     data: DatasetSource,
     table: pretrained.VectorSource | None,
     rule: SplitRule,
-    notify: cache.Notify | None,
+    notify: Notify | None,
 ) -> None:
-    """Write a corpus entry's files; nothing in them depends on anything but the key's inputs."""
+    """Write the files of a corpus entry; their bytes depend on the inputs of the key alone."""
     read = data.read()
     codes = rule.codes(read)
-    tokens, offsets, words = encode_corpus(tokenize_all(read.texts, notify), codes)
-    arrays: dict[str, NDArray[Any]] = {"tokens": tokens, "offsets": offsets, "labels": read.labels, "split": codes}
-    coverage = None
-    if table is not None:
-        arrays["vectors"], has = pretrained.embedding_matrix(words, table.read(pretrained.lookup_forms(words)))
-        coverage = vector_coverage(words, has, tokens[np.repeat(codes == TRAIN, np.diff(offsets))])
-    for name, values in arrays.items():
+    arrays, words, has = build_arrays(read.texts, codes, table, notify)
+    tokens, offsets = arrays["tokens"], arrays["offsets"]
+    in_train = np.repeat(codes == TRAIN, np.diff(offsets))
+    coverage = None if has is None else vector_coverage(words, has, tokens[in_train])
+    for name, values in {**arrays, "labels": read.labels}.items():
         _save(target / f"{name}.npy", values)
     source = {
         "n_sentences": len(read.texts),
@@ -114,12 +114,38 @@ def _build(
         "audit": audit(read.texts, read.labels, read.classes, codes, tokens, offsets, coverage),
         **read.notes,
     }
-    (target / "words.json").write_bytes(cache.canonical_json(words))
-    (target / "source.json").write_bytes(cache.canonical_json(source))
+    (target / "words.json").write_bytes(canonical_json(words))
+    (target / "source.json").write_bytes(canonical_json(source))
+
+
+def build_arrays(
+    texts: Sequence[str],
+    split: NDArray[np.uint8],
+    table: pretrained.VectorSource | None,
+    notify: Notify | None = None,
+) -> tuple[dict[str, NDArray[Any]], list[str], NDArray[np.bool_] | None]:
+    """Tokenise texts, choose the vocabulary and look up its word vectors.
+
+    Args:
+        texts: (n,) the sentences.
+        split: (n,) TRAIN, VAL or TEST.
+        table: Pretrained vectors; None for none.
+        notify: Called with the progress every few seconds.
+
+    Returns:
+        `tokens`, `offsets`, `split` and, with a table, `vectors` as in Corpus; the words (V,); whether each word has a
+        pretrained vector (V,), None without a table.
+    """
+    tokens, offsets, words = encode_corpus(tokenize_all(texts, notify), split)
+    arrays: dict[str, NDArray[Any]] = {"tokens": tokens, "offsets": offsets, "split": split}
+    if table is None:
+        return arrays, words, None
+    arrays["vectors"], has = pretrained.embedding_matrix(words, table.read(pretrained.lookup_forms(words)))
+    return arrays, words, has
 
 
 def _save(path: Path, values: NDArray[Any]) -> None:
-    """As `np.save`, which on a full disk raises an OSError that does not say so."""
+    """Write as `np.save` does; on a full disk, its own OSError would not say so."""
     values = np.ascontiguousarray(values)
     header = io.BytesIO()
     np.lib.format.write_array_header_1_0(header, np.lib.format.header_data_from_array_1_0(values))
@@ -153,24 +179,24 @@ def _refuse_leak(found: Mapping[str, Any], dataset: str) -> None:
     if count := count_leaks(found):
         examples = "; ".join(f"{example['splits']} '{example['text']}'" for example in found["leak_examples"])
         raise DataError(
-            f"{dataset}: the split column puts the same text on two sides ({count:,} times): {examples}; "
-            "mend the file, leave the column out, or pass --allow-leak"
+            f"{dataset}: the split column assigns the same text to two splits ({count:,} times): {examples}; "
+            "fix the file, omit --split-column, or pass --allow-leak"
         )
 
 
 def load_split_texts(data: Mapping[str, Any], fingerprint: str, split: int, cache_dir: Path | None = None) -> list[str]:
-    """The texts of one split, in the order of `Corpus.indices(split)`.
+    """Return the texts of one split, in the order of `Corpus.indices(split)`.
 
-    Only a corpus that is in the cache is read; nothing is built.
+    It reads only a corpus that is in the cache and builds nothing.
 
     Args:
-        data: the arguments of load_corpus that the corpus was made with.
-        fingerprint: of the corpus.
+        data: Arguments of load_corpus that the corpus was built with.
+        fingerprint: Fingerprint of the corpus.
         split: TRAIN, VAL or TEST of core.data.corpus.
-        cache_dir: as in load_corpus.
+        cache_dir: The cache folder, as in load_corpus.
 
     Raises:
-        UserError: the corpus is not in the cache, or its source is gone or has changed.
+        UserError: The corpus is not in the cache, or its source is gone or has changed.
     """
     folder = cache_dir or cache.default_dir()
     try:

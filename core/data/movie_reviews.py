@@ -12,6 +12,7 @@ from core.errors import DataError, UserError
 from core.io import cache
 from core.io.archives import open_file, read_file, read_tar
 from core.io.download import RemoteFile, download, pip_download
+from core.io.text import Notify
 
 SNIPPETS_RELEASE = "vaderSentiment==3.3.2"
 SNIPPETS_RELEASE_SHA256 = "5d7c06e027fc8b99238edb0d53d970cf97066ef97654009890b83703849632f9"
@@ -29,7 +30,7 @@ MR_SHA256 = {
 CLASSES = ("negative", "positive")
 
 
-def resolve_snippets(folder: Path, notify: cache.Notify | None = None) -> DatasetSource:
+def resolve_snippets(folder: Path, notify: Notify | None = None) -> DatasetSource:
     """`snippets`: fetched once, by pip, then kept in the cache `folder`.
 
     `read` raises UserError when pip cannot fetch it.
@@ -84,7 +85,7 @@ def parse_snippets(data: bytes) -> Dataset:
 
 def resolve_mr(
     folder: Path,
-    notify: cache.Notify | None = None,
+    notify: Notify | None = None,
     *,
     remote: RemoteFile = MR_ARCHIVE,
     sha256: Mapping[str, str] = MR_SHA256,
@@ -116,7 +117,7 @@ def resolve_mr(
     return DatasetSource(inputs={"dataset": "mr", "sha256": dict(sha256)}, read=read)
 
 
-def resolve_mr_at(path: Path, notify: cache.Notify | None = None) -> DatasetSource:
+def resolve_mr_at(path: Path, notify: Notify | None = None) -> DatasetSource:
     """`mr:PATH`: the archive, or the folder that holds its two files (or its rt-polaritydata).
 
     Files that are not the published ones are taken, and `notify` is told so.

@@ -18,7 +18,7 @@ from core.io import cache, file_hash
 from core.io.atomic import expand_user
 from core.io.download import RemoteFile, download
 from core.io.streams import zip_members
-from core.io.text import printable, quoted
+from core.io.text import Notify, printable, quoted
 
 FASTTEXT_ARCHIVE = RemoteFile(
     url="https://dl.fbaipublicfiles.com/fasttext/vectors-english/crawl-300d-2M.vec.zip", size_bytes=1_523_785_255
@@ -38,7 +38,7 @@ class VectorSource:
 
 
 def resolve_vectors(
-    vectors: str, folder: Path, embedding_dim: int, notify: cache.Notify | None = None
+    vectors: str, folder: Path, embedding_dim: int, notify: Notify | None = None
 ) -> VectorSource | None:
     """Find `glove-50d`, `fasttext` (downloaded once) or a file; None for `none`.
 
@@ -90,7 +90,7 @@ def _glove(folder: Path) -> VectorSource:
 
 
 def resolve_fasttext(
-    folder: Path, notify: cache.Notify | None = None, *, remote: RemoteFile = FASTTEXT_ARCHIVE
+    folder: Path, notify: Notify | None = None, *, remote: RemoteFile = FASTTEXT_ARCHIVE
 ) -> VectorSource:
     """fastText's 2 million English vectors: the archive is downloaded once, and read without unpacking it.
 
@@ -118,7 +118,7 @@ def resolve_fasttext(
     )
 
 
-def _resolve_file(path: Path, folder: Path, embedding_dim: int, notify: cache.Notify | None) -> VectorSource:
+def _resolve_file(path: Path, folder: Path, embedding_dim: int, notify: Notify | None) -> VectorSource:
     digest = file_hash.input_digest(path, folder)
     member = _member(path, embedding_dim) if path.name.lower().endswith(".zip") else None
 

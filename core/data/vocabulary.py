@@ -1,10 +1,9 @@
-"""Texts to the flat arrays of a corpus: every text is tokenised once, and no list of lists is kept."""
+"""Turn texts into the flat arrays of a corpus: each text is tokenised once, without a list of lists."""
 
 import array
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +20,7 @@ UNK_ID = 1
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
-    """The words that a model knows; a word's id is its place.
+    """The words that a model knows; the id of a word is its index.
 
     Raises:
         DataError: the first two words are not `<pad>` and `<unk>`, or a word occurs twice.
@@ -38,20 +37,12 @@ class Vocabulary:
         if len(ids) != len(self.words):
             twice = next(word for place, word in enumerate(self.words) if ids[word] != place)
             raise DataError(f"a vocabulary must not hold a word twice, got {twice!r} again")
-        # A sentence that spells out `<pad>` is an unknown word: 0 stands for "nothing here" only.
+        # `<pad>` in a sentence is an unknown word: id 0 means padding only.
         ids[PAD] = UNK_ID
         object.__setattr__(self, "_ids", ids)
 
-    @classmethod
-    def of(cls, sentences: Iterable[Sequence[str]]) -> Self:
-        """The words of `sentences` in order of first appearance, after `<pad>` and `<unk>`."""
-        words = dict.fromkeys((PAD, UNK))
-        for sentence in sentences:
-            words.update(dict.fromkeys(sentence))
-        return cls(tuple(words))
-
     def encode(self, tokens: Sequence[str]) -> list[int]:
-        """Word ids, each in 1..V - 1: unknown words are 1, and an empty sentence is [1], so none has length 0."""
+        """Return word ids, each in 1..V - 1: 1 for an unknown word, and [1] for an empty sentence."""
         get = self._ids.get
         return [get(token, UNK_ID) for token in tokens] or [UNK_ID]
 
@@ -61,7 +52,7 @@ class Vocabulary:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TokenizedTexts:
-    """Tokenised texts, before it is known which of them make the vocabulary."""
+    """Tokenised texts, before the vocabulary is chosen."""
 
     flat: NDArray[np.int32]
     """(n_tokens,) each token's place in `distinct`, all texts end to end."""
@@ -71,16 +62,16 @@ class TokenizedTexts:
 
 
 def tokenize_all(texts: Sequence[str], notify: Notify | None = None) -> TokenizedTexts:
-    """Tokenise all texts; every few seconds `notify` hears how far it is."""
+    """Tokenise all texts; `notify` is called with the progress every few seconds."""
     places: dict[str, int] = {}
     flat = array.array("i")
     offsets = np.zeros(len(texts) + 1, dtype=np.int64)
-    told = time.monotonic()
+    reported = time.monotonic()
     for row, text in enumerate(texts):
         flat.extend([places.setdefault(token, len(places)) for token in tokenize(text)])
         offsets[row + 1] = len(flat)
-        if notify and row % 1000 == 0 and time.monotonic() - told > _QUIET_SECONDS:
-            told = time.monotonic()
+        if notify and row % 1000 == 0 and time.monotonic() - reported > _QUIET_SECONDS:
+            reported = time.monotonic()
             notify(f"tokenising: {row:,} of {len(texts):,} sentences")
     return TokenizedTexts(flat=np.array(flat, dtype=np.int32), offsets=offsets, distinct=list(places))
 
@@ -88,9 +79,9 @@ def tokenize_all(texts: Sequence[str], notify: Notify | None = None) -> Tokenize
 def encode_corpus(
     tokens: TokenizedTexts, split: NDArray[np.uint8]
 ) -> tuple[NDArray[np.int32], NDArray[np.int64], list[str]]:
-    """Word ids, offsets and words (V,), as in `Corpus`: the vocabulary is made from the train split only.
+    """Return word ids, offsets and words (V,), as in `Corpus`; the vocabulary is made from the train split only.
 
-    The same as `Vocabulary.of` over train's tokens and its `encode` over all texts, without a list a text.
+    Words are in order of first appearance. The ids are those of `Vocabulary.encode`, without a list for each text.
     """
     lengths = np.diff(tokens.offsets)
     seen = tokens.flat[np.repeat(split == TRAIN, lengths)]

@@ -13,10 +13,11 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from core.config import TrialConfig
 from core.data import splits
-from core.data import vectors as pretrained
 from core.data.corpus import TEST, TRAIN, Corpus
+from core.data.load import build_arrays
 from core.data.tokenizer import tokenizer_version
-from core.data.vocabulary import Vocabulary, encode_corpus, tokenize_all
+from core.data.vectors import resolve_vectors
+from core.data.vocabulary import Vocabulary
 from core.inference.predictor import Predictor
 from core.io import cache
 from core.nn.classifier import SentenceClassifier
@@ -24,7 +25,7 @@ from core.training.loop import train
 
 
 class SentenceEstimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-    """Trains one classifier; a tenth of the texts chooses the epoch, as the validation split does in a search."""
+    """Train one classifier; a tenth of the texts chooses the epoch, as the validation split does in a search."""
 
     def __init__(
         self,
@@ -35,7 +36,7 @@ class SentenceEstimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         cache_dir: Path | str | None = None,
         threads: int = 1,
     ) -> None:
-        """Keep the settings: `config` (None for TrialConfig()) with the seed; the others are load_corpus's, train's."""
+        """Store the settings: `config` includes the seed; the others are those of load_corpus and train."""
         self.config = config
         self.vectors = vectors
         self.embedding_dim = embedding_dim
@@ -64,12 +65,12 @@ class SentenceEstimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def predict_proba(self, X: Sequence[str]) -> NDArray[np.float64]:  # noqa: N803
-        """Probabilities (n, C) of texts X (n,), columns in the order of `classes_`."""
+        """Return probabilities (n, C) of texts X (n,), columns in the order of `classes_`."""
         check_is_fitted(self)
         return self.model_.probabilities(_texts(X))
 
     def predict(self, X: Sequence[str]) -> NDArray[Any]:  # noqa: N803
-        """Labels (n,) of texts X (n,)."""
+        """Return labels (n,) of texts X (n,)."""
         best = self.predict_proba(X).argmax(axis=1)
         return np.asarray(self.classes_[best])
 
@@ -77,16 +78,14 @@ class SentenceEstimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         classes = tuple(str(name) for name in self.classes_)
         split = splits.stratified_split(texts, labels, classes, seed)
         split[split == TEST] = TRAIN
-        tokens, offsets, words = encode_corpus(tokenize_all(texts), split)
         folder = Path(self.cache_dir) if self.cache_dir is not None else cache.default_dir()
-        table = pretrained.resolve_vectors(self.vectors, folder, self.embedding_dim)
-        matrix = (
-            None if table is None else pretrained.embedding_matrix(words, table.read(pretrained.lookup_forms(words)))[0]
-        )
-        width = self.embedding_dim if matrix is None else matrix.shape[1]
+        arrays, words, _ = build_arrays(texts, split, resolve_vectors(self.vectors, folder, self.embedding_dim))
+        vectors = arrays.pop("vectors", None)
+        width = self.embedding_dim if vectors is None else vectors.shape[1]
+        source = {"tokenizer": tokenizer_version()}
         return Corpus(
-            tokens=tokens, offsets=offsets, labels=labels, split=split, words=tuple(words), vectors=matrix,
-            embedding_dim=width, classes=classes, fingerprint="", source={"tokenizer": tokenizer_version()},
+            **arrays, labels=labels, vectors=vectors, embedding_dim=width,
+            words=tuple(words), classes=classes, fingerprint="", source=source,
         )  # fmt: skip
 
     def __sklearn_tags__(self) -> Tags:

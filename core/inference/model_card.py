@@ -1,4 +1,4 @@
-"""The card of a saved model: for people, in markdown, what it is, where it comes from and how far to trust it."""
+"""Render the card of a saved model: in markdown, what it is, its origin and its limits."""
 
 import html
 import re
@@ -47,7 +47,7 @@ def render_model_card(
             `SPLIT_loss` where there is `SPLIT_loss_standard_error`.
             `epochs` (rows of figures) and `environment` have their own sections.
         config: what the model was trained with.
-        command: what the person typed to make it.
+        command: The command that the user ran.
 
     Returns:
         Markdown. Nothing in it that comes from data can be markup.

@@ -1,4 +1,4 @@
-"""A saved model as a folder for onnxruntime: what predicts without torch, NLTK and this program.
+"""Export a saved model as a folder for onnxruntime, which predicts without torch, NLTK and sentune.
 
 model.onnx        the classifier, see core.inference.onnx_graph
 tokenizer.json    text to tokens, see core.data.tokenizer
@@ -9,10 +9,10 @@ example.py        twenty lines that use it
 SHA256SUMS        digests of the files above
 """
 
-import json
+import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -20,16 +20,16 @@ import torch
 from core.data.tokenizer import tokenizer_as_regexes
 from core.errors import UserError
 from core.inference.predictor import Predictor, pad_token_ids
-from core.io.checked_folder import check_output_folder, remove_partial_writes, write_checked_folder
+from core.io.checked_folder import check_output_folder, readable_json, remove_partial_writes, write_checked_folder
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 FILES = ("model.onnx", "tokenizer.json", "vocabulary.json", "labels.json", "card.md", "example.py")
 MAX_BYTES = (1 << 31) - (1 << 20)
-"""What the file format holds."""
+"""Largest size of the file format."""
 TOLERANCE = 1e-5
-"""Largest difference of a probability that an export may show."""
+"""Largest difference of a probability between an export and its model."""
 
 EXAMPLE = '''\
 """Label sentences: pip install onnxruntime regex, then: python example.py "a sentence" "another" """
@@ -60,13 +60,13 @@ for text in sys.argv[1:]:
 
 
 def export_onnx(model: Predictor, source: Path, out: Path, notify: Callable[[str], None]) -> float:
-    """Write the folder, after the graph gave the same probabilities as the model.
+    """Write the folder if the graph gives the same probabilities as the model.
 
     Args:
         model: as loaded from `source`.
         source: its folder, for the card.
         out: the folder to write; an earlier export is replaced whole.
-        notify: told where the two cannot agree.
+        notify: Called if the two cannot agree, because the model predicts in bf16.
 
     Returns:
         The largest difference of a probability between the two, on sentences of the model's own words.
@@ -76,7 +76,7 @@ def export_onnx(model: Predictor, source: Path, out: Path, notify: Callable[[str
             `out` holds something else or cannot be written.
     """
     target = check_output_folder(out, FILES, "ONNX export")
-    remove_partial_writes(target, FILES)
+    remove_partial_writes(target.parent, re.escape(target.name), files=FILES)
     weights = {name: value.float().numpy() for name, value in model.network.state_dict().items()}
     size = sum(values.nbytes for values in weights.values())
     if size > MAX_BYTES:
@@ -92,9 +92,9 @@ def export_onnx(model: Predictor, source: Path, out: Path, notify: Callable[[str
         )
     contents = {
         "model.onnx": graph,
-        "tokenizer.json": _json(tokenizer_as_regexes(model.vocabulary.words)),
-        "vocabulary.json": _json(model.vocabulary.words),
-        "labels.json": _json(model.classes),
+        "tokenizer.json": readable_json(tokenizer_as_regexes(model.vocabulary.words)),
+        "vocabulary.json": readable_json(model.vocabulary.words),
+        "labels.json": readable_json(model.classes),
         "card.md": (source / "card.md").read_bytes(),
         "example.py": EXAMPLE.encode(),
     }
@@ -115,7 +115,7 @@ def _graph(model: Predictor, weights: dict[str, "NDArray[np.float32]"]) -> bytes
 
 @torch.no_grad()
 def largest_difference(model: Predictor, graph: bytes) -> float:
-    """Between the probabilities of a graph and of the network in float32, on 64 sentences of 1 to 64 random words."""
+    """Return how far a graph's probabilities are from those of the network in float32, on 64 random sentences."""
     import onnxruntime
 
     rng = np.random.default_rng(0)
@@ -125,7 +125,3 @@ def largest_difference(model: Predictor, graph: bytes) -> float:
     session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
     (found,) = session.run(["probabilities"], {"tokens": tokens.numpy(), "lengths": lengths.numpy()})
     return float(np.abs(found - expected).max())
-
-
-def _json(content: Any) -> bytes:
-    return (json.dumps(content, indent=1, allow_nan=False) + "\n").encode()

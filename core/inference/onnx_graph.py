@@ -1,7 +1,7 @@
-"""A classifier as an ONNX graph, for any number of sentences of any length.
+"""Build a classifier as an ONNX graph, for any number of sentences of any length.
 
-Written with ONNX's own operators. torch's exporter freezes the length of sentences that are read from their end
-(pytorch issue 191855), while ONNX's LSTM knows lengths: its backward direction begins at each sentence's last word.
+The graph uses ONNX's own operators. torch's exporter fixes the length of reversed sentences (pytorch issue 191855),
+while ONNX's LSTM takes lengths: its backward direction begins at each sentence's last word.
 """
 
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ Weights = Mapping[str, NDArray[np.float32]]
 
 
 def build_graph(config: TrialConfig, weights: Weights) -> onnx.ModelProto:
-    """SentenceClassifier in float32, checked by ONNX.
+    """Return SentenceClassifier in float32, checked by ONNX.
 
     Inputs: `tokens` int64 (batch, steps), word ids, where anything after a sentence's end is ignored; `lengths` int64
     (batch,), each in 1..steps. Outputs: `logits` and `probabilities`, float (batch, classes).
@@ -41,7 +41,7 @@ def build_graph(config: TrialConfig, weights: Weights) -> onnx.ModelProto:
     classes = len(weights["output.bias"])
     inputs: dict[str, list[str | int]] = {"tokens": ["batch", "steps"], "lengths": ["batch"]}
     outputs: dict[str, list[str | int]] = {name: ["batch", classes] for name in ("logits", "probabilities")}
-    made = helper.make_graph(
+    graph_proto = helper.make_graph(
         graph.nodes,
         "sentence_classifier",
         [helper.make_tensor_value_info(name, TensorProto.INT64, shape) for name, shape in inputs.items()],
@@ -49,50 +49,50 @@ def build_graph(config: TrialConfig, weights: Weights) -> onnx.ModelProto:
         graph.constants,
     )
     opset = [helper.make_opsetid("", OPSET)]
-    model = helper.make_model(made, producer_name="sentune", opset_imports=opset, ir_version=IR_VERSION)
+    model = helper.make_model(graph_proto, producer_name="sentune", opset_imports=opset, ir_version=IR_VERSION)
     onnx.checker.check_model(model, full_check=True)
     return model
 
 
 class _Graph:
-    """Operators and constants so far. A value is known by its name."""
+    """The operators and constants of a graph; a value is referred to by its name."""
 
     def __init__(self) -> None:
         self.nodes: list[onnx.NodeProto] = []
         self.constants: list[onnx.TensorProto] = []
 
     def add(self, operator: str, *inputs: str, name: str | None = None, **attributes: Any) -> str:
-        """Append an operator; returns its output."""
+        """Append an operator; return the name of its output."""
         output = name or f"{operator}.{len(self.nodes)}"
         self.nodes.append(helper.make_node(operator, inputs, [output], **attributes))
         return output
 
     def add_initializer(self, name: str, values: Any) -> str:
-        """Take in a constant; returns its name."""
+        """Add a named constant; return its name."""
         self.constants.append(numpy_helper.from_array(np.ascontiguousarray(values), name))
         return name
 
     def constant(self, value: Any) -> str:
-        """A small constant, named by its place."""
+        """Add a small constant, named by its position; return its name."""
         return self.add_initializer(f"constant.{len(self.constants)}", np.array(value))
 
     def transpose(self, value: str, *order: int) -> str:
-        """Transpose."""
+        """Append a transposition; return the name of its output."""
         return self.add("Transpose", value, perm=order)
 
 
 def _layers(graph: _Graph, config: TrialConfig, weights: Weights, words: str) -> tuple[str, str]:
     """(T, B, E) -> the last layer's states, (T, directions, B, H), and those that they end in, (directions, B, H)."""
     lengths = graph.add("Cast", "lengths", to=TensorProto.INT32)
-    way = "bidirectional" if config.bidirectional else "forward"
+    direction = "bidirectional" if config.bidirectional else "forward"
     states = ends = ""
     for layer in range(config.n_layers):
         words = _concat(graph, states) if layer else words
         parts = _lstm(weights, layer, 2 if config.bidirectional else 1)
-        kept = [graph.add_initializer(f"lstm.{layer}.{name}", values) for name, values in parts.items()]
+        initializers = [graph.add_initializer(f"lstm.{layer}.{name}", values) for name, values in parts.items()]
         states, ends = f"lstm.{layer}.states", f"lstm.{layer}.ends"
         node = helper.make_node(
-            "LSTM", [words, *kept, lengths], [states, ends], hidden_size=config.hidden_dim, direction=way
+            "LSTM", [words, *initializers, lengths], [states, ends], hidden_size=config.hidden_dim, direction=direction
         )
         graph.nodes.append(node)
     return states, ends
@@ -119,13 +119,13 @@ def _lstm(weights: Weights, layer: int, directions: int) -> dict[str, NDArray[np
 
 
 def _pooled(graph: _Graph, pooling: str, weights: Weights, states: str) -> str:
-    """As core.nn.sequence: (T, B, H) -> (B, H), blind to what stands after a sentence's end."""
+    """Pool as core.nn.sequence does: (T, B, H) -> (B, H), ignoring padding."""
     steps = graph.add("Gather", graph.add("Shape", "tokens"), graph.constant(1))
     places = graph.add("Range", graph.constant(0), steps, graph.constant(1))  # (T,)
     real = graph.add("Less", graph.add("Unsqueeze", places, graph.constant([1])), "lengths")  # (T, B)
     real = graph.add("Unsqueeze", real, graph.constant([2]))  # (T, B, 1)
 
-    def over_time(values: str) -> str:
+    def sum_over_time(values: str) -> str:
         return graph.add("ReduceSum", values, graph.constant([0]), keepdims=0)
 
     def filled(values: str, otherwise: float) -> str:
@@ -133,15 +133,15 @@ def _pooled(graph: _Graph, pooling: str, weights: Weights, states: str) -> str:
 
     if pooling == "attention":
         names = ("attention.0.weight", "attention.0.bias", "attention.2.weight")
-        turn, bias, score = (graph.add_initializer(name, weights[name].T) for name in names)
-        hidden = graph.add("Tanh", graph.add("Add", graph.add("MatMul", states, turn), bias))
+        weight, bias, score = (graph.add_initializer(name, weights[name].T) for name in names)
+        hidden = graph.add("Tanh", graph.add("Add", graph.add("MatMul", states, weight), bias))
         scores = filled(graph.add("MatMul", hidden, score), -np.inf)
-        resources = graph.add("Softmax", scores, axis=0)  # (T, B, 1)
-        return over_time(graph.add("Mul", filled(states, 0), resources))
+        shares = graph.add("Softmax", scores, axis=0)  # (T, B, 1)
+        return sum_over_time(graph.add("Mul", filled(states, 0), shares))
     pooled = []
     if "mean" in pooling:
         count = graph.add("Cast", graph.add("Unsqueeze", "lengths", graph.constant([1])), to=TensorProto.FLOAT)
-        pooled.append(graph.add("Div", over_time(filled(states, 0)), count))
+        pooled.append(graph.add("Div", sum_over_time(filled(states, 0)), count))
     if "max" in pooling:
         pooled.append(graph.add("ReduceMax", filled(states, -np.inf), axes=[0], keepdims=0))
     return graph.add("Concat", *pooled, axis=1)

@@ -1,4 +1,4 @@
-"""A saved model and texts -> labels with probabilities."""
+"""Predictor: label texts with a saved model."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,19 +19,19 @@ from core.training.batching import length_sorted_batches
 from core.training.evaluate import TOKENS_AT_ONCE
 
 MAX_TOKENS = 50_000
-"""In one text; longer ones are refused rather than cut, because memory grows with the length."""
+"""Largest number of tokens in a text; longer ones are refused, because memory grows with the length."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Prediction:
-    """What a model makes of one text."""
+    """A model's prediction for one text."""
 
     label: str
-    """The likeliest class; the first of equals."""
+    """The most probable class; the first one in a tie."""
     probability: float
-    """Of `label`."""
+    """Probability of `label`."""
     probabilities: dict[str, float]
-    """Of every class, in label order; their sum is 1."""
+    """Probability of every class, in label order; their sum is 1."""
 
 
 class Predictor:
@@ -52,7 +52,7 @@ class Predictor:
 
     @torch.no_grad()
     def probabilities(self, texts: Sequence[str]) -> NDArray[np.float64]:
-        """Class probabilities: (n, C), rows in the order of `texts`, columns in that of `classes`.
+        """Return class probabilities: (n, C), rows in the order of `texts`, columns in that of `classes`.
 
         Raises:
             DataError: as `predict`.
@@ -89,7 +89,7 @@ def load_model(path: Path | str, *, notify: Callable[[str], None] | None = None)
 
     Args:
         path: a folder that core.inference.saved_model wrote.
-        notify: told in one line when words may be split in another way than in training.
+        notify: Called with one line if words may be split differently than in training.
 
     Raises:
         UserError: there is no model at `path`, or a newer version saved it.
@@ -117,7 +117,7 @@ def _network(saved: SavedModel, path: Path | str) -> SentenceClassifier:
 
 
 def pad_token_ids(sentences: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
-    """Word ids of sentences, none empty, as SentenceClassifier takes them: int64 (B, T) and lengths int64 (B,)."""
+    """Return the word ids of sentences, none empty, as int64 (B, T), and their lengths, int64 (B,)."""
     lengths = torch.tensor([len(sentence) for sentence in sentences])
     tokens = torch.zeros(len(sentences), int(lengths.max()), dtype=torch.int64)
     for row, sentence in zip(tokens, sentences, strict=True):

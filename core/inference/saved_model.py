@@ -5,7 +5,7 @@ config.json         TrialConfig, width of the word vectors, tokenizer, version o
 vocabulary.json     the words, in id order
 labels.json         the class names, in label order
 metrics.json        figures
-card.md             all of it for people
+card.md             the model card, for readers
 SHA256SUMS          digests of the files above; `sha256sum -c SHA256SUMS` checks them too
 """
 
@@ -18,20 +18,25 @@ from typing import TYPE_CHECKING, Any
 from core.config import TrialConfig
 from core.data.vocabulary import Vocabulary
 from core.errors import ConfigError, CorruptionError, UserError
-from core.io.atomic import sha256_file
-from core.io.checked_folder import CHECKSUMS, check_output_folder, write_checked_folder
+from core.io.checked_folder import (
+    CHECKSUMS,
+    check_output_folder,
+    readable_json,
+    verify_checksums,
+    write_checked_folder,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 LAYOUT = 1
-"""Counted up when a reader of the old layout could not read the new one."""
+"""Version of the folder; raise it when a reader of the old layout could not read the new one."""
 FILES = ("model.safetensors", "config.json", "vocabulary.json", "labels.json", "metrics.json", "card.md")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, slots=True)
 class SavedModel:
-    """What is needed to predict."""
+    """The parts of a saved model that prediction needs."""
 
     config: TrialConfig
     weights: Mapping[str, "Tensor"]
@@ -81,29 +86,29 @@ def save_model(
     }
     contents: dict[str, bytes | Mapping[str, Tensor]] = {
         "model.safetensors": {name: value.detach().cpu() for name, value in weights.items()},
-        "config.json": _json(settings),
-        "vocabulary.json": _json(list(words)),
-        "labels.json": _json(list(classes)),
-        "metrics.json": _json(dict(metrics)),
+        "config.json": readable_json(settings),
+        "vocabulary.json": readable_json(list(words)),
+        "labels.json": readable_json(list(classes)),
+        "metrics.json": readable_json(dict(metrics)),
         "card.md": card.encode(),
     }
     write_checked_folder(path, contents)
 
 
 def check_model_folder(path: Path) -> Path:
-    """Find out before training whether a model may be saved at `path`.
+    """Check before training that a model may be saved at `path`.
 
     Returns:
-        `path` without symbolic links, so that a link to a folder stays a link.
+        `path` without symbolic links, so that a link to a folder remains a link.
 
     Raises:
-        UserError: something that is not a model of ours, and nothing else, is there.
+        UserError: `path` holds something that is not a saved model.
     """
     return check_output_folder(path, FILES, "saved model")
 
 
 def read_model(path: Path) -> SavedModel:
-    """Read a model folder, after every file in it was found to be what was saved.
+    """Verify every file of a model folder and read it.
 
     Raises:
         UserError: there is no model at `path`, or a newer version saved it.
@@ -125,7 +130,7 @@ def read_model(path: Path) -> SavedModel:
     try:
         weights = load_file(path / "model.safetensors")
     except SafetensorError as error:
-        raise _damaged(path, "model.safetensors", f"cannot be read ({error})") from error
+        raise _damaged(path, f"model.safetensors cannot be read ({error})") from error
     return SavedModel(
         config=config,
         weights=weights,
@@ -139,32 +144,13 @@ def read_model(path: Path) -> SavedModel:
 def _check(path: Path) -> None:
     if not path.is_dir():
         raise UserError(f"there is no saved model at {path}: give a folder that `sentune retrain` wrote")
-    if not (path / CHECKSUMS).is_file():
-        if not any((path / name).exists() for name in FILES):
-            raise UserError(f"{path} is not a saved model: give a folder that `sentune retrain` wrote")
-        raise _damaged(path, CHECKSUMS, "is missing")
+    if not any((path / name).exists() for name in (*FILES, CHECKSUMS)):
+        raise UserError(f"{path} is not a saved model: give a folder that `sentune retrain` wrote")
     try:
-        lines = (path / CHECKSUMS).read_bytes().decode(errors="replace").splitlines()
-    except OSError as error:
-        raise _damaged(path, CHECKSUMS, f"cannot be read ({error.strerror})") from error
-    sums = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
-    if set(sums) != set(FILES):
-        raise _damaged(path, CHECKSUMS, "is not what was saved")
-    for name in FILES:
-        try:
-            found = sha256_file(path / name)
-        except FileNotFoundError as error:
-            raise _damaged(path, name, "is missing") from error
-        except OSError as error:
-            raise _damaged(path, name, f"cannot be read ({error.strerror})") from error
-        if found != sums[name]:
-            raise _damaged(path, name, f"is not what was saved (its sha256 is not the one in {CHECKSUMS})")
+        verify_checksums(path, FILES)
+    except CorruptionError as error:
+        raise _damaged(path, str(error)) from error
 
 
-def _damaged(path: Path, name: str, what: str) -> CorruptionError:
-    return CorruptionError(f"the model in {path} is damaged: {name} {what}; save it again with `sentune retrain`")
-
-
-def _json(content: Any) -> bytes:
-    """ASCII, since words may hold what UTF-8 cannot: half a surrogate pair, from a text file that was broken."""
-    return (json.dumps(content, indent=1, allow_nan=False) + "\n").encode()
+def _damaged(path: Path, problem: str) -> CorruptionError:
+    return CorruptionError(f"the model in {path} is damaged: {problem}; save it again with `sentune retrain`")

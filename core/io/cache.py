@@ -1,12 +1,12 @@
-"""The content-keyed store: one writer, atomic, checksummed, memory-mapped.
+"""The content-keyed cache: one writer, atomic, checksummed, memory-mapped.
 
 An entry is a folder `KIND/KEY` of plain `.npy`, JSON and source files with a manifest. Its key is the sha256 of
-everything that shapes its bytes, so the same key means the same bytes on any machine. It is filled in a temporary
-folder under a lock, then renamed: a builder that dies leaves no entry, and the system frees its lock.
+everything that determines its bytes, so the same key means the same bytes on any machine. A builder fills it in a
+temporary folder under a lock, then renames it. A builder that dies leaves no entry, and the system frees its lock.
 
     corpora/KEY/    tokens.npy, offsets.npy, labels.npy, split.npy, vectors.npy, words.json, source.json
-    sources/KEY/    files as they were fetched
-    .locks/, .known/, .parts/   locks, remembered hashes of outside files, downloads under way
+    sources/KEY/    files as they were downloaded
+    .locks/, .known/, .parts/   locks, digests of large input files, unfinished downloads
 """
 
 import contextlib
@@ -25,24 +25,25 @@ import filelock
 from core.errors import CorruptionError, UserError
 from core.io import atomic
 from core.io.atomic import sha256_file
-from core.io.checked_folder import canonical_json
+from core.io.checked_folder import canonical_json, remove_partial_writes, verify_files
 from core.io.text import Notify
 
 FORMAT = 1
-"""Raise it when the same inputs come to other bytes."""
+"""Version of the entries; raise it when the same inputs result in other bytes."""
 MANIFEST = "manifest.json"
+KINDS = ("corpora", "sources")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CacheEntry:
-    """One whole entry on disk."""
+    """A complete entry on disk."""
 
     path: Path
     key: str
     inputs: Mapping[str, Any]
-    """What the key is made of."""
+    """Inputs that the key is computed from."""
     files: Mapping[str, tuple[int, str]]
-    """Name to size in bytes and sha256 (hex)."""
+    """File name to size in bytes and sha256 (hex)."""
 
     @property
     def size_bytes(self) -> int:
@@ -50,7 +51,7 @@ class CacheEntry:
 
 
 def cache_key(inputs: Mapping[str, Any]) -> str:
-    """sha256 (hex) of the canonical JSON of `inputs` and the format version."""
+    """Return the sha256 (hex) of the canonical JSON of `inputs` and the format version."""
     return hashlib.sha256(canonical_json({"format": FORMAT, "inputs": inputs})).hexdigest()
 
 
@@ -65,25 +66,17 @@ def verify_entry(path: Path) -> CacheEntry:
     """Read the entry at `path` and hash every file in it.
 
     Raises:
-        FileNotFoundError: there is none.
-        CorruptionError: a file is missing, or differs from what was written in a single bit.
-        UserError: another user made it for themselves alone.
+        FileNotFoundError: There is none.
+        CorruptionError: A file is missing or differs from what was written.
+        UserError: Another user made it, and this one may not read it.
     """
     entry = read_manifest(path)
-    with _readable(path):
-        _check_files(entry)
+    try:
+        with _readable(path):
+            verify_files(path, entry.files)
+    except CorruptionError as error:
+        raise CorruptionError(f"cache entry damaged: {path}{os.sep}{error}") from None
     return entry
-
-
-def _check_files(entry: CacheEntry) -> None:
-    for name, (size, digest) in entry.files.items():
-        file = entry.path / name
-        if not file.is_file():
-            raise CorruptionError(f"cache entry damaged: {file} is missing")
-        if file.stat().st_size != size:
-            raise CorruptionError(f"cache entry damaged: {file} has {file.stat().st_size} bytes, {size} were written")
-        if sha256_file(file) != digest:
-            raise CorruptionError(f"cache entry damaged: {file} is not what was written")
 
 
 @contextlib.contextmanager
@@ -98,12 +91,12 @@ def _readable(path: Path) -> Iterator[None]:
 
 
 def read_manifest(path: Path) -> CacheEntry:
-    """The entry at `path` as its manifest tells it, the other files unread.
+    """Return the entry at `path` as its manifest describes it, without reading the other files.
 
     Raises:
-        FileNotFoundError: there is no such folder.
-        CorruptionError: the manifest is missing or damaged.
-        UserError: another user made it for themselves alone.
+        FileNotFoundError: There is no such folder.
+        CorruptionError: The manifest is missing or damaged.
+        UserError: Another user made it, and this one may not read it.
     """
     file = path / MANIFEST
     damaged = CorruptionError(f"cache entry damaged: {file} is not what was written")
@@ -111,9 +104,9 @@ def read_manifest(path: Path) -> CacheEntry:
         with _readable(path):
             if not path.is_dir():
                 raise FileNotFoundError(path)
-            sealed = file.read_bytes()
-        body = json.loads(sealed)["body"]
-        if sealed != _manifest_bytes(body):
+            written = file.read_bytes()
+        body = json.loads(written)["body"]
+        if written != _manifest_bytes(body):
             raise damaged
         entry = CacheEntry(
             path=path,
@@ -133,30 +126,12 @@ def read_manifest(path: Path) -> CacheEntry:
 
 
 def _manifest_bytes(body: Mapping[str, Any]) -> bytes:
-    """A manifest that carries its own checksum, so that a flipped bit in it shows too."""
+    """Return a manifest with its own checksum, so that a flipped bit in it is found too."""
     return canonical_json({"body": body, "sha256": hashlib.sha256(canonical_json(body)).hexdigest()}) + b"\n"
 
 
-__all__ = [
-    "CacheEntry",
-    "Notify",
-    "cache_key",
-    "canonical_json",
-    "clear",
-    "default_dir",
-    "entries",
-    "get_or_build",
-    "locked",
-    "read_cached",
-    "size_bytes",
-    "verify",
-    "verify_entry",
-]
-KINDS = ("corpora", "sources")
-
-
 def default_dir() -> Path:
-    """`SENTUNE_CACHE` if it is set, else the platform's user cache folder; read at each call."""
+    """Return `SENTUNE_CACHE` if it is set, else the platform's user cache folder."""
     if chosen := os.environ.get("SENTUNE_CACHE"):
         return atomic.expand_user(chosen)
     import platformdirs
@@ -167,12 +142,12 @@ def default_dir() -> Path:
 def get_or_build(
     cache: Path, kind: str, inputs: Mapping[str, Any], fill: Callable[[Path], None], notify: Notify | None = None
 ) -> CacheEntry:
-    """The checked entry of `inputs`; when it is absent or damaged, `fill(folder)` makes its files first.
+    """Return the verified entry of `inputs`; if it is absent or damaged, `fill(folder)` writes its files first.
 
-    Of many callers one fills, the others wait and read. A damaged entry is named to `notify` and made anew.
+    Of several processes, one fills the entry; the others wait and read it. `notify` is called for a damaged entry.
 
     Raises:
-        UserError: the disk is full, the cache folder cannot be written, or its owner keeps the entry to themselves.
+        UserError: The disk is full, the cache folder cannot be written, or this user may not read the entry.
     """
     path = cache / kind / cache_key(inputs)
     with contextlib.suppress(FileNotFoundError, CorruptionError):
@@ -190,20 +165,19 @@ def get_or_build(
 
 
 def read_cached(cache: Path, kind: str, inputs: Mapping[str, Any]) -> CacheEntry | None:
-    """What the manifest says of the entry of `inputs`, its files unread; None when it is absent, damaged or another
-    user's alone."""
+    """Return the entry of `inputs` without reading its files; None if it is absent, damaged or unreadable."""
     with contextlib.suppress(FileNotFoundError, UserError):
         return read_manifest(cache / kind / cache_key(inputs))
     return None
 
 
 def entries(cache: Path) -> list[Path]:
-    """The folders of all entries, whole or not, by kind and key."""
+    """Return the folders of all entries, complete or not, by kind and key."""
     return [path for path in _owned_paths(cache) if not path.name.startswith(".")]
 
 
 def verify(cache: Path) -> dict[Path, str | None]:
-    """Check every entry: None for a whole one, else what is wrong with it. Its next use builds it again."""
+    """Verify every entry: None for a complete one, else what is wrong with it. The next use builds it again."""
     found: dict[Path, str | None] = {}
     for path in entries(cache):
         try:
@@ -215,29 +189,29 @@ def verify(cache: Path) -> dict[Path, str | None]:
 
 
 def clear(cache: Path, notify: Notify | None = None) -> int:
-    """Remove all entries, downloads under way and remembered hashes; the bytes that were freed.
+    """Remove all entries, unfinished downloads and remembered digests; return the number of bytes freed.
 
-    Waits for those who build. Only what this store made is touched, whatever folder it is in.
+    It waits for running builders and removes only what the cache made, whatever else is in the folder.
 
     Raises:
-        UserError: the cache folder cannot be written.
+        UserError: The cache folder cannot be written.
     """
     freed = 0
     for path in _owned_paths(cache):
         key = path.name.removeprefix(".")[:64]
         with locked(cache, key, notify):
-            freed += _remove(path) + _remove(path.parent / key)  # what a builder that was waited for has renamed
+            freed += _remove(path) + _remove(path.parent / key)  # the second: what a builder has renamed meanwhile
     return freed + sum(_remove(cache / name) for name in (".known", ".parts"))
 
 
 def _owned_paths(cache: Path) -> list[Path]:
-    """Entries, and with a dot in front what builders work on: whatever else lies beside them is not ours."""
+    """Return entries and the hidden folders that builders fill, but no other files next to them."""
     paths = (path for kind in KINDS for path in sorted((cache / kind).glob("*")))
     return [path for path in paths if re.match(r"[0-9a-f]{64}$|\.[0-9a-f]{64}\.", path.name) and path.is_dir()]
 
 
 def size_bytes(path: Path) -> int:
-    """Of all files in a folder."""
+    """Return the number of bytes of all files in a folder."""
     return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
 
 
@@ -251,8 +225,7 @@ def _remove(path: Path) -> int:
 
 
 def _build(path: Path, inputs: Mapping[str, Any], fill: Callable[[Path], None]) -> None:
-    for left_over in path.parent.glob(f".{path.name}.*"):  # of a builder that died: we hold its lock now
-        shutil.rmtree(left_over, ignore_errors=True)
+    remove_partial_writes(path.parent, path.name, older_than=0)  # the lock is held, so their builder has died
     with atomic.atomic_folder(path) as folder:
         fill(folder)
         write_manifest(folder, path.name, inputs)
@@ -263,7 +236,7 @@ def locked(cache: Path, name: str, notify: Notify | None = None) -> Iterator[Non
     """Hold the lock `name` of this cache; the system frees it when the process dies.
 
     Raises:
-        UserError: the cache folder cannot be written.
+        UserError: The cache folder cannot be written.
     """
     path = cache / ".locks" / f"{name}.lock"
     with atomic.os_errors_as_user_errors(cache):

@@ -1,35 +1,35 @@
-"""Folders of ours that are written whole, with the digest of every file, and never replace anything else."""
+"""Checked folders: written whole, with the digest of every file, and replacing only folders of their kind."""
 
 import json
 import os
 import re
 import shutil
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core.errors import UserError
+from core.errors import CorruptionError, UserError
 from core.io.atomic import apply_umask, atomic_folder, os_errors_as_user_errors, sha256_file
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 CHECKSUMS = "SHA256SUMS"
-"""Digests of the other files; `sha256sum -c SHA256SUMS` checks them too."""
-STALE_SECONDS = 60
-"""A save takes a second or two: what nobody has touched for so long, nobody will finish."""
+"""File with the digests of the other files; `sha256sum -c SHA256SUMS` reads it."""
+STALE_SECONDS = 3600
+"""Age of a half-written folder that no process will finish: a write takes seconds, on a slow network disk minutes."""
 
 
 def write_checked_folder(path: Path, contents: Mapping[str, "bytes | Mapping[str, Tensor]"]) -> None:
-    """Write a folder of these files and CHECKSUMS; it is there whole or not at all, and replaces what was at `path`.
+    """Write a folder of these files and CHECKSUMS, whole or not at all; it replaces what was at `path`.
 
     Args:
-        path: the folder.
-        contents: of each file by its name: bytes as they are, or tensors on the CPU by name, written as safetensors.
+        path: The folder.
+        contents: File name to bytes, or to tensors on the CPU by name, which are written as safetensors.
 
     Raises:
-        UserError: the disk is full, or the folder cannot be written.
+        UserError: The disk is full, or the folder cannot be written.
     """
     with atomic_folder(path) as folder:
         for name, content in contents.items():
@@ -37,20 +37,12 @@ def write_checked_folder(path: Path, contents: Mapping[str, "bytes | Mapping[str
                 (folder / name).write_bytes(content)
             else:
                 _write_tensors(folder / name, content)
-        (folder / CHECKSUMS).write_bytes(checksum_lines(folder, contents).encode())
-
-
-def checksum_lines(folder: Path, names: Iterable[str]) -> str:
-    """What CHECKSUMS says where it holds: a line a file.
-
-    Raises:
-        OSError: one of them is not there, or cannot be read.
-    """
-    return "".join(f"{sha256_file(folder / name)}  {name}\n" for name in names)
+        sums = "".join(f"{sha256_file(folder / name)}  {name}\n" for name in contents)
+        (folder / CHECKSUMS).write_bytes(sums.encode())
 
 
 def _write_tensors(path: Path, tensors: "Mapping[str, Tensor]") -> None:
-    """From where they lie: a copy of 86 MB in bytes first takes as long again as writing them does."""
+    """Write tensors from their own memory: copying 86 MB to bytes first takes as long as writing them."""
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
@@ -61,22 +53,22 @@ def _write_tensors(path: Path, tensors: "Mapping[str, Tensor]") -> None:
         if reason is None:
             raise
         raise OSError(int(reason[1]), os.strerror(int(reason[1])), str(path)) from error
-    apply_umask(path)  # newer ones write a file of the owner's alone
+    apply_umask(path)  # newer versions write a file that only its owner may read
 
 
 def check_output_folder(path: Path, files: Sequence[str], kind: str) -> Path:
-    """Find out before the work whether a folder of ours may be written at `path`.
+    """Check before the work that a folder may be written at `path`.
 
     Args:
-        path: where.
-        files: all that a folder of this kind holds, CHECKSUMS apart.
-        kind: what it is called, such as "saved model".
+        path: The folder to write.
+        files: Names of all files in a folder of this kind, CHECKSUMS apart.
+        kind: Name of the kind for messages, such as "saved model".
 
     Returns:
-        `path` without symbolic links, so that a link to a folder stays a link.
+        `path` without symbolic links, so that a link to a folder remains a link.
 
     Raises:
-        UserError: something that is not of this kind, and nothing else, is there.
+        UserError: `path` is a file, or a folder with other contents.
     """
     word = kind.split()[-1]
     with os_errors_as_user_errors(path):
@@ -97,29 +89,80 @@ def check_output_folder(path: Path, files: Sequence[str], kind: str) -> Path:
     return target
 
 
-def remove_partial_writes(target: Path, files: Collection[str]) -> None:
-    """Remove the hidden folders that `write_checked_folder` made beside `target` and did not live to rename.
+def remove_partial_writes(
+    parent: Path, name: str, *, files: Collection[str] | None = None, older_than: float = STALE_SECONDS
+) -> None:
+    """Remove the hidden folders in `parent` that `atomic_folder` filled but did not live to rename.
 
-    A folder goes only if it has a name that `atomic_folder` gives, holds nothing but these files, and has been
-    left alone for a minute: another process may be saving there at this moment.
+    Args:
+        parent: Folder of the final folder; it need not exist.
+        name: Regular expression of the final folder's name.
+        files: Names of all files that such a folder may hold, CHECKSUMS apart; a folder with others stays. None to
+            remove any.
+        older_than: Seconds without a change after which a folder is removed; another process may still be writing.
     """
-    name = re.compile(rf"\.{re.escape(target.name)}\.(old\.)?[a-z0-9_]{{8}}")
-    if not target.parent.is_dir():
-        return
-    for folder in target.parent.iterdir():
-        if name.fullmatch(folder.name) and folder.is_dir() and not folder.is_symlink() and _is_stale(folder, files):
+    hidden = re.compile(rf"\.(?:{name})\.(old\.)?[a-z0-9_]{{8}}")
+    for folder in parent.iterdir() if parent.is_dir() else ():
+        if not hidden.fullmatch(folder.name) or not folder.is_dir() or folder.is_symlink():
+            continue
+        try:
+            held = list(folder.iterdir())
+            age = time.time() - max(path.stat().st_mtime for path in (folder, *held))
+        except FileNotFoundError:  # another process renames it at this moment
+            continue
+        if age >= older_than and (files is None or {path.name for path in held} <= {*files, CHECKSUMS}):
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _is_stale(folder: Path, files: Collection[str]) -> bool:
+def verify_files(folder: Path, expected: Mapping[str, tuple[int | None, str]], written: str = "written") -> None:
+    """Compare files with what was written.
+
+    Args:
+        folder: Folder of the files.
+        expected: Name to size in bytes (None to skip the comparison of sizes) and sha256 (hex).
+        written: Participle for the error.
+
+    Raises:
+        CorruptionError: A file is missing or differs; the message begins with its name.
+        OSError: A file cannot be read.
+    """
+    for name, (size, digest) in expected.items():
+        try:
+            n_bytes, found = (folder / name).stat().st_size, sha256_file(folder / name)
+        except FileNotFoundError:
+            raise CorruptionError(f"{name} is missing") from None
+        if size not in (None, n_bytes):
+            raise CorruptionError(f"{name} has {n_bytes} bytes, {size} were {written}")
+        if found != digest:
+            raise CorruptionError(f"{name} is not what was {written}")
+
+
+def verify_checksums(folder: Path, names: Sequence[str]) -> None:
+    """Compare the files of `write_checked_folder` with CHECKSUMS.
+
+    Raises:
+        CorruptionError: A file is missing, unreadable or different; the message begins with its name.
+    """
     try:
-        held = list(folder.iterdir())
-        newest = max(path.stat().st_mtime for path in (folder, *held))
-    except FileNotFoundError:  # somebody renames it at this moment
-        return False
-    return {path.name for path in held} <= {*files, CHECKSUMS} and time.time() - newest > STALE_SECONDS
+        text = (folder / CHECKSUMS).read_bytes().decode(errors="replace")
+        sums = {name: (None, digest) for digest, _, name in (line.partition("  ") for line in text.splitlines())}
+        if list(sums) != list(names) or not text.endswith("\n"):
+            raise CorruptionError(f"{CHECKSUMS} is not what was saved")
+        verify_files(folder, sums, f"saved (its sha256 is not the one in {CHECKSUMS})")
+    except FileNotFoundError:
+        raise CorruptionError(f"{CHECKSUMS} is missing") from None
+    except OSError as error:
+        raise CorruptionError(f"{Path(error.filename or folder).name} cannot be read ({error.strerror})") from error
 
 
 def canonical_json(value: Any) -> bytes:
-    """The one JSON form of `value`: sorted keys, no spaces, ASCII, no NaN."""
+    """Return the one JSON form of `value`: sorted keys, no spaces, ASCII, no NaN."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+
+
+def readable_json(value: Any) -> bytes:
+    """Return JSON of one item per line, without NaN.
+
+    It is ASCII, because words may hold what UTF-8 cannot: half a surrogate pair, from a damaged text file.
+    """
+    return (json.dumps(value, indent=1, allow_nan=False) + "\n").encode()

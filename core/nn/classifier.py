@@ -99,7 +99,7 @@ class SentenceClassifier(nn.Module):
             vectors: float (U, E) word vectors; with embedding dropout row 0 must be zero.
             tokens: int64 (T, B) places in `vectors`; anything at steps >= lengths[b] is ignored.
             lengths: int64 (B,) each in 1..T.
-            dropout: draws the masks; None to drop nothing.
+            dropout: Source of the masks; None to drop nothing.
 
         Returns:
             float (B, C) logits.
@@ -115,7 +115,7 @@ class SentenceClassifier(nn.Module):
     def _classify_states(
         self, states: list[Tensor], lengths: Tensor, mirror: Tensor, dropout: Dropout | None
     ) -> Tensor:
-        """From the first layer's states (T, B, H), one a direction, to logits (B, C)."""
+        """Compute logits (B, C) from the first layer's states, (T, B, H) for each direction."""
         config = self.config
         for layer in range(1, config.n_layers):
             x = self._concat_directions(states, mirror)
@@ -125,7 +125,7 @@ class SentenceClassifier(nn.Module):
             pooled = torch.cat([last_state(s, lengths) for s in states], dim=1)
         elif config.pooling == "attention":
             pooled = self._pool(self._concat_directions(states, mirror), lengths)
-        else:  # blind to order
+        else:  # independent of order
             pooled = self._pool(torch.cat(states, dim=2), lengths)
         if dropout:
             for _ in range(2 if config.fc_dropout_twice else 1):
@@ -134,13 +134,13 @@ class SentenceClassifier(nn.Module):
         return logits
 
     def _by_direction(self, layer: int, x: Tensor, mirror: Tensor) -> list[tuple[nn.LSTM, Tensor]]:
-        """Each direction of a layer with what it reads: `x` (T, B, ...) as it is, and from each sentence's end."""
+        """Return each direction of a layer with its input: `x` (T, B, ...) as it is, and reversed."""
         directions = cast("nn.ModuleList", self.lstm[layer])
         return [(cast("nn.LSTM", lstm), reverse(x, mirror) if back else x) for back, lstm in enumerate(directions)]
 
     @staticmethod
     def _concat_directions(states: list[Tensor], mirror: Tensor) -> Tensor:
-        """Both directions' states, in reading order: (T, B, H) each -> (T, B, H * directions)."""
+        """Concatenate the directions' states, (T, B, H) each, in reading order: (T, B, H * directions)."""
         ahead, *back = states
         return torch.cat([ahead, *(reverse(s, mirror) for s in back)], dim=2) if back else ahead
 

@@ -1,4 +1,4 @@
-"""What a result depends on besides settings and data: torch, threads, precision, processor, device and code."""
+"""The runtime environment of a result: torch, threads, precision, processor, device and code."""
 
 import contextlib
 import functools
@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 BF16_FLAGS = {"avx512_bf16", "amx_tile"}
-"""What Linux calls the instructions that oneDNN uses; processors of other kinds, and other systems, are taken to have
-none."""
+"""Linux's names for the instructions that oneDNN uses; other processors and systems are assumed to have none."""
 
 
 @functools.cache
@@ -27,13 +26,13 @@ def code_digest() -> str:
 
 
 def cpu_model() -> str:
-    """The CPU's model as the system names it; its architecture where it names none."""
+    """Return the CPU's model as the system names it; its architecture if it names none."""
     return cpuinfo("model name") or platform.processor() or platform.machine()
 
 
 @functools.cache
 def cpuinfo(what: str) -> str:
-    """What Linux says of the first processor under a name such as `flags`; empty where it says nothing."""
+    """Return a field of /proc/cpuinfo, such as `flags`, for the first processor; empty if there is none."""
     with contextlib.suppress(OSError), Path("/proc/cpuinfo").open(errors="replace") as file:
         for line in file:
             name, _, value = line.partition(":")
@@ -43,10 +42,10 @@ def cpuinfo(what: str) -> str:
 
 
 def supports_bf16(device: str) -> bool:
-    """Whether a device has instructions for bf16: where it lacks them, bf16 is imitated and brings no time.
+    """Return whether a device has instructions for bf16; emulation saves no time.
 
     Args:
-        device: "cpu", which is asked without importing torch, or a CUDA device.
+        device: "cpu", for which torch is not imported, or a CUDA device.
     """
     if device == "cpu":
         return not BF16_FLAGS.isdisjoint(cpuinfo("flags").split())
@@ -56,13 +55,13 @@ def supports_bf16(device: str) -> bool:
 
 
 def runtime_environment(precision: str, threads: int, device: str) -> dict[str, Any]:
-    """Everything that can change a result's bits beside settings and corpus, as JSON can hold it."""
+    """Return everything besides settings and corpus that a result depends on, as JSON can hold it."""
     import torch  # only here: reading a study loads no torch
 
     from core.nn.runtime import is_gpu
 
     return {
-        "torch": str(torch.__version__),  # a plain one: a TorchVersion would have who reads a report import torch
+        "torch": str(torch.__version__),  # a TorchVersion would import torch wherever it is read
         "threads": threads,
         "precision": precision,
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),

@@ -1,19 +1,19 @@
-"""How large a classifier is, without building one: reading a study loads no torch."""
+"""Sizes of a classifier, computed without building it, so that reading a study does not load torch."""
 
 from core.config import TrialConfig
 
-OPTIMIZER_STATE_TENSORS = {"adamw": 2, "adam": 2, "adadelta": 2, "rmsprop": 1}
-"""Running averages that an optimizer keeps of each weight (core.training.optim)."""
+OPTIMIZER_STATE_TENSORS = {"adadelta": 2, "adam": 2, "adamw": 2, "rmsprop": 1}
+"""Running averages that an optimizer keeps of each weight; core.training.optim allocates them."""
 
 
 def count_trainable_parameters(config: TrialConfig, vocabulary: int, embedding_dim: int, n_classes: int) -> int:
-    """How many numbers training changes: those of core.nn.classifier.SentenceClassifier, without frozen word vectors.
+    """Return the number of parameters of SentenceClassifier, without frozen word vectors.
 
     Args:
-        config: the trial's settings.
-        vocabulary: words, `<pad>` and `<unk>` included.
-        embedding_dim: width of a word vector.
-        n_classes: of the data.
+        config: The trial's settings.
+        vocabulary: Number of words, `<pad>` and `<unk>` included.
+        embedding_dim: Width of a word vector.
+        n_classes: Number of classes.
     """
     directions = 2 if config.bidirectional else 1
     hidden, width = config.hidden_dim, config.hidden_dim * directions
@@ -28,7 +28,7 @@ def count_trainable_parameters(config: TrialConfig, vocabulary: int, embedding_d
 
 
 def _copies(config: TrialConfig) -> int:
-    """How often a training holds each number that it changes: itself, and running averages."""
+    """Return how many values training stores per parameter: itself and its running averages."""
     return 1 + OPTIMIZER_STATE_TENSORS[config.optimizer] + (config.ema_decay is not None)
 
 
@@ -37,11 +37,11 @@ def _word_copies(config: TrialConfig) -> int:
 
 
 def min_training_bytes(config: TrialConfig, vocab_size: int, embedding_dim: int, n_classes: int) -> int:
-    """Memory below which a training cannot be: weights, averages and, but for word vectors, the gradient; fp32."""
+    """Return a lower bound of training memory: weights, averages and gradients other than of word vectors; fp32."""
     others = count_trainable_parameters(config.replace(freeze_embedding=True), vocab_size, embedding_dim, n_classes)
     return 4 * (others * (_copies(config) + 1) + vocab_size * embedding_dim * _word_copies(config))
 
 
 def max_checkpoint_bytes(config: TrialConfig, vocab_size: int, embedding_dim: int, n_classes: int) -> int:
-    """One checkpoint on the disk, at most: weights, averages, and the best weights where they are older; fp32."""
+    """Return an upper bound of a checkpoint's size: weights, averages, and older best weights; fp32."""
     return 4 * count_trainable_parameters(config, vocab_size, embedding_dim, n_classes) * (_copies(config) + 1)

@@ -1,4 +1,4 @@
-"""What the bits of a run depend on beside its settings and its data: threads, precision, machine, kernels."""
+"""Context managers for torch's process-wide state: threads, freed memory, deterministic kernels, precision."""
 
 import contextlib
 import ctypes
@@ -14,7 +14,7 @@ _TRIM_BYTES, _MMAP_BYTES = 2**28, 2**25
 
 @contextlib.contextmanager
 def torch_threads(threads: int) -> Iterator[None]:
-    """Compute with this many CPU threads inside the block, and as many as before after it."""
+    """Compute with this many CPU threads inside the block, and restore the previous number after it."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
@@ -25,13 +25,13 @@ def torch_threads(threads: int) -> Iterator[None]:
 
 @contextlib.contextmanager
 def retain_freed_memory() -> Iterator[None]:
-    """Let glibc keep freed memory for the next step inside the block, and give back what is free after it.
+    """Let glibc keep freed memory for the next step inside the block, and release it after the block.
 
-    By default it returns the large blocks of each step to the kernel, which clears them anew page by page: thousands
-    of page faults a step, 7 to 14% of the time of two bidirectional layers. There is no asking for the old setting,
-    so from the first training on the process keeps up to `_TRIM_BYTES` until the next block ends. Blocks of
-    `_MMAP_BYTES` and more still come from the kernel each time: among the others they leave holes that nothing
-    fills, 40 MB at the peak of two bidirectional layers of 192.
+    By default, glibc returns the large blocks of each step to the kernel, which clears them again page by page. With
+    two bidirectional layers, these page faults (thousands per step) take 7 to 14% of the time. The old setting cannot
+    be read, so after the first training the process keeps up to `_TRIM_BYTES` until the next block ends. Blocks of
+    `_MMAP_BYTES` and more still come from the kernel each time, because they would leave holes among the others:
+    40 MB at the peak of two bidirectional layers of width 192.
     """
     libc = ctypes.CDLL(None) if sys.platform == "linux" else None
     if libc is None or not hasattr(libc, "mallopt"):  # musl has none
@@ -47,10 +47,10 @@ def retain_freed_memory() -> Iterator[None]:
 
 @contextlib.contextmanager
 def deterministic_kernels(device: str) -> Iterator[None]:
-    """On a GPU let torch use only kernels that give the same bits each time; on a CPU they all do.
+    """On a GPU, allow only kernels with bit-identical results in each call; on a CPU all kernels are such.
 
-    cuBLAS reads `CUBLAS_WORKSPACE_CONFIG` once, when the process first uses it: a process that multiplied matrices
-    on the GPU before must have set it (to `:4096:8`) itself.
+    cuBLAS reads `CUBLAS_WORKSPACE_CONFIG` once, when the process first uses it. A process that multiplied matrices on
+    the GPU before must have set it to `:4096:8` itself.
     """
     if not is_gpu(device):
         yield
@@ -87,5 +87,5 @@ def autocast(precision: str, device: str) -> Iterator[None]:
 
 
 def is_gpu(device: str) -> bool:
-    """Is it a CUDA device?"""
+    """Return whether it is a CUDA device."""
     return torch.device(device).type == "cuda"

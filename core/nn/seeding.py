@@ -7,10 +7,10 @@ from torch import Tensor
 
 
 def seeded_generator(seed: int, purpose: str, epoch: int = 0, device: str = "cpu") -> torch.Generator:
-    """A generator that depends on nothing but its arguments.
+    """Return a generator that depends on its arguments alone.
 
-    Each purpose has a stream of its own, made anew for each epoch: what one part draws moves no other, a resumed
-    epoch needs no stored state, and the process's global generators are neither read nor moved.
+    Each purpose and epoch has its own stream. The draws of one part therefore do not affect another, a resumed epoch
+    needs no stored state, and the process's global generators are neither read nor changed.
     """
     digest = hashlib.sha256(f"{seed}/{purpose}/{epoch}".encode()).digest()
     return torch.Generator(device).manual_seed(int.from_bytes(digest[:8], "big") >> 1)
@@ -29,9 +29,9 @@ class Dropout:
         return x * self.keep_mask(x.shape, probability).to(x.dtype).div_(1 - probability)
 
     def keep_mask(self, shape: tuple[int, ...], probability: float) -> Tensor:
-        """bool `shape`: true where a value stays, with 1 - `probability` (rounded to 1 / 65,536, and never to 0).
+        """Return bool `shape`: true with 1 - `probability`, which is rounded to 1 / 65,536 and never to 0.
 
-        Sixteen bits a value, four values a draw: `bernoulli_` takes eight times as long on a CPU.
+        It uses 16 bits per value and 4 values per draw: `bernoulli_` takes eight times as long on a CPU.
         """
         count = torch.Size(shape).numel()
         bits = torch.empty(-(-count // 4), dtype=torch.int64, device=self.generator.device)

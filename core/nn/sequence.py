@@ -1,4 +1,4 @@
-"""From a sentence's states to one vector, blind to whatever stands after its end."""
+"""Padded sequences: pool a sentence's states into one vector, and reverse it, ignoring all padding."""
 
 from typing import Any
 
@@ -7,28 +7,28 @@ from torch import Tensor
 
 
 def sequence_mask(lengths: Tensor, steps: int) -> Tensor:
-    """bool (T, B, 1): is step t inside sentence b?"""
+    """Return bool (T, B, 1): whether step t is inside sentence b."""
     return (torch.arange(steps, device=lengths.device)[:, None] < lengths)[:, :, None]
 
 
 def last_state(states: Tensor, lengths: Tensor) -> Tensor:
-    """The state at each sentence's last token: (T, B, H) -> (B, H)."""
+    """Return the state at each sentence's last token: (T, B, H) -> (B, H)."""
     last = (lengths - 1)[None, :, None].expand(1, -1, states.shape[2])  # (1, B, H)
     return states.gather(0, last).squeeze(0)
 
 
 def max_pool(states: Tensor, lengths: Tensor) -> Tensor:
-    """The largest value of each feature over real tokens: (T, B, H) -> (B, H)."""
+    """Return the largest value of each feature over real tokens: (T, B, H) -> (B, H)."""
     return states.masked_fill(~sequence_mask(lengths, states.shape[0]), -torch.inf).amax(dim=0)
 
 
 def mean_pool(states: Tensor, lengths: Tensor) -> Tensor:
-    """The average over real tokens: (T, B, H) -> (B, H)."""
+    """Return the average over real tokens: (T, B, H) -> (B, H)."""
     return states.masked_fill(~sequence_mask(lengths, states.shape[0]), 0).sum(dim=0) / lengths[:, None]
 
 
 def attention_pool(states: Tensor, scores: Tensor, lengths: Tensor) -> Tensor:
-    """The average over real tokens with softmax(`scores`) as weights.
+    """Return the average over real tokens with softmax(`scores`) as weights.
 
     Args:
         states: float (T, B, H).
@@ -44,9 +44,9 @@ def attention_pool(states: Tensor, scores: Tensor, lengths: Tensor) -> Tensor:
 
 
 def reversal_index(lengths: Tensor, steps: int) -> Tensor:
-    """int64 (T, B): where step t of each sentence read from its end stands; padding stays in place.
+    """Return int64 (T, B): the index of step t of each reversed sentence; padding keeps its place.
 
-    Places count through a flattened (T * B): step t of sentence b stands at t * B + b.
+    An index counts through a flattened (T * B): step t of sentence b has index t * B + b.
     """
     batch = lengths.shape[0]
     step = torch.arange(steps, device=lengths.device)[:, None]
@@ -55,8 +55,11 @@ def reversal_index(lengths: Tensor, steps: int) -> Tensor:
 
 
 class _Reverse(torch.autograd.Function):
-    """Turn each sentence round. Twice round is as before, so the gradient takes the same way; torch's own gradient
-    of a gather adds into zeros, which takes seven times as long."""
+    """Reverse each sentence.
+
+    Reversal is its own inverse, so the gradient is the reversed gradient. torch's own gradient of a gather adds into
+    zeros, which takes seven times as long.
+    """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, mirror: Tensor) -> Tensor:
@@ -64,18 +67,18 @@ class _Reverse(torch.autograd.Function):
         return _gather(x, mirror)
 
     @staticmethod
-    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         (mirror,) = ctx.saved_tensors
-        return _gather(slope, mirror), None
+        return _gather(gradient, mirror), None
 
 
 def _gather(x: Tensor, mirror: Tensor) -> Tensor:
-    """(T, B) or (T, B, H), places (T, B) -> like `x`."""
+    """Index (T, B) or (T, B, H) by the indices (T, B); return a tensor shaped like `x`."""
     return x.flatten(0, 1).index_select(0, mirror.flatten()).view_as(x)
 
 
 def reverse(x: Tensor, mirror: Tensor) -> Tensor:
-    """Read each sentence from its end: (T, B) or (T, B, H) -> like `x`; `mirror` is from `reversal_index`."""
+    """Reverse each sentence of (T, B) or (T, B, H); `mirror` is from `reversal_index`."""
     if not (torch.is_grad_enabled() and x.requires_grad):
         return _gather(x, mirror)
     result: Tensor = _Reverse.apply(x, mirror)  # type: ignore[no-untyped-call,unused-ignore]

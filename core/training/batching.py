@@ -1,4 +1,4 @@
-"""Batches of similar lengths: which sentences make a step, and their words without padding worth naming."""
+"""Batches of sentences of similar lengths, so that hardly any padding is needed."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from core.nn.runtime import is_gpu
 
 @dataclass(frozen=True, kw_only=True, eq=False, slots=True)
 class Batch:
-    """One step's sentences, time first, as the recurrent layers want them."""
+    """The sentences of one step, time first, as the recurrent layers read them."""
 
     rows: Tensor
     """int64 (U,) the distinct word ids, ascending; the first is always 0 (`<pad>`)."""
@@ -58,7 +58,7 @@ def length_sorted_batches(lengths: NDArray[np.int64], max_tokens: int) -> Iterat
 
 
 def pad_batch(corpus: Corpus, sentences: NDArray[np.int64]) -> NDArray[np.integer]:
-    """(T, B) the word ids of some sentences, time first, `<pad>` after a sentence's end."""
+    """Return (T, B): the word ids of some sentences, time first, `<pad>` after a sentence's end."""
     starts = corpus.offsets[sentences]
     lengths = corpus.offsets[sentences + 1] - starts
     steps = np.arange(lengths.max())[:, None]  # (T, 1)
@@ -68,11 +68,11 @@ def pad_batch(corpus: Corpus, sentences: NDArray[np.int64]) -> NDArray[np.intege
 
 
 def make_batch(corpus: Corpus, sentences: NDArray[np.int64]) -> Batch:
-    """Read the words of some sentences, for the CPU.
+    """Return a batch of some sentences, on the CPU.
 
     Args:
-        corpus: where they stand.
-        sentences: int64 (B,) their places in the corpus, at least one.
+        corpus: The corpus with the sentences.
+        sentences: int64 (B,) their indices in the corpus, at least one.
     """
     words = pad_batch(corpus, sentences)
     rows, tokens = np.unique(np.append(0, words), return_inverse=True)
@@ -89,7 +89,7 @@ def _tensor(array: NDArray[np.integer]) -> Tensor:
 
 
 class GpuBatchSource:
-    """A corpus in a GPU's memory. A batch costs one copy of its sentences' places, and nothing waits for it."""
+    """A corpus in a GPU's memory: a batch copies only its sentences' indices, and the host does not wait."""
 
     def __init__(self, corpus: Corpus, device: str) -> None:
         self.corpus, self.device = corpus, device
@@ -98,13 +98,13 @@ class GpuBatchSource:
         self.labels = _to_device(corpus.labels, device)
 
     def batch(self, sentences: NDArray[np.int64]) -> Batch:
-        """What `gather` makes of these sentences, put together on the device.
+        """Return what `make_batch` returns, computed on the device.
 
-        The host only counts: how long the longest sentence is and how many words differ, since a kernel whose
-        output's size is not known beforehand would make the host wait for it.
+        The host only counts the steps and the distinct words: a kernel whose output's size is not known beforehand
+        would make the host wait for it.
 
         Args:
-            sentences: int64 (B,) their places in the corpus, at least one.
+            sentences: int64 (B,) their indices in the corpus, at least one.
         """
         words_here = pad_batch(self.corpus, sentences)  # (T, B)
         n_steps, n_rows = len(words_here), len(np.unique(np.append(0, words_here)))
@@ -122,18 +122,18 @@ class GpuBatchSource:
 
 
 class CpuBatchSource:
-    """The corpus where it is: for a CPU."""
+    """A corpus in the host's memory."""
 
     def __init__(self, corpus: Corpus) -> None:
         self.corpus = corpus
 
     def batch(self, sentences: NDArray[np.int64]) -> Batch:
-        """`gather` of these sentences."""
+        """Return what `make_batch` returns."""
         return make_batch(self.corpus, sentences)
 
 
 def batch_source(corpus: Corpus, device: str) -> CpuBatchSource | GpuBatchSource:
-    """The source of batches on a device."""
+    """Return the source of batches on a device."""
     return GpuBatchSource(corpus, device) if is_gpu(device) else CpuBatchSource(corpus)
 
 

@@ -1,34 +1,31 @@
-"""Checkpoints: a training's state after an epoch, whole or not there, checked when it is read.
+"""Checkpoints: a training's state after an epoch, written whole or not at all, and verified when it is read.
 
 A folder holds the newest two, each a folder of its own (`epoch-00004`) with
 
-    tensors.safetensors   weights, running averages, the best weights where they are older
-    state.json            which training, which epoch, what every epoch so far brought
+    tensors.safetensors   weights, running averages, the best weights if they are of an earlier epoch
+    state.json            which training, which epoch, the result of every epoch so far
     SHA256SUMS            of the two, as `sha256sum -c` reads it
 
-Random generators need no room: each epoch's are made anew from the seed and the epoch's number.
+The state of random generators is not stored: each epoch derives its generators from the seed and its number.
 """
 
 import json
 import logging
 import shutil
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.errors import ConfigError, CorruptionError
-from core.io.checked_folder import CHECKSUMS, checksum_lines, write_checked_folder
+from core.io.checked_folder import remove_partial_writes, verify_checksums, write_checked_folder
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 TENSORS, STATE = "tensors.safetensors", "state.json"
 KEEP_LAST = 2
-"""Checkpoints in a folder: the newest, and the one before in case that is damaged."""
-FORSAKEN_SECONDS = 3600
-"""A half-written checkpoint that nobody touched for so long was left by a process that died."""
+"""Number of checkpoints in a folder: the newest, and the previous one in case the newest is damaged."""
 
 _log = logging.getLogger(__name__)
 
@@ -38,17 +35,17 @@ class Checkpoint:
     """A training's state after an epoch."""
 
     epoch: int
-    """The last one done, from 1."""
+    """The last completed epoch, from 1."""
     fingerprint: Mapping[str, Any]
-    """What it belongs to: every setting, and the data's fingerprint."""
+    """The training that it belongs to: every setting, and the data's fingerprint."""
     state: Mapping[str, Any]
-    """Whatever else is needed that JSON can hold."""
+    """Other state, as JSON can hold it."""
     tensors: Mapping[str, "Tensor"]
     """On the CPU, none sharing memory with another."""
 
 
 def save(folder: Path, checkpoint: Checkpoint) -> None:
-    """Write a checkpoint, then remove all but the newest `KEEP_LAST`, and what dead processes left half written.
+    """Write a checkpoint, then remove all but the newest `KEEP_LAST` and the partial writes of dead processes.
 
     Raises:
         UserError: the disk is full, or the folder cannot be written.
@@ -59,23 +56,23 @@ def save(folder: Path, checkpoint: Checkpoint) -> None:
         STATE: json.dumps(parts, indent=1).encode(),
     }
     write_checked_folder(folder / f"epoch-{checkpoint.epoch:05d}", contents)
-    torn = [path for path in folder.glob(".epoch-*") if time.time() - path.stat().st_mtime > FORSAKEN_SECONDS]
-    for old in [folder / name for name in checkpoint_names(folder)[KEEP_LAST:]] + torn:
-        shutil.rmtree(old, ignore_errors=True)
+    for name in checkpoint_names(folder)[KEEP_LAST:]:
+        shutil.rmtree(folder / name, ignore_errors=True)
+    remove_partial_writes(folder, r"epoch-\d{5}", files=(TENSORS, STATE))
 
 
 def load_latest(folder: Path, training: Mapping[str, Any]) -> Checkpoint | None:
-    """Read the newest whole checkpoint; a damaged one is named in the log and passed over.
+    """Read the newest complete checkpoint; a damaged one is logged and skipped.
 
     Args:
-        folder: where `save` put them; it need not exist.
-        training: what the checkpoint must belong to.
+        folder: The folder that was passed to `save`; it need not exist.
+        training: The fingerprint that the checkpoint must have.
 
     Returns:
-        None if there is no whole one.
+        None if there is no complete one.
 
     Raises:
-        ConfigError: it belongs to another training.
+        ConfigError: It belongs to another training.
     """
     for path in (folder / name for name in checkpoint_names(folder)):
         try:
@@ -104,18 +101,16 @@ def load(path: Path) -> Checkpoint:
     """Read one checkpoint.
 
     Raises:
-        CorruptionError: a file is missing or is not what was written.
+        CorruptionError: A file is missing or is not what was written.
     """
     from safetensors.torch import load_file
 
     try:
-        whole = (path / CHECKSUMS).read_text(encoding="ascii", errors="replace") == checksum_lines(
-            path, (TENSORS, STATE)
-        )
-    except OSError:
-        whole = False
-    if not whole:
-        raise CorruptionError(f"checkpoint {path} is damaged: its checksum does not hold; the one before it is used")
+        verify_checksums(path, (TENSORS, STATE))
+    except CorruptionError:
+        raise CorruptionError(
+            f"checkpoint {path} is damaged: its checksum does not hold; the one before it is used"
+        ) from None
     parts = json.loads((path / STATE).read_text(encoding="utf-8"))
     return Checkpoint(
         epoch=parts["epoch"],
@@ -126,5 +121,5 @@ def load(path: Path) -> Checkpoint:
 
 
 def checkpoint_names(folder: Path) -> list[str]:
-    """The checkpoints in a folder, the newest first; none where there is no folder."""
+    """Return the names of the checkpoints in a folder, the newest first; none if there is no folder."""
     return sorted((path.name for path in folder.glob("epoch-" + "[0-9]" * 5)), reverse=True)

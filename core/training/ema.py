@@ -9,19 +9,19 @@ from core.training.optim import set_rows
 class ExponentialMovingAverage:
     """S_t = d S_(t-1) + (1 - d) W_t from S_0 = 0, read as S_t / (1 - d^t).
 
-    The division is Adam's bias correction (Kingma and Ba 2015, section 3): without it the first epochs would be
-    judged on weights near zero, or near the random ones of the start. While a row of the table keeps its value W
-    for k steps, S becomes W + d^k (S - W), so that it can wait until the row moves again.
+    The division is Adam's bias correction (Kingma and Ba 2015, section 3). Without it, the first epochs would be
+    evaluated on weights near zero or near the initial ones. While a row of the table keeps its value W for k steps,
+    S becomes W + d^k (S - W), so this update can wait until the row moves again.
     """
 
     def __init__(self, decay: float, flat: Tensor, table: Tensor | None, *, by_row: bool) -> None:
-        """Start from nothing.
+        """Start with sums of zero.
 
         Args:
-            decay: d, above 0 and below 1.
-            flat: float (P,) the weights, which `Optimizer` moves in place.
-            table: float (V, E) the word vectors, too; None when they are frozen.
-            by_row: does a step move only the table's rows that are given to `before` and `after`?
+            decay: The factor d, above 0 and below 1.
+            flat: float (P,) the weights, which `Optimizer` updates in place.
+            table: float (V, E) the word vectors, updated likewise; None when they are frozen.
+            by_row: Whether a step moves only the table's rows that are passed to `catch_up` and `update`.
         """
         self.decay = decay
         self.flat = flat
@@ -34,7 +34,7 @@ class ExponentialMovingAverage:
         """int64 (V,) the step up to which a row's sum holds."""
 
     def tensors(self) -> dict[str, Tensor]:
-        """Everything that the average depends on beside the weights and `step_count`, by name, not copied."""
+        """Return by name, not copied, what the average depends on besides the weights and `step_count`."""
         named = {"flat.sum": self.flat_sum}
         if self.table is not None:
             named |= {"table.sum": self.table_sum, "table.last_step": self.last_step}
@@ -42,15 +42,15 @@ class ExponentialMovingAverage:
 
     @torch.no_grad()
     def catch_up(self, rows: Tensor) -> None:
-        """Count the steps that these rows (int64, (U,)) rested; call it before they move."""
+        """Apply the steps in which these rows (int64, (U,)) were idle; call it before they move."""
         if self.table is not None and self.by_row:
-            resting = self.table.index_select(0, rows)
-            held = self._decayed(resting, self.table_sum.index_select(0, rows), self.last_step.index_select(0, rows))
-            set_rows(self.table_sum, rows, held)
+            idle = self.table.index_select(0, rows)
+            sums = self._decayed(idle, self.table_sum.index_select(0, rows), self.last_step.index_select(0, rows))
+            set_rows(self.table_sum, rows, sums)
 
     @torch.no_grad()
     def update(self, rows: Tensor) -> None:
-        """Take in the weights as the step left them."""
+        """Add the weights after a step whose batch had the words `rows` (int64, (U,))."""
         self.step_count += 1
         self.flat_sum.lerp_(self.flat, 1 - self.decay)
         if self.table is None:
@@ -65,7 +65,7 @@ class ExponentialMovingAverage:
 
     @torch.no_grad()
     def averaged(self) -> tuple[Tensor, Tensor | None]:
-        """The averaged flat weights (P,) and table (V, E), as new tensors; at least one step must have been taken."""
+        """Return the averaged flat weights (P,) and table (V, E) as new tensors, after at least one step."""
         correction = 1 - self.decay**self.step_count
         flat = self.flat_sum / correction
         if self.table is None:
@@ -73,7 +73,7 @@ class ExponentialMovingAverage:
         return flat, self._decayed(self.table, self.table_sum, self.last_step).div_(correction)
 
     def _decayed(self, weights: Tensor, sums: Tensor, last_step: Tensor) -> Tensor:
-        """Sums (U, E) after the steps since `last_step` (U,), in which the weights (U, E) kept their values."""
-        rested = (self.step_count - last_step).double()
-        share = torch.pow(self.decay, rested).to(weights.dtype)[:, None]  # (U, 1)
-        return weights + share * (sums - weights)
+        """Return the sums (U, E) after the steps since `last_step` (U,), in which the weights (U, E) did not change."""
+        idle_steps = (self.step_count - last_step).double()
+        factor = torch.pow(self.decay, idle_steps).to(weights.dtype)[:, None]  # (U, 1)
+        return weights + factor * (sums - weights)

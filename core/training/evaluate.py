@@ -22,16 +22,16 @@ TOKENS_AT_ONCE = 4096
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Evaluation:
-    """What a model makes of the n sentences of a split, in the order of `corpus.indices(split)`."""
+    """A model's results on the n sentences of a split, in the order of `corpus.indices(split)`."""
 
     loss: float
     """Mean cross-entropy, without label smoothing."""
     loss_standard_error: float
-    """Of that mean, from how the sentences' own losses differ."""
+    """Standard error of that mean, from the losses of the single sentences."""
     accuracy: float
     """Correct / total."""
     predictions: NDArray[np.int64]
-    """(n,) the likeliest class; the first of equals."""
+    """(n,) the most probable class; the first one in a tie."""
     probabilities: NDArray[np.float32]
     """(n, C)."""
 
@@ -45,18 +45,18 @@ def evaluate(
     threads: int = 1,
     device: str = "cpu",
 ) -> Evaluation:
-    """Judge trained weights on one split of a corpus.
+    """Evaluate trained weights on one split of a corpus.
 
     Args:
-        config: the settings that the weights were trained with.
+        config: The settings that the weights were trained with.
         weights: `TrainResult.weights`.
-        corpus: with the vocabulary that the weights were trained with.
+        corpus: A corpus with the vocabulary that the weights were trained with.
         split: TRAIN, VAL or TEST of core.data.corpus.
         threads: CPU threads to use; the process's setting is restored.
         device: "cpu" or a CUDA device.
 
     Raises:
-        DataError: the split is empty.
+        DataError: The split is empty.
     """
     with torch_threads(threads), deterministic_kernels(device):
         return evaluate_split(config, weights, batch_source(corpus, device), split, device)
@@ -70,7 +70,7 @@ def evaluate_split(
     split: int,
     device: str = "cpu",
 ) -> Evaluation:
-    """`evaluate` under the settings of threads and determinism that stand."""
+    """Evaluate under the current settings of threads and determinism."""
     corpus = source.corpus
     sentences = corpus.indices(split)
     if not len(sentences):

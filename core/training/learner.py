@@ -1,6 +1,7 @@
-"""Learner: a model together with everything that one training step moves."""
+"""Learner: a model with all training state, one step of it, and train_epoch: one pass over the training split."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -10,17 +11,18 @@ from numpy.typing import NDArray
 from torch import Tensor, from_numpy
 
 from core.config import TrialConfig
-from core.data.corpus import Corpus
+from core.data.corpus import TRAIN, Corpus
+from core.errors import TrainingError
 from core.nn.classifier import SentenceClassifier
 from core.nn.runtime import autocast
 from core.nn.seeding import Dropout, seeded_generator
-from core.training.batching import Batch
+from core.training.batching import Batch, CpuBatchSource, GpuBatchSource, shuffled_batches
 from core.training.ema import ExponentialMovingAverage
 from core.training.optim import Optimizer
 
 
 class _Writable:
-    """An array's memory without its read-only mark, through numpy's array interface."""
+    """An array's memory without its read-only flag, through numpy's array interface."""
 
     def __init__(self, array: NDArray[Any]) -> None:
         self.array = array  # keeps the memory alive
@@ -28,28 +30,28 @@ class _Writable:
 
 
 def as_tensor(array: NDArray[np.float32], *, copy: bool) -> Tensor:
-    """The array as a tensor.
+    """Return the array as a tensor.
 
-    Without a copy many processes share one memory-mapped matrix. torch has no read-only tensors and warns of such
-    arrays, so the mark is hidden from it: the caller must not write, and where the memory is mapped read-only the
+    Without a copy, many processes share one memory-mapped matrix. torch has no read-only tensors and warns about such
+    arrays, so the read-only flag is hidden from it. The caller must not write: if the memory is mapped read-only, the
     kernel ends a process that does.
     """
     return from_numpy(np.array(array) if copy else np.asarray(_Writable(array)))
 
 
 class Learner:
-    """Weights, optimizer and average; `step` moves them.
+    """Weights, optimizer and average, which `step` updates.
 
-    All weights but the word vectors live in one flat vector, and the model's parameters are views of it: one
-    operation then updates, clips or averages them all.
+    All weights but the word vectors are in one flat vector, and the model's parameters are views of it. One operation
+    then updates, clips or averages all of them.
     """
 
     def __init__(self, model: SentenceClassifier, *, max_norm: float | None = None) -> None:
         """Take over an initialised model.
 
         Args:
-            model: on its device; its parameters become views.
-            max_norm: longest that a word vector may get when it is looked up; None for no limit.
+            model: The model on its device; its parameters become views.
+            max_norm: Largest norm of a word vector when it is looked up; None for no limit.
         """
         self.model = model
         self.config = model.config
@@ -70,13 +72,13 @@ class Learner:
             else ExponentialMovingAverage(self.config.ema_decay, self.flat, table, by_row=self.optimizer.by_row)
         )
 
-    def step(self, batch: Batch, rate: float, dropout: Dropout | None) -> Tensor:
-        """Learn from one batch.
+    def step(self, batch: Batch, lr: float, dropout: Dropout | None) -> Tensor:
+        """Take one training step.
 
         Args:
-            batch: on the model's device.
-            rate: the learning rate.
-            dropout: draws the masks; None to drop nothing.
+            batch: Sentences on the model's device.
+            lr: The learning rate.
+            dropout: Source of the masks; None to drop nothing.
 
         Returns:
             float (), on the device: the mean loss of the batch before the step.
@@ -86,20 +88,20 @@ class Learner:
             logits = self.model.forward_batch(vectors, batch.tokens, batch.lengths, dropout)
         logits = logits if logits.dtype == self.flat.dtype else logits.to(self.flat.dtype)
         loss = F.cross_entropy(logits, batch.labels, label_smoothing=self.config.label_smoothing)
-        wanted = [*self.parameters, vectors] if self.trains_words else self.parameters
-        slopes = torch.autograd.grad(loss, wanted)
-        flat_slope = torch.cat([slope.reshape(-1) for slope in slopes[: len(self.parameters)]])
-        word_slopes = slopes[-1] if self.trains_words else None
-        if word_slopes is not None:
-            word_slopes[0] = 0  # `<pad>` stays zero, whatever embedding dropout let through it
-        self._clip(flat_slope, word_slopes)
-        self.optimizer.step(rate, flat_slope, batch.rows, vectors.detach(), word_slopes)
+        parameters = [*self.parameters, vectors] if self.trains_words else self.parameters
+        gradients = torch.autograd.grad(loss, parameters)
+        flat_gradient = torch.cat([gradient.reshape(-1) for gradient in gradients[: len(self.parameters)]])
+        word_gradients = gradients[-1] if self.trains_words else None
+        if word_gradients is not None:
+            word_gradients[0] = 0  # `<pad>` stays zero, although embedding dropout points words at it
+        self._clip(flat_gradient, word_gradients)
+        self.optimizer.step(lr, flat_gradient, batch.rows, vectors.detach(), word_gradients)
         if self.average:
             self.average.update(batch.rows)
         return loss.detach()
 
     def _look_up(self, rows: Tensor) -> Tensor:
-        """float (U, E): the vectors of these words, shortened where they are too long, as a leaf for autograd."""
+        """Return float (U, E): the vectors of these words, clipped to `max_norm`, as a leaf for autograd."""
         if self.average:
             self.average.catch_up(rows)
         vectors: Tensor = self.words.index_select(0, rows)
@@ -107,20 +109,20 @@ class Learner:
             vectors = clip_row_norms(vectors, self.max_norm)  # the optimizer's step starts from them
         return vectors.requires_grad_(self.trains_words)
 
-    def _clip(self, *slopes: Tensor | None) -> None:
+    def _clip(self, *gradients: Tensor | None) -> None:
         """Scale gradients down to a common norm of at most `clip_norm`, as `torch.nn.utils.clip_grad_norm_` does."""
         if self.config.clip_norm is None:
             return
-        present = [slope for slope in slopes if slope is not None]
-        norm = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(slope) for slope in present]))
+        present = [gradient for gradient in gradients if gradient is not None]
+        norm = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(gradient) for gradient in present]))
         factor = torch.clamp(self.config.clip_norm / (norm + 1e-6), max=1)
-        for slope in present:
-            slope.mul_(factor)
+        for gradient in present:
+            gradient.mul_(factor)
 
     def evaluation_weights(self) -> dict[str, Tensor]:
-        """The weights to judge and keep, by the model's names: averaged if they are to be, word vectors shortened.
+        """Return the weights to evaluate and save, by the model's names: averaged and clipped as configured.
 
-        They share memory with the learner where nothing had to be computed.
+        They share memory with the learner if nothing had to be computed.
         """
         flat, words = self.flat, self.words
         if self.average:
@@ -131,7 +133,7 @@ class Learner:
         return {"embedding.weight": words, **dict(zip(self.names, _views(flat, self.parameters), strict=True))}
 
     def state_tensors(self) -> dict[str, Tensor]:
-        """Everything that the next step depends on, by name, not copied; frozen word vectors are the corpus's."""
+        """Return by name, not copied, what the next step depends on; frozen word vectors are in the corpus."""
         named = {"flat": self.flat} | ({"words": self.words} if self.trains_words else {})
         named |= {f"optimizer.{name}": tensor for name, tensor in self.optimizer.tensors().items()}
         if self.average:
@@ -139,7 +141,7 @@ class Learner:
         return named
 
     def load_state(self, tensors: Mapping[str, Tensor], step_count: int) -> None:
-        """Go on from `tensors` of an equal learner after `step_count` steps."""
+        """Continue from `tensors` of an equal learner after `step_count` steps."""
         for name, tensor in self.state_tensors().items():
             tensor.copy_(tensors[name])
         self.optimizer.step_count = step_count
@@ -148,15 +150,64 @@ class Learner:
 
 
 def make_learner(config: TrialConfig, corpus: Corpus, device: str) -> Learner:
-    """A learner before its first step. Frozen pretrained vectors on the CPU stay where the corpus has them."""
+    """Return a learner before its first step; on a CPU, frozen pretrained vectors are the corpus's own memory."""
     vectors = None if corpus.vectors is None else as_tensor(corpus.vectors, copy=not config.freeze_embedding)
     model = SentenceClassifier(config, len(corpus.words), corpus.embedding_dim, len(corpus.classes), vectors)
     model.initialize(seeded_generator(config.seed, "weights"))
     return Learner(model.to(device), max_norm=config.embedding_max_norm if vectors is None else None)
 
 
+def train_epoch(
+    learner: Learner,
+    source: CpuBatchSource | GpuBatchSource,
+    epoch: int,
+    lr: Callable[[int], float],
+    *,
+    max_steps: int | None = None,
+    title: str = "epoch {}",
+) -> float:
+    """Train once on the TRAIN split, in an order and with dropout masks that depend on seed and epoch alone.
+
+    Args:
+        learner: The model and its state.
+        source: The corpus, on the learner's device.
+        epoch: Number of the pass, from 1.
+        lr: Called before each step with its number within the pass, from 0. Returns the learning rate.
+        max_steps: Number of batches after which the pass is cut short; None for all.
+        title: Name of the pass in an error, with {} for its number.
+
+    Returns:
+        The mean loss per sentence.
+
+    Raises:
+        TrainingError: The loss is not a finite number.
+    """
+    config, sentences = learner.config, source.corpus.indices(TRAIN)
+    lengths = source.corpus.lengths()[sentences]
+    dropout = Dropout(seeded_generator(config.seed, "dropout", epoch, str(learner.device)))
+    batches = shuffled_batches(lengths, config.batch_size, seeded_generator(config.seed, "order", epoch))[:max_steps]
+    losses = torch.zeros(len(batches), device=learner.device)
+    for step, places in enumerate(batches):
+        losses[step] = learner.step(source.batch(sentences[places]), lr(step), dropout)
+        if losses.is_cpu and not math.isfinite(losses[step]):  # on a GPU, reading it would wait for each step
+            break
+    for step, loss in enumerate(losses.tolist(), start=1):
+        if not math.isfinite(loss):
+            raise TrainingError(f"the loss is {loss} in {title.format(epoch)}, step {step}, {notable_settings(config)}")
+    sizes = torch.tensor([len(places) for places in batches], dtype=torch.float64)
+    return float(losses.cpu().double() @ sizes / sizes.sum())
+
+
+def notable_settings(config: TrialConfig) -> str:
+    """Return "with NAME VALUE, ...": settings unlike the default, and those that often make a loss diverge."""
+    default = TrialConfig().to_dict()
+    always = ("optimizer", "learning_rate", "clip_norm", "precision")
+    named = {name: value for name, value in config.to_dict().items() if name in always or value != default[name]}
+    return "with " + ", ".join(f"{name} {value}" for name, value in named.items())
+
+
 def clip_row_norms(vectors: Tensor, max_norm: float) -> Tensor:
-    """Shorten the rows of (U, E) that are longer than `max_norm`, by the rule of `torch.nn.Embedding`."""
+    """Return (U, E) with the norm of each row clipped to `max_norm`, as `torch.nn.Embedding` does."""
     norms = torch.linalg.vector_norm(vectors, dim=1, keepdim=True)
     return vectors * torch.where(norms > max_norm, max_norm / (norms + 1e-7), 1)
 
@@ -170,6 +221,6 @@ def _flattened(parameters: list[torch.nn.Parameter]) -> Tensor:
 
 
 def _views(flat: Tensor, parameters: list[torch.nn.Parameter]) -> list[Tensor]:
-    """The pieces of a flat vector (P,) in the shapes of the parameters."""
+    """Return the pieces of a flat vector (P,) in the shapes of the parameters."""
     pieces = torch.split_with_sizes(flat, [parameter.numel() for parameter in parameters])
     return [piece.view_as(parameter) for piece, parameter in zip(pieces, parameters, strict=True)]

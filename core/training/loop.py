@@ -1,4 +1,4 @@
-"""train(config, corpus): epochs, the best of them, stopping, exact resume."""
+"""train(config, corpus): run epochs, keep the best one, stop early, and resume exactly."""
 
 import math
 import time
@@ -17,11 +17,10 @@ from core.data.corpus import TRAIN, VAL, Corpus
 from core.errors import DataError, StopTraining, TrainingError
 from core.nn.environment import runtime_environment
 from core.nn.runtime import deterministic_kernels, retain_freed_memory, torch_threads
-from core.nn.seeding import Dropout, seeded_generator
-from core.training.batching import batch_source, shuffled_batches
+from core.training.batching import batch_source
 from core.training.checkpoint import Checkpoint, load_latest, save
 from core.training.evaluate import evaluate_split
-from core.training.learner import make_learner
+from core.training.learner import make_learner, notable_settings, train_epoch
 from core.training.optim import lr_multiplier
 from core.training.result import EpochResult, TrainResult, best_epoch, patience_exhausted, weights_digest
 
@@ -38,26 +37,26 @@ def train(
 ) -> TrainResult:
     """Train one classifier.
 
-    The same config, corpus, thread count and machine give the same bits, whatever ran before in the process and
-    however often training was cut off and resumed; torch's global generators are neither read nor moved.
+    The same config, corpus, thread count and machine give bit-identical results. Interruptions and earlier
+    computations in the process have no effect. torch's global generators are neither read nor changed.
 
     Args:
-        config: the settings.
-        corpus: the data; its TRAIN split is learned, its VAL split judges each epoch.
-        report: told each epoch when it is over and its checkpoint is written. It may raise StopTraining to end
-            cleanly; any other exception passes through and leaves a whole checkpoint. After a resume it is first
-            told the epochs of the checkpoint again, so a listener must bear to hear an epoch twice.
-        on_best: told the validation predictions of each epoch that is the best so far, in the order of
-            `corpus.indices(VAL)`, before `report` hears of the epoch.
-        checkpoint_dir: where to keep the state after each epoch; a whole checkpoint in it is resumed.
+        config: The settings.
+        corpus: The data; the TRAIN split is trained on, the VAL split is evaluated after each epoch.
+        report: Called after each epoch, once its checkpoint is on disk. It may raise StopTraining to end cleanly;
+            any other exception passes through and leaves a whole checkpoint. After a resume, it is first called
+            again for the epochs in the checkpoint, so it must be idempotent.
+        on_best: Called before `report` for each epoch that is the best so far, with its validation predictions in
+            the order of `corpus.indices(VAL)`.
+        checkpoint_dir: Folder for the state after each epoch; a whole checkpoint in it is resumed.
         threads: CPU threads to use; the process's setting is restored.
         device: "cpu" or a CUDA device.
 
     Raises:
-        DataError: the corpus has no sentence to train on or none to judge on.
-        ConfigError: the checkpoint belongs to another training.
-        TrainingError: the loss is no longer a number.
-        UserError: the checkpoint cannot be written.
+        DataError: The corpus has no training or no validation sentences.
+        ConfigError: The checkpoint belongs to another training.
+        TrainingError: The loss is not a finite number.
+        UserError: The checkpoint cannot be written.
     """
     for name, split in (("training", TRAIN), ("validation", VAL)):
         if not len(corpus.indices(split)):
@@ -76,8 +75,7 @@ class _TrainingRun:
     def __init__(self, config: TrialConfig, corpus: Corpus, environment: dict[str, Any], device: str) -> None:
         self.config, self.corpus, self.environment, self.device = config, corpus, environment, device
         self.identity = {**config.to_dict(), "corpus": corpus.fingerprint, "embedding_dim": corpus.embedding_dim}
-        self.sentences = corpus.indices(TRAIN)
-        self.lengths = corpus.lengths()[self.sentences]
+        self.steps_an_epoch = math.ceil(len(corpus.indices(TRAIN)) / config.batch_size)
         self.source = batch_source(corpus, device)
         self.learner = make_learner(config, corpus, device)
         self.epochs: list[EpochResult] = []
@@ -92,81 +90,58 @@ class _TrainingRun:
     ) -> str:
         """Train until there is a reason to stop; return it."""
 
-        def tell(epoch: EpochResult) -> None:
+        def announce(epoch: EpochResult) -> None:
             if epoch is best_epoch(self.epochs):
                 on_best(self.best_predictions)
             report(epoch)
 
         try:
-            for known in tuple(self.epochs):
-                tell(known)
+            for epoch in tuple(self.epochs):
+                announce(epoch)
             while len(self.epochs) < self.config.epochs:
                 if self.config.patience is not None and patience_exhausted(self.epochs, self.config.patience):
                     return "patience"
-                epoch = self._train_epoch()
+                epoch = self._run_epoch()
                 if checkpoint_dir is not None:
                     self._save(checkpoint_dir)
-                tell(epoch)
+                announce(epoch)
         except StopTraining:
             return "report"
         return "epochs"
 
-    def _train_epoch(self) -> EpochResult:
+    def _run_epoch(self) -> EpochResult:
         start = time.perf_counter()
-        number = len(self.epochs) + 1
-        train_loss = self._train_one_epoch(number)
+        config, number = self.config, len(self.epochs) + 1
+        val_losses = [epoch.val_loss for epoch in self.epochs]
+
+        def lr(step: int) -> float:
+            done = (number - 1 + step / self.steps_an_epoch) / config.epochs
+            return config.learning_rate * lr_multiplier(config.lr_schedule, done, val_losses)
+
+        train_loss = train_epoch(self.learner, self.source, number, lr)
         weights = self.learner.evaluation_weights()
-        judged = evaluate_split(self.config, weights, self.source, VAL, self.device)
-        if not math.isfinite(judged.loss):
-            raise TrainingError(f"the validation loss is {judged.loss} after epoch {number}{self._settings()}")
+        evaluation = evaluate_split(config, weights, self.source, VAL, self.device)
+        if not math.isfinite(evaluation.loss):
+            settings = notable_settings(config)
+            raise TrainingError(f"the validation loss is {evaluation.loss} after epoch {number}, {settings}")
         epoch = EpochResult(
             epoch=number,
             train_loss=train_loss,
-            val_loss=judged.loss,
-            val_accuracy=judged.accuracy,
+            val_loss=evaluation.loss,
+            val_accuracy=evaluation.accuracy,
             seconds=time.perf_counter() - start,
         )
         self.epochs.append(epoch)
         if best_epoch(self.epochs) is epoch:
             self._keep_best(weights)
-            self.best_predictions = judged.predictions
+            self.best_predictions = evaluation.predictions
         return epoch
 
     def _keep_best(self, weights: Mapping[str, Tensor]) -> None:
         self.best_weights = {name: self._to_cpu(name, tensor) for name, tensor in weights.items()}
 
-    def _train_one_epoch(self, number: int) -> float:
-        """One pass over the training split; return the mean loss a sentence."""
-        config = self.config
-        dropout = Dropout(seeded_generator(config.seed, "dropout", number, self.device))
-        batches = shuffled_batches(self.lengths, config.batch_size, seeded_generator(config.seed, "order", number))
-        val_losses = [epoch.val_loss for epoch in self.epochs]
-        losses = torch.zeros(len(batches), device=self.device)
-        for step, places in enumerate(batches):
-            done = (number - 1 + step / len(batches)) / config.epochs
-            rate = config.learning_rate * lr_multiplier(config.lr_schedule, done, val_losses)
-            batch = self.source.batch(self.sentences[places])
-            losses[step] = self.learner.step(batch, rate, dropout)
-            if losses.is_cpu:  # on a GPU looking would wait for it at each step
-                self._check(losses[step : step + 1], number, step)
-        self._check(losses, number, 0)
-        sizes = torch.tensor([len(places) for places in batches], dtype=torch.float64)
-        return float(losses.cpu().double() @ sizes / len(self.sentences))
-
-    def _check(self, losses: Tensor, epoch: int, first_step: int) -> None:
-        for step, loss in enumerate(losses.tolist(), start=first_step + 1):
-            if not math.isfinite(loss):
-                raise TrainingError(f"the loss is {loss} in epoch {epoch}, step {step}{self._settings()}")
-
-    def _settings(self) -> str:
-        """What distinguishes this training from the default one, and what most often makes a loss diverge."""
-        default, ours = TrialConfig().to_dict(), self.config.to_dict()
-        always = ("optimizer", "learning_rate", "clip_norm", "precision")
-        named = {name: value for name, value in ours.items() if name in always or value != default[name]}
-        return ", with " + ", ".join(f"{name} {value}" for name, value in named.items())
-
     def _to_cpu(self, name: str, tensor: Tensor) -> Tensor:
-        """A copy on the CPU; frozen word vectors are not copied where they are there already."""
+        """Return a copy on the CPU; frozen word vectors that are already there are not copied."""
         frozen = name == "embedding.weight" and self.config.freeze_embedding
         return tensor.detach().to("cpu", copy=not frozen).contiguous()
 
@@ -177,13 +152,13 @@ class _TrainingRun:
             "epochs": [asdict(epoch) for epoch in self.epochs],
         }
         tensors = {f"learner.{name}": tensor.cpu() for name, tensor in self.learner.state_tensors().items()}
-        if not self._newest_is_best():  # else they follow from the learner
+        if not self._newest_is_best():  # else the learner determines them
             tensors |= {f"best.{name}": tensor for name, tensor in self.best_weights.items() if self._trained(name)}
         tensors["best_predictions"] = torch.from_numpy(self.best_predictions)
         save(folder, Checkpoint(epoch=len(self.epochs), fingerprint=self.identity, state=state, tensors=tensors))
 
     def resume(self, folder: Path) -> None:
-        """Go on from the newest whole checkpoint in a folder, if there is one."""
+        """Continue from the newest whole checkpoint in a folder, if there is one."""
         found = load_latest(folder, self.identity)
         if found is None:
             return
@@ -207,7 +182,7 @@ class _TrainingRun:
         return name != "embedding.weight" or not self.config.freeze_embedding
 
     def result(self, stopped: str) -> TrainResult:
-        """What the epochs so far brought, at least one."""
+        """Return the result of the epochs so far, at least one."""
         best = best_epoch(self.epochs)
         return TrainResult(
             config=self.config,

@@ -1,7 +1,7 @@
-"""Training on train and validation together, step for step as long as a training on train alone took to its best epoch.
+"""Refit: train on the train and validation splits together, for as many steps as the training on train alone.
 
-Nothing is left to judge an epoch by, so how long is taken from that training: the same number of optimizer steps, each
-with the learning rate that the step of that number had there. Only the last pass over the data is cut short.
+No split is left to choose an epoch with. The number of optimizer steps is therefore that of the other training up to
+its best epoch, each step with the same learning rate as there. Only the last pass over the data is cut short.
 """
 
 import dataclasses
@@ -11,34 +11,33 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from core.config import TrialConfig
 from core.data.corpus import TRAIN, VAL, Corpus
-from core.errors import TrainingError
 from core.nn.environment import runtime_environment
 from core.nn.runtime import deterministic_kernels, retain_freed_memory, torch_threads
-from core.nn.seeding import Dropout, seeded_generator
-from core.training.batching import batch_source, shuffled_batches
-from core.training.learner import Learner, make_learner
+from core.training.batching import batch_source
+from core.training.learner import make_learner, train_epoch
 from core.training.optim import lr_multiplier
 from core.training.result import EpochResult, best_epoch, weights_digest
+
+TITLE = "pass {} over train and validation"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Refit:
-    """A training on both splits."""
+    """The result of a training on both splits."""
 
     weights: dict[str, Tensor]
-    """After the last step, by the model's names: on the CPU, contiguous."""
+    """Weights after the last step, by the model's names: on the CPU, contiguous."""
     weights_sha256: str
     steps: int
-    """Optimizer steps; as many as the other training took to its best epoch."""
+    """Optimizer steps, as many as the other training took up to its best epoch."""
     sentences: int
-    """Of both splits."""
+    """Sentences of both splits."""
     losses: tuple[float, ...]
-    """Mean training loss a sentence of each pass over the data; the last pass may be a part of one."""
+    """Mean training loss per sentence in each pass over the data; the last pass may be cut short."""
     environment: dict[str, Any]
     """As in core.training.result.TrainResult."""
 
@@ -55,28 +54,33 @@ def refit(
     """Train on train and validation together.
 
     Args:
-        config: of the training on train alone.
-        corpus: the same; the vocabulary stays that of its train split.
-        epochs: what that training brought.
-        report: told each pass, from 1, and its mean training loss.
+        config: Settings of the training on train alone.
+        corpus: Its corpus; the vocabulary remains that of the train split.
+        epochs: Its results.
+        report: Called after each pass with its number, from 1, and its mean training loss.
         threads: CPU threads to use; the process's setting is restored.
         device: "cpu" or a CUDA device.
 
     Raises:
-        TrainingError: the loss is no longer a number.
+        TrainingError: The loss is not a finite number.
     """
     both = dataclasses.replace(corpus, split=np.where(corpus.split == VAL, TRAIN, corpus.split).astype(np.uint8))
     steps_an_epoch = math.ceil(len(corpus.indices(TRAIN)) / config.batch_size)
     steps = best_epoch(epochs).epoch * steps_an_epoch
     val_losses = [epoch.val_loss for epoch in epochs]
 
-    def rate(step: int) -> float:
+    def lr(_: int) -> float:
+        step = learner.optimizer.step_count
         done = step / (steps_an_epoch * config.epochs)
         return config.learning_rate * lr_multiplier(config.lr_schedule, done, val_losses[: step // steps_an_epoch])
 
+    losses: list[float] = []
     with torch_threads(threads), retain_freed_memory(), deterministic_kernels(device):
-        learner = make_learner(config, both, device)
-        losses = _learn(learner, config, both, steps, rate, report, device)
+        learner, source = make_learner(config, both, device), batch_source(both, device)
+        while (done := learner.optimizer.step_count) < steps:
+            number = len(losses) + 1
+            losses.append(train_epoch(learner, source, number, lr, max_steps=steps - done, title=TITLE))
+            report(number, losses[-1])
         found = learner.evaluation_weights()
         weights = {name: value.detach().to("cpu", copy=True).contiguous() for name, value in found.items()}
         return Refit(
@@ -84,39 +88,6 @@ def refit(
             weights_sha256=weights_digest(weights),
             steps=steps,
             sentences=len(both.indices(TRAIN)),
-            losses=losses,
+            losses=tuple(losses),
             environment=runtime_environment(config.precision, threads, device),
         )
-
-
-def _learn(
-    learner: Learner,
-    config: TrialConfig,
-    corpus: Corpus,
-    steps: int,
-    rate: Callable[[int], float],
-    report: Callable[[int, float], None],
-    device: str,
-) -> tuple[float, ...]:
-    """Take the steps; return each pass's mean loss."""
-    sentences, source = corpus.indices(TRAIN), batch_source(corpus, device)
-    lengths = corpus.lengths()[sentences]
-    means: list[float] = []
-    done = 0
-    while done < steps:
-        number = len(means) + 1
-        dropout = Dropout(seeded_generator(config.seed, "dropout", number, device))
-        batches = shuffled_batches(lengths, config.batch_size, seeded_generator(config.seed, "order", number))[
-            : steps - done
-        ]
-        losses = [
-            learner.step(source.batch(sentences[places]), rate(done + at), dropout) for at, places in enumerate(batches)
-        ]
-        sizes = torch.tensor([len(places) for places in batches], dtype=torch.float64)
-        mean = float(torch.stack(losses).cpu().double() @ sizes / sizes.sum())
-        if not math.isfinite(mean):
-            raise TrainingError(f"the loss is {mean} in pass {number} over train and validation")
-        means.append(mean)
-        done += len(batches)
-        report(number, mean)
-    return tuple(means)

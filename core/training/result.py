@@ -1,4 +1,4 @@
-"""EpochResult and TrainResult: what a training returns. Importing this module loads neither torch nor numpy."""
+"""EpochResult and TrainResult: the results of a training. Importing this module loads neither torch nor numpy."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EpochResult:
-    """One pass over the training split, and the validation split measured after it."""
+    """Results of one pass over the training split and of the evaluation after it."""
 
     epoch: int
-    """From 1."""
+    """Number of the epoch, from 1."""
     train_loss: float
     """Mean cross-entropy in nats over the epoch's sentences, as trained (with dropout and smoothing)."""
     val_loss: float
@@ -30,7 +30,7 @@ class EpochResult:
 
 
 def best_epoch(epochs: Sequence[EpochResult]) -> EpochResult:
-    """The epoch that counts: highest validation accuracy; ties by lower validation loss, then the earlier."""
+    """Return the epoch with the highest validation accuracy; ties go to lower validation loss, then to the earlier."""
     return min(epochs, key=lambda e: (-e.val_accuracy, e.val_loss, e.epoch))
 
 
@@ -40,9 +40,9 @@ class TrainResult:
 
     config: "TrialConfig"
     epochs: tuple[EpochResult, ...]
-    """All of them, those before a resume too."""
+    """All epochs, including those before a resume."""
     best_epoch: int
-    """The one that `core.training.result.best_epoch` chooses."""
+    """Number of the epoch that the function `best_epoch` returns."""
     best_val_accuracy: float
     best_val_loss: float
     """At the best epoch."""
@@ -54,22 +54,21 @@ class TrainResult:
     val_predictions: "NDArray[np.int64]"
     """(n,) at the best epoch, in the order of `corpus.indices(VAL)`."""
     n_parameters: int
-    """Trained numbers."""
+    """Number of trained parameters."""
     environment: dict[str, Any]
-    """What the bits depend on beside config and corpus: torch, threads, precision, CPU and what of it is used, device,
-    deterministic kernels, code; and `before_resume`, the same, where earlier epochs were trained under another one."""
+    """The runtime environment (core.nn.environment). `before_resume` in it is that of earlier epochs, if it differs."""
     stopped: str
     """Why it ended: "epochs" (all done), "patience" or "report" (it raised StopTraining)."""
 
 
 def patience_exhausted(epochs: Sequence[EpochResult], patience: int) -> bool:
-    """Did the last `patience` epochs bring no better validation accuracy than those before them?"""
+    """Return whether the last `patience` epochs have no better validation accuracy than those before them."""
     before, last = epochs[:-patience], epochs[-patience:]
     return bool(before) and max(e.val_accuracy for e in last) <= max(e.val_accuracy for e in before)
 
 
 def weights_digest(weights: "Mapping[str, Tensor]") -> str:
-    """sha256 (hex) over names, types, shapes and bytes, in the order of the names."""
+    """Return the sha256 (hex) over names, types, shapes and bytes, in the order of the names."""
     total = hashlib.sha256()
     for name in sorted(weights):
         value = weights[name].detach().contiguous()

@@ -150,13 +150,13 @@ def test_the_vocabulary_over_all_of_movie_review_is_the_one_counted() -> None:
     """As the notebook decodes it, UTF-8 with errors ignored, some words fall together and others lose letters."""
     from core.data.movie_reviews import MR_SHA256, parse_mr
     from core.data.tokenizer import tokenize
-    from core.data.vocabulary import Vocabulary
+    from tests.support.sentences import vocabulary_of
 
     with tarfile.open(MR) as archive:
         files = {name: archive.extractfile(f"rt-polaritydata/{name}").read() for name in MR_SHA256}
-    assert len(Vocabulary.of(tokenize(text) for text in parse_mr(files).texts)) == 20_084
+    assert len(vocabulary_of(tokenize(text) for text in parse_mr(files).texts)) == 20_084
     ignored = [line for name in MR_SHA256 for line in files[name].decode("utf-8", "ignore").split("\n")]
-    assert len(Vocabulary.of(tokenize(line.strip()) for line in ignored)) == 20_053
+    assert len(vocabulary_of(tokenize(line.strip()) for line in ignored)) == 20_053
 
 
 @needs_mr

@@ -17,10 +17,10 @@ from core.config import POOLINGS, TrialConfig
 from core.data.corpus import ReadOptions
 from core.data.datasets import resolve_dataset
 from core.data.tokenizer import apply_regexes, tokenize, tokenizer_as_regexes
-from core.data.vocabulary import Vocabulary
 from core.inference.predictor import Predictor, pad_token_ids
 from core.io import cache
 from core.nn.classifier import SentenceClassifier
+from tests.support.sentences import vocabulary_of
 
 MR = Path(os.environ.get("SENTUNE_MR", Path(__file__).parents[3] / "shared" / "data" / "rt-polaritydata.tar.gz"))
 
@@ -82,7 +82,7 @@ def test_200_real_sentences_come_out_of_onnxruntime_as_of_torch(
     from core.inference.onnx_graph import build_graph
 
     sentences = [tokenize(text) for text in a_few]
-    vocabulary = Vocabulary.of(sentences[:150])
+    vocabulary = vocabulary_of(sentences[:150])
     config = TrialConfig(hidden_dim=64, pooling=pooling, bidirectional=bidirectional, n_layers=n_layers)
     network = SentenceClassifier(config, len(vocabulary), 50, 2)
     network.initialize(torch.Generator().manual_seed(0))

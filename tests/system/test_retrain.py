@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from core.inference.saved_model import read_model
+from core.io.checked_folder import STALE_SECONDS
 from tests.support.command import Command
 from tests.support.contents import metrics, results_of
 from tests.support.studies import epoch_record, make_study, setting, tamper
@@ -111,9 +112,9 @@ def test_killed_while_it_saves_it_leaves_no_half_a_model(
     assert not (study / "model").exists()
     left = list(study.glob(".model.*"))
     assert left
-    for folder in left:  # as if a minute had passed
+    for folder in left:  # as if an hour had passed
         for each in (*folder.iterdir(), folder):
-            os.utime(each, (time.time() - 300,) * 2)
+            os.utime(each, (time.time() - STALE_SECONDS - 60,) * 2)
     command.succeed("retrain", study.name)
     read_model(study / "model")
     assert list(study.glob(".model.*")) == []

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from core.config import TrialConfig
+from core.config import COST_ORDER, TrialConfig
 from core.data.corpus import Corpus
 from core.errors import ConfigError
 from core.nn.model_size import _word_copies, min_training_bytes
@@ -15,13 +15,6 @@ from tuning.space.expressions import Value
 from tuning.space.initial_trials import initial_trials
 from tuning.space.space import Dimension, Space
 
-COST_ORDER: dict[str, tuple[Value, ...]] = {
-    "bidirectional": (True, False),
-    "pooling": ("attention", "mean+max", "max", "mean", "last"),
-    "freeze_embedding": (False, True),
-    "optimizer": ("adamw", "adam", "adadelta", "rmsprop"),
-}
-"""Choices by falling weight; of numbers the largest is the heaviest."""
 GPU_SHARE = "gpu_share"
 """The study's user attribute that keeps how `auto` was decided."""
 

@@ -1,5 +1,6 @@
 """The verb `retrain`: train a trial again, compare it with the search's record, measure it and save the model."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,7 +90,8 @@ def retrain(options: RetrainOptions) -> Reproduction:
     spec, records = read_study(options.folder)
     record = choose_trial(records, options.trial)
     check_model_folder(options.out)
-    remove_partial_writes(options.out.resolve(), FILES)
+    target = options.out.resolve()
+    remove_partial_writes(target.parent, re.escape(target.name), files=FILES)
     with open_study(options.folder, spec) as journal:
         bench, changes = _prepare(options, journal, spec, records, record)
         print(f"training trial {record.number}: {format_settings(record.params)}")

@@ -5,29 +5,11 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from core.config import SHORT_NAMES
 from core.io.text import printable
 from tuning.formatting import format_clock, format_settings, format_value, truncate
 from tuning.tracking.progress_state import BestSoFar, RunningTrial, SearchProgress
 
-SHORT = {
-    "learning_rate": "lr",
-    "optimizer": "opt",
-    "hidden_dim": "hidden",
-    "n_layers": "layers",
-    "fc_dropout": "drop",
-    "freeze_embedding": "freeze",
-    "pooling": "pool",
-    "batch_size": "batch",
-    "bidirectional": "bi",
-    "embedding_dropout": "emb.drop",
-    "lstm_dropout": "lstm.drop",
-    "embedding_lr_scale": "emb.lr",
-    "weight_decay": "decay",
-    "label_smoothing": "smooth",
-    "ema_decay": "ema",
-    "lr_schedule": "schedule",
-}
-"""Short names for a line of its own, in the order of what usually matters most."""
 MAX_FAILURES = 3
 """That are told one by one at a time."""
 TITLE = 12
@@ -86,8 +68,11 @@ def _running_line(number: int, trial: RunningTrial, epochs: int, width: int) -> 
 
 def settings_brief(settings: Mapping[str, Any], width: int) -> str:
     """Settings with short names, as many as fit; `...` stands for the rest."""
-    names = [*(name for name in SHORT if name in settings), *(name for name in settings if name not in SHORT)]
-    words = [f"{SHORT.get(name, name)}={format_value(settings[name])}" for name in names]
+    names = [
+        *(name for name in SHORT_NAMES if name in settings),
+        *(name for name in settings if name not in SHORT_NAMES),
+    ]
+    words = [f"{SHORT_NAMES.get(name, name)}={format_value(settings[name])}" for name in names]
     text = " ".join(words)
     while words and len(text) > width:
         words.pop()

@@ -231,9 +231,9 @@ def test_a_leaking_split_column_is_refused_with_three_examples_unless_allowed(lo
     (tmp_path / "reviews.csv").write_text("\n".join([*COLUMN, *leaks]))
     with pytest.raises(
         DataError,
-        match=r"reviews\.csv: the split column puts the same text on two sides \(6 times\): "
+        match=r"reviews\.csv: the split column assigns the same text to two splits \(6 times\): "
         r"train/val 'A b!'; train/val 'c  d'; train/test 'a-b'; "
-        r"mend the file, leave the column out, or pass --allow-leak",
+        r"fix the file, omit --split-column, or pass --allow-leak",
     ):
         load(split_column="side")
     assert load(split_column="side", allow_leak=True).source["audit"]["duplicates_across"]["train/val"]["near"] == 2

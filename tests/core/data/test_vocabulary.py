@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from core.data import vocabulary as tokens
 from core.data.corpus import TEST, TRAIN, VAL
 from core.data.tokenizer import tokenize
-from core.data.vocabulary import Vocabulary, encode_corpus, tokenize_all
+from core.data.vocabulary import encode_corpus, tokenize_all
+from tests.support.sentences import vocabulary_of
 
 SENTENCES = st.lists(st.sampled_from(["good", "bad", "the", "<pad>", "<unk>", "It's", "é"]), max_size=5).map(" ".join)
 
@@ -18,13 +19,18 @@ def test_flat_arrays_say_what_the_vocabulary_says(rows: list[tuple[str, int]]) -
     texts = [text for text, _ in rows]
     split = np.array([code for _, code in rows], dtype=np.uint8)
     flat, offsets, words = encode_corpus(tokenize_all(texts), split)
-    vocabulary = Vocabulary.of(tokenize(text) for text, code in rows if code == TRAIN)
+    vocabulary = vocabulary_of(tokenize(text) for text, code in rows if code == TRAIN)
     assert tuple(words) == vocabulary.words
     assert flat.dtype == np.int32
     assert offsets.dtype == np.int64
     assert offsets[-1] == len(flat)
     for row, text in enumerate(texts):
         assert flat[offsets[row] : offsets[row + 1]].tolist() == vocabulary.encode(tokenize(text))
+
+
+def test_the_vocabulary_is_in_order_of_first_appearance() -> None:
+    _, _, words = encode_corpus(tokenize_all(["b a", "a c"]), np.array([TRAIN, TRAIN], dtype=np.uint8))
+    assert words == ["<pad>", "<unk>", "b", "a", "c"]
 
 
 def test_words_of_validation_and_test_are_unknown() -> None:

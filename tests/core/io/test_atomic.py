@@ -14,7 +14,7 @@ import core.io.atomic
 from core.errors import UserError
 from core.io.atomic import atomic_folder, atomic_write, swap_paths
 
-# Dies at the n-th time that it touches the file system in `atomic_folder`; the swap itself is one system call.
+# Dies at its n-th access to the file system in `atomic_folder`; the exchange itself is one call of the kernel.
 KILLED = """
 import os, signal, sys
 from pathlib import Path

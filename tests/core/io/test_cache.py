@@ -227,7 +227,7 @@ def test_an_absent_cache_is_empty(tmp_path: Path) -> None:
 
 def test_clear_frees_what_is_ours_and_nothing_else(tmp_path: Path) -> None:
     path = cache.get_or_build(tmp_path, "corpora", INPUTS, fill).path
-    (path.parent / f".{path.name}.left").mkdir()
+    (path.parent / f".{path.name}.left0000").mkdir()
     (tmp_path / "corpora" / "wiki").mkdir()
     (tmp_path / "corpora" / "wiki" / "mine.txt").write_bytes(b"mine")
     (tmp_path / ".parts").mkdir()

@@ -12,6 +12,7 @@ from core.data.tokenizer import tokenize, tokenizer_version
 from core.data.vocabulary import PAD, UNK, Vocabulary
 from core.errors import DataError
 from core.io.text import printable, redact_uris
+from tests.support.sentences import vocabulary_of
 
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=60)
 
@@ -40,10 +41,6 @@ def test_the_tokenizer_names_nltk_and_its_version() -> None:
     assert tokenizer_version() == f"nltk-{importlib.metadata.version('nltk')}/word_tokenize/lower"
 
 
-def test_vocabulary_is_in_order_of_first_appearance() -> None:
-    assert Vocabulary.of([["b", "a"], ["a", "c"]]).words == (PAD, UNK, "b", "a", "c")
-
-
 def test_unknown_words_and_empty_sentences_are_unknown_tokens() -> None:
     vocabulary = Vocabulary((PAD, UNK, "good"))
     assert vocabulary.encode(["good", "bad"]) == [2, 1]
@@ -51,14 +48,14 @@ def test_unknown_words_and_empty_sentences_are_unknown_tokens() -> None:
 
 
 def test_a_sentence_that_spells_the_padding_word_is_not_padding() -> None:
-    vocabulary = Vocabulary.of([["<pad>", "good"]])
+    vocabulary = vocabulary_of([["<pad>", "good"]])
     assert vocabulary.words == (PAD, UNK, "good")
     assert vocabulary.encode(["<pad>", "<unk>", "good"]) == [1, 1, 2]
 
 
 @given(st.lists(st.lists(st.text(max_size=5), max_size=6), max_size=6))
 def test_known_words_survive_the_round_trip(sentences: list[list[str]]) -> None:
-    vocabulary = Vocabulary.of(sentences)
+    vocabulary = vocabulary_of(sentences)
     for sentence in sentences:
         ids = vocabulary.encode(sentence)
         assert all(1 <= number < len(vocabulary) for number in ids)

@@ -14,7 +14,8 @@ import torch
 from safetensors import SafetensorError
 
 from core.errors import ConfigError, CorruptionError, UserError
-from core.training.checkpoint import FORSAKEN_SECONDS, Checkpoint, load, load_latest, save
+from core.io.checked_folder import STALE_SECONDS
+from core.training.checkpoint import Checkpoint, load, load_latest, save
 
 TRAINING = {"hidden_dim": 4, "corpus": "abc"}
 
@@ -150,6 +151,7 @@ def test_what_is_wrong_without_the_system_having_said_so_is_a_fault_of_ours(
 SMALL_DISK = """
 import sys, torch
 from pathlib import Path
+from core.io.checked_folder import STALE_SECONDS
 from core.training.checkpoint import Checkpoint, load_latest, save
 from core.errors import UserError
 folder = Path(sys.argv[1])
@@ -194,12 +196,12 @@ def test_others_may_read_it_as_the_umask_says(tmp_path: Path) -> None:
 
 
 def test_what_a_dead_process_left_half_written_goes_away(tmp_path: Path) -> None:
-    for name, age in [(".epoch-00001.dead", FORSAKEN_SECONDS + 60), (".epoch-00001.alive", 0)]:
+    for name, age in [(".epoch-00001.dead0000", STALE_SECONDS + 60), (".epoch-00001.alive000", 0)]:
         (tmp_path / name).mkdir()
         then = (tmp_path / name).stat().st_mtime - age
         os.utime(tmp_path / name, (then, then))
     save(tmp_path, checkpoint(1))
-    assert sorted(os.listdir(tmp_path)) == [".epoch-00001.alive", "epoch-00001"]
+    assert sorted(os.listdir(tmp_path)) == [".epoch-00001.alive000", "epoch-00001"]
 
 
 def test_sha256sum_can_check_it(tmp_path: Path) -> None:

@@ -6,13 +6,14 @@ import pytest
 import torch
 
 from core.config import TrialConfig
+from core.nn.model_size import OPTIMIZER_STATE_TENSORS
 from core.training.optim import ALPHA, RHO, RULES, Optimizer
 
 TOUCHES = [[0, 3], [1, 3], [3], [0, 2], [3], [3], [1, 4], [0, 1, 2, 3, 4]]
 """Which rows have a gradient at each step; row 5 never has."""
 
 
-def slopes(dtype: torch.dtype) -> list[torch.Tensor]:
+def gradients(dtype: torch.dtype) -> list[torch.Tensor]:
     generator = torch.Generator().manual_seed(1)
     return [torch.randn(len(rows), 7, dtype=torch.float64, generator=generator).to(dtype) for rows in TOUCHES]
 
@@ -25,9 +26,9 @@ def lazily(name: str, dtype: torch.dtype, **settings: bool) -> torch.Tensor:
     table, flat = start(dtype), torch.zeros(1, dtype=dtype)
     optimizer = Optimizer(TrialConfig(optimizer=name, **settings), flat, table)
     assert optimizer.by_row
-    for rows, slope in zip(TOUCHES, slopes(dtype), strict=True):
+    for rows, gradient in zip(TOUCHES, gradients(dtype), strict=True):
         places = torch.tensor(rows)
-        optimizer.step(0.25, torch.zeros_like(flat), places, table[places], slope)
+        optimizer.step(0.25, torch.zeros_like(flat), places, table[places], gradient)
     return table
 
 
@@ -39,10 +40,10 @@ def test_waiting_for_a_row_gives_what_a_step_at_a_time_gives(name: str) -> None:
     """
     rule = RULES[name]
     table = start(torch.float64)
-    averages = [torch.zeros_like(table) for _ in rule.state_names]
-    for step, (rows, slope) in enumerate(zip(TOUCHES, slopes(torch.float64), strict=True), start=1):
+    averages = [torch.zeros_like(table) for _ in range(OPTIMIZER_STATE_TENSORS[name])]
+    for step, (rows, gradient) in enumerate(zip(TOUCHES, gradients(torch.float64), strict=True), start=1):
         dense = torch.zeros_like(table)
-        dense[rows] = slope
+        dense[rows] = gradient
         rule.update(table, dense, *averages, step, 0.25, 0.0)
     assert torch.allclose(lazily(name, torch.float64), table, rtol=0, atol=1e-12)
 
@@ -56,9 +57,9 @@ def test_waiting_for_a_row_gives_what_torchs_optimizer_gives(name: str) -> None:
         "rmsprop": lambda: torch.optim.RMSprop([table], lr=0.25, alpha=ALPHA),
     }
     optimizer = kind[name]()
-    for rows, slope in zip(TOUCHES, slopes(torch.float64), strict=True):
+    for rows, gradient in zip(TOUCHES, gradients(torch.float64), strict=True):
         table.grad = torch.zeros_like(table)
-        table.grad[rows] = slope
+        table.grad[rows] = gradient
         optimizer.step()
     assert torch.allclose(lazily(name, torch.float64), table.detach(), rtol=0, atol=1e-12)
 
