@@ -14,7 +14,7 @@ from core.nn.model_size import count_trainable_parameters
 from core.stats import ALPHA, Correct, Interval, holm, mcnemar, wilson
 from tuning.analysis.selection_bias import CorrectedAccuracy, corrected_accuracy
 from tuning.journal.predictions import unpack_labels
-from tuning.journal.records import TrialRecord, copied_from, is_candidate, rank_trials
+from tuning.journal.records import TrialRecord, is_candidate, rank_trials
 
 EvaluationRecord = Mapping[str, Any]
 """One entry of the study's user attribute `readings`, which `retrain` and `confirm` append to: verb, trial, seed, on
@@ -151,8 +151,7 @@ def _tied(records: Sequence[TrialRecord], known: Mapping[int, Correct]) -> dict[
 
 
 def _original(record: TrialRecord) -> int:
-    source = copied_from(record.origin)
-    return record.number if source is None else source
+    return record.number if record.copy_of is None else record.copy_of
 
 
 def _sizes(records: Sequence[TrialRecord], attributes: Mapping[str, Any]) -> dict[int, int]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from core.stats import Interval, wilson
 from tuning.analysis.assessment import StudyAssessment
-from tuning.journal.records import TrialRecord, copied_from, rank_trials
+from tuning.journal.records import TrialRecord, rank_trials
 
 STATES = {"COMPLETE": "done", "PRUNED": "stopped", "FAIL": "failed"}
 """What people are shown for the journal's words."""
@@ -95,7 +95,7 @@ def _own(record: TrialRecord, searched: Sequence[str]) -> dict[str, Any]:
         "seconds": round(record.seconds, 3),
         "state": record.state,
         "notebook": record.origin == "notebook",
-        "copy_of": copied_from(record.origin),
+        "copy_of": record.copy_of,
         "error": record.error,
         "params": {name: record.config[name] for name in searched},
     }

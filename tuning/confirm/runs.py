@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from core.errors import UserError
-from tuning.journal.records import Spec, TrialRecord, copied_from, rank_trials
+from tuning.journal.records import Spec, TrialRecord, rank_trials
 from tuning.scheduling.samplers import fresh_seeds
 
 PREFIX = "confirm"
@@ -60,7 +60,7 @@ def candidates(records: Sequence[TrialRecord], top: int) -> list[Candidate]:
     ended = [
         Candidate(record=record, rank=rank)
         for rank, record in enumerate(rank_trials(records), 1)
-        if copied_from(record.origin) is None
+        if record.copy_of is None
     ]
     if not ended:
         raise UserError("no trial of this study has finished yet: run the study first")

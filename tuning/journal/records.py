@@ -46,7 +46,9 @@ class TrialRecord:
     error: str | None
     """Why it failed."""
     n_parameters: int | None
-    """Trained numbers, which frozen word vectors are not; None until it is complete."""
+    """Number of trained parameters, without frozen word vectors; None until it is complete."""
+    copy_of: int | None = None
+    """The trial whose result it takes; None where it is trained itself."""
     val_predictions: Mapping[str, Any] | None = None
     """Packed validation predictions of its best epoch (tuning.journal.predictions)."""
     started: datetime | None = None
@@ -86,7 +88,7 @@ def copied_from(origin: str) -> int | None:
 
 def is_candidate(record: TrialRecord) -> bool:
     """Whether it could have become the best; a trial that repeats another adds no choice."""
-    return record.best is not None and record.state in ("COMPLETE", "PRUNED") and copied_from(record.origin) is None
+    return record.best is not None and record.state in ("COMPLETE", "PRUNED") and record.copy_of is None
 
 
 def rank_trials(records: Sequence[TrialRecord]) -> list[TrialRecord]:
@@ -181,6 +183,7 @@ def to_record(trial: Trial) -> TrialRecord:
         params=trial.params,
         config=attrs["config"],
         origin=attrs["origin"],
+        copy_of=copied_from(attrs["origin"]),
         epochs=tuple(epochs),
         error=outcome.get("error"),
         n_parameters=outcome.get("n_parameters"),

@@ -9,7 +9,6 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.trial import create_trial
 
-from tuning.journal.records import copied_from
 from tuning.report.axes import Axis, CategoryAxis, NumericAxis, axis_over
 from tuning.report.facts import Figure, ReportData
 from tuning.report.svg import ACCURACY, NOTHING, Panel, PlotPoint, draw_marks, drawing, element, line, text
@@ -37,8 +36,7 @@ def importances(facts: ReportData) -> dict[str, float]:
     Returns:
         Empty below LEAST trials, and where all accuracies are the same.
     """
-    own = sorted((row.trial, row.val_accuracy, record.params) for row, record in facts.ranked
-                 if copied_from(record.origin) is None)  # fmt: skip
+    own = sorted((row.trial, row.val_accuracy, record.params) for row, record in facts.ranked if row.copy_of is None)
     if len(own) < MIN_IMPORTANCE or len({accuracy for _, accuracy, _ in own}) == 1:
         return {}
     distributions = {dimension.name: dimension.distribution for dimension in facts.space.dimensions}
@@ -98,7 +96,7 @@ def slices(facts: ReportData) -> Figure:
 def importance_bars(facts: ReportData) -> Figure:
     """How much of the differences in accuracy each setting explains."""
     resources = importances(facts)
-    trials = sum(copied_from(record.origin) is None for _, record in facts.ranked)
+    trials = sum(row.copy_of is None for row, _ in facts.ranked)
     step, left = 26.0, 190.0
     largest = max(resources.values(), default=1.0) or 1.0
     bars = []

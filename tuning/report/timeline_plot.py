@@ -6,7 +6,7 @@ from datetime import datetime
 
 from markupsafe import Markup
 
-from tuning.journal.records import RunSegment, TrialRecord, copied_from
+from tuning.journal.records import RunSegment, TrialRecord
 from tuning.report.axes import CategoryAxis, NumericAxis
 from tuning.report.facts import Figure, ReportData
 from tuning.report.svg import Panel, PlotPoint, drawing, element
@@ -93,7 +93,7 @@ def worker_rows(facts: ReportData, until: datetime) -> list[list[Bar]]:
     A trial of which no times are written down (it is new, or the study is an older one) is taken from its start to its
     end, and its worker, where that is not known, for one of its own. Trials that repeat another one had no worker.
     """
-    known = [record for record in facts.shown if record.started and copied_from(record.origin) is None]
+    known = [record for record in facts.shown if record.started and record.copy_of is None]
     if not known:
         return []
     first = min(record.started for record in known if record.started)

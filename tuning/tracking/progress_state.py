@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from core.training.result import EpochResult, best_epoch
-from tuning.journal.records import TrialRecord, copied_from
+from tuning.journal.records import TrialRecord
 from tuning.scheduling.timeline import TRIAL_SECONDS, completion_times
 
 
@@ -124,7 +124,7 @@ class SearchProgress:
         self.paused_epochs.pop(number, None)
         self.waiting.discard(number)
         self.ended[record.state] += 1
-        if copied_from(record.origin) is None:
+        if record.copy_of is None:
             self.epoch_counts[len(record.epochs)] += 1
             self.end_seconds += record.seconds
         if best is None or record.state == "FAIL":
