@@ -21,7 +21,7 @@ from selenium.webdriver.common.by import By
 
 from core.data.audit import audit_warnings
 from tests.support.browser import chromium, open_page
-from tuning.journal.records import TrialRecord, read_whole
+from tuning.journal.records import TrialRecord, read_study
 from tuning.report.command import page
 from tuning.scheduling.study import searched_settings, space_from_spec
 from tuning.tracking.progress_state import SearchProgress
@@ -66,7 +66,7 @@ def page_picture(study: Path) -> bytes:
 
 def progress_picture(study: Path) -> str:
     """An SVG of the progress display in the middle of a search; its text is text."""
-    attributes, records = read_whole(study)
+    attributes, records = read_study(study)
     spec = attributes["spec"]
     workers = len({record.worker for record in records if record.worker})
     progress = SearchProgress.of(

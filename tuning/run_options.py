@@ -11,7 +11,7 @@ from typing import Any
 from core.config import PRECISIONS
 from core.errors import ConfigError
 from core.nn.environment import supports_bf16
-from tuning.journal.records import spec_of
+from tuning.journal.records import study_attributes
 from tuning.resources.machine import TrialResources, default_window
 from tuning.scheduling.budget import Budget
 from tuning.scheduling.samplers import check_sampler
@@ -80,7 +80,7 @@ class RunOptions:
 
 def study_config(options: RunOptions, fits: int) -> StudyConfig:
     """What the study does, when so many trials fit at once."""
-    known = spec_of(options.folder)
+    known = study_attributes(options.folder).get("spec")
     window = options.window
     if window is None:  # fixed when the study was made, on whatever machine
         window = known["window"] if known else default_window(fits)

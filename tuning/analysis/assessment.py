@@ -9,11 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.config import TrialConfig
-from core.errors import CorruptionError
 from core.nn.model_size import count_trainable_parameters
 from core.stats import ALPHA, Correct, Interval, holm, mcnemar, wilson
 from tuning.analysis.selection_bias import CorrectedAccuracy, corrected_accuracy
-from tuning.journal.predictions import unpack_labels
+from tuning.journal.predictions import journal_damage, unpack_labels
 from tuning.journal.records import TrialRecord, is_candidate, rank_trials
 
 EvaluationRecord = Mapping[str, Any]
@@ -120,10 +119,8 @@ def _correct(records: Sequence[TrialRecord], labels: NDArray[np.int64]) -> dict[
         if record.val_predictions:
             predictions = unpack_labels(record.val_predictions, f"what trial {record.number} predicted")
             if predictions.shape != labels.shape:
-                raise CorruptionError(
-                    f"trial {record.number} has {len(predictions)} predictions for {len(labels)} validation sentences: "
-                    "put back a copy of the journal"
-                )
+                counts = f"{len(predictions)} predictions for {len(labels)} validation sentences"
+                raise journal_damage(f"what trial {record.number} predicted", counts)
             found[record.number] = predictions == labels
     return found
 

@@ -9,7 +9,7 @@ from tuning.analysis.filters import RowFilter, filter_rows
 from tuning.analysis.random_search_curve import random_search_curve
 from tuning.analysis.ranking import TrialRow, trial_rows
 from tuning.analysis.tables import render_curve, render_table
-from tuning.journal.records import read_whole
+from tuning.journal.records import read_study
 from tuning.scheduling.budget import EarlyEnd
 from tuning.scheduling.study import searched_settings, space_from_spec, spec_notes
 
@@ -20,7 +20,7 @@ def table_of(folder: Path, selection: RowFilter, form: str) -> str:
     Raises:
         UserError: no such study, or the selection does not fit it.
     """
-    attributes, records = read_whole(folder)
+    attributes, records = read_study(folder)
     judgement = assess(records, attributes)
     rows = trial_rows(records, searched_settings(space_from_spec(attributes["spec"])), judgement)
     notes = [*assessment_notes(rows, judgement), *spec_notes(attributes["spec"])] if rows else []
@@ -35,7 +35,7 @@ def curve_of(folder: Path, form: str) -> str:
     Raises:
         UserError: no such study, or it has too few random trials.
     """
-    attributes, records = read_whole(folder)
+    attributes, records = read_study(folder)
     return render_curve(random_search_curve(records, attributes["spec"]), form)
 
 

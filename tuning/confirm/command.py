@@ -63,15 +63,15 @@ def confirm(options: ConfirmOptions) -> bool:
     Raises:
         UserError: no such study, another process runs it, or its data are not what they were.
     """
-    spec, records = read_study(options.folder)
+    attributes, records = read_study(options.folder)
+    spec = attributes["spec"]
     chosen = candidates(records, options.top)
     runs = plan_runs(spec, chosen, options.seeds, options.folds)
-    known = study_attributes(options.folder)
-    left = [run for run in runs if run.key not in known]
-    if left and not _spend(options, spec, records, runs, left):
-        return False
-    known = study_attributes(options.folder)
-    print(render_summary(summarize(options.folder.name, chosen, runs, known), options.form))
+    if left := [run for run in runs if run.key not in attributes]:
+        if not _spend(options, spec, records, runs, left):
+            return False
+        attributes = study_attributes(options.folder)
+    print(render_summary(summarize(options.folder.name, chosen, runs, attributes), options.form))
     return True
 
 

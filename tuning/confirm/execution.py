@@ -17,7 +17,7 @@ from core.errors import ConfigError, UserError
 from tuning.backend.local_ray import local_ray
 from tuning.confirm.runs import PREFIX, ConfirmRun
 from tuning.journal.predictions import pack_labels
-from tuning.journal.writer import StudyJournal, log_test_evaluation
+from tuning.journal.writer import StudyJournal
 from tuning.resources.machine import Machine, TrialResources
 from tuning.scheduling.scheduler import MAX_RESTARTS, WORKER_DIED
 
@@ -130,8 +130,7 @@ def record_result(journal: StudyJournal, run: ConfirmRun, outcome: Mapping[str, 
     if "died" in outcome:
         return
     if "test_accuracy" in outcome:
-        log_test_evaluation(
-            journal,
+        journal.log_test_evaluation(
             verb=PREFIX,
             trial=run.trial,
             seed=run.seed,

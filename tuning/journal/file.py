@@ -13,8 +13,9 @@ from filelock import FileLock, Timeout
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-from core.errors import CorruptionError, UserError
+from core.errors import UserError
 from core.io.atomic import atomic_write, os_errors_as_user_errors
+from tuning.journal.predictions import journal_damage
 
 JOURNAL = "study.journal"
 
@@ -106,7 +107,4 @@ def open_journal(journal: Path) -> JournalStorage:
     try:
         return JournalStorage(_InterningBackend(str(journal)))
     except (LookupError, TypeError, ValueError, AttributeError, AssertionError, ArithmeticError) as error:
-        raise CorruptionError(
-            f"{journal} is damaged ({type(error).__name__}: {error}): put back a copy of it, or start anew with "
-            "another --name"
-        ) from error
+        raise journal_damage(str(journal), error) from error

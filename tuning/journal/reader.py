@@ -18,7 +18,8 @@ from typing import Any, NoReturn
 from optuna.distributions import BaseDistribution, json_to_distribution
 from optuna.trial import TrialState
 
-from core.errors import CorruptionError, UserError
+from core.errors import UserError
+from tuning.journal.predictions import journal_damage
 
 Shape = Any
 MAX_INT = 2**53
@@ -93,7 +94,7 @@ class StrictDict(dict[str, Any]):
     """A part of the journal in which a name that is missing is damage."""
 
     def __missing__(self, name: str) -> NoReturn:
-        raise CorruptionError(f"the study's journal is damaged ({name!r} is missing): put back a copy of it")
+        raise journal_damage("the study's journal", f"{name!r} is missing")
 
 
 def strict(value: Any) -> Any:
@@ -176,7 +177,9 @@ class WrittenTrial:
 
 
 def read_journal(path: Path) -> tuple[dict[str, Any], list[WrittenTrial]]:
-    """The study's user attributes and its trials by number; a torn last line is left out. Writes nothing.
+    """Return the study's user attributes and its trials by number; both are empty if there is no such file.
+
+    A partial last line is ignored. Writes nothing.
 
     Raises:
         CorruptionError: it is damaged before its last line; the line is named.
@@ -188,7 +191,7 @@ def read_journal(path: Path) -> tuple[dict[str, Any], list[WrittenTrial]]:
         try:
             _apply(record, study, trials)
         except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
-            raise _damaged(path, at, f"{type(error).__name__}: {error}") from error
+            raise journal_damage(f"line {at} of {path}", error) from error
     return study, trials
 
 
@@ -196,13 +199,15 @@ def _records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Line number from 1, and record."""
     try:
         lines = path.read_bytes().split(b"\n")
+    except FileNotFoundError:
+        return
     except OSError as error:
         raise UserError(f"cannot read {path} ({error.strerror}): ask its owner to make it readable for you") from error
     for at, line in enumerate(lines[:-1], 1):  # what follows the last line break is torn, or nothing
         try:
             yield at, json.loads(line)
         except (ValueError, RecursionError) as error:
-            raise _damaged(path, at, str(error)) from error
+            raise journal_damage(f"line {at} of {path}", error) from error
 
 
 def _apply(record: dict[str, Any], study: dict[str, Any], trials: list[WrittenTrial]) -> None:
@@ -246,9 +251,3 @@ def _local(moment: str | None) -> datetime | None:
 @functools.lru_cache(maxsize=1024)
 def _distribution(text: str) -> BaseDistribution:
     return json_to_distribution(text)
-
-
-def _damaged(path: Path, line: int, why: str) -> CorruptionError:
-    return CorruptionError(
-        f"{path} is damaged in line {line} ({why}): put back a copy of it, or start anew with another --name"
-    )

@@ -1,4 +1,4 @@
-"""A study as its journal tells it: read at any time, also while it runs. Loads neither torch nor Ray."""
+"""Records of a study's trials, read from its journal at any time. Loads neither torch nor Ray."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ class RunSegment:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrialRecord:
-    """One trial as the journal tells it."""
+    """One trial, as the journal records it."""
 
     number: int
     state: str
@@ -63,7 +63,8 @@ class TrialRecord:
     weights_sha256: str | None = None
     """Of its best epoch's weights; None unless it is complete."""
     environment: Mapping[str, Any] | None = None
-    """What its bits depend on beside settings and data (core.nn.environment.runtime_environment); None unless it is complete."""
+    """What its results depend on besides settings and data (core.nn.environment.runtime_environment); None unless it
+    is complete."""
 
     @property
     def started_at(self) -> float | None:
@@ -97,29 +98,24 @@ def rank_trials(records: Sequence[TrialRecord]) -> list[TrialRecord]:
     return [r for best, r in sorted(ended, key=lambda e: (-e[0].val_accuracy, e[0].val_loss, e[1].number))]
 
 
-def read_whole(folder: Path) -> tuple[Mapping[str, Any], list[TrialRecord]]:
-    """The user attributes (`spec`, `validation`, ...) and the trials that count of a study, also while it
-    runs. Writes nothing.
+def read_study(folder: Path) -> tuple[Mapping[str, Any], list[TrialRecord]]:
+    """Return a study's user attributes (`spec`, `validation`, ...) and its counted trials. Writes nothing.
+
+    The study may be running.
 
     Raises:
-        UserError: there is no study; the ones beside it are named.
+        UserError: there is no study; the message names the other studies in the same folder.
         CorruptionError: the journal is damaged before its last line.
     """
     journal = folder / JOURNAL
     if not journal.is_file():
         others = sorted(path.parent.name for path in folder.parent.glob(f"*/{JOURNAL}"))
-        known = f"the studies there are {', '.join(others)}" if others else "there is none yet; make one: sentune run"
-        raise UserError(f"no study {folder.name!r} in {folder.parent}: {known}")
+        hint = f"the studies there are {', '.join(others)}" if others else "there is none yet; make one: sentune run"
+        raise UserError(f"no study {folder.name!r} in {folder.parent}: {hint}")
     study, trials = read_journal(journal)
     if "spec" not in study:
         raise UserError(f"study {folder.name!r} has not begun: run the command that made it again")
     return study, counted_trials([to_record(trial) for trial in trials], study.get("ended"))
-
-
-def read_study(folder: Path) -> tuple[Spec, list[TrialRecord]]:
-    """As `read_whole`, with the spec alone."""
-    attributes, records = read_whole(folder)
-    return attributes["spec"], records
 
 
 def counted_trials(records: Sequence[TrialRecord], ended: Mapping[str, Any] | None) -> list[TrialRecord]:
@@ -134,20 +130,8 @@ def counted_trials(records: Sequence[TrialRecord], ended: Mapping[str, Any] | No
 
 
 def study_attributes(folder: Path) -> Mapping[str, Any]:
-    """What the study in `folder` keeps beside its trials: `spec`, `knowledge`; empty where there is no study yet."""
-    journal = folder / JOURNAL
-    return read_journal(journal)[0] if journal.is_file() else {}
-
-
-def spec_of(folder: Path) -> Spec | None:
-    """The spec of the study in `folder`; None where there is no study yet."""
-    return study_attributes(folder).get("spec")
-
-
-def states_of(folder: Path) -> list[str]:
-    """The states of the trials of the study in `folder` by number; empty where there is no study yet."""
-    journal = folder / JOURNAL
-    return [trial.state.name for trial in read_journal(journal)[1]] if journal.is_file() else []
+    """Return the user attributes of the study in `folder` (`spec`, `knowledge`, ...); empty if there is no study."""
+    return read_journal(folder / JOURNAL)[0]
 
 
 class Trial(Protocol):

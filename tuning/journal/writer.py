@@ -131,6 +131,48 @@ class StudyJournal:
             with self._writing():
                 self._storage.set_study_user_attr(self._study_id, name, value)
 
+    def log_test_evaluation(
+        self,
+        *,
+        verb: str,
+        trial: int,
+        seed: int,
+        on: str,
+        split: str,
+        val_accuracy: float | None,
+        test_accuracy: float,
+        test_sentences: int,
+    ) -> int:
+        """Append one evaluation on a test split to the study's list.
+
+        Args:
+            verb: `retrain` or `confirm`.
+            trial: Number of the trial.
+            seed: Seed of the training.
+            on: Splits that the model was trained on: `train` or `train+val`.
+            split: Rule that made the test split.
+            val_accuracy: Validation accuracy of the same weights; None without a validation split.
+            test_accuracy: Accuracy on the test split.
+            test_sentences: Number of sentences in the test split.
+
+        Returns:
+            Number of entries in the list.
+        """
+        entry = {
+            "verb": verb,
+            "trial": trial,
+            "seed": seed,
+            "on": on,
+            "split": split,
+            "val_accuracy": val_accuracy,
+            "test_accuracy": test_accuracy,
+            "test_sentences": test_sentences,
+            "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+        entries = [*self.attributes.get(TEST_EVALUATIONS, ()), entry]
+        self.set_study_attr(TEST_EVALUATIONS, entries)
+        return len(entries)
+
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
         """Write no more after a write that failed: its torn record would swallow the next one."""
@@ -215,47 +257,3 @@ def _differences(known: Any, wanted: Any, path: str = "") -> list[str]:
 def _brief(value: Any) -> str:
     text = json.dumps(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-def log_test_evaluation(
-    study_journal: StudyJournal,
-    *,
-    verb: str,
-    trial: int,
-    seed: int,
-    on: str,
-    split: str,
-    val_accuracy: float | None,
-    test_accuracy: float,
-    test_sentences: int,
-) -> int:
-    """Append one reading to the study's list.
-
-    Args:
-        ledger: of the study.
-        verb: retrain or confirm.
-        trial: its number.
-        seed: that the model was trained with.
-        on: the splits that it learned from: train, or train+val.
-        split: the rule that made the test split.
-        val_accuracy: of the same weights; None where nothing was left to validate on.
-        test_accuracy: what was read.
-        test_sentences: how many it was read on.
-
-    Returns:
-        How many readings the study has had.
-    """
-    reading = {
-        "verb": verb,
-        "trial": trial,
-        "seed": seed,
-        "on": on,
-        "split": split,
-        "val_accuracy": val_accuracy,
-        "test_accuracy": test_accuracy,
-        "test_sentences": test_sentences,
-        "time": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
-    readings = [*study_journal.attributes.get(TEST_EVALUATIONS, ()), reading]
-    study_journal.set_study_attr(TEST_EVALUATIONS, readings)
-    return len(readings)

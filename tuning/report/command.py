@@ -15,7 +15,7 @@ from core.io.atomic import atomic_write
 from tuning.analysis.assessment import assess
 from tuning.analysis.ranking import trial_rows
 from tuning.journal.file import is_locked
-from tuning.journal.records import read_whole
+from tuning.journal.records import read_study
 from tuning.report.compose import MistakesSection, render_page
 from tuning.report.facts import ReportData
 from tuning.report.mistakes import Predictions, mistakes, read_predictions, same_model
@@ -62,7 +62,7 @@ def report(
 
 def page(folder: Path, *, model: Path | None, cache_dir: Path | None, command: str, every_seconds: int | None) -> bytes:
     """The page of a study as it is now; arguments as in `report`."""
-    attributes, records = read_whole(folder)
+    attributes, records = read_study(folder)
     judgement = assess(records, attributes)
     space = space_from_spec(attributes["spec"])
     facts = ReportData(

@@ -86,7 +86,8 @@ def retrain(options: RetrainOptions) -> Reproduction:
     Raises:
         UserError: no such study or trial, another process runs the study, or the model cannot be written.
     """
-    spec, records = read_study(options.folder)
+    attributes, records = read_study(options.folder)
+    spec = attributes["spec"]
     record = choose_trial(records, options.trial)
     check_model_folder(options.out)
     remove_partial_writes(options.out.resolve(), FILES)

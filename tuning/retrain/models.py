@@ -16,7 +16,7 @@ from core.inference.saved_model import save_model
 from core.training.evaluate import evaluate
 from core.training.refit import refit
 from core.training.result import EpochResult, TrainResult
-from tuning.journal.writer import StudyJournal, log_test_evaluation
+from tuning.journal.writer import StudyJournal
 from tuning.retrain.training import evaluate_on_test, held_out_metrics, metrics_of, train_resumable
 
 
@@ -115,8 +115,7 @@ def refit_on_both(bench: RetrainContext, verified: TrainResult, say: Callable[[i
 def _count(bench: RetrainContext, model: TrainedModel, on: str) -> None:
     figures = model.figures
     if "test_accuracy" in figures:
-        log_test_evaluation(
-            bench.journal,
+        bench.journal.log_test_evaluation(
             verb="retrain",
             trial=bench.trial,
             seed=model.config.seed,

@@ -46,8 +46,8 @@ def add_prior_trials(
     if start and start["study"] == other.name:
         rows = own[PRIOR_TRIALS]
     else:
-        spec, records = read_study(other)
-        problems = _mismatches(plan, spec, fingerprint)
+        theirs, records = read_study(other)
+        problems = _mismatches(plan, theirs["spec"], fingerprint)
         rows = [_row(record) for record in records if record.state in ("COMPLETE", "PRUNED")]
         if not problems and not rows:
             problems = ["none of its trials is finished"]

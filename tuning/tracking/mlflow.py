@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from core.errors import ConfigError, UserError
 from core.io.checked_folder import canonical_json
 from core.io.text import error_summary, redact_uris
-from tuning.journal.records import TrialRecord, epoch_points, read_study, searched_values, spec_of
+from tuning.journal.records import Spec, TrialRecord, epoch_points, read_study, searched_values
 from tuning.scheduling.study import searched_settings, space_from_spec
 
 if TYPE_CHECKING:
@@ -45,7 +45,8 @@ def export_to_mlflow(folder: Path, uri: str) -> str:
         UserError: there is no such study; MLflow is not installed, cannot be reached, or refuses.
         ConfigError: the experiment of the study's name there holds something else.
     """
-    spec, records = read_study(folder)
+    attributes, records = read_study(folder)
+    spec = attributes["spec"]
     if importlib.util.find_spec("mlflow") is None:
         raise UserError("--to mlflow needs what is not installed: pip install 'sentune[mlflow]'")
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"  # nothing is sent anywhere but to `uri`
@@ -57,7 +58,7 @@ def export_to_mlflow(folder: Path, uri: str) -> str:
         logging.getLogger(name).setLevel(logging.ERROR)
     try:
         client = mlflow.MlflowClient(tracking_uri=uri)
-        experiment = _experiment(client, folder, uri)
+        experiment = _experiment(client, folder.name, spec, uri)
         searched = searched_settings(space_from_spec(spec))
         runs = _runs(client, experiment)
         for record in records:
@@ -70,16 +71,16 @@ def export_to_mlflow(folder: Path, uri: str) -> str:
     return f"experiment {folder.name} at {redact_uris(uri)}: {len(records)} runs, {new} of them new"
 
 
-def _experiment(client: "MlflowClient", folder: Path, uri: str) -> str:
-    """The id of the study's experiment, made where there is none."""
-    ours = hashlib.sha256(canonical_json(spec_of(folder))).hexdigest()
-    found = client.get_experiment_by_name(folder.name)
+def _experiment(client: "MlflowClient", name: str, spec: Spec, uri: str) -> str:
+    """Return the id of the study's experiment; create it if there is none."""
+    ours = hashlib.sha256(canonical_json(spec)).hexdigest()
+    found = client.get_experiment_by_name(name)
     if found is None:
-        return client.create_experiment(folder.name, tags={STUDY: ours})
+        return client.create_experiment(name, tags={STUDY: ours})
     if found.tags.get(STUDY) != ours or found.lifecycle_stage != "active":
         what = "is deleted" if found.lifecycle_stage != "active" else "holds something else than this study"
         raise ConfigError(
-            f"experiment {folder.name!r} at {redact_uris(uri)} {what}: rename or purge it there, or choose another --uri"
+            f"experiment {name!r} at {redact_uris(uri)} {what}: rename or purge it there, or choose another --uri"
         )
     return str(found.experiment_id)
 

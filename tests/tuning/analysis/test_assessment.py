@@ -119,9 +119,7 @@ def test_damage_is_named_with_its_trial() -> None:
     with pytest.raises(CorruptionError, match=r"what trial 2 predicted is damaged .*put back a copy"):
         assess(found, attributes())
     found[2] = trial(2, WRONG[2], val_predictions=pack_labels(np.zeros(7, dtype=int)))
-    with pytest.raises(
-        CorruptionError, match="trial 2 has 7 predictions for 200 validation sentences: put back a copy"
-    ):
+    with pytest.raises(CorruptionError, match=r"trial 2 .*\(7 predictions for 200 validation sentences\): put back"):
         assess(found, attributes())
 
 
