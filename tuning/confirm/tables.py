@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from core.io.text import printable
 from tuning.confirm.summary import Difference, Folds, SettingRow, Summary
+from tuning.formatting import text_table
 
 
 def render_summary(summary: Summary, form: str) -> str:
@@ -16,7 +17,9 @@ def render_summary(summary: Summary, form: str) -> str:
             if row.difference is not None:
                 shown["difference"]["tied"] = row.difference.tied
         return json.dumps(content, indent=2)
-    return "\n".join([*_table(summary), "", *verdict(summary), "", *summary_notes(summary)])
+    return "\n".join(
+        [*text_table(HEAD, [_cells(row) for row in summary.rows]), "", *verdict(summary), "", *summary_notes(summary)]
+    )
 
 
 def verdict(summary: Summary) -> list[str]:
@@ -105,13 +108,6 @@ def summary_notes(summary: Summary) -> list[str]:
 
 
 HEAD = ("rank", "trial", "seeds", "val", "test", "sd", "less", "", "tied", "params", "sec")
-
-
-def _table(summary: Summary) -> list[str]:
-    lines = [HEAD, *(_cells(row) for row in summary.rows)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    shown = ["  ".join(cell.rjust(size) for cell, size in zip(line, widths, strict=True)) for line in lines]
-    return [shown[0], "-" * len(shown[0]), *shown[1:]]
 
 
 def _cells(row: SettingRow) -> tuple[str, ...]:
