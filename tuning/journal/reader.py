@@ -72,19 +72,19 @@ TEST_EVALUATION = {
 }  # fmt: skip
 STOPPING = {"rule?": str, "grace?": is_positive, "reduction?": is_positive}
 SPEC = {
-    "fingerprint?": str, "data?": dict, "embedding_dim?": is_positive, "space?": dict, "epochs?": is_positive, "seed?": is_count,
-    "window?": is_positive, "stopping?": (dict, type(None)), "sampler?": dict, "warm_start?": (dict, type(None)),
-    "threads?": is_positive, "device?": str, "precision?": str, "versions?": dict,
+    "fingerprint?": str, "data?": dict, "embedding_dim?": is_positive, "space?": dict, "epochs?": is_positive,
+    "seed?": is_count, "window?": is_positive, "stopping?": (dict, type(None)), "sampler?": dict,
+    "warm_start?": (dict, type(None)), "threads?": is_positive, "device?": str, "precision?": str, "versions?": dict,
 }  # fmt: skip
 STUDY = {
-    "spec?": SPEC, "validation?": {"labels": PACKED, "classes": [str]}, "vocabulary?": is_positive, "readings?": [TEST_EVALUATION],
-    "inputs?": dict, "audit?": dict, "command?": str, "gpu_share?": dict,
+    "spec?": SPEC, "validation?": {"labels": PACKED, "classes": [str]}, "vocabulary?": is_positive,
+    "readings?": [TEST_EVALUATION], "inputs?": dict, "audit?": dict, "command?": str, "gpu_share?": dict,
 }  # fmt: skip
 """User attributes of the study, beside how it ended and its fresh runs."""
 ENDED = {"reason": str, "last": (int, type(None))}
 FRESH_RUN = {
-    "error?": str, "val_accuracy?": is_fraction, "test_accuracy?": is_fraction, "seconds?": is_finite, "n_parameters?": is_count,
-    "correct?": PACKED,
+    "error?": str, "val_accuracy?": is_fraction, "test_accuracy?": is_fraction, "seconds?": is_finite,
+    "n_parameters?": is_count, "correct?": PACKED,
 }  # fmt: skip
 TRIAL = {"config?": dict, "origin?": str, "outcome?": OUTCOME, "spells?": [SEGMENT]}
 """User attributes of a trial, beside its epochs."""

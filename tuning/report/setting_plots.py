@@ -1,4 +1,4 @@
-"""Plots of what the settings did: all of them at once, each by itself, and how much each mattered."""
+"""Plots of accuracy against the settings: parallel coordinates, slices and importances."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,9 +17,9 @@ from tuning.space.space import Dimension, midpoint
 SHADES = 7
 """Classes q0 (worst) to q6 of the page's colours."""
 MIN_TRIALS = 30
-"""Below so many trials shares are mostly chance."""
+"""With fewer trials, shares are mostly chance."""
 MIN_IMPORTANCE = 8
-"""Below so many there is nothing to say."""
+"""With fewer trials, no shares are shown."""
 TREES, DEPTH = 16, 8
 """Of the forest that explains the accuracies. On 1,000 trials in 18 settings Optuna's 64 levels took seven times as
 long and changed no share by more than 0.02."""
@@ -43,13 +43,14 @@ def importances(facts: ReportData) -> dict[str, float]:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(direction="maximize")
     for _, accuracy, params in own:
-        study.add_trial(create_trial(params=filled(params, distributions), distributions=distributions, value=accuracy))
+        params = fill_params(params, distributions)
+        study.add_trial(create_trial(params=params, distributions=distributions, value=accuracy))
     found = get_param_importances(study, evaluator=FanovaImportanceEvaluator(n_trees=TREES, max_depth=DEPTH, seed=0))
     return dict(sorted(((name, float(share)) for name, share in found.items()), key=lambda pair: (-pair[1], pair[0])))
 
 
-def filled(params: Mapping[str, Any], distributions: Mapping[str, BaseDistribution]) -> dict[str, Any]:
-    """A value for every setting."""
+def fill_params(params: Mapping[str, Any], distributions: Mapping[str, BaseDistribution]) -> dict[str, Any]:
+    """Add the midpoint of its range for each inactive setting."""
     return {name: params[name] if name in params else midpoint(each) for name, each in distributions.items()}
 
 
@@ -94,23 +95,23 @@ def slices(facts: ReportData) -> Figure:
 
 
 def importance_bars(facts: ReportData) -> Figure:
-    """How much of the differences in accuracy each setting explains."""
-    resources = importances(facts)
+    """Draw how much of the differences in accuracy each setting explains."""
+    shares = importances(facts)
     trials = sum(row.copy_of is None for row, _ in facts.ranked)
     step, left = 26.0, 190.0
-    largest = max(resources.values(), default=1.0) or 1.0
+    largest = max(shares.values(), default=1.0) or 1.0
     bars = []
-    for at, (name, share) in enumerate(resources.items()):
+    for at, (name, share) in enumerate(shares.items()):
         y = 14 + at * step
         long = share / largest * (640 - left - 70)
         bars.append(element("rect", x=left, y=y, width=max(long, 1.0), height=step - 8, class_="bar"))
         bars.append(text(name, left - 8, y + 13, "end"))
         bars.append(text(f"{share:.1%}", left + long + 6, y + 13))
-    spoken = "importances: " + ", ".join(f"{name} {share:.1%}" for name, share in resources.items())
+    spoken = "importances: " + ", ".join(f"{name} {share:.1%}" for name, share in shares.items())
     notes = []
-    if not resources and trials < MIN_IMPORTANCE:
+    if not shares and trials < MIN_IMPORTANCE:
         notes.append(f"{trials} ended trials are too few to tell.")
-    elif not resources:
+    elif not shares:
         notes.append(f"All {trials} ended trials have the same accuracy: there is nothing to explain.")
     elif trials < MIN_TRIALS:
         notes.append(
@@ -122,7 +123,7 @@ def importance_bars(facts: ReportData) -> Figure:
         says="The share of the differences in accuracy that each setting explains by itself (fANOVA, Hutter et al. "
         "2014, as Optuna computes it, over done and stopped trials; shares add up to 100%). It says that a setting "
         "mattered, not which value is good.",
-        drawings=(drawing(spoken, *bars, height=20 + step * len(resources)),) if resources else (),
+        drawings=(drawing(spoken, *bars, height=20 + step * len(shares)),) if shares else (),
         notes=tuple(notes),
     )
 
