@@ -69,8 +69,8 @@ def progress_picture(study: Path) -> str:
     attributes, records = read_study(study)
     spec = attributes["spec"]
     workers = len({record.worker for record in records if record.worker})
-    progress = SearchProgress.of(
-        [],
+    progress = SearchProgress(
+        records=[],
         n_trials=len(records),
         epochs_a_trial=spec["epochs"],
         workers=workers,

@@ -157,8 +157,8 @@ def _search(
     if keeping.on_node and not keeping.storage:
         _say(NO_STORAGE)
     seconds = None if plan.budget.seconds is None else plan.budget.seconds - (time.monotonic() - began)
-    tally = SearchProgress.of(
-        records,
+    tally = SearchProgress(
+        records=records,
         n_trials=plan.n_trials,
         epochs_a_trial=plan.epochs,
         workers=workers,

@@ -168,7 +168,7 @@ def _row(
         interval = wilson(round(accuracy * assessment.sentences), assessment.sentences)
     corrected = assessment.corrected if rank == 1 else None
     test = assessment.held_out.get(number)
-    ranked = rank is not None and accuracy is not None and notebook is not None
+    gain = None if rank is None or accuracy is None or notebook is None else accuracy - notebook
     return TrialRow(
         rank=rank,
         trial=number,
@@ -181,7 +181,7 @@ def _row(
         copy_of=record.copy_of,
         error=record.error,
         **_ends("interval", interval),
-        against_notebook=accuracy - notebook if ranked else None,
+        against_notebook=gain,
         tied=assessment.tied.get(number),
         recommended=assessment.recommended == number,
         n_parameters=assessment.n_parameters.get(number, record.n_parameters),

@@ -34,8 +34,8 @@ def render_table(rows: Sequence[TrialRow], form: str, width: int | None = None, 
     settings = list(rows[0].params) if rows else []
     if form == "csv":
         names = [name for name in TrialRow.__slots__ if name != "params"]
-        lines = ([*(getattr(row, name) for name in names), *(row.params[name] for name in settings)] for row in rows)
-        return csv_table([*names, *settings], lines)
+        fields = ([*(getattr(row, name) for name in names), *(row.params[name] for name in settings)] for row in rows)
+        return csv_table([*names, *settings], fields)
     titles = [*(column.title for column in SHOWN), *settings]
     cells = [
         [*(column.text(row) for column in SHOWN), *(format_value(row.params[name]) for name in settings)]

@@ -152,15 +152,15 @@ class Trial(Protocol):
 
 
 def to_record(trial: Trial) -> TrialRecord:
-    """What the trial holds, in our words."""
+    """Convert a trial of Optuna, or one that was read from the journal."""
     attrs = trial.user_attrs
     written = {value["epoch"]: value for key, value in attrs.items() if key.startswith("epoch:")}
     epochs = [EpochResult(**{name: value[name] for name in EPOCH_FIELDS}) for _, value in sorted(written.items())]
     outcome = attrs.get("outcome", {})
-    spells = [RunSegment(worker=s.get("worker"), since=s["since"], until=s["until"]) for s in attrs.get("spells", ())]
+    segments = [RunSegment(worker=s.get("worker"), since=s["since"], until=s["until"]) for s in attrs.get("spells", ())]
     if "since" in outcome and trial.datetime_complete:
         until = trial.datetime_complete.timestamp()
-        spells.append(RunSegment(worker=outcome.get("worker"), since=outcome["since"], until=until))
+        segments.append(RunSegment(worker=outcome.get("worker"), since=outcome["since"], until=until))
     return TrialRecord(
         number=trial.number,
         state=trial.state.name,
@@ -176,8 +176,8 @@ def to_record(trial: Trial) -> TrialRecord:
         val_predictions=written[best_epoch(epochs).epoch].get("val_predictions") if epochs else None,
         started=trial.datetime_start,
         ended=trial.datetime_complete,
-        worker=outcome.get("worker") or (spells[-1].worker if spells else None),
-        segments=tuple(spells),
+        worker=outcome.get("worker") or (segments[-1].worker if segments else None),
+        segments=tuple(segments),
     )
 
 
@@ -201,14 +201,13 @@ def epoch_points(record: TrialRecord) -> list[EpochPoint]:
         EpochPoint(
             epoch=epoch.epoch,
             time=(record.started_at or 0.0) + gone,
-            values={**_values(epoch), "best_val_accuracy": top},
+            values={
+                **{name: getattr(epoch, name) for name in ("val_accuracy", "val_loss", "train_loss", "seconds")},
+                "best_val_accuracy": top,
+            },
         )
         for epoch, gone, top in zip(epochs, spent, best, strict=True)
     ]
-
-
-def _values(epoch: EpochResult) -> dict[str, float]:
-    return {name: getattr(epoch, name) for name in ("val_accuracy", "val_loss", "train_loss", "seconds")}
 
 
 def searched_values(record: TrialRecord, searched: Sequence[str]) -> dict[str, bool | int | float | str]:

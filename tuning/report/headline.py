@@ -7,15 +7,19 @@ from tuning.analysis.assessment import StudyAssessment, evaluations_note
 from tuning.report.facts import ReportData
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Card:
     """One figure."""
 
     title: str
     value: float
-    """In [0, 1], or a difference of such."""
-    shown: str
+    """In [0, 1]."""
     detail: str
+
+    @property
+    def shown(self) -> str:
+        """The value as text."""
+        return f"{self.value:.4f}"
 
 
 def cards(facts: ReportData, assessment: StudyAssessment) -> list[Card]:
@@ -24,25 +28,25 @@ def cards(facts: ReportData, assessment: StudyAssessment) -> list[Card]:
     if winner is None or winner.val_accuracy is None:
         return []
     found = [
-        _card("Best validation accuracy", winner.val_accuracy,
+        Card("Best validation accuracy", winner.val_accuracy,
               f"trial {winner.trial}, epoch {winner.best_epoch}{_interval(winner.interval_low, winner.interval_high)}")
     ]  # fmt: skip
     if winner.corrected is not None and assessment.corrected is not None:
         detail = f"what it is worth after choosing the best of {assessment.corrected.trials} trials"
         between = _interval(winner.corrected_low, winner.corrected_high)
-        found.insert(0, _card("The honest number", winner.corrected, detail + between))
+        found.insert(0, Card("The honest number", winner.corrected, detail + between))
     if winner.test_accuracy is not None:
         times = "once" if winner.test_readings == 1 else f"{winner.test_readings} times"
         detail = f"read {times}{_interval(winner.test_low, winner.test_high)}"
-        found.append(_card("Test accuracy", winner.test_accuracy, detail))
+        found.append(Card("Test accuracy", winner.test_accuracy, detail))
     notebook = next((row for row in facts.rows if row.notebook and row.rank is not None), None)
     if notebook is not None and notebook.val_accuracy is not None:
         same = notebook.trial == winner.trial
         detail = "is the best" if same else f"the best is {winner.against_notebook:+.4f} against it"
-        found.append(_card("The notebook's setting", notebook.val_accuracy, f"trial {notebook.trial}: {detail}"))
+        found.append(Card("The notebook's setting", notebook.val_accuracy, f"trial {notebook.trial}: {detail}"))
     majority = facts.attributes.get("audit", {}).get("majority_baseline", {})
     if "val" in majority:
-        found.append(_card("Majority baseline", majority["val"], f"always answering {quoted(majority['class'])}"))
+        found.append(Card("Majority baseline", majority["val"], f"always answering {quoted(majority['class'])}"))
     return found
 
 
@@ -61,10 +65,6 @@ def remarks(facts: ReportData, assessment: StudyAssessment) -> list[str]:
     if assessment.corrected is None:
         found.append("there is no number corrected for the choice: not every trial's predictions were kept")
     return [*found, evaluations_note(assessment.test_evaluations)]
-
-
-def _card(title: str, value: float, detail: str) -> Card:
-    return Card(title=title, value=value, shown=f"{value:.4f}", detail=detail)
 
 
 def _interval(low: float | None, high: float | None) -> str:

@@ -64,7 +64,7 @@ def parallel(facts: ReportData) -> Figure:
     strands, worst = [], max((row.rank or 1 for row, _ in ranked), default=1)
     for row, _ in reversed(ranked):  # the best on top
         values = {**row.params, ACCURACY: row.val_accuracy}
-        points = [(places[name], _height(axis, values[name])) for name, axis in axes.items()]
+        points = [(places[name], 280 - 230 * axis.position(values[name])) for name, axis in axes.items()]
         shade = SHADES - 1 - ((row.rank or 1) - 1) * SHADES // worst
         strands.append(line(points, class_=f"strand q{shade}" if row.rank != 1 else "strand winner", data_t=row.trial))
     uprights = [_upright(name, axis, places[name], at % 2) for at, (name, axis) in enumerate(axes.items())]
@@ -138,12 +138,8 @@ def _axis(facts: ReportData, field: str, values: Sequence[Any]) -> Axis:
     )
 
 
-def _height(axis: Axis, value: Any) -> float:
-    return 280 - 230 * axis.position(value)
-
-
 def _upright(name: str, axis: Axis, x: float, level: int) -> Markup:
-    """One axis of the parallel coordinates; names stand on two levels, so that long ones have room."""
+    """Draw one axis of the parallel coordinates; names are on two levels, so that long ones fit."""
     ticks = [text(tick, x - 5, 284 - 230 * place, "end tick") for place, tick in axis.ticks(6)]
     return Markup("").join(
         [line([(x, 280), (x, 50)], class_="upright"), *ticks, text(name, x, 18 + 16 * level, "middle axis")]

@@ -2,10 +2,8 @@
 
 from itertools import accumulate
 
-from markupsafe import Markup
-
 from core.errors import UserError
-from tuning.analysis.random_search_curve import RandomSearchCurve, random_search_curve
+from tuning.analysis.random_search_curve import random_search_curve
 from tuning.report.axes import NumericAxis
 from tuning.report.facts import Figure, ReportData
 from tuning.report.svg import _LAYERS, ACCURACY, NOTHING, Panel, PlotPoint, draw_marks, drawing, element, line
@@ -130,10 +128,6 @@ def budget(facts: ReportData) -> Figure:
     except UserError as error:
         return Figure(key="expected", title="Expected best", says=SAYS, drawings=(), notes=(str(error),))
     says = f"{SAYS} It is made from {curve.random_trials} trials; {curve.failed} more failed."
-    return Figure(key="expected", title="Expected best", says=says, drawings=(_drawn(curve),))
-
-
-def _drawn(curve: RandomSearchCurve) -> Markup:
     steps = curve.budgets
     panel = Panel(
         x=NumericAxis.over((step.trials for step in steps), whole=True, margin=0.02),
@@ -142,10 +136,11 @@ def _drawn(curve: RandomSearchCurve) -> Markup:
     band = [panel.at(step.trials, step.high) for step in steps]
     band += [panel.at(step.trials, step.low) for step in reversed(steps)]
     last = steps[-1]
-    return drawing(
+    picture = drawing(
         f"expected best {ACCURACY} of 1 to {last.trials} random trials, {steps[0].unbiased:.4f} to {last.unbiased:.4f}",
         panel.frame(f"trials (of {last.epochs / last.trials:.1f} epochs each)", f"expected best {ACCURACY}"),
         line(band, class_="band"),
         line([panel.at(step.trials, step.plugin) for step in steps], class_="expected plugin"),
         line([panel.at(step.trials, step.unbiased) for step in steps], class_="expected"),
     )
+    return Figure(key="expected", title="Expected best", says=says, drawings=(picture,))
