@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial
 
 from core.errors import UserError
 from core.training.result import EpochResult, best_epoch
 from tuning.journal.file import JOURNAL
-from tuning.journal.reader import read_journal
+from tuning.journal.reader import WrittenTrial, read_journal
 
 Spec = Mapping[str, Any]
 EPOCH_FIELDS = EpochResult.__slots__
@@ -134,24 +134,7 @@ def study_attributes(folder: Path) -> Mapping[str, Any]:
     return read_journal(folder / JOURNAL)[0]
 
 
-class Trial(Protocol):
-    """What a record is made of: Optuna's FrozenTrial has it, and a trial that was read from the journal."""
-
-    @property
-    def number(self) -> int: ...
-    @property
-    def state(self) -> TrialState: ...
-    @property
-    def params(self) -> Mapping[str, Any]: ...
-    @property
-    def user_attrs(self) -> Mapping[str, Any]: ...
-    @property
-    def datetime_start(self) -> datetime | None: ...
-    @property
-    def datetime_complete(self) -> datetime | None: ...
-
-
-def to_record(trial: Trial) -> TrialRecord:
+def to_record(trial: FrozenTrial | WrittenTrial) -> TrialRecord:
     """Convert a trial of Optuna, or one that was read from the journal."""
     attrs = trial.user_attrs
     written = {value["epoch"]: value for key, value in attrs.items() if key.startswith("epoch:")}

@@ -67,6 +67,7 @@ def render_page(
     """
     css, js = _asset("page.css"), _asset("page.js")
     few = sample_trials(facts)
+    columns, table_rows = report_table(few.rows)
     states = Counter(record.state for record in facts.records)
     words = {**STATES, "RUNNING": "not ended"}
     counts = [f"{states[state]} {word}" for state, word in words.items() if states[state]]
@@ -83,7 +84,8 @@ def render_page(
         "cards": cards(facts, assessment),
         "notes": [*remarks(facts, assessment), *spec_notes(facts.spec)],
         "left_out": sampling_note(few),
-        "table": report_table(few.rows),
+        "columns": columns,
+        "table_rows": table_rows,
         "figures": figures(facts, few, made if running else last_moment(facts.records)),
         "legend": MARKS,
         "audit": audit_sections(facts.attributes["audit"]) if "audit" in facts.attributes else [],

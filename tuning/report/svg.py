@@ -15,7 +15,7 @@ PlotPoint = tuple[float, float]
 ACCURACY = "validation accuracy"
 NOTHING = "No trial has ended with an accuracy yet."
 _LAYERS = ("failed", "running", "stopped", "done", "notebook", "winner")
-"""What is drawn later lies on top."""
+"""Kinds of trials in drawing order; later ones are on top."""
 
 
 def element(name: str, *inside: str, **attributes: object) -> Markup:
@@ -26,11 +26,11 @@ def element(name: str, *inside: str, **attributes: object) -> Markup:
         inside: Markup is kept as it is, other text is escaped.
         attributes: floats are written with one decimal, everything is escaped.
     """
-    written = Markup("").join(
-        Markup(' {}="{}"').format(key.rstrip("_").replace("_", "-"), _number(value))
-        for key, value in attributes.items()
-        if value is not None
-    )
+    written = Markup("")
+    for key, value in attributes.items():
+        if value is not None:
+            shown = f"{value:.1f}".removesuffix(".0") if isinstance(value, float) else value
+            written += Markup(' {}="{}"').format(key.rstrip("_").replace("_", "-"), shown)
     if not inside:
         return Markup("<{}{}/>").format(name, written)
     return Markup("<{}{}>{}</{}>").format(name, written, Markup("").join(inside), name)
@@ -42,12 +42,12 @@ def text(content: str, x: float, y: float, class_: str | None = None) -> Markup:
 
 
 def line(points: Iterable[PlotPoint], **attributes: object) -> Markup:
-    """Straight lines from point to point."""
+    """Return a line through the points."""
     return element("path", d="M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in points), **attributes)
 
 
 def drawing(label: str, *inside: Markup, width: float = WIDTH, height: float = HEIGHT) -> Markup:
-    """The whole picture; `label` says to those who cannot see it what it shows."""
+    """Return the whole picture; `label` describes it for screen readers."""
     size = {"viewBox": f"0 0 {width:g} {height:g}", "width": f"{width:g}", "height": f"{height:g}"}
     return element("svg", *inside, role="img", aria_label=label, **size)
 
@@ -120,10 +120,6 @@ def _star(at: PlotPoint, corners: int, outer: float, inner: float) -> str:
     x, y = at
     turns = [(outer if step % 2 == 0 else inner, math.pi * (step / corners - 0.5)) for step in range(2 * corners)]
     return "M" + "L".join(f"{x + r * math.cos(turn):.1f} {y + r * math.sin(turn):.1f}" for r, turn in turns) + "z"
-
-
-def _number(value: object) -> object:
-    return f"{value:.1f}".removesuffix(".0") if isinstance(value, float) else value
 
 
 def draw_marks(marks: Iterable[tuple[str, PlotPoint, int]], radius: float = 3.5) -> list[Markup]:

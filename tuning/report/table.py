@@ -30,16 +30,8 @@ class Column:
     """Classes of its cells: `number` is right-aligned; `more` follows the settings and is not printed on paper."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Table:
-    """What the page shows."""
-
-    columns: tuple[Column, ...]
-    rows: tuple[tuple[TrialRow, tuple[Cell, ...]], ...]
-
-
-def report_table(rows: Sequence[TrialRow]) -> Table:
-    """Return all rows; a field that is None or false in all of them is left out."""
+def report_table(rows: Sequence[TrialRow]) -> tuple[list[Column], list[tuple[TrialRow, list[Cell]]]]:
+    """Return the columns, and each row with its cells; a field that is None or false in all rows is left out."""
     formats = {column.field: column.format for column in COLUMNS}
     settings = list(rows[0].params) if rows else []
     main = [column.field for column in COLUMNS if column.main]
@@ -62,9 +54,5 @@ def report_table(rows: Sequence[TrialRow]) -> Table:
         shown = printable(formats.get(name, format_value)(value))
         return Cell(shown=shown, value=printable(value) if isinstance(value, str) else json.dumps(value))
 
-    return Table(
-        columns=tuple(Column(field=name, kind=kind(name)) for name in fields),
-        rows=tuple(
-            (row, tuple(cell(name, each[name]) for name in fields)) for row, each in zip(rows, flat, strict=True)
-        ),
-    )
+    columns = [Column(field=name, kind=kind(name)) for name in fields]
+    return columns, [(row, [cell(name, each[name]) for name in fields]) for row, each in zip(rows, flat, strict=True)]
