@@ -22,7 +22,7 @@ from selenium.webdriver.common.by import By
 
 from benchmarks.chromium import NOT_FOUND, chromium, find_chromium, open_page
 from core.data.audit import audit_warnings
-from tuning.journal.records import TrialRecord, read_whole
+from tuning.journal.records import TrialRecord, read_study
 from tuning.report.command import page
 from tuning.scheduling.study import searched_settings, space_from_spec
 from tuning.tracking.progress_state import SearchProgress
@@ -69,11 +69,11 @@ def page_picture(study: Path) -> bytes:
 
 def progress_picture(study: Path) -> str:
     """Return an SVG of the progress display during a search; its text can be selected."""
-    attributes, records = read_whole(study)
+    attributes, records = read_study(study)
     spec = attributes["spec"]
     workers = len({record.worker for record in records if record.worker})
-    progress = SearchProgress.of(
-        [],
+    progress = SearchProgress(
+        records=[],
         n_trials=len(records),
         epochs_a_trial=spec["epochs"],
         workers=workers,

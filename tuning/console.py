@@ -1,4 +1,4 @@
-"""Output that cannot end a search: what no longer reaches its reader is dropped."""
+"""Console output: a closed pipe, a lost terminal or a full disk cannot end a search."""
 
 import contextlib
 import io
@@ -14,7 +14,7 @@ import typer
 
 
 class PipeSafeStream:
-    """A text stream whose reader may go away: from then on nothing is written, and nothing raised."""
+    """A text stream that drops its output, without an error, once its reader is gone."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -45,7 +45,7 @@ class PipeSafeStream:
 
 
 def reopen_closed_streams() -> None:
-    """Let closed standard streams lead nowhere: else the next files get their numbers, and what is written there."""
+    """Open closed standard streams on the null device: else the next files would get their numbers and their output."""
     for name in ("stdin", "stdout", "stderr"):
         if getattr(sys, name) is None:
             stream = Path(os.devnull).open("r" if name == "stdin" else "w")  # noqa: SIM115  # for good
@@ -80,16 +80,16 @@ def program_name() -> str:
 
 
 def command_line() -> str:
-    """The command as it was typed."""
+    """Return the user's command line."""
     return f"{program_name()} {shlex.join(sys.argv[1:])}"
 
 
 def print_note(line: str) -> None:
-    """Say something beside the output."""
+    """Print a line to standard error."""
     print(line, file=sys.stderr, flush=True)
 
 
 def exit_interrupted() -> NoReturn:
-    """End with 130, and with the command that goes on."""
+    """Exit with 130, and print the command that resumes."""
     print_note(f"interrupted; the same command goes on: {command_line()}")
     raise typer.Exit(130)

@@ -1,8 +1,10 @@
-"""TODO."""
+"""Plain text for values, sizes and times; tables as text, Markdown or CSV; a page's security policy."""
 
 import base64
+import csv
 import hashlib
-from collections.abc import Mapping, Sequence
+import io
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0}
@@ -14,7 +16,7 @@ def format_settings(settings: Mapping[str, Any]) -> str:
 
 
 def format_value(value: Any) -> str:
-    """A setting in few characters: three significant digits, `yes`, `no` and `none`."""
+    """Return a setting in few characters: three significant digits, `yes`, `no` and `none`."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if value is None:
@@ -23,16 +25,31 @@ def format_value(value: Any) -> str:
 
 
 def markdown_table(titles: Sequence[str], cells: Sequence[Sequence[str]], below: Sequence[str]) -> str:
-    """A Markdown table, and a paragraph for each line below it."""
+    """Return a Markdown table, and a paragraph for each line below it."""
     lines = [titles, ["---"] * len(titles), *cells]
     table = ["| " + " | ".join(cell.replace("|", "\\|").replace("*", "\\*") for cell in line) + " |" for line in lines]
     return "\n".join([*table, *(f"\n{line}".replace("*", "\\*") for line in below)])
 
 
 def align_columns(lines: Sequence[Sequence[str]]) -> list[str]:
-    """Cells right-aligned in columns, two spaces apart."""
+    """Return one line for each row, with the cells right-aligned in columns two spaces apart."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return ["  ".join(cell.rjust(size) for cell, size in zip(line, widths, strict=True)) for line in lines]
+
+
+def text_table(titles: Sequence[str], cells: Sequence[Sequence[str]]) -> list[str]:
+    """Return the lines of a table: the titles, a rule and the rows."""
+    title, *lines = align_columns([titles, *cells])
+    return [title, "-" * len(title), *lines]
+
+
+def csv_table(titles: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """Return CSV without a line break at the end."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(titles)
+    writer.writerows(rows)
+    return out.getvalue().rstrip("\n")
 
 
 def format_duration(seconds: float) -> str:
@@ -55,7 +72,7 @@ def format_megabytes(count: int) -> str:
 
 
 def truncate(line: str, width: int) -> str:
-    """A line that is no longer than `width`."""
+    """Shorten a line to at most `width` characters."""
     return line if len(line) <= width else f"{line[: max(width - 3, 0)]}..."[:width]
 
 

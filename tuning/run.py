@@ -164,8 +164,8 @@ def _search(
     if checkpoints.on_node and not checkpoints.storage:
         _say(NO_STORAGE)
     seconds = None if plan.budget.seconds is None else plan.budget.seconds - (time.monotonic() - began)
-    state = SearchProgress.of(
-        records,
+    state = SearchProgress(
+        records=records,
         n_trials=plan.n_trials,
         epochs_a_trial=plan.epochs,
         workers=workers,

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 
 from core.nn.environment import cpu_model
-from tuning.journal.records import TrialRecord, copied_from, rank_trials, read_study
+from tuning.journal.records import TrialRecord, rank_trials, read_study
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +45,7 @@ def run_study(folder: Path, name: str, words: Sequence[str]) -> Study:
     assert best is not None  # ranked trials have one
     return Study(
         seconds=seconds,
-        trials=[r for r in records if r.state in ("COMPLETE", "PRUNED") and copied_from(r.origin) is None],
+        trials=[r for r in records if r.state in ("COMPLETE", "PRUNED") and r.copy_of is None],
         val_accuracy=best.val_accuracy,
         test_accuracy=json.loads((folder / f"{name}-model" / "metrics.json").read_text())["test_accuracy"],
         verdict=verdict_in(said),

@@ -120,11 +120,11 @@ def fold_runs(attributes: Mapping[str, Any], count: int) -> list[Mapping[str, An
 
 def refitted(study: Path, count: int) -> OverFolds:
     """Evaluate the best trial after training on train and validation."""
-    spec, records = read_study(study)
-    runs = fold_runs(study_attributes(study), count)
+    attributes, records = read_study(study)
+    runs = fold_runs(attributes, count)
     config = TrialConfig.from_dict(records[runs[0]["trial"]].config)
     with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
-        jobs = [pool.submit(refit_fold, config, spec, run) for run in runs]
+        jobs = [pool.submit(refit_fold, config, attributes["spec"], run) for run in runs]
         correct = [job.result() for job in jobs]
     return OverFolds(name="the same, on train and validation", correct=correct)
 

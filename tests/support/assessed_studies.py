@@ -11,7 +11,7 @@ from optuna.trial import TrialState
 from core.config import TrialConfig
 from core.training.result import EpochResult
 from tuning.journal.predictions import pack_labels
-from tuning.journal.records import TrialRecord, study_attributes
+from tuning.journal.records import TrialRecord, copied_from, study_attributes
 from tuning.journal.writer import open_study
 from tuning.scheduling.successive_halving import SuccessiveHalving
 from tuning.space.load import load_space
@@ -64,7 +64,8 @@ def trial(number: int, wrong: Sequence[int] | range, **changes: Any) -> TrialRec
         "n_parameters": None,
         "val_predictions": predicting(wrong),
     }
-    return TrialRecord(**(settings | changes))
+    settings |= changes
+    return TrialRecord(**{"copy_of": copied_from(settings["origin"])} | settings)
 
 
 def epoch(number: int, accuracy: float, seconds: float = 0.5) -> EpochResult:

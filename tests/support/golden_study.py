@@ -55,7 +55,7 @@ from tuning.confirm.execution import record_result, train_run
 from tuning.confirm.runs import candidates, plan_runs
 from tuning.journal.predictions import pack_labels
 from tuning.journal.records import read_study
-from tuning.journal.writer import StudyJournal, log_test_evaluation, open_study
+from tuning.journal.writer import StudyJournal, open_study
 from tuning.resources.machine import TrialResources
 from tuning.retrain.models import TrainedModel
 from tuning.retrain.models import save_trained_model as save_trained
@@ -152,8 +152,8 @@ def write_study(folder: Path) -> None:
         journal.set_trial_attr(large, OOM, "OutOfMemoryError: no room on 0.25 of the GPU")
         finish(journal, large, TrialState.COMPLETE, COMPLETE | {"n_parameters": 250_000} | ENDED)
         add(journal, NARROW | {"hidden_dim": 32}, "sampler", 15)
-        log_test_evaluation(
-            journal, verb="retrain", trial=1, seed=7, on="train", split="80/10/10", val_accuracy=0.85,
+        journal.log_test_evaluation(
+            verb="retrain", trial=1, seed=7, on="train", split="80/10/10", val_accuracy=0.85,
             test_accuracy=0.825, test_sentences=40,
         )  # fmt: skip
         for at, each in enumerate(plan_runs(spec, candidates(journal.records(), 2), 2, 3)):

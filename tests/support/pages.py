@@ -8,7 +8,7 @@ from typing import Any
 
 from tuning.analysis.assessment import assess
 from tuning.analysis.ranking import trial_rows
-from tuning.journal.records import read_whole
+from tuning.journal.records import read_study
 from tuning.report.command import page
 from tuning.report.facts import ReportData
 from tuning.scheduling.study import searched_settings, space_from_spec
@@ -16,7 +16,7 @@ from tuning.scheduling.study import searched_settings, space_from_spec
 
 def facts_of(folder: Path) -> ReportData:
     """Of a study."""
-    attributes, records = read_whole(folder)
+    attributes, records = read_study(folder)
     space = space_from_spec(attributes["spec"])
     rows = trial_rows(records, searched_settings(space), assess(records, attributes))
     return ReportData(name=folder.name, attributes=attributes, records=records, rows=rows, space=space)

@@ -4,7 +4,7 @@ from typing import Any
 
 from core.config import TrialConfig
 from core.training.result import EpochResult
-from tuning.journal.records import TrialRecord
+from tuning.journal.records import TrialRecord, copied_from
 
 
 def record(number: int, *accuracies: float, loss: float = 0.5, **changes: Any) -> TrialRecord:
@@ -21,4 +21,5 @@ def record(number: int, *accuracies: float, loss: float = 0.5, **changes: Any) -
         "error": None,
         "n_parameters": 10,
     }
-    return TrialRecord(**(settings | changes))
+    settings |= changes
+    return TrialRecord(**{"copy_of": copied_from(settings["origin"])} | settings)

@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.command import Command
 from tuning.journal.file import JOURNAL
-from tuning.journal.records import read_study, read_whole
+from tuning.journal.records import read_study
 
 RUN = ("run", "snippets", "--space", "notebook", "--trials", "4", "--epochs", "2", "--name", "quick", "--seed", "1",
        "--set", "hidden_dim=int(16,32)", "--set", "n_layers=1")  # fmt: skip
@@ -120,7 +120,7 @@ def test_retrain_proves_itself_and_saves_a_model(command: Command, model: tuple[
 def test_the_page_says_who_trained_what_and_shows_the_rows_of_the_table(
     command: Command, model: tuple[Path, str]
 ) -> None:
-    attributes, records = read_whole(command.results / "quick")
+    attributes, records = read_study(command.results / "quick")
     assert attributes["command"].startswith("python -m tuning run ")
     assert attributes["audit"]["sentences"] == 10_568
     assert all(record.started and record.ended and record.started <= record.ended for record in records)

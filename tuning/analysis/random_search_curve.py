@@ -1,4 +1,4 @@
-"""Expected best validation accuracy against budget: what a random search of this space brings for its cost.
+"""Expected best validation accuracy of a random search of this space, by budget.
 
 Only trials that were drawn at random count: what a sampler chose by earlier outcomes is not an independent draw.
 """
@@ -19,7 +19,7 @@ BAND = (0.1, 0.9)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CurvePoint:
-    """What so many random trials bring."""
+    """Expected best of `trials` random trials."""
 
     trials: int
     epochs: float

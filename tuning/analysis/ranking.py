@@ -1,20 +1,21 @@
-"""The rows of a study's table, best first."""
+"""Rows of a study's table, best first, and the columns that show them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from core.stats import Interval, wilson
 from tuning.analysis.assessment import StudyAssessment
-from tuning.journal.records import TrialRecord, copied_from, rank_trials
+from tuning.formatting import format_value
+from tuning.journal.records import TrialRecord, rank_trials
 
 STATES = {"COMPLETE": "done", "PRUNED": "stopped", "FAIL": "failed"}
-"""What people are shown for the journal's words."""
+"""What users see instead of the journal's states."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrialRow:
-    """One trial in the table. What is not known, or does not apply, is None."""
+    """One trial in the table. A field is None if it is unknown or does not apply."""
 
     rank: int | None
     """From 1; None for a trial that failed or has not ended."""
@@ -22,113 +23,178 @@ class TrialRow:
     val_accuracy: float | None
     best_epoch: int | None
     epochs: int
-    """Epochs run."""
+    """Number of epochs trained."""
     seconds: float
+    """Training time."""
     state: str
     notebook: bool
-    """The notebook's own setting."""
+    """Whether it is the baseline setting of the space `notebook`."""
     copy_of: int | None
-    """The trial that had the same settings before and was trained for both; None for a trial of its own."""
+    """The earlier trial with the same settings, whose result it takes; None for a trial of its own."""
     error: str | None
     interval_low: float | None
-    """Of the binomial (Wilson) 95% interval of val_accuracy."""
+    """Lower end of the binomial (Wilson) 95% interval of val_accuracy."""
     interval_high: float | None
     against_notebook: float | None
-    """val_accuracy less that of the notebook's row."""
+    """val_accuracy minus that of the baseline setting."""
     tied: bool | None
-    """Not told from the best by a paired test; the best is tied with itself."""
+    """Whether a paired test finds no difference from the best trial; true for the best itself."""
     recommended: bool
-    """The cheapest of the tied."""
+    """Whether it is the cheapest of the tied trials."""
     n_parameters: int | None
-    """Trained numbers."""
+    """Number of trained parameters."""
     corrected: float | None
-    """On the best row: what its validation accuracy is worth after the choice, see tuning.analysis.selection_bias."""
+    """On the best row: the bias-corrected accuracy, see tuning.analysis.selection_bias."""
     corrected_low: float | None
     corrected_high: float | None
     test_accuracy: float | None
-    """The mean over the seeds that were read."""
+    """Mean over the seeds that were evaluated on the test split."""
     test_low: float | None
     test_high: float | None
     test_readings: int
-    """How often the test split was read for this trial."""
+    """Number of evaluations of this trial on the test split."""
     params: Mapping[str, Any]
-    """The searched TrialConfig fields, those too that play no part in this trial."""
+    """The searched TrialConfig fields, also those that are inactive in this trial."""
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON shows it."""
+        """Return the fields in the order of JSON and CSV."""
         return {name: getattr(self, name) for name in self.__slots__}
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrialColumn:
+    """How one field of TrialRow is shown. JSON and CSV have every field, unformatted."""
+
+    field: str
+    format: Callable[[Any], str] = format_value
+    """Format of a value that is not None, on the report page and in the text and Markdown tables."""
+    title: str = ""
+    """Heading in the text and Markdown tables; empty if it is not shown there."""
+    place: int = 0
+    """Position in these tables, from 1."""
+    cell: Callable[[TrialRow], str] | None = None
+    """Content in these tables, if it is not the formatted field."""
+    dispensable: int = 0
+    """Order in which a text table that is too wide drops columns, from 1; 0 is never."""
+    main: bool = False
+    """Whether it precedes the settings on the report page; the other fields follow them."""
+
+    def text(self, row: TrialRow) -> str:
+        """Return the cell of a text or Markdown table."""
+        value = getattr(row, self.field)
+        if value is None:
+            return "-"
+        return self.cell(row) if self.cell else self.format(value)
+
+
+_FOUR = "{:.4f}".format
+COLUMNS = (
+    TrialColumn(field="rank", title="rank", place=1, main=True),
+    TrialColumn(
+        field="trial",
+        title="trial",
+        place=2,
+        cell=lambda row: f"{row.trial}{'*' * row.notebook}{'+' * row.recommended}",
+        main=True,
+    ),
+    TrialColumn(field="val_accuracy", format=_FOUR, title="val acc", place=3, main=True),
+    TrialColumn(field="best_epoch", title="best", place=7, main=True),
+    TrialColumn(field="epochs", title="epochs", place=8, main=True),
+    TrialColumn(field="seconds", format="{:.1f}".format, title="sec", place=9, main=True),
+    TrialColumn(
+        field="state", format=lambda state: STATES.get(state, state.lower()), title="state", place=10, main=True
+    ),
+    TrialColumn(field="tied", title="tied", place=6, main=True),
+    TrialColumn(field="recommended", main=True),
+    TrialColumn(field="notebook", main=True),
+    TrialColumn(field="copy_of"),
+    TrialColumn(field="error"),
+    TrialColumn(
+        field="interval_low",
+        format=_FOUR,
+        title="interval",
+        place=4,
+        cell=lambda row: f"{row.interval_low:.3f}-{row.interval_high:.3f}",
+        dispensable=2,
+    ),
+    TrialColumn(field="interval_high", format=_FOUR),
+    TrialColumn(
+        field="against_notebook",
+        format="{:+.4f}".format,
+        title="vs nb",
+        place=5,
+        cell=lambda row: f"{row.against_notebook:+.3f}",
+        dispensable=1,
+    ),
+    TrialColumn(field="n_parameters", format="{:,}".format),
+    TrialColumn(field="corrected", format=_FOUR),
+    TrialColumn(field="corrected_low", format=_FOUR),
+    TrialColumn(field="corrected_high", format=_FOUR),
+    TrialColumn(field="test_accuracy", format=_FOUR),
+    TrialColumn(field="test_low", format=_FOUR),
+    TrialColumn(field="test_high", format=_FOUR),
+    TrialColumn(field="test_readings"),
+)
+"""One entry for each field but `params`, in the order of the report page."""
+
+
 def trial_rows(
-    records: Sequence[TrialRecord], searched: Sequence[str], judgement: StudyAssessment | None = None
+    records: Sequence[TrialRecord], searched: Sequence[str], assessment: StudyAssessment | None = None
 ) -> list[TrialRow]:
-    """Rows by validation accuracy; ties by lower validation loss, then lower number. Failed trials come after those,
-    the ones that have not ended last.
+    """Return rows by validation accuracy; ties by lower validation loss, then lower number.
+
+    Failed trials follow, then trials that have not ended.
 
     Args:
-        records: a study's trials.
+        records: Trials of a study.
         searched: TrialConfig fields that the study's space searches, in order.
-        judgement: fills the columns that need stored predictions and readings.
+        assessment: Source of the columns that need stored predictions and test evaluations.
     """
     ended = rank_trials(records)
-    places = {record.number: rank for rank, record in enumerate(ended, 1)}
-    rest = [record for record in records if record.number not in places]
-    rest.sort(key=lambda record: record.state != "FAIL")
+    ranks = {record.number: rank for rank, record in enumerate(ended, 1)}
+    rest = sorted((r for r in records if r.number not in ranks), key=lambda record: record.state != "FAIL")
     notebook = next((r.best.val_accuracy for r in ended if r.origin == "notebook" and r.best), None)
-    return [
-        TrialRow(
-            **_own(record, searched),
-            **_compared(record, places.get(record.number), notebook),
-            **_assessed(record, places.get(record.number), judgement),
-        )
-        for record in (*ended, *rest)
-    ]
+    assessment = assessment or StudyAssessment()
+    return [_row(record, ranks.get(record.number), searched, notebook, assessment) for record in (*ended, *rest)]
 
 
-def _own(record: TrialRecord, searched: Sequence[str]) -> dict[str, Any]:
-    best = record.best
-    return {
-        "trial": record.number,
-        "val_accuracy": best.val_accuracy if best else None,
-        "best_epoch": best.epoch if best else None,
-        "epochs": len(record.epochs),
-        "seconds": round(record.seconds, 3),
-        "state": record.state,
-        "notebook": record.origin == "notebook",
-        "copy_of": copied_from(record.origin),
-        "error": record.error,
-        "params": {name: record.config[name] for name in searched},
-    }
-
-
-def _compared(record: TrialRecord, rank: int | None, notebook: float | None) -> dict[str, Any]:
-    best = record.best if rank is not None else None
-    gain = best.val_accuracy - notebook if best and notebook is not None else None
-    return {"rank": rank, "against_notebook": gain}
-
-
-def _assessed(record: TrialRecord, rank: int | None, judgement: StudyAssessment | None) -> dict[str, Any]:
-    number = record.number
-    interval = honest = test = None
-    if judgement is not None:
-        if record.best and judgement.sentences:
-            interval = wilson(round(record.best.val_accuracy * judgement.sentences), judgement.sentences)
-        honest = judgement.corrected if rank == 1 else None
-        test = judgement.held_out.get(number)
-    return {
+def _row(
+    record: TrialRecord, rank: int | None, searched: Sequence[str], notebook: float | None, assessment: StudyAssessment
+) -> TrialRow:
+    number, best = record.number, record.best
+    accuracy = best.val_accuracy if best else None
+    interval = None
+    if accuracy is not None and assessment.sentences:
+        interval = wilson(round(accuracy * assessment.sentences), assessment.sentences)
+    corrected = assessment.corrected if rank == 1 else None
+    test = assessment.held_out.get(number)
+    gain = None if rank is None or accuracy is None or notebook is None else accuracy - notebook
+    return TrialRow(
+        rank=rank,
+        trial=number,
+        val_accuracy=accuracy,
+        best_epoch=best.epoch if best else None,
+        epochs=len(record.epochs),
+        seconds=round(record.seconds, 3),
+        state=record.state,
+        notebook=record.origin == "notebook",
+        copy_of=record.copy_of,
+        error=record.error,
         **_ends("interval", interval),
-        "tied": judgement.tied.get(number) if judgement else None,
-        "recommended": judgement is not None and judgement.recommended == number,
-        "n_parameters": judgement.n_parameters.get(number) if judgement else record.n_parameters,
-        "corrected": honest.corrected if honest else None,
-        **_ends("corrected", honest.corrected_interval if honest else None),
-        "test_accuracy": test.accuracy if test else None,
+        against_notebook=gain,
+        tied=assessment.tied.get(number),
+        recommended=assessment.recommended == number,
+        n_parameters=assessment.n_parameters.get(number, record.n_parameters),
+        corrected=corrected.corrected if corrected else None,
+        **_ends("corrected", corrected.corrected_interval if corrected else None),
+        test_accuracy=test.accuracy if test else None,
         **_ends("test", test.interval if test else None),
-        "test_readings": sum(r["trial"] == number for r in judgement.test_evaluations) if judgement else 0,
-    }
+        test_readings=sum(entry["trial"] == number for entry in assessment.test_evaluations),
+        params={name: record.config[name] for name in searched},
+    )
 
 
-def _ends(name: str, interval: Interval | None) -> dict[str, float | None]:
+def _ends(name: str, interval: Interval | None) -> dict[str, Any]:
     return {
         f"{name}_low": interval.low if interval else None,
         f"{name}_high": interval.high if interval else None,

@@ -1,13 +1,13 @@
-"""The honest number: what the best validation accuracy is worth after the best of many was chosen by it.
+"""The bias-corrected accuracy: the best validation accuracy without the bias from choosing the best of many trials.
 
 The winner of a search owes part of its accuracy to the sentences that it was chosen on. The bootstrap bias corrected
-estimate (BBC, Tsamardinos, Greasidou and Borboudakis 2018, Machine Learning 107) repeats the choice: it draws the
-validation sentences anew with replacement, chooses the winner on what was drawn, and judges it on the sentences that
-were not. Nothing is trained again.
+estimate (BBC, Tsamardinos, Greasidou and Borboudakis 2018, Machine Learning 107) repeats the choice: it resamples the
+validation sentences with replacement, chooses the winner on the sample, and evaluates it on the other sentences.
+Nothing is trained again.
 
-It does not know of two other choices by the same sentences: the epoch at which each trial stands, of which only the
-best one's predictions are kept, and the settings that the sampler drew by earlier accuracies. benchmarks/honesty.py
-shows what the first is worth: 0.4 to 1.3 points on 400 sentences. The test split alone is free of both.
+It does not correct two other choices by the same sentences: each trial's best epoch, because only its predictions are
+recorded, and the settings that the sampler suggested from earlier accuracies. benchmarks/honesty.py measures the bias
+of the first: 0.4 to 1.3 points on 400 sentences. Only the test split has neither.
 """
 
 from dataclasses import dataclass
@@ -22,8 +22,7 @@ REPEATS = 2000
 AT_ONCE = 2**22
 """Numbers in one block of resampling counts."""
 HOPELESS = 5.0
-"""A trial that would have to gain so many standard errors on the best one does not take part: it wins 3 resamplings
-in 10 million."""
+"""A trial that is this many standard errors behind the best is left out: it wins 3 resamplings in 10 million."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,16 +30,16 @@ class CorrectedAccuracy:
     """Of one study."""
 
     raw: float
-    """Its validation accuracy, which is what it was chosen by."""
+    """Validation accuracy of the winner, by which it was chosen."""
     raw_interval: Interval
     """Binomial (Wilson): as if it had not been chosen."""
     corrected: float
     """What a winner chosen in this way is expected to reach on sentences that it was not chosen on."""
     corrected_interval: Interval
     trials: int
-    """Chosen from so many."""
+    """Number of trials from which the best was chosen."""
     contenders: int
-    """So many of them, the winner included, could have won by other sentences of the same kind."""
+    """Number of them, with the winner, that could have won on other sentences of the same distribution."""
     sentences: int
     """In the validation split."""
 
@@ -62,15 +61,15 @@ def corrected_accuracy(correct: Correct, *, repeats: int = REPEATS, seed: int = 
     hits = correct.sum(axis=1)
     winner = int(hits.argmax())  # the first of equals
     could_win = contenders(correct, winner)
-    judged, unchosen = bootstrap(correct[could_win], int(could_win[:winner].sum()), repeats, seed)
+    scores, winner_scores = bootstrap(correct[could_win], int(could_win[:winner].sum()), repeats, seed)
     # What the choice costs in each resampling: less random than the figures themselves, whose mean is the same.
-    gain = float((judged - unchosen).mean())  # hardly ever above 0
+    gain = float((scores - winner_scores).mean())  # hardly ever above 0
     estimate = min(1.0, max(0.0, int(hits[winner]) / n + gain))
     return CorrectedAccuracy(
         raw=int(hits[winner]) / n,
         raw_interval=wilson(int(hits[winner]), n),
         corrected=estimate,
-        corrected_interval=bootstrap_interval(judged, estimate, n),
+        corrected_interval=bootstrap_interval(scores, estimate, n),
         trials=len(correct),
         contenders=int(could_win.sum()),
         sentences=n,
@@ -78,7 +77,7 @@ def corrected_accuracy(correct: Correct, *, repeats: int = REPEATS, seed: int = 
 
 
 def contenders(correct: Correct, winner: int) -> NDArray[np.bool_]:
-    """(T,) which trials may overtake the winner when the sentences are drawn anew; the winner is one of them."""
+    """(T,) which trials may overtake the winner in a resampling; the winner is one of them."""
     n = correct.shape[1]
     ahead = (correct[winner] & ~correct).sum(axis=1)  # sentences by which the winner is ahead
     behind = (~correct[winner] & correct).sum(axis=1)
@@ -103,27 +102,23 @@ def bootstrap(
     """
     n = correct.shape[1]
     draw = np.random.default_rng(seed)
-    judged: list[float] = []
-    unchosen: list[float] = []
+    scores: list[float] = []
+    winner_scores: list[float] = []
     columns = correct.T.astype(np.float32)  # (n, T) products of small whole numbers, exact in any order
-    while len(judged) < repeats:
-        counts = bootstrap_counts(draw, min(max(1, AT_ONCE // n), repeats - len(judged)), n)
+    while len(scores) < repeats:
+        size = min(max(1, AT_ONCE // n), repeats - len(scores))
+        places = draw.integers(0, n, (size, n)) + n * np.arange(size)[:, None]
+        counts = np.bincount(places.ravel(), minlength=size * n).reshape(size, n)  # how often each is drawn
         left_out = counts == 0
         counts, left_out = counts[left_out.any(axis=1)], left_out[left_out.any(axis=1)]
         winners = (counts.astype(np.float32) @ columns).argmax(axis=1)  # (b,) the first of equals
         sizes = left_out.sum(axis=1)
-        judged += ((left_out & correct[winners]).sum(axis=1) / sizes).tolist()
-        unchosen += ((left_out & correct[winner]).sum(axis=1) / sizes).tolist()
-    return np.array(judged), np.array(unchosen)
+        scores += ((left_out & correct[winners]).sum(axis=1) / sizes).tolist()
+        winner_scores += ((left_out & correct[winner]).sum(axis=1) / sizes).tolist()
+    return np.array(scores), np.array(winner_scores)
 
 
-def bootstrap_counts(draw: np.random.Generator, repeats: int, n: int) -> NDArray[np.int64]:
-    """(repeats, n) how often each of n sentences is drawn when n are drawn with replacement."""
-    places = draw.integers(0, n, (repeats, n)) + n * np.arange(repeats)[:, None]
-    return np.bincount(places.ravel(), minlength=repeats * n).reshape(repeats, n)
-
-
-def bootstrap_interval(judged: NDArray[np.float64], estimate: float, n: int) -> Interval:
+def bootstrap_interval(scores: NDArray[np.float64], estimate: float, n: int) -> Interval:
     """The interval of the estimate from how the resamplings' figures spread, and no narrower than a binomial one.
 
     Each figure comes from the 0.368 n sentences left out, drawn from n without replacement. By the theory of
@@ -132,13 +127,13 @@ def bootstrap_interval(judged: NDArray[np.float64], estimate: float, n: int) -> 
     to 100% of simulated searches. benchmarks/honesty.py says how often these do.
 
     Args:
-        judged: (repeats,) from `bootstrap`.
+        scores: (repeats,) from `bootstrap`.
         estimate: the middle of the interval.
         n: validation sentences.
     """
     left_out = np.exp(-1.0)
     scale = float(np.sqrt(left_out / (1 - left_out)))
-    below, above = np.quantile(judged, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]) - judged.mean()
+    below, above = np.quantile(scores, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]) - scores.mean()
     binomial = wilson(estimate * n, n)
     return Interval(
         low=min(binomial.low, estimate + scale * float(below)),

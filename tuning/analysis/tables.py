@@ -1,8 +1,6 @@
-"""The table of a study's trials as text, JSON, CSV or Markdown."""
+"""The table of a study's trials, and the curve of random search, as text, JSON, CSV or Markdown."""
 
-import csv
 import dataclasses
-import io
 import json
 import shutil
 import textwrap
@@ -10,110 +8,73 @@ from collections.abc import Sequence
 
 from core.io.text import printable
 from tuning.analysis.random_search_curve import CurvePoint, RandomSearchCurve
-from tuning.analysis.ranking import STATES, TrialRow
-from tuning.formatting import align_columns, format_settings, format_value, markdown_table
+from tuning.analysis.ranking import COLUMNS, TrialRow
+from tuning.formatting import align_columns, csv_table, format_settings, format_value, markdown_table, text_table
 
 FORMATS = ("table", "json", "csv", "md")
-HEAD = ("rank", "trial", "val acc", "interval", "vs nb", "tied", "best", "epochs", "sec", "state")
-DISPENSABLE = ("vs nb", "interval")
-"""Columns that give way, in this order, where a table would be too wide."""
+SHOWN = sorted((column for column in COLUMNS if column.title), key=lambda column: column.place)
+"""Columns of the text and Markdown tables, which the settings follow."""
 NOTEBOOK = "* the notebook's own setting; vs nb: more validation accuracy than it"
 TITLES = ("random trials", "epochs", "expected best", "plug-in", "8 of 10 searches")
 MAX_ROWS = 16
-"""Of a table for people."""
+"""Maximum number of rows of the curve's text and Markdown tables."""
 
 
 def render_table(rows: Sequence[TrialRow], form: str, width: int | None = None, notes: Sequence[str] = ()) -> str:
-    """The rows as `table`, `json`, `csv` or `md`.
+    """Return the rows as `table`, `json`, `csv` or `md`.
 
     Args:
-        rows: from tuning.analysis.filters.filter_rows.
-        form: one of FORMATS.
-        width: of a table, in characters; None for the terminal's.
-        notes: lines below a table for people.
+        rows: Result of tuning.analysis.filters.filter_rows.
+        form: One of FORMATS.
+        width: Width of a text table in characters; None for the terminal's.
+        notes: Lines below a text or Markdown table.
     """
     if form == "json":
         return json.dumps([row.to_dict() for row in rows], indent=2)
+    settings = list(rows[0].params) if rows else []
     if form == "csv":
-        return _csv(rows)
-    names = list(rows[0].params) if rows else []
-    cells = [[*_head(row), *(format_value(row.params[name]) for name in names)] for row in rows]
-    if form == "md":
-        return markdown_table([*HEAD, *names], cells, _footnotes(rows, notes))
-    return _table(rows, names, cells, width, _footnotes(rows, notes))
-
-
-def _head(row: TrialRow) -> list[str]:
-    marks = "*" * row.notebook + "+" * row.recommended
-    return [
-        "-" if row.rank is None else str(row.rank),
-        f"{row.trial}{marks}",
-        "-" if row.val_accuracy is None else f"{row.val_accuracy:.4f}",
-        "-" if row.interval_low is None else f"{row.interval_low:.3f}-{row.interval_high:.3f}",
-        "-" if row.against_notebook is None else f"{row.against_notebook:+.3f}",
-        "-" if row.tied is None else format_value(row.tied),
-        "-" if row.best_epoch is None else str(row.best_epoch),
-        str(row.epochs),
-        f"{row.seconds:.1f}",
-        STATES.get(row.state, row.state.lower()),
+        names = [name for name in TrialRow.__slots__ if name != "params"]
+        fields = ([*(getattr(row, name) for name in names), *(row.params[name] for name in settings)] for row in rows)
+        return csv_table([*names, *settings], fields)
+    titles = [*(column.title for column in SHOWN), *settings]
+    cells = [
+        [*(column.text(row) for column in SHOWN), *(format_value(row.params[name]) for name in settings)]
+        for row in rows
     ]
+    below = [NOTEBOOK] if any(row.notebook for row in rows) else []
+    below += [f"trial {r.trial} repeats trial {r.copy_of}: not trained again" for r in rows if r.copy_of is not None]
+    below += [*notes, *(f"trial {row.trial} failed: {printable(row.error)}" for row in rows if row.error)]
+    if form == "md":
+        return markdown_table(titles, cells, below)
+    lines = _fit(rows, [titles, *cells], width or shutil.get_terminal_size().columns)
+    return "\n".join([*lines, "", *below] if below else lines)
 
 
-def _csv(rows: Sequence[TrialRow]) -> str:
-    out = io.StringIO()
-    names = [name for name in TrialRow.__slots__ if name != "params"]
-    params = list(rows[0].params) if rows else []
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([*names, *params])
-    for row in rows:
-        writer.writerow([*(getattr(row, name) for name in names), *(row.params[name] for name in params)])
-    return out.getvalue().rstrip("\n")
+def _fit(rows: Sequence[TrialRow], cells: Sequence[Sequence[str]], width: int) -> list[str]:
+    """Return a table with a column for each setting if that fits, else with settings in the lines below each trial.
 
-
-def _footnotes(rows: Sequence[TrialRow], notes: Sequence[str]) -> list[str]:
-    marked = [NOTEBOOK] if any(row.notebook for row in rows) else []
-    copies = [f"trial {r.trial} repeats trial {r.copy_of}: not trained again" for r in rows if r.copy_of is not None]
-    failed = [f"trial {row.trial} failed: {printable(row.error)}" for row in rows if row.error]
-    return [*marked, *copies, *notes, *failed]
-
-
-def _table(
-    rows: Sequence[TrialRow],
-    names: Sequence[str],
-    cells: Sequence[Sequence[str]],
-    width: int | None,
-    footnotes: Sequence[str],
-) -> str:
-    """A column for each setting where that fits, else each trial's settings in the lines below it."""
-    width = width or shutil.get_terminal_size().columns
-    lines = align_columns([[*HEAD, *names], *cells])
+    The latter also drops as many dispensable columns as needed.
+    """
+    lines = align_columns(cells)
     if max(map(len, lines)) > width:
-        lines = _narrow([HEAD, *(line[: len(HEAD)] for line in cells)], width)
+        for dropped in range(1 + max(column.dispensable for column in SHOWN)):
+            kept = [at for at, column in enumerate(SHOWN) if not 0 < column.dispensable <= dropped]
+            lines = align_columns([[line[at] for at in kept] for line in cells])
+            if max(map(len, lines)) <= width:
+                break
         below = {"width": width, "initial_indent": " " * 7, "subsequent_indent": " " * 7, "break_on_hyphens": False}
         for at, row in reversed(list(enumerate(rows, 1))):
             lines[at + 1 : at + 1] = textwrap.wrap(format_settings(row.params), **below)  # type: ignore[arg-type]
-    lines.insert(1, "-" * min(width, max(map(len, lines))))
-    if footnotes:
-        lines += ["", *footnotes]
-    return "\n".join(lines)
-
-
-def _narrow(cells: Sequence[Sequence[str]], width: int) -> list[str]:
-    """Aligned, without as many of the DISPENSABLE columns as must go."""
-    for gone in range(len(DISPENSABLE) + 1):
-        left = [at for at, title in enumerate(HEAD) if title not in DISPENSABLE[:gone]]
-        lines = align_columns([[line[at] for at in left] for line in cells])
-        if max(map(len, lines)) <= width:
-            break
-    return lines
+    return [lines[0], "-" * min(width, max(map(len, lines))), *lines[1:]]
 
 
 def render_curve(expected: RandomSearchCurve, form: str) -> str:
-    """As one of tuning.analysis.tables.FORMATS; JSON and CSV have every budget, the others some of them."""
+    """Return the curve in one of FORMATS; JSON and CSV have every budget, the others a sample."""
     if form == "json":
         return json.dumps(dataclasses.asdict(expected), indent=2)
     if form == "csv":
-        return _curve_csv(expected.budgets)
+        names = [field.name for field in dataclasses.fields(CurvePoint)]
+        return csv_table(names, ([getattr(budget, name) for name in names] for budget in expected.budgets))
     cells = [
         [
             str(budget.trials),
@@ -126,12 +87,11 @@ def render_curve(expected: RandomSearchCurve, form: str) -> str:
     ]
     if form == "md":
         return markdown_table(TITLES, cells, curve_notes(expected))
-    lines = align_columns([TITLES, *cells])
-    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:], "", *curve_notes(expected)])
+    return "\n".join([*text_table(TITLES, cells), "", *curve_notes(expected)])
 
 
 def curve_notes(expected: RandomSearchCurve) -> list[str]:
-    """What the curve is made from, and by whose estimators."""
+    """Return lines that say which trials the curve is based on, and which estimators it uses."""
     failed = f", without the {expected.failed} that failed" if expected.failed else ""
     return [
         "best validation accuracy to expect of random search, from those trials of this",
@@ -142,17 +102,8 @@ def curve_notes(expected: RandomSearchCurve) -> list[str]:
 
 
 def sample_budgets(budgets: Sequence[CurvePoint]) -> list[CurvePoint]:
-    """The first and the last, and at most MAX_ROWS in all, further apart the larger they are."""
+    """Return the first, the last and at most MAX_ROWS in total, spaced geometrically."""
     if len(budgets) <= MAX_ROWS:
         return list(budgets)
     places = {round(len(budgets) ** (step / (MAX_ROWS - 1))) for step in range(MAX_ROWS)}
     return [budgets[place - 1] for place in sorted(places)]
-
-
-def _curve_csv(budgets: Sequence[CurvePoint]) -> str:
-    out = io.StringIO()
-    names = [field.name for field in dataclasses.fields(CurvePoint)]
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(names)
-    writer.writerows([getattr(budget, name) for name in names] for budget in budgets)
-    return out.getvalue().rstrip("\n")

@@ -1,4 +1,4 @@
-"""The verb `confirm`: the search's best settings and the notebook's on seeds that chose nothing, compared in pairs."""
+"""The verb `confirm`: compare the search's best settings and the baseline in pairs, on fresh seeds."""
 
 import sys
 from collections.abc import Sequence
@@ -47,58 +47,56 @@ class ConfirmOptions:
             raise ConfigError("; ".join(problems))
 
     def say(self, line: str) -> None:
-        """What happens meanwhile: beside the table, but not into JSON."""
+        """Print a line of progress: on standard error if standard output is JSON."""
         print(line, file=sys.stderr if self.form == "json" else sys.stdout, flush=True)
 
 
 def confirm(options: ConfirmOptions) -> bool:
-    """Do the runs that the journal lacks, then print what all of them say.
+    """Execute the runs that the journal lacks, then print the summary of all runs.
 
     Returns:
-        False when it was interrupted.
+        False if it was interrupted.
 
     Raises:
-        UserError: no such study, another process runs it, or its data are not what they were.
+        UserError: there is no such study, another process runs it, or its data have changed.
     """
-    spec, records = read_study(options.folder)
+    attributes, records = read_study(options.folder)
+    spec = attributes["spec"]
     chosen = candidates(records, options.top)
     runs = plan_runs(spec, chosen, options.seeds, options.folds)
-    known = study_attributes(options.folder)
-    left = [run for run in runs if run.key not in known]
-    if left and not _spend(options, spec, records, runs, left):
-        return False
-    known = study_attributes(options.folder)
-    print(render_summary(summarize(options.folder.name, chosen, runs, known), options.form))
+    if left := [run for run in runs if run.key not in attributes]:
+        if not _execute_missing(options, spec, records, runs, left):
+            return False
+        attributes = study_attributes(options.folder)
+    print(render_summary(summarize(options.folder.name, chosen, runs, attributes), options.form))
     return True
 
 
-def cost(records: Sequence[TrialRecord], runs: Sequence[ConfirmRun], left: Sequence[ConfirmRun], workers: int) -> str:
-    """How many runs, and how long they take by the seconds that the search's epochs took."""
+def estimate_cost(
+    records: Sequence[TrialRecord], runs: Sequence[ConfirmRun], left: Sequence[ConfirmRun], workers: int
+) -> str:
+    """Return the number of runs, and their duration estimated from the epochs of the search."""
     each = {record.number: record.seconds / len(record.epochs) for record in records if record.epochs}
     usual = sum(each.values()) / len(each)
     seconds = sum(each.get(run.trial, usual) * run.config["epochs"] for run in left) / workers
     done = f", {len(runs) - len(left)} of them done before" if len(left) < len(runs) else ""
+    minutes = "a minute or less" if seconds <= 60 else f"{max(2, round(seconds / 60)):,} minutes"
     at_once = f"{workers} at a time" if workers > 1 else "one after the other"
     longest = max(run.config["epochs"] for run in left)
     return (
-        f"{len(runs)} runs{done}: the {len(left)} to do take about {_minutes(seconds)}, {at_once}\n"
+        f"{len(runs)} runs{done}: the {len(left)} to do take about {minutes}, {at_once}\n"
         f"(each trains {longest} epochs, as in the study, and counts its best one on validation)"
     )
 
 
-def _minutes(seconds: float) -> str:
-    minutes = round(seconds / 60)
-    return "a minute or less" if seconds <= 60 else f"{max(2, minutes):,} minutes"
-
-
-def _spend(
+def _execute_missing(
     options: ConfirmOptions,
     spec: Spec,
     records: Sequence[TrialRecord],
     runs: Sequence[ConfirmRun],
     left: Sequence[ConfirmRun],
 ) -> bool:
-    """Do the runs that are left; False when it was interrupted."""
+    """Execute the runs that are left; return False if interrupted."""
     from tuning.backend.interrupt import InterruptHandler
     from tuning.resources.machine import Machine, TrialResources
     from tuning.retrain.environment_diff import data_changes
@@ -117,7 +115,7 @@ def _spend(
                 f"the data are not the study's ({'; '.join(map(str, changes))}), so that nothing can be compared: "
                 "bring the study's data back, or search again"
             )
-        options.say(cost(records, runs, left, workers))
+        options.say(estimate_cost(records, runs, left, workers))
 
         def corpus_of(run: ConfirmRun) -> Corpus:
             if run.fold is None:

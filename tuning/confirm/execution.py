@@ -1,7 +1,7 @@
-"""Runs of a study's settings on fresh seeds and folds: what one does in a worker, and all of them on Ray.
+"""Runs of a study's settings on fresh seeds and folds: one in a worker, and all of them on Ray.
 
-Each run that ends is written into the journal at once, and each keeps checkpoints while it goes on: whatever is killed,
-the same command goes on where it was.
+Each result is written to the journal when its run ends, and each run keeps checkpoints. So the same command resumes
+after any kill.
 """
 
 import dataclasses
@@ -17,7 +17,7 @@ from core.errors import UserError
 from tuning.backend.local_ray import local_ray
 from tuning.confirm.runs import PREFIX, ConfirmRun
 from tuning.journal.predictions import pack_labels
-from tuning.journal.writer import StudyJournal, log_test_evaluation
+from tuning.journal.writer import StudyJournal
 from tuning.resources.machine import Machine, TrialResources
 from tuning.scheduling.schedule import MAX_RESTARTS, WORKER_DIED
 
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 
 
 def train_run(config: Mapping[str, Any], corpus: Corpus, resources: TrialResources, checkpoints: str) -> dict[str, Any]:
-    """In a Ray worker: train, count the best epoch by validation, measure it on validation and test.
+    """Train in a Ray worker, and evaluate the epoch with the best validation accuracy on validation and test.
 
     Returns:
-        The figures, with `correct`: which sentences of the test split it got right (of the validation split, where
-        there is no test split), packed. Or `error`, of a run that cannot be trained; or `user_error`, which the user
-        must fix.
+        The figures, with `correct`: the packed sentences of the test split that it classified correctly (without a
+        test split, of the validation split). Or `error`, if the settings cannot be trained; or `user_error`, which the
+        user must fix.
     """
     from core.config import TrialConfig
     from tuning.backend.worker import failure_result, select_device
@@ -66,20 +66,20 @@ def execute(
     say: Callable[[str], None],
     interrupt: "InterruptHandler",
 ) -> None:
-    """Do the runs, as many at a time as there are workers; return when all have ended, or after an interruption.
+    """Execute the runs, `workers` at a time; return when all have ended, or after an interrupt.
 
     Args:
-        runs: in the order in which they begin.
-        corpus_of: the data of a run; those of the study's own split are handed to Ray once.
-        ledger: where each outcome goes.
-        shares: what one run gets.
-        machine: what Ray may use.
-        workers: runs at once.
-        say: told each end.
-        interruption: ends everything; the running epochs are lost.
+        runs: The runs, in the order in which they start.
+        corpus_of: Returns the data of a run; Ray gets the data of the study's own split once.
+        journal: Receives each result.
+        resources: Resources of one run.
+        machine: Resources that Ray may use.
+        workers: Number of parallel runs.
+        say: Called with a line when a run ends.
+        interrupt: Ends the execution; epochs in progress are discarded.
 
     Raises:
-        UserError: the person must mend something first, such as a full disk.
+        UserError: the user must fix something first, such as a full disk.
     """
     # Twice: Ray sets handlers of its own when it starts.
     with interrupt.installed(), local_ray(machine, interrupt.on_ray_lost) as ray, interrupt.installed():
@@ -103,61 +103,55 @@ def execute(
             for reference in ray.wait(list(running), timeout=0.5)[0]:
                 run = running.pop(reference)
                 ended += 1
-                outcome = _outcome(ray, reference)
-                record_result(journal, run, outcome)
-                say(f"run {ended} of {len(runs)}: {run}{result_text(outcome)}")
+                try:
+                    result = dict(ray.get(reference))
+                except ray.exceptions.RayError:
+                    result = {"died": WORKER_DIED}
+                record_result(journal, run, result)
+                say(f"run {ended} of {len(runs)}: {run}{result_text(result)}")
     remove_checkpoints(journal)
 
 
-def _outcome(ray: Any, reference: Any) -> dict[str, Any]:
-    """What the run returned, or that its worker died."""
-    try:
-        return dict(ray.get(reference))
-    except ray.exceptions.RayError:
-        return {"died": WORKER_DIED}
+def record_result(journal: StudyJournal, run: ConfirmRun, result: Mapping[str, Any]) -> None:
+    """Record a result in the journal; the test evaluation first, so that each one is counted.
 
-
-def record_result(journal: StudyJournal, run: ConfirmRun, outcome: Mapping[str, Any]) -> None:
-    """Put an outcome into the journal; the reading of the test split first, so that none is ever left uncounted.
-
-    A run whose worker died is not written down: the same command tries it again.
+    A run whose worker died is not recorded: the same command tries it again.
 
     Raises:
-        UserError: the person must mend something first.
+        UserError: the user must fix something first.
     """
-    if "user_error" in outcome:
-        raise UserError(outcome["user_error"])
-    if "died" in outcome:
+    if "user_error" in result:
+        raise UserError(result["user_error"])
+    if "died" in result:
         return
-    if "test_accuracy" in outcome:
-        log_test_evaluation(
-            journal,
+    if "test_accuracy" in result:
+        journal.log_test_evaluation(
             verb=PREFIX,
             trial=run.trial,
             seed=run.seed,
             on="train",
             split=run.split,
-            val_accuracy=outcome["val_accuracy"],
-            test_accuracy=outcome["test_accuracy"],
-            test_sentences=outcome["test_sentences"],
+            val_accuracy=result["val_accuracy"],
+            test_accuracy=result["test_accuracy"],
+            test_sentences=result["test_sentences"],
         )
     about = {name: value for name, value in dataclasses.asdict(run).items() if name != "config"}
-    journal.set_study_attr(run.key, {**about, **outcome, "time": datetime.now(UTC).isoformat(timespec="seconds")})
+    journal.set_study_attr(run.key, {**about, **result, "time": datetime.now(UTC).isoformat(timespec="seconds")})
     shutil.rmtree(_checkpoint_dir(journal, run.key), ignore_errors=True)
 
 
-def result_text(outcome: Mapping[str, Any]) -> str:
-    """An outcome at the end of a line."""
-    if failed := outcome.get("error") or outcome.get("died"):
+def result_text(result: Mapping[str, Any]) -> str:
+    """Return a result as the end of a line."""
+    if failed := result.get("error") or result.get("died"):
         return f" failed: {failed}"
-    test = f", test {outcome['test_accuracy']:.4f}" if "test_accuracy" in outcome else ""
-    return f": val {outcome['val_accuracy']:.4f}{test}, {outcome['seconds']:.1f} s"
+    test = f", test {result['test_accuracy']:.4f}" if "test_accuracy" in result else ""
+    return f": val {result['val_accuracy']:.4f}{test}, {result['seconds']:.1f} s"
 
 
 def remove_checkpoints(journal: StudyJournal) -> None:
-    """Remove what checkpoints there are of runs that are written down.
+    """Remove the checkpoints of recorded runs.
 
-    When a process is killed, its workers live on for seconds and may put one where the next process has removed it.
+    The workers of a killed process survive it for seconds, and may write one after the next process removed it.
     """
     for key in journal.attributes:
         if key.startswith(f"{PREFIX}:"):
@@ -165,5 +159,4 @@ def remove_checkpoints(journal: StudyJournal) -> None:
 
 
 def _checkpoint_dir(journal: StudyJournal, key: str) -> Path:
-    """Of a run's checkpoints."""
     return journal.folder.absolute() / "checkpoints" / key.replace(":", "-").replace("/", "of")

@@ -1,25 +1,25 @@
-"""Which runs `confirm` wants: the best settings of a search and the notebook's, on seeds that had no part in it."""
+"""The runs of `confirm`: the best settings of a search and the baseline, on seeds that the search did not use."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from core.errors import UserError
-from tuning.journal.records import Spec, TrialRecord, copied_from, rank_trials
+from tuning.journal.records import Spec, TrialRecord, rank_trials
 from tuning.scheduling.samplers import fresh_seeds
 
 PREFIX = "confirm"
-"""Of the study's user attributes that hold outcomes."""
+"""Prefix of the study's user attributes that hold results."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ConfirmRun:
-    """One training to be."""
+    """One training to execute."""
 
     trial: int
     seed: int
     config: Mapping[str, Any] = field(compare=False)
-    """Of the trial, with this seed."""
+    """Settings of the trial, with this seed."""
     split: str
     """The split rule; of a fold, `folds:10 fold 3`."""
     fold: int | None = None
@@ -28,7 +28,7 @@ class ConfirmRun:
 
     @property
     def key(self) -> str:
-        """The study's user attribute that holds its outcome."""
+        """Name of the study's user attribute that holds its result."""
         where = "" if self.fold is None else f":{self.fold}/{self.folds}"
         return f"{PREFIX}:{self.trial}:{self.seed}{where}"
 
@@ -43,7 +43,7 @@ class Candidate:
 
     record: TrialRecord
     rank: int | None
-    """In the search; None where its trial failed."""
+    """Rank in the search; None if its trial failed."""
 
     @property
     def notebook(self) -> bool:
@@ -52,7 +52,7 @@ class Candidate:
 
 
 def candidates(records: Sequence[TrialRecord], top: int) -> list[Candidate]:
-    """The best `top` different settings of a study by rank, and the notebook's.
+    """Return the best `top` different settings of a study by rank, and the baseline.
 
     Raises:
         UserError: no trial has finished.
@@ -60,7 +60,7 @@ def candidates(records: Sequence[TrialRecord], top: int) -> list[Candidate]:
     ended = [
         Candidate(record=record, rank=rank)
         for rank, record in enumerate(rank_trials(records), 1)
-        if copied_from(record.origin) is None
+        if record.copy_of is None
     ]
     if not ended:
         raise UserError("no trial of this study has finished yet: run the study first")
@@ -69,21 +69,17 @@ def candidates(records: Sequence[TrialRecord], top: int) -> list[Candidate]:
 
 
 def plan_runs(spec: Spec, chosen: Sequence[Candidate], seeds: int, folds: int | None) -> list[ConfirmRun]:
-    """Each setting on each seed, then the winner on each fold; the same for the same study each time.
+    """Return each setting on each seed, then the winner on each fold; they follow from the study alone.
 
-    The folds all have the first of the seeds.
+    All folds use the first seed.
     """
-    fresh = fresh_seeds(spec["seed"], seeds)
-    runs = [
-        ConfirmRun(
-            trial=c.record.number, seed=seed, config={**c.record.config, "seed": seed}, split=spec["data"]["split"]
-        )
-        for seed in fresh
-        for c in chosen
-    ]
-    winner = chosen[0].record
-    for fold in range(folds or 0):
-        config = {**winner.config, "seed": fresh[0]}
-        split = f"folds:{folds} fold {fold}"
-        runs.append(ConfirmRun(trial=winner.number, seed=fresh[0], config=config, split=split, fold=fold, folds=folds))
+
+    def run(record: TrialRecord, seed: int, split: str, **fold: int) -> ConfirmRun:
+        return ConfirmRun(trial=record.number, seed=seed, config={**record.config, "seed": seed}, split=split, **fold)
+
+    fresh, winner = fresh_seeds(spec["seed"], seeds), chosen[0].record
+    runs = [run(each.record, seed, spec["data"]["split"]) for seed in fresh for each in chosen]
+    if folds is not None:
+        places = range(folds)
+        runs += [run(winner, fresh[0], f"folds:{folds} fold {at}", fold=at, folds=folds) for at in places]
     return runs

@@ -1,7 +1,7 @@
-"""What fresh seeds say of a search's best settings: means, paired differences, who is tied, and the figure over folds.
+"""Summary of the runs on fresh seeds: means, paired differences, ties, and the accuracy over folds.
 
-All differences are to the search's first-ranked trial, which was chosen before a fresh seed was drawn: choosing the
-best of the confirmed ones to compare with would favour it.
+All differences are to the search's first-ranked trial, which was chosen before any fresh seed was drawn. Comparing
+with the best of the confirmed settings would favour it.
 """
 
 import statistics
@@ -16,7 +16,7 @@ from tuning.confirm.runs import Candidate, ConfirmRun
 from tuning.journal.predictions import unpack_labels
 
 Outcome = Mapping[str, Any]
-"""What tuning.confirm.execution wrote down of a run."""
+"""Recorded result of a run, see tuning.confirm.execution."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,7 +26,7 @@ class Folds:
     trial: int
     folds: int
     accuracies: tuple[float, ...]
-    """On the test split of each fold that ended well."""
+    """On the test split of each fold that did not fail."""
     mean: float
     sd: float
     interval: Interval
@@ -34,7 +34,7 @@ class Folds:
     sentences: int
 
 
-def over_folds(ended: Sequence[tuple[ConfirmRun, Mapping[str, Any]]]) -> Folds | None:
+def summarize_folds(ended: Sequence[tuple[ConfirmRun, Mapping[str, Any]]]) -> Folds | None:
     good = [(run, outcome) for run, outcome in ended if "error" not in outcome]
     if len(good) < 2:
         return None
@@ -64,18 +64,18 @@ class Difference:
     p: float
     """Two-sided, after Holm's correction for all comparisons."""
     sentences_half: float
-    """What the choice of sentences adds: half the width of the 95% interval over them, seeds averaged."""
+    """Half the width of the 95% interval over sentences, averaged over seeds."""
     pairs: int
 
     @property
     def tied(self) -> bool:
-        """The seeds do not tell the two apart."""
+        """Whether the seeds show no difference."""
         return self.p >= ALPHA
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SettingRow:
-    """One setting over its seeds. Means are None where no run ended well."""
+    """One setting over its seeds. Means are None if all runs failed."""
 
     rank: int | None
     trial: int
@@ -84,9 +84,9 @@ class SettingRow:
     val_accuracy: float | None
     test_accuracy: float | None
     sd: float | None
-    """Of the accuracy that is compared, over seeds."""
+    """Standard deviation over seeds of the compared accuracy."""
     difference: Difference | None
-    """None for the first, and where fewer than two seeds can be compared."""
+    """None for the first, and with fewer than two seeds to compare."""
     n_parameters: int | None
     seconds: float | None
     """Mean of a run."""
@@ -95,7 +95,7 @@ class SettingRow:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Summary:
-    """All that is known."""
+    """All results of `confirm`."""
 
     study: str
     rows: tuple[SettingRow, ...]
@@ -103,22 +103,24 @@ class Summary:
     compared: str
     """test, or val where there is no test split."""
     sentences: int | None
-    """That are compared on."""
+    """Number of sentences in the compared split."""
     folds: Folds | None
     missing: tuple[str, ...]
-    """Runs without an outcome: their worker died."""
+    """Runs without a result: their worker died."""
 
 
-def summarize(study: str, chosen: Sequence[Candidate], runs: Sequence[ConfirmRun], known: Mapping[str, Any]) -> Summary:
-    """Put the runs' outcomes together.
+def summarize(
+    study: str, chosen: Sequence[Candidate], runs: Sequence[ConfirmRun], attributes: Mapping[str, Any]
+) -> Summary:
+    """Summarize the results of the runs.
 
     Args:
-        study: its name.
-        chosen: what is compared, the first-ranked first.
-        runs: that were wanted.
-        known: the study's user attributes, with an outcome by each run's key.
+        study: Name of the study.
+        chosen: The settings to compare, the first-ranked first.
+        runs: The planned runs.
+        attributes: The study's user attributes, which have the results by key.
     """
-    outcomes = {run: known[run.key] for run in runs if run.key in known}
+    outcomes = {run: attributes[run.key] for run in runs if run.key in attributes}
     by_trial: dict[int, dict[int, Outcome]] = {contender.record.number: {} for contender in chosen}
     for run, outcome in outcomes.items():
         if run.fold is None:
@@ -132,13 +134,13 @@ def summarize(study: str, chosen: Sequence[Candidate], runs: Sequence[ConfirmRun
         rows=tuple(_row(c, by_trial[c.record.number], compared, differences.get(c.record.number)) for c in chosen),
         compared=compared,
         sentences=ended[0][f"{compared}_sentences"] if ended else None,
-        folds=over_folds([(run, outcome) for run, outcome in outcomes.items() if run.fold is not None]),
+        folds=summarize_folds([(run, outcome) for run, outcome in outcomes.items() if run.fold is not None]),
         missing=tuple(str(run) for run in runs if run not in outcomes),
     )
 
 
 def _differences(good: Mapping[int, Mapping[int, Outcome]], compared: str) -> dict[int, Difference]:
-    """Each trial's against the first one, where two seeds or more can be compared."""
+    """Return the difference of the first trial to each other one with which it shares two or more seeds."""
     (first, best), *others = good.items()
     pairs = {trial: [(best[seed], found[seed]) for seed in best if seed in found] for trial, found in others}
     pairs = {trial: each for trial, each in pairs.items() if len(each) > 1}
@@ -158,8 +160,7 @@ def _differences(good: Mapping[int, Mapping[int, Outcome]], compared: str) -> di
 
 
 def _over_sentences(pairs: Sequence[tuple[Outcome, Outcome]], where: str) -> float:
-    """Half the 95% interval of the mean difference over sentences, each sentence's averaged over the seeds; of a single
-    sentence all that it could be."""
+    """Return half the 95% interval over sentences of the difference averaged over seeds; 1 for a single sentence."""
     correct = [
         [unpack_labels(each["correct"], f"what fresh runs of {where} got right") for each in pair] for pair in pairs
     ]

@@ -1,26 +1,29 @@
-"""What `confirm` found, in words, as a table, and as JSON."""
+"""The summary of `confirm` in words, as a table and as JSON."""
 
 import dataclasses
 import json
 from collections.abc import Sequence
 
 from core.io.text import printable
-from tuning.confirm.summary import Difference, Folds, SettingRow, Summary
+from tuning.confirm.summary import Folds, SettingRow, Summary
+from tuning.formatting import text_table
 
 
 def render_summary(summary: Summary, form: str) -> str:
-    """The summary as `table` or `json`."""
+    """Return the summary as `table` or `json`."""
     if form == "json":
         content = {**dataclasses.asdict(summary), "verdict": verdict(summary), "notes": summary_notes(summary)}
         for shown, row in zip(content["rows"], summary.rows, strict=True):
             if row.difference is not None:
                 shown["difference"]["tied"] = row.difference.tied
         return json.dumps(content, indent=2)
-    return "\n".join([*_table(summary), "", *verdict(summary), "", *summary_notes(summary)])
+    return "\n".join(
+        [*text_table(HEAD, [_cells(row) for row in summary.rows]), "", *verdict(summary), "", *summary_notes(summary)]
+    )
 
 
 def verdict(summary: Summary) -> list[str]:
-    """In words: who is tied, who is the cheapest, and what the search brought over the notebook's setting."""
+    """Return sentences on which settings are tied, the cheapest of them, and the gain over the baseline."""
     first, *others = summary.rows
     ranked = [row for row in others if row.rank is not None]
     lines = [_among(first, ranked)] if ranked else []
@@ -29,18 +32,18 @@ def verdict(summary: Summary) -> list[str]:
 
 def _among(first: SettingRow, others: Sequence[SettingRow]) -> str:
     """`1, 2 and 4 are tied; 2 is the cheapest; 1 is better than 3`."""
-    known = [(row, row.difference) for row in others if row.difference is not None]
-    if not known:
+    compared = [(row, row.difference) for row in others if row.difference is not None]
+    if not compared:
         return "too few runs ended well to compare the settings"
-    tied = [first, *(row for row, difference in known if difference.tied)]
-    worse = [row for row, difference in known if not difference.tied and difference.mean > 0]
+    tied = [first, *(row for row, difference in compared if difference.tied)]
+    worse = [row for row, difference in compared if not difference.tied and difference.mean > 0]
     parts = []
     if len(tied) > 1:
         cheapest = min(tied, key=lambda row: (row.n_parameters or 0, row.seconds or 0.0))
         parts += [f"{_ranks(tied)} are tied", f"{cheapest.rank} is the cheapest ({cheapest.n_parameters:,} parameters)"]
     if worse:
         parts.append(f"{first.rank} is better than {_ranks(worse)}")
-    for row, difference in known:
+    for row, difference in compared:
         if not difference.tied and difference.mean < 0:
             parts.append(f"{row.rank} is better than {first.rank} by {_points(-difference.mean, difference.half)}")
     return "; ".join(parts)
@@ -64,36 +67,33 @@ def _over_notebook(summary: Summary) -> list[str]:
     else:
         what = f"the notebook's setting beat the search's best by {_points(-difference.mean, difference.half)}"
     few = ", which tell little: --seeds 5 adds the missing ones" if difference.tied and difference.pairs == 2 else ""
-    return [f"{what}, over {difference.pairs} seeds{few}", _of_sentences(summary, difference)]
-
-
-def _of_sentences(summary: Summary, difference: Difference) -> str:
     split = {"test": "test", "val": "validation"}[summary.compared]
-    return f"(which {summary.sentences:,} {split} sentences these are adds +- {100 * difference.sentences_half:.1f})"
+    sentences = (
+        f"(which {summary.sentences:,} {split} sentences these are adds +- {100 * difference.sentences_half:.1f})"
+    )
+    return [f"{what}, over {difference.pairs} seeds{few}", sentences]
 
 
 def _over_folds(folds: Folds) -> str:
-    count = (
-        f"{folds.folds} folds"
-        if len(folds.accuracies) == folds.folds
-        else (f"{len(folds.accuracies)} of {folds.folds} folds")
-    )
+    part = "" if len(folds.accuracies) == folds.folds else f"{len(folds.accuracies)} of "
     return (
-        f"trial {folds.trial} over {count}: test accuracy {folds.mean:.4f}, standard deviation {folds.sd:.4f}; "
+        f"trial {folds.trial} over {part}{folds.folds} folds: test accuracy {folds.mean:.4f}, "
+        f"standard deviation {folds.sd:.4f}; "
         f"all {folds.sentences:,} sentences: {folds.interval.low:.4f} to {folds.interval.high:.4f} (95%)"
     )
 
 
 def summary_notes(summary: Summary) -> list[str]:
-    """How to read it."""
+    """Return lines that explain the table."""
     comparisons = sum(row.difference is not None for row in summary.rows)
+    comparison = "comparison" if comparisons == 1 else "comparisons"
     lines = []
     if any(row.notebook for row in summary.rows):
         lines.append("* the notebook's own setting")
     if comparisons:
         lines += [
             "less: than the first setting, over the same seeds, +- half the 95% interval",
-            f"tied: t test, p at least 0.05 after Holm's correction for {_counted(comparisons, 'comparison')}",
+            f"tied: t test, p at least 0.05 after Holm's correction for {comparisons} {comparison}",
         ]
     if summary.compared == "val":
         lines.append("there is no test split: the validation split, which chose these settings, is compared on")
@@ -105,13 +105,6 @@ def summary_notes(summary: Summary) -> list[str]:
 
 
 HEAD = ("rank", "trial", "seeds", "val", "test", "sd", "less", "", "tied", "params", "sec")
-
-
-def _table(summary: Summary) -> list[str]:
-    lines = [HEAD, *(_cells(row) for row in summary.rows)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    shown = ["  ".join(cell.rjust(size) for cell, size in zip(line, widths, strict=True)) for line in lines]
-    return [shown[0], "-" * len(shown[0]), *shown[1:]]
 
 
 def _cells(row: SettingRow) -> tuple[str, ...]:
@@ -154,7 +147,3 @@ def _ranks(rows: Sequence[SettingRow]) -> str:
         return f"{ranks[0]} to {ranks[-1]}"
     *most, last = map(str, ranks)
     return f"{', '.join(most)} and {last}" if most else last
-
-
-def _counted(number: int, thing: str) -> str:
-    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"

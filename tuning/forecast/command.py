@@ -12,7 +12,9 @@ from core.nn.model_size import max_checkpoint_bytes
 from tuning.forecast.probe import PROBE_SECONDS, probe
 from tuning.forecast.simulation import Forecast, Range, forecast, to_dict
 from tuning.formatting import format_duration, format_gigabytes
-from tuning.journal.records import read_study, states_of, study_attributes
+from tuning.journal.file import JOURNAL
+from tuning.journal.reader import read_journal
+from tuning.journal.records import read_study, study_attributes
 from tuning.resources.allocation import heaviest_configs, resolve_resources
 from tuning.resources.machine import Machine
 from tuning.run_options import RunOptions, study_config
@@ -209,7 +211,7 @@ def make_forecast(options: RunOptions, say: Callable[[str], None]) -> ForecastRe
     )
     shape = (len(corpus.words), corpus.embedding_dim, len(corpus.classes))
     checkpoint = max(max_checkpoint_bytes(config, *shape) for config in heavy)
-    done = sum(state != "RUNNING" for state in states_of(options.folder))
+    done = sum(trial.state.is_finished() for trial in read_journal(options.folder / JOURNAL)[1])
     return ForecastReport(
         name=options.folder.name,
         plan=plan,

@@ -13,18 +13,19 @@ from filelock import FileLock, Timeout
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-from core.errors import CorruptionError, UserError
+from core.errors import UserError
 from core.io.atomic import atomic_write, os_errors_as_user_errors
+from tuning.journal.predictions import journal_damage
 
 JOURNAL = "study.journal"
 
 
 @contextlib.contextmanager
 def study_lock(folder: Path) -> Iterator[None]:
-    """Hold the study in `folder` while the block runs; the system frees it when the process dies.
+    """Lock the study in `folder` while the block runs; the system releases it when the process dies.
 
     Raises:
-        UserError: another process holds it; its number and host are named.
+        UserError: another process holds the lock; the message names its number and host.
     """
     lock = FileLock(folder / "study.lock", timeout=0)
     holder = folder / "driver.json"
@@ -47,9 +48,9 @@ def study_lock(folder: Path) -> Iterator[None]:
 
 
 def is_locked(folder: Path) -> bool:
-    """Whether a process runs the study in `folder`, as far as can be told from here.
+    """Return whether a process runs the study in `folder`, as far as this host can determine.
 
-    It asks the driver's note and not its lock: a driver that starts at this moment must not find it taken.
+    It reads the driver's file and does not try the lock, which would make a driver fail that starts at this moment.
     """
     try:
         who = json.loads((folder / "driver.json").read_bytes())
@@ -64,7 +65,7 @@ def is_locked(folder: Path) -> bool:
 
 
 def truncate_partial_line(journal: Path) -> None:
-    """Cut back to the last whole line: Optuna would glue its next record onto a torn one."""
+    """Cut the file back to its last whole line: Optuna would append its next record to a partial one."""
     if not journal.is_file():
         return
     with journal.open("r+b") as file:
@@ -84,7 +85,7 @@ def truncate_partial_line(journal: Path) -> None:
 
 
 class _InterningBackend(JournalFileBackend):
-    """Reads records so that equal texts are one object: the names in a thousand trials are always the same."""
+    """Reads records so that equal strings are one object, because all trials have the same names."""
 
     def read_logs(self, log_number_from: int) -> Generator[dict[str, Any], None, None]:
         """As Optuna's."""
@@ -98,7 +99,7 @@ def _interned(value: Any) -> Any:
 
 
 def open_journal(journal: Path) -> JournalStorage:
-    """The journal as Optuna's storage.
+    """Open the journal as Optuna's storage.
 
     Raises:
         CorruptionError: it is damaged before its last line.
@@ -106,7 +107,4 @@ def open_journal(journal: Path) -> JournalStorage:
     try:
         return JournalStorage(_InterningBackend(str(journal)))
     except (LookupError, TypeError, ValueError, AttributeError, AssertionError, ArithmeticError) as error:
-        raise CorruptionError(
-            f"{journal} is damaged ({type(error).__name__}: {error}): put back a copy of it, or start anew with "
-            "another --name"
-        ) from error
+        raise journal_damage(str(journal), error) from error

@@ -1,4 +1,4 @@
-"""Classes of sentences as a short checked text: what each trial said about the validation split, for the journal."""
+"""Predicted classes in the journal: packed into a short text with a checksum. Loads neither torch nor Optuna."""
 
 import base64
 import zlib
@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 from core.errors import CorruptionError
 
 MAX_BYTES = 2**28
-"""Unpacked; more is taken for damage."""
+"""Upper bound of the unpacked size; anything larger is damage."""
 
 
 def pack_labels(classes: NDArray[np.integer]) -> dict[str, Any]:
-    """As JSON can hold it: for 1,000 sentences of two classes some 200 characters.
+    """Return the classes as JSON; 1,000 sentences of two classes need about 200 characters.
 
     Args:
-        classes: (n,) places in the corpus's `classes`, none negative.
+        classes: (n,) indices into the corpus's `classes`, none negative.
     """
     small = np.min_scalar_type(int(classes.max(initial=0))).newbyteorder("<")
     raw = classes.astype(small).tobytes()
@@ -27,14 +27,14 @@ def pack_labels(classes: NDArray[np.integer]) -> dict[str, Any]:
 
 
 def unpack_labels(packed: Mapping[str, Any], where: str) -> NDArray[np.int64]:
-    """(n,) what `pack` was given.
+    """Return the (n,) classes that `pack_labels` packed.
 
     Args:
-        packed: from `pack`.
-        where: what it is, for the message.
+        packed: Result of `pack_labels`.
+        where: Description of the labels for the message.
 
     Raises:
-        CorruptionError: it is not what was packed.
+        CorruptionError: they are not what was packed.
     """
     try:
         raw = zlib.decompressobj().decompress(base64.b64decode(packed["data"], validate=True), MAX_BYTES)
@@ -42,4 +42,18 @@ def unpack_labels(packed: Mapping[str, Any], where: str) -> NDArray[np.int64]:
             raise ValueError("its checksum does not fit")
         return np.frombuffer(raw, dtype=packed["type"]).astype(np.int64)
     except (KeyError, TypeError, ValueError, zlib.error) as error:
-        raise CorruptionError(f"{where} is damaged ({error}): put back a copy of the journal") from error
+        raise journal_damage(where, error) from error
+
+
+def journal_damage(what: str, reason: Exception | str) -> CorruptionError:
+    """Return the error for a damaged part of the journal.
+
+    Args:
+        what: The part that is damaged.
+        reason: Why it cannot be used.
+    """
+    if isinstance(reason, Exception):
+        reason = f"{type(reason).__name__}: {reason}"
+    return CorruptionError(
+        f"{what} is damaged ({reason}): put back a copy of the journal, or start a new study with another --name"
+    )

@@ -1,7 +1,7 @@
-"""What the journal's attributes look like: what is written there by others, or damaged, is found when it is read.
+"""Reading of the journal, with a schema of its attributes that detects damage and foreign records.
 
 A shape is a type; a rule, which is a function; a list of one shape; or a dict of shapes by name, where a name that
-ends in `?` may be missing and further names do not matter.
+ends in `?` is optional and further names are ignored.
 """
 
 import functools
@@ -18,35 +18,36 @@ from typing import Any, NoReturn
 from optuna.distributions import BaseDistribution, json_to_distribution
 from optuna.trial import TrialState
 
-from core.errors import CorruptionError, UserError
+from core.errors import UserError
+from tuning.journal.predictions import journal_damage
 
 Shape = Any
 MAX_INT = 2**53
-"""Larger whole numbers are none of ours."""
+"""Upper bound of integers in the journal; sentune writes none that are larger."""
 
 
 def is_number(value: Any) -> bool:
-    """A loss, which may be beyond all bounds."""
+    """Return whether it is a loss, which may be infinite or NaN."""
     return isinstance(value, float) or (isinstance(value, int) and abs(value) < MAX_INT)
 
 
 def is_finite(value: Any) -> bool:
-    """Seconds, or a moment."""
+    """Return whether it is a finite number, such as seconds."""
     return is_number(value) and math.isfinite(value)
 
 
 def is_fraction(value: Any) -> bool:
-    """An accuracy."""
+    """Return whether it is a number in [0, 1]."""
     return is_number(value) and 0 <= value <= 1
 
 
 def is_count(value: Any) -> bool:
-    """A whole number from 0."""
+    """Return whether it is an integer from 0."""
     return isinstance(value, int) and 0 <= value < MAX_INT
 
 
 def is_positive(value: Any) -> bool:
-    """A whole number from 1."""
+    """Return whether it is an integer from 1."""
     return is_count(value) and value > 0
 
 
@@ -71,43 +72,43 @@ TEST_EVALUATION = {
 }  # fmt: skip
 STOPPING = {"rule?": str, "grace?": is_positive, "reduction?": is_positive}
 SPEC = {
-    "fingerprint?": str, "data?": dict, "embedding_dim?": is_positive, "space?": dict, "epochs?": is_positive, "seed?": is_count,
-    "window?": is_positive, "stopping?": (dict, type(None)), "sampler?": dict, "warm_start?": (dict, type(None)),
-    "threads?": is_positive, "device?": str, "precision?": str, "versions?": dict,
+    "fingerprint?": str, "data?": dict, "embedding_dim?": is_positive, "space?": dict, "epochs?": is_positive,
+    "seed?": is_count, "window?": is_positive, "stopping?": (dict, type(None)), "sampler?": dict,
+    "warm_start?": (dict, type(None)), "threads?": is_positive, "device?": str, "precision?": str, "versions?": dict,
 }  # fmt: skip
 STUDY = {
-    "spec?": SPEC, "validation?": {"labels": PACKED, "classes": [str]}, "vocabulary?": is_positive, "readings?": [TEST_EVALUATION],
-    "inputs?": dict, "audit?": dict, "command?": str, "gpu_share?": dict,
+    "spec?": SPEC, "validation?": {"labels": PACKED, "classes": [str]}, "vocabulary?": is_positive,
+    "readings?": [TEST_EVALUATION], "inputs?": dict, "audit?": dict, "command?": str, "gpu_share?": dict,
 }  # fmt: skip
-"""User attributes of the study, beside how it ended and its fresh runs."""
+"""User attributes of the study, except `ended` and its fresh runs."""
 ENDED = {"reason": str, "last": (int, type(None))}
 FRESH_RUN = {
-    "error?": str, "val_accuracy?": is_fraction, "test_accuracy?": is_fraction, "seconds?": is_finite, "n_parameters?": is_count,
-    "correct?": PACKED,
+    "error?": str, "val_accuracy?": is_fraction, "test_accuracy?": is_fraction, "seconds?": is_finite,
+    "n_parameters?": is_count, "correct?": PACKED,
 }  # fmt: skip
 TRIAL = {"config?": dict, "origin?": str, "outcome?": OUTCOME, "spells?": [SEGMENT]}
-"""User attributes of a trial, beside its epochs."""
+"""User attributes of a trial, except its epochs."""
 
 
 class StrictDict(dict[str, Any]):
     """A part of the journal in which a name that is missing is damage."""
 
     def __missing__(self, name: str) -> NoReturn:
-        raise CorruptionError(f"the study's journal is damaged ({name!r} is missing): put back a copy of it")
+        raise journal_damage("the study's journal", f"{name!r} is missing")
 
 
 def strict(value: Any) -> Any:
-    """JSON whose objects are all `Kept`."""
+    """Return the JSON value with StrictDict for each object."""
     if isinstance(value, dict):
         return StrictDict({name: strict(item) for name, item in value.items()})
     return [strict(item) for item in value] if isinstance(value, list) else value
 
 
 def check_schema(value: Any, shape: Shape, where: str) -> None:
-    """See that JSON has a shape.
+    """Check that a JSON value has a shape.
 
     Raises:
-        ValueError: it has not; the place is named, `where` and what is below it.
+        ValueError: it has not; the message names the place from `where` on.
     """
     if isinstance(shape, dict):
         check_schema(value, dict, where)
@@ -121,16 +122,12 @@ def check_schema(value: Any, shape: Shape, where: str) -> None:
         check_schema(value, list, where)
         for item in value:
             check_schema(item, shape[0], where)
-    elif isinstance(value, bool) or not _fits(value, shape):
+    elif isinstance(value, bool) or not (isinstance(value, shape) if isinstance(shape, type | tuple) else shape(value)):
         raise ValueError(f"{where} is {str(value)[:40]!r}")
 
 
-def _fits(value: Any, shape: Any) -> bool:
-    return isinstance(value, shape) if isinstance(shape, type | tuple) else bool(shape(value))
-
-
 def check_study(attributes: Mapping[str, Any]) -> None:
-    """See that user attributes of the study have their shape; ValueError as from `check`."""
+    """Check user attributes of the study; ValueError as in `check_schema`."""
     check_schema(attributes, STUDY, "study")
     if stopping := attributes.get("spec", {}).get("stopping"):
         check_schema(stopping, STOPPING, "study.spec.stopping")
@@ -142,7 +139,7 @@ def check_study(attributes: Mapping[str, Any]) -> None:
 
 
 def check_trial(attributes: Mapping[str, Any]) -> None:
-    """See that user attributes of a trial, all of them or some, have their shape; ValueError as from `check`."""
+    """Check some or all user attributes of a trial; ValueError as in `check_schema`."""
     check_schema(attributes, TRIAL, "trial")
     for name, value in attributes.get("config", {}).items():
         if isinstance(value, dict | list):
@@ -176,7 +173,9 @@ class WrittenTrial:
 
 
 def read_journal(path: Path) -> tuple[dict[str, Any], list[WrittenTrial]]:
-    """The study's user attributes and its trials by number; a torn last line is left out. Writes nothing.
+    """Return the study's user attributes and its trials by number; both are empty if there is no such file.
+
+    A partial last line is ignored. Writes nothing.
 
     Raises:
         CorruptionError: it is damaged before its last line; the line is named.
@@ -188,7 +187,7 @@ def read_journal(path: Path) -> tuple[dict[str, Any], list[WrittenTrial]]:
         try:
             _apply(record, study, trials)
         except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
-            raise _damaged(path, at, f"{type(error).__name__}: {error}") from error
+            raise journal_damage(f"line {at} of {path}", error) from error
     return study, trials
 
 
@@ -196,17 +195,19 @@ def _records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Line number from 1, and record."""
     try:
         lines = path.read_bytes().split(b"\n")
+    except FileNotFoundError:
+        return
     except OSError as error:
         raise UserError(f"cannot read {path} ({error.strerror}): ask its owner to make it readable for you") from error
     for at, line in enumerate(lines[:-1], 1):  # what follows the last line break is torn, or nothing
         try:
             yield at, json.loads(line)
         except (ValueError, RecursionError) as error:
-            raise _damaged(path, at, str(error)) from error
+            raise journal_damage(f"line {at} of {path}", error) from error
 
 
 def _apply(record: dict[str, Any], study: dict[str, Any], trials: list[WrittenTrial]) -> None:
-    """Let one record change what is known."""
+    """Apply one record to the study and its trials."""
     match record["op_code"]:
         case Operation.SET_STUDY_USER_ATTR:
             check_study(record["user_attr"])
@@ -239,16 +240,10 @@ def _apply(record: dict[str, Any], study: dict[str, Any], trials: list[WrittenTr
 
 
 def _local(moment: str | None) -> datetime | None:
-    """In local time and without a zone, as Optuna reads it; since its version 5 it writes UTC."""
+    """Return local time without a zone, as Optuna reads it; since version 5 it writes UTC."""
     return datetime.fromisoformat(moment).astimezone().replace(tzinfo=None) if moment else None
 
 
 @functools.lru_cache(maxsize=1024)
 def _distribution(text: str) -> BaseDistribution:
     return json_to_distribution(text)
-
-
-def _damaged(path: Path, line: int, why: str) -> CorruptionError:
-    return CorruptionError(
-        f"{path} is damaged in line {line} ({why}): put back a copy of it, or start anew with another --name"
-    )

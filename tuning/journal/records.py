@@ -1,18 +1,18 @@
-"""A study as its journal tells it: read at any time, also while it runs. Loads neither torch nor Ray."""
+"""Records of a study's trials, read from its journal at any time. Loads neither torch nor Ray."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial
 
 from core.errors import UserError
 from core.training.result import EpochResult, best_epoch
 from tuning.journal.file import JOURNAL
-from tuning.journal.reader import read_journal
+from tuning.journal.reader import WrittenTrial, read_journal
 
 Spec = Mapping[str, Any]
 EPOCH_FIELDS = EpochResult.__slots__
@@ -31,7 +31,7 @@ class RunSegment:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrialRecord:
-    """One trial as the journal tells it."""
+    """One trial, as the journal records it."""
 
     number: int
     state: str
@@ -46,7 +46,9 @@ class TrialRecord:
     error: str | None
     """Why it failed."""
     n_parameters: int | None
-    """Trained numbers, which frozen word vectors are not; None until it is complete."""
+    """Number of trained parameters, without frozen word vectors; None until it is complete."""
+    copy_of: int | None = None
+    """The trial whose result it takes; None where it is trained itself."""
     val_predictions: Mapping[str, Any] | None = None
     """Packed validation predictions of its best epoch (tuning.journal.predictions)."""
     started: datetime | None = None
@@ -61,7 +63,8 @@ class TrialRecord:
     weights_sha256: str | None = None
     """Of its best epoch's weights; None unless it is complete."""
     environment: Mapping[str, Any] | None = None
-    """What its bits depend on beside settings and data (core.nn.environment.runtime_environment); None unless it is complete."""
+    """What its results depend on besides settings and data (core.nn.environment.runtime_environment); None unless it
+    is complete."""
 
     @property
     def started_at(self) -> float | None:
@@ -86,7 +89,7 @@ def copied_from(origin: str) -> int | None:
 
 def is_candidate(record: TrialRecord) -> bool:
     """Whether it could have become the best; a trial that repeats another adds no choice."""
-    return record.best is not None and record.state in ("COMPLETE", "PRUNED") and copied_from(record.origin) is None
+    return record.best is not None and record.state in ("COMPLETE", "PRUNED") and record.copy_of is None
 
 
 def rank_trials(records: Sequence[TrialRecord]) -> list[TrialRecord]:
@@ -95,29 +98,24 @@ def rank_trials(records: Sequence[TrialRecord]) -> list[TrialRecord]:
     return [r for best, r in sorted(ended, key=lambda e: (-e[0].val_accuracy, e[0].val_loss, e[1].number))]
 
 
-def read_whole(folder: Path) -> tuple[Mapping[str, Any], list[TrialRecord]]:
-    """The user attributes (`spec`, `validation`, ...) and the trials that count of a study, also while it
-    runs. Writes nothing.
+def read_study(folder: Path) -> tuple[Mapping[str, Any], list[TrialRecord]]:
+    """Return a study's user attributes (`spec`, `validation`, ...) and its counted trials. Writes nothing.
+
+    The study may be running.
 
     Raises:
-        UserError: there is no study; the ones beside it are named.
+        UserError: there is no study; the message names the other studies in the same folder.
         CorruptionError: the journal is damaged before its last line.
     """
     journal = folder / JOURNAL
     if not journal.is_file():
         others = sorted(path.parent.name for path in folder.parent.glob(f"*/{JOURNAL}"))
-        known = f"the studies there are {', '.join(others)}" if others else "there is none yet; make one: sentune run"
-        raise UserError(f"no study {folder.name!r} in {folder.parent}: {known}")
+        hint = f"the studies there are {', '.join(others)}" if others else "there is none yet; make one: sentune run"
+        raise UserError(f"no study {folder.name!r} in {folder.parent}: {hint}")
     study, trials = read_journal(journal)
     if "spec" not in study:
         raise UserError(f"study {folder.name!r} has not begun: run the command that made it again")
     return study, counted_trials([to_record(trial) for trial in trials], study.get("ended"))
-
-
-def read_study(folder: Path) -> tuple[Spec, list[TrialRecord]]:
-    """As `read_whole`, with the spec alone."""
-    attributes, records = read_whole(folder)
-    return attributes["spec"], records
 
 
 def counted_trials(records: Sequence[TrialRecord], ended: Mapping[str, Any] | None) -> list[TrialRecord]:
@@ -132,55 +130,27 @@ def counted_trials(records: Sequence[TrialRecord], ended: Mapping[str, Any] | No
 
 
 def study_attributes(folder: Path) -> Mapping[str, Any]:
-    """What the study in `folder` keeps beside its trials: `spec`, `knowledge`; empty where there is no study yet."""
-    journal = folder / JOURNAL
-    return read_journal(journal)[0] if journal.is_file() else {}
+    """Return the user attributes of the study in `folder` (`spec`, `knowledge`, ...); empty if there is no study."""
+    return read_journal(folder / JOURNAL)[0]
 
 
-def spec_of(folder: Path) -> Spec | None:
-    """The spec of the study in `folder`; None where there is no study yet."""
-    return study_attributes(folder).get("spec")
-
-
-def states_of(folder: Path) -> list[str]:
-    """The states of the trials of the study in `folder` by number; empty where there is no study yet."""
-    journal = folder / JOURNAL
-    return [trial.state.name for trial in read_journal(journal)[1]] if journal.is_file() else []
-
-
-class Trial(Protocol):
-    """What a record is made of: Optuna's FrozenTrial has it, and a trial that was read from the journal."""
-
-    @property
-    def number(self) -> int: ...
-    @property
-    def state(self) -> TrialState: ...
-    @property
-    def params(self) -> Mapping[str, Any]: ...
-    @property
-    def user_attrs(self) -> Mapping[str, Any]: ...
-    @property
-    def datetime_start(self) -> datetime | None: ...
-    @property
-    def datetime_complete(self) -> datetime | None: ...
-
-
-def to_record(trial: Trial) -> TrialRecord:
-    """What the trial holds, in our words."""
+def to_record(trial: FrozenTrial | WrittenTrial) -> TrialRecord:
+    """Convert a trial of Optuna, or one that was read from the journal."""
     attrs = trial.user_attrs
     written = {value["epoch"]: value for key, value in attrs.items() if key.startswith("epoch:")}
     epochs = [EpochResult(**{name: value[name] for name in EPOCH_FIELDS}) for _, value in sorted(written.items())]
     outcome = attrs.get("outcome", {})
-    spells = [RunSegment(worker=s.get("worker"), since=s["since"], until=s["until"]) for s in attrs.get("spells", ())]
+    segments = [RunSegment(worker=s.get("worker"), since=s["since"], until=s["until"]) for s in attrs.get("spells", ())]
     if "since" in outcome and trial.datetime_complete:
         until = trial.datetime_complete.timestamp()
-        spells.append(RunSegment(worker=outcome.get("worker"), since=outcome["since"], until=until))
+        segments.append(RunSegment(worker=outcome.get("worker"), since=outcome["since"], until=until))
     return TrialRecord(
         number=trial.number,
         state=trial.state.name,
         params=trial.params,
         config=attrs["config"],
         origin=attrs["origin"],
+        copy_of=copied_from(attrs["origin"]),
         epochs=tuple(epochs),
         error=outcome.get("error"),
         n_parameters=outcome.get("n_parameters"),
@@ -189,8 +159,8 @@ def to_record(trial: Trial) -> TrialRecord:
         val_predictions=written[best_epoch(epochs).epoch].get("val_predictions") if epochs else None,
         started=trial.datetime_start,
         ended=trial.datetime_complete,
-        worker=outcome.get("worker") or (spells[-1].worker if spells else None),
-        segments=tuple(spells),
+        worker=outcome.get("worker") or (segments[-1].worker if segments else None),
+        segments=tuple(segments),
     )
 
 
@@ -214,14 +184,13 @@ def epoch_points(record: TrialRecord) -> list[EpochPoint]:
         EpochPoint(
             epoch=epoch.epoch,
             time=(record.started_at or 0.0) + gone,
-            values={**_values(epoch), "best_val_accuracy": top},
+            values={
+                **{name: getattr(epoch, name) for name in ("val_accuracy", "val_loss", "train_loss", "seconds")},
+                "best_val_accuracy": top,
+            },
         )
         for epoch, gone, top in zip(epochs, spent, best, strict=True)
     ]
-
-
-def _values(epoch: EpochResult) -> dict[str, float]:
-    return {name: getattr(epoch, name) for name in ("val_accuracy", "val_loss", "train_loss", "seconds")}
 
 
 def searched_values(record: TrialRecord, searched: Sequence[str]) -> dict[str, bool | int | float | str]:

@@ -1,12 +1,12 @@
-"""The study's journal: opened by one driver at a time, repaired, checked and continued.
+"""The study's journal, open for writing by one driver at a time: repaired, checked and continued.
 
 It is an Optuna `JournalStorage` file, so that Optuna's own tools open it. The study's user attribute `spec` says what
-the study is, `validation` what it is judged by, `vocabulary` how many words it has, `inputs` what its corpus was made
-from, `audit` what is odd about it, `command` what made it, `ended` which budget ended it, `gpu_share` how its share
-of a GPU was chosen, `knowledge` which trials of another study it knew, `readings` when the test split was read,
-`confirm:...` what fresh seeds came to. A trial's hold its whole configuration (`config`), where it came from
-(`origin`), each epoch (`epoch:3`), which workers had it before (`spells`), what it asked for
-where its share of a GPU was too small (`oom`) and what it came to (`outcome`).
+the study is, `validation` the validation labels, `vocabulary` the number of words, `inputs` what its corpus was made
+from, `audit` the warnings about it, `command` the command that created it, `ended` the budget that ended it,
+`gpu_share` how its fraction of a GPU was chosen, `knowledge` the trials of a warm start, `readings` the test
+evaluations, `confirm:...` the results of fresh runs. A trial's attributes are its whole configuration (`config`), its
+source (`origin`), each epoch (`epoch:3`), its segments on earlier workers (`spells`), the error for which its fraction
+of a GPU was too small (`oom`) and its result (`outcome`).
 """
 
 import contextlib
@@ -27,6 +27,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from core.errors import ConfigError, UserError
 from core.io.atomic import os_errors_as_user_errors
 from core.training.result import EpochResult
+from tuning.formatting import truncate
 from tuning.journal.file import JOURNAL, open_journal, study_lock, truncate_partial_line
 from tuning.journal.records import Spec, TrialRecord, to_record
 
@@ -83,7 +84,7 @@ class StudyJournal:
 
         Args:
             number: of the trial.
-            epoch: what it came to.
+            epoch: Result of the epoch.
             val_predictions: from tuning.journal.predictions.pack_labels, for an epoch that is the trial's best so far.
         """
         trial = self.trials()[number]
@@ -116,24 +117,66 @@ class StudyJournal:
         return self.finish_trial(number, trial.state, trial.user_attrs["outcome"])
 
     def set_trial_attr(self, number: int, name: str, value: Any) -> None:
-        """Write something down about a running trial."""
+        """Set a user attribute of a running trial."""
         with self._writing():
             self._storage.set_trial_user_attr(self.trials()[number]._trial_id, name, value)
 
     @property
     def attributes(self) -> Mapping[str, Any]:
-        """What the study keeps beside its trials."""
+        """User attributes of the study."""
         return self._storage.get_study_user_attrs(self._study_id)
 
     def set_study_attr(self, name: str, value: Any) -> None:
-        """Keep something beside the trials, as JSON can hold it; None where it no longer holds."""
+        """Set a user attribute of the study to a JSON value; None if it no longer applies."""
         if self.attributes.get(name) != value:
             with self._writing():
                 self._storage.set_study_user_attr(self._study_id, name, value)
 
+    def log_test_evaluation(
+        self,
+        *,
+        verb: str,
+        trial: int,
+        seed: int,
+        on: str,
+        split: str,
+        val_accuracy: float | None,
+        test_accuracy: float,
+        test_sentences: int,
+    ) -> int:
+        """Append one evaluation on a test split to the study's list.
+
+        Args:
+            verb: `retrain` or `confirm`.
+            trial: Number of the trial.
+            seed: Seed of the training.
+            on: Splits that the model was trained on: `train` or `train+val`.
+            split: Rule that made the test split.
+            val_accuracy: Validation accuracy of the same weights; None without a validation split.
+            test_accuracy: Accuracy on the test split.
+            test_sentences: Number of sentences in the test split.
+
+        Returns:
+            Number of entries in the list.
+        """
+        entry = {
+            "verb": verb,
+            "trial": trial,
+            "seed": seed,
+            "on": on,
+            "split": split,
+            "val_accuracy": val_accuracy,
+            "test_accuracy": test_accuracy,
+            "test_sentences": test_sentences,
+            "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+        entries = [*self.attributes.get(TEST_EVALUATIONS, ()), entry]
+        self.set_study_attr(TEST_EVALUATIONS, entries)
+        return len(entries)
+
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
-        """Write no more after a write that failed: its torn record would swallow the next one."""
+        """Refuse to write after a failed write: its partial record would absorb the next one."""
         if self._broken is not None:
             raise self._broken
         try:
@@ -144,32 +187,32 @@ class StudyJournal:
             raise
 
     def checkpoint_dir(self, number: int) -> Path:
-        """Where trial `number` keeps its checkpoints while it runs."""
+        """Return the folder of the trial's checkpoints while it runs."""
         return self.folder.absolute() / "checkpoints" / f"{number:05d}"
 
 
 @contextlib.contextmanager
 def open_study(folder: Path, spec: Spec, attributes: Mapping[str, Any] | None = None) -> Iterator[StudyJournal]:
-    """Open the study in `folder` for writing, or make it.
+    """Open the study in `folder` for writing, or create it.
 
     Args:
-        folder: the study's.
-        spec: what the study must be.
-        kept: more user attributes for a new study; nothing to one that has begun.
+        folder: Folder of the study.
+        spec: The spec that the study must have.
+        attributes: More user attributes for a new study; ignored if the study exists.
 
     Raises:
         UserError: another process is running this study.
         ConfigError: the study was made with another spec; every difference is named.
         CorruptionError: the journal is damaged before its last line.
     """
-    optuna.logging.set_verbosity(optuna.logging.WARNING)  # we say ourselves what happens
+    optuna.logging.set_verbosity(optuna.logging.WARNING)  # sentune has its own messages
     with os_errors_as_user_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
     with study_lock(folder):
         journal = folder / JOURNAL
         with os_errors_as_user_errors(journal):
             truncate_partial_line(journal)
-            # We hold the study's lock: a lock of Optuna's that is still there belongs to a killed process.
+            # This process holds the study's lock, so a lock of Optuna's is left from a killed process.
             journal.with_name(f"{JOURNAL}.lock").unlink(missing_ok=True)
             storage = open_journal(journal)
             study_id = _study(storage, folder, spec, attributes or {})
@@ -179,15 +222,18 @@ def open_study(folder: Path, spec: Spec, attributes: Mapping[str, Any] | None = 
 def _study(storage: JournalStorage, folder: Path, spec: Spec, attributes: Mapping[str, Any]) -> int:
     studies = storage.get_all_studies()
     if studies:
-        study_id, known = studies[0]._study_id, studies[0].user_attrs.get("spec")
+        study_id, old = studies[0]._study_id, studies[0].user_attrs.get("spec")
     else:
-        study_id, known = storage.create_new_study([StudyDirection.MAXIMIZE], folder.name), None
-    wanted = json.loads(json.dumps(spec))  # as the journal gives it back: lists, not tuples
-    if known is None:
+        study_id, old = storage.create_new_study([StudyDirection.MAXIMIZE], folder.name), None
+    new = json.loads(json.dumps(spec))  # as it is read from the journal: lists, not tuples
+    if old is None:
         for name, value in attributes.items():
             storage.set_study_user_attr(study_id, name, value)
-        storage.set_study_user_attr(study_id, "spec", wanted)
-    elif differences := _spec_differences(known, wanted):
+        storage.set_study_user_attr(study_id, "spec", new)
+        return study_id
+    if old.get("fingerprint") == new.get("fingerprint"):  # the same data may have another path
+        old, new = ({key: value for key, value in each.items() if key != "data"} for each in (old, new))
+    if differences := _differences(old, new):
         raise ConfigError(
             f"study {folder.name!r} was made with {'; '.join(differences)}: "
             "give the same options again, or choose another --name"
@@ -195,67 +241,12 @@ def _study(storage: JournalStorage, folder: Path, spec: Spec, attributes: Mappin
     return study_id
 
 
-def _spec_differences(known: Spec, wanted: Spec) -> list[str]:
-    """Where two specs differ. The same data may come from another path: its fingerprint decides."""
-    if known.get("fingerprint") == wanted.get("fingerprint"):
-        known, wanted = ({k: v for k, v in spec.items() if k != "data"} for spec in (known, wanted))
-    return _differences(known, wanted)
-
-
-def _differences(known: Any, wanted: Any, path: str = "") -> list[str]:
-    """Each leaf where two specs differ, as a line."""
-    if isinstance(known, Mapping) and isinstance(wanted, Mapping):
-        keys = sorted(known.keys() | wanted.keys())
-        return [d for key in keys for d in _differences(known.get(key), wanted.get(key), f"{path}.{key}".lstrip("."))]
-    if known == wanted:
+def _differences(old: Any, new: Any, path: str = "") -> list[str]:
+    """Return a line for each leaf in which two specs differ."""
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        keys = sorted(old.keys() | new.keys())
+        return [d for key in keys for d in _differences(old.get(key), new.get(key), f"{path}.{key}".lstrip("."))]
+    if old == new:
         return []
-    return [f"{path} {_brief(known)}, this command says {_brief(wanted)}"]
-
-
-def _brief(value: Any) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-def log_test_evaluation(
-    study_journal: StudyJournal,
-    *,
-    verb: str,
-    trial: int,
-    seed: int,
-    on: str,
-    split: str,
-    val_accuracy: float | None,
-    test_accuracy: float,
-    test_sentences: int,
-) -> int:
-    """Append one reading to the study's list.
-
-    Args:
-        ledger: of the study.
-        verb: retrain or confirm.
-        trial: its number.
-        seed: that the model was trained with.
-        on: the splits that it learned from: train, or train+val.
-        split: the rule that made the test split.
-        val_accuracy: of the same weights; None where nothing was left to validate on.
-        test_accuracy: what was read.
-        test_sentences: how many it was read on.
-
-    Returns:
-        How many readings the study has had.
-    """
-    reading = {
-        "verb": verb,
-        "trial": trial,
-        "seed": seed,
-        "on": on,
-        "split": split,
-        "val_accuracy": val_accuracy,
-        "test_accuracy": test_accuracy,
-        "test_sentences": test_sentences,
-        "time": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
-    readings = [*study_journal.attributes.get(TEST_EVALUATIONS, ()), reading]
-    study_journal.set_study_attr(TEST_EVALUATIONS, readings)
-    return len(readings)
+    before, after = (truncate(json.dumps(value), 60) for value in (old, new))
+    return [f"{path} {before}, this command says {after}"]

@@ -1,4 +1,4 @@
-"""Where values stand along a side of a drawing: numbers on a linear or logarithmic scale, or names in a row."""
+"""Axes of a drawing: a linear or logarithmic scale for numbers, or names in a row."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -18,10 +18,10 @@ class Axis(Protocol):
     """One side of a drawing."""
 
     def position(self, value: Any) -> float:
-        """Where `value` stands, from 0 at the low end to 1 at the high end."""
+        """Return the position of `value`, from 0 at the low end to 1 at the high end."""
 
     def ticks(self, most: int) -> list[Tick]:
-        """What to write beside it, at most about so many."""
+        """Return about `most` labels at most."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,7 +38,7 @@ class NumericAxis:
     def over(
         cls, values: Iterable[float], *, log: bool = False, whole: bool = False, margin: float = 0.0
     ) -> "NumericAxis":
-        """A scale on which all finite values stand.
+        """Return a scale that covers all finite values.
 
         Args:
             values: none at all gives 0 to 1.
@@ -91,7 +91,7 @@ class CategoryAxis:
     values: tuple[Any, ...]
 
     def position(self, value: Any) -> float:
-        at = next(at for at, known in enumerate(self.values) if equal(known, value))
+        at = next(at for at, each in enumerate(self.values) if equal(each, value))
         return (at + 0.5) / len(self.values)
 
     def ticks(self, most: int) -> list[Tick]:
@@ -100,14 +100,14 @@ class CategoryAxis:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BrokenAxis:
-    """A scale, and below it the values that do not stand on it: none, and on a logarithmic scale zero."""
+    """A scale, and below it the values that are not on it: none, and zero on a logarithmic scale."""
 
     scale: NumericAxis
     values: tuple[Any, ...]
 
     def position(self, value: Any) -> float:
         low = 0.12 * len(self.values)
-        at = next((at for at, known in enumerate(self.values) if equal(known, value)), None)
+        at = next((at for at, each in enumerate(self.values) if equal(each, value)), None)
         return low + (1 - low) * self.scale.position(value) if at is None else 0.12 * at
 
     def ticks(self, most: int) -> list[Tick]:
@@ -121,7 +121,7 @@ def axis_over(values: Sequence[Any], *, log: bool = False, named: bool = False, 
 
     Args:
         values: of one setting, in any order, with repeats.
-        log: a logarithmic scale, of the values above 0; a zero stands below it.
+        log: a logarithmic scale, of the values above 0; zero is placed below it.
         named: a row of names also for numbers.
         margin: as in `Numbers.over`.
     """

@@ -1,4 +1,4 @@
-"""The verb `report`: a study as one HTML page, made once or again and again while the study runs."""
+"""The verb `report`: a study as one HTML page, written once or repeatedly while the study runs."""
 
 import time
 from collections.abc import Callable
@@ -15,45 +15,45 @@ from core.io.atomic import atomic_write
 from tuning.analysis.assessment import assess
 from tuning.analysis.ranking import trial_rows
 from tuning.journal.file import is_locked
-from tuning.journal.records import read_whole
+from tuning.journal.records import read_study
 from tuning.report.compose import MistakesSection, render_page
 from tuning.report.facts import ReportData
 from tuning.report.mistakes import Predictions, mistakes, read_predictions, same_model
 from tuning.scheduling.study import searched_settings, space_from_spec
 
 EVERY_SECONDS = 5
-"""Between two pages of a study that runs."""
+"""Time between two pages while the study runs."""
 Say = Callable[[str], None]
 
 
 def report(
     folder: Path, out: Path, *, model: Path | None, cache_dir: Path | None, watch: bool, command: str, say: Say
 ) -> None:
-    """Write the page; with `watch` again every EVERY_SECONDS as long as the study runs, and once more at its end.
+    """Write the page; with `watch`, again every EVERY_SECONDS while the study runs, and once at its end.
 
     Args:
-        folder: the study's.
-        out: the file.
-        model: a saved model of the best trial, for confidences; None for the study's folder/model, if it is there.
-        cache_dir: of the data cache.
-        watch: go on while the study runs.
-        command: what the person typed.
-        say: told what was written.
+        folder: Folder of the study.
+        out: The file to write.
+        model: A saved model of the best trial, for confidences; None for the study's folder/model if it exists.
+        cache_dir: Folder of the data cache.
+        watch: Whether to continue while the study runs.
+        command: The user's command line.
+        say: Called with a line when the page is written for the first time and at the end.
 
     Raises:
-        UserError: no such study, `model` is none, or the file cannot be written.
+        UserError: there is no such study, `model` is not a model, or the file cannot be written.
     """
 
     def make(every_seconds: int | None) -> None:
         atomic_write(out, page(folder, model=model, cache_dir=cache_dir, command=command, every_seconds=every_seconds))
 
-    told = False
+    announced = False
     try:
         while watch and is_locked(folder):
             make(EVERY_SECONDS)
-            if not told:
+            if not announced:
                 say(f"{out} is made again every {EVERY_SECONDS} s while the study runs; Ctrl-C ends that")
-                told = True
+                announced = True
             time.sleep(EVERY_SECONDS)
     finally:
         make(None)  # a page that is not made again must not wait for it
@@ -61,22 +61,21 @@ def report(
 
 
 def page(folder: Path, *, model: Path | None, cache_dir: Path | None, command: str, every_seconds: int | None) -> bytes:
-    """The page of a study as it is now; arguments as in `report`."""
-    attributes, records = read_whole(folder)
-    judgement = assess(records, attributes)
+    """Return the page of a study as it is now; arguments as in `report`."""
+    attributes, records = read_study(folder)
+    assessment = assess(records, attributes)
     space = space_from_spec(attributes["spec"])
     facts = ReportData(
         name=folder.absolute().name,
         attributes=attributes,
         records=records,
-        rows=trial_rows(records, searched_settings(space), judgement),
+        rows=trial_rows(records, searched_settings(space), assessment),
         space=space,
     )
-    wrong = _wrong(facts, model, folder / "model", cache_dir)
     return render_page(
         facts,
-        judgement,
-        wrong,
+        assessment,
+        _mistakes_section(facts, model, folder / "model", cache_dir),
         made=datetime.now(),
         command=command,
         running=is_locked(folder),
@@ -84,7 +83,7 @@ def page(folder: Path, *, model: Path | None, cache_dir: Path | None, command: s
     )
 
 
-def _wrong(facts: ReportData, model: Path | None, usual: Path, cache_dir: Path | None) -> MistakesSection:
+def _mistakes_section(facts: ReportData, model: Path | None, default: Path, cache_dir: Path | None) -> MistakesSection:
     answers = read_predictions(facts)
     if answers is None:
         return MistakesSection(answers=None, mistakes=(), notes=())
@@ -96,7 +95,7 @@ def _wrong(facts: ReportData, model: Path | None, usual: Path, cache_dir: Path |
         notes.append(f"The sentences cannot be shown: {error}")
     if texts is not None:
         try:
-            probabilities = _probabilities(model or usual, texts, answers)
+            probabilities = _probabilities(model or default, texts, answers)
         except UserError as error:
             if model is not None:
                 raise
@@ -105,7 +104,7 @@ def _wrong(facts: ReportData, model: Path | None, usual: Path, cache_dir: Path |
 
 
 def _probabilities(model: Path, texts: list[str], answers: Predictions) -> NDArray[np.float64]:
-    """(n, C) of the validation sentences.
+    """Return (n, C) probabilities for the validation sentences.
 
     Raises:
         UserError: there is no model, or it is not the best trial's.

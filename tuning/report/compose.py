@@ -1,4 +1,4 @@
-"""The parts of the page put into its template: one file that needs no other, and may load none."""
+"""Rendering of the page: one file that loads no other."""
 
 import json
 from collections import Counter
@@ -30,7 +30,7 @@ from tuning.report.trial_plots import budget, curves, history, losses
 from tuning.scheduling.study import spec_notes
 
 WIDEST_MATRIX = 15
-"""Classes; more are shown as a list of confusions."""
+"""Maximum number of classes in a confusion matrix; with more, the page lists the confusions."""
 MAX_CONFUSIONS = 20
 
 
@@ -46,7 +46,7 @@ class MistakesSection:
 
 def render_page(
     facts: ReportData,
-    judgement: StudyAssessment,
+    assessment: StudyAssessment,
     wrong: MistakesSection,
     *,
     made: datetime,
@@ -54,19 +54,23 @@ def render_page(
     running: bool,
     every_seconds: int | None,
 ) -> bytes:
-    """The page as UTF-8.
+    """Return the page as UTF-8.
 
     Args:
-        facts: the study.
-        judgement: of the same study.
-        wrong: of the same study.
-        made: when it was read.
-        command: what the person typed.
-        running: whether the study runs, so that trials that have not ended are being trained.
-        every_seconds: how often the page reloads itself; None for never.
+        facts: The study.
+        assessment: Assessment of the same study.
+        wrong: Mistakes of its winner.
+        made: Time at which the journal was read.
+        command: The user's command line.
+        running: Whether the study runs, so that trials that have not ended are being trained.
+        every_seconds: Interval at which the page reloads itself; None for never.
     """
     css, js = _asset("page.css"), _asset("page.js")
     few = sample_trials(facts)
+    columns, table_rows = report_table(few.rows)
+    states = Counter(record.state for record in facts.records)
+    words = {**STATES, "RUNNING": "not ended"}
+    counts = [f"{states[state]} {word}" for state, word in words.items() if states[state]]
     context = {
         "facts": facts,
         "policy": content_policy(css, js),
@@ -76,49 +80,46 @@ def render_page(
         "every_seconds": every_seconds,
         "made": f"{made:%Y-%m-%d %H:%M:%S}",
         "version": version("sentune"),
-        "tally": state_counts(facts),
-        "cards": cards(facts, judgement),
-        "notes": [*remarks(facts, judgement), *spec_notes(facts.spec)],
+        "state_counts": ", ".join(counts) or "no trial yet",
+        "cards": cards(facts, assessment),
+        "notes": [*remarks(facts, assessment), *spec_notes(facts.spec)],
         "left_out": sampling_note(few),
-        "table": report_table(few.rows),
+        "columns": columns,
+        "table_rows": table_rows,
         "figures": figures(facts, few, made if running else last_moment(facts.records)),
         "legend": MARKS,
         "audit": audit_sections(facts.attributes["audit"]) if "audit" in facts.attributes else [],
         "command": facts.attributes.get("command"),
         "typed": command,
         "about": about(facts.spec),
-        **_wrong(wrong),
+        **_mistakes_context(wrong),
     }
-    return _environment().from_string(_asset("page.html")).render(context).encode()
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=False)
+    # `shown` escapes what is invisible, or would reverse the text.
+    environment.filters |= {"shown": printable, "setting": format_value, "legend_mark": _legend_mark}
+    return environment.from_string(_asset("page.html")).render(context).encode()
 
 
 def figures(facts: ReportData, few: ReportData, now: datetime) -> list[Figure]:
-    """All plots, in the page's order.
+    """Return all plots, in the page's order.
 
     Args:
-        facts: the study.
-        few: those of its trials that plots show one by one.
-        now: until when trials that have not ended have run.
+        facts: The study.
+        few: The study with the trials that plots show one by one.
+        now: End of the bars of trials that have not ended.
     """
     of_all = [plot(facts) for plot in (losses, importance_bars, budget)]
     return [history(few), curves(few), *of_all, timeline(few, now), parallel(few), slices(few)]
 
 
 def safe_json(value: Any) -> Markup:
-    r"""JSON that ends no script element, whatever it holds: `<`, `>`, `&` and all but ASCII are written as escapes."""
+    r"""Return JSON that cannot end a script element: `<`, `>`, `&` and all but ASCII are written as escapes."""
     text = json.dumps(value, allow_nan=False, separators=(",", ":"))
     return Markup(text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e"))
 
 
-def state_counts(facts: ReportData) -> str:
-    """`12 done, 5 stopped, 1 not ended`."""
-    counts = Counter(record.state for record in facts.records)
-    words = {**STATES, "RUNNING": "not ended"}
-    return ", ".join(f"{counts[state]} {word}" for state, word in words.items() if counts[state]) or "no trial yet"
-
-
 def about(spec: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """What the study is, as names and values."""
+    """Return the study's options as names and values."""
     # The spec has the width of the word vectors, the option is for random ones only.
     options = {name: value for name, value in spec["data"].items() if name not in ("allow_leak", "embedding_dim")}
     rest = {
@@ -133,13 +134,13 @@ def about(spec: Mapping[str, Any]) -> list[tuple[str, str]]:
     ]
 
 
-def _wrong(wrong: MistakesSection) -> dict[str, Any]:
+def _mistakes_context(wrong: MistakesSection) -> dict[str, Any]:
     answers = wrong.answers
     counts = None if answers is None else answers.counts
     confident = bool(wrong.mistakes) and wrong.mistakes[0].confidence is not None
     return {
         "answers": answers,
-        "counts": shaded(counts) if counts is not None and len(counts) <= WIDEST_MATRIX else None,
+        "counts": add_shades(counts) if counts is not None and len(counts) <= WIDEST_MATRIX else None,
         "confusions": confusions(answers) if answers is not None else [],
         "mistakes": wrong.mistakes,
         "mistakes_title": "Most confident mistakes" if confident else "Mistakes that most trials share",
@@ -147,15 +148,15 @@ def _wrong(wrong: MistakesSection) -> dict[str, Any]:
     }
 
 
-def shaded(counts: NDArray[np.int64]) -> list[list[tuple[int, int]]]:
-    """Each count with its shade, 0 to SHADES - 1, by its share of the sentences of its class."""
-    resources = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    shades = np.ceil(resources * (SHADES - 1)).astype(int)
+def add_shades(counts: NDArray[np.int64]) -> list[list[tuple[int, int]]]:
+    """Pair each count with its shade, 0 to SHADES - 1, by its share of the sentences of its class."""
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    shades = np.ceil(shares * (SHADES - 1)).astype(int)
     return [list(zip(row, shade, strict=True)) for row, shade in zip(counts.tolist(), shades.tolist(), strict=True)]
 
 
 def confusions(answers: Predictions) -> list[tuple[str, str, int]]:
-    """Right class, answer and count of the most frequent mix-ups."""
+    """Return right class, answer and count of the most frequent confusions."""
     found = answers.counts
     mixed = [
         (answers.classes[right], answers.classes[said], int(found[right, said]))
@@ -163,16 +164,6 @@ def confusions(answers: Predictions) -> list[tuple[str, str, int]]:
         if right != said
     ]
     return sorted(mixed, key=lambda each: (-each[2], each[:2]))[:MAX_CONFUSIONS]
-
-
-def _environment() -> Environment:
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=False)
-    environment.filters |= {
-        "shown": printable,  # what cannot be seen, or would turn the text around, becomes an escape
-        "setting": format_value,
-        "legend_mark": _legend_mark,
-    }
-    return environment
 
 
 def _legend_mark(kind: str, bars: bool) -> Markup:

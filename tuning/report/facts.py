@@ -1,4 +1,4 @@
-"""What the plots of the page are made from, and what they come to."""
+"""The study as the page's plots read it, and the figures that they return."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -12,9 +12,9 @@ from tuning.journal.records import TrialRecord
 from tuning.space.space import Space
 
 MAX_TRIALS = 1000
-"""Trials; at 1,000 in 18 settings the page has 4 MB, and all of it grows with their number."""
+"""Maximum number of trials shown; with 1,000 trials in 18 settings the page has 4 MB, and its size is proportional."""
 KEEP_BEST = MAX_TRIALS // 2
-"""Of them the first by rank."""
+"""Number of best trials among them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -23,7 +23,7 @@ class ReportData:
 
     name: str
     attributes: Mapping[str, Any]
-    """The journal's, beside its trials: spec, audit, command, validation, readings; older studies lack some."""
+    """User attributes of the study: spec, audit, command, validation, readings; older studies lack some."""
     records: Sequence[TrialRecord]
     """All trials by number."""
     rows: Sequence[TrialRow]
@@ -91,14 +91,18 @@ class Figure:
 
 
 def sample_trials(facts: ReportData) -> ReportData:
-    """The same study with at most about MOST of its trials to show, the same ones each time.
+    """Return the study with about MAX_TRIALS of its trials to show at most; the choice is deterministic.
 
-    They are the best, the notebook's, each that was better than all before it (so that the line of the best so far
-    stays what it was), and of the others every so many by number.
+    They are the best trials, the baseline, each trial that was better than all earlier ones (so that the line of the
+    best so far does not change), and an evenly spaced sample of the rest.
     """
     if len(facts.rows) <= MAX_TRIALS:
         return facts
-    kept = {row.trial for at, row in enumerate(facts.rows) if at < KEEP_BEST or row.notebook} | _leaders(facts)
+    kept, highest = {row.trial for at, row in enumerate(facts.rows) if at < KEEP_BEST or row.notebook}, -1.0
+    for row in sorted((row for row, _ in facts.ranked), key=lambda row: row.trial):
+        if row.val_accuracy is not None and row.val_accuracy > highest:
+            kept.add(row.trial)
+            highest = row.val_accuracy
     rest = [record.number for record in facts.records if record.number not in kept]
     room = max(0, MAX_TRIALS - len(kept))
     kept |= {rest[at * len(rest) // room] for at in range(room)}
@@ -107,7 +111,7 @@ def sample_trials(facts: ReportData) -> ReportData:
 
 
 def sampling_note(few: ReportData) -> str | None:
-    """What the page has to say of it; None where nothing is left out."""
+    """Return the page's note on which trials it shows; None if it shows all."""
     if few.kept is None:
         return None
     return (
@@ -115,13 +119,3 @@ def sampling_note(few: ReportData) -> str | None:
         "notebook's, each that was better than all before it, and of the others every so many by number. All else is "
         "of all trials; sentune best --state all --format csv has every one."
     )
-
-
-def _leaders(facts: ReportData) -> set[int]:
-    """Trials that were better than all before them, by number."""
-    leaders, highest = set(), -1.0
-    for row in sorted((row for row, _ in facts.ranked), key=lambda row: row.trial):
-        if row.val_accuracy is not None and row.val_accuracy > highest:
-            leaders.add(row.trial)
-            highest = row.val_accuracy
-    return leaders

@@ -1,4 +1,4 @@
-"""What the winner got wrong on the validation split: which classes it mixes up, and which sentences."""
+"""Mistakes of the winner on the validation split: confused classes and wrong sentences."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,18 +8,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuning.journal.predictions import unpack_labels
-from tuning.journal.records import TrialRecord
 from tuning.report.facts import ReportData
 
 MAX_MISTAKES = 60
-"""Mistakes shown."""
+"""Maximum number of mistakes shown."""
 ALIKE = 0.01
 """A model whose answers differ from the recorded ones in a larger share of the sentences is another model."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, slots=True)
 class Predictions:
-    """What trials said about the n sentences of the validation split."""
+    """Predictions of the trials for the n sentences of the validation split."""
 
     classes: tuple[str, ...]
     labels: NDArray[np.int64]
@@ -49,32 +48,36 @@ class Mistake:
     wrong: float
     """Share of the ended trials that got it wrong."""
     text: str | None
-    """None where the data cannot be had."""
+    """None if the data cannot be read."""
 
 
 def read_predictions(facts: ReportData) -> Predictions | None:
-    """The stored answers; None in a study that has none.
+    """Return the stored predictions; None if the study has none.
 
     Raises:
         CorruptionError: they are damaged.
     """
     kept: dict[str, Any] | None = facts.attributes.get("validation")
-    if kept is None or facts.winner is None or facts.records[facts.winner.trial].val_predictions is None:
+    if kept is None or facts.winner is None or not facts.records[facts.winner.trial].val_predictions:
         return None
     labels = unpack_labels(kept["labels"], "the study's record of the validation labels")
-    said = [_said(record) for _, record in facts.ranked if record.val_predictions]
-    wrong = np.mean([answers != labels for answers in said], axis=0)
-    winner = _said(facts.records[facts.winner.trial])
+    predicted = {
+        record.number: unpack_labels(record.val_predictions, f"trial {record.number}'s record of its predictions")
+        for _, record in facts.ranked
+        if record.val_predictions
+    }
+    wrong = np.mean([each != labels for each in predicted.values()], axis=0)
+    winner = predicted[facts.winner.trial]
     return Predictions(classes=tuple(kept["classes"]), labels=labels, winner=winner, wrong=wrong)
 
 
 def mistakes(
     answers: Predictions, texts: Sequence[str] | None, probabilities: NDArray[np.float64] | None
 ) -> list[Mistake]:
-    """The MOST worst ones: the most confident first; without confidences, those that most trials share first.
+    """Return MAX_MISTAKES mistakes: the most confident first; without confidences, those that most trials share.
 
     Args:
-        answers: from `read_predictions`.
+        answers: Result of `read_predictions`.
         texts: (n,) the validation sentences.
         probabilities: (n, C) from the winner's model.
     """
@@ -95,9 +98,5 @@ def mistakes(
 
 
 def same_model(answers: Predictions, probabilities: NDArray[np.float64]) -> bool:
-    """Whether a model answers as the winner did: not exactly, since it may have been trained on another device."""
+    """Return whether a model predicts nearly as the winner did; it may have been trained on another device."""
     return float((probabilities.argmax(axis=1) != answers.winner).mean()) <= ALIKE
-
-
-def _said(record: TrialRecord) -> NDArray[np.int64]:
-    return unpack_labels(record.val_predictions or {}, f"trial {record.number}'s record of its predictions")

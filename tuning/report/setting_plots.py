@@ -1,4 +1,4 @@
-"""Plots of what the settings did: all of them at once, each by itself, and how much each mattered."""
+"""Plots of accuracy against the settings: parallel coordinates, slices and importances."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,7 +9,6 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.trial import create_trial
 
-from tuning.journal.records import copied_from
 from tuning.report.axes import Axis, CategoryAxis, NumericAxis, axis_over
 from tuning.report.facts import Figure, ReportData
 from tuning.report.svg import ACCURACY, NOTHING, Panel, PlotPoint, draw_marks, drawing, element, line, text
@@ -18,9 +17,9 @@ from tuning.space.space import Dimension, midpoint
 SHADES = 7
 """Classes q0 (worst) to q6 of the page's colours."""
 MIN_TRIALS = 30
-"""Below so many trials shares are mostly chance."""
+"""With fewer trials, shares are mostly chance."""
 MIN_IMPORTANCE = 8
-"""Below so many there is nothing to say."""
+"""With fewer trials, no shares are shown."""
 TREES, DEPTH = 16, 8
 """Of the forest that explains the accuracies. On 1,000 trials in 18 settings Optuna's 64 levels took seven times as
 long and changed no share by more than 0.02."""
@@ -37,21 +36,21 @@ def importances(facts: ReportData) -> dict[str, float]:
     Returns:
         Empty below LEAST trials, and where all accuracies are the same.
     """
-    own = sorted((row.trial, row.val_accuracy, record.params) for row, record in facts.ranked
-                 if copied_from(record.origin) is None)  # fmt: skip
+    own = sorted((row.trial, row.val_accuracy, record.params) for row, record in facts.ranked if row.copy_of is None)
     if len(own) < MIN_IMPORTANCE or len({accuracy for _, accuracy, _ in own}) == 1:
         return {}
     distributions = {dimension.name: dimension.distribution for dimension in facts.space.dimensions}
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(direction="maximize")
     for _, accuracy, params in own:
-        study.add_trial(create_trial(params=filled(params, distributions), distributions=distributions, value=accuracy))
+        params = fill_params(params, distributions)
+        study.add_trial(create_trial(params=params, distributions=distributions, value=accuracy))
     found = get_param_importances(study, evaluator=FanovaImportanceEvaluator(n_trees=TREES, max_depth=DEPTH, seed=0))
     return dict(sorted(((name, float(share)) for name, share in found.items()), key=lambda pair: (-pair[1], pair[0])))
 
 
-def filled(params: Mapping[str, Any], distributions: Mapping[str, BaseDistribution]) -> dict[str, Any]:
-    """A value for every setting."""
+def fill_params(params: Mapping[str, Any], distributions: Mapping[str, BaseDistribution]) -> dict[str, Any]:
+    """Add the midpoint of its range for each inactive setting."""
     return {name: params[name] if name in params else midpoint(each) for name, each in distributions.items()}
 
 
@@ -65,7 +64,7 @@ def parallel(facts: ReportData) -> Figure:
     strands, worst = [], max((row.rank or 1 for row, _ in ranked), default=1)
     for row, _ in reversed(ranked):  # the best on top
         values = {**row.params, ACCURACY: row.val_accuracy}
-        points = [(places[name], _height(axis, values[name])) for name, axis in axes.items()]
+        points = [(places[name], 280 - 230 * axis.position(values[name])) for name, axis in axes.items()]
         shade = SHADES - 1 - ((row.rank or 1) - 1) * SHADES // worst
         strands.append(line(points, class_=f"strand q{shade}" if row.rank != 1 else "strand winner", data_t=row.trial))
     uprights = [_upright(name, axis, places[name], at % 2) for at, (name, axis) in enumerate(axes.items())]
@@ -96,23 +95,23 @@ def slices(facts: ReportData) -> Figure:
 
 
 def importance_bars(facts: ReportData) -> Figure:
-    """How much of the differences in accuracy each setting explains."""
-    resources = importances(facts)
-    trials = sum(copied_from(record.origin) is None for _, record in facts.ranked)
+    """Draw how much of the differences in accuracy each setting explains."""
+    shares = importances(facts)
+    trials = sum(row.copy_of is None for row, _ in facts.ranked)
     step, left = 26.0, 190.0
-    largest = max(resources.values(), default=1.0) or 1.0
+    largest = max(shares.values(), default=1.0) or 1.0
     bars = []
-    for at, (name, share) in enumerate(resources.items()):
+    for at, (name, share) in enumerate(shares.items()):
         y = 14 + at * step
         long = share / largest * (640 - left - 70)
         bars.append(element("rect", x=left, y=y, width=max(long, 1.0), height=step - 8, class_="bar"))
         bars.append(text(name, left - 8, y + 13, "end"))
         bars.append(text(f"{share:.1%}", left + long + 6, y + 13))
-    spoken = "importances: " + ", ".join(f"{name} {share:.1%}" for name, share in resources.items())
+    spoken = "importances: " + ", ".join(f"{name} {share:.1%}" for name, share in shares.items())
     notes = []
-    if not resources and trials < MIN_IMPORTANCE:
+    if not shares and trials < MIN_IMPORTANCE:
         notes.append(f"{trials} ended trials are too few to tell.")
-    elif not resources:
+    elif not shares:
         notes.append(f"All {trials} ended trials have the same accuracy: there is nothing to explain.")
     elif trials < MIN_TRIALS:
         notes.append(
@@ -124,7 +123,7 @@ def importance_bars(facts: ReportData) -> Figure:
         says="The share of the differences in accuracy that each setting explains by itself (fANOVA, Hutter et al. "
         "2014, as Optuna computes it, over done and stopped trials; shares add up to 100%). It says that a setting "
         "mattered, not which value is good.",
-        drawings=(drawing(spoken, *bars, height=20 + step * len(resources)),) if resources else (),
+        drawings=(drawing(spoken, *bars, height=20 + step * len(shares)),) if shares else (),
         notes=tuple(notes),
     )
 
@@ -139,12 +138,8 @@ def _axis(facts: ReportData, field: str, values: Sequence[Any]) -> Axis:
     )
 
 
-def _height(axis: Axis, value: Any) -> float:
-    return 280 - 230 * axis.position(value)
-
-
 def _upright(name: str, axis: Axis, x: float, level: int) -> Markup:
-    """One axis of the parallel coordinates; names stand on two levels, so that long ones have room."""
+    """Draw one axis of the parallel coordinates; names are on two levels, so that long ones fit."""
     ticks = [text(tick, x - 5, 284 - 230 * place, "end tick") for place, tick in axis.ticks(6)]
     return Markup("").join(
         [line([(x, 280), (x, 50)], class_="upright"), *ticks, text(name, x, 18 + 16 * level, "middle axis")]

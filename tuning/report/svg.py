@@ -1,7 +1,7 @@
 """Inline SVG: elements from Python values, and the frame that plots share. All text is escaped."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from markupsafe import Markup
@@ -10,12 +10,12 @@ from tuning.report.axes import Axis, CategoryAxis
 
 WIDTH, HEIGHT = 640.0, 320.0
 CROWDED = 4
-"""So many names below a plot stand on two levels."""
+"""From this number on, names below a plot are on two levels."""
 PlotPoint = tuple[float, float]
 ACCURACY = "validation accuracy"
 NOTHING = "No trial has ended with an accuracy yet."
 _LAYERS = ("failed", "running", "stopped", "done", "notebook", "winner")
-"""What is drawn later lies on top."""
+"""Kinds of trials in drawing order; later ones are on top."""
 
 
 def element(name: str, *inside: str, **attributes: object) -> Markup:
@@ -23,36 +23,31 @@ def element(name: str, *inside: str, **attributes: object) -> Markup:
 
     Args:
         name: such as circle.
-        inside: Markup stands as it is, other text is escaped.
+        inside: Markup is kept as it is, other text is escaped.
         attributes: floats are written with one decimal, everything is escaped.
     """
-    written = Markup("").join(
-        Markup(' {}="{}"').format(key.rstrip("_").replace("_", "-"), _number(value))
-        for key, value in attributes.items()
-        if value is not None
-    )
+    written = Markup("")
+    for key, value in attributes.items():
+        if value is not None:
+            shown = f"{value:.1f}".removesuffix(".0") if isinstance(value, float) else value
+            written += Markup(' {}="{}"').format(key.rstrip("_").replace("_", "-"), shown)
     if not inside:
         return Markup("<{}{}/>").format(name, written)
-    return Markup("<{}{}>{}</{}>").format(name, written, polyline(inside), name)
-
-
-def polyline(parts: Sequence[str]) -> Markup:
-    """Elements and text one after the other."""
-    return Markup("").join(parts)
+    return Markup("<{}{}>{}</{}>").format(name, written, Markup("").join(inside), name)
 
 
 def text(content: str, x: float, y: float, class_: str | None = None) -> Markup:
-    """A line of text; its class decides on which side of x it stands."""
+    """Return a line of text; its class sets its alignment at x."""
     return element("text", content, x=x, y=y, class_=class_)
 
 
 def line(points: Iterable[PlotPoint], **attributes: object) -> Markup:
-    """Straight lines from point to point."""
+    """Return a line through the points."""
     return element("path", d="M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in points), **attributes)
 
 
 def drawing(label: str, *inside: Markup, width: float = WIDTH, height: float = HEIGHT) -> Markup:
-    """The whole picture; `label` says to those who cannot see it what it shows."""
+    """Return the whole picture; `label` describes it for screen readers."""
     size = {"viewBox": f"0 0 {width:g} {height:g}", "width": f"{width:g}", "height": f"{height:g}"}
     return element("svg", *inside, role="img", aria_label=label, **size)
 
@@ -69,7 +64,7 @@ class Panel:
     bottom: float = HEIGHT - 48.0
 
     def at(self, x: object, y: object) -> PlotPoint:
-        """Where a point of the data stands."""
+        """Return the position of a point of the data."""
         return self.across(self.x.position(x)), self.bottom - self.y.position(y) * (self.bottom - self.top)
 
     def across(self, place: float) -> float:
@@ -89,12 +84,12 @@ class Panel:
             parts += [line([(self.left, y), (self.right, y)], class_="grid"), text(name, self.left - 6, y + 4, "end")]
         parts.append(text(x_label, (self.left + self.right) / 2, self.bottom + 41, "middle axis"))
         turned = f"translate(14 {(self.top + self.bottom) / 2:.1f}) rotate(-90)"
-        return polyline([*parts, element("text", y_label, transform=turned, class_="middle axis")])
+        return Markup("").join([*parts, element("text", y_label, transform=turned, class_="middle axis")])
 
     def rule(self, value: object, class_: str, name: str) -> Markup:
         """A vertical line at a value of the x axis, with its name."""
         x = self.across(self.x.position(value))
-        return polyline([self._upright(x, class_), text(name, x + 4, self.top + 10, class_)])
+        return Markup("").join([self._upright(x, class_), text(name, x + 4, self.top + 10, class_)])
 
     def _upright(self, x: float, class_: str) -> Markup:
         return line([(x, self.top), (x, self.bottom)], class_=class_)
@@ -125,10 +120,6 @@ def _star(at: PlotPoint, corners: int, outer: float, inner: float) -> str:
     x, y = at
     turns = [(outer if step % 2 == 0 else inner, math.pi * (step / corners - 0.5)) for step in range(2 * corners)]
     return "M" + "L".join(f"{x + r * math.cos(turn):.1f} {y + r * math.sin(turn):.1f}" for r, turn in turns) + "z"
-
-
-def _number(value: object) -> object:
-    return f"{value:.1f}".removesuffix(".0") if isinstance(value, float) else value
 
 
 def draw_marks(marks: Iterable[tuple[str, PlotPoint, int]], radius: float = 3.5) -> list[Markup]:

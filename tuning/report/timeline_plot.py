@@ -6,7 +6,7 @@ from datetime import datetime
 
 from markupsafe import Markup
 
-from tuning.journal.records import RunSegment, TrialRecord, copied_from
+from tuning.journal.records import RunSegment, TrialRecord
 from tuning.report.axes import CategoryAxis, NumericAxis
 from tuning.report.facts import Figure, ReportData
 from tuning.report.svg import Panel, PlotPoint, drawing, element
@@ -88,25 +88,21 @@ def draw_bar(at: PlotPoint, width: float, height: float, kind: str, trial: int |
 
 
 def worker_rows(facts: ReportData, until: datetime) -> list[list[Bar]]:
-    """Each worker's trials in a row, in order of time; workers that were not there at the same time share one.
+    """Return a row of bars for each worker, in order of time; workers that do not overlap in time share a row.
 
-    A trial of which no times are written down (it is new, or the study is an older one) is taken from its start to its
-    end, and its worker, where that is not known, for one of its own. Trials that repeat another one had no worker.
+    A trial without recorded segments (it is new, or the study is older) has one bar from its start to its end. Without
+    a recorded worker it gets its own. Trials that repeat another one have no bar.
     """
-    known = [record for record in facts.shown if record.started and copied_from(record.origin) is None]
-    if not known:
-        return []
-    first = min(record.started for record in known if record.started)
+    begun = [(start, record) for record in facts.shown if (start := record.started_at) and record.copy_of is None]
+    first = min((start for start, _ in begun), default=0.0)
     workers: dict[str, list[Bar]] = {}
-    for record in known:
-        for spell in record.segments or (_whole(record, first, until),):
-            bar = Bar(
-                trial=record.number,
-                kind=facts.kind(record),
-                start=spell.since - first.timestamp(),
-                end=spell.until - first.timestamp(),
-            )
-            workers.setdefault(spell.worker or f"trial {record.number}", []).append(bar)
+    for start, record in begun:
+        end = record.ended or max(until, record.started or until)
+        whole = RunSegment(worker=record.worker, since=start, until=end.timestamp())
+        for segment in record.segments or (whole,):
+            kind = facts.kind(record)
+            bar = Bar(trial=record.number, kind=kind, start=segment.since - first, end=segment.until - first)
+            workers.setdefault(segment.worker or f"trial {record.number}", []).append(bar)
     rows: list[list[Bar]] = []
     for bars in sorted(workers.values(), key=lambda bars: min(bar.start for bar in bars)):
         row = next((row for row in rows if max(bar.end for bar in row) <= min(bar.start for bar in bars)), None)
@@ -114,9 +110,3 @@ def worker_rows(facts: ReportData, until: datetime) -> list[list[Bar]]:
             rows.append(row := [])
         row += sorted(bars, key=lambda bar: bar.start)
     return rows
-
-
-def _whole(record: TrialRecord, first: datetime, until: datetime) -> RunSegment:
-    start = record.started or first
-    end = record.ended or max(until, start)
-    return RunSegment(worker=record.worker, since=start.timestamp(), until=end.timestamp())

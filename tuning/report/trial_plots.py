@@ -1,12 +1,9 @@
 """Plots of how the trials went: accuracy by number, accuracy by epoch, and the winner's losses."""
 
-from collections.abc import Iterable
 from itertools import accumulate
 
-from markupsafe import Markup
-
 from core.errors import UserError
-from tuning.analysis.random_search_curve import RandomSearchCurve, random_search_curve
+from tuning.analysis.random_search_curve import random_search_curve
 from tuning.report.axes import NumericAxis
 from tuning.report.facts import Figure, ReportData
 from tuning.report.svg import _LAYERS, ACCURACY, NOTHING, Panel, PlotPoint, draw_marks, drawing, element, line
@@ -30,7 +27,10 @@ def history(facts: ReportData) -> Figure:
     failed = [record.number for record in facts.shown if record.state == "FAIL"]
     marks += [("failed", (panel.across(panel.x.position(number)), panel.bottom - 5), number) for number in failed]
     best = accumulate((score for _, score in scores), max)
-    peaks = [panel.at(number, height) for (number, _), height in zip(scores, best, strict=True)]
+    steps: list[PlotPoint] = []  # level until the next trial, then up
+    for (number, _), height in zip(scores, best, strict=True):
+        x, y = panel.at(number, height)
+        steps += [*((x, before) for _, before in steps[-1:]), (x, y)]
     return Figure(
         key="history",
         title="Optimisation history",
@@ -42,7 +42,7 @@ def history(facts: ReportData) -> Figure:
             drawing(
                 f"{len(scores)} trials by number and {ACCURACY}; the table has the values",
                 panel.frame("trial", ACCURACY),
-                line(_stairs(peaks), class_="best-so-far"),
+                line(steps, class_="best-so-far"),
                 *draw_marks(marks),
             ),
         ),
@@ -59,6 +59,8 @@ def curves(facts: ReportData) -> Figure:
         x=NumericAxis.over([1, epochs], whole=True, margin=0.02),
         y=NumericAxis.over((epoch.val_accuracy for record in trained for epoch in record.epochs), margin=0.03),
     )
+    rule = facts.spec["stopping"]
+    stopping = f"At each rung one trial in {rule['reduction']} goes on." if rule else "This study stops no trial early."
     lines, ends = [], []
     for record in sorted(trained, key=lambda record: _LAYERS.index(facts.kind(record))):
         kind = facts.kind(record)
@@ -69,15 +71,14 @@ def curves(facts: ReportData) -> Figure:
     return Figure(
         key="curves",
         title="Learning curves",
-        says=f"{ACCURACY.capitalize()} by epoch, a line for each trial; a cross ends one that was stopped. "
-        f"{_rule(facts)}",
+        says=f"{ACCURACY.capitalize()} by epoch, a line for each trial; a cross ends one that was stopped. {stopping}",
         drawings=()
         if not trained
         else (
             drawing(
                 f"{len(trained)} learning curves over up to {epochs} epochs",
                 panel.frame("epoch", ACCURACY),
-                *(_rung(panel, rung) for rung in rungs(facts)),
+                *(panel.rule(rung, "rung", f"rung {rung}") for rung in rungs(facts)),
                 *lines,
                 *draw_marks(ends),
             ),
@@ -99,7 +100,8 @@ def losses(facts: ReportData) -> Figure:
     if record and record.best:
         for name in ("train", "val"):
             points = [panel.at(epoch.epoch, getattr(epoch, f"{name}_loss")) for epoch in epochs]
-            picture += [line(points, class_=f"loss {name}"), *(_point(point, f"loss {name}") for point in points)]
+            picture.append(line(points, class_=f"loss {name}"))
+            picture += [element("circle", cx=x, cy=y, r=2.5, class_=f"loss {name}") for x, y in points]
         picture.append(panel.rule(record.best.epoch, "rung", "best epoch"))
     return Figure(
         key="losses",
@@ -119,31 +121,6 @@ def rungs(facts: ReportData) -> list[int]:
     return SuccessiveHalving(grace=rule["grace"], reduction=rule["reduction"]).rungs(facts.spec["epochs"])
 
 
-def _rule(facts: ReportData) -> str:
-    rule = facts.spec["stopping"]
-    if rule is None:
-        return "This study stops no trial early."
-    return f"At each rung one trial in {rule['reduction']} goes on."
-
-
-def _rung(panel: Panel, epoch: int) -> Markup:
-    return panel.rule(epoch, "rung", f"rung {epoch}")
-
-
-def _point(at: PlotPoint, class_: str) -> Markup:
-    return element("circle", cx=at[0], cy=at[1], r=2.5, class_=class_)
-
-
-def _stairs(peaks: Iterable[PlotPoint]) -> list[PlotPoint]:
-    """Level until the next point, then up."""
-    path: list[PlotPoint] = []
-    for x, y in peaks:
-        if path:
-            path.append((x, path[-1][1]))
-        path.append((x, y))
-    return path
-
-
 def budget(facts: ReportData) -> Figure:
     """The curve of `best --expected`."""
     try:
@@ -151,10 +128,6 @@ def budget(facts: ReportData) -> Figure:
     except UserError as error:
         return Figure(key="expected", title="Expected best", says=SAYS, drawings=(), notes=(str(error),))
     says = f"{SAYS} It is made from {curve.random_trials} trials; {curve.failed} more failed."
-    return Figure(key="expected", title="Expected best", says=says, drawings=(_drawn(curve),))
-
-
-def _drawn(curve: RandomSearchCurve) -> Markup:
     steps = curve.budgets
     panel = Panel(
         x=NumericAxis.over((step.trials for step in steps), whole=True, margin=0.02),
@@ -163,10 +136,11 @@ def _drawn(curve: RandomSearchCurve) -> Markup:
     band = [panel.at(step.trials, step.high) for step in steps]
     band += [panel.at(step.trials, step.low) for step in reversed(steps)]
     last = steps[-1]
-    return drawing(
+    picture = drawing(
         f"expected best {ACCURACY} of 1 to {last.trials} random trials, {steps[0].unbiased:.4f} to {last.unbiased:.4f}",
         panel.frame(f"trials (of {last.epochs / last.trials:.1f} epochs each)", f"expected best {ACCURACY}"),
         line(band, class_="band"),
         line([panel.at(step.trials, step.plugin) for step in steps], class_="expected plugin"),
         line([panel.at(step.trials, step.unbiased) for step in steps], class_="expected"),
     )
+    return Figure(key="expected", title="Expected best", says=says, drawings=(picture,))

@@ -1,6 +1,7 @@
 """The verb `retrain`: train a trial again, compare it with the search's record, measure it and save the model."""
 
 import re
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +34,7 @@ from tuning.retrain.models import (
     train_seed,
 )
 from tuning.retrain.reproduction import Reproduction, reproduction_of
-from tuning.retrain.training import device_of, remove_trial_checkpoints, study_corpus
+from tuning.retrain.training import device_of, study_corpus
 from tuning.scheduling.samplers import fresh_seeds
 
 BOTH = "train+val"
@@ -62,7 +63,7 @@ class RetrainOptions:
     """The model folder."""
     cache_dir: Path | None = None
     command: str
-    """As it was typed, for the model's card."""
+    """The user's command line, for the model card."""
 
     def __post_init__(self) -> None:
         rules = {
@@ -87,18 +88,19 @@ def retrain(options: RetrainOptions) -> Reproduction:
     Raises:
         UserError: no such study or trial, another process runs the study, or the model cannot be written.
     """
-    spec, records = read_study(options.folder)
+    attributes, records = read_study(options.folder)
+    spec = attributes["spec"]
     record = choose_trial(records, options.trial)
     check_model_folder(options.out)
     target = options.out.resolve()
     remove_partial_writes(target.parent, re.escape(target.name), files=FILES)
     with open_study(options.folder, spec) as journal:
-        bench, changes = _prepare(options, journal, spec, records, record)
+        context, changes = _prepare(options, journal, spec, records, record)
         print(f"training trial {record.number}: {format_settings(record.params)}")
-        verified = train_seed(bench, bench.config.seed, record.epochs[-1].epoch, _print_epoch)
+        verified = train_seed(context, context.config.seed, record.epochs[-1].epoch, _print_epoch)
         verdict = reproduction_of(record, verified, changes)
         print(verdict)
-        model, about = _models(options, bench, record, verified)
+        model, about = _models(options, context, record, verified)
         about = {
             "trial": record.number,
             "on": options.on,
@@ -108,14 +110,14 @@ def retrain(options: RetrainOptions) -> Reproduction:
             **about,
             "readings_of_the_test_split": len(journal.attributes.get(TEST_EVALUATIONS, ())),
         }
-        save_trained_model(options.out, model, bench.corpus, about, options.command)
-        remove_trial_checkpoints(bench.checkpoints)
+        save_trained_model(options.out, model, context.corpus, about, options.command)
+        shutil.rmtree(context.checkpoints, ignore_errors=True)
     print(f"model saved in {options.out}")
     return verdict
 
 
-def choose_trial(records: Sequence[TrialRecord], wanted: str) -> TrialRecord:
-    """The trial that `--trial` names: `best` or a number.
+def choose_trial(records: Sequence[TrialRecord], choice: str) -> TrialRecord:
+    """Return the trial that `--trial` names: `best` or a number.
 
     Raises:
         UserError: there is no such trial, it failed, or it has not ended.
@@ -123,22 +125,22 @@ def choose_trial(records: Sequence[TrialRecord], wanted: str) -> TrialRecord:
     ended = rank_trials(records)
     if not ended:
         raise UserError("no trial of this study has finished yet: run the study first")
-    if wanted == "best":
+    if choice == "best":
         return ended[0]
     numbers = {str(record.number): record for record in records}
-    if wanted not in numbers:
-        raise UserError(f"--trial must be best or a number from 0 to {len(records) - 1}, got {wanted!r}")
-    record = numbers[wanted]
+    if choice not in numbers:
+        raise UserError(f"--trial must be best or a number from 0 to {len(records) - 1}, got {choice!r}")
+    record = numbers[choice]
     if record not in ended:
         why = f"failed ({record.error})" if record.state == "FAIL" else "has not ended"
-        raise UserError(f"trial {wanted} {why}: choose another --trial")
+        raise UserError(f"trial {choice} {why}: choose another --trial")
     return record
 
 
 def _prepare(
     options: RetrainOptions, journal: StudyJournal, spec: Spec, records: Sequence[TrialRecord], record: TrialRecord
 ) -> tuple[RetrainContext, list[EnvironmentChange]]:
-    """Everything that training needs; what is not as it was in the search, said before it begins."""
+    """Prepare the training, and print what has changed since the search before it starts."""
     config = TrialConfig.from_dict(record.config)
     if options.precision is not None:
         config = config.replace(precision=options.precision)
@@ -149,7 +151,7 @@ def _prepare(
     changes = [*data, *environment_changes(environment_of(spec, records, record), environment)]
     for line in retraining_notes(record, changes):
         print(line)
-    bench = RetrainContext(
+    context = RetrainContext(
         journal=journal,
         trial=record.number,
         config=config,
@@ -158,28 +160,30 @@ def _prepare(
         threads=threads,
         device=device,
     )
-    return bench, changes
+    return context, changes
 
 
 def _models(
-    options: RetrainOptions, bench: RetrainContext, record: TrialRecord, verified: TrainResult
+    options: RetrainOptions, context: RetrainContext, record: TrialRecord, verified: TrainResult
 ) -> tuple[TrainedModel, dict[str, Any]]:
-    """The model to keep, and what to say of it beside its own figures."""
+    """Return the model to keep, and metadata besides its own figures."""
     if options.on == BOTH:
         print(f"training on train and validation together, for the {verified.best_epoch} epochs' number of steps")
-        model = refit_on_both(bench, verified, _print_pass)
+        model = refit_on_both(
+            context, verified, lambda number, loss: print(f"pass {number}: train loss {loss:.4f}", flush=True)
+        )
         steps, passes = model.figures["steps"], model.figures["passes"]
         print(f"{steps} steps are {passes:.2f} passes over both: nothing is rounded, the last pass is cut short")
         _print_figures(model)
         return model, {}
-    models = [evaluate_model(bench, verified)]
+    models = [evaluate_model(context, verified)]
     _print_figures(models[0])
     if options.seeds == 1:
         return models[0], {}
     last = None if record.state == "COMPLETE" else record.epochs[-1].epoch
-    for seed in fresh_seeds(bench.config.seed, options.seeds - 1):
+    for seed in fresh_seeds(context.config.seed, options.seeds - 1):
         print(f"training on seed {seed}")
-        models.append(evaluate_model(bench, train_seed(bench, seed, last, _print_epoch)))
+        models.append(evaluate_model(context, train_seed(context, seed, last, _print_epoch)))
         _print_figures(models[-1])
     kept, about = median_model(models), seed_summary(models)
     for name in ("val", "test"):
@@ -195,10 +199,6 @@ def _print_epoch(epoch: EpochResult) -> None:
         f"val accuracy {epoch.val_accuracy:.4f}, {epoch.seconds:.1f} s",
         flush=True,
     )
-
-
-def _print_pass(number: int, loss: float) -> None:
-    print(f"pass {number}: train loss {loss:.4f}", flush=True)
 
 
 def _print_figures(model: TrainedModel) -> None:

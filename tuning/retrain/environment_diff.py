@@ -1,4 +1,4 @@
-"""What a trial's bits depend on, as the study recorded it and as it is now: which of it has changed."""
+"""Changes since the search of what bit-identical results depend on: data, versions, machine."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -12,14 +12,14 @@ from core.nn.environment import runtime_environment
 from tuning.journal.records import Spec, TrialRecord
 
 NAMES = {"cpu_capability": "CPU capability", "cpu": "CPU", "code": "training code", "sentune": "sentune's version"}
-"""Where a dependency's name says too little."""
+"""Clearer names of some dependencies."""
 PARTS = {"data": "data", "split": "split", "vectors": "word vectors", "tokenizer": "tokenizer"}
-"""Of a corpus, as core.data.load keys it."""
+"""Names of a corpus's inputs, by their keys in core.data.load."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EnvironmentChange:
-    """One dependency that is not what it was."""
+    """One dependency that has changed."""
 
     name: str
     was: Any
@@ -30,24 +30,24 @@ class EnvironmentChange:
 
 
 def environment_of(spec: Spec, records: Sequence[TrialRecord], record: TrialRecord) -> dict[str, Any]:
-    """What the search recorded of the environment of a trial.
+    """Return the recorded environment of a trial.
 
-    A stopped trial leaves none of its own: what holds for the study stands in its spec, and the machine is taken to be
-    that of a trial which ended by itself.
+    A stopped trial has no record of its own: the study's spec has the common part, and the machine is assumed to be
+    that of a complete trial.
     """
-    known = record.environment or next((each.environment for each in records if each.environment), {})
-    own = {name: value for name, value in known.items() if name != "before_resume"}
+    recorded = record.environment or next((each.environment for each in records if each.environment), {})
+    own = {name: value for name, value in recorded.items() if name != "before_resume"}
     versions = {name: spec["versions"][name] for name in ("torch", "sentune")}
     return {"device": spec["device"], **own, **versions, "threads": spec["threads"], "precision": spec["precision"]}
 
 
 def environment_now(precision: str, threads: int, device: str) -> dict[str, Any]:
-    """The same of a training that begins now."""
+    """Return the environment of a training that starts now."""
     return {**runtime_environment(precision, threads, device), **{name: version(name) for name in ("torch", "sentune")}}
 
 
 def environment_changes(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[EnvironmentChange]:
-    """What both name and differ in: an older version recorded less."""
+    """Return the changes of names in both; an older version recorded less."""
     return [
         EnvironmentChange(name=NAMES.get(name, name), was=was[name], now=now[name])
         for name in now
@@ -56,7 +56,7 @@ def environment_changes(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[
 
 
 def data_changes(spec: Spec, inputs: Mapping[str, Any] | None, corpus: Corpus) -> list[EnvironmentChange]:
-    """Which part of the corpus is not the study's: data, split, word vectors or tokenizer.
+    """Return the changed parts of the corpus: data, split, word vectors or tokenizer.
 
     Args:
         spec: the study's.
@@ -75,10 +75,10 @@ def data_changes(spec: Spec, inputs: Mapping[str, Any] | None, corpus: Corpus) -
 
 
 def retraining_notes(record: TrialRecord, changes: Sequence[EnvironmentChange]) -> list[str]:
-    """What cannot be compared, or is not to be expected to come out the same, before an hour is spent on it."""
+    """Return notes, to print before the training, on what cannot be compared or is unlikely to be bit-identical."""
     lines = [f"changed since the search: {change}" for change in changes]
     if changes:
-        lines.append("so the same bits are not to be expected")
+        lines.append("do not expect bit-identical results")
     missing = sorted({field.name for field in dataclasses.fields(TrialConfig)} - record.config.keys())
     if missing:
         lines.append(f"this study was made before there was {', '.join(missing)}: the default is taken")
@@ -89,7 +89,7 @@ def retraining_notes(record: TrialRecord, changes: Sequence[EnvironmentChange]) 
 
 
 def _leaves(value: Any, path: str = "") -> dict[str, Any]:
-    """Each leaf of nested mappings: `{"data": {"sha256": "ab"}}` gives `{"data sha256": "ab"}`."""
+    """Return each leaf of nested mappings: `{"data": {"sha256": "ab"}}` gives `{"data sha256": "ab"}`."""
     if not isinstance(value, Mapping):
         return {path: value}
     return {

@@ -1,4 +1,4 @@
-"""The models that `retrain` makes of a trial, with their figures: its own, on fresh seeds, on train and validation."""
+"""The models that `retrain` trains, with their figures: on the trial's seed, on fresh seeds, on train+val."""
 
 import dataclasses
 import statistics
@@ -16,7 +16,7 @@ from core.inference.saved_model import save_model
 from core.training.evaluate import evaluate
 from core.training.refit import refit
 from core.training.result import EpochResult, TrainResult
-from tuning.journal.writer import StudyJournal, log_test_evaluation
+from tuning.journal.writer import StudyJournal
 from tuning.retrain.training import evaluate_on_test, held_out_metrics, metrics_of, train_resumable
 
 
@@ -27,71 +27,71 @@ class RetrainContext:
     journal: StudyJournal
     trial: int
     config: TrialConfig
-    """As in the search, but for what the person chose to change."""
+    """Settings of the search, with the user's changes."""
     corpus: Corpus
     split: str
-    """How the test split was made, for the list of its readings."""
+    """Rule that made the test split, for the list of test evaluations."""
     threads: int
     device: str
 
     @property
     def checkpoints(self) -> Path:
-        """Of all its trainings, in a folder for each seed."""
+        """Folder of the checkpoints, with a subfolder for each seed."""
         return self.journal.folder.absolute() / "checkpoints" / f"retrain-{self.trial}"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, slots=True)
 class TrainedModel:
-    """Weights, and all that is said of them."""
+    """Weights with their figures and their origin."""
 
     config: TrialConfig
     weights: Mapping[str, Tensor]
     figures: Mapping[str, Any]
-    """For the card; `val_accuracy`, `test_accuracy` and the like where they were measured."""
+    """Figures for the model card; `val_accuracy`, `test_accuracy` and others if they were measured."""
     rows: Sequence[Mapping[str, Any]]
-    """What each pass over the data came to."""
+    """Figures of each pass over the data."""
     environment: Mapping[str, Any]
     weights_sha256: str
 
 
-def train_seed(bench: RetrainContext, seed: int, last: int | None, say: Callable[[EpochResult], None]) -> TrainResult:
-    """Train the trial on a seed, to its epoch `last` or to its end; or go on where a killed process was."""
+def train_seed(context: RetrainContext, seed: int, last: int | None, say: Callable[[EpochResult], None]) -> TrainResult:
+    """Train the trial on a seed, to its epoch `last` or to its end; resume after a kill."""
     return train_resumable(
-        bench.config.replace(seed=seed),
-        bench.corpus,
-        threads=bench.threads,
-        device=bench.device,
-        checkpoints=bench.checkpoints / str(seed),
+        context.config.replace(seed=seed),
+        context.corpus,
+        threads=context.threads,
+        device=context.device,
+        checkpoints=context.checkpoints / str(seed),
         last=last,
         say=say,
     )
 
 
-def evaluate_model(bench: RetrainContext, result: TrainResult) -> TrainedModel:
-    """A training's best epoch on validation and test; the test split is read, and the reading counted."""
-    test = evaluate_on_test(result, bench.corpus, bench.threads, bench.device)
+def evaluate_model(context: RetrainContext, result: TrainResult) -> TrainedModel:
+    """Evaluate a training's best epoch on validation and test, and log the test evaluation."""
+    test = evaluate_on_test(result, context.corpus, context.threads, context.device)
     val = evaluate(
-        result.config, result.weights, bench.corpus, VAL, threads=bench.threads, device=bench.device
+        result.config, result.weights, context.corpus, VAL, threads=context.threads, device=context.device
     ).loss_standard_error
     model = TrainedModel(
         config=result.config,
         weights=result.weights,
-        figures={**metrics_of(result, bench.corpus, test), "val_loss_standard_error": val},
+        figures={**metrics_of(result, context.corpus, test), "val_loss_standard_error": val},
         rows=[dataclasses.asdict(epoch) for epoch in result.epochs],
         environment=result.environment,
         weights_sha256=result.weights_sha256,
     )
-    _count(bench, model, "train")
+    _log_test(context, model, "train")
     return model
 
 
-def refit_on_both(bench: RetrainContext, verified: TrainResult, say: Callable[[int, float], None]) -> TrainedModel:
-    """The verified training's number of steps on train and validation together, measured on test alone."""
-    corpus, config = bench.corpus, bench.config
-    again = refit(config, corpus, verified.epochs, report=say, threads=bench.threads, device=bench.device)
+def refit_on_both(context: RetrainContext, verified: TrainResult, say: Callable[[int, float], None]) -> TrainedModel:
+    """Train on train and validation for the verified number of steps, and evaluate on test."""
+    corpus, config = context.corpus, context.config
+    again = refit(config, corpus, verified.epochs, report=say, threads=context.threads, device=context.device)
     test = None
     if len(corpus.indices(TEST)):
-        test = evaluate(config, again.weights, corpus, TEST, threads=bench.threads, device=bench.device)
+        test = evaluate(config, again.weights, corpus, TEST, threads=context.threads, device=context.device)
     model = TrainedModel(
         config=config,
         weights=again.weights,
@@ -108,20 +108,19 @@ def refit_on_both(bench: RetrainContext, verified: TrainResult, say: Callable[[i
         environment=again.environment,
         weights_sha256=again.weights_sha256,
     )
-    _count(bench, model, "train+val")
+    _log_test(context, model, "train+val")
     return model
 
 
-def _count(bench: RetrainContext, model: TrainedModel, on: str) -> None:
+def _log_test(context: RetrainContext, model: TrainedModel, on: str) -> None:
     figures = model.figures
     if "test_accuracy" in figures:
-        log_test_evaluation(
-            bench.journal,
+        context.journal.log_test_evaluation(
             verb="retrain",
-            trial=bench.trial,
+            trial=context.trial,
             seed=model.config.seed,
             on=on,
-            split=bench.split,
+            split=context.split,
             val_accuracy=figures.get("val_accuracy"),
             test_accuracy=figures["test_accuracy"],
             test_sentences=figures["test_sentences"],
@@ -129,13 +128,13 @@ def _count(bench: RetrainContext, model: TrainedModel, on: str) -> None:
 
 
 def median_model(models: Sequence[TrainedModel]) -> TrainedModel:
-    """The one in the middle by validation accuracy, ties by lower loss; of two in the middle the worse."""
+    """Return the median model by validation accuracy, ties by lower loss; of two in the middle the worse."""
     ordered = sorted(models, key=lambda m: (m.figures["val_accuracy"], -m.figures["val_loss"]))
     return ordered[(len(ordered) - 1) // 2]
 
 
 def seed_summary(models: Sequence[TrainedModel]) -> dict[str, Any]:
-    """All figures of models that differ in their seed alone, and mean and standard deviation of them."""
+    """Return the figures of models that differ only in their seed, with mean and standard deviation."""
     names = [name for name in ("val_accuracy", "test_accuracy") if name in models[0].figures]
     rows: list[dict[str, Any]] = [
         {"seed": each.config.seed, **{name: each.figures[name] for name in ("best_epoch", *names)}} for each in models
@@ -148,7 +147,7 @@ def seed_summary(models: Sequence[TrainedModel]) -> dict[str, Any]:
 
 
 def save_trained_model(out: Path, model: TrainedModel, corpus: Corpus, about: Mapping[str, Any], command: str) -> None:
-    """Write the model folder; `about` joins the figures in its card and its metrics."""
+    """Write the model folder; its card and metrics have the figures and `about`."""
     metrics = {
         **model.figures,
         **about,

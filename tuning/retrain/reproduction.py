@@ -1,10 +1,9 @@
-"""Whether a training came out as the search recorded it; where it did not, from which epoch on, and why."""
+"""Comparison of a training with the search's record: whether they are equal, the first difference, and its cause."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from core.training.result import EpochResult, TrainResult
 from tuning.journal.predictions import unpack_labels
@@ -21,7 +20,7 @@ class Reproduction:
     epochs: int
     """Epochs that the search recorded."""
     equal: int
-    """How many of them, from the first on, came out bit for bit the same."""
+    """How many of them, from the first on, are bit-identical."""
     difference: str | None
     """The first difference; None when there is none."""
     weights: str = "not recorded"
@@ -48,7 +47,7 @@ def reproduction_of(record: TrialRecord, result: TrainResult, changes: Sequence[
     Args:
         record: of the trial.
         result: of training it for as many epochs again.
-        changes: the dependencies that are not what they were.
+        changes: The changed dependencies.
     """
     equal, difference = compare(record.epochs, result.epochs)
     weights = "not recorded"
@@ -56,39 +55,33 @@ def reproduction_of(record: TrialRecord, result: TrainResult, changes: Sequence[
         weights = "equal" if record.weights_sha256 == result.weights_sha256 else "different"
     if difference is None and weights == "different":
         difference = f"the final weights are {result.weights_sha256[:12]}..., recorded {record.weights_sha256:.12}..."
-    elif difference is None and _predictions_differ(record, result.val_predictions):
-        difference = "the validation predictions of the best epoch are not the recorded ones"
+    elif difference is None and record.val_predictions is not None:
+        recorded = unpack_labels(record.val_predictions, f"what trial {record.number} said about the validation split")
+        if not np.array_equal(recorded, result.val_predictions):
+            difference = "the validation predictions of the best epoch are not the recorded ones"
     return Reproduction(
         epochs=len(record.epochs), equal=equal, difference=difference, weights=weights, changes=tuple(changes)
     )
 
 
 def compare(recorded: Sequence[EpochResult], trained: Sequence[EpochResult]) -> tuple[int, str | None]:
-    """Epoch by epoch: losses and accuracy must be equal to the last bit; times may differ.
+    """Compare epoch by epoch: losses and accuracy must be bit-identical; times may differ.
 
     Returns:
         How many epochs are equal from the first on, and the first difference.
     """
-    differences = [_difference(old, new) for old, new in zip(recorded, trained, strict=False)]
+    differences = [
+        [
+            f"epoch {new.epoch} has {name} {now!r} where the search recorded {was!r} (off by {now - was:+.2g})"
+            for name in COMPARED
+            if (was := getattr(old, name)) != (now := getattr(new, name))
+        ]
+        for old, new in zip(recorded, trained, strict=False)
+    ]
     first = next((at for at, found in enumerate(differences) if found), None)
     if first is not None:
         again = len(differences) > first + 1 and not any(differences[first + 1 :])
-        return first, f"{differences[first]}{'; all epochs after it are equal' if again else ''}"
+        return first, f"{differences[first][0]}{'; all epochs after it are equal' if again else ''}"
     if len(trained) < len(recorded):
         return len(trained), f"training ended after epoch {len(trained)}"
     return len(recorded), None
-
-
-def _difference(old: EpochResult, new: EpochResult) -> str | None:
-    for name in COMPARED:
-        was, now = getattr(old, name), getattr(new, name)
-        if was != now:
-            return f"epoch {new.epoch} has {name} {now!r} where the search recorded {was!r} (off by {now - was:+.2g})"
-    return None
-
-
-def _predictions_differ(record: TrialRecord, predictions: NDArray[np.int64]) -> bool:
-    if record.val_predictions is None:
-        return False
-    recorded = unpack_labels(record.val_predictions, f"what trial {record.number} said about the validation split")
-    return not np.array_equal(recorded, predictions)

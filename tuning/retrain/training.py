@@ -1,8 +1,7 @@
-"""Training a trial's settings once more: resumable, with what came of it in figures."""
+"""Resumable training of a trial's settings, and its figures."""
 
 import hashlib
 import json
-import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -27,19 +26,19 @@ def train_resumable(
     last: int | None = None,
     say: Callable[[EpochResult], None] = lambda epoch: None,
 ) -> TrainResult:
-    """Train, or go on where a killed process was.
+    """Train, or resume after a kill.
 
     Args:
-        config: the settings.
-        corpus: the data.
-        threads: CPU threads.
-        device: as torch names it.
-        checkpoints: a folder for this training alone; under another environment it begins anew beside the old one.
-        last: the epoch to end after; None for all of the config's.
-        say: told each epoch.
+        config: The settings.
+        corpus: The data.
+        threads: Number of CPU threads.
+        device: Device, as torch names it.
+        checkpoints: Folder of this training alone; each environment has its own subfolder.
+        last: The last epoch to train; None for all epochs of the config.
+        say: Called after each epoch.
 
     Raises:
-        TrainingError: the loss is no longer a number.
+        TrainingError: the loss is not finite.
         UserError: a checkpoint cannot be written.
     """
 
@@ -48,38 +47,33 @@ def train_resumable(
         if epoch.epoch == last:
             raise StopTraining
 
-    # Never one training under two environments: what is compared must have been trained under one.
+    # One training must not continue under another environment: comparisons assume a single one.
     identity = [config.to_dict(), corpus.fingerprint, runtime_environment(config.precision, threads, device)]
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
     folder = checkpoints / digest[:16]
     return train(config, corpus, report=report, checkpoint_dir=folder, threads=threads, device=device)
 
 
-def remove_trial_checkpoints(checkpoints: Path) -> None:
-    """Remove a training's checkpoints: it is over and written down."""
-    shutil.rmtree(checkpoints, ignore_errors=True)
-
-
 def evaluate_on_test(result: TrainResult, corpus: Corpus, threads: int, device: str) -> Evaluation | None:
-    """Judge the best epoch's weights on the test split; None where the corpus has none. Count the reading."""
+    """Evaluate the best epoch's weights on the test split; None if there is none. The caller logs the evaluation."""
     if not len(corpus.indices(TEST)):
         return None
     return evaluate(result.config, result.weights, corpus, TEST, threads=threads, device=device)
 
 
 def metrics_of(result: TrainResult, corpus: Corpus, test: Evaluation | None) -> dict[str, Any]:
-    """Validation figures of the best epoch, and test figures where the test split was read."""
-    figures: dict[str, Any] = {
+    """Return validation figures of the best epoch, and test figures if there are any."""
+    return {
         "best_epoch": result.best_epoch,
         "val_accuracy": result.best_val_accuracy,
         "val_loss": result.best_val_loss,
         "val_sentences": len(corpus.indices(VAL)),
+        **held_out_metrics(test),
     }
-    return figures | held_out_metrics(test)
 
 
 def held_out_metrics(test: Evaluation | None) -> dict[str, Any]:
-    """Accuracy, loss and number of sentences; nothing where there is no test split."""
+    """Return accuracy, loss and number of sentences; nothing without a test split."""
     if test is None:
         return {}
     return {
@@ -91,7 +85,7 @@ def held_out_metrics(test: Evaluation | None) -> dict[str, Any]:
 
 
 def device_of(spec: Mapping[str, Any]) -> str:
-    """The study's device where this machine has it, else the CPU."""
+    """Return the study's device if this machine has it, else the CPU."""
     import torch
 
     return str(spec["device"]) if spec["device"] == "cpu" or torch.cuda.is_available() else "cpu"
@@ -105,17 +99,17 @@ def study_corpus(
     say: Callable[[str], None],
     **changes: Any,
 ) -> Corpus:
-    """The study's data.
+    """Load the study's data.
 
     Args:
-        spec: the study's.
-        dataset, vectors: where they are now; None for where the study had them.
-        cache_dir: of the data cache.
-        say: told what takes long.
-        changes: to the study's arguments of load_corpus, such as another split.
+        spec: Spec of the study.
+        dataset, vectors: Present paths; None for the paths in the study.
+        cache_dir: Folder of the data cache.
+        say: Called with a line before a step that takes long.
+        changes: Changes to the study's arguments of load_corpus, such as another split.
 
     Raises:
-        DataError: they cannot be used, or are no more where they were.
+        DataError: they cannot be used, or are missing.
     """
     places = {name: place for name, place in (("dataset", dataset), ("vectors", vectors)) if place is not None}
     try:

@@ -16,7 +16,7 @@ import numpy as np
 
 from core.errors import ConfigError
 from core.training.result import EpochResult, best_epoch
-from tuning.journal.records import TrialRecord, copied_from
+from tuning.journal.records import TrialRecord
 
 MIN_PEERS = 3
 """Fewer trials at a rung tell too little to stop anyone."""
@@ -136,7 +136,7 @@ class RungTable:
 
     def update(self, record: TrialRecord) -> None:
         """Take down where a trial stands by now. One that repeats another says nothing new, so it stands nowhere."""
-        copy = copied_from(record.origin) is not None
+        copy = record.copy_of is not None
         self.record_scores(record.number, () if copy else record.epochs, over=copy or record.state != "RUNNING")
 
     def record_scores(self, number: int, epochs: Sequence[EpochResult], *, over: bool) -> None:

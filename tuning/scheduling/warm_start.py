@@ -49,8 +49,8 @@ def add_prior_trials(
     if start and start["study"] == other:
         rows = own[PRIOR_TRIALS]
     else:
-        spec, records = read_other()
-        problems = _mismatches(config, spec, fingerprint)
+        theirs, records = read_other()
+        problems = _mismatches(config, theirs["spec"], fingerprint)
         rows = [_row(record) for record in records if record.state in ("COMPLETE", "PRUNED")]
         if not problems and not rows:
             problems = ["none of its trials is finished"]

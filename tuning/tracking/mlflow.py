@@ -1,7 +1,7 @@
 """`sentune export STUDY --to mlflow`: a study as an MLflow experiment, each trial as a run.
 
-A run is known by its trial's number, which is a tag that it is made with; it is closed as the last step. So an export
-again adds what is new, and one that was cut short is completed.
+A tag with the trial's number identifies a run, which is closed as the last step. So another export adds what is new,
+and completes one that was interrupted.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from core.errors import ConfigError, UserError
 from core.io.checked_folder import canonical_json
 from core.io.text import error_summary, redact_uris
-from tuning.journal.records import TrialRecord, epoch_points, read_study, searched_values, spec_of
+from tuning.journal.records import Spec, TrialRecord, epoch_points, read_study, searched_values
 from tuning.scheduling.study import searched_settings, space_from_spec
 
 if TYPE_CHECKING:
@@ -31,12 +31,12 @@ BATCH = 900
 
 
 def default_uri(folder: Path) -> str:
-    """MLflow's own variable, else a database beside the study in `folder`."""
+    """Return MLFLOW_TRACKING_URI, else a database next to the study in `folder`."""
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{folder.absolute().parent / 'mlflow.db'}"
 
 
 def export_to_mlflow(folder: Path, uri: str) -> str:
-    """Copy the study in `folder` to the MLflow server or store at `uri`; once more adds what is new.
+    """Copy the study in `folder` to the MLflow server or store at `uri`; another call adds what is new.
 
     Returns:
         What was done, in a line.
@@ -45,11 +45,14 @@ def export_to_mlflow(folder: Path, uri: str) -> str:
         UserError: there is no such study; MLflow is not installed, cannot be reached, or refuses.
         ConfigError: the experiment of the study's name there holds something else.
     """
-    spec, records = read_study(folder)
+    attributes, records = read_study(folder)
+    spec = attributes["spec"]
     if importlib.util.find_spec("mlflow") is None:
         raise UserError("--to mlflow needs what is not installed: pip install 'sentune[mlflow]'")
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"  # nothing is sent anywhere but to `uri`
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # its 7 try for minutes where nobody listens
+    os.environ.setdefault(
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2"
+    )  # its default of 7 tries for minutes if no server listens
     import mlflow
     from mlflow.exceptions import MlflowException
 
@@ -57,7 +60,7 @@ def export_to_mlflow(folder: Path, uri: str) -> str:
         logging.getLogger(name).setLevel(logging.ERROR)
     try:
         client = mlflow.MlflowClient(tracking_uri=uri)
-        experiment = _experiment(client, folder, uri)
+        experiment = _experiment(client, folder.name, spec, uri)
         searched = searched_settings(space_from_spec(spec))
         runs = _runs(client, experiment)
         for record in records:
@@ -70,22 +73,22 @@ def export_to_mlflow(folder: Path, uri: str) -> str:
     return f"experiment {folder.name} at {redact_uris(uri)}: {len(records)} runs, {new} of them new"
 
 
-def _experiment(client: "MlflowClient", folder: Path, uri: str) -> str:
-    """The id of the study's experiment, made where there is none."""
-    ours = hashlib.sha256(canonical_json(spec_of(folder))).hexdigest()
-    found = client.get_experiment_by_name(folder.name)
+def _experiment(client: "MlflowClient", name: str, spec: Spec, uri: str) -> str:
+    """Return the id of the study's experiment; create it if there is none."""
+    ours = hashlib.sha256(canonical_json(spec)).hexdigest()
+    found = client.get_experiment_by_name(name)
     if found is None:
-        return client.create_experiment(folder.name, tags={STUDY: ours})
+        return client.create_experiment(name, tags={STUDY: ours})
     if found.tags.get(STUDY) != ours or found.lifecycle_stage != "active":
         what = "is deleted" if found.lifecycle_stage != "active" else "holds something else than this study"
         raise ConfigError(
-            f"experiment {folder.name!r} at {redact_uris(uri)} {what}: rename or purge it there, or choose another --uri"
+            f"experiment {name!r} at {redact_uris(uri)} {what}: rename or purge it there, or choose another --uri"
         )
     return str(found.experiment_id)
 
 
 def _runs(client: "MlflowClient", experiment: str) -> "dict[int, Run]":
-    """The runs that are there, by trial."""
+    """Return the existing runs by trial."""
     found: dict[int, Run] = {}
     token = None
     while True:
@@ -99,8 +102,8 @@ def _runs(client: "MlflowClient", experiment: str) -> "dict[int, Run]":
 def _export(
     client: "MlflowClient", experiment: str, run: "Run | None", record: TrialRecord, searched: list[str]
 ) -> None:
-    """Bring one run up to date; one that is closed is."""
-    from mlflow.entities import Param, RunTag
+    """Bring one run up to date; a closed one already is."""
+    from mlflow.entities import Metric, Param, RunTag
 
     if run is not None and run.info.status in STATUS.values():
         return
@@ -108,36 +111,26 @@ def _export(
     begin = record.started_at or 0.0
     if run is None:
         number = str(record.number)
-        known: dict[str, set[int]] = {}
+        logged: dict[str, set[int]] = {}
         run = client.create_run(
             experiment, start_time=_ms(begin), run_name=f"trial {number}", tags={TRIAL: number, "origin": record.origin}
         )
     else:
-        known = _known_steps(client, run)
+        logged = {m: {each.step for each in client.get_metric_history(run.info.run_id, m)} for m in run.data.metrics}
     name = run.info.run_id
     client.log_batch(name, params=[Param(key, str(value)) for key, value in searched_values(record, searched).items()])
-    for metrics in _batches([m for m in _metrics(record) if m.step not in known.get(m.key, ())]):
+    new = [
+        Metric(key, value, _ms(point.time), point.epoch)
+        for point in curve
+        for key, value in point.values.items()
+        if point.epoch not in logged.get(key, ())
+    ]
+    for metrics in _batches(new):
         client.log_batch(name, metrics=metrics)
     if record.state in STATUS:
         tags = {"state": record.state, **({"error": record.error} if record.error else {})}
         client.log_batch(name, tags=[RunTag(key, value) for key, value in tags.items()])
         client.set_terminated(name, STATUS[record.state], _ms(curve[-1].time if curve else begin))
-
-
-def _metrics(record: TrialRecord) -> list[Any]:
-    from mlflow.entities import Metric
-
-    return [
-        Metric(name, value, _ms(point.time), point.epoch)
-        for point in epoch_points(record)
-        for name, value in point.values.items()
-    ]
-
-
-def _known_steps(client: "MlflowClient", run: "Run") -> dict[str, set[int]]:
-    """The epochs that an open run has of each metric."""
-    name = run.info.run_id
-    return {key: {m.step for m in client.get_metric_history(name, key)} for key in run.data.metrics}
 
 
 def _batches(metrics: list[Any]) -> Iterator[list[Any]]:

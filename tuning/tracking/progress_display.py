@@ -1,6 +1,6 @@
-"""What a person sees while a search runs: a live block in a terminal, plain lines in a file, a pipe or a notebook.
+"""Progress display of a search: a live block in a terminal, plain lines in a file, a pipe or a notebook.
 
-A thread of its own writes: a terminal that is paused, or a pipe that no one reads, holds up no trial.
+A separate thread writes, so that a paused terminal or an unread pipe delays no trial.
 """
 
 import os
@@ -24,23 +24,23 @@ from tuning.tracking.progress_text import best_text, failures, live_block, rate_
 
 REFRESH_SECONDS = 0.5
 PLAIN_SECONDS = 5.0
-"""Between two plain lines, at least."""
+"""Minimum time between two plain lines."""
 PATIENCE_SECONDS = 2.0
-"""How long the end of a search waits for a terminal that takes nothing."""
+"""Maximum time that the end of a search waits for a blocked terminal."""
 
 
 def moves_cursor(console: Console, environ: Mapping[str, str]) -> bool:
-    """Whether lines can be overwritten there: a terminal, and not a notebook's cell that calls the shell."""
+    """Return whether lines can be overwritten: in a terminal, but not in a notebook's shell cell."""
     return console.file.isatty() and not console.is_dumb_terminal and "JPY_PARENT_PID" not in environ
 
 
 def pause_seconds(elapsed: float) -> float:
-    """Between two plain lines: a sixtieth of the time gone, between PLAIN_SECONDS and a minute."""
+    """Return the time between two plain lines: a sixtieth of `elapsed`, between PLAIN_SECONDS and a minute."""
     return min(60.0, max(PLAIN_SECONDS, elapsed / 60))
 
 
 class ProgressDisplay(Callback):
-    """Listens to a search and shows it on `console`. Use as a context manager."""
+    """A callback that shows a search on `console`. Use as a context manager."""
 
     def __init__(self, console: Console, progress: SearchProgress, cautions: Sequence[str] = ()) -> None:
         self.console = console
@@ -50,11 +50,12 @@ class ProgressDisplay(Callback):
         """Failures that have not been shown yet."""
         self.events = 0
         self.best: BestSoFar | None = None
-        """The one that was shown last, in plain lines."""
+        """The best that plain lines showed last."""
         self.began = time.monotonic()
         self.lock = threading.Lock()
         self.over = threading.Event()
-        self.thread = threading.Thread(target=self._show, name="progress", daemon=True)
+        show = self._show_live if moves_cursor(console, os.environ) else self._show_plain
+        self.thread = threading.Thread(target=show, name="progress", daemon=True)
 
     def __enter__(self) -> Self:
         self.thread.start()
@@ -65,7 +66,7 @@ class ProgressDisplay(Callback):
         self.thread.join(PATIENCE_SECONDS)
 
     def on_trial_start(self, number: int, config: TrialConfig) -> None:
-        """A trial begins or goes on."""
+        """A trial starts or resumes."""
         with self.lock:
             self.progress.start(number, config.to_dict())
             self.events += 1
@@ -77,24 +78,18 @@ class ProgressDisplay(Callback):
             self.events += 1
 
     def on_trial_pause(self, number: int) -> None:
-        """A trial waits at a rung."""
+        """A trial is paused at a rung."""
         with self.lock:
-            self.progress.wait(number)
+            self.progress.pause(number)
             self.events += 1
 
     def on_trial_end(self, record: TrialRecord) -> None:
-        """A trial is over."""
+        """A trial has ended."""
         with self.lock:
             self.progress.end(record)
             self.events += 1
             if record.state == "FAIL":
                 self.failed[record.number] = record.error or "no reason is known"
-
-    def _show(self) -> None:
-        if moves_cursor(self.console, os.environ):
-            self._show_live()
-        else:
-            self._show_plain()
 
     def _show_live(self) -> None:
         live = Live(
@@ -131,7 +126,7 @@ class ProgressDisplay(Callback):
             self._write(self._news())
 
     def _news(self) -> list[str]:
-        """Where the search stands, and what is new: trials that failed, and the best."""
+        """Return a summary and what is new: failed trials and the best."""
         lines = [*self._new_failures(), self._summary()]
         with self.lock:
             best = self.progress.best
@@ -153,7 +148,7 @@ class ProgressDisplay(Callback):
         return time.monotonic() - self.began
 
     def _write(self, lines: Sequence[str]) -> None:
-        """At once, so that no other line comes between them; as they are, whatever the width."""
+        """Write the lines in one call, so that no other line separates them, and without wrapping."""
         if lines:
             self.console.file.write("".join(f"{line}\n" for line in lines))
             self.console.file.flush()

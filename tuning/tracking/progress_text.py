@@ -1,4 +1,4 @@
-"""How a search's progress reads: a block of lines for a terminal, one line for a log."""
+"""Text of a search's progress: a block of lines for a terminal, one line for a log."""
 
 import textwrap
 import time
@@ -8,25 +8,25 @@ from typing import Any
 from core.config import SHORT_NAMES
 from core.io.text import printable
 from tuning.formatting import format_clock, format_settings, format_value, truncate
-from tuning.tracking.progress_state import BestSoFar, RunningTrial, SearchProgress
+from tuning.tracking.progress_state import BestSoFar, SearchProgress
 
 MAX_FAILURES = 3
-"""That are told one by one at a time."""
+"""Maximum number of failures that are listed one by one."""
 TITLE = 12
 """Characters of an audit line's title."""
 WARNINGS = 3
-"""So many of the audit's warnings fit above the block."""
+"""Maximum number of the audit's warnings above the block."""
 
 
 def live_block(progress: SearchProgress, cautions: Sequence[str], elapsed: float, width: int, height: int) -> list[str]:
-    """What a terminal shows: warnings, counts, pace, the best so far, and a line for each running trial.
+    """Return what a terminal shows: warnings, counts, rate, the best so far, and a line for each running trial.
 
     Args:
-        tally: where the search stands.
-        cautions: of the audit, see core.data.audit.
-        elapsed: seconds since this start.
-        width: of the terminal; no line is longer.
-        height: of the terminal; there are fewer lines than that.
+        progress: Progress of the search.
+        cautions: Warnings of the audit, see core.data.audit.
+        elapsed: Seconds since this start.
+        width: Width of the terminal; no line is longer.
+        height: Height of the terminal; the result has fewer lines.
     """
     lines = [f"warning: {caution}" for caution in cautions[:WARNINGS]]
     lines += [status_line(progress), rate_line(progress, elapsed)]
@@ -45,29 +45,24 @@ def live_block(progress: SearchProgress, cautions: Sequence[str], elapsed: float
 
 
 def _running_lines(progress: SearchProgress, width: int, room: int) -> list[str]:
-    """A title, and the trials by number; the last line says how many had no room."""
+    """Return a title and the running trials by number; the last line counts those without room."""
     if not progress.running or room < 3:
         return []
     rows = sorted(progress.running.items())
     shown = rows if len(rows) < room else rows[: room - 2]
     lines = ["trial  epoch    now     best   settings"]
-    lines += [_running_line(number, trial, progress.epochs_a_trial, width) for number, trial in shown]
+    for number, trial in shown:
+        scores = [f"{epoch.val_accuracy:.4f}" for epoch in trial.epochs] or ["-"]
+        done = f"{len(trial.epochs)}/{progress.epochs_a_trial}"
+        head = f"{number:>5}  {done:>5}  {scores[-1]:>6}  {max(scores):>6}   "
+        lines.append(head + format_brief(trial.settings, width - len(head)))
     if len(shown) < len(rows):
         lines.append(f"       and {len(rows) - len(shown)} more")
     return lines
 
 
-def _running_line(number: int, trial: RunningTrial, epochs: int, width: int) -> str:
-    now, best = "-", "-"
-    if trial.epochs:
-        now = f"{trial.epochs[-1].val_accuracy:.4f}"
-        best = f"{max(epoch.val_accuracy for epoch in trial.epochs):.4f}"
-    head = f"{number:>5}  {f'{len(trial.epochs)}/{epochs}':>5}  {now:>6}  {best:>6}   "
-    return head + settings_brief(trial.settings, width - len(head))
-
-
-def settings_brief(settings: Mapping[str, Any], width: int) -> str:
-    """Settings with short names, as many as fit; `...` stands for the rest."""
+def format_brief(settings: Mapping[str, Any], width: int) -> str:
+    """Return settings with short names, as many as fit; `...` replaces the rest."""
     names = [
         *(name for name in SHORT_NAMES if name in settings),
         *(name for name in settings if name not in SHORT_NAMES),
@@ -81,7 +76,7 @@ def settings_brief(settings: Mapping[str, Any], width: int) -> str:
 
 
 def status_line(progress: SearchProgress) -> str:
-    """`3/16 trials: 2 done, 1 stopped, 0 failed, 2 running, 4 waiting`: these for others to reach their rung."""
+    """Return `3/16 trials: 2 done, 1 stopped, 0 failed, 2 running, 4 waiting`, the last for peers at a rung."""
     ended = progress.ended
     waiting = f", {len(progress.waiting)} waiting" if progress.waiting else ""
     return (
@@ -91,7 +86,7 @@ def status_line(progress: SearchProgress) -> str:
 
 
 def rate_line(progress: SearchProgress, elapsed: float) -> str:
-    """`0.52 epochs/s, 12:05 gone, about 1:20:00 left`; before a trial has ended it says at most how long."""
+    """Return `0.52 epochs/s, 12:05 gone, about 1:20:00 left`; an upper bound before a trial has ended."""
     if progress.first_start is None:
         return f"starting the workers, {format_clock(elapsed)} gone"
     left, budget = progress.seconds_left(), progress.budget_seconds
@@ -105,20 +100,16 @@ def rate_line(progress: SearchProgress, elapsed: float) -> str:
 
 
 def best_text(best: BestSoFar) -> str:
-    """`best so far: 0.7812 by trial 3 in epoch 4, found 14:02:31`."""
-    return f"best so far: {best.epoch.val_accuracy:.4f} by trial {best.trial} in epoch {best.epoch.epoch}{_when(best)}"
-
-
-def _when(best: BestSoFar) -> str:
-    """The time of day, with the date where it was not within the last 20 hours."""
+    """Return `best so far: 0.7812 by trial 3 in epoch 4, found 14:02:31`, with the date if it is not recent."""
+    text = f"best so far: {best.epoch.val_accuracy:.4f} by trial {best.trial} in epoch {best.epoch.epoch}"
     if best.found is None:
-        return ""
+        return text
     recent = time.time() - best.found < 20 * 3600
-    return f", found {time.strftime('%H:%M:%S' if recent else '%Y-%m-%d %H:%M', time.localtime(best.found))}"
+    return f"{text}, found {time.strftime('%H:%M:%S' if recent else '%Y-%m-%d %H:%M', time.localtime(best.found))}"
 
 
 def failures(failed: Mapping[int, str]) -> list[str]:
-    """A line for each failed trial, at most so many, and how many more there were."""
+    """Return a line for each of the first MAX_FAILURES failed trials, and the number of the others."""
     lines = [f"trial {number} failed: {printable(error)}" for number, error in list(failed.items())[:MAX_FAILURES]]
     left = len(failed) - MAX_FAILURES
     return lines + ([f"and {left} more failed"] if left > 0 else [])

@@ -1,7 +1,7 @@
 """`run --tensorboard`: STUDY/tensorboard says what the journal says, in a file of events for each trial.
 
-When a search begins or goes on, the folder is made anew from the journal; then each trial's file grows with its
-epochs. So nothing stands in it twice, and a file that a killed search left torn is replaced.
+When a search starts or resumes, the folder is written again from the journal; then each trial's file grows with its
+epochs. So no epoch is in it twice, and the partial file of a killed search is replaced.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ FOLDER = "tensorboard"
 
 
 def check_tensorboard() -> None:
-    """Can event files be written here?
+    """Check that event files can be written.
 
     Raises:
         ConfigError: their writer is not installed.
@@ -39,9 +39,9 @@ def tensorboard_callback(
     """Make the folder from the journal, and keep it up to date while the block runs.
 
     Args:
-        ledger: the open journal.
+        journal: The open journal.
         searched: TrialConfig fields that are shown as a trial's settings.
-        say: told when the files can no longer be written; the search goes on without them.
+        say: Called once if the files can no longer be written; the search continues without them.
 
     Raises:
         UserError: the folder cannot be written.
@@ -61,7 +61,7 @@ def tensorboard_callback(
 
 
 class TensorBoardCallback(Callback):
-    """Writes event files during a search. Get one from `tensorboard_callback`."""
+    """A callback that writes event files. Get one from `tensorboard_callback`."""
 
     def __init__(
         self,
@@ -78,7 +78,7 @@ class TensorBoardCallback(Callback):
         self._broken = False
 
     def on_trial_start(self, number: int, config: TrialConfig) -> None:
-        """A trial begins or goes on."""
+        """A trial starts or resumes."""
         self._update(self._record(number))
 
     def on_epoch_end(self, number: int, result: EpochResult) -> None:
@@ -86,7 +86,7 @@ class TensorBoardCallback(Callback):
         self._update(self._record(number))
 
     def on_trial_end(self, record: TrialRecord) -> None:
-        """A trial is over."""
+        """A trial has ended."""
         self._update(record)
 
     def close(self) -> None:
@@ -107,7 +107,7 @@ class TensorBoardCallback(Callback):
                 self._open.pop(record.number).close()
         except OSError as error:
             self._broken = True
-            self._say(f"cannot write {self._folder}: {error.strerror}; the search goes on without event files")
+            self._say(f"cannot write {self._folder}: {error.strerror}; the search continues without event files")
 
 
 class _Run:
@@ -141,7 +141,7 @@ class _Run:
         self._writer.flush()
 
     def close(self) -> None:
-        """No more will come."""
+        """Close the file."""
         self._writer.close()
 
     def _write(self, summary: Any, step: int, time: float) -> None:

@@ -6,7 +6,7 @@ import json
 
 from tests.support.trial_records import record
 from tuning.analysis.filters import RowFilter, filter_rows
-from tuning.analysis.ranking import trial_rows
+from tuning.analysis.ranking import COLUMNS, TrialRow, trial_rows
 from tuning.analysis.tables import render_table
 
 SEARCHED = ("n_layers", "learning_rate", "freeze_embedding")
@@ -126,3 +126,10 @@ def test_columns_give_way_before_a_table_gets_wider_than_it_may_be() -> None:
         (False, False, True),
     ]
     assert max(map(len, render_table(rows, "table", width=60).splitlines()[:6])) <= 60
+
+
+def test_each_field_of_a_row_has_one_column() -> None:
+    """So that no field is missing on the page, and the columns of the text table have one order."""
+    assert sorted(column.field for column in COLUMNS) == sorted(set(TrialRow.__slots__) - {"params"})
+    places = sorted(column.place for column in COLUMNS if column.title)
+    assert places == list(range(1, len(places) + 1))

@@ -13,7 +13,7 @@ from tests.support.corpora import tiny_corpus
 from tests.support.journals import SPEC as LEDGER_SPEC
 from tests.support.journals import two_trials
 from tests.support.trial_records import record
-from tuning.confirm.command import ConfirmOptions, cost
+from tuning.confirm.command import ConfirmOptions, estimate_cost
 from tuning.confirm.execution import record_result, remove_checkpoints, train_run
 from tuning.confirm.runs import ConfirmRun, candidates, plan_runs
 from tuning.journal.predictions import unpack_labels
@@ -62,11 +62,11 @@ def test_the_cost_is_what_the_searchs_epochs_took_for_the_epochs_of_a_whole_run(
         record(1, 0.6, 0.7, config=settings, origin="sampler"),
     ]  # 1.5 s an epoch
     runs = plan_runs(SPEC, candidates(records, 2), 50, None)
-    assert cost(records, runs, runs, 2) == (
+    assert estimate_cost(records, runs, runs, 2) == (
         "100 runs: the 100 to do take about 10 minutes, 2 at a time\n"
         "(each trains 8 epochs, as in the study, and counts its best one on validation)"
     )
-    assert cost(records, runs, runs[90:], 1).startswith(
+    assert estimate_cost(records, runs, runs[90:], 1).startswith(
         "100 runs, 90 of them done before: the 10 to do take about 2 minutes, one after the other\n"
     )
 
@@ -98,8 +98,8 @@ def test_a_run_that_cannot_be_trained_is_an_error_and_what_can_be_mended_is_told
     found = train_run(explosive.to_dict(), tiny_corpus(), TrialResources(), str(tmp_path / "c"))
     assert found["error"].startswith("TrainingError: ")
     (tmp_path / "file").touch()
-    mend = train_run(CONFIG.to_dict(), tiny_corpus(), TrialResources(), str(tmp_path / "file" / "c"))
-    assert "a part of the path is a file" in mend["user_error"]
+    failed = train_run(CONFIG.to_dict(), tiny_corpus(), TrialResources(), str(tmp_path / "file" / "c"))
+    assert "a part of the path is a file" in failed["user_error"]
 
 
 def test_an_outcome_is_kept_with_its_reading_and_its_checkpoints_go(tmp_path: Path) -> None:

@@ -274,7 +274,7 @@ def test_damage_is_named_with_its_line(journal: Path, tmp_path: Path, damage: by
     lines = journal.read_bytes().splitlines(keepends=True)
     part = tmp_path / "study.journal"
     part.write_bytes(b"".join([*lines, damage]))
-    with pytest.raises(CorruptionError, match=rf"study.journal is damaged in line {len(lines) + 1} .*put back a copy"):
+    with pytest.raises(CorruptionError, match=rf"line {len(lines) + 1} of .*study.journal is damaged .*put back a"):
         read_journal(part)
 
 

@@ -19,13 +19,13 @@ from core.errors import ConfigError, CorruptionError, UserError
 from tests.support.journals import SPEC, add, epoch, two_trials
 from tuning.journal.file import JOURNAL
 from tuning.journal.records import read_study, study_attributes
-from tuning.journal.writer import StudyJournal, log_test_evaluation, open_study
+from tuning.journal.writer import StudyJournal, open_study
 
 
 def test_what_was_written_is_read_to_the_last_bit(tmp_path: Path) -> None:
     two_trials(tmp_path / "s")
-    spec, (first, second) = read_study(tmp_path / "s")
-    assert spec == SPEC
+    attributes, (first, second) = read_study(tmp_path / "s")
+    assert attributes["spec"] == SPEC
     assert first.epochs == (epoch(1, 0.5), epoch(2, 0.75))
     assert (first.state, first.n_parameters, first.best) == ("COMPLETE", 10, epoch(2, 0.75))
     assert (second.state, second.error) == ("FAIL", "TrainingError: NaN")
@@ -100,7 +100,7 @@ def test_a_journal_cut_inside_its_first_record_is_a_new_study(tmp_path: Path) ->
     (tmp_path / "s" / JOURNAL).write_bytes(b'{"op_code":0,"wor')
     with open_study(tmp_path / "s", SPEC) as study_journal:
         assert study_journal.records() == []
-    assert read_study(tmp_path / "s")[0] == SPEC
+    assert read_study(tmp_path / "s")[0]["spec"] == SPEC
 
 
 def test_a_lock_that_a_killed_process_left_does_not_block(tmp_path: Path) -> None:
@@ -115,7 +115,7 @@ def test_damage_before_the_end_is_named(tmp_path: Path) -> None:
     journal = tmp_path / "s" / JOURNAL
     lines = journal.read_bytes().splitlines(keepends=True)
     journal.write_bytes(b"".join([*lines[:3], b"\x00garbage\n", *lines[3:]]))
-    with pytest.raises(CorruptionError, match=r"study\.journal is damaged .*: put back a copy of it"):
+    with pytest.raises(CorruptionError, match=r"line 4 of .*study\.journal is damaged .*: put back a copy"):
         read_study(tmp_path / "s")
 
 
@@ -205,7 +205,7 @@ def read(study_journal: StudyJournal, **changes: Any) -> int:
         "verb": "retrain", "trial": 1, "seed": 7, "on": "train", "split": "80/10/10",
         "val_accuracy": 0.75, "test_accuracy": 0.7, "test_sentences": 100,
     }  # fmt: skip
-    return log_test_evaluation(study_journal, **(settings | changes))
+    return study_journal.log_test_evaluation(**(settings | changes))
 
 
 def test_readings_add_up_over_processes_with_what_was_read_and_when(tmp_path: Path) -> None:
@@ -223,7 +223,7 @@ def test_readings_add_up_over_processes_with_what_was_read_and_when(tmp_path: Pa
 
 def test_the_trials_are_as_they_were(tmp_path: Path) -> None:
     two_trials(tmp_path)
-    before = read_study(tmp_path)
+    before = read_study(tmp_path)[1]
     with open_study(tmp_path, SPEC) as study_journal:
         read(study_journal)
-    assert read_study(tmp_path) == before
+    assert read_study(tmp_path)[1] == before

@@ -10,7 +10,7 @@ from core.data.load import load_corpus
 from core.errors import UserError
 from tests.support.pages import facts_of, made
 from tests.support.recorded_study import record_study
-from tuning.report.compose import confusions, shaded
+from tuning.report.compose import add_shades, confusions
 from tuning.report.mistakes import Predictions, mistakes, read_predictions, same_model
 
 ANSWERS = Predictions(
@@ -28,7 +28,7 @@ def test_sentences_are_counted_by_class_and_answer() -> None:
 
 
 def test_shades_go_by_the_share_within_a_class() -> None:
-    assert shaded(np.array([[3, 1], [0, 0]])) == [[(3, 5), (1, 2)], [(0, 0), (0, 0)]]
+    assert add_shades(np.array([[3, 1], [0, 0]])) == [[(3, 5), (1, 2)], [(0, 0), (0, 0)]]
 
 
 def test_without_a_model_the_mistakes_of_most_trials_come_first() -> None:

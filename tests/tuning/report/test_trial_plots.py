@@ -12,7 +12,7 @@ from tests.support.recorded_study import BEGAN, record_study
 from tests.support.small_study import add, small_study
 from tuning.report.compose import figures
 from tuning.report.facts import Figure, ReportData
-from tuning.report.setting_plots import MIN_TRIALS, filled, importance_bars, importances, parallel, slices
+from tuning.report.setting_plots import MIN_TRIALS, fill_params, importance_bars, importances, parallel, slices
 from tuning.report.timeline_plot import last_moment, timeline, worker_rows
 from tuning.report.trial_plots import budget, curves, history, rungs
 from tuning.space.load import load_space
@@ -96,7 +96,7 @@ def test_a_setting_without_a_part_counts_at_the_middle_of_its_range_and_on_its_g
     space = load_space(
         "notebook", ["hidden_dim=int(100,400,step=100)", "fc_dropout=float(0,0.5,step=0.1)", "learning_rate=log(0.1,1)"]
     )
-    values = filled({}, {dimension.name: dimension.distribution for dimension in space.dimensions})
+    values = fill_params({}, {dimension.name: dimension.distribution for dimension in space.dimensions})
     assert all(dimension.contains(values[dimension.name]) for dimension in space.dimensions)
     assert values["learning_rate"] == pytest.approx(0.1**0.5)
 

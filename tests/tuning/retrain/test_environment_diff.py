@@ -92,7 +92,7 @@ def test_what_cannot_match_is_said_first() -> None:
     own = record(0, config=settings, state="PRUNED")
     assert retraining_notes(own, environment_changes({"threads": 1}, {"threads": 2})) == [
         "changed since the search: threads 1, now 2",
-        "so the same bits are not to be expected",
+        "do not expect bit-identical results",
         "this study was made before there was ema_decay: the default is taken",
         "trial 0 left no hash of its final weights (it was stopped early): its epochs alone are compared",
     ]

@@ -153,7 +153,7 @@ def test_a_trial_that_repeats_another_is_not_trained_and_ends_as_that_one_did(tm
     assert [r.origin for r in (first, second, third)] == ["notebook", "sampler", "sampler"]
     assert len(copies) == 9
     for copy in copies:
-        source = (second, third)[int(copy.origin.removeprefix("copy of ")) - 1]
+        source = (second, third)[(copy.copy_of or 0) - 1]
         assert (copy.state, copy.epochs, copy.config) == (source.state, source.epochs, source.config)
     assert [event for event in ray.heard.events if event.startswith("started")] == [f"started {n}" for n in range(3)]
     assert len([event for event in ray.heard.events if event.startswith("COMPLETE")]) == 12

@@ -24,7 +24,7 @@ class Terminal(io.StringIO):
 
 
 def state() -> SearchProgress:
-    return SearchProgress.of([], n_trials=6, epochs_a_trial=4, workers=2, window=8, searched=["hidden_dim"])
+    return SearchProgress(records=[], n_trials=6, epochs_a_trial=4, workers=2, window=8, searched=["hidden_dim"])
 
 
 def listen(progress: ProgressDisplay) -> None:

@@ -26,7 +26,7 @@ def progress(*records: TrialRecord, **changes: Any) -> SearchProgress:
         "window": 99,
         "searched": ["hidden_dim"],
     }
-    return SearchProgress.of(records, **(settings | changes))
+    return SearchProgress(records=records, **(settings | changes))
 
 
 def test_nothing_is_known_before_the_first_epoch() -> None:
@@ -72,7 +72,7 @@ def test_a_trial_that_waits_is_ahead_with_what_it_has_not_done() -> None:
     waits.start(4, CONFIG)
     waits.epoch(4, epoch(1, 0.5, seconds=1.5))
     running = waits.seconds_left()
-    waits.wait(4)
+    waits.pause(4)
     assert (waits.running, waits.waiting) == ({}, {4})
     assert waits.seconds_left() == pytest.approx(running)
     assert status_line(waits).endswith("0 failed, 0 running, 1 waiting")

@@ -13,7 +13,7 @@ from tuning.formatting import format_clock
 from tuning.scheduling.study import searched_settings
 from tuning.space.load import load_space
 from tuning.tracking.progress_state import BestSoFar, SearchProgress
-from tuning.tracking.progress_text import best_text, failures, live_block, rate_line, settings_brief, wrap_titled
+from tuning.tracking.progress_text import best_text, failures, format_brief, live_block, rate_line, wrap_titled
 
 QUICK = searched_settings(load_space("quick"))
 
@@ -22,7 +22,7 @@ def busy(n_running: int = 2, **changes: Any) -> SearchProgress:
     """Trial 0 is done, 1 failed, 2 was stopped; the others run."""
     settings: dict[str, Any] = {"n_trials": 100, "epochs_a_trial": 8, "workers": 2, "window": 8, "searched": QUICK}
     records = [record(0, 0.6, 0.8), record(1, state="FAIL", error="NaN"), record(2, 0.7, state="PRUNED")]
-    progress = SearchProgress.of(records, **(settings | changes))
+    progress = SearchProgress(records=records, **(settings | changes))
     for number in range(3, 3 + n_running):
         progress.start(number, TrialConfig(hidden_dim=60 + number).to_dict())
     progress.epoch(3, epoch(1, 0.75))
@@ -61,13 +61,13 @@ def test_trials_without_room_are_counted() -> None:
 
 def test_settings_in_brief_say_what_matters_most_and_end_where_there_is_no_room() -> None:
     settings = {"n_layers": 2, "something_new": 1, "learning_rate": 0.00123456, "freeze_embedding": True}
-    assert settings_brief(settings, 80) == "lr=0.00123 layers=2 freeze=yes something_new=1"
-    assert settings_brief(settings, 25) == "lr=0.00123 layers=2 ..."
-    assert settings_brief(settings, 3) == "..."
+    assert format_brief(settings, 80) == "lr=0.00123 layers=2 freeze=yes something_new=1"
+    assert format_brief(settings, 25) == "lr=0.00123 layers=2 ..."
+    assert format_brief(settings, 3) == "..."
 
 
 def test_pace_says_how_sure_it_is() -> None:
-    fresh = SearchProgress.of([], n_trials=2, epochs_a_trial=4, workers=1, window=8, searched=[])
+    fresh = SearchProgress(records=[], n_trials=2, epochs_a_trial=4, workers=1, window=8, searched=[])
     assert rate_line(fresh, 3) == "starting the workers, 0:03 gone"
     fresh.start(0, TrialConfig().to_dict())
     assert rate_line(fresh, 5) == "0.00 epochs/s, 0:05 gone, time left: after the first epoch"

@@ -87,7 +87,7 @@ def test_what_cannot_be_written_is_said_once_and_ends_no_search(
         files.on_epoch_end(4, epoch(1, 0.55))
         files.on_epoch_end(4, epoch(2, 0.65))
     assert said == [
-        f"cannot write {tmp_path}/s/tensorboard: No space left on device; the search goes on without event files"
+        f"cannot write {tmp_path}/s/tensorboard: No space left on device; the search continues without event files"
     ]
 
 
