@@ -48,7 +48,7 @@ def export(
     format: Annotated[Literal["onnx"], typer.Option(help="Format of the exported model.")] = "onnx",
     to: Annotated[Literal["mlflow"] | None, typer.Option(help="Copy or update the study in this tracker.")] = None,
     uri: Annotated[
-        str | None, typer.Option(help="Server or store of --to. Default: MLFLOW_TRACKING_URI, or mlflow.db.")
+        str | None, typer.Option(help="Server or store of --to. Default: MLFLOW_TRACKING_URI, or RESULTS/mlflow.db.")
     ] = None,
     results: Results = Path("results"),
 ) -> None:

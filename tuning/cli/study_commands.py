@@ -46,7 +46,7 @@ def report(
     study: Study,
     out: Annotated[Path | None, typer.Option(help="HTML file. Default: report.html in the study's folder.")] = None,
     model: Annotated[
-        Path | None, typer.Option(help="Model of the best trial. Default: folder model in the study's folder.")
+        Path | None, typer.Option(help="Best trial's model, for confidences. Default: folder model of the study.")
     ] = None,
     watch: Annotated[bool, typer.Option("--watch", help="Update the page while the study runs.")] = False,
     results: Results = Path("results"),
@@ -101,7 +101,10 @@ def retrain(
     study: Study,
     trial: Annotated[str, typer.Option(help="Number of the trial, or best.")] = "best",
     out: Annotated[Path | None, typer.Option(help="Model folder. Default: folder model in the study's folder.")] = None,
-    on: Annotated[Literal["train", "train+val"], typer.Option(help="Splits to train on.")] = "train",
+    on: Annotated[
+        Literal["train", "train+val"],
+        typer.Option(help="Splits to train on; train+val takes the same number of steps."),
+    ] = "train",
     seeds: Annotated[int, typer.Option(help="Number of models to train; the median by validation is saved.")] = 1,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 if the search is not reproduced.")] = False,
     threads: Annotated[int | None, typer.Option(help="Number of CPU threads. Default: as in the study.")] = None,
@@ -111,7 +114,7 @@ def retrain(
     results: Results = Path("results"),
     cache_dir: CacheDir = None,
 ) -> None:
-    """Train a trial again, compare it with the search, save the model. Results must be bit-identical."""
+    """Train a trial again, compare it with the search, save the model. Compares each epoch bit by bit."""
     from tuning.retrain.command import RetrainOptions
     from tuning.retrain.command import retrain as retrain_trial
 

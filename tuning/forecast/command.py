@@ -131,7 +131,8 @@ class ForecastReport:
             f"epochs: {forecast.whole_epochs} without stopping, {spread(forecast.epochs, '{:.0f}'.format)} with it",
             f"time: {spread(forecast.seconds, round_up)}, by a probe of {self.probed} settings in "
             f"{self.probe_seconds:.0f} s",
-            f"memory: {format_gigabytes(self.worker_bytes)} a worker at most, {format_gigabytes(self.total_bytes)} in all"
+            f"memory: {format_gigabytes(self.worker_bytes)} a worker at most, "
+            f"{format_gigabytes(self.total_bytes)} in all"
             + (f" of {format_gigabytes(self.memory_bytes)}" if self.memory_bytes else ""),
             f"disk: {self.disk_bytes / 1e6:,.1f} MB while it runs, {self.journal_bytes / 1e6:,.1f} MB afterwards",
         ]
