@@ -45,7 +45,9 @@ class RunOptions:
     """
 
     dataset: Annotated[
-        str, Argument(help="snippets, mr, mr:PATH, or a .csv, .tsv, .jsonl or .parquet file.", metavar="DATASET"), DATA
+        str,
+        Argument(help="Dataset: snippets, mr, mr:PATH, or a .csv .tsv .jsonl .parquet file.", metavar="DATASET"),
+        DATA,
     ] = "snippets"
     vectors: Annotated[
         str, Option(help="Word vectors: glove-50d, fasttext, none, or a .vec, .txt, .zip or .gz file."), DATA
@@ -80,7 +82,9 @@ class RunOptions:
     patience: Annotated[
         int | None, Option(help="End a trial after this number of epochs without improvement. Default: no limit.")
     ] = None
-    precision: Annotated[str, Option(help="fp32, bf16, or auto: bf16 if the hardware computes in it.")] = AUTO
+    precision: Annotated[
+        str, Option(help="Number format: fp32, bf16, or auto (bf16 if the hardware computes in it).")
+    ] = AUTO
     cpus_per_trial: Annotated[int, Option(help="Number of CPU cores, and of threads, per trial.")] = 1
     gpus_per_trial: Annotated[
         str,

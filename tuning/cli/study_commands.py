@@ -108,7 +108,9 @@ def retrain(
     seeds: Annotated[int, typer.Option(help="Number of models to train; the median by validation is saved.")] = 1,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 if the search is not reproduced.")] = False,
     threads: Annotated[int | None, typer.Option(help="Number of CPU threads. Default: as in the study.")] = None,
-    precision: Annotated[str | None, typer.Option(help="fp32 or bf16. Default: as in the study.")] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="Number format: fp32 or bf16. Default: as in the study.")
+    ] = None,
     dataset: MovedData = None,
     vectors: MovedVectors = None,
     results: Results = Path("results"),
