@@ -8,10 +8,9 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 from typer import Argument, Option
 
@@ -34,14 +33,7 @@ DATA = "argument of load_corpus"
 
 Encoding = Annotated[str | None, Option(help="Encoding of the file. Default: detected."), DATA]
 Results = Annotated[Path, Option(help="Folder that contains the studies.", envvar="SENTUNE_RESULTS")]
-CacheDir = Annotated[Path | None, Option(help="Cache folder. Default: SENTUNE_CACHE, or else the user's cache folder.")]
-
-
-class Stopping(StrEnum):
-    """Rules that stop trials early."""
-
-    halving = "halving"
-    none = "none"
+CacheDir = Annotated[Path | None, Option(help="Cache folder. Default: SENTUNE_CACHE, or the user's cache folder.")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +45,9 @@ class RunOptions:
     """
 
     dataset: Annotated[
-        str, Argument(help="snippets, mr, mr:PATH, or a .csv, .tsv, .jsonl or .parquet file.", metavar="DATASET"), DATA
+        str,
+        Argument(help="Dataset: snippets, mr, mr:PATH, or a .csv .tsv .jsonl .parquet file.", metavar="DATASET"),
+        DATA,
     ] = "snippets"
     vectors: Annotated[
         str, Option(help="Word vectors: glove-50d, fasttext, none, or a .vec, .txt, .zip or .gz file."), DATA
@@ -78,12 +72,9 @@ class RunOptions:
     ] = None
     sampler: Annotated[str, Option(help="Sampler: tpe, random, gp, cmaes or qmc.")] = "tpe"
     warm_start: Annotated[
-        str | None,
-        Option(help="Another study with the same space and data. The sampler learns from its trials.", metavar="STUDY"),
+        str | None, Option(help="Study with the same space and data whose trials the sampler uses.", metavar="STUDY")
     ] = None
-    stopping: Annotated[Stopping, Option(help="Rule that stops weak trials early: successive halving or none.")] = (
-        Stopping.halving
-    )
+    stopping: Annotated[Literal["halving", "none"], Option(help="Rule that stops weak trials early.")] = "halving"
     grace: Annotated[int, Option(help="Minimum number of epochs per trial.")] = 1
     reduction: Annotated[
         int, Option(help="Reduction factor N: the best 1/N of the trials continue past each rung.")
@@ -92,7 +83,7 @@ class RunOptions:
         int | None, Option(help="End a trial after this number of epochs without improvement. Default: no limit.")
     ] = None
     precision: Annotated[
-        str, Option(help="Floating-point format: fp32, bf16, or auto (bf16 if the hardware computes in it).")
+        str, Option(help="Number format: fp32, bf16, or auto (bf16 if the hardware computes in it).")
     ] = AUTO
     cpus_per_trial: Annotated[int, Option(help="Number of CPU cores, and of threads, per trial.")] = 1
     gpus_per_trial: Annotated[
@@ -108,15 +99,11 @@ class RunOptions:
     time_budget: Annotated[
         str | None, Option(help="End the command after this time: 90s, 30m or 1h30m. Run it again to continue.")
     ] = None
-    target: Annotated[
-        float | None, Option(help="End the study once a trial has this validation accuracy, e.g. 0.8.")
-    ] = None
+    target: Annotated[float | None, Option(help="Validation accuracy at which the study ends, e.g. 0.8.")] = None
     patience_trials: Annotated[
         int | None, Option(help="End the study after this number of consecutive trials without improvement.")
     ] = None
-    workers: Annotated[
-        int | None, Option(help="Maximum number of parallel trials. Default: as many as the resources allow.")
-    ] = None
+    workers: Annotated[int | None, Option(help="Maximum number of parallel trials. Default: all that fit.")] = None
     tensorboard: Annotated[
         bool, Option("--tensorboard", help="Write TensorBoard event files to the study's folder.")
     ] = False
@@ -124,9 +111,7 @@ class RunOptions:
     results: Results = Path("results")
     text_column: Annotated[str | None, Option(help="Column with the sentences. Default: found by name."), DATA] = None
     label_column: Annotated[str | None, Option(help="Column with the labels. Default: found by name."), DATA] = None
-    split_column: Annotated[
-        str | None, Option(help="Column that assigns each sentence to train, val or test."), DATA
-    ] = None
+    split_column: Annotated[str | None, Option(help="Column with the values train, val and test."), DATA] = None
     split: Annotated[str, Option(help="Split rule: 80/10/10, or notebook (90/10, no test split)."), DATA] = "80/10/10"
     encoding: Encoding = None
     embedding_dim: Annotated[int, Option(help="Width of the random word vectors of --vectors none."), DATA] = 300
@@ -135,12 +120,9 @@ class RunOptions:
     ] = False
     seed: Annotated[int, Option(help="Seed of the split, of every trial and of the sampler."), DATA] = 42
     cache_dir: CacheDir = None
-    address: Annotated[
-        str | None, Option(help="Running Ray cluster: HOST:PORT or auto. Default: start Ray on this machine.")
-    ] = None
+    address: Annotated[str | None, Option(help="Ray cluster: HOST:PORT or auto. Default: this machine.")] = None
     storage: Annotated[
-        str | None,
-        Option(help="Also save checkpoints here: a shared folder, file://, s3:// or gs:// URI.", metavar="URI"),
+        str | None, Option(help="Second place for checkpoints: shared folder, file://, s3:// or gs://.", metavar="URI")
     ] = None
 
     def __post_init__(self) -> None:
@@ -155,7 +137,7 @@ class RunOptions:
         check_rules(
             {
                 "--workers": (self.workers, "at least 1", self.workers is None or self.workers >= 1),
-                "--stopping": (self.stopping, f"one of {', '.join(Stopping)}", self.stopping in list(Stopping)),
+                "--stopping": (self.stopping, "one of halving, none", self.stopping in ("halving", "none")),
                 "--precision": (self.precision, f"one of {', '.join(precisions)}", self.precision in precisions),
                 "--name": (
                     self.name,

@@ -1,16 +1,21 @@
 """tuning.run_options: what is settled when a study is made, and stays as it was then."""
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 
 from core.errors import ConfigError
 from tests.support.corpora import tiny_corpus
 from tests.support.study_configs import configured, options
+from tuning.cli.app import app
 from tuning.journal.writer import open_study
 from tuning.resources.machine import TrialResources
+from tuning.run_options import RunOptions
+from tuning.scheduling.budget import Budget
 from tuning.scheduling.study import StudyConfig, study_spec
 from tuning.scheduling.successive_halving import SuccessiveHalving
 
@@ -39,6 +44,19 @@ def test_precision_is_that_of_the_machine_on_which_the_study_is_made(
     bf16(monkeypatch, False)
     assert configured(options(tmp_path)).precision == "bf16"
     assert configured(options(tmp_path, name="other")).precision == "fp32"
+
+
+def test_options_are_keyword_arguments_with_the_defaults_of_the_command_line() -> None:
+    run = typer.main.get_command(app).commands["run"].make_context("run", ["x.csv", "--trials", "4"])  # type: ignore[attr-defined]
+    here = RunOptions(dataset="x.csv", trials=4)
+    given = {name: value or None if name == "overrides" else value for name, value in run.params.items()}
+    assert given == {field.name: getattr(here, field.name) for field in dataclasses.fields(RunOptions)}
+    assert (here.folder, here.resources, here.budget) == (Path("results/x-quick"), TrialResources(), Budget())
+
+
+def test_a_stopping_rule_that_is_none_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="--stopping must be one of halving, none, got 'asha'"):
+        options(tmp_path, stopping="asha")
 
 
 def test_a_precision_that_is_none_is_refused(tmp_path: Path) -> None:

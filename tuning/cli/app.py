@@ -1,4 +1,4 @@
-"""The command line: parses, calls, prints. Heavy modules are imported inside the verb that needs them."""
+"""The command line: parses, calls, prints. Each command imports the heavy modules that it needs."""
 
 import errno
 import json
@@ -6,14 +6,14 @@ import os
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 
 from core.errors import TrainingError, UserError
 from tuning.cli import data_commands, model_commands, study_commands
 from tuning.cli.examples import examples
-from tuning.cli.options import TextFormat, takes_search_options
+from tuning.cli.options import takes_search_options
 from tuning.console import exit_interrupted, ignore_broken_output, print_note, program_name, reopen_closed_streams
 from tuning.run_options import RunOptions
 
@@ -33,9 +33,9 @@ app = typer.Typer(
 
 @app.command(epilog=examples("run"))
 @takes_search_options
-@ignore_broken_output()  # who reads it may go away: the search goes on
+@ignore_broken_output()  # the search continues after its terminal or pipe is closed
 def run(options: RunOptions) -> None:
-    """Search for the best settings. The same command again resumes and completes the study."""
+    """Search for the best settings. Run the same command again to resume the study."""
     from tuning.run import run_study
 
     try:
@@ -53,19 +53,17 @@ def run(options: RunOptions) -> None:
 @takes_search_options
 def plan(
     options: RunOptions,
-    show_space: Annotated[
-        bool, typer.Option("--show-space", help="only print every setting, its values and when")
-    ] = False,
-    format: Annotated[TextFormat, typer.Option(help="of the output")] = TextFormat.text,
+    show_space: Annotated[bool, typer.Option("--show-space", help="Only print the search space.")] = False,
+    format: Annotated[Literal["text", "json"], typer.Option(help="Output format.")] = "text",
 ) -> None:
-    """Say what `run` would do, how long it takes and what it needs. Takes the same options."""
+    """Forecast time, memory and disk of a search. Takes the options of `run`."""
     if show_space:
         print(space_table(options.loaded_space))
         return
     from tuning.forecast.command import make_forecast
 
     found = make_forecast(options, print_note)
-    print(found if format == TextFormat.text else json.dumps(found.to_dict(), indent=2))
+    print(found if format == "text" else json.dumps(found.to_dict(), indent=2))
 
 
 for verb in (
@@ -84,20 +82,20 @@ ParserError: type[Exception] = typer.BadParameter.__mro__[2]
 
 
 def main() -> NoReturn:
-    """Run a verb; what the person can mend becomes one line and exit code 2."""
+    """Run a command; an error that the user can fix becomes one line and exit code 2."""
     from core.io.text import printable
 
     reopen_closed_streams()
     try:
         code = app(standalone_mode=False)
         sys.stdout.flush()
-    except (UserError, TrainingError) as error:  # the latter of fixed settings, which the person chose
+    except (UserError, TrainingError) as error:  # retrain raises TrainingError for settings that the user chose
         print(f"sentune: {printable(str(error))}", file=sys.stderr)
         sys.exit(2)
     except OSError as error:
         if error.errno != errno.ENOSPC or error.filename is not None:
             raise
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python flushes at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes it at exit
         print("sentune: cannot write the output: the disk is full", file=sys.stderr)
         sys.exit(2)
     except (KeyboardInterrupt, typer.Abort):
@@ -115,8 +113,7 @@ def main() -> NoReturn:
 
 
 def space_table(space: "Space") -> str:
-    """Every setting with its values and its condition, as wide as the terminal; what is fixed and what is tried first
-    below."""
+    """Return a table of all settings with values, condition and kind, as wide as the terminal."""
     import io
 
     from rich import box

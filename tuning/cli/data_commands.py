@@ -1,31 +1,31 @@
-"""`data --list`, `--verify` and `--clear`: what is in the cache, whether it is whole, and away with it."""
+"""The command `data`: prepare and audit a dataset, or list, verify or clear the cache."""
 
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
 from core.errors import ConfigError, CorruptionError, UserError
 from core.io import cache
 from core.io.cache import read_manifest
-from tuning.cli.options import TextFormat, takes_data_options
+from tuning.cli.options import takes_data_options
 from tuning.console import print_note
 from tuning.formatting import format_megabytes
 from tuning.run_options import CacheDir
 
 
 def cache_command(cache_dir: Path | None, what: str, note: Callable[[str], None]) -> None:
-    """Print what was asked for.
+    """List, verify or clear the cache.
 
     Args:
-        cache_dir: None for the default one.
+        cache_dir: cache folder; None for the default.
         what: list, verify or clear.
-        note: told when another process is waited for.
+        note: called with one line when the command waits for another process.
 
     Raises:
-        CorruptionError: `verify` found damage; every damaged entry was printed before.
+        CorruptionError: `verify` found damaged entries, after they were printed.
     """
     folder = cache_dir or cache.default_dir()
     if what == "clear":
@@ -45,7 +45,7 @@ def cache_command(cache_dir: Path | None, what: str, note: Callable[[str], None]
 
 
 def _contents(path: Path) -> str:
-    """What a cache entry was made from, in a line."""
+    """Return one line about the inputs of a cache entry."""
     try:
         inputs = read_manifest(path).inputs
     except (UserError, FileNotFoundError) as damage:
@@ -59,23 +59,23 @@ def _contents(path: Path) -> str:
 @takes_data_options
 def data(
     arguments: Mapping[str, Any],
-    format: Annotated[TextFormat, typer.Option(help="of the output")] = TextFormat.text,
-    list_: Annotated[bool, typer.Option("--list", help="show what is in the cache instead")] = False,
-    verify: Annotated[bool, typer.Option("--verify", help="check every byte of the cache instead")] = False,
-    clear: Annotated[bool, typer.Option("--clear", help="empty the cache instead")] = False,
+    format: Annotated[Literal["text", "json"], typer.Option(help="Output format.")] = "text",
+    list_: Annotated[bool, typer.Option("--list", help="List the cache instead.")] = False,
+    verify: Annotated[bool, typer.Option("--verify", help="Verify every file of the cache instead.")] = False,
+    clear: Annotated[bool, typer.Option("--clear", help="Delete the cache instead.")] = False,
     cache_dir: CacheDir = None,
 ) -> None:
     """Fetch, audit and cache DATASET; print the audit."""
     if list_ or verify or clear:
         if list_ + verify + clear > 1:
-            raise ConfigError("--list, --verify and --clear go one at a time")
+            raise ConfigError("--list, --verify and --clear exclude one another: pass one of them")
         cache_command(cache_dir, "list" if list_ else "verify" if verify else "clear", print_note)
         return
     from core.data.audit import render_audit
     from core.data.load import load_corpus
 
     corpus = load_corpus(**arguments, cache_dir=cache_dir, progress=print_note)
-    if format == TextFormat.text:
+    if format == "text":
         print(render_audit(corpus.source["audit"]))
         return
     about = {name: corpus.source[name] for name in ("dataset", "licence", "vectors", "vectors_licence", "tokenizer")}

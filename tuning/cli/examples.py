@@ -1,4 +1,4 @@
-"""Commands to copy: what stands at the foot of each verb's --help."""
+"""Example commands, at the end of each command's --help."""
 
 EXAMPLES = {
     "": (
@@ -51,9 +51,9 @@ EXAMPLES = {
         "sentune data --list",
     ),
 }
-"""Verb -> commands, each a line of at most 76 characters; an empty verb stands for the program itself."""
+"""Name of a command -> example lines of at most 76 characters; the empty name is the program itself."""
 
 
 def examples(verb: str = "") -> str:
-    r"""The foot of a verb's --help; `\b` keeps its lines as they are."""
+    r"""Return the end of a command's --help; `\b` keeps Typer from wrapping its lines."""
     return "\n".join(["\b", "Examples:", *(f"  {command}" for command in EXAMPLES[verb])])

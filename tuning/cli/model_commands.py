@@ -1,9 +1,8 @@
-"""The verbs that use a saved model: predict, export, serve. They need no study, no data and no Ray."""
+"""The commands that use a saved model: predict, export, serve. They need no study, no data and no Ray."""
 
 import shlex
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -15,39 +14,20 @@ if TYPE_CHECKING:
     from core.inference.predictor import Predictor
 
 
-class PredictFormat(StrEnum):
-    """How `predict` prints."""
-
-    text = "text"
-    json = "json"
-
-
-class ExportFormat(StrEnum):
-    """What `export` writes."""
-
-    onnx = "onnx"
-
-
-class Tracker(StrEnum):
-    """Where `export` copies a study."""
-
-    mlflow = "mlflow"
-
-
-Folder = Annotated[Path, typer.Argument(help="a folder that retrain wrote", metavar="MODEL")]
+Folder = Annotated[Path, typer.Argument(help="Model folder, written by retrain.", metavar="MODEL")]
 
 
 def predict(
     model: Folder,
-    texts: Annotated[list[str] | None, typer.Argument(help="sentences", metavar="TEXT ...")] = None,
-    file: Annotated[str | None, typer.Option(help="one sentence a line; - is standard input")] = None,
-    text_column: Annotated[str | None, typer.Option(help="--file is a table: label this column, write CSV")] = None,
+    texts: Annotated[list[str] | None, typer.Argument(help="Sentences to classify.", metavar="TEXT ...")] = None,
+    file: Annotated[str | None, typer.Option(help="File with one sentence per line; - is standard input.")] = None,
+    text_column: Annotated[str | None, typer.Option(help="Column of --file, a table; the output is CSV.")] = None,
     encoding: Encoding = None,
-    format: Annotated[PredictFormat, typer.Option(help="of the output; json: an object a line")] = PredictFormat.text,
-    probabilities: Annotated[bool, typer.Option("--probabilities", help="those of every class")] = False,
-    out: Annotated[Path | None, typer.Option(help="a file to write, in place of standard output")] = None,
+    format: Annotated[Literal["text", "json"], typer.Option(help="Output format; json: one object per line.")] = "text",
+    probabilities: Annotated[bool, typer.Option("--probabilities", help="Add the probability of every class.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Output file. Default: standard output.")] = None,
 ) -> None:
-    """Label sentences. A line each: label, probability and text, separated by tabs."""
+    """Label sentences. Each output line has label, probability and text, separated by tabs."""
     from tuning.serving.predict import PredictRequest, predict_texts
 
     request = PredictRequest(
@@ -55,7 +35,7 @@ def predict(
         file=file,
         text_column=text_column,
         encoding=encoding,
-        json=format == PredictFormat.json,
+        json=format == "json",
         probabilities=probabilities,
         out=out,
     )
@@ -63,13 +43,12 @@ def predict(
 
 
 def export(
-    what: Annotated[str, typer.Argument(help="a folder that retrain wrote; with --to a study", metavar="MODEL|STUDY")],
-    out: Annotated[Path | None, typer.Option(help="the folder to write")] = None,
-    format: Annotated[ExportFormat, typer.Option(help="of the model")] = ExportFormat.onnx,
-    to: Annotated[Tracker | None, typer.Option(help="copy a study there; once more adds what is new")] = None,
+    what: Annotated[str, typer.Argument(help="Model folder, or a study with --to.", metavar="MODEL|STUDY")],
+    out: Annotated[Path | None, typer.Option(help="Folder to create.")] = None,
+    format: Annotated[Literal["onnx"], typer.Option(help="Format of the exported model.")] = "onnx",
+    to: Annotated[Literal["mlflow"] | None, typer.Option(help="Copy or update the study in this tracker.")] = None,
     uri: Annotated[
-        str | None,
-        typer.Option(help="with --to: server or store; default: MLFLOW_TRACKING_URI, else mlflow.db beside the study"),
+        str | None, typer.Option(help="Server or store of --to. Default: MLFLOW_TRACKING_URI, or RESULTS/mlflow.db.")
     ] = None,
     results: Results = Path("results"),
 ) -> None:
@@ -88,17 +67,17 @@ def export(
 
     model = Path(what)
     difference = export_onnx(_load(model), model, out, print_note)
-    print(f"{format.value} in {out}: its probabilities are within {difference:.1e} of the model's")
+    print(f"{format} in {out}: its probabilities are within {difference:.1e} of the model's")
     print(f"next: python {shlex.quote(str(out / 'example.py'))} 'a gorgeous, witty, seductive movie'")
 
 
 def serve(
     model: Folder,
-    port: Annotated[int, typer.Option(help="0 takes any free one", min=0, max=65535)] = 8000,
-    host: Annotated[str, typer.Option(help="address to listen on; 0.0.0.0 lets other machines in")] = "127.0.0.1",
-    rate: Annotated[int, typer.Option(help="requests a second that one client may send, on average", min=1)] = 100,
+    port: Annotated[int, typer.Option(help="Port to listen on; 0 uses a free one.", min=0, max=65535)] = 8000,
+    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 accepts other machines.")] = "127.0.0.1",
+    rate: Annotated[int, typer.Option(help="Maximum requests per second of one client, on average.", min=1)] = 100,
 ) -> None:
-    """Serve MODEL over HTTP. A page to type into, /predict and /health; Ctrl-C ends it."""
+    """Serve MODEL over HTTP. Offers a page to type into, /predict and /health; Ctrl-C stops it."""
     from tuning.serving.server import serve as serve_model
 
     serve_model(lambda: _load(model), model.resolve().name, host=host, port=port, rate=rate)

@@ -3,7 +3,6 @@
 import functools
 import inspect
 from collections.abc import Callable, Collection
-from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
@@ -21,13 +20,6 @@ MovedVectors = Annotated[
         "--vectors", help="New path of the word vectors, if they were moved.", parser=absolute, metavar="PATH"
     ),
 ]
-
-
-class TextFormat(StrEnum):
-    """Output formats of `data` and `plan`."""
-
-    text = "text"
-    json = "json"
 
 
 def takes_search_options(command: Callable[..., None]) -> Callable[..., None]:

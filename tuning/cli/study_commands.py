@@ -1,9 +1,8 @@
-"""The verbs that look at a study or go on from it: best, report, confirm, retrain."""
+"""The commands that read a study or continue from it: best, report, confirm, retrain."""
 
 import shlex
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -13,53 +12,25 @@ from tuning.console import command_line, exit_interrupted, ignore_broken_output,
 from tuning.run_options import CacheDir, Results, study_folder
 
 
-class Format(StrEnum):
-    """How `best` prints."""
-
-    table = "table"
-    json = "json"
-    csv = "csv"
-    md = "md"
-
-
-class State(StrEnum):
-    """Trials that `best` shows."""
-
-    done = "done"
-    stopped = "stopped"
-    failed = "failed"
-    all = "all"
-
-
-class ConfirmFormat(StrEnum):
-    """How `confirm` prints."""
-
-    table = "table"
-    json = "json"
-
-
-class Splits(StrEnum):
-    """What `retrain` learns from."""
-
-    train = "train"
-    both = "train+val"
-
-
 def best(
     study: Study,
-    top: Annotated[int, typer.Option(help="how many rows")] = 10,
-    state: Annotated[State | None, typer.Option(help="only trials that ended so; all: also unfinished ones")] = None,
-    where: Annotated[
-        list[str] | None, typer.Option(help="only rows of which it holds, such as n_layers=1 or 'val_accuracy>0.7'")
+    top: Annotated[int, typer.Option(help="Maximum number of rows.")] = 10,
+    state: Annotated[
+        Literal["done", "stopped", "failed", "all"] | None,
+        typer.Option(help="Show only trials in this state; all includes unfinished trials."),
     ] = None,
-    sort: Annotated[str, typer.Option(help="by a field or a setting; -FIELD to begin with the highest")] = "rank",
+    where: Annotated[
+        list[str] | None, typer.Option(help="Show only matching rows, e.g. n_layers=1 or 'val_accuracy>0.7'.")
+    ] = None,
+    sort: Annotated[str, typer.Option(help="Field or setting to sort by; -FIELD sorts in descending order.")] = "rank",
     expected: Annotated[
-        bool, typer.Option("--expected", help="instead: the accuracy to expect of random search, by budget")
+        bool,
+        typer.Option("--expected", help="Show the expected best accuracy of random search for each budget instead."),
     ] = False,
-    format: Annotated[Format, typer.Option(help="of the output")] = Format.table,
+    format: Annotated[Literal["table", "json", "csv", "md"], typer.Option(help="Output format.")] = "table",
     results: Results = Path("results"),
 ) -> None:
-    """Show the best trials of STUDY, and what the best one is worth."""
+    """Show the best trials of STUDY, and a bias-corrected accuracy."""
     from tuning.analysis.best import curve_of, table_of
     from tuning.analysis.filters import RowFilter, parse_where
 
@@ -73,11 +44,11 @@ def best(
 
 def report(
     study: Study,
-    out: Annotated[Path | None, typer.Option(help="the HTML file; default: STUDY's folder/report.html")] = None,
+    out: Annotated[Path | None, typer.Option(help="HTML file. Default: report.html in the study's folder.")] = None,
     model: Annotated[
-        Path | None, typer.Option(help="the best trial's model, for confidences; default: STUDY's folder/model")
+        Path | None, typer.Option(help="Best trial's model, for confidences. Default: folder model of the study.")
     ] = None,
-    watch: Annotated[bool, typer.Option("--watch", help="make it again while the study runs")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Update the page while the study runs.")] = False,
     results: Results = Path("results"),
     cache_dir: CacheDir = None,
 ) -> None:
@@ -92,17 +63,17 @@ def report(
 @ignore_broken_output()
 def confirm(
     study: Study,
-    top: Annotated[int, typer.Option(help="settings, by rank; the notebook's is added")] = 5,
-    seeds: Annotated[int, typer.Option(help="fresh seeds for each setting")] = 5,
-    folds: Annotated[int | None, typer.Option(help="cross-validate the winner too, over so many folds")] = None,
-    workers: Annotated[int | None, typer.Option(help="runs at once, at most")] = None,
-    format: Annotated[ConfirmFormat, typer.Option(help="of the output")] = ConfirmFormat.table,
+    top: Annotated[int, typer.Option(help="Number of configurations, by rank; the baseline is added.")] = 5,
+    seeds: Annotated[int, typer.Option(help="Number of new seeds per configuration.")] = 5,
+    folds: Annotated[int | None, typer.Option(help="Also cross-validate the winner with this number of folds.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Maximum number of parallel runs.")] = None,
+    format: Annotated[Literal["table", "json"], typer.Option(help="Output format.")] = "table",
     dataset: MovedData = None,
     vectors: MovedVectors = None,
     results: Results = Path("results"),
     cache_dir: CacheDir = None,
 ) -> None:
-    """Train the best settings on fresh seeds, and say which differ. The notebook's setting is among them."""
+    """Train the best configurations on new seeds, and compare them. Includes the baseline."""
     from tuning.confirm.command import ConfirmOptions
     from tuning.confirm.command import confirm as confirm_study
 
@@ -119,7 +90,7 @@ def confirm(
     )
     try:
         complete = confirm_study(options)
-    except KeyboardInterrupt:  # the second one, or one before Ray began
+    except KeyboardInterrupt:  # a second Ctrl-C, or one before Ray started
         complete = False
     if not complete:
         exit_interrupted()
@@ -128,19 +99,24 @@ def confirm(
 @ignore_broken_output()
 def retrain(
     study: Study,
-    trial: Annotated[str, typer.Option(help="best, or a trial's number")] = "best",
-    out: Annotated[Path | None, typer.Option(help="the model folder; default: STUDY's folder/model")] = None,
-    on: Annotated[Splits, typer.Option(help="train, or train+val for the same number of steps")] = Splits.train,
-    seeds: Annotated[int, typer.Option(help="models to train; the median by validation is kept")] = 1,
-    strict: Annotated[bool, typer.Option("--strict", help="exit with 1 when the search is not reproduced")] = False,
-    threads: Annotated[int | None, typer.Option(help="CPU threads; default: as in the study")] = None,
-    precision: Annotated[str | None, typer.Option(help="fp32 or bf16; default: as in the study")] = None,
+    trial: Annotated[str, typer.Option(help="Number of the trial, or best.")] = "best",
+    out: Annotated[Path | None, typer.Option(help="Model folder. Default: folder model in the study's folder.")] = None,
+    on: Annotated[
+        Literal["train", "train+val"],
+        typer.Option(help="Splits to train on; train+val takes the same number of steps."),
+    ] = "train",
+    seeds: Annotated[int, typer.Option(help="Number of models to train; the median by validation is saved.")] = 1,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 if the search is not reproduced.")] = False,
+    threads: Annotated[int | None, typer.Option(help="Number of CPU threads. Default: as in the study.")] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="Number format: fp32 or bf16. Default: as in the study.")
+    ] = None,
     dataset: MovedData = None,
     vectors: MovedVectors = None,
     results: Results = Path("results"),
     cache_dir: CacheDir = None,
 ) -> None:
-    """Train a trial again, compare it with the search, save the model. Each epoch is compared, to the last bit."""
+    """Train a trial again, compare it with the search, save the model. Compares each epoch bit by bit."""
     from tuning.retrain.command import RetrainOptions
     from tuning.retrain.command import retrain as retrain_trial
 

@@ -1,4 +1,4 @@
-"""What a search will take of time, memory and disk, whether that fits, and what would: figures and their text. Pure."""
+"""The command `plan`: time, memory and disk space of a search, whether they suffice, and what would fit."""
 
 import math
 from collections.abc import Callable
@@ -22,60 +22,60 @@ from tuning.scheduling.study import StudyConfig
 from tuning.scheduling.warm_start import add_prior_trials
 
 RAY_BYTES = 500_000_000
-"""Of Ray's own processes and the driver, together."""
+"""Memory of Ray's own processes and the driver."""
 RAY_IN_A_WORKER_BYTES = 90_000_000
-"""What Ray adds to a process that trains."""
+"""Memory that Ray adds to a worker."""
 EPOCH_BYTES = 900
-"""Of the journal, an epoch's records with what it said about a small validation split."""
+"""Size of an epoch in the journal, with its predictions on a small validation split."""
 TRIAL_BYTES = 2_500
-"""Of the journal, a trial's settings and outcome."""
+"""Size of a trial's settings and result in the journal."""
 CHECKPOINTS = 3
-"""A running trial has two on the disk, and one that is being written."""
+"""Number of checkpoints of a running trial on the disk: two, and one in progress."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ForecastReport:
-    """What `sentune plan` says."""
+    """Result of `sentune plan`."""
 
     name: str
-    """Of the study."""
+    """Name of the study."""
     plan: StudyConfig
     done: int
-    """Trials that the study has finished already."""
+    """Number of trials that the study has already finished."""
     workers: int
-    """Trials at once."""
+    """Number of parallel trials."""
     share: str
-    """What each gets, such as `1 core`."""
+    """Resources of each trial, such as `1 core`."""
     forecast: Forecast
     probed: int
-    """Settings that the probe tried."""
+    """Number of configurations that the probe trained."""
     probe_seconds: float
     worker_bytes: int
-    """Memory of a worker with the heaviest settings."""
+    """Memory of a worker with the heaviest configuration."""
     memory_bytes: int
-    """Of the machine; 0 where that is not known."""
+    """Memory of the machine; 0 if unknown."""
     checkpoint_bytes: int
-    """The largest checkpoint."""
+    """Size of the largest checkpoint."""
     budget_seconds: float | None
-    """--time-budget."""
+    """Value of --time-budget in seconds; None for no limit."""
 
     @property
     def total_bytes(self) -> int:
-        """Memory of all workers, of Ray and of the driver."""
+        """Memory of all workers, Ray and the driver."""
         return self.workers * self.worker_bytes + RAY_BYTES
 
     @property
     def disk_bytes(self) -> int:
-        """While it runs; afterwards the journal is left."""
+        """Disk space during the search; only the journal remains afterwards."""
         return self.journal_bytes + self.workers * CHECKPOINTS * self.checkpoint_bytes
 
     @property
     def journal_bytes(self) -> int:
-        """The study's journal at its end, at most."""
+        """Maximum size of the study's journal."""
         return self.plan.n_trials * TRIAL_BYTES + self.forecast.whole_epochs * EPOCH_BYTES
 
     def warnings(self) -> list[str]:
-        """What does not fit, and what would."""
+        """Return one line for each limit that may be exceeded, with options that would fit."""
         found = []
         high, budget = self.forecast.seconds.high, self.budget_seconds
         if budget is not None and high > budget:
@@ -83,10 +83,10 @@ class ForecastReport:
             found.append(
                 f"it may not fit --time-budget {format_duration(budget)}: what would is --trials {fit}, or "
                 f"--workers {math.ceil(self.workers * high / budget)} on a larger machine, "
-                f"or --time-budget {rounded(high)}"
+                f"or --time-budget {round_up(high)}"
                 if fit
                 else f"it does not fit --time-budget {format_duration(budget)}, not even one trial: "
-                f"what would is --time-budget {rounded(high)}"
+                f"what would is --time-budget {round_up(high)}"
             )
         if 0 < self.memory_bytes < self.total_bytes:
             fit = max(0, (self.memory_bytes - RAY_BYTES) // self.worker_bytes)
@@ -101,7 +101,7 @@ class ForecastReport:
         return found
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON shows it."""
+        """Return the content of `plan --format json`."""
         return {
             "study": self.name,
             "trials": self.plan.n_trials,
@@ -132,9 +132,10 @@ class ForecastReport:
             f"with {self.share} each, window {plan.window}",
             rungs,
             f"epochs: {forecast.whole_epochs} without stopping, {spread(forecast.epochs, '{:.0f}'.format)} with it",
-            f"time: {spread(forecast.seconds, rounded)}, by a probe of {self.probed} settings in "
+            f"time: {spread(forecast.seconds, round_up)}, by a probe of {self.probed} settings in "
             f"{self.probe_seconds:.0f} s",
-            f"memory: {format_gigabytes(self.worker_bytes)} a worker at most, {format_gigabytes(self.total_bytes)} in all"
+            f"memory: {format_gigabytes(self.worker_bytes)} a worker at most, "
+            f"{format_gigabytes(self.total_bytes)} in all"
             + (f" of {format_gigabytes(self.memory_bytes)}" if self.memory_bytes else ""),
             f"disk: {self.disk_bytes / 1e6:,.1f} MB while it runs, {self.journal_bytes / 1e6:,.1f} MB afterwards",
         ]
@@ -152,8 +153,8 @@ def epochs_text(rungs: tuple[int, ...]) -> str:
     return f"epochs {', '.join(first)} and {last}" if first else f"epoch {last}"
 
 
-def rounded(seconds: float) -> str:
-    """A time as precise as a forecast can be: 754 -> '12m30s', 7541 -> '2h6m'."""
+def round_up(seconds: float) -> str:
+    """Return a duration, rounded up to the precision of a forecast: 754 -> '12m40s', 7541 -> '2h6m'."""
     step = 1 if seconds < 60 else 10 if seconds < 1800 else 60
     return format_duration(math.ceil(seconds / step) * step)
 
@@ -165,14 +166,14 @@ def share_text(cpus: int, gpus: float) -> str:
 
 
 def make_forecast(options: RunOptions, say: Callable[[str], None]) -> ForecastReport:
-    """Probe the search for half a minute, and forecast it.
+    """Probe the search for half a minute, then forecast it.
 
     Args:
-        options: of `run`.
-        say: told what is going on.
+        options: the options of `plan`.
+        say: called with one line before each step that takes long.
 
     Raises:
-        UserError: what `run` would refuse before it opens the study; or a process of the probe died.
+        UserError: as in `run` before it opens the study; or a process of the probe died.
     """
     if options.address is not None:
         raise ConfigError("plan tries settings on this machine and knows no other: leave --address out")
@@ -207,7 +208,6 @@ def make_forecast(options: RunOptions, say: Callable[[str], None]) -> ForecastRe
         side_by_side=side_by_side,
         threads=resources.cpus_per_trial,
         device="cuda:0" if resources.gpus_per_trial else "cpu",
-        seconds=PROBE_SECONDS,
     )
     shape = (len(corpus.words), corpus.embedding_dim, len(corpus.classes))
     checkpoint = max(max_checkpoint_bytes(config, *shape) for config in heavy)

@@ -1,7 +1,7 @@
-"""A short probe of a search: part of an epoch of the settings that it would try, as many at once as it would run.
+"""A short probe of a search: train part of an epoch of several configurations, as many in parallel as the search.
 
-The settings are the study's own first ones, which depend on no outcome, and more that are drawn from the space. Each
-gets the same time; seconds a token then scale to the corpus. Side by side, because two trials share memory and caches.
+The configurations are the study's first ones, which depend on no result, and random ones from the space. Each gets the
+same time, and seconds per token scale to the corpus. They run in parallel because trials share memory and caches.
 """
 
 import dataclasses
@@ -26,33 +26,32 @@ from tuning.scheduling.study import StudyConfig
 from tuning.scheduling.suggester import Suggester
 
 PROBE_SECONDS = 26.0
-"""From its start until the last setting is measured; then come single steps of the heaviest ones, for their memory."""
+"""From the start to the last measurement. Single steps of the heaviest configurations follow, for their memory."""
 OTHERS = 16
-"""Settings drawn at random."""
-AT_ONCE = 16
-"""Processes, at most."""
+"""Number of random configurations."""
+MAX_PROCESSES = 16
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Probe:
-    """What was measured."""
+    """Measurements of a probe."""
 
     costs: EpochCosts
     peak_bytes: int
-    """Memory of a process that trains the heaviest settings: torch, corpus, weights and activations."""
+    """Memory of a process that trains the heaviest configurations: torch, corpus, weights and activations."""
     seconds: float
-    """That the probe took."""
+    """Duration of the probe."""
 
 
 def settings_to_try(plan: StudyConfig, others: int = OTHERS) -> tuple[list[TrialConfig], list[TrialConfig]]:
-    """The study's own first trials as far as they depend on no outcome, and random ones where it has more trials."""
-    own = _suggested(plan, min(plan.n_trials, plan.window))
-    wanted = 0 if plan.n_trials <= len(own) else others
+    """Return the study's first configurations, which depend on no result, and random ones if it has more trials."""
+    own = _suggest(plan, min(plan.n_trials, plan.window))
+    count = len(own) + (others if plan.n_trials > len(own) else 0)
     blind = dataclasses.replace(plan, sampler="random", window=len(own) + others + 1)
-    return own, _suggested(blind, len(own) + wanted)[len(own) :]
+    return own, _suggest(blind, count)[len(own) :]
 
 
-def _suggested(plan: StudyConfig, count: int) -> list[TrialConfig]:
+def _suggest(plan: StudyConfig, count: int) -> list[TrialConfig]:
     suggester, trials = Suggester(plan), list[FrozenTrial]()
     for _ in range(count):
         new = suggester.suggest(trials)
@@ -78,30 +77,30 @@ def probe(
     device: str,
     seconds: float = PROBE_SECONDS,
 ) -> Probe:
-    """Measure in processes of their own.
+    """Measure costs and memory in separate processes.
 
     Args:
-        plan: what is searched.
-        heavy: from tuning.resources.allocation.heaviest_configs; one process trains them for its memory.
+        plan: configuration of the study.
+        heavy: from tuning.resources.allocation.heaviest_configs; one process trains them to measure its memory.
         data: arguments of load_corpus; the corpus is in the cache.
-        cache_dir: of the data cache.
-        side_by_side: processes, as many as trials that will share a machine or a GPU.
-        threads: of each.
+        cache_dir: folder of the data cache.
+        side_by_side: number of processes: the number of trials that will share a machine or a GPU.
+        threads: number of CPU threads per process.
         device: "cpu" or a CUDA device.
-        seconds: to spend, the start of the processes included.
+        seconds: duration, including the start of the processes.
 
     Raises:
-        UserError: a process died, or had too little memory, its own or a GPU's.
+        UserError: a process died, or the machine or the GPU had too little memory.
     """
     began = time.time()
     own, others = settings_to_try(plan)
-    count = min(side_by_side, AT_ONCE, len(own) + len(others))
-    hands = [[*own, *others][at::count] for at in range(count)]
-    with ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn")) as elsewhere:
-        work = [
-            elsewhere.submit(
+    count = min(side_by_side, MAX_PROCESSES, len(own) + len(others))
+    shares = [[*own, *others][at::count] for at in range(count)]
+    with ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn")) as pool:
+        futures = [
+            pool.submit(
                 _probe_process,
-                configs=hand,
+                configs=share,
                 heavy=() if at else heavy,
                 data=data,
                 cache_dir=cache_dir,
@@ -110,18 +109,16 @@ def probe(
                 began=began,
                 until=began + seconds,
             )
-            for at, hand in enumerate(hands)
+            for at, share in enumerate(shares)
         ]
         try:
-            found = [each.result() for each in work]
-        except (BrokenProcessPool, MemoryError) as error:
-            raise UserError(PROBE_DIED) from error
-        except RuntimeError as error:
-            if "out of memory" not in str(error):
+            found = [future.result() for future in futures]
+        except (MemoryError, RuntimeError) as error:
+            if not isinstance(error, BrokenProcessPool | MemoryError) and "out of memory" not in str(error):
                 raise
             raise UserError(PROBE_DIED) from error
-    dealt = itertools.zip_longest(*(costs for costs, _, _ in found))
-    in_order = [cost for row in dealt for cost in row if cost is not None]
+    rows = itertools.zip_longest(*(costs for costs, _, _ in found))
+    in_order = [cost for row in rows for cost in row if cost is not None]
     return Probe(
         costs=EpochCosts(
             own=tuple(in_order[: len(own)]),
@@ -144,13 +141,13 @@ def _probe_process(
     began: float,
     until: float,
 ) -> tuple[list[float], float, int]:
-    """In a process of its own: seconds of an epoch of each, seconds that its start took, and the most memory it held.
+    """Return seconds per epoch of each configuration, seconds that this process took to start, and its peak memory.
 
     Args:
-        configs: to measure, each for its part of the time that is left.
-        heavy: to take a single step of, with the longest sentences.
+        configs: configurations to measure; each gets an equal part of the remaining time.
+        heavy: configurations to train for a single step, with the longest sentences.
         data, cache_dir, threads, device: as in `probe`.
-        began, until: when the probe began and measuring is to be over, as time.time() says it.
+        began, until: start of the probe and end of the measurements, in seconds since the epoch.
     """
     from core.nn.runtime import deterministic_kernels, retain_freed_memory, torch_threads
 
@@ -158,7 +155,7 @@ def _probe_process(
     with torch_threads(threads), retain_freed_memory(), deterministic_kernels(device):
         costs, start = [], time.time() - began
         for at, config in enumerate(configs):
-            left = max(0.0, until - time.time())  # a process that started late gives each less
+            left = max(0.0, until - time.time())  # a process that started late has less time for each
             costs.append(measure_epoch_seconds(config, corpus, device, left / (len(configs) - at)))
         for config in heavy:
             next(training_steps(config, corpus, device, longest_first=True))
@@ -166,9 +163,9 @@ def _probe_process(
 
 
 def _peak_bytes() -> int:
-    """Most memory that this process held."""
+    """Return the peak memory of this process in bytes."""
     status = Path("/proc/self/status")
-    if status.is_file():  # getrusage begins with the peak of the process that started this one
+    if status.is_file():  # getrusage includes the peak of the parent process
         lines = status.read_text().splitlines()
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
     import resource

@@ -1,9 +1,9 @@
-"""How long a search takes, before it is run: simulated many times from what a probe measured. Pure.
+"""Forecast the duration of a search with many simulations, based on a probe. Pure.
 
-One simulation draws what no probe can know: how good each trial turns out, so who is stopped at a rung; what settings
-the sampler comes to prefer, so what later trials cost; and how fast the machine is on the day. Then it hands the trials
-to the workers in the study's order, waiting at rungs and at the window's edge as the searcher does. The interval holds
-nine in ten.
+Each simulation draws what a probe cannot measure: the quality of each trial, which decides who is stopped at a rung;
+the configurations that the sampler will prefer, which decide the cost of later trials; and the speed of the machine.
+It then assigns the trials to the workers in the study's order, with the pauses of rungs and window. A range holds 90%
+of the simulations.
 """
 
 from collections.abc import Sequence
@@ -19,35 +19,35 @@ from tuning.scheduling.successive_halving import Decision, SuccessiveHalving
 from tuning.scheduling.timeline import TRIAL_SECONDS, completion_times
 
 SIMULATED_TRIALS = 100_000
-"""Over all simulations of one forecast."""
+"""Number of trials in all simulations of one forecast together."""
 FAVOURITES = 3
-"""A sampler comes to stay near a few settings: later trials of a simulation cost what some of these drawn ones do."""
+"""Number of configurations that a sampler prefers: half of the later trials cost as much as one of these."""
 SPEED = 0.08
-"""Standard deviation of the logarithm of the machine's speed on the day, against the probe's."""
+"""Standard deviation of the logarithm of the machine's speed during the search, relative to the probe."""
 PERSISTENCE = 0.8
-"""Correlation between how good a trial is and where it stands at a rung."""
+"""Correlation between the final quality of a trial and its score at a rung."""
 STARTS = (1.6, 3.5)
-"""A command's time without trials, as a multiple of what one process of the probe takes to start: the driver, Ray and a
-worker start one after the other, and the end takes a moment too."""
+"""Time of a command without its trials, as a multiple of the start of a probe's process: the driver, Ray and a worker
+start one after the other."""
 WAITS = (3.5, 5.0)
-"""Seconds more of it that no processor shortens: Ray waits for its node, and for its processes when it ends."""
+"""Additional seconds that depend on no processor: Ray waits for its node, and at its end for its processes."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EpochCosts:
-    """Seconds of an epoch, as a probe measured them with as many trials at once as the study will run."""
+    """Seconds per epoch, measured by a probe with as many parallel trials as in the study."""
 
     own: tuple[float, ...]
-    """Of the study's own first trials, in order: those that depend on no outcome."""
+    """Costs of the study's first trials, in order: those that depend on no result."""
     others: tuple[float, ...]
-    """Of settings drawn from the space at random; at least one where the study has more trials than `own`."""
+    """Costs of random configurations; at least one if the study has more trials than `own`."""
     start: float
-    """What a process of the probe took to start, torch and the corpus included."""
+    """Seconds that a process of the probe took to start, including torch and the corpus."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Range:
-    """What to expect: in nine of ten simulations from `low` to `high`."""
+    """Median of a simulated quantity, and the range of 90% of the simulations."""
 
     low: float
     middle: float
@@ -55,27 +55,27 @@ class Range:
 
     @classmethod
     def of(cls, values: NDArray[np.float64]) -> "Range":
-        """Of simulated values, (n,)."""
+        """Return the range of simulated values, (n,)."""
         low, middle, high = np.quantile(values, [0.05, 0.5, 0.95])
         return cls(low=float(low), middle=float(middle), high=float(high))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Forecast:
-    """What a search comes to."""
+    """Epochs and duration of a search."""
 
     rungs: tuple[int, ...]
     """Epochs after which a trial may be stopped."""
     whole_epochs: int
-    """Without stopping."""
+    """Number of epochs without stopping."""
     epochs: Range
     seconds: Range
-    """From the command to the table."""
+    """Duration of the whole command."""
     seconds_of_first: tuple[float, ...]
-    """Place n: until trials 0..n are over, in nineteen of twenty simulations."""
+    """At index n: seconds until trials 0..n have ended, in 95% of the simulations."""
 
     def trials_within(self, seconds: float) -> int:
-        """How many trials are over after so many seconds, all but surely."""
+        """Return how many trials end within `seconds` in 95% of the simulations."""
         return sum(end <= seconds for end in self.seconds_of_first)
 
 
@@ -83,14 +83,14 @@ def forecast(plan: StudyConfig, costs: EpochCosts, workers: int, done: int = 0) 
     """Simulate a search.
 
     Args:
-        plan: what is searched.
-        costs: from a probe.
-        workers: trials at once.
-        done: trials that the study has already finished.
+        plan: configuration of the study.
+        costs: result of a probe.
+        workers: number of parallel trials.
+        done: number of trials that the study has already finished.
     """
     rng = default_rng(0)
     count = max(40, min(400, SIMULATED_TRIALS // plan.n_trials))
-    epochs, ends = zip(*(_simulated(plan, costs, workers, done, rng) for _ in range(count)), strict=True)
+    epochs, ends = zip(*(_simulate(plan, costs, workers, done, rng) for _ in range(count)), strict=True)
     trained, over = np.array(epochs), np.array(ends)  # (simulations,), (simulations, trials)
     rule = plan.stopping
     return Forecast(
@@ -102,10 +102,10 @@ def forecast(plan: StudyConfig, costs: EpochCosts, workers: int, done: int = 0) 
     )
 
 
-def _simulated(
+def _simulate(
     plan: StudyConfig, costs: EpochCosts, workers: int, done: int, rng: Generator
 ) -> tuple[int, NDArray[np.float64]]:
-    """Epochs trained, and for each n when trials 0..n are over."""
+    """Return the number of epochs, and for each n the seconds until trials 0..n have ended."""
     epochs = epochs_of_trials(plan, rng)
     epochs[:done] = 0
     speed = float(np.exp(rng.normal(0, SPEED)))
@@ -113,20 +113,19 @@ def _simulated(
     seconds = epochs * costs_of_trials(plan.n_trials, costs, rng) * speed + TRIAL_SECONDS
     seconds[:done] = 0
     rule = plan.stopping
-    together = 1 if rule is None else rule.cohort
     over = completion_times(
         seconds.tolist(),
         workers,
         plan.window,
         epochs=epochs.tolist(),
         rungs=_rungs(rule, plan.epochs),
-        together=min(together, plan.n_trials),
+        together=min(1 if rule is None else rule.cohort, plan.n_trials),
     )
     return int(epochs.sum()), start + over
 
 
 def costs_of_trials(n_trials: int, costs: EpochCosts, rng: Generator) -> NDArray[np.float64]:
-    """(n_trials,) seconds of an epoch of each trial: its own, and later ones from some favourites or all drawn."""
+    """Return (n_trials,) seconds per epoch: measured for the first trials, drawn for later ones."""
     later = max(0, n_trials - len(costs.own))
     pool = np.array(costs.others or costs.own)
     favourites = rng.choice(pool, FAVOURITES)
@@ -135,10 +134,10 @@ def costs_of_trials(n_trials: int, costs: EpochCosts, rng: Generator) -> NDArray
 
 
 def epochs_of_trials(plan: StudyConfig, rng: Generator) -> NDArray[np.int64]:
-    """(n_trials,) how many epochs each trial runs: the study's rule on qualities that are drawn.
+    """Return (n_trials,) the number of epochs of each trial, by the study's rule and random qualities.
 
-    Later trials are better than earlier ones by up to one standard deviation, which is drawn too: then fewer are
-    stopped. A trial's own patience ends it anywhere after that many epochs.
+    Later trials are better than earlier ones by a random amount of up to one standard deviation, so fewer of them are
+    stopped. Patience ends a trial at a random later epoch.
     """
     n, rule = plan.n_trials, plan.stopping
     epochs = np.full(n, plan.epochs)
@@ -155,14 +154,14 @@ def epochs_of_trials(plan: StudyConfig, rng: Generator) -> NDArray[np.int64]:
 def apply_halving(
     epochs: NDArray[np.int64], scores: NDArray[np.float64], rungs: Sequence[int], reduction: int, together: int
 ) -> NDArray[np.int64]:
-    """What `Halving` leaves of trials' epochs.
+    """Return (n,) the number of epochs of each trial under successive halving.
 
     Args:
-        epochs: (n,) of each trial if it is not stopped.
-        scores: (rungs, n) best so far of each trial at each rung.
-        rungs: the epochs after which a trial may be stopped.
-        reduction: one in so many goes on.
-        together: trial n is compared with those before it, the first `together` with one another.
+        epochs: (n,) number of epochs of each trial if it is not stopped.
+        scores: (rungs, n) best score of each trial up to each rung.
+        rungs: epochs after which a trial may be stopped.
+        reduction: the best 1/reduction of the trials continue past each rung.
+        together: size of the cohort: these first trials are compared with one another, others with earlier trials.
     """
     rule = SuccessiveHalving(reduction=reduction, cohort=together)
     left = epochs.copy()
@@ -181,5 +180,5 @@ def _rungs(rule: SuccessiveHalving | None, epochs: int) -> list[int]:
 
 
 def to_dict(interval: Range, digits: int = 1) -> dict[str, Any]:
-    """As JSON shows it."""
+    """Return the range for JSON."""
     return {name: round(getattr(interval, name), digits) for name in ("low", "middle", "high")}

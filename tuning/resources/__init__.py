@@ -1,1 +1,1 @@
-"""Shares of CPU and GPU: what the machine has, what a trial gets, what its steps cost."""
+"""CPU cores and GPU fractions: resources of the machine, resources of a trial, cost of its steps."""

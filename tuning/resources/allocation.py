@@ -1,4 +1,4 @@
-"""The heaviest settings that a study can try, and what the weights of settings weigh."""
+"""The heaviest configurations of a search space, their memory, and the resources of a trial."""
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
@@ -16,15 +16,15 @@ from tuning.space.initial_trials import initial_trials
 from tuning.space.space import Dimension, Space
 
 GPU_SHARE = "gpu_share"
-"""The study's user attribute that keeps how `auto` was decided."""
+"""The study's user attribute that holds the choice of `--gpus-per-trial auto`."""
 
 
 def heaviest_configs(space: Space, **settings: Any) -> list[TrialConfig]:
-    """The space's largest corner, and the trials that a study begins with where they are no smaller everywhere.
+    """Return the largest configuration of the space, and initial trials that are larger in some respect.
 
     Args:
-        space: what is searched.
-        settings: TrialConfig fields that all trials of the study share (SearchPlan.settings).
+        space: the search space.
+        settings: TrialConfig fields that all trials of the study share (StudyConfig.shared_settings).
     """
     corner = space.to_config(space.resolve(_heaviest_value), **settings)
     first = [TrialConfig.from_dict({**entry, **settings}) for entry in initial_trials(space)]
@@ -45,23 +45,23 @@ def _heaviest_value(dimension: Dimension) -> Value:
 
 
 def _size(config: TrialConfig) -> int:
-    """The order in which two configurations are compared: activations of a batch and layers' weights."""
+    """Return a number that grows with the activations of a batch and the weights of the layers."""
     directions = 2 if config.bidirectional else 1
     width = config.hidden_dim * directions * config.n_layers
     return width * (config.batch_size * 20 + config.hidden_dim * 8)
 
 
 def check_memory(configs: list[TrialConfig], shape: tuple[int, int, int], limit_bytes: int, where: str) -> None:
-    """Refuse a space whose heaviest settings cannot be trained here at all.
+    """Check that the heaviest configurations fit in the memory.
 
     Args:
-        configs: from `heaviest`.
-        shape: (V, E, C): words, width of a word vector, classes.
-        limit_bytes: memory of `where`; 0 where it is not known.
-        where: such as `this machine`.
+        configs: from `heaviest_configs`.
+        shape: (V, E, C): number of words, width of a word vector, number of classes.
+        limit_bytes: memory of `where`; 0 if unknown.
+        where: name of the place for the message, such as `this machine`.
 
     Raises:
-        ConfigError: naming the settings, what their weights need and what there is.
+        ConfigError: one does not fit; the message names its settings, its need and the memory.
     """
     worst = max(configs, key=lambda config: min_training_bytes(config, *shape))
     need = min_training_bytes(worst, *shape)
@@ -81,18 +81,18 @@ def resolve_resources(
     kept: Mapping[str, Any],
     probe: Callable[[Sequence[TrialConfig], Corpus], GpuProbe] | None = None,
 ) -> tuple[TrialResources, GpuShareChoice | None]:
-    """What a trial gets, and for `auto` how a probe chose it: once in a study's life.
+    """Return the resources of a trial, and for `auto` the choice of a probe, which runs once per study.
 
     Args:
-        shares: as the command says; they fit the machine.
-        plan: for the heaviest settings that it can try.
-        machine: where it runs.
+        resources: as given in the command; they fit the machine.
+        plan: configuration of the study.
+        machine: the machine that trains.
         corpus: the data.
-        kept: the study's user attributes; empty for a new one.
-        probe: measures settings on a GPU; None for tuning.resources.profiling's.
+        kept: the study's user attributes; empty for a new study.
+        probe: function that measures configurations on a GPU; None for tuning.resources.profiling.probe_gpu.
 
     Raises:
-        ConfigError: the heaviest settings need more memory than there is, or there is no GPU to probe.
+        ConfigError: the heaviest configurations need more memory, or the machine has no GPU to probe.
     """
     heavy = heaviest_configs(plan.space, **plan.shared_settings)
     gpus = [gpu.bytes for gpu in machine.gpu_list] if resources.gpus_per_trial else []

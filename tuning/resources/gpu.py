@@ -1,4 +1,4 @@
-"""What a share of a GPU comes to: which device, how much memory, how many trials. Pure; CUDA is asked elsewhere."""
+"""GPU fractions: the device, memory limit and number of trials of a fraction. Pure: callers pass torch.cuda."""
 
 import gc
 import math
@@ -10,11 +10,11 @@ from typing import Any
 from core.errors import ConfigError
 
 CONTEXT_BYTES = 600 * 2**20
-"""GPU memory that a process takes before it allocates any: CUDA's context and loaded kernels. No cap reaches it."""
+"""GPU memory of CUDA's context and kernels in each process. The allocator's limit does not include it."""
 MARGIN = 1.25
-"""A probe takes some steps; fragments of freed memory grow over a whole trial."""
+"""Safety factor on the memory of a probe: over a whole trial, freed memory becomes fragmented."""
 MAX_TRIALS_PER_GPU = 16
-"""More processes than these only wait for one another."""
+"""Maximum number of processes per GPU; more of them would only wait for one another."""
 MIN_SHARE = 0.01
 GIB = 2.0**30
 
@@ -25,31 +25,31 @@ class Gpu:
 
     name: str
     bytes: int
-    """Memory in all."""
+    """Total memory."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GpuProbe:
-    """What the heaviest trials of a space took on a GPU."""
+    """Measurements of the heaviest trials of a space on a GPU."""
 
     peak_bytes: int
-    """Most memory that the allocator held."""
+    """Peak memory of the allocator."""
     step_seconds: float
-    """Of one training step with the largest batch."""
+    """Duration of one training step with the largest batch."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GpuShareChoice:
-    """A share that a probe chose."""
+    """A GPU fraction that was chosen from a probe."""
 
     share: float
-    """Of each GPU."""
+    """Fraction of a GPU per trial."""
     probed: GpuProbe
     smallest_bytes: int
     """Memory of the smallest GPU."""
 
     def to_dict(self) -> dict[str, Any]:
-        """As the study keeps it."""
+        """Return the value of the study's user attribute."""
         return {
             "share": self.share,
             "peak_bytes": self.probed.peak_bytes,
@@ -59,7 +59,7 @@ class GpuShareChoice:
 
     @classmethod
     def from_dict(cls, kept: Mapping[str, Any]) -> "GpuShareChoice":
-        """The inverse of `to_dict`."""
+        """Invert `to_dict`."""
         probed = GpuProbe(peak_bytes=kept["peak_bytes"], step_seconds=kept["step_seconds"])
         return cls(share=kept["share"], probed=probed, smallest_bytes=kept["smallest_bytes"])
 
@@ -75,35 +75,35 @@ class GpuShareChoice:
 
 
 def needed_bytes(peak_bytes: int) -> int:
-    """GPU memory to set aside for a trial whose allocator held so much in a probe."""
+    """Return the GPU memory to reserve for a trial whose allocator used `peak_bytes` in a probe."""
     return math.ceil(peak_bytes * MARGIN) + CONTEXT_BYTES
 
 
 def choose_share(probed: GpuProbe, gpus: Sequence[Gpu], trials_by_cpu: int) -> GpuShareChoice:
-    """The share with which as many trials run as memory and cores allow.
+    """Return the fraction that runs as many trials as memory and cores allow.
 
     Args:
-        probed: on the heaviest settings of the space.
-        gpus: at least one; the share must do on the smallest.
-        trials_by_cpu: trials that the machine's cores allow at once.
+        probed: measurements of the heaviest configurations of the space.
+        gpus: at least one; the fraction must suffice on the smallest.
+        trials_by_cpu: number of parallel trials that the machine's cores allow.
     """
     smallest = min(gpu.bytes for gpu in gpus)
     by_memory = smallest // needed_bytes(probed.peak_bytes)
     by_cpu = math.ceil(trials_by_cpu / len(gpus))
     trials = max(1, min(by_memory, by_cpu, MAX_TRIALS_PER_GPU))
-    share = math.floor(10_000 / trials) / 10_000  # Ray books ten-thousandths
+    share = math.floor(10_000 / trials) / 10_000  # Ray counts in units of 1/10,000
     return GpuShareChoice(share=share, probed=probed, smallest_bytes=smallest)
 
 
 def allocator_fraction(share: float, total_bytes: int) -> float:
-    """What torch's allocator may take of a GPU, so that it and CUDA's own memory stay within the share.
+    """Return the allocator's fraction of a GPU that keeps it and CUDA's own memory within the share.
 
     Args:
-        share: of the GPU that the worker got; one that has all of it is alone and needs no room for others' contexts.
-        total_bytes: of that GPU.
+        share: fraction of the worker's GPU. A worker with a whole GPU leaves no room for the contexts of others.
+        total_bytes: memory of that GPU.
 
     Raises:
-        ConfigError: the share leaves nothing to allocate.
+        ConfigError: the share leaves no memory to allocate.
     """
     if share >= 1:
         return 1.0
@@ -118,30 +118,30 @@ def allocator_fraction(share: float, total_bytes: int) -> float:
 
 
 def assigned_device(assigned: Sequence[int | str], visible: str | None) -> str:
-    """As torch names the GPU that Ray gave to a worker.
+    """Return torch's name of the GPU that Ray assigned to a worker.
 
     Args:
-        assigned: its name, as ray.get_gpu_ids() says it: a number, GPU-... or MIG-...
-        visible: CUDA_VISIBLE_DEVICES in the worker: as Ray set it, or from outside where Ray was told to leave it.
+        assigned: result of ray.get_gpu_ids(): a number, GPU-... or MIG-...
+        visible: CUDA_VISIBLE_DEVICES in the worker, set by Ray or by the user.
     """
     names = _names(visible)
-    wanted = str(assigned[0]) if assigned else ""
-    if names is None:  # the process sees all of them, by number
-        return f"cuda:{wanted}" if wanted.isdecimal() else "cuda:0"
-    return f"cuda:{names.index(wanted)}" if wanted in names else "cuda:0"
+    gpu = str(assigned[0]) if assigned else ""
+    if names is None:  # the process sees all GPUs, by number
+        return f"cuda:{gpu}" if gpu.isdecimal() else "cuda:0"
+    return f"cuda:{names.index(gpu)}" if gpu in names else "cuda:0"
 
 
 def count_visible(seen_by_torch: int, visible: str | None) -> int:
-    """How many GPUs workers can have.
+    """Return how many GPUs the workers can use.
 
-    A process sees one MIG instance at most, whatever CUDA_VISIBLE_DEVICES names; a worker of its own for each sees all.
+    One process sees at most one MIG instance of CUDA_VISIBLE_DEVICES; a separate worker for each can use them all.
 
     Args:
         seen_by_torch: torch.cuda.device_count().
-        visible: CUDA_VISIBLE_DEVICES; None where it is not set.
+        visible: CUDA_VISIBLE_DEVICES; None if it is not set.
 
     Raises:
-        ConfigError: it names a GPU twice, or MIG instances beside whole GPUs.
+        ConfigError: it names a GPU twice, or both MIG instances and whole GPUs.
     """
     names = _names(visible) or []
     mig = [name for name in names if name.startswith("MIG-")]
@@ -156,7 +156,7 @@ def count_visible(seen_by_torch: int, visible: str | None) -> int:
 
 
 def out_of_memory(message: str, share: float, gpu: Gpu) -> str:
-    """What a trial's error says of torch.OutOfMemoryError: what it asked for, and its share."""
+    """Return the message of a trial's torch.OutOfMemoryError: the memory that it requested, and its share."""
     asked = re.search(r"Tried to allocate ([\d.]+ \w+)", message)
     held = re.search(r"([\d.]+ \w+) is allocated by PyTorch", message)
     return (
@@ -167,7 +167,7 @@ def out_of_memory(message: str, share: float, gpu: Gpu) -> str:
 
 
 def _names(visible: str | None) -> list[str] | None:
-    """The GPUs that CUDA_VISIBLE_DEVICES names; None where it is not set, which shows all."""
+    """Return the GPUs that CUDA_VISIBLE_DEVICES names; None if it is not set, which shows all."""
     if visible is None:
         return None
     names = [name.strip() for name in visible.split(",") if name.strip()]
@@ -175,23 +175,23 @@ def _names(visible: str | None) -> list[str] | None:
 
 
 def claim_gpu(share: float, assigned: Sequence[int | str], visible: str | None, cuda: Any) -> tuple[str, Gpu]:
-    """Hold this process to its share of the GPU that Ray gave it: Ray books a fraction but enforces nothing.
+    """Limit this process to its share of the GPU that Ray assigned; Ray itself enforces no fraction.
 
     Args:
-        share: of that GPU, in (0, 1].
+        share: fraction of that GPU, in (0, 1].
         assigned: ray.get_gpu_ids().
         visible: CUDA_VISIBLE_DEVICES of this process.
         cuda: torch.cuda; an argument, so that tests need no GPU.
 
     Returns:
-        The device as torch names it, and what it is.
+        torch's name of the device, and its description.
 
     Raises:
-        ConfigError: the share leaves nothing to allocate on this GPU.
+        ConfigError: the share leaves no memory to allocate on this GPU.
     """
     device = assigned_device(assigned, visible)
     about = cuda.get_device_properties(device)
     gc.collect()
-    cuda.empty_cache()  # what an earlier trial of this worker left counts against the cap
+    cuda.empty_cache()  # memory of an earlier trial of this worker counts against the limit
     cuda.set_per_process_memory_fraction(allocator_fraction(share, about.total_memory), device)
     return device, Gpu(name=about.name, bytes=about.total_memory)

@@ -1,4 +1,4 @@
-"""What one trial gets of the machine, and how many trials fit."""
+"""The machine, the resources of one trial, and how many trials run in parallel."""
 
 import math
 import os
@@ -12,21 +12,21 @@ from tuning.resources.gpu import MIN_SHARE, Gpu, allocator_fraction, count_visib
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Machine:
-    """What there is."""
+    """CPUs, GPUs and memory of a machine."""
 
     cpus: int
     gpus: int
     gpu_list: tuple[Gpu, ...] = ()
-    """What the GPUs are; empty where that is not known."""
+    """Description of each GPU; empty if unknown."""
     memory_bytes: int = 0
-    """Memory that this process may use; 0 where that is not known."""
+    """Memory that this process may use; 0 if unknown."""
 
     @classmethod
     def here(cls) -> "Machine":
-        """This machine: the CPUs and the memory that this process may use, the GPUs that torch sees.
+        """Return the CPUs and memory that this process may use, and the GPUs that torch sees.
 
         Raises:
-            ConfigError: CUDA_VISIBLE_DEVICES cannot be meant so.
+            ConfigError: CUDA_VISIBLE_DEVICES names a GPU twice or mixes kinds.
         """
         gpus = local_gpus(os.environ)
         return cls(cpus=available_cpus(), gpus=len(gpus), gpu_list=gpus, memory_bytes=available_memory())
@@ -34,16 +34,16 @@ class Machine:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrialResources:
-    """What one trial gets."""
+    """CPU cores and GPU fraction of one trial."""
 
     cpus_per_trial: int = 1
-    """Whole cores, and torch's threads in the worker."""
+    """Number of cores, and of torch's threads in the worker."""
     gpus_per_trial: float = 0.0
-    """A share of one GPU, or 0 for none."""
+    """Fraction of one GPU, or 0 for none."""
     auto: bool = False
-    """A probe is to choose the share; until then it counts as a whole GPU."""
+    """Whether a probe chooses the fraction; until then it counts as a whole GPU."""
     retry_oom: bool = False
-    """A trial that its share is too small for runs once more, alone on a whole GPU."""
+    """Whether a trial that runs out of GPU memory runs again, alone on a whole GPU."""
 
     def __post_init__(self) -> None:
         check_rules(
@@ -61,14 +61,14 @@ class TrialResources:
 
     @property
     def device(self) -> str:
-        """As torch names it."""
+        """The device in torch's notation."""
         return "cuda" if self.gpus_per_trial else "cpu"
 
     def max_parallel(self, machine: Machine) -> int:
-        """How many trials run at once.
+        """Return how many trials run in parallel.
 
         Raises:
-            ConfigError: not even one does, or the share of a GPU leaves nothing to compute with.
+            ConfigError: not even one trial fits, or the fraction of a GPU leaves no memory to allocate.
         """
         if self.gpus_per_trial and not machine.gpus:
             wish = "auto" if self.auto else f"{self.gpus_per_trial:g}"
@@ -86,15 +86,15 @@ class TrialResources:
             return by_cpu
         for gpu in machine.gpu_list:
             allocator_fraction(self.gpus_per_trial, gpu.bytes)
-        # Shares of different GPUs do not add up: 0.6 fits once on each.
+        # A trial uses one GPU: a fraction of 0.6 fits once on each.
         return min(by_cpu, machine.gpus * math.floor(1 / self.gpus_per_trial + 1e-9))
 
 
 def parse_gpu_share(text: str) -> tuple[float, bool]:
-    """What `--gpus-per-trial` says: the share, and whether a probe is to choose it.
+    """Parse `--gpus-per-trial` into the fraction and whether a probe chooses it.
 
     Raises:
-        ConfigError: it is neither a number nor auto.
+        ConfigError: the text is neither a number nor auto.
     """
     if text == "auto":
         return 1.0, True
@@ -105,13 +105,13 @@ def parse_gpu_share(text: str) -> tuple[float, bool]:
 
 
 def local_gpus(environment: Mapping[str, str]) -> tuple[Gpu, ...]:
-    """The GPUs that workers can have. MIG instances count each, and are taken to be like the first.
+    """Return the GPUs that workers can use. Each MIG instance counts, and is assumed to be like the first.
 
     Raises:
-        ConfigError: CUDA_VISIBLE_DEVICES cannot be meant so.
+        ConfigError: CUDA_VISIBLE_DEVICES names a GPU twice or mixes kinds.
     """
     visible = environment.get("CUDA_VISIBLE_DEVICES")
-    if version("torch").endswith("+cpu"):  # it can use none, and importing it takes more than a second
+    if version("torch").endswith("+cpu"):  # it can use no GPU, and its import takes more than a second
         count_visible(0, visible)
         return ()
     import torch
@@ -123,12 +123,12 @@ def local_gpus(environment: Mapping[str, str]) -> tuple[Gpu, ...]:
 
 
 def default_window(fits: int) -> int:
-    """How many suggestions may be open at once: four times the trials that fit, at least 8."""
+    """Return the default of --window: four times the number of parallel trials, at least 8."""
     return max(8, 4 * fits)
 
 
 def available_cpus() -> int:
-    """CPUs that this process may use: its affinity, and the limit of its control group where there is one."""
+    """Return the number of CPUs that this process may use, by its affinity and its control group."""
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
         with open("/sys/fs/cgroup/cpu.max") as file:  # noqa: PTH123 - a pseudo file of the kernel
@@ -139,7 +139,7 @@ def available_cpus() -> int:
 
 
 def available_memory() -> int:
-    """Bytes that this process may use: the machine's, and the limit of its control group where there is one."""
+    """Return the bytes of memory that this process may use, by the machine and its control group."""
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     try:
         with open("/sys/fs/cgroup/memory.max") as file:  # noqa: PTH123 - a pseudo file of the kernel

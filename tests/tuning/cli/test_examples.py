@@ -47,6 +47,13 @@ def test_the_list_of_verbs_cuts_no_sentence_short(
     assert [line for line in verbs if line.endswith("...")] == []
 
 
+@pytest.mark.parametrize("verb", VERBS)
+def test_the_help_of_each_option_is_a_sentence(verb: str) -> None:
+    texts = [parameter.help for parameter in GROUP.commands[verb].params if parameter.name != "help"]  # type: ignore[attr-defined]
+    assert texts
+    assert [text for text in texts if not (text and text[0].isupper() and text.endswith("."))] == []
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_an_example_is_a_command_that_the_program_understands(command: str) -> None:
     """Its verb is there, and has these options, which take such values."""

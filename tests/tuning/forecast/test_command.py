@@ -5,7 +5,7 @@ import re
 from typing import Any
 
 from tests.support.study_configs import plan
-from tuning.forecast.command import ForecastReport, rounded, share_text
+from tuning.forecast.command import ForecastReport, round_up, share_text
 from tuning.forecast.simulation import EpochCosts, forecast
 
 
@@ -79,8 +79,8 @@ def test_without_stopping_there_are_no_rungs() -> None:
     assert "stopping: none" in str(lone)
 
 
-def test_times_are_rounded_up_to_what_a_forecast_knows() -> None:
-    assert [rounded(s) for s in (41.2, 754, 7541)] == ["42s", "12m40s", "2h6m"]
+def test_times_are_round_up_up_to_what_a_forecast_knows() -> None:
+    assert [round_up(s) for s in (41.2, 754, 7541)] == ["42s", "12m40s", "2h6m"]
 
 
 def test_shares_are_said_in_words() -> None:
