@@ -1,24 +1,23 @@
-"""Sentences, vectors, models and training. Knows nothing of Ray, Optuna or studies."""
+"""Sentences, vectors, models and training, independent of Ray, Optuna and studies."""
 
 import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from core.config import TrialConfig
-    from core.data.corpus import Corpus
-    from core.data.load import load_corpus
-    from core.errors import (
-        ConfigError,
-        CorruptionError,
-        DataError,
-        StopTraining,
-        TrainingError,
-        UserError,
-    )
-    from core.inference.estimator import SentenceEstimator
-    from core.inference.predictor import load_model
-    from core.training.loop import train
-    from core.training.result import EpochResult, TrainResult
+    from core.config import TrialConfig as TrialConfig
+    from core.data.corpus import Corpus as Corpus
+    from core.data.load import load_corpus as load_corpus
+    from core.errors import ConfigError as ConfigError
+    from core.errors import CorruptionError as CorruptionError
+    from core.errors import DataError as DataError
+    from core.errors import StopTraining as StopTraining
+    from core.errors import TrainingError as TrainingError
+    from core.errors import UserError as UserError
+    from core.inference.estimator import SentenceEstimator as SentenceEstimator
+    from core.inference.predictor import load_model as load_model
+    from core.training.loop import train as train
+    from core.training.result import EpochResult as EpochResult
+    from core.training.result import TrainResult as TrainResult
 
 _HOMES = {
     "TrialConfig": "config",
@@ -36,24 +35,9 @@ _HOMES = {
     "TrainResult": "training.result",
     "train": "training.loop",
 }
-"""Each public name and the file that defines it, imported when the name is first asked for."""
+"""Each public name and the module that defines it, imported at the first access."""
 
-__all__ = [
-    "ConfigError",
-    "Corpus",
-    "CorruptionError",
-    "DataError",
-    "EpochResult",
-    "SentenceEstimator",
-    "StopTraining",
-    "TrainResult",
-    "TrainingError",
-    "TrialConfig",
-    "UserError",
-    "load_corpus",
-    "load_model",
-    "train",
-]
+__all__ = sorted(_HOMES)
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""The statistics of paired comparisons: tests, correction for many."""
+"""Statistics of paired comparisons: intervals, tests, and correction for multiple tests."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,32 +8,32 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 ALPHA = 0.05
-"""Two are told apart where chance alone would do so less often than this."""
+"""Significance level of the tests."""
 Correct = NDArray[np.bool_]
 """(n,) whether each of n sentences was classified correctly; or (T, n) for T classifiers on the same sentences."""
 LEVEL = 0.95
-"""How often an interval is to hold the true value."""
+"""Confidence level of the intervals."""
 Z = NormalDist().inv_cdf((1 + LEVEL) / 2)
-"""Standard errors from the middle to either end, where errors are normal."""
+"""Half width of a normal interval, in standard errors."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Interval:
-    """Where a true value lies, with confidence LEVEL."""
+    """Interval of a true value, with confidence LEVEL."""
 
     low: float
     high: float
 
 
 def wilson(correct: float, total: int) -> Interval:
-    """The score interval of a share (Wilson 1927, JASA 22), which stays within [0, 1] and holds at small counts too.
+    """Return the score interval of a share (Wilson 1927, JASA 22), which is within [0, 1] and valid at small counts.
 
     Args:
-        correct: how many of `total`; a fraction where it is a mean of counts.
-        total: at least 1.
+        correct: Number out of `total`; it may be a fraction, as a mean of counts.
+        total: Number of trials, at least 1.
 
     Raises:
-        ValueError: there are no `total` to have a share of.
+        ValueError: `correct` or `total` is out of range.
     """
     if not 0 <= correct <= total or total < 1:
         raise ValueError(f"a share needs 0 <= correct <= total and total >= 1, got {correct} of {total}")
@@ -45,7 +45,7 @@ def wilson(correct: float, total: int) -> Interval:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MeanDifference:
-    """The mean of paired differences, as Student's t judges it."""
+    """Mean of paired differences with the result of Student's t test."""
 
     mean: float
     interval: Interval
@@ -56,17 +56,17 @@ class MeanDifference:
 
 
 def mcnemar(one: Correct, others: Correct) -> NDArray[np.float64]:
-    """The exact paired test of two classifiers on the same sentences (McNemar 1947, Psychometrika 12).
+    """Return p-values of the exact paired test of two classifiers (McNemar 1947, Psychometrika 12).
 
-    Sentences that both get right, or both wrong, say nothing. Of the others half should be each one's, if they are
-    equally good: the two-sided probability, under Binomial(count, 1/2), of a division at least as uneven.
+    Only sentences that exactly one of the two gets right count. If both are equally good, half of these are each
+    one's. The p-value is the two-sided probability of a division at least as uneven, under Binomial(count, 1/2).
 
     Args:
         one: (n,).
         others: (n,) or (T, n).
 
     Returns:
-        () or (T,) p-values; 1 where no sentence tells the two apart.
+        () or (T,) p-values; 1 if both are right on the same sentences.
     """
     one_only = np.asarray((one & ~others).sum(axis=-1))
     other_only = np.asarray((~one & others).sum(axis=-1))
@@ -74,7 +74,7 @@ def mcnemar(one: Correct, others: Correct) -> NDArray[np.float64]:
 
 
 def _lower_tail(most: NDArray[np.integer], tosses: NDArray[np.integer]) -> NDArray[np.float64]:
-    """The probability of at most so many heads in so many tosses, by element. scipy has it, but is slow to import."""
+    """Return the probability of at most `most` heads in `tosses` tosses, by element; scipy is slow to import."""
     tail = np.empty(tosses.shape)
     log_factorial = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, tosses.max(initial=0) + 1)))])
     for n in np.unique(tosses):
@@ -84,10 +84,10 @@ def _lower_tail(most: NDArray[np.integer], tosses: NDArray[np.integer]) -> NDArr
 
 
 def holm(p_values: ArrayLike) -> NDArray[np.float64]:
-    """(T,) p-values, raised so that comparing each with alpha errs in any of the T with probability alpha at most.
+    """Return (T,) adjusted p-values: comparing each with alpha has a family-wise error rate of at most alpha.
 
-    Holm 1979, Scandinavian Journal of Statistics 6: the smallest times T, the next times T - 1, and none below the one
-    before it. It needs no independence.
+    Holm 1979, Scandinavian Journal of Statistics 6: the smallest is multiplied by T, the next by T - 1, and none is
+    below the one before it. The tests need not be independent.
     """
     p = np.asarray(p_values, dtype=np.float64)
     order = np.argsort(p, kind="stable")
@@ -98,13 +98,13 @@ def holm(p_values: ArrayLike) -> NDArray[np.float64]:
 
 
 def paired_t(differences: Sequence[float]) -> MeanDifference:
-    """Student's t for paired differences, such as those of two configurations over the same seeds.
+    """Return Student's t test of paired differences, such as those of two configurations over the same seeds.
 
     Args:
-        differences: at least one.
+        differences: Differences, at least one.
 
     Raises:
-        ValueError: there is no difference.
+        ValueError: There is no difference.
     """
     from scipy.special import stdtr, stdtrit
 

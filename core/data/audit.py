@@ -1,4 +1,4 @@
-"""What a person should know about a corpus before trusting a number from it, and that as plain lines."""
+"""Audit a corpus: count what can make its results misleading, and render the counts as plain lines."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -12,13 +12,13 @@ from core.data.vocabulary import UNK_ID
 from core.io.text import printable, quoted
 
 _HEADING = 12
-"""Characters of a line before what it says."""
+"""Width of a heading in characters."""
 PAIRS = ("train/val", "train/test", "val/test")
 SHOWN = 80
 """Characters of a text in an example."""
 _EXAMPLES = 3
 LOW_COVERAGE = 0.9
-"""Of train's tokens: with fewer, the word vectors know too little of the language to be a fair start."""
+"""Share of train's tokens with a word vector below which a warning is given."""
 
 
 def find_duplicates(
@@ -27,9 +27,9 @@ def find_duplicates(
     classes: Sequence[str],
     split: NDArray[np.uint8],
 ) -> dict[str, Any]:
-    """Copies within splits, across splits and under several labels, as JSON can hold it.
+    """Return counts of copies within splits, across splits and with several labels, as JSON can hold them.
 
-    Exact copies are equal but for space at the ends; near ones, these included, are equal after `normalize_text`.
+    Exact copies are equal except for space at the ends. Near copies, which include these, equal after `normalize_text`.
     Blank texts are left out.
 
     Args:
@@ -68,7 +68,7 @@ def find_duplicates(
 
 
 def _copies(group: NDArray[np.int64]) -> int:
-    """Sentences that repeat an earlier one."""
+    """Return the number of sentences that repeat an earlier one."""
     return len(group) - len(np.unique(group))
 
 
@@ -79,7 +79,7 @@ def _conflicts(
     labels: NDArray[np.int64],
     classes: Sequence[str],
 ) -> dict[str, Any]:
-    """Texts that stand under more than one label."""
+    """Return texts with more than one label."""
     pairs = np.unique(np.stack([group, labels]), axis=1)  # (2, n_pairs), sorted by group
     groups, counts = np.unique(pairs[0], return_counts=True)
     torn = groups[counts > 1]
@@ -106,7 +106,7 @@ def audit(
     """Count what misleads: imbalance, duplicates, leaks, contradictions, empty and unknown texts.
 
     Args:
-        texts: (n,) as they stand in the source.
+        texts: (n,) as in the source.
         labels: (n,) places in `classes`.
         classes: class names.
         split: (n,) TRAIN, VAL or TEST.
@@ -145,7 +145,7 @@ def _classes(labels: NDArray[np.int64], classes: Sequence[str]) -> list[dict[str
 
 
 def _majority(labels: NDArray[np.int64], classes: Sequence[str], split: NDArray[np.uint8]) -> dict[str, Any]:
-    """Accuracy of always answering train's most frequent class."""
+    """Return the accuracy of always predicting train's most frequent class."""
     top = int(np.bincount(labels[split == TRAIN], minlength=len(classes)).argmax())
     accuracy = {
         name: round(float((labels[split == code] == top).mean()), 4)
@@ -156,7 +156,7 @@ def _majority(labels: NDArray[np.int64], classes: Sequence[str], split: NDArray[
 
 
 def _unknown(tokens: NDArray[np.int32], split: NDArray[np.uint8]) -> dict[str, float]:
-    """Share of the tokens of val and test that the vocabulary lacks."""
+    """Return the share of the tokens of val and test that the vocabulary lacks."""
     return {
         name: round(float((tokens[split == code] == UNK_ID).mean()), 4)
         for name, code in SPLITS.items()
@@ -165,7 +165,7 @@ def _unknown(tokens: NDArray[np.int32], split: NDArray[np.uint8]) -> dict[str, f
 
 
 def vector_coverage(words: Sequence[str], has: NDArray[np.bool_], train_tokens: NDArray[np.int32]) -> dict[str, Any]:
-    """How much of a vocabulary has pretrained vectors, by word and by token of the train split.
+    """Return which share of a vocabulary has pretrained vectors, by word and by token of the train split.
 
     Args:
         words: (V,) the vocabulary.
@@ -187,17 +187,17 @@ def vector_coverage(words: Sequence[str], has: NDArray[np.bool_], train_tokens: 
 
 
 def count_leaks(found: Mapping[str, Any]) -> int:
-    """How often a sentence of a split stands in another one too, by pairs of splits."""
+    """Return how often a sentence of a split is in another one too, over all pairs of splits."""
     return sum(counts["near"] for counts in found["duplicates_across"].values())
 
 
 def render_audit(found: Mapping[str, Any]) -> str:
-    """An audit as plain lines for a terminal; nothing in a text can steer it."""
+    """Return an audit as plain lines; texts in it cannot control a terminal."""
     return "\n".join(_lines(found))
 
 
 def audit_sections(found: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
-    """What `render` says, as headings with their lines."""
+    """Return the lines of `render_audit` by heading."""
     parts: list[tuple[str, list[str]]] = []
     for line in _lines(found):
         if heading := line[:_HEADING].strip():
@@ -264,13 +264,13 @@ def _shares(values: Mapping[str, Any]) -> str:
 
 
 def audit_warnings(found: Mapping[str, Any]) -> list[str]:
-    """Texts that stand in two splits, texts under several labels, word vectors that know few of the words.
+    """Return warnings about texts in two splits, texts with several labels, and a low coverage of word vectors.
 
     Args:
-        found: from core.data.audit.audit.
+        found: Result of `audit`.
 
     Returns:
-        The most misleading first; empty where there is nothing to warn of. No text of the data is in them.
+        One line per warning, the most misleading first, without any text of the data.
     """
     return list(_warning_lines(found))
 

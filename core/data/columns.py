@@ -1,4 +1,4 @@
-"""Which columns of a table hold text, label and split, and labels to class numbers."""
+"""Choose the text and label columns of a table, and encode labels as class numbers."""
 
 import math
 import re
@@ -15,9 +15,9 @@ from core.io.text import printable, quoted
 TEXT_NAMES = ("text", "sentence", "review", "content", "comment", "message", "tweet", "snippet")
 LABEL_NAMES = ("label", "class", "sentiment", "target", "category", "polarity", "rating", "stars")
 MAX_CLASSES = 1000
-"""More distinct labels than this are text or ids."""
+"""Largest number of classes; with more distinct values, a column holds text or ids."""
 MIN_PER_LABEL = 3
-"""So are labels with fewer sentences each than a split needs, once there are more than 10 of them."""
+"""Smallest number of sentences per label that a split needs; it applies to more than 10 labels."""
 _WHOLE = re.compile(r"-?(?:0|[1-9][0-9]*)\.0*")
 
 
@@ -26,7 +26,7 @@ def choose_columns(table: Table, text: str | None, label: str | None, split: str
 
     Args:
         table: the file.
-        text, label: names that the person gave; None to find them.
+        text, label: Names that the user gave; None to find them.
         split: the split column, which is neither.
 
     Raises:
@@ -64,7 +64,7 @@ def _of_two(table: Table, names: Sequence[str], text: str | None, label: str | N
 
 
 def require_column(table: Table, column: str, option: str) -> list[str | None]:
-    """The column's cells.
+    """Return the column's cells.
 
     Raises:
         DataError: the file lacks it (its columns are named), or it holds no plain values.
@@ -78,7 +78,7 @@ def require_column(table: Table, column: str, option: str) -> list[str | None]:
 
 
 def read_texts(table: Table, column: str) -> list[str]:
-    """The column's texts.
+    """Return the column's texts.
 
     Raises:
         DataError: a cell is absent or holds half a surrogate pair; its line is named.
@@ -94,10 +94,10 @@ def read_texts(table: Table, column: str) -> list[str]:
 
 
 def encode_labels(table: Table, column: str) -> tuple[NDArray[np.int64], tuple[str, ...]]:
-    """Class numbers (n,) and class names; names are sorted, as numbers if all are numbers.
+    """Return class numbers (n,) and class names; names are sorted, as numbers if all are numbers.
 
     Raises:
-        DataError: a label is absent, all are the same, or there are so many that they look like text or ids.
+        DataError: a label is absent, all are the same, or they look like text or ids.
     """
     values = []
     for row, cell in enumerate(table.columns[column]):
@@ -132,7 +132,7 @@ def _number(value: str) -> float | None:
         number = float(value)
     except ValueError:
         return None
-    return number if math.isfinite(number) and "_" not in value else None  # Python reads 1_0 as ten, people do not
+    return number if math.isfinite(number) and "_" not in value else None  # Python reads 1_0 as ten
 
 
 def _usual(table: Table, names: Sequence[str], usual: Sequence[str], what: str, taken: str | None) -> str | None:

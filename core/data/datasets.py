@@ -1,4 +1,4 @@
-"""DATASET, as a person writes it -> where it is, what identifies it, and how to read it."""
+"""Resolve the DATASET argument: where the data is, what identifies it, and how to read it."""
 
 from pathlib import Path
 
@@ -14,17 +14,17 @@ from core.io.encodings import detect_encoding, normalize_encoding
 from core.io.text import Notify, quoted
 
 READER = 2
-"""Counted up when the same file comes to other texts or labels."""
+"""Version of the readers; raise it when the same file results in other texts or labels."""
 
 
 def resolve_dataset(dataset: str, options: ReadOptions, folder: Path, notify: Notify | None = None) -> DatasetSource:
     """Find `snippets`, `mr`, `mr:PATH`, or the path of a .csv, .tsv, .jsonl or .parquet file.
 
     Args:
-        dataset: one of these.
-        options: for a file only.
-        folder: the cache, where what is fetched stays.
-        notify: told what takes long or is out of order.
+        dataset: One of these.
+        options: Options of a file; None of them is set for the built-in datasets.
+        folder: The cache folder, which keeps downloads.
+        notify: Called with one line about slow work or irregular data.
 
     Raises:
         ConfigError: the name is none of these, or an option does not go with it.
@@ -73,7 +73,7 @@ def _resolve_file(dataset: str, options: ReadOptions, folder: Path, notify: Noti
 
 
 def _encoding(path: Path, kind: str, options: ReadOptions, folder: Path, notify: Notify | None) -> str:
-    """The one given or detected; empty for Parquet, which has none."""
+    """Return the encoding that was given or detected; empty for Parquet, which has none."""
     if kind == "parquet":
         if options.encoding is not None:
             raise ConfigError(f"--encoding must go with a text file, got {path}; leave it out")

@@ -120,7 +120,7 @@ def resolve_mr(
 def resolve_mr_at(path: Path, notify: Notify | None = None) -> DatasetSource:
     """`mr:PATH`: the archive, or the folder that holds its two files (or its rt-polaritydata).
 
-    Files that are not the published ones are taken, and `notify` is told so.
+    Files that are not the published ones are accepted, and `notify` is called with a warning.
 
     Raises:
         DataError: there is nothing, the archive is damaged or dangerous, or a file is missing.

@@ -1,4 +1,4 @@
-"""Files of labelled sentences to a table of strings: .csv, .tsv, .jsonl (each also .gz) and .parquet."""
+"""Read files of labelled sentences into a table of strings: .csv, .tsv, .jsonl (each also .gz) and .parquet."""
 
 import csv
 import io
@@ -23,7 +23,7 @@ class Table:
     """Named columns of equal length."""
 
     name: str
-    """What errors call the file."""
+    """Name of the file in errors."""
     columns: dict[str, list[str | None]]
     """None where the file has nothing; numbers and truth values as they are written."""
     lines: list[int]
@@ -74,7 +74,7 @@ def _refuse_nul(text: str, path: Path) -> None:
 
 
 def _csv_rows(text: str, name: str) -> Iterator[Row]:
-    """RFC 4180, strictly; the header line tells whether the separator is a comma, a semicolon or a tab."""
+    """Parse RFC 4180 strictly; the header line decides between comma, semicolon and tab as the separator."""
     header_line = text[: text.find("\n")] if "\n" in text else text
     separator = max(",;\t", key=header_line.count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
@@ -133,7 +133,7 @@ def _jsonl_rows(text: str, name: str) -> Iterator[Row]:
 
 
 def _plain(cell: Any) -> str | None:
-    """As text; nothing where there is nothing, which is also what pandas means by NaN."""
+    """Return the cell as text; None for null and NaN, which pandas writes for an empty cell."""
     if cell is None or isinstance(cell, str):
         return cell
     return None if cell != cell else json.dumps(cell)

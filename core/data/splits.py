@@ -1,4 +1,4 @@
-"""Split rules: which sentences are for training, validation and test. Duplicates always stay together."""
+"""Split rules: assign sentences to train, validation and test, with duplicates always in the same split."""
 
 import hashlib
 import re
@@ -47,16 +47,16 @@ _DROPPING = _Dropping()
 
 
 def normalize_text(text: str) -> str:
-    """What decides whether two texts are the same: lowercase, without punctuation and space.
+    """Return the text in lower case, without punctuation and space: the form in which duplicates are equal.
 
-    A text of nothing else, such as ":)", keeps what it has, so that it does not equal ":(".
+    A text of punctuation only, such as ":)", keeps it, so that it does not equal ":(".
     """
     lowered = text.lower()
     return lowered.translate(_DROPPING) or lowered.strip()
 
 
 def parse_rule(rule: str, fold: int | None) -> int | None:
-    """The K of `folds:K`, None for another rule.
+    """Return the K of `folds:K`, None for another rule.
 
     Raises:
         ConfigError: the rule is unknown, K is below 3, or `fold` does not fit it.
@@ -77,15 +77,15 @@ def parse_rule(rule: str, fold: int | None) -> int | None:
 
 
 def duplicate_groups(texts: Sequence[str]) -> NDArray[np.int64]:
-    """(n,) for each text the place of the first text that is the same after `normalize_text`."""
+    """Return (n,): for each text, the index of the first text that is equal after `normalize_text`."""
     first: dict[str, int] = {}
     return np.array([first.setdefault(normalize_text(text), place) for place, text in enumerate(texts)], dtype=np.int64)
 
 
 def stratified_split(texts: Sequence[str], labels: NDArray[np.int64], classes: Sequence[str], seed: int) -> Codes:
-    """80/10/10 in every class, chosen by a hash of the seed and each normalised text.
+    """Split every class 80/10/10, ordered by a hash of the seed and each normalised text.
 
-    So it depends on no random generator, and not on the order of the sentences. A tenth is rounded to the nearest
+    The split depends neither on a random generator nor on the order of the sentences. A tenth is rounded to the nearest
     whole number and is at least 1. A text under two labels counts for the label of its first copy.
 
     Raises:
@@ -103,7 +103,7 @@ def stratified_split(texts: Sequence[str], labels: NDArray[np.int64], classes: S
 
 
 def _move(members: list[NDArray[np.int64]], quota: int, code: int, codes: Codes, *, leave: int) -> None:
-    """Give whole groups from `members` to `code` while they fit `quota`: at least one, and `leave` stay."""
+    """Move whole groups from `members` to `code` while they fit `quota`: at least one, and all but `leave`."""
     filled, moved, kept = 0, 0, []
     for copies in members:
         if filled == 0 or (filled + len(copies) <= quota and moved < len(members) - leave):
@@ -142,7 +142,7 @@ def fold_split(
 
 
 def notebook_split(texts: Sequence[str]) -> Codes:
-    """The notebook's split: 90/10, random_state 42, not stratified, no test; same bits as scikit-learn's.
+    """The notebook's split: 90/10, random_state 42, not stratified, no test; identical to scikit-learn's.
 
     `sklearn.model_selection.train_test_split(test_size=0.1, random_state=42)` takes the first ceil(n / 10) of
     `RandomState(42).permutation(n)`, and NumPy has frozen that generator. One difference: copies of a sentence
@@ -161,12 +161,12 @@ def notebook_split(texts: Sequence[str]) -> Codes:
 
 
 def parse_split_value(value: str) -> int | None:
-    """TRAIN, VAL or TEST of what stands in a split column; None of anything else."""
+    """Return TRAIN, VAL or TEST for a cell of a split column; None for any other value."""
     return _COLUMN_VALUES.get(value.strip().lower())
 
 
 def column_split(values: Sequence[str]) -> Codes:
-    """The file's own split: train, val (or valid, validation, dev) and test, in any case.
+    """Return the file's own split: train, val (or valid, validation, dev) and test, in any case.
 
     Raises:
         DataError: another value, or no row for train or val.
@@ -188,7 +188,7 @@ def column_split(values: Sequence[str]) -> Codes:
 
 
 def require_in_train(codes: Codes, labels: NDArray[np.int64], classes: Sequence[str]) -> None:
-    """Nobody learns a class without a sentence to learn it from.
+    """Check that train has a sentence of every class.
 
     Raises:
         DataError: naming the first class that train lacks.
@@ -230,7 +230,7 @@ def _hash(text: str, seed: int) -> bytes:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SplitRule:
-    """A checked split rule with what belongs to it, and nothing that does not."""
+    """A validated split rule with its seed and fold."""
 
     name: str
     seed: int | None

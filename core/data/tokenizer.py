@@ -1,4 +1,4 @@
-"""The tokenizer written down as data, for programs that have neither NLTK nor torch."""
+"""Tokenise as NLTK does, and export the tokenizer as regular expressions for programs without NLTK."""
 
 import functools
 import importlib.util

@@ -1,4 +1,4 @@
-"""Files of word vectors (fastText's .vec, GloVe's .txt): keep the rows of some words while reading by.
+"""Read files of word vectors (fastText's .vec, GloVe's .txt), keeping only the rows of some words.
 
 Each line is a word and its numbers between single spaces; a .vec begins with a line `rows width`. Two million
 lines of 300 numbers are 4.5 GB of text, so the word is compared as bytes before any of its numbers is read.
@@ -35,27 +35,27 @@ class _Piece(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class _Layout:
-    """What the first lines of a file promise for all the others."""
+    """Layout that the first lines of a file define for all the others."""
 
     stated_rows: int | None
-    """By the header; None where there is none."""
+    """Number of rows in the header; None without a header."""
     header_bytes: int
     width: int
     spaces: int
-    """In each line: `width`, or one more in files whose lines end in a space."""
+    """Spaces in each line: `width`, or one more in files whose lines end in a space."""
 
 
 def read_vectors(path: Path, words: Collection[str], member: str | None = None, notify: Notify | None = None) -> Rows:
-    """The vectors of those of `words` that the file has; of a word that it has twice, the first.
+    """Return the vectors of those of `words` that the file has; of duplicate rows, the first.
 
-    Widths are checked by counting a block's spaces, and line by line where the count is off; the numbers of every
-    row that is kept are checked each.
+    Widths are checked by counting the spaces of a block, then line by line if the count is wrong. Numbers are checked
+    in rows that are kept.
 
     Args:
-        path: a plain file, a `.gz`, or a `.zip`.
-        words: without spaces.
-        member: which file of a `.zip`.
-        notify: told every few seconds how far it is.
+        path: A plain file, a `.gz`, or a `.zip`.
+        words: Words without spaces.
+        member: Name of the file in a `.zip`.
+        notify: Called with the progress every few seconds.
 
     Raises:
         DataError: naming the file and the line: a width other than the header's or the first row's, something that
@@ -67,20 +67,20 @@ def read_vectors(path: Path, words: Collection[str], member: str | None = None, 
 
 
 def _rows(pieces: Iterator[_Piece], words: Collection[str], name: str) -> Rows:
-    wanted = {word.encode("utf-8", "surrogatepass"): word for word in words}
+    encoded = {word.encode("utf-8", "surrogatepass"): word for word in words}
     first = next(pieces, _Piece(b"", 0, 0))
     layout = _layout(first.text[: first.stop], name)
     first = _Piece(first.text, layout.header_bytes, first.stop)
     places: dict[str, int] = {}
-    table = np.empty((len(wanted), layout.width), dtype=np.float32)  # pages that stay unused cost nothing
+    table = np.empty((len(encoded), layout.width), dtype=np.float32)  # pages that stay unused cost nothing
     line, rows = (2 if layout.header_bytes else 1), 0
     for piece in itertools.chain([first], pieces):
         spaces = _spaces(piece)  # first, for it lets the thread that unpacks the next piece begin
-        kept, count = _matching_lines(piece, wanted)
+        kept, count = _matching_lines(piece, encoded)
         rows += count if spaces == count * layout.spaces else _check_widths(piece, layout.width, name, line)
         for offset, start, stop in kept:
             fields = _split(piece.text[start:stop], layout.width, name, line + offset)
-            if fields is not None and (word := wanted[fields[0]]) not in places:
+            if fields is not None and (word := encoded[fields[0]]) not in places:
                 table[len(places)] = _numbers(fields[1:], name, line + offset)
                 places[word] = len(places)
         line += count
@@ -133,14 +133,14 @@ def _layout(text: bytes, name: str) -> _Layout:
     return _Layout(stated, header_bytes, width, width + row.endswith(b" "))
 
 
-def _matching_lines(piece: _Piece, wanted: Collection[bytes]) -> tuple[list[tuple[int, int, int]], int]:
-    """(place among the lines, start, stop) of each line whose first field is wanted; and how many lines there are."""
+def _matching_lines(piece: _Piece, words: Collection[bytes]) -> tuple[list[tuple[int, int, int]], int]:
+    """Return (line, start, stop) of each line whose first field is in `words`, and the number of lines."""
     text, start, end = piece.text, piece.start, piece.stop
     kept, count, find = [], 0, text.find
     while start < end:
         stop = find(b"\n", start)
         space = find(b" ", start, stop)
-        if space >= 0 and text[start:space] in wanted:
+        if space >= 0 and text[start:space] in words:
             kept.append((count, start, stop))
         start = stop + 1
         count += 1
@@ -148,14 +148,14 @@ def _matching_lines(piece: _Piece, wanted: Collection[bytes]) -> tuple[list[tupl
 
 
 def _spaces(piece: _Piece) -> int:
-    """NumPy counts ten times as fast as `bytes.count`, as long as its scratch fits the processor's cache."""
+    """Count spaces with NumPy: ten times as fast as `bytes.count` if its buffers fit the processor's cache."""
     values = np.frombuffer(piece.text, dtype=np.uint8)[piece.start : piece.stop]
     parts = range(0, len(values), 1 << 17)
     return sum(int(np.count_nonzero(values[start : start + (1 << 17)] == ord(" "))) for start in parts)
 
 
 def _check_widths(piece: _Piece, width: int, name: str, line: int) -> int:
-    """Check each line; how many of them are rows, for blank lines are none."""
+    """Check each line; return the number of rows, which excludes blank lines."""
     rows = 0
     for offset, row in enumerate(piece.text[piece.start : piece.stop].split(b"\n")[:-1]):
         if row.strip():
@@ -165,7 +165,7 @@ def _check_widths(piece: _Piece, width: int, name: str, line: int) -> int:
 
 
 def _split(row: bytes, width: int, name: str, line: int) -> list[bytes] | None:
-    """Word and numbers; None for a word with spaces in it, as GloVe's 840B file has (". . .")."""
+    """Return word and numbers; None for a word with spaces in it, as GloVe's 840B file has (". . .")."""
     fields = row.rstrip(b" \r").split(b" ")
     extra = fields[1:-width]
     if len(fields) == width + 1:

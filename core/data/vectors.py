@@ -1,4 +1,4 @@
-"""VECTORS, as a person writes it -> one row a word: pretrained, or drawn from the word itself."""
+"""Resolve the VECTORS argument and make the embedding matrix: pretrained rows, or random ones hashed from the word."""
 
 import functools
 import hashlib
@@ -28,13 +28,13 @@ ENDINGS = (".vec", ".txt", ".zip", ".gz")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class VectorSource:
-    """Pretrained vectors that are found and identified; read only if the cache lacks what is made from them."""
+    """Pretrained vectors that are found and identified; they are read only if their corpus is not in the cache."""
 
     inputs: Mapping[str, Any]
     """Everything that decides what `read` returns; part of the cache key."""
     licence: str
     read: Callable[[Collection[str]], Rows]
-    """The vectors of those of the given words that have one."""
+    """Returns the vectors of those of the given words that have one."""
 
 
 def resolve_vectors(
@@ -43,10 +43,10 @@ def resolve_vectors(
     """Find `glove-50d`, `fasttext` (downloaded once) or a file; None for `none`.
 
     Args:
-        vectors: one of these.
-        folder: the cache, where what is fetched stays.
-        embedding_dim: picks the file whose name says `{embedding_dim}d` from a .zip with several.
-        notify: told what takes long.
+        vectors: One of these.
+        folder: The cache folder, which keeps downloads.
+        embedding_dim: Width that picks the file whose name says `{embedding_dim}d` from a .zip with several.
+        notify: Called with one line about slow work.
 
     Raises:
         ConfigError: the name is none of these.
@@ -92,29 +92,29 @@ def _glove(folder: Path) -> VectorSource:
 def resolve_fasttext(
     folder: Path, notify: Notify | None = None, *, remote: RemoteFile = FASTTEXT_ARCHIVE
 ) -> VectorSource:
-    """fastText's 2 million English vectors: the archive is downloaded once, and read without unpacking it.
+    """Find fastText's 2 million English vectors, whose archive is downloaded once and read without unpacking it.
 
     Raises:
-        UserError: no network; what has come is kept, and the next call goes on from there.
+        UserError: No network; the next call resumes the download.
     """
     inputs = {"source": remote.name, "size_bytes": remote.size_bytes}
     member = remote.name.removesuffix(".zip")
 
     def fetch(target: Path) -> None:
-        way_out = "two ways around it: vectors glove-50d, or the path of vectors that you have"
-        part = download(remote, folder / ".parts", "cannot get the vectors fasttext", way_out, notify)
+        hint = "two ways around it: vectors glove-50d, or the path of vectors that you have"
+        part = download(remote, folder / ".parts", "cannot get the vectors fasttext", hint, notify)
         if not zipfile.is_zipfile(part):
             part.unlink()
-            raise DataError(f"{remote.url}: what came is no zip archive; {way_out}")
+            raise DataError(f"{remote.url}: what came is no zip archive; {hint}")
         part.replace(target / remote.name)
 
-    obtain = functools.partial(cache.get_or_build, folder, "sources", inputs, fetch, notify)
+    build = functools.partial(cache.get_or_build, folder, "sources", inputs, fetch, notify)
     # The manifest knows the archive's sha256; hashing 1.5 GB again waits until it is read.
-    entry = cache.read_cached(folder, "sources", inputs) or obtain()
+    entry = cache.read_cached(folder, "sources", inputs) or build()
     return VectorSource(
         inputs={"vectors": "fasttext", "sha256": entry.files[remote.name][1], "member": member},
         licence="CC BY-SA 3.0 (fastText crawl-300d-2M, Mikolov et al., 2018)",
-        read=lambda words: read_vectors(obtain().path / remote.name, words, member, notify),
+        read=lambda words: read_vectors(build().path / remote.name, words, member, notify),
     )
 
 
@@ -145,15 +145,15 @@ def _member(path: Path, embedding_dim: int) -> str:
 
 
 def lookup_forms(words: Sequence[str]) -> set[str]:
-    """What `matrix` will look up for these words."""
+    """Return every form that `embedding_matrix` looks up for these words."""
     return {form for word in words[2:] for form in (word, word.lower())}
 
 
 def embedding_matrix(words: Sequence[str], rows: Rows) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """The vectors of a vocabulary, (V, width), and which words have one of their own, (V,).
+    """Return the vectors of a vocabulary, (V, width), and whether each word has a pretrained one, (V,).
 
-    A word is looked up as it is, then in lower case. `<pad>` is zero; `<unk>` and every word without a vector is
-    drawn by `drawn`.
+    A word is looked up as it is, then in lower case. `<pad>` is zero; `<unk>` and every word without a vector get
+    `hashed_random_vector`.
     """
     places, found = rows
     width = found.shape[1]
@@ -167,7 +167,7 @@ def embedding_matrix(words: Sequence[str], rows: Rows) -> tuple[NDArray[np.float
 
 
 def hashed_random_vector(word: str, width: int) -> NDArray[np.float32]:
-    """(width,) uniform in [-0.25, 0.25), from the word alone: the same in every vocabulary, run and machine.
+    """Return (width,) uniform in [-0.25, 0.25), a function of the word: the same in every vocabulary and run.
 
     SHAKE-256 of the word is the generator, 24 bits a number, so that float32 holds each exactly.
     """

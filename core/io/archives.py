@@ -12,11 +12,11 @@ from core.errors import DataError
 from core.io.text import quoted
 
 MAX_BYTES = 4 << 30
-"""What is read into memory may not unpack to more than 4 GiB."""
+"""Largest unpacked size of a file that is read into memory: 4 GiB."""
 FREE_BYTES = 64 << 20
-"""Up to 64 MiB no ratio is asked for."""
+"""Unpacked size up to which the ratio is not limited: 64 MiB."""
 MAX_RATIO = 100
-"""Beyond that, packed bytes may grow a hundred times; text grows three to ten times."""
+"""Largest ratio of unpacked to packed bytes beyond that; that of text is three to ten."""
 MAX_MEMBERS = 10_000
 _BLOCK = 1 << 24
 
@@ -26,7 +26,7 @@ class _Readable(Protocol):
 
 
 class _Limited:
-    """A stream that refuses to give more than `limit` bytes; for all of it no more memory is taken than it holds."""
+    """A stream that raises DataError after `limit` bytes; reading all of it needs no more memory than its content."""
 
     def __init__(self, stream: _Readable, limit: int, name: str) -> None:
         self._stream, self._left, self._limit, self._name = stream, limit, limit, name
@@ -44,12 +44,12 @@ class _Limited:
 
 
 def limit_for(packed_bytes: int) -> int:
-    """Most bytes that this many packed bytes may come to."""
+    """Return the largest allowed unpacked size of `packed_bytes`."""
     return min(MAX_BYTES, max(FREE_BYTES, packed_bytes * MAX_RATIO))
 
 
 def read_file(path: Path) -> bytes:
-    """The bytes of a file, unpacked when its name ends in `.gz`.
+    """Return the bytes of a file, unpacked if its name ends in `.gz`.
 
     Raises:
         DataError: there is no such file, it is a folder, too large, or its gzip stream is cut short or damaged.
@@ -89,18 +89,18 @@ def gunzip(file: IO[bytes], packed_bytes: int, name: str) -> bytes:
         raise DataError(f"{name}: not a whole gzip file ({error}); fetch it again") from None
 
 
-def read_tar(file: IO[bytes], packed_bytes: int, wanted: Collection[str], name: str) -> dict[str, bytes]:
-    """From a `.tar.gz` the regular files whose last path part is in `wanted`. Nothing is written anywhere.
+def read_tar(file: IO[bytes], packed_bytes: int, names: Collection[str], name: str) -> dict[str, bytes]:
+    """Return from a `.tar.gz` the regular files whose last path part is in `names`; nothing is written to disk.
 
     Args:
-        file: the packed stream.
-        packed_bytes: its size, for the limit.
-        wanted: names without folders.
-        name: what errors call the archive.
+        file: The packed stream.
+        packed_bytes: Its size, for the limit.
+        names: File names without folders.
+        name: Name of the archive in errors.
 
     Raises:
         DataError: a member is a link or a device or would land outside its folder; there are too many members or
-            bytes; the archive is damaged; or a wanted file is absent or there twice.
+            bytes; the archive is damaged; or one of the files is absent or there twice.
     """
     found: dict[str, bytes] = {}
     limit = limit_for(packed_bytes)
@@ -110,13 +110,13 @@ def read_tar(file: IO[bytes], packed_bytes: int, wanted: Collection[str], name: 
             for count, member in enumerate(archive, start=1):
                 _check_member(member, count, limit, name)
                 base = PurePosixPath(member.name).name
-                if member.isreg() and base in wanted:
+                if member.isreg() and base in names:
                     if base in found:
                         raise DataError(f"{name}: holds {base} twice; repack it with one")
                     found[base] = archive.extractfile(member).read()  # type: ignore[union-attr]
     except (tarfile.TarError, OSError, EOFError, zlib.error, ValueError) as error:
         raise DataError(f"{name}: not a whole .tar.gz archive ({error}); fetch it again") from None
-    for base in wanted:
+    for base in names:
         if base not in found:
             raise DataError(f"{name}: holds no file {base}")
     return found

@@ -1,4 +1,4 @@
-"""Writing that is whole or not there: temporary name, fsync, rename."""
+"""Write files and folders atomically: temporary name, fsync, rename."""
 
 import contextlib
 import ctypes
@@ -15,16 +15,16 @@ from core.errors import ConfigError, UserError
 from core.io.text import quoted
 
 _HERE = -100
-"""AT_FDCWD: a path is looked up from the working directory."""
+"""AT_FDCWD: paths are relative to the working directory."""
 _EXCHANGE = 2
 """RENAME_EXCHANGE of Linux's renameat2, and RENAME_SWAP of macOS's renamex_np."""
 
 
 def swap_paths(one: Path, other: Path) -> bool:
-    """Let two existing paths of one file system change names.
+    """Swap the names of two existing paths of one file system.
 
     Returns:
-        False where system or file system cannot do it; then nothing has changed.
+        False if the system or the file system cannot do it; then nothing has changed.
     """
     libc = ctypes.CDLL(None)
     first, second = os.fsencode(one), os.fsencode(other)
@@ -39,7 +39,7 @@ def swap_paths(one: Path, other: Path) -> bool:
 
 
 def expand_user(path: str) -> Path:
-    """A path as it was typed, `~` replaced.
+    """Return a path with `~` replaced.
 
     Raises:
         ConfigError: there is no such user, or no home folder.
@@ -51,7 +51,7 @@ def expand_user(path: str) -> Path:
 
 
 def atomic_write(path: Path, data: bytes) -> None:
-    """Put `data` at `path`: afterwards the old content is there or the new, never a part.
+    """Write `data` to `path`: after a crash, the file has its old or its new content, never a part.
 
     Raises:
         UserError: the disk is full, or the folder cannot be written.
@@ -74,9 +74,9 @@ def atomic_write(path: Path, data: bytes) -> None:
 
 @contextlib.contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """Give a temporary folder to fill; when the block ends well it takes the place of `path`.
+    """Yield a temporary folder to fill; if the block succeeds, the folder replaces `path`.
 
-    A folder that was at `path` is replaced whole. When the block fails nothing changes.
+    If the block fails, nothing changes.
 
     Raises:
         UserError: the disk is full, or the folder cannot be written.
@@ -107,7 +107,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def os_errors_as_user_errors(path: Path) -> Iterator[None]:
-    """Turn what the person can mend (full disk, no permission, read-only) into one clear line."""
+    """Raise a UserError of one line for what the user can fix: full disk, no permission, read-only."""
     try:
         yield
     except OSError as error:
@@ -131,12 +131,12 @@ def os_errors_as_user_errors(path: Path) -> Iterator[None]:
 
 
 def apply_umask(path: Path) -> None:
-    """Give a file or folder that was made for its owner alone the rights that the umask leaves to others."""
+    """Give a file or folder that only its owner may access the permissions that the umask allows."""
     path.chmod((0o777 if path.is_dir() else 0o666) & ~_umask())
 
 
 def sha256_file(path: Path) -> str:
-    """The digest of a file's bytes, in hex.
+    """Return the sha256 of a file's bytes, in hex.
 
     Raises:
         OSError: it is not there, or cannot be read.

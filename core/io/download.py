@@ -1,4 +1,4 @@
-"""Download a large file: it goes on where it was cut, in this run or the next, and is checked by its size."""
+"""Download files: large ones resume after an interruption, source releases come through pip."""
 
 import http.client
 import importlib.util
@@ -18,7 +18,7 @@ from core.io.text import Notify, printable
 _BLOCK = 1 << 18
 _NOTIFY_SECONDS = 2.0
 _PAUSES = (1.0, 3.0)
-"""Seconds before each further attempt; an attempt that brought something starts the count anew."""
+"""Seconds before each further attempt; an attempt that received bytes restarts the count."""
 _TIMEOUT_SECONDS = 30.0
 _PIP_TIMEOUT_SECONDS = 600
 
@@ -36,7 +36,7 @@ class RemoteFile:
 
 
 class _Changed(Exception):  # noqa: N818 - says what happened
-    """The server offers another file than the one wanted: trying again does not help."""
+    """Raised if the server offers another file, so that trying again does not help."""
 
 
 def download(
@@ -46,14 +46,14 @@ def download(
     hint: str,
     notify: Notify | None = None,
 ) -> Path:
-    """Fetch `remote` into the folder `parts`, going on from what an earlier call left there.
+    """Download `remote` into the folder `partial_dir`, resuming what an earlier call left there.
 
     Args:
-        remote: where and how large.
-        parts: a folder; its file of this name only one caller uses at a time.
-        purpose: begins the error when there is no network: what cannot be done.
-        way_out: ends it: what else the person can do.
-        notify: told how far it is every two seconds.
+        remote: The file to download.
+        partial_dir: Folder of unfinished downloads; only one caller at a time may download the same file.
+        purpose: Begin of an error: what cannot be done.
+        hint: End of an error: what the user can do instead.
+        notify: Called with the progress every two seconds.
 
     Returns:
         The whole file. Move it away, or delete it if its content turns out to be wrong.
@@ -96,7 +96,7 @@ def _size(part: Path) -> int:
 
 
 def _fetch_rest(remote: RemoteFile, part: Path, have: int, notify: Notify | None) -> None:
-    """One request for the bytes from `have` on; whatever comes is written at once."""
+    """Request the bytes from `have` on, and write each block at once."""
     request = urllib.request.Request(remote.url, headers={"User-Agent": "sentune"})
     if 0 < have < remote.size_bytes:
         request.add_header("Range", f"bytes={have}-")
@@ -104,12 +104,12 @@ def _fetch_rest(remote: RemoteFile, part: Path, have: int, notify: Notify | None
         start = _check_answer(answer, remote, have)
         with os_errors_as_user_errors(part), part.open("r+b" if start else "wb") as file:
             file.seek(start)
-            told, size = time.monotonic(), start
+            reported, size = time.monotonic(), start
             while block := _read(answer, remote.size_bytes - size):
                 file.write(block)
                 size += len(block)
-                if notify and time.monotonic() - told > _NOTIFY_SECONDS:
-                    told = time.monotonic()
+                if notify and time.monotonic() - reported > _NOTIFY_SECONDS:
+                    reported = time.monotonic()
                     notify(f"{remote.name}: {size >> 20:,} of {remote.size_bytes >> 20:,} MiB")
             if size < remote.size_bytes:
                 raise http.client.HTTPException("the connection was cut")
@@ -121,12 +121,12 @@ def _read(answer: Any, left: int) -> bytes:
     try:
         return bytes(answer.read1(min(_BLOCK, left)))
     except OSError as error:
-        # Not to be taken for a fault of the disk, which stands in the same `with`.
+        # An OSError here would be taken for an error of the disk by the caller's `with`.
         raise http.client.HTTPException(str(error) or type(error).__name__) from error
 
 
 def _check_answer(answer: Any, remote: RemoteFile, have: int) -> int:
-    """The byte that this answer begins with: `have`, or 0 from a server that cannot resume."""
+    """Return the first byte of this answer: `have`, or 0 from a server that cannot resume."""
     if answer.status == http.client.PARTIAL_CONTENT:
         expected = f"bytes {have}-{remote.size_bytes - 1}/{remote.size_bytes}"
         if (got := answer.headers.get("Content-Range", "")) != expected:
@@ -139,7 +139,7 @@ def _check_answer(answer: Any, remote: RemoteFile, have: int) -> int:
 
 
 def _is_final(error: Exception) -> bool:
-    """Refusals stay refusals; of these, only "too many requests" and "too slow" pass."""
+    """Return whether trying again is useless: all client errors but "request timeout" and "too many requests"."""
     return isinstance(error, urllib.error.HTTPError) and error.code < 500 and error.code not in (408, 429)
 
 
@@ -152,7 +152,7 @@ def _reason(error: Exception) -> str:
 
 
 def pip_download(requirement: str, sha256: str) -> tuple[str, bytes]:
-    """Name and bytes of the source release `requirement` (`name==version`), checked by pip against `sha256`.
+    """Return name and bytes of the source release `requirement` (`name==version`), checked by pip against `sha256`.
 
     Raises:
         UserError: this Python has no pip, or pip cannot fetch the release; with pip's own last line.
@@ -185,5 +185,7 @@ def _run(command: list[str], requirement: str) -> None:
         raise UserError(f"`pip download {requirement}` gave no answer in {_PIP_TIMEOUT_SECONDS} s") from None
     if done.returncode != 0:
         lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-        told = next((line for line in reversed(lines) if line.startswith("ERROR")), lines[-1] if lines else "no reason")
-        raise UserError(f"`pip download {requirement}` failed ({printable(told.removeprefix('ERROR: '), 200)})")
+        reason = next(
+            (line for line in reversed(lines) if line.startswith("ERROR")), lines[-1] if lines else "no reason"
+        )
+        raise UserError(f"`pip download {requirement}` failed ({printable(reason.removeprefix('ERROR: '), 200)})")

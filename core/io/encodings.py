@@ -19,19 +19,19 @@ _LATIN = {
     "cp1254": {"Turkish"},
     "cp1257": {"Latvian", "Lithuanian"},
 }
-"""Encodings that read most Western European text without a fault, and the languages that they are for."""
+"""Encodings that read most Western European text without an error, with their own languages."""
 _CANDIDATES = ["cp1252", *_LATIN, "cp1251", "koi8_r", "cp1253", "cp1255", "cp1256", "cp1258"]
 _CANDIDATES += ["big5", "euc_jp", "cp932", "cp949", "gb18030"]
 """One of each script: with all that Python knows, a rare one such as cp775 often scores best."""
 _SAMPLE_BYTES = 100_000
 _OF_HOSTS = {"idna", "punycode"}
-"""Encodings of names on the network, not of texts."""
+"""Encodings of host names, not of texts."""
 
 
 def detect_encoding(data: bytes, name: str) -> str:
-    """A byte order mark decides; else UTF-8 if it fits; else what charset-normalizer makes of the odd lines.
+    """Return the encoding by its byte order mark; else UTF-8 if it fits; else charset-normalizer's guess.
 
-    A guess can be wrong, so who takes it must say so: of 25 languages and encodings tried, 22 came out right.
+    A guess can be wrong, so the caller must report it: of 25 languages and encodings tried, 22 were right.
 
     Raises:
         DataError: nothing fits.
@@ -49,7 +49,7 @@ def detect_encoding(data: bytes, name: str) -> str:
 def _guess(data: bytes, name: str) -> str:
     import charset_normalizer
 
-    # Only lines that are not ASCII tell encodings apart.
+    # Only lines that are not ASCII distinguish encodings.
     sample, size = [], 0
     for line in data.splitlines(keepends=True):
         if not line.isascii():
@@ -68,7 +68,7 @@ def _guess(data: bytes, name: str) -> str:
 
 
 def normalize_encoding(encoding: str) -> str:
-    """The one name of an encoding: "utf-8" for UTF8 and U8.
+    """Return the canonical name of an encoding: "utf-8" for UTF8 and U8.
 
     Raises:
         ConfigError: Python knows no text encoding of that name.
@@ -83,7 +83,7 @@ def normalize_encoding(encoding: str) -> str:
 
 
 def decode(data: bytes, encoding: str, name: str) -> str:
-    """Strictly: a byte that does not fit is an error with its line. A byte order mark is no part of the text.
+    """Decode strictly; a byte that does not fit is an error with its line. A byte order mark is removed.
 
     Raises:
         DataError: the data does not fit the encoding.

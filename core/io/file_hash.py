@@ -1,4 +1,4 @@
-"""What was found out about outside files, remembered so that a second start does not read 1.5 GB again."""
+"""Digests of input files, remembered by file status so that a second start does not read 1.5 GB again."""
 
 import contextlib
 import hashlib
@@ -13,17 +13,17 @@ from core.io import atomic
 from core.io.archives import open_file
 
 SMALL_BYTES = 8 << 20
-"""Smaller files are read each time: some milliseconds."""
+"""Size in bytes below which a file is read each time, which takes milliseconds."""
 PIECE_BYTES = 64 << 20
 _BLOCK = 1 << 20
 _MTIME_GRACE_NS = 2_000_000_000
-"""A file changed less than 2 s ago may change again within the same time stamp, so nothing is remembered of it."""
+"""Age below which nothing is remembered: a file may change again within the same time stamp."""
 
 
 def input_digest(path: Path, cache: Path) -> str:
-    """sha256 (hex) of a file's bytes; of one over 64 MiB, of the digests of its pieces, so that all cores share them.
+    """Return the sha256 (hex) of a file's bytes; over 64 MiB, that of its pieces' digests, computed on all cores.
 
-    A large file's is remembered in the cache folder.
+    The digest of a large file is remembered in the cache folder.
 
     Raises:
         DataError: the file is absent or cannot be read.
@@ -32,7 +32,7 @@ def input_digest(path: Path, cache: Path) -> str:
 
 
 def check_unchanged(path: Path, cache: Path, digest: str) -> None:
-    """See that a file that has just been read is still the one with this `input_digest`.
+    """Check that a file that has just been read still has this `input_digest`.
 
     Raises:
         DataError: it has changed, or is gone.
@@ -60,9 +60,9 @@ def _piece_digest(path: Path, start: int) -> bytes:
 
 
 def memoize_by_stat(path: Path, cache: Path, what: str, find_out: Callable[[], str]) -> str:
-    """`find_out()`, or for a file over 8 MiB what it gave last time.
+    """Return `find_out()`, or for a file over 8 MiB its previous result.
 
-    Believed while path, size, inode and modification time stay the same: an edit that forges all four goes unseen.
+    It is reused while path, size, inode and modification time stay the same; an edit that keeps all four is missed.
 
     Raises:
         DataError: the file is absent or cannot be read.

@@ -1,4 +1,4 @@
-"""Read a large file, packed or not, in blocks: nothing is unpacked to disk, and little is in memory."""
+"""Read a large file, packed or not, in blocks, without unpacking it to disk or to memory."""
 
 import itertools
 import time
@@ -16,7 +16,7 @@ from core.io.text import Notify
 
 _PACKED_BLOCK = 1 << 18
 _BLOCK = 1 << 20
-"""Most bytes that one block holds, however well it was packed."""
+"""Largest size of an unpacked block in bytes."""
 _PREFETCH = 8
 _QUIET_SECONDS = 5.0
 _RAW, _GZIP = -15, 31
@@ -24,7 +24,7 @@ _RAW, _GZIP = -15, 31
 
 
 def read_blocks(path: Path, member: str | None = None, notify: Notify | None = None) -> Generator[bytes, None, None]:
-    """The bytes of a plain file, of a `.gz`, or of `member` of a `.zip`, in blocks of at most 1 MiB.
+    """Yield the bytes of a plain file, of a `.gz`, or of `member` of a `.zip`, in blocks of at most 1 MiB.
 
     The next blocks are unpacked in a thread while the caller works on this one.
 
@@ -45,7 +45,7 @@ def _prefetch(stream: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def zip_members(path: Path) -> list[str]:
-    """The files in a `.zip`.
+    """Return the names of the files in a `.zip`.
 
     Raises:
         DataError: it is absent, or no zip file.
@@ -72,14 +72,14 @@ def _unpacked(file: IO[bytes], path: Path, member: str | None) -> Iterator[bytes
 
 
 def _bounded(stream: Iterator[bytes], file: IO[bytes], path: Path, notify: Notify | None) -> Iterator[bytes]:
-    """Pass blocks on, refuse a bomb, and tell how far the file is read."""
-    size, total, told = path.stat().st_size, 0, time.monotonic()
+    """Pass blocks on, refuse a decompression bomb, and report progress."""
+    size, total, reported = path.stat().st_size, 0, time.monotonic()
     for block in stream:
         total += len(block)
         if total > max(FREE_BYTES, size * MAX_RATIO):
             raise DataError(f"{path}: grows more than {MAX_RATIO} times when it is unpacked; it is no file of vectors")
-        if notify and time.monotonic() - told > _QUIET_SECONDS:
-            told = time.monotonic()
+        if notify and time.monotonic() - reported > _QUIET_SECONDS:
+            reported = time.monotonic()
             notify(f"reading {path.name}: {file.tell() / max(size, 1):.0%}")
         yield block
 
@@ -105,7 +105,7 @@ def _zip_member(file: IO[bytes], path: Path, member: str) -> Iterator[bytes]:
 
 
 def _inflate() -> Any:
-    """A module with zlib's names that inflates two to three times as fast, where it is installed; else zlib."""
+    """Return isal, a module like zlib that inflates two to three times as fast, if it is installed; else zlib."""
     try:
         from isal import isal_zlib
     except ImportError:  # it is not built for every processor
@@ -120,7 +120,7 @@ def _pieces(file: IO[bytes], size: int) -> Iterator[bytes]:
 
 
 def _gunzip(file: IO[bytes], path: Path) -> Iterator[bytes]:
-    """All gzip streams of a file, one after the other."""
+    """Unpack all gzip streams of a file, one after the other."""
     pieces = _pieces(file, path.stat().st_size)
     rest: list[bytes] = []
     while first := rest.pop() if rest else next(pieces, b""):
@@ -128,7 +128,7 @@ def _gunzip(file: IO[bytes], path: Path) -> Iterator[bytes]:
 
 
 def _inflated(packed: Iterator[bytes], wbits: int, path: Path, rest: list[bytes] | None = None) -> Iterator[bytes]:
-    """Unpack one deflate stream; what follows it goes to `rest`."""
+    """Unpack one deflate stream; append the bytes after it to `rest`."""
     inflate = _inflate()
     unpacker = inflate.decompressobj(wbits)
     try:

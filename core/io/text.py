@@ -1,15 +1,15 @@
-"""Text to tokens, tokens to word ids, and text made safe to show or to compare."""
+"""Make text from outside safe to show: escape control characters, shorten, and redact secrets."""
 
 import re
 import unicodedata
 from collections.abc import Callable
 
 Notify = Callable[[str], None]
-"""Told one line about what is going on."""
+"""Called with one line of progress or a warning for the user."""
 
 
 def printable(text: str, limit: int | None = None) -> str:
-    r"""`text` on one line that cannot steer a terminal: control, format and bidi characters become escapes.
+    r"""Return `text` on one line that cannot control a terminal: control, format and bidi characters become escapes.
 
     "a\x1b[31m\u202eb" becomes r"a\x1b[31m\u202eb". Longer than `limit` characters, it is cut and ends in "...".
     """
@@ -21,7 +21,7 @@ def printable(text: str, limit: int | None = None) -> str:
 
 
 def quoted(text: str, limit: int | None = 40) -> str:
-    """`printable`, between quotes, as an error shows a value."""
+    """Return `printable` text between quotes, as an error shows a value."""
     return f"'{printable(text, limit)}'"
 
 
@@ -37,16 +37,16 @@ def _escape(char: str) -> str:
 
 
 def error_summary(error: BaseException, most: int = 300) -> str:
-    """An error's message in one line of at most so many characters; its type where it has none."""
+    """Return an error's message in one line of at most `most` characters; its type if it has none."""
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
 def redact_uris(text: str) -> str:
-    """Text without what may be secret in the URIs in it: user, password, and all options.
+    """Return text without user, password and options of the URIs in it, which may be secret.
 
-    `s3://KEY:SECRET@bucket/folder?session_token=x` -> `s3://bucket/folder`. A password may hold slashes and more of
-    those signs, so of a path with a colon before an `@` too much goes.
+    `s3://KEY:SECRET@bucket/folder?session_token=x` -> `s3://bucket/folder`. A password may contain slashes and `@`, so
+    too much is removed from a path with a colon before an `@`.
     """
     return re.sub(r"://(?:[^\s@:'\"]*:[^\s'\"]*|[^\s@/'\"]*)@|(?<=\w)\?[^\s'\"]*=[^\s'\"]*", _scheme_only, text)
 
