@@ -120,13 +120,13 @@ def _run(options: RunOptions, machine: "Machine | Cluster", fits: int, began: fl
             _say(f"study {folder.name} is complete: {len(journal.trials())} trials")
         else:
             workers = min(fits, options.workers or fits)
-            journal.set_study_attr("ended", None)
+            journal.set_study_attr("early_end", None)
             ending = _search(options, journal, plan, corpus, resources, machine, workers, began, more, key)
         if (options.address or options.storage) and _is_complete(journal, plan):
             _checkpoint_store(options, key).remove_all(
                 machine, print_note
             )  # by each command: the one before may have been killed
-        journal.set_study_attr("ended", ending.to_dict() if ending else None)
+        journal.set_study_attr("early_end", ending.to_dict() if ending else None)
         _say(table_of(folder, RowFilter(top=10), "table"))
         if ending is not None:
             _say(_resume_hint(ending))

@@ -217,7 +217,7 @@ def study_config(options: RunOptions, max_parallel: int, existing: Mapping[str, 
         window = known["window"] if known else default_window(max_parallel)
     stopping = options.stopping_rule
     if stopping is not None:
-        cohort = (known["stopping"] or {}).get("together") if known else min(window, options.trials)
+        cohort = (known["stopping"] or {}).get("cohort") if known else min(window, options.trials)
         if isinstance(cohort, int):  # else the rules differ, which open_study reports
             stopping = dataclasses.replace(stopping, cohort=max(1, cohort))
     precision = options.precision

@@ -143,7 +143,7 @@ def _trial(
             "state": 0,
             "params": {name: distributions[name].to_internal_repr(value) for name, value in params.items()},
             "distributions": {name: distribution_to_json(each) for name, each in distributions.items()},
-            "user_attrs": {"config": config.to_dict(), "origin": "notebook" if number == 0 else "sampler"},
+            "user_attrs": {"config": config.to_dict(), "origin": "baseline" if number == 0 else "sampler"},
         }
     ]
     best = -1.0
@@ -165,7 +165,7 @@ def _trial(
     outcome: dict[str, Any] = {"worker": f"host/{100 + number % 2}"}
     outcome |= {"n_parameters": 1000 + number} if end == TrialState.COMPLETE else {}
     outcome |= {"error": error} if end == TrialState.FAIL else {}
-    lines.append({"op_code": 8, "trial_id": number, "user_attr": {"outcome": outcome}})
+    lines.append({"op_code": 8, "trial_id": number, "user_attr": {"result": outcome}})
     over = (start + timedelta(seconds=9)).isoformat(timespec="microseconds")
     values = None if end == TrialState.FAIL else [best]
     return [*lines, {"op_code": 6, "trial_id": number, "state": int(end), "values": values, "datetime_complete": over}]

@@ -54,7 +54,7 @@ def other_ways(default: Policy) -> dict[str, Policy]:
     changed = {
         "no constant liar": {"constant_liar": False},
         "qmc": {"sampler": "qmc"},
-        "first ones not compared": {"together": 1},
+        "first ones not compared": {"cohort": 1},
         **{f"start-up {n}": {"startup": n} for n in (3, 10, 16)},
         **{f"window {n}": {"window": n} for n in (2, 4, 16, 32)},
         **{

@@ -32,7 +32,7 @@ _EXPLANATIONS = {
     "steps": "of the optimizer: as many as the trial took to its best epoch when it was trained on train alone",
     "passes": "over train and validation together; the last one is cut short, so that the steps come out exactly",
     "seeds": "the same settings on other seeds; the saved weights are those of the median by validation accuracy",
-    "readings_of_the_test_split": "how often the test split of this study has been read, this time included",
+    "test_evaluations": "how often the test split of this study has been read, this time included",
 }
 
 

@@ -29,7 +29,7 @@ from core.io.checked_folder import (
 if TYPE_CHECKING:
     from torch import Tensor
 
-LAYOUT = 1
+LAYOUT = 2
 """Version of the folder; raise it when a reader of the old layout could not read the new one."""
 FILES = ("model.safetensors", "config.json", "vocabulary.json", "labels.json", "metrics.json", "card.md")
 
@@ -120,7 +120,9 @@ def read_model(path: Path) -> SavedModel:
     _check(path)
     settings = json.loads((path / "config.json").read_bytes())
     if settings["layout"] != LAYOUT:
-        raise UserError(f"{path} has layout {settings['layout']}, this version reads {LAYOUT}: install a newer sentune")
+        raise UserError(
+            f"{path} has layout {settings['layout']}, this version of sentune reads {LAYOUT}: retrain the trial"
+        )
     try:
         config = TrialConfig.from_dict(settings["config"])
     except ConfigError as error:

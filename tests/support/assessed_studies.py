@@ -58,7 +58,7 @@ def trial(number: int, wrong: Sequence[int] | range, **changes: Any) -> TrialRec
         "state": "COMPLETE",
         "params": {},
         "config": CONFIG.to_dict(),
-        "origin": "notebook" if number == 0 else "sampler",
+        "origin": "baseline" if number == 0 else "sampler",
         "epochs": (epoch(1, accuracy - 0.1), epoch(2, accuracy)),
         "error": None,
         "n_parameters": None,

@@ -80,7 +80,7 @@ class FakeRay:
         job, done = self.running[ray_id]
         result: dict[str, Any] = {}
         if done == self.plan.epochs:
-            result = {"outcome/n_parameters": 1}
+            result = {"result/n_parameters": 1}
         else:
             rate = job["config"]["learning_rate"]
             score = 1 / (1 + abs(rate - 0.01) * (self.plan.epochs + 1 - done))  # the curves cross no one's clock

@@ -140,7 +140,7 @@ def write_study(folder: Path) -> None:
         "command": "sentune run tiny.csv --name mine",
     }
     with open_study(folder, spec, kept) as journal:
-        finish(journal, add(journal, None, "notebook", 24, 22, 20), TrialState.COMPLETE, COMPLETE | ENDED)
+        finish(journal, add(journal, None, "baseline", 24, 22, 20), TrialState.COMPLETE, COMPLETE | ENDED)
         finish(journal, add(journal, NARROW, "sampler", 18, 9, 12), TrialState.COMPLETE, COMPLETE | ENDED)
         stopped = add(journal, DEEP, "sampler", 21)
         journal.set_trial_attr(stopped, SEGMENTS, [SPELL])
@@ -280,7 +280,7 @@ def model(folder: Path) -> Files:
         environment=ENVIRONMENT,
         weights_sha256="b" * 64,
     )  # fmt: skip
-    about = {"trial": 3, "search_trials": 12, "verdict": "reproduced bit for bit", "readings_of_the_test_split": 1}
+    about = {"trial": 3, "search_trials": 12, "verdict": "reproduced bit for bit", "test_evaluations": 1}
     save_trained(folder / "model", trained, corpus, about, "sentune retrain mine --trial 3")
     return files_in(folder / "model")
 

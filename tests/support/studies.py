@@ -64,7 +64,7 @@ def make_study(folder: Path, file: Path, cache: Path | None, *configs: TrialConf
     with open_study(folder, spec, kept) as study_journal:
         for config in configs:
             number = study_journal.add_trial(
-                {}, {}, config.to_dict(), "sampler" if study_journal.trials() else "notebook"
+                {}, {}, config.to_dict(), "sampler" if study_journal.trials() else "baseline"
             )
             epochs, outcome = _trained(config, corpus)
             for epoch, predictions in epochs[: 2 if number == stopped else None]:
@@ -117,7 +117,7 @@ def outcome_record(trial: int, **values: Any) -> Callable[[dict[str, Any]], None
     """An edit that puts other values into the outcome of a trial; None takes one away."""
 
     def change(record: dict[str, Any]) -> None:
-        found = record.get("user_attr", {}).get("outcome")
+        found = record.get("user_attr", {}).get("result")
         if found and record["trial_id"] == trial:
             for name, value in values.items():
                 found.pop(name, None)

@@ -13,7 +13,7 @@ def record(number: int, *accuracies: float, loss: float = 0.5, **changes: Any) -
         "state": "COMPLETE",
         "params": {"n_layers": 2},
         "config": TrialConfig(n_layers=2, learning_rate=0.00123456, freeze_embedding=True).to_dict(),
-        "origin": "notebook" if number == 0 else "sampler",
+        "origin": "baseline" if number == 0 else "sampler",
         "epochs": tuple(
             EpochResult(epoch=i, train_loss=1.0, val_loss=loss, val_accuracy=a, seconds=1.5)
             for i, a in enumerate(accuracies, 1)

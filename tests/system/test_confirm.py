@@ -55,7 +55,7 @@ def test_the_cost_comes_first_then_runs_then_table_and_verdict(
     command: Command, searched: Path, whole: tuple[str, dict[str, Any]]
 ) -> None:
     said, found = whole
-    settings = 2 if any(r.origin == "notebook" for r in rank_trials(read_study(searched)[1])[:2]) else 3
+    settings = 2 if any(r.origin == "baseline" for r in rank_trials(read_study(searched)[1])[:2]) else 3
     runs = settings * 2 + 3
     assert len(found) == runs
     lines = said.splitlines()
@@ -66,8 +66,8 @@ def test_the_cost_comes_first_then_runs_then_table_and_verdict(
     ]
     assert lines[cost + 2 + runs].split()[:3] == ["rank", "trial", "seeds"]
     assert " over 3 folds: test accuracy " in said
-    assert "* the notebook's own setting" in said
-    readings = study_attributes(searched.with_name("confirmed"))["readings"]
+    assert "* the baseline setting (the tutorial notebook's)" in said
+    readings = study_attributes(searched.with_name("confirmed"))["test_evaluations"]
     assert len(readings) == runs
     assert {reading["verb"] for reading in readings} == {"confirm"}
     assert sorted(r["split"] for r in readings if r["split"] != "80/10/10") == [f"folds:3 fold {k}" for k in range(3)]

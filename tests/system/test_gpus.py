@@ -31,11 +31,11 @@ def work(job, corpus, resources):
     with open(folder / "seen.jsonl", "a") as file:
         file.write(json.dumps(seen) + "\\n")
     if retry and job["number"] in (1, 4) and resources.gpus_per_trial < 1:
-        tune.report({{"outcome": {{"error": "out of GPU memory: asked for 2 GiB", "oom": True}}}})
+        tune.report({{"result": {{"error": "out of GPU memory: asked for 2 GiB", "oom": True}}}})
     else:
         epoch = dict(epoch=1, train_loss=0.0, val_loss=0.0, val_accuracy=1 / (1 + job["number"]), seconds=0.0)
         tune.report({{"epoch_result": epoch}})
-        tune.report({{"outcome": {{"n_parameters": 1}}}})
+        tune.report({{"result": {{"n_parameters": 1}}}})
 """
 
 
@@ -63,7 +63,7 @@ def seen(host: tuple[Machine, Searches], folder: Path, share: float, *, retry: b
 
 def most_at_once(trials: list[dict[str, Any]]) -> float:
     """The largest sum of shares of trials that ran on one GPU at the same time."""
-    moments = sorted([(t["began"], t["share"]) for t in trials] + [(t["ended"], -t["share"]) for t in trials])
+    moments = sorted([(t["began"], t["share"]) for t in trials] + [(t["early_end"], -t["share"]) for t in trials])
     total = most = 0.0
     for _, change in moments:
         total += change

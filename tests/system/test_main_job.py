@@ -33,7 +33,7 @@ def test_run_shows_baseline_progress_table_and_the_next_command(command: Command
     assert "always 'negative' is right in val 50.4%" in said
     assert "4/4 trials: " in said or "3/4 trials: " in said
     assert "best so far: 0." in said
-    assert "* the notebook's own setting" in said
+    assert "* the baseline setting (the tutorial notebook's)" in said
     assert said.splitlines()[-1] == f"next: python -m tuning retrain {command.results}/quick --out model"
 
 
@@ -46,7 +46,7 @@ def test_best_speaks_four_formats(command: Command, said: str) -> None:
     rows = json.loads(command.succeed("best", "quick", "--format", "json"))
     assert [row["rank"] for row in rows] == [1, 2, 3, 4]
     assert {"rank", "trial", "val_accuracy", "best_epoch", "epochs", "seconds", "state", "params"} <= rows[0].keys()
-    assert [row["trial"] for row in rows if row["notebook"]] == [0]
+    assert [row["trial"] for row in rows if row["baseline"]] == [0]
     assert list(rows[0]["params"]) == ["hidden_dim", "fc_dropout", "learning_rate", "freeze_embedding"]
     table = csv.DictReader(io.StringIO(command.succeed("best", "quick", "--format", "csv")))
     assert [float(row["val_accuracy"]) for row in table] == [row["val_accuracy"] for row in rows]
@@ -82,7 +82,7 @@ def test_the_same_command_again_trains_nothing(command: Command, said: str) -> N
     before = journal.read_bytes()
     again = command.succeed(*RUN)
     assert "study quick is complete: 4 trials" in again
-    assert "* the notebook's own setting" in again
+    assert "* the baseline setting (the tutorial notebook's)" in again
     assert journal.read_bytes() == before
 
 

@@ -78,7 +78,7 @@ def test_killed_in_mid_training_it_goes_on_and_comes_out_the_same(
     assert results_of(metrics(study)) == results_of(undisturbed)
     assert kept
     assert list((study / "checkpoints").iterdir()) == []
-    assert len(study_attributes(study)["readings"]) >= 3
+    assert len(study_attributes(study)["test_evaluations"]) >= 3
 
 
 KILLED_WHILE = """

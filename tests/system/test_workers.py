@@ -45,7 +45,7 @@ def test_three_failures_from_the_start_with_one_cause_end_the_study(search: Sear
         tmp_path / "failing",
         """
         def work(job, corpus, resources):
-            tune.report({"outcome": {"error": f"TrainingError: no luck in step {job['number']}"}})
+            tune.report({"result": {"error": f"TrainingError: no luck in step {job['number']}"}})
         """,
     )
     assert "the first trials all failed with one cause, so the study stopped: TrainingError: no luck in step 0" in said
@@ -59,7 +59,7 @@ def test_a_search_imports_no_tracker_that_happens_to_be_installed(search: Search
         tmp_path / "lean",
         """
         def work(job, corpus, resources):
-            tune.report({"outcome": {"n_parameters": 1}})
+            tune.report({"result": {"n_parameters": 1}})
 
         class Heard(Heard):
             def on_trial_end(self, record):
@@ -80,7 +80,7 @@ def test_a_worker_that_dies_each_time_fails_its_trial_alone(search: Searches, tm
             import os
             if job["number"] == 1:
                 os.kill(os.getpid(), 9)
-            tune.report({"outcome": {"n_parameters": 1}})
+            tune.report({"result": {"n_parameters": 1}})
         """,
         plan="n_trials=3, epochs=1",
     )
@@ -98,7 +98,7 @@ def test_a_worker_that_dies_while_it_takes_a_trial_over_costs_it_one_death(searc
             import os
             from ray.tune.trainable.function_trainable import get_session
             get_session().finish = lambda timeout=None: os.kill(os.getpid(), 9)  # which a worker's reset asks first
-            tune.report({"outcome": {"n_parameters": 1}})
+            tune.report({"result": {"n_parameters": 1}})
         """,
         plan="n_trials=3, epochs=1",
     )

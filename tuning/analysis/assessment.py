@@ -16,8 +16,8 @@ from tuning.journal.predictions import journal_damage, unpack_labels
 from tuning.journal.records import TrialRecord, is_candidate, rank_trials
 
 EvaluationRecord = Mapping[str, Any]
-"""One entry of the study's user attribute `readings`, to which `retrain` and `confirm` append: verb, trial, seed, on
-(train or train+val), split, val_accuracy, test_accuracy, test_sentences, time."""
+"""One entry of the study's user attribute `test_evaluations`, to which `retrain` and `confirm` append:
+verb, trial, seed, on (train or train+val), split, val_accuracy, test_accuracy, test_sentences, time."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -106,8 +106,10 @@ def assess(records: Sequence[TrialRecord], attributes: Mapping[str, Any]) -> Stu
         tied=tied,
         recommended=cheapest.number if cheapest else None,
         n_parameters=sizes,
-        held_out=held_out_results(attributes.get("readings", ()), attributes["spec"].get("data", {}).get("split")),
-        test_evaluations=attributes.get("readings", ()),
+        held_out=held_out_results(
+            attributes.get("test_evaluations", ()), attributes["spec"].get("data", {}).get("split")
+        ),
+        test_evaluations=attributes.get("test_evaluations", ()),
     )
 
 

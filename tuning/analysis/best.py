@@ -24,7 +24,7 @@ def table_of(folder: Path, selection: RowFilter, form: str) -> str:
     assessment = assess(records, attributes)
     rows = trial_rows(records, searched_settings(space_from_spec(attributes["spec"])), assessment)
     notes = [*_assessment_notes(rows, assessment), *spec_notes(attributes["spec"])] if rows else []
-    if ended := attributes.get("ended"):
+    if ended := attributes.get("early_end"):
         notes += EarlyEnd(**ended).notes
     return render_table(filter_rows(rows, selection), form, notes=notes)
 

@@ -73,7 +73,7 @@ def filter_rows(rows: Sequence[TrialRow], selection: RowFilter) -> list[TrialRow
     if selection.top is None:
         return ordered
     top = {row.trial for row in [row for row in ordered if row.rank is not None][: selection.top]}
-    return [row for row in ordered if row.rank is None or row.notebook or row.trial in top]
+    return [row for row in ordered if row.rank is None or row.baseline or row.trial in top]
 
 
 def _has_state(row: TrialRow, state: str | None) -> bool:

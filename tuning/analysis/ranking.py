@@ -27,7 +27,7 @@ class TrialRow:
     seconds: float
     """Training time."""
     state: str
-    notebook: bool
+    baseline: bool
     """Whether it is the baseline setting of the space `notebook`."""
     copy_of: int | None
     """The earlier trial with the same settings, whose result it takes; None for a trial of its own."""
@@ -35,7 +35,7 @@ class TrialRow:
     interval_low: float | None
     """Lower end of the binomial (Wilson) 95% interval of val_accuracy."""
     interval_high: float | None
-    against_notebook: float | None
+    gain_over_baseline: float | None
     """val_accuracy minus that of the baseline setting."""
     tied: bool | None
     """Whether a paired test finds no difference from the best trial; true for the best itself."""
@@ -51,7 +51,7 @@ class TrialRow:
     """Mean over the seeds that were evaluated on the test split."""
     test_low: float | None
     test_high: float | None
-    test_readings: int
+    test_evaluations: int
     """Number of evaluations of this trial on the test split."""
     params: Mapping[str, Any]
     """The searched TrialConfig fields, also those that are inactive in this trial."""
@@ -94,7 +94,7 @@ COLUMNS = (
         field="trial",
         title="trial",
         place=2,
-        cell=lambda row: f"{row.trial}{'*' * row.notebook}{'+' * row.recommended}",
+        cell=lambda row: f"{row.trial}{'*' * row.baseline}{'+' * row.recommended}",
         main=True,
     ),
     TrialColumn(field="val_accuracy", format=_FOUR, title="val acc", place=3, main=True),
@@ -106,7 +106,7 @@ COLUMNS = (
     ),
     TrialColumn(field="tied", title="tied", place=6, main=True),
     TrialColumn(field="recommended", main=True),
-    TrialColumn(field="notebook", main=True),
+    TrialColumn(field="baseline", main=True),
     TrialColumn(field="copy_of"),
     TrialColumn(field="error"),
     TrialColumn(
@@ -119,11 +119,11 @@ COLUMNS = (
     ),
     TrialColumn(field="interval_high", format=_FOUR),
     TrialColumn(
-        field="against_notebook",
+        field="gain_over_baseline",
         format="{:+.4f}".format,
-        title="vs nb",
+        title="gain",
         place=5,
-        cell=lambda row: f"{row.against_notebook:+.3f}",
+        cell=lambda row: f"{row.gain_over_baseline:+.3f}",
         dispensable=1,
     ),
     TrialColumn(field="n_parameters", format="{:,}".format),
@@ -133,7 +133,7 @@ COLUMNS = (
     TrialColumn(field="test_accuracy", format=_FOUR),
     TrialColumn(field="test_low", format=_FOUR),
     TrialColumn(field="test_high", format=_FOUR),
-    TrialColumn(field="test_readings"),
+    TrialColumn(field="test_evaluations"),
 )
 """One entry for each field but `params`, in the order of the report page."""
 
@@ -153,13 +153,13 @@ def trial_rows(
     ended = rank_trials(records)
     ranks = {record.number: rank for rank, record in enumerate(ended, 1)}
     rest = sorted((r for r in records if r.number not in ranks), key=lambda record: record.state != "FAIL")
-    notebook = next((r.best.val_accuracy for r in ended if r.origin == "notebook" and r.best), None)
+    baseline = next((r.best.val_accuracy for r in ended if r.origin == "baseline" and r.best), None)
     assessment = assessment or StudyAssessment()
-    return [_row(record, ranks.get(record.number), searched, notebook, assessment) for record in (*ended, *rest)]
+    return [_row(record, ranks.get(record.number), searched, baseline, assessment) for record in (*ended, *rest)]
 
 
 def _row(
-    record: TrialRecord, rank: int | None, searched: Sequence[str], notebook: float | None, assessment: StudyAssessment
+    record: TrialRecord, rank: int | None, searched: Sequence[str], baseline: float | None, assessment: StudyAssessment
 ) -> TrialRow:
     number, best = record.number, record.best
     accuracy = best.val_accuracy if best else None
@@ -168,7 +168,7 @@ def _row(
         interval = wilson(round(accuracy * assessment.sentences), assessment.sentences)
     corrected = assessment.corrected if rank == 1 else None
     test = assessment.held_out.get(number)
-    gain = None if rank is None or accuracy is None or notebook is None else accuracy - notebook
+    gain = None if rank is None or accuracy is None or baseline is None else accuracy - baseline
     return TrialRow(
         rank=rank,
         trial=number,
@@ -177,11 +177,11 @@ def _row(
         epochs=len(record.epochs),
         seconds=round(record.seconds, 3),
         state=record.state,
-        notebook=record.origin == "notebook",
+        baseline=record.origin == "baseline",
         copy_of=record.copy_of,
         error=record.error,
         **_ends("interval", interval),
-        against_notebook=gain,
+        gain_over_baseline=gain,
         tied=assessment.tied.get(number),
         recommended=assessment.recommended == number,
         n_parameters=assessment.n_parameters.get(number, record.n_parameters),
@@ -189,7 +189,7 @@ def _row(
         **_ends("corrected", corrected.corrected_interval if corrected else None),
         test_accuracy=test.accuracy if test else None,
         **_ends("test", test.interval if test else None),
-        test_readings=sum(entry["trial"] == number for entry in assessment.test_evaluations),
+        test_evaluations=sum(entry["trial"] == number for entry in assessment.test_evaluations),
         params={name: record.config[name] for name in searched},
     )
 

@@ -14,7 +14,7 @@ from tuning.formatting import align_columns, csv_table, format_settings, format_
 FORMATS = ("table", "json", "csv", "md")
 SHOWN = sorted((column for column in COLUMNS if column.title), key=lambda column: column.place)
 """Columns of the text and Markdown tables, which the settings follow."""
-NOTEBOOK = "* the notebook's own setting; vs nb: more validation accuracy than it"
+BASELINE = "* the baseline setting (the tutorial notebook's); gain: accuracy above it"
 TITLES = ("random trials", "epochs", "expected best", "plug-in", "8 of 10 searches")
 MAX_ROWS = 16
 """Maximum number of rows of the curve's text and Markdown tables."""
@@ -41,7 +41,7 @@ def render_table(rows: Sequence[TrialRow], form: str, width: int | None = None, 
         [*(column.text(row) for column in SHOWN), *(format_value(row.params[name]) for name in settings)]
         for row in rows
     ]
-    below = [NOTEBOOK] if any(row.notebook for row in rows) else []
+    below = [BASELINE] if any(row.baseline for row in rows) else []
     below += [f"trial {r.trial} repeats trial {r.copy_of}: not trained again" for r in rows if r.copy_of is not None]
     below += [*notes, *(f"trial {row.trial} failed: {printable(row.error)}" for row in rows if row.error)]
     if form == "md":

@@ -57,7 +57,7 @@ class RaySearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
         segment: dict[str, Any] = {"since": since, "until": time.time()}
         if result and "pid" in result:
             segment["worker"] = f"{result['hostname']}/{result['pid']}"
-        self.schedule.end(number, unflatten(result or {}, "outcome"), segment, worker_died=error)
+        self.schedule.end(number, unflatten(result or {}, "result"), segment, worker_died=error)
 
     def save(self, checkpoint_path: str) -> None:
         """Do nothing: the journal is the state."""
@@ -80,7 +80,7 @@ class RayScheduler(FIFOScheduler):  # type: ignore[misc]  # Ray ships no types
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: Mapping[str, Any]) -> str:
         """Return CONTINUE or STOP after a report."""
         epoch = unflatten(result, "epoch_result")
-        if not epoch or unflatten(result, "outcome"):
+        if not epoch or unflatten(result, "result"):
             return str(TrialScheduler.CONTINUE)
         number = trial.config["number"]
         decision = self.schedule.report(number, EpochResult(**epoch), unflatten(result, "val_predictions"))

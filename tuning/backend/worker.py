@@ -51,11 +51,11 @@ def run_trial(
             device=device,
         )
     except Exception as error:  # a bad setting must not end the study
-        tune.report({"outcome": failure_result(error, share, gpu)})
+        tune.report({"result": failure_result(error, share, gpu)})
         return
     tune.report(
         {
-            "outcome": {
+            "result": {
                 "n_parameters": result.n_parameters,
                 "weights_sha256": result.weights_sha256,
                 "environment": dict(result.environment),

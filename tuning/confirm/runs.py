@@ -46,9 +46,9 @@ class Candidate:
     """Rank in the search; None if its trial failed."""
 
     @property
-    def notebook(self) -> bool:
-        """The notebook's own setting."""
-        return self.record.origin == "notebook"
+    def baseline(self) -> bool:
+        """Whether it is the baseline setting, the one of the tutorial notebook."""
+        return self.record.origin == "baseline"
 
 
 def candidates(records: Sequence[TrialRecord], top: int) -> list[Candidate]:
@@ -65,7 +65,7 @@ def candidates(records: Sequence[TrialRecord], top: int) -> list[Candidate]:
     if not ended:
         raise UserError("no trial of this study has finished yet: run the study first")
     failed = [Candidate(record=record, rank=None) for record in records if record.state == "FAIL"]
-    return [each for at, each in enumerate([*ended, *failed]) if (each.rank and at < top) or each.notebook]
+    return [each for at, each in enumerate([*ended, *failed]) if (each.rank and at < top) or each.baseline]
 
 
 def plan_runs(spec: Spec, chosen: Sequence[Candidate], seeds: int, folds: int | None) -> list[ConfirmRun]:

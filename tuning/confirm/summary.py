@@ -79,7 +79,7 @@ class SettingRow:
 
     rank: int | None
     trial: int
-    notebook: bool
+    baseline: bool
     seeds: tuple[int, ...]
     val_accuracy: float | None
     test_accuracy: float | None
@@ -181,7 +181,7 @@ def _row(
     return SettingRow(
         rank=contender.rank,
         trial=contender.record.number,
-        notebook=contender.notebook,
+        baseline=contender.baseline,
         seeds=tuple(good),
         val_accuracy=mean("val_accuracy"),
         test_accuracy=mean("test_accuracy"),

@@ -27,7 +27,7 @@ def verdict(summary: Summary) -> list[str]:
     first, *others = summary.rows
     ranked = [row for row in others if row.rank is not None]
     lines = [_among(first, ranked)] if ranked else []
-    return [*lines, *_over_notebook(summary), *([_over_folds(summary.folds)] if summary.folds else [])]
+    return [*lines, *_over_baseline(summary), *([_over_folds(summary.folds)] if summary.folds else [])]
 
 
 def _among(first: SettingRow, others: Sequence[SettingRow]) -> str:
@@ -49,23 +49,23 @@ def _among(first: SettingRow, others: Sequence[SettingRow]) -> str:
     return "; ".join(parts)
 
 
-def _over_notebook(summary: Summary) -> list[str]:
+def _over_baseline(summary: Summary) -> list[str]:
     first = summary.rows[0]
-    notebook = next((row for row in summary.rows if row.notebook), None)
-    if notebook is None:
+    baseline = next((row for row in summary.rows if row.baseline), None)
+    if baseline is None:
         return []
-    if notebook is first:
-        return ["the notebook's own setting is the search's best: nothing beat it"]
-    difference = notebook.difference
+    if baseline is first:
+        return ["the baseline setting is the search's best: nothing beat it"]
+    difference = baseline.difference
     if difference is None:
-        return ["too few runs ended well to compare the search's best with the notebook's setting"]
+        return ["too few runs ended well to compare the search's best with the baseline setting"]
     if difference.tied:
         apart = _points(difference.mean, difference.half)
-        what = f"the search is not shown to beat the notebook's setting: {apart}"
+        what = f"the search is not shown to beat the baseline setting: {apart}"
     elif difference.mean > 0:
-        what = f"the search beat the notebook's setting by {_points(difference.mean, difference.half)}"
+        what = f"the search beat the baseline setting by {_points(difference.mean, difference.half)}"
     else:
-        what = f"the notebook's setting beat the search's best by {_points(-difference.mean, difference.half)}"
+        what = f"the baseline setting beat the search's best by {_points(-difference.mean, difference.half)}"
     few = ", which tell little: --seeds 5 adds the missing ones" if difference.tied and difference.pairs == 2 else ""
     split = {"test": "test", "val": "validation"}[summary.compared]
     sentences = (
@@ -88,8 +88,8 @@ def summary_notes(summary: Summary) -> list[str]:
     comparisons = sum(row.difference is not None for row in summary.rows)
     comparison = "comparison" if comparisons == 1 else "comparisons"
     lines = []
-    if any(row.notebook for row in summary.rows):
-        lines.append("* the notebook's own setting")
+    if any(row.baseline for row in summary.rows):
+        lines.append("* the baseline setting (the tutorial notebook's)")
     if comparisons:
         lines += [
             "less: than the first setting, over the same seeds, +- half the 95% interval",
@@ -111,7 +111,7 @@ def _cells(row: SettingRow) -> tuple[str, ...]:
     difference = row.difference
     return (
         "-" if row.rank is None else str(row.rank),
-        f"{row.trial}*" if row.notebook else str(row.trial),
+        f"{row.trial}*" if row.baseline else str(row.trial),
         str(len(row.seeds)),
         _share(row.val_accuracy),
         _share(row.test_accuracy),

@@ -57,7 +57,7 @@ EPOCH = {
     "seconds": is_finite,
     "val_predictions?": PACKED,
 }  # fmt: skip
-OUTCOME = {
+RESULT = {
     "error?": str,
     "n_parameters?": is_count,
     "weights_sha256?": str,
@@ -78,15 +78,15 @@ SPEC = {
 }  # fmt: skip
 STUDY = {
     "spec?": SPEC, "validation?": {"labels": PACKED, "classes": [str]}, "vocabulary?": is_positive,
-    "readings?": [TEST_EVALUATION], "inputs?": dict, "audit?": dict, "command?": str, "gpu_share?": dict,
+    "test_evaluations?": [TEST_EVALUATION], "inputs?": dict, "audit?": dict, "command?": str, "gpu_share?": dict,
 }  # fmt: skip
-"""User attributes of the study, except `ended` and its fresh runs."""
-ENDED = {"reason": str, "last": (int, type(None))}
+"""User attributes of the study, except `early_end` and its fresh runs."""
+EARLY_END = {"reason": str, "last": (int, type(None))}
 FRESH_RUN = {
     "error?": str, "val_accuracy?": is_fraction, "test_accuracy?": is_fraction, "seconds?": is_finite,
     "n_parameters?": is_count, "correct?": PACKED,
 }  # fmt: skip
-TRIAL = {"config?": dict, "origin?": str, "outcome?": OUTCOME, "spells?": [SEGMENT]}
+TRIAL = {"config?": dict, "origin?": str, "result?": RESULT, "segments?": [SEGMENT]}
 """User attributes of a trial, except its epochs."""
 
 
@@ -132,8 +132,8 @@ def check_study(attributes: Mapping[str, Any]) -> None:
     if stopping := attributes.get("spec", {}).get("stopping"):
         check_schema(stopping, STOPPING, "study.spec.stopping")
     for name, value in attributes.items():
-        if name == "ended" and value is not None:
-            check_schema(value, ENDED, name)
+        if name == "early_end" and value is not None:
+            check_schema(value, EARLY_END, name)
         elif name.startswith("confirm:"):
             check_schema(value, FRESH_RUN, name)
 

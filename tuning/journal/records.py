@@ -15,6 +15,8 @@ from tuning.journal.file import JOURNAL
 from tuning.journal.reader import WrittenTrial, read_journal
 
 Spec = Mapping[str, Any]
+STUDY_FORMAT = 4
+"""Version of the names and the layout of a journal's attributes."""
 EPOCH_FIELDS = EpochResult.__slots__
 
 
@@ -41,7 +43,7 @@ class TrialRecord:
     config: Mapping[str, Any]
     """Every field of its TrialConfig."""
     origin: str
-    """notebook, try_first, sampler, or `copy of 3` where trial 3 had the same settings before."""
+    """baseline, try_first, sampler, or `copy of 3` where trial 3 had the same settings before."""
     epochs: tuple[EpochResult, ...]
     error: str | None
     """Why it failed."""
@@ -115,11 +117,12 @@ def read_study(folder: Path) -> tuple[Mapping[str, Any], list[TrialRecord]]:
     study, trials = read_journal(journal)
     if "spec" not in study:
         raise UserError(f"study {folder.name!r} has not begun: run the command that made it again")
-    return study, counted_trials([to_record(trial) for trial in trials], study.get("ended"))
+    check_format(study, folder)
+    return study, counted_trials([to_record(trial) for trial in trials], study.get("early_end"))
 
 
 def counted_trials(records: Sequence[TrialRecord], ended: Mapping[str, Any] | None) -> list[TrialRecord]:
-    """Without those after the trial whose outcome ended the study: that they were begun at all depended on time.
+    """Without those after the trial whose result ended the study: that they were begun at all depended on time.
 
     Args:
         records: all trials by number.
@@ -130,8 +133,24 @@ def counted_trials(records: Sequence[TrialRecord], ended: Mapping[str, Any] | No
 
 
 def study_attributes(folder: Path) -> Mapping[str, Any]:
-    """Return the user attributes of the study in `folder` (`spec`, `knowledge`, ...); empty if there is no study."""
-    return read_journal(folder / JOURNAL)[0]
+    """Return the user attributes of the study in `folder` (`spec`, `prior_trials`, ...); empty if there is no study."""
+    attributes = read_journal(folder / JOURNAL)[0]
+    check_format(attributes, folder)
+    return attributes
+
+
+def check_format(attributes: Mapping[str, Any], folder: Path) -> None:
+    """Refuse a study of another format.
+
+    Raises:
+        UserError: another version of sentune made the study.
+    """
+    found = attributes.get("spec", {}).get("format", STUDY_FORMAT)
+    if found != STUDY_FORMAT:
+        raise UserError(
+            f"study {folder.name!r} has format {found}, this version of sentune reads {STUDY_FORMAT}: "
+            "search again under another --name"
+        )
 
 
 def to_record(trial: FrozenTrial | WrittenTrial) -> TrialRecord:
@@ -139,11 +158,13 @@ def to_record(trial: FrozenTrial | WrittenTrial) -> TrialRecord:
     attrs = trial.user_attrs
     written = {value["epoch"]: value for key, value in attrs.items() if key.startswith("epoch:")}
     epochs = [EpochResult(**{name: value[name] for name in EPOCH_FIELDS}) for _, value in sorted(written.items())]
-    outcome = attrs.get("outcome", {})
-    segments = [RunSegment(worker=s.get("worker"), since=s["since"], until=s["until"]) for s in attrs.get("spells", ())]
-    if "since" in outcome and trial.datetime_complete:
+    result = attrs.get("result", {})
+    segments = [
+        RunSegment(worker=s.get("worker"), since=s["since"], until=s["until"]) for s in attrs.get("segments", ())
+    ]
+    if "since" in result and trial.datetime_complete:
         until = trial.datetime_complete.timestamp()
-        segments.append(RunSegment(worker=outcome.get("worker"), since=outcome["since"], until=until))
+        segments.append(RunSegment(worker=result.get("worker"), since=result["since"], until=until))
     return TrialRecord(
         number=trial.number,
         state=trial.state.name,
@@ -152,14 +173,14 @@ def to_record(trial: FrozenTrial | WrittenTrial) -> TrialRecord:
         origin=attrs["origin"],
         copy_of=copied_from(attrs["origin"]),
         epochs=tuple(epochs),
-        error=outcome.get("error"),
-        n_parameters=outcome.get("n_parameters"),
-        weights_sha256=outcome.get("weights_sha256"),
-        environment=outcome.get("environment"),
+        error=result.get("error"),
+        n_parameters=result.get("n_parameters"),
+        weights_sha256=result.get("weights_sha256"),
+        environment=result.get("environment"),
         val_predictions=written[best_epoch(epochs).epoch].get("val_predictions") if epochs else None,
         started=trial.datetime_start,
         ended=trial.datetime_complete,
-        worker=outcome.get("worker") or (segments[-1].worker if segments else None),
+        worker=result.get("worker") or (segments[-1].worker if segments else None),
         segments=tuple(segments),
     )
 

@@ -3,10 +3,10 @@
 It is an Optuna `JournalStorage` file, so that Optuna's own tools open it. The study's user attribute `spec` says what
 the study is, `validation` the validation labels, `vocabulary` the number of words, `inputs` what its corpus was made
 from, `audit` the warnings about it, `command` the command that created it, `ended` the budget that ended it,
-`gpu_share` how its fraction of a GPU was chosen, `knowledge` the trials of a warm start, `readings` the test
+`gpu_share` how its fraction of a GPU was chosen, `prior_trials` the trials of a warm start, `test_evaluations` the test
 evaluations, `confirm:...` the results of fresh runs. A trial's attributes are its whole configuration (`config`), its
 source (`origin`), each epoch (`epoch:3`), its segments on earlier workers (`spells`), the error for which its fraction
-of a GPU was too small (`oom`) and its result (`outcome`).
+of a GPU was too small (`oom`) and what it returned (`result`).
 """
 
 import contextlib
@@ -29,9 +29,9 @@ from core.io.atomic import os_errors_as_user_errors
 from core.training.result import EpochResult
 from tuning.formatting import truncate
 from tuning.journal.file import JOURNAL, open_journal, study_lock, truncate_partial_line
-from tuning.journal.records import Spec, TrialRecord, to_record
+from tuning.journal.records import Spec, TrialRecord, check_format, to_record
 
-TEST_EVALUATIONS = "readings"
+TEST_EVALUATIONS = "test_evaluations"
 """The study's user attribute that holds the list."""
 
 
@@ -97,24 +97,24 @@ class StudyJournal:
             self._storage.set_trial_intermediate_value(trial._trial_id, epoch.epoch, epoch.val_accuracy)
             self._storage.set_trial_user_attr(trial._trial_id, key, {**dataclasses.asdict(epoch), **kept})
 
-    def finish_trial(self, number: int, state: TrialState, outcome: Mapping[str, Any]) -> TrialRecord:
+    def finish_trial(self, number: int, state: TrialState, result: Mapping[str, Any]) -> TrialRecord:
         """Close a trial: its value is the best validation accuracy of its epochs. Its checkpoints go."""
         trial = self.trials()[number]
         best = to_record(trial).best
         with self._writing():
-            self._storage.set_trial_user_attr(trial._trial_id, "outcome", dict(outcome))
+            self._storage.set_trial_user_attr(trial._trial_id, "result", dict(result))
             value = None if best is None or state == TrialState.FAIL else [best.val_accuracy]
             self._storage.set_trial_state_values(trial._trial_id, state, value)
         shutil.rmtree(self.checkpoint_dir(number), ignore_errors=True)
         return to_record(self.trials()[number])
 
     def copy_result(self, source: int, number: int) -> TrialRecord:
-        """Close trial `number` with the epochs, the state and the outcome of `source`, which is finished."""
+        """Close trial `number` with the epochs, the state and the result of `source`, which is finished."""
         trial = self.trials()[source]
         record = to_record(trial)
         for epoch in record.epochs:
             self.record_epoch(number, epoch, record.val_predictions if epoch == record.best else None)
-        return self.finish_trial(number, trial.state, trial.user_attrs["outcome"])
+        return self.finish_trial(number, trial.state, trial.user_attrs["result"])
 
     def set_trial_attr(self, number: int, name: str, value: Any) -> None:
         """Set a user attribute of a running trial."""
@@ -231,6 +231,7 @@ def _study(storage: JournalStorage, folder: Path, spec: Spec, attributes: Mappin
             storage.set_study_user_attr(study_id, name, value)
         storage.set_study_user_attr(study_id, "spec", new)
         return study_id
+    check_format({"spec": old}, folder)
     if old.get("fingerprint") == new.get("fingerprint"):  # the same data may have another path
         old, new = ({key: value for key, value in each.items() if key != "data"} for each in (old, new))
     if differences := _differences(old, new):

@@ -23,7 +23,7 @@ class ReportData:
 
     name: str
     attributes: Mapping[str, Any]
-    """User attributes of the study: spec, audit, command, validation, readings; older studies lack some."""
+    """User attributes of the study: spec, audit, command, validation, test_evaluations, ..."""
     records: Sequence[TrialRecord]
     """All trials by number."""
     rows: Sequence[TrialRow]
@@ -53,17 +53,17 @@ class ReportData:
         return next((row for row in self.rows if row.rank == 1), None)
 
     def kind(self, record: TrialRecord) -> str:
-        """How a trial is marked: winner, notebook, done, stopped, failed or running."""
+        """How a trial is marked: winner, baseline, done, stopped, failed or running."""
         if self.winner is not None and record.number == self.winner.trial:
             return "winner"
-        if record.origin == "notebook" and record.state in ("COMPLETE", "PRUNED"):
-            return "notebook"
+        if record.origin == "baseline" and record.state in ("COMPLETE", "PRUNED"):
+            return "baseline"
         return STATES.get(record.state, "running")
 
 
 MARKS = {
     "winner": "the best trial",
-    "notebook": "the notebook's own setting",
+    "baseline": "the baseline setting",
     "done": "ran all its epochs",
     "stopped": "stopped early",
     "failed": "failed",
@@ -98,7 +98,7 @@ def sample_trials(facts: ReportData) -> ReportData:
     """
     if len(facts.rows) <= MAX_TRIALS:
         return facts
-    kept, highest = {row.trial for at, row in enumerate(facts.rows) if at < KEEP_BEST or row.notebook}, -1.0
+    kept, highest = {row.trial for at, row in enumerate(facts.rows) if at < KEEP_BEST or row.baseline}, -1.0
     for row in sorted((row for row, _ in facts.ranked), key=lambda row: row.trial):
         if row.val_accuracy is not None and row.val_accuracy > highest:
             kept.add(row.trial)
@@ -116,6 +116,6 @@ def sampling_note(few: ReportData) -> str | None:
         return None
     return (
         f"Of {len(few.records):,} trials the table and the plots show {len(few.kept):,}: the best {KEEP_BEST:,}, the "
-        "notebook's, each that was better than all before it, and of the others every so many by number. All else is "
+        "baseline, each that was better than all before it, and of the others every so many by number. All else is "
         "of all trials; sentune best --state all --format csv has every one."
     )

@@ -36,14 +36,14 @@ def cards(facts: ReportData, assessment: StudyAssessment) -> list[Card]:
         between = _interval(winner.corrected_low, winner.corrected_high)
         found.insert(0, Card("The honest number", winner.corrected, detail + between))
     if winner.test_accuracy is not None:
-        times = "once" if winner.test_readings == 1 else f"{winner.test_readings} times"
+        times = "once" if winner.test_evaluations == 1 else f"{winner.test_evaluations} times"
         detail = f"read {times}{_interval(winner.test_low, winner.test_high)}"
         found.append(Card("Test accuracy", winner.test_accuracy, detail))
-    notebook = next((row for row in facts.rows if row.notebook and row.rank is not None), None)
-    if notebook is not None and notebook.val_accuracy is not None:
-        same = notebook.trial == winner.trial
-        detail = "is the best" if same else f"the best is {winner.against_notebook:+.4f} against it"
-        found.append(Card("The notebook's setting", notebook.val_accuracy, f"trial {notebook.trial}: {detail}"))
+    baseline = next((row for row in facts.rows if row.baseline and row.rank is not None), None)
+    if baseline is not None and baseline.val_accuracy is not None:
+        same = baseline.trial == winner.trial
+        detail = "is the best" if same else f"the best is {winner.gain_over_baseline:+.4f} against it"
+        found.append(Card("Baseline setting", baseline.val_accuracy, f"trial {baseline.trial}: {detail}"))
     majority = facts.attributes.get("audit", {}).get("majority_baseline", {})
     if "val" in majority:
         found.append(Card("Majority baseline", majority["val"], f"always answering {quoted(majority['class'])}"))

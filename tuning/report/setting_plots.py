@@ -89,7 +89,7 @@ def slices(facts: ReportData) -> Figure:
         says=f"{ACCURACY.capitalize()} against each setting, of the trials in which it plays a part, over the range "
         "that is searched. Names stand in columns; within a column, sideways means nothing.",
         drawings=tuple(drawings),
-        legend=("winner", "notebook", "done", "stopped"),
+        legend=("winner", "baseline", "done", "stopped"),
         notes=() if drawings else (NOTHING,),
     )
 

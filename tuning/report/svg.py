@@ -14,7 +14,7 @@ CROWDED = 4
 PlotPoint = tuple[float, float]
 ACCURACY = "validation accuracy"
 NOTHING = "No trial has ended with an accuracy yet."
-_LAYERS = ("failed", "running", "stopped", "done", "notebook", "winner")
+_LAYERS = ("failed", "running", "stopped", "done", "baseline", "winner")
 """Kinds of trials in drawing order; later ones are on top."""
 
 
@@ -100,7 +100,7 @@ def mark(at: PlotPoint, kind: str, trial: int | None, radius: float = 3.5) -> Ma
 
     Args:
         at: where.
-        kind: a cross for `stopped` and `failed`, a diamond for `notebook`, a star for `winner`, else a dot.
+        kind: a cross for `stopped` and `failed`, a diamond for `baseline`, a star for `winner`, else a dot.
         trial: its number, by which the page finds it; None in a legend.
         radius: in the drawing's units.
     """
@@ -108,8 +108,8 @@ def mark(at: PlotPoint, kind: str, trial: int | None, radius: float = 3.5) -> Ma
     if kind in ("stopped", "failed"):
         side = 2 * radius
         path = f"M{x - radius:.1f} {y - radius:.1f}l{side:g} {side:g}m{-side:g} 0l{side:g} {-side:g}"
-    elif kind in ("notebook", "winner"):
-        corners, inner = (4, 0.7) if kind == "notebook" else (5, 0.42)
+    elif kind in ("baseline", "winner"):
+        corners, inner = (4, 0.7) if kind == "baseline" else (5, 0.42)
         path = _star(at, corners, 2 * radius, 2 * radius * inner)
     else:
         return element("circle", cx=x, cy=y, r=radius, class_=f"mark {kind}", data_t=trial)

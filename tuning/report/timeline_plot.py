@@ -67,7 +67,7 @@ def timeline(facts: ReportData, until: datetime) -> Figure:
         drawings=(drawing(label, panel.frame(f"{unit} since the start", "worker"), *bars, height=bottom + 48),)
         if rows
         else (),
-        legend=("winner", "notebook", "done", "stopped", "failed"),
+        legend=("winner", "baseline", "done", "stopped", "failed"),
         bars=True,
         notes=() if rows else ("No trial has begun yet.",),
     )

@@ -46,7 +46,7 @@ def history(facts: ReportData) -> Figure:
                 *draw_marks(marks),
             ),
         ),
-        legend=("winner", "notebook", "done", "stopped", "failed"),
+        legend=("winner", "baseline", "done", "stopped", "failed"),
         notes=() if scores else (NOTHING,),
     )
 
@@ -66,7 +66,7 @@ def curves(facts: ReportData) -> Figure:
         kind = facts.kind(record)
         points = [panel.at(epoch.epoch, epoch.val_accuracy) for epoch in record.epochs]
         lines.append(line(points, class_=f"curve {kind}", data_t=record.number))
-        if kind in ("stopped", "winner", "notebook") or len(points) == 1:
+        if kind in ("stopped", "winner", "baseline") or len(points) == 1:
             ends.append((kind, points[-1], record.number))
     return Figure(
         key="curves",
@@ -83,7 +83,7 @@ def curves(facts: ReportData) -> Figure:
                 *draw_marks(ends),
             ),
         ),
-        legend=("winner", "notebook", "done", "stopped"),
+        legend=("winner", "baseline", "done", "stopped"),
         notes=() if trained else ("No epoch has ended yet.",),
     )
 

@@ -108,7 +108,7 @@ def retrain(options: RetrainOptions) -> Reproduction:
             "search_trials": sum(is_candidate(each) for each in records),
             "changed_since_the_search": [str(change) for change in changes],
             **about,
-            "readings_of_the_test_split": len(journal.attributes.get(TEST_EVALUATIONS, ())),
+            "test_evaluations": len(journal.attributes.get(TEST_EVALUATIONS, ())),
         }
         save_trained_model(options.out, model, context.corpus, about, options.command)
         shutil.rmtree(context.checkpoints, ignore_errors=True)

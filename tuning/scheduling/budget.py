@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from core.errors import ConfigError, UserError
+from core.errors import ConfigError, UserError, check_rules
 from tuning.formatting import UNITS, format_duration
 from tuning.journal.records import TrialRecord
 
@@ -70,21 +70,14 @@ class Budget:
     """So many trials in a row without a better one are enough."""
 
     def __post_init__(self) -> None:
-        rules = {
-            "--target": (
-                "a validation accuracy above 0 and at most 1, such as 0.8",
-                self.target is None or 0 < self.target <= 1,
-                self.target,
-            ),
-            "--patience-trials": (
-                "at least 1",
-                self.patience_trials is None or self.patience_trials >= 1,
-                self.patience_trials,
-            ),
-        }
-        problems = [f"{name} must be {rule}, got {value}" for name, (rule, ok, value) in rules.items() if not ok]
-        if problems:
-            raise ConfigError("; ".join(problems))
+        target, patience = self.target, self.patience_trials
+        accuracy = "a validation accuracy above 0 and at most 1, such as 0.8"
+        check_rules(
+            {
+                "--target": (target, accuracy, target is None or 0 < target <= 1),
+                "--patience-trials": (patience, "at least 1", patience is None or patience >= 1),
+            }
+        )
 
     @property
     def timed_out(self) -> EarlyEnd:

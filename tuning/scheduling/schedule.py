@@ -39,7 +39,7 @@ SAME_FAILURES = 3
 MAX_RESTARTS = 2
 """A trial or a run whose worker died is started again at most this many times."""
 WORKER_DIED = "its worker died three times (killed, or out of memory)"
-SEGMENTS = "spells"
+SEGMENTS = "segments"
 """User attribute of a trial that was paused or lost its worker: its earlier segments (`worker`, `since`, `until`)."""
 OOM = "oom"
 """User attribute of a trial that runs again alone on a whole GPU: the error on its share of a GPU."""
@@ -60,7 +60,7 @@ class TrialStore(Protocol):
     def record_epoch(
         self, number: int, epoch: EpochResult, val_predictions: Mapping[str, Any] | None = None
     ) -> None: ...
-    def finish_trial(self, number: int, state: TrialState, outcome: Mapping[str, Any]) -> TrialRecord: ...
+    def finish_trial(self, number: int, state: TrialState, result: Mapping[str, Any]) -> TrialRecord: ...
     def copy_result(self, source: int, number: int) -> TrialRecord: ...
     def set_trial_attr(self, number: int, name: str, value: Any) -> None: ...
 
@@ -242,8 +242,8 @@ class Schedule:
             state = TrialState.PRUNED
         self._finish(trial, state, result | segment)
 
-    def _finish(self, trial: int, state: TrialState, outcome: Mapping[str, Any]) -> None:
-        self._on_end(self.store.finish_trial(trial, state, outcome))
+    def _finish(self, trial: int, state: TrialState, result: Mapping[str, Any]) -> None:
+        self._on_end(self.store.finish_trial(trial, state, result))
         self._close_duplicates()
         self._should_stop()
 
@@ -296,6 +296,6 @@ def common_failure(trials: Sequence[FrozenTrial]) -> str | None:
     first = trials[:SAME_FAILURES]
     if len(first) < SAME_FAILURES or any(trial.state != TrialState.FAIL for trial in first):
         return None
-    causes = [str(trial.user_attrs["outcome"]["error"]) for trial in first]
+    causes = [str(trial.user_attrs["result"]["error"]) for trial in first]
     alike = {re.sub(r"[\d.]+(e[+-]?\d+)?", "0", cause) for cause in causes}  # the number of a trial, a step, a setting
     return causes[0] if len(alike) == 1 else None

@@ -11,6 +11,7 @@ from core.config import PRECISIONS
 from core.data.corpus import Corpus
 from core.errors import check_rules
 from core.io.checked_folder import canonical_json
+from tuning.journal.records import STUDY_FORMAT
 from tuning.resources.machine import TrialResources
 from tuning.scheduling.budget import Budget
 from tuning.scheduling.successive_halving import SuccessiveHalving
@@ -18,8 +19,6 @@ from tuning.space.space import Space
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
-
-FORMAT = 3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,7 +77,7 @@ class StudyConfig:
 def study_spec(plan: StudyConfig, corpus: Corpus, data: Mapping[str, Any], resources: TrialResources) -> dict[str, Any]:
     """Return the spec of a new study, or of a command that continues one. It lacks the number of trials."""
     return {
-        "format": FORMAT,
+        "format": STUDY_FORMAT,
         "data": dict(data),
         "fingerprint": corpus.fingerprint,
         "embedding_dim": corpus.embedding_dim,

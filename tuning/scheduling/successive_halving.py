@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from core.errors import ConfigError
+from core.errors import check_rules
 from core.training.result import EpochResult, best_epoch
 from tuning.journal.records import TrialRecord
 
@@ -46,23 +46,17 @@ class SuccessiveHalving:
     they are at most the study's window; and the study must have as many."""
 
     def __post_init__(self) -> None:
-        rules = {
-            "--grace": ("at least 1", self.grace >= 1, self.grace),
-            "--reduction": ("at least 2", self.reduction >= 2, self.reduction),
-            "together": ("at least 1", self.cohort >= 1, self.cohort),
-        }
-        problems = [f"{name} must be {rule}, got {value!r}" for name, (rule, ok, value) in rules.items() if not ok]
-        if problems:
-            raise ConfigError("; ".join(problems))
+        check_rules(
+            {
+                "--grace": (self.grace, "at least 1", self.grace >= 1),
+                "--reduction": (self.reduction, "at least 2", self.reduction >= 2),
+                "cohort": (self.cohort, "at least 1", self.cohort >= 1),
+            }
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """As a study's spec holds it."""
-        return {
-            "rule": "halving",
-            "grace": self.grace,
-            "reduction": self.reduction,
-            "together": self.cohort,
-        }
+        return {"rule": "halving", "grace": self.grace, "reduction": self.reduction, "cohort": self.cohort}
 
     def rungs(self, epochs: int) -> list[int]:
         """The epochs after which a trial of `epochs` epochs may be stopped: grace, grace * reduction, ..."""

@@ -34,7 +34,7 @@ class Suggestion:
     params: Params
     config: TrialConfig
     origin: str
-    """notebook, try_first, sampler, or `copy of 3`."""
+    """baseline, try_first, sampler, or `copy of 3`."""
 
 
 def visible_trials(trials: Sequence[FrozenTrial], number: int, window: int) -> Sequence[FrozenTrial]:
@@ -67,7 +67,7 @@ class Suggester:
         number = len(trials)
         if number < len(self.first):
             config = TrialConfig.from_dict({**self.first[number], **self.plan.shared_settings})
-            origin = "notebook" if number == 0 else "try_first"
+            origin = "baseline" if number == 0 else "try_first"
             return Suggestion(params=self.plan.space.to_params(config), config=config, origin=origin)
         params = self._replayed(trials) if self._sampler.stateful else self._drawn(trials)
         config = self.plan.space.to_config(params, **self.plan.shared_settings)

@@ -18,7 +18,7 @@ from tuning.scheduling.samplers import SAMPLERS
 from tuning.scheduling.study import StudyConfig, space_from_spec
 from tuning.space.space import Space
 
-PRIOR_TRIALS = "knowledge"
+PRIOR_TRIALS = "prior_trials"
 """The study's user attribute that holds it."""
 
 

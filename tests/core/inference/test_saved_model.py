@@ -89,7 +89,7 @@ def test_another_folder_is_no_model(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"layout": 2}, "has layout 2, this version reads 1: install a newer sentune"),
+        ({"layout": 1}, "has layout 1, this version of sentune reads 2: retrain the trial"),
         ({"config": {"speed": 3}}, "saved by another version .* unknown settings speed"),
     ],
 )

@@ -77,7 +77,7 @@ def test_raw_and_corrected_stand_on_the_best_row_and_an_interval_on_each() -> No
     for row in rows:
         interval = wilson(200 - len(WRONG[row.trial]), 200)
         assert (row.interval_low, row.interval_high) == (interval.low, interval.high)
-    assert [row.against_notebook for row in rows] == pytest.approx([0.2, 0.19, 0.15, 0, 0])
+    assert [row.gain_over_baseline for row in rows] == pytest.approx([0.2, 0.19, 0.15, 0, 0])
 
 
 def test_of_two_with_one_accuracy_the_one_with_the_lower_loss_is_the_best_as_in_the_table() -> None:
@@ -156,9 +156,9 @@ def test_every_reading_counts_in_the_note() -> None:
 def test_the_rows_show_it() -> None:
     readings = [reading(1, 0.75), reading(1, 0.6, on="train+val")]
     found = [trial(0, range(60)), trial(1, range(50))]
-    first, second = trial_rows(found, (), assessment=assess(found, attributes(readings=readings)))
-    assert (first.trial, first.test_accuracy, first.test_readings) == (1, 0.75, 2)
+    first, second = trial_rows(found, (), assessment=assess(found, attributes(test_evaluations=readings)))
+    assert (first.trial, first.test_accuracy, first.test_evaluations) == (1, 0.75, 2)
     assert first.test_low is not None
     assert first.test_high is not None
     assert first.test_low < 0.75 < first.test_high
-    assert (second.test_accuracy, second.test_low, second.test_high, second.test_readings) == (None, None, None, 0)
+    assert (second.test_accuracy, second.test_low, second.test_high, second.test_evaluations) == (None, None, None, 0)

@@ -14,9 +14,9 @@ from tuning.analysis.best import table_of
 from tuning.analysis.filters import RowFilter
 
 FIELDS = [
-    "rank", "trial", "val_accuracy", "best_epoch", "epochs", "seconds", "state", "notebook", "copy_of", "error",
-    "interval_low", "interval_high", "against_notebook", "tied", "recommended", "n_parameters",
-    "corrected", "corrected_low", "corrected_high", "test_accuracy", "test_low", "test_high", "test_readings",
+    "rank", "trial", "val_accuracy", "best_epoch", "epochs", "seconds", "state", "baseline", "copy_of", "error",
+    "interval_low", "interval_high", "gain_over_baseline", "tied", "recommended", "n_parameters",
+    "corrected", "corrected_low", "corrected_high", "test_accuracy", "test_low", "test_high", "test_evaluations",
 ]  # fmt: skip
 
 
@@ -35,7 +35,9 @@ def trials() -> list[Any]:
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("results") / "mine"
-    write_study(folder, trials(), attributes(readings=[reading(1, 0.75), reading(1, 0.8, seed=2), reading(0, 0.59)]))
+    write_study(
+        folder, trials(), attributes(test_evaluations=[reading(1, 0.75), reading(1, 0.8, seed=2), reading(0, 0.59)])
+    )
     return folder
 
 
@@ -43,7 +45,7 @@ def test_the_table_reads_as_documented(study: Path) -> None:
     text = table_of(study, RowFilter(top=2), "table")
     above, below = text.split("\n\n")
     assert below.splitlines() == [
-        "* the notebook's own setting; vs nb: more validation accuracy than it",
+        "* the baseline setting (the tutorial notebook's); gain: accuracy above it",
         "tied: not told from the best by a paired test (exact McNemar, Holm) at 5%",
         "+ recommended: trial 2, the cheapest of 2 tied (362 trained numbers)",
         "best validation accuracy: 0.8000, 95% interval 0.7391 to 0.8495",
@@ -54,7 +56,7 @@ def test_the_table_reads_as_documented(study: Path) -> None:
         "trial 3 failed: TrainingError: the loss is nan",
     ]
     heads = [line.split() for line in above.splitlines() if not line.startswith("       ")]
-    assert heads[0] == ["rank", "trial", "val", "acc", "interval", "vs", "nb", "tied", "best", "epochs", "sec", "state"]
+    assert heads[0] == ["rank", "trial", "val", "acc", "interval", "gain", "tied", "best", "epochs", "sec", "state"]
     assert heads[2:] == [
         ["1", "1", "0.8000", "0.739-0.850", "+0.200", "yes", "2", "2", "1.0", "done"],
         ["2", "2+", "0.7900", "0.728-0.841", "+0.190", "yes", "2", "2", "1.0", "stopped"],
@@ -72,7 +74,7 @@ def test_the_table_of_80_columns_is_80_wide(study: Path, monkeypatch: pytest.Mon
 def test_json_and_csv_have_the_documented_fields(study: Path) -> None:
     rows = json.loads(table_of(study, RowFilter(), "json"))
     assert [list(row) for row in rows] == [[*FIELDS, "params"]] * 5
-    assert (rows[0]["trial"], rows[0]["tied"], rows[0]["test_readings"]) == (1, True, 2)
+    assert (rows[0]["trial"], rows[0]["tied"], rows[0]["test_evaluations"]) == (1, True, 2)
     assert rows[0]["test_accuracy"] == pytest.approx(0.775)
     assert rows[0]["corrected_low"] < rows[0]["corrected"] < rows[0]["corrected_high"]
     assert (rows[1]["recommended"], rows[1]["n_parameters"], rows[1]["corrected"]) == (True, 362, None)

@@ -48,7 +48,7 @@ def numbers(rows: list[TrialRow]) -> list[int]:
         ("clip_norm=none", [0]),
         ("clip_norm<5", [2, 1, 3]),
         ("val_accuracy>=0.75", [2, 1]),
-        ("notebook=no", [2, 1, 3]),
+        ("baseline=no", [2, 1, 3]),
         ("state=PRUNED", [1]),
         ("state=stopped", [1]),
         ("state!=done", [1, 3]),
@@ -84,7 +84,7 @@ def test_states_are_asked_for_by_name(state: str | None, expected: list[int]) ->
         ("clip_norm", [2, 1, 3, 0]),
         ("-clip_norm", [2, 1, 3, 0]),
         ("optimizer", [2, 1, 0, 3]),
-        ("against_notebook", [0, 1, 2, 3]),
+        ("gain_over_baseline", [0, 1, 2, 3]),
     ],
 )
 def test_rows_are_sorted_by_any_field_and_those_without_a_value_come_last(sort: str, expected: list[int]) -> None:

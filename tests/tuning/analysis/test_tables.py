@@ -7,7 +7,7 @@ import json
 from tests.support.trial_records import record
 from tuning.analysis.filters import RowFilter, filter_rows
 from tuning.analysis.ranking import COLUMNS, TrialRow, trial_rows
-from tuning.analysis.tables import render_table
+from tuning.analysis.tables import BASELINE, render_table
 
 SEARCHED = ("n_layers", "learning_rate", "freeze_embedding")
 
@@ -22,7 +22,7 @@ def test_the_notebooks_row_and_failures_stand_in_every_table() -> None:
     running = record(6, 0.99, state="RUNNING")
     records = [record(0, 0.5), *(record(n, 0.6 + n / 100) for n in range(1, 5)), failed, running]
     rows = filter_rows(trial_rows(records, SEARCHED), RowFilter(top=2))
-    assert [(row.rank, row.trial, row.notebook) for row in rows] == [
+    assert [(row.rank, row.trial, row.baseline) for row in rows] == [
         (1, 4, False),
         (2, 3, False),
         (5, 0, True),
@@ -41,12 +41,12 @@ def test_json_is_a_list_of_objects_with_stable_names() -> None:
             "epochs": 3,
             "seconds": 4.5,
             "state": "COMPLETE",
-            "notebook": True,
+            "baseline": True,
             "copy_of": None,
             "error": None,
             "interval_low": None,
             "interval_high": None,
-            "against_notebook": 0.0,
+            "gain_over_baseline": 0.0,
             "tied": None,
             "recommended": False,
             "n_parameters": 10,
@@ -56,7 +56,7 @@ def test_json_is_a_list_of_objects_with_stable_names() -> None:
             "test_accuracy": None,
             "test_low": None,
             "test_high": None,
-            "test_readings": 0,
+            "test_evaluations": 0,
             "params": {"n_layers": 2, "learning_rate": 0.00123456, "freeze_embedding": True},
         }
     ]
@@ -73,7 +73,7 @@ def test_markdown_has_as_many_cells_in_each_line() -> None:
     lines = render_table(trial_rows([record(0, 0.5), record(1, 0.6)], SEARCHED), "md").splitlines()
     assert [line.count("|") for line in lines[:4]] == [14] * 4
     assert "| 2 | 0\\* | 0.5000 |" in lines[3]
-    assert lines[4:] == ["", "\\* the notebook's own setting; vs nb: more validation accuracy than it"]
+    assert lines[4:] == ["", f"\\{BASELINE}"]
 
 
 def test_a_wide_table_has_a_column_for_each_setting_and_a_narrow_one_packs_them() -> None:
@@ -85,7 +85,7 @@ def test_a_wide_table_has_a_column_for_each_setting_and_a_narrow_one_packs_them(
     assert max(map(len, narrow.splitlines())) <= 80
     for text in (wide, narrow):
         assert " 0*  " in text
-        assert "* the notebook's own setting" in text
+        assert BASELINE in text
         assert "0.00123" in text
         assert "…" not in text
 
@@ -120,7 +120,7 @@ def test_columns_give_way_before_a_table_gets_wider_than_it_may_be() -> None:
     long = record(123456, 0.6, epochs=tuple(record(0, *[0.6] * 100).epochs * 2000))
     rows = trial_rows([record(0, 0.5), long], SEARCHED)
     heads = [render_table(rows, "table", width=width).splitlines()[0].split() for width in (90, 70, 60)]
-    assert [("interval" in head, "vs" in head, "tied" in head) for head in heads] == [
+    assert [("interval" in head, "gain" in head, "tied" in head) for head in heads] == [
         (True, True, True),
         (True, False, True),
         (False, False, True),

@@ -61,7 +61,7 @@ def nodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Node]:
 def figures(reports: list[dict[str, Any]]) -> list[Any]:
     """Everything but the time."""
     epochs = [{**r["epoch_result"], "seconds": 0} for r in reports if "epoch_result" in r]
-    return [epochs, [r["outcome"]["weights_sha256"] for r in reports if "outcome" in r]]
+    return [epochs, [r["result"]["weights_sha256"] for r in reports if "result" in r]]
 
 
 def test_a_trial_goes_on_from_the_storage_on_another_node(nodes: list[Node], tmp_path: Path) -> None:

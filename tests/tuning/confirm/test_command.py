@@ -118,7 +118,7 @@ def test_an_outcome_is_kept_with_its_reading_and_its_checkpoints_go(tmp_path: Pa
     kept = study_attributes(tmp_path)
     assert kept["confirm:1:5"]["test_accuracy"] == outcome["test_accuracy"]
     assert (kept["confirm:1:5"]["trial"], kept["confirm:1:5"]["seed"]) == (1, 5)
-    (reading,) = kept["readings"]
+    (reading,) = kept["test_evaluations"]
     assert (reading["verb"], reading["trial"], reading["seed"], reading["on"]) == ("confirm", 1, 5, "train")
 
 
@@ -129,7 +129,7 @@ def test_a_failed_run_is_kept_and_one_whose_worker_died_is_tried_again(tmp_path:
         assert RUN.key not in journal.attributes
         record_result(journal, RUN, {"error": "TrainingError: NaN"})
         assert journal.attributes[RUN.key]["error"] == "TrainingError: NaN"
-        assert "readings" not in journal.attributes
+        assert "test_evaluations" not in journal.attributes
         with pytest.raises(UserError, match="the disk is full"):
             record_result(journal, RUN, {"user_error": "the disk is full"})
 

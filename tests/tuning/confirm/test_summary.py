@@ -35,7 +35,7 @@ def outcome(test: float, parameters: int = 1000, seconds: float = 2.0, **changes
 def study() -> list[Any]:
     """The notebook's trial 0 in the last place, trials 1 to 4 above it by number, and a failed one."""
     own = [record(n, 0.9 - n / 100, origin="sampler") for n in (1, 2, 3, 4)]
-    return [record(0, 0.5, origin="notebook"), *own, record(5, state="FAIL", error="NaN", origin="sampler")]
+    return [record(0, 0.5, origin="baseline"), *own, record(5, state="FAIL", error="NaN", origin="sampler")]
 
 
 def summary(scores: dict[int, list[float]], top: int = 4, folds: int | None = None, **more: Any) -> Summary:
@@ -58,7 +58,7 @@ CLOSE = {1: [0.80, 0.81, 0.82], 2: [0.81, 0.80, 0.81], 3: [0.79, 0.82, 0.81], 4:
 
 def test_the_best_by_rank_and_the_notebooks_are_confirmed_and_no_copy() -> None:
     records = [*study(), record(6, 0.95, origin="copy of 1")]
-    assert [(c.record.number, c.rank, c.notebook) for c in candidates(records, 2)] == [
+    assert [(c.record.number, c.rank, c.baseline) for c in candidates(records, 2)] == [
         (1, 2, False),
         (2, 3, False),
         (0, 6, True),
@@ -67,7 +67,7 @@ def test_the_best_by_rank_and_the_notebooks_are_confirmed_and_no_copy() -> None:
 
 
 def test_a_notebooks_setting_that_failed_in_the_search_is_tried_all_the_same() -> None:
-    records = [record(0, state="FAIL", error="NaN", origin="notebook"), record(1, 0.9, origin="sampler")]
+    records = [record(0, state="FAIL", error="NaN", origin="baseline"), record(1, 0.9, origin="sampler")]
     assert [(c.record.number, c.rank) for c in candidates(records, 3)] == [(1, 1), (0, None)]
 
 
@@ -102,7 +102,7 @@ def test_the_choice_of_sentences_has_its_own_share() -> None:
 
 
 def test_a_single_setting_is_compared_with_nothing() -> None:
-    chosen = candidates([record(0, state="FAIL", origin="notebook"), record(1, 0.8, origin="sampler")], 1)
+    chosen = candidates([record(0, state="FAIL", origin="baseline"), record(1, 0.8, origin="sampler")], 1)
     runs = plan_runs(SPEC, chosen, 2, None)
     found = summarize("mine", chosen, runs, {run.key: outcome(0.8) for run in runs if run.trial == 1})
     assert not any(line.startswith("too few runs ended well to compare the settings") for line in verdict(found))
@@ -111,21 +111,21 @@ def test_a_single_setting_is_compared_with_nothing() -> None:
 def test_the_verdict_names_the_tied_the_cheapest_and_what_the_search_brought() -> None:
     lines = verdict(summary({**CLOSE, 0: [0.60, 0.61, 0.62]}))
     assert lines[0] == "1 to 3 are tied; 1 is the cheapest (1,500 parameters); 1 is better than 4 and 5"
-    assert lines[1] == "the search beat the notebook's setting by 20.0 +- 0.0 points, over 3 seeds"
+    assert lines[1] == "the search beat the baseline setting by 20.0 +- 0.0 points, over 3 seeds"
     assert lines[2].startswith("(which 1,000 test sentences these are adds +- 2.")
 
 
 def test_a_search_that_brought_nothing_is_told_so() -> None:
     lines = verdict(summary({**CLOSE, 0: [0.82, 0.80, 0.81]}))
     assert lines[0].startswith("1, 2, 3 and 5 are tied; 5 is the cheapest (500 parameters)")
-    assert lines[1].startswith("the search is not shown to beat the notebook's setting: 0.0 +- ")
+    assert lines[1].startswith("the search is not shown to beat the baseline setting: 0.0 +- ")
     assert lines[1].endswith(" points, over 3 seeds")
 
 
 def test_two_seeds_that_show_nothing_are_called_few() -> None:
     """Ten points apart, and a 95% interval of two pairs is still wider."""
     lines = verdict(summary({1: [0.80, 0.81], 2: [0.8, 0.8], 3: [0.8, 0.8], 4: [0.7, 0.7], 0: [0.73, 0.68]}))
-    assert lines[1].startswith("the search is not shown to beat the notebook's setting: 10.0 +- ")
+    assert lines[1].startswith("the search is not shown to beat the baseline setting: 10.0 +- ")
     assert lines[1].endswith(" points, over 2 seeds, which tell little: --seeds 5 adds the missing ones")
     shown = verdict(summary({1: [0.80, 0.81], 2: [0.8, 0.8], 3: [0.8, 0.8], 4: [0.7, 0.7], 0: [0.70, 0.71]}))
     assert shown[1].endswith("points, over 2 seeds")
@@ -134,14 +134,14 @@ def test_two_seeds_that_show_nothing_are_called_few() -> None:
 def test_a_setting_that_is_better_than_the_winner_is_named() -> None:
     lines = verdict(summary({**CLOSE, 0: [0.90, 0.91, 0.92]}))
     assert "5 is better than 1 by 10.0 +- 0.0 points" in lines[0]
-    assert lines[1].startswith("the notebook's setting beat the search's best by 10.0 +- 0.0 points")
+    assert lines[1].startswith("the baseline setting beat the search's best by 10.0 +- 0.0 points")
 
 
 def test_where_the_notebooks_setting_won_nothing_beat_it() -> None:
-    chosen = candidates([record(0, 0.9, origin="notebook"), record(1, 0.8, origin="sampler")], 2)
+    chosen = candidates([record(0, 0.9, origin="baseline"), record(1, 0.8, origin="sampler")], 2)
     runs = plan_runs(SPEC, chosen, 2, None)
     found = summarize("mine", chosen, runs, {run.key: outcome(0.8) for run in runs})
-    assert verdict(found)[1] == "the notebook's own setting is the search's best: nothing beat it"
+    assert verdict(found)[1] == "the baseline setting is the search's best: nothing beat it"
 
 
 def test_folds_give_mean_spread_and_the_interval_over_all_sentences() -> None:

@@ -51,7 +51,9 @@ def lines(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
         trial(5, range(20), state="RUNNING"),
     ]
     ended = {"reason": "target 0.8 reached by trial 0", "last": 5}
-    write_study(folder, trials, attributes(spec=FULL_SPEC, readings=[READING], ended=ended, command="sentune run"))
+    write_study(
+        folder, trials, attributes(spec=FULL_SPEC, test_evaluations=[READING], early_end=ended, command="sentune run")
+    )
     return (folder / JOURNAL).read_bytes().splitlines(keepends=True)
 
 
@@ -154,16 +156,16 @@ def damage_again_and_again(lines: list[bytes], folder: Path, seed: int, times: i
     return noticed
 
 
-@pytest.mark.parametrize("together", ["x", None, [1], {}])
+@pytest.mark.parametrize("cohort", ["x", None, [1], {}])
 def test_a_stopping_rule_that_is_none_of_ours_is_a_difference_to_what_the_command_says(
-    together: Any, tmp_path: Path
+    cohort: Any, tmp_path: Path
 ) -> None:
-    rule = SuccessiveHalving().to_dict() | {"together": together}
+    rule = SuccessiveHalving().to_dict() | {"cohort": cohort}
     write_study(tmp_path / "s", [trial(0, range(40))], attributes(spec=FULL_SPEC | {"stopping": rule}))
     wanted = configured(options(tmp_path)).stopping
     assert isinstance(wanted, SuccessiveHalving)
     with (
-        pytest.raises(ConfigError, match=r"was made with stopping\.together .*, this command says 1: give the same"),
+        pytest.raises(ConfigError, match=r"was made with stopping\.cohort .*, this command says 1: give the same"),
         open_study(tmp_path / "s", FULL_SPEC | {"stopping": wanted.to_dict()}),
     ):
         pass
@@ -192,7 +194,7 @@ def journal(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Trials as the ledger writes them: with conditional settings, with each kind of end, and still running."""
     folder = tmp_path_factory.mktemp("journal") / "s"
     spec = {"fingerprint": "f" * 64, "data": {"dataset": "tiny"}, "seed": 42}
-    with open_study(folder, spec, {"knowledge": [1, 2]}) as study_journal:
+    with open_study(folder, spec, {"prior_trials": [1, 2]}) as study_journal:
         for at in range(12):
             params = {"x": 1e-4 * (at + 1), "kind": ["a", "b", None, True][at % 4]} | (
                 {"n": 2 + 2 * at} if at % 2 else {}
@@ -247,7 +249,7 @@ def test_a_torn_last_line_is_left_out(journal: Path, tmp_path: Path) -> None:
 
 def test_nothing_changes_a_finished_trial(journal: Path, tmp_path: Path) -> None:
     part = tmp_path / "study.journal"
-    late = b'{"op_code": 8, "worker_id": "x", "trial_id": 0, "user_attr": {"outcome": 1}}\n'
+    late = b'{"op_code": 8, "worker_id": "x", "trial_id": 0, "user_attr": {"result": 1}}\n'
     part.write_bytes(journal.read_bytes() + late)
     assert as_we_read(part) == as_optuna_reads(part) == as_we_read(journal)
 
@@ -264,9 +266,9 @@ def test_nothing_changes_a_finished_trial(journal: Path, tmp_path: Path) -> None
         b'{"op_code": 4, "study_id": 0, "user_attrs": {"origin": "sampler"}}\n',
         b'{"op_code": 4, "study_id": 0, "user_attrs": {"origin": "copy of x", "config": {}}}\n',
         b'{"op_code": 8, "trial_id": 3, "user_attr": {"epoch:3": {"epoch": 3}}}\n',
-        b'{"op_code": 8, "trial_id": 3, "user_attr": {"outcome": 7}}\n',
-        b'{"op_code": 2, "study_id": 0, "user_attr": {"ended": {"reason": "target", "last": "x"}}}\n',
-        b'{"op_code": 2, "study_id": 0, "user_attr": {"readings": [{}]}}\n',
+        b'{"op_code": 8, "trial_id": 3, "user_attr": {"result": 7}}\n',
+        b'{"op_code": 2, "study_id": 0, "user_attr": {"early_end": {"reason": "target", "last": "x"}}}\n',
+        b'{"op_code": 2, "study_id": 0, "user_attr": {"test_evaluations": [{}]}}\n',
         b"[" * 100_000 + b"\n",
     ],
 )

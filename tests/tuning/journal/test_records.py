@@ -1,9 +1,16 @@
 """tuning.journal.records: a trial as other tools see it."""
 
+from collections.abc import Callable
 from datetime import datetime
+from pathlib import Path
 
+import pytest
+
+from core.errors import UserError
+from tests.support.small_study import SPEC, small_study
 from tests.support.trial_records import record
-from tuning.journal.records import epoch_points, searched_values
+from tuning.journal.records import epoch_points, read_study, searched_values, study_attributes
+from tuning.journal.writer import open_study
 
 
 def test_a_point_for_each_epoch_at_the_time_it_ended() -> None:
@@ -26,3 +33,12 @@ def test_a_setting_that_is_off_is_named() -> None:
         "n_layers": 2,
         "bidirectional": False,
     }
+
+
+@pytest.mark.parametrize("read", [read_study, study_attributes, lambda folder: open_study(folder, SPEC).__enter__()])
+def test_a_study_of_an_older_format_is_refused_in_one_line(tmp_path: Path, read: Callable[[Path], object]) -> None:
+    with small_study(tmp_path / "old", {**SPEC, "format": 3}):
+        pass
+    message = r"^study 'old' has format 3, this version of sentune reads 4: search again under another --name$"
+    with pytest.raises(UserError, match=message):
+        read(tmp_path / "old")

@@ -214,7 +214,7 @@ def test_readings_add_up_over_processes_with_what_was_read_and_when(tmp_path: Pa
         assert [read(study_journal), read(study_journal)] == [1, 2]
     with open_study(tmp_path, SPEC) as study_journal:
         assert read(study_journal, verb="confirm", val_accuracy=None) == 3
-    readings = study_attributes(tmp_path)["readings"]
+    readings = study_attributes(tmp_path)["test_evaluations"]
     assert [reading["verb"] for reading in readings] == ["retrain", "retrain", "confirm"]
     assert readings[0]["test_accuracy"] == 0.7
     age = datetime.now(UTC) - datetime.fromisoformat(readings[2]["time"])

@@ -25,7 +25,7 @@ TEXT = [
     *[("strong", shade) for shade in ("q4", "q5", "q6")],
     ("warn-ink", "warn"),
 ]
-MARKS = [(kind, "card") for kind in ("done", "stopped", "failed", "winner", "notebook", "running")]
+MARKS = [(kind, "card") for kind in ("done", "stopped", "failed", "winner", "baseline", "running")]
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +71,7 @@ def test_every_cell_of_the_table_is_a_field_of_best(space: str, tmp_path: Path) 
 
 def test_the_headline_has_the_figures_of_best(page: Page, folder: Path) -> None:
     first = best(folder)[0]
-    notebook = next(row for row in best(folder) if row["notebook"])
+    notebook = next(row for row in best(folder) if row["baseline"])
     majority = some_audit(("negative", "positive"))["majority_baseline"]["val"]
     shown = [float(each["value"] or "nan") for each in page.named("data")]
     assert shown == [first["corrected"], first["val_accuracy"], notebook["val_accuracy"], majority]
@@ -83,7 +83,7 @@ def test_a_test_accuracy_that_was_read_is_shown(tmp_path: Path) -> None:
     winner = best(tmp_path / "s")[0]["trial"]
     reading = {"verb": "retrain", "trial": winner, "seed": 42, "on": "train", "split": None, "val_accuracy": 0.7,
                "test_accuracy": 0.625, "test_sentences": 200, "time": "2026-01-02T03:04:05"}  # fmt: skip
-    record_study(tmp_path / "s", readings=[reading])
+    record_study(tmp_path / "s", test_evaluations=[reading])
     assert "0.6250" in made(tmp_path / "s").text
     assert best(tmp_path / "s")[0]["test_accuracy"] == 0.625
 

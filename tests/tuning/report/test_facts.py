@@ -31,7 +31,7 @@ def test_as_many_as_may_be_are_shown_and_the_best_are_among_them(facts: ReportDa
     few = sample_trials(facts)
     assert len(few.rows) == len(few.shown) == 40
     assert few.rows[:20] == facts.rows[:20]
-    assert any(row.notebook for row in few.rows)
+    assert any(row.baseline for row in few.rows)
     rest = {record.number for record in few.shown} - {row.trial for row in facts.rows[:20]}
     assert min(rest) < 20  # from begin to end
     assert max(rest) > 100

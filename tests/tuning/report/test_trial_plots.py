@@ -112,8 +112,10 @@ def test_a_trial_that_waited_has_a_bar_for_each_time_that_a_worker_had_it(tmp_pa
     with small_study(tmp_path / "s") as journal:
         number = add(journal, 0.5)
         began = journal.records()[0].started_at or 0.0
-        spell = {"worker": "node/7", "since": began - 9, "until": began - 7}
-        journal.set_trial_attr(number, "spells", [spell, {"worker": "node/8", "since": began - 6, "until": began - 5}])
+        segment = {"worker": "node/7", "since": began - 9, "until": began - 7}
+        journal.set_trial_attr(
+            number, "segments", [segment, {"worker": "node/8", "since": began - 6, "until": began - 5}]
+        )
         journal.finish_trial(number, TrialState.COMPLETE, {"worker": "node/7", "since": began - 1})
     facts = facts_of(tmp_path / "s")
     rows = [[(bar.start, bar.end) for bar in row if bar.trial == number] for row in worker_rows(facts, NOW)]

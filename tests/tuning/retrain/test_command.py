@@ -70,7 +70,7 @@ def test_the_trial_comes_out_the_same_and_everything_is_told(
     assert best is not None
     assert (metrics(study)["val_accuracy"], metrics(study)["trial"]) == (best.val_accuracy, 1)
     assert metrics(study)["verdict"] == str(verdict)
-    assert metrics(study)["readings_of_the_test_split"] == 1
+    assert metrics(study)["test_evaluations"] == 1
     assert "REPRODUCED 3/3 epochs" in (study / "model" / "card.md").read_text()
     assert list((study / "checkpoints").iterdir()) == []
 
@@ -78,7 +78,7 @@ def test_the_trial_comes_out_the_same_and_everything_is_told(
 def test_each_reading_of_the_test_split_is_written_down(study: Path, made: Path) -> None:
     again(study, made)
     again(study, made, trial="0", on="train+val")
-    first, second = study_attributes(study)["readings"]
+    first, second = study_attributes(study)["test_evaluations"]
     assert (first["verb"], first["trial"], first["seed"], first["on"], first["split"]) == (
         "retrain", 1, 7, "train", "80/10/10",
     )  # fmt: skip
@@ -118,7 +118,7 @@ def test_one_changed_sentence_is_named(study: Path, made: Path, tmp_path: Path) 
     verdict = again(study, made, dataset=str(other))
     assert verdict.difference is not None
     assert "; changed since the search: data sha256 " in str(verdict)
-    assert study_attributes(study)["readings"][0]["split"] == "80/10/10 of other data"
+    assert study_attributes(study)["test_evaluations"][0]["split"] == "80/10/10 of other data"
 
 
 def test_another_tokenizer_is_named(study: Path, made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -214,7 +214,7 @@ def test_several_seeds_are_all_told_and_the_median_is_kept(
     assert found["val_accuracy"] == sorted(accuracies)[1]
     assert f"kept: the model of seed {read_model(study / 'model').config.seed}, the median by validation" in out
     assert f"val  accuracy over 3 seeds: {sum(accuracies) / 3:.4f} +- " in out
-    assert [reading["seed"] for reading in study_attributes(study)["readings"]] == [7, *fresh_seeds(7, 2)]
+    assert [reading["seed"] for reading in study_attributes(study)["test_evaluations"]] == [7, *fresh_seeds(7, 2)]
     assert "REPRODUCED 3/3 epochs" in out
 
 
@@ -232,7 +232,7 @@ def test_a_place_that_holds_something_else_is_refused_before_training(study: Pat
     (study / "model" / "thesis.tex").touch()
     with pytest.raises(UserError, match=r"holds something that is no saved model \('thesis.tex'\)"):
         again(study, made)
-    assert "readings" not in study_attributes(study)
+    assert "test_evaluations" not in study_attributes(study)
 
 
 def test_data_that_are_gone_are_named(study: Path, made: Path, tmp_path: Path) -> None:

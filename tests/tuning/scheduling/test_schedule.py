@@ -24,7 +24,7 @@ from tuning.space.load import load_space
 
 def test_three_failures_from_the_start_with_one_cause_are_recognised() -> None:
     def failed(cause: str) -> FrozenTrial:
-        return create_trial(state=TrialState.FAIL, user_attrs={"outcome": {"error": cause}})
+        return create_trial(state=TrialState.FAIL, user_attrs={"result": {"error": cause}})
 
     assert common_failure([failed("a")] * 3) == "a"
     assert common_failure([failed(f"cannot write {n}/1e-3") for n in range(3)]) == "cannot write 0/1e-3"
@@ -67,7 +67,7 @@ def test_the_first_trial_is_the_notebooks(tmp_path: Path) -> None:
             job = searcher.suggest("ray1")
             assert isinstance(job, dict)
             assert TrialConfig.from_dict(job["config"]) == TrialConfig.notebook(epochs=4, seed=7)
-            assert journal.records()[0].origin == "notebook"
+            assert journal.records()[0].origin == "baseline"
             assert (
                 journal.records()[0].params["learning_rate_adadelta" if space == "quick" else "learning_rate"] == 0.25
             )
@@ -81,9 +81,9 @@ def test_no_suggestion_before_the_trials_that_it_may_see_are_finished(tmp_path: 
             journal.record_epoch(
                 number, EpochResult(epoch=1, train_loss=1.0, val_loss=1.0, val_accuracy=0.5, seconds=1.0)
             )
-        searcher.on_trial_complete("ray1", {"outcome/n_parameters": 1})
+        searcher.on_trial_complete("ray1", {"result/n_parameters": 1})
         assert searcher.suggest("ray3") is None
-        searcher.on_trial_complete("ray0", {"outcome/n_parameters": 1})
+        searcher.on_trial_complete("ray0", {"result/n_parameters": 1})
         assert isinstance(searcher.suggest("ray4"), dict)
 
 
@@ -101,7 +101,7 @@ def test_an_interrupted_search_starts_nothing_and_leaves_trials_to_go_on(tmp_pat
 def test_where_a_trial_ran_is_written_down_with_its_end(tmp_path: Path) -> None:
     with open_study(tmp_path / "s", {"fingerprint": ""}) as journal:
         searcher = searcher_of(journal, plan(), StopSignal())
-        ends = ({"outcome/n_parameters": 1}, {"outcome/error": "TrainingError: the loss is NaN"}, {})
+        ends = ({"result/n_parameters": 1}, {"result/error": "TrainingError: the loss is NaN"}, {})
         for at, end in enumerate(ends):
             searcher.suggest(f"ray{at}")
             journal.record_epoch(at, EpochResult(epoch=1, train_loss=1.0, val_loss=1.0, val_accuracy=0.5, seconds=1.0))
@@ -117,7 +117,7 @@ def test_a_failed_trial_does_not_end_the_study(tmp_path: Path) -> None:
     with open_study(tmp_path / "s", {"fingerprint": ""}) as journal:
         searcher = searcher_of(journal, plan(), StopSignal())
         searcher.suggest("ray0")
-        searcher.on_trial_complete("ray0", {"outcome/error": "TrainingError: the loss is NaN"})
+        searcher.on_trial_complete("ray0", {"result/error": "TrainingError: the loss is NaN"})
         assert [r.error for r in journal.records()] == ["TrainingError: the loss is NaN"]
         assert isinstance(searcher.suggest("ray1"), dict)
 
@@ -150,7 +150,7 @@ def test_a_trial_that_repeats_another_is_not_trained_and_ends_as_that_one_did(tm
         ray = FakeRay(journal, plan(space=TWO, stopping=None), workers, random.Random(0))
         ray.run()
         first, second, third, *copies = journal.records()
-    assert [r.origin for r in (first, second, third)] == ["notebook", "sampler", "sampler"]
+    assert [r.origin for r in (first, second, third)] == ["baseline", "sampler", "sampler"]
     assert len(copies) == 9
     for copy in copies:
         source = (second, third)[(copy.copy_of or 0) - 1]
@@ -178,7 +178,7 @@ def test_what_the_person_can_mend_ends_the_search_and_not_the_trial(tmp_path: Pa
         stop = StopSignal()
         searcher = searcher_of(journal, plan(), stop)
         searcher.suggest("ray0")
-        searcher.on_trial_complete("ray0", {"outcome/user_error": "cannot write x: the disk is full"})
+        searcher.on_trial_complete("ray0", {"result/user_error": "cannot write x: the disk is full"})
         assert str(stop.reason) == "cannot write x: the disk is full"
         assert searcher.suggest("ray1") == Searcher.FINISHED
         assert [record.state for record in journal.records()] == ["RUNNING"]
@@ -214,20 +214,20 @@ def test_a_trial_that_waits_gives_its_worker_back_and_goes_on_from_where_it_was(
     with open_study(tmp_path / "s", {"fingerprint": ""}) as journal:
         ray = FakeRay(journal, plan(), 1, random.Random(0))
         ray.run()
-        spells = {trial.number: trial.user_attrs.get(SEGMENTS, []) for trial in journal.trials()}
+        segments = {trial.number: trial.user_attrs.get(SEGMENTS, []) for trial in journal.trials()}
     events = ray.heard.events
     assert events[:6] == ["started 0", *(f"epoch 0.{epoch}" for epoch in range(1, 5)), "COMPLETE 0"]
     assert events[6:10] == ["started 1", "epoch 1.1", "epoch 1.2", "waits 1"]
     assert events[10:13] == ["started 2", "epoch 2.1", "epoch 2.2"]
     assert events.count("started 1") == (1 if "PRUNED 1" in events else 2)
-    assert [number for number, times in spells.items() if times] == [1]
-    assert all(spell["until"] >= spell["since"] for times in spells.values() for spell in times)
+    assert [number for number, times in segments.items() if times] == [1]
+    assert all(segment["until"] >= segment["since"] for times in segments.values() for segment in times)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("together", [1, 4, 6])
-def test_the_order_holds_however_many_are_compared_first(tmp_path: Path, together: int) -> None:
-    the_plan = plan(n_trials=20, epochs=9, window=6, stopping=SuccessiveHalving(grace=1, reduction=2, cohort=together))
+@pytest.mark.parametrize("cohort", [1, 4, 6])
+def test_the_order_holds_however_many_are_compared_first(tmp_path: Path, cohort: int) -> None:
+    the_plan = plan(n_trials=20, epochs=9, window=6, stopping=SuccessiveHalving(grace=1, reduction=2, cohort=cohort))
     found = []
     for seed, workers in enumerate((1, 1, 2, 5)):
         with open_study(tmp_path / str(seed), {"fingerprint": ""}) as journal:

@@ -52,7 +52,7 @@ class MemoryStore:
 
     def finish_trial(self, number: int, state: TrialState, outcome: Mapping[str, Any]) -> TrialRecord:
         trial = self.kept[number]
-        trial.user_attrs["outcome"] = dict(outcome)
+        trial.user_attrs["result"] = dict(outcome)
         best = to_record(trial).best
         trial.state = state
         trial.values = None if best is None or state == TrialState.FAIL else [best.val_accuracy]
@@ -61,7 +61,7 @@ class MemoryStore:
     def copy_result(self, source: int, number: int) -> TrialRecord:
         for epoch in to_record(self.kept[source]).epochs:
             self.record_epoch(number, epoch)
-        return self.finish_trial(number, self.kept[source].state, self.kept[source].user_attrs["outcome"])
+        return self.finish_trial(number, self.kept[source].state, self.kept[source].user_attrs["result"])
 
     def set_trial_attr(self, number: int, name: str, value: Any) -> None:
         self.kept[number].user_attrs[name] = value
@@ -138,7 +138,7 @@ def test_a_trial_whose_worker_died_is_handed_out_again_and_fails_after_the_third
         schedule.report(job.trial, epoch(1, 0.5))
         schedule.end(job.trial, {}, SEGMENT, worker_died=True)
     assert schedule.next_job() is NoJob.DONE
-    assert "its worker died three times" in store.trials()[0].user_attrs["outcome"]["error"]
+    assert "its worker died three times" in store.trials()[0].user_attrs["result"]["error"]
 
 
 @pytest.mark.parametrize("cut", [1, 3, 5])

@@ -27,7 +27,7 @@ def searched(
     with open_study(folder, SPEC) as journal:
         ray = FakeRay(journal, the_plan, workers, random.Random(seed))
         ray.run(steps)
-        journal.set_study_attr("ended", ray.stop.ended.to_dict() if ray.stop.ended else None)
+        journal.set_study_attr("early_end", ray.stop.ended.to_dict() if ray.stop.ended else None)
         return ray.stop.ended
 
 
@@ -67,14 +67,14 @@ def test_a_study_that_a_target_ended_goes_on_without_it_to_the_same_study(
 ) -> None:
     assert searched(tmp_path / "ended", plan(budget=budget), workers) is not None
     assert searched(tmp_path / "ended", plan(), workers) is None
-    assert study_attributes(tmp_path / "ended")["ended"] is None
+    assert study_attributes(tmp_path / "ended")["early_end"] is None
     assert content(tmp_path / "ended") == content(tmp_path / "free")
 
 
 def test_the_reason_is_kept_with_the_study(tmp_path: Path, budget: Budget) -> None:
     ending = searched(tmp_path / "s", plan(budget=budget))
     assert ending is not None
-    assert study_attributes(tmp_path / "s")["ended"] == ending.to_dict()
+    assert study_attributes(tmp_path / "s")["early_end"] == ending.to_dict()
 
 
 def test_time_ends_a_search_once_and_is_no_interruption() -> None:
@@ -122,7 +122,7 @@ class SmallShares(FakeRay):
         self.ran.append(job["number"])
         if job["number"] in (2, 7) and done == 2 and not self.whole_gpu:
             del self.running[ray_id]
-            self.searcher.on_trial_complete(ray_id, {"outcome/error": "out of GPU memory: 2 GiB", "outcome/oom": True})
+            self.searcher.on_trial_complete(ray_id, {"result/error": "out of GPU memory: 2 GiB", "result/oom": True})
         else:
             super()._step(ray_id)
 
@@ -177,11 +177,11 @@ def test_a_trial_that_no_gpu_holds_fails_after_its_retry(tmp_path: Path) -> None
     with open_study(tmp_path / "s", SPEC) as journal:
         searcher = SmallShares(journal, plan(), 1, random.Random(0), whole_gpu=False).searcher
         searcher.suggest("a")
-        searcher.on_trial_complete("a", {"outcome/error": "out of GPU memory: 2 GiB", "outcome/oom": True})
+        searcher.on_trial_complete("a", {"result/error": "out of GPU memory: 2 GiB", "result/oom": True})
         assert [record.state for record in journal.records()] == ["RUNNING"]
         again = SmallShares(journal, plan(), 1, random.Random(0), whole_gpu=True).searcher
         job = again.suggest("b")
         assert isinstance(job, dict)
         assert job["number"] == 0
-        again.on_trial_complete("b", {"outcome/error": "out of GPU memory: 99 GiB", "outcome/oom": True})
+        again.on_trial_complete("b", {"result/error": "out of GPU memory: 99 GiB", "result/oom": True})
         assert [(record.state, record.error) for record in journal.records()] == [("FAIL", "out of GPU memory: 99 GiB")]

@@ -17,7 +17,7 @@ GO_ON, STOP, WAIT = Decision
 
 
 def test_who_is_compared_together_must_be_able_to_begin_together() -> None:
-    with pytest.raises(ConfigError, match="together must be at least 1, got 0"):
+    with pytest.raises(ConfigError, match="cohort must be at least 1, got 0"):
         SuccessiveHalving(cohort=0)
     with pytest.raises(
         ConfigError, match="--window must be at least 5, as many trials as are compared with one another"

@@ -124,7 +124,7 @@ def test_where_there_is_no_other_the_first_ones_result_is_taken(sampler: str) ->
                                     "learning_rate=0.5", "freeze_embedding=false"])  # fmt: skip
     trials = outcomes(plan(space=space, sampler=sampler, window=1, startup=2), 6)
     origins = [trial.user_attrs["origin"] for trial in trials]
-    assert origins[0] == "notebook"
+    assert origins[0] == "baseline"
     assert origins.count("sampler") == 2
     for trial, origin in zip(trials, origins, strict=True):
         if origin.startswith("copy of "):

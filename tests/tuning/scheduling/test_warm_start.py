@@ -52,7 +52,7 @@ def test_finished_trials_are_knowledge_to_the_last_bit(tmp_path: Path) -> None:
     assert the_plan.prior_trials[2].intermediate_values == theirs[2].intermediate_values
     assert the_plan.warm_start is not None
     assert {"study": "old", "trials": 5}.items() <= the_plan.warm_start.items()
-    assert len(kept["knowledge"]) == 5
+    assert len(kept["prior_trials"]) == 5
 
 
 def test_a_study_that_has_begun_keeps_its_own_copy(tmp_path: Path) -> None:
@@ -61,7 +61,7 @@ def test_a_study_that_has_begun_keeps_its_own_copy(tmp_path: Path) -> None:
     before, kept = warm(tmp_path)
     with open_study(tmp_path / "new", {"fingerprint": "f", "warm_start": before.warm_start}, kept):
         pass
-    assert list(study_attributes(tmp_path / "new")) == ["knowledge", "spec"]
+    assert list(study_attributes(tmp_path / "new")) == ["prior_trials", "spec"]
     shutil.rmtree(tmp_path / "old")
     after, _ = warm(tmp_path)
     assert after.warm_start == before.warm_start
