@@ -18,7 +18,7 @@ from core.config import PRECISIONS
 from core.errors import check_rules
 from core.io.atomic import expand_user
 from core.nn.environment import supports_bf16
-from tuning.backend.storage import absolute as absolute_uri
+from tuning.backend.storage import absolute_uri as absolute_uri
 from tuning.resources.machine import TrialResources, default_window, parse_gpu_share
 
 if TYPE_CHECKING:
@@ -244,17 +244,17 @@ def corpus_arguments(options: Mapping[str, Any]) -> dict[str, Any]:
     Args:
         options: values of DATA_OPTIONS by name.
     """
-    paths = {name: absolute(options[name]) for name in ("dataset", "vectors")}
+    paths = {name: absolute_data_path(options[name]) for name in ("dataset", "vectors")}
     return {**options, **paths, **({"split": "column"} if options["split_column"] else {})}
 
 
-NAMES = ("snippets", "mr", "glove-50d", "fasttext", "none")
+DATA_NAMES = ("snippets", "mr", "glove-50d", "fasttext", "none")
 """Names of datasets and vectors. They are never paths, whatever the current folder contains."""
 
 
-def absolute(name: str) -> str:
+def absolute_data_path(name: str) -> str:
     """Make the path of a dataset or of word vectors absolute; return a name unchanged."""
-    if name in NAMES:
+    if name in DATA_NAMES:
         return name
     prefix = "mr:" if name.startswith("mr:") else ""
     path = expand_user(name.removeprefix(prefix))

@@ -14,7 +14,7 @@ from core.io.text import printable, quoted
 _HEADING = 12
 """Width of a heading in characters."""
 PAIRS = ("train/val", "train/test", "val/test")
-SHOWN = 80
+MAX_SHOWN = 80
 """Characters of a text in an example."""
 _EXAMPLES = 3
 LOW_COVERAGE = 0.9
@@ -91,7 +91,7 @@ def _conflicts(
 
 
 def _shown(text: str) -> str:
-    return printable(text.strip(), SHOWN)
+    return printable(text.strip(), MAX_SHOWN)
 
 
 def audit(
@@ -226,7 +226,7 @@ def _lines(found: Mapping[str, Any]) -> Iterator[str]:
     across = found["duplicates_across"]
     yield f"leaks       across splits: {_pairs((name, across[name]) for name in PAIRS if _both(name, present))}"
     for example in found["leak_examples"]:
-        yield f"            {example['splits']}: {printable(example['text'], SHOWN)}"
+        yield f"            {example['splits']}: {printable(example['text'], MAX_SHOWN)}"
     yield from _conflict_lines(found["conflicts"])
     yield from _coverage_lines(found["coverage"])
 
@@ -243,7 +243,7 @@ def _conflict_lines(conflicts: Mapping[str, Any]) -> Iterator[str]:
     yield f"conflicts   {conflicts['texts']:,} texts stand under more than one label"
     for example in conflicts["examples"]:
         labels = " and ".join(printable(label, 40) for label in example["labels"])
-        yield f"            {labels}: {printable(example['text'], SHOWN)}"
+        yield f"            {labels}: {printable(example['text'], MAX_SHOWN)}"
 
 
 def _coverage_lines(coverage: Mapping[str, Any] | None) -> Iterator[str]:

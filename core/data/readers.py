@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import DataError
-from core.io.archives import MAX_BYTES, read_file
+from core.io.archives import MAX_ARCHIVE_BYTES, read_file
 from core.io.encodings import decode
 from core.io.text import printable, quoted
 
@@ -180,8 +180,8 @@ def _parquet(path: Path) -> Table:
         with pyarrow.parquet.ParquetFile(path) as file:
             groups = range(file.metadata.num_row_groups)
             size = sum(file.metadata.row_group(group).total_byte_size for group in groups)
-            if size > MAX_BYTES:
-                raise DataError(f"{name}: unpacks to {size >> 30} GiB, at most {MAX_BYTES >> 30} are allowed")
+            if size > MAX_ARCHIVE_BYTES:
+                raise DataError(f"{name}: unpacks to {size >> 30} GiB, at most {MAX_ARCHIVE_BYTES >> 30} are allowed")
             _refuse_twice(file.schema_arrow.names, name)
             table = file.read()
         plain = [column for column in table.schema if _is_plain(column.type)]

@@ -25,8 +25,8 @@ from core.io.checked_folder import check_output_folder, readable_json, remove_pa
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-FILES = ("model.onnx", "tokenizer.json", "vocabulary.json", "labels.json", "card.md", "example.py")
-MAX_BYTES = (1 << 31) - (1 << 20)
+ONNX_FILES = ("model.onnx", "tokenizer.json", "vocabulary.json", "labels.json", "card.md", "example.py")
+MAX_ONNX_BYTES = (1 << 31) - (1 << 20)
 """Largest size of the file format."""
 TOLERANCE = 1e-5
 """Largest difference of a probability between an export and its model."""
@@ -75,11 +75,11 @@ def export_onnx(model: Predictor, source: Path, out: Path, notify: Callable[[str
         UserError: a package is missing, the model is too large for the format or does not come out the same, or
             `out` holds something else or cannot be written.
     """
-    target = check_output_folder(out, FILES, "ONNX export")
-    remove_partial_writes(target.parent, re.escape(target.name), files=FILES)
+    target = check_output_folder(out, ONNX_FILES, "ONNX export")
+    remove_partial_writes(target.parent, re.escape(target.name), files=ONNX_FILES)
     weights = {name: value.float().numpy() for name, value in model.network.state_dict().items()}
     size = sum(values.nbytes for values in weights.values())
-    if size > MAX_BYTES:
+    if size > MAX_ONNX_BYTES:
         raise UserError(f"the model in {source} has {size >> 20:,} MiB of weights, an ONNX file holds at most 2,047")
     graph = _graph(model, weights)
     if model.network.config.precision != "fp32":

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 LAYOUT = 2
 """Version of the folder; raise it when a reader of the old layout could not read the new one."""
-FILES = ("model.safetensors", "config.json", "vocabulary.json", "labels.json", "metrics.json", "card.md")
+MODEL_FILES = ("model.safetensors", "config.json", "vocabulary.json", "labels.json", "metrics.json", "card.md")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, slots=True)
@@ -104,7 +104,7 @@ def check_model_folder(path: Path) -> Path:
     Raises:
         UserError: `path` holds something that is not a saved model.
     """
-    return check_output_folder(path, FILES, "saved model")
+    return check_output_folder(path, MODEL_FILES, "saved model")
 
 
 def read_model(path: Path) -> SavedModel:
@@ -146,10 +146,10 @@ def read_model(path: Path) -> SavedModel:
 def _check(path: Path) -> None:
     if not path.is_dir():
         raise UserError(f"there is no saved model at {path}: give a folder that `sentune retrain` wrote")
-    if not any((path / name).exists() for name in (*FILES, CHECKSUMS)):
+    if not any((path / name).exists() for name in (*MODEL_FILES, CHECKSUMS)):
         raise UserError(f"{path} is not a saved model: give a folder that `sentune retrain` wrote")
     try:
-        verify_checksums(path, FILES)
+        verify_checksums(path, MODEL_FILES)
     except CorruptionError as error:
         raise _damaged(path, str(error)) from error
 

@@ -11,7 +11,7 @@ from typing import IO, Any, Protocol
 from core.errors import DataError
 from core.io.text import quoted
 
-MAX_BYTES = 4 << 30
+MAX_ARCHIVE_BYTES = 4 << 30
 """Largest unpacked size of a file that is read into memory: 4 GiB."""
 FREE_BYTES = 64 << 20
 """Unpacked size up to which the ratio is not limited: 64 MiB."""
@@ -45,7 +45,7 @@ class _Limited:
 
 def limit_for(packed_bytes: int) -> int:
     """Return the largest allowed unpacked size of `packed_bytes`."""
-    return min(MAX_BYTES, max(FREE_BYTES, packed_bytes * MAX_RATIO))
+    return min(MAX_ARCHIVE_BYTES, max(FREE_BYTES, packed_bytes * MAX_RATIO))
 
 
 def read_file(path: Path) -> bytes:
@@ -57,7 +57,7 @@ def read_file(path: Path) -> bytes:
     with open_file(path) as file:
         size = path.stat().st_size
         if not path.name.lower().endswith(".gz"):
-            return _Limited(file, MAX_BYTES, str(path)).read()
+            return _Limited(file, MAX_ARCHIVE_BYTES, str(path)).read()
         return gunzip(file, size, str(path))
 
 

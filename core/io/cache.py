@@ -31,7 +31,7 @@ from core.io.text import Notify
 FORMAT = 1
 """Version of the entries; raise it when the same inputs result in other bytes."""
 MANIFEST = "manifest.json"
-KINDS = ("corpora", "sources")
+ENTRY_KINDS = ("corpora", "sources")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -206,7 +206,7 @@ def clear(cache: Path, notify: Notify | None = None) -> int:
 
 def _owned_paths(cache: Path) -> list[Path]:
     """Return entries and the hidden folders that builders fill, but no other files next to them."""
-    paths = (path for kind in KINDS for path in sorted((cache / kind).glob("*")))
+    paths = (path for kind in ENTRY_KINDS for path in sorted((cache / kind).glob("*")))
     return [path for path in paths if re.match(r"[0-9a-f]{64}$|\.[0-9a-f]{64}\.", path.name) and path.is_dir()]
 
 

@@ -23,7 +23,7 @@ from core.nn.model_size import OPTIMIZER_STATE_TENSORS
 
 RHO = 0.95
 """Adadelta's rho, as in the tutorial notebook; torch's default is 0.9."""
-ALPHA = 0.99
+RMSPROP_ALPHA = 0.99
 """RMSprop's alpha: torch's default."""
 
 
@@ -53,7 +53,7 @@ def _rmsprop(weights: Tensor, gradient: Tensor, squares: Tensor, step: int, lr: 
     """`torch.optim.RMSprop`, neither centred nor with momentum."""
     if decay:
         gradient = gradient.add(weights, alpha=decay)
-    squares.mul_(ALPHA).addcmul_(gradient, gradient, value=1 - ALPHA)
+    squares.mul_(RMSPROP_ALPHA).addcmul_(gradient, gradient, value=1 - RMSPROP_ALPHA)
     weights.addcdiv_(gradient, squares.sqrt().add_(1e-8), value=-lr)
 
 
@@ -78,7 +78,7 @@ RULES = {
     "adadelta": UpdateRule(update=_adadelta, idle_decay=RHO),
     "adam": UpdateRule(update=functools.partial(_fused, torch_adam), idle_decay=None),
     "adamw": UpdateRule(update=functools.partial(_fused, torch_adamw), idle_decay=None),
-    "rmsprop": UpdateRule(update=_rmsprop, idle_decay=ALPHA),
+    "rmsprop": UpdateRule(update=_rmsprop, idle_decay=RMSPROP_ALPHA),
 }
 
 

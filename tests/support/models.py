@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from core.config import TrialConfig
-from core.inference.saved_model import CHECKSUMS, FILES, save_model
+from core.inference.saved_model import CHECKSUMS, MODEL_FILES, save_model
 from core.nn.classifier import SentenceClassifier
 
 WORDS = ("<pad>", "<unk>", "good", "bad", "\ud800 half a pair", "naïve")
@@ -39,5 +39,5 @@ def saved(folder: Path, **changes: Any) -> Path:
 
 def resum(path: Path) -> None:
     """Make the sums fit again, as another version that wrote these files would have."""
-    lines = [f"{hashlib.sha256((path / name).read_bytes()).hexdigest()}  {name}\n" for name in FILES]
+    lines = [f"{hashlib.sha256((path / name).read_bytes()).hexdigest()}  {name}\n" for name in MODEL_FILES]
     (path / CHECKSUMS).write_text("".join(lines))

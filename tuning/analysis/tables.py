@@ -11,7 +11,7 @@ from tuning.analysis.random_search_curve import CurvePoint, RandomSearchCurve
 from tuning.analysis.ranking import COLUMNS, TrialRow
 from tuning.formatting import align_columns, csv_table, format_settings, format_value, markdown_table, text_table
 
-FORMATS = ("table", "json", "csv", "md")
+TABLE_FORMATS = ("table", "json", "csv", "md")
 SHOWN = sorted((column for column in COLUMNS if column.title), key=lambda column: column.place)
 """Columns of the text and Markdown tables, which the settings follow."""
 BASELINE = "* the baseline setting (the tutorial notebook's); gain: accuracy above it"

@@ -12,10 +12,10 @@ from core.errors import ConfigError, UserError
 from core.io.atomic import expand_user
 from core.io.text import error_summary, redact_uris
 
-KINDS = "give a folder, file:///FOLDER, s3://BUCKET/FOLDER or gs://BUCKET/FOLDER"
+URI_SCHEMES = "give a folder, file:///FOLDER, s3://BUCKET/FOLDER or gs://BUCKET/FOLDER"
 
 
-def absolute(where: str) -> str:
+def absolute_uri(where: str) -> str:
     """A folder's path made absolute; a URI as it is."""
     return where if "://" in where else str(expand_user(where).absolute())
 
@@ -29,16 +29,16 @@ def open_filesystem(where: str) -> tuple[Any, str]:
     from pyarrow.fs import FileSystem, LocalFileSystem
 
     if "://" not in where:
-        return LocalFileSystem(), absolute(where)
+        return LocalFileSystem(), absolute_uri(where)
     try:
         system, path = FileSystem.from_uri(where)
     except OSError:
         raise
     except Exception as error:  # pyarrow has a class of its own for each mistake
-        raise ConfigError(f"--storage {redact_uris(f'{where}: {error_summary(error)}')}; {KINDS}") from error
+        raise ConfigError(f"--storage {redact_uris(f'{where}: {error_summary(error)}')}; {URI_SCHEMES}") from error
     path = path.rstrip("/")
     if not path:
-        raise ConfigError(f"--storage {redact_uris(where)}: it names no folder or bucket; {KINDS}")
+        raise ConfigError(f"--storage {redact_uris(where)}: it names no folder or bucket; {URI_SCHEMES}")
     return system, path
 
 

@@ -78,7 +78,7 @@ def serve(
     rate: Annotated[int, typer.Option(help="Maximum requests per second of one client, on average.", min=1)] = 100,
 ) -> None:
     """Serve MODEL over HTTP. Offers a page to type into, /predict and /health; Ctrl-C stops it."""
-    from tuning.serving.server import serve as serve_model
+    from tuning.serving.server import serve_model as serve_model
 
     serve_model(lambda: _load(model), model.resolve().name, host=host, port=port, rate=rate)
 

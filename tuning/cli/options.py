@@ -7,17 +7,19 @@ from typing import Annotated, Any
 
 import typer
 
-from tuning.run_options import DATA_OPTIONS, RunOptions, absolute, corpus_arguments
+from tuning.run_options import DATA_OPTIONS, RunOptions, absolute_data_path, corpus_arguments
 
 Study = Annotated[str, typer.Argument(help="Name or folder of a study.", metavar="STUDY")]
 MovedData = Annotated[
     str | None,
-    typer.Option("--dataset", help="New path of the dataset, if it was moved.", parser=absolute, metavar="PATH"),
+    typer.Option(
+        "--dataset", help="New path of the dataset, if it was moved.", parser=absolute_data_path, metavar="PATH"
+    ),
 ]
 MovedVectors = Annotated[
     str | None,
     typer.Option(
-        "--vectors", help="New path of the word vectors, if they were moved.", parser=absolute, metavar="PATH"
+        "--vectors", help="New path of the word vectors, if they were moved.", parser=absolute_data_path, metavar="PATH"
     ),
 ]
 

@@ -53,7 +53,7 @@ def report(
     cache_dir: CacheDir = None,
 ) -> None:
     """Write STUDY as one HTML page: table, plots and mistakes."""
-    from tuning.report.command import report as write_report
+    from tuning.report.command import write_report as write_report
 
     folder = study_folder(study, results)
     target = out or folder / "report.html"
@@ -75,7 +75,7 @@ def confirm(
 ) -> None:
     """Train the best configurations on new seeds, and compare them. Includes the baseline."""
     from tuning.confirm.command import ConfirmOptions
-    from tuning.confirm.command import confirm as confirm_study
+    from tuning.confirm.command import confirm_study as confirm_study
 
     options = ConfirmOptions(
         folder=study_folder(study, results),
@@ -118,7 +118,7 @@ def retrain(
 ) -> None:
     """Train a trial again, compare it with the search, save the model. Compares each epoch bit by bit."""
     from tuning.retrain.command import RetrainOptions
-    from tuning.retrain.command import retrain as retrain_trial
+    from tuning.retrain.command import retrain_trial as retrain_trial
 
     folder = study_folder(study, results)
     target = out or folder / "model"

@@ -51,7 +51,7 @@ class ConfirmOptions:
         print(line, file=sys.stderr if self.form == "json" else sys.stdout, flush=True)
 
 
-def confirm(options: ConfirmOptions) -> bool:
+def confirm_study(options: ConfirmOptions) -> bool:
     """Execute the runs that the journal lacks, then print the summary of all runs.
 
     Returns:

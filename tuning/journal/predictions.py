@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from core.errors import CorruptionError
 
-MAX_BYTES = 2**28
+MAX_PACKED_BYTES = 2**28
 """Upper bound of the unpacked size; anything larger is damage."""
 
 
@@ -37,7 +37,7 @@ def unpack_labels(packed: Mapping[str, Any], where: str) -> NDArray[np.int64]:
         CorruptionError: they are not what was packed.
     """
     try:
-        raw = zlib.decompressobj().decompress(base64.b64decode(packed["data"], validate=True), MAX_BYTES)
+        raw = zlib.decompressobj().decompress(base64.b64decode(packed["data"], validate=True), MAX_PACKED_BYTES)
         if zlib.crc32(raw) != packed["crc32"] or packed["type"] not in ("|u1", "<u2", "<u4"):
             raise ValueError("its checksum does not fit")
         return np.frombuffer(raw, dtype=packed["type"]).astype(np.int64)

@@ -22,28 +22,28 @@ from core.errors import UserError
 from tuning.journal.predictions import journal_damage
 
 Shape = Any
-MAX_INT = 2**53
+MAX_JOURNAL_INT = 2**53
 """Upper bound of integers in the journal; sentune writes none that are larger."""
 
 
-def is_number(value: Any) -> bool:
+def is_real(value: Any) -> bool:
     """Return whether it is a loss, which may be infinite or NaN."""
-    return isinstance(value, float) or (isinstance(value, int) and abs(value) < MAX_INT)
+    return isinstance(value, float) or (isinstance(value, int) and abs(value) < MAX_JOURNAL_INT)
 
 
 def is_finite(value: Any) -> bool:
     """Return whether it is a finite number, such as seconds."""
-    return is_number(value) and math.isfinite(value)
+    return is_real(value) and math.isfinite(value)
 
 
 def is_fraction(value: Any) -> bool:
     """Return whether it is a number in [0, 1]."""
-    return is_number(value) and 0 <= value <= 1
+    return is_real(value) and 0 <= value <= 1
 
 
 def is_count(value: Any) -> bool:
     """Return whether it is an integer from 0."""
-    return isinstance(value, int) and 0 <= value < MAX_INT
+    return isinstance(value, int) and 0 <= value < MAX_JOURNAL_INT
 
 
 def is_positive(value: Any) -> bool:
@@ -53,7 +53,7 @@ def is_positive(value: Any) -> bool:
 
 PACKED = {"type": str, "data": str, "crc32": int}
 EPOCH = {
-    "epoch": is_positive, "train_loss": is_number, "val_loss": is_number, "val_accuracy": is_fraction,
+    "epoch": is_positive, "train_loss": is_real, "val_loss": is_real, "val_accuracy": is_fraction,
     "seconds": is_finite,
     "val_predictions?": PACKED,
 }  # fmt: skip
@@ -76,7 +76,7 @@ SPEC = {
     "seed?": is_count, "window?": is_positive, "stopping?": (dict, type(None)), "sampler?": dict,
     "warm_start?": (dict, type(None)), "threads?": is_positive, "device?": str, "precision?": str, "versions?": dict,
 }  # fmt: skip
-STUDY = {
+STUDY_SHAPE = {
     "spec?": SPEC, "validation?": {"labels": PACKED, "classes": [str]}, "vocabulary?": is_positive,
     "test_evaluations?": [TEST_EVALUATION], "inputs?": dict, "audit?": dict, "command?": str, "gpu_share?": dict,
 }  # fmt: skip
@@ -86,7 +86,7 @@ FRESH_RUN = {
     "error?": str, "val_accuracy?": is_fraction, "test_accuracy?": is_fraction, "seconds?": is_finite,
     "n_parameters?": is_count, "correct?": PACKED,
 }  # fmt: skip
-TRIAL = {"config?": dict, "origin?": str, "result?": RESULT, "segments?": [SEGMENT]}
+TRIAL_SHAPE = {"config?": dict, "origin?": str, "result?": RESULT, "segments?": [SEGMENT]}
 """User attributes of a trial, except its epochs."""
 
 
@@ -128,7 +128,7 @@ def check_schema(value: Any, shape: Shape, where: str) -> None:
 
 def check_study(attributes: Mapping[str, Any]) -> None:
     """Check user attributes of the study; ValueError as in `check_schema`."""
-    check_schema(attributes, STUDY, "study")
+    check_schema(attributes, STUDY_SHAPE, "study")
     if stopping := attributes.get("spec", {}).get("stopping"):
         check_schema(stopping, STOPPING, "study.spec.stopping")
     for name, value in attributes.items():
@@ -140,7 +140,7 @@ def check_study(attributes: Mapping[str, Any]) -> None:
 
 def check_trial(attributes: Mapping[str, Any]) -> None:
     """Check some or all user attributes of a trial; ValueError as in `check_schema`."""
-    check_schema(attributes, TRIAL, "trial")
+    check_schema(attributes, TRIAL_SHAPE, "trial")
     for name, value in attributes.get("config", {}).items():
         if isinstance(value, dict | list):
             raise ValueError(f"trial.config.{name} is {str(value)[:40]!r}")

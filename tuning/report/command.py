@@ -26,7 +26,7 @@ EVERY_SECONDS = 5
 Say = Callable[[str], None]
 
 
-def report(
+def write_report(
     folder: Path, out: Path, *, model: Path | None, cache_dir: Path | None, watch: bool, command: str, say: Say
 ) -> None:
     """Write the page; with `watch`, again every EVERY_SECONDS while the study runs, and once at its end.

@@ -11,7 +11,7 @@ from tuning.report.axes import CategoryAxis, NumericAxis
 from tuning.report.facts import Figure, ReportData
 from tuning.report.svg import Panel, PlotPoint, drawing, element
 
-UNITS = (("hours", 3600.0, 4 * 3600.0), ("minutes", 60.0, 240.0), ("seconds", 1.0, 0.0))
+TIME_UNITS = (("hours", 3600.0, 4 * 3600.0), ("minutes", 60.0, 240.0), ("seconds", 1.0, 0.0))
 """Name, its seconds, and from how many seconds on it is used."""
 LOW = {"stopped": 0.6, "failed": 0.25}
 """Share of the full height."""
@@ -41,7 +41,7 @@ def timeline(facts: ReportData, until: datetime) -> Figure:
     """
     rows = worker_rows(facts, until)
     end = max((bar.end for row in rows for bar in row), default=0.0)
-    unit, seconds, _ = next(each for each in UNITS if end >= each[2])
+    unit, seconds, _ = next(each for each in TIME_UNITS if end >= each[2])
     thick = 20.0 if len(rows) <= 16 else 10.0
     bottom = 10 + thick * max(1, len(rows))
     panel = Panel(

@@ -9,7 +9,7 @@ from typing import Any
 
 from core.config import PRECISIONS, TrialConfig
 from core.errors import ConfigError, UserError
-from core.inference.saved_model import FILES, check_model_folder
+from core.inference.saved_model import MODEL_FILES, check_model_folder
 from core.io.checked_folder import remove_partial_writes
 from core.training.result import EpochResult, TrainResult
 from tuning.formatting import format_settings
@@ -82,7 +82,7 @@ class RetrainOptions:
             raise ConfigError("; ".join(problems))
 
 
-def retrain(options: RetrainOptions) -> Reproduction:
+def retrain_trial(options: RetrainOptions) -> Reproduction:
     """Train, compare, measure, save, and print each step.
 
     Raises:
@@ -93,7 +93,7 @@ def retrain(options: RetrainOptions) -> Reproduction:
     record = choose_trial(records, options.trial)
     check_model_folder(options.out)
     target = options.out.resolve()
-    remove_partial_writes(target.parent, re.escape(target.name), files=FILES)
+    remove_partial_writes(target.parent, re.escape(target.name), files=MODEL_FILES)
     with open_study(options.folder, spec) as journal:
         context, changes = _prepare(options, journal, spec, records, record)
         print(f"training trial {record.number}: {format_settings(record.params)}")

@@ -11,7 +11,12 @@ from core.data.corpus import Corpus
 from core.nn.environment import runtime_environment
 from tuning.journal.records import Spec, TrialRecord
 
-NAMES = {"cpu_capability": "CPU capability", "cpu": "CPU", "code": "training code", "sentune": "sentune's version"}
+COMPARED_NAMES = {
+    "cpu_capability": "CPU capability",
+    "cpu": "CPU",
+    "code": "training code",
+    "sentune": "sentune's version",
+}
 """Clearer names of some dependencies."""
 PARTS = {"data": "data", "split": "split", "vectors": "word vectors", "tokenizer": "tokenizer"}
 """Names of a corpus's inputs, by their keys in core.data.load."""
@@ -49,7 +54,7 @@ def environment_now(precision: str, threads: int, device: str) -> dict[str, Any]
 def environment_changes(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[EnvironmentChange]:
     """Return the changes of names in both; an older version recorded less."""
     return [
-        EnvironmentChange(name=NAMES.get(name, name), was=was[name], now=now[name])
+        EnvironmentChange(name=COMPARED_NAMES.get(name, name), was=was[name], now=now[name])
         for name in now
         if name in was and was[name] != now[name]
     ]

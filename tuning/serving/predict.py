@@ -16,12 +16,10 @@ from core.errors import ConfigError, DataError
 from core.io.archives import read_file
 from core.io.atomic import atomic_write
 from core.io.encodings import detect_encoding, normalize_encoding
-from core.io.text import printable, quoted
+from core.io.text import Notify, printable, quoted
 
 if TYPE_CHECKING:
     from core.inference.predictor import Prediction, Predictor
-
-Notify = Callable[[str], None]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

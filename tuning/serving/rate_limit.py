@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-MAX_BYTES = 1 << 20
+MAX_BODY_BYTES = 1 << 20
 """In a request's body."""
 MAX_CLIENTS = 10_000
 """Whose last seconds are remembered; beyond, those heard least recently are forgotten."""
@@ -60,7 +60,7 @@ class RateLimitMiddleware:
             return
         body = await _body(receive)
         if body is None:
-            await _refuse(send, 413, f"the request has more than {MAX_BYTES:,} bytes", (b"connection", b"close"))
+            await _refuse(send, 413, f"the request has more than {MAX_BODY_BYTES:,} bytes", (b"connection", b"close"))
             return
         told = False
 
@@ -80,7 +80,7 @@ async def _body(receive: Receive) -> bytes | None:
     while True:
         message = await receive()
         body += message.get("body", b"")
-        if len(body) > MAX_BYTES:
+        if len(body) > MAX_BODY_BYTES:
             return None
         if not message.get("more_body", False):  # a client that is gone says so in a message without a body
             return bytes(body)

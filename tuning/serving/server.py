@@ -115,7 +115,7 @@ def bind_socket(host: str, port: int) -> socket.socket:
         raise ConfigError(f"cannot listen on {host}: {reasons.get(error.errno or 0, usual)}") from error
 
 
-def serve(load: Callable[[], "Predictor"], name: str, *, host: str, port: int, rate: int) -> None:
+def serve_model(load: Callable[[], "Predictor"], name: str, *, host: str, port: int, rate: int) -> None:
     """Answer until Ctrl-C or SIGTERM; requests that are under way are answered first.
 
     Args:

@@ -30,8 +30,8 @@ from tuning.space.presets import PRESETS
 from tuning.space.space import Space
 from tuning.space.yaml_parser import SpaceParser
 
-MAX_BYTES = 100_000
-SHORT_NAMES = {"lr": "learning_rate"}
+MAX_FILE_BYTES = 100_000
+ABBREVIATIONS = {"lr": "learning_rate"}
 """For `--set`."""
 
 
@@ -84,7 +84,7 @@ def _override(text: str, problems: list[str]) -> Iterator[SettingEntry]:
         problems.append(f"{place}: write setting=value, for example --set 'learning_rate=log(1e-4, 1e-2)'")
         return
     try:
-        yield SettingEntry(name=SHORT_NAMES.get(name, name), content=parse_expression(expression), place=place)
+        yield SettingEntry(name=ABBREVIATIONS.get(name, name), content=parse_expression(expression), place=place)
     except ConfigError as error:
         problems.append(f"{place}: {error}")
 
@@ -100,8 +100,8 @@ def _text_of(name_or_path: str) -> tuple[str, str, str]:
                 f"there is no search space {name_or_path!r}: give one of {', '.join(sorted(PRESETS))}, "
                 "or the path of a YAML file"
             )
-        if path.stat().st_size > MAX_BYTES:
-            raise ConfigError(f"{path} is larger than {MAX_BYTES:,} bytes and no search space; give another file")
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise ConfigError(f"{path} is larger than {MAX_FILE_BYTES:,} bytes and no search space; give another file")
         return path.stem, str(path), path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8 text") from error

@@ -12,7 +12,7 @@ from tuning.tracking.progress_state import BestSoFar, SearchProgress
 
 MAX_FAILURES = 3
 """Maximum number of failures that are listed one by one."""
-TITLE = 12
+TITLE_WIDTH = 12
 """Characters of an audit line's title."""
 WARNINGS = 3
 """Maximum number of the audit's warnings above the block."""
@@ -117,5 +117,5 @@ def failures(failed: Mapping[int, str]) -> list[str]:
 
 def wrap_titled(text: str, width: int) -> str:
     """Lines with a title of TITLE characters each, wrapped below what follows it."""
-    settings = {"width": max(width, 2 * TITLE), "subsequent_indent": " " * TITLE, "break_on_hyphens": False}
+    settings = {"width": max(width, 2 * TITLE_WIDTH), "subsequent_indent": " " * TITLE_WIDTH, "break_on_hyphens": False}
     return "\n".join(textwrap.fill(line, **settings) for line in text.splitlines())  # type: ignore[arg-type]

@@ -15,7 +15,7 @@ import core.inference.onnx_export
 from core.config import POOLINGS, TrialConfig
 from core.data.vocabulary import Vocabulary
 from core.errors import UserError
-from core.inference.onnx_export import FILES, export_onnx, largest_difference
+from core.inference.onnx_export import ONNX_FILES, export_onnx, largest_difference
 from core.inference.predictor import Predictor, load_model
 from core.io.checked_folder import CHECKSUMS
 from core.nn.classifier import SentenceClassifier
@@ -85,7 +85,7 @@ def exported(tmp_path: Path, **changes: Any) -> tuple[Path, list[str]]:
 
 def test_the_folder_holds_all_that_is_needed(tmp_path: Path) -> None:
     out, notes = exported(tmp_path)
-    assert sorted(os.listdir(out)) == sorted((*FILES, CHECKSUMS))
+    assert sorted(os.listdir(out)) == sorted((*ONNX_FILES, CHECKSUMS))
     assert json.loads((out / "labels.json").read_text()) == ["negative", "positive"]
     assert (out / "card.md").read_text() == "# a card\n"
     assert notes == []

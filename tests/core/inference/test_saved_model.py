@@ -12,7 +12,7 @@ import torch
 
 from core.config import TrialConfig
 from core.errors import CorruptionError, UserError
-from core.inference.saved_model import CHECKSUMS, FILES, check_model_folder, read_model
+from core.inference.saved_model import CHECKSUMS, MODEL_FILES, check_model_folder, read_model
 from tests.support.models import CLASSES, WORDS, resum, saved, weights_of
 
 
@@ -27,14 +27,14 @@ def test_a_model_comes_back_as_it_was_saved(tmp_path: Path) -> None:
 
 def test_the_folder_holds_what_the_design_names(tmp_path: Path) -> None:
     path = saved(tmp_path)
-    assert sorted(os.listdir(path)) == sorted((*FILES, CHECKSUMS))
+    assert sorted(os.listdir(path)) == sorted((*MODEL_FILES, CHECKSUMS))
     assert json.loads((path / "metrics.json").read_text()) == {"val_accuracy": 0.5}
     assert (path / "card.md").read_text() == "# a card\n"
 
 
 def test_the_same_model_is_the_same_bytes(tmp_path: Path) -> None:
     one, other = saved(tmp_path / "a"), saved(tmp_path / "b")
-    assert all((one / name).read_bytes() == (other / name).read_bytes() for name in (*FILES, CHECKSUMS))
+    assert all((one / name).read_bytes() == (other / name).read_bytes() for name in (*MODEL_FILES, CHECKSUMS))
 
 
 @pytest.mark.skipif(not Path("/usr/bin/sha256sum").exists(), reason="no sha256sum here")
@@ -42,7 +42,7 @@ def test_the_sums_can_be_checked_without_us(tmp_path: Path) -> None:
     subprocess.run(["/usr/bin/sha256sum", "--check", "--strict", CHECKSUMS], cwd=saved(tmp_path), check=True)
 
 
-@pytest.mark.parametrize("name", [*FILES, CHECKSUMS])
+@pytest.mark.parametrize("name", [*MODEL_FILES, CHECKSUMS])
 def test_a_missing_file_is_named(tmp_path: Path, name: str) -> None:
     path = saved(tmp_path)
     (path / name).unlink()
@@ -50,7 +50,7 @@ def test_a_missing_file_is_named(tmp_path: Path, name: str) -> None:
         read_model(path)
 
 
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("name", MODEL_FILES)
 def test_one_flipped_bit_is_found_and_its_file_named(tmp_path: Path, name: str) -> None:
     path = saved(tmp_path)
     data = bytearray((path / name).read_bytes())
@@ -128,7 +128,7 @@ def test_an_empty_folder_is_filled(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "names", [["thesis.tex"], ["config.json", "model.safetensors"], [*FILES, CHECKSUMS, "notes.txt"]]
+    "names", [["thesis.tex"], ["config.json", "model.safetensors"], [*MODEL_FILES, CHECKSUMS, "notes.txt"]]
 )
 def test_a_folder_with_other_things_is_never_replaced(tmp_path: Path, names: list[str]) -> None:
     (tmp_path / "model").mkdir()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from core.errors import CorruptionError
-from core.inference.saved_model import FILES
+from core.inference.saved_model import MODEL_FILES
 from core.io.checked_folder import STALE_SECONDS, remove_partial_writes, verify_files
 
 
@@ -25,7 +25,7 @@ def folder(path: Path, *files: str, age: float = STALE_SECONDS + 60) -> Path:
 @pytest.mark.parametrize("files", [(), ("model.safetensors",), ("model.safetensors", "config.json", "SHA256SUMS")])
 def test_what_a_killed_save_left_is_removed(tmp_path: Path, name: str, files: tuple[str, ...]) -> None:
     left = folder(tmp_path / name, *files)
-    remove_partial_writes(tmp_path, "model", files=FILES)
+    remove_partial_writes(tmp_path, "model", files=MODEL_FILES)
     assert not left.exists()
 
 
@@ -41,18 +41,18 @@ def test_what_a_killed_save_left_is_removed(tmp_path: Path, name: str, files: tu
 )
 def test_what_it_may_not_have_made_stays(tmp_path: Path, name: str, files: tuple[str, ...]) -> None:
     kept = folder(tmp_path / name, *files)
-    remove_partial_writes(tmp_path, "model", files=FILES)
+    remove_partial_writes(tmp_path, "model", files=MODEL_FILES)
     assert sorted(path.name for path in kept.iterdir()) == sorted(files)
 
 
 def test_what_another_process_is_writing_now_stays(tmp_path: Path) -> None:
     fresh = folder(tmp_path / ".model.abcd_123", "config.json", age=0)
-    remove_partial_writes(tmp_path, "model", files=FILES)
+    remove_partial_writes(tmp_path, "model", files=MODEL_FILES)
     assert fresh.exists()
 
 
 def test_a_place_that_is_not_there_yet_has_none(tmp_path: Path) -> None:
-    remove_partial_writes(tmp_path / "new", "model", files=FILES)
+    remove_partial_writes(tmp_path / "new", "model", files=MODEL_FILES)
     assert not (tmp_path / "new").exists()
 
 
@@ -66,7 +66,7 @@ def test_one_that_is_renamed_at_this_moment_is_nobodys(tmp_path: Path, monkeypat
         return listed(path)
 
     monkeypatch.setattr(Path, "iterdir", gone)
-    remove_partial_writes(tmp_path, "model", files=FILES)
+    remove_partial_writes(tmp_path, "model", files=MODEL_FILES)
     assert (tmp_path / ".model.abcd_123" / "config.json").exists()
 
 

@@ -10,7 +10,7 @@ from core.errors import ConfigError, UserError
 from core.io.checked_folder import CHECKSUMS
 from core.training.checkpoint import STATE, TENSORS, Checkpoint, checkpoint_names, load_latest, save
 from tuning.backend.checkpoint_sync import RemoteCheckpoints
-from tuning.backend.storage import absolute, check_storage, marker_file, open_filesystem, prune, remove
+from tuning.backend.storage import absolute_uri, check_storage, marker_file, open_filesystem, prune, remove
 
 TRAINING = {"seed": 1}
 
@@ -116,8 +116,8 @@ def test_only_what_is_spared_stays(tmp_path: Path) -> None:
 
 def test_a_place_is_a_folder_or_a_uri(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert absolute("shared") == str(tmp_path / "shared")
-    assert absolute("s3://bucket/folder") == "s3://bucket/folder"
+    assert absolute_uri("shared") == str(tmp_path / "shared")
+    assert absolute_uri("s3://bucket/folder") == "s3://bucket/folder"
     assert open_filesystem(f"file://{tmp_path}/x/")[1] == open_filesystem("x")[1] == str(tmp_path / "x")
     check_storage("x")
     assert list((tmp_path / "x").iterdir()) == []

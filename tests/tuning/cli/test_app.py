@@ -203,7 +203,9 @@ def test_names_of_data_are_no_folders(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.chdir(tmp_path)
     for name in ("snippets", "mr", "none", "fasttext", "glove-50d", "mine.csv"):
         (tmp_path / name).mkdir()
-    found = [run_options.absolute(name) for name in ("snippets", "mr", "none", "fasttext", "glove-50d", "mine.csv")]
+    found = [
+        run_options.absolute_data_path(name) for name in ("snippets", "mr", "none", "fasttext", "glove-50d", "mine.csv")
+    ]
     assert found == ["snippets", "mr", "none", "fasttext", "glove-50d", str(tmp_path / "mine.csv")]
 
 
@@ -221,7 +223,7 @@ def test_a_training_that_diverges_is_one_line(
     def diverges(*_: object) -> None:
         raise TrainingError("the loss is nan in epoch 1")
 
-    monkeypatch.setattr("tuning.retrain.command.retrain", diverges)
+    monkeypatch.setattr("tuning.retrain.command.retrain_trial", diverges)
     code, out, err = sentune(monkeypatch, capsys, "retrain", "s")
     assert (code, out, err) == (2, "", "sentune: the loss is nan in epoch 1\n")
 

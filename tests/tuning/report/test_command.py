@@ -19,7 +19,7 @@ def write(folder: Path, *, watch: bool = False) -> list[str]:
     """Make report.html; returns what was said."""
     said: list[str] = []
     out = folder / "report.html"
-    verb.report(folder, out, model=None, cache_dir=folder, watch=watch, command="sentune report", say=said.append)
+    verb.write_report(folder, out, model=None, cache_dir=folder, watch=watch, command="sentune report", say=said.append)
     return said
 
 

@@ -22,7 +22,7 @@ from tests.support.studies import (
 from tests.support.trial_records import record
 from tuning.journal.file import study_lock
 from tuning.journal.records import read_study, study_attributes
-from tuning.retrain.command import RetrainOptions, choose_trial, retrain
+from tuning.retrain.command import RetrainOptions, choose_trial, retrain_trial
 from tuning.retrain.reproduction import Reproduction
 from tuning.scheduling.samplers import fresh_seeds
 
@@ -50,7 +50,7 @@ def again(study: Path, made: Path, **changes: Any) -> Reproduction:
         "folder": study, "trial": "1", "out": study / "model", "cache_dir": made / "cache",
         "command": "sentune retrain",
     }  # fmt: skip
-    return retrain(RetrainOptions(**(options | changes)))
+    return retrain_trial(RetrainOptions(**(options | changes)))
 
 
 def metrics(study: Path) -> dict[str, Any]:

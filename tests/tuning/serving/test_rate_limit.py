@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import tuning.serving.rate_limit
-from tuning.serving.rate_limit import MAX_BYTES, RateLimitMiddleware, TokenBucket
+from tuning.serving.rate_limit import MAX_BODY_BYTES, RateLimitMiddleware, TokenBucket
 
 
 class Clock:
@@ -80,12 +80,12 @@ def test_a_body_in_parts_reaches_the_application_whole() -> None:
     assert ask(RateLimitMiddleware(echo, TokenBucket(9)), b"one ", b"two ", b"three") == (200, {}, b"one two three")
 
 
-@pytest.mark.parametrize("parts", [[b"x" * (MAX_BYTES + 1)], [b"x" * 1024] * 1025])
+@pytest.mark.parametrize("parts", [[b"x" * (MAX_BODY_BYTES + 1)], [b"x" * 1024] * 1025])
 def test_a_body_above_the_limit_is_refused(parts: list[bytes]) -> None:
     status, headers, body = ask(RateLimitMiddleware(echo, TokenBucket(9)), *parts)
     assert (status, headers[b"content-type"]) == (413, b"application/json")
     assert json.loads(body) == {"detail": "the request has more than 1,048,576 bytes"}
-    assert ask(RateLimitMiddleware(echo, TokenBucket(9)), b"x" * MAX_BYTES)[0] == 200
+    assert ask(RateLimitMiddleware(echo, TokenBucket(9)), b"x" * MAX_BODY_BYTES)[0] == 200
 
 
 def test_a_client_above_its_rate_hears_when_to_come_again() -> None:

@@ -18,7 +18,7 @@ from core.errors import ConfigError, UserError
 from core.inference.predictor import Predictor, load_model
 from tests.support.models import saved
 from tests.support.pages import Page
-from tuning.serving.server import MAX_CHARACTERS, bind_socket, make_app, serve
+from tuning.serving.server import MAX_CHARACTERS, bind_socket, make_app, serve_model
 
 uvicorn = pytest.importorskip("uvicorn", reason="needs the extra `serve`")
 pytest.importorskip("fastapi", reason="needs the extra `serve`")
@@ -158,10 +158,10 @@ def test_a_port_for_the_administrator_is_one_line(monkeypatch: pytest.MonkeyPatc
 def test_without_its_packages_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch, package: str) -> None:
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(UserError, match=f"serve needs the package {package}: pip install fastapi uvicorn"):
-        serve(pytest.fail, "model", host="127.0.0.1", port=0, rate=1)
+        serve_model(pytest.fail, "model", host="127.0.0.1", port=0, rate=1)
 
 
 def test_the_models_error_comes_before_anything_is_served(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(UserError, match="there is no saved model"):
-        serve(lambda: load_model(tmp_path / "none"), "none", host="127.0.0.1", port=0, rate=1)
+        serve_model(lambda: load_model(tmp_path / "none"), "none", host="127.0.0.1", port=0, rate=1)
     assert capsys.readouterr().out == ""
