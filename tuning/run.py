@@ -1,4 +1,4 @@
-"""The verb `run`: data, journal, search, table. The same command again goes on where it was."""
+"""START HERE: the verb `run`: data, journal, search, table. The same command again continues the study."""
 
 import contextlib
 import shutil
@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from core.data.audit import audit_warnings
-from core.data.audit import render_audit as render_audit
+from core.data.audit import audit_warnings, render_audit
 from core.data.corpus import VAL, Corpus
 from core.data.load import load_corpus
 from core.errors import ConfigError
@@ -40,8 +39,8 @@ if TYPE_CHECKING:
     from tuning.backend.cluster import Cluster  # these know Ray
 
 NO_STORAGE = (
-    "checkpoints stay on each trial's node: a trial that goes on on another one, because its node was lost or because "
-    "it waited at a rung, begins anew; --storage keeps them"
+    "checkpoints stay on each trial's node: a trial that continues on another node, because its node was lost or "
+    "because it was paused at a rung, starts again from its first epoch; --storage keeps them"
 )
 
 
@@ -49,10 +48,10 @@ def run_study(options: RunOptions) -> bool:
     """Run or continue a study and print its table.
 
     Returns:
-        True when the study is complete or a budget has ended it, False when it was interrupted.
+        True if the study is complete or a budget has ended it, False if it was interrupted.
 
     Raises:
-        UserError: something in the options, the data or the study that the person can mend.
+        UserError: something in the options, the data or the study that the user can fix.
     """
     began = time.monotonic()
     if options.storage is not None:
@@ -71,7 +70,7 @@ def run_study(options: RunOptions) -> bool:
 
 
 def _run(options: RunOptions, machine: "Machine | Cluster", fits: int, began: float) -> bool:
-    """`run_study` where so many trials fit at once."""
+    """Run a study on a machine or a cluster where `fits` trials run at once."""
     folder = options.folder
     existing = study_attributes(folder)
     plan = study_config(options, fits, existing)

@@ -124,12 +124,9 @@ class CheckpointStore:
     """A path or a URI (tuning.backend.storage); None: nowhere else."""
 
     def run_trial(self, job: Mapping[str, Any], corpus: Corpus, resources: TrialResources) -> None:
-        """`run_trial` with its checkpoints kept so.
+        """Call `tuning.backend.worker.run_trial` with its checkpoints in this store.
 
-        Args:
-            job: as of `run_trial`, and `open`: the numbers of the trials that were not finished when this one began.
-            corpus: as of `run_trial`.
-            shares: as of `run_trial`.
+        `job` also has `unfinished`: the numbers of the trials that had not ended when this one started.
         """
         from tuning.backend.worker import run_trial  # Ray
 
@@ -140,9 +137,9 @@ class CheckpointStore:
 
         def saved() -> dict[str, str]:
             problems.append(_problem(mirror.upload_new if mirror else None))
-            told = next(filter(None, problems), "")
+            problem = next(filter(None, problems), "")
             problems.clear()
-            return {"storage_problem": told} if told else {}
+            return {"storage_problem": problem} if problem else {}
 
         run_trial({**job, "checkpoint_dir": str(folder)}, corpus, resources, saved)
 
@@ -154,7 +151,7 @@ class CheckpointStore:
             say: told why something could not be removed.
         """
         if isinstance(machine, Cluster):
-            machine.run_on_each_node(_forget_here, self.study, seconds=REMOVE_SECONDS)
+            machine.run_on_each_node(_remove_here, self.study, seconds=REMOVE_SECONDS)
         if self.storage:
             problem = _problem(lambda: remove(str(self.storage), self.study))
             if problem:
@@ -173,7 +170,7 @@ class CheckpointStore:
             prune(self.storage, self.study, spared)
 
 
-def _forget_here(study: str) -> None:
+def _remove_here(study: str) -> None:
     remove(str(_node_root()), study)
 
 

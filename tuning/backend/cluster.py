@@ -188,17 +188,17 @@ def _result(call: Any) -> Any:
 
 
 def root_cause(error: Exception) -> str:
-    """What went wrong, in a line: Ray puts pages below it."""
+    """Return what went wrong in one line; Ray adds pages to it."""
     return error_summary(getattr(error, "cause", None) or error)
 
 
 def check_nodes(cluster: Cluster, storage: str | None, say: Callable[[str], None]) -> None:
-    """See that every node can train what this machine would, to the bit, and reach the storage.
+    """Check that every node has this machine's torch, and reaches the storage.
 
     Args:
         cluster: joined.
         storage: as of tuning.backend.storage; None for none.
-        say: told when the nodes' processors differ in what torch makes of them.
+        say: called if the nodes' processors differ in the instructions that torch uses.
 
     Raises:
         UserError: naming each node that cannot, and why.
@@ -215,14 +215,14 @@ def check_nodes(cluster: Cluster, storage: str | None, say: Callable[[str], None
         elif theirs["torch"] != ours["torch"]:
             problems.append(f"node {node.address} has torch {theirs['torch']}, this machine {ours['torch']}")
     if problems:
-        raise UserError(f"{'; '.join(problems)}: mend it, or start the cluster without it")
+        raise UserError(f"{'; '.join(problems)}; fix the node, or start the cluster without it")
     kinds = sorted({theirs["cpu"] for theirs in found} | {ours["cpu"]})
     if len(kinds) > 1:
         say(f"the nodes' processors differ ({', '.join(kinds)}): where a trial runs may show in its last bits")
 
 
 def node_info(storage: str | None, mark: str | None) -> dict[str, str]:
-    """What a node is to trials: versions, processor, and why it cannot reach the storage if it cannot.
+    """Return what trials need to know of a node: torch, processor, and why it cannot reach the storage if it cannot.
 
     Args:
         storage: as of tuning.backend.storage; None for none.

@@ -1,9 +1,9 @@
-"""When a trial is stopped early: successive halving, by the order of the study and not by the clock.
+"""SuccessiveHalving: stop trials early, by the order of the study instead of the clock.
 
-Source of the rule: Jamieson and Talwalkar 2016 (successive halving). A trial is compared with all trials before it, and
-the first ones with one another; trial 0, the notebook's setting, is never stopped. Where one of those is not there yet,
-the trial waits and its worker takes another one: so the verdict depends on no clock. Nobody waits for one that waits
-for him: those after the first `together` look at lower numbers alone, and the first ones begin without any outcome.
+Source of the rule: Jamieson and Talwalkar 2016. A trial is compared with all trials before it, and the trials of the
+first cohort with one another. Trial 0, the baseline, is never stopped. If a peer has not reached the rung yet, the
+trial is paused and its worker takes another one, so decisions do not depend on timing. This cannot deadlock: after the
+cohort, trials are compared only with lower-numbered trials, and the cohort starts without any result.
 """
 
 import math
@@ -19,31 +19,31 @@ from core.training.result import EpochResult, best_epoch
 from tuning.journal.records import TrialRecord
 
 MIN_PEERS = 3
-"""Fewer trials at a rung tell too little to stop anyone."""
+"""With fewer trials at a rung, none is stopped."""
 ABSENT = -math.inf
-"""The score of a trial that was over before the rung, or that repeats another one."""
+"""Score of a trial that ended before the rung, or that repeats another one."""
 
 
 class Decision(Enum):
-    """What becomes of a trial at a rung."""
+    """What happens to a trial at a rung."""
 
-    CONTINUE = "go on"
+    CONTINUE = "continue"
     STOP = "stop"
-    PAUSE = "wait"
-    """For trials that have not reached the rung yet."""
+    PAUSE = "pause"
+    """Until its peers have reached the rung."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SuccessiveHalving:
-    """When a trial is stopped: successive halving over `reduction`, never before `grace` epochs."""
+    """Stop trials by successive halving with factor `reduction`, never before `grace` epochs."""
 
     grace: int = 1
-    """Epochs that every trial gets."""
+    """Number of epochs that every trial gets."""
     reduction: int = 4
-    """One in `reduction` goes on at each rung."""
+    """The best 1/`reduction` of the trials continue past each rung."""
     cohort: int = 1
-    """So many first trials are compared with one another. None of them may wait for an outcome before it begins, so
-    they are at most the study's window; and the study must have as many."""
+    """Number of first trials that are compared with one another. They start without any result, so it is at most the
+    study's window, and the study has at least as many trials."""
 
     def __post_init__(self) -> None:
         check_rules(
@@ -55,11 +55,11 @@ class SuccessiveHalving:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """As a study's spec holds it."""
+        """Return its part of the study's spec."""
         return {"rule": "halving", "grace": self.grace, "reduction": self.reduction, "cohort": self.cohort}
 
     def rungs(self, epochs: int) -> list[int]:
-        """The epochs after which a trial of `epochs` epochs may be stopped: grace, grace * reduction, ..."""
+        """Return the epochs after which a trial of `epochs` epochs may be stopped: grace, grace * reduction, ..."""
         rungs = []
         rung = self.grace
         while rung < epochs:
@@ -68,11 +68,11 @@ class SuccessiveHalving:
         return rungs
 
     def n_peers(self, number: int) -> int:
-        """Trial `number` is compared with trials 0..end-1, itself apart."""
+        """Return n: trial `number` is compared with trials 0..n-1, except itself."""
         return max(self.cohort, number)
 
     def decide(self, *, better: int, reached: int) -> Decision:
-        """Whether a trial at a rung goes on.
+        """Return whether a trial at a rung continues.
 
         Args:
             better: peers whose best accuracy up to the rung is higher than the trial's.
@@ -96,12 +96,12 @@ def stopping_rule(name: str, grace: int, reduction: int) -> SuccessiveHalving | 
 
 
 class _Rung:
-    """The trials' scores at one rung, by number."""
+    """Scores of the trials at one rung, by number."""
 
     def __init__(self) -> None:
         self.scores = np.full(64, np.nan)
         self.settled = 0
-        """Trials 0..settled-1 have their score, or are absent."""
+        """Trials 0..settled-1 have a score, or ended before the rung."""
 
     def set_score(self, number: int, score: float) -> None:
         while number >= len(self.scores):
@@ -113,15 +113,19 @@ class _Rung:
 
 
 class RungTable:
-    """Of one study under one rule."""
+    """Scores of all trials at each rung, on which decisions are based.
+
+    It only grows, and can be rebuilt from the journal at any time. A trial is settled at a rung once it has reached the
+    rung or has ended before it. Timing affects when a decision is made, never the decision.
+    """
 
     def __init__(self, rule: SuccessiveHalving | None, epochs: int, records: Iterable[TrialRecord] = ()) -> None:
-        """Take down the trials of a study so far.
+        """Record the trials of a study so far.
 
         Args:
             rule: of the study; None has no rungs.
-            epochs: of a trial that is not stopped.
-            records: its trials.
+            epochs: maximum number of epochs per trial.
+            records: the study's trials.
         """
         self.rule = rule
         self.rungs = {} if rule is None else {rung: _Rung() for rung in rule.rungs(epochs)}
@@ -129,18 +133,12 @@ class RungTable:
             self.update(record)
 
     def update(self, record: TrialRecord) -> None:
-        """Take down where a trial stands by now. One that repeats another says nothing new, so it stands nowhere."""
+        """Record the scores of a trial so far. A trial that repeats another one has none."""
         copy = record.copy_of is not None
         self.record_scores(record.number, () if copy else record.epochs, over=copy or record.state != "RUNNING")
 
     def record_scores(self, number: int, epochs: Sequence[EpochResult], *, over: bool) -> None:
-        """As `note`.
-
-        Args:
-            number: of the trial.
-            epochs: so far, from 1 on.
-            over: no further ones come.
-        """
+        """Record the scores of trial `number` after its first `epochs`; `over` if no further epoch follows."""
         for at, rung in self.rungs.items():
             if len(epochs) >= at:
                 rung.set_score(number, best_epoch(epochs[:at]).val_accuracy)
@@ -148,9 +146,9 @@ class RungTable:
                 rung.set_score(number, ABSENT)
 
     def decide(self, number: int, epoch: int) -> Decision:
-        """Whether trial `number`, which has been taken down with so many epochs, goes on after the last of them.
+        """Return the decision on trial `number`, whose first `epoch` epochs are recorded.
 
-        Trial 0 always does: it is the notebook's setting, and every table says what the search gained over it.
+        Trial 0 always continues: it is the baseline, and every table shows the gain over it.
         """
         rung = self.rungs.get(epoch)
         if rung is None or number == 0 or self.rule is None:

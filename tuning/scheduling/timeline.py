@@ -1,4 +1,4 @@
-"""When trials are over, where it is known how long each takes: handed out as the scheduler does it. Pure."""
+"""Completion times of trials whose durations are known: the order of the Schedule in simulated time. Pure."""
 
 import heapq
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from tuning.scheduling.successive_halving import SuccessiveHalving
 
 TRIAL_SECONDS = 0.2
-"""What a trial costs beside its epochs: making the model, telling the driver, the next suggestion."""
+"""Time of a trial besides its epochs: building the model, reporting to the driver, the next suggestion."""
 
 
 def completion_times(
@@ -21,15 +21,15 @@ def completion_times(
     rungs: Sequence[int] = (),
     together: int = 1,
 ) -> NDArray[np.float64]:
-    """(n,) when trials 0..n are all over: begun in order, trial n not before trials 0..n-window are over.
+    """Return (n,) the times at which trials 0..n have all ended.
 
     Args:
         seconds: of each trial.
         workers: trials at once.
-        window: as in SearchPlan.
-        epochs: of each trial, where there are rungs; one that has as many as a rung is stopped there.
-        rungs: the epochs after which a trial waits for its verdict, and leaves its worker to another one.
-        together: as in Halving.
+        window: trial n starts after trials 0..n-window have ended.
+        epochs: of each trial, if there are rungs; a trial with as many epochs as a rung is stopped there.
+        rungs: the epochs after which a trial is paused for its decision.
+        together: size of the cohort, as in SuccessiveHalving.
     """
     times = _Timeline(seconds, window, epochs or [1] * len(seconds), rungs, SuccessiveHalving(cohort=together))
     times.run(workers)

@@ -77,7 +77,7 @@ def test_every_node_that_is_not_fit_is_named_with_its_reason() -> None:
         UserError,
         match=(
             r"^node 10\.0\.0\.1: No module named 'torch'; node 10\.0\.0\.2 has torch 1\.0, this machine 2\..*; "
-            r"node 10\.0\.0\.3: no rights; node 10\.0\.0\.4: no answer in 180 s: mend it"
+            r"node 10\.0\.0\.3: no rights; node 10\.0\.0\.4: no answer in 180 s; fix the node"
         ),
     ):
         told(
