@@ -38,9 +38,9 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.installed: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	$(BIN)/python -m pip install --disable-pip-version-check -e .
 	touch $@
 
 $(VENV)/.installed-test: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test,export,serve,tensorboard,dashboard,mlflow]'
+	$(BIN)/python -m pip install --disable-pip-version-check -e '.[test,export,serve,tensorboard,dashboard,mlflow]'
 	touch $@ $(VENV)/.installed

@@ -1,11 +1,11 @@
-"""Where trials keep their checkpoints when the study's folder is not every worker's, or not enough.
+"""Checkpoints of trials outside the study's folder: on the nodes of a cluster, and in a shared storage.
 
-On a cluster no folder is everyone's: a trial writes into its node's temporary folder, and with a storage brings each
-epoch's checkpoint there and fetches the newest one where it goes on on another node. A storage that fails costs
-nothing but that: the trial trains on and the person is told.
+The nodes of a cluster do not share a folder. A trial writes its checkpoints into its node's temporary folder. With
+`--storage` it also copies each checkpoint to the storage, and downloads the latest one if it continues on another node.
+Storage errors are reported and do not stop the trial.
 
-A trial's folder is named by its number and by everything its bits depend on, the study's by its name and its spec: what
-lies under a name is of use to whoever looks for it, whenever it was left there.
+The name of a trial's folder contains its number and a digest of everything that its results depend on; the name of the
+study's folder contains its name and a digest of its spec. Whatever is found under a name can therefore be used.
 """
 
 import hashlib
@@ -55,7 +55,7 @@ class RemoteCheckpoints:
             for name in sorted(there, reverse=True):
                 if name <= newest_here or self._download(name):
                     return
-                there.discard(name)  # damaged; uploaded anew when its epoch is over
+                there.discard(name)  # damaged; uploaded again after its epoch
 
     def upload_new(self) -> None:
         """Bring the node's checkpoints to the storage, and remove those there that the node has removed.
@@ -148,7 +148,7 @@ class CheckpointStore:
 
         Args:
             machine: where it ran.
-            say: told why something could not be removed.
+            say: called with the reason if something could not be removed.
         """
         if isinstance(machine, Cluster):
             machine.run_on_each_node(_remove_here, self.study, seconds=REMOVE_SECONDS)

@@ -1,4 +1,4 @@
-"""A Ray of our own: quiet, watched while it runs, and gone afterwards."""
+"""A local Ray: quiet, monitored while it runs, and shut down afterwards."""
 
 import contextlib
 import logging
@@ -31,8 +31,8 @@ def local_ray(machine: Machine, lost: Callable[[str], None]) -> Iterator[Any]:
 
     Args:
         machine: what Ray may use of it.
-        lost: told the name of one of Ray's own processes that has ended (killed, or out of memory). It is called from
-            another thread and must end the process: soon after Ray would do so itself, with pages of its own words.
+        lost: called from another thread with the name of one of Ray's processes that has ended (killed, or out of
+            memory). It must end the process; otherwise Ray does so shortly afterwards and prints pages of output.
 
     Raises:
         UserError: Ray does not start.

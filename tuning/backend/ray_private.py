@@ -25,7 +25,7 @@ HEAD_FIRST_SECONDS, HEAD_SECONDS = 2, 5
 
 
 def keep_idle_workers(controller: Any, trial: Any, count: int) -> None:
-    """Keep up to so many workers while no trial is at hand for them, and hand none on that has died meanwhile.
+    """Keep up to `count` idle workers alive, and never reuse a worker that has died.
 
     By itself the controller keeps one idle worker and ends the others, and a new one takes seconds to start. At a
     rung, and at the window's edge, several may be idle for a moment. One that was killed then would cost the next
@@ -65,7 +65,7 @@ def _answers(manager: Any, worker: Any) -> bool:
 
 
 def drop_finished_trials(controller: Any) -> None:
-    """Let go of the trials that have ended: some 25 kB each, which nobody asks for again.
+    """Drop Ray's records of the trials that have ended: about 25 kB each, which are not used again.
 
     Args:
         controller: Ray's TuneController.
@@ -103,7 +103,7 @@ def silence_error_thread() -> None:
 
 
 def ray_processes() -> dict[str, Process]:
-    """Those of Ray's processes without which nothing goes on."""
+    """Return those of Ray's processes without which a search cannot continue."""
     started = getattr(ray_worker._global_node, "all_processes", {})  # no public name lists them
     return {name: infos[0].process for name, infos in started.items() if name in ("raylet", "gcs_server") and infos}
 

@@ -62,7 +62,7 @@ class StorageProblems(TrialProgressCallback):  # type: ignore[misc]  # Ray ships
         problem = result.get("storage_problem")
         if problem and not self.reported:
             self.reported = True
-            self.say(f"{problem}; the search goes on, and tries again after each epoch")
+            self.say(f"{problem}; the search continues and tries again after each epoch")
 
     def on_trial_complete(self, *_: Any, **info: Any) -> None:
         """Do nothing."""

@@ -2,7 +2,7 @@
 
 Target and patience are judged on the trials in the study's order, trial k only when trials 0..k are all over: so the
 end is the same however many workers ran and whoever finished first. Trials after it that were begun meanwhile stay in
-the journal, for a study that goes on later, and do not count.
+the journal, for a study that continues later, and do not count.
 """
 
 import re

@@ -1,9 +1,8 @@
-"""Optuna's samplers in the ordered form: what they suggest depends on seed, number and what they may see.
+"""Optuna's samplers in ordered form: a suggestion depends on the seed, its number and the visible trials.
 
-tpe, random and gp are made anew for each suggestion and shown every trial; what they need to know is in the trials.
-cmaes and qmc go on from one suggestion to the next (a covariance, a place in a sequence), so all their suggestions
-so far are drawn again in order, each with what it could see then. In a driver that lives on this costs nothing:
-only what was added since the last suggestion is drawn.
+tpe, random and gp are made again for each suggestion and see every trial; all that they need is in the trials. cmaes and
+qmc have a state (a covariance, a place in a sequence), so all their suggestions are drawn again in order, each with what
+it could see then. In a running driver this costs nothing: only what was added since the last suggestion is drawn.
 """
 
 import contextlib
@@ -52,12 +51,12 @@ def running_view(trial: FrozenTrial, number: int) -> FrozenTrial:
 
 
 def suggest_once(sampler: BaseSampler, space: Space, shown: Sequence[FrozenTrial]) -> Params:
-    """One suggestion of a sampler that was made anew.
+    """Return one suggestion of a new sampler.
 
     Args:
         sampler: a fresh one.
         space: what is searched.
-        shown: from `told` and `running`, in order.
+        shown: from `finished_view` and `running_view`, in order.
     """
     storage = _FixedTrials(shown)
     with _quiet():
@@ -67,7 +66,7 @@ def suggest_once(sampler: BaseSampler, space: Space, shown: Sequence[FrozenTrial
 
 
 class StatefulSampler:
-    """A sampler with a memory: asked and told in the study's order, from its first trial on."""
+    """A sampler whose suggestions depend on its earlier ones: asked in the study's order, from the first trial on."""
 
     def __init__(self, sampler: BaseSampler, name: str, space: Space) -> None:
         self.name = name
@@ -90,7 +89,7 @@ class StatefulSampler:
         self._asked.append(storage.get_trial_number_from_id(trial_id))
 
     def tell(self, trials: Sequence[FrozenTrial]) -> None:
-        """Tell the outcome of all of `trials`, which are finished, that were not told before."""
+        """Report the results of those of `trials`, all finished, that were not reported before."""
         for trial, number in zip(trials[self._n_reported :], self._asked[self._n_reported :], strict=False):
             shown = finished_view(trial, number, self.name)
             if shown.state == TrialState.FAIL or shown.value is None:

@@ -80,7 +80,7 @@ class SuccessiveHalving:
 
         Returns:
             STOP when at least MIN_PEERS reached the rung and the trial is not among the first 1/reduction of theirs and
-            its own. A tie goes on.
+            its own. A tie continues.
         """
         places = max(1, (reached + 1) // self.reduction)
         return Decision.STOP if reached >= MIN_PEERS and better >= places else Decision.CONTINUE

@@ -1,4 +1,4 @@
-"""What the next trial is: a pure function of the plan, the outcomes that may be seen and all earlier parameters."""
+"""The next trial: a pure function of the study's configuration, the visible results and all earlier parameters."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,9 +22,9 @@ from tuning.scheduling.study import StudyConfig
 from tuning.space.initial_trials import initial_trials
 
 MAX_REDRAWS = 4
-"""A suggestion that was made before is drawn again so many times; then its result is taken from the first. Of tpe, gp
-and random the last half are drawn at random, because gp says the same again, and tpe nearly so where few settings are
-left."""
+"""Maximum number of redraws of a duplicate suggestion; after that, the trial copies the result of the earlier one. With
+tpe, gp and random, the last half of the redraws are random: gp would repeat its suggestion, and tpe nearly always does
+when few settings are left."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,7 +76,7 @@ class Suggester:
         return Suggestion(params=params, config=config, origin=origin)
 
     def _drawn(self, trials: Sequence[FrozenTrial]) -> Params:
-        """From a sampler that is made anew, and again from another one while the trial was there before."""
+        """Return the suggestion of a new sampler, redrawn while it repeats an earlier trial."""
         plan, number = self.plan, len(trials)
         known = visible_trials(trials, number, plan.window)
         offset = 1 + len(plan.prior_trials)

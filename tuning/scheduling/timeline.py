@@ -52,7 +52,7 @@ class _Timeline:
         self.settled = np.zeros((len(rungs) + 1, n + 1), dtype=bool)  # at each rung, and over
         self.first = [0] * (len(rungs) + 1)  # trials 0..first-1 are settled there
         self.begun = 0
-        self.ready: list[int] = []  # may go on
+        self.ready: list[int] = []  # may continue
         self.waiting: list[list[int]] = [[] for _ in rungs]
         self.events: list[tuple[float, int, int]] = []  # (time, trial, stop that it comes to)
 
@@ -69,7 +69,7 @@ class _Timeline:
             free += self._arrived(number, stop)
 
     def _next(self) -> tuple[int, int] | None:
-        """A trial for a free worker, and the stop that it comes to first: the lowest that may go on, or a new one."""
+        """Return a trial for a free worker and its next stop: the lowest trial that may continue, or a new one."""
         if self.ready:
             number = heapq.heappop(self.ready)
             return number, int(self.settled[:-1, number].sum())
