@@ -1,8 +1,8 @@
 """Optuna's samplers in ordered form: a suggestion depends on the seed, its number and the visible trials.
 
-tpe, random and gp are made again for each suggestion and see every trial; all that they need is in the trials. cmaes and
-qmc have a state (a covariance, a place in a sequence), so all their suggestions are drawn again in order, each with what
-it could see then. In a running driver this costs nothing: only what was added since the last suggestion is drawn.
+tpe, random and gp are made again for each suggestion and see every trial; all that they need is in the trials. cmaes
+and qmc have a state (a covariance, a place in a sequence), so all their suggestions are drawn again in order, each with
+what it could see then. In a running driver this costs nothing: only what was added since the last suggestion is drawn.
 """
 
 import contextlib
