@@ -53,41 +53,27 @@ def find_duplicates(
         one, other = pair.split("/")
         here, there = split == SPLITS[other], split == SPLITS[one]
         shared = here & np.isin(near, near[there])
-        across[pair] = {
-            "exact": int((here & np.isin(exact, exact[there])).sum()),
-            "near": int(shared.sum()),
-        }
+        across[pair] = {"exact": int((here & np.isin(exact, exact[there])).sum()), "near": int(shared.sum())}
         for place in np.flatnonzero(shared)[:_EXAMPLES]:
             examples.append({"splits": pair, "text": _shown(texts[kept[place]])})
+    pairs = np.unique(np.stack([near, labels]), axis=1)  # (2, n_pairs) texts with their labels, sorted by text
+    groups, counts = np.unique(pairs[0], return_counts=True)
+    torn = groups[counts > 1]
+    torn_examples = [
+        {"text": _shown(texts[place]), "labels": [classes[label] for label in pairs[1][pairs[0] == place]]}
+        for place in torn[:_EXAMPLES]
+    ]
     return {
         "duplicates_within": within,
         "duplicates_across": across,
         "leak_examples": examples[:_EXAMPLES],
-        "conflicts": _conflicts(texts, near, kept, labels, classes),
+        "conflicts": {"texts": len(torn), "sentences": int(np.isin(near, torn).sum()), "examples": torn_examples},
     }
 
 
 def _copies(group: NDArray[np.int64]) -> int:
     """Return the number of sentences that repeat an earlier one."""
     return len(group) - len(np.unique(group))
-
-
-def _conflicts(
-    texts: Sequence[str],
-    group: NDArray[np.int64],
-    kept: NDArray[np.int64],
-    labels: NDArray[np.int64],
-    classes: Sequence[str],
-) -> dict[str, Any]:
-    """Return texts with more than one label."""
-    pairs = np.unique(np.stack([group, labels]), axis=1)  # (2, n_pairs), sorted by group
-    groups, counts = np.unique(pairs[0], return_counts=True)
-    torn = groups[counts > 1]
-    examples = [
-        {"text": _shown(texts[place]), "labels": [classes[label] for label in pairs[1][pairs[0] == place]]}
-        for place in torn[:_EXAMPLES]
-    ]
-    return {"texts": len(torn), "sentences": int(np.isin(group, torn).sum()), "examples": examples}
 
 
 def _shown(text: str) -> str:
@@ -118,11 +104,16 @@ def audit(
         Plain values that JSON can hold; shares are in [0, 1].
     """
     lengths = np.diff(offsets)
+    counts = np.bincount(labels, minlength=len(classes)).tolist()
+    top = int(np.bincount(labels[split == TRAIN], minlength=len(classes)).argmax())
     return {
         "sentences": len(texts),
-        "classes": _classes(labels, classes),
+        "classes": [
+            {"name": name, "sentences": count, "share": round(count / len(labels), 4)}
+            for name, count in zip(classes, counts, strict=True)
+        ],
         "splits": {name: int((split == code).sum()) for name, code in SPLITS.items()},
-        "majority_baseline": _majority(labels, classes, split),
+        "majority_baseline": {"class": classes[top], **_shares_held_out(labels == top, split)},
         "tokens": {
             "mean": round(float(lengths.mean()), 2),
             "median": float(np.median(lengths)),
@@ -131,34 +122,15 @@ def audit(
         },
         "empty_texts": sum(not text.strip() for text in texts),
         **find_duplicates(texts, labels, classes, split),
-        "unknown_tokens": _unknown(tokens, np.repeat(split, lengths)),
+        "unknown_tokens": _shares_held_out(tokens == UNK_ID, np.repeat(split, lengths)),
         "coverage": dict(coverage) if coverage is not None else None,
     }
 
 
-def _classes(labels: NDArray[np.int64], classes: Sequence[str]) -> list[dict[str, Any]]:
-    counts = np.bincount(labels, minlength=len(classes)).tolist()
-    return [
-        {"name": name, "sentences": count, "share": round(count / len(labels), 4)}
-        for name, count in zip(classes, counts, strict=True)
-    ]
-
-
-def _majority(labels: NDArray[np.int64], classes: Sequence[str], split: NDArray[np.uint8]) -> dict[str, Any]:
-    """Return the accuracy of always predicting train's most frequent class."""
-    top = int(np.bincount(labels[split == TRAIN], minlength=len(classes)).argmax())
-    accuracy = {
-        name: round(float((labels[split == code] == top).mean()), 4)
-        for name, code in SPLITS.items()
-        if code != TRAIN and (split == code).any()
-    }
-    return {"class": classes[top], **accuracy}
-
-
-def _unknown(tokens: NDArray[np.int32], split: NDArray[np.uint8]) -> dict[str, float]:
-    """Return the share of the tokens of val and test that the vocabulary lacks."""
+def _shares_held_out(holds: NDArray[np.bool_], split: NDArray[np.uint8]) -> dict[str, float]:
+    """Return the share of val and of test for which `holds` is true."""
     return {
-        name: round(float((tokens[split == code] == UNK_ID).mean()), 4)
+        name: round(float(holds[split == code].mean()), 4)
         for name, code in SPLITS.items()
         if code != TRAIN and (split == code).any()
     }
@@ -224,29 +196,15 @@ def _lines(found: Mapping[str, Any]) -> Iterator[str]:
     within = found["duplicates_within"]
     yield f"duplicates  within splits: {_pairs((name, within[name]) for name in present)}"
     across = found["duplicates_across"]
-    yield f"leaks       across splits: {_pairs((name, across[name]) for name in PAIRS if _both(name, present))}"
+    pairs = [pair for pair in PAIRS if set(pair.split("/")) <= set(present)]
+    yield f"leaks       across splits: {_pairs((pair, across[pair]) for pair in pairs)}"
     for example in found["leak_examples"]:
         yield f"            {example['splits']}: {printable(example['text'], MAX_SHOWN)}"
-    yield from _conflict_lines(found["conflicts"])
-    yield from _coverage_lines(found["coverage"])
-
-
-def _pairs(counts: Iterable[tuple[str, Mapping[str, int]]]) -> str:
-    return ", ".join(f"{name} {count['exact']:,} exact {count['near']:,} near" for name, count in counts)
-
-
-def _both(pair: str, present: Sequence[str]) -> bool:
-    return all(name in present for name in pair.split("/"))
-
-
-def _conflict_lines(conflicts: Mapping[str, Any]) -> Iterator[str]:
-    yield f"conflicts   {conflicts['texts']:,} texts stand under more than one label"
-    for example in conflicts["examples"]:
+    yield f"conflicts   {found['conflicts']['texts']:,} texts stand under more than one label"
+    for example in found["conflicts"]["examples"]:
         labels = " and ".join(printable(label, 40) for label in example["labels"])
         yield f"            {labels}: {printable(example['text'], MAX_SHOWN)}"
-
-
-def _coverage_lines(coverage: Mapping[str, Any] | None) -> Iterator[str]:
+    coverage = found["coverage"]
     if coverage is None:
         yield "vectors     none: every word starts at random"
         return
@@ -257,6 +215,10 @@ def _coverage_lines(coverage: Mapping[str, Any] | None) -> Iterator[str]:
     if coverage["missing"]:
         missing = ", ".join(f"{printable(word, 30)} {count:,}" for word, count in coverage["missing"])
         yield f"            most frequent without one: {missing}"
+
+
+def _pairs(counts: Iterable[tuple[str, Mapping[str, int]]]) -> str:
+    return ", ".join(f"{name} {count['exact']:,} exact {count['near']:,} near" for name, count in counts)
 
 
 def _shares(values: Mapping[str, Any]) -> str:
@@ -272,17 +234,13 @@ def audit_warnings(found: Mapping[str, Any]) -> list[str]:
     Returns:
         One line per warning, the most misleading first, without any text of the data.
     """
-    return list(_warning_lines(found))
-
-
-def _warning_lines(found: Mapping[str, Any]) -> Iterator[str]:
+    lines = []
     across = found["duplicates_across"]
-    shared = {pair: across[pair]["near"] for pair in PAIRS if across[pair]["near"]}
-    if shared:
-        counts = ", ".join(f"{pair} {count:,}" for pair, count in shared.items())
-        yield f"sentences that stand in two splits: {counts}"
+    if shared := [f"{pair} {across[pair]['near']:,}" for pair in PAIRS if across[pair]["near"]]:
+        lines.append(f"sentences that stand in two splits: {', '.join(shared)}")
     if torn := found["conflicts"]["texts"]:
-        yield f"texts under more than one label: {torn:,}"
+        lines.append(f"texts under more than one label: {torn:,}")
     coverage = found["coverage"]
     if coverage is not None and coverage["by_token"] < LOW_COVERAGE:
-        yield f"only {coverage['by_token']:.1%} of train's tokens have a word vector"
+        lines.append(f"only {coverage['by_token']:.1%} of train's tokens have a word vector")
+    return lines

@@ -33,33 +33,28 @@ def choose_columns(table: Table, text: str | None, label: str | None, split: str
         DataError: a given column is absent or holds no plain values, or the choice is not clear; the columns that
             the file has are named.
     """
-    for option, given in (("--text-column", text), ("--label-column", label)):
-        if given is not None:
-            require_column(table, given, option)
+    if text is not None:
+        require_column(table, text, "--text-column")
+    if label is not None:
+        require_column(table, label, "--label-column")
     names = [name for name in table.columns if name != split]
     text = text or _usual(table, names, TEXT_NAMES, "text", label)
     label = label or _usual(table, names, LABEL_NAMES, "label", text)
     if len(names) == 2:
-        text, label = _of_two(table, names, text, label)
+        first, second = names
+        if text is None and label is None and _wordy(table.columns[first]) != _wordy(table.columns[second]):
+            text = first if _wordy(table.columns[first]) else second
+        # Of two columns, the other one is the other.
+        if text is None and label is not None:
+            text = second if label == first else first
+        elif label is None and text is not None:
+            label = second if text == first else first
     if text is None or label is None:
         needed = {"--text-column (which column holds the text)": text, "--label-column (which holds the labels)": label}
         missing = " and ".join(option for option, found in needed.items() if found is None)
         raise DataError(f"{table.name}: pass {missing}; the file has {_names(table)}")
     if text == label:
         raise DataError(f"{table.name}: text and label column must differ, both are {quoted(text)}")
-    return text, label
-
-
-def _of_two(table: Table, names: Sequence[str], text: str | None, label: str | None) -> tuple[str | None, str | None]:
-    """Of two columns the other one is the other; with neither known, the wordy one is the text."""
-    first, second = names
-    if text is None and label is None:
-        wordy = [name for name in names if _wordy(table.columns[name])]
-        text = wordy[0] if len(wordy) == 1 else None
-    if text is not None and label is None:
-        label = second if text == first else first
-    elif label is not None and text is None:
-        text = second if label == first else first
     return text, label
 
 
@@ -104,7 +99,9 @@ def encode_labels(table: Table, column: str) -> tuple[NDArray[np.int64], tuple[s
         if cell is None or not cell.strip():
             raise DataError(f"{table.location(row)}: no label in column {quoted(column)}")
         values.append(cell.strip())
-    values = _tidy_numbers(values)
+    are_numbers = all(_number(value) is not None for value in set(values))
+    if are_numbers:  # "1.0" and "1" are one class; "01" remains another
+        values = [value.partition(".")[0] if _WHOLE.fullmatch(value) else value for value in values]
     distinct = set(values)
     if len(distinct) == 1:
         only = quoted(values[0])
@@ -114,17 +111,9 @@ def encode_labels(table: Table, column: str) -> tuple[NDArray[np.int64], tuple[s
             f"{table.name}: column {quoted(column)} has {len(distinct):,} distinct values in {len(values):,} "
             f"rows, so it looks like text or ids, not labels; pass --label-column{_suggest(table, column)}"
         )
-    as_numbers = all(_number(value) is not None for value in distinct)
-    names = tuple(sorted(distinct, key=(lambda value: (_number(value), value)) if as_numbers else None))
+    names = tuple(sorted(distinct, key=(lambda value: (_number(value), value)) if are_numbers else None))
     number = {name: place for place, name in enumerate(names)}
     return np.array([number[value] for value in values], dtype=np.int64), names
-
-
-def _tidy_numbers(values: Sequence[str]) -> list[str]:
-    """If all are finite numbers, whole ones lose their point: "1.0" and "1" are one class. "01" stays what it is."""
-    if any(_number(value) is None for value in set(values)):
-        return list(values)
-    return [value.partition(".")[0] if _WHOLE.fullmatch(value) else value for value in values]
 
 
 def _number(value: str) -> float | None:

@@ -35,10 +35,8 @@ def resolve_dataset(dataset: str, options: ReadOptions, folder: Path, notify: No
     given = [f"--{name.replace('_', '-')}" for name in options.__slots__ if getattr(options, name) is not None]
     if given:
         raise ConfigError(f"{' and '.join(given)} must go with a file, got dataset {dataset!r}; leave it out")
-    if dataset == "snippets":
-        return resolve_snippets(folder, notify)
-    if dataset == "mr":
-        return resolve_mr(folder, notify)
+    if dataset in ("snippets", "mr"):
+        return (resolve_snippets if dataset == "snippets" else resolve_mr)(folder, notify)
     return resolve_mr_at(expand_user(dataset.removeprefix("mr:")), notify)
 
 
@@ -95,10 +93,8 @@ def _read_file(path: Path, encoding: str, options: ReadOptions) -> Dataset:
         split_values = [cell or "" for cell in columns.require_column(table, options.split_column, "--split-column")]
         for row, value in enumerate(split_values):
             if splits.parse_split_value(value) is None:
-                column = quoted(options.split_column)
-                raise DataError(
-                    f"{table.location(row)}: column {column} must say train, val or test, got {quoted(value)}"
-                )
+                shown = f"column {quoted(options.split_column)} must say train, val or test, got {quoted(value)}"
+                raise DataError(f"{table.location(row)}: {shown}")
     return Dataset(
         texts=columns.read_texts(table, text),
         labels=labels,

@@ -62,7 +62,8 @@ def load_corpus(
     """
     folder = Path(cache_dir) if cache_dir is not None else cache.default_dir()
     rule = SplitRule.of(split, seed, fold, split_column)
-    _check_dim(embedding_dim)
+    if not isinstance(embedding_dim, int) or isinstance(embedding_dim, bool) or not 1 <= embedding_dim <= 8192:
+        raise ConfigError(f"embedding_dim must be a whole number from 1 to 8192, got {embedding_dim!r}")
     options = ReadOptions(
         text_column=text_column, label_column=label_column, split_column=split_column, encoding=encoding
     )
@@ -78,14 +79,14 @@ def load_corpus(
         folder, "corpora", inputs, lambda target: _build(target, data, table, rule, progress), progress
     )
     corpus = _open(entry, dataset, vectors, embedding_dim)
-    if rule.name == "column" and not allow_leak:
-        _refuse_leak(corpus.source["audit"], dataset)
+    found = corpus.source["audit"]
+    if rule.name == "column" and not allow_leak and (count := count_leaks(found)):
+        examples = "; ".join(f"{example['splits']} '{example['text']}'" for example in found["leak_examples"])
+        raise DataError(
+            f"{dataset}: the split column assigns the same text to two splits ({count:,} times): {examples}; "
+            "fix the file, omit --split-column, or pass --allow-leak"
+        )
     return corpus
-
-
-def _check_dim(dim: int) -> None:
-    if not isinstance(dim, int) or isinstance(dim, bool) or not 1 <= dim <= 8192:
-        raise ConfigError(f"embedding_dim must be a whole number from 1 to 8192, got {dim!r}")
 
 
 def _build(
@@ -173,15 +174,6 @@ def _open(entry: cache.CacheEntry, dataset: str, vectors: str, embedding_dim: in
         fingerprint=entry.key,
         source={"dataset": dataset, "vectors": vectors, "inputs": entry.inputs, **source},
     )
-
-
-def _refuse_leak(found: Mapping[str, Any], dataset: str) -> None:
-    if count := count_leaks(found):
-        examples = "; ".join(f"{example['splits']} '{example['text']}'" for example in found["leak_examples"])
-        raise DataError(
-            f"{dataset}: the split column assigns the same text to two splits ({count:,} times): {examples}; "
-            "fix the file, omit --split-column, or pass --allow-leak"
-        )
 
 
 def load_split_texts(data: Mapping[str, Any], fingerprint: str, split: int, cache_dir: Path | None = None) -> list[str]:

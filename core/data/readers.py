@@ -56,7 +56,11 @@ def read_table(path: Path, encoding: str) -> Table:
     if kind == "parquet":
         return _parquet(path)
     text = decode(read_file(path), encoding, str(path))
-    _refuse_nul(text, path)
+    if (place := text.find("\0")) >= 0:
+        line = text.count("\n", 0, place) + 1
+        raise DataError(
+            f"{path}, line {line}: holds a NUL character; remove it, or pass --encoding utf-16 if it is that"
+        )
     rows = {"csv": _csv_rows, "tsv": _tsv_rows, "jsonl": _jsonl_rows}[kind or "csv"](text, str(path))
     return _to_table(rows, str(path))
 
@@ -64,34 +68,23 @@ def read_table(path: Path, encoding: str) -> Table:
 Row = tuple[int, dict[str, str | None]]
 
 
-def _refuse_nul(text: str, path: Path) -> None:
-    place = text.find("\0")
-    if place >= 0:
-        line = text.count("\n", 0, place) + 1
-        raise DataError(
-            f"{path}, line {line}: holds a NUL character; remove it, or pass --encoding utf-16 if it is that"
-        )
-
-
 def _csv_rows(text: str, name: str) -> Iterator[Row]:
     """Parse RFC 4180 strictly; the header line decides between comma, semicolon and tab as the separator."""
     header_line = text[: text.find("\n")] if "\n" in text else text
     separator = max(",;\t", key=header_line.count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
-    yield from _named(_numbered(reader, name), name)
 
-
-def _numbered(reader: Any, name: str) -> Iterator[tuple[int, list[str]]]:
-    while True:
-        line = reader.line_num + 1
+    def numbered() -> Iterator[tuple[int, list[str]]]:
+        line = 1
         try:
-            cells = next(reader)
-        except StopIteration:
-            return
+            for cells in reader:
+                if cells:
+                    yield line, cells
+                line = reader.line_num + 1
         except csv.Error as error:
             raise DataError(f"{name}, line {line}: {error}; check the quotes around it") from None
-        if cells:
-            yield line, cells
+
+    yield from _named(numbered(), name)
 
 
 def _tsv_rows(text: str, name: str) -> Iterator[Row]:
@@ -134,9 +127,9 @@ def _jsonl_rows(text: str, name: str) -> Iterator[Row]:
 
 def _plain(cell: Any) -> str | None:
     """Return the cell as text; None for null and NaN, which pandas writes for an empty cell."""
-    if cell is None or isinstance(cell, str):
+    if isinstance(cell, str):
         return cell
-    return None if cell != cell else json.dumps(cell)
+    return None if cell is None or cell != cell else json.dumps(cell)
 
 
 def _check_length(cell: str | None, column: str, where: str) -> None:

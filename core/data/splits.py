@@ -91,9 +91,8 @@ def stratified_split(texts: Sequence[str], labels: NDArray[np.int64], classes: S
     Raises:
         DataError: a class has fewer than 3 distinct sentences.
     """
-    group = duplicate_groups(texts)
     codes = np.full(len(texts), TRAIN, dtype=np.uint8)
-    for members in _by_class(texts, labels, group, classes, seed, MIN_PER_CLASS):
+    for members in _by_class(texts, labels, classes, seed, MIN_PER_CLASS):
         tenth = max(1, round(sum(map(len, members)) / 10))
         # Groups bigger than a tenth come last and smallest first: they stay in train wherever others can fill.
         members = sorted(members, key=lambda copies: max(len(copies), tenth))
@@ -125,10 +124,9 @@ def fold_split(
     Raises:
         DataError: a class has fewer distinct sentences than there are folds.
     """
-    group = duplicate_groups(texts)
     place = np.zeros(len(texts), dtype=np.int64)
     total = np.zeros(count, dtype=np.int64)
-    for members in _by_class(texts, labels, group, classes, seed, count):
+    for members in _by_class(texts, labels, classes, seed, count):
         filled = np.zeros(count, dtype=np.int64)
         for copies in sorted(members, key=len, reverse=True):
             target = int(np.lexsort((total, filled))[0])  # fewest of this class, then fewest of all
@@ -166,18 +164,12 @@ def parse_split_value(value: str) -> int | None:
 
 
 def column_split(values: Sequence[str]) -> Codes:
-    """Return the file's own split: train, val (or valid, validation, dev) and test, in any case.
+    """Return the file's own split, from values that `parse_split_value` knows.
 
     Raises:
-        DataError: another value, or no row for train or val.
+        DataError: no row for train or val.
     """
-    codes = np.empty(len(values), dtype=np.uint8)
-    for row, value in enumerate(values):
-        code = parse_split_value(value)
-        if code is None:
-            shown = quoted(value)
-            raise DataError(f"split column, row {row + 1}: must be train, val or test, got {shown}")
-        codes[row] = code
+    codes = np.array([parse_split_value(value) for value in values], dtype=np.uint8)
     for code in (TRAIN, VAL):
         if not (codes == code).any():
             raise DataError(
@@ -200,14 +192,10 @@ def require_in_train(codes: Codes, labels: NDArray[np.int64], classes: Sequence[
 
 
 def _by_class(
-    texts: Sequence[str],
-    labels: NDArray[np.int64],
-    group: NDArray[np.int64],
-    classes: Sequence[str],
-    seed: int,
-    least: int,
+    texts: Sequence[str], labels: NDArray[np.int64], classes: Sequence[str], seed: int, least: int
 ) -> list[list[NDArray[np.int64]]]:
     """For each class its groups (each the places of one text's copies), ordered by hash."""
+    group = duplicate_groups(texts)
     order = np.argsort(group, kind="stable")
     firsts = np.flatnonzero(np.diff(group[order], prepend=-1))
     groups = sorted(np.split(order, firsts[1:]), key=lambda copies: _hash(texts[copies[0]], seed))
@@ -253,8 +241,7 @@ class SplitRule:
 
     def codes(self, read: Dataset) -> Codes:
         if self.name in ("column", "notebook"):
-            given = self.name == "column"
-            codes = column_split(read.split_values or ()) if given else notebook_split(read.texts)
+            codes = column_split(read.split_values or ()) if self.name == "column" else notebook_split(read.texts)
             require_in_train(codes, read.labels, read.classes)
             return codes
         seed = self.seed or 0

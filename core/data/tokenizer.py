@@ -1,5 +1,6 @@
 """Tokenise as NLTK does, and export the tokenizer as regular expressions for programs without NLTK."""
 
+import contextlib
 import functools
 import importlib.util
 import re
@@ -49,24 +50,22 @@ def tokenizer_version() -> str:
     return f"nltk-{version('nltk')}/word_tokenize/lower"
 
 
-_PACKAGES = ("nltk", "nltk.tokenize")
 _HOME = "nltk.tokenize.destructive"
 
 
 def load_nltk_tokenizer() -> Any:
     """A new `NLTKWordTokenizer`: what `nltk.word_tokenize` splits each sentence with."""
-    if "nltk" in sys.modules:
-        return importlib.import_module(_HOME).NLTKWordTokenizer()
-    try:
-        return _import_without_package().NLTKWordTokenizer()
-    except (ImportError, AttributeError):  # an NLTK whose modules need what their package sets up
-        return importlib.import_module(_HOME).NLTKWordTokenizer()
+    if "nltk" not in sys.modules:
+        # An NLTK whose modules need what their package sets up raises one of these.
+        with contextlib.suppress(ImportError, AttributeError):
+            return _import_without_package().NLTKWordTokenizer()
+    return importlib.import_module(_HOME).NLTKWordTokenizer()
 
 
 def _import_without_package() -> Any:
     """The module, imported without running its packages; afterwards `import nltk` does what it always does."""
     try:
-        for name in _PACKAGES:
+        for name in ("nltk", "nltk.tokenize"):
             spec = importlib.util.find_spec(name)
             if spec is None:
                 raise ModuleNotFoundError(f"No module named {name!r}", name=name)
@@ -93,16 +92,14 @@ def tokenizer_as_regexes(words: Sequence[str]) -> dict[str, Any]:
         UserError: the installed NLTK does something else than its tables say.
     """
     tables = load_nltk_tokenizer()
-    padding = (re.compile(r"\A|\Z"), " ")
-    contractions = [(pattern, r" \1 \2 ") for pattern in (*tables.CONTRACTIONS2, *tables.CONTRACTIONS3)]
     steps = [
         *tables.STARTING_QUOTES,
         *tables.PUNCTUATION,
         tables.PARENS_BRACKETS,
         tables.DOUBLE_DASHES,
-        padding,
+        (re.compile(r"\A|\Z"), " "),
         *tables.ENDING_QUOTES,
-        *contractions,
+        *((pattern, r" \1 \2 ") for pattern in (*tables.CONTRACTIONS2, *tables.CONTRACTIONS3)),
     ]
     lines = [" ".join(words[start : start + 50]) for start in range(0, len(words), 50)]
     for text in (*_HARD, *lines):
@@ -113,7 +110,10 @@ def tokenizer_as_regexes(words: Sequence[str]) -> dict[str, Any]:
             )
     return {
         "name": tokenizer_version(),
-        "steps": [[_engine(pattern), pattern.pattern, int(pattern.flags), new] for pattern, new in steps],
+        "steps": [
+            ["re" if isinstance(pattern, re.Pattern) else "regex", pattern.pattern, int(pattern.flags), new]
+            for pattern, new in steps
+        ],
     }
 
 
@@ -123,7 +123,3 @@ def apply_regexes(steps: Sequence[tuple[Any, str]], text: str) -> list[str]:
     for pattern, new in steps:
         text = pattern.sub(new, text)
     return text.split()
-
-
-def _engine(pattern: Any) -> str:
-    return "re" if isinstance(pattern, re.Pattern) else "regex"

@@ -52,6 +52,13 @@ def render_model_card(
     Returns:
         Markdown. Nothing in it that comes from data can be markup.
     """
+    figures = (
+        (_words(name), _shown(value), _spread(name, value, metrics), _EXPLANATIONS.get(name, ""))
+        for name, value in metrics.items()
+        if name not in _METRICS_ELSEWHERE
+    )
+    line = printable(command)
+    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", line)), default=0))  # which the command cannot end
     sections = [
         f"# Sentence classifier trained on {escape_markdown(source.get('dataset', 'unnamed data'))}",
         f"{_architecture(config)} It gives each text one of the labels in `labels.json`, with a probability.",
@@ -59,7 +66,7 @@ def render_model_card(
         _table(("what", "value"), _pairs({k: v for k, v in source.items() if k not in _SOURCE_ELSEWHERE})),
         *_part("### Audit", _table(("what", "value"), _pairs(source.get("audit") or {}))),
         "## Figures",
-        _table(("figure", "value", "95% interval", "how it came to be"), _figures(metrics)),
+        _table(("figure", "value", "95% interval", "how it came to be"), figures),
         *_part("### Epochs", _epochs(metrics.get("epochs") or ())),
         "## Settings",
         _table(("setting", "value"), ((f"`{name}`", _shown(value)) for name, value in config.to_dict().items())),
@@ -72,7 +79,7 @@ def render_model_card(
         "## Use",
         _USE,
         "## Command",
-        _code(command),
+        f"{fence}\n{line}\n{fence}",
     ]
     return "\n\n".join(sections) + "\n"
 
@@ -101,12 +108,6 @@ def _architecture(config: TrialConfig) -> str:
     directions = "in two directions" if config.bidirectional else "in one direction"
     vectors = "Frozen" if config.freeze_embedding else "Trained"
     return f"{vectors} word vectors, {layers} {directions}, {config.pooling} pooling and a linear layer."
-
-
-def _figures(metrics: Mapping[str, Any]) -> Iterable[Sequence[str]]:
-    for name, value in metrics.items():
-        if name not in _METRICS_ELSEWHERE:
-            yield _words(name), _shown(value), _spread(name, value, metrics), _EXPLANATIONS.get(name, "")
 
 
 def _spread(name: str, value: Any, metrics: Mapping[str, Any]) -> str:
@@ -145,11 +146,12 @@ def _shown(value: Any) -> str:
         return escape_markdown(f"{value:.6g}")
     if not isinstance(value, Mapping | list | tuple):
         return escape_markdown(value)
-    inner = list(value.values() if isinstance(value, Mapping) else value)
-    parts = [_shown(each) for each in inner]
     if isinstance(value, Mapping):
-        parts = [f"{_words(str(key))} {part}" for key, part in zip(value, parts, strict=True)]
-    nested = any(isinstance(each, Mapping | list | tuple) for each in inner)
+        parts = [f"{_words(str(key))} {_shown(each)}" for key, each in value.items()]
+        value = value.values()
+    else:
+        parts = [_shown(each) for each in value]
+    nested = any(isinstance(each, Mapping | list | tuple) for each in value)
     return ("; " if nested else ", ").join(parts) or "none"
 
 
@@ -161,10 +163,3 @@ def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def _part(heading: str, body: str) -> list[str]:
     return [heading, body] if body else []
-
-
-def _code(text: str) -> str:
-    """A code block that `text` cannot end."""
-    line = printable(text)
-    fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", line)), default=0))
-    return f"{fence}\n{line}\n{fence}"

@@ -12,7 +12,6 @@ SHA256SUMS        digests of the files above
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -21,9 +20,6 @@ from core.data.tokenizer import tokenizer_as_regexes
 from core.errors import UserError
 from core.inference.predictor import Predictor, pad_token_ids
 from core.io.checked_folder import check_output_folder, readable_json, remove_partial_writes, write_checked_folder
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 ONNX_FILES = ("model.onnx", "tokenizer.json", "vocabulary.json", "labels.json", "card.md", "example.py")
 MAX_ONNX_BYTES = (1 << 31) - (1 << 20)
@@ -81,7 +77,13 @@ def export_onnx(model: Predictor, source: Path, out: Path, notify: Callable[[str
     size = sum(values.nbytes for values in weights.values())
     if size > MAX_ONNX_BYTES:
         raise UserError(f"the model in {source} has {size >> 20:,} MiB of weights, an ONNX file holds at most 2,047")
-    graph = _graph(model, weights)
+    try:
+        import onnxruntime  # noqa: F401
+
+        from core.inference.onnx_graph import build_graph
+    except ModuleNotFoundError as error:
+        raise UserError(f"--format onnx needs the package {error.name}: pip install onnx onnxruntime") from error
+    graph: bytes = build_graph(model.network.config, weights).SerializeToString()
     if model.network.config.precision != "fp32":
         notify("the model predicts in bf16, the export computes in fp32: probabilities may differ in the third digit")
     difference = largest_difference(model, graph)
@@ -100,17 +102,6 @@ def export_onnx(model: Predictor, source: Path, out: Path, notify: Callable[[str
     }
     write_checked_folder(target, contents)
     return difference
-
-
-def _graph(model: Predictor, weights: dict[str, "NDArray[np.float32]"]) -> bytes:
-    try:
-        import onnxruntime  # noqa: F401
-
-        from core.inference.onnx_graph import build_graph
-    except ModuleNotFoundError as error:
-        raise UserError(f"--format onnx needs the package {error.name}: pip install onnx onnxruntime") from error
-    made: bytes = build_graph(model.network.config, weights).SerializeToString()
-    return made
 
 
 @torch.no_grad()

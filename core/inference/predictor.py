@@ -12,7 +12,7 @@ from torch import Tensor
 from core.data.tokenizer import tokenize, tokenizer_version
 from core.data.vocabulary import Vocabulary
 from core.errors import CorruptionError, DataError
-from core.inference.saved_model import SavedModel, read_model
+from core.inference.saved_model import read_model
 from core.nn.classifier import SentenceClassifier
 from core.nn.runtime import autocast
 from core.training.batching import length_sorted_batches
@@ -48,7 +48,9 @@ class Predictor:
         Raises:
             DataError: a text has more than MAX_TOKENS tokens; it is named by its place.
         """
-        return [self._prediction(row) for row in self.probabilities(texts).tolist()]
+        rows = (dict(zip(self.classes, row, strict=True)) for row in self.probabilities(texts).tolist())
+        best = ((max(row, key=row.__getitem__), row) for row in rows)
+        return [Prediction(label=label, probability=row[label], probabilities=row) for label, row in best]
 
     @torch.no_grad()
     def probabilities(self, texts: Sequence[str]) -> NDArray[np.float64]:
@@ -75,14 +77,6 @@ class Predictor:
             found[places] = logits.double().softmax(dim=1).numpy()
         return found
 
-    def _prediction(self, row: list[float]) -> Prediction:
-        best = row.index(max(row))
-        return Prediction(
-            label=self.classes[best],
-            probability=row[best],
-            probabilities=dict(zip(self.classes, row, strict=True)),
-        )
-
 
 def load_model(path: Path | str, *, notify: Callable[[str], None] | None = None) -> Predictor:
     """Open a model folder for prediction on the CPU.
@@ -101,19 +95,13 @@ def load_model(path: Path | str, *, notify: Callable[[str], None] | None = None)
             f"the model in {path} was trained with tokenizer {saved.tokenizer}, here is {tokenizer_version()}: "
             "some words may be split in another way, and labels may differ"
         )
-    return Predictor(_network(saved, path), saved.vocabulary, saved.classes)
-
-
-def _network(saved: SavedModel, path: Path | str) -> SentenceClassifier:
     network = SentenceClassifier(saved.config, len(saved.vocabulary), saved.embedding_dim, len(saved.classes))
     try:
         network.load_state_dict(dict(saved.weights), assign=True)
     except RuntimeError as error:
-        reason = " ".join(str(error).split())
-        raise CorruptionError(
-            f"the weights in {path} do not fit its config.json, vocabulary.json and labels.json: {reason}"
-        ) from error
-    return network.eval()
+        shown = f"the weights in {path} do not fit its config.json, vocabulary.json and labels.json"
+        raise CorruptionError(f"{shown}: {' '.join(str(error).split())}") from error
+    return Predictor(network.eval(), saved.vocabulary, saved.classes)
 
 
 def pad_token_ids(sentences: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:

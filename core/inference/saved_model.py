@@ -78,12 +78,7 @@ def save_model(
         UserError: `path` holds something else, the disk is full, or the folder cannot be written.
     """
     path = check_model_folder(path)
-    settings = {
-        "layout": LAYOUT,
-        "config": config.to_dict(),
-        "embedding_dim": embedding_dim,
-        "tokenizer": tokenizer,
-    }
+    settings = {"layout": LAYOUT, "config": config.to_dict(), "embedding_dim": embedding_dim, "tokenizer": tokenizer}
     contents: dict[str, bytes | Mapping[str, Tensor]] = {
         "model.safetensors": {name: value.detach().cpu() for name, value in weights.items()},
         "config.json": readable_json(settings),
@@ -117,7 +112,18 @@ def read_model(path: Path) -> SavedModel:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    _check(path)
+    if not path.is_dir():
+        raise UserError(f"there is no saved model at {path}: give a folder that `sentune retrain` wrote")
+    if not any((path / name).exists() for name in (*MODEL_FILES, CHECKSUMS)):
+        raise UserError(f"{path} is not a saved model: give a folder that `sentune retrain` wrote")
+    try:
+        verify_checksums(path, MODEL_FILES)
+        weights = load_file(path / "model.safetensors")
+    except (CorruptionError, SafetensorError) as error:
+        problem = error if isinstance(error, CorruptionError) else f"model.safetensors cannot be read ({error})"
+        raise CorruptionError(
+            f"the model in {path} is damaged: {problem}; save it again with `sentune retrain`"
+        ) from error
     settings = json.loads((path / "config.json").read_bytes())
     if settings["layout"] != LAYOUT:
         raise UserError(
@@ -129,10 +135,6 @@ def read_model(path: Path) -> SavedModel:
         raise UserError(
             f"{path} was saved by another version of sentune, which this one cannot read: {error}"
         ) from error
-    try:
-        weights = load_file(path / "model.safetensors")
-    except SafetensorError as error:
-        raise _damaged(path, f"model.safetensors cannot be read ({error})") from error
     return SavedModel(
         config=config,
         weights=weights,
@@ -141,18 +143,3 @@ def read_model(path: Path) -> SavedModel:
         embedding_dim=settings["embedding_dim"],
         tokenizer=settings["tokenizer"],
     )
-
-
-def _check(path: Path) -> None:
-    if not path.is_dir():
-        raise UserError(f"there is no saved model at {path}: give a folder that `sentune retrain` wrote")
-    if not any((path / name).exists() for name in (*MODEL_FILES, CHECKSUMS)):
-        raise UserError(f"{path} is not a saved model: give a folder that `sentune retrain` wrote")
-    try:
-        verify_checksums(path, MODEL_FILES)
-    except CorruptionError as error:
-        raise _damaged(path, str(error)) from error
-
-
-def _damaged(path: Path, problem: str) -> CorruptionError:
-    return CorruptionError(f"the model in {path} is damaged: {problem}; save it again with `sentune retrain`")

@@ -132,7 +132,9 @@ def os_errors_as_user_errors(path: Path) -> Iterator[None]:
 
 def apply_umask(path: Path) -> None:
     """Give a file or folder that only its owner may access the permissions that the umask allows."""
-    path.chmod((0o777 if path.is_dir() else 0o666) & ~_umask())
+    current = os.umask(0)
+    os.umask(current)
+    path.chmod((0o777 if path.is_dir() else 0o666) & ~current)
 
 
 def sha256_file(path: Path) -> str:
@@ -151,9 +153,3 @@ def _sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current

@@ -160,7 +160,10 @@ def get_or_build(
         except CorruptionError as damage:
             if notify:
                 notify(f"{damage}; building it again")
-        _build(path, inputs, fill)
+        remove_partial_writes(path.parent, path.name, older_than=0)  # the lock is held, so their builder has died
+        with atomic.atomic_folder(path) as folder:
+            fill(folder)
+            write_manifest(folder, path.name, inputs)
         return verify_entry(path)
 
 
@@ -222,13 +225,6 @@ def _remove(path: Path) -> int:
     with atomic.os_errors_as_user_errors(path):
         shutil.rmtree(path)
     return freed
-
-
-def _build(path: Path, inputs: Mapping[str, Any], fill: Callable[[Path], None]) -> None:
-    remove_partial_writes(path.parent, path.name, older_than=0)  # the lock is held, so their builder has died
-    with atomic.atomic_folder(path) as folder:
-        fill(folder)
-        write_manifest(folder, path.name, inputs)
 
 
 @contextlib.contextmanager

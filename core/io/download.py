@@ -39,13 +39,7 @@ class _Changed(Exception):  # noqa: N818 - says what happened
     """Raised if the server offers another file, so that trying again does not help."""
 
 
-def download(
-    remote: RemoteFile,
-    partial_dir: Path,
-    purpose: str,
-    hint: str,
-    notify: Notify | None = None,
-) -> Path:
+def download(remote: RemoteFile, partial_dir: Path, purpose: str, hint: str, notify: Notify | None = None) -> Path:
     """Download `remote` into the folder `partial_dir`, resuming what an earlier call left there.
 
     Args:
@@ -185,7 +179,6 @@ def _run(command: list[str], requirement: str) -> None:
         raise UserError(f"`pip download {requirement}` gave no answer in {_PIP_TIMEOUT_SECONDS} s") from None
     if done.returncode != 0:
         lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-        reason = next(
-            (line for line in reversed(lines) if line.startswith("ERROR")), lines[-1] if lines else "no reason"
-        )
+        errors = [line for line in lines if line.startswith("ERROR")]
+        reason = (errors or lines or ["no reason"])[-1]
         raise UserError(f"`pip download {requirement}` failed ({printable(reason.removeprefix('ERROR: '), 200)})")

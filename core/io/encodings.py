@@ -24,8 +24,6 @@ _CANDIDATES = ["cp1252", *_LATIN, "cp1251", "koi8_r", "cp1253", "cp1255", "cp125
 _CANDIDATES += ["big5", "euc_jp", "cp932", "cp949", "gb18030"]
 """One of each script: with all that Python knows, a rare one such as cp775 often scores best."""
 _SAMPLE_BYTES = 100_000
-_OF_HOSTS = {"idna", "punycode"}
-"""Encodings of host names, not of texts."""
 
 
 def detect_encoding(data: bytes, name: str) -> str:
@@ -77,7 +75,7 @@ def normalize_encoding(encoding: str) -> str:
         io.TextIOWrapper(io.BytesIO(), encoding)  # hex, for one, is known but no text encoding
         b"\xff\xfe\x00\x00".decode(encoding, "replace")  # undefined decodes nothing
         name = codecs.lookup(encoding).name
-        if name not in _OF_HOSTS:
+        if name not in ("idna", "punycode"):  # encodings of host names, not of texts
             return name
     raise ConfigError(f"encoding must be one that Python knows, such as utf-8 or cp1252, got {quoted(encoding)}")
 

@@ -17,16 +17,12 @@ def printable(text: str, limit: int | None = None) -> str:
         text = text[: max(limit - 3, 0)] + "..."
     if text.isascii() and text.isprintable():
         return text
-    return "".join(char if _is_visible(char) else _escape(char) for char in text)
+    return "".join(char if char == " " or unicodedata.category(char)[0] not in "CZ" else _escape(char) for char in text)
 
 
 def quoted(text: str, limit: int | None = 40) -> str:
     """Return `printable` text between quotes, as an error shows a value."""
     return f"'{printable(text, limit)}'"
-
-
-def _is_visible(char: str) -> bool:
-    return char == " " or unicodedata.category(char)[0] not in "CZ"
 
 
 def _escape(char: str) -> str:
@@ -48,8 +44,4 @@ def redact_uris(text: str) -> str:
     `s3://KEY:SECRET@bucket/folder?session_token=x` -> `s3://bucket/folder`. A password may contain slashes and `@`, so
     too much is removed from a path with a colon before an `@`.
     """
-    return re.sub(r"://(?:[^\s@:'\"]*:[^\s'\"]*|[^\s@/'\"]*)@|(?<=\w)\?[^\s'\"]*=[^\s'\"]*", _scheme_only, text)
-
-
-def _scheme_only(found: re.Match[str]) -> str:
-    return "://" if found[0].startswith("://") else ""
+    return re.sub(r"(://)(?:[^\s@:'\"]*:[^\s'\"]*|[^\s@/'\"]*)@|(?<=\w)\?[^\s'\"]*=[^\s'\"]*", r"\1", text)
