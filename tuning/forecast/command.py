@@ -11,7 +11,7 @@ from core.errors import ConfigError
 from core.nn.model_size import max_checkpoint_bytes
 from tuning.forecast.probe import PROBE_SECONDS, probe
 from tuning.forecast.simulation import Forecast, Range, forecast, to_dict
-from tuning.formatting import format_duration, format_gigabytes
+from tuning.formatting import format_duration, format_gigabytes, format_megabytes
 from tuning.journal.file import JOURNAL
 from tuning.journal.reader import read_journal
 from tuning.journal.records import read_study, study_attributes
@@ -137,7 +137,8 @@ class ForecastReport:
             f"memory: {format_gigabytes(self.worker_bytes)} a worker at most, "
             f"{format_gigabytes(self.total_bytes)} in all"
             + (f" of {format_gigabytes(self.memory_bytes)}" if self.memory_bytes else ""),
-            f"disk: {self.disk_bytes / 1e6:,.1f} MB while it runs, {self.journal_bytes / 1e6:,.1f} MB afterwards",
+            f"disk: {format_megabytes(self.disk_bytes)} while it runs, "
+            f"{format_megabytes(self.journal_bytes)} afterwards",
         ]
         return "\n".join([*lines, *(f"warning: {line}" for line in self.warnings())])
 

@@ -85,7 +85,7 @@ def training_steps(config: TrialConfig, corpus: Corpus, device: str, *, longest_
 
 
 def probe_gpu(configs: Sequence[TrialConfig], corpus: Corpus) -> GpuProbe:
-    """Return the peak memory and the longest step of these configurations on the first GPU."""
+    """Return the peak memory, and the longest median step with the longest sentences, on the first GPU."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         try:
             return pool.submit(measure_gpu, list(configs), corpus).result()
@@ -114,18 +114,13 @@ def measure_gpu(configs: Sequence[TrialConfig], corpus: Corpus, device: str = "c
         cuda.reset_peak_memory_stats(device)
         try:
             with deterministic_kernels(device):
-                seconds.append(_step_seconds(config, corpus, device))
+                steps, taken = training_steps(config, corpus, device, longest_first=True), []
+                for _ in range(STEPS):
+                    start = time.perf_counter()
+                    next(steps)
+                    taken.append(time.perf_counter() - start)
+            seconds.append(median(taken[GPU_WARM_UP:]))
             peaks.append(int(cuda.max_memory_reserved(device)))
         except torch.OutOfMemoryError:  # GpuShareChoice reports that it needs more than a GPU
             peaks.append(int(cuda.get_device_properties(device).total_memory))
     return GpuProbe(peak_bytes=max(peaks), step_seconds=max(seconds, default=0.0))
-
-
-def _step_seconds(config: TrialConfig, corpus: Corpus, device: str) -> float:
-    """Return the median seconds of a training step with the longest sentences."""
-    steps, taken = training_steps(config, corpus, device, longest_first=True), []
-    for _ in range(STEPS):
-        start = time.perf_counter()
-        next(steps)
-        taken.append(time.perf_counter() - start)
-    return median(taken[GPU_WARM_UP:])

@@ -46,14 +46,13 @@ def tensorboard_callback(
     Raises:
         UserError: the folder cannot be written.
     """
-    folder = journal.folder / FOLDER
-    with atomic_folder(folder) as fresh:
+    with atomic_folder(journal.folder / FOLDER) as fresh:
         for record in journal.records():
             if record.state != "RUNNING":
                 run = _Run(fresh, record, searched)
                 run.add(record)
                 run.close()
-    files = TensorBoardCallback(folder, searched, lambda number: journal.records(number, number + 1)[0], say)
+    files = TensorBoardCallback(journal, searched, say)
     try:
         yield files
     finally:
@@ -63,27 +62,21 @@ def tensorboard_callback(
 class TensorBoardCallback(Callback):
     """A callback that writes event files. Get one from `tensorboard_callback`."""
 
-    def __init__(
-        self,
-        folder: Path,
-        searched: Sequence[str],
-        record: Callable[[int], TrialRecord],
-        say: Callable[[str], None],
-    ) -> None:
-        self._folder = folder
+    def __init__(self, journal: StudyJournal, searched: Sequence[str], say: Callable[[str], None]) -> None:
+        self._journal = journal
+        self._folder = journal.folder / FOLDER
         self._searched = searched
-        self._record = record
         self._say = say
         self._open: dict[int, _Run] = {}
         self._broken = False
 
     def on_trial_start(self, number: int, config: TrialConfig) -> None:
         """A trial starts or resumes."""
-        self._update(self._record(number))
+        self._update(self._journal.records(number, number + 1)[0])
 
     def on_epoch_end(self, number: int, result: EpochResult) -> None:
         """A trial's epoch is in the journal."""
-        self._update(self._record(number))
+        self._update(self._journal.records(number, number + 1)[0])
 
     def on_trial_end(self, record: TrialRecord) -> None:
         """A trial has ended."""
