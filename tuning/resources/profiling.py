@@ -94,14 +94,7 @@ def probe_gpu(configs: Sequence[TrialConfig], corpus: Corpus) -> GpuProbe:
 
 
 def measure_gpu(configs: Sequence[TrialConfig], corpus: Corpus, device: str = "cuda:0", cuda: Any = None) -> GpuProbe:
-    """Do the same as `probe_gpu` in this process.
-
-    Args:
-        configs: at least one configuration.
-        corpus: the data.
-        device: a CUDA device.
-        cuda: None for torch.cuda; an argument, so that tests need no GPU.
-    """
+    """Do the same as `probe_gpu` in this process; `cuda` is None for torch.cuda, so that tests need no GPU."""
     import torch
 
     from core.nn.runtime import deterministic_kernels
