@@ -8,7 +8,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NoReturn, TextIO, cast
+from typing import Any, TextIO, cast
 
 import typer
 
@@ -89,7 +89,11 @@ def print_note(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def exit_interrupted() -> NoReturn:
-    """Exit with 130, and print the command that resumes."""
-    print_note(f"interrupted; the same command goes on: {command_line()}")
-    raise typer.Exit(130)
+@contextlib.contextmanager
+def exit_if_interrupted() -> Iterator[None]:
+    """Turn a KeyboardInterrupt into exit code 130, and print the command that resumes."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        print_note(f"interrupted; the same command goes on: {command_line()}")
+        raise typer.Exit(130) from None

@@ -14,7 +14,7 @@ from core.errors import TrainingError, UserError
 from tuning.cli import data_commands, model_commands, study_commands
 from tuning.cli.examples import examples
 from tuning.cli.options import takes_search_options
-from tuning.console import exit_interrupted, ignore_broken_output, print_note, program_name, reopen_closed_streams
+from tuning.console import exit_if_interrupted, ignore_broken_output, print_note, program_name, reopen_closed_streams
 from tuning.run_options import RunOptions
 
 if TYPE_CHECKING:
@@ -38,12 +38,9 @@ def run(options: RunOptions) -> None:
     """Search for the best settings. Run the same command again to resume the study."""
     from tuning.run import run_study
 
-    try:
-        complete = run_study(options)
-    except KeyboardInterrupt:  # the second one, or one before the search began
-        complete = False
-    if not complete:
-        exit_interrupted()
+    with exit_if_interrupted():
+        if not run_study(options):
+            raise KeyboardInterrupt
     folder, results = options.folder, options.results
     study = folder.name if results == Path("results") else str(folder)
     print(f"next: {program_name()} retrain {shlex.quote(study)} --out model")
@@ -89,27 +86,26 @@ def main() -> NoReturn:
     try:
         code = app(standalone_mode=False)
         sys.stdout.flush()
+        sys.exit(code or 0)
     except (UserError, TrainingError) as error:  # retrain raises TrainingError for settings that the user chose
-        print(f"sentune: {printable(str(error))}", file=sys.stderr)
-        sys.exit(2)
+        message = printable(str(error))
     except OSError as error:
         if error.errno != errno.ENOSPC or error.filename is not None:
             raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes it at exit
-        print("sentune: cannot write the output: the disk is full", file=sys.stderr)
-        sys.exit(2)
+        message = "cannot write the output: the disk is full"
     except (KeyboardInterrupt, typer.Abort):
         print("sentune: interrupted; the same command goes on", file=sys.stderr)
         sys.exit(130)
     except ParserError as error:
-        message = error.format_message()  # type: ignore[attr-defined]
+        found = error.format_message()  # type: ignore[attr-defined]
         if len(sys.argv) == 1:  # `sentune` alone: the message is its help
             with ignore_broken_output():
-                print(message)
+                print(found)
             sys.exit(2)
-        print(f"sentune: {printable(message).rstrip('.')}; see sentune --help", file=sys.stderr)
-        sys.exit(2)
-    sys.exit(code or 0)
+        message = f"{printable(found).rstrip('.')}; see sentune --help"
+    print(f"sentune: {message}", file=sys.stderr)
+    sys.exit(2)
 
 
 def space_table(space: "Space") -> str:
@@ -125,7 +121,7 @@ def space_table(space: "Space") -> str:
     for title in ("setting", "values", "when", "kind"):
         table.add_column(title, overflow="fold")
     for row in space.describe():
-        table.add_row(*(Text(row[name]) for name in ("setting", "values", "when", "kind")))
+        table.add_row(*map(Text, row.values()))
     out = io.StringIO()
     console = Console(file=out, force_terminal=sys.stdout.isatty())
     console.print(Text(f"space {space.name}: {len(space.dimensions)} settings are searched"))

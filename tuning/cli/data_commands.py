@@ -1,7 +1,7 @@
 """The command `data`: prepare and audit a dataset, or list, verify or clear the cache."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -16,24 +16,11 @@ from tuning.formatting import format_megabytes
 from tuning.run_options import CacheDir
 
 
-def cache_command(cache_dir: Path | None, what: str, note: Callable[[str], None]) -> None:
-    """List, verify or clear the cache.
-
-    Args:
-        cache_dir: cache folder; None for the default.
-        what: list, verify or clear.
-        note: called with one line when the command waits for another process.
-
-    Raises:
-        CorruptionError: `verify` found damaged entries, after they were printed.
-    """
-    folder = cache_dir or cache.default_dir()
-    if what == "clear":
-        print(f"{folder}: {format_megabytes(cache.clear(folder, note))} freed")
-        return
+def _show_cache(folder: Path, verify: bool) -> None:
+    """List the cache, or verify it; damaged entries are printed, then raise CorruptionError."""
     states = {path: _contents(path) for path in cache.entries(folder)}
     damaged: dict[Path, str | None] = {}
-    if what == "verify":
+    if verify:
         damaged = {path: problem for path, problem in cache.verify(folder).items() if problem}
         states = {path: damaged.get(path) or f"whole: {text}" for path, text in states.items()}
     sizes = {path: cache.size_bytes(path) for path in states}
@@ -69,7 +56,11 @@ def data(
     if list_ or verify or clear:
         if list_ + verify + clear > 1:
             raise ConfigError("--list, --verify and --clear exclude one another: pass one of them")
-        cache_command(cache_dir, "list" if list_ else "verify" if verify else "clear", print_note)
+        folder = cache_dir or cache.default_dir()
+        if clear:
+            print(f"{folder}: {format_megabytes(cache.clear(folder, print_note))} freed")
+        else:
+            _show_cache(folder, verify)
         return
     from core.data.audit import render_audit
     from core.data.load import load_corpus

@@ -13,7 +13,6 @@ from tuning.run_options import Encoding, Results, study_folder
 if TYPE_CHECKING:
     from core.inference.predictor import Predictor
 
-
 Folder = Annotated[Path, typer.Argument(help="Model folder, written by retrain.", metavar="MODEL")]
 
 

@@ -10,18 +10,9 @@ import typer
 from tuning.run_options import DATA_OPTIONS, RunOptions, absolute_data_path, corpus_arguments
 
 Study = Annotated[str, typer.Argument(help="Name or folder of a study.", metavar="STUDY")]
-MovedData = Annotated[
-    str | None,
-    typer.Option(
-        "--dataset", help="New path of the dataset, if it was moved.", parser=absolute_data_path, metavar="PATH"
-    ),
-]
-MovedVectors = Annotated[
-    str | None,
-    typer.Option(
-        "--vectors", help="New path of the word vectors, if they were moved.", parser=absolute_data_path, metavar="PATH"
-    ),
-]
+_moved = functools.partial(typer.Option, parser=absolute_data_path, metavar="PATH")
+MovedData = Annotated[str | None, _moved("--dataset", help="New path of the dataset, if it was moved.")]
+MovedVectors = Annotated[str | None, _moved("--vectors", help="New path of the word vectors, if they were moved.")]
 
 
 def takes_search_options(command: Callable[..., None]) -> Callable[..., None]:

@@ -8,7 +8,7 @@ import typer
 
 from core.errors import ConfigError
 from tuning.cli.options import MovedData, MovedVectors, Study
-from tuning.console import command_line, exit_interrupted, ignore_broken_output, program_name
+from tuning.console import command_line, exit_if_interrupted, ignore_broken_output, program_name
 from tuning.run_options import CacheDir, Results, study_folder
 
 
@@ -88,12 +88,9 @@ def confirm(
         vectors=vectors,
         cache_dir=cache_dir,
     )
-    try:
-        complete = confirm_study(options)
-    except KeyboardInterrupt:  # a second Ctrl-C, or one before Ray started
-        complete = False
-    if not complete:
-        exit_interrupted()
+    with exit_if_interrupted():
+        if not confirm_study(options):
+            raise KeyboardInterrupt
 
 
 @ignore_broken_output()
@@ -135,10 +132,8 @@ def retrain(
         cache_dir=cache_dir,
         command=command_line(),
     )
-    try:
+    with exit_if_interrupted():
         verdict = retrain_trial(options)
-    except KeyboardInterrupt:
-        exit_interrupted()
     print(f"next: {program_name()} predict {shlex.quote(str(target))} 'a gorgeous, witty, seductive movie'")
     if strict and verdict.difference is not None:
         raise typer.Exit(1)

@@ -11,7 +11,7 @@ from core.errors import ConfigError
 from core.nn.model_size import max_checkpoint_bytes
 from tuning.forecast.probe import PROBE_SECONDS, probe
 from tuning.forecast.simulation import Forecast, Range, forecast, to_dict
-from tuning.formatting import format_duration, format_gigabytes
+from tuning.formatting import format_duration, format_gigabytes, format_megabytes
 from tuning.journal.file import JOURNAL
 from tuning.journal.reader import read_journal
 from tuning.journal.records import read_study, study_attributes
@@ -80,24 +80,18 @@ class ForecastReport:
         high, budget = self.forecast.seconds.high, self.budget_seconds
         if budget is not None and high > budget:
             fit = self.forecast.trials_within(budget)
+            limit, larger = f"--time-budget {format_duration(budget)}", f"--time-budget {round_up(high)}"
             found.append(
-                f"it may not fit --time-budget {format_duration(budget)}: what would is --trials {fit}, or "
-                f"--workers {math.ceil(self.workers * high / budget)} on a larger machine, "
-                f"or --time-budget {round_up(high)}"
+                f"it may not fit {limit}: what would is --trials {fit}, or "
+                f"--workers {math.ceil(self.workers * high / budget)} on a larger machine, or {larger}"
                 if fit
-                else f"it does not fit --time-budget {format_duration(budget)}, not even one trial: "
-                f"what would is --time-budget {round_up(high)}"
+                else f"it does not fit {limit}, not even one trial: what would is {larger}"
             )
         if 0 < self.memory_bytes < self.total_bytes:
             fit = max(0, (self.memory_bytes - RAY_BYTES) // self.worker_bytes)
-            found.append(
-                f"it may not fit the machine's memory of {format_gigabytes(self.memory_bytes)}: "
-                + (
-                    f"what would is --workers {fit}"
-                    if fit
-                    else "smaller settings would, such as --set 'hidden_dim=int(32,128)'"
-                )
-            )
+            smaller = "smaller settings would, such as --set 'hidden_dim=int(32,128)'"
+            advice = f"what would is --workers {fit}" if fit else smaller
+            found.append(f"it may not fit the machine's memory of {format_gigabytes(self.memory_bytes)}: {advice}")
         return found
 
     def to_dict(self) -> dict[str, Any]:
@@ -121,23 +115,21 @@ class ForecastReport:
     def __str__(self) -> str:
         plan, forecast = self.plan, self.forecast
         begun = f", {self.done} of them done," if self.done else ""
-        rule = plan.stopping
-        rungs = (
-            f"stopping: halving after {epochs_text(forecast.rungs)}, one in {rule.reduction} goes on"
-            if rule is not None and forecast.rungs
-            else "stopping: none"
-        )
+        rungs = "none"
+        if plan.stopping is not None and forecast.rungs:
+            rungs = f"halving after {epochs_text(forecast.rungs)}, one in {plan.stopping.reduction} goes on"
         lines = [
             f"study {self.name}: {plan.n_trials} trials{begun} of up to {plan.epochs} epochs, {self.workers} at once "
             f"with {self.share} each, window {plan.window}",
-            rungs,
+            f"stopping: {rungs}",
             f"epochs: {forecast.whole_epochs} without stopping, {spread(forecast.epochs, '{:.0f}'.format)} with it",
             f"time: {spread(forecast.seconds, round_up)}, by a probe of {self.probed} settings in "
             f"{self.probe_seconds:.0f} s",
             f"memory: {format_gigabytes(self.worker_bytes)} a worker at most, "
             f"{format_gigabytes(self.total_bytes)} in all"
             + (f" of {format_gigabytes(self.memory_bytes)}" if self.memory_bytes else ""),
-            f"disk: {self.disk_bytes / 1e6:,.1f} MB while it runs, {self.journal_bytes / 1e6:,.1f} MB afterwards",
+            f"disk: {format_megabytes(self.disk_bytes)} while it runs, "
+            f"{format_megabytes(self.journal_bytes)} afterwards",
         ]
         return "\n".join([*lines, *(f"warning: {line}" for line in self.warnings())])
 
@@ -211,14 +203,15 @@ def make_forecast(options: RunOptions, say: Callable[[str], None]) -> ForecastRe
     )
     shape = (len(corpus.words), corpus.embedding_dim, len(corpus.classes))
     checkpoint = max(max_checkpoint_bytes(config, *shape) for config in heavy)
-    done = sum(trial.state.is_finished() for trial in read_journal(options.folder / JOURNAL)[1])
+    finished = sum(trial.state.is_finished() for trial in read_journal(options.folder / JOURNAL)[1])
+    done = min(finished, plan.n_trials)
     return ForecastReport(
         name=options.folder.name,
         plan=plan,
-        done=min(done, plan.n_trials),
+        done=done,
         workers=workers,
         share=share_text(resources.cpus_per_trial, resources.gpus_per_trial),
-        forecast=forecast(plan, found.costs, workers, min(done, plan.n_trials)),
+        forecast=forecast(plan, found.costs, workers, done),
         probed=len(found.costs.own) + len(found.costs.others),
         probe_seconds=found.seconds,
         # Steps alone hold neither the best weights nor, from a GPU, what goes to the disk: at most a checkpoint.

@@ -143,11 +143,7 @@ def _probe_process(
 ) -> tuple[list[float], float, int]:
     """Return seconds per epoch of each configuration, seconds that this process took to start, and its peak memory.
 
-    Args:
-        configs: configurations to measure; each gets an equal part of the remaining time.
-        heavy: configurations to train for a single step, with the longest sentences.
-        data, cache_dir, threads, device: as in `probe`.
-        began, until: start of the probe and end of the measurements, in seconds since the epoch.
+    The `configs` share the time until `until`; the `heavy` ones then train a single step with the longest sentences.
     """
     from core.nn.runtime import deterministic_kernels, retain_freed_memory, torch_threads
 

@@ -92,9 +92,8 @@ def forecast(plan: StudyConfig, costs: EpochCosts, workers: int, done: int = 0) 
     count = max(40, min(400, SIMULATED_TRIALS // plan.n_trials))
     epochs, ends = zip(*(_simulate(plan, costs, workers, done, rng) for _ in range(count)), strict=True)
     trained, over = np.array(epochs), np.array(ends)  # (simulations,), (simulations, trials)
-    rule = plan.stopping
     return Forecast(
-        rungs=tuple(_rungs(rule, plan.epochs)),
+        rungs=tuple(plan.stopping.rungs(plan.epochs) if plan.stopping else ()),
         whole_epochs=(plan.n_trials - done) * plan.epochs,
         epochs=Range.of(trained),
         seconds=Range.of(over[:, -1]),
@@ -118,7 +117,7 @@ def _simulate(
         workers,
         plan.window,
         epochs=epochs.tolist(),
-        rungs=_rungs(rule, plan.epochs),
+        rungs=rule.rungs(plan.epochs) if rule else [],
         together=min(1 if rule is None else rule.cohort, plan.n_trials),
     )
     return int(epochs.sum()), start + over
@@ -145,7 +144,7 @@ def epochs_of_trials(plan: StudyConfig, rng: Generator) -> NDArray[np.int64]:
         epochs = rng.integers(min(plan.patience + 1, plan.epochs), plan.epochs, n, endpoint=True)
     if rule is None:
         return epochs
-    rungs = _rungs(rule, plan.epochs)
+    rungs = rule.rungs(plan.epochs)
     quality = rng.normal(size=n) + rng.uniform(0, 1) * np.arange(n) / n
     noise = rng.normal(size=(len(rungs), n)) * np.sqrt(1 / PERSISTENCE**2 - 1)
     return apply_halving(epochs, quality + noise, rungs, rule.reduction, rule.cohort)
@@ -173,10 +172,6 @@ def apply_halving(
             if rule.decide(better=int((peers > score[trial]).sum()), reached=reached) == Decision.STOP:
                 left[trial] = rung
     return left
-
-
-def _rungs(rule: SuccessiveHalving | None, epochs: int) -> list[int]:
-    return [] if rule is None else rule.rungs(epochs)
 
 
 def to_dict(interval: Range, digits: int = 1) -> dict[str, Any]:

@@ -47,8 +47,7 @@ def _heaviest_value(dimension: Dimension) -> Value:
 def _size(config: TrialConfig) -> int:
     """Return a number that grows with the activations of a batch and the weights of the layers."""
     directions = 2 if config.bidirectional else 1
-    width = config.hidden_dim * directions * config.n_layers
-    return width * (config.batch_size * 20 + config.hidden_dim * 8)
+    return config.hidden_dim * directions * config.n_layers * (config.batch_size * 20 + config.hidden_dim * 8)
 
 
 def check_memory(configs: list[TrialConfig], shape: tuple[int, int, int], limit_bytes: int, where: str) -> None:

@@ -4,7 +4,7 @@ import gc
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from core.errors import ConfigError
@@ -50,12 +50,7 @@ class GpuShareChoice:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the value of the study's user attribute."""
-        return {
-            "share": self.share,
-            "peak_bytes": self.probed.peak_bytes,
-            "step_seconds": self.probed.step_seconds,
-            "smallest_bytes": self.smallest_bytes,
-        }
+        return {"share": self.share, **asdict(self.probed), "smallest_bytes": self.smallest_bytes}
 
     @classmethod
     def from_dict(cls, kept: Mapping[str, Any]) -> "GpuShareChoice":

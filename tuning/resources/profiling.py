@@ -85,7 +85,7 @@ def training_steps(config: TrialConfig, corpus: Corpus, device: str, *, longest_
 
 
 def probe_gpu(configs: Sequence[TrialConfig], corpus: Corpus) -> GpuProbe:
-    """Return the peak memory and the longest step of these configurations on the first GPU."""
+    """Return the peak memory, and the longest median step with the longest sentences, on the first GPU."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         try:
             return pool.submit(measure_gpu, list(configs), corpus).result()
@@ -94,14 +94,7 @@ def probe_gpu(configs: Sequence[TrialConfig], corpus: Corpus) -> GpuProbe:
 
 
 def measure_gpu(configs: Sequence[TrialConfig], corpus: Corpus, device: str = "cuda:0", cuda: Any = None) -> GpuProbe:
-    """Do the same as `probe_gpu` in this process.
-
-    Args:
-        configs: at least one configuration.
-        corpus: the data.
-        device: a CUDA device.
-        cuda: None for torch.cuda; an argument, so that tests need no GPU.
-    """
+    """Do the same as `probe_gpu` in this process; `cuda` is None for torch.cuda, so that tests need no GPU."""
     import torch
 
     from core.nn.runtime import deterministic_kernels
@@ -114,18 +107,13 @@ def measure_gpu(configs: Sequence[TrialConfig], corpus: Corpus, device: str = "c
         cuda.reset_peak_memory_stats(device)
         try:
             with deterministic_kernels(device):
-                seconds.append(_step_seconds(config, corpus, device))
+                steps, taken = training_steps(config, corpus, device, longest_first=True), []
+                for _ in range(STEPS):
+                    start = time.perf_counter()
+                    next(steps)
+                    taken.append(time.perf_counter() - start)
+            seconds.append(median(taken[GPU_WARM_UP:]))
             peaks.append(int(cuda.max_memory_reserved(device)))
         except torch.OutOfMemoryError:  # GpuShareChoice reports that it needs more than a GPU
             peaks.append(int(cuda.get_device_properties(device).total_memory))
     return GpuProbe(peak_bytes=max(peaks), step_seconds=max(seconds, default=0.0))
-
-
-def _step_seconds(config: TrialConfig, corpus: Corpus, device: str) -> float:
-    """Return the median seconds of a training step with the longest sentences."""
-    steps, taken = training_steps(config, corpus, device, longest_first=True), []
-    for _ in range(STEPS):
-        start = time.perf_counter()
-        next(steps)
-        taken.append(time.perf_counter() - start)
-    return median(taken[GPU_WARM_UP:])

@@ -81,8 +81,7 @@ def predict_texts(request: PredictRequest, load: Callable[[], "Predictor"], noti
         answer = format_csv(table, request.text_column, load(), request.probabilities)
     else:
         texts = request.texts or read_lines(request.file or "-", request.encoding, notify)
-        write = format_json if request.json else format_text
-        answer = write(texts, load().predict(texts), request.probabilities)
+        answer = format_lines(texts, load().predict(texts), request)
     if request.out is None:
         _print(answer)
     else:
@@ -113,23 +112,22 @@ def read_lines(file: str, encoding: str | None, notify: Notify) -> list[str]:
     return [line.removesuffix("\n") for line in io.StringIO(text.removeprefix("\ufeff"), newline=None)]
 
 
-def format_text(texts: Sequence[str], predictions: Sequence["Prediction"], probabilities: bool) -> str:
-    """A line each, tabs between: label, its probability, with `probabilities` CLASS=PROBABILITY of each, text."""
+def format_lines(texts: Sequence[str], predictions: Sequence["Prediction"], request: PredictRequest) -> str:
+    """Return a line for each text, as `request.json` and `request.probabilities` say.
+
+    Text has tabs between label, its probability, CLASS=PROBABILITY of each class, and text. JSON is an object in ASCII
+    with `text`, `label`, `probability`, and `probabilities` by class.
+    """
     lines = []
     for text, guess in zip(texts, predictions, strict=True):
-        every = [f"{printable(name)}={share:.4f}" for name, share in guess.probabilities.items()]
-        cells = [printable(guess.label), f"{guess.probability:.4f}", *(every if probabilities else ()), printable(text)]
-        lines.append("\t".join(cells) + "\n")
-    return "".join(lines)
-
-
-def format_json(texts: Sequence[str], predictions: Sequence["Prediction"], probabilities: bool) -> str:
-    """A JSON object a line, in ASCII: `text`, `label`, `probability`, and with `probabilities` all of them by class."""
-    lines = []
-    for text, guess in zip(texts, predictions, strict=True):
-        row = {"text": text, "label": guess.label, "probability": guess.probability}
-        lines.append(json.dumps(row | ({"probabilities": guess.probabilities} if probabilities else {})) + "\n")
-    return "".join(lines)
+        shares = guess.probabilities if request.probabilities else {}
+        if request.json:
+            row = {"text": text, "label": guess.label, "probability": guess.probability}
+            lines.append(json.dumps(row | ({"probabilities": shares} if request.probabilities else {})))
+        else:
+            every = [f"{printable(name)}={share:.4f}" for name, share in shares.items()]
+            lines.append("\t".join([printable(guess.label), f"{guess.probability:.4f}", *every, printable(text)]))
+    return "".join(f"{line}\n" for line in lines)
 
 
 def format_csv(table: Table, column: str, model: "Predictor", probabilities: bool) -> str:

@@ -1,7 +1,7 @@
 """A search space while it is put together: entries as they were written, in layers, and the Space they come to."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -34,15 +34,6 @@ class SettingEntry:
     """None: as in the layer below, else always."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SpaceDraft:
-    """Entries by name, and what to try first as (place, values by parameter or field name)."""
-
-    name: str
-    entries: Mapping[str, SettingEntry]
-    tries: tuple[tuple[str, Mapping[str, Value]], ...] = ()
-
-
 def merge(below: Mapping[str, SettingEntry], layer: Sequence[SettingEntry]) -> dict[str, SettingEntry]:
     """Lay `layer` over `below`.
 
@@ -65,20 +56,24 @@ def merge(below: Mapping[str, SettingEntry], layer: Sequence[SettingEntry]) -> d
     return merged
 
 
-def build(draft: SpaceDraft, own: frozenset[str]) -> Space:
+def build(
+    name: str, entries: Mapping[str, SettingEntry], tries: Sequence[tuple[str, Mapping[str, Value]]], own: Set[str]
+) -> Space:
     """Make the Space.
 
     Args:
-        draft: all layers, merged.
+        name: name of the space.
+        entries: all layers, merged.
+        tries: what to try first, as (place, values by parameter or field name).
         own: names of the entries whose conditions must be able to hold. One from a layer below that no longer can,
             because the setting that it depends on was fixed above, is left out.
 
     Raises:
         ConfigError: every broken rule, each with its place.
     """
-    distributions = {entry.name: _distribution(entry) for entry in draft.entries.values()}
-    fixed: dict[str, Any] = {e.name: e.content for e in draft.entries.values() if distributions[e.name] is None}
-    ordered, problems = _in_order([entry for entry in draft.entries.values() if entry.name not in fixed])
+    distributions = {entry.name: _distribution(entry) for entry in entries.values()}
+    fixed: dict[str, Any] = {e.name: e.content for e in entries.values() if distributions[e.name] is None}
+    ordered, problems = _in_order([entry for entry in entries.values() if entry.name not in fixed])
     dimensions: list[Dimension] = []
     for entry in ordered:
         when, found = _when(entry, dimensions, fixed)
@@ -89,13 +84,11 @@ def build(draft: SpaceDraft, own: frozenset[str]) -> Space:
             dimensions.append(Dimension(name=entry.name, field=field, distribution=distribution, when=when))
     problems += validate(dimensions, fixed, ())
     if problems:
-        lines = [
-            f"{e.place}: {message}" for e in draft.entries.values() for name, message in problems if name == e.name
-        ]
+        lines = [f"{e.place}: {message}" for e in entries.values() for broken, message in problems if broken == e.name]
         raise ConfigError("; ".join(lines))
-    kept = {name: value for name, value in fixed.items() if value != DEFAULTS[name]}
-    space = Space(name=draft.name, dimensions=tuple(dimensions), fixed=kept)
-    return dataclasses.replace(space, try_first=_tries(space, draft.tries))
+    kept = {setting: value for setting, value in fixed.items() if value != DEFAULTS[setting]}
+    space = Space(name=name, dimensions=tuple(dimensions), fixed=kept)
+    return dataclasses.replace(space, try_first=_tries(space, tries))
 
 
 def _distribution(entry: SettingEntry) -> "BaseDistribution | None":
@@ -127,10 +120,9 @@ def _when(
     entry: SettingEntry, dimensions: Sequence[Dimension], fixed: Mapping[str, Value]
 ) -> tuple[tuple[tuple[str, tuple[Value, ...]], ...], list[str]]:
     """Turn the clauses of an entry into (name, allowed values), and say which of them cannot work."""
-    clauses = entry.when or ()
     allowed: dict[str, tuple[Value, ...]] = {}
     problems = []
-    for clause in clauses:
+    for clause in entry.when or ():
         values = _possible(clause.name, dimensions, fixed)
         if isinstance(values, str):
             problems.append(f"the condition {clause} cannot be used: {values}")
@@ -160,21 +152,18 @@ def _possible(name: str, dimensions: Sequence[Dimension], fixed: Mapping[str, Va
         return f"{name} has several ranges; name one of {', '.join(ranges)}"
     if name in fixed or name in DEFAULTS:
         return (fixed.get(name, DEFAULTS.get(name)),)
-    return unknown_setting(
-        name, (*DEFAULTS, *(dimension.name for dimension in dimensions if dimension.name not in DEFAULTS))
-    )
+    return unknown_setting(name, [dimension.name for dimension in dimensions])
 
 
 def _tries(space: Space, tries: Sequence[tuple[str, Mapping[str, Value]]]) -> tuple[dict[str, Value], ...]:
     """Check what to try first, and name it by field: parameter names may go when a setting is fixed later."""
     fields = {dimension.name: dimension.field for dimension in space.dimensions}
-    known = (*DEFAULTS, *(name for name in fields if name not in DEFAULTS))
     found: list[dict[str, Value]] = []
     problems: list[str] = []
     for place, entry in tries:
-        strange = [name for name in entry if name not in known and name not in STUDY_FIELDS]
-        problems += [f"{place}: {unknown_setting(name, known)}" for name in strange]
+        strange = [name for name in entry if name not in (*DEFAULTS, *fields, *STUDY_FIELDS)]
         if strange:
+            problems += [f"{place}: {unknown_setting(name, fields)}" for name in strange]
             continue
         settings = {fields.get(name, name): value for name, value in entry.items()}
         try:

@@ -8,13 +8,15 @@ from core.errors import ConfigError
 from tuning.space.expressions import Value, show_value
 from tuning.space.space import DEFAULTS, STUDY_FIELDS, Dimension, Space, midpoint
 
+NOTEBOOK = {name: value for name, value in TrialConfig.notebook().to_dict().items() if name not in STUDY_FIELDS}
+
 
 def initial_trials(space: Space) -> tuple[dict[str, Any], ...]:
     """Whole settings: every TrialConfig field but those of the run (epochs, patience, precision, seed).
 
     The notebook's come first, also where the space does not search or not reach them; no setting comes twice.
     """
-    found = [_notebook()]
+    found = [dict(NOTEBOOK)]
     for entry in space.try_first:
         settings = complete_settings(space, entry)
         if settings not in found:
@@ -40,7 +42,10 @@ def complete_settings(space: Space, entry: Mapping[str, Value]) -> dict[str, Any
     def value_of(dimension: Dimension) -> Value:
         if dimension.name in entry:
             return entry[dimension.name]
-        return entry[dimension.field] if dimension.field in entry else _usual(dimension)
+        if dimension.field in entry:
+            return entry[dimension.field]
+        usual = (DEFAULTS[dimension.field], NOTEBOOK[dimension.field])
+        return next(filter(dimension.contains, usual), midpoint(dimension.distribution))
 
     values = space.resolve(value_of, settings)
     for name in entry:
@@ -48,14 +53,3 @@ def complete_settings(space: Space, entry: Mapping[str, Value]) -> dict[str, Any
             shown = ", ".join(f"{name} {show_value(value)}" for name, value in values.items())
             raise ConfigError(f"{name} is not searched with {shown}")
     return settings | {d.field: values[d.name] for d in space.dimensions if d.name in values}
-
-
-def _notebook() -> dict[str, Any]:
-    return {name: value for name, value in TrialConfig.notebook().to_dict().items() if name not in STUDY_FIELDS}
-
-
-def _usual(dimension: Dimension) -> Value:
-    for value in (DEFAULTS[dimension.field], _notebook()[dimension.field]):
-        if dimension.contains(value):
-            return value  # type: ignore[no-any-return]
-    return midpoint(dimension.distribution)

@@ -16,15 +16,15 @@
     try_first:                    # optional: settings to try before the search; what they leave out is filled up
       - {hidden_dim: 200, optimizer: adam}
 
-Settings have the names of core.config.TrialConfig. Expressions are those of tuning.space.expressions, conditions those
-of tuning.space.expressions. The file is read as nodes: no YAML tag makes an object, and quotes change nothing.
+Settings have the names of core.config.TrialConfig. Expressions and conditions are those of tuning.space.expressions.
+The file is read as nodes: no YAML tag makes an object, and quotes change nothing.
 """
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from core.errors import ConfigError
-from tuning.space.builder import SettingEntry, SpaceDraft, build, merge
+from tuning.space.builder import SettingEntry, build, merge
 from tuning.space.expressions import parse_expression, shorten
 from tuning.space.presets import PRESETS
 from tuning.space.space import Space
@@ -46,35 +46,22 @@ def load_space(name_or_path: str, overrides: Sequence[str] = ()) -> Space:
         ConfigError: every mistake, each with its file and line or its `--set`.
     """
     name, place, text = _text_of(name_or_path)
-    written = SpaceParser(place)
-    written.read(text)
-    draft = _draft(name, written)
+    written = SpaceParser(place, text)
+    preset = written.extends and SpaceParser(f"preset {written.extends}", PRESETS[written.extends])
+    entries = merge(merge({}, preset.entries) if preset else {}, written.entries)
     problems = written.problems
     layer = [entry for text in overrides for entry in _override(text, problems)]
     names = [entry.name for entry in layer]
-    problems += [
-        f"--set {shorten(name)} is given twice; give it once"
-        for name in sorted({n for n in names if names.count(n) > 1})
-    ]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    problems += [f"--set {shorten(name)} is given twice; give it once" for name in twice]
     if problems:
         raise ConfigError("; ".join(problems))
-    space = build(draft, frozenset(entry.name for entry in written.entries))
+    space = build(name, entries, written.tries, {entry.name for entry in written.entries})
     if layer:
-        tries = tuple((place, entry) for entry in space.try_first)
-        space = build(SpaceDraft(name=name, entries=merge(draft.entries, layer), tries=tries), frozenset())
+        space = build(name, merge(entries, layer), [(place, entry) for entry in space.try_first], set())
     if not space.dimensions:
         raise ConfigError(f"{place}: nothing is searched; give at least one setting a range")
     return space
-
-
-def _draft(name: str, written: SpaceParser) -> SpaceDraft:
-    """Lay what was written over the preset that it extends."""
-    below = {}
-    if written.extends is not None:
-        preset = SpaceParser(f"preset {written.extends}")
-        preset.read(PRESETS[written.extends])
-        below = merge({}, preset.entries)
-    return SpaceDraft(name=name, entries=merge(below, written.entries), tries=tuple(written.tries))
 
 
 def _override(text: str, problems: list[str]) -> Iterator[SettingEntry]:

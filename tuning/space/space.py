@@ -5,7 +5,7 @@ import json
 import math
 import re
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Self
@@ -97,12 +97,11 @@ class Dimension:
     def describe(self) -> dict[str, str]:
         """One row for people: `setting`, `values` (as a space file would say it), `when` and `kind`."""
         clauses = [Condition(name, "==" if len(allowed) == 1 else "in", allowed) for name, allowed in self.when]
-        return {
-            "setting": self.name,
-            "values": show_distribution(self.distribution),
-            "when": " and ".join(map(str, clauses)),
-            "kind": "searched",
-        }
+        return _row(self.name, show_distribution(self.distribution), "searched", when=" and ".join(map(str, clauses)))
+
+
+def _row(setting: str, values: str, kind: str, when: str = "") -> dict[str, str]:
+    return {"setting": setting, "values": values, "when": when, "kind": kind}
 
 
 def validate(
@@ -135,8 +134,9 @@ def _name_problems(dimension: Dimension) -> Iterator[str]:
             yield f"{name!r} cannot be the name of a setting; use small letters, digits and _"
 
 
-def unknown_setting(name: str, known: Sequence[str]) -> str:
-    """Say that `name` is not a setting, and which one may have been meant."""
+def unknown_setting(name: str, parameters: Iterable[str] = ()) -> str:
+    """Say that `name` is not a setting, and which field of TrialConfig or which parameter may have been meant."""
+    known = list(dict.fromkeys([*DEFAULTS, *parameters]))
     near = get_close_matches(name, known, n=1)
     hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
     return f"there is no setting {name!r}; {hint}"
@@ -146,7 +146,7 @@ def _field_problems(name: str, values: Sequence[Any]) -> Iterator[str]:
     if name in STUDY_FIELDS:
         yield f"{name} is the same for all trials of a study and not part of a space; give it to the run"
     elif name not in DEFAULTS:
-        yield unknown_setting(name, tuple(DEFAULTS))
+        yield unknown_setting(name)
     else:
         for value in values:
             try:
@@ -310,17 +310,9 @@ class Space:
 
     def describe(self) -> list[dict[str, str]]:
         """Rows for people: `setting`, `values`, `when`, and as `kind` searched, fixed or tried first."""
-        fixed = [
-            {"setting": name, "values": show_value(value), "when": "", "kind": "fixed"}
-            for name, value in sorted(self.fixed.items())
-        ]
-        tried = [
-            {
-                "setting": f"trial {number}",
-                "values": ", ".join(f"{name}: {show_value(value)}" for name, value in entry.items()),
-                "when": "",
-                "kind": "tried first",
-            }
-            for number, entry in enumerate(self.try_first, 1)
-        ]
-        return [*(dimension.describe() for dimension in self.dimensions), *fixed, *tried]
+        rows = [dimension.describe() for dimension in self.dimensions]
+        rows += [_row(name, show_value(value), "fixed") for name, value in sorted(self.fixed.items())]
+        for number, entry in enumerate(self.try_first, 1):
+            values = ", ".join(f"{name}: {show_value(value)}" for name, value in entry.items())
+            rows.append(_row(f"trial {number}", values, "tried first"))
+        return rows

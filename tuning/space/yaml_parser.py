@@ -13,36 +13,32 @@ from tuning.space.presets import PRESETS
 class SpaceParser:
     """What one text says; every mistake is noted with its line and skipped, so that all are found in one go."""
 
-    def __init__(self, place: str) -> None:
+    def __init__(self, place: str, text: str) -> None:
         self.place = place
         self._found: list[tuple[int, str]] = []
         self.extends: str | None = None
         self.entries: list[SettingEntry] = []
         self.tries: list[tuple[str, dict[str, Value]]] = []
-
-    @property
-    def problems(self) -> list[str]:
-        """What is wrong, from the top of the text to its end."""
-        return [message for _, message in sorted(self._found, key=lambda found: found[0])]
-
-    def read(self, text: str) -> None:
-        """Fill the attributes from `text`."""
         parts = self._mapping(self._compose(text), "a search space", ("extends", "settings", "try_first"))
         if "extends" in parts:
             self.extends = self._scalar(parts["extends"], "extends")
             if self.extends is not None and self.extends not in PRESETS:
-                self._note(
-                    parts["extends"], f"extends must be one of {', '.join(sorted(PRESETS))}, got {self.extends!r}"
-                )
+                known = ", ".join(sorted(PRESETS))
+                self._note(parts["extends"], f"extends must be one of {known}, got {self.extends!r}")
                 self.extends = None
         for name, node in self._mapping(parts.get("settings"), "settings").items():
             self.entries += self._entry(name, node)
-        for node in self._sequence(parts.get("try_first"), "try_first"):
+        tried = parts.get("try_first")
+        if tried is not None and not isinstance(tried, yaml.SequenceNode):
+            self._note(tried, "try_first must be a list, each line starting with `- `")
+            tried = None
+        for node in tried.value if tried else ():
             values = self._mapping(node, "an entry of try_first")
-            read = {name: self._value(value) for name, value in values.items()}
-            self.tries.append((self._line(node), read))
+            self.tries.append((self._line(node), {name: self._value(value) for name, value in values.items()}))
         if not self._found and not self.entries and self.extends is None:
             self._found.append((0, f"{self.place}: nothing is searched; write `settings:` with at least one range"))
+        self.problems = [message for _, message in sorted(self._found, key=lambda found: found[0])]
+        """What is wrong, from the top of the text to its end."""
 
     def _compose(self, text: str) -> yaml.Node | None:
         try:
@@ -110,14 +106,6 @@ class SpaceParser:
             return str(node.value)
         self._note(node, f"{what} must be plain text here, not a list or a mapping")
         return None
-
-    def _sequence(self, node: yaml.Node | None, what: str) -> list[yaml.Node]:
-        if node is None:
-            return []
-        if not isinstance(node, yaml.SequenceNode):
-            self._note(node, f"{what} must be a list, each line starting with `- `")
-            return []
-        return list(node.value)
 
     def _mapping(self, node: yaml.Node | None, what: str, keys: tuple[str, ...] = ()) -> dict[str, yaml.Node]:
         """The entries of a mapping; keys other than `keys`, where there are any, are noted and left out."""

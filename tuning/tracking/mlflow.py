@@ -8,9 +8,8 @@ import hashlib
 import importlib.util
 import logging
 import os
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from core.errors import ConfigError, UserError
 from core.io.checked_folder import canonical_json
@@ -50,9 +49,8 @@ def export_to_mlflow(folder: Path, uri: str) -> str:
     if importlib.util.find_spec("mlflow") is None:
         raise UserError("--to mlflow needs what is not installed: pip install 'sentune[mlflow]'")
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"  # nothing is sent anywhere but to `uri`
-    os.environ.setdefault(
-        "MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2"
-    )  # its default of 7 tries for minutes if no server listens
+    # MLflow's default of 7 tries for minutes if no server listens.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     import mlflow
     from mlflow.exceptions import MlflowException
 
@@ -110,11 +108,9 @@ def _export(
     curve = epoch_points(record)
     begin = record.started_at or 0.0
     if run is None:
-        number = str(record.number)
         logged: dict[str, set[int]] = {}
-        run = client.create_run(
-            experiment, start_time=_ms(begin), run_name=f"trial {number}", tags={TRIAL: number, "origin": record.origin}
-        )
+        tags = {TRIAL: str(record.number), "origin": record.origin}
+        run = client.create_run(experiment, start_time=_ms(begin), run_name=f"trial {record.number}", tags=tags)
     else:
         logged = {m: {each.step for each in client.get_metric_history(run.info.run_id, m)} for m in run.data.metrics}
     name = run.info.run_id
@@ -125,17 +121,12 @@ def _export(
         for key, value in point.values.items()
         if point.epoch not in logged.get(key, ())
     ]
-    for metrics in _batches(new):
-        client.log_batch(name, metrics=metrics)
+    for start in range(0, len(new), BATCH):
+        client.log_batch(name, metrics=new[start : start + BATCH])
     if record.state in STATUS:
         tags = {"state": record.state, **({"error": record.error} if record.error else {})}
         client.log_batch(name, tags=[RunTag(key, value) for key, value in tags.items()])
         client.set_terminated(name, STATUS[record.state], _ms(curve[-1].time if curve else begin))
-
-
-def _batches(metrics: list[Any]) -> Iterator[list[Any]]:
-    for start in range(0, len(metrics), BATCH):
-        yield metrics[start : start + BATCH]
 
 
 def _ms(seconds: float) -> int:

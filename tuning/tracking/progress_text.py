@@ -32,14 +32,8 @@ def live_block(progress: SearchProgress, cautions: Sequence[str], elapsed: float
     lines += [status_line(progress), rate_line(progress, elapsed)]
     if best := progress.best:
         lines.append(best_text(best))
-        indent = "  "
-        lines += textwrap.wrap(
-            format_settings(best.settings),
-            max(width, 20),
-            initial_indent=indent,
-            subsequent_indent=indent,
-            break_on_hyphens=False,
-        )
+        wrapped = textwrap.wrap(format_settings(best.settings), max(width - 2, 18), break_on_hyphens=False)
+        lines += [f"  {line}" for line in wrapped]
     lines += _running_lines(progress, width, height - 1 - len(lines))
     return [truncate(line, width) for line in lines[: max(height - 1, 1)]]
 
@@ -63,10 +57,7 @@ def _running_lines(progress: SearchProgress, width: int, room: int) -> list[str]
 
 def format_brief(settings: Mapping[str, Any], width: int) -> str:
     """Return settings with short names, as many as fit; `...` replaces the rest."""
-    names = [
-        *(name for name in SHORT_NAMES if name in settings),
-        *(name for name in settings if name not in SHORT_NAMES),
-    ]
+    names = dict.fromkeys([*(name for name in SHORT_NAMES if name in settings), *settings])
     words = [f"{SHORT_NAMES.get(name, name)}={format_value(settings[name])}" for name in names]
     text = " ".join(words)
     while words and len(text) > width:

@@ -46,14 +46,13 @@ def tensorboard_callback(
     Raises:
         UserError: the folder cannot be written.
     """
-    folder = journal.folder / FOLDER
-    with atomic_folder(folder) as fresh:
+    with atomic_folder(journal.folder / FOLDER) as fresh:
         for record in journal.records():
             if record.state != "RUNNING":
                 run = _Run(fresh, record, searched)
                 run.add(record)
-                run.close()
-    files = TensorBoardCallback(folder, searched, lambda number: journal.records(number, number + 1)[0], say)
+                run.writer.close()
+    files = TensorBoardCallback(journal, searched, say)
     try:
         yield files
     finally:
@@ -63,27 +62,21 @@ def tensorboard_callback(
 class TensorBoardCallback(Callback):
     """A callback that writes event files. Get one from `tensorboard_callback`."""
 
-    def __init__(
-        self,
-        folder: Path,
-        searched: Sequence[str],
-        record: Callable[[int], TrialRecord],
-        say: Callable[[str], None],
-    ) -> None:
-        self._folder = folder
+    def __init__(self, journal: StudyJournal, searched: Sequence[str], say: Callable[[str], None]) -> None:
+        self._journal = journal
+        self._folder = journal.folder / FOLDER
         self._searched = searched
-        self._record = record
         self._say = say
         self._open: dict[int, _Run] = {}
         self._broken = False
 
     def on_trial_start(self, number: int, config: TrialConfig) -> None:
         """A trial starts or resumes."""
-        self._update(self._record(number))
+        self._update(self._journal.records(number, number + 1)[0])
 
     def on_epoch_end(self, number: int, result: EpochResult) -> None:
         """A trial's epoch is in the journal."""
-        self._update(self._record(number))
+        self._update(self._journal.records(number, number + 1)[0])
 
     def on_trial_end(self, record: TrialRecord) -> None:
         """A trial has ended."""
@@ -93,7 +86,7 @@ class TensorBoardCallback(Callback):
         """Close the files of trials that were cut short; their ends are open."""
         for run in self._open.values():
             with contextlib.suppress(OSError):
-                run.close()
+                run.writer.close()
 
     def _update(self, record: TrialRecord) -> None:
         """Write what the trial's file lacks."""
@@ -104,7 +97,7 @@ class TensorBoardCallback(Callback):
                 self._open[record.number] = _Run(self._folder, record, self._searched)
             self._open[record.number].add(record)
             if record.state != "RUNNING":
-                self._open.pop(record.number).close()
+                self._open.pop(record.number).writer.close()
         except OSError as error:
             self._broken = True
             self._say(f"cannot write {self._folder}: {error.strerror}; the search continues without event files")
@@ -120,7 +113,7 @@ class _Run:
         place = folder / f"trial-{record.number:05d}"
         shutil.rmtree(place, ignore_errors=True)
         place.mkdir()
-        self._writer = EventsWriter(str(place / "events"))
+        self.writer = EventsWriter(str(place / "events"))
         self._written = 0
         # Without the first of the three TensorBoard finds out itself what settings and figures there are.
         _, self._start, self._end = hparams(searched_values(record, searched), {})
@@ -128,6 +121,8 @@ class _Run:
 
     def add(self, record: TrialRecord) -> None:
         """Write the epochs that are not there yet, and how the trial ended if it has."""
+        from tensorboardX.proto.api_pb2 import Status
+        from tensorboardX.proto.plugin_hparams_pb2 import HParamsPluginData
         from tensorboardX.proto.summary_pb2 import Summary
 
         curve = epoch_points(record)
@@ -137,26 +132,15 @@ class _Run:
         self._written = len(curve)
         if record.state != "RUNNING":
             end = curve[-1].time if curve else record.started_at or 0.0
-            self._write(_failed(self._end) if record.state == "FAIL" else self._end, 0, end)
-        self._writer.flush()
-
-    def close(self) -> None:
-        """Close the file."""
-        self._writer.close()
+            if record.state == "FAIL":
+                plugin = self._end.value[0].metadata.plugin_data
+                content = HParamsPluginData.FromString(plugin.content)
+                content.session_end_info.status = Status.Value("STATUS_FAILURE")
+                plugin.content = content.SerializeToString()
+            self._write(self._end, 0, end)
+        self.writer.flush()
 
     def _write(self, summary: Any, step: int, time: float) -> None:
         from tensorboardX.proto.event_pb2 import Event
 
-        self._writer.write_event(Event(summary=summary, step=step, wall_time=time))
-
-
-def _failed(end: Any) -> Any:
-    """The end of a session, as a failure."""
-    from tensorboardX.proto.api_pb2 import Status
-    from tensorboardX.proto.plugin_hparams_pb2 import HParamsPluginData
-
-    plugin = end.value[0].metadata.plugin_data
-    content = HParamsPluginData.FromString(plugin.content)
-    content.session_end_info.status = Status.Value("STATUS_FAILURE")
-    plugin.content = content.SerializeToString()
-    return end
+        self.writer.write_event(Event(summary=summary, step=step, wall_time=time))
