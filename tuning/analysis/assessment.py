@@ -13,11 +13,7 @@ from core.nn.model_size import count_trainable_parameters
 from core.stats import ALPHA, Correct, Interval, holm, mcnemar, wilson
 from tuning.analysis.selection_bias import CorrectedAccuracy, corrected_accuracy
 from tuning.journal.predictions import journal_damage, unpack_labels
-from tuning.journal.records import TrialRecord, is_candidate, rank_trials
-
-EvaluationRecord = Mapping[str, Any]
-"""One entry of the study's user attribute `test_evaluations`, to which `retrain` and `confirm` append:
-verb, trial, seed, on (train or train+val), split, val_accuracy, test_accuracy, test_sentences, time."""
+from tuning.journal.records import TestEvaluation, TrialRecord, is_candidate, rank_trials
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,14 +28,14 @@ class HeldOutResult:
     sentences: int
 
 
-def held_out_results(readings: Sequence[EvaluationRecord], split: str | None) -> dict[int, HeldOutResult]:
+def held_out_results(readings: Sequence[TestEvaluation], split: str | None) -> dict[int, HeldOutResult]:
     """Return results by trial number; of a seed that was evaluated more than once, the first counts.
 
     Args:
         readings: The study's test evaluations.
         split: The study's split rule; evaluations on other splits, such as folds, do not count.
     """
-    by_trial: dict[int, dict[int, EvaluationRecord]] = {}
+    by_trial: dict[int, dict[int, TestEvaluation]] = {}
     for reading in readings:
         if reading["on"] == "train" and reading["split"] == split:
             by_trial.setdefault(reading["trial"], {}).setdefault(reading["seed"], reading)
@@ -52,7 +48,7 @@ def held_out_results(readings: Sequence[EvaluationRecord], split: str | None) ->
     return results
 
 
-def evaluations_note(readings: Sequence[EvaluationRecord]) -> str:
+def evaluations_note(readings: Sequence[TestEvaluation]) -> str:
     """Return `the test split was read 3 times: 2 by confirm, 1 by retrain`."""
     if not readings:
         return "no reading of the test split is recorded"
@@ -63,7 +59,7 @@ def evaluations_note(readings: Sequence[EvaluationRecord]) -> str:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StudyAssessment:
-    """Assessment of one study. What an older study did not record is None, or missing from a mapping."""
+    """Assessment of one study."""
 
     sentences: int | None = None
     """Size of the validation split."""
@@ -76,7 +72,7 @@ class StudyAssessment:
     n_parameters: Mapping[int, int] = field(default_factory=dict)
     """Number of trained parameters by trial number."""
     held_out: Mapping[int, HeldOutResult] = field(default_factory=dict)
-    test_evaluations: Sequence[EvaluationRecord] = ()
+    test_evaluations: Sequence[TestEvaluation] = ()
     """All evaluations on a test split."""
 
 
@@ -90,26 +86,24 @@ def assess(records: Sequence[TrialRecord], attributes: Mapping[str, Any]) -> Stu
     Raises:
         CorruptionError: stored labels or predictions are damaged.
     """
-    validation = attributes.get("validation")
-    labels = unpack_labels(validation["labels"], "the study's validation labels") if validation else None
+    labels = unpack_labels(attributes["validation"]["labels"], "the study's validation labels")
     own = [record for record in records if is_candidate(record)]
-    correct = {} if labels is None else _correct(own, labels)
+    correct = _correct(own, labels)
     sizes = _sizes(records, attributes)
     tied = _tied(records, correct)
-    affordable = [record for record in own if tied.get(record.number) and record.number in sizes]
+    affordable = [record for record in own if tied.get(record.number)]
     cheapest = min(affordable, key=lambda r: (sizes[r.number], r.seconds, r.number), default=None)
     # A trial without predictions may have been a rival; one sentence cannot be resampled.
     complete = bool(correct) and len(correct) == len(own) and all(len(each) > 1 for each in correct.values())
+    evaluations = attributes.get("test_evaluations", ())
     return StudyAssessment(
-        sentences=None if labels is None else len(labels),
+        sentences=len(labels),
         corrected=corrected_accuracy(np.stack(list(correct.values()))) if complete else None,
         tied=tied,
         recommended=cheapest.number if cheapest else None,
         n_parameters=sizes,
-        held_out=held_out_results(
-            attributes.get("test_evaluations", ()), attributes["spec"].get("data", {}).get("split")
-        ),
-        test_evaluations=attributes.get("test_evaluations", ()),
+        held_out=held_out_results(evaluations, attributes["spec"].get("data", {}).get("split")),
+        test_evaluations=evaluations,
     )
 
 
@@ -143,11 +137,10 @@ def _tied(records: Sequence[TrialRecord], correct: Mapping[int, Correct]) -> dic
 def _sizes(records: Sequence[TrialRecord], attributes: Mapping[str, Any]) -> dict[int, int]:
     """Return the number of trained parameters: recorded for a complete trial, else computed from its settings."""
     sizes = {record.number: record.n_parameters for record in records if record.n_parameters is not None}
-    vocabulary, validation = attributes.get("vocabulary"), attributes.get("validation")
-    if vocabulary is not None and validation:
-        width, n_classes = attributes["spec"]["embedding_dim"], len(validation["classes"])
-        for record in records:
-            if record.number not in sizes:
-                config = TrialConfig.from_dict(record.config)
-                sizes[record.number] = count_trainable_parameters(config, vocabulary, width, n_classes)
+    n_words, width = attributes["vocabulary"], attributes["spec"]["embedding_dim"]
+    n_classes = len(attributes["validation"]["classes"])
+    for record in records:
+        if record.number not in sizes:
+            config = TrialConfig.from_dict(record.config)
+            sizes[record.number] = count_trainable_parameters(config, n_words, width, n_classes)
     return sizes

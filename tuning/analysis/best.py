@@ -49,15 +49,14 @@ def _assessment_notes(rows: Sequence[TrialRow], assessment: StudyAssessment) -> 
             for row in rows
             if row.recommended and tied > 1
         ]
-    corrected = assessment.corrected
-    if rows[0].rank == 1 and corrected is None:
-        notes.append("corrected for the choice: - (not every trial's predictions were kept)")
-    elif rows[0].rank == 1 and corrected is not None:
+    if corrected := assessment.corrected:
         notes += [
             f"best validation accuracy: {corrected.raw:.4f}, {_interval(corrected.raw_interval)}",
             f"corrected for the choice among {corrected.trials}: {corrected.corrected:.4f}, "
             f"{_interval(corrected.corrected_interval)}",
         ]
+    elif rows[0].rank == 1:
+        notes.append("corrected for the choice: - (not every trial's predictions were kept)")
     for row in rows:
         if test := assessment.held_out.get(row.trial):
             seeds = f" ({test.seeds} seeds)" if test.seeds > 1 else ""

@@ -38,10 +38,6 @@ class CorrectedAccuracy:
     corrected_interval: Interval
     trials: int
     """Number of trials from which the best was chosen."""
-    contenders: int
-    """Number of them, with the winner, that could have won on other sentences of the same distribution."""
-    sentences: int
-    """In the validation split."""
 
 
 def corrected_accuracy(correct: Correct, *, repeats: int = REPEATS, seed: int = 0) -> CorrectedAccuracy:
@@ -71,8 +67,6 @@ def corrected_accuracy(correct: Correct, *, repeats: int = REPEATS, seed: int = 
         corrected=estimate,
         corrected_interval=bootstrap_interval(scores, estimate, n),
         trials=len(correct),
-        contenders=int(could_win.sum()),
-        sentences=n,
     )
 
 

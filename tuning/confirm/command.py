@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from core.data.corpus import Corpus
-from core.errors import ConfigError, DataError
+from core.errors import DataError, check_rules
 from tuning.confirm.execution import execute
 from tuning.confirm.runs import ConfirmRun, candidates, plan_runs
 from tuning.confirm.summary import summarize
@@ -36,15 +36,14 @@ class ConfirmOptions:
     cache_dir: Path | None
 
     def __post_init__(self) -> None:
-        rules = {
-            "--top": ("at least 1", self.top >= 1, self.top),
-            "--seeds": ("at least 2, to be compared in pairs", self.seeds >= 2, self.seeds),
-            "--folds": ("at least 3", self.folds is None or self.folds >= 3, self.folds),
-            "--workers": ("at least 1", self.workers is None or self.workers >= 1, self.workers),
-        }
-        problems = [f"{name} must be {rule}, got {value}" for name, (rule, ok, value) in rules.items() if not ok]
-        if problems:
-            raise ConfigError("; ".join(problems))
+        check_rules(
+            {
+                "--top": (self.top, "at least 1", self.top >= 1),
+                "--seeds": (self.seeds, "at least 2, to be compared in pairs", self.seeds >= 2),
+                "--folds": (self.folds, "at least 3", self.folds is None or self.folds >= 3),
+                "--workers": (self.workers, "at least 1", self.workers is None or self.workers >= 1),
+            }
+        )
 
     def say(self, line: str) -> None:
         """Print a line of progress: on standard error if standard output is JSON."""
@@ -110,7 +109,7 @@ def _execute_missing(
     with open_study(options.folder, spec) as journal:
         load = partial(study_corpus, spec, options.dataset, options.vectors, options.cache_dir, options.say)
         corpus = load()
-        if changes := data_changes(spec, journal.attributes.get("inputs"), corpus):
+        if changes := data_changes(spec, journal.attributes["inputs"], corpus):
             raise DataError(
                 f"the data are not the study's ({'; '.join(map(str, changes))}), so that nothing can be compared: "
                 "bring the study's data back, or search again"

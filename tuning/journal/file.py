@@ -54,13 +54,11 @@ def is_locked(folder: Path) -> bool:
     """
     try:
         who = json.loads((folder / "driver.json").read_bytes())
-        if who["host"] != socket.gethostname():
-            return True
-        os.kill(who["pid"], 0)
+        if who["host"] == socket.gethostname():
+            with contextlib.suppress(PermissionError):  # another user's
+                os.kill(who["pid"], 0)
     except (FileNotFoundError, ProcessLookupError):
         return False
-    except PermissionError:  # another user's
-        return True
     return True
 
 
@@ -69,18 +67,9 @@ def truncate_partial_line(journal: Path) -> None:
     if not journal.is_file():
         return
     with journal.open("r+b") as file:
-        end = file.seek(0, os.SEEK_END)
-        at = end
-        while at > 0:
-            start = max(0, at - 65536)
-            file.seek(start)
-            found = file.read(at - start).rfind(b"\n")
-            if found >= 0:
-                at = start + found + 1
-                break
-            at = start
-        if at < end:
-            file.truncate(at)
+        records = file.read()
+        if partial := len(records) - (records.rfind(b"\n") + 1):
+            file.truncate(len(records) - partial)
             os.fsync(file.fileno())
 
 

@@ -1,6 +1,6 @@
 """Reading of the journal, with a schema of its attributes that detects damage and foreign records.
 
-A shape is a type; a rule, which is a function; a list of one shape; or a dict of shapes by name, where a name that
+A shape is a type; a range of integers; a rule, which is a function; a list of one shape; or a dict of shapes by name, where a name that
 ends in `?` is optional and further names are ignored.
 """
 
@@ -41,25 +41,16 @@ def is_fraction(value: Any) -> bool:
     return is_real(value) and 0 <= value <= 1
 
 
-def is_count(value: Any) -> bool:
-    """Return whether it is an integer from 0."""
-    return isinstance(value, int) and 0 <= value < MAX_JOURNAL_INT
-
-
-def is_positive(value: Any) -> bool:
-    """Return whether it is an integer from 1."""
-    return is_count(value) and value > 0
-
-
+COUNT, POSITIVE = range(MAX_JOURNAL_INT), range(1, MAX_JOURNAL_INT)
 PACKED = {"type": str, "data": str, "crc32": int}
 EPOCH = {
-    "epoch": is_positive, "train_loss": is_real, "val_loss": is_real, "val_accuracy": is_fraction,
+    "epoch": POSITIVE, "train_loss": is_real, "val_loss": is_real, "val_accuracy": is_fraction,
     "seconds": is_finite,
     "val_predictions?": PACKED,
 }  # fmt: skip
 RESULT = {
     "error?": str,
-    "n_parameters?": is_count,
+    "n_parameters?": COUNT,
     "weights_sha256?": str,
     "environment?": dict,
     "worker?": str,
@@ -68,23 +59,23 @@ RESULT = {
 SEGMENT = {"worker?": str, "since": is_finite, "until": is_finite}
 TEST_EVALUATION = {
     "verb": str, "trial": int, "seed": int, "on": str, "split": (str, type(None)), "test_accuracy": is_fraction,
-    "test_sentences": is_positive,
+    "test_sentences": POSITIVE,
 }  # fmt: skip
-STOPPING = {"rule?": str, "grace?": is_positive, "reduction?": is_positive}
+STOPPING = {"rule?": str, "grace?": POSITIVE, "reduction?": POSITIVE}
 SPEC = {
-    "fingerprint?": str, "data?": dict, "embedding_dim?": is_positive, "space?": dict, "epochs?": is_positive,
-    "seed?": is_count, "window?": is_positive, "stopping?": (dict, type(None)), "sampler?": dict,
-    "warm_start?": (dict, type(None)), "threads?": is_positive, "device?": str, "precision?": str, "versions?": dict,
+    "fingerprint?": str, "data?": dict, "embedding_dim?": POSITIVE, "space?": dict, "epochs?": POSITIVE,
+    "seed?": COUNT, "window?": POSITIVE, "stopping?": (dict, type(None)), "sampler?": dict,
+    "warm_start?": (dict, type(None)), "threads?": POSITIVE, "device?": str, "precision?": str, "versions?": dict,
 }  # fmt: skip
 STUDY_SHAPE = {
-    "spec?": SPEC, "validation?": {"labels": PACKED, "classes": [str]}, "vocabulary?": is_positive,
+    "spec?": SPEC, "validation?": {"labels": PACKED, "classes": [str]}, "vocabulary?": POSITIVE,
     "test_evaluations?": [TEST_EVALUATION], "inputs?": dict, "audit?": dict, "command?": str, "gpu_share?": dict,
 }  # fmt: skip
 """User attributes of the study, except `early_end` and its fresh runs."""
 EARLY_END = {"reason": str, "last": (int, type(None))}
 FRESH_RUN = {
     "error?": str, "val_accuracy?": is_fraction, "test_accuracy?": is_fraction, "seconds?": is_finite,
-    "n_parameters?": is_count, "correct?": PACKED,
+    "n_parameters?": COUNT, "correct?": PACKED,
 }  # fmt: skip
 TRIAL_SHAPE = {"config?": dict, "origin?": str, "result?": RESULT, "segments?": [SEGMENT]}
 """User attributes of a trial, except its epochs."""
@@ -122,6 +113,9 @@ def check_schema(value: Any, shape: Shape, where: str) -> None:
         check_schema(value, list, where)
         for item in value:
             check_schema(item, shape[0], where)
+    elif isinstance(shape, range):
+        if isinstance(value, bool) or not isinstance(value, int) or value not in shape:
+            raise ValueError(f"{where} is {str(value)[:40]!r}")
     elif isinstance(value, bool) or not (isinstance(value, shape) if isinstance(shape, type | tuple) else shape(value)):
         raise ValueError(f"{where} is {str(value)[:40]!r}")
 
@@ -181,7 +175,7 @@ def read_journal(path: Path) -> tuple[dict[str, Any], list[WrittenTrial]]:
         CorruptionError: it is damaged before its last line; the line is named.
         UserError: it cannot be read.
     """
-    study: dict[str, Any] = {}
+    study: dict[str, Any] = StrictDict()
     trials: list[WrittenTrial] = []
     for at, record in _records(path):
         try:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import accumulate
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from optuna.trial import FrozenTrial
 
@@ -17,7 +17,23 @@ from tuning.journal.reader import WrittenTrial, read_journal
 Spec = Mapping[str, Any]
 STUDY_FORMAT = 4
 """Version of the names and the layout of a journal's attributes."""
-EPOCH_FIELDS = EpochResult.__slots__
+
+
+class TestEvaluation(TypedDict):
+    """One evaluation on a test split, as the study's user attribute `test_evaluations` lists them."""
+
+    verb: str
+    """`retrain` or `confirm`."""
+    trial: int
+    seed: int
+    on: str
+    """Splits that the model was trained on: `train` or `train+val`."""
+    split: str
+    """Rule that made the test split."""
+    val_accuracy: float | None
+    """Of the same weights; None without a validation split."""
+    test_accuracy: float
+    test_sentences: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,10 +74,9 @@ class TrialRecord:
     ended: datetime | None = None
     """None until it is over."""
     worker: str | None = None
-    """Host and process that trained it last; None in older studies."""
+    """Host and process that trained it last."""
     segments: tuple[RunSegment, ...] = ()
-    """When which worker had it, in order; it may have waited between them. Those that are over; empty in older studies,
-    and without those of a process that was killed."""
+    """When which worker had it, in order; those that are over, without those of a process that was killed."""
     weights_sha256: str | None = None
     """Of its best epoch's weights; None unless it is complete."""
     environment: Mapping[str, Any] | None = None
@@ -157,7 +172,9 @@ def to_record(trial: FrozenTrial | WrittenTrial) -> TrialRecord:
     """Convert a trial of Optuna, or one that was read from the journal."""
     attrs = trial.user_attrs
     written = {value["epoch"]: value for key, value in attrs.items() if key.startswith("epoch:")}
-    epochs = [EpochResult(**{name: value[name] for name in EPOCH_FIELDS}) for _, value in sorted(written.items())]
+    epochs = [
+        EpochResult(**{name: value[name] for name in EpochResult.__slots__}) for _, value in sorted(written.items())
+    ]
     result = attrs.get("result", {})
     segments = [
         RunSegment(worker=s.get("worker"), since=s["since"], until=s["until"]) for s in attrs.get("segments", ())

@@ -5,8 +5,8 @@ the study is, `validation` the validation labels, `vocabulary` the number of wor
 from, `audit` the warnings about it, `command` the command that created it, `ended` the budget that ended it,
 `gpu_share` how its fraction of a GPU was chosen, `prior_trials` the trials of a warm start, `test_evaluations` the test
 evaluations, `confirm:...` the results of fresh runs. A trial's attributes are its whole configuration (`config`), its
-source (`origin`), each epoch (`epoch:3`), its segments on earlier workers (`spells`), the error for which its fraction
-of a GPU was too small (`oom`) and what it returned (`result`).
+source (`origin`), each epoch (`epoch:3`), its segments on earlier workers (`segments`), the error for which its
+fraction of a GPU was too small (`oom`) and what it returned (`result`).
 """
 
 import contextlib
@@ -16,7 +16,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import optuna
 from optuna.distributions import BaseDistribution
@@ -29,7 +29,7 @@ from core.io.atomic import os_errors_as_user_errors
 from core.training.result import EpochResult
 from tuning.formatting import truncate
 from tuning.journal.file import JOURNAL, open_journal, study_lock, truncate_partial_line
-from tuning.journal.records import Spec, TrialRecord, check_format, to_record
+from tuning.journal.records import Spec, TestEvaluation, TrialRecord, check_format, to_record
 
 TEST_EVALUATIONS = "test_evaluations"
 """The study's user attribute that holds the list."""
@@ -132,44 +132,9 @@ class StudyJournal:
             with self._writing():
                 self._storage.set_study_user_attr(self._study_id, name, value)
 
-    def log_test_evaluation(
-        self,
-        *,
-        verb: str,
-        trial: int,
-        seed: int,
-        on: str,
-        split: str,
-        val_accuracy: float | None,
-        test_accuracy: float,
-        test_sentences: int,
-    ) -> int:
-        """Append one evaluation on a test split to the study's list.
-
-        Args:
-            verb: `retrain` or `confirm`.
-            trial: Number of the trial.
-            seed: Seed of the training.
-            on: Splits that the model was trained on: `train` or `train+val`.
-            split: Rule that made the test split.
-            val_accuracy: Validation accuracy of the same weights; None without a validation split.
-            test_accuracy: Accuracy on the test split.
-            test_sentences: Number of sentences in the test split.
-
-        Returns:
-            Number of entries in the list.
-        """
-        entry = {
-            "verb": verb,
-            "trial": trial,
-            "seed": seed,
-            "on": on,
-            "split": split,
-            "val_accuracy": val_accuracy,
-            "test_accuracy": test_accuracy,
-            "test_sentences": test_sentences,
-            "time": datetime.now(UTC).isoformat(timespec="seconds"),
-        }
+    def log_test_evaluation(self, **evaluation: Unpack[TestEvaluation]) -> int:
+        """Append one evaluation on a test split to the study's list; return the number of entries in the list."""
+        entry = {**evaluation, "time": datetime.now(UTC).isoformat(timespec="seconds")}
         entries = [*self.attributes.get(TEST_EVALUATIONS, ()), entry]
         self.set_study_attr(TEST_EVALUATIONS, entries)
         return len(entries)

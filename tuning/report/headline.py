@@ -16,11 +16,6 @@ class Card:
     """In [0, 1]."""
     detail: str
 
-    @property
-    def shown(self) -> str:
-        """The value as text."""
-        return f"{self.value:.4f}"
-
 
 def cards(facts: ReportData, assessment: StudyAssessment) -> list[Card]:
     """Return the figures of the best trial and of its baselines; none before a trial has ended."""

@@ -57,8 +57,8 @@ def read_predictions(facts: ReportData) -> Predictions | None:
     Raises:
         CorruptionError: they are damaged.
     """
-    kept: dict[str, Any] | None = facts.attributes.get("validation")
-    if kept is None or facts.winner is None or not facts.records[facts.winner.trial].val_predictions:
+    kept: dict[str, Any] = facts.attributes["validation"]
+    if facts.winner is None or not facts.records[facts.winner.trial].val_predictions:
         return None
     labels = unpack_labels(kept["labels"], "the study's record of the validation labels")
     predicted = {

@@ -11,7 +11,7 @@ from optuna.trial import create_trial
 
 from tuning.report.axes import Axis, CategoryAxis, NumericAxis, axis_over
 from tuning.report.facts import Figure, ReportData
-from tuning.report.svg import ACCURACY, NOTHING, Panel, PlotPoint, draw_marks, drawing, element, line, text
+from tuning.report.svg import ACCURACY, NOTHING, Panel, draw_marks, drawing, element, line, text
 from tuning.space.space import Dimension, midpoint
 
 SHADES = 7
@@ -159,15 +159,10 @@ def _slice(facts: ReportData, dimension: Dimension) -> Markup:
     marks = []
     for row, record in held:
         at = panel.at(record.params[dimension.name], row.val_accuracy)
-        marks.append((facts.kind(record), _aside(at, x, panel, row.trial), row.trial))
+        if isinstance(x, CategoryAxis):  # spread over the column of a name, by the number: the same every time
+            column = (panel.right - panel.left) / len(x.values)
+            at = at[0] + (row.trial * 0.618034 % 1 - 0.5) * 0.6 * column, at[1]
+        marks.append((facts.kind(record), at, row.trial))
     label = f"{ACCURACY} against {dimension.name}, {len(held)} trials"
     frame = panel.frame(dimension.name, "", x_ticks=5, y_ticks=4)
     return drawing(label, frame, *draw_marks(marks, radius=2.5), width=300, height=200)
-
-
-def _aside(at: PlotPoint, axis: Axis, panel: Panel, trial: int) -> PlotPoint:
-    """Spread marks over the width of a name's column, by the trial's number so that it is the same every time."""
-    if not isinstance(axis, CategoryAxis):
-        return at
-    column = (panel.right - panel.left) / len(axis.values)
-    return at[0] + (trial * 0.618034 % 1 - 0.5) * 0.6 * column, at[1]

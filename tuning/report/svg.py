@@ -110,16 +110,12 @@ def mark(at: PlotPoint, kind: str, trial: int | None, radius: float = 3.5) -> Ma
         path = f"M{x - radius:.1f} {y - radius:.1f}l{side:g} {side:g}m{-side:g} 0l{side:g} {-side:g}"
     elif kind in ("baseline", "winner"):
         corners, inner = (4, 0.7) if kind == "baseline" else (5, 0.42)
-        path = _star(at, corners, 2 * radius, 2 * radius * inner)
+        turns = [(1 if step % 2 == 0 else inner, math.pi * (step / corners - 0.5)) for step in range(2 * corners)]
+        tips = [(x + 2 * radius * r * math.cos(turn), y + 2 * radius * r * math.sin(turn)) for r, turn in turns]
+        path = "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in tips) + "z"
     else:
         return element("circle", cx=x, cy=y, r=radius, class_=f"mark {kind}", data_t=trial)
     return element("path", d=path, class_=f"mark {kind}", data_t=trial)
-
-
-def _star(at: PlotPoint, corners: int, outer: float, inner: float) -> str:
-    x, y = at
-    turns = [(outer if step % 2 == 0 else inner, math.pi * (step / corners - 0.5)) for step in range(2 * corners)]
-    return "M" + "L".join(f"{x + r * math.cos(turn):.1f} {y + r * math.sin(turn):.1f}" for r, turn in turns) + "z"
 
 
 def draw_marks(marks: Iterable[tuple[str, PlotPoint, int]], radius: float = 3.5) -> list[Markup]:

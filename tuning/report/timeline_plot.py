@@ -58,15 +58,14 @@ def timeline(facts: ReportData, until: datetime) -> Figure:
             bars.append(draw_bar((x, y), max(long, 1.0), thick * 0.8, bar.kind, bar.trial))
     trials = len({bar.trial for row in rows for bar in row})
     label = f"{trials} trials over {end / seconds:.3g} {unit} on {len(rows)} workers"
+    picture = drawing(label, panel.frame(f"{unit} since the start", "worker"), *bars, height=bottom + 48)
     return Figure(
         key="timeline",
         title="Timeline of workers",
         says="A bar for each time that a worker had a trial: one that waited at a rung for others has several, "
         "each once it is over. A worker that took another's place stands in its row. What a killed process had done "
         "is not shown.",
-        drawings=(drawing(label, panel.frame(f"{unit} since the start", "worker"), *bars, height=bottom + 48),)
-        if rows
-        else (),
+        drawings=(picture,) if rows else (),
         legend=("winner", "baseline", "done", "stopped", "failed"),
         bars=True,
         notes=() if rows else ("No trial has begun yet.",),
@@ -90,8 +89,8 @@ def draw_bar(at: PlotPoint, width: float, height: float, kind: str, trial: int |
 def worker_rows(facts: ReportData, until: datetime) -> list[list[Bar]]:
     """Return a row of bars for each worker, in order of time; workers that do not overlap in time share a row.
 
-    A trial without recorded segments (it is new, or the study is older) has one bar from its start to its end. Without
-    a recorded worker it gets its own. Trials that repeat another one have no bar.
+    A new trial, without recorded segments, has one bar from its start in a row of its own. Trials that repeat another
+    one have no bar.
     """
     begun = [(start, record) for record in facts.shown if (start := record.started_at) and record.copy_of is None]
     first = min((start for start, _ in begun), default=0.0)

@@ -31,21 +31,18 @@ def history(facts: ReportData) -> Figure:
     for (number, _), height in zip(scores, best, strict=True):
         x, y = panel.at(number, height)
         steps += [*((x, before) for _, before in steps[-1:]), (x, y)]
+    picture = drawing(
+        f"{len(scores)} trials by number and {ACCURACY}; the table has the values",
+        panel.frame("trial", ACCURACY),
+        line(steps, class_="best-so-far"),
+        *draw_marks(marks),
+    )
     return Figure(
         key="history",
         title="Optimisation history",
         says=f"Each trial's {ACCURACY} (of its best epoch) by number; the line is the best so far. "
         "Failed trials stand on the lower edge.",
-        drawings=()
-        if not scores
-        else (
-            drawing(
-                f"{len(scores)} trials by number and {ACCURACY}; the table has the values",
-                panel.frame("trial", ACCURACY),
-                line(steps, class_="best-so-far"),
-                *draw_marks(marks),
-            ),
-        ),
+        drawings=(picture,) if scores else (),
         legend=("winner", "baseline", "done", "stopped", "failed"),
         notes=() if scores else (NOTHING,),
     )
@@ -68,21 +65,18 @@ def curves(facts: ReportData) -> Figure:
         lines.append(line(points, class_=f"curve {kind}", data_t=record.number))
         if kind in ("stopped", "winner", "baseline") or len(points) == 1:
             ends.append((kind, points[-1], record.number))
+    picture = drawing(
+        f"{len(trained)} learning curves over up to {epochs} epochs",
+        panel.frame("epoch", ACCURACY),
+        *(panel.rule(rung, "rung", f"rung {rung}") for rung in rungs(facts)),
+        *lines,
+        *draw_marks(ends),
+    )
     return Figure(
         key="curves",
         title="Learning curves",
         says=f"{ACCURACY.capitalize()} by epoch, a line for each trial; a cross ends one that was stopped. {stopping}",
-        drawings=()
-        if not trained
-        else (
-            drawing(
-                f"{len(trained)} learning curves over up to {epochs} epochs",
-                panel.frame("epoch", ACCURACY),
-                *(panel.rule(rung, "rung", f"rung {rung}") for rung in rungs(facts)),
-                *lines,
-                *draw_marks(ends),
-            ),
-        ),
+        drawings=(picture,) if trained else (),
         legend=("winner", "baseline", "done", "stopped"),
         notes=() if trained else ("No epoch has ended yet.",),
     )

@@ -146,7 +146,7 @@ def _prepare(
         config = config.replace(precision=options.precision)
     threads, device = options.threads or spec["threads"], device_of(spec)
     corpus = study_corpus(spec, options.dataset, options.vectors, options.cache_dir, print)
-    data = data_changes(spec, journal.attributes.get("inputs"), corpus)
+    data = data_changes(spec, journal.attributes["inputs"], corpus)
     environment = environment_now(config.precision, threads, device)
     changes = [*data, *environment_changes(environment_of(spec, records, record), environment)]
     for line in retraining_notes(record, changes):

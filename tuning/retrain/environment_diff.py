@@ -1,12 +1,10 @@
 """Changes since the search of what bit-identical results depend on: data, versions, machine."""
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
-from core.config import TrialConfig
 from core.data.corpus import Corpus
 from core.nn.environment import runtime_environment
 from tuning.journal.records import Spec, TrialRecord
@@ -16,10 +14,9 @@ COMPARED_NAMES = {
     "cpu": "CPU",
     "code": "training code",
     "sentune": "sentune's version",
+    "vectors": "word vectors",
 }
 """Clearer names of some dependencies."""
-PARTS = {"data": "data", "split": "split", "vectors": "word vectors", "tokenizer": "tokenizer"}
-"""Names of a corpus's inputs, by their keys in core.data.load."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,7 +49,7 @@ def environment_now(precision: str, threads: int, device: str) -> dict[str, Any]
 
 
 def environment_changes(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[EnvironmentChange]:
-    """Return the changes of names in both; an older version recorded less."""
+    """Return the changes of names in both."""
     return [
         EnvironmentChange(name=COMPARED_NAMES.get(name, name), was=was[name], now=now[name])
         for name in now
@@ -60,21 +57,21 @@ def environment_changes(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[
     ]
 
 
-def data_changes(spec: Spec, inputs: Mapping[str, Any] | None, corpus: Corpus) -> list[EnvironmentChange]:
+def data_changes(spec: Spec, inputs: Mapping[str, Any], corpus: Corpus) -> list[EnvironmentChange]:
     """Return the changed parts of the corpus: data, split, word vectors or tokenizer.
 
     Args:
         spec: the study's.
-        inputs: what its corpus was made from (`Corpus.source["inputs"]`); None where an older version made it.
+        inputs: what its corpus was made from (`Corpus.source["inputs"]`).
         corpus: as it is now.
     """
     if corpus.fingerprint == spec["fingerprint"]:
         return []
-    was, now = _leaves(inputs or {}), _leaves(corpus.source["inputs"])
+    was, now = _leaves(inputs), _leaves(corpus.source["inputs"])
     found = [
         EnvironmentChange(name=name, was=was.get(name), now=now.get(name))
         for name in sorted(was.keys() | now.keys())
-        if inputs and was.get(name) != now.get(name)
+        if was.get(name) != now.get(name)
     ]
     return found or [EnvironmentChange(name="data fingerprint", was=spec["fingerprint"], now=corpus.fingerprint)]
 
@@ -84,12 +81,9 @@ def retraining_notes(record: TrialRecord, changes: Sequence[EnvironmentChange]) 
     lines = [f"changed since the search: {change}" for change in changes]
     if changes:
         lines.append("do not expect bit-identical results")
-    missing = sorted({field.name for field in dataclasses.fields(TrialConfig)} - record.config.keys())
-    if missing:
-        lines.append(f"this study was made before there was {', '.join(missing)}: the default is taken")
     if record.weights_sha256 is None:
-        why = "it was stopped early" if record.state == "PRUNED" else "an older version ran it"
-        lines.append(f"trial {record.number} left no hash of its final weights ({why}): its epochs alone are compared")
+        why = "(it was stopped early): its epochs alone are compared"
+        lines.append(f"trial {record.number} left no hash of its final weights {why}")
     return lines
 
 
@@ -100,7 +94,7 @@ def _leaves(value: Any, path: str = "") -> dict[str, Any]:
     return {
         name: leaf
         for key, inner in value.items()
-        for name, leaf in _leaves(inner, f"{path} {key}" if path else PARTS.get(key, str(key))).items()
+        for name, leaf in _leaves(inner, f"{path} {key}" if path else COMPARED_NAMES.get(key, str(key))).items()
     }
 
 

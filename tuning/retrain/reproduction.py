@@ -10,8 +10,6 @@ from tuning.journal.predictions import unpack_labels
 from tuning.journal.records import TrialRecord
 from tuning.retrain.environment_diff import EnvironmentChange
 
-COMPARED = ("train_loss", "val_loss", "val_accuracy")
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reproduction:
@@ -34,11 +32,10 @@ class Reproduction:
             weights = {"equal": " and the final weights", "not recorded": "; the final weights were not recorded"}
             although = f", although this has changed since the search: {changed}" if changed else ""
             return f"REPRODUCED {self.equal}/{self.epochs} epochs{weights[self.weights]}{although}"
-        cause = f"changed since the search: {changed}" if changed else NO_CAUSE
+        cause = "no recorded dependency has changed, so the journal or the code has"
+        if changed:
+            cause = f"changed since the search: {changed}"
         return f"DIFFERS: {self.equal}/{self.epochs} epochs reproduced, then {self.difference}; {cause}"
-
-
-NO_CAUSE = "no recorded dependency has changed, so the journal or the code has"
 
 
 def reproduction_of(record: TrialRecord, result: TrainResult, changes: Sequence[EnvironmentChange]) -> Reproduction:
@@ -73,7 +70,7 @@ def compare(recorded: Sequence[EpochResult], trained: Sequence[EpochResult]) -> 
     differences = [
         [
             f"epoch {new.epoch} has {name} {now!r} where the search recorded {was!r} (off by {now - was:+.2g})"
-            for name in COMPARED
+            for name in ("train_loss", "val_loss", "val_accuracy")
             if (was := getattr(old, name)) != (now := getattr(new, name))
         ]
         for old, new in zip(recorded, trained, strict=False)

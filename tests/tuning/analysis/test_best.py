@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.assessed_studies import CONFIG, SPEC, attributes, epoch, reading, trial, write_study
+from tests.support.assessed_studies import CONFIG, attributes, epoch, reading, trial, write_study
 from tests.support.cli import sentune
 from tuning.analysis.best import table_of
 from tuning.analysis.filters import RowFilter
@@ -91,11 +91,11 @@ def test_the_readme_documents_every_field() -> None:
 
 def test_a_study_that_kept_no_predictions_shows_a_dash(tmp_path: Path) -> None:
     older = [trial(0, range(80), val_predictions=None), trial(1, range(40), val_predictions=None)]
-    write_study(tmp_path / "old", older, {"spec": SPEC})
+    write_study(tmp_path / "old", older, attributes())
     text = table_of(tmp_path / "old", RowFilter(), "table")
     assert "corrected for the choice: - (not every trial's predictions were kept)" in text
     assert "no reading of the test split is recorded" in text
-    assert text.splitlines()[2].split()[:6] == ["1", "1", "0.8000", "-", "+0.200", "-"]
+    assert text.splitlines()[2].split()[:6] == ["1", "1", "0.8000", "0.739-0.850", "+0.200", "-"]
 
 
 def test_a_study_in_which_nothing_ended_has_a_table(tmp_path: Path) -> None:

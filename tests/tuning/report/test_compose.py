@@ -128,13 +128,11 @@ def test_nothing_is_loaded_from_elsewhere(page: Page) -> None:
     assert "http" not in page.raw["script"]
 
 
-def test_an_older_study_says_what_it_does_not_keep(tmp_path: Path) -> None:
-    record_study(tmp_path / "s", audit=None, command=None, validation=None)
+def test_the_page_says_what_the_study_does_not_keep(tmp_path: Path) -> None:
+    record_study(tmp_path / "s", audit=None, command=None)
     page = made(tmp_path / "s")
     assert "This study keeps no audit" in page.text
     assert "not recorded in this study" in page.text
-    assert "This study keeps no predictions" in page.text
-    assert "there is no number corrected for the choice" in page.text
 
 
 def test_a_study_without_trials_has_a_page(tmp_path: Path) -> None:

@@ -148,30 +148,6 @@ def test_tampered_settings_are_caught(study: Path, made: Path) -> None:
     assert "DIFFERS: 0/3 epochs reproduced" in str(again(study, made))
 
 
-def test_a_study_of_an_older_version_retrains_and_says_what_is_missing(
-    study: Path, made: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def older(record: dict[str, Any]) -> None:
-        attrs = record.get("user_attr", {})
-        if "inputs" in attrs:
-            attrs["unknown"] = attrs.pop("inputs")
-        if "spec" in attrs:
-            attrs["spec"]["versions"]["sentune"] = "0.0.9"
-
-    tamper(study, older)
-    tamper(study, outcome_record(1, weights_sha256=None, environment=None))
-    tamper(study, config_record(1, ema_decay=None))
-    verdict = again(study, made)
-    out = capsys.readouterr().out
-    assert verdict.difference is None
-    for line in (
-        "changed since the search: sentune's version 0.0.9, now ",
-        "this study was made before there was ema_decay: the default is taken",
-        "trial 1 left no hash of its final weights (an older version ran it)",
-    ):
-        assert out.index(line) < out.index("training trial 1")
-
-
 def test_a_study_from_a_machine_with_a_gpu_retrains_on_the_cpu(
     study: Path, made: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

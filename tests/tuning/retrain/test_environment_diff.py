@@ -3,7 +3,6 @@
 import dataclasses
 from typing import Any
 
-from core.config import TrialConfig
 from tests.support.corpora import tiny_corpus
 from tests.support.trial_records import record
 from tuning.retrain.environment_diff import (
@@ -46,7 +45,7 @@ def test_each_changed_dependency_is_named_with_both_values() -> None:
     ]
 
 
-def test_what_an_older_version_did_not_record_is_not_compared() -> None:
+def test_what_was_not_recorded_is_not_compared() -> None:
     own = record(0, environment={"torch": "2.9.0"})
     assert lines(environment_of(SPEC, [own], own), code="bb", cpu="new") == []
 
@@ -75,25 +74,15 @@ def test_the_part_of_the_data_that_changed_is_named() -> None:
     assert "word vectors sha256 none, now cccccccccccc..." in map(str, data_changes(SPEC, was, vectors))
 
 
-def test_data_of_an_older_study_can_only_be_called_other_data() -> None:
-    corpus = dataclasses.replace(tiny_corpus(), fingerprint="1" * 64, source={"inputs": {"tokenizer": "new"}})
-    assert [str(change) for change in data_changes(SPEC, None, corpus)] == [
-        "data fingerprint 000000000000..., now 111111111111..."
-    ]
-
-
 def test_the_same_fingerprint_is_the_same_data() -> None:
-    assert data_changes(SPEC, None, tiny_corpus()) == []
+    assert data_changes(SPEC, {}, tiny_corpus()) == []
 
 
 def test_what_cannot_match_is_said_first() -> None:
-    settings = TrialConfig().to_dict()
-    del settings["ema_decay"]
-    own = record(0, config=settings, state="PRUNED")
+    own = record(0, state="PRUNED")
     assert retraining_notes(own, environment_changes({"threads": 1}, {"threads": 2})) == [
         "changed since the search: threads 1, now 2",
         "do not expect bit-identical results",
-        "this study was made before there was ema_decay: the default is taken",
         "trial 0 left no hash of its final weights (it was stopped early): its epochs alone are compared",
     ]
     whole = record(0, weights_sha256="ab")
