@@ -141,7 +141,7 @@ def test_without_its_packages_it_says_what_to_install(
 
 
 def test_a_model_beyond_the_formats_limit_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(core.inference.onnx_export, "MAX_BYTES", 100)
+    monkeypatch.setattr(core.inference.onnx_export, "MAX_ONNX_BYTES", 100)
     source = saved(tmp_path)
     with pytest.raises(UserError, match="has 0 MiB of weights, an ONNX file holds at most 2,047"):
         export_onnx(load_model(source), source, tmp_path / "out", print)
