@@ -88,7 +88,7 @@ def assess(records: Sequence[TrialRecord], attributes: Mapping[str, Any]) -> Stu
     """
     labels = unpack_labels(attributes["validation"]["labels"], "the study's validation labels")
     own = [record for record in records if is_candidate(record)]
-    correct = _correct(own, labels)
+    correct = {number: each == labels for number, each in validation_predictions(own, labels).items()}
     sizes = _sizes(records, attributes)
     tied = _tied(records, correct)
     affordable = [record for record in own if tied.get(record.number)]
@@ -107,8 +107,12 @@ def assess(records: Sequence[TrialRecord], attributes: Mapping[str, Any]) -> Stu
     )
 
 
-def _correct(records: Sequence[TrialRecord], labels: NDArray[np.int64]) -> dict[int, Correct]:
-    """Return (n,) by trial number, for the trials whose predictions were recorded."""
+def validation_predictions(records: Sequence[TrialRecord], labels: NDArray[np.int64]) -> dict[int, NDArray[np.int64]]:
+    """Return (n,) predicted classes by trial number, for the trials whose predictions were recorded.
+
+    Raises:
+        CorruptionError: they are damaged, or not as many as the (n,) labels.
+    """
     found = {}
     for record in records:
         if record.val_predictions:
@@ -116,7 +120,7 @@ def _correct(records: Sequence[TrialRecord], labels: NDArray[np.int64]) -> dict[
             if predictions.shape != labels.shape:
                 counts = f"{len(predictions)} predictions for {len(labels)} validation sentences"
                 raise journal_damage(f"what trial {record.number} predicted", counts)
-            found[record.number] = predictions == labels
+            found[record.number] = predictions
     return found
 
 

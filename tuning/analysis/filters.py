@@ -10,8 +10,6 @@ from tuning.analysis.ranking import STATES, TrialRow
 from tuning.space.expressions import Condition, is_number, parse_value, shorten
 
 _CLAUSE = re.compile(r"\s*([a-z_]\w*)\s*(==?|!=|<=|>=|<|>)\s*([^\s,()=<>!]*)\s*", re.ASCII)
-_BOOLEANS = {"yes": True, "no": False}
-"""Booleans, as the table shows them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,7 +42,8 @@ def parse_where(text: str) -> Condition:
             f"cannot read --where {shorten(text)}; write a field, one of = != < <= > >= and a value, such as n_layers=1"
         )
     name, sign, said = match.groups()
-    value = _BOOLEANS[said.lower()] if said.lower() in _BOOLEANS else parse_value(said)
+    booleans = {"yes": True, "no": False}  # as the table shows them
+    value = booleans[said.lower()] if said.lower() in booleans else parse_value(said)
     if sign in ("<", "<=", ">", ">=") and not is_number(value):
         raise ConfigError(f"cannot read --where {shorten(text)}: {sign} needs a number on its right")
     return Condition(name, "==" if sign == "=" else sign, (value,))

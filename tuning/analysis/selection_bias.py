@@ -17,8 +17,6 @@ from numpy.typing import NDArray
 
 from core.stats import LEVEL, Correct, Interval, wilson
 
-REPEATS = 2000
-"""Resamplings."""
 AT_ONCE = 2**22
 """Numbers in one block of resampling counts."""
 HOPELESS = 5.0
@@ -40,7 +38,7 @@ class CorrectedAccuracy:
     """Number of trials from which the best was chosen."""
 
 
-def corrected_accuracy(correct: Correct, *, repeats: int = REPEATS, seed: int = 0) -> CorrectedAccuracy:
+def corrected_accuracy(correct: Correct, *, repeats: int = 2000, seed: int = 0) -> CorrectedAccuracy:
     """Raw and corrected accuracy of the best of T trials.
 
     Args:

@@ -15,8 +15,6 @@ from tuning.confirm.tables import render_summary
 from tuning.journal.records import Spec, TrialRecord, read_study, study_attributes
 from tuning.journal.writer import open_study
 
-NOTICE = "stopping: the running epochs are lost, what is before them is kept"
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ConfirmOptions:
@@ -123,6 +121,7 @@ def _execute_missing(
 
         if first_fold := next((run for run in left if run.fold is not None), None):
             corpus_of(first_fold)  # more folds than a class has sentences are refused before hours are spent
-        interrupt = InterruptHandler(notice=NOTICE, kept="no finished run is lost")
+        notice = "stopping: the running epochs are lost, what is before them is kept"
+        interrupt = InterruptHandler(notice=notice, kept="no finished run is lost")
         execute(left, corpus_of, journal, resources, machine, workers, options.say, interrupt)
         return not interrupt.requested

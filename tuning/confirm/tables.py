@@ -17,8 +17,9 @@ def render_summary(summary: Summary, form: str) -> str:
             if row.difference is not None:
                 shown["difference"]["tied"] = row.difference.tied
         return json.dumps(content, indent=2)
+    head = ("rank", "trial", "seeds", "val", "test", "sd", "less", "", "tied", "params", "sec")
     return "\n".join(
-        [*text_table(HEAD, [_cells(row) for row in summary.rows]), "", *verdict(summary), "", *summary_notes(summary)]
+        [*text_table(head, [_cells(row) for row in summary.rows]), "", *verdict(summary), "", *summary_notes(summary)]
     )
 
 
@@ -102,9 +103,6 @@ def summary_notes(summary: Summary) -> list[str]:
     lines += [f"trial {row.trial} failed: {printable(error)}" for row in summary.rows for error in row.errors]
     lines += [f"{run} is missing, its worker died: the same command tries again" for run in summary.missing]
     return lines
-
-
-HEAD = ("rank", "trial", "seeds", "val", "test", "sd", "less", "", "tied", "params", "sec")
 
 
 def _cells(row: SettingRow) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """Reading of the journal, with a schema of its attributes that detects damage and foreign records.
 
-A shape is a type; a range of integers; a rule, which is a function; a list of one shape; or a dict of shapes by name, where
-a name that ends in `?` is optional and further names are ignored.
+A shape is a type; a range of integers; a rule, which is a function; a list of one shape; or a dict of shapes by name,
+where a name that ends in `?` is optional and further names are ignored.
 """
 
 import functools

@@ -192,9 +192,8 @@ def _study(storage: JournalStorage, folder: Path, spec: Spec, attributes: Mappin
         study_id, old = storage.create_new_study([StudyDirection.MAXIMIZE], folder.name), None
     new = json.loads(json.dumps(spec))  # as it is read from the journal: lists, not tuples
     if old is None:
-        for name, value in attributes.items():
+        for name, value in {**attributes, "spec": new}.items():
             storage.set_study_user_attr(study_id, name, value)
-        storage.set_study_user_attr(study_id, "spec", new)
         return study_id
     check_format({"spec": old}, folder)
     if old.get("fingerprint") == new.get("fingerprint"):  # the same data may have another path

@@ -135,4 +135,4 @@ def axis_over(values: Sequence[Any], *, log: bool = False, named: bool = False, 
         whole = all(isinstance(value, int) for value in on_scale)
         scale = NumericAxis.over(on_scale, log=log, whole=whole, margin=margin)
         return BrokenAxis(scale=scale, values=tuple(apart)) if apart else scale
-    return CategoryAxis(values=(*numbers, *sorted((value for value in distinct if not is_number(value)), key=str)))
+    return CategoryAxis(values=(*numbers, *sorted(others, key=str)))

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tuning.analysis.assessment import validation_predictions
 from tuning.journal.predictions import unpack_labels
 from tuning.report.facts import ReportData
 
@@ -61,11 +62,7 @@ def read_predictions(facts: ReportData) -> Predictions | None:
     if facts.winner is None or not facts.records[facts.winner.trial].val_predictions:
         return None
     labels = unpack_labels(kept["labels"], "the study's record of the validation labels")
-    predicted = {
-        record.number: unpack_labels(record.val_predictions, f"trial {record.number}'s record of its predictions")
-        for _, record in facts.ranked
-        if record.val_predictions
-    }
+    predicted = validation_predictions([record for _, record in facts.ranked], labels)
     wrong = np.mean([each != labels for each in predicted.values()], axis=0)
     winner = predicted[facts.winner.trial]
     return Predictions(classes=tuple(kept["classes"]), labels=labels, winner=winner, wrong=wrong)

@@ -97,7 +97,7 @@ def worker_rows(facts: ReportData, until: datetime) -> list[list[Bar]]:
     workers: dict[str, list[Bar]] = {}
     for start, record in begun:
         end = record.ended or max(until, record.started or until)
-        whole = RunSegment(worker=record.worker, since=start, until=end.timestamp())
+        whole = RunSegment(worker=None, since=start, until=end.timestamp())
         for segment in record.segments or (whole,):
             kind = facts.kind(record)
             bar = Bar(trial=record.number, kind=kind, start=segment.since - first, end=segment.until - first)
