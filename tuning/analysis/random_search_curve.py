@@ -103,19 +103,20 @@ def random_search_curve(records: Sequence[TrialRecord], spec: Mapping[str, Any])
 
 
 def random_trials(records: Sequence[TrialRecord], spec: Mapping[str, Any]) -> list[TrialRecord]:
-    """The trials that the sampler drew without looking at an outcome, and that repeat no other.
+    """Return the trials that the sampler drew at random, and that repeat no other trial.
 
-    Every trial of a `random` study; of tpe, gp and cmaes those that saw fewer than `startup` outcomes: suggestion n
-    sees trials 0..n-window. A study that knew another's trials has none, and qmc spreads its draws, so they are not
-    independent.
+    A sampler that learns draws at random until it sees `startup` results: suggestion n sees trials 0..n-window. A study
+    with a warm start has none.
     """
-    sampler = spec["sampler"]
-    own = [record for record in records if record.origin == "sampler"]
-    if sampler["name"] == "random":
-        return own
-    if sampler["name"] == "qmc" or spec["warm_start"]:
-        return []
+    from tuning.scheduling.samplers import SAMPLERS  # Optuna's samplers; the table does without them
 
+    sampler = spec["sampler"]
+    info = SAMPLERS[sampler["name"]]
+    own = [record for record in records if record.origin == "sampler"]
+    if not info.independent_draws or spec["warm_start"]:
+        return []
+    if not info.learns:
+        return own
     ended = np.cumsum([0] + [record.state in ("COMPLETE", "PRUNED") for record in records])  # before each number
     return [r for r in own if ended[max(0, r.number - spec["window"] + 1)] < sampler["startup"]]
 
