@@ -60,7 +60,6 @@ def make_study(folder: Path, file: Path, cache: Path | None, *configs: TrialConf
     kept = {
         "validation": {"labels": pack_labels(labels), "classes": list(corpus.classes)},
         "inputs": corpus.source["inputs"],
-        "vocabulary": len(corpus.words),
     }
     with open_study(folder, spec, kept) as study_journal:
         for config in configs:

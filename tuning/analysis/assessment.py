@@ -91,7 +91,7 @@ def assess(records: Sequence[TrialRecord], attributes: Mapping[str, Any]) -> Stu
     correct = {number: each == labels for number, each in validation_predictions(own, labels).items()}
     sizes = _sizes(records, attributes)
     tied = _tied(records, correct)
-    affordable = [record for record in own if tied.get(record.number)]
+    affordable = [record for record in own if tied.get(record.number) and record.number in sizes]
     cheapest = min(affordable, key=lambda r: (sizes[r.number], r.seconds, r.number), default=None)
     # A trial without predictions may have been a rival; one sentence cannot be resampled.
     complete = bool(correct) and len(correct) == len(own) and all(len(each) > 1 for each in correct.values())
@@ -141,10 +141,10 @@ def _tied(records: Sequence[TrialRecord], correct: Mapping[int, Correct]) -> dic
 def _sizes(records: Sequence[TrialRecord], attributes: Mapping[str, Any]) -> dict[int, int]:
     """Return the number of trained parameters: recorded for a complete trial, else computed from its settings."""
     sizes = {record.number: record.n_parameters for record in records if record.n_parameters is not None}
-    n_words, width = attributes["vocabulary"], attributes["spec"]["embedding_dim"]
-    n_classes = len(attributes["validation"]["classes"])
-    for record in records:
-        if record.number not in sizes:
-            config = TrialConfig.from_dict(record.config)
-            sizes[record.number] = count_trainable_parameters(config, n_words, width, n_classes)
+    if n_words := attributes.get("vocabulary"):
+        width, n_classes = attributes["spec"]["embedding_dim"], len(attributes["validation"]["classes"])
+        for record in records:
+            if record.number not in sizes:
+                config = TrialConfig.from_dict(record.config)
+                sizes[record.number] = count_trainable_parameters(config, n_words, width, n_classes)
     return sizes
