@@ -110,6 +110,7 @@ def test_two_workers_have_two_rows_in_the_timeline(facts: ReportData) -> None:
 
 def test_a_trial_that_waited_has_a_bar_for_each_time_that_a_worker_had_it(tmp_path: Path) -> None:
     with small_study(tmp_path / "s") as journal:
+        journal.set_study_attr("validation", attributes()["validation"])
         number = add(journal, 0.5)
         began = journal.records()[0].started_at or 0.0
         segment = {"worker": "node/7", "since": began - 9, "until": began - 7}
