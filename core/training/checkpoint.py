@@ -23,7 +23,8 @@ from core.io.checked_folder import remove_partial_writes, verify_checksums, writ
 if TYPE_CHECKING:
     from torch import Tensor
 
-TENSORS, STATE = "tensors.safetensors", "state.json"
+FILES = TENSORS, STATE = "tensors.safetensors", "state.json"
+"""Names of a checkpoint's files, besides its checksums."""
 KEEP_LAST = 2
 """Number of checkpoints in a folder: the newest, and the previous one in case the newest is damaged."""
 
@@ -58,7 +59,7 @@ def save(folder: Path, checkpoint: Checkpoint) -> None:
     write_checked_folder(folder / f"epoch-{checkpoint.epoch:05d}", contents)
     for name in checkpoint_names(folder)[KEEP_LAST:]:
         shutil.rmtree(folder / name, ignore_errors=True)
-    remove_partial_writes(folder, r"epoch-\d{5}", files=(TENSORS, STATE))
+    remove_partial_writes(folder, r"epoch-\d{5}", files=FILES)
 
 
 def load_latest(folder: Path, training: Mapping[str, Any]) -> Checkpoint | None:
@@ -106,7 +107,7 @@ def load(path: Path) -> Checkpoint:
     from safetensors.torch import load_file
 
     try:
-        verify_checksums(path, (TENSORS, STATE))
+        verify_checksums(path, FILES)
     except CorruptionError:
         raise CorruptionError(
             f"checkpoint {path} is damaged: its checksum does not hold; the one before it is used"

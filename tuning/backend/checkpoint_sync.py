@@ -21,7 +21,7 @@ from core.data.corpus import Corpus
 from core.errors import CorruptionError, UserError
 from core.io.atomic import atomic_folder
 from core.io.checked_folder import CHECKSUMS, canonical_json
-from core.training.checkpoint import STATE, TENSORS, checkpoint_names, load
+from core.training.checkpoint import FILES, checkpoint_names, load
 from tuning.backend.cluster import Cluster
 from tuning.backend.storage import delete, errors_as_user_errors, make_folder, open_filesystem, prune, remove
 from tuning.resources.machine import Machine, TrialResources
@@ -88,7 +88,7 @@ class RemoteCheckpoints:
         system, root = self._place
         try:
             with atomic_folder(self.local / name) as work:
-                for part in (TENSORS, STATE, CHECKSUMS):
+                for part in (*FILES, CHECKSUMS):
                     copy_files(f"{root}/{name}/{part}", str(work / part), system, LocalFileSystem())
                 load(work)
         except (CorruptionError, FileNotFoundError):
@@ -100,7 +100,7 @@ class RemoteCheckpoints:
 
         system, root = self._place
         make_folder(system, f"{root}/{name}")
-        for part in (TENSORS, STATE, CHECKSUMS):  # the checksums last
+        for part in (*FILES, CHECKSUMS):  # the checksums last
             # Without threads: with them pyarrow can hang on uploads (its issue 32372).
             copy_files(
                 str(self.local / name / part), f"{root}/{name}/{part}", LocalFileSystem(), system, use_threads=False

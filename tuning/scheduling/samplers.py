@@ -26,6 +26,8 @@ from tuning.space.expressions import Value
 from tuning.space.space import Space
 
 Params = dict[str, Value]
+MIN_SOURCE_TRIALS = 10
+"""With fewer trials of another study, cmaes starts without them: it uses their best tenth."""
 FRESH = 7_031_501
 """Sets fresh seeds apart from those that the study's sampler derives from the same seed."""
 
@@ -127,7 +129,7 @@ class _FixedTrials(InMemoryStorage):
 
 
 class FixedSpaceCmaEs(CmaEsSampler):
-    """Told what it searches: it would take what all finished trials have in common, which changes with conditions."""
+    """CMA-ES over a fixed space: Optuna would take the parameters that all finished trials share, which changes."""
 
     def __init__(self, space: Space, knowledge: Sequence[FrozenTrial], **options: Any) -> None:
         self._always = {
@@ -141,14 +143,14 @@ class FixedSpaceCmaEs(CmaEsSampler):
             for t in knowledge
             if names <= t.params.keys()
         ]
-        super().__init__(**options, source_trials=known if known and names else None)
+        super().__init__(**options, source_trials=known if len(known) >= MIN_SOURCE_TRIALS and names else None)
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         return self._always
 
 
 class FixedSpaceQmc(QMCSampler):
-    """Told what it searches: it would take what the first trial has, which leaves out other conditions."""
+    """QMC over a fixed space: Optuna would take the parameters of the first trial, which lacks other conditions."""
 
     def __init__(self, space: Space, **options: Any) -> None:
         super().__init__(**options)

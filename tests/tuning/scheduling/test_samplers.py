@@ -1,6 +1,7 @@
 """tuning.scheduling.samplers: which there are, and what they are shown."""
 
 from importlib.machinery import ModuleSpec
+from typing import get_type_hints
 
 import optuna
 import pytest
@@ -8,8 +9,10 @@ from optuna.trial import TrialState
 
 from core.errors import ConfigError
 from tests.support.study_configs import outcomes, plan
+from tuning.run_options import RunOptions
 from tuning.scheduling import samplers
 from tuning.scheduling.samplers import (
+    SAMPLERS,
     SamplerOptions,
     check_sampler,
     finished_view,
@@ -70,3 +73,19 @@ def test_a_sampler_made_anew_draws_what_optuna_draws_in_a_study_of_those_trials(
         )
     study.add_trials(trials)
     assert the_plan.space.suggest(study.ask()) == ours
+
+
+def test_the_help_names_every_sampler() -> None:
+    """The text is written out: SAMPLERS imports Optuna, which --help does without."""
+    option = get_type_hints(RunOptions, include_extras=True)["sampler"].__metadata__[0]
+    *names, last = SAMPLERS
+    assert option.help == f"Sampler: {', '.join(names)} or {last}."
+
+
+def test_cmaes_takes_no_trials_of_another_study_below_ten() -> None:
+    """Optuna's CMA-ES fails on fewer: it uses their best tenth."""
+    space = plan().space
+    finished = [trial for trial in outcomes(plan(stopping=None), 20) if trial.state == TrialState.COMPLETE]
+    for count in (9, 10):
+        options = SamplerOptions(space=space, seed=1, startup=1, prior_trials=finished[:count])
+        assert suggest_once(make_sampler("cmaes", options), space, []).keys() <= {d.name for d in space.dimensions}
