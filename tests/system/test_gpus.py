@@ -63,7 +63,7 @@ def seen(host: tuple[Machine, Searches], folder: Path, share: float, *, retry: b
 
 def most_at_once(trials: list[dict[str, Any]]) -> float:
     """The largest sum of shares of trials that ran on one GPU at the same time."""
-    moments = sorted([(t["began"], t["share"]) for t in trials] + [(t["early_end"], -t["share"]) for t in trials])
+    moments = sorted([(t["began"], t["share"]) for t in trials] + [(t["ended"], -t["share"]) for t in trials])
     total = most = 0.0
     for _, change in moments:
         total += change
