@@ -5,7 +5,6 @@ import shutil
 import sys
 import time
 from collections.abc import Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -20,15 +19,14 @@ from tuning.analysis.filters import RowFilter
 from tuning.backend.storage import check_storage
 from tuning.console import command_line, print_note
 from tuning.journal.predictions import pack_labels
-from tuning.journal.records import read_study, study_attributes
+from tuning.journal.records import study_attributes
 from tuning.journal.writer import StudyJournal, open_study
 from tuning.resources.allocation import GPU_SHARE, resolve_resources
 from tuning.resources.machine import Machine, TrialResources
-from tuning.run_options import AUTO, RunOptions, study_config
+from tuning.run_options import AUTO, RunOptions, add_warm_start, study_config
 from tuning.scheduling.budget import EarlyEnd
 from tuning.scheduling.callbacks import Callback, CallbackList
 from tuning.scheduling.study import StudyConfig, searched_settings, study_id, study_spec
-from tuning.scheduling.warm_start import add_prior_trials
 from tuning.tracking.progress_display import ProgressDisplay
 from tuning.tracking.progress_state import SearchProgress
 from tuning.tracking.progress_text import wrap_titled
@@ -94,15 +92,8 @@ def _run(options: RunOptions, machine: "Machine | Cluster", fits: int, began: fl
         "command": redact_uris(command_line()),
         "inputs": corpus.source["inputs"],
     }
-    if options.warm_start_folder is not None:
-        plan, prior_trials = add_prior_trials(
-            plan,
-            existing,
-            options.warm_start_folder.name,
-            partial(read_study, options.warm_start_folder),
-            corpus.fingerprint,
-        )
-        kept |= prior_trials
+    plan, prior_trials = add_warm_start(options, plan, existing, corpus.fingerprint)
+    kept |= prior_trials
     kept["vocabulary"] = len(corpus.words)
     spec = study_spec(plan, corpus, options.data, resources)
     key = study_id(folder.name, spec)

@@ -8,7 +8,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
@@ -236,6 +236,19 @@ def study_config(options: RunOptions, max_parallel: int, existing: Mapping[str, 
         precision=precision,
         budget=options.budget,
     )
+
+
+def add_warm_start(
+    options: RunOptions, config: "StudyConfig", existing: Mapping[str, Any], fingerprint: str
+) -> tuple["StudyConfig", dict[str, Any]]:
+    """Return the configuration with the trials of `--warm-start`, and the attributes that a new study keeps of them."""
+    folder = options.warm_start_folder
+    if folder is None:
+        return config, {}
+    from tuning.journal.records import read_study
+    from tuning.scheduling.warm_start import add_prior_trials
+
+    return add_prior_trials(config, existing, folder.name, partial(read_study, folder), fingerprint)
 
 
 def corpus_arguments(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from tuning.scheduling.study import searched_settings, space_from_spec, spec_not
 
 
 def table_of(folder: Path, selection: RowFilter, form: str) -> str:
-    """Return the study's rows in one of tuning.analysis.tables.FORMATS.
+    """Return the study's rows as `form`: table, json, csv or md.
 
     Raises:
         UserError: there is no such study, or the selection does not fit it.

@@ -11,7 +11,6 @@ from tuning.analysis.random_search_curve import CurvePoint, RandomSearchCurve
 from tuning.analysis.ranking import COLUMNS, TrialRow
 from tuning.formatting import align_columns, csv_table, format_settings, format_value, markdown_table, text_table
 
-TABLE_FORMATS = ("table", "json", "csv", "md")
 SHOWN = sorted((column for column in COLUMNS if column.title), key=lambda column: column.place)
 """Columns of the text and Markdown tables, which the settings follow."""
 BASELINE = "* the baseline setting (the tutorial notebook's); gain: accuracy above it"
@@ -25,7 +24,7 @@ def render_table(rows: Sequence[TrialRow], form: str, width: int | None = None, 
 
     Args:
         rows: Result of tuning.analysis.filters.filter_rows.
-        form: One of FORMATS.
+        form: table, json, csv or md.
         width: Width of a text table in characters; None for the terminal's.
         notes: Lines below a text or Markdown table.
     """
@@ -69,7 +68,7 @@ def _fit(rows: Sequence[TrialRow], cells: Sequence[Sequence[str]], width: int) -
 
 
 def render_curve(expected: RandomSearchCurve, form: str) -> str:
-    """Return the curve in one of FORMATS; JSON and CSV have every budget, the others a sample."""
+    """Return the curve as table, json, csv or md; JSON and CSV have every budget, the others a sample."""
     if form == "json":
         return json.dumps(dataclasses.asdict(expected), indent=2)
     if form == "csv":

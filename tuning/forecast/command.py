@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from core.data.load import load_corpus
@@ -14,12 +13,11 @@ from tuning.forecast.simulation import Forecast, Range, forecast, to_dict
 from tuning.formatting import format_duration, format_gigabytes, format_megabytes
 from tuning.journal.file import JOURNAL
 from tuning.journal.reader import read_journal
-from tuning.journal.records import read_study, study_attributes
+from tuning.journal.records import study_attributes
 from tuning.resources.allocation import heaviest_configs, resolve_resources
 from tuning.resources.machine import Machine
-from tuning.run_options import RunOptions, study_config
+from tuning.run_options import RunOptions, add_warm_start, study_config
 from tuning.scheduling.study import StudyConfig
-from tuning.scheduling.warm_start import add_prior_trials
 
 RAY_BYTES = 500_000_000
 """Memory of Ray's own processes and the driver."""
@@ -179,14 +177,7 @@ def make_forecast(options: RunOptions, say: Callable[[str], None]) -> ForecastRe
         say(str(choice))
         fits = resources.max_parallel(machine)
         plan = study_config(options, fits, existing)
-    if options.warm_start_folder is not None:
-        plan, _ = add_prior_trials(
-            plan,
-            existing,
-            options.warm_start_folder.name,
-            partial(read_study, options.warm_start_folder),
-            corpus.fingerprint,
-        )
+    plan, _ = add_warm_start(options, plan, existing, corpus.fingerprint)
     workers = min(fits, options.workers or fits, plan.n_trials)
     heavy = heaviest_configs(plan.space, **plan.shared_settings)
     # The probe has one GPU: as many processes as share it.
