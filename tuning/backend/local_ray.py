@@ -9,7 +9,13 @@ from typing import Any
 
 from core.errors import UserError
 from core.io.text import error_summary
-from tuning.backend.ray_private import Process, kill_processes, ray_processes, silence_error_thread
+from tuning.backend.ray_private import (
+    Process,
+    kill_processes,
+    ray_processes,
+    silence_error_thread,
+    without_unused_processes,
+)
 from tuning.resources.machine import Machine
 
 RAY_ENV = {
@@ -42,15 +48,16 @@ def local_ray(machine: Machine, lost: Callable[[str], None]) -> Iterator[Any]:
 
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # the journal has every error
     try:
-        ray.init(
-            address="local",
-            num_cpus=machine.cpus,
-            num_gpus=machine.gpus,
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            configure_logging=True,
-        )
+        with without_unused_processes():
+            ray.init(
+                address="local",
+                num_cpus=machine.cpus,
+                num_gpus=machine.gpus,
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                configure_logging=True,
+            )
     except Exception as error:
         ray.shutdown()
         raise UserError(

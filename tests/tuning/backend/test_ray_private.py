@@ -17,7 +17,12 @@ from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import Trial
 from ray.tune.utils.object_cache import _ObjectCache
 
-from tuning.backend.ray_private import drop_finished_trials, keep_idle_workers
+from tuning.backend.ray_private import (
+    UNUSED_STARTS,
+    drop_finished_trials,
+    keep_idle_workers,
+    without_unused_processes,
+)
 
 
 def controller(trials: list[Trial], live: list[Trial]) -> Any:
@@ -87,6 +92,14 @@ def test_another_ray_without_those_names_is_left_alone() -> None:
     assert known == []
 
 
+def test_ray_starts_its_unused_processes_again_after_the_block() -> None:
+    before = [getattr(Node, name) for name in UNUSED_STARTS]
+    with without_unused_processes():
+        assert [getattr(Node, name) for name in UNUSED_STARTS] != before
+        Node.start_api_server(None, include_dashboard=False, raise_on_failure=False)
+    assert [getattr(Node, name) for name in UNUSED_STARTS] == before
+
+
 @pytest.mark.parametrize(
     ("owner", "name"),
     [
@@ -109,6 +122,7 @@ def test_another_ray_without_those_names_is_left_alone() -> None:
         (worker, "_global_node"),
         (worker.Worker, "threads_stopped"),
         (GcsErrorSubscriber, "close"),
+        *((Node, name) for name in UNUSED_STARTS),
         (Node, "all_processes"),
         (Node, "kill_all_processes"),
         (services, "canonicalize_bootstrap_address"),
