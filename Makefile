@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: tune test fast chaos check bench clean
+.PHONY: tune test fast chaos simulate check bench clean
 
 tune: $(VENV)/.installed
 	$(BIN)/sentune run
@@ -16,6 +16,10 @@ fast: $(VENV)/.installed-test
 
 chaos: $(VENV)/.installed-test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m chaos -n 2
+
+# `make simulate SEED=17` runs one seed alone, `make simulate SEEDS=100000` as many as you want.
+simulate: $(VENV)/.installed-test
+	$(BIN)/python -m tests.simulator $(if $(SEED),--seed $(SEED)) $(if $(SEEDS),--seeds $(SEEDS))
 
 check: $(VENV)/.installed-test
 	$(BIN)/ruff check .

@@ -4,11 +4,12 @@ import contextlib
 import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from core.config import TrialConfig
 from core.data.audit import audit_warnings, render_audit
 from core.data.corpus import VAL, Corpus
 from core.data.load import load_corpus
@@ -26,10 +27,13 @@ from tuning.resources.machine import Machine, TrialResources
 from tuning.run_options import AUTO, RunOptions, add_warm_start, study_config
 from tuning.scheduling.budget import EarlyEnd
 from tuning.scheduling.callbacks import Callback, CallbackList
+from tuning.scheduling.schedule import resume
 from tuning.scheduling.study import StudyConfig, searched_settings, study_id, study_spec
+from tuning.scheduling.virtual_cost import CorpusShape, virtual_cost
 from tuning.tracking.progress_display import ProgressDisplay
 from tuning.tracking.progress_state import SearchProgress
 from tuning.tracking.progress_text import wrap_titled
+from tuning.tracking.remaining_time import RemainingTime
 from tuning.tracking.tensorboard import tensorboard_callback
 
 if TYPE_CHECKING:
@@ -103,16 +107,18 @@ def _run(options: RunOptions, machine: "Machine | Cluster", fits: int, began: fl
             more.append(extras.enter_context(tensorboard_callback(journal, searched_settings(plan.space), print_note)))
         if choice is not None:
             journal.set_study_attr(GPU_SHARE, choice.to_dict())
-        ending = plan.budget.check(journal.records())
-        if ending is not None:
-            _say(f"study {folder.name} has ended: {ending.reason}")
-        elif _is_complete(journal, plan):
-            _say(f"study {folder.name} is complete: {len(journal.trials())} trials")
-        else:
+        journal.set_study_attr("early_end", None)
+        cost = virtual_cost(plan.space, plan.shared_settings, CorpusShape.of(corpus))
+        ending, left = resume(journal, plan, cost)
+        if left:
             workers = min(fits, options.workers or fits)
-            journal.set_study_attr("early_end", None)
-            ending = _search(options, journal, plan, corpus, resources, machine, workers, began, more, key)
-        if (options.address or options.storage) and _is_complete(journal, plan):
+            ending = _search(options, journal, plan, corpus, resources, machine, workers, began, more, key, cost)
+        elif ending is not None:
+            _say(f"study {folder.name} has ended: {ending.reason}")
+        else:
+            _say(f"study {folder.name} is complete: {len(journal.trials())} trials")
+        complete = _is_complete(journal, plan)
+        if (options.address or options.storage) and complete:
             _checkpoint_store(options, key).remove_all(
                 machine, print_note
             )  # by each command: the one before may have been killed
@@ -120,12 +126,12 @@ def _run(options: RunOptions, machine: "Machine | Cluster", fits: int, began: fl
         _say(table_of(folder, RowFilter(top=10), "table"))
         if ending is not None:
             _say(_resume_hint(ending))
-        return ending is not None or _is_complete(journal, plan)
+        return ending is not None or complete
 
 
 def _resume_hint(ending: EarlyEnd) -> str:
-    """After a study that a budget has ended."""
-    if ending.last is None:
+    """Return how to continue a study that a budget has ended."""
+    if ending.n_trials is None:
         return f"the same command goes on, with as much time again: {command_line()}"
     return "the same command with another --target or --patience-trials, or without, goes on"
 
@@ -141,6 +147,7 @@ def _search(
     began: float,
     more: Sequence[Callback],
     key: str,
+    cost: Callable[[TrialConfig], float],
 ) -> EarlyEnd | None:
     """Search; return how a budget ended it before all trials were done, if one did."""
     from tuning.backend.interrupt import InterruptHandler
@@ -148,7 +155,7 @@ def _search(
 
     records = journal.records()
     if records:
-        ended = sum(record.state != "RUNNING" for record in records)
+        ended = sum(record.ended is not None for record in records)
         _say(f"going on with study {journal.folder.name}: {ended} of {plan.n_trials} trials are done")
     checkpoints = _checkpoint_store(options, key)
     if checkpoints.on_node and not checkpoints.storage:
@@ -158,8 +165,7 @@ def _search(
         records=records,
         n_trials=plan.n_trials,
         epochs_a_trial=plan.epochs,
-        workers=workers,
-        window=plan.window,
+        remaining=RemainingTime(config=plan, cost=cost, workers=workers),
         searched=searched_settings(plan.space),
         budget_seconds=seconds,
     )
@@ -168,9 +174,8 @@ def _search(
     interrupt = InterruptHandler(before_exit=progress.__exit__)  # a live display hides the cursor
     backend = RayBackend(machine=machine, resources=resources, workers=workers, train=checkpoints.run_trial)
     with progress, interrupt.time_limit(seconds, plan.budget.timed_out):
-        search(journal, plan, corpus, backend, CallbackList([progress, *more]), interrupt)
-    ending = interrupt.ended
-    return None if ending and ending.last is None and _is_complete(journal, plan) else ending
+        ending = search(journal, plan, corpus, backend, CallbackList([progress, *more]), interrupt)
+    return None if ending and ending.n_trials is None and _is_complete(journal, plan) else ending
 
 
 def _checkpoint_store(options: RunOptions, key: str) -> "CheckpointStore":

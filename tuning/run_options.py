@@ -19,12 +19,12 @@ from core.errors import check_rules
 from core.io.atomic import expand_user
 from core.nn.environment import supports_bf16
 from tuning.backend.storage import absolute_uri as absolute_uri
-from tuning.resources.machine import TrialResources, default_window, parse_gpu_share
+from tuning.resources.machine import TrialResources, parse_gpu_share
 
 if TYPE_CHECKING:
+    from tuning.scheduling.asha import Asha
     from tuning.scheduling.budget import Budget
     from tuning.scheduling.study import StudyConfig
-    from tuning.scheduling.successive_halving import SuccessiveHalving
     from tuning.space.space import Space
 
 AUTO = "auto"
@@ -63,18 +63,23 @@ class RunOptions:
         int, Option(help="Total number of trials in the study. A larger number adds trials to an existing study.")
     ] = 16
     epochs: Annotated[int, Option(help="Maximum number of epochs per trial.")] = 8
-    window: Annotated[
+    parallelism: Annotated[
         int | None,
         Option(
-            help="Order window W: suggestion n uses only the results of trials 0 to n-W. "
-            "Default: 4 times the number of parallel trials, at least 8."
+            help="Number of virtual workers that define the order of the search. "
+            "Default: the number of trials that run in parallel."
         ),
     ] = None
+    lag: Annotated[
+        float, Option(help="Time that workers may be late without any waiting, in epochs of the median configuration.")
+    ] = 2.0
     sampler: Annotated[str, Option(help="Sampler: tpe, random, gp, cmaes or qmc.")] = "tpe"
     warm_start: Annotated[
         str | None, Option(help="Study with the same space and data whose trials the sampler uses.", metavar="STUDY")
     ] = None
-    stopping: Annotated[Literal["halving", "none"], Option(help="Rule that stops weak trials early.")] = "halving"
+    stopping: Annotated[
+        Literal["asha", "none"], Option(help="Rule that decides which trials continue: asha, or none (all do).")
+    ] = "asha"
     grace: Annotated[int, Option(help="Minimum number of epochs per trial.")] = 1
     reduction: Annotated[
         int, Option(help="Reduction factor N: the best 1/N of the trials continue past each rung.")
@@ -137,7 +142,8 @@ class RunOptions:
         check_rules(
             {
                 "--workers": (self.workers, "at least 1", self.workers is None or self.workers >= 1),
-                "--stopping": (self.stopping, "one of halving, none", self.stopping in ("halving", "none")),
+                "--parallelism": (self.parallelism, "at least 1", self.parallelism is None or self.parallelism >= 1),
+                "--stopping": (self.stopping, "one of asha, none", self.stopping in ("asha", "none")),
                 "--precision": (self.precision, f"one of {', '.join(precisions)}", self.precision in precisions),
                 "--name": (
                     self.name,
@@ -172,11 +178,11 @@ class RunOptions:
         return Budget(seconds=seconds, target=self.target, patience_trials=self.patience_trials)
 
     @cached_property
-    def stopping_rule(self) -> "SuccessiveHalving | None":
-        """The rule that `stopping` names; None stops no trial."""
-        from tuning.scheduling.successive_halving import stopping_rule
+    def stopping_rule(self) -> "Asha | None":
+        """The rule that `stopping` names; None trains every trial in full."""
+        from tuning.scheduling.asha import Asha
 
-        return stopping_rule(self.stopping, self.grace, self.reduction)
+        return Asha(grace=self.grace, reduction=self.reduction) if self.stopping == "asha" else None
 
     @cached_property
     def loaded_space(self) -> "Space":
@@ -202,7 +208,7 @@ DATA_OPTIONS = [
 
 
 def study_config(options: RunOptions, max_parallel: int, existing: Mapping[str, Any]) -> "StudyConfig":
-    """Return the configuration of the study; an existing study keeps its window, cohort and precision.
+    """Return the configuration of the study; an existing study keeps its parallelism and precision.
 
     Args:
         options: of `run` or `plan`.
@@ -212,14 +218,6 @@ def study_config(options: RunOptions, max_parallel: int, existing: Mapping[str, 
     from tuning.scheduling.study import StudyConfig
 
     known = existing.get("spec")
-    window = options.window
-    if window is None:
-        window = known["window"] if known else default_window(max_parallel)
-    stopping = options.stopping_rule
-    if stopping is not None:
-        cohort = (known["stopping"] or {}).get("cohort") if known else min(window, options.trials)
-        if isinstance(cohort, int):  # else the rules differ, which open_study reports
-            stopping = dataclasses.replace(stopping, cohort=max(1, cohort))
     precision = options.precision
     if precision == AUTO:
         here = options.address is None and supports_bf16(options.resources.device)
@@ -228,9 +226,10 @@ def study_config(options: RunOptions, max_parallel: int, existing: Mapping[str, 
         space=options.loaded_space,
         n_trials=options.trials,
         epochs=options.epochs,
-        window=window,
+        parallelism=options.parallelism or (known["parallelism"] if known else max_parallel),
+        lag=options.lag,
         seed=options.seed,
-        stopping=stopping,
+        stopping=options.stopping_rule,
         sampler=options.sampler,
         patience=options.patience,
         precision=precision,

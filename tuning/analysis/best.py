@@ -36,7 +36,7 @@ def curve_of(folder: Path, form: str) -> str:
         UserError: there is no such study, or it has too few random trials.
     """
     attributes, records = read_study(folder)
-    return render_curve(random_search_curve(records, attributes["spec"]), form)
+    return render_curve(random_search_curve(records), form)
 
 
 def _assessment_notes(rows: Sequence[TrialRow], assessment: StudyAssessment) -> list[str]:

@@ -3,15 +3,14 @@
 Only trials that were drawn at random count: what a sampler chose by earlier outcomes is not an independent draw.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from core.errors import UserError
-from tuning.journal.records import TrialRecord
+from tuning.journal.records import RANKED, TrialRecord
 
 BAND = (0.1, 0.9)
 """Of ten searches with this budget eight end within the band."""
@@ -71,13 +70,13 @@ def expected_best(accuracies: ArrayLike) -> tuple[NDArray[np.float64], NDArray[n
     return np.array(plugin), np.array(unbiased)
 
 
-def random_search_curve(records: Sequence[TrialRecord], spec: Mapping[str, Any]) -> RandomSearchCurve:
-    """The curve of a study.
+def random_search_curve(records: Sequence[TrialRecord]) -> RandomSearchCurve:
+    """Return the curve of a study.
 
     Raises:
         UserError: it has fewer than two random trials to make it from.
     """
-    random = [record for record in random_trials(records, spec) if record.state in ("COMPLETE", "PRUNED", "FAIL")]
+    random = [record for record in random_trials(records) if record.state in (*RANKED, "FAIL")]
     ended = [record for record in random if record.state != "FAIL"]
     accuracies = [record.best.val_accuracy for record in ended if record.best]
     if len(accuracies) < 2:
@@ -102,23 +101,9 @@ def random_search_curve(records: Sequence[TrialRecord], spec: Mapping[str, Any])
     return RandomSearchCurve(random_trials=len(values), failed=len(random) - len(ended), budgets=tuple(budgets))
 
 
-def random_trials(records: Sequence[TrialRecord], spec: Mapping[str, Any]) -> list[TrialRecord]:
-    """Return the trials that the sampler drew at random, and that repeat no other trial.
-
-    A sampler that learns draws at random until it sees `startup` results: suggestion n sees trials 0..n-window. A study
-    with a warm start has none.
-    """
-    from tuning.scheduling.samplers import SAMPLERS  # Optuna's samplers; the table does without them
-
-    sampler = spec["sampler"]
-    info = SAMPLERS[sampler["name"]]
-    own = [record for record in records if record.origin == "sampler"]
-    if not info.independent_draws or spec["warm_start"]:
-        return []
-    if not info.learns:
-        return own
-    ended = np.cumsum([0] + [record.state in ("COMPLETE", "PRUNED") for record in records])  # before each number
-    return [r for r in own if ended[max(0, r.number - spec["window"] + 1)] < sampler["startup"]]
+def random_trials(records: Sequence[TrialRecord]) -> list[TrialRecord]:
+    """Return the trials that the sampler drew at random, and that repeat no other trial."""
+    return [record for record in records if record.origin == "random"]
 
 
 def _best_of(values: NDArray[np.float64], n: int, share: float) -> float:

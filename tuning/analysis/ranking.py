@@ -9,7 +9,7 @@ from tuning.analysis.assessment import StudyAssessment
 from tuning.formatting import format_value
 from tuning.journal.records import TrialRecord, rank_trials
 
-STATES = {"COMPLETE": "done", "PRUNED": "stopped", "FAIL": "failed"}
+STATES = {"COMPLETE": "done", "PRUNED": "stopped", "FAIL": "failed", "PAUSED": "paused"}
 """What users see instead of the journal's states."""
 
 
@@ -18,7 +18,7 @@ class TrialRow:
     """One trial in the table. A field is None if it is unknown or does not apply."""
 
     rank: int | None
-    """From 1; None for a trial that failed or has not ended."""
+    """From 1; None for a trial that failed or that a worker has now."""
     trial: int
     val_accuracy: float | None
     best_epoch: int | None

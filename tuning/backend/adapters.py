@@ -1,7 +1,7 @@
 """Adapters: a Schedule as Ray Tune's Searcher and TrialScheduler.
 
 Ray asks the searcher for a new trial when a worker is free, and the scheduler after each report whether the trial
-continues. To Ray a paused trial has ended; it continues as another trial of Ray's. Ray's own state is neither written
+continues. To Ray, a paused trial has ended; it continues as another trial of Ray's. Ray's own state is neither written
 nor read: the journal is the state.
 """
 
@@ -16,8 +16,8 @@ from ray.tune.search import Searcher
 from core.training.result import EpochResult
 from tuning.backend.ray_private import drop_finished_trials, keep_idle_workers
 from tuning.journal.writer import StudyJournal
-from tuning.scheduling.schedule import NoJob, Schedule
-from tuning.scheduling.successive_halving import Decision
+from tuning.scheduling.schedule import Schedule
+from tuning.scheduling.virtual_clock import NoJob
 
 
 def unflatten(result: Mapping[str, Any], name: str) -> dict[str, Any]:
@@ -70,7 +70,7 @@ class RaySearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
 
 
 class RayScheduler(FIFOScheduler):  # type: ignore[misc]  # Ray ships no types
-    """Reports each epoch to the schedule, and ends a trial of Ray's when the schedule pauses or stops it."""
+    """Reports each epoch to the schedule, and ends a trial of Ray's when its job has ended."""
 
     def __init__(self, schedule: Schedule) -> None:
         super().__init__()
@@ -83,14 +83,14 @@ class RayScheduler(FIFOScheduler):  # type: ignore[misc]  # Ray ships no types
         if not epoch or unflatten(result, "result"):
             return str(TrialScheduler.CONTINUE)
         number = trial.config["number"]
-        decision = self.schedule.report(number, EpochResult(**epoch), unflatten(result, "val_predictions"))
-        return str(TrialScheduler.CONTINUE if decision == Decision.CONTINUE else TrialScheduler.STOP)
+        continues = self.schedule.report(number, EpochResult(**epoch), unflatten(result, "val_predictions"))
+        return str(TrialScheduler.CONTINUE if continues else TrialScheduler.STOP)
 
     def on_trial_complete(self, tune_controller: Any, trial: Trial, result: Mapping[str, Any]) -> None:
         """Keep the worker of a trial that has ended, and drop Ray's record of earlier trials."""
         if not self._keeps_workers:
             self._keeps_workers = True
-            keep_idle_workers(tune_controller, trial, self.schedule.config.n_trials)
+            keep_idle_workers(tune_controller, trial, self.schedule.clock.n_trials)
         drop_finished_trials(tune_controller)
 
     def __getstate__(self) -> dict[str, Any]:

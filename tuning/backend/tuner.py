@@ -18,9 +18,11 @@ from tuning.backend.local_ray import local_ray
 from tuning.backend.ray_private import skip_callback_telemetry
 from tuning.journal.writer import StudyJournal
 from tuning.resources.machine import Machine, TrialResources
+from tuning.scheduling.budget import EarlyEnd
 from tuning.scheduling.callbacks import Callback
-from tuning.scheduling.schedule import MAX_RESTARTS, OOM, Schedule, common_failure
+from tuning.scheduling.schedule import MAX_RESTARTS, Schedule, common_failure
 from tuning.scheduling.study import StudyConfig
+from tuning.scheduling.virtual_cost import CorpusShape, virtual_cost
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,10 +79,10 @@ def search(
     backend: RayBackend,
     callbacks: Callback,
     interrupt: InterruptHandler,
-) -> None:
-    """Run the trials that the journal lacks.
+) -> EarlyEnd | None:
+    """Run the jobs that the journal lacks.
 
-    Returns when all have ended, or after an interruption. Ray is started before and shut down afterwards, unless a
+    Returns when none is left, or after an interruption. Ray is started before and shut down afterwards, unless a
     cluster is joined.
 
     Args:
@@ -89,7 +91,10 @@ def search(
         corpus: the data.
         backend: what trains the trials.
         callbacks: called at each start, epoch, pause and end of a trial.
-        interrupt: checked before each new trial and after each epoch.
+        interrupt: checked before each job and after each epoch.
+
+    Returns:
+        The budget that has ended the study, if one has.
 
     Raises:
         UserError: the first trials all failed with one cause; or the user must fix something, such as a full disk,
@@ -99,33 +104,30 @@ def search(
     ray_session = machine.monitored if isinstance(machine, Cluster) else partial(local_ray, machine)
     # Installed twice: Ray sets handlers of its own when it starts, and a signal must not cut its shutdown short.
     with interrupt.installed(), ray_session(interrupt.on_ray_lost) as ray, interrupt.installed():
-        run = partial(_run_trials, journal, config, callbacks, interrupt, ray.put(corpus))
-        run(backend)
-        while _oom_trials_wait(journal, backend) and not (interrupt.requested or common_failure(journal.trials())):
+        cost = virtual_cost(config.space, config.shared_settings, CorpusShape.of(corpus))
+        new_schedule = partial(Schedule, journal, config, cost, callbacks, interrupt)
+        run = partial(_run_trials, new_schedule, journal, ray.put(corpus), interrupt)
+        schedule = run(backend)
+        while schedule.waits_for_gpu and not (interrupt.requested or common_failure(journal.trials())):
             run(backend.on_whole_gpus(), whole_gpu=True)
-            run(backend)
+            schedule = run(backend)
     if interrupt.reason:
         raise interrupt.reason
     if cause := common_failure(journal.trials()):
         raise UserError(f"the first trials all failed with one cause, so the study stopped: {cause}")
-
-
-def _oom_trials_wait(journal: StudyJournal, backend: RayBackend) -> bool:
-    waiting = (trial for trial in journal.trials() if not trial.state.is_finished())
-    return backend.retries_oom and any(OOM in trial.user_attrs for trial in waiting)
+    return interrupt.ended or schedule.early_end
 
 
 def _run_trials(
+    new_schedule: Callable[..., Schedule],
     journal: StudyJournal,
-    config: StudyConfig,
-    callbacks: Callback,
-    interrupt: InterruptHandler,
     corpus_ref: Any,
+    interrupt: InterruptHandler,
     backend: RayBackend,
     *,
     whole_gpu: bool = False,
-) -> None:
-    """Run Ray Tune once, until the schedule has no further job for this backend."""
+) -> Schedule:
+    """Run Ray Tune once, until a schedule has no further job for this backend; return the schedule."""
     import ray
     from ray import tune
 
@@ -138,14 +140,14 @@ def _run_trials(
         train(job, ray.get(corpus_ref), resources)
 
     retry_oom = whole_gpu or backend.retries_oom
-    schedule = Schedule(journal, config, callbacks, interrupt, retry_oom=retry_oom, whole_gpu=whole_gpu)
+    schedule = new_schedule(retry_oom=retry_oom, whole_gpu=whole_gpu)
     tuner = tune.Tuner(
         tune.with_resources(trainable, {"cpu": resources.cpus_per_trial, "gpu": resources.gpus_per_trial}),
         tune_config=tune.TuneConfig(
             search_alg=RaySearcher(schedule, journal),
             scheduler=RayScheduler(schedule),
-            # A trial that was paused, or whose worker died, is another trial to Ray.
-            num_samples=config.n_trials * (1 + len(schedule.rungs.rungs) + MAX_RESTARTS),
+            # A trial that continues after a pause, or whose worker died, is another trial to Ray.
+            num_samples=schedule.clock.n_trials * (len(schedule.clock.stops) + MAX_RESTARTS),
             max_concurrent_trials=backend.workers,
             reuse_actors=True,
             trial_dirname_creator=lambda trial: trial.trial_id,
@@ -168,3 +170,4 @@ def _run_trials(
             raise
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+    return schedule

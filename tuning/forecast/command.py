@@ -9,11 +9,11 @@ from core.data.load import load_corpus
 from core.errors import ConfigError
 from core.nn.model_size import max_checkpoint_bytes
 from tuning.forecast.probe import PROBE_SECONDS, probe
-from tuning.forecast.simulation import Forecast, Range, forecast, to_dict
+from tuning.forecast.simulation import Forecast, Range, forecast, to_dict, trials_within
 from tuning.formatting import format_duration, format_gigabytes, format_megabytes
 from tuning.journal.file import JOURNAL
 from tuning.journal.reader import read_journal
-from tuning.journal.records import study_attributes
+from tuning.journal.records import study_attributes, to_record
 from tuning.resources.allocation import heaviest_configs, resolve_resources
 from tuning.resources.machine import Machine
 from tuning.run_options import RunOptions, add_warm_start, study_config
@@ -56,6 +56,8 @@ class ForecastReport:
     """Size of the largest checkpoint."""
     budget_seconds: float | None
     """Value of --time-budget in seconds; None for no limit."""
+    trials_in_budget: int | None
+    """Number of trials that end within the budget; None if all do."""
 
     @property
     def total_bytes(self) -> int:
@@ -77,7 +79,7 @@ class ForecastReport:
         found = []
         high, budget = self.forecast.seconds.high, self.budget_seconds
         if budget is not None and high > budget:
-            fit = self.forecast.trials_within(budget)
+            fit = self.trials_in_budget
             limit, larger = f"--time-budget {format_duration(budget)}", f"--time-budget {round_up(high)}"
             found.append(
                 f"it may not fit {limit}: what would is --trials {fit}, or "
@@ -99,7 +101,7 @@ class ForecastReport:
             "trials": self.plan.n_trials,
             "trials_done": self.done,
             "workers": self.workers,
-            "window": self.plan.window,
+            "parallelism": self.plan.parallelism,
             "rungs": list(self.forecast.rungs),
             "epochs_without_stopping": self.forecast.whole_epochs,
             "epochs": to_dict(self.forecast.epochs, 0),
@@ -115,10 +117,10 @@ class ForecastReport:
         begun = f", {self.done} of them done," if self.done else ""
         rungs = "none"
         if plan.stopping is not None and forecast.rungs:
-            rungs = f"halving after {epochs_text(forecast.rungs)}, one in {plan.stopping.reduction} goes on"
+            rungs = f"asha pauses trials after {epochs_text(forecast.rungs)}, 1 in {plan.stopping.reduction} continues"
         lines = [
             f"study {self.name}: {plan.n_trials} trials{begun} of up to {plan.epochs} epochs, {self.workers} at once "
-            f"with {self.share} each, window {plan.window}",
+            f"with {self.share} each, parallelism {plan.parallelism}",
             f"stopping: {rungs}",
             f"epochs: {forecast.whole_epochs} without stopping, {spread(forecast.epochs, '{:.0f}'.format)} with it",
             f"time: {spread(forecast.seconds, round_up)}, by a probe of {self.probed} settings in "
@@ -194,20 +196,24 @@ def make_forecast(options: RunOptions, say: Callable[[str], None]) -> ForecastRe
     )
     shape = (len(corpus.words), corpus.embedding_dim, len(corpus.classes))
     checkpoint = max(max_checkpoint_bytes(config, *shape) for config in heavy)
-    finished = sum(trial.state.is_finished() for trial in read_journal(options.folder / JOURNAL)[1])
-    done = min(finished, plan.n_trials)
+    records = [to_record(trial) for trial in read_journal(options.folder / JOURNAL)[1]]
+    trained = {record.number: len(record.epochs) for record in records if record.number < plan.n_trials}
+    budget = options.budget.seconds
+    expected = forecast(plan, found.costs, workers, trained)
+    in_time = budget is None or expected.seconds.high <= budget
     return ForecastReport(
         name=options.folder.name,
         plan=plan,
-        done=done,
+        done=sum(record.ended is not None for record in records[: plan.n_trials]),
         workers=workers,
         share=share_text(resources.cpus_per_trial, resources.gpus_per_trial),
-        forecast=forecast(plan, found.costs, workers, done),
+        forecast=expected,
         probed=len(found.costs.own) + len(found.costs.others),
         probe_seconds=found.seconds,
         # Steps alone hold neither the best weights nor, from a GPU, what goes to the disk: at most a checkpoint.
         worker_bytes=found.peak_bytes + checkpoint + RAY_IN_A_WORKER_BYTES,
         memory_bytes=machine.memory_bytes,
         checkpoint_bytes=checkpoint,
-        budget_seconds=options.budget.seconds,
+        budget_seconds=budget,
+        trials_in_budget=None if in_time or budget is None else trials_within(budget, plan, found.costs, workers),
     )

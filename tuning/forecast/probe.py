@@ -4,7 +4,6 @@ The configurations are the study's first ones, which depend on no result, and ra
 same time, and seconds per token scale to the corpus. They run in parallel because trials share memory and caches.
 """
 
-import dataclasses
 import itertools
 import multiprocessing
 import time
@@ -15,13 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from optuna.trial import FrozenTrial, TrialState, create_trial
+from optuna.trial import TrialState, create_trial
 
 from core.config import TrialConfig
 from core.data.load import load_corpus
 from core.errors import UserError
 from tuning.forecast.simulation import EpochCosts
 from tuning.resources.profiling import PROBE_DIED, measure_epoch_seconds, training_steps
+from tuning.scheduling.samplers import random_params
 from tuning.scheduling.study import StudyConfig
 from tuning.scheduling.suggester import Suggester
 
@@ -45,25 +45,26 @@ class Probe:
 
 def settings_to_try(plan: StudyConfig, others: int = OTHERS) -> tuple[list[TrialConfig], list[TrialConfig]]:
     """Return the study's first configurations, which depend on no result, and random ones if it has more trials."""
-    own = _suggest(plan, min(plan.n_trials, plan.window))
-    count = len(own) + (others if plan.n_trials > len(own) else 0)
-    blind = dataclasses.replace(plan, sampler="random", window=len(own) + others + 1)
-    return own, _suggest(blind, count)[len(own) :]
+    own = _suggest(plan, min(plan.n_trials, plan.parallelism))
+    shared = plan.shared_settings
+    draws = random_params(plan.space, plan.seed, others) if plan.n_trials > len(own) else []
+    return own, [plan.space.to_config(params, **shared) for params in draws]
 
 
 def _suggest(plan: StudyConfig, count: int) -> list[TrialConfig]:
-    suggester, trials = Suggester(plan), list[FrozenTrial]()
-    for _ in range(count):
-        new = suggester.suggest(trials)
-        trials.append(
-            create_trial(
-                state=TrialState.RUNNING,
-                params=new.params,
-                distributions=plan.space.distributions(new.params),
-                user_attrs={"config": new.config.to_dict(), "origin": new.origin},
-            )
+    suggester, configs = Suggester(plan), list[TrialConfig]()
+    for number in range(count):
+        new = suggester.suggest([])
+        configs.append(new.config)
+        trial = create_trial(
+            state=TrialState.RUNNING,
+            params=new.params,
+            distributions=plan.space.distributions(new.params),
+            user_attrs={"config": new.config.to_dict(), "origin": new.origin},
         )
-    return [TrialConfig.from_dict(trial.user_attrs["config"]) for trial in trials]
+        trial.number = number
+        suggester.add(trial)
+    return configs
 
 
 def probe(

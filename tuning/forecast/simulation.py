@@ -1,29 +1,32 @@
 """Forecast the duration of a search with many simulations, based on a probe. Pure.
 
-Each simulation draws what a probe cannot measure: the quality of each trial, which decides who is stopped at a rung;
-the configurations that the sampler will prefer, which decide the cost of later trials; and the speed of the machine.
-It then assigns the trials to the workers in the study's order, with the pauses of rungs and window. A range holds 90%
-of the simulations.
+Each simulation draws what a probe cannot measure: the quality of each trial, which decides who continues at a rung; the
+configurations that the sampler will prefer, which decide the cost of later trials; and the speed of the machine. The
+search's own clock then decides, in simulated time (tuning.scheduling.simulated_backend). A range holds 90% of the
+simulations.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from numpy.random import Generator, default_rng
 from numpy.typing import NDArray
 
+from tuning.scheduling.simulated_backend import ScoreFunction, simulate
 from tuning.scheduling.study import StudyConfig
-from tuning.scheduling.successive_halving import Decision, SuccessiveHalving
-from tuning.scheduling.timeline import TRIAL_SECONDS, completion_times
+from tuning.scheduling.virtual_clock import VirtualClock
 
-SIMULATED_TRIALS = 100_000
+SIMULATED_TRIALS = 30_000
 """Number of trials in all simulations of one forecast together."""
 FAVOURITES = 3
 """Number of configurations that a sampler prefers: half of the later trials cost as much as one of these."""
 SPEED = 0.08
 """Standard deviation of the logarithm of the machine's speed during the search, relative to the probe."""
+COST_ERROR = 0.25
+"""Standard deviation of the logarithm of an epoch's time, relative to its virtual cost."""
 PERSISTENCE = 0.8
 """Correlation between the final quality of a trial and its score at a rung."""
 STARTS = (1.6, 3.5)
@@ -71,56 +74,73 @@ class Forecast:
     epochs: Range
     seconds: Range
     """Duration of the whole command."""
-    seconds_of_first: tuple[float, ...]
-    """At index n: seconds until trials 0..n have ended, in 95% of the simulations."""
-
-    def trials_within(self, seconds: float) -> int:
-        """Return how many trials end within `seconds` in 95% of the simulations."""
-        return sum(end <= seconds for end in self.seconds_of_first)
 
 
-def forecast(plan: StudyConfig, costs: EpochCosts, workers: int, done: int = 0) -> Forecast:
+def forecast(
+    plan: StudyConfig, costs: EpochCosts, workers: int, trained: Mapping[int, int] = MappingProxyType({})
+) -> Forecast:
     """Simulate a search.
 
     Args:
         plan: configuration of the study.
         costs: result of a probe.
         workers: number of parallel trials.
-        done: number of trials that the study has already finished.
+        trained: number of epochs that the study has already trained, by trial.
     """
     rng = default_rng(0)
-    count = max(40, min(400, SIMULATED_TRIALS // plan.n_trials))
-    epochs, ends = zip(*(_simulate(plan, costs, workers, done, rng) for _ in range(count)), strict=True)
-    trained, over = np.array(epochs), np.array(ends)  # (simulations,), (simulations, trials)
+    count = max(10, min(300, SIMULATED_TRIALS // plan.n_trials))
+    epochs, seconds = zip(*(_simulate(plan, costs, workers, trained, rng) for _ in range(count)), strict=True)
     return Forecast(
         rungs=tuple(plan.stopping.rungs(plan.epochs) if plan.stopping else ()),
-        whole_epochs=(plan.n_trials - done) * plan.epochs,
-        epochs=Range.of(trained),
-        seconds=Range.of(over[:, -1]),
-        seconds_of_first=tuple(np.quantile(over, 0.95, axis=0).tolist()),
+        whole_epochs=plan.n_trials * plan.epochs - sum(trained.values()),
+        epochs=Range.of(np.array(epochs)),
+        seconds=Range.of(np.array(seconds)),
     )
+
+
+def trials_within(seconds: float, plan: StudyConfig, costs: EpochCosts, workers: int) -> int:
+    """Return the number of trials, at most those of the study, with which it ends in time in 95% of the simulations."""
+    fits, too_many = 0, plan.n_trials + 1
+    while too_many - fits > max(1, fits // 20):  # to 5%
+        middle = (fits + too_many) // 2
+        if forecast(replace(plan, n_trials=middle), costs, workers).seconds.high <= seconds:
+            fits = middle
+        else:
+            too_many = middle
+    return fits
 
 
 def _simulate(
-    plan: StudyConfig, costs: EpochCosts, workers: int, done: int, rng: Generator
-) -> tuple[int, NDArray[np.float64]]:
-    """Return the number of epochs, and for each n the seconds until trials 0..n have ended."""
-    epochs = epochs_of_trials(plan, rng)
-    epochs[:done] = 0
-    speed = float(np.exp(rng.normal(0, SPEED)))
-    start = rng.uniform(*STARTS) * costs.start + rng.uniform(*WAITS)
-    seconds = epochs * costs_of_trials(plan.n_trials, costs, rng) * speed + TRIAL_SECONDS
-    seconds[:done] = 0
-    rule = plan.stopping
-    over = completion_times(
-        seconds.tolist(),
+    plan: StudyConfig, costs: EpochCosts, workers: int, trained: Mapping[int, int], rng: Generator
+) -> tuple[int, float]:
+    """Return the number of epochs, and the seconds of the whole command."""
+    n = plan.n_trials
+    seconds = costs_of_trials(n, costs, rng)
+    virtual = seconds / np.median(seconds) * np.exp(rng.normal(0, COST_ERROR, n))
+    seconds = seconds * np.exp(rng.normal(0, SPEED))
+    ends = ends_of_trials(plan, rng)
+    scores = scores_of_trials(plan, rng)
+
+    def new_clock(score: ScoreFunction) -> VirtualClock:
+        return VirtualClock(
+            n_trials=n,
+            epochs=plan.epochs,
+            parallelism=plan.parallelism,
+            lag=plan.lag,
+            rule=plan.stopping,
+            start=virtual.tolist().__getitem__,
+            score=score,
+        )
+
+    epochs = simulate(
+        new_clock,
+        lambda trial, epoch: float(scores[trial, epoch - 1]),
+        lambda trial, epoch: float(seconds[trial]) if epoch <= ends[trial] else 0.0,
         workers,
-        plan.window,
-        epochs=epochs.tolist(),
-        rungs=rule.rungs(plan.epochs) if rule else [],
-        together=min(1 if rule is None else rule.cohort, plan.n_trials),
+        trained,
     )
-    return int(epochs.sum()), start + over
+    start = rng.uniform(*STARTS) * costs.start + rng.uniform(*WAITS)
+    return sum(e.epoch <= ends[e.trial] for e in epochs), start + (epochs[-1].seconds if epochs else 0.0)
 
 
 def costs_of_trials(n_trials: int, costs: EpochCosts, rng: Generator) -> NDArray[np.float64]:
@@ -132,46 +152,25 @@ def costs_of_trials(n_trials: int, costs: EpochCosts, rng: Generator) -> NDArray
     return np.concatenate([costs.own[:n_trials], drawn])
 
 
-def epochs_of_trials(plan: StudyConfig, rng: Generator) -> NDArray[np.int64]:
-    """Return (n_trials,) the number of epochs of each trial, by the study's rule and random qualities.
+def ends_of_trials(plan: StudyConfig, rng: Generator) -> list[int]:
+    """Return (n_trials,) the epoch after which each trial ends: its last, or one at random that patience chooses."""
+    n = plan.n_trials
+    if plan.patience is None:
+        return [plan.epochs] * n
+    ends: list[int] = rng.integers(min(plan.patience + 1, plan.epochs), plan.epochs, n, endpoint=True).tolist()
+    return ends
 
-    Later trials are better than earlier ones by a random amount of up to one standard deviation, so fewer of them are
-    stopped. Patience ends a trial at a random later epoch.
+
+def scores_of_trials(plan: StudyConfig, rng: Generator) -> NDArray[np.float64]:
+    """Return (n_trials, epochs) scores by random qualities.
+
+    Later trials are better than earlier ones by a random amount of up to one standard deviation, because the sampler
+    learns.
     """
-    n, rule = plan.n_trials, plan.stopping
-    epochs = np.full(n, plan.epochs)
-    if plan.patience is not None:
-        epochs = rng.integers(min(plan.patience + 1, plan.epochs), plan.epochs, n, endpoint=True)
-    if rule is None:
-        return epochs
-    rungs = rule.rungs(plan.epochs)
+    n = plan.n_trials
     quality = rng.normal(size=n) + rng.uniform(0, 1) * np.arange(n) / n
-    noise = rng.normal(size=(len(rungs), n)) * np.sqrt(1 / PERSISTENCE**2 - 1)
-    return apply_halving(epochs, quality + noise, rungs, rule.reduction, rule.cohort)
-
-
-def apply_halving(
-    epochs: NDArray[np.int64], scores: NDArray[np.float64], rungs: Sequence[int], reduction: int, together: int
-) -> NDArray[np.int64]:
-    """Return (n,) the number of epochs of each trial under successive halving.
-
-    Args:
-        epochs: (n,) number of epochs of each trial if it is not stopped.
-        scores: (rungs, n) best score of each trial up to each rung.
-        rungs: epochs after which a trial may be stopped.
-        reduction: the best 1/reduction of the trials continue past each rung.
-        together: size of the cohort: these first trials are compared with one another, others with earlier trials.
-    """
-    rule = SuccessiveHalving(reduction=reduction, cohort=together)
-    left = epochs.copy()
-    for score, rung in zip(scores, rungs, strict=True):
-        there = np.where(left >= rung, score, -np.inf)
-        for trial in (np.flatnonzero(left[1:] > rung) + 1).tolist():  # trial 0 is never stopped
-            peers = there[: rule.n_peers(trial)]
-            reached = int((peers > -np.inf).sum()) - int(trial < len(peers))
-            if rule.decide(better=int((peers > score[trial]).sum()), reached=reached) == Decision.STOP:
-                left[trial] = rung
-    return left
+    noise = rng.normal(size=(n, plan.epochs)) * np.sqrt(1 / PERSISTENCE**2 - 1)
+    return np.asarray(quality[:, None] + noise)
 
 
 def to_dict(interval: Range, digits: int = 1) -> dict[str, Any]:

@@ -56,7 +56,7 @@ RESULT = {
     "worker?": str,
     "since?": is_finite,
 }
-SEGMENT = {"worker?": str, "since": is_finite, "until": is_finite}
+SEGMENT = {"worker?": str, "since": is_finite, "until": is_finite, "paused?": POSITIVE}
 TEST_EVALUATION = {
     "verb": str, "trial": int, "seed": int, "on": str, "split": (str, type(None)), "test_accuracy": is_fraction,
     "test_sentences": POSITIVE,
@@ -64,20 +64,21 @@ TEST_EVALUATION = {
 STOPPING = {"rule?": str, "grace?": POSITIVE, "reduction?": POSITIVE}
 SPEC = {
     "fingerprint?": str, "data?": dict, "embedding_dim?": POSITIVE, "space?": dict, "epochs?": POSITIVE,
-    "seed?": COUNT, "window?": POSITIVE, "stopping?": (dict, type(None)), "sampler?": dict,
+    "seed?": COUNT, "parallelism?": POSITIVE, "lag?": is_finite, "stopping?": (dict, type(None)), "sampler?": dict,
     "warm_start?": (dict, type(None)), "threads?": POSITIVE, "device?": str, "precision?": str, "versions?": dict,
 }  # fmt: skip
 STUDY_SHAPE = {
     "spec?": SPEC, "validation?": {"labels": PACKED, "classes": [str]}, "vocabulary?": POSITIVE,
     "test_evaluations?": [TEST_EVALUATION], "inputs?": dict, "audit?": dict, "command?": str, "gpu_share?": dict,
+    "goal?": dict,
 }  # fmt: skip
 """User attributes of the study, except `early_end` and its fresh runs."""
-EARLY_END = {"reason": str, "last": (int, type(None))}
+EARLY_END = {"reason": str, "n_trials": (int, type(None))}
 FRESH_RUN = {
     "error?": str, "val_accuracy?": is_fraction, "test_accuracy?": is_fraction, "seconds?": is_finite,
     "n_parameters?": COUNT, "correct?": PACKED,
 }  # fmt: skip
-TRIAL_SHAPE = {"config?": dict, "origin?": str, "result?": RESULT, "segments?": [SEGMENT]}
+TRIAL_SHAPE = {"config?": dict, "origin?": str, "result?": RESULT, "segments?": [SEGMENT], "n_epochs?": POSITIVE}
 """User attributes of a trial, except its epochs."""
 
 
@@ -231,6 +232,15 @@ def _apply(record: dict[str, Any], study: dict[str, Any], trials: list[WrittenTr
             else:
                 trial.state = TrialState(record["state"])
                 trial.datetime_complete = _local(record.get("datetime_complete"))
+
+
+def closes_trial(line: bytes) -> bool:
+    """Return whether a line of the journal closes a trial, or limits the epochs of a closed one."""
+    record = json.loads(line)
+    attributes = record.get("user_attr", {})
+    return record["op_code"] == Operation.SET_TRIAL_STATE_VALUES or (
+        record["op_code"] == Operation.SET_TRIAL_USER_ATTR and "n_epochs" in attributes
+    )
 
 
 def _local(moment: str | None) -> datetime | None:

@@ -7,7 +7,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any, TypedDict
 
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from core.errors import UserError
 from core.training.result import EpochResult, best_epoch
@@ -15,7 +15,7 @@ from tuning.journal.file import JOURNAL
 from tuning.journal.reader import WrittenTrial, read_journal
 
 Spec = Mapping[str, Any]
-STUDY_FORMAT = 4
+STUDY_FORMAT = 5
 """Version of the names and the layout of a journal's attributes."""
 
 
@@ -53,7 +53,7 @@ class TrialRecord:
 
     number: int
     state: str
-    """COMPLETE, PRUNED (stopped early), FAIL or RUNNING."""
+    """COMPLETE, PRUNED (stopped early), FAIL, PAUSED (at a rung, and the study has not ended) or RUNNING."""
     params: Mapping[str, Any]
     """What was searched."""
     config: Mapping[str, Any]
@@ -104,19 +104,23 @@ def copied_from(origin: str) -> int | None:
     return int(origin.removeprefix("copy of ")) if origin.startswith("copy of ") else None
 
 
+RANKED = ("COMPLETE", "PRUNED", "PAUSED")
+"""States of the trials that are ranked."""
+
+
 def is_candidate(record: TrialRecord) -> bool:
     """Whether it could have become the best; a trial that repeats another adds no choice."""
-    return record.best is not None and record.state in ("COMPLETE", "PRUNED") and record.copy_of is None
+    return record.best is not None and record.state in RANKED and record.copy_of is None
 
 
 def rank_trials(records: Sequence[TrialRecord]) -> list[TrialRecord]:
-    """The trials that ended with an epoch, best first: by validation accuracy, then lower loss, then lower number."""
-    ended = [(best, r) for r in records if (best := r.best) is not None and r.state in ("COMPLETE", "PRUNED")]
-    return [r for best, r in sorted(ended, key=lambda e: (-e[0].val_accuracy, e[0].val_loss, e[1].number))]
+    """Return the trials that ended or paused with an epoch, best first: by accuracy, then lower loss, then number."""
+    ranked = [(best, r) for r in records if (best := r.best) is not None and r.state in RANKED]
+    return [r for best, r in sorted(ranked, key=lambda e: (-e[0].val_accuracy, e[0].val_loss, e[1].number))]
 
 
 def read_study(folder: Path) -> tuple[Mapping[str, Any], list[TrialRecord]]:
-    """Return a study's user attributes (`spec`, `validation`, ...) and its counted trials. Writes nothing.
+    """Return a study's user attributes (`spec`, `validation`, ...) and the trials that count, by number. Writes nothing.
 
     The study may be running.
 
@@ -133,18 +137,8 @@ def read_study(folder: Path) -> tuple[Mapping[str, Any], list[TrialRecord]]:
     if "spec" not in study:
         raise UserError(f"study {folder.name!r} has not begun: run the command that made it again")
     check_format(study, folder)
-    return study, counted_trials([to_record(trial) for trial in trials], study.get("early_end"))
-
-
-def counted_trials(records: Sequence[TrialRecord], ended: Mapping[str, Any] | None) -> list[TrialRecord]:
-    """Without those after the trial whose result ended the study: that they were begun at all depended on time.
-
-    Args:
-        records: all trials by number.
-        ended: the study's user attribute; None where no budget ended it.
-    """
-    last = ended["last"] if ended else None
-    return list(records if last is None else records[: last + 1])
+    ended = study.get("early_end") or {"n_trials": None}
+    return study, [to_record(trial) for trial in trials[: ended["n_trials"]]]
 
 
 def study_attributes(folder: Path) -> Mapping[str, Any]:
@@ -168,14 +162,22 @@ def check_format(attributes: Mapping[str, Any], folder: Path) -> None:
         )
 
 
+N_EPOCHS = "n_epochs"
+"""User attribute of a closed trial: the number of its epochs that count, if it has more. Those after it were trained
+when the study had fewer trials."""
+
+
+def recorded_epochs(trial: FrozenTrial | WrittenTrial) -> list[EpochResult]:
+    """Return all epochs that were trained, in order."""
+    written = sorted((v["epoch"], v) for key, v in trial.user_attrs.items() if key.startswith("epoch:"))
+    return [EpochResult(**{name: value[name] for name in EpochResult.__slots__}) for _, value in written]
+
+
 def to_record(trial: FrozenTrial | WrittenTrial) -> TrialRecord:
     """Convert a trial of Optuna, or one that was read from the journal."""
     attrs = trial.user_attrs
-    written = {value["epoch"]: value for key, value in attrs.items() if key.startswith("epoch:")}
-    epochs = [
-        EpochResult(**{name: value[name] for name in EpochResult.__slots__}) for _, value in sorted(written.items())
-    ]
-    result = attrs.get("result", {})
+    epochs = recorded_epochs(trial)[: attrs.get(N_EPOCHS)]
+    result = attrs.get("result", {}) if trial.state != TrialState.PRUNED else {}
     segments = [
         RunSegment(worker=s.get("worker"), since=s["since"], until=s["until"]) for s in attrs.get("segments", ())
     ]
@@ -184,7 +186,7 @@ def to_record(trial: FrozenTrial | WrittenTrial) -> TrialRecord:
         segments.append(RunSegment(worker=result.get("worker"), since=result["since"], until=until))
     return TrialRecord(
         number=trial.number,
-        state=trial.state.name,
+        state="PAUSED" if _is_paused(trial, len(epochs)) else trial.state.name,
         params=trial.params,
         config=attrs["config"],
         origin=attrs["origin"],
@@ -194,12 +196,17 @@ def to_record(trial: FrozenTrial | WrittenTrial) -> TrialRecord:
         n_parameters=result.get("n_parameters"),
         weights_sha256=result.get("weights_sha256"),
         environment=result.get("environment"),
-        val_predictions=written[best_epoch(epochs).epoch].get("val_predictions") if epochs else None,
+        val_predictions=attrs[f"epoch:{best_epoch(epochs).epoch}"].get("val_predictions") if epochs else None,
         started=trial.datetime_start,
         ended=trial.datetime_complete,
         worker=result.get("worker") or (segments[-1].worker if segments else None),
         segments=tuple(segments),
     )
+
+
+def _is_paused(trial: FrozenTrial | WrittenTrial, n_epochs: int) -> bool:
+    segments = trial.user_attrs.get("segments", ())
+    return not trial.state.is_finished() and bool(segments) and segments[-1].get("paused") == n_epochs
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -6,7 +6,8 @@ from, `audit` the warnings about it, `command` the command that created it, `end
 `gpu_share` how its fraction of a GPU was chosen, `prior_trials` the trials of a warm start, `test_evaluations` the test
 evaluations, `confirm:...` the results of fresh runs. A trial's attributes are its whole configuration (`config`), its
 source (`origin`), each epoch (`epoch:3`), its segments on earlier workers (`segments`), the error for which its
-fraction of a GPU was too small (`oom`) and what it returned (`result`).
+fraction of a GPU was too small (`oom`), what it returned (`result`) and, if not all of its epochs count, their number
+(`n_epochs`).
 """
 
 import contextlib
@@ -25,11 +26,20 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from core.errors import ConfigError, UserError
-from core.io.atomic import os_errors_as_user_errors
+from core.io.atomic import atomic_write, os_errors_as_user_errors
 from core.training.result import EpochResult
 from tuning.formatting import truncate
 from tuning.journal.file import JOURNAL, open_journal, study_lock, truncate_partial_line
-from tuning.journal.records import Spec, TestEvaluation, TrialRecord, check_format, to_record
+from tuning.journal.reader import closes_trial
+from tuning.journal.records import (
+    N_EPOCHS,
+    Spec,
+    TestEvaluation,
+    TrialRecord,
+    check_format,
+    recorded_epochs,
+    to_record,
+)
 
 TEST_EVALUATIONS = "test_evaluations"
 """The study's user attribute that holds the list."""
@@ -97,13 +107,26 @@ class StudyJournal:
             self._storage.set_trial_intermediate_value(trial._trial_id, epoch.epoch, epoch.val_accuracy)
             self._storage.set_trial_user_attr(trial._trial_id, key, {**dataclasses.asdict(epoch), **kept})
 
-    def finish_trial(self, number: int, state: TrialState, result: Mapping[str, Any]) -> TrialRecord:
-        """Close a trial: its value is the best validation accuracy of its epochs. Its checkpoints go."""
+    def finish_trial(
+        self, number: int, state: TrialState, result: Mapping[str, Any] | None, n_epochs: int
+    ) -> TrialRecord:
+        """Close a trial, and remove its checkpoints. Its value is the best validation accuracy of its epochs.
+
+        Args:
+            number: of the trial.
+            state: COMPLETE, PRUNED or FAIL.
+            result: what the worker returned; None for a trial that was stopped at a rung.
+            n_epochs: number of epochs that count, at most.
+        """
         trial = self.trials()[number]
-        best = to_record(trial).best
+        epochs = recorded_epochs(trial)
         with self._writing():
-            self._storage.set_trial_user_attr(trial._trial_id, "result", dict(result))
-            value = None if best is None or state == TrialState.FAIL else [best.val_accuracy]
+            if result is not None and trial.user_attrs.get("result") != result:
+                self._storage.set_trial_user_attr(trial._trial_id, "result", dict(result))
+            if len(epochs) > n_epochs:
+                self._storage.set_trial_user_attr(trial._trial_id, N_EPOCHS, n_epochs)
+            best = max((epoch.val_accuracy for epoch in epochs[:n_epochs]), default=None)
+            value = None if best is None or state == TrialState.FAIL else [best]
             self._storage.set_trial_state_values(trial._trial_id, state, value)
         shutil.rmtree(self.checkpoint_dir(number), ignore_errors=True)
         return to_record(self.trials()[number])
@@ -114,7 +137,20 @@ class StudyJournal:
         record = to_record(trial)
         for epoch in record.epochs:
             self.record_epoch(number, epoch, record.val_predictions if epoch == record.best else None)
-        return self.finish_trial(number, trial.state, trial.user_attrs["result"])
+        result = None if trial.state == TrialState.PRUNED else trial.user_attrs["result"]
+        return self.finish_trial(number, trial.state, result, len(record.epochs))
+
+    def reopen(self) -> None:
+        """Open all trials again: with more trials, or without a target, some of them are trained for longer.
+
+        The journal is replaced as a whole by one without the records that close trials. It keeps all epochs and results.
+        """
+        journal = self.folder / JOURNAL
+        with self._writing():
+            lines = [line for line in journal.read_bytes().splitlines(keepends=True) if not closes_trial(line)]
+            atomic_write(journal, b"".join(lines))
+            self._storage = open_journal(journal)
+        self._finished.clear()
 
     def set_trial_attr(self, number: int, name: str, value: Any) -> None:
         """Set a user attribute of a running trial."""

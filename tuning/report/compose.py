@@ -124,7 +124,7 @@ def about(spec: Mapping[str, Any]) -> list[tuple[str, str]]:
     options = {name: value for name, value in spec["data"].items() if name not in ("allow_leak", "embedding_dim")}
     rest = {
         name: spec.get(name)
-        for name in ("embedding_dim", "epochs", "patience", "precision", "window", "threads", "device")
+        for name in ("embedding_dim", "epochs", "patience", "precision", "parallelism", "lag", "threads", "device")
     }
     listed = {**options, **rest, "seed": spec["seed"], "data fingerprint": spec["fingerprint"]}
     nested = {name: spec.get(name) for name in ("stopping", "sampler", "warm_start", "versions")}

@@ -8,7 +8,7 @@ from typing import Any
 from markupsafe import Markup
 
 from tuning.analysis.ranking import STATES, TrialRow
-from tuning.journal.records import TrialRecord
+from tuning.journal.records import RANKED, TrialRecord
 from tuning.space.space import Space
 
 MAX_TRIALS = 1000
@@ -56,7 +56,7 @@ class ReportData:
         """How a trial is marked: winner, baseline, done, stopped, failed or running."""
         if self.winner is not None and record.number == self.winner.trial:
             return "winner"
-        if record.origin == "baseline" and record.state in ("COMPLETE", "PRUNED"):
+        if record.origin == "baseline" and record.state in RANKED:
             return "baseline"
         return STATES.get(record.state, "running")
 

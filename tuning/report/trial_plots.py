@@ -7,7 +7,7 @@ from tuning.analysis.random_search_curve import random_search_curve
 from tuning.report.axes import NumericAxis
 from tuning.report.facts import Figure, ReportData
 from tuning.report.svg import _LAYERS, ACCURACY, NOTHING, Panel, PlotPoint, draw_marks, drawing, element, line
-from tuning.scheduling.successive_halving import SuccessiveHalving
+from tuning.scheduling.asha import Asha
 
 SAYS = (
     "The best validation accuracy to expect from a random search of this space with so many trials, made from the "
@@ -112,13 +112,13 @@ def rungs(facts: ReportData) -> list[int]:
     rule = facts.spec["stopping"]
     if rule is None:
         return []
-    return SuccessiveHalving(grace=rule["grace"], reduction=rule["reduction"]).rungs(facts.spec["epochs"])
+    return Asha(grace=rule["grace"], reduction=rule["reduction"]).rungs(facts.spec["epochs"])
 
 
 def budget(facts: ReportData) -> Figure:
     """The curve of `best --expected`."""
     try:
-        curve = random_search_curve(facts.records, facts.spec)
+        curve = random_search_curve(facts.records)
     except UserError as error:
         return Figure(key="expected", title="Expected best", says=SAYS, drawings=(), notes=(str(error),))
     says = f"{SAYS} It is made from {curve.random_trials} trials; {curve.failed} more failed."

@@ -122,11 +122,6 @@ def local_gpus(environment: Mapping[str, str]) -> tuple[Gpu, ...]:
     return tuple(Gpu(name=each.name, bytes=each.total_memory) for each in known)
 
 
-def default_window(fits: int) -> int:
-    """Return the default of --window: four times the number of parallel trials, at least 8."""
-    return max(8, 4 * fits)
-
-
 def available_cpus() -> int:
     """Return the number of CPUs that this process may use, by its affinity and its control group."""
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

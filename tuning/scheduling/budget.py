@@ -1,8 +1,7 @@
 """What ends a study before all its trials are done: time, a target, patience, or an interruption. Loads no torch.
 
-Target and patience are judged on the trials in the study's order, trial k only when trials 0..k are all over: so the
-end is the same however many workers ran and whoever finished first. Trials after it that were begun meanwhile stay in
-the journal, for a study that continues later, and do not count.
+Target and patience follow the results in the order in which they become visible (tuning.scheduling.virtual_clock), so
+the end is the same whatever the workers' number and speed. The jobs that were decided before are trained to their end.
 """
 
 import re
@@ -12,7 +11,8 @@ from typing import Any
 
 from core.errors import ConfigError, UserError, check_rules
 from tuning.formatting import UNITS, format_duration
-from tuning.journal.records import TrialRecord
+from tuning.scheduling.asha import FAILED
+from tuning.scheduling.virtual_clock import VisibleResult
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -20,21 +20,19 @@ class EarlyEnd:
     """Why a study ended early, as its journal keeps it."""
 
     reason: str
-    """For people, such as `target 0.8 reached by trial 5`."""
-    last: int | None = None
-    """The last trial that counts; None: all that are over."""
+    """Such as `target 0.8 reached by trial 5`."""
+    n_trials: int | None = None
+    """Number of trials that had started. Later ones, of a command with another budget, do not count. None if time ended
+    the study: the same command continues it."""
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON holds it."""
-        return {"reason": self.reason, "last": self.last}
+        """Return it for JSON."""
+        return {"reason": self.reason, "n_trials": self.n_trials}
 
     @property
     def notes(self) -> list[str]:
-        """Lines below the table."""
-        beyond = (
-            [] if self.last is None else [f"trials after {self.last} do not count: which were begun depended on time"]
-        )
-        return [f"the study ended early: {self.reason}", *beyond]
+        """Return the lines for below the table."""
+        return [f"the study ended early: {self.reason}"]
 
 
 @dataclass
@@ -84,32 +82,43 @@ class Budget:
         """How a study ends whose time is up."""
         return EarlyEnd(reason=f"time budget of {format_duration(self.seconds or 0)} used up")
 
-    @property
-    def depends_on_results(self) -> bool:
-        """Whether trials' outcomes can meet it."""
-        return self.target is not None or self.patience_trials is not None
 
-    def check(self, records: Sequence[TrialRecord]) -> EarlyEnd | None:
-        """How the study has ended by target or patience; None while it has not.
+class BudgetCheck:
+    """Follows the visible results of a study until its target is reached or its patience is exhausted."""
+
+    def __init__(self, budget: Budget) -> None:
+        self.budget = budget
+        self.early_end: EarlyEnd | None = None
+        self._n_read = 0
+        self._best, self._best_trial = FAILED, -1
+        self._seen: set[int] = set()  # trials with a result
+        self._since = 0  # of which so many had their first result after the best one
+
+    def update(self, log: Sequence[VisibleResult], n_trials: int) -> EarlyEnd | None:
+        """Read the new results of the log; return how they end the study, or None.
 
         Args:
-            records: all its trials by number, those too that are running.
+            log: the visible results.
+            n_trials: number of trials that have started.
         """
-        best, best_trial = None, -1
-        for record in records if self.depends_on_results else ():
-            if record.state == "RUNNING":
-                return None
-            score = record.best.val_accuracy if record.best is not None and record.state != "FAIL" else None
-            if score is not None and (best is None or score > best):
-                best, best_trial = score, record.number
-            if self.target is not None and score is not None and score >= self.target:
-                return EarlyEnd(reason=f"target {self.target:g} reached by trial {record.number}", last=record.number)
-            if self.patience_trials is not None and record.number - best_trial >= self.patience_trials:
-                since = "the start" if best is None else f"trial {best_trial}"
-                return EarlyEnd(
-                    reason=f"{self.patience_trials} trials in a row without a better one since {since}",
-                    last=record.number,
-                )
+        for result in log[self._n_read :]:
+            reason = self._read(result)
+            if reason is not None and self.early_end is None:
+                self.early_end = EarlyEnd(reason=reason, n_trials=n_trials)
+        self._n_read = len(log)
+        return self.early_end
+
+    def _read(self, result: VisibleResult) -> str | None:
+        target, patience = self.budget.target, self.budget.patience_trials
+        self._since += result.trial not in self._seen
+        self._seen.add(result.trial)
+        if result.score > self._best:
+            self._best, self._best_trial, self._since = result.score, result.trial, 0
+        if target is not None and result.score >= target:
+            return f"target {target:g} reached by trial {result.trial}"
+        if patience is not None and self._since >= patience:
+            since = "the start" if self._best == FAILED else f"trial {self._best_trial}"
+            return f"{patience} new trials without a better one since {since}"
         return None
 
 

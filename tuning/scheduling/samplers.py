@@ -7,9 +7,10 @@ what it could see then. In a running driver this costs nothing: only what was ad
 
 import contextlib
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,9 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from core.errors import ConfigError
+from tuning.scheduling.asha import FAILED
+from tuning.scheduling.study import StudyConfig
+from tuning.scheduling.virtual_clock import VisibleResult
 from tuning.space.expressions import Value
 from tuning.space.space import Space
 
@@ -37,19 +41,30 @@ def derive_seed(*entropy: int) -> int:
     return int(np.random.SeedSequence(entropy).generate_state(1)[0])
 
 
-def finished_view(trial: FrozenTrial, number: int, sampler: str) -> FrozenTrial:
-    """Return a finished trial as a sampler sees it: without our attributes, and without copying Optuna's objects.
-
-    A sampler that ignores stopped trials sees them as complete with their best accuracy: a trial was stopped because
-    others were better at that epoch.
-    """
+def prior_view(trial: FrozenTrial, number: int, sampler: str) -> FrozenTrial:
+    """Return a trial of another study as a sampler sees it."""
     hidden = trial.state == TrialState.PRUNED and SAMPLERS[sampler].ignores_stopped
-    return _shown(trial, number, TrialState.COMPLETE if hidden else trial.state)
+    return _view(
+        trial, number, TrialState.COMPLETE if hidden else trial.state, trial.value, dict(trial.intermediate_values)
+    )
+
+
+def result_view(trial: FrozenTrial, number: int, result: VisibleResult, config: StudyConfig) -> FrozenTrial:
+    """Return a trial with a visible result as a sampler sees it: with that result alone.
+
+    It counts as stopped (PRUNED) before the last epoch, whether or not it will continue. A sampler that ignores stopped
+    trials sees it as complete.
+    """
+    if result.score == FAILED:
+        return _view(trial, number, TrialState.FAIL)
+    whole = result.epoch == config.epochs or SAMPLERS[config.sampler].ignores_stopped
+    state = TrialState.COMPLETE if whole else TrialState.PRUNED
+    return _view(trial, number, state, result.score, {result.epoch: result.score})
 
 
 def running_view(trial: FrozenTrial, number: int) -> FrozenTrial:
-    """A trial whose outcome may not be seen, as a sampler is shown it."""
-    return _shown(trial, number, TrialState.RUNNING)
+    """Return a trial without a visible result as a sampler sees it."""
+    return _view(trial, number, TrialState.RUNNING)
 
 
 def suggest_once(sampler: BaseSampler, space: Space, shown: Sequence[FrozenTrial]) -> Params:
@@ -58,7 +73,7 @@ def suggest_once(sampler: BaseSampler, space: Space, shown: Sequence[FrozenTrial
     Args:
         sampler: a fresh one.
         space: what is searched.
-        shown: from `finished_view` and `running_view`, in order.
+        shown: from `prior_view`, `result_view` and `running_view`, in order.
     """
     storage = _FixedTrials(shown)
     with _quiet():
@@ -67,41 +82,38 @@ def suggest_once(sampler: BaseSampler, space: Space, shown: Sequence[FrozenTrial
             return space.suggest(study.ask())
 
 
+def random_params(space: Space, seed: int, count: int) -> list[Params]:
+    """Return random configurations of a space."""
+    with _quiet():
+        study = optuna.create_study(sampler=RandomSampler(seed=seed))
+        return [space.suggest(study.ask()) for _ in range(count)]
+
+
 class StatefulSampler:
     """A sampler whose suggestions depend on its earlier ones: asked in the study's order, from the first trial on."""
 
-    def __init__(self, sampler: BaseSampler, name: str, space: Space) -> None:
-        self.name = name
+    def __init__(self, sampler: BaseSampler, space: Space) -> None:
         self.space = space
         with _quiet():
             self.study = optuna.create_study(direction="maximize", sampler=sampler)
         self._asked: list[int] = []  # our number -> the number in self.study
-        self._n_reported = 0
-
-    @property
-    def number(self) -> int:
-        """The trial that comes next."""
-        return len(self._asked)
 
     def add(self, trial: FrozenTrial) -> None:
-        """The next trial, whose parameters did not come from the sampler."""
+        """Add the next trial, whose parameters did not come from the sampler."""
         fixed = create_trial(state=TrialState.RUNNING, params=trial.params, distributions=trial.distributions)
         storage = self.study._storage
         trial_id = storage.create_new_trial(self.study._study_id, template_trial=fixed)
         self._asked.append(storage.get_trial_number_from_id(trial_id))
 
-    def tell(self, trials: Sequence[FrozenTrial]) -> None:
-        """Report the results of those of `trials`, all finished, that were not reported before."""
-        for trial, number in zip(trials[self._n_reported :], self._asked[self._n_reported :], strict=False):
-            shown = finished_view(trial, number, self.name)
-            if shown.state == TrialState.FAIL or shown.value is None:
-                self.study.tell(number, state=TrialState.FAIL)
-            else:
-                self.study.tell(number, shown.value)  # qmc does not care
-            self._n_reported += 1
+    def tell(self, number: int, view: FrozenTrial) -> None:
+        """Report the first visible result of a trial: Optuna's study takes no second one."""
+        if view.state == TrialState.FAIL or view.value is None:
+            self.study.tell(self._asked[number], state=TrialState.FAIL)
+        else:
+            self.study.tell(self._asked[number], view.value)  # qmc does not use it
 
     def ask(self, accept: Callable[[Params, int], bool]) -> Params:
-        """Parameters for the next trial: drawn again, with the count of draws before, until they are accepted."""
+        """Return parameters for the next trial: drawn again, with the number of draws before, until accepted."""
         attempt = 0
         while True:
             with _quiet():
@@ -248,19 +260,25 @@ def make_sampler(name: str, options: SamplerOptions) -> BaseSampler:
         return SAMPLERS[name].make(options)
 
 
-def _shown(trial: FrozenTrial, number: int, state: TrialState) -> FrozenTrial:
-    finished = state != TrialState.RUNNING
+def _view(
+    trial: FrozenTrial,
+    number: int,
+    state: TrialState,
+    value: float | None = None,
+    intermediate_values: Mapping[int, float] = MappingProxyType({}),
+) -> FrozenTrial:
+    """Return a trial without our attributes, and without copying Optuna's objects."""
     return FrozenTrial(
         number=number,
         state=state,
-        value=trial.value if finished else None,
+        value=value,
         datetime_start=None,
         datetime_complete=None,
         params=trial.params,
         distributions=trial.distributions,
         user_attrs={},
         system_attrs={},
-        intermediate_values=trial.intermediate_values if finished else {},
+        intermediate_values=dict(intermediate_values),
         trial_id=number,
     )
 

@@ -1,24 +1,28 @@
-"""Schedule: which trial a free worker trains next, and whether a trial continues after an epoch.
+"""Schedule: which trial a free worker trains next.
 
 The schedule decides and a backend trains, as in Syne Tune. The schedule uses neither Ray, the disk nor the wall clock:
-the backend calls it, and the store that it is given keeps every decision. A schedule that is built from the same store
-makes the same decisions, so nothing is lost when the process is killed.
+the backend calls it, and the store that it is given keeps every result. The virtual clock (virtual_clock.py) defines
+the order of the decisions; the schedule adds what the clock does not know:
 
-Suggestion n uses the results of trials 0..n-window and of no other trial. It waits until these have ended; the sampler
-sees later trials as running. The sampler is made again for each suggestion from (seed, n), or replayed from the first
-trial on. The trials of a study are therefore a function of its inputs: time, the number of workers and kills make no
-difference.
+- the sampler: a new trial is suggested from the results that are visible at its virtual time, and is in the store before
+  its job is handed out;
+- resuming: a schedule that is built from the same store makes the same decisions again, and hands out only jobs that lack
+  results. Nothing is lost when the process is killed;
+- a trial whose worker died runs again, from its checkpoint. A trial that is too large for its share of a GPU waits for
+  a schedule that has whole GPUs;
+- a trial that repeats an earlier one is not trained and takes its result;
+- at the end of the study, trials that are still paused are closed as stopped (PRUNED).
 
-A trial that is paused at a rung gives its worker back and continues later, from its checkpoint, as another job. A
-trial whose worker died does the same.
+Interruptions and time budgets stop the work and never change a decision. A target or a patience ends the study at a
+virtual time: no decision follows, and the jobs that were decided before are trained to their end.
 """
 
 import re
 from bisect import insort
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from enum import Enum
+from itertools import accumulate
 from typing import Any, Protocol
 
 from optuna.distributions import BaseDistribution
@@ -27,12 +31,13 @@ from optuna.trial import FrozenTrial, TrialState
 from core.config import TrialConfig
 from core.errors import UserError
 from core.training.result import EpochResult
-from tuning.journal.records import TrialRecord, copied_from
-from tuning.scheduling.budget import StopSignal
+from tuning.journal.records import TrialRecord, copied_from, recorded_epochs
+from tuning.scheduling.asha import FAILED
+from tuning.scheduling.budget import BudgetCheck, EarlyEnd, StopSignal
 from tuning.scheduling.callbacks import Callback
 from tuning.scheduling.study import StudyConfig
-from tuning.scheduling.successive_halving import Decision, RungTable
-from tuning.scheduling.suggester import Suggester, is_ready
+from tuning.scheduling.suggester import Suggester
+from tuning.scheduling.virtual_clock import NoJob, VirtualClock, VirtualJob, VisibleResult
 
 SAME_FAILURES = 3
 """If the first trials of a study, this many, all fail with one cause, the study ends."""
@@ -40,9 +45,13 @@ MAX_RESTARTS = 2
 """A trial or a run whose worker died is started again at most this many times."""
 WORKER_DIED = "its worker died three times (killed, or out of memory)"
 SEGMENTS = "segments"
-"""User attribute of a trial that was paused or lost its worker: its earlier segments (`worker`, `since`, `until`)."""
+"""User attribute of a trial that was paused or lost its worker: its earlier segments (`worker`, `since`, `until`, and
+`paused`, the number of epochs, if it was paused)."""
 OOM = "oom"
 """User attribute of a trial that runs again alone on a whole GPU: the error on its share of a GPU."""
+
+GOAL = "goal"
+"""User attribute of the study: number of trials, target and patience of the latest command."""
 
 
 class TrialStore(Protocol):
@@ -60,14 +69,20 @@ class TrialStore(Protocol):
     def record_epoch(
         self, number: int, epoch: EpochResult, val_predictions: Mapping[str, Any] | None = None
     ) -> None: ...
-    def finish_trial(self, number: int, state: TrialState, result: Mapping[str, Any]) -> TrialRecord: ...
+    def finish_trial(
+        self, number: int, state: TrialState, result: Mapping[str, Any] | None, n_epochs: int
+    ) -> TrialRecord: ...
     def copy_result(self, source: int, number: int) -> TrialRecord: ...
     def set_trial_attr(self, number: int, name: str, value: Any) -> None: ...
+    def set_study_attr(self, name: str, value: Any) -> None: ...
+    @property
+    def attributes(self) -> Mapping[str, Any]: ...
+    def reopen(self) -> None: ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Job:
-    """What a free worker does next: train epochs `first`..`last` of a trial, unless a report ends the job earlier."""
+    """What a free worker does next: train epochs `first`..`last` of a trial."""
 
     trial: int
     config: Mapping[str, Any]
@@ -76,22 +91,14 @@ class Job:
     last: int
 
 
-class NoJob(Enum):
-    """Why a free worker gets no job."""
-
-    WAIT = "wait"
-    """Ask again after the next report or end."""
-    DONE = "done"
-    """No job follows."""
-
-
 class Schedule:
-    """The ordered schedule of one study under successive halving."""
+    """The schedule of one study."""
 
     def __init__(
         self,
         store: TrialStore,
         config: StudyConfig,
+        cost: Callable[[TrialConfig], float],
         callbacks: Callback,
         stop: StopSignal,
         *,
@@ -101,46 +108,59 @@ class Schedule:
         """Continue from the trials in the store.
 
         Args:
-            store: the study's trials; it holds every decision before the next one is made.
+            store: the study's trials; it holds every result before the next decision.
             config: what is searched.
+            cost: returns the virtual cost of an epoch (tuning.scheduling.virtual_cost).
             callbacks: called at each start, epoch, pause and end of a trial.
             stop: checked before each job and after each epoch.
             retry_oom: a trial that runs out of memory on its share of a GPU stays open with the attribute OOM. Another
-                schedule, with `whole_gpu`, runs it again; suggestions that may see it wait. Its result therefore
+                schedule, with `whole_gpu`, runs it again; decisions that use its result wait. Its result therefore
                 depends neither on the share nor on when it ran.
             whole_gpu: hand out the trials with the attribute OOM and no others.
         """
         self.store = store
         self.config = config
+        self.cost = cost
         self.callbacks = callbacks
         self.stop = stop
         self.retry_oom, self.whole_gpu = retry_oom, whole_gpu
-        self.rungs = RungTable(config.stopping, config.epochs, store.records())
+        self.early_end: EarlyEnd | None = None
+        """The target or patience that has ended the study."""
         self._suggester = Suggester(config)
-        open_trials = [trial for trial in store.trials() if not trial.state.is_finished()]
-        self._copies = {
-            t.number: source for t in open_trials if (source := copied_from(t.user_attrs["origin"])) is not None
-        }
-        self._oom_trials = {trial.number for trial in open_trials if retry_oom and OOM in trial.user_attrs}
-        self._queue: list[int] = []  # trials to hand out, by number
-        self._paused: dict[int, list[int]] = {rung: [] for rung in self.rungs.rungs}  # rung -> trials, by number
+        self._budget = BudgetCheck(config.budget)
+        self.clock = VirtualClock(
+            n_trials=max(config.n_trials, len(store.trials())),
+            epochs=config.epochs,
+            parallelism=config.parallelism,
+            lag=config.lag,
+            rule=config.stopping,
+            start=self._start_trial,
+            score=self._score,
+            ended=self._budget_met,
+        )
+        self._scores: defaultdict[int, list[float]] = defaultdict(list)  # best score after each epoch, by trial
+        self._results: dict[int, Mapping[str, Any]] = {}  # what the worker returned, by trial
+        self._last: dict[int, int] = {}  # last epoch that the clock has decided, by trial
+        self._queue: list[int] = []  # trials whose job has no worker
         self._running: set[int] = set()
+        self._copies: dict[int, int] = {}  # open trials that repeat another one
         self._deaths: Counter[int] = Counter()  # of workers, by trial; each command starts at zero
-        for trial in open_trials:
-            if trial.number not in self._copies and (trial.number in self._oom_trials) == whole_gpu:
-                self._requeue(trial.number)
-        self._close_duplicates()
+        for trial in store.trials():
+            epochs = recorded_epochs(trial)
+            self._scores[trial.number] = list(accumulate((epoch.val_accuracy for epoch in epochs), max))
+            if "result" in trial.user_attrs:
+                self._results[trial.number] = trial.user_attrs["result"]
 
     def next_job(self) -> Job | NoJob:
         """Return the job of a free worker. A store that cannot be written sets the stop signal."""
         try:
-            return self._next()
+            return self._decide()
         except UserError as error:
             self.stop.abort(error)
             return NoJob.DONE
 
-    def report(self, trial: int, epoch: EpochResult, val_predictions: Mapping[str, Any] | None = None) -> Decision:
-        """Record an epoch and return whether the trial continues, pauses or stops after it.
+    def report(self, trial: int, epoch: EpochResult, val_predictions: Mapping[str, Any] | None = None) -> bool:
+        """Record an epoch; return whether the job continues.
 
         Args:
             trial: its number.
@@ -151,23 +171,22 @@ class Schedule:
             self.store.record_epoch(trial, epoch, val_predictions)
         except UserError as error:
             self.stop.abort(error)
-            return Decision.STOP
+            return False
+        scores = self._scores[trial]
+        if epoch.epoch == len(scores) + 1:
+            scores.append(max([*scores[-1:], epoch.val_accuracy]))
         self.callbacks.on_epoch_end(trial, epoch)
-        if self.stop.requested:
-            return Decision.STOP
-        if epoch.epoch == self.config.epochs or epoch.epoch not in self.rungs.rungs:
-            return Decision.CONTINUE
-        self.rungs.update(*self.store.records(trial, trial + 1))
-        return self.rungs.decide(trial, epoch.epoch)
+        # After its last epoch a trial returns its result.
+        return not self.stop.requested and (epoch.epoch < self._last[trial] or epoch.epoch == self.config.epochs)
 
     def end(
         self, trial: int, result: Mapping[str, Any], segment: Mapping[str, Any], *, worker_died: bool = False
     ) -> None:
-        """Close a trial whose job has ended; one that was interrupted stays open and runs again.
+        """Note that a worker has left a trial; one that was interrupted stays open and runs again.
 
         Args:
             trial: its number.
-            result: what the worker returned: empty if the schedule ended the job, `error` (and `oom`) if the trial
+            result: what the worker returned: empty if the job ended before the trial, `error` (and `oom`) if the trial
                 failed, `user_error` if the user must fix something first.
             segment: `since` and `until`, in seconds since 1970, and `worker` if it is known.
             worker_died: the worker died before it returned anything.
@@ -179,116 +198,156 @@ class Schedule:
         except UserError as error:
             self.stop.abort(error)
 
+    @property
+    def waits_for_gpu(self) -> bool:
+        """Whether a job is left for a schedule with whole GPUs."""
+        return any(self._score(trial, last) is None for trial, last in self._last.items() if self._is_oom(trial))
+
     def unfinished(self) -> list[int]:
         """Return the numbers of all trials that have not ended."""
         return [trial.number for trial in self.store.trials() if not trial.state.is_finished()]
 
-    def _next(self) -> Job | NoJob:
-        while True:
-            self._resolve_paused()
-            trials = self.store.trials()
-            if self._should_stop() or common_failure(trials):
-                return NoJob.DONE
+    def _decide(self) -> Job | NoJob:
+        while not (self.stop.requested or common_failure(self.store.trials())):
             if self._queue:
-                return self._start(self._queue.pop(0))
-            if self.whole_gpu or len(trials) >= self.config.n_trials or not is_ready(self.config, trials):
-                # A running trial may still be paused and handed out again. If none is running, what is left waits for
-                # a trial with the attribute OOM, or for nothing.
-                return NoJob.WAIT if self._running else NoJob.DONE
-            number = self._add(trials)
-            if number not in self._copies:
-                return self._start(number)
-            self._close_duplicates()
+                return self._hand_out(self._queue.pop(0))
+            job = self.clock.next_job()
+            if isinstance(job, NoJob):
+                # If nothing runs, what is left waits for a trial with the attribute OOM, or for nothing.
+                if self._running:
+                    return NoJob.WAIT
+                if job is NoJob.DONE:
+                    self._close_paused()
+                break
+            if self._needs_training(job):
+                return self._hand_out(job.trial)
+        return NoJob.DONE
 
-    def _start(self, number: int) -> Job:
-        config = self.store.trials()[number].user_attrs["config"]
-        (record,) = self.store.records(number, number + 1)
-        self._running.add(number)
-        self.callbacks.on_trial_start(number, TrialConfig.from_dict(config))
-        return Job(trial=number, config=config, first=len(record.epochs) + 1, last=self.config.epochs)
+    def _needs_training(self, job: VirtualJob) -> bool:
+        """Note a decision of the clock; return whether a worker must train it now."""
+        trial = job.trial
+        self._last[trial] = job.last
+        if self._score(trial, job.last) is None:
+            return self._is_oom(trial) == self.whole_gpu
+        # The result may come after this job: if the study had fewer trials before, and trained this one for longer.
+        if trial in self._results and (len(self._scores[trial]) < job.last or job.last == self.config.epochs):
+            self._finish(trial, self._results[trial])
+        return False
 
-    def _add(self, trials: Sequence[FrozenTrial]) -> int:
-        suggestion = self._suggester.suggest(trials)
-        params = suggestion.params
-        distributions = self.config.space.distributions(params)
-        number = self.store.add_trial(params, distributions, suggestion.config.to_dict(), suggestion.origin)
-        self.rungs.update(*self.store.records(number, number + 1))
-        source = copied_from(suggestion.origin)
-        if source is not None:
+    def _is_oom(self, trial: int) -> bool:
+        return self.retry_oom and OOM in self.store.trials()[trial].user_attrs
+
+    def _score(self, trial: int, epoch: int) -> float | None:
+        """Return the best score of the first epochs of a trial; FAILED, or None if it is not known yet."""
+        scores, result = self._scores[trial], self._results.get(trial)
+        if len(scores) >= epoch and (epoch < self.config.epochs or result):
+            return scores[epoch - 1]
+        if result is None:
+            return None
+        return FAILED if "error" in result else scores[-1]  # ended early by --patience
+
+    def _start_trial(self, number: int) -> float | None:
+        """Suggest a trial, unless it exists; return the virtual cost of its epoch, None if it repeats another one."""
+        if number < len(self.store.trials()):
+            self._suggester.replay(self.clock.log)
+        else:
+            new = self._suggester.suggest(self.clock.log)
+            distributions = self.config.space.distributions(new.params)
+            self.store.add_trial(new.params, distributions, new.config.to_dict(), new.origin)
+        trial = self.store.trials()[number]
+        self._suggester.add(trial)
+        source = copied_from(trial.user_attrs["origin"])
+        if source is None:
+            return self.cost(TrialConfig.from_dict(trial.user_attrs["config"]))
+        if not trial.state.is_finished():
             self._copies[number] = source
-        return number
+            self._close_copies()
+        return None
+
+    def _budget_met(self, log: Sequence[VisibleResult]) -> bool:
+        self.early_end = self._budget.update(log, self.clock.n_started)
+        return self.early_end is not None
+
+    def _hand_out(self, trial: int) -> Job:
+        config = self.store.trials()[trial].user_attrs["config"]
+        self._running.add(trial)
+        self.callbacks.on_trial_start(trial, TrialConfig.from_dict(config))
+        return Job(trial=trial, config=config, first=len(self._scores[trial]) + 1, last=self._last[trial])
 
     def _close(self, trial: int, result: dict[str, Any], segment: dict[str, Any], worker_died: bool) -> None:
         if "user_error" in result:
             raise UserError(result["user_error"])
         if result.pop("oom", False) and self.retry_oom and not self.whole_gpu:
             self.store.set_trial_attr(trial, OOM, result["error"])
-            self._oom_trials.add(trial)
             return
+        if not result and self._deaths[trial] > MAX_RESTARTS:
+            result = {"error": WORKER_DIED}
         until = segment.pop("until")
         if result:
+            self._results[trial] = result | segment
+            self._finish(trial, result | segment)
+            return
+        paused = not worker_died and len(self._scores[trial]) >= self._last[trial]
+        if self.stop.requested and not paused:
+            return
+        earlier = self.store.trials()[trial].user_attrs.get(SEGMENTS, [])
+        new = {**segment, "until": until, **({"paused": self._last[trial]} if paused else {})}
+        self.store.set_trial_attr(trial, SEGMENTS, [*earlier, new])
+        if not paused:
+            insort(self._queue, trial)
+        self.callbacks.on_trial_pause(trial)
+
+    def _finish(self, trial: int, result: Mapping[str, Any] | None) -> None:
+        """Close a trial, unless it is closed: as stopped if it has no result."""
+        if self.store.trials()[trial].state.is_finished():
+            return
+        state = TrialState.PRUNED
+        if result is not None:
             state = TrialState.FAIL if "error" in result else TrialState.COMPLETE
-        elif self.stop.requested:
-            return
-        elif self._deaths[trial] > MAX_RESTARTS:
-            state, result = TrialState.FAIL, {"error": WORKER_DIED}
-        elif worker_died or self._decide(trial) not in (Decision.STOP, None):
-            earlier = self.store.trials()[trial].user_attrs.get(SEGMENTS, [])
-            self.store.set_trial_attr(trial, SEGMENTS, [*earlier, segment | {"until": until}])
-            self._requeue(trial)
-            self.callbacks.on_trial_pause(trial)
-            return
-        else:
-            state = TrialState.PRUNED
-        self._finish(trial, state, result | segment)
+        self.callbacks.on_trial_end(self.store.finish_trial(trial, state, result, self._last[trial]))
+        self._close_copies()
 
-    def _finish(self, trial: int, state: TrialState, result: Mapping[str, Any]) -> None:
-        self._on_end(self.store.finish_trial(trial, state, result))
-        self._close_duplicates()
-        self._should_stop()
-
-    def _on_end(self, record: TrialRecord) -> None:
-        self.rungs.update(record)
-        self.callbacks.on_trial_end(record)
-
-    def _decide(self, trial: int) -> Decision | None:
-        """Return the decision on a trial at a rung, None elsewhere."""
-        (record,) = self.store.records(trial, trial + 1)
-        done = len(record.epochs)
-        return self.rungs.decide(trial, done) if done in self.rungs.rungs else None
-
-    def _requeue(self, trial: int) -> None:
-        """Put back an open trial that no worker has: it is paused at a rung, or to be handed out."""
-        (record,) = self.store.records(trial, trial + 1)
-        insort(self._paused.get(len(record.epochs), self._queue), trial)
-
-    def _resolve_paused(self) -> None:
-        """Stop the paused trials that are behind, and hand out those that continue."""
-        if self.stop.requested:
-            return
-        # From the first rung on: no trial waits at the next rung for one that was stopped here. By number within a
-        # rung: a trial waits for all trials that a lower one waits for.
-        for rung, trials in self._paused.items():
-            while trials and (decision := self.rungs.decide(trials[0], rung)) != Decision.PAUSE:
-                trial = trials.pop(0)
-                if decision == Decision.STOP:
-                    self._finish(trial, TrialState.PRUNED, {})
-                else:
-                    insort(self._queue, trial)
-
-    def _close_duplicates(self) -> None:
-        """Close the trials that repeat one which has ended by now: training them again would give the same result."""
+    def _close_copies(self) -> None:
+        """Close the trials that repeat one which is closed."""
         for number, source in sorted(self._copies.items()):
             if self.store.trials()[source].state.is_finished():
                 del self._copies[number]
-                self._on_end(self.store.copy_result(source, number))
+                self.callbacks.on_trial_end(self.store.copy_result(source, number))
 
-    def _should_stop(self) -> bool:
-        """Return whether no further job follows. A budget that is met also ends the running trials."""
-        budget = self.config.budget
-        if budget.depends_on_results and (early_end := budget.check(self.store.records())):
-            self.stop.end_study(early_end)
-        return self.stop.requested
+    def _close_paused(self) -> None:
+        """Close the paused trials at the end of the study, unless a job is left for another schedule."""
+        if all(self._score(trial, last) is not None for trial, last in self._last.items()):
+            for trial in self._last:
+                self._finish(trial, None)
+
+
+def resume(
+    store: TrialStore, config: StudyConfig, cost: Callable[[TrialConfig], float]
+) -> tuple[EarlyEnd | None, bool]:
+    """Prepare the trials in the store for a command.
+
+    If the latest command had another number of trials, target or patience, it may have closed trials that continue now:
+    all are opened again.
+
+    Returns:
+        The target or patience that has ended the study, and whether a job is left.
+
+    Raises:
+        UserError: the store cannot be written, or the first trials all failed with one cause.
+    """
+    budget = config.budget
+    goal = {"trials": config.n_trials, "target": budget.target, "patience_trials": budget.patience_trials}
+    if store.attributes.get(GOAL) != goal:
+        if any(trial.state.is_finished() for trial in store.trials()):
+            store.reopen()
+        store.set_study_attr(GOAL, goal)
+    schedule = Schedule(store, config, cost, Callback(), StopSignal(), retry_oom=True)
+    left = isinstance(schedule.next_job(), Job) or schedule.waits_for_gpu
+    if schedule.stop.reason is not None:
+        raise schedule.stop.reason
+    if cause := common_failure(store.trials()):
+        raise UserError(f"the first trials all failed with one cause, so the study stopped: {cause}")
+    return schedule.early_end, left
 
 
 def common_failure(trials: Sequence[FrozenTrial]) -> str | None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -13,12 +14,15 @@ from core.errors import check_rules
 from core.io.checked_folder import canonical_json
 from tuning.journal.records import STUDY_FORMAT
 from tuning.resources.machine import TrialResources
+from tuning.scheduling.asha import Asha
 from tuning.scheduling.budget import Budget
-from tuning.scheduling.successive_halving import SuccessiveHalving
 from tuning.space.space import Space
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
+
+DEFAULT_LAG = 2.0
+"""Default of --lag."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,12 +33,14 @@ class StudyConfig:
     n_trials: int
     epochs: int
     """Maximum number of epochs per trial."""
-    window: int
-    """Suggestion n uses only the results of trials 0 to n - window."""
+    parallelism: int
+    """Number of virtual workers, see tuning.scheduling.virtual_clock."""
     seed: int
     """Seed of every trial's initialisation and shuffling, and of the sampler."""
-    stopping: SuccessiveHalving | None
-    """None: no trial is stopped early."""
+    stopping: Asha | None
+    """When trials pause and continue; None: every trial is trained in full."""
+    lag: float = DEFAULT_LAG
+    """Virtual time, in epochs of the median configuration, after which a decision may use a result."""
     sampler: str = "tpe"
     """One of tuning.scheduling.samplers.SAMPLERS."""
     startup: int = 6
@@ -53,14 +59,12 @@ class StudyConfig:
     """Limits that end the study early. Like the number of trials, each command has its own."""
 
     def __post_init__(self) -> None:
-        cohort = 1 if self.stopping is None else self.stopping.cohort
-        peers = ", as many trials as are compared with one another first" if cohort > 1 else ""
         check_rules(
             {
-                "--trials": (self.n_trials, f"at least {cohort}{peers}", self.n_trials >= cohort),
+                "--trials": (self.n_trials, "at least 1", self.n_trials >= 1),
                 "--epochs": (self.epochs, "at least 1", self.epochs >= 1),
-                # With a smaller window, trials of the cohort would wait for each other's results.
-                "--window": (self.window, f"at least {cohort}{peers}", self.window >= cohort),
+                "--parallelism": (self.parallelism, "at least 1", self.parallelism >= 1),
+                "--lag": (self.lag, "at least 0 and finite", 0 <= self.lag < math.inf),
                 "startup": (self.startup, "at least 1", self.startup >= 1),
                 "--seed": (self.seed, "from 0 to 2**32 - 1", 0 <= self.seed < 2**32),
                 "--patience": (self.patience, "at least 1", self.patience is None or self.patience >= 1),
@@ -83,7 +87,8 @@ def study_spec(plan: StudyConfig, corpus: Corpus, data: Mapping[str, Any], resou
         "embedding_dim": corpus.embedding_dim,
         "space": json.loads(plan.space.to_json()),
         **plan.shared_settings,
-        "window": plan.window,
+        "parallelism": plan.parallelism,
+        "lag": plan.lag,
         "stopping": None if plan.stopping is None else plan.stopping.to_dict(),
         "sampler": {"name": plan.sampler, "startup": plan.startup, "constant_liar": plan.constant_liar},
         "warm_start": None if plan.warm_start is None else dict(plan.warm_start),

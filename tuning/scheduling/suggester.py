@@ -1,134 +1,201 @@
-"""The next trial: a pure function of the study's configuration, the visible results and all earlier parameters."""
+"""The next trial: a pure function of the study's configuration, all earlier parameters and the visible results."""
 
-from collections.abc import Sequence
+from bisect import bisect_left, insort
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from optuna.trial import FrozenTrial
 
 from core.config import TrialConfig
+from core.io.checked_folder import canonical_json
+from tuning.journal.records import copied_from
+from tuning.scheduling.asha import FAILED
 from tuning.scheduling.samplers import (
     SAMPLERS,
     Params,
     SamplerOptions,
     StatefulSampler,
     derive_seed,
-    finished_view,
     make_sampler,
+    prior_view,
+    result_view,
     running_view,
     suggest_once,
 )
 from tuning.scheduling.study import StudyConfig
+from tuning.scheduling.virtual_clock import VisibleResult
 from tuning.space.initial_trials import initial_trials
 
 MAX_REDRAWS = 4
 """Maximum number of redraws of a duplicate suggestion; after that, the trial copies the result of the earlier one. With
 tpe, gp and random, the last half of the redraws are random: gp would repeat its suggestion, and tpe nearly always does
 when few settings are left."""
+MAX_SHOWN = 200
+"""Maximum number of the study's trials that the sampler sees, so that the time of a suggestion does not grow."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Suggestion:
-    """One trial to be."""
+    """A new trial."""
 
     params: Params
     config: TrialConfig
     origin: str
-    """baseline, try_first, sampler, or `copy of 3`."""
-
-
-def visible_trials(trials: Sequence[FrozenTrial], number: int, window: int) -> Sequence[FrozenTrial]:
-    """The trials whose outcome suggestion `number` may see: 0..number-window."""
-    return trials[: max(0, number - window + 1)]
-
-
-def is_ready(plan: StudyConfig, trials: Sequence[FrozenTrial]) -> bool:
-    """Whether all trials are finished that the next suggestion may see."""
-    return all(trial.state.is_finished() for trial in visible_trials(trials, len(trials), plan.window))
+    """baseline, try_first, random (drawn without any result), sampler, or `copy of 3`."""
 
 
 class Suggester:
-    """Suggests trial after trial of one study. It remembers, but only to be fast: a new one says the same."""
+    """Suggests the trials of one study in order.
 
-    def __init__(self, plan: StudyConfig) -> None:
-        self.plan = plan
-        self._sampler = SAMPLERS[plan.sampler]
-        self.first = initial_trials(plan.space)
-        self._finished = [finished_view(trial, i, plan.sampler) for i, trial in enumerate(plan.prior_trials, 1)]
-        self._always = {dimension.name for dimension in plan.space.dimensions if not dimension.when}
-        self._replay: StatefulSampler | None = None
+    For each trial: `suggest` it, or `replay` it if it exists already; then `add` it.
+    """
 
-    def suggest(self, trials: Sequence[FrozenTrial]) -> Suggestion:
-        """The trial that comes after `trials`.
+    def __init__(self, config: StudyConfig) -> None:
+        self.config = config
+        self.first = initial_trials(config.space)
+        self._sampler = SAMPLERS[config.sampler]
+        self._prior = [prior_view(trial, i, config.sampler) for i, trial in enumerate(config.prior_trials, 1)]
+        self._always = {dimension.name for dimension in config.space.dimensions if not dimension.when}
+        self._views = _Views(config, first_number=len(self._prior) + 1)
+        self._stateful: StatefulSampler | None = None
+        if self._sampler.stateful:
+            sampler = make_sampler(config.sampler, self._options(derive_seed(config.seed)))
+            self._stateful = StatefulSampler(sampler, config.space)
 
-        Args:
-            trials: all so far in order, with their `config` and `origin`; `is_ready` holds for them.
-        """
-        number = len(trials)
+    def suggest(self, log: Sequence[VisibleResult]) -> Suggestion:
+        """Return the next trial; `log` holds the visible results (tuning.scheduling.virtual_clock)."""
+        number = len(self._views.trials)
+        shared = self.config.shared_settings
         if number < len(self.first):
-            config = TrialConfig.from_dict({**self.first[number], **self.plan.shared_settings})
+            config = TrialConfig.from_dict({**self.first[number], **shared})
             origin = "baseline" if number == 0 else "try_first"
-            return Suggestion(params=self.plan.space.to_params(config), config=config, origin=origin)
-        params = self._replayed(trials) if self._sampler.stateful else self._drawn(trials)
-        config = self.plan.space.to_config(params, **self.plan.shared_settings)
-        twin = _duplicate_of(config, trials)
-        origin = "sampler" if twin is None else f"copy of {twin}"
+            return Suggestion(params=self.config.space.to_params(config), config=config, origin=origin)
+        params = self._drawn(log)
+        config = self.config.space.to_config(params, **shared)
+        source = self._views.numbers.get(_key(config))
+        origin = ("random" if self._is_random() else "sampler") if source is None else f"copy of {source}"
         return Suggestion(params=params, config=config, origin=origin)
 
-    def _drawn(self, trials: Sequence[FrozenTrial]) -> Params:
-        """Return the suggestion of a new sampler, redrawn while it repeats an earlier trial."""
-        plan, number = self.plan, len(trials)
-        known = visible_trials(trials, number, plan.window)
-        offset = 1 + len(plan.prior_trials)
-        for trial in known[len(self._finished) - len(plan.prior_trials) :]:
-            self._finished.append(finished_view(trial, len(self._finished) + 1, plan.sampler))
-        others = [running_view(trial, len(known) + offset + i) for i, trial in enumerate(trials[len(known) :])]
+    def replay(self, log: Sequence[VisibleResult]) -> None:
+        """Bring the sampler to the state after the next trial, which exists already."""
+        if self._stateful and len(self._views.trials) >= len(self.first):
+            self._drawn(log)
+
+    def add(self, trial: FrozenTrial) -> None:
+        """Add the next trial, with its `config` and `origin`."""
+        if self._stateful and len(self._views.trials) < len(self.first):
+            self._stateful.add(trial)
+        self._views.add(trial)
+
+    def _drawn(self, log: Sequence[VisibleResult]) -> Params:
+        """Return the suggestion of the sampler, redrawn while it repeats an earlier trial."""
+        if self._stateful:
+            for number, view in self._views.update(log):
+                self._stateful.tell(number, view)
+            return self._stateful.ask(lambda params, attempt: attempt >= MAX_REDRAWS or self._is_new(params))
+        self._views.update(log)
+        shown = [*self._prior, *self._views.shown()]
+        if self._sampler.shared_params_only:
+            shown = [trial for trial in shown if self._always <= trial.params.keys()]
+        config, number = self.config, len(self._views.trials)
+        params: Params = {}
         for attempt in range(MAX_REDRAWS + 1):
-            seed = derive_seed(plan.seed, number, *([attempt] if attempt else []))
-            name = plan.sampler if attempt <= MAX_REDRAWS // 2 else "random"
-            sampler = make_sampler(name, self._options(seed))
-            shown = [*self._finished[: len(plan.prior_trials) + len(known)], *others]
-            if self._sampler.shared_params_only:
-                shown = [trial for trial in shown if self._always <= trial.params.keys()]
-            params = suggest_once(sampler, plan.space, shown)
-            if self._is_new(params, trials):
+            seed = derive_seed(config.seed, number, *([attempt] if attempt else []))
+            name = config.sampler if attempt <= MAX_REDRAWS // 2 else "random"
+            params = suggest_once(make_sampler(name, self._options(seed)), config.space, shown)
+            if self._is_new(params):
                 break
         return params
 
-    def _replayed(self, trials: Sequence[FrozenTrial]) -> Params:
-        """From a sampler that has been asked for all earlier trials in the same way."""
-        plan = self.plan
-        if self._replay is None:
-            seed = derive_seed(plan.seed)
-            sampler = make_sampler(plan.sampler, self._options(seed))
-            self._replay = StatefulSampler(sampler, plan.sampler, plan.space)
-        replay = self._replay
-        params: Params = {}
-        while replay.number <= len(trials):
-            number = replay.number
-            if number < len(self.first):
-                replay.add(trials[number])
-                continue
-            before = trials[:number]
-            replay.tell(visible_trials(before, number, plan.window))
-            params = replay.ask(lambda params, attempt: attempt >= MAX_REDRAWS or self._is_new(params, before))  # noqa: B023 - called at once
-        return params
-
     def _options(self, seed: int) -> SamplerOptions:
-        plan = self.plan
+        config = self.config
         return SamplerOptions(
-            space=plan.space,
+            space=config.space,
             seed=seed,
-            startup=plan.startup,
-            constant_liar=plan.constant_liar,
-            prior_trials=plan.prior_trials,
+            startup=config.startup,
+            constant_liar=config.constant_liar,
+            prior_trials=config.prior_trials,
         )
 
-    def _is_new(self, params: Params, trials: Sequence[FrozenTrial]) -> bool:
-        return _duplicate_of(self.plan.space.to_config(params, **self.plan.shared_settings), trials) is None
+    def _is_random(self) -> bool:
+        """Return whether the sampler draws at random, because it does not learn or sees too few results."""
+        info = self._sampler
+        few = self._views.n_results < self.config.startup and not self._prior
+        return info.independent_draws and (few or not info.learns)
+
+    def _is_new(self, params: Params) -> bool:
+        return _key(self.config.space.to_config(params, **self.config.shared_settings)) not in self._views.numbers
 
 
-def _duplicate_of(config: TrialConfig, trials: Sequence[FrozenTrial]) -> int | None:
-    """The first trial with this very configuration."""
-    settings: dict[str, Any] = config.to_dict()
-    return next((i for i, trial in enumerate(trials) if trial.user_attrs["config"] == settings), None)
+class _Views:
+    """The trials as the sampler sees them at a virtual time."""
+
+    def __init__(self, config: StudyConfig, first_number: int) -> None:
+        self.config = config
+        self.trials: list[FrozenTrial] = []
+        self.numbers: dict[bytes, int] = {}
+        """Configuration -> the first trial with it."""
+        self._first_number = first_number  # in the sampler's study
+        self._views: list[FrozenTrial] = []
+        self._n_read = 0  # results of the log that the views contain
+        self._latest: dict[int, VisibleResult] = {}
+        self._ranked: list[tuple[float, int]] = []  # (-score, trial) of the trials with a result, best first
+        self._copies: dict[int, list[int]] = {}
+
+    @property
+    def n_results(self) -> int:
+        """Number of trials with a result, without those that failed."""
+        return bisect_left(self._ranked, (-FAILED, 0))
+
+    def add(self, trial: FrozenTrial) -> None:
+        """Add the next trial, without a result unless it repeats a trial that has one."""
+        number = len(self.trials)
+        self.trials.append(trial)
+        self._views.append(running_view(trial, self._first_number + number))
+        source = copied_from(trial.user_attrs["origin"])
+        if source is None:
+            self.numbers.setdefault(canonical_json(trial.user_attrs["config"]), number)
+        else:
+            self._copies.setdefault(source, []).append(number)
+            if source in self._latest:
+                self._see(number, self._latest[source])
+
+    def update(self, log: Sequence[VisibleResult]) -> list[tuple[int, FrozenTrial]]:
+        """Add the new results of the log; return the trials that had none before, with their views."""
+        first = []
+        for result in log[self._n_read :]:
+            for number in (result.trial, *self._copies.get(result.trial, ())):
+                if number not in self._latest:
+                    first.append(number)
+                self._see(number, result)
+        self._n_read = len(log)
+        return [(number, self._views[number]) for number in first]
+
+    def _see(self, number: int, result: VisibleResult) -> None:
+        if (before := self._latest.get(number)) is not None:
+            del self._ranked[bisect_left(self._ranked, (-before.score, number))]
+        self._latest[number] = result
+        insort(self._ranked, (-result.score, number))
+        view_number = self._first_number + number
+        self._views[number] = result_view(self.trials[number], view_number, result, self.config)
+
+    def shown(self) -> Iterable[FrozenTrial]:
+        """Return the trials that the sampler sees: all, or MAX_SHOWN of them.
+
+        Of many trials, a quarter of the places goes to the best results, up to a quarter to the newest trials without a
+        result, and the other places to an even sample of the other results.
+        """
+        if len(self._views) <= MAX_SHOWN:
+            return self._views
+        share = MAX_SHOWN // 4
+        best = [number for _, number in self._ranked[:share]]
+        running = [n for n in range(len(self._views) - 1, -1, -1) if n not in self._latest][:share]
+        others = sorted(number for _, number in self._ranked[share:])
+        places = MAX_SHOWN - len(best) - len(running)
+        if len(others) > places:
+            others = [others[at * len(others) // places] for at in range(places)]
+        return [self._views[number] for number in sorted([*best, *running, *others])]
+
+
+def _key(config: TrialConfig) -> bytes:
+    return canonical_json(config.to_dict())

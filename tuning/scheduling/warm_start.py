@@ -13,7 +13,7 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from core.errors import ConfigError
-from tuning.journal.records import Spec, TrialRecord
+from tuning.journal.records import RANKED, Spec, TrialRecord
 from tuning.scheduling.samplers import SAMPLERS
 from tuning.scheduling.study import StudyConfig, space_from_spec
 from tuning.space.space import Space
@@ -51,7 +51,7 @@ def add_prior_trials(
     else:
         theirs, records = read_other()
         problems = _mismatches(config, theirs["spec"], fingerprint)
-        rows = [_row(record) for record in records if record.state in ("COMPLETE", "PRUNED")]
+        rows = [_row(record) for record in records if record.state in RANKED]
         if not problems and not rows:
             problems = ["none of its trials is finished"]
         if problems:
@@ -81,7 +81,7 @@ def _row(record: TrialRecord) -> dict[str, Any]:
     assert record.best is not None
     return {
         "params": dict(record.params),
-        "state": record.state,
+        "state": "PRUNED" if record.state == "PAUSED" else record.state,
         "value": record.best.val_accuracy,
         "epochs": [[epoch.epoch, epoch.val_accuracy] for epoch in record.epochs],
     }

@@ -67,17 +67,17 @@ def format_brief(settings: Mapping[str, Any], width: int) -> str:
 
 
 def status_line(progress: SearchProgress) -> str:
-    """Return `3/16 trials: 2 done, 1 stopped, 0 failed, 2 running, 4 waiting`, the last for peers at a rung."""
+    """Return `7/16 trials: 2 done, 0 stopped, 0 failed, 2 running, 3 paused`; the first number has started."""
     ended = progress.ended
-    waiting = f", {len(progress.waiting)} waiting" if progress.waiting else ""
+    started = progress.n_ended + len(progress.running) + len(progress.paused_epochs)
     return (
-        f"{progress.n_ended}/{progress.n_trials} trials: {ended['COMPLETE']} done, {ended['PRUNED']} stopped, "
-        f"{ended['FAIL']} failed, {len(progress.running)} running{waiting}"
+        f"{started}/{progress.n_trials} trials: {ended['COMPLETE']} done, {ended['PRUNED']} stopped, "
+        f"{ended['FAIL']} failed, {len(progress.running)} running, {len(progress.paused)} paused"
     )
 
 
 def rate_line(progress: SearchProgress, elapsed: float) -> str:
-    """Return `0.52 epochs/s, 12:05 gone, about 1:20:00 left`; an upper bound before a trial has ended."""
+    """Return `0.52 epochs/s, 12:05 gone, about 1:20:00 left`."""
     if progress.first_start is None:
         return f"starting the workers, {format_clock(elapsed)} gone"
     left, budget = progress.seconds_left(), progress.budget_seconds
@@ -86,7 +86,7 @@ def rate_line(progress: SearchProgress, elapsed: float) -> str:
     elif left is None:
         ahead = "time left: after the first epoch"
     else:
-        ahead = f"{'about' if progress.epoch_counts else 'at most about'} {format_clock(left)} left"
+        ahead = f"about {format_clock(left)} left"
     return f"{progress.epochs_a_second():.2f} epochs/s, {format_clock(elapsed)} gone, {ahead}"
 
 

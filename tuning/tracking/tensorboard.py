@@ -48,7 +48,7 @@ def tensorboard_callback(
     """
     with atomic_folder(journal.folder / FOLDER) as fresh:
         for record in journal.records():
-            if record.state != "RUNNING":
+            if record.ended is not None:
                 run = _Run(fresh, record, searched)
                 run.add(record)
                 run.writer.close()
@@ -96,7 +96,7 @@ class TensorBoardCallback(Callback):
             if record.number not in self._open:
                 self._open[record.number] = _Run(self._folder, record, self._searched)
             self._open[record.number].add(record)
-            if record.state != "RUNNING":
+            if record.ended is not None:
                 self._open.pop(record.number).writer.close()
         except OSError as error:
             self._broken = True
@@ -130,7 +130,7 @@ class _Run:
             values = [Summary.Value(tag=name, simple_value=value) for name, value in point.values.items()]
             self._write(Summary(value=values), point.epoch, point.time)
         self._written = len(curve)
-        if record.state != "RUNNING":
+        if record.ended is not None:
             end = curve[-1].time if curve else record.started_at or 0.0
             if record.state == "FAIL":
                 plugin = self._end.value[0].metadata.plugin_data

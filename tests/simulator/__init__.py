@@ -1,0 +1,1 @@
+"""A simulator of faults, after those of FoundationDB and TigerBeetle: `make simulate`."""

@@ -1,0 +1,56 @@
+"""Run studies with simulated faults.
+
+    python -m tests.simulator --seeds 1000     seeds 0 to 999; prints how often each fault happened
+    python -m tests.simulator --seed 17        one seed
+
+Exit code 1 if a study ended in another way than the undisturbed one; each such seed is printed.
+"""
+
+import argparse
+import sys
+import time
+from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
+
+from tests.simulator.faults import run_seed
+
+CHUNK = 100
+
+
+def run_seeds(seeds: range) -> tuple[list[str], Counter[str]]:
+    """Run some seeds; return the differences and the number of each fault."""
+    counts: Counter[str] = Counter()
+    found = []
+    for seed in seeds:
+        try:
+            difference = run_seed(seed, counts)
+        except Exception as error:
+            difference = f"seed {seed}: {type(error).__name__}: {error}"
+        if difference is not None:
+            found.append(str(difference))
+    return found, counts
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seed", type=int, help="Run this seed alone.")
+    parser.add_argument("--seeds", type=int, default=1000, help="Number of seeds (default: 1000).")
+    parser.add_argument("--processes", type=int, default=2, help="Number of processes (default: 2).")
+    arguments = parser.parse_args()
+    began = time.monotonic()
+    first, last = (0, arguments.seeds) if arguments.seed is None else (arguments.seed, arguments.seed + 1)
+    chunks = [range(at, min(at + CHUNK, last)) for at in range(first, last, CHUNK)]
+    differences, counts = list[str](), Counter[str]()
+    with ProcessPoolExecutor(arguments.processes) as pool:
+        for found, happened in pool.map(run_seeds, chunks):
+            differences += found
+            counts += happened
+            for line in found:
+                print(line, flush=True)
+    print(f"{last - first} seeds in {time.monotonic() - began:.0f} s: {len(differences)} differ")
+    print("\n".join(f"{count:>9} {name}" for name, count in sorted(counts.items())))
+    sys.exit(1 if differences else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,374 @@
+"""A simulated world for the real schedule and the real journal: a disk, workers, time, and faults.
+
+One process and no waiting: a study of a dozen trials with every fault takes milliseconds. What a trial yields is a
+function of its configuration, so that two searches with the same trials have the same results.
+"""
+
+import errno
+import hashlib
+import heapq
+import json
+import random
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler
+from optuna.storages import JournalStorage
+from optuna.storages.journal import BaseJournalBackend
+from optuna.study import Study, StudyDirection
+from optuna.trial import FrozenTrial
+
+from core.config import TrialConfig
+from core.errors import UserError
+from core.training.result import EpochResult
+from tuning.journal.reader import closes_trial
+from tuning.journal.writer import StudyJournal
+from tuning.scheduling.budget import EarlyEnd, StopSignal
+from tuning.scheduling.callbacks import Callback
+from tuning.scheduling.schedule import SAME_FAILURES, Job, Schedule, common_failure, resume
+from tuning.scheduling.study import StudyConfig
+from tuning.scheduling.virtual_clock import NoJob
+
+
+class Killed(Exception):
+    """The driver was killed at a write."""
+
+
+class Disk(BaseJournalBackend):
+    """The journal's file in memory. A fault happens at one of its next writes."""
+
+    def __init__(self) -> None:
+        self.lines: list[bytes] = []
+        self.torn = b""
+        """What follows the last line break."""
+        self.faults: dict[int, str] = {}
+        """Number of a write, from now -> kill before it, kill in it (torn), kill after it, or full."""
+        self.share = 0.5
+        """Of a torn line that is written."""
+        self.n_writes = 0
+        self.found: Counter[str] = Counter()
+
+    def open(self) -> None:
+        """Cut the partial line off, as open_study does."""
+        self.torn = b""
+        self.n_writes = 0
+
+    def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:  # type: ignore[override]
+        """Return the records from a number on."""
+        return (json.loads(line) for line in self.lines[log_number_from:])
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        """Append records, unless a fault happens."""
+        assert not self.torn, "a record is appended to a partial line"
+        data = b"".join(json.dumps(log, separators=(",", ":")).encode() + b"\n" for log in logs)
+        self.n_writes += 1
+        fault = self.faults.pop(self.n_writes, None)
+        if fault is not None:
+            self.found[fault] += 1
+            shares = {"kill before a write": 0.0, "kill after a write": 1.0}
+            data = data[: int(len(data) * shares.get(fault, self.share))]
+        *lines, self.torn = data.split(b"\n")
+        self.lines += lines
+        if fault == "full disk":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        if fault is not None:
+            raise Killed
+
+
+class SimulatedJournal(StudyJournal):
+    """The journal on a simulated disk."""
+
+    def __init__(self, disk: Disk) -> None:
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        disk.open()
+        storage = JournalStorage(disk)
+        studies = storage.get_all_studies()
+        study_id = studies[0]._study_id if studies else storage.create_new_study([StudyDirection.MAXIMIZE], "s")
+        super().__init__(Path("/nonexistent"), storage, study_id)
+        self.disk = disk
+
+    def reopen(self) -> None:
+        """As StudyJournal, which replaces the file in one step."""
+        fault = self.disk.faults.pop(self.disk.n_writes + 1, None)
+        if fault == "kill before a write":
+            raise Killed
+        self.disk.lines = [line for line in self.disk.lines if not closes_trial(line)]
+        self._storage = JournalStorage(self.disk)
+        self._finished.clear()
+        if fault is not None:
+            raise Killed
+
+
+class DigestSampler(BaseSampler):
+    """Suggests what follows from all that it sees: another view gives another suggestion."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self.digest = ""
+
+    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
+        seen = [
+            (t.number, t.state.name, t.value, sorted(t.intermediate_values.items()), sorted(t.params.items()))
+            for t in study.get_trials(deepcopy=False)[:-1]
+        ]
+        self.digest = hashlib.sha256(repr((self.seed, seen)).encode()).hexdigest()
+
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        return {}
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        return {}
+
+    def sample_independent(
+        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        drawn = random.Random(f"{self.digest} {param_name}")
+        if hasattr(param_distribution, "choices"):
+            return drawn.choice(param_distribution.choices)
+        low, high = param_distribution.low, param_distribution.high  # type: ignore[attr-defined]
+        whole = isinstance(low, int)
+        return drawn.randint(low, high) if whole else drawn.uniform(low, high)
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What training yields: a function of the configuration."""
+
+    seed: int
+    epochs: int
+    failing: float
+    """Share of the configurations that fail."""
+    too_large: float
+    """Share of the configurations that need a whole GPU."""
+    impatient: float
+    """Share of the configurations that end early, as with --patience."""
+
+    def accuracy(self, config: Mapping[str, Any], epoch: int) -> float:
+        """Return the accuracy of an epoch, with ties."""
+        return round(0.5 + 0.4 * self._draw(config, "top") * (1 - 0.7**epoch) + 0.05 * self._draw(config, epoch), 2)
+
+    def fails_after(self, config: Mapping[str, Any]) -> int | None:
+        """Return the number of epochs after which the trial fails."""
+        return self._when(config, "fails", self.failing)
+
+    def ends_after(self, config: Mapping[str, Any]) -> int:
+        """Return the number of epochs after which the trial is complete."""
+        return max(1, self._when(config, "ends", self.impatient) or self.epochs)
+
+    def runs_out_after(self, config: Mapping[str, Any]) -> int | None:
+        """Return the number of epochs after which the trial runs out of memory on its share of a GPU."""
+        return self._when(config, "oom", self.too_large)
+
+    def _when(self, config: Mapping[str, Any], what: str, share: float) -> int | None:
+        if self._draw(config, what) >= share:
+            return None
+        return int(self._draw(config, f"{what} when") * self.epochs)
+
+    def _draw(self, config: Mapping[str, Any], what: object) -> float:
+        key = f"{self.seed} {what} {config['n_layers']} {config['hidden_dim']} {config['learning_rate']}"
+        return int.from_bytes(hashlib.sha256(key.encode()).digest()[:7]) / 2**56
+
+
+def cost(config: TrialConfig) -> float:
+    """Return the virtual cost."""
+    return config.n_layers * config.hidden_dim / 20
+
+
+@dataclass
+class World:
+    """What outlives a command: the disk and the checkpoints. The counts say which faults happened."""
+
+    config: StudyConfig
+    truth: Truth
+    retry_oom: bool
+    rng: random.Random
+    disk: Disk = field(default_factory=Disk)
+    checkpoints: dict[int, int] = field(default_factory=dict)
+    found: Counter[str] = field(default_factory=Counter)
+    decisions: list[Any] = field(default_factory=list)
+    """The decisions of the clock of the latest schedule."""
+
+    def command(
+        self,
+        workers: int,
+        *,
+        death_rate: float = 0.0,
+        lost_checkpoints: float = 0.0,
+        stop_at: float = float("inf"),
+        noise: float = 0.5,
+    ) -> bool:
+        """Run a command; return whether the study is complete.
+
+        Args:
+            workers: number of real workers.
+            death_rate: probability that a worker dies in an epoch; each trial loses at most two workers.
+            lost_checkpoints: probability that the checkpoint of an epoch is lost.
+            stop_at: time of an interruption.
+            noise: standard deviation of the logarithm of an epoch's time.
+        """
+        try:
+            journal = SimulatedJournal(self.disk)
+            journal.set_study_attr("early_end", None)
+            early_end, left = resume(journal, self.config, cost)
+            run = _Run(self, journal, workers, death_rate, lost_checkpoints, stop_at, noise)
+            while left and not run.stop.requested:
+                schedule = run.schedule_round(whole_gpu=False)
+                if run.stop.requested or not schedule.waits_for_gpu:
+                    break
+                run.schedule_round(whole_gpu=True)
+            if common_failure(journal.trials()):
+                return True
+            self.found["interruption"] += run.stop.requested and run.stop.reason is None
+            early_end = run.early_end if left else early_end
+            journal.set_study_attr("early_end", early_end.to_dict() if early_end else None)
+        except Killed:
+            self.found["kill"] += 1
+            return False
+        except OSError:  # when the study is created
+            return False
+        except UserError as error:
+            return "all failed with one cause" in str(error)
+        trials = journal.trials()[: early_end.n_trials if early_end else None]
+        enough = early_end is not None or len(trials) >= self.config.n_trials
+        return enough and all(trial.state.is_finished() for trial in trials) and not run.stop.requested
+
+    def new_schedule(self, journal: StudyJournal, stop: StopSignal, *, whole_gpu: bool) -> Schedule:
+        """Return a schedule whose clock's decisions are written down."""
+        schedule = Schedule(journal, self.config, cost, Callback(), stop, retry_oom=self.retry_oom, whole_gpu=whole_gpu)
+        decide, self.decisions = schedule.clock.next_job, []
+
+        def next_job() -> Any:
+            job = decide()
+            if not isinstance(job, NoJob):
+                self.decisions.append(job)
+            return job
+
+        schedule.clock.next_job = next_job  # type: ignore[method-assign]
+        return schedule
+
+    def end_state(self) -> list[Any]:
+        """Return what must not depend on faults: trials, results, states, and the decisions of the clock."""
+        journal = SimulatedJournal(self.disk)
+        self.new_schedule_to_end(journal)
+        rows = [
+            (r.number, r.params, r.origin, r.state, r.error, [(e.epoch, e.val_accuracy) for e in r.epochs])
+            for r in journal.records()[: (journal.attributes.get("early_end") or {"n_trials": None})["n_trials"]]
+        ]
+        if common_failure(journal.trials()):  # it ends the study at once, whatever runs
+            return [rows[:SAME_FAILURES], []]
+        return [rows, self.decisions]
+
+    def new_schedule_to_end(self, journal: StudyJournal) -> None:
+        """Replay the study, so that `decisions` holds all of its clock's."""
+        self.new_schedule(journal, StopSignal(), whole_gpu=False).next_job()
+
+
+@dataclass
+class _Worker:
+    """A worker with a job."""
+
+    job: Job
+    epoch: int
+    """Number of epochs of the trial that its process has trained."""
+
+
+_Events = list[tuple[float, int, _Worker]]
+"""End of an epoch, place of the worker, and what it does."""
+
+
+class _Run:
+    """One command in simulated time."""
+
+    def __init__(
+        self,
+        world: World,
+        journal: StudyJournal,
+        workers: int,
+        death_rate: float,
+        lost_checkpoints: float,
+        stop_at: float,
+        noise: float,
+    ) -> None:
+        self.world, self.journal, self.workers = world, journal, workers
+        self.death_rate, self.lost_checkpoints, self.stop_at, self.noise = death_rate, lost_checkpoints, stop_at, noise
+        self.stop = StopSignal()
+        self.early_end: EarlyEnd | None = None
+        self.now = 0.0
+        self.deaths: Counter[int] = Counter()
+        self.speeds = [2.0 ** world.rng.uniform(-2, 2) for _ in range(workers)]
+
+    def schedule_round(self, *, whole_gpu: bool) -> Schedule:
+        """Run until the schedule has no further job; return it."""
+        schedule = self.world.new_schedule(self.journal, self.stop, whole_gpu=whole_gpu)
+        events: _Events = []
+        idle = list(range(self.workers))
+        while True:
+            while idle and isinstance(job := schedule.next_job(), Job):
+                self._start(schedule, events, idle, job)
+            if not events:
+                break
+            self.now, place, worker = heapq.heappop(events)
+            if self.now >= self.stop_at:
+                self.stop.requested = True
+            if self._goes_on(schedule, worker, whole_gpu):
+                self._begin(events, place, worker)
+            else:
+                idle.append(place)
+        self.early_end = schedule.early_end
+        return schedule
+
+    def _start(self, schedule: Schedule, events: _Events, idle: list[int], job: Job) -> None:
+        """Give a job to an idle worker, which first reports the epochs of its checkpoint again."""
+        worker = _Worker(job, self.world.checkpoints.get(job.trial, 0))
+        for epoch in range(1, worker.epoch + 1):
+            if not schedule.report(job.trial, self._result(job, epoch)):
+                schedule.end(job.trial, {}, {"since": self.now, "until": self.now, "worker": "w"})
+                return
+        self._begin(events, idle.pop(), worker)
+
+    def _begin(self, events: _Events, place: int, worker: _Worker) -> None:
+        took = self.speeds[place] * 2.0 ** self.world.rng.gauss(0, self.noise)
+        heapq.heappush(events, (self.now + took * cost(TrialConfig.from_dict(worker.job.config)), place, worker))
+
+    def _result(self, job: Job, epoch: int) -> EpochResult:
+        accuracy = self.world.truth.accuracy(job.config, epoch)
+        return EpochResult(epoch=epoch, train_loss=1.0, val_loss=1 - accuracy, val_accuracy=accuracy, seconds=1.0)
+
+    def _goes_on(self, schedule: Schedule, worker: _Worker, whole_gpu: bool) -> bool:
+        """Process the end of an epoch; return whether the worker continues."""
+        world, job = self.world, worker.job
+        trial, config, truth = job.trial, job.config, self.world.truth
+        segment = {"since": self.now, "until": self.now, "worker": "w"}
+        if self.deaths[trial] < 2 and world.rng.random() < self.death_rate:
+            self.deaths[trial] += 1
+            world.found["worker death"] += 1
+            schedule.end(trial, {}, segment, worker_died=True)
+            return False
+        result: dict[str, Any] = {}
+        if truth.fails_after(config) == worker.epoch:
+            world.found["failed trial"] += 1
+            result = {"error": "the loss is NaN"}
+        elif truth.runs_out_after(config) == worker.epoch and not whole_gpu:
+            world.found["out of memory"] += 1
+            result = {"error": "out of GPU memory", "oom": True}
+        elif worker.epoch >= truth.ends_after(config):
+            result = {"n_parameters": 1}
+        if result:
+            schedule.end(trial, result, segment)
+            return False
+        worker.epoch += 1
+        if world.rng.random() >= self.lost_checkpoints:
+            world.checkpoints[trial] = worker.epoch
+        else:
+            world.found["lost checkpoint"] += 1
+        if schedule.report(trial, self._result(job, worker.epoch)):
+            return True
+        schedule.end(trial, {}, segment)
+        return False

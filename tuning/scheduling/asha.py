@@ -1,0 +1,74 @@
+"""Asha: asynchronous successive halving in its promotion form, and the rungs on which it is based.
+
+Source: Li et al. 2020, "A System for Massively Parallel Hyperparameter Tuning", MLSys. A trial pauses at each rung. A
+free worker promotes the best paused trial of the highest rung where that trial is in the rung's top 1/reduction. If
+there is none, the worker starts a new trial.
+"""
+
+import heapq
+from bisect import bisect_left, insort
+from dataclasses import dataclass
+from typing import Any
+
+from core.errors import check_rules
+
+FAILED = float("-inf")
+"""Score of a trial that failed before the rung."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Asha:
+    """Promote the best 1/`reduction` of the trials at each rung; the first rung is after `grace` epochs."""
+
+    grace: int = 1
+    """Number of epochs that every trial gets."""
+    reduction: int = 4
+    """The best 1/`reduction` of the trials continue past each rung."""
+
+    def __post_init__(self) -> None:
+        check_rules(
+            {
+                "--grace": (self.grace, "at least 1", self.grace >= 1),
+                "--reduction": (self.reduction, "at least 2", self.reduction >= 2),
+            }
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return its part of the study's spec."""
+        return {"rule": "asha", "grace": self.grace, "reduction": self.reduction}
+
+    def rungs(self, epochs: int) -> list[int]:
+        """Return the epochs after which a trial of `epochs` epochs pauses: grace, grace * reduction, ..."""
+        rungs = []
+        rung = self.grace
+        while rung < epochs:
+            rungs.append(rung)
+            rung *= self.reduction
+        return rungs
+
+
+class Rung:
+    """The scores at one rung. The best trial that may be promoted is found in O(log n)."""
+
+    def __init__(self) -> None:
+        self._scores: list[tuple[float, int]] = []  # (-score, trial) of all trials that reached the rung, best first
+        self._paused: list[tuple[float, int]] = []  # a heap of the same pairs, without those that were promoted
+
+    def add(self, trial: int, score: float, *, pause: bool) -> None:
+        """Add a trial that reached the rung; `pause` if it waits there for its promotion."""
+        insort(self._scores, (-score, trial))
+        if pause:
+            heapq.heappush(self._paused, (-score, trial))
+
+    def pop_promotable(self, reduction: int) -> int | None:
+        """Remove and return the best paused trial if it is among the best 1/reduction of the rung, else None.
+
+        Of two trials with equal scores, the lower number counts as better.
+        """
+        if self._paused and bisect_left(self._scores, self._paused[0]) < len(self._scores) // reduction:
+            return heapq.heappop(self._paused)[1]
+        return None
+
+    def pop_best(self) -> int | None:
+        """Remove and return the best paused trial; None if no trial is paused here."""
+        return heapq.heappop(self._paused)[1] if self._paused else None

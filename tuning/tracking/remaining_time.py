@@ -1,0 +1,106 @@
+"""The remaining time of a search, by a simulation of what is left (tuning.scheduling.simulated_backend)."""
+
+import math
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from core.config import TrialConfig
+from tuning.scheduling.simulated_backend import ScoreFunction, simulate
+from tuning.scheduling.study import StudyConfig
+from tuning.scheduling.virtual_clock import VirtualClock
+
+SHARE = 0.02
+"""Share of the time that simulations may take: one that took a second is kept for 50."""
+
+
+@dataclass(kw_only=True)
+class RemainingTime:
+    """Estimates the remaining time of one study; keeps an estimate for a while, because it takes long if many trials
+    are left."""
+
+    config: StudyConfig
+    cost: Callable[[TrialConfig], float]
+    """Virtual cost of an epoch."""
+    workers: int
+    costs: dict[int, float] = field(default_factory=dict)
+    """Virtual cost of each trial that has started; trials that repeat another one have none."""
+    _kept: float | None = None
+    _made: float = 0.0
+    _valid_until: float = -math.inf
+
+    def add(self, number: int, config: TrialConfig) -> None:
+        """Note a trial that has started."""
+        if number not in self.costs:
+            self.costs[number] = self.cost(config)
+
+    def seconds(self, epochs: Mapping[int, Sequence[tuple[float, float]]], n_copies: int) -> float | None:
+        """Return the estimate, or None before the first epoch.
+
+        Args:
+            epochs: accuracy and seconds of each epoch so far, by trial.
+            n_copies: number of trials so far that repeat another one.
+        """
+        now = time.monotonic()
+        if now >= self._valid_until or self._kept is None:
+            self._kept, self._made = self._estimate(epochs, n_copies), now
+            self._valid_until = now + (time.monotonic() - now) / SHARE
+        return None if self._kept is None else max(0.0, self._kept - (now - self._made))
+
+    def _estimate(self, epochs: Mapping[int, Sequence[tuple[float, float]]], n_copies: int) -> float | None:
+        trained = {number: len(rows) for number, rows in epochs.items() if rows and number in self.costs}
+        work = sum(self.costs[number] * count for number, count in trained.items())
+        if not work:
+            return None
+        pace = sum(seconds for number in trained for _, seconds in epochs[number]) / work
+        mean_cost = sum(self.costs.values()) / len(self.costs)
+        n_started = len(self.costs)
+        new = self.config.n_trials - n_started - n_copies
+        n_trials = n_started + round(max(0, new) * n_started / (n_started + n_copies))
+        numbers = sorted(self.costs)  # in the simulation, trials that repeat another one are left out
+        costs = [self.costs[number] for number in numbers] + [mean_cost] * (n_trials - n_started)
+        rows = [epochs.get(number, ()) for number in numbers]
+
+        def new_clock(score: ScoreFunction) -> VirtualClock:
+            config = self.config
+            return VirtualClock(
+                n_trials=n_trials,
+                epochs=config.epochs,
+                parallelism=config.parallelism,
+                lag=config.lag,
+                rule=config.stopping,
+                start=costs.__getitem__,
+                score=score,
+            )
+
+        drawn = random.Random(0)
+        ranks = [drawn.random() for _ in range(n_trials)]
+        ends = simulate(
+            new_clock,
+            _score_model(rows, ranks),
+            lambda trial, epoch: costs[trial] * pace,
+            self.workers,
+            {at: len(row) for at, row in enumerate(rows)},
+        )
+        return ends[-1].seconds if ends else 0.0
+
+
+def _score_model(rows: Sequence[Sequence[tuple[float, float]]], ranks: Sequence[float]) -> Callable[[int, int], float]:
+    """Return known scores, and for an epoch that is not trained yet one that the known trials had there.
+
+    Args:
+        rows: accuracy and seconds of each epoch so far, by trial.
+        ranks: (n_trials,) in [0, 1), the place of each trial among the known scores.
+    """
+    pools: dict[int, list[float]] = {}
+
+    def score(trial: int, epoch: int) -> float:
+        if trial < len(rows) and len(rows[trial]) >= epoch:
+            return max(accuracy for accuracy, _ in rows[trial][:epoch])
+        if epoch not in pools:
+            pools[epoch] = sorted(max(a for a, _ in row[:epoch]) for row in rows if len(row) >= epoch)
+        pool = pools[epoch]
+        return pool[int(ranks[trial] * len(pool))] if pool else ranks[trial]
+
+    return score
