@@ -3,7 +3,6 @@
 The command line reads this module for every command, so heavy modules are imported where they are used.
 """
 
-import dataclasses
 import os
 import re
 from collections.abc import Mapping

@@ -35,7 +35,7 @@ from tuning.scheduling.study import StudyConfig
 from tuning.scheduling.virtual_clock import NoJob
 
 
-class Killed(Exception):
+class Killed(Exception):  # noqa: N818 - not an error: the fault that the simulator draws
     """The driver was killed at a write."""
 
 

@@ -35,7 +35,7 @@ def curve_of(folder: Path, form: str) -> str:
     Raises:
         UserError: there is no such study, or it has too few random trials.
     """
-    attributes, records = read_study(folder)
+    _, records = read_study(folder)
     return render_curve(random_search_curve(records), form)
 
 

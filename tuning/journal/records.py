@@ -120,7 +120,7 @@ def rank_trials(records: Sequence[TrialRecord]) -> list[TrialRecord]:
 
 
 def read_study(folder: Path) -> tuple[Mapping[str, Any], list[TrialRecord]]:
-    """Return a study's user attributes (`spec`, `validation`, ...) and the trials that count, by number. Writes nothing.
+    """Return a study's user attributes (`spec`, ...) and the trials that count, by number. Writes nothing.
 
     The study may be running.
 

@@ -143,7 +143,7 @@ class StudyJournal:
     def reopen(self) -> None:
         """Open all trials again: with more trials, or without a target, some of them are trained for longer.
 
-        The journal is replaced as a whole by one without the records that close trials. It keeps all epochs and results.
+        The journal is replaced as a whole by one without the records that close trials. All epochs and results stay.
         """
         journal = self.folder / JOURNAL
         with self._writing():

@@ -4,10 +4,10 @@ The schedule decides and a backend trains, as in Syne Tune. The schedule uses ne
 the backend calls it, and the store that it is given keeps every result. The virtual clock (virtual_clock.py) defines
 the order of the decisions; the schedule adds what the clock does not know:
 
-- the sampler: a new trial is suggested from the results that are visible at its virtual time, and is in the store before
-  its job is handed out;
-- resuming: a schedule that is built from the same store makes the same decisions again, and hands out only jobs that lack
-  results. Nothing is lost when the process is killed;
+- the sampler: a new trial is suggested from the results that are visible at its virtual time, and is in the store
+  before its job is handed out;
+- resuming: a schedule that is built from the same store makes the same decisions again, and hands out only jobs that
+  lack results. Nothing is lost when the process is killed;
 - a trial whose worker died runs again, from its checkpoint. A trial that is too large for its share of a GPU waits for
   a schedule that has whole GPUs;
 - a trial that repeats an earlier one is not trained and takes its result;
