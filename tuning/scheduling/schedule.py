@@ -244,7 +244,9 @@ class Schedule:
             return scores[epoch - 1]
         if result is None:
             return None
-        return FAILED if "error" in result else scores[-1]  # ended early by --patience
+        if "error" in result or not scores:  # a damaged journal may have lost all epochs
+            return FAILED
+        return scores[-1]  # ended early by --patience
 
     def _start_trial(self, number: int) -> float | None:
         """Suggest a trial, unless it exists; return the virtual cost of its epoch, None if it repeats another one."""
