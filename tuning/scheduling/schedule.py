@@ -37,7 +37,7 @@ from tuning.scheduling.budget import BudgetCheck, EarlyEnd, StopSignal
 from tuning.scheduling.callbacks import Callback
 from tuning.scheduling.study import StudyConfig
 from tuning.scheduling.suggester import Suggester
-from tuning.scheduling.virtual_clock import NoJob, VirtualClock, VirtualJob, VisibleResult
+from tuning.scheduling.virtual_clock import NoJob, VirtualJob, VisibleResult
 
 SAME_FAILURES = 3
 """If the first trials of a study, this many, all fail with one cause, the study ends."""
@@ -128,16 +128,8 @@ class Schedule:
         """The target or patience that has ended the study."""
         self._suggester = Suggester(config)
         self._budget = BudgetCheck(config.budget)
-        self.clock = VirtualClock(
-            n_trials=max(config.n_trials, len(store.trials())),
-            epochs=config.epochs,
-            parallelism=config.parallelism,
-            lag=config.lag,
-            rule=config.stopping,
-            start=self._start_trial,
-            score=self._score,
-            ended=self._budget_met,
-        )
+        n_trials = max(config.n_trials, len(store.trials()))
+        self.clock = config.clock(n_trials=n_trials, start=self._start_trial, score=self._score, ended=self._budget_met)
         self._scores: defaultdict[int, list[float]] = defaultdict(list)  # best score after each epoch, by trial
         self._results: dict[int, Mapping[str, Any]] = {}  # what the worker returned, by trial
         self._last: dict[int, int] = {}  # last epoch that the clock has decided, by trial
