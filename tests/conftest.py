@@ -14,10 +14,19 @@ settings.register_profile("sentune", deadline=None)
 settings.load_profile("sentune")
 
 
+LONGEST = ("cluster", "crashes", "order", "workers", "confirm", "memory", "retrain", "watching", "main_job", "use")
+"""System tests by the time that a file takes."""
+
+
 @pytest.hookimpl(trylast=True)  # after pytest-randomly
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files that take minutes come first: side by side, the short ones fill what is left at the end."""
-    items.sort(key=lambda item: "system" not in item.path.parts)
+    rank = {f"test_{name}.py": at for at, name in enumerate(LONGEST)}
+
+    def place(item: pytest.Item) -> int:
+        return rank.get(item.path.name, len(rank)) if "system" in item.path.parts else len(rank) + 1
+
+    items.sort(key=place)
 
 
 def pytest_collection_finish() -> None:

@@ -13,7 +13,6 @@ import pytest
 from tests.support.command import Command
 from tests.support.searches import notebook_run
 
-
 CLOSED = (
     "import os, sys; os.closerange(0, 3); os.execv(sys.executable, [sys.executable, '-m', 'tuning', *sys.argv[1:]])"
 )
@@ -35,7 +34,7 @@ def places() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def unheard(command: Command, sentences: Path, places: Path) -> "subprocess.CompletedProcess[str]":
+def unheard(command: Command, sentences: Path, places: Path) -> subprocess.CompletedProcess[str]:
     """A search that nobody disturbed, by someone with an empty home, in a process without standard streams."""
     env = {
         "HOME": str(places / "home"),
@@ -46,14 +45,14 @@ def unheard(command: Command, sentences: Path, places: Path) -> "subprocess.Comp
 
 
 @pytest.fixture(scope="module")
-def whole(unheard: "subprocess.CompletedProcess[str]") -> str:
+def whole(unheard: subprocess.CompletedProcess[str]) -> str:
     """Its study."""
     assert unheard.returncode == 0
     return "whole"
 
 
 def test_a_search_without_standard_streams_runs_to_its_end(
-    command: Command, unheard: "subprocess.CompletedProcess[str]"
+    command: Command, unheard: subprocess.CompletedProcess[str]
 ) -> None:
     assert (unheard.returncode, unheard.stdout, unheard.stderr) == (0, "", "")
     states = [record[1] for record in command.content("whole")]
