@@ -209,6 +209,7 @@ def test_names_of_data_are_no_folders(tmp_path: Path, monkeypatch: pytest.Monkey
     assert found == ["snippets", "mr", "none", "fasttext", "glove-50d", str(tmp_path / "mine.csv")]
 
 
+@pytest.mark.slow
 def test_a_full_disk_under_the_output_is_one_line() -> None:
     with Path("/dev/full").open("w") as full:
         ended = subprocess.run(
