@@ -92,9 +92,9 @@ def test_the_kept_weights_are_those_that_were_judged(changes: dict[str, Any]) ->
 def test_kept_weights_do_not_move_on_with_training() -> None:
     """Stopping right after the best epoch gives the weights that later epochs left alone."""
     corpus = tiny_corpus()
-    result = train(small(epochs=12, learning_rate=0.05), corpus)
+    result = train(small(epochs=12, learning_rate=0.05, batch_size=8), corpus)
     assert result.best_epoch < 12
-    cut = train(small(epochs=result.best_epoch, learning_rate=0.05), corpus)
+    cut = train(small(epochs=result.best_epoch, learning_rate=0.05, batch_size=8), corpus)
     assert_same_bits(dataclasses.replace(result, epochs=result.epochs[: result.best_epoch]), cut)
 
 
