@@ -19,7 +19,7 @@ from tuning.journal.file import JOURNAL
 from tuning.journal.predictions import pack_labels
 from tuning.resources.machine import TrialResources
 from tuning.scheduling.study import StudyConfig, study_spec
-from tuning.scheduling.successive_halving import SuccessiveHalving
+from tuning.scheduling.asha import Asha
 from tuning.space.load import load_space
 from tuning.space.space import Space
 
@@ -65,9 +65,9 @@ def record_study(
         space=loaded,
         n_trials=max(3, trials),
         epochs=EPOCHS,
-        window=3,
+        parallelism=3,
         seed=7,
-        stopping=SuccessiveHalving(grace=2, reduction=3, cohort=3),
+        stopping=Asha(grace=2, reduction=3),
     )
     labels = draw.integers(0, len(classes), sentences) if labels is None else labels
     spec = study_spec(the_plan, tiny_corpus(), data or {"dataset": "tiny", "seed": 42}, TrialResources())

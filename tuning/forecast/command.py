@@ -9,7 +9,7 @@ from core.data.load import load_corpus
 from core.errors import ConfigError
 from core.nn.model_size import max_checkpoint_bytes
 from tuning.forecast.probe import PROBE_SECONDS, probe
-from tuning.forecast.simulation import Forecast, Range, forecast, to_dict, trials_within
+from tuning.forecast.simulation import Forecast, Range, forecast, to_dict
 from tuning.formatting import format_duration, format_gigabytes, format_megabytes
 from tuning.journal.file import JOURNAL
 from tuning.journal.reader import read_journal
@@ -56,8 +56,6 @@ class ForecastReport:
     """Size of the largest checkpoint."""
     budget_seconds: float | None
     """Value of --time-budget in seconds; None for no limit."""
-    trials_in_budget: int | None
-    """Number of trials that end within the budget; None if all do."""
 
     @property
     def total_bytes(self) -> int:
@@ -79,7 +77,7 @@ class ForecastReport:
         found = []
         high, budget = self.forecast.seconds.high, self.budget_seconds
         if budget is not None and high > budget:
-            fit = self.trials_in_budget
+            fit = int(self.plan.n_trials * budget / high)
             limit, larger = f"--time-budget {format_duration(budget)}", f"--time-budget {round_up(high)}"
             found.append(
                 f"it may not fit {limit}: what would is --trials {fit}, or "
@@ -198,22 +196,18 @@ def make_forecast(options: RunOptions, say: Callable[[str], None]) -> ForecastRe
     checkpoint = max(max_checkpoint_bytes(config, *shape) for config in heavy)
     records = [to_record(trial) for trial in read_journal(options.folder / JOURNAL)[1]]
     trained = {record.number: len(record.epochs) for record in records if record.number < plan.n_trials}
-    budget = options.budget.seconds
-    expected = forecast(plan, found.costs, workers, trained)
-    in_time = budget is None or expected.seconds.high <= budget
     return ForecastReport(
         name=options.folder.name,
         plan=plan,
         done=sum(record.ended is not None for record in records[: plan.n_trials]),
         workers=workers,
         share=share_text(resources.cpus_per_trial, resources.gpus_per_trial),
-        forecast=expected,
+        forecast=forecast(plan, found.costs, workers, trained),
         probed=len(found.costs.own) + len(found.costs.others),
         probe_seconds=found.seconds,
         # Steps alone hold neither the best weights nor, from a GPU, what goes to the disk: at most a checkpoint.
         worker_bytes=found.peak_bytes + checkpoint + RAY_IN_A_WORKER_BYTES,
         memory_bytes=machine.memory_bytes,
         checkpoint_bytes=checkpoint,
-        budget_seconds=budget,
-        trials_in_budget=None if in_time or budget is None else trials_within(budget, plan, found.costs, workers),
+        budget_seconds=options.budget.seconds,
     )

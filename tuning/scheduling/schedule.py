@@ -37,7 +37,7 @@ from tuning.scheduling.budget import BudgetCheck, EarlyEnd, StopSignal
 from tuning.scheduling.callbacks import Callback
 from tuning.scheduling.study import StudyConfig
 from tuning.scheduling.suggester import Suggester
-from tuning.scheduling.virtual_clock import NoJob, VirtualClock, VirtualJob, VisibleResult
+from tuning.scheduling.virtual_clock import NoJob, VirtualJob, VisibleResult
 
 SAME_FAILURES = 3
 """If the first trials of a study, this many, all fail with one cause, the study ends."""
@@ -58,6 +58,7 @@ class TrialStore(Protocol):
     """The trials of a study. tuning.journal.writer.StudyJournal keeps them on disk."""
 
     def trials(self) -> list[FrozenTrial]: ...
+    def trial(self, number: int) -> FrozenTrial: ...
     def records(self, start: int = 0, end: int | None = None) -> list[TrialRecord]: ...
     def add_trial(
         self,
@@ -128,12 +129,9 @@ class Schedule:
         """The target or patience that has ended the study."""
         self._suggester = Suggester(config)
         self._budget = BudgetCheck(config.budget)
-        self.clock = VirtualClock(
-            n_trials=max(config.n_trials, len(store.trials())),
-            epochs=config.epochs,
-            parallelism=config.parallelism,
-            lag=config.lag,
-            rule=config.stopping,
+        self._n_known = len(store.trials())  # trials in the store
+        self.clock = config.clock(
+            n_trials=max(config.n_trials, self._n_known),
             start=self._start_trial,
             score=self._score,
             ended=self._budget_met,
@@ -208,7 +206,7 @@ class Schedule:
         return [trial.number for trial in self.store.trials() if not trial.state.is_finished()]
 
     def _decide(self) -> Job | NoJob:
-        while not (self.stop.requested or common_failure(self.store.trials())):
+        while not (self.stop.requested or self._common_failure()):
             if self._queue:
                 return self._hand_out(self._queue.pop(0))
             job = self.clock.next_job()
@@ -235,7 +233,7 @@ class Schedule:
         return False
 
     def _is_oom(self, trial: int) -> bool:
-        return self.retry_oom and OOM in self.store.trials()[trial].user_attrs
+        return self.retry_oom and OOM in self.store.trial(trial).user_attrs
 
     def _score(self, trial: int, epoch: int) -> float | None:
         """Return the best score of the first epochs of a trial; FAILED, or None if it is not known yet."""
@@ -250,13 +248,14 @@ class Schedule:
 
     def _start_trial(self, number: int) -> float | None:
         """Suggest a trial, unless it exists; return the virtual cost of its epoch, None if it repeats another one."""
-        if number < len(self.store.trials()):
+        if number < self._n_known:
             self._suggester.replay(self.clock.log)
         else:
             new = self._suggester.suggest(self.clock.log)
             distributions = self.config.space.distributions(new.params)
             self.store.add_trial(new.params, distributions, new.config.to_dict(), new.origin)
-        trial = self.store.trials()[number]
+            self._n_known += 1
+        trial = self.store.trial(number)
         self._suggester.add(trial)
         source = copied_from(trial.user_attrs["origin"])
         if source is None:
@@ -266,12 +265,15 @@ class Schedule:
             self._close_copies()
         return None
 
+    def _common_failure(self) -> str | None:
+        return common_failure([self.store.trial(number) for number in range(min(SAME_FAILURES, self._n_known))])
+
     def _budget_met(self, log: Sequence[VisibleResult]) -> bool:
         self.early_end = self._budget.update(log, self.clock.n_started)
         return self.early_end is not None
 
     def _hand_out(self, trial: int) -> Job:
-        config = self.store.trials()[trial].user_attrs["config"]
+        config = self.store.trial(trial).user_attrs["config"]
         self._running.add(trial)
         self.callbacks.on_trial_start(trial, TrialConfig.from_dict(config))
         return Job(trial=trial, config=config, first=len(self._scores[trial]) + 1, last=self._last[trial])
@@ -292,7 +294,7 @@ class Schedule:
         paused = not worker_died and len(self._scores[trial]) >= self._last[trial]
         if self.stop.requested and not paused:
             return
-        earlier = self.store.trials()[trial].user_attrs.get(SEGMENTS, [])
+        earlier = self.store.trial(trial).user_attrs.get(SEGMENTS, [])
         new = {**segment, "until": until, **({"paused": self._last[trial]} if paused else {})}
         self.store.set_trial_attr(trial, SEGMENTS, [*earlier, new])
         if not paused:
@@ -301,7 +303,7 @@ class Schedule:
 
     def _finish(self, trial: int, result: Mapping[str, Any] | None) -> None:
         """Close a trial, unless it is closed: as stopped if it has no result."""
-        if self.store.trials()[trial].state.is_finished():
+        if self.store.trial(trial).state.is_finished():
             return
         state = TrialState.PRUNED
         if result is not None:
@@ -312,7 +314,7 @@ class Schedule:
     def _close_copies(self) -> None:
         """Close the trials that repeat one which is closed."""
         for number, source in sorted(self._copies.items()):
-            if self.store.trials()[source].state.is_finished():
+            if self.store.trial(source).state.is_finished():
                 del self._copies[number]
                 self.callbacks.on_trial_end(self.store.copy_result(source, number))
 

@@ -43,6 +43,7 @@ def test_halving_finds_the_same_best_with_fewer_epochs() -> None:
     assert len(halved.best) < 0.7 * len(whole.best)
 
 
+@pytest.mark.slow
 def test_tpe_finds_the_good_end_of_the_range_sooner_than_chance() -> None:
     def mean_dropout(sampler: str) -> float:
         found = Simulation(table(120), Policy(sampler=sampler, trials=40, window=4), seed=1).run()
