@@ -30,6 +30,9 @@ class MemoryStore:
     def trials(self) -> list[FrozenTrial]:
         return self.kept
 
+    def trial(self, number: int) -> FrozenTrial:
+        return self.kept[number]
+
     def records(self, start: int = 0, end: int | None = None) -> list[TrialRecord]:
         return [to_record(trial) for trial in self.kept[start:end]]
 
