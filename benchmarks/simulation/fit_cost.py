@@ -1,4 +1,4 @@
-"""How far is the virtual cost of an epoch from the seconds of each recorded machine?
+"""How far is the virtual cost of an epoch from recorded seconds?
 
     python -m benchmarks.simulation.fit_cost --record NAME    measure 40 configurations per space here: three minutes
     python -m benchmarks.simulation.fit_cost                  fit the weights to all recorded machines
@@ -10,8 +10,8 @@ a hidden size of at most 256.
 
 The fit uses these machines, and the curves of benchmarks.simulation.record_curves, which were recorded on another one
 on 2,000 sentences. The weights of tuning.scheduling.virtual_cost are found by non-negative least squares on relative
-errors. A machine that is twice as fast with every configuration changes no decision. So the seconds of each machine are
-divided by their median. The script prints the weights and, for each machine, the standard deviation of
+errors. A machine that is twice as fast with every configuration changes no decision, so each machine but the first has
+a factor, which is fitted too. The script prints the weights and, for each machine, the standard deviation of
 log(cost / seconds) with the new weights and with those in the code.
 """
 

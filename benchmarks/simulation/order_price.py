@@ -6,7 +6,7 @@
 
 Searches of 10 epochs are replayed on recorded learning curves (benchmarks.simulation.replay): 48 trials with 2 and 8
 workers, ten trials per worker with 64 and 1,000. For many workers, curves are drawn repeatedly, with a shift of 0.5
-points (standard deviation). Costs are known to 30%, an epoch's seconds have a noise of 15%, and a job takes 0.2 s
+points (standard deviation). Costs are known to 30% (--error), an epoch's seconds have a noise of 15%, and a job takes 0.2 s
 besides its epochs.
 
 Each row compares the virtual clock with the same rule without order, where each decision uses all results that exist:
@@ -43,6 +43,7 @@ SPREAD = 0.005
 """Standard deviation of the accuracy that is added to a curve that is drawn repeatedly."""
 CLOSE = 0.003
 """Maximum distance to the best accuracy that counts as close: 0.3 points."""
+ERROR = Policy().error
 MOST = {2: 1.05, 8: 1.05, 64: 1.10, 1000: 1.10}
 """Number of workers -> claimed maximum of the relative wall time."""
 SEEDS = {2: 40, 8: 40, 64: 40, 1000: 8}
@@ -56,6 +57,7 @@ class Case:
     space: str
     workers: int
     sampler: str = "random"
+    error: float = ERROR
 
     @property
     def trials(self) -> int:
@@ -91,7 +93,7 @@ def table_of(case: Case) -> Table:
 def searched(case: Case, lags: Sequence[float], seed: int) -> list[tuple[Summary, Summary]]:
     """Return a search for each lag and the search without order, each pair compared at equal epochs."""
     table = table_of(case)
-    policy = Policy(parallelism=case.workers, trials=case.trials, sampler=case.sampler)
+    policy = Policy(parallelism=case.workers, trials=case.trials, sampler=case.sampler, error=case.error)
     best = max(table.curves[at].scores[EPOCHS - 1] for at in trial_order(table, seed)[: case.trials])
     free = replay(table, dataclasses.replace(policy, order=UNORDERED), seed)
     pairs = []
@@ -149,8 +151,9 @@ def verdict(holds: bool) -> str:
 def main() -> None:
     arguments = parse()
     workers = arguments.workers or ((2, 8) if arguments.quick else tuple(MOST))
-    cases = [Case(space=space, workers=each) for space, each in itertools.product(SPACES, workers)]
-    cases += [Case(space=space, workers=each, sampler="tpe") for space in SPACES for each in workers if each <= 8]
+    both = list(itertools.product(SPACES, workers))
+    cases = [Case(space=space, workers=each, error=arguments.error) for space, each in both]
+    cases += [dataclasses.replace(case, sampler="tpe") for case in cases if case.workers <= 8]
     lags = LAGS if arguments.lags else (arguments.lag,)
     claims = []
     print("| search | lag | seeds | wall time | best: clock / no order | busy | epochs | close, s |")
@@ -170,6 +173,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="Run 5 seeds with 2 and 8 workers.")
     parser.add_argument("--lags", action="store_true", help="Compare lags of 0 to 8.")
     parser.add_argument("--lag", type=float, default=DEFAULT_LAG, help=f"The lag (default: {DEFAULT_LAG:g}).")
+    parser.add_argument("--error", type=float, default=ERROR, help=f"Error of the costs (default: {ERROR:g}).")
     parser.add_argument("--workers", type=int, nargs="+", choices=MOST, help="Only these numbers of workers.")
     parser.add_argument("--seeds", type=int, help="Number of seeds (default: 40, and 8 with 1,000 workers).")
     parser.add_argument("--processes", type=int, default=2, help="Number of real processes (default: 2).")
