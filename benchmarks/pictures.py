@@ -12,9 +12,10 @@ import base64
 import re
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.text import Text
@@ -24,9 +25,11 @@ from benchmarks.chromium import NOT_FOUND, chromium, find_chromium, open_page
 from core.data.audit import audit_warnings
 from tuning.journal.records import TrialRecord, read_study
 from tuning.report.command import page
-from tuning.scheduling.study import searched_settings, space_from_spec
+from tuning.scheduling.asha import Asha
+from tuning.scheduling.study import StudyConfig, searched_settings, space_from_spec
 from tuning.tracking.progress_state import SearchProgress
 from tuning.tracking.progress_text import live_block
+from tuning.tracking.remaining_time import RemainingTime
 
 DOCS = Path(__file__).parent.parent / "docs"
 FILTER = "val_accuracy>0.78"
@@ -72,13 +75,21 @@ def progress_picture(study: Path) -> str:
     attributes, records = read_study(study)
     spec = attributes["spec"]
     workers = len({record.worker for record in records if record.worker})
+    config = StudyConfig(
+        space=space_from_spec(spec),
+        n_trials=len(records),
+        epochs=spec["epochs"],
+        parallelism=spec["parallelism"],
+        lag=spec["lag"],
+        seed=spec["seed"],
+        stopping=asha_of(spec["stopping"]),
+    )
     progress = SearchProgress(
         records=[],
         n_trials=len(records),
         epochs_a_trial=spec["epochs"],
-        workers=workers,
-        window=spec["window"],
-        searched=searched_settings(space_from_spec(spec)),
+        remaining=RemainingTime(config=config, cost=lambda config: 1.0, workers=workers),
+        searched=searched_settings(config.space),
     )
     elapsed = replay(progress, records, SHARE)
     console = Console(record=True, width=COLUMNS, file=StringIO(), force_terminal=True)
@@ -86,6 +97,11 @@ def progress_picture(study: Path) -> str:
     console.print(Text("\n".join(lines)))
     # Rich makes the browser load a font from the network; any monospaced font is enough.
     return re.sub(r"@font-face \{.*?\}\s*", "", console.export_svg(title="sentune run"), flags=re.DOTALL)
+
+
+def asha_of(stopping: Mapping[str, Any] | None) -> Asha | None:
+    """Return the rule of a spec."""
+    return stopping and Asha(grace=stopping["grace"], reduction=stopping["reduction"])
 
 
 def replay(progress: SearchProgress, records: Sequence[TrialRecord], share: float) -> float:

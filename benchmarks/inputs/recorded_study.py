@@ -1,7 +1,7 @@
 """Write the journal of a whole study without a search: a thousand trials in a second."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -10,16 +10,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, distribution_to_json
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from benchmarks.inputs.corpora import tiny_corpus
 from core.config import TrialConfig
 from core.data.audit import audit
 from tuning.journal.file import JOURNAL
 from tuning.journal.predictions import pack_labels
+from tuning.journal.records import recorded_epochs
 from tuning.resources.machine import TrialResources
+from tuning.scheduling.asha import FAILED, Asha
 from tuning.scheduling.study import StudyConfig, study_spec
-from tuning.scheduling.asha import Asha
+from tuning.scheduling.virtual_clock import VisibleResult
 from tuning.space.load import load_space
 from tuning.space.space import Space
 
@@ -65,7 +67,7 @@ def record_study(
         space=loaded,
         n_trials=max(3, trials),
         epochs=EPOCHS,
-        parallelism=3,
+        parallelism=2,
         seed=7,
         stopping=Asha(grace=2, reduction=3),
     )
@@ -90,6 +92,15 @@ def record_study(
         )
     folder.mkdir(parents=True, exist_ok=True)
     (folder / JOURNAL).write_text("".join(json.dumps({"worker_id": "w", **line}) + "\n" for line in journal))
+
+
+def visible_results(trials: Sequence[FrozenTrial]) -> list[VisibleResult]:
+    """Return the last result of each trial that has ended, as the sampler may see it."""
+    return [
+        VisibleResult(trial.number, len(recorded_epochs(trial)), FAILED if trial.value is None else trial.value)
+        for trial in trials
+        if trial.state.is_finished()
+    ]
 
 
 def some_audit(classes: tuple[str, ...]) -> dict[str, Any]:
@@ -123,6 +134,11 @@ def _answers(
     return said
 
 
+def _origin(number: int) -> str:
+    """Return where a trial came from: the sampler uses results from the ninth trial on."""
+    return "baseline" if number == 0 else "random" if number < 8 else "sampler"
+
+
 def _trial(
     number: int,
     params: Mapping[str, Any],
@@ -143,7 +159,7 @@ def _trial(
             "state": 0,
             "params": {name: distributions[name].to_internal_repr(value) for name, value in params.items()},
             "distributions": {name: distribution_to_json(each) for name, each in distributions.items()},
-            "user_attrs": {"config": config.to_dict(), "origin": "baseline" if number == 0 else "sampler"},
+            "user_attrs": {"config": config.to_dict(), "origin": _origin(number)},
         }
     ]
     best = -1.0
@@ -162,10 +178,14 @@ def _trial(
         lines.append({"op_code": 8, "trial_id": number, "user_attr": {f"epoch:{epoch}": result}})
     if end == TrialState.RUNNING:
         return lines
-    outcome: dict[str, Any] = {"worker": f"host/{100 + number % 2}"}
-    outcome |= {"n_parameters": 1000 + number} if end == TrialState.COMPLETE else {}
-    outcome |= {"error": error} if end == TrialState.FAIL else {}
-    lines.append({"op_code": 8, "trial_id": number, "user_attr": {"result": outcome}})
-    over = (start + timedelta(seconds=9)).isoformat(timespec="microseconds")
+    worker, until = {"worker": f"host/{100 + number % 2}"}, start + timedelta(seconds=9)
+    if end == TrialState.PRUNED:
+        paused = {**worker, "since": start.timestamp(), "until": until.timestamp(), "paused": 2}
+        attributes: dict[str, Any] = {"segments": [paused]}
+    else:
+        outcome = {"n_parameters": 1000 + number} if end == TrialState.COMPLETE else {"error": error}
+        attributes = {"result": {**worker, "since": start.timestamp(), **outcome}}
+    lines.append({"op_code": 8, "trial_id": number, "user_attr": attributes})
+    over = until.isoformat(timespec="microseconds")
     values = None if end == TrialState.FAIL else [best]
     return [*lines, {"op_code": 6, "trial_id": number, "state": int(end), "values": values, "datetime_complete": over}]

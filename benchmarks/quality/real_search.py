@@ -4,7 +4,7 @@ import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
-from optuna.trial import FrozenTrial, create_trial
+from optuna.trial import TrialState, create_trial
 
 from core.data.corpus import TEST, TRAIN, VAL, Corpus
 from core.data.load import load_corpus
@@ -14,6 +14,7 @@ from core.training.loop import train
 from core.training.result import TrainResult
 from tuning.scheduling.study import StudyConfig
 from tuning.scheduling.suggester import Suggester
+from tuning.scheduling.virtual_clock import VisibleResult
 from tuning.space.load import load_space
 
 REST, UNUSED = 3, 4
@@ -45,26 +46,24 @@ def search_mr(mr: str | None, *, trials: int, epochs: int, seed: int) -> Found:
     """
     corpus = parts(load_corpus(f"mr:{mr}" if mr else "mr", seed=seed), seed)
     space = load_space("quick", ["hidden_dim=int(16,64,log)"])
-    plan = StudyConfig(space=space, n_trials=trials, epochs=epochs, window=8, seed=seed, stopping=None)
+    plan = StudyConfig(space=space, n_trials=trials, epochs=epochs, parallelism=1, seed=seed, stopping=None)
     suggester = Suggester(plan)
-    past: list[FrozenTrial] = []
+    log: list[VisibleResult] = []
     correct: dict[int, list[Correct]] = {VAL: [], TEST: [], REST: []}
-    while len(past) < trials:
-        suggestion = suggester.suggest(past)
+    for number in range(trials):
+        suggestion = suggester.suggest(log)
         result = train(suggestion.config, corpus)
         for split, rows in correct.items():
             rows.append(right(result, corpus, split))
-        past.append(
-            create_trial(
-                params=suggestion.params,
-                distributions=space.distributions(suggestion.params),
-                value=result.best_val_accuracy,
-                user_attrs={"config": suggestion.config.to_dict(), "origin": suggestion.origin},
-            )
+        trial = create_trial(
+            state=TrialState.RUNNING,
+            params=suggestion.params,
+            distributions=space.distributions(suggestion.params),
+            user_attrs={"config": suggestion.config.to_dict(), "origin": suggestion.origin},
         )
-        print(
-            f"trial {len(past) - 1}: " + ", ".join(f"{NAMES[s]} {correct[s][-1].mean():.4f}" for s in NAMES), flush=True
-        )
+        suggester.add(trial)
+        log.append(VisibleResult(number, epochs, result.best_val_accuracy))
+        print(f"trial {number}: " + ", ".join(f"{NAMES[s]} {correct[s][-1].mean():.4f}" for s in NAMES), flush=True)
     return Found(
         n_train=len(corpus.indices(TRAIN)),
         validation=np.stack(correct[VAL]),

@@ -21,12 +21,12 @@ from typing import Any
 from tuning.journal.records import read_study
 
 STUDIES: dict[str, Sequence[str]] = {
-    "quick space, 16 trials, halving, two workers": ("--trials", "16", "--epochs", "8"),
+    "quick space, 16 trials, asha, two workers": ("--trials", "16", "--epochs", "8"),
     "notebook space, 8 trials, no stopping, random vectors": (
         "--space", "notebook", "--vectors", "none", "--embedding-dim", "100", "--trials", "8", "--epochs", "4",
         "--stopping", "none",
     ),
-    "default space, 10 trials, halving, one worker with two threads": (
+    "default space, 10 trials, asha, one worker with two threads": (
         "--space", "default", "--set", "hidden_dim=int(64,192,log)", "--trials", "10", "--epochs", "5",
         "--workers", "1", "--cpus-per-trial", "2",
     ),

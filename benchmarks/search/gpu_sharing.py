@@ -84,7 +84,7 @@ def searched(share: float, trials: int, epochs: int) -> tuple[float, float, Any]
     with tempfile.TemporaryDirectory(prefix="sentune-gpu-") as folder:
         command = [
             sys.executable, "-m", "tuning", "run", "snippets", "--trials", str(trials), "--epochs", str(epochs),
-            "--stopping", "none", "--window", str(trials), "--gpus-per-trial", str(share),
+            "--stopping", "none", "--parallelism", str(trials), "--gpus-per-trial", str(share),
             "--results", folder, "--name", "s",
         ]  # fmt: skip
         with Watch() as watch:

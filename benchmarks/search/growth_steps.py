@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.data_cache_steps import peak_mib
-from benchmarks.inputs.recorded_study import EPOCHS, record_study
+from benchmarks.inputs.recorded_study import EPOCHS, record_study, visible_results
 from core import TrialConfig, load_corpus, train
 from core.data import datasets
 from core.data.corpus import ReadOptions
@@ -27,8 +27,8 @@ from tuning.journal.file import JOURNAL
 from tuning.journal.records import study_attributes
 from tuning.journal.writer import open_study
 from tuning.report.command import page
+from tuning.scheduling.asha import Asha
 from tuning.scheduling.study import StudyConfig
-from tuning.scheduling.successive_halving import SuccessiveHalving
 from tuning.scheduling.suggester import Suggester
 from tuning.space.load import load_space
 
@@ -47,12 +47,15 @@ def study(trials: int, folder: Path) -> Found:
 def suggestion(trials: int, folder: Path) -> Found:
     """Suggest the next configuration by tpe, after a first suggestion; processor time."""
     with opened(folder) as journal:
-        space, stopping = load_space("default"), SuccessiveHalving(grace=2, reduction=3, cohort=3)
-        plan = StudyConfig(space=space, n_trials=trials + 1, epochs=EPOCHS, window=4, seed=7, stopping=stopping)
+        space = load_space("default")
+        plan = StudyConfig(space=space, n_trials=trials + 1, epochs=EPOCHS, parallelism=4, seed=7, stopping=Asha())
         suggester = Suggester(plan)
-        suggester.suggest(journal.trials())
+        for trial in journal.trials():
+            suggester.add(trial)
+        log = visible_results(journal.trials())
+        suggester.suggest(log)
         before = peak_mib()
-        seconds = median(lambda: suggester.suggest(journal.trials()), time.process_time)
+        seconds = median(lambda: suggester.suggest(log), time.process_time)
         return {"seconds": seconds, "mib": peak_mib() - before}
 
 

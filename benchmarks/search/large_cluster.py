@@ -9,8 +9,8 @@ measured: suggestions with as many finished as running trials, epochs written in
 of an epoch's report (with journal and stopping rule), and whole trials through Ray on two workers that train nothing.
 That Ray's own loop is slower with a thousand live trials is not included.
 
-The order window is simulated on recorded trials (benchmarks/simulation/order_window.py), ten trials per worker. A
-worker waits if the oldest trial blocks new ones, or if all started trials wait at a rung.
+The number of epochs per trial, and the time that workers wait for the order of the virtual clock, are simulated on
+recorded trials (benchmarks/simulation/replay.py), ten trials per worker.
 """
 
 import argparse
@@ -22,28 +22,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 
-from benchmarks.inputs.recorded_study import EPOCHS, record_study
+from benchmarks.inputs.recorded_study import EPOCHS, record_study, visible_results
 from benchmarks.search import overhead
 from benchmarks.search.growth_steps import NEW, REPEATS, median
 from benchmarks.search.memory import bytes_of
-from benchmarks.simulation.order_window import many, searched, window_table
-from benchmarks.simulation.replay import read_table
+from benchmarks.simulation.curves import CURVES, Table, many, read_table
+from benchmarks.simulation.replay import CLOCK, UNORDERED, Policy, replay
 from core import load_corpus
 from tuning.backend.adapters import RayScheduler
 from tuning.journal.records import study_attributes
 from tuning.journal.writer import StudyJournal, open_study
+from tuning.scheduling.asha import Asha
 from tuning.scheduling.budget import StopSignal
 from tuning.scheduling.callbacks import Callback
-from tuning.scheduling.schedule import Schedule
+from tuning.scheduling.schedule import Job, Schedule
 from tuning.scheduling.study import StudyConfig
-from tuning.scheduling.successive_halving import SuccessiveHalving
 from tuning.scheduling.suggester import Suggester
 from tuning.space.load import load_space
 
 LINK = 1.25e9
 """Bytes per second that the driver's node sends: 10 Gbit/s."""
 TRIALS_A_WORKER = 10
-CURVES = Path(__file__).parents[2] / "results/reference/curves.json.gz"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,14 +80,13 @@ class Load:
 def main() -> None:
     arguments = parse()
     workers = arguments.workers
-    table = read_table(CURVES, "default")
-    table = many(table, TRIALS_A_WORKER * workers)
-    lengths = searched(table, workers, 4 * workers).epochs_by_trial
+    table = many(read_table(CURVES, "default"), TRIALS_A_WORKER * workers)
+    lengths, waits = orders(table, workers)
     found = rates(workers, trials=12 if arguments.quick else 100)
     epochs = sum(lengths) / len(lengths)
     print(f"{workers:,} workers, an epoch of {arguments.epoch_seconds:g} s, {epochs:.1f} epochs per trial\n")
     print("\n".join(load_table(loads(found, workers, arguments.epoch_seconds, epochs), arguments.epoch_seconds)))
-    print("\n" + "\n".join(window_table(table, workers)))
+    print("\n" + "\n".join(waits))
     nodes = -(-workers // arguments.gpus_per_node)
     size = bytes_of(load_corpus("snippets", vectors="glove-50d"))
     print(f"\n| corpus | to {nodes:,} nodes | at {8 * LINK / 1e9:g} Gbit/s from the driver's node |")
@@ -97,40 +95,55 @@ def main() -> None:
         print(f"| {name}, {each / 1e6:,.1f} MB | {nodes * each / 1e9:,.2f} GB | {nodes * each / LINK:,.1f} s, once |")
 
 
+def orders(table: Table, workers: int) -> tuple[list[int], list[str]]:
+    """Return the number of epochs of each trial, and Markdown: what the order costs in simulated time."""
+    policy = Policy(parallelism=workers, trials=len(table.curves))
+    found = {order: replay(table, dataclasses.replace(policy, order=order), 0) for order in (CLOCK, UNORDERED)}
+    lines = ["| order | epochs per trial | workers' time with a job | wall time, relative to no order |"]
+    lines.append("| --- " * 4 + "|")
+    for order, each in found.items():
+        epochs = sum(each.epochs_by_trial) / len(each.epochs_by_trial)
+        lines.append(f"| {order} | {epochs:.1f} | {each.utilization:.0%} | {each.wall / found[UNORDERED].wall:.2f} |")
+    return found[CLOCK].epochs_by_trial, lines
+
+
 def rates(pending: int, trials: int) -> Rates:
     """Measure with `pending` running and `pending` finished trials, and with `trials` trials through Ray."""
     space = load_space("default")
-    stopping = SuccessiveHalving(grace=1)
     the_plan = StudyConfig(
-        space=space, n_trials=4 * pending, epochs=2 * EPOCHS, window=pending, seed=7, stopping=stopping
+        space=space, n_trials=4 * pending, epochs=2 * EPOCHS, parallelism=pending, seed=7, stopping=Asha()
     )
     with tempfile.TemporaryDirectory(prefix="sentune-scale-") as folder:
         study = Path(folder) / "study"
         record_study(study, trials=2 * pending, space="default", sentences=1000, running=pending)
         with open_study(study, study_attributes(study)["spec"]) as journal:
             suggester = Suggester(the_plan)
-            suggester.suggest(journal.trials())
-            suggestion = median(lambda: suggester.suggest(journal.trials()), time.process_time)
+            for trial in journal.trials():
+                suggester.add(trial)
+            log = visible_results(journal.trials())
+            suggester.suggest(log)
+            suggestion = median(lambda: suggester.suggest(log), time.process_time)
             report, record = reports(journal, the_plan)
     return Rates(suggestion=suggestion, report=report, record=record, trial=overhead.run("sentune", trials)["a_trial"])
 
 
 def reports(journal: StudyJournal, the_plan: StudyConfig) -> tuple[float, float]:
     """Return the seconds of a report at the first rung, and of writing an epoch into the journal."""
-    space = the_plan.space
-    last = journal.records()[-1]
-    scheduler = RayScheduler(Schedule(journal, the_plan, Callback(), StopSignal()))
-    new = [
-        journal.add_trial(last.params, space.distributions(last.params), last.config, "sampler")
-        for _ in range(2 * REPEATS)
-    ]
-    numbers = iter(new)
+    schedule = Schedule(journal, the_plan, lambda config: 1.0, Callback(), StopSignal())
+    scheduler = RayScheduler(schedule)
+    jobs = iter([job for _ in range(2 * REPEATS) if isinstance(job := schedule.next_job(), Job)])
 
     def handled() -> None:
-        result = {f"epoch_result/{name}": value for name, value in dataclasses.asdict(NEW).items()}
-        scheduler.on_trial_result(None, SimpleNamespace(config={"number": next(numbers)}), result)
+        job = next(jobs)
+        epoch = dataclasses.replace(NEW, epoch=job.first)
+        result = {f"epoch_result/{name}": value for name, value in dataclasses.asdict(epoch).items()}
+        scheduler.on_trial_result(None, SimpleNamespace(config={"number": job.trial}), result)
 
-    return median(handled), median(lambda: journal.record_epoch(next(numbers), NEW))
+    def recorded() -> None:
+        job = next(jobs)
+        journal.record_epoch(job.trial, dataclasses.replace(NEW, epoch=job.first))
+
+    return median(handled), median(recorded)
 
 
 def loads(found: Rates, workers: int, epoch_seconds: float, epochs: float) -> list[Load]:

@@ -41,7 +41,7 @@ def main() -> None:
     trials, epochs = (2, 1) if quick else (8, 4)
     corpus = load_corpus("snippets")
     plan = StudyConfig(
-        space=load_space("quick"), n_trials=trials, epochs=epochs, window=8, seed=42, stopping=None, startup=trials
+        space=load_space("quick"), n_trials=trials, epochs=epochs, parallelism=2, seed=42, stopping=None, startup=trials
     )
     with tempfile.TemporaryDirectory(prefix="sentune-cluster-") as folder:
         rows = {

@@ -130,7 +130,7 @@ def nothing(job: Mapping[str, Any], corpus: Any, resources: Any) -> None:
 
 
 def plan(trials: int) -> StudyConfig:
-    return StudyConfig(space=space(), n_trials=trials, epochs=EPOCHS, window=8, seed=1, stopping=None)
+    return StudyConfig(space=space(), n_trials=trials, epochs=EPOCHS, parallelism=WORKERS, seed=1, stopping=None)
 
 
 def space() -> Space:
@@ -209,24 +209,28 @@ def scale(trials: int, folder: Path) -> dict[str, float]:
 
     from tuning.journal.writer import open_study
     from tuning.scheduling.suggester import Suggester
+    from tuning.scheduling.virtual_clock import VisibleResult
 
     the_plan = dataclasses.replace(plan(trials), space=load_space("default"))
     suggester, taken, early = Suggester(the_plan), [0.0], 0.0
+    log: list[VisibleResult] = []
     spec = {"space": json.loads(the_plan.space.to_json()), "stopping": None, "warm_start": None}
     with open_study(folder / "study", spec) as study_journal:
         for number in range(trials):
             began = time.process_time()
-            new = suggester.suggest(study_journal.trials())
+            new = suggester.suggest(log)
             taken.append(time.process_time() - began)
             distributions = the_plan.space.distributions(new.params)
             study_journal.add_trial(new.params, distributions, new.config.to_dict(), new.origin)
-            for epoch in range(1, EPOCHS + 1):
-                score = (number * 7919 + epoch) % 1009 / 1009
+            suggester.add(study_journal.trials()[number])
+            scores = [(number * 7919 + epoch) % 1009 / 1009 for epoch in range(1, EPOCHS + 1)]
+            log.append(VisibleResult(number, EPOCHS, max(scores)))
+            for epoch, score in enumerate(scores, 1):
                 study_journal.record_epoch(
                     number, EpochResult(epoch=epoch, train_loss=1.0, val_loss=1.0, val_accuracy=score, seconds=1.0)
                 )
             study_journal.finish_trial(
-                number, TrialState.PRUNED if number % 3 else TrialState.COMPLETE, {"n_parameters": 1}
+                number, TrialState.PRUNED if number % 3 else TrialState.COMPLETE, {"n_parameters": 1}, EPOCHS
             )
             if number == trials // 10:
                 early = peak_mib()
@@ -235,26 +239,17 @@ def scale(trials: int, folder: Path) -> dict[str, float]:
         "suggestion_ms": 1000 * sorted(taken[-20:])[10],
         "early_mib": early,
         "mib": late,
-        "best_seconds": best_seconds(folder / "study", folder / "five", trials),
+        "best_seconds": best_seconds(folder / "five", 5 * trials),
     }
 
 
-def best_seconds(study: Path, target: Path, trials: int) -> float:
-    """Return the seconds of `best`, with Python's start, on a journal with the study's trials five times."""
-    from tuning.journal.file import JOURNAL
+def best_seconds(study: Path, trials: int) -> float:
+    """Return the seconds of `best`, with Python's start, on a study of synthetic trials."""
+    from benchmarks.inputs.recorded_study import record_study
 
-    lines = [json.loads(line) for line in (study / JOURNAL).read_text().splitlines()]
-    head = [line for line in lines if "trial_id" not in line and "distributions" not in line]
-    rest = [line for line in lines if line not in head]
-    copies = [
-        {**line, "trial_id": line["trial_id"] + k * trials} if "trial_id" in line else line
-        for k in range(5)
-        for line in rest
-    ]
-    target.mkdir()
-    (target / JOURNAL).write_text("".join(json.dumps(line) + "\n" for line in [*head, *copies]))
+    record_study(study, trials=trials, space="default")
     began = time.perf_counter()
-    subprocess.run([sys.executable, "-m", "tuning", "best", str(target)], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([sys.executable, "-m", "tuning", "best", str(study)], check=True, stdout=subprocess.DEVNULL)
     return time.perf_counter() - began
 
 

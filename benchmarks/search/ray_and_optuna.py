@@ -22,10 +22,10 @@ from benchmarks.baselines.notebook_loop import NotebookLoop, Shape, loader
 from benchmarks.search.overhead import sampler
 from core import load_corpus
 from core.data.corpus import TEST
-from tuning.scheduling.successive_halving import SuccessiveHalving
+from tuning.scheduling.asha import Asha
 from tuning.space.load import load_space
 
-GRACE, REDUCTION = SuccessiveHalving().grace, SuccessiveHalving().reduction
+GRACE, REDUCTION = Asha().grace, Asha().reduction
 """Parameters of ASHA: the defaults of `sentune run`."""
 
 

@@ -35,12 +35,11 @@ from pathlib import Path
 from benchmarks.baselines.sentune_studies import Study, machine, run_study, seconds_an_epoch, spread_sample
 from benchmarks.inputs.corpora import part_of_snippets
 from benchmarks.search.ray_and_optuna import GRACE, REDUCTION, WAYS, Job, Searched, run, test_accuracy_of
-from benchmarks.simulation.replay import read_table
+from benchmarks.simulation.curves import CURVES, read_table
 from benchmarks.simulation.stopped_epochs import asha_epochs, fewest_asha, fewest_median, median_epochs
 from core import load_corpus
-from tuning.scheduling.successive_halving import SuccessiveHalving
+from tuning.scheduling.asha import Asha
 
-CURVES = Path(__file__).parents[2] / "results" / "reference" / "curves.json.gz"
 TARGETS = {"the better of a1 and a2": 15, "b": 5}
 
 
@@ -193,7 +192,7 @@ def computed(found: Searched, scale: float, epochs: float, at_once: int) -> Row:
 
 def replayed_epochs(job: Job) -> Mapping[str, float]:
     """Return the epochs of a whole search by each method; b and c are replayed on the recorded curves."""
-    table, rule = read_table(CURVES, "notebook"), SuccessiveHalving(grace=GRACE, reduction=REDUCTION)
+    table, rule = read_table(CURVES, "notebook"), Asha(grace=GRACE, reduction=REDUCTION)
     every = job.trials * job.epochs
     asha = asha_epochs(table, job.trials, job.epochs, rule)
     return {"a1": every, "a2": every, "b": asha, "c": median_epochs(table, job.trials, job.epochs)}
@@ -202,7 +201,7 @@ def replayed_epochs(job: Job) -> Mapping[str, float]:
 def bounds(job: Job, rows: Mapping[str, Row]) -> dict[str, float]:
     """Print and return the seconds of b and c with the fewest epochs that their rules allow."""
     fewest = {
-        "b": fewest_asha(job.trials, job.epochs, SuccessiveHalving(grace=GRACE, reduction=REDUCTION)),
+        "b": fewest_asha(job.trials, job.epochs, Asha(grace=GRACE, reduction=REDUCTION)),
         "c": fewest_median(job.trials, job.epochs),
     }
     seconds = {name: rows[name].seconds * epochs / rows[name].epochs for name, epochs in fewest.items()}

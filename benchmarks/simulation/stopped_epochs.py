@@ -10,13 +10,14 @@ from collections.abc import Sequence
 
 import optuna
 
-from benchmarks.simulation.replay import Curve, Policy, Simulation, Table
-from tuning.scheduling.successive_halving import SuccessiveHalving
+from benchmarks.simulation.curves import Curve, Table
+from benchmarks.simulation.replay import STOPPING, Policy, replay
+from tuning.scheduling.asha import Asha
 
 REPLAYS = 50
 
 
-def asha_epochs(table: Table, trials: int, epochs: int, rule: SuccessiveHalving) -> float:
+def asha_epochs(table: Table, trials: int, epochs: int, rule: Asha) -> float:
     """Return the median epochs of replays with random trials, two at a time, under Ray's ASHA.
 
     Args:
@@ -26,8 +27,8 @@ def asha_epochs(table: Table, trials: int, epochs: int, rule: SuccessiveHalving)
         rule: grace and reduction.
     """
     cut = dataclasses.replace(table, epochs=epochs)
-    policy = Policy(stopping=rule, ordered=False, trials=trials, workers=2)
-    return statistics.median(sum(Simulation(cut, policy, seed).run().epochs_by_trial) for seed in range(REPLAYS))
+    policy = Policy(rule=rule, order=STOPPING, trials=trials)
+    return statistics.median(sum(replay(cut, policy, seed).epochs_by_trial) for seed in range(REPLAYS))
 
 
 def median_epochs(table: Table, trials: int, epochs: int) -> float:
@@ -54,7 +55,7 @@ def under_median_pruner(curves: Sequence[Curve], epochs: int) -> int:
     return trained
 
 
-def fewest_asha(trials: int, epochs: int, rule: SuccessiveHalving) -> int:
+def fewest_asha(trials: int, epochs: int, rule: Asha) -> int:
     """Return ASHA's minimum: the first trial is trained to its end, all others to the first rung."""
     return epochs + (trials - 1) * rule.grace
 

@@ -2,9 +2,9 @@
 
 from functools import cache
 
-from benchmarks.simulation.replay import Curve, Table
+from benchmarks.simulation.curves import Curve, Table
 from core.training.result import EpochResult
-from tuning.scheduling.samplers import SamplerOptions, derive_seed, make_sampler, suggest_once
+from tuning.scheduling.samplers import random_params
 from tuning.space.load import load_space
 
 SPACE = load_space("notebook", ["hidden_dim=int(16,64,log)"])
@@ -20,10 +20,7 @@ def accuracy(dropout: float, epoch: int) -> float:
 def table(count: int = 60) -> Table:
     """Curves whose order is the same at each epoch; an epoch takes 1, 2 or 3 s."""
     curves = []
-    for number in range(count):
-        params = suggest_once(
-            make_sampler("random", SamplerOptions(space=SPACE, seed=derive_seed(number), startup=1)), SPACE, []
-        )
+    for number, params in enumerate(random_params(SPACE, 0, count)):
         config = SPACE.to_config(params, epochs=EPOCHS)
         epochs = tuple(
             EpochResult(

@@ -49,7 +49,7 @@ class CorpusShape:
         )
 
 
-WEIGHTS = (7.6e-4, 5.0e-5, 3.66e-5, 9.9e-3, 2.5e-3, 2.76e-2, 7.0e-7)
+WEIGHTS = (2.49e-3, 8.09e-5, 6.26e-5, 1.33e-2, 4.11e-3, 6.32e-2, 1.18e-6)
 """Seconds of one unit of each term of `cost_terms` on one core, fitted by benchmarks.simulation.fit_cost."""
 
 

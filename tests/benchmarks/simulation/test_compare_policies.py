@@ -1,23 +1,25 @@
-"""The price of order against free asynchronous search."""
+"""The policies that are compared, and their table."""
+
+import argparse
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from benchmarks.simulation.compare_policies import ordered_and_free
-from benchmarks.simulation.replay import Policy
+from benchmarks.simulation.compare_policies import DEFAULT, compare, main_ways, other_ways
 from tests.support.curves import table
-from tuning.scheduling.successive_halving import SuccessiveHalving
 
 
-@pytest.mark.parametrize("workers", [1, 2, 5])
-def test_order_costs_nothing_where_nothing_waits(workers: int) -> None:
-    """With a window of all trials each worker takes the next one when it is free, as without order."""
-    slow, fast = ordered_and_free(table(), Policy(workers=workers, window=60, trials=60), seed=1)
-    assert slow == fast
+def test_each_alternative_differs_from_the_default_in_one_setting() -> None:
+    default = main_ways(60, 2)[DEFAULT]
+    others = other_ways(default)
+    assert default not in others.values()
+    assert "default, lag 0" in others
+    assert "default, grace 1, reduction 4" not in others
 
 
-def test_order_costs_more_the_smaller_the_window() -> None:
-    policies = [
-        Policy(workers=4, window=window, trials=60, stopping=SuccessiveHalving(grace=1)) for window in (4, 8, 16)
-    ]
-    prices = [slow / fast for slow, fast in (ordered_and_free(table(), policy, seed=1) for policy in policies)]
-    assert prices[0] > prices[1] > prices[2] >= 1
+def test_the_default_needs_fewer_epochs_than_random_search(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = argparse.Namespace(workers=2, grid=False, repeats=1)
+    with ThreadPoolExecutor(1) as pool:
+        random, default = compare(table(25), arguments, pool)  # type: ignore[arg-type]
+    assert default < random
+    assert DEFAULT in capsys.readouterr().out

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from benchmarks.simulation.replay import Curve
+from benchmarks.simulation.curves import Curve
 from benchmarks.simulation.stopped_epochs import (
     asha_epochs,
     fewest_asha,
@@ -14,7 +14,7 @@ from benchmarks.simulation.stopped_epochs import (
 )
 from core.training.result import EpochResult
 from tests.support.curves import EPOCHS, table
-from tuning.scheduling.successive_halving import SuccessiveHalving
+from tuning.scheduling.asha import Asha
 
 
 def flat(*accuracies: float) -> list[Curve]:
@@ -38,12 +38,12 @@ def test_trials_below_the_median_are_pruned_once_five_were_whole() -> None:
 
 @pytest.mark.slow
 def test_stopping_trains_fewer_epochs_than_all_and_no_fewer_than_its_rule_allows() -> None:
-    rule = SuccessiveHalving(grace=2, reduction=3)
+    rule = Asha(grace=2, reduction=3)
     assert fewest_asha(20, EPOCHS, rule) <= asha_epochs(table(), 20, EPOCHS, rule) < 20 * EPOCHS
     assert fewest_median(20, EPOCHS) <= median_epochs(table(), 20, EPOCHS) < 20 * EPOCHS
 
 
 def test_the_fewest_epochs_are_those_of_searches_in_which_all_but_the_first_are_stopped() -> None:
-    assert fewest_asha(24, 10, SuccessiveHalving(grace=2, reduction=3)) == 10 + 23 * 2
+    assert fewest_asha(24, 10, Asha(grace=2, reduction=3)) == 10 + 23 * 2
     assert fewest_median(24, 10) == 5 * 10 + 19
     assert fewest_median(3, 10) == 30

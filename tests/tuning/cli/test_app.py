@@ -24,7 +24,7 @@ BAD = {
     "--parallelism": ("0", "-2", "wide", "4,5"),
     "--lag": ("-1", "nan", "inf", "late"),
     "--workers": ("0", "-1", "two"),
-    "--seed": ("pi", "1.0"),
+    "--seed": ("pi", "1.5"),
     "--sampler": ("", "TPE", "magic", "\x1b[31m"),
     "--stopping": ("never", "ASHA", "halving", "\u202e"),
     "--grace": ("0", "-2", "late"),

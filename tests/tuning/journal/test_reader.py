@@ -157,19 +157,28 @@ def damage_again_and_again(lines: list[bytes], folder: Path, seed: int, times: i
     return noticed
 
 
-@pytest.mark.parametrize("reduction", ["x", None, [1], {}])
+@pytest.mark.parametrize("rule", ["halving", "x", ""])
 def test_a_stopping_rule_that_is_none_of_ours_is_a_difference_to_what_the_command_says(
-    reduction: Any, tmp_path: Path
+    rule: str, tmp_path: Path
 ) -> None:
-    rule = Asha().to_dict() | {"reduction": reduction}
-    write_study(tmp_path / "s", [trial(0, range(40))], attributes(spec=FULL_SPEC | {"stopping": rule}))
-    expected = configured(options(tmp_path, reduction=4)).stopping
+    kept = Asha().to_dict() | {"rule": rule}
+    write_study(tmp_path / "s", [trial(0, range(40))], attributes(spec=FULL_SPEC | {"stopping": kept}))
+    expected = configured(options(tmp_path)).stopping
     assert isinstance(expected, Asha)
     with (
-        pytest.raises(ConfigError, match=r"was made with stopping\.reduction .*, this command says 4: give the same"),
+        pytest.raises(ConfigError, match=r'was made with stopping\.rule ".*", this command says "asha": give the same'),
         open_study(tmp_path / "s", FULL_SPEC | {"stopping": expected.to_dict()}),
     ):
         pass
+
+
+@pytest.mark.parametrize("name", ["grace", "reduction"])
+@pytest.mark.parametrize("value", ["x", None, 0, [1], {}])
+def test_a_stopping_rule_without_its_numbers_is_damage(name: str, value: Any, tmp_path: Path) -> None:
+    kept = Asha().to_dict() | {name: value}
+    write_study(tmp_path / "s", [trial(0, range(40))], attributes(spec=FULL_SPEC | {"stopping": kept}))
+    with pytest.raises(CorruptionError, match=rf"study\.spec\.stopping\.{name} is "):
+        read_journal(tmp_path / "s" / JOURNAL)
 
 
 @pytest.mark.slow

@@ -1,0 +1,184 @@
+"""What does the order of the virtual clock cost in time and quality?
+
+    python -m benchmarks.simulation.order_price            2, 8, 64 and 1,000 workers, 40 seeds: a quarter of an hour
+    python -m benchmarks.simulation.order_price --lags     the same for lags of 0 to 8, to choose the default: an hour
+    python -m benchmarks.simulation.order_price --quick    2 and 8 workers, 5 seeds: shows that it works, not what holds
+
+Searches of 10 epochs are replayed on recorded learning curves (benchmarks.simulation.replay): 48 trials with 2 and 8
+workers, ten trials per worker with 64 and 1,000. For many workers, curves are drawn repeatedly, with a shift of 0.5
+points (standard deviation). Costs are known to 30% (--error), an epoch's seconds have a noise of 15%, and a job takes 0.2 s
+besides its epochs.
+
+Each row compares the virtual clock with the same rule without order, where each decision uses all results that exist:
+
+- wall time: of the virtual clock, relative to no order; the median over seeds, and the 10% and the 90% quantile;
+- best: median of the best accuracies after as many epochs as the shorter search trained; for the search without order,
+  also the 10% and the 90% quantile. The median of the virtual clock must be in this band;
+- busy: fraction of the workers' time in which they had a job;
+- close: median seconds until the best so far was within 0.3 points of the best curve of a random search's trials.
+
+The last lines check the claims. OLD are the same figures of the rule before the virtual clock (order window of four
+times the workers, successive halving), measured once with the code of commit b1988fd on the same tables, with the same
+seeds and noise.
+"""
+
+import argparse
+import dataclasses
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import cache, partial
+from statistics import median
+
+from benchmarks.simulation.curves import CURVES, Table, many, read_table
+from benchmarks.simulation.replay import CLOCK, UNORDERED, Policy, Replayed, band, replay, trial_order
+from tuning.scheduling.study import DEFAULT_LAG
+
+EPOCHS = 10
+SPACES = ("notebook", "default")
+LAGS = (0.0, 0.5, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0)
+SPREAD = 0.005
+"""Standard deviation of the accuracy that is added to a curve that is drawn repeatedly."""
+CLOSE = 0.003
+"""Maximum distance to the best accuracy that counts as close: 0.3 points."""
+ERROR = Policy().error
+MOST = {2: 1.05, 8: 1.05, 64: 1.10, 1000: 1.10}
+"""Number of workers -> claimed maximum of the relative wall time."""
+SEEDS = {2: 40, 8: 40, 64: 40, 1000: 8}
+"""Number of workers -> number of seeds."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """One row."""
+
+    space: str
+    workers: int
+    sampler: str = "random"
+    error: float = ERROR
+
+    @property
+    def trials(self) -> int:
+        """Number of trials of a search."""
+        return 48 if self.workers <= 8 else 10 * self.workers
+
+    @property
+    def title(self) -> str:
+        """For the table."""
+        return f"{self.workers:,} workers, {self.trials:,} trials, `{self.space}`, {self.sampler}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """What is compared of one search."""
+
+    wall: float
+    epochs: int
+    best: float
+    """Best accuracy after `at` epochs, see `searched`."""
+    utilization: float
+    close: float
+    """Seconds until close to the best; infinite if never."""
+
+
+@cache
+def table_of(case: Case) -> Table:
+    """Return the curves of a row: the recorded ones, or twice as many as trials."""
+    table = dataclasses.replace(read_table(CURVES, case.space), epochs=EPOCHS)
+    return table if case.trials <= len(table.curves) else many(table, 2 * case.trials, spread=SPREAD)
+
+
+def searched(case: Case, lags: Sequence[float], seed: int) -> list[tuple[Summary, Summary]]:
+    """Return a search for each lag and the search without order, each pair compared at equal epochs."""
+    table = table_of(case)
+    policy = Policy(parallelism=case.workers, trials=case.trials, sampler=case.sampler, error=case.error)
+    best = max(table.curves[at].scores[EPOCHS - 1] for at in trial_order(table, seed)[: case.trials])
+    free = replay(table, dataclasses.replace(policy, order=UNORDERED), seed)
+    pairs = []
+    for lag in lags:
+        clock = replay(table, dataclasses.replace(policy, order=CLOCK, lag=lag), seed)
+        at = min(len(clock.best), len(free.best))
+        pairs.append((summary(clock, at, best), summary(free, at, best)))
+    return pairs
+
+
+def summary(found: Replayed, at: int, best: float) -> Summary:
+    """Return what is compared, with the best accuracy after `at` epochs."""
+    return Summary(
+        wall=found.wall,
+        epochs=len(found.best),
+        best=found.best[at - 1],
+        utilization=found.utilization,
+        close=found.seconds_until(best - CLOSE),
+    )
+
+
+def rows(case: Case, lags: Sequence[float], seeds: int, pool: ProcessPoolExecutor) -> Iterator[tuple[str, str]]:
+    """Yield a row of the table for each lag, and its claims."""
+    runs = list(pool.map(partial(searched, case, lags), range(seeds)))
+    for at, lag in enumerate(lags):
+        clock, free = zip(*(run[at] for run in runs), strict=True)
+        low, ratio, high = band([c.wall / f.wall for c, f in zip(clock, free, strict=True)])
+        worst, usual, top = band([f.best for f in free])
+        ours = median(c.best for c in clock)
+        busy = " / ".join(f"{median(s.utilization for s in each):.0%}" for each in (clock, free))
+        epochs = " / ".join(f"{median(s.epochs for s in each):,.0f}" for each in (clock, free))
+        close = " / ".join(shown(median(s.close for s in each)) for each in (clock, free))
+        holds = ratio <= MOST[case.workers], worst <= ours <= top
+        row = (
+            f"| {case.title} | {lag:g} | {seeds} | {ratio:.3f} ({low:.2f} to {high:.2f}) | {ours:.4f} / {usual:.4f} "
+            f"({worst:.4f} to {top:.4f}) | {busy} | {epochs} | {close} |"
+        )
+        claim = (
+            f"{case.title}, lag {lag:g}: wall time {ratio:.3f}, at most {MOST[case.workers]:.2f} claimed: "
+            f"{verdict(holds[0])}; quality within the band: {verdict(holds[1])}"
+        )
+        yield row, claim
+
+
+def shown(seconds: float) -> str:
+    """Format seconds that may be infinite."""
+    return "never" if math.isinf(seconds) else f"{seconds:.1f}"
+
+
+def verdict(holds: bool) -> str:
+    """Return what a claim's line ends with."""
+    return "holds" if holds else "DOES NOT HOLD"
+
+
+def main() -> None:
+    arguments = parse()
+    workers = arguments.workers or ((2, 8) if arguments.quick else tuple(MOST))
+    both = list(itertools.product(SPACES, workers))
+    cases = [Case(space=space, workers=each, error=arguments.error) for space, each in both]
+    cases += [dataclasses.replace(case, sampler="tpe") for case in cases if case.workers <= 8]
+    lags = LAGS if arguments.lags else (arguments.lag,)
+    claims = []
+    print("| search | lag | seeds | wall time | best: clock / no order | busy | epochs | close, s |")
+    print("|---|---|---|---|---|---|---|---|")
+    with ProcessPoolExecutor(arguments.processes) as pool:
+        for case in cases:
+            seeds = arguments.seeds or (5 if arguments.quick else SEEDS[case.workers])
+            for row, claim in rows(case, lags, seeds, pool):
+                print(row, flush=True)
+                claims.append(claim)
+    print()
+    print("too few seeds to decide" if arguments.quick else "\n".join(claims))
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="Run 5 seeds with 2 and 8 workers.")
+    parser.add_argument("--lags", action="store_true", help="Compare lags of 0 to 8.")
+    parser.add_argument("--lag", type=float, default=DEFAULT_LAG, help=f"The lag (default: {DEFAULT_LAG:g}).")
+    parser.add_argument("--error", type=float, default=ERROR, help=f"Error of the costs (default: {ERROR:g}).")
+    parser.add_argument("--workers", type=int, nargs="+", choices=MOST, help="Only these numbers of workers.")
+    parser.add_argument("--seeds", type=int, help="Number of seeds (default: 40, and 8 with 1,000 workers).")
+    parser.add_argument("--processes", type=int, default=2, help="Number of real processes (default: 2).")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

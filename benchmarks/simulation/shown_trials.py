@@ -1,0 +1,128 @@
+"""How many trials must the sampler see, and how long does a suggestion take?
+
+    python -m benchmarks.simulation.shown_trials            600 trials, 4 seeds; a suggestion at 10,000: a quarter of an
+                                                            hour
+    python -m benchmarks.simulation.shown_trials --quick    100 trials, one seed; a suggestion at 1,000
+
+Of a study with more trials, tpe sees MAX_SHOWN (tuning.scheduling.suggester). Searches by tpe with 8 workers are
+replayed on 900 curves, drawn from the recorded ones of the space `default` with a shift of 0.3 points (standard
+deviation). For each MAX_SHOWN the table shows the mean accuracy, after all epochs, of the curves that the last half of
+the trials chose, and the best accuracy and the epochs until it is within 0.1 points of the table's best (medians).
+
+The second table is the processor time of one suggestion (median of 9) with 8 and with 1,000 running trials. The last
+line checks the claim.
+"""
+
+import argparse
+import itertools
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from functools import cache, partial
+from statistics import fmean, median
+from unittest.mock import patch
+
+from optuna.trial import TrialState, create_trial
+
+from benchmarks.simulation.curves import CURVES, Table, many, read_table
+from benchmarks.simulation.replay import Policy, replay
+from tuning.scheduling import suggester
+from tuning.scheduling.asha import Asha
+from tuning.scheduling.study import StudyConfig
+from tuning.scheduling.virtual_clock import VisibleResult
+
+LIMITS = (50, 100, 200, 400, 10**9)
+SPREAD, CLOSE = 0.003, 0.001
+MILLISECONDS = 40.0
+"""Claimed maximum of a suggestion's time."""
+
+
+@cache
+def table_of(trials: int) -> Table:
+    """Return half as many curves again as trials."""
+    return many(read_table(CURVES, "default"), trials * 3 // 2, spread=SPREAD)
+
+
+def quality(trials: int, job: tuple[int, int]) -> tuple[float, float, float]:
+    """Return the mean accuracy of the last half, the best, and the epochs until close, for (MAX_SHOWN, seed)."""
+    limit, seed = job
+    table = table_of(trials)
+    with patch.object(suggester, "MAX_SHOWN", limit):
+        found = replay(table, Policy(sampler="tpe", parallelism=8, trials=trials), seed)
+    late = [table.curves[curve].scores[-1] for curve in found.curves[trials // 2 :]]
+    return fmean(late), found.best[-1], found.epochs_until(table.best - CLOSE)
+
+
+def quality_rows(trials: int, seeds: int, pool: ProcessPoolExecutor) -> Iterator[str]:
+    """Yield Markdown: the quality of the search for each MAX_SHOWN."""
+    yield f"| MAX_SHOWN | mean of the last {trials // 2:,} trials | best | epochs until close |"
+    yield "| --- " * 4 + "|"
+    jobs = list(itertools.product(LIMITS, range(seeds)))
+    results = list(pool.map(partial(quality, trials), jobs))
+    for limit in LIMITS:
+        late, best, epochs = zip(
+            *(result for job, result in zip(jobs, results, strict=True) if job[0] == limit), strict=True
+        )
+        middle = f"{fmean(late):.4f} ({min(late):.4f} to {max(late):.4f})"
+        yield f"| {shown(limit)} | {middle} | {median(best):.4f} | {median(epochs):,.0f} |"
+
+
+def milliseconds(trials: int, running: int, limit: int) -> float:
+    """Return the processor time of a suggestion in a study of `trials` trials."""
+    table = many(read_table(CURVES, "default"), trials, spread=SPREAD)
+    config = StudyConfig(
+        space=table.space, n_trials=trials + 99, epochs=table.epochs, parallelism=running, seed=1, stopping=Asha()
+    )
+    asked = suggester.Suggester(config)
+    for curve in table.curves:
+        distributions = table.space.distributions(curve.params)
+        attributes = {"config": dict(curve.config), "origin": "sampler"}
+        asked.add(
+            create_trial(
+                state=TrialState.RUNNING, params=dict(curve.params), distributions=distributions, user_attrs=attributes
+            )
+        )
+    log = [VisibleResult(at, 1, curve.scores[0]) for at, curve in enumerate(table.curves[: trials - running])]
+    taken = []
+    with patch.object(suggester, "MAX_SHOWN", limit):
+        asked.suggest(log)
+        for _ in range(9):
+            began = time.process_time()
+            asked.suggest(log)
+            taken.append(time.process_time() - began)
+    return 1000 * median(taken)
+
+
+def shown(limit: int) -> str:
+    """Format a MAX_SHOWN."""
+    return "all" if limit == LIMITS[-1] else str(limit)
+
+
+def main() -> None:
+    arguments = parse()
+    trials, seeds, known = (100, 1, 1000) if arguments.quick else (600, 4, 10_000)
+    now = suggester.MAX_SHOWN
+    print(f"| MAX_SHOWN | a suggestion at {known:,} trials, 8 running, ms | a tenth running, ms |")
+    print("| --- " * 3 + "|")
+    found = {}
+    for limit in (50, 100, 150, 200, 400):
+        found[limit] = [milliseconds(known, running, limit) for running in (8, known // 10)]
+        print(f"| {limit} | {found[limit][0]:.0f} | {found[limit][1]:.0f} |", flush=True)
+    if not arguments.times:
+        with ProcessPoolExecutor(arguments.processes) as pool:
+            print("\n" + "\n".join(quality_rows(trials, seeds, pool)))
+    longest = max(found.get(now) or [milliseconds(known, running, now) for running in (8, known // 10)])
+    verdict = "holds" if longest <= MILLISECONDS else "DOES NOT HOLD"
+    print(f"\nMAX_SHOWN {now}: {longest:.0f} ms, at most {MILLISECONDS:g} claimed: {verdict}")
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="Run 100 trials with one seed.")
+    parser.add_argument("--times", action="store_true", help="Measure only the suggestions.")
+    parser.add_argument("--processes", type=int, default=2, help="Number of real processes (default: 2).")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
