@@ -17,6 +17,7 @@ from tuning.journal.records import study_attributes, to_record
 from tuning.resources.allocation import heaviest_configs, resolve_resources
 from tuning.resources.machine import Machine
 from tuning.run_options import RunOptions, add_warm_start, study_config
+from tuning.scheduling.schedule import KEPT_PAUSED
 from tuning.scheduling.study import StudyConfig
 
 RAY_BYTES = 500_000_000
@@ -28,7 +29,7 @@ EPOCH_BYTES = 900
 TRIAL_BYTES = 2_500
 """Size of a trial's settings and result in the journal."""
 CHECKPOINTS = 3
-"""Number of checkpoints of a running trial on the disk: two, and one in progress."""
+"""Number of checkpoints of a trial on the disk: two, and one in progress."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,8 +65,10 @@ class ForecastReport:
 
     @property
     def disk_bytes(self) -> int:
-        """Disk space during the search; only the journal remains afterwards."""
-        return self.journal_bytes + self.workers * CHECKPOINTS * self.checkpoint_bytes
+        """Maximum disk space during the search; only the journal remains afterwards."""
+        paused = KEPT_PAUSED * self.plan.parallelism * len(self.forecast.rungs)
+        trials = min(self.plan.n_trials, self.workers + paused)
+        return self.journal_bytes + trials * CHECKPOINTS * self.checkpoint_bytes
 
     @property
     def journal_bytes(self) -> int:

@@ -132,7 +132,7 @@ class StudyJournal:
             best = max((epoch.val_accuracy for epoch in epochs[:n_epochs]), default=None)
             value = None if best is None or state == TrialState.FAIL else [best]
             self._storage.set_trial_state_values(trial._trial_id, state, value)
-        shutil.rmtree(self.checkpoint_dir(number), ignore_errors=True)
+        self.remove_checkpoints(number)
         return to_record(self.trial(number))
 
     def copy_result(self, source: int, number: int) -> TrialRecord:
@@ -190,6 +190,10 @@ class StudyJournal:
         except UserError as error:
             self._broken = error
             raise
+
+    def remove_checkpoints(self, number: int) -> None:
+        """Remove a trial's checkpoints from this machine."""
+        shutil.rmtree(self.checkpoint_dir(number), ignore_errors=True)
 
     def checkpoint_dir(self, number: int) -> Path:
         """Return the folder of the trial's checkpoints while it runs."""

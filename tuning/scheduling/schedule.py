@@ -44,6 +44,9 @@ SAME_FAILURES = 3
 MAX_RESTARTS = 2
 """A trial or a run whose worker died is started again at most this many times."""
 WORKER_DIED = "its worker died three times (killed, or out of memory)"
+KEPT_PAUSED = 4
+"""At each rung, the best paused trials keep their checkpoints: this many per virtual worker. Another one that is
+promoted is trained again from its first epoch, with the same results."""
 SEGMENTS = "segments"
 """User attribute of a trial that was paused or lost its worker: its earlier segments (`worker`, `since`, `until`, and
 `paused`, the number of epochs, if it was paused)."""
@@ -75,6 +78,7 @@ class TrialStore(Protocol):
     ) -> TrialRecord: ...
     def copy_result(self, source: int, number: int) -> TrialRecord: ...
     def set_trial_attr(self, number: int, name: str, value: Any) -> None: ...
+    def remove_checkpoints(self, number: int) -> None: ...
     def set_study_attr(self, name: str, value: Any) -> None: ...
     @property
     def attributes(self) -> Mapping[str, Any]: ...
@@ -141,6 +145,8 @@ class Schedule:
         self._last: dict[int, int] = {}  # last epoch that the clock has decided, by trial
         self._queue: list[int] = []  # trials whose job has no worker
         self._running: set[int] = set()
+        self._paused: defaultdict[int, list[tuple[float, int]]] = defaultdict(list)
+        """Epoch -> -score and trial of the paused trials that keep their checkpoints, best first."""
         self._copies: dict[int, int] = {}  # open trials that repeat another one
         self._deaths: Counter[int] = Counter()  # of workers, by trial; each command starts at zero
         for trial in store.trials():
@@ -201,9 +207,10 @@ class Schedule:
         """Whether a job is left for a schedule with whole GPUs."""
         return any(self._score(trial, last) is None for trial, last in self._last.items() if self._is_oom(trial))
 
-    def unfinished(self) -> list[int]:
-        """Return the numbers of all trials that have not ended."""
-        return [trial.number for trial in self.store.trials() if not trial.state.is_finished()]
+    def with_checkpoints(self) -> list[int]:
+        """Return the numbers of the trials whose checkpoints are kept: running, or paused and likely to continue."""
+        paused = (trial for trials in self._paused.values() for _, trial in trials)
+        return sorted({*self._running, *self._queue, *paused})
 
     def _decide(self) -> Job | NoJob:
         while not (self.stop.requested or self._common_failure()):
@@ -227,6 +234,7 @@ class Schedule:
         self._last[trial] = job.last
         if self._score(trial, job.last) is None:
             return self._is_oom(trial) == self.whole_gpu
+        self._keep_checkpoints(trial)
         # The result may come after this job: if the study had fewer trials before, and trained this one for longer.
         if trial in self._results and (len(self._scores[trial]) < job.last or job.last == self.config.epochs):
             self._finish(trial, self._results[trial])
@@ -275,6 +283,8 @@ class Schedule:
     def _hand_out(self, trial: int) -> Job:
         config = self.store.trial(trial).user_attrs["config"]
         self._running.add(trial)
+        for trials in self._paused.values():
+            trials[:] = [pair for pair in trials if pair[1] != trial]
         self.callbacks.on_trial_start(trial, TrialConfig.from_dict(config))
         return Job(trial=trial, config=config, first=len(self._scores[trial]) + 1, last=self._last[trial])
 
@@ -297,9 +307,21 @@ class Schedule:
         earlier = self.store.trial(trial).user_attrs.get(SEGMENTS, [])
         new = {**segment, "until": until, **({"paused": self._last[trial]} if paused else {})}
         self.store.set_trial_attr(trial, SEGMENTS, [*earlier, new])
-        if not paused:
+        if paused:
+            self._keep_checkpoints(trial)
+        else:
             insort(self._queue, trial)
         self.callbacks.on_trial_pause(trial)
+
+    def _keep_checkpoints(self, trial: int) -> None:
+        """Keep the checkpoints of a trial that has paused, and remove those of the worst one at its rung."""
+        epoch = self._last[trial]
+        if epoch == self.config.epochs:
+            return
+        trials = self._paused[epoch]
+        insort(trials, (-self._scores[trial][-1] if self._scores[trial] else 0.0, trial))
+        if len(trials) > KEPT_PAUSED * self.config.parallelism:
+            self.store.remove_checkpoints(trials.pop()[1])
 
     def _finish(self, trial: int, result: Mapping[str, Any] | None) -> None:
         """Close a trial, unless it is closed: as stopped if it has no result."""
