@@ -6,8 +6,8 @@
 
 Searches of 10 epochs are replayed on recorded learning curves (benchmarks.simulation.replay): 48 trials with 2 and 8
 workers, ten trials per worker with 64 and 1,000. For many workers, curves are drawn repeatedly, with a shift of 0.5
-points (standard deviation). Costs are known to 30% (--error), an epoch's seconds have a noise of 15%, and a job takes 0.2 s
-besides its epochs.
+points (standard deviation). Costs are known to 30% (--error), an epoch's seconds have a noise of 15%, and a job takes
+0.2 s besides its epochs.
 
 Each row compares the virtual clock with the same rule without order, where each decision uses all results that exist:
 

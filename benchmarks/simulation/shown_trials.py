@@ -1,11 +1,11 @@
 """How many trials must the sampler see, and how long does a suggestion take?
 
-    python -m benchmarks.simulation.shown_trials            600 trials, 4 seeds; a suggestion at 10,000: a quarter of an
+    python -m benchmarks.simulation.shown_trials            500 trials, 4 seeds; a suggestion at 10,000: a quarter of an
                                                             hour
     python -m benchmarks.simulation.shown_trials --quick    100 trials, one seed; a suggestion at 1,000
 
 Of a study with more trials, tpe sees MAX_SHOWN (tuning.scheduling.suggester). Searches by tpe with 8 workers are
-replayed on 900 curves, drawn from the recorded ones of the space `default` with a shift of 0.3 points (standard
+replayed on 750 curves, drawn from the recorded ones of the space `default` with a shift of 0.3 points (standard
 deviation). For each MAX_SHOWN the table shows the mean accuracy, after all epochs, of the curves that the last half of
 the trials chose, and the best accuracy and the epochs until it is within 0.1 points of the table's best (medians).
 
@@ -100,7 +100,7 @@ def shown(limit: int) -> str:
 
 def main() -> None:
     arguments = parse()
-    trials, seeds, known = (100, 1, 1000) if arguments.quick else (600, 4, 10_000)
+    trials, seeds, known = (100, 1, 1000) if arguments.quick else (500, 4, 10_000)
     now = suggester.MAX_SHOWN
     print(f"| MAX_SHOWN | a suggestion at {known:,} trials, 8 running, ms | a tenth running, ms |")
     print("| --- " * 3 + "|")
