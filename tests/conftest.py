@@ -1,7 +1,10 @@
 """What all tests share."""
 
 import gc
+import logging
+import os
 import sys
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import settings
@@ -14,16 +17,39 @@ settings.register_profile("sentune", deadline=None)
 settings.load_profile("sentune")
 
 
+LONGEST = ("cluster", "crashes", "order", "workers", "confirm", "memory", "retrain", "watching", "main_job", "use")
+"""System tests by the time that a file takes."""
+
+
 @pytest.hookimpl(trylast=True)  # after pytest-randomly
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files that take minutes come first: side by side, the short ones fill what is left at the end."""
-    items.sort(key=lambda item: "system" not in item.path.parts)
+    rank = {f"test_{name}.py": at for at, name in enumerate(LONGEST)}
+
+    def place(item: pytest.Item) -> int:
+        return rank.get(item.path.name, len(rank)) if "system" in item.path.parts else len(rank) + 1
+
+    items.sort(key=place)
 
 
 def pytest_collection_finish() -> None:
-    """What was imported until now stays: the collector need not look through it again and again."""
+    """What was imported until now stays: the collector need not look through it again and again.
+
+    pytest puts its handlers on each logger that does not propagate, three times a test: torch has more than 40.
+    """
     gc.collect()
     gc.freeze()
+    for name, logger in logging.root.manager.loggerDict.items():
+        if isinstance(logger, logging.Logger) and name.split(".")[0] == "torch":
+            logger.propagate = True
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _the_disk_is_not_awaited() -> Iterator[None]:
+    """No test loses power, so what this process writes need not have reached the disk."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", os.fstat)
+        yield
 
 
 @pytest.fixture(scope="module")

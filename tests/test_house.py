@@ -22,17 +22,22 @@ SUBPACKAGES = [path for path in MODULES.values() if path.name == "__init__.py" a
 
 
 @cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
+@cache
 def imported(path: Path) -> frozenset[str]:
     """Every module that a file imports, by full name; names under TYPE_CHECKING are left out."""
-    tree = ast.parse(path.read_text())
+    nodes = list(ast.walk(tree_of(path)))
     skipped = {
         id(inner)
-        for node in ast.walk(tree)
+        for node in nodes
         if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
         for inner in ast.walk(node)
     }
     found: set[str] = set()
-    for node in ast.walk(tree):
+    for node in nodes:
         if id(node) in skipped:
             continue
         if isinstance(node, ast.Import):
@@ -47,18 +52,19 @@ def test_the_modules_are_found() -> None:
     assert {"core.training.loop", "tuning.backend.tuner"} <= MODULES.keys()
 
 
-@pytest.mark.parametrize("module", [name for name in MODULES if name.startswith("core")])
-def test_core_knows_neither_ray_nor_optuna_nor_studies(module: str) -> None:
-    assert not {name for name in imported(MODULES[module]) if name.split(".")[0] in ("ray", "optuna", "tuning")}
+def test_core_knows_neither_ray_nor_optuna_nor_studies() -> None:
+    for module in (name for name in MODULES if name.startswith("core")):
+        roots = {name.split(".")[0] for name in imported(MODULES[module])}
+        assert roots & {"ray", "optuna", "tuning"} == set(), module
 
 
 def in_ray_rooms(module: str) -> bool:
     return any(module == room or module.startswith(f"{room}.") for room in RAY_ROOMS)
 
 
-@pytest.mark.parametrize("module", [name for name in MODULES if not in_ray_rooms(name)])
-def test_only_these_rooms_know_ray(module: str) -> None:
-    assert not {name for name in imported(MODULES[module]) if name.split(".")[0] == "ray"}
+def test_only_these_rooms_know_ray() -> None:
+    for module in (name for name in MODULES if not in_ray_rooms(name)):
+        assert {name for name in imported(MODULES[module]) if name.split(".")[0] == "ray"} == set(), module
 
 
 def test_each_ray_room_is_there_and_knows_ray() -> None:
@@ -67,26 +73,25 @@ def test_each_ray_room_is_there_and_knows_ray() -> None:
     assert {room for room in RAY_ROOMS if not any(f"{name}.".startswith(f"{room}.") for name in knowing)} == set()
 
 
-@pytest.mark.parametrize("module", [name for name in MODULES if name != "tuning.backend.ray_private"])
-def test_only_ray_private_uses_private_names_of_ray(module: str) -> None:
+def test_only_ray_private_uses_private_names_of_ray() -> None:
     """Another version of Ray may lack them; tests/tuning/backend/test_ray_private.py checks each."""
-    source = MODULES[module].read_text()
-    assert re.findall(r"\bray(?:\.\w+)*\._(?!_)\w+|from ray[\w.]* import .*\b_\w+", source) == []
+    for module in MODULES.keys() - {"tuning.backend.ray_private"}:
+        source = MODULES[module].read_text()
+        assert re.findall(r"\bray(?:\.\w+)*\._(?!_)\w+|from ray[\w.]* import .*\b_\w+", source) == [], module
 
 
-@pytest.mark.parametrize("path", MODULES.values(), ids=MODULES)
-def test_imports_are_absolute(path: Path) -> None:
+def test_imports_are_absolute() -> None:
     """The rules of this file see no other ones."""
-    tree = ast.parse(path.read_text())
-    assert [node.lineno for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.level] == []
+    for path in MODULES.values():
+        nodes = ast.walk(tree_of(path))
+        assert [node.lineno for node in nodes if isinstance(node, ast.ImportFrom) and node.level] == [], path
 
 
-@pytest.mark.parametrize("path", SUBPACKAGES, ids=lambda path: path.parent.relative_to(ROOT).as_posix())
-def test_a_subpackage_has_a_docstring_and_nothing_else(path: Path) -> None:
+def test_a_subpackage_has_a_docstring_and_nothing_else() -> None:
     """Names have one home, and importing a module does not import its neighbours."""
-    tree = ast.parse(path.read_text())
-    assert ast.get_docstring(tree)
-    assert len(tree.body) == 1
+    for path in SUBPACKAGES:
+        assert ast.get_docstring(tree_of(path)), path
+        assert len(tree_of(path).body) == 1, path
 
 
 def test_each_folder_with_modules_is_a_package() -> None:
@@ -103,13 +108,14 @@ IMPURE = {
 """What a module of tuning/scheduling imports to reach Ray, the disk, the wall clock or other processes."""
 
 
-@pytest.mark.parametrize("module", [name for name in MODULES if name.startswith("tuning.scheduling")])
-def test_the_schedule_uses_neither_ray_nor_the_disk_nor_the_wall_clock(module: str) -> None:
-    roots = {name for name in imported(MODULES[module]) if not name.startswith("tuning.")}
-    assert {name.split(".")[0] for name in roots} & IMPURE == set()
-    assert imported(MODULES[module]) & IMPURE == set()
-    text = MODULES[module].read_text()
-    assert [name for name in ("read_study", "study_attributes", "read_journal", "open(") if name in text] == []
+def test_the_schedule_uses_neither_ray_nor_the_disk_nor_the_wall_clock() -> None:
+    for module in (name for name in MODULES if name.startswith("tuning.scheduling")):
+        roots = {name for name in imported(MODULES[module]) if not name.startswith("tuning.")}
+        assert {name.split(".")[0] for name in roots} & IMPURE == set(), module
+        assert imported(MODULES[module]) & IMPURE == set(), module
+        text = MODULES[module].read_text()
+        forbidden = ("read_study", "study_attributes", "read_journal", "open(")
+        assert [name for name in forbidden if name in text] == [], module
 
 
 def test_no_import_cycle() -> None:
@@ -117,6 +123,7 @@ def test_no_import_cycle() -> None:
     assert set(TopologicalSorter(graph).static_order()) == graph.keys()  # a cycle raises CycleError
 
 
+@pytest.mark.slow
 def test_what_tests_share_stands_in_no_test() -> None:
     """Whoever looks for a helper need not know which test used it first."""
     for path in [*ROOT.glob("tests/**/*.py"), *ROOT.glob("benchmarks/**/*.py")]:
@@ -182,10 +189,10 @@ def layer_of(module: str) -> int:
     return found[0]
 
 
-@pytest.mark.parametrize("module", [name for name in MODULES if name not in ("core", "tuning", "tuning.__main__")])
-def test_a_module_imports_only_its_own_layer_and_lower_ones(module: str) -> None:
-    known = imported(MODULES[module]) & MODULES.keys() - {"core", "tuning"}
-    assert sorted(name for name in known if layer_of(name) < layer_of(module)) == []
+def test_a_module_imports_only_its_own_layer_and_lower_ones() -> None:
+    for module in MODULES.keys() - {"core", "tuning", "tuning.__main__"}:
+        known = imported(MODULES[module]) & MODULES.keys() - {"core", "tuning"}
+        assert sorted(name for name in known if layer_of(name) < layer_of(module)) == [], module
 
 
 def test_a_folder_holds_at_most_14_modules() -> None:
@@ -193,9 +200,9 @@ def test_a_folder_holds_at_most_14_modules() -> None:
     assert [folder for folder in folders if len(list(folder.glob("*.py"))) > 14] == []
 
 
-@pytest.mark.parametrize("path", [path for path in MODULES.values() if path.name not in ("__init__.py", "__main__.py")])
-def test_a_module_has_40_to_400_lines(path: Path) -> None:
-    assert 40 <= len(path.read_text().splitlines()) <= 400
+def test_a_module_has_40_to_400_lines() -> None:
+    for path in (path for path in MODULES.values() if path.name not in ("__init__.py", "__main__.py")):
+        assert 40 <= len(path.read_text().splitlines()) <= 400, path
 
 
 PRIVATE_TERMS = {
@@ -218,17 +225,17 @@ def names_in(tree: ast.AST) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_no_name_is_one_of_the_former_private_terms(module: str) -> None:
-    names = {*module.split("."), *names_in(ast.parse(MODULES[module].read_text()))}
-    words = {name: set(re.findall(r"[a-z]+", re.sub(r"([A-Z])", r"_\1", name).lower())) for name in names}
-    assert {name for name, parts in words.items() if parts & PRIVATE_TERMS} == set()
+def test_no_name_is_one_of_the_former_private_terms() -> None:
+    for module, path in MODULES.items():
+        names = {*module.split("."), *names_in(tree_of(path))}
+        words = {name: set(re.findall(r"[a-z]+", re.sub(r"([A-Z])", r"_\1", name).lower())) for name in names}
+        assert {name for name, parts in words.items() if parts & PRIVATE_TERMS} == set(), module
 
 
 def test_no_public_class_or_function_is_defined_twice() -> None:
     homes: dict[str, list[str]] = {}
     for module, path in MODULES.items():
-        for node in ast.parse(path.read_text()).body:
+        for node in tree_of(path).body:
             if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
                 homes.setdefault(node.name, []).append(module)
     assert {name: modules for name, modules in homes.items() if len(modules) > 1} == {}

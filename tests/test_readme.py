@@ -68,6 +68,7 @@ def test_files_that_a_page_names_or_shows_are_there(page: Path) -> None:
     assert [str(path) for path in [*linked, *named] if not path.exists()] == []
 
 
+@pytest.mark.slow
 def test_the_page_for_optuna_users_reads_a_study_as_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Reading changes nothing in the journal."""
     from tests.support.recorded_study import record_study

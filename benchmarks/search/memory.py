@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from core import load_corpus
@@ -70,7 +70,7 @@ def idle_workers() -> float:
     return max(found)
 
 
-def training_workers(trials: int, epochs: int) -> tuple[list[float], float]:
+def training_workers(trials: int, epochs: int, more: Sequence[str] = ()) -> tuple[list[float], float]:
     """Return the peak bytes of each worker, and the bytes of the object store's pages over all processes.
 
     The latter is the median over samples with two workers: a process that starts to read during a sample makes the
@@ -79,7 +79,7 @@ def training_workers(trials: int, epochs: int) -> tuple[list[float], float]:
     with tempfile.TemporaryDirectory(prefix="sentune-memory-") as folder:
         command = [
             sys.executable, "-m", "tuning", "run", "snippets", "--trials", str(trials), "--epochs", str(epochs),
-            "--stopping", "none", "--workers", "2", "--results", folder, "--name", "s",
+            "--stopping", "none", "--workers", "2", "--results", folder, "--name", "s", *more,
         ]  # fmt: skip
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         largest: dict[int, float] = {}

@@ -178,7 +178,12 @@ class Truth:
 
 def cost(config: TrialConfig) -> float:
     """Return the virtual cost."""
-    return config.n_layers * config.hidden_dim / 20
+    return cost_of({"n_layers": config.n_layers, "hidden_dim": config.hidden_dim})
+
+
+def cost_of(config: Mapping[str, Any]) -> float:
+    """Return the virtual cost of a configuration as a dict."""
+    return float(config["n_layers"] * config["hidden_dim"] / 20)
 
 
 @dataclass
@@ -335,7 +340,7 @@ class _Run:
 
     def _begin(self, events: _Events, place: int, worker: _Worker) -> None:
         took = self.speeds[place] * 2.0 ** self.world.rng.gauss(0, self.noise)
-        heapq.heappush(events, (self.now + took * cost(TrialConfig.from_dict(worker.job.config)), place, worker))
+        heapq.heappush(events, (self.now + took * cost_of(worker.job.config), place, worker))
 
     def _result(self, job: Job, epoch: int) -> EpochResult:
         accuracy = self.world.truth.accuracy(job.config, epoch)

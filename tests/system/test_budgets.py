@@ -7,10 +7,17 @@ from tests.support.command import Command
 from tests.support.searches import run
 
 
-def test_patience_ends_a_study_and_the_same_command_trains_no_more(command: Command, sentences: Path) -> None:
+def test_failed_trials_stand_in_the_table_and_patience_ends_a_study_that_the_same_command_trains_no_more(
+    command: Command, sentences: Path
+) -> None:
     """That it ends alike for any number of workers: tests/tuning/scheduling/test_schedule_rounds.py."""
-    words = run(sentences, "short", "--patience-trials", "2", "--target", "1")
+    explosive = ("--set", "optimizer=adamw", "--set", "learning_rate=9e15", "--set", "weight_decay=9e15")
+    words = run(sentences, "short", "--space", "notebook", *explosive, "--patience-trials", "2", "--target", "1")
     said = command.succeed(*words)
+    states = [record[1] for record in command.content("short")]
+    assert states[0] != "FAIL"
+    assert states.count("FAIL") >= 1
+    assert "failed: TrainingError: " in said
     assert "the study ended early: " in said
     assert "do not count: which were begun depended on time" in said
     assert "the same command with another --target or --patience-trials, or without, goes on" in said

@@ -155,33 +155,21 @@ def test_a_bucket_that_is_not_there_is_one_line(
     assert ended.stderr.count("\n") == 1
 
 
-@pytest.fixture(scope="module")
-def guarded(command: Command) -> Iterator[Nodes]:
-    """Another cluster, which wants a token."""
-    made = Nodes(command.mark, TOKEN)
-    yield made
-    made.close()
-
-
-@pytest.mark.parametrize("env", [DISABLED, {"RAY_AUTH_MODE": "token"}, TOKEN | {"RAY_AUTH_TOKEN": "f" * 64}])
-def test_a_token_that_is_missing_or_wrong_is_one_line(
-    command: Command, sentences: Path, guarded: Nodes, env: dict[str, str], tmp_path: Path
+def test_a_token_that_is_missing_or_wrong_is_one_line_and_so_is_the_loss_of_the_head(
+    command: Command, sentences: Path, tmp_path: Path
 ) -> None:
-    """In a home that holds none."""
-    words = run(sentences, "locked", "--address", guarded.address)
-    ended = command.run(*words, env=env | {"HOME": str(tmp_path)})
-    assert ended.returncode == 2
-    assert ended.stderr == (
-        f"sentune: the Ray cluster at {guarded.address} wants its token: set RAY_AUTH_MODE=token, and put into "
-        "~/.ray/auth_token what that file holds on the head\n"
-    )
-    assert not (command.results / "locked" / JOURNAL).exists()
-
-
-def test_the_head_is_lost(command: Command, sentences: Path) -> None:
-    """Of a cluster of its own, for which driver and workers need a token."""
+    """Of another cluster, which wants a token of driver and workers."""
     nodes = Nodes(command.mark, TOKEN)
     try:
+        for env in DISABLED, {"RAY_AUTH_MODE": "token"}, TOKEN | {"RAY_AUTH_TOKEN": "f" * 64}:
+            words = run(sentences, "locked", "--address", nodes.address)
+            ended = command.run(*words, env=env | {"HOME": str(tmp_path)})  # a home that holds none
+            assert ended.returncode == 2
+            assert ended.stderr == (
+                f"sentune: the Ray cluster at {nodes.address} wants its token: set RAY_AUTH_MODE=token, and put into "
+                "~/.ray/auth_token what that file holds on the head\n"
+            )
+            assert not (command.results / "locked" / JOURNAL).exists()
         with command.start(*run(sentences, "headless", "--address", nodes.address), env=TOKEN) as driver:
             command.wait_for_journal("headless", 12)
             nodes.lose(nodes.head)

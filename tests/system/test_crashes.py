@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,10 @@ import pytest
 
 from tests.support.command import Command
 from tests.support.searches import notebook_run
+
+CLOSED = (
+    "import os, sys; os.closerange(0, 3); os.execv(sys.executable, [sys.executable, '-m', 'tuning', *sys.argv[1:]])"
+)
 
 
 def search(sentences: Path, name: str) -> tuple[str, ...]:
@@ -29,16 +34,30 @@ def places() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def whole(command: Command, sentences: Path, places: Path) -> str:
-    """A study that nobody disturbed, run by someone with an empty home."""
+def unheard(command: Command, sentences: Path, places: Path) -> subprocess.CompletedProcess[str]:
+    """A search that nobody disturbed, by someone with an empty home, in a process without standard streams."""
     env = {
         "HOME": str(places / "home"),
         "TMPDIR": str(places / "tmp"),
         "SENTUNE_CACHE": str(places / "cache"),
     }
-    ended = command.run(*search(sentences, "whole"), env=env)
-    assert ended.returncode == 0, f"{ended.stdout}\n{ended.stderr}"
+    return command.run(*search(sentences, "whole"), program=("-c", CLOSED), env=env)
+
+
+@pytest.fixture(scope="module")
+def whole(unheard: subprocess.CompletedProcess[str]) -> str:
+    """Its study."""
+    assert unheard.returncode == 0
     return "whole"
+
+
+def test_a_search_without_standard_streams_runs_to_its_end(
+    command: Command, unheard: subprocess.CompletedProcess[str]
+) -> None:
+    assert (unheard.returncode, unheard.stdout, unheard.stderr) == (0, "", "")
+    states = [record[1] for record in command.content("whole")]
+    assert len(states) == 6
+    assert set(states) <= {"COMPLETE", "PRUNED"}
 
 
 def test_nothing_is_written_outside_study_cache_and_rays_folder(command: Command, places: Path, whole: str) -> None:
@@ -122,15 +141,3 @@ def test_ray_is_killed_and_the_disk_is_full_and_each_is_one_line_and_loses_nothi
     assert command.content("hurt") == command.content(whole)
     if cannot_mount:
         pytest.skip(f"all but the last sentence: {cannot_mount}")
-
-
-CLOSED = (
-    "import os, sys; os.closerange(0, 3); os.execv(sys.executable, [sys.executable, '-m', 'tuning', *sys.argv[1:]])"
-)
-
-
-def test_a_search_without_standard_streams_runs_to_its_end(command: Command, sentences: Path) -> None:
-    words = search(sentences, "unheard")
-    ended = command.run(*words, "--trials", "2", "--epochs", "1", program=("-c", CLOSED))
-    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
-    assert [record[1] for record in command.content("unheard")] == ["COMPLETE", "COMPLETE"]

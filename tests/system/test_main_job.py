@@ -5,6 +5,7 @@ import io
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ from tests.support.command import Command
 from tuning.journal.file import JOURNAL
 from tuning.journal.records import read_study
 
-RUN = ("run", "snippets", "--space", "notebook", "--trials", "4", "--epochs", "2", "--name", "quick", "--seed", "1",
+RUN = ("run", "snippets", "--space", "notebook", "--trials", "4", "--epochs", "1", "--name", "quick", "--seed", "1",
        "--set", "hidden_dim=int(16,32)", "--set", "n_layers=1")  # fmt: skip
 
 
@@ -20,6 +21,13 @@ RUN = ("run", "snippets", "--space", "notebook", "--trials", "4", "--epochs", "2
 def said(command: Command) -> str:
     """What the search printed."""
     return command.succeed(*RUN)
+
+
+@pytest.fixture(scope="module")
+def rows(command: Command, said: str) -> list[dict[str, Any]]:
+    """Its table."""
+    found: list[dict[str, Any]] = json.loads(command.succeed("best", "quick", "--format", "json"))
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -37,13 +45,11 @@ def test_run_shows_baseline_progress_table_and_the_next_command(command: Command
     assert said.splitlines()[-1] == f"next: python -m tuning retrain {command.results}/quick --out model"
 
 
-def test_a_short_search_learns_more_than_the_majority(command: Command, said: str) -> None:
-    rows = json.loads(command.succeed("best", "quick", "--format", "json"))
+def test_a_short_search_learns_more_than_the_majority(rows: list[dict[str, Any]]) -> None:
     assert rows[0]["val_accuracy"] > 0.6
 
 
-def test_best_speaks_four_formats(command: Command, said: str) -> None:
-    rows = json.loads(command.succeed("best", "quick", "--format", "json"))
+def test_best_speaks_four_formats(command: Command, rows: list[dict[str, Any]]) -> None:
     assert [row["rank"] for row in rows] == [1, 2, 3, 4]
     assert {"rank", "trial", "val_accuracy", "best_epoch", "epochs", "seconds", "state", "params"} <= rows[0].keys()
     assert [row["trial"] for row in rows if row["baseline"]] == [0]
@@ -57,8 +63,7 @@ def test_best_speaks_four_formats(command: Command, said: str) -> None:
     assert "hidden_dim=" in shown
 
 
-def test_best_says_what_the_best_accuracy_is_worth(command: Command, said: str) -> None:
-    rows = json.loads(command.succeed("best", "quick", "--format", "json"))
+def test_best_says_what_the_best_accuracy_is_worth(command: Command, rows: list[dict[str, Any]]) -> None:
     assert rows[0]["corrected_low"] < rows[0]["corrected"] <= rows[0]["val_accuracy"] < rows[0]["corrected_high"]
     assert [row["tied"] in (True, False) and row["n_parameters"] > 0 for row in rows] == [True] * 4
     sizes = [(row["n_parameters"], row["seconds"]) for row in rows if row["tied"]]
@@ -104,9 +109,9 @@ def test_another_seed_is_refused_with_the_difference(command: Command, said: str
     assert "seed 1, this command says 7" in ended.stderr
 
 
-def test_retrain_proves_itself_and_saves_a_model(command: Command, model: tuple[Path, str]) -> None:
+def test_retrain_proves_itself_and_saves_a_model(model: tuple[Path, str], rows: list[dict[str, Any]]) -> None:
     folder, text = model
-    best = json.loads(command.succeed("best", "quick", "--format", "json"))[0]
+    best = rows[0]
     assert f"REPRODUCED {best['epochs']}/{best['epochs']} epochs" in text
     assert f"val  accuracy {best['val_accuracy']:.4f} on 1057 sentences" in text
     assert "test accuracy 0." in text

@@ -80,7 +80,8 @@ def test_two_workers_hold_one_copy_of_the_corpus_in_all() -> None:
     from core import load_corpus
 
     corpus = load_corpus("snippets")
-    workers, shared = training_workers(trials=2, epochs=1)
+    small = ("--space", "notebook", "--set", "hidden_dim=16", "--set", "n_layers=1")
+    workers, shared = training_workers(trials=2, epochs=1, more=small)
     assert len(workers) >= 2
     assert 0.5 * bytes_of(corpus) <= shared <= 1.5 * bytes_of(corpus)
 

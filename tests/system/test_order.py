@@ -12,30 +12,26 @@ from tests.support.searches import run
 
 @pytest.fixture(scope="module")
 def whole(command: Command, sentences: Path) -> str:
-    """A study that nobody disturbed."""
-    command.succeed(*run(sentences, "whole"))
+    """A study that nobody disturbed, by one worker."""
+    command.succeed(*run(sentences, "whole", "--workers", "1"))
+    assert {"COMPLETE", "PRUNED"} == {record[1] for record in command.content("whole")}
     return "whole"
 
 
-def test_one_worker_or_two_the_same_trials_and_stops(command: Command, sentences: Path, whole: str) -> None:
-    command.succeed(*run(sentences, "one", "--workers", "1"))
-    assert command.content("one") == command.content(whole)
-    assert {"COMPLETE", "PRUNED"} == {record[1] for record in command.content(whole)}
-
-
-def test_killed_out_of_time_without_workers_and_stopped_with_ctrl_c_the_study_completes_to_the_same(
+def test_killed_out_of_time_without_workers_and_stopped_with_ctrl_c_two_workers_complete_the_study_to_the_same(
     command: Command, sentences: Path, whole: str
 ) -> None:
-    with command.start(*run(sentences, "killed")) as driver:
+    words = run(sentences, "killed", "--workers", "2")
+    with command.start(*words) as driver:
         command.wait_for_journal("killed", 6)
         os.kill(driver.pid, signal.SIGKILL)
-    ended = command.run(*run(sentences, "killed"), "--time-budget", "1s")
+    ended = command.run(*words, "--time-budget", "1s")
     assert ended.returncode == 0, ended.stderr
     assert "the study ended early: time budget of 1s used up" in ended.stdout
     assert "the same command goes on, with as much time again: python -m tuning run " in ended.stdout
     assert "the study ended early: time budget of 1s used up" in command.succeed("best", "killed")
     assert len(command.content("killed")) < 9
-    with command.start(*run(sentences, "killed")) as driver:
+    with command.start(*words) as driver:
         command.wait_for_journal("killed", 30)
         victims = command.workers()
         for victim in victims:
@@ -49,15 +45,11 @@ def test_killed_out_of_time_without_workers_and_stopped_with_ctrl_c_the_study_co
     assert "the same command goes on: python -m tuning run" in err
     assert "Traceback" not in err
     assert len([record for record in command.content("killed") if record[1] == "RUNNING"]) <= 3  # the window
-    assert "ended early" not in command.succeed(*run(sentences, "killed", "--workers", "1"), "--time-budget", "5h")
+    assert "ended early" not in command.succeed(*words, "--time-budget", "5h")
     assert command.content("killed") == command.content(whole)
 
 
-def test_a_trial_that_fails_stands_in_the_table_and_the_study_goes_on(command: Command, sentences: Path) -> None:
-    explosive = ("--set", "optimizer=adamw", "--set", "learning_rate=9e15", "--set", "weight_decay=9e15")
-    words = run(sentences, "failing", "--space", "notebook", *explosive, "--workers", "1")
-    out = command.succeed(*("4" if word == "9" else word for word in words))
-    states = [record[1] for record in command.content("failing")]
-    assert states[0] != "FAIL"
-    assert states.count("FAIL") >= 1
-    assert "failed: TrainingError: " in out
+def test_a_plan_counts_what_a_study_has_done(command: Command, sentences: Path, whole: str) -> None:
+    said = command.succeed("plan", *run(sentences, whole, "--workers", "1", "--trials", "16")[1:])
+    assert f"study {whole}: 16 trials, 9 of them done, of up to 4 epochs" in said
+    assert "epochs: " in said

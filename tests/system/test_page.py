@@ -190,7 +190,7 @@ def test_a_thousand_trials_fit_in_8_megabytes_and_scroll(browser: Chrome, comman
 
 def test_a_kill_leaves_the_old_page_or_the_new_one(command: Command) -> None:
     folder = command.results / "killed"
-    record_study(folder, trials=300)
+    record_study(folder, trials=60)
     out = folder / "report.html"
     old = b"the old page"
     seen = set()

@@ -19,11 +19,3 @@ def test_a_plan_tells_what_run_would_do_whether_it_fits_and_makes_no_study(comma
     (warning,) = content["warnings"]
     assert "it does not fit --time-budget 1s, not even one trial: what would is --time-budget " in warning
     assert not (command.results / "planned").exists()
-
-
-def test_a_plan_counts_what_a_study_has_done(command: Command, sentences: Path) -> None:
-    few = ["2" if word == "9" else word for word in run(sentences, "begun")]
-    command.succeed(*few, "--workers", "1")
-    said = command.succeed("plan", *run(sentences, "begun")[1:], "--workers", "1")
-    assert "study begun: 9 trials, 2 of them done, of up to 4 epochs" in said
-    assert "epochs: 28 without stopping" in said

@@ -17,7 +17,7 @@ from pathlib import Path
 from core import TrialConfig, train
 from tests.support.corpora import tiny_corpus
 
-config = TrialConfig(hidden_dim=24, n_layers=2, embedding_dropout=0.1, lstm_dropout=0.2, epochs=20, batch_size=4)
+config = TrialConfig(hidden_dim=24, n_layers=2, embedding_dropout=0.1, lstm_dropout=0.2, epochs=10, batch_size=4)
 folder = Path(sys.argv[1]) if len(sys.argv) > 1 else None
 result = train(config, tiny_corpus(pretrained=False), checkpoint_dir=folder)
 figures = [(e.epoch, e.train_loss, e.val_loss, e.val_accuracy) for e in result.epochs]
@@ -52,11 +52,11 @@ def test_processes_give_the_same_bits(whole: Any) -> None:
 def test_a_killed_training_goes_on_to_the_same_bits(whole: Any, tmp_path: Path) -> None:
     folder = tmp_path / "checkpoints"
     process = start(0, str(folder))
-    while not list(folder.glob("epoch-*")):  # killed early in the 20 epochs
+    while not list(folder.glob("epoch-*")):  # killed early in the 10 epochs
         assert process.poll() is None
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.communicate()
     last = max(int(path.name.removeprefix("epoch-")) for path in folder.glob("epoch-*"))
-    assert last < 20
+    assert last < 10
     assert answer(start(1, str(folder))) == whole

@@ -45,7 +45,7 @@ class RaySearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
             "number": job.trial,
             "config": job.config,
             "checkpoint_dir": str(self.journal.checkpoint_dir(job.trial)),
-            "unfinished": self.schedule.unfinished(),
+            "kept": self.schedule.with_checkpoints(),
         }
 
     def on_trial_result(self, trial_id: str, result: Mapping[str, Any]) -> None:

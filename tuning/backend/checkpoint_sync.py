@@ -126,7 +126,7 @@ class CheckpointStore:
     def run_trial(self, job: Mapping[str, Any], corpus: Corpus, resources: TrialResources) -> None:
         """Call `tuning.backend.worker.run_trial` with its checkpoints in this store.
 
-        `job` also has `unfinished`: the numbers of the trials that had not ended when this one started.
+        `job` also has `kept`: the numbers of the trials whose checkpoints were kept when this job started.
         """
         from tuning.backend.worker import run_trial  # Ray
 
@@ -158,11 +158,11 @@ class CheckpointStore:
                 say(problem)
 
     def _prune(self, job: Mapping[str, Any]) -> None:
-        """Remove the checkpoints of finished trials. Those of a higher number may have begun after this one."""
+        """Remove the checkpoints of other trials. Those of a higher number may have begun after this one."""
 
         def spared(name: str) -> bool:
             number = name.split("-")[0]
-            return not number.isdigit() or int(number) >= job["number"] or int(number) in job["unfinished"]
+            return not number.isdigit() or int(number) >= job["number"] or int(number) in job["kept"]
 
         if self.on_node:
             prune(str(_node_root()), self.study, spared)

@@ -9,7 +9,7 @@ from core.data.load import load_corpus
 from core.errors import ConfigError
 from core.nn.model_size import max_checkpoint_bytes
 from tuning.forecast.probe import PROBE_SECONDS, probe
-from tuning.forecast.simulation import Forecast, Range, forecast, to_dict, trials_within
+from tuning.forecast.simulation import Forecast, Range, forecast, to_dict
 from tuning.formatting import format_duration, format_gigabytes, format_megabytes
 from tuning.journal.file import JOURNAL
 from tuning.journal.reader import read_journal
@@ -17,6 +17,7 @@ from tuning.journal.records import study_attributes, to_record
 from tuning.resources.allocation import heaviest_configs, resolve_resources
 from tuning.resources.machine import Machine
 from tuning.run_options import RunOptions, add_warm_start, study_config
+from tuning.scheduling.schedule import KEPT_PAUSED
 from tuning.scheduling.study import StudyConfig
 
 RAY_BYTES = 500_000_000
@@ -28,7 +29,7 @@ EPOCH_BYTES = 900
 TRIAL_BYTES = 2_500
 """Size of a trial's settings and result in the journal."""
 CHECKPOINTS = 3
-"""Number of checkpoints of a running trial on the disk: two, and one in progress."""
+"""Number of checkpoints of a trial on the disk: two, and one in progress."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,8 +57,6 @@ class ForecastReport:
     """Size of the largest checkpoint."""
     budget_seconds: float | None
     """Value of --time-budget in seconds; None for no limit."""
-    trials_in_budget: int | None
-    """Number of trials that end within the budget; None if all do."""
 
     @property
     def total_bytes(self) -> int:
@@ -66,8 +65,10 @@ class ForecastReport:
 
     @property
     def disk_bytes(self) -> int:
-        """Disk space during the search; only the journal remains afterwards."""
-        return self.journal_bytes + self.workers * CHECKPOINTS * self.checkpoint_bytes
+        """Maximum disk space during the search; only the journal remains afterwards."""
+        paused = KEPT_PAUSED * self.plan.parallelism * len(self.forecast.rungs)
+        trials = min(self.plan.n_trials, self.workers + paused)
+        return self.journal_bytes + trials * CHECKPOINTS * self.checkpoint_bytes
 
     @property
     def journal_bytes(self) -> int:
@@ -79,7 +80,7 @@ class ForecastReport:
         found = []
         high, budget = self.forecast.seconds.high, self.budget_seconds
         if budget is not None and high > budget:
-            fit = self.trials_in_budget
+            fit = int(self.plan.n_trials * budget / high)
             limit, larger = f"--time-budget {format_duration(budget)}", f"--time-budget {round_up(high)}"
             found.append(
                 f"it may not fit {limit}: what would is --trials {fit}, or "
@@ -198,22 +199,18 @@ def make_forecast(options: RunOptions, say: Callable[[str], None]) -> ForecastRe
     checkpoint = max(max_checkpoint_bytes(config, *shape) for config in heavy)
     records = [to_record(trial) for trial in read_journal(options.folder / JOURNAL)[1]]
     trained = {record.number: len(record.epochs) for record in records if record.number < plan.n_trials}
-    budget = options.budget.seconds
-    expected = forecast(plan, found.costs, workers, trained)
-    in_time = budget is None or expected.seconds.high <= budget
     return ForecastReport(
         name=options.folder.name,
         plan=plan,
         done=sum(record.ended is not None for record in records[: plan.n_trials]),
         workers=workers,
         share=share_text(resources.cpus_per_trial, resources.gpus_per_trial),
-        forecast=expected,
+        forecast=forecast(plan, found.costs, workers, trained),
         probed=len(found.costs.own) + len(found.costs.others),
         probe_seconds=found.seconds,
         # Steps alone hold neither the best weights nor, from a GPU, what goes to the disk: at most a checkpoint.
         worker_bytes=found.peak_bytes + checkpoint + RAY_IN_A_WORKER_BYTES,
         memory_bytes=machine.memory_bytes,
         checkpoint_bytes=checkpoint,
-        budget_seconds=budget,
-        trials_in_budget=None if in_time or budget is None else trials_within(budget, plan, found.costs, workers),
+        budget_seconds=options.budget.seconds,
     )

@@ -7,7 +7,7 @@ simulations.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
@@ -15,9 +15,8 @@ import numpy as np
 from numpy.random import Generator, default_rng
 from numpy.typing import NDArray
 
-from tuning.scheduling.simulated_backend import ScoreFunction, simulate
+from tuning.scheduling.simulated_backend import simulate
 from tuning.scheduling.study import StudyConfig
-from tuning.scheduling.virtual_clock import VirtualClock
 
 SIMULATED_TRIALS = 30_000
 """Number of trials in all simulations of one forecast together."""
@@ -98,18 +97,6 @@ def forecast(
     )
 
 
-def trials_within(seconds: float, plan: StudyConfig, costs: EpochCosts, workers: int) -> int:
-    """Return the number of trials, at most those of the study, with which it ends in time in 95% of the simulations."""
-    fits, too_many = 0, plan.n_trials + 1
-    while too_many - fits > max(1, fits // 20):  # to 5%
-        middle = (fits + too_many) // 2
-        if forecast(replace(plan, n_trials=middle), costs, workers).seconds.high <= seconds:
-            fits = middle
-        else:
-            too_many = middle
-    return fits
-
-
 def _simulate(
     plan: StudyConfig, costs: EpochCosts, workers: int, trained: Mapping[int, int], rng: Generator
 ) -> tuple[int, float]:
@@ -120,20 +107,8 @@ def _simulate(
     seconds = seconds * np.exp(rng.normal(0, SPEED))
     ends = ends_of_trials(plan, rng)
     scores = scores_of_trials(plan, rng)
-
-    def new_clock(score: ScoreFunction) -> VirtualClock:
-        return VirtualClock(
-            n_trials=n,
-            epochs=plan.epochs,
-            parallelism=plan.parallelism,
-            lag=plan.lag,
-            rule=plan.stopping,
-            start=virtual.tolist().__getitem__,
-            score=score,
-        )
-
     epochs = simulate(
-        new_clock,
+        lambda score: plan.clock(start=virtual.tolist().__getitem__, score=score),
         lambda trial, epoch: float(scores[trial, epoch - 1]),
         lambda trial, epoch: float(seconds[trial]) if epoch <= ends[trial] else 0.0,
         workers,

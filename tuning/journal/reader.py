@@ -19,6 +19,7 @@ from optuna.distributions import BaseDistribution, json_to_distribution
 from optuna.trial import TrialState
 
 from core.errors import UserError
+from tuning.journal.file import parse_lines
 from tuning.journal.predictions import journal_damage
 
 Shape = Any
@@ -167,38 +168,48 @@ class WrittenTrial:
     datetime_complete: datetime | None = None
 
 
-def read_journal(path: Path) -> tuple[dict[str, Any], list[WrittenTrial]]:
+def read_journal(path: Path, *, trials: bool = True) -> tuple[dict[str, Any], list[WrittenTrial]]:
     """Return the study's user attributes and its trials by number; both are empty if there is no such file.
 
     A partial last line is ignored. Writes nothing.
+
+    Args:
+        path: the journal.
+        trials: False to read the user attributes alone, which takes a tenth of the time.
 
     Raises:
         CorruptionError: it is damaged before its last line; the line is named.
         UserError: it cannot be read.
     """
     study: dict[str, Any] = StrictDict()
-    trials: list[WrittenTrial] = []
-    for at, record in _records(path):
+    found: list[WrittenTrial] = []
+    for at, record in _records(path, b"" if trials else b'"study_id"'):
         try:
-            _apply(record, study, trials)
+            if trials or record["op_code"] == Operation.SET_STUDY_USER_ATTR:
+                _apply(record, study, found)
         except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
             raise journal_damage(f"line {at} of {path}", error) from error
-    return study, trials
+    return study, found
 
 
-def _records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Line number from 1, and record."""
+def _records(path: Path, part: bytes) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield line number from 1, and record, of the lines that contain `part`."""
     try:
         lines = path.read_bytes().split(b"\n")
     except FileNotFoundError:
         return
     except OSError as error:
         raise UserError(f"cannot read {path} ({error.strerror}): ask its owner to make it readable for you") from error
-    for at, line in enumerate(lines[:-1], 1):  # what follows the last line break is torn, or nothing
-        try:
-            yield at, json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise journal_damage(f"line {at} of {path}", error) from error
+    del lines[-1]  # what follows the last line break is torn, or nothing
+    places = [at for at, line in enumerate(lines, 1) if part in line]
+    try:
+        yield from zip(places, parse_lines([lines[at - 1] for at in places]), strict=True)
+    except (ValueError, RecursionError):
+        for at in places:  # name the damaged line
+            try:
+                yield at, json.loads(lines[at - 1])
+            except (ValueError, RecursionError) as error:
+                raise journal_damage(f"line {at} of {path}", error) from error
 
 
 def _apply(record: dict[str, Any], study: dict[str, Any], trials: list[WrittenTrial]) -> None:

@@ -143,7 +143,7 @@ def read_study(folder: Path) -> tuple[Mapping[str, Any], list[TrialRecord]]:
 
 def study_attributes(folder: Path) -> Mapping[str, Any]:
     """Return the user attributes of the study in `folder` (`spec`, `prior_trials`, ...); empty if there is no study."""
-    attributes = read_journal(folder / JOURNAL)[0]
+    attributes = read_journal(folder / JOURNAL, trials=False)[0]
     check_format(attributes, folder)
     return attributes
 

@@ -59,6 +59,10 @@ class StudyJournal:
         """All trials by number, as Optuna holds them: not to be changed."""
         return self._storage.get_all_trials(self._study_id, deepcopy=False)
 
+    def trial(self, number: int) -> FrozenTrial:
+        """Return a trial as Optuna holds it: not to be changed. Its id in Optuna is its number."""
+        return self._storage.get_trial(number)
+
     def records(self, start: int = 0, end: int | None = None) -> list[TrialRecord]:
         """Trials `start` to `end` (all by default) by number. What is finished is read from Optuna's trial once."""
         records = []
@@ -86,7 +90,7 @@ class StudyJournal:
         with self._writing():
             trial_id = self._storage.create_new_trial(self._study_id, template_trial=template)
         number = self._storage.get_trial_number_from_id(trial_id)
-        self.trials()[number].distributions = dict(distributions)  # the space's own instead of equal ones of its own
+        self.trial(number).distributions = dict(distributions)  # the space's own instead of equal ones of its own
         return number
 
     def record_epoch(self, number: int, epoch: EpochResult, val_predictions: Mapping[str, Any] | None = None) -> None:
@@ -97,7 +101,7 @@ class StudyJournal:
             epoch: Result of the epoch.
             val_predictions: from tuning.journal.predictions.pack_labels, for an epoch that is the trial's best so far.
         """
-        trial = self.trials()[number]
+        trial = self.trial(number)
         key = f"epoch:{epoch.epoch}"
         if key in trial.user_attrs:
             return
@@ -118,7 +122,7 @@ class StudyJournal:
             result: what the worker returned; None for a trial that was stopped at a rung.
             n_epochs: number of epochs that count, at most.
         """
-        trial = self.trials()[number]
+        trial = self.trial(number)
         epochs = recorded_epochs(trial)
         with self._writing():
             if result is not None and trial.user_attrs.get("result") != result:
@@ -128,12 +132,12 @@ class StudyJournal:
             best = max((epoch.val_accuracy for epoch in epochs[:n_epochs]), default=None)
             value = None if best is None or state == TrialState.FAIL else [best]
             self._storage.set_trial_state_values(trial._trial_id, state, value)
-        shutil.rmtree(self.checkpoint_dir(number), ignore_errors=True)
-        return to_record(self.trials()[number])
+        self.remove_checkpoints(number)
+        return to_record(self.trial(number))
 
     def copy_result(self, source: int, number: int) -> TrialRecord:
         """Close trial `number` with the epochs, the state and the result of `source`, which is finished."""
-        trial = self.trials()[source]
+        trial = self.trial(source)
         record = to_record(trial)
         for epoch in record.epochs:
             self.record_epoch(number, epoch, record.val_predictions if epoch == record.best else None)
@@ -155,7 +159,7 @@ class StudyJournal:
     def set_trial_attr(self, number: int, name: str, value: Any) -> None:
         """Set a user attribute of a running trial."""
         with self._writing():
-            self._storage.set_trial_user_attr(self.trials()[number]._trial_id, name, value)
+            self._storage.set_trial_user_attr(self.trial(number)._trial_id, name, value)
 
     @property
     def attributes(self) -> Mapping[str, Any]:
@@ -186,6 +190,10 @@ class StudyJournal:
         except UserError as error:
             self._broken = error
             raise
+
+    def remove_checkpoints(self, number: int) -> None:
+        """Remove a trial's checkpoints from this machine."""
+        shutil.rmtree(self.checkpoint_dir(number), ignore_errors=True)
 
     def checkpoint_dir(self, number: int) -> Path:
         """Return the folder of the trial's checkpoints while it runs."""

@@ -37,13 +37,16 @@ from tuning.scheduling.budget import BudgetCheck, EarlyEnd, StopSignal
 from tuning.scheduling.callbacks import Callback
 from tuning.scheduling.study import StudyConfig
 from tuning.scheduling.suggester import Suggester
-from tuning.scheduling.virtual_clock import NoJob, VirtualClock, VirtualJob, VisibleResult
+from tuning.scheduling.virtual_clock import NoJob, VirtualJob, VisibleResult
 
 SAME_FAILURES = 3
 """If the first trials of a study, this many, all fail with one cause, the study ends."""
 MAX_RESTARTS = 2
 """A trial or a run whose worker died is started again at most this many times."""
 WORKER_DIED = "its worker died three times (killed, or out of memory)"
+KEPT_PAUSED = 4
+"""At each rung, the best paused trials keep their checkpoints: this many per virtual worker. Another one that is
+promoted is trained again from its first epoch, with the same results."""
 SEGMENTS = "segments"
 """User attribute of a trial that was paused or lost its worker: its earlier segments (`worker`, `since`, `until`, and
 `paused`, the number of epochs, if it was paused)."""
@@ -58,6 +61,7 @@ class TrialStore(Protocol):
     """The trials of a study. tuning.journal.writer.StudyJournal keeps them on disk."""
 
     def trials(self) -> list[FrozenTrial]: ...
+    def trial(self, number: int) -> FrozenTrial: ...
     def records(self, start: int = 0, end: int | None = None) -> list[TrialRecord]: ...
     def add_trial(
         self,
@@ -74,6 +78,7 @@ class TrialStore(Protocol):
     ) -> TrialRecord: ...
     def copy_result(self, source: int, number: int) -> TrialRecord: ...
     def set_trial_attr(self, number: int, name: str, value: Any) -> None: ...
+    def remove_checkpoints(self, number: int) -> None: ...
     def set_study_attr(self, name: str, value: Any) -> None: ...
     @property
     def attributes(self) -> Mapping[str, Any]: ...
@@ -128,12 +133,9 @@ class Schedule:
         """The target or patience that has ended the study."""
         self._suggester = Suggester(config)
         self._budget = BudgetCheck(config.budget)
-        self.clock = VirtualClock(
-            n_trials=max(config.n_trials, len(store.trials())),
-            epochs=config.epochs,
-            parallelism=config.parallelism,
-            lag=config.lag,
-            rule=config.stopping,
+        self._n_known = len(store.trials())  # trials in the store
+        self.clock = config.clock(
+            n_trials=max(config.n_trials, self._n_known),
             start=self._start_trial,
             score=self._score,
             ended=self._budget_met,
@@ -143,6 +145,8 @@ class Schedule:
         self._last: dict[int, int] = {}  # last epoch that the clock has decided, by trial
         self._queue: list[int] = []  # trials whose job has no worker
         self._running: set[int] = set()
+        self._paused: defaultdict[int, list[tuple[float, int]]] = defaultdict(list)
+        """Epoch -> -score and trial of the paused trials that keep their checkpoints, best first."""
         self._copies: dict[int, int] = {}  # open trials that repeat another one
         self._deaths: Counter[int] = Counter()  # of workers, by trial; each command starts at zero
         for trial in store.trials():
@@ -203,12 +207,13 @@ class Schedule:
         """Whether a job is left for a schedule with whole GPUs."""
         return any(self._score(trial, last) is None for trial, last in self._last.items() if self._is_oom(trial))
 
-    def unfinished(self) -> list[int]:
-        """Return the numbers of all trials that have not ended."""
-        return [trial.number for trial in self.store.trials() if not trial.state.is_finished()]
+    def with_checkpoints(self) -> list[int]:
+        """Return the numbers of the trials whose checkpoints are kept: running, or paused and likely to continue."""
+        paused = (trial for trials in self._paused.values() for _, trial in trials)
+        return sorted({*self._running, *self._queue, *paused})
 
     def _decide(self) -> Job | NoJob:
-        while not (self.stop.requested or common_failure(self.store.trials())):
+        while not (self.stop.requested or self._common_failure()):
             if self._queue:
                 return self._hand_out(self._queue.pop(0))
             job = self.clock.next_job()
@@ -229,13 +234,14 @@ class Schedule:
         self._last[trial] = job.last
         if self._score(trial, job.last) is None:
             return self._is_oom(trial) == self.whole_gpu
+        self._keep_checkpoints(trial)
         # The result may come after this job: if the study had fewer trials before, and trained this one for longer.
         if trial in self._results and (len(self._scores[trial]) < job.last or job.last == self.config.epochs):
             self._finish(trial, self._results[trial])
         return False
 
     def _is_oom(self, trial: int) -> bool:
-        return self.retry_oom and OOM in self.store.trials()[trial].user_attrs
+        return self.retry_oom and OOM in self.store.trial(trial).user_attrs
 
     def _score(self, trial: int, epoch: int) -> float | None:
         """Return the best score of the first epochs of a trial; FAILED, or None if it is not known yet."""
@@ -248,13 +254,14 @@ class Schedule:
 
     def _start_trial(self, number: int) -> float | None:
         """Suggest a trial, unless it exists; return the virtual cost of its epoch, None if it repeats another one."""
-        if number < len(self.store.trials()):
+        if number < self._n_known:
             self._suggester.replay(self.clock.log)
         else:
             new = self._suggester.suggest(self.clock.log)
             distributions = self.config.space.distributions(new.params)
             self.store.add_trial(new.params, distributions, new.config.to_dict(), new.origin)
-        trial = self.store.trials()[number]
+            self._n_known += 1
+        trial = self.store.trial(number)
         self._suggester.add(trial)
         source = copied_from(trial.user_attrs["origin"])
         if source is None:
@@ -264,13 +271,18 @@ class Schedule:
             self._close_copies()
         return None
 
+    def _common_failure(self) -> str | None:
+        return common_failure([self.store.trial(number) for number in range(min(SAME_FAILURES, self._n_known))])
+
     def _budget_met(self, log: Sequence[VisibleResult]) -> bool:
         self.early_end = self._budget.update(log, self.clock.n_started)
         return self.early_end is not None
 
     def _hand_out(self, trial: int) -> Job:
-        config = self.store.trials()[trial].user_attrs["config"]
+        config = self.store.trial(trial).user_attrs["config"]
         self._running.add(trial)
+        for trials in self._paused.values():
+            trials[:] = [pair for pair in trials if pair[1] != trial]
         self.callbacks.on_trial_start(trial, TrialConfig.from_dict(config))
         return Job(trial=trial, config=config, first=len(self._scores[trial]) + 1, last=self._last[trial])
 
@@ -290,16 +302,28 @@ class Schedule:
         paused = not worker_died and len(self._scores[trial]) >= self._last[trial]
         if self.stop.requested and not paused:
             return
-        earlier = self.store.trials()[trial].user_attrs.get(SEGMENTS, [])
+        earlier = self.store.trial(trial).user_attrs.get(SEGMENTS, [])
         new = {**segment, "until": until, **({"paused": self._last[trial]} if paused else {})}
         self.store.set_trial_attr(trial, SEGMENTS, [*earlier, new])
-        if not paused:
+        if paused:
+            self._keep_checkpoints(trial)
+        else:
             insort(self._queue, trial)
         self.callbacks.on_trial_pause(trial)
 
+    def _keep_checkpoints(self, trial: int) -> None:
+        """Keep the checkpoints of a trial that has paused, and remove those of the worst one at its rung."""
+        epoch = self._last[trial]
+        if epoch == self.config.epochs:
+            return
+        trials = self._paused[epoch]
+        insort(trials, (-self._scores[trial][-1] if self._scores[trial] else 0.0, trial))
+        if len(trials) > KEPT_PAUSED * self.config.parallelism:
+            self.store.remove_checkpoints(trials.pop()[1])
+
     def _finish(self, trial: int, result: Mapping[str, Any] | None) -> None:
         """Close a trial, unless it is closed: as stopped if it has no result."""
-        if self.store.trials()[trial].state.is_finished():
+        if self.store.trial(trial).state.is_finished():
             return
         state = TrialState.PRUNED
         if result is not None:
@@ -310,7 +334,7 @@ class Schedule:
     def _close_copies(self) -> None:
         """Close the trials that repeat one which is closed."""
         for number, source in sorted(self._copies.items()):
-            if self.store.trials()[source].state.is_finished():
+            if self.store.trial(source).state.is_finished():
                 del self._copies[number]
                 self.callbacks.on_trial_end(self.store.copy_result(source, number))
 

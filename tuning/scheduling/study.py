@@ -16,6 +16,7 @@ from tuning.journal.records import STUDY_FORMAT
 from tuning.resources.machine import TrialResources
 from tuning.scheduling.asha import Asha
 from tuning.scheduling.budget import Budget
+from tuning.scheduling.virtual_clock import VirtualClock
 from tuning.space.space import Space
 
 if TYPE_CHECKING:
@@ -71,6 +72,11 @@ class StudyConfig:
                 "--precision": (self.precision, f"one of {', '.join(PRECISIONS)}", self.precision in PRECISIONS),
             }
         )
+
+    def clock(self, **arguments: Any) -> VirtualClock:
+        """Return the study's clock at virtual time 0; `arguments` are those of VirtualClock that are not below."""
+        fixed = {"epochs": self.epochs, "parallelism": self.parallelism, "lag": self.lag, "rule": self.stopping}
+        return VirtualClock(**{"n_trials": self.n_trials, **fixed, **arguments})
 
     @property
     def shared_settings(self) -> dict[str, Any]:

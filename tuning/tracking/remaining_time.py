@@ -7,9 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from core.config import TrialConfig
-from tuning.scheduling.simulated_backend import ScoreFunction, simulate
+from tuning.scheduling.simulated_backend import simulate
 from tuning.scheduling.study import StudyConfig
-from tuning.scheduling.virtual_clock import VirtualClock
 
 SHARE = 0.02
 """Share of the time that simulations may take: one that took a second is kept for 50."""
@@ -62,22 +61,10 @@ class RemainingTime:
         costs = [self.costs[number] for number in numbers] + [mean_cost] * (n_trials - n_started)
         rows = [epochs.get(number, ()) for number in numbers]
 
-        def new_clock(score: ScoreFunction) -> VirtualClock:
-            config = self.config
-            return VirtualClock(
-                n_trials=n_trials,
-                epochs=config.epochs,
-                parallelism=config.parallelism,
-                lag=config.lag,
-                rule=config.stopping,
-                start=costs.__getitem__,
-                score=score,
-            )
-
         drawn = random.Random(0)
         ranks = [drawn.random() for _ in range(n_trials)]
         ends = simulate(
-            new_clock,
+            lambda score: self.config.clock(n_trials=n_trials, start=costs.__getitem__, score=score),
             _score_model(rows, ranks),
             lambda trial, epoch: costs[trial] * pace,
             self.workers,

@@ -59,6 +59,7 @@ def test_a_study_that_lacks_folds_is_refused() -> None:
         of_study({"confirm:4:7:1/3": fold(1, [1, 0])}, 3)
 
 
+@pytest.mark.slow
 def test_a_refit_learns_the_fold_that_confirm_wrote_down_and_no_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -24,6 +24,7 @@ def test_trials_fail_on_the_same_sentences_as_far_as_they_share_the_difficulty()
     assert differing[0] > differing[1] > differing[2] == 0
 
 
+@pytest.mark.slow
 def test_a_trial_at_its_best_epoch_is_better_where_the_epoch_was_chosen_and_as_good_elsewhere() -> None:
     kind = Kind(accuracies=lambda draw: np.full(200, 0.78), shared=0.0, epochs=5)
     found = at_best_epoch(np.random.default_rng(0), np.full(200, 0.78), 400, 5400, kind)

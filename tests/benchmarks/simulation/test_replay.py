@@ -65,6 +65,7 @@ def test_with_one_worker_and_no_lag_both_orders_decide_alike() -> None:
     assert clock.epochs_by_trial == free.epochs_by_trial
 
 
+@pytest.mark.slow
 def test_tpe_finds_the_good_end_of_the_range_sooner_than_chance() -> None:
     def mean_dropout(sampler: str) -> float:
         found = replay(table(120), Policy(sampler=sampler, trials=40, rule=None), seed=1)

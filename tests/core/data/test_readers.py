@@ -240,6 +240,7 @@ def test_jsonl_that_python_writes_is_read_back(tmp_path_factory: pytest.TempPath
     assert table.columns == {name: [row[name] for row in rows] for name in ("text", "label")}
 
 
+@pytest.mark.slow
 def test_a_file_of_eight_times_as_many_lines_takes_about_eight_times_as_long(tmp_path: Path) -> None:
     def seconds(lines: int) -> float:
         began = time.process_time()

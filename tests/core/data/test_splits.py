@@ -105,6 +105,7 @@ def test_copies_of_one_sentence_do_not_make_a_class() -> None:
         stratified_split(texts, labels, CLASSES, 42)
 
 
+@pytest.mark.slow
 @given(corpora(), st.integers(0, 100))
 def test_each_sentence_is_tested_in_exactly_one_fold(
     data: tuple[list[str], np.ndarray, tuple[str, ...]], seed: int

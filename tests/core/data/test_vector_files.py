@@ -140,6 +140,7 @@ WORDS = st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"]), min
 NUMBERS = st.floats(-1e6, 1e6, width=32)
 
 
+@pytest.mark.slow
 @given(st.dictionaries(WORDS, st.lists(NUMBERS, min_size=3, max_size=3), min_size=1, max_size=8), st.booleans())
 def test_what_is_written_is_read(
     tmp_path_factory: pytest.TempPathFactory, rows: dict[str, list[float]], header: bool
@@ -149,6 +150,7 @@ def test_what_is_written_is_read(
     assert read(tmp_path_factory.mktemp("v"), text, *rows) == rows
 
 
+@pytest.mark.slow
 @given(st.binary(max_size=120))
 def test_any_bytes_are_rows_or_an_error_of_ours(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
     try:
@@ -180,6 +182,7 @@ def test_packed_in_gzip_of_one_or_several_streams(tmp_path: Path) -> None:
     assert read(tmp_path, packed, "word199999", name="v.txt.gz") == {"word199999": [199_999, 0.5]}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("inflater")
 @pytest.mark.parametrize("kind", [zipfile.ZIP_DEFLATED, zipfile.ZIP_STORED])
 def test_packed_in_zip(tmp_path: Path, kind: int) -> None:
@@ -189,6 +192,7 @@ def test_packed_in_zip(tmp_path: Path, kind: int) -> None:
     assert table[[places["word7"], places["word199999"]]].tolist() == [[7, 0.5], [199_999, 0.5]]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("inflater")
 @pytest.mark.parametrize("cut", [1, 8, 9, 1000, 0.5])
 def test_a_cut_gzip_is_refused(tmp_path: Path, cut: float) -> None:

@@ -14,6 +14,7 @@ from tests.support.sentences import vocabulary_of
 SENTENCES = st.lists(st.sampled_from(["good", "bad", "the", "<pad>", "<unk>", "It's", "é"]), max_size=5).map(" ".join)
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(SENTENCES, st.sampled_from([TRAIN, VAL, TEST])), max_size=8))
 def test_flat_arrays_say_what_the_vocabulary_says(rows: list[tuple[str, int]]) -> None:
     texts = [text for text, _ in rows]

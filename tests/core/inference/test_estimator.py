@@ -54,6 +54,7 @@ def test_the_same_seed_gives_the_same_estimator_and_another_seed_another(
     assert (one != other).any()
 
 
+@pytest.mark.slow
 def test_it_works_in_cross_validation_a_pipeline_and_a_grid() -> None:
     lower = FunctionTransformer(lambda texts: [text.upper() for text in texts])
     scores = cross_val_score(make_pipeline(lower, estimator()), TEXTS, LABELS, cv=2, error_score="raise")

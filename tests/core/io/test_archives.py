@@ -61,6 +61,7 @@ def test_a_bomb_is_refused_at_the_limit() -> None:
         read(packed, "none")
 
 
+@pytest.mark.slow
 def test_a_bomb_in_a_long_name_header_is_refused_at_the_limit() -> None:
     """A GNU long name states its own size, and tarfile reads it at one go."""
     info = special("long", tarfile.GNUTYPE_LONGNAME)

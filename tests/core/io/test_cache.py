@@ -83,6 +83,7 @@ def test_a_missing_and_a_shortened_file_are_named(tmp_path: Path) -> None:
         cache.verify_entry(path)
 
 
+@pytest.mark.slow
 @given(st.binary(max_size=60) | st.sampled_from([b"{}", b'{"body":{}}', b'{"body":[]}', b"[]", b"null", b'"body"']))
 def test_any_other_manifest_is_damage_and_not_a_crash(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
     folder = tmp_path_factory.mktemp("entry")

@@ -53,14 +53,17 @@ def assert_agrees(config: TrialConfig, corpus: Corpus, max_norm: float | None = 
         assert torch.allclose(model.state_dict()[name], value, rtol=0, atol=1e-9), name
 
 
+EACH_OPTIMIZER = [
+    name if name in ("adadelta", "adam") else pytest.param(name, marks=pytest.mark.slow) for name in OPTIMIZERS
+]
 RATES = {"adadelta": 0.5, "adam": 1e-2, "adamw": 1e-2, "rmsprop": 1e-2}
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("optimizer", EACH_OPTIMIZER)
 @pytest.mark.parametrize(
     ("bidirectional", "frozen", "steps"),
     [
-        (False, True, 50),
+        pytest.param(False, True, 50, marks=pytest.mark.slow),
         pytest.param(True, False, 50, marks=pytest.mark.slow),
         (False, False, 10),
         pytest.param(True, True, 10, marks=pytest.mark.slow),
@@ -83,7 +86,7 @@ def test_fifty_steps_agree_with_plain_torch(optimizer: str, bidirectional: bool,
     assert_agrees(config, tiny_corpus(), steps=steps)
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("optimizer", EACH_OPTIMIZER)
 def test_weight_decay_agrees_with_plain_torch(optimizer: str) -> None:
     """It moves every word vector at every step, whether its word occurs or not."""
     config = TrialConfig(
@@ -98,7 +101,7 @@ def test_every_pooling_agrees_with_plain_torch(pooling: str, bidirectional: bool
     assert_agrees(config, tiny_corpus(n_classes=3), steps=4)
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("optimizer", EACH_OPTIMIZER)
 def test_max_norm_shortens_vectors_as_torchs_embedding_does(optimizer: str) -> None:
     config = TrialConfig(optimizer=optimizer, hidden_dim=4, batch_size=9, learning_rate=RATES[optimizer])
     assert_agrees(config, tiny_corpus(pretrained=False, n_words=80), max_norm=2.0, steps=15)
@@ -110,7 +113,7 @@ def test_the_notebooks_run_agrees_with_plain_torch() -> None:
 
 
 @pytest.mark.parametrize("dropped", [0.0, 0.4])
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("optimizer", EACH_OPTIMIZER)
 def test_the_padding_row_stays_zero(optimizer: str, dropped: float) -> None:
     corpus = tiny_corpus(pretrained=False)
     config = TrialConfig(optimizer=optimizer, hidden_dim=4, embedding_dropout=dropped, weight_decay=0.01)
@@ -158,6 +161,7 @@ def test_not_even_infinite_padding_is_seen() -> None:
         assert torch.equal(pooled, torch.ones(2, 3))
 
 
+@pytest.mark.slow
 def test_the_average_is_the_average_of_the_weights_after_each_step() -> None:
     """Also for word vectors that rest for many steps: bias-corrected, against the sum written out."""
     for optimizer in OPTIMIZERS:

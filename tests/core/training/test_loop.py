@@ -21,7 +21,7 @@ from core.training.loop import train
 from core.training.result import EpochResult, TrainResult, best_epoch, patience_exhausted, weights_digest
 from tests.support.corpora import tiny_corpus
 
-SMALL: dict[str, Any] = {"hidden_dim": 5, "epochs": 4, "learning_rate": 1e-2, "batch_size": 8}
+SMALL: dict[str, Any] = {"hidden_dim": 5, "epochs": 4, "learning_rate": 1e-2, "batch_size": 16}
 
 
 def small(**changes: Any) -> TrialConfig:
@@ -88,12 +88,13 @@ def test_the_kept_weights_are_those_that_were_judged(changes: dict[str, Any]) ->
     assert result.weights_sha256 == weights_digest(result.weights)
 
 
+@pytest.mark.slow
 def test_kept_weights_do_not_move_on_with_training() -> None:
     """Stopping right after the best epoch gives the weights that later epochs left alone."""
     corpus = tiny_corpus()
-    result = train(small(epochs=12, learning_rate=0.05), corpus)
+    result = train(small(epochs=12, learning_rate=0.05, batch_size=8), corpus)
     assert result.best_epoch < 12
-    cut = train(small(epochs=result.best_epoch, learning_rate=0.05), corpus)
+    cut = train(small(epochs=result.best_epoch, learning_rate=0.05, batch_size=8), corpus)
     assert_same_bits(dataclasses.replace(result, epochs=result.epochs[: result.best_epoch]), cut)
 
 
@@ -126,8 +127,8 @@ def test_patience_counts_from_the_last_improvement(accuracies: list[float], pati
 @pytest.mark.parametrize(
     ("optimizer", "precision"),
     [
-        ("adadelta", "bf16"),
         ("adam", "fp32"),
+        pytest.param("adadelta", "bf16", marks=pytest.mark.slow),
         *(pytest.param(name, "fp32", marks=pytest.mark.slow) for name in OPTIMIZERS if name != "adam"),
         pytest.param("adamw", "bf16", marks=pytest.mark.slow),
     ],
@@ -204,6 +205,7 @@ def test_an_interrupt_passes_through_and_leaves_a_whole_checkpoint(error: type[B
     assert_same_bits(train(small(), tiny_corpus(), checkpoint_dir=tmp_path), train(small(), tiny_corpus()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changes", [{}, {"ema_decay": 0.9}, {"embedding_max_norm": 1.0}])
 def test_a_checkpoint_holds_the_best_weights_only_where_they_are_older(changes: dict[str, Any], tmp_path: Path) -> None:
     config = small(epochs=8, learning_rate=0.05, **changes)
@@ -219,6 +221,7 @@ def test_a_checkpoint_holds_the_best_weights_only_where_they_are_older(changes: 
     assert_same_bits(train(config, tiny_corpus(pretrained=False), checkpoint_dir=tmp_path), whole)
 
 
+@pytest.mark.slow
 def test_a_damaged_checkpoint_costs_an_epoch_and_no_bit(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with pytest.raises(Died):
         train(small(), tiny_corpus(), report=dying_after(3), checkpoint_dir=tmp_path)
@@ -253,6 +256,7 @@ def test_a_resume_elsewhere_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert again.environment == resumed.environment  # nothing has changed since
 
 
+@pytest.mark.slow
 def test_nothing_that_ran_before_changes_a_bit() -> None:
     config = small(embedding_dropout=0.2, n_layers=2, lstm_dropout=0.2)
     first = train(config, tiny_corpus())
@@ -303,6 +307,7 @@ def read_only(corpus: Corpus, folder: Path) -> Corpus:
     return dataclasses.replace(corpus, **arrays)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("frozen", [False, True])
 def test_a_read_only_corpus_is_trained_on_and_left_alone(frozen: bool, tmp_path: Path) -> None:
     config = small(freeze_embedding=frozen, embedding_max_norm=0.1)
@@ -349,7 +354,7 @@ def test_inter_layer_dropout_has_no_effect_on_one_layer() -> None:
         {"precision": "bf16"},
         {"n_layers": 2},
         {"bidirectional": False},
-        {"batch_size": 16},
+        {"batch_size": 8},
     ],
 )
 def test_every_setting_matters(changes: dict[str, Any]) -> None:

@@ -27,6 +27,7 @@ def without_validation(corpus: Corpus) -> Corpus:
     return dataclasses.replace(corpus, split=np.where(corpus.split == VAL, TEST, corpus.split).astype(np.uint8))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [
@@ -43,6 +44,7 @@ def test_where_validation_adds_nothing_every_bit_is_that_of_the_best_epoch(chang
     assert again(config, without_validation(corpus), result.epochs).weights_sha256 == result.weights_sha256
 
 
+@pytest.mark.slow
 def test_it_takes_the_best_epochs_number_of_steps_over_both_splits() -> None:
     corpus, config = tiny_corpus(), small()
     result = train(config, corpus)

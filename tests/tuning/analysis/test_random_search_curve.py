@@ -43,6 +43,7 @@ def test_the_plug_in_estimate_is_the_mean_over_all_draws_with_replacement() -> N
         assert plugin[n - 1] == pytest.approx(sum(bests) / len(bests))
 
 
+@pytest.mark.slow
 def test_one_is_unbiased_and_the_other_is_too_low() -> None:
     """The best of 4 uniform draws is 0.8 on average; both see 6 draws, 4,000 times."""
     draws = np.random.default_rng(0).random((4000, 6))

@@ -32,17 +32,20 @@ def width(interval: Interval) -> float:
     return interval.high - interval.low
 
 
+@pytest.mark.slow
 def test_the_best_of_equal_trials_looks_better_than_it_is_and_the_corrected_figure_does_not() -> None:
     """The standard error of either mean is 0.1 points."""
     assert statistics.mean(errors("equal", "raw")) > 0.025
     assert abs(statistics.mean(errors("equal", "corrected"))) < 0.004
 
 
+@pytest.mark.slow
 def test_where_trials_differ_the_corrected_figure_errs_on_the_careful_side_and_raw_does_not() -> None:
     assert -0.015 < statistics.mean(errors("different", "corrected")) < 0.002
     assert statistics.mean(errors("different", "raw")) > 0.008
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_corrected_interval_holds_the_truth_at_least_as_often_as_it_says(kind: str) -> None:
     """In 95% of 200 searches, within three standard errors of that share (1.5 points each); and not by its width."""
@@ -51,6 +54,7 @@ def test_the_corrected_interval_holds_the_truth_at_least_as_often_as_it_says(kin
     assert statistics.mean(width(o.corrected_interval) / width(o.raw_interval) for o in searches(kind)) < 1.2
 
 
+@pytest.mark.slow
 def test_the_raw_interval_does_not() -> None:
     assert statistics.mean(covers(o.raw_interval, o.true) for o in searches("equal")) < 0.85
 

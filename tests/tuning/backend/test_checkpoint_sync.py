@@ -40,7 +40,7 @@ class Node:
             "number": number,
             "config": CONFIG,
             "checkpoint_dir": str(self.folder / "own"),
-            "unfinished": [1, number],
+            "kept": [1, number],
         }
         try:
             keeping.run_trial(job, tiny_corpus(), TrialResources())

@@ -177,6 +177,7 @@ def test_a_damaged_journal_is_read_or_refused_in_one_line(lines: list[bytes], tm
     assert damage_again_and_again(lines, tmp_path, times, times) > times // 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("times", [60, pytest.param(5000, marks=[pytest.mark.chaos, pytest.mark.timeout(1800)])])
 def test_a_damaged_space_file_is_read_or_refused_in_one_line(tmp_path: Path, times: int) -> None:
     lines, path = PRESETS["default"].encode().splitlines(keepends=True), tmp_path / "space.yaml"
@@ -236,6 +237,7 @@ def test_it_is_what_optuna_reads_after_every_record(journal: Path, tmp_path: Pat
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_torn_last_line_is_left_out(journal: Path, tmp_path: Path) -> None:
     whole = journal.read_bytes()
     last = whole[:-1].rfind(b"\n") + 1

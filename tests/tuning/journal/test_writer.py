@@ -79,6 +79,7 @@ def test_an_epoch_reported_again_changes_nothing(tmp_path: Path) -> None:
         assert (tmp_path / "s" / JOURNAL).stat().st_size == size
 
 
+@pytest.mark.slow
 def test_a_journal_cut_at_any_byte_opens_and_takes_new_records(tmp_path: Path) -> None:
     """A killed driver may leave any part of its last records."""
     two_trials(tmp_path / "whole")

@@ -142,11 +142,13 @@ def test_a_study_without_trials_has_a_page(tmp_path: Path) -> None:
     assert page.rows == []
 
 
+@pytest.mark.slow
 def test_many_classes_are_listed_as_confusions(tmp_path: Path) -> None:
     record_study(tmp_path / "s", classes=tuple(f"class {i}" for i in range(20)))
     assert "20 classes are too many for a matrix" in made(tmp_path / "s").text
 
 
+@pytest.mark.slow
 def test_a_page_reloads_itself_only_when_it_is_made_again(folder: Path) -> None:
     assert "data-watch" not in made(folder).named("html")[0]
     assert made(folder, every_seconds=5).named("html")[0]["data-watch"] == "5"

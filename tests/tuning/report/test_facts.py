@@ -37,6 +37,7 @@ def test_as_many_as_may_be_are_shown_and_the_best_are_among_them(facts: ReportDa
     assert max(rest) > 100
 
 
+@pytest.mark.slow
 def test_a_study_that_is_small_enough_is_shown_whole(folder: Path) -> None:
     facts = facts_of(folder)
     assert sample_trials(facts) is facts
@@ -61,6 +62,7 @@ def test_colours_still_tell_the_rank_among_all(facts: ReportData) -> None:
     assert {"q0", f"q{SHADES - 1}"} <= found
 
 
+@pytest.mark.slow
 def test_the_page_says_what_it_leaves_out_and_counts_and_explains_all(facts: ReportData, folder: Path) -> None:
     page = made(folder)
     assert len(page.rows) == 40

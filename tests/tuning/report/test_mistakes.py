@@ -77,6 +77,7 @@ def study_on(file: Path, folder: Path) -> None:
     record_study(folder, data=data, fingerprint=corpus.fingerprint, labels=labels, sentences=len(labels))
 
 
+@pytest.mark.slow
 def test_the_sentences_come_from_the_data_as_they_stand_there(tickets: Path, tmp_path: Path) -> None:
     study_on(tickets, tmp_path / "s")
     page = made(tmp_path / "s", cache_dir=tmp_path / "cache")
@@ -84,6 +85,7 @@ def test_the_sentences_come_from_the_data_as_they_stand_there(tickets: Path, tmp
     assert "Without confidences: they need the best trial's model" in page.text
 
 
+@pytest.mark.slow
 def test_without_the_data_the_page_says_so_and_shows_the_rest(tickets: Path, tmp_path: Path) -> None:
     study_on(tickets, tmp_path / "s")
     with tickets.open("a") as file:

@@ -69,6 +69,7 @@ def test_a_slice_shows_only_trials_in_which_the_setting_plays_a_part(facts: Repo
     assert 0 < len(shown) < len(facts.ranked)
 
 
+@pytest.mark.slow
 def test_importances_find_the_settings_that_matter(tmp_path: Path) -> None:
     record_study(tmp_path / "s", trials=200)
     resources = importances(facts_of(tmp_path / "s"))
@@ -76,6 +77,7 @@ def test_importances_find_the_settings_that_matter(tmp_path: Path) -> None:
     assert list(resources)[:2] == ["n_layers", "freeze_embedding"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("trials", "says"), [(6, "trials are too few to tell"), (24, "mostly chance"), (40, None)])
 def test_importances_of_few_trials_carry_a_warning(tmp_path: Path, trials: int, says: str | None) -> None:
     record_study(tmp_path / "s", trials=trials)

@@ -75,6 +75,7 @@ def test_the_trial_comes_out_the_same_and_everything_is_told(
     assert list((study / "checkpoints").iterdir()) == []
 
 
+@pytest.mark.slow
 def test_each_reading_of_the_test_split_is_written_down(study: Path, made: Path) -> None:
     again(study, made)
     again(study, made, trial="0", on="train+val")
@@ -93,6 +94,7 @@ def test_a_stopped_trial_is_compared_by_its_epochs(study: Path, made: Path, caps
     assert "trial 2 left no hash of its final weights (it was stopped early)" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_another_precision_is_named(study: Path, made: Path, capsys: pytest.CaptureFixture[str]) -> None:
     verdict = again(study, made, precision="bf16")
     assert verdict.difference is not None
@@ -133,6 +135,7 @@ TAMPERINGS: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", TAMPERINGS)
 def test_a_tampered_journal_is_caught_and_nothing_else_is_blamed(study: Path, made: Path, what: str) -> None:
     change, said = TAMPERINGS[what]
@@ -162,6 +165,7 @@ def test_a_study_from_a_machine_with_a_gpu_retrains_on_the_cpu(
     assert "device NVIDIA Z9, now cpu" in str(again(study, made))
 
 
+@pytest.mark.slow
 def test_train_and_val_learns_from_both_and_reports_test_alone(
     study: Path, made: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -180,6 +184,7 @@ def test_train_and_val_learns_from_both_and_reports_test_alone(
     assert metrics(study)["weights_sha256"] != found["weights_sha256"]
 
 
+@pytest.mark.slow
 def test_several_seeds_are_all_told_and_the_median_is_kept(
     study: Path, made: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

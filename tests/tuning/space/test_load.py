@@ -195,7 +195,7 @@ def test_a_huge_file_is_refused(tmp_path: Path) -> None:
         ("settings:\n\thidden_dim: 3", ":2: this is not YAML: found character '.*t' that cannot start any token"),
         ("settings: \x01", "yaml: this is not YAML: unacceptable character"),
         ('settings: "\\UFFFFFFFF"', "yaml: this is not YAML"),
-        ("[" * 3000, "yaml: this is not YAML: maximum recursion depth"),
+        ("[" * 600, "yaml: this is not YAML: maximum recursion depth"),
         ("setings: {}", ":1: 'setings' is not known here; a search space may hold extends, settings, try_first"),
         ("extends: mine", ":1: extends must be one of default, notebook, quick, got 'mine'"),
         ("extends: [default]", ":1: extends must be plain text"),
