@@ -21,11 +21,7 @@ from tuning.journal.records import recorded_epochs
 from tuning.resources.machine import TrialResources
 from tuning.scheduling.asha import FAILED, Asha
 from tuning.scheduling.study import StudyConfig, study_spec
-<<<<<<< HEAD
 from tuning.scheduling.virtual_clock import VisibleResult
-=======
-from tuning.scheduling.asha import Asha
->>>>>>> clock
 from tuning.space.load import load_space
 from tuning.space.space import Space
 
@@ -71,11 +67,7 @@ def record_study(
         space=loaded,
         n_trials=max(3, trials),
         epochs=EPOCHS,
-<<<<<<< HEAD
-        parallelism=2,
-=======
         parallelism=3,
->>>>>>> clock
         seed=7,
         stopping=Asha(grace=2, reduction=3),
     )
