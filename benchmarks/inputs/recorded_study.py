@@ -67,7 +67,7 @@ def record_study(
         space=loaded,
         n_trials=max(3, trials),
         epochs=EPOCHS,
-        parallelism=3,
+        parallelism=2,
         seed=7,
         stopping=Asha(grace=2, reduction=3),
     )
@@ -134,6 +134,11 @@ def _answers(
     return said
 
 
+def _origin(number: int) -> str:
+    """Return where a trial came from: the sampler uses results from the ninth trial on."""
+    return "baseline" if number == 0 else "random" if number < 8 else "sampler"
+
+
 def _trial(
     number: int,
     params: Mapping[str, Any],
@@ -154,7 +159,7 @@ def _trial(
             "state": 0,
             "params": {name: distributions[name].to_internal_repr(value) for name, value in params.items()},
             "distributions": {name: distribution_to_json(each) for name, each in distributions.items()},
-            "user_attrs": {"config": config.to_dict(), "origin": "baseline" if number == 0 else "sampler"},
+            "user_attrs": {"config": config.to_dict(), "origin": _origin(number)},
         }
     ]
     best = -1.0
@@ -179,7 +184,7 @@ def _trial(
         attributes: dict[str, Any] = {"segments": [paused]}
     else:
         outcome = {"n_parameters": 1000 + number} if end == TrialState.COMPLETE else {"error": error}
-        attributes = {"result": {**worker, **outcome}}
+        attributes = {"result": {**worker, "since": start.timestamp(), **outcome}}
     lines.append({"op_code": 8, "trial_id": number, "user_attr": attributes})
     over = until.isoformat(timespec="microseconds")
     values = None if end == TrialState.FAIL else [best]

@@ -13,7 +13,8 @@ from core.training.result import EpochResult
 from tuning.journal.predictions import pack_labels
 from tuning.journal.records import TrialRecord, copied_from, study_attributes
 from tuning.journal.writer import open_study
-from tuning.scheduling.successive_halving import SuccessiveHalving
+from tuning.scheduling.asha import Asha
+from tuning.scheduling.schedule import SEGMENTS
 from tuning.space.load import load_space
 
 SPACE = load_space("quick")
@@ -23,13 +24,14 @@ SPEC: dict[str, Any] = {
     "embedding_dim": 8,
     "space": json.loads(SPACE.to_json()),
     "seed": 42,
-    "window": 4,
+    "parallelism": 4,
+    "lag": 2.0,
     "stopping": None,
     "sampler": {"name": "tpe", "startup": 6, "constant_liar": True},
     "warm_start": None,
 }
 FULL_SPEC = SPEC | {"epochs": 2, "patience": None, "precision": "fp32", "threads": 1, "device": "cpu",
-                    "stopping": SuccessiveHalving(cohort=4).to_dict(), "versions": {"torch": "2"}}  # fmt: skip
+                    "stopping": Asha().to_dict(), "versions": {"torch": "2"}}  # fmt: skip
 """With all that a command which goes on with a study compares."""
 LABELS = np.arange(200) % 2
 CONFIG = TrialConfig(n_layers=1, hidden_dim=4, pooling="max")
@@ -80,7 +82,7 @@ def write_study(folder: Path, trials: Sequence[TrialRecord], kept: Mapping[str, 
 
     Args:
         folder: the study's.
-        trials: by number; one that is RUNNING stays open.
+        trials: by number; one that is RUNNING or PAUSED stays open.
         kept: its user attributes, `spec` among them.
     """
     rest = {name: value for name, value in kept.items() if name != "spec"}
@@ -93,7 +95,10 @@ def write_study(folder: Path, trials: Sequence[TrialRecord], kept: Mapping[str, 
                 outcome = {"error": record.error} if record.error else {}
                 if record.n_parameters is not None:
                     outcome |= {"n_parameters": record.n_parameters}
-                journal.finish_trial(number, STATES[record.state], outcome)
+                result = None if record.state == "PRUNED" else outcome
+                journal.finish_trial(number, STATES[record.state], result, len(record.epochs))
+            elif record.state == "PAUSED":
+                journal.set_trial_attr(number, SEGMENTS, [{"since": 1.0, "until": 2.0, "paused": len(record.epochs)}])
 
 
 def reading(trial: int, accuracy: float, **changes: Any) -> dict[str, Any]:

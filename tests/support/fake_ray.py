@@ -10,12 +10,13 @@ from ray.tune.search import Searcher
 
 from core.config import TrialConfig
 from core.training.result import EpochResult
+from tests.support.study_configs import cost
 from tuning.backend.adapters import RayScheduler, RaySearcher
 from tuning.journal.records import TrialRecord, read_study
-from tuning.journal.writer import StudyJournal
-from tuning.scheduling.budget import StopSignal
+from tuning.journal.writer import StudyJournal, open_study
+from tuning.scheduling.budget import EarlyEnd, StopSignal
 from tuning.scheduling.callbacks import Callback
-from tuning.scheduling.schedule import Schedule
+from tuning.scheduling.schedule import Schedule, resume
 from tuning.scheduling.study import StudyConfig
 
 
@@ -29,7 +30,7 @@ class Heard(Callback):
         self.events.append(f"started {number}")
 
     def on_trial_pause(self, number: int) -> None:
-        self.events.append(f"waits {number}")
+        self.events.append(f"paused {number}")
 
     def on_epoch_end(self, number: int, result: EpochResult) -> None:
         self.events.append(f"epoch {number}.{result.epoch}")
@@ -46,7 +47,7 @@ class FakeRay:
     ) -> None:
         self.stop = StopSignal()
         self.heard = Heard()
-        self.schedule = Schedule(journal, the_plan, self.heard, self.stop, **options)
+        self.schedule = Schedule(journal, the_plan, cost, self.heard, self.stop, **options)
         self.searcher = RaySearcher(self.schedule, journal)
         self.scheduler = RayScheduler(self.schedule)
         self.plan, self.workers, self.rng = the_plan, workers, rng
@@ -69,7 +70,7 @@ class FakeRay:
             if job is None or isinstance(job, str):
                 assert job in (None, Searcher.FINISHED)
                 return
-            # From its checkpoint if it waited, else from its first epoch.
+            # From its checkpoint if it was paused, else from its first epoch.
             self.running[f"ray{self.asked}"] = (job, self.trained.get(job["number"], 0))
 
     def ray_trial(self, the_id: str) -> Any:
@@ -98,8 +99,23 @@ class FakeRay:
 
 
 def searcher_of(journal: StudyJournal, the_plan: StudyConfig, stop: StopSignal) -> RaySearcher:
-    """One that continues where the journal stands."""
-    return RaySearcher(Schedule(journal, the_plan, Heard(), stop), journal)
+    """Return a searcher that continues from the trials in the journal."""
+    return RaySearcher(Schedule(journal, the_plan, cost, Heard(), stop), journal)
+
+
+def command(
+    folder: Path, the_plan: StudyConfig, workers: int = 1, seed: int = 0, steps: int = 10_000
+) -> EarlyEnd | None:
+    """Run a study as `sentune run` does: prepare its trials, search, and keep its early end, which is returned."""
+    with open_study(folder, {"fingerprint": ""}) as journal:
+        journal.set_study_attr("early_end", None)
+        ending, left = resume(journal, the_plan, cost)
+        if left:
+            ray = FakeRay(journal, the_plan, workers, random.Random(seed))
+            ray.run(steps)
+            ending = ray.schedule.early_end
+        journal.set_study_attr("early_end", ending.to_dict() if ending else None)
+        return ending
 
 
 def content(folder: Path) -> list[Any]:

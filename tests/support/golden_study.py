@@ -59,9 +59,9 @@ from tuning.journal.writer import StudyJournal, open_study
 from tuning.resources.machine import TrialResources
 from tuning.retrain.models import TrainedModel
 from tuning.retrain.models import save_trained_model as save_trained
+from tuning.scheduling.asha import Asha
 from tuning.scheduling.schedule import OOM, SEGMENTS
 from tuning.scheduling.study import study_spec
-from tuning.scheduling.successive_halving import SuccessiveHalving
 
 NAME = "mine"
 """The study's."""
@@ -69,7 +69,7 @@ JOURNAL = "study.journal"
 """Spelled out: the file must keep its name."""
 
 LABELS: NDArray[np.int64] = np.arange(60) % 2
-PLAN = plan(epochs=3, window=4, stopping=SuccessiveHalving(grace=1, reduction=3, cohort=3))
+PLAN = plan(epochs=3, parallelism=4, stopping=Asha(grace=1, reduction=3))
 NARROW: dict[str, Any] = {
     "n_layers": 1, "hidden_dim": 48, "bidirectional": True, "pooling": "max", "embedding_dropout": 0.25,
     "fc_dropout": 0.5, "freeze_embedding": True, "optimizer": "adam", "learning_rate_adam": 0.002, "batch_size": 32,
@@ -83,7 +83,7 @@ ENVIRONMENT: dict[str, Any] = {
     "torch": "2.0", "threads": 1, "precision": "fp32", "cpu_capability": "AVX2", "cpu": "a processor", "device": "cpu",
     "deterministic": True, "code": "0123456789abcdef",
 }  # fmt: skip
-SPELL = {"since": 1767323045.25, "worker": "host/101", "until": 1767323047.5}
+SPELL = {"since": 1767323045.25, "worker": "host/101", "until": 1767323047.5, "paused": 1}
 ENDED = {"since": 1767323050.25, "worker": "host/102"}
 COMPLETE = {"n_parameters": 21_122, "weights_sha256": "a" * 64, "environment": ENVIRONMENT}
 
@@ -127,8 +127,8 @@ def run(results: Path, *words: str) -> str:
 
 
 def write_study(folder: Path) -> None:
-    """Trial 0, the notebook's, and 1 are done; 2 was stopped at a rung that it waited at; 3 failed; 4 repeats 1; 5 was
-    too large for its share of a GPU and is done; 6 runs."""
+    """Trial 0, the notebook's, and 1 are done; 2 was stopped at the rung where it had paused; 3 failed; 4 repeats 1; 5
+    was too large for its share of a GPU and is done; 6 runs; 7 is paused."""
     corpus = tiny_corpus()
     spec = study_spec(PLAN, corpus, {"dataset": "tiny.csv", "split": "80/10/10", "seed": 7}, TrialResources())
     spec["versions"] = dict.fromkeys(spec["versions"], "1.2.3")  # the installed ones
@@ -144,7 +144,7 @@ def write_study(folder: Path) -> None:
         finish(journal, add(journal, NARROW, "sampler", 18, 9, 12), TrialState.COMPLETE, COMPLETE | ENDED)
         stopped = add(journal, DEEP, "sampler", 21)
         journal.set_trial_attr(stopped, SEGMENTS, [SPELL])
-        finish(journal, stopped, TrialState.PRUNED, {})
+        finish(journal, stopped, TrialState.PRUNED, None)
         failed = add(journal, DEEP | {"learning_rate_adadelta": 1.0}, "sampler")
         finish(journal, failed, TrialState.FAIL, {"error": "TrainingError: the loss is nan in epoch 1, step 2"} | ENDED)
         journal.copy_result(1, add(journal, NARROW, "copy of 1"))
@@ -152,6 +152,8 @@ def write_study(folder: Path) -> None:
         journal.set_trial_attr(large, OOM, "OutOfMemoryError: no room on 0.25 of the GPU")
         finish(journal, large, TrialState.COMPLETE, COMPLETE | {"n_parameters": 250_000} | ENDED)
         add(journal, NARROW | {"hidden_dim": 32}, "sampler", 15)
+        paused = add(journal, NARROW | {"hidden_dim": 64}, "random", 23)
+        journal.set_trial_attr(paused, SEGMENTS, [SPELL])
         journal.log_test_evaluation(
             verb="retrain", trial=1, seed=7, on="train", split="80/10/10", val_accuracy=0.85,
             test_accuracy=0.825, test_sentences=40,
@@ -184,8 +186,8 @@ def add(journal: StudyJournal, params: dict[str, Any] | None, origin: str, *wron
     return number
 
 
-def finish(journal: StudyJournal, number: int, state: TrialState, outcome: Mapping[str, Any]) -> None:
-    journal.finish_trial(number, state, outcome)
+def finish(journal: StudyJournal, number: int, state: TrialState, outcome: Mapping[str, Any] | None) -> None:
+    journal.finish_trial(number, state, outcome, PLAN.epochs)
 
 
 def fresh(trial: int, at: int) -> dict[str, Any]:
@@ -335,7 +337,7 @@ def search(folder: Path) -> Files:
 
 
 def searched(folder: Path, sampler: str) -> bytes:
-    the_plan = plan(sampler=sampler, window=4)
+    the_plan = plan(sampler=sampler, parallelism=4)
     with open_study(folder, {"fingerprint": ""}) as journal:
         FakeRay(journal, the_plan, 3, random.Random(0)).run()
     lines = [

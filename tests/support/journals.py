@@ -28,5 +28,5 @@ def two_trials(folder: Path) -> None:
         for number in (first, second):
             journal.record_epoch(number, epoch(1, 0.5))
             journal.record_epoch(number, epoch(2, 0.75))
-        journal.finish_trial(first, TrialState.COMPLETE, {"n_parameters": 10})
-        journal.finish_trial(second, TrialState.FAIL, {"error": "TrainingError: NaN"})
+        journal.finish_trial(first, TrialState.COMPLETE, {"n_parameters": 10}, 2)
+        journal.finish_trial(second, TrialState.FAIL, {"error": "TrainingError: NaN"}, 2)

@@ -12,12 +12,12 @@ from pathlib import Path
 
 def run(sentences: Path, name: str, *more: str) -> tuple[str, ...]:
     return ("run", str(sentences), "--vectors", "none", "--embedding-dim", "16", "--trials", "9", "--epochs", "4",
-            "--window", "3", "--grace", "1", "--set", "hidden_dim=int(4,16)", "--name", name, *more)  # fmt: skip
+            "--parallelism", "3", "--grace", "1", "--set", "hidden_dim=int(4,16)", "--name", name, *more)  # fmt: skip
 
 
 def notebook_run(sentences: Path, name: str, *more: str) -> tuple[str, ...]:
     return ("run", str(sentences), "--vectors", "none", "--embedding-dim", "8", "--space", "notebook", "--trials", "6",
-            "--epochs", "4", "--window", "3", "--grace", "1", "--set", "hidden_dim=int(4,16)", "--name", name,
+            "--epochs", "4", "--parallelism", "3", "--grace", "1", "--set", "hidden_dim=int(4,16)", "--name", name,
             *more)  # fmt: skip
 
 
@@ -35,7 +35,7 @@ from tests.support.study_configs import plan
 from tuning.backend.local_ray import local_ray
 from tuning.journal.writer import open_study
 from tuning.resources.machine import Machine, TrialResources
-from tuning.scheduling.successive_halving import SuccessiveHalving
+from tuning.scheduling.asha import Asha
 
 def work(job, corpus, resources):
     from tuning.backend.worker import run_trial  # not before: this process needs no torch

@@ -32,9 +32,9 @@ def add(journal: StudyJournal, *accuracies: float, origin: str = "sampler", **se
 def small_study(folder: Path, spec: dict[str, object] = SPEC) -> Iterator[StudyJournal]:
     """Trial 0 is done, 1 was stopped, 2 failed, 3 repeats 0, and 4 runs; the journal is open in the block."""
     with open_study(folder, spec) as journal:
-        journal.finish_trial(add(journal, 0.6, 0.8, 0.7, hidden_dim=64), TrialState.COMPLETE, {})
-        journal.finish_trial(add(journal, 0.5, hidden_dim=96), TrialState.PRUNED, {})
-        journal.finish_trial(add(journal), TrialState.FAIL, {"error": "TrainingError: \x1b[31mNaN"})
+        journal.finish_trial(add(journal, 0.6, 0.8, 0.7, hidden_dim=64), TrialState.COMPLETE, {}, 3)
+        journal.finish_trial(add(journal, 0.5, hidden_dim=96), TrialState.PRUNED, None, 1)
+        journal.finish_trial(add(journal), TrialState.FAIL, {"error": "TrainingError: \x1b[31mNaN"}, 1)
         journal.copy_result(0, add(journal, origin="copy of 0", hidden_dim=64))
         add(journal, 0.55, hidden_dim=128)
         yield journal

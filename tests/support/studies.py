@@ -70,9 +70,9 @@ def make_study(folder: Path, file: Path, cache: Path | None, *configs: TrialConf
             for epoch, predictions in epochs[: 2 if number == stopped else None]:
                 study_journal.record_epoch(number, epoch, predictions)
             if number == stopped:
-                study_journal.finish_trial(number, TrialState.PRUNED, {})
+                study_journal.finish_trial(number, TrialState.PRUNED, None, EPOCHS)
             else:
-                study_journal.finish_trial(number, TrialState.COMPLETE, outcome)
+                study_journal.finish_trial(number, TrialState.COMPLETE, outcome, EPOCHS)
 
 
 def _trained(config: TrialConfig, corpus: Corpus) -> tuple[list[tuple[EpochResult, Any]], dict[str, Any]]:

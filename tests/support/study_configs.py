@@ -1,17 +1,22 @@
 """Plans and finished trials that several tests share."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from core.config import TrialConfig
-from tuning.journal.records import study_attributes
+from tuning.journal.records import copied_from, study_attributes
 from tuning.run_options import RunOptions, study_config
+from tuning.scheduling.asha import FAILED, Asha
 from tuning.scheduling.study import StudyConfig
-from tuning.scheduling.successive_halving import SuccessiveHalving
 from tuning.scheduling.suggester import Suggester, Suggestion
+from tuning.scheduling.virtual_clock import VisibleResult
 from tuning.space.load import load_space
+
+STOPPED_AFTER = 2
+"""Number of epochs of a stopped trial from `outcomes`."""
 
 
 def plan(**changes: Any) -> StudyConfig:
@@ -19,11 +24,17 @@ def plan(**changes: Any) -> StudyConfig:
         "space": load_space("quick"),
         "n_trials": 12,
         "epochs": 4,
-        "window": 3,
+        "parallelism": 3,
+        "lag": 1.0,
         "seed": 7,
-        "stopping": SuccessiveHalving(grace=2, reduction=3, cohort=min(3, changes.get("window", 3))),
+        "stopping": Asha(grace=2, reduction=3),
     }
     return StudyConfig(**(settings | changes))
+
+
+def cost(config: TrialConfig) -> float:
+    """Return a virtual cost of an epoch."""
+    return config.n_layers * config.hidden_dim / 100
 
 
 def finished(
@@ -35,7 +46,7 @@ def finished(
         params=suggestion.params,
         distributions=the_plan.space.distributions(suggestion.params),
         value=None if state == TrialState.FAIL else value,
-        intermediate_values={1: value - 0.1, 2: value},
+        intermediate_values={1: value - 0.1, STOPPED_AFTER: value},
         user_attrs={"config": suggestion.config.to_dict(), "origin": suggestion.origin},
     )
 
@@ -47,13 +58,44 @@ def again(trial: FrozenTrial, value: float) -> FrozenTrial:
     )
 
 
+def log_of(the_plan: StudyConfig, trials: Sequence[FrozenTrial]) -> list[VisibleResult]:
+    """Return the visible results of finished trials, by number; a trial that repeats another one has none."""
+    log = []
+    for number, trial in enumerate(trials):
+        if copied_from(trial.user_attrs["origin"]) is None:
+            epoch = STOPPED_AFTER if trial.state == TrialState.PRUNED else the_plan.epochs
+            score = FAILED if trial.state == TrialState.FAIL else trial.value
+            assert score is not None
+            log.append(VisibleResult(number, epoch, score))
+    return log
+
+
+def visible_log(the_plan: StudyConfig, trials: Sequence[FrozenTrial], number: int) -> list[VisibleResult]:
+    """Return what suggestion `number` uses in `outcomes`: the results of all trials but the latest ones.
+
+    As many as the study has virtual workers, less one, are still running.
+    """
+    return log_of(the_plan, trials[: max(0, number - the_plan.parallelism + 1)])
+
+
+def suggester_after(the_plan: StudyConfig, trials: Sequence[FrozenTrial]) -> Suggester:
+    """Return a new suggester to which these trials were added, as after a restart."""
+    suggester = Suggester(the_plan)
+    for number, trial in enumerate(trials):
+        suggester.replay(visible_log(the_plan, trials, number))
+        suggester.add(trial)
+    return suggester
+
+
 def outcomes(the_plan: StudyConfig, count: int) -> list[FrozenTrial]:
     """The first trials of the plan, every third stopped and each eighth failed, each with a score of its own."""
     suggester = Suggester(the_plan)
     trials: list[FrozenTrial] = []
     for number in range(count):
         state = TrialState.FAIL if number % 8 == 7 else TrialState.PRUNED if number % 3 == 2 else TrialState.COMPLETE
-        trials.append(finished(the_plan, suggester.suggest(trials), 0.5 + 0.01 * (number * 7 % count), state))
+        suggestion = suggester.suggest(visible_log(the_plan, trials, number))
+        trials.append(finished(the_plan, suggestion, 0.5 + 0.01 * (number * 7 % count), state))
+        suggester.add(trials[-1])
     return trials
 
 

@@ -12,12 +12,13 @@ from core.errors import ConfigError
 from tests.support.corpora import tiny_corpus
 from tests.support.study_configs import configured, options
 from tuning.cli.app import app
+from tuning.journal.records import study_attributes
 from tuning.journal.writer import open_study
 from tuning.resources.machine import TrialResources
-from tuning.run_options import RunOptions
+from tuning.run_options import RunOptions, study_config
+from tuning.scheduling.asha import Asha
 from tuning.scheduling.budget import Budget
-from tuning.scheduling.study import StudyConfig, study_spec
-from tuning.scheduling.successive_halving import SuccessiveHalving
+from tuning.scheduling.study import DEFAULT_LAG, StudyConfig, study_spec
 
 
 def made(plan: StudyConfig, folder: Path) -> None:
@@ -55,8 +56,8 @@ def test_options_are_keyword_arguments_with_the_defaults_of_the_command_line() -
 
 
 def test_a_stopping_rule_that_is_none_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="--stopping must be one of halving, none, got 'asha'"):
-        options(tmp_path, stopping="asha")
+    with pytest.raises(ConfigError, match="--stopping must be one of asha, none, got 'halving'"):
+        options(tmp_path, stopping="halving")
 
 
 def test_a_precision_that_is_none_is_refused(tmp_path: Path) -> None:
@@ -64,20 +65,56 @@ def test_a_precision_that_is_none_is_refused(tmp_path: Path) -> None:
         options(tmp_path, precision="fp64")
 
 
-def test_the_first_trials_are_compared_with_one_another_as_many_as_may_begin_at_once(tmp_path: Path) -> None:
-    def together(**changes: Any) -> int:
-        rule = configured(options(tmp_path, **changes)).stopping
-        assert isinstance(rule, SuccessiveHalving)
-        return rule.cohort
-
-    assert (together(), together(window=5), together(trials=3), together(window=1)) == (8, 5, 3, 1)
+def test_the_rule_has_the_numbers_of_the_options(tmp_path: Path) -> None:
+    assert configured(options(tmp_path)).stopping == Asha(grace=1, reduction=4)
+    assert configured(options(tmp_path, grace=2, reduction=3)).stopping == Asha(grace=2, reduction=3)
     assert configured(options(tmp_path, stopping="none")).stopping is None
 
 
-def test_a_study_that_gets_more_trials_compares_as_many_as_before(tmp_path: Path) -> None:
+def test_parallelism_is_the_number_of_parallel_trials_of_the_machine_on_which_the_study_is_made(
+    tmp_path: Path,
+) -> None:
+    """Two trials fit here. On a larger machine the study keeps its parallelism, and so its order."""
+    made(configured(options(tmp_path)), tmp_path / "s")
+    assert configured(options(tmp_path)).parallelism == 2
+    assert study_config(options(tmp_path), 16, study_attributes(tmp_path / "s")).parallelism == 2
+    assert study_config(options(tmp_path, name="other"), 16, {}).parallelism == 16
+    assert configured(options(tmp_path, parallelism=5)).parallelism == 5
+
+
+def test_lag_is_two_epochs_of_the_median_configuration(tmp_path: Path) -> None:
+    assert configured(options(tmp_path)).lag == DEFAULT_LAG == 2.0
+    assert configured(options(tmp_path, lag=0.5)).lag == 0.5
+
+
+@pytest.mark.parametrize("changes", [{"parallelism": 0}, {"parallelism": -1}])
+def test_a_parallelism_below_one_is_refused(tmp_path: Path, changes: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="--parallelism must be at least 1, got"):
+        options(tmp_path, **changes)
+
+
+@pytest.mark.parametrize("lag", [-1.0, float("nan"), float("inf")])
+def test_a_lag_that_is_no_time_is_refused(tmp_path: Path, lag: float) -> None:
+    with pytest.raises(ConfigError, match="--lag must be at least 0 and finite, got"):
+        configured(options(tmp_path, lag=lag))
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"parallelism": 3}, "parallelism 2, this command says 3"),
+        ({"lag": 0.0}, "lag 2.0, this command says 0.0"),
+        ({"reduction": 2}, "stopping.reduction 4, this command says 2"),
+        ({"stopping": "none"}, "stopping {.*}, this command says null"),
+    ],
+)
+def test_a_study_cannot_continue_in_another_order(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
+    made(configured(options(tmp_path)), tmp_path / "s")
+    with pytest.raises(ConfigError, match=said):
+        made(configured(options(tmp_path, **changes)), tmp_path / "s")
+
+
+def test_a_study_may_get_more_trials_or_another_target(tmp_path: Path) -> None:
+    """They are no part of the spec."""
     made(configured(options(tmp_path, trials=3)), tmp_path / "s")
-    rule = configured(options(tmp_path, trials=16)).stopping
-    assert isinstance(rule, SuccessiveHalving)
-    assert rule.cohort == 3
-    with pytest.raises(ConfigError, match=r"--trials must be at least 3, as many trials as are compared .* got 2"):
-        configured(options(tmp_path, trials=2))
+    made(configured(options(tmp_path, trials=16, target=0.9)), tmp_path / "s")

@@ -232,6 +232,8 @@ class Schedule:
         """Note a decision of the clock; return whether a worker must train it now."""
         trial = job.trial
         self._last[trial] = job.last
+        for trials in self._paused.values():  # it is no longer paused
+            trials[:] = [pair for pair in trials if pair[1] != trial]
         if self._score(trial, job.last) is None:
             return self._is_oom(trial) == self.whole_gpu
         self._keep_checkpoints(trial)
@@ -250,7 +252,9 @@ class Schedule:
             return scores[epoch - 1]
         if result is None:
             return None
-        return FAILED if "error" in result else scores[-1]  # ended early by --patience
+        if "error" in result or not scores:  # a damaged journal may have lost all epochs
+            return FAILED
+        return scores[-1]  # ended early by --patience
 
     def _start_trial(self, number: int) -> float | None:
         """Suggest a trial, unless it exists; return the virtual cost of its epoch, None if it repeats another one."""
@@ -281,8 +285,6 @@ class Schedule:
     def _hand_out(self, trial: int) -> Job:
         config = self.store.trial(trial).user_attrs["config"]
         self._running.add(trial)
-        for trials in self._paused.values():
-            trials[:] = [pair for pair in trials if pair[1] != trial]
         self.callbacks.on_trial_start(trial, TrialConfig.from_dict(config))
         return Job(trial=trial, config=config, first=len(self._scores[trial]) + 1, last=self._last[trial])
 
@@ -314,10 +316,11 @@ class Schedule:
     def _keep_checkpoints(self, trial: int) -> None:
         """Keep the checkpoints of a trial that has paused, and remove those of the worst one at its rung."""
         epoch = self._last[trial]
-        if epoch == self.config.epochs:
+        score = self._score(trial, epoch)
+        if epoch == self.config.epochs or score is None or score == FAILED:
             return
         trials = self._paused[epoch]
-        insort(trials, (-self._scores[trial][-1] if self._scores[trial] else 0.0, trial))
+        insort(trials, (-score, trial))
         if len(trials) > KEPT_PAUSED * self.config.parallelism:
             self.store.remove_checkpoints(trials.pop()[1])
 

@@ -61,11 +61,9 @@ class RemainingTime:
         costs = [self.costs[number] for number in numbers] + [mean_cost] * (n_trials - n_started)
         rows = [epochs.get(number, ()) for number in numbers]
 
-        drawn = random.Random(0)
-        ranks = [drawn.random() for _ in range(n_trials)]
         ends = simulate(
             lambda score: self.config.clock(n_trials=n_trials, start=costs.__getitem__, score=score),
-            _score_model(rows, ranks),
+            _score_model(rows),
             lambda trial, epoch: costs[trial] * pace,
             self.workers,
             {at: len(row) for at, row in enumerate(rows)},
@@ -73,21 +71,26 @@ class RemainingTime:
         return ends[-1].seconds if ends else 0.0
 
 
-def _score_model(rows: Sequence[Sequence[tuple[float, float]]], ranks: Sequence[float]) -> Callable[[int, int], float]:
+def _score_model(rows: Sequence[Sequence[tuple[float, float]]]) -> Callable[[int, int], float]:
     """Return known scores, and for an epoch that is not trained yet one that the known trials had there.
+
+    A score is drawn anew at each rung: the trials that were promoted to it are all good ones, and a good trial is not
+    better than them.
 
     Args:
         rows: accuracy and seconds of each epoch so far, by trial.
-        ranks: (n_trials,) in [0, 1), the place of each trial among the known scores.
     """
+    drawn = random.Random(0)
+    scores: dict[tuple[int, int], float] = {}
     pools: dict[int, list[float]] = {}
 
     def score(trial: int, epoch: int) -> float:
         if trial < len(rows) and len(rows[trial]) >= epoch:
             return max(accuracy for accuracy, _ in rows[trial][:epoch])
         if epoch not in pools:
-            pools[epoch] = sorted(max(a for a, _ in row[:epoch]) for row in rows if len(row) >= epoch)
-        pool = pools[epoch]
-        return pool[int(ranks[trial] * len(pool))] if pool else ranks[trial]
+            pools[epoch] = [max(a for a, _ in row[:epoch]) for row in rows if len(row) >= epoch]
+        if (trial, epoch) not in scores:
+            scores[trial, epoch] = drawn.choice(pools[epoch]) if pools[epoch] else drawn.random()
+        return scores[trial, epoch]
 
     return score

@@ -24,11 +24,11 @@ def trials() -> list[Any]:
     small = CONFIG.replace(hidden_dim=2).to_dict()
     return [
         trial(0, range(30, 110), n_parameters=626),
-        trial(1, range(40), n_parameters=626),
-        trial(2, range(42), state="PRUNED", config=small),
+        trial(1, range(40), n_parameters=626, origin="random"),
+        trial(2, range(42), state="PRUNED", config=small, origin="random"),
         trial(3, range(5), state="FAIL", error="TrainingError: the loss is nan", epochs=()),
         trial(4, range(5), state="RUNNING", epochs=(epoch(1, 0.9),)),
-        trial(5, range(60, 160), state="PRUNED", epochs=(epoch(1, 0.5),)),
+        trial(5, range(60, 160), state="PRUNED", epochs=(epoch(1, 0.5),), origin="random"),
     ]
 
 

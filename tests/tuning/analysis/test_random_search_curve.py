@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from core.errors import UserError
-from tests.support.assessed_studies import SPEC, epoch, trial
+from tests.support.assessed_studies import epoch, trial
 from tuning.analysis.random_search_curve import RandomSearchCurve, expected_best, random_search_curve, random_trials
 from tuning.analysis.tables import render_curve, sample_budgets
 
@@ -18,15 +18,13 @@ VALUES = [0.7, 0.75, 0.75, 0.6, 0.8]
 
 
 def study(count: int, **changes: Any) -> list[Any]:
-    return [trial(number, range(40 + 7 * number % 30), **changes) for number in range(count)]
+    """Return the baseline and trials that were drawn at random."""
+    rest = [trial(number, range(40 + 7 * number % 30), origin="random", **changes) for number in range(1, count)]
+    return [trial(0, range(40)), *rest]
 
 
-def sampler(name: str, **changes: Any) -> dict[str, Any]:
-    return {**SPEC, "sampler": {"name": name, "startup": 6, "constant_liar": True}, **changes}
-
-
-def curve(count: int = 12, name: str = "random") -> RandomSearchCurve:
-    return random_search_curve(study(count), sampler(name))
+def curve(count: int = 12) -> RandomSearchCurve:
+    return random_search_curve(study(count))
 
 
 def test_the_unbiased_estimate_is_the_mean_over_all_subsets() -> None:
@@ -64,8 +62,8 @@ def test_thousands_of_trials_stay_exact() -> None:
 
 
 def test_the_band_holds_the_best_of_single_searches() -> None:
-    found = random_search_curve(study(40), sampler("random"))
-    values = [t.best.val_accuracy for t in study(40) if t.origin == "sampler"]
+    found = random_search_curve(study(40))
+    values = [t.best.val_accuracy for t in study(40) if t.origin == "random"]
     draws = np.random.default_rng(1).choice(values, (20_000, 5)).max(axis=1)
     budget = found.budgets[4]
     assert (budget.low, budget.high) == tuple(np.quantile(draws, [0.1, 0.9], method="inverted_cdf"))
@@ -73,39 +71,30 @@ def test_the_band_holds_the_best_of_single_searches() -> None:
 
 
 def test_a_budget_of_epochs_is_what_the_trials_took() -> None:
-    trials = [trial(0, range(9)), trial(1, range(50)), trial(2, range(60), epochs=(epoch(1, 0.7),), state="PRUNED")]
-    found = random_search_curve(trials, sampler("random"))
+    stopped = trial(2, range(60), epochs=(epoch(1, 0.7),), state="PRUNED", origin="random")
+    trials = [trial(0, range(9)), trial(1, range(50), origin="random"), stopped]
+    found = random_search_curve(trials)
     assert [(budget.trials, budget.epochs) for budget in found.budgets] == [(1, 1.5), (2, 3.0)]
 
 
-def test_in_a_random_study_all_but_the_first_settings_count() -> None:
-    trials = [
-        trial(0, range(9)),
-        trial(1, range(9), origin="try_first"),
-        *study(9)[2:8],
-        trial(8, range(9), origin="copy of 3"),
-    ]
-    assert [t.number for t in random_trials(trials, sampler("random"))] == [2, 3, 4, 5, 6, 7]
+def test_only_trials_that_were_drawn_at_random_count() -> None:
+    """A suggestion that used results is no independent draw; a trial that repeats another one adds nothing."""
+    origins = ["baseline", "try_first", "random", "random", "sampler", "copy of 3", "random"]
+    trials = [trial(number, range(9), origin=origin) for number, origin in enumerate(origins)]
+    assert [record.number for record in random_trials(trials)] == [2, 3, 6]
 
 
-def test_others_count_until_the_sampler_has_seen_enough_outcomes() -> None:
-    """Window 4: suggestion n sees trials 0..n-4, so number 9 is the first to see 6 of them."""
-    trials = study(30)
-    assert [t.number for t in random_trials(trials, sampler("tpe"))] == list(range(1, 9))
-    trials[2] = trial(2, range(9), state="FAIL")  # brought no outcome
-    assert [t.number for t in random_trials(trials, sampler("gp"))] == list(range(1, 10))
-
-
-@pytest.mark.parametrize("spec", [sampler("qmc"), sampler("tpe", warm_start={"study": "other", "trials": 9})])
-def test_draws_that_know_of_others_do_not_count(spec: dict[str, Any]) -> None:
-    assert random_trials(study(9), spec) == []
+def test_paused_trials_count_as_stopped_ones_do() -> None:
+    trials = study(3)
+    trials[2] = trial(2, range(9), origin="random", state="PAUSED")
+    assert random_search_curve(trials).random_trials == 2
 
 
 def test_failed_trials_are_left_out_and_counted() -> None:
     trials = study(6)
-    trials[3] = trial(3, range(1), state="FAIL", error="x")
-    trials[5] = trial(5, range(1), state="RUNNING")
-    found = random_search_curve(trials, sampler("random"))
+    trials[3] = trial(3, range(1), state="FAIL", error="x", origin="random")
+    trials[5] = trial(5, range(1), state="RUNNING", origin="random")
+    found = random_search_curve(trials)
     assert (found.random_trials, found.failed) == (3, 1)
     assert "drawn at random: 3, without the 1 that failed" in render_curve(found, "table")
 
@@ -114,7 +103,7 @@ def test_too_few_random_trials_are_refused() -> None:
     with pytest.raises(
         UserError, match=r"1 finished trials that were drawn at random.*needs at least 2.*--sampler random"
     ):
-        random_search_curve(study(2), SPEC)
+        random_search_curve(study(2))
 
 
 def test_json_has_every_budget_under_stable_names() -> None:

@@ -32,7 +32,7 @@ def test_a_study_whose_clock_was_set_back_is_read_and_goes_on(tmp_path: Path, mo
     write_study(tmp_path / "s", whole, attributes(spec=FULL_SPEC))
     monkeypatch.setattr("optuna.storages.journal._storage.datetime", at("2021-05-01T12:00:00+00:00"))
     with open_study(tmp_path / "s", FULL_SPEC) as journal:
-        journal.finish_trial(1, TrialState.COMPLETE, {})
+        journal.finish_trial(1, TrialState.COMPLETE, {}, 2)
         journal.record_epoch(journal.add_trial({}, {}, whole[0].config, "sampler"), epoch(1, 0.5))
     _, (first, second, third) = read_study(tmp_path / "s")
     assert second.ended is not None

@@ -10,7 +10,7 @@ from tuning.forecast.simulation import EpochCosts, forecast
 
 
 def outlook(**changes: Any) -> ForecastReport:
-    the_plan = plan(n_trials=16, epochs=8, window=8)
+    the_plan = plan(n_trials=16, epochs=8, parallelism=8)
     settings: dict[str, Any] = {
         "name": "snippets-quick",
         "plan": the_plan,
@@ -30,8 +30,8 @@ def outlook(**changes: Any) -> ForecastReport:
 
 def test_the_text_says_trials_rungs_epochs_time_memory_and_disk() -> None:
     lines = str(outlook()).splitlines()
-    assert lines[0] == "study snippets-quick: 16 trials of up to 8 epochs, 2 at once with 1 core each, window 8"
-    assert lines[1] == "stopping: halving after epochs 2 and 6, one in 3 goes on"
+    assert lines[0] == "study snippets-quick: 16 trials of up to 8 epochs, 2 at once with 1 core each, parallelism 8"
+    assert lines[1] == "stopping: asha pauses trials after epochs 2 and 6, 1 in 3 continues"
     assert re.fullmatch(r"epochs: 128 without stopping, about \d+ \(\d+ to \d+\) with it", lines[2])
     assert re.fullmatch(r"time: about \d+m\d*s? \(.* to .*\), by a probe of 24 settings in 25 s", lines[3])
     assert lines[4] == "memory: 0.70 GB a worker at most, 1.90 GB in all of 24.00 GB"
@@ -42,6 +42,7 @@ def test_the_text_says_trials_rungs_epochs_time_memory_and_disk() -> None:
 def test_json_has_the_same_figures() -> None:
     content = json.loads(json.dumps(outlook(done=4).to_dict()))
     assert (content["trials"], content["trials_done"], content["rungs"]) == (16, 4, [2, 6])
+    assert content["parallelism"] == 8
     assert content["seconds"]["low"] < content["seconds"]["middle"] < content["seconds"]["high"]
     assert content["memory_bytes"] == {"worker": 700_000_000, "all": 1_900_000_000, "machine": 24_000_000_000}
     assert content["warnings"] == []

@@ -23,8 +23,8 @@ from tuning.resources.profiling import (
 
 @pytest.mark.parametrize("sampler", ["tpe", "random", "qmc"])
 def test_the_settings_tried_first_are_the_studys_own(sampler: str) -> None:
-    """Whatever the outcomes of the first trials: the sampler may not see them yet."""
-    the_plan = plan(window=5, n_trials=9, sampler=sampler)
+    """As many as there are virtual workers start before any result is visible."""
+    the_plan = plan(parallelism=5, n_trials=9, sampler=sampler)
     own, others = settings_to_try(the_plan, others=3)
     studys = [TrialConfig.from_dict(trial.user_attrs["config"]) for trial in outcomes(the_plan, 5)]
     assert own == studys
@@ -33,7 +33,7 @@ def test_the_settings_tried_first_are_the_studys_own(sampler: str) -> None:
 
 
 def test_a_study_that_is_known_whole_needs_no_others() -> None:
-    assert [len(part) for part in settings_to_try(plan(window=8, n_trials=4))] == [4, 0]
+    assert [len(part) for part in settings_to_try(plan(parallelism=8, n_trials=4))] == [4, 0]
 
 
 def test_an_epochs_time_is_that_of_its_tokens() -> None:

@@ -24,7 +24,7 @@ from tuning.journal.file import JOURNAL
 from tuning.journal.reader import read_journal
 from tuning.journal.writer import open_study
 from tuning.report.command import page
-from tuning.scheduling.successive_halving import SuccessiveHalving
+from tuning.scheduling.asha import Asha
 from tuning.space.load import load_space
 from tuning.space.presets import PRESETS
 
@@ -49,8 +49,9 @@ def lines(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
         trial(3, (), state="FAIL", epochs=(), error="TrainingError: the loss is nan"),
         trial(4, range(40), origin="copy of 0"),
         trial(5, range(20), state="RUNNING"),
+        trial(6, range(50), state="PAUSED"),
     ]
-    ended = {"reason": "target 0.8 reached by trial 0", "last": 5}
+    ended = {"reason": "target 0.8 reached by trial 0", "n_trials": 7}
     write_study(
         folder, trials, attributes(spec=FULL_SPEC, test_evaluations=[READING], early_end=ended, command="sentune run")
     )
@@ -156,19 +157,28 @@ def damage_again_and_again(lines: list[bytes], folder: Path, seed: int, times: i
     return noticed
 
 
-@pytest.mark.parametrize("cohort", ["x", None, [1], {}])
+@pytest.mark.parametrize("rule", ["halving", "x", ""])
 def test_a_stopping_rule_that_is_none_of_ours_is_a_difference_to_what_the_command_says(
-    cohort: Any, tmp_path: Path
+    rule: str, tmp_path: Path
 ) -> None:
-    rule = SuccessiveHalving().to_dict() | {"cohort": cohort}
-    write_study(tmp_path / "s", [trial(0, range(40))], attributes(spec=FULL_SPEC | {"stopping": rule}))
-    wanted = configured(options(tmp_path)).stopping
-    assert isinstance(wanted, SuccessiveHalving)
+    kept = Asha().to_dict() | {"rule": rule}
+    write_study(tmp_path / "s", [trial(0, range(40))], attributes(spec=FULL_SPEC | {"stopping": kept}))
+    expected = configured(options(tmp_path)).stopping
+    assert isinstance(expected, Asha)
     with (
-        pytest.raises(ConfigError, match=r"was made with stopping\.cohort .*, this command says 1: give the same"),
-        open_study(tmp_path / "s", FULL_SPEC | {"stopping": wanted.to_dict()}),
+        pytest.raises(ConfigError, match=r'was made with stopping\.rule ".*", this command says "asha": give the same'),
+        open_study(tmp_path / "s", FULL_SPEC | {"stopping": expected.to_dict()}),
     ):
         pass
+
+
+@pytest.mark.parametrize("name", ["grace", "reduction"])
+@pytest.mark.parametrize("value", ["x", None, 0, [1], {}])
+def test_a_stopping_rule_without_its_numbers_is_damage(name: str, value: Any, tmp_path: Path) -> None:
+    kept = Asha().to_dict() | {name: value}
+    write_study(tmp_path / "s", [trial(0, range(40))], attributes(spec=FULL_SPEC | {"stopping": kept}))
+    with pytest.raises(CorruptionError, match=rf"study\.spec\.stopping\.{name} is "):
+        read_journal(tmp_path / "s" / JOURNAL)
 
 
 @pytest.mark.slow
@@ -208,7 +218,7 @@ def journal(tmp_path_factory: pytest.TempPathFactory) -> Path:
                     at, EpochResult(epoch=number, train_loss=1, val_loss=1 / 3, val_accuracy=at / 12, seconds=1)
                 )
             if (state := ENDS[at % 4]) is not None:
-                study_journal.finish_trial(at, state, {"n_parameters": at})
+                study_journal.finish_trial(at, state, {"n_parameters": at}, 1 + at % 2)
     return folder / JOURNAL
 
 
@@ -269,7 +279,7 @@ def test_nothing_changes_a_finished_trial(journal: Path, tmp_path: Path) -> None
         b'{"op_code": 4, "study_id": 0, "user_attrs": {"origin": "copy of x", "config": {}}}\n',
         b'{"op_code": 8, "trial_id": 3, "user_attr": {"epoch:3": {"epoch": 3}}}\n',
         b'{"op_code": 8, "trial_id": 3, "user_attr": {"result": 7}}\n',
-        b'{"op_code": 2, "study_id": 0, "user_attr": {"early_end": {"reason": "target", "last": "x"}}}\n',
+        b'{"op_code": 2, "study_id": 0, "user_attr": {"early_end": {"reason": "target", "n_trials": "x"}}}\n',
         b'{"op_code": 2, "study_id": 0, "user_attr": {"test_evaluations": [{}]}}\n',
         b"[" * 100_000 + b"\n",
     ],
@@ -283,5 +293,5 @@ def test_damage_is_named_with_its_line(journal: Path, tmp_path: Path, damage: by
 
 
 def test_a_name_that_is_missing_from_the_spec_is_damage(journal: Path) -> None:
-    with pytest.raises(CorruptionError, match=r"journal is damaged \('window' is missing\): put back a copy"):
-        read_journal(journal)[0]["spec"]["window"]
+    with pytest.raises(CorruptionError, match=r"journal is damaged \('parallelism' is missing\): put back a copy"):
+        read_journal(journal)[0]["spec"]["parallelism"]

@@ -5,12 +5,21 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
+from optuna.trial import TrialState
 
 from core.errors import UserError
-from tests.support.small_study import SPEC, small_study
+from tests.support.small_study import SPEC, add, small_study
 from tests.support.trial_records import record
-from tuning.journal.records import epoch_points, read_study, searched_values, study_attributes
-from tuning.journal.writer import open_study
+from tuning.journal.records import (
+    TrialRecord,
+    epoch_points,
+    is_candidate,
+    rank_trials,
+    read_study,
+    searched_values,
+    study_attributes,
+)
+from tuning.journal.writer import StudyJournal, open_study
 
 
 def test_a_point_for_each_epoch_at_the_time_it_ended() -> None:
@@ -37,8 +46,48 @@ def test_a_setting_that_is_off_is_named() -> None:
 
 @pytest.mark.parametrize("read", [read_study, study_attributes, lambda folder: open_study(folder, SPEC).__enter__()])
 def test_a_study_of_an_older_format_is_refused_in_one_line(tmp_path: Path, read: Callable[[Path], object]) -> None:
-    with small_study(tmp_path / "old", {**SPEC, "format": 3}):
+    with small_study(tmp_path / "old", {**SPEC, "format": 4}):
         pass
-    message = r"^study 'old' has format 3, this version of sentune reads 4: search again under another --name$"
+    message = r"^study 'old' has format 4, this version of sentune reads 5: search again under another --name$"
     with pytest.raises(UserError, match=message):
         read(tmp_path / "old")
+
+
+def paused(journal: StudyJournal, *accuracies: float, after: int) -> TrialRecord:
+    """Return the record of a trial that paused after a number of epochs, and has these epochs now."""
+    number = add(journal, *accuracies)
+    journal.set_trial_attr(number, "segments", [{"since": 1.0, "until": 2.0, "paused": after}])
+    return journal.records()[number]
+
+
+def test_a_trial_is_paused_until_it_has_a_further_epoch_or_the_study_ends(tmp_path: Path) -> None:
+    with small_study(tmp_path / "s") as journal:
+        assert paused(journal, 0.5, 0.6, after=2).state == "PAUSED"
+        assert paused(journal, 0.5, 0.6, 0.7, after=2).state == "RUNNING"
+        number = paused(journal, 0.5, after=1).number
+        assert journal.finish_trial(number, TrialState.PRUNED, None, 1).state == "PRUNED"
+
+
+def test_a_trial_whose_worker_died_is_not_paused(tmp_path: Path) -> None:
+    with small_study(tmp_path / "s") as journal:
+        number = add(journal, 0.5)
+        journal.set_trial_attr(number, "segments", [{"since": 1.0, "until": 2.0}])
+        assert journal.records()[number].state == "RUNNING"
+
+
+def test_paused_trials_are_ranked_and_running_ones_are_not(tmp_path: Path) -> None:
+    with small_study(tmp_path / "s") as journal:
+        number = paused(journal, 0.75, after=1).number
+        assert [record.number for record in rank_trials(journal.records())] == [0, 3, number, 1]
+        assert is_candidate(journal.records()[number])
+
+
+def test_trials_after_the_end_of_the_study_do_not_count(tmp_path: Path) -> None:
+    with small_study(tmp_path / "s") as journal:
+        for ended, numbers in (
+            (None, [0, 1, 2, 3, 4]),
+            ({"reason": "time", "n_trials": None}, [0, 1, 2, 3, 4]),
+            ({"reason": "target", "n_trials": 3}, [0, 1, 2]),
+        ):
+            journal.set_study_attr("early_end", ended)
+            assert [record.number for record in read_study(tmp_path / "s")[1]] == numbers

@@ -119,7 +119,7 @@ def test_a_trial_that_waited_has_a_bar_for_each_time_that_a_worker_had_it(tmp_pa
         journal.set_trial_attr(
             number, "segments", [segment, {"worker": "node/8", "since": began - 6, "until": began - 5}]
         )
-        journal.finish_trial(number, TrialState.COMPLETE, {"worker": "node/7", "since": began - 1})
+        journal.finish_trial(number, TrialState.COMPLETE, {"worker": "node/7", "since": began - 1}, 1)
     facts = facts_of(tmp_path / "s")
     rows = [[(bar.start, bar.end) for bar in row if bar.trial == number] for row in worker_rows(facts, NOW)]
     first, second = (row for row in rows if row)

@@ -7,7 +7,7 @@ import pytest
 
 from core.errors import ConfigError
 from tuning.resources.gpu import Gpu
-from tuning.resources.machine import Machine, TrialResources, available_cpus, default_window, local_gpus
+from tuning.resources.machine import Machine, TrialResources, available_cpus, local_gpus
 
 
 @pytest.mark.parametrize(
@@ -47,10 +47,6 @@ def test_a_share_outside_zero_to_one_is_refused(share: float) -> None:
 def test_all_broken_shares_are_named_together() -> None:
     with pytest.raises(ConfigError, match="--cpus-per-trial must be at least 1, got 0; --gpus-per-trial must be"):
         TrialResources(cpus_per_trial=0, gpus_per_trial=2)
-
-
-def test_the_window_is_four_times_what_fits_and_at_least_eight() -> None:
-    assert [default_window(fits) for fits in (1, 2, 3, 16)] == [8, 8, 12, 64]
 
 
 @pytest.mark.parametrize(

@@ -1,33 +1,22 @@
-"""tuning.scheduling.budget: what ends a study, and that it depends on the trials' order alone."""
+"""tuning.scheduling.budget: what ends a study, and that it depends on the order of the visible results alone."""
 
 import pytest
 
 from core.errors import ConfigError
-from core.training.result import EpochResult
 from tuning.formatting import format_duration
-from tuning.journal.records import TrialRecord, counted_trials
-from tuning.scheduling.budget import Budget, EarlyEnd, parse_duration
+from tuning.scheduling.asha import FAILED
+from tuning.scheduling.budget import Budget, BudgetCheck, EarlyEnd, StopSignal, parse_duration
+from tuning.scheduling.virtual_clock import VisibleResult
 
 
-def trial(number: int, accuracy: float | None, state: str = "COMPLETE") -> TrialRecord:
-    epochs = [] if accuracy is None else [accuracy]
-    return TrialRecord(
-        number=number,
-        state=state,
-        params={},
-        config={},
-        origin="sampler",
-        epochs=tuple(
-            EpochResult(epoch=i, train_loss=1.0, val_loss=1.0, val_accuracy=a, seconds=1.0)
-            for i, a in enumerate(epochs, 1)
-        ),
-        error=None,
-        n_parameters=None,
-    )
+def log_of(*scores: float) -> list[VisibleResult]:
+    """Return one result of each of so many trials."""
+    return [VisibleResult(trial, 4, score) for trial, score in enumerate(scores)]
 
 
-def trials(*accuracies: float | None) -> list[TrialRecord]:
-    return [trial(number, accuracy) for number, accuracy in enumerate(accuracies)]
+def check(budget: Budget, log: list[VisibleResult], n_trials: int = 20) -> EarlyEnd | None:
+    """Return how these results end a study."""
+    return BudgetCheck(budget).update(log, n_trials)
 
 
 @pytest.mark.parametrize(
@@ -60,48 +49,73 @@ def test_all_broken_limits_are_named_together() -> None:
         Budget(target=float("nan"))
 
 
-def test_the_first_trial_in_order_that_reaches_the_target_ends_the_study() -> None:
+def test_the_first_visible_result_that_reaches_the_target_ends_the_study() -> None:
     budget = Budget(target=0.8)
-    assert budget.check(trials(0.5, 0.79)) is None
-    assert budget.check(trials(0.5, 0.8, 0.9)) == EarlyEnd(reason="target 0.8 reached by trial 1", last=1)
+    assert check(budget, log_of(0.5, 0.79)) is None
+    expected = EarlyEnd(reason="target 0.8 reached by trial 1", n_trials=7)
+    assert check(budget, log_of(0.5, 0.8, 0.9), 7) == expected
 
 
-def test_a_trial_counts_only_when_all_before_it_are_over() -> None:
-    known = trials(0.5, 0.6, 0.9)
-    assert Budget(target=0.8).check([known[0], trial(1, 0.6, "RUNNING"), known[2]]) is None
-    assert Budget(target=0.8).check(known) == EarlyEnd(reason="target 0.8 reached by trial 2", last=2)
+def test_results_may_come_all_at_once_or_one_by_one() -> None:
+    """The end holds the number of trials that had started when the deciding result became visible."""
+    log = log_of(0.5, 0.6, 0.9, 0.95)
+    found = BudgetCheck(Budget(target=0.8))
+    assert [found.update(log[:n], 10 + n) for n in range(3)] == [None] * 3
+    ending = EarlyEnd(reason="target 0.8 reached by trial 2", n_trials=13)
+    assert found.update(log[:3], 13) == ending
+    assert found.update(log, 14) == ending
+    assert found.early_end == ending
+
+
+def test_a_result_at_a_rung_may_reach_the_target() -> None:
+    log = [VisibleResult(3, 1, 0.5), VisibleResult(1, 2, 0.8)]
+    assert check(Budget(target=0.8), log) == EarlyEnd(reason="target 0.8 reached by trial 1", n_trials=20)
 
 
 def test_a_failed_trial_reaches_no_target() -> None:
-    assert Budget(target=0.8).check([trial(0, 0.9, "FAIL")]) is None
+    assert check(Budget(target=0.001), log_of(FAILED)) is None
 
 
-def test_patience_counts_trials_since_the_best() -> None:
+def test_patience_counts_new_trials_since_the_best_result() -> None:
     budget = Budget(patience_trials=3)
-    assert budget.check(trials(0.5, 0.7, 0.6, 0.7)) is None
-    ending = budget.check(trials(0.5, 0.7, 0.6, 0.7, 0.1, 0.99))
-    assert ending == EarlyEnd(reason="3 trials in a row without a better one since trial 1", last=4)
+    assert check(budget, log_of(0.5, 0.7, 0.6, 0.7)) is None
+    ending = check(budget, log_of(0.5, 0.7, 0.6, 0.7, 0.1, 0.99), 9)
+    assert ending == EarlyEnd(reason="3 new trials without a better one since trial 1", n_trials=9)
 
 
-def test_patience_counts_from_the_start_where_nothing_worked() -> None:
-    ending = Budget(patience_trials=2).check(trials(None, None))
-    assert ending == EarlyEnd(reason="2 trials in a row without a better one since the start", last=1)
+def test_a_further_result_of_a_trial_is_no_new_trial() -> None:
+    """A trial that continues may become the best one, and then the count starts again."""
+    budget = Budget(patience_trials=2)
+    rungs = [VisibleResult(1, epoch, 0.6) for epoch in (1, 2, 4)]
+    assert check(budget, [*log_of(0.7), *rungs]) is None
+    better = [VisibleResult(0, 1, 0.7), VisibleResult(1, 1, 0.6), VisibleResult(1, 2, 0.8), VisibleResult(2, 1, 0.5)]
+    assert check(budget, better) is None
+    ending = check(budget, [*better, VisibleResult(3, 1, 0.5)])
+    assert ending == EarlyEnd(reason="2 new trials without a better one since trial 1", n_trials=20)
+
+
+def test_patience_counts_from_the_start_if_every_trial_failed() -> None:
+    ending = check(Budget(patience_trials=2), log_of(FAILED, FAILED), 2)
+    assert ending == EarlyEnd(reason="2 new trials without a better one since the start", n_trials=2)
 
 
 def test_no_limit_never_ends_a_study() -> None:
-    assert Budget(seconds=1.0).check(trials(1.0, 0.0, 0.0)) is None
+    assert check(Budget(seconds=1.0), log_of(1.0, 0.0, 0.0)) is None
 
 
-def test_what_came_after_the_deciding_trial_does_not_count() -> None:
-    known = trials(0.5, 0.9, 0.95)
-    assert [record.number for record in counted_trials(known, EarlyEnd(reason="", last=1).to_dict())] == [0, 1]
-    assert counted_trials(known, EarlyEnd(reason="time").to_dict()) == known
-    assert counted_trials(known, None) == known
-
-
-def test_a_note_says_why_and_what_does_not_count() -> None:
+def test_a_note_says_why_the_study_ended() -> None:
     assert Budget(seconds=1800).timed_out.notes == ["the study ended early: time budget of 30m used up"]
-    assert EarlyEnd(reason="target 0.8 reached by trial 4", last=4).notes == [
-        "the study ended early: target 0.8 reached by trial 4",
-        "trials after 4 do not count: which were begun depended on time",
-    ]
+    ending = EarlyEnd(reason="target 0.8 reached by trial 4", n_trials=9)
+    assert ending.notes == ["the study ended early: target 0.8 reached by trial 4"]
+
+
+def test_the_journal_keeps_the_reason_and_the_number_of_trials_that_count() -> None:
+    assert EarlyEnd(reason="x", n_trials=9).to_dict() == {"reason": "x", "n_trials": 9}
+    assert Budget(seconds=60).timed_out.to_dict() == {"reason": "time budget of 1m used up", "n_trials": None}
+
+
+def test_the_first_request_to_stop_counts() -> None:
+    stop, first = StopSignal(), EarlyEnd(reason="time")
+    stop.end_study(first)
+    stop.end_study(EarlyEnd(reason="later"))
+    assert (stop.requested, stop.ended, stop.reason) == (True, first, None)

@@ -11,15 +11,19 @@ from core.errors import ConfigError
 from tests.support.study_configs import outcomes, plan
 from tuning.run_options import RunOptions
 from tuning.scheduling import samplers
+from tuning.scheduling.asha import FAILED
 from tuning.scheduling.samplers import (
     SAMPLERS,
     SamplerOptions,
     check_sampler,
-    finished_view,
     make_sampler,
+    prior_view,
+    random_params,
+    result_view,
     running_view,
     suggest_once,
 )
+from tuning.scheduling.virtual_clock import VisibleResult
 
 
 def test_an_unknown_sampler_is_refused_with_those_there_are() -> None:
@@ -37,15 +41,37 @@ def test_a_sampler_whose_package_is_missing_is_refused_with_the_package(monkeypa
         check_sampler("cmaes")
 
 
-def test_a_stopped_trial_is_stopped_to_tpe_and_finished_to_gp() -> None:
+def test_a_stopped_trial_of_another_study_is_stopped_to_tpe_and_finished_to_gp() -> None:
     stopped = outcomes(plan(), 3)[2]
     assert stopped.state == TrialState.PRUNED
-    assert finished_view(stopped, 3, "tpe").state == TrialState.PRUNED
-    assert finished_view(stopped, 3, "tpe").intermediate_values == stopped.intermediate_values
-    assert (finished_view(stopped, 3, "gp").state, finished_view(stopped, 3, "gp").value) == (
+    assert prior_view(stopped, 3, "tpe").state == TrialState.PRUNED
+    assert prior_view(stopped, 3, "tpe").intermediate_values == stopped.intermediate_values
+    assert (prior_view(stopped, 3, "gp").state, prior_view(stopped, 3, "gp").value) == (
         TrialState.COMPLETE,
         stopped.value,
     )
+
+
+@pytest.mark.parametrize(
+    ("sampler", "epoch", "state"),
+    [
+        ("tpe", 2, TrialState.PRUNED),
+        ("tpe", 4, TrialState.COMPLETE),
+        ("gp", 2, TrialState.COMPLETE),
+        ("gp", 4, TrialState.COMPLETE),
+    ],
+)
+def test_a_visible_result_is_all_that_a_sampler_sees_of_a_trial(sampler: str, epoch: int, state: TrialState) -> None:
+    """Before its last epoch the trial counts as stopped, whether or not it will continue. It has ended since then."""
+    trial = outcomes(plan(), 2)[1]
+    view = result_view(trial, 5, VisibleResult(1, epoch, 0.25), plan(sampler=sampler))
+    assert (view.number, view.state, view.value, view.params) == (5, state, 0.25, trial.params)
+    assert view.intermediate_values == {epoch: 0.25}
+
+
+def test_a_failed_result_is_a_failed_trial_without_a_score() -> None:
+    view = result_view(outcomes(plan(), 2)[1], 5, VisibleResult(1, 2, FAILED), plan())
+    assert (view.state, view.value, view.intermediate_values) == (TrialState.FAIL, None, {})
 
 
 def test_a_running_trial_shows_its_parameters_and_no_outcome() -> None:
@@ -57,12 +83,12 @@ def test_a_running_trial_shows_its_parameters_and_no_outcome() -> None:
 
 def test_a_sampler_made_anew_draws_what_optuna_draws_in_a_study_of_those_trials() -> None:
     """Showing trials without copying them changes nothing."""
-    the_plan = plan(window=1)
+    the_plan = plan(parallelism=1)
     trials = outcomes(the_plan, 12)
     ours = suggest_once(
         make_sampler("tpe", SamplerOptions(space=the_plan.space, seed=3, startup=6)),
         the_plan.space,
-        [finished_view(trial, number, "tpe") for number, trial in enumerate(trials, 1)],
+        [prior_view(trial, number, "tpe") for number, trial in enumerate(trials, 1)],
     )
     with samplers._quiet():
         study = optuna.create_study(
@@ -89,3 +115,10 @@ def test_cmaes_takes_no_trials_of_another_study_below_ten() -> None:
     for count in (9, 10):
         options = SamplerOptions(space=space, seed=1, startup=1, prior_trials=finished[:count])
         assert suggest_once(make_sampler("cmaes", options), space, []).keys() <= {d.name for d in space.dimensions}
+
+
+def test_random_configurations_follow_from_a_seed_and_each_prefix_is_the_same() -> None:
+    space = plan().space
+    assert random_params(space, 3, 5) == random_params(space, 3, 9)[:5]
+    assert random_params(space, 3, 5) != random_params(space, 4, 5)
+    assert len({str(params) for params in random_params(space, 3, 9)}) == 9

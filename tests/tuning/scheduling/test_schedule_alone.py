@@ -1,99 +1,28 @@
 """The schedule alone: no Ray, no disk, no wall clock; trials are kept in memory."""
 
-from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from optuna.distributions import BaseDistribution
-from optuna.trial import FrozenTrial, TrialState, create_trial
+from optuna.trial import TrialState
 
-from core.training.result import EpochResult
-from tests.support.fake_ray import Heard
-from tests.support.study_configs import plan
-from tuning.journal.records import TrialRecord, to_record
-from tuning.scheduling.budget import StopSignal
-from tuning.scheduling.schedule import SEGMENTS, Job, NoJob, Schedule, TrialStore
-from tuning.scheduling.study import StudyConfig
-from tuning.scheduling.successive_halving import Decision, SuccessiveHalving
-
-
-class MemoryStore:
-    """A TrialStore without a file."""
-
-    def __init__(self) -> None:
-        self.kept: list[FrozenTrial] = []
-
-    def trials(self) -> list[FrozenTrial]:
-        return self.kept
-
-    def records(self, start: int = 0, end: int | None = None) -> list[TrialRecord]:
-        return [to_record(trial) for trial in self.kept[start:end]]
-
-    def add_trial(
-        self,
-        params: Mapping[str, Any],
-        distributions: Mapping[str, BaseDistribution],
-        config: Mapping[str, Any],
-        origin: str,
-    ) -> int:
-        attrs = {"config": dict(config), "origin": origin}
-        trial = create_trial(
-            state=TrialState.RUNNING, params=dict(params), distributions=dict(distributions), user_attrs=attrs
-        )
-        trial.number = len(self.kept)
-        self.kept.append(trial)
-        return trial.number
-
-    def record_epoch(self, number: int, epoch: EpochResult, val_predictions: Mapping[str, Any] | None = None) -> None:
-        self.kept[number].user_attrs[f"epoch:{epoch.epoch}"] = {
-            name: getattr(epoch, name) for name in EpochResult.__slots__
-        }
-        self.kept[number].intermediate_values[epoch.epoch] = epoch.val_accuracy
-
-    def finish_trial(self, number: int, state: TrialState, outcome: Mapping[str, Any]) -> TrialRecord:
-        trial = self.kept[number]
-        trial.user_attrs["result"] = dict(outcome)
-        best = to_record(trial).best
-        trial.state = state
-        trial.values = None if best is None or state == TrialState.FAIL else [best.val_accuracy]
-        return to_record(trial)
-
-    def copy_result(self, source: int, number: int) -> TrialRecord:
-        for epoch in to_record(self.kept[source]).epochs:
-            self.record_epoch(number, epoch)
-        return self.finish_trial(number, self.kept[source].state, self.kept[source].user_attrs["result"])
-
-    def set_trial_attr(self, number: int, name: str, value: Any) -> None:
-        self.kept[number].user_attrs[name] = value
-
-
-SEGMENT = {"since": 1.0, "until": 2.0}
-
-
-def schedule_of(store: TrialStore, config: StudyConfig) -> Schedule:
-    return Schedule(store, config, Heard(), StopSignal())
-
-
-def epoch(number: int, accuracy: float) -> EpochResult:
-    return EpochResult(epoch=number, train_loss=1.0, val_loss=1.0, val_accuracy=accuracy, seconds=1.0)
-
-
-def job_of(schedule: Schedule) -> Job:
-    job = schedule.next_job()
-    assert isinstance(job, Job)
-    return job
-
-
-def train(schedule: Schedule, job: Job, accuracy: float) -> Decision:
-    """Report the job's epochs until the schedule ends it; return the last decision."""
-    decision = Decision.CONTINUE
-    for number in range(job.first, job.last + 1):
-        decision = schedule.report(job.trial, epoch(number, accuracy))
-        if decision != Decision.CONTINUE:
-            break
-    result = {"n_parameters": 1} if decision == Decision.CONTINUE else {}
-    schedule.end(job.trial, result, SEGMENT)
-    return decision
+from core.errors import UserError
+from tests.support.memory_store import (
+    SEGMENT,
+    MemoryStore,
+    content,
+    epoch,
+    job_of,
+    run,
+    schedule_of,
+    train,
+)
+from tests.support.study_configs import cost, plan
+from tuning.journal.records import N_EPOCHS, recorded_epochs
+from tuning.scheduling.asha import FAILED, Asha
+from tuning.scheduling.budget import Budget, EarlyEnd
+from tuning.scheduling.schedule import GOAL, OOM, SEGMENTS, Job, resume
+from tuning.scheduling.virtual_clock import NoJob
 
 
 def test_a_job_names_the_trial_its_configuration_and_its_epochs() -> None:
@@ -104,7 +33,7 @@ def test_a_job_names_the_trial_its_configuration_and_its_epochs() -> None:
 
 def test_a_study_ends_when_every_trial_has_ended() -> None:
     store = MemoryStore()
-    schedule = schedule_of(store, plan(n_trials=3, window=3, stopping=None))
+    schedule = schedule_of(store, plan(n_trials=3, parallelism=3, stopping=None))
     jobs = [job_of(schedule) for _ in range(3)]
     assert schedule.next_job() is NoJob.WAIT  # a running trial may still be handed out again
     for job in jobs:
@@ -113,20 +42,48 @@ def test_a_study_ends_when_every_trial_has_ended() -> None:
     assert [trial.state for trial in store.trials()] == [TrialState.COMPLETE] * 3
 
 
-def test_a_trial_pauses_at_a_rung_until_its_peers_are_there_and_continues_from_there() -> None:
+def test_more_workers_than_virtual_ones_wait_for_a_result() -> None:
+    schedule = schedule_of(MemoryStore(), plan(parallelism=2, lag=0.0))
+    jobs = [job_of(schedule) for _ in range(2)]
+    assert schedule.next_job() is NoJob.WAIT
+    train(schedule, jobs[1], 0.5)
+    train(schedule, jobs[0], 0.5)
+    assert isinstance(schedule.next_job(), Job)
+
+
+def test_with_a_lag_more_workers_than_virtual_ones_have_work() -> None:
+    schedule = schedule_of(MemoryStore(), plan(parallelism=2, lag=100.0))
+    assert {job_of(schedule).trial for _ in range(8)} == set(range(8))
+
+
+def test_a_trial_pauses_at_a_rung_and_continues_from_there_when_it_is_promoted() -> None:
     store = MemoryStore()
-    schedule = schedule_of(
-        store, plan(n_trials=4, window=4, stopping=SuccessiveHalving(grace=1, reduction=2, cohort=4))
-    )
-    first, *others = [job_of(schedule) for _ in range(4)]
-    last = others.pop()
-    assert train(schedule, last, 0.9) == Decision.PAUSE
-    assert store.trials()[last.trial].user_attrs[SEGMENTS] == [SEGMENT]
-    for job in (first, *others):
-        train(schedule, job, 0.5 + 0.01 * job.trial)
+    config = plan(n_trials=3, parallelism=1, lag=0.0, stopping=Asha(grace=1, reduction=2))
+    schedule = schedule_of(store, config)
+    assert train(schedule, job_of(schedule), 0.5)
+    first = job_of(schedule)
+    assert (first.trial, first.first, first.last) == (1, 1, 1)
+    assert not train(schedule, first, 0.9)
+    assert store.trials()[1].user_attrs[SEGMENTS] == [{**SEGMENT, "paused": 1}]
+    assert store.records()[1].state == "PAUSED"
     again = job_of(schedule)
-    assert (again.trial, again.first, again.last) == (last.trial, 2, 4)
-    assert train(schedule, again, 0.9) == Decision.CONTINUE
+    assert (again.trial, again.first, again.last) == (1, 2, 2)
+    assert not train(schedule, again, 0.9)
+    again = job_of(schedule)
+    assert (again.trial, again.first, again.last) == (1, 3, 4)
+    assert store.records()[1].state == "PAUSED"
+    schedule.report(1, epoch(3, 0.9))
+    assert store.records()[1].state == "RUNNING"
+
+
+def test_trials_that_are_paused_at_the_end_are_stopped() -> None:
+    store = MemoryStore()
+    run(store, plan(n_trials=5, parallelism=1))
+    assert {record.state for record in store.records()} == {"COMPLETE", "PRUNED"}
+    for record in store.records():
+        assert len(record.epochs) == (4 if record.state == "COMPLETE" else 2)
+        assert record.best is not None
+        assert store.trials()[record.number].values == [record.best.val_accuracy]
 
 
 def test_a_trial_whose_worker_died_is_handed_out_again_and_fails_after_the_third_death() -> None:
@@ -141,23 +98,187 @@ def test_a_trial_whose_worker_died_is_handed_out_again_and_fails_after_the_third
     assert "its worker died three times" in store.trials()[0].user_attrs["result"]["error"]
 
 
-@pytest.mark.parametrize("cut", [1, 3, 5])
+def test_a_trial_that_fails_after_a_rung_keeps_its_score_there() -> None:
+    """Trial 1 passes the first rung and fails later, so trial 2 is trained in full in its place."""
+    store = MemoryStore()
+    schedule = schedule_of(store, plan(n_trials=3, parallelism=1, lag=0.0, stopping=Asha(grace=1, reduction=2)))
+    for accuracy in (0.5, 0.9):
+        train(schedule, job_of(schedule), accuracy)
+    schedule.end(job_of(schedule).trial, {"error": "the loss is NaN"}, SEGMENT)
+    train(schedule, job_of(schedule), 0.4)
+    rest = job_of(schedule)
+    assert (rest.trial, rest.first, rest.last) == (2, 2, 4)
+    train(schedule, rest, 0.4)
+    assert schedule.next_job() is NoJob.DONE
+    assert [record.state for record in store.records()] == ["COMPLETE", "FAIL", "COMPLETE"]
+    assert store.records()[1].epochs == (epoch(1, 0.9),)
+
+
+def test_a_trial_that_ended_early_by_patience_counts_with_its_best_score_at_later_rungs() -> None:
+    store = MemoryStore()
+    schedule = schedule_of(store, plan(n_trials=2, parallelism=1, lag=0.0, stopping=Asha(grace=1, reduction=2)))
+    baseline = job_of(schedule)
+    schedule.report(0, epoch(1, 0.5))
+    schedule.end(baseline.trial, {"n_parameters": 1}, SEGMENT)
+    train(schedule, job_of(schedule), 0.6)
+    assert [(result.trial, result.epoch, result.score) for result in schedule.clock.log] == [
+        (0, 1, 0.5),
+        (0, 2, 0.5),
+        (0, 4, 0.5),
+    ]
+    assert store.records()[0].state == "COMPLETE"
+
+
+def test_a_result_without_epochs_counts_as_failed() -> None:
+    """A damaged journal may have lost the epochs of a trial."""
+    store = MemoryStore()
+    run(store, plan(n_trials=2, parallelism=1, lag=0.0, stopping=None))
+    for number in range(1, 5):
+        del store.trials()[0].user_attrs[f"epoch:{number}"]
+    schedule = schedule_of(store, plan(n_trials=2, parallelism=1, lag=0.0, stopping=None))
+    assert schedule.next_job() is NoJob.DONE
+    assert schedule.clock.log[0].score == FAILED
+
+
+@pytest.mark.parametrize("cut", [1, 3, 5, 8])
 def test_a_schedule_from_the_same_store_makes_the_same_decisions(cut: int) -> None:
     """As after a kill: the new schedule hands out what has not ended, then continues as the first would have."""
-    config = plan(n_trials=8, window=2)
-
-    def run(store: MemoryStore, limit: int | None = None) -> None:
-        schedule, count = schedule_of(store, config), 0
-        while isinstance(job := schedule.next_job(), Job) and count != limit:
-            train(schedule, job, 1 / (1 + abs(job.config["learning_rate"] - 0.01)))
-            count += 1
-
+    config = plan(n_trials=8, parallelism=2)
     whole, killed = MemoryStore(), MemoryStore()
-    run(whole)
-    run(killed, cut)
-    run(killed)
-
-    def content(store: MemoryStore) -> list[Any]:
-        return [(r.number, r.state, r.params, r.epochs) for r in store.records()]
-
+    jobs = run(whole, config)
+    assert run(killed, config, cut) == jobs[:cut]
+    assert run(killed, config) == jobs[cut:]
     assert content(killed) == content(whole)
+
+
+@pytest.mark.parametrize("fewer", [1, 2, 5, 7, 11])
+def test_a_study_with_more_trials_later_is_the_one_that_is_made_at_once(fewer: int) -> None:
+    """Trials that were trained for longer in the shorter study have only the epochs of the longer one."""
+    once, later = MemoryStore(), MemoryStore()
+    run(once, plan())
+    run(later, plan(n_trials=fewer))
+    run(later, plan())
+    assert content(later) == content(once)
+    assert [trial.values for trial in later.trials()] == [trial.values for trial in once.trials()]
+
+
+def test_epochs_beyond_those_of_the_longer_study_do_not_count() -> None:
+    """Of two trials, trial 1 is trained in full, as the only one besides the baseline. Of four, it is stopped."""
+    scores = [0.9, 0.3, 0.5, 0.6]
+    store = MemoryStore()
+    config = plan(parallelism=1, lag=0.0, stopping=Asha(grace=1, reduction=3))
+
+    def search(n_trials: int) -> list[tuple[int, int, int]]:
+        wanted = replace(config, n_trials=n_trials)
+        resume(store, wanted, cost)
+        schedule, jobs = schedule_of(store, wanted), []
+        while isinstance(job := schedule.next_job(), Job):
+            train(schedule, job, scores[job.trial])
+            jobs.append((job.trial, job.first, job.last))
+        return jobs
+
+    assert search(2) == [(0, 1, 4), (1, 1, 1), (1, 2, 4)]
+    assert [(r.state, len(r.epochs)) for r in store.records()] == [("COMPLETE", 4), ("COMPLETE", 4)]
+    assert search(4) == [(2, 1, 1), (3, 1, 1), (3, 2, 4)]
+    assert [(r.state, len(r.epochs)) for r in store.records()] == [
+        ("COMPLETE", 4),
+        ("PRUNED", 1),
+        ("PRUNED", 1),
+        ("COMPLETE", 4),
+    ]
+    assert store.trials()[1].user_attrs[N_EPOCHS] == 1
+    assert len(recorded_epochs(store.trials()[1])) == 4  # nothing is lost
+    assert store.records()[1].n_parameters is None
+
+
+def test_the_same_command_opens_no_trial_again() -> None:
+    store = MemoryStore()
+    run(store, plan(n_trials=4))
+    before = content(store)
+    assert resume(store, plan(n_trials=4), cost) == (None, False)
+    assert content(store) == before
+    assert store.attributes[GOAL] == {"trials": 4, "target": None, "patience_trials": None}
+
+
+@pytest.mark.parametrize(
+    "changes", [{"n_trials": 5}, {"budget": Budget(patience_trials=9)}, {"budget": Budget(target=1)}]
+)
+def test_a_command_with_another_goal_opens_all_trials_again(changes: dict[str, Any]) -> None:
+    """What is trained already is closed again at once."""
+    store = MemoryStore()
+    run(store, plan(n_trials=4))
+    calls = []
+    store.reopen = lambda: calls.append(MemoryStore.reopen(store))  # type: ignore[method-assign]
+    resume(store, plan(n_trials=4), cost)
+    assert calls == []
+    resume(store, plan(**{"n_trials": 4} | changes), cost)
+    assert calls == [None]
+
+
+def test_a_study_that_gets_fewer_trials_keeps_those_that_it_has() -> None:
+    store = MemoryStore()
+    run(store, plan(n_trials=6))
+    before = content(store)
+    run(store, plan(n_trials=3))
+    assert content(store) == before
+
+
+def budget_in_the_middle(whole: MemoryStore) -> Budget:
+    """Return a target that a trial in the middle of the study is the first to reach."""
+    scores = [record.best.val_accuracy for record in whole.records() if record.best]
+    return Budget(target=next(scores[n] for n in range(3, 12) if scores[n] > max(scores[:n])))
+
+
+@pytest.mark.parametrize("cut", [None, 1, 4])
+def test_a_study_that_a_target_has_ended_continues_without_it_to_the_same_study(cut: int | None) -> None:
+    whole, ended = MemoryStore(), MemoryStore()
+    run(whole, plan())
+    budget = budget_in_the_middle(whole)
+    run(ended, plan(budget=budget), cut)
+    run(ended, plan(budget=budget))
+    early_end, left = resume(ended, plan(budget=budget), cost)
+    assert early_end is not None
+    assert not left
+    assert len(ended.trials()) == early_end.n_trials < 12
+    assert not [trial for trial in ended.trials() if not trial.state.is_finished()]
+    run(ended, plan())
+    assert content(ended) == content(whole)
+
+
+def test_a_study_that_had_more_trials_than_its_target_needed_counts_only_those() -> None:
+    """A target in a command after a longer one: the end is that of a study which had it from the start."""
+    whole, ended = MemoryStore(), MemoryStore()
+    run(whole, plan())
+    budget = budget_in_the_middle(whole)
+    run(ended, plan(budget=budget))
+    expected, _ = resume(ended, plan(budget=budget), cost)
+    run(whole, plan(budget=budget))
+    assert resume(whole, plan(budget=budget), cost) == (expected, False)
+    assert isinstance(expected, EarlyEnd)
+    assert content(whole)[: expected.n_trials] == content(ended)
+
+
+def test_first_trials_that_all_fail_with_one_cause_are_an_error() -> None:
+    store = MemoryStore()
+    schedule = schedule_of(store, plan())
+    for _ in range(3):
+        schedule.end(job_of(schedule).trial, {"error": "no such file"}, SEGMENT)
+    assert schedule.next_job() is NoJob.DONE
+    with pytest.raises(UserError, match=r"the first trials all failed with one cause.*: no such file"):
+        resume(store, plan(), cost)
+
+
+def test_a_trial_that_is_too_large_is_left_for_whole_gpus_and_the_decisions_after_it_wait() -> None:
+    store = MemoryStore()
+    config = plan(n_trials=3, parallelism=1, lag=0.0, stopping=None)
+    shares = schedule_of(store, config, retry_oom=True)
+    shares.end(job_of(shares).trial, {"error": "out of memory", "oom": True}, SEGMENT)
+    assert shares.next_job() is NoJob.DONE
+    assert shares.waits_for_gpu
+    assert (len(store.trials()), store.trials()[0].user_attrs[OOM]) == (1, "out of memory")
+    whole = schedule_of(store, config, retry_oom=True, whole_gpu=True)
+    train(whole, job_of(whole), 0.5)
+    assert whole.next_job() is NoJob.DONE
+    again = schedule_of(store, config, retry_oom=True)
+    assert [train(again, job_of(again), 0.5) for _ in range(2)] == [True, True]
+    assert not again.waits_for_gpu

@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
-from tests.support.fake_ray import FakeRay, content
+from core.io.atomic import atomic_write
+from tests.support.fake_ray import FakeRay, command, content
 from tests.support.study_configs import plan
 from tuning.backend.interrupt import InterruptHandler
+from tuning.journal.file import JOURNAL
 from tuning.journal.records import read_study, study_attributes
 from tuning.journal.writer import StudyJournal, open_study
 from tuning.scheduling.budget import Budget, EarlyEnd
@@ -20,74 +22,110 @@ from tuning.scheduling.study import StudyConfig
 SPEC = {"fingerprint": ""}
 
 
-def searched(
-    folder: Path, the_plan: StudyConfig, workers: int = 1, seed: int = 0, steps: int = 10_000
-) -> EarlyEnd | None:
-    """Run a study and keep its end, as tuning.run does."""
-    with open_study(folder, SPEC) as journal:
-        ray = FakeRay(journal, the_plan, workers, random.Random(seed))
-        ray.run(steps)
-        journal.set_study_attr("early_end", ray.stop.ended.to_dict() if ray.stop.ended else None)
-        return ray.stop.ended
-
-
 @pytest.fixture
 def budget(tmp_path: Path) -> Budget:
     """A target that some trial in the middle of the study is the first to reach."""
-    searched(tmp_path / "free", plan())
+    command(tmp_path / "free", plan())
     scores = [record.best.val_accuracy for record in read_study(tmp_path / "free")[1] if record.best]
-    deciding = next(n for n in range(4, 12) if scores[n] > max(scores[:n]))
-    return Budget(target=scores[deciding])
+    return Budget(target=next(scores[n] for n in range(4, 12) if scores[n] > max(scores[:n])))
 
 
 @pytest.mark.parametrize(("workers", "seed"), [(2, 2), (4, 3), (12, 4)])
 def test_a_target_ends_a_study_at_the_same_trial_for_any_workers_and_any_order(
     tmp_path: Path, budget: Budget, workers: int, seed: int
 ) -> None:
-    one = searched(tmp_path / "one", plan(budget=budget))
-    many = searched(tmp_path / "many", plan(budget=budget), workers, seed)
+    one = command(tmp_path / "one", plan(budget=budget))
+    many = command(tmp_path / "many", plan(budget=budget), workers, seed)
     assert one is not None
     assert many == one
-    assert len(content(tmp_path / "one")) == (one.last or 0) + 1 < 12
+    assert len(content(tmp_path / "one")) == one.n_trials < 12
     assert content(tmp_path / "many") == content(tmp_path / "one")
+    assert "RUNNING" not in {row[1] for row in content(tmp_path / "one")}
 
 
 def test_patience_ends_a_study_at_the_same_trial_for_any_workers(tmp_path: Path) -> None:
     the_plan = plan(budget=Budget(patience_trials=2))
-    ends = [searched(tmp_path / str(workers), the_plan, workers, workers) for workers in (1, 3, 6)]
+    ends = [command(tmp_path / str(workers), the_plan, workers, workers) for workers in (1, 3, 6)]
     assert ends[0] is not None
-    assert "2 trials in a row without a better one" in ends[0].reason
+    assert "2 new trials without a better one" in ends[0].reason
     assert ends[1:] == ends[:1] * 2
     assert content(tmp_path / "1") == content(tmp_path / "3") == content(tmp_path / "6")
 
 
 @pytest.mark.parametrize("workers", [1, 5])
-def test_a_study_that_a_target_ended_goes_on_without_it_to_the_same_study(
+def test_a_study_that_a_target_has_ended_continues_without_it_to_the_same_study(
     tmp_path: Path, budget: Budget, workers: int
 ) -> None:
-    assert searched(tmp_path / "ended", plan(budget=budget), workers) is not None
-    assert searched(tmp_path / "ended", plan(), workers) is None
+    assert command(tmp_path / "ended", plan(budget=budget), workers) is not None
+    assert command(tmp_path / "ended", plan(), workers) is None
     assert study_attributes(tmp_path / "ended")["early_end"] is None
     assert content(tmp_path / "ended") == content(tmp_path / "free")
 
 
+@pytest.mark.parametrize(("fewer", "workers"), [(1, 1), (5, 4), (9, 2)])
+def test_a_study_that_gets_more_trials_is_the_one_that_is_made_at_once(
+    tmp_path: Path, fewer: int, workers: int
+) -> None:
+    """Its journal limits the epochs of trials that were trained for longer in the shorter study."""
+    command(tmp_path / "free", plan())
+    command(tmp_path / "more", plan(n_trials=fewer), workers, seed=1)
+    command(tmp_path / "more", plan(), workers, seed=2)
+    assert content(tmp_path / "more") == content(tmp_path / "free")
+    with open_study(tmp_path / "more", SPEC) as more, open_study(tmp_path / "free", SPEC) as free:
+        assert [trial.values for trial in more.trials()] == [trial.values for trial in free.trials()]
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_command_that_is_killed_when_it_opens_the_trials_again_changes_nothing_in_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    """The journal is replaced in one step: it is the old one or the new one."""
+    command(tmp_path / "free", plan())
+    command(tmp_path / "more", plan(n_trials=5))
+    lines = (tmp_path / "more" / JOURNAL).read_bytes().splitlines()
+
+    def killed(path: Path, data: bytes) -> None:
+        if moment == "after":
+            atomic_write(path, data)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("tuning.journal.writer.atomic_write", killed)
+        with pytest.raises(KeyboardInterrupt):
+            command(tmp_path / "more", plan())
+    left = (tmp_path / "more" / JOURNAL).read_bytes().splitlines()
+    assert (len(left) < len(lines)) == (moment == "after")
+    assert set(left) <= set(lines) | {line for line in left if b"early_end" in line}
+    states = {record.state for record in read_study(tmp_path / "more")[1]}
+    assert states == ({"COMPLETE", "PRUNED"} if moment == "before" else {"RUNNING", "PAUSED"})
+    command(tmp_path / "more", plan(), 3)
+    assert content(tmp_path / "more") == content(tmp_path / "free")
+
+
+def test_a_longer_study_that_is_killed_often_is_the_one_that_is_made_at_once(tmp_path: Path, budget: Budget) -> None:
+    for seed, changes in enumerate(({"n_trials": 4}, {"budget": budget}, {"n_trials": 7}, {})):
+        command(tmp_path / "killed", plan(**changes), 3, seed, steps=6)
+    command(tmp_path / "killed", plan(), 2)
+    assert content(tmp_path / "killed") == content(tmp_path / "free")
+
+
 def test_the_reason_is_kept_with_the_study(tmp_path: Path, budget: Budget) -> None:
-    ending = searched(tmp_path / "s", plan(budget=budget))
+    ending = command(tmp_path / "s", plan(budget=budget))
     assert ending is not None
     assert study_attributes(tmp_path / "s")["early_end"] == ending.to_dict()
 
 
 def test_time_ends_a_search_once_and_is_no_interruption() -> None:
-    told, heard = threading.Event(), []
+    said, heard = threading.Event(), []
 
     def say(line: str) -> None:
         heard.append(line)
-        told.set()
+        said.set()
 
     interrupt = InterruptHandler(say=say)
     ending = Budget(seconds=60).timed_out
     with interrupt.time_limit(0.0, ending):
-        assert told.wait(timeout=60)
+        assert said.wait(timeout=60)
     assert heard == ["time budget of 1m used up: running trials end their epoch and keep their checkpoints"]
     interrupt.end_study(EarlyEnd(reason="something later"))
     assert interrupt.ended in (None, ending)
@@ -132,12 +170,14 @@ def rounds(
 ) -> list[list[int]]:
     """As the tuner does it: a round on shares, one on whole GPUs, and again; returns the trials of the latter."""
     rng, whole = random.Random(seed), []
-    SmallShares(journal, the_plan, workers, rng).run(steps)
-    while any(OOM in t.user_attrs for t in journal.trials() if not t.state.is_finished()):
+    ray = SmallShares(journal, the_plan, workers, rng)
+    ray.run(steps)
+    while ray.schedule.waits_for_gpu:
         alone = SmallShares(journal, the_plan, workers, rng, whole_gpu=True)
         alone.run(steps)
         whole.append(sorted(set(alone.ran)))
-        SmallShares(journal, the_plan, workers, rng).run(steps)
+        ray = SmallShares(journal, the_plan, workers, rng)
+        ray.run(steps)
     return whole
 
 

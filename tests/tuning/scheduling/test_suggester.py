@@ -1,17 +1,28 @@
-"""tuning.scheduling.suggester: a suggestion depends on the plan and on the trials it may see, and on nothing else."""
+"""tuning.scheduling.suggester: a suggestion depends on the plan, all earlier parameters and the visible results."""
 
+import itertools
 import os
 import subprocess
 import sys
 from functools import cache
 
 import pytest
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
-from tests.support.study_configs import again, config_of, finished, outcomes, plan
+from tests.support.study_configs import (
+    again,
+    config_of,
+    finished,
+    log_of,
+    outcomes,
+    plan,
+    suggester_after,
+    visible_log,
+)
 from tuning.scheduling.samplers import SAMPLERS
 from tuning.scheduling.study import StudyConfig
-from tuning.scheduling.suggester import Suggester, is_ready, visible_trials
+from tuning.scheduling.suggester import MAX_SHOWN, Suggester, Suggestion
+from tuning.scheduling.virtual_clock import VisibleResult
 from tuning.space.load import load_space
 
 GP = pytest.param("gp", marks=pytest.mark.slow)
@@ -25,39 +36,65 @@ def a_study(sampler: str) -> tuple[StudyConfig, list[FrozenTrial]]:
     return the_plan, outcomes(the_plan, 5 if sampler == "gp" else 12)
 
 
+def next_suggestion(the_plan: StudyConfig, trials: list[FrozenTrial]) -> Suggestion:
+    """Return what a new suggester suggests after these trials."""
+    return suggester_after(the_plan, trials).suggest(visible_log(the_plan, trials, len(trials)))
+
+
 @pytest.mark.parametrize("sampler", EACH_SAMPLER)
 def test_a_suggestion_is_the_same_whatever_was_asked_before(sampler: str) -> None:
-    """One who made all suggestions, and one who comes new to the study, as after a restart, say the same."""
+    """A suggester that made all suggestions, and one that is new, as after a restart, suggest the same."""
     the_plan, trials = a_study(sampler)
     old = Suggester(the_plan)
-    for number in range(len(trials)):
-        assert old.suggest(trials[:number]).config == config_of(trials[number])
-    assert Suggester(the_plan).suggest(trials) == old.suggest(trials)
-    assert Suggester(the_plan).suggest(trials[:4]).config == config_of(trials[4])
+    for number, trial in enumerate(trials):
+        assert old.suggest(visible_log(the_plan, trials, number)).config == config_of(trial)
+        old.add(trial)
+    assert next_suggestion(the_plan, trials) == old.suggest(visible_log(the_plan, trials, len(trials)))
+    assert next_suggestion(the_plan, trials[:4]).config == config_of(trials[4])
 
 
 @pytest.mark.parametrize("sampler", EACH_SAMPLER)
-def test_a_suggestion_does_not_know_what_lies_inside_the_window(sampler: str) -> None:
-    """Trials n-window+1..n-1 count as running, whatever they came to."""
+def test_a_suggestion_does_not_use_results_that_are_not_visible(sampler: str) -> None:
+    """Two virtual workers still run the latest two trials, which count as running whatever their results are."""
     the_plan, trials = a_study(sampler)
     hidden = [again(trial, 0.99 - 0.01 * i) for i, trial in enumerate(trials[-2:])]
-    assert Suggester(the_plan).suggest([*trials[:-2], *hidden]) == Suggester(the_plan).suggest(trials)
+    assert next_suggestion(the_plan, [*trials[:-2], *hidden]) == next_suggestion(the_plan, trials)
 
 
 @pytest.mark.parametrize("sampler", ["tpe", GP])
-def test_a_suggestion_does_know_what_lies_before_the_window(sampler: str) -> None:
+def test_a_suggestion_uses_visible_results(sampler: str) -> None:
     the_plan, trials = a_study(sampler)
     turned = [again(trial, 1 - (trial.value or 0)) for trial in trials[:-2]]
-    assert Suggester(the_plan).suggest([*turned, *trials[-2:]]) != Suggester(the_plan).suggest(trials)
+    assert next_suggestion(the_plan, [*turned, *trials[-2:]]) != next_suggestion(the_plan, trials)
+
+
+def test_a_later_result_of_a_trial_replaces_its_earlier_one() -> None:
+    """After its rung, trial 1 counts as stopped; after its last epoch, as complete, with another score."""
+    the_plan, trials = a_study("tpe")
+    log = log_of(the_plan, trials)
+    rung, end = VisibleResult(1, 2, 0.3), VisibleResult(1, 4, 0.9)
+    suggesters = [suggester_after(the_plan, trials) for _ in range(4)]
+    rest = [result for result in log if result.trial != 1]
+    first, second, both, repeated = (
+        suggester.suggest(seen)
+        for suggester, seen in zip(
+            suggesters,
+            ([*rest, rung], [*rest, end], [*rest, rung, end], [rung, *rest, end]),
+            strict=True,
+        )
+    )
+    assert first != second
+    assert second == both == repeated
 
 
 def test_cmaes_goes_where_trials_were_better() -> None:
     """On a score that is the output dropout itself, later suggestions are higher than those at random."""
-    the_plan = plan(sampler="cmaes", startup=1, window=1, stopping=None)
+    the_plan = plan(sampler="cmaes", startup=1, parallelism=1, stopping=None)
     suggester, trials = Suggester(the_plan), []
     for _ in range(60):
-        suggestion = suggester.suggest(trials)
+        suggestion = suggester.suggest(log_of(the_plan, trials))
         trials.append(finished(the_plan, suggestion, suggestion.config.fc_dropout))
+        suggester.add(trials[-1])
     late = [trial.params["fc_dropout"] for trial in trials[-15:]]
     assert sum(late) / len(late) > 0.5  # the range is 0.1 to 0.6
 
@@ -93,18 +130,59 @@ def test_suggestions_do_not_depend_on_pythons_hash_seed() -> None:
     assert said == f"{here}\n"
 
 
-def test_what_suggestion_n_sees() -> None:
-    trials = outcomes(plan(), 6)
-    assert [len(visible_trials(trials[:n], n, 3)) for n in range(7)] == [0, 0, 0, 1, 2, 3, 4]
+def test_the_first_trial_is_the_baseline_and_later_ones_say_whether_results_were_used() -> None:
+    """With `startup` 3 the sampler draws at random until the results of three trials are visible."""
+    the_plan = plan(startup=3, parallelism=2)
+    origins = [trial.user_attrs["origin"] for trial in outcomes(the_plan, 7)]
+    assert origins == ["baseline", "random", "random", "random", "sampler", "sampler", "sampler"]
 
 
-def test_a_suggestion_waits_for_what_it_may_see_and_for_nothing_else() -> None:
-    the_plan = plan(window=2)
-    trials = outcomes(the_plan, 3)
-    trials[2].state = TrialState.RUNNING
-    assert is_ready(the_plan, trials)
-    trials[1].state = TrialState.RUNNING
-    assert not is_ready(the_plan, trials)
+def test_a_failed_trial_is_no_result_that_the_sampler_can_use() -> None:
+    """Trial 7 failed, so the results of trials 0 to 8 are eight."""
+    the_plan = plan(startup=9, parallelism=1)
+    origins = [trial.user_attrs["origin"] for trial in outcomes(the_plan, 12)]
+    assert origins == ["baseline", *["random"] * 9, "sampler", "sampler"]
+
+
+def test_two_results_of_one_trial_count_once() -> None:
+    the_plan = plan(startup=2, parallelism=1)
+    trials = outcomes(the_plan, 2)
+    log = [VisibleResult(0, 2, 0.5), VisibleResult(0, 4, 0.6)]
+    suggester = suggester_after(the_plan, trials)
+    assert suggester.suggest(log).origin == "random"
+    assert suggester.suggest([*log, VisibleResult(1, 2, 0.4)]).origin == "sampler"
+
+
+@pytest.mark.parametrize(("sampler", "origin"), [("random", "random"), ("qmc", "sampler")])
+def test_a_sampler_that_does_not_learn_draws_at_random_or_never(sampler: str, origin: str) -> None:
+    """qmc fills the space in order: its suggestions are no independent draws."""
+    trials = outcomes(plan(sampler=sampler, startup=2, parallelism=1), 6)
+    assert [trial.user_attrs["origin"] for trial in trials] == ["baseline", *[origin] * 5]
+
+
+def test_with_trials_of_another_study_no_draw_is_at_random() -> None:
+    warm = plan(prior_trials=tuple(outcomes(plan(seed=1), 3)), warm_start={"study": "other"})
+    assert [trial.user_attrs["origin"] for trial in outcomes(warm, 3)] == ["baseline", "sampler", "sampler"]
+
+
+def test_of_many_trials_the_sampler_sees_the_best_the_newest_running_and_an_even_sample() -> None:
+    """300 trials, of which 60 run: 50 of the best, 50 of those that run, and 100 of 190 others."""
+    the_plan = plan(sampler="random")
+    suggester = Suggester(the_plan)
+    baseline = suggester.suggest([])
+    for _ in range(300):
+        suggester.add(finished(the_plan, baseline, 0.5))
+    log = [VisibleResult(number, 2, number * 7 % 240 / 240) for number in range(240)]
+    suggester.suggest(log)
+    shown = [view.number - 1 for view in suggester._views.shown()]
+    assert len(shown) == MAX_SHOWN == 200
+    assert shown == sorted(set(shown))
+    best = sorted(range(240), key=lambda number: -(number * 7 % 240))[:50]
+    assert set(best) <= set(shown)
+    assert shown[-50:] == list(range(250, 300))
+    others = [number for number in range(240) if number not in best]
+    places = [others.index(number) for number in shown if number in others]
+    assert {after - before for before, after in itertools.pairwise(places)} <= {1, 2}
 
 
 @pytest.mark.parametrize("sampler", EACH_SAMPLER)
@@ -113,7 +191,7 @@ def test_no_configuration_comes_twice_while_there_are_others(sampler: str) -> No
     space = load_space("notebook", ["n_layers=int(1,3)", "pooling=choice(last,max,mean,attention)",
                                     "hidden_dim=16", "lstm_dropout=0", "fc_dropout=0.5",
                                     "learning_rate=0.5", "freeze_embedding=false"])  # fmt: skip
-    the_plan = plan(space=space, sampler=sampler, startup=2, window=1)
+    the_plan = plan(space=space, sampler=sampler, startup=2, parallelism=1)
     trials = outcomes(the_plan, 5)
     assert len({str(config_of(trial)) for trial in trials}) == 5
 
@@ -122,21 +200,21 @@ def test_no_configuration_comes_twice_while_there_are_others(sampler: str) -> No
 def test_where_there_is_no_other_the_first_ones_result_is_taken(sampler: str) -> None:
     space = load_space("notebook", ["n_layers=int(1,2)", "hidden_dim=16", "lstm_dropout=0", "fc_dropout=0.5",
                                     "learning_rate=0.5", "freeze_embedding=false"])  # fmt: skip
-    trials = outcomes(plan(space=space, sampler=sampler, window=1, startup=2), 6)
+    trials = outcomes(plan(space=space, sampler=sampler, parallelism=1, startup=2), 6)
     origins = [trial.user_attrs["origin"] for trial in trials]
     assert origins[0] == "baseline"
-    assert origins.count("sampler") == 2
+    assert len([origin for origin in origins if origin in ("random", "sampler")]) == 2
     for trial, origin in zip(trials, origins, strict=True):
         if origin.startswith("copy of "):
             first = origin.removeprefix("copy of ")
             assert config_of(trials[int(first)]) == config_of(trial)
-            assert origins[int(first)] == "sampler"
+            assert origins[int(first)] in ("random", "sampler")
 
 
 def test_knowledge_of_another_study_moves_the_first_suggestions() -> None:
     """With eight known outcomes tpe need not start at random."""
     knowledge = tuple(again(t, 0.9 if t.params["pooling"] == "max" else 0.1) for t in outcomes(plan(seed=1), 20))
-    warm = plan(prior_trials=knowledge, warm_start={"study": "other"}, window=1)
+    warm = plan(prior_trials=knowledge, warm_start={"study": "other"}, parallelism=1)
     poolings = [trial.params["pooling"] for trial in outcomes(warm, 9)[1:]]
     assert poolings.count("max") >= 5
     assert outcomes(warm, 4)[3].params == outcomes(warm, 9)[3].params
@@ -144,6 +222,6 @@ def test_knowledge_of_another_study_moves_the_first_suggestions() -> None:
 
 def test_cmaes_starts_where_the_other_study_was_good() -> None:
     knowledge = tuple(again(t, t.params["fc_dropout"]) for t in outcomes(plan(seed=1, sampler="random"), 30))
-    warm = plan(prior_trials=knowledge, warm_start={"study": "other"}, window=1, sampler="cmaes", startup=1)
+    warm = plan(prior_trials=knowledge, warm_start={"study": "other"}, parallelism=1, sampler="cmaes", startup=1)
     dropouts = [trial.params["fc_dropout"] for trial in outcomes(warm, 9)[2:]]
     assert sum(dropouts) / len(dropouts) > 0.45

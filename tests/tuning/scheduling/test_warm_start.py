@@ -32,7 +32,8 @@ def a_study(folder: Path, **changes: Any) -> None:
                     number, EpochResult(epoch=epoch, train_loss=1.0, val_loss=1.0, val_accuracy=accuracy, seconds=1.0)
                 )
             if number < 5:
-                journal.finish_trial(number, trial.state, {})
+                result = None if trial.state.name == "PRUNED" else {}
+                journal.finish_trial(number, trial.state, result, 4)
 
 
 def warm(

@@ -10,10 +10,12 @@ from rich.console import Console
 
 from core.config import TrialConfig
 from tests.support.small_study import epoch
+from tests.support.study_configs import cost, plan
 from tests.support.trial_records import record
 from tuning.tracking import progress_display as module
 from tuning.tracking.progress_display import ProgressDisplay, moves_cursor, pause_seconds
 from tuning.tracking.progress_state import SearchProgress
+from tuning.tracking.remaining_time import RemainingTime
 
 
 class Terminal(io.StringIO):
@@ -24,7 +26,8 @@ class Terminal(io.StringIO):
 
 
 def state() -> SearchProgress:
-    return SearchProgress(records=[], n_trials=6, epochs_a_trial=4, workers=2, window=8, searched=["hidden_dim"])
+    remaining = RemainingTime(config=plan(n_trials=6), cost=cost, workers=2)
+    return SearchProgress(records=[], n_trials=6, epochs_a_trial=4, remaining=remaining, searched=["hidden_dim"])
 
 
 def listen(progress: ProgressDisplay) -> None:
@@ -50,7 +53,7 @@ def test_plain_lines_warn_first_then_count_trials_and_name_failures_and_the_best
     lines = shown(io.StringIO(), width=20).splitlines()
     assert lines[0] == "warning: texts under more than one label: 3"
     assert lines[-3] == "trial 1 failed: TrainingError: [red]NaN"
-    assert lines[-2].startswith("3/6 trials: 1 done, 1 stopped, 1 failed, 1 running | ")
+    assert lines[-2].startswith("4/6 trials: 1 done, 1 stopped, 1 failed, 1 running, 0 paused | ")
     assert lines[-1].startswith("best so far: 0.8000 by trial 0 in epoch 2, found ")
     assert lines[-1].endswith(" (hidden_dim=64)")
 
@@ -75,7 +78,7 @@ def test_a_terminal_shows_each_running_trial(monkeypatch: pytest.MonkeyPatch) ->
     assert "    3    1/4  0.7500  0.7500   hidden=67" in text
     assert "trial 1 failed: TrainingError: [red]NaN" in text
     assert (
-        "3/6 trials: 1 done, 1 stopped, 1 failed, 1 running | " in text.splitlines()[-1]
+        "4/6 trials: 1 done, 1 stopped, 1 failed, 1 running, 0 paused | " in text.splitlines()[-1]
     )  # behind what clears the block
     assert text.count("\x1b[?25h") == 1  # the cursor is back
 

@@ -2,26 +2,35 @@
 
 import re
 import time
+from datetime import datetime
 from typing import Any
 
 import pytest
 
 from core.config import TrialConfig
 from tests.support.small_study import epoch
+from tests.support.study_configs import cost, plan
 from tests.support.trial_records import record
 from tuning.formatting import format_clock
 from tuning.scheduling.study import searched_settings
 from tuning.space.load import load_space
 from tuning.tracking.progress_state import BestSoFar, SearchProgress
 from tuning.tracking.progress_text import best_text, failures, format_brief, live_block, rate_line, wrap_titled
+from tuning.tracking.remaining_time import RemainingTime
 
 QUICK = searched_settings(load_space("quick"))
 
 
 def busy(n_running: int = 2, **changes: Any) -> SearchProgress:
     """Trial 0 is done, 1 failed, 2 was stopped; the others run."""
-    settings: dict[str, Any] = {"n_trials": 100, "epochs_a_trial": 8, "workers": 2, "window": 8, "searched": QUICK}
-    records = [record(0, 0.6, 0.8), record(1, state="FAIL", error="NaN"), record(2, 0.7, state="PRUNED")]
+    remaining = RemainingTime(config=plan(n_trials=100, epochs=8), cost=cost, workers=2)
+    settings: dict[str, Any] = {"n_trials": 100, "epochs_a_trial": 8, "remaining": remaining, "searched": QUICK}
+    ended = {"ended": datetime.fromtimestamp(2000.0)}
+    records = [
+        record(0, 0.6, 0.8, **ended),
+        record(1, state="FAIL", error="NaN", **ended),
+        record(2, 0.7, state="PRUNED", **ended),
+    ]
     progress = SearchProgress(records=records, **(settings | changes))
     for number in range(3, 3 + n_running):
         progress.start(number, TrialConfig(hidden_dim=60 + number).to_dict())
@@ -34,7 +43,7 @@ def busy(n_running: int = 2, **changes: Any) -> SearchProgress:
 def test_a_terminal_shows_warnings_counts_pace_best_and_each_running_trial(width: int) -> None:
     lines = live_block(busy(), ["texts under more than one label: 3"], 65, width, 24)
     assert lines[0] == "warning: texts under more than one label: 3"
-    assert lines[1] == "3/100 trials: 1 done, 1 stopped, 1 failed, 2 running"
+    assert lines[1] == "5/100 trials: 1 done, 1 stopped, 1 failed, 2 running, 0 paused"
     assert re.fullmatch(r"\d+\.\d\d epochs/s, 1:05 gone, about [\d:]+ left", lines[2])
     assert lines[3].startswith("best so far: 0.8000 by trial 0 in epoch 2")
     assert "learning_rate=0.00123" in " ".join(lines[4:-3])
@@ -66,13 +75,15 @@ def test_settings_in_brief_say_what_matters_most_and_end_where_there_is_no_room(
     assert format_brief(settings, 3) == "..."
 
 
-def test_pace_says_how_sure_it_is() -> None:
-    fresh = SearchProgress(records=[], n_trials=2, epochs_a_trial=4, workers=1, window=8, searched=[])
+def test_the_time_left_is_known_after_the_first_epoch() -> None:
+    """One worker: 3 epochs of 10 s and 4 of another trial, which the mean cost makes as long."""
+    remaining = RemainingTime(config=plan(n_trials=2, stopping=None), cost=cost, workers=1)
+    fresh = SearchProgress(records=[], n_trials=2, epochs_a_trial=4, remaining=remaining, searched=[])
     assert rate_line(fresh, 3) == "starting the workers, 0:03 gone"
     fresh.start(0, TrialConfig().to_dict())
     assert rate_line(fresh, 5) == "0.00 epochs/s, 0:05 gone, time left: after the first epoch"
     fresh.epoch(0, epoch(1, 0.5, seconds=10))
-    assert rate_line(fresh, 10).endswith(" epochs/s, 0:10 gone, at most about 1:10 left")
+    assert rate_line(fresh, 10).endswith(" epochs/s, 0:10 gone, about 1:10 left")
 
 
 def test_a_time_budget_that_is_shorter_is_what_is_left() -> None:

@@ -48,7 +48,7 @@ def test_a_running_trial_is_seen_while_it_runs(tmp_path: Path) -> None:
             files.on_epoch_end(4, epoch(number, accuracy))
         assert scalars(run)["val_accuracy"] == approximately([(1, 0.55), (2, 0.65)])
         assert hparams(run)[1] is None
-        files.on_trial_end(journal.finish_trial(4, TrialState.COMPLETE, {}))
+        files.on_trial_end(journal.finish_trial(4, TrialState.COMPLETE, {}, 2))
         assert hparams(run)[1] == 1
 
 

@@ -1,0 +1,72 @@
+"""Which paused trials keep their checkpoints: the best ones at each rung, the same after a restart."""
+
+from dataclasses import replace
+
+import pytest
+
+from tests.support.memory_store import MemoryStore, epoch, job_of, schedule_of, train
+from tests.support.study_configs import plan
+from tuning.scheduling.asha import Asha
+from tuning.scheduling.schedule import KEPT_PAUSED, Schedule
+from tuning.scheduling.study import StudyConfig
+
+PLAN = plan(n_trials=40, parallelism=1, lag=0.0, stopping=Asha(grace=1, reduction=4))
+
+
+def trained(store: MemoryStore, config: StudyConfig, jobs: int) -> Schedule:
+    """Train so many jobs with scores that fall and rise; return the schedule."""
+    schedule = schedule_of(store, config)
+    for _ in range(jobs):
+        job = job_of(schedule)
+        train(schedule, job, 0.5 + job.trial * 7 % 40 / 100)
+    return schedule
+
+
+def test_the_best_paused_trials_keep_their_checkpoints() -> None:
+    """As many as KEPT_PAUSED for one virtual worker; the baseline is not paused."""
+    store = MemoryStore()
+    never = replace(PLAN, stopping=Asha(grace=1, reduction=100))
+    schedule = trained(store, never, 1 + 10)
+    best = sorted(range(1, 11), key=lambda trial: -(trial * 7 % 40))
+    assert schedule.with_checkpoints() == sorted(best[:KEPT_PAUSED])
+    assert sorted(store.without_checkpoints) == sorted(best[KEPT_PAUSED:])
+
+
+def test_each_rung_and_each_virtual_worker_has_places_of_its_own() -> None:
+    store = MemoryStore()
+    wide = replace(PLAN, parallelism=3, stopping=Asha(grace=1, reduction=100))
+    schedule = trained(store, wide, 1 + 3 * KEPT_PAUSED)
+    assert len(schedule.with_checkpoints()) == 3 * KEPT_PAUSED
+    assert store.without_checkpoints == []
+
+
+def test_a_trial_that_is_promoted_leaves_its_place() -> None:
+    """Trial 1 is better than the baseline and is promoted at once."""
+    schedule = trained(MemoryStore(), replace(PLAN, stopping=Asha(grace=1, reduction=2)), 2)
+    assert schedule.with_checkpoints() == [1]
+    job = job_of(schedule)
+    assert (job.trial, job.first) == (1, 2)
+    assert schedule.with_checkpoints() == [1]
+    schedule.report(1, epoch(2, 0.6))
+    schedule.end(1, {"error": "the loss is NaN"}, {"since": 1.0, "until": 2.0})
+    assert schedule.with_checkpoints() == []
+
+
+@pytest.mark.parametrize("jobs", [3, 8, 17, 30, 45])
+def test_the_same_trials_keep_their_checkpoints_after_a_restart(jobs: int) -> None:
+    """Trials that were promoted before the restart take no places at the rungs that they have passed."""
+    store = MemoryStore()
+    before = trained(store, PLAN, jobs)
+    removed = set(store.without_checkpoints)
+    after = schedule_of(store, PLAN)
+    next_job, again = job_of(before), job_of(after)
+    assert (again.trial, again.first, again.last) == (next_job.trial, next_job.first, next_job.last)
+    assert after.with_checkpoints() == before.with_checkpoints()
+    assert set(store.without_checkpoints) == removed
+
+
+def test_a_trial_whose_worker_died_keeps_its_checkpoints() -> None:
+    store = MemoryStore()
+    schedule = trained(store, PLAN, 1)
+    schedule.end(job_of(schedule).trial, {}, {"since": 1.0, "until": 2.0}, worker_died=True)
+    assert schedule.with_checkpoints() == [1]

@@ -1,0 +1,139 @@
+"""tuning.tracking.remaining_time: a simulation of what is left."""
+
+import math
+import random
+from collections.abc import Iterator, Mapping
+from statistics import mean
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from core.config import TrialConfig
+from tests.support.study_configs import plan
+from tuning.scheduling.asha import Asha
+from tuning.scheduling.simulated_backend import JOB_SECONDS, simulate
+from tuning.tracking import remaining_time
+from tuning.tracking.remaining_time import RemainingTime
+
+J = JOB_SECONDS
+HALF = Asha(grace=1, reduction=2)
+Epochs = dict[int, list[tuple[float, float]]]
+
+
+@pytest.fixture(autouse=True)
+def kept_for_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each call makes a new estimate."""
+    monkeypatch.setattr(remaining_time, "SHARE", math.inf)
+
+
+def remaining(costs: Mapping[int, float], workers: int = 2, **changes: Any) -> RemainingTime:
+    """Of a study of 6 trials of 4 epochs, without stopping, that all may start at once.
+
+    Args:
+        costs: virtual cost of an epoch, by number of the trials that have started.
+        workers: number of real workers.
+        changes: of the study.
+    """
+    config = plan(**{"n_trials": 6, "stopping": None, "parallelism": 6} | changes)
+    made = RemainingTime(config=config, cost=lambda trial: trial.learning_rate, workers=workers)
+    for number, cost in costs.items():
+        made.add(number, TrialConfig(learning_rate=cost))
+    return made
+
+
+def rows(count: int, accuracy: float = 0.5, seconds: float = 10.0) -> list[tuple[float, float]]:
+    """Return so many equal epochs."""
+    return [(accuracy, seconds)] * count
+
+
+def test_nothing_is_known_before_the_first_epoch() -> None:
+    assert remaining({}).seconds({}, 0) is None
+    assert remaining({0: 1.0}).seconds({0: []}, 0) is None
+
+
+def test_what_is_left_is_shared_by_the_workers() -> None:
+    """3 epochs of trial 0, then 4 of two others; 4 epochs of three others meanwhile; each takes 10 s."""
+    assert remaining({0: 1.0}).seconds({0: rows(1)}, 0) == pytest.approx(3 * (40 + J))
+    assert remaining({0: 1.0}, workers=1).seconds({0: rows(1)}, 0) == pytest.approx(30 + 5 * 40 + 6 * J)
+
+
+def test_a_trial_takes_the_time_of_its_cost_and_a_later_one_that_of_the_mean_cost() -> None:
+    """Trial 0 takes 5 s per unit of cost. Trial 1 has cost 6; later trials have the mean, 4."""
+    left = remaining({0: 2.0, 1: 6.0}, workers=1, n_trials=3)
+    assert left.seconds({0: rows(4), 1: []}, 0) == pytest.approx(4 * 6 * 5 + 4 * 4 * 5 + 2 * J)
+
+
+def test_the_cost_of_a_trial_is_computed_once() -> None:
+    left = remaining({0: 2.0})
+    left.add(0, TrialConfig(learning_rate=7.0))
+    assert left.costs == {0: 2.0}
+
+
+def test_a_paused_trial_continues_if_it_may_be_promoted() -> None:
+    """Of three trials at the rung one is promoted: trial 2 if it is the best, else trial 1, which has ended."""
+    study = remaining(dict.fromkeys(range(3), 1.0), 1, n_trials=3, epochs=2, parallelism=1, lag=0.0, stopping=HALF)
+    known: Epochs = {0: rows(2, 0.5), 1: rows(2, 0.6)}
+    assert study.seconds({**known, 2: rows(1, 0.9)}, 0) == pytest.approx(10 + J)
+    assert study.seconds({**known, 2: rows(1, 0.1)}, 0) == 0.0
+
+
+def test_trials_that_repeat_others_take_no_time_and_are_expected_at_the_same_rate() -> None:
+    """Of two trials one is a copy, so two of the next four are."""
+    assert remaining({0: 1.0}, workers=1).seconds({0: rows(4)}, 1) == pytest.approx(2 * (40 + J))
+
+
+def test_a_study_in_which_every_trial_has_ended_takes_no_time() -> None:
+    assert remaining(dict.fromkeys(range(6), 1.0)).seconds({n: rows(4) for n in range(6)}, 0) == 0.0
+
+
+def ticking(*moments: float) -> SimpleNamespace:
+    """Return a module `time` whose clock says these moments one after the other."""
+    clock: Iterator[float] = iter(moments)
+    return SimpleNamespace(monotonic=lambda: next(clock))
+
+
+def test_an_estimate_that_took_a_second_is_kept_for_50_and_counts_down(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is asked at 0, 10, 49.9 and 50 seconds; each estimate takes a second."""
+    monkeypatch.setattr(remaining_time, "SHARE", 0.02)
+    monkeypatch.setattr(remaining_time, "time", ticking(0.0, 1.0, 10.0, 49.9, 50.0, 51.0))
+    left = remaining({0: 1.0}, workers=1, n_trials=2)
+    assert left.seconds({0: rows(2)}, 0) == pytest.approx(60 + 2 * J)
+    assert left.seconds({0: rows(3)}, 0) == pytest.approx(50 + 2 * J)
+    assert left.seconds({0: rows(4)}, 0) == pytest.approx(10.1 + 2 * J)
+    assert left.seconds({0: rows(4)}, 0) == pytest.approx(40 + J)
+
+
+def error_of_estimate(seed: int, share: float, workers: int) -> float:
+    """Return the error after a share of a search, as a part of its whole time.
+
+    The search has 80 trials with random qualities and costs; its workers take 1.5 s per unit of cost.
+    """
+    rng = random.Random(seed)
+    costs = [rng.choice((0.5, 1.0, 2.0)) for _ in range(80)]
+    qualities = [rng.random() for _ in range(80)]
+    config = plan(n_trials=80, epochs=9, parallelism=4, lag=2.0, stopping=Asha(grace=1, reduction=3))
+    search = simulate(
+        lambda known: config.clock(start=costs.__getitem__, score=known),
+        lambda trial, epoch: qualities[trial] + 0.01 * epoch,
+        lambda trial, epoch: 1.5 * costs[trial],
+        workers,
+    )
+    whole = search[-1].seconds
+    left = RemainingTime(config=config, cost=lambda trial: trial.learning_rate, workers=workers)
+    epochs: Epochs = {}
+    for each in search:
+        if each.seconds <= share * whole:
+            left.add(each.trial, TrialConfig(learning_rate=costs[each.trial]))
+            known = (qualities[each.trial] + 0.01 * each.epoch, 1.5 * costs[each.trial])
+            epochs.setdefault(each.trial, []).append(known)
+    estimate = left.seconds(epochs, 0)
+    assert estimate is not None
+    return (estimate - (1 - share) * whole) / whole
+
+
+@pytest.mark.parametrize(("share", "workers"), [(0.3, 1), (0.6, 1), (0.6, 4), (0.85, 1)])
+def test_the_estimate_is_right_on_average(share: float, workers: int) -> None:
+    errors = [error_of_estimate(seed, share, workers) for seed in range(12)]
+    assert abs(mean(errors)) < 0.04
+    assert max(map(abs, errors)) < 0.35
