@@ -32,7 +32,7 @@ def test_a_trial_that_ends_slower_than_ray_waits_neither_hangs_nor_fails(search:
             finally:
                 time.sleep(2.5)
         """,
-        plan="n_trials=5, epochs=3, window=1, stopping=SuccessiveHalving(grace=1)",
+        plan="n_trials=5, epochs=3, parallelism=1, stopping=Asha(grace=1, reduction=3)",
     )
     states = [(record.state, len(record.epochs)) for record in read_study(tmp_path / "slow")[1]]
     assert len(states) == 5
