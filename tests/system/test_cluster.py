@@ -28,7 +28,7 @@ TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0123456789abcdef" * 4}
 def run(sentences: Path, name: str, *more: str) -> tuple[str, ...]:
     """Enough for every node to take part."""
     return ("run", str(sentences), "--vectors", "none", "--embedding-dim", "16", "--space", "notebook",
-            "--trials", "6", "--epochs", "6", "--window", "4", "--grace", "3", "--set", "hidden_dim=int(48,96)",
+            "--trials", "6", "--epochs", "6", "--parallelism", "4", "--grace", "3", "--set", "hidden_dim=int(48,96)",
             "--set", "learning_rate=log(0.05,1)", "--precision", "fp32", "--name", name, *more)  # fmt: skip
 
 

@@ -54,7 +54,7 @@ def seen(host: tuple[Machine, Searches], folder: Path, share: float, *, retry: b
     search(
         folder,
         WORK.format(retry=retry, fits=fits),
-        f"n_trials={5 if retry else 8}, epochs=1, window={3 if retry else 8}, stopping=None",
+        f"n_trials={5 if retry else 8}, epochs=1, parallelism={3 if retry else 8}, stopping=None",
         workers=fits,
         resources=f"TrialResources(gpus_per_trial={share}, retry_oom={retry})",
     )

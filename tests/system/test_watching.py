@@ -29,7 +29,7 @@ from tuning.journal.records import read_study
 def run(sentences: Path, name: str, *more: str) -> tuple[str, ...]:
     """Trials that are seen while they run."""
     return ("run", str(sentences), "--vectors", "none", "--embedding-dim", "8", "--space", "notebook", "--trials", "4",
-            "--epochs", "6", "--window", "3", "--grace", "1", "--set", "hidden_dim=int(32,48)", "--name", name,
+            "--epochs", "6", "--parallelism", "3", "--grace", "1", "--set", "hidden_dim=int(32,48)", "--name", name,
             "--workers", "1", *more)  # fmt: skip
 
 
@@ -152,7 +152,7 @@ def test_export_to_mlflow_from_the_command_line(command: Command, watched: Path)
 def test_a_terminal_shows_the_block_and_gets_its_cursor_back(shown: str) -> None:
     assert "trial  epoch    now     best   settings" in shown
     assert re.search(r" {4}\d {4}[1-6]/6  0\.\d{4}  0\.\d{4} {3}lr=[\d.e-]+ hidden=", shown)
-    assert re.search(r"4/4 trials: \d done, \d stopped, 0 failed, 0 running \| ", shown)
+    assert re.search(r"4/4 trials: \d done, \d stopped, 0 failed, 0 running, 0 paused \| ", shown)
     assert shown.rfind("\x1b[?25h") > shown.rfind("\x1b[?25l") >= 0  # the cursor was hidden, and is back
     plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown)
     block = [line for line in plain.replace("\r", "\n").split("\n") if re.match(r" +\d+ +\d/6 ", line)]

@@ -97,7 +97,7 @@ def test_a_search_with_the_installed_wheel_leaves_a_study_a_table_and_a_page(
         assert Path(place).is_relative_to(bin_folder.parent)
     sentune(
         "run", str(sentences), "--vectors", "none", "--embedding-dim", "8", "--trials", "2", "--epochs", "1",
-        "--window", "1", "--workers", "1", "--set", "hidden_dim=int(4,8)", "--name", "installed",
+        "--parallelism", "1", "--workers", "1", "--set", "hidden_dim=int(4,8)", "--name", "installed",
     )  # fmt: skip
     rows = json.loads(sentune("best", "installed", "--format", "json"))
     assert sorted((row["trial"], row["state"]) for row in rows) == [(0, "COMPLETE"), (1, "COMPLETE")]

@@ -53,7 +53,7 @@ class ReportData:
         return next((row for row in self.rows if row.rank == 1), None)
 
     def kind(self, record: TrialRecord) -> str:
-        """How a trial is marked: winner, baseline, done, stopped, failed or running."""
+        """How a trial is marked: winner, baseline, done, stopped, failed, paused or running."""
         if self.winner is not None and record.number == self.winner.trial:
             return "winner"
         if record.origin == "baseline" and record.state in RANKED:

@@ -14,7 +14,7 @@ CROWDED = 4
 PlotPoint = tuple[float, float]
 ACCURACY = "validation accuracy"
 NOTHING = "No trial has ended with an accuracy yet."
-_LAYERS = ("failed", "running", "stopped", "done", "baseline", "winner")
+_LAYERS = ("failed", "running", "paused", "stopped", "done", "baseline", "winner")
 """Kinds of trials in drawing order; later ones are on top."""
 
 

@@ -133,9 +133,9 @@ class Schedule:
         """The target or patience that has ended the study."""
         self._suggester = Suggester(config)
         self._budget = BudgetCheck(config.budget)
-        self._n_known = len(store.trials())  # trials in the store
+        self._n_stored = len(store.trials())  # trials in the store
         self.clock = config.clock(
-            n_trials=max(config.n_trials, self._n_known),
+            n_trials=max(config.n_trials, self._n_stored),
             start=self._start_trial,
             score=self._score,
             ended=self._budget_met,
@@ -258,13 +258,13 @@ class Schedule:
 
     def _start_trial(self, number: int) -> float | None:
         """Suggest a trial, unless it exists; return the virtual cost of its epoch, None if it repeats another one."""
-        if number < self._n_known:
+        if number < self._n_stored:
             self._suggester.replay(self.clock.log)
         else:
             new = self._suggester.suggest(self.clock.log)
             distributions = self.config.space.distributions(new.params)
             self.store.add_trial(new.params, distributions, new.config.to_dict(), new.origin)
-            self._n_known += 1
+            self._n_stored += 1
         trial = self.store.trial(number)
         self._suggester.add(trial)
         source = copied_from(trial.user_attrs["origin"])
@@ -276,7 +276,7 @@ class Schedule:
         return None
 
     def _common_failure(self) -> str | None:
-        return common_failure([self.store.trial(number) for number in range(min(SAME_FAILURES, self._n_known))])
+        return common_failure([self.store.trial(number) for number in range(min(SAME_FAILURES, self._n_stored))])
 
     def _budget_met(self, log: Sequence[VisibleResult]) -> bool:
         self.early_end = self._budget.update(log, self.clock.n_started)
@@ -301,7 +301,7 @@ class Schedule:
             self._results[trial] = result | segment
             self._finish(trial, result | segment)
             return
-        paused = not worker_died and len(self._scores[trial]) >= self._last[trial]
+        paused = not worker_died and self.config.epochs > self._last[trial] <= len(self._scores[trial])
         if self.stop.requested and not paused:
             return
         earlier = self.store.trial(trial).user_attrs.get(SEGMENTS, [])

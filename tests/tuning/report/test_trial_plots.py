@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from optuna.trial import TrialState
 
-from tests.support.assessed_studies import attributes, trial, write_study
+from tests.support.assessed_studies import FULL_SPEC, attributes, trial, write_study
 from tests.support.pages import facts_of
 from tests.support.recorded_study import BEGAN, record_study
 from tests.support.small_study import add, small_study
@@ -127,6 +127,16 @@ def test_a_trial_that_waited_has_a_bar_for_each_time_that_a_worker_had_it(tmp_pa
     assert first[1][0] == pytest.approx(-1, abs=1e-3)
     assert second == [pytest.approx((-6, -5), abs=1e-3)]
     assert facts.records[number].worker == "node/7"
+
+
+def test_a_paused_trial_is_drawn_in_every_plot_of_trials(tmp_path: Path) -> None:
+    """It is ranked: what it has reached so far counts."""
+    trials = [trial(0, range(40)), trial(1, range(25)), trial(2, range(35), state="PAUSED")]
+    write_study(tmp_path / "s", trials, attributes(spec=FULL_SPEC))
+    facts = facts_of(tmp_path / "s")
+    assert [facts.kind(record) for record in facts.records] == ["baseline", "winner", "paused"]
+    for figure, element in ((history(facts), "mark"), (curves(facts), "curve"), (timeline(facts, NOW), "bar")):
+        assert drawn(figure, with_class=f"{element} paused") == [2]
 
 
 def test_a_running_trial_lasts_until_now(facts: ReportData) -> None:

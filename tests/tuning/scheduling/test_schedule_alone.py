@@ -76,6 +76,22 @@ def test_a_trial_pauses_at_a_rung_and_continues_from_there_when_it_is_promoted()
     assert store.records()[1].state == "RUNNING"
 
 
+def test_a_trial_that_is_interrupted_after_its_last_epoch_is_not_paused_and_returns_its_result_later() -> None:
+    store = MemoryStore()
+    schedule = schedule_of(store, plan(n_trials=1))
+    job = job_of(schedule)
+    for number in (1, 2, 3):
+        assert schedule.report(0, epoch(number, 0.5))
+    schedule.stop.requested = True
+    assert not schedule.report(0, epoch(4, 0.5))
+    schedule.end(0, {}, SEGMENT)
+    assert (store.records()[0].state, SEGMENTS in store.trials()[0].user_attrs) == ("RUNNING", False)
+    again = schedule_of(store, plan(n_trials=1))
+    assert (job_of(again).trial, job.last) == (0, 4)
+    again.end(0, {"n_parameters": 1}, SEGMENT)
+    assert store.records()[0].state == "COMPLETE"
+
+
 def test_trials_that_are_paused_at_the_end_are_stopped() -> None:
     store = MemoryStore()
     run(store, plan(n_trials=5, parallelism=1))

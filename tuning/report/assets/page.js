@@ -99,7 +99,7 @@ function described(row) {
   const score = row.val_accuracy === null ? "no accuracy" : row.val_accuracy.toFixed(4);
   const settings = Object.entries(row.params).map(([name, value]) =>
     `${name} ${typeof value === "number" ? Number(value.toPrecision(3)) : value ?? "none"}`);
-  const state = { COMPLETE: "done", PRUNED: "stopped", FAIL: "failed", RUNNING: "running" }[row.state];
+  const state = { COMPLETE: "done", PRUNED: "stopped", FAIL: "failed", PAUSED: "paused", RUNNING: "running" }[row.state];
   return [`trial ${row.trial}: ${score}, ${state}`, ...settings].join("\n");
 }
 for (const drawings of document.querySelectorAll(".drawings")) {
