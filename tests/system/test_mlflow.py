@@ -65,7 +65,7 @@ def test_once_more_adds_what_is_new_and_doubles_nothing(tmp_path: Path, uri: str
     with small_study(tmp_path) as journal:
         export_to_mlflow(tmp_path, uri)
         journal.record_epoch(4, epoch(2, 0.65))
-        journal.finish_trial(4, TrialState.COMPLETE, {})
+        journal.finish_trial(4, TrialState.COMPLETE, {}, 2)
         assert export_to_mlflow(tmp_path, uri) == f"experiment {tmp_path.name} at {uri}: 5 runs, 0 of them new"
         export_to_mlflow(tmp_path, uri)
     runs = exported(uri, tmp_path.name)

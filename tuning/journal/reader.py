@@ -147,6 +147,12 @@ def check_trial(attributes: Mapping[str, Any]) -> None:
             check_schema(value, EPOCH, name)
 
 
+def check_written_trial(attributes: Mapping[str, Any]) -> None:
+    """Check all user attributes of a trial; ValueError as in `check_schema`."""
+    check_schema(attributes, {"config": dict, "origin": str}, "trial")
+    check_trial(attributes)
+
+
 class Operation(IntEnum):
     """Optuna's numbers for the records that matter here."""
 

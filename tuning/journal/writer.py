@@ -30,7 +30,8 @@ from core.io.atomic import atomic_write, os_errors_as_user_errors
 from core.training.result import EpochResult
 from tuning.formatting import truncate
 from tuning.journal.file import JOURNAL, open_journal, study_lock, truncate_partial_line
-from tuning.journal.reader import closes_trial
+from tuning.journal.predictions import journal_damage
+from tuning.journal.reader import check_written_trial, closes_trial
 from tuning.journal.records import (
     N_EPOCHS,
     Spec,
@@ -225,6 +226,11 @@ def open_study(folder: Path, spec: Spec, attributes: Mapping[str, Any] | None = 
             journal.with_name(f"{JOURNAL}.lock").unlink(missing_ok=True)
             storage = open_journal(journal)
             study_id = _study(storage, folder, spec, attributes or {})
+            try:
+                for trial in storage.get_all_trials(study_id, deepcopy=False):
+                    check_written_trial(trial.user_attrs)
+            except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+                raise journal_damage(str(journal), error) from error
         yield StudyJournal(folder, storage, study_id)
 
 

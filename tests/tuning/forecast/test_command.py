@@ -6,7 +6,7 @@ from typing import Any
 
 from tests.support.study_configs import plan
 from tuning.forecast.command import ForecastReport, round_up, share_text
-from tuning.forecast.simulation import EpochCosts, forecast
+from tuning.forecast.simulation import EpochCosts, Forecast, forecast
 
 
 def outlook(**changes: Any) -> ForecastReport:
@@ -28,6 +28,11 @@ def outlook(**changes: Any) -> ForecastReport:
     return ForecastReport(**(settings | changes))
 
 
+def one_rung() -> Forecast:
+    """Return the forecast of a study with one rung."""
+    return forecast(plan(), EpochCosts(own=(1.0,) * 12, others=(), start=4.0), 2)
+
+
 def test_the_text_says_trials_rungs_epochs_time_memory_and_disk() -> None:
     lines = str(outlook()).splitlines()
     assert lines[0] == "study snippets-quick: 16 trials of up to 8 epochs, 2 at once with 1 core each, parallelism 8"
@@ -35,8 +40,15 @@ def test_the_text_says_trials_rungs_epochs_time_memory_and_disk() -> None:
     assert re.fullmatch(r"epochs: 128 without stopping, about \d+ \(\d+ to \d+\) with it", lines[2])
     assert re.fullmatch(r"time: about \d+m\d*s? \(.* to .*\), by a probe of 24 settings in 25 s", lines[3])
     assert lines[4] == "memory: 0.70 GB a worker at most, 1.90 GB in all of 24.00 GB"
-    assert lines[5].startswith("disk: 60.2 MB while it runs, 0.2 MB afterwards")
+    assert lines[5].startswith("disk: 480.2 MB while it runs, 0.2 MB afterwards")
     assert len(lines) == 6
+
+
+def test_the_disk_has_room_for_the_checkpoints_of_running_trials_and_of_the_best_paused_ones() -> None:
+    """Two workers, and 4 paused trials per virtual worker at the one rung, but not more than all 16 trials."""
+    for parallelism, trials in ((1, 2 + 4), (3, 2 + 12), (8, 16)):
+        report = outlook(plan=plan(n_trials=16, parallelism=parallelism), forecast=one_rung())
+        assert report.disk_bytes - report.journal_bytes == trials * 3 * 10_000_000
 
 
 def test_json_has_the_same_figures() -> None:
