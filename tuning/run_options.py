@@ -70,8 +70,12 @@ class RunOptions:
         ),
     ] = None
     lag: Annotated[
-        float, Option(help="Time that workers may be late without any waiting, in epochs of the median configuration.")
-    ] = 2.0
+        float | None,
+        Option(
+            help="Time that workers may be late without any waiting, in epochs of the median configuration. "
+            "Default: 2, or 3 with more than 16 virtual workers."
+        ),
+    ] = None
     sampler: Annotated[str, Option(help="Sampler: tpe, random, gp, cmaes or qmc.")] = "tpe"
     warm_start: Annotated[
         str | None, Option(help="Study with the same space and data whose trials the sampler uses.", metavar="STUDY")
@@ -207,16 +211,20 @@ DATA_OPTIONS = [
 
 
 def study_config(options: RunOptions, max_parallel: int, existing: Mapping[str, Any]) -> "StudyConfig":
-    """Return the configuration of the study; an existing study keeps its parallelism and precision.
+    """Return the configuration of the study; an existing study keeps its parallelism, lag and precision.
 
     Args:
         options: of `run` or `plan`.
         max_parallel: number of trials that run in parallel.
         existing: attributes of the study in `options.folder`; empty for a new one.
     """
-    from tuning.scheduling.study import StudyConfig
+    from tuning.scheduling.study import StudyConfig, default_lag
 
     known = existing.get("spec")
+    parallelism = options.parallelism or (known["parallelism"] if known else max_parallel)
+    lag = options.lag
+    if lag is None:
+        lag = known["lag"] if known else default_lag(parallelism)
     precision = options.precision
     if precision == AUTO:
         here = options.address is None and supports_bf16(options.resources.device)
@@ -225,8 +233,8 @@ def study_config(options: RunOptions, max_parallel: int, existing: Mapping[str, 
         space=options.loaded_space,
         n_trials=options.trials,
         epochs=options.epochs,
-        parallelism=options.parallelism or (known["parallelism"] if known else max_parallel),
-        lag=options.lag,
+        parallelism=parallelism,
+        lag=lag,
         seed=options.seed,
         stopping=options.stopping_rule,
         sampler=options.sampler,

@@ -3,7 +3,7 @@
     python -m benchmarks.simulation.compare_policies           the default against its baselines, 50 repeats: minutes
     python -m benchmarks.simulation.compare_policies --grid    also the alternatives that decided the defaults (sampler,
                                                                constant liar, start-up, grace, reduction, lag)
-    python -m benchmarks.simulation.compare_policies --quick   5 repeats: shows that it works, not what holds
+    python -m benchmarks.simulation.compare_policies --quick   3 repeats: shows that it works, not what holds
     python -m benchmarks.simulation.compare_policies --workers 64    with 64 simulated workers
 
 Searches of all trials of a table are replayed on recorded learning curves (results/reference/curves.json.gz; see
@@ -24,7 +24,7 @@ from pathlib import Path
 from benchmarks.simulation.curves import CURVES, Table, read_table
 from benchmarks.simulation.replay import STOPPING, UNORDERED, Policy, Replayed, band, replay
 from tuning.scheduling.asha import Asha
-from tuning.scheduling.study import DEFAULT_LAG
+from tuning.scheduling.study import LAGS
 
 CLOSE = 0.003
 """Maximum distance to the best accuracy that counts as close: 0.3 points."""
@@ -54,7 +54,7 @@ def other_ways(default: Policy) -> dict[str, Policy]:
         "no constant liar": {"constant_liar": False},
         "qmc": {"sampler": "qmc"},
         **{f"start-up {n}": {"startup": n} for n in (3, 10, 16)},
-        **{f"lag {lag:g}": {"lag": lag} for lag in (0.0, 1.0, 2.0, 3.0, 4.0) if lag != DEFAULT_LAG},
+        **{f"lag {lag:g}": {"lag": lag} for lag in (0.0, 1.0, 2.0, 3.0, 4.0) if lag != LAGS[0]},
         **{
             f"grace {grace}, reduction {reduction}": {"rule": Asha(grace=grace, reduction=reduction)}
             for grace in (1, 2, 3)
@@ -125,14 +125,14 @@ def main() -> None:
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="Run 5 repeats.")
-    parser.add_argument("--repeats", type=int, help="Number of repeats (default: 50, with --quick 5).")
+    parser.add_argument("--quick", action="store_true", help="Run 3 repeats.")
+    parser.add_argument("--repeats", type=int, help="Number of repeats (default: 50, with --quick 3).")
     parser.add_argument("--grid", action="store_true", help="Also compare the default with one change each.")
     parser.add_argument("--workers", type=int, default=2, help="Number of simulated workers (default: 2).")
     parser.add_argument("--processes", type=int, default=2, help="Number of real processes (default: 2).")
     parser.add_argument("--curves", type=Path, default=CURVES, help="File of benchmarks.simulation.record_curves.")
     arguments = parser.parse_args()
-    arguments.repeats = arguments.repeats or (5 if arguments.quick else 50)
+    arguments.repeats = arguments.repeats or (3 if arguments.quick else 50)
     return arguments
 
 

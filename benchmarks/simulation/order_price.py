@@ -17,9 +17,9 @@ Each row compares the virtual clock with the same rule without order, where each
 - busy: fraction of the workers' time in which they had a job;
 - close: median seconds until the best so far was within 0.3 points of the best curve of a random search's trials.
 
-The last lines check the claims. OLD are the same figures of the rule before the virtual clock (order window of four
-times the workers, successive halving), measured once with the code of commit b1988fd on the same tables, with the same
-seeds and noise.
+The last lines check the claims. The row of the rule before the virtual clock (order window of four times the workers,
+successive halving) in results/reference/order.md was measured once with the code of commit b1988fd, on the same tables,
+with the same seeds and noise.
 """
 
 import argparse
@@ -34,7 +34,7 @@ from statistics import median
 
 from benchmarks.simulation.curves import CURVES, Table, many, read_table
 from benchmarks.simulation.replay import CLOCK, UNORDERED, Policy, Replayed, band, replay, trial_order
-from tuning.scheduling.study import DEFAULT_LAG
+from tuning.scheduling.study import default_lag
 
 EPOCHS = 10
 SPACES = ("notebook", "default")
@@ -154,14 +154,14 @@ def main() -> None:
     both = list(itertools.product(SPACES, workers))
     cases = [Case(space=space, workers=each, error=arguments.error) for space, each in both]
     cases += [dataclasses.replace(case, sampler="tpe") for case in cases if case.workers <= 8]
-    lags = LAGS if arguments.lags else (arguments.lag,)
     claims = []
     print("| search | lag | seeds | wall time | best: clock / no order | busy | epochs | close, s |")
     print("|---|---|---|---|---|---|---|---|")
     with ProcessPoolExecutor(arguments.processes) as pool:
         for case in cases:
             seeds = arguments.seeds or (5 if arguments.quick else SEEDS[case.workers])
-            for row, claim in rows(case, lags, seeds, pool):
+            lag = default_lag(case.workers) if arguments.lag is None else arguments.lag
+            for row, claim in rows(case, LAGS if arguments.lags else (lag,), seeds, pool):
                 print(row, flush=True)
                 claims.append(claim)
     print()
@@ -172,7 +172,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="Run 5 seeds with 2 and 8 workers.")
     parser.add_argument("--lags", action="store_true", help="Compare lags of 0 to 8.")
-    parser.add_argument("--lag", type=float, default=DEFAULT_LAG, help=f"The lag (default: {DEFAULT_LAG:g}).")
+    parser.add_argument("--lag", type=float, help="The lag (default: that of a study).")
     parser.add_argument("--error", type=float, default=ERROR, help=f"Error of the costs (default: {ERROR:g}).")
     parser.add_argument("--workers", type=int, nargs="+", choices=MOST, help="Only these numbers of workers.")
     parser.add_argument("--seeds", type=int, help="Number of seeds (default: 40, and 8 with 1,000 workers).")

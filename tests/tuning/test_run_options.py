@@ -18,7 +18,7 @@ from tuning.resources.machine import TrialResources
 from tuning.run_options import RunOptions, study_config
 from tuning.scheduling.asha import Asha
 from tuning.scheduling.budget import Budget
-from tuning.scheduling.study import DEFAULT_LAG, StudyConfig, study_spec
+from tuning.scheduling.study import StudyConfig, study_spec
 
 
 def made(plan: StudyConfig, folder: Path) -> None:
@@ -82,8 +82,9 @@ def test_parallelism_is_the_number_of_parallel_trials_of_the_machine_on_which_th
     assert configured(options(tmp_path, parallelism=5)).parallelism == 5
 
 
-def test_lag_is_two_epochs_of_the_median_configuration(tmp_path: Path) -> None:
-    assert configured(options(tmp_path)).lag == DEFAULT_LAG == 2.0
+def test_lag_is_two_epochs_of_the_median_configuration_and_three_with_many_workers(tmp_path: Path) -> None:
+    assert configured(options(tmp_path)).lag == 2.0
+    assert configured(options(tmp_path, parallelism=17)).lag == 3.0
     assert configured(options(tmp_path, lag=0.5)).lag == 0.5
 
 

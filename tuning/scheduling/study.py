@@ -22,8 +22,15 @@ from tuning.space.space import Space
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
-DEFAULT_LAG = 2.0
-"""Default of --lag."""
+LAGS = (2.0, 3.0)
+"""Default of --lag up to LAG_CHANGES virtual workers, and above. With more workers, it is more likely that one of them
+is late (results/reference/order.md)."""
+LAG_CHANGES = 16
+
+
+def default_lag(parallelism: int) -> float:
+    """Return the default of --lag."""
+    return LAGS[parallelism > LAG_CHANGES]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,7 +47,7 @@ class StudyConfig:
     """Seed of every trial's initialisation and shuffling, and of the sampler."""
     stopping: Asha | None
     """When trials pause and continue; None: every trial is trained in full."""
-    lag: float = DEFAULT_LAG
+    lag: float = LAGS[0]
     """Virtual time, in epochs of the median configuration, after which a decision may use a result."""
     sampler: str = "tpe"
     """One of tuning.scheduling.samplers.SAMPLERS."""

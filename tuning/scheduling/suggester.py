@@ -30,7 +30,7 @@ MAX_REDRAWS = 4
 """Maximum number of redraws of a duplicate suggestion; after that, the trial copies the result of the earlier one. With
 tpe, gp and random, the last half of the redraws are random: gp would repeat its suggestion, and tpe nearly always does
 when few settings are left."""
-MAX_SHOWN = 200
+MAX_SHOWN = 100
 """Maximum number of the study's trials that the sampler sees, so that the time of a suggestion does not grow."""
 
 
