@@ -16,7 +16,7 @@ def best(
     study: Study,
     top: Annotated[int, typer.Option(help="Maximum number of rows.")] = 10,
     state: Annotated[
-        Literal["done", "stopped", "failed", "all"] | None,
+        Literal["done", "stopped", "failed", "paused", "all"] | None,
         typer.Option(help="Show only trials in this state; all includes unfinished trials."),
     ] = None,
     where: Annotated[
