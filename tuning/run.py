@@ -107,10 +107,10 @@ def _run(options: RunOptions, machine: "Machine | Cluster", fits: int, began: fl
             more.append(extras.enter_context(tensorboard_callback(journal, searched_settings(plan.space), print_note)))
         if choice is not None:
             journal.set_study_attr(GPU_SHARE, choice.to_dict())
-        journal.set_study_attr("early_end", None)
         cost = virtual_cost(plan.space, plan.shared_settings, CorpusShape.of(corpus))
         ending, left = resume(journal, plan, cost)
         if left:
+            journal.set_study_attr("early_end", None)
             workers = min(fits, options.workers or fits)
             ending = _search(options, journal, plan, corpus, resources, machine, workers, began, more, key, cost)
         elif ending is not None:

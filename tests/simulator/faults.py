@@ -19,7 +19,7 @@ MAX_COMMANDS = 12
 """Commands with faults; the next one has none."""
 KILLS = ("kill before a write", "kill in a write", "kill after a write")
 
-SAMPLERS["digest"] = SamplerInfo(make=lambda options: DigestSampler(options.seed), learns=True)
+DIGEST = SamplerInfo(make=lambda options: DigestSampler(options.seed), learns=True)
 
 
 @cache
@@ -72,6 +72,14 @@ def draw_study(rng: random.Random) -> tuple[StudyConfig, Truth, bool]:
 
 def run_seed(seed: int, counts: Counter[str]) -> Difference | None:
     """Run the study of a seed with its faults; return the first difference from the undisturbed one."""
+    SAMPLERS["digest"] = DIGEST
+    try:
+        return _run_seed(seed, counts)
+    finally:
+        del SAMPLERS["digest"]
+
+
+def _run_seed(seed: int, counts: Counter[str]) -> Difference | None:
     rng = random.Random(seed)
     config, truth, retry_oom = draw_study(rng)
     counts["study"] += 1
