@@ -131,7 +131,7 @@ def test_the_curve_is_printed_in_each_format(
         (["--where", "layers=1"], "no field --where 'layers'; the fields are rank, trial, "),
         (["--sort", "speed"], "no field --sort 'speed'; the fields are rank, trial, "),
         (["--where", "import os"], "cannot read --where 'import os'; write a field"),
-        (["--state", "bad"], "'bad' is not one of 'done', 'stopped', 'failed', 'all'"),
+        (["--state", "bad"], "'bad' is not one of 'done', 'stopped', 'failed', 'paused', 'all'"),
         (["--expected", "--sort", "trial"], "--expected shows no rows: leave --state, --where and --sort out"),
     ],
 )
