@@ -1,4 +1,4 @@
-"""`python -m tuning` is `sentune`."""
+"""Run `sentune` as `python -m tuning`. Python requires this file, so it is short."""
 
 from tuning.cli.app import main
 

@@ -174,7 +174,7 @@ def _search(
     interrupt = InterruptHandler(before_exit=progress.__exit__)  # a live display hides the cursor
     backend = RayBackend(machine=machine, resources=resources, workers=workers, train=checkpoints.run_trial)
     with progress, interrupt.time_limit(seconds, plan.budget.timed_out):
-        ending = search(journal, plan, corpus, backend, CallbackList([progress, *more]), interrupt)
+        ending = search(journal, plan, corpus, backend, CallbackList([progress, *more]), interrupt, cost)
     return None if ending and ending.n_trials is None and _is_complete(journal, plan) else ending
 
 

@@ -83,7 +83,7 @@ ENVIRONMENT: dict[str, Any] = {
     "torch": "2.0", "threads": 1, "precision": "fp32", "cpu_capability": "AVX2", "cpu": "a processor", "device": "cpu",
     "deterministic": True, "code": "0123456789abcdef",
 }  # fmt: skip
-SPELL = {"since": 1767323045.25, "worker": "host/101", "until": 1767323047.5, "paused": 1}
+SEGMENT = {"since": 1767323045.25, "worker": "host/101", "until": 1767323047.5, "paused": 1}
 ENDED = {"since": 1767323050.25, "worker": "host/102"}
 COMPLETE = {"n_parameters": 21_122, "weights_sha256": "a" * 64, "environment": ENVIRONMENT}
 
@@ -143,7 +143,7 @@ def write_study(folder: Path) -> None:
         finish(journal, add(journal, None, "baseline", 24, 22, 20), TrialState.COMPLETE, COMPLETE | ENDED)
         finish(journal, add(journal, NARROW, "sampler", 18, 9, 12), TrialState.COMPLETE, COMPLETE | ENDED)
         stopped = add(journal, DEEP, "sampler", 21)
-        journal.set_trial_attr(stopped, SEGMENTS, [SPELL])
+        journal.set_trial_attr(stopped, SEGMENTS, [SEGMENT])
         finish(journal, stopped, TrialState.PRUNED, None)
         failed = add(journal, DEEP | {"learning_rate_adadelta": 1.0}, "sampler")
         finish(journal, failed, TrialState.FAIL, {"error": "TrainingError: the loss is nan in epoch 1, step 2"} | ENDED)
@@ -153,7 +153,7 @@ def write_study(folder: Path) -> None:
         finish(journal, large, TrialState.COMPLETE, COMPLETE | {"n_parameters": 250_000} | ENDED)
         add(journal, NARROW | {"hidden_dim": 32}, "sampler", 15)
         paused = add(journal, NARROW | {"hidden_dim": 64}, "random", 23)
-        journal.set_trial_attr(paused, SEGMENTS, [SPELL])
+        journal.set_trial_attr(paused, SEGMENTS, [SEGMENT])
         journal.log_test_evaluation(
             verb="retrain", trial=1, seed=7, on="train", split="80/10/10", val_accuracy=0.85,
             test_accuracy=0.825, test_sentences=40,

@@ -57,7 +57,8 @@ with local_ray(machine, print) as ray:
             with open_study(folder, {}) as journal:
                 backend = tuning.backend.tuner.RayBackend(machine=machine, resources=resources, workers=job["workers"],
                                                           train=names["work"])
-                tuning.backend.tuner.search(journal, the_plan, tiny_corpus(), backend, names["Heard"](), interrupt)
+                tuning.backend.tuner.search(journal, the_plan, tiny_corpus(), backend, names["Heard"](), interrupt,
+                                            lambda config: 1.0)
         except UserError as error:
             said.write(str(error))
         except Exception:

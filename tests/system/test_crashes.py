@@ -35,7 +35,7 @@ def places() -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def unheard(command: Command, sentences: Path, places: Path) -> subprocess.CompletedProcess[str]:
-    """A search that nobody disturbed, by someone with an empty home, in a process without standard streams."""
+    """An undisturbed search, with an empty home folder, in a process without standard streams."""
     env = {
         "HOME": str(places / "home"),
         "TMPDIR": str(places / "tmp"),

@@ -112,7 +112,7 @@ class Ends(Callback):
 
 backend = RayBackend(machine=Machine(cpus=2, gpus=0), resources=TrialResources(), workers=2, train=nothing)
 with open_study(Path(sys.argv[1]), {}) as journal:
-    search(journal, plan(1000), tiny_corpus(), backend, Ends(), InterruptHandler(say=print))
+    search(journal, plan(1000), tiny_corpus(), backend, Ends(), InterruptHandler(say=print), lambda config: 1.0)
 """
 
 

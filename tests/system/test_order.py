@@ -12,7 +12,7 @@ from tests.support.searches import run
 
 @pytest.fixture(scope="module")
 def whole(command: Command, sentences: Path) -> str:
-    """A study that nobody disturbed, by one worker."""
+    """An undisturbed study, by one worker."""
     command.succeed(*run(sentences, "whole", "--workers", "1"))
     assert {"COMPLETE", "PRUNED"} == {record[1] for record in command.content("whole")}
     return "whole"

@@ -118,4 +118,6 @@ def test_a_study_cannot_continue_in_another_order(tmp_path: Path, changes: dict[
 def test_a_study_may_get_more_trials_or_another_target(tmp_path: Path) -> None:
     """They are no part of the spec."""
     made(configured(options(tmp_path, trials=3)), tmp_path / "s")
+    before = study_attributes(tmp_path / "s")["spec"]
     made(configured(options(tmp_path, trials=16, target=0.9)), tmp_path / "s")
+    assert study_attributes(tmp_path / "s")["spec"] == before

@@ -9,8 +9,8 @@ from typing import Any
 
 from ray.tune.progress_reporter import TrialProgressCallback
 
+from core.config import TrialConfig
 from core.data.corpus import Corpus
-from core.errors import UserError
 from tuning.backend.adapters import RayScheduler, RaySearcher
 from tuning.backend.cluster import Cluster
 from tuning.backend.interrupt import InterruptHandler
@@ -20,9 +20,8 @@ from tuning.journal.writer import StudyJournal
 from tuning.resources.machine import Machine, TrialResources
 from tuning.scheduling.budget import EarlyEnd
 from tuning.scheduling.callbacks import Callback
-from tuning.scheduling.schedule import MAX_RESTARTS, Schedule, common_failure
+from tuning.scheduling.schedule import MAX_RESTARTS, Schedule, common_failure, raise_common_failure
 from tuning.scheduling.study import StudyConfig
-from tuning.scheduling.virtual_cost import CorpusShape, virtual_cost
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,6 +78,7 @@ def search(
     backend: RayBackend,
     callbacks: Callback,
     interrupt: InterruptHandler,
+    cost: Callable[[TrialConfig], float],
 ) -> EarlyEnd | None:
     """Run the jobs that the journal lacks.
 
@@ -92,6 +92,7 @@ def search(
         backend: what trains the trials.
         callbacks: called at each start, epoch, pause and end of a trial.
         interrupt: checked before each job and after each epoch.
+        cost: returns the virtual cost of an epoch (tuning.scheduling.virtual_cost).
 
     Returns:
         The budget that has ended the study, if one has.
@@ -104,7 +105,6 @@ def search(
     ray_session = machine.monitored if isinstance(machine, Cluster) else partial(local_ray, machine)
     # Installed twice: Ray sets handlers of its own when it starts, and a signal must not cut its shutdown short.
     with interrupt.installed(), ray_session(interrupt.on_ray_lost) as ray, interrupt.installed():
-        cost = virtual_cost(config.space, config.shared_settings, CorpusShape.of(corpus))
         new_schedule = partial(Schedule, journal, config, cost, callbacks, interrupt)
         run = partial(_run_trials, new_schedule, journal, ray.put(corpus), interrupt)
         schedule = run(backend)
@@ -113,8 +113,7 @@ def search(
             schedule = run(backend)
     if interrupt.reason:
         raise interrupt.reason
-    if cause := common_failure(journal.trials()):
-        raise UserError(f"the first trials all failed with one cause, so the study stopped: {cause}")
+    raise_common_failure(journal.trials())
     return interrupt.ended or schedule.early_end
 
 

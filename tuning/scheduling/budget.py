@@ -92,7 +92,7 @@ class BudgetCheck:
         self._n_read = 0
         self._best, self._best_trial = FAILED, -1
         self._seen: set[int] = set()  # trials with a result
-        self._since = 0  # of which so many had their first result after the best one
+        self._since = 0  # number of them whose first result came after the best one
 
     def update(self, log: Sequence[VisibleResult], n_trials: int) -> EarlyEnd | None:
         """Read the new results of the log; return how they end the study, or None.

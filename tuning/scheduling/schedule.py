@@ -372,8 +372,7 @@ def resume(
     left = isinstance(schedule.next_job(), Job) or schedule.waits_for_gpu
     if schedule.stop.reason is not None:
         raise schedule.stop.reason
-    if cause := common_failure(store.trials()):
-        raise UserError(f"the first trials all failed with one cause, so the study stopped: {cause}")
+    raise_common_failure(store.trials())
     return schedule.early_end, left
 
 
@@ -385,3 +384,9 @@ def common_failure(trials: Sequence[FrozenTrial]) -> str | None:
     causes = [str(trial.user_attrs["result"]["error"]) for trial in first]
     alike = {re.sub(r"[\d.]+(e[+-]?\d+)?", "0", cause) for cause in causes}  # the number of a trial, a step, a setting
     return causes[0] if len(alike) == 1 else None
+
+
+def raise_common_failure(trials: Sequence[FrozenTrial]) -> None:
+    """Raise UserError if the first trials all failed with one cause."""
+    if cause := common_failure(trials):
+        raise UserError(f"the first trials all failed with one cause, so the study stopped: {cause}")

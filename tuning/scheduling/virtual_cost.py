@@ -14,11 +14,10 @@ from typing import Any
 from core.config import TrialConfig
 from core.data.corpus import TRAIN, VAL, Corpus
 from core.nn.model_size import count_trainable_parameters
+from tuning.resources.profiling import EVALUATION_COST
 from tuning.scheduling.samplers import random_params
 from tuning.space.space import Space
 
-EVALUATION = 0.35
-"""Cost of a word in evaluation (forward pass only), relative to training."""
 MEDIAN_DRAWS = 101
 """Number of random configurations whose median cost is the unit of virtual time."""
 
@@ -30,7 +29,7 @@ class CorpusShape:
     sentences: int
     """In the training split."""
     words: float
-    """Number of tokens in the training split, and EVALUATION times those in the validation split."""
+    """Number of tokens in the training split, and EVALUATION_COST times those in the validation split."""
     vocabulary: int
     embedding_dim: int
     classes: int
@@ -42,7 +41,7 @@ class CorpusShape:
         train, val = (float(lengths[corpus.indices(split)].sum()) for split in (TRAIN, VAL))
         return cls(
             sentences=len(corpus.indices(TRAIN)),
-            words=train + EVALUATION * val,
+            words=train + EVALUATION_COST * val,
             vocabulary=len(corpus.words),
             embedding_dim=corpus.embedding_dim,
             classes=len(corpus.classes),

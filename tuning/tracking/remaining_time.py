@@ -74,7 +74,7 @@ class RemainingTime:
 def _score_model(rows: Sequence[Sequence[tuple[float, float]]]) -> Callable[[int, int], float]:
     """Return known scores, and for an epoch that is not trained yet one that the known trials had there.
 
-    A score is drawn anew at each rung: the trials that were promoted to it are all good ones, and a good trial is not
+    A score is drawn again at each rung: the trials that were promoted to it are all good ones, and a good trial is not
     better than them.
 
     Args:

@@ -10,7 +10,7 @@ from tuning.scheduling.virtual_clock import VisibleResult
 
 
 def log_of(*scores: float) -> list[VisibleResult]:
-    """Return one result of each of so many trials."""
+    """Return one result of each of `count` trials."""
     return [VisibleResult(trial, 4, score) for trial, score in enumerate(scores)]
 
 

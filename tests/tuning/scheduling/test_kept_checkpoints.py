@@ -14,7 +14,7 @@ PLAN = plan(n_trials=40, parallelism=1, lag=0.0, stopping=Asha(grace=1, reductio
 
 
 def trained(store: MemoryStore, config: StudyConfig, jobs: int) -> Schedule:
-    """Train so many jobs with scores that fall and rise; return the schedule."""
+    """Train a number of jobs with scores that fall and rise; return the schedule."""
     schedule = schedule_of(store, config)
     for _ in range(jobs):
         job = job_of(schedule)

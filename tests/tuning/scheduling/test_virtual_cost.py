@@ -12,7 +12,7 @@ from tests.support.corpora import tiny_corpus
 from tests.support.study_configs import plan
 from tuning.scheduling.samplers import random_params
 from tuning.scheduling.virtual_cost import (
-    EVALUATION,
+    EVALUATION_COST,
     MEDIAN_DRAWS,
     WEIGHTS,
     CorpusShape,
@@ -103,6 +103,6 @@ def test_the_shape_of_a_corpus_counts_what_is_trained_and_what_is_evaluated() ->
     corpus = tiny_corpus(n_words=12, dim=3)
     shape = CorpusShape.of(corpus)
     words = {split: corpus.lengths()[corpus.indices(split)].sum() for split in (TRAIN, VAL)}
-    assert shape.words == pytest.approx(words[TRAIN] + EVALUATION * words[VAL])
+    assert shape.words == pytest.approx(words[TRAIN] + EVALUATION_COST * words[VAL])
     assert (shape.sentences, shape.embedding_dim) == (len(corpus.indices(TRAIN)), 3)
     assert (shape.vocabulary, shape.classes) == (len(corpus.words), len(corpus.classes))

@@ -43,7 +43,7 @@ def remaining(costs: Mapping[int, float], workers: int = 2, **changes: Any) -> R
 
 
 def rows(count: int, accuracy: float = 0.5, seconds: float = 10.0) -> list[tuple[float, float]]:
-    """Return so many equal epochs."""
+    """Return a number of equal epochs."""
     return [(accuracy, seconds)] * count
 
 
