@@ -176,7 +176,7 @@ LAYERS = [
     ["core.nn"],
     ["core.data"],
     ["core.io"],
-    ["core.config", "core.stats"],
+    ["core.config", "core.stats", "core.metrics"],
     ["core.errors"],
 ]
 """Packages and modules, from the top down; each imports only its own and lower layers."""

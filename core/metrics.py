@@ -1,0 +1,235 @@
+"""Metrics that a study can optimise, defined as scikit-learn defines them. Loads neither torch nor scikit-learn.
+
+One function per metric computes it for M candidates on R resamples of the n sentences: `counts` (R, n) says how often
+each resample contains each sentence. The score of one candidate on the sentences themselves is the case R = M = 1.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.errors import DataError
+
+Scores = NDArray[np.float64]
+"""(R, M) by resample and candidate."""
+Labels = NDArray[np.integer]
+Counts = NDArray[np.integer]
+Compute = Callable[[Labels, NDArray[Any], Counts, int], Scores]
+"""From the labels (n,), the outputs of M candidates, the counts (R, n) and the number of classes."""
+
+MAX_EXACT_FLOAT32 = 2**24
+"""Whole numbers below it are exact in float32, whatever the order of a sum."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Metric:
+    """What a study optimises. Labels and predicted classes are indices below `n_classes`."""
+
+    name: str
+    title: str
+    """Name in sentences and column titles."""
+    compute: Compute
+    low: float = 0.0
+    high: float = 1.0
+    """Smallest and largest possible value."""
+    higher_is_better: bool = True
+    needs_probabilities: bool = False
+    """Whether it follows from the probabilities of the classes; otherwise from the predicted classes."""
+    absent_class: str = ""
+    """What happens to a class that no label has, as in scikit-learn; empty if nothing depends on it."""
+    defined_without_a_class: bool = True
+    """False if it is not a number when no label has one of the classes."""
+
+    def score(
+        self, labels: Labels, predictions: Labels, probabilities: NDArray[np.floating] | None, n_classes: int
+    ) -> float:
+        """Return the metric of one classifier on n sentences, NaN if it is undefined.
+
+        Args:
+            labels: (n,), at least one.
+            predictions: (n,) predicted classes.
+            probabilities: (n, C) float32 or float64; None if the metric does not need them.
+            n_classes: C.
+        """
+        outputs = probabilities if self.needs_probabilities else predictions
+        if outputs is None:
+            raise ValueError(f"{self.name} needs probabilities, got none")
+        return float(self.compute(labels, outputs[None], np.ones((1, len(labels)), dtype=np.int64), n_classes)[0, 0])
+
+    def resampled(self, labels: Labels, outputs: NDArray[Any], counts: Counts, n_classes: int) -> Scores:
+        """Return (R, M): the metric of M candidates on R resamples of the n sentences.
+
+        It equals `score` on the repeated sentences. A class that a resample lacks is left out of the mean of roc_auc.
+
+        Args:
+            labels: (n,).
+            outputs: (M, n) predicted classes, or (M, n, C) probabilities if the metric needs them.
+            counts: (R, n) how often each resample contains each sentence; each resample contains at least one.
+            n_classes: C.
+        """
+        return self.compute(labels, outputs, counts, n_classes)
+
+    def oriented(self, value: Any) -> Any:
+        """Return the value or array such that larger is better; applied twice, it returns the value itself."""
+        return value if self.higher_is_better else -value
+
+    def remark(self, labels: Labels, classes: Sequence[str]) -> str | None:
+        """Return what a user should know about classes that no validation sentence has; None if nothing.
+
+        Raises:
+            DataError: The metric is undefined on these labels.
+        """
+        absent = [repr(name[:40]) for k, name in enumerate(classes) if not (labels == k).any()]
+        if not absent or not self.absent_class:
+            return None
+        who = f"no validation sentence has the label {' or '.join(absent[:3])}{' or others' * (len(absent) > 3)}"
+        if not self.defined_without_a_class:
+            raise DataError(f"{who}, so {self.name} is undefined; choose another --metric, or another split")
+        return f"{who}: {self.absent_class}"
+
+
+def class_counts(
+    labels: Labels, predictions: Labels, counts: Counts, n_classes: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Return true positives (R, M, C), predicted sentences (R, M, C) and labelled sentences (R, 1, C) of each class.
+
+    They are exact: matrix products of whole numbers. The arguments are those of `Metric.resampled`.
+    """
+    weights = _exact_floats(counts)
+    hits = np.empty((len(counts), len(predictions), n_classes))
+    predicted, labelled = np.empty_like(hits), np.empty((len(counts), 1, n_classes))
+    for k in range(n_classes):
+        is_predicted = (predictions == k).astype(weights.dtype)  # (M, n)
+        is_label = labels == k
+        predicted[..., k] = weights @ is_predicted.T
+        hits[..., k] = weights[:, is_label] @ is_predicted[:, is_label].T
+        labelled[..., 0, k] = weights[:, is_label].sum(axis=1)
+    return hits, predicted, labelled
+
+
+def _exact_floats(counts: Counts) -> NDArray[np.floating]:
+    """Return the counts in the smallest float type in which each sum of them is exact; float32 is twice as fast."""
+    largest = counts.sum(axis=1).max(initial=0)
+    return counts.astype(np.float32 if largest < MAX_EXACT_FLOAT32 else np.float64)
+
+
+def _ratio(above: NDArray[np.float64], below: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return above / below, and 0 where `below` is 0."""
+    above, below = np.broadcast_arrays(above, below)
+    return np.divide(above, below, out=np.zeros(above.shape), where=below != 0)
+
+
+def _accuracy(labels: Labels, predictions: Labels, counts: Counts, n_classes: int) -> Scores:
+    weights = _exact_floats(counts)
+    hits = (weights @ (predictions == labels).astype(weights.dtype).T).astype(np.float64)  # (R, M)
+    return np.asarray(hits / counts.sum(axis=1, keepdims=True))
+
+
+def _macro_f1(labels: Labels, predictions: Labels, counts: Counts, n_classes: int) -> Scores:
+    hits, predicted, labelled = class_counts(labels, predictions, counts, n_classes)
+    present = (predicted + labelled > 0).sum(axis=-1)
+    return np.asarray(_ratio(2 * hits, predicted + labelled).sum(axis=-1) / present)
+
+
+def _balanced_accuracy(labels: Labels, predictions: Labels, counts: Counts, n_classes: int) -> Scores:
+    hits, _, labelled = class_counts(labels, predictions, counts, n_classes)
+    return np.asarray(_ratio(hits, labelled).sum(axis=-1) / (labelled > 0).sum(axis=-1))
+
+
+def _mcc(labels: Labels, predictions: Labels, counts: Counts, n_classes: int) -> Scores:
+    """Return Matthews' correlation of several classes (Gorodkin 2004); 0 if labels or predictions are constant."""
+    hits, predicted, labelled = class_counts(labels, predictions, counts, n_classes)
+    total = labelled.sum(axis=-1)  # (R, 1)
+    together = hits.sum(axis=-1) * total - (predicted * labelled).sum(axis=-1)
+    apart = (total**2 - (predicted**2).sum(axis=-1)) * (total**2 - (labelled**2).sum(axis=-1))
+    return _ratio(together, np.sqrt(apart))
+
+
+def sentence_losses(labels: Labels, probabilities: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return (..., n) the negative log probability of each label.
+
+    Probabilities are limited to the machine precision of their type, as scikit-learn does.
+
+    Args:
+        labels: (n,).
+        probabilities: (..., n, C).
+    """
+    limit = np.finfo(probabilities.dtype).eps
+    chosen = probabilities[..., np.arange(len(labels)), labels]
+    return np.asarray(-np.log(np.clip(chosen, limit, 1 - limit).astype(np.float64)))
+
+
+def _log_loss(labels: Labels, probabilities: NDArray[np.floating], counts: Counts, n_classes: int) -> Scores:
+    losses = sentence_losses(labels, probabilities)  # (M, n)
+    # Without BLAS, whose sums depend on the number of threads: retraining must give the same bits.
+    totals: Scores = np.einsum("rn,mn->rm", counts.astype(np.float64), losses)
+    return np.asarray(totals / counts.sum(axis=1, keepdims=True))
+
+
+def _roc_auc(labels: Labels, probabilities: NDArray[np.floating], counts: Counts, n_classes: int) -> Scores:
+    """Return the area under the ROC curve: of class 1 if there are two, else the mean of each class against the rest.
+
+    A class that the labels themselves lack makes it NaN.
+    """
+    classes = [1] if n_classes == 2 else range(n_classes)
+    found = np.empty((len(counts), len(probabilities)))
+    for m, each in enumerate(probabilities):
+        areas = np.stack([_area(labels == k, each[:, k], counts) for k in classes])  # (K, R)
+        defined = ~np.isnan(areas)
+        found[:, m] = _ratio(np.where(defined, areas, 0).sum(axis=0), defined.sum(axis=0).astype(np.float64))
+        found[~defined.any(axis=0), m] = np.nan
+    if any((labels == k).all() or not (labels == k).any() for k in classes):
+        found[:] = np.nan
+    return found
+
+
+def _area(positive: NDArray[np.bool_], scores: NDArray[np.floating], counts: Counts) -> NDArray[np.float64]:
+    """Return (R,) the share of pairs of a positive and a negative sentence that the scores order; equal ones half."""
+    order = np.argsort(scores, kind="stable")
+    starts = np.flatnonzero(np.r_[True, np.diff(scores[order]) != 0])  # of each group of equal scores
+    above = np.add.reduceat(counts[:, order] * positive[order], starts, axis=1).astype(np.float64)  # (R, G)
+    below = np.add.reduceat(counts[:, order] * ~positive[order], starts, axis=1).astype(np.float64)
+    ordered = (above * (below.cumsum(axis=1) - below / 2)).sum(axis=1)
+    pairs = above.sum(axis=1) * below.sum(axis=1)
+    return np.asarray(np.divide(ordered, pairs, out=np.full(len(counts), np.nan), where=pairs > 0))
+
+
+METRICS: dict[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        Metric(name="accuracy", title="accuracy", compute=_accuracy),
+        Metric(
+            name="macro_f1",
+            title="macro F1",
+            compute=_macro_f1,
+            absent_class="its F1 is 0 where a trial predicts it, otherwise macro_f1 is the mean of the other classes",
+        ),
+        Metric(
+            name="balanced_accuracy",
+            title="balanced accuracy",
+            compute=_balanced_accuracy,
+            absent_class="balanced_accuracy is the mean recall of the other classes",
+        ),
+        Metric(name="mcc", title="MCC", compute=_mcc, low=-1.0),
+        Metric(
+            name="log_loss",
+            title="log loss",
+            compute=_log_loss,
+            high=float("inf"),
+            higher_is_better=False,
+            needs_probabilities=True,
+        ),
+        Metric(
+            name="roc_auc",
+            title="ROC AUC",
+            compute=_roc_auc,
+            needs_probabilities=True,
+            absent_class="roc_auc is undefined",
+            defined_without_a_class=False,
+        ),
+    )
+}
+"""Every metric by its name."""
