@@ -4,12 +4,10 @@ import contextlib
 import shutil
 import sys
 import time
-from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from core.config import TrialConfig
 from core.data.audit import audit_warnings, render_audit
 from core.data.corpus import VAL, Corpus
 from core.data.load import load_corpus
@@ -17,24 +15,25 @@ from core.errors import ConfigError
 from core.io.text import redact_uris
 from tuning.analysis.best import table_of
 from tuning.analysis.filters import RowFilter
+from tuning.backend.interrupt import InterruptHandler
 from tuning.backend.storage import check_storage
 from tuning.console import command_line, print_note
 from tuning.journal.predictions import pack_labels
 from tuning.journal.records import study_attributes
-from tuning.journal.writer import StudyJournal, open_study
+from tuning.journal.writer import open_study
 from tuning.resources.allocation import GPU_SHARE, resolve_resources
 from tuning.resources.machine import Machine, TrialResources
-from tuning.run_options import AUTO, RunOptions, add_warm_start, study_config
+from tuning.run_options import AUTO, RunOptions, study_config
 from tuning.scheduling.budget import EarlyEnd
-from tuning.scheduling.callbacks import Callback, CallbackList
-from tuning.scheduling.schedule import resume
-from tuning.scheduling.study import StudyConfig, searched_settings, study_id, study_spec
+from tuning.scheduling.schedule import Callback, Schedule, reopen_trials
+from tuning.scheduling.study import searched_settings, study_id, study_spec
 from tuning.scheduling.virtual_cost import CorpusShape, virtual_cost
 from tuning.tracking.progress_display import ProgressDisplay
 from tuning.tracking.progress_state import SearchProgress
 from tuning.tracking.progress_text import wrap_titled
 from tuning.tracking.remaining_time import RemainingTime
 from tuning.tracking.tensorboard import tensorboard_callback
+from tuning.warm_start import add_warm_start
 
 if TYPE_CHECKING:
     from tuning.backend.checkpoint_sync import CheckpointStore
@@ -96,32 +95,35 @@ def _run(options: RunOptions, machine: "Machine | Cluster", fits: int, began: fl
         "command": redact_uris(command_line()),
         "inputs": corpus.source["inputs"],
     }
-    plan, prior_trials = add_warm_start(options, plan, existing, corpus.fingerprint)
+    plan, prior_trials = add_warm_start(plan, existing, options.warm_start_folder, corpus.fingerprint)
     kept |= prior_trials
     kept["vocabulary"] = len(corpus.words)
     spec = study_spec(plan, corpus, options.data, resources)
     key = study_id(folder.name, spec)
     with open_study(folder, spec, kept) as journal, contextlib.ExitStack() as extras:
-        more: list[Callback] = []
+        callbacks: list[Callback] = []
         if options.tensorboard:
-            more.append(extras.enter_context(tensorboard_callback(journal, searched_settings(plan.space), print_note)))
+            files = tensorboard_callback(journal, searched_settings(plan.space), print_note)
+            callbacks.append(extras.enter_context(files))
         if choice is not None:
             journal.set_study_attr(GPU_SHARE, choice.to_dict())
         cost = virtual_cost(plan.space, plan.shared_settings, CorpusShape.of(corpus))
-        ending, left = resume(journal, plan, cost)
-        if left:
+        reopen_trials(journal, plan)
+        interrupt = InterruptHandler()
+        retry_oom = resources.retry_oom and resources.gpus_per_trial < 1
+        schedule = Schedule(journal, plan, cost, callbacks, interrupt, retry_oom=retry_oom)
+        if schedule.has_job():
             journal.set_study_attr("early_end", None)
             workers = min(fits, options.workers or fits)
-            ending = _search(options, journal, plan, corpus, resources, machine, workers, began, more, key, cost)
-        elif ending is not None:
+            ending = _search(options, schedule, interrupt, corpus, resources, machine, workers, began, key)
+        elif (ending := schedule.early_end) is not None:
             _say(f"study {folder.name} has ended: {ending.reason}")
         else:
             _say(f"study {folder.name} is complete: {len(journal.trials())} trials")
-        complete = _is_complete(journal, plan)
+        complete = _is_complete(schedule)
         if (options.address or options.storage) and complete:
-            _checkpoint_store(options, key).remove_all(
-                machine, print_note
-            )  # by each command: the one before may have been killed
+            # By each command: the one before may have been killed.
+            _checkpoint_store(options, key).remove_all(machine, print_note)
         journal.set_study_attr("early_end", ending.to_dict() if ending else None)
         _say(table_of(folder, RowFilter(top=10), "table"))
         if ending is not None:
@@ -138,25 +140,22 @@ def _resume_hint(ending: EarlyEnd) -> str:
 
 def _search(
     options: RunOptions,
-    journal: StudyJournal,
-    plan: StudyConfig,
+    schedule: Schedule,
+    interrupt: InterruptHandler,
     corpus: Corpus,
     resources: TrialResources,
     machine: "Machine | Cluster",
     workers: int,
     began: float,
-    more: Sequence[Callback],
     key: str,
-    cost: Callable[[TrialConfig], float],
 ) -> EarlyEnd | None:
     """Search; return how a budget ended it before all trials were done, if one did."""
-    from tuning.backend.interrupt import InterruptHandler
     from tuning.backend.tuner import RayBackend, search
 
-    records = journal.records()
+    plan, records = schedule.config, schedule.store.records()
     if records:
         ended = sum(record.ended is not None for record in records)
-        _say(f"going on with study {journal.folder.name}: {ended} of {plan.n_trials} trials are done")
+        _say(f"going on with study {options.folder.name}: {ended} of {plan.n_trials} trials are done")
     checkpoints = _checkpoint_store(options, key)
     if checkpoints.on_node and not checkpoints.storage:
         _say(NO_STORAGE)
@@ -165,17 +164,17 @@ def _search(
         records=records,
         n_trials=plan.n_trials,
         epochs_a_trial=plan.epochs,
-        remaining=RemainingTime(config=plan, cost=cost, workers=workers),
+        remaining=RemainingTime(config=plan, cost=schedule.cost, workers=workers),
         searched=searched_settings(plan.space),
         budget_seconds=seconds,
     )
     progress = ProgressDisplay(Console(highlight=False), state, audit_warnings(corpus.source["audit"]))
-
-    interrupt = InterruptHandler(before_exit=progress.__exit__)  # a live display hides the cursor
+    schedule.callbacks.append(progress)
+    interrupt.before_exit = progress.__exit__  # a live display hides the cursor
     backend = RayBackend(machine=machine, resources=resources, workers=workers, train=checkpoints.run_trial)
     with progress, interrupt.time_limit(seconds, plan.budget.timed_out):
-        ending = search(journal, plan, corpus, backend, CallbackList([progress, *more]), interrupt, cost)
-    return None if ending and ending.n_trials is None and _is_complete(journal, plan) else ending
+        ending = search(schedule, corpus, backend, interrupt)
+    return None if ending and ending.n_trials is None and _is_complete(schedule) else ending
 
 
 def _checkpoint_store(options: RunOptions, key: str) -> "CheckpointStore":
@@ -185,9 +184,9 @@ def _checkpoint_store(options: RunOptions, key: str) -> "CheckpointStore":
     return CheckpointStore(study=key, on_node=options.address is not None, storage=options.storage)
 
 
-def _is_complete(journal: StudyJournal, plan: StudyConfig) -> bool:
-    trials = journal.trials()
-    return len(trials) >= plan.n_trials and all(trial.state.is_finished() for trial in trials)
+def _is_complete(schedule: Schedule) -> bool:
+    trials = schedule.store.trials()
+    return len(trials) >= schedule.config.n_trials and all(trial.state.is_finished() for trial in trials)
 
 
 def _say(text: str) -> None:

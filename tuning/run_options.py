@@ -7,17 +7,17 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 from typer import Argument, Option
 
 from core.config import PRECISIONS
-from core.errors import check_rules
+from core.errors import ConfigError, check_rules
 from core.io.atomic import expand_user
 from core.nn.environment import supports_bf16
-from tuning.backend.storage import absolute_uri as absolute_uri
+from tuning.formatting import UNITS
 from tuning.resources.machine import TrialResources, parse_gpu_share
 
 if TYPE_CHECKING:
@@ -139,8 +139,8 @@ class RunOptions:
 
         for derived in ("data", "stopping_rule", "resources", "budget", "warm_start_folder"):
             getattr(self, derived)  # raises ConfigError if one of its options breaks a rule
-        if self.storage is not None:
-            object.__setattr__(self, "storage", absolute_uri(self.storage))  # workers have another current folder
+        if self.storage is not None and "://" not in self.storage:  # workers have another current folder
+            object.__setattr__(self, "storage", str(expand_user(self.storage).absolute()))
         precisions = (AUTO, *PRECISIONS)
         check_rules(
             {
@@ -175,7 +175,7 @@ class RunOptions:
     @cached_property
     def budget(self) -> "Budget":
         """Limits that end the study before all its trials are done."""
-        from tuning.scheduling.budget import Budget, parse_duration
+        from tuning.scheduling.budget import Budget
 
         seconds = None if self.time_budget is None else parse_duration(self.time_budget)
         return Budget(seconds=seconds, target=self.target, patience_trials=self.patience_trials)
@@ -244,19 +244,6 @@ def study_config(options: RunOptions, max_parallel: int, existing: Mapping[str, 
     )
 
 
-def add_warm_start(
-    options: RunOptions, config: "StudyConfig", existing: Mapping[str, Any], fingerprint: str
-) -> tuple["StudyConfig", dict[str, Any]]:
-    """Return the configuration with the trials of `--warm-start`, and the attributes that a new study keeps of them."""
-    folder = options.warm_start_folder
-    if folder is None:
-        return config, {}
-    from tuning.journal.records import read_study
-    from tuning.scheduling.warm_start import add_prior_trials
-
-    return add_prior_trials(config, existing, folder.name, partial(read_study, folder), fingerprint)
-
-
 def corpus_arguments(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the arguments of load_corpus, with absolute paths.
 
@@ -283,6 +270,22 @@ def absolute_data_path(name: str) -> str:
 def study_folder(study: str, results: Path) -> Path:
     """Return the folder of a study, which is given by its name under `results` or by its folder."""
     return Path(study) if os.sep in study or Path(study, "study.journal").is_file() else results / study
+
+
+MAX_BUDGET_SECONDS = 3_600_000.0
+"""A longer budget is none."""
+
+
+def parse_duration(text: str) -> float:
+    """Return the seconds of `90s`, `30m`, `2h` or `1h30m`; raise ConfigError for another text."""
+    parts = re.fullmatch(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?", text.strip().lower())
+    given = zip(parts.groups(), UNITS.values(), strict=True) if parts else ()
+    seconds = sum(float(count) * unit for count, unit in given if count)
+    if seconds > MAX_BUDGET_SECONDS:
+        raise ConfigError(f"--time-budget must be at most 1000h, got {text!r}; leave it out for no limit")
+    if seconds <= 0:
+        raise ConfigError(f"--time-budget must be a time such as 90s, 30m, 2h or 1h30m, got {text!r}")
+    return seconds
 
 
 def _slug(text: str) -> str:

@@ -34,7 +34,6 @@ from tuning.journal.records import study_attributes
 from tuning.journal.writer import StudyJournal, open_study
 from tuning.scheduling.asha import Asha
 from tuning.scheduling.budget import StopSignal
-from tuning.scheduling.callbacks import Callback
 from tuning.scheduling.schedule import Job, Schedule
 from tuning.scheduling.study import StudyConfig
 from tuning.scheduling.suggester import Suggester
@@ -129,7 +128,7 @@ def rates(pending: int, trials: int) -> Rates:
 
 def reports(journal: StudyJournal, the_plan: StudyConfig) -> tuple[float, float]:
     """Return the seconds of a report at the first rung, and of writing an epoch into the journal."""
-    schedule = Schedule(journal, the_plan, lambda config: 1.0, Callback(), StopSignal())
+    schedule = Schedule(journal, the_plan, lambda config: 1.0, [], StopSignal())
     scheduler = RayScheduler(schedule)
     jobs = iter([job for _ in range(2 * REPEATS) if isinstance(job := schedule.next_job(), Job)])
 

@@ -27,7 +27,6 @@ from tuning.journal.file import JOURNAL
 from tuning.journal.records import read_study
 from tuning.journal.writer import open_study
 from tuning.resources.machine import Machine, TrialResources, available_cpus
-from tuning.scheduling.callbacks import Callback
 from tuning.scheduling.study import StudyConfig
 from tuning.space.load import load_space
 
@@ -80,7 +79,9 @@ def search_bytes(folder: Path, plan: StudyConfig, corpus: Corpus) -> dict[str, f
     machine = Machine(cpus=available_cpus(), gpus=0)
     backend = searching.RayBackend(machine=machine, resources=TrialResources(), workers=machine.cpus, train=run_trial)
     with open_study(folder, {}) as study_journal:
-        searching.search(study_journal, plan, corpus, backend, Callback(), searching.InterruptHandler(say=print))
+        interrupt = searching.InterruptHandler(say=print)
+        schedule = searching.Schedule(study_journal, plan, lambda config: 1.0, [], interrupt)
+        searching.search(schedule, corpus, backend, interrupt)
     _, records = read_study(folder)
     trained = sum(len(record.epochs) for record in records)
     journal = (folder / JOURNAL).stat().st_size

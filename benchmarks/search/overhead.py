@@ -103,7 +103,7 @@ def sentune(trials: int, folder: Path) -> dict[str, float]:
     from tuning.backend.tuner import RayBackend, search
     from tuning.journal.writer import open_study
     from tuning.resources.machine import Machine, TrialResources
-    from tuning.scheduling.callbacks import Callback
+    from tuning.scheduling.schedule import Callback, Schedule
 
     clock = Clock()
 
@@ -113,8 +113,10 @@ def sentune(trials: int, folder: Path) -> dict[str, float]:
 
     machine = Machine(cpus=WORKERS, gpus=0)
     backend = RayBackend(machine=machine, resources=TrialResources(), workers=WORKERS, train=nothing)
+    interrupt = InterruptHandler(say=print)
     with open_study(folder / "study", {}) as journal:
-        search(journal, plan(trials), tiny_corpus(), backend, Ends(), InterruptHandler(say=print), lambda config: 1.0)
+        schedule = Schedule(journal, plan(trials), lambda config: 1.0, [Ends()], interrupt)
+        search(schedule, tiny_corpus(), backend, interrupt)
     return clock.figures()
 
 

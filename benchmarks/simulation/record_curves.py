@@ -32,7 +32,7 @@ from core.config import TrialConfig
 from core.data.corpus import TRAIN, VAL, Corpus
 from core.errors import TrainingError
 from core.io.atomic import atomic_write
-from tuning.scheduling.samplers import SamplerOptions, derive_seed, make_sampler, suggest_once
+from tuning.scheduling.samplers import derive_seed, random_params
 from tuning.space.initial_trials import initial_trials
 from tuning.space.load import load_space
 from tuning.space.space import Space
@@ -89,8 +89,8 @@ def jobs(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
         for name in SPACES:
             searched = space(name, arguments.hidden)
             entropy = derive_seed(arguments.seed, number, SPACES.index(name))
-            sampler = make_sampler("random", SamplerOptions(space=searched, seed=entropy, startup=1))
-            config = searched.to_config(suggest_once(sampler, searched, []), **settings)
+            (params,) = random_params(searched, entropy, 1)
+            config = searched.to_config(params, **settings)
             if number == 0:
                 config = TrialConfig.from_dict({**initial_trials(searched)[0], **settings})
             yield {"space": name, "number": number, "config": config.to_dict()}

@@ -5,7 +5,6 @@ import hashlib
 import json
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from core.errors import DataError, UserError
@@ -14,16 +13,12 @@ from core.io.archives import open_file
 
 SMALL_BYTES = 8 << 20
 """Size in bytes below which a file is read each time, which takes milliseconds."""
-PIECE_BYTES = 64 << 20
-_BLOCK = 1 << 20
 _MTIME_GRACE_NS = 2_000_000_000
 """Age below which nothing is remembered: a file may change again within the same time stamp."""
 
 
 def input_digest(path: Path, cache: Path) -> str:
-    """Return the sha256 (hex) of a file's bytes; over 64 MiB, that of its pieces' digests, computed on all cores.
-
-    The digest of a large file is remembered in the cache folder.
+    """Return the sha256 (hex) of a file's bytes; that of a large file is remembered in the cache folder.
 
     Raises:
         DataError: the file is absent or cannot be read.
@@ -43,20 +38,7 @@ def check_unchanged(path: Path, cache: Path, digest: str) -> None:
 
 def _digest(path: Path) -> str:
     with open_file(path) as file:
-        if path.stat().st_size <= PIECE_BYTES:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    with ThreadPoolExecutor() as pool:
-        starts = range(0, path.stat().st_size, PIECE_BYTES)
-        return hashlib.sha256(b"".join(pool.map(lambda start: _piece_digest(path, start), starts))).hexdigest()
-
-
-def _piece_digest(path: Path, start: int) -> bytes:
-    digest = hashlib.sha256()
-    with open_file(path) as file:
-        file.seek(start)
-        for _ in range(PIECE_BYTES // _BLOCK):
-            digest.update(file.read(_BLOCK))
-    return digest.digest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def memoize_by_stat(path: Path, cache: Path, what: str, find_out: Callable[[], str]) -> str:

@@ -19,7 +19,7 @@ MAX_COMMANDS = 12
 """Commands with faults; the next one has none."""
 KILLS = ("kill before a write", "kill in a write", "kill after a write")
 
-DIGEST = SamplerInfo(make=lambda options: DigestSampler(options.seed), learns=True)
+DIGEST = SamplerInfo(make=lambda config, seed: DigestSampler(seed), learns=True)
 
 
 @cache

@@ -28,9 +28,8 @@ from core.errors import UserError
 from core.training.result import EpochResult
 from tuning.journal.reader import closes_trial
 from tuning.journal.writer import StudyJournal
-from tuning.scheduling.budget import EarlyEnd, StopSignal
-from tuning.scheduling.callbacks import Callback
-from tuning.scheduling.schedule import SAME_FAILURES, Job, Schedule, common_failure, resume
+from tuning.scheduling.budget import StopSignal
+from tuning.scheduling.schedule import SAME_FAILURES, Job, Schedule, common_failure, reopen_trials
 from tuning.scheduling.study import StudyConfig
 from tuning.scheduling.virtual_clock import NoJob
 
@@ -221,17 +220,14 @@ class World:
         try:
             journal = SimulatedJournal(self.disk)
             journal.set_study_attr("early_end", None)
-            early_end, left = resume(journal, self.config, cost)
+            reopen_trials(journal, self.config)
             run = _Run(self, journal, workers, death_rate, lost_checkpoints, stop_at, noise)
-            while left and not run.stop.requested:
-                schedule = run.schedule_round(whole_gpu=False)
-                if run.stop.requested or not schedule.waits_for_gpu:
-                    break
-                run.schedule_round(whole_gpu=True)
+            if run.schedule.has_job():
+                run.to_end()
             if common_failure(journal.trials()):
                 return True
             self.found["interruption"] += run.stop.requested and run.stop.reason is None
-            early_end = run.early_end if left else early_end
+            early_end = run.schedule.early_end
             journal.set_study_attr("early_end", early_end.to_dict() if early_end else None)
         except Killed:
             self.found["kill"] += 1
@@ -244,9 +240,9 @@ class World:
         enough = early_end is not None or len(trials) >= self.config.n_trials
         return enough and all(trial.state.is_finished() for trial in trials) and not run.stop.requested
 
-    def new_schedule(self, journal: StudyJournal, stop: StopSignal, *, whole_gpu: bool) -> Schedule:
+    def new_schedule(self, journal: StudyJournal, stop: StopSignal) -> Schedule:
         """Return a schedule whose clock's decisions are written down."""
-        schedule = Schedule(journal, self.config, cost, Callback(), stop, retry_oom=self.retry_oom, whole_gpu=whole_gpu)
+        schedule = Schedule(journal, self.config, cost, [], stop, retry_oom=self.retry_oom)
         decide, self.decisions = schedule.clock.next_job, []
 
         def next_job() -> Any:
@@ -272,7 +268,7 @@ class World:
 
     def new_schedule_to_end(self, journal: StudyJournal) -> None:
         """Replay the study, so that `decisions` holds all of its clock's."""
-        self.new_schedule(journal, StopSignal(), whole_gpu=False).next_job()
+        self.new_schedule(journal, StopSignal()).next_job()
 
 
 @dataclass
@@ -304,37 +300,34 @@ class _Run:
         self.world, self.journal, self.workers = world, journal, workers
         self.death_rate, self.lost_checkpoints, self.stop_at, self.noise = death_rate, lost_checkpoints, stop_at, noise
         self.stop = StopSignal()
-        self.early_end: EarlyEnd | None = None
+        self.schedule = world.new_schedule(journal, self.stop)
         self.now = 0.0
         self.deaths: Counter[int] = Counter()
         self.speeds = [2.0 ** world.rng.uniform(-2, 2) for _ in range(workers)]
 
-    def schedule_round(self, *, whole_gpu: bool) -> Schedule:
-        """Run until the schedule has no further job; return it."""
-        schedule = self.world.new_schedule(self.journal, self.stop, whole_gpu=whole_gpu)
+    def to_end(self) -> None:
+        """Run until the schedule has no further job."""
         events: _Events = []
         idle = list(range(self.workers))
         while True:
-            while idle and isinstance(job := schedule.next_job(), Job):
-                self._start(schedule, events, idle, job)
+            while idle and isinstance(job := self.schedule.next_job(), Job):
+                self._start(events, idle, job)
             if not events:
                 break
             self.now, place, worker = heapq.heappop(events)
             if self.now >= self.stop_at:
                 self.stop.requested = True
-            if self._goes_on(schedule, worker, whole_gpu):
+            if self._goes_on(worker):
                 self._begin(events, place, worker)
             else:
                 idle.append(place)
-        self.early_end = schedule.early_end
-        return schedule
 
-    def _start(self, schedule: Schedule, events: _Events, idle: list[int], job: Job) -> None:
+    def _start(self, events: _Events, idle: list[int], job: Job) -> None:
         """Give a job to an idle worker, which first reports the epochs of its checkpoint again."""
         worker = _Worker(job, self.world.checkpoints.get(job.trial, 0))
         for epoch in range(1, worker.epoch + 1):
-            if not schedule.report(job.trial, self._result(job, epoch)):
-                schedule.end(job.trial, {}, {"since": self.now, "until": self.now, "worker": "w"})
+            if not self.schedule.report(job.trial, self._result(job, epoch)):
+                self.schedule.end(job.trial, {}, {"since": self.now, "until": self.now, "worker": "w"})
                 return
         self._begin(events, idle.pop(), worker)
 
@@ -346,9 +339,9 @@ class _Run:
         accuracy = self.world.truth.accuracy(job.config, epoch)
         return EpochResult(epoch=epoch, train_loss=1.0, val_loss=1 - accuracy, val_accuracy=accuracy, seconds=1.0)
 
-    def _goes_on(self, schedule: Schedule, worker: _Worker, whole_gpu: bool) -> bool:
+    def _goes_on(self, worker: _Worker) -> bool:
         """Process the end of an epoch; return whether the worker continues."""
-        world, job = self.world, worker.job
+        world, schedule, job = self.world, self.schedule, worker.job
         trial, config, truth = job.trial, job.config, self.world.truth
         segment = {"since": self.now, "until": self.now, "worker": "w"}
         if self.deaths[trial] < 2 and world.rng.random() < self.death_rate:
@@ -360,7 +353,7 @@ class _Run:
         if truth.fails_after(config) == worker.epoch:
             world.found["failed trial"] += 1
             result = {"error": "the loss is NaN"}
-        elif truth.runs_out_after(config) == worker.epoch and not whole_gpu:
+        elif truth.runs_out_after(config) == worker.epoch and not job.whole_gpu:
             world.found["out of memory"] += 1
             result = {"error": "out of GPU memory", "oom": True}
         elif worker.epoch >= truth.ends_after(config):

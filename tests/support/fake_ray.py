@@ -15,8 +15,7 @@ from tuning.backend.adapters import RayScheduler, RaySearcher
 from tuning.journal.records import TrialRecord, read_study
 from tuning.journal.writer import StudyJournal, open_study
 from tuning.scheduling.budget import EarlyEnd, StopSignal
-from tuning.scheduling.callbacks import Callback
-from tuning.scheduling.schedule import Schedule, resume
+from tuning.scheduling.schedule import Callback, Schedule, reopen_trials
 from tuning.scheduling.study import StudyConfig
 
 
@@ -47,8 +46,8 @@ class FakeRay:
     ) -> None:
         self.stop = StopSignal()
         self.heard = Heard()
-        self.schedule = Schedule(journal, the_plan, cost, self.heard, self.stop, **options)
-        self.searcher = RaySearcher(self.schedule, journal)
+        self.schedule = Schedule(journal, the_plan, cost, [self.heard], self.stop, **options)
+        self.searcher = RaySearcher(self.schedule)
         self.scheduler = RayScheduler(self.schedule)
         self.plan, self.workers, self.rng = the_plan, workers, rng
         self.running: dict[str, tuple[Any, int]] = {}
@@ -100,7 +99,7 @@ class FakeRay:
 
 def searcher_of(journal: StudyJournal, the_plan: StudyConfig, stop: StopSignal) -> RaySearcher:
     """Return a searcher that continues from the trials in the journal."""
-    return RaySearcher(Schedule(journal, the_plan, cost, Heard(), stop), journal)
+    return RaySearcher(Schedule(journal, the_plan, cost, [Heard()], stop))
 
 
 def command(
@@ -109,11 +108,11 @@ def command(
     """Run a study as `sentune run` does: prepare its trials, search, and keep its early end, which is returned."""
     with open_study(folder, {"fingerprint": ""}) as journal:
         journal.set_study_attr("early_end", None)
-        ending, left = resume(journal, the_plan, cost)
-        if left:
-            ray = FakeRay(journal, the_plan, workers, random.Random(seed))
+        reopen_trials(journal, the_plan)
+        ray = FakeRay(journal, the_plan, workers, random.Random(seed))
+        if ray.schedule.has_job():
             ray.run(steps)
-            ending = ray.schedule.early_end
+        ending = ray.schedule.early_end
         journal.set_study_attr("early_end", ending.to_dict() if ending else None)
         return ending
 

@@ -1,102 +1,58 @@
-"""A store of trials in memory, and commands that train them without workers."""
+"""A journal in memory, and commands that train its trials without workers."""
 
-from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from optuna.distributions import BaseDistribution
-from optuna.trial import FrozenTrial, TrialState, create_trial
+from optuna.storages import InMemoryStorage
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
 
 from core.training.result import EpochResult
 from tests.support.fake_ray import Heard
 from tests.support.study_configs import cost
-from tuning.journal.records import N_EPOCHS, TrialRecord, recorded_epochs, to_record
-from tuning.scheduling.budget import StopSignal
-from tuning.scheduling.schedule import Job, Schedule, TrialStore, resume
+from tuning.journal.records import N_EPOCHS
+from tuning.journal.writer import StudyJournal
+from tuning.scheduling.budget import EarlyEnd, StopSignal
+from tuning.scheduling.schedule import Job, Schedule, reopen_trials
 from tuning.scheduling.study import StudyConfig
 
 
-class MemoryStore:
-    """A TrialStore without a file."""
+class MemoryStore(StudyJournal):
+    """A journal without a file."""
 
     def __init__(self) -> None:
-        self.kept: list[FrozenTrial] = []
-        self.attributes: dict[str, Any] = {}
+        storage = InMemoryStorage()
+        super().__init__(Path("/nonexistent"), storage, storage.create_new_study([StudyDirection.MAXIMIZE]))  # type: ignore[arg-type]
         self.without_checkpoints: list[int] = []
         """Trials whose checkpoints were removed while they were paused."""
 
     def trials(self) -> list[FrozenTrial]:
-        return self.kept
-
-    def trial(self, number: int) -> FrozenTrial:
-        return self.kept[number]
-
-    def records(self, start: int = 0, end: int | None = None) -> list[TrialRecord]:
-        return [to_record(trial) for trial in self.kept[start:end]]
-
-    def add_trial(
-        self,
-        params: Mapping[str, Any],
-        distributions: Mapping[str, BaseDistribution],
-        config: Mapping[str, Any],
-        origin: str,
-    ) -> int:
-        attrs = {"config": dict(config), "origin": origin}
-        trial = create_trial(
-            state=TrialState.RUNNING, params=dict(params), distributions=dict(distributions), user_attrs=attrs
-        )
-        trial.number = len(self.kept)
-        self.kept.append(trial)
-        return trial.number
-
-    def record_epoch(self, number: int, epoch: EpochResult, val_predictions: Mapping[str, Any] | None = None) -> None:
-        self.kept[number].user_attrs[f"epoch:{epoch.epoch}"] = {
-            name: getattr(epoch, name) for name in EpochResult.__slots__
-        }
-        self.kept[number].intermediate_values[epoch.epoch] = epoch.val_accuracy
-
-    def finish_trial(
-        self, number: int, state: TrialState, result: Mapping[str, Any] | None, n_epochs: int
-    ) -> TrialRecord:
-        trial = self.kept[number]
-        assert not trial.state.is_finished()
-        if result is not None:
-            trial.user_attrs["result"] = dict(result)
-        epochs = recorded_epochs(trial)
-        if len(epochs) > n_epochs:
-            trial.user_attrs[N_EPOCHS] = n_epochs
-        best = max((each.val_accuracy for each in epochs[:n_epochs]), default=None)
-        trial.state = state
-        trial.values = None if best is None or state == TrialState.FAIL else [best]
-        return to_record(trial)
-
-    def copy_result(self, source: int, number: int) -> TrialRecord:
-        record = to_record(self.kept[source])
-        for each in record.epochs:
-            self.record_epoch(number, each)
-        state = self.kept[source].state
-        result = None if state == TrialState.PRUNED else self.kept[source].user_attrs["result"]
-        return self.finish_trial(number, state, result, len(record.epochs))
+        return self._storage.get_all_trials(self._study_id, deepcopy=False)
 
     def reopen(self) -> None:
-        for trial in self.kept:
+        for trial in self.trials():
             trial.state, trial.values = TrialState.RUNNING, None
             trial.user_attrs.pop(N_EPOCHS, None)
-
-    def set_study_attr(self, name: str, value: Any) -> None:
-        self.attributes[name] = value
+        self._finished.clear()
 
     def remove_checkpoints(self, number: int) -> None:
-        self.without_checkpoints.append(number)
-
-    def set_trial_attr(self, number: int, name: str, value: Any) -> None:
-        self.kept[number].user_attrs[name] = value
+        if not self.trial(number).state.is_finished():
+            self.without_checkpoints.append(number)
 
 
 SEGMENT = {"since": 1.0, "until": 2.0}
 
 
-def schedule_of(store: TrialStore, config: StudyConfig, **options: bool) -> Schedule:
-    return Schedule(store, config, cost, Heard(), StopSignal(), **options)
+def schedule_of(store: StudyJournal, config: StudyConfig, **options: bool) -> Schedule:
+    return Schedule(store, config, cost, [Heard()], StopSignal(), **options)
+
+
+def resume(store: MemoryStore, config: StudyConfig) -> tuple[EarlyEnd | None, bool]:
+    """Start a command; return how the study has ended, and whether a job is left."""
+    reopen_trials(store, config)
+    schedule = schedule_of(store, config)
+    left = schedule.has_job()
+    return schedule.early_end, left
 
 
 def epoch(number: int, accuracy: float) -> EpochResult:
@@ -126,9 +82,7 @@ def score_of(job: Job) -> float:
 
 def run(store: MemoryStore, config: StudyConfig, limit: int | None = None) -> list[Job]:
     """Run a command that is killed before its job number `limit`; return its jobs."""
-    _, left = resume(store, config, cost)
-    if not left:
-        return []
+    reopen_trials(store, config)
     schedule, jobs = schedule_of(store, config), []
     while isinstance(job := schedule.next_job(), Job) and len(jobs) != limit:
         train(schedule, job, score_of(job))

@@ -36,6 +36,7 @@ from tuning.backend.local_ray import local_ray
 from tuning.journal.writer import open_study
 from tuning.resources.machine import Machine, TrialResources
 from tuning.scheduling.asha import Asha
+from tuning.scheduling.schedule import Schedule
 
 def work(job, corpus, resources):
     from tuning.backend.worker import run_trial  # not before: this process needs no torch
@@ -57,8 +58,9 @@ with local_ray(machine, print) as ray:
             with open_study(folder, {}) as journal:
                 backend = tuning.backend.tuner.RayBackend(machine=machine, resources=resources, workers=job["workers"],
                                                           train=names["work"])
-                tuning.backend.tuner.search(journal, the_plan, tiny_corpus(), backend, names["Heard"](), interrupt,
-                                            lambda config: 1.0)
+                schedule = Schedule(journal, the_plan, lambda config: 1.0, [names["Heard"]()], interrupt,
+                                    retry_oom=resources.retry_oom)
+                tuning.backend.tuner.search(schedule, tiny_corpus(), backend, interrupt)
         except UserError as error:
             said.write(str(error))
         except Exception:

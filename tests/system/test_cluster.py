@@ -125,12 +125,11 @@ def test_checkpoints_in_s3_outlive_their_node(
     assert "checkpoints stay on each trial's node" not in out
     assert command.content("stored") == command.content(whole)
     assert any("GET" in line and "tensors.safetensors" in line for line in caplog.messages), "none was fetched"
-    from tuning.backend.storage import open_filesystem
-
-    system, root = open_filesystem(s3)
     from pyarrow.fs import FileSelector
 
-    left = system.get_file_info(FileSelector(root, recursive=True, allow_not_found=True))
+    from tuning.backend.storage import open_storage
+
+    left = open_storage(s3).get_file_info(FileSelector("", recursive=True, allow_not_found=True))
     assert [file.path for file in left if file.is_file and file.size] == []
 
 

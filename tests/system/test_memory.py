@@ -92,7 +92,8 @@ from pathlib import Path
 from tuning.journal.writer import open_study
 from tuning.resources.machine import Machine, TrialResources
 from tuning.backend.interrupt import InterruptHandler
-from tuning.backend.tuner import search
+from tuning.backend.tuner import RayBackend, search
+from tuning.scheduling.schedule import Callback, Schedule
 from benchmarks.search.overhead import nothing, plan
 from tests.support.corpora import tiny_corpus
 
@@ -111,8 +112,10 @@ class Ends(Callback):
             print(resident(), flush=True)
 
 backend = RayBackend(machine=Machine(cpus=2, gpus=0), resources=TrialResources(), workers=2, train=nothing)
+interrupt = InterruptHandler(say=print)
 with open_study(Path(sys.argv[1]), {}) as journal:
-    search(journal, plan(1000), tiny_corpus(), backend, Ends(), InterruptHandler(say=print), lambda config: 1.0)
+    schedule = Schedule(journal, plan(1000), lambda config: 1.0, [Ends()], interrupt)
+    search(schedule, tiny_corpus(), backend, interrupt)
 """
 
 

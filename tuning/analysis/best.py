@@ -10,7 +10,6 @@ from tuning.analysis.random_search_curve import random_search_curve
 from tuning.analysis.ranking import TrialRow, trial_rows
 from tuning.analysis.tables import render_curve, render_table
 from tuning.journal.records import read_study
-from tuning.scheduling.budget import EarlyEnd
 from tuning.scheduling.study import searched_settings, space_from_spec, spec_notes
 
 
@@ -25,7 +24,7 @@ def table_of(folder: Path, selection: RowFilter, form: str) -> str:
     rows = trial_rows(records, searched_settings(space_from_spec(attributes["spec"])), assessment)
     notes = [*_assessment_notes(rows, assessment), *spec_notes(attributes["spec"])] if rows else []
     if ended := attributes.get("early_end"):
-        notes += EarlyEnd(**ended).notes
+        notes.append(f"the study ended early: {ended['reason']}")
     return render_table(filter_rows(rows, selection), form, notes=notes)
 
 

@@ -15,7 +15,6 @@ from ray.tune.search import Searcher
 
 from core.training.result import EpochResult
 from tuning.backend.ray_private import drop_finished_trials, keep_idle_workers
-from tuning.journal.writer import StudyJournal
 from tuning.scheduling.schedule import Schedule
 from tuning.scheduling.virtual_clock import NoJob
 
@@ -29,10 +28,9 @@ def unflatten(result: Mapping[str, Any], name: str) -> dict[str, Any]:
 class RaySearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
     """Hands the schedule's jobs to Ray, and the ends of Ray's trials to the schedule."""
 
-    def __init__(self, schedule: Schedule, journal: StudyJournal) -> None:
+    def __init__(self, schedule: Schedule) -> None:
         super().__init__()
         self.schedule = schedule
-        self.journal = journal
         self._running: dict[str, tuple[int, float]] = {}  # Ray's trial id -> our number, seconds since 1970
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
@@ -44,12 +42,10 @@ class RaySearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
         return {
             "number": job.trial,
             "config": job.config,
-            "checkpoint_dir": str(self.journal.checkpoint_dir(job.trial)),
+            "checkpoint_dir": str(self.schedule.store.checkpoint_dir(job.trial)),
             "kept": self.schedule.with_checkpoints(),
+            "whole_gpu": job.whole_gpu,
         }
-
-    def on_trial_result(self, trial_id: str, result: Mapping[str, Any]) -> None:
-        """Do nothing: the scheduler has reported the epoch already."""
 
     def on_trial_complete(self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False) -> None:
         """Report the end of one of Ray's trials; `error` means that its worker died."""
@@ -75,7 +71,8 @@ class RayScheduler(FIFOScheduler):  # type: ignore[misc]  # Ray ships no types
     def __init__(self, schedule: Schedule) -> None:
         super().__init__()
         self.schedule = schedule
-        self._keeps_workers = False
+        # With shares of a GPU an idle worker would keep its share from a trial that needs the whole one.
+        self._keeps_workers = schedule.retry_oom
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: Mapping[str, Any]) -> str:
         """Return CONTINUE or STOP after a report."""

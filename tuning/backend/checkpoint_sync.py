@@ -23,7 +23,7 @@ from core.io.atomic import atomic_folder
 from core.io.checked_folder import CHECKSUMS, canonical_json
 from core.training.checkpoint import FILES, checkpoint_names, load
 from tuning.backend.cluster import Cluster
-from tuning.backend.storage import delete, errors_as_user_errors, make_folder, open_filesystem, prune, remove
+from tuning.backend.storage import delete, errors_as_user_errors, make_folder, open_storage, prune, remove
 from tuning.resources.machine import Machine, TrialResources
 
 REMOVE_SECONDS = 120
@@ -31,65 +31,59 @@ REMOVE_SECONDS = 120
 
 
 class RemoteCheckpoints:
-    """A trial's folder in the storage, and its twin on the node that trains."""
+    """A trial's folder in the storage, and its twin on the node that trains.
+
+    Both methods raise UserError if the storage does not answer, is full, or its rights do not suffice.
+    """
 
     def __init__(self, where: str, key: str, local: Path) -> None:
         """
         Args:
-            where: the storage, as `open_filesystem` takes it.
+            where: the storage, as `open_storage` takes it.
             key: of the trial's folder in it, with slashes.
             local: the trial's folder on this node.
         """
         self.where, self.key, self.local = where, key, local
-        self._there: set[str] | None = None  # whole ones in the storage, once we know
 
     def download_latest(self) -> None:
-        """Bring the newest whole checkpoint to the node, unless the node has one that is as new.
-
-        Raises:
-            UserError: the storage does not answer, or its rights do not suffice.
-        """
+        """Bring the newest whole checkpoint to the node, unless the node has one that is as new."""
         with errors_as_user_errors(self.where):
-            there = self._listed()
             newest_here = max(checkpoint_names(self.local), default="")
-            for name in sorted(there, reverse=True):
+            for name in sorted(self._stored, reverse=True):
                 if name <= newest_here or self._download(name):
                     return
-                there.discard(name)  # damaged; uploaded again after its epoch
+                self._stored.discard(name)  # damaged; uploaded again after its epoch
 
     def upload_new(self) -> None:
-        """Bring the node's checkpoints to the storage, and remove those there that the node has removed.
-
-        Raises:
-            UserError: the storage does not answer, is full, or its rights do not suffice.
-        """
+        """Bring the node's checkpoints to the storage, and remove those there that the node has removed."""
         with errors_as_user_errors(self.where):
-            here, there = set(checkpoint_names(self.local)), self._listed()
-            for name in sorted(here - there):
+            here = set(checkpoint_names(self.local))
+            for name in sorted(here - self._stored):
                 self._upload(name)
-                there.add(name)
-            for old in sorted(there - here):
-                delete(self._place[0], f"{self._place[1]}/{old}")
-                there.discard(old)
+                self._stored.add(name)
+            for old in sorted(self._stored - here):
+                delete(self._system, old)
+                self._stored.discard(old)
 
-    def _listed(self) -> set[str]:
-        if self._there is None:
-            from pyarrow.fs import FileSelector
+    @cached_property
+    def _system(self) -> Any:
+        return open_storage(self.where, self.key)
 
-            system, root = self._place
-            found = system.get_file_info(FileSelector(root, recursive=True, allow_not_found=True))
-            self._there = {PurePosixPath(file.path).parent.name for file in found if file.base_name == CHECKSUMS}
-        return self._there
+    @cached_property
+    def _stored(self) -> set[str]:
+        """Names of the whole checkpoints in the storage."""
+        from pyarrow.fs import FileSelector
+
+        found = self._system.get_file_info(FileSelector("", recursive=True, allow_not_found=True))
+        return {PurePosixPath(file.path).parent.name for file in found if file.base_name == CHECKSUMS}
 
     def _download(self, name: str) -> bool:
-        """Whether it was whole."""
+        """Return whether the checkpoint was whole."""
         from pyarrow.fs import LocalFileSystem, copy_files
 
-        system, root = self._place
         try:
             with atomic_folder(self.local / name) as work:
-                for part in (*FILES, CHECKSUMS):
-                    copy_files(f"{root}/{name}/{part}", str(work / part), system, LocalFileSystem())
+                copy_files(name, str(work), self._system, LocalFileSystem())
                 load(work)
         except (CorruptionError, FileNotFoundError):
             return False
@@ -98,18 +92,12 @@ class RemoteCheckpoints:
     def _upload(self, name: str) -> None:
         from pyarrow.fs import LocalFileSystem, copy_files
 
-        system, root = self._place
-        make_folder(system, f"{root}/{name}")
+        make_folder(self._system, name)
         for part in (*FILES, CHECKSUMS):  # the checksums last
             # Without threads: with them pyarrow can hang on uploads (its issue 32372).
             copy_files(
-                str(self.local / name / part), f"{root}/{name}/{part}", LocalFileSystem(), system, use_threads=False
+                str(self.local / name / part), f"{name}/{part}", LocalFileSystem(), self._system, use_threads=False
             )
-
-    @cached_property
-    def _place(self) -> tuple[Any, str]:
-        system, root = open_filesystem(self.where)
-        return system, f"{root}/{self.key}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -130,7 +118,8 @@ class CheckpointStore:
         """
         from tuning.backend.worker import run_trial  # Ray
 
-        key = f"{job['number']:05d}-{_digest([job['config'], corpus.fingerprint])}"
+        digest = hashlib.sha256(canonical_json([job["config"], corpus.fingerprint])).hexdigest()
+        key = f"{job['number']:05d}-{digest[:12]}"
         folder = _node_root() / self.study / key if self.on_node else Path(job["checkpoint_dir"])
         mirror = RemoteCheckpoints(self.storage, f"{self.study}/{key}", folder) if self.storage else None
         problems = [_problem(lambda: self._prune(job)), _problem(mirror.download_latest if mirror else None)]
@@ -186,7 +175,3 @@ def _problem(action: Callable[[], None] | None) -> str:
     except UserError as error:
         return str(error)
     return ""
-
-
-def _digest(value: Any) -> str:
-    return hashlib.sha256(canonical_json(value)).hexdigest()[:12]

@@ -5,7 +5,6 @@ libraries and no shared disk.
 """
 
 import contextlib
-import logging
 import os
 import socket
 import threading
@@ -17,10 +16,8 @@ from typing import Any
 import core
 import tuning
 from core.errors import ConfigError, UserError
-from core.io.text import error_summary
 from tuning.backend.connect import check_head, is_listening, local_raylet, resolve_address
-from tuning.backend.local_ray import RAY_ENV
-from tuning.backend.ray_private import silence_error_thread
+from tuning.backend.local_ray import RAY_ENV, ray_session, root_cause
 from tuning.backend.storage import check_storage, marker_file
 from tuning.resources.machine import Machine, TrialResources
 
@@ -134,41 +131,21 @@ def join_cluster(address: str) -> Iterator[Cluster]:
     check_head(address)
     raylet = local_raylet(address)
     os.environ.update({name: value for name, value in RAY_ENV.items() if name != "RAY_AUTH_MODE"})  # that is theirs
-    import ray
-
-    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # the journal has every error
-    try:
-        ray.init(
-            address=address,
-            runtime_env={
-                "py_modules": [str(Path(package.__path__[0]).absolute()) for package in (core, tuning)],
-                "env_vars": {name: RAY_ENV[name] for name in WORKER_SETTINGS},
-            },
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            configure_logging=True,
-        )
-    except Exception as error:
-        ray.shutdown()
-        raise UserError(f"cannot join the Ray cluster at {address} ({root_cause(error)})") from error
-    silence_error_thread()
-    try:
+    code = [str(Path(package.__path__[0]).absolute()) for package in (core, tuning)]
+    environment = {"py_modules": code, "env_vars": {name: RAY_ENV[name] for name in WORKER_SETTINGS}}
+    problem = f"cannot join the Ray cluster at {address} ({{}})"
+    with ray_session(problem, address=address, runtime_env=environment) as ray:
         yield Cluster(address=address, raylet=raylet, nodes=_nodes(ray.nodes()))
-    finally:
-        ray.shutdown()
 
 
 def _nodes(listed: Sequence[Any]) -> tuple[Node, ...]:
-    found = [
-        Node(
-            node_id=node["NodeID"],
-            address=node["NodeManagerAddress"],
-            machine=Machine(cpus=int(node["Resources"].get("CPU", 0)), gpus=int(node["Resources"].get("GPU", 0))),
-        )
-        for node in listed
-        if node["Alive"]
-    ]
-    return tuple(node for node in found if node.machine.cpus)
+    """Return the nodes that are alive and have CPUs."""
+    alive = [node for node in listed if node["Alive"] and node["Resources"].get("CPU", 0) >= 1]
+    machines = [Machine(cpus=int(n["Resources"]["CPU"]), gpus=int(n["Resources"].get("GPU", 0))) for n in alive]
+    return tuple(
+        Node(node_id=node["NodeID"], address=node["NodeManagerAddress"], machine=machine)
+        for node, machine in zip(alive, machines, strict=True)
+    )
 
 
 def _fits(resources: TrialResources, machine: Machine) -> int:
@@ -185,11 +162,6 @@ def _result(call: Any) -> Any:
         return ray.get(call)
     except Exception as error:
         return error
-
-
-def root_cause(error: Exception) -> str:
-    """Return what went wrong in one line; Ray adds pages to it."""
-    return error_summary(getattr(error, "cause", None) or error)
 
 
 def check_nodes(cluster: Cluster, storage: str | None, say: Callable[[str], None]) -> None:

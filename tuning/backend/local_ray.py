@@ -4,18 +4,12 @@ import contextlib
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from core.errors import UserError
 from core.io.text import error_summary
-from tuning.backend.ray_private import (
-    Process,
-    kill_processes,
-    ray_processes,
-    silence_error_thread,
-    without_unused_processes,
-)
+from tuning.backend.ray_private import kill_processes, ray_processes, silence_error_thread, without_unused_processes
 from tuning.resources.machine import Machine
 
 RAY_ENV = {
@@ -32,6 +26,34 @@ RAY_ENV = {
 
 
 @contextlib.contextmanager
+def ray_session(problem: str, **options: Any) -> Iterator[Any]:
+    """Start or join Ray, without its output, and shut it down after the block.
+
+    Args:
+        problem: message of the UserError if Ray does not start; `{}` stands for the cause.
+        options: of ray.init.
+    """
+    import ray
+
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # the journal has every error
+    try:
+        ray.init(log_to_driver=False, logging_level=logging.ERROR, configure_logging=True, **options)
+    except Exception as error:
+        ray.shutdown()
+        raise UserError(problem.format(root_cause(error))) from error
+    silence_error_thread()
+    try:
+        yield ray
+    finally:
+        ray.shutdown()
+
+
+def root_cause(error: Exception) -> str:
+    """Return what went wrong in one line; Ray adds pages to it."""
+    return error_summary(getattr(error, "cause", None) or error)
+
+
+@contextlib.contextmanager
 def local_ray(machine: Machine, lost: Callable[[str], None]) -> Iterator[Any]:
     """Start Ray on this machine, and shut it down after the block.
 
@@ -43,59 +65,30 @@ def local_ray(machine: Machine, lost: Callable[[str], None]) -> Iterator[Any]:
     Raises:
         UserError: Ray does not start.
     """
+    import psutil  # Ray brings it along
+
     os.environ.update(RAY_ENV)
-    import ray
-
-    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # the journal has every error
-    try:
+    problem = "Ray did not start ({}): see that the machine is not too busy and try again"
+    own = {"address": "local", "num_cpus": machine.cpus, "num_gpus": machine.gpus, "include_dashboard": False}
+    with contextlib.ExitStack() as stack:
         with without_unused_processes():
-            ray.init(
-                address="local",
-                num_cpus=machine.cpus,
-                num_gpus=machine.gpus,
-                include_dashboard=False,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-                configure_logging=True,
-            )
-    except Exception as error:
-        ray.shutdown()
-        raise UserError(
-            f"Ray did not start ({error_summary(error)}): see that the machine is not too busy and try again"
-        ) from error
-    silence_error_thread()
-    over = threading.Lock()
-    processes = ray_processes()
-    orphans = _children(processes)
-    for name, process in processes.items():
-        threading.Thread(target=_watch, args=(name, process, over, orphans, lost), daemon=True).start()
-    try:
+            ray = stack.enter_context(ray_session(problem, **own))
+        over = threading.Lock()
+        processes = ray_processes()
+        # What Ray's processes have started themselves outlives them by minutes.
+        orphans = [child for process in processes.values() for child in psutil.Process(process.pid).children()]
+        for name, process in processes.items():
+            threading.Thread(target=_watch, args=(name, process, over, orphans, lost), daemon=True).start()
+        stack.callback(over.acquire, blocking=False)
         yield ray
-    finally:
-        over.acquire(blocking=False)
-        ray.shutdown()
 
 
-def _watch(
-    name: str, process: Process, over: threading.Lock, orphans: Sequence[Any], lost: Callable[[str], None]
-) -> None:
+def _watch(name: str, process: Any, over: threading.Lock, orphans: Sequence[Any], lost: Callable[[str], None]) -> None:
     """Call `lost` when the process ends and no one holds `over`: neither the shutdown nor another watcher."""
     process.wait()
     if over.acquire(blocking=False):
-        _kill_all(orphans)
+        kill_processes()
+        for orphan in orphans:  # without a raylet no one else ends them
+            with contextlib.suppress(Exception):  # it may be gone
+                orphan.kill()
         lost(name)
-
-
-def _children(processes: Mapping[str, Process]) -> list[Any]:
-    """What Ray's processes have started themselves: it outlives them by minutes."""
-    import psutil  # Ray brings it along
-
-    return [child for process in processes.values() for child in psutil.Process(process.pid).children()]
-
-
-def _kill_all(orphans: Sequence[Any]) -> None:
-    """End what is left of Ray: without a raylet no one else does."""
-    kill_processes()
-    for orphan in orphans:
-        with contextlib.suppress(Exception):  # it may be gone
-            orphan.kill()

@@ -8,7 +8,7 @@ import contextlib
 import json
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import ray
 from ray import _raylet
@@ -109,14 +109,6 @@ def without_unused_processes() -> Iterator[None]:
             setattr(Node, name, method)
 
 
-class Process(Protocol):
-    """As subprocess.Popen."""
-
-    pid: int
-
-    def wait(self) -> int: ...
-
-
 def silence_error_thread() -> None:
     """Stop the thread that prints what Ray's processes think of one another: what matters is in the journal."""
     with contextlib.suppress(AttributeError):
@@ -124,8 +116,8 @@ def silence_error_thread() -> None:
         ray_worker.global_worker.gcs_error_subscriber.close()
 
 
-def ray_processes() -> dict[str, Process]:
-    """Return those of Ray's processes without which a search cannot continue."""
+def ray_processes() -> dict[str, Any]:
+    """Return the Popen of each of Ray's processes without which a search cannot continue."""
     started = getattr(ray_worker._global_node, "all_processes", {})  # no public name lists them
     return {name: infos[0].process for name, infos in started.items() if name in ("raylet", "gcs_server") and infos}
 

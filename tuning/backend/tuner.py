@@ -9,19 +9,15 @@ from typing import Any
 
 from ray.tune.progress_reporter import TrialProgressCallback
 
-from core.config import TrialConfig
 from core.data.corpus import Corpus
 from tuning.backend.adapters import RayScheduler, RaySearcher
 from tuning.backend.cluster import Cluster
 from tuning.backend.interrupt import InterruptHandler
 from tuning.backend.local_ray import local_ray
 from tuning.backend.ray_private import skip_callback_telemetry
-from tuning.journal.writer import StudyJournal
 from tuning.resources.machine import Machine, TrialResources
 from tuning.scheduling.budget import EarlyEnd
-from tuning.scheduling.callbacks import Callback
-from tuning.scheduling.schedule import MAX_RESTARTS, Schedule, common_failure, raise_common_failure
-from tuning.scheduling.study import StudyConfig
+from tuning.scheduling.schedule import MAX_RESTARTS, Schedule
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,15 +32,6 @@ class RayBackend:
     """Trials at once, at most."""
     train: Callable[[Mapping[str, Any], Corpus, TrialResources], None]
     """What a worker does with a job (tuning.backend.checkpoint_sync)."""
-
-    @property
-    def retries_oom(self) -> bool:
-        """Whether a trial whose share of a GPU is too small runs again: not if it had a whole GPU."""
-        return self.resources.retry_oom and self.resources.gpus_per_trial < 1
-
-    def on_whole_gpus(self) -> "RayBackend":
-        """Return the same backend with a whole GPU per trial."""
-        return dataclasses.replace(self, resources=dataclasses.replace(self.resources, gpus_per_trial=1.0))
 
 
 class StorageProblems(TrialProgressCallback):  # type: ignore[misc]  # Ray ships no types
@@ -71,28 +58,17 @@ class StorageProblems(TrialProgressCallback):  # type: ignore[misc]  # Ray ships
     on_trial_error = on_trial_complete
 
 
-def search(
-    journal: StudyJournal,
-    config: StudyConfig,
-    corpus: Corpus,
-    backend: RayBackend,
-    callbacks: Callback,
-    interrupt: InterruptHandler,
-    cost: Callable[[TrialConfig], float],
-) -> EarlyEnd | None:
-    """Run the jobs that the journal lacks.
+def search(schedule: Schedule, corpus: Corpus, backend: RayBackend, interrupt: InterruptHandler) -> EarlyEnd | None:
+    """Run the jobs of a schedule.
 
     Returns when none is left, or after an interruption. Ray is started before and shut down afterwards, unless a
     cluster is joined.
 
     Args:
-        journal: the open journal; every epoch and end is in it before the next decision.
-        config: what the study does.
+        schedule: its journal holds every epoch and end before the next decision.
         corpus: the data.
         backend: what trains the trials.
-        callbacks: called at each start, epoch, pause and end of a trial.
-        interrupt: checked before each job and after each epoch.
-        cost: returns the virtual cost of an epoch (tuning.scheduling.virtual_cost).
+        interrupt: the stop signal of the schedule.
 
     Returns:
         The budget that has ended the study, if one has.
@@ -102,51 +78,39 @@ def search(
             before the search can continue.
     """
     machine = backend.machine
-    ray_session = machine.monitored if isinstance(machine, Cluster) else partial(local_ray, machine)
+    session = machine.monitored if isinstance(machine, Cluster) else partial(local_ray, machine)
     # Installed twice: Ray sets handlers of its own when it starts, and a signal must not cut its shutdown short.
-    with interrupt.installed(), ray_session(interrupt.on_ray_lost) as ray, interrupt.installed():
-        new_schedule = partial(Schedule, journal, config, cost, callbacks, interrupt)
-        run = partial(_run_trials, new_schedule, journal, ray.put(corpus), interrupt)
-        schedule = run(backend)
-        while schedule.waits_for_gpu and not (interrupt.requested or common_failure(journal.trials())):
-            run(backend.on_whole_gpus(), whole_gpu=True)
-            schedule = run(backend)
-    if interrupt.reason:
-        raise interrupt.reason
-    raise_common_failure(journal.trials())
+    with interrupt.installed(), session(interrupt.on_ray_lost) as ray, interrupt.installed():
+        _run_trials(schedule, ray.put(corpus), backend, interrupt)
+    schedule.raise_reason()
     return interrupt.ended or schedule.early_end
 
 
-def _run_trials(
-    new_schedule: Callable[..., Schedule],
-    journal: StudyJournal,
-    corpus_ref: Any,
-    interrupt: InterruptHandler,
-    backend: RayBackend,
-    *,
-    whole_gpu: bool = False,
-) -> Schedule:
-    """Run Ray Tune once, until a schedule has no further job for this backend; return the schedule."""
+def _run_trials(schedule: Schedule, corpus_ref: Any, backend: RayBackend, interrupt: InterruptHandler) -> None:
     import ray
     from ray import tune
 
     skip_callback_telemetry()
-    scratch = journal.folder.absolute() / ".ray"
+    scratch = schedule.store.folder.absolute() / ".ray"
     shutil.rmtree(scratch, ignore_errors=True)  # of a killed driver
-    train, resources = backend.train, backend.resources
+
+    train, share = backend.train, backend.resources
+    whole = dataclasses.replace(share, gpus_per_trial=1.0)
+
+    def booked(job: Mapping[str, Any]) -> tune.PlacementGroupFactory:
+        gpus = 1.0 if job["whole_gpu"] else share.gpus_per_trial
+        return tune.PlacementGroupFactory([{"CPU": share.cpus_per_trial, "GPU": gpus}])
 
     def trainable(job: dict[str, Any]) -> None:
-        train(job, ray.get(corpus_ref), resources)
+        train(job, ray.get(corpus_ref), whole if job["whole_gpu"] else share)
 
-    retry_oom = whole_gpu or backend.retries_oom
-    schedule = new_schedule(retry_oom=retry_oom, whole_gpu=whole_gpu)
     tuner = tune.Tuner(
-        tune.with_resources(trainable, {"cpu": resources.cpus_per_trial, "gpu": resources.gpus_per_trial}),
+        tune.with_resources(trainable, booked),
         tune_config=tune.TuneConfig(
-            search_alg=RaySearcher(schedule, journal),
+            search_alg=RaySearcher(schedule),
             scheduler=RayScheduler(schedule),
             # A trial that continues after a pause, or whose worker died, is another trial to Ray.
-            num_samples=schedule.clock.n_trials * (len(schedule.clock.stops) + MAX_RESTARTS),
+            num_samples=schedule.clock.n_trials * (len(schedule.clock.stops) + MAX_RESTARTS + 1),
             max_concurrent_trials=backend.workers,
             reuse_actors=True,
             trial_dirname_creator=lambda trial: trial.trial_id,
@@ -157,9 +121,7 @@ def _run_trials(
             verbose=0,
             progress_reporter=tune.CLIReporter(),  # silent; in a notebook Ray's default would clear the cell
             callbacks=[StorageProblems(interrupt.say)],
-            failure_config=tune.FailureConfig(
-                max_failures=0
-            ),  # the schedule hands out the trial of a dead worker again
+            failure_config=tune.FailureConfig(max_failures=0),  # the schedule hands out a dead worker's trial again
         ),
     )
     try:
@@ -169,4 +131,3 @@ def _run_trials(
             raise
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    return schedule

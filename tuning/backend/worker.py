@@ -6,10 +6,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import ray
 import torch
-from numpy.typing import NDArray
 from ray import tune
 
 from core.config import TrialConfig
@@ -34,18 +32,24 @@ def run_trial(
     Args:
         job: `number`, `config` (TrialConfig as a dict) and `checkpoint_dir`, as the searcher gave it.
         corpus: from Ray's object store; its arrays are read-only and shared by all workers of the node.
-        shares: threads and device.
+        resources: threads and device.
         saved: called after each epoch when its checkpoint is written; what it returns is reported with the epoch.
     """
-    reporter, share = _Reporter(saved), resources.gpus_per_trial
-    device, gpu = "cpu", None
+    share, gpu = resources.gpus_per_trial, None
+    predictions: dict[str, Any] = {}  # of the best epoch, until it is reported
+
+    def report(epoch: EpochResult) -> None:
+        best = predictions.copy()
+        predictions.clear()
+        tune.report({**saved(), "epoch_result": dataclasses.asdict(epoch), "val_predictions": best})
+
     try:
         device, gpu = select_device(share)
         result = train(
             TrialConfig.from_dict(job["config"]),
             corpus,
-            report=reporter.epoch,
-            on_best=reporter.best,
+            report=report,
+            on_best=lambda labels: predictions.update(pack_labels(labels)),
             checkpoint_dir=Path(job["checkpoint_dir"]),
             threads=resources.cpus_per_trial,
             device=device,
@@ -53,15 +57,8 @@ def run_trial(
     except Exception as error:  # a bad setting must not end the study
         tune.report({"result": failure_result(error, share, gpu)})
         return
-    tune.report(
-        {
-            "result": {
-                "n_parameters": result.n_parameters,
-                "weights_sha256": result.weights_sha256,
-                "environment": dict(result.environment),
-            }
-        }
-    )
+    names = ("n_parameters", "weights_sha256", "environment")
+    tune.report({"result": {name: getattr(result, name) for name in names}})
 
 
 def select_device(share: float) -> tuple[str, Gpu | None]:
@@ -87,27 +84,4 @@ def failure_result(error: Exception, share: float = 0, gpu: Gpu | None = None) -
         return {"error": out_of_memory(str(error), share, gpu), "oom": True}
     if isinstance(error, UserError) and not isinstance(error, ConfigError):
         return {"user_error": str(error)}
-    return {"error": error_text(error)}
-
-
-class _Reporter:
-    """Tells Ray each epoch; with one that is the best so far, what it said about the validation split."""
-
-    def __init__(self, saved: Callable[[], Mapping[str, Any]]) -> None:
-        self.saved = saved
-        self.predictions: dict[str, Any] = {}
-
-    def best(self, predictions: NDArray[np.int64]) -> None:
-        """Of the epoch that comes next."""
-        self.predictions = pack_labels(predictions)
-
-    def epoch(self, epoch: EpochResult) -> None:
-        """An epoch is over."""
-        more = self.saved()
-        tune.report({"epoch_result": dataclasses.asdict(epoch), "val_predictions": self.predictions, **more})
-        self.predictions = {}
-
-
-def error_text(error: Exception) -> str:
-    """An error's type and message in a line."""
-    return f"{type(error).__name__}: {error_summary(error)}"
+    return {"error": f"{type(error).__name__}: {error_summary(error)}"}

@@ -6,7 +6,7 @@ from typing import Any
 
 from core.errors import UserError
 from tuning.journal.records import Spec, TrialRecord, rank_trials
-from tuning.scheduling.samplers import fresh_seeds
+from tuning.retrain.training import fresh_seeds
 
 PREFIX = "confirm"
 """Prefix of the study's user attributes that hold results."""

@@ -8,17 +8,18 @@ from typing import Any
 from core.data.load import load_corpus
 from core.errors import ConfigError
 from core.nn.model_size import max_checkpoint_bytes
-from tuning.forecast.probe import PROBE_SECONDS, probe
-from tuning.forecast.simulation import Forecast, Range, forecast, to_dict
+from tuning.forecast.probe import PROBE_SECONDS, Probe, probe
+from tuning.forecast.simulation import Forecast, Range, forecast
 from tuning.formatting import format_duration, format_gigabytes, format_megabytes
 from tuning.journal.file import JOURNAL
 from tuning.journal.reader import read_journal
 from tuning.journal.records import study_attributes, to_record
 from tuning.resources.allocation import heaviest_configs, resolve_resources
 from tuning.resources.machine import Machine
-from tuning.run_options import RunOptions, add_warm_start, study_config
+from tuning.run_options import RunOptions, study_config
 from tuning.scheduling.schedule import KEPT_PAUSED
 from tuning.scheduling.study import StudyConfig
+from tuning.warm_start import add_warm_start
 
 RAY_BYTES = 500_000_000
 """Memory of Ray's own processes and the driver."""
@@ -46,17 +47,19 @@ class ForecastReport:
     share: str
     """Resources of each trial, such as `1 core`."""
     forecast: Forecast
-    probed: int
-    """Number of configurations that the probe trained."""
-    probe_seconds: float
-    worker_bytes: int
-    """Memory of a worker with the heaviest configuration."""
+    probe: Probe
     memory_bytes: int
     """Memory of the machine; 0 if unknown."""
     checkpoint_bytes: int
     """Size of the largest checkpoint."""
-    budget_seconds: float | None
-    """Value of --time-budget in seconds; None for no limit."""
+
+    @property
+    def worker_bytes(self) -> int:
+        """Memory of a worker with the heaviest configuration.
+
+        The steps of a probe hold neither the best weights nor, from a GPU, what goes to the disk: at most a checkpoint.
+        """
+        return self.probe.peak_bytes + self.checkpoint_bytes + RAY_IN_A_WORKER_BYTES
 
     @property
     def total_bytes(self) -> int:
@@ -78,7 +81,7 @@ class ForecastReport:
     def warnings(self) -> list[str]:
         """Return one line for each limit that may be exceeded, with options that would fit."""
         found = []
-        high, budget = self.forecast.seconds.high, self.budget_seconds
+        high, budget = self.forecast.seconds.high, self.plan.budget.seconds
         if budget is not None and high > budget:
             fit = int(self.plan.n_trials * budget / high)
             limit, larger = f"--time-budget {format_duration(budget)}", f"--time-budget {round_up(high)}"
@@ -105,9 +108,9 @@ class ForecastReport:
             "parallelism": self.plan.parallelism,
             "rungs": list(self.forecast.rungs),
             "epochs_without_stopping": self.forecast.whole_epochs,
-            "epochs": to_dict(self.forecast.epochs, 0),
-            "seconds": to_dict(self.forecast.seconds),
-            "probe": {"settings": self.probed, "seconds": round(self.probe_seconds, 1)},
+            "epochs": self.forecast.epochs.to_dict(0),
+            "seconds": self.forecast.seconds.to_dict(1),
+            "probe": {"settings": self.probe.count, "seconds": round(self.probe.seconds, 1)},
             "memory_bytes": {"worker": self.worker_bytes, "all": self.total_bytes, "machine": self.memory_bytes},
             "disk_bytes": {"running": self.disk_bytes, "afterwards": self.journal_bytes},
             "warnings": self.warnings(),
@@ -124,8 +127,8 @@ class ForecastReport:
             f"with {self.share} each, parallelism {plan.parallelism}",
             f"stopping: {rungs}",
             f"epochs: {forecast.whole_epochs} without stopping, {spread(forecast.epochs, '{:.0f}'.format)} with it",
-            f"time: {spread(forecast.seconds, round_up)}, by a probe of {self.probed} settings in "
-            f"{self.probe_seconds:.0f} s",
+            f"time: {spread(forecast.seconds, round_up)}, by a probe of {self.probe.count} settings in "
+            f"{self.probe.seconds:.0f} s",
             f"memory: {format_gigabytes(self.worker_bytes)} a worker at most, "
             f"{format_gigabytes(self.total_bytes)} in all"
             + (f" of {format_gigabytes(self.memory_bytes)}" if self.memory_bytes else ""),
@@ -180,7 +183,7 @@ def make_forecast(options: RunOptions, say: Callable[[str], None]) -> ForecastRe
         say(str(choice))
         fits = resources.max_parallel(machine)
         plan = study_config(options, fits, existing)
-    plan, _ = add_warm_start(options, plan, existing, corpus.fingerprint)
+    plan, _ = add_warm_start(plan, existing, options.warm_start_folder, corpus.fingerprint)
     workers = min(fits, options.workers or fits, plan.n_trials)
     heavy = heaviest_configs(plan.space, **plan.shared_settings)
     # The probe has one GPU: as many processes as share it.
@@ -196,7 +199,6 @@ def make_forecast(options: RunOptions, say: Callable[[str], None]) -> ForecastRe
         device="cuda:0" if resources.gpus_per_trial else "cpu",
     )
     shape = (len(corpus.words), corpus.embedding_dim, len(corpus.classes))
-    checkpoint = max(max_checkpoint_bytes(config, *shape) for config in heavy)
     records = [to_record(trial) for trial in read_journal(options.folder / JOURNAL)[1]]
     trained = {record.number: len(record.epochs) for record in records if record.number < plan.n_trials}
     return ForecastReport(
@@ -206,11 +208,7 @@ def make_forecast(options: RunOptions, say: Callable[[str], None]) -> ForecastRe
         workers=workers,
         share=share_text(resources.cpus_per_trial, resources.gpus_per_trial),
         forecast=forecast(plan, found.costs, workers, trained),
-        probed=len(found.costs.own) + len(found.costs.others),
-        probe_seconds=found.seconds,
-        # Steps alone hold neither the best weights nor, from a GPU, what goes to the disk: at most a checkpoint.
-        worker_bytes=found.peak_bytes + checkpoint + RAY_IN_A_WORKER_BYTES,
+        probe=found,
         memory_bytes=machine.memory_bytes,
-        checkpoint_bytes=checkpoint,
-        budget_seconds=options.budget.seconds,
+        checkpoint_bytes=max(max_checkpoint_bytes(config, *shape) for config in heavy),
     )

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,11 @@ class Probe:
     """Memory of a process that trains the heaviest configurations: torch, corpus, weights and activations."""
     seconds: float
     """Duration of the probe."""
+
+    @property
+    def count(self) -> int:
+        """Number of configurations that were trained."""
+        return len(self.costs.own) + len(self.costs.others)
 
 
 def settings_to_try(plan: StudyConfig, others: int = OTHERS) -> tuple[list[TrialConfig], list[TrialConfig]]:
@@ -97,21 +103,10 @@ def probe(
     own, others = settings_to_try(plan)
     count = min(side_by_side, MAX_PROCESSES, len(own) + len(others))
     shares = [[*own, *others][at::count] for at in range(count)]
+    common = {"data": data, "cache_dir": cache_dir, "threads": threads, "device": device}
+    work = partial(_probe_process, began=began, until=began + seconds, **common)
     with ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn")) as pool:
-        futures = [
-            pool.submit(
-                _probe_process,
-                configs=share,
-                heavy=() if at else heavy,
-                data=data,
-                cache_dir=cache_dir,
-                threads=threads,
-                device=device,
-                began=began,
-                until=began + seconds,
-            )
-            for at, share in enumerate(shares)
-        ]
+        futures = [pool.submit(work, configs=each, heavy=() if at else heavy) for at, each in enumerate(shares)]
         try:
             found = [future.result() for future in futures]
         except (MemoryError, RuntimeError) as error:

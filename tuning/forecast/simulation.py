@@ -9,7 +9,6 @@ simulations.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
 
 import numpy as np
 from numpy.random import Generator, default_rng
@@ -60,6 +59,10 @@ class Range:
         """Return the range of simulated values, (n,)."""
         low, middle, high = np.quantile(values, [0.05, 0.5, 0.95])
         return cls(low=float(low), middle=float(middle), high=float(high))
+
+    def to_dict(self, digits: int) -> dict[str, float]:
+        """Return the range for JSON."""
+        return {name: round(getattr(self, name), digits) for name in ("low", "middle", "high")}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -146,8 +149,3 @@ def scores_of_trials(plan: StudyConfig, rng: Generator) -> NDArray[np.float64]:
     quality = rng.normal(size=n) + rng.uniform(0, 1) * np.arange(n) / n
     noise = rng.normal(size=(n, plan.epochs)) * np.sqrt(1 / PERSISTENCE**2 - 1)
     return np.asarray(quality[:, None] + noise)
-
-
-def to_dict(interval: Range, digits: int = 1) -> dict[str, Any]:
-    """Return the range for JSON."""
-    return {name: round(getattr(interval, name), digits) for name in ("low", "middle", "high")}

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from core.config import PRECISIONS, TrialConfig
-from core.errors import ConfigError, UserError
+from core.errors import UserError, check_rules
 from core.inference.saved_model import MODEL_FILES, check_model_folder
 from core.io.checked_folder import remove_partial_writes
 from core.training.result import EpochResult, TrainResult
@@ -34,8 +34,7 @@ from tuning.retrain.models import (
     train_seed,
 )
 from tuning.retrain.reproduction import Reproduction, reproduction_of
-from tuning.retrain.training import device_of, study_corpus
-from tuning.scheduling.samplers import fresh_seeds
+from tuning.retrain.training import device_of, fresh_seeds, study_corpus
 
 BOTH = "train+val"
 
@@ -66,20 +65,15 @@ class RetrainOptions:
     """The user's command line, for the model card."""
 
     def __post_init__(self) -> None:
-        rules = {
-            "--seeds": ("at least 1", self.seeds >= 1, self.seeds),
-            "--threads": ("at least 1", self.threads is None or self.threads >= 1, self.threads),
-            "--precision": (
-                f"one of {', '.join(PRECISIONS)}",
-                self.precision is None or self.precision in PRECISIONS,
-                repr(self.precision),
-            ),
-        }
-        problems = [f"{name} must be {rule}, got {value}" for name, (rule, ok, value) in rules.items() if not ok]
-        if self.on == BOTH and self.seeds > 1:
-            problems.append(f"--seeds goes with --on train: {BOTH} leaves no validation split to find a median by")
-        if problems:
-            raise ConfigError("; ".join(problems))
+        precisions, alone = (None, *PRECISIONS), f"1 with --on {BOTH}, which leaves no validation split for a median"
+        check_rules(
+            {
+                "--seeds": (self.seeds, "at least 1", self.seeds >= 1),
+                "--threads": (self.threads, "at least 1", self.threads is None or self.threads >= 1),
+                "--precision": (self.precision, f"one of {', '.join(PRECISIONS)}", self.precision in precisions),
+            }
+        )
+        check_rules({"--seeds": (self.seeds, alone, self.on != BOTH or self.seeds == 1)})
 
 
 def retrain_trial(options: RetrainOptions) -> Reproduction:

@@ -15,6 +15,9 @@ from core.training.evaluate import Evaluation, evaluate
 from core.training.loop import train
 from core.training.result import EpochResult, TrainResult
 
+FRESH = 7_031_501
+"""Sets fresh seeds apart from those that the study's sampler derives from the same seed."""
+
 
 def train_resumable(
     config: TrialConfig,
@@ -82,6 +85,14 @@ def held_out_metrics(test: Evaluation | None) -> dict[str, Any]:
         "test_loss_standard_error": test.loss_standard_error,
         "test_sentences": len(test.predictions),
     }
+
+
+def fresh_seeds(seed: int, count: int) -> list[int]:
+    """Return different seeds other than the study's own; the same ones for the same study each time."""
+    from tuning.scheduling.samplers import derive_seed  # Optuna, which a worker of `confirm` does not need
+
+    drawn = (derive_seed(seed, FRESH, at) for at in range(2 * count + 2))
+    return [each for each in dict.fromkeys(drawn) if each != seed][:count]
 
 
 def device_of(spec: Mapping[str, Any]) -> str:

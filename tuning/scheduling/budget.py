@@ -4,13 +4,12 @@ Target and patience follow the results in the order in which they become visible
 the end is the same whatever the workers' number and speed. The jobs that were decided before are trained to their end.
 """
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from core.errors import ConfigError, UserError, check_rules
-from tuning.formatting import UNITS, format_duration
+from core.errors import UserError, check_rules
+from tuning.formatting import format_duration
 from tuning.scheduling.asha import FAILED
 from tuning.scheduling.virtual_clock import VisibleResult
 
@@ -28,11 +27,6 @@ class EarlyEnd:
     def to_dict(self) -> dict[str, Any]:
         """Return it for JSON."""
         return {"reason": self.reason, "n_trials": self.n_trials}
-
-    @property
-    def notes(self) -> list[str]:
-        """Return the lines for below the table."""
-        return [f"the study ended early: {self.reason}"]
 
 
 @dataclass
@@ -120,23 +114,3 @@ class BudgetCheck:
             since = "the start" if self._best == FAILED else f"trial {self._best_trial}"
             return f"{patience} new trials without a better one since {since}"
         return None
-
-
-MAX_SECONDS = 3_600_000.0
-"""A longer budget is none."""
-
-
-def parse_duration(text: str) -> float:
-    """Seconds of `90s`, `30m`, `2h` or `1h30m`.
-
-    Raises:
-        ConfigError: it says something else, or nothing at all.
-    """
-    parts = re.fullmatch(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?", text.strip().lower())
-    given = zip(parts.groups(), UNITS.values(), strict=True) if parts else ()
-    seconds = sum(float(count) * unit for count, unit in given if count)
-    if seconds > MAX_SECONDS:
-        raise ConfigError(f"--time-budget must be at most 1000h, got {text!r}; leave it out for no limit")
-    if seconds <= 0:
-        raise ConfigError(f"--time-budget must be a time such as 90s, 30m, 2h or 1h30m, got {text!r}")
-    return seconds

@@ -32,8 +32,6 @@ from tuning.space.space import Space
 Params = dict[str, Value]
 MIN_SOURCE_TRIALS = 10
 """With fewer trials of another study, cmaes starts without them: it uses their best tenth."""
-FRESH = 7_031_501
-"""Sets fresh seeds apart from those that the study's sampler derives from the same seed."""
 
 
 def derive_seed(*entropy: int) -> int:
@@ -41,10 +39,33 @@ def derive_seed(*entropy: int) -> int:
     return int(np.random.SeedSequence(entropy).generate_state(1)[0])
 
 
+def trial_view(
+    trial: FrozenTrial,
+    number: int,
+    state: TrialState,
+    value: float | None = None,
+    intermediate_values: Mapping[int, float] = MappingProxyType({}),
+) -> FrozenTrial:
+    """Return a trial as a sampler sees it: without our attributes, and without copying Optuna's objects."""
+    return FrozenTrial(
+        number=number,
+        state=state,
+        value=value,
+        datetime_start=None,
+        datetime_complete=None,
+        params=trial.params,
+        distributions=trial.distributions,
+        user_attrs={},
+        system_attrs={},
+        intermediate_values=dict(intermediate_values),
+        trial_id=number,
+    )
+
+
 def prior_view(trial: FrozenTrial, number: int, sampler: str) -> FrozenTrial:
     """Return a trial of another study as a sampler sees it."""
     hidden = trial.state == TrialState.PRUNED and SAMPLERS[sampler].ignores_stopped
-    return _view(
+    return trial_view(
         trial, number, TrialState.COMPLETE if hidden else trial.state, trial.value, dict(trial.intermediate_values)
     )
 
@@ -56,15 +77,10 @@ def result_view(trial: FrozenTrial, number: int, result: VisibleResult, config: 
     trials sees it as complete.
     """
     if result.score == FAILED:
-        return _view(trial, number, TrialState.FAIL)
+        return trial_view(trial, number, TrialState.FAIL)
     whole = result.epoch == config.epochs or SAMPLERS[config.sampler].ignores_stopped
     state = TrialState.COMPLETE if whole else TrialState.PRUNED
-    return _view(trial, number, state, result.score, {result.epoch: result.score})
-
-
-def running_view(trial: FrozenTrial, number: int) -> FrozenTrial:
-    """Return a trial without a visible result as a sampler sees it."""
-    return _view(trial, number, TrialState.RUNNING)
+    return trial_view(trial, number, state, result.score, {result.epoch: result.score})
 
 
 def suggest_once(sampler: BaseSampler, space: Space, shown: Sequence[FrozenTrial]) -> Params:
@@ -73,12 +89,16 @@ def suggest_once(sampler: BaseSampler, space: Space, shown: Sequence[FrozenTrial
     Args:
         sampler: a fresh one.
         space: what is searched.
-        shown: from `prior_view`, `result_view` and `running_view`, in order.
+        shown: from `trial_view`, `prior_view` and `result_view`, in order.
     """
     storage = _FixedTrials(shown)
     with _quiet():
         study = optuna.create_study(direction="maximize", sampler=sampler, storage=storage)
-        with _one_thread() if isinstance(sampler, GPSampler) else contextlib.nullcontext():
+        with contextlib.ExitStack() as stack:
+            if isinstance(sampler, GPSampler):
+                from core.nn.runtime import torch_threads
+
+                stack.enter_context(torch_threads(1))  # bit-identical on any number of cores, and faster
             return space.suggest(study.ask())
 
 
@@ -100,10 +120,10 @@ class StatefulSampler:
 
     def add(self, trial: FrozenTrial) -> None:
         """Add the next trial, whose parameters did not come from the sampler."""
-        fixed = create_trial(state=TrialState.RUNNING, params=trial.params, distributions=trial.distributions)
-        storage = self.study._storage
-        trial_id = storage.create_new_trial(self.study._study_id, template_trial=fixed)
-        self._asked.append(storage.get_trial_number_from_id(trial_id))
+        self._asked.append(len(self.study.get_trials(deepcopy=False)))
+        self.study.add_trial(
+            create_trial(state=TrialState.RUNNING, params=trial.params, distributions=trial.distributions)
+        )
 
     def tell(self, number: int, view: FrozenTrial) -> None:
         """Report the first visible result of a trial: Optuna's study takes no second one."""
@@ -173,26 +193,11 @@ class FixedSpaceQmc(QMCSampler):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class SamplerOptions:
-    """What a sampler is made from."""
-
-    space: Space
-    """What is searched; cmaes and qmc must know it before the first trial has ended."""
-    seed: int
-    """From 0 to 2**32 - 1."""
-    startup: int
-    """Number of results before tpe, gp and cmaes use them; until then they draw at random."""
-    constant_liar: bool = True
-    """tpe takes running trials for bad ones."""
-    prior_trials: Sequence[FrozenTrial] = ()
-    """Trials of another study; only cmaes takes them here."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class SamplerInfo:
     """One of Optuna's samplers, and what the search must know about it."""
 
-    make: Callable[[SamplerOptions], BaseSampler]
+    make: Callable[[StudyConfig, int], BaseSampler]
+    """Make it for a study, with a seed from 0 to 2**32 - 1."""
     packages: tuple[str, ...] = ()
     """Packages besides Optuna that it needs."""
     learns: bool = False
@@ -209,28 +214,28 @@ class SamplerInfo:
 
 SAMPLERS = {
     "tpe": SamplerInfo(
-        make=lambda o: TPESampler(
-            seed=o.seed, multivariate=True, group=True, constant_liar=o.constant_liar, n_startup_trials=o.startup
+        make=lambda c, seed: TPESampler(
+            seed=seed, multivariate=True, group=True, constant_liar=c.constant_liar, n_startup_trials=c.startup
         ),
         learns=True,
     ),
-    "random": SamplerInfo(make=lambda o: RandomSampler(seed=o.seed)),
+    "random": SamplerInfo(make=lambda c, seed: RandomSampler(seed=seed)),
     "gp": SamplerInfo(
-        make=lambda o: GPSampler(seed=o.seed, n_startup_trials=o.startup, deterministic_objective=False),
+        make=lambda c, seed: GPSampler(seed=seed, n_startup_trials=c.startup, deterministic_objective=False),
         packages=("scipy", "torch"),
         learns=True,
         ignores_stopped=True,
         shared_params_only=True,
     ),
     "cmaes": SamplerInfo(
-        make=lambda o: FixedSpaceCmaEs(o.space, o.prior_trials, seed=o.seed, n_startup_trials=o.startup),
+        make=lambda c, seed: FixedSpaceCmaEs(c.space, c.prior_trials, seed=seed, n_startup_trials=c.startup),
         packages=("cmaes",),
         learns=True,
         stateful=True,
         ignores_stopped=True,
     ),
     "qmc": SamplerInfo(
-        make=lambda o: FixedSpaceQmc(o.space, seed=o.seed, scramble=True),
+        make=lambda c, seed: FixedSpaceQmc(c.space, seed=seed, scramble=True),
         packages=("scipy",),
         stateful=True,
         independent_draws=False,
@@ -254,42 +259,10 @@ def check_sampler(name: str) -> None:
         )
 
 
-def make_sampler(name: str, options: SamplerOptions) -> BaseSampler:
+def make_sampler(name: str, config: StudyConfig, seed: int) -> BaseSampler:
     """Make the sampler `name`, a key of SAMPLERS, without Optuna's notes."""
     with _quiet():
-        return SAMPLERS[name].make(options)
-
-
-def _view(
-    trial: FrozenTrial,
-    number: int,
-    state: TrialState,
-    value: float | None = None,
-    intermediate_values: Mapping[int, float] = MappingProxyType({}),
-) -> FrozenTrial:
-    """Return a trial without our attributes, and without copying Optuna's objects."""
-    return FrozenTrial(
-        number=number,
-        state=state,
-        value=value,
-        datetime_start=None,
-        datetime_complete=None,
-        params=trial.params,
-        distributions=trial.distributions,
-        user_attrs={},
-        system_attrs={},
-        intermediate_values=dict(intermediate_values),
-        trial_id=number,
-    )
-
-
-@contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
-    """So that gp's bits do not depend on the machine's cores; it is also faster."""
-    from core.nn.runtime import torch_threads
-
-    with torch_threads(1):
-        yield
+        return SAMPLERS[name].make(config, seed)
 
 
 @contextlib.contextmanager
@@ -303,15 +276,3 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         optuna.logging.set_verbosity(before)
-
-
-def fresh_seeds(seed: int, count: int) -> list[int]:
-    """So many seeds, all different and none the study's own; the same ones for the same study each time."""
-    seeds: list[int] = []
-    at = 0
-    while len(seeds) < count:
-        fresh = derive_seed(seed, FRESH, at)
-        if fresh != seed and fresh not in seeds:
-            seeds.append(fresh)
-        at += 1
-    return seeds

@@ -8,8 +8,8 @@ the order of the decisions; the schedule adds what the clock does not know:
   before its job is handed out;
 - resuming: a schedule that is built from the same store makes the same decisions again, and hands out only jobs that
   lack results. Nothing is lost when the process is killed;
-- a trial whose worker died runs again, from its checkpoint. A trial that is too large for its share of a GPU waits for
-  a schedule that has whole GPUs;
+- a trial whose worker died runs again, from its checkpoint. A trial that is too large for its share of a GPU runs
+  again on a whole one;
 - a trial that repeats an earlier one is not trained and takes its result;
 - at the end of the study, trials that are still paused are closed as stopped (PRUNED).
 
@@ -23,9 +23,8 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from core.config import TrialConfig
@@ -34,10 +33,12 @@ from core.training.result import EpochResult
 from tuning.journal.records import TrialRecord, copied_from, recorded_epochs
 from tuning.scheduling.asha import FAILED
 from tuning.scheduling.budget import BudgetCheck, EarlyEnd, StopSignal
-from tuning.scheduling.callbacks import Callback
 from tuning.scheduling.study import StudyConfig
 from tuning.scheduling.suggester import Suggester
 from tuning.scheduling.virtual_clock import NoJob, VirtualJob, VisibleResult
+
+if TYPE_CHECKING:
+    from tuning.journal.writer import StudyJournal
 
 SAME_FAILURES = 3
 """If the first trials of a study, this many, all fail with one cause, the study ends."""
@@ -57,32 +58,20 @@ GOAL = "goal"
 """User attribute of the study: number of trials, target and patience of the latest command."""
 
 
-class TrialStore(Protocol):
-    """The trials of a study. tuning.journal.writer.StudyJournal keeps them on disk."""
+class Callback:
+    """Base class of what the schedule calls, such as the progress display. Each method does nothing."""
 
-    def trials(self) -> list[FrozenTrial]: ...
-    def trial(self, number: int) -> FrozenTrial: ...
-    def records(self, start: int = 0, end: int | None = None) -> list[TrialRecord]: ...
-    def add_trial(
-        self,
-        params: Mapping[str, Any],
-        distributions: Mapping[str, BaseDistribution],
-        config: Mapping[str, Any],
-        origin: str,
-    ) -> int: ...
-    def record_epoch(
-        self, number: int, epoch: EpochResult, val_predictions: Mapping[str, Any] | None = None
-    ) -> None: ...
-    def finish_trial(
-        self, number: int, state: TrialState, result: Mapping[str, Any] | None, n_epochs: int
-    ) -> TrialRecord: ...
-    def copy_result(self, source: int, number: int) -> TrialRecord: ...
-    def set_trial_attr(self, number: int, name: str, value: Any) -> None: ...
-    def remove_checkpoints(self, number: int) -> None: ...
-    def set_study_attr(self, name: str, value: Any) -> None: ...
-    @property
-    def attributes(self) -> Mapping[str, Any]: ...
-    def reopen(self) -> None: ...
+    def on_trial_start(self, number: int, config: TrialConfig) -> None:
+        """A trial starts or continues."""
+
+    def on_epoch_end(self, number: int, result: EpochResult) -> None:
+        """An epoch of a trial is in the journal."""
+
+    def on_trial_pause(self, number: int) -> None:
+        """A trial is paused at a rung or lost its worker; no worker has it until it starts again."""
+
+    def on_trial_end(self, record: TrialRecord) -> None:
+        """A trial has ended."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -94,6 +83,8 @@ class Job:
     """TrialConfig as a dict."""
     first: int
     last: int
+    whole_gpu: bool
+    """Whether it gets a whole GPU, because its share of one was too small."""
 
 
 class Schedule:
@@ -101,14 +92,13 @@ class Schedule:
 
     def __init__(
         self,
-        store: TrialStore,
+        store: "StudyJournal",
         config: StudyConfig,
         cost: Callable[[TrialConfig], float],
-        callbacks: Callback,
+        callbacks: list[Callback],
         stop: StopSignal,
         *,
         retry_oom: bool = False,
-        whole_gpu: bool = False,
     ) -> None:
         """Continue from the trials in the store.
 
@@ -116,19 +106,17 @@ class Schedule:
             store: the study's trials; it holds every result before the next decision.
             config: what is searched.
             cost: returns the virtual cost of an epoch (tuning.scheduling.virtual_cost).
-            callbacks: called at each start, epoch, pause and end of a trial.
+            callbacks: each is called at every start, epoch, pause and end of a trial; more may be added.
             stop: checked before each job and after each epoch.
-            retry_oom: a trial that runs out of memory on its share of a GPU stays open with the attribute OOM. Another
-                schedule, with `whole_gpu`, runs it again; decisions that use its result wait. Its result therefore
-                depends neither on the share nor on when it ran.
-            whole_gpu: hand out the trials with the attribute OOM and no others.
+            retry_oom: a trial that runs out of memory on its share of a GPU runs again on a whole one. Its result
+                therefore does not depend on the share.
         """
         self.store = store
         self.config = config
         self.cost = cost
         self.callbacks = callbacks
         self.stop = stop
-        self.retry_oom, self.whole_gpu = retry_oom, whole_gpu
+        self.retry_oom = retry_oom
         self.early_end: EarlyEnd | None = None
         """The target or patience that has ended the study."""
         self._suggester = Suggester(config)
@@ -158,10 +146,31 @@ class Schedule:
     def next_job(self) -> Job | NoJob:
         """Return the job of a free worker. A store that cannot be written sets the stop signal."""
         try:
-            return self._decide()
+            trial = self._decide()
+            return trial if isinstance(trial, NoJob) else self._hand_out(trial)
         except UserError as error:
             self.stop.abort(error)
             return NoJob.DONE
+
+    def has_job(self) -> bool:
+        """Return whether a job is left, without starting it.
+
+        Raises:
+            UserError: the store cannot be written, or the first trials all failed with one cause.
+        """
+        trial = self._decide()
+        self.raise_reason()
+        if isinstance(trial, NoJob):
+            return False
+        self._queue.insert(0, trial)
+        return True
+
+    def raise_reason(self) -> None:
+        """Raise UserError if the user must fix something first, or if the first trials all failed with one cause."""
+        if self.stop.reason is not None:
+            raise self.stop.reason
+        if cause := self._common_failure():
+            raise UserError(f"the first trials all failed with one cause, so the study stopped: {cause}")
 
     def report(self, trial: int, epoch: EpochResult, val_predictions: Mapping[str, Any] | None = None) -> bool:
         """Record an epoch; return whether the job continues.
@@ -179,7 +188,7 @@ class Schedule:
         scores = self._scores[trial]
         if epoch.epoch == len(scores) + 1:
             scores.append(max([*scores[-1:], epoch.val_accuracy]))
-        self.callbacks.on_epoch_end(trial, epoch)
+        self._notify("on_epoch_end", trial, epoch)
         # After its last epoch a trial returns its result.
         return not self.stop.requested and (epoch.epoch < self._last[trial] or epoch.epoch == self.config.epochs)
 
@@ -202,30 +211,25 @@ class Schedule:
         except UserError as error:
             self.stop.abort(error)
 
-    @property
-    def waits_for_gpu(self) -> bool:
-        """Whether a job is left for a schedule with whole GPUs."""
-        return any(self._score(trial, last) is None for trial, last in self._last.items() if self._is_oom(trial))
-
     def with_checkpoints(self) -> list[int]:
         """Return the numbers of the trials whose checkpoints are kept: running, or paused and likely to continue."""
         paused = (trial for trials in self._paused.values() for _, trial in trials)
         return sorted({*self._running, *self._queue, *paused})
 
-    def _decide(self) -> Job | NoJob:
+    def _decide(self) -> int | NoJob:
+        """Return the number of the next trial that a worker must train."""
         while not (self.stop.requested or self._common_failure()):
             if self._queue:
-                return self._hand_out(self._queue.pop(0))
+                return self._queue.pop(0)
             job = self.clock.next_job()
             if isinstance(job, NoJob):
-                # If nothing runs, what is left waits for a trial with the attribute OOM, or for nothing.
                 if self._running:
                     return NoJob.WAIT
-                if job is NoJob.DONE:
-                    self._close_paused()
+                for trial in self._last:  # those that are still paused
+                    self._finish(trial, None)
                 break
             if self._needs_training(job):
-                return self._hand_out(job.trial)
+                return job.trial
         return NoJob.DONE
 
     def _needs_training(self, job: VirtualJob) -> bool:
@@ -235,15 +239,12 @@ class Schedule:
         for trials in self._paused.values():  # it is no longer paused
             trials[:] = [pair for pair in trials if pair[1] != trial]
         if self._score(trial, job.last) is None:
-            return self._is_oom(trial) == self.whole_gpu
+            return True
         self._keep_checkpoints(trial)
         # The result may come after this job: if the study had fewer trials before, and trained this one for longer.
         if trial in self._results and (len(self._scores[trial]) < job.last or job.last == self.config.epochs):
             self._finish(trial, self._results[trial])
         return False
-
-    def _is_oom(self, trial: int) -> bool:
-        return self.retry_oom and OOM in self.store.trial(trial).user_attrs
 
     def _score(self, trial: int, epoch: int) -> float | None:
         """Return the best score of the first epochs of a trial; FAILED, or None if it is not known yet."""
@@ -283,16 +284,20 @@ class Schedule:
         return self.early_end is not None
 
     def _hand_out(self, trial: int) -> Job:
-        config = self.store.trial(trial).user_attrs["config"]
+        attributes = self.store.trial(trial).user_attrs
+        config = attributes["config"]
         self._running.add(trial)
-        self.callbacks.on_trial_start(trial, TrialConfig.from_dict(config))
-        return Job(trial=trial, config=config, first=len(self._scores[trial]) + 1, last=self._last[trial])
+        self._notify("on_trial_start", trial, TrialConfig.from_dict(config))
+        first, last = len(self._scores[trial]) + 1, self._last[trial]
+        return Job(trial=trial, config=config, first=first, last=last, whole_gpu=self.retry_oom and OOM in attributes)
 
     def _close(self, trial: int, result: dict[str, Any], segment: dict[str, Any], worker_died: bool) -> None:
         if "user_error" in result:
             raise UserError(result["user_error"])
-        if result.pop("oom", False) and self.retry_oom and not self.whole_gpu:
+        if result.pop("oom", False) and self.retry_oom and OOM not in self.store.trial(trial).user_attrs:
             self.store.set_trial_attr(trial, OOM, result["error"])
+            insort(self._queue, trial)
+            self._notify("on_trial_pause", trial)
             return
         if not result and self._deaths[trial] > MAX_RESTARTS:
             result = {"error": WORKER_DIED}
@@ -311,7 +316,11 @@ class Schedule:
             self._keep_checkpoints(trial)
         else:
             insort(self._queue, trial)
-        self.callbacks.on_trial_pause(trial)
+        self._notify("on_trial_pause", trial)
+
+    def _notify(self, event: str, *arguments: Any) -> None:
+        for callback in self.callbacks:
+            getattr(callback, event)(*arguments)
 
     def _keep_checkpoints(self, trial: int) -> None:
         """Keep the checkpoints of a trial that has paused, and remove those of the worst one at its rung."""
@@ -331,7 +340,7 @@ class Schedule:
         state = TrialState.PRUNED
         if result is not None:
             state = TrialState.FAIL if "error" in result else TrialState.COMPLETE
-        self.callbacks.on_trial_end(self.store.finish_trial(trial, state, result, self._last[trial]))
+        self._notify("on_trial_end", self.store.finish_trial(trial, state, result, self._last[trial]))
         self._close_copies()
 
     def _close_copies(self) -> None:
@@ -339,28 +348,13 @@ class Schedule:
         for number, source in sorted(self._copies.items()):
             if self.store.trial(source).state.is_finished():
                 del self._copies[number]
-                self.callbacks.on_trial_end(self.store.copy_result(source, number))
-
-    def _close_paused(self) -> None:
-        """Close the paused trials at the end of the study, unless a job is left for another schedule."""
-        if all(self._score(trial, last) is not None for trial, last in self._last.items()):
-            for trial in self._last:
-                self._finish(trial, None)
+                self._notify("on_trial_end", self.store.copy_result(source, number))
 
 
-def resume(
-    store: TrialStore, config: StudyConfig, cost: Callable[[TrialConfig], float]
-) -> tuple[EarlyEnd | None, bool]:
-    """Prepare the trials in the store for a command.
+def reopen_trials(store: "StudyJournal", config: StudyConfig) -> None:
+    """Open all trials again if the latest command had another number of trials, target or patience.
 
-    If the latest command had another number of trials, target or patience, it may have closed trials that continue now:
-    all are opened again.
-
-    Returns:
-        The target or patience that has ended the study, and whether a job is left.
-
-    Raises:
-        UserError: the store cannot be written, or the first trials all failed with one cause.
+    It may have closed trials that continue now. Raise UserError if the store cannot be written.
     """
     budget = config.budget
     goal = {"trials": config.n_trials, "target": budget.target, "patience_trials": budget.patience_trials}
@@ -368,12 +362,6 @@ def resume(
         if any(trial.state.is_finished() for trial in store.trials()):
             store.reopen()
         store.set_study_attr(GOAL, goal)
-    schedule = Schedule(store, config, cost, Callback(), StopSignal(), retry_oom=True)
-    left = isinstance(schedule.next_job(), Job) or schedule.waits_for_gpu
-    if schedule.stop.reason is not None:
-        raise schedule.stop.reason
-    raise_common_failure(store.trials())
-    return schedule.early_end, left
 
 
 def common_failure(trials: Sequence[FrozenTrial]) -> str | None:
@@ -384,9 +372,3 @@ def common_failure(trials: Sequence[FrozenTrial]) -> str | None:
     causes = [str(trial.user_attrs["result"]["error"]) for trial in first]
     alike = {re.sub(r"[\d.]+(e[+-]?\d+)?", "0", cause) for cause in causes}  # the number of a trial, a step, a setting
     return causes[0] if len(alike) == 1 else None
-
-
-def raise_common_failure(trials: Sequence[FrozenTrial]) -> None:
-    """Raise UserError if the first trials all failed with one cause."""
-    if cause := common_failure(trials):
-        raise UserError(f"the first trials all failed with one cause, so the study stopped: {cause}")

@@ -56,7 +56,7 @@ class StudyConfig:
     constant_liar: bool = True
     """Whether the sampler treats trials without a visible result as bad, to avoid their neighbourhood (tpe only)."""
     warm_start: Mapping[str, Any] | None = None
-    """Source of `prior_trials`, as in tuning.scheduling.warm_start; None if there are none."""
+    """Source of `prior_trials`, as in tuning.warm_start; None if there are none."""
     prior_trials: "tuple[FrozenTrial, ...]" = ()
     """Another study's finished trials, which the sampler sees before this study's own."""
     patience: int | None = None

@@ -4,7 +4,7 @@ from bisect import bisect_left, insort
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from core.config import TrialConfig
 from core.io.checked_folder import canonical_json
@@ -13,14 +13,13 @@ from tuning.scheduling.asha import FAILED
 from tuning.scheduling.samplers import (
     SAMPLERS,
     Params,
-    SamplerOptions,
     StatefulSampler,
     derive_seed,
     make_sampler,
     prior_view,
     result_view,
-    running_view,
     suggest_once,
+    trial_view,
 )
 from tuning.scheduling.study import StudyConfig
 from tuning.scheduling.virtual_clock import VisibleResult
@@ -59,7 +58,7 @@ class Suggester:
         self._views = _Views(config, first_number=len(self._prior) + 1)
         self._stateful: StatefulSampler | None = None
         if self._sampler.stateful:
-            sampler = make_sampler(config.sampler, self._options(derive_seed(config.seed)))
+            sampler = make_sampler(config.sampler, config, derive_seed(config.seed))
             self._stateful = StatefulSampler(sampler, config.space)
 
     def suggest(self, log: Sequence[VisibleResult]) -> Suggestion:
@@ -102,20 +101,10 @@ class Suggester:
         for attempt in range(MAX_REDRAWS + 1):
             seed = derive_seed(config.seed, number, *([attempt] if attempt else []))
             name = config.sampler if attempt <= MAX_REDRAWS // 2 else "random"
-            params = suggest_once(make_sampler(name, self._options(seed)), config.space, shown)
+            params = suggest_once(make_sampler(name, config, seed), config.space, shown)
             if self._is_new(params):
                 break
         return params
-
-    def _options(self, seed: int) -> SamplerOptions:
-        config = self.config
-        return SamplerOptions(
-            space=config.space,
-            seed=seed,
-            startup=config.startup,
-            constant_liar=config.constant_liar,
-            prior_trials=config.prior_trials,
-        )
 
     def _is_random(self) -> bool:
         """Return whether the sampler draws at random, because it does not learn or sees too few results."""
@@ -151,7 +140,7 @@ class _Views:
         """Add the next trial, without a result unless it repeats a trial that has one."""
         number = len(self.trials)
         self.trials.append(trial)
-        self._views.append(running_view(trial, self._first_number + number))
+        self._views.append(trial_view(trial, self._first_number + number, TrialState.RUNNING))
         source = copied_from(trial.user_attrs["origin"])
         if source is None:
             self.numbers.setdefault(canonical_json(trial.user_attrs["config"]), number)

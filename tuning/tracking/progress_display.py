@@ -18,7 +18,7 @@ from core.config import TrialConfig
 from core.training.result import EpochResult
 from tuning.formatting import format_settings
 from tuning.journal.records import TrialRecord
-from tuning.scheduling.callbacks import Callback
+from tuning.scheduling.schedule import Callback
 from tuning.tracking.progress_state import BestSoFar, SearchProgress
 from tuning.tracking.progress_text import best_text, failures, live_block, rate_line, status_line
 

@@ -17,7 +17,7 @@ from core.io.atomic import atomic_folder
 from core.training.result import EpochResult
 from tuning.journal.records import TrialRecord, epoch_points, searched_values
 from tuning.journal.writer import StudyJournal
-from tuning.scheduling.callbacks import Callback
+from tuning.scheduling.schedule import Callback
 
 FOLDER = "tensorboard"
 

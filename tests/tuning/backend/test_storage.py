@@ -10,7 +10,8 @@ from core.errors import ConfigError, UserError
 from core.io.checked_folder import CHECKSUMS
 from core.training.checkpoint import STATE, TENSORS, Checkpoint, checkpoint_names, load_latest, save
 from tuning.backend.checkpoint_sync import RemoteCheckpoints
-from tuning.backend.storage import absolute_uri, check_storage, marker_file, open_filesystem, prune, remove
+from tuning.backend.storage import check_storage, marker_file, open_storage, prune, remove
+from tuning.run_options import RunOptions
 
 TRAINING = {"seed": 1}
 
@@ -116,9 +117,9 @@ def test_only_what_is_spared_stays(tmp_path: Path) -> None:
 
 def test_a_place_is_a_folder_or_a_uri(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert absolute_uri("shared") == str(tmp_path / "shared")
-    assert absolute_uri("s3://bucket/folder") == "s3://bucket/folder"
-    assert open_filesystem(f"file://{tmp_path}/x/")[1] == open_filesystem("x")[1] == str(tmp_path / "x")
+    assert RunOptions(storage="shared").storage == str(tmp_path / "shared")
+    assert RunOptions(storage="s3://bucket/folder").storage == "s3://bucket/folder"
+    assert open_storage(f"file://{tmp_path}/x/").base_path == open_storage("x").base_path == f"{tmp_path}/x/"
     check_storage("x")
     assert list((tmp_path / "x").iterdir()) == []
 
@@ -148,7 +149,7 @@ def test_a_storage_that_is_gone_is_one_line(stored: Path, tmp_path: Path) -> Non
 @pytest.mark.parametrize("place", ["s4://AKIA:SECRET@bucket/x", "s3://b ucket/x?secret_key=SECRET"])
 def test_what_a_store_says_of_a_uri_shows_no_secret_of_it(place: str) -> None:
     with pytest.raises(ConfigError, match=r"--storage s\d://b") as caught:
-        open_filesystem(place)
+        open_storage(place)
     assert "SECRET" not in str(caught.value)
 
 

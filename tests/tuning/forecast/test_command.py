@@ -6,24 +6,25 @@ from typing import Any
 
 from tests.support.study_configs import plan
 from tuning.forecast.command import ForecastReport, round_up, share_text
+from tuning.forecast.probe import Probe
 from tuning.forecast.simulation import EpochCosts, Forecast, forecast
+from tuning.scheduling.budget import Budget
+
+COSTS = EpochCosts(own=(5.0,) * 8, others=(4.0, 6.0), start=4.0)
 
 
-def outlook(**changes: Any) -> ForecastReport:
-    the_plan = plan(n_trials=16, epochs=8, parallelism=8)
+def outlook(seconds: float | None = None, worker_bytes: int = 700_000_000, **changes: Any) -> ForecastReport:
+    the_plan = plan(n_trials=16, epochs=8, parallelism=8, budget=Budget(seconds=seconds))
     settings: dict[str, Any] = {
         "name": "snippets-quick",
         "plan": the_plan,
         "done": 0,
         "workers": 2,
         "share": share_text(1, 0.0),
-        "forecast": forecast(the_plan, EpochCosts(own=(5.0,) * 8, others=(4.0, 6.0), start=4.0), 2),
-        "probed": 24,
-        "probe_seconds": 25.0,
-        "worker_bytes": 700_000_000,
+        "forecast": forecast(the_plan, COSTS, 2),
+        "probe": Probe(costs=COSTS, peak_bytes=worker_bytes - 100_000_000, seconds=25.0),
         "memory_bytes": 24_000_000_000,
         "checkpoint_bytes": 10_000_000,
-        "budget_seconds": None,
     }
     return ForecastReport(**(settings | changes))
 
@@ -38,7 +39,7 @@ def test_the_text_says_trials_rungs_epochs_time_memory_and_disk() -> None:
     assert lines[0] == "study snippets-quick: 16 trials of up to 8 epochs, 2 at once with 1 core each, parallelism 8"
     assert lines[1] == "stopping: asha pauses trials after epochs 2 and 6, 1 in 3 continues"
     assert re.fullmatch(r"epochs: 128 without stopping, about \d+ \(\d+ to \d+\) with it", lines[2])
-    assert re.fullmatch(r"time: about \d+m\d*s? \(.* to .*\), by a probe of 24 settings in 25 s", lines[3])
+    assert re.fullmatch(r"time: about \d+m\d*s? \(.* to .*\), by a probe of 10 settings in 25 s", lines[3])
     assert lines[4] == "memory: 0.70 GB a worker at most, 1.90 GB in all of 24.00 GB"
     assert lines[5].startswith("disk: 480.2 MB while it runs, 0.2 MB afterwards")
     assert len(lines) == 6
@@ -61,15 +62,15 @@ def test_json_has_the_same_figures() -> None:
 
 
 def test_a_budget_that_is_too_small_is_warned_of_with_what_would_fit() -> None:
-    (warning,) = outlook(budget_seconds=150.0).warnings()
+    (warning,) = outlook(seconds=150.0).warnings()
     assert re.match(
         r"it may not fit --time-budget 2m30s: what would is --trials \d+, or --workers \d+ on a larger", warning
     )
     trials = int(re.findall(r"--trials (\d+)", warning)[0])
     assert 1 <= trials < 16
-    (hopeless,) = outlook(budget_seconds=5.0).warnings()
+    (hopeless,) = outlook(seconds=5.0).warnings()
     assert "it does not fit --time-budget 5s, not even one trial: what would is --time-budget " in hopeless
-    assert outlook(budget_seconds=36000.0).warnings() == []
+    assert outlook(seconds=36000.0).warnings() == []
 
 
 def test_memory_that_is_too_small_is_warned_of_with_what_would_fit() -> None:

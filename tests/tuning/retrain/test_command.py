@@ -24,7 +24,7 @@ from tuning.journal.file import study_lock
 from tuning.journal.records import read_study, study_attributes
 from tuning.retrain.command import RetrainOptions, choose_trial, retrain_trial
 from tuning.retrain.reproduction import Reproduction
-from tuning.scheduling.samplers import fresh_seeds
+from tuning.retrain.training import fresh_seeds
 
 
 @pytest.fixture(scope="module")
@@ -235,7 +235,10 @@ def test_data_that_are_gone_are_named(study: Path, made: Path, tmp_path: Path) -
             {"threads": 0, "precision": "fp8"},
             "--threads must be at least 1, got 0; --precision must be one of fp32, bf16",
         ),
-        ({"seeds": 2, "on": "train+val"}, r"--seeds goes with --on train: train\+val leaves no validation split"),
+        (
+            {"seeds": 2, "on": "train+val"},
+            r"--seeds must be 1 with --on train\+val, which leaves no .*, got 2",
+        ),
     ],
 )
 def test_options_that_break_a_rule_are_named(study: Path, made: Path, changes: dict[str, Any], said: str) -> None:

@@ -10,8 +10,7 @@ from core.training.loop import train
 from core.training.result import EpochResult
 from tests.support.corpora import tiny_corpus
 from tests.support.studies import data_of
-from tuning.retrain.training import evaluate_on_test, metrics_of, study_corpus, train_resumable
-from tuning.scheduling.samplers import fresh_seeds
+from tuning.retrain.training import evaluate_on_test, fresh_seeds, metrics_of, study_corpus, train_resumable
 
 CONFIG = TrialConfig(hidden_dim=4, epochs=3, batch_size=16)
 

@@ -4,8 +4,9 @@ import pytest
 
 from core.errors import ConfigError
 from tuning.formatting import format_duration
+from tuning.run_options import parse_duration
 from tuning.scheduling.asha import FAILED
-from tuning.scheduling.budget import Budget, BudgetCheck, EarlyEnd, StopSignal, parse_duration
+from tuning.scheduling.budget import Budget, BudgetCheck, EarlyEnd, StopSignal
 from tuning.scheduling.virtual_clock import VisibleResult
 
 
@@ -104,9 +105,9 @@ def test_no_limit_never_ends_a_study() -> None:
 
 
 def test_a_note_says_why_the_study_ended() -> None:
-    assert Budget(seconds=1800).timed_out.notes == ["the study ended early: time budget of 30m used up"]
+    assert Budget(seconds=1800).timed_out.reason == "time budget of 30m used up"
     ending = EarlyEnd(reason="target 0.8 reached by trial 4", n_trials=9)
-    assert ending.notes == ["the study ended early: target 0.8 reached by trial 4"]
+    assert ending.reason == "target 0.8 reached by trial 4"
 
 
 def test_the_journal_keeps_the_reason_and_the_number_of_trials_that_count() -> None:

@@ -14,14 +14,13 @@ from tuning.scheduling import samplers
 from tuning.scheduling.asha import FAILED
 from tuning.scheduling.samplers import (
     SAMPLERS,
-    SamplerOptions,
     check_sampler,
     make_sampler,
     prior_view,
     random_params,
     result_view,
-    running_view,
     suggest_once,
+    trial_view,
 )
 from tuning.scheduling.virtual_clock import VisibleResult
 
@@ -76,7 +75,7 @@ def test_a_failed_result_is_a_failed_trial_without_a_score() -> None:
 
 def test_a_running_trial_shows_its_parameters_and_no_outcome() -> None:
     trial = outcomes(plan(), 2)[1]
-    shown = running_view(trial, 5)
+    shown = trial_view(trial, 5, TrialState.RUNNING)
     assert (shown.state, shown.number, shown.params) == (TrialState.RUNNING, 5, trial.params)
     assert (shown.value, shown.intermediate_values) == (None, {})
 
@@ -86,7 +85,7 @@ def test_a_sampler_made_anew_draws_what_optuna_draws_in_a_study_of_those_trials(
     the_plan = plan(parallelism=1)
     trials = outcomes(the_plan, 12)
     ours = suggest_once(
-        make_sampler("tpe", SamplerOptions(space=the_plan.space, seed=3, startup=6)),
+        make_sampler("tpe", the_plan, 3),
         the_plan.space,
         [prior_view(trial, number, "tpe") for number, trial in enumerate(trials, 1)],
     )
@@ -113,8 +112,8 @@ def test_cmaes_takes_no_trials_of_another_study_below_ten() -> None:
     space = plan().space
     finished = [trial for trial in outcomes(plan(stopping=None), 20) if trial.state == TrialState.COMPLETE]
     for count in (9, 10):
-        options = SamplerOptions(space=space, seed=1, startup=1, prior_trials=finished[:count])
-        assert suggest_once(make_sampler("cmaes", options), space, []).keys() <= {d.name for d in space.dimensions}
+        sampler = make_sampler("cmaes", plan(startup=1, prior_trials=tuple(finished[:count])), 1)
+        assert suggest_once(sampler, space, []).keys() <= {d.name for d in space.dimensions}
 
 
 def test_random_configurations_follow_from_a_seed_and_each_prefix_is_the_same() -> None:

@@ -13,15 +13,16 @@ from tests.support.memory_store import (
     content,
     epoch,
     job_of,
+    resume,
     run,
     schedule_of,
     train,
 )
-from tests.support.study_configs import cost, plan
+from tests.support.study_configs import plan
 from tuning.journal.records import N_EPOCHS, recorded_epochs
 from tuning.scheduling.asha import FAILED, Asha
 from tuning.scheduling.budget import Budget, EarlyEnd
-from tuning.scheduling.schedule import GOAL, OOM, SEGMENTS, Job, resume
+from tuning.scheduling.schedule import GOAL, OOM, SEGMENTS, Job, reopen_trials
 from tuning.scheduling.virtual_clock import NoJob
 
 
@@ -186,7 +187,7 @@ def test_epochs_beyond_those_of_the_longer_study_do_not_count() -> None:
 
     def search(n_trials: int) -> list[tuple[int, int, int]]:
         wanted = replace(config, n_trials=n_trials)
-        resume(store, wanted, cost)
+        reopen_trials(store, wanted)
         schedule, jobs = schedule_of(store, wanted), []
         while isinstance(job := schedule.next_job(), Job):
             train(schedule, job, scores[job.trial])
@@ -211,7 +212,7 @@ def test_the_same_command_opens_no_trial_again() -> None:
     store = MemoryStore()
     run(store, plan(n_trials=4))
     before = content(store)
-    assert resume(store, plan(n_trials=4), cost) == (None, False)
+    assert resume(store, plan(n_trials=4)) == (None, False)
     assert content(store) == before
     assert store.attributes[GOAL] == {"trials": 4, "target": None, "patience_trials": None}
 
@@ -225,9 +226,9 @@ def test_a_command_with_another_goal_opens_all_trials_again(changes: dict[str, A
     run(store, plan(n_trials=4))
     calls = []
     store.reopen = lambda: calls.append(MemoryStore.reopen(store))  # type: ignore[method-assign]
-    resume(store, plan(n_trials=4), cost)
+    resume(store, plan(n_trials=4))
     assert calls == []
-    resume(store, plan(**{"n_trials": 4} | changes), cost)
+    resume(store, plan(**{"n_trials": 4} | changes))
     assert calls == [None]
 
 
@@ -252,7 +253,7 @@ def test_a_study_that_a_target_has_ended_continues_without_it_to_the_same_study(
     budget = budget_in_the_middle(whole)
     run(ended, plan(budget=budget), cut)
     run(ended, plan(budget=budget))
-    early_end, left = resume(ended, plan(budget=budget), cost)
+    early_end, left = resume(ended, plan(budget=budget))
     assert early_end is not None
     assert not left
     assert len(ended.trials()) == early_end.n_trials < 12
@@ -267,9 +268,9 @@ def test_a_study_that_had_more_trials_than_its_target_needed_counts_only_those()
     run(whole, plan())
     budget = budget_in_the_middle(whole)
     run(ended, plan(budget=budget))
-    expected, _ = resume(ended, plan(budget=budget), cost)
+    expected, _ = resume(ended, plan(budget=budget))
     run(whole, plan(budget=budget))
-    assert resume(whole, plan(budget=budget), cost) == (expected, False)
+    assert resume(whole, plan(budget=budget)) == (expected, False)
     assert isinstance(expected, EarlyEnd)
     assert content(whole)[: expected.n_trials] == content(ended)
 
@@ -281,20 +282,29 @@ def test_first_trials_that_all_fail_with_one_cause_are_an_error() -> None:
         schedule.end(job_of(schedule).trial, {"error": "no such file"}, SEGMENT)
     assert schedule.next_job() is NoJob.DONE
     with pytest.raises(UserError, match=r"the first trials all failed with one cause.*: no such file"):
-        resume(store, plan(), cost)
+        resume(store, plan())
 
 
-def test_a_trial_that_is_too_large_is_left_for_whole_gpus_and_the_decisions_after_it_wait() -> None:
+def test_a_trial_that_is_too_large_runs_again_on_a_whole_gpu_and_the_decisions_after_it_wait() -> None:
     store = MemoryStore()
     config = plan(n_trials=3, parallelism=1, lag=0.0, stopping=None)
-    shares = schedule_of(store, config, retry_oom=True)
-    shares.end(job_of(shares).trial, {"error": "out of memory", "oom": True}, SEGMENT)
-    assert shares.next_job() is NoJob.DONE
-    assert shares.waits_for_gpu
+    schedule = schedule_of(store, config, retry_oom=True)
+    job = job_of(schedule)
+    assert not job.whole_gpu
+    schedule.end(job.trial, {"error": "out of memory", "oom": True}, SEGMENT)
     assert (len(store.trials()), store.trials()[0].user_attrs[OOM]) == (1, "out of memory")
-    whole = schedule_of(store, config, retry_oom=True, whole_gpu=True)
-    train(whole, job_of(whole), 0.5)
-    assert whole.next_job() is NoJob.DONE
-    again = schedule_of(store, config, retry_oom=True)
-    assert [train(again, job_of(again), 0.5) for _ in range(2)] == [True, True]
-    assert not again.waits_for_gpu
+    again = job_of(schedule)
+    assert (again.trial, again.whole_gpu) == (0, True)
+    assert schedule.next_job() is NoJob.WAIT
+    train(schedule, again, 0.5)
+    rest = [job_of(schedule)]
+    assert not rest[0].whole_gpu
+    assert train(schedule, rest[0], 0.5)
+
+
+def test_after_a_kill_a_trial_that_was_too_large_still_gets_a_whole_gpu() -> None:
+    store = MemoryStore()
+    config = plan(n_trials=3, parallelism=1, lag=0.0, stopping=None)
+    schedule = schedule_of(store, config, retry_oom=True)
+    schedule.end(job_of(schedule).trial, {"error": "out of memory", "oom": True}, SEGMENT)
+    assert job_of(schedule_of(store, config, retry_oom=True)).whole_gpu

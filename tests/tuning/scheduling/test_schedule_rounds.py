@@ -1,6 +1,5 @@
 """How budgets end a study, and how a trial that its share of a GPU was too small for runs again."""
 
-import itertools
 import random
 import threading
 from pathlib import Path
@@ -14,10 +13,9 @@ from tests.support.study_configs import plan
 from tuning.backend.interrupt import InterruptHandler
 from tuning.journal.file import JOURNAL
 from tuning.journal.records import read_study, study_attributes
-from tuning.journal.writer import StudyJournal, open_study
+from tuning.journal.writer import open_study
 from tuning.scheduling.budget import Budget, EarlyEnd
 from tuning.scheduling.schedule import OOM
-from tuning.scheduling.study import StudyConfig
 
 SPEC = {"fingerprint": ""}
 
@@ -150,35 +148,19 @@ def test_after_ctrl_c_a_budget_changes_nothing() -> None:
 class SmallShares(FakeRay):
     """Trials 2 and 7 run out of memory after two epochs unless they have a whole GPU."""
 
-    def __init__(self, *args: Any, whole_gpu: bool = False, retry_oom: bool = True) -> None:
-        super().__init__(*args, retry_oom=retry_oom, whole_gpu=whole_gpu)
-        self.whole_gpu = whole_gpu
-        self.ran: list[int] = []
+    def __init__(self, *args: Any, retry_oom: bool = True) -> None:
+        super().__init__(*args, retry_oom=retry_oom)
+        self.on_whole_gpus: set[int] = set()
 
     def _step(self, ray_id: str) -> None:
         job, done = self.running[ray_id]
-        self.ran.append(job["number"])
-        if job["number"] in (2, 7) and done == 2 and not self.whole_gpu:
+        if job["whole_gpu"]:
+            self.on_whole_gpus.add(job["number"])
+        if job["number"] in (2, 7) and done == 2 and not job["whole_gpu"]:
             del self.running[ray_id]
             self.searcher.on_trial_complete(ray_id, {"result/error": "out of GPU memory: 2 GiB", "result/oom": True})
         else:
             super()._step(ray_id)
-
-
-def rounds(
-    journal: StudyJournal, the_plan: StudyConfig, workers: int, seed: int, steps: int = 10_000
-) -> list[list[int]]:
-    """As the tuner does it: a round on shares, one on whole GPUs, and again; returns the trials of the latter."""
-    rng, whole = random.Random(seed), []
-    ray = SmallShares(journal, the_plan, workers, rng)
-    ray.run(steps)
-    while ray.schedule.waits_for_gpu:
-        alone = SmallShares(journal, the_plan, workers, rng, whole_gpu=True)
-        alone.run(steps)
-        whole.append(sorted(set(alone.ran)))
-        ray = SmallShares(journal, the_plan, workers, rng)
-        ray.run(steps)
-    return whole
 
 
 @pytest.mark.parametrize(("workers", "seed"), [(1, 1), (6, 3)])
@@ -189,7 +171,9 @@ def test_a_study_with_retries_is_the_one_that_whole_gpus_would_have_given(
     with open_study(tmp_path / "whole", SPEC) as journal:
         FakeRay(journal, the_plan, 1, random.Random(0)).run()
     with open_study(tmp_path / "shares", SPEC) as journal:
-        assert sorted(itertools.chain(*rounds(journal, the_plan, workers, seed))) == [2, 7]
+        ray = SmallShares(journal, the_plan, workers, random.Random(seed))
+        ray.run()
+        assert ray.on_whole_gpus == {2, 7}
         assert [t.number for t in journal.trials() if OOM in t.user_attrs] == [2, 7]
     assert content(tmp_path / "shares") == content(tmp_path / "whole")
 
@@ -202,7 +186,7 @@ def test_retries_survive_a_kill(tmp_path: Path, killed_after: int) -> None:
     with open_study(tmp_path / "killed", SPEC) as journal:
         SmallShares(journal, the_plan, 3, random.Random(killed_after)).run(steps=killed_after)
     with open_study(tmp_path / "killed", SPEC) as journal:
-        rounds(journal, the_plan, 2, 1)
+        SmallShares(journal, the_plan, 2, random.Random(1)).run()
     assert content(tmp_path / "killed") == content(tmp_path / "whole")
 
 
@@ -215,13 +199,12 @@ def test_without_a_retry_the_trial_fails_and_says_what_it_asked_for(tmp_path: Pa
 
 def test_a_trial_that_no_gpu_holds_fails_after_its_retry(tmp_path: Path) -> None:
     with open_study(tmp_path / "s", SPEC) as journal:
-        searcher = SmallShares(journal, plan(), 1, random.Random(0), whole_gpu=False).searcher
+        searcher = SmallShares(journal, plan(), 1, random.Random(0)).searcher
         searcher.suggest("a")
         searcher.on_trial_complete("a", {"result/error": "out of GPU memory: 2 GiB", "result/oom": True})
         assert [record.state for record in journal.records()] == ["RUNNING"]
-        again = SmallShares(journal, plan(), 1, random.Random(0), whole_gpu=True).searcher
-        job = again.suggest("b")
+        job = searcher.suggest("b")
         assert isinstance(job, dict)
-        assert job["number"] == 0
-        again.on_trial_complete("b", {"result/error": "out of GPU memory: 99 GiB", "result/oom": True})
+        assert (job["number"], job["whole_gpu"]) == (0, True)
+        searcher.on_trial_complete("b", {"result/error": "out of GPU memory: 99 GiB", "result/oom": True})
         assert [(record.state, record.error) for record in journal.records()] == [("FAIL", "out of GPU memory: 99 GiB")]

@@ -7,13 +7,14 @@ exact, whatever has become of the other meanwhile.
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from core.errors import ConfigError
-from tuning.journal.records import RANKED, Spec, TrialRecord
+from tuning.journal.records import RANKED, Spec, TrialRecord, read_study
 from tuning.scheduling.samplers import SAMPLERS
 from tuning.scheduling.study import StudyConfig, space_from_spec
 from tuning.space.space import Space
@@ -22,34 +23,29 @@ PRIOR_TRIALS = "prior_trials"
 """The study's user attribute that holds it."""
 
 
-def add_prior_trials(
-    config: StudyConfig,
-    own: Mapping[str, Any],
-    other: str,
-    read_other: Callable[[], tuple[Spec, Sequence[TrialRecord]]],
-    fingerprint: str,
+def add_warm_start(
+    config: StudyConfig, existing: Mapping[str, Any], folder: Path | None, fingerprint: str
 ) -> tuple[StudyConfig, dict[str, Any]]:
-    """Add the trials of another study to a study's configuration.
+    """Return the configuration with the trials of `--warm-start`, and the attributes that a new study keeps of them.
 
     Args:
         config: of the study.
-        own: the study's attributes; one that has begun has its own copy of the trials.
-        other: name of the other study.
-        read_other: reads the spec and the trials of the other study.
+        existing: the study's attributes; one that has begun has its own copy of the trials.
+        folder: of the other study; None for no warm start.
         fingerprint: of the data.
-
-    Returns:
-        The configuration, and the user attributes to set when the study is created.
 
     Raises:
         ConfigError: the other study's trials say nothing about this search; the reason is named.
         UserError: there is no such study.
     """
-    start = own.get("spec", {}).get("warm_start")
+    if folder is None:
+        return config, {}
+    other = folder.name
+    start = existing.get("spec", {}).get("warm_start")
     if start and start["study"] == other:
-        rows = own[PRIOR_TRIALS]
+        rows = existing[PRIOR_TRIALS]
     else:
-        theirs, records = read_other()
+        theirs, records = read_study(folder)
         problems = _mismatches(config, theirs["spec"], fingerprint)
         rows = [_row(record) for record in records if record.state in RANKED]
         if not problems and not rows:

@@ -1,9 +1,8 @@
-"""tuning.scheduling.warm_start: what another study knows, copied once."""
+"""tuning.warm_start: what another study knows, copied once."""
 
 import dataclasses
 import json
 import shutil
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +11,11 @@ import pytest
 from core.errors import ConfigError, UserError
 from core.training.result import EpochResult
 from tests.support.study_configs import outcomes, plan
-from tuning.journal.records import read_study, study_attributes
+from tuning.journal.records import study_attributes
 from tuning.journal.writer import open_study
 from tuning.scheduling.study import StudyConfig
-from tuning.scheduling.warm_start import add_prior_trials
 from tuning.space.load import load_space
+from tuning.warm_start import add_warm_start
 
 
 def a_study(folder: Path, **changes: Any) -> None:
@@ -40,7 +39,7 @@ def warm(
     tmp_path: Path, the_plan: StudyConfig | None = None, fingerprint: str = "f"
 ) -> tuple[StudyConfig, dict[str, Any]]:
     own = study_attributes(tmp_path / "new")
-    return add_prior_trials(the_plan or plan(), own, "old", partial(read_study, tmp_path / "old"), fingerprint)
+    return add_warm_start(the_plan or plan(), own, tmp_path / "old", fingerprint)
 
 
 def test_finished_trials_are_knowledge_to_the_last_bit(tmp_path: Path) -> None:
