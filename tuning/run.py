@@ -1,6 +1,7 @@
 """START HERE: the verb `run`: data, journal, search, table. The same command again continues the study."""
 
 import contextlib
+import dataclasses
 import shutil
 import sys
 import time
@@ -106,7 +107,7 @@ def _run(options: RunOptions, machine: "Machine | Cluster", fits: int, began: fl
             files = tensorboard_callback(journal, searched_settings(plan.space), print_note)
             callbacks.append(extras.enter_context(files))
         if choice is not None:
-            journal.set_study_attr(GPU_SHARE, choice.to_dict())
+            journal.set_study_attr(GPU_SHARE, dataclasses.asdict(choice))
         cost = virtual_cost(plan.space, plan.shared_settings, CorpusShape.of(corpus))
         reopen_trials(journal, plan)
         interrupt = InterruptHandler()

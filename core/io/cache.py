@@ -45,10 +45,6 @@ class CacheEntry:
     files: Mapping[str, tuple[int, str]]
     """File name to size in bytes and sha256 (hex)."""
 
-    @property
-    def size_bytes(self) -> int:
-        return sum(size for size, _ in self.files.values())
-
 
 def cache_key(inputs: Mapping[str, Any]) -> str:
     """Return the sha256 (hex) of the canonical JSON of `inputs` and the format version."""

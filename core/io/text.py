@@ -17,19 +17,15 @@ def printable(text: str, limit: int | None = None) -> str:
         text = text[: max(limit - 3, 0)] + "..."
     if text.isascii() and text.isprintable():
         return text
-    return "".join(char if char == " " or unicodedata.category(char)[0] not in "CZ" else _escape(char) for char in text)
+    return "".join(
+        char if char == " " or unicodedata.category(char)[0] not in "CZ" else char.encode("unicode_escape").decode()
+        for char in text
+    )
 
 
 def quoted(text: str, limit: int | None = 40) -> str:
     """Return `printable` text between quotes, as an error shows a value."""
     return f"'{printable(text, limit)}'"
-
-
-def _escape(char: str) -> str:
-    code = ord(char)
-    if code < 0x100:
-        return f"\\x{code:02x}"
-    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 def error_summary(error: BaseException, most: int = 300) -> str:

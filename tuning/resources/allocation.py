@@ -100,7 +100,7 @@ def resolve_resources(
     if not resources.auto:
         return resources, None
     if GPU_SHARE in kept:
-        choice = GpuShareChoice.from_dict(kept[GPU_SHARE])
+        choice = GpuShareChoice(**kept[GPU_SHARE])
     elif not machine.gpu_list:
         raise ConfigError("--gpus-per-trial auto needs a GPU on this machine to try: pass a share such as 0.5 instead")
     else:

@@ -3,7 +3,7 @@
 import gc
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -44,26 +44,18 @@ class GpuShareChoice:
 
     share: float
     """Fraction of a GPU per trial."""
-    probed: GpuProbe
+    peak_bytes: int
+    step_seconds: float
+    """As in GpuProbe."""
     smallest_bytes: int
     """Memory of the smallest GPU."""
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the value of the study's user attribute."""
-        return {"share": self.share, **asdict(self.probed), "smallest_bytes": self.smallest_bytes}
-
-    @classmethod
-    def from_dict(cls, kept: Mapping[str, Any]) -> "GpuShareChoice":
-        """Invert `to_dict`."""
-        probed = GpuProbe(peak_bytes=kept["peak_bytes"], step_seconds=kept["step_seconds"])
-        return cls(share=kept["share"], probed=probed, smallest_bytes=kept["smallest_bytes"])
-
     def __str__(self) -> str:
-        need = needed_bytes(self.probed.peak_bytes)
+        need = needed_bytes(self.peak_bytes)
         tight = "" if need <= self.smallest_bytes else "; the heaviest may not fit even alone"
         return (
             f"--gpus-per-trial auto: {self.share:g} of a GPU a trial. The heaviest settings took "
-            f"{self.probed.peak_bytes / GIB:.2f} GiB and {1000 * self.probed.step_seconds:.1f} ms a step; with a "
+            f"{self.peak_bytes / GIB:.2f} GiB and {1000 * self.step_seconds:.1f} ms a step; with a "
             f"margin and CUDA's own memory {need / GIB:.2f} of the {self.smallest_bytes / GIB:.2f} GiB of the smallest "
             f"GPU{tight}"
         )
@@ -87,7 +79,7 @@ def choose_share(probed: GpuProbe, gpus: Sequence[Gpu], trials_by_cpu: int) -> G
     by_cpu = math.ceil(trials_by_cpu / len(gpus))
     trials = max(1, min(by_memory, by_cpu, MAX_TRIALS_PER_GPU))
     share = math.floor(10_000 / trials) / 10_000  # Ray counts in units of 1/10,000
-    return GpuShareChoice(share=share, probed=probed, smallest_bytes=smallest)
+    return GpuShareChoice(share=share, smallest_bytes=smallest, **asdict(probed))
 
 
 def allocator_fraction(share: float, total_bytes: int) -> float:

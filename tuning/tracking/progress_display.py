@@ -7,8 +7,8 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
-from typing import Self
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Self
 
 from rich.console import Console
 from rich.live import Live
@@ -67,29 +67,26 @@ class ProgressDisplay(Callback):
 
     def on_trial_start(self, number: int, config: TrialConfig) -> None:
         """A trial starts or resumes."""
-        with self.lock:
-            self.progress.start(number, config.to_dict())
-            self.events += 1
+        self._note(self.progress.start, number, config.to_dict())
 
     def on_epoch_end(self, number: int, result: EpochResult) -> None:
         """A trial reported an epoch."""
-        with self.lock:
-            self.progress.epoch(number, result)
-            self.events += 1
+        self._note(self.progress.epoch, number, result)
 
     def on_trial_pause(self, number: int) -> None:
         """A trial is paused at a rung."""
-        with self.lock:
-            self.progress.pause(number)
-            self.events += 1
+        self._note(self.progress.pause, number)
 
     def on_trial_end(self, record: TrialRecord) -> None:
         """A trial has ended."""
+        if record.state == "FAIL":
+            self._note(self.failed.__setitem__, record.number, record.error or "no reason is known")
+        self._note(self.progress.end, record)
+
+    def _note(self, change: Callable[..., None], *arguments: Any) -> None:
         with self.lock:
-            self.progress.end(record)
+            change(*arguments)
             self.events += 1
-            if record.state == "FAIL":
-                self.failed[record.number] = record.error or "no reason is known"
 
     def _show_live(self) -> None:
         live = Live(
@@ -141,7 +138,8 @@ class ProgressDisplay(Callback):
 
     def _new_failures(self) -> list[str]:
         with self.lock:
-            failed, self.failed = self.failed, {}
+            failed = self.failed.copy()
+            self.failed.clear()
         return failures(failed)
 
     def _elapsed(self) -> float:

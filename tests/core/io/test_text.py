@@ -98,7 +98,7 @@ def test_normalise_twice_changes_nothing(text: str) -> None:
 
 
 def test_printable_shows_what_would_steer_a_terminal() -> None:
-    assert printable("a\x1b[31m\u202eb\nc\x9b\u2028") == r"a\x1b[31m\u202eb\x0ac\x9b\u2028"
+    assert printable("a\x1b[31m\u202eb\nc\x9b\u2028") == r"a\x1b[31m\u202eb\nc\x9b\u2028"
     assert printable("\U000e0041\ud800") == r"\U000e0041\ud800"
 
 

@@ -1,5 +1,6 @@
 """tuning.resources.gpu: devices, caps and shares, for machines that are not here."""
 
+import dataclasses
 from types import SimpleNamespace
 from typing import Any
 
@@ -60,12 +61,12 @@ def test_chosen_shares_and_their_memory_never_exceed_a_gpu() -> None:
         choice = choose_share(probed(peak), [gpu(24)], 64)
         trials = int(1 / choice.share + 1e-9)
         assert trials * choice.share <= 1
-        assert trials * needed_bytes(choice.probed.peak_bytes) <= 24 * GIB
+        assert trials * needed_bytes(choice.peak_bytes) <= 24 * GIB
 
 
 def test_a_choice_is_kept_and_read_again() -> None:
     choice = choose_share(probed(1.0), [gpu(24)], 8)
-    assert GpuShareChoice.from_dict(choice.to_dict()) == choice
+    assert GpuShareChoice(**dataclasses.asdict(choice)) == choice
     assert "0.125 of a GPU a trial" in str(choice)
     assert "1.00 GiB and 12.0 ms a step" in str(choice)
     assert "may not fit" not in str(choice)

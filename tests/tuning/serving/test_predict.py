@@ -27,7 +27,7 @@ def answer(model: Predictor, capsys: pytest.CaptureFixture[str], **request: Any)
 
 def test_text_is_label_probability_and_sentence(model: Predictor, capsys: pytest.CaptureFixture[str]) -> None:
     (guess,) = model.predict(["good\tbad"])
-    assert answer(model, capsys, texts=["good\tbad"]) == f"{guess.label}\t{guess.probability:.4f}\tgood\\x09bad\n"
+    assert answer(model, capsys, texts=["good\tbad"]) == f"{guess.label}\t{guess.probability:.4f}\tgood\\tbad\n"
 
 
 def test_text_with_probabilities_names_every_class(model: Predictor, capsys: pytest.CaptureFixture[str]) -> None:
