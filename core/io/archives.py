@@ -55,10 +55,12 @@ def read_file(path: Path) -> bytes:
         DataError: there is no such file, it is a folder, too large, or its gzip stream is cut short or damaged.
     """
     with open_file(path) as file:
-        size = path.stat().st_size
         if not path.name.lower().endswith(".gz"):
             return _Limited(file, MAX_ARCHIVE_BYTES, str(path)).read()
-        return gunzip(file, size, str(path))
+        try:
+            return _Limited(gzip.GzipFile(fileobj=file), limit_for(path.stat().st_size), str(path)).read()
+        except (OSError, EOFError, zlib.error) as error:
+            raise DataError(f"{path}: not a whole gzip file ({error}); fetch it again") from None
 
 
 def open_file(path: Path) -> io.BufferedReader:
@@ -75,18 +77,6 @@ def open_file(path: Path) -> io.BufferedReader:
         raise DataError(f"{path}: is a folder, a file is needed") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); make the file readable for you") from None
-
-
-def gunzip(file: IO[bytes], packed_bytes: int, name: str) -> bytes:
-    """Unpack a gzip stream of `packed_bytes` in memory.
-
-    Raises:
-        DataError: it is not gzip, cut short, damaged, or grows beyond the limit.
-    """
-    try:
-        return _Limited(gzip.GzipFile(fileobj=file), limit_for(packed_bytes), name).read()
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{name}: not a whole gzip file ({error}); fetch it again") from None
 
 
 def read_tar(file: IO[bytes], packed_bytes: int, names: Collection[str], name: str) -> dict[str, bytes]:

@@ -12,15 +12,6 @@ from tuning.journal.records import TrialRecord
 from tuning.tracking.remaining_time import RemainingTime
 
 
-@dataclass(kw_only=True)
-class RunningTrial:
-    """A trial that is being trained."""
-
-    settings: Mapping[str, Any]
-    """The searched ones."""
-    epochs: list[EpochResult]
-
-
 @dataclass(frozen=True, kw_only=True)
 class BestSoFar:
     """The best epoch of a trial so far."""
@@ -48,17 +39,14 @@ class SearchProgress:
     """TrialConfig fields that are shown of a trial's settings."""
     ended: Counter[str] = field(default_factory=Counter)
     """Number of ended trials by state."""
-    running: dict[int, RunningTrial] = field(default_factory=dict)
-    paused_epochs: dict[int, list[EpochResult]] = field(default_factory=dict)
-    """Epochs of open trials without a worker: paused at a rung, or interrupted, so that they are reported again."""
+    trained: dict[int, list[EpochResult]] = field(default_factory=dict)
+    """Epochs of each trial that has started."""
+    running: dict[int, Mapping[str, Any]] = field(default_factory=dict)
+    """Searched settings of the trials that are being trained."""
     paused: set[int] = field(default_factory=set)
-    """The trials among them that are paused at a rung."""
+    """The trials that are paused at a rung."""
     bests: dict[int, BestSoFar] = field(default_factory=dict)
     """By trial; a failed one has none."""
-    ended_epochs: dict[int, list[EpochResult]] = field(default_factory=dict)
-    """Epochs of the ended trials, without copies."""
-    n_copies: int = 0
-    """Number of ended trials that repeat another one."""
     epochs: int = 0
     """Number of epochs trained since this start."""
     first_start: float | None = None
@@ -71,7 +59,7 @@ class SearchProgress:
             if record.ended is not None:
                 self.end(record)
                 continue
-            self.paused_epochs[record.number] = list(record.epochs)
+            self.trained[record.number] = list(record.epochs)
             if record.state == "PAUSED":
                 self.paused.add(record.number)
                 self._set_best(record)
@@ -79,36 +67,33 @@ class SearchProgress:
     def start(self, number: int, config: Mapping[str, Any]) -> None:
         """Note that a trial starts or resumes."""
         self.first_start = self.first_start or time.monotonic()
-        self.running[number] = RunningTrial(settings=self._shown(config), epochs=self.paused_epochs.pop(number, []))
+        self.running[number] = self._shown(config)
+        self.trained.setdefault(number, [])
         self.paused.discard(number)
         self.remaining.add(number, TrialConfig.from_dict(config))
 
     def pause(self, number: int) -> None:
         """Note that a trial is paused at a rung."""
-        self.paused_epochs[number] = self.running.pop(number).epochs
+        del self.running[number]
         self.paused.add(number)
 
     def epoch(self, number: int, result: EpochResult) -> None:
         """Note an epoch; one that was reported before a restart changes nothing."""
-        trial = self.running[number]
-        if trial.epochs and result.epoch <= trial.epochs[-1].epoch:
+        epochs, settings = self.trained[number], self.running[number]
+        if epochs and result.epoch <= epochs[-1].epoch:
             return
-        trial.epochs.append(result)
+        epochs.append(result)
         self.epochs += 1
-        if best_epoch(trial.epochs) is result:
-            self.bests[number] = BestSoFar(trial=number, epoch=result, settings=trial.settings, found=time.time())
+        if best_epoch(epochs) is result:
+            self.bests[number] = BestSoFar(trial=number, epoch=result, settings=settings, found=time.time())
 
     def end(self, record: TrialRecord) -> None:
         """Note that a trial has ended."""
         number = record.number
         self.running.pop(number, None)
-        self.paused_epochs.pop(number, None)
         self.paused.discard(number)
         self.ended[record.state] += 1
-        if record.copy_of is None:
-            self.ended_epochs[number] = list(record.epochs)
-        else:
-            self.n_copies += 1
+        self.trained[number] = list(record.epochs)
         if record.best is None or record.state == "FAIL":
             self.bests.pop(number, None)
         elif number not in self.bests:
@@ -126,11 +111,6 @@ class SearchProgress:
         return {name: config[name] for name in self.searched}
 
     @property
-    def n_ended(self) -> int:
-        """Number of ended trials."""
-        return self.ended.total()
-
-    @property
     def best(self) -> BestSoFar | None:
         """The best so far, ranked as in the table; None before the first epoch."""
         found = self.bests.values()
@@ -138,10 +118,8 @@ class SearchProgress:
 
     def seconds_left(self) -> float | None:
         """Estimate the time until the search ends; None before the first epoch."""
-        running = {number: trial.epochs for number, trial in self.running.items()}
-        epochs = {**self.ended_epochs, **self.paused_epochs, **running}
-        rows = {number: [(e.val_accuracy, e.seconds) for e in each] for number, each in epochs.items()}
-        return self.remaining.seconds(rows, self.n_copies)
+        rows = {number: [(e.val_accuracy, e.seconds) for e in each] for number, each in self.trained.items()}
+        return self.remaining.seconds(rows)
 
     def epochs_a_second(self) -> float:
         """Return the rate since the first trial began; 0 before the first epoch."""

@@ -45,11 +45,11 @@ def _running_lines(progress: SearchProgress, width: int, room: int) -> list[str]
     rows = sorted(progress.running.items())
     shown = rows if len(rows) < room else rows[: room - 2]
     lines = ["trial  epoch    now     best   settings"]
-    for number, trial in shown:
-        scores = [f"{epoch.val_accuracy:.4f}" for epoch in trial.epochs] or ["-"]
-        done = f"{len(trial.epochs)}/{progress.epochs_a_trial}"
+    for number, settings in shown:
+        scores = [f"{epoch.val_accuracy:.4f}" for epoch in progress.trained[number]] or ["-"]
+        done = f"{len(progress.trained[number])}/{progress.epochs_a_trial}"
         head = f"{number:>5}  {done:>5}  {scores[-1]:>6}  {max(scores):>6}   "
-        lines.append(head + format_brief(trial.settings, width - len(head)))
+        lines.append(head + format_brief(settings, width - len(head)))
     if len(shown) < len(rows):
         lines.append(f"       and {len(rows) - len(shown)} more")
     return lines
@@ -69,9 +69,8 @@ def format_brief(settings: Mapping[str, Any], width: int) -> str:
 def status_line(progress: SearchProgress) -> str:
     """Return `7/16 trials: 2 done, 0 stopped, 0 failed, 2 running, 3 paused`; the first number has started."""
     ended = progress.ended
-    started = progress.n_ended + len(progress.running) + len(progress.paused_epochs)
     return (
-        f"{started}/{progress.n_trials} trials: {ended['COMPLETE']} done, {ended['PRUNED']} stopped, "
+        f"{len(progress.trained)}/{progress.n_trials} trials: {ended['COMPLETE']} done, {ended['PRUNED']} stopped, "
         f"{ended['FAIL']} failed, {len(progress.running)} running, {len(progress.paused)} paused"
     )
 

@@ -34,20 +34,15 @@ class RemainingTime:
         if number not in self.costs:
             self.costs[number] = self.cost(config)
 
-    def seconds(self, epochs: Mapping[int, Sequence[tuple[float, float]]], n_copies: int) -> float | None:
-        """Return the estimate, or None before the first epoch.
-
-        Args:
-            epochs: accuracy and seconds of each epoch so far, by trial.
-            n_copies: number of trials so far that repeat another one.
-        """
+    def seconds(self, epochs: Mapping[int, Sequence[tuple[float, float]]]) -> float | None:
+        """Return the estimate, or None before the first epoch; `epochs` has accuracy and seconds of each, by trial."""
         now = time.monotonic()
         if now >= self._valid_until or self._kept is None:
-            self._kept, self._made = self._estimate(epochs, n_copies), now
+            self._kept, self._made = self._estimate(epochs), now
             self._valid_until = now + (time.monotonic() - now) / SHARE
         return None if self._kept is None else max(0.0, self._kept - (now - self._made))
 
-    def _estimate(self, epochs: Mapping[int, Sequence[tuple[float, float]]], n_copies: int) -> float | None:
+    def _estimate(self, epochs: Mapping[int, Sequence[tuple[float, float]]]) -> float | None:
         trained = {number: len(rows) for number, rows in epochs.items() if rows and number in self.costs}
         work = sum(self.costs[number] * count for number, count in trained.items())
         if not work:
@@ -55,6 +50,7 @@ class RemainingTime:
         pace = sum(seconds for number in trained for _, seconds in epochs[number]) / work
         mean_cost = sum(self.costs.values()) / len(self.costs)
         n_started = len(self.costs)
+        n_copies = sum(number not in self.costs for number in epochs)
         new = self.config.n_trials - n_started - n_copies
         n_trials = n_started + round(max(0, new) * n_started / (n_started + n_copies))
         numbers = sorted(self.costs)  # in the simulation, trials that repeat another one are left out

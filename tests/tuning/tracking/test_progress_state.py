@@ -62,7 +62,7 @@ def test_epochs_of_ended_paused_and_running_trials_are_not_left() -> None:
 
 def test_a_trial_that_repeats_another_one_is_counted_and_has_no_epochs() -> None:
     copied = progress(ended(0, 0.5, 0.6, 0.7, 0.8), ended(1, 0.5, 0.6, 0.7, 0.8, origin="copy of 0"), workers=1)
-    assert (copied.n_ended, copied.n_copies, list(copied.ended_epochs)) == (2, 1, [0])
+    assert (copied.ended.total(), list(copied.remaining.costs)) == (2, [0])
     assert copied.seconds_left() == pytest.approx(2 * (4 * 1.5 + JOB_SECONDS))
 
 
@@ -77,7 +77,7 @@ def test_a_paused_trial_is_shown_and_continues_with_its_epochs() -> None:
     assert now.best is not None
     now.start(0, CONFIG)
     assert now.paused == set()
-    assert [each.epoch for each in now.running[0].epochs] == [1]
+    assert [each.epoch for each in now.trained[0]] == [1]
     now.end(ended(0, 0.5, state="PRUNED"))
     assert status_line(now) == "1/6 trials: 0 done, 1 stopped, 0 failed, 0 running, 0 paused"
 
@@ -100,7 +100,7 @@ def test_epochs_that_a_resumed_worker_reports_again_do_not_count() -> None:
     for number, accuracy in enumerate((0.5, 0.7, 0.6), 1):
         resumed.epoch(0, epoch(number, accuracy))
     assert resumed.epochs == 1
-    assert [e.epoch for e in resumed.running[0].epochs] == [1, 2, 3]
+    assert [e.epoch for e in resumed.trained[0]] == [1, 2, 3]
 
 
 def test_the_best_is_the_tables_first() -> None:
