@@ -102,6 +102,7 @@ def _run(options: RunOptions, machine: "Machine | Cluster", fits: int, began: fl
     spec = study_spec(plan, corpus, options.data, resources)
     key = study_id(folder.name, spec)
     with open_study(folder, spec, kept) as journal, contextlib.ExitStack() as extras:
+        reopen_trials(journal, plan)
         callbacks: list[Callback] = []
         if options.tensorboard:
             files = tensorboard_callback(journal, searched_settings(plan.space), print_note)
@@ -109,7 +110,6 @@ def _run(options: RunOptions, machine: "Machine | Cluster", fits: int, began: fl
         if choice is not None:
             journal.set_study_attr(GPU_SHARE, dataclasses.asdict(choice))
         cost = virtual_cost(plan.space, plan.shared_settings, CorpusShape.of(corpus))
-        reopen_trials(journal, plan)
         interrupt = InterruptHandler()
         retry_oom = resources.retry_oom and resources.gpus_per_trial < 1
         schedule = Schedule(journal, plan, cost, callbacks, interrupt, retry_oom=retry_oom)
