@@ -103,10 +103,12 @@ def probe(
     own, others = settings_to_try(plan)
     count = min(side_by_side, MAX_PROCESSES, len(own) + len(others))
     shares = [[*own, *others][at::count] for at in range(count)]
-    common = {"data": data, "cache_dir": cache_dir, "threads": threads, "device": device}
-    work = partial(_probe_process, began=began, until=began + seconds, **common)
+    until = began + seconds
+    work = partial(_probe_process, data=data, cache_dir=cache_dir, threads=threads, device=device, began=began)
     with ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn")) as pool:
-        futures = [pool.submit(work, configs=each, heavy=() if at else heavy) for at, each in enumerate(shares)]
+        futures = [
+            pool.submit(work, configs=each, heavy=() if at else heavy, until=until) for at, each in enumerate(shares)
+        ]
         try:
             found = [future.result() for future in futures]
         except (MemoryError, RuntimeError) as error:

@@ -1,5 +1,6 @@
 """tuning.resources.allocation: the heaviest settings of a space, and what they weigh."""
 
+import dataclasses
 from collections.abc import Sequence
 
 import pytest
@@ -82,7 +83,9 @@ def test_auto_probes_the_heaviest_settings_and_keeps_what_it_chose() -> None:
     assert max(config.hidden_dim for config in asked) == 192
     assert choice is not None
     assert (resources.gpus_per_trial, resources.auto, choice.share) == (0.25, False, 0.25)  # 8 cores for 2 GPUs
-    again, known = resolve_resources(AUTO, plan(), TWO_GPUS, tiny_corpus(), {GPU_SHARE: choice.to_dict()}, None)
+    again, known = resolve_resources(
+        AUTO, plan(), TWO_GPUS, tiny_corpus(), {GPU_SHARE: dataclasses.asdict(choice)}, None
+    )
     assert (again, known) == (resources, choice)
 
 
