@@ -161,15 +161,29 @@ def test_any_bytes_are_rows_or_an_error_of_ours(tmp_path_factory: pytest.TempPat
         assert set(found) <= {"a", "0"}
 
 
+@pytest.fixture(params=["isal", "zlib"])
+def inflater(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """With the fast unpacker, and as on a processor that it is not built for."""
+    if request.param == "zlib":
+        import zlib
+
+        monkeypatch.setattr(streams, "_inflate", lambda: zlib)
+    else:
+        pytest.importorskip("isal")
+    return str(request.param)
+
+
 LONG = b"".join(b"word%d %d 0.5\n" % (i, i) for i in range(200_000))
 
 
+@pytest.mark.usefixtures("inflater")
 def test_packed_in_gzip_of_one_or_several_streams(tmp_path: Path) -> None:
     packed = gzip.compress(LONG[:1_000_000], 1) + gzip.compress(LONG[1_000_000:], 6)
     assert read(tmp_path, packed, "word199999", name="v.txt.gz") == {"word199999": [199_999, 0.5]}
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("inflater")
 @pytest.mark.parametrize("kind", [zipfile.ZIP_DEFLATED, zipfile.ZIP_STORED])
 def test_packed_in_zip(tmp_path: Path, kind: int) -> None:
     path = zipped(tmp_path / "v.zip", kind, a=LONG, b=b"x 1\n")
@@ -179,6 +193,7 @@ def test_packed_in_zip(tmp_path: Path, kind: int) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("inflater")
 @pytest.mark.parametrize("cut", [1, 8, 9, 1000, 0.5])
 def test_a_cut_gzip_is_refused(tmp_path: Path, cut: float) -> None:
     packed = gzip.compress(LONG, 1)
@@ -187,6 +202,7 @@ def test_a_cut_gzip_is_refused(tmp_path: Path, cut: float) -> None:
         read(tmp_path, kept, "word7", name="v.txt.gz")
 
 
+@pytest.mark.usefixtures("inflater")
 def test_a_flipped_bit_in_a_packed_file_is_found(tmp_path: Path) -> None:
     packed = bytearray(gzip.compress(LONG, 1))
     packed[len(packed) // 2] ^= 1
@@ -196,7 +212,7 @@ def test_a_flipped_bit_in_a_packed_file_is_found(tmp_path: Path) -> None:
     data = bytearray(path.read_bytes())
     data[data.index(b"word100 100")] ^= 1
     path.write_bytes(data)
-    with pytest.raises(DataError, match=r"v\.zip: damaged \(Bad CRC-32 for file 'inner/a\.vec'\); fetch it again"):
+    with pytest.raises(DataError, match=r"a\.vec is cut short or damaged \(its checksum differs\)"):
         read_vectors(path, ["word7"], "inner/a.vec")
 
 
@@ -211,21 +227,17 @@ def test_an_encrypted_zip_is_refused(tmp_path: Path) -> None:
     data = bytearray(path.read_bytes())
     data[data.index(b"PK\1\2") + 8] |= 1
     path.write_bytes(data)
-    with pytest.raises(DataError, match=r"v\.zip: cannot be read \(File 'inner/a\.vec' is encrypted.*; unpack it and"):
+    with pytest.raises(DataError, match=r"inner/a\.vec is encrypted; unpack it and pass the file"):
         read_vectors(path, ["x"], "inner/a.vec")
 
 
-def test_a_zip_packed_in_an_unknown_way_is_refused(tmp_path: Path) -> None:
-    path = zipped(tmp_path / "v.zip", a=b"x 1\n")
-    data = bytearray(path.read_bytes())
-    data[data.index(b"PK\1\2") + 10] = 99
-    path.write_bytes(data)
-    with pytest.raises(
-        DataError, match=r"v\.zip: cannot be read \(That compression method is not supported\); unpack it"
-    ):
+def test_a_zip_packed_in_another_way_is_refused(tmp_path: Path) -> None:
+    path = zipped(tmp_path / "v.zip", zipfile.ZIP_LZMA, a=b"x 1\n")
+    with pytest.raises(DataError, match=r"inner/a\.vec is packed in a way other than deflate"):
         read_vectors(path, ["x"], "inner/a.vec")
 
 
+@pytest.mark.usefixtures("inflater")
 def test_a_zip_bomb_is_refused_while_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(streams, "FREE_BYTES", 1 << 20)
     path = zipped(tmp_path / "v.zip", a=b"word 0 0 0 0\n" * 200_000)
