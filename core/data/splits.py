@@ -55,27 +55,6 @@ def normalize_text(text: str) -> str:
     return lowered.translate(_DROPPING) or lowered.strip()
 
 
-def parse_rule(rule: str, fold: int | None) -> int | None:
-    """Return the K of `folds:K`, None for another rule.
-
-    Raises:
-        ConfigError: the rule is unknown, K is below 3, or `fold` does not fit it.
-    """
-    match = re.fullmatch(r"folds:(\d{1,4})", rule)
-    if match is None:
-        if rule not in ("80/10/10", "notebook", "column"):
-            raise ConfigError(f"split must be 80/10/10, notebook, column or folds:K, got {rule!r}")
-        if fold is not None:
-            raise ConfigError(f"fold goes with split folds:K only, got fold {fold!r} with split {rule!r}")
-        return None
-    count = int(match[1])
-    if count < 3:
-        raise ConfigError(f"split folds:K needs K of at least 3 (train, validation and test), got {count}")
-    if not isinstance(fold, int) or isinstance(fold, bool) or not 0 <= fold < count:
-        raise ConfigError(f"fold must be a whole number from 0 to {count - 1} with split {rule}, got {fold!r}")
-    return count
-
-
 def duplicate_groups(texts: Sequence[str]) -> NDArray[np.int64]:
     """Return (n,): for each text, the index of the first text that is equal after `normalize_text`."""
     first: dict[str, int] = {}
@@ -227,9 +206,23 @@ class SplitRule:
 
     @classmethod
     def of(cls, split: str, seed: int, fold: int | None, column: str | None) -> "SplitRule":
+        """Check a rule and what belongs to it; `count` is the K of `folds:K`.
+
+        Raises:
+            ConfigError: the rule is unknown, K is below 3, or the seed, the fold or the column does not fit it.
+        """
         if column is not None and split == "80/10/10":
             split = "column"
-        count = parse_rule(split, fold)
+        match = re.fullmatch(r"folds:(\d{1,4})", split)
+        count = int(match[1]) if match else None
+        if count is None and split not in ("80/10/10", "notebook", "column"):
+            raise ConfigError(f"split must be 80/10/10, notebook, column or folds:K, got {split!r}")
+        if count is None and fold is not None:
+            raise ConfigError(f"fold goes with split folds:K only, got fold {fold!r} with split {split!r}")
+        if count is not None and count < 3:
+            raise ConfigError(f"split folds:K needs K of at least 3 (train, validation and test), got {count}")
+        if count is not None and (not isinstance(fold, int) or isinstance(fold, bool) or not 0 <= fold < count):
+            raise ConfigError(f"fold must be a whole number from 0 to {count - 1} with split {split}, got {fold!r}")
         if (split == "column") != (column is not None):
             raise ConfigError(f"split column and --split-column go together, got split {split!r} and column {column!r}")
         if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**32:

@@ -12,6 +12,7 @@ SHA256SUMS          digests of the files above; `sha256sum -c SHA256SUMS` checks
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 LAYOUT = 2
 """Version of the folder; raise it when a reader of the old layout could not read the new one."""
 MODEL_FILES = ("model.safetensors", "config.json", "vocabulary.json", "labels.json", "metrics.json", "card.md")
+check_model_folder = partial(check_output_folder, files=MODEL_FILES, kind="saved model")
+"""Check before training that a model may be saved at a path; return the path without symbolic links."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, slots=True)
@@ -88,18 +91,6 @@ def save_model(
         "card.md": card.encode(),
     }
     write_checked_folder(path, contents)
-
-
-def check_model_folder(path: Path) -> Path:
-    """Check before training that a model may be saved at `path`.
-
-    Returns:
-        `path` without symbolic links, so that a link to a folder remains a link.
-
-    Raises:
-        UserError: `path` holds something that is not a saved model.
-    """
-    return check_output_folder(path, MODEL_FILES, "saved model")
 
 
 def read_model(path: Path) -> SavedModel:

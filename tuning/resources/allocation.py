@@ -1,14 +1,14 @@
 """The heaviest configurations of a search space, their memory, and the resources of a trial."""
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from core.config import COST_ORDER, TrialConfig
 from core.data.corpus import Corpus
 from core.errors import ConfigError
 from core.nn.model_size import _word_copies, min_training_bytes
-from tuning.resources.gpu import GpuProbe, GpuShareChoice, choose_share
+from tuning.resources.gpu import GpuShareChoice, choose_share
 from tuning.resources.machine import Machine, TrialResources
 from tuning.scheduling.study import StudyConfig
 from tuning.space.expressions import Value
@@ -78,7 +78,6 @@ def resolve_resources(
     machine: Machine,
     corpus: Corpus,
     kept: Mapping[str, Any],
-    probe: Callable[[Sequence[TrialConfig], Corpus], GpuProbe] | None = None,
 ) -> tuple[TrialResources, GpuShareChoice | None]:
     """Return the resources of a trial, and for `auto` the choice of a probe, which runs once per study.
 
@@ -88,7 +87,6 @@ def resolve_resources(
         machine: the machine that trains.
         corpus: the data.
         kept: the study's user attributes; empty for a new study.
-        probe: function that measures configurations on a GPU; None for tuning.resources.profiling.probe_gpu.
 
     Raises:
         ConfigError: the heaviest configurations need more memory, or the machine has no GPU to probe.
@@ -107,5 +105,5 @@ def resolve_resources(
         from tuning.resources.profiling import probe_gpu
 
         trials_by_cpu = machine.cpus // resources.cpus_per_trial
-        choice = choose_share((probe or probe_gpu)(heavy, corpus), machine.gpu_list, trials_by_cpu)
+        choice = choose_share(probe_gpu(heavy, corpus), machine.gpu_list, trials_by_cpu)
     return dataclasses.replace(resources, gpus_per_trial=choice.share, auto=False), choice

@@ -85,8 +85,7 @@ def retrain_trial(options: RetrainOptions) -> Reproduction:
     attributes, records = read_study(options.folder)
     spec = attributes["spec"]
     record = choose_trial(records, options.trial)
-    check_model_folder(options.out)
-    target = options.out.resolve()
+    target = check_model_folder(options.out)
     remove_partial_writes(target.parent, re.escape(target.name), files=MODEL_FILES)
     with open_study(options.folder, spec) as journal:
         context, changes = _prepare(options, journal, spec, records, record)

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 
 from core.data.corpus import TEST, TRAIN, VAL
 from core.data.splits import (
+    SplitRule,
     column_split,
     duplicate_groups,
     fold_split,
     normalize_text,
     notebook_split,
-    parse_rule,
     require_in_train,
     stratified_split,
 )
@@ -175,6 +175,11 @@ def test_a_class_that_train_lacks_is_named() -> None:
     require_in_train(codes, np.array([0, 1, 1, 0]), CLASSES)
     with pytest.raises(DataError, match="class 'pos' has no sentence in train; add some or leave the class out"):
         require_in_train(codes, np.array([0, 0, 1, 0]), CLASSES)
+
+
+def parse_rule(rule: str, fold: Any) -> int | None:
+    """Return the number of folds of a rule."""
+    return SplitRule.of(rule, 1, fold, "part" if rule == "column" else None).count
 
 
 def test_rules_are_told_apart() -> None:

@@ -13,6 +13,7 @@ from core.nn.model_size import count_trainable_parameters, max_checkpoint_bytes,
 from core.training.learner import make_learner
 from tests.support.corpora import tiny_corpus
 from tests.support.study_configs import plan
+from tuning.resources import profiling
 from tuning.resources.allocation import GPU_SHARE, check_memory, heaviest_configs, resolve_resources
 from tuning.resources.gpu import GIB, Gpu, GpuProbe
 from tuning.resources.machine import Machine, TrialResources
@@ -72,20 +73,19 @@ def test_settings_that_no_memory_here_holds_are_refused_with_what_would() -> Non
     check_memory(configs[1:], (20_000, 50, 2), 24_000_000_000, "this machine")
 
 
-def test_auto_probes_the_heaviest_settings_and_keeps_what_it_chose() -> None:
+def test_auto_probes_the_heaviest_settings_and_keeps_what_it_chose(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[TrialConfig] = []
 
     def probe(configs: Sequence[TrialConfig], corpus: Corpus) -> GpuProbe:
         asked.extend(configs)
         return GpuProbe(peak_bytes=int(2 * GIB), step_seconds=0.01)
 
-    resources, choice = resolve_resources(AUTO, plan(), TWO_GPUS, tiny_corpus(), {}, probe)
+    monkeypatch.setattr(profiling, "probe_gpu", probe)
+    resources, choice = resolve_resources(AUTO, plan(), TWO_GPUS, tiny_corpus(), {})
     assert max(config.hidden_dim for config in asked) == 192
     assert choice is not None
     assert (resources.gpus_per_trial, resources.auto, choice.share) == (0.25, False, 0.25)  # 8 cores for 2 GPUs
-    again, known = resolve_resources(
-        AUTO, plan(), TWO_GPUS, tiny_corpus(), {GPU_SHARE: dataclasses.asdict(choice)}, None
-    )
+    again, known = resolve_resources(AUTO, plan(), TWO_GPUS, tiny_corpus(), {GPU_SHARE: dataclasses.asdict(choice)})
     assert (again, known) == (resources, choice)
 
 
