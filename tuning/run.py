@@ -33,7 +33,7 @@ from tuning.tracking.progress_display import ProgressDisplay
 from tuning.tracking.progress_state import SearchProgress
 from tuning.tracking.progress_text import wrap_titled
 from tuning.tracking.remaining_time import RemainingTime
-from tuning.tracking.tensorboard import tensorboard_callback
+from tuning.tracking.tensorboard import TensorBoardCallback
 from tuning.warm_start import add_warm_start
 
 if TYPE_CHECKING:
@@ -105,8 +105,8 @@ def _run(options: RunOptions, machine: "Machine | Cluster", fits: int, began: fl
         reopen_trials(journal, plan)
         callbacks: list[Callback] = []
         if options.tensorboard:
-            files = tensorboard_callback(journal, searched_settings(plan.space), print_note)
-            callbacks.append(extras.enter_context(files))
+            files = TensorBoardCallback(journal, searched_settings(plan.space), print_note)
+            callbacks.append(extras.enter_context(contextlib.closing(files)))
         if choice is not None:
             journal.set_study_attr(GPU_SHARE, dataclasses.asdict(choice))
         cost = virtual_cost(plan.space, plan.shared_settings, CorpusShape.of(corpus))

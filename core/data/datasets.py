@@ -50,7 +50,7 @@ def _resolve_file(dataset: str, options: ReadOptions, folder: Path, notify: Noti
             f"got {quoted(dataset, 80)}"
         )
     digest = file_hash.input_digest(path, folder)
-    encoding = _encoding(path, kind, options, folder, notify)
+    encoding = encoding_of(path, options.encoding, folder, notify)
     # The path is not here: the same file in another folder is the same data.
     inputs = {
         "dataset": kind,
@@ -70,14 +70,18 @@ def _resolve_file(dataset: str, options: ReadOptions, folder: Path, notify: Noti
     return DatasetSource(inputs=inputs, read=read)
 
 
-def _encoding(path: Path, kind: str, options: ReadOptions, folder: Path, notify: Notify | None) -> str:
-    """Return the encoding that was given or detected; empty for Parquet, which has none."""
-    if kind == "parquet":
-        if options.encoding is not None:
+def encoding_of(path: Path, given: str | None, folder: Path, notify: Notify | None) -> str:
+    """Return the encoding that was given or detected; empty for Parquet, which has none.
+
+    Raises:
+        ConfigError: one was given that Python does not know, or for Parquet.
+    """
+    if format_of(path) == "parquet":
+        if given is not None:
             raise ConfigError(f"--encoding must go with a text file, got {path}; leave it out")
         return ""
-    if options.encoding is not None:
-        return normalize_encoding(options.encoding)
+    if given is not None:
+        return normalize_encoding(given)
     encoding = file_hash.memoize_by_stat(path, folder, "encoding", lambda: detect_encoding(read_file(path), str(path)))
     if notify and not encoding.startswith("utf"):
         notify(f"{path}: is not UTF-8, taken for {encoding}; if letters come out wrong, pass --encoding")

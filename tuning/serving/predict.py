@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.data.columns import read_texts, require_column
+from core.data.datasets import encoding_of
 from core.data.readers import FORMATS, Table, format_of, read_table
 from core.errors import ConfigError, DataError
-from core.io.archives import read_file
+from core.io import cache
 from core.io.atomic import atomic_write
-from core.io.encodings import detect_encoding, normalize_encoding
+from core.io.encodings import normalize_encoding
 from core.io.text import Notify, printable, quoted
 
 if TYPE_CHECKING:
@@ -76,7 +77,8 @@ def predict_texts(request: PredictRequest, load: Callable[[], "Predictor"], noti
         UserError: the model cannot be used, or `out` cannot be written.
     """
     if request.text_column is not None:
-        table = _table(Path(request.file or ""), request.encoding, notify)
+        path = Path(request.file or "")
+        table = read_table(path, encoding_of(path, request.encoding, cache.default_dir(), notify))
         require_column(table, request.text_column, "--text-column")
         answer = format_csv(table, request.text_column, load(), request.probabilities)
     else:
@@ -159,12 +161,3 @@ def _print(answer: str) -> None:
         sys.stdout.flush()
     except BrokenPipeError:  # who reads has enough, as `head` has
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python flushes at its end
-
-
-def _table(path: Path, encoding: str | None, notify: Notify) -> Table:
-    if format_of(path) == "parquet":
-        return read_table(path, "")
-    name = normalize_encoding(encoding) if encoding else detect_encoding(read_file(path), str(path))
-    if encoding is None and not name.startswith("utf"):
-        notify(f"{path}: is not UTF-8, taken for {name}; if letters come out wrong, pass --encoding")
-    return read_table(path, name)

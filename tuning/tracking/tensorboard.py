@@ -7,7 +7,7 @@ epochs. So no epoch is in it twice, and the partial file of a killed search is r
 import contextlib
 import importlib.util
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,43 +32,32 @@ def check_tensorboard() -> None:
         raise ConfigError("--tensorboard needs what is not installed: pip install 'sentune[tensorboard]'")
 
 
-@contextlib.contextmanager
-def tensorboard_callback(
-    journal: StudyJournal, searched: Sequence[str], say: Callable[[str], None]
-) -> Iterator["TensorBoardCallback"]:
-    """Make the folder from the journal, and keep it up to date while the block runs.
-
-    Args:
-        journal: The open journal.
-        searched: TrialConfig fields that are shown as a trial's settings.
-        say: Called once if the files can no longer be written; the search continues without them.
-
-    Raises:
-        UserError: the folder cannot be written.
-    """
-    with atomic_folder(journal.folder / FOLDER) as fresh:
-        for record in journal.records():
-            if record.ended is not None:
-                run = _Run(fresh, record, searched)
-                run.add(record)
-                run.writer.close()
-    files = TensorBoardCallback(journal, searched, say)
-    try:
-        yield files
-    finally:
-        files.close()
-
-
 class TensorBoardCallback(Callback):
-    """A callback that writes event files. Get one from `tensorboard_callback`."""
+    """A callback that writes event files. Close it after the search."""
 
     def __init__(self, journal: StudyJournal, searched: Sequence[str], say: Callable[[str], None]) -> None:
+        """Make the folder from the journal.
+
+        Args:
+            journal: The open journal.
+            searched: TrialConfig fields that are shown as a trial's settings.
+            say: Called once if the files can no longer be written; the search continues without them.
+
+        Raises:
+            UserError: the folder cannot be written.
+        """
         self._journal = journal
         self._folder = journal.folder / FOLDER
         self._searched = searched
         self._say = say
         self._open: dict[int, _Run] = {}
         self._broken = False
+        with atomic_folder(self._folder) as fresh:
+            for record in journal.records():
+                if record.ended is not None:
+                    run = _Run(fresh, record, searched)
+                    run.add(record)
+                    run.writer.close()
 
     def on_trial_start(self, number: int, config: TrialConfig) -> None:
         """A trial starts or resumes."""

@@ -1,6 +1,7 @@
 """tuning.tracking.tensorboard: TensorBoard reads what the journal says, once."""
 
 import struct
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from core.errors import ConfigError
 from tests.support.small_study import add, epoch, small_study
 from tests.support.tensorboard import accuracies, hparams, scalars
 from tuning.tracking import tensorboard as module
-from tuning.tracking.tensorboard import check_tensorboard, tensorboard_callback
+from tuning.tracking.tensorboard import TensorBoardCallback, check_tensorboard
 
 SEARCHED = ["hidden_dim", "bidirectional", "ema_decay"]
 
@@ -22,7 +23,7 @@ def approximately(expected: list[tuple[int, float]]) -> list[tuple[int, float]]:
 
 
 def test_every_trial_of_the_journal_is_a_run(tmp_path: Path) -> None:
-    with small_study(tmp_path / "s") as journal, tensorboard_callback(journal, SEARCHED, print):
+    with small_study(tmp_path / "s") as journal, closing(TensorBoardCallback(journal, SEARCHED, print)):
         folder = tmp_path / "s" / "tensorboard"
         assert sorted(path.name for path in folder.iterdir()) == [f"trial-0000{number}" for number in range(4)]
         for record in journal.records(0, 4):
@@ -39,7 +40,7 @@ def test_every_trial_of_the_journal_is_a_run(tmp_path: Path) -> None:
 
 def test_a_running_trial_is_seen_while_it_runs(tmp_path: Path) -> None:
     """Its epochs before the start are there, and none twice though the worker tells them again."""
-    with small_study(tmp_path / "s") as journal, tensorboard_callback(journal, SEARCHED, print) as files:
+    with small_study(tmp_path / "s") as journal, closing(TensorBoardCallback(journal, SEARCHED, print)) as files:
         run = tmp_path / "s" / "tensorboard" / "trial-00004"
         files.on_trial_start(4, TrialConfig())
         assert [step for step, _ in scalars(run)["val_loss"]] == [1]
@@ -53,7 +54,7 @@ def test_a_running_trial_is_seen_while_it_runs(tmp_path: Path) -> None:
 
 
 def test_a_repeated_trial_that_was_never_started_is_a_run_too(tmp_path: Path) -> None:
-    with small_study(tmp_path / "s") as journal, tensorboard_callback(journal, SEARCHED, print) as files:
+    with small_study(tmp_path / "s") as journal, closing(TensorBoardCallback(journal, SEARCHED, print)) as files:
         files.on_trial_end(journal.copy_result(0, add(journal, origin="copy of 0")))
         assert len(scalars(tmp_path / "s" / "tensorboard" / "trial-00005")["val_accuracy"]) == 3
 
@@ -61,12 +62,12 @@ def test_a_repeated_trial_that_was_never_started_is_a_run_too(tmp_path: Path) ->
 def test_a_start_again_doubles_nothing_and_mends_what_a_kill_left(tmp_path: Path) -> None:
     with small_study(tmp_path / "s") as journal:
         folder = tmp_path / "s" / "tensorboard"
-        with tensorboard_callback(journal, SEARCHED, print) as files:
+        with closing(TensorBoardCallback(journal, SEARCHED, print)) as files:
             files.on_trial_start(4, TrialConfig())
         before = scalars(folder / "trial-00000")
         torn = next((folder / "trial-00000").iterdir())
         torn.write_bytes(torn.read_bytes()[:100])
-        with tensorboard_callback(journal, SEARCHED, print) as files:
+        with closing(TensorBoardCallback(journal, SEARCHED, print)) as files:
             files.on_trial_start(4, TrialConfig())
             assert scalars(folder / "trial-00000") == before
             assert scalars(folder / "trial-00004")["val_accuracy"] == approximately([(1, 0.55)])
@@ -77,7 +78,7 @@ def test_what_cannot_be_written_is_said_once_and_ends_no_search(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said: list[str] = []
-    with small_study(tmp_path / "s") as journal, tensorboard_callback(journal, SEARCHED, said.append) as files:
+    with small_study(tmp_path / "s") as journal, closing(TensorBoardCallback(journal, SEARCHED, said.append)) as files:
         files.on_trial_start(4, TrialConfig())
 
         def full(self: object, record: object) -> None:
