@@ -25,6 +25,8 @@ STUDY, TRIAL = "sentune.study", "sentune.trial"
 """Tags: what an experiment holds, and a run."""
 STATUS = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED"}
 """Of a run, by its trial's state; a trial that still runs is RUNNING to MLflow too."""
+MAX_RUNS = 50_000
+"""In one request, the most that MLflow allows."""
 BATCH = 900
 """Figures in one request; MLflow takes 1,000 of everything."""
 
@@ -87,14 +89,8 @@ def _experiment(client: "MlflowClient", name: str, spec: Spec, uri: str) -> str:
 
 def _runs(client: "MlflowClient", experiment: str) -> "dict[int, Run]":
     """Return the existing runs by trial."""
-    found: dict[int, Run] = {}
-    token = None
-    while True:
-        page = client.search_runs([experiment], max_results=1000, page_token=token)
-        found |= {int(run.data.tags[TRIAL]): run for run in page if TRIAL in run.data.tags}
-        token = page.token
-        if not token:
-            return found
+    runs = client.search_runs([experiment], max_results=MAX_RUNS)
+    return {int(run.data.tags[TRIAL]): run for run in runs if TRIAL in run.data.tags}
 
 
 def _export(
