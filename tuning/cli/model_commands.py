@@ -27,18 +27,19 @@ def predict(
     out: Annotated[Path | None, typer.Option(help="Output file. Default: standard output.")] = None,
 ) -> None:
     """Label sentences. Each output line has label, probability and text, separated by tabs."""
-    from tuning.serving.predict import PredictRequest, predict_texts
+    from tuning.serving.predict import predict_texts
 
-    request = PredictRequest(
-        texts=tuple(texts or ()),
+    predict_texts(
+        lambda: _load(model),
+        print_note,
+        texts=texts or (),
         file=file,
         text_column=text_column,
         encoding=encoding,
-        json=format == "json",
+        as_json=format == "json",
         probabilities=probabilities,
         out=out,
     )
-    predict_texts(request, lambda: _load(model), print_note)
 
 
 def export(

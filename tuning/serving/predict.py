@@ -6,7 +6,6 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,72 +22,60 @@ if TYPE_CHECKING:
     from core.inference.predictor import Prediction, Predictor
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PredictRequest:
-    """What the person asked for.
-
-    Raises:
-        ConfigError: options do not go together.
-    """
-
-    texts: Sequence[str] = ()
-    """Sentences that stand on the command line."""
-    file: str | None = None
-    """One sentence a line, or with `text_column` a table; - is standard input."""
-    text_column: str | None = None
-    encoding: str | None = None
-    """Of `file`; None for UTF-8 in lines and for what is detected in a table."""
-    json: bool = False
-    """JSON lines instead of text."""
-    probabilities: bool = False
-    """Of every class, not of the label alone."""
-    out: Path | None = None
-    """None for standard output."""
-
-    def __post_init__(self) -> None:
-        problems = []
-        if bool(self.texts) == bool(self.file):
-            problems.append("give sentences, or --file with one sentence a line (- for standard input)")
-        if self.text_column is not None:
-            if self.file is None or format_of(Path(self.file)) is None:
-                endings = ", ".join(f".{kind}" for kind in FORMATS)
-                problems.append(f"--text-column goes with --file and a file ending in {endings} (.gz too)")
-            if self.json:
-                problems.append("--format json goes without --text-column, which writes CSV")
-        if self.encoding is not None and self.file is None:
-            problems.append("--encoding goes with --file")
-        if self.out is not None and self.out.is_dir():
-            problems.append(f"--out must be a file, {self.out} is a folder")
-        if problems:
-            raise ConfigError("; ".join(problems))
-
-
-def predict_texts(request: PredictRequest, load: Callable[[], "Predictor"], notify: Notify) -> None:
+def predict_texts(
+    load: Callable[[], "Predictor"],
+    notify: Notify,
+    *,
+    texts: Sequence[str] = (),
+    file: str | None = None,
+    text_column: str | None = None,
+    encoding: str | None = None,
+    as_json: bool = False,
+    probabilities: bool = False,
+    out: Path | None = None,
+) -> None:
     """Read, label, write; nothing is written before everything is labelled.
 
     Args:
-        request: what the person asked for.
         load: opens the model, once the sentences could be read.
-        notify: told what is out of order with a file.
+        notify: called with what is irregular in a file.
+        texts: sentences from the command line.
+        file: one sentence per line, or with `text_column` a table; - is standard input.
+        text_column: name of a column; the output is CSV.
+        encoding: of `file`; None for UTF-8 in lines, and for what is detected in a table.
+        as_json: JSON lines instead of text.
+        probabilities: of every class, not of the label alone.
+        out: None for standard output.
 
     Raises:
-        ConfigError: a file cannot be read.
+        ConfigError: options do not go together, or a file cannot be read.
         DataError: a table cannot be used as it is, or a text is too long.
         UserError: the model cannot be used, or `out` cannot be written.
     """
-    if request.text_column is not None:
-        path = Path(request.file or "")
-        table = read_table(path, encoding_of(path, request.encoding, cache.default_dir(), notify))
-        require_column(table, request.text_column, "--text-column")
-        answer = format_csv(table, request.text_column, load(), request.probabilities)
+    path = None if file is None else Path(file)
+    endings = ", ".join(f".{kind}" for kind in FORMATS)
+    rules = {
+        "give sentences, or --file with one sentence a line (- for standard input)": bool(texts) != bool(file),
+        f"--text-column goes with --file and a file ending in {endings} (.gz too)": text_column is None
+        or (path is not None and format_of(path) is not None),
+        "--format json goes without --text-column, which writes CSV": text_column is None or not as_json,
+        "--encoding goes with --file": encoding is None or path is not None,
+        f"--out must be a file, {out} is a folder": out is None or not out.is_dir(),
+    }
+    if problems := [problem for problem, holds in rules.items() if not holds]:
+        raise ConfigError("; ".join(problems))
+    if path is not None and text_column is not None:
+        table = read_table(path, encoding_of(path, encoding, cache.default_dir(), notify))
+        require_column(table, text_column, "--text-column")
+        answer = format_csv(table, text_column, load(), probabilities)
     else:
-        texts = request.texts or read_lines(request.file or "-", request.encoding, notify)
-        answer = format_lines(texts, load().predict(texts), request)
-    if request.out is None:
+        texts = texts or read_lines(file or "-", encoding, notify)
+        answer = format_lines(texts, load().predict(texts), as_json=as_json, probabilities=probabilities)
+    if out is None:
         _print(answer)
     else:
         # A text may hold half a surrogate pair, which UTF-8 cannot: JSON and `printable` escape it, tables refuse it.
-        atomic_write(request.out, answer.encode())
+        atomic_write(out, answer.encode())
 
 
 def read_lines(file: str, encoding: str | None, notify: Notify) -> list[str]:
@@ -114,18 +101,20 @@ def read_lines(file: str, encoding: str | None, notify: Notify) -> list[str]:
     return [line.removesuffix("\n") for line in io.StringIO(text.removeprefix("\ufeff"), newline=None)]
 
 
-def format_lines(texts: Sequence[str], predictions: Sequence["Prediction"], request: PredictRequest) -> str:
-    """Return a line for each text, as `request.json` and `request.probabilities` say.
+def format_lines(
+    texts: Sequence[str], predictions: Sequence["Prediction"], *, as_json: bool, probabilities: bool
+) -> str:
+    """Return a line for each text, with the probabilities of all classes if `probabilities` is true.
 
     Text has tabs between label, its probability, CLASS=PROBABILITY of each class, and text. JSON is an object in ASCII
     with `text`, `label`, `probability`, and `probabilities` by class.
     """
     lines = []
     for text, guess in zip(texts, predictions, strict=True):
-        shares = guess.probabilities if request.probabilities else {}
-        if request.json:
+        shares = guess.probabilities if probabilities else {}
+        if as_json:
             row = {"text": text, "label": guess.label, "probability": guess.probability}
-            lines.append(json.dumps(row | ({"probabilities": shares} if request.probabilities else {})))
+            lines.append(json.dumps(row | ({"probabilities": shares} if probabilities else {})))
         else:
             every = [f"{printable(name)}={share:.4f}" for name, share in shares.items()]
             lines.append("\t".join([printable(guess.label), f"{guess.probability:.4f}", *every, printable(text)]))

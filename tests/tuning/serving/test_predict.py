@@ -12,7 +12,7 @@ import pytest
 from core.errors import ConfigError, DataError
 from core.inference.predictor import Predictor, load_model
 from tests.support.models import saved
-from tuning.serving.predict import PredictRequest, predict_texts, read_lines
+from tuning.serving.predict import predict_texts, read_lines
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def model(tmp_path: Path) -> Predictor:
 
 
 def answer(model: Predictor, capsys: pytest.CaptureFixture[str], **request: Any) -> str:
-    predict_texts(PredictRequest(**request), lambda: model, print)
+    predict_texts(lambda: model, print, **request)
     return capsys.readouterr().out
 
 
@@ -43,7 +43,7 @@ HOSTILE = ["", "\x1b[31m red", "\u202e turned", "two\nlines", "half \ud800", '"q
 def test_json_is_an_object_a_line_and_comes_back_as_it_was(
     model: Predictor, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    said = answer(model, capsys, texts=HOSTILE, json=True, probabilities=True)
+    said = answer(model, capsys, texts=HOSTILE, as_json=True, probabilities=True)
     rows = [json.loads(line) for line in said.splitlines()]
     assert said.isascii()
     assert [row["text"] for row in rows] == HOSTILE
@@ -53,7 +53,7 @@ def test_json_is_an_object_a_line_and_comes_back_as_it_was(
 
 
 def test_json_without_probabilities_has_the_label_alone(model: Predictor, capsys: pytest.CaptureFixture[str]) -> None:
-    assert list(json.loads(answer(model, capsys, texts=["bad"], json=True))) == ["text", "label", "probability"]
+    assert list(json.loads(answer(model, capsys, texts=["bad"], as_json=True))) == ["text", "label", "probability"]
 
 
 def test_hostile_text_cannot_steer_the_terminal(model: Predictor, capsys: pytest.CaptureFixture[str]) -> None:
@@ -149,7 +149,7 @@ def test_a_table_in_another_encoding_is_said(
     path = tmp_path / "in.csv"
     path.write_bytes("id,body\n1,Die Straße ist schön und übel\n2,Müßiggang für Äpfel\n".encode("cp1252"))
     notes: list[str] = []
-    predict_texts(PredictRequest(file=str(path), text_column="body"), lambda: model, notes.append)
+    predict_texts(lambda: model, notes.append, file=str(path), text_column="body")
     assert "Die Straße ist schön" in capsys.readouterr().out
     (note,) = notes
     assert "in.csv: is not UTF-8, taken for cp1252; if letters come out wrong, pass --encoding" in note
@@ -163,7 +163,10 @@ def test_a_table_in_another_encoding_is_said(
         ({}, "give sentences, or --file"),
         ({"texts": ["a"], "file": "b"}, "give sentences, or --file"),
         ({"file": "-", "text_column": "a"}, r"--text-column goes with --file and a file ending in .csv, .tsv, .jsonl"),
-        ({"file": "a.csv", "text_column": "a", "json": True}, "--format json goes without --text-column, which writes"),
+        (
+            {"file": "a.csv", "text_column": "a", "as_json": True},
+            "--format json goes without --text-column, which writes",
+        ),
         ({"texts": ["a"], "encoding": "utf-8"}, "--encoding goes with --file"),
         ({"texts": ["a"], "out": Path("/")}, "--out must be a file, / is a folder"),
         ({"encoding": "utf-8", "out": Path("/")}, "give sentences.*; --encoding goes.*; --out must be"),
@@ -171,7 +174,7 @@ def test_a_table_in_another_encoding_is_said(
 )
 def test_options_that_do_not_go_together_are_named(request_: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        PredictRequest(**request_)
+        predict_texts(pytest.fail, print, **request_)
 
 
 @pytest.mark.parametrize(
