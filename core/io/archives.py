@@ -6,7 +6,7 @@ import tarfile
 import zlib
 from collections.abc import Collection
 from pathlib import Path, PurePosixPath
-from typing import IO, Any, Protocol
+from typing import IO, Any
 
 from core.errors import DataError
 from core.io.text import quoted
@@ -21,14 +21,10 @@ MAX_MEMBERS = 10_000
 _BLOCK = 1 << 24
 
 
-class _Readable(Protocol):
-    def read(self, size: int = -1, /) -> bytes: ...
-
-
 class _Limited:
     """A stream that raises DataError after `limit` bytes; reading all of it needs no more memory than its content."""
 
-    def __init__(self, stream: _Readable, limit: int, name: str) -> None:
+    def __init__(self, stream: io.BufferedIOBase, limit: int, name: str) -> None:
         self._stream, self._left, self._limit, self._name = stream, limit, limit, name
 
     def read(self, size: int = -1) -> bytes:

@@ -110,8 +110,6 @@ def main() -> NoReturn:
 
 def space_table(space: "Space") -> str:
     """Return a table of all settings with values, condition and kind, as wide as the terminal."""
-    import io
-
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -122,8 +120,8 @@ def space_table(space: "Space") -> str:
         table.add_column(title, overflow="fold")
     for row in space.describe():
         table.add_row(*map(Text, row.values()))
-    out = io.StringIO()
-    console = Console(file=out, force_terminal=sys.stdout.isatty())
-    console.print(Text(f"space {space.name}: {len(space.dimensions)} settings are searched"))
-    console.print(table)
-    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()).strip("\n")
+    console = Console()
+    with console.capture() as captured:
+        console.print(Text(f"space {space.name}: {len(space.dimensions)} settings are searched"))
+        console.print(table)
+    return "\n".join(line.rstrip() for line in captured.get().splitlines()).strip("\n")

@@ -82,7 +82,6 @@ def probe(
     side_by_side: int,
     threads: int,
     device: str,
-    seconds: float = PROBE_SECONDS,
 ) -> Probe:
     """Measure costs and memory in separate processes.
 
@@ -94,7 +93,6 @@ def probe(
         side_by_side: number of processes: the number of trials that will share a machine or a GPU.
         threads: number of CPU threads per process.
         device: "cpu" or a CUDA device.
-        seconds: duration, including the start of the processes.
 
     Raises:
         UserError: a process died, or the machine or the GPU had too little memory.
@@ -103,7 +101,7 @@ def probe(
     own, others = settings_to_try(plan)
     count = min(side_by_side, MAX_PROCESSES, len(own) + len(others))
     shares = [[*own, *others][at::count] for at in range(count)]
-    until = began + seconds
+    until = began + PROBE_SECONDS
     work = partial(_probe_process, data=data, cache_dir=cache_dir, threads=threads, device=device, began=began)
     with ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn")) as pool:
         futures = [
