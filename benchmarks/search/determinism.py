@@ -47,7 +47,8 @@ def report(name: str, equal: bool) -> bool:
 
 
 def command(folder: Path, name: str, arguments: argparse.Namespace, workers: int) -> list[str]:
-    options = {"trials": arguments.trials, "epochs": arguments.epochs, "workers": workers, "name": name}
+    sizes = {"trials": arguments.trials, "epochs": arguments.epochs, "parallelism": 2}
+    options = {**sizes, "workers": workers, "name": name}
     words = [word for key, value in options.items() for word in (f"--{key}", str(value))]
     return [sys.executable, "-m", "tuning", "run", str(folder / "part.csv"), "--results", str(folder), *words]
 
@@ -83,8 +84,8 @@ def content(study: Path) -> list[Any]:
             for key in sorted(attrs)
             if key.startswith("epoch:")
         ]
-        outcome = {k: v for k, v in attrs["outcome"].items() if k not in ("environment", "worker", "since")}
-        found.append((trial.number, trial.state.name, dict(trial.params), epochs, attrs["config"], outcome))
+        result = {k: v for k, v in attrs.get("result", {}).items() if k not in ("environment", "worker", "since")}
+        found.append((trial.number, trial.state.name, dict(trial.params), epochs, attrs["config"], result))
     return found
 
 
