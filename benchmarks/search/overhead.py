@@ -98,12 +98,7 @@ class Clock:
 
 def sentune(trials: int, folder: Path) -> dict[str, float]:
     """Run sentune's search with its journal and order."""
-    from benchmarks.inputs.corpora import tiny_corpus
-    from tuning.backend.interrupt import InterruptHandler
-    from tuning.backend.tuner import RayBackend, search
-    from tuning.journal.writer import open_study
-    from tuning.resources.machine import Machine, TrialResources
-    from tuning.scheduling.schedule import Callback, Schedule
+    from tuning.scheduling.schedule import Callback
 
     clock = Clock()
 
@@ -111,13 +106,41 @@ def sentune(trials: int, folder: Path) -> dict[str, float]:
         def on_trial_end(self, record: Any) -> None:
             clock.end()
 
+    search_without_training(plan(trials), Ends(), folder)
+    return clock.figures()
+
+
+def with_open_trials(trials: int, folder: Path) -> dict[str, float]:
+    """Measure trials that start while about as many others are open: they have virtual workers, or are paused."""
+    from tuning.scheduling.asha import Asha
+    from tuning.scheduling.schedule import Callback
+
+    clock, new = Clock(), max(10, trials // 4)
+
+    class Starts(Callback):
+        def on_trial_start(self, number: int, config: Any) -> None:
+            if number == trials + len(clock.ends):
+                clock.end()
+
+    the_plan = dataclasses.replace(plan(trials + new), space=load_space("default"), parallelism=trials, stopping=Asha())
+    search_without_training(the_plan, Starts(), folder)
+    return clock.figures()
+
+
+def search_without_training(the_plan: StudyConfig, callbacks: Any, folder: Path) -> None:
+    """Run a search on WORKERS workers through Ray, with its journal."""
+    from benchmarks.inputs.corpora import tiny_corpus
+    from tuning.backend.interrupt import InterruptHandler
+    from tuning.backend.tuner import RayBackend, search
+    from tuning.journal.writer import open_study
+    from tuning.resources.machine import Machine, TrialResources
+    from tuning.scheduling.schedule import Schedule
+
     machine = Machine(cpus=WORKERS, gpus=0)
     backend = RayBackend(machine=machine, resources=TrialResources(), workers=WORKERS, train=nothing)
     interrupt = InterruptHandler(say=print)
     with open_study(folder / "study", {}) as journal:
-        schedule = Schedule(journal, plan(trials), lambda config: 1.0, [Ends()], interrupt)
-        search(schedule, tiny_corpus(), backend, interrupt)
-    return clock.figures()
+        search(Schedule(journal, the_plan, lambda config: 1.0, [callbacks], interrupt), tiny_corpus(), backend, interrupt)
 
 
 def nothing(job: Mapping[str, Any], corpus: Any, resources: Any) -> None:
@@ -270,6 +293,7 @@ WAYS = {
 }
 STEPS: dict[str, Callable[[int, Path], dict[str, float]]] = {
     "sentune": sentune,
+    "open": with_open_trials,
     "ray_reuse": lambda trials, folder: bare_ray(trials, folder, reuse=True),
     "ray": lambda trials, folder: bare_ray(trials, folder, reuse=False),
     "optuna": lambda trials, folder: bare_optuna(trials, folder, journal=False),
