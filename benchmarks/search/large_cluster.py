@@ -35,7 +35,7 @@ from tuning.journal.writer import StudyJournal, open_study
 from tuning.scheduling.asha import Asha
 from tuning.scheduling.budget import StopSignal
 from tuning.scheduling.schedule import Job, Schedule
-from tuning.scheduling.study import StudyConfig
+from tuning.scheduling.study import StudyConfig, default_lag
 from tuning.scheduling.suggester import Suggester
 from tuning.space.load import load_space
 
@@ -96,7 +96,7 @@ def main() -> None:
 
 def orders(table: Table, workers: int) -> tuple[list[int], list[str]]:
     """Return the number of epochs of each trial, and Markdown: what the order costs in simulated time."""
-    policy = Policy(parallelism=workers, trials=len(table.curves))
+    policy = Policy(parallelism=workers, lag=default_lag(workers), trials=len(table.curves))
     found = {order: replay(table, dataclasses.replace(policy, order=order), 0) for order in (CLOCK, UNORDERED)}
     lines = ["| order | epochs per trial | workers' time with a job | wall time, relative to no order |"]
     lines.append("| --- " * 4 + "|")
