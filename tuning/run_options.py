@@ -73,7 +73,7 @@ class RunOptions:
         float | None,
         Option(
             help="Time that workers may be late without any waiting, in epochs of the median configuration. "
-            "Default: 2, or 3 with more than 16 virtual workers."
+            "Default: half the square root of --parallelism, at least 2."
         ),
     ] = None
     sampler: Annotated[str, Option(help="Sampler: tpe, random, gp, cmaes or qmc.")] = "tpe"

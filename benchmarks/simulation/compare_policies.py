@@ -24,7 +24,7 @@ from pathlib import Path
 from benchmarks.simulation.curves import CURVES, Table, read_table
 from benchmarks.simulation.replay import STOPPING, UNORDERED, Policy, Replayed, band, replay
 from tuning.scheduling.asha import Asha
-from tuning.scheduling.study import LAGS
+from tuning.scheduling.study import MIN_LAG
 
 CLOSE = 0.003
 """Maximum distance to the best accuracy that counts as close: 0.3 points."""
@@ -54,7 +54,7 @@ def other_ways(default: Policy) -> dict[str, Policy]:
         "no constant liar": {"constant_liar": False},
         "qmc": {"sampler": "qmc"},
         **{f"start-up {n}": {"startup": n} for n in (3, 10, 16)},
-        **{f"lag {lag:g}": {"lag": lag} for lag in (0.0, 1.0, 2.0, 3.0, 4.0) if lag != LAGS[0]},
+        **{f"lag {lag:g}": {"lag": lag} for lag in (0.0, 1.0, 2.0, 3.0, 4.0) if lag != MIN_LAG},
         **{
             f"grace {grace}, reduction {reduction}": {"rule": Asha(grace=grace, reduction=reduction)}
             for grace in (1, 2, 3)

@@ -21,7 +21,7 @@ from benchmarks.simulation.curves import Curve, Places, Table
 from benchmarks.simulation.unordered import Unordered
 from tuning.scheduling.asha import Asha
 from tuning.scheduling.simulated_backend import JOB_SECONDS, Decider, ScoreFunction, simulate
-from tuning.scheduling.study import LAGS, StudyConfig
+from tuning.scheduling.study import MIN_LAG, StudyConfig
 from tuning.scheduling.suggester import Suggester
 from tuning.scheduling.virtual_clock import VirtualClock, VisibleResult
 
@@ -41,7 +41,7 @@ class Policy:
     """CLOCK, UNORDERED or STOPPING."""
     parallelism: int = 2
     """Number of virtual workers."""
-    lag: float = LAGS[0]
+    lag: float = MIN_LAG
     workers: int | None = None
     """Number of real workers; None: as many as virtual ones."""
     trials: int = 48

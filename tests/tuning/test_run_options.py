@@ -82,9 +82,11 @@ def test_parallelism_is_the_number_of_parallel_trials_of_the_machine_on_which_th
     assert configured(options(tmp_path, parallelism=5)).parallelism == 5
 
 
-def test_lag_is_two_epochs_of_the_median_configuration_and_three_with_many_workers(tmp_path: Path) -> None:
+def test_the_default_lag_is_two_epochs_and_grows_with_the_square_root_of_the_parallelism(tmp_path: Path) -> None:
     assert configured(options(tmp_path)).lag == 2.0
-    assert configured(options(tmp_path, parallelism=17)).lag == 3.0
+    assert configured(options(tmp_path, parallelism=16)).lag == 2.0
+    assert configured(options(tmp_path, parallelism=64)).lag == 4.0
+    assert configured(options(tmp_path, parallelism=1000)).lag == 15.8
     assert configured(options(tmp_path, lag=0.5)).lag == 0.5
 
 

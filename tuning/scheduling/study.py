@@ -22,15 +22,17 @@ from tuning.space.space import Space
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
-LAGS = (2.0, 3.0)
-"""Default of --lag up to LAG_CHANGES virtual workers, and above. With more workers, it is more likely that one of them
-is late (results/reference/order.md)."""
-LAG_CHANGES = 16
+MIN_LAG = 2.0
+"""Default of --lag for up to 16 virtual workers."""
 
 
 def default_lag(parallelism: int) -> float:
-    """Return the default of --lag."""
-    return LAGS[parallelism > LAG_CHANGES]
+    """Return the default of --lag: half the square root of the parallelism, at least MIN_LAG.
+
+    The more workers, the later the latest of them. The rule was chosen by benchmarks.simulation.order_price
+    (results/reference/order.md).
+    """
+    return max(MIN_LAG, round(parallelism**0.5 / 2, 1))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,7 +49,7 @@ class StudyConfig:
     """Seed of every trial's initialisation and shuffling, and of the sampler."""
     stopping: Asha | None
     """When trials pause and continue; None: every trial is trained in full."""
-    lag: float = LAGS[0]
+    lag: float = MIN_LAG
     """Virtual time, in epochs of the median configuration, after which a decision may use a result."""
     sampler: str = "tpe"
     """One of tuning.scheduling.samplers.SAMPLERS."""
