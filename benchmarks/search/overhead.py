@@ -140,7 +140,9 @@ def search_without_training(the_plan: StudyConfig, callbacks: Any, folder: Path)
     backend = RayBackend(machine=machine, resources=TrialResources(), workers=WORKERS, train=nothing)
     interrupt = InterruptHandler(say=print)
     with open_study(folder / "study", {}) as journal:
-        search(Schedule(journal, the_plan, lambda config: 1.0, [callbacks], interrupt), tiny_corpus(), backend, interrupt)
+        search(
+            Schedule(journal, the_plan, lambda config: 1.0, [callbacks], interrupt), tiny_corpus(), backend, interrupt
+        )
 
 
 def nothing(job: Mapping[str, Any], corpus: Any, resources: Any) -> None:

@@ -32,7 +32,7 @@ def default_lag(parallelism: int) -> float:
     The more workers, the later the latest of them. The rule was chosen by benchmarks.simulation.order_price
     (results/reference/order.md).
     """
-    return max(MIN_LAG, round(parallelism**0.5 / 2, 1))
+    return max(MIN_LAG, round(math.sqrt(parallelism) / 2, 1))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

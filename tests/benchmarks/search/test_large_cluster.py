@@ -11,4 +11,4 @@ def test_the_share_of_a_part_is_its_demand_times_its_seconds() -> None:
     assert found["suggestions (tpe)"].wanted == pytest.approx(2)
     assert found["suggestions (tpe)"].share == pytest.approx(0.2)
     assert found["epoch in the journal"].share == pytest.approx(10 * 0.002)
-    assert found["the driver's process in total"].share == pytest.approx(2 * 0.15)
+    assert found["trials through Ray, with all of these"].share == pytest.approx(2 * 0.05)
