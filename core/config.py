@@ -12,6 +12,9 @@ POOLINGS = ("last", "max", "mean", "mean+max", "attention")
 OPTIMIZERS = ("adadelta", "adam", "adamw", "rmsprop")
 SCHEDULES = ("constant", "cosine", "plateau")
 PRECISIONS = ("fp32", "bf16")
+CLASS_WEIGHTS = ("balanced",)
+METRIC_NAMES = ("accuracy", "macro_f1", "balanced_accuracy", "mcc", "log_loss", "roc_auc")
+"""Names of core.metrics.METRICS, which needs numpy."""
 
 Rule = tuple[object, str, bool]
 """A value, the rule that it must obey, and whether it does: see `check_rules`."""
@@ -75,12 +78,16 @@ class TrialConfig:
     """Evaluate an exponential moving average of the weights with this decay; None for the weights themselves."""
     label_smoothing: float = _setting(0.0, short="smooth", rank=14)
     """Share of the target spread over all classes."""
+    class_weight: str | None = _setting(None, short="weight", rank=17)
+    """Weight of each sentence in the training loss: none, or balanced, where all classes have the same total weight."""
     inexact_lazy_adam: bool = False
     """Update only the word vectors that occur in a batch under adam or adamw. Fast, but not Adam: off by default."""
     epochs: int = 10
     """Passes over the training split."""
     patience: int | None = None
-    """Stop after this many epochs without a better validation accuracy; None for never."""
+    """Stop after this many epochs without a better value of `metric`; None for never."""
+    metric: str = "accuracy"
+    """What decides the best epoch, on the validation split: one of METRIC_NAMES."""
     precision: str = "fp32"
     """fp32, or bf16 autocast."""
     seed: int = 42
@@ -108,9 +115,11 @@ class TrialConfig:
                 "clip_norm": _optional(_positive(self.clip_norm)),
                 "ema_decay": _optional(_number(self.ema_decay, "above 0 and below 1", lambda x: 0 < x < 1)),
                 "label_smoothing": _probability(self.label_smoothing),
+                "class_weight": _optional(_choice(self.class_weight, CLASS_WEIGHTS)),
                 "inexact_lazy_adam": _flag(self.inexact_lazy_adam),
                 "epochs": _whole(self.epochs, 1),
                 "patience": _optional(_whole(self.patience, 1)),
+                "metric": _choice(self.metric, METRIC_NAMES),
                 "precision": _choice(self.precision, PRECISIONS),
                 "seed": (self.seed, "a whole number from 0 to 2**32 - 1", _whole(self.seed, 0, 2**32 - 1)[2]),
             }

@@ -175,9 +175,10 @@ def _roc_auc(labels: Labels, probabilities: NDArray[np.floating], counts: Counts
     A class that the labels themselves lack makes it NaN.
     """
     classes = [1] if n_classes == 2 else range(n_classes)
+    weights = np.ascontiguousarray(counts.T, dtype=np.float64)  # (n, R)
     found = np.empty((len(counts), len(probabilities)))
     for m, each in enumerate(probabilities):
-        areas = np.stack([_area(labels == k, each[:, k], counts) for k in classes])  # (K, R)
+        areas = np.stack([_area(labels == k, each[:, k], weights) for k in classes])  # (K, R)
         defined = ~np.isnan(areas)
         found[:, m] = _ratio(np.where(defined, areas, 0).sum(axis=0), defined.sum(axis=0).astype(np.float64))
         found[~defined.any(axis=0), m] = np.nan
@@ -186,15 +187,23 @@ def _roc_auc(labels: Labels, probabilities: NDArray[np.floating], counts: Counts
     return found
 
 
-def _area(positive: NDArray[np.bool_], scores: NDArray[np.floating], counts: Counts) -> NDArray[np.float64]:
-    """Return (R,) the share of pairs of a positive and a negative sentence that the scores order; equal ones half."""
+def _area(
+    positive: NDArray[np.bool_], scores: NDArray[np.floating], weights: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return (R,) the share of pairs of a positive and a negative sentence that the scores order; equal ones half.
+
+    Args:
+        positive: (n,) whether each sentence has the class.
+        scores: (n,) its probability.
+        weights: (n, R) counts of the resamples.
+    """
     order = np.argsort(scores, kind="stable")
     starts = np.flatnonzero(np.r_[True, np.diff(scores[order]) != 0])  # of each group of equal scores
-    above = np.add.reduceat(counts[:, order] * positive[order], starts, axis=1).astype(np.float64)  # (R, G)
-    below = np.add.reduceat(counts[:, order] * ~positive[order], starts, axis=1).astype(np.float64)
-    ordered = (above * (below.cumsum(axis=1) - below / 2)).sum(axis=1)
-    pairs = above.sum(axis=1) * below.sum(axis=1)
-    return np.asarray(np.divide(ordered, pairs, out=np.full(len(counts), np.nan), where=pairs > 0))
+    above = np.add.reduceat(weights[order] * positive[order, None], starts)  # (G, R)
+    below = np.add.reduceat(weights[order] * ~positive[order, None], starts)
+    ordered = (above * (below.cumsum(axis=0) - below / 2)).sum(axis=0)
+    pairs = above.sum(axis=0) * below.sum(axis=0)
+    return np.asarray(np.divide(ordered, pairs, out=np.full(len(pairs), np.nan), where=pairs > 0))
 
 
 METRICS: dict[str, Metric] = {

@@ -176,7 +176,7 @@ LAYERS = [
     ["core.nn"],
     ["core.data"],
     ["core.io"],
-    ["core.config", "core.stats", "core.metrics"],
+    ["core.config", "core.stats", "core.metrics", "core.class_report", "core.log_odds"],
     ["core.errors"],
 ]
 """Packages and modules, from the top down; each imports only its own and lower layers."""

@@ -14,6 +14,7 @@ from core.data.corpus import VAL, Corpus
 from core.data.load import load_corpus
 from core.errors import ConfigError
 from core.io.text import redact_uris
+from core.metrics import METRICS
 from tuning.analysis.best import table_of
 from tuning.analysis.filters import RowFilter
 from tuning.backend.interrupt import InterruptHandler
@@ -90,6 +91,8 @@ def _run(options: RunOptions, machine: "Machine | Cluster", fits: int, began: fl
             fits = resources.max_parallel(machine)
             plan = study_config(options, fits, existing)
     labels = corpus.labels[corpus.indices(VAL)]
+    if remark := METRICS[plan.metric].remark(labels, corpus.classes):
+        print_note(remark)
     kept: dict[str, Any] = {
         "validation": {"labels": pack_labels(labels), "classes": list(corpus.classes)},
         "audit": corpus.source["audit"],
@@ -167,6 +170,7 @@ def _search(
         epochs_a_trial=plan.epochs,
         remaining=RemainingTime(config=plan, cost=schedule.cost, workers=workers),
         searched=searched_settings(plan.space),
+        metric=METRICS[plan.metric],
         budget_seconds=seconds,
     )
     progress = ProgressDisplay(Console(highlight=False), state, audit_warnings(corpus.source["audit"]))

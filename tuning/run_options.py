@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 from typer import Argument, Option
 
-from core.config import PRECISIONS
+from core.config import METRIC_NAMES, PRECISIONS
 from core.errors import ConfigError, check_rules
 from core.io.atomic import expand_user
 from core.nn.environment import supports_bf16
@@ -87,6 +87,13 @@ class RunOptions:
     reduction: Annotated[
         int, Option(help="Reduction factor N: the best 1/N of the trials continue past each rung.")
     ] = 4
+    metric: Annotated[
+        str,
+        Option(
+            help="What the study optimises on the validation split: accuracy, macro_f1, balanced_accuracy, mcc, "
+            "log_loss or roc_auc."
+        ),
+    ] = METRIC_NAMES[0]
     patience: Annotated[
         int | None, Option(help="End a trial after this number of epochs without improvement. Default: no limit.")
     ] = None
@@ -107,7 +114,7 @@ class RunOptions:
     time_budget: Annotated[
         str | None, Option(help="End the command after this time: 90s, 30m or 1h30m. Run it again to continue.")
     ] = None
-    target: Annotated[float | None, Option(help="Validation accuracy at which the study ends, e.g. 0.8.")] = None
+    target: Annotated[float | None, Option(help="Validation value of the metric that ends the study, e.g. 0.8.")] = None
     patience_trials: Annotated[
         int | None, Option(help="End the study after this number of consecutive trials without improvement.")
     ] = None
@@ -137,6 +144,8 @@ class RunOptions:
         from tuning.scheduling.samplers import check_sampler
         from tuning.tracking.tensorboard import check_tensorboard
 
+        metrics = ", ".join(METRIC_NAMES)
+        check_rules({"--metric": (self.metric, f"one of {metrics}", self.metric in METRIC_NAMES)})
         for derived in ("data", "stopping_rule", "resources", "budget", "warm_start_folder"):
             getattr(self, derived)  # raises ConfigError if one of its options breaks a rule
         if self.storage is not None and "://" not in self.storage:  # workers have another current folder
@@ -178,7 +187,7 @@ class RunOptions:
         from tuning.scheduling.budget import Budget
 
         seconds = None if self.time_budget is None else parse_duration(self.time_budget)
-        return Budget(seconds=seconds, target=self.target, patience_trials=self.patience_trials)
+        return Budget(seconds=seconds, target=self.target, metric=self.metric, patience_trials=self.patience_trials)
 
     @cached_property
     def stopping_rule(self) -> "Asha | None":
@@ -239,6 +248,7 @@ def study_config(options: RunOptions, max_parallel: int, existing: Mapping[str, 
         stopping=options.stopping_rule,
         sampler=options.sampler,
         patience=options.patience,
+        metric=options.metric,
         precision=precision,
         budget=options.budget,
     )

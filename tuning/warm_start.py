@@ -68,6 +68,8 @@ def _mismatches(plan: StudyConfig, spec: Spec, fingerprint: str) -> Sequence[str
         problems.append("it was made with other data")
     if (theirs.dimensions, dict(theirs.fixed)) != (plan.space.dimensions, dict(plan.space.fixed)):
         problems.append(f"it searches another space ({theirs.name})")
+    if spec["metric"] != plan.metric:
+        problems.append(f"it optimises {spec['metric']}, this study {plan.metric}")
     if spec["epochs"] != plan.epochs:
         problems.append(f"its trials have {spec['epochs']} epochs, this study's {plan.epochs}")
     return problems
@@ -78,8 +80,8 @@ def _row(record: TrialRecord) -> dict[str, Any]:
     return {
         "params": dict(record.params),
         "state": "PRUNED" if record.state == "PAUSED" else record.state,
-        "value": record.best.val_accuracy,
-        "epochs": [[epoch.epoch, epoch.val_accuracy] for epoch in record.epochs],
+        "value": record.best.score,
+        "epochs": [[epoch.epoch, epoch.score] for epoch in record.epochs],
     }
 
 

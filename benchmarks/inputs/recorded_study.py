@@ -170,11 +170,11 @@ def _trial(
             "train_loss": 1 / epoch,
             "val_loss": 1 - accuracy,
             "val_accuracy": accuracy,
+            "score": accuracy,
             "seconds": 1.5,
+            "val_predictions": pack_labels(said[epoch - 1]),
         }
-        if accuracy > best:
-            best = accuracy
-            result["val_predictions"] = pack_labels(said[epoch - 1])
+        best = max(best, accuracy)
         lines.append({"op_code": 8, "trial_id": number, "user_attr": {f"epoch:{epoch}": result}})
     if end == TrialState.RUNNING:
         return lines

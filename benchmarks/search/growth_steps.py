@@ -34,7 +34,7 @@ from tuning.space.load import load_space
 
 REPEATS = 5
 """Number of repetitions of short steps, whose median counts."""
-NEW = EpochResult(epoch=1, train_loss=1.0, val_loss=1.0, val_accuracy=0.7, seconds=1.0)
+NEW = EpochResult(epoch=1, train_loss=1.0, val_loss=1.0, val_accuracy=0.7, score=0.7, seconds=1.0)
 Found = dict[str, float]
 
 

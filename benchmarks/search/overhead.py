@@ -151,7 +151,9 @@ def nothing(job: Mapping[str, Any], corpus: Any, resources: Any) -> None:
 
     for epoch in range(1, EPOCHS + 1):
         score = job["config"]["fc_dropout"]
-        epoch_result = EpochResult(epoch=epoch, train_loss=1.0, val_loss=1.0, val_accuracy=score, seconds=0.0)
+        epoch_result = EpochResult(
+            epoch=epoch, train_loss=1.0, val_loss=1.0, val_accuracy=score, score=score, seconds=0.0
+        )
         tune.report({"epoch_result": dataclasses.asdict(epoch_result)})
     tune.report({"result": {"n_parameters": 1}})
 
@@ -254,7 +256,10 @@ def scale(trials: int, folder: Path) -> dict[str, float]:
             log.append(VisibleResult(number, EPOCHS, max(scores)))
             for epoch, score in enumerate(scores, 1):
                 study_journal.record_epoch(
-                    number, EpochResult(epoch=epoch, train_loss=1.0, val_loss=1.0, val_accuracy=score, seconds=1.0)
+                    number,
+                    EpochResult(
+                        epoch=epoch, train_loss=1.0, val_loss=1.0, val_accuracy=score, score=score, seconds=1.0
+                    ),
                 )
             study_journal.finish_trial(
                 number, TrialState.PRUNED if number % 3 else TrialState.COMPLETE, {"n_parameters": 1}, EPOCHS

@@ -68,7 +68,14 @@ def read_table(path: Path, space_name: str) -> Table:
     for trial in content["curves"]:
         if trial["space"] == space_name and len(trial["curve"]) == content["epochs"]:
             epochs = tuple(
-                EpochResult(epoch=i, train_loss=0.0, val_loss=loss, val_accuracy=accuracy, seconds=trial["seconds"])
+                EpochResult(
+                    epoch=i,
+                    train_loss=0.0,
+                    val_loss=loss,
+                    val_accuracy=accuracy,
+                    score=accuracy,
+                    seconds=trial["seconds"],
+                )
                 for i, (accuracy, loss) in enumerate(trial["curve"], 1)
             )
             params = space.to_params(TrialConfig.from_dict(trial["config"]))

@@ -10,17 +10,26 @@ from core.io.text import printable
 from core.stats import Z, wilson
 
 _SOURCE_ELSEWHERE = ("audit", "inputs", "licence", "vectors_licence")
-_METRICS_ELSEWHERE = ("environment", "epochs", "val_loss_standard_error", "test_loss_standard_error")
+_METRICS_ELSEWHERE = (
+    *("environment", "epochs", "val_loss_standard_error", "test_loss_standard_error"),
+    *("val_classes", "val_confusion", "test_classes", "test_confusion"),
+)
 """Of source and metrics: what has a place of its own in the card."""
 _EXPLANATIONS = {
     "val_accuracy": "correct / total on the validation split at the best epoch. This split chose the epoch and, in a "
     "search, the settings: the figure is optimistic",
     "val_loss": "mean cross-entropy on the same sentences at the same epoch",
+    "val_macro_f1": "mean F1 of the classes, on the same sentences at the same epoch",
+    "val_balanced_accuracy": "mean recall of the classes, on the same sentences at the same epoch",
+    "val_mcc": "Matthews' correlation coefficient, on the same sentences at the same epoch",
+    "val_log_loss": "mean negative log probability of the labels, on the same sentences at the same epoch",
+    "val_roc_auc": "area under the ROC curve (mean of each class against the rest), on the same sentences",
     "val_sentences": "size of the validation split",
     "test_accuracy": "correct / total on the test split, which chose nothing",
     "test_loss": "mean cross-entropy on the test split",
     "test_sentences": "size of the test split",
-    "best_epoch": "the epoch of highest validation accuracy (of equals that of lower loss, then the earlier); "
+    "best_epoch": "the epoch of the best validation value of the setting `metric` (of equals that of lower loss, then "
+    "the earlier); "
     "its weights are the saved ones",
     "trial": "its number in the search",
     "search_trials": "trials of the search with a validation accuracy; the best of many is the higher by chance",
@@ -31,7 +40,8 @@ _EXPLANATIONS = {
     "on": "the splits that the saved weights learned from",
     "steps": "of the optimizer: as many as the trial took to its best epoch when it was trained on train alone",
     "passes": "over train and validation together; the last one is cut short, so that the steps come out exactly",
-    "seeds": "the same settings on other seeds; the saved weights are those of the median by validation accuracy",
+    "seeds": "the same settings on other seeds; the saved weights are those of the median by the setting `metric` on "
+    "validation",
     "test_evaluations": "how often the test split of this study has been read, this time included",
 }
 
@@ -45,7 +55,8 @@ def render_model_card(
         source: `Corpus.source`.
         metrics: figures by name; `SPLIT_accuracy` gets an interval where `SPLIT_sentences` says how many there are, and
             `SPLIT_loss` where there is `SPLIT_loss_standard_error`.
-            `epochs` (rows of figures) and `environment` have their own sections.
+            `epochs` (rows of figures), `environment`, `SPLIT_classes` (core.class_report) and `SPLIT_confusion` have
+            their own sections.
         config: what the model was trained with.
         command: The command that the user ran.
 
@@ -67,6 +78,8 @@ def render_model_card(
         *_part("### Audit", _table(("what", "value"), _pairs(source.get("audit") or {}))),
         "## Figures",
         _table(("figure", "value", "95% interval", "how it came to be"), figures),
+        *_classes(metrics, "val", "### Classes of the validation split"),
+        *_classes(metrics, "test", "### Classes of the test split"),
         *_part("### Epochs", _epochs(metrics.get("epochs") or ())),
         "## Settings",
         _table(("setting", "value"), ((f"`{name}`", _shown(value)) for name, value in config.to_dict().items())),
@@ -122,6 +135,31 @@ def _spread(name: str, value: Any, metrics: Mapping[str, Any]) -> str:
     else:
         return ""
     return f"{low:.4f} to {high:.4f}" + (f", on {total:,} sentences" if total else "")
+
+
+def _classes(metrics: Mapping[str, Any], split: str, heading: str) -> list[str]:
+    """Return the tables of the scores of each class and of the confusions; nothing if they were not measured."""
+    scores, confusion = metrics.get(f"{split}_classes"), metrics.get(f"{split}_confusion")
+    if not scores or not confusion:
+        return []
+    names = [escape_markdown(each["name"]) for each in scores]
+    measures = ("precision", "recall", "f1")
+    rows = [
+        [name, *(_ratio(each[what], each[f"{what}_interval"]) for what in measures), _shown(each["support"])]
+        for name, each in zip(names, scores, strict=True)
+    ]
+    matrix = [[name, *map(str, row)] for name, row in zip(names, confusion, strict=True)]
+    return [
+        heading,
+        _table(("class", "precision", "recall", "F1", "sentences"), rows),
+        "Sentences by label (row) and predicted class (column):",
+        _table(("label", *names), matrix),
+    ]
+
+
+def _ratio(value: float, interval: Mapping[str, float] | None) -> str:
+    between = f" ({interval['low']:.4f} to {interval['high']:.4f})" if interval else ""
+    return f"{value:.4f}{between}"
 
 
 def _epochs(epochs: Sequence[Mapping[str, Any]]) -> str:

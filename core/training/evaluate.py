@@ -12,6 +12,8 @@ from torch import Tensor
 from core.config import TrialConfig
 from core.data.corpus import SPLIT_NAMES, Corpus
 from core.errors import DataError
+from core.log_odds import LogOdds, round_log_odds, to_probabilities
+from core.metrics import METRICS
 from core.nn.classifier import SentenceClassifier
 from core.nn.runtime import autocast, deterministic_kernels, torch_threads
 from core.training.batching import CpuBatchSource, GpuBatchSource, batch_source, length_sorted_batches
@@ -30,10 +32,17 @@ class Evaluation:
     """Standard error of that mean, from the losses of the single sentences."""
     accuracy: float
     """Correct / total."""
+    score: float
+    """The configuration's metric; larger is better, so log_loss is negated. NaN if it is undefined on these labels."""
     predictions: NDArray[np.int64]
     """(n,) the most probable class; the first one in a tie."""
-    probabilities: NDArray[np.float32]
-    """(n, C)."""
+    log_odds: LogOdds
+    """(n, C - 1) of the classes, see core.log_odds."""
+
+    @property
+    def probabilities(self) -> NDArray[np.float32]:
+        """(n, C), as rounded in `log_odds`."""
+        return to_probabilities(self.log_odds)
 
 
 def evaluate(
@@ -89,11 +98,14 @@ def evaluate_split(
     logits = torch.cat(scored)[torch.from_numpy(back).to(device)]  # (n, C)
     labels = torch.from_numpy(corpus.labels[sentences]).to(device)
     predictions = logits.argmax(dim=1)
+    classes, log_odds = predictions.cpu().numpy(), round_log_odds(logits.cpu().numpy())
+    metric, probabilities = METRICS[config.metric], to_probabilities(log_odds)
     each = F.cross_entropy(logits.double(), labels, reduction="none")  # (n,)
     return Evaluation(
         loss=F.cross_entropy(logits.double(), labels).item(),
         loss_standard_error=(each.std(correction=0) / len(sentences) ** 0.5).item(),
         accuracy=int((predictions == labels).sum()) / len(sentences),
-        predictions=predictions.cpu().numpy(),
-        probabilities=logits.softmax(dim=1).cpu().numpy(),
+        score=metric.oriented(metric.score(corpus.labels[sentences], classes, probabilities, len(corpus.classes))),
+        predictions=classes,
+        log_odds=log_odds,
     )

@@ -46,16 +46,20 @@ class Learner:
     then updates, clips or averages all of them.
     """
 
-    def __init__(self, model: SentenceClassifier, *, max_norm: float | None = None) -> None:
+    def __init__(
+        self, model: SentenceClassifier, *, max_norm: float | None = None, class_weights: Tensor | None = None
+    ) -> None:
         """Take over an initialised model.
 
         Args:
             model: The model on its device; its parameters become views.
             max_norm: Largest norm of a word vector when it is looked up; None for no limit.
+            class_weights: float (C,) on the model's device: the weight of a sentence in the loss, by its label.
         """
         self.model = model
         self.config = model.config
         self.max_norm = max_norm
+        self.class_weights = class_weights
         self.device = model.embedding.weight.device
         self.names = [name for name in dict(model.named_parameters()) if name != "embedding.weight"]
         self.parameters = [model.get_parameter(name) for name in self.names]
@@ -87,7 +91,7 @@ class Learner:
         with autocast(self.config.precision, self.device.type):
             logits = self.model.forward_batch(vectors, batch.tokens, batch.lengths, dropout)
         logits = logits if logits.dtype == self.flat.dtype else logits.to(self.flat.dtype)
-        loss = F.cross_entropy(logits, batch.labels, label_smoothing=self.config.label_smoothing)
+        loss = self._loss(logits, batch.labels)
         parameters = [*self.parameters, vectors] if self.trains_words else self.parameters
         gradients = torch.autograd.grad(loss, parameters)
         flat_gradient = torch.cat([gradient.reshape(-1) for gradient in gradients[: len(self.parameters)]])
@@ -99,6 +103,14 @@ class Learner:
         if self.average:
             self.average.update(batch.rows)
         return loss.detach()
+
+    def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Return () the mean loss of the sentences, each with the weight of its class."""
+        smoothing = self.config.label_smoothing
+        if self.class_weights is None:
+            return F.cross_entropy(logits, labels, label_smoothing=smoothing)
+        each = F.cross_entropy(logits, labels, label_smoothing=smoothing, reduction="none")  # (B,)
+        return (each * self.class_weights[labels]).mean()
 
     def _look_up(self, rows: Tensor) -> Tensor:
         """Return float (U, E): the vectors of these words, clipped to `max_norm`, as a leaf for autograd."""
@@ -154,7 +166,22 @@ def make_learner(config: TrialConfig, corpus: Corpus, device: str) -> Learner:
     vectors = None if corpus.vectors is None else as_tensor(corpus.vectors, copy=not config.freeze_embedding)
     model = SentenceClassifier(config, len(corpus.words), corpus.embedding_dim, len(corpus.classes), vectors)
     model.initialize(seeded_generator(config.seed, "weights"))
-    return Learner(model.to(device), max_norm=config.embedding_max_norm if vectors is None else None)
+    weights = None
+    if config.class_weight == "balanced":
+        weights = torch.from_numpy(balanced_weights(corpus.labels[corpus.indices(TRAIN)], len(corpus.classes)))
+        weights = weights.to(device)
+    max_norm = config.embedding_max_norm if vectors is None else None
+    return Learner(model.to(device), max_norm=max_norm, class_weights=weights)
+
+
+def balanced_weights(labels: NDArray[np.integer], n_classes: int) -> NDArray[np.float32]:
+    """Return (C,) weights with which all classes have the same sum over the labels (n,), and a mean of 1.
+
+    They are those of scikit-learn's `class_weight="balanced"`; a class without labels has 0.
+    """
+    counts = np.bincount(labels, minlength=n_classes)
+    shares = len(labels) / (np.count_nonzero(counts) * np.maximum(counts, 1))
+    return np.where(counts > 0, shares, 0).astype(np.float32)
 
 
 def train_epoch(

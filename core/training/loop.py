@@ -15,6 +15,7 @@ from torch import Tensor
 from core.config import TrialConfig
 from core.data.corpus import TRAIN, VAL, Corpus
 from core.errors import DataError, StopTraining, TrainingError
+from core.log_odds import LogOdds
 from core.nn.environment import runtime_environment
 from core.nn.runtime import deterministic_kernels, retain_freed_memory, torch_threads
 from core.training.batching import batch_source
@@ -24,13 +25,16 @@ from core.training.learner import make_learner, notable_settings, train_epoch
 from core.training.optim import lr_multiplier
 from core.training.result import EpochResult, TrainResult, best_epoch, patience_exhausted, weights_digest
 
+OnValidation = Callable[[int, NDArray[np.integer], LogOdds | None], None]
+"""Called with an epoch's number, its validation predictions, and its log-odds if it is the best so far."""
+
 
 def train(
     config: TrialConfig,
     corpus: Corpus,
     *,
     report: Callable[[EpochResult], None] | None = None,
-    on_best: Callable[[NDArray[np.int64]], None] | None = None,
+    on_validation: OnValidation | None = None,
     checkpoint_dir: Path | None = None,
     threads: int = 1,
     device: str = "cpu",
@@ -46,8 +50,8 @@ def train(
         report: Called after each epoch, once its checkpoint is on disk. It may raise StopTraining to end cleanly;
             any other exception passes through and leaves a whole checkpoint. After a resume, it is first called
             again for the epochs in the checkpoint, so it must be idempotent.
-        on_best: Called before `report` for each epoch that is the best so far, with its validation predictions in
-            the order of `corpus.indices(VAL)`.
+        on_validation: Called before `report` for each epoch with its number, its predicted classes (n,) in the order
+            of `corpus.indices(VAL)`, and its log-odds (core.log_odds) if it is the best so far, else None.
         checkpoint_dir: Folder for the state after each epoch; a whole checkpoint in it is resumed.
         threads: CPU threads to use; the process's setting is restored.
         device: "cpu" or a CUDA device.
@@ -65,7 +69,7 @@ def train(
         run = _TrainingRun(config, corpus, runtime_environment(config.precision, threads, device), device)
         if checkpoint_dir is not None:
             run.resume(checkpoint_dir)
-        stopped = run.run(report or (lambda epoch: None), on_best or (lambda predictions: None), checkpoint_dir)
+        stopped = run.run(report or (lambda epoch: None), on_validation or (lambda *_: None), checkpoint_dir)
         return run.result(stopped)
 
 
@@ -80,19 +84,21 @@ class _TrainingRun:
         self.learner = make_learner(config, corpus, device)
         self.epochs: list[EpochResult] = []
         self.best_weights: dict[str, Tensor] = {}
-        self.best_predictions = corpus.labels[:0]  # of the best epoch, once there is one
+        self.predictions: list[NDArray[np.integer]] = []  # (n,) of each epoch
+        self.best_log_odds = np.empty((0, len(corpus.classes) - 1), dtype=np.int16)
+        self.label_type = np.uint8 if len(corpus.classes) <= 256 else np.int32  # what safetensors can hold
 
     def run(
         self,
         report: Callable[[EpochResult], None],
-        on_best: Callable[[NDArray[np.int64]], None],
+        on_validation: OnValidation,
         checkpoint_dir: Path | None,
     ) -> str:
         """Train until there is a reason to stop; return it."""
 
         def announce(epoch: EpochResult) -> None:
-            if epoch is best_epoch(self.epochs):
-                on_best(self.best_predictions)
+            is_best = epoch is best_epoch(self.epochs)
+            on_validation(epoch.epoch, self.predictions[epoch.epoch - 1], self.best_log_odds if is_best else None)
             report(epoch)
 
         try:
@@ -121,20 +127,22 @@ class _TrainingRun:
         train_loss = train_epoch(self.learner, self.source, number, lr)
         weights = self.learner.evaluation_weights()
         evaluation = evaluate_split(config, weights, self.source, VAL, self.device)
-        if not math.isfinite(evaluation.loss):
-            settings = notable_settings(config)
-            raise TrainingError(f"the validation loss is {evaluation.loss} after epoch {number}, {settings}")
+        for name, value in (("the validation loss", evaluation.loss), (config.metric, evaluation.score)):
+            if not math.isfinite(value):
+                raise TrainingError(f"{name} is {value} after epoch {number}, {notable_settings(config)}")
         epoch = EpochResult(
             epoch=number,
             train_loss=train_loss,
             val_loss=evaluation.loss,
             val_accuracy=evaluation.accuracy,
+            score=evaluation.score,
             seconds=time.perf_counter() - start,
         )
         self.epochs.append(epoch)
+        self.predictions.append(evaluation.predictions.astype(self.label_type))
         if best_epoch(self.epochs) is epoch:
             self._keep_best(weights)
-            self.best_predictions = evaluation.predictions
+            self.best_log_odds = evaluation.log_odds
         return epoch
 
     def _keep_best(self, weights: Mapping[str, Tensor]) -> None:
@@ -154,7 +162,8 @@ class _TrainingRun:
         tensors = {f"learner.{name}": tensor.cpu() for name, tensor in self.learner.state_tensors().items()}
         if not self._newest_is_best():  # else the learner determines them
             tensors |= {f"best.{name}": tensor for name, tensor in self.best_weights.items() if self._trained(name)}
-        tensors["best_predictions"] = torch.from_numpy(self.best_predictions)
+        tensors["predictions"] = torch.from_numpy(np.stack(self.predictions))  # (E, n)
+        tensors["best_log_odds"] = torch.from_numpy(self.best_log_odds)
         save(folder, Checkpoint(epoch=len(self.epochs), fingerprint=self.identity, state=state, tensors=tensors))
 
     def resume(self, folder: Path) -> None:
@@ -173,7 +182,8 @@ class _TrainingRun:
             self._keep_best(self.learner.evaluation_weights())
         else:
             self.best_weights = {"embedding.weight": self.learner.words.cpu(), **_under("best.", found.tensors)}
-        self.best_predictions = found.tensors["best_predictions"].numpy()
+        self.predictions = list(found.tensors["predictions"].numpy())
+        self.best_log_odds = found.tensors["best_log_odds"].numpy()
 
     def _newest_is_best(self) -> bool:
         return best_epoch(self.epochs) is self.epochs[-1]
@@ -188,11 +198,13 @@ class _TrainingRun:
             config=self.config,
             epochs=tuple(self.epochs),
             best_epoch=best.epoch,
+            best_score=best.score,
             best_val_accuracy=best.val_accuracy,
             best_val_loss=best.val_loss,
             weights=self.best_weights,
             weights_sha256=weights_digest(self.best_weights),
-            val_predictions=self.best_predictions,
+            val_predictions=self.predictions[best.epoch - 1].astype(np.int64),
+            val_log_odds=self.best_log_odds,
             n_parameters=sum(p.numel() for p in self.learner.model.parameters() if p.requires_grad),
             environment=self.environment,
             stopped=stopped,

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from core.config import TrialConfig
+    from core.log_odds import LogOdds
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -20,18 +21,20 @@ class EpochResult:
     epoch: int
     """Number of the epoch, from 1."""
     train_loss: float
-    """Mean cross-entropy in nats over the epoch's sentences, as trained (with dropout and smoothing)."""
+    """Mean cross-entropy in nats over the epoch's sentences, as trained (with dropout, smoothing and class weights)."""
     val_loss: float
     """Mean cross-entropy in nats over the validation split."""
     val_accuracy: float
     """Correct / total, in [0, 1]."""
+    score: float
+    """The configuration's metric on the validation split. Larger is better: log_loss is negated."""
     seconds: float
     """Wall time of training and validation together."""
 
 
 def best_epoch(epochs: Sequence[EpochResult]) -> EpochResult:
-    """Return the epoch with the highest validation accuracy; ties go to lower validation loss, then to the earlier."""
-    return min(epochs, key=lambda e: (-e.val_accuracy, e.val_loss, e.epoch))
+    """Return the epoch with the highest score; ties go to lower validation loss, then to the earlier."""
+    return min(epochs, key=lambda e: (-e.score, e.val_loss, e.epoch))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -43,6 +46,7 @@ class TrainResult:
     """All epochs, including those before a resume."""
     best_epoch: int
     """Number of the epoch that the function `best_epoch` returns."""
+    best_score: float
     best_val_accuracy: float
     best_val_loss: float
     """At the best epoch."""
@@ -53,6 +57,8 @@ class TrainResult:
     """Hex digest over the weights' names, types, shapes and bytes."""
     val_predictions: "NDArray[np.int64]"
     """(n,) at the best epoch, in the order of `corpus.indices(VAL)`."""
+    val_log_odds: "LogOdds"
+    """(n, C - 1) at the best epoch, see core.log_odds."""
     n_parameters: int
     """Number of trained parameters."""
     environment: dict[str, Any]
@@ -62,9 +68,9 @@ class TrainResult:
 
 
 def patience_exhausted(epochs: Sequence[EpochResult], patience: int) -> bool:
-    """Return whether the last `patience` epochs have no better validation accuracy than those before them."""
+    """Return whether the last `patience` epochs have no better score than those before them."""
     before, last = epochs[:-patience], epochs[-patience:]
-    return bool(before) and max(e.val_accuracy for e in last) <= max(e.val_accuracy for e in before)
+    return bool(before) and max(e.score for e in last) <= max(e.score for e in before)
 
 
 def weights_digest(weights: "Mapping[str, Tensor]") -> str:

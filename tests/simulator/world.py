@@ -337,7 +337,9 @@ class _Run:
 
     def _result(self, job: Job, epoch: int) -> EpochResult:
         accuracy = self.world.truth.accuracy(job.config, epoch)
-        return EpochResult(epoch=epoch, train_loss=1.0, val_loss=1 - accuracy, val_accuracy=accuracy, seconds=1.0)
+        return EpochResult(
+            epoch=epoch, train_loss=1.0, val_loss=1 - accuracy, val_accuracy=accuracy, score=accuracy, seconds=1.0
+        )
 
     def _goes_on(self, worker: _Worker) -> bool:
         """Process the end of an epoch; return whether the worker continues."""

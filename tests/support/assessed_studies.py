@@ -9,7 +9,7 @@ import numpy as np
 from optuna.trial import TrialState
 
 from core.config import TrialConfig
-from core.training.result import EpochResult
+from core.training.result import EpochResult, best_epoch
 from tuning.journal.predictions import pack_labels
 from tuning.journal.records import TrialRecord, copied_from, study_attributes
 from tuning.journal.writer import open_study
@@ -24,6 +24,7 @@ SPEC: dict[str, Any] = {
     "embedding_dim": 8,
     "space": json.loads(SPACE.to_json()),
     "seed": 42,
+    "metric": "accuracy",
     "parallelism": 4,
     "lag": 2.0,
     "stopping": None,
@@ -64,14 +65,18 @@ def trial(number: int, wrong: Sequence[int] | range, **changes: Any) -> TrialRec
         "epochs": (epoch(1, accuracy - 0.1), epoch(2, accuracy)),
         "error": None,
         "n_parameters": None,
-        "val_predictions": predicting(wrong),
     }
     settings |= changes
+    best = best_epoch(settings["epochs"]) if settings["epochs"] else None
+    packed = predicting(wrong)
+    settings.setdefault("predictions", tuple(packed if each is best else None for each in settings["epochs"]))
     return TrialRecord(**{"copy_of": copied_from(settings["origin"])} | settings)
 
 
 def epoch(number: int, accuracy: float, seconds: float = 0.5) -> EpochResult:
-    return EpochResult(epoch=number, train_loss=0.6, val_loss=0.5, val_accuracy=accuracy, seconds=seconds)
+    return EpochResult(
+        epoch=number, train_loss=0.6, val_loss=0.5, val_accuracy=accuracy, score=accuracy, seconds=seconds
+    )
 
 
 STATES = {"COMPLETE": TrialState.COMPLETE, "PRUNED": TrialState.PRUNED, "FAIL": TrialState.FAIL}
@@ -89,8 +94,8 @@ def write_study(folder: Path, trials: Sequence[TrialRecord], kept: Mapping[str, 
     with open_study(folder, kept["spec"], rest) as journal:
         for record in trials:
             number = journal.add_trial({}, {}, record.config, record.origin)
-            for each in record.epochs:
-                journal.record_epoch(number, each, record.val_predictions if each == record.best else None)
+            for each, packed in zip(record.epochs, record.predictions or (None,) * len(record.epochs), strict=False):
+                journal.record_epoch(number, each, packed)
             if record.state in STATES:
                 outcome = {"error": record.error} if record.error else {}
                 if record.n_parameters is not None:

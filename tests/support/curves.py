@@ -28,6 +28,7 @@ def table(count: int = 60) -> Table:
                 train_loss=0.0,
                 val_loss=0.0,
                 val_accuracy=accuracy(config.fc_dropout, epoch),
+                score=accuracy(config.fc_dropout, epoch),
                 seconds=1.0 + number % 3,
             )
             for epoch in range(1, EPOCHS + 1)

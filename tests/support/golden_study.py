@@ -171,7 +171,6 @@ def add(journal: StudyJournal, params: dict[str, Any] | None, origin: str, *wron
     else:
         config = PLAN.space.to_config(params, **PLAN.shared_settings)
     number = journal.add_trial(params, PLAN.space.distributions(params), config.to_dict(), origin)
-    best = len(LABELS) + 1
     for epoch, count in enumerate(wrong, 1):
         predictions = np.where(np.arange(len(LABELS)) < count, 1 - LABELS, LABELS)
         result = EpochResult(
@@ -179,10 +178,10 @@ def add(journal: StudyJournal, params: dict[str, Any] | None, origin: str, *wron
             train_loss=0.1 + 0.2 / epoch,
             val_loss=1 / 3 + count / 64,
             val_accuracy=1 - count / len(LABELS),
+            score=1 - count / len(LABELS),
             seconds=0.5 + number,
         )
-        journal.record_epoch(number, result, pack_labels(predictions) if count < best else None)
-        best = min(best, count)
+        journal.record_epoch(number, result, pack_labels(predictions))
     return number
 
 
@@ -245,7 +244,7 @@ def checkpoint(folder: Path) -> Files:
     config = TrialConfig(hidden_dim=4, epochs=3)
     for epoch in (1, 2, 3):
         known = [
-            EpochResult(epoch=e, train_loss=0.1 + 0.2, val_loss=1 / e, val_accuracy=e / 4, seconds=0.5)
+            EpochResult(epoch=e, train_loss=0.1 + 0.2, val_loss=1 / e, val_accuracy=e / 4, score=e / 4, seconds=0.5)
             for e in range(1, epoch + 1)
         ]
         state = {
@@ -256,7 +255,8 @@ def checkpoint(folder: Path) -> Files:
         tensors = {
             "learner.weights.fc.weight": ramp(2, 8) * epoch,
             "learner.weights.fc.bias": torch.empty(0, 3),
-            "best_predictions": torch.arange(6) % 2,
+            "predictions": torch.arange(6).to(torch.uint8).repeat(epoch, 1) % 2,
+            "best_log_odds": torch.arange(6, dtype=torch.int16)[:, None],
         }
         training = {**config.to_dict(), "corpus": "0" * 64, "embedding_dim": 8}
         save(folder / "trial", Checkpoint(epoch=epoch, fingerprint=training, state=state, tensors=tensors))

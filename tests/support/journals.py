@@ -14,7 +14,9 @@ SPEC: dict[str, Any] = {"fingerprint": "f" * 64, "data": {"dataset": "tiny"}, "s
 
 
 def epoch(number: int, accuracy: float) -> EpochResult:
-    return EpochResult(epoch=number, train_loss=0.1 + 0.2, val_loss=1 / 3, val_accuracy=accuracy, seconds=0.5)
+    return EpochResult(
+        epoch=number, train_loss=0.1 + 0.2, val_loss=1 / 3, val_accuracy=accuracy, score=accuracy, seconds=0.5
+    )
 
 
 def add(journal: StudyJournal) -> int:

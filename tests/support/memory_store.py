@@ -56,7 +56,7 @@ def resume(store: MemoryStore, config: StudyConfig) -> tuple[EarlyEnd | None, bo
 
 
 def epoch(number: int, accuracy: float) -> EpochResult:
-    return EpochResult(epoch=number, train_loss=1.0, val_loss=1.0, val_accuracy=accuracy, seconds=1.0)
+    return EpochResult(epoch=number, train_loss=1.0, val_loss=1.0, val_accuracy=accuracy, score=accuracy, seconds=1.0)
 
 
 def job_of(schedule: Schedule) -> Job:

@@ -12,11 +12,18 @@ from core.training.result import EpochResult
 from tuning.journal.writer import StudyJournal, open_study
 from tuning.space.load import load_space
 
-SPEC = {"fingerprint": "f" * 64, "space": json.loads(load_space("notebook").to_json()), "seed": 42}
+SPEC = {
+    "fingerprint": "f" * 64,
+    "space": json.loads(load_space("notebook").to_json()),
+    "seed": 42,
+    "metric": "accuracy",
+}
 
 
 def epoch(number: int, accuracy: float, seconds: float = 2.0) -> EpochResult:
-    return EpochResult(epoch=number, train_loss=1.0, val_loss=0.5, val_accuracy=accuracy, seconds=seconds)
+    return EpochResult(
+        epoch=number, train_loss=1.0, val_loss=0.5, val_accuracy=accuracy, score=accuracy, seconds=seconds
+    )
 
 
 def add(journal: StudyJournal, *accuracies: float, origin: str = "sampler", **settings: object) -> int:

@@ -15,6 +15,7 @@ from core.training.result import EpochResult
 from tests.support.study_configs import plan
 from tuning.journal.file import JOURNAL
 from tuning.journal.predictions import pack_labels
+from tuning.journal.probabilities import pack_log_odds
 from tuning.journal.reader import Operation
 from tuning.journal.writer import open_study
 from tuning.resources.machine import TrialResources
@@ -67,23 +68,25 @@ def make_study(folder: Path, file: Path, cache: Path | None, *configs: TrialConf
                 {}, {}, config.to_dict(), "sampler" if study_journal.trials() else "baseline"
             )
             epochs, outcome = _trained(config, corpus)
-            for epoch, predictions in epochs[: 2 if number == stopped else None]:
-                study_journal.record_epoch(number, epoch, predictions)
+            for epoch, predictions, log_odds in epochs[: 2 if number == stopped else None]:
+                study_journal.record_epoch(number, epoch, predictions, log_odds)
             if number == stopped:
                 study_journal.finish_trial(number, TrialState.PRUNED, None, EPOCHS)
             else:
                 study_journal.finish_trial(number, TrialState.COMPLETE, outcome, EPOCHS)
 
 
-def _trained(config: TrialConfig, corpus: Corpus) -> tuple[list[tuple[EpochResult, Any]], dict[str, Any]]:
-    """What a worker reports: each epoch, with predictions where it is the best so far, and the outcome."""
-    best: dict[str, Any] = {}
-    epochs: list[tuple[EpochResult, Any]] = []
+def _trained(config: TrialConfig, corpus: Corpus) -> tuple[list[tuple[EpochResult, Any, str | None]], dict[str, Any]]:
+    """What a worker reports: each epoch with its predictions and perhaps its log-odds, and the outcome."""
+    packed: list[Any] = []
+    epochs: list[tuple[EpochResult, Any, str | None]] = []
     result = train(
         config,
         corpus,
-        on_best=lambda predictions: best.update(now=pack_labels(predictions)),
-        report=lambda epoch: epochs.append((epoch, best.pop("now", None))),
+        on_validation=lambda epoch, predictions, log_odds: packed.append(
+            (pack_labels(predictions), None if log_odds is None else pack_log_odds(epoch, log_odds))
+        ),
+        report=lambda epoch: epochs.append((epoch, *packed.pop())),
     )
     return epochs, {
         "n_parameters": result.n_parameters,

@@ -83,11 +83,21 @@ def plain_optimizer(config: TrialConfig, model: Plain) -> torch.optim.Optimizer:
 
 
 def plain_step(
-    model: Plain, optimizer: torch.optim.Optimizer, tokens: Tensor, lengths: Tensor, labels: Tensor
+    model: Plain,
+    optimizer: torch.optim.Optimizer,
+    tokens: Tensor,
+    lengths: Tensor,
+    labels: Tensor,
+    weights: Tensor | None = None,
 ) -> Tensor:
-    """One step on one batch; return its loss."""
+    """One step on one batch; return its loss. With weights, the sum of the weighted losses over the batch's size."""
     optimizer.zero_grad()
-    loss = F.cross_entropy(model(tokens, lengths), labels, label_smoothing=model.config.label_smoothing)
+    logits, smoothing = model(tokens, lengths), model.config.label_smoothing
+    if weights is None:
+        loss = F.cross_entropy(logits, labels, label_smoothing=smoothing)
+    else:
+        assert smoothing == 0
+        loss = F.cross_entropy(logits, labels, weight=weights, reduction="sum") / len(labels)
     loss.backward()
     if model.config.clip_norm is not None:
         nn.utils.clip_grad_norm_(model.parameters(), model.config.clip_norm)

@@ -15,7 +15,7 @@ def record(number: int, *accuracies: float, loss: float = 0.5, **changes: Any) -
         "config": TrialConfig(n_layers=2, learning_rate=0.00123456, freeze_embedding=True).to_dict(),
         "origin": "baseline" if number == 0 else "sampler",
         "epochs": tuple(
-            EpochResult(epoch=i, train_loss=1.0, val_loss=loss, val_accuracy=a, seconds=1.5)
+            EpochResult(epoch=i, train_loss=1.0, val_loss=loss, val_accuracy=a, score=a, seconds=1.5)
             for i, a in enumerate(accuracies, 1)
         ),
         "error": None,

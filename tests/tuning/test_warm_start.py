@@ -21,14 +21,18 @@ from tuning.warm_start import add_warm_start
 def a_study(folder: Path, **changes: Any) -> None:
     """Six trials: two stopped, the last one still running."""
     the_plan = plan(seed=1)
-    spec = {"fingerprint": "f", "space": json.loads(the_plan.space.to_json()), "epochs": 4, **changes}
+    spec = {"fingerprint": "f", "space": json.loads(the_plan.space.to_json()), "epochs": 4}
+    spec |= {"metric": "accuracy"} | changes
     with open_study(folder, spec) as journal:
         for number, trial in enumerate(outcomes(the_plan, 6)):
             attrs = trial.user_attrs
             journal.add_trial(trial.params, trial.distributions, attrs["config"], attrs["origin"])
             for epoch, accuracy in trial.intermediate_values.items():
                 journal.record_epoch(
-                    number, EpochResult(epoch=epoch, train_loss=1.0, val_loss=1.0, val_accuracy=accuracy, seconds=1.0)
+                    number,
+                    EpochResult(
+                        epoch=epoch, train_loss=1.0, val_loss=1.0, val_accuracy=accuracy, score=accuracy, seconds=1.0
+                    ),
                 )
             if number < 5:
                 result = None if trial.state.name == "PRUNED" else {}
@@ -88,8 +92,15 @@ def test_what_does_not_match_is_refused_with_the_reason(
         warm(tmp_path, the_plan, fingerprint)
 
 
+def test_a_study_of_another_metric_is_refused(tmp_path: Path) -> None:
+    a_study(tmp_path / "old", metric="mcc")
+    with pytest.raises(ConfigError, match="it optimises mcc, this study accuracy; leave it out"):
+        warm(tmp_path)
+
+
 def test_a_study_without_finished_trials_knows_nothing(tmp_path: Path) -> None:
-    with open_study(tmp_path / "old", {"fingerprint": "f", "space": json.loads(plan().space.to_json()), "epochs": 4}):
+    spec = {"fingerprint": "f", "space": json.loads(plan().space.to_json()), "epochs": 4, "metric": "accuracy"}
+    with open_study(tmp_path / "old", spec):
         pass
     with pytest.raises(ConfigError, match="--warm-start old cannot be used: none of its trials is finished"):
         warm(tmp_path)

@@ -88,7 +88,9 @@ def assess(records: Sequence[TrialRecord], attributes: Mapping[str, Any]) -> Stu
     """
     labels = unpack_labels(attributes["validation"]["labels"], "the study's validation labels")
     own = [record for record in records if is_candidate(record)]
-    correct = {number: each == labels for number, each in validation_predictions(own, labels).items()}
+    correct = {}
+    if attributes["spec"]["metric"] == "accuracy":  # McNemar's test and this correction compare single sentences
+        correct = {number: each == labels for number, each in validation_predictions(own, labels).items()}
     sizes = _sizes(records, attributes)
     tied = _tied(records, correct)
     affordable = [record for record in own if tied.get(record.number) and record.number in sizes]

@@ -54,7 +54,7 @@ def _assessment_notes(rows: Sequence[TrialRow], assessment: StudyAssessment) -> 
             f"corrected for the choice among {corrected.trials}: {corrected.corrected:.4f}, "
             f"{_interval(corrected.corrected_interval)}",
         ]
-    elif rows[0].rank == 1:
+    elif rows[0].rank == 1 and rows[0].metric == "accuracy":
         notes.append("corrected for the choice: - (not every trial's predictions were kept)")
     for row in rows:
         if test := assessment.held_out.get(row.trial):

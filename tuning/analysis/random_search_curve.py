@@ -1,4 +1,4 @@
-"""Expected best validation accuracy of a random search of this space, by budget.
+"""Expected best validation value of the metric in a random search of this space, by budget.
 
 Only trials that were drawn at random count: what a sampler chose by earlier outcomes is not an independent draw.
 """
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from core.errors import UserError
+from core.metrics import METRICS
 from tuning.journal.records import RANKED, TrialRecord
 
 BAND = (0.1, 0.9)
@@ -24,7 +25,7 @@ class CurvePoint:
     epochs: float
     """That they take on average, as these trials were stopped."""
     plugin: float
-    """Expected best validation accuracy by Dodge et al. 2019: too low on average for more than one trial."""
+    """Expected best validation value of the metric by Dodge et al. 2019: too low on average for more than one trial."""
     unbiased: float
     """By Tang et al. 2020."""
     low: float
@@ -36,6 +37,8 @@ class CurvePoint:
 class RandomSearchCurve:
     """The curve of one study."""
 
+    metric: str
+    """What the study optimises."""
     random_trials: int
     """Drawn at random and ended with an epoch: the curve is made from them."""
     failed: int
@@ -78,27 +81,24 @@ def random_search_curve(records: Sequence[TrialRecord]) -> RandomSearchCurve:
     """
     random = [record for record in random_trials(records) if record.state in (*RANKED, "FAIL")]
     ended = [record for record in random if record.state != "FAIL"]
-    accuracies = [record.best.val_accuracy for record in ended if record.best]
-    if len(accuracies) < 2:
+    scores = [record.best.score for record in ended if record.best]
+    if len(scores) < 2:
         raise UserError(
-            f"this study has {len(accuracies)} finished trials that were drawn at random, the curve needs at least 2: "
+            f"this study has {len(scores)} finished trials that were drawn at random, the curve needs at least 2: "
             "run more of it, or a study with --sampler random"
         )
-    values = np.sort(accuracies)
+    metric = METRICS[ended[0].config["metric"]]
+    values = np.sort(scores)
     plugin, unbiased = expected_best(values)
     epochs = sum(len(record.epochs) for record in ended) / len(ended)
-    budgets = [
-        CurvePoint(
-            trials=n,
-            epochs=n * epochs,
-            plugin=float(plugin[n - 1]),
-            unbiased=float(unbiased[n - 1]),
-            low=_best_of(values, n, BAND[0]),
-            high=_best_of(values, n, BAND[1]),
-        )
-        for n in range(1, len(values) + 1)
-    ]
-    return RandomSearchCurve(random_trials=len(values), failed=len(random) - len(ended), budgets=tuple(budgets))
+    budgets = []
+    for n in range(1, len(values) + 1):
+        low, high = sorted(metric.oriented(_best_of(values, n, share)) for share in BAND)
+        found = {"plugin": metric.oriented(float(plugin[n - 1])), "unbiased": metric.oriented(float(unbiased[n - 1]))}
+        budgets.append(CurvePoint(trials=n, epochs=n * epochs, **found, low=low, high=high))
+    return RandomSearchCurve(
+        metric=metric.name, random_trials=len(values), failed=len(random) - len(ended), budgets=tuple(budgets)
+    )
 
 
 def random_trials(records: Sequence[TrialRecord]) -> list[TrialRecord]:

@@ -1,9 +1,10 @@
 """Rows of a study's table, best first, and the columns that show them."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from core.metrics import METRICS
 from core.stats import Interval, wilson
 from tuning.analysis.assessment import StudyAssessment
 from tuning.formatting import format_value
@@ -20,6 +21,10 @@ class TrialRow:
     rank: int | None
     """From 1; None for a trial that failed or that a worker has now."""
     trial: int
+    metric: str
+    """What the study optimises."""
+    val_metric: float | None
+    """Value of the metric on the validation split, at the best epoch."""
     val_accuracy: float | None
     best_epoch: int | None
     epochs: int
@@ -36,7 +41,7 @@ class TrialRow:
     """Lower end of the binomial (Wilson) 95% interval of val_accuracy."""
     interval_high: float | None
     gain_over_baseline: float | None
-    """val_accuracy minus that of the baseline setting."""
+    """By how much val_metric is better than that of the baseline setting."""
     tied: bool | None
     """Whether a paired test finds no difference from the best trial; true for the best itself."""
     recommended: bool
@@ -97,14 +102,16 @@ COLUMNS = (
         cell=lambda row: f"{row.trial}{'*' * row.baseline}{'+' * row.recommended}",
         main=True,
     ),
-    TrialColumn(field="val_accuracy", format=_FOUR, title="val acc", place=3, main=True),
-    TrialColumn(field="best_epoch", title="best", place=7, main=True),
-    TrialColumn(field="epochs", title="epochs", place=8, main=True),
-    TrialColumn(field="seconds", format="{:.1f}".format, title="sec", place=9, main=True),
+    TrialColumn(field="metric"),
+    TrialColumn(field="val_metric", format=_FOUR, title="metric", place=3, main=True),
+    TrialColumn(field="val_accuracy", format=_FOUR, title="val acc", place=4, main=True),
+    TrialColumn(field="best_epoch", title="best", place=8, main=True),
+    TrialColumn(field="epochs", title="epochs", place=9, main=True),
+    TrialColumn(field="seconds", format="{:.1f}".format, title="sec", place=10, main=True),
     TrialColumn(
-        field="state", format=lambda state: STATES.get(state, state.lower()), title="state", place=10, main=True
+        field="state", format=lambda state: STATES.get(state, state.lower()), title="state", place=11, main=True
     ),
-    TrialColumn(field="tied", title="tied", place=6, main=True),
+    TrialColumn(field="tied", title="tied", place=7, main=True),
     TrialColumn(field="recommended", main=True),
     TrialColumn(field="baseline", main=True),
     TrialColumn(field="copy_of"),
@@ -113,7 +120,7 @@ COLUMNS = (
         field="interval_low",
         format=_FOUR,
         title="interval",
-        place=4,
+        place=5,
         cell=lambda row: f"{row.interval_low:.3f}-{row.interval_high:.3f}",
         dispensable=2,
     ),
@@ -122,7 +129,7 @@ COLUMNS = (
         field="gain_over_baseline",
         format="{:+.4f}".format,
         title="gain",
-        place=5,
+        place=6,
         cell=lambda row: f"{row.gain_over_baseline:+.3f}",
         dispensable=1,
     ),
@@ -138,10 +145,18 @@ COLUMNS = (
 """One entry for each field but `params`, in the order of the report page."""
 
 
+def columns_of(rows: Sequence[TrialRow]) -> list[TrialColumn]:
+    """Return the columns that a table of these rows shows: accuracy alone if it is the metric, else the metric too."""
+    metric = METRICS[rows[0].metric if rows else "accuracy"]
+    hidden = ("metric", "val_metric") if metric.name == "accuracy" else ("metric",)
+    shown = [column for column in COLUMNS if column.field not in hidden]
+    return [replace(each, title=metric.title) if each.field == "val_metric" else each for each in shown]
+
+
 def trial_rows(
     records: Sequence[TrialRecord], searched: Sequence[str], assessment: StudyAssessment | None = None
 ) -> list[TrialRow]:
-    """Return rows by validation accuracy; ties by lower validation loss, then lower number.
+    """Return rows by the metric on the validation split; ties by lower validation loss, then lower number.
 
     Failed trials follow, then trials that have not ended.
 
@@ -153,7 +168,7 @@ def trial_rows(
     ended = rank_trials(records)
     ranks = {record.number: rank for rank, record in enumerate(ended, 1)}
     rest = sorted((r for r in records if r.number not in ranks), key=lambda record: record.state != "FAIL")
-    baseline = next((r.best.val_accuracy for r in ended if r.origin == "baseline" and r.best), None)
+    baseline = next((r.best.score for r in ended if r.origin == "baseline" and r.best), None)
     assessment = assessment or StudyAssessment()
     return [_row(record, ranks.get(record.number), searched, baseline, assessment) for record in (*ended, *rest)]
 
@@ -161,17 +176,19 @@ def trial_rows(
 def _row(
     record: TrialRecord, rank: int | None, searched: Sequence[str], baseline: float | None, assessment: StudyAssessment
 ) -> TrialRow:
-    number, best = record.number, record.best
+    number, best, metric = record.number, record.best, METRICS[record.config["metric"]]
     accuracy = best.val_accuracy if best else None
     interval = None
     if accuracy is not None and assessment.sentences:
         interval = wilson(round(accuracy * assessment.sentences), assessment.sentences)
     corrected = assessment.corrected if rank == 1 else None
     test = assessment.held_out.get(number)
-    gain = None if rank is None or accuracy is None or baseline is None else accuracy - baseline
+    gain = None if rank is None or best is None or baseline is None else best.score - baseline
     return TrialRow(
         rank=rank,
         trial=number,
+        metric=metric.name,
+        val_metric=metric.oriented(best.score) if best else None,
         val_accuracy=accuracy,
         best_epoch=best.epoch if best else None,
         epochs=len(record.epochs),

@@ -7,13 +7,12 @@ import textwrap
 from collections.abc import Sequence
 
 from core.io.text import printable
+from core.metrics import METRICS
 from tuning.analysis.random_search_curve import CurvePoint, RandomSearchCurve
-from tuning.analysis.ranking import COLUMNS, TrialRow
+from tuning.analysis.ranking import TrialColumn, TrialRow, columns_of
 from tuning.formatting import align_columns, csv_table, format_settings, format_value, markdown_table, text_table
 
-SHOWN = sorted((column for column in COLUMNS if column.title), key=lambda column: column.place)
-"""Columns of the text and Markdown tables, which the settings follow."""
-BASELINE = "* the baseline setting (the tutorial notebook's); gain: accuracy above it"
+BASELINE = "* the baseline setting (the tutorial notebook's); gain: {metric} {direction} it"
 TITLES = ("random trials", "epochs", "expected best", "plug-in", "8 of 10 searches")
 MAX_ROWS = 16
 """Maximum number of rows of the curve's text and Markdown tables."""
@@ -35,29 +34,37 @@ def render_table(rows: Sequence[TrialRow], form: str, width: int | None = None, 
         names = [name for name in TrialRow.__slots__ if name != "params"]
         fields = ([*(getattr(row, name) for name in names), *(row.params[name] for name in settings)] for row in rows)
         return csv_table([*names, *settings], fields)
-    titles = [*(column.title for column in SHOWN), *settings]
+    shown = sorted((column for column in columns_of(rows) if column.title), key=lambda column: column.place)
+    titles = [*(column.title for column in shown), *settings]
     cells = [
-        [*(column.text(row) for column in SHOWN), *(format_value(row.params[name]) for name in settings)]
+        [*(column.text(row) for column in shown), *(format_value(row.params[name]) for name in settings)]
         for row in rows
     ]
-    below = [BASELINE] if any(row.baseline for row in rows) else []
+    below = [_baseline_note(rows[0].metric)] if any(row.baseline for row in rows) else []
     below += [f"trial {r.trial} repeats trial {r.copy_of}: not trained again" for r in rows if r.copy_of is not None]
     below += [*notes, *(f"trial {row.trial} failed: {printable(row.error)}" for row in rows if row.error)]
     if form == "md":
         return markdown_table(titles, cells, below)
-    lines = _fit(rows, [titles, *cells], width or shutil.get_terminal_size().columns)
+    lines = _fit(rows, shown, [titles, *cells], width or shutil.get_terminal_size().columns)
     return "\n".join([*lines, "", *below] if below else lines)
 
 
-def _fit(rows: Sequence[TrialRow], cells: Sequence[Sequence[str]], width: int) -> list[str]:
+def _baseline_note(name: str) -> str:
+    metric = METRICS[name]
+    return BASELINE.format(metric=metric.title, direction="above" if metric.higher_is_better else "below")
+
+
+def _fit(
+    rows: Sequence[TrialRow], shown: Sequence[TrialColumn], cells: Sequence[Sequence[str]], width: int
+) -> list[str]:
     """Return a table with a column for each setting if that fits, else with settings in the lines below each trial.
 
     The latter also drops as many dispensable columns as needed.
     """
     lines = align_columns(cells)
     if max(map(len, lines)) > width:
-        for dropped in range(1 + max(column.dispensable for column in SHOWN)):
-            kept = [at for at, column in enumerate(SHOWN) if not 0 < column.dispensable <= dropped]
+        for dropped in range(1 + max(column.dispensable for column in shown)):
+            kept = [at for at, column in enumerate(shown) if not 0 < column.dispensable <= dropped]
             lines = align_columns([[line[at] for at in kept] for line in cells])
             if max(map(len, lines)) <= width:
                 break
@@ -93,7 +100,7 @@ def curve_notes(expected: RandomSearchCurve) -> list[str]:
     """Return lines that say which trials the curve is based on, and which estimators it uses."""
     failed = f", without the {expected.failed} that failed" if expected.failed else ""
     return [
-        "best validation accuracy to expect of random search, from those trials of this",
+        f"best validation {METRICS[expected.metric].title} to expect of random search, from those trials of this",
         f"study alone that were drawn at random: {expected.random_trials}{failed}",
         "expected best: unbiased (Tang et al. 2020); plug-in: Dodge et al. 2019",
         "raw: the best of more trials is also chosen by more luck",

@@ -80,7 +80,8 @@ class RayScheduler(FIFOScheduler):  # type: ignore[misc]  # Ray ships no types
         if not epoch or unflatten(result, "result"):
             return str(TrialScheduler.CONTINUE)
         number = trial.config["number"]
-        continues = self.schedule.report(number, EpochResult(**epoch), unflatten(result, "val_predictions"))
+        predictions, log_odds = unflatten(result, "val_predictions"), result.get("log_odds")
+        continues = self.schedule.report(number, EpochResult(**epoch), predictions, log_odds)
         return str(TrialScheduler.CONTINUE if continues else TrialScheduler.STOP)
 
     def on_trial_complete(self, tune_controller: Any, trial: Trial, result: Mapping[str, Any]) -> None:

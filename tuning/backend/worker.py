@@ -6,17 +6,21 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import ray
 import torch
+from numpy.typing import NDArray
 from ray import tune
 
 from core.config import TrialConfig
 from core.data.corpus import Corpus
 from core.errors import ConfigError, UserError
 from core.io.text import error_summary
+from core.log_odds import LogOdds
 from core.training.loop import train
 from core.training.result import EpochResult
 from tuning.journal.predictions import pack_labels
+from tuning.journal.probabilities import pack_log_odds
 from tuning.resources.gpu import Gpu, claim_gpu, out_of_memory
 from tuning.resources.machine import TrialResources
 
@@ -36,12 +40,14 @@ def run_trial(
         saved: called after each epoch when its checkpoint is written; what it returns is reported with the epoch.
     """
     share, gpu = resources.gpus_per_trial, None
-    predictions: dict[str, Any] = {}  # of the best epoch, until it is reported
+    packed: dict[str, Any] = {}  # of the epoch that is reported next
+
+    def on_validation(epoch: int, predictions: NDArray[np.integer], log_odds: LogOdds | None) -> None:
+        packed["val_predictions"] = pack_labels(predictions)
+        packed["log_odds"] = None if log_odds is None else pack_log_odds(epoch, log_odds)
 
     def report(epoch: EpochResult) -> None:
-        best = predictions.copy()
-        predictions.clear()
-        tune.report({**saved(), "epoch_result": dataclasses.asdict(epoch), "val_predictions": best})
+        tune.report({**saved(), "epoch_result": dataclasses.asdict(epoch), **packed})
 
     try:
         device, gpu = select_device(share)
@@ -49,7 +55,7 @@ def run_trial(
             TrialConfig.from_dict(job["config"]),
             corpus,
             report=report,
-            on_best=lambda labels: predictions.update(pack_labels(labels)),
+            on_validation=on_validation,
             checkpoint_dir=Path(job["checkpoint_dir"]),
             threads=resources.cpus_per_trial,
             device=device,

@@ -27,6 +27,9 @@ def best(
         bool,
         typer.Option("--expected", help="Show the expected best accuracy of random search for each budget instead."),
     ] = False,
+    trial: Annotated[
+        int | None, typer.Option(help="Show this trial instead: settings, epochs, scores of each class, confusions.")
+    ] = None,
     format: Annotated[Literal["table", "json", "csv", "md"], typer.Option(help="Output format.")] = "table",
     results: Results = Path("results"),
 ) -> None:
@@ -34,6 +37,15 @@ def best(
     from tuning.analysis.best import curve_of, table_of
     from tuning.analysis.filters import RowFilter, parse_where
 
+    if trial is not None:
+        from tuning.analysis.trial_detail import trial_text
+
+        if expected or state or where or sort != "rank":
+            raise ConfigError("--trial shows one trial: leave --expected, --state, --where and --sort out")
+        if format not in ("table", "json"):
+            raise ConfigError(f"--trial has --format table or json, got {format!r}")
+        print(trial_text(study_folder(study, results), trial, format))
+        return
     if expected and (state or where or sort != "rank"):
         raise ConfigError("--expected shows no rows: leave --state, --where and --sort out")
     conditions = tuple(parse_where(text) for text in where or ())

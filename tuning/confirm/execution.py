@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def train_run(config: Mapping[str, Any], corpus: Corpus, resources: TrialResources, checkpoints: str) -> dict[str, Any]:
-    """Train in a Ray worker, and evaluate the epoch with the best validation accuracy on validation and test.
+    """Train in a Ray worker, and evaluate its best epoch on validation and test.
 
     Returns:
         The figures, with `correct`: the packed sentences of the test split that it classified correctly (without a
@@ -108,7 +108,7 @@ def execute(
                 except ray.exceptions.RayError:
                     result = {"died": WORKER_DIED}
                 record_result(journal, run, result)
-                say(f"run {ended} of {len(runs)}: {run}{result_text(result)}")
+                say(f"run {ended} of {len(runs)}: {run}{result_text(result, run.config['metric'])}")
     remove_checkpoints(journal)
 
 
@@ -140,12 +140,12 @@ def record_result(journal: StudyJournal, run: ConfirmRun, result: Mapping[str, A
     shutil.rmtree(_checkpoint_dir(journal, run.key), ignore_errors=True)
 
 
-def result_text(result: Mapping[str, Any]) -> str:
+def result_text(result: Mapping[str, Any], metric: str) -> str:
     """Return a result as the end of a line."""
     if failed := result.get("error") or result.get("died"):
         return f" failed: {failed}"
-    test = f", test {result['test_accuracy']:.4f}" if "test_accuracy" in result else ""
-    return f": val {result['val_accuracy']:.4f}{test}, {result['seconds']:.1f} s"
+    test = f", test {result[f'test_{metric}']:.4f}" if f"test_{metric}" in result else ""
+    return f": val {result[f'val_{metric}']:.4f}{test}, {result['seconds']:.1f} s"
 
 
 def remove_checkpoints(journal: StudyJournal) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from core.metrics import METRICS, Metric
 from core.stats import ALPHA, Interval, Z, holm, paired_t, wilson
 from tuning.confirm.runs import Candidate, ConfirmRun
 from tuning.journal.predictions import unpack_labels
@@ -25,46 +26,47 @@ class Folds:
 
     trial: int
     folds: int
-    accuracies: tuple[float, ...]
-    """On the test split of each fold that did not fail."""
+    values: tuple[float, ...]
+    """The metric on the test split of each fold that did not fail."""
     mean: float
     sd: float
-    interval: Interval
-    """Wilson's, over the sentences of all folds."""
+    interval: Interval | None
+    """Wilson's, over the sentences of all folds; None if the metric is not accuracy."""
     sentences: int
 
 
-def summarize_folds(ended: Sequence[tuple[ConfirmRun, Mapping[str, Any]]]) -> Folds | None:
-    good = [(run, outcome) for run, outcome in ended if "error" not in outcome]
+def summarize_folds(metric: str, ended: Sequence[tuple[ConfirmRun, Mapping[str, Any]]]) -> Folds | None:
+    name = f"test_{metric}"
+    good = [(run, outcome) for run, outcome in ended if name in outcome]
     if len(good) < 2:
         return None
     run = good[0][0]
-    accuracies = [outcome["test_accuracy"] for _, outcome in good]
+    values = [outcome[name] for _, outcome in good]
     sentences = sum(outcome["test_sentences"] for _, outcome in good)
     correct = sum(round(outcome["test_accuracy"] * outcome["test_sentences"]) for _, outcome in good)
     return Folds(
         trial=run.trial,
         folds=run.folds or 0,
-        accuracies=tuple(accuracies),
-        mean=statistics.fmean(accuracies),
-        sd=statistics.stdev(accuracies),
-        interval=wilson(correct, sentences),
+        values=tuple(values),
+        mean=statistics.fmean(values),
+        sd=statistics.stdev(values),
+        interval=wilson(correct, sentences) if metric == "accuracy" else None,
         sentences=sentences,
     )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Difference:
-    """Between the first-ranked setting and another one, over the seeds that both have; of accuracies in [0, 1]."""
+    """Between the first-ranked setting and another one, over the seeds that both have."""
 
     mean: float
-    """The first's minus this one's."""
+    """By how much the metric of the first is better than that of this one."""
     half: float
     """Half the width of the 95% interval over seeds."""
     p: float
     """Two-sided, after Holm's correction for all comparisons."""
-    sentences_half: float
-    """Half the width of the 95% interval over sentences, averaged over seeds."""
+    sentences_half: float | None
+    """Half the width of the 95% interval over sentences, averaged over seeds; None if the metric is not accuracy."""
     pairs: int
 
     @property
@@ -81,10 +83,12 @@ class SettingRow:
     trial: int
     baseline: bool
     seeds: tuple[int, ...]
+    val_metric: float | None
+    test_metric: float | None
     val_accuracy: float | None
     test_accuracy: float | None
     sd: float | None
-    """Standard deviation over seeds of the compared accuracy."""
+    """Standard deviation over seeds of the metric on the compared split."""
     difference: Difference | None
     """None for the first, and with fewer than two seeds to compare."""
     n_parameters: int | None
@@ -98,6 +102,8 @@ class Summary:
     """All results of `confirm`."""
 
     study: str
+    metric: str
+    """What the study optimises, and what is compared."""
     rows: tuple[SettingRow, ...]
     """The first-ranked setting, then the others by rank; the notebook's is among them."""
     compared: str
@@ -127,32 +133,42 @@ def summarize(
             by_trial[run.trial][run.seed] = outcome
     good = {trial: {s: o for s, o in found.items() if "error" not in o} for trial, found in by_trial.items()}
     ended = [outcome for found in good.values() for outcome in found.values()]
-    compared = "test" if ended and all("test_accuracy" in outcome for outcome in ended) else "val"
-    differences = _differences(good, compared)
+    metric = METRICS[attributes["spec"]["metric"]]
+    compared = "test" if ended and all(f"test_{metric.name}" in outcome for outcome in ended) else "val"
+    differences = _differences(good, metric, compared)
     return Summary(
         study=study,
-        rows=tuple(_row(c, by_trial[c.record.number], compared, differences.get(c.record.number)) for c in chosen),
+        metric=metric.name,
+        rows=tuple(
+            _row(c, by_trial[c.record.number], metric, compared, differences.get(c.record.number)) for c in chosen
+        ),
         compared=compared,
         sentences=ended[0][f"{compared}_sentences"] if ended else None,
-        folds=summarize_folds([(run, outcome) for run, outcome in outcomes.items() if run.fold is not None]),
+        folds=summarize_folds(
+            metric.name, [(run, outcome) for run, outcome in outcomes.items() if run.fold is not None]
+        ),
         missing=tuple(str(run) for run in runs if run not in outcomes),
     )
 
 
-def _differences(good: Mapping[int, Mapping[int, Outcome]], compared: str) -> dict[int, Difference]:
+def _differences(good: Mapping[int, Mapping[int, Outcome]], metric: Metric, compared: str) -> dict[int, Difference]:
     """Return the difference of the first trial to each other one with which it shares two or more seeds."""
     (first, best), *others = good.items()
     pairs = {trial: [(best[seed], found[seed]) for seed in best if seed in found] for trial, found in others}
     pairs = {trial: each for trial, each in pairs.items() if len(each) > 1}
-    name = f"{compared}_accuracy"
-    over_seeds = {trial: paired_t([a[name] - b[name] for a, b in each]) for trial, each in pairs.items()}
+    name = f"{compared}_{metric.name}"
+    over_seeds = {
+        trial: paired_t([metric.oriented(a[name] - b[name]) for a, b in each]) for trial, each in pairs.items()
+    }
     p_values = holm([found.p for found in over_seeds.values()])
     return {
         trial: Difference(
             mean=found.mean,
             half=(found.interval.high - found.interval.low) / 2,
             p=float(p),
-            sentences_half=_over_sentences(pairs[trial], f"trials {first} and {trial}"),
+            sentences_half=(
+                _over_sentences(pairs[trial], f"trials {first} and {trial}") if metric.name == "accuracy" else None
+            ),
             pairs=found.pairs,
         )
         for (trial, found), p in zip(over_seeds.items(), p_values, strict=True)
@@ -169,23 +185,25 @@ def _over_sentences(pairs: Sequence[tuple[Outcome, Outcome]], where: str) -> flo
 
 
 def _row(
-    contender: Candidate, found: Mapping[int, Outcome], compared: str, difference: Difference | None
+    contender: Candidate, found: Mapping[int, Outcome], metric: Metric, compared: str, difference: Difference | None
 ) -> SettingRow:
     good = {seed: outcome for seed, outcome in found.items() if "error" not in outcome}
-    scores = [outcome[f"{compared}_accuracy"] for outcome in good.values()]
+    values = [outcome[f"{compared}_{metric.name}"] for outcome in good.values()]
 
     def mean(name: str) -> float | None:
-        values = [outcome[name] for outcome in good.values() if name in outcome]
-        return statistics.fmean(values) if values else None
+        each = [outcome[name] for outcome in good.values() if name in outcome]
+        return statistics.fmean(each) if each else None
 
     return SettingRow(
         rank=contender.rank,
         trial=contender.record.number,
         baseline=contender.baseline,
         seeds=tuple(good),
+        val_metric=mean(f"val_{metric.name}"),
+        test_metric=mean(f"test_{metric.name}"),
         val_accuracy=mean("val_accuracy"),
         test_accuracy=mean("test_accuracy"),
-        sd=statistics.stdev(scores) if len(scores) > 1 else None,
+        sd=statistics.stdev(values) if len(values) > 1 else None,
         difference=difference,
         n_parameters=next((outcome["n_parameters"] for outcome in good.values()), None),
         seconds=mean("seconds"),

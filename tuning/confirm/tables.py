@@ -2,9 +2,11 @@
 
 import dataclasses
 import json
+import math
 from collections.abc import Sequence
 
 from core.io.text import printable
+from core.metrics import METRICS, Metric
 from tuning.confirm.summary import Folds, SettingRow, Summary
 from tuning.formatting import text_table
 
@@ -27,11 +29,12 @@ def verdict(summary: Summary) -> list[str]:
     """Return sentences on which settings are tied, the cheapest of them, and the gain over the baseline."""
     first, *others = summary.rows
     ranked = [row for row in others if row.rank is not None]
-    lines = [_among(first, ranked)] if ranked else []
-    return [*lines, *_over_baseline(summary), *([_over_folds(summary.folds)] if summary.folds else [])]
+    metric = METRICS[summary.metric]
+    lines = [_among(first, ranked, metric)] if ranked else []
+    return [*lines, *_over_baseline(summary), *([_over_folds(summary.folds, metric)] if summary.folds else [])]
 
 
-def _among(first: SettingRow, others: Sequence[SettingRow]) -> str:
+def _among(first: SettingRow, others: Sequence[SettingRow], metric: Metric) -> str:
     """`1, 2 and 4 are tied; 2 is the cheapest; 1 is better than 3`."""
     compared = [(row, row.difference) for row in others if row.difference is not None]
     if not compared:
@@ -46,12 +49,12 @@ def _among(first: SettingRow, others: Sequence[SettingRow]) -> str:
         parts.append(f"{first.rank} is better than {_ranks(worse)}")
     for row, difference in compared:
         if not difference.tied and difference.mean < 0:
-            parts.append(f"{row.rank} is better than {first.rank} by {_points(-difference.mean, difference.half)}")
+            parts.append(f"{row.rank} is better than {first.rank} by {_gap(metric, -difference.mean, difference.half)}")
     return "; ".join(parts)
 
 
 def _over_baseline(summary: Summary) -> list[str]:
-    first = summary.rows[0]
+    first, metric = summary.rows[0], METRICS[summary.metric]
     baseline = next((row for row in summary.rows if row.baseline), None)
     if baseline is None:
         return []
@@ -61,13 +64,15 @@ def _over_baseline(summary: Summary) -> list[str]:
     if difference is None:
         return ["too few runs ended well to compare the search's best with the baseline setting"]
     if difference.tied:
-        apart = _points(difference.mean, difference.half)
+        apart = _gap(metric, difference.mean, difference.half)
         what = f"the search is not shown to beat the baseline setting: {apart}"
     elif difference.mean > 0:
-        what = f"the search beat the baseline setting by {_points(difference.mean, difference.half)}"
+        what = f"the search beat the baseline setting by {_gap(metric, difference.mean, difference.half)}"
     else:
-        what = f"the baseline setting beat the search's best by {_points(-difference.mean, difference.half)}"
+        what = f"the baseline setting beat the search's best by {_gap(metric, -difference.mean, difference.half)}"
     few = ", which tell little: --seeds 5 adds the missing ones" if difference.tied and difference.pairs == 2 else ""
+    if difference.sentences_half is None:
+        return [f"{what}, over {difference.pairs} seeds{few}"]
     split = {"test": "test", "val": "validation"}[summary.compared]
     sentences = (
         f"(which {summary.sentences:,} {split} sentences these are adds +- {100 * difference.sentences_half:.1f})"
@@ -75,13 +80,15 @@ def _over_baseline(summary: Summary) -> list[str]:
     return [f"{what}, over {difference.pairs} seeds{few}", sentences]
 
 
-def _over_folds(folds: Folds) -> str:
-    part = "" if len(folds.accuracies) == folds.folds else f"{len(folds.accuracies)} of "
-    return (
-        f"trial {folds.trial} over {part}{folds.folds} folds: test accuracy {folds.mean:.4f}, "
-        f"standard deviation {folds.sd:.4f}; "
-        f"all {folds.sentences:,} sentences: {folds.interval.low:.4f} to {folds.interval.high:.4f} (95%)"
+def _over_folds(folds: Folds, metric: Metric) -> str:
+    part = "" if len(folds.values) == folds.folds else f"{len(folds.values)} of "
+    text = (
+        f"trial {folds.trial} over {part}{folds.folds} folds: test {metric.title} {folds.mean:.4f}, "
+        f"standard deviation {folds.sd:.4f}"
     )
+    if folds.interval is None:
+        return text
+    return f"{text}; all {folds.sentences:,} sentences: {folds.interval.low:.4f} to {folds.interval.high:.4f} (95%)"
 
 
 def summary_notes(summary: Summary) -> list[str]:
@@ -89,6 +96,10 @@ def summary_notes(summary: Summary) -> list[str]:
     comparisons = sum(row.difference is not None for row in summary.rows)
     comparison = "comparison" if comparisons == 1 else "comparisons"
     lines = []
+    if summary.metric != "accuracy":
+        lines.append(
+            f"val, test: {METRICS[summary.metric].title} on these splits; sd: its standard deviation over seeds"
+        )
     if any(row.baseline for row in summary.rows):
         lines.append("* the baseline setting (the tutorial notebook's)")
     if comparisons:
@@ -111,8 +122,8 @@ def _cells(row: SettingRow) -> tuple[str, ...]:
         "-" if row.rank is None else str(row.rank),
         f"{row.trial}*" if row.baseline else str(row.trial),
         str(len(row.seeds)),
-        _share(row.val_accuracy),
-        _share(row.test_accuracy),
+        _share(row.val_metric),
+        _share(row.test_metric),
         _share(row.sd),
         "-" if difference is None else f"{difference.mean:.3f}",
         "" if difference is None else f"+- {difference.half:.3f}",
@@ -134,7 +145,10 @@ def _count(number: int) -> str:
     return str(number)
 
 
-def _points(mean: float, half: float) -> str:
+def _gap(metric: Metric, mean: float, half: float) -> str:
+    """Return a difference of the metric: in points, unless it has no upper bound."""
+    if math.isinf(metric.high):
+        return f"{mean:.3f} +- {half:.3f}"
     return f"{100 * mean:.1f} +- {100 * half:.1f} points"
 
 

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from core.errors import CorruptionError
 
+Packed = Mapping[str, Any]
+"""Result of `pack_labels`."""
 MAX_PACKED_BYTES = 2**28
 """Upper bound of the unpacked size; anything larger is damage."""
 

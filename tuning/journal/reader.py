@@ -46,8 +46,7 @@ COUNT, POSITIVE = range(MAX_JOURNAL_INT), range(1, MAX_JOURNAL_INT)
 PACKED = {"type": str, "data": str, "crc32": int}
 EPOCH = {
     "epoch": POSITIVE, "train_loss": is_real, "val_loss": is_real, "val_accuracy": is_fraction,
-    "seconds": is_finite,
-    "val_predictions?": PACKED,
+    "score": is_finite, "seconds": is_finite, "val_predictions?": PACKED,
 }  # fmt: skip
 RESULT = {
     "error?": str,
@@ -65,7 +64,8 @@ TEST_EVALUATION = {
 STOPPING = {"rule?": str, "grace?": POSITIVE, "reduction?": POSITIVE}
 SPEC = {
     "fingerprint?": str, "data?": dict, "embedding_dim?": POSITIVE, "space?": dict, "epochs?": POSITIVE,
-    "seed?": COUNT, "parallelism?": POSITIVE, "lag?": is_finite, "stopping?": (dict, type(None)), "sampler?": dict,
+    "seed?": COUNT,
+    "metric?": str, "parallelism?": POSITIVE, "lag?": is_finite, "stopping?": (dict, type(None)), "sampler?": dict,
     "warm_start?": (dict, type(None)), "threads?": POSITIVE, "device?": str, "precision?": str, "versions?": dict,
 }  # fmt: skip
 STUDY_SHAPE = {

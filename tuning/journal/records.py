@@ -10,12 +10,14 @@ from typing import Any, TypedDict
 from optuna.trial import FrozenTrial, TrialState
 
 from core.errors import UserError
+from core.metrics import METRICS
 from core.training.result import EpochResult, best_epoch
 from tuning.journal.file import JOURNAL
+from tuning.journal.predictions import Packed
 from tuning.journal.reader import WrittenTrial, read_journal
 
 Spec = Mapping[str, Any]
-STUDY_FORMAT = 5
+STUDY_FORMAT = 6
 """Version of the names and the layout of a journal's attributes."""
 
 
@@ -67,8 +69,8 @@ class TrialRecord:
     """Number of trained parameters, without frozen word vectors; None until it is complete."""
     copy_of: int | None = None
     """The trial whose result it takes; None where it is trained itself."""
-    val_predictions: Mapping[str, Any] | None = None
-    """Packed validation predictions of its best epoch (tuning.journal.predictions)."""
+    predictions: tuple[Packed | None, ...] = ()
+    """Packed validation predictions of each epoch (tuning.journal.predictions); empty if there are none."""
     started: datetime | None = None
     """When it was handed to a worker first, in local time."""
     ended: datetime | None = None
@@ -94,6 +96,12 @@ class TrialRecord:
         return best_epoch(self.epochs) if self.epochs else None
 
     @property
+    def val_predictions(self) -> Packed | None:
+        """Packed validation predictions of its best epoch."""
+        best = self.best
+        return next((p for epoch, p in zip(self.epochs, self.predictions, strict=False) if epoch is best), None)
+
+    @property
     def seconds(self) -> float:
         """Of all its epochs."""
         return sum(epoch.seconds for epoch in self.epochs)
@@ -114,9 +122,9 @@ def is_candidate(record: TrialRecord) -> bool:
 
 
 def rank_trials(records: Sequence[TrialRecord]) -> list[TrialRecord]:
-    """Return the trials that ended or paused with an epoch, best first: by accuracy, then lower loss, then number."""
+    """Return the trials that ended or paused with an epoch, best first: by score, then lower loss, then number."""
     ranked = [(best, r) for r in records if (best := r.best) is not None and r.state in RANKED]
-    return [r for best, r in sorted(ranked, key=lambda e: (-e[0].val_accuracy, e[0].val_loss, e[1].number))]
+    return [r for best, r in sorted(ranked, key=lambda e: (-e[0].score, e[0].val_loss, e[1].number))]
 
 
 def read_study(folder: Path) -> tuple[Mapping[str, Any], list[TrialRecord]]:
@@ -196,7 +204,7 @@ def to_record(trial: FrozenTrial | WrittenTrial) -> TrialRecord:
         n_parameters=result.get("n_parameters"),
         weights_sha256=result.get("weights_sha256"),
         environment=result.get("environment"),
-        val_predictions=attrs[f"epoch:{best_epoch(epochs).epoch}"].get("val_predictions") if epochs else None,
+        predictions=tuple(attrs[f"epoch:{epoch.epoch}"].get("val_predictions") for epoch in epochs),
         started=trial.datetime_start,
         ended=trial.datetime_complete,
         worker=result.get("worker") or (segments[-1].worker if segments else None),
@@ -217,24 +225,32 @@ class EpochPoint:
     time: float
     """Seconds since 1970: the trial's begin and the time spent in its epochs up to the end of this one."""
     values: dict[str, float]
-    """`val_accuracy`, `val_loss`, `train_loss`, `seconds`, and `best_val_accuracy` of this epoch and those before."""
+    """`val_accuracy`, `val_loss`, `train_loss`, `seconds`; `best_val_accuracy` of this epoch and those before. If the
+    metric is another one, it is there under its own name too: `val_macro_f1`, `best_val_macro_f1`."""
 
 
 def epoch_points(record: TrialRecord) -> list[EpochPoint]:
     """The trial's epochs in order. They follow from the journal alone, so that writing them again changes nothing."""
     epochs = record.epochs
-    spent = accumulate(epoch.seconds for epoch in epochs)
-    best = accumulate((epoch.val_accuracy for epoch in epochs), max)
+    metric = METRICS[record.config["metric"]]
+    shown = {"val_accuracy": [epoch.val_accuracy for epoch in epochs]}
+    shown[f"val_{metric.name}"] = [metric.oriented(epoch.score) for epoch in epochs]
+    best = {
+        f"best_{name}": accumulate(values, max if name == "val_accuracy" or metric.higher_is_better else min)
+        for name, values in shown.items()
+    }
+    columns = {
+        **shown,
+        **{name: [getattr(epoch, name) for epoch in epochs] for name in ("val_loss", "train_loss", "seconds")},
+        **best,
+    }
+    times = accumulate(epoch.seconds for epoch in epochs)
+    rows = zip(*columns.values(), strict=True)
     return [
         EpochPoint(
-            epoch=epoch.epoch,
-            time=(record.started_at or 0.0) + gone,
-            values={
-                **{name: getattr(epoch, name) for name in ("val_accuracy", "val_loss", "train_loss", "seconds")},
-                "best_val_accuracy": top,
-            },
+            epoch=epoch.epoch, time=(record.started_at or 0.0) + gone, values=dict(zip(columns, row, strict=True))
         )
-        for epoch, gone, top in zip(epochs, spent, best, strict=True)
+        for epoch, gone, row in zip(epochs, times, rows, strict=True)
     ]
 
 

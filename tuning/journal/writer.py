@@ -30,7 +30,8 @@ from core.io.atomic import atomic_write, os_errors_as_user_errors
 from core.training.result import EpochResult
 from tuning.formatting import truncate
 from tuning.journal.file import JOURNAL, open_journal, study_lock, truncate_partial_line
-from tuning.journal.predictions import journal_damage
+from tuning.journal.predictions import Packed, journal_damage
+from tuning.journal.probabilities import save_probabilities, trial_name
 from tuning.journal.reader import check_written_trial, closes_trial
 from tuning.journal.records import (
     N_EPOCHS,
@@ -94,28 +95,33 @@ class StudyJournal:
         self.trial(number).distributions = dict(distributions)  # the space's own instead of equal ones of its own
         return number
 
-    def record_epoch(self, number: int, epoch: EpochResult, val_predictions: Mapping[str, Any] | None = None) -> None:
+    def record_epoch(
+        self, number: int, epoch: EpochResult, val_predictions: Packed | None = None, log_odds: str | None = None
+    ) -> None:
         """Write down an epoch of a running trial. The same epoch twice is written once.
 
         Args:
             number: of the trial.
             epoch: Result of the epoch.
-            val_predictions: from tuning.journal.predictions.pack_labels, for an epoch that is the trial's best so far.
+            val_predictions: from tuning.journal.predictions.pack_labels.
+            log_odds: from tuning.journal.probabilities.pack_log_odds, if the epoch is the trial's best so far.
         """
         trial = self.trial(number)
         key = f"epoch:{epoch.epoch}"
         if key in trial.user_attrs:
             return
         with self._writing():
+            if log_odds:
+                save_probabilities(self.folder, trial_name(number), log_odds)
             kept = {"val_predictions": dict(val_predictions)} if val_predictions else {}
             # The attribute last: where a kill falls between the two, the epoch comes again and both are written.
-            self._storage.set_trial_intermediate_value(trial._trial_id, epoch.epoch, epoch.val_accuracy)
+            self._storage.set_trial_intermediate_value(trial._trial_id, epoch.epoch, epoch.score)
             self._storage.set_trial_user_attr(trial._trial_id, key, {**dataclasses.asdict(epoch), **kept})
 
     def finish_trial(
         self, number: int, state: TrialState, result: Mapping[str, Any] | None, n_epochs: int
     ) -> TrialRecord:
-        """Close a trial, and remove its checkpoints. Its value is the best validation accuracy of its epochs.
+        """Close a trial, and remove its checkpoints. Its value is the best score of its epochs.
 
         Args:
             number: of the trial.
@@ -130,7 +136,7 @@ class StudyJournal:
                 self._storage.set_trial_user_attr(trial._trial_id, "result", dict(result))
             if len(epochs) > n_epochs:
                 self._storage.set_trial_user_attr(trial._trial_id, N_EPOCHS, n_epochs)
-            best = max((epoch.val_accuracy for epoch in epochs[:n_epochs]), default=None)
+            best = max((epoch.score for epoch in epochs[:n_epochs]), default=None)
             value = None if best is None or state == TrialState.FAIL else [best]
             self._storage.set_trial_state_values(trial._trial_id, state, value)
         self.remove_checkpoints(number)
@@ -140,8 +146,8 @@ class StudyJournal:
         """Close trial `number` with the epochs, the state and the result of `source`, which is finished."""
         trial = self.trial(source)
         record = to_record(trial)
-        for epoch in record.epochs:
-            self.record_epoch(number, epoch, record.val_predictions if epoch == record.best else None)
+        for epoch, predictions in zip(record.epochs, record.predictions, strict=True):
+            self.record_epoch(number, epoch, predictions)
         result = None if trial.state == TrialState.PRUNED else trial.user_attrs["result"]
         return self.finish_trial(number, trial.state, result, len(record.epochs))
 

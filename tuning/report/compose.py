@@ -14,6 +14,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 from numpy.typing import NDArray
 
+from core.class_report import class_report
 from core.data.audit import audit_sections
 from core.io.text import printable
 from tuning.analysis.assessment import StudyAssessment
@@ -140,6 +141,7 @@ def _mistakes_context(wrong: MistakesSection) -> dict[str, Any]:
     confident = bool(wrong.mistakes) and wrong.mistakes[0].confidence is not None
     return {
         "answers": answers,
+        "class_scores": class_report(answers.counts, answers.classes) if answers is not None else [],
         "counts": add_shades(counts) if counts is not None and len(counts) <= WIDEST_MATRIX else None,
         "confusions": confusions(answers) if answers is not None else [],
         "mistakes": wrong.mistakes,

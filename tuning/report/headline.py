@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from core.io.text import quoted
+from core.metrics import METRICS
 from tuning.analysis.assessment import StudyAssessment, evaluations_note
 from tuning.report.facts import ReportData
 
@@ -22,10 +23,13 @@ def cards(facts: ReportData, assessment: StudyAssessment) -> list[Card]:
     winner = facts.winner
     if winner is None or winner.val_accuracy is None:
         return []
+    metric = METRICS[winner.metric]
     found = [
-        Card("Best validation accuracy", winner.val_accuracy,
+        Card("Its accuracy" if metric.name != "accuracy" else "Best validation accuracy", winner.val_accuracy,
               f"trial {winner.trial}, epoch {winner.best_epoch}{_interval(winner.interval_low, winner.interval_high)}")
     ]  # fmt: skip
+    if metric.name != "accuracy" and winner.val_metric is not None:
+        found.insert(0, Card(f"Best validation {metric.title}", winner.val_metric, f"trial {winner.trial}"))
     if winner.corrected is not None and assessment.corrected is not None:
         detail = f"what it is worth after choosing the best of {assessment.corrected.trials} trials"
         between = _interval(winner.corrected_low, winner.corrected_high)
@@ -35,13 +39,15 @@ def cards(facts: ReportData, assessment: StudyAssessment) -> list[Card]:
         detail = f"read {times}{_interval(winner.test_low, winner.test_high)}"
         found.append(Card("Test accuracy", winner.test_accuracy, detail))
     baseline = next((row for row in facts.rows if row.baseline and row.rank is not None), None)
-    if baseline is not None and baseline.val_accuracy is not None:
+    if baseline is not None and baseline.val_metric is not None:
         same = baseline.trial == winner.trial
         detail = "is the best" if same else f"the best is {winner.gain_over_baseline:+.4f} against it"
-        found.append(Card("Baseline setting", baseline.val_accuracy, f"trial {baseline.trial}: {detail}"))
+        found.append(Card("Baseline setting", baseline.val_metric, f"trial {baseline.trial}: {detail}"))
     majority = facts.attributes.get("audit", {}).get("majority_baseline", {})
     if "val" in majority:
-        found.append(Card("Majority baseline", majority["val"], f"always answering {quoted(majority['class'])}"))
+        found.append(
+            Card("Majority baseline", majority["val"], f"accuracy of always answering {quoted(majority['class'])}")
+        )
     return found
 
 
@@ -57,7 +63,7 @@ def remarks(facts: ReportData, assessment: StudyAssessment) -> list[str]:
                 f"recommended is trial {row.trial} ({row.val_accuracy:.4f}, {row.n_parameters:,} trained numbers): the "
                 f"cheapest of the {tied} trials that a paired test (exact McNemar, Holm) does not tell from the best"
             )
-    if assessment.corrected is None:
+    if assessment.corrected is None and facts.winner.metric == "accuracy":
         found.append("there is no number corrected for the choice: not every trial's predictions were kept")
     return [*found, evaluations_note(assessment.test_evaluations)]
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from core.class_report import confusion_matrix
 from tuning.analysis.assessment import validation_predictions
 from tuning.journal.predictions import unpack_labels
 from tuning.report.facts import ReportData
@@ -32,8 +33,7 @@ class Predictions:
     @property
     def counts(self) -> NDArray[np.int64]:
         """(C, C) sentences by right class and the winner's answer."""
-        size = len(self.classes)
-        return np.bincount(self.labels * size + self.winner, minlength=size * size).reshape(size, size)
+        return confusion_matrix(self.labels, self.winner, len(self.classes))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

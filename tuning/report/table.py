@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from core.io.text import printable
-from tuning.analysis.ranking import COLUMNS, TrialRow
+from tuning.analysis.ranking import TrialRow, columns_of
 from tuning.formatting import format_value
 from tuning.space.expressions import is_number
 
@@ -32,10 +32,11 @@ class Column:
 
 def report_table(rows: Sequence[TrialRow]) -> tuple[list[Column], list[tuple[TrialRow, list[Cell]]]]:
     """Return the columns, and each row with its cells; a field that is None or false in all rows is left out."""
-    formats = {column.field: column.format for column in COLUMNS}
+    shown_columns = columns_of(rows)
+    formats = {column.field: column.format for column in shown_columns}
     settings = list(rows[0].params) if rows else []
-    main = [column.field for column in COLUMNS if column.main]
-    more = [column.field for column in COLUMNS if not column.main]
+    main = [column.field for column in shown_columns if column.main]
+    more = [column.field for column in shown_columns if not column.main]
     flat = [{**row.to_dict(), **row.params} for row in rows]
     fields = [
         name

@@ -4,14 +4,20 @@ import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from core.class_report import class_report
 from core.config import PRECISIONS, TrialConfig
 from core.errors import UserError, check_rules
 from core.inference.saved_model import MODEL_FILES, check_model_folder
 from core.io.checked_folder import remove_partial_writes
+from core.metrics import METRICS, Metric
 from core.training.result import EpochResult, TrainResult
+from tuning.analysis.trial_detail import ClassResults, class_tables
 from tuning.formatting import format_settings
 from tuning.journal.records import Spec, TrialRecord, is_candidate, rank_trials, read_study
 from tuning.journal.writer import TEST_EVALUATIONS, StudyJournal, open_study
@@ -90,10 +96,13 @@ def retrain_trial(options: RetrainOptions) -> Reproduction:
     with open_study(options.folder, spec) as journal:
         context, changes = _prepare(options, journal, spec, records, record)
         print(f"training trial {record.number}: {format_settings(record.params)}")
-        verified = train_seed(context, context.config.seed, record.epochs[-1].epoch, _print_epoch)
+        verified = train_seed(
+            context, context.config.seed, record.epochs[-1].epoch, partial(_print_epoch, context.config)
+        )
         verdict = reproduction_of(record, verified, changes)
         print(verdict)
         model, about = _models(options, context, record, verified)
+        _print_classes(model, context.corpus.classes)
         about = {
             "trial": record.number,
             "on": options.on,
@@ -176,28 +185,45 @@ def _models(
     last = None if record.state == "COMPLETE" else record.epochs[-1].epoch
     for seed in fresh_seeds(context.config.seed, options.seeds - 1):
         print(f"training on seed {seed}")
-        models.append(evaluate_model(context, train_seed(context, seed, last, _print_epoch)))
+        models.append(evaluate_model(context, train_seed(context, seed, last, partial(_print_epoch, context.config))))
         _print_figures(models[-1])
     kept, about = median_model(models), seed_summary(models)
-    for name in ("val", "test"):
-        if spread := about.get(f"{name}_accuracy_over_seeds"):
-            print(f"{name:<4} accuracy over {len(models)} seeds: {spread['mean']:.4f} +- {spread['sd']:.4f} (sd)")
+    for name, metric in _shown_metrics(context.config):
+        if spread := about.get(f"{name}_{metric.name}_over_seeds"):
+            title = f"{name:<4} {metric.title} over {len(models)} seeds"
+            print(f"{title}: {spread['mean']:.4f} +- {spread['sd']:.4f} (sd)")
     print(f"kept: the model of seed {kept.config.seed}, the median by validation")
     return kept, about
 
 
-def _print_epoch(epoch: EpochResult) -> None:
+def _shown_metrics(config: TrialConfig) -> list[tuple[str, Metric]]:
+    """Return each split with the metric and with accuracy, each once."""
+    metrics = [METRICS[name] for name in dict.fromkeys((config.metric, "accuracy"))]
+    return [(split, metric) for split in ("val", "test") for metric in metrics]
+
+
+def _print_epoch(config: TrialConfig, epoch: EpochResult) -> None:
+    metric = METRICS[config.metric]
+    extra = "" if metric.name == "accuracy" else f"val {metric.title} {metric.oriented(epoch.score):.4f}, "
     print(
-        f"epoch {epoch.epoch}: train loss {epoch.train_loss:.4f}, val loss {epoch.val_loss:.4f}, "
+        f"epoch {epoch.epoch}: train loss {epoch.train_loss:.4f}, val loss {epoch.val_loss:.4f}, {extra}"
         f"val accuracy {epoch.val_accuracy:.4f}, {epoch.seconds:.1f} s",
         flush=True,
     )
 
 
 def _print_figures(model: TrainedModel) -> None:
-    for split in ("val", "test"):
-        if f"{split}_accuracy" in model.figures:
-            accuracy, sentences = model.figures[f"{split}_accuracy"], model.figures[f"{split}_sentences"]
-            print(f"{split:<4} accuracy {accuracy:.4f} on {sentences} sentences")
+    for split, metric in _shown_metrics(model.config):
+        if (value := model.figures.get(f"{split}_{metric.name}")) is not None:
+            print(f"{split:<4} {metric.title} {value:.4f} on {model.figures[f'{split}_sentences']} sentences")
     if "test_accuracy" not in model.figures:
         print("there is no test split: no figure for it")
+
+
+def _print_classes(model: TrainedModel, classes: Sequence[str]) -> None:
+    """Print the scores of each class on the test split, or on validation if there is none."""
+    split = "test" if "test_confusion" in model.figures else "val"
+    if found := model.figures.get(f"{split}_confusion"):
+        confusion = np.array(found)
+        results = ClassResults(scores=class_report(confusion, classes), confusion=confusion)
+        print(f"classes of the {split} split, with 95% intervals:", *class_tables(results), sep="\n")

@@ -9,11 +9,13 @@ from typing import Any
 
 from torch import Tensor
 
+from core.class_report import class_report, confusion_matrix
 from core.config import TrialConfig
 from core.data.corpus import TEST, VAL, Corpus
 from core.inference.model_card import render_model_card
 from core.inference.saved_model import save_model
-from core.training.evaluate import evaluate
+from core.metrics import METRICS
+from core.training.evaluate import Evaluation, evaluate
 from core.training.refit import refit
 from core.training.result import EpochResult, TrainResult
 from tuning.journal.writer import StudyJournal
@@ -70,13 +72,17 @@ def train_seed(context: RetrainContext, seed: int, last: int | None, say: Callab
 def evaluate_model(context: RetrainContext, result: TrainResult) -> TrainedModel:
     """Evaluate a training's best epoch on validation and test, and log the test evaluation."""
     test = evaluate_on_test(result, context.corpus, context.threads, context.device)
-    val = evaluate(
-        result.config, result.weights, context.corpus, VAL, threads=context.threads, device=context.device
-    ).loss_standard_error
+    val = evaluate(result.config, result.weights, context.corpus, VAL, threads=context.threads, device=context.device)
+    figures = {
+        **metrics_of(result, context.corpus, test),
+        "val_loss_standard_error": val.loss_standard_error,
+        **class_figures("val", context.corpus, VAL, val),
+        **class_figures("test", context.corpus, TEST, test),
+    }
     model = TrainedModel(
         config=result.config,
         weights=result.weights,
-        figures={**metrics_of(result, context.corpus, test), "val_loss_standard_error": val},
+        figures=figures,
         rows=[dataclasses.asdict(epoch) for epoch in result.epochs],
         environment=result.environment,
         weights_sha256=result.weights_sha256,
@@ -102,7 +108,8 @@ def refit_on_both(context: RetrainContext, verified: TrainResult, say: Callable[
             "verified_best_epoch": verified.best_epoch,
             "verified_val_accuracy": verified.best_val_accuracy,
             "verified_val_sentences": len(corpus.indices(VAL)),
-            **held_out_metrics(test),
+            **held_out_metrics(config, test),
+            **class_figures("test", corpus, TEST, test),
         },
         rows=[{"pass": number, "train_loss": loss} for number, loss in enumerate(again.losses, 1)],
         environment=again.environment,
@@ -110,6 +117,15 @@ def refit_on_both(context: RetrainContext, verified: TrainResult, say: Callable[
     )
     _log_test(context, model, "train+val")
     return model
+
+
+def class_figures(name: str, corpus: Corpus, split: int, evaluation: Evaluation | None) -> dict[str, Any]:
+    """Return `NAME_classes` (the scores of each class) and `NAME_confusion`; nothing without an evaluation."""
+    if evaluation is None:
+        return {}
+    confusion = confusion_matrix(corpus.labels[corpus.indices(split)], evaluation.predictions, len(corpus.classes))
+    scores = [each.to_dict() for each in class_report(confusion, corpus.classes)]
+    return {f"{name}_classes": scores, f"{name}_confusion": confusion.tolist()}
 
 
 def _log_test(context: RetrainContext, model: TrainedModel, on: str) -> None:
@@ -128,14 +144,18 @@ def _log_test(context: RetrainContext, model: TrainedModel, on: str) -> None:
 
 
 def median_model(models: Sequence[TrainedModel]) -> TrainedModel:
-    """Return the median model by validation accuracy, ties by lower loss; of two in the middle the worse."""
-    ordered = sorted(models, key=lambda m: (m.figures["val_accuracy"], -m.figures["val_loss"]))
+    """Return the median model by the metric on validation, ties by lower loss; of two in the middle the worse."""
+    metric = METRICS[models[0].config.metric]
+    name = f"val_{metric.name}"
+    ordered = sorted(models, key=lambda m: (metric.oriented(m.figures[name]), -m.figures["val_loss"]))
     return ordered[(len(ordered) - 1) // 2]
 
 
 def seed_summary(models: Sequence[TrainedModel]) -> dict[str, Any]:
     """Return the figures of models that differ only in their seed, with mean and standard deviation."""
-    names = [name for name in ("val_accuracy", "test_accuracy") if name in models[0].figures]
+    metric = models[0].config.metric
+    all_names = dict.fromkeys((f"val_{metric}", f"test_{metric}", "val_accuracy", "test_accuracy"))
+    names = [name for name in all_names if name in models[0].figures]
     rows: list[dict[str, Any]] = [
         {"seed": each.config.seed, **{name: each.figures[name] for name in ("best_epoch", *names)}} for each in models
     ]

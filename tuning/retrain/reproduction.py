@@ -70,7 +70,7 @@ def compare(recorded: Sequence[EpochResult], trained: Sequence[EpochResult]) -> 
     differences = [
         [
             f"epoch {new.epoch} has {name} {now!r} where the search recorded {was!r} (off by {now - was:+.2g})"
-            for name in ("train_loss", "val_loss", "val_accuracy")
+            for name in ("train_loss", "val_loss", "val_accuracy", "score")
             if (was := getattr(old, name)) != (now := getattr(new, name))
         ]
         for old, new in zip(recorded, trained, strict=False)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from core.config import TrialConfig
 from core.data.corpus import TEST, VAL, Corpus
 from core.data.load import load_corpus
 from core.errors import DataError, StopTraining
+from core.metrics import METRICS
 from core.nn.environment import runtime_environment
 from core.training.evaluate import Evaluation, evaluate
 from core.training.loop import train
@@ -68,18 +70,27 @@ def metrics_of(result: TrainResult, corpus: Corpus, test: Evaluation | None) -> 
     """Return validation figures of the best epoch, and test figures if there are any."""
     return {
         "best_epoch": result.best_epoch,
+        **_metric_value("val", result.config, result.best_score),
         "val_accuracy": result.best_val_accuracy,
         "val_loss": result.best_val_loss,
         "val_sentences": len(corpus.indices(VAL)),
-        **held_out_metrics(test),
+        **held_out_metrics(result.config, test),
     }
 
 
-def held_out_metrics(test: Evaluation | None) -> dict[str, Any]:
-    """Return accuracy, loss and number of sentences; nothing without a test split."""
+def _metric_value(split: str, config: TrialConfig, score: float) -> dict[str, float]:
+    """Return the value of the metric by its name, such as `val_macro_f1`; nothing if it is undefined on the split."""
+    if math.isnan(score):
+        return {}
+    return {f"{split}_{config.metric}": METRICS[config.metric].oriented(score)}
+
+
+def held_out_metrics(config: TrialConfig, test: Evaluation | None) -> dict[str, Any]:
+    """Return metric, accuracy, loss and number of sentences; nothing without a test split."""
     if test is None:
         return {}
     return {
+        **_metric_value("test", config, test.score),
         "test_accuracy": test.accuracy,
         "test_loss": test.loss,
         "test_loss_standard_error": test.loss_standard_error,

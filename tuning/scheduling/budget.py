@@ -4,11 +4,13 @@ Target and patience follow the results in the order in which they become visible
 the end is the same whatever the workers' number and speed. The jobs that were decided before are trained to their end.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from core.errors import UserError, check_rules
+from core.metrics import METRICS
 from tuning.formatting import format_duration
 from tuning.scheduling.asha import FAILED
 from tuning.scheduling.virtual_clock import VisibleResult
@@ -57,16 +59,20 @@ class Budget:
     seconds: float | None = None
     """Of one command; None for no limit."""
     target: float | None = None
-    """A validation accuracy that is good enough."""
+    """A validation value of the metric that is good enough."""
+    metric: str = "accuracy"
+    """Metric of the study."""
     patience_trials: int | None = None
     """So many trials in a row without a better one are enough."""
 
     def __post_init__(self) -> None:
-        target, patience = self.target, self.patience_trials
-        accuracy = "a validation accuracy above 0 and at most 1, such as 0.8"
+        target, patience, metric = self.target, self.patience_trials, METRICS[self.metric]
+        most = f" and at most {metric.high:g}" if math.isfinite(metric.high) else ""
+        rule = f"a validation {metric.title} above {metric.low:g}{most}, such as 0.8"
+        holds = target is None or (metric.low < target <= metric.high and math.isfinite(target))
         check_rules(
             {
-                "--target": (target, accuracy, target is None or 0 < target <= 1),
+                "--target": (target, rule, holds),
                 "--patience-trials": (patience, "at least 1", patience is None or patience >= 1),
             }
         )
@@ -108,7 +114,7 @@ class BudgetCheck:
         self._seen.add(result.trial)
         if result.score > self._best:
             self._best, self._best_trial, self._since = result.score, result.trial, 0
-        if target is not None and result.score >= target:
+        if target is not None and result.score >= METRICS[self.budget.metric].oriented(target):
             return f"target {target:g} reached by trial {result.trial}"
         if patience is not None and self._since >= patience:
             since = "the start" if self._best == FAILED else f"trial {self._best_trial}"

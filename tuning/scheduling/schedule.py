@@ -30,6 +30,7 @@ from optuna.trial import FrozenTrial, TrialState
 from core.config import TrialConfig
 from core.errors import UserError
 from core.training.result import EpochResult
+from tuning.journal.predictions import Packed
 from tuning.journal.records import TrialRecord, copied_from, recorded_epochs
 from tuning.scheduling.asha import FAILED
 from tuning.scheduling.budget import BudgetCheck, EarlyEnd, StopSignal
@@ -139,7 +140,7 @@ class Schedule:
         self._deaths: Counter[int] = Counter()  # of workers, by trial; each command starts at zero
         for trial in store.trials():
             epochs = recorded_epochs(trial)
-            self._scores[trial.number] = list(accumulate((epoch.val_accuracy for epoch in epochs), max))
+            self._scores[trial.number] = list(accumulate((epoch.score for epoch in epochs), max))
             if "result" in trial.user_attrs:
                 self._results[trial.number] = trial.user_attrs["result"]
 
@@ -172,22 +173,25 @@ class Schedule:
         if cause := self._common_failure():
             raise UserError(f"the first trials all failed with one cause, so the study stopped: {cause}")
 
-    def report(self, trial: int, epoch: EpochResult, val_predictions: Mapping[str, Any] | None = None) -> bool:
+    def report(
+        self, trial: int, epoch: EpochResult, val_predictions: Packed | None = None, log_odds: str | None = None
+    ) -> bool:
         """Record an epoch; return whether the job continues.
 
         Args:
             trial: its number.
             epoch: its next epoch, or one that was reported before it was resumed.
-            val_predictions: packed (tuning.journal.predictions), if the epoch is the trial's best so far.
+            val_predictions: packed (tuning.journal.predictions).
+            log_odds: packed (tuning.journal.probabilities), if the epoch is the trial's best so far.
         """
         try:
-            self.store.record_epoch(trial, epoch, val_predictions)
+            self.store.record_epoch(trial, epoch, val_predictions, log_odds)
         except UserError as error:
             self.stop.abort(error)
             return False
         scores = self._scores[trial]
         if epoch.epoch == len(scores) + 1:
-            scores.append(max([*scores[-1:], epoch.val_accuracy]))
+            scores.append(max([*scores[-1:], epoch.score]))
         self._notify("on_epoch_end", trial, epoch)
         # After its last epoch a trial returns its result.
         return not self.stop.requested and (epoch.epoch < self._last[trial] or epoch.epoch == self.config.epochs)

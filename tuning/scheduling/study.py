@@ -17,7 +17,7 @@ from tuning.resources.machine import TrialResources
 from tuning.scheduling.asha import Asha
 from tuning.scheduling.budget import Budget
 from tuning.scheduling.virtual_clock import VirtualClock
-from tuning.space.space import Space
+from tuning.space.space import STUDY_FIELDS, Space
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -62,7 +62,9 @@ class StudyConfig:
     prior_trials: "tuple[FrozenTrial, ...]" = ()
     """Another study's finished trials, which the sampler sees before this study's own."""
     patience: int | None = None
-    """Number of epochs without a better validation accuracy after which a trial ends; None: no limit."""
+    """Number of epochs without a better value of the metric after which a trial ends; None: no limit."""
+    metric: str = "accuracy"
+    """What the study optimises: a name in core.metrics.METRICS."""
     precision: str = "fp32"
     """fp32 or bf16."""
     budget: Budget = field(default_factory=Budget)
@@ -90,7 +92,7 @@ class StudyConfig:
     @property
     def shared_settings(self) -> dict[str, Any]:
         """The TrialConfig fields that all trials of the study share."""
-        return {"epochs": self.epochs, "patience": self.patience, "precision": self.precision, "seed": self.seed}
+        return {name: getattr(self, name) for name in STUDY_FIELDS}
 
 
 def study_spec(plan: StudyConfig, corpus: Corpus, data: Mapping[str, Any], resources: TrialResources) -> dict[str, Any]:

@@ -42,6 +42,7 @@ settings:
   batch_size: [16, 32, 50, 64]
   ema_decay: [none, 0.99, 0.999]
   label_smoothing: float(0, 0.2)
+  class_weight: [none, balanced]
   clip_norm: 1.0
 """,
     # Ranges from the literature, kept small enough for a dozen trials in minutes on two cores.

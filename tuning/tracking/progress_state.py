@@ -7,6 +7,7 @@ from dataclasses import InitVar, dataclass, field
 from typing import Any
 
 from core.config import TrialConfig
+from core.metrics import METRICS, Metric
 from core.training.result import EpochResult, best_epoch
 from tuning.journal.records import TrialRecord
 from tuning.tracking.remaining_time import RemainingTime
@@ -37,6 +38,8 @@ class SearchProgress:
     """Time that this start may take; None for no limit."""
     searched: Sequence[str]
     """TrialConfig fields that are shown of a trial's settings."""
+    metric: Metric = METRICS["accuracy"]
+    """What the study optimises."""
     ended: Counter[str] = field(default_factory=Counter)
     """Number of ended trials by state."""
     trained: dict[int, list[EpochResult]] = field(default_factory=dict)
@@ -114,11 +117,11 @@ class SearchProgress:
     def best(self) -> BestSoFar | None:
         """The best so far, ranked as in the table; None before the first epoch."""
         found = self.bests.values()
-        return min(found, key=lambda b: (-b.epoch.val_accuracy, b.epoch.val_loss, b.trial), default=None)
+        return min(found, key=lambda b: (-b.epoch.score, b.epoch.val_loss, b.trial), default=None)
 
     def seconds_left(self) -> float | None:
         """Estimate the time until the search ends; None before the first epoch."""
-        rows = {number: [(e.val_accuracy, e.seconds) for e in each] for number, each in self.trained.items()}
+        rows = {number: [(e.score, e.seconds) for e in each] for number, each in self.trained.items()}
         return self.remaining.seconds(rows)
 
     def epochs_a_second(self) -> float:

@@ -7,6 +7,7 @@ from typing import Any
 
 from core.config import SHORT_NAMES
 from core.io.text import printable
+from core.metrics import Metric
 from tuning.formatting import format_clock, format_settings, format_value, truncate
 from tuning.tracking.progress_state import BestSoFar, SearchProgress
 
@@ -31,7 +32,7 @@ def live_block(progress: SearchProgress, cautions: Sequence[str], elapsed: float
     lines = [f"warning: {caution}" for caution in cautions[:WARNINGS]]
     lines += [status_line(progress), rate_line(progress, elapsed)]
     if best := progress.best:
-        lines.append(best_text(best))
+        lines.append(best_text(best, progress.metric))
         wrapped = textwrap.wrap(format_settings(best.settings), max(width - 2, 18), break_on_hyphens=False)
         lines += [f"  {line}" for line in wrapped]
     lines += _running_lines(progress, width, height - 1 - len(lines))
@@ -46,9 +47,10 @@ def _running_lines(progress: SearchProgress, width: int, room: int) -> list[str]
     shown = rows if len(rows) < room else rows[: room - 2]
     lines = ["trial  epoch    now     best   settings"]
     for number, settings in shown:
-        scores = [f"{epoch.val_accuracy:.4f}" for epoch in progress.trained[number]] or ["-"]
-        done = f"{len(progress.trained[number])}/{progress.epochs_a_trial}"
-        head = f"{number:>5}  {done:>5}  {scores[-1]:>6}  {max(scores):>6}   "
+        scores = [epoch.score for epoch in progress.trained[number]]
+        now, best = (f"{progress.metric.oriented(s):.4f}" for s in (scores[-1], max(scores))) if scores else ("-", "-")
+        done = f"{len(scores)}/{progress.epochs_a_trial}"
+        head = f"{number:>5}  {done:>5}  {now:>6}  {best:>6}   "
         lines.append(head + format_brief(settings, width - len(head)))
     if len(shown) < len(rows):
         lines.append(f"       and {len(rows) - len(shown)} more")
@@ -89,9 +91,11 @@ def rate_line(progress: SearchProgress, elapsed: float) -> str:
     return f"{progress.epochs_a_second():.2f} epochs/s, {format_clock(elapsed)} gone, {ahead}"
 
 
-def best_text(best: BestSoFar) -> str:
+def best_text(best: BestSoFar, metric: Metric) -> str:
     """Return `best so far: 0.7812 by trial 3 in epoch 4, found 14:02:31`, with the date if it is not recent."""
-    text = f"best so far: {best.epoch.val_accuracy:.4f} by trial {best.trial} in epoch {best.epoch.epoch}"
+    name = "" if metric.name == "accuracy" else f"{metric.title} "
+    value = f"{name}{metric.oriented(best.epoch.score):.4f}"
+    text = f"best so far: {value} by trial {best.trial} in epoch {best.epoch.epoch}"
     if best.found is None:
         return text
     recent = time.time() - best.found < 20 * 3600

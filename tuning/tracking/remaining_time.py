@@ -35,7 +35,7 @@ class RemainingTime:
             self.costs[number] = self.cost(config)
 
     def seconds(self, epochs: Mapping[int, Sequence[tuple[float, float]]]) -> float | None:
-        """Return the estimate, or None before the first epoch; `epochs` has accuracy and seconds of each, by trial."""
+        """Return the estimate, or None before the first epoch; `epochs` has score and seconds of each, by trial."""
         now = time.monotonic()
         if now >= self._valid_until or self._kept is None:
             self._kept, self._made = self._estimate(epochs), now
@@ -74,7 +74,7 @@ def _score_model(rows: Sequence[Sequence[tuple[float, float]]]) -> Callable[[int
     better than them.
 
     Args:
-        rows: accuracy and seconds of each epoch so far, by trial.
+        rows: score and seconds of each epoch so far, by trial.
     """
     drawn = random.Random(0)
     scores: dict[tuple[int, int], float] = {}
@@ -82,7 +82,7 @@ def _score_model(rows: Sequence[Sequence[tuple[float, float]]]) -> Callable[[int
 
     def score(trial: int, epoch: int) -> float:
         if trial < len(rows) and len(rows[trial]) >= epoch:
-            return max(accuracy for accuracy, _ in rows[trial][:epoch])
+            return max(value for value, _ in rows[trial][:epoch])
         if epoch not in pools:
             pools[epoch] = [max(a for a, _ in row[:epoch]) for row in rows if len(row) >= epoch]
         if (trial, epoch) not in scores:

@@ -11,7 +11,7 @@ from tuning.journal.records import TrialRecord
 
 def record(number: int, seconds: float, epochs: int = 2) -> TrialRecord:
     """A trial whose epochs took so long each."""
-    result = EpochResult(epoch=1, train_loss=0.0, val_loss=0.0, val_accuracy=0.5, seconds=seconds)
+    result = EpochResult(epoch=1, train_loss=0.0, val_loss=0.0, val_accuracy=0.5, score=0.5, seconds=seconds)
     return TrialRecord(
         number=number,
         state="COMPLETE",

@@ -17,7 +17,7 @@ from tuning.scheduling.asha import Asha
 
 def flat(*accuracies: float) -> list[Curve]:
     """A curve of four epochs for each accuracy, which it always has."""
-    epoch = EpochResult(epoch=1, train_loss=0.0, val_loss=0.0, val_accuracy=0.0, seconds=1.0)
+    epoch = EpochResult(epoch=1, train_loss=0.0, val_loss=0.0, val_accuracy=0.0, score=0.0, seconds=1.0)
     return [
         Curve(
             config={},

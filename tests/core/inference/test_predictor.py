@@ -102,7 +102,7 @@ def test_a_saved_model_predicts_what_training_saw(tmp_path: Path) -> None:
     notes: list[str] = []
     loaded = load_model(str(tmp_path / "model"), notify=notes.append)
     judged = evaluate(config, network.state_dict(), corpus, 1)
-    np.testing.assert_allclose(loaded.probabilities(texts), judged.probabilities, atol=1e-6)
+    np.testing.assert_allclose(loaded.probabilities(texts), judged.probabilities, rtol=1e-3)
     assert [p.label for p in loaded.predict(texts)] == [corpus.classes[i] for i in judged.predictions]
     assert notes == []
 

@@ -5,6 +5,9 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.utils.class_weight import compute_class_weight
 from torch import Tensor
 
 from core.config import OPTIMIZERS, POOLINGS, TrialConfig
@@ -12,7 +15,7 @@ from core.data.corpus import TRAIN, Corpus
 from core.nn.classifier import SentenceClassifier
 from core.nn.seeding import Dropout, seeded_generator
 from core.training.batching import Batch, make_batch, shuffled_batches
-from core.training.learner import Learner, clip_row_norms
+from core.training.learner import Learner, balanced_weights, clip_row_norms, make_learner
 from core.training.optim import lr_multiplier
 from tests.support.corpora import tiny_corpus
 from tests.support.torch_reference import Plain, plain_optimizer, plain_step
@@ -40,14 +43,20 @@ def plainly(batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
     return batch.rows[batch.tokens].t(), batch.lengths, batch.labels
 
 
-def assert_agrees(config: TrialConfig, corpus: Corpus, max_norm: float | None = None, steps: int = 50) -> None:
+def assert_agrees(
+    config: TrialConfig,
+    corpus: Corpus,
+    max_norm: float | None = None,
+    steps: int = 50,
+    class_weights: Tensor | None = None,
+) -> None:
     model = new_model(config, corpus)
     plain = Plain(model, max_norm)
     optimizer = plain_optimizer(config, plain)
-    learner = Learner(model, max_norm=max_norm)
+    learner = Learner(model, max_norm=max_norm, class_weights=class_weights)
     for batch in batches(corpus, config.batch_size, steps):
         fast = learner.step(batch, config.learning_rate, None)
-        slow = plain_step(plain, optimizer, *plainly(batch))
+        slow = plain_step(plain, optimizer, *plainly(batch), class_weights)
         assert fast.item() == pytest.approx(slow.item(), abs=1e-9)
     for name, value in plain.named(model).items():
         assert torch.allclose(model.state_dict()[name], value, rtol=0, atol=1e-9), name
@@ -110,6 +119,30 @@ def test_max_norm_shortens_vectors_as_torchs_embedding_does(optimizer: str) -> N
 def test_the_notebooks_run_agrees_with_plain_torch() -> None:
     config = TrialConfig.notebook(hidden_dim=6, lstm_dropout=0.0, fc_dropout=0.0)
     assert_agrees(config, tiny_corpus(pretrained=False), max_norm=config.embedding_max_norm, steps=20)
+
+
+def test_class_weights_agree_with_plain_torch() -> None:
+    config = TrialConfig(hidden_dim=4, class_weight="balanced", learning_rate=1e-2, batch_size=8)
+    weights = torch.tensor([0.25, 3.0, 1.5], dtype=torch.float64)
+    assert_agrees(config, tiny_corpus(n_classes=3), steps=10, class_weights=weights)
+
+
+@given(st.lists(st.integers(0, 4), min_size=1, max_size=30))
+def test_balanced_weights_are_those_of_scikit_learn(labels: list[int]) -> None:
+    found = balanced_weights(np.array(labels), 5)
+    present = np.unique(labels)
+    assert found[present] == pytest.approx(compute_class_weight("balanced", classes=present, y=labels), rel=1e-6)
+    assert found.sum() == pytest.approx(found[present].sum())  # 0 for the others
+    assert found[labels].mean() == pytest.approx(1)
+
+
+def test_a_new_learner_has_the_weights_of_the_train_split() -> None:
+    corpus = tiny_corpus(n_classes=3)
+    learner = make_learner(TrialConfig(hidden_dim=4, class_weight="balanced"), corpus, "cpu")
+    expected = balanced_weights(corpus.labels[corpus.indices(TRAIN)], 3)
+    assert learner.class_weights is not None
+    assert learner.class_weights.tolist() == expected.tolist()
+    assert make_learner(TrialConfig(hidden_dim=4), corpus, "cpu").class_weights is None
 
 
 @pytest.mark.parametrize("dropped", [0.0, 0.4])

@@ -1,7 +1,6 @@
 """train(): what it reports, when it stops, and that its bits depend on nothing but its arguments."""
 
 import dataclasses
-import itertools
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +14,8 @@ from safetensors.torch import load_file
 from core.config import OPTIMIZERS, TrialConfig
 from core.data.corpus import TEST, TRAIN, VAL, Corpus
 from core.errors import ConfigError, DataError, StopTraining, TrainingError
+from core.log_odds import to_probabilities
+from core.metrics import METRICS
 from core.nn.environment import code_digest, cpu_model
 from core.training.evaluate import evaluate
 from core.training.loop import train
@@ -118,7 +119,7 @@ def test_patience_ends_it_after_epochs_without_a_better_accuracy() -> None:
 )
 def test_patience_counts_from_the_last_improvement(accuracies: list[float], patience: int, out: bool) -> None:
     epochs = [
-        EpochResult(epoch=i, train_loss=1, val_loss=1, val_accuracy=accuracy, seconds=1)
+        EpochResult(epoch=i, train_loss=1, val_loss=1, val_accuracy=accuracy, score=accuracy, seconds=1)
         for i, accuracy in enumerate(accuracies, start=1)
     ]
     assert patience_exhausted(epochs, patience) is out
@@ -400,9 +401,10 @@ def test_an_empty_split_is_refused(split: int, name: str) -> None:
         train(small(), without)
 
 
-def test_the_predictions_of_each_best_epoch_come_before_its_report(tmp_path: Path) -> None:
-    """After a resume too: whoever listens then has those of the best epoch so far."""
+def test_the_predictions_of_each_epoch_come_before_its_report(tmp_path: Path) -> None:
+    """After a resume too; the log-odds come with each epoch that is the best so far."""
     heard: list[Any] = []
+    log_odds: dict[int, Any] = {}
     corpus, config = tiny_corpus(), small(epochs=6)
 
     def listen(stop_after: int) -> TrainResult:
@@ -411,19 +413,50 @@ def test_the_predictions_of_each_best_epoch_come_before_its_report(tmp_path: Pat
             if epoch.epoch == stop_after:
                 raise StopTraining
 
-        return train(
-            config, corpus, report=report, on_best=lambda p: heard.append(p.tolist()), checkpoint_dir=tmp_path / "c"
-        )
+        def on_validation(epoch: int, predictions: Any, packed: Any) -> None:
+            heard.append(predictions.tolist())
+            if packed is not None:
+                log_odds[epoch] = packed
+
+        return train(config, corpus, report=report, on_validation=on_validation, checkpoint_dir=tmp_path / "c")
 
     labels = corpus.labels[corpus.indices(VAL)]
     for stop_after in (3, 6):
         heard.clear()
+        log_odds.clear()
         result = listen(stop_after)
         epochs = [epoch for epoch in heard if isinstance(epoch, EpochResult)]
         assert [epoch.epoch for epoch in epochs] == list(range(1, stop_after + 1))
-        for before, epoch in itertools.pairwise(heard):
-            if isinstance(before, list):
-                assert np.mean(labels == before) == epoch.val_accuracy
-        last = max(at for at, item in enumerate(heard) if isinstance(item, list))
-        assert heard[last + 1].epoch == result.best_epoch
-        assert heard[last] == result.val_predictions.tolist()
+        assert len(heard) == 2 * stop_after
+        for before, epoch in zip(heard[::2], heard[1::2], strict=True):
+            assert np.mean(labels == before) == epoch.val_accuracy
+        assert heard[2 * result.best_epoch - 2] == result.val_predictions.tolist()
+        assert max(log_odds) == result.best_epoch
+        assert np.array_equal(log_odds[result.best_epoch], result.val_log_odds)
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_the_metric_decides_the_best_epoch(name: str) -> None:
+    corpus = tiny_corpus(n_classes=3)
+    result = train(small(epochs=6, metric=name), corpus)
+    metric, labels = METRICS[name], corpus.labels[corpus.indices(VAL)]
+    found = metric.score(labels, result.val_predictions, to_probabilities(result.val_log_odds), 3)
+    assert result.best_score == metric.oriented(found) == max(epoch.score for epoch in result.epochs)
+    if name == "accuracy":
+        assert [epoch.score for epoch in result.epochs] == [epoch.val_accuracy for epoch in result.epochs]
+    if name == "log_loss":
+        assert [epoch.score for epoch in result.epochs] == pytest.approx([-e.val_loss for e in result.epochs], rel=1e-3)
+
+
+def test_patience_follows_the_metric() -> None:
+    """With a rate this high the loss grows, while the accuracy may not."""
+    result = train(small(epochs=12, learning_rate=0.3, metric="log_loss", patience=2), tiny_corpus())
+    assert result.stopped == "patience"
+    assert len(result.epochs) == result.best_epoch + 2
+
+
+def test_a_metric_that_is_undefined_fails_the_training() -> None:
+    corpus = tiny_corpus(n_classes=3)
+    labels = np.where((corpus.labels == 2) & (corpus.split == VAL), 0, corpus.labels)
+    with pytest.raises(TrainingError, match="^roc_auc is nan after epoch 1, with "):
+        train(small(metric="roc_auc"), dataclasses.replace(corpus, labels=labels))

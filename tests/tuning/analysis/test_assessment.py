@@ -89,26 +89,26 @@ def test_of_two_with_one_accuracy_the_one_with_the_lower_loss_is_the_best_as_in_
 
 def test_where_a_rivals_predictions_are_missing_there_is_no_corrected_figure() -> None:
     found = trials()
-    found[4] = trial(4, WRONG[4], val_predictions=None)
+    found[4] = trial(4, WRONG[4], predictions=())
     judged = assess(found, attributes())
     assert (judged.corrected, judged.tied) == (None, {0: False, 1: True, 2: True, 3: True})
-    found[1] = trial(1, WRONG[1], val_predictions=None)
+    found[1] = trial(1, WRONG[1], predictions=())
     assert assess(found, attributes()).tied == {}
 
 
 def test_a_study_of_one_validation_sentence_has_no_corrected_figure() -> None:
     one = {"labels": pack_labels(np.array([1])), "classes": ["a", "b"]}
-    found = [trial(0, range(0), val_predictions=pack_labels(np.array([1])), epochs=(epoch(1, 1.0),))]
+    found = [trial(0, range(0), predictions=(pack_labels(np.array([1])),), epochs=(epoch(1, 1.0),))]
     judged = assess(found, attributes(validation=one))
     assert (judged.corrected, judged.sentences, judged.tied) == (None, 1, {0: True})
 
 
 def test_damage_is_named_with_its_trial() -> None:
     found = trials()
-    found[2] = trial(2, WRONG[2], val_predictions={**predicting(range(3)), "crc32": 1})
+    found[2] = trial(2, WRONG[2], predictions=(None, {**predicting(range(3)), "crc32": 1}))
     with pytest.raises(CorruptionError, match=r"what trial 2 predicted is damaged .*put back a copy"):
         assess(found, attributes())
-    found[2] = trial(2, WRONG[2], val_predictions=pack_labels(np.zeros(7, dtype=int)))
+    found[2] = trial(2, WRONG[2], predictions=(None, pack_labels(np.zeros(7, dtype=int))))
     with pytest.raises(CorruptionError, match=r"trial 2 .*\(7 predictions for 200 validation sentences\): put back"):
         assess(found, attributes())
 

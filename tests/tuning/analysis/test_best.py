@@ -14,7 +14,8 @@ from tuning.analysis.best import table_of
 from tuning.analysis.filters import RowFilter
 
 FIELDS = [
-    "rank", "trial", "val_accuracy", "best_epoch", "epochs", "seconds", "state", "baseline", "copy_of", "error",
+    "rank", "trial", "metric", "val_metric", "val_accuracy",
+    "best_epoch", "epochs", "seconds", "state", "baseline", "copy_of", "error",
     "interval_low", "interval_high", "gain_over_baseline", "tied", "recommended", "n_parameters",
     "corrected", "corrected_low", "corrected_high", "test_accuracy", "test_low", "test_high", "test_evaluations",
 ]  # fmt: skip
@@ -90,7 +91,7 @@ def test_the_readme_documents_every_field() -> None:
 
 
 def test_a_study_that_kept_no_predictions_shows_a_dash(tmp_path: Path) -> None:
-    older = [trial(0, range(80), val_predictions=None), trial(1, range(40), val_predictions=None)]
+    older = [trial(0, range(80), predictions=()), trial(1, range(40), predictions=())]
     write_study(tmp_path / "old", older, attributes())
     text = table_of(tmp_path / "old", RowFilter(), "table")
     assert "corrected for the choice: - (not every trial's predictions were kept)" in text

@@ -108,7 +108,7 @@ def test_too_few_random_trials_are_refused() -> None:
 
 def test_json_has_every_budget_under_stable_names() -> None:
     found = json.loads(render_curve(curve(30), "json"))
-    assert (list(found), len(found["budgets"])) == (["random_trials", "failed", "budgets"], 29)
+    assert (list(found), len(found["budgets"])) == (["metric", "random_trials", "failed", "budgets"], 29)
     assert list(found["budgets"][0]) == ["trials", "epochs", "plugin", "unbiased", "low", "high"]
 
 

@@ -14,7 +14,7 @@ from tuning.confirm.summary import Summary, summarize
 from tuning.confirm.tables import render_summary, verdict
 from tuning.journal.predictions import pack_labels
 
-SPEC = {"seed": 42, "data": {"split": "80/10/10"}}
+SPEC = {"seed": 42, "metric": "accuracy", "data": {"split": "80/10/10"}}
 SENTENCES = 1000
 
 
@@ -50,7 +50,7 @@ def summary(scores: dict[int, list[float]], top: int = 4, folds: int | None = No
             known[run.key] = outcome(0.8 + run.fold / 100)
         elif at < len(scores[run.trial]):
             known[run.key] = outcome(scores[run.trial][at], parameters=1000 * run.trial + 500)
-    return summarize("mine", chosen, runs, known | more)
+    return summarize("mine", chosen, runs, {"spec": SPEC} | known | more)
 
 
 CLOSE = {1: [0.80, 0.81, 0.82], 2: [0.81, 0.80, 0.81], 3: [0.79, 0.82, 0.81], 4: [0.70, 0.71, 0.72]}
@@ -104,7 +104,7 @@ def test_the_choice_of_sentences_has_its_own_share() -> None:
 def test_a_single_setting_is_compared_with_nothing() -> None:
     chosen = candidates([record(0, state="FAIL", origin="baseline"), record(1, 0.8, origin="sampler")], 1)
     runs = plan_runs(SPEC, chosen, 2, None)
-    found = summarize("mine", chosen, runs, {run.key: outcome(0.8) for run in runs if run.trial == 1})
+    found = summarize("mine", chosen, runs, {"spec": SPEC} | {run.key: outcome(0.8) for run in runs if run.trial == 1})
     assert not any(line.startswith("too few runs ended well to compare the settings") for line in verdict(found))
 
 
@@ -140,7 +140,7 @@ def test_a_setting_that_is_better_than_the_winner_is_named() -> None:
 def test_where_the_notebooks_setting_won_nothing_beat_it() -> None:
     chosen = candidates([record(0, 0.9, origin="baseline"), record(1, 0.8, origin="sampler")], 2)
     runs = plan_runs(SPEC, chosen, 2, None)
-    found = summarize("mine", chosen, runs, {run.key: outcome(0.8) for run in runs})
+    found = summarize("mine", chosen, runs, {"spec": SPEC} | {run.key: outcome(0.8) for run in runs})
     assert verdict(found)[1] == "the baseline setting is the search's best: nothing beat it"
 
 
@@ -163,7 +163,7 @@ def test_a_failed_run_and_a_missing_one_are_told_and_the_rest_counts() -> None:
     broken, lost = runs[1], runs[3]
     known[broken.key] = {"error": "TrainingError: NaN \x1b[31m"}
     del known[lost.key]
-    found = summarize("mine", chosen, runs, known)
+    found = summarize("mine", chosen, runs, {"spec": SPEC} | known)
     assert [len(row.seeds) for row in found.rows] == [2, 2, 3]
     assert found.rows[1].difference is None
     assert "too few runs" not in verdict(found)[0]
@@ -176,7 +176,7 @@ def test_without_a_test_split_validation_is_compared_and_that_is_said() -> None:
     chosen = candidates(study(), 2)
     runs = plan_runs(SPEC, chosen, 2, None)
     without = {k: v for k, v in outcome(0.8).items() if not k.startswith("test_")}
-    found = summarize("mine", chosen, runs, dict.fromkeys((run.key for run in runs), without))
+    found = summarize("mine", chosen, runs, {"spec": SPEC} | dict.fromkeys((run.key for run in runs), without))
     assert found.compared == "val"
     assert "there is no test split: the validation split, which chose these settings, is compared on" in render_summary(
         found, "table"
@@ -201,3 +201,26 @@ def test_a_run_is_known_by_trial_seed_and_fold() -> None:
     fold = ConfirmRun(trial=7, seed=123, config={}, split="folds:10 fold 3", fold=3, folds=10)
     assert (run.key, fold.key) == ("confirm:7:123", "confirm:7:123:3/10")
     assert str(fold) == "trial 7, seed 123, fold 4 of 10"
+
+
+def test_another_metric_is_compared_in_its_own_direction() -> None:
+    """Trial 1 has the lower loss on test, so it is better by the difference."""
+    chosen = candidates(study(), 2)
+    spec = SPEC | {"metric": "log_loss"}
+    runs = plan_runs(spec, chosen, 3, None)
+    losses = {1: 0.40, 2: 0.50, 0: 0.60}
+    known = {
+        run.key: outcome(0.8, val_log_loss=losses[run.trial], test_log_loss=losses[run.trial] + at / 1000)
+        for at, run in enumerate(runs)
+    }
+    found = summarize("mine", chosen, runs, {"spec": spec} | known)
+    first, second, baseline = found.rows
+    assert (found.metric, found.compared, first.val_metric) == ("log_loss", "test", pytest.approx(0.4))
+    assert second.difference is not None
+    assert baseline.difference is not None
+    assert 0 < second.difference.mean < baseline.difference.mean
+    assert second.difference.sentences_half is None
+    text = render_summary(found, "table")
+    assert "the search beat the baseline setting by 0.2" in text
+    assert "points" not in text
+    assert "val, test: log loss on these splits; sd: its standard deviation over seeds" in text

@@ -215,7 +215,10 @@ def journal(tmp_path_factory: pytest.TempPathFactory) -> Path:
             )
             for number in (1, 2):
                 study_journal.record_epoch(
-                    at, EpochResult(epoch=number, train_loss=1, val_loss=1 / 3, val_accuracy=at / 12, seconds=1)
+                    at,
+                    EpochResult(
+                        epoch=number, train_loss=1, val_loss=1 / 3, val_accuracy=at / 12, score=at / 12, seconds=1
+                    ),
                 )
             if (state := ENDS[at % 4]) is not None:
                 study_journal.finish_trial(at, state, {"n_parameters": at}, 1 + at % 2)

@@ -46,9 +46,9 @@ def test_a_setting_that_is_off_is_named() -> None:
 
 @pytest.mark.parametrize("read", [read_study, study_attributes, lambda folder: open_study(folder, SPEC).__enter__()])
 def test_a_study_of_an_older_format_is_refused_in_one_line(tmp_path: Path, read: Callable[[Path], object]) -> None:
-    with small_study(tmp_path / "old", {**SPEC, "format": 4}):
+    with small_study(tmp_path / "old", {**SPEC, "format": 5}):
         pass
-    message = r"^study 'old' has format 4, this version of sentune reads 5: search again under another --name$"
+    message = r"^study 'old' has format 5, this version of sentune reads 6: search again under another --name$"
     with pytest.raises(UserError, match=message):
         read(tmp_path / "old")
 

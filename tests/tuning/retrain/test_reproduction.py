@@ -21,7 +21,7 @@ THREADS = EnvironmentChange(name="threads", was=1, now=2)
 
 def epochs(*accuracies: float) -> list[EpochResult]:
     return [
-        EpochResult(epoch=i, train_loss=0.3, val_loss=0.4, val_accuracy=a, seconds=1.0)
+        EpochResult(epoch=i, train_loss=0.3, val_loss=0.4, val_accuracy=a, score=a, seconds=1.0)
         for i, a in enumerate(accuracies, 1)
     ]
 
@@ -31,11 +31,16 @@ def result() -> TrainResult:
     return train(TrialConfig(hidden_dim=4, epochs=3, batch_size=16), tiny_corpus())
 
 
+def best_packed(result: TrainResult, packed: dict[str, Any]) -> tuple[dict[str, Any] | None, ...]:
+    """The predictions of the best epoch, and none of the others."""
+    return tuple(packed if epoch.epoch == result.best_epoch else None for epoch in result.epochs)
+
+
 def recorded(result: TrainResult, **changes: Any) -> TrialRecord:
     kept: dict[str, Any] = {
         "epochs": result.epochs,
         "weights_sha256": result.weights_sha256,
-        "val_predictions": pack_labels(result.val_predictions),
+        "predictions": best_packed(result, pack_labels(result.val_predictions)),
     }
     return record(3, **(kept | changes))
 
@@ -112,11 +117,12 @@ def test_other_weights_are_a_difference_though_every_epoch_is_equal(result: Trai
 
 
 def test_other_predictions_are_a_difference_though_every_epoch_is_equal(result: TrainResult) -> None:
-    verdict = reproduction_of(recorded(result, val_predictions=pack_labels(1 - result.val_predictions)), result, [])
+    others = best_packed(result, pack_labels(1 - result.val_predictions))
+    verdict = reproduction_of(recorded(result, predictions=others), result, [])
     assert verdict.difference == "the validation predictions of the best epoch are not the recorded ones"
 
 
 def test_damaged_predictions_are_named(result: TrainResult) -> None:
     damaged = {**pack_labels(result.val_predictions), "crc32": 1}
     with pytest.raises(CorruptionError, match="what trial 3 said about the validation split is damaged"):
-        reproduction_of(recorded(result, val_predictions=damaged), result, [])
+        reproduction_of(recorded(result, predictions=best_packed(result, damaged)), result, [])

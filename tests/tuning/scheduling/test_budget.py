@@ -120,3 +120,11 @@ def test_the_first_request_to_stop_counts() -> None:
     stop.end_study(first)
     stop.end_study(EarlyEnd(reason="later"))
     assert (stop.requested, stop.ended, stop.reason) == (True, first, None)
+
+
+def test_the_target_of_a_loss_is_reached_from_above() -> None:
+    """Scores are negated losses, so that larger is better."""
+    log = log_of(-0.9, -0.51, -0.5)
+    assert check(Budget(target=0.5, metric="log_loss"), log) == EarlyEnd(
+        reason="target 0.5 reached by trial 2", n_trials=20
+    )

@@ -83,7 +83,7 @@ def test_no_suggestion_before_the_results_that_it_uses_exist(tmp_path: Path) -> 
         assert [isinstance(searcher.suggest(f"ray{n}"), dict) for n in range(3)] == [True, True, False]
         for number in (0, 1):
             for each in range(1, 5):
-                epoch = EpochResult(epoch=each, train_loss=1.0, val_loss=1.0, val_accuracy=0.5, seconds=1.0)
+                epoch = EpochResult(epoch=each, train_loss=1.0, val_loss=1.0, val_accuracy=0.5, score=0.5, seconds=1.0)
                 searcher.schedule.report(number, epoch)
         searcher.on_trial_complete("ray1", {"result/n_parameters": 1})
         assert searcher.suggest("ray3") is None
@@ -110,7 +110,7 @@ def test_where_a_trial_ran_is_written_down_when_it_pauses_and_when_it_ends(tmp_p
         for at, end in enumerate(ends):
             searcher.suggest(f"ray{at}")
             for each in (1, 2):
-                result = EpochResult(epoch=each, train_loss=1.0, val_loss=1.0, val_accuracy=0.5, seconds=1.0)
+                result = EpochResult(epoch=each, train_loss=1.0, val_loss=1.0, val_accuracy=0.5, score=0.5, seconds=1.0)
                 searcher.schedule.report(at, result)
             searcher.on_trial_complete(f"ray{at}", {**end, "hostname": "node", "pid": 7})
         assert [(r.state, r.worker) for r in journal.records()] == [

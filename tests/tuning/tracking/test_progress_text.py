@@ -1,5 +1,6 @@
 """tuning.tracking.progress_text: progress fits any terminal, and nothing in it can steer one."""
 
+import dataclasses
 import re
 import time
 from datetime import datetime
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 
 from core.config import TrialConfig
+from core.metrics import METRICS
 from tests.support.small_study import epoch
 from tests.support.study_configs import cost, plan
 from tests.support.trial_records import record
@@ -95,7 +97,7 @@ def test_a_time_budget_that_is_shorter_is_what_is_left() -> None:
 
 def test_the_best_says_when_it_was_found() -> None:
     def found(at: float | None) -> str:
-        return best_text(BestSoFar(trial=3, epoch=epoch(4, 0.78125), settings={}, found=at))
+        return best_text(BestSoFar(trial=3, epoch=epoch(4, 0.78125), settings={}, found=at), METRICS["accuracy"])
 
     now = time.time()
     assert (
@@ -104,6 +106,11 @@ def test_the_best_says_when_it_was_found() -> None:
     )
     assert re.search(r"found \d{4}-\d\d-\d\d \d\d:\d\d$", found(now - 3 * 86400))
     assert found(None) == "best so far: 0.7812 by trial 3 in epoch 4"
+
+
+def test_another_metric_is_named_and_shown_in_its_own_direction() -> None:
+    best = BestSoFar(trial=3, epoch=dataclasses.replace(epoch(4, 0.8), score=-0.5), settings={}, found=None)
+    assert best_text(best, METRICS["log_loss"]) == "best so far: log loss 0.5000 by trial 3 in epoch 4"
 
 
 def test_failures_are_named_but_do_not_flood_and_cannot_steer() -> None:

@@ -1,0 +1,68 @@
+"""Precision, recall, F1 and support of each class with intervals, and the confusion matrix."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.metrics import Labels
+from core.stats import Interval, wilson
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClassScores:
+    """How well one class is recognised. A ratio without any sentence is 0, as in scikit-learn, and has no interval."""
+
+    name: str
+    support: int
+    """Number of sentences with this label."""
+    predicted: int
+    """Number of sentences that were given this label."""
+    precision: float
+    precision_interval: Interval | None
+    """Wilson's, among the predicted sentences."""
+    recall: float
+    recall_interval: Interval | None
+    """Wilson's, among the sentences with this label."""
+    f1: float
+    f1_interval: Interval | None
+    """From Wilson's for the share of correct ones among the sentences that have or were given this label."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it for JSON."""
+        return asdict(self)
+
+
+def confusion_matrix(labels: Labels, predictions: Labels, n_classes: int) -> NDArray[np.int64]:
+    """Return (C, C): how many sentences have the row's label and were given the column's."""
+    pairs = np.asarray(labels, dtype=np.int64) * n_classes + predictions
+    return np.bincount(pairs, minlength=n_classes * n_classes).reshape(n_classes, n_classes)
+
+
+def class_report(confusion: NDArray[np.int64], classes: Sequence[str]) -> list[ClassScores]:
+    """Return the scores of each class, in the order of the classes, from `confusion_matrix`."""
+    hits, support, predicted = confusion.diagonal(), confusion.sum(axis=1), confusion.sum(axis=0)
+    return [_class_scores(name, int(hits[k]), int(support[k]), int(predicted[k])) for k, name in enumerate(classes)]
+
+
+def _class_scores(name: str, hits: int, support: int, predicted: int) -> ClassScores:
+    either = support + predicted - hits
+    overlap = wilson(hits, either) if either else None
+    return ClassScores(
+        name=name,
+        support=support,
+        predicted=predicted,
+        precision=hits / predicted if predicted else 0.0,
+        precision_interval=wilson(hits, predicted) if predicted else None,
+        recall=hits / support if support else 0.0,
+        recall_interval=wilson(hits, support) if support else None,
+        f1=2 * hits / (support + predicted) if either else 0.0,
+        # F1 = 2 J / (1 + J) grows with the share J of correct ones among these sentences.
+        f1_interval=Interval(low=_f1(overlap.low), high=_f1(overlap.high)) if overlap else None,
+    )
+
+
+def _f1(overlap: float) -> float:
+    return 2 * overlap / (1 + overlap)

@@ -1,0 +1,82 @@
+"""`best --trial`: one trial with the scores of each class and its confusions."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.metrics import precision_recall_fscore_support
+
+from core.errors import CorruptionError, UserError
+from tests.support.assessed_studies import LABELS, attributes, predicting, trial, write_study
+from tests.support.golden_study import run
+from tuning.analysis.trial_detail import class_results, trial_text
+
+WRONG = range(1, 60, 2)
+"""Sentences that trial 1 gets wrong: of class b alone."""
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("results") / "mine"
+    failed = trial(2, range(5), state="FAIL", error="NaN \x1b[31m", epochs=())
+    write_study(folder, [trial(0, range(80)), trial(1, WRONG), failed], attributes())
+    return folder
+
+
+def test_json_has_the_figures_of_scikit_learn(study: Path) -> None:
+    found = json.loads(trial_text(study, 1, "json"))
+    predictions = LABELS.copy()
+    predictions[list(WRONG)] = 0
+    expected = precision_recall_fscore_support(LABELS, predictions)
+    for at, name in enumerate(("precision", "recall", "f1", "support")):
+        assert [each[name] for each in found["classes"]] == pytest.approx(expected[at])
+    assert found["confusion"] == [[100, 0], [30, 70]]
+    assert (found["trial"], found["state"], found["metric"], found["best_epoch"]) == (1, "COMPLETE", "accuracy", 2)
+    assert [epoch["val_metric"] for epoch in found["epochs"]] == [epoch["val_accuracy"] for epoch in found["epochs"]]
+    assert found["settings"]["hidden_dim"] == 4
+    assert found["classes"][0]["recall_interval"]["low"] > 0.95
+
+
+def test_the_table_shows_epochs_classes_and_confusions(study: Path) -> None:
+    lines = run(study.parent, "best", "mine", "--trial", "1").splitlines()
+    assert lines[0] == "trial 1: done, best epoch 2"
+    assert any(line.split() == ["2", "0.6000", "0.5000", "0.8500", "0.5"] for line in lines)
+    assert any(line.split()[:3] == ["b", "1.000", "0.948-1.000"] for line in lines)
+    assert [line.split() for line in lines[-2:]] == [["a", "100", "0"], ["b", "30", "70"]]
+    assert max(map(len, lines)) <= 120
+
+
+def test_a_failed_trial_has_its_error_and_no_figures(study: Path) -> None:
+    text = trial_text(study, 2, "table")
+    assert text.startswith(r"trial 2: failed (NaN \x1b[31m)")
+    assert "precision" not in text
+    assert json.loads(trial_text(study, 2, "json"))["classes"] is None
+
+
+def test_a_trial_that_is_not_there_is_named(study: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="^study 'mine' has no trial 7: it has 0 to 2$"):
+        trial_text(study, 7, "table")
+    write_study(tmp_path / "new", [], attributes())
+    with pytest.raises(UserError, match="^study 'new' has no trial 0: it has none yet$"):
+        trial_text(tmp_path / "new", 0, "table")
+
+
+def test_names_of_classes_cannot_steer_the_terminal(tmp_path: Path) -> None:
+    kept = attributes()
+    kept["validation"] = {**kept["validation"], "classes": ["\x1b[31mred", "b" * 500]}
+    write_study(tmp_path / "s", [trial(0, range(80))], kept)
+    text = trial_text(tmp_path / "s", 0, "table")
+    assert r"\x1b[31mred" in text
+    assert "bbbbbbbbbbbbbbbbb..." in text
+    assert "b" * 21 not in text
+
+
+def test_damaged_predictions_are_named(study: Path) -> None:
+    damaged = trial(1, WRONG, predictions=(None, {**predicting(WRONG), "crc32": 1}))
+    with pytest.raises(CorruptionError, match="what trial 1 predicted is damaged"):
+        class_results(damaged, attributes())
+    few = trial(1, WRONG, predictions=(None, predicting(range(3)) | {"data": "", "crc32": 0}))
+    with pytest.raises(CorruptionError, match="what trial 1 predicted is damaged"):
+        class_results(few, attributes())
+    assert np.array(class_results(trial(1, WRONG), attributes()).confusion).sum() == 200  # type: ignore[union-attr]

@@ -1,0 +1,82 @@
+"""The probabilities of the best epochs, in files next to the journal."""
+
+import base64
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from core.errors import CorruptionError
+from core.log_odds import round_log_odds, to_probabilities
+from tuning.journal.probabilities import load_probabilities, pack_log_odds, save_probabilities, trial_name
+
+LOG_ODDS = round_log_odds(np.random.default_rng(0).normal(0, 2, (1057, 2)))
+
+
+def test_what_is_saved_is_read_back(tmp_path: Path) -> None:
+    save_probabilities(tmp_path, trial_name(3), pack_log_odds(5, LOG_ODDS))
+    found = load_probabilities(tmp_path, trial_name(3), 5, 1057, 2)
+    assert found is not None
+    assert np.array_equal(found, to_probabilities(LOG_ODDS))
+    assert [path.name for path in (tmp_path / "probabilities").iterdir()] == ["00003.npz"]
+
+
+def test_those_of_another_epoch_or_trial_do_not_count(tmp_path: Path) -> None:
+    """After a kill, the file may be of an epoch that the journal lacks."""
+    save_probabilities(tmp_path, trial_name(3), pack_log_odds(5, LOG_ODDS))
+    assert load_probabilities(tmp_path, trial_name(3), 4, 1057, 2) is None
+    assert load_probabilities(tmp_path, trial_name(4), 5, 1057, 2) is None
+    save_probabilities(tmp_path, trial_name(3), pack_log_odds(6, LOG_ODDS))
+    assert load_probabilities(tmp_path, trial_name(3), 5, 1057, 2) is None
+
+
+def test_the_same_log_odds_are_the_same_bytes() -> None:
+    assert pack_log_odds(5, LOG_ODDS) == pack_log_odds(5, LOG_ODDS.copy())
+
+
+def test_a_sentence_takes_two_bytes() -> None:
+    assert len(base64.b64decode(pack_log_odds(5, LOG_ODDS))) < 2 * 1057 + 600
+
+
+def test_damage_is_one_line_that_names_the_file(tmp_path: Path) -> None:
+    """Any changed byte is found, or changes nothing that is read."""
+    save_probabilities(tmp_path, "00003", pack_log_odds(5, LOG_ODDS))
+    path = tmp_path / "probabilities" / "00003.npz"
+    whole, expected = path.read_bytes(), to_probabilities(LOG_ODDS)
+    found = 0
+    for at in [*range(0, 400, 7), *range(400, len(whole), 97), *range(len(whole) - 200, len(whole), 3)]:
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 0x55]) + whole[at + 1 :])
+        try:
+            read = load_probabilities(tmp_path, "00003", 5, 1057, 2)
+        except CorruptionError as error:
+            found += 1
+            assert str(error).startswith(f"{path} is damaged (")
+            assert str(error).endswith("): put back a copy, or remove it to do without it")
+            assert "\n" not in str(error)
+        else:
+            assert read is not None
+            assert np.array_equal(read, expected)
+    assert found > 40
+
+
+@pytest.mark.parametrize("content", [b"", b"nothing", b"PK\x03\x04"])
+def test_another_file_is_damage(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "probabilities" / "00003.npz"
+    path.parent.mkdir()
+    path.write_bytes(content)
+    with pytest.raises(CorruptionError, match=r"00003\.npz is damaged \("):
+        load_probabilities(tmp_path, "00003", 5, 1057, 2)
+
+
+def test_a_pickle_is_not_loaded(tmp_path: Path) -> None:
+    path = tmp_path / "probabilities" / "00003.npz"
+    path.parent.mkdir()
+    np.savez(path, epoch=np.array(5), log_odds=np.array([{}], dtype=object))
+    with pytest.raises(CorruptionError, match="allow_pickle=False"):
+        load_probabilities(tmp_path, "00003", 5, 1057, 2)
+
+
+def test_those_of_another_split_are_damage(tmp_path: Path) -> None:
+    save_probabilities(tmp_path, "00003", pack_log_odds(5, LOG_ODDS))
+    with pytest.raises(CorruptionError, match=r"must be int16 of shape \(9, 1\)"):
+        load_probabilities(tmp_path, "00003", 5, 9, 2)

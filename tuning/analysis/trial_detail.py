@@ -1,0 +1,140 @@
+"""One trial in detail: its settings, its epochs, the scores of each class and the confusion matrix."""
+
+import json
+import shutil
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.class_report import ClassScores, class_report, confusion_matrix
+from core.errors import UserError
+from core.io.text import printable
+from core.metrics import METRICS
+from core.stats import Interval
+from tuning.analysis.assessment import validation_predictions
+from tuning.analysis.ranking import STATES
+from tuning.formatting import format_settings, text_table
+from tuning.journal.predictions import unpack_labels
+from tuning.journal.records import TrialRecord, read_study
+from tuning.scheduling.study import searched_settings, space_from_spec
+
+MAX_NAME = 20
+"""Maximum number of characters of a class name in a text table."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, slots=True)
+class ClassResults:
+    """How a trial's best epoch recognises the classes of the validation split."""
+
+    scores: Sequence[ClassScores]
+    confusion: NDArray[np.int64]
+    """(C, C) sentences by label (row) and predicted class."""
+
+
+def class_results(record: TrialRecord, attributes: Mapping[str, Any]) -> ClassResults | None:
+    """Return the results of a trial from its stored predictions; None if it has none.
+
+    Raises:
+        CorruptionError: the predictions are damaged.
+    """
+    classes = tuple(attributes["validation"]["classes"])
+    labels = unpack_labels(attributes["validation"]["labels"], "the study's validation labels")
+    predictions = validation_predictions([record], labels).get(record.number)
+    if predictions is None:
+        return None
+    confusion = confusion_matrix(labels, predictions, len(classes))
+    return ClassResults(scores=class_report(confusion, classes), confusion=confusion)
+
+
+def trial_text(folder: Path, number: int, form: str) -> str:
+    """Return one trial of a study as `table` or `json`.
+
+    Raises:
+        UserError: there is no such study, or no such trial.
+    """
+    attributes, records = read_study(folder)
+    if not 0 <= number < len(records):
+        have = f"it has 0 to {len(records) - 1}" if records else "it has none yet"
+        raise UserError(f"study {folder.name!r} has no trial {number}: {have}")
+    record, results = records[number], class_results(records[number], attributes)
+    if form == "json":
+        return json.dumps(_as_json(record, results), indent=2)
+    searched = searched_settings(space_from_spec(attributes["spec"]))
+    settings = format_settings({name: record.config[name] for name in searched})
+    width = shutil.get_terminal_size().columns
+    lines = [f"trial {number}: {_state(record)}", *textwrap.wrap(settings, width, break_on_hyphens=False)]
+    lines += ["", *_epoch_table(record)] if record.epochs else []
+    lines += ["", *class_tables(results)] if results else []
+    return "\n".join(lines)
+
+
+def class_tables(results: ClassResults) -> list[str]:
+    """Return two text tables: the scores of each class with 95% intervals, and the confusion matrix."""
+    names = [printable(each.name, MAX_NAME) for each in results.scores]
+    rows = [
+        [
+            name,
+            *_with_interval(each.precision, each.precision_interval),
+            *_with_interval(each.recall, each.recall_interval),
+            *_with_interval(each.f1, each.f1_interval),
+            str(each.support),
+        ]
+        for name, each in zip(names, results.scores, strict=True)
+    ]
+    titles = ["class", "precision", "", "recall", "", "F1", "", "support"]
+    matrix = [[name, *map(str, row)] for name, row in zip(names, results.confusion.tolist(), strict=True)]
+    return [*text_table(titles, rows), "", *text_table(["label \\ predicted", *names], matrix)]
+
+
+def _with_interval(value: float, interval: Interval | None) -> tuple[str, str]:
+    return f"{value:.3f}", f"{interval.low:.3f}-{interval.high:.3f}" if interval else "-"
+
+
+def _state(record: TrialRecord) -> str:
+    state = STATES.get(record.state, "running")
+    why = f" ({printable(record.error)})" if record.error else ""
+    copy = f", repeats trial {record.copy_of}" if record.copy_of is not None else ""
+    best = f", best epoch {record.best.epoch}" if record.best else ""
+    return f"{state}{why}{copy}{best}"
+
+
+def _epoch_table(record: TrialRecord) -> list[str]:
+    metric = METRICS[record.config["metric"]]
+    extra = [metric.title] if metric.name != "accuracy" else []
+    titles = ["epoch", "train loss", "val loss", *extra, "val acc", "sec"]
+    rows = [
+        [
+            str(epoch.epoch),
+            f"{epoch.train_loss:.4f}",
+            f"{epoch.val_loss:.4f}",
+            *([f"{metric.oriented(epoch.score):.4f}"] if extra else []),
+            f"{epoch.val_accuracy:.4f}",
+            f"{epoch.seconds:.1f}",
+        ]
+        for epoch in record.epochs
+    ]
+    return text_table(titles, rows)
+
+
+def _as_json(record: TrialRecord, results: ClassResults | None) -> dict[str, Any]:
+    metric = METRICS[record.config["metric"]]
+    epochs = [{**asdict(epoch), "val_metric": metric.oriented(epoch.score)} for epoch in record.epochs]
+    for epoch in epochs:
+        del epoch["score"]
+    return {
+        "trial": record.number,
+        "state": record.state,
+        "error": record.error,
+        "copy_of": record.copy_of,
+        "settings": dict(record.config),
+        "metric": metric.name,
+        "best_epoch": record.best.epoch if record.best else None,
+        "epochs": epochs,
+        "classes": [each.to_dict() for each in results.scores] if results else None,
+        "confusion": results.confusion.tolist() if results else None,
+    }

@@ -1,0 +1,69 @@
+"""The probabilities of each trial's best epoch, next to the journal: `probabilities/00003.npz`. Loads no torch.
+
+A file is written as a whole before the journal has its epoch. It holds the number of the epoch: after a kill between
+the two, it belongs to an epoch that the journal lacks, and does not count. The file is a zip archive of numpy arrays
+(`epoch`, `log_odds` as core.log_odds defines them) with checksums and without pickle.
+"""
+
+import base64
+import io
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.errors import CorruptionError
+from core.io.atomic import atomic_write
+from core.log_odds import LogOdds, check_log_odds, to_probabilities
+
+FOLDER = "probabilities"
+
+
+def pack_log_odds(epoch: int, log_odds: LogOdds) -> str:
+    """Return the content of a file as text, for the way from a worker to the driver."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, epoch=np.array(epoch), log_odds=log_odds.astype("<i2"))
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
+def save_probabilities(study: Path, name: str, packed: str) -> None:
+    """Write the result of `pack_log_odds`, in place of an earlier epoch's.
+
+    Args:
+        study: Folder of the study.
+        name: `trial_name` of a trial, or the name of another classifier.
+        packed: Result of `pack_log_odds`.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    atomic_write(study / FOLDER / f"{name}.npz", base64.b64decode(packed))
+
+
+def load_probabilities(
+    study: Path, name: str, epoch: int, n_sentences: int, n_classes: int
+) -> NDArray[np.float32] | None:
+    """Return the (n, C) probabilities of an epoch; None if no probabilities are stored, or those of another epoch.
+
+    Raises:
+        CorruptionError: the file is damaged.
+    """
+    path = study / FOLDER / f"{name}.npz"
+    try:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as content:
+            stored, log_odds = int(content["epoch"]), content["log_odds"]
+        check_log_odds(log_odds, n_sentences, n_classes)
+    except FileNotFoundError:
+        return None
+    except (EOFError, KeyError, OSError, ValueError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
+        raise CorruptionError(
+            f"{path} is damaged ({type(error).__name__}: {error}): put back a copy, or remove it to do without it"
+        ) from error
+    return to_probabilities(log_odds) if stored == epoch else None
+
+
+def trial_name(number: int) -> str:
+    """Return the name of a trial's file: 3 -> `00003`."""
+    return f"{number:05d}"
