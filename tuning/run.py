@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from core.data.audit import audit_warnings, render_audit
-from core.data.corpus import VAL, Corpus
+from core.data.corpus import TRAIN, Corpus
 from core.data.load import load_corpus
 from core.errors import ConfigError
 from core.io.text import redact_uris
@@ -41,6 +41,9 @@ if TYPE_CHECKING:
     from tuning.backend.checkpoint_sync import CheckpointStore
     from tuning.backend.cluster import Cluster  # these know Ray
 
+SMALL = 2000
+"""Number of training sentences below which validation in folds is suggested: on 200 validation sentences, the best of
+a search looks 6 points better than it is."""
 NO_STORAGE = (
     "checkpoints stay on each trial's node: a trial that continues on another node, because its node was lost or "
     "because it was paused at a rung, starts again from its first epoch; --storage keeps them"
@@ -80,6 +83,8 @@ def _run(options: RunOptions, machine: "Machine | Cluster", fits: int, began: fl
     corpus = load_corpus(**options.data, cache_dir=options.cache_dir, progress=_say)
     audit = render_audit(corpus.source["audit"])
     _say(wrap_titled(audit, shutil.get_terminal_size().columns) if sys.stdout.isatty() else audit)
+    if corpus.folds is None and len(corpus.indices(TRAIN)) < SMALL:
+        _say("small data  --validation folds:5 evaluates each trial on all training sentences, in 5 times the time")
     if options.precision == AUTO:
         _say(f"precision   {plan.precision} (--precision chooses)")
     resources = options.resources
@@ -90,7 +95,7 @@ def _run(options: RunOptions, machine: "Machine | Cluster", fits: int, began: fl
             _say(str(choice))
             fits = resources.max_parallel(machine)
             plan = study_config(options, fits, existing)
-    labels = corpus.labels[corpus.indices(VAL)]
+    labels = corpus.labels[corpus.validation()]
     if remark := METRICS[plan.metric].remark(labels, corpus.classes):
         print_note(remark)
     kept: dict[str, Any] = {

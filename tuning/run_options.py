@@ -128,6 +128,14 @@ class RunOptions:
     label_column: Annotated[str | None, Option(help="Column with the labels. Default: found by name."), DATA] = None
     split_column: Annotated[str | None, Option(help="Column with the values train, val and test."), DATA] = None
     split: Annotated[str, Option(help="Split rule: 80/10/10, or notebook (90/10, no test split)."), DATA] = "80/10/10"
+    validation: Annotated[
+        str,
+        Option(
+            help="Sentences that each epoch is evaluated on: split (the validation split), or folds:K (all training "
+            "sentences, by cross-validation in K folds; K times the time, for small data)."
+        ),
+        DATA,
+    ] = "split"
     encoding: Encoding = None
     embedding_dim: Annotated[int, Option(help="Width of the random word vectors of --vectors none."), DATA] = 300
     allow_leak: Annotated[

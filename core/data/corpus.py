@@ -1,5 +1,6 @@
 """Corpus: one dataset, tokenised, split and with its word vectors, ready for training."""
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -38,10 +39,28 @@ class Corpus:
     """The cache key: sha256 (hex) of everything that shapes the arrays above."""
     source: Mapping[str, Any]
     """Its origin, as JSON can hold it: dataset, licence, vectors, split rule and seed, tokenizer, audit."""
+    folds: NDArray[np.uint8] | None = None
+    """(n_sentences,) fold of each TRAIN sentence, from 0, if the training is validated in folds: the VAL split is
+    empty, and each fold is evaluated by a model that was trained on the others. None with a validation split."""
 
     def indices(self, split: int) -> NDArray[np.int64]:
         """(n,) the sentences of one split, ascending."""
         return np.flatnonzero(self.split == split).astype(np.int64)
+
+    def validation(self) -> NDArray[np.int64]:
+        """(n,) the sentences that a training is validated on, ascending: the VAL split, or with folds TRAIN."""
+        return self.indices(VAL if self.folds is None else TRAIN)
+
+    def members(self) -> "list[Corpus]":
+        """Return the corpora that a trial is trained on in lockstep: itself, or for each fold one that validates on it.
+
+        The arrays are shared, except `split`.
+        """
+        if self.folds is None:
+            return [self]
+        count = int(self.folds[self.split == TRAIN].max()) + 1
+        splits = [np.where(self.folds == fold, VAL, self.split).astype(np.uint8) for fold in range(count)]
+        return [dataclasses.replace(self, split=split, folds=None) for split in splits]
 
     def lengths(self) -> NDArray[np.int64]:
         """(n_sentences,) tokens in each sentence."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from core.data import datasets
 from core.data import vectors as pretrained
 from core.data.audit import audit, count_leaks, vector_coverage
-from core.data.corpus import TRAIN, Corpus, DatasetSource, ReadOptions
+from core.data.corpus import TRAIN, VAL, Corpus, DatasetSource, ReadOptions
 from core.data.splits import SplitRule
 from core.data.tokenizer import tokenizer_version
 from core.data.vocabulary import encode_corpus, tokenize_all
@@ -29,6 +29,7 @@ def load_corpus(
     split: str = "80/10/10",
     seed: int = 42,
     fold: int | None = None,
+    validation: str = "split",
     text_column: str | None = None,
     label_column: str | None = None,
     split_column: str | None = None,
@@ -47,6 +48,8 @@ def load_corpus(
         split: `80/10/10` (stratified), `notebook` (90/10, random_state 42, no test), `column`, or `folds:K`.
         seed: Seed of `80/10/10` and `folds:K`; the other rules are fixed.
         fold: Number of the fold of `folds:K` that is the test split, from 0.
+        validation: `split`, or `folds:K` to validate on the training sentences in K folds; the validation split then
+            joins them.
         text_column, label_column: Columns of a file; None to find them by name.
         split_column: Column of a file with the values train, val and test; implies split `column`.
         embedding_dim: Width of a word vector with vectors `none`; also selects one of several files in a .zip.
@@ -61,7 +64,7 @@ def load_corpus(
         UserError: No network, a full disk, or a cache folder that cannot be written.
     """
     folder = Path(cache_dir) if cache_dir is not None else cache.default_dir()
-    rule = SplitRule.of(split, seed, fold, split_column)
+    rule = SplitRule.of(split, seed, fold, split_column, validation)
     if not isinstance(embedding_dim, int) or isinstance(embedding_dim, bool) or not 1 <= embedding_dim <= 8192:
         raise ConfigError(f"embedding_dim must be a whole number from 1 to 8192, got {embedding_dim!r}")
     options = ReadOptions(
@@ -98,8 +101,10 @@ def _build(
 ) -> None:
     """Write the files of a corpus entry; their bytes depend on the inputs of the key alone."""
     read = data.read()
-    codes = rule.codes(read)
+    codes, folds = rule.assign(read)
     arrays, words, has = build_arrays(read.texts, codes, table, notify)
+    if folds is not None:
+        arrays["folds"] = folds
     tokens, offsets = arrays["tokens"], arrays["offsets"]
     in_train = np.repeat(codes == TRAIN, np.diff(offsets))
     coverage = None if has is None else vector_coverage(words, has, tokens[in_train])
@@ -160,13 +165,17 @@ def _open(entry: cache.CacheEntry, dataset: str, vectors: str, embedding_dim: in
         # A plain ndarray over the map: pickle protocol 5, and so Ray's object store, takes it out of band.
         return np.asarray(np.load(entry.path / f"{name}.npy", mmap_mode="r", allow_pickle=False))
 
-    table = array("vectors") if "vectors.npy" in entry.files else None
+    def optional(name: str) -> NDArray[Any] | None:
+        return array(name) if f"{name}.npy" in entry.files else None
+
+    table = optional("vectors")
     source = json.loads((entry.path / "source.json").read_bytes())
     return Corpus(
         tokens=array("tokens"),
         offsets=array("offsets"),
         labels=array("labels"),
         split=array("split"),
+        folds=optional("folds"),
         words=tuple(json.loads((entry.path / "words.json").read_bytes())),
         vectors=table,
         embedding_dim=embedding_dim if table is None else table.shape[1],
@@ -176,15 +185,14 @@ def _open(entry: cache.CacheEntry, dataset: str, vectors: str, embedding_dim: in
     )
 
 
-def load_split_texts(data: Mapping[str, Any], fingerprint: str, split: int, cache_dir: Path | None = None) -> list[str]:
-    """Return the texts of one split, in the order of `Corpus.indices(split)`.
+def load_validation_texts(data: Mapping[str, Any], fingerprint: str, cache_dir: Path | None = None) -> list[str]:
+    """Return the texts of the validation sentences, in the order of `Corpus.validation()`.
 
     It reads only a corpus that is in the cache and builds nothing.
 
     Args:
         data: Arguments of load_corpus that the corpus was built with.
         fingerprint: Fingerprint of the corpus.
-        split: TRAIN, VAL or TEST of core.data.corpus.
         cache_dir: The cache folder, as in load_corpus.
 
     Raises:
@@ -201,4 +209,5 @@ def load_split_texts(data: Mapping[str, Any], fingerprint: str, split: int, cach
         raise DataError(f"{data['dataset']} has changed since the study was made: put the old file back")
     codes = np.load(entry.path / "split.npy", allow_pickle=False)
     texts = source.read().texts
-    return [texts[place] for place in np.flatnonzero(codes == split).tolist()]
+    chosen = TRAIN if "folds.npy" in entry.files else VAL
+    return [texts[place] for place in np.flatnonzero(codes == chosen).tolist()]

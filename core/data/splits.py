@@ -16,6 +16,9 @@ from core.io.text import quoted
 
 MIN_PER_CLASS = 3
 """One sentence of each class for each of train, validation and test."""
+MAX_VALIDATION_FOLDS = 20
+NO_FOLD = 255
+"""Fold of a sentence that is in the test split."""
 _COLUMN_VALUES = {
     "train": TRAIN,
     "training": TRAIN,
@@ -53,6 +56,22 @@ def normalize_text(text: str) -> str:
     """
     lowered = text.lower()
     return lowered.translate(_DROPPING) or lowered.strip()
+
+
+def parse_validation(validation: str) -> int | None:
+    """Return the K of `folds:K`, None for `split`.
+
+    Raises:
+        ConfigError: it is neither, or K is not from 2 to MAX_VALIDATION_FOLDS.
+    """
+    if validation == "split":
+        return None
+    match = re.fullmatch(r"folds:(\d{1,4})", validation)
+    if match is None or not 2 <= int(match[1]) <= MAX_VALIDATION_FOLDS:
+        raise ConfigError(
+            f"validation must be split, or folds:K with K from 2 to {MAX_VALIDATION_FOLDS}, got {validation!r}"
+        )
+    return int(match[1])
 
 
 def duplicate_groups(texts: Sequence[str]) -> NDArray[np.int64]:
@@ -103,19 +122,31 @@ def fold_split(
     Raises:
         DataError: a class has fewer distinct sentences than there are folds.
     """
-    place = np.zeros(len(texts), dtype=np.int64)
+    folds = assign_folds(texts, labels, classes, count, seed)
+    codes = np.full(len(texts), TRAIN, dtype=np.uint8)
+    codes[folds == fold] = TEST
+    codes[folds == (fold + 1) % count] = VAL
+    return codes
+
+
+def assign_folds(
+    texts: Sequence[str], labels: NDArray[np.int64], classes: Sequence[str], count: int, seed: int
+) -> NDArray[np.int64]:
+    """Return the fold, from 0, of each text. Each class is spread evenly; copies of a text are in the same fold.
+
+    Raises:
+        DataError: a class has fewer distinct sentences than there are folds.
+    """
+    folds = np.zeros(len(texts), dtype=np.int64)
     total = np.zeros(count, dtype=np.int64)
     for members in _by_class(texts, labels, classes, seed, count):
         filled = np.zeros(count, dtype=np.int64)
         for copies in sorted(members, key=len, reverse=True):
             target = int(np.lexsort((total, filled))[0])  # fewest of this class, then fewest of all
-            place[copies] = target
+            folds[copies] = target
             filled[target] += len(copies)
             total[target] += len(copies)
-    codes = np.full(len(texts), TRAIN, dtype=np.uint8)
-    codes[place == fold] = TEST
-    codes[place == (fold + 1) % count] = VAL
-    return codes
+    return folds
 
 
 def notebook_split(texts: Sequence[str]) -> Codes:
@@ -203,9 +234,11 @@ class SplitRule:
     seed: int | None
     count: int | None
     fold: int | None
+    validation_folds: int | None = None
+    """Number of folds of the training sentences that replace a validation split; None for a split."""
 
     @classmethod
-    def of(cls, split: str, seed: int, fold: int | None, column: str | None) -> "SplitRule":
+    def of(cls, split: str, seed: int, fold: int | None, column: str | None, validation: str = "split") -> "SplitRule":
         """Check a rule and what belongs to it; `count` is the K of `folds:K`.
 
         Raises:
@@ -227,12 +260,33 @@ class SplitRule:
             raise ConfigError(f"split column and --split-column go together, got split {split!r} and column {column!r}")
         if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**32:
             raise ConfigError(f"seed must be a whole number from 0 to 2**32 - 1, got {seed!r}")
-        return cls(name=split, seed={"notebook": 42, "column": None}.get(split, seed), count=count, fold=fold)
+        folds = parse_validation(validation)
+        seeded = seed if folds else {"notebook": 42, "column": None}.get(split, seed)
+        return cls(name=split, seed=seeded, count=count, fold=fold, validation_folds=folds)
 
     def inputs(self) -> dict[str, Any]:
-        return {"rule": self.name, "seed": self.seed, "fold": self.fold}
+        folds = {"validation_folds": self.validation_folds} if self.validation_folds else {}
+        return {"rule": self.name, "seed": self.seed, "fold": self.fold, **folds}
 
-    def codes(self, read: Dataset) -> Codes:
+    def assign(self, read: Dataset) -> tuple[Codes, NDArray[np.uint8] | None]:
+        """Return the split of each sentence, and the fold of each if the training sentences are validated in folds.
+
+        Folds are numbered from 0; a sentence of the test split has NO_FOLD. The validation split is then empty.
+
+        Raises:
+            DataError: the sentences do not fill the splits or the folds.
+        """
+        codes = self._codes(read)
+        if self.validation_folds is None:
+            return codes, None
+        codes[codes == VAL] = TRAIN
+        places = np.flatnonzero(codes == TRAIN)
+        texts = [read.texts[place] for place in places]
+        folds = np.full(len(codes), NO_FOLD, dtype=np.uint8)
+        folds[places] = assign_folds(texts, read.labels[places], read.classes, self.validation_folds, self.seed or 0)
+        return codes, folds
+
+    def _codes(self, read: Dataset) -> Codes:
         if self.name in ("column", "notebook"):
             codes = column_split(read.split_values or ()) if self.name == "column" else notebook_split(read.texts)
             require_in_train(codes, read.labels, read.classes)

@@ -13,7 +13,7 @@ from core.config import TrialConfig
 from core.data.corpus import SPLIT_NAMES, Corpus
 from core.errors import DataError
 from core.log_odds import LogOdds, round_log_odds, to_probabilities
-from core.metrics import METRICS
+from core.metrics import METRICS, Metric
 from core.nn.classifier import SentenceClassifier
 from core.nn.runtime import autocast, deterministic_kernels, torch_threads
 from core.training.batching import CpuBatchSource, GpuBatchSource, batch_source, length_sorted_batches
@@ -71,7 +71,6 @@ def evaluate(
         return evaluate_split(config, weights, batch_source(corpus, device), split, device)
 
 
-@torch.no_grad()
 def evaluate_split(
     config: TrialConfig,
     weights: Mapping[str, Tensor],
@@ -80,6 +79,19 @@ def evaluate_split(
     device: str = "cpu",
 ) -> Evaluation:
     """Evaluate under the current settings of threads and determinism."""
+    logits = split_logits(config, weights, source, split, device)
+    return evaluate_logits(logits, source.corpus.labels[source.corpus.indices(split)], METRICS[config.metric])
+
+
+@torch.no_grad()
+def split_logits(
+    config: TrialConfig,
+    weights: Mapping[str, Tensor],
+    source: CpuBatchSource | GpuBatchSource,
+    split: int,
+    device: str,
+) -> Tensor:
+    """Return float (n, C), on the device: the outputs for the n sentences of a split, in their order."""
     corpus = source.corpus
     sentences = corpus.indices(split)
     if not len(sentences):
@@ -95,17 +107,21 @@ def evaluate_split(
         with autocast(config.precision, device):
             scored.append(model.forward_batch(vectors, batch.tokens, batch.lengths).float())
     back = np.argsort(np.concatenate(batches))  # to the order of the sentences
-    logits = torch.cat(scored)[torch.from_numpy(back).to(device)]  # (n, C)
-    labels = torch.from_numpy(corpus.labels[sentences]).to(device)
+    return torch.cat(scored)[torch.from_numpy(back).to(device)]
+
+
+def evaluate_logits(logits: Tensor, targets: NDArray[np.int64], metric: Metric) -> Evaluation:
+    """Evaluate outputs (n, C) against the classes (n,)."""
+    labels = torch.from_numpy(targets).to(logits.device)
     predictions = logits.argmax(dim=1)
     classes, log_odds = predictions.cpu().numpy(), round_log_odds(logits.cpu().numpy())
-    metric, probabilities = METRICS[config.metric], to_probabilities(log_odds)
+    probabilities = to_probabilities(log_odds)
     each = F.cross_entropy(logits.double(), labels, reduction="none")  # (n,)
     return Evaluation(
         loss=F.cross_entropy(logits.double(), labels).item(),
-        loss_standard_error=(each.std(correction=0) / len(sentences) ** 0.5).item(),
-        accuracy=int((predictions == labels).sum()) / len(sentences),
-        score=metric.oriented(metric.score(corpus.labels[sentences], classes, probabilities, len(corpus.classes))),
+        loss_standard_error=(each.std(correction=0) / len(targets) ** 0.5).item(),
+        accuracy=int((predictions == labels).sum()) / len(targets),
+        score=metric.oriented(metric.score(targets, classes, probabilities, logits.shape[1])),
         predictions=classes,
         log_odds=log_odds,
     )

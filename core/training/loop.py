@@ -13,15 +13,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from core.config import TrialConfig
-from core.data.corpus import TRAIN, VAL, Corpus
+from core.data.corpus import TRAIN, Corpus
 from core.errors import DataError, StopTraining, TrainingError
 from core.log_odds import LogOdds
 from core.nn.environment import runtime_environment
 from core.nn.runtime import deterministic_kernels, retain_freed_memory, torch_threads
-from core.training.batching import batch_source
 from core.training.checkpoint import Checkpoint, load_latest, save
-from core.training.evaluate import evaluate_split
-from core.training.learner import make_learner, notable_settings, train_epoch
+from core.training.learner import notable_settings
+from core.training.lockstep import WORDS, Lockstep, unprefixed
 from core.training.optim import lr_multiplier
 from core.training.result import EpochResult, TrainResult, best_epoch, patience_exhausted, weights_digest
 
@@ -46,12 +45,13 @@ def train(
 
     Args:
         config: The settings.
-        corpus: The data; the TRAIN split is trained on, the VAL split is evaluated after each epoch.
+        corpus: The data. Each epoch trains on the TRAIN split and evaluates the VAL split. With `corpus.folds`, a
+            model for each fold trains on the other folds and evaluates that fold.
         report: Called after each epoch, once its checkpoint is on disk. It may raise StopTraining to end cleanly;
             any other exception passes through and leaves a whole checkpoint. After a resume, it is first called
             again for the epochs in the checkpoint, so it must be idempotent.
         on_validation: Called before `report` for each epoch with its number, its predicted classes (n,) in the order
-            of `corpus.indices(VAL)`, and its log-odds (core.log_odds) if it is the best so far, else None.
+            of `corpus.validation()`, and its log-odds (core.log_odds) if it is the best so far, else None.
         checkpoint_dir: Folder for the state after each epoch; a whole checkpoint in it is resumed.
         threads: CPU threads to use; the process's setting is restored.
         device: "cpu" or a CUDA device.
@@ -62,8 +62,8 @@ def train(
         TrainingError: The loss is not a finite number.
         UserError: The checkpoint cannot be written.
     """
-    for name, split in (("training", TRAIN), ("validation", VAL)):
-        if not len(corpus.indices(split)):
+    for name, sentences in (("training", corpus.indices(TRAIN)), ("validation", corpus.validation())):
+        if not len(sentences):
             raise DataError(f"the corpus has no {name} sentences; choose another split rule")
     with torch_threads(threads), retain_freed_memory(), deterministic_kernels(device):
         run = _TrainingRun(config, corpus, runtime_environment(config.precision, threads, device), device)
@@ -79,9 +79,7 @@ class _TrainingRun:
     def __init__(self, config: TrialConfig, corpus: Corpus, environment: dict[str, Any], device: str) -> None:
         self.config, self.corpus, self.environment, self.device = config, corpus, environment, device
         self.identity = {**config.to_dict(), "corpus": corpus.fingerprint, "embedding_dim": corpus.embedding_dim}
-        self.steps_an_epoch = math.ceil(len(corpus.indices(TRAIN)) / config.batch_size)
-        self.source = batch_source(corpus, device)
-        self.learner = make_learner(config, corpus, device)
+        self.lockstep = Lockstep(config, corpus, device)
         self.epochs: list[EpochResult] = []
         self.best_weights: dict[str, Tensor] = {}
         self.predictions: list[NDArray[np.integer]] = []  # (n,) of each epoch
@@ -120,13 +118,13 @@ class _TrainingRun:
         config, number = self.config, len(self.epochs) + 1
         val_losses = [epoch.val_loss for epoch in self.epochs]
 
-        def lr(step: int) -> float:
-            done = (number - 1 + step / self.steps_an_epoch) / config.epochs
+        def lr(fraction: float) -> float:
+            done = (number - 1 + fraction) / config.epochs
             return config.learning_rate * lr_multiplier(config.lr_schedule, done, val_losses)
 
-        train_loss = train_epoch(self.learner, self.source, number, lr)
-        weights = self.learner.evaluation_weights()
-        evaluation = evaluate_split(config, weights, self.source, VAL, self.device)
+        train_loss = self.lockstep.train_epoch(number, lr)
+        weights = self.lockstep.evaluation_weights()
+        evaluation = self.lockstep.evaluate(weights)
         for name, value in (("the validation loss", evaluation.loss), (config.metric, evaluation.score)):
             if not math.isfinite(value):
                 raise TrainingError(f"{name} is {value} after epoch {number}, {notable_settings(config)}")
@@ -150,17 +148,16 @@ class _TrainingRun:
 
     def _to_cpu(self, name: str, tensor: Tensor) -> Tensor:
         """Return a copy on the CPU; frozen word vectors that are already there are not copied."""
-        frozen = name == "embedding.weight" and self.config.freeze_embedding
-        return tensor.detach().to("cpu", copy=not frozen).contiguous()
+        return tensor.detach().to("cpu", copy=self._trained(name)).contiguous()
 
     def _save(self, folder: Path) -> None:
         state = {
             "environment": self.environment,
-            "step_count": self.learner.optimizer.step_count,
+            "step_counts": self.lockstep.step_counts,
             "epochs": [asdict(epoch) for epoch in self.epochs],
         }
-        tensors = {f"learner.{name}": tensor.cpu() for name, tensor in self.learner.state_tensors().items()}
-        if not self._newest_is_best():  # else the learner determines them
+        tensors = {f"learner.{name}": tensor.cpu() for name, tensor in self.lockstep.state_tensors().items()}
+        if not self._newest_is_best():  # else the learners determine them
             tensors |= {f"best.{name}": tensor for name, tensor in self.best_weights.items() if self._trained(name)}
         tensors["predictions"] = torch.from_numpy(np.stack(self.predictions))  # (E, n)
         tensors["best_log_odds"] = torch.from_numpy(self.best_log_odds)
@@ -177,11 +174,11 @@ class _TrainingRun:
         else:
             self.environment = {**self.environment, "before_resume": before}
         self.epochs = [EpochResult(**epoch) for epoch in found.state["epochs"]]
-        self.learner.load_state(_under("learner.", found.tensors), found.state["step_count"])
+        self.lockstep.load_state(unprefixed("learner.", found.tensors), found.state["step_counts"])
         if self._newest_is_best():
-            self._keep_best(self.learner.evaluation_weights())
+            self._keep_best(self.lockstep.evaluation_weights())
         else:
-            self.best_weights = {"embedding.weight": self.learner.words.cpu(), **_under("best.", found.tensors)}
+            self.best_weights = {**self.lockstep.words(), **unprefixed("best.", found.tensors)}
         self.predictions = list(found.tensors["predictions"].numpy())
         self.best_log_odds = found.tensors["best_log_odds"].numpy()
 
@@ -189,7 +186,7 @@ class _TrainingRun:
         return best_epoch(self.epochs) is self.epochs[-1]
 
     def _trained(self, name: str) -> bool:
-        return name != "embedding.weight" or not self.config.freeze_embedding
+        return not (name.endswith(WORDS) and self.config.freeze_embedding)
 
     def result(self, stopped: str) -> TrainResult:
         """Return the result of the epochs so far, at least one."""
@@ -205,11 +202,7 @@ class _TrainingRun:
             weights_sha256=weights_digest(self.best_weights),
             val_predictions=self.predictions[best.epoch - 1].astype(np.int64),
             val_log_odds=self.best_log_odds,
-            n_parameters=sum(p.numel() for p in self.learner.model.parameters() if p.requires_grad),
+            n_parameters=self.lockstep.count_parameters(),
             environment=self.environment,
             stopped=stopped,
         )
-
-
-def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

@@ -47,7 +47,7 @@ def refit(
     corpus: Corpus,
     epochs: Sequence[EpochResult],
     *,
-    report: Callable[[int, float], None],
+    report: Callable[[int, float], None] = lambda number, loss: None,
     threads: int = 1,
     device: str = "cpu",
 ) -> Refit:
@@ -64,8 +64,9 @@ def refit(
     Raises:
         TrainingError: The loss is not a finite number.
     """
-    both = dataclasses.replace(corpus, split=np.where(corpus.split == VAL, TRAIN, corpus.split).astype(np.uint8))
-    steps_an_epoch = math.ceil(len(corpus.indices(TRAIN)) / config.batch_size)
+    split = np.where(corpus.split == VAL, TRAIN, corpus.split).astype(np.uint8)
+    both = dataclasses.replace(corpus, split=split, folds=None)
+    steps_an_epoch = math.ceil(len(corpus.members()[0].indices(TRAIN)) / config.batch_size)
     steps = best_epoch(epochs).epoch * steps_an_epoch
     val_losses = [epoch.val_loss for epoch in epochs]
 

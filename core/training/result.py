@@ -51,12 +51,13 @@ class TrainResult:
     best_val_loss: float
     """At the best epoch."""
     weights: "dict[str, Tensor]"
-    """The evaluated weights of the best epoch by the model's names: on the CPU, contiguous. Frozen pretrained
-    vectors are the corpus's own memory, which may be read-only: copy before writing."""
+    """The evaluated weights of the best epoch by the model's names: on the CPU, contiguous. With folds, the names
+    follow `fold0.`, `fold1.`, ... Frozen pretrained vectors are the corpus's own memory, which may be read-only: copy
+    before writing."""
     weights_sha256: str
     """Hex digest over the weights' names, types, shapes and bytes."""
     val_predictions: "NDArray[np.int64]"
-    """(n,) at the best epoch, in the order of `corpus.indices(VAL)`."""
+    """(n,) at the best epoch, in the order of `corpus.validation()`."""
     val_log_odds: "LogOdds"
     """(n, C - 1) at the best epoch, see core.log_odds."""
     n_parameters: int

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core.data.corpus import TEST, VAL, Corpus
+from core.data.corpus import TEST, Corpus
 from core.errors import UserError
 from tuning.backend.local_ray import local_ray
 from tuning.confirm.runs import PREFIX, ConfirmRun
@@ -45,7 +45,7 @@ def train_run(config: Mapping[str, Any], corpus: Corpus, resources: TrialResourc
     except Exception as error:  # a bad setting must not end the others
         return failure_result(error)
     predictions = result.val_predictions if test is None else test.predictions
-    labels = corpus.labels[corpus.indices(VAL if test is None else TEST)]
+    labels = corpus.labels[corpus.validation() if test is None else corpus.indices(TEST)]
     return {
         **metrics_of(result, corpus, test),
         "correct": pack_labels((predictions == labels).astype(int)),

@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from core.data.corpus import VAL
-from core.data.load import load_split_texts
+from core.data.load import load_validation_texts
 from core.errors import UserError
 from core.io.atomic import atomic_write
 from tuning.analysis.assessment import assess
@@ -90,7 +89,7 @@ def _mistakes_section(facts: ReportData, model: Path | None, default: Path, cach
     notes = []
     texts = probabilities = None
     try:
-        texts = load_split_texts(facts.spec["data"], facts.spec["fingerprint"], VAL, cache_dir)
+        texts = load_validation_texts(facts.spec["data"], facts.spec["fingerprint"], cache_dir)
     except UserError as error:
         notes.append(f"The sentences cannot be shown: {error}")
     if texts is not None:

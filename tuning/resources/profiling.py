@@ -54,10 +54,11 @@ def measure_epoch_seconds(
             break
     counted = taken[WARM_UP:] or taken[-1:]
     a_token = sum(took for _, took in counted) / sum(tokens for tokens, _ in counted)
-    lengths = corpus.lengths()
-    work = float(lengths[corpus.indices(TRAIN)].sum()) + EVALUATION_COST * float(lengths[corpus.indices(VAL)].sum())
+    lengths, members = corpus.lengths(), corpus.members()
+    train, val = (sum(float(lengths[each.indices(split)].sum()) for each in members) for split in (TRAIN, VAL))
+    work = train + EVALUATION_COST * val
     checkpoint = max_checkpoint_bytes(config, len(corpus.words), corpus.embedding_dim, len(corpus.classes))
-    return a_token * work + checkpoint / DISK_BYTES_A_SECOND
+    return a_token * work + len(members) * checkpoint / DISK_BYTES_A_SECOND
 
 
 def training_steps(config: TrialConfig, corpus: Corpus, device: str, *, longest_first: bool = False) -> Iterator[int]:

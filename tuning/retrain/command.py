@@ -169,13 +169,15 @@ def _models(
     options: RetrainOptions, context: RetrainContext, record: TrialRecord, verified: TrainResult
 ) -> tuple[TrainedModel, dict[str, Any]]:
     """Return the model to keep, and metadata besides its own figures."""
-    if options.on == BOTH:
-        print(f"training on train and validation together, for the {verified.best_epoch} epochs' number of steps")
+    folds = context.corpus.folds is not None
+    if options.on == BOTH or folds:
+        what = "all folds" if folds else "train and validation"
+        print(f"training on {what} together, for the number of steps of {verified.best_epoch} epochs")
         model = refit_on_both(
             context, verified, lambda number, loss: print(f"pass {number}: train loss {loss:.4f}", flush=True)
         )
         steps, passes = model.figures["steps"], model.figures["passes"]
-        print(f"{steps} steps are {passes:.2f} passes over both: nothing is rounded, the last pass is cut short")
+        print(f"{steps} steps are {passes:.2f} passes over {what}: nothing is rounded, the last pass is cut short")
         _print_figures(model)
         return model, {}
     models = [evaluate_model(context, verified)]

@@ -107,7 +107,7 @@ def refit_on_both(context: RetrainContext, verified: TrainResult, say: Callable[
             "train_and_val_sentences": again.sentences,
             "verified_best_epoch": verified.best_epoch,
             "verified_val_accuracy": verified.best_val_accuracy,
-            "verified_val_sentences": len(corpus.indices(VAL)),
+            "verified_val_sentences": len(corpus.validation()),
             **held_out_metrics(config, test),
             **class_figures("test", corpus, TEST, test),
         },

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from core.config import TrialConfig
-from core.data.corpus import TEST, VAL, Corpus
+from core.data.corpus import TEST, Corpus
 from core.data.load import load_corpus
 from core.errors import DataError, StopTraining
 from core.metrics import METRICS
 from core.nn.environment import runtime_environment
 from core.training.evaluate import Evaluation, evaluate
 from core.training.loop import train
+from core.training.refit import refit
 from core.training.result import EpochResult, TrainResult
 
 FRESH = 7_031_501
@@ -60,10 +61,16 @@ def train_resumable(
 
 
 def evaluate_on_test(result: TrainResult, corpus: Corpus, threads: int, device: str) -> Evaluation | None:
-    """Evaluate the best epoch's weights on the test split; None if there is none. The caller logs the evaluation."""
+    """Evaluate the best epoch's weights on the test split; None if there is none. The caller logs the evaluation.
+
+    With folds, a model that is trained on all of them is evaluated.
+    """
     if not len(corpus.indices(TEST)):
         return None
-    return evaluate(result.config, result.weights, corpus, TEST, threads=threads, device=device)
+    weights = result.weights
+    if corpus.folds is not None:
+        weights = refit(result.config, corpus, result.epochs, threads=threads, device=device).weights
+    return evaluate(result.config, weights, corpus, TEST, threads=threads, device=device)
 
 
 def metrics_of(result: TrainResult, corpus: Corpus, test: Evaluation | None) -> dict[str, Any]:
@@ -73,7 +80,7 @@ def metrics_of(result: TrainResult, corpus: Corpus, test: Evaluation | None) -> 
         **_metric_value("val", result.config, result.best_score),
         "val_accuracy": result.best_val_accuracy,
         "val_loss": result.best_val_loss,
-        "val_sentences": len(corpus.indices(VAL)),
+        "val_sentences": len(corpus.validation()),
         **held_out_metrics(result.config, test),
     }
 

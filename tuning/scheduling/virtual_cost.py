@@ -27,9 +27,9 @@ class CorpusShape:
     """What the cost depends on in a corpus."""
 
     sentences: int
-    """In the training split."""
+    """Number that an epoch trains on: the training split, or with folds all folds but one, for each fold."""
     words: float
-    """Number of tokens in the training split, and EVALUATION_COST times those in the validation split."""
+    """Number of tokens that an epoch trains on, and EVALUATION_COST times those that it is validated on."""
     vocabulary: int
     embedding_dim: int
     classes: int
@@ -37,10 +37,10 @@ class CorpusShape:
     @classmethod
     def of(cls, corpus: Corpus) -> "CorpusShape":
         """Return the shape of a corpus."""
-        lengths = corpus.lengths()
-        train, val = (float(lengths[corpus.indices(split)].sum()) for split in (TRAIN, VAL))
+        lengths, members = corpus.lengths(), corpus.members()
+        train, val = (sum(float(lengths[each.indices(split)].sum()) for each in members) for split in (TRAIN, VAL))
         return cls(
-            sentences=len(corpus.indices(TRAIN)),
+            sentences=sum(len(each.indices(TRAIN)) for each in members),
             words=train + EVALUATION_COST * val,
             vocabulary=len(corpus.words),
             embedding_dim=corpus.embedding_dim,

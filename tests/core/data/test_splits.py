@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.data.corpus import TEST, TRAIN, VAL
+from core.data.corpus import TEST, TRAIN, VAL, Dataset
 from core.data.splits import (
+    NO_FOLD,
     SplitRule,
     column_split,
     duplicate_groups,
@@ -133,6 +134,33 @@ def test_more_folds_than_sentences_of_a_class_are_refused() -> None:
     texts, labels = sentences(10)
     with pytest.raises(DataError, match=r"class 'neg' has 5 distinct sentences .* needs at least 6"):
         fold_split(texts, labels, CLASSES, 6, 0, 42)
+
+
+@pytest.mark.parametrize("split", ["80/10/10", "notebook"])
+def test_validation_in_folds_uses_each_sentence_that_is_not_in_the_test_split(split: str) -> None:
+    texts, labels = sentences(203)
+    texts[7] = texts[3].upper()
+    rule, plain = SplitRule.of(split, 42, None, None, "folds:5"), SplitRule.of(split, 42, None, None)
+    data = Dataset(texts=texts, labels=labels, classes=CLASSES, notes={})
+    codes, folds = rule.assign(data)
+    before, none = plain.assign(data)
+    assert none is None
+    assert folds is not None
+    assert np.array_equal(codes == TEST, before == TEST)
+    assert not (codes == VAL).any()
+    assert set(folds[codes == TRAIN]) == set(range(5))
+    assert (folds[codes == TEST] == NO_FOLD).all()
+    assert folds[7] == folds[3]
+    sizes = np.bincount(folds[codes == TRAIN])
+    assert sizes.max() - sizes.min() <= 3
+    assert rule.inputs()["validation_folds"] == 5
+    assert "validation_folds" not in plain.inputs()
+
+
+@pytest.mark.parametrize("validation", ["folds", "folds:1", "folds:21", "folds:x", "5", ""])
+def test_another_validation_is_refused(validation: str) -> None:
+    with pytest.raises(ConfigError, match=rf"folds:K with K from 2 to 20, got '{validation}'"):
+        SplitRule.of("80/10/10", 42, None, None, validation)
 
 
 @pytest.mark.parametrize("n", [10, 101, 1234])

@@ -1,0 +1,89 @@
+"""Training that is validated in folds: one learner for each fold, and one result for all of them."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from core.config import TrialConfig
+from core.data.corpus import TEST, TRAIN, VAL, Corpus
+from core.errors import StopTraining
+from core.training.loop import train
+from core.training.refit import refit
+from core.training.result import EpochResult, TrainResult
+from tests.support.corpora import tiny_corpus
+
+CONFIG = TrialConfig(hidden_dim=5, epochs=4, learning_rate=1e-2, batch_size=16)
+K = 3
+
+
+def in_folds(corpus: Corpus) -> Corpus:
+    """Return the corpus with its validation sentences in train, and folds of different sizes."""
+    split = np.where(corpus.split == VAL, TRAIN, corpus.split).astype(np.uint8)
+    folds = np.where(split == TRAIN, np.arange(len(split)) % (K + 1) % K, 255).astype(np.uint8)
+    return dataclasses.replace(corpus, split=split, folds=folds, fingerprint="in folds")
+
+
+def without_seconds(result: TrainResult) -> list[EpochResult]:
+    return [dataclasses.replace(epoch, seconds=0.0) for epoch in result.epochs]
+
+
+@pytest.mark.parametrize("changes", [{}, {"freeze_embedding": False, "ema_decay": 0.9}])
+def test_each_fold_is_predicted_by_the_model_of_the_other_folds(changes: dict[str, bool]) -> None:
+    corpus, config = in_folds(tiny_corpus(n_classes=3)), CONFIG.replace(**changes, epochs=1)
+    whole = train(config, corpus)
+    losses, sizes = [], []
+    for fold, member in enumerate(corpus.members()):
+        alone = train(config, member)
+        here = corpus.folds[corpus.validation()] == fold  # type: ignore[index]
+        assert np.array_equal(whole.val_predictions[here], alone.val_predictions)
+        losses.append((alone.best_val_loss, alone.epochs[0].train_loss))
+        sizes.append((len(member.indices(VAL)), len(member.indices(TRAIN))))
+    means = np.average(losses, axis=0, weights=np.array(sizes, dtype=float))
+    assert (whole.best_val_loss, whole.epochs[0].train_loss) == pytest.approx(means.tolist(), rel=1e-12)
+    right = whole.val_predictions == corpus.labels[corpus.validation()]
+    assert whole.best_val_accuracy == right.mean()
+
+
+def test_members_share_the_data_and_validate_each_sentence_once() -> None:
+    corpus = in_folds(tiny_corpus())
+    members = corpus.members()
+    assert len(members) == K
+    assert sorted(np.concatenate([member.indices(VAL) for member in members])) == corpus.validation().tolist()
+    for member in members:
+        assert member.tokens is corpus.tokens
+        assert np.array_equal(member.indices(TEST), corpus.indices(TEST))
+        assert len(member.indices(TRAIN)) + len(member.indices(VAL)) == len(corpus.indices(TRAIN))
+
+
+def test_without_folds_a_corpus_is_its_only_member() -> None:
+    corpus = tiny_corpus()
+    assert corpus.members() == [corpus]
+    assert np.array_equal(corpus.validation(), corpus.indices(VAL))
+
+
+@pytest.mark.parametrize("stop", [1, 3])
+def test_a_resumed_training_has_the_same_results(tmp_path: Path, stop: int) -> None:
+    corpus, config = in_folds(tiny_corpus()), CONFIG.replace(freeze_embedding=False)
+
+    def report(epoch: EpochResult) -> None:
+        if epoch.epoch == stop:
+            raise StopTraining
+
+    straight = train(config, corpus)
+    train(config, corpus, report=report, checkpoint_dir=tmp_path)
+    resumed = train(config, corpus, checkpoint_dir=tmp_path)
+    assert without_seconds(resumed) == without_seconds(straight)
+    assert resumed.weights_sha256 == straight.weights_sha256
+    assert np.array_equal(resumed.val_predictions, straight.val_predictions)
+
+
+def test_the_model_is_trained_on_all_folds_for_the_steps_of_one_of_them() -> None:
+    corpus = in_folds(tiny_corpus())
+    result = train(CONFIG, corpus)
+    again = refit(CONFIG, corpus, result.epochs)
+    steps = -(-len(corpus.members()[0].indices(TRAIN)) // CONFIG.batch_size)
+    assert again.steps == result.best_epoch * steps
+    assert again.sentences == len(corpus.indices(TRAIN))
+    assert all("fold" not in name for name in again.weights)
