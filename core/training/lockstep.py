@@ -60,8 +60,8 @@ class Lockstep:
         """
         losses, sizes = [], []
         for member in self._members:
-            steps = member.steps_per_epoch
-            losses.append(train_epoch(member.learner, member.source, epoch, lambda step, n=steps: lr(step / n)))
+            rates = [lr(step / member.steps_per_epoch) for step in range(member.steps_per_epoch)]
+            losses.append(train_epoch(member.learner, member.source, epoch, rates.__getitem__))
             sizes.append(len(member.source.corpus.indices(TRAIN)))
         return losses[0] if len(losses) == 1 else float(np.average(losses, weights=sizes))
 
