@@ -13,7 +13,7 @@ from core.io.cache import read_manifest
 from tuning.cli.options import takes_data_options
 from tuning.console import print_note
 from tuning.formatting import format_megabytes
-from tuning.run_options import CacheDir
+from tuning.run_options import CacheDir, Results, study_folder
 
 
 def _show_cache(folder: Path, verify: bool) -> None:
@@ -46,16 +46,34 @@ def _contents(path: Path) -> str:
 @takes_data_options
 def data(
     arguments: Mapping[str, Any],
-    format: Annotated[Literal["text", "json"], typer.Option(help="Output format.")] = "text",
+    format: Annotated[
+        Literal["text", "json", "csv"], typer.Option(help="Output format; csv for --suspects only.")
+    ] = "text",
+    suspects: Annotated[
+        str | None,
+        typer.Option(
+            help="List the sentences of this study whose label is most likely wrong instead. They come from all "
+            "training sentences if the study has --validation folds:K, else from the validation split.",
+            metavar="STUDY",
+        ),
+    ] = None,
     list_: Annotated[bool, typer.Option("--list", help="List the cache instead.")] = False,
     verify: Annotated[bool, typer.Option("--verify", help="Verify every file of the cache instead.")] = False,
     clear: Annotated[bool, typer.Option("--clear", help="Delete the cache instead.")] = False,
     cache_dir: CacheDir = None,
+    results: Results = Path("results"),
 ) -> None:
     """Fetch, audit and cache DATASET; print the audit."""
+    if list_ + verify + clear + (suspects is not None) > 1:
+        raise ConfigError("--list, --verify, --clear and --suspects exclude one another: pass one of them")
+    if suspects is not None:
+        from tuning.analysis.suspects import suspects_text
+
+        print(suspects_text(study_folder(suspects, results), cache_dir, format))
+        return
+    if format == "csv":
+        raise ConfigError("--format csv goes with --suspects only: choose text or json")
     if list_ or verify or clear:
-        if list_ + verify + clear > 1:
-            raise ConfigError("--list, --verify and --clear exclude one another: pass one of them")
         folder = cache_dir or cache.default_dir()
         if clear:
             print(f"{folder}: {format_megabytes(cache.clear(folder, print_note))} freed")

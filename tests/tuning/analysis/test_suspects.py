@@ -1,0 +1,108 @@
+"""Sentences whose label is most likely wrong."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from core.data.corpus import VAL
+from core.data.load import load_corpus
+from core.log_odds import round_log_odds
+from tests.support.assessed_studies import SPEC, epoch, trial, write_study
+from tests.support.cli import sentune
+from tuning.analysis.suspects import find_suspects, mean_probabilities
+from tuning.journal.predictions import pack_labels
+from tuning.journal.probabilities import pack_log_odds, save_probabilities, trial_name
+
+
+def test_the_most_confident_contradiction_comes_first_and_agreement_is_left_out() -> None:
+    labels = np.array([0, 0, 1, 0])
+    probabilities = np.array([[0.4, 0.6], [0.9, 0.1], [0.8, 0.2], [0.5, 0.5]])
+    found = find_suspects(labels, probabilities, ["neg", "pos"], ["mild", "right", "wrong", "even"])
+    assert [(each.sentence, each.label, each.predicted, each.text) for each in found] == [
+        (2, "pos", "neg", "wrong"),
+        (0, "neg", "pos", "mild"),
+    ]
+    assert (found[0].label_probability, found[0].predicted_probability) == (0.2, 0.8)
+
+
+def store(folder: Path, number: int, at: int, probabilities: np.ndarray) -> None:
+    save_probabilities(folder, trial_name(number), pack_log_odds(at, round_log_odds(np.log(probabilities))))
+
+
+def test_the_best_quarter_of_the_trials_counts(tmp_path: Path) -> None:
+    trials = [trial(number, range(40 - 5 * number)) for number in range(5)]  # the best quarter: 4 and 3
+    for number in range(5):
+        share = 0.5 + number / 10
+        store(tmp_path, number, 2, np.full((200, 2), [share, 1 - share]))
+    found = mean_probabilities(tmp_path, trials, 200, 2)
+    assert found is not None
+    assert found.shape == (200, 2)
+    assert found[0] == pytest.approx([0.85, 0.15], abs=1e-3)
+
+
+def test_probabilities_of_another_epoch_do_not_count(tmp_path: Path) -> None:
+    store(tmp_path, 0, 1, np.full((200, 2), 0.5))
+    assert mean_probabilities(tmp_path, [trial(0, [])], 200, 2) is None
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    """A study of a file, validated on its split of 8 sentences; trial 0 is sure that the first label is wrong."""
+    rows = [f"Ticket No. {i} about \x1b[31mpage {i * 7},{'ab'[i % 2]}" for i in range(80)]
+    (tmp_path / "tickets.csv").write_text("\n".join(["text,label", *rows]))
+    data = {"dataset": str(tmp_path / "tickets.csv"), "vectors": "none", "embedding_dim": 4, "validation": "split"}
+    columns = dict.fromkeys(("text_column", "label_column", "split_column", "encoding"))
+    corpus = load_corpus(**data, **columns, cache_dir=tmp_path / "cache")  # type: ignore[arg-type]
+    labels = corpus.labels[corpus.indices(VAL)]
+    spec = SPEC | {"data": data | columns, "fingerprint": corpus.fingerprint}
+    kept = {"spec": spec, "validation": {"labels": pack_labels(labels), "classes": list(corpus.classes)}}
+    record = trial(0, [], epochs=(epoch(1, 7 / 8),), predictions=(pack_labels(labels),))
+    write_study(tmp_path / "tickets", [record], kept)
+    probabilities = np.where(labels[:, None] == np.arange(2), 0.9, 0.1)
+    probabilities[0] = probabilities[0, ::-1]
+    store(tmp_path / "tickets", 0, 1, probabilities)
+    return tmp_path / "tickets"
+
+
+def test_data_lists_them_in_three_formats(
+    study: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("data", "--suspects", str(study), "--cache-dir", str(study.parent / "cache"))
+    status, out, _ = sentune(monkeypatch, capsys, *words)
+    assert status == 0
+    assert "1 of 8 sentences have another most probable class than their label" in out
+    assert "only the validation split was checked: a study with --validation folds:5" in out
+    assert "\x1b" not in out
+    _, out, _ = sentune(monkeypatch, capsys, *words, "--format", "json")
+    (suspect,) = json.loads(out)
+    assert suspect["sentence"] == 0
+    assert suspect["label_probability"] == pytest.approx(0.1, abs=1e-3)
+    assert suspect["text"].startswith("Ticket No. ")
+    _, out, _ = sentune(monkeypatch, capsys, *words, "--format", "csv")
+    assert out.splitlines()[0] == "sentence,label,predicted,label_probability,predicted_probability,text"
+
+
+def test_a_study_without_probabilities_is_one_line(
+    study: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (study / "probabilities" / "00000.npz").unlink()
+    status, _, err = sentune(monkeypatch, capsys, "data", "--suspects", str(study))
+    assert status == 2
+    assert "study 'tickets' has no probabilities yet: run its command until a trial has ended" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--suspects", "x", "--list"), "--list, --verify, --clear and --suspects exclude one another"),
+        (("--format", "csv"), "--format csv goes with --suspects only: choose text or json"),
+    ],
+)
+def test_options_that_do_not_go_together_are_one_line(
+    words: tuple[str, ...], message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, _, err = sentune(monkeypatch, capsys, "data", *words)
+    assert status == 2
+    assert message in err

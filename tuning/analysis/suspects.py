@@ -1,0 +1,136 @@
+"""Sentences whose label is most likely wrong, by the probabilities of models that did not see them.
+
+The margin of a sentence is the probability of its label minus the largest one of the other classes, as in confident
+learning (Northcutt, Jiang and Chuang 2021, Journal of Artificial Intelligence Research 70). The probabilities are means
+over the best trials, because different settings err on different sentences. A wrong label is likely if all of them
+contradict it with confidence.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, astuple, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.data.load import load_validation_texts
+from core.errors import UserError
+from core.io.text import printable
+from tuning.formatting import csv_table, text_table
+from tuning.journal.predictions import unpack_labels
+from tuning.journal.probabilities import load_probabilities, trial_name
+from tuning.journal.records import TrialRecord, is_candidate, rank_trials, read_study
+
+BEST = 4
+"""One in BEST trials counts: the best ones, at least one."""
+MAX_ROWS = 50
+"""Maximum number of rows of the text table."""
+MAX_TEXT = 60
+"""Maximum number of characters of a text in the text table."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Suspect:
+    """One sentence that the models classify differently from its label."""
+
+    sentence: int
+    """Its place among the validation sentences, from 0."""
+    label: str
+    predicted: str
+    label_probability: float
+    predicted_probability: float
+    text: str
+
+
+def mean_probabilities(
+    folder: Path, records: Sequence[TrialRecord], n_sentences: int, n_classes: int
+) -> NDArray[np.float64] | None:
+    """Return (n, C) mean probabilities of the best trials of a study; None if none are stored.
+
+    Raises:
+        CorruptionError: stored probabilities are damaged.
+    """
+    ranked = [record for record in rank_trials(records) if is_candidate(record)]
+    found = []
+    for record in ranked[: -(-len(ranked) // BEST)]:
+        assert record.best is not None
+        stored = load_probabilities(folder, trial_name(record.number), record.best.epoch, n_sentences, n_classes)
+        if stored is not None:
+            found.append(stored.astype(np.float64))
+    return np.mean(found, axis=0) if found else None
+
+
+def find_suspects(
+    labels: NDArray[np.int64], probabilities: NDArray[np.float64], classes: Sequence[str], texts: Sequence[str]
+) -> list[Suspect]:
+    """Return the sentences whose most probable class is not their label, by rising margin.
+
+    Args:
+        labels: (n,) the given labels.
+        probabilities: (n, C) from models that were not trained on these sentences.
+        classes: C class names.
+        texts: (n,)
+    """
+    rows = np.arange(len(labels))
+    predicted = probabilities.argmax(axis=1)
+    margins = probabilities[rows, labels] - probabilities[rows, predicted]
+    return [
+        Suspect(
+            sentence=place,
+            label=classes[labels[place]],
+            predicted=classes[predicted[place]],
+            label_probability=float(probabilities[place, labels[place]]),
+            predicted_probability=float(probabilities[place, predicted[place]]),
+            text=texts[place],
+        )
+        for place in np.argsort(margins, kind="stable").tolist()
+        if predicted[place] != labels[place]
+    ]
+
+
+def suspects_text(folder: Path, cache_dir: Path | None, form: str) -> str:
+    """Return the suspects of a study as `text`, `json` or `csv`, the most suspicious first.
+
+    Raises:
+        UserError: there is no such study, it has no probabilities yet, or its data cannot be read.
+    """
+    attributes, records = read_study(folder)
+    spec, classes = attributes["spec"], tuple(attributes["validation"]["classes"])
+    labels = unpack_labels(attributes["validation"]["labels"], "the study's validation labels")
+    probabilities = mean_probabilities(folder, records, len(labels), len(classes))
+    if probabilities is None:
+        raise UserError(f"study {folder.name!r} has no probabilities yet: run its command until a trial has ended")
+    texts = load_validation_texts(spec["data"], spec["fingerprint"], cache_dir)
+    found = find_suspects(labels, probabilities, classes, texts)
+    if form == "json":
+        return json.dumps([asdict(each) for each in found], indent=2)
+    if form == "csv":
+        return csv_table([field.name for field in fields(Suspect)], map(astuple, found))
+    return "\n".join([*_table(found), "", *_notes(found, len(labels), spec["data"])])
+
+
+def _table(found: Sequence[Suspect]) -> list[str]:
+    cells = [
+        [
+            f"{at}",
+            printable(each.label, 20),
+            f"{each.label_probability:.2f}",
+            printable(each.predicted, 20),
+            f"{each.predicted_probability:.2f}",
+            printable(each.text, MAX_TEXT).ljust(MAX_TEXT),
+        ]
+        for at, each in enumerate(found[:MAX_ROWS], 1)
+    ]
+    titles = ("", "label", "prob", "predicted", "prob", "text".ljust(MAX_TEXT))
+    return [line.rstrip() for line in text_table(titles, cells)]
+
+
+def _notes(found: Sequence[Suspect], n_sentences: int, data: Mapping[str, Any]) -> list[str]:
+    notes = [f"{len(found):,} of {n_sentences:,} sentences have another most probable class than their label"]
+    if len(found) > MAX_ROWS:
+        notes.append(f"the table has the {MAX_ROWS} most suspicious ones: --format csv has all")
+    if data["validation"] == "split":
+        notes.append("only the validation split was checked: a study with --validation folds:5 checks all but test")
+    return notes
