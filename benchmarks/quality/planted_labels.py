@@ -1,0 +1,71 @@
+"""Does `sentune data --suspects` find wrong labels?
+
+    python -m benchmarks.quality.planted_labels            5% of the snippets' labels flipped: ten minutes
+    python -m benchmarks.quality.planted_labels --quick    1,000 snippets: shows that it works, not what holds
+
+A study with validation in folds runs on the rated snippets, of which a part has the other label. The list of suspects
+is compared with the flipped labels: the share of them among the first tenth of all checked sentences, and the share of
+flipped labels among the first 200. Chance finds 10% of them, and its first 200 have the share that was flipped. Labels
+that were wrong before count as errors of the list.
+"""
+
+import argparse
+import csv
+import io
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.baselines.sentune_studies import said_by
+from core.data.corpus import ReadOptions
+from core.data.datasets import resolve_dataset
+from core.io.cache import default_dir
+
+FLIPPED = 0.05
+FIRST = 200
+CLAIMED = 0.5
+"""Claimed minimum share of the flipped labels among the first tenth."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="Use 1,000 snippets, 2 trials and 2 folds.")
+    parser.add_argument("--seed", type=int, default=0, help="Seed of the choice of the labels (default: 0).")
+    arguments = parser.parse_args()
+    words = ["--validation", "folds:2", "--trials", "2", "--epochs", "2"] if arguments.quick else []
+    words = words or ["--validation", "folds:5", "--trials", "8", "--epochs", "6"]
+    with tempfile.TemporaryDirectory(prefix="sentune-labels-") as name:
+        folder = Path(name)
+        flipped = write_flipped(folder / "flipped.csv", 1000 if arguments.quick else None, arguments.seed)
+        said_by("run", str(folder / "flipped.csv"), *words, "--results", name, "--name", "study")
+        listed = list(csv.DictReader(io.StringIO(said_by("data", "--suspects", f"{name}/study", "--format", "csv"))))
+        notes = said_by("data", "--suspects", f"{name}/study").splitlines()
+        checked = next(int(line.split()[2].replace(",", "")) for line in notes if "another most probable class" in line)
+    texts = [row["text"] for row in listed]
+    present = round(len(flipped) * checked / (1000 if arguments.quick else 10_568))  # the others are in the test split
+    tenth = checked // 10
+    recall = sum(text in flipped for text in texts[:tenth]) / present
+    precision = sum(text in flipped for text in texts[:FIRST]) / min(FIRST, len(texts))
+    print(f"{checked:,} checked sentences, about {present} with a flipped label; {len(texts):,} listed")
+    print(f"flipped labels among the first {tenth:,}: {recall:.0%} of them (chance: 10%)")
+    print(f"flipped labels among the first {FIRST}: {precision:.0%} (chance: {FLIPPED:.0%})")
+    verdict = "run too small to decide" if arguments.quick else "holds" if recall >= CLAIMED else "DOES NOT HOLD"
+    print(f"at least {CLAIMED:.0%} among the first tenth claimed: {verdict}")
+
+
+def write_flipped(path: Path, sentences: int | None, seed: int) -> set[str]:
+    """Write the snippets as a CSV in which a part has the other label; return the texts of this part."""
+    data = resolve_dataset("snippets", ReadOptions(), default_dir()).read()
+    labels = data.labels[:: len(data.texts) // sentences][:sentences] if sentences else data.labels
+    texts = data.texts[:: len(data.texts) // sentences][:sentences] if sentences else data.texts
+    chosen = np.random.default_rng(seed).choice(len(texts), round(FLIPPED * len(texts)), replace=False)
+    changed = labels.copy()
+    changed[chosen] = 1 - changed[chosen]
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([("text", "label"), *zip(texts, changed.tolist(), strict=True)])
+    return {texts[place] for place in chosen.tolist()}
+
+
+if __name__ == "__main__":
+    main()
