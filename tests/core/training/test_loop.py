@@ -458,5 +458,5 @@ def test_patience_follows_the_metric() -> None:
 def test_a_metric_that_is_undefined_fails_the_training() -> None:
     corpus = tiny_corpus(n_classes=3)
     labels = np.where((corpus.labels == 2) & (corpus.split == VAL), 0, corpus.labels)
-    with pytest.raises(TrainingError, match="^roc_auc is nan after epoch 1, with "):
+    with pytest.raises(TrainingError, match=r"^roc_auc is nan after epoch 1, with "):
         train(small(metric="roc_auc"), dataclasses.replace(corpus, labels=labels))
