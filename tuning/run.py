@@ -2,9 +2,11 @@
 
 import contextlib
 import dataclasses
+import shlex
 import shutil
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -18,8 +20,9 @@ from core.metrics import METRICS
 from tuning.analysis.best import table_of
 from tuning.analysis.filters import RowFilter
 from tuning.backend.interrupt import InterruptHandler
+from tuning.backend.plain_fit import PlainFit
 from tuning.backend.storage import check_storage
-from tuning.console import command_line, print_note
+from tuning.console import command_line, print_note, program_name
 from tuning.journal.predictions import pack_labels
 from tuning.journal.records import study_attributes
 from tuning.journal.writer import open_study
@@ -115,6 +118,8 @@ def _run(options: RunOptions, machine: "Machine | Cluster", fits: int, began: fl
         if options.tensorboard:
             files = TensorBoardCallback(journal, searched_settings(plan.space), print_note)
             callbacks.append(extras.enter_context(contextlib.closing(files)))
+        plain = PlainFit(journal, options.data, corpus.fingerprint, plan.metric, options.cache_dir, print_note)
+        callbacks.append(extras.enter_context(plain))
         if choice is not None:
             journal.set_study_attr(GPU_SHARE, dataclasses.asdict(choice))
         cost = virtual_cost(plan.space, plan.shared_settings, CorpusShape.of(corpus))
@@ -130,14 +135,16 @@ def _run(options: RunOptions, machine: "Machine | Cluster", fits: int, began: fl
         else:
             _say(f"study {folder.name} is complete: {len(journal.trials())} trials")
         complete = _is_complete(schedule)
+        if complete or ending is not None:
+            plain.finish()
         if (options.address or options.storage) and complete:
             # By each command: the one before may have been killed.
             _checkpoint_store(options, key).remove_all(machine, print_note)
         journal.set_study_attr("early_end", ending.to_dict() if ending else None)
-        _say(table_of(folder, RowFilter(top=10), "table"))
-        if ending is not None:
-            _say(_resume_hint(ending))
-        return ending is not None or complete
+        hints = [] if ending is None else [_resume_hint(ending)]
+        hints += [_next_command(options)] if complete or ending is not None else []
+        _say(table_of(folder, RowFilter(top=10), "table", hints))
+        return complete or ending is not None
 
 
 def _resume_hint(ending: EarlyEnd) -> str:
@@ -145,6 +152,11 @@ def _resume_hint(ending: EarlyEnd) -> str:
     if ending.n_trials is None:
         return f"the same command goes on, with as much time again: {command_line()}"
     return "the same command with another --target or --patience-trials, or without, goes on"
+
+
+def _next_command(options: RunOptions) -> str:
+    study = options.folder.name if options.results == Path("results") else str(options.folder)
+    return f"next: {program_name()} retrain {shlex.quote(study)} --out model"
 
 
 def _search(

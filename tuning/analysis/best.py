@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from core.metrics import METRICS
 from core.stats import Interval
-from tuning.analysis.assessment import StudyAssessment, assess, evaluations_note
+from tuning.analysis.assessment import PLAIN, StudyAssessment, assess, evaluations_note
 from tuning.analysis.filters import RowFilter, filter_rows
 from tuning.analysis.random_search_curve import random_search_curve
 from tuning.analysis.ranking import TrialRow, trial_rows
@@ -13,8 +14,8 @@ from tuning.journal.records import read_study
 from tuning.scheduling.study import searched_settings, space_from_spec, spec_notes
 
 
-def table_of(folder: Path, selection: RowFilter, form: str) -> str:
-    """Return the study's rows as `form`: table, json, csv or md.
+def table_of(folder: Path, selection: RowFilter, form: str, hints: Sequence[str] = ()) -> str:
+    """Return the study's rows as `form`: table, json, csv or md; `hints` are lines before the last one of a text.
 
     Raises:
         UserError: there is no such study, or the selection does not fit it.
@@ -25,7 +26,9 @@ def table_of(folder: Path, selection: RowFilter, form: str) -> str:
     notes = [*_assessment_notes(rows, assessment), *spec_notes(attributes["spec"])] if rows else []
     if ended := attributes.get("early_end"):
         notes.append(f"the study ended early: {ended['reason']}")
-    return render_table(filter_rows(rows, selection), form, notes=notes)
+    notes += [*hints, *conclusion(rows, assessment)]
+    references = assessment.references if rows and selection.state is None and not selection.where else ()
+    return render_table(filter_rows(rows, selection), form, notes=notes, references=references)
 
 
 def curve_of(folder: Path, form: str) -> str:
@@ -56,11 +59,27 @@ def _assessment_notes(rows: Sequence[TrialRow], assessment: StudyAssessment) -> 
         ]
     elif rows[0].rank == 1 and rows[0].metric == "accuracy":
         notes.append("corrected for the choice: - (not every trial's predictions were kept)")
+    if gain := assessment.gain_over_plain:
+        notes.append(f"corrected gain over the plain baseline: {gain.gain:+.4f}, {_interval(gain.interval)}")
     for row in rows:
         if test := assessment.held_out.get(row.trial):
             seeds = f" ({test.seeds} seeds)" if test.seeds > 1 else ""
             notes.append(f"test accuracy of trial {row.trial}: {test.accuracy:.4f}, {_interval(test.interval)}{seeds}")
     return [*notes, evaluations_note(assessment.test_evaluations)]
+
+
+def conclusion(rows: Sequence[TrialRow], assessment: StudyAssessment) -> list[str]:
+    """Return the last line of `run` and `best`, if the search is not shown to beat the plain baseline."""
+    plain = next((reference for reference in assessment.references if reference.name == PLAIN), None)
+    gain = assessment.gain_over_plain
+    if plain is None or not rows or rows[0].val_metric is None or (gain is not None and gain.interval.low > 0):
+        return []
+    if gain is not None and gain.interval.high < 0:
+        return ["the plain baseline is better than the best trial: try more trials or epochs"]
+    oriented = METRICS[plain.metric].oriented
+    if gain is None and plain.value is not None and oriented(rows[0].val_metric) > oriented(plain.value):
+        return []  # there is no corrected gain to say more
+    return ["the search is not shown to beat the plain baseline: try more trials or epochs"]
 
 
 def _interval(interval: Interval) -> str:

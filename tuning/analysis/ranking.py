@@ -6,7 +6,7 @@ from typing import Any
 
 from core.metrics import METRICS
 from core.stats import Interval, wilson
-from tuning.analysis.assessment import StudyAssessment
+from tuning.analysis.assessment import Reference, StudyAssessment
 from tuning.formatting import format_value
 from tuning.journal.records import TrialRecord, rank_trials
 
@@ -151,6 +151,19 @@ def columns_of(rows: Sequence[TrialRow]) -> list[TrialColumn]:
     hidden = ("metric", "val_metric") if metric.name == "accuracy" else ("metric",)
     shown = [column for column in COLUMNS if column.field not in hidden]
     return [replace(each, title=metric.title) if each.field == "val_metric" else each for each in shown]
+
+
+def reference_fields(reference: Reference) -> dict[str, Any]:
+    """Return a reference as the fields of a TrialRow: `trial` is its name, and what does not apply is None."""
+    fields: dict[str, Any] = {
+        "trial": reference.name,
+        "metric": reference.metric,
+        "val_metric": reference.value,
+        "val_accuracy": reference.accuracy,
+        "state": "REFERENCE",
+        "params": {},
+    }
+    return dict.fromkeys(TrialRow.__slots__) | fields | _ends("interval", reference.interval)
 
 
 def trial_rows(

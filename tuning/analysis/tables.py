@@ -8,8 +8,9 @@ from collections.abc import Sequence
 
 from core.io.text import printable
 from core.metrics import METRICS
+from tuning.analysis.assessment import Reference
 from tuning.analysis.random_search_curve import CurvePoint, RandomSearchCurve
-from tuning.analysis.ranking import TrialColumn, TrialRow, columns_of
+from tuning.analysis.ranking import TrialColumn, TrialRow, columns_of, reference_fields
 from tuning.formatting import align_columns, csv_table, format_settings, format_value, markdown_table, text_table
 
 BASELINE = "* the baseline setting (the tutorial notebook's); gain: {metric} {direction} it"
@@ -18,31 +19,41 @@ MAX_ROWS = 16
 """Maximum number of rows of the curve's text and Markdown tables."""
 
 
-def render_table(rows: Sequence[TrialRow], form: str, width: int | None = None, notes: Sequence[str] = ()) -> str:
-    """Return the rows as `table`, `json`, `csv` or `md`.
+def render_table(
+    rows: Sequence[TrialRow],
+    form: str,
+    width: int | None = None,
+    notes: Sequence[str] = (),
+    references: Sequence[Reference] = (),
+) -> str:
+    """Return the rows, and those of the references below them, as `table`, `json`, `csv` or `md`.
 
     Args:
         rows: Result of tuning.analysis.filters.filter_rows.
         form: table, json, csv or md.
         width: Width of a text table in characters; None for the terminal's.
         notes: Lines below a text or Markdown table.
+        references: The plain baseline and the majority class.
     """
+    fields = [*(row.to_dict() for row in rows), *map(reference_fields, references)]
     if form == "json":
-        return json.dumps([row.to_dict() for row in rows], indent=2)
+        return json.dumps(fields, indent=2)
     settings = list(rows[0].params) if rows else []
     if form == "csv":
         names = [name for name in TrialRow.__slots__ if name != "params"]
-        fields = ([*(getattr(row, name) for name in names), *(row.params[name] for name in settings)] for row in rows)
-        return csv_table([*names, *settings], fields)
+        values = ([*(row[name] for name in names), *(row["params"].get(name) for name in settings)] for row in fields)
+        return csv_table([*names, *settings], values)
     shown = sorted((column for column in columns_of(rows) if column.title), key=lambda column: column.place)
     titles = [*(column.title for column in shown), *settings]
     cells = [
         [*(column.text(row) for column in shown), *(format_value(row.params[name]) for name in settings)]
         for row in rows
     ]
+    cells += [[*_reference_cells(reference, shown), *["-"] * len(settings)] for reference in references]
     below = [_baseline_note(rows[0].metric)] if any(row.baseline for row in rows) else []
     below += [f"trial {r.trial} repeats trial {r.copy_of}: not trained again" for r in rows if r.copy_of is not None]
-    below += [*notes, *(f"trial {row.trial} failed: {printable(row.error)}" for row in rows if row.error)]
+    below += [f"{reference.name}: {reference.about}" for reference in references]
+    below += [*(f"trial {row.trial} failed: {printable(row.error)}" for row in rows if row.error), *notes]
     if form == "md":
         return markdown_table(titles, cells, below)
     lines = _fit(rows, shown, [titles, *cells], width or shutil.get_terminal_size().columns)
@@ -52,6 +63,16 @@ def render_table(rows: Sequence[TrialRow], form: str, width: int | None = None, 
 def _baseline_note(name: str) -> str:
     metric = METRICS[name]
     return BASELINE.format(metric=metric.title, direction="above" if metric.higher_is_better else "below")
+
+
+def _reference_cells(reference: Reference, shown: Sequence[TrialColumn]) -> list[str]:
+    known = {
+        "trial": reference.name,
+        "val_metric": "-" if reference.value is None else f"{reference.value:.4f}",
+        "val_accuracy": f"{reference.accuracy:.4f}",
+        "interval_low": f"{reference.interval.low:.3f}-{reference.interval.high:.3f}",
+    }
+    return [known.get(column.field, "-") for column in shown]
 
 
 def _fit(

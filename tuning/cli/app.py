@@ -3,9 +3,7 @@
 import errno
 import json
 import os
-import shlex
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
@@ -14,7 +12,7 @@ from core.errors import TrainingError, UserError
 from tuning.cli import data_commands, model_commands, study_commands
 from tuning.cli.examples import examples
 from tuning.cli.options import takes_search_options
-from tuning.console import exit_if_interrupted, ignore_broken_output, print_note, program_name, reopen_closed_streams
+from tuning.console import exit_if_interrupted, ignore_broken_output, print_note, reopen_closed_streams
 from tuning.run_options import RunOptions
 
 if TYPE_CHECKING:
@@ -41,9 +39,6 @@ def run(options: RunOptions) -> None:
     with exit_if_interrupted():
         if not run_study(options):
             raise KeyboardInterrupt
-    folder, results = options.folder, options.results
-    study = folder.name if results == Path("results") else str(folder)
-    print(f"next: {program_name()} retrain {shlex.quote(study)} --out model")
 
 
 @app.command(epilog=examples("plan"))

@@ -75,15 +75,16 @@ def estimate_cost(
     """Return the number of runs, and their duration estimated from the epochs of the search."""
     each = {record.number: record.seconds / len(record.epochs) for record in records if record.epochs}
     usual = sum(each.values()) / len(each)
-    seconds = sum(each.get(run.trial, usual) * run.config["epochs"] for run in left) / workers
+    trained = [(run.trial, run.config["epochs"]) for run in left if run.trial is not None]
+    seconds = sum(each.get(trial, usual) * epochs for trial, epochs in trained) / workers  # the plain one takes seconds
     done = f", {len(runs) - len(left)} of them done before" if len(left) < len(runs) else ""
     minutes = "a minute or less" if seconds <= 60 else f"{max(2, round(seconds / 60)):,} minutes"
     at_once = f"{workers} at a time" if workers > 1 else "one after the other"
-    longest = max(run.config["epochs"] for run in left)
-    return (
-        f"{len(runs)} runs{done}: the {len(left)} to do take about {minutes}, {at_once}\n"
-        f"(each trains {longest} epochs, as in the study, and counts its best one on validation)"
-    )
+    plan = f"{len(runs)} runs{done}: the {len(left)} to do take about {minutes}, {at_once}"
+    if not trained:
+        return plan
+    longest = max(epochs for _, epochs in trained)
+    return f"{plan}\n(each trains {longest} epochs, as in the study, and counts its best one on validation)"
 
 
 def _execute_missing(
@@ -117,7 +118,7 @@ def _execute_missing(
         def corpus_of(run: ConfirmRun) -> Corpus:
             if run.fold is None:
                 return corpus
-            return load(split=f"folds:{run.folds}", fold=run.fold, split_column=None)
+            return load(split=f"folds:{run.folds}", fold=run.fold, split_column=None, validation="split")
 
         if first_fold := next((run for run in left if run.fold is not None), None):
             corpus_of(first_fold)  # more folds than a class has sentences are refused before hours are spent

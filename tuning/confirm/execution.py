@@ -5,15 +5,18 @@ after any kill.
 """
 
 import dataclasses
+import math
 import shutil
+import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core.data.corpus import TEST, Corpus
+from core.data.corpus import TEST, TRAIN, VAL, Corpus
 from core.errors import UserError
+from core.metrics import METRICS
 from tuning.backend.local_ray import local_ray
 from tuning.confirm.runs import PREFIX, ConfirmRun
 from tuning.journal.predictions import pack_labels
@@ -56,6 +59,27 @@ def train_run(config: Mapping[str, Any], corpus: Corpus, resources: TrialResourc
     }
 
 
+def fit_run(metric: str, corpus: Corpus) -> dict[str, Any]:
+    """Fit the plain baseline in a Ray worker, and evaluate it on validation and test; return as `train_run`."""
+    from core.training.plain_baseline import evaluate_plain, fit_plain_baseline
+    from tuning.backend.worker import failure_result
+
+    start = time.perf_counter()
+    found: dict[str, Any] = {}
+    try:
+        baseline = fit_plain_baseline(corpus, corpus.indices(TRAIN))
+        for split, name in ((VAL, "val"), (TEST, "test")):
+            if len(corpus.indices(split)):
+                result = evaluate_plain(baseline, corpus, split, METRICS[metric])
+                if not math.isnan(result.value):
+                    found[f"{name}_{metric}"] = result.value
+                found |= {f"{name}_accuracy": float(result.correct.mean()), f"{name}_sentences": len(result.correct)}
+                found["correct"] = pack_labels(result.correct.astype(int))
+    except Exception as error:  # it must not end the others
+        return failure_result(error)
+    return {**found, "seconds": time.perf_counter() - start}
+
+
 def execute(
     runs: Sequence[ConfirmRun],
     corpus_of: Callable[[ConfirmRun], Corpus],
@@ -83,12 +107,10 @@ def execute(
     """
     # Twice: Ray sets handlers of its own when it starts.
     with interrupt.installed(), local_ray(machine, interrupt.on_ray_lost) as ray, interrupt.installed():
-        options = {
-            "num_cpus": resources.cpus_per_trial,
-            "num_gpus": resources.gpus_per_trial,
-            "max_retries": MAX_RESTARTS,
-        }
-        task = ray.remote(**options)(train_run)
+        train = ray.remote(
+            num_cpus=resources.cpus_per_trial, num_gpus=resources.gpus_per_trial, max_retries=MAX_RESTARTS
+        )(train_run)
+        fit = ray.remote(num_cpus=1, max_retries=MAX_RESTARTS)(fit_run)
         waiting = deque(runs)
         running: dict[Any, ConfirmRun] = {}
         common, ended = None, 0
@@ -99,7 +121,11 @@ def execute(
                     data = ray.put(corpus_of(run))
                 else:
                     data = common = common or ray.put(corpus_of(run))
-                running[task.remote(dict(run.config), data, resources, str(_checkpoint_dir(journal, run.key)))] = run
+                if run.trial is None:
+                    running[fit.remote(run.config["metric"], data)] = run
+                else:
+                    place = str(_checkpoint_dir(journal, run.key))
+                    running[train.remote(dict(run.config), data, resources, place)] = run
             for reference in ray.wait(list(running), timeout=0.5)[0]:
                 run = running.pop(reference)
                 ended += 1

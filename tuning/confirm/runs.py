@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from core.errors import UserError
+from tuning.analysis.assessment import PLAIN
 from tuning.journal.records import Spec, TrialRecord, rank_trials
 from tuning.retrain.training import fresh_seeds
 
@@ -16,10 +17,12 @@ PREFIX = "confirm"
 class ConfirmRun:
     """One training to execute."""
 
-    trial: int
-    seed: int
+    trial: int | None
+    """None for the plain baseline."""
+    seed: int | None
+    """None for the plain baseline, which has none."""
     config: Mapping[str, Any] = field(compare=False)
-    """Settings of the trial, with this seed."""
+    """Settings of the trial, with this seed; of the plain baseline, the study's metric alone."""
     split: str
     """The split rule; of a fold, `folds:10 fold 3`."""
     fold: int | None = None
@@ -30,11 +33,11 @@ class ConfirmRun:
     def key(self) -> str:
         """Name of the study's user attribute that holds its result."""
         where = "" if self.fold is None else f":{self.fold}/{self.folds}"
-        return f"{PREFIX}:{self.trial}:{self.seed}{where}"
+        return f"{PREFIX}:{PLAIN}{where}" if self.trial is None else f"{PREFIX}:{self.trial}:{self.seed}{where}"
 
     def __str__(self) -> str:
         where = "" if self.fold is None else f", fold {self.fold + 1} of {self.folds}"
-        return f"trial {self.trial}, seed {self.seed}{where}"
+        return f"plain baseline{where}" if self.trial is None else f"trial {self.trial}, seed {self.seed}{where}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,17 +72,22 @@ def candidates(records: Sequence[TrialRecord], top: int) -> list[Candidate]:
 
 
 def plan_runs(spec: Spec, chosen: Sequence[Candidate], seeds: int, folds: int | None) -> list[ConfirmRun]:
-    """Return each setting on each seed, then the winner on each fold; they follow from the study alone.
+    """Return the plain baseline, each setting on each seed, then the baseline and the winner on each fold.
 
-    All folds use the first seed.
+    They follow from the study alone. All folds use the first seed.
     """
 
     def run(record: TrialRecord, seed: int, split: str, **fold: int) -> ConfirmRun:
         return ConfirmRun(trial=record.number, seed=seed, config={**record.config, "seed": seed}, split=split, **fold)
 
-    fresh, winner = fresh_seeds(spec["seed"], seeds), chosen[0].record
-    runs = [run(each.record, seed, spec["data"]["split"]) for seed in fresh for each in chosen]
+    def plain(split: str, **fold: int) -> ConfirmRun:
+        return ConfirmRun(trial=None, seed=None, config={"metric": spec["metric"]}, split=split, **fold)
+
+    split, fresh, winner = spec["data"]["split"], fresh_seeds(spec["seed"], seeds), chosen[0].record
+    runs = [plain(split), *(run(each.record, seed, split) for seed in fresh for each in chosen)]
     if folds is not None:
-        places = range(folds)
-        runs += [run(winner, fresh[0], f"folds:{folds} fold {at}", fold=at, folds=folds) for at in places]
+        for at in range(folds):
+            place: dict[str, int] = {"fold": at, "folds": folds}
+            split = f"folds:{folds} fold {at}"
+            runs += [plain(split, **place), run(winner, fresh[0], split, **place)]
     return runs

@@ -13,6 +13,7 @@ import numpy as np
 
 from core.metrics import METRICS, Metric
 from core.stats import ALPHA, Interval, Z, holm, paired_t, wilson
+from tuning.analysis.assessment import MAJORITY, PLAIN
 from tuning.confirm.runs import Candidate, ConfirmRun
 from tuning.journal.predictions import unpack_labels
 
@@ -22,9 +23,10 @@ Outcome = Mapping[str, Any]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Folds:
-    """The winner over cross-validation folds."""
+    """One setting over cross-validation folds."""
 
-    trial: int
+    trial: int | None
+    """None for the plain baseline."""
     folds: int
     values: tuple[float, ...]
     """The metric on the test split of each fold that did not fail."""
@@ -80,7 +82,8 @@ class SettingRow:
     """One setting over its seeds. Means are None if all runs failed."""
 
     rank: int | None
-    trial: int
+    trial: int | str
+    """Number of the trial, or the name of a reference."""
     baseline: bool
     seeds: tuple[int, ...]
     val_metric: float | None
@@ -105,12 +108,15 @@ class Summary:
     metric: str
     """What the study optimises, and what is compared."""
     rows: tuple[SettingRow, ...]
-    """The first-ranked setting, then the others by rank; the notebook's is among them."""
+    """The first-ranked setting, then the others by rank; the notebook's is among them. Then the references."""
     compared: str
     """test, or val where there is no test split."""
     sentences: int | None
     """Number of sentences in the compared split."""
     folds: Folds | None
+    """Of the winner."""
+    plain_folds: Folds | None
+    """Of the plain baseline."""
     missing: tuple[str, ...]
     """Runs without a result: their worker died."""
 
@@ -129,29 +135,37 @@ def summarize(
     outcomes = {run: attributes[run.key] for run in runs if run.key in attributes}
     by_trial: dict[int, dict[int, Outcome]] = {contender.record.number: {} for contender in chosen}
     for run, outcome in outcomes.items():
-        if run.fold is None:
+        if run.fold is None and run.trial is not None and run.seed is not None:
             by_trial[run.trial][run.seed] = outcome
     good = {trial: {s: o for s, o in found.items() if "error" not in o} for trial, found in by_trial.items()}
     ended = [outcome for found in good.values() for outcome in found.values()]
     metric = METRICS[attributes["spec"]["metric"]]
     compared = "test" if ended and all(f"test_{metric.name}" in outcome for outcome in ended) else "val"
     differences = _differences(good, metric, compared)
+    rows = [_row(c, by_trial[c.record.number], metric, compared, differences.get(c.record.number)) for c in chosen]
+    if plain := next((found for run, found in outcomes.items() if run.trial is None and run.fold is None), None):
+        first = chosen[0].record.number
+        # It has no seed: each seed of the search's best is compared with it.
+        again = dict.fromkeys(good[first], plain) if f"{compared}_{metric.name}" in plain else {}
+        difference = _differences({first: good[first], PLAIN: again}, metric, compared).get(PLAIN)
+        rows.append(_reference_row(PLAIN, plain, metric, difference))
+    if majority := attributes.get("audit", {}).get("majority_baseline"):
+        shares = {f"{split}_accuracy": majority[split] for split in ("val", "test") if split in majority}
+        rows.append(_reference_row(MAJORITY, shares, metric))
+    in_folds = [(run, outcome) for run, outcome in outcomes.items() if run.fold is not None]
     return Summary(
         study=study,
         metric=metric.name,
-        rows=tuple(
-            _row(c, by_trial[c.record.number], metric, compared, differences.get(c.record.number)) for c in chosen
-        ),
+        rows=tuple(rows),
         compared=compared,
         sentences=ended[0][f"{compared}_sentences"] if ended else None,
-        folds=summarize_folds(
-            metric.name, [(run, outcome) for run, outcome in outcomes.items() if run.fold is not None]
-        ),
+        folds=summarize_folds(metric.name, [(run, out) for run, out in in_folds if run.trial is not None]),
+        plain_folds=summarize_folds(metric.name, [(run, out) for run, out in in_folds if run.trial is None]),
         missing=tuple(str(run) for run in runs if run not in outcomes),
     )
 
 
-def _differences(good: Mapping[int, Mapping[int, Outcome]], metric: Metric, compared: str) -> dict[int, Difference]:
+def _differences(good: Mapping[Any, Mapping[int, Outcome]], metric: Metric, compared: str) -> dict[Any, Difference]:
     """Return the difference of the first trial to each other one with which it shares two or more seeds."""
     (first, best), *others = good.items()
     pairs = {trial: [(best[seed], found[seed]) for seed in best if seed in found] for trial, found in others}
@@ -208,4 +222,22 @@ def _row(
         n_parameters=next((outcome["n_parameters"] for outcome in good.values()), None),
         seconds=mean("seconds"),
         errors=tuple(outcome["error"] for outcome in found.values() if "error" in outcome),
+    )
+
+
+def _reference_row(name: str, outcome: Outcome, metric: Metric, difference: Difference | None = None) -> SettingRow:
+    return SettingRow(
+        rank=None,
+        trial=name,
+        baseline=False,
+        seeds=(),
+        val_metric=outcome.get(f"val_{metric.name}"),
+        test_metric=outcome.get(f"test_{metric.name}"),
+        val_accuracy=outcome.get("val_accuracy"),
+        test_accuracy=outcome.get("test_accuracy"),
+        sd=None,
+        difference=difference,
+        n_parameters=None,
+        seconds=outcome.get("seconds"),
+        errors=(outcome["error"],) if "error" in outcome else (),
     )

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from core.io.text import printable
 from core.metrics import METRICS, Metric
+from tuning.analysis.assessment import PLAIN
 from tuning.confirm.summary import Folds, SettingRow, Summary
 from tuning.formatting import text_table
 
@@ -31,7 +32,11 @@ def verdict(summary: Summary) -> list[str]:
     ranked = [row for row in others if row.rank is not None]
     metric = METRICS[summary.metric]
     lines = [_among(first, ranked, metric)] if ranked else []
-    return [*lines, *_over_baseline(summary), *([_over_folds(summary.folds, metric)] if summary.folds else [])]
+    lines += _over(summary, "the baseline setting", next((row for row in others if row.baseline), None))
+    if first.baseline:
+        lines.append("the baseline setting is the search's best: nothing beat it")
+    lines += _over(summary, "the plain baseline", next((row for row in others if row.trial == PLAIN), None))
+    return [*lines, *(_over_folds(folds, metric) for folds in (summary.folds, summary.plain_folds) if folds)]
 
 
 def _among(first: SettingRow, others: Sequence[SettingRow], metric: Metric) -> str:
@@ -53,23 +58,19 @@ def _among(first: SettingRow, others: Sequence[SettingRow], metric: Metric) -> s
     return "; ".join(parts)
 
 
-def _over_baseline(summary: Summary) -> list[str]:
-    first, metric = summary.rows[0], METRICS[summary.metric]
-    baseline = next((row for row in summary.rows if row.baseline), None)
-    if baseline is None:
+def _over(summary: Summary, name: str, row: SettingRow | None) -> list[str]:
+    """Return whether the search's best is better than the row of this name, if there is one."""
+    if row is None:
         return []
-    if baseline is first:
-        return ["the baseline setting is the search's best: nothing beat it"]
-    difference = baseline.difference
+    difference, metric = row.difference, METRICS[summary.metric]
     if difference is None:
-        return ["too few runs ended well to compare the search's best with the baseline setting"]
+        return [f"too few runs ended well to compare the search's best with {name}"]
     if difference.tied:
-        apart = _gap(metric, difference.mean, difference.half)
-        what = f"the search is not shown to beat the baseline setting: {apart}"
+        what = f"the search is not shown to beat {name}: {_gap(metric, difference.mean, difference.half)}"
     elif difference.mean > 0:
-        what = f"the search beat the baseline setting by {_gap(metric, difference.mean, difference.half)}"
+        what = f"the search beat {name} by {_gap(metric, difference.mean, difference.half)}"
     else:
-        what = f"the baseline setting beat the search's best by {_gap(metric, -difference.mean, difference.half)}"
+        what = f"{name} beat the search's best by {_gap(metric, -difference.mean, difference.half)}"
     few = ", which tell little: --seeds 5 adds the missing ones" if difference.tied and difference.pairs == 2 else ""
     if difference.sentences_half is None:
         return [f"{what}, over {difference.pairs} seeds{few}"]
@@ -83,7 +84,7 @@ def _over_baseline(summary: Summary) -> list[str]:
 def _over_folds(folds: Folds, metric: Metric) -> str:
     part = "" if len(folds.values) == folds.folds else f"{len(folds.values)} of "
     text = (
-        f"trial {folds.trial} over {part}{folds.folds} folds: test {metric.title} {folds.mean:.4f}, "
+        f"{_name(folds.trial)} over {part}{folds.folds} folds: test {metric.title} {folds.mean:.4f}, "
         f"standard deviation {folds.sd:.4f}"
     )
     if folds.interval is None:
@@ -93,7 +94,7 @@ def _over_folds(folds: Folds, metric: Metric) -> str:
 
 def summary_notes(summary: Summary) -> list[str]:
     """Return lines that explain the table."""
-    comparisons = sum(row.difference is not None for row in summary.rows)
+    comparisons = sum(row.difference is not None and isinstance(row.trial, int) for row in summary.rows)
     comparison = "comparison" if comparisons == 1 else "comparisons"
     lines = []
     if summary.metric != "accuracy":
@@ -111,9 +112,15 @@ def summary_notes(summary: Summary) -> list[str]:
         lines.append("there is no test split: the validation split, which chose these settings, is compared on")
     if summary.folds:
         lines.append("the search has seen most of the folds' test sentences, so their figure flatters a little")
-    lines += [f"trial {row.trial} failed: {printable(error)}" for row in summary.rows for error in row.errors]
+    if any(row.trial == PLAIN for row in summary.rows):
+        lines.append("plain: TF-IDF of words and word pairs with logistic regression")
+    lines += [f"{_name(row.trial)} failed: {printable(error)}" for row in summary.rows for error in row.errors]
     lines += [f"{run} is missing, its worker died: the same command tries again" for run in summary.missing]
     return lines
+
+
+def _name(trial: int | str | None) -> str:
+    return f"trial {trial}" if isinstance(trial, int) else "the plain baseline"
 
 
 def _cells(row: SettingRow) -> tuple[str, ...]:
@@ -121,7 +128,7 @@ def _cells(row: SettingRow) -> tuple[str, ...]:
     return (
         "-" if row.rank is None else str(row.rank),
         f"{row.trial}*" if row.baseline else str(row.trial),
-        str(len(row.seeds)),
+        str(len(row.seeds) or "-"),
         _share(row.val_metric),
         _share(row.test_metric),
         _share(row.sd),

@@ -19,6 +19,8 @@ from tuning.journal.reader import WrittenTrial, read_journal
 Spec = Mapping[str, Any]
 STUDY_FORMAT = 6
 """Version of the names and the layout of a journal's attributes."""
+PLAIN_BASELINE = "plain_baseline"
+"""The study's user attribute with the plain baseline's results (tuning.backend.plain_fit)."""
 
 
 class TestEvaluation(TypedDict):
@@ -26,8 +28,9 @@ class TestEvaluation(TypedDict):
 
     verb: str
     """`retrain` or `confirm`."""
-    trial: int
-    seed: int
+    trial: int | None
+    """None for the plain baseline, which has no seed."""
+    seed: int | None
     on: str
     """Splits that the model was trained on: `train` or `train+val`."""
     split: str

@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 
-from core.io.text import quoted
 from core.metrics import METRICS
-from tuning.analysis.assessment import StudyAssessment, evaluations_note
+from tuning.analysis.assessment import MAJORITY, PLAIN, StudyAssessment, evaluations_note
 from tuning.report.facts import ReportData
+
+TITLES = {PLAIN: "Plain baseline", MAJORITY: "Majority class"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +44,12 @@ def cards(facts: ReportData, assessment: StudyAssessment) -> list[Card]:
         same = baseline.trial == winner.trial
         detail = "is the best" if same else f"the best is {winner.gain_over_baseline:+.4f} against it"
         found.append(Card("Baseline setting", baseline.val_metric, f"trial {baseline.trial}: {detail}"))
-    majority = facts.attributes.get("audit", {}).get("majority_baseline", {})
-    if "val" in majority:
-        found.append(
-            Card("Majority baseline", majority["val"], f"accuracy of always answering {quoted(majority['class'])}")
-        )
+    for reference in assessment.references:
+        between = _interval(reference.interval.low, reference.interval.high)
+        if metric.name == "accuracy":
+            found.append(Card(TITLES[reference.name], reference.accuracy, f"{reference.about}{between}"))
+        elif reference.value is not None:
+            found.append(Card(TITLES[reference.name], reference.value, f"{metric.title} of {reference.about}"))
     return found
 
 

@@ -7,22 +7,14 @@ import numpy as np
 import pytest
 
 from core.config import TrialConfig
-from core.data.corpus import TEST, TRAIN, VAL, Corpus
+from core.data.corpus import TEST, TRAIN, VAL
 from core.errors import StopTraining
 from core.training.loop import train
 from core.training.refit import refit
 from core.training.result import EpochResult, TrainResult
-from tests.support.corpora import tiny_corpus
+from tests.support.corpora import in_folds, tiny_corpus
 
 CONFIG = TrialConfig(hidden_dim=5, epochs=4, learning_rate=1e-2, batch_size=16)
-K = 3
-
-
-def in_folds(corpus: Corpus) -> Corpus:
-    """Return the corpus with its validation sentences in train, and folds of different sizes."""
-    split = np.where(corpus.split == VAL, TRAIN, corpus.split).astype(np.uint8)
-    folds = np.where(split == TRAIN, np.arange(len(split)) % (K + 1) % K, 255).astype(np.uint8)
-    return dataclasses.replace(corpus, split=split, folds=folds, fingerprint="in folds")
 
 
 def without_seconds(result: TrainResult) -> list[EpochResult]:
@@ -31,7 +23,7 @@ def without_seconds(result: TrainResult) -> list[EpochResult]:
 
 @pytest.mark.parametrize("changes", [{}, {"freeze_embedding": False, "ema_decay": 0.9}])
 def test_each_fold_is_predicted_by_the_model_of_the_other_folds(changes: dict[str, bool]) -> None:
-    corpus, config = in_folds(tiny_corpus(n_classes=3)), CONFIG.replace(**changes, epochs=1)
+    corpus, config = in_folds(tiny_corpus(n_classes=3), 3), CONFIG.replace(**changes, epochs=1)
     whole = train(config, corpus)
     losses, sizes = [], []
     for fold, member in enumerate(corpus.members()):
@@ -47,9 +39,9 @@ def test_each_fold_is_predicted_by_the_model_of_the_other_folds(changes: dict[st
 
 
 def test_members_share_the_data_and_validate_each_sentence_once() -> None:
-    corpus = in_folds(tiny_corpus())
+    corpus = in_folds(tiny_corpus(), 3)
     members = corpus.members()
-    assert len(members) == K
+    assert len(members) == 3
     assert sorted(np.concatenate([member.indices(VAL) for member in members])) == corpus.validation().tolist()
     for member in members:
         assert member.tokens is corpus.tokens
@@ -65,7 +57,7 @@ def test_without_folds_a_corpus_is_its_only_member() -> None:
 
 @pytest.mark.parametrize("stop", [1, 3])
 def test_a_resumed_training_has_the_same_results(tmp_path: Path, stop: int) -> None:
-    corpus, config = in_folds(tiny_corpus()), CONFIG.replace(freeze_embedding=False)
+    corpus, config = in_folds(tiny_corpus(), 3), CONFIG.replace(freeze_embedding=False)
 
     def report(epoch: EpochResult) -> None:
         if epoch.epoch == stop:
@@ -80,7 +72,7 @@ def test_a_resumed_training_has_the_same_results(tmp_path: Path, stop: int) -> N
 
 
 def test_the_model_is_trained_on_all_folds_for_the_steps_of_one_of_them() -> None:
-    corpus = in_folds(tiny_corpus())
+    corpus = in_folds(tiny_corpus(), 3)
     result = train(CONFIG, corpus)
     again = refit(CONFIG, corpus, result.epochs)
     steps = -(-len(corpus.members()[0].indices(TRAIN)) // CONFIG.batch_size)

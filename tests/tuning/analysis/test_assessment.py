@@ -152,3 +152,23 @@ def test_the_rows_show_it() -> None:
     assert first.test_high is not None
     assert first.test_low < 0.75 < first.test_high
     assert (second.test_accuracy, second.test_low, second.test_high, second.test_evaluations) == (None, None, None, 0)
+
+
+def test_damaged_predictions_of_the_plain_baseline_are_reported() -> None:
+    short = {"val_predictions": pack_labels(np.zeros(7, dtype=int)), "sentences": 9}
+    with pytest.raises(CorruptionError, match=r"what the plain baseline predicted is damaged \(7 predictions for 200"):
+        assess(trials(), attributes(plain_baseline=short))
+
+
+def test_the_gain_over_the_plain_baseline_is_corrected_for_the_choice_among_trials() -> None:
+    """Many trials of equal worth: the best one is better than the plain baseline by luck alone."""
+    draw = np.random.default_rng(0)
+    lucky = [trial(n, draw.choice(200, 60, replace=False)[: 60 - draw.integers(8)].tolist()) for n in range(20)]
+    plain = {"val_predictions": predicting(draw.choice(200, 58, replace=False).tolist()), "sentences": 9}
+    found = assess(lucky, attributes(plain_baseline=plain))
+    assert found.corrected is not None
+    assert found.gain_over_plain is not None
+    raw = found.corrected.raw - (1 - 58 / 200)
+    assert found.gain_over_plain.gain == pytest.approx(found.corrected.corrected - 0.71)
+    assert found.gain_over_plain.gain < raw
+    assert found.gain_over_plain.interval.low < 0 < found.gain_over_plain.interval.high

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from tests.support.assessed_studies import CONFIG, attributes, epoch, reading, trial, write_study
+from tests.support.assessed_studies import CONFIG, attributes, epoch, predicting, reading, trial, write_study
 from tests.support.cli import sentune
 from tuning.analysis.best import table_of
-from tuning.analysis.filters import RowFilter
+from tuning.analysis.filters import RowFilter, parse_where
 
 FIELDS = [
     "rank", "trial", "metric", "val_metric", "val_accuracy",
@@ -47,6 +47,7 @@ def test_the_table_reads_as_documented(study: Path) -> None:
     above, below = text.split("\n\n")
     assert below.splitlines() == [
         "* the baseline setting (the tutorial notebook's); gain: accuracy above it",
+        "trial 3 failed: TrainingError: the loss is nan",
         "tied: not told from the best by a paired test (exact McNemar, Holm) at 5%",
         "+ recommended: trial 2, the cheapest of 2 tied (362 trained numbers)",
         "best validation accuracy: 0.8000, 95% interval 0.7391 to 0.8495",
@@ -54,7 +55,6 @@ def test_the_table_reads_as_documented(study: Path) -> None:
         "test accuracy of trial 1: 0.7750, 95% interval 0.7316 to 0.8132 (2 seeds)",
         "test accuracy of trial 0: 0.5900, 95% interval 0.5412 to 0.6371",
         "the test split was read 3 times: 3 by confirm",
-        "trial 3 failed: TrainingError: the loss is nan",
     ]
     heads = [line.split() for line in above.splitlines() if not line.startswith("       ")]
     assert heads[0] == ["rank", "trial", "val", "acc", "interval", "gain", "tied", "best", "epochs", "sec", "state"]
@@ -65,6 +65,68 @@ def test_the_table_reads_as_documented(study: Path) -> None:
         ["-", "3", "-", "-", "-", "-", "-", "0", "0.0", "failed"],
     ]
     assert len(below.splitlines()) == 9
+
+
+def with_references(wrong: int) -> dict[str, Any]:
+    """Attributes: the plain baseline is wrong on the first sentences, the majority class is right on half."""
+    audit = {"majority_baseline": {"class": "b", "val": 0.5}}
+    return attributes(plain_baseline={"val_predictions": predicting(range(wrong)), "sentences": 900}, audit=audit)
+
+
+def test_the_plain_baseline_and_the_majority_class_have_rows_below_the_trials(tmp_path: Path) -> None:
+    write_study(tmp_path / "s", trials(), with_references(60))
+    above, below = table_of(tmp_path / "s", RowFilter(top=1), "table").split("\n\n")
+    assert [line.split() for line in above.splitlines()[-2:]] == [
+        ["-", "plain", "0.7000", "0.633-0.759", *["-"] * 6],
+        ["-", "major", "0.5000", "0.431-0.569", *["-"] * 6],
+    ]
+    assert (
+        "plain: TF-IDF of words and word pairs with logistic regression\nmajor: the majority class, always 'b'" in below
+    )
+    assert "corrected gain over the plain baseline: +0.1000, 95% interval 0.0583 to 0.1417" in below
+    for form in ("json", "csv"):
+        text = table_of(tmp_path / "s", RowFilter(), form)
+        rows = json.loads(text) if form == "json" else list(csv.DictReader(io.StringIO(text)))
+        assert [row["trial"] for row in rows][-2:] == ["plain", "major"]
+        assert float(rows[-2]["val_accuracy"]) == 0.7
+        assert rows[-1]["state"] == "REFERENCE"
+    lines = table_of(tmp_path / "s", RowFilter(), "md").splitlines()
+    assert {line.count("|") for line in lines[: lines.index("")]} == {lines[0].count("|")}
+    for selection in (RowFilter(state="all"), RowFilter(where=(parse_where("trial>0"),))):
+        assert "major" not in table_of(tmp_path / "s", selection, "csv")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "line"),
+    [
+        (20, "the plain baseline is better than the best trial: try more trials or epochs"),
+        (40, "the search is not shown to beat the plain baseline: try more trials or epochs"),
+        (42, "the search is not shown to beat the plain baseline: try more trials or epochs"),
+        (60, "next: retrain"),
+    ],
+)
+def test_the_last_line_says_if_the_search_is_not_shown_to_beat_the_plain_baseline(
+    wrong: int, line: str, tmp_path: Path
+) -> None:
+    """The best trial is wrong on 40."""
+    write_study(tmp_path / "s", trials(), with_references(wrong))
+    for form in ("table", "md"):
+        lines = table_of(tmp_path / "s", RowFilter(), form, hints=["next: retrain"]).splitlines()
+        assert lines[-1] == line
+        assert "next: retrain" in lines
+
+
+def test_references_show_the_metric_of_the_study(tmp_path: Path) -> None:
+    kept = with_references(60)
+    kept["plain_baseline"] |= {"val_metric": 0.65}
+    kept["spec"] = kept["spec"] | {"metric": "macro_f1"}
+    write_study(tmp_path / "s", [trial(0, range(80), config=CONFIG.replace(metric="macro_f1").to_dict())], kept)
+    plain, major = json.loads(table_of(tmp_path / "s", RowFilter(), "json"))[-2:]
+    assert (plain["metric"], plain["val_metric"], plain["val_accuracy"]) == ("macro_f1", 0.65, 0.7)
+    assert major["val_metric"] == pytest.approx(1 / 3)  # F1 of 2/3 and 0
+    lines = table_of(tmp_path / "s", RowFilter(), "table").splitlines()
+    assert next(line for line in lines if " plain " in line).split()[2:4] == ["0.6500", "0.7000"]
+    assert lines[-1] == "the search is not shown to beat the plain baseline: try more trials or epochs"  # 0.6 of 0.65
 
 
 def test_the_table_of_80_columns_is_80_wide(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:

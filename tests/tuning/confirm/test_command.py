@@ -1,5 +1,6 @@
 """`confirm` without Ray: which runs, what they cost, what a worker does, what is kept."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -7,21 +8,24 @@ import numpy as np
 import pytest
 
 from core.config import TrialConfig
+from core.data.corpus import TEST, TRAIN, VAL
 from core.errors import ConfigError, UserError
+from core.metrics import METRICS
 from core.training.loop import train
+from core.training.plain_baseline import evaluate_plain, fit_plain_baseline
 from tests.support.corpora import tiny_corpus
 from tests.support.journals import SPEC as LEDGER_SPEC
 from tests.support.journals import two_trials
 from tests.support.trial_records import record
 from tuning.confirm.command import ConfirmOptions, estimate_cost
-from tuning.confirm.execution import record_result, remove_checkpoints, train_run
+from tuning.confirm.execution import fit_run, record_result, remove_checkpoints, train_run
 from tuning.confirm.runs import ConfirmRun, candidates, plan_runs
 from tuning.journal.predictions import unpack_labels
 from tuning.journal.records import study_attributes
 from tuning.journal.writer import open_study
 from tuning.resources.machine import TrialResources
 
-SPEC = {"seed": 42, "data": {"split": "80/10/10"}}
+SPEC = {"seed": 42, "metric": "accuracy", "data": {"split": "80/10/10"}}
 CONFIG = TrialConfig(hidden_dim=4, epochs=2, batch_size=16)
 RUN = ConfirmRun(trial=1, seed=5, config=CONFIG.to_dict(), split="80/10/10")
 
@@ -37,11 +41,13 @@ def options(**changes: Any) -> ConfirmOptions:
 def test_every_setting_gets_the_same_fresh_seeds_and_the_winner_each_fold() -> None:
     records = [record(0, 0.5), record(1, 0.9, origin="sampler"), record(2, 0.8, origin="sampler")]
     runs = plan_runs(SPEC, candidates(records, 2), 3, 4)
-    plain, folds = runs[:9], runs[9:]
-    seeds = {run.trial: [each.seed for each in plain if each.trial == run.trial] for run in plain}
+    trained = [run for run in runs if run.trial is not None]
+    own, folds = trained[:9], trained[9:]
+    seeds = {run.trial: [each.seed for each in own if each.trial == run.trial] for run in own}
     assert seeds[0] == seeds[1] == seeds[2]
     assert len({*seeds[0], 42}) == 4
-    assert all(run.config["seed"] == run.seed for run in runs)
+    assert all(run.config["seed"] == run.seed for run in trained)
+    assert [run.fold for run in runs if run.trial is None] == [None, 0, 1, 2, 3]
     assert [(run.trial, run.fold, run.split) for run in folds] == [
         (1, fold, f"folds:4 fold {fold}") for fold in range(4)
     ]
@@ -52,7 +58,7 @@ def test_fewer_seeds_are_the_first_of_more() -> None:
     """So that more seeds add to what is there."""
     chosen = candidates([record(0, 0.5)], 1)
     few, many = (plan_runs(SPEC, chosen, count, None) for count in (2, 5))
-    assert [run.key for run in few] == [run.key for run in many][:2]
+    assert [run.key for run in few] == [run.key for run in many][:3]
 
 
 def test_the_cost_is_what_the_searchs_epochs_took_for_the_epochs_of_a_whole_run() -> None:
@@ -63,12 +69,28 @@ def test_the_cost_is_what_the_searchs_epochs_took_for_the_epochs_of_a_whole_run(
     ]  # 1.5 s an epoch
     runs = plan_runs(SPEC, candidates(records, 2), 50, None)
     assert estimate_cost(records, runs, runs, 2) == (
-        "100 runs: the 100 to do take about 10 minutes, 2 at a time\n"
+        "101 runs: the 101 to do take about 10 minutes, 2 at a time\n"
         "(each trains 8 epochs, as in the study, and counts its best one on validation)"
     )
-    assert estimate_cost(records, runs, runs[90:], 1).startswith(
-        "100 runs, 90 of them done before: the 10 to do take about 2 minutes, one after the other\n"
+    assert estimate_cost(records, runs, runs[91:], 1).startswith(
+        "101 runs, 91 of them done before: the 10 to do take about 2 minutes, one after the other\n"
     )
+    only_plain = estimate_cost(records, runs, runs[:1], 1)
+    assert only_plain.endswith("100 of them done before: the 1 to do take about a minute or less, one after the other")
+
+
+def test_a_plain_run_measures_the_metric_on_both_splits_and_keeps_which_sentences_were_right() -> None:
+    corpus = tiny_corpus(n_sentences=300)
+    found = fit_run("macro_f1", corpus)
+    labels = corpus.labels[corpus.indices(TEST)]
+    baseline = fit_plain_baseline(corpus, corpus.indices(TRAIN))
+    expected = evaluate_plain(baseline, corpus, TEST, METRICS["macro_f1"])
+    assert found["test_macro_f1"] == expected.value
+    assert found["test_accuracy"] == np.mean(expected.predictions == labels)
+    assert (found["val_sentences"], found["test_sentences"]) == (len(corpus.indices(VAL)), len(labels))
+    np.testing.assert_array_equal(unpack_labels(found["correct"], "it"), expected.correct)
+    unlabelled = dataclasses.replace(corpus, tokens=corpus.tokens[:5])
+    assert "error" in fit_run("accuracy", unlabelled)
 
 
 def test_a_run_measures_the_best_epoch_and_keeps_which_sentences_were_right(tmp_path: Path) -> None:

@@ -38,8 +38,8 @@ def study() -> list[Any]:
     return [record(0, 0.5, origin="baseline"), *own, record(5, state="FAIL", error="NaN", origin="sampler")]
 
 
-def summary(scores: dict[int, list[float]], top: int = 4, folds: int | None = None, **more: Any) -> Summary:
-    """Of a study whose trials came to these test accuracies on as many fresh seeds."""
+def summary(scores: dict[int | None, list[float]], top: int = 4, folds: int | None = None, **more: Any) -> Summary:
+    """Of a study whose trials came to these test accuracies on as many fresh seeds; None is the plain baseline."""
     chosen = candidates(study(), top)
     count = max(map(len, scores.values()))
     runs = plan_runs(SPEC, chosen, count, folds)
@@ -47,13 +47,18 @@ def summary(scores: dict[int, list[float]], top: int = 4, folds: int | None = No
     for run in runs:
         at = [each.seed for each in runs if each.trial == run.trial and each.fold is None].index(run.seed)
         if run.fold is not None:
-            known[run.key] = outcome(0.8 + run.fold / 100)
-        elif at < len(scores[run.trial]):
-            known[run.key] = outcome(scores[run.trial][at], parameters=1000 * run.trial + 500)
+            known[run.key] = outcome((0.7 if run.trial is None else 0.8) + run.fold / 100)
+        elif at < len(scores.get(run.trial, [])):
+            known[run.key] = outcome(scores[run.trial][at], parameters=1000 * (run.trial or 0) + 500)
     return summarize("mine", chosen, runs, {"spec": SPEC} | known | more)
 
 
-CLOSE = {1: [0.80, 0.81, 0.82], 2: [0.81, 0.80, 0.81], 3: [0.79, 0.82, 0.81], 4: [0.70, 0.71, 0.72]}
+CLOSE: dict[int | None, list[float]] = {
+    1: [0.80, 0.81, 0.82],
+    2: [0.81, 0.80, 0.81],
+    3: [0.79, 0.82, 0.81],
+    4: [0.70, 0.71, 0.72],
+}
 
 
 def test_the_best_by_rank_and_the_notebooks_are_confirmed_and_no_copy() -> None:
@@ -156,15 +161,41 @@ def test_folds_give_mean_spread_and_the_interval_over_all_sentences() -> None:
     )
 
 
+def test_the_plain_baseline_is_compared_with_the_search_and_over_the_same_folds() -> None:
+    found = summary({**CLOSE, 0: [0.6, 0.6, 0.6], None: [0.75]}, folds=5)
+    row = found.rows[-1]
+    assert (row.trial, row.seeds, row.test_accuracy, row.sd, row.rank) == ("plain", (), 0.75, None, None)
+    assert row.difference is not None
+    assert row.difference.mean == pytest.approx(0.06)
+    lines = verdict(found)
+    assert any(line.startswith("the search beat the plain baseline by 6.0 +- 2.5 points, over 3") for line in lines)
+    assert lines[-1].startswith("the plain baseline over 5 folds: test accuracy 0.7200, standard deviation 0.0158")
+    assert "1 is better than 4" in lines[0]  # plain is no setting that may be recommended
+    better = verdict(summary({**CLOSE, 0: [0.6, 0.6, 0.6], None: [0.9]}))
+    assert any(line.startswith("the plain baseline beat the search's best by 9.0") for line in better)
+
+
+def test_a_plain_baseline_that_failed_is_reported() -> None:
+    found = summary({**CLOSE, 0: [0.6, 0.6, 0.6]}, **{"confirm:plain": {"error": "MemoryError: too large"}})
+    assert "too few runs ended well to compare the search's best with the plain baseline" in verdict(found)
+    assert "the plain baseline failed: MemoryError: too large" in render_summary(found, "table")
+
+
+def test_the_majority_class_stands_below_with_its_shares_of_both_splits() -> None:
+    audit = {"majority_baseline": {"class": "a", "val": 0.55, "test": 0.52}}
+    row = summary({**CLOSE, 0: [0.6, 0.6, 0.6]}, audit=audit).rows[-1]
+    assert (row.trial, row.val_accuracy, row.test_accuracy, row.difference) == ("major", 0.55, 0.52, None)
+
+
 def test_a_failed_run_and_a_missing_one_are_told_and_the_rest_counts() -> None:
     chosen = candidates(study(), 2)
     runs = plan_runs(SPEC, chosen, 3, None)
     known: dict[str, Any] = {run.key: outcome(0.8) for run in runs}
-    broken, lost = runs[1], runs[3]
+    broken, lost = runs[2], runs[4]
     known[broken.key] = {"error": "TrainingError: NaN \x1b[31m"}
     del known[lost.key]
     found = summarize("mine", chosen, runs, {"spec": SPEC} | known)
-    assert [len(row.seeds) for row in found.rows] == [2, 2, 3]
+    assert [len(row.seeds) for row in found.rows] == [2, 2, 3, 0]
     assert found.rows[1].difference is None
     assert "too few runs" not in verdict(found)[0]
     text = render_summary(found, "table")
@@ -201,6 +232,8 @@ def test_a_run_is_known_by_trial_seed_and_fold() -> None:
     fold = ConfirmRun(trial=7, seed=123, config={}, split="folds:10 fold 3", fold=3, folds=10)
     assert (run.key, fold.key) == ("confirm:7:123", "confirm:7:123:3/10")
     assert str(fold) == "trial 7, seed 123, fold 4 of 10"
+    plain = ConfirmRun(trial=None, seed=None, config={}, split="folds:10 fold 3", fold=3, folds=10)
+    assert (plain.key, str(plain)) == ("confirm:plain:3/10", "plain baseline, fold 4 of 10")
 
 
 def test_another_metric_is_compared_in_its_own_direction() -> None:
@@ -208,19 +241,22 @@ def test_another_metric_is_compared_in_its_own_direction() -> None:
     chosen = candidates(study(), 2)
     spec = SPEC | {"metric": "log_loss"}
     runs = plan_runs(spec, chosen, 3, None)
-    losses = {1: 0.40, 2: 0.50, 0: 0.60}
+    losses = {1: 0.40, 2: 0.50, 0: 0.60, None: 0.30}
     known = {
         run.key: outcome(0.8, val_log_loss=losses[run.trial], test_log_loss=losses[run.trial] + at / 1000)
         for at, run in enumerate(runs)
     }
     found = summarize("mine", chosen, runs, {"spec": spec} | known)
-    first, second, baseline = found.rows
+    first, second, baseline, plain = found.rows
     assert (found.metric, found.compared, first.val_metric) == ("log_loss", "test", pytest.approx(0.4))
     assert second.difference is not None
     assert baseline.difference is not None
     assert 0 < second.difference.mean < baseline.difference.mean
+    assert plain.difference is not None
+    assert plain.difference.mean < 0
     assert second.difference.sentences_half is None
     text = render_summary(found, "table")
+    assert "the plain baseline beat the search's best by 0.1" in text
     assert "the search beat the baseline setting by 0.2" in text
     assert "points" not in text
     assert "val, test: log loss on these splits; sd: its standard deviation over seeds" in text

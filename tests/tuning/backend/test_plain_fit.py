@@ -1,0 +1,113 @@
+"""tuning.backend.plain_fit: the plain baseline in its own process."""
+
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from core.data.corpus import TRAIN, VAL, Corpus
+from core.data.load import load_corpus
+from core.log_odds import to_probabilities
+from core.metrics import METRICS
+from core.training.plain_baseline import evaluate_plain, fit_plain_baseline
+from tests.support.assessed_studies import SPEC, epoch
+from tests.support.studies import write_sentences
+from tuning.backend import plain_fit
+from tuning.backend.plain_fit import PlainFit, fit_and_predict
+from tuning.journal.predictions import unpack_labels
+from tuning.journal.probabilities import load_probabilities
+from tuning.journal.writer import StudyJournal, open_study
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> dict[str, Any]:
+    return {"dataset": str(write_sentences(tmp_path / "sentences.csv", 60)), "vectors": "none"}
+
+
+@pytest.fixture
+def corpus(data: dict[str, Any], tmp_path: Path) -> Corpus:
+    return load_corpus(**data, cache_dir=tmp_path / "cache")
+
+
+def fit(journal: StudyJournal, corpus: Corpus, data: dict[str, Any], said: list[str], folder: Path) -> PlainFit:
+    return PlainFit(journal, data, corpus.fingerprint, "log_loss", folder / "cache", said.append)
+
+
+@pytest.mark.slow
+def test_the_result_is_in_the_journal_after_an_epoch_and_is_that_of_this_process(
+    corpus: Corpus, data: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Even if the folder of the user has a package of the same name."""
+    (tmp_path / "core").mkdir()
+    (tmp_path / "core" / "__init__.py").write_text("raise SystemExit('the wrong package')")
+    monkeypatch.chdir(tmp_path)
+    said: list[str] = []
+    with open_study(tmp_path / "s", SPEC) as journal:
+        with fit(journal, corpus, data, said, tmp_path) as running:
+            assert running._process is not None
+            running._process.wait()
+            running.on_epoch_end(0, epoch(1, 0.5))
+            found = journal.attributes["plain_baseline"]
+            running.on_epoch_end(0, epoch(2, 0.5))
+            running.finish()
+        with fit(journal, corpus, data, said, tmp_path) as again:
+            assert again._process is None  # the study has it
+            again.finish()
+        assert journal.attributes["plain_baseline"] == found
+    assert said == []
+    here = evaluate_plain(fit_plain_baseline(corpus, corpus.indices(TRAIN)), corpus, VAL, METRICS["log_loss"])
+    np.testing.assert_array_equal(unpack_labels(found["val_predictions"], "it"), here.predictions)
+    assert found["val_metric"] == here.value
+    stored = load_probabilities(tmp_path / "s", "plain_baseline", 0, len(here.predictions), 2)
+    np.testing.assert_array_equal(stored, to_probabilities(here.log_odds))
+
+
+def test_a_process_that_is_killed_costs_one_line(
+    corpus: Corpus, data: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plain_fit, "PROGRAM", "import time; time.sleep(60)")
+    said: list[str] = []
+    with open_study(tmp_path / "s", SPEC) as journal, fit(journal, corpus, data, said, tmp_path) as running:
+        running.on_epoch_end(0, epoch(1, 0.5))  # does not wait
+        assert running._process is not None
+        os.kill(running._process.pid, signal.SIGKILL)
+        running.finish()
+        assert "plain_baseline" not in journal.attributes
+    assert said == ["there is no plain baseline: its process ended with code -9; the same command tries again"]
+
+
+def test_leaving_early_kills_the_process(
+    corpus: Corpus, data: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plain_fit, "PROGRAM", "import time; time.sleep(60)")
+    with open_study(tmp_path / "s", SPEC) as journal, fit(journal, corpus, data, [], tmp_path) as running:
+        process = running._process
+    assert process is not None
+    assert process.returncode == -signal.SIGKILL
+
+
+def test_a_process_that_cannot_start_costs_one_line(
+    corpus: Corpus, data: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "none"))
+    said: list[str] = []
+    with open_study(tmp_path / "s", SPEC) as journal, fit(journal, corpus, data, said, tmp_path) as running:
+        running.finish()
+    assert len(said) == 1
+    assert said[0].startswith("there is no plain baseline: [Errno 2] No such file or directory")
+
+
+def test_an_error_becomes_a_message(
+    corpus: Corpus, data: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "nice", lambda increment: increment)
+    place = str(tmp_path / "cache")
+    assert "val_predictions" in fit_and_predict(data, corpus.fingerprint, "accuracy", place)
+    other = fit_and_predict(data, "0" * 64, "accuracy", place)
+    assert other == {"error": "the data have changed since the command began"}
+    gone = fit_and_predict(data | {"dataset": str(tmp_path / "gone.csv")}, corpus.fingerprint, "accuracy", place)
+    assert "gone.csv" in gone["error"]

@@ -1,0 +1,147 @@
+"""The plain baseline of a study, fitted in a process of its own at low priority while the trials train.
+
+A process, because the fit limits the threads of numerical libraries, and because one that is killed for its memory must
+not end the search.
+"""
+
+import json
+import math
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from core.data.load import load_corpus
+from core.errors import DataError
+from core.io.text import error_summary
+from core.metrics import METRICS
+from core.training.plain_baseline import validate_plain
+from core.training.result import EpochResult
+from tuning.journal.predictions import pack_labels
+from tuning.journal.probabilities import pack_log_odds, save_probabilities
+from tuning.journal.records import PLAIN_BASELINE
+from tuning.journal.writer import StudyJournal
+from tuning.scheduling.schedule import Callback
+
+PROGRAM = """
+import json, sys
+task = json.loads(sys.argv[1])
+sys.path[:] = task.pop("path")
+from tuning.backend.plain_fit import fit_and_predict
+print(json.dumps(fit_and_predict(**task)))
+"""
+"""It imports what this process imports; `python -m` would prefer a `core` or `tuning` in the user's folder."""
+
+
+class PlainFit(Callback):
+    """A context manager that fits the study's plain baseline in the background, unless the study has it.
+
+    The result is written to the journal after the first epoch that ends later.
+    """
+
+    def __init__(
+        self,
+        journal: StudyJournal,
+        data: Mapping[str, Any],
+        fingerprint: str,
+        metric: str,
+        cache_dir: Path | None,
+        say: Callable[[str], None],
+    ) -> None:
+        """Start nothing yet.
+
+        Args:
+            journal: The open journal.
+            data: Arguments of load_corpus.
+            fingerprint: Of the study's corpus.
+            metric: Name of the study's metric.
+            cache_dir: Folder of the data cache.
+            say: Called with a line if the baseline cannot be fitted.
+        """
+        place = None if cache_dir is None else str(cache_dir)
+        self._task = {
+            "path": sys.path,
+            "data": dict(data),
+            "fingerprint": fingerprint,
+            "metric": metric,
+            "cache_dir": place,
+        }
+        self._journal = journal
+        self._say = say
+        self._output = tempfile.TemporaryFile()  # noqa: SIM115  # a pipe would be full before its process has ended
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> "PlainFit":
+        """Start the process."""
+        if PLAIN_BASELINE in self._journal.attributes:
+            return self
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", PROGRAM, json.dumps(self._task)],
+                stdin=subprocess.DEVNULL,
+                stdout=self._output,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,  # Ctrl-C is for the search
+            )
+        except OSError as error:
+            self._report(error_summary(error))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Kill the process if the search was interrupted before its result was written."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+        self._output.close()
+
+    def on_epoch_end(self, number: int, result: EpochResult) -> None:
+        """Write the result if there is one."""
+        if self._process is not None and self._process.poll() is not None:
+            self.finish()
+
+    def finish(self) -> None:
+        """Wait for the result and write it, once; a failure is reported and does not end the study."""
+        if self._process is None:
+            return
+        code, self._process = self._process.wait(), None
+        self._output.seek(0)
+        try:
+            found = json.loads(self._output.read())
+        except ValueError:
+            found = {"error": f"its process ended with code {code}"}
+        if "error" in found:
+            self._report(found["error"])
+        else:
+            save_probabilities(self._journal.folder, PLAIN_BASELINE, found.pop("packed_log_odds"))
+            self._journal.set_study_attr(PLAIN_BASELINE, found)
+
+    def _report(self, error: str) -> None:
+        self._say(f"there is no plain baseline: {error}; the same command tries again")
+
+
+def fit_and_predict(data: Mapping[str, Any], fingerprint: str, metric: str, cache_dir: str | None) -> dict[str, Any]:
+    """Return the packed results on the validation split; or `error`, why there are none.
+
+    Args:
+        data: Arguments of load_corpus.
+        fingerprint: Of the corpus that they must give.
+        metric: Name of the study's metric.
+        cache_dir: Folder of the data cache.
+    """
+    try:
+        os.nice(10)
+        corpus = load_corpus(**data, cache_dir=cache_dir)
+        if corpus.fingerprint != fingerprint:
+            raise DataError("the data have changed since the command began")
+        found = validate_plain(corpus, METRICS[metric])
+    except Exception as error:  # it must not cost more than the baseline
+        return {"error": error_summary(error)}
+    value = {} if math.isnan(found.value) else {"val_metric": found.value}
+    return {
+        **value,
+        "val_predictions": pack_labels(found.predictions),
+        "packed_log_odds": pack_log_odds(0, found.log_odds),
+    }
