@@ -180,14 +180,22 @@ when the study had fewer trials."""
 
 def recorded_epochs(trial: FrozenTrial | WrittenTrial) -> list[EpochResult]:
     """Return all epochs that were trained, in order."""
-    written = sorted((v["epoch"], v) for key, v in trial.user_attrs.items() if key.startswith("epoch:"))
-    return [EpochResult(**{name: value[name] for name in EpochResult.__slots__}) for _, value in written]
+    return [_to_epoch(written) for written in _written_epochs(trial)]
+
+
+def _written_epochs(trial: FrozenTrial | WrittenTrial) -> list[dict[str, Any]]:
+    attributes = [value for key, value in trial.user_attrs.items() if key.startswith("epoch:")]
+    return sorted(attributes, key=lambda written: int(written["epoch"]))
+
+
+def _to_epoch(written: Mapping[str, Any]) -> EpochResult:
+    return EpochResult(**{name: written[name] for name in EpochResult.__slots__})
 
 
 def to_record(trial: FrozenTrial | WrittenTrial) -> TrialRecord:
     """Convert a trial of Optuna, or one that was read from the journal."""
     attrs = trial.user_attrs
-    epochs = recorded_epochs(trial)[: attrs.get(N_EPOCHS)]
+    written = _written_epochs(trial)[: attrs.get(N_EPOCHS)]
     result = attrs.get("result", {}) if trial.state != TrialState.PRUNED else {}
     segments = [
         RunSegment(worker=s.get("worker"), since=s["since"], until=s["until"]) for s in attrs.get("segments", ())
@@ -197,17 +205,17 @@ def to_record(trial: FrozenTrial | WrittenTrial) -> TrialRecord:
         segments.append(RunSegment(worker=result.get("worker"), since=result["since"], until=until))
     return TrialRecord(
         number=trial.number,
-        state="PAUSED" if _is_paused(trial, len(epochs)) else trial.state.name,
+        state="PAUSED" if _is_paused(trial, len(written)) else trial.state.name,
         params=trial.params,
         config=attrs["config"],
         origin=attrs["origin"],
         copy_of=copied_from(attrs["origin"]),
-        epochs=tuple(epochs),
+        epochs=tuple(_to_epoch(each) for each in written),
         error=result.get("error"),
         n_parameters=result.get("n_parameters"),
         weights_sha256=result.get("weights_sha256"),
         environment=result.get("environment"),
-        predictions=tuple(attrs[f"epoch:{epoch.epoch}"].get("val_predictions") for epoch in epochs),
+        predictions=tuple(each.get("val_predictions") for each in written),
         started=trial.datetime_start,
         ended=trial.datetime_complete,
         worker=result.get("worker") or (segments[-1].worker if segments else None),
