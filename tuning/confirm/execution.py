@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core.data.corpus import TEST, TRAIN, VAL, Corpus
+from core.data.corpus import TEST, TRAIN, Corpus
 from core.errors import UserError
 from core.metrics import METRICS
 from tuning.backend.local_ray import local_ray
@@ -61,20 +61,21 @@ def train_run(config: Mapping[str, Any], corpus: Corpus, resources: TrialResourc
 
 def fit_run(metric: str, corpus: Corpus) -> dict[str, Any]:
     """Fit the plain baseline in a Ray worker, and evaluate it on validation and test; return as `train_run`."""
-    from core.training.plain_baseline import evaluate_plain, fit_plain_baseline
+    from core.training.plain_baseline import evaluate_plain, fit_plain_baseline, validate_plain
     from tuning.backend.worker import failure_result
 
     start = time.perf_counter()
     found: dict[str, Any] = {}
     try:
-        baseline = fit_plain_baseline(corpus, corpus.indices(TRAIN))
-        for split, name in ((VAL, "val"), (TEST, "test")):
-            if len(corpus.indices(split)):
-                result = evaluate_plain(baseline, corpus, split, METRICS[metric])
-                if not math.isnan(result.value):
-                    found[f"{name}_{metric}"] = result.value
-                found |= {f"{name}_accuracy": float(result.correct.mean()), f"{name}_sentences": len(result.correct)}
-                found["correct"] = pack_labels(result.correct.astype(int))
+        results = {"val": validate_plain(corpus, METRICS[metric])}
+        if len(corpus.indices(TEST)):
+            baseline = fit_plain_baseline(corpus, corpus.indices(TRAIN))
+            results["test"] = evaluate_plain(baseline, corpus, TEST, METRICS[metric])
+        for name, result in results.items():
+            if not math.isnan(result.value):
+                found[f"{name}_{metric}"] = result.value
+            found |= {f"{name}_accuracy": float(result.correct.mean()), f"{name}_sentences": len(result.correct)}
+            found["correct"] = pack_labels(result.correct.astype(int))
     except Exception as error:  # it must not end the others
         return failure_result(error)
     return {**found, "seconds": time.perf_counter() - start}

@@ -155,7 +155,7 @@ def test_the_rows_show_it() -> None:
 
 
 def test_damaged_predictions_of_the_plain_baseline_are_reported() -> None:
-    short = {"val_predictions": pack_labels(np.zeros(7, dtype=int)), "sentences": 9}
+    short = {"val_predictions": pack_labels(np.zeros(7, dtype=int))}
     with pytest.raises(CorruptionError, match=r"what the plain baseline predicted is damaged \(7 predictions for 200"):
         assess(trials(), attributes(plain_baseline=short))
 
@@ -164,7 +164,7 @@ def test_the_gain_over_the_plain_baseline_is_corrected_for_the_choice_among_tria
     """Many trials of equal worth: the best one is better than the plain baseline by luck alone."""
     draw = np.random.default_rng(0)
     lucky = [trial(n, draw.choice(200, 60, replace=False)[: 60 - draw.integers(8)].tolist()) for n in range(20)]
-    plain = {"val_predictions": predicting(draw.choice(200, 58, replace=False).tolist()), "sentences": 9}
+    plain = {"val_predictions": predicting(draw.choice(200, 58, replace=False).tolist())}
     found = assess(lucky, attributes(plain_baseline=plain))
     assert found.corrected is not None
     assert found.gain_over_plain is not None

@@ -70,7 +70,7 @@ def test_the_table_reads_as_documented(study: Path) -> None:
 def with_references(wrong: int) -> dict[str, Any]:
     """Attributes: the plain baseline is wrong on the first sentences, the majority class is right on half."""
     audit = {"majority_baseline": {"class": "b", "val": 0.5}}
-    return attributes(plain_baseline={"val_predictions": predicting(range(wrong)), "sentences": 900}, audit=audit)
+    return attributes(plain_baseline={"val_predictions": predicting(range(wrong))}, audit=audit)
 
 
 def test_the_plain_baseline_and_the_majority_class_have_rows_below_the_trials(tmp_path: Path) -> None:

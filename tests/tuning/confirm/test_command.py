@@ -13,7 +13,7 @@ from core.errors import ConfigError, UserError
 from core.metrics import METRICS
 from core.training.loop import train
 from core.training.plain_baseline import evaluate_plain, fit_plain_baseline
-from tests.support.corpora import tiny_corpus
+from tests.support.corpora import in_folds, tiny_corpus
 from tests.support.journals import SPEC as LEDGER_SPEC
 from tests.support.journals import two_trials
 from tests.support.trial_records import record
@@ -89,6 +89,7 @@ def test_a_plain_run_measures_the_metric_on_both_splits_and_keeps_which_sentence
     assert found["test_accuracy"] == np.mean(expected.predictions == labels)
     assert (found["val_sentences"], found["test_sentences"]) == (len(corpus.indices(VAL)), len(labels))
     np.testing.assert_array_equal(unpack_labels(found["correct"], "it"), expected.correct)
+    assert fit_run("accuracy", in_folds(corpus, 3))["val_sentences"] == len(in_folds(corpus, 3).validation())
     unlabelled = dataclasses.replace(corpus, tokens=corpus.tokens[:5])
     assert "error" in fit_run("accuracy", unlabelled)
 
