@@ -52,7 +52,9 @@ def figures(data: ChartData) -> dict[str, Figure]:
     if len(own) < MIN_TRIALS:
         why["importances"] = f"{len(own)} ended trials are too few to tell."
     elif len(set(own)) == 1:
-        why["importances"] = f"All {len(own)} ended trials have the same {data.metric.title}: there is nothing to explain."
+        why["importances"] = (
+            f"All {len(own)} ended trials have the same {data.metric.title}: there is nothing to explain."
+        )
     elif len(own) < FEW_TRIALS:
         hint = (
             f"Only {len(own)} trials have ended: below {FEW_TRIALS} such shares are mostly chance. Take them as a hint."
