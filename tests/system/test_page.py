@@ -31,7 +31,7 @@ def browser() -> Iterator[Chrome]:
 def report(command: Command) -> Path:
     """The page of a recorded study with hostile names, made by the real command."""
     record_study(command.results / "seen", trials=60, running=2, error=EVIL, classes=("negative", EVIL))
-    command.succeed("report", "seen")
+    command.succeed("report", "seen", "--images", str(command.results / "charts"))
     return command.results / "seen" / "report.html"
 
 
@@ -97,6 +97,11 @@ def test_dark_mode_has_other_colours_without_a_reload(browser: Chrome, report: P
     media = {"features": [{"name": "prefers-color-scheme", "value": "dark"}]}
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
     assert browser.execute_script(colour) == "rgb(95, 211, 154)"
+
+
+def test_the_images_are_written_without_a_browser(report: Path) -> None:
+    images = {f"{key}.{kind}" for key in CHARTS for kind in ("png", "svg")}
+    assert {path.name for path in (report.parents[1] / "charts").iterdir()} == images
 
 
 def test_hostile_text_is_text(browser: Chrome, report: Path) -> None:

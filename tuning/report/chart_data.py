@@ -8,7 +8,6 @@ from datetime import datetime
 from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution
 from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.trial import create_trial
 
@@ -85,7 +84,7 @@ def _segments(record: TrialRecord, until: datetime) -> list[tuple[str, int, int]
     return [(each.worker or "lost", round(1000 * each.since), round(1000 * each.until)) for each in segments]
 
 
-def importances(facts: ReportData) -> dict[str, float]:
+def setting_importances(facts: ReportData) -> dict[str, float]:
     """Share of the metric's variance that each setting explains by itself, the largest first; they add up to 1.
 
     An inactive setting counts at the middle of its range, a stopped trial with the value that it had. Trials that
@@ -103,15 +102,10 @@ def importances(facts: ReportData) -> dict[str, float]:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(direction="maximize")
     for _, value, params in own:
-        params = fill_params(params, distributions)
+        params = {name: params[name] if name in params else midpoint(each) for name, each in distributions.items()}
         study.add_trial(create_trial(params=params, distributions=distributions, value=value))
     found = get_param_importances(study, evaluator=FanovaImportanceEvaluator(n_trees=TREES, max_depth=DEPTH, seed=0))
     return dict(sorted(((name, float(share)) for name, share in found.items()), key=lambda pair: (-pair[1], pair[0])))
-
-
-def fill_params(params: Mapping[str, Any], distributions: Mapping[str, BaseDistribution]) -> dict[str, Any]:
-    """Add the midpoint of its range for each inactive setting."""
-    return {name: params[name] if name in params else midpoint(each) for name, each in distributions.items()}
 
 
 def plain(value: Any) -> int | float | str | None:

@@ -10,7 +10,7 @@ from optuna.distributions import CategoricalDistribution, IntDistribution
 
 from tuning.analysis.random_search_curve import random_search_curve
 from tuning.formatting import format_value
-from tuning.report.chart_data import ChartData, importances, plain
+from tuning.report.chart_data import ChartData, plain, setting_importances
 from tuning.scheduling.asha import Asha
 from tuning.space.expressions import is_number
 from tuning.space.space import Dimension
@@ -85,31 +85,24 @@ def losses(data: ChartData) -> alt.LayerChart:
     """The best trial's training and validation loss by epoch."""
     winner = data.facts.winner
     record = data.facts.records[winner.trial] if winner else None
-    epochs = record.epochs if record else ()
     rows = [
-        {"epoch": each.epoch, "train": plain(each.train_loss), "validation": plain(each.val_loss)} for each in epochs
+        {"epoch": epoch.epoch, "split": split, "loss": plain(loss)}
+        for epoch in (record.epochs if record else ())
+        for split, loss in (("train", epoch.train_loss), ("validation", epoch.val_loss))
     ]
     x = _x("epoch", whole=True, domain=[1, data.facts.spec["epochs"]])
+    y = _y("loss", "mean cross-entropy (nats)")
     scale = alt.Scale(domain=["train", "validation"], range=[BROWN, BLUE])
-    lines = (
-        alt.Chart(_source(rows)).transform_fold(["train", "validation"], as_=["split", "loss"]).mark_line(point=True)
-    )
-    lines = lines.encode(
-        x=x,
-        y=_y("loss", "mean cross-entropy (nats)"),
-        color=alt.Color("split:N", scale=scale, title=None, legend=LEGEND),
-        strokeDash=alt.StrokeDash(
-            "split:N", title=None, legend=LEGEND, scale=alt.Scale(domain=["train", "validation"])
-        ),
-        tooltip=["epoch:Q", "split:N", "loss:Q"],
-    )
+    color = alt.Color("split:N", scale=scale, title=None, legend=LEGEND)
+    lines = alt.Chart(_source(rows)).mark_line(point=True)
+    lines = lines.encode(x=x, y=y, color=color, strokeDash="split:N", tooltip=["epoch:Q", "split:N", "loss:Q"])
     best = {record.best.epoch: "best epoch"} if record and record.best else {}
     return alt.layer(*_rules(x, best, align="right"), lines).properties(**SIZE)
 
 
-def importance_bars(data: ChartData) -> alt.LayerChart:
+def importances(data: ChartData) -> alt.LayerChart:
     """How much of the differences in the metric each setting explains."""
-    shares = importances(data.facts)
+    shares = setting_importances(data.facts)
     rows = [{"setting": name, "share": share} for name, share in shares.items()]
     scale = alt.Scale(domain=[0, 1.15 * max(shares.values(), default=1)])
     x = alt.X("share:Q", axis=alt.Axis(format="%"), scale=scale)
@@ -118,7 +111,7 @@ def importance_bars(data: ChartData) -> alt.LayerChart:
     return alt.layer(bars.mark_bar(color=BLUE), text).properties(width=SIZE["width"], height=26 * max(1, len(rows)))
 
 
-def expected_best_curve(data: ChartData) -> alt.LayerChart:
+def expected(data: ChartData) -> alt.LayerChart:
     """The curve of `best --expected`.
 
     Raises:
@@ -166,9 +159,8 @@ def parallel(data: ChartData) -> alt.LayerChart:
     base = base.transform_calculate(height="datum.top > 1 ? (datum.place - 1) / (datum.top - 1) : 0.5")
     header = alt.Axis(orient="top", labelAngle=0, labelPadding=10, domain=False, ticks=False)
     base = base.encode(x=alt.X("setting:N", sort=axes, title=None, axis=header), y=alt.Y("height:Q", axis=None))
-    scale = alt.Scale(
-        type="quantize", domain=[1, max((row["rank"] or 1 for row in data.rows), default=1)], range=SHADES
-    )
+    worst = max((row["rank"] or 1 for row in data.rows), default=1)
+    scale = alt.Scale(type="quantize", domain=[1, worst], range=SHADES)
     color = alt.when("datum.rank == 1").then(alt.value(GREEN)).otherwise(alt.Color("rank:Q", legend=None, scale=scale))
     lines = base.mark_line().encode(
         detail="trial:N", color=color, strokeWidth=_width("datum.rank == 1"), opacity=_faded(0.75), tooltip=TOOLTIP
@@ -221,10 +213,8 @@ def _trials(data: ChartData) -> alt.Chart:
 def _x(field: str, title: str | None = None, *, whole: bool = False, **scale: Any) -> alt.X:
     """Return a horizontal axis for numbers."""
     axis = alt.Axis(tickMinStep=1, format="d") if whole else alt.Axis()
-    zero = {} if scale.get("type") == "log" else {"zero": False}
-    return alt.X(
-        f"{field}:Q", title=title or field, axis=axis, scale=alt.Scale(nice=False, padding=10, **zero, **scale)
-    )
+    scale |= {"nice": False, "padding": 10} | ({} if scale.get("type") == "log" else {"zero": False})
+    return alt.X(f"{field}:Q", title=title or field, axis=axis, scale=alt.Scale(**scale))
 
 
 def _y(field: str, title: str) -> alt.Y:

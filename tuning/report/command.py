@@ -1,7 +1,7 @@
 """The verb `report`: a study as one HTML page, written once or repeatedly while the study runs."""
 
+import functools
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -23,19 +23,17 @@ from tuning.scheduling.study import searched_settings, space_from_spec
 
 EVERY_SECONDS = 5
 """Time between two pages while the study runs."""
-Say = Callable[[str], None]
 
 
 def write_report(
     folder: Path,
     out: Path,
+    images: Path | None,
     *,
-    images: Path | None = None,
     model: Path | None,
     cache_dir: Path | None,
     watch: bool,
     command: str,
-    say: Say,
 ) -> None:
     """Write the page; with `watch`, again every EVERY_SECONDS while the study runs, and once at its end.
 
@@ -47,29 +45,25 @@ def write_report(
         cache_dir: Folder of the data cache.
         watch: Whether to continue while the study runs.
         command: The user's command line.
-        say: Called with a line when the page is written for the first time and at the end.
 
     Raises:
-        UserError: there is no such study, `model` is not a model, or the file cannot be written.
+        UserError: there is no such study, `model` is not a model, or a file cannot be written.
     """
-
-    def make(every_seconds: int | None) -> None:
-        atomic_write(out, page(folder, model=model, cache_dir=cache_dir, command=command, every_seconds=every_seconds))
-
+    make = functools.partial(page, folder, model=model, cache_dir=cache_dir, command=command)
     announced = False
     try:
         while watch and is_locked(folder):
-            make(EVERY_SECONDS)
+            atomic_write(out, make(every_seconds=EVERY_SECONDS))
             if not announced:
-                say(f"{out} is made again every {EVERY_SECONDS} s while the study runs; Ctrl-C ends that")
+                print(f"{out} is made again every {EVERY_SECONDS} s while the study runs; Ctrl-C ends that")
                 announced = True
             time.sleep(EVERY_SECONDS)
     finally:
-        make(None)  # a page that is not made again must not wait for it
-    say(f"report written to {out}")
+        atomic_write(out, make())  # a page that is not made again must not wait for it
+    print(f"report written to {out}")
     if images is not None:
         write_images(figures(chart_data(report_data(folder)[0], running=is_locked(folder))), images)
-        say(f"images written to {images}")
+        print(f"images written to {images}")
 
 
 def page(

@@ -21,7 +21,6 @@ from tuning.analysis.ranking import STATES, columns_of
 from tuning.formatting import content_policy, format_value
 from tuning.report.chart_data import ChartData
 from tuning.report.charts import CONFIG, VEGA_LITE
-from tuning.report.facts import sampling_note
 from tuning.report.figures import figures
 from tuning.report.headline import cards, remarks
 from tuning.report.mistakes import MistakesSection
@@ -63,7 +62,7 @@ def render_page(
         "state_counts": ", ".join(counts) or "no trial yet",
         "cards": cards(facts, assessment),
         "notes": [*remarks(facts, assessment), *spec_notes(facts.spec)],
-        "left_out": sampling_note(len(data.rows), len(facts.records)),
+        "shown": len(data.rows),
         "figures": drawn,
         "parts": list(charts),
         "audit": audit_sections(facts.attributes["audit"]) if "audit" in facts.attributes else [],
@@ -122,12 +121,9 @@ def _columns(rows: list[dict[str, Any]]) -> list[list[Any]]:
 
 def about(spec: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return the study's options as names and values."""
-    # The spec has the width of the word vectors, the option is for random ones only.
-    data = {name: value for name, value in spec["data"].items() if name not in ("allow_leak", "embedding_dim")}
-    names = ("embedding_dim", "epochs", "patience", "precision", "parallelism", "lag", "threads", "device", "seed")
-    nested = {name: spec.get(name) or {} for name in ("stopping", "sampler", "warm_start", "versions")}
-    said = {name: ", ".join(f"{k} {v}" for k, v in value.items()) for name, value in nested.items()}
-    listed = {**data, **{name: spec.get(name) for name in names}, "data fingerprint": spec["fingerprint"], **said}
+    listed = {**spec["data"], **{name: value for name, value in spec.items() if name not in ("data", "space")}}
+    nested = {name: value for name, value in listed.items() if isinstance(value, Mapping)}
+    listed |= {name: ", ".join(f"{key} {each}" for key, each in value.items()) for name, value in nested.items()}
     return [(name.replace("_", " "), str(value)) for name, value in listed.items() if value not in (None, "")]
 
 

@@ -70,14 +70,3 @@ def sample_trials(facts: ReportData) -> ReportData:
     room = max(0, MAX_TRIALS - len(kept))
     kept |= {rest[at * len(rest) // room] for at in range(room)}
     return dataclasses.replace(facts, rows=[row for row in facts.rows if row.trial in kept])
-
-
-def sampling_note(shown: int, trials: int) -> str | None:
-    """Return the page's note on which trials it shows; None if it shows all."""
-    if shown == trials:
-        return None
-    return (
-        f"Of {trials:,} trials the table and the charts show {shown:,}: the best {KEEP_BEST:,}, the baseline, each "
-        "that was better than all earlier ones, and an evenly spaced sample of the rest. All other figures use all "
-        "trials; sentune best --state all --format csv lists every one."
-    )

@@ -1,8 +1,8 @@
 """The charts of a study that can be drawn, notes on the others, and their images."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import vl_convert
 
@@ -14,21 +14,14 @@ from tuning.report.chart_data import MIN_TRIALS, ChartData
 
 FEW_TRIALS = 30
 """With fewer trials, importances are mostly chance."""
-CHARTS: Mapping[str, Callable[[ChartData], charts.AnyChart]] = {
-    "history": charts.history,
-    "curves": charts.curves,
-    "losses": charts.losses,
-    "importances": charts.importance_bars,
-    "expected": charts.expected_best_curve,
-    "timeline": charts.timeline,
-    "parallel": charts.parallel,
-    "slices": charts.slices,
-}
-"""Function of each chart, by its anchor in the page, which is also the name of its images."""
+CHARTS: Sequence[Callable[[ChartData], charts.AnyChart]] = (
+    *(charts.history, charts.curves, charts.losses, charts.importances),
+    *(charts.expected, charts.timeline, charts.parallel, charts.slices),
+)
+"""In the page's order; a function's name is its anchor in the page and the name of its images."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Figure:
+class Figure(NamedTuple):
     """One chart, or why there is none."""
 
     chart: charts.AnyChart | None
@@ -38,29 +31,28 @@ class Figure:
 
 def figures(data: ChartData) -> dict[str, Figure]:
     """Return a figure for each entry of CHARTS."""
-    facts, hint = data.facts, None
-    why: dict[str, str | None] = dict.fromkeys(
-        CHARTS, None if facts.ranked else "No trial has ended with an accuracy yet."
-    )
-    why["curves"] = None if any(record.epochs for record in facts.records) else "No epoch has ended yet."
-    why["timeline"] = None if any(row["segments"] for row in data.rows) else "No trial has begun yet."
+    facts, named = data.facts, {draw.__name__: draw for draw in CHARTS}
+    why = {} if facts.ranked else dict.fromkeys(named, "No trial has ended with an accuracy yet.")
+    if any(record.epochs for record in facts.records):
+        why.pop("curves", None)
+    if any(row["segments"] for row in data.rows):
+        why.pop("timeline", None)
     try:
         random_search_curve(facts.records)
     except UserError as error:
         why["expected"] = str(error)
     own = [row.val_metric for row, _ in facts.ranked if row.copy_of is None]
+    hint = f"Of {len(own)} ended trials, fewer than {FEW_TRIALS}, such shares are mostly chance: take them as a hint."
     if len(own) < MIN_TRIALS:
         why["importances"] = f"{len(own)} ended trials are too few to tell."
     elif len(set(own)) == 1:
         why["importances"] = (
-            f"All {len(own)} ended trials have the same {data.metric.title}: there is nothing to explain."
+            f"All {len(own)} ended trials are equal in {data.metric.title}: there is nothing to explain."
         )
-    elif len(own) < FEW_TRIALS:
-        hint = (
-            f"Only {len(own)} trials have ended: below {FEW_TRIALS} such shares are mostly chance. Take them as a hint."
-        )
-    found = {key: Figure(chart=None if why[key] else draw(data), note=why[key]) for key, draw in CHARTS.items()}
-    return found | ({"importances": Figure(chart=found["importances"].chart, note=hint)} if hint else {})
+    found = {key: Figure(None if key in why else draw(data), why.get(key)) for key, draw in named.items()}
+    if len(own) < FEW_TRIALS and found["importances"].chart is not None:
+        found["importances"] = found["importances"]._replace(note=hint)
+    return found
 
 
 def write_images(drawn: Mapping[str, Figure], folder: Path) -> None:

@@ -14,9 +14,8 @@ from tests.support.pages import chart_data_of
 from tests.support.recorded_study import BEGAN, record_study
 from tests.support.small_study import add, small_study
 from tuning.report import charts
-from tuning.report.chart_data import ChartData, fill_params, importances
+from tuning.report.chart_data import ChartData, setting_importances
 from tuning.report.figures import FEW_TRIALS, figures, write_images
-from tuning.space.load import load_space
 
 
 @pytest.fixture(scope="module")
@@ -82,10 +81,10 @@ def test_every_setting_has_a_slice(data: ChartData) -> None:
 def test_importances_find_the_settings_that_matter(tmp_path: Path) -> None:
     record_study(tmp_path / "s", trials=200)
     data = chart_data_of(tmp_path / "s")
-    shares = importances(data.facts)
+    shares = setting_importances(data.facts)
     assert sum(shares.values()) == pytest.approx(1)
     assert list(shares)[:2] == ["n_layers", "freeze_embedding"]
-    assert f">{shares['n_layers']:.1%}<" in svg(charts.importance_bars(data))
+    assert f">{shares['n_layers']:.1%}<" in svg(charts.importances(data))
 
 
 @pytest.mark.slow
@@ -101,16 +100,7 @@ def test_importances_of_few_trials_carry_a_warning(tmp_path: Path, trials: int, 
 def test_importances_of_equal_trials_say_that_they_are_equal(tmp_path: Path) -> None:
     write_study(tmp_path / "s", [trial(number, range(40)) for number in range(9)], attributes(spec=FULL_SPEC))
     note = figures(chart_data_of(tmp_path / "s"))["importances"].note
-    assert note == "All 9 ended trials have the same accuracy: there is nothing to explain."
-
-
-def test_an_inactive_setting_counts_at_the_middle_of_its_range_and_on_its_grid() -> None:
-    space = load_space(
-        "notebook", ["hidden_dim=int(100,400,step=100)", "fc_dropout=float(0,0.5,step=0.1)", "learning_rate=log(0.1,1)"]
-    )
-    values = fill_params({}, {dimension.name: dimension.distribution for dimension in space.dimensions})
-    assert all(dimension.contains(values[dimension.name]) for dimension in space.dimensions)
-    assert values["learning_rate"] == pytest.approx(0.1**0.5)
+    assert note == "All 9 ended trials are equal in accuracy: there is nothing to explain."
 
 
 def segments(data: ChartData, number: int) -> list[tuple[str, float, float]]:
@@ -165,7 +155,7 @@ def test_the_losses_of_the_best_trial_have_two_lines(data: ChartData) -> None:
 
 
 def test_the_expected_best_is_drawn_for_each_number_of_random_trials(data: ChartData) -> None:
-    chart = charts.expected_best_curve(data)
+    chart = charts.expected(data)
     rows = json.loads(chart.layer[0].data.values if hasattr(chart.layer[0].data, "values") else chart.data.values)
     assert [row["trials"] for row in rows] == [1, 2, 3, 4, 5, 6]
     assert ">trials (of 4.7 epochs each)<" in svg(chart)

@@ -11,7 +11,7 @@ from tests.support.recorded_study import record_study
 from tuning.analysis.ranking import TrialRow
 from tuning.report import facts as module
 from tuning.report.chart_data import chart_data
-from tuning.report.facts import ReportData, sample_trials, sampling_note
+from tuning.report.facts import ReportData, sample_trials
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,6 @@ def test_as_many_as_may_be_are_shown_and_the_best_are_among_them(facts: ReportDa
 def test_a_study_that_is_small_enough_is_shown_whole(folder: Path) -> None:
     facts = facts_of(folder)
     assert sample_trials(facts) is facts
-    assert sampling_note(120, 120) is None
     assert len(made(folder).rows) == 120
 
 

@@ -120,13 +120,15 @@ async function drawAll() {
 // `report --watch`: reload, and keep the filter, the order and the selected trial.
 const seconds = Number(document.documentElement.dataset.watch ?? 0);
 const KEY = `sentune ${location.pathname}`;
-if (seconds) {
-  setInterval(() => document.activeElement !== filter && location.reload(), 1000 * seconds);
-  addEventListener("pagehide", () => sessionStorage.setItem(KEY, JSON.stringify([filter.value, order, selected])));
-  const kept = JSON.parse(sessionStorage.getItem(KEY) ?? "null");
-  if (kept) [filter.value, order] = kept;
-  select(kept?.[2] ?? null);
-}
 sort();
 applyFilter();
 drawAll();
+if (seconds) {
+  setInterval(() => document.activeElement !== filter && location.reload(), 1000 * seconds);
+  addEventListener("pagehide", () => sessionStorage.setItem(KEY, JSON.stringify([filter.value, order, selected])));
+  let number;
+  [filter.value, order, number] = JSON.parse(sessionStorage.getItem(KEY)) ?? ["", order, null];
+  sort();
+  applyFilter();
+  select(number);
+}
