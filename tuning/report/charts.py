@@ -168,9 +168,10 @@ def parallel(data: ChartData) -> alt.LayerChart:
     ticks = base.transform_aggregate(groupby=["setting", "value", "place", "top", "height"])
     ticks = ticks.transform_filter("(datum.place - 1) % ceil(datum.top / 7) == 0")
     ticks = ticks.transform_calculate(text="isNumber(datum.value) ? format(datum.value, '.3~g') : datum.value")
-    text = ticks.encode(text="text:N").mark_text(align="right", dx=-4, fontSize=10)
+    halo = {"stroke": CARD, "strokeWidth": 3}
+    texts = [ticks.encode(text="text:N").mark_text(align="right", dx=-4, fontSize=10, **each) for each in (halo, {})]
     axis = ticks.mark_line(color=MUTED, strokeWidth=1).encode(detail="setting:N")
-    return alt.layer(axis, lines.add_params(SELECTED), text).properties(width=alt.Step(116), height=SIZE["height"])
+    return alt.layer(axis, lines.add_params(SELECTED), *texts).properties(width=alt.Step(116), height=SIZE["height"])
 
 
 def setting_slice(data: ChartData, dimension: Dimension) -> alt.Chart:
