@@ -20,6 +20,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 from selenium.webdriver.common.by import By
+from selenium.webdriver.support.ui import WebDriverWait
 
 from benchmarks.chromium import NOT_FOUND, chromium, find_chromium, open_page
 from core.data.audit import audit_warnings
@@ -61,6 +62,7 @@ def page_picture(study: Path) -> bytes:
         file = Path(folder, "report.html")
         file.write_bytes(page(study, model=None, cache_dir=None, command="sentune report", every_seconds=None))
         open_page(browser, file, width=WIDTH)
+        WebDriverWait(browser, 60).until(lambda made: made.find_elements(By.CSS_SELECTOR, "body.drawn"))
         browser.execute_script("document.documentElement.style.overflow = 'hidden'")  # no scroll bar
         browser.find_element(By.ID, "filter").send_keys(FILTER)
         browser.execute_script("document.activeElement.blur()")

@@ -156,7 +156,7 @@ def test_best_loads_neither_torch_nor_ray(tmp_path: Path) -> None:
         "try: main()\n"
         "except SystemExit as ended: assert ended.code == 2"
     )
-    watched = ("torch", "ray", "nltk", "sklearn", "scipy", "pandas", "optuna")
+    watched = ("torch", "ray", "nltk", "sklearn", "scipy", "pandas", "optuna", "altair")
     assert loaded_by(code, *watched) == {"optuna"}
 
 

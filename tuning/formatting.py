@@ -83,13 +83,14 @@ def format_clock(seconds: float) -> str:
     return f"{hours}:{minute:02d}:{second:02d}" if hours else f"{minute}:{second:02d}"
 
 
-def content_policy(css: str, js: str) -> str:
-    """Return a Content-Security-Policy for a page that loads nothing and runs only this style and this script.
+def content_policy(css: str, *scripts: str) -> str:
+    """Return a Content-Security-Policy for a page that loads nothing and runs only this style and these scripts.
 
-    A browser recognizes both by their SHA-256 digests.
+    A browser recognizes them by their SHA-256 digests.
     """
-    style, script = (base64.b64encode(hashlib.sha256(part.encode()).digest()).decode() for part in (css, js))
+    digests = [base64.b64encode(hashlib.sha256(part.encode()).digest()).decode() for part in (css, *scripts)]
+    style, *rest = (f"'sha256-{digest}'" for digest in digests)
     return (
-        f"default-src 'none'; style-src 'sha256-{style}'; script-src 'sha256-{script}'; img-src data:; "
+        f"default-src 'none'; style-src {style}; script-src {' '.join(rest)}; img-src data:; "
         "base-uri 'none'; form-action 'none'"
     )

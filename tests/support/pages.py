@@ -6,20 +6,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tuning.analysis.assessment import assess
-from tuning.analysis.ranking import trial_rows
-from tuning.journal.records import read_study
-from tuning.report.command import page
+from tuning.report.chart_data import ChartData, chart_data
+from tuning.report.command import page, report_data
 from tuning.report.facts import ReportData
-from tuning.scheduling.study import searched_settings, space_from_spec
 
 
 def facts_of(folder: Path) -> ReportData:
     """Of a study."""
-    attributes, records = read_study(folder)
-    space = space_from_spec(attributes["spec"])
-    rows = trial_rows(records, searched_settings(space), assess(records, attributes))
-    return ReportData(name=folder.name, attributes=attributes, records=records, rows=rows, space=space)
+    return report_data(folder)[0]
+
+
+def chart_data_of(folder: Path, *, running: bool = False) -> ChartData:
+    """Of a study."""
+    return chart_data(facts_of(folder), running=running)
 
 
 @dataclass
@@ -52,9 +51,10 @@ class Page(html.parser.HTMLParser):
             self.text += data
 
     @property
-    def rows(self) -> Any:
-        """The table as JSON."""
-        return json.loads(self.raw["rows"])
+    def rows(self) -> list[dict[str, Any]]:
+        """The trials, best first."""
+        names, *rows = json.loads(self.raw["json"])[1]["rows"]
+        return [dict(zip(names, row, strict=True)) for row in reversed(rows)]
 
     def named(self, tag: str) -> list[dict[str, str | None]]:
         """Attributes of all elements with a name."""

@@ -1,22 +1,24 @@
-"""The page in a real browser: it draws everything, asks for nothing, sorts and filters, and survives a kill."""
+"""The page in a real browser: it draws and links its charts, asks for nothing, sorts, filters, and survives a kill."""
 
-import json
 import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from selenium.webdriver import Chrome
+from selenium.webdriver import ActionChains, Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import WebDriverWait
 
 from tests.support.browser import chromium, complaints, open_page, requested
 from tests.support.command import Command
 from tests.support.recorded_study import record_study
 
 EVIL = "<img src=https://example.org/x.png onerror=alert(1)>"
-PLOTS = ("history", "curves", "losses", "expected", "parallel", "importances", "timeline", "slices")
+CHARTS = ("history", "curves", "losses", "expected", "parallel", "importances", "timeline", "slices")
+SIZES = ("clientWidth", "scrollWidth")
 
 
 @pytest.fixture(scope="module")
@@ -29,8 +31,14 @@ def browser() -> Iterator[Chrome]:
 def report(command: Command) -> Path:
     """The page of a recorded study with hostile names, made by the real command."""
     record_study(command.results / "seen", trials=60, running=2, error=EVIL, classes=("negative", EVIL))
-    command.succeed("report", "seen")
+    command.succeed("report", "seen", "--images", str(command.results / "charts"))
     return command.results / "seen" / "report.html"
+
+
+def show(browser: Chrome, path: Path, **window: Any) -> None:
+    """Open a page and wait until its charts are drawn."""
+    open_page(browser, path, **window)
+    WebDriverWait(browser, 120).until(lambda made: made.find_elements(By.CSS_SELECTOR, "body.drawn"))
 
 
 def cells(browser: Chrome, field: str) -> list[str]:
@@ -55,12 +63,12 @@ def filter_by(browser: Chrome, text: str) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1400, 400])
+@pytest.mark.parametrize("width", [1280, 400])
 def test_it_opens_from_disk_without_a_complaint_and_asks_for_nothing(
     browser: Chrome, report: Path, width: int, scheme: str
 ) -> None:
     complaints(browser), requested(browser)
-    open_page(browser, report, width=width, scheme=scheme)
+    show(browser, report, width=width, scheme=scheme)
     assert complaints(browser) == []
     assert {url for url in requested(browser) if not url.startswith("data:")} == {report.as_uri()}
     # Nothing is wider than the window: wide tables and plots scroll in boxes of their own.
@@ -69,24 +77,35 @@ def test_it_opens_from_disk_without_a_complaint_and_asks_for_nothing(
     assert (sum(map(int, paper[4:-1].split(","))) > 380) == (scheme == "light")
 
 
-def test_every_plot_is_drawn(browser: Chrome, report: Path) -> None:
-    open_page(browser, report)
-    for key in PLOTS:
-        pictures = browser.find_elements(By.CSS_SELECTOR, f"#{key} .drawings svg")
-        assert pictures, key
-        for picture in pictures:
-            box = browser.execute_script("const b = arguments[0].getBBox(); return [b.width, b.height]", picture)
-            assert min(box) > 20, key
-            assert picture.get_attribute("aria-label")
-            outside = browser.execute_script(
-                "const b = arguments[0].getBBox(), v = arguments[0].viewBox.baseVal;"
-                "return b.x < -1 || b.y < -1 || b.x + b.width > v.width + 1 || b.y + b.height > v.height + 1", picture
-            )  # fmt: skip
-            assert not outside, f"{key}: {picture.get_attribute('aria-label')} is cut off"
+@pytest.mark.parametrize("width", [1280, 400])
+def test_every_chart_is_drawn_within_its_place(browser: Chrome, report: Path, width: int) -> None:
+    show(browser, report, width=width)
+    for key in CHARTS:
+        charts = browser.find_elements(By.CSS_SELECTOR, f"#{key} .chart")
+        assert charts, key
+        for chart in charts:
+            assert chart.get_attribute("aria-label"), key
+            assert len(chart.find_elements(By.CSS_SELECTOR, "svg path")) > 5, key
+            room, used = (browser.execute_script(f"return arguments[0].{name}", chart) for name in SIZES)
+            assert key == "parallel" or used <= room + 1, key
+
+
+def test_dark_mode_has_other_colours_without_a_reload(browser: Chrome, report: Path) -> None:
+    show(browser, report)
+    colour = "return getComputedStyle(document.querySelector('#history .mark-line path')).stroke"
+    assert browser.execute_script(colour) == "rgb(10, 122, 72)"
+    media = {"features": [{"name": "prefers-color-scheme", "value": "dark"}]}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
+    assert browser.execute_script(colour) == "rgb(95, 211, 154)"
+
+
+def test_the_images_are_written_without_a_browser(report: Path) -> None:
+    images = {f"{key}.{kind}" for key in CHARTS for kind in ("png", "svg")}
+    assert {path.name for path in (report.parents[1] / "charts").iterdir()} == images
 
 
 def test_hostile_text_is_text(browser: Chrome, report: Path) -> None:
-    open_page(browser, report)
+    show(browser, report)
     assert browser.find_elements(By.TAG_NAME, "img") == []
     assert EVIL in browser.find_element(By.ID, "confusion").text
 
@@ -121,30 +140,64 @@ def test_the_table_filters_by_words_and_by_columns(browser: Chrome, report: Path
 
 def test_an_order_is_that_of_the_stored_numbers_and_not_of_the_rounded_ones(browser: Chrome, report: Path) -> None:
     open_page(browser, report)
-    rows = json.loads(browser.execute_script("return document.getElementById('rows').textContent"))
-    exact = [row["params"]["learning_rate"] for row in rows]
-    shown = sorted(cells(browser, "learning_rate"))[len(exact) // 2]
-    filter_by(browser, f"learning_rate>{shown}")
-    assert len(cells(browser, "trial")) == sum(rate > float(shown) for rate in exact)
-    filter_by(browser, f"learning_rate={shown}")
-    assert set(cells(browser, "learning_rate")) == {shown}
+    exact = browser.execute_script("return trials.map(trial => trial.learning_rate)")
+    text = sorted(cells(browser, "learning_rate"))[len(exact) // 2]
+    filter_by(browser, f"learning_rate>{text}")
+    assert len(cells(browser, "trial")) == sum(rate > float(text) for rate in exact)
+    filter_by(browser, f"learning_rate={text}")
+    assert set(cells(browser, "learning_rate")) == {text}
 
 
-def test_a_trial_is_shown_in_every_plot_by_keyboard_alone(browser: Chrome, report: Path) -> None:
-    open_page(browser, report)
+def lit(browser: Chrome) -> set[int | None]:
+    """The selected trials of all charts that show trials one by one; None for a chart that has none."""
+    script = (
+        "const done = arguments[0];"
+        "Promise.all(views.map(view => view.runAsync())).then(() =>"
+        "done(views.map(view => view.data('trial_store').map(each => each.values[0])[0] ?? null)))"
+    )
+    found = browser.execute_async_script(script)
+    assert len(found) > 6
+    return set(found)
+
+
+def pressed(browser: Chrome) -> list[str]:
+    return [each.text for each in browser.find_elements(By.CSS_SELECTOR, "tr.on button[aria-pressed='true']")]
+
+
+def test_a_trial_is_selected_in_every_chart_by_keyboard_alone(browser: Chrome, report: Path) -> None:
+    show(browser, report)
     button = browser.find_element(By.CSS_SELECTOR, "#trials tbody button")
     button.send_keys(Keys.ENTER)
-    assert button.get_attribute("aria-pressed") == "true"
-    trial = button.text
-    for key in ("history", "curves", "parallel", "timeline"):
-        lit = browser.find_elements(By.CSS_SELECTOR, f"#{key} .drawings .on")
-        assert {each.get_attribute("data-t") for each in lit} == {trial}, key
+    assert pressed(browser) == [button.text]
+    assert lit(browser) == {int(button.text)}
+    faint = browser.find_elements(By.CSS_SELECTOR, "#history .mark-symbol path[opacity='0.12']")
+    assert len(faint) > 50
     button.send_keys(Keys.ESCAPE)
-    assert browser.find_elements(By.CSS_SELECTOR, ".drawings .on") == []
+    assert pressed(browser) == []
+    assert lit(browser) == {None}
+    assert browser.find_elements(By.CSS_SELECTOR, "#history .mark-symbol path[opacity='0.12']") == []
+
+
+@pytest.mark.parametrize(
+    "place", ["#history .role-mark.mark-symbol path", "#timeline .mark-rect path", "#slices-1 .mark-symbol path"]
+)
+def test_a_click_in_a_chart_selects_the_trial_in_the_table_and_in_every_chart(
+    browser: Chrome, report: Path, place: str
+) -> None:
+    show(browser, report)
+    marks = browser.find_elements(By.CSS_SELECTOR, place)
+    mark = marks[-1]  # the best trial is on top of the others
+    ActionChains(browser).move_to_element(mark).click().perform()
+    [chosen] = lit(browser)
+    assert chosen is not None
+    assert pressed(browser) == [str(chosen)]
+    tip = browser.find_element(By.ID, "tip").text.splitlines()
+    assert tip[0] == f"trial {chosen}"
+    assert any(line.startswith("learning_rate ") for line in tip)
 
 
 def test_it_stands_on_paper_without_scroll_boxes(browser: Chrome, report: Path) -> None:
-    open_page(browser, report, width=1030)  # A4 in landscape, less margins
+    show(browser, report, width=1030)  # A4 in landscape, less margins
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
     boxes = browser.execute_script(
         "const hidden = e => [e.scrollHeight - e.clientHeight, e.scrollWidth - e.clientWidth];"
@@ -162,8 +215,9 @@ def test_a_watched_page_keeps_its_filter_over_a_reload(browser: Chrome, command:
     record_study(command.results / "watched", trials=12)
     folder = command.results / "watched"
     made = folder / "report.html"
-    made.write_bytes(page(folder, model=None, cache_dir=folder, command="x", every_seconds=1))
+    made.write_bytes(page(folder, model=None, cache_dir=folder, command="x", every_seconds=5))
     open_page(browser, made)
+    browser.find_element(By.CSS_SELECTOR, "#trials tbody button").click()
     filter_by(browser, "failed")
     browser.execute_script("window.old = true; document.activeElement.blur()")
     until = time.monotonic() + 20
@@ -171,16 +225,17 @@ def test_a_watched_page_keeps_its_filter_over_a_reload(browser: Chrome, command:
         time.sleep(0.1)
     assert browser.execute_script("return window.old") is None
     assert set(cells(browser, "state")) == {"failed"}
+    assert len(browser.find_elements(By.CSS_SELECTOR, "tr.on")) == 1
 
 
-def test_a_thousand_trials_fit_in_8_megabytes_and_scroll(browser: Chrome, command: Command) -> None:
+def test_a_thousand_trials_fit_in_3_megabytes_and_scroll(browser: Chrome, command: Command) -> None:
     folder = command.results / "large"
     record_study(folder, trials=1000, space="default", sentences=1000)
     command.succeed("report", "large")
-    assert (folder / "report.html").stat().st_size < 8e6
-    open_page(browser, folder / "report.html")
+    assert (folder / "report.html").stat().st_size < 3e6
+    show(browser, folder / "report.html")
     assert len(cells(browser, "trial")) == 1000
-    for key in PLOTS:
+    for key in CHARTS:
         script = "document.getElementById(arguments[0]).scrollIntoView(); return scrollY"
         assert browser.execute_script(script, key) > 0
     box = browser.find_element(By.CSS_SELECTOR, "#table .tall")

@@ -25,6 +25,7 @@ EXAMPLES = {
     "report": (
         "sentune report snippets-quick",
         "sentune report snippets-quick --watch --out page.html",
+        "sentune report snippets-quick --images charts",
     ),
     "confirm": (
         "sentune confirm snippets-quick --top 3 --seeds 10",

@@ -60,16 +60,17 @@ def report(
     model: Annotated[
         Path | None, typer.Option(help="Best trial's model, for confidences. Default: folder model of the study.")
     ] = None,
+    images: Annotated[Path | None, typer.Option(help="Folder for each chart as PNG and SVG. Default: none.")] = None,
     watch: Annotated[bool, typer.Option("--watch", help="Update the page while the study runs.")] = False,
     results: Results = Path("results"),
     cache_dir: CacheDir = None,
 ) -> None:
-    """Write STUDY as one HTML page: table, plots and mistakes."""
+    """Write STUDY as one HTML page: table, charts and mistakes."""
     from tuning.report.command import write_report as write_report
 
     folder = study_folder(study, results)
     target = out or folder / "report.html"
-    write_report(folder, target, model=model, cache_dir=cache_dir, watch=watch, command=command_line(), say=print)
+    write_report(folder, target, images, model=model, cache_dir=cache_dir, watch=watch, command=command_line())
 
 
 @ignore_broken_output()

@@ -1,8 +1,7 @@
 """The verb `report`: a study as one HTML page, written once or repeatedly while the study runs."""
 
+import functools
 import time
-from collections.abc import Callable
-from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -11,81 +10,90 @@ from numpy.typing import NDArray
 from core.data.load import load_validation_texts
 from core.errors import UserError
 from core.io.atomic import atomic_write
-from tuning.analysis.assessment import assess
+from tuning.analysis.assessment import StudyAssessment, assess
 from tuning.analysis.ranking import trial_rows
 from tuning.journal.file import is_locked
 from tuning.journal.records import read_study
-from tuning.report.compose import MistakesSection, render_page
+from tuning.report.chart_data import chart_data
+from tuning.report.compose import render_page
 from tuning.report.facts import ReportData
-from tuning.report.mistakes import Predictions, mistakes, read_predictions, same_model
+from tuning.report.figures import figures, write_images
+from tuning.report.mistakes import MistakesSection, Predictions, mistakes, read_predictions, same_model
 from tuning.scheduling.study import searched_settings, space_from_spec
 
 EVERY_SECONDS = 5
 """Time between two pages while the study runs."""
-Say = Callable[[str], None]
 
 
 def write_report(
-    folder: Path, out: Path, *, model: Path | None, cache_dir: Path | None, watch: bool, command: str, say: Say
+    folder: Path,
+    out: Path,
+    images: Path | None,
+    *,
+    model: Path | None,
+    cache_dir: Path | None,
+    watch: bool,
+    command: str,
 ) -> None:
     """Write the page; with `watch`, again every EVERY_SECONDS while the study runs, and once at its end.
 
     Args:
         folder: Folder of the study.
         out: The file to write.
+        images: Folder for each chart as PNG and SVG; None for no images.
         model: A saved model of the best trial, for confidences; None for the study's folder/model if it exists.
         cache_dir: Folder of the data cache.
         watch: Whether to continue while the study runs.
         command: The user's command line.
-        say: Called with a line when the page is written for the first time and at the end.
 
     Raises:
-        UserError: there is no such study, `model` is not a model, or the file cannot be written.
+        UserError: there is no such study, `model` is not a model, or a file cannot be written.
     """
-
-    def make(every_seconds: int | None) -> None:
-        atomic_write(out, page(folder, model=model, cache_dir=cache_dir, command=command, every_seconds=every_seconds))
-
+    make = functools.partial(page, folder, model=model, cache_dir=cache_dir, command=command)
     announced = False
     try:
         while watch and is_locked(folder):
-            make(EVERY_SECONDS)
+            atomic_write(out, make(every_seconds=EVERY_SECONDS))
             if not announced:
-                say(f"{out} is made again every {EVERY_SECONDS} s while the study runs; Ctrl-C ends that")
+                print(f"{out} is made again every {EVERY_SECONDS} s while the study runs; Ctrl-C ends that")
                 announced = True
             time.sleep(EVERY_SECONDS)
     finally:
-        make(None)  # a page that is not made again must not wait for it
-    say(f"report written to {out}")
+        atomic_write(out, make())  # a page that is not made again must not wait for it
+    print(f"report written to {out}")
+    if images is not None:
+        write_images(figures(chart_data(report_data(folder)[0], running=is_locked(folder))), images)
+        print(f"images written to {images}")
 
 
-def page(folder: Path, *, model: Path | None, cache_dir: Path | None, command: str, every_seconds: int | None) -> bytes:
-    """Return the page of a study as it is now; arguments as in `report`."""
+def page(
+    folder: Path, *, model: Path | None, cache_dir: Path | None, command: str, every_seconds: int | None = None
+) -> bytes:
+    """Return the page of a study as it is now; arguments as in `write_report`."""
+    facts, assessment = report_data(folder)
+    wrong = _mistakes_section(facts, model, folder / "model", cache_dir)
+    data = chart_data(facts, running=is_locked(folder))
+    return render_page(data, assessment, wrong, command=command, every_seconds=every_seconds)
+
+
+def report_data(folder: Path) -> tuple[ReportData, StudyAssessment]:
+    """Read and assess a study.
+
+    Raises:
+        UserError: there is no such study.
+    """
     attributes, records = read_study(folder)
     assessment = assess(records, attributes)
     space = space_from_spec(attributes["spec"])
-    facts = ReportData(
-        name=folder.absolute().name,
-        attributes=attributes,
-        records=records,
-        rows=trial_rows(records, searched_settings(space), assessment),
-        space=space,
-    )
-    return render_page(
-        facts,
-        assessment,
-        _mistakes_section(facts, model, folder / "model", cache_dir),
-        made=datetime.now(),
-        command=command,
-        running=is_locked(folder),
-        every_seconds=every_seconds,
-    )
+    rows = trial_rows(records, searched_settings(space), assessment)
+    name = folder.absolute().name
+    return ReportData(name=name, attributes=attributes, records=records, rows=rows, space=space), assessment
 
 
 def _mistakes_section(facts: ReportData, model: Path | None, default: Path, cache_dir: Path | None) -> MistakesSection:
     answers = read_predictions(facts)
     if answers is None:
-        return MistakesSection(answers=None, mistakes=(), notes=())
+        return MistakesSection()
     notes = []
     texts = probabilities = None
     try:

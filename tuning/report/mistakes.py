@@ -7,13 +7,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.class_report import confusion_matrix
+from core.class_report import ClassScores, class_report, confusion_matrix
 from tuning.analysis.assessment import validation_predictions
 from tuning.journal.predictions import unpack_labels
 from tuning.report.facts import ReportData
 
 MAX_MISTAKES = 60
 """Maximum number of mistakes shown."""
+WIDEST_MATRIX = 15
+"""Maximum number of classes in a confusion matrix; with more, the page lists the confusions."""
+MAX_CONFUSIONS = 20
 ALIKE = 0.01
 """A model whose answers differ from the recorded ones in a larger share of the sentences is another model."""
 
@@ -35,6 +38,26 @@ class Predictions:
         """(C, C) sentences by right class and the winner's answer."""
         return confusion_matrix(self.labels, self.winner, len(self.classes))
 
+    @property
+    def scores(self) -> list[ClassScores]:
+        """How well each class is recognised."""
+        return class_report(self.counts, self.classes)
+
+    @property
+    def matrix(self) -> list[list[tuple[int, int]]] | None:
+        """Each count with its shade, 0 to 6, by its share of the class; None for more than WIDEST_MATRIX classes."""
+        if len(self.classes) > WIDEST_MATRIX:
+            return None
+        shades = np.ceil(6 * self.counts / np.maximum(self.counts.sum(axis=1, keepdims=True), 1)).astype(int)
+        return [list(zip(*rows, strict=True)) for rows in zip(self.counts.tolist(), shades.tolist(), strict=True)]
+
+    @property
+    def confusions(self) -> list[tuple[str, str, int]]:
+        """Right class, answer and count of the most frequent confusions."""
+        wrong = self.counts - np.diag(np.diag(self.counts))
+        found = [(self.classes[a], self.classes[b], int(wrong[a, b])) for a, b in zip(*np.nonzero(wrong), strict=True)]
+        return sorted(found, key=lambda each: (-each[2], each[:2]))[:MAX_CONFUSIONS]
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Mistake:
@@ -50,6 +73,16 @@ class Mistake:
     """Share of the ended trials that got it wrong."""
     text: str | None
     """None if the data cannot be read."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MistakesSection:
+    """The section about the winner's mistakes."""
+
+    answers: Predictions | None = None
+    mistakes: Sequence[Mistake] = ()
+    notes: Sequence[str] = ()
+    """What is missing there, and why."""
 
 
 def read_predictions(facts: ReportData) -> Predictions | None:

@@ -15,17 +15,15 @@ from tuning.journal.file import is_locked, study_lock
 from tuning.report import command as verb
 
 
-def write(folder: Path, *, watch: bool = False) -> list[str]:
-    """Make report.html; returns what was said."""
-    said: list[str] = []
-    out = folder / "report.html"
-    verb.write_report(folder, out, model=None, cache_dir=folder, watch=watch, command="sentune report", say=said.append)
-    return said
+def write(folder: Path, *, watch: bool = False) -> None:
+    """Make report.html."""
+    verb.write_report(folder, folder / "report.html", None, model=None, cache_dir=folder, watch=watch, command="x")
 
 
-def test_the_page_is_written_beside_the_journal(tmp_path: Path) -> None:
+def test_the_page_is_written_beside_the_journal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     record_study(tmp_path / "s", trials=3)
-    assert write(tmp_path / "s") == [f"report written to {tmp_path}/s/report.html"]
+    write(tmp_path / "s")
+    assert capsys.readouterr().out == f"report written to {tmp_path}/s/report.html\n"
     assert (tmp_path / "s" / "report.html").read_text().rstrip().endswith("</html>")
 
 
@@ -36,7 +34,9 @@ def test_no_study_no_page(tmp_path: Path) -> None:
     assert list((tmp_path / "s").iterdir()) == []
 
 
-def test_watching_makes_the_page_again_until_the_study_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_watching_makes_the_page_again_until_the_study_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder = tmp_path / "s"
     record_study(folder, trials=6, running=2)
     seen: list[str] = []
@@ -50,13 +50,13 @@ def test_watching_makes_the_page_again_until_the_study_ends(tmp_path: Path, monk
     monkeypatch.setattr("time.sleep", nap)
     driver = study_lock(folder)
     driver.__enter__()
-    said = write(folder, watch=True)
+    write(folder, watch=True)
     assert len(seen) == 2
     assert all('data-watch="5"' in page and "2 not ended" in page for page in seen)
     last = (folder / "report.html").read_text()
     assert "data-watch" not in last
     assert "not ended" not in last
-    assert said == [
+    assert capsys.readouterr().out.splitlines() == [
         f"{folder}/report.html is made again every 5 s while the study runs; Ctrl-C ends that",
         f"report written to {folder}/report.html",
     ]

@@ -10,7 +10,6 @@ from core.data.load import load_corpus
 from core.errors import UserError
 from tests.support.pages import facts_of, made
 from tests.support.recorded_study import record_study
-from tuning.report.compose import add_shades, confusions
 from tuning.report.mistakes import Predictions, mistakes, read_predictions, same_model
 
 ANSWERS = Predictions(
@@ -24,11 +23,12 @@ PROBABILITIES = np.array([[0.9, 0.1, 0], [0.2, 0.8, 0], [0, 1, 0], [0.6, 0.4, 0]
 
 def test_sentences_are_counted_by_class_and_answer() -> None:
     assert ANSWERS.counts.tolist() == [[1, 1, 0], [1, 1, 0], [1, 0, 1]]
-    assert confusions(ANSWERS) == [("a", "b", 1), ("b", "a", 1), ("c", "a", 1)]
+    assert ANSWERS.confusions == [("a", "b", 1), ("b", "a", 1), ("c", "a", 1)]
 
 
 def test_shades_go_by_the_share_within_a_class() -> None:
-    assert add_shades(np.array([[3, 1], [0, 0]])) == [[(3, 5), (1, 2)], [(0, 0), (0, 0)]]
+    answers = Predictions(classes=("a", "b"), labels=np.zeros(4, int), winner=np.array([0, 0, 0, 1]), wrong=np.zeros(4))
+    assert answers.matrix == [[(3, 5), (1, 2)], [(0, 0), (0, 0)]]
 
 
 def test_without_a_model_the_mistakes_of_most_trials_come_first() -> None:

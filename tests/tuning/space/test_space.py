@@ -17,7 +17,7 @@ from core.errors import ConfigError, CorruptionError, UserError
 from tests.support.expressions import distributions, refusal
 from tuning.space.load import load_space
 from tuning.space.presets import PRESETS
-from tuning.space.space import DEFAULTS, Dimension, Space
+from tuning.space.space import DEFAULTS, Dimension, Space, midpoint
 
 
 def layers_and_dropout() -> Space:
@@ -279,3 +279,12 @@ def test_a_description_says_what_is_searched_when_and_what_is_not() -> None:
     } in rows
     fixed = [row for row in load_space("notebook").describe() if row["kind"] == "fixed"]
     assert {"setting": "clip_norm", "values": "none", "when": "", "kind": "fixed"} in fixed
+
+
+def test_a_midpoint_is_in_its_range_and_on_its_grid() -> None:
+    space = load_space(
+        "notebook", ["hidden_dim=int(100,400,step=100)", "fc_dropout=float(0,0.5,step=0.1)", "learning_rate=log(0.1,1)"]
+    )
+    values = {dimension.name: midpoint(dimension.distribution) for dimension in space.dimensions}
+    assert all(dimension.contains(values[dimension.name]) for dimension in space.dimensions)
+    assert values["learning_rate"] == pytest.approx(0.1**0.5)

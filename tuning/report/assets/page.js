@@ -1,145 +1,134 @@
 "use strict";
-// The page is whole without this: it sorts and filters the table, and shows a trial in every plot at once.
-const rows = new Map(JSON.parse(document.getElementById("rows").textContent).map((row) => [String(row.trial), row]));
-const table = document.getElementById("trials");
-const body = table.tBodies[0];
-const headings = [...table.tHead.rows[0].cells];
-const fields = headings.map((heading) => heading.textContent);
-const filter = document.getElementById("filter");
-const tip = document.getElementById("tip");
+// Builds the table, sorts and filters it, draws the charts, and shows the selected trial in the table and every chart.
+const [{ charts, config }, { datasets, columns, rows, more }] = JSON.parse(document.getElementById("json").textContent);
+const [body, filter, tip] = [document.querySelector("#trials tbody"), ...["filter", "tip"].map((id) => document.getElementById(id))];
+const toObjects = ([names, ...lines]) => lines.map((line) => Object.fromEntries(line.map((value, at) => [names[at], value])));
 
-// Sorting: numbers as numbers, what is missing last in both directions.
-const valueAt = (row, at) => row.cells[at].dataset.v;
-function compared(one, other) {
-  const [a, b] = [Number(one), Number(other)];
-  return Number.isNaN(a) || Number.isNaN(b) ? one.localeCompare(other) : a - b;
-}
-function sortBy(at, direction) {
-  const sign = direction === "descending" ? -1 : 1;
-  const ordered = [...body.rows].sort((one, other) => {
-    const [a, b] = [valueAt(one, at), valueAt(other, at)];
-    if (a === "" || b === "") return (a === "") - (b === "");
-    return sign * compared(a, b);
-  });
-  body.append(...ordered);
-  headings.forEach((heading, place) => {
-    if (place === at) heading.setAttribute("aria-sort", direction);
-    else heading.removeAttribute("aria-sort");
-  });
-  remember();
-}
-headings.forEach((heading, at) =>
-  heading.querySelector("button").addEventListener("click", () =>
-    sortBy(at, heading.getAttribute("aria-sort") === "ascending" ? "descending" : "ascending")));
-
-// Filtering: every word must hold.
-const TESTS = {
-  "=": (order) => order === 0, "!=": (order) => order !== 0, "<": (order) => order < 0,
-  "<=": (order) => order <= 0, ">": (order) => order > 0, ">=": (order) => order >= 0,
+// The table: columns that hold anything, in the order of the data, the best trial first.
+const element = (name, properties, ...inside) => {
+  const made = Object.assign(document.createElement(name), properties);
+  made.append(...inside);
+  return made;
 };
+function shown(value) {
+  if (typeof value !== "number") return value ?? "-";
+  return Number.isInteger(value) ? String(value) : value.toPrecision(4);
+}
+const trials = toObjects(rows).reverse();
+const fields = columns.filter((name) => trials.some((trial) => ![null, "no"].includes(trial[name])));
+const isNumber = (value) => value === null || typeof value === "number";
+const styles = Object.fromEntries(fields.map((name) =>
+  [name, `${trials.every((trial) => isNumber(trial[name])) ? "n" : ""} ${more.includes(name) ? "more" : ""}`]));
+const headings = fields.map((name) =>
+  element("th", { scope: "col", className: styles[name] }, element("button", { type: "button", textContent: name })));
+document.querySelector("#trials thead tr").append(...headings);
+for (const trial of trials) {
+  const button = element("button", { type: "button", ariaPressed: "false", textContent: trial.trial });
+  button.addEventListener("click", () => select(selected === trial.trial ? null : trial.trial));
+  trial.row = element("tr", {}, ...fields.map((name) =>
+    element("td", { className: styles[name] }, name === "trial" ? button : shown(trial[name]))));
+}
+
+// Sorting: missing values are last in both directions.
+let order = ["rank", 1];
+function compare(one, other) {
+  return typeof one === "number" && typeof other === "number" ? one - other : String(one).localeCompare(String(other));
+}
+function sort() {
+  const [name, sign] = order;
+  trials.sort(({ [name]: one }, { [name]: other }) =>
+    one === null || other === null ? (one === null) - (other === null) : sign * compare(one, other));
+  body.append(...trials.map((trial) => trial.row));
+  headings.forEach((heading, at) =>
+    heading.ariaSort = fields[at] !== name ? null : sign > 0 ? "ascending" : "descending");
+}
+headings.forEach((heading, at) => heading.firstChild.addEventListener("click", () => {
+  order = [fields[at], order[0] === fields[at] ? -order[1] : 1];
+  sort();
+}));
+
+// Filtering: every word must match.
 function condition(word) {
-  const parts = /^(\w+)(!=|<=|>=|=|<|>)(.+)$/.exec(word);
-  const at = parts ? fields.indexOf(parts[1]) : -1;
-  if (at < 0) return (row) => row.textContent.toLowerCase().includes(word.toLowerCase());
-  const wanted = { yes: "true", no: "false" }[parts[3]] ?? parts[3];
-  const test = TESTS[parts[2]];
-  const ordered = /[<>]/.test(parts[2]);
-  return (row) => {
-    const cell = row.cells[at];
-    if (cell.dataset.v === "") return false;
-    // What is shown is rounded: it may be meant by = and !=, never by an order.
-    const spoken = !ordered && compared(cell.textContent.toLowerCase(), parts[3].toLowerCase()) === 0;
-    return test(spoken ? 0 : compared(cell.dataset.v, wanted));
+  const [, name, operator, text] = /^(\w+)([!<>]=|[=<>])(.+)$/.exec(word) ?? [];
+  if (!fields.includes(name)) return ({ row }) => row.textContent.toLowerCase().includes(word.toLowerCase());
+  const wanted = Number.isNaN(Number(text)) ? text : Number(text);
+  return ({ [name]: value }) => {
+    const difference = compare(value, wanted);
+    // A cell shows a rounded number; = and != also accept that.
+    const equal = difference === 0 || shown(value) === text;
+    if (value === null) return false;
+    return { "=": equal, "!=": !equal, "<": difference < 0, "<=": difference <= 0, ">": difference > 0, ">=": difference >= 0 }[operator];
   };
 }
 function applyFilter() {
   const conditions = filter.value.split(/\s+/).filter(Boolean).map(condition);
-  let shown = 0;
-  for (const row of body.rows) {
-    row.hidden = !conditions.every((holds) => holds(row));
-    shown += !row.hidden;
-  }
-  document.getElementById("count").textContent = `${shown} of ${body.rows.length} trials`;
-  remember();
+  for (const trial of trials) trial.row.hidden = !conditions.every((holds) => holds(trial));
+  const left = trials.filter((trial) => !trial.row.hidden).length;
+  document.getElementById("count").textContent = `${left} of ${trials.length} trials`;
 }
 filter.addEventListener("input", applyFilter);
 
-// One trial everywhere.
-const places = new Map();
-for (const part of document.querySelectorAll("[data-t]")) {
-  if (!places.has(part.dataset.t)) places.set(part.dataset.t, []);
-  places.get(part.dataset.t).push(part);
+// Selection: one trial, in the table and in every chart.
+const views = [];
+let selected = null;
+function highlight(view) {
+  const fields = [{ type: "E", field: "trial" }];
+  view.data("trial_store", selected === null ? [] : [{ unit: "", fields, values: [selected] }]).runAsync();
 }
-let pinned = null;
-const light = (trial, on) => (places.get(trial) ?? []).forEach((part) => part.classList.toggle("on", on));
-function pin(trial) {
-  if (pinned !== null) {
-    light(pinned, false);
-    pressed(pinned, false);
+function select(number) {
+  if (number === selected) return;
+  selected = number;
+  for (const { trial, row } of trials) {
+    row.classList.toggle("on", trial === number);
+    row.querySelector("button").ariaPressed = String(trial === number);
   }
-  pinned = trial === pinned ? null : trial;
-  document.body.classList.toggle("pinned", pinned !== null);
-  if (pinned !== null) {
-    light(pinned, true);
-    pressed(pinned, true);
-  }
+  views.forEach(highlight);
 }
-function pressed(trial, on) {
-  for (const part of places.get(trial) ?? []) part.querySelector("button")?.setAttribute("aria-pressed", String(on));
-}
-body.addEventListener("click", (event) => {
-  if (event.target.closest("button")) pin(event.target.closest("tr").dataset.t);
-});
-document.addEventListener("keydown", (event) => {
-  if (event.key === "Escape" && pinned !== null) pin(pinned);
-});
+document.addEventListener("keydown", (event) => event.key === "Escape" && select(null));
 
-// What a mark in a plot stands for.
-function described(row) {
-  const score = row.val_accuracy === null ? "no accuracy" : row.val_accuracy.toFixed(4);
-  const settings = Object.entries(row.params).map(([name, value]) =>
-    `${name} ${typeof value === "number" ? Number(value.toPrecision(3)) : value ?? "none"}`);
-  const state = { COMPLETE: "done", PRUNED: "stopped", FAIL: "failed", PAUSED: "paused", RUNNING: "running" }[row.state];
-  return [`trial ${row.trial}: ${score}, ${state}`, ...settings].join("\n");
+// Charts. The interpreter of expressions (ast) needs no eval, which the page's policy forbids.
+function tooltip(handler, event, item, value) {
+  tip.hidden = !value;
+  tip.textContent = Object.entries(value ?? {}).map(([name, each]) => `${name} ${shown(each)}`).join("\n");
+  const place = (at, size, room) => `${Math.max(4, Math.min(at + 14, room - size - 8))}px`;
+  tip.style.left = place(event.clientX, tip.offsetWidth, innerWidth);
+  tip.style.top = place(event.clientY, tip.offsetHeight, innerHeight);
 }
-for (const drawings of document.querySelectorAll(".drawings")) {
-  drawings.addEventListener("pointerover", (event) => {
-    const trial = event.target.closest("[data-t]")?.dataset.t;
-    if (trial === undefined) return;
-    tip.textContent = described(rows.get(trial));
-    tip.hidden = false;
-    const box = tip.getBoundingClientRect();
-    tip.style.left = `${Math.max(4, Math.min(event.clientX + 14, innerWidth - box.width - 8))}px`;
-    tip.style.top = `${Math.max(4, Math.min(event.clientY + 14, innerHeight - box.height - 8))}px`;
-    light(trial, true);
-  });
-  drawings.addEventListener("pointerout", (event) => {
-    const trial = event.target.closest("[data-t]")?.dataset.t;
-    tip.hidden = true;
-    if (trial !== undefined && trial !== pinned) light(trial, false);
+const options = { mode: "vega-lite", renderer: "svg", ast: true, actions: false, defaultStyle: false, config, tooltip };
+async function draw(id, chart) {
+  const place = document.getElementById(id);
+  const data = Object.fromEntries(chart.datasets.map((name) => [name, toObjects(structuredClone(datasets[name]))]));
+  const description = place.closest("section").querySelector("p").textContent;
+  const { view } = await vegaEmbed(place, { ...chart, description, datasets: data }, options);
+  if (!chart.params) return;
+  views.push(view);
+  highlight(view);
+  view.addSignalListener("trial", (_, { trial }) => {
+    select(trial?.[0] ?? null);
+    const row = trials.find((each) => each.trial === selected)?.row;
+    if (trial && row) body.closest(".scroll").scrollTop = row.offsetTop - body.closest(".scroll").clientHeight / 2;
   });
 }
+async function drawAll() {
+  for (const [id, chart] of Object.entries(charts)) {
+    await draw(id, chart);
+    await new Promise((resume) => setTimeout(resume));  // the page answers meanwhile
+  }
+  document.body.classList.add("drawn");
+}
 
-// `report --watch`: reload, and keep what was typed and sorted.
+// `report --watch`: reload, and keep the filter, the order and the selected trial.
 const seconds = Number(document.documentElement.dataset.watch ?? 0);
 const KEY = `sentune ${location.pathname}`;
-function remember() {
-  if (!seconds) return;
-  const at = headings.findIndex((heading) => heading.hasAttribute("aria-sort"));
-  const sort = at < 0 ? null : [fields[at], headings[at].getAttribute("aria-sort")];
-  try {
-    sessionStorage.setItem(KEY, JSON.stringify({ filter: filter.value, sort }));
-  } catch { /* storage is switched off: the filter is lost with each reload */ }
-}
-if (seconds) {
-  try {
-    const kept = JSON.parse(sessionStorage.getItem(KEY) ?? "{}");
-    filter.value = kept.filter ?? "";
-    const at = kept.sort ? fields.indexOf(kept.sort[0]) : -1;
-    if (at >= 0) sortBy(at, kept.sort[1]);
-  } catch { /* as above */ }
-  setInterval(() => {
-    if (document.activeElement !== filter) location.reload();
-  }, 1000 * seconds);
-}
+sort();
 applyFilter();
+drawAll();
+if (seconds) {
+  setInterval(() => document.activeElement !== filter && location.reload(), 1000 * seconds);
+  addEventListener("pagehide", () => sessionStorage.setItem(KEY, JSON.stringify([filter.value, order, selected])));
+  let number;
+  [filter.value, order, number] = JSON.parse(sessionStorage.getItem(KEY)) ?? ["", order, null];
+  sort();
+  applyFilter();
+  select(number);
+}

@@ -1,0 +1,182 @@
+"""tuning.report.charts: what is drawn, of which trials, and what is said if there is nothing to draw."""
+
+import json
+import re
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import vl_convert
+from optuna.trial import TrialState
+
+from tests.support.assessed_studies import FULL_SPEC, attributes, trial, write_study
+from tests.support.pages import chart_data_of
+from tests.support.recorded_study import BEGAN, record_study
+from tests.support.small_study import add, small_study
+from tuning.report import charts
+from tuning.report.chart_data import ChartData, setting_importances
+from tuning.report.figures import FEW_TRIALS, figures, write_images
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> ChartData:
+    folder = tmp_path_factory.mktemp("studies") / "s"
+    record_study(folder, trials=40, running=2)
+    return chart_data_of(folder)
+
+
+def svg(chart: charts.AnyChart) -> str:
+    drawn: str = vl_convert.vegalite_to_svg(chart.to_dict(), vl_version=charts.VEGA_LITE)
+    return drawn
+
+
+def marked(chart: charts.AnyChart, field: str, kind: str = "") -> list[int]:
+    """Return this field of all marks whose description names a kind."""
+    labels = re.findall(r'aria-label="([^"]*)"', svg(chart))
+    found = [re.search(rf"\b{field}: (\d+)\b", label) for label in labels if f"kind: {kind}" in label]
+    return sorted(int(each[1]) for each in found if each)
+
+
+def numbers(data: ChartData, *states: str) -> list[int]:
+    return [record.number for record in data.facts.records if record.state in states]
+
+
+def test_the_history_marks_every_trial_that_ended_once(data: ChartData) -> None:
+    chart = charts.history(data)
+    assert marked(chart, "trial") == numbers(data, "COMPLETE", "PRUNED", "FAIL")
+    assert marked(chart, "trial", "failed") == [7, 15, 23, 31]
+    assert data.facts.winner is not None
+    assert marked(chart, "trial", "best") == [data.facts.winner.trial]
+
+
+def test_each_trial_has_a_curve_and_a_rung_counts_the_promoted_ones(data: ChartData) -> None:
+    chart = charts.curves(data)
+    lengths = [len(record.epochs) for record in data.facts.records]
+    assert f">rung 2: {sum(n > 2 for n in lengths)} of {sum(n >= 2 for n in lengths)}<" in svg(chart)
+    ends = marked(chart, "epoch", "stopped")
+    assert ends.count(2) >= len(numbers(data, "PRUNED"))
+    assert len(re.findall('aria-roledescription="line mark"', svg(chart))) == 40
+
+
+def test_parallel_coordinates_have_a_line_for_each_ranked_trial_and_an_axis_for_each_setting(data: ChartData) -> None:
+    drawn = svg(charts.parallel(data))
+    assert len(re.findall(r'aria-label="setting: [^"]*; rank: [^"]*trial: ', drawn)) == len(data.facts.ranked)
+    assert all(f">{name}<" in drawn for name in data.settings)
+
+
+def test_a_slice_shows_only_trials_in_which_the_setting_is_active(data: ChartData) -> None:
+    dimension = next(each for each in data.facts.space.dimensions if each.name == "lstm_dropout")
+    active = [record for _, record in data.facts.ranked if "lstm_dropout" in record.params]
+    marks = re.findall(r'aria-label="[^"]*lstm_dropout: [^"]*kind: ', svg(charts.setting_slice(data, dimension)))
+    assert len(marks) == len(active)
+    assert 0 < len(active) < len(data.facts.ranked)
+
+
+def test_every_setting_has_a_slice(data: ChartData) -> None:
+    drawn = svg(charts.slices(data))
+    assert all(f">{dimension.name}<" in drawn for dimension in data.facts.space.dimensions)
+
+
+@pytest.mark.slow
+def test_importances_find_the_settings_that_matter(tmp_path: Path) -> None:
+    record_study(tmp_path / "s", trials=200)
+    data = chart_data_of(tmp_path / "s")
+    shares = setting_importances(data.facts)
+    assert sum(shares.values()) == pytest.approx(1)
+    assert list(shares)[:2] == ["n_layers", "freeze_embedding"]
+    assert f">{shares['n_layers']:.1%}<" in svg(charts.importances(data))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("trials", "says"), [(6, "trials are too few to tell"), (24, "mostly chance"), (40, None)])
+def test_importances_of_few_trials_carry_a_warning(tmp_path: Path, trials: int, says: str | None) -> None:
+    record_study(tmp_path / "s", trials=trials)
+    figure = figures(chart_data_of(tmp_path / "s"))["importances"]
+    assert (figure.chart is not None) == (trials > 6)
+    assert figure.note is None if says is None else says in str(figure.note)
+    assert FEW_TRIALS == 30
+
+
+def test_importances_of_equal_trials_say_that_they_are_equal(tmp_path: Path) -> None:
+    write_study(tmp_path / "s", [trial(number, range(40)) for number in range(9)], attributes(spec=FULL_SPEC))
+    note = figures(chart_data_of(tmp_path / "s"))["importances"].note
+    assert note == "All 9 ended trials are equal in accuracy: there is nothing to explain."
+
+
+def segments(data: ChartData, number: int) -> list[tuple[str, float, float]]:
+    """Return worker, start and end of a trial's bars, in seconds since the first trial of a recorded study."""
+    [row] = [row for row in data.rows if row["trial"] == number]
+    return [(worker, a / 1000 - BEGAN.timestamp(), b / 1000 - BEGAN.timestamp()) for worker, a, b in row["segments"]]
+
+
+def test_the_timeline_has_a_bar_for_each_time_that_a_worker_had_a_trial(data: ChartData) -> None:
+    assert segments(data, 1) == [("host/101", 0, 9)]
+    drawn = svg(charts.timeline(data))
+    assert len(re.findall('aria-roledescription="bar"', drawn)) == 40
+    assert ">host/100<" in drawn
+
+
+def test_a_trial_that_paused_has_several_bars(tmp_path: Path) -> None:
+    with small_study(tmp_path / "s") as journal:
+        journal.set_study_attr("validation", attributes()["validation"])
+        number = add(journal, 0.5)
+        segment = {"worker": "node/7", "since": 100.0, "until": 107.0}
+        journal.set_trial_attr(number, "segments", [segment, {"worker": "node/8", "since": 108.0, "until": 109.0}])
+        journal.finish_trial(number, TrialState.COMPLETE, {"worker": "node/7", "since": 110.0}, 1)
+    bars = next(row["segments"] for row in chart_data_of(tmp_path / "s").rows if row["trial"] == number)
+    assert [bar[:2] for bar in bars] == [("node/7", 100000), ("node/8", 108000), ("node/7", 110000)]
+
+
+@pytest.mark.parametrize("running", [False, True])
+def test_a_running_trial_lasts_until_now_or_until_the_last_event(tmp_path: Path, running: bool) -> None:
+    record_study(tmp_path / "s", trials=6, running=2)
+    data = chart_data_of(tmp_path / "s", running=running)
+    [(_, start, end)] = segments(data, 5)
+    assert start == 20
+    assert end > timedelta(days=30).total_seconds() if running else end == 20
+
+
+def test_a_paused_trial_has_a_mark_of_its_own_in_every_chart_of_trials(tmp_path: Path) -> None:
+    """It is ranked: what it has reached so far counts."""
+    trials = [trial(0, range(40)), trial(1, range(25)), trial(2, range(35), state="PAUSED")]
+    write_study(tmp_path / "s", trials, attributes(spec=FULL_SPEC))
+    data = chart_data_of(tmp_path / "s")
+    assert [row["kind"] for row in data.rows] == ["best", "paused", "baseline"]
+    for draw in (charts.history, charts.curves, charts.timeline):
+        drawn = svg(draw(data))
+        assert ">paused<" in drawn  # in the legend
+        assert "kind: paused" in drawn
+
+
+def test_the_losses_of_the_best_trial_have_two_lines(data: ChartData) -> None:
+    drawn = svg(charts.losses(data))
+    assert len(re.findall('aria-roledescription="line mark"', drawn)) == 2
+    assert ">best epoch<" in drawn
+
+
+def test_the_expected_best_is_drawn_for_each_number_of_random_trials(data: ChartData) -> None:
+    chart = charts.expected(data)
+    rows = json.loads(chart.layer[0].data.values if hasattr(chart.layer[0].data, "values") else chart.data.values)
+    assert [row["trials"] for row in rows] == [1, 2, 3, 4, 5, 6]
+    assert ">trials (of 4.7 epochs each)<" in svg(chart)
+
+
+def test_a_study_that_has_just_begun_says_so_in_every_figure(tmp_path: Path) -> None:
+    record_study(tmp_path / "s", trials=0)
+    for figure in figures(chart_data_of(tmp_path / "s")).values():
+        assert figure.chart is None
+        assert figure.note
+
+
+def test_a_tooltip_has_every_setting(data: ChartData) -> None:
+    shown = charts.history(data).to_dict()["layer"][2]["transform"][0]["calculate"]
+    assert all(f"{name}: datum.{name}" in shown for name in data.settings)
+
+
+@pytest.mark.slow
+def test_each_chart_is_written_as_png_and_svg(data: ChartData, tmp_path: Path) -> None:
+    drawn = figures(data)
+    write_images(drawn, tmp_path / "images")
+    for key in drawn:
+        assert (tmp_path / "images" / f"{key}.png").read_bytes().startswith(b"\x89PNG")
+        assert (tmp_path / "images" / f"{key}.svg").read_text().startswith("<svg")

@@ -1,0 +1,262 @@
+"""Charts of a study: each function returns an Altair chart. A click on a trial selects it in all charts of a page."""
+
+import json
+import warnings
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import altair as alt
+from optuna.distributions import CategoricalDistribution, IntDistribution
+
+from tuning.analysis.random_search_curve import random_search_curve
+from tuning.formatting import format_value
+from tuning.report.chart_data import ChartData, plain, setting_importances
+from tuning.scheduling.asha import Asha
+from tuning.space.expressions import is_number
+from tuning.space.space import Dimension
+
+AnyChart = alt.Chart | alt.LayerChart | alt.ConcatChart
+VEGA_LITE = ".".join(alt.SCHEMA_VERSION.split(".")[:2])
+"""Version for which Altair writes charts."""
+SIZE = {"width": 640, "height": 300}
+INK, MUTED, RULE, CARD = "#1c1f24", "#59606b", "#e2e4e8", "#ffffff"
+GREEN, BLUE, BROWN, BAND = "#0a7a48", "#3b74b9", "#9a6a1f", "#9db7d8"
+SHADES = ("#103d74", "#2b5c9a", "#3f70ad", "#7ba0cd", "#9db7d8", "#bccbe0", "#d5dce6")
+"""Colours of ranks, from the best to the last seventh."""
+KINDS = {
+    "failed": ("#b3261e", "triangle-down", 4),
+    "running": ("#8a8f98", "triangle-up", 16),
+    "paused": ("#a8327e", "square", 12),
+    "stopped": (BROWN, "cross", 9),
+    "done": (BLUE, "circle", 16),
+    "baseline": ("#7a3fb0", "diamond", 16),
+    "best": (GREEN, "M0,-1.6L.4,-.5L1.5,-.5L.6,.2L.95,1.3L0,.6L-.95,1.3L-.6,.2L-1.5,-.5L-.4,-.5Z", 16),
+}
+"""Kind of a trial -> colour, shape, and height of its bars in pixels: no one needs the colour."""
+LABELS = {"labelColor": INK, "titleColor": MUTED, "titleFontWeight": "normal"}
+CONFIG = {
+    "background": None,
+    "font": "system-ui, sans-serif",
+    "view": {"stroke": None},
+    "axis": {**LABELS, "gridColor": RULE, "domainColor": MUTED, "tickColor": MUTED, "labelLimit": 120},
+    "legend": LABELS,
+    "text": {"color": INK},
+    "rule": {"color": MUTED, "strokeDash": [4, 4]},
+}
+"""Style of the page's charts and of the images; the page replaces each colour by a variable of its style."""
+SELECTED = alt.selection_point(name="trial", fields=["trial"], on="click", toggle=False)
+OUTLINE = alt.when(SELECTED, empty=False).then(alt.value(INK)).otherwise(alt.value(None))
+TOOLTIP = alt.TooltipValue(alt.ExprRef("datum.shown"))
+LEGEND = alt.Legend(orient="top", columns=4, symbolSize=60, symbolOpacity=1)
+
+
+def history(data: ChartData) -> alt.LayerChart:
+    """Each trial's metric by its number, and the best so far. Failed trials are on the lower edge."""
+    x, y = _x("trial", whole=True), _metric(data)
+    ranked = _trials(data).transform_filter("isValid(datum.rank)").encode(x=x, y=y)
+    extreme = "max" if data.metric.higher_is_better else "min"
+    best = ranked.transform_window(best=f"{extreme}(val_metric)", sort=[alt.SortField("trial")])
+    line = best.mark_line(interpolate="step-after", color=GREEN, strokeWidth=1.5).encode(y=_metric(data, "best"))
+    failed = _trials(data).transform_filter("datum.kind == 'failed'").encode(x=x, y=alt.value(SIZE["height"] - 5))
+    return alt.layer(line, _marks(data, failed), _marks(data, ranked).add_params(SELECTED)).properties(**SIZE)
+
+
+def curves(data: ChartData) -> alt.LayerChart:
+    """Every trial's metric by epoch. The label of a rung counts the trials that were promoted there."""
+    spec = data.facts.spec
+    lengths = [len(record.epochs) for record in data.facts.records if record.copy_of is None]
+    rule = spec["stopping"] and Asha(grace=spec["stopping"]["grace"], reduction=spec["stopping"]["reduction"])
+    rungs = {
+        rung: f"rung {rung}: {sum(n > rung for n in lengths)} of {sum(n >= rung for n in lengths)}"
+        for rung in (rule.rungs(spec["epochs"]) if rule else ())
+    }
+    x = _x("epoch", whole=True, domain=[1, spec["epochs"]])
+    points = _trials(data).transform_flatten(["curve"], as_=["score"])
+    points = points.transform_window(epoch="row_number()", groupby=["trial"]).encode(x=x, y=_metric(data, "score"))
+    notable = "datum.kind == 'best' || datum.kind == 'baseline'"
+    lines = points.mark_line().encode(
+        detail="trial:N", color=_color(data), opacity=_faded(0.5), strokeWidth=_width(notable), tooltip=TOOLTIP
+    )
+    ends = _marks(data, points.transform_filter("datum.epoch == length(datum.curve)"))
+    return alt.layer(*_rules(x, rungs), lines.add_params(SELECTED), ends).properties(**SIZE)
+
+
+def losses(data: ChartData) -> alt.LayerChart:
+    """The best trial's training and validation loss by epoch."""
+    winner = data.facts.winner
+    record = data.facts.records[winner.trial] if winner else None
+    rows = [
+        {"epoch": epoch.epoch, "split": split, "loss": plain(loss)}
+        for epoch in (record.epochs if record else ())
+        for split, loss in (("train", epoch.train_loss), ("validation", epoch.val_loss))
+    ]
+    x = _x("epoch", whole=True, domain=[1, data.facts.spec["epochs"]])
+    y = _y("loss", "mean cross-entropy (nats)")
+    scale = alt.Scale(domain=["train", "validation"], range=[BROWN, BLUE])
+    color = alt.Color("split:N", scale=scale, title=None, legend=LEGEND)
+    lines = alt.Chart(_source(rows)).mark_line(point=True)
+    lines = lines.encode(x=x, y=y, color=color, strokeDash="split:N", tooltip=["epoch:Q", "split:N", "loss:Q"])
+    best = {record.best.epoch: "best epoch"} if record and record.best else {}
+    return alt.layer(*_rules(x, best, align="right"), lines).properties(**SIZE)
+
+
+def importances(data: ChartData) -> alt.LayerChart:
+    """How much of the differences in the metric each setting explains."""
+    shares = setting_importances(data.facts)
+    rows = [{"setting": name, "share": share} for name, share in shares.items()]
+    scale = alt.Scale(domain=[0, 1.15 * max(shares.values(), default=1)])
+    x = alt.X("share:Q", axis=alt.Axis(format="%"), scale=scale)
+    bars = alt.Chart(_source(rows)).encode(x=x, y=alt.Y("setting:N", title=None, sort=None))
+    text = bars.mark_text(align="left", dx=4).encode(text=alt.Text("share:Q", format=".1%"))
+    return alt.layer(bars.mark_bar(color=BLUE), text).properties(width=SIZE["width"], height=26 * max(1, len(rows)))
+
+
+def expected(data: ChartData) -> alt.LayerChart:
+    """The curve of `best --expected`.
+
+    Raises:
+        UserError: the study has fewer than two trials that were drawn at random.
+    """
+    budgets = random_search_curve(data.facts.records).budgets
+    names = ("trials", "plugin", "unbiased", "low", "high")
+    x = _x("trials", f"trials (of {budgets[0].epochs:.1f} epochs each)", whole=True)
+    base = alt.Chart(_source({name: getattr(step, name) for name in names} for step in budgets))
+    base = base.encode(x=x, tooltip=[alt.Tooltip(f"{name}:Q", format=".4~f") for name in names])
+    low, unbiased, plugin = (base.encode(y=_y(name, "expected best validation accuracy")) for name in names[3:0:-1])
+    band = low.mark_area(color=BAND, opacity=0.35).encode(y2="high:Q")
+    lines = unbiased.mark_line(color=BLUE), plugin.mark_line(color=BLUE, strokeDash=[6, 4])
+    return alt.layer(band, *lines).properties(**SIZE)
+
+
+def timeline(data: ChartData) -> alt.Chart:
+    """A bar for each time that a worker had a trial."""
+    workers = {segment[0] for row in data.rows for segment in row["segments"]}
+    heights = {kind: height for kind, (_, _, height) in KINDS.items()}
+    bars = _trials(data).transform_flatten(["segments"], as_=["segment"])
+    bars = bars.transform_calculate(worker="datum.segment[0]", start="datum.segment[1]", end="datum.segment[2]")
+    bars = bars.transform_calculate(height=f"{heights}[datum.kind]").mark_bar()
+    bars = bars.encode(
+        x=alt.X("start:T", title="time"),
+        x2="end:T",
+        y=alt.Y("worker:N", title=None, sort=alt.EncodingSortField("start", "min")),
+        size=alt.Size("height:Q", scale=None, legend=None),
+        color=_color(data),
+        stroke=OUTLINE,
+        opacity=_faded(1),
+        tooltip=TOOLTIP,
+    )
+    return bars.add_params(SELECTED).properties(width=SIZE["width"], height=20 * max(1, len(workers)))
+
+
+def parallel(data: ChartData) -> alt.LayerChart:
+    """Parallel coordinates: a line for each trial through its settings, whose values are evenly spaced in order."""
+    axes = [*data.settings, "val_metric"]
+    base = _trials(data).transform_filter("isValid(datum.rank)").transform_fold(axes, as_=["setting", "value"])
+    base = base.transform_calculate(number="isNumber(datum.value) ? datum.value : -1e300")
+    order = [alt.SortField("number"), alt.SortField("value")]
+    base = base.transform_window(place="dense_rank()", groupby=["setting"], sort=order)
+    base = base.transform_joinaggregate(top="max(place)", groupby=["setting"])
+    base = base.transform_calculate(height="datum.top > 1 ? (datum.place - 1) / (datum.top - 1) : 0.5")
+    header = alt.Axis(orient="top", labelAngle=0, labelPadding=10, domain=False, ticks=False)
+    base = base.encode(x=alt.X("setting:N", sort=axes, title=None, axis=header), y=alt.Y("height:Q", axis=None))
+    worst = max((row["rank"] or 1 for row in data.rows), default=1)
+    scale = alt.Scale(type="quantize", domain=[1, worst], range=SHADES)
+    color = alt.when("datum.rank == 1").then(alt.value(GREEN)).otherwise(alt.Color("rank:Q", legend=None, scale=scale))
+    lines = base.mark_line().encode(
+        detail="trial:N", color=color, strokeWidth=_width("datum.rank == 1"), opacity=_faded(0.75), tooltip=TOOLTIP
+    )
+    ticks = base.transform_aggregate(groupby=["setting", "value", "place", "top", "height"])
+    ticks = ticks.transform_filter("(datum.place - 1) % ceil(datum.top / 7) == 0")
+    ticks = ticks.transform_calculate(text="isNumber(datum.value) ? format(datum.value, '.3~g') : datum.value")
+    halo = {"stroke": CARD, "strokeWidth": 3}
+    texts = [ticks.encode(text="text:N").mark_text(align="right", dx=-4, fontSize=10, **each) for each in (halo, {})]
+    axis = ticks.mark_line(color=MUTED, strokeWidth=1).encode(detail="setting:N")
+    return alt.layer(axis, lines.add_params(SELECTED), *texts).properties(width=alt.Step(116), height=SIZE["height"])
+
+
+def setting_slice(data: ChartData, dimension: Dimension) -> alt.Chart:
+    """The metric by one searched setting over its range, of the trials in which it is active."""
+    searched, name = dimension.distribution, dimension.name
+    chart = _trials(data).encode(y=_metric(data)).properties(width=280, height=150)
+    place = data.facts.space.dimensions.index(dimension)
+    chart = chart.transform_filter(f"isValid(datum.rank) && indexof(datum.idle, {place}) < 0")
+    if isinstance(searched, CategoricalDistribution):
+        # The number of the trial spreads the marks over the column of a value.
+        chart = chart.transform_calculate(spread="(datum.trial * 0.618034) % 1").encode(xOffset="spread:Q")
+        choices = [choice if is_number(choice) else format_value(choice) for choice in searched.choices]
+        x = alt.X(f"{dimension.field}:N", title=name, scale=alt.Scale(domain=choices), axis=alt.Axis(labelAngle=0))
+    else:
+        ends, whole = [searched.low, searched.high], isinstance(searched, IntDistribution)  # type: ignore[attr-defined]
+        x = _x(dimension.field, name, whole=whole, domain=ends, type="log" if searched.log else "linear")  # type: ignore[attr-defined]
+    return _marks(data, chart.encode(x=x), size=20, legend=None).add_params(SELECTED)
+
+
+def slices(data: ChartData) -> alt.ConcatChart:
+    """The metric by each searched setting."""
+    parts = [setting_slice(data, dimension) for dimension in data.facts.space.dimensions]
+    with warnings.catch_warnings():
+        # The parts share their selection on purpose.
+        warnings.filterwarnings("ignore", "Automatically deduplicated selection parameter")
+        return alt.concat(*parts, columns=3)
+
+
+def _source(rows: Iterable[Mapping[str, Any]] | str) -> alt.InlineData:
+    """Return rows as one text, so that Altair neither copies nor checks each row again for each chart."""
+    text = rows if isinstance(rows, str) else json.dumps(list(rows))
+    return alt.InlineData(values=text, format=alt.JsonDataFormat(type="json"))
+
+
+def _trials(data: ChartData) -> alt.Chart:
+    shown = ", ".join(f"{name}: datum.{name}" for name in ("trial", "kind", "val_metric", *data.settings))
+    return alt.Chart(_source(data.text)).transform_calculate(shown=f"{{{shown}}}")
+
+
+def _x(field: str, title: str | None = None, *, whole: bool = False, **scale: Any) -> alt.X:
+    """Return a horizontal axis for numbers."""
+    axis = alt.Axis(tickMinStep=1, format="d") if whole else alt.Axis()
+    scale |= {"nice": False, "padding": 10} | ({} if scale.get("type") == "log" else {"zero": False})
+    return alt.X(f"{field}:Q", title=title or field, axis=axis, scale=alt.Scale(**scale))
+
+
+def _y(field: str, title: str) -> alt.Y:
+    """Return a vertical axis for numbers."""
+    return alt.Y(f"{field}:Q", title=title, scale=alt.Scale(zero=False, nice=False, padding=10))
+
+
+def _metric(data: ChartData, field: str = "val_metric") -> alt.Y:
+    return _y(field, f"validation {data.metric.title}")
+
+
+def _rules(x: alt.X, texts: Mapping[int, str], align: str = "left") -> tuple[alt.Chart, alt.Chart]:
+    """Return a vertical line with a text at each of some epochs."""
+    base = alt.Chart(_source({"epoch": epoch, "text": text} for epoch, text in texts.items())).encode(x=x)
+    text = base.mark_text(align=align, dx=4 if align == "left" else -4, dy=8, color=MUTED)
+    return base.mark_rule(), text.encode(text="text:N", y=alt.value(0))
+
+
+def _kinds(data: ChartData, part: int) -> alt.Scale:
+    found = {row["kind"] for row in data.rows}
+    kinds = [kind for kind in KINDS if kind in found]
+    return alt.Scale(domain=kinds, range=[KINDS[kind][part] for kind in kinds])
+
+
+def _color(data: ChartData, legend: alt.Legend | None = LEGEND) -> alt.Color:
+    return alt.Color("kind:N", title=None, scale=_kinds(data, 0), legend=legend)
+
+
+def _marks(data: ChartData, chart: alt.Chart, *, size: int = 50, legend: alt.Legend | None = LEGEND) -> alt.Chart:
+    """Draw a mark for each row."""
+    shape = alt.Shape("kind:N", title=None, scale=_kinds(data, 1), legend=legend)
+    return chart.mark_point(filled=True, size=size).encode(
+        color=_color(data, legend), shape=shape, stroke=OUTLINE, opacity=_faded(1), tooltip=TOOLTIP
+    )
+
+
+def _faded(usual: float) -> Any:
+    """Return the opacity of a trial, which is low if another one is selected."""
+    return alt.when(SELECTED).then(alt.value(usual)).otherwise(alt.value(0.12))
+
+
+def _width(notable: str) -> Any:
+    """Return the width of a line, which is greater if it is selected or `notable` holds."""
+    return alt.when(SELECTED, empty=False).then(alt.value(3)).when(notable).then(alt.value(2.5)).otherwise(alt.value(1))
