@@ -32,11 +32,11 @@ class Figure(NamedTuple):
 def figures(data: ChartData) -> dict[str, Figure]:
     """Return a figure for each entry of CHARTS."""
     facts, named = data.facts, {draw.__name__: draw for draw in CHARTS}
-    why = {} if facts.ranked else dict.fromkeys(named, "No trial has ended with an accuracy yet.")
-    if any(record.epochs for record in facts.records):
-        why.pop("curves", None)
-    if any(row["segments"] for row in data.rows):
-        why.pop("timeline", None)
+    there = {
+        "curves": any(each.epochs for each in facts.records),
+        "timeline": any(row["segments"] for row in data.rows),
+    }
+    why = {key: "No trial has ended an epoch yet." for key in named if not there.get(key, bool(facts.ranked))}
     try:
         random_search_curve(facts.records)
     except UserError as error:
@@ -46,9 +46,7 @@ def figures(data: ChartData) -> dict[str, Figure]:
     if len(own) < MIN_TRIALS:
         why["importances"] = f"{len(own)} ended trials are too few to tell."
     elif len(set(own)) == 1:
-        why["importances"] = (
-            f"All {len(own)} ended trials are equal in {data.metric.title}: there is nothing to explain."
-        )
+        why["importances"] = f"All {len(own)} ended trials have the same {data.metric.title}: nothing to explain."
     found = {key: Figure(None if key in why else draw(data), why.get(key)) for key, draw in named.items()}
     if len(own) < FEW_TRIALS and found["importances"].chart is not None:
         found["importances"] = found["importances"]._replace(note=hint)

@@ -100,7 +100,7 @@ def test_importances_of_few_trials_carry_a_warning(tmp_path: Path, trials: int, 
 def test_importances_of_equal_trials_say_that_they_are_equal(tmp_path: Path) -> None:
     write_study(tmp_path / "s", [trial(number, range(40)) for number in range(9)], attributes(spec=FULL_SPEC))
     note = figures(chart_data_of(tmp_path / "s"))["importances"].note
-    assert note == "All 9 ended trials are equal in accuracy: there is nothing to explain."
+    assert note == "All 9 ended trials have the same accuracy: nothing to explain."
 
 
 def segments(data: ChartData, number: int) -> list[tuple[str, float, float]]:
