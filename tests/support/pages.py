@@ -64,7 +64,6 @@ class Page(html.parser.HTMLParser):
 def made(folder: Path, **options: Any) -> Page:
     """The page of a study."""
     settings: dict[str, Any] = {
-        "model": None,
         "cache_dir": folder,
         "command": "sentune report s",
         "every_seconds": None,

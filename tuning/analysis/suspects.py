@@ -90,6 +90,29 @@ def find_suspects(
     ]
 
 
+def suspects_of(
+    folder: Path, attributes: Mapping[str, Any], records: Sequence[TrialRecord], cache_dir: Path | None
+) -> list[Suspect]:
+    """Return the suspects of a study, the most suspicious first.
+
+    Args:
+        folder: Folder of the study.
+        attributes: Its user attributes.
+        records: Its trials.
+        cache_dir: Folder of the data cache.
+
+    Raises:
+        UserError: it has no probabilities yet, or its data cannot be read.
+    """
+    spec, classes = attributes["spec"], tuple(attributes["validation"]["classes"])
+    labels = unpack_labels(attributes["validation"]["labels"], "the study's validation labels")
+    probabilities = mean_probabilities(folder, records, len(labels), len(classes))
+    if probabilities is None:
+        raise UserError(f"study {folder.name!r} has no probabilities yet: run its command until a trial has ended")
+    texts = load_validation_texts(spec["data"], spec["fingerprint"], cache_dir)
+    return find_suspects(labels, probabilities, classes, texts)
+
+
 def suspects_text(folder: Path, cache_dir: Path | None, form: str) -> str:
     """Return the suspects of a study as `text`, `json` or `csv`, the most suspicious first.
 
@@ -97,18 +120,13 @@ def suspects_text(folder: Path, cache_dir: Path | None, form: str) -> str:
         UserError: there is no such study, it has no probabilities yet, or its data cannot be read.
     """
     attributes, records = read_study(folder)
-    spec, classes = attributes["spec"], tuple(attributes["validation"]["classes"])
-    labels = unpack_labels(attributes["validation"]["labels"], "the study's validation labels")
-    probabilities = mean_probabilities(folder, records, len(labels), len(classes))
-    if probabilities is None:
-        raise UserError(f"study {folder.name!r} has no probabilities yet: run its command until a trial has ended")
-    texts = load_validation_texts(spec["data"], spec["fingerprint"], cache_dir)
-    found = find_suspects(labels, probabilities, classes, texts)
+    found = suspects_of(folder, attributes, records, cache_dir)
     if form == "json":
         return json.dumps([asdict(each) for each in found], indent=2)
     if form == "csv":
         return csv_table([field.name for field in fields(Suspect)], map(astuple, found))
-    return "\n".join([*_table(found), "", *_notes(found, len(labels), spec["data"])])
+    n_sentences = len(unpack_labels(attributes["validation"]["labels"], "the study's validation labels"))
+    return "\n".join([*_table(found), "", *_notes(found, n_sentences, attributes["spec"]["data"])])
 
 
 def _table(found: Sequence[Suspect]) -> list[str]:

@@ -57,9 +57,6 @@ def best(
 def report(
     study: Study,
     out: Annotated[Path | None, typer.Option(help="HTML file. Default: report.html in the study's folder.")] = None,
-    model: Annotated[
-        Path | None, typer.Option(help="Best trial's model, for confidences. Default: folder model of the study.")
-    ] = None,
     images: Annotated[Path | None, typer.Option(help="Folder for each chart as PNG and SVG. Default: none.")] = None,
     watch: Annotated[bool, typer.Option("--watch", help="Update the page while the study runs.")] = False,
     results: Results = Path("results"),
@@ -70,7 +67,7 @@ def report(
 
     folder = study_folder(study, results)
     target = out or folder / "report.html"
-    write_report(folder, target, images, model=model, cache_dir=cache_dir, watch=watch, command=command_line())
+    write_report(folder, target, images, cache_dir=cache_dir, watch=watch, command=command_line())
 
 
 @ignore_broken_output()

@@ -4,11 +4,6 @@ import functools
 import time
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from core.data.load import load_validation_texts
-from core.errors import UserError
 from core.io.atomic import atomic_write
 from tuning.analysis.assessment import StudyAssessment, assess
 from tuning.analysis.ranking import trial_rows
@@ -18,7 +13,7 @@ from tuning.report.chart_data import chart_data
 from tuning.report.compose import render_page
 from tuning.report.facts import ReportData
 from tuning.report.figures import figures, write_images
-from tuning.report.mistakes import MistakesSection, Predictions, mistakes, read_predictions, same_model
+from tuning.report.mistakes import mistakes_section
 from tuning.scheduling.study import searched_settings, space_from_spec
 
 EVERY_SECONDS = 5
@@ -30,7 +25,6 @@ def write_report(
     out: Path,
     images: Path | None,
     *,
-    model: Path | None,
     cache_dir: Path | None,
     watch: bool,
     command: str,
@@ -41,15 +35,14 @@ def write_report(
         folder: Folder of the study.
         out: The file to write.
         images: Folder for each chart as PNG and SVG; None for no images.
-        model: A saved model of the best trial, for confidences; None for the study's folder/model if it exists.
         cache_dir: Folder of the data cache.
         watch: Whether to continue while the study runs.
         command: The user's command line.
 
     Raises:
-        UserError: there is no such study, `model` is not a model, or a file cannot be written.
+        UserError: there is no such study, or a file cannot be written.
     """
-    make = functools.partial(page, folder, model=model, cache_dir=cache_dir, command=command)
+    make = functools.partial(page, folder, cache_dir=cache_dir, command=command)
     announced = False
     try:
         while watch and is_locked(folder):
@@ -66,12 +59,10 @@ def write_report(
         print(f"images written to {images}")
 
 
-def page(
-    folder: Path, *, model: Path | None, cache_dir: Path | None, command: str, every_seconds: int | None = None
-) -> bytes:
+def page(folder: Path, *, cache_dir: Path | None, command: str, every_seconds: int | None = None) -> bytes:
     """Return the page of a study as it is now; arguments as in `write_report`."""
     facts, assessment = report_data(folder)
-    wrong = _mistakes_section(facts, model, folder / "model", cache_dir)
+    wrong = mistakes_section(facts, folder, cache_dir)
     data = chart_data(facts, running=is_locked(folder))
     return render_page(data, assessment, wrong, command=command, every_seconds=every_seconds)
 
@@ -88,42 +79,3 @@ def report_data(folder: Path) -> tuple[ReportData, StudyAssessment]:
     rows = trial_rows(records, searched_settings(space), assessment)
     name = folder.absolute().name
     return ReportData(name=name, attributes=attributes, records=records, rows=rows, space=space), assessment
-
-
-def _mistakes_section(facts: ReportData, model: Path | None, default: Path, cache_dir: Path | None) -> MistakesSection:
-    answers = read_predictions(facts)
-    if answers is None:
-        return MistakesSection()
-    notes = []
-    texts = probabilities = None
-    try:
-        texts = load_validation_texts(facts.spec["data"], facts.spec["fingerprint"], cache_dir)
-    except UserError as error:
-        notes.append(f"The sentences cannot be shown: {error}")
-    if texts is not None:
-        try:
-            probabilities = _probabilities(model or default, texts, answers)
-        except UserError as error:
-            if model is not None:
-                raise
-            notes.append(f"Without confidences: {error}")
-    return MistakesSection(answers=answers, mistakes=mistakes(answers, texts, probabilities), notes=notes)
-
-
-def _probabilities(model: Path, texts: list[str], answers: Predictions) -> NDArray[np.float64]:
-    """Return (n, C) probabilities for the validation sentences.
-
-    Raises:
-        UserError: there is no model, or it is not the best trial's.
-    """
-    if not model.is_dir():
-        raise UserError(f"they need the best trial's model and {model} is none; make it with sentune retrain")
-    from core.inference.predictor import load_model
-
-    loaded = load_model(model)
-    if loaded.classes == answers.classes and same_model(answers, found := loaded.probabilities(texts)):
-        return found
-    raise UserError(
-        f"the model in {model} answers otherwise than the best trial did: it is another trial's, or has seen the "
-        "validation split; retrain the best trial on train alone, or name its model with --model"
-    )

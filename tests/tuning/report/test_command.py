@@ -17,7 +17,7 @@ from tuning.report import command as verb
 
 def write(folder: Path, *, watch: bool = False) -> None:
     """Make report.html."""
-    verb.write_report(folder, folder / "report.html", None, model=None, cache_dir=folder, watch=watch, command="x")
+    verb.write_report(folder, folder / "report.html", None, cache_dir=folder, watch=watch, command="x")
 
 
 def test_the_page_is_written_beside_the_journal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
