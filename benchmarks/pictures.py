@@ -33,7 +33,7 @@ from tuning.tracking.progress_text import live_block
 from tuning.tracking.remaining_time import RemainingTime
 
 DOCS = Path(__file__).parent.parent / "docs"
-FILTER = "val_accuracy>0.78"
+FILTER = "val_accuracy>0.75"
 WIDTH, MARGIN = 1400, 10
 """Width of the page's picture, and margin below its content, in pixels."""
 COLUMNS, LINES = 100, 30
