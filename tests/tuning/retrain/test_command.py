@@ -32,7 +32,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a cache, sentences, and a study: trials 0, 1 and 3 complete, trial 2 stopped."""
     root = tmp_path_factory.mktemp("studies")
     file = write_sentences(root / "tickets.csv")
-    wide = setting(hidden_dim=64, batch_size=91)  # two threads add its last batch, of 10, up in another order
+    wide = setting(hidden_dim=64, batch_size=91)  # two threads add its batches up in another order
     trials = setting(), setting(hidden_dim=12, lr_schedule="cosine"), setting(hidden_dim=9), wide
     make_study(root / "s", file, root / "cache", *trials, stopped=2)
     return root
