@@ -13,6 +13,8 @@ Correct = NDArray[np.bool_]
 """(n,) whether each of n sentences was classified correctly; or (T, n) for T classifiers on the same sentences."""
 LEVEL = 0.95
 """Confidence level of the intervals."""
+MIN_P = 1e-16
+"""Smallest p-value that is reported: no finite sample proves a difference."""
 Z = NormalDist().inv_cdf((1 + LEVEL) / 2)
 """Half width of a normal interval, in standard errors."""
 
@@ -45,7 +47,7 @@ def wilson(correct: float, total: int) -> Interval:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MeanDifference:
-    """Mean of paired differences with the result of Student's t test."""
+    """Mean of paired differences with the result of a t test."""
 
     mean: float
     interval: Interval
@@ -53,34 +55,6 @@ class MeanDifference:
     p: float
     """Two-sided, against a mean of 0; 1 for a single pair."""
     pairs: int
-
-
-def mcnemar(one: Correct, others: Correct) -> NDArray[np.float64]:
-    """Return p-values of the exact paired test of two classifiers (McNemar 1947, Psychometrika 12).
-
-    Only sentences that exactly one of the two gets right count. If both are equally good, half of these are each
-    one's. The p-value is the two-sided probability of a division at least as uneven, under Binomial(count, 1/2).
-
-    Args:
-        one: (n,).
-        others: (n,) or (T, n).
-
-    Returns:
-        () or (T,) p-values; 1 if both are right on the same sentences.
-    """
-    one_only = np.asarray((one & ~others).sum(axis=-1))
-    other_only = np.asarray((~one & others).sum(axis=-1))
-    return np.minimum(1.0, 2 * _lower_tail(np.minimum(one_only, other_only), one_only + other_only))
-
-
-def _lower_tail(most: NDArray[np.integer], tosses: NDArray[np.integer]) -> NDArray[np.float64]:
-    """Return the probability of at most `most` heads in `tosses` tosses, by element; scipy is slow to import."""
-    tail = np.empty(tosses.shape)
-    log_factorial = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, tosses.max(initial=0) + 1)))])
-    for n in np.unique(tosses):
-        logs = log_factorial[n] - log_factorial[: n + 1] - log_factorial[n::-1] - n * np.log(2)  # (n + 1,) by heads
-        tail[tosses == n] = np.cumsum(np.exp(logs))[most[tosses == n]]
-    return tail
 
 
 def holm(p_values: ArrayLike) -> NDArray[np.float64]:
@@ -97,11 +71,17 @@ def holm(p_values: ArrayLike) -> NDArray[np.float64]:
     return adjusted
 
 
-def paired_t(differences: Sequence[float]) -> MeanDifference:
-    """Return Student's t test of paired differences, such as those of two configurations over the same seeds.
+def paired_t(differences: Sequence[float], *, sentence_error: float = 0.0, sentences: int = 0) -> MeanDifference:
+    """Return a t test of paired differences, such as those of two configurations over the same seeds.
+
+    The errors of the seeds and of the sentences add up; their degrees of freedom are combined by Welch and
+    Satterthwaite. The result is never surer than that of the seeds alone. Without `sentences` it is Student's test.
 
     Args:
         differences: Differences, at least one.
+        sentence_error: Standard error over sentences of the difference averaged over the pairs.
+        sentences: Number of sentences that every difference is computed from. Neither error is taken to be smaller
+            than what one sentence changes: equal differences are no proof.
 
     Raises:
         ValueError: There is no difference.
@@ -114,13 +94,20 @@ def paired_t(differences: Sequence[float]) -> MeanDifference:
     mean, pairs = float(values.mean()), len(values)
     if pairs == 1:
         return MeanDifference(mean=mean, interval=Interval(low=-np.inf, high=np.inf), p=1.0, pairs=1)
-    constant = bool((values == values[0]).all())  # whose deviation is 0, but for rounding
-    error = 0.0 if constant else float(values.std(ddof=1)) / pairs**0.5
-    half = float(stdtrit(pairs - 1, (1 + LEVEL) / 2)) * error
-    t = -abs(mean) / error if error else -np.inf if mean else 0.0
+    resolution = 1 / sentences if sentences else 0.0
+    # Equal values have a deviation of 0, except for rounding.
+    deviation = 0.0 if (values == values[0]).all() else float(values.std(ddof=1))
+    of_seeds = max(deviation, resolution) ** 2 / pairs
+    of_sentences = max(sentence_error, resolution) ** 2
+    error = (of_seeds + of_sentences) ** 0.5
+    if error == 0:
+        return MeanDifference(mean=mean, interval=Interval(low=mean, high=mean), p=MIN_P if mean else 1.0, pairs=pairs)
+    freedom = error**4 / (of_seeds**2 / (pairs - 1) + of_sentences**2 / max(1, sentences - 1))
+    errors = ((freedom, error), (pairs - 1, of_seeds**0.5))
+    half = max(float(stdtrit(df, (1 + LEVEL) / 2)) * each for df, each in errors)
     return MeanDifference(
         mean=mean,
         interval=Interval(low=mean - half, high=mean + half),
-        p=2 * float(stdtr(pairs - 1, t)),
+        p=max(MIN_P, *(2 * float(stdtr(df, -abs(mean) / each)) for df, each in errors if each)),
         pairs=pairs,
     )

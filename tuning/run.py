@@ -109,7 +109,7 @@ def _run(options: RunOptions, machine: "Machine | Cluster", fits: int, began: fl
     }
     plan, prior_trials = add_warm_start(plan, existing, options.warm_start_folder, corpus.fingerprint)
     kept |= prior_trials
-    kept["vocabulary"] = len(corpus.words)
+    kept |= {"vocabulary": len(corpus.words), "test_fingerprint": corpus.test_fingerprint()}
     spec = study_spec(plan, corpus, options.data, resources)
     key = study_id(folder.name, spec)
     with open_study(folder, spec, kept) as journal, contextlib.ExitStack() as extras:

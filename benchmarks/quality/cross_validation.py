@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.stats import binomtest
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -34,7 +35,7 @@ from core import TrialConfig, load_corpus, train
 from core.data import datasets, splits
 from core.data.corpus import TEST, TRAIN, VAL, Dataset, ReadOptions
 from core.io import cache
-from core.stats import Correct, mcnemar, paired_t, wilson
+from core.stats import Correct, paired_t, wilson
 from core.training.evaluate import evaluate
 from core.training.refit import refit
 from tuning.confirm.runs import PREFIX
@@ -171,7 +172,9 @@ def difference(row: OverFolds, first: OverFolds) -> str:
         raise SystemExit(f"{row.name} was evaluated on other sentences; run confirm again, the data have changed")
     found = paired_t([a - b for a, b in zip(row.accuracies, first.accuracies, strict=True)])
     half = (found.interval.high - found.interval.low) / 2
-    p = float(mcnemar(np.concatenate(row.correct), np.concatenate(first.correct)))
+    one, other = np.concatenate(row.correct), np.concatenate(first.correct)
+    ahead, behind = int((one & ~other).sum()), int((other & ~one).sum())
+    p = binomtest(ahead, ahead + behind).pvalue if ahead + behind else 1.0  # McNemar's exact test
     return f"{100 * found.mean:+.2f} +- {100 * half:.2f} points | {p:.2g}"
 
 

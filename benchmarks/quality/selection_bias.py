@@ -1,129 +1,284 @@
-"""Is the corrected accuracy of a search's best trial free of selection bias?
+"""Do the corrected figures and the recommendation hold on new sentences?
 
-    python -m benchmarks.quality.selection_bias                200 simulated searches of each kind, and one on MR
-    python -m benchmarks.quality.selection_bias --quick        20 of each, and 4 small trials: shows that it works
-    python -m benchmarks.quality.selection_bias --simulated    only the simulated searches
+    python -m benchmarks.quality.selection_bias            500 searches of each size: an hour of processor time
+    python -m benchmarks.quality.selection_bias --quick    20 of each: shows that it works, not what holds
 
-The tables compare the raw, the corrected and the test accuracy of the best trial with its true accuracy.
-
-Simulated: 30 trials of known accuracy on 400 validation sentences, with 400 test sentences. Trials of a kind named
-`alike` tend to fail on the same sentences. In the last two kinds, each trial is represented by the best of five equally
-good epochs, a choice that the correction ignores.
-
-Real: tpe suggests 40 trials, which are trained on 1,600 sentences of MR and validated on 200. 200 more are the test
-split. The other 8,600 sentences of MR give the true accuracy (standard error 0.5 points). The best of the same models
-is then chosen again on 200 other validation sets of 200 of these sentences; the sentences not drawn give the true
-accuracy. --mr or SENTUNE_MR names the archive of MR; without one it is downloaded.
+Forty real LSTMs (the baseline setting and 39 of the space `quick`) are trained on 2,000 rated snippets for 8 epochs.
+Their predictions after every epoch on 5,000 other snippets are kept in RECORD, so that the training is done once. The
+5,000 sentences are the population: a search draws its validation split from them with replacement, so the score on all
+5,000 is the exact truth. The search itself is replayed by the study's own virtual clock with promotion, and assessed by
+the code of `sentune best`. The second part simulates studies in which one sentence in twenty is of the rare class.
 """
 
 import argparse
 import os
-import statistics
-import time
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+from statistics import fmean, median, stdev
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.quality.simulated_searches import Kind, Outcome, covers, outcome, simulated_outcomes
-from core.stats import Correct
+from benchmarks.quality.recorded_epochs import RecordedEpochs, recorded_epochs
+from core.config import TrialConfig
+from core.metrics import METRICS
+from core.training.result import EpochResult
+from tuning.analysis.assessment import StudyAssessment, assess
+from tuning.analysis.selection_bias import Corrected
+from tuning.journal.predictions import pack_labels
+from tuning.journal.probabilities import pack_log_odds, save_probabilities, trial_name
+from tuning.journal.records import TrialRecord, rank_trials
+from tuning.scheduling.asha import Asha
+from tuning.scheduling.simulated_backend import simulate
+from tuning.scheduling.virtual_clock import VirtualClock
+from tuning.scheduling.virtual_cost import epoch_cost
 
-TRIALS, SENTENCES = 30, 400
-KINDS = {
-    "one trial": Kind(accuracies=lambda draw: np.full(1, 0.78), shared=0.6),
-    "30 equal trials, independent": Kind(accuracies=lambda draw: np.full(TRIALS, 0.78), shared=0.0),
-    "30 equal trials, alike": Kind(accuracies=lambda draw: np.full(TRIALS, 0.78), shared=0.6),
-    "30 trials of 0.78 +- 0.01, alike": Kind(accuracies=lambda draw: draw.normal(0.78, 0.01, TRIALS), shared=0.6),
-    "30 trials of 0.75 +- 0.03, alike": Kind(accuracies=lambda draw: draw.normal(0.75, 0.03, TRIALS), shared=0.6),
-    "one trial, best of 5 equal epochs": Kind(accuracies=lambda draw: np.full(1, 0.78), shared=0.6, epochs=5),
-    "30 trials of 0.78 +- 0.01, alike, best of 5": Kind(
-        accuracies=lambda draw: draw.normal(0.78, 0.01, TRIALS), shared=0.6, epochs=5
-    ),
-}
+RECORD = Path(__file__).parents[2] / "results/recorded-epochs.npz"
+TRIALS, EPOCHS, SEED = 40, 8, 42
+SIZES = ((200, 16), (400, 16), (1057, 16), (200, 40), (400, 40), (1057, 40))
+"""Validation sentences and trials of the searches."""
+RARE = 0.05
+"""Frequency of the rare class in the second part."""
+CONSTANT = (3, 9)
+"""Trials that predict the common class only."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """Figures of one search, in points of accuracy."""
+
+    raw: float
+    """Raw minus true accuracy of the best trial."""
+    corrected: float
+    """Corrected minus true accuracy of the best trial."""
+    covered: bool
+    """Whether the interval of the corrected accuracy contains the true one."""
+    recommended: float
+    """Corrected minus true accuracy of the recommended trial."""
+    recommended_covered: bool
+    gain: float | None
+    """Corrected minus true gain over the baseline setting."""
+    gain_covered: bool | None
+    lost: float
+    """True accuracy of the best minus that of the recommended trial."""
+    tied: bool
+    """Whether the truly best trial is among the tied ones."""
 
 
 def main() -> None:
     arguments = parse()
-    searches = 20 if arguments.quick else 200
-    print(f"{searches} simulated searches of each kind, {SENTENCES} validation and {SENTENCES} test sentences\n")
-    print_head()
-    for seed, (name, kind) in enumerate(KINDS.items()):
-        print_row(name, simulated_outcomes(searches, kind, sentences=SENTENCES, seed=seed))
-    if not arguments.simulated:
-        real(arguments, searches)
+    recorded()  # before the processes start
+    searches = 20 if arguments.quick else arguments.searches
+    print(f"{searches} searches of each size\n")
+    found = {}
+    with ProcessPoolExecutor(arguments.processes) as pool:
+        for size in SIZES:
+            found[size] = list(pool.map(partial(searched, size), range(searches), chunksize=10))
+            if len(found) == 1:
+                print("| " + " | ".join(row(size, found[size])) + " |\n|" + " --- |" * len(row(size, found[size])))
+            print("| " + " | ".join(row(size, found[size]).values()) + " |", flush=True)
+    print("\n" + "\n".join(claims(found)))
+    print("\nrare class: constant trials recommended")
+    for name in METRICS:
+        studies = 5 if arguments.quick else 100
+        chosen = sum(constant_is_recommended(name, seed) for seed in range(studies))
+        print(f"{name}: {chosen} of {studies}", flush=True)
 
 
-def print_head() -> None:
-    columns = ("search", "raw", "corrected", "test", "true", "raw - true", "corrected - true", "test - true")
-    columns += tuple(f"{figure} interval contains the truth" for figure in ("raw", "corrected", "test"))
-    print("| " + " | ".join(columns) + " |")
-    print("|" + " --- |" * len(columns), flush=True)
+@cache
+def recorded() -> RecordedEpochs:
+    return recorded_epochs(RECORD, trials=TRIALS, epochs=EPOCHS, seed=SEED)
 
 
-def print_row(name: str, outcomes: Sequence[Outcome]) -> None:
-    """Print means over the searches, differences in points with standard errors, and coverage in percent."""
-    means = [statistics.mean(getattr(o, figure) for o in outcomes) for figure in ("raw", "corrected", "test", "true")]
-    cells = [name, *(f"{mean:.4f}" for mean in means)]
-    for figure in ("raw", "corrected", "test"):
-        errors = [100 * (getattr(o, figure) - o.true) for o in outcomes]
-        spread = f" +- {statistics.stdev(errors) / len(errors) ** 0.5:.2f}" if len(errors) > 1 else ""
-        cells.append(f"{statistics.mean(errors):+.2f}{spread}")
-    for figure in ("raw_interval", "corrected_interval", "test_interval"):
-        held = [covers(getattr(o, figure), o.true) for o in outcomes]
-        cells.append(f"{100 * statistics.mean(held):.0f}%" if len(held) > 1 else "yes" if held[0] else "no")
-    print("| " + " | ".join(cells) + " |", flush=True)
+def searched(size: tuple[int, int], seed: int) -> Outcome:
+    """Replay a search on its own validation split and compare its assessment with the truth."""
+    n, trials = size
+    draw = np.random.default_rng([n, trials, seed])
+    chosen = np.concatenate([[0], 1 + draw.permutation(TRIALS - 1)[: trials - 1]])
+    sentences = draw.integers(0, len(recorded().labels), n)
+    records = replayed(recorded(), chosen, sentences)
+    judged = assess(records, study(recorded().labels[sentences]))
+    return outcome(records, judged, true_accuracies(recorded(), chosen))
 
 
-def real(arguments: argparse.Namespace, searches: int) -> None:
-    """Run the search on MR, then choose among its models on other validation sets."""
-    from benchmarks.quality.real_search import search_mr
+def replayed(recorded: RecordedEpochs, chosen: NDArray[np.int64], sentences: NDArray[np.int64]) -> list[TrialRecord]:
+    """Return the trials of a search with promotion on two virtual workers, with the epochs that it trained.
 
-    began = time.perf_counter()
-    trials, epochs = (4, 1) if arguments.quick else (40, 6)
-    found = search_mr(arguments.mr, trials=trials, epochs=epochs, seed=arguments.seed)
-    seconds = time.perf_counter() - began
-    sizes = ", ".join(str(correct.shape[1]) for correct in (found.validation, found.test, found.rest))
-    print(f"\nMR: {trials} trials of {epochs} epochs in {seconds:.0f} s; {found.n_train} sentences for training; for "
-          f"validation, test and truth {sizes}\n")  # fmt: skip
-    print_head()
-    true = found.rest.mean(axis=1)
-    print_row("the search", [outcome(found.validation, found.test, true.tolist(), 2000, 0)])
-    print_row(f"its models, chosen {searches} times", chosen_again(found.rest, found.validation.shape[1], searches))
-    print(f"\ntrue accuracy of the {trials} trials: {describe(true)}; "
-          f"two of them differ on {100 * disagreement(found.rest):.0f}% of the sentences")  # fmt: skip
+    Args:
+        recorded: Source of all predictions.
+        chosen: (T,) configurations, the baseline first.
+        sentences: (n,) the validation split.
+    """
+    predictions = recorded.predictions[chosen][:, :, sentences]  # (T, E, n)
+    accuracies = (predictions == recorded.labels[sentences]).mean(axis=2)
+    costs = [epoch_cost(recorded.configs[each], recorded.shape) for each in chosen]
+    unit = median(costs)
+    epochs = [0] * len(chosen)
 
+    def clock(score: Any) -> VirtualClock:
+        settings = {"n_trials": len(chosen), "epochs": EPOCHS, "parallelism": 2, "lag": 2.0, "rule": Asha()}
+        return VirtualClock(**settings, start=lambda trial: costs[trial] / unit, score=score)
 
-def chosen_again(rest: Correct, sentences: int, searches: int) -> list[Outcome]:
-    """Choose the best of the same models on other validation sets; sentences in neither split give the truth."""
-    found = []
-    for search in range(searches):
-        order = np.random.default_rng([1, search]).permutation(rest.shape[1])
-        validation, test, others = np.split(rest[:, order], [sentences, 2 * sentences], axis=1)
-        found.append(outcome(validation, test, others.mean(axis=1).tolist(), 2000, search))
-    return found
-
-
-def describe(values: NDArray[Any]) -> str:
-    low, middle, high = np.quantile(values, [0, 0.5, 1])
-    return f"{low:.4f} to {high:.4f}, median {middle:.4f}"
+    best = np.maximum.accumulate(accuracies, axis=1)
+    for end in simulate(clock, lambda t, e: float(best[t, e - 1]), lambda t, e: costs[t] / unit, workers=2):
+        epochs[end.trial] = max(epochs[end.trial], end.epoch)
+    return [
+        record(number, recorded.configs[each], predictions[number, : epochs[number]], accuracies[number],
+               recorded.losses[each])
+        for number, each in enumerate(chosen)
+    ]  # fmt: skip
 
 
-def disagreement(correct: Correct) -> float:
-    """Return the mean fraction of sentences on which exactly one of two trials is correct."""
-    share = correct.mean(axis=0)  # (n,) fraction of the trials that are correct
-    pairs = len(correct) / max(1, len(correct) - 1)
-    return float((2 * share * (1 - share)).mean() * pairs)
+def record(
+    number: int,
+    config: TrialConfig,
+    predictions: NDArray[Any],
+    scores: Sequence[float] | NDArray[np.float64],
+    losses: Sequence[float] | NDArray[np.float64],
+) -> TrialRecord:
+    """Return a trial as the journal of a study would hold it."""
+    epochs = [
+        EpochResult(epoch=at + 1, train_loss=0.0, val_loss=float(losses[at]), val_accuracy=0.5, score=float(scores[at]),
+                    seconds=1.0)
+        for at in range(len(predictions))
+    ]  # fmt: skip
+    return TrialRecord(
+        number=number,
+        state="COMPLETE" if len(predictions) == EPOCHS else "PRUNED",
+        params={},
+        config=config.to_dict(),
+        origin="random" if number else "baseline",
+        epochs=tuple(epochs),
+        error=None,
+        n_parameters=None,
+        predictions=tuple(pack_labels(each) for each in predictions),
+    )
+
+
+def study(labels: NDArray[np.int64], metric: str = "accuracy") -> dict[str, Any]:
+    """Return what `assess` reads of a study's attributes."""
+    return {
+        "spec": {"metric": metric, "embedding_dim": 50},
+        "validation": {"labels": pack_labels(labels), "classes": ["a", "b"]},
+        "vocabulary": 10_000,
+    }
+
+
+def true_accuracies(recorded: RecordedEpochs, chosen: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return (T, E)."""
+    return np.asarray((recorded.predictions[chosen] == recorded.labels).mean(axis=2))
+
+
+def outcome(records: Sequence[TrialRecord], judged: StudyAssessment, true: NDArray[np.float64]) -> Outcome:
+    """Compare an assessment with the true accuracies (T, E)."""
+    truth = {r.number: float(true[r.number, r.best.epoch - 1]) for r in records if r.best}
+    best = rank_trials(records)[0].number
+    if judged.corrected is None or judged.recommended_corrected is None or judged.recommended is None:
+        raise ValueError("nothing was learned")
+    gain = None if judged.corrected_gain is None else truth[best] - truth[0]
+    return Outcome(
+        raw=100 * (judged.corrected.raw - truth[best]),
+        corrected=100 * (judged.corrected.value - truth[best]),
+        covered=covers(judged.corrected, truth[best]),
+        recommended=100 * (judged.recommended_corrected.value - truth[judged.recommended]),
+        recommended_covered=covers(judged.recommended_corrected, truth[judged.recommended]),
+        gain=None if gain is None or judged.corrected_gain is None else 100 * (judged.corrected_gain.value - gain),
+        gain_covered=None if gain is None or judged.corrected_gain is None else covers(judged.corrected_gain, gain),
+        lost=100 * (truth[best] - truth[judged.recommended]),
+        tied=bool(judged.tied[max(truth, key=lambda number: truth[number])]),
+    )
+
+
+def covers(found: Corrected, true: float) -> bool:
+    return found.interval.low <= true <= found.interval.high
+
+
+def row(size: tuple[int, int], outcomes: Sequence[Outcome]) -> dict[str, str]:
+    """Return the cells of a line of the table by their titles; errors are standard errors of the mean."""
+
+    def mean(name: str) -> str:
+        values = [value for each in outcomes if (value := getattr(each, name)) is not None]
+        return f"{fmean(values):+.2f} +- {stdev(values) / len(values) ** 0.5:.2f}"
+
+    def share(name: str) -> str:
+        values = [value for each in outcomes if (value := getattr(each, name)) is not None]
+        return f"{100 * fmean(values):.0f}%"
+
+    return {
+        "n": str(size[0]),
+        "trials": str(size[1]),
+        "raw - true": mean("raw"),
+        "corrected - true": mean("corrected"),
+        "covered": share("covered"),
+        "recommended: corrected - true": mean("recommended"),
+        "covered ": share("recommended_covered"),
+        "corrected - true gain": mean("gain"),
+        "covered  ": share("gain_covered"),
+        "recommended loses": mean("lost"),
+        "2 or more": f"{100 * fmean(each.lost >= 2 for each in outcomes):.1f}%",
+        "truly best is tied": share("tied"),
+    }
+
+
+def claims(found: Mapping[tuple[int, int], Sequence[Outcome]]) -> Iterator[str]:
+    """Yield whether each claim holds."""
+    for (n, trials), outcomes in found.items():
+        name, limit = f"n = {n}, {trials} trials", 0.3 if n >= 400 else 0.5
+        for figure in ("corrected", "recommended"):
+            off = fmean(getattr(each, figure) for each in outcomes)
+            yield _claim(f"{name}: {figure} figure is off by {off:+.2f}, at most {limit}", abs(off) <= limit)
+        for figure in ("covered", "recommended_covered"):
+            share = fmean(getattr(each, figure) for each in outcomes)
+            yield _claim(f"{name}: {figure} {100 * share:.1f}%, at least 93%", share >= 0.93)
+        if n == 1057:
+            mean_limit, share_limit = (0.3, 0.05) if trials == 16 else (0.6, 0.1)
+            lost, often = fmean(each.lost for each in outcomes), fmean(each.lost >= 2 for each in outcomes)
+            yield _claim(f"{name}: recommended loses {lost:.2f}, at most {mean_limit}", lost <= mean_limit)
+            yield _claim(
+                f"{name}: 2 or more in {100 * often:.1f}%, at most {100 * share_limit:.0f}%", often <= share_limit
+            )
+
+
+def _claim(text: str, holds: bool) -> str:
+    return f"{'holds' if holds else 'FAILS'}: {text}"
+
+
+def constant_is_recommended(metric: str, seed: int, n: int = 500, trials: int = 16) -> bool:
+    """Simulate a study with a rare class and two constant trials; return whether one of these is recommended.
+
+    The other trials find 30 to 50% of the rare sentences, and have as many false alarms as hits on average.
+    """
+    draw = np.random.default_rng([7, seed])
+    labels = (draw.random(n) < RARE).astype(np.int64)
+    records = []
+    with tempfile.TemporaryDirectory() as folder:
+        for number in range(trials):
+            chance = np.where(labels == 1, draw.uniform(0.3, 0.5), draw.uniform(0.01, 0.03))
+            predictions = (
+                np.zeros(n, dtype=np.int64) if number in (3, 9) else (draw.random(n) < chance).astype(np.int64)
+            )
+            odds = np.where(predictions == 1, draw.uniform(0.2, 2), draw.uniform(-3.5, -2.5)) + draw.normal(0, 0.2, n)
+            if number in CONSTANT:
+                predictions, odds = np.zeros_like(predictions), np.full(n, np.log(RARE / (1 - RARE)))
+            log_odds = np.asarray(1024 * odds, dtype=np.int16)[:, None]
+            share = 1 / (1 + np.exp(-log_odds[:, 0] / 1024))
+            score = METRICS[metric].score(labels, predictions, np.stack([1 - share, share], axis=1), 2)
+            config = TrialConfig(metric=metric)
+            records.append(record(number, config, predictions[None], [METRICS[metric].oriented(score)], [0.2]))
+            save_probabilities(Path(folder), trial_name(number), pack_log_odds(1, log_odds))
+        return assess(records, study(labels, metric), Path(folder)).recommended in CONSTANT
 
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--quick", action="store_true", help="Simulate 20 searches of each kind and run 4 real trials of 1 epoch."
-    )
-    parser.add_argument("--simulated", action="store_true", help="Skip the search on MR.")
-    parser.add_argument("--mr", default=os.environ.get("SENTUNE_MR"), help="Path of the archive or folder of MR.")
-    parser.add_argument("--seed", type=int, default=42, help="Seed of the search on MR (default: 42).")
+    parser.add_argument("--quick", action="store_true", help="Run 20 searches of each size and 5 studies per metric.")
+    parser.add_argument("--searches", type=int, default=500, help="Number of searches of each size (default: 500).")
+    parser.add_argument("--processes", type=int, default=2, help="Number of processes of one thread (default: 2).")
     return parser.parse_args()
 
 

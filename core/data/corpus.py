@@ -1,6 +1,7 @@
 """Corpus: one dataset, tokenised, split and with its word vectors, ready for training."""
 
 import dataclasses
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -61,6 +62,11 @@ class Corpus:
         count = int(self.folds[self.split == TRAIN].max()) + 1
         splits = [np.where(self.folds == fold, VAL, self.split).astype(np.uint8) for fold in range(count)]
         return [dataclasses.replace(self, split=split, folds=None) for split in splits]
+
+    def test_fingerprint(self) -> str:
+        """Return a hash (hex) of which sentences are the test split; the word vectors have no effect on it."""
+        parts = self.labels, self.lengths(), self.indices(TEST)
+        return hashlib.sha256(b"".join(np.asarray(each, dtype="<i8").tobytes() for each in parts)).hexdigest()[:16]
 
     def lengths(self) -> NDArray[np.int64]:
         """(n_sentences,) tokens in each sentence."""

@@ -27,6 +27,18 @@ def count_trainable_parameters(config: TrialConfig, vocabulary: int, embedding_d
     return total + (pooled + 1) * n_classes
 
 
+def multiplications_per_word(config: TrialConfig, embedding_dim: int) -> int:
+    """Return the multiplications that one more word of a sentence costs in prediction.
+
+    Looking a word up costs none, whether or not the vectors were trained, and the output layer's cost is per sentence.
+    """
+    directions = 2 if config.bidirectional else 1
+    hidden, width = config.hidden_dim, config.hidden_dim * directions
+    inputs = [embedding_dim, *[width] * (config.n_layers - 1)]
+    layers = sum(directions * 4 * hidden * (each + hidden) for each in inputs)
+    return layers + (width * width + width if config.pooling == "attention" else 0)
+
+
 def _copies(config: TrialConfig) -> int:
     """Return how many values training stores per parameter: itself and its running averages."""
     return 1 + OPTIMIZER_STATE_TENSORS[config.optimizer] + (config.ema_decay is not None)

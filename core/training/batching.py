@@ -31,11 +31,13 @@ def shuffled_batches(
 ) -> list[NDArray[np.int64]]:
     """Cut sentences into batches of nearly equal lengths, in random order and company.
 
-    On MR with 50 sentences a batch this leaves 0.8% padding, where a random cut leaves about 50%.
+    On MR with 50 sentences a batch this leaves 0.8% padding, where a random cut leaves about 50%. The sizes differ by
+    at most one sentence: a short last batch would hold the longest sentences in each epoch, and a step on 5 sentences
+    gives each of them the weight of 10 others.
 
     Args:
         lengths: (n,) tokens in each sentence.
-        batch_size: sentences in every batch but one.
+        batch_size: most sentences in a batch; there are as few batches as possible.
         generator: source of the order; on the CPU.
 
     Returns:
@@ -43,7 +45,7 @@ def shuffled_batches(
     """
     order = torch.randperm(len(lengths), generator=generator).numpy()
     order = order[np.argsort(lengths[order], kind="stable")]
-    batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+    batches = np.array_split(order, -(-len(order) // batch_size))
     return [batches[i] for i in torch.randperm(len(batches), generator=generator).tolist()]
 
 

@@ -2,44 +2,14 @@
 
 import itertools
 import math
-from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import example, given
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from core.stats import holm, mcnemar, paired_t, wilson
-
-
-def test_mcnemar_is_the_binomial_test_on_the_sentences_that_differ() -> None:
-    draw = np.random.default_rng(0)
-    one = draw.random(200) < 0.8
-    others = draw.random((6, 200)) < np.array([0.6, 0.7, 0.75, 0.8, 0.85, 0.95])[:, None]
-    found = mcnemar(one, others)
-    for other, p in zip(others, found, strict=True):
-        ahead, behind = int((one & ~other).sum()), int((~one & other).sum())
-        assert p == pytest.approx(stats.binomtest(ahead, ahead + behind).pvalue)
-    assert mcnemar(one, others[0]) == found[0]
-    assert found[0] < 0.01
-
-
-@given(st.integers(0, 3000), st.integers(0, 3000))
-@example(0, 3000)
-def test_mcnemar_is_exact_however_many_sentences_differ(ahead: int, behind: int) -> None:
-    """Counted in whole numbers: scipy's own p-value is 0 where it is below some 1e-300."""
-    one = np.repeat([True, False], [ahead, behind])
-    both, fewer = ahead + behind, min(ahead, behind)
-    ways = sum(itertools.accumulate(range(fewer), lambda c, k: c * (both - k) // (k + 1), initial=1))
-    expected = min(Fraction(2 * ways, 2**both), Fraction(1))
-    assert mcnemar(one, ~one) == pytest.approx(float(expected), rel=1e-9, abs=1e-300)
-
-
-def test_what_does_not_differ_is_not_told_apart() -> None:
-    one = np.array([True, False, True])
-    assert mcnemar(one, one) == 1
-    assert mcnemar(one, np.array([False, True, True])) == 1
+from core.stats import MIN_P, holm, paired_t, wilson
 
 
 @given(st.lists(st.floats(0, 1), max_size=6))
@@ -69,11 +39,25 @@ def test_one_pair_says_nothing_of_the_spread() -> None:
     assert (one.mean, one.p, one.interval.low, one.interval.high) == (0.2, 1.0, -math.inf, math.inf)
 
 
-def test_equal_differences_leave_no_doubt_and_none_is_refused() -> None:
-    assert (paired_t([0.1, 0.1, 0.1]).p, paired_t([0.0, 0.0]).p) == (0.0, 1.0)
-    assert paired_t([0.1, 0.1, 0.1]).interval.low == paired_t([0.1, 0.1, 0.1]).interval.high
+def test_equal_differences_are_no_proof_and_none_is_refused() -> None:
+    assert (paired_t([0.1, 0.1, 0.1]).p, paired_t([0.0, 0.0]).p) == (MIN_P, 1.0)
+    assert 0.5 < paired_t([0.001, 0.001, 0.001], sentences=500).p < 1
     with pytest.raises(ValueError, match="at least one difference"):
         paired_t([])
+
+
+def test_the_errors_of_seeds_and_sentences_add_up() -> None:
+    differences = [0.012, -0.003, 0.021, 0.008, 0.015]
+    seeds, both = paired_t(differences), paired_t(differences, sentence_error=0.01, sentences=400)
+    error = (np.var(differences, ddof=1) / 5 + 0.01**2) ** 0.5
+    assert both.mean == seeds.mean
+    freedom = error**4 / ((np.var(differences, ddof=1) / 5) ** 2 / 4 + 0.01**4 / 399)
+    assert both.interval.high - both.mean == pytest.approx(stats.t.ppf(0.975, freedom) * error)
+    assert both.p > seeds.p
+    few = [0.01, 0.05, 0.03]
+    assert paired_t(few, sentence_error=0.008, sentences=400).p == pytest.approx(paired_t(few).p)  # never surer
+    many = paired_t([0.3, 0.31, 0.3, 0.29, 0.3], sentence_error=0.0001, sentences=10**6)
+    assert many.p >= MIN_P
 
 
 @pytest.mark.parametrize(("correct", "total"), [(0, 1), (1, 1), (7, 10), (0, 30), (833, 1057)])

@@ -160,7 +160,7 @@ def write_study(folder: Path) -> None:
         journal.set_trial_attr(paused, SEGMENTS, [SEGMENT])
         journal.log_test_evaluation(
             verb="retrain", trial=1, seed=7, on="train", split="80/10/10", val_accuracy=0.85,
-            test_accuracy=0.825, test_sentences=40,
+            test_accuracy=0.825, test_sentences=40, test_fingerprint="0" * 16, epochs=2,
         )  # fmt: skip
         for at, each in enumerate(plan_runs(spec, candidates(journal.records(), 2), 2, 3)):
             record_result(journal, each, {"error": "TrainingError: NaN"} if at == 3 else fresh(each.trial, at))
@@ -198,7 +198,7 @@ def fresh(trial: int | None, at: int) -> dict[str, Any]:
     if trial is None:
         correct = np.arange(40) % 4 > 0
         shares = {"val_accuracy": 0.75, "val_sentences": len(LABELS), "test_accuracy": 0.75, "test_sentences": 40}
-        return {**shares, "correct": pack_labels(correct.astype(int)), "seconds": 0.25}
+        return {**shares, "test_fingerprint": "0" * 16, "correct": pack_labels(correct.astype(int)), "seconds": 0.25}
     correct = np.arange(40) % (5 + trial + at % 2) > 0
     return {
         "best_epoch": 2,
@@ -209,6 +209,8 @@ def fresh(trial: int | None, at: int) -> dict[str, Any]:
         "test_loss": 0.5625,
         "test_loss_standard_error": 0.03125,
         "test_sentences": len(correct),
+        "test_fingerprint": "0" * 16,
+        "epochs": 2,
         "correct": pack_labels(correct.astype(int)),
         "seconds": 1.5 + trial,
         "n_parameters": 1000 + trial,

@@ -1,22 +1,33 @@
 """What a study's stored predictions and test evaluations say about its trials."""
 
+import contextlib
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from statistics import NormalDist
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from core.config import TrialConfig
-from core.io.text import quoted
+from core.errors import UserError
+from core.io.text import printable, quoted
 from core.metrics import METRICS
-from core.nn.model_size import count_trainable_parameters
-from core.stats import ALPHA, Correct, Interval, Z, holm, mcnemar, wilson
-from tuning.analysis.selection_bias import CorrectedAccuracy, corrected_accuracy
+from core.nn.model_size import count_trainable_parameters, multiplications_per_word
+from core.stats import ALPHA, Interval, holm, wilson
+from tuning.analysis.recommendation import NOT_BETTER, ONE_CLASS, Recommendation, majority_score
+from tuning.analysis.selection_bias import FIXED, Candidates, Corrected, Resamples
+from tuning.journal.file import JOURNAL
 from tuning.journal.predictions import journal_damage, unpack_labels
-from tuning.journal.records import PLAIN_BASELINE, TestEvaluation, TrialRecord, is_candidate, rank_trials
+from tuning.journal.probabilities import load_probabilities, trial_name
+from tuning.journal.records import PLAIN_BASELINE, TestEvaluation, TrialRecord, rank_trials, study_attributes
+
+MAX_TRIALS = 1000
+"""Number of best trials that are resampled; a trial behind them would hardly ever be chosen."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,13 +63,36 @@ def held_out_results(readings: Sequence[TestEvaluation], split: str | None) -> d
     return results
 
 
-def evaluations_note(readings: Sequence[TestEvaluation]) -> str:
-    """Return `the test split was read 3 times: 2 by confirm, 1 by retrain`."""
+def evaluations_note(readings: Sequence[TestEvaluation], elsewhere: Mapping[str, int] = MappingProxyType({})) -> str:
+    """Return `the test split was read 3 times: 2 by confirm, 1 by retrain; by study other: 4`."""
+    others = "".join(f"; by study {printable(name)}: {count}" for name, count in elsewhere.items())
     if not readings:
-        return "no reading of the test split is recorded"
+        return (
+            f"this study has not read the test split{others}" if others else "no reading of the test split is recorded"
+        )
     by_verb = Counter(str(reading["verb"]) for reading in readings)
     times = "once" if len(readings) == 1 else f"{len(readings)} times"
-    return f"the test split was read {times}: " + ", ".join(f"{n} by {verb}" for verb, n in sorted(by_verb.items()))
+    verbs = ", ".join(f"{n} by {verb}" for verb, n in sorted(by_verb.items()))
+    return f"the test split was read {times}: {verbs}{others}"
+
+
+def readings_elsewhere(folder: Path, fingerprint: str) -> dict[str, int]:
+    """Return how often other studies of the same results folder read a test split, by the studies' names.
+
+    A study that cannot be read is left out.
+
+    Args:
+        folder: Folder of this study.
+        fingerprint: Of the test split, see Corpus.test_fingerprint.
+    """
+    counts = {}
+    for journal in sorted(folder.absolute().parent.glob(f"*/{JOURNAL}")):
+        if journal.parent == folder.absolute():
+            continue
+        with contextlib.suppress(UserError):
+            readings = study_attributes(journal.parent).get("test_evaluations", ())
+            counts[journal.parent.name] = sum(each.get("test_fingerprint") == fingerprint for each in readings)
+    return {name: count for name, count in counts.items() if count}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, slots=True)
@@ -123,89 +157,159 @@ def references(attributes: Mapping[str, Any], labels: NDArray[np.int64]) -> tupl
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Gain:
-    """Corrected accuracy of the best trial minus the accuracy of a reference."""
-
-    gain: float
-    interval: Interval
-    """95%, paired over the sentences."""
-
-
-def gain_over(reference: Reference, corrected: CorrectedAccuracy, best: Correct, labels: NDArray[np.int64]) -> Gain:
-    """Return the gain over a reference that was not chosen by these sentences.
-
-    Args:
-        reference: The reference.
-        corrected: The study's bias-corrected accuracy.
-        best: (n,) whether the best trial got each sentence right.
-        labels: (n,).
-    """
-    differences = best.astype(float) - (reference.predictions == labels)
-    gain = corrected.corrected - reference.accuracy
-    half = float(Z * differences.std(ddof=1) / len(labels) ** 0.5)
-    return Gain(gain=gain, interval=Interval(low=gain - half, high=gain + half))
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class StudyAssessment:
     """Assessment of one study."""
 
     sentences: int | None = None
     """Size of the validation split."""
-    corrected: CorrectedAccuracy | None = None
-    """Also None if the predictions of a trial were not recorded."""
+    n_candidates: int = 0
+    """Number of trials from which the best was chosen."""
+    corrected: Corrected | None = None
+    """Score of the best trial; None if the outputs of a trial were not recorded, as the next three."""
+    recommended_corrected: Corrected | None = None
+    """Score of the recommended trial; that of the best trial if it is the same."""
+    corrected_gain: Corrected | None = None
+    """By how much the best trial is better than the baseline setting; None if that is the best."""
+    difference: Corrected | None = None
+    """By how much the recommended trial is better than the best; None if it is the best."""
+    recommended: int | None = None
+    """Number of the trial that tuning.analysis.recommendation chooses; None if no trial may be recommended."""
+    useless: Mapping[int, str] = field(default_factory=dict)
+    """By trial number, why it may not be recommended: ONE_CLASS or NOT_BETTER."""
+    nothing_learned: bool = False
+    """Whether no trial is better than always predicting the majority class, or only by selection bias."""
     tied: Mapping[int, bool] = field(default_factory=dict)
     """By trial number, whether a paired test finds no difference from the best, which is tied with itself."""
-    recommended: int | None = None
-    """The cheapest tied trial: fewest trained parameters, then seconds, then number."""
     n_parameters: Mapping[int, int] = field(default_factory=dict)
     """Number of trained parameters by trial number."""
+    multiplications: Mapping[int, int] = field(default_factory=dict)
+    """Multiplications per word by trial number."""
     held_out: Mapping[int, HeldOutResult] = field(default_factory=dict)
     test_evaluations: Sequence[TestEvaluation] = ()
     """All evaluations on a test split."""
     references: Sequence[Reference] = ()
     """The plain baseline and the majority class."""
-    gain_over_plain: Gain | None = None
-    """Of the best trial; None without a plain baseline or without a corrected accuracy."""
+    gain_over_plain: Corrected | None = None
+    """By how much the best trial is better; None without a plain baseline, or if the metric needs probabilities."""
+    elsewhere: Mapping[str, int] = field(default_factory=dict)
+    """How often other studies in the same results folder read this test split."""
 
 
-def assess(records: Sequence[TrialRecord], attributes: Mapping[str, Any]) -> StudyAssessment:
-    """Compute the assessment; it follows from the journal alone.
+def assess(
+    records: Sequence[TrialRecord], attributes: Mapping[str, Any], folder: Path | None = None
+) -> StudyAssessment:
+    """Compute the assessment; it follows from the journal and the stored probabilities.
 
     Args:
         records: Trials of the study.
         attributes: The study's user attributes, see tuning.journal.records.study_attributes.
+        folder: Folder of the study, for a metric that needs probabilities.
 
     Raises:
-        CorruptionError: stored labels or predictions are damaged.
+        CorruptionError: stored labels, predictions or probabilities are damaged.
     """
     labels = unpack_labels(attributes["validation"]["labels"], "the study's validation labels")
-    own = [record for record in records if is_candidate(record)]
-    correct = {}
-    if attributes["spec"]["metric"] == "accuracy":  # McNemar's test and this correction compare single sentences
-        correct = {number: each == labels for number, each in validation_predictions(own, labels).items()}
-    sizes = _sizes(records, attributes)
-    tied = _tied(records, correct)
-    affordable = [record for record in own if tied.get(record.number) and record.number in sizes]
-    cheapest = min(affordable, key=lambda r: (sizes[r.number], r.seconds, r.number), default=None)
-    # A trial without predictions may have been a rival; one sentence cannot be resampled.
-    complete = bool(correct) and len(correct) == len(own) and all(len(each) > 1 for each in correct.values())
+    metric, n_classes = METRICS[attributes["spec"]["metric"]], len(attributes["validation"]["classes"])
+    majority, width = majority_score(metric, labels, n_classes), attributes["spec"].get("embedding_dim")
     evaluations = attributes.get("test_evaluations", ())
-    corrected = corrected_accuracy(np.stack(list(correct.values()))) if complete else None
-    compared = references(attributes, labels)
-    plain = next((reference for reference in compared if reference.name == PLAIN), None)
-    best = max(correct.values(), key=np.count_nonzero, default=None)
-    return StudyAssessment(
+    own = [record for record in rank_trials(records) if record.copy_of is None][:MAX_TRIALS]
+    outputs = {record.number: found for record in own if len(found := _outputs(record, attributes, labels, folder))}
+    known = StudyAssessment(
         sentences=len(labels),
-        corrected=corrected,
-        tied=tied,
-        recommended=cheapest.number if cheapest else None,
-        n_parameters=sizes,
+        n_candidates=len(own),
+        useless=_useless(own, labels, majority),
+        n_parameters=_sizes(records, attributes),
+        multiplications={
+            r.number: multiplications_per_word(TrialConfig.from_dict(r.config), width) for r in records if width
+        },
         held_out=held_out_results(evaluations, attributes["spec"].get("data", {}).get("split")),
         test_evaluations=evaluations,
-        references=compared,
-        gain_over_plain=gain_over(plain, corrected, best, labels) if plain and corrected and best is not None else None,
+        references=references(attributes, labels),
+        elsewhere=readings_elsewhere(folder, mark) if folder and (mark := attributes.get("test_fingerprint")) else {},
     )
+    if not own or own[0].number not in outputs or len(labels) < 2:
+        return known
+    ordered = sorted(
+        (r for r in own if r.number in outputs), key=lambda r: (r.best.val_loss if r.best else 0, r.number)
+    )
+    # Outputs that no search chose, to compare with: the plain baseline has predicted classes alone.
+    fixed = [[each.predictions] for each in known.references if each.name == PLAIN and not metric.needs_probabilities]
+    resamples = Resamples(
+        Candidates(
+            metric=metric,
+            labels=labels,
+            n_classes=n_classes,
+            trials=[*(record.number for record in ordered), *[FIXED] * len(fixed)],
+            outputs=[*(outputs[record.number] for record in ordered), *fixed],
+        )
+    )
+    return _conclusions(known, records, own, resamples, majority, complete=len(outputs) == len(own))
+
+
+def _conclusions(
+    known: StudyAssessment,
+    records: Sequence[TrialRecord],
+    own: Sequence[TrialRecord],
+    resamples: Resamples,
+    majority: float,
+    *,
+    complete: bool,
+) -> StudyAssessment:
+    """Add what follows from the resamples; a trial without outputs may have been a rival, so it forbids corrections."""
+    trials = list(resamples.places)
+    useful = np.array([number not in known.useless and number != FIXED for number in trials])
+    rule = Recommendation(
+        resamples=resamples,
+        multiplications=np.array([known.multiplications.get(number, 0) for number in trials], dtype=float),
+        sizes=np.array([known.n_parameters.get(number, 0) for number in trials], dtype=float),
+        useful=useful,
+    )
+    best, recommended = own[0].number, trials[int(rule(resamples.raw[None])[0])]
+    found = replace(known, tied=_tied(records, resamples, best), nothing_learned=not useful.any() and complete)
+    if not complete:
+        return replace(found, recommended=recommended if useful.any() else None)
+    corrected = resamples.corrected(resamples.first)
+    baseline = next((record.number for record in own if record.origin == "baseline"), None)
+    learned = bool(useful.any()) and resamples.metric.oriented(corrected.value) > majority
+    rule_differs = learned and recommended != best
+    return replace(
+        found,
+        corrected=corrected,
+        corrected_gain=(
+            resamples.difference(resamples.first, resamples.only(baseline)) if baseline not in (None, best) else None
+        ),
+        gain_over_plain=resamples.difference(resamples.first, resamples.only(FIXED)) if FIXED in trials else None,
+        recommended=recommended if learned else None,
+        recommended_corrected=(resamples.corrected(rule) if rule_differs else corrected) if learned else None,
+        difference=resamples.difference(rule, resamples.first) if rule_differs else None,
+        nothing_learned=not learned,
+    )
+
+
+def _useless(own: Sequence[TrialRecord], labels: NDArray[np.int64], majority: float) -> dict[int, str]:
+    """Return why trials may not be recommended, by number."""
+    found = {r.number: NOT_BETTER for r in own if r.best is not None and r.best.score <= majority}
+    predictions = validation_predictions(own, labels)
+    return found | {number: ONE_CLASS for number, each in predictions.items() if (each == each[0]).all()}
+
+
+def _outputs(
+    record: TrialRecord, attributes: Mapping[str, Any], labels: NDArray[np.int64], folder: Path | None
+) -> list[NDArray[Any]]:
+    """Return the outputs of the trial's epochs, lowest validation loss first; empty if its best one has none.
+
+    If the metric needs probabilities, they are those of the best epoch: the others' are not kept.
+    """
+    metric, best = METRICS[attributes["spec"]["metric"]], record.best
+    if best is None or record.val_predictions is None:
+        return []
+    if metric.needs_probabilities:
+        n_classes = len(attributes["validation"]["classes"])
+        name = trial_name(record.number)
+        found = load_probabilities(folder, name, best.epoch, len(labels), n_classes) if folder else None
+        return [] if found is None else [found]
+    epochs = sorted(zip(record.epochs, record.predictions, strict=False), key=lambda each: each[0].val_loss)
+    return [_unpack(packed, labels, _of(record.number)) for _, packed in epochs if packed is not None]
 
 
 def validation_predictions(records: Sequence[TrialRecord], labels: NDArray[np.int64]) -> dict[int, NDArray[np.int64]]:
@@ -214,11 +318,11 @@ def validation_predictions(records: Sequence[TrialRecord], labels: NDArray[np.in
     Raises:
         CorruptionError: they are damaged, or not as many as the (n,) labels.
     """
-    found = {}
-    for record in records:
-        if record.val_predictions:
-            found[record.number] = _unpack(record.val_predictions, labels, f"what trial {record.number} predicted")
-    return found
+    return {r.number: _unpack(r.val_predictions, labels, _of(r.number)) for r in records if r.val_predictions}
+
+
+def _of(number: int) -> str:
+    return f"what trial {number} predicted"
 
 
 def _unpack(packed: Mapping[str, Any], labels: NDArray[np.int64], where: str) -> NDArray[np.int64]:
@@ -228,18 +332,16 @@ def _unpack(packed: Mapping[str, Any], labels: NDArray[np.int64], where: str) ->
     return predictions
 
 
-def _tied(records: Sequence[TrialRecord], correct: Mapping[int, Correct]) -> dict[int, bool]:
-    """Apply the exact McNemar test against the best, with Holm's correction over all others."""
+def _tied(records: Sequence[TrialRecord], resamples: Resamples, best: int) -> dict[int, bool]:
+    """Test the paired differences to the best trial (normal, by resampled errors; Holm's correction over all)."""
+    lead = resamples.raw[resamples.places[best]] - resamples.raw
+    errors = np.maximum(resamples.errors(resamples.places[best]), 1e-12)
+    p_values = [2 * NormalDist().cdf(-float(z)) for z in lead / errors]
+    others = [number for number in resamples.places if number not in (best, FIXED)]
+    adjusted = holm([p_values[resamples.places[number]] for number in others])
+    tied = {best: True, **{number: bool(p >= ALPHA) for number, p in zip(others, adjusted, strict=True)}}
     originals = {r.number: r.number if r.copy_of is None else r.copy_of for r in rank_trials(records)}
-    best = next(iter(originals.values()), None)
-    if best is None or best not in correct:
-        return {}
-    others = [number for number in correct if number != best]
-    tied = {best: True}
-    if others:
-        p_values = holm(mcnemar(correct[best], np.stack([correct[number] for number in others])))
-        tied |= {number: bool(p >= ALPHA) for number, p in zip(others, p_values, strict=True)}
-    return {number: tied[source] for number, source in originals.items() if source in tied}
+    return {number: tied.get(source, False) for number, source in originals.items() if source in tied}
 
 
 def _sizes(records: Sequence[TrialRecord], attributes: Mapping[str, Any]) -> dict[int, int]:

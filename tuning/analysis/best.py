@@ -9,6 +9,7 @@ from tuning.analysis.assessment import PLAIN, StudyAssessment, assess, evaluatio
 from tuning.analysis.filters import RowFilter, filter_rows
 from tuning.analysis.random_search_curve import random_search_curve
 from tuning.analysis.ranking import TrialRow, trial_rows
+from tuning.analysis.recommendation import NOTHING_LEARNED
 from tuning.analysis.tables import render_curve, render_table
 from tuning.journal.records import read_study
 from tuning.scheduling.study import searched_settings, space_from_spec, spec_notes
@@ -21,11 +22,13 @@ def table_of(folder: Path, selection: RowFilter, form: str, hints: Sequence[str]
         UserError: there is no such study, or the selection does not fit it.
     """
     attributes, records = read_study(folder)
-    assessment = assess(records, attributes)
+    assessment = assess(records, attributes, folder)
     rows = trial_rows(records, searched_settings(space_from_spec(attributes["spec"])), assessment)
     notes = [*_assessment_notes(rows, assessment), *spec_notes(attributes["spec"])] if rows else []
     if ended := attributes.get("early_end"):
         notes.append(f"the study ended early: {ended['reason']}")
+        if ended["reason"].startswith("target "):
+            notes.append("the end at a target adds up to 0.75 points to the corrected figure")
     notes += [*hints, *conclusion(rows, assessment)]
     references = assessment.references if rows and selection.state is None and not selection.where else ()
     return render_table(filter_rows(rows, selection), form, notes=notes, references=references)
@@ -43,29 +46,44 @@ def curve_of(folder: Path, form: str) -> str:
 
 def _assessment_notes(rows: Sequence[TrialRow], assessment: StudyAssessment) -> list[str]:
     """Return lines of at most 80 characters below the table of all rows, best first."""
-    notes = []
-    if tied := sum(bool(row.tied) and row.copy_of is None for row in rows):
-        notes.append("tied: not told from the best by a paired test (exact McNemar, Holm) at 5%")
-        notes += [
-            f"+ recommended: trial {row.trial}, the cheapest of {tied} tied ({row.n_parameters:,} trained numbers)"
-            for row in rows
-            if row.recommended and tied > 1
-        ]
+    metric = METRICS[rows[0].metric]
+    notes = list(NOTHING_LEARNED) if assessment.nothing_learned else []
+    if assessment.tied:
+        notes.append("tied: contains the truly best trial with at least 95% confidence")
+    if any(row.useless for row in rows):
+        notes.append("- never recommended: predicts one class, or is not better than the majority")
+    notes += recommendation_note(rows, assessment)
     if corrected := assessment.corrected:
         notes += [
-            f"best validation accuracy: {corrected.raw:.4f}, {_interval(corrected.raw_interval)}",
-            f"corrected for the choice among {corrected.trials}: {corrected.corrected:.4f}, "
-            f"{_interval(corrected.corrected_interval)}",
+            f"best validation {metric.title}: {corrected.raw:.4f}",
+            f"corrected for the choice among {assessment.n_candidates} trials and their epochs:",
+            f"  {corrected.value:.4f}, {_interval(corrected.interval)}",
         ]
-    elif rows[0].rank == 1 and rows[0].metric == "accuracy":
+    elif rows[0].rank == 1:
         notes.append("corrected for the choice: - (not every trial's predictions were kept)")
     if gain := assessment.gain_over_plain:
-        notes.append(f"corrected gain over the plain baseline: {gain.gain:+.4f}, {_interval(gain.interval)}")
+        notes.append(f"corrected gain over the plain baseline: {gain.value:+.4f}, {_interval(gain.interval)}")
+    if gain := assessment.corrected_gain:
+        notes.append(f"corrected gain over the baseline: {gain.value:+.4f}, {_interval(gain.interval)}")
     for row in rows:
         if test := assessment.held_out.get(row.trial):
             seeds = f" ({test.seeds} seeds)" if test.seeds > 1 else ""
             notes.append(f"test accuracy of trial {row.trial}: {test.accuracy:.4f}, {_interval(test.interval)}{seeds}")
-    return [*notes, evaluations_note(assessment.test_evaluations)]
+    return [*notes, evaluations_note(assessment.test_evaluations, assessment.elsewhere)]
+
+
+def recommendation_note(rows: Sequence[TrialRow], assessment: StudyAssessment) -> list[str]:
+    """Return which trial is recommended, what it costs, and by how much it differs from the best; empty if none is."""
+    row = next((row for row in rows if row.recommended), None)
+    if row is None:
+        return []
+    lines = [f"+ recommended: trial {row.trial}, {row.multiplications:,} multiplications per word"]
+    if found := assessment.difference:
+        lines += [
+            "  the cheapest within one standard error of the best; corrected difference to it",
+            f"  {found.value:+.4f}, {_interval(found.interval)}",
+        ]
+    return lines
 
 
 def conclusion(rows: Sequence[TrialRow], assessment: StudyAssessment) -> list[str]:

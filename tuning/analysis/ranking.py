@@ -7,6 +7,7 @@ from typing import Any
 from core.metrics import METRICS
 from core.stats import Interval, wilson
 from tuning.analysis.assessment import Reference, StudyAssessment
+from tuning.analysis.selection_bias import Corrected
 from tuning.formatting import format_value
 from tuning.journal.records import TrialRecord, rank_trials
 
@@ -41,15 +42,28 @@ class TrialRow:
     """Lower end of the binomial (Wilson) 95% interval of val_accuracy."""
     interval_high: float | None
     gain_over_baseline: float | None
-    """By how much val_metric is better than that of the baseline setting."""
+    """By how much val_metric is better than that of the baseline setting; not corrected."""
+    corrected_gain: float | None
+    """On the best row: gain_over_baseline without selection bias."""
+    corrected_gain_low: float | None
+    corrected_gain_high: float | None
     tied: bool | None
     """Whether a paired test finds no difference from the best trial; true for the best itself."""
     recommended: bool
-    """Whether it is the cheapest of the tied trials."""
+    """Whether tuning.analysis.recommendation chooses it: the cheapest within one standard error of the best."""
+    useless: str | None
+    """Why it is never recommended: `one class` if it predicts one class only, `not better` if it is not better than the
+    majority class."""
+    difference: float | None
+    """On the recommended row: by how much it is better than the best, corrected for selection bias."""
+    difference_low: float | None
+    difference_high: float | None
+    multiplications: int | None
+    """Multiplications per word in prediction."""
     n_parameters: int | None
     """Number of trained parameters."""
     corrected: float | None
-    """On the best row: the bias-corrected accuracy, see tuning.analysis.selection_bias."""
+    """On the best and on the recommended row: val_metric without selection bias, see tuning.analysis.selection_bias."""
     corrected_low: float | None
     corrected_high: float | None
     test_accuracy: float | None
@@ -92,14 +106,14 @@ class TrialColumn:
         return self.cell(row) if self.cell else self.format(value)
 
 
-_FOUR = "{:.4f}".format
+_FOUR, _SIGNED = "{:.4f}".format, "{:+.4f}".format
 COLUMNS = (
     TrialColumn(field="rank", title="rank", place=1, main=True),
     TrialColumn(
         field="trial",
         title="trial",
         place=2,
-        cell=lambda row: f"{row.trial}{'*' * row.baseline}{'+' * row.recommended}",
+        cell=lambda row: f"{row.trial}{'*' * row.baseline}{'+' * row.recommended}{'-' * (row.useless is not None)}",
         main=True,
     ),
     TrialColumn(field="metric"),
@@ -127,13 +141,21 @@ COLUMNS = (
     TrialColumn(field="interval_high", format=_FOUR),
     TrialColumn(
         field="gain_over_baseline",
-        format="{:+.4f}".format,
+        format=_SIGNED,
         title="gain",
         place=6,
         cell=lambda row: f"{row.gain_over_baseline:+.3f}",
         dispensable=1,
     ),
+    TrialColumn(field="useless"),
+    TrialColumn(field="difference", format=_SIGNED),
+    TrialColumn(field="difference_low", format=_SIGNED),
+    TrialColumn(field="difference_high", format=_SIGNED),
+    TrialColumn(field="multiplications", format="{:,}".format),
     TrialColumn(field="n_parameters", format="{:,}".format),
+    TrialColumn(field="corrected_gain", format=_SIGNED),
+    TrialColumn(field="corrected_gain_low", format=_SIGNED),
+    TrialColumn(field="corrected_gain_high", format=_SIGNED),
     TrialColumn(field="corrected", format=_FOUR),
     TrialColumn(field="corrected_low", format=_FOUR),
     TrialColumn(field="corrected_high", format=_FOUR),
@@ -194,7 +216,10 @@ def _row(
     interval = None
     if accuracy is not None and assessment.sentences:
         interval = wilson(round(accuracy * assessment.sentences), assessment.sentences)
-    corrected = assessment.corrected if rank == 1 else None
+    recommended = assessment.recommended == number
+    corrected = assessment.corrected if rank == 1 else assessment.recommended_corrected if recommended else None
+    corrected_gain = assessment.corrected_gain if rank == 1 else None
+    difference = assessment.difference if recommended else None
     test = assessment.held_out.get(number)
     gain = None if rank is None or best is None or baseline is None else best.score - baseline
     return TrialRow(
@@ -212,16 +237,23 @@ def _row(
         error=record.error,
         **_ends("interval", interval),
         gain_over_baseline=gain,
+        **_figure("corrected_gain", corrected_gain),
         tied=assessment.tied.get(number),
-        recommended=assessment.recommended == number,
+        recommended=recommended,
+        useless=assessment.useless.get(number),
+        **_figure("difference", difference),
+        multiplications=assessment.multiplications.get(number),
         n_parameters=assessment.n_parameters.get(number, record.n_parameters),
-        corrected=corrected.corrected if corrected else None,
-        **_ends("corrected", corrected.corrected_interval if corrected else None),
+        **_figure("corrected", corrected),
         test_accuracy=test.accuracy if test else None,
         **_ends("test", test.interval if test else None),
         test_evaluations=sum(entry["trial"] == number for entry in assessment.test_evaluations),
         params={name: record.config[name] for name in searched},
     )
+
+
+def _figure(name: str, found: Corrected | None) -> dict[str, Any]:
+    return {name: found.value if found else None, **_ends(name, found.interval if found else None)}
 
 
 def _ends(name: str, interval: Interval | None) -> dict[str, Any]:

@@ -106,7 +106,7 @@ def confirm(
 @ignore_broken_output()
 def retrain(
     study: Study,
-    trial: Annotated[str, typer.Option(help="Number of the trial, or best.")] = "best",
+    trial: Annotated[str, typer.Option(help="Number of the trial, recommended, or best.")] = "recommended",
     out: Annotated[Path | None, typer.Option(help="Model folder. Default: folder model in the study's folder.")] = None,
     on: Annotated[
         Literal["train", "train+val"],

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from core.data.corpus import Corpus
 from core.errors import DataError, check_rules
+from tuning.analysis.assessment import assess
 from tuning.confirm.execution import execute
 from tuning.confirm.runs import ConfirmRun, candidates, plan_runs
 from tuning.confirm.summary import summarize
@@ -59,7 +60,7 @@ def confirm_study(options: ConfirmOptions) -> bool:
     """
     attributes, records = read_study(options.folder)
     spec = attributes["spec"]
-    chosen = candidates(records, options.top)
+    chosen = candidates(records, options.top, assess(records, attributes, options.folder).recommended)
     runs = plan_runs(spec, chosen, options.seeds, options.folds)
     if left := [run for run in runs if run.key not in attributes]:
         if not _execute_missing(options, spec, records, runs, left):

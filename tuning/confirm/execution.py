@@ -53,6 +53,8 @@ def train_run(config: Mapping[str, Any], corpus: Corpus, resources: TrialResourc
         **metrics_of(result, corpus, test),
         "correct": pack_labels((predictions == labels).astype(int)),
         "seconds": sum(epoch.seconds for epoch in result.epochs),
+        "epochs": len(result.epochs),
+        "test_fingerprint": corpus.test_fingerprint(),
         "n_parameters": result.n_parameters,
         "weights_sha256": result.weights_sha256,
         "environment": dict(result.environment),
@@ -78,7 +80,7 @@ def fit_run(metric: str, corpus: Corpus) -> dict[str, Any]:
             found["correct"] = pack_labels(result.correct.astype(int))
     except Exception as error:  # it must not end the others
         return failure_result(error)
-    return {**found, "seconds": time.perf_counter() - start}
+    return {**found, "test_fingerprint": corpus.test_fingerprint(), "seconds": time.perf_counter() - start}
 
 
 def execute(
@@ -161,6 +163,8 @@ def record_result(journal: StudyJournal, run: ConfirmRun, result: Mapping[str, A
             val_accuracy=result["val_accuracy"],
             test_accuracy=result["test_accuracy"],
             test_sentences=result["test_sentences"],
+            test_fingerprint=result["test_fingerprint"],
+            **({"epochs": result["epochs"]} if "epochs" in result else {}),  # the plain baseline has none
         )
     about = {name: value for name, value in dataclasses.asdict(run).items() if name != "config"}
     journal.set_study_attr(run.key, {**about, **result, "time": datetime.now(UTC).isoformat(timespec="seconds")})

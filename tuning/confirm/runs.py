@@ -47,6 +47,7 @@ class Candidate:
     record: TrialRecord
     rank: int | None
     """Rank in the search; None if its trial failed."""
+    recommended: bool = False
 
     @property
     def baseline(self) -> bool:
@@ -54,21 +55,25 @@ class Candidate:
         return self.record.origin == "baseline"
 
 
-def candidates(records: Sequence[TrialRecord], top: int) -> list[Candidate]:
-    """Return the best `top` different settings of a study by rank, and the baseline.
+def candidates(records: Sequence[TrialRecord], top: int, recommended: int | None = None) -> list[Candidate]:
+    """Return the best `top` different settings of a study by rank, the recommended one, and the baseline.
 
     Raises:
         UserError: no trial has finished.
     """
     ended = [
-        Candidate(record=record, rank=rank)
+        Candidate(record=record, rank=rank, recommended=record.number == recommended)
         for rank, record in enumerate(rank_trials(records), 1)
         if record.copy_of is None
     ]
     if not ended:
         raise UserError("no trial of this study has finished yet: run the study first")
     failed = [Candidate(record=record, rank=None) for record in records if record.state == "FAIL"]
-    return [each for at, each in enumerate([*ended, *failed]) if (each.rank and at < top) or each.baseline]
+    return [
+        each
+        for at, each in enumerate([*ended, *failed])
+        if (each.rank and at < top) or each.recommended or each.baseline
+    ]
 
 
 def plan_runs(spec: Spec, chosen: Sequence[Candidate], seeds: int, folds: int | None) -> list[ConfirmRun]:

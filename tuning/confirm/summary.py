@@ -64,16 +64,17 @@ class Difference:
     mean: float
     """By how much the metric of the first is better than that of this one."""
     half: float
-    """Half the width of the 95% interval over seeds."""
+    """Half the width of the 95% interval, over seeds and sentences together."""
     p: float
     """Two-sided, after Holm's correction for all comparisons."""
     sentences_half: float | None
-    """Half the width of the 95% interval over sentences, averaged over seeds; None if the metric is not accuracy."""
+    """The share of the sentences in it, as half the width of an interval; None if the metric is not accuracy, where
+    `half` is over seeds alone."""
     pairs: int
 
     @property
     def tied(self) -> bool:
-        """Whether the seeds show no difference."""
+        """Whether seeds and sentences show no difference."""
         return self.p >= ALPHA
 
 
@@ -85,6 +86,7 @@ class SettingRow:
     trial: int | str
     """Number of the trial, or the name of a reference."""
     baseline: bool
+    recommended: bool
     seeds: tuple[int, ...]
     val_metric: float | None
     test_metric: float | None
@@ -171,31 +173,37 @@ def _differences(good: Mapping[Any, Mapping[int, Outcome]], metric: Metric, comp
     pairs = {trial: [(best[seed], found[seed]) for seed in best if seed in found] for trial, found in others}
     pairs = {trial: each for trial, each in pairs.items() if len(each) > 1}
     name = f"{compared}_{metric.name}"
-    over_seeds = {
-        trial: paired_t([metric.oriented(a[name] - b[name]) for a, b in each]) for trial, each in pairs.items()
+    errors: dict[int, float | None] = dict.fromkeys(pairs)
+    if metric.name == "accuracy":
+        errors = {trial: _sentence_error(each, f"trials {first} and {trial}") for trial, each in pairs.items()}
+    found = {
+        trial: paired_t(
+            [metric.oriented(a[name] - b[name]) for a, b in each],
+            sentence_error=errors[trial] or 0.0,
+            sentences=each[0][0][f"{compared}_sentences"],
+        )
+        for trial, each in pairs.items()
     }
-    p_values = holm([found.p for found in over_seeds.values()])
+    p_values = holm([each.p for each in found.values()])
     return {
         trial: Difference(
-            mean=found.mean,
-            half=(found.interval.high - found.interval.low) / 2,
+            mean=each.mean,
+            half=(each.interval.high - each.interval.low) / 2,
             p=float(p),
-            sentences_half=(
-                _over_sentences(pairs[trial], f"trials {first} and {trial}") if metric.name == "accuracy" else None
-            ),
-            pairs=found.pairs,
+            sentences_half=None if (error := errors[trial]) is None else Z * error,
+            pairs=each.pairs,
         )
-        for (trial, found), p in zip(over_seeds.items(), p_values, strict=True)
+        for (trial, each), p in zip(found.items(), p_values, strict=True)
     }
 
 
-def _over_sentences(pairs: Sequence[tuple[Outcome, Outcome]], where: str) -> float:
-    """Return half the 95% interval over sentences of the difference averaged over seeds; 1 for a single sentence."""
+def _sentence_error(pairs: Sequence[tuple[Outcome, Outcome]], where: str) -> float:
+    """Return the standard error over sentences of the difference averaged over seeds; 1 for a single sentence."""
     correct = [
         [unpack_labels(each["correct"], f"what fresh runs of {where} got right") for each in pair] for pair in pairs
     ]
     differences = np.mean([one - other for one, other in correct], axis=0)  # (n,)
-    return float(Z * differences.std(ddof=1) / len(differences) ** 0.5) if len(differences) > 1 else 1.0
+    return float(differences.std(ddof=1) / len(differences) ** 0.5) if len(differences) > 1 else 1.0
 
 
 def _row(
@@ -212,6 +220,7 @@ def _row(
         rank=contender.rank,
         trial=contender.record.number,
         baseline=contender.baseline,
+        recommended=contender.recommended,
         seeds=tuple(good),
         val_metric=mean(f"val_{metric.name}"),
         test_metric=mean(f"test_{metric.name}"),
@@ -230,6 +239,7 @@ def _reference_row(name: str, outcome: Outcome, metric: Metric, difference: Diff
         rank=None,
         trial=name,
         baseline=False,
+        recommended=False,
         seeds=(),
         val_metric=outcome.get(f"val_{metric.name}"),
         test_metric=outcome.get(f"test_{metric.name}"),

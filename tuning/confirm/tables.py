@@ -27,7 +27,7 @@ def render_summary(summary: Summary, form: str) -> str:
 
 
 def verdict(summary: Summary) -> list[str]:
-    """Return sentences on which settings are tied, the cheapest of them, and the gain over the baseline."""
+    """Return sentences on which settings are tied, and the gain over the baseline."""
     first, *others = summary.rows
     ranked = [row for row in others if row.rank is not None]
     metric = METRICS[summary.metric]
@@ -40,7 +40,7 @@ def verdict(summary: Summary) -> list[str]:
 
 
 def _among(first: SettingRow, others: Sequence[SettingRow], metric: Metric) -> str:
-    """`1, 2 and 4 are tied; 2 is the cheapest; 1 is better than 3`."""
+    """`trials 7, 2 and 4 are tied; trial 7 is better than trial 3`."""
     compared = [(row, row.difference) for row in others if row.difference is not None]
     if not compared:
         return "too few runs ended well to compare the settings"
@@ -48,13 +48,13 @@ def _among(first: SettingRow, others: Sequence[SettingRow], metric: Metric) -> s
     worse = [row for row, difference in compared if not difference.tied and difference.mean > 0]
     parts = []
     if len(tied) > 1:
-        cheapest = min(tied, key=lambda row: (row.n_parameters or 0, row.seconds or 0.0))
-        parts += [f"{_ranks(tied)} are tied", f"{cheapest.rank} is the cheapest ({cheapest.n_parameters:,} parameters)"]
+        parts.append(f"{_trials(tied)} are tied")
     if worse:
-        parts.append(f"{first.rank} is better than {_ranks(worse)}")
+        parts.append(f"{_trials([first])} is better than {_trials(worse)}")
     for row, difference in compared:
         if not difference.tied and difference.mean < 0:
-            parts.append(f"{row.rank} is better than {first.rank} by {_gap(metric, -difference.mean, difference.half)}")
+            apart = _gap(metric, -difference.mean, difference.half)
+            parts.append(f"{_trials([row])} is better than {_trials([first])} by {apart}")
     return "; ".join(parts)
 
 
@@ -76,7 +76,8 @@ def _over(summary: Summary, name: str, row: SettingRow | None) -> list[str]:
         return [f"{what}, over {difference.pairs} seeds{few}"]
     split = {"test": "test", "val": "validation"}[summary.compared]
     sentences = (
-        f"(which {summary.sentences:,} {split} sentences these are adds +- {100 * difference.sentences_half:.1f})"
+        f"(of that, the choice of the {summary.sentences:,} {split} sentences is +- "
+        f"{100 * difference.sentences_half:.1f})"
     )
     return [f"{what}, over {difference.pairs} seeds{few}", sentences]
 
@@ -103,9 +104,12 @@ def summary_notes(summary: Summary) -> list[str]:
         )
     if any(row.baseline for row in summary.rows):
         lines.append("* the baseline setting (the tutorial notebook's)")
+    if any(row.recommended for row in summary.rows):
+        lines.append("+ recommended, as in `sentune best`")
     if comparisons:
         lines += [
-            "less: than the first setting, over the same seeds, +- half the 95% interval",
+            "less: than the first setting, over the same seeds, +- half the 95% interval of",
+            "seeds and sentences together" if summary.metric == "accuracy" else "the seeds alone, without sentences",
             f"tied: t test, p at least 0.05 after Holm's correction for {comparisons} {comparison}",
         ]
     if summary.compared == "val":
@@ -127,7 +131,7 @@ def _cells(row: SettingRow) -> tuple[str, ...]:
     difference = row.difference
     return (
         "-" if row.rank is None else str(row.rank),
-        f"{row.trial}*" if row.baseline else str(row.trial),
+        f"{row.trial}{'*' * row.baseline}{'+' * row.recommended}",
         str(len(row.seeds) or "-"),
         _share(row.val_metric),
         _share(row.test_metric),
@@ -159,10 +163,7 @@ def _gap(metric: Metric, mean: float, half: float) -> str:
     return f"{100 * mean:.1f} +- {100 * half:.1f} points"
 
 
-def _ranks(rows: Sequence[SettingRow]) -> str:
-    """`1 to 4`, `1 and 3`, `1, 3 and 4`."""
-    ranks = [row.rank for row in rows if row.rank is not None]
-    if len(ranks) > 2 and ranks == list(range(ranks[0], ranks[0] + len(ranks))):
-        return f"{ranks[0]} to {ranks[-1]}"
-    *most, last = map(str, ranks)
-    return f"{', '.join(most)} and {last}" if most else last
+def _trials(rows: Sequence[SettingRow]) -> str:
+    """`trial 3`, `trials 3, 1 and 4`."""
+    *most, last = (str(row.trial) for row in rows)
+    return f"trials {', '.join(most)} and {last}" if most else f"trial {last}"

@@ -59,7 +59,7 @@ RESULT = {
 SEGMENT = {"worker?": str, "since": is_finite, "until": is_finite, "paused?": POSITIVE}
 TEST_EVALUATION = {
     "verb": str, "trial": (int, type(None)), "seed": (int, type(None)), "on": str, "split": (str, type(None)),
-    "test_accuracy": is_fraction, "test_sentences": POSITIVE,
+    "test_accuracy": is_fraction, "test_sentences": POSITIVE, "test_fingerprint?": str, "epochs?": POSITIVE,
 }  # fmt: skip
 STOPPING = {"rule?": str, "grace?": POSITIVE, "reduction?": POSITIVE}
 SPEC = {
@@ -71,7 +71,7 @@ SPEC = {
 STUDY_SHAPE = {
     "spec?": SPEC, "validation?": {"labels": PACKED, "classes": [str]}, "vocabulary?": POSITIVE,
     "test_evaluations?": [TEST_EVALUATION], "inputs?": dict, "audit?": dict, "command?": str, "gpu_share?": dict,
-    "goal?": dict,
+    "goal?": dict, "test_fingerprint?": str,
     "plain_baseline?": {"val_predictions": PACKED, "val_metric?": is_finite},
 }  # fmt: skip
 """User attributes of the study, except `early_end` and its fresh runs."""

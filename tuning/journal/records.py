@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 from optuna.trial import FrozenTrial, TrialState
 
@@ -39,6 +39,10 @@ class TestEvaluation(TypedDict):
     """Of the same weights; None without a validation split."""
     test_accuracy: float
     test_sentences: int
+    test_fingerprint: NotRequired[str]
+    """Which sentences the test split has (Corpus.test_fingerprint)."""
+    epochs: NotRequired[int]
+    """Number of epochs that were trained; a trial that was stopped has fewer."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

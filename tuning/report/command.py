@@ -74,7 +74,7 @@ def report_data(folder: Path) -> tuple[ReportData, StudyAssessment]:
         UserError: there is no such study.
     """
     attributes, records = read_study(folder)
-    assessment = assess(records, attributes)
+    assessment = assess(records, attributes, folder)
     space = space_from_spec(attributes["spec"])
     rows = trial_rows(records, searched_settings(space), assessment)
     name = folder.absolute().name

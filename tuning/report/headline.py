@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from core.metrics import METRICS
 from tuning.analysis.assessment import MAJORITY, PLAIN, StudyAssessment, evaluations_note
+from tuning.analysis.best import recommendation_note
+from tuning.analysis.recommendation import NOTHING_LEARNED
 from tuning.report.facts import ReportData
 
 TITLES = {PLAIN: "Plain baseline", MAJORITY: "Majority class"}
@@ -31,10 +33,10 @@ def cards(facts: ReportData, assessment: StudyAssessment) -> list[Card]:
     ]  # fmt: skip
     if metric.name != "accuracy" and winner.val_metric is not None:
         found.insert(0, Card(f"Best validation {metric.title}", winner.val_metric, f"trial {winner.trial}"))
-    if winner.corrected is not None and assessment.corrected is not None:
-        detail = f"what it is worth after choosing the best of {assessment.corrected.trials} trials"
+    if winner.corrected is not None:
+        detail = f"what it is worth after choosing the best of {assessment.n_candidates} trials and their epochs"
         between = _interval(winner.corrected_low, winner.corrected_high)
-        found.insert(0, Card("The honest number", winner.corrected, detail + between))
+        found.insert(0, Card("Corrected for the choice", winner.corrected, detail + between))
     if winner.test_accuracy is not None:
         times = "once" if winner.test_evaluations == 1 else f"{winner.test_evaluations} times"
         detail = f"read {times}{_interval(winner.test_low, winner.test_high)}"
@@ -43,6 +45,9 @@ def cards(facts: ReportData, assessment: StudyAssessment) -> list[Card]:
     if baseline is not None and baseline.val_metric is not None:
         same = baseline.trial == winner.trial
         detail = "is the best" if same else f"the best is {winner.gain_over_baseline:+.4f} against it"
+        if winner.corrected_gain is not None:
+            between = _interval(winner.corrected_gain_low, winner.corrected_gain_high)
+            detail += f", corrected {winner.corrected_gain:+.4f}{between}"
         found.append(Card("Baseline setting", baseline.val_metric, f"trial {baseline.trial}: {detail}"))
     for reference in assessment.references:
         between = _interval(reference.interval.low, reference.interval.high)
@@ -54,20 +59,14 @@ def cards(facts: ReportData, assessment: StudyAssessment) -> list[Card]:
 
 
 def remarks(facts: ReportData, assessment: StudyAssessment) -> list[str]:
-    """Return remarks on a cheaper tied trial, on missing predictions, and on the test evaluations."""
+    """Return remarks on the recommended trial, on missing predictions, and on the test evaluations."""
     if facts.winner is None:
         return []
-    found = []
-    tied = sum(bool(row.tied) and row.copy_of is None for row in facts.rows)
-    for row in facts.rows:
-        if row.recommended and row.val_accuracy is not None and tied > 1:
-            found.append(
-                f"recommended is trial {row.trial} ({row.val_accuracy:.4f}, {row.n_parameters:,} trained numbers): the "
-                f"cheapest of the {tied} trials that a paired test (exact McNemar, Holm) does not tell from the best"
-            )
-    if assessment.corrected is None and facts.winner.metric == "accuracy":
+    found = [". ".join(NOTHING_LEARNED)] if assessment.nothing_learned else []
+    found += [" ".join(map(str.strip, recommendation_note(facts.rows, assessment))).removeprefix("+ ")]
+    if assessment.corrected is None:
         found.append("there is no number corrected for the choice: not every trial's predictions were kept")
-    return [*found, evaluations_note(assessment.test_evaluations)]
+    return [*filter(None, found), evaluations_note(assessment.test_evaluations, assessment.elsewhere)]
 
 
 def _interval(low: float | None, high: float | None) -> str:

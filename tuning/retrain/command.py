@@ -2,7 +2,7 @@
 
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,8 @@ from core.inference.saved_model import MODEL_FILES, check_model_folder
 from core.io.checked_folder import remove_partial_writes
 from core.metrics import METRICS, Metric
 from core.training.result import EpochResult, TrainResult
+from tuning.analysis.assessment import assess
+from tuning.analysis.recommendation import NOTHING_LEARNED
 from tuning.analysis.trial_detail import ClassResults, class_tables
 from tuning.formatting import format_settings
 from tuning.journal.records import Spec, TrialRecord, is_candidate, rank_trials, read_study
@@ -42,7 +44,7 @@ from tuning.retrain.models import (
 from tuning.retrain.reproduction import Reproduction, reproduction_of
 from tuning.retrain.training import device_of, fresh_seeds, study_corpus
 
-BOTH = "train+val"
+BOTH, RECOMMENDED = "train+val", "recommended"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,8 +53,8 @@ class RetrainOptions:
 
     folder: Path
     """The study's."""
-    trial: str = "best"
-    """Or a trial's number."""
+    trial: str = RECOMMENDED
+    """Or `best`, or a trial's number."""
     on: str = "train"
     """train, or train+val."""
     seeds: int = 1
@@ -90,7 +92,8 @@ def retrain_trial(options: RetrainOptions) -> Reproduction:
     """
     attributes, records = read_study(options.folder)
     spec = attributes["spec"]
-    record = choose_trial(records, options.trial)
+    record = _recommended(options, attributes, records) if options.trial == RECOMMENDED else None
+    record = record or choose_trial(records, options.trial)
     target = check_model_folder(options.out)
     remove_partial_writes(target.parent, re.escape(target.name), files=MODEL_FILES)
     with open_study(options.folder, spec) as journal:
@@ -118,8 +121,18 @@ def retrain_trial(options: RetrainOptions) -> Reproduction:
     return verdict
 
 
+def _recommended(
+    options: RetrainOptions, attributes: Mapping[str, Any], records: Sequence[TrialRecord]
+) -> TrialRecord | None:
+    """Return the trial that `best` recommends; None if it recommends none, and print if nothing was learned."""
+    assessment = assess(records, attributes, options.folder)
+    if assessment.nothing_learned:
+        print(*NOTHING_LEARNED, sep="\n")
+    return None if assessment.recommended is None else records[assessment.recommended]
+
+
 def choose_trial(records: Sequence[TrialRecord], choice: str) -> TrialRecord:
-    """Return the trial that `--trial` names: `best` or a number.
+    """Return the trial that `--trial` names: the best or a number; the best too if none is recommended.
 
     Raises:
         UserError: there is no such trial, it failed, or it has not ended.
@@ -127,11 +140,11 @@ def choose_trial(records: Sequence[TrialRecord], choice: str) -> TrialRecord:
     ended = rank_trials(records)
     if not ended:
         raise UserError("no trial of this study has finished yet: run the study first")
-    if choice == "best":
+    if choice in ("best", RECOMMENDED):
         return ended[0]
     numbers = {str(record.number): record for record in records}
     if choice not in numbers:
-        raise UserError(f"--trial must be best or a number from 0 to {len(records) - 1}, got {choice!r}")
+        raise UserError(f"--trial must be recommended, best or a number from 0 to {len(records) - 1}, got {choice!r}")
     record = numbers[choice]
     if record not in ended:
         why = f"failed ({record.error})" if record.state == "FAIL" else "has not ended"

@@ -140,6 +140,8 @@ def _log_test(context: RetrainContext, model: TrainedModel, on: str) -> None:
             val_accuracy=figures.get("val_accuracy"),
             test_accuracy=figures["test_accuracy"],
             test_sentences=figures["test_sentences"],
+            test_fingerprint=context.corpus.test_fingerprint(),
+            epochs=len(model.rows),
         )
 
 

@@ -206,8 +206,6 @@ class SamplerInfo:
     """Its suggestions depend on its earlier ones: it is replayed from the first trial on."""
     ignores_stopped: bool = False
     """It ignores stopped trials."""
-    shared_params_only: bool = False
-    """It models only the parameters that all trials have."""
     independent_draws: bool = True
     """As long as it knows no result, its suggestions are independent random draws."""
 
@@ -225,7 +223,6 @@ SAMPLERS = {
         packages=("scipy", "torch"),
         learns=True,
         ignores_stopped=True,
-        shared_params_only=True,
     ),
     "cmaes": SamplerInfo(
         make=lambda c, seed: FixedSpaceCmaEs(c.space, c.prior_trials, seed=seed, n_startup_trials=c.startup),

@@ -93,9 +93,9 @@ class Suggester:
                 self._stateful.tell(number, view)
             return self._stateful.ask(lambda params, attempt: attempt >= MAX_REDRAWS or self._is_new(params))
         self._views.update(log)
-        shown = [*self._prior, *self._views.shown()]
-        if self._sampler.shared_params_only:
-            shown = [trial for trial in shown if self._always <= trial.params.keys()]
+        # A trial whose value lies outside a range lacks that setting. Seeing it, tpe (by `group`) would model the
+        # setting apart from all others for the whole study, and gp would not model it.
+        shown = [t for t in (*self._prior, *self._views.shown()) if self._always <= t.params.keys()]
         config, number = self.config, len(self._views.trials)
         params: Params = {}
         for attempt in range(MAX_REDRAWS + 1):

@@ -1,77 +1,71 @@
-"""Simulated trials have their given accuracy, and the figures are those of the best trial."""
+"""The searches of the benchmark are replayed on recorded predictions, and compared with the truth."""
 
 import numpy as np
 import pytest
 
-from benchmarks.quality.real_search import REST, UNUSED, parts
-from benchmarks.quality.selection_bias import chosen_again, disagreement, print_row
-from benchmarks.quality.simulated_searches import Kind, at_best_epoch, covers, outcome, simulated, simulated_outcomes
-from core.data.corpus import TEST, TRAIN, VAL
-from core.stats import Interval
-from tests.support.corpora import tiny_corpus
+from benchmarks.quality.confirm_verdicts import simulated, verdicts
+from benchmarks.quality.recorded_epochs import RecordedEpochs, configurations
+from benchmarks.quality.selection_bias import EPOCHS, claims, outcome, replayed, row, study, true_accuracies
+from tuning.analysis.assessment import assess
+from tuning.scheduling.virtual_cost import CorpusShape
+
+TRIALS, SENTENCES = 6, 400
 
 
-@pytest.mark.parametrize("shared", [0.0, 0.6, 1.0])
-def test_a_simulated_trial_is_as_accurate_as_it_should_be(shared: float) -> None:
-    accuracies = np.array([0.6, 0.78, 0.9])
-    found = simulated(np.random.default_rng(0), accuracies, 100_000, shared).mean(axis=1)
-    assert found == pytest.approx(accuracies, abs=0.006)
+@pytest.fixture(scope="module")
+def recorded() -> RecordedEpochs:
+    """Simulated predictions; trial t has an accuracy of 0.6 + 0.05 t in its last epoch."""
+    draw = np.random.default_rng(0)
+    labels = np.arange(SENTENCES) % 2
+    chance = 0.55 + (0.05 + 0.05 * np.arange(TRIALS))[:, None] * np.linspace(0.2, 1, EPOCHS)
+    right = draw.random((TRIALS, EPOCHS, SENTENCES)) < chance[:, :, None]
+    return RecordedEpochs(
+        configs=tuple(configurations(TRIALS, EPOCHS, 0)),
+        labels=labels,
+        predictions=np.where(right, labels, 1 - labels).astype(np.uint8),
+        losses=1 - chance,
+        shape=CorpusShape(sentences=2000, words=40_000.0, vocabulary=5000, embedding_dim=50, classes=2),
+    )
 
 
-def test_trials_fail_on_the_same_sentences_as_far_as_they_share_the_difficulty() -> None:
-    differing = [disagreement(simulated(np.random.default_rng(0), np.full(4, 0.78), 5000, s)) for s in (0.0, 0.6, 1.0)]
-    assert differing[0] == pytest.approx(2 * 0.78 * 0.22, abs=0.02)
-    assert differing[0] > differing[1] > differing[2] == 0
+def test_a_search_trains_the_baseline_in_full_and_promotes_the_best(recorded: RecordedEpochs) -> None:
+    records = replayed(recorded, np.arange(TRIALS), np.arange(SENTENCES))
+    epochs = [len(record.epochs) for record in records]
+    assert epochs[0] == EPOCHS
+    assert min(epochs) == 1
+    assert EPOCHS in epochs[1:]
 
 
-@pytest.mark.slow
-def test_a_trial_at_its_best_epoch_is_better_where_the_epoch_was_chosen_and_as_good_elsewhere() -> None:
-    kind = Kind(accuracies=lambda draw: np.full(200, 0.78), shared=0.0, epochs=5)
-    found = at_best_epoch(np.random.default_rng(0), np.full(200, 0.78), 400, 5400, kind)
-    assert found[:, :400].mean() > 0.785
-    assert found[:, 400:].mean() == pytest.approx(0.78, abs=0.002)
+def test_on_the_whole_population_the_raw_figure_is_the_true_one(recorded: RecordedEpochs) -> None:
+    chosen = np.arange(TRIALS)
+    records = replayed(recorded, chosen, np.arange(SENTENCES))
+    found = outcome(records, assess(records, study(recorded.labels)), true_accuracies(recorded, chosen))
+    assert found.raw == pytest.approx(0)
+    assert found.corrected < 0
+    assert found.lost >= 0
+    assert found.covered
 
 
-def test_the_test_and_the_truth_are_those_of_the_winner() -> None:
-    validation = np.array([[1, 0, 0, 0], [1, 1, 1, 0], [1, 1, 1, 0]], dtype=bool)
-    test = np.array([[1, 1, 1, 1], [0, 1, 0, 0], [1, 1, 1, 1]], dtype=bool)
-    found = outcome(validation, test, [0.9, 0.4, 0.8], repeats=50, seed=0)
-    assert (found.raw, found.test, found.true) == (0.75, 0.25, 0.4)
+def test_a_row_has_means_and_each_claim_a_verdict(recorded: RecordedEpochs) -> None:
+    chosen, draws = np.arange(TRIALS), []
+    for seed in range(3):
+        sentences = np.random.default_rng(seed).integers(0, SENTENCES, 300)
+        records = replayed(recorded, chosen, sentences)
+        judged = assess(records, study(recorded.labels[sentences]))
+        draws.append(outcome(records, judged, true_accuracies(recorded, chosen)))
+    assert row((300, TRIALS), draws)["n"] == "300"
+    lines = list(claims({(1057, 16): draws}))
+    assert len(lines) == 6
+    assert all(line.startswith(("holds: n = 1057, 16 trials", "FAILS: n = 1057, 16 trials")) for line in lines)
 
 
-def test_a_search_is_the_same_each_time_and_another_with_another_seed() -> None:
-    def run(seed: int) -> list[float]:
-        kind = Kind(accuracies=lambda draw: draw.uniform(0.6, 0.8, 5), shared=0.5)
-        found = simulated_outcomes(3, kind, sentences=60, repeats=20, seed=seed)
-        return [o.corrected for o in found]
-
-    assert run(1) == run(1) != run(2)
+def test_simulated_settings_differ_by_their_true_difference_and_disagree_as_often_as_they_should() -> None:
+    found = simulated(np.random.default_rng(0), 200_000, 3, 0.05)
+    assert found.mean() == pytest.approx(0.05, abs=0.02)
+    assert np.abs(found).mean() == pytest.approx(0.15, abs=0.005)
 
 
-def test_models_are_chosen_again_on_sentences_that_are_not_their_truth() -> None:
-    correct = np.zeros((2, 30), dtype=bool)
-    correct[0, :10] = correct[1, 10:] = True
-    for found in chosen_again(correct, 5, 20):
-        assert found.true in [hits / 20 for hits in range(21)]
-        assert found.raw >= 0.6
-
-
-def test_parts_do_not_overlap_and_copies_are_in_none() -> None:
-    corpus = tiny_corpus(n_sentences=2400, n_words=300)
-    found = parts(corpus, 1)
-    assert [len(found.indices(code)) for code in (TRAIN, VAL, TEST)] == [1600, 200, 200]
-    sentences = [corpus.tokens[a:b].tobytes() for a, b in zip(corpus.offsets[:-1], corpus.offsets[1:], strict=True)]
-    used = [sentence for sentence, code in zip(sentences, found.split, strict=True) if code != UNUSED]
-    assert len(used) == len(set(used)) == len(set(sentences))
-    assert len(found.indices(REST)) == len(used) - 2000
-    assert found.fingerprint != corpus.fingerprint != parts(corpus, 2).fingerprint
-
-
-def test_a_row_shows_means_errors_and_coverage(capsys: pytest.CaptureFixture[str]) -> None:
-    validation = np.array([[1, 1, 1, 0]], dtype=bool)
-    found = [outcome(validation, validation, [truth], repeats=20, seed=0) for truth in (0.70, 0.60)]
-    print_row("two", found)
-    cells = [cell.strip() for cell in capsys.readouterr().out.strip("|\n ").split("|")]
-    assert (cells[0], cells[1], cells[4], cells[5]) == ("two", "0.7500", "0.6500", "+10.00 +- 5.00")
-    assert covers(Interval(low=0.2, high=0.3), 0.3)
-    assert not covers(Interval(low=0.2, high=0.3), 0.31)
+def test_the_verdict_of_both_errors_is_never_surer_than_that_of_the_seeds() -> None:
+    pairs = [verdicts(np.random.default_rng(seed), 300, 3, 0.0) for seed in range(200)]
+    assert all(alone != 0 for alone, both in pairs if both != 0)
+    assert sum(both != 0 for _, both in pairs) < sum(alone != 0 for alone, _ in pairs)

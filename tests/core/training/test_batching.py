@@ -29,8 +29,9 @@ def test_every_sentence_comes_once_an_epoch() -> None:
     assert sorted(np.concatenate(batches).tolist()) == list(range(1000))
 
 
-@pytest.mark.parametrize(("count", "sizes"), [(1000, [50] * 20), (1001, [1, *[50] * 20]), (7, [7])])
-def test_every_batch_but_one_is_full(count: int, sizes: list[int]) -> None:
+@pytest.mark.parametrize(("count", "sizes"), [(1000, [50] * 20), (1001, [47] * 7 + [48] * 14), (7, [7])])
+def test_batches_have_the_same_size_so_that_each_sentence_has_the_same_weight(count: int, sizes: list[int]) -> None:
+    """A short last batch always held the longest sentences."""
     assert sorted(len(batch) for batch in shuffled_batches(lengths(count), 50, seeded_generator(1, "order"))) == sizes
 
 

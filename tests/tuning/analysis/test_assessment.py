@@ -1,13 +1,25 @@
 """tuning.analysis.assessment: what stored predictions say about a study's trials."""
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from benchmarks.quality.selection_bias import constant_is_recommended
 from core.errors import CorruptionError
+from core.metrics import METRICS
 from core.stats import wilson
-from tests.support.assessed_studies import CONFIG, CONFIG_SIZE, attributes, epoch, predicting, reading, trial
+from tests.support.assessed_studies import (
+    CONFIG,
+    CONFIG_SIZE,
+    attributes,
+    epoch,
+    predicting,
+    reading,
+    trial,
+    write_study,
+)
 from tuning.analysis.assessment import assess, evaluations_note, held_out_results
 from tuning.analysis.ranking import trial_rows
 from tuning.journal.predictions import pack_labels
@@ -36,13 +48,61 @@ def test_the_test_is_corrected_for_as_many_as_there_are() -> None:
 def test_the_cheapest_of_the_tied_is_recommended() -> None:
     cheap = dataclasses.asdict(CONFIG) | {"hidden_dim": 2}
     found = trials()
-    assert assess(found, attributes()).recommended == 1  # all of one size and time: the lower number
-    found[2] = trial(2, WRONG[2], epochs=(epoch(1, 0.5, 0.1), epoch(2, 1 - 42 / 200, 0.1)))
-    assert assess(found, attributes()).recommended == 2  # less time
-    found[3] = trial(3, WRONG[3], config=cheap)
-    assert assess(found, attributes()).recommended == 3  # fewer numbers
-    found[4] = trial(4, WRONG[4], config=cheap | {"hidden_dim": 1})
-    assert assess(found, attributes()).recommended == 3  # what is not tied does not count
+    assert assess(found, attributes()).recommended == 1  # all have the same cost: the best
+    found[2] = trial(2, [*range(39), 180], config=cheap)
+    assert assess(found, attributes()).recommended == 2  # as good, and a third of the multiplications
+    found[3] = trial(3, WRONG[3], config=cheap | {"hidden_dim": 1})
+    judged = assess(found, attributes())
+    assert (judged.recommended, judged.tied[3]) == (2, True)  # tied, but more than one standard error worse
+    assert judged.difference is not None
+    rows = trial_rows(found, (), assessment=judged)
+    row = next(row for row in rows if row.recommended)
+    assert (row.trial, row.difference, row.corrected) == (
+        2,
+        judged.difference.value,
+        judged.recommended_corrected.value if judged.recommended_corrected else None,
+    )
+    assert judged.difference.interval.low < judged.difference.value < judged.difference.interval.high
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_a_trial_that_predicts_one_class_is_never_recommended(metric: str) -> None:
+    """Two constant trials are the best by accuracy: one sentence in twenty is of class b."""
+    assert not any(constant_is_recommended(metric, seed) for seed in range(3))
+
+
+def test_without_a_trial_better_than_the_majority_class_nothing_was_learned() -> None:
+    found = [trial(number, range(100 + number)) for number in range(3)]
+    judged = assess(found, attributes())
+    assert (judged.nothing_learned, judged.recommended, judged.useless) == (
+        True,
+        None,
+        dict.fromkeys(range(3), "not better"),
+    )
+    lucky = [trial(number, [*range(number, 99 + number)]) for number in range(30)]
+    assert assess(lucky, attributes()).nothing_learned  # the best is better by selection bias only
+    constant = trial(3, range(0, 200, 2), predictions=(None, pack_labels(np.zeros(200, dtype=int))))
+    assert assess([*found, constant], attributes()).useless[3] == "one class"
+    assert not assess(trials(), attributes()).nothing_learned
+
+
+def test_the_gain_over_the_baseline_is_corrected() -> None:
+    gain = assess(trials(), attributes()).corrected_gain
+    assert gain is not None
+    assert gain.raw == pytest.approx(0.2)
+    assert gain.interval.low < gain.value < gain.raw < gain.interval.high
+
+
+def test_readings_of_the_same_test_split_by_other_studies_are_counted(tmp_path: Path) -> None:
+    read = [reading(1, 0.75, test_fingerprint="same"), reading(1, 0.75, test_fingerprint="another")]
+    write_study(tmp_path / "first", trials(), attributes(test_evaluations=read))
+    write_study(tmp_path / "second", trials(), attributes(test_fingerprint="same"))
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken/study.journal").write_bytes(b"{}\n")
+    found = assess(trials(), attributes(test_fingerprint="same"), tmp_path / "second")
+    assert found.elsewhere == {"first": 1}
+    note = "this study has not read the test split; by study first: 1"
+    assert evaluations_note(found.test_evaluations, found.elsewhere) == note
 
 
 def test_the_size_of_a_stopped_trial_is_worked_out_and_that_of_a_complete_one_taken() -> None:
@@ -70,9 +130,9 @@ def test_raw_and_corrected_stand_on_the_best_row_and_an_interval_on_each() -> No
     judged = assess(trials(), attributes())
     rows = trial_rows(trials(), (), assessment=judged)
     assert judged.corrected is not None
-    assert (judged.corrected.raw, judged.corrected.trials) == (0.8, 5)
-    assert 0.7 < judged.corrected.corrected < 0.8
-    assert (rows[0].trial, rows[0].corrected) == (1, judged.corrected.corrected)
+    assert (judged.corrected.raw, judged.n_candidates) == (0.8, 5)
+    assert 0.7 < judged.corrected.value < 0.8
+    assert (rows[0].trial, rows[0].corrected) == (1, judged.corrected.value)
     assert [row.corrected for row in rows[1:]] == [None] * 4
     for row in rows:
         interval = wilson(200 - len(WRONG[row.trial]), 200)
@@ -100,7 +160,7 @@ def test_a_study_of_one_validation_sentence_has_no_corrected_figure() -> None:
     one = {"labels": pack_labels(np.array([1])), "classes": ["a", "b"]}
     found = [trial(0, range(0), predictions=(pack_labels(np.array([1])),), epochs=(epoch(1, 1.0),))]
     judged = assess(found, attributes(validation=one))
-    assert (judged.corrected, judged.sentences, judged.tied) == (None, 1, {0: True})
+    assert (judged.corrected, judged.sentences, judged.tied) == (None, 1, {})
 
 
 def test_damage_is_named_with_its_trial() -> None:
@@ -169,6 +229,6 @@ def test_the_gain_over_the_plain_baseline_is_corrected_for_the_choice_among_tria
     assert found.corrected is not None
     assert found.gain_over_plain is not None
     raw = found.corrected.raw - (1 - 58 / 200)
-    assert found.gain_over_plain.gain == pytest.approx(found.corrected.corrected - 0.71)
-    assert found.gain_over_plain.gain < raw
+    assert found.gain_over_plain.value == pytest.approx(found.corrected.value - 0.71)
+    assert found.gain_over_plain.value < raw
     assert found.gain_over_plain.interval.low < 0 < found.gain_over_plain.interval.high

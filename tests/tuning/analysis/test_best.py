@@ -16,7 +16,9 @@ from tuning.analysis.filters import RowFilter, parse_where
 FIELDS = [
     "rank", "trial", "metric", "val_metric", "val_accuracy",
     "best_epoch", "epochs", "seconds", "state", "baseline", "copy_of", "error",
-    "interval_low", "interval_high", "gain_over_baseline", "tied", "recommended", "n_parameters",
+    "interval_low", "interval_high", "gain_over_baseline",
+    "corrected_gain", "corrected_gain_low", "corrected_gain_high", "tied", "recommended", "useless",
+    "difference", "difference_low", "difference_high", "multiplications", "n_parameters",
     "corrected", "corrected_low", "corrected_high", "test_accuracy", "test_low", "test_high", "test_evaluations",
 ]  # fmt: skip
 
@@ -26,7 +28,7 @@ def trials() -> list[Any]:
     return [
         trial(0, range(30, 110), n_parameters=626),
         trial(1, range(40), n_parameters=626, origin="random"),
-        trial(2, range(42), state="PRUNED", config=small, origin="random"),
+        trial(2, range(1, 42), state="PRUNED", config=small, origin="random"),
         trial(3, range(5), state="FAIL", error="TrainingError: the loss is nan", epochs=()),
         trial(4, range(5), state="RUNNING", epochs=(epoch(1, 0.9),)),
         trial(5, range(60, 160), state="PRUNED", epochs=(epoch(1, 0.5),), origin="random"),
@@ -48,10 +50,15 @@ def test_the_table_reads_as_documented(study: Path) -> None:
     assert below.splitlines() == [
         "* the baseline setting (the tutorial notebook's); gain: accuracy above it",
         "trial 3 failed: TrainingError: the loss is nan",
-        "tied: not told from the best by a paired test (exact McNemar, Holm) at 5%",
-        "+ recommended: trial 2, the cheapest of 2 tied (362 trained numbers)",
-        "best validation accuracy: 0.8000, 95% interval 0.7391 to 0.8495",
-        "corrected for the choice among 4: 0.8000, 95% interval 0.7391 to 0.8568",  # 2 is never right where 1 is wrong
+        "tied: contains the truly best trial with at least 95% confidence",
+        "- never recommended: predicts one class, or is not better than the majority",
+        "+ recommended: trial 2, 160 multiplications per word",
+        "  the cheapest within one standard error of the best; corrected difference to it",
+        "  -0.0042, 95% interval -0.0243 to 0.0160",
+        "best validation accuracy: 0.8000",
+        "corrected for the choice among 4 trials and their epochs:",
+        "  0.7964, 95% interval 0.7353 to 0.8515",
+        "corrected gain over the baseline: +0.1964, 95% interval 0.1020 to 0.2908",
         "test accuracy of trial 1: 0.7750, 95% interval 0.7316 to 0.8132 (2 seeds)",
         "test accuracy of trial 0: 0.5900, 95% interval 0.5412 to 0.6371",
         "the test split was read 3 times: 3 by confirm",
@@ -60,11 +67,11 @@ def test_the_table_reads_as_documented(study: Path) -> None:
     assert heads[0] == ["rank", "trial", "val", "acc", "interval", "gain", "tied", "best", "epochs", "sec", "state"]
     assert heads[2:] == [
         ["1", "1", "0.8000", "0.739-0.850", "+0.200", "yes", "2", "2", "1.0", "done"],
-        ["2", "2+", "0.7900", "0.728-0.841", "+0.190", "yes", "2", "2", "1.0", "stopped"],
+        ["2", "2+", "0.7950", "0.734-0.845", "+0.195", "yes", "2", "2", "1.0", "stopped"],
         ["3", "0*", "0.6000", "0.531-0.665", "+0.000", "no", "2", "2", "1.0", "done"],
         ["-", "3", "-", "-", "-", "-", "-", "0", "0.0", "failed"],
     ]
-    assert len(below.splitlines()) == 9
+    assert len(below.splitlines()) == 14
 
 
 def with_references(wrong: int) -> dict[str, Any]:
@@ -83,7 +90,7 @@ def test_the_plain_baseline_and_the_majority_class_have_rows_below_the_trials(tm
     assert (
         "plain: TF-IDF of words and word pairs with logistic regression\nmajor: the majority class, always 'b'" in below
     )
-    assert "corrected gain over the plain baseline: +0.1000, 95% interval 0.0583 to 0.1417" in below
+    assert "corrected gain over the plain baseline: +0.0964, 95% interval 0.0540 to 0.1388" in below
     for form in ("json", "csv"):
         text = table_of(tmp_path / "s", RowFilter(), form)
         rows = json.loads(text) if form == "json" else list(csv.DictReader(io.StringIO(text)))
@@ -126,7 +133,7 @@ def test_references_show_the_metric_of_the_study(tmp_path: Path) -> None:
     assert major["val_metric"] == pytest.approx(1 / 3)  # F1 of 2/3 and 0
     lines = table_of(tmp_path / "s", RowFilter(), "table").splitlines()
     assert next(line for line in lines if " plain " in line).split()[2:4] == ["0.6500", "0.7000"]
-    assert lines[-1] == "the search is not shown to beat the plain baseline: try more trials or epochs"  # 0.6 of 0.65
+    assert lines[-1] == "the plain baseline is better than the best trial: try more trials or epochs"
 
 
 def test_the_table_of_80_columns_is_80_wide(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,7 +147,9 @@ def test_json_and_csv_have_the_documented_fields(study: Path) -> None:
     assert (rows[0]["trial"], rows[0]["tied"], rows[0]["test_evaluations"]) == (1, True, 2)
     assert rows[0]["test_accuracy"] == pytest.approx(0.775)
     assert rows[0]["corrected_low"] < rows[0]["corrected"] < rows[0]["corrected_high"]
-    assert (rows[1]["recommended"], rows[1]["n_parameters"], rows[1]["corrected"]) == (True, 362, None)
+    assert (rows[1]["recommended"], rows[1]["n_parameters"], rows[1]["multiplications"]) == (True, 362, 160)
+    assert rows[1]["difference_low"] < rows[1]["difference"] < rows[1]["difference_high"]
+    assert rows[1]["corrected"] is not None
     table = list(csv.DictReader(io.StringIO(table_of(study, RowFilter(), "csv"))))
     assert list(table[0]) == [*FIELDS, *rows[0]["params"]]
     assert float(table[0]["corrected"]) == rows[0]["corrected"]
@@ -161,6 +170,15 @@ def test_a_study_that_kept_no_predictions_shows_a_dash(tmp_path: Path) -> None:
     assert text.splitlines()[2].split()[:6] == ["1", "1", "0.8000", "0.739-0.850", "+0.200", "-"]
 
 
+def test_a_study_that_ended_at_its_target_says_what_that_adds(tmp_path: Path) -> None:
+    notes = {"reason": "target 0.8 reached by trial 1", "n_trials": None}
+    write_study(tmp_path / "early", [trial(0, range(80)), trial(1, range(40))], attributes(early_end=notes))
+    assert table_of(tmp_path / "early", RowFilter(), "table").splitlines()[-2:] == [
+        "the study ended early: target 0.8 reached by trial 1",
+        "the end at a target adds up to 0.75 points to the corrected figure",
+    ]
+
+
 def test_a_study_in_which_nothing_ended_has_a_table(tmp_path: Path) -> None:
     write_study(tmp_path / "new", [trial(0, range(9), state="RUNNING")], attributes())
     assert "rank" in table_of(tmp_path / "new", RowFilter(), "table")
@@ -177,7 +195,7 @@ def test_the_options_reach_the_table(
     assert (code, err) == (0, "")
     assert [row["trial"] for row in json.loads(out)] == [5, 2]
     code, out, _ = sentune(monkeypatch, capsys, "best", str(study), "--state", "failed")
-    assert (code, "trial 3 failed: TrainingError: the loss is nan" in out, "0.8000\n" in out) == (0, True, False)
+    assert (code, "trial 3 failed: TrainingError: the loss is nan" in out, "0.8000  0.739" in out) == (0, True, False)
 
 
 def test_the_curve_is_printed_in_each_format(

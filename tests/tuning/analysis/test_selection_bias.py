@@ -1,146 +1,137 @@
-"""On simulated studies of known truth the raw figure is optimistic and the corrected one is not."""
+"""tuning.analysis.selection_bias and recommendation: figures of choices that are repeated on resampled sentences."""
 
-import statistics
-from functools import cache
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
 
-from benchmarks.quality.simulated_searches import Kind, Outcome, covers, simulated, simulated_outcomes
-from core.stats import Interval, wilson
-from tuning.analysis.selection_bias import bootstrap, contenders, corrected_accuracy
+from core.metrics import METRICS
+from core.stats import wilson
+from tuning.analysis.recommendation import Recommendation, majority_score
+from tuning.analysis.selection_bias import FIXED, Candidates, Resamples
 
-SEARCHES = 200
-KINDS = {
-    "equal": Kind(accuracies=lambda draw: np.full(30, 0.78), shared=0.6),
-    "single": Kind(accuracies=lambda draw: np.full(1, 0.78), shared=0.6),
-    "different": Kind(accuracies=lambda draw: draw.normal(0.75, 0.03, 30), shared=0.6),
-}
-"""Searches on 400 validation sentences, which are hard or easy for all trials alike."""
+LABELS = np.arange(400) % 2
 
 
-@cache
-def searches(kind: str) -> list[Outcome]:
-    return simulated_outcomes(SEARCHES, KINDS[kind], repeats=200)
+def predictions(draw: np.random.Generator, accuracies: Sequence[float], n: int = 400) -> list[np.ndarray]:
+    """Independent outputs with these true accuracies."""
+    return [np.where(draw.random(n) < each, np.arange(n) % 2, 1 - np.arange(n) % 2) for each in accuracies]
 
 
-def errors(kind: str, figure: str) -> list[float]:
-    return [getattr(o, figure) - o.true for o in searches(kind)]
+def resampled(outputs: Sequence[Sequence[np.ndarray]], name: str = "accuracy", **options: int) -> Resamples:
+    trials, labels = range(len(outputs)), np.arange(outputs[0][0].shape[0]) % 2
+    return Resamples(
+        Candidates(metric=METRICS[name], labels=labels, n_classes=2, trials=list(trials), outputs=outputs), **options
+    )
 
 
-def width(interval: Interval) -> float:
-    return interval.high - interval.low
+def mean_error(trials: int, epochs: int, searches: int = 60) -> tuple[float, float]:
+    """Raw and corrected minus true accuracy of the best of equal candidates of accuracy 0.75."""
+    errors = []
+    for seed in range(searches):
+        draw = np.random.default_rng(seed)
+        found = resampled([predictions(draw, [0.75] * epochs) for _ in range(trials)], repeats=400)
+        best = found.corrected(found.first)
+        errors.append((best.raw - 0.75, best.value - 0.75))
+    raw, corrected = np.mean(errors, axis=0)
+    return raw, corrected
 
 
-@pytest.mark.slow
-def test_the_best_of_equal_trials_looks_better_than_it_is_and_the_corrected_figure_does_not() -> None:
-    """The standard error of either mean is 0.1 points."""
-    assert statistics.mean(errors("equal", "raw")) > 0.025
-    assert abs(statistics.mean(errors("equal", "corrected"))) < 0.004
+def test_the_choice_among_trials_and_their_epochs_is_corrected() -> None:
+    """30 equal candidates raise the best by 4 points; the standard error of the mean is 0.3 points."""
+    for trials, epochs in ((30, 1), (6, 5), (1, 30)):
+        raw, corrected = mean_error(trials, epochs)
+        assert raw > 0.035
+        assert abs(corrected) < 0.009
 
 
-@pytest.mark.slow
-def test_where_trials_differ_the_corrected_figure_errs_on_the_careful_side_and_raw_does_not() -> None:
-    assert -0.015 < statistics.mean(errors("different", "corrected")) < 0.002
-    assert statistics.mean(errors("different", "raw")) > 0.008
+def test_the_same_arguments_give_the_same_figures_and_another_seed_others() -> None:
+    outputs = [predictions(np.random.default_rng(0), [0.7, 0.72]) for _ in range(3)]
+    one, two, other = (resampled(outputs, seed=seed) for seed in (0, 0, 1))
+    assert one.corrected(one.first) == two.corrected(two.first) != other.corrected(other.first)
+    assert one.corrected(one.first).value == pytest.approx(other.corrected(other.first).value, abs=0.004)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", KINDS)
-def test_the_corrected_interval_holds_the_truth_at_least_as_often_as_it_says(kind: str) -> None:
-    """In 95% of 200 searches, within three standard errors of that share (1.5 points each); and not by its width."""
-    held = statistics.mean(covers(o.corrected_interval, o.true) for o in searches(kind))
-    assert held >= 0.95 - 3 * 0.0154
-    assert statistics.mean(width(o.corrected_interval) / width(o.raw_interval) for o in searches(kind)) < 1.2
+def test_a_single_candidate_needs_no_correction_and_has_at_least_its_binomial_interval() -> None:
+    outputs = predictions(np.random.default_rng(0), [0.7])
+    found = resampled([outputs])
+    alone, accuracy = found.corrected(found.first), float((outputs[0] == LABELS).mean())
+    assert (alone.raw, alone.value) == (accuracy, pytest.approx(accuracy))
+    binomial = wilson(accuracy * 400, 400)
+    assert alone.interval.low <= binomial.low
+    assert alone.interval.high >= binomial.high
 
 
-@pytest.mark.slow
-def test_the_raw_interval_does_not() -> None:
-    assert statistics.mean(covers(o.raw_interval, o.true) for o in searches("equal")) < 0.85
+def test_the_gain_over_fixed_outputs_is_corrected_and_they_are_never_chosen() -> None:
+    """The truth is no gain: the best of 20 equal trials against outputs that nobody chose, as accurate as they are."""
+    gains = []
+    for seed in range(60):
+        draw = np.random.default_rng(seed)
+        outputs = [predictions(draw, [0.75]) for _ in range(20)]
+        labels, fixed = LABELS, predictions(draw, [0.75])
+        found = Resamples(
+            Candidates(metric=METRICS["accuracy"], labels=labels, n_classes=2, trials=[*range(20), FIXED],
+                       outputs=[*outputs, fixed]), repeats=300,
+        )  # fmt: skip
+        assert list(found.places)[int(found.first(found.raw[None])[0])] != FIXED
+        gain = found.difference(found.first, found.only(FIXED))
+        gains.append((gain.raw, gain.value, gain.interval.low <= 0 <= gain.interval.high))
+    raw, corrected, covered = np.mean(gains, axis=0)
+    assert raw > 0.03
+    assert abs(corrected) < 0.013
+    assert covered > 0.85
 
 
-def test_the_interval_of_a_trial_that_had_no_rival_is_as_wide_as_the_binomial_one() -> None:
-    ratios = [width(o.corrected_interval) / width(o.raw_interval) for o in searches("single")]
-    assert statistics.mean(ratios) == pytest.approx(1, abs=0.05)
+def test_a_loss_is_corrected_upwards_and_stays_in_its_own_direction() -> None:
+    draw = np.random.default_rng(0)
+    chances = [draw.uniform(0.2, 0.8, 400) for _ in range(20)]
+    found = resampled([[np.stack([1 - each, each], axis=1)] for each in chances], "log_loss")
+    best = found.corrected(found.first)
+    assert best.value > best.raw > 0
+    assert best.interval.low < best.value < best.interval.high
 
 
-def test_the_same_study_gives_the_same_number_to_the_last_bit() -> None:
-    correct = simulated(np.random.default_rng(3), np.full(12, 0.8), 300, 0.5)
-    assert corrected_accuracy(correct) == corrected_accuracy(correct.copy())
-    assert corrected_accuracy(correct, seed=1) != corrected_accuracy(correct)
+def test_a_perfect_score_stays_within_its_range() -> None:
+    found = resampled([[np.arange(50) % 2]] * 3, "macro_f1")
+    best = found.corrected(found.first)
+    assert (best.raw, best.value, best.interval.high) == (1.0, 1.0, 1.0)
+    assert best.interval.low < 1  # n sentences cannot resolve less
 
 
-def test_the_matrix_product_chooses_as_a_loop_over_resamplings_does() -> None:
-    correct = simulated(np.random.default_rng(1), np.linspace(0.6, 0.7, 5), 40, 0.3)
-    draw = np.random.default_rng(9)
-    expected, expected_unchosen = [], []
-    for places in draw.integers(0, 40, (50, 40)):
-        hits = [int(row[places].sum()) for row in correct]
-        left_out = np.setdiff1d(np.arange(40), places)
-        expected.append(correct[hits.index(max(hits))][left_out].mean())  # the first of equals
-        expected_unchosen.append(correct[2][left_out].mean())
-    judged, unchosen = bootstrap(correct, 2, 50, 9)
-    assert judged.tolist() == pytest.approx(expected)
-    assert unchosen.tolist() == pytest.approx(expected_unchosen)
+def test_it_needs_a_trial_and_two_sentences() -> None:
+    with pytest.raises(ValueError, match=r"needs at least 1 trial and 2 sentences, got 1 and 1"):
+        resampled([[np.zeros(1, dtype=int)]])
 
 
-def test_the_estimate_is_the_mean_of_the_resamplings_and_hardly_depends_on_them() -> None:
-    correct = simulated(np.random.default_rng(1), np.linspace(0.7, 0.8, 10), 400, 0.6)
-    winner = int(correct.sum(axis=1).argmax())
-    found = [corrected_accuracy(correct, seed=seed).corrected for seed in range(5)]
-    judged, _ = bootstrap(correct, winner, 5_000, 9)
-    assert statistics.mean(found) == pytest.approx(judged.mean(), abs=0.002)
-    assert statistics.stdev(found) < 0.0005
+def rule(wrong: Sequence[int], multiplications: Sequence[float], sizes: Sequence[float] = (), useful: str = "") -> int:
+    """Return the place of the recommended of trials that are wrong on different sentences of 400, this many each."""
+    outputs = [[np.where(np.roll(np.arange(400), 60 * i) < each, 1 - LABELS, LABELS)] for i, each in enumerate(wrong)]
+    found = resampled(outputs, repeats=200)
+    choose = Recommendation(
+        resamples=found,
+        multiplications=np.array(multiplications, dtype=float),
+        sizes=np.array(sizes or [1.0] * len(wrong)),
+        useful=np.array([each == "y" for each in useful or "y" * len(wrong)]),
+    )
+    return int(choose(found.raw[None])[0])
 
 
-def test_a_winner_without_a_rival_keeps_its_figure() -> None:
-    correct = simulated(np.random.default_rng(1), np.array([0.5, 0.9, 0.6]), 400, 0.6)
-    found = corrected_accuracy(correct)
-    assert found.corrected == found.raw
+def test_the_cheapest_within_one_standard_error_is_recommended() -> None:
+    assert rule([40, 48], [100, 10]) == 1  # 8 of 400 sentences apart, the error is 9.4
+    assert rule([40, 52], [100, 10]) == 0  # 12 apart, the error is 9.6
+    assert rule([40, 48], [100, 51]) == 0  # hardly cheaper: the better one
 
 
-def test_the_first_of_equals_wins() -> None:
-    one = np.array([True, True, False, False])
-    correct = np.stack([~one, one, one])
-    assert corrected_accuracy(correct).raw == 0.5
-    judged, unchosen = bootstrap(np.stack([one, one]), 0, 20, 0)
-    assert judged.tolist() == unchosen.tolist()
+def test_of_equal_scores_the_smaller_trial_is_recommended() -> None:
+    assert rule([40, 40], [10, 10], [7, 5]) == 1
 
 
-def test_trials_that_cannot_win_do_not_take_part() -> None:
-    draw = np.random.default_rng(5)
-    good, bad = simulated(draw, np.full(4, 0.8), 500, 0.5), simulated(draw, np.full(3000, 0.5), 500, 0.5)
-    correct = np.concatenate([bad[:1500], good, bad[1500:]])
-    winner = int(correct.sum(axis=1).argmax())
-    assert np.flatnonzero(contenders(correct, winner)).tolist() == [1500, 1501, 1502, 1503]
-    found, alone = corrected_accuracy(correct), corrected_accuracy(good)
-    assert (found.trials, alone.trials) == (3004, 4)
-    assert (found.corrected, found.corrected_interval) == (alone.corrected, alone.corrected_interval)
+def test_what_may_not_be_recommended_is_not() -> None:
+    assert rule([40, 41, 42], [100, 10, 1], useful="ynn") == 0
+    assert rule([40, 41], [100, 10], useful="nn") == 0  # none may be: the best, and the caller says so
 
 
-def test_a_trial_ahead_by_every_sentence_that_differs_may_still_be_overtaken_when_few_do() -> None:
-    best = np.ones(100, dtype=bool)
-    close, far = best.copy(), best.copy()
-    close[:3] = False
-    far[:40] = False
-    assert contenders(np.stack([best, close, far]), 0).tolist() == [True, True, False]
-
-
-@pytest.mark.parametrize("seed", range(10))
-def test_two_trials_that_are_right_on_one_of_two_sentences_each_are_worth_nothing_and_not_less(seed: int) -> None:
-    """Whichever wins on the sentence drawn is wrong on the other."""
-    found = corrected_accuracy(np.eye(2, dtype=bool), repeats=100, seed=seed)
-    assert found.raw == 0.5
-    assert 0 <= found.corrected < 0.25
-
-
-def test_a_perfect_trial_stays_perfect() -> None:
-    found = corrected_accuracy(np.ones((3, 50), dtype=bool))
-    assert (found.raw, found.corrected) == (1.0, 1.0)
-    assert (found.corrected_interval.low, found.corrected_interval.high) == (wilson(50, 50).low, 1.0)  # not certain
-
-
-@pytest.mark.parametrize("shape", [(0, 10), (3, 1)])
-def test_nothing_to_judge_is_refused(shape: tuple[int, int]) -> None:
-    with pytest.raises(ValueError, match="at least 1 trial and 2 sentences"):
-        corrected_accuracy(np.ones(shape, dtype=bool))
+@pytest.mark.parametrize(("name", "score"), [("accuracy", 0.75), ("macro_f1", 3 / 7), ("roc_auc", 0.5), ("mcc", 0.0)])
+def test_the_majority_class_has_a_score_in_every_metric(name: str, score: float) -> None:
+    assert majority_score(METRICS[name], np.array([0, 0, 0, 1]), 2) == pytest.approx(score)
+    assert majority_score(METRICS["log_loss"], np.array([0, 0, 0, 1]), 2) == pytest.approx(-0.5623, abs=1e-4)

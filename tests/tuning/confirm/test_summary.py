@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from core.errors import UserError
-from core.stats import paired_t, wilson
+from core.stats import Z, paired_t, wilson
 from tests.support.trial_records import record
 from tuning.confirm.runs import ConfirmRun, candidates, plan_runs
 from tuning.confirm.summary import Summary, summarize
@@ -86,8 +86,10 @@ def test_means_and_differences_are_paired_over_seeds_and_corrected() -> None:
     first, second, _, fourth, notebook = found.rows
     assert (first.trial, first.test_accuracy, first.difference) == (1, pytest.approx(0.81), None)
     assert first.sd == pytest.approx(0.01)
-    raw = paired_t([0.02, 0.05, 0.05])
     assert notebook.difference is not None
+    raw = paired_t(
+        [0.02, 0.05, 0.05], sentence_error=(notebook.difference.sentences_half or 0) / Z, sentences=SENTENCES
+    )
     assert notebook.difference.mean == pytest.approx(raw.mean)
     assert notebook.difference.half == pytest.approx(raw.interval.high - raw.mean)
     assert notebook.difference.p > raw.p
@@ -113,16 +115,16 @@ def test_a_single_setting_is_compared_with_nothing() -> None:
     assert not any(line.startswith("too few runs ended well to compare the settings") for line in verdict(found))
 
 
-def test_the_verdict_names_the_tied_the_cheapest_and_what_the_search_brought() -> None:
+def test_the_verdict_names_the_tied_trials_and_what_the_search_brought() -> None:
     lines = verdict(summary({**CLOSE, 0: [0.60, 0.61, 0.62]}))
-    assert lines[0] == "1 to 3 are tied; 1 is the cheapest (1,500 parameters); 1 is better than 4 and 5"
-    assert lines[1] == "the search beat the baseline setting by 20.0 +- 0.0 points, over 3 seeds"
-    assert lines[2].startswith("(which 1,000 test sentences these are adds +- 2.")
+    assert lines[0] == "trials 1, 2 and 3 are tied; trial 1 is better than trials 4 and 0"
+    assert lines[1] == "the search beat the baseline setting by 20.0 +- 2.4 points, over 3 seeds"
+    assert lines[2].startswith("(of that, the choice of the 1,000 test sentences is +- 2.")
 
 
 def test_a_search_that_brought_nothing_is_told_so() -> None:
     lines = verdict(summary({**CLOSE, 0: [0.82, 0.80, 0.81]}))
-    assert lines[0].startswith("1, 2, 3 and 5 are tied; 5 is the cheapest (500 parameters)")
+    assert lines[0].startswith("trials 1, 2, 3 and 0 are tied")
     assert lines[1].startswith("the search is not shown to beat the baseline setting: 0.0 +- ")
     assert lines[1].endswith(" points, over 3 seeds")
 
@@ -138,8 +140,8 @@ def test_two_seeds_that_show_nothing_are_called_few() -> None:
 
 def test_a_setting_that_is_better_than_the_winner_is_named() -> None:
     lines = verdict(summary({**CLOSE, 0: [0.90, 0.91, 0.92]}))
-    assert "5 is better than 1 by 10.0 +- 0.0 points" in lines[0]
-    assert lines[1].startswith("the baseline setting beat the search's best by 10.0 +- 0.0 points")
+    assert "trial 0 is better than trial 1 by 10.0 +- 1.8 points" in lines[0]
+    assert lines[1].startswith("the baseline setting beat the search's best by 10.0 +- 1.8 points")
 
 
 def test_where_the_notebooks_setting_won_nothing_beat_it() -> None:
@@ -170,7 +172,7 @@ def test_the_plain_baseline_is_compared_with_the_search_and_over_the_same_folds(
     lines = verdict(found)
     assert any(line.startswith("the search beat the plain baseline by 6.0 +- 2.5 points, over 3") for line in lines)
     assert lines[-1].startswith("the plain baseline over 5 folds: test accuracy 0.7200, standard deviation 0.0158")
-    assert "1 is better than 4" in lines[0]  # plain is no setting that may be recommended
+    assert "trial 1 is better than trials 4 and 0" in lines[0]  # plain is no setting that may be recommended
     better = verdict(summary({**CLOSE, 0: [0.6, 0.6, 0.6], None: [0.9]}))
     assert any(line.startswith("the plain baseline beat the search's best by 9.0") for line in better)
 

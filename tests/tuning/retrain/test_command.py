@@ -32,7 +32,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a cache, sentences, and a study: trials 0, 1 and 3 complete, trial 2 stopped."""
     root = tmp_path_factory.mktemp("studies")
     file = write_sentences(root / "tickets.csv")
-    wide = setting(hidden_dim=64, batch_size=91)  # two threads add its last batch, of 10, up in another order
+    wide = setting(hidden_dim=64, batch_size=91)  # two threads add its batches up in another order
     trials = setting(), setting(hidden_dim=12, lr_schedule="cosine"), setting(hidden_dim=9), wide
     make_study(root / "s", file, root / "cache", *trials, stopped=2)
     return root
@@ -175,7 +175,10 @@ def test_train_and_val_learns_from_both_and_reports_test_alone(
     assert found["train_and_val_sentences"] == 216
     assert found["steps"] == found["verified_best_epoch"] * 12
     assert "REPRODUCED 3/3 epochs" in found["verdict"]
-    assert f"{found['steps']} steps are {found['steps'] / 14:.2f} passes over both: nothing is rounded" in out
+    assert (
+        f"{found['steps']} steps are {found['steps'] / 14:.2f} passes over train and validation: nothing is rounded"
+        in out
+    )
     assert "\nval  accuracy" not in out
     assert "\ntest accuracy 0." in out
     assert "val_accuracy" not in found
@@ -254,7 +257,7 @@ def test_best_is_the_first_of_the_table_and_a_number_is_that_trial() -> None:
 
 def test_a_trial_that_cannot_be_retrained_is_refused() -> None:
     failed = record(1, state="FAIL", error="TrainingError: NaN")
-    with pytest.raises(UserError, match="--trial must be best or a number from 0 to 1, got '7'"):
+    with pytest.raises(UserError, match="--trial must be recommended, best or a number from 0 to 1, got '7'"):
         choose_trial([record(0, 0.7), failed], "7")
     with pytest.raises(UserError, match=r"trial 1 failed \(TrainingError: NaN\): choose another --trial"):
         choose_trial([record(0, 0.7), failed], "1")

@@ -4,9 +4,11 @@ import itertools
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from functools import cache
 
 import pytest
+from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial
 
 from tests.support.study_configs import (
@@ -19,11 +21,12 @@ from tests.support.study_configs import (
     suggester_after,
     visible_log,
 )
-from tuning.scheduling.samplers import SAMPLERS
+from tuning.scheduling.samplers import SAMPLERS, Params, suggest_once
 from tuning.scheduling.study import StudyConfig
 from tuning.scheduling.suggester import MAX_SHOWN, Suggester, Suggestion
 from tuning.scheduling.virtual_clock import VisibleResult
 from tuning.space.load import load_space
+from tuning.space.space import Space
 
 GP = pytest.param("gp", marks=pytest.mark.slow)
 EACH_SAMPLER = [GP if name == "gp" else name for name in SAMPLERS]
@@ -66,6 +69,24 @@ def test_a_suggestion_uses_visible_results(sampler: str) -> None:
     the_plan, trials = a_study(sampler)
     turned = [again(trial, 1 - (trial.value or 0)) for trial in trials[:-2]]
     assert next_suggestion(the_plan, [*turned, *trials[-2:]]) != next_suggestion(the_plan, trials)
+
+
+@pytest.mark.parametrize("sampler", ["tpe", GP])
+def test_the_sampler_sees_only_trials_with_every_unconditional_setting(
+    sampler: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The baseline's 128 hidden units are outside the range: seeing it, tpe would not model them with the rest."""
+    shown: list[set[str]] = []
+
+    def spy(made: BaseSampler, space: Space, trials: Sequence[FrozenTrial]) -> Params:
+        shown.append(set.intersection(*(set(trial.params) for trial in trials)) if trials else {"hidden_dim"})
+        return suggest_once(made, space, trials)
+
+    monkeypatch.setattr("tuning.scheduling.suggester.suggest_once", spy)
+    found = outcomes(plan(space=load_space("quick", ["hidden_dim=int(16,64)"]), sampler=sampler, startup=2), 5)
+    assert "hidden_dim" not in found[0].params
+    assert len(shown) == 4
+    assert all("hidden_dim" in names for names in shown)
 
 
 def test_a_later_result_of_a_trial_replaces_its_earlier_one() -> None:

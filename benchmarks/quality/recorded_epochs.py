@@ -1,0 +1,111 @@
+"""Real LSTMs whose predictions after every epoch are kept, for 5,000 sentences that they were not trained on."""
+
+import dataclasses
+import json
+import os
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.simulation.record_curves import part_of
+from core.config import TrialConfig
+from core.data.corpus import TRAIN, VAL, Corpus
+from tuning.scheduling.samplers import derive_seed, random_params
+from tuning.scheduling.virtual_cost import CorpusShape
+from tuning.space.initial_trials import initial_trials
+from tuning.space.load import load_space
+
+N_TRAIN, N_OTHERS = 2000, 5000
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class RecordedEpochs:
+    """T configurations, each trained for E epochs."""
+
+    configs: tuple[TrialConfig, ...]
+    """The first is the baseline setting."""
+    labels: NDArray[np.int64]
+    """(n,) of the sentences that no model was trained on; two classes."""
+    predictions: NDArray[np.uint8]
+    """(T, E, n) classes."""
+    losses: NDArray[np.float64]
+    """(T, E) mean cross-entropy on the n sentences."""
+    shape: CorpusShape
+
+
+def recorded_epochs(path: Path, *, trials: int, epochs: int, seed: int, processes: int = 2) -> RecordedEpochs:
+    """Return what the file holds; train the models and write it if there is none.
+
+    Args:
+        path: Name of the file.
+        trials: Number of configurations: the baseline setting, and random ones of the space `quick` with at most 64
+            hidden units.
+        epochs: Number of epochs of each.
+        seed: Seed of the configurations, of the sentences and of the training.
+        processes: Number of processes of one thread.
+    """
+    if not path.exists():
+        settings = [config.to_dict() for config in configurations(trials, epochs, seed)]
+        os.environ["OMP_NUM_THREADS"] = "1"
+        with ProcessPoolExecutor(processes) as pool:
+            predictions, losses = zip(*pool.map(_trained, settings, [seed] * trials), strict=True)
+        corpus = split_corpus(seed)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.savez_compressed(
+            path,
+            predictions=np.stack(predictions),
+            losses=np.array(losses),
+            labels=corpus.labels[corpus.indices(VAL)],
+            configs=json.dumps(settings),
+            shape=json.dumps(dataclasses.asdict(CorpusShape.of(corpus))),
+        )
+    with np.load(path) as kept:
+        return RecordedEpochs(
+            configs=tuple(TrialConfig.from_dict(each) for each in json.loads(str(kept["configs"]))),
+            labels=kept["labels"],
+            predictions=kept["predictions"],
+            losses=kept["losses"],
+            shape=CorpusShape(**json.loads(str(kept["shape"]))),
+        )
+
+
+def configurations(trials: int, epochs: int, seed: int) -> Sequence[TrialConfig]:
+    """Return the baseline setting and random ones."""
+    space = load_space("quick", ["hidden_dim=int(16,64,log)"])
+    shared = {"epochs": epochs, "seed": seed}
+    found = [TrialConfig.from_dict({**initial_trials(space)[0], **shared})]
+    for number in range(1, trials):
+        (params,) = random_params(space, derive_seed(seed, number), 1)
+        found.append(space.to_config(params, **shared))
+    return found
+
+
+@cache
+def split_corpus(seed: int) -> Corpus:
+    """Return the rated snippets with N_TRAIN sentences as train and N_OTHERS as validation split."""
+    from core.data.load import load_corpus
+
+    corpus = load_corpus("snippets", seed=42)
+    order = np.random.default_rng(seed).permutation(len(corpus.labels))
+    split = np.full(len(order), VAL, dtype=np.uint8)
+    split[order[:N_TRAIN]] = TRAIN
+    return part_of(dataclasses.replace(corpus, split=split), np.sort(order[: N_TRAIN + N_OTHERS]))
+
+
+def _trained(config: dict[str, Any], seed: int) -> tuple[NDArray[np.uint8], list[float]]:
+    """Train one configuration; return its predictions (E, n) and its losses (E,)."""
+    from core.training.loop import train
+
+    predictions: list[NDArray[np.uint8]] = []
+    result = train(
+        TrialConfig.from_dict(config),
+        split_corpus(seed),
+        on_validation=lambda epoch, predicted, log_odds: predictions.append(predicted.astype(np.uint8)),
+    )
+    return np.stack(predictions), [epoch.val_loss for epoch in result.epochs]

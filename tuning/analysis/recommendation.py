@@ -1,0 +1,64 @@
+"""The recommendation: the cheapest trial that is within one standard error of the best (Breiman et al. 1984)."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.metrics import Metric
+from tuning.analysis.selection_bias import FIXED, Resamples
+
+ALIKE = 2.0
+"""Trials with at most this many times the multiplications of the cheapest one are equally cheap, and the best of them
+is recommended: with exact numbers, a model that is 5% cheaper would be recommended for a point of accuracy less."""
+ONE_CLASS, NOT_BETTER = "one class", "not better"
+"""Why a trial is never recommended: it predicts a single class; it is not better than always predicting the majority
+class."""
+NOTHING_LEARNED = (
+    "nothing was learned: no trial is shown to be better than always predicting the majority class",
+    "try --metric macro_f1 for rare classes, more --epochs or --trials; check the labels",
+)
+"""What the commands and the page say then, and what to try."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, slots=True)
+class Recommendation:
+    """The rule, as a choice for tuning.analysis.selection_bias."""
+
+    resamples: Resamples
+    multiplications: NDArray[np.float64]
+    """(T,) per word."""
+    sizes: NDArray[np.float64]
+    """(T,) trained parameters, which decide between equal scores."""
+    useful: NDArray[np.bool_]
+    """(T,) whether a trial may be recommended."""
+
+    def __call__(self, scores: NDArray[np.float64]) -> NDArray[np.int64]:
+        """Choose a trial in each resample (R, T); the best one if none may be recommended."""
+        useful = self.useful.copy()
+        if FIXED in self.resamples.places:
+            useful[self.resamples.places[FIXED]] = False
+        if not useful.any():
+            return self.resamples.first(scores)
+        allowed = np.where(useful, scores, -np.inf)
+        best = allowed.argmax(axis=1)
+        near = np.zeros(allowed.shape, dtype=bool)
+        for place in np.unique(best):
+            rows = best == place
+            limit = allowed[rows, place][:, None] - self.resamples.errors(int(place))
+            near[rows] = useful & (allowed[rows] >= limit)
+        cheapest = np.where(near, self.multiplications, np.inf).min(axis=1, keepdims=True)
+        alike = np.where(near & (self.multiplications <= ALIKE * cheapest), scores, -np.inf)
+        equal = alike == alike.max(axis=1, keepdims=True)
+        return np.asarray(np.where(equal, self.sizes, np.inf).argmin(axis=1))
+
+
+def majority_score(metric: Metric, labels: NDArray[np.int64], n_classes: int) -> float:
+    """Return the oriented score of a classifier that ignores the sentence.
+
+    It always predicts the most frequent class, with the frequencies of the classes as probabilities.
+    """
+    counts = np.bincount(labels, minlength=n_classes)
+    constant = np.full(len(labels), counts.argmax())
+    probabilities = np.tile(counts / len(labels), (len(labels), 1))
+    return float(metric.oriented(metric.score(labels, constant, probabilities, n_classes)))
