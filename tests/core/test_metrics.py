@@ -153,3 +153,26 @@ def test_roc_auc_is_refused_where_a_class_is_absent() -> None:
     many = [f"class {k}" for k in range(6)]
     with pytest.raises(DataError, match="'class 1' or 'class 2' or 'class 3' or others, so"):
         METRICS["roc_auc"].remark(np.array([0]), many)
+
+
+def test_pseudo_values_of_accuracy_are_the_correct_sentences() -> None:
+    labels, predictions = np.array([0, 1, 1, 2, 0]), np.array([0, 1, 0, 2, 1])
+    found = METRICS["accuracy"].pseudo_values(labels, predictions, 3)
+    assert found == pytest.approx((labels == predictions).astype(float))
+
+
+@pytest.mark.parametrize("name", ["macro_f1", "balanced_accuracy", "mcc", "log_loss", "roc_auc"])
+def test_pseudo_values_have_the_standard_error_of_a_bootstrap(name: str) -> None:
+    rng = np.random.default_rng(1)
+    labels = rng.integers(0, 2, 1500)
+    positive = np.clip(0.5 + 0.25 * (labels - 0.5) + rng.normal(0, 0.2, 1500), 0.01, 0.99)
+    probabilities = np.stack([1 - positive, positive], axis=1)
+    metric = METRICS[name]
+    outputs = probabilities if metric.needs_probabilities else probabilities.argmax(axis=1)
+    values = metric.pseudo_values(labels, outputs, 2)
+    assert len(values) == 500
+    score = metric.score(labels, probabilities.argmax(axis=1), probabilities, 2)
+    assert values.mean() == pytest.approx(score, abs=2e-3)
+    counts = rng.multinomial(1500, np.full(1500, 1 / 1500), 400)
+    resampled = metric.resampled(labels, outputs[None], counts, 2)[:, 0]
+    assert values.std(ddof=1) / 500**0.5 == pytest.approx(resampled.std(), rel=0.15)

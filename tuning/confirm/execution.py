@@ -14,9 +14,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from core.data.corpus import TEST, TRAIN, Corpus
 from core.errors import UserError
-from core.metrics import METRICS
+from core.log_odds import LogOdds, to_probabilities
+from core.metrics import METRICS, Metric
 from tuning.backend.local_ray import local_ray
 from tuning.confirm.runs import PREFIX, ConfirmRun
 from tuning.journal.predictions import pack_labels
@@ -32,9 +36,8 @@ def train_run(config: Mapping[str, Any], corpus: Corpus, resources: TrialResourc
     """Train in a Ray worker, and evaluate its best epoch on validation and test.
 
     Returns:
-        The figures, with `correct`: the packed sentences of the test split that it classified correctly (without a
-        test split, of the validation split). Or `error`, if the settings cannot be trained; or `user_error`, which the
-        user must fix.
+        The figures, and those of `sentence_figures` on the test split (without one, on the validation split). Or
+        `error`, if the settings cannot be trained; or `user_error`, which the user must fix.
     """
     from core.config import TrialConfig
     from tuning.backend.worker import failure_result, select_device
@@ -47,11 +50,15 @@ def train_run(config: Mapping[str, Any], corpus: Corpus, resources: TrialResourc
         test = evaluate_on_test(result, corpus, resources.cpus_per_trial, device)
     except Exception as error:  # a bad setting must not end the others
         return failure_result(error)
-    predictions = result.val_predictions if test is None else test.predictions
-    labels = corpus.labels[corpus.validation() if test is None else corpus.indices(TEST)]
+    metric = METRICS[settings.metric]
+    if test is None:
+        labels = corpus.labels[corpus.validation()]
+        by_sentence = sentence_figures(metric, labels, result.val_predictions, result.val_log_odds)
+    else:
+        by_sentence = sentence_figures(metric, corpus.labels[corpus.indices(TEST)], test.predictions, test.log_odds)
     return {
         **metrics_of(result, corpus, test),
-        "correct": pack_labels((predictions == labels).astype(int)),
+        **by_sentence,
         "seconds": sum(epoch.seconds for epoch in result.epochs),
         "epochs": len(result.epochs),
         "test_fingerprint": corpus.test_fingerprint(),
@@ -59,6 +66,24 @@ def train_run(config: Mapping[str, Any], corpus: Corpus, resources: TrialResourc
         "weights_sha256": result.weights_sha256,
         "environment": dict(result.environment),
     }
+
+
+def sentence_figures(
+    metric: Metric, labels: NDArray[np.int64], predictions: NDArray[np.int64], log_odds: LogOdds
+) -> dict[str, Any]:
+    """Return what the error over sentences follows from.
+
+    Returns:
+        `correct`: the packed sentences that are classified correctly; for another metric than accuracy also
+        `pseudo_values` (core.metrics), if they are defined on these labels.
+    """
+    found: dict[str, Any] = {"correct": pack_labels((predictions == labels).astype(int))}
+    if metric.name != "accuracy":
+        outputs = to_probabilities(log_odds) if metric.needs_probabilities else predictions
+        values = metric.pseudo_values(labels, outputs, log_odds.shape[1] + 1)
+        if np.isfinite(values).all():
+            found["pseudo_values"] = values.round(6).tolist()
+    return found
 
 
 def fit_run(metric: str, corpus: Corpus) -> dict[str, Any]:
@@ -77,7 +102,8 @@ def fit_run(metric: str, corpus: Corpus) -> dict[str, Any]:
             if not math.isnan(result.value):
                 found[f"{name}_{metric}"] = result.value
             found |= {f"{name}_accuracy": float(result.correct.mean()), f"{name}_sentences": len(result.correct)}
-            found["correct"] = pack_labels(result.correct.astype(int))
+            labels = corpus.labels[corpus.validation() if name == "val" else corpus.indices(TEST)]
+            found |= sentence_figures(METRICS[metric], labels, result.predictions, result.log_odds)
     except Exception as error:  # it must not end the others
         return failure_result(error)
     return {**found, "test_fingerprint": corpus.test_fingerprint(), "seconds": time.perf_counter() - start}

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from core.metrics import METRICS, Metric
 from core.stats import ALPHA, Interval, Z, holm, paired_t, wilson
@@ -68,8 +69,8 @@ class Difference:
     p: float
     """Two-sided, after Holm's correction for all comparisons."""
     sentences_half: float | None
-    """The share of the sentences in it, as half the width of an interval; None if the metric is not accuracy, where
-    `half` is over seeds alone."""
+    """The share of the sentences in it, as half the width of an interval; None if the metric is undefined without some
+    of the sentences, and `half` is over seeds alone."""
     pairs: int
 
     @property
@@ -173,9 +174,7 @@ def _differences(good: Mapping[Any, Mapping[int, Outcome]], metric: Metric, comp
     pairs = {trial: [(best[seed], found[seed]) for seed in best if seed in found] for trial, found in others}
     pairs = {trial: each for trial, each in pairs.items() if len(each) > 1}
     name = f"{compared}_{metric.name}"
-    errors: dict[int, float | None] = dict.fromkeys(pairs)
-    if metric.name == "accuracy":
-        errors = {trial: _sentence_error(each, f"trials {first} and {trial}") for trial, each in pairs.items()}
+    errors = {trial: _sentence_error(each, metric, f"trials {first} and {trial}") for trial, each in pairs.items()}
     found = {
         trial: paired_t(
             [metric.oriented(a[name] - b[name]) for a, b in each],
@@ -197,12 +196,20 @@ def _differences(good: Mapping[Any, Mapping[int, Outcome]], metric: Metric, comp
     }
 
 
-def _sentence_error(pairs: Sequence[tuple[Outcome, Outcome]], where: str) -> float:
-    """Return the standard error over sentences of the difference averaged over seeds; 1 for a single sentence."""
-    correct = [
-        [unpack_labels(each["correct"], f"what fresh runs of {where} got right") for each in pair] for pair in pairs
-    ]
-    differences = np.mean([one - other for one, other in correct], axis=0)  # (n,)
+def _sentence_error(pairs: Sequence[tuple[Outcome, Outcome]], metric: Metric, where: str) -> float | None:
+    """Return the standard error over sentences of the difference averaged over seeds.
+
+    It is 1 for a single sentence, and None if the metric is undefined without some of the sentences.
+    """
+
+    def values(outcome: Outcome) -> NDArray[np.float64]:
+        if metric.name == "accuracy":
+            return unpack_labels(outcome["correct"], f"what fresh runs of {where} got right").astype(np.float64)
+        return np.array(outcome["pseudo_values"], dtype=np.float64)
+
+    if metric.name != "accuracy" and not all("pseudo_values" in each for pair in pairs for each in pair):
+        return None
+    differences = np.mean([values(one) - values(other) for one, other in pairs], axis=0)  # (n,), or by group
     return float(differences.std(ddof=1) / len(differences) ** 0.5) if len(differences) > 1 else 1.0
 
 

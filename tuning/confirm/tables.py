@@ -106,10 +106,11 @@ def summary_notes(summary: Summary) -> list[str]:
         lines.append("* the baseline setting (the tutorial notebook's)")
     if any(row.recommended for row in summary.rows):
         lines.append("+ recommended, as in `sentune best`")
+    alone = any(row.difference is not None and row.difference.sentences_half is None for row in summary.rows)
     if comparisons:
         lines += [
             "less: than the first setting, over the same seeds, +- half the 95% interval of",
-            "seeds and sentences together" if summary.metric == "accuracy" else "the seeds alone, without sentences",
+            "the seeds alone, without sentences" if alone else "seeds and sentences together",
             f"tied: t test, p at least 0.05 after Holm's correction for {comparisons} {comparison}",
         ]
     if summary.compared == "val":

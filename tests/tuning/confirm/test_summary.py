@@ -262,3 +262,23 @@ def test_another_metric_is_compared_in_its_own_direction() -> None:
     assert "the search beat the baseline setting by 0.2" in text
     assert "points" not in text
     assert "val, test: log loss on these splits; sd: its standard deviation over seeds" in text
+
+
+def test_the_error_of_sentences_counts_for_any_metric() -> None:
+    """The pseudo-values of two equal sets of runs differ by sentence, so that they are not shown to differ."""
+    chosen = candidates(study(), 2)
+    runs = plan_runs(SPEC | {"metric": "macro_f1"}, chosen, 3, None)
+    noise = np.random.default_rng(0).normal(0, 1, (2, 500))
+    known = {}
+    for run in runs:
+        value = {1: 0.80, 2: 0.79, 0: 0.5}.get(run.trial or 0, 0.5)
+        values = value + (noise[run.trial - 1] if run.trial in (1, 2) else 0 * noise[0])
+        more = {"val_macro_f1": value, "test_macro_f1": value, "pseudo_values": values.tolist()}
+        known[run.key] = outcome(value, **more)
+    found = summarize("mine", chosen, runs, {"spec": SPEC | {"metric": "macro_f1"}} | known)
+    difference = found.rows[1].difference
+    assert difference is not None
+    assert difference.sentences_half == pytest.approx(Z * (noise[0] - noise[1]).std(ddof=1) / 500**0.5)
+    assert difference.half > difference.sentences_half > 0.1
+    assert difference.tied
+    assert "seeds and sentences together" in render_summary(found, "table")
