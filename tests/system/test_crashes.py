@@ -66,6 +66,7 @@ def test_nothing_is_written_outside_study_cache_and_rays_folder(command: Command
     assert [path.name for path in (places / "tmp").iterdir()] == ["ray"]
     assert sorted(path.name for path in (command.results / "whole").iterdir()) == [
         "checkpoints",
+        "probabilities",
         "study.journal",
         "study.lock",
     ]

@@ -28,7 +28,7 @@ def test_a_trial_that_ends_slower_than_ray_waits_neither_hangs_nor_fails(search:
                 for epoch in (1, 2, 3):
                     score = 1 / (1 + job["number"] + epoch)
                     tune.report({"epoch_result": dict(epoch=epoch, train_loss=0.0, val_loss=0.0,
-                                                      val_accuracy=score, seconds=0.0)})
+                                                      val_accuracy=score, score=score, seconds=0.0)})
                 tune.report({"result": {"n_parameters": 1}})
             finally:
                 time.sleep(2.5)
