@@ -210,5 +210,5 @@ def make_forecast(options: RunOptions, say: Callable[[str], None]) -> ForecastRe
         forecast=forecast(plan, found.costs, workers, trained),
         probe=found,
         memory_bytes=machine.memory_bytes,
-        checkpoint_bytes=max(max_checkpoint_bytes(config, *shape) for config in heavy),
+        checkpoint_bytes=len(corpus.members()) * max(max_checkpoint_bytes(config, *shape) for config in heavy),
     )

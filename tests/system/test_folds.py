@@ -1,0 +1,52 @@
+"""A study that is validated in folds: search, killed and resumed, then table, model and doubtful labels."""
+
+import json
+import signal
+from pathlib import Path
+
+from tests.support.command import Command
+from tuning.journal.records import read_study
+
+
+def search(sentences: Path, name: str, *more: str) -> tuple[str, ...]:
+    return ("run", str(sentences), "--vectors", "none", "--embedding-dim", "8", "--trials", "4", "--epochs", "3",
+            "--parallelism", "2", "--set", "hidden_dim=int(4,16)", "--validation", "folds:3", "--metric", "macro_f1",
+            "--name", name, *more)  # fmt: skip
+
+
+def test_each_sentence_outside_the_test_split_is_validated_and_a_kill_changes_nothing(
+    command: Command, sentences: Path
+) -> None:
+    said = command.succeed(*search(sentences, "whole"))
+    assert "small data" not in said  # it has folds already
+    attributes, records = read_study(command.results / "whole")
+    counts = attributes["audit"]["splits"]
+    assert (counts["val"], counts["train"] + counts["test"]) == (0, 400)
+    rows = json.loads(command.succeed("best", "whole", "--format", "json"))
+    accuracy = rows[0]["val_accuracy"] * counts["train"]
+    assert accuracy == round(accuracy)  # of all sentences outside the test split
+    assert {"plain", "major"} <= {row["trial"] for row in rows}
+
+    process = command.start(*search(sentences, "killed"))
+    command.wait_for_journal("killed", 25)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    command.succeed(*search(sentences, "killed"))
+    assert command.content("killed") == command.content("whole")
+
+    said = command.succeed("retrain", "whole", "--out", "model", "--strict")
+    assert "REPRODUCED" in said
+    assert "training on all folds together" in said
+    assert command.succeed("predict", "model", "the crash is about page 7").split("\t")[0] in (
+        "bug",
+        "praise",
+        "question",
+    )
+    listed = json.loads(command.succeed("data", "--suspects", "whole", "--format", "json"))
+    assert all(each["label"] != each["predicted"] for each in listed)
+    assert all(record.state in ("COMPLETE", "PRUNED") for record in records)
+
+
+def test_small_data_without_folds_is_told_about_them(command: Command, sentences: Path) -> None:
+    words = [word for word in search(sentences, "split") if word not in ("--validation", "folds:3")]
+    assert "small data  --validation folds:5 evaluates each trial on all training sentences" in command.succeed(*words)
