@@ -20,7 +20,7 @@ from core.metrics import METRICS
 from core.nn.model_size import count_trainable_parameters, multiplications_per_word
 from core.stats import ALPHA, Interval, holm, wilson
 from tuning.analysis.recommendation import NOT_BETTER, ONE_CLASS, Recommendation, majority_score
-from tuning.analysis.selection_bias import FIXED, Candidates, Corrected, Resamples
+from tuning.analysis.selection_bias import FIXED, REPEATS, Candidates, Corrected, Resamples
 from tuning.journal.file import JOURNAL
 from tuning.journal.predictions import journal_damage, unpack_labels
 from tuning.journal.probabilities import load_probabilities, trial_name
@@ -241,7 +241,8 @@ def assess(
             n_classes=n_classes,
             trials=[*(record.number for record in ordered), *[FIXED] * len(fixed)],
             outputs=[*(outputs[record.number] for record in ordered), *fixed],
-        )
+        ),
+        repeats=REPEATS // 4 if metric.needs_probabilities else REPEATS,  # roc_auc of 6 classes: 2 s and not 8
     )
     return _conclusions(known, records, own, resamples, majority, complete=len(outputs) == len(own))
 
