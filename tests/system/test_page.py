@@ -111,7 +111,7 @@ def test_hostile_text_is_text(browser: Chrome, report: Path) -> None:
 
 
 def test_the_table_sorts_in_both_directions(browser: Chrome, report: Path) -> None:
-    open_page(browser, report)
+    show(browser, report)
     assert cells(browser, "rank")[:3] == ["1", "2", "3"]
     sort_by(browser, "seconds")
     up = [float(cell) for cell in cells(browser, "seconds")]
@@ -125,7 +125,7 @@ def test_the_table_sorts_in_both_directions(browser: Chrome, report: Path) -> No
 
 
 def test_the_table_filters_by_words_and_by_columns(browser: Chrome, report: Path) -> None:
-    open_page(browser, report)
+    show(browser, report)
     everything = len(cells(browser, "trial"))
     filter_by(browser, "failed")
     assert set(cells(browser, "state")) == {"failed"}
@@ -139,7 +139,7 @@ def test_the_table_filters_by_words_and_by_columns(browser: Chrome, report: Path
 
 
 def test_an_order_is_that_of_the_stored_numbers_and_not_of_the_rounded_ones(browser: Chrome, report: Path) -> None:
-    open_page(browser, report)
+    show(browser, report)
     exact = browser.execute_script("return trials.map(trial => trial.learning_rate)")
     text = sorted(cells(browser, "learning_rate"))[len(exact) // 2]
     filter_by(browser, f"learning_rate>{text}")
