@@ -83,6 +83,9 @@ def recommendation_note(rows: Sequence[TrialRow], assessment: StudyAssessment) -
             "  the cheapest within one standard error of the best; corrected difference to it",
             f"  {found.value:+.4f}, {_interval(found.interval)}",
         ]
+        if row.corrected is not None and row.corrected_low is not None and row.corrected_high is not None:
+            own = Interval(low=row.corrected_low, high=row.corrected_high)
+            lines.append(f"  its corrected figure: {row.corrected:.4f}, {_interval(own)}")
     return lines
 
 
