@@ -186,7 +186,15 @@ def _open(entry: cache.CacheEntry, dataset: str, vectors: str, embedding_dim: in
 
 
 def load_validation_texts(data: Mapping[str, Any], fingerprint: str, cache_dir: Path | None = None) -> list[str]:
-    """Return the texts of the validation sentences, in the order of `Corpus.validation()`.
+    """Return the texts of the validation sentences, in the order of `Corpus.validation()`; as `load_texts`."""
+    texts, entry = _load_texts(data, fingerprint, cache_dir)
+    codes = np.load(entry.path / "split.npy", allow_pickle=False)
+    chosen = TRAIN if "folds.npy" in entry.files else VAL
+    return [texts[place] for place in np.flatnonzero(codes == chosen).tolist()]
+
+
+def load_texts(data: Mapping[str, Any], fingerprint: str, cache_dir: Path | None = None) -> list[str]:
+    """Return the texts of all sentences of a corpus.
 
     It reads only a corpus that is in the cache and builds nothing.
 
@@ -198,6 +206,12 @@ def load_validation_texts(data: Mapping[str, Any], fingerprint: str, cache_dir: 
     Raises:
         UserError: The corpus is not in the cache, or its source is gone or has changed.
     """
+    return _load_texts(data, fingerprint, cache_dir)[0]
+
+
+def _load_texts(
+    data: Mapping[str, Any], fingerprint: str, cache_dir: Path | None
+) -> tuple[list[str], cache.CacheEntry]:
     folder = cache_dir or cache.default_dir()
     try:
         entry = cache.verify_entry(folder / "corpora" / fingerprint)
@@ -207,7 +221,4 @@ def load_validation_texts(data: Mapping[str, Any], fingerprint: str, cache_dir: 
     source = datasets.resolve_dataset(data["dataset"], options, folder)
     if source.inputs != entry.inputs["data"]:
         raise DataError(f"{data['dataset']} has changed since the study was made: put the old file back")
-    codes = np.load(entry.path / "split.npy", allow_pickle=False)
-    texts = source.read().texts
-    chosen = TRAIN if "folds.npy" in entry.files else VAL
-    return [texts[place] for place in np.flatnonzero(codes == chosen).tolist()]
+    return source.read().texts, entry

@@ -15,12 +15,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.data.load import load_validation_texts
+from core.data.corpus import TEST
+from core.data.load import load_corpus, load_texts, load_validation_texts
 from core.errors import UserError
 from core.io.text import printable
 from tuning.formatting import csv_table, text_table
 from tuning.journal.predictions import unpack_labels
-from tuning.journal.probabilities import load_probabilities, trial_name
+from tuning.journal.probabilities import file_name, load_probabilities, trial_name
 from tuning.journal.records import TrialRecord, is_candidate, rank_trials, read_study
 
 BEST = 4
@@ -36,7 +37,7 @@ class Suspect:
     """One sentence that the models classify differently from its label."""
 
     sentence: int
-    """Its place among the validation sentences, from 0."""
+    """Its place among the checked sentences, from 0."""
     label: str
     predicted: str
     label_probability: float
@@ -92,8 +93,10 @@ def find_suspects(
 
 def suspects_of(
     folder: Path, attributes: Mapping[str, Any], records: Sequence[TrialRecord], cache_dir: Path | None
-) -> list[Suspect]:
-    """Return the suspects of a study, the most suspicious first.
+) -> tuple[list[Suspect], int]:
+    """Return the suspects of a study, the most suspicious first, and the number of sentences that were checked.
+
+    A study with a validation split whose folds were all trained by `confirm` is checked by the winner over the folds.
 
     Args:
         folder: Folder of the study.
@@ -105,12 +108,44 @@ def suspects_of(
         UserError: it has no probabilities yet, or its data cannot be read.
     """
     spec, classes = attributes["spec"], tuple(attributes["validation"]["classes"])
+    if spec["data"].get("validation", "split") == "split" and (found := _over_folds(folder, attributes, cache_dir)):
+        labels, probabilities = found
+        texts = load_texts(spec["data"], spec["fingerprint"], cache_dir)
+        return find_suspects(labels, probabilities, classes, texts), len(labels)
     labels = unpack_labels(attributes["validation"]["labels"], "the study's validation labels")
-    probabilities = mean_probabilities(folder, records, len(labels), len(classes))
-    if probabilities is None:
+    means = mean_probabilities(folder, records, len(labels), len(classes))
+    if means is None:
         raise UserError(f"study {folder.name!r} has no probabilities yet: run its command until a trial has ended")
     texts = load_validation_texts(spec["data"], spec["fingerprint"], cache_dir)
-    return find_suspects(labels, probabilities, classes, texts)
+    return find_suspects(labels, means, classes, texts), len(labels)
+
+
+def _over_folds(
+    folder: Path, attributes: Mapping[str, Any], cache_dir: Path | None
+) -> tuple[NDArray[np.int64], NDArray[np.float64]] | None:
+    """Return labels (n,) and probabilities (n, C) of all sentences by `confirm --folds`; None if it did not end.
+
+    Raises:
+        UserError: the data cannot be read.
+    """
+    runs = [value for key, value in attributes.items() if key.startswith("confirm:") and value.get("fold") is not None]
+    trained = [run for run in runs if run["trial"] is not None and "error" not in run]
+    if not trained:
+        return None
+    trial, seed, count = (trained[-1][name] for name in ("trial", "seed", "folds"))
+    labels, probabilities = np.empty(0, dtype=np.int64), np.empty((0, 0))
+    for fold in range(count):
+        own = {"split": f"folds:{count}", "fold": fold, "split_column": None}
+        corpus = load_corpus(**{**attributes["spec"]["data"], **own}, cache_dir=cache_dir)
+        labels, places = corpus.labels, corpus.indices(TEST)
+        if fold == 0:
+            probabilities = np.empty((len(labels), len(corpus.classes)))
+        name = file_name(f"confirm:{trial}:{seed}:{fold}/{count}")
+        stored = load_probabilities(folder, name, 0, len(places), len(corpus.classes))
+        if stored is None:
+            return None
+        probabilities[places] = stored
+    return labels, probabilities
 
 
 def suspects_text(folder: Path, cache_dir: Path | None, form: str) -> str:
@@ -120,13 +155,14 @@ def suspects_text(folder: Path, cache_dir: Path | None, form: str) -> str:
         UserError: there is no such study, it has no probabilities yet, or its data cannot be read.
     """
     attributes, records = read_study(folder)
-    found = suspects_of(folder, attributes, records, cache_dir)
+    found, n_sentences = suspects_of(folder, attributes, records, cache_dir)
     if form == "json":
         return json.dumps([asdict(each) for each in found], indent=2)
     if form == "csv":
         return csv_table([field.name for field in fields(Suspect)], map(astuple, found))
-    n_sentences = len(unpack_labels(attributes["validation"]["labels"], "the study's validation labels"))
-    return "\n".join([*_table(found), "", *_notes(found, n_sentences, attributes["spec"]["data"])])
+    labels = unpack_labels(attributes["validation"]["labels"], "the study's validation labels")
+    only_validation = attributes["spec"]["data"].get("validation", "split") == "split" and n_sentences == len(labels)
+    return "\n".join([*_table(found), "", *_notes(found, n_sentences, only_validation=only_validation)])
 
 
 def _table(found: Sequence[Suspect]) -> list[str]:
@@ -145,10 +181,10 @@ def _table(found: Sequence[Suspect]) -> list[str]:
     return [line.rstrip() for line in text_table(titles, cells)]
 
 
-def _notes(found: Sequence[Suspect], n_sentences: int, data: Mapping[str, Any]) -> list[str]:
+def _notes(found: Sequence[Suspect], n_sentences: int, *, only_validation: bool) -> list[str]:
     notes = [f"{len(found):,} of {n_sentences:,} sentences have another most probable class than their label"]
     if len(found) > MAX_ROWS:
         notes.append(f"the table has the {MAX_ROWS} most suspicious ones: --format csv has all")
-    if data["validation"] == "split":
-        notes.append("only the validation split was checked: a study with --validation folds:5 checks all but test")
+    if only_validation:
+        notes.append("only the validation split was checked: `confirm --folds 5` lets it check all sentences")
     return notes

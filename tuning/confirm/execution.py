@@ -24,12 +24,17 @@ from core.metrics import METRICS, Metric
 from tuning.backend.local_ray import local_ray
 from tuning.confirm.runs import PREFIX, ConfirmRun
 from tuning.journal.predictions import pack_labels
+from tuning.journal.probabilities import file_name, pack_log_odds, save_probabilities
 from tuning.journal.writer import StudyJournal
 from tuning.resources.machine import Machine, TrialResources
 from tuning.scheduling.schedule import MAX_RESTARTS, WORKER_DIED
 
 if TYPE_CHECKING:
     from tuning.backend.interrupt import InterruptHandler
+
+
+LOG_ODDS = "packed_log_odds"
+"""Result of a run that is not in the journal: those of a fold are stored as probabilities, for `data --suspects`."""
 
 
 def train_run(config: Mapping[str, Any], corpus: Corpus, resources: TrialResources, checkpoints: str) -> dict[str, Any]:
@@ -59,6 +64,7 @@ def train_run(config: Mapping[str, Any], corpus: Corpus, resources: TrialResourc
     return {
         **metrics_of(result, corpus, test),
         **by_sentence,
+        LOG_ODDS: pack_log_odds(0, result.val_log_odds if test is None else test.log_odds),
         "seconds": sum(epoch.seconds for epoch in result.epochs),
         "epochs": len(result.epochs),
         "test_fingerprint": corpus.test_fingerprint(),
@@ -179,6 +185,9 @@ def record_result(journal: StudyJournal, run: ConfirmRun, result: Mapping[str, A
         raise UserError(result["user_error"])
     if "died" in result:
         return
+    packed, result = result.get(LOG_ODDS), {name: value for name, value in result.items() if name != LOG_ODDS}
+    if packed and run.fold is not None:
+        save_probabilities(journal.folder, file_name(run.key), packed)
     if "test_accuracy" in result:
         journal.log_test_evaluation(
             verb=PREFIX,
@@ -216,4 +225,4 @@ def remove_checkpoints(journal: StudyJournal) -> None:
 
 
 def _checkpoint_dir(journal: StudyJournal, key: str) -> Path:
-    return journal.folder.absolute() / "checkpoints" / key.replace(":", "-").replace("/", "of")
+    return journal.folder.absolute() / "checkpoints" / file_name(key)

@@ -67,3 +67,8 @@ def load_probabilities(
 def trial_name(number: int) -> str:
     """Return the name of a trial's file: 3 -> `00003`."""
     return f"{number:05d}"
+
+
+def file_name(key: str) -> str:
+    """Return a key of a run of `confirm` as the name of a file or folder: `confirm:3:7:0/5` -> `confirm-3-7-0of5`."""
+    return key.replace(":", "-").replace("/", "of")

@@ -60,7 +60,7 @@ def mistakes_section(facts: ReportData, folder: Path, cache_dir: Path | None) ->
     suspects: Sequence[Suspect] = ()
     note = None
     try:
-        suspects = suspects_of(folder, facts.attributes, facts.records, cache_dir)[:MAX_SUSPECTS]
+        suspects = suspects_of(folder, facts.attributes, facts.records, cache_dir)[0][:MAX_SUSPECTS]
     except UserError as error:
         note = f"The sentences cannot be shown: {error}"
     classes = tuple(facts.attributes["validation"]["classes"])

@@ -73,7 +73,7 @@ def test_data_lists_them_in_three_formats(
     status, out, _ = sentune(monkeypatch, capsys, *words)
     assert status == 0
     assert "1 of 8 sentences have another most probable class than their label" in out
-    assert "only the validation split was checked: a study with --validation folds:5" in out
+    assert "only the validation split was checked: `confirm --folds 5` lets it check all sentences" in out
     assert "\x1b" not in out
     _, out, _ = sentune(monkeypatch, capsys, *words, "--format", "json")
     (suspect,) = json.loads(out)
