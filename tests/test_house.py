@@ -165,7 +165,7 @@ LAYERS = [
     ["tuning.run"],
     ["tuning.forecast", "tuning.confirm"],
     ["tuning.retrain", "tuning.report"],
-    ["tuning.run_options", "tuning.warm_start"],
+    ["tuning.run_options", "tuning.warm_start", "tuning.plain_fit"],
     ["tuning.analysis", "tuning.tracking"],
     ["tuning.backend"],
     ["tuning.scheduling", "tuning.resources"],

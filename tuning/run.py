@@ -20,12 +20,12 @@ from core.metrics import METRICS
 from tuning.analysis.best import table_of
 from tuning.analysis.filters import RowFilter
 from tuning.backend.interrupt import InterruptHandler
-from tuning.backend.plain_fit import PlainFit
 from tuning.backend.storage import check_storage
 from tuning.console import command_line, print_note, program_name
 from tuning.journal.predictions import pack_labels
 from tuning.journal.records import study_attributes
 from tuning.journal.writer import open_study
+from tuning.plain_fit import PlainFit
 from tuning.resources.allocation import GPU_SHARE, resolve_resources
 from tuning.resources.machine import Machine, TrialResources
 from tuning.run_options import AUTO, RunOptions, study_config

@@ -20,7 +20,7 @@ Spec = Mapping[str, Any]
 STUDY_FORMAT = 6
 """Version of the names and the layout of a journal's attributes."""
 PLAIN_BASELINE = "plain_baseline"
-"""The study's user attribute with the plain baseline's results (tuning.backend.plain_fit)."""
+"""The study's user attribute with the plain baseline's results (tuning.plain_fit)."""
 
 
 class TestEvaluation(TypedDict):

@@ -30,7 +30,7 @@ PROGRAM = """
 import json, sys
 task = json.loads(sys.argv[1])
 sys.path[:] = task.pop("path")
-from tuning.backend.plain_fit import fit_and_predict
+from tuning.plain_fit import fit_and_predict
 print(json.dumps(fit_and_predict(**task)))
 """
 """It imports what this process imports; `python -m` would prefer a `core` or `tuning` in the user's folder."""

@@ -1,4 +1,4 @@
-"""tuning.backend.plain_fit: the plain baseline in its own process."""
+"""tuning.plain_fit: the plain baseline in its own process."""
 
 import os
 import signal
@@ -16,11 +16,11 @@ from core.metrics import METRICS
 from core.training.plain_baseline import evaluate_plain, fit_plain_baseline
 from tests.support.assessed_studies import SPEC, epoch
 from tests.support.studies import write_sentences
-from tuning.backend import plain_fit
-from tuning.backend.plain_fit import PlainFit, fit_and_predict
+from tuning import plain_fit
 from tuning.journal.predictions import unpack_labels
 from tuning.journal.probabilities import load_probabilities
 from tuning.journal.writer import StudyJournal, open_study
+from tuning.plain_fit import PlainFit, fit_and_predict
 
 
 @pytest.fixture
