@@ -22,6 +22,8 @@ Compute = Callable[[Labels, NDArray[Any], Counts, int], Scores]
 
 MAX_GROUPS = 500
 """Maximum number of groups of sentences of a jackknife."""
+AT_ONCE = 2**22
+"""Numbers in one block of a jackknife's counts."""
 MAX_EXACT_FLOAT32 = 2**24
 """Whole numbers below it are exact in float32, whatever the order of a sum."""
 
@@ -86,9 +88,12 @@ class Metric:
             n_classes: C.
         """
         groups = min(len(labels), MAX_GROUPS)
-        counts = np.ones((groups + 1, len(labels)), dtype=np.int64)
-        counts[np.arange(len(labels)) % groups, np.arange(len(labels))] = 0  # the last row has all sentences
-        values = self.compute(labels, outputs[None], counts, n_classes)[:, 0]
+        places, step = np.arange(len(labels)) % groups, max(1, AT_ONCE // len(labels))
+        parts = [np.arange(start, min(start + step, groups + 1)) for start in range(0, groups + 1, step)]
+        found = [
+            self.compute(labels, outputs[None], (places != each[:, None]).astype(int), n_classes) for each in parts
+        ]
+        values = np.concatenate(found)[:, 0]  # the last one is of all sentences
         return np.asarray(groups * values[-1] - (groups - 1) * values[:-1])
 
     def oriented(self, value: Any) -> Any:

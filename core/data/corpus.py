@@ -63,6 +63,12 @@ class Corpus:
         splits = [np.where(self.folds == fold, VAL, self.split).astype(np.uint8) for fold in range(count)]
         return [dataclasses.replace(self, split=split, folds=None) for split in splits]
 
+    def epoch_tokens(self) -> tuple[float, float]:
+        """Return the number of tokens that an epoch trains on and is validated on, over all members."""
+        lengths, members = self.lengths(), self.members()
+        train, val = (sum(float(lengths[each.indices(split)].sum()) for each in members) for split in (TRAIN, VAL))
+        return train, val
+
     def test_fingerprint(self) -> str:
         """Return a hash (hex) of which sentences are the test split; the word vectors have no effect on it."""
         parts = self.labels, self.lengths(), self.indices(TEST)

@@ -45,8 +45,6 @@ class PlainBaseline:
     """(C, F)."""
     intercepts: NDArray[np.float32]
     """(C,); minus infinity for a class without a training sentence."""
-    n_sentences: int
-    """Number of sentences that it was fitted on."""
 
     def log_odds(self, tokens: NDArray[np.int32], offsets: NDArray[np.int64]) -> LogOdds:
         """Return the rounded log-odds (n, C - 1) of the sentences tokens[offsets[i]:offsets[i + 1]]."""
@@ -79,9 +77,7 @@ def fit_plain_baseline(corpus: Corpus, sentences: NDArray[np.int64]) -> PlainBas
     present = np.unique(labels)
     coefficients[present], intercepts[present] = _regress(_tf_idf(counts, idf), labels)
     ngrams = np.stack([keys >> 32, keys & (2**32 - 1)], axis=1).astype(np.int32)
-    return PlainBaseline(
-        ngrams=ngrams, idf=idf, coefficients=coefficients, intercepts=intercepts, n_sentences=len(sentences)
-    )
+    return PlainBaseline(ngrams=ngrams, idf=idf, coefficients=coefficients, intercepts=intercepts)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, slots=True)

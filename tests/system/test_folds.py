@@ -42,6 +42,11 @@ def test_each_sentence_outside_the_test_split_is_validated_and_a_kill_changes_no
         "praise",
         "question",
     )
+    readings = read_study(command.results / "whole")[0]["test_evaluations"]
+    assert [(each["verb"], each["on"]) for each in readings] == [("retrain", "train")]
+    refused = command.run("retrain", "whole", "--seeds", "2")
+    assert refused.returncode == 2
+    assert "--seeds must be 1 for a study that is validated in folds" in refused.stderr
     listed = json.loads(command.succeed("data", "--suspects", "whole", "--format", "json"))
     assert all(each["label"] != each["predicted"] for each in listed)
     assert all(record.state in ("COMPLETE", "PRUNED") for record in records)

@@ -190,7 +190,7 @@ class StudyAssessment:
     references: Sequence[Reference] = ()
     """The plain baseline and the majority class."""
     gain_over_plain: Corrected | None = None
-    """By how much the best trial is better; None without a plain baseline, or if the metric needs probabilities."""
+    """By how much the best trial is better; None without a plain baseline."""
     elsewhere: Mapping[str, int] = field(default_factory=dict)
     """How often other studies in the same results folder read this test split."""
 
@@ -232,8 +232,11 @@ def assess(
     ordered = sorted(
         (r for r in own if r.number in outputs), key=lambda r: (r.best.val_loss if r.best else 0, r.number)
     )
-    # Outputs that no search chose, to compare with: the plain baseline has predicted classes alone.
-    fixed = [[each.predictions] for each in known.references if each.name == PLAIN and not metric.needs_probabilities]
+    # Outputs that no search chose, to compare with.
+    plain = next((each.predictions for each in known.references if each.name == PLAIN), None)
+    if metric.needs_probabilities:
+        plain = load_probabilities(folder, PLAIN_BASELINE, 0, len(labels), n_classes) if folder else None
+    fixed = [] if plain is None else [[plain]]
     resamples = Resamples(
         Candidates(
             metric=metric,

@@ -108,10 +108,10 @@ def suspects_of(
         UserError: it has no probabilities yet, or its data cannot be read.
     """
     spec, classes = attributes["spec"], tuple(attributes["validation"]["classes"])
-    if spec["data"].get("validation", "split") == "split" and (found := _over_folds(folder, attributes, cache_dir)):
-        labels, probabilities = found
+    if spec["data"].get("validation", "split") == "split" and (names := _fold_files(attributes)):
         texts = load_texts(spec["data"], spec["fingerprint"], cache_dir)
-        return find_suspects(labels, probabilities, classes, texts), len(labels)
+        if found := _over_folds(folder, spec["data"], names, cache_dir):
+            return find_suspects(*found, classes, texts), len(texts)
     labels = unpack_labels(attributes["validation"]["labels"], "the study's validation labels")
     means = mean_probabilities(folder, records, len(labels), len(classes))
     if means is None:
@@ -120,32 +120,39 @@ def suspects_of(
     return find_suspects(labels, means, classes, texts), len(labels)
 
 
+def _fold_files(attributes: Mapping[str, Any]) -> list[str]:
+    """Return the files of the winner's probabilities by fold, of the latest `confirm --folds` that has ended."""
+    runs: dict[tuple[int, int, int], dict[int, str]] = {}
+    for key, run in attributes.items():
+        if (
+            key.startswith("confirm:")
+            and run.get("fold") is not None
+            and run["trial"] is not None
+            and "error" not in run
+        ):
+            runs.setdefault((run["trial"], run["seed"], run["folds"]), {})[run["fold"]] = file_name(key)
+    whole = [[files[fold] for fold in range(count)] for (_, _, count), files in runs.items() if len(files) == count]
+    return whole[-1] if whole else []
+
+
 def _over_folds(
-    folder: Path, attributes: Mapping[str, Any], cache_dir: Path | None
+    folder: Path, data: Mapping[str, Any], names: Sequence[str], cache_dir: Path | None
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]] | None:
-    """Return labels (n,) and probabilities (n, C) of all sentences by `confirm --folds`; None if it did not end.
+    """Return labels (n,) and probabilities (n, C) of all sentences; None if the probabilities of a fold are gone.
 
     Raises:
         UserError: the data cannot be read.
     """
-    runs = [value for key, value in attributes.items() if key.startswith("confirm:") and value.get("fold") is not None]
-    trained = [run for run in runs if run["trial"] is not None and "error" not in run]
-    if not trained:
-        return None
-    trial, seed, count = (trained[-1][name] for name in ("trial", "seed", "folds"))
-    labels, probabilities = np.empty(0, dtype=np.int64), np.empty((0, 0))
-    for fold in range(count):
-        own = {"split": f"folds:{count}", "fold": fold, "split_column": None}
-        corpus = load_corpus(**{**attributes["spec"]["data"], **own}, cache_dir=cache_dir)
-        labels, places = corpus.labels, corpus.indices(TEST)
-        if fold == 0:
-            probabilities = np.empty((len(labels), len(corpus.classes)))
-        name = file_name(f"confirm:{trial}:{seed}:{fold}/{count}")
-        stored = load_probabilities(folder, name, 0, len(places), len(corpus.classes))
+    found, places = [], []
+    for fold, name in enumerate(names):
+        own = {"split": f"folds:{len(names)}", "fold": fold, "split_column": None}
+        corpus = load_corpus(**{**data, **own}, cache_dir=cache_dir)
+        places.append(corpus.indices(TEST))
+        stored = load_probabilities(folder, name, 0, len(places[-1]), len(corpus.classes))
         if stored is None:
             return None
-        probabilities[places] = stored
-    return labels, probabilities
+        found.append(stored.astype(np.float64))
+    return corpus.labels, np.concatenate(found)[np.argsort(np.concatenate(places))]
 
 
 def suspects_text(folder: Path, cache_dir: Path | None, form: str) -> str:

@@ -11,7 +11,7 @@ from statistics import median
 from typing import Any
 
 from core.config import TrialConfig
-from core.data.corpus import TRAIN, VAL, Corpus
+from core.data.corpus import TRAIN, Corpus
 from core.errors import UserError
 from core.nn.model_size import max_checkpoint_bytes
 from tuning.resources.gpu import GpuProbe
@@ -54,11 +54,10 @@ def measure_epoch_seconds(
             break
     counted = taken[WARM_UP:] or taken[-1:]
     a_token = sum(took for _, took in counted) / sum(tokens for tokens, _ in counted)
-    lengths, members = corpus.lengths(), corpus.members()
-    train, val = (sum(float(lengths[each.indices(split)].sum()) for each in members) for split in (TRAIN, VAL))
+    train, val = corpus.epoch_tokens()
     work = train + EVALUATION_COST * val
     checkpoint = max_checkpoint_bytes(config, len(corpus.words), corpus.embedding_dim, len(corpus.classes))
-    return a_token * work + len(members) * checkpoint / DISK_BYTES_A_SECOND
+    return a_token * work + len(corpus.members()) * checkpoint / DISK_BYTES_A_SECOND
 
 
 def training_steps(config: TrialConfig, corpus: Corpus, device: str, *, longest_first: bool = False) -> Iterator[int]:

@@ -12,7 +12,7 @@ import numpy as np
 
 from core.class_report import class_report
 from core.config import PRECISIONS, TrialConfig
-from core.errors import UserError, check_rules
+from core.errors import ConfigError, UserError, check_rules
 from core.inference.saved_model import MODEL_FILES, check_model_folder
 from core.io.checked_folder import remove_partial_writes
 from core.metrics import METRICS, Metric
@@ -92,6 +92,8 @@ def retrain_trial(options: RetrainOptions) -> Reproduction:
     """
     attributes, records = read_study(options.folder)
     spec = attributes["spec"]
+    if options.seeds > 1 and spec["data"].get("validation", "split") != "split":
+        raise ConfigError("--seeds must be 1 for a study that is validated in folds: its model is trained on all folds")
     record = _recommended(options, attributes, records) if options.trial == RECOMMENDED else None
     record = record or choose_trial(records, options.trial)
     target = check_model_folder(options.out)

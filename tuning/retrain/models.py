@@ -115,7 +115,7 @@ def refit_on_both(context: RetrainContext, verified: TrainResult, say: Callable[
         environment=again.environment,
         weights_sha256=again.weights_sha256,
     )
-    _log_test(context, model, "train+val")
+    _log_test(context, model, "train+val" if corpus.folds is None else "train")
     return model
 
 

@@ -12,7 +12,7 @@ from statistics import median
 from typing import Any
 
 from core.config import TrialConfig
-from core.data.corpus import TRAIN, VAL, Corpus
+from core.data.corpus import TRAIN, Corpus
 from core.nn.model_size import count_trainable_parameters
 from tuning.resources.profiling import EVALUATION_COST
 from tuning.scheduling.samplers import random_params
@@ -37,10 +37,9 @@ class CorpusShape:
     @classmethod
     def of(cls, corpus: Corpus) -> "CorpusShape":
         """Return the shape of a corpus."""
-        lengths, members = corpus.lengths(), corpus.members()
-        train, val = (sum(float(lengths[each.indices(split)].sum()) for each in members) for split in (TRAIN, VAL))
+        train, val = corpus.epoch_tokens()
         return cls(
-            sentences=sum(len(each.indices(TRAIN)) for each in members),
+            sentences=sum(len(each.indices(TRAIN)) for each in corpus.members()),
             words=train + EVALUATION_COST * val,
             vocabulary=len(corpus.words),
             embedding_dim=corpus.embedding_dim,
