@@ -90,9 +90,8 @@ class Metric:
         groups = min(len(labels), MAX_GROUPS)
         places, step = np.arange(len(labels)) % groups, max(1, AT_ONCE // len(labels))
         parts = [np.arange(start, min(start + step, groups + 1)) for start in range(0, groups + 1, step)]
-        found = [
-            self.compute(labels, outputs[None], (places != each[:, None]).astype(int), n_classes) for each in parts
-        ]
+        counts = ((places != part[:, None]).astype(np.int64) for part in parts)
+        found = [self.compute(labels, outputs[None], each, n_classes) for each in counts]
         values = np.concatenate(found)[:, 0]  # the last one is of all sentences
         return np.asarray(groups * values[-1] - (groups - 1) * values[:-1])
 

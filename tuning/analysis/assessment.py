@@ -233,7 +233,7 @@ def assess(
         (r for r in own if r.number in outputs), key=lambda r: (r.best.val_loss if r.best else 0, r.number)
     )
     # Outputs that no search chose, to compare with.
-    plain = next((each.predictions for each in known.references if each.name == PLAIN), None)
+    plain: NDArray[Any] | None = next((each.predictions for each in known.references if each.name == PLAIN), None)
     if metric.needs_probabilities:
         plain = load_probabilities(folder, PLAIN_BASELINE, 0, len(labels), n_classes) if folder else None
     fixed = [] if plain is None else [[plain]]

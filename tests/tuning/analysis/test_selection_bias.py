@@ -63,7 +63,7 @@ def test_a_single_candidate_needs_no_correction_and_has_at_least_its_binomial_in
 
 
 def test_the_gain_over_fixed_outputs_is_corrected_and_they_are_never_chosen() -> None:
-    """The truth is no gain: the best of 20 equal trials against outputs that were not chosen, as accurate as they are."""
+    """The truth is no gain: the best of 20 equal trials against outputs that were not chosen and are as accurate."""
     gains = []
     for seed in range(60):
         draw = np.random.default_rng(seed)
