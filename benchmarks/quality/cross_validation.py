@@ -40,7 +40,7 @@ from core.training.evaluate import evaluate
 from core.training.refit import refit
 from tuning.confirm.runs import PREFIX
 from tuning.journal.predictions import unpack_labels
-from tuning.journal.records import Spec, read_study, study_attributes
+from tuning.journal.records import Spec, rank_trials, read_study
 
 PLAIN = {"TF-IDF + logistic regression, on train": (TRAIN,), "the same, on train and validation": (TRAIN, VAL)}
 
@@ -62,8 +62,8 @@ class OverFolds:
 def main() -> None:
     arguments = parse()
     if arguments.study:
-        attributes = study_attributes(arguments.study)
-        data, rows = attributes["spec"]["data"], [of_study(attributes, arguments.folds)]
+        attributes, records = read_study(arguments.study)
+        data, rows = attributes["spec"]["data"], [of_study(attributes, arguments.folds, rank_trials(records)[0].number)]
         rows = [*plain(read(data), arguments.folds, data["seed"]), *rows]
         if arguments.refit:  # last, because it takes minutes: unreadable data fail before
             rows.append(refitted(arguments.study, arguments.folds))
@@ -96,15 +96,15 @@ def plain(data: Dataset, count: int, seed: int) -> list[OverFolds]:
     return [OverFolds(name=name, correct=found) for name, found in correct.items()]
 
 
-def of_study(attributes: Mapping[str, Any], count: int) -> OverFolds:
-    """Return the best trial's results, as `sentune confirm --folds` stored them in its study."""
-    runs = fold_runs(attributes, count)
+def of_study(attributes: Mapping[str, Any], count: int, trial: int) -> OverFolds:
+    """Return a trial's results, as `sentune confirm --folds` stored them in its study."""
+    runs = fold_runs(attributes, count, trial)
     correct = [unpack_labels(run["correct"], f"fold {fold}").astype(bool) for fold, run in enumerate(runs)]
     return OverFolds(name=f"sentune, trial {runs[0]['trial']}", correct=correct)
 
 
-def fold_runs(attributes: Mapping[str, Any], count: int) -> list[Mapping[str, Any]]:
-    """Return what `sentune confirm --folds` stored in a study, one entry per fold.
+def fold_runs(attributes: Mapping[str, Any], count: int, trial: int) -> list[Mapping[str, Any]]:
+    """Return what `sentune confirm --folds` stored in a study of a trial, one entry per fold.
 
     Raises:
         SystemExit: a fold is missing.
@@ -112,7 +112,7 @@ def fold_runs(attributes: Mapping[str, Any], count: int) -> list[Mapping[str, An
     runs = {
         value["fold"]: value
         for name, value in attributes.items()
-        if name.startswith(f"{PREFIX}:") and value.get("folds") == count and "correct" in value
+        if name.startswith(f"{PREFIX}:{trial}:") and value.get("folds") == count and "correct" in value
     }
     if missing := set(range(count)) - runs.keys():
         raise SystemExit(f"the study lacks {len(missing)} of {count} folds: run sentune confirm --folds {count} first")
@@ -122,8 +122,9 @@ def fold_runs(attributes: Mapping[str, Any], count: int) -> list[Mapping[str, An
 def refitted(study: Path, count: int) -> OverFolds:
     """Evaluate the best trial after training on train and validation."""
     attributes, records = read_study(study)
-    runs = fold_runs(attributes, count)
-    config = TrialConfig.from_dict(records[runs[0]["trial"]].config)
+    trial = rank_trials(records)[0].number
+    runs = fold_runs(attributes, count, trial)
+    config = TrialConfig.from_dict(records[trial].config)
     with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
         jobs = [pool.submit(refit_fold, config, attributes["spec"], run) for run in runs]
         correct = [job.result() for job in jobs]

@@ -111,6 +111,18 @@ def validate_plain(corpus: Corpus, metric: Metric) -> PlainResult:
     return _plain_result(np.concatenate(found)[order], corpus.labels[corpus.validation()], metric)
 
 
+def majority_value(corpus: Corpus, sentences: NDArray[np.int64], metric: Metric) -> float:
+    """Return the metric of a classifier that ignores the sentences; NaN if it is undefined on their labels.
+
+    It always predicts the most frequent class of the train split, with the shares of the classes there as
+    probabilities.
+    """
+    counts = np.bincount(corpus.labels[corpus.indices(TRAIN)], minlength=len(corpus.classes))
+    labels = corpus.labels[sentences]
+    probabilities = np.tile(counts / counts.sum(), (len(labels), 1))
+    return metric.score(labels, np.full(len(labels), counts.argmax()), probabilities, len(counts))
+
+
 def _plain_result(log_odds: LogOdds, labels: NDArray[np.int64], metric: Metric) -> PlainResult:
     probabilities = to_probabilities(log_odds)
     predictions = probabilities.argmax(axis=1)

@@ -121,18 +121,16 @@ def suspects_of(
 
 
 def _fold_files(attributes: Mapping[str, Any]) -> list[str]:
-    """Return the files of the winner's probabilities by fold, of the latest `confirm --folds` that has ended."""
-    runs: dict[tuple[int, int, int], dict[int, str]] = {}
+    """Return the files of probabilities by fold, of the best setting that `confirm --folds` trained on all folds."""
+    runs: dict[tuple[int, int, int], dict[int, tuple[str, float]]] = {}
     for key, run in attributes.items():
-        if (
-            key.startswith("confirm:")
-            and run.get("fold") is not None
-            and run["trial"] is not None
-            and "error" not in run
-        ):
-            runs.setdefault((run["trial"], run["seed"], run["folds"]), {})[run["fold"]] = file_name(key)
-    whole = [[files[fold] for fold in range(count)] for (_, _, count), files in runs.items() if len(files) == count]
-    return whole[-1] if whole else []
+        trained = key.startswith("confirm:") and run.get("trial") is not None and "test_accuracy" in run
+        if trained and run["fold"] is not None:
+            found = runs.setdefault((run["trial"], run["seed"], run["folds"]), {})
+            found[run["fold"]] = file_name(key), run["test_accuracy"]
+    whole = [found for (_, _, count), found in runs.items() if len(found) == count]
+    best = max(whole, key=lambda found: sum(accuracy for _, accuracy in found.values()) / len(found), default={})
+    return [best[fold][0] for fold in range(len(best))]
 
 
 def _over_folds(

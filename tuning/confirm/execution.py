@@ -93,8 +93,12 @@ def sentence_figures(
 
 
 def fit_run(metric: str, corpus: Corpus) -> dict[str, Any]:
-    """Fit the plain baseline in a Ray worker, and evaluate it on validation and test; return as `train_run`."""
-    from core.training.plain_baseline import evaluate_plain, fit_plain_baseline, validate_plain
+    """Fit the plain baseline in a Ray worker, and evaluate it on validation and test.
+
+    Returns:
+        As `train_run`; also `majority_val` and `majority_test`, the metric of the majority class.
+    """
+    from core.training.plain_baseline import evaluate_plain, fit_plain_baseline, majority_value, validate_plain
     from tuning.backend.worker import failure_result
 
     start = time.perf_counter()
@@ -105,10 +109,12 @@ def fit_run(metric: str, corpus: Corpus) -> dict[str, Any]:
             baseline = fit_plain_baseline(corpus, corpus.indices(TRAIN))
             results["test"] = evaluate_plain(baseline, corpus, TEST, METRICS[metric])
         for name, result in results.items():
-            if not math.isnan(result.value):
-                found[f"{name}_{metric}"] = result.value
+            sentences = corpus.validation() if name == "val" else corpus.indices(TEST)
+            values = {f"{name}_{metric}": result.value}
+            values[f"majority_{name}"] = majority_value(corpus, sentences, METRICS[metric])
+            found |= {key: value for key, value in values.items() if not math.isnan(value)}
             found |= {f"{name}_accuracy": float(result.correct.mean()), f"{name}_sentences": len(result.correct)}
-            labels = corpus.labels[corpus.validation() if name == "val" else corpus.indices(TEST)]
+            labels = corpus.labels[sentences]
             found |= sentence_figures(METRICS[metric], labels, result.predictions, result.log_odds)
     except Exception as error:  # it must not end the others
         return failure_result(error)

@@ -77,7 +77,7 @@ def candidates(records: Sequence[TrialRecord], top: int, recommended: int | None
 
 
 def plan_runs(spec: Spec, chosen: Sequence[Candidate], seeds: int, folds: int | None) -> list[ConfirmRun]:
-    """Return the plain baseline, each setting on each seed, then the baseline and the winner on each fold.
+    """Return the plain baseline, each setting on each seed, then on each fold the plain baseline, winner and baseline.
 
     They follow from the study alone. All folds use the first seed.
     """
@@ -88,11 +88,12 @@ def plan_runs(spec: Spec, chosen: Sequence[Candidate], seeds: int, folds: int | 
     def plain(split: str, **fold: int) -> ConfirmRun:
         return ConfirmRun(trial=None, seed=None, config={"metric": spec["metric"]}, split=split, **fold)
 
-    split, fresh, winner = spec["data"]["split"], fresh_seeds(spec["seed"], seeds), chosen[0].record
+    split, fresh = spec["data"]["split"], fresh_seeds(spec["seed"], seeds)
     runs = [plain(split), *(run(each.record, seed, split) for seed in fresh for each in chosen)]
     if folds is not None:
         for at in range(folds):
             place: dict[str, int] = {"fold": at, "folds": folds}
             split = f"folds:{folds} fold {at}"
-            runs += [plain(split, **place), run(winner, fresh[0], split, **place)]
+            over_folds = [each.record for at_rank, each in enumerate(chosen) if at_rank == 0 or each.baseline]
+            runs += [plain(split, **place), *(run(each, fresh[0], split, **place) for each in over_folds)]
     return runs

@@ -26,8 +26,8 @@ Outcome = Mapping[str, Any]
 class Folds:
     """One setting over cross-validation folds."""
 
-    trial: int | None
-    """None for the plain baseline."""
+    trial: int | str
+    """Number of the trial, or the name of a reference."""
     folds: int
     values: tuple[float, ...]
     """The metric on the test split of each fold that did not fail."""
@@ -38,23 +38,29 @@ class Folds:
     sentences: int
 
 
-def summarize_folds(metric: str, ended: Sequence[tuple[ConfirmRun, Mapping[str, Any]]]) -> Folds | None:
-    name = f"test_{metric}"
-    good = [(run, outcome) for run, outcome in ended if name in outcome]
-    if len(good) < 2:
-        return None
-    run = good[0][0]
-    values = [outcome[name] for _, outcome in good]
-    sentences = sum(outcome["test_sentences"] for _, outcome in good)
-    correct = sum(round(outcome["test_accuracy"] * outcome["test_sentences"]) for _, outcome in good)
+def summarize_folds(metric: str, ended: Mapping[ConfirmRun, Outcome]) -> tuple[Folds, ...]:
+    """Summarize the runs on folds by setting: the trials in their order, the plain baseline, the majority class."""
+    values: dict[int | str, list[tuple[float, int]]] = {}  # metric and number of sentences of each fold
+    for run, outcome in ended.items():
+        for name, key in ((PLAIN if run.trial is None else run.trial, f"test_{metric}"), (MAJORITY, "majority_test")):
+            if key in outcome:
+                values.setdefault(name, []).append((outcome[key], outcome["test_sentences"]))
+    count = max((run.folds or 0 for run in ended), default=0)
+    order = sorted(values, key=lambda name: (name == MAJORITY, name == PLAIN))
+    return tuple(_folds(metric, name, count, values[name]) for name in order if len(values[name]) > 1)
+
+
+def _folds(metric: str, name: int | str, count: int, found: Sequence[tuple[float, int]]) -> Folds:
+    values, sizes = zip(*found, strict=True)
+    correct = sum(round(value * size) for value, size in found)
     return Folds(
-        trial=run.trial,
-        folds=run.folds or 0,
-        values=tuple(values),
+        trial=name,
+        folds=count,
+        values=values,
         mean=statistics.fmean(values),
         sd=statistics.stdev(values),
-        interval=wilson(correct, sentences) if metric == "accuracy" else None,
-        sentences=sentences,
+        interval=wilson(correct, sum(sizes)) if metric == "accuracy" else None,
+        sentences=sum(sizes),
     )
 
 
@@ -116,10 +122,8 @@ class Summary:
     """test, or val where there is no test split."""
     sentences: int | None
     """Number of sentences in the compared split."""
-    folds: Folds | None
-    """Of the winner."""
-    plain_folds: Folds | None
-    """Of the plain baseline."""
+    folds: tuple[Folds, ...]
+    """Of the winner, the baseline, the plain baseline and the majority class."""
     missing: tuple[str, ...]
     """Runs without a result: their worker died."""
 
@@ -152,18 +156,17 @@ def summarize(
         again = dict.fromkeys(good[first], plain) if f"{compared}_{metric.name}" in plain else {}
         difference = _differences({first: good[first], PLAIN: again}, metric, compared).get(PLAIN)
         rows.append(_reference_row(PLAIN, plain, metric, difference))
+    values = {f"{split}_{metric.name}": (plain or {}).get(f"majority_{split}") for split in ("val", "test")}
     if majority := attributes.get("audit", {}).get("majority_baseline"):
         shares = {f"{split}_accuracy": majority[split] for split in ("val", "test") if split in majority}
-        rows.append(_reference_row(MAJORITY, shares, metric))
-    in_folds = [(run, outcome) for run, outcome in outcomes.items() if run.fold is not None]
+        rows.append(_reference_row(MAJORITY, values | shares, metric))
     return Summary(
         study=study,
         metric=metric.name,
         rows=tuple(rows),
         compared=compared,
         sentences=ended[0][f"{compared}_sentences"] if ended else None,
-        folds=summarize_folds(metric.name, [(run, out) for run, out in in_folds if run.trial is not None]),
-        plain_folds=summarize_folds(metric.name, [(run, out) for run, out in in_folds if run.trial is None]),
+        folds=summarize_folds(metric.name, {run: out for run, out in outcomes.items() if run.fold is not None}),
         missing=tuple(str(run) for run in runs if run not in outcomes),
     )
 

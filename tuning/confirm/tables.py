@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from core.io.text import printable
 from core.metrics import METRICS, Metric
-from tuning.analysis.assessment import PLAIN
+from tuning.analysis.assessment import MAJORITY, PLAIN
 from tuning.confirm.summary import Folds, SettingRow, Summary
 from tuning.formatting import text_table
 
@@ -36,7 +36,7 @@ def verdict(summary: Summary) -> list[str]:
     if first.baseline:
         lines.append("the baseline setting is the search's best: nothing beat it")
     lines += _over(summary, "the plain baseline", next((row for row in others if row.trial == PLAIN), None))
-    return [*lines, *(_over_folds(folds, metric) for folds in (summary.folds, summary.plain_folds) if folds)]
+    return [*lines, *(_over_folds(folds, metric) for folds in summary.folds)]
 
 
 def _among(first: SettingRow, others: Sequence[SettingRow], metric: Metric) -> str:
@@ -124,8 +124,9 @@ def summary_notes(summary: Summary) -> list[str]:
     return lines
 
 
-def _name(trial: int | str | None) -> str:
-    return f"trial {trial}" if isinstance(trial, int) else "the plain baseline"
+def _name(trial: int | str) -> str:
+    names = {PLAIN: "the plain baseline", MAJORITY: "the majority class"}
+    return names[trial] if isinstance(trial, str) else f"trial {trial}"
 
 
 def _cells(row: SettingRow) -> tuple[str, ...]:

@@ -79,6 +79,7 @@ EARLY_END = {"reason": str, "n_trials": (int, type(None))}
 FRESH_RUN = {
     "error?": str, "val_accuracy?": is_fraction, "test_accuracy?": is_fraction, "seconds?": is_finite,
     "n_parameters?": COUNT, "correct?": PACKED, "pseudo_values?": [is_finite],
+    "majority_val?": is_finite, "majority_test?": is_finite,
 }  # fmt: skip
 TRIAL_SHAPE = {"config?": dict, "origin?": str, "result?": RESULT, "segments?": [SEGMENT], "n_epochs?": POSITIVE}
 """User attributes of a trial, except its epochs."""

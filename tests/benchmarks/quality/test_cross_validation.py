@@ -49,14 +49,14 @@ def test_a_study_s_row_has_its_folds_in_order_and_no_other_runs() -> None:
         "confirm:4:7": {"trial": 4, "fold": None, "folds": None, "correct": pack_labels(np.array([1]))},
         "spec": {},
     }
-    found = of_study(attributes, 3)
+    found = of_study(attributes, 3, 4)
     assert found.accuracies == [1.0, 0.5, 0.0]
     assert found.name == "sentune, trial 4"
 
 
 def test_a_study_that_lacks_folds_is_refused() -> None:
     with pytest.raises(SystemExit, match="lacks 2 of 3 folds"):
-        of_study({"confirm:4:7:1/3": fold(1, [1, 0])}, 3)
+        of_study({"confirm:4:7:1/3": fold(1, [1, 0])}, 3, 4)
 
 
 @pytest.mark.slow

@@ -38,7 +38,7 @@ def options(**changes: Any) -> ConfirmOptions:
     return ConfirmOptions(**(settings | changes))
 
 
-def test_every_setting_gets_the_same_fresh_seeds_and_the_winner_each_fold() -> None:
+def test_every_setting_gets_the_same_fresh_seeds_and_the_winner_and_the_baseline_each_fold() -> None:
     records = [record(0, 0.5), record(1, 0.9, origin="sampler"), record(2, 0.8, origin="sampler")]
     runs = plan_runs(SPEC, candidates(records, 2), 3, 4)
     trained = [run for run in runs if run.trial is not None]
@@ -49,7 +49,7 @@ def test_every_setting_gets_the_same_fresh_seeds_and_the_winner_each_fold() -> N
     assert all(run.config["seed"] == run.seed for run in trained)
     assert [run.fold for run in runs if run.trial is None] == [None, 0, 1, 2, 3]
     assert [(run.trial, run.fold, run.split) for run in folds] == [
-        (1, fold, f"folds:4 fold {fold}") for fold in range(4)
+        (trial, fold, f"folds:4 fold {fold}") for fold in range(4) for trial in (1, 0)
     ]
     assert {run.seed for run in folds} == {seeds[1][0]}
 
@@ -89,6 +89,9 @@ def test_a_plain_run_measures_the_metric_on_both_splits_and_keeps_which_sentence
     assert found["test_accuracy"] == np.mean(expected.predictions == labels)
     assert (found["val_sentences"], found["test_sentences"]) == (len(corpus.indices(VAL)), len(labels))
     np.testing.assert_array_equal(unpack_labels(found["correct"], "it"), expected.correct)
+    most = np.bincount(corpus.labels[corpus.indices(TRAIN)]).argmax()
+    constant = METRICS["macro_f1"].score(labels, np.full(len(labels), most), None, 2)
+    assert found["majority_test"] == constant
     assert fit_run("accuracy", in_folds(corpus, 3))["val_sentences"] == len(in_folds(corpus, 3).validation())
     unlabelled = dataclasses.replace(corpus, tokens=corpus.tokens[:5])
     assert "error" in fit_run("accuracy", unlabelled)

@@ -47,7 +47,8 @@ def summary(scores: dict[int | None, list[float]], top: int = 4, folds: int | No
     for run in runs:
         at = [each.seed for each in runs if each.trial == run.trial and each.fold is None].index(run.seed)
         if run.fold is not None:
-            known[run.key] = outcome((0.7 if run.trial is None else 0.8) + run.fold / 100)
+            value = {None: 0.7, 1: 0.8, 0: 0.6}[run.trial] + run.fold / 100
+            known[run.key] = outcome(value, **({"majority_test": 0.5 + run.fold / 100} if run.trial is None else {}))
         elif at < len(scores.get(run.trial, [])):
             known[run.key] = outcome(scores[run.trial][at], parameters=1000 * (run.trial or 0) + 500)
     return summarize("mine", chosen, runs, {"spec": SPEC} | known | more)
@@ -153,10 +154,10 @@ def test_where_the_notebooks_setting_won_nothing_beat_it() -> None:
 
 def test_folds_give_mean_spread_and_the_interval_over_all_sentences() -> None:
     found = summary({**CLOSE, 0: [0.6, 0.6, 0.6]}, folds=5)
-    assert found.folds is not None
-    assert found.folds.mean == pytest.approx(0.82)
-    assert found.folds.sd == pytest.approx(0.0158, abs=1e-4)
-    assert found.folds.interval == wilson(4100, 5000)
+    assert [each.trial for each in found.folds] == [1, 0, "plain", "major"]
+    assert [each.mean for each in found.folds] == pytest.approx([0.82, 0.62, 0.72, 0.52])
+    assert found.folds[0].sd == pytest.approx(0.0158, abs=1e-4)
+    assert found.folds[0].interval == wilson(4100, 5000)
     assert (
         "trial 1 over 5 folds: test accuracy 0.8200, standard deviation 0.0158; "
         "all 5,000 sentences: 0.8091 to 0.8304 (95%)" in render_summary(found, "table")
@@ -171,7 +172,8 @@ def test_the_plain_baseline_is_compared_with_the_search_and_over_the_same_folds(
     assert row.difference.mean == pytest.approx(0.06)
     lines = verdict(found)
     assert any(line.startswith("the search beat the plain baseline by 6.0 +- 2.5 points, over 3") for line in lines)
-    assert lines[-1].startswith("the plain baseline over 5 folds: test accuracy 0.7200, standard deviation 0.0158")
+    assert lines[-2].startswith("the plain baseline over 5 folds: test accuracy 0.7200, standard deviation 0.0158")
+    assert lines[-1].startswith("the majority class over 5 folds: test accuracy 0.5200, standard deviation 0.0158")
     assert "trial 1 is better than trials 4 and 0" in lines[0]  # plain is no setting that may be recommended
     better = verdict(summary({**CLOSE, 0: [0.6, 0.6, 0.6], None: [0.9]}))
     assert any(line.startswith("the plain baseline beat the search's best by 9.0") for line in better)
@@ -187,6 +189,11 @@ def test_the_majority_class_stands_below_with_its_shares_of_both_splits() -> Non
     audit = {"majority_baseline": {"class": "a", "val": 0.55, "test": 0.52}}
     row = summary({**CLOSE, 0: [0.6, 0.6, 0.6]}, audit=audit).rows[-1]
     assert (row.trial, row.val_accuracy, row.test_accuracy, row.difference) == ("major", 0.55, 0.52, None)
+    plain = {"confirm:plain": outcome(0.7, val_mcc=0.4, test_mcc=0.4, majority_val=0.0, majority_test=0.0)}
+    spec = {"spec": SPEC | {"metric": "mcc"}}
+    chosen = candidates(study(), 1)
+    row = summarize("mine", chosen, plan_runs(spec["spec"], chosen, 2, None), spec | plain | {"audit": audit}).rows[-1]
+    assert (row.trial, row.val_metric, row.test_metric, row.test_accuracy) == ("major", 0.0, 0.0, 0.52)
 
 
 def test_a_failed_run_and_a_missing_one_are_told_and_the_rest_counts() -> None:
@@ -226,7 +233,7 @@ def test_the_table_fits_a_terminal_and_json_holds_everything() -> None:
     assert content["verdict"] == verdict(found)
     assert [row["trial"] for row in content["rows"]] == [1, 2, 3, 4, 0]
     assert content["rows"][4]["difference"]["tied"] is False
-    assert content["folds"]["folds"] == 3
+    assert [each["folds"] for each in content["folds"]] == [3] * 4
 
 
 def test_a_run_is_known_by_trial_seed_and_fold() -> None:
