@@ -73,6 +73,7 @@ def test_the_cost_comes_first_then_runs_then_table_and_verdict(
     assert "only the validation split" not in checked
     readings = study_attributes(searched.with_name("confirmed"))["test_evaluations"]
     assert len(readings) == runs
+    assert {reading.get("epochs") for reading in readings if reading["trial"] is not None} == {3}
     assert {reading["verb"] for reading in readings} == {"confirm"}
     assert sorted(r["split"] for r in readings if r["split"] != "80/10/10") == [
         f"folds:3 fold {k}" for k in range(3) for _ in range(1 + tested)

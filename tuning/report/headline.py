@@ -50,11 +50,14 @@ def cards(facts: ReportData, assessment: StudyAssessment) -> list[Card]:
             detail += f", corrected {winner.corrected_gain:+.4f}{between}"
         found.append(Card("Baseline setting", baseline.val_metric, f"trial {baseline.trial}: {detail}"))
     for reference in assessment.references:
-        between = _interval(reference.interval.low, reference.interval.high)
+        value, detail = reference.value, f"{metric.title} of {reference.about}"
         if metric.name == "accuracy":
-            found.append(Card(TITLES[reference.name], reference.accuracy, f"{reference.about}{between}"))
-        elif reference.value is not None:
-            found.append(Card(TITLES[reference.name], reference.value, f"{metric.title} of {reference.about}"))
+            between = _interval(reference.interval.low, reference.interval.high)
+            value, detail = reference.accuracy, f"{reference.about}{between}"
+        if reference.name == PLAIN and (gain := assessment.gain_over_plain):
+            detail += f". Corrected gain over it: {gain.value:+.4f}{_interval(gain.interval.low, gain.interval.high)}"
+        if value is not None:
+            found.append(Card(TITLES[reference.name], value, detail))
     return found
 
 
