@@ -163,7 +163,7 @@ def test_best_loads_neither_torch_nor_ray(tmp_path: Path) -> None:
 LAYERS = [
     ["tuning.cli"],
     ["tuning.run"],
-    ["tuning.forecast", "tuning.confirm"],
+    ["tuning.forecast", "tuning.confirm", "tuning.ensemble", "tuning.distill"],
     ["tuning.retrain", "tuning.report"],
     ["tuning.run_options", "tuning.warm_start", "tuning.plain_fit"],
     ["tuning.analysis", "tuning.tracking"],
@@ -176,7 +176,7 @@ LAYERS = [
     ["core.nn"],
     ["core.data"],
     ["core.io"],
-    ["core.config", "core.stats", "core.metrics", "core.class_report", "core.log_odds"],
+    ["core.config", "core.stats", "core.metrics", "core.class_report", "core.calibration", "core.log_odds"],
     ["core.errors"],
 ]
 """Packages and modules, from the top down; each imports only its own and lower layers."""

@@ -1,0 +1,156 @@
+"""Calibrated probabilities, and when to give no answer. Loads no torch.
+
+A network is usually too sure. One temperature T, fitted on validation sentences, corrects most of that (Guo et al.
+2017, "On calibration of modern neural networks"): each probability is raised to 1 / T, and the classes of a sentence
+are scaled to the sum 1. The order of the classes stays, so no label changes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.metrics import Labels
+from core.stats import wilson
+
+BINS = 15
+"""Bins of equal width of a reliability diagram, as in Guo et al. 2017."""
+MIN_SENTENCES = 100
+"""With fewer validation sentences no temperature is fitted, see benchmarks/quality/calibration.py."""
+LIMITS = (0.05, 20.0)
+"""Smallest and largest temperature."""
+FLOOR = 1e-12
+"""Lower bound of a probability before its logarithm is taken."""
+DIGITS = 4
+"""Decimals of the thresholds in a coverage table."""
+ROWS = 40
+"""Rows of a coverage table."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Bin:
+    """The sentences whose label has a probability above `low`, up to `high`."""
+
+    low: float
+    high: float
+    sentences: int
+    confidence: float
+    """Mean probability of the label."""
+    accuracy: float
+
+
+class CoverageRow(TypedDict):
+    """What remains if sentences are only labelled with at least some probability."""
+
+    min_probability: float
+    sentences: int
+    """Labelled sentences."""
+    correct: int
+    """How many of them are labelled correctly."""
+
+
+def fit_temperature(labels: Labels, probabilities: NDArray[np.floating]) -> float:
+    """Return the temperature with the lowest log loss; 1 for fewer than MIN_SENTENCES sentences.
+
+    Args:
+        labels: (n,).
+        probabilities: (n, C).
+    """
+    from scipy.optimize import minimize_scalar
+
+    if len(labels) < MIN_SENTENCES:
+        return 1.0
+    logs = np.log(np.maximum(probabilities.astype(np.float64), FLOOR))
+    chosen = logs[np.arange(len(labels)), labels]
+
+    def loss(log_temperature: float) -> float:
+        scaled = logs / np.exp(log_temperature)
+        largest = scaled.max(axis=1)
+        totals = largest + np.log(np.exp(scaled - largest[:, None]).sum(axis=1))
+        return float((totals - chosen / np.exp(log_temperature)).mean())
+
+    found = minimize_scalar(loss, bounds=np.log(LIMITS), method="bounded", options={"xatol": 1e-4})
+    return float(np.exp(found.x))
+
+
+def apply_temperature(probabilities: NDArray[np.floating], temperature: float) -> NDArray[np.float64]:
+    """Return (n, C) the probabilities at a temperature; larger temperatures make them more equal.
+
+    Args:
+        probabilities: (n, C).
+        temperature: Above 0.
+    """
+    wide = probabilities.astype(np.float64)
+    if temperature == 1:
+        return wide
+    with np.errstate(divide="ignore"):  # a probability of 0 remains 0
+        logs = np.log(wide / wide.max(axis=1, keepdims=True)) / temperature
+    weights = np.exp(logs)
+    return np.asarray(weights / weights.sum(axis=1, keepdims=True))
+
+
+def reliability(labels: Labels, probabilities: NDArray[np.floating]) -> list[Bin]:
+    """Return the bins of the reliability diagram that contain a sentence, by rising probability of the label.
+
+    Args:
+        labels: (n,).
+        probabilities: (n, C).
+    """
+    confidence, correct = _confidence(labels, probabilities)
+    places = np.clip(np.ceil(confidence * BINS).astype(np.int64) - 1, 0, BINS - 1)
+    return [
+        Bin(
+            low=place / BINS,
+            high=(place + 1) / BINS,
+            sentences=int((places == place).sum()),
+            confidence=float(confidence[places == place].mean()),
+            accuracy=float(correct[places == place].mean()),
+        )
+        for place in np.unique(places).tolist()
+    ]
+
+
+def expected_calibration_error(bins: Sequence[Bin]) -> float:
+    """Return the mean difference of confidence and accuracy over the sentences of `reliability`."""
+    total = sum(each.sentences for each in bins)
+    return sum(each.sentences * abs(each.confidence - each.accuracy) for each in bins) / total
+
+
+def coverage_table(labels: Labels, probabilities: NDArray[np.floating]) -> list[CoverageRow]:
+    """Return how many sentences have a label of at least some probability, and how many of these are correct.
+
+    The first row contains all sentences; each further row leaves out about as many as the one before.
+
+    Args:
+        labels: (n,).
+        probabilities: (n, C), calibrated.
+    """
+    confidence, correct = _confidence(labels, probabilities)
+    quantiles = np.quantile(confidence, np.arange(ROWS) / ROWS)
+    rows = []
+    for threshold in np.unique(np.floor(quantiles * 10**DIGITS) / 10**DIGITS).tolist():
+        kept = confidence >= threshold
+        rows.append(CoverageRow(min_probability=threshold, sentences=int(kept.sum()), correct=int(correct[kept].sum())))
+    return rows
+
+
+def find_min_probability(table: Sequence[CoverageRow], accuracy: float) -> float | None:
+    """Return the lowest threshold whose accuracy is at least `accuracy` by the lower end of its 95% interval.
+
+    Args:
+        table: From `coverage_table`.
+        accuracy: In [0, 1].
+
+    Returns:
+        None if no threshold reaches it.
+    """
+    reached = [row["min_probability"] for row in table if wilson(row["correct"], row["sentences"]).low >= accuracy]
+    return min(reached, default=None)
+
+
+def _confidence(labels: Labels, probabilities: NDArray[np.floating]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return (n,) the probability of each predicted class, and whether it is correct."""
+    confidence: NDArray[np.float64] = probabilities.max(axis=1).astype(np.float64)
+    return confidence, probabilities.argmax(axis=1) == labels
