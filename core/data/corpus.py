@@ -43,6 +43,9 @@ class Corpus:
     folds: NDArray[np.uint8] | None = None
     """(n_sentences,) fold of each TRAIN sentence, from 0, if the training is validated in folds: the VAL split is
     empty, and each fold is evaluated by a model that was trained on the others. None with a validation split."""
+    targets: NDArray[np.float32] | None = None
+    """(n_sentences, C) the probabilities of the classes that a TRAIN sentence is trained on instead of its label; each
+    row has the sum 1, and one-hot rows are labels. None to train on the labels. Evaluation always uses labels."""
 
     def indices(self, split: int) -> NDArray[np.int64]:
         """(n,) the sentences of one split, ascending."""
@@ -62,6 +65,14 @@ class Corpus:
         count = int(self.folds[self.split == TRAIN].max()) + 1
         splits = [np.where(self.folds == fold, VAL, self.split).astype(np.uint8) for fold in range(count)]
         return [dataclasses.replace(self, split=split, folds=None) for split in splits]
+
+    def class_counts(self) -> NDArray[np.float64]:
+        """(C,) how many TRAIN sentences each class has; with `targets` how many are expected."""
+        sentences = self.indices(TRAIN)
+        if self.targets is None:
+            return np.bincount(self.labels[sentences], minlength=len(self.classes)).astype(np.float64)
+        expected: NDArray[np.float64] = self.targets[sentences].sum(axis=0, dtype=np.float64)
+        return expected
 
     def epoch_tokens(self) -> tuple[float, float]:
         """Return the number of tokens that an epoch trains on and is validated on, over all members."""

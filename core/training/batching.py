@@ -24,6 +24,8 @@ class Batch:
     """int64 (B,) each in 1..T, and one of them is T."""
     labels: Tensor
     """int64 (B,)."""
+    targets: Tensor | None = None
+    """float32 (B, C) as `Corpus.targets`; None if the corpus has none."""
 
 
 def shuffled_batches(
@@ -83,6 +85,7 @@ def make_batch(corpus: Corpus, sentences: NDArray[np.int64]) -> Batch:
         tokens=_tensor(tokens[1:].reshape(words.shape)),
         lengths=_tensor(corpus.offsets[sentences + 1] - corpus.offsets[sentences]),
         labels=_tensor(corpus.labels[sentences]),
+        targets=None if corpus.targets is None else torch.from_numpy(corpus.targets[sentences]),
     )
 
 
@@ -98,6 +101,7 @@ class GpuBatchSource:
         self.tokens = _to_device(corpus.tokens, device)
         self.offsets = _to_device(corpus.offsets, device)
         self.labels = _to_device(corpus.labels, device)
+        self.targets = None if corpus.targets is None else torch.tensor(corpus.targets, device=device)
 
     def batch(self, sentences: NDArray[np.int64]) -> Batch:
         """Return what `make_batch` returns, computed on the device.
@@ -120,7 +124,13 @@ class GpuBatchSource:
         changes = torch.cat([words.new_zeros(1), (ordered[1:] != ordered[:-1]).long()])
         ranks = changes.cumsum(0)  # of each word among the distinct ones
         rows = ordered[torch.searchsorted(ranks, torch.arange(n_rows, device=self.device))]
-        return Batch(rows=rows, tokens=torch.searchsorted(rows, words), lengths=lengths, labels=self.labels[places])
+        return Batch(
+            rows=rows,
+            tokens=torch.searchsorted(rows, words),
+            lengths=lengths,
+            labels=self.labels[places],
+            targets=None if self.targets is None else self.targets[places],
+        )
 
 
 class CpuBatchSource:

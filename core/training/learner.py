@@ -91,7 +91,7 @@ class Learner:
         with autocast(self.config.precision, self.device.type):
             logits = self.model.forward_batch(vectors, batch.tokens, batch.lengths, dropout)
         logits = logits if logits.dtype == self.flat.dtype else logits.to(self.flat.dtype)
-        loss = self._loss(logits, batch.labels)
+        loss = self._loss(logits, batch)
         parameters = [*self.parameters, vectors] if self.trains_words else self.parameters
         gradients = torch.autograd.grad(loss, parameters)
         flat_gradient = torch.cat([gradient.reshape(-1) for gradient in gradients[: len(self.parameters)]])
@@ -104,13 +104,22 @@ class Learner:
             self.average.update(batch.rows)
         return loss.detach()
 
-    def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Return () the mean loss of the sentences, each with the weight of its class."""
-        smoothing = self.config.label_smoothing
+    def _loss(self, logits: Tensor, batch: Batch) -> Tensor:
+        """Return () the mean loss of the sentences, each with the weight of its class.
+
+        With targets, it is the expected loss of a label that is drawn from them.
+        """
+        smoothing, targets = self.config.label_smoothing, batch.targets
         if self.class_weights is None:
-            return F.cross_entropy(logits, labels, label_smoothing=smoothing)
-        each = F.cross_entropy(logits, labels, label_smoothing=smoothing, reduction="none")  # (B,)
-        return (each * self.class_weights[labels]).mean()
+            return F.cross_entropy(logits, batch.labels if targets is None else targets, label_smoothing=smoothing)
+        if targets is None:
+            weights, expected = self.class_weights[batch.labels], batch.labels
+        else:
+            weighted = targets * self.class_weights  # (B, C)
+            weights = weighted.sum(dim=1)
+            expected = weighted / weights[:, None]
+        each = F.cross_entropy(logits, expected, label_smoothing=smoothing, reduction="none")  # (B,)
+        return (each * weights).mean()
 
     def _look_up(self, rows: Tensor) -> Tensor:
         """Return float (U, E): the vectors of these words, clipped to `max_norm`, as a leaf for autograd."""
@@ -168,19 +177,18 @@ def make_learner(config: TrialConfig, corpus: Corpus, device: str) -> Learner:
     model.initialize(seeded_generator(config.seed, "weights"))
     weights = None
     if config.class_weight == "balanced":
-        weights = torch.from_numpy(balanced_weights(corpus.labels[corpus.indices(TRAIN)], len(corpus.classes)))
-        weights = weights.to(device)
+        weights = torch.from_numpy(balanced_weights(corpus.class_counts())).to(device)
     max_norm = config.embedding_max_norm if vectors is None else None
     return Learner(model.to(device), max_norm=max_norm, class_weights=weights)
 
 
-def balanced_weights(labels: NDArray[np.integer], n_classes: int) -> NDArray[np.float32]:
-    """Return (C,) weights with which all classes have the same sum over the labels (n,), and a mean of 1.
+def balanced_weights(counts: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Return (C,) weights with which all classes have the same sum over their sentences, and a mean of 1.
 
-    They are those of scikit-learn's `class_weight="balanced"`; a class without labels has 0.
+    They are those of scikit-learn's `class_weight="balanced"` for the numbers of sentences (C,). A class without a
+    sentence has 0, and one with a part of a sentence counts as one sentence.
     """
-    counts = np.bincount(labels, minlength=n_classes)
-    shares = len(labels) / (np.count_nonzero(counts) * np.maximum(counts, 1))
+    shares = counts.sum() / (np.count_nonzero(counts) * np.maximum(counts, 1))
     return np.where(counts > 0, shares, 0).astype(np.float32)
 
 

@@ -1,5 +1,7 @@
 """Which sentences make a batch, and what it holds."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -90,7 +92,8 @@ def test_a_batchs_words_are_distinct_and_begin_with_padding() -> None:
 
 
 def alike(left: Batch, right: Batch) -> bool:
-    return all(torch.equal(getattr(left, name), getattr(right, name)) for name in Batch.__slots__)
+    pairs = [(getattr(left, name), getattr(right, name)) for name in Batch.__slots__]
+    return all(one is other if one is None else torch.equal(one, other) for one, other in pairs)
 
 
 def test_an_epochs_batches_are_those_of_the_cpu() -> None:
@@ -98,6 +101,16 @@ def test_an_epochs_batches_are_those_of_the_cpu() -> None:
     resident, sentences = GpuBatchSource(corpus, "cpu"), corpus.indices(TRAIN)
     for places in shuffled_batches(corpus.lengths()[sentences], 7, seeded_generator(1, "order")):
         assert alike(resident.batch(sentences[places]), make_batch(corpus, sentences[places]))
+
+
+def test_targets_come_with_their_sentences() -> None:
+    targets = np.random.default_rng(0).dirichlet([1, 1], 120).astype(np.float32)
+    corpus = dataclasses.replace(tiny_corpus(), targets=targets)
+    chosen = corpus.indices(TRAIN)[[5, 2, 9]]
+    found = make_batch(corpus, chosen)
+    assert found.targets is not None
+    assert found.targets.tolist() == targets[chosen].tolist()
+    assert alike(GpuBatchSource(corpus, "cpu").batch(chosen), found)
 
 
 def test_the_batches_of_evaluation_are_those_of_the_cpu() -> None:

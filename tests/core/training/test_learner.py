@@ -1,5 +1,6 @@
 """The fast training step against plain torch, in float64, and what must not leak."""
 
+import dataclasses
 from itertools import product
 
 import numpy as np
@@ -127,9 +128,36 @@ def test_class_weights_agree_with_plain_torch() -> None:
     assert_agrees(config, tiny_corpus(n_classes=3), steps=10, class_weights=weights)
 
 
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+@pytest.mark.parametrize("class_weights", [None, torch.tensor([0.25, 3.0, 1.5], dtype=torch.float64)])
+def test_the_loss_of_a_target_is_the_expected_loss_of_its_labels(
+    smoothing: float, class_weights: Tensor | None
+) -> None:
+    corpus, target = tiny_corpus(n_classes=3), torch.tensor([[0.5, 0.2, 0.3]], dtype=torch.float64)
+    config = TrialConfig(hidden_dim=4, label_smoothing=smoothing)
+    batch = make_batch(corpus, corpus.indices(TRAIN)[:1])
+
+    def loss(**changes: Tensor) -> float:
+        learner = Learner(new_model(config, corpus), class_weights=class_weights)
+        return learner.step(dataclasses.replace(batch, **changes), 0.1, None).item()
+
+    expected = [share * loss(labels=torch.tensor([label])) for label, share in enumerate(target[0].tolist())]
+    assert loss(targets=target) == pytest.approx(sum(expected), rel=1e-12)
+
+
+def test_class_weights_come_from_the_expected_number_of_sentences() -> None:
+    corpus = tiny_corpus(n_classes=2)
+    targets = np.tile(np.float32([0.125, 0.875]), (len(corpus.labels), 1))
+    learner = make_learner(
+        TrialConfig(hidden_dim=4, class_weight="balanced"), dataclasses.replace(corpus, targets=targets), "cpu"
+    )
+    assert learner.class_weights is not None
+    assert learner.class_weights.tolist() == pytest.approx([4.0, 4 / 7])
+
+
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=30))
 def test_balanced_weights_are_those_of_scikit_learn(labels: list[int]) -> None:
-    found = balanced_weights(np.array(labels), 5)
+    found = balanced_weights(np.bincount(labels, minlength=5).astype(float))
     present = np.unique(labels)
     assert found[present] == pytest.approx(compute_class_weight("balanced", classes=present, y=labels), rel=1e-6)
     assert found.sum() == pytest.approx(found[present].sum())  # 0 for the others
@@ -139,7 +167,7 @@ def test_balanced_weights_are_those_of_scikit_learn(labels: list[int]) -> None:
 def test_a_new_learner_has_the_weights_of_the_train_split() -> None:
     corpus = tiny_corpus(n_classes=3)
     learner = make_learner(TrialConfig(hidden_dim=4, class_weight="balanced"), corpus, "cpu")
-    expected = balanced_weights(corpus.labels[corpus.indices(TRAIN)], 3)
+    expected = balanced_weights(np.bincount(corpus.labels[corpus.indices(TRAIN)]).astype(float))
     assert learner.class_weights is not None
     assert learner.class_weights.tolist() == expected.tolist()
     assert make_learner(TrialConfig(hidden_dim=4), corpus, "cpu").class_weights is None
