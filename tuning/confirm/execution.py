@@ -8,8 +8,8 @@ import dataclasses
 import math
 import shutil
 import time
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,16 +18,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.data.corpus import TEST, TRAIN, Corpus
-from core.errors import UserError
 from core.log_odds import LogOdds, to_probabilities
 from core.metrics import METRICS, Metric
-from tuning.backend.local_ray import local_ray
+from tuning.backend.tasks import run_tasks
 from tuning.confirm.runs import PREFIX, ConfirmRun
 from tuning.journal.predictions import pack_labels
 from tuning.journal.probabilities import file_name, pack_log_odds, save_probabilities
 from tuning.journal.writer import StudyJournal
 from tuning.resources.machine import Machine, TrialResources
-from tuning.scheduling.schedule import MAX_RESTARTS, WORKER_DIED
+from tuning.scheduling.schedule import MAX_RESTARTS
 
 if TYPE_CHECKING:
     from tuning.backend.interrupt import InterruptHandler
@@ -146,36 +145,30 @@ def execute(
     Raises:
         UserError: the user must fix something first, such as a full disk.
     """
-    # Twice: Ray sets handlers of its own when it starts.
-    with interrupt.installed(), local_ray(machine, interrupt.on_ray_lost) as ray, interrupt.installed():
+    common: Any = None
+
+    def starter(ray: Any) -> Callable[[ConfirmRun], Any]:
         train = ray.remote(
             num_cpus=resources.cpus_per_trial, num_gpus=resources.gpus_per_trial, max_retries=MAX_RESTARTS
         )(train_run)
         fit = ray.remote(num_cpus=1, max_retries=MAX_RESTARTS)(fit_run)
-        waiting = deque(runs)
-        running: dict[Any, ConfirmRun] = {}
-        common, ended = None, 0
-        while (waiting or running) and not interrupt.requested:
-            while waiting and len(running) < workers:
-                run = waiting.popleft()
-                if run.fold is not None:
-                    data = ray.put(corpus_of(run))
-                else:
-                    data = common = common or ray.put(corpus_of(run))
-                if run.trial is None:
-                    running[fit.remote(run.config["metric"], data)] = run
-                else:
-                    place = str(_checkpoint_dir(journal, run.key))
-                    running[train.remote(dict(run.config), data, resources, place)] = run
-            for reference in ray.wait(list(running), timeout=0.5)[0]:
-                run = running.pop(reference)
-                ended += 1
-                try:
-                    result = dict(ray.get(reference))
-                except ray.exceptions.RayError:
-                    result = {"died": WORKER_DIED}
-                record_result(journal, run, result)
-                say(f"run {ended} of {len(runs)}: {run}{result_text(result, run.config['metric'])}")
+
+        def start(run: ConfirmRun) -> Any:
+            nonlocal common
+            if run.fold is not None:
+                data = ray.put(corpus_of(run))
+            else:
+                data = common = common or ray.put(corpus_of(run))
+            if run.trial is None:
+                return fit.remote(run.config["metric"], data)
+            return train.remote(dict(run.config), data, resources, str(_checkpoint_dir(journal, run.key)))
+
+        return start
+
+    with closing(run_tasks(runs, starter, machine, workers, interrupt)) as results:
+        for ended, (run, result) in enumerate(results, 1):
+            record_result(journal, run, result)
+            say(f"run {ended} of {len(runs)}: {run}{result_text(result, run.config['metric'])}")
     remove_checkpoints(journal)
 
 
@@ -183,12 +176,7 @@ def record_result(journal: StudyJournal, run: ConfirmRun, result: Mapping[str, A
     """Record a result in the journal; the test evaluation first, so that each one is counted.
 
     A run whose worker died is not recorded: the same command tries it again.
-
-    Raises:
-        UserError: the user must fix something first.
     """
-    if "user_error" in result:
-        raise UserError(result["user_error"])
     if "died" in result:
         return
     packed, result = result.get(LOG_ODDS), {name: value for name, value in result.items() if name != LOG_ODDS}

@@ -1,0 +1,54 @@
+"""Tasks on a local Ray that are no trials of a search: several at a time, each started again if its worker dies."""
+
+from collections import deque
+from collections.abc import Callable, Generator, Mapping, Sequence
+from typing import Any, TypeVar
+
+from core.errors import UserError
+from tuning.backend.interrupt import InterruptHandler
+from tuning.backend.local_ray import local_ray
+from tuning.resources.machine import Machine
+from tuning.scheduling.schedule import WORKER_DIED
+
+T = TypeVar("T")
+
+
+def run_tasks(
+    tasks: Sequence[T],
+    starter: Callable[[Any], Callable[[T], Any]],
+    machine: Machine,
+    workers: int,
+    interrupt: InterruptHandler,
+) -> Generator[tuple[T, Mapping[str, Any]]]:
+    """Run tasks and yield each with its result, in the order in which they end; return after an interrupt.
+
+    Args:
+        tasks: The tasks, in the order in which they start.
+        starter: Gets the module ray when it has started. Returns a function that starts a task and returns its
+            reference; the result of a task is a mapping, see tuning.backend.worker.failure_result for failures.
+        machine: Resources that Ray may use.
+        workers: Number of tasks at a time.
+        interrupt: Ends the execution; unfinished tasks are discarded.
+
+    Yields:
+        A task and its result; `died` is in the result if its worker died each time.
+
+    Raises:
+        UserError: A task had an error that the user must fix first, such as a full disk.
+    """
+    # Twice: Ray sets handlers of its own when it starts.
+    with interrupt.installed(), local_ray(machine, interrupt.on_ray_lost) as ray, interrupt.installed():
+        start = starter(ray)
+        waiting, running = deque(tasks), dict[Any, T]()
+        while (waiting or running) and not interrupt.requested:
+            while waiting and len(running) < workers:
+                task = waiting.popleft()
+                running[start(task)] = task
+            for reference in ray.wait(list(running), timeout=0.5)[0]:
+                try:
+                    result = dict(ray.get(reference))
+                except ray.exceptions.RayError:
+                    result = {"died": WORKER_DIED}
+                if "user_error" in result:
+                    raise UserError(result["user_error"])
+                yield running.pop(reference), result
