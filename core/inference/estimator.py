@@ -18,9 +18,9 @@ from core.data.load import build_arrays
 from core.data.tokenizer import tokenizer_version
 from core.data.vectors import resolve_vectors
 from core.data.vocabulary import Vocabulary
+from core.inference.members import LstmMember
 from core.inference.predictor import Predictor
 from core.io import cache
-from core.nn.classifier import SentenceClassifier
 from core.training.loop import train
 
 
@@ -59,9 +59,9 @@ class SentenceEstimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         config = self.config or TrialConfig()
         corpus = self._corpus(texts, places.astype(np.int64), config.seed)
         result = train(config, corpus, threads=self.threads)
-        network = SentenceClassifier(config, len(corpus.words), corpus.embedding_dim, len(corpus.classes))
-        network.load_state_dict(dict(result.weights), assign=True)
-        self.model_, self.epochs_ = Predictor(network, Vocabulary(corpus.words), corpus.classes), result.epochs
+        member = LstmMember(name="model", weight=1.0, config=config, weights=result.weights)
+        self.model_ = Predictor([member], Vocabulary(corpus.words), corpus.classes, corpus.embedding_dim)
+        self.epochs_ = result.epochs
         return self
 
     def predict_proba(self, X: Sequence[str]) -> NDArray[np.float64]:  # noqa: N803

@@ -14,10 +14,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from core.data.tokenizer import tokenizer_as_regexes
 from core.errors import UserError
+from core.inference.members import LstmMember
 from core.inference.predictor import Predictor, pad_token_ids
 from core.io.checked_folder import check_output_folder, readable_json, remove_partial_writes, write_checked_folder
 
@@ -73,7 +73,9 @@ def export_onnx(model: Predictor, source: Path, out: Path, notify: Callable[[str
     """
     target = check_output_folder(out, ONNX_FILES, "ONNX export")
     remove_partial_writes(target.parent, re.escape(target.name), files=ONNX_FILES)
-    weights = {name: value.float().numpy() for name, value in model.network.state_dict().items()}
+    (member,) = model.members
+    assert isinstance(member, LstmMember)
+    weights = {name: value.float().numpy() for name, value in member.weights.items()}
     size = sum(values.nbytes for values in weights.values())
     if size > MAX_ONNX_BYTES:
         raise UserError(f"the model in {source} has {size >> 20:,} MiB of weights, an ONNX file holds at most 2,047")
@@ -83,8 +85,8 @@ def export_onnx(model: Predictor, source: Path, out: Path, notify: Callable[[str
         from core.inference.onnx_graph import build_graph
     except ModuleNotFoundError as error:
         raise UserError(f"--format onnx needs the package {error.name}: pip install onnx onnxruntime") from error
-    graph: bytes = build_graph(model.network.config, weights).SerializeToString()
-    if model.network.config.precision != "fp32":
+    graph: bytes = build_graph(member.config, weights).SerializeToString()
+    if member.config.precision != "fp32":
         notify("the model predicts in bf16, the export computes in fp32: probabilities may differ in the third digit")
     difference = largest_difference(model, graph)
     if not difference <= TOLERANCE:
@@ -104,7 +106,6 @@ def export_onnx(model: Predictor, source: Path, out: Path, notify: Callable[[str
     return difference
 
 
-@torch.no_grad()
 def largest_difference(model: Predictor, graph: bytes) -> float:
     """Return how far a graph's probabilities are from those of the network in float32, on 64 random sentences."""
     import onnxruntime
@@ -112,7 +113,7 @@ def largest_difference(model: Predictor, graph: bytes) -> float:
     rng = np.random.default_rng(0)
     sentences = [rng.integers(1, len(model.vocabulary), length).tolist() for length in range(1, 65)]
     tokens, lengths = pad_token_ids(sentences)
-    expected = model.network(tokens, lengths).double().softmax(dim=1).numpy()
+    expected = model.calibrate(model.log_probabilities(sentences, precision="fp32"))
     session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
     (found,) = session.run(["probabilities"], {"tokens": tokens.numpy(), "lengths": lengths.numpy()})
     return float(np.abs(found - expected).max())

@@ -12,11 +12,13 @@ from torch import Tensor
 from core.data.tokenizer import tokenize, tokenizer_version
 from core.data.vocabulary import Vocabulary
 from core.errors import CorruptionError, DataError
+from core.inference.members import LstmMember, Member, check_mixture, file_of, tensors_of
 from core.inference.saved_model import read_model
 from core.nn.classifier import SentenceClassifier
 from core.nn.runtime import autocast
 from core.training.batching import length_sorted_batches
 from core.training.evaluate import TOKENS_AT_ONCE
+from core.training.plain_baseline import PlainBaseline
 
 MAX_TOKENS = 50_000
 """Largest number of tokens in a text; longer ones are refused, because memory grows with the length."""
@@ -26,56 +28,147 @@ MAX_TOKENS = 50_000
 class Prediction:
     """A model's prediction for one text."""
 
-    label: str
-    """The most probable class; the first one in a tie."""
+    label: str | None
+    """The most probable class; the first one in a tie. None if its probability is below the requested minimum."""
     probability: float
-    """Probability of `label`."""
+    """Probability of the most probable class."""
     probabilities: dict[str, float]
     """Probability of every class, in label order; their sum is 1."""
 
 
 class Predictor:
-    """A trained classifier with its vocabulary."""
+    """A weighted mixture of trained classifiers with one vocabulary; a single model is a mixture of one.
 
-    def __init__(self, network: SentenceClassifier, vocabulary: Vocabulary, classes: tuple[str, ...]) -> None:
-        self.network = network
+    The probability of a class is softmax(log p / temperature), where p is the weighted mean of the members'
+    probabilities. The temperature never changes a label, because the labels follow from p.
+    """
+
+    def __init__(
+        self,
+        members: Sequence[Member],
+        vocabulary: Vocabulary,
+        classes: tuple[str, ...],
+        embedding_dim: int,
+        temperature: float = 1.0,
+    ) -> None:
+        """Build the members' networks.
+
+        Raises:
+            CorruptionError: a member does not fit the vocabulary, the classes or its own settings; it is named.
+        """
+        check_mixture(members, temperature)
+        self.members = tuple(members)
         self.vocabulary = vocabulary
         self.classes = classes
+        self.temperature = temperature
+        self._models = [_model_of(each, len(vocabulary), embedding_dim, len(classes)) for each in members]
 
-    def predict(self, texts: Sequence[str]) -> list[Prediction]:
+    def predict(self, texts: Sequence[str], min_probability: float | None = None) -> list[Prediction]:
         """Label texts, in their order. A text without a known word, or without any, is labelled like any other.
+
+        Args:
+            texts: (n,).
+            min_probability: A text whose most probable class is less probable gets the label None.
 
         Raises:
             DataError: a text has more than MAX_TOKENS tokens; it is named by its place.
         """
-        rows = (dict(zip(self.classes, row, strict=True)) for row in self.probabilities(texts).tolist())
-        best = ((max(row, key=row.__getitem__), row) for row in rows)
-        return [Prediction(label=label, probability=row[label], probabilities=row) for label, row in best]
+        logs = self.log_probabilities(self.encode(texts))
+        predictions = []
+        for place, row in zip(logs.argmax(axis=1).tolist(), self.calibrate(logs).tolist(), strict=True):
+            answered = min_probability is None or row[place] >= min_probability
+            predictions.append(
+                Prediction(
+                    label=self.classes[place] if answered else None,
+                    probability=row[place],
+                    probabilities=dict(zip(self.classes, row, strict=True)),
+                )
+            )
+        return predictions
 
-    @torch.no_grad()
     def probabilities(self, texts: Sequence[str]) -> NDArray[np.float64]:
         """Return class probabilities: (n, C), rows in the order of `texts`, columns in that of `classes`.
 
         Raises:
             DataError: as `predict`.
         """
+        return self.calibrate(self.log_probabilities(self.encode(texts)))
+
+    def encode(self, texts: Sequence[str]) -> list[list[int]]:
+        """Return the word ids of texts.
+
+        Raises:
+            DataError: as `predict`.
+        """
         if isinstance(texts, str):
             raise TypeError("predict takes a list of texts, got one text")
-        ids = [self.vocabulary.encode(tokenize(text)) for text in texts]
-        lengths = np.array([len(each) for each in ids], dtype=np.int64)
-        if len(lengths) and lengths.max() > MAX_TOKENS:
-            place = int(lengths.argmax())
-            raise DataError(
-                f"text {place + 1} has {lengths[place]:,} words and is not cut: "
-                f"split texts of more than {MAX_TOKENS:,} words into sentences"
-            )
-        found = np.empty((len(ids), len(self.classes)))
+        sentences = [self.vocabulary.encode(tokenize(text)) for text in texts]
+        for place, sentence in enumerate(sentences, 1):
+            if len(sentence) > MAX_TOKENS:
+                raise DataError(
+                    f"text {place} has {len(sentence):,} words and is not cut: "
+                    f"split texts of more than {MAX_TOKENS:,} words into sentences"
+                )
+        return sentences
+
+    @torch.no_grad()
+    def log_probabilities(
+        self, sentences: Sequence[Sequence[int]], precision: str | None = None
+    ) -> NDArray[np.float64]:
+        """Return the logarithms (n, C) of the mixture's probabilities before the temperature.
+
+        Args:
+            sentences: (n,) word ids, none empty.
+            precision: Of all LSTMs; None for the precision of each one's training.
+        """
+        lengths = np.array([len(each) for each in sentences], dtype=np.int64)
+        found = np.empty((len(sentences), len(self.classes)))
         for places in length_sorted_batches(lengths, TOKENS_AT_ONCE):
-            tokens, batch_lengths = pad_token_ids([ids[place] for place in places])
-            with autocast(self.network.config.precision, "cpu"):
-                logits = self.network(tokens, batch_lengths)  # (B, C)
-            found[places] = logits.double().softmax(dim=1).numpy()
+            batch = [sentences[place] for place in places]
+            logs = [_log_softmax(_logits(model, batch, precision)) for model in self._models]
+            weighted = [log + np.log(member.weight) for log, member in zip(logs, self.members, strict=True)]
+            found[places] = np.logaddexp.reduce(weighted, axis=0)
         return found
+
+    def calibrate(self, logs: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the probabilities (n, C) that follow from those of `log_probabilities`."""
+        relative = logs - logs.max(axis=1, keepdims=True)
+        return np.asarray(np.exp(_log_softmax(relative / self.temperature)))
+
+
+def _model_of(member: Member, n_words: int, embedding_dim: int, n_classes: int) -> SentenceClassifier | PlainBaseline:
+    if isinstance(member, LstmMember):
+        network = SentenceClassifier(member.config, n_words, embedding_dim, n_classes)
+        try:
+            network.load_state_dict(dict(member.weights), assign=True)
+        except RuntimeError as error:
+            raise CorruptionError(f"{file_of(member)} {_MISFIT}: {' '.join(str(error).split())}") from error
+        return network.eval()
+    shapes = [tuple(value.shape) for value in tensors_of(member).values()]
+    n_features = len(member.baseline.idf)
+    if shapes != [(n_features, 2), (n_features,), (n_classes, n_features), (n_classes,)]:
+        raise CorruptionError(f"{file_of(member)} {_MISFIT}: its tensors have the shapes {shapes}")
+    return member.baseline
+
+
+_MISFIT = "does not fit config.json, vocabulary.json and labels.json"
+
+
+def _logits(
+    model: SentenceClassifier | PlainBaseline, sentences: Sequence[Sequence[int]], precision: str | None
+) -> NDArray[np.float64]:
+    """Return the logits (B, C) of word ids."""
+    if isinstance(model, PlainBaseline):
+        offsets = np.cumsum([0, *(len(each) for each in sentences)])
+        return model.logits(np.concatenate(sentences).astype(np.int32), offsets)
+    with autocast(precision or model.config.precision, "cpu"):
+        logits: Tensor = model(*pad_token_ids(sentences))
+    return np.asarray(logits.double().numpy())
+
+
+def _log_softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    relative = logits - logits.max(axis=1, keepdims=True)
+    return np.asarray(relative - np.log(np.exp(relative).sum(axis=1, keepdims=True)))
 
 
 def load_model(path: Path | str, *, notify: Callable[[str], None] | None = None) -> Predictor:
@@ -95,13 +188,10 @@ def load_model(path: Path | str, *, notify: Callable[[str], None] | None = None)
             f"the model in {path} was trained with tokenizer {saved.tokenizer}, here is {tokenizer_version()}: "
             "some words may be split in another way, and labels may differ"
         )
-    network = SentenceClassifier(saved.config, len(saved.vocabulary), saved.embedding_dim, len(saved.classes))
     try:
-        network.load_state_dict(dict(saved.weights), assign=True)
-    except RuntimeError as error:
-        shown = f"the weights in {path} do not fit its config.json, vocabulary.json and labels.json"
-        raise CorruptionError(f"{shown}: {' '.join(str(error).split())}") from error
-    return Predictor(network.eval(), saved.vocabulary, saved.classes)
+        return Predictor(saved.members, saved.vocabulary, saved.classes, saved.embedding_dim, saved.temperature)
+    except CorruptionError as error:
+        raise CorruptionError(f"the model in {path} is damaged: {error}") from error
 
 
 def pad_token_ids(sentences: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:

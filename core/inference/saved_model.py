@@ -1,7 +1,8 @@
 """A saved model: a folder that loads without the data, the study or Ray, and never through pickle.
 
-model.safetensors   the weights
-config.json         TrialConfig, width of the word vectors, tokenizer, version of this layout
+model.safetensors   the weights of a single LSTM; in an ensemble one file per member instead:
+                    trial-3.safetensors, plain-baseline.safetensors
+config.json         members with their shares and settings, temperature, width of the word vectors, tokenizer, layout
 vocabulary.json     the words, in id order
 labels.json         the class names, in label order
 metrics.json        figures
@@ -16,9 +17,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core.config import TrialConfig
 from core.data.vocabulary import Vocabulary
 from core.errors import ConfigError, CorruptionError, UserError
+from core.inference.members import MEMBER_FILES, Member, check_mixture, entry_of, file_of, member_of, tensors_of
 from core.io.checked_folder import (
     CHECKSUMS,
     check_output_folder,
@@ -30,20 +31,24 @@ from core.io.checked_folder import (
 if TYPE_CHECKING:
     from torch import Tensor
 
-LAYOUT = 2
+LAYOUT = 3
 """Version of the folder; raise it when a reader of the old layout could not read the new one."""
-MODEL_FILES = ("model.safetensors", "config.json", "vocabulary.json", "labels.json", "metrics.json", "card.md")
+SHARED_FILES = ("config.json", "vocabulary.json", "labels.json", "metrics.json", "card.md")
+MODEL_FILES = (*MEMBER_FILES, *SHARED_FILES)
+"""Names and patterns of the files that a model folder may hold, CHECKSUMS apart."""
 check_model_folder = partial(check_output_folder, files=MODEL_FILES, kind="saved model")
 """Check before training that a model may be saved at a path; return the path without symbolic links."""
+_GIVE = "give a folder that `sentune retrain` or `sentune ensemble` wrote"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, slots=True)
 class SavedModel:
     """The parts of a saved model that prediction needs."""
 
-    config: TrialConfig
-    weights: Mapping[str, "Tensor"]
-    """By the names of SentenceClassifier; on the CPU, memory-mapped."""
+    members: tuple[Member, ...]
+    """Their tensors are on the CPU, memory-mapped."""
+    temperature: float
+    """The probabilities are softmax(log p / temperature), where p is the weighted mean of the members'."""
     vocabulary: Vocabulary
     classes: tuple[str, ...]
     """In label order."""
@@ -55,8 +60,8 @@ class SavedModel:
 def save_model(
     path: Path,
     *,
-    config: TrialConfig,
-    weights: Mapping[str, "Tensor"],
+    members: Sequence[Member],
+    temperature: float = 1.0,
     words: Sequence[str],
     classes: Sequence[str],
     embedding_dim: int,
@@ -68,8 +73,8 @@ def save_model(
 
     Args:
         path: the folder.
-        config: what the weights were trained with.
-        weights: by the names of SentenceClassifier.
+        members: in any order; their weights have the sum 1.
+        temperature: of the model's probabilities, see SavedModel.
         words: (V,) the vocabulary, `<pad>` and `<unk>` first.
         classes: (C,) names in label order.
         embedding_dim: width of a word vector.
@@ -80,10 +85,17 @@ def save_model(
     Raises:
         UserError: `path` holds something else, the disk is full, or the folder cannot be written.
     """
+    check_mixture(members, temperature)
     path = check_model_folder(path)
-    settings = {"layout": LAYOUT, "config": config.to_dict(), "embedding_dim": embedding_dim, "tokenizer": tokenizer}
+    settings = {
+        "layout": LAYOUT,
+        "tokenizer": tokenizer,
+        "embedding_dim": embedding_dim,
+        "temperature": temperature,
+        "members": [entry_of(member) for member in members],
+    }
     contents: dict[str, bytes | Mapping[str, Tensor]] = {
-        "model.safetensors": {name: value.detach().cpu() for name, value in weights.items()},
+        **{file_of(member): tensors_of(member) for member in members},
         "config.json": readable_json(settings),
         "vocabulary.json": readable_json(list(words)),
         "labels.json": readable_json(list(classes)),
@@ -100,37 +112,43 @@ def read_model(path: Path) -> SavedModel:
         UserError: there is no model at `path`, or a newer version saved it.
         CorruptionError: a file is missing, changed or unreadable; it is named.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
     if not path.is_dir():
-        raise UserError(f"there is no saved model at {path}: give a folder that `sentune retrain` wrote")
-    if not any((path / name).exists() for name in (*MODEL_FILES, CHECKSUMS)):
-        raise UserError(f"{path} is not a saved model: give a folder that `sentune retrain` wrote")
+        raise UserError(f"there is no saved model at {path}: {_GIVE}")
+    if not any((path / name).exists() for name in (*SHARED_FILES, CHECKSUMS)):
+        raise UserError(f"{path} is not a saved model: {_GIVE}")
     try:
-        verify_checksums(path, MODEL_FILES)
-        weights = load_file(path / "model.safetensors")
-    except (CorruptionError, SafetensorError) as error:
-        problem = error if isinstance(error, CorruptionError) else f"model.safetensors cannot be read ({error})"
+        files = verify_checksums(path, SHARED_FILES, MEMBER_FILES)
+        settings = json.loads((path / "config.json").read_bytes())
+        if settings["layout"] != LAYOUT:
+            raise UserError(
+                f"{path} has layout {settings['layout']}, this version of sentune reads {LAYOUT}: retrain the trial"
+            )
+        if sorted(files) != sorted(entry["file"] for entry in settings["members"]):
+            raise CorruptionError(f"{CHECKSUMS} is not what was saved")
+        members = tuple(member_of(entry, _load_tensors(path / entry["file"])) for entry in settings["members"])
+    except CorruptionError as error:
         raise CorruptionError(
-            f"the model in {path} is damaged: {problem}; save it again with `sentune retrain`"
+            f"the model in {path} is damaged: {error}; run the command that saved it again"
         ) from error
-    settings = json.loads((path / "config.json").read_bytes())
-    if settings["layout"] != LAYOUT:
-        raise UserError(
-            f"{path} has layout {settings['layout']}, this version of sentune reads {LAYOUT}: retrain the trial"
-        )
-    try:
-        config = TrialConfig.from_dict(settings["config"])
     except ConfigError as error:
         raise UserError(
             f"{path} was saved by another version of sentune, which this one cannot read: {error}"
         ) from error
     return SavedModel(
-        config=config,
-        weights=weights,
+        members=members,
+        temperature=settings["temperature"],
         vocabulary=Vocabulary(tuple(json.loads((path / "vocabulary.json").read_bytes()))),
         classes=tuple(json.loads((path / "labels.json").read_bytes())),
         embedding_dim=settings["embedding_dim"],
         tokenizer=settings["tokenizer"],
     )
+
+
+def _load_tensors(file: Path) -> "dict[str, Tensor]":
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(file)
+    except SafetensorError as error:
+        raise CorruptionError(f"{file.name} cannot be read ({error})") from error

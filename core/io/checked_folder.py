@@ -5,7 +5,8 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,7 +62,7 @@ def check_output_folder(path: Path, files: Sequence[str], kind: str) -> Path:
 
     Args:
         path: The folder to write.
-        files: Names of all files in a folder of this kind, CHECKSUMS apart.
+        files: Names of all files in a folder of this kind, CHECKSUMS apart; also patterns such as `part-*.json`.
         kind: Name of the kind for messages, such as "saved model".
 
     Returns:
@@ -78,7 +79,7 @@ def check_output_folder(path: Path, files: Sequence[str], kind: str) -> Path:
         if not target.is_dir():
             raise UserError(f"{path} is a file: choose another folder for the {word}")
         found = {each.name for each in target.iterdir()}
-    foreign = sorted(found - {*files, CHECKSUMS})
+    foreign = _foreign(found, files)
     if found and CHECKSUMS not in found:
         foreign = sorted(found)
     if foreign:
@@ -89,16 +90,21 @@ def check_output_folder(path: Path, files: Sequence[str], kind: str) -> Path:
     return target
 
 
+def _foreign(names: Iterable[str], files: Sequence[str]) -> list[str]:
+    """Return the names that match none of the patterns, without CHECKSUMS, in order."""
+    return sorted(name for name in names if not any(fnmatchcase(name, each) for each in (*files, CHECKSUMS)))
+
+
 def remove_partial_writes(
-    parent: Path, name: str, *, files: Collection[str] | None = None, older_than: float = STALE_SECONDS
+    parent: Path, name: str, *, files: Sequence[str] | None = None, older_than: float = STALE_SECONDS
 ) -> None:
     """Remove the hidden folders in `parent` that `atomic_folder` filled but did not live to rename.
 
     Args:
         parent: Folder of the final folder; it need not exist.
         name: Regular expression of the final folder's name.
-        files: Names of all files that such a folder may hold, CHECKSUMS apart; a folder with others stays. None to
-            remove any.
+        files: Names or patterns of all files that such a folder may hold, CHECKSUMS apart; a folder with others stays.
+            None to remove any.
         older_than: Seconds without a change after which a folder is removed; another process may still be writing.
     """
     hidden = re.compile(rf"\.(?:{name})\.(old\.)?[a-z0-9_]{{8}}")
@@ -110,7 +116,7 @@ def remove_partial_writes(
             age = time.time() - max(path.stat().st_mtime for path in (folder, *held))
         except FileNotFoundError:  # another process renames it at this moment
             continue
-        if age >= older_than and (files is None or {path.name for path in held} <= {*files, CHECKSUMS}):
+        if age >= older_than and (files is None or not _foreign((path.name for path in held), files)):
             shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -137,8 +143,16 @@ def verify_files(folder: Path, expected: Mapping[str, tuple[int | None, str]], w
             raise CorruptionError(f"{name} is not what was {written}")
 
 
-def verify_checksums(folder: Path, names: Sequence[str]) -> None:
+def verify_checksums(folder: Path, names: Sequence[str], optional: Sequence[str] = ()) -> list[str]:
     """Compare the files of `write_checked_folder` with CHECKSUMS.
+
+    Args:
+        folder: Folder of the files.
+        names: Names of files that CHECKSUMS must list.
+        optional: Names or patterns of further files that it may list.
+
+    Returns:
+        The names that match `optional`, as listed.
 
     Raises:
         CorruptionError: A file is missing, unreadable or different; the message begins with its name.
@@ -146,13 +160,15 @@ def verify_checksums(folder: Path, names: Sequence[str]) -> None:
     try:
         text = (folder / CHECKSUMS).read_bytes().decode(errors="replace")
         sums = {name: (None, digest) for digest, _, name in (line.partition("  ") for line in text.splitlines())}
-        if list(sums) != list(names) or not text.endswith("\n"):
+        further = [name for name in sums if name not in names]
+        if len(further) + len(names) != len(sums) or _foreign(further, optional) or not text.endswith("\n"):
             raise CorruptionError(f"{CHECKSUMS} is not what was saved")
         verify_files(folder, sums, f"saved (its sha256 is not the one in {CHECKSUMS})")
     except FileNotFoundError:
         raise CorruptionError(f"{CHECKSUMS} is missing") from None
     except OSError as error:
         raise CorruptionError(f"{Path(error.filename or folder).name} cannot be read ({error.strerror})") from error
+    return further
 
 
 def canonical_json(value: Any) -> bytes:

@@ -6,7 +6,7 @@ weighting and the classifier are scikit-learn's: `TfidfVectorizer(ngram_range=(1
 
 import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,10 +46,19 @@ class PlainBaseline:
     intercepts: NDArray[np.float32]
     """(C,); minus infinity for a class without a training sentence."""
 
+    def logits(self, tokens: NDArray[np.int32], offsets: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return the logits (n, C) of the sentences tokens[offsets[i]:offsets[i + 1]]. Does not load scipy."""
+        n_sentences = len(offsets) - 1
+        counts = _count(tokens, offsets, _pack(*self.ngrams.T))
+        values = _tf_idf(counts, self.idf, n_sentences)
+        found = [
+            np.bincount(counts.rows, values * each[counts.columns], minlength=n_sentences) for each in self.coefficients
+        ]
+        return np.asarray(np.stack(found, axis=1) + self.intercepts, np.float64)
+
     def log_odds(self, tokens: NDArray[np.int32], offsets: NDArray[np.int64]) -> LogOdds:
         """Return the rounded log-odds (n, C - 1) of the sentences tokens[offsets[i]:offsets[i + 1]]."""
-        features = _tf_idf(_counts(tokens, offsets, _pack(*self.ngrams.T)), self.idf)
-        return round_log_odds(features @ self.coefficients.T.astype(np.float64) + self.intercepts)
+        return round_log_odds(self.logits(tokens, offsets))
 
 
 def fit_plain_baseline(corpus: Corpus, sentences: NDArray[np.int64]) -> PlainBaseline:
@@ -61,6 +70,8 @@ def fit_plain_baseline(corpus: Corpus, sentences: NDArray[np.int64]) -> PlainBas
         corpus: The data.
         sentences: (n,) indices of the training sentences, ascending.
     """
+    from scipy.sparse import csr_matrix
+
     n_classes = len(corpus.classes)
     n_tokens = int(corpus.lengths()[sentences].sum())
     sentences = sentences[:: -(-n_tokens // max(MIN_TOKENS, MAX_WORK // n_classes))]
@@ -68,14 +79,16 @@ def fit_plain_baseline(corpus: Corpus, sentences: NDArray[np.int64]) -> PlainBas
     keys, frequencies = np.unique(_ngrams(tokens, offsets)[0], return_counts=True)
     most = np.argsort(-frequencies, kind="stable")[: min(MAX_FEATURES, MAX_WEIGHTS // n_classes)]
     keys = keys[np.sort(most)]
-    counts = _counts(tokens, offsets, keys)
-    found_in = np.bincount(counts.indices, minlength=len(keys))  # (F,) sentences
+    counts = _count(tokens, offsets, keys)
+    found_in = np.bincount(counts.columns, minlength=len(keys))  # (F,) sentences
     idf = (np.log((1 + len(sentences)) / (1 + found_in)) + 1).astype(np.float32)
     coefficients = np.zeros((n_classes, len(keys)), np.float32)
     intercepts = np.full(n_classes, -np.inf, np.float32)
     labels = corpus.labels[sentences]
     present = np.unique(labels)
-    coefficients[present], intercepts[present] = _regress(_tf_idf(counts, idf), labels)
+    cells = (_tf_idf(counts, idf, len(sentences)), (counts.rows, counts.columns))
+    features = csr_matrix(cells, shape=(len(sentences), len(keys)))
+    coefficients[present], intercepts[present] = _regress(features, labels)
     ngrams = np.stack([keys >> 32, keys & (2**32 - 1)], axis=1).astype(np.int32)
     return PlainBaseline(ngrams=ngrams, idf=idf, coefficients=coefficients, intercepts=intercepts)
 
@@ -173,20 +186,25 @@ def _ngrams(tokens: NDArray[np.int32], offsets: NDArray[np.int64]) -> tuple[NDAr
     return np.concatenate(keys), np.concatenate([rows[known], rows[:-1][pair]])
 
 
-def _counts(tokens: NDArray[np.int32], offsets: NDArray[np.int64], features: NDArray[np.int64]) -> "csr_matrix":
-    """Return (n, F) how often each sentence has each feature; the features are ascending results of `_ngrams`."""
-    from scipy.sparse import csr_matrix
+class _Counts(NamedTuple):
+    """How often sentences have features, for each pair with a count above 0; in the order of sentence, then feature."""
 
+    rows: NDArray[np.int64]
+    columns: NDArray[np.int64]
+    counts: NDArray[np.int64]
+
+
+def _count(tokens: NDArray[np.int32], offsets: NDArray[np.int64], features: NDArray[np.int64]) -> _Counts:
+    """Count F features, which are ascending results of `_ngrams`."""
     keys, rows = _ngrams(tokens, offsets)
     columns = np.searchsorted(features, keys)
     known = features[np.minimum(columns, len(features) - 1)] == keys if len(features) else np.zeros(len(keys), bool)
-    cells = (rows[known], columns[known])
-    return csr_matrix((np.ones(len(cells[0])), cells), shape=(len(offsets) - 1, len(features)))
+    cells, counts = np.unique(rows[known] * len(features) + columns[known], return_counts=True)
+    return _Counts(*np.divmod(cells, max(1, len(features))), counts)
 
 
-def _tf_idf(counts: "csr_matrix", idf: NDArray[np.float32]) -> "csr_matrix":
-    """Weight the counts (n, F) by idf, and scale each sentence to length 1."""
-    weighted = counts.multiply(idf.astype(np.float64)).tocsr()
-    lengths = np.sqrt(np.asarray(weighted.multiply(weighted).sum(axis=1)).ravel())
-    weighted.data /= np.repeat(lengths, np.diff(weighted.indptr))
-    return weighted
+def _tf_idf(counts: _Counts, idf: NDArray[np.float32], n_sentences: int) -> NDArray[np.float64]:
+    """Weight the counts by idf, and scale each sentence to length 1."""
+    weighted = counts.counts * idf[counts.columns].astype(np.float64)
+    lengths = np.sqrt(np.bincount(counts.rows, weighted * weighted, minlength=n_sentences))
+    return np.asarray(weighted / lengths[counts.rows])

@@ -17,6 +17,7 @@ from core.config import POOLINGS, TrialConfig
 from core.data.corpus import ReadOptions
 from core.data.datasets import resolve_dataset
 from core.data.tokenizer import apply_regexes, tokenize, tokenizer_as_regexes
+from core.inference.members import LstmMember
 from core.inference.predictor import Predictor, pad_token_ids
 from core.io import cache
 from core.nn.classifier import SentenceClassifier
@@ -86,7 +87,8 @@ def test_200_real_sentences_come_out_of_onnxruntime_as_of_torch(
     config = TrialConfig(hidden_dim=64, pooling=pooling, bidirectional=bidirectional, n_layers=n_layers)
     network = SentenceClassifier(config, len(vocabulary), 50, 2)
     network.initialize(torch.Generator().manual_seed(0))
-    model = Predictor(network, vocabulary, ("negative", "positive"))
+    member = LstmMember(name="model", weight=1.0, config=config, weights=network.state_dict())
+    model = Predictor([member], vocabulary, ("negative", "positive"), 50)
     weights = {name: value.numpy() for name, value in network.state_dict().items()}
     session = onnxruntime.InferenceSession(build_graph(config, weights).SerializeToString())
     tokens, lengths = pad_token_ids([vocabulary.encode(sentence) for sentence in sentences])

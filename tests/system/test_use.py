@@ -18,6 +18,7 @@ import torch
 
 from core.config import TrialConfig
 from core.data.tokenizer import tokenizer_version
+from core.inference.members import LstmMember
 from core.inference.predictor import load_model
 from core.inference.saved_model import save_model
 from core.nn.classifier import SentenceClassifier
@@ -33,8 +34,7 @@ def make(path: Path, seed: int = 0) -> Path:
     network.initialize(torch.Generator().manual_seed(seed))
     save_model(
         path,
-        config=config,
-        weights=network.state_dict(),
+        members=[LstmMember(name="model", weight=1.0, config=config, weights=network.state_dict())],
         words=WORDS,
         classes=("negative", "positive"),
         embedding_dim=10,

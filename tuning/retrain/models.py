@@ -12,6 +12,7 @@ from torch import Tensor
 from core.class_report import class_report, confusion_matrix
 from core.config import TrialConfig
 from core.data.corpus import TEST, VAL, Corpus
+from core.inference.members import LstmMember
 from core.inference.model_card import render_model_card
 from core.inference.saved_model import save_model
 from core.metrics import METRICS
@@ -180,8 +181,7 @@ def save_trained_model(out: Path, model: TrainedModel, corpus: Corpus, about: Ma
     }
     save_model(
         out,
-        config=model.config,
-        weights=model.weights,
+        members=[LstmMember(name="model", weight=1.0, config=model.config, weights=model.weights)],
         words=corpus.words,
         classes=corpus.classes,
         embedding_dim=corpus.embedding_dim,

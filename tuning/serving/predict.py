@@ -117,7 +117,8 @@ def format_lines(
             lines.append(json.dumps(row | ({"probabilities": shares} if probabilities else {})))
         else:
             every = [f"{printable(name)}={share:.4f}" for name, share in shares.items()]
-            lines.append("\t".join([printable(guess.label), f"{guess.probability:.4f}", *every, printable(text)]))
+            label = "-" if guess.label is None else printable(guess.label)
+            lines.append("\t".join([label, f"{guess.probability:.4f}", *every, printable(text)]))
     return "".join(f"{line}\n" for line in lines)
 
 

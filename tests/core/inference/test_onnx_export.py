@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 import core.inference.onnx_export
 from core.config import POOLINGS, TrialConfig
@@ -18,8 +17,7 @@ from core.errors import UserError
 from core.inference.onnx_export import ONNX_FILES, export_onnx, largest_difference
 from core.inference.predictor import Predictor, load_model
 from core.io.checked_folder import CHECKSUMS
-from core.nn.classifier import SentenceClassifier
-from tests.support.models import saved
+from tests.support.models import WIDTH, lstm, saved
 
 onnxruntime = pytest.importorskip("onnxruntime", reason="needs the extra `export`")
 graphs = pytest.importorskip("core.inference.onnx_graph")
@@ -28,12 +26,10 @@ WORDS = ("<pad>", "<unk>", *(f"w{i}" for i in range(50)))
 
 
 def made(config: TrialConfig) -> tuple[Predictor, bytes]:
-    network = SentenceClassifier(config, len(WORDS), 7, 3)
-    network.initialize(torch.Generator().manual_seed(3))
-    weights = {name: value.numpy() for name, value in network.state_dict().items()}
-    return Predictor(network, Vocabulary(WORDS), ("a", "b", "c")), graphs.build_graph(
-        config, weights
-    ).SerializeToString()
+    member = lstm(config=config, seed=3, n_words=len(WORDS), n_classes=3)
+    weights = {name: value.numpy() for name, value in member.weights.items()}
+    model = Predictor([member], Vocabulary(WORDS), ("a", "b", "c"), WIDTH)
+    return model, graphs.build_graph(config, weights).SerializeToString()
 
 
 @pytest.mark.parametrize("n_layers", [1, 2])
@@ -112,7 +108,7 @@ def predictions(tmp_path: Path, texts: list[str]) -> Any:
 
 
 def test_a_bf16_model_says_that_the_export_is_fp32(tmp_path: Path) -> None:
-    _, (note,) = exported(tmp_path, config=TrialConfig(hidden_dim=4, precision="bf16"))
+    _, (note,) = exported(tmp_path, members=[lstm(config=TrialConfig(hidden_dim=4, precision="bf16"))])
     assert "the model predicts in bf16, the export computes in fp32" in note
 
 

@@ -1,27 +1,30 @@
 """A saved model labels any text, in order, and says so when it cannot."""
 
+import dataclasses
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from core.calibration import apply_temperature
 from core.config import TrialConfig
 from core.data.tokenizer import tokenizer_version
-from core.data.vocabulary import Vocabulary
 from core.errors import CorruptionError, DataError
+from core.inference.members import LstmMember, Member, PlainMember
 from core.inference.predictor import MAX_TOKENS, Predictor, load_model
 from core.inference.saved_model import save_model
 from core.nn.classifier import SentenceClassifier
 from core.training.evaluate import evaluate
 from tests.support.corpora import tiny_corpus
-from tests.support.models import CLASSES, WORDS, resum, saved
+from tests.support.models import CLASSES, WIDTH, WORDS, lstm, mixture, plain, predictor, saved
 
 
 def model(config: TrialConfig | None = None) -> Predictor:
-    network = SentenceClassifier(config or TrialConfig(hidden_dim=4), len(WORDS), 3, len(CLASSES))
-    network.initialize(torch.Generator().manual_seed(1))
-    return Predictor(network, Vocabulary(WORDS), CLASSES)
+    return predictor(lstm(config=config, seed=1))
 
 
 def test_predictions_come_in_the_order_of_the_texts() -> None:
@@ -85,8 +88,7 @@ def test_a_saved_model_predicts_what_training_saw(tmp_path: Path) -> None:
     network.initialize(torch.Generator().manual_seed(2))
     save_model(
         tmp_path / "model",
-        config=config,
-        weights=network.state_dict(),
+        members=[LstmMember(name="model", weight=1.0, config=config, weights=network.state_dict())],
         words=corpus.words,
         classes=corpus.classes,
         embedding_dim=corpus.embedding_dim,
@@ -115,8 +117,116 @@ def test_another_tokenizer_is_said_once_and_does_not_stop(tmp_path: Path) -> Non
     assert f"trained with tokenizer nltk-0.1, here is {tokenizer_version()}" in note
 
 
-def test_weights_that_do_not_fit_the_vocabulary_are_refused(tmp_path: Path) -> None:
-    path = saved(tmp_path, words=WORDS[:-1])
-    resum(path)
-    with pytest.raises(CorruptionError, match=r"the weights in .*model do not fit its config.json.*embedding.weight"):
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"words": WORDS[:-1]}, r"trial-0.safetensors does not fit config.json.*embedding.weight"),
+        ({"members": [plain(intercepts=(0, 0, 0))]}, r"plain-baseline.safetensors does not fit config.json.*\(3, 3\)"),
+    ],
+)
+def test_a_member_that_does_not_fit_the_rest_is_named(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    path = saved(tmp_path, **({"members": mixture()} | changes))
+    with pytest.raises(CorruptionError, match=rf"the model in .*model is damaged: {message}"):
         load_model(path)
+
+
+TEXTS = ["good", "bad", "good bad good", "", "zzz", "naïve good zzz bad"]
+
+
+def test_a_mixture_is_the_weighted_mean_of_its_members(tmp_path: Path) -> None:
+    members = mixture()
+    alone = [predictor(dataclasses.replace(each, weight=1.0)).probabilities(TEXTS) for each in members]
+    mean = sum(each.weight * found for each, found in zip(members, alone, strict=True))
+    found = load_model(saved(tmp_path, *members)).probabilities(TEXTS)
+    assert found.dtype == np.float64
+    np.testing.assert_allclose(found, mean, rtol=1e-12)
+    np.testing.assert_allclose(found.sum(axis=1), 1, rtol=1e-14)
+    assert len({tuple(each[0]) for each in alone}) == 3
+
+
+def test_the_order_of_members_does_not_matter_and_a_member_may_be_split() -> None:
+    one, two, base = mixture()
+    expected = predictor(one, two, base).probabilities(TEXTS)
+    np.testing.assert_allclose(predictor(base, two, one).probabilities(TEXTS), expected, rtol=1e-14)
+    twice = [dataclasses.replace(two, name="trial-1", weight=0.1), dataclasses.replace(two, weight=0.1)]
+    np.testing.assert_allclose(predictor(one, *twice, base).probabilities(TEXTS), expected, rtol=1e-14)
+
+
+@pytest.mark.parametrize("members", [[lstm()], [plain()], mixture()])
+@pytest.mark.parametrize("temperature", [0.5, 1.3, 20])
+def test_the_temperature_raises_probabilities_to_a_power(members: list[Member], temperature: float) -> None:
+    plain_ones = predictor(*members).probabilities(TEXTS)
+    powers = plain_ones ** (1 / temperature)
+    found = predictor(*members, temperature=temperature).probabilities(TEXTS)
+    np.testing.assert_allclose(found, powers / powers.sum(axis=1, keepdims=True), rtol=1e-12)
+    np.testing.assert_allclose(found, apply_temperature(plain_ones, temperature), rtol=1e-12)
+
+
+def test_the_temperature_divides_the_logits_of_a_single_lstm() -> None:
+    member = lstm()
+    network = SentenceClassifier(member.config, len(WORDS), WIDTH, len(CLASSES))
+    network.load_state_dict(dict(member.weights), assign=True)
+    with torch.no_grad():
+        logits = network(torch.tensor([[2, 3]]), torch.tensor([2])).double()
+    found = predictor(member, temperature=3).probabilities(["good bad"])
+    np.testing.assert_allclose(found, (logits / 3).softmax(dim=1).numpy(), rtol=1e-14)
+
+
+def tied(difference: float) -> PlainMember:
+    """Its second class is more probable than its first one, by as little as `difference`."""
+    return plain(intercepts=(0, np.nextafter(np.float32(difference), np.float32(1))))
+
+
+@pytest.mark.parametrize("temperature", [1e-300, 0.05, 1, 1.7, 20, 1e300])
+@pytest.mark.parametrize("difference", [0, 1e-30, 1e-12, 1e-8])
+def test_the_temperature_changes_no_label_not_even_in_near_ties(difference: float, temperature: float) -> None:
+    """Rounding makes the calibrated probabilities of some of these ties equal."""
+    (prediction,) = predictor(tied(difference), temperature=temperature).predict(["zzz"])
+    (without,) = predictor(tied(difference)).predict(["zzz"])
+    assert prediction.label == without.label
+    assert prediction.probability == prediction.probabilities[prediction.label or ""]
+    assert prediction.probability == max(prediction.probabilities.values())
+
+
+def test_a_near_tie_that_rounding_hides_keeps_its_label() -> None:
+    member = plain(intercepts=(0, 2**-50))
+    (prediction,) = predictor(member, temperature=20).predict(["zzz"])
+    assert set(prediction.probabilities.values()) == {0.5}
+    assert prediction.label == "positive"
+
+
+def test_a_class_without_training_sentences_has_probability_0(tmp_path: Path) -> None:
+    for temperature in (0.05, 1, 20):
+        (found,) = predictor(plain(intercepts=(0, -np.inf)), temperature=temperature).predict(["good"])
+        assert (found.label, found.probabilities) == ("negative", {"negative": 1, "positive": 0})
+
+
+def test_below_the_minimum_there_is_no_answer_and_the_probabilities_stay() -> None:
+    whole = predictor(*mixture()).predict(TEXTS)
+    threshold = sorted(each.probability for each in whole)[3]
+    found = predictor(*mixture()).predict(TEXTS, min_probability=threshold)
+    assert [each.label for each in found] == [each.label if each.probability >= threshold else None for each in whole]
+    assert [each.label for each in found].count(None) > 0
+    assert [(each.probability, each.probabilities) for each in found] == [
+        (each.probability, each.probabilities) for each in whole
+    ]
+
+
+def test_the_minimum_is_of_the_calibrated_probability() -> None:
+    (found,) = predictor().predict(["good"])
+    assert predictor(temperature=0.05).predict(["good"], found.probability + 0.01)[0].label == found.label
+    assert predictor(temperature=20).predict(["good"], found.probability)[0].label is None
+
+
+def test_what_is_no_mixture_predicts_nothing() -> None:
+    with pytest.raises(ValueError, match=r"positive with the sum 1, got \[0.5\]"):
+        predictor(lstm(weight=0.5))
+
+
+@pytest.mark.slow
+def test_the_plain_baseline_predicts_without_scipy() -> None:
+    code = (
+        "import sys; from tests.support.models import *; predictor(*mixture()).predict(['good']); "
+        "assert not {'scipy', 'sklearn', 'pandas'} & sys.modules.keys()"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,5 +1,6 @@
 """A saved model comes back as it was, or not at all."""
 
+import hashlib
 import json
 import os
 import subprocess
@@ -7,34 +8,92 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from core.config import TrialConfig
 from core.errors import CorruptionError, UserError
-from core.inference.saved_model import CHECKSUMS, MODEL_FILES, check_model_folder, read_model
-from tests.support.models import CLASSES, WORDS, resum, saved, weights_of
+from core.inference.members import LstmMember, Member, PlainMember
+from core.inference.saved_model import CHECKSUMS, SHARED_FILES, check_model_folder, read_model
+from tests.support.models import CLASSES, WORDS, lstm, mixture, plain, resum, saved, weights_of
+
+FILES = ("model.safetensors", *SHARED_FILES)
+MEMBER_FILES = ("trial-0.safetensors", "trial-12.safetensors", "plain-baseline.safetensors")
 
 
 def test_a_model_comes_back_as_it_was_saved(tmp_path: Path) -> None:
     found = read_model(saved(tmp_path))
-    assert (found.config, found.embedding_dim, found.tokenizer) == (TrialConfig(hidden_dim=4), 3, "test-1")
+    assert (found.temperature, found.embedding_dim, found.tokenizer) == (1, 3, "test-1")
     assert (found.vocabulary.words, found.classes) == (WORDS, CLASSES)
+    (member,) = found.members
+    assert isinstance(member, LstmMember)
+    assert (member.name, member.weight, member.config) == ("model", 1, TrialConfig(hidden_dim=4))
     expected = weights_of(TrialConfig(hidden_dim=4))
-    assert found.weights.keys() == expected.keys()
-    assert all(torch.equal(found.weights[name], expected[name]) for name in expected)
+    assert member.weights.keys() == expected.keys()
+    assert all(torch.equal(member.weights[name], expected[name]) for name in expected)
+
+
+def test_a_mixture_comes_back_as_it_was_saved(tmp_path: Path) -> None:
+    members = mixture()
+    path = saved(tmp_path, *members, temperature=1.75)
+    assert sorted(os.listdir(path)) == sorted((*MEMBER_FILES, *SHARED_FILES, CHECKSUMS))
+    found = read_model(path)
+    assert found.temperature == 1.75
+    assert [(each.name, each.weight) for each in found.members] == [(each.name, each.weight) for each in members]
+    for one, other in zip(found.members, members, strict=True):
+        if isinstance(one, PlainMember):
+            assert isinstance(other, PlainMember)
+            for name in ("ngrams", "idf", "coefficients", "intercepts"):
+                kept, given = getattr(one.baseline, name), getattr(other.baseline, name)
+                assert kept.dtype == given.dtype
+                np.testing.assert_array_equal(kept, given)
+        else:
+            assert isinstance(other, LstmMember)
+            assert one.config == other.config
+            assert all(torch.equal(one.weights[name], other.weights[name]) for name in other.weights)
+
+
+def test_the_plain_baseline_alone_is_a_model(tmp_path: Path) -> None:
+    path = saved(tmp_path, plain(intercepts=(0.5, -np.inf)))
+    assert sorted(os.listdir(path)) == sorted(("plain-baseline.safetensors", *SHARED_FILES, CHECKSUMS))
+    (member,) = read_model(path).members
+    assert isinstance(member, PlainMember)
+    assert member.baseline.intercepts.tolist() == [0.5, -np.inf]
+
+
+@pytest.mark.parametrize(
+    ("members", "temperature", "message"),
+    [
+        ([], 1, "members must have different names"),
+        ([lstm("trial-1", 0.5), lstm("trial-1", 0.5)], 1, r"members must have different names .*'trial-1', 'trial-1'"),
+        ([lstm("mine")], 1, r"different names of model.safetensors, .*, got \['mine'\]"),
+        ([lstm("trial-../1")], 1, r"got \['trial-../1'\]"),
+        ([lstm(weight=0.5)], 1, r"must be positive with the sum 1, got \[0.5\]"),
+        ([lstm("trial-1", 1.5), plain(-0.5)], 1, r"must be positive with the sum 1, got \[1.5, -0.5\]"),
+        ([lstm(weight=float("nan"))], 1, "must be positive with the sum 1"),
+        ([lstm()], 0, "temperature must be above 0 and finite, got 0"),
+        ([lstm()], float("inf"), "temperature must be above 0 and finite, got inf"),
+    ],
+)
+def test_what_is_no_mixture_is_not_saved(
+    tmp_path: Path, members: list[Member], temperature: float, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        saved(tmp_path, members=members, temperature=temperature)
+    assert os.listdir(tmp_path) == []
 
 
 def test_the_folder_holds_what_the_design_names(tmp_path: Path) -> None:
     path = saved(tmp_path)
-    assert sorted(os.listdir(path)) == sorted((*MODEL_FILES, CHECKSUMS))
+    assert sorted(os.listdir(path)) == sorted((*FILES, CHECKSUMS))
     assert json.loads((path / "metrics.json").read_text()) == {"val_accuracy": 0.5}
     assert (path / "card.md").read_text() == "# a card\n"
 
 
 def test_the_same_model_is_the_same_bytes(tmp_path: Path) -> None:
-    one, other = saved(tmp_path / "a"), saved(tmp_path / "b")
-    assert all((one / name).read_bytes() == (other / name).read_bytes() for name in (*MODEL_FILES, CHECKSUMS))
+    one, other = saved(tmp_path / "a", *mixture()), saved(tmp_path / "b", *mixture())
+    assert all((one / name).read_bytes() == (other / name).read_bytes() for name in os.listdir(one))
 
 
 @pytest.mark.skipif(not Path("/usr/bin/sha256sum").exists(), reason="no sha256sum here")
@@ -42,17 +101,17 @@ def test_the_sums_can_be_checked_without_us(tmp_path: Path) -> None:
     subprocess.run(["/usr/bin/sha256sum", "--check", "--strict", CHECKSUMS], cwd=saved(tmp_path), check=True)
 
 
-@pytest.mark.parametrize("name", [*MODEL_FILES, CHECKSUMS])
+@pytest.mark.parametrize("name", [*MEMBER_FILES, *SHARED_FILES, CHECKSUMS])
 def test_a_missing_file_is_named(tmp_path: Path, name: str) -> None:
-    path = saved(tmp_path)
+    path = saved(tmp_path, *mixture())
     (path / name).unlink()
-    with pytest.raises(CorruptionError, match=rf"model is damaged: {name} is missing; save it again with `sentune"):
+    with pytest.raises(CorruptionError, match=rf"model is damaged: {name} is missing; run the command that saved it"):
         read_model(path)
 
 
-@pytest.mark.parametrize("name", MODEL_FILES)
+@pytest.mark.parametrize("name", [*MEMBER_FILES, *SHARED_FILES])
 def test_one_flipped_bit_is_found_and_its_file_named(tmp_path: Path, name: str) -> None:
-    path = saved(tmp_path)
+    path = saved(tmp_path, *mixture())
     data = bytearray((path / name).read_bytes())
     data[len(data) // 2] ^= 1
     (path / name).write_bytes(data)
@@ -65,6 +124,22 @@ def test_damaged_sums_are_named(tmp_path: Path, data: bytes) -> None:
     path = saved(tmp_path)
     (path / CHECKSUMS).write_bytes(data)
     with pytest.raises(CorruptionError, match="SHA256SUMS is not what was saved"):
+        read_model(path)
+
+
+@pytest.mark.parametrize("change", ["member", "shared", "foreign", "twice"])
+def test_sums_of_other_files_are_named(tmp_path: Path, change: str) -> None:
+    """Each change leaves the sums of the listed files correct."""
+    path = saved(tmp_path, *mixture())
+    lines = (path / CHECKSUMS).read_text().splitlines(keepends=True)
+    if change == "foreign":
+        (path / "notes.txt").touch()
+        lines.append(f"{hashlib.sha256(b'').hexdigest()}  notes.txt\n")
+    else:
+        del lines[{"member": 0, "shared": -1, "twice": 1}[change]]
+        lines += lines[:1] if change == "twice" else []
+    (path / CHECKSUMS).write_text("".join(lines))
+    with pytest.raises(CorruptionError, match="damaged: SHA256SUMS is not what was saved; run the command"):
         read_model(path)
 
 
@@ -86,11 +161,18 @@ def test_another_folder_is_no_model(tmp_path: Path) -> None:
         read_model(tmp_path)
 
 
+ENTRY = {"name": "model", "file": "model.safetensors", "weight": 1.0}
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"layout": 1}, "has layout 1, this version of sentune reads 2: retrain the trial"),
-        ({"config": {"speed": 3}}, "saved by another version .* unknown settings speed"),
+        ({"layout": 2, "members": None}, "has layout 2, this version of sentune reads 3: retrain the trial$"),
+        (
+            {"members": [{**ENTRY, "kind": "lstm", "config": {"speed": 3}}]},
+            "saved by another version .* unknown settings speed",
+        ),
+        ({"members": [{**ENTRY, "kind": "gru"}]}, "saved by another version .* unknown kind of member 'gru'"),
     ],
 )
 def test_a_model_of_another_version_is_refused(tmp_path: Path, change: dict[str, Any], message: str) -> None:
@@ -103,17 +185,19 @@ def test_a_model_of_another_version_is_refused(tmp_path: Path, change: dict[str,
 
 
 def test_weights_that_were_never_safetensors_are_named(tmp_path: Path) -> None:
-    path = saved(tmp_path)
-    (path / "model.safetensors").write_bytes(b"not tensors at all")
+    path = saved(tmp_path, *mixture())
+    (path / "plain-baseline.safetensors").write_bytes(b"not tensors at all")
     resum(path)
-    with pytest.raises(CorruptionError, match=r"model.safetensors cannot be read"):
+    with pytest.raises(CorruptionError, match=r"plain-baseline.safetensors cannot be read"):
         read_model(path)
 
 
-def test_a_model_replaces_a_model(tmp_path: Path) -> None:
-    saved(tmp_path)
+@pytest.mark.parametrize("first", [[], mixture()])
+def test_a_model_replaces_a_model(tmp_path: Path, first: list[Member]) -> None:
+    saved(tmp_path, *first)
     path = saved(tmp_path, tokenizer="test-2")
     assert read_model(path).tokenizer == "test-2"
+    assert sorted(os.listdir(path)) == sorted((*FILES, CHECKSUMS))
     assert os.listdir(tmp_path) == ["model"]
 
 
@@ -128,7 +212,13 @@ def test_an_empty_folder_is_filled(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "names", [["thesis.tex"], ["config.json", "model.safetensors"], [*MODEL_FILES, CHECKSUMS, "notes.txt"]]
+    "names",
+    [
+        ["thesis.tex"],
+        ["config.json", "model.safetensors"],
+        [*FILES, CHECKSUMS, "notes.txt"],
+        [*FILES, CHECKSUMS, "trial-mine.safetensors"],
+    ],
 )
 def test_a_folder_with_other_things_is_never_replaced(tmp_path: Path, names: list[str]) -> None:
     (tmp_path / "model").mkdir()

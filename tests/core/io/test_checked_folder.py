@@ -22,7 +22,7 @@ def folder(path: Path, *files: str, age: float = STALE_SECONDS + 60) -> Path:
 
 
 @pytest.mark.parametrize("name", [".model.abcd_123", ".model.old.abcd_123"])
-@pytest.mark.parametrize("files", [(), ("model.safetensors",), ("model.safetensors", "config.json", "SHA256SUMS")])
+@pytest.mark.parametrize("files", [(), ("model.safetensors",), ("trial-3.safetensors", "config.json", "SHA256SUMS")])
 def test_what_a_killed_save_left_is_removed(tmp_path: Path, name: str, files: tuple[str, ...]) -> None:
     left = folder(tmp_path / name, *files)
     remove_partial_writes(tmp_path, "model", files=MODEL_FILES)
@@ -34,6 +34,7 @@ def test_what_a_killed_save_left_is_removed(tmp_path: Path, name: str, files: tu
     [
         (".model.abcd_123", ("notes.txt",)),
         (".model.abcd_123", ("config.json", "notes.txt")),
+        (".model.abcd_123", ("config.json", "trial-notes.txt")),
         (".model.of-mine", ("config.json",)),
         (".other.abcd_123", ("config.json",)),
         ("model", ("config.json",)),

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from core.errors import ConfigError, DataError, UserError
+from core.inference.members import LstmMember
 from core.inference.saved_model import read_model
 from tests.support.studies import (
     config_record,
@@ -196,7 +197,9 @@ def test_several_seeds_are_all_told_and_the_median_is_kept(
     assert [row["seed"] for row in found["seeds"]] == [7, *fresh_seeds(7, 2)]
     accuracies = [row["val_accuracy"] for row in found["seeds"]]
     assert found["val_accuracy"] == sorted(accuracies)[1]
-    assert f"kept: the model of seed {read_model(study / 'model').config.seed}, the median by validation" in out
+    (member,) = read_model(study / "model").members
+    assert isinstance(member, LstmMember)
+    assert f"kept: the model of seed {member.config.seed}, the median by validation" in out
     assert f"val  accuracy over 3 seeds: {sum(accuracies) / 3:.4f} +- " in out
     assert [reading["seed"] for reading in study_attributes(study)["test_evaluations"]] == [7, *fresh_seeds(7, 2)]
     assert "REPRODUCED 3/3 epochs" in out

@@ -1,0 +1,96 @@
+"""Members of a model: LSTMs and the plain baseline, each with its share. A single model has one member.
+
+A member is stored as an entry in config.json and as tensors in a file of its own.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any
+
+from core.config import TrialConfig
+from core.errors import ConfigError
+from core.training.plain_baseline import PlainBaseline
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+MEMBER_FILES = ("model.safetensors", "trial-[0-9]*.safetensors", "plain-baseline.safetensors")
+"""Names and patterns of the members' files: of a single LSTM, of a trial in an ensemble, of the plain baseline."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, slots=True)
+class LstmMember:
+    """A trained LSTM and its share in the model's probabilities."""
+
+    name: str
+    """`model` for a single LSTM, `trial-N` in an ensemble."""
+    weight: float
+    """Share in the mean of the members' probabilities."""
+    config: TrialConfig
+    weights: Mapping[str, "Tensor"]
+    """By the names of SentenceClassifier."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, slots=True)
+class PlainMember:
+    """A fitted plain baseline and its share in the model's probabilities."""
+
+    name: str = "plain-baseline"
+    weight: float
+    """Share in the mean of the members' probabilities."""
+    baseline: PlainBaseline
+
+
+Member = LstmMember | PlainMember
+
+
+def check_mixture(members: Sequence[Member], temperature: float) -> None:
+    """Raise ValueError unless the names differ, the shares are positive with the sum 1, and the temperature is > 0."""
+    files, shares = {file_of(each) for each in members}, [each.weight for each in members]
+    known = {file for file in files for pattern in MEMBER_FILES if fnmatchcase(file, pattern)}
+    if not members or len(known) < len(members):
+        names = [each.name for each in members]
+        raise ValueError(f"members must have different names of {', '.join(MEMBER_FILES)}, got {names}")
+    if not (min(shares) > 0 and abs(math.fsum(shares) - 1) < 1e-6):
+        raise ValueError(f"the weights of a model's members must be positive with the sum 1, got {shares}")
+    if not 0 < temperature < math.inf:
+        raise ValueError(f"temperature must be above 0 and finite, got {temperature}")
+
+
+def file_of(member: Member) -> str:
+    """Return the name of a member's file."""
+    return f"{member.name}.safetensors"
+
+
+def entry_of(member: Member) -> dict[str, Any]:
+    """Return a member's entry in config.json."""
+    kind = "lstm" if isinstance(member, LstmMember) else "plain"
+    config = {"config": member.config.to_dict()} if isinstance(member, LstmMember) else {}
+    return {"name": member.name, "kind": kind, "file": file_of(member), "weight": member.weight, **config}
+
+
+def tensors_of(member: Member) -> dict[str, "Tensor"]:
+    """Return what a member's file holds."""
+    import torch
+
+    if isinstance(member, LstmMember):
+        return {name: value.detach().cpu() for name, value in member.weights.items()}
+    names = [field.name for field in fields(PlainBaseline)]
+    return {name: torch.from_numpy(getattr(member.baseline, name)) for name in names}
+
+
+def member_of(entry: Mapping[str, Any], tensors: Mapping[str, "Tensor"]) -> Member:
+    """Return the member of an entry and its tensors.
+
+    Raises:
+        ConfigError: another version of sentune wrote the entry.
+    """
+    name, weight = entry["name"], entry["weight"]
+    if entry["kind"] == "lstm":
+        return LstmMember(name=name, weight=weight, config=TrialConfig.from_dict(entry["config"]), weights=tensors)
+    if entry["kind"] == "plain":
+        baseline = PlainBaseline(**{name: value.numpy() for name, value in tensors.items()})
+        return PlainMember(name=name, weight=weight, baseline=baseline)
+    raise ConfigError(f"unknown kind of member {entry['kind']!r}; known are lstm, plain")
