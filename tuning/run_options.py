@@ -126,6 +126,14 @@ class RunOptions:
     results: Results = Path("results")
     text_column: Annotated[str | None, Option(help="Column with the sentences. Default: found by name."), DATA] = None
     label_column: Annotated[str | None, Option(help="Column with the labels. Default: found by name."), DATA] = None
+    probability_columns: Annotated[
+        str | None,
+        Option(
+            help="Columns with the probability of each class, e.g. p_neg,p_pos. Training uses them instead of the "
+            "labels. A column has its class's name, with or without p_ or probability_ in front."
+        ),
+        DATA,
+    ] = None
     split_column: Annotated[str | None, Option(help="Column with the values train, val and test."), DATA] = None
     split: Annotated[str, Option(help="Split rule: 80/10/10, or notebook (90/10, no test split)."), DATA] = "80/10/10"
     validation: Annotated[

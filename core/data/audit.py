@@ -88,6 +88,7 @@ def audit(
     tokens: NDArray[np.int32],
     offsets: NDArray[np.int64],
     coverage: Mapping[str, Any] | None,
+    targets: NDArray[np.float32] | None = None,
 ) -> dict[str, Any]:
     """Count what misleads: imbalance, duplicates, leaks, contradictions, empty and unknown texts.
 
@@ -99,6 +100,7 @@ def audit(
         tokens: (n_tokens,) word ids, end to end.
         offsets: (n + 1,) sentence i is tokens[offsets[i]:offsets[i + 1]].
         coverage: of the pretrained vectors, see `vector_coverage`; None without them.
+        targets: (n, C) as `Corpus.targets`; None without them.
 
     Returns:
         Plain values that JSON can hold; shares are in [0, 1].
@@ -124,6 +126,15 @@ def audit(
         **find_duplicates(texts, labels, classes, split),
         "unknown_tokens": _shares_held_out(tokens == UNK_ID, np.repeat(split, lengths)),
         "coverage": dict(coverage) if coverage is not None else None,
+        **({} if targets is None else {"soft_labels": _soft_labels(targets[split == TRAIN], labels[split == TRAIN])}),
+    }
+
+
+def _soft_labels(targets: NDArray[np.float32], labels: NDArray[np.int64]) -> dict[str, float]:
+    """Return how often the most probable class is the label, and its mean probability."""
+    return {
+        "agree": round(float((targets.argmax(axis=1) == labels).mean()), 4),
+        "mean_probability": round(float(targets.max(axis=1).mean()), 4),
     }
 
 
@@ -204,6 +215,11 @@ def _lines(found: Mapping[str, Any]) -> Iterator[str]:
     for example in found["conflicts"]["examples"]:
         labels = " and ".join(printable(label, 40) for label in example["labels"])
         yield f"            {labels}: {printable(example['text'], MAX_SHOWN)}"
+    if soft := found.get("soft_labels"):
+        yield (
+            "soft labels train learns probabilities instead of labels: the most probable class is the label in "
+            f"{soft['agree']:.1%}, its mean probability is {soft['mean_probability']:.2f}"
+        )
     coverage = found["coverage"]
     if coverage is None:
         yield "vectors     none: every word starts at random"

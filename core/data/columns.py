@@ -3,7 +3,7 @@
 import math
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,40 +21,42 @@ MIN_PER_LABEL = 3
 _WHOLE = re.compile(r"-?(?:0|[1-9][0-9]*)\.0*")
 
 
-def choose_columns(table: Table, text: str | None, label: str | None, split: str | None = None) -> tuple[str, str]:
+def choose_columns(
+    table: Table, text: str | None, label: str | None, others: Collection[str] = (), *, label_needed: bool = True
+) -> tuple[str, str | None]:
     """Names of the text and the label column: those given, else by their usual names, else the only possible ones.
 
     Args:
         table: the file.
         text, label: Names that the user gave; None to find them.
-        split: the split column, which is neither.
+        others: Columns that are neither.
+        label_needed: Whether there must be a label column; else it is None if no column has a usual name.
 
     Raises:
-        DataError: a given column is absent or holds no plain values, or the choice is not clear; the columns that
-            the file has are named.
+        DataError: a given column is absent, holds no plain values or has another use, or the choice is not clear; the
+            columns that the file has are named.
     """
     if text is not None:
         require_column(table, text, "--text-column")
     if label is not None:
         require_column(table, label, "--label-column")
-    names = [name for name in table.columns if name != split]
+    names = [name for name in table.columns if name not in others]
     text = text or _usual(table, names, TEXT_NAMES, "text", label)
     label = label or _usual(table, names, LABEL_NAMES, "label", text)
-    if len(names) == 2:
-        first, second = names
-        if text is None and label is None and _wordy(table.columns[first]) != _wordy(table.columns[second]):
-            text = first if _wordy(table.columns[first]) else second
-        # Of two columns, the other one is the other.
-        if text is None and label is not None:
-            text = second if label == first else first
-        elif label is None and text is not None:
-            label = second if text == first else first
-    if text is None or label is None:
+    if text is None and label is None and len(names) == 2:
+        wordy = [name for name in names if _wordy(table.columns[name])]
+        text = wordy[0] if len(wordy) == 1 else None
+    text = text or _only(names, label)
+    if label_needed:
+        label = label or _only(names, text)
+    if text is None or (label is None and label_needed):
         needed = {"--text-column (which column holds the text)": text, "--label-column (which holds the labels)": label}
-        missing = " and ".join(option for option, found in needed.items() if found is None)
-        raise DataError(f"{table.name}: pass {missing}; the file has {_names(table)}")
+        missing = [option for option, found in needed.items() if found is None][: 1 + label_needed]
+        raise DataError(f"{table.name}: pass {' and '.join(missing)}; the file has {_names(table)}")
     if text == label:
         raise DataError(f"{table.name}: text and label column must differ, both are {quoted(text)}")
+    if taken := [name for name in (text, label) if name in others]:
+        raise DataError(f"{table.name}: column {quoted(str(taken[0]))} has two uses; pass each column for one of them")
     return text, label
 
 
@@ -99,9 +101,7 @@ def encode_labels(table: Table, column: str) -> tuple[NDArray[np.int64], tuple[s
         if cell is None or not cell.strip():
             raise DataError(f"{table.location(row)}: no label in column {quoted(column)}")
         values.append(cell.strip())
-    are_numbers = all(_number(value) is not None for value in set(values))
-    if are_numbers:  # "1.0" and "1" are one class; "01" remains another
-        values = [value.partition(".")[0] if _WHOLE.fullmatch(value) else value for value in values]
+    values = class_names(values)
     distinct = set(values)
     if len(distinct) == 1:
         only = quoted(values[0])
@@ -111,9 +111,25 @@ def encode_labels(table: Table, column: str) -> tuple[NDArray[np.int64], tuple[s
             f"{table.name}: column {quoted(column)} has {len(distinct):,} distinct values in {len(values):,} "
             f"rows, so it looks like text or ids, not labels; pass --label-column{_suggest(table, column)}"
         )
-    names = tuple(sorted(distinct, key=(lambda value: (_number(value), value)) if are_numbers else None))
+    names = sort_classes(distinct)
     number = {name: place for place, name in enumerate(names)}
     return np.array([number[value] for value in values], dtype=np.int64), names
+
+
+def class_names(values: list[str]) -> list[str]:
+    """Return the class of each value: if all are numbers, "1.0" and "1" are one class, and "01" is another."""
+    if not _are_numbers(set(values)):
+        return values
+    return [value.partition(".")[0] if _WHOLE.fullmatch(value) else value for value in values]
+
+
+def sort_classes(distinct: Collection[str]) -> tuple[str, ...]:
+    """Return class names in label order: as numbers if all are numbers."""
+    return tuple(sorted(distinct, key=(lambda value: (_number(value), value)) if _are_numbers(distinct) else None))
+
+
+def _are_numbers(values: Collection[str]) -> bool:
+    return all(_number(value) is not None for value in values)
 
 
 def _number(value: str) -> float | None:
@@ -130,6 +146,12 @@ def _usual(table: Table, names: Sequence[str], usual: Sequence[str], what: str, 
         shown = " and ".join(quoted(match) for match in matches)
         raise DataError(f"{table.name}: {shown} could each be the {what}; pass --{what}-column with one of them")
     return matches[0] if matches else None
+
+
+def _only(names: Sequence[str], taken: str | None) -> str | None:
+    """The only column that is left besides one that has a use; None if more are left."""
+    left = [name for name in names if name != taken]
+    return left[0] if len(left) == 1 else None
 
 
 def _wordy(cells: Sequence[str | None]) -> bool:

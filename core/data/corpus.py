@@ -102,6 +102,8 @@ class ReadOptions:
     """None if the file has no split of its own."""
     encoding: str | None = None
     """Encoding of a text file; None to detect it."""
+    probability_columns: str | None = None
+    """Names of the columns with the probability of each class, separated by commas; None to train on labels."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -114,6 +116,8 @@ class Dataset:
     classes: tuple[str, ...]
     split_values: list[str] | None = None
     """(n,) the split column's cells; None without one."""
+    targets: NDArray[np.float32] | None = None
+    """(n, C) as `Corpus.targets`; None to train on the labels."""
     notes: Mapping[str, Any]
     """Facts found while reading, as JSON can hold them: the licence; columns chosen; rows dropped."""
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from core.data import columns, splits
 from core.data.corpus import Dataset, DatasetSource, ReadOptions
 from core.data.movie_reviews import resolve_mr, resolve_mr_at, resolve_snippets
+from core.data.probability_columns import parse_names, read_targets
 from core.data.readers import FORMATS, format_of, read_table
 from core.errors import ConfigError, DataError
 from core.io import file_hash
@@ -49,6 +50,7 @@ def _resolve_file(dataset: str, options: ReadOptions, folder: Path, notify: Noti
             f"dataset must be snippets, mr, mr:PATH or a file ending in {endings} (text also in .gz), "
             f"got {quoted(dataset, 80)}"
         )
+    probabilities = parse_names(options.probability_columns)
     digest = file_hash.input_digest(path, folder)
     encoding = encoding_of(path, options.encoding, folder, notify)
     # The path is not here: the same file in another folder is the same data.
@@ -60,6 +62,7 @@ def _resolve_file(dataset: str, options: ReadOptions, folder: Path, notify: Noti
         "text_column": options.text_column,
         "label_column": options.label_column,
         "split_column": options.split_column,
+        **({"probability_columns": probabilities} if probabilities else {}),
     }
 
     def read() -> Dataset:
@@ -90,8 +93,12 @@ def encoding_of(path: Path, given: str | None, folder: Path, notify: Notify | No
 
 def _read_file(path: Path, encoding: str, options: ReadOptions) -> Dataset:
     table = read_table(path, encoding)
-    text, label = columns.choose_columns(table, options.text_column, options.label_column, options.split_column)
-    labels, classes = columns.encode_labels(table, label)
+    probabilities = parse_names(options.probability_columns)
+    others = [*probabilities, *([options.split_column] if options.split_column is not None else [])]
+    text, label = columns.choose_columns(
+        table, options.text_column, options.label_column, others, label_needed=not probabilities
+    )
+    labels, classes, targets = read_targets(table, label, probabilities)
     split_values = None
     if options.split_column is not None:
         split_values = [cell or "" for cell in columns.require_column(table, options.split_column, "--split-column")]
@@ -104,5 +111,11 @@ def _read_file(path: Path, encoding: str, options: ReadOptions) -> Dataset:
         labels=labels,
         classes=classes,
         split_values=split_values,
-        notes={"licence": "as the owner of the file states", "text_column": text, "label_column": label},
+        targets=targets,
+        notes={
+            "licence": "as the owner of the file states",
+            "text_column": text,
+            "label_column": label,
+            **({"probability_columns": probabilities} if probabilities else {}),
+        },
     )

@@ -35,6 +35,7 @@ def load_corpus(
     split_column: str | None = None,
     embedding_dim: int = 300,
     encoding: str | None = None,
+    probability_columns: str | None = None,
     allow_leak: bool = False,
     cache_dir: Path | str | None = None,
     progress: Notify | None = None,
@@ -54,6 +55,8 @@ def load_corpus(
         split_column: Column of a file with the values train, val and test; implies split `column`.
         embedding_dim: Width of a word vector with vectors `none`; also selects one of several files in a .zip.
         encoding: Encoding of a text file; None to detect it.
+        probability_columns: Columns of a file with the probability of each class, separated by commas. The training
+            sentences are trained on them instead of their labels.
         allow_leak: Whether to accept a split column that assigns the same text to two splits.
         cache_dir: The cache folder; None for `SENTUNE_CACHE` or the platform's user cache folder.
         progress: Called with one line about slow work or irregular data.
@@ -68,7 +71,11 @@ def load_corpus(
     if not isinstance(embedding_dim, int) or isinstance(embedding_dim, bool) or not 1 <= embedding_dim <= 8192:
         raise ConfigError(f"embedding_dim must be a whole number from 1 to 8192, got {embedding_dim!r}")
     options = ReadOptions(
-        text_column=text_column, label_column=label_column, split_column=split_column, encoding=encoding
+        text_column=text_column,
+        label_column=label_column,
+        split_column=split_column,
+        encoding=encoding,
+        probability_columns=probability_columns,
     )
     data = datasets.resolve_dataset(dataset, options, folder, progress)
     table = pretrained.resolve_vectors(vectors, folder, embedding_dim, progress)
@@ -105,6 +112,8 @@ def _build(
     arrays, words, has = build_arrays(read.texts, codes, table, notify)
     if folds is not None:
         arrays["folds"] = folds
+    if read.targets is not None:
+        arrays["targets"] = read.targets
     tokens, offsets = arrays["tokens"], arrays["offsets"]
     in_train = np.repeat(codes == TRAIN, np.diff(offsets))
     coverage = None if has is None else vector_coverage(words, has, tokens[in_train])
@@ -117,7 +126,7 @@ def _build(
         "split": rule.name,
         "split_seed": rule.seed,
         "tokenizer": tokenizer_version(),
-        "audit": audit(read.texts, read.labels, read.classes, codes, tokens, offsets, coverage),
+        "audit": audit(read.texts, read.labels, read.classes, codes, tokens, offsets, coverage, read.targets),
         **read.notes,
     }
     (target / "words.json").write_bytes(canonical_json(words))
@@ -176,6 +185,7 @@ def _open(entry: cache.CacheEntry, dataset: str, vectors: str, embedding_dim: in
         labels=array("labels"),
         split=array("split"),
         folds=optional("folds"),
+        targets=optional("targets"),
         words=tuple(json.loads((entry.path / "words.json").read_bytes())),
         vectors=table,
         embedding_dim=embedding_dim if table is None else table.shape[1],
@@ -217,7 +227,7 @@ def _load_texts(
         entry = cache.verify_entry(folder / "corpora" / fingerprint)
     except (FileNotFoundError, CorruptionError):
         raise UserError(f"the study's data are not in the cache {folder}: run the study's command again") from None
-    options = ReadOptions(**{name: data[name] for name in ReadOptions.__slots__})
+    options = ReadOptions(**{name: data.get(name) for name in ReadOptions.__slots__})
     source = datasets.resolve_dataset(data["dataset"], options, folder)
     if source.inputs != entry.inputs["data"]:
         raise DataError(f"{data['dataset']} has changed since the study was made: put the old file back")

@@ -36,7 +36,22 @@ def test_of_two_columns_the_other_one_is_the_other() -> None:
 
 def test_the_split_column_is_neither_text_nor_label() -> None:
     three = table(side=["train", "val", "test"], x=SENTENCES, y=["0", "1", "0"])
-    assert choose_columns(three, None, None, "side") == ("x", "y")
+    assert choose_columns(three, None, None, ["side"]) == ("x", "y")
+
+
+def test_a_column_has_one_use() -> None:
+    with pytest.raises(DataError, match=r"data\.csv: column 'b' has two uses; pass each column for one of them"):
+        choose_columns(table(a=["x"], b=["y"]), "a", "b", ["b"])
+
+
+def test_a_label_that_is_not_needed_is_found_by_its_usual_name_only() -> None:
+    one = table(x=SENTENCES, p_a=["1"] * 3, p_b=["0"] * 3)
+    assert choose_columns(one, None, None, ["p_a", "p_b"], label_needed=False) == ("x", None)
+    two = table(x=SENTENCES, y=["0", "1", "0"])
+    assert choose_columns(two, None, None, label_needed=False) == ("x", None)
+    assert choose_columns(table(x=SENTENCES, label=["0", "1", "0"]), None, None, label_needed=False) == ("x", "label")
+    with pytest.raises(DataError, match=r"pass --text-column \(which column holds the text\); the file has 'a', 'b'$"):
+        choose_columns(table(a=["x"], b=["y"]), None, None, label_needed=False)
 
 
 def test_two_short_columns_are_not_told_apart() -> None:

@@ -1,0 +1,114 @@
+"""Soft labels: columns of a table with the probability of each class, which training uses instead of labels."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.data.columns import class_names, encode_labels, require_column, sort_classes
+from core.data.readers import Table
+from core.errors import ConfigError, DataError
+from core.io.text import printable, quoted
+
+OPTION = "--probability-columns"
+PREFIXES = ("probability_", "p_")
+TOLERANCE = 0.01
+"""Largest difference of a row's sum from 1: rounded probabilities are accepted, percentages and scores are not."""
+
+
+def parse_names(names: str | None) -> list[str]:
+    """Return the names of the columns, which are separated by commas; none for None.
+
+    Raises:
+        ConfigError: there are fewer than two, or one occurs twice.
+    """
+    if names is None:
+        return []
+    found = [name.strip() for name in names.split(",")]
+    if len(found) < 2 or not all(found) or len(set(found)) < len(found):
+        raise ConfigError(f"{OPTION} must be two or more different columns, separated by commas, got {quoted(names)}")
+    return found
+
+
+def read_targets(
+    table: Table, label: str | None, columns: Sequence[str]
+) -> tuple[NDArray[np.int64], tuple[str, ...], NDArray[np.float32] | None]:
+    """Return labels (n,), class names, and the probabilities (n, C); None without columns.
+
+    Without a label column, the label of a sentence is its most probable class, the first one in a tie. With one, a
+    sentence may lack all probabilities; its label then has the probability 1.
+
+    Args:
+        table: The file.
+        label: The label column; None if there is none.
+        columns: The columns with probabilities.
+
+    Raises:
+        DataError: a column is absent or no class's, the classes are not those of the labels, or a row does not hold
+            probabilities. The column or the line is named.
+    """
+    if label is not None:
+        labels, classes = encode_labels(table, label)
+        if not columns:
+            return labels, classes, None
+    by_class = _columns_by_class(table, columns)
+    if label is None:
+        classes = sort_classes(by_class)
+        targets = _read_rows(table, [by_class[name] for name in classes], None)
+        return targets.argmax(axis=1), classes, targets
+    if by_class.keys() != set(classes):
+        raise DataError(
+            f"{table.name}: {OPTION} name the classes {_listed(sort_classes(by_class))}, label column "
+            f"{quoted(label)} has {_listed(classes)}; pass one column for each class, named CLASS, p_CLASS or "
+            "probability_CLASS"
+        )
+    return labels, classes, _read_rows(table, [by_class[name] for name in classes], labels)
+
+
+def _columns_by_class(table: Table, columns: Sequence[str]) -> Mapping[str, str]:
+    for column in columns:
+        require_column(table, column, OPTION)
+    prefixes = (next((each for each in PREFIXES if column.startswith(each)), "") for column in columns)
+    names = class_names([column.removeprefix(prefix) for column, prefix in zip(columns, prefixes, strict=True)])
+    by_class = dict(zip(names, columns, strict=True))
+    for name, column in zip(names, columns, strict=True):
+        if not name or by_class[name] != column:
+            why = f"and {quoted(by_class[name])} have the same class {quoted(name)}" if name else "names no class"
+            raise DataError(f"{table.name}: column {quoted(column)} {why}; rename it")
+    return by_class
+
+
+def _read_rows(table: Table, columns: Sequence[str], labels: NDArray[np.int64] | None) -> NDArray[np.float32]:
+    """Return (n, C): each row with the sum 1; a row without any value is the one-hot label."""
+    targets = np.zeros((len(table.lines), len(columns)))
+    for row, cells in enumerate(zip(*(table.columns[column] for column in columns), strict=True)):
+        if labels is not None and not any(cell and cell.strip() for cell in cells):
+            targets[row, labels[row]] = 1
+            continue
+        for place, (column, cell) in enumerate(zip(columns, cells, strict=True)):
+            targets[row, place] = _probability(cell, f"{table.location(row)}: column {quoted(column)}")
+        if not abs(targets[row].sum() - 1) <= TOLERANCE:
+            shown = ", ".join(
+                f"{printable(name, 40)} {value:g}" for name, value in zip(columns, targets[row], strict=True)
+            )
+            raise DataError(
+                f"{table.location(row)}: probabilities must have the sum 1, got {targets[row].sum():g} ({shown})"
+            )
+    targets /= targets.sum(axis=1, keepdims=True)
+    return targets.astype(np.float32)
+
+
+def _probability(cell: str | None, where: str) -> float:
+    try:
+        value = float(cell or "")
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and value >= 0):
+        raise DataError(f"{where} must hold a number of at least 0, got {'nothing' if cell is None else quoted(cell)}")
+    return value
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(map(quoted, names[:10]))
+    return shown + (f" and {len(names) - 10} more" if len(names) > 10 else "")

@@ -1,0 +1,167 @@
+"""Columns with probabilities: which class each has, what a row may hold, and what becomes of them in a corpus."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from core.data.audit import render_audit
+from core.data.corpus import TRAIN, Corpus
+from core.data.load import load_corpus, load_texts
+from core.data.probability_columns import parse_names, read_targets
+from core.data.readers import Table
+from core.errors import ConfigError, DataError
+
+
+def table(**columns: list[str | None]) -> Table:
+    rows = len(next(iter(columns.values())))
+    return Table(name="data.csv", columns=columns, lines=list(range(2, rows + 2)))
+
+
+def test_columns_are_put_in_the_order_of_the_classes() -> None:
+    found = table(label=["neg", "pos"], p_pos=["0.25", "1"], probability_neg=["0.75", "0"])
+    labels, classes, targets = read_targets(found, "label", ["p_pos", "probability_neg"])
+    assert (labels.tolist(), classes) == ([0, 1], ("neg", "pos"))
+    assert targets is not None
+    assert targets.dtype == np.float32
+    assert targets.tolist() == [[0.75, 0.25], [0.0, 1.0]]
+
+
+def test_without_labels_a_sentence_has_its_most_probable_class() -> None:
+    columns = {"p_10": ["0.2", "0.5", "1"], "p_9": ["0.8", "0.5", "0"]}
+    labels, classes, _ = read_targets(table(**columns), None, list(columns))
+    assert classes == ("9", "10")  # as numbers
+    assert labels.tolist() == [0, 0, 1]
+
+
+def test_without_columns_there_are_no_targets() -> None:
+    labels, classes, targets = read_targets(table(label=["b", "a"]), "label", [])
+    assert (labels.tolist(), classes, targets) == ([1, 0], ("a", "b"), None)
+
+
+def test_a_sentence_without_probabilities_keeps_its_label() -> None:
+    found = table(label=["a", "b"], a=["0.25", None], b=["0.75", " "])
+    labels, _, targets = read_targets(found, "label", ["a", "b"])
+    assert targets is not None
+    assert targets.tolist() == [[0.25, 0.75], [0.0, 1.0]]
+    assert labels.tolist() == [0, 1]
+
+
+def test_rounded_probabilities_are_normalised() -> None:
+    _, _, targets = read_targets(table(a=["0.333"] * 2, b=["0.333"] * 2, c=["0.33"] * 2), None, ["a", "b", "c"])
+    assert targets is not None
+    assert targets.sum(axis=1) == pytest.approx([1, 1], abs=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("columns", "names", "problem"),
+    [
+        ({"p_a": ["1"], "p_b": ["x"]}, "p_a,p_b", r"line 2: column 'p_b' must hold a number of at least 0, got 'x'"),
+        (
+            {"p_a": ["1"], "p_b": ["nan"]},
+            "p_a,p_b",
+            r"line 2: column 'p_b' must hold a number of at least 0, got 'nan'",
+        ),
+        (
+            {"p_a": ["inf"], "p_b": ["0"]},
+            "p_a,p_b",
+            r"line 2: column 'p_a' must hold a number of at least 0, got 'inf'",
+        ),
+        ({"p_a": ["-.1"], "p_b": ["1.1"]}, "p_a,p_b", r"column 'p_a' must hold a number of at least 0, got '-\.1'"),
+        (
+            {"p_a": [None], "p_b": ["1"]},
+            "p_a,p_b",
+            r"line 2: column 'p_a' must hold a number of at least 0, got nothing",
+        ),
+        (
+            {"p_a": ["1", ".5"], "p_b": ["0", ".3"]},
+            "p_a,p_b",
+            r"line 3: probabilities must have the sum 1, got 0\.8 \(p_a 0\.5, p_b 0\.3\)",
+        ),
+        ({"p_a": ["30"], "p_b": ["70"]}, "p_a,p_b", r"line 2: probabilities must have the sum 1, got 100 "),
+        ({"p_a": ["0"], "p_b": ["0"]}, "p_a,p_b", r"line 2: probabilities must have the sum 1, got 0 "),
+        ({"p_a": ["1"]}, "p_a,p_b", r"no column 'p_b'; --probability-columns can be 'p_a'"),
+        ({"p_a": ["1"], "a": ["0"]}, "p_a,a", r"column 'p_a' and 'a' have the same class 'a'; rename it"),
+        ({"p_": ["1"], "a": ["0"]}, "p_,a", r"column 'p_' names no class; rename it"),
+        (
+            {"p_a": ["1", "1"], "p_b": ["0", "0"], "label": ["a", "c"]},
+            "p_a,p_b",
+            r"--probability-columns name the classes 'a', 'b', label column 'label' has 'a', 'c'; pass one column for",
+        ),
+    ],
+)
+def test_what_is_no_probability_is_named(columns: dict[str, list[str | None]], names: str, problem: str) -> None:
+    label = "label" if "label" in columns else None
+    with pytest.raises(DataError, match=rf"data\.csv.*{problem}"):
+        read_targets(table(**columns), label, parse_names(names))
+
+
+@pytest.mark.parametrize("names", ["p_a", "", "p_a,,p_b", "p_a, p_a"])
+def test_fewer_than_two_columns_are_refused(names: str) -> None:
+    with pytest.raises(ConfigError, match=f"--probability-columns must be two or more different .*, got '{names}'"):
+        parse_names(names)
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> dict[str, Any]:
+    """Arguments of load_corpus for a file with soft labels, of which those of every fourth sentence are wrong."""
+    rows = []
+    for i in range(80):
+        p_a = 0.75 if (i % 2 == 0) == (i % 4 > 0) else 0.125
+        rows.append(f"Ticket No. {i} about page {i * 7},{'ab'[i % 2]},{p_a},{1 - p_a}")
+    path = tmp_path / "tickets.csv"
+    path.write_text("\n".join(["text,label,p_a,p_b", *rows]))
+    return {"dataset": str(path), "vectors": "none", "embedding_dim": 4, "cache_dir": tmp_path / "cache"}
+
+
+def test_a_corpus_keeps_them_in_the_cache(data: dict[str, Any]) -> None:
+    def load() -> Corpus:
+        return load_corpus(**data, text_column="text", label_column="label", probability_columns="p_a,p_b")
+
+    corpus = load()
+    assert corpus.targets is not None
+    assert corpus.targets.shape == (80, 2)
+    assert not corpus.targets.flags.writeable
+    assert set(corpus.targets[:, 0].tolist()) == {0.75, 0.125}
+    assert corpus.source["probability_columns"] == ["p_a", "p_b"]
+    again = load()
+    assert again.fingerprint == corpus.fingerprint
+    assert np.array_equal(again.targets, corpus.targets)
+    plain = load_corpus(**data, text_column="text", label_column="label")
+    assert plain.targets is None
+    assert plain.fingerprint != corpus.fingerprint
+    assert np.array_equal(plain.labels, corpus.labels)
+
+
+def test_the_audit_says_how_far_they_agree_with_the_labels(data: dict[str, Any]) -> None:
+    corpus = load_corpus(**data, probability_columns="p_a,p_b")
+    assert corpus.targets is not None
+    train = corpus.indices(TRAIN)
+    agree = (corpus.targets[train].argmax(axis=1) == corpus.labels[train]).mean()
+    assert 0.4 < agree < 0.9
+    found = corpus.source["audit"]
+    assert found["soft_labels"]["agree"] == pytest.approx(agree, abs=1e-4)
+    assert found["soft_labels"]["mean_probability"] == pytest.approx(corpus.targets[train].max(axis=1).mean(), abs=1e-4)
+    assert f"the most probable class is the label in {agree:.1%}" in render_audit(found)
+
+
+def test_without_a_label_column_the_probabilities_are_enough(data: dict[str, Any], tmp_path: Path) -> None:
+    """As in the table that `predict --probabilities` writes for sentences without labels."""
+    path = tmp_path / "predicted.csv"
+    header = "review,predicted_label,predicted_probability,probability_neg,probability_pos"
+    rows = [f"Ticket No. {i} about page,{'pos' if i % 3 else 'neg'},0.9,{0.1 if i % 3 else 0.9},{0.9 if i % 3 else 0.1}"
+            for i in range(60)]  # fmt: skip
+    path.write_text("\n".join([header, *rows]))
+    arguments = {**data, "dataset": str(path), "probability_columns": "probability_neg,probability_pos"}
+    corpus = load_corpus(**arguments)
+    assert corpus.classes == ("neg", "pos")
+    assert corpus.labels.tolist() == [int(i % 3 > 0) for i in range(60)]
+    assert corpus.source["label_column"] is None
+    texts = load_texts(arguments, corpus.fingerprint, data["cache_dir"])
+    assert texts[7] == "Ticket No. 7 about page"
+
+
+def test_a_builtin_dataset_has_no_such_columns(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="--probability-columns must go with a file, got dataset 'snippets'"):
+        load_corpus("snippets", probability_columns="p_a,p_b", cache_dir=tmp_path)
