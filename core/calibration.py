@@ -119,21 +119,30 @@ def expected_calibration_error(bins: Sequence[Bin]) -> float:
 
 
 def coverage_table(labels: Labels, probabilities: NDArray[np.floating]) -> list[CoverageRow]:
-    """Return how many sentences have a label of at least some probability, and how many of these are correct.
-
-    The first row contains all sentences; each further row leaves out about as many as the one before.
+    """Return `coverage_at` of ROWS thresholds; each leaves out about as many sentences more as the one before.
 
     Args:
         labels: (n,).
         probabilities: (n, C), calibrated.
     """
+    quantiles = np.quantile(probabilities.max(axis=1), np.arange(ROWS) / ROWS)
+    return coverage_at(labels, probabilities, np.unique(np.floor(quantiles * 10**DIGITS) / 10**DIGITS).tolist())
+
+
+def coverage_at(labels: Labels, probabilities: NDArray[np.floating], thresholds: Sequence[float]) -> list[CoverageRow]:
+    """Return how many sentences have a label of at least some probability, and how many of these are correct.
+
+    Args:
+        labels: (n,).
+        probabilities: (n, C), calibrated.
+        thresholds: The probabilities.
+    """
     confidence, correct = _confidence(labels, probabilities)
-    quantiles = np.quantile(confidence, np.arange(ROWS) / ROWS)
-    rows = []
-    for threshold in np.unique(np.floor(quantiles * 10**DIGITS) / 10**DIGITS).tolist():
-        kept = confidence >= threshold
-        rows.append(CoverageRow(min_probability=threshold, sentences=int(kept.sum()), correct=int(correct[kept].sum())))
-    return rows
+    kept = [confidence >= threshold for threshold in thresholds]
+    return [
+        CoverageRow(min_probability=threshold, sentences=int(each.sum()), correct=int(correct[each].sum()))
+        for threshold, each in zip(thresholds, kept, strict=True)
+    ]
 
 
 def find_min_probability(table: Sequence[CoverageRow], accuracy: float) -> float | None:

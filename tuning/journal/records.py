@@ -27,9 +27,9 @@ class TestEvaluation(TypedDict):
     """One evaluation on a test split, as the study's user attribute `test_evaluations` lists them."""
 
     verb: str
-    """`retrain` or `confirm`."""
+    """`retrain`, `confirm`, `ensemble` or `distill`."""
     trial: int | None
-    """None for the plain baseline, which has no seed."""
+    """None for an ensemble, and for the plain baseline, which has no seed."""
     seed: int | None
     on: str
     """Splits that the model was trained on: `train` or `train+val`."""
@@ -43,6 +43,8 @@ class TestEvaluation(TypedDict):
     """Which sentences the test split has (Corpus.test_fingerprint)."""
     epochs: NotRequired[int]
     """Number of epochs that were trained; a trial that was stopped has fewer."""
+    calibration: NotRequired[Mapping[str, Any]]
+    """Reliability diagrams `before` and `after` the calibration of a saved model (tuning.retrain.calibrated)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -11,6 +11,7 @@ from optuna.distributions import CategoricalDistribution, IntDistribution
 from tuning.analysis.random_search_curve import random_search_curve
 from tuning.formatting import format_value
 from tuning.report.chart_data import ChartData, plain, setting_importances
+from tuning.report.facts import calibrated_evaluation
 from tuning.scheduling.asha import Asha
 from tuning.space.expressions import is_number
 from tuning.space.space import Dimension
@@ -198,6 +199,30 @@ def slices(data: ChartData) -> alt.ConcatChart:
         # The parts share their selection on purpose.
         warnings.filterwarnings("ignore", "Automatically deduplicated selection parameter")
         return alt.concat(*parts, columns=3)
+
+
+def calibration(data: ChartData) -> alt.LayerChart:
+    """The reliability diagram of the last calibrated model, before and after: accuracy by probability of the label."""
+    found = calibrated_evaluation(data.facts) or {"calibration": {}}
+    rows = [{"state": state, **each} for state, part in found["calibration"].items() for each in part["bins"]]
+    scale = alt.Scale(domain=[0, 1], nice=False)
+    x = alt.X("confidence:Q", title="mean probability of the label", scale=scale)
+    y = alt.Y("accuracy:Q", title="share of correct labels", scale=scale)
+    colors = alt.Scale(domain=["before", "after"], range=[BROWN, BLUE])
+    color = alt.Color("state:N", scale=colors, title=None, legend=LEGEND)
+    base = alt.Chart(_source(rows)).encode(x=x, y=y, color=color)
+    tooltip = [
+        "state:N",
+        alt.Tooltip("confidence:Q", format=".3f"),
+        alt.Tooltip("accuracy:Q", format=".3f"),
+        "sentences:Q",
+    ]
+    marks = base.mark_point(filled=True).encode(
+        size=alt.Size("sentences:Q", legend=None, scale=alt.Scale(range=[20, 200])), shape="state:N", tooltip=tooltip
+    )
+    equal = alt.Chart(_source([{"confidence": 0, "accuracy": 0}, {"confidence": 1, "accuracy": 1}])).encode(x=x, y=y)
+    diagonal = equal.mark_line(color=MUTED, strokeDash=[4, 4], strokeWidth=1)
+    return alt.layer(diagonal, base.mark_line(), marks).properties(**SIZE)
 
 
 def _source(rows: Iterable[Mapping[str, Any]] | str) -> alt.InlineData:

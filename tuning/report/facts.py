@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tuning.analysis.ranking import STATES, TrialRow
-from tuning.journal.records import RANKED, TrialRecord
+from tuning.journal.records import RANKED, TestEvaluation, TrialRecord
 from tuning.space.space import Space
 
 MAX_TRIALS = 1000
@@ -51,6 +51,12 @@ class ReportData:
         if record.origin == "baseline" and record.state in RANKED:
             return "baseline"
         return STATES.get(record.state, "running")
+
+
+def calibrated_evaluation(facts: ReportData) -> TestEvaluation | None:
+    """Return the last evaluation on a test split of a model that was calibrated; None if there is none."""
+    evaluations: Sequence[TestEvaluation] = facts.attributes.get("test_evaluations", ())
+    return next((each for each in reversed(evaluations) if each.get("calibration")), None)
 
 
 def sample_trials(facts: ReportData) -> ReportData:

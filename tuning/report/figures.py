@@ -9,14 +9,16 @@ import vl_convert
 from core.errors import UserError
 from core.io.atomic import atomic_write
 from tuning.analysis.random_search_curve import random_search_curve
+from tuning.journal.records import TestEvaluation
 from tuning.report import charts
 from tuning.report.chart_data import MIN_TRIALS, ChartData
+from tuning.report.facts import calibrated_evaluation
 
 FEW_TRIALS = 30
 """With fewer trials, importances are mostly chance."""
 CHARTS: Sequence[Callable[[ChartData], charts.AnyChart]] = (
     *(charts.history, charts.curves, charts.losses, charts.importances),
-    *(charts.expected, charts.timeline, charts.parallel, charts.slices),
+    *(charts.expected, charts.timeline, charts.parallel, charts.slices, charts.calibration),
 )
 """In the page's order; a function's name is its anchor in the page and the name of its images."""
 
@@ -41,6 +43,9 @@ def figures(data: ChartData) -> dict[str, Figure]:
         random_search_curve(facts.records)
     except UserError as error:
         why["expected"] = str(error)
+    evaluation = calibrated_evaluation(facts)
+    if evaluation is None:
+        why["calibration"] = "No calibrated model was evaluated on the test split yet: use sentune retrain or ensemble."
     own = [row.val_metric for row, _ in facts.ranked if row.copy_of is None]
     hint = f"Of {len(own)} ended trials, fewer than {FEW_TRIALS}, such shares are mostly chance: take them as a hint."
     if len(own) < MIN_TRIALS:
@@ -50,7 +55,20 @@ def figures(data: ChartData) -> dict[str, Figure]:
     found = {key: Figure(None if key in why else draw(data), why.get(key)) for key, draw in named.items()}
     if len(own) < FEW_TRIALS and found["importances"].chart is not None:
         found["importances"] = found["importances"]._replace(note=hint)
+    if evaluation is not None:
+        found["calibration"] = found["calibration"]._replace(note=_calibration_note(evaluation))
     return found
+
+
+def _calibration_note(evaluation: TestEvaluation) -> str:
+    """Return whose diagram it is, and the error before and after."""
+    before, after = (evaluation["calibration"][state]["error"] for state in ("before", "after"))
+    trial = "" if evaluation["trial"] is None else f" of trial {evaluation['trial']}"
+    remark = "" if after <= before else " Calibration did not help here."
+    return (
+        f"Model{trial} by {evaluation['verb']}, trained on {evaluation['on']}: expected calibration error "
+        f"{before:.4f} before, {after:.4f} after.{remark}"
+    )
 
 
 def write_images(drawn: Mapping[str, Figure], folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -177,6 +178,48 @@ def test_a_tooltip_has_every_setting(data: ChartData) -> None:
 def test_each_chart_is_written_as_png_and_svg(data: ChartData, tmp_path: Path) -> None:
     drawn = figures(data)
     write_images(drawn, tmp_path / "images")
-    for key in drawn:
+    for key in drawn.keys() - {"calibration"}:  # no model was saved
         assert (tmp_path / "images" / f"{key}.png").read_bytes().startswith(b"\x89PNG")
         assert (tmp_path / "images" / f"{key}.svg").read_text().startswith("<svg")
+
+
+def calibrated(data: ChartData, error: float) -> ChartData:
+    """Return the study with two test evaluations; the second one is of a calibrated model."""
+    bins = [{"low": 0.6, "high": 0.7, "sentences": 9, "confidence": 0.65, "accuracy": 0.5}]
+    last = {
+        "verb": "retrain",
+        "trial": 3,
+        "on": "train",
+        "calibration": {"before": {"error": 0.15, "bins": bins}, "after": {"error": error, "bins": bins}},
+    }
+    evaluations = [{"verb": "confirm", "trial": 3}, last]
+    facts = replace(data.facts, attributes={**data.facts.attributes, "test_evaluations": evaluations})
+    return replace(data, facts=facts)
+
+
+def test_the_last_calibrated_model_has_a_reliability_diagram(data: ChartData) -> None:
+    shown = figures(calibrated(data, 0.05))["calibration"]
+
+    assert shown.chart is not None
+    drawn = svg(shown.chart)
+    assert drawn.count("accuracy: 0.5") >= 2
+    assert "state: before" in drawn
+    assert "state: after" in drawn
+    assert shown.note == (
+        "Model of trial 3 by retrain, trained on train: expected calibration error 0.1500 before, 0.0500 after."
+    )
+
+
+def test_a_calibration_that_made_it_worse_is_named(data: ChartData) -> None:
+    note = figures(calibrated(data, 0.2))["calibration"].note
+
+    assert note is not None
+    assert note.endswith("Calibration did not help here.")
+
+
+def test_without_a_calibrated_model_a_note_says_how_to_get_one(data: ChartData) -> None:
+    shown = figures(data)["calibration"]
+
+    assert shown.chart is None
+    assert shown.note is not None
+    assert "use sentune retrain or ensemble" in shown.note

@@ -1,0 +1,63 @@
+"""tuning.retrain.calibrated: figures and lines about the calibration of a model."""
+
+import json
+
+import numpy as np
+import pytest
+
+from core.calibration import MIN_SENTENCES, apply_temperature
+from tests.core.test_calibration import drawn
+from tuning.retrain.calibrated import Outputs, average, calibration_figures, calibration_lines
+
+
+def test_a_model_that_is_too_sure_is_calibrated_on_test() -> None:
+    figures = calibration_figures(Outputs(*drawn(2000, 3, 0.4)), Outputs(*drawn(3000, 3, 0.4, seed=1)))
+
+    lines = calibration_lines(figures, 2000)
+
+    assert figures["calibration"]["after"]["error"] < figures["calibration"]["before"]["error"] / 2
+    assert lines[0].startswith("temperature 2.") or lines[0].startswith("temperature 0.")
+    assert "fitted on 2,000 validation sentences" in lines[0]
+    assert lines[1].startswith("expected calibration error on test: ")
+    assert "did not help" not in lines[1]
+    assert json.loads(json.dumps(figures)) == figures
+
+
+def test_a_temperature_that_does_not_help_on_test_is_named() -> None:
+    val, test = drawn(2000, 2, 3.0), drawn(3000, 2, 1.0, seed=1)
+
+    lines = calibration_lines(calibration_figures(Outputs(*val), Outputs(*test)), 2000)
+
+    assert lines[1].endswith("calibration did not help here")
+
+
+def test_few_validation_sentences_are_named() -> None:
+    n = MIN_SENTENCES - 1
+
+    figures = calibration_figures(Outputs(*drawn(n, 2, 3.0)), None)
+
+    assert figures["temperature"] == 1
+    assert "calibration" not in figures
+    assert calibration_lines(figures, n)[0] == (
+        f"no calibration: {n} validation sentences are too few, {MIN_SENTENCES} are needed"
+    )
+
+
+def test_the_table_of_thresholds_counts_test_sentences() -> None:
+    labels, probabilities = np.array([0, 0, 1, 1]), np.array([[0.97, 0.03], [0.4, 0.6], [0.3, 0.7], [0.15, 0.85]])
+
+    figures = calibration_figures(Outputs(*drawn(50, 2, 1.0)), Outputs(labels, probabilities))
+
+    assert figures["abstention"]["split"] == "test"
+    table = calibration_lines(figures, 50)[2:]
+    assert table[0].split() == ["P", "answered", "accuracy", "of", "the", "answers"]
+    assert table[1].split()[:3] == ["0.00", "100.0%", "0.7500"]
+    assert table[4].split()[:3] == ["0.70", "75.0%", "1.0000"]
+    assert table[-1].split() == ["0.99", "0.0%", "-"]
+
+
+def test_the_mean_of_members_is_weighted() -> None:
+    parts = [np.array([[0.2, 0.8]], dtype=np.float32), np.array([[1.0, 0.0]], dtype=np.float32)]
+
+    assert average(parts, [0.75, 0.25]) == pytest.approx(np.array([[0.4, 0.6]]))
+    assert apply_temperature(average(parts, [0.75, 0.25]), 1.0).dtype == np.float64

@@ -1,0 +1,92 @@
+"""The calibration of a trained model: its temperature, what this changes on the test split, and what it leaves out."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.calibration import (
+    MIN_SENTENCES,
+    apply_temperature,
+    coverage_at,
+    coverage_table,
+    expected_calibration_error,
+    fit_temperature,
+    reliability,
+)
+from core.stats import wilson
+
+THRESHOLDS = (0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
+"""Values of --min-probability for which `retrain` prints coverage and accuracy."""
+
+
+class Outputs(NamedTuple):
+    """What a model gives for the n sentences of a split."""
+
+    labels: NDArray[np.int64]
+    """(n,)."""
+    probabilities: NDArray[np.floating]
+    """(n, C), before calibration."""
+
+
+def calibration_figures(val: Outputs, test: Outputs | None) -> dict[str, Any]:
+    """Fit a temperature on validation sentences, and measure its effect on test sentences.
+
+    Returns:
+        `temperature`; `coverage` of the validation sentences (core.calibration.coverage_table); `abstention`: the
+        `split` (test, or val without a test split), its number of `sentences`, and the `rows` of coverage_at for
+        THRESHOLDS; and with a test split `calibration`, the reliability diagrams `before` and `after`.
+    """
+    temperature = fit_temperature(*val)
+    calibrated = val._replace(probabilities=apply_temperature(val.probabilities, temperature))
+    found: dict[str, Any] = {"temperature": temperature, "coverage": coverage_table(*calibrated)}
+    name = "val"
+    if test is not None:
+        name, calibrated = "test", test._replace(probabilities=apply_temperature(test.probabilities, temperature))
+        found["calibration"] = {"before": _diagram(test), "after": _diagram(calibrated)}
+    rows = coverage_at(*calibrated, THRESHOLDS)
+    found["abstention"] = {"split": name, "sentences": len(calibrated.labels), "rows": rows}
+    return found
+
+
+def _diagram(outputs: Outputs) -> dict[str, Any]:
+    bins = reliability(*outputs)
+    return {"error": expected_calibration_error(bins), "bins": [dataclasses.asdict(each) for each in bins]}
+
+
+def calibration_lines(figures: Mapping[str, Any], val_sentences: int) -> list[str]:
+    """Return what `retrain` prints about the result of `calibration_figures`."""
+    if val_sentences < MIN_SENTENCES:
+        lines = [f"no calibration: {val_sentences} validation sentences are too few, {MIN_SENTENCES} are needed"]
+    else:
+        lines = [f"temperature {figures['temperature']:.3f}, fitted on {val_sentences:,} validation sentences"]
+        if found := figures.get("calibration"):
+            before, after = found["before"]["error"], found["after"]["error"]
+            remark = "" if after <= before else ": calibration did not help here"
+            lines.append(f"expected calibration error on test: {before:.4f} before, {after:.4f} after{remark}")
+    return [*lines, *_abstention_lines(figures["abstention"])]
+
+
+def _abstention_lines(found: Mapping[str, Any]) -> list[str]:
+    title = f"with predict --min-probability P, on the {found['split']} split:"
+    header = f"{'P':>5} {'answered':>9} {'accuracy of the answers':>24}"
+    return [title, header, *(_abstention_line(row, found["sentences"]) for row in found["rows"])]
+
+
+def _abstention_line(row: Mapping[str, Any], total: int) -> str:
+    answered, correct = row["sentences"], row["correct"]
+    start = f"{row['min_probability']:>5.2f} {answered / total:>9.1%}"
+    if not answered:
+        return f"{start} {'-':>24}"
+    between = wilson(correct, answered)
+    return f"{start} {correct / answered:>8.4f} ({between.low:.4f} to {between.high:.4f})"
+
+
+def average(parts: Sequence[NDArray[np.floating]], weights: Sequence[float]) -> NDArray[np.float64]:
+    """Return (n, C) the weighted mean of the members' probabilities, always summed in the same order."""
+    total = np.zeros(parts[0].shape)
+    for part, weight in zip(parts, weights, strict=True):
+        total += weight * part
+    return total
