@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from core.config import TrialConfig
+from core.inference.members import LstmMember, Member
 from core.io.text import printable
 from core.stats import Z, wilson
 
@@ -13,6 +13,7 @@ _SOURCE_ELSEWHERE = ("audit", "inputs", "licence", "vectors_licence")
 _METRICS_ELSEWHERE = (
     *("environment", "epochs", "val_loss_standard_error", "test_loss_standard_error"),
     *("val_classes", "val_confusion", "test_classes", "test_confusion"),
+    *("calibration", "coverage", "abstention"),
 )
 """Of source and metrics: what has a place of its own in the card."""
 _EXPLANATIONS = {
@@ -33,6 +34,7 @@ _EXPLANATIONS = {
     "its weights are the saved ones",
     "trial": "its number in the search",
     "search_trials": "trials of the search with a validation accuracy; the best of many is the higher by chance",
+    "temperature": "of the probabilities, fitted on the validation split; 1 changes nothing",
     "weights_sha256": "digest of the trained weights: a training that gives the same one gave the same bits",
     "data_fingerprint": "digest of everything that shaped the data; a corpus with the same one is the same bytes",
     "verdict": "the trial trained again, against the figures that the search recorded, epoch by epoch",
@@ -47,7 +49,7 @@ _EXPLANATIONS = {
 
 
 def render_model_card(
-    *, source: Mapping[str, Any], metrics: Mapping[str, Any], config: TrialConfig, command: str
+    *, source: Mapping[str, Any], metrics: Mapping[str, Any], members: Sequence[Member], command: str
 ) -> str:
     """Write the card.
 
@@ -55,9 +57,10 @@ def render_model_card(
         source: `Corpus.source`.
         metrics: figures by name; `SPLIT_accuracy` gets an interval where `SPLIT_sentences` says how many there are, and
             `SPLIT_loss` where there is `SPLIT_loss_standard_error`.
-            `epochs` (rows of figures), `environment`, `SPLIT_classes` (core.class_report) and `SPLIT_confusion` have
-            their own sections.
-        config: what the model was trained with.
+            `epochs` (rows of figures), `environment`, `SPLIT_classes` (core.class_report), `SPLIT_confusion`,
+            `calibration` (reliability diagrams `before` and `after`, core.calibration) and `abstention` have their own
+            sections.
+        members: Of the model.
         command: The command that the user ran.
 
     Returns:
@@ -72,7 +75,7 @@ def render_model_card(
     fence = "`" * max(3, 1 + max(map(len, re.findall("`+", line)), default=0))  # which the command cannot end
     sections = [
         f"# Sentence classifier trained on {escape_markdown(source.get('dataset', 'unnamed data'))}",
-        f"{_architecture(config)} It gives each text one of the labels in `labels.json`, with a probability.",
+        f"{_architecture(members)} It gives each text one of the labels in `labels.json`, with a probability.",
         "## Data",
         _table(("what", "value"), _pairs({k: v for k, v in source.items() if k not in _SOURCE_ELSEWHERE})),
         *_part("### Audit", _table(("what", "value"), _pairs(source.get("audit") or {}))),
@@ -80,9 +83,10 @@ def render_model_card(
         _table(("figure", "value", "95% interval", "how it came to be"), figures),
         *_classes(metrics, "val", "### Classes of the validation split"),
         *_classes(metrics, "test", "### Classes of the test split"),
+        *_calibration(metrics.get("calibration")),
+        *_abstention(metrics.get("abstention")),
         *_part("### Epochs", _epochs(metrics.get("epochs") or ())),
-        "## Settings",
-        _table(("setting", "value"), ((f"`{name}`", _shown(value)) for name, value in config.to_dict().items())),
+        *(part for member in members for part in _settings(member, single=len(members) == 1)),
         *_part("### What the bits depend on", _table(("what", "value"), _pairs(metrics.get("environment") or {}))),
         "## Limits",
         _LIMITS,
@@ -111,16 +115,66 @@ _USE = """\
 _LIMITS = """\
 - It knows the words of its training split; every other word is `<unk>`, and word order beyond a sentence is unseen.
 - Texts unlike the data above (another language, domain, length or time) get a label all the same, often a wrong one.
-- Probabilities are the softmax of the network and were not calibrated.
+- Probabilities are calibrated by one temperature for texts like the data above; for other texts they may be far off.
 - An interval speaks for chance in the choice of sentences only, not for another seed, split or domain.
 - Labels carry the judgements, mistakes and biases of whoever made the data: do not decide about people with it."""
 
 
-def _architecture(config: TrialConfig) -> str:
+def _architecture(members: Sequence[Member]) -> str:
+    if len(members) == 1:
+        return _member(members[0])
+    shares = (f"- `{each.name}`, share {each.weight:.4g}: {_member(each)}" for each in members)
+    parts = "\n".join(shares)
+    return f"An ensemble of {len(members)} members, whose probabilities are averaged:\n\n{parts}\n\n"
+
+
+def _member(member: Member) -> str:
+    if not isinstance(member, LstmMember):
+        return "TF-IDF of words and word pairs with logistic regression."
+    config = member.config
     layers = f"{config.n_layers} LSTM layer{'s' if config.n_layers > 1 else ''} of width {config.hidden_dim}"
     directions = "in two directions" if config.bidirectional else "in one direction"
     vectors = "Frozen" if config.freeze_embedding else "Trained"
     return f"{vectors} word vectors, {layers} {directions}, {config.pooling} pooling and a linear layer."
+
+
+def _settings(member: Member, *, single: bool) -> list[str]:
+    """Return the settings of an LSTM; the plain baseline has none."""
+    if not isinstance(member, LstmMember):
+        return []
+    rows = ((f"`{name}`", _shown(value)) for name, value in member.config.to_dict().items())
+    return [f"## Settings{'' if single else f' of {member.name}'}", _table(("setting", "value"), rows)]
+
+
+def _calibration(found: Mapping[str, Any] | None) -> list[str]:
+    """Return the calibration error and the reliability diagrams on the test split."""
+    if not found:
+        return []
+    before, after = found["before"]["error"], found["after"]["error"]
+    helped = "" if after <= before else " Calibration did not help here."
+    rows = [
+        [state, f"{each['low']:.3f} to {each['high']:.3f}", str(each["sentences"]),
+         *(f"{each[name]:.4f}" for name in ("confidence", "accuracy"))]
+        for state in ("before", "after") for each in found[state]["bins"]
+    ]  # fmt: skip
+    return [
+        "### Calibration on the test split",
+        f"Expected calibration error: {before:.4f} before, {after:.4f} after.{helped}",
+        _table(("", "probability of the label", "sentences", "mean probability", "share of correct labels"), rows),
+    ]
+
+
+def _abstention(found: Mapping[str, Any] | None) -> list[str]:
+    """Return how many sentences get an answer with `predict --min-probability`, and how many answers are correct."""
+    if not found:
+        return []
+    rows = [
+        [f"{row['min_probability']:g}", f"{row['sentences'] / found['sentences']:.1%}",
+         f"{row['correct'] / row['sentences']:.4f}" if row["sentences"] else ""]
+        for row in found["rows"]
+    ]  # fmt: skip
+    header = ("minimum probability", "answered", "accuracy of the answers")
+    return [f"### Answers on the {found['split']} split", _table(header, rows)]
 
 
 def _spread(name: str, value: Any, metrics: Mapping[str, Any]) -> str:

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
 from core.calibration import (
     BINS,
@@ -18,15 +17,7 @@ from core.calibration import (
     reliability,
 )
 from core.stats import wilson
-
-
-def drawn(n: int, n_classes: int, temperature: float, seed: int = 0) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Return labels, and probabilities that are right at `temperature`."""
-    random = np.random.default_rng(seed)
-    logits = random.normal(0, 2, (n, n_classes))
-    right = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    labels = (random.random(n)[:, None] > right.cumsum(axis=1)).sum(axis=1)
-    return labels, apply_temperature(right, 1 / temperature)
+from tests.support.probabilities import drawn
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])

@@ -57,8 +57,7 @@ from tuning.journal.predictions import pack_labels
 from tuning.journal.records import read_study
 from tuning.journal.writer import StudyJournal, open_study
 from tuning.resources.machine import TrialResources
-from tuning.retrain.models import TrainedModel
-from tuning.retrain.models import save_trained_model as save_trained
+from tuning.retrain.models import TrainedModel, save_members
 from tuning.scheduling.asha import Asha
 from tuning.scheduling.schedule import OOM, SEGMENTS
 from tuning.scheduling.study import study_spec
@@ -287,13 +286,15 @@ def model(folder: Path) -> Files:
         figures={
             "best_epoch": 2, "val_accuracy": 0.75, "val_loss": 0.5, "val_sentences": 24, "test_accuracy": 0.625,
             "test_loss": 0.6, "test_loss_standard_error": 0.05, "test_sentences": 16, "val_loss_standard_error": 0.04,
+            "temperature": 1.25,
         },
         rows=[{"epoch": e, "train_loss": 1 / e, "val_loss": 1.5 / e, "seconds": 0.5} for e in (1, 2)],
         environment=ENVIRONMENT,
         weights_sha256="b" * 64,
     )  # fmt: skip
     about = {"trial": 3, "search_trials": 12, "verdict": "reproduced bit for bit", "test_evaluations": 1}
-    save_trained(folder / "model", trained, corpus, about, "sentune retrain mine --trial 3")
+    metrics = {**trained.metrics, **about}
+    save_members(folder / "model", [trained.member], metrics, corpus, "sentune retrain mine --trial 3")
     return files_in(folder / "model")
 
 

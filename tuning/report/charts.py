@@ -203,8 +203,9 @@ def slices(data: ChartData) -> alt.ConcatChart:
 
 def calibration(data: ChartData) -> alt.LayerChart:
     """The reliability diagram of the last calibrated model, before and after: accuracy by probability of the label."""
-    found = calibrated_evaluation(data.facts) or {"calibration": {}}
-    rows = [{"state": state, **each} for state, part in found["calibration"].items() for each in part["bins"]]
+    evaluation = calibrated_evaluation(data.facts)
+    diagrams: Mapping[str, Any] = evaluation["calibration"] if evaluation else {}
+    rows = [{"state": state, **each} for state, part in diagrams.items() for each in part["bins"]]
     scale = alt.Scale(domain=[0, 1], nice=False)
     x = alt.X("confidence:Q", title="mean probability of the label", scale=scale)
     y = alt.Y("accuracy:Q", title="share of correct labels", scale=scale)

@@ -23,6 +23,7 @@ from tuning.analysis.trial_detail import ClassResults, class_tables
 from tuning.formatting import format_settings
 from tuning.journal.records import Spec, TrialRecord, is_candidate, rank_trials, read_study
 from tuning.journal.writer import TEST_EVALUATIONS, StudyJournal, open_study
+from tuning.retrain.calibrated import calibration_lines
 from tuning.retrain.environment_diff import (
     EnvironmentChange,
     data_changes,
@@ -37,7 +38,7 @@ from tuning.retrain.models import (
     evaluate_model,
     median_model,
     refit_on_both,
-    save_trained_model,
+    save_members,
     seed_summary,
     train_seed,
 )
@@ -107,6 +108,7 @@ def retrain_trial(options: RetrainOptions) -> Reproduction:
         verdict = reproduction_of(record, verified, changes)
         print(verdict)
         model, about = _models(options, context, record, verified)
+        print(*calibration_lines(model.figures, len(context.corpus.validation())), sep="\n")
         _print_classes(model, context.corpus.classes)
         about = {
             "trial": record.number,
@@ -117,7 +119,7 @@ def retrain_trial(options: RetrainOptions) -> Reproduction:
             **about,
             "test_evaluations": len(journal.attributes.get(TEST_EVALUATIONS, ())),
         }
-        save_trained_model(options.out, model, context.corpus, about, options.command)
+        save_members(options.out, [model.member], {**model.metrics, **about}, context.corpus, options.command)
         shutil.rmtree(context.checkpoints, ignore_errors=True)
     print(f"model saved in {options.out}")
     return verdict

@@ -12,14 +12,16 @@ from torch import Tensor
 from core.class_report import class_report, confusion_matrix
 from core.config import TrialConfig
 from core.data.corpus import TEST, VAL, Corpus
-from core.inference.members import LstmMember
+from core.inference.members import LstmMember, Member
 from core.inference.model_card import render_model_card
 from core.inference.saved_model import save_model
+from core.log_odds import LogOdds, to_probabilities
 from core.metrics import METRICS
 from core.training.evaluate import Evaluation, evaluate
 from core.training.refit import refit
 from core.training.result import EpochResult, TrainResult
 from tuning.journal.writer import StudyJournal
+from tuning.retrain.calibrated import Outputs, calibration_figures
 from tuning.retrain.training import evaluate_on_test, held_out_metrics, metrics_of, train_resumable
 
 
@@ -56,6 +58,21 @@ class TrainedModel:
     environment: Mapping[str, Any]
     weights_sha256: str
 
+    @property
+    def member(self) -> LstmMember:
+        """The only member of the model to save."""
+        return LstmMember(name="model", weight=1.0, config=self.config, weights=self.weights)
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """Figures for the model folder."""
+        return {
+            **self.figures,
+            "epochs": self.rows,
+            "environment": dict(self.environment),
+            "weights_sha256": self.weights_sha256,
+        }
+
 
 def train_seed(context: RetrainContext, seed: int, last: int | None, say: Callable[[EpochResult], None]) -> TrainResult:
     """Train the trial on a seed, to its epoch `last` or to its end; resume after a kill."""
@@ -79,6 +96,7 @@ def evaluate_model(context: RetrainContext, result: TrainResult) -> TrainedModel
         "val_loss_standard_error": val.loss_standard_error,
         **class_figures("val", context.corpus, VAL, val),
         **class_figures("test", context.corpus, TEST, test),
+        **calibration_figures(outputs_of(context.corpus, val.log_odds), test_outputs(context.corpus, test)),
     }
     model = TrainedModel(
         config=result.config,
@@ -111,6 +129,7 @@ def refit_on_both(context: RetrainContext, verified: TrainResult, say: Callable[
             "verified_val_sentences": len(corpus.validation()),
             **held_out_metrics(config, test),
             **class_figures("test", corpus, TEST, test),
+            **calibration_figures(outputs_of(corpus, verified.val_log_odds), test_outputs(corpus, test)),
         },
         rows=[{"pass": number, "train_loss": loss} for number, loss in enumerate(again.losses, 1)],
         environment=again.environment,
@@ -129,6 +148,16 @@ def class_figures(name: str, corpus: Corpus, split: int, evaluation: Evaluation 
     return {f"{name}_classes": scores, f"{name}_confusion": confusion.tolist()}
 
 
+def outputs_of(corpus: Corpus, log_odds: LogOdds) -> Outputs:
+    """Return the outputs of a model for the validation sentences, from its log-odds."""
+    return Outputs(corpus.labels[corpus.validation()], to_probabilities(log_odds))
+
+
+def test_outputs(corpus: Corpus, test: Evaluation | None) -> Outputs | None:
+    """Return the outputs of a model for the test sentences; None without a test split."""
+    return None if test is None else Outputs(corpus.labels[corpus.indices(TEST)], test.probabilities)
+
+
 def _log_test(context: RetrainContext, model: TrainedModel, on: str) -> None:
     figures = model.figures
     if "test_accuracy" in figures:
@@ -143,6 +172,7 @@ def _log_test(context: RetrainContext, model: TrainedModel, on: str) -> None:
             test_sentences=figures["test_sentences"],
             test_fingerprint=context.corpus.test_fingerprint(),
             epochs=len(model.rows),
+            calibration=figures["calibration"],
         )
 
 
@@ -169,23 +199,27 @@ def seed_summary(models: Sequence[TrainedModel]) -> dict[str, Any]:
     return {"seeds": rows, **spread}
 
 
-def save_trained_model(out: Path, model: TrainedModel, corpus: Corpus, about: Mapping[str, Any], command: str) -> None:
-    """Write the model folder; its card and metrics have the figures and `about`."""
-    metrics = {
-        **model.figures,
-        **about,
-        "epochs": model.rows,
-        "environment": dict(model.environment),
-        "weights_sha256": model.weights_sha256,
-        "data_fingerprint": corpus.fingerprint,
-    }
+def save_members(
+    out: Path, members: Sequence[Member], metrics: Mapping[str, Any], corpus: Corpus, command: str
+) -> None:
+    """Write the model folder.
+
+    Args:
+        out: The folder.
+        members: Of the model.
+        metrics: Figures for the folder and its card; `temperature` is the model's.
+        corpus: The data that the members were trained on.
+        command: The user's command line, for the card.
+    """
+    metrics = {**metrics, "data_fingerprint": corpus.fingerprint}
     save_model(
         out,
-        members=[LstmMember(name="model", weight=1.0, config=model.config, weights=model.weights)],
+        members=members,
+        temperature=metrics["temperature"],
         words=corpus.words,
         classes=corpus.classes,
         embedding_dim=corpus.embedding_dim,
         tokenizer=corpus.source["tokenizer"],
         metrics=metrics,
-        card=render_model_card(source=corpus.source, metrics=metrics, config=model.config, command=command),
+        card=render_model_card(source=corpus.source, metrics=metrics, members=members, command=command),
     )

@@ -2,12 +2,15 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from core.config import TrialConfig
+from core.inference.members import LstmMember, PlainMember
 from core.inference.model_card import escape_markdown, render_model_card
+from core.training.plain_baseline import PlainBaseline
 
 SOURCE = {
     "dataset": "snippets",
@@ -43,7 +46,7 @@ def card(**changes: Any) -> str:
     parts = {
         "source": SOURCE,
         "metrics": METRICS,
-        "config": TrialConfig.notebook(),
+        "members": [LstmMember(name="model", weight=1.0, config=TrialConfig.notebook(), weights={})],
         "command": "sentune retrain s --out m",
     }
     return render_model_card(**(parts | changes))
@@ -144,3 +147,38 @@ def test_every_figure_that_retrain_writes_says_how_it_came_to_be() -> None:
     table = card(metrics=dict.fromkeys(names, 1)).split("## Figures\n\n")[1].split("\n\n")[0].splitlines()[2:]
     assert [line.split(" | ")[0] for line in table] == [f"| {name.replace('_', ' ')}" for name in names]
     assert all(len(line.split(" | ")[3].removesuffix(" |")) > 10 for line in table)
+
+
+def test_an_ensemble_lists_its_members_with_their_shares_and_settings() -> None:
+    empty = PlainBaseline(
+        ngrams=np.zeros((0, 2), np.int32), idf=np.zeros(0, np.float32), coefficients=np.zeros((2, 0), np.float32),
+        intercepts=np.zeros(2, np.float32),
+    )  # fmt: skip
+    lstm = LstmMember(name="trial-3", weight=0.6, config=TrialConfig(hidden_dim=77), weights={})
+
+    text = card(members=[lstm, PlainMember(weight=0.4, baseline=empty)])
+
+    assert "An ensemble of 2 members" in text
+    assert "- `trial-3`, share 0.6: Trained word vectors, 1 LSTM layer of width 77" in text
+    assert "- `plain-baseline`, share 0.4: TF-IDF of words and word pairs with logistic regression." in text
+    assert "## Settings of trial-3\n\n| setting | value |" in text
+    assert "Settings of plain-baseline" not in text
+
+
+def test_the_card_has_the_reliability_diagrams_and_the_thresholds() -> None:
+    bins = [{"low": 0.6, "high": 2 / 3, "sentences": 9, "confidence": 0.65, "accuracy": 0.5}]
+    diagrams = {"before": {"error": 0.15, "bins": bins}, "after": {"error": 0.2, "bins": bins}}
+    rows = [
+        {"min_probability": 0.9, "sentences": 4, "correct": 3},
+        {"min_probability": 0.99, "sentences": 0, "correct": 0},
+    ]
+
+    text = card(
+        metrics={**METRICS, "calibration": diagrams, "abstention": {"split": "test", "sentences": 16, "rows": rows}}
+    )
+
+    assert "error: 0.1500 before, 0.2000 after. Calibration did not help here." in text
+    assert "| before | 0.600 to 0.667 | 9 | 0.6500 | 0.5000 |" in text
+    assert "### Answers on the test split" in text
+    assert "| 0.9 | 25.0% | 0.7500 |" in text
+    assert "| 0.99 | 0.0% |  |" in text

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from core.calibration import MIN_SENTENCES, apply_temperature
-from tests.core.test_calibration import drawn
+from tests.support.probabilities import drawn
 from tuning.retrain.calibrated import Outputs, average, calibration_figures, calibration_lines
 
 

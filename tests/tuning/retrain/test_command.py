@@ -72,6 +72,12 @@ def test_the_trial_comes_out_the_same_and_everything_is_told(
     assert (metrics(study)["val_accuracy"], metrics(study)["trial"]) == (best.val_accuracy, 1)
     assert metrics(study)["verdict"] == str(verdict)
     assert metrics(study)["test_evaluations"] == 1
+    assert "no calibration: 24 validation sentences are too few" in out
+    assert "with predict --min-probability P, on the test split:" in out
+    assert read_model(study / "model").temperature == metrics(study)["temperature"] == 1
+    assert metrics(study)["coverage"][0]["sentences"] == 24
+    (evaluation,) = study_attributes(study)["test_evaluations"]
+    assert evaluation["calibration"] == metrics(study)["calibration"]
     assert "REPRODUCED 3/3 epochs" in (study / "model" / "card.md").read_text()
     assert list((study / "checkpoints").iterdir()) == []
 
