@@ -52,6 +52,8 @@ class TrialConfig:
     """Probability that a whole word of a sentence is dropped (its vector set to zero)."""
     lstm_dropout: float = _setting(0.0, short="lstm.drop", rank=11)
     """Dropout between LSTM layers; without effect when there is one layer."""
+    weight_dropout: float = _setting(0.0, short="w.drop", rank=18)
+    """Probability that a hidden-to-hidden weight of the LSTM is zero in a training batch (DropConnect)."""
     fc_dropout: float = _setting(0.5, short="drop", rank=5)
     """Dropout on the pooled sentence vector."""
     fc_dropout_twice: bool = False
@@ -102,6 +104,7 @@ class TrialConfig:
                 "pooling": _choice(self.pooling, POOLINGS),
                 "embedding_dropout": _probability(self.embedding_dropout),
                 "lstm_dropout": _probability(self.lstm_dropout),
+                "weight_dropout": _probability(self.weight_dropout),
                 "fc_dropout": _probability(self.fc_dropout),
                 "fc_dropout_twice": _flag(self.fc_dropout_twice),
                 "freeze_embedding": _flag(self.freeze_embedding),

@@ -109,7 +109,10 @@ class SentenceClassifier(nn.Module):
             tokens = tokens * dropout.keep_mask(tokens.shape, dropped)
             vectors = vectors / (1 - dropped)
         mirror = reversal_index(lengths, tokens.shape[0])
-        states = [lstm(F.embedding(order, vectors))[0] for lstm, order in self._by_direction(0, tokens, mirror)]
+        states = [
+            self._read(lstm, F.embedding(order, vectors), dropout)
+            for lstm, order in self._by_direction(0, tokens, mirror)
+        ]
         return self._classify_states(states, lengths, mirror, dropout)
 
     def _classify_states(
@@ -120,7 +123,7 @@ class SentenceClassifier(nn.Module):
         for layer in range(1, config.n_layers):
             x = self._concat_directions(states, mirror)
             x = dropout(x, config.lstm_dropout) if dropout else x
-            states = [lstm(order)[0] for lstm, order in self._by_direction(layer, x, mirror)]
+            states = [self._read(lstm, order, dropout) for lstm, order in self._by_direction(layer, x, mirror)]
         if config.pooling == "last":
             pooled = torch.cat([last_state(s, lengths) for s in states], dim=1)
         elif config.pooling == "attention":
@@ -132,6 +135,21 @@ class SentenceClassifier(nn.Module):
                 pooled = dropout(pooled, config.fc_dropout)
         logits: Tensor = self.output(pooled)
         return logits
+
+    def _read(self, lstm: nn.LSTM, x: Tensor, dropout: Dropout | None) -> Tensor:
+        """Return the states (T, B, H) of one direction for its input `x` (T, B, ...), with weight dropout.
+
+        One mask of the hidden-to-hidden weights holds for the whole batch and every step in time (Merity, Keskar and
+        Socher 2018, "Regularizing and Optimizing LSTM Language Models").
+        """
+        if not dropout or self.config.weight_dropout == 0:
+            states: Tensor = lstm(x)[0]
+            return states
+        # As `nn.LSTM.forward` does. `functional_call` would copy all weights on a GPU, out of the learner's flat vector.
+        input_weights, hidden_weights, *biases = lstm.all_weights[0]
+        weights = [input_weights, dropout(hidden_weights, self.config.weight_dropout), *biases]
+        zeros = x.new_zeros(1, x.shape[1], lstm.hidden_size)
+        return torch.lstm(x, (zeros, zeros), weights, True, 1, 0.0, lstm.training, False, False)[0]
 
     def _by_direction(self, layer: int, x: Tensor, mirror: Tensor) -> list[tuple[nn.LSTM, Tensor]]:
         """Return each direction of a layer with its input: `x` (T, B, ...) as it is, and reversed."""

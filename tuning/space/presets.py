@@ -30,6 +30,7 @@ settings:
   pooling: [last, max, mean, mean+max, attention]
   embedding_dropout: float(0, 0.6)
   lstm_dropout: {range: "float(0, 0.5)", when: n_layers > 1}
+  weight_dropout: float(0, 0.5)
   fc_dropout: float(0.1, 0.6)
   freeze_embedding: [true, false]
   embedding_lr_scale: {range: "log(0.1, 1)", when: not freeze_embedding}

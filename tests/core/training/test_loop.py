@@ -161,6 +161,7 @@ def test_ten_epochs_are_four_a_death_and_six_more(optimizer: str, precision: str
         {"freeze_embedding": True, "embedding_max_norm": 1.0},
         {"inexact_lazy_adam": True, "weight_decay": 0.01},
         {"patience": 2, "learning_rate": 0.05},
+        {"weight_dropout": 0.5, "n_layers": 2, "precision": "bf16"},
     ],
 )
 @pytest.mark.parametrize("pretrained", [False, pytest.param(True, marks=pytest.mark.slow)])
@@ -344,6 +345,7 @@ def test_inter_layer_dropout_has_no_effect_on_one_layer() -> None:
     "changes",
     [
         {"embedding_dropout": 0.3},
+        {"weight_dropout": 0.3},
         {"fc_dropout": 0.1},
         {"fc_dropout_twice": True},
         {"label_smoothing": 0.1},

@@ -34,7 +34,7 @@ def without_validation(corpus: Corpus) -> Corpus:
         {"lr_schedule": "cosine", "optimizer": "adadelta", "learning_rate": 0.5},
         {"lr_schedule": "plateau", "learning_rate": 0.05},
         {"ema_decay": 0.8, "weight_decay": 0.01, "optimizer": "adamw"},
-        {"freeze_embedding": True, "label_smoothing": 0.1},
+        {"freeze_embedding": True, "label_smoothing": 0.1, "weight_dropout": 0.3},
     ],
 )
 def test_where_validation_adds_nothing_every_bit_is_that_of_the_best_epoch(changes: dict[str, Any]) -> None:

@@ -48,7 +48,7 @@ def test_a_larger_corpus_costs_more(name: str) -> None:
 
 @pytest.mark.parametrize(
     "changes",
-    [{"learning_rate": 0.5}, {"fc_dropout": 0.1}, {"embedding_dropout": 0.4}, {"seed": 3}, {"label_smoothing": 0.1}],
+    [{"learning_rate": 0.5}, {"fc_dropout": 0.1}, {"embedding_dropout": 0.4}, {"seed": 3}, {"weight_dropout": 0.3}],
 )
 def test_settings_without_a_shape_cost_nothing(changes: dict[str, Any]) -> None:
     assert epoch_cost(config(**changes), SHAPE) == epoch_cost(config(), SHAPE)
