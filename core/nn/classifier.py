@@ -145,7 +145,7 @@ class SentenceClassifier(nn.Module):
         if not dropout or self.config.weight_dropout == 0:
             states: Tensor = lstm(x)[0]
             return states
-        # As `nn.LSTM.forward` does. `functional_call` would copy all weights on a GPU, out of the learner's flat vector.
+        # As in `nn.LSTM.forward`. On a GPU, `functional_call` would move the weights out of the learner's flat vector.
         input_weights, hidden_weights, *biases = lstm.all_weights[0]
         weights = [input_weights, dropout(hidden_weights, self.config.weight_dropout), *biases]
         zeros = x.new_zeros(1, x.shape[1], lstm.hidden_size)

@@ -81,9 +81,7 @@ def test_dropout_plays_no_part() -> None:
     corpus = tiny_corpus(n_classes=3)
     settings: dict[str, Any] = {"hidden_dim": 6, "n_layers": 2}
     plain = TrialConfig(**settings, fc_dropout=0.0)
-    dropping = TrialConfig(
-        **settings, fc_dropout=0.9, embedding_dropout=0.5, lstm_dropout=0.5, weight_dropout=0.5
-    )
+    dropping = TrialConfig(**settings, fc_dropout=0.9, embedding_dropout=0.5, lstm_dropout=0.5, weight_dropout=0.5)
     one, other = (evaluate(config, trained(plain), corpus, VAL) for config in (plain, dropping))
     assert np.array_equal(one.probabilities, other.probabilities)
 
