@@ -19,7 +19,7 @@ from core.data.tokenizer import tokenizer_version
 from core.data.vectors import resolve_vectors
 from core.data.vocabulary import Vocabulary
 from core.inference.members import LstmMember
-from core.inference.predictor import Predictor
+from core.inference.predictor import Predictor, load_model
 from core.io import cache
 from core.training.loop import train
 
@@ -64,6 +64,20 @@ class SentenceEstimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.epochs_ = result.epochs
         return self
 
+    @classmethod
+    def load(cls, path: Path | str) -> Self:
+        """Return a fitted estimator that predicts with a model folder; `classes_` are the folder's labels, as text.
+
+        `fit` on it trains a new model, with default settings.
+
+        Raises:
+            UserError: there is no model at `path`, or it is damaged.
+        """
+        loaded = cls()
+        loaded.model_ = load_model(path)
+        loaded.classes_ = np.array(loaded.model_.classes)
+        return loaded
+
     def predict_proba(self, X: Sequence[str]) -> NDArray[np.float64]:  # noqa: N803
         """Return probabilities (n, C) of texts X (n,), columns in the order of `classes_`."""
         check_is_fitted(self)
@@ -71,7 +85,8 @@ class SentenceEstimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def predict(self, X: Sequence[str]) -> NDArray[Any]:  # noqa: N803
         """Return labels (n,) of texts X (n,)."""
-        best = self.predict_proba(X).argmax(axis=1)
+        check_is_fitted(self)
+        best = self.model_.log_probabilities(self.model_.encode(_texts(X))).argmax(axis=1)
         return np.asarray(self.classes_[best])
 
     def _corpus(self, texts: list[str], labels: NDArray[np.int64], seed: int) -> Corpus:

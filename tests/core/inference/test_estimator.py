@@ -1,6 +1,7 @@
 """core.inference.estimator: a scikit-learn estimator that takes texts."""
 
 import pickle
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -12,8 +13,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils import Tags, estimator_checks
 
-from core import SentenceEstimator, TrialConfig
-from core.errors import DataError
+from core import SentenceEstimator, TrialConfig, load_model
+from core.errors import DataError, UserError
+from tests.support.models import CLASSES, mixture, plain, saved
 
 CONFIG = TrialConfig(hidden_dim=8, epochs=4, batch_size=8, fc_dropout=0.0, learning_rate=0.03)
 TEXTS = [f"{'fine lovely' if i % 2 else 'poor awful'} number {i} of {i * 7 % 11}" for i in range(60)]
@@ -74,6 +76,29 @@ def test_a_fitted_estimator_can_be_copied_to_another_process(fitted: SentenceEst
     assert (pickle.loads(pickle.dumps(fitted)).predict_proba(TEXTS) == fitted.predict_proba(TEXTS)).all()
 
 
+def test_a_model_folder_is_a_fitted_estimator(tmp_path: Path) -> None:
+    path = saved(tmp_path, *mixture(), temperature=1.5)
+    loaded, model, texts = SentenceEstimator.load(path), load_model(path), ["good", "", "bad good"]
+    assert loaded.classes_.tolist() == list(CLASSES)
+    np.testing.assert_array_equal(loaded.predict_proba(texts), model.probabilities(texts))
+    assert loaded.predict(texts).tolist() == [each.label for each in model.predict(texts)]
+    assert 0 <= loaded.score(texts, ["negative", "negative", "positive"]) <= 1
+    with pytest.raises(NotFittedError):
+        clone(loaded).predict(texts)
+
+
+def test_labels_of_a_loaded_model_do_not_depend_on_the_temperature(tmp_path: Path) -> None:
+    """Rounding makes both probabilities equal."""
+    loaded = SentenceEstimator.load(saved(tmp_path, plain(intercepts=(0, 2**-50)), temperature=20))
+    assert loaded.predict_proba(["zzz"]).tolist() == [[0.5, 0.5]]
+    assert loaded.predict(["zzz"]).tolist() == ["positive"]
+
+
+def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="there is no saved model at .*none"):
+        SentenceEstimator.load(tmp_path / "none")
+
+
 @pytest.mark.parametrize(
     ("texts", "labels", "message"),
     [
@@ -121,6 +146,9 @@ class OfRows(SentenceEstimator):
 
     def fit(self, X: Any, y: Any) -> Self:  # noqa: N803
         return super().fit(as_texts(X), y)
+
+    def predict(self, X: Any) -> Any:  # noqa: N803
+        return super().predict(as_texts(X))
 
     def predict_proba(self, X: Any) -> Any:  # noqa: N803
         return super().predict_proba(as_texts(X))

@@ -1,5 +1,6 @@
 """core.inference.onnx_graph and core.inference.onnx_export: what onnxruntime computes is what the model computes."""
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -14,10 +15,11 @@ import core.inference.onnx_export
 from core.config import POOLINGS, TrialConfig
 from core.data.vocabulary import Vocabulary
 from core.errors import UserError
+from core.inference.members import LstmMember, Member
 from core.inference.onnx_export import ONNX_FILES, export_onnx, largest_difference
-from core.inference.predictor import Predictor, load_model
+from core.inference.predictor import Predictor, load_model, pad_token_ids
 from core.io.checked_folder import CHECKSUMS
-from tests.support.models import WIDTH, lstm, saved
+from tests.support.models import WIDTH, lstm, mixture, plain, saved
 
 onnxruntime = pytest.importorskip("onnxruntime", reason="needs the extra `export`")
 graphs = pytest.importorskip("core.inference.onnx_graph")
@@ -25,11 +27,13 @@ graphs = pytest.importorskip("core.inference.onnx_graph")
 WORDS = ("<pad>", "<unk>", *(f"w{i}" for i in range(50)))
 
 
-def made(config: TrialConfig) -> tuple[Predictor, bytes]:
-    member = lstm(config=config, seed=3, n_words=len(WORDS), n_classes=3)
-    weights = {name: value.numpy() for name, value in member.weights.items()}
-    model = Predictor([member], Vocabulary(WORDS), ("a", "b", "c"), WIDTH)
-    return model, graphs.build_graph(config, weights).SerializeToString()
+def made(*members: Member, temperature: float = 1.0) -> tuple[Predictor, bytes]:
+    model = Predictor(members, Vocabulary(WORDS), ("a", "b", "c"), WIDTH, temperature)
+    return model, graphs.build_graph(members, 3, temperature).SerializeToString()
+
+
+def one(config: TrialConfig, name: str = "model", weight: float = 1.0) -> LstmMember:
+    return lstm(name, weight, config, seed=3, n_words=len(WORDS), n_classes=3)
 
 
 @pytest.mark.parametrize("n_layers", [1, 2])
@@ -40,7 +44,7 @@ def test_every_kind_of_model_comes_out_the_same(pooling: str, bidirectional: boo
     import onnx
 
     config = TrialConfig(hidden_dim=5, pooling=pooling, bidirectional=bidirectional, n_layers=n_layers)
-    model, graph = made(config)
+    model, graph = made(one(config))
     assert largest_difference(model, graph) < 1e-6
     found = onnx.load_from_string(graph).graph
     read = {name for node in found.node for name in node.input} | {value.name for value in found.output}
@@ -52,7 +56,7 @@ def test_every_kind_of_model_comes_out_the_same(pooling: str, bidirectional: boo
 @pytest.mark.parametrize("pooling", POOLINGS)
 def test_padding_and_company_do_not_matter(pooling: str) -> None:
     """Alone or beside a longer sentence, with zeros or anything else behind its end: the same logits."""
-    _, graph = made(TrialConfig(hidden_dim=5, pooling=pooling, n_layers=2))
+    _, graph = made(one(TrialConfig(hidden_dim=5, pooling=pooling, n_layers=2)))
     session = onnxruntime.InferenceSession(graph)
 
     def logits(rows: list[list[int]], *lengths: int) -> Any:
@@ -67,9 +71,50 @@ def test_padding_and_company_do_not_matter(pooling: str) -> None:
 
 
 def test_the_check_would_notice_other_weights() -> None:
-    model, _ = made(TrialConfig(hidden_dim=5))
-    _, other = made(TrialConfig(hidden_dim=5, seed=1, pooling="mean"))
+    model, _ = made(one(TrialConfig(hidden_dim=5)))
+    _, other = made(one(TrialConfig(hidden_dim=5, seed=1, pooling="mean")))
     assert largest_difference(model, other) > core.inference.onnx_export.TOLERANCE
+
+
+SINGLE = [(word, 0) for word in range(2, 40)]
+PAIRS = [(first, second) for first in range(2, 12) for second in range(2, 9)]
+NGRAMS = sorted([*SINGLE, *PAIRS])
+BASELINES = {
+    "single words and pairs": plain(ngrams=NGRAMS, intercepts=(0.5, -0.25, 0)),
+    "single words": plain(ngrams=SINGLE, intercepts=(0.5, -0.25, 0)),
+    "pairs": plain(ngrams=PAIRS, intercepts=(0.5, -0.25, 0)),
+    "one feature": plain(ngrams=[(7, 0)], intercepts=(0.5, -0.25, 0)),
+    "no feature": plain(ngrams=[], intercepts=(0.5, -0.25, 0)),
+    "a class without training sentences": plain(ngrams=NGRAMS, intercepts=(0.5, -np.inf, 0)),
+}
+
+
+@pytest.mark.parametrize("name", BASELINES)
+@pytest.mark.parametrize("weight", [1.0, 0.75])
+@pytest.mark.parametrize("temperature", [0.05, 1, 1.7, 20])
+def test_mixtures_and_plain_baselines_come_out_the_same(name: str, weight: float, temperature: float) -> None:
+    base = dataclasses.replace(BASELINES[name], weight=weight)
+    first = one(TrialConfig(hidden_dim=5), "trial-0", 0.05)
+    second = one(TrialConfig(hidden_dim=4, n_layers=2, pooling="attention", bidirectional=False), "trial-17", 0.2)
+    members: list[Member] = [base] if weight == 1 else [first, base, second]
+    assert largest_difference(*made(*members, temperature=temperature)) < 1e-5
+
+
+def test_a_plain_baseline_reads_its_features_and_nothing_else() -> None:
+    """Beside longer sentences, one word, unknown words, no known feature, and anything behind the end."""
+    model, graph = made(BASELINES["single words and pairs"])
+    sentences = [[45, 1, 46], [2], [1], [2, 2, 2, 3, 2, 1, 2], [49, 11, 8, 8], [2, 1, 3], [2, 3]]
+    expected = model.calibrate(model.log_probabilities(sentences))
+    assert len({row.tobytes() for row in expected.round(9)}) == 6  # two have no feature
+    tokens, lengths = pad_token_ids(sentences)
+    session = onnxruntime.InferenceSession(graph)
+    for behind in (0, 1, 2, 40):
+        rows = np.where(np.arange(7) < lengths.numpy()[:, None], tokens, behind)
+        (found,) = session.run(["probabilities"], {"tokens": rows, "lengths": lengths.numpy()})
+        np.testing.assert_allclose(found, expected, atol=1e-6)
+    for sentence, row in zip(sentences, expected, strict=True):
+        (found,) = session.run(["probabilities"], {"tokens": [sentence], "lengths": [len(sentence)]})
+        np.testing.assert_allclose(found, [row], atol=1e-6)
 
 
 def exported(tmp_path: Path, **changes: Any) -> tuple[Path, list[str]]:
@@ -88,8 +133,9 @@ def test_the_folder_holds_all_that_is_needed(tmp_path: Path) -> None:
     assert sum(bool(line.strip()) for line in (out / "example.py").read_text().splitlines()) <= 20
 
 
-def test_the_example_gives_the_models_answers_without_torch_and_nltk(tmp_path: Path) -> None:
-    out, _ = exported(tmp_path)
+@pytest.mark.parametrize("members", [[lstm()], mixture()])
+def test_the_example_gives_the_models_answers_without_torch_and_nltk(tmp_path: Path, members: list[Member]) -> None:
+    out, _ = exported(tmp_path, members=members, temperature=1.5)
     texts = ["Good bad, naïve?", "", "bad", "unseen <pad> 再见"]
     code = (
         "import runpy, sys; del sys.argv[0]; sys.modules.update(dict.fromkeys(('torch', 'nltk', 'core', 'tuning'))); "
@@ -108,7 +154,9 @@ def predictions(tmp_path: Path, texts: list[str]) -> Any:
 
 
 def test_a_bf16_model_says_that_the_export_is_fp32(tmp_path: Path) -> None:
-    _, (note,) = exported(tmp_path, members=[lstm(config=TrialConfig(hidden_dim=4, precision="bf16"))])
+    _, (note,) = exported(
+        tmp_path, members=[lstm("trial-1", 0.5, TrialConfig(hidden_dim=4, precision="bf16")), plain(0.5)]
+    )
     assert "the model predicts in bf16, the export computes in fp32" in note
 
 
@@ -139,7 +187,7 @@ def test_without_its_packages_it_says_what_to_install(
 def test_a_model_beyond_the_formats_limit_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(core.inference.onnx_export, "MAX_ONNX_BYTES", 100)
     source = saved(tmp_path)
-    with pytest.raises(UserError, match="has 0 MiB of weights, an ONNX file holds at most 2,047"):
+    with pytest.raises(UserError, match="has 0 MiB of weights, an ONNX file holds at most 0"):
         export_onnx(load_model(source), source, tmp_path / "out", print)
 
 
@@ -157,7 +205,7 @@ def test_an_export_that_differs_is_not_written(
 def test_the_graph_names_its_dimensions() -> None:
     import onnx
 
-    model = onnx.load_from_string(made(TrialConfig(hidden_dim=5))[1])
+    model = onnx.load_from_string(made(one(TrialConfig(hidden_dim=5)))[1])
     shapes = {
         value.name: [each.dim_param or each.dim_value for each in value.type.tensor_type.shape.dim]
         for value in (*model.graph.input, *model.graph.output)
