@@ -98,7 +98,7 @@ def _plain_logits(graph: _Graph, baseline: PlainBaseline) -> str:
     """Tokens (B, T) -> logits (B, C) of the plain baseline; neither `<pad>` nor `<unk>` is in its features."""
     ngrams, idf, coefficients = baseline.ngrams, baseline.idf, baseline.coefficients
     if not len(idf):  # the operator needs a feature: one that no sentence has
-        ngrams, idf = np.array([[-1, 0]]), np.ones(1)
+        ngrams, idf = np.array([[-1, 0]], np.int32), np.ones(1, np.float32)
         coefficients = np.zeros((len(baseline.intercepts), 1), np.float32)
     order = np.argsort(ngrams[:, 1] > 0, kind="stable")  # single words first
     single, pairs = ngrams[ngrams[:, 1] == 0, 0], ngrams[ngrams[:, 1] > 0]

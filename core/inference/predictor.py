@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from core.calibration import CoverageRow
 from core.data.tokenizer import tokenize, tokenizer_version
 from core.data.vocabulary import Vocabulary
 from core.errors import CorruptionError, DataError
@@ -50,8 +51,17 @@ class Predictor:
         classes: tuple[str, ...],
         embedding_dim: int,
         temperature: float = 1.0,
+        coverage: Sequence[CoverageRow] = (),
     ) -> None:
         """Build the members' networks.
+
+        Args:
+            members: their weights have the sum 1.
+            vocabulary: of all members.
+            classes: (C,) names in label order.
+            embedding_dim: width of a word vector.
+            temperature: of the mixture's probabilities.
+            coverage: the table of core.calibration.coverage_table on the validation sentences; empty if unknown.
 
         Raises:
             CorruptionError: a member does not fit the vocabulary, the classes or its own settings; it is named.
@@ -61,6 +71,7 @@ class Predictor:
         self.vocabulary = vocabulary
         self.classes = classes
         self.temperature = temperature
+        self.coverage = tuple(coverage)
         self._models = [_model_of(each, len(vocabulary), embedding_dim, len(classes)) for each in members]
 
     def predict(self, texts: Sequence[str], min_probability: float | None = None) -> list[Prediction]:
@@ -189,7 +200,9 @@ def load_model(path: Path | str, *, notify: Callable[[str], None] | None = None)
             "some words may be split in another way, and labels may differ"
         )
     try:
-        return Predictor(saved.members, saved.vocabulary, saved.classes, saved.embedding_dim, saved.temperature)
+        return Predictor(
+            saved.members, saved.vocabulary, saved.classes, saved.embedding_dim, saved.temperature, saved.coverage
+        )
     except CorruptionError as error:
         raise CorruptionError(f"the model in {path} is damaged: {error}") from error
 

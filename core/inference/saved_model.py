@@ -5,7 +5,7 @@ model.safetensors   the weights of a single LSTM; in an ensemble one file per me
 config.json         members with their shares and settings, temperature, width of the word vectors, tokenizer, layout
 vocabulary.json     the words, in id order
 labels.json         the class names, in label order
-metrics.json        figures
+metrics.json        figures, `coverage` among them
 card.md             the model card, for readers
 SHA256SUMS          digests of the files above; `sha256sum -c SHA256SUMS` checks them too
 """
@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from core.calibration import CoverageRow
 from core.data.vocabulary import Vocabulary
 from core.errors import ConfigError, CorruptionError, UserError
 from core.inference.members import MEMBER_FILES, Member, check_mixture, entry_of, file_of, member_of, tensors_of
@@ -53,6 +54,8 @@ class SavedModel:
     classes: tuple[str, ...]
     """In label order."""
     embedding_dim: int
+    coverage: tuple[CoverageRow, ...]
+    """From core.calibration.coverage_table on the validation sentences; empty if the model was saved without."""
     tokenizer: str
     """As core.data.tokenizer.tokenizer_version named it when the model was trained."""
 
@@ -140,6 +143,7 @@ def read_model(path: Path) -> SavedModel:
         vocabulary=Vocabulary(tuple(json.loads((path / "vocabulary.json").read_bytes()))),
         classes=tuple(json.loads((path / "labels.json").read_bytes())),
         embedding_dim=settings["embedding_dim"],
+        coverage=tuple(json.loads((path / "metrics.json").read_bytes()).get("coverage", ())),
         tokenizer=settings["tokenizer"],
     )
 

@@ -11,7 +11,7 @@ import pytest
 
 from core.inference.predictor import load_model
 from tests.support.command import Command
-from tests.support.models import saved
+from tests.support.models import mixture, saved
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="needs selenium, which the extra `test` brings")
 pytest.importorskip("fastapi", reason="needs the extra `serve`")
@@ -27,12 +27,12 @@ CLASSES = ("<b onmouseover=alert(1)>no</b>", "yes & </th>")
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return saved(tmp_path_factory.mktemp("page"), classes=CLASSES)
+    return saved(tmp_path_factory.mktemp("page"), *mixture(), classes=CLASSES)
 
 
 @pytest.fixture(scope="module")
 def address(command: Command, folder: Path) -> Iterator[str]:
-    with command.start("serve", str(folder), "--port", "0") as server:
+    with command.start("serve", str(folder), "--port", "0", "--min-probability", "0.7") as server:
         assert server.stdout is not None
         yield server.stdout.readline().split(" on ")[1].split(" ")[0]
         os.killpg(server.pid, signal.SIGINT)
@@ -97,6 +97,15 @@ def test_a_sentence_is_typed_and_labelled_by_keyboard(page: Any, folder: Path) -
     )
     ranked = sorted(guess.probabilities.items(), key=lambda item: -item[1])
     assert [row[:2] for row in rows] == [[name, f"{share:.4f}"] for name, share in ranked]
+
+
+def test_no_answer_is_said_and_the_probabilities_are_shown(page: Any, folder: Path) -> None:
+    assert text(page, "#model").endswith(". There is no answer below probability 0.7")
+    label(page, "unknown words")
+    (guess,) = load_model(folder).predict(["unknown words"])
+    assert text(page, "#said") == f"No answer: the most probable class has probability {guess.probability:.3f}"
+    assert page.execute_script("return document.querySelectorAll('tbody tr').length") == 2
+    assert page.execute_script("return document.querySelectorAll('tr.best').length") == 0
 
 
 def test_enter_and_the_button_do_the_same(page: Any) -> None:

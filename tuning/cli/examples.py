@@ -40,12 +40,13 @@ EXAMPLES = {
         "sentune predict model 'a gorgeous, witty, seductive movie'",
         "sentune predict model --file sentences.txt --format json",
         "sentune predict model --file reviews.csv --text-column body",
+        "sentune predict model --file sentences.txt --at-accuracy 0.95",
     ),
     "export": (
         "sentune export model --format onnx --out model-onnx",
         "sentune export snippets-quick --to mlflow",
     ),
-    "serve": ("sentune serve model --port 8000",),
+    "serve": ("sentune serve model --port 8000", "sentune serve model --min-probability 0.8"),
     "data": (
         "sentune data mr --vectors none",
         "sentune data reviews.csv --text-column body --label-column stars",

@@ -13,7 +13,24 @@ from tuning.run_options import Encoding, Results, study_folder
 if TYPE_CHECKING:
     from core.inference.predictor import Predictor
 
-Folder = Annotated[Path, typer.Argument(help="Model folder, written by retrain.", metavar="MODEL")]
+Folder = Annotated[Path, typer.Argument(help="Model folder, written by retrain or ensemble.", metavar="MODEL")]
+MinProbability = Annotated[
+    float | None,
+    typer.Option(
+        help="Give no label if the most probable class is less probable than P. Default: always give one.",
+        metavar="P",
+        show_default=False,
+    ),
+]
+AtAccuracy = Annotated[
+    float | None,
+    typer.Option(
+        help="Choose the smallest P such that at least this share of the labels is correct: by the lower end of a 95% "
+        "interval, on the validation sentences.",
+        metavar="A",
+        show_default=False,
+    ),
+]
 
 
 def predict(
@@ -24,9 +41,15 @@ def predict(
     encoding: Encoding = None,
     format: Annotated[Literal["text", "json"], typer.Option(help="Output format; json: one object per line.")] = "text",
     probabilities: Annotated[bool, typer.Option("--probabilities", help="Add the probability of every class.")] = False,
+    min_probability: MinProbability = None,
+    at_accuracy: AtAccuracy = None,
     out: Annotated[Path | None, typer.Option(help="Output file. Default: standard output.")] = None,
 ) -> None:
-    """Label sentences. Each output line has label, probability and text, separated by tabs."""
+    """Label sentences. Each output line has label, probability and text, separated by tabs.
+
+    A sentence without an answer has the label - in text, null in JSON, and an empty cell in CSV.
+    """
+    from tuning.serving.abstention import Abstention
     from tuning.serving.predict import predict_texts
 
     predict_texts(
@@ -38,6 +61,7 @@ def predict(
         encoding=encoding,
         as_json=format == "json",
         probabilities=probabilities,
+        abstention=Abstention(min_probability=min_probability, at_accuracy=at_accuracy),
         out=out,
     )
 
@@ -76,11 +100,19 @@ def serve(
     port: Annotated[int, typer.Option(help="Port to listen on; 0 uses a free one.", min=0, max=65535)] = 8000,
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 accepts other machines.")] = "127.0.0.1",
     rate: Annotated[int, typer.Option(help="Maximum requests per second of one client, on average.", min=1)] = 100,
+    min_probability: MinProbability = None,
+    at_accuracy: AtAccuracy = None,
 ) -> None:
-    """Serve MODEL over HTTP. Offers a page to type into, /predict and /health; Ctrl-C stops it."""
-    from tuning.serving.server import serve_model as serve_model
+    """Serve MODEL over HTTP. Offers a page to type into, /predict and /health; Ctrl-C stops it.
 
-    serve_model(lambda: _load(model), model.resolve().name, host=host, port=port, rate=rate)
+    A text without an answer has the label null.
+    """
+    from tuning.serving.abstention import Abstention
+    from tuning.serving.server import serve_model
+
+    abstention = Abstention(min_probability=min_probability, at_accuracy=at_accuracy)
+    name = model.resolve().name
+    serve_model(lambda: _load(model), print_note, name, host=host, port=port, rate=rate, abstention=abstention)
 
 
 def _load(folder: Path) -> "Predictor":

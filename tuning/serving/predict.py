@@ -17,9 +17,13 @@ from core.io import cache
 from core.io.atomic import atomic_write
 from core.io.encodings import normalize_encoding
 from core.io.text import Notify, printable, quoted
+from tuning.serving.abstention import ALWAYS_ANSWER, Abstention
 
 if TYPE_CHECKING:
     from core.inference.predictor import Prediction, Predictor
+
+NO_ANSWER = "-"
+"""In text, in place of a label whose probability is too low."""
 
 
 def predict_texts(
@@ -32,19 +36,21 @@ def predict_texts(
     encoding: str | None = None,
     as_json: bool = False,
     probabilities: bool = False,
+    abstention: Abstention = ALWAYS_ANSWER,
     out: Path | None = None,
 ) -> None:
     """Read, label, write; nothing is written before everything is labelled.
 
     Args:
         load: opens the model, once the sentences could be read.
-        notify: called with what is irregular in a file.
+        notify: called with what is irregular in a file, and with the threshold that `abstention` determines.
         texts: sentences from the command line.
         file: one sentence per line, or with `text_column` a table; - is standard input.
         text_column: name of a column; the output is CSV.
         encoding: of `file`; None for UTF-8 in lines, and for what is detected in a table.
         as_json: JSON lines instead of text.
         probabilities: of every class, not of the label alone.
+        abstention: when a sentence gets no label.
         out: None for standard output.
 
     Raises:
@@ -67,10 +73,13 @@ def predict_texts(
     if path is not None and text_column is not None:
         table = read_table(path, encoding_of(path, encoding, cache.default_dir(), notify))
         require_column(table, text_column, "--text-column")
-        answer = format_csv(table, text_column, load(), probabilities)
+        model = load()
+        answer = format_csv(table, text_column, model, abstention.threshold(model.coverage, notify), probabilities)
     else:
         texts = texts or read_lines(file or "-", encoding, notify)
-        answer = format_lines(texts, load().predict(texts), as_json=as_json, probabilities=probabilities)
+        model = load()
+        predictions = model.predict(texts, abstention.threshold(model.coverage, notify))
+        answer = format_lines(texts, predictions, as_json=as_json, probabilities=probabilities)
     if out is None:
         _print(answer)
     else:
@@ -106,8 +115,8 @@ def format_lines(
 ) -> str:
     """Return a line for each text, with the probabilities of all classes if `probabilities` is true.
 
-    Text has tabs between label, its probability, CLASS=PROBABILITY of each class, and text. JSON is an object in ASCII
-    with `text`, `label`, `probability`, and `probabilities` by class.
+    Text has tabs between label (or NO_ANSWER), its probability, CLASS=PROBABILITY of each class, and text. JSON is an
+    object in ASCII with `text`, `label`, `probability`, and `probabilities` by class.
     """
     lines = []
     for text, guess in zip(texts, predictions, strict=True):
@@ -117,13 +126,17 @@ def format_lines(
             lines.append(json.dumps(row | ({"probabilities": shares} if probabilities else {})))
         else:
             every = [f"{printable(name)}={share:.4f}" for name, share in shares.items()]
-            label = "-" if guess.label is None else printable(guess.label)
+            label = NO_ANSWER if guess.label is None else printable(guess.label)
             lines.append("\t".join([label, f"{guess.probability:.4f}", *every, printable(text)]))
     return "".join(f"{line}\n" for line in lines)
 
 
-def format_csv(table: Table, column: str, model: "Predictor", probabilities: bool) -> str:
-    """The table as it was, with `predicted_label`, `predicted_probability` and `probability_CLASS` added.
+def format_csv(
+    table: Table, column: str, model: "Predictor", min_probability: float | None, probabilities: bool
+) -> str:
+    """Return the table with `predicted_label`, `predicted_probability` and `probability_CLASS` added.
+
+    A label is empty if its probability is below `min_probability`.
 
     Raises:
         DataError: the table has such a column, a row has no text, or one too long.
@@ -133,7 +146,7 @@ def format_csv(table: Table, column: str, model: "Predictor", probabilities: boo
         added += [f"probability_{name}" for name in model.classes]
     if taken := [name for name in added if name in table.columns]:
         raise DataError(f"{table.name}: has a column {quoted(taken[0])}, which would be added; rename it")
-    guesses = model.predict(read_texts(table, column))
+    guesses = model.predict(read_texts(table, column), min_probability)
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow([*table.columns, *added])

@@ -14,8 +14,9 @@ from string import Template
 from typing import TYPE_CHECKING, Annotated, Any
 
 from core.errors import ConfigError, UserError
-from core.io.text import printable
+from core.io.text import Notify, printable
 from tuning.formatting import content_policy
+from tuning.serving.abstention import ALWAYS_ANSWER, Abstention
 from tuning.serving.rate_limit import RateLimitMiddleware, TokenBucket
 
 if TYPE_CHECKING:
@@ -31,12 +32,13 @@ MAX_CONNECTIONS = 500
 """At once; further ones are answered with 503."""
 
 
-def make_app(model: "Predictor", name: str) -> "FastAPI":
-    """The application, without limits on a client.
+def make_app(model: "Predictor", name: str, min_probability: float | None = None) -> "FastAPI":
+    """Return the application, without limits on a client.
 
     Args:
         model: what answers.
         name: what the page and /health call it.
+        min_probability: Texts whose most probable class is less probable get the label null.
     """
     from fastapi import FastAPI, Request
     from fastapi.exceptions import RequestValidationError
@@ -61,11 +63,13 @@ def make_app(model: "Predictor", name: str) -> "FastAPI":
 
     @app.get("/health")
     async def health() -> Response:
-        return answer({"status": "ok", "model": printable(name), "classes": list(model.classes)})
+        about = {"model": printable(name), "classes": list(model.classes), "min_probability": min_probability}
+        return answer({"status": "ok", **about})
 
     @app.post("/predict")
     async def predict(asked: Texts) -> Response:
-        found = await asyncio.get_running_loop().run_in_executor(worker, model.predict, asked.texts)
+        loop = asyncio.get_running_loop()
+        found = await loop.run_in_executor(worker, model.predict, asked.texts, min_probability)
         return answer({"predictions": [dataclasses.asdict(each) for each in found]})
 
     @app.exception_handler(RequestValidationError)
@@ -115,14 +119,25 @@ def bind_socket(host: str, port: int) -> socket.socket:
         raise ConfigError(f"cannot listen on {host}: {reasons.get(error.errno or 0, usual)}") from error
 
 
-def serve_model(load: Callable[[], "Predictor"], name: str, *, host: str, port: int, rate: int) -> None:
+def serve_model(
+    load: Callable[[], "Predictor"],
+    notify: Notify,
+    name: str,
+    *,
+    host: str,
+    port: int,
+    rate: int,
+    abstention: Abstention = ALWAYS_ANSWER,
+) -> None:
     """Answer until Ctrl-C or SIGTERM; requests that are under way are answered first.
 
     Args:
         load: opens the model.
+        notify: called with the threshold that `abstention` determines.
         name: of the model, for the page.
         host, port: where to listen.
         rate: requests a second that one client may send.
+        abstention: when a text gets no label.
 
     Raises:
         UserError: a package is missing, the port is taken, or the model cannot be used.
@@ -133,7 +148,9 @@ def serve_model(load: Callable[[], "Predictor"], name: str, *, host: str, port: 
     except ModuleNotFoundError as error:
         raise UserError(f"serve needs the package {error.name}: pip install fastapi uvicorn") from error
     with bind_socket(host, port) as listening:
-        app = RateLimitMiddleware(make_app(load(), name), TokenBucket(rate))
+        model = load()
+        threshold = abstention.threshold(model.coverage, notify)
+        app = RateLimitMiddleware(make_app(model, name, threshold), TokenBucket(rate))
         config = uvicorn.Config(
             app,
             log_level="warning",

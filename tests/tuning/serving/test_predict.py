@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
-from core.errors import ConfigError, DataError
+from core.calibration import CoverageRow
+from core.errors import ConfigError, DataError, UserError
 from core.inference.predictor import Predictor, load_model
 from tests.support.models import saved
+from tuning.serving.abstention import Abstention
 from tuning.serving.predict import predict_texts, read_lines
 
 
@@ -35,6 +37,42 @@ def test_text_with_probabilities_names_every_class(model: Predictor, capsys: pyt
     resources = [float(each.partition("=")[2]) for each in (negative, positive)]
     assert (negative[:9], positive[:9], text) == ("negative=", "positive=", "bad")
     assert sum(resources) == pytest.approx(1, abs=2e-4)
+
+
+def test_below_the_minimum_the_label_is_a_dash_null_or_an_empty_cell(
+    model: Predictor, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    texts = ["good", "bad", "good bad"]
+    guesses = model.predict(texts)
+    minimum = sorted(guess.probability for guess in guesses)[1]
+    labels = [guess.label if guess.probability >= minimum else None for guess in guesses]
+    assert labels.count(None) == 1
+    request: dict[str, Any] = {"abstention": Abstention(min_probability=minimum), "probabilities": True}
+    lines = [line.split("\t") for line in answer(model, capsys, texts=texts, **request).splitlines()]
+    assert [line[:2] for line in lines] == [
+        [label or "-", f"{guess.probability:.4f}"] for label, guess in zip(labels, guesses, strict=True)
+    ]
+    rows = [json.loads(line) for line in answer(model, capsys, texts=texts, as_json=True, **request).splitlines()]
+    assert [(row["label"], row["probabilities"]) for row in rows] == [
+        (label, guess.probabilities) for label, guess in zip(labels, guesses, strict=True)
+    ]
+    (tmp_path / "in.csv").write_text("".join(f"{line}\n" for line in ["body", *texts]))
+    table = rows_of(answer(model, capsys, file=str(tmp_path / "in.csv"), text_column="body", **request))
+    assert [(row["predicted_label"], float(row["predicted_probability"])) for row in table] == [
+        (label or "", guess.probability) for label, guess in zip(labels, guesses, strict=True)
+    ]
+
+
+def test_an_accuracy_is_looked_up_in_the_models_own_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    coverage = [CoverageRow(min_probability=1.0, sentences=50, correct=50)]
+    model = load_model(saved(tmp_path, metrics={"coverage": coverage}))
+    assert model.coverage == tuple(coverage)
+    said = answer(model, capsys, texts=["good"], abstention=Abstention(at_accuracy=0.9))
+    assert said.splitlines()[0].startswith("--at-accuracy 0.9 is --min-probability 1: ")
+    assert said.splitlines()[1].startswith("-\t0.")
+    message = r"--at-accuracy 0.95 is not reached .*: pass at most 0.9286, which labels 100.0%"
+    with pytest.raises(UserError, match=message):
+        answer(model, capsys, texts=["good"], abstention=Abstention(at_accuracy=0.95))
 
 
 HOSTILE = ["", "\x1b[31m red", "\u202e turned", "two\nlines", "half \ud800", '"quoted", too', "再见"]

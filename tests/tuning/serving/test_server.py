@@ -16,26 +16,27 @@ import pytest
 
 from core.errors import ConfigError, UserError
 from core.inference.predictor import Predictor, load_model
-from tests.support.models import saved
+from tests.support.models import mixture, saved
 from tests.support.pages import Page
 from tuning.serving.server import MAX_CHARACTERS, bind_socket, make_app, serve_model
 
 uvicorn = pytest.importorskip("uvicorn", reason="needs the extra `serve`")
 pytest.importorskip("fastapi", reason="needs the extra `serve`")
 
+MINIMUM = 0.7
 Ask = Callable[..., tuple[int, Any]]
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Predictor:
-    return load_model(saved(tmp_path_factory.mktemp("serve"), classes=("<b>bad</b>", "\ud800")))
+    return load_model(saved(tmp_path_factory.mktemp("serve"), *mixture(), classes=("<b>bad</b>", "\ud800")))
 
 
 @pytest.fixture(scope="module")
 def port(model: Predictor) -> Iterator[int]:
     """Of a real server in a thread."""
     with bind_socket("127.0.0.1", 0) as listening:
-        config = uvicorn.Config(make_app(model, "x\x1b"), log_level="warning", ws="none", lifespan="off")
+        config = uvicorn.Config(make_app(model, "x\x1b", MINIMUM), log_level="warning", ws="none", lifespan="off")
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
@@ -62,9 +63,11 @@ def ask(port: int) -> Iterator[Ask]:
 
 def test_predictions_are_the_models(ask: Ask, model: Predictor) -> None:
     texts = ["good", "", "Bad \x1b[31m", "再见 🙂", "good " * 3000]
+    guesses = model.predict(texts, min_probability=MINIMUM)
+    assert 0 < [guess.label for guess in guesses].count(None) < len(texts)
     status, answer = ask("POST", "/predict", json.dumps({"texts": texts}).encode())
     assert status == 200
-    for row, guess in zip(answer["predictions"], model.predict(texts), strict=True):
+    for row, guess in zip(answer["predictions"], guesses, strict=True):
         assert row == {
             "label": guess.label,
             "probability": guess.probability,
@@ -73,7 +76,8 @@ def test_predictions_are_the_models(ask: Ask, model: Predictor) -> None:
 
 
 def test_health_names_the_model_and_its_classes(ask: Ask) -> None:
-    assert ask("GET", "/health") == (200, {"status": "ok", "model": "x\\x1b", "classes": ["<b>bad</b>", "\ud800"]})
+    about = {"model": "x\\x1b", "classes": ["<b>bad</b>", "\ud800"], "min_probability": MINIMUM}
+    assert ask("GET", "/health") == (200, {"status": "ok", **about})
 
 
 @pytest.mark.parametrize(
@@ -158,10 +162,10 @@ def test_a_port_for_the_administrator_is_one_line(monkeypatch: pytest.MonkeyPatc
 def test_without_its_packages_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch, package: str) -> None:
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(UserError, match=f"serve needs the package {package}: pip install fastapi uvicorn"):
-        serve_model(pytest.fail, "model", host="127.0.0.1", port=0, rate=1)
+        serve_model(pytest.fail, print, "model", host="127.0.0.1", port=0, rate=1)
 
 
 def test_the_models_error_comes_before_anything_is_served(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(UserError, match="there is no saved model"):
-        serve_model(lambda: load_model(tmp_path / "none"), "none", host="127.0.0.1", port=0, rate=1)
+        serve_model(lambda: load_model(tmp_path / "none"), print, "none", host="127.0.0.1", port=0, rate=1)
     assert capsys.readouterr().out == ""

@@ -10,7 +10,9 @@ const cell = (row, text, kind) => {
   return made;
 };
 const draw = ({ label, probability, probabilities }, text) => {
-  said.textContent = `${label}, with probability ${probability.toFixed(3)}`;
+  const shown = probability.toFixed(3);
+  said.textContent = label === null
+    ? `No answer: the most probable class has probability ${shown}` : `${label}, with probability ${shown}`;
   show("blockquote", text);
   rows.replaceChildren();
   const shares = Object.entries(probabilities).sort((one, other) => other[1] - one[1]);
@@ -41,6 +43,7 @@ form.addEventListener("submit", async (event) => {
     button.disabled = false;
   }
 });
-fetch("health").then((reply) => reply.json()).then(({ model, classes }) => {
-  show("#model", `Model ${model}, classes: ${classes.join(", ")}`);
+fetch("health").then((reply) => reply.json()).then(({ model, classes, min_probability: minimum }) => {
+  const threshold = minimum === null ? "" : `. There is no answer below probability ${minimum}`;
+  show("#model", `Model ${model}, classes: ${classes.join(", ")}${threshold}`);
 });
