@@ -81,8 +81,9 @@ class Corpus:
         return train, val
 
     def test_fingerprint(self) -> str:
-        """Return a hash (hex) of which sentences are the test split; the word vectors have no effect on it."""
-        parts = self.labels, self.lengths(), self.indices(TEST)
+        """Return a hash (hex) of which sentences are the test split; nothing else has an effect on it."""
+        sentences = self.indices(TEST)
+        parts = self.labels[sentences], self.lengths()[sentences], sentences
         return hashlib.sha256(b"".join(np.asarray(each, dtype="<i8").tobytes() for each in parts)).hexdigest()[:16]
 
     def lengths(self) -> NDArray[np.int64]:

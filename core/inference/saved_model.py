@@ -10,6 +10,7 @@ card.md             the model card, for readers
 SHA256SUMS          digests of the files above; `sha256sum -c SHA256SUMS` checks them too
 """
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -106,6 +107,13 @@ def save_model(
         "card.md": card.encode(),
     }
     write_checked_folder(path, contents)
+
+
+def model_digest(path: Path) -> str:
+    """Return a digest (hex) of all that the answers of a verified model folder follow from: not of card and figures."""
+    lines = (path / CHECKSUMS).read_text().splitlines()
+    kept = sorted(line for line in lines if not line.endswith(("  card.md", "  metrics.json")))
+    return hashlib.sha256("\n".join(kept).encode()).hexdigest()
 
 
 def read_model(path: Path) -> SavedModel:

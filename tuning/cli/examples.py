@@ -36,6 +36,10 @@ EXAMPLES = {
         "sentune retrain snippets-quick --trial 3 --strict",
         "sentune retrain snippets-quick --on train+val --out model",
     ),
+    "distill": (
+        "sentune distill model snippets-quick --out small",
+        "sentune distill model snippets-quick --unlabelled sentences.txt",
+    ),
     "predict": (
         "sentune predict model 'a gorgeous, witty, seductive movie'",
         "sentune predict model --file sentences.txt --format json",

@@ -1,4 +1,4 @@
-"""The commands that read a study or continue from it: best, report, confirm, retrain."""
+"""The commands that read a study or continue from it: best, report, confirm, retrain, distill."""
 
 import shlex
 from pathlib import Path
@@ -9,7 +9,7 @@ import typer
 from core.errors import ConfigError
 from tuning.cli.options import MovedData, MovedVectors, Study
 from tuning.console import command_line, exit_if_interrupted, ignore_broken_output, program_name
-from tuning.run_options import CacheDir, Results, study_folder
+from tuning.run_options import CacheDir, Encoding, Results, study_folder
 
 
 def best(
@@ -147,3 +147,51 @@ def retrain(
     print(f"next: {program_name()} predict {shlex.quote(str(target))} 'a gorgeous, witty, seductive movie'")
     if strict and verdict.difference is not None:
         raise typer.Exit(1)
+
+
+@ignore_broken_output()
+def distill(
+    model: Annotated[Path, typer.Argument(help="Folder of the teacher: a saved model.", metavar="MODEL")],
+    study: Study,
+    unlabelled: Annotated[
+        str | None, typer.Option(help="File with more sentences, one per line; - is standard input.")
+    ] = None,
+    text_column: Annotated[str | None, typer.Option(help="Column of --unlabelled, a table.")] = None,
+    encoding: Encoding = None,
+    trial: Annotated[
+        str, typer.Option(help="Trial with the settings: a number, recommended, or best.")
+    ] = "recommended",
+    on: Annotated[
+        Literal["train", "train+val"],
+        typer.Option(help="Splits to train on; train+val takes the same number of steps."),
+    ] = "train",
+    out: Annotated[
+        Path | None, typer.Option(help="Model folder. Default: folder distilled in the study's folder.")
+    ] = None,
+    dataset: MovedData = None,
+    vectors: MovedVectors = None,
+    results: Results = Path("results"),
+    cache_dir: CacheDir = None,
+) -> None:
+    """Train one small model on the probabilities of MODEL. Uses the sentences of STUDY, and others without labels."""
+    from tuning.distill import DistillOptions, distill_model
+
+    folder = study_folder(study, results)
+    target = out or folder / "distilled"
+    options = DistillOptions(
+        model=model,
+        folder=folder,
+        unlabelled=unlabelled,
+        text_column=text_column,
+        encoding=encoding,
+        trial=trial,
+        on=on,
+        dataset=dataset,
+        vectors=vectors,
+        out=target,
+        cache_dir=cache_dir,
+        command=command_line(),
+    )
+    with exit_if_interrupted():
+        distill_model(options)
+    print(f"next: {program_name()} predict {shlex.quote(str(target))} 'a gorgeous, witty, seductive movie'")

@@ -81,6 +81,7 @@ FRESH_RUN = {
     "n_parameters?": COUNT, "correct?": PACKED, "pseudo_values?": [is_finite],
     "majority_val?": is_finite, "majority_test?": is_finite,
 }  # fmt: skip
+DISTILLED = {"epochs": [EPOCH], "weights_sha256": str, "environment": dict}
 TRIAL_SHAPE = {"config?": dict, "origin?": str, "result?": RESULT, "segments?": [SEGMENT], "n_epochs?": POSITIVE}
 """User attributes of a trial, except its epochs."""
 
@@ -134,6 +135,8 @@ def check_study(attributes: Mapping[str, Any]) -> None:
             check_schema(value, EARLY_END, name)
         elif name.startswith("confirm:"):
             check_schema(value, FRESH_RUN, name)
+        elif name.startswith("distill:"):
+            check_schema(value, DISTILLED, name)
 
 
 def check_trial(attributes: Mapping[str, Any]) -> None:

@@ -4,10 +4,10 @@ It is an Optuna `JournalStorage` file, so that Optuna's own tools open it. The s
 the study is, `validation` the validation labels, `vocabulary` the number of words, `inputs` what its corpus was made
 from, `audit` the warnings about it, `command` the command that created it, `ended` the budget that ended it,
 `gpu_share` how its fraction of a GPU was chosen, `prior_trials` the trials of a warm start, `test_evaluations` the test
-evaluations, `plain_baseline` the plain baseline's predictions, `confirm:...` the results of fresh runs. A trial's
-attributes are its whole configuration (`config`), its source (`origin`), each epoch (`epoch:3`), its segments on
-earlier workers (`segments`), the error for which its fraction of a GPU was too small (`oom`), what it returned
-(`result`) and, if not all of its epochs count, their number (`n_epochs`).
+evaluations, `plain_baseline` the plain baseline's predictions, `confirm:...` the results of fresh runs, and
+`distill:...` the epochs of a distilled model. A trial's attributes are its whole configuration (`config`), its source
+(`origin`), each epoch (`epoch:3`), its segments on earlier workers (`segments`), the error for which its fraction of a
+GPU was too small (`oom`), what it returned (`result`) and, if not all of its epochs count, their number (`n_epochs`).
 """
 
 import contextlib

@@ -8,18 +8,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from core.class_report import class_report
 from core.config import PRECISIONS, TrialConfig
 from core.errors import ConfigError, UserError, check_rules
 from core.inference.saved_model import MODEL_FILES, check_model_folder
 from core.io.checked_folder import remove_partial_writes
-from core.metrics import METRICS, Metric
-from core.training.result import EpochResult, TrainResult
+from core.training.result import TrainResult
 from tuning.analysis.assessment import assess
 from tuning.analysis.recommendation import NOTHING_LEARNED
-from tuning.analysis.trial_detail import ClassResults, class_tables
 from tuning.formatting import format_settings
 from tuning.journal.records import Spec, TrialRecord, is_candidate, rank_trials, read_study
 from tuning.journal.writer import TEST_EVALUATIONS, StudyJournal, open_study
@@ -37,11 +32,11 @@ from tuning.retrain.models import (
     TrainedModel,
     evaluate_model,
     median_model,
-    refit_on_both,
     save_members,
     seed_summary,
     train_seed,
 )
+from tuning.retrain.output import print_classes, print_epoch, print_figures, shown_metrics, train_on_both
 from tuning.retrain.reproduction import Reproduction, reproduction_of
 from tuning.retrain.training import device_of, fresh_seeds, study_corpus
 
@@ -95,21 +90,20 @@ def retrain_trial(options: RetrainOptions) -> Reproduction:
     spec = attributes["spec"]
     if options.seeds > 1 and spec["data"].get("validation", "split") != "split":
         raise ConfigError("--seeds must be 1 for a study that is validated in folds: its model is trained on all folds")
-    record = _recommended(options, attributes, records) if options.trial == RECOMMENDED else None
-    record = record or choose_trial(records, options.trial)
+    record = select_trial(options.folder, options.trial, attributes, records)
     target = check_model_folder(options.out)
     remove_partial_writes(target.parent, re.escape(target.name), files=MODEL_FILES)
     with open_study(options.folder, spec) as journal:
         context, changes = _prepare(options, journal, spec, records, record)
         print(f"training trial {record.number}: {format_settings(record.params)}")
         verified = train_seed(
-            context, context.config.seed, record.epochs[-1].epoch, partial(_print_epoch, context.config)
+            context, context.config.seed, record.epochs[-1].epoch, partial(print_epoch, context.config)
         )
         verdict = reproduction_of(record, verified, changes)
         print(verdict)
         model, about = _models(options, context, record, verified)
         print(*calibration_lines(model.figures, len(context.corpus.validation())), sep="\n")
-        _print_classes(model, context.corpus.classes)
+        print_classes(model, context.corpus.classes)
         about = {
             "trial": record.number,
             "on": options.on,
@@ -125,14 +119,23 @@ def retrain_trial(options: RetrainOptions) -> Reproduction:
     return verdict
 
 
-def _recommended(
-    options: RetrainOptions, attributes: Mapping[str, Any], records: Sequence[TrialRecord]
-) -> TrialRecord | None:
-    """Return the trial that `best` recommends; None if it recommends none, and print if nothing was learned."""
-    assessment = assess(records, attributes, options.folder)
-    if assessment.nothing_learned:
-        print(*NOTHING_LEARNED, sep="\n")
-    return None if assessment.recommended is None else records[assessment.recommended]
+def select_trial(
+    folder: Path, choice: str, attributes: Mapping[str, Any], records: Sequence[TrialRecord]
+) -> TrialRecord:
+    """Return the trial that `--trial` names: the recommended one, the best or a number.
+
+    The best one too if none is recommended. Print if nothing was learned.
+
+    Raises:
+        UserError: there is no such trial, it failed, or it has not ended.
+    """
+    if choice == RECOMMENDED:
+        assessment = assess(records, attributes, folder)
+        if assessment.nothing_learned:
+            print(*NOTHING_LEARNED, sep="\n")
+        if assessment.recommended is not None:
+            return records[assessment.recommended]
+    return choose_trial(records, choice)
 
 
 def choose_trial(records: Sequence[TrialRecord], choice: str) -> TrialRecord:
@@ -186,63 +189,21 @@ def _models(
     options: RetrainOptions, context: RetrainContext, record: TrialRecord, verified: TrainResult
 ) -> tuple[TrainedModel, dict[str, Any]]:
     """Return the model to keep, and metadata besides its own figures."""
-    folds = context.corpus.folds is not None
-    if options.on == BOTH or folds:
-        what = "all folds" if folds else "train and validation"
-        print(f"training on {what} together, for the number of steps of {verified.best_epoch} epochs")
-        model = refit_on_both(
-            context, verified, lambda number, loss: print(f"pass {number}: train loss {loss:.4f}", flush=True)
-        )
-        steps, passes = model.figures["steps"], model.figures["passes"]
-        print(f"{steps} steps are {passes:.2f} passes over {what}: nothing is rounded, the last pass is cut short")
-        _print_figures(model)
-        return model, {}
+    if options.on == BOTH or context.corpus.folds is not None:
+        return train_on_both(context, verified), {}
     models = [evaluate_model(context, verified)]
-    _print_figures(models[0])
+    print_figures(models[0])
     if options.seeds == 1:
         return models[0], {}
     last = None if record.state == "COMPLETE" else record.epochs[-1].epoch
     for seed in fresh_seeds(context.config.seed, options.seeds - 1):
         print(f"training on seed {seed}")
-        models.append(evaluate_model(context, train_seed(context, seed, last, partial(_print_epoch, context.config))))
-        _print_figures(models[-1])
+        models.append(evaluate_model(context, train_seed(context, seed, last, partial(print_epoch, context.config))))
+        print_figures(models[-1])
     kept, about = median_model(models), seed_summary(models)
-    for name, metric in _shown_metrics(context.config):
+    for name, metric in shown_metrics(context.config):
         if spread := about.get(f"{name}_{metric.name}_over_seeds"):
             title = f"{name:<4} {metric.title} over {len(models)} seeds"
             print(f"{title}: {spread['mean']:.4f} +- {spread['sd']:.4f} (sd)")
     print(f"kept: the model of seed {kept.config.seed}, the median by validation")
     return kept, about
-
-
-def _shown_metrics(config: TrialConfig) -> list[tuple[str, Metric]]:
-    """Return each split with the metric and with accuracy, each once."""
-    metrics = [METRICS[name] for name in dict.fromkeys((config.metric, "accuracy"))]
-    return [(split, metric) for split in ("val", "test") for metric in metrics]
-
-
-def _print_epoch(config: TrialConfig, epoch: EpochResult) -> None:
-    metric = METRICS[config.metric]
-    extra = "" if metric.name == "accuracy" else f"val {metric.title} {metric.oriented(epoch.score):.4f}, "
-    print(
-        f"epoch {epoch.epoch}: train loss {epoch.train_loss:.4f}, val loss {epoch.val_loss:.4f}, {extra}"
-        f"val accuracy {epoch.val_accuracy:.4f}, {epoch.seconds:.1f} s",
-        flush=True,
-    )
-
-
-def _print_figures(model: TrainedModel) -> None:
-    for split, metric in _shown_metrics(model.config):
-        if (value := model.figures.get(f"{split}_{metric.name}")) is not None:
-            print(f"{split:<4} {metric.title} {value:.4f} on {model.figures[f'{split}_sentences']} sentences")
-    if "test_accuracy" not in model.figures:
-        print("there is no test split: no figure for it")
-
-
-def _print_classes(model: TrainedModel, classes: Sequence[str]) -> None:
-    """Print the scores of each class on the test split, or on validation if there is none."""
-    split = "test" if "test_confusion" in model.figures else "val"
-    if found := model.figures.get(f"{split}_confusion"):
-        confusion = np.array(found)
-        results = ClassResults(scores=class_report(confusion, classes), confusion=confusion)
-        print(f"classes of the {split} split, with 95% intervals:", *class_tables(results), sep="\n")

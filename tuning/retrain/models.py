@@ -29,6 +29,8 @@ from tuning.retrain.training import evaluate_on_test, held_out_metrics, metrics_
 class RetrainContext:
     """Where a trial is trained again."""
 
+    verb: str = "retrain"
+    """The command: names the checkpoints and the test evaluations."""
     journal: StudyJournal
     trial: int
     config: TrialConfig
@@ -42,7 +44,7 @@ class RetrainContext:
     @property
     def checkpoints(self) -> Path:
         """Folder of the checkpoints, with a subfolder for each seed."""
-        return self.journal.folder.absolute() / "checkpoints" / f"retrain-{self.trial}"
+        return self.journal.folder.absolute() / "checkpoints" / f"{self.verb}-{self.trial}"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, slots=True)
@@ -162,7 +164,7 @@ def _log_test(context: RetrainContext, model: TrainedModel, on: str) -> None:
     figures = model.figures
     if "test_accuracy" in figures:
         context.journal.log_test_evaluation(
-            verb="retrain",
+            verb=context.verb,
             trial=context.trial,
             seed=model.config.seed,
             on=on,
@@ -211,7 +213,8 @@ def save_members(
         corpus: The data that the members were trained on.
         command: The user's command line, for the card.
     """
-    metrics = {**metrics, "data_fingerprint": corpus.fingerprint}
+    digests = {"data_fingerprint": corpus.fingerprint, "test_fingerprint": corpus.test_fingerprint()}
+    metrics = {**metrics, **digests}
     save_model(
         out,
         members=members,

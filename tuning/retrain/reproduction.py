@@ -24,29 +24,34 @@ class Reproduction:
     weights: str = "not recorded"
     """The final weights: `equal`, `different` or `not recorded`."""
     changes: tuple[EnvironmentChange, ...] = ()
-    """Recorded dependencies that have changed since the search."""
+    """Recorded dependencies that have changed since then."""
+    source: str = "the search"
+    """What recorded the epochs."""
 
     def __str__(self) -> str:
         changed = "; ".join(map(str, self.changes))
         if self.difference is None:
             weights = {"equal": " and the final weights", "not recorded": "; the final weights were not recorded"}
-            although = f", although this has changed since the search: {changed}" if changed else ""
+            although = f", although this has changed since {self.source}: {changed}" if changed else ""
             return f"REPRODUCED {self.equal}/{self.epochs} epochs{weights[self.weights]}{although}"
         cause = "no recorded dependency has changed, so the journal or the code has"
         if changed:
-            cause = f"changed since the search: {changed}"
+            cause = f"changed since {self.source}: {changed}"
         return f"DIFFERS: {self.equal}/{self.epochs} epochs reproduced, then {self.difference}; {cause}"
 
 
-def reproduction_of(record: TrialRecord, result: TrainResult, changes: Sequence[EnvironmentChange]) -> Reproduction:
-    """Compare a training with the search's record of it.
+def reproduction_of(
+    record: TrialRecord, result: TrainResult, changes: Sequence[EnvironmentChange], source: str = "the search"
+) -> Reproduction:
+    """Compare a training with an earlier record of it.
 
     Args:
         record: of the trial.
         result: of training it for as many epochs again.
         changes: The changed dependencies.
+        source: What made the record.
     """
-    equal, difference = compare(record.epochs, result.epochs)
+    equal, difference = compare(record.epochs, result.epochs, source)
     weights = "not recorded"
     if record.weights_sha256 is not None:
         weights = "equal" if record.weights_sha256 == result.weights_sha256 else "different"
@@ -57,11 +62,18 @@ def reproduction_of(record: TrialRecord, result: TrainResult, changes: Sequence[
         if not np.array_equal(recorded, result.val_predictions):
             difference = "the validation predictions of the best epoch are not the recorded ones"
     return Reproduction(
-        epochs=len(record.epochs), equal=equal, difference=difference, weights=weights, changes=tuple(changes)
+        epochs=len(record.epochs),
+        equal=equal,
+        difference=difference,
+        weights=weights,
+        changes=tuple(changes),
+        source=source,
     )
 
 
-def compare(recorded: Sequence[EpochResult], trained: Sequence[EpochResult]) -> tuple[int, str | None]:
+def compare(
+    recorded: Sequence[EpochResult], trained: Sequence[EpochResult], source: str = "the search"
+) -> tuple[int, str | None]:
     """Compare epoch by epoch: losses and accuracy must be bit-identical; times may differ.
 
     Returns:
@@ -69,7 +81,7 @@ def compare(recorded: Sequence[EpochResult], trained: Sequence[EpochResult]) -> 
     """
     differences = [
         [
-            f"epoch {new.epoch} has {name} {now!r} where the search recorded {was!r} (off by {now - was:+.2g})"
+            f"epoch {new.epoch} has {name} {now!r} where {source} recorded {was!r} (off by {now - was:+.2g})"
             for name in ("train_loss", "val_loss", "val_accuracy", "score")
             if (was := getattr(old, name)) != (now := getattr(new, name))
         ]

@@ -70,9 +70,8 @@ def predict_texts(
     }
     if problems := [problem for problem, holds in rules.items() if not holds]:
         raise ConfigError("; ".join(problems))
-    if path is not None and text_column is not None:
-        table = read_table(path, encoding_of(path, encoding, cache.default_dir(), notify))
-        require_column(table, text_column, "--text-column")
+    if file is not None and text_column is not None:
+        table = _read_table(file, text_column, encoding, notify)
         model = load()
         answer = format_csv(table, text_column, model, abstention.threshold(model.coverage, notify), probabilities)
     else:
@@ -87,24 +86,50 @@ def predict_texts(
         atomic_write(out, answer.encode())
 
 
-def read_lines(file: str, encoding: str | None, notify: Notify) -> list[str]:
+def read_sentences(
+    file: str, text_column: str | None, encoding: str | None, notify: Notify, option: str = "--file"
+) -> list[str]:
+    """Return the sentences of a file: its lines, as `read_lines`, or with `text_column` the cells of a table.
+
+    Raises:
+        ConfigError: the file cannot be read, or a text column is given and it is no table.
+        DataError: the table cannot be used as it is.
+    """
+    if text_column is None:
+        return read_lines(file, encoding, notify, option)
+    if format_of(Path(file)) is None:
+        endings = ", ".join(f".{kind}" for kind in FORMATS)
+        raise ConfigError(f"--text-column goes with a file ending in {endings} (.gz too), got {option} {file}")
+    return read_texts(_read_table(file, text_column, encoding, notify), text_column)
+
+
+def _read_table(file: str, text_column: str, encoding: str | None, notify: Notify) -> Table:
+    path = Path(file)
+    table = read_table(path, encoding_of(path, encoding, cache.default_dir(), notify))
+    require_column(table, text_column, "--text-column")
+    return table
+
+
+def read_lines(file: str, encoding: str | None, notify: Notify, option: str = "--file") -> list[str]:
     """One sentence a line, empty ones too, so that line n of the answer is about line n of the file.
 
     What is not of the encoding is read as U+FFFD, and said once with its line.
 
     Raises:
-        ConfigError: the file cannot be read.
+        ConfigError: the file cannot be read; the message names the option.
     """
     try:
         data = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
     except OSError as error:
-        raise ConfigError(f"cannot read --file {file}: {error.strerror}") from error
+        raise ConfigError(f"cannot read {option} {file}: {error.strerror}") from error
     name = normalize_encoding(encoding) if encoding else "utf-8"
     try:
         text = data.decode(name)
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        notify(f"--file {printable(file)}, line {line}: is not {name}; such bytes are read as \ufffd (see --encoding)")
+        notify(
+            f"{option} {printable(file)}, line {line}: is not {name}; such bytes are read as \ufffd (see --encoding)"
+        )
         text = data.decode(name, errors="replace")
     # Not splitlines, which also ends a line at a form feed and at Unicode's own separators.
     return [line.removesuffix("\n") for line in io.StringIO(text.removeprefix("\ufeff"), newline=None)]

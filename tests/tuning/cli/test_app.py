@@ -102,6 +102,8 @@ MISTAKES = {
     "retrain no-such": "no study 'no-such' in ",
     "retrain no-such --seeds 0 --threads 0": "--seeds must be at least 1, got 0; --threads must be at least 1, got 0",
     "retrain no-such --on both": "Invalid value for '--on'",
+    "distill model no-such": "no study 'no-such' in ",
+    "distill model no-such --text-column body": "--text-column must be given with --unlabelled only, got 'body'",
     "confirm no-such": "no study 'no-such' in ",
     "confirm no-such --seeds 1": "--seeds must be at least 2, to be compared in pairs, got 1",
     "confirm": "Missing argument 'STUDY'",
@@ -190,7 +192,7 @@ def test_python_m_tuning_is_the_same_program() -> None:
             ["-c", "import sys; sys.argv[0] = 'sentune'; from tuning.cli.app import main; main()"],
         )
     ]
-    for verb in ("run", "best", "report", "confirm", "retrain", "predict", "export", "serve", "data"):
+    for verb in ("run", "best", "report", "confirm", "retrain", "distill", "predict", "export", "serve", "data"):
         assert all(f"  {verb} " in text for text in both)
 
 
@@ -335,8 +337,8 @@ BY_HAND = (
     "run good.csv --set 'learning_rate=log(0,1)'", "run good.csv --set hidden_dim=1e99", "run good.csv --set seed=3",
     "run good.csv --set 'pooling=[last,upside-down]'", "run good.csv --set hidden_dim=1 --set hidden_dim=2",
     # Studies that are none.
-    *(f"{verb} foreign" for verb in ("best", "report", "confirm", "retrain")),
-    *(f"{verb} {study}" for verb in ("best", "report", "confirm", "retrain", "export --to mlflow")
+    *(f"{verb} foreign" for verb in ("best", "report", "confirm", "retrain", "distill model")),
+    *(f"{verb} {study}" for verb in ("best", "report", "confirm", "retrain", "distill model", "export --to mlflow")
       for study in ("''", ".", "gone/gone", "good.csv", "torn", "binary", "begun")),
     "run good.csv --name torn --vectors none", "run good.csv --name binary --vectors none",
     "run good.csv --name two --vectors none", "run good.csv --warm-start gone --vectors none",
@@ -348,6 +350,7 @@ BY_HAND = (
     "report two --out good.csv/x.html", "report two --out .",
     "confirm two --top 0", "confirm two --seeds 1", "confirm two --folds 1", "confirm two --workers 0",
     "confirm two --format md", "confirm two --dataset gone.csv", "retrain two --trial worst", "retrain two --trial 99",
+    "distill gone two", "distill . two", "distill good.csv two", "distill two two --out two",
     "retrain two --trial -1", "retrain two --trial ''", "retrain two --trial 1", "retrain two --threads 0",
     "retrain two --precision fp8", "retrain two --on test", "retrain two --seeds 0", "retrain two --out good.csv",
     # Models that are none.

@@ -1,0 +1,229 @@
+"""The verb `distill`: what the student learns from, the comparison with an earlier run, and what it refuses."""
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from core.data.corpus import TEST, TRAIN, VAL
+from core.data.load import load_corpus
+from core.data.tokenizer import tokenize
+from core.errors import ConfigError
+from core.inference.predictor import load_model
+from tests.support.corpora import tiny_corpus
+from tests.support.models import plain, saved
+from tests.support.studies import data_of, make_study, setting, tamper, write_sentences
+from tuning.distill import LABEL_SHARE, DistillOptions, add_sentences, distill_model, mixed_targets, new_sentences
+from tuning.journal.records import study_attributes
+from tuning.retrain.command import RetrainOptions, retrain_trial
+from tuning.retrain.reproduction import Reproduction
+
+TEACHER: dict[str, Any] = {
+    "classes": ("bug", "praise"),
+    "words": ("<pad>", "<unk>", "crash", "error", "great", "thanks"),
+}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a cache, sentences, a study of two trials, and a teacher that knows the words of the classes."""
+    root = tmp_path_factory.mktemp("studies")
+    file = write_sentences(root / "tickets.csv")
+    make_study(root / "s", file, root / "cache", setting(), setting(hidden_dim=12))
+    saved(root, plain(ngrams=((2, 0), (3, 0), (4, 0), (5, 0))), **TEACHER)
+    return root
+
+
+@pytest.fixture
+def study(made: Path, tmp_path: Path) -> Path:
+    """A copy of the study, to be changed."""
+    shutil.copytree(made / "s", tmp_path / "s")
+    return tmp_path / "s"
+
+
+def distil(study: Path, made: Path, **changes: Any) -> Reproduction | None:
+    options: dict[str, Any] = {
+        "model": made / "model", "folder": study, "trial": "1", "out": study / "small", "cache_dir": made / "cache",
+        "command": "sentune distill",
+    }  # fmt: skip
+    return distill_model(DistillOptions(**(options | changes)))
+
+
+def metrics(study: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((study / "small" / "metrics.json").read_text())
+    return found
+
+
+def test_the_first_run_is_recorded_and_the_same_command_is_compared_with_it(
+    study: Path, made: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert distil(study, made) is None
+    out = capsys.readouterr().out
+    assert f"teacher: {made / 'model'} (plain-baseline 1)\n" in out
+    assert "\nRECORDED 3 epochs: the same command compares itself with them\nval  accuracy 0." in out
+    first = metrics(study)
+    assert (first["trial"], first["on"], first["teacher_members"]) == (1, "train", {"plain-baseline": 1.0})
+    assert "verdict" not in first
+    card = (study / "small" / "card.md").read_text()
+    assert "teacher members" in card
+    assert first["teacher_digest"] in card
+    verdict = distil(study, made)
+    assert str(verdict) == "REPRODUCED 3/3 epochs and the final weights"
+    assert metrics(study)["verdict"] == str(verdict)
+    assert metrics(study)["weights_sha256"] == first["weights_sha256"]
+    assert load_model(study / "small").classes == ("bug", "praise")
+    assert list((study / "checkpoints").iterdir()) == []
+
+
+def test_another_result_differs_from_the_first_run(study: Path, made: Path) -> None:
+    distil(study, made)
+
+    def change(line: dict[str, Any]) -> None:
+        for key, value in line.get("user_attr", {}).items():
+            if key.startswith("distill:"):
+                value["epochs"][1]["train_loss"] = 0.5
+                value["environment"]["cpu"] = "another"
+
+    tamper(study, change)
+    verdict = str(distil(study, made))
+    assert verdict.startswith("DIFFERS: 1/3 epochs reproduced, then epoch 2 has train_loss ")
+    assert " where the first run recorded 0.5 " in verdict
+    assert "; changed since the first run: CPU another, now " in verdict
+
+
+def test_the_test_evaluation_is_logged_for_the_test_split_of_the_study(study: Path, made: Path, tmp_path: Path) -> None:
+    (tmp_path / "more.txt").write_text("a great page\na crash on a page\n")
+    distil(study, made, unlabelled=str(tmp_path / "more.txt"))
+    (logged,) = study_attributes(study)["test_evaluations"]
+    assert (logged["verb"], logged["trial"], logged["on"]) == ("distill", 1, "train")
+    corpus = load_corpus(**data_of(made / "tickets.csv"), cache_dir=made / "cache")
+    assert logged["test_fingerprint"] == corpus.test_fingerprint()
+
+
+def test_unlabelled_sentences_join_the_training_sentences(
+    study: Path, made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    distil(study, made)
+    without = metrics(study)
+    lines = (made / "tickets.csv").read_text().splitlines()
+    in_study = [line.rpartition(",")[0] for line in lines[1:4]]
+    more = ["a great page", "", "A GREAT page!", f"{in_study[0].upper()}.", *in_study[1:], "an error on a page"]
+    (tmp_path / "more.txt").write_text("\n".join(more))
+    capsys.readouterr()
+    assert distil(study, made, unlabelled=str(tmp_path / "more.txt")) is None
+    assert (
+        "unlabelled: 2 sentences; 5 are blank, repeated or in the study, and are left out\n" in capsys.readouterr().out
+    )
+    found = metrics(study)
+    assert found["unlabelled_sentences"] == 2
+    assert found["weights_sha256"] != without["weights_sha256"]
+    assert (found["val_sentences"], found["test_sentences"]) == (without["val_sentences"], without["test_sentences"])
+    (tmp_path / "more.csv").write_text("n,body\n1,an error on a page\n2,a great page\n")
+    verdict = distil(study, made, unlabelled=str(tmp_path / "more.csv"), text_column="body")
+    assert verdict is None  # the same sentences in another order
+    (tmp_path / "more.csv").write_text("n,body\n1,a great page\n2,an error on a page\n")
+    verdict = distil(study, made, unlabelled=str(tmp_path / "more.csv"), text_column="body")
+    assert str(verdict) == "REPRODUCED 3/3 epochs and the final weights"
+
+
+def test_train_and_validation_together(study: Path, made: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    distil(study, made, on="train+val")
+    assert "training on train and validation together, for the number of steps of" in capsys.readouterr().out
+    assert metrics(study)["train_and_val_sentences"] == 216
+    assert [each["on"] for each in study_attributes(study)["test_evaluations"]] == ["train+val"]
+
+
+def test_a_teacher_of_another_test_split_is_pointed_out(
+    study: Path, made: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    note = "the teacher was trained with another test split: it may know the sentences of this one"
+    distil(study, made)
+    assert note in capsys.readouterr().out
+    options = {"folder": study, "cache_dir": made / "cache", "command": "", "trial": "0"}
+    retrain_trial(RetrainOptions(out=study / "model", **options))  # type: ignore[arg-type]
+    distil(study, made, model=study / "model")
+    out = capsys.readouterr().out
+    assert note not in out
+    assert f"teacher: {study / 'model'} (model 1)" in out
+    (best,) = [each["val_accuracy"] for each in study_attributes(study)["test_evaluations"] if each["trial"] == 0]
+    assert f"val  accuracy {best:.4f} of the teacher\n" in out
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"text_column": "body"}, "--text-column must be given with --unlabelled only, got 'body'"),
+        ({"encoding": "utf-8"}, "--encoding must be given with --unlabelled only, got 'utf-8'"),
+        ({"unlabelled": "gone.txt"}, "cannot read --unlabelled gone.txt: No such file or directory"),
+        (
+            {"unlabelled": "words.doc", "text_column": "body"},
+            r"--text-column goes with a file ending in \.csv, .* \(\.gz too\), got --unlabelled words\.doc",
+        ),
+    ],
+)
+def test_what_cannot_be_used_is_refused(study: Path, made: Path, changes: dict[str, Any], problem: str) -> None:
+    with pytest.raises(ConfigError, match=problem):
+        distil(study, made, **changes)
+    assert not (study / "small").exists()
+
+
+def test_the_teacher_is_not_overwritten(study: Path, made: Path) -> None:
+    with pytest.raises(ConfigError, match="--out must be another folder than MODEL, got "):
+        distil(study, made, out=made / "model")
+
+
+def test_a_teacher_with_other_classes_is_refused(study: Path, made: Path, tmp_path: Path) -> None:
+    other = saved(tmp_path, **(TEACHER | {"members": [plain()], "classes": ("good", "bad")}))
+    with pytest.raises(ConfigError, match=r"same classes: .* has 'good', 'bad', study 's' has 'bug', 'praise'; choose"):
+        distil(study, made, model=other)
+
+
+def test_a_study_in_folds_is_refused(study: Path, made: Path) -> None:
+    def change(line: dict[str, Any]) -> None:
+        if "spec" in line.get("user_attr", {}):
+            line["user_attr"]["spec"]["data"]["validation"] = "folds:5"
+
+    tamper(study, change)
+    with pytest.raises(ConfigError, match="study 's' is validated in folds: distill needs a validation split"):
+        distil(study, made)
+
+
+def test_a_target_is_the_mean_of_teacher_and_label() -> None:
+    corpus = tiny_corpus(n_classes=3)
+    soft = np.random.default_rng(0).dirichlet([1, 1, 1], len(corpus.labels))
+    found = mixed_targets(corpus, soft)
+    assert found.dtype == np.float32
+    labels = np.eye(3)[corpus.labels]
+    assert np.array_equal(found[corpus.split == TEST], labels[corpus.split == TEST])
+    for split in (TRAIN, VAL):
+        here = corpus.split == split
+        assert found[here] == pytest.approx((1 - LABEL_SHARE) * soft[here] + LABEL_SHARE * labels[here], abs=1e-6)
+    given = np.random.default_rng(1).dirichlet([1, 1, 1], len(corpus.labels)).astype(np.float32)
+    found = mixed_targets(dataclasses.replace(corpus, targets=given), soft)
+    assert found[here] == pytest.approx((1 - LABEL_SHARE) * soft[here] + LABEL_SHARE * given[here], abs=1e-6)
+
+
+def test_added_sentences_have_the_vocabulary_of_the_study() -> None:
+    corpus = tiny_corpus()
+    corpus = dataclasses.replace(corpus, targets=mixed_targets(corpus, np.full((120, 2), 0.5)))
+    texts, soft = ["w7 unseen w9", "", "w2"], np.array([[0.25, 0.75], [0.5, 0.5], [1, 0]])
+    found = add_sentences(corpus, texts, soft)
+    added = [found.tokens[found.offsets[at] : found.offsets[at + 1]].tolist() for at in range(120, 123)]
+    assert added == [[7, 1, 9], [1], [2]]
+    assert tokenize(texts[0]) == ["w7", "unseen", "w9"]
+    assert found.labels[120:].tolist() == [1, 0, 0]
+    assert found.split[120:].tolist() == [TRAIN] * 3
+    assert found.targets is not None
+    assert found.targets[120:].tolist() == soft.tolist()
+    assert np.array_equal(found.offsets[:121], corpus.offsets)
+    assert found.test_fingerprint() == corpus.test_fingerprint()
+    other = add_sentences(corpus, texts, soft[::-1])
+    assert len({corpus.fingerprint, found.fingerprint, other.fingerprint}) == 3
+
+
+def test_new_sentences_keep_their_order() -> None:
+    assert new_sentences(["b", "a!", "B.", " ", "c", "A"], ["C"]) == ["b", "a!"]

@@ -1,0 +1,268 @@
+"""The verb `distill`: train one LSTM on the probabilities of a larger model, compare it with an earlier run, save it.
+
+The student has the settings of a trial, and the training sentences of its study. Unlabelled sentences may be added.
+"""
+
+import dataclasses
+import hashlib
+import json
+import re
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.config import TrialConfig
+from core.data.corpus import TEST, TRAIN, VAL, Corpus
+from core.data.load import load_texts
+from core.data.splits import normalize_text
+from core.data.tokenizer import tokenize
+from core.data.vocabulary import Vocabulary
+from core.errors import ConfigError, check_rules
+from core.inference.predictor import Predictor, load_model
+from core.inference.saved_model import MODEL_FILES, check_model_folder, model_digest
+from core.io.checked_folder import remove_partial_writes
+from core.io.text import quoted
+from core.training.result import EpochResult, TrainResult
+from tuning.formatting import format_settings
+from tuning.journal.records import Spec, TrialRecord, read_study
+from tuning.journal.writer import TEST_EVALUATIONS, StudyJournal, open_study
+from tuning.retrain.calibrated import calibration_lines
+from tuning.retrain.command import BOTH, RECOMMENDED, select_trial
+from tuning.retrain.environment_diff import environment_changes, environment_now
+from tuning.retrain.models import RetrainContext, TrainedModel, evaluate_model, save_members, train_seed
+from tuning.retrain.output import print_classes, print_epoch, print_figures, train_on_both
+from tuning.retrain.reproduction import Reproduction, reproduction_of
+from tuning.retrain.training import device_of, study_corpus
+from tuning.serving.predict import read_sentences
+
+VERB = "distill"
+LABEL_SHARE = 0.5
+"""Share of the label in the target of a labelled sentence; the rest is the teacher's probabilities."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DistillOptions:
+    """The command line of `distill`."""
+
+    model: Path
+    """Folder of the teacher."""
+    folder: Path
+    """The study's."""
+    unlabelled: str | None = None
+    """File with one sentence per line, or with `text_column` a table."""
+    text_column: str | None = None
+    encoding: str | None = None
+    trial: str = RECOMMENDED
+    """Or `best`, or a trial's number."""
+    on: str = "train"
+    """train, or train+val."""
+    dataset: str | None = None
+    """Where the data are now; None for where the study had them."""
+    vectors: str | None = None
+    out: Path
+    """The model folder."""
+    cache_dir: Path | None = None
+    command: str
+    """The user's command line, for the model card."""
+
+    def __post_init__(self) -> None:
+        alone = "given with --unlabelled only"
+        check_rules(
+            {
+                "--text-column": (self.text_column, alone, self.text_column is None or self.unlabelled is not None),
+                "--encoding": (self.encoding, alone, self.encoding is None or self.unlabelled is not None),
+                "--out": (str(self.out), "another folder than MODEL", self.out.resolve() != self.model.resolve()),
+            }
+        )
+
+
+def distill_model(options: DistillOptions) -> Reproduction | None:
+    """Train, compare, measure, save, and print each step.
+
+    Returns:
+        The comparison with an earlier run of the same command; None for the first run.
+
+    Raises:
+        UserError: no such model, study or trial, another process runs the study, or the model cannot be written.
+        ConfigError: the options do not fit each other, or the model does not fit the study.
+        DataError: the sentences cannot be read.
+    """
+    attributes, records = read_study(options.folder)
+    spec = attributes["spec"]
+    if spec["data"].get("validation", "split") != "split":
+        raise ConfigError(f"study {options.folder.name!r} is validated in folds: distill needs a validation split")
+    record = select_trial(options.folder, options.trial, attributes, records)
+    teacher = load_model(options.model, notify=print)
+    _check_classes(options, teacher.classes, attributes["validation"]["classes"])
+    target = check_model_folder(options.out)
+    remove_partial_writes(target.parent, re.escape(target.name), files=MODEL_FILES)
+    with open_study(options.folder, spec) as journal:
+        corpus, facts = _student_corpus(options, spec, teacher)
+        context = _context(journal, spec, record, corpus)
+        print(f"training with the settings of trial {record.number}: {format_settings(record.params)}")
+        result = train_seed(context, context.config.seed, None, partial(print_epoch, context.config))
+        verdict = _verify(context, result, record, facts)
+        model = _measured(options, context, result)
+        about = {
+            "trial": record.number,
+            "on": options.on,
+            **({} if verdict is None else {"verdict": str(verdict)}),
+            **facts,
+            "test_evaluations": len(journal.attributes.get(TEST_EVALUATIONS, ())),
+        }
+        save_members(options.out, [model.member], {**model.metrics, **about}, corpus, options.command)
+        shutil.rmtree(context.checkpoints, ignore_errors=True)
+    print(f"model saved in {options.out}")
+    return verdict
+
+
+def _check_classes(options: DistillOptions, teacher: Sequence[str], study: Sequence[str]) -> None:
+    if list(teacher) != list(study):
+        shown = [", ".join(map(quoted, names[:10])) for names in (teacher, study)]
+        raise ConfigError(
+            f"MODEL and STUDY must have the same classes: {options.model} has {shown[0]}, "
+            f"study {options.folder.name!r} has {shown[1]}; choose another model or study"
+        )
+
+
+def _student_corpus(options: DistillOptions, spec: Spec, teacher: Predictor) -> tuple[Corpus, dict[str, Any]]:
+    """Return the corpus of the student, and where its targets come from, for metrics and card."""
+    corpus = study_corpus(spec, options.dataset, options.vectors, options.cache_dir, print)
+    dataset = {} if options.dataset is None else {"dataset": options.dataset}
+    texts = load_texts({**spec["data"], **dataset}, corpus.fingerprint, options.cache_dir)
+    facts = {**_describe_teacher(options.model, teacher, corpus), "study_fingerprint": corpus.fingerprint}
+    extra: list[str] = []
+    if options.unlabelled is not None:
+        found = read_sentences(options.unlabelled, options.text_column, options.encoding, print, option="--unlabelled")
+        extra = new_sentences(found, texts)
+        left_out = f"{len(found) - len(extra):,} are blank, repeated or in the study, and are left out"
+        print(f"unlabelled: {len(extra):,} sentences; {left_out}")
+        digest = hashlib.sha256("\0".join(extra).encode("utf-8", "surrogatepass")).hexdigest()
+        facts |= {"unlabelled_sentences": len(extra), "unlabelled_digest": digest}
+    soft = np.zeros((len(texts), len(corpus.classes)))
+    taught = np.flatnonzero(corpus.split != TEST)
+    soft[taught] = teacher.probabilities([texts[place] for place in taught])
+    val = corpus.indices(VAL)
+    print(f"val  accuracy {(soft[val].argmax(axis=1) == corpus.labels[val]).mean():.4f} of the teacher")
+    corpus = dataclasses.replace(corpus, targets=mixed_targets(corpus, soft))
+    return add_sentences(corpus, extra, teacher.probabilities(extra)), facts
+
+
+def _describe_teacher(path: Path, teacher: Predictor, corpus: Corpus) -> dict[str, Any]:
+    """Print the teacher's members, and if it may know sentences of the test split; return what identifies it."""
+    shares = {member.name: round(member.weight, 4) for member in teacher.members}
+    print(f"teacher: {path} ({', '.join(f'{name} {share:g}' for name, share in shares.items())})")
+    if json.loads((path / "metrics.json").read_bytes()).get("test_fingerprint") != corpus.test_fingerprint():
+        print("the teacher was trained with another test split: it may know the sentences of this one")
+    return {"teacher": str(path), "teacher_members": shares, "teacher_digest": model_digest(path)}
+
+
+def new_sentences(texts: Sequence[str], known: Sequence[str]) -> list[str]:
+    """Return the texts, without blank ones and those that equal a known or an earlier one (see `normalize_text`)."""
+    seen = {normalize_text(text) for text in known} | {""}
+    found = []
+    for text in texts:
+        form = normalize_text(text)
+        if form not in seen:
+            seen.add(form)
+            found.append(text)
+    return found
+
+
+def mixed_targets(corpus: Corpus, soft: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Return (n, C): the mean of the teacher's probabilities and the labels; labels alone for the test split.
+
+    Args:
+        corpus: The study's. If it has targets, they are its labels.
+        soft: (n, C) the teacher's probabilities; those of the test split are ignored.
+    """
+    labels = np.eye(len(corpus.classes), dtype=np.float32)[corpus.labels] if corpus.targets is None else corpus.targets
+    mixed = (1 - LABEL_SHARE) * soft + LABEL_SHARE * labels
+    return np.where(corpus.split[:, None] == TEST, labels, mixed.astype(np.float32))
+
+
+def add_sentences(corpus: Corpus, texts: Sequence[str], soft: NDArray[np.float64]) -> Corpus:
+    """Return the corpus with more TRAIN sentences; the vocabulary stays.
+
+    Args:
+        corpus: A corpus with targets. Its fingerprint is replaced by one of its tokens and targets.
+        texts: (m,) sentences without labels.
+        soft: (m, C) their targets.
+    """
+    vocabulary = Vocabulary(corpus.words)
+    ids = [np.array(vocabulary.encode(tokenize(text)), dtype=np.int32) for text in texts]
+    ends = corpus.offsets[-1] + np.cumsum([len(each) for each in ids], dtype=np.int64)
+    tokens = np.concatenate([corpus.tokens, *ids])
+    targets = np.concatenate([np.asarray(corpus.targets), soft.astype(np.float32)])
+    parts = corpus.fingerprint.encode(), tokens.astype("<i4").tobytes(), targets.astype("<f4").tobytes()
+    return dataclasses.replace(
+        corpus,
+        tokens=tokens,
+        offsets=np.concatenate([corpus.offsets, ends]),
+        labels=np.concatenate([corpus.labels, soft.argmax(axis=1)]),
+        split=np.concatenate([corpus.split, np.full(len(texts), TRAIN, dtype=np.uint8)]),
+        targets=targets,
+        fingerprint=hashlib.sha256(b"".join(parts)).hexdigest(),
+    )
+
+
+def _context(journal: StudyJournal, spec: Spec, record: TrialRecord, corpus: Corpus) -> RetrainContext:
+    changed = "" if corpus.source["inputs"] == journal.attributes["inputs"] else " of other data"
+    return RetrainContext(
+        verb=VERB,
+        journal=journal,
+        trial=record.number,
+        config=TrialConfig.from_dict(record.config),
+        corpus=corpus,
+        split=spec["data"]["split"] + changed,
+        threads=spec["threads"],
+        device=device_of(spec),
+    )
+
+
+def _verify(
+    context: RetrainContext, result: TrainResult, record: TrialRecord, facts: Mapping[str, Any]
+) -> Reproduction | None:
+    """Compare a training with the record of an earlier run with the same inputs, or record it if there is none."""
+    inputs = [context.config.to_dict(), LABEL_SHARE, {name: facts[name] for name in facts if name != "teacher"}]
+    key = f"{VERB}:{hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:16]}"
+    environment = environment_now(context.config.precision, context.threads, context.device)
+    if earlier := context.journal.attributes.get(key):
+        first = dataclasses.replace(
+            record,
+            epochs=tuple(EpochResult(**epoch) for epoch in earlier["epochs"]),
+            weights_sha256=earlier["weights_sha256"],
+            predictions=(),
+        )
+        changes = environment_changes(earlier["environment"], environment)
+        verdict = reproduction_of(first, result, changes, source="the first run")
+        print(verdict)
+        return verdict
+    written = {
+        "trial": record.number,
+        "epochs": [dataclasses.asdict(epoch) for epoch in result.epochs],
+        "weights_sha256": result.weights_sha256,
+        "environment": environment,
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    context.journal.set_study_attr(key, written)
+    print(f"RECORDED {len(result.epochs)} epochs: the same command compares itself with them")
+    return None
+
+
+def _measured(options: DistillOptions, context: RetrainContext, result: TrainResult) -> TrainedModel:
+    if options.on == BOTH:
+        model = train_on_both(context, result)
+    else:
+        model = evaluate_model(context, result)
+        print_figures(model)
+    print(*calibration_lines(model.figures, len(context.corpus.validation())), sep="\n")
+    print_classes(model, context.corpus.classes)
+    return model

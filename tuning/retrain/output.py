@@ -1,0 +1,58 @@
+"""What `retrain` and `distill` print about a training: its epochs, its figures and its classes."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from core.class_report import class_report
+from core.config import TrialConfig
+from core.metrics import METRICS, Metric
+from core.training.result import EpochResult, TrainResult
+from tuning.analysis.trial_detail import ClassResults, class_tables
+from tuning.retrain.models import RetrainContext, TrainedModel, refit_on_both
+
+
+def train_on_both(context: RetrainContext, verified: TrainResult) -> TrainedModel:
+    """Train on train and validation, or on all folds, for the verified number of steps; print passes and figures."""
+    what = "train and validation" if context.corpus.folds is None else "all folds"
+    print(f"training on {what} together, for the number of steps of {verified.best_epoch} epochs")
+    model = refit_on_both(
+        context, verified, lambda number, loss: print(f"pass {number}: train loss {loss:.4f}", flush=True)
+    )
+    steps, passes = model.figures["steps"], model.figures["passes"]
+    print(f"{steps} steps are {passes:.2f} passes over {what}: nothing is rounded, the last pass is cut short")
+    print_figures(model)
+    return model
+
+
+def shown_metrics(config: TrialConfig) -> list[tuple[str, Metric]]:
+    """Return each split with the metric and with accuracy, each once."""
+    metrics = [METRICS[name] for name in dict.fromkeys((config.metric, "accuracy"))]
+    return [(split, metric) for split in ("val", "test") for metric in metrics]
+
+
+def print_epoch(config: TrialConfig, epoch: EpochResult) -> None:
+    metric = METRICS[config.metric]
+    extra = "" if metric.name == "accuracy" else f"val {metric.title} {metric.oriented(epoch.score):.4f}, "
+    print(
+        f"epoch {epoch.epoch}: train loss {epoch.train_loss:.4f}, val loss {epoch.val_loss:.4f}, {extra}"
+        f"val accuracy {epoch.val_accuracy:.4f}, {epoch.seconds:.1f} s",
+        flush=True,
+    )
+
+
+def print_figures(model: TrainedModel) -> None:
+    for split, metric in shown_metrics(model.config):
+        if (value := model.figures.get(f"{split}_{metric.name}")) is not None:
+            print(f"{split:<4} {metric.title} {value:.4f} on {model.figures[f'{split}_sentences']} sentences")
+    if "test_accuracy" not in model.figures:
+        print("there is no test split: no figure for it")
+
+
+def print_classes(model: TrainedModel, classes: Sequence[str]) -> None:
+    """Print the scores of each class on the test split, or on validation if there is none."""
+    split = "test" if "test_confusion" in model.figures else "val"
+    if found := model.figures.get(f"{split}_confusion"):
+        confusion = np.array(found)
+        results = ClassResults(scores=class_report(confusion, classes), confusion=confusion)
+        print(f"classes of the {split} split, with 95% intervals:", *class_tables(results), sep="\n")
