@@ -1,4 +1,4 @@
-"""Real LSTMs whose predictions after every epoch are kept, for 5,000 sentences that they were not trained on."""
+"""Real LSTMs whose outputs after every epoch are kept, for 5,000 sentences that they were not trained on."""
 
 import dataclasses
 import json
@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from benchmarks.simulation.record_curves import part_of
 from core.config import TrialConfig
 from core.data.corpus import TRAIN, VAL, Corpus
+from core.metrics import METRICS
+from core.training.plain_baseline import validate_plain
 from tuning.scheduling.samplers import derive_seed, random_params
 from tuning.scheduling.virtual_cost import CorpusShape
 from tuning.space.initial_trials import initial_trials
@@ -34,6 +36,10 @@ class RecordedEpochs:
     """(n,) of the sentences that no model was trained on; two classes."""
     predictions: NDArray[np.uint8]
     """(T, E, n) classes."""
+    log_odds: NDArray[np.int16]
+    """(T, E, n) of the second class, see core.log_odds."""
+    plain_log_odds: NDArray[np.int16]
+    """(n,) of the plain baseline, fitted on the same training sentences."""
     losses: NDArray[np.float64]
     """(T, E) mean cross-entropy on the n sentences."""
     shape: CorpusShape
@@ -54,13 +60,16 @@ def recorded_epochs(path: Path, *, trials: int, epochs: int, seed: int, processe
         settings = [config.to_dict() for config in configurations(trials, epochs, seed)]
         os.environ["OMP_NUM_THREADS"] = "1"
         with ProcessPoolExecutor(processes) as pool:
-            predictions, losses = zip(*pool.map(_trained, settings, [seed] * trials), strict=True)
+            outputs = zip(*pool.map(_trained, settings, [seed] * trials), strict=True)
+            predictions, log_odds, losses = map(np.stack, outputs)
         corpus = split_corpus(seed)
         path.parent.mkdir(parents=True, exist_ok=True)
         np.savez_compressed(
             path,
-            predictions=np.stack(predictions),
-            losses=np.array(losses),
+            predictions=predictions,
+            log_odds=log_odds,
+            plain_log_odds=validate_plain(corpus, METRICS["accuracy"]).log_odds[:, 0],
+            losses=losses,
             labels=corpus.labels[corpus.indices(VAL)],
             configs=json.dumps(settings),
             shape=json.dumps(dataclasses.asdict(CorpusShape.of(corpus))),
@@ -70,6 +79,8 @@ def recorded_epochs(path: Path, *, trials: int, epochs: int, seed: int, processe
             configs=tuple(TrialConfig.from_dict(each) for each in json.loads(str(kept["configs"]))),
             labels=kept["labels"],
             predictions=kept["predictions"],
+            log_odds=kept["log_odds"],
+            plain_log_odds=kept["plain_log_odds"],
             losses=kept["losses"],
             shape=CorpusShape(**json.loads(str(kept["shape"]))),
         )
@@ -98,14 +109,25 @@ def split_corpus(seed: int) -> Corpus:
     return part_of(dataclasses.replace(corpus, split=split), np.sort(order[: N_TRAIN + N_OTHERS]))
 
 
-def _trained(config: dict[str, Any], seed: int) -> tuple[NDArray[np.uint8], list[float]]:
-    """Train one configuration; return its predictions (E, n) and its losses (E,)."""
-    from core.training.loop import train
+def _trained(settings: dict[str, Any], seed: int) -> tuple[NDArray[np.uint8], NDArray[np.int16], list[float]]:
+    """Train one configuration; return its predictions (E, n), its log-odds (E, n) and its losses (E,)."""
+    from core.nn.runtime import deterministic_kernels, retain_freed_memory, torch_threads
+    from core.training.lockstep import Lockstep
+    from core.training.optim import lr_multiplier
 
-    predictions: list[NDArray[np.uint8]] = []
-    result = train(
-        TrialConfig.from_dict(config),
-        split_corpus(seed),
-        on_validation=lambda epoch, predicted, log_odds: predictions.append(predicted.astype(np.uint8)),
-    )
-    return np.stack(predictions), [epoch.val_loss for epoch in result.epochs]
+    config, losses = TrialConfig.from_dict(settings), list[float]()
+    predictions, log_odds = [], []
+    with torch_threads(1), retain_freed_memory(), deterministic_kernels("cpu"):
+        lockstep = Lockstep(config, split_corpus(seed), "cpu")
+        for epoch in range(config.epochs):
+
+            def lr(fraction: float, epoch: int = epoch) -> float:
+                done = (epoch + fraction) / config.epochs
+                return config.learning_rate * lr_multiplier(config.lr_schedule, done, losses)
+
+            lockstep.train_epoch(epoch + 1, lr)
+            found = lockstep.evaluate(lockstep.evaluation_weights())
+            predictions.append(found.predictions.astype(np.uint8))
+            log_odds.append(found.log_odds[:, 0])
+            losses.append(found.loss)
+    return np.stack(predictions), np.stack(log_odds), losses

@@ -38,7 +38,7 @@ from tuning.scheduling.simulated_backend import simulate
 from tuning.scheduling.virtual_clock import VirtualClock
 from tuning.scheduling.virtual_cost import epoch_cost
 
-RECORD = Path(__file__).parents[2] / "results/recorded-epochs.npz"
+RECORD = Path(__file__).parents[2] / "results/recorded-outputs.npz"
 TRIALS, EPOCHS, SEED = 40, 8, 42
 SIZES = ((200, 16), (400, 16), (1057, 16), (200, 40), (400, 40), (1057, 40))
 """Validation sentences and trials of the searches."""

@@ -19,6 +19,7 @@ from core.io.text import printable, quoted
 from core.metrics import METRICS
 from core.nn.model_size import count_trainable_parameters, multiplications_per_word
 from core.stats import ALPHA, Interval, holm, wilson
+from tuning.analysis.ensemble import SIZE, EnsembleEstimate, estimate_ensemble, read_library
 from tuning.analysis.recommendation import NOT_BETTER, ONE_CLASS, Recommendation, majority_score
 from tuning.analysis.selection_bias import FIXED, REPEATS, Candidates, Corrected, Resamples
 from tuning.journal.file import JOURNAL
@@ -191,21 +192,31 @@ class StudyAssessment:
     """The plain baseline and the majority class."""
     gain_over_plain: Corrected | None = None
     """By how much the best trial is better; None without a plain baseline."""
+    ensemble: EnsembleEstimate | None = None
+    """The ensemble that tuning.analysis.ensemble selects; None without probabilities, or if nothing was learned."""
     elsewhere: Mapping[str, int] = field(default_factory=dict)
     """How often other studies in the same results folder read this test split."""
 
 
 def assess(
-    records: Sequence[TrialRecord], attributes: Mapping[str, Any], folder: Path | None = None
+    records: Sequence[TrialRecord],
+    attributes: Mapping[str, Any],
+    folder: Path | None = None,
+    *,
+    ensemble_size: int = SIZE,
+    max_cost: float | None = None,
 ) -> StudyAssessment:
     """Compute the assessment; it follows from the journal and the stored probabilities.
 
     Args:
         records: Trials of the study.
         attributes: The study's user attributes, see tuning.journal.records.study_attributes.
-        folder: Folder of the study, for a metric that needs probabilities.
+        folder: Folder of the study, for its stored probabilities.
+        ensemble_size: Number of selections of the ensemble.
+        max_cost: Upper bound of the multiplications per word of its members together; None for no bound.
 
     Raises:
+        ConfigError: each model of the study costs more than `max_cost`.
         CorruptionError: stored labels, predictions or probabilities are damaged.
     """
     labels = unpack_labels(attributes["validation"]["labels"], "the study's validation labels")
@@ -247,7 +258,16 @@ def assess(
         ),
         repeats=REPEATS // 4 if metric.needs_probabilities else REPEATS,  # roc_auc of 6 classes: 2 s and not 8
     )
-    return _conclusions(known, records, own, resamples, majority, complete=len(outputs) == len(own))
+    judged = _conclusions(known, records, own, resamples, majority, complete=len(outputs) == len(own))
+    if folder is None or judged.corrected is None or judged.nothing_learned:
+        return judged
+    members = [record for record in own if known.useless.get(record.number) != ONE_CLASS]
+    library = read_library(
+        folder, metric, labels, n_classes, members, known.multiplications, plain=FIXED in resamples.places
+    )
+    if library is None:
+        return judged
+    return replace(judged, ensemble=estimate_ensemble(library, resamples, size=ensemble_size, max_cost=max_cost))
 
 
 def _conclusions(

@@ -14,7 +14,7 @@ of the others. benchmarks/quality/selection_bias.py measures what remains of the
 depend on earlier scores too; only the test split is free of that.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,6 +63,64 @@ class Corrected:
     """Of the value."""
 
 
+@dataclass(frozen=True, kw_only=True, eq=False, slots=True)
+class Repeated:
+    """A choice and what it chooses in each of R resamples, or the difference of two such scores."""
+
+    raw: float
+    """Score of the actual choice on the sentences."""
+    base: NDArray[np.float64]
+    """(R,) score on the sentences of what is chosen in each resample."""
+    change: NDArray[np.float64]
+    """(R,) what the resample changed in it."""
+    own_change: NDArray[np.float64]
+    """(R,) what it changed in the score of the actual choice. It has mean 0 and makes the figure less random."""
+
+    @property
+    def value(self) -> float:
+        """The corrected score."""
+        return float((self.base - DENSITY * (self.change - self.own_change)).mean())
+
+    def minus(self, other: "Repeated") -> "Repeated":
+        """Return the difference to another choice; if it was repeated less often, of the resamples of both."""
+        rows = slice(min(len(self.base), len(other.base)))
+        return Repeated(
+            raw=self.raw - other.raw,
+            base=self.base[rows] - other.base[rows],
+            change=self.change[rows] - other.change[rows],
+            own_change=self.own_change[rows] - other.own_change[rows],
+        )
+
+    def interval(self, n: int) -> Interval:
+        """Return the normal interval of a choice by n sentences.
+
+        Its variance is that of the actual choice and half that of the repeated ones. The half is empirical: with it,
+        the intervals cover the truth in 93 to 97% of the benchmark's searches.
+        """
+        error = max(DENSITY**0.5 * float(self.own_change.std()), 1 / n)  # n sentences cannot resolve less
+        half = Z * (error**2 + DENSITY * float((self.change - self.own_change).var()) / 2) ** 0.5
+        return Interval(low=self.value - half, high=self.value + half)
+
+
+def draw_counts(n: int, *, repeats: int, seed: int, at_once: int = 1) -> Iterator[NDArray[np.int64]]:
+    """Yield blocks (R', n) that say how often each resample contains each sentence; the blocks have R rows in all.
+
+    The first rows of more resamples are the same.
+
+    Args:
+        n: Number of sentences.
+        repeats: Number of resamples R.
+        seed: Seed of the resampling.
+        at_once: Numbers that the caller computes from one resample, if more than its size; blocks are smaller then.
+    """
+    draw, size = np.random.default_rng(seed), DENSITY * n
+    rows = max(1, AT_ONCE // max(size, at_once))
+    for start in range(0, repeats, rows):
+        count = min(rows, repeats - start)
+        places = draw.integers(0, n, (count, size)) + n * np.arange(count)[:, None]
+        yield np.bincount(places.ravel(), minlength=count * n).reshape(count, n)
+
+
 class Resamples:
     """Scores of the trials of one study on resamples of its validation sentences. Larger scores are better."""
 
@@ -74,7 +132,7 @@ class Resamples:
             repeats: Number of resamples R.
             seed: Seed of the resampling; the same arguments give the same figures.
         """
-        metric, self.n = candidates.metric, len(candidates.labels)
+        metric, self.n, self.seed = candidates.metric, len(candidates.labels), seed
         if not candidates.trials or self.n < 2:
             raise ValueError(f"needs at least 1 trial and 2 sentences, got {len(candidates.trials)} and {self.n}")
         self.metric = metric
@@ -97,16 +155,13 @@ class Resamples:
         """(R, T) score of that epoch on the sentences themselves."""
         self.own_change = np.empty((repeats, len(slices)))
         """(R, T) what the resample changed in the score of the trial's actual best epoch."""
-        draw, size = np.random.default_rng(seed), DENSITY * self.n
-        at_once = max(1, AT_ONCE // max(size, len(raw)))
-        for start in range(0, repeats, at_once):
-            rows = slice(start, min(start + at_once, repeats))
-            count = rows.stop - start
-            places = draw.integers(0, self.n, (count, size)) + self.n * np.arange(count)[:, None]
-            found = scores(np.bincount(places.ravel(), minlength=count * self.n).reshape(count, self.n))  # (R', M)
+        start = 0
+        for counts in draw_counts(self.n, repeats=repeats, seed=seed, at_once=len(raw)):
+            rows, start = slice(start, start + len(counts)), start + len(counts)
+            found = scores(counts)  # (R', M)
             for trial, part in enumerate(slices):
                 epochs = part.start + found[:, part].argmax(axis=1)
-                self.best[rows, trial] = found[np.arange(count), epochs]
+                self.best[rows, trial] = found[np.arange(len(counts)), epochs]
                 self.base[rows, trial] = raw[epochs]
             self.own_change[rows] = found[:, chosen] - self.raw
         # A metric that is no mean over sentences has another expectation on resamples than on the sentences.
@@ -119,6 +174,11 @@ class Resamples:
         """Return (T,) standard errors of the paired differences of all trials to one of them."""
         return np.asarray(DENSITY**0.5 * (self.own_change - self.own_change[:, [place]]).std(axis=0))
 
+    def epoch_bias(self, trial: int) -> float:
+        """Return what the choice of the trial's best epoch adds to its score."""
+        found = self.repeated(self.only(trial))
+        return found.raw - found.value
+
     def only(self, trial: int) -> Choice:
         """Return the rule that always chooses one trial, at its best epoch, or the fixed outputs."""
         return lambda scores: np.full(len(scores), self.places[trial])
@@ -130,46 +190,40 @@ class Resamples:
             chosen[:, self.places[FIXED]] = -np.inf
         return np.asarray(chosen.argmax(axis=1))
 
-    def corrected(self, choice: Choice) -> Corrected:
-        """Return the score of the trial that a rule chooses."""
-        raw, value, own, others = self._estimates(choice)
-        found = self._interval(value, own, others)
-        low, high = max(found.low, self._limits[0]), min(found.high, self._limits[1])
+    def repeated(self, choice: Choice) -> Repeated:
+        """Return what a rule chooses."""
+        place = int(choice(self.raw[None])[0])
+        rows, chosen = np.arange(len(self.best)), choice(self.best)
+        return Repeated(
+            raw=float(self.raw[place]),
+            base=self.base[rows, chosen],
+            change=self.change[rows, chosen],
+            own_change=self.own_change[:, place],
+        )
+
+    def corrected(self, choice: Choice | Repeated) -> Corrected:
+        """Return the score of what a rule chooses."""
+        found = choice if isinstance(choice, Repeated) else self.repeated(choice)
+        value, interval = found.value, found.interval(self.n)
+        low, high = max(interval.low, self._limits[0]), min(interval.high, self._limits[1])
         value = min(max(value, self._limits[0]), self._limits[1])
         if self.metric.name == "accuracy":  # the normal interval is too narrow near 0 and 1
             binomial = wilson(value * self.n, self.n)
             low, high = min(low, binomial.low), max(high, binomial.high)
         ends = sorted((self.metric.oriented(low), self.metric.oriented(high)))
         return Corrected(
-            raw=self.metric.oriented(raw),
+            raw=self.metric.oriented(found.raw),
             value=self.metric.oriented(value),
             interval=Interval(low=ends[0], high=ends[1]),
         )
 
-    def difference(self, choice: Choice, other: Choice) -> Corrected:
-        """Return by how much the trial of one rule is better than that of another one, in pairs of sentences."""
-        (raw, value, own, others), (raw2, value2, own2, others2) = map(self._estimates, (choice, other))
-        found = self._interval(value - value2, own - own2, others - others2)
-        return Corrected(raw=raw - raw2, value=value - value2, interval=found)
+    def difference(self, choice: Choice | Repeated, other: Choice | Repeated) -> Corrected:
+        """Return by how much the choice of one rule is better than that of another one, in pairs of sentences."""
+        one, two = (each if isinstance(each, Repeated) else self.repeated(each) for each in (choice, other))
+        found = one.minus(two)
+        return Corrected(raw=found.raw, value=found.value, interval=found.interval(self.n))
 
     @property
     def _limits(self) -> tuple[float, float]:
         low, high = sorted((self.metric.oriented(self.metric.low), self.metric.oriented(self.metric.high)))
         return low, high
-
-    def _estimates(self, choice: Choice) -> tuple[float, float, NDArray[np.float64], NDArray[np.float64]]:
-        """Return the raw score and the corrected one, and (R,) the changes of the actual and of the repeated choice."""
-        place = int(choice(self.raw[None])[0])
-        rows, chosen = np.arange(len(self.best)), choice(self.best)
-        own, change = self.own_change[:, place], self.change[rows, chosen]
-        # The change of the actual choice has mean 0 and makes the figure less random.
-        return float(self.raw[place]), float((self.base[rows, chosen] - DENSITY * (change - own)).mean()), own, change
-
-    def _interval(self, value: float, own: NDArray[np.float64], change: NDArray[np.float64]) -> Interval:
-        """Return the normal interval, from the error of the actual choice and half the variance of the repeated ones.
-
-        The half is empirical: with it, the intervals cover the truth in 93 to 97% of the benchmark's searches.
-        """
-        error = max(DENSITY**0.5 * float(own.std()), 1 / self.n)  # n sentences cannot resolve less
-        half = Z * (error**2 + DENSITY * float((change - own).var()) / 2) ** 0.5
-        return Interval(low=value - half, high=value + half)

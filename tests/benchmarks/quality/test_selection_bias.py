@@ -19,10 +19,14 @@ def recorded() -> RecordedEpochs:
     labels = np.arange(SENTENCES) % 2
     chance = 0.55 + (0.05 + 0.05 * np.arange(TRIALS))[:, None] * np.linspace(0.2, 1, EPOCHS)
     right = draw.random((TRIALS, EPOCHS, SENTENCES)) < chance[:, :, None]
+    predictions = np.where(right, labels, 1 - labels).astype(np.uint8)
+    log_odds = (np.where(predictions, 1, -1) * draw.integers(1, 2000, predictions.shape)).astype(np.int16)
     return RecordedEpochs(
         configs=tuple(configurations(TRIALS, EPOCHS, 0)),
         labels=labels,
-        predictions=np.where(right, labels, 1 - labels).astype(np.uint8),
+        predictions=predictions,
+        log_odds=log_odds,
+        plain_log_odds=log_odds[1, -1],
         losses=1 - chance,
         shape=CorpusShape(sentences=2000, words=40_000.0, vocabulary=5000, embedding_dim=50, classes=2),
     )

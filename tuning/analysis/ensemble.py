@@ -1,0 +1,306 @@
+"""An ensemble of a study's trials and its plain baseline: the mean of the probabilities of several models.
+
+The models are selected greedily with replacement, by the study's metric on the validation sentences: each selection
+adds the model with which the mean of all selected ones is best (Caruana et al. 2004, "Ensemble selection from libraries
+of models"). Of equal scores, the lower log loss decides, then the first model. A model's weight is its share of the
+selections. Two rules make the choice less random: only the best trials may be selected (Caruana, Munson and
+Niculescu-Mizil 2006), and each second selection is the plain baseline if that lowers the log loss. On new sentences,
+that is worth half a point (benchmarks/quality/selection_bias.py).
+
+The selection is repeated in the resamples of tuning.analysis.selection_bias, so that its figures are comparable with a
+single trial's. Only the best epoch of a trial has probabilities, so the choice of the epochs is not repeated. What it
+adds to each member's own score is subtracted in proportion to the members' weights. Resamples in which the
+same models are selected so far are evaluated together.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.errors import ConfigError
+from core.metrics import METRICS, Metric
+from tuning.analysis.selection_bias import FIXED, Corrected, Repeated, Resamples, draw_counts
+from tuning.journal.probabilities import load_probabilities, trial_name
+from tuning.journal.records import PLAIN_BASELINE, TrialRecord
+
+SIZE = 5
+"""Default number of selections."""
+LOG_LOSS = METRICS["log_loss"]
+MAX_CANDIDATES = 10
+"""In each resample, the best trials by themselves that may be selected, besides the plain baseline."""
+MAX_NUMBERS = 2**24
+"""Stored probabilities that are compared: those of 7,900 trials on 1,057 sentences of two classes."""
+REPEATS = 500
+"""Number of resamples in which the selection is repeated."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, slots=True)
+class Library:
+    """T models that may be selected, and their outputs on the n validation sentences; in a tie, the first one wins."""
+
+    metric: Metric
+    labels: NDArray[np.int64]
+    """(n,)."""
+    models: Sequence[int]
+    """Numbers of the trials; FIXED is the plain baseline."""
+    probabilities: NDArray[np.float32]
+    """(C, T, n)."""
+    costs: NDArray[np.float64]
+    """(T,) multiplications per word."""
+
+
+def read_library(
+    folder: Path,
+    metric: Metric,
+    labels: NDArray[np.int64],
+    n_classes: int,
+    trials: Sequence[TrialRecord],
+    costs: Mapping[int, int],
+    *,
+    plain: bool,
+) -> Library | None:
+    """Return the models of a study whose probabilities are stored; None if there are none.
+
+    Args:
+        folder: Folder of the study.
+        metric: What the study optimises.
+        labels: (n,) of the validation sentences.
+        n_classes: Number of classes C.
+        trials: The trials that may be selected, best first. If their probabilities need too much memory
+            (MAX_NUMBERS), the last ones are left out.
+        costs: Multiplications per word by trial number.
+        plain: Whether the study has a plain baseline.
+
+    Raises:
+        CorruptionError: stored probabilities are damaged.
+    """
+    most = max(1, MAX_NUMBERS // (len(labels) * n_classes))
+    ordered = sorted((r.best.val_loss, r.number, r.best.epoch) for r in trials[:most] if r.best and r.number in costs)
+    names = {number: (trial_name(number), epoch) for _, number, epoch in ordered}
+    if plain:
+        names[FIXED] = (PLAIN_BASELINE, 0)
+    found = {
+        number: probabilities
+        for number, (name, epoch) in names.items()
+        if (probabilities := load_probabilities(folder, name, epoch, len(labels), n_classes)) is not None
+    }
+    if not found:
+        return None
+    return Library(
+        metric=metric,
+        labels=labels,
+        models=list(found),
+        probabilities=np.stack([np.ascontiguousarray(each.T) for each in found.values()], axis=1),
+        costs=np.array([2 * n_classes if number == FIXED else costs[number] for number in found], dtype=float),
+    )
+
+
+def select(
+    library: Library, counts: NDArray[np.integer], *, size: int = SIZE, max_cost: float | None = None
+) -> NDArray[np.int64]:
+    """Return (R, T) how often each model is selected in each resample.
+
+    Args:
+        library: At least one model.
+        counts: (R, n) how often each resample contains each sentence.
+        size: Number of selections.
+        max_cost: Upper bound of the sum of the costs of the different members; None for no bound.
+
+    Raises:
+        ConfigError: each model costs more than `max_cost`.
+    """
+    limit = np.inf if max_cost is None else max_cost
+    if library.costs.min() > limit:
+        cheapest = f"the cheapest model needs {library.costs.min():,.0f}"
+        raise ConfigError(f"no model has at most {limit:,.0f} multiplications per word: {cheapest}; raise --max-cost")
+    nothing = np.zeros(len(library.models), dtype=np.int64)
+    alone = _scores(library, nothing, counts, np.broadcast_to(library.costs <= limit, (len(counts), len(nothing))))
+    eligible, added = _pruned(library, alone), _first_best(library, nothing, counts, alone)
+    selected = np.zeros(alone.shape, dtype=np.int64)
+    selected[np.arange(len(counts)), added] = 1
+    for _ in range(size - 1):
+        for rows in _equal_rows(selected):
+            members = selected[rows[0]]
+            affordable = (members > 0) | (library.costs[members > 0].sum() + library.costs <= limit)
+            added[rows] = _additions(library, members, counts[rows], eligible[rows] & affordable)
+        selected[np.arange(len(counts)), added] += 1
+    return selected
+
+
+def _additions(
+    library: Library, members: NDArray[np.int64], counts: NDArray[np.integer], allowed: NDArray[np.bool_]
+) -> NDArray[np.int64]:
+    """Return (R,) the allowed model that is selected next in each resample."""
+    added = np.full(len(counts), -1)
+    if members.sum() % 2 and FIXED in library.models:
+        plain = list(library.models).index(FIXED)
+        with_plain = members.copy()
+        with_plain[plain] += 1
+        before, after = (_score_of(library, each, counts, LOG_LOSS) for each in (members, with_plain))
+        added[allowed[:, plain] & (after > before)] = plain
+    rows = np.flatnonzero(added < 0)
+    if len(rows):
+        scores = _scores(library, members, counts[rows], allowed[rows])
+        added[rows] = _first_best(library, members, counts[rows], scores)
+    return added
+
+
+def _equal_rows(selected: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+    """Yield the places of the resamples in which the same models are selected so far."""
+    _, group = np.unique(selected, axis=0, return_inverse=True)
+    order = np.argsort(group.ravel(), kind="stable")
+    yield from np.split(order, np.flatnonzero(np.diff(group.ravel()[order])) + 1)
+
+
+def _pruned(library: Library, scores: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return (R, T) whether a model is among the MAX_CANDIDATES best of a resample by itself, or the plain baseline."""
+    allowed = np.zeros(scores.shape, dtype=bool)
+    best = np.argsort(-scores, axis=1, kind="stable")[:, :MAX_CANDIDATES]
+    np.put_along_axis(allowed, best, True, axis=1)
+    return np.asarray((allowed | (np.asarray(library.models) == FIXED)) & (scores > -np.inf))
+
+
+def _sums(library: Library, members: NDArray[np.int64], added: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return (C, M, n) the sums of the probabilities of the members and of one of M models more.
+
+    The sum of single-precision numbers in double precision is exact for all but the smallest probabilities.
+    """
+    total = np.zeros(library.probabilities[:, 0].shape)  # (C, n)
+    for place in np.flatnonzero(members):
+        total += members[place] * library.probabilities[:, place].astype(np.float64)
+    every = len(added) == len(library.models)
+    return total[:, None] + (library.probabilities if every else library.probabilities[:, added])
+
+
+def _scores(
+    library: Library, members: NDArray[np.int64], counts: NDArray[np.integer], allowed: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """Return (R, T) scores with each allowed model added, else minus infinity; larger is better."""
+    scores = np.full(allowed.shape, -np.inf)
+    added = np.flatnonzero(allowed.any(axis=0))
+    found = _evaluate(library.metric, library.labels, _sums(library, members, added), int(members.sum()) + 1, counts)
+    scores[:, added] = np.where(allowed[:, added], found, -np.inf)
+    return scores
+
+
+def _evaluate(
+    metric: Metric, labels: NDArray[np.int64], sums: NDArray[np.float64], size: int, counts: NDArray[np.integer]
+) -> NDArray[np.float64]:
+    """Return (R, M) scores of the sums (C, M, n) of the probabilities of `size` models."""
+    outputs: NDArray[Any]
+    if metric.needs_probabilities:
+        outputs = np.moveaxis((sums / size).astype(np.float32), 0, -1)
+    else:
+        outputs = np.zeros(sums.shape[1:], dtype=np.int64)
+        best = sums[0]
+        for k in range(1, len(sums)):  # as argmax, which is slow over a short axis
+            outputs[sums[k] > best] = k
+            best = np.maximum(best, sums[k]) if k + 1 < len(sums) else best
+    return np.asarray(metric.oriented(metric.resampled(labels, outputs, counts, len(sums))))
+
+
+def _first_best(
+    library: Library, members: NDArray[np.int64], counts: NDArray[np.integer], scores: NDArray[np.float64]
+) -> NDArray[np.int64]:
+    """Return (R,) the model with the best score; of equal ones the lowest log loss, then the first."""
+    equal = scores == scores.max(axis=1, keepdims=True)
+    tied = np.flatnonzero(equal.sum(axis=1) > 1)
+    if len(tied):
+        added = np.flatnonzero(equal[tied].any(axis=0))
+        sums, size = _sums(library, members, added), int(members.sum()) + 1
+        found = np.full((len(tied), equal.shape[1]), -np.inf)
+        found[:, added] = _evaluate(LOG_LOSS, library.labels, sums, size, counts[tied])
+        found[~equal[tied]] = -np.inf
+        equal[tied] = found == found.max(axis=1, keepdims=True)
+    return np.asarray(equal.argmax(axis=1))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EnsembleEstimate:
+    """An ensemble and what it is expected to be worth on other sentences."""
+
+    counts: Mapping[int, int]
+    """How often each model was selected, by trial number, most often first; FIXED is the plain baseline."""
+    multiplications: int
+    """Of all members together, per word."""
+    corrected: Corrected
+    gain: Corrected
+    """By how much it is better than the best trial."""
+    gain_over_plain: Corrected | None
+    """By how much it is better than the plain baseline; None without one."""
+
+    @property
+    def weights(self) -> dict[int, float]:
+        """Share of the selections of each model; the sum is 1."""
+        size = sum(self.counts.values())
+        return {number: count / size for number, count in self.counts.items()}
+
+
+def estimate_ensemble(
+    library: Library, resamples: Resamples, *, size: int = SIZE, max_cost: float | None = None
+) -> EnsembleEstimate:
+    """Select an ensemble, and estimate its score with the selection repeated in each resample.
+
+    Args:
+        library: At least one model.
+        resamples: Of the study's trials, and of the plain baseline if there is one.
+        size: Number of selections.
+        max_cost: Upper bound of the sum of the costs of the different members; None for no bound.
+
+    Raises:
+        ConfigError: each model costs more than `max_cost`.
+    """
+    actual = select(library, np.ones((1, resamples.n), dtype=np.int64), size=size, max_cost=max_cost)[0]
+    repeated = _repeated(library, resamples, actual, size, max_cost)
+    first = resamples.repeated(resamples.first)
+    gain = resamples.difference(repeated, first)
+    # In as many resamples as the best trial's figure: the two figures differ by the gain.
+    found = replace(repeated, base=repeated.base + (first.value + gain.value - repeated.value))
+    order = [place for place in np.argsort(-actual, kind="stable") if actual[place]]
+    return EnsembleEstimate(
+        counts={library.models[place]: int(actual[place]) for place in order},
+        multiplications=int(library.costs[order].sum()),
+        corrected=resamples.corrected(found),
+        gain=gain,
+        gain_over_plain=(resamples.difference(found, resamples.only(FIXED)) if FIXED in resamples.places else None),
+    )
+
+
+def _repeated(
+    library: Library,
+    resamples: Resamples,
+    actual: NDArray[np.int64],
+    size: int,
+    max_cost: float | None,
+) -> Repeated:
+    """Repeat the selection whose actual result is `actual` (T,)."""
+    repeats = min(len(resamples.best), REPEATS)
+    counts = np.concatenate(list(draw_counts(resamples.n, repeats=repeats, seed=resamples.seed)))
+    once = np.ones((1, resamples.n), dtype=np.int64)
+    selected = select(library, counts, size=size, max_cost=max_cost)
+    base, change = np.empty(repeats), np.empty(repeats)
+    for rows in _equal_rows(selected):
+        found = _score_of(library, selected[rows[0]], np.concatenate([once, counts[rows]]), library.metric)
+        base[rows], change[rows] = found[0], found[1:] - found[0]
+    own = _score_of(library, actual, np.concatenate([once, counts]), library.metric)
+    shift = (own[1:] - own[0]).mean()
+    return Repeated(
+        raw=float(own[0]),
+        base=base - (selected / size) @ np.array([resamples.epoch_bias(number) for number in library.models]),
+        change=change - shift,
+        own_change=own[1:] - own[0] - shift,
+    )
+
+
+def _score_of(
+    library: Library, members: NDArray[np.int64], counts: NDArray[np.integer], metric: Metric
+) -> NDArray[np.float64]:
+    """Return (R,) the scores of one ensemble; larger is better."""
+    last = np.flatnonzero(members)[-1:]
+    others = members.copy()
+    others[last] -= 1
+    return _evaluate(metric, library.labels, _sums(library, others, last), int(members.sum()), counts)[:, 0]
