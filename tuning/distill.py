@@ -264,5 +264,5 @@ def _measured(options: DistillOptions, context: RetrainContext, result: TrainRes
         model = evaluate_model(context, result)
         print_figures(model)
     print(*calibration_lines(model.figures, len(context.corpus.validation())), sep="\n")
-    print_classes(model, context.corpus.classes)
+    print_classes(model.figures, context.corpus.classes)
     return model

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from optuna.trial import TrialState
 
 from core.config import TrialConfig
@@ -15,9 +16,11 @@ from core.training.result import EpochResult
 from tests.support.study_configs import plan
 from tuning.journal.file import JOURNAL
 from tuning.journal.predictions import pack_labels
-from tuning.journal.probabilities import pack_log_odds
+from tuning.journal.probabilities import pack_log_odds, save_probabilities
 from tuning.journal.reader import Operation
+from tuning.journal.records import PLAIN_BASELINE, study_attributes
 from tuning.journal.writer import open_study
+from tuning.plain_fit import fit_and_predict
 from tuning.resources.machine import TrialResources
 from tuning.scheduling.study import study_spec
 
@@ -33,6 +36,17 @@ def write_sentences(path: Path, count: int = 240) -> Path:
         word = WORDS[label][i % 3 % 2] if i % 5 else "thing"
         rows.append(f"the {word} {i * 7 % 23} of page {i * 13 % 29} and user {i},{label}")
     path.write_text("\n".join(rows))
+    return path
+
+
+def write_noisy(path: Path, count: int) -> Path:
+    """Write sentences of random words, each of which speaks for a class; no model is right about all of them."""
+    random = np.random.default_rng(0)
+    votes = random.normal(0, 1, 50)
+    words = random.integers(0, 50, (count, 6))
+    labels = votes[words].sum(axis=1) + random.normal(0, 1, count) > 0
+    rows = [f"{' '.join(f'w{word}' for word in each)},{label}" for each, label in zip(words, labels, strict=True)]
+    path.write_text("\n".join(["text,label", *rows]))
     return path
 
 
@@ -74,6 +88,15 @@ def make_study(folder: Path, file: Path, cache: Path | None, *configs: TrialConf
                 study_journal.finish_trial(number, TrialState.PRUNED, None, EPOCHS)
             else:
                 study_journal.finish_trial(number, TrialState.COMPLETE, outcome, EPOCHS)
+
+
+def add_plain_baseline(folder: Path, cache: Path | None) -> None:
+    """Fit the study's plain baseline and write it down, as a search does."""
+    spec = study_attributes(folder)["spec"]
+    found = fit_and_predict(spec["data"], spec["fingerprint"], spec["metric"], None if cache is None else str(cache))
+    with open_study(folder, spec) as journal:
+        save_probabilities(folder, PLAIN_BASELINE, found.pop("packed_log_odds"))
+        journal.set_study_attr(PLAIN_BASELINE, found)
 
 
 def _trained(config: TrialConfig, corpus: Corpus) -> tuple[list[tuple[EpochResult, Any, str | None]], dict[str, Any]]:

@@ -63,6 +63,7 @@ for verb in (
     study_commands.report,
     study_commands.confirm,
     study_commands.retrain,
+    study_commands.ensemble,
     study_commands.distill,
     model_commands.predict,
     model_commands.export,

@@ -36,6 +36,10 @@ EXAMPLES = {
         "sentune retrain snippets-quick --trial 3 --strict",
         "sentune retrain snippets-quick --on train+val --out model",
     ),
+    "ensemble": (
+        "sentune ensemble snippets-quick --out model",
+        "sentune ensemble snippets-quick --size 2 --on train+val",
+    ),
     "distill": (
         "sentune distill model snippets-quick --out small",
         "sentune distill model snippets-quick --unlabelled sentences.txt",

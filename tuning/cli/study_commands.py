@@ -150,6 +150,50 @@ def retrain(
 
 
 @ignore_broken_output()
+def ensemble(
+    study: Study,
+    size: Annotated[int, typer.Option(help="Number of selections; a trial may be selected more than once.")] = 5,
+    max_cost: Annotated[
+        int | None, typer.Option(help="Maximum multiplications per word of all members together. Default: no maximum.")
+    ] = None,
+    on: Annotated[
+        Literal["train", "train+val"],
+        typer.Option(help="Splits to train on; train+val takes the same number of steps."),
+    ] = "train",
+    workers: Annotated[int | None, typer.Option(help="Maximum number of parallel trainings.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Model folder. Default: folder ensemble in the study's folder.")
+    ] = None,
+    dataset: MovedData = None,
+    vectors: MovedVectors = None,
+    results: Results = Path("results"),
+    cache_dir: CacheDir = None,
+) -> None:
+    """Combine trials and the plain baseline into one model. Trains the trials again, and compares them."""
+    from tuning.ensemble.command import EnsembleOptions
+    from tuning.ensemble.command import make_ensemble as make_ensemble
+
+    folder = study_folder(study, results)
+    target = out or folder / "ensemble"
+    options = EnsembleOptions(
+        folder=folder,
+        size=size,
+        max_cost=max_cost,
+        on=on,
+        workers=workers,
+        dataset=dataset,
+        vectors=vectors,
+        out=target,
+        cache_dir=cache_dir,
+        command=command_line(),
+    )
+    with exit_if_interrupted():
+        if not make_ensemble(options):
+            raise KeyboardInterrupt
+    print(f"next: {program_name()} predict {shlex.quote(str(target))} 'a gorgeous, witty, seductive movie'")
+
+
+@ignore_broken_output()
 def distill(
     model: Annotated[Path, typer.Argument(help="Folder of the teacher: a saved model.", metavar="MODEL")],
     study: Study,

@@ -97,15 +97,12 @@ def _execute_missing(
 ) -> bool:
     """Execute the runs that are left; return False if interrupted."""
     from tuning.backend.interrupt import InterruptHandler
-    from tuning.resources.machine import Machine, TrialResources
+    from tuning.resources.machine import Machine
     from tuning.retrain.environment_diff import data_changes
-    from tuning.retrain.training import device_of, study_corpus
+    from tuning.retrain.training import study_corpus, task_resources
 
     machine = Machine.here()
-    gpus = 1.0 if device_of(spec) == "cuda" else 0.0
-    resources = TrialResources(cpus_per_trial=min(spec["threads"], machine.cpus), gpus_per_trial=gpus)
-    fits = resources.max_parallel(machine)
-    workers = min(fits, options.workers or fits, len(left))
+    resources, workers = task_resources(spec, machine, options.workers, len(left))
     with open_study(options.folder, spec) as journal:
         load = partial(study_corpus, spec, options.dataset, options.vectors, options.cache_dir, options.say)
         corpus = load()

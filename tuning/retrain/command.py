@@ -21,10 +21,8 @@ from tuning.journal.writer import TEST_EVALUATIONS, StudyJournal, open_study
 from tuning.retrain.calibrated import calibration_lines
 from tuning.retrain.environment_diff import (
     EnvironmentChange,
-    data_changes,
-    environment_changes,
+    changes_since,
     environment_now,
-    environment_of,
     retraining_notes,
 )
 from tuning.retrain.models import (
@@ -38,7 +36,7 @@ from tuning.retrain.models import (
 )
 from tuning.retrain.output import print_classes, print_epoch, print_figures, shown_metrics, train_on_both
 from tuning.retrain.reproduction import Reproduction, reproduction_of
-from tuning.retrain.training import device_of, fresh_seeds, study_corpus
+from tuning.retrain.training import device_of, fresh_seeds, split_name, study_corpus
 
 BOTH, RECOMMENDED = "train+val", "recommended"
 
@@ -103,7 +101,7 @@ def retrain_trial(options: RetrainOptions) -> Reproduction:
         print(verdict)
         model, about = _models(options, context, record, verified)
         print(*calibration_lines(model.figures, len(context.corpus.validation())), sep="\n")
-        print_classes(model, context.corpus.classes)
+        print_classes(model.figures, context.corpus.classes)
         about = {
             "trial": record.number,
             "on": options.on,
@@ -168,9 +166,8 @@ def _prepare(
         config = config.replace(precision=options.precision)
     threads, device = options.threads or spec["threads"], device_of(spec)
     corpus = study_corpus(spec, options.dataset, options.vectors, options.cache_dir, print)
-    data = data_changes(spec, journal.attributes["inputs"], corpus)
-    environment = environment_now(config.precision, threads, device)
-    changes = [*data, *environment_changes(environment_of(spec, records, record), environment)]
+    now = environment_now(config.precision, threads, device)
+    changes = changes_since(journal.attributes, records, record, corpus, now)
     for line in retraining_notes(record, changes):
         print(line)
     context = RetrainContext(
@@ -178,7 +175,7 @@ def _prepare(
         trial=record.number,
         config=config,
         corpus=corpus,
-        split=spec["data"]["split"] + (" of other data" if data else ""),
+        split=split_name(spec, corpus),
         threads=threads,
         device=device,
     )

@@ -76,6 +76,27 @@ def data_changes(spec: Spec, inputs: Mapping[str, Any], corpus: Corpus) -> list[
     return found or [EnvironmentChange(name="data fingerprint", was=spec["fingerprint"], now=corpus.fingerprint)]
 
 
+def changes_since(
+    attributes: Mapping[str, Any],
+    records: Sequence[TrialRecord],
+    record: TrialRecord,
+    corpus: Corpus,
+    now: Mapping[str, Any],
+) -> list[EnvironmentChange]:
+    """Return everything that has changed since a trial was trained, the data first.
+
+    Args:
+        attributes: Of the study.
+        records: All its trials.
+        record: The trial.
+        corpus: The data as they are now.
+        now: Result of `environment_now`.
+    """
+    spec = attributes["spec"]
+    data = data_changes(spec, attributes["inputs"], corpus)
+    return [*data, *environment_changes(environment_of(spec, records, record), now)]
+
+
 def retraining_notes(record: TrialRecord, changes: Sequence[EnvironmentChange]) -> list[str]:
     """Return notes, to print before the training, on what cannot be compared or is unlikely to be bit-identical."""
     lines = [f"changed since the search: {change}" for change in changes]

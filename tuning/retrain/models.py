@@ -96,8 +96,8 @@ def evaluate_model(context: RetrainContext, result: TrainResult) -> TrainedModel
     figures = {
         **metrics_of(result, context.corpus, test),
         "val_loss_standard_error": val.loss_standard_error,
-        **class_figures("val", context.corpus, VAL, val),
-        **class_figures("test", context.corpus, TEST, test),
+        **class_figures("val", outputs_of(context.corpus, val.log_odds), context.corpus.classes),
+        **class_figures("test", test_outputs(context.corpus, test), context.corpus.classes),
         **calibration_figures(outputs_of(context.corpus, val.log_odds), test_outputs(context.corpus, test)),
     }
     model = TrainedModel(
@@ -129,8 +129,8 @@ def refit_on_both(context: RetrainContext, verified: TrainResult, say: Callable[
             "verified_best_epoch": verified.best_epoch,
             "verified_val_accuracy": verified.best_val_accuracy,
             "verified_val_sentences": len(corpus.validation()),
-            **held_out_metrics(config, test),
-            **class_figures("test", corpus, TEST, test),
+            **held_out_metrics(config.metric, test),
+            **class_figures("test", test_outputs(corpus, test), corpus.classes),
             **calibration_figures(outputs_of(corpus, verified.val_log_odds), test_outputs(corpus, test)),
         },
         rows=[{"pass": number, "train_loss": loss} for number, loss in enumerate(again.losses, 1)],
@@ -141,12 +141,12 @@ def refit_on_both(context: RetrainContext, verified: TrainResult, say: Callable[
     return model
 
 
-def class_figures(name: str, corpus: Corpus, split: int, evaluation: Evaluation | None) -> dict[str, Any]:
-    """Return `NAME_classes` (the scores of each class) and `NAME_confusion`; nothing without an evaluation."""
-    if evaluation is None:
+def class_figures(name: str, outputs: Outputs | None, classes: Sequence[str]) -> dict[str, Any]:
+    """Return `NAME_classes` (the scores of each class) and `NAME_confusion`; nothing without outputs."""
+    if outputs is None:
         return {}
-    confusion = confusion_matrix(corpus.labels[corpus.indices(split)], evaluation.predictions, len(corpus.classes))
-    scores = [each.to_dict() for each in class_report(confusion, corpus.classes)]
+    confusion = confusion_matrix(outputs.labels, outputs.probabilities.argmax(axis=1), len(classes))
+    scores = [each.to_dict() for each in class_report(confusion, classes)]
     return {f"{name}_classes": scores, f"{name}_confusion": confusion.tolist()}
 
 

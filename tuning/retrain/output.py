@@ -1,6 +1,7 @@
-"""What `retrain` and `distill` print about a training: its epochs, its figures and its classes."""
+"""What `retrain`, `ensemble` and `distill` print about a training: its epochs, its figures and its classes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -49,10 +50,10 @@ def print_figures(model: TrainedModel) -> None:
         print("there is no test split: no figure for it")
 
 
-def print_classes(model: TrainedModel, classes: Sequence[str]) -> None:
+def print_classes(figures: Mapping[str, Any], classes: Sequence[str]) -> None:
     """Print the scores of each class on the test split, or on validation if there is none."""
-    split = "test" if "test_confusion" in model.figures else "val"
-    if found := model.figures.get(f"{split}_confusion"):
+    split = "test" if "test_confusion" in figures else "val"
+    if found := figures.get(f"{split}_confusion"):
         confusion = np.array(found)
         results = ClassResults(scores=class_report(confusion, classes), confusion=confusion)
         print(f"classes of the {split} split, with 95% intervals:", *class_tables(results), sep="\n")

@@ -17,6 +17,7 @@ from core.training.evaluate import Evaluation, evaluate
 from core.training.loop import train
 from core.training.refit import refit
 from core.training.result import EpochResult, TrainResult
+from tuning.resources.machine import Machine, TrialResources
 
 FRESH = 7_031_501
 """Sets fresh seeds apart from those that the study's sampler derives from the same seed."""
@@ -77,31 +78,31 @@ def metrics_of(result: TrainResult, corpus: Corpus, test: Evaluation | None) -> 
     """Return validation figures of the best epoch, and test figures if there are any."""
     return {
         "best_epoch": result.best_epoch,
-        **_metric_value("val", result.config, result.best_score),
+        **_metric_value("val", result.config.metric, result.best_score),
         "val_accuracy": result.best_val_accuracy,
         "val_loss": result.best_val_loss,
         "val_sentences": len(corpus.validation()),
-        **held_out_metrics(result.config, test),
+        **held_out_metrics(result.config.metric, test),
     }
 
 
-def _metric_value(split: str, config: TrialConfig, score: float) -> dict[str, float]:
+def _metric_value(split: str, metric: str, score: float) -> dict[str, float]:
     """Return the value of the metric by its name, such as `val_macro_f1`; nothing if it is undefined on the split."""
     if math.isnan(score):
         return {}
-    return {f"{split}_{config.metric}": METRICS[config.metric].oriented(score)}
+    return {f"{split}_{metric}": METRICS[metric].oriented(score)}
 
 
-def held_out_metrics(config: TrialConfig, test: Evaluation | None) -> dict[str, Any]:
-    """Return metric, accuracy, loss and number of sentences; nothing without a test split."""
-    if test is None:
+def held_out_metrics(metric: str, evaluation: Evaluation | None, split: str = "test") -> dict[str, Any]:
+    """Return metric, accuracy, loss and number of sentences of a split; nothing without an evaluation."""
+    if evaluation is None:
         return {}
     return {
-        **_metric_value("test", config, test.score),
-        "test_accuracy": test.accuracy,
-        "test_loss": test.loss,
-        "test_loss_standard_error": test.loss_standard_error,
-        "test_sentences": len(test.predictions),
+        **_metric_value(split, metric, evaluation.score),
+        f"{split}_accuracy": evaluation.accuracy,
+        f"{split}_loss": evaluation.loss,
+        f"{split}_loss_standard_error": evaluation.loss_standard_error,
+        f"{split}_sentences": len(evaluation.predictions),
     }
 
 
@@ -118,6 +119,28 @@ def device_of(spec: Mapping[str, Any]) -> str:
     import torch
 
     return str(spec["device"]) if spec["device"] == "cpu" or torch.cuda.is_available() else "cpu"
+
+
+def split_name(spec: Mapping[str, Any], corpus: Corpus) -> str:
+    """Return the split rule of the study for the list of test evaluations."""
+    return str(spec["data"]["split"]) + ("" if corpus.fingerprint == spec["fingerprint"] else " of other data")
+
+
+def task_resources(
+    spec: Mapping[str, Any], machine: Machine, workers: int | None, tasks: int
+) -> tuple[TrialResources, int]:
+    """Return the resources of a task that trains as the study did, and how many tasks run at a time.
+
+    Args:
+        spec: Spec of the study.
+        machine: Where they run.
+        workers: Upper bound of the user; None for no bound.
+        tasks: Number of tasks.
+    """
+    gpus = 1.0 if device_of(spec) == "cuda" else 0.0
+    resources = TrialResources(cpus_per_trial=min(spec["threads"], machine.cpus), gpus_per_trial=gpus)
+    fits = resources.max_parallel(machine)
+    return resources, min(fits, workers or fits, tasks)
 
 
 def study_corpus(

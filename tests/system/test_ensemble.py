@@ -1,0 +1,95 @@
+"""ensemble with real Ray: killed at any moment, it resumes and gives the same model."""
+
+import os
+import shutil
+import signal
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from tests.support.command import Command
+from tests.support.studies import add_plain_baseline, make_study, setting, write_noisy
+
+HOW = ("--size", "4", "--out")
+
+
+@pytest.fixture(scope="module")
+def searched(command: Command) -> Path:
+    """A study with a plain baseline; its trials are slow enough to be killed in the middle."""
+    slow = {"batch_size": 4, "hidden_dim": 32, "learning_rate": 0.001}
+    trials = setting(**slow), setting(**slow, pooling="mean"), setting(**slow, n_layers=2)
+    sentences = write_noisy(command.results / "noisy.csv", 600)
+    make_study(command.results / "searched", sentences, None, *trials)
+    add_plain_baseline(command.results / "searched", None)
+    return command.results / "searched"
+
+
+def files_of(folder: Path) -> Mapping[str, bytes]:
+    """Return the files that do not depend on the command line or on earlier test evaluations."""
+    named = {path.name: path.read_bytes() for path in folder.iterdir()}
+    return {name: data for name, data in named.items() if name not in ("metrics.json", "card.md", "SHA256SUMS")}
+
+
+@pytest.fixture(scope="module")
+def model(command: Command, searched: Path) -> Path:
+    """The model of an undisturbed command."""
+    out = command.results / "whole"
+    said = command.succeed("ensemble", "searched", *HOW, str(out))
+    assert said.splitlines()[-1].startswith(f"next: python -m tuning predict {out} ")
+    assert "REPRODUCED 3/3 epochs and the final weights" in said
+    return out
+
+
+def test_killed_in_the_middle_it_resumes_and_gives_the_same_model(
+    command: Command, searched: Path, model: Path, tmp_path: Path
+) -> None:
+    study = searched.with_name("killed")
+    shutil.copytree(searched, study)
+    with command.start("ensemble", "killed", *HOW, str(tmp_path / "model")) as process:
+        until = time.monotonic() + 120
+        while not list((study / "checkpoints").glob("ensemble-*/*/epoch-*")):
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        os.kill(process.pid, signal.SIGKILL)
+    assert not (tmp_path / "model").exists()
+
+    command.succeed("ensemble", "killed", *HOW, str(tmp_path / "model"))
+
+    assert files_of(tmp_path / "model") == files_of(model)
+    assert list((study / "checkpoints").iterdir()) == []
+
+
+def test_ctrl_c_ends_it_in_one_line_without_a_model(command: Command, searched: Path, tmp_path: Path) -> None:
+    with command.start("ensemble", "searched", *HOW, str(tmp_path / "model")) as process:
+        assert process.stdout is not None
+        assert any(line.startswith("training ") for line in process.stdout)
+        while not command.processes("ray::train_member()") and not command.processes("ray::train_member"):
+            time.sleep(0.01)
+        os.kill(process.pid, signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in err
+    assert not (tmp_path / "model").exists()
+
+
+def test_it_exports_and_predicts_and_a_changed_member_is_refused_by_name(
+    command: Command, model: Path, tmp_path: Path
+) -> None:
+    assert "its probabilities are within " in command.succeed(
+        "export", str(model), "--format", "onnx", "--out", str(tmp_path / "onnx")
+    )
+    changed = tmp_path / "changed"
+    shutil.copytree(model, changed)
+    member = next(changed.glob("trial-*.safetensors"))
+    data = bytearray(member.read_bytes())
+    data[-1] ^= 1
+    member.write_bytes(data)
+
+    assert command.succeed("predict", str(model), "w3 w7 w12").split("\t")[0] in ("True", "False")
+    refused = command.run("predict", str(changed), "w3 w7 w12")
+
+    assert refused.returncode == 2
+    assert member.name in refused.stderr
+    assert refused.stderr.count("\n") == 1

@@ -1,0 +1,238 @@
+"""The verb `ensemble` on a real small study, with its trainings in this process: what it verifies, prints and saves."""
+
+import json
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from core.errors import ConfigError, CorruptionError, TrainingError, UserError
+from core.inference.members import PlainMember
+from core.inference.predictor import load_model
+from core.inference.saved_model import read_model
+from tests.support.studies import (
+    add_plain_baseline,
+    config_record,
+    epoch_record,
+    make_study,
+    setting,
+    tamper,
+    write_noisy,
+)
+from tuning.backend.interrupt import InterruptHandler
+from tuning.ensemble import members
+from tuning.ensemble.command import EnsembleOptions, make_ensemble
+from tuning.journal.records import study_attributes
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a cache, sentences, and a study with a plain baseline; trial 1 was stopped."""
+    root = tmp_path_factory.mktemp("studies")
+    file = write_noisy(root / "tickets.csv", 600)
+    trials = setting(), setting(hidden_dim=12, pooling="mean"), setting(hidden_dim=9, learning_rate=0.02)
+    make_study(root / "s", file, root / "cache", *trials, stopped=1)
+    add_plain_baseline(root / "s", root / "cache")
+    return root
+
+
+@pytest.fixture
+def study(made: Path, tmp_path: Path) -> Path:
+    """A copy of the study, to be changed."""
+    shutil.copytree(made / "s", tmp_path / "s")
+    return tmp_path / "s"
+
+
+class InProcess:
+    """Ray's part: each task runs when it starts."""
+
+    def __init__(self) -> None:
+        self.started = 0
+        self.interrupt_after: int | None = None
+
+    def remote(self, **_: Any) -> Callable[[Callable[..., Any]], Any]:
+        return lambda function: SimpleNamespace(remote=function)
+
+    def put(self, value: Any) -> Any:
+        return value
+
+    def run_tasks(
+        self, tasks: Sequence[Any], starter: Callable[[Any], Callable[[Any], Any]], *rest: Any
+    ) -> Iterator[tuple[Any, Any]]:
+        start, interrupt = starter(self), rest[-1]
+        assert isinstance(interrupt, InterruptHandler)
+        for task in tasks:
+            if self.started == self.interrupt_after:
+                interrupt.requested = True
+                return
+            self.started += 1
+            yield task, start(task)
+
+
+@pytest.fixture(autouse=True)
+def ray(monkeypatch: pytest.MonkeyPatch) -> InProcess:
+    fake = InProcess()
+    monkeypatch.setattr(members, "run_tasks", fake.run_tasks)
+    return fake
+
+
+def ensemble(study: Path, made: Path, **changes: Any) -> bool:
+    options: dict[str, Any] = {
+        "folder": study, "size": 5, "max_cost": None, "on": "train", "workers": None, "dataset": None,
+        "vectors": None, "out": study / "ensemble", "cache_dir": made / "cache", "command": "sentune ensemble",
+    }  # fmt: skip
+    return make_ensemble(EnsembleOptions(**(options | changes)))
+
+
+def metrics(study: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((study / "ensemble" / "metrics.json").read_text())
+    return found
+
+
+def test_members_are_verified_measured_and_saved_as_one_model(
+    study: Path, made: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ensemble(study, made)
+
+    out = capsys.readouterr().out
+    saved = read_model(study / "ensemble")
+    assert [each.name for each in saved.members] == [row["name"] for row in metrics(study)["members"]]
+    assert len(saved.members) > 1
+    assert sum(each.weight for each in saved.members) == pytest.approx(1)
+    for each in saved.members:
+        verdict = "REPRODUCED its validation probabilities" if isinstance(each, PlainMember) else "REPRODUCED "
+        assert f"\n{each.name}: {verdict}" in out
+    assert "\nensemble: val 0." in out
+    assert "corrected gain over the best trial: " in out
+    assert f"An ensemble of {len(saved.members)} members" in (study / "ensemble" / "card.md").read_text()
+    assert not list((study / "checkpoints").glob("ensemble-*"))
+
+
+def test_the_saved_model_predicts_what_was_measured(study: Path, made: Path) -> None:
+    ensemble(study, made)
+
+    rows = [line.rsplit(",", 1) for line in (made / "tickets.csv").read_text().splitlines()[1:]]
+    labels = [each.label for each in load_model(study / "ensemble").predict([text for text, _ in rows])]
+
+    right = sum(label == row[1] for label, row in zip(labels, rows, strict=True)) / len(rows)
+    assert right > 0.6
+    confusion = np.array(metrics(study)["test_confusion"])
+    assert confusion.trace() / confusion.sum() == metrics(study)["test_accuracy"]
+
+
+def test_each_evaluation_of_the_test_split_is_logged(study: Path, made: Path) -> None:
+    ensemble(study, made)
+
+    *each, whole = study_attributes(study)["test_evaluations"]
+    assert {found["verb"] for found in (*each, whole)} == {"ensemble"}
+    assert (whole["trial"], whole["calibration"]) == (None, metrics(study)["calibration"])
+    assert len(each) == len(metrics(study)["members"])
+    assert metrics(study)["test_evaluations"] == len(each) + 1
+
+
+def test_trained_on_both_splits_the_validation_figures_are_those_of_verified_trainings(study: Path, made: Path) -> None:
+    ensemble(study, made)
+    train_only = metrics(study)
+
+    ensemble(study, made, on="train+val")
+
+    both = metrics(study)
+    assert both["verified_val_accuracy"] == train_only["val_accuracy"]
+    assert "val_accuracy" not in both
+    assert both["weights_sha256"].keys() == train_only["weights_sha256"].keys()
+    assert set(both["weights_sha256"].values()).isdisjoint(train_only["weights_sha256"].values())
+    assert study_attributes(study)["test_evaluations"][-1]["on"] == "train+val"
+
+
+def test_a_size_of_one_has_one_member(study: Path, made: Path) -> None:
+    ensemble(study, made, size=1)
+
+    (member,) = read_model(study / "ensemble").members
+    assert member.weight == 1
+
+
+def test_the_same_command_gives_the_same_bytes(study: Path, made: Path) -> None:
+    ensemble(study, made)
+    before = {path.name: path.read_bytes() for path in (study / "ensemble").iterdir() if path.suffix == ".safetensors"}
+
+    ensemble(study, made)
+
+    assert before
+    assert {name: (study / "ensemble" / name).read_bytes() for name in before} == before
+
+
+def test_an_interrupt_leaves_no_model_and_the_same_command_makes_it(study: Path, made: Path, ray: InProcess) -> None:
+    ray.interrupt_after = 1
+
+    assert not ensemble(study, made)
+
+    assert not (study / "ensemble").exists()
+    assert len(list((study / "checkpoints").glob("ensemble-*"))) == 1
+    ray.interrupt_after = None
+    assert ensemble(study, made)
+
+
+def test_a_member_that_differs_is_named_with_the_epoch(
+    study: Path, made: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for trial in range(3):
+        tamper(study, epoch_record(trial, 2, val_loss=0.125))
+
+    ensemble(study, made)
+
+    assert "DIFFERS: 1/3 epochs reproduced, then epoch 2 has val_loss" in capsys.readouterr().out
+
+
+def test_probabilities_that_are_not_the_trials_own_are_refused_by_name(study: Path, made: Path) -> None:
+    for name in ("00000", "00001", "00002"):
+        path = study / "probabilities" / f"{name}.npz"
+        with np.load(path) as content:
+            epoch, log_odds = content["epoch"], content["log_odds"].copy()
+        log_odds[0] += 1
+        np.savez_compressed(path, epoch=epoch, log_odds=log_odds)
+
+    with pytest.raises(CorruptionError, match=r"probabilities/0000\d\.npz is not what the trial gave"):
+        ensemble(study, made)
+
+    assert not (study / "ensemble").exists()
+
+
+def test_a_trial_that_cannot_be_trained_is_named(study: Path, made: Path) -> None:
+    for trial in range(3):
+        tamper(study, config_record(trial, optimizer="adamw", learning_rate=9e15, weight_decay=9e15))
+
+    with pytest.raises(TrainingError, match=r"trial \d cannot be trained again: TrainingError: the loss is"):
+        ensemble(study, made)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"size": 0}, "--size must be from 1 to 100, got 0"),
+        ({"max_cost": 0}, "--max-cost must be at least 1, got 0"),
+        ({"workers": 0}, "--workers must be at least 1, got 0"),
+        ({"max_cost": 1}, "multiplications per word"),
+    ],
+)
+def test_options_that_cannot_be_are_refused(study: Path, made: Path, changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        ensemble(study, made, **changes)
+
+
+def test_a_study_without_probabilities_is_refused(study: Path, made: Path) -> None:
+    shutil.rmtree(study / "probabilities")
+
+    with pytest.raises(UserError, match="there is no ensemble: no trial has ended with stored probabilities"):
+        ensemble(study, made)
+
+
+def test_a_folder_that_is_no_model_is_not_replaced(study: Path, made: Path) -> None:
+    (study / "ensemble").mkdir()
+    (study / "ensemble" / "notes.txt").touch()
+
+    with pytest.raises(UserError, match="holds something that is no saved model"):
+        ensemble(study, made)

@@ -1,0 +1,158 @@
+"""The verb `ensemble`: select trials and the plain baseline, train them again, verify, measure and save one model."""
+
+import dataclasses
+import re
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from core.config import TrialConfig
+from core.data.corpus import Corpus
+from core.errors import UserError, check_rules
+from core.inference.saved_model import MODEL_FILES, check_model_folder
+from core.io.checked_folder import remove_partial_writes
+from core.metrics import METRICS
+from tuning.analysis.assessment import assess
+from tuning.analysis.ensemble import EnsembleEstimate
+from tuning.analysis.recommendation import NOTHING_LEARNED
+from tuning.analysis.selection_bias import FIXED
+from tuning.ensemble.measure import measure
+from tuning.ensemble.members import TrainedMember, fit_plain_member, train_members, verify_member
+from tuning.journal.records import TrialRecord, is_candidate, read_study
+from tuning.journal.writer import TEST_EVALUATIONS, StudyJournal, open_study
+from tuning.retrain.environment_diff import changes_since, environment_now
+from tuning.retrain.models import save_members
+from tuning.retrain.training import device_of, study_corpus, task_resources
+
+BOTH = "train+val"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EnsembleOptions:
+    """The command line of `ensemble`."""
+
+    folder: Path
+    """The study's."""
+    size: int
+    """Number of selections."""
+    max_cost: int | None
+    """Upper bound of the multiplications per word of all members together; None for no bound."""
+    on: str
+    """train, or train+val."""
+    workers: int | None
+    dataset: str | None
+    """Where the data are now; None for where the study had them."""
+    vectors: str | None
+    out: Path
+    """The model folder."""
+    cache_dir: Path | None
+    command: str
+    """The user's command line, for the model card."""
+
+    def __post_init__(self) -> None:
+        check_rules(
+            {
+                "--size": (self.size, "from 1 to 100", 1 <= self.size <= 100),
+                "--max-cost": (self.max_cost, "at least 1", self.max_cost is None or self.max_cost >= 1),
+                "--workers": (self.workers, "at least 1", self.workers is None or self.workers >= 1),
+            }
+        )
+
+
+def make_ensemble(options: EnsembleOptions) -> bool:
+    """Select, train, verify, measure, save, and print each step.
+
+    Returns:
+        False if it was interrupted.
+
+    Raises:
+        UserError: no such study, no member, another process runs the study, or the model cannot be written.
+    """
+    attributes, records = read_study(options.folder)
+    spec = attributes["spec"]
+    assessment = assess(records, attributes, options.folder, ensemble_size=options.size, max_cost=options.max_cost)
+    estimate = assessment.ensemble
+    if estimate is None:
+        why = NOTHING_LEARNED[0] if assessment.nothing_learned else "no trial has ended with stored probabilities"
+        raise UserError(f"there is no ensemble: {why}")
+    print(*estimate_lines(estimate, spec["metric"]), sep="\n", flush=True)
+    target = check_model_folder(options.out)
+    remove_partial_writes(target.parent, re.escape(target.name), files=MODEL_FILES)
+    chosen = {number: records[number] for number in estimate.counts if number != FIXED}
+    with open_study(options.folder, spec) as journal:
+        corpus = study_corpus(spec, options.dataset, options.vectors, options.cache_dir, print)
+        members = _train(options, journal, records, chosen, corpus, estimate)
+        if members is None:
+            return False
+        metrics = measure(journal, members, corpus, options.on)
+        metrics |= {
+            "on": options.on,
+            "search_trials": sum(is_candidate(each) for each in records),
+            "estimate": dataclasses.asdict(estimate.corrected),
+            "test_evaluations": len(journal.attributes.get(TEST_EVALUATIONS, ())),
+        }
+        save_members(options.out, [each.member for each in members], metrics, corpus, options.command)
+        for record in chosen.values():
+            shutil.rmtree(_checkpoints(journal, record), ignore_errors=True)
+    print(f"model saved in {options.out}")
+    return True
+
+
+def estimate_lines(estimate: EnsembleEstimate, metric: str) -> list[str]:
+    """Return the members with their weights, and the corrected figures."""
+    names = {number: "plain baseline" if number == FIXED else f"trial {number}" for number in estimate.counts}
+    members = ", ".join(f"{names[number]} ({weight:.2f})" for number, weight in estimate.weights.items())
+    between, gain = estimate.corrected.interval, estimate.gain
+    return [
+        f"members and weights: {members}; {estimate.multiplications:,} multiplications per word",
+        f"validation {METRICS[metric].title}, corrected for the selection: {estimate.corrected.value:.4f}, "
+        f"95% interval {between.low:.4f} to {between.high:.4f}",
+        f"corrected gain over the best trial: {gain.value:+.4f}, 95% interval {gain.interval.low:.4f} to "
+        f"{gain.interval.high:.4f}",
+    ]
+
+
+def _checkpoints(journal: StudyJournal, record: TrialRecord) -> Path:
+    return journal.folder.absolute() / "checkpoints" / f"ensemble-{record.number}"
+
+
+def _train(
+    options: EnsembleOptions,
+    journal: StudyJournal,
+    records: Sequence[TrialRecord],
+    chosen: Mapping[int, TrialRecord],
+    corpus: Corpus,
+    estimate: EnsembleEstimate,
+) -> list[TrainedMember] | None:
+    """Return the members in the order of their weights, each compared with the journal; None after an interrupt."""
+    from tuning.backend.interrupt import InterruptHandler
+    from tuning.resources.machine import Machine
+
+    spec, machine = journal.attributes["spec"], Machine.here()
+    resources, workers = task_resources(spec, machine, options.workers, max(1, len(chosen)))
+    threads, device = resources.cpus_per_trial, device_of(spec)
+    both = options.on == BOTH or corpus.folds is not None
+    interrupt = InterruptHandler(notice="stopping: the running epochs are lost", kept="no finished epoch is lost")
+    found: dict[int, TrainedMember] = {}
+    if FIXED in estimate.counts:
+        print("fitting the plain baseline", flush=True)
+        found[FIXED] = fit_plain_member(
+            journal.folder, corpus, spec["metric"], estimate.weights[FIXED], both=options.on == BOTH
+        )
+    trained: Mapping[int, Mapping[str, Any]] | None = {}
+    if chosen:
+        print(f"training {len(chosen)} trials again, {workers} at a time", flush=True)
+        trained = train_members(
+            chosen, corpus, lambda record: _checkpoints(journal, record), resources, machine, workers, interrupt,
+            both=both, say=lambda line: print(line, flush=True),
+        )  # fmt: skip
+    if trained is None:
+        return None
+    for number, record in chosen.items():
+        config = TrialConfig.from_dict(record.config)
+        now = environment_now(config.precision, threads, device)
+        changes = changes_since(journal.attributes, records, record, corpus, now)
+        found[number] = verify_member(journal.folder, record, trained[number], estimate.weights[number], changes)
+    return [found[number] for number in estimate.counts]

@@ -1,0 +1,110 @@
+"""The figures of an ensemble and of each of its members, on validation and test."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from core.data.corpus import TEST, Corpus
+from core.inference.members import LstmMember
+from core.metrics import METRICS
+from core.training.evaluate import Evaluation, evaluate_logits
+from tuning.ensemble.members import TrainedMember
+from tuning.journal.writer import StudyJournal
+from tuning.retrain.calibrated import Outputs, average, calibration_figures, calibration_lines
+from tuning.retrain.models import class_figures
+from tuning.retrain.output import print_classes
+from tuning.retrain.training import held_out_metrics, split_name
+
+SMALLEST = 1e-30
+"""Lower bound of a probability before its logarithm is taken."""
+
+
+def measure(journal: StudyJournal, members: Sequence[TrainedMember], corpus: Corpus, on: str) -> dict[str, Any]:
+    """Evaluate each member and the ensemble, print the figures and log each test evaluation.
+
+    Args:
+        journal: Of the study.
+        members: At least one.
+        corpus: The data.
+        on: The splits that the members were trained on. With train+val, the validation figures are those of trainings
+            on train alone, and their names begin with `verified_`.
+
+    Returns:
+        Figures for the model folder.
+    """
+    metric, weights = journal.attributes["spec"]["metric"], [each.member.weight for each in members]
+    rows = []
+    for each in members:
+        figures = _figures(metric, on, _outputs(corpus, each.val, each.test))
+        _log(journal, corpus, figures, on, each)
+        rows.append({"name": each.member.name, "weight": each.member.weight, "verdict": each.verdict, **figures})
+        print(f"{each.member.name}: {each.verdict}; {_summary(figures, metric)}")
+    tests = [each.test for each in members if each.test is not None]
+    outputs = _outputs(
+        corpus, average([each.val for each in members], weights), average(tests, weights) if tests else None
+    )
+    figures = {
+        **_figures(metric, on, outputs),
+        **class_figures("val", outputs["val"], corpus.classes),
+        **class_figures("test", outputs.get("test"), corpus.classes),
+        **calibration_figures(outputs["val"], outputs.get("test")),
+    }
+    _log(journal, corpus, figures, on, None)
+    print(f"ensemble: {_summary(figures, metric)}")
+    print(*calibration_lines(figures, len(outputs["val"].labels)), sep="\n")
+    print_classes(figures, corpus.classes)
+    trained = {each.member.name: each.about for each in members if each.about}
+    environment: Mapping[str, Any] = next((about["environment"] for about in trained.values()), {})
+    digests = {name: about["weights_sha256"] for name, about in trained.items()}
+    return {**figures, "members": rows, "environment": environment, "weights_sha256": digests}
+
+
+def _outputs(corpus: Corpus, val: NDArray[np.floating], test: NDArray[np.floating] | None) -> dict[str, Outputs]:
+    found = {"val": Outputs(corpus.labels[corpus.validation()], val)}
+    return found if test is None else {**found, "test": Outputs(corpus.labels[corpus.indices(TEST)], test)}
+
+
+def _figures(metric: str, on: str, outputs: Mapping[str, Outputs]) -> dict[str, Any]:
+    """Return metric, accuracy, loss and number of sentences of each split."""
+    names = {"val": "val" if on == "train" else "verified_val", "test": "test"}
+    found: dict[str, Any] = {}
+    for split, each in outputs.items():
+        found |= held_out_metrics(metric, _evaluation(each, metric), names[split])
+    return found
+
+
+def _evaluation(outputs: Outputs, metric: str) -> Evaluation:
+    logs = torch.from_numpy(np.log(np.maximum(outputs.probabilities.astype(np.float64), SMALLEST)))
+    return evaluate_logits(logs, outputs.labels, METRICS[metric])
+
+
+def _summary(figures: Mapping[str, Any], metric: str) -> str:
+    names = [name for name in figures if name in {f"{split}_{metric}" for split in ("val", "verified_val", "test")}]
+    return ", ".join(f"{name.removesuffix(metric).strip('_').replace('_', ' ')} {figures[name]:.4f}" for name in names)
+
+
+def _log(
+    journal: StudyJournal, corpus: Corpus, figures: Mapping[str, Any], on: str, member: TrainedMember | None
+) -> None:
+    """Log the evaluation of a member, or of the ensemble, on the test split."""
+    if "test_accuracy" not in figures:
+        return
+    optional = {"calibration": figures["calibration"]} if "calibration" in figures else {}
+    seed = None
+    if member is not None and isinstance(member.member, LstmMember):
+        optional["epochs"], seed = member.about["epochs"], member.member.config.seed
+    journal.log_test_evaluation(
+        verb="ensemble",
+        trial=None if member is None else member.trial,
+        seed=seed,
+        on=on,
+        split=split_name(journal.attributes["spec"], corpus),
+        val_accuracy=figures.get("val_accuracy"),
+        test_accuracy=figures["test_accuracy"],
+        test_sentences=figures["test_sentences"],
+        test_fingerprint=corpus.test_fingerprint(),
+        **optional,
+    )

@@ -1,0 +1,178 @@
+"""The members of an ensemble: trials that are trained again on Ray, and the plain baseline."""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.data.corpus import TEST, TRAIN, VAL, Corpus
+from core.errors import CorruptionError, TrainingError, UserError
+from core.inference.members import LstmMember, Member, PlainMember
+from core.log_odds import LogOdds, to_probabilities
+from core.metrics import METRICS
+from core.training.plain_baseline import evaluate_plain, fit_plain_baseline, validate_plain
+from tuning.backend.interrupt import InterruptHandler
+from tuning.backend.tasks import run_tasks
+from tuning.journal.probabilities import load_probabilities, trial_name
+from tuning.journal.records import PLAIN_BASELINE, TrialRecord
+from tuning.resources.machine import Machine, TrialResources
+from tuning.retrain.environment_diff import EnvironmentChange
+from tuning.retrain.reproduction import reproduction_of
+from tuning.scheduling.schedule import MAX_RESTARTS
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, slots=True)
+class TrainedMember:
+    """A member with its outputs."""
+
+    member: Member
+    trial: int | None
+    """None for the plain baseline."""
+    verdict: str
+    """Whether it is what the search recorded."""
+    val: NDArray[np.float32]
+    """(n, C) probabilities for the validation sentences, of a training that did not see them."""
+    test: NDArray[np.float32] | None
+    """(m, C) of the member itself for the test sentences; None without a test split."""
+    about: Mapping[str, Any]
+    """More for the model folder: `weights_sha256`, `environment`, `epochs`."""
+
+
+def train_member(
+    config: Mapping[str, Any], corpus: Corpus, resources: TrialResources, checkpoints: str, last: int, both: bool
+) -> dict[str, Any]:
+    """Train a trial again in a Ray worker, and with `both` once more on all sentences but the test split.
+
+    Returns:
+        `result` (TrainResult), `weights` by name, `weights_sha256`, and `test`, the log-odds for the test sentences or
+        None. For failures see tuning.backend.worker.failure_result.
+    """
+    from core.config import TrialConfig
+    from core.training.evaluate import evaluate
+    from core.training.refit import refit
+    from tuning.backend.worker import failure_result, select_device
+    from tuning.retrain.training import train_resumable
+
+    try:
+        device, _ = select_device(resources.gpus_per_trial)
+        settings, threads = TrialConfig.from_dict(config), resources.cpus_per_trial
+        result = train_resumable(
+            settings, corpus, threads=threads, device=device, checkpoints=Path(checkpoints), last=last
+        )
+        trained = refit(settings, corpus, result.epochs, threads=threads, device=device) if both else result
+        test = None
+        if len(corpus.indices(TEST)):
+            test = evaluate(settings, trained.weights, corpus, TEST, threads=threads, device=device).log_odds
+    except Exception as error:  # the driver names the trial
+        return failure_result(error)
+    weights, digest = dict(trained.weights), trained.weights_sha256
+    return {"result": result, "weights": weights, "weights_sha256": digest, "test": test}
+
+
+def train_members(
+    records: Mapping[int, TrialRecord],
+    corpus: Corpus,
+    checkpoints: Callable[[TrialRecord], Path],
+    resources: TrialResources,
+    machine: Machine,
+    workers: int,
+    interrupt: InterruptHandler,
+    *,
+    both: bool,
+    say: Callable[[str], None],
+) -> dict[int, Mapping[str, Any]] | None:
+    """Return the result of `train_member` for each trial, by number; None after an interrupt.
+
+    Raises:
+        TrainingError: a trial cannot be trained; it is named.
+        UserError: a worker died each time, or the user must fix something first.
+    """
+
+    def starter(ray: Any) -> Callable[[TrialRecord], Any]:
+        options = {"num_cpus": resources.cpus_per_trial, "num_gpus": resources.gpus_per_trial}
+        train, data = ray.remote(max_retries=MAX_RESTARTS, **options)(train_member), ray.put(corpus)
+        return lambda record: train.remote(
+            dict(record.config), data, resources, str(checkpoints(record)), record.epochs[-1].epoch, both
+        )
+
+    found: dict[int, Mapping[str, Any]] = {}
+    with closing(run_tasks(list(records.values()), starter, machine, workers, interrupt)) as results:
+        for record, result in results:
+            if died := result.get("died"):
+                raise UserError(f"trial {record.number}: {died}; the same command resumes")
+            if error := result.get("error"):
+                raise TrainingError(f"trial {record.number} cannot be trained again: {error}")
+            found[record.number] = result
+            say(f"trained {len(found)} of {len(records)}: trial {record.number}")
+    return None if interrupt.requested else found
+
+
+def verify_member(
+    folder: Path,
+    record: TrialRecord,
+    trained: Mapping[str, Any],
+    weight: float,
+    changes: Sequence[EnvironmentChange],
+) -> TrainedMember:
+    """Compare a trained member with the journal and with the probabilities that it was selected by.
+
+    Raises:
+        CorruptionError: the training is reproduced, but these probabilities are not its own.
+    """
+    result = trained["result"]
+    verdict = reproduction_of(record, result, changes)
+    _check_probabilities(folder, trial_name(record.number), result.best_epoch, result.val_log_odds, verdict.difference)
+    member = LstmMember(name=f"trial-{record.number}", weight=weight, config=result.config, weights=trained["weights"])
+    about = {
+        "weights_sha256": trained["weights_sha256"],
+        "environment": dict(result.environment),
+        "epochs": len(result.epochs),
+    }
+    return TrainedMember(
+        member=member,
+        trial=record.number,
+        verdict=str(verdict),
+        val=to_probabilities(result.val_log_odds),
+        test=None if trained["test"] is None else to_probabilities(trained["test"]),
+        about=about,
+    )
+
+
+def fit_plain_member(folder: Path, corpus: Corpus, metric: str, weight: float, *, both: bool) -> TrainedMember:
+    """Fit the plain baseline on the sentences that the other members are trained on.
+
+    Args:
+        folder: Folder of the study.
+        corpus: The data.
+        metric: Name of the study's metric.
+        weight: Its share.
+        both: Whether on the train and validation splits.
+    """
+    sentences = np.flatnonzero(corpus.split != TEST) if both else corpus.indices(TRAIN)
+    baseline = fit_plain_baseline(corpus, sentences.astype(np.int64))
+    of_train = both or corpus.folds is not None
+    val = (
+        validate_plain(corpus, METRICS[metric]) if of_train else evaluate_plain(baseline, corpus, VAL, METRICS[metric])
+    )
+    test = None
+    if len(corpus.indices(TEST)):
+        test = to_probabilities(evaluate_plain(baseline, corpus, TEST, METRICS[metric]).log_odds)
+    probabilities = to_probabilities(val.log_odds)
+    stored = load_probabilities(folder, PLAIN_BASELINE, 0, *probabilities.shape)
+    equal = stored is not None and np.array_equal(stored, probabilities)
+    verdict = "REPRODUCED its validation probabilities" if equal else "DIFFERS from its validation probabilities"
+    member = PlainMember(weight=weight, baseline=baseline)
+    return TrainedMember(member=member, trial=None, verdict=verdict, val=probabilities, test=test, about={})
+
+
+def _check_probabilities(folder: Path, name: str, epoch: int, log_odds: LogOdds, difference: str | None) -> None:
+    stored = load_probabilities(folder, name, epoch, len(log_odds), log_odds.shape[1] + 1)
+    if difference is None and (stored is None or not np.array_equal(stored, to_probabilities(log_odds))):
+        raise CorruptionError(
+            f"probabilities/{name}.npz is not what the trial gave, although its training is reproduced: "
+            "put back a copy, or remove it to do without this trial"
+        )
