@@ -1,4 +1,4 @@
-"""From how many validation sentences on does a temperature help, and do the accuracies of `--at-accuracy` hold?
+"""When does a temperature help, and do the accuracies of `--at-accuracy` hold?
 
     python -m benchmarks.quality.calibration            2,000 draws of each size: two minutes
     python -m benchmarks.quality.calibration --quick    50 of each: shows that it works, not what holds

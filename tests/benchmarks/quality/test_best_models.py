@@ -1,0 +1,48 @@
+"""benchmarks.quality.best_models: the folds' files and the table."""
+
+import csv
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.inputs.labelled_sets import FOLDS, read_set, write_fold
+from benchmarks.quality.best_models import table
+from core.data.corpus import Dataset
+
+
+def test_each_sentence_is_tested_in_one_fold_and_copies_stay_together(tmp_path: Path) -> None:
+    texts = [f"sentence {i // 2}" for i in range(80)]  # each twice
+    data = Dataset(texts=texts, labels=np.arange(80) // 2 % 2, classes=("no", "yes"), notes={})
+    tested: Counter[str] = Counter()
+
+    for fold in range(FOLDS):
+        write_fold(tmp_path / "fold.csv", data, fold)
+        with (tmp_path / "fold.csv").open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        splits = {split: {row["text"] for row in rows if row["split"] == split} for split in ("train", "val", "test")}
+        assert not splits["train"] & splits["test"]
+        assert not splits["val"] & splits["test"]
+        tested.update(row["text"] for row in rows if row["split"] == "test")
+
+    assert set(tested.values()) == {2}
+    assert len(tested) == 40
+
+
+def test_a_missing_file_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("SENTUNE_DATA", str(tmp_path))
+
+    with pytest.raises(SystemExit, match=r"mpqa\.all is missing: set SENTUNE_DATA"):
+        read_set("mpqa")
+
+
+def test_the_table_has_means_and_the_gain_over_the_better_of_both() -> None:
+    common = {"set": "mr", "vectors": "none", "space": "quick", "trials": 16}
+    accuracies = [(0.76, 0.75, 0.78, 0.77), (0.74, 0.73, 0.77, 0.75)]
+    models = ("plain", "winner", "ensemble", "distilled")
+    results = [{**common, **dict(zip(models, each, strict=True))} for each in accuracies]
+
+    *_, row = table(results)
+
+    assert row == "| mr | none | quick, 16 trials | 2 | 75.00 | 74.00 | 77.50 | 76.00 | +2.50 (sd 0.71) |"
