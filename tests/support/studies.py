@@ -9,7 +9,7 @@ import numpy as np
 from optuna.trial import TrialState
 
 from core.config import TrialConfig
-from core.data.corpus import VAL, Corpus
+from core.data.corpus import Corpus
 from core.data.load import load_corpus
 from core.training.loop import train
 from core.training.result import EpochResult
@@ -66,12 +66,19 @@ def data_of(file: Path) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def make_study(folder: Path, file: Path, cache: Path | None, *configs: TrialConfig, stopped: int | None = None) -> None:
+def make_study(
+    folder: Path,
+    file: Path,
+    cache: Path | None,
+    *configs: TrialConfig,
+    stopped: int | None = None,
+    validation: str = "split",
+) -> None:
     """Train each setting as a search would and write it down; trial `stopped` is stopped after its second epoch."""
-    data = data_of(file)
+    data = {**data_of(file), "validation": validation}
     corpus = load_corpus(**data, cache_dir=cache)
     spec = study_spec(plan(epochs=EPOCHS, seed=SEED), corpus, data, TrialResources())
-    labels = corpus.labels[corpus.indices(VAL)]
+    labels = corpus.labels[corpus.validation()]
     kept = {
         "validation": {"labels": pack_labels(labels), "classes": list(corpus.classes)},
         "inputs": corpus.source["inputs"],

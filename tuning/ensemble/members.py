@@ -48,8 +48,9 @@ def train_member(
     """Train a trial again in a Ray worker, and with `both` once more on all sentences but the test split.
 
     Returns:
-        `result` (TrainResult), `weights` by name, `weights_sha256`, and `test`, the log-odds for the test sentences or
-        None. For failures see tuning.backend.worker.failure_result.
+        `result` (TrainResult), `weights` by name, `weights_sha256`, `epochs` (how often these weights saw the training
+        sentences), and `test`, the log-odds for the test sentences or None. For failures see
+        tuning.backend.worker.failure_result.
     """
     from core.config import TrialConfig
     from core.training.evaluate import evaluate
@@ -63,14 +64,16 @@ def train_member(
         result = train_resumable(
             settings, corpus, threads=threads, device=device, checkpoints=Path(checkpoints), last=last
         )
-        trained = refit(settings, corpus, result.epochs, threads=threads, device=device) if both else result
-        test = None
+        weights, digest, epochs, test = result.weights, result.weights_sha256, len(result.epochs), None
+        if both:
+            again = refit(settings, corpus, result.epochs, threads=threads, device=device)
+            weights, digest, epochs = again.weights, again.weights_sha256, len(again.losses)
         if len(corpus.indices(TEST)):
-            test = evaluate(settings, trained.weights, corpus, TEST, threads=threads, device=device).log_odds
+            test = evaluate(settings, weights, corpus, TEST, threads=threads, device=device).log_odds
     except Exception as error:  # the driver names the trial
         return failure_result(error)
-    weights, digest = dict(trained.weights), trained.weights_sha256
-    return {"result": result, "weights": weights, "weights_sha256": digest, "test": test}
+    found = {"result": result, "weights": dict(weights), "weights_sha256": digest}
+    return {**found, "epochs": epochs, "test": test}
 
 
 def train_members(
@@ -130,7 +133,7 @@ def verify_member(
     about = {
         "weights_sha256": trained["weights_sha256"],
         "environment": dict(result.environment),
-        "epochs": len(result.epochs),
+        "epochs": trained["epochs"],
     }
     return TrainedMember(
         member=member,

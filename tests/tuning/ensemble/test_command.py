@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from core.errors import ConfigError, CorruptionError, TrainingError, UserError
-from core.inference.members import PlainMember
+from core.inference.members import LstmMember, PlainMember
 from core.inference.predictor import load_model
 from core.inference.saved_model import read_model
 from tests.support.studies import (
@@ -236,3 +236,16 @@ def test_a_folder_that_is_no_model_is_not_replaced(study: Path, made: Path) -> N
 
     with pytest.raises(UserError, match="holds something that is no saved model"):
         ensemble(study, made)
+
+
+def test_the_members_of_a_study_in_folds_are_trained_on_all_folds(made: Path, tmp_path: Path) -> None:
+    trials = setting(), setting(hidden_dim=12, pooling="mean")
+    make_study(tmp_path / "s", made / "tickets.csv", made / "cache", *trials, validation="folds:3")
+
+    ensemble(tmp_path / "s", made)
+
+    found = metrics(tmp_path / "s")
+    assert found["val_sentences"] == 600 - found["test_sentences"]
+    for member in read_model(tmp_path / "s" / "ensemble").members:
+        assert isinstance(member, LstmMember)
+        assert not any(name.startswith("fold") for name in member.weights)
