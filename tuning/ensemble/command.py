@@ -70,6 +70,7 @@ def make_ensemble(options: EnsembleOptions) -> bool:
     Raises:
         UserError: no such study, no member, another process runs the study, or the model cannot be written.
     """
+    target = check_model_folder(options.out)
     attributes, records = read_study(options.folder)
     spec = attributes["spec"]
     assessment = assess(records, attributes, options.folder, ensemble_size=options.size, max_cost=options.max_cost)
@@ -78,7 +79,6 @@ def make_ensemble(options: EnsembleOptions) -> bool:
         why = NOTHING_LEARNED[0] if assessment.nothing_learned else "no trial has ended with stored probabilities"
         raise UserError(f"there is no ensemble: {why}")
     print(*estimate_lines(estimate, spec["metric"]), sep="\n", flush=True)
-    target = check_model_folder(options.out)
     remove_partial_writes(target.parent, re.escape(target.name), files=MODEL_FILES)
     chosen = {number: records[number] for number in estimate.counts if number != FIXED}
     with open_study(options.folder, spec) as journal:

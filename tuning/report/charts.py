@@ -93,10 +93,11 @@ def losses(data: ChartData) -> alt.LayerChart:
     ]
     x = _x("epoch", whole=True, domain=[1, data.facts.spec["epochs"]])
     y = _y("loss", "mean cross-entropy (nats)")
-    scale = alt.Scale(domain=["train", "validation"], range=[BROWN, BLUE])
-    color = alt.Color("split:N", scale=scale, title=None, legend=LEGEND)
+    splits = ["train", "validation"]
+    color = alt.Color("split:N", scale=alt.Scale(domain=splits, range=[BROWN, BLUE]), title=None, legend=LEGEND)
+    dash = alt.StrokeDash("split:N", scale=alt.Scale(domain=splits, range=[[], [6, 4]]), title=None)
     lines = alt.Chart(_source(rows)).mark_line(point=True)
-    lines = lines.encode(x=x, y=y, color=color, strokeDash="split:N", tooltip=["epoch:Q", "split:N", "loss:Q"])
+    lines = lines.encode(x=x, y=y, color=color, strokeDash=dash, tooltip=["epoch:Q", "split:N", "loss:Q"])
     best = {record.best.epoch: "best epoch"} if record and record.best else {}
     return alt.layer(*_rules(x, best, align="right"), lines).properties(**SIZE)
 
@@ -209,8 +210,8 @@ def calibration(data: ChartData) -> alt.LayerChart:
     scale = alt.Scale(domain=[0, 1], nice=False)
     x = alt.X("confidence:Q", title="mean probability of the label", scale=scale)
     y = alt.Y("accuracy:Q", title="share of correct labels", scale=scale)
-    colors = alt.Scale(domain=["before", "after"], range=[BROWN, BLUE])
-    color = alt.Color("state:N", scale=colors, title=None, legend=LEGEND)
+    states = ["before", "after"]
+    color = alt.Color("state:N", scale=alt.Scale(domain=states, range=[BROWN, BLUE]), title=None, legend=LEGEND)
     base = alt.Chart(_source(rows)).encode(x=x, y=y, color=color)
     tooltip = [
         "state:N",
@@ -219,7 +220,9 @@ def calibration(data: ChartData) -> alt.LayerChart:
         "sentences:Q",
     ]
     marks = base.mark_point(filled=True).encode(
-        size=alt.Size("sentences:Q", legend=None, scale=alt.Scale(range=[20, 200])), shape="state:N", tooltip=tooltip
+        size=alt.Size("sentences:Q", legend=None, scale=alt.Scale(range=[20, 200])),
+        shape=alt.Shape("state:N", title=None, scale=alt.Scale(domain=states, range=["square", "circle"])),
+        tooltip=tooltip,
     )
     equal = alt.Chart(_source([{"confidence": 0, "accuracy": 0}, {"confidence": 1, "accuracy": 1}])).encode(x=x, y=y)
     diagonal = equal.mark_line(color=MUTED, strokeDash=[4, 4], strokeWidth=1)
