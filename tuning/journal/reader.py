@@ -57,9 +57,12 @@ RESULT = {
     "since?": is_finite,
 }
 SEGMENT = {"worker?": str, "since": is_finite, "until": is_finite, "paused?": POSITIVE}
+BIN = {**dict.fromkeys(("low", "high", "confidence", "accuracy"), is_fraction), "sentences": POSITIVE}
+DIAGRAM = {"error": is_fraction, "bins": [BIN]}
 TEST_EVALUATION = {
     "verb": str, "trial": (int, type(None)), "seed": (int, type(None)), "on": str, "split": (str, type(None)),
     "test_accuracy": is_fraction, "test_sentences": POSITIVE, "test_fingerprint?": str, "epochs?": POSITIVE,
+    "calibration?": {"before": DIAGRAM, "after": DIAGRAM},
 }  # fmt: skip
 STOPPING = {"rule?": str, "grace?": POSITIVE, "reduction?": POSITIVE}
 SPEC = {

@@ -28,8 +28,10 @@ from tuning.scheduling.asha import Asha
 from tuning.space.load import load_space
 from tuning.space.presets import PRESETS
 
+DIAGRAM = {"error": 0.1, "bins": [{"low": 0.6, "high": 0.7, "sentences": 200, "confidence": 0.65, "accuracy": 0.75}]}
 READING = {"verb": "retrain", "trial": 0, "seed": 42, "on": "train", "split": "80/10/10", "val_accuracy": 0.8,
-           "test_accuracy": 0.75, "test_sentences": 200, "time": "2026-01-01T00:00:00"}  # fmt: skip
+           "test_accuracy": 0.75, "test_sentences": 200, "time": "2026-01-01T00:00:00",
+           "calibration": {"before": DIAGRAM, "after": DIAGRAM}}  # fmt: skip
 DISTRIBUTIONS = {
     "x": FloatDistribution(1e-4, 1, log=True),
     "kind": CategoricalDistribution(["a", "b", None, True]),
