@@ -1,6 +1,8 @@
 """The verb `distill`: train one LSTM on the probabilities of a larger model, compare it with an earlier run, save it.
 
-The student has the settings of a trial, and the training sentences of its study. Unlabelled sentences may be added.
+The student has the settings of a trial, and the training sentences of its study. Unlabelled sentences may be added, and
+variants of all these sentences, which show the student more of what the teacher knows (Tang et al. 2019, "Distilling
+Task-Specific Knowledge from BERT into Simple Neural Networks").
 """
 
 import dataclasses
@@ -16,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from core.config import TrialConfig
@@ -23,12 +26,13 @@ from core.data.corpus import TEST, TRAIN, VAL, Corpus
 from core.data.load import load_texts
 from core.data.splits import normalize_text
 from core.data.tokenizer import tokenize
-from core.data.vocabulary import Vocabulary
+from core.data.vocabulary import UNK, Vocabulary
 from core.errors import ConfigError, check_rules
 from core.inference.predictor import Predictor, load_model
 from core.inference.saved_model import MODEL_FILES, check_model_folder, model_digest
 from core.io.checked_folder import remove_partial_writes
 from core.io.text import quoted
+from core.nn.seeding import seeded_generator
 from core.training.result import EpochResult, TrainResult
 from tuning.formatting import format_settings
 from tuning.journal.records import Spec, TrialRecord, read_study
@@ -45,6 +49,10 @@ from tuning.serving.predict import read_sentences
 VERB = "distill"
 LABEL_SHARE = 0.5
 """Share of the label in the target of a labelled sentence; the rest is the teacher's probabilities."""
+MASKED = 0.1
+"""Share of the words of a variant that are unknown words."""
+FRAGMENTS, MAX_FRAGMENT = 0.25, 5
+"""Share of the variants that are a fragment, and its largest number of words. All three are those of the paper."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,6 +67,8 @@ class DistillOptions:
     """File with one sentence per line, or with `text_column` a table."""
     text_column: str | None = None
     encoding: str | None = None
+    variants: int = 3
+    """Number of variants of each training sentence."""
     trial: str = RECOMMENDED
     """Or `best`, or a trial's number."""
     on: str = "train"
@@ -77,6 +87,7 @@ class DistillOptions:
         check_rules(
             {
                 "--text-column": (self.text_column, alone, self.text_column is None or self.unlabelled is not None),
+                "--variants": (self.variants, "from 0 to 100", 0 <= self.variants <= 100),
                 "--encoding": (self.encoding, alone, self.encoding is None or self.unlabelled is not None),
                 "--out": (str(self.out), "another folder than MODEL", self.out.resolve() != self.model.resolve()),
             }
@@ -104,8 +115,9 @@ def distill_model(options: DistillOptions) -> Reproduction | None:
     target = check_model_folder(options.out)
     remove_partial_writes(target.parent, re.escape(target.name), files=MODEL_FILES)
     with open_study(options.folder, spec) as journal:
-        corpus, facts = _student_corpus(options, spec, teacher)
-        context = _context(journal, spec, record, corpus)
+        config = TrialConfig.from_dict(record.config)
+        corpus, facts = _student_corpus(options, spec, teacher, config.seed)
+        context = _context(journal, spec, record.number, config, corpus)
         print(f"training with the settings of trial {record.number}: {format_settings(record.params)}")
         result = train_seed(context, context.config.seed, None, partial(print_epoch, context.config))
         verdict = _verify(context, result, record, facts)
@@ -132,7 +144,9 @@ def _check_classes(options: DistillOptions, teacher: Sequence[str], study: Seque
         )
 
 
-def _student_corpus(options: DistillOptions, spec: Spec, teacher: Predictor) -> tuple[Corpus, dict[str, Any]]:
+def _student_corpus(
+    options: DistillOptions, spec: Spec, teacher: Predictor, seed: int
+) -> tuple[Corpus, dict[str, Any]]:
     """Return the corpus of the student, and where its targets come from, for metrics and card."""
     corpus = study_corpus(spec, options.dataset, options.vectors, options.cache_dir, print)
     dataset = {} if options.dataset is None else {"dataset": options.dataset}
@@ -141,18 +155,43 @@ def _student_corpus(options: DistillOptions, spec: Spec, teacher: Predictor) -> 
     extra: list[str] = []
     if options.unlabelled is not None:
         found = read_sentences(options.unlabelled, options.text_column, options.encoding, print, option="--unlabelled")
+        teacher.encode(found)  # refuses a sentence that is too long, by its line
         extra = new_sentences(found, texts)
         left_out = f"{len(found) - len(extra):,} are blank, repeated or in the study, and are left out"
         print(f"unlabelled: {len(extra):,} sentences; {left_out}")
         digest = hashlib.sha256("\0".join(extra).encode("utf-8", "surrogatepass")).hexdigest()
         facts |= {"unlabelled_sentences": len(extra), "unlabelled_digest": digest}
+    tokens = [tokenize(text) for text in texts]
+    taught, val = np.flatnonzero(corpus.split != TEST), corpus.indices(VAL)
     soft = np.zeros((len(texts), len(corpus.classes)))
-    taught = np.flatnonzero(corpus.split != TEST)
-    soft[taught] = teacher.probabilities([texts[place] for place in taught])
-    val = corpus.indices(VAL)
+    soft[taught] = teacher_probabilities(teacher, [tokens[place] for place in taught])
     print(f"val  accuracy {(soft[val].argmax(axis=1) == corpus.labels[val]).mean():.4f} of the teacher")
     corpus = dataclasses.replace(corpus, targets=mixed_targets(corpus, soft))
-    return add_sentences(corpus, extra, teacher.probabilities(extra)), facts
+    unlabelled = [tokenize(text) for text in extra]
+    sources = [*(tokens[place] for place in corpus.indices(TRAIN)), *unlabelled]
+    added = [*unlabelled, *sentence_variants(sources, options.variants, seed)]
+    facts["variants"] = options.variants
+    return add_sentences(corpus, added, teacher_probabilities(teacher, added)), facts
+
+
+def teacher_probabilities(teacher: Predictor, sentences: Sequence[Sequence[str]]) -> NDArray[np.float64]:
+    """Return (n, C) the teacher's probabilities of tokenised sentences."""
+    return teacher.calibrate(teacher.log_probabilities([teacher.vocabulary.encode(words) for words in sentences]))
+
+
+def sentence_variants(sentences: Sequence[Sequence[str]], count: int, seed: int) -> list[list[str]]:
+    """Return `count` variants of each tokenised sentence: with unknown words, and some of them only a fragment."""
+    generator = seeded_generator(seed, "variants")
+    found = []
+    for words in (each for each in sentences for _ in range(count)):
+        draws = torch.rand(len(words) + 3, generator=generator).tolist()
+        start, end = 0, len(words)
+        if draws[-1] < FRAGMENTS:
+            end = min(len(words), 1 + int(draws[-2] * MAX_FRAGMENT))
+            start = int(draws[-3] * (len(words) - end + 1))
+        masked = [UNK if draw < MASKED else word for word, draw in zip(words, draws, strict=False)]
+        found.append(masked[start : start + end])
+    return found
 
 
 def _describe_teacher(path: Path, teacher: Predictor, corpus: Corpus) -> dict[str, Any]:
@@ -188,16 +227,16 @@ def mixed_targets(corpus: Corpus, soft: NDArray[np.float64]) -> NDArray[np.float
     return np.where(corpus.split[:, None] == TEST, labels, mixed.astype(np.float32))
 
 
-def add_sentences(corpus: Corpus, texts: Sequence[str], soft: NDArray[np.float64]) -> Corpus:
+def add_sentences(corpus: Corpus, sentences: Sequence[Sequence[str]], soft: NDArray[np.float64]) -> Corpus:
     """Return the corpus with more TRAIN sentences; the vocabulary stays.
 
     Args:
         corpus: A corpus with targets. Its fingerprint is replaced by one of its tokens and targets.
-        texts: (m,) sentences without labels.
+        sentences: (m,) tokenised, without labels.
         soft: (m, C) their targets.
     """
     vocabulary = Vocabulary(corpus.words)
-    ids = [np.array(vocabulary.encode(tokenize(text)), dtype=np.int32) for text in texts]
+    ids = [np.array(vocabulary.encode(words), dtype=np.int32) for words in sentences]
     ends = corpus.offsets[-1] + np.cumsum([len(each) for each in ids], dtype=np.int64)
     tokens = np.concatenate([corpus.tokens, *ids])
     targets = np.concatenate([np.asarray(corpus.targets), soft.astype(np.float32)])
@@ -207,19 +246,19 @@ def add_sentences(corpus: Corpus, texts: Sequence[str], soft: NDArray[np.float64
         tokens=tokens,
         offsets=np.concatenate([corpus.offsets, ends]),
         labels=np.concatenate([corpus.labels, soft.argmax(axis=1)]),
-        split=np.concatenate([corpus.split, np.full(len(texts), TRAIN, dtype=np.uint8)]),
+        split=np.concatenate([corpus.split, np.full(len(ids), TRAIN, dtype=np.uint8)]),
         targets=targets,
         fingerprint=hashlib.sha256(b"".join(parts)).hexdigest(),
     )
 
 
-def _context(journal: StudyJournal, spec: Spec, record: TrialRecord, corpus: Corpus) -> RetrainContext:
+def _context(journal: StudyJournal, spec: Spec, trial: int, config: TrialConfig, corpus: Corpus) -> RetrainContext:
     changed = "" if corpus.source["inputs"] == journal.attributes["inputs"] else " of other data"
     return RetrainContext(
         verb=VERB,
         journal=journal,
-        trial=record.number,
-        config=TrialConfig.from_dict(record.config),
+        trial=trial,
+        config=config,
         corpus=corpus,
         split=spec["data"]["split"] + changed,
         threads=spec["threads"],

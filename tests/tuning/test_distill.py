@@ -11,13 +11,20 @@ import pytest
 
 from core.data.corpus import TEST, TRAIN, VAL
 from core.data.load import load_corpus
-from core.data.tokenizer import tokenize
-from core.errors import ConfigError
+from core.errors import ConfigError, DataError
 from core.inference.predictor import load_model
 from tests.support.corpora import tiny_corpus
 from tests.support.models import plain, saved
 from tests.support.studies import data_of, make_study, setting, tamper, write_sentences
-from tuning.distill import LABEL_SHARE, DistillOptions, add_sentences, distill_model, mixed_targets, new_sentences
+from tuning.distill import (
+    LABEL_SHARE,
+    DistillOptions,
+    add_sentences,
+    distill_model,
+    mixed_targets,
+    new_sentences,
+    sentence_variants,
+)
 from tuning.journal.records import study_attributes
 from tuning.retrain.command import RetrainOptions, retrain_trial
 from tuning.retrain.reproduction import Reproduction
@@ -48,7 +55,7 @@ def study(made: Path, tmp_path: Path) -> Path:
 def distil(study: Path, made: Path, **changes: Any) -> Reproduction | None:
     options: dict[str, Any] = {
         "model": made / "model", "folder": study, "trial": "1", "out": study / "small", "cache_dir": made / "cache",
-        "command": "sentune distill",
+        "command": "sentune distill", "variants": 1,
     }  # fmt: skip
     return distill_model(DistillOptions(**(options | changes)))
 
@@ -130,10 +137,25 @@ def test_unlabelled_sentences_join_the_training_sentences(
     assert str(verdict) == "REPRODUCED 3/3 epochs and the final weights"
 
 
+def test_variants_are_counted_and_change_the_result(study: Path, made: Path) -> None:
+    distil(study, made, variants=0)
+    without = metrics(study)
+    distil(study, made, variants=2)
+    assert (without["variants"], metrics(study)["variants"]) == (0, 2)
+    assert metrics(study)["weights_sha256"] != without["weights_sha256"]
+    assert str(distil(study, made, variants=2)) == "REPRODUCED 3/3 epochs and the final weights"
+
+
+def test_a_sentence_that_is_too_long_is_named_by_its_line(study: Path, made: Path, tmp_path: Path) -> None:
+    (tmp_path / "more.txt").write_text("\na great page\n" + "word " * 50_001)
+    with pytest.raises(DataError, match="text 3 has 50,001 words and is not cut"):
+        distil(study, made, unlabelled=str(tmp_path / "more.txt"))
+
+
 def test_train_and_validation_together(study: Path, made: Path, capsys: pytest.CaptureFixture[str]) -> None:
     distil(study, made, on="train+val")
     assert "training on train and validation together, for the number of steps of" in capsys.readouterr().out
-    assert metrics(study)["train_and_val_sentences"] == 216
+    assert metrics(study)["train_and_val_sentences"] == 216 + 192  # and a variant of each of train
     assert [each["on"] for each in study_attributes(study)["test_evaluations"]] == ["train+val"]
 
 
@@ -157,6 +179,7 @@ def test_a_teacher_of_another_test_split_is_pointed_out(
     ("changes", "problem"),
     [
         ({"text_column": "body"}, "--text-column must be given with --unlabelled only, got 'body'"),
+        ({"variants": -1}, "--variants must be from 0 to 100, got -1"),
         ({"encoding": "utf-8"}, "--encoding must be given with --unlabelled only, got 'utf-8'"),
         ({"unlabelled": "gone.txt"}, "cannot read --unlabelled gone.txt: No such file or directory"),
         (
@@ -210,19 +233,48 @@ def test_a_target_is_the_mean_of_teacher_and_label() -> None:
 def test_added_sentences_have_the_vocabulary_of_the_study() -> None:
     corpus = tiny_corpus()
     corpus = dataclasses.replace(corpus, targets=mixed_targets(corpus, np.full((120, 2), 0.5)))
-    texts, soft = ["w7 unseen w9", "", "w2"], np.array([[0.25, 0.75], [0.5, 0.5], [1, 0]])
-    found = add_sentences(corpus, texts, soft)
+    sentences, soft = [["w7", "unseen", "w9"], [], ["w2"]], np.array([[0.25, 0.75], [0.5, 0.5], [1, 0]])
+    found = add_sentences(corpus, sentences, soft)
     added = [found.tokens[found.offsets[at] : found.offsets[at + 1]].tolist() for at in range(120, 123)]
     assert added == [[7, 1, 9], [1], [2]]
-    assert tokenize(texts[0]) == ["w7", "unseen", "w9"]
     assert found.labels[120:].tolist() == [1, 0, 0]
     assert found.split[120:].tolist() == [TRAIN] * 3
     assert found.targets is not None
     assert found.targets[120:].tolist() == soft.tolist()
     assert np.array_equal(found.offsets[:121], corpus.offsets)
     assert found.test_fingerprint() == corpus.test_fingerprint()
-    other = add_sentences(corpus, texts, soft[::-1])
+    other = add_sentences(corpus, sentences, soft[::-1])
     assert len({corpus.fingerprint, found.fingerprint, other.fingerprint}) == 3
+
+
+def test_variants_have_unknown_words_and_some_are_fragments() -> None:
+    sentence = [f"w{place}" for place in range(20)]
+    found = sentence_variants([sentence], 2000, seed=1)
+    assert len(found) == 2000
+    whole = [words for words in found if len(words) == 20]
+    fragments = [words for words in found if len(words) < 20]
+    assert len(fragments) / 2000 == pytest.approx(0.25, abs=0.03)
+    assert {len(words) for words in fragments} == {1, 2, 3, 4, 5}
+    assert sum(words.count("<unk>") for words in whole) / (20 * len(whole)) == pytest.approx(0.1, abs=0.01)
+    for words in whole:
+        assert all(word in (own, "<unk>") for word, own in zip(words, sentence, strict=True))
+    starts = [int(words[0].removeprefix("w")) for words in fragments if words[0] != "<unk>"]
+    assert (min(starts), max(starts)) == (0, 19)
+    assert all(
+        word in (f"w{start + place}", "<unk>")
+        for words, start in ((each, int(each[0][1:])) for each in fragments if each[0] != "<unk>")
+        for place, word in enumerate(words)
+    )
+
+
+def test_variants_depend_on_the_seed_and_no_sentence_gets_none_of_its_own() -> None:
+    sentences = [["a", "b"], [], ["c"]]
+    assert sentence_variants(sentences, 0, seed=1) == []
+    found = sentence_variants(sentences, 5, seed=1)
+    assert found == sentence_variants(sentences, 5, seed=1)
+    assert found != sentence_variants(sentences, 5, seed=2)
+    assert [set(words) <= {"a", "b", "<unk>"} for words in found[:5]] == [True] * 5
+    assert found[5:10] == [[]] * 5
 
 
 def test_new_sentences_keep_their_order() -> None:

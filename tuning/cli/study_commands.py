@@ -202,6 +202,13 @@ def distill(
     ] = None,
     text_column: Annotated[str | None, typer.Option(help="Column of --unlabelled, a table.")] = None,
     encoding: Encoding = None,
+    variants: Annotated[
+        int,
+        typer.Option(
+            help="Number of variants of each training sentence (with unknown words, or a fragment) that MODEL labels "
+            "too. N variants take 1 + N times as long."
+        ),
+    ] = 3,
     trial: Annotated[
         str, typer.Option(help="Trial with the settings: a number, recommended, or best.")
     ] = "recommended",
@@ -228,6 +235,7 @@ def distill(
         unlabelled=unlabelled,
         text_column=text_column,
         encoding=encoding,
+        variants=variants,
         trial=trial,
         on=on,
         dataset=dataset,
