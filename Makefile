@@ -29,7 +29,8 @@ check: $(VENV)/.installed-test
 # The short forms: they show that each works, not what holds. MR's are fetched, or in the archive that SENTUNE_MR names.
 BENCHMARKS := data_cache training.epoch_time training.precision training.accuracy quality.cross_validation \
 	simulation.compare_policies simulation.order_price search.overhead search.determinism search.scaling \
-	search.forecast_accuracy quality.selection_bias search.growth search.large_cluster search.network_traffic search.whole_search
+	search.forecast_accuracy quality.selection_bias quality.ensemble_selection search.growth search.large_cluster \
+	search.network_traffic search.whole_search
 
 bench: $(VENV)/.installed-test
 	set -e; for name in $(BENCHMARKS); do echo; echo "benchmarks.$$name"; $(BIN)/python -m benchmarks.$$name --quick; done

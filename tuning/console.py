@@ -79,6 +79,12 @@ def program_name() -> str:
     return called.name if shutil.which(called.name) else str(called)
 
 
+def study_command(verb: str, folder: Path, options: str) -> str:
+    """Return a command on a study, such as `sentune retrain mine --out model`."""
+    study = folder.name if folder.parent == Path("results") else str(folder)
+    return f"{program_name()} {verb} {shlex.quote(study)} {options}"
+
+
 def command_line() -> str:
     """Return the user's command line."""
     return f"{program_name()} {shlex.join(sys.argv[1:])}"

@@ -2,11 +2,9 @@
 
 import contextlib
 import dataclasses
-import shlex
 import shutil
 import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -21,7 +19,7 @@ from tuning.analysis.best import table_of
 from tuning.analysis.filters import RowFilter
 from tuning.backend.interrupt import InterruptHandler
 from tuning.backend.storage import check_storage
-from tuning.console import command_line, print_note, program_name
+from tuning.console import command_line, print_note, study_command
 from tuning.journal.predictions import pack_labels
 from tuning.journal.records import study_attributes
 from tuning.journal.writer import open_study
@@ -142,7 +140,8 @@ def _run(options: RunOptions, machine: "Machine | Cluster", fits: int, began: fl
             _checkpoint_store(options, key).remove_all(machine, print_note)
         journal.set_study_attr("early_end", ending.to_dict() if ending else None)
         hints = [] if ending is None else [_resume_hint(ending)]
-        hints += [_next_command(options)] if complete or ending is not None else []
+        if complete or ending is not None:
+            hints.append(f"next: {study_command('retrain', folder, '--out model')}")
         _say(table_of(folder, RowFilter(top=10), "table", hints))
         return complete or ending is not None
 
@@ -152,11 +151,6 @@ def _resume_hint(ending: EarlyEnd) -> str:
     if ending.n_trials is None:
         return f"the same command goes on, with as much time again: {command_line()}"
     return "the same command with another --target or --patience-trials, or without, goes on"
-
-
-def _next_command(options: RunOptions) -> str:
-    study = options.folder.name if options.results == Path("results") else str(options.folder)
-    return f"next: {program_name()} retrain {shlex.quote(study)} --out model"
 
 
 def _search(

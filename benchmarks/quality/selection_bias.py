@@ -97,13 +97,18 @@ def recorded() -> RecordedEpochs:
 
 def searched(size: tuple[int, int], seed: int) -> Outcome:
     """Replay a search on its own validation split and compare its assessment with the truth."""
-    n, trials = size
-    draw = np.random.default_rng([n, trials, seed])
-    chosen = np.concatenate([[0], 1 + draw.permutation(TRIALS - 1)[: trials - 1]])
-    sentences = draw.integers(0, len(recorded().labels), n)
+    chosen, sentences = drawn(recorded(), size, seed)
     records = replayed(recorded(), chosen, sentences)
     judged = assess(records, study(recorded().labels[sentences]))
     return outcome(records, judged, true_accuracies(recorded(), chosen))
+
+
+def drawn(recorded: RecordedEpochs, size: tuple[int, int], seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return (T,) the configurations of a search, the baseline first, and (n,) its validation sentences."""
+    n, trials = size
+    draw = np.random.default_rng([n, trials, seed])
+    others = 1 + draw.permutation(len(recorded.configs) - 1)[: trials - 1]
+    return np.concatenate([[0], others]), draw.integers(0, len(recorded.labels), n)
 
 
 def replayed(recorded: RecordedEpochs, chosen: NDArray[np.int64], sentences: NDArray[np.int64]) -> list[TrialRecord]:

@@ -6,11 +6,14 @@ from pathlib import Path
 from core.metrics import METRICS
 from core.stats import Interval
 from tuning.analysis.assessment import PLAIN, StudyAssessment, assess, evaluations_note
+from tuning.analysis.ensemble import EnsembleEstimate
 from tuning.analysis.filters import RowFilter, filter_rows
 from tuning.analysis.random_search_curve import random_search_curve
 from tuning.analysis.ranking import TrialRow, trial_rows
 from tuning.analysis.recommendation import NOTHING_LEARNED
+from tuning.analysis.selection_bias import FIXED
 from tuning.analysis.tables import render_curve, render_table
+from tuning.console import study_command
 from tuning.journal.records import read_study
 from tuning.scheduling.study import searched_settings, space_from_spec, spec_notes
 
@@ -24,14 +27,15 @@ def table_of(folder: Path, selection: RowFilter, form: str, hints: Sequence[str]
     attributes, records = read_study(folder)
     assessment = assess(records, attributes, folder)
     rows = trial_rows(records, searched_settings(space_from_spec(attributes["spec"])), assessment)
-    notes = [*_assessment_notes(rows, assessment), *spec_notes(attributes["spec"])] if rows else []
+    command = study_command("ensemble", folder, "--out DIR")
+    notes = [*_assessment_notes(rows, assessment, command), *spec_notes(attributes["spec"])] if rows else []
     if ended := attributes.get("early_end"):
         notes.append(f"the study ended early: {ended['reason']}")
         if ended["reason"].startswith("target "):
             notes.append("the end at a target adds up to 0.75 points to the corrected figure")
-    notes += [*hints, *conclusion(rows, assessment)]
-    references = assessment.references if rows and selection.state is None and not selection.where else ()
-    return render_table(filter_rows(rows, selection), form, notes=notes, references=references)
+    notes += [*hints, *conclusion(rows, assessment, command)]
+    whole = bool(rows) and selection.state is None and not selection.where
+    return render_table(filter_rows(rows, selection), form, notes=notes, assessment=assessment if whole else None)
 
 
 def curve_of(folder: Path, form: str) -> str:
@@ -44,15 +48,15 @@ def curve_of(folder: Path, form: str) -> str:
     return render_curve(random_search_curve(records), form)
 
 
-def _assessment_notes(rows: Sequence[TrialRow], assessment: StudyAssessment) -> list[str]:
-    """Return lines of at most 80 characters below the table of all rows, best first."""
+def _assessment_notes(rows: Sequence[TrialRow], assessment: StudyAssessment, command: str) -> list[str]:
+    """Return lines of at most 80 characters below the table of all rows, best first; `command` makes the ensemble."""
     metric = METRICS[rows[0].metric]
     notes = list(NOTHING_LEARNED) if assessment.nothing_learned else []
     if assessment.tied:
         notes.append("tied: contains the truly best trial with at least 95% confidence")
     if any(row.useless for row in rows):
         notes.append("- never recommended: predicts one class, or is not better than the majority")
-    notes += recommendation_note(rows, assessment)
+    notes += [*recommendation_note(rows, assessment), *ensemble_note(assessment, command)]
     if corrected := assessment.corrected:
         notes += [
             f"best validation {metric.title}: {corrected.raw:.4f}",
@@ -89,12 +93,44 @@ def recommendation_note(rows: Sequence[TrialRow], assessment: StudyAssessment) -
     return lines
 
 
-def conclusion(rows: Sequence[TrialRow], assessment: StudyAssessment) -> list[str]:
-    """Return the last line of `run` and `best`, if the search is not shown to beat the plain baseline."""
+def ensemble_note(assessment: StudyAssessment, command: str) -> list[str]:
+    """Return the members, the corrected figure and the gain of the ensemble, and how to make it; empty without one."""
+    found = assessment.ensemble
+    if found is None:
+        return []
+    if not found.gains:
+        return ["an ensemble is not expected to be better than the best trial"]
+    value, shown = found.corrected, found.gain.interval.low > 0
+    return [
+        f"ensemble: {members_text(found)}",
+        f"  corrected {value.value:.4f}, {_interval(value.interval)}; {found.gain.value:+.4f} over the best trial",
+        f"  {'' if shown else 'not shown to be better than it; '}{command}",
+    ]
+
+
+def members_text(ensemble: EnsembleEstimate) -> str:
+    """Return `trial 12 (40%), 3 (40%), plain (20%)`, the members with their weights."""
+    shares = [(PLAIN if number == FIXED else str(number), weight) for number, weight in ensemble.weights.items()]
+    trials = sorted(shares, key=lambda share: share[0] == PLAIN)
+    text = ", ".join(f"{name} ({weight:.0%})" for name, weight in trials)
+    return text if trials[0][0] == PLAIN else f"trial{'s' * (len(set(ensemble.counts) - {FIXED}) > 1)} {text}"
+
+
+def conclusion(rows: Sequence[TrialRow], assessment: StudyAssessment, command: str) -> list[str]:
+    """Return the last line of `run` and `best`, if the best trial is not shown to beat the plain baseline.
+
+    Args:
+        rows: All rows, best first.
+        assessment: Of the same study.
+        command: What makes the ensemble.
+    """
     plain = next((reference for reference in assessment.references if reference.name == PLAIN), None)
     gain = assessment.gain_over_plain
     if plain is None or not rows or rows[0].val_metric is None or (gain is not None and gain.interval.low > 0):
         return []
+    ensemble = assessment.ensemble
+    if ensemble is not None and ensemble.gain_over_plain is not None and ensemble.gain_over_plain.interval.low > 0:
+        return [f"only the ensemble is shown to beat the plain baseline: {command}"]
     if gain is not None and gain.interval.high < 0:
         return ["the plain baseline is better than the best trial: try more trials or epochs"]
     oriented = METRICS[plain.metric].oriented

@@ -6,13 +6,15 @@ from typing import Any
 
 from core.metrics import METRICS
 from core.stats import Interval, wilson
-from tuning.analysis.assessment import Reference, StudyAssessment
-from tuning.analysis.selection_bias import Corrected
+from tuning.analysis.assessment import PLAIN, StudyAssessment
+from tuning.analysis.selection_bias import FIXED, Corrected
 from tuning.formatting import format_value
 from tuning.journal.records import TrialRecord, rank_trials
 
 STATES = {"COMPLETE": "done", "PRUNED": "stopped", "FAIL": "failed", "PAUSED": "paused"}
 """What users see instead of the journal's states."""
+ENSEMBLE = "ensemble"
+"""Its name, where a trial has its number."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,6 +56,8 @@ class TrialRow:
     useless: str | None
     """Why it is never recommended: `one class` if it predicts one class only, `not better` if it is not better than the
     majority class."""
+    weight: float | None
+    """Its share in the ensemble; None if it is no member."""
     difference: float | None
     """On the recommended row: by how much it is better than the best, corrected for selection bias."""
     difference_low: float | None
@@ -148,6 +152,7 @@ COLUMNS = (
         dispensable=1,
     ),
     TrialColumn(field="useless"),
+    TrialColumn(field="weight"),
     TrialColumn(field="difference", format=_SIGNED),
     TrialColumn(field="difference_low", format=_SIGNED),
     TrialColumn(field="difference_high", format=_SIGNED),
@@ -175,17 +180,38 @@ def columns_of(rows: Sequence[TrialRow]) -> list[TrialColumn]:
     return [replace(each, title=metric.title) if each.field == "val_metric" else each for each in shown]
 
 
-def reference_fields(reference: Reference) -> dict[str, Any]:
-    """Return a reference as the fields of a TrialRow: `trial` is its name, and what does not apply is None."""
-    fields: dict[str, Any] = {
-        "trial": reference.name,
-        "metric": reference.metric,
-        "val_metric": reference.value,
-        "val_accuracy": reference.accuracy,
-        "state": "REFERENCE",
-        "params": {},
-    }
-    return dict.fromkeys(TrialRow.__slots__) | fields | _ends("interval", reference.interval)
+def other_fields(assessment: StudyAssessment) -> list[dict[str, Any]]:
+    """Return the ensemble and the references as fields of a TrialRow; `trial` is a name, what does not apply is None.
+
+    The difference of the ensemble is that to the best trial.
+    """
+    weights = assessment.ensemble.weights if assessment.ensemble else {}
+    found: list[dict[str, Any]] = []
+    if ensemble := assessment.ensemble:
+        found.append(
+            {
+                "trial": ENSEMBLE,
+                "metric": ensemble.metric,
+                "val_metric": ensemble.corrected.raw,
+                "val_accuracy": ensemble.corrected.raw if ensemble.metric == "accuracy" else None,
+                "state": "ENSEMBLE",
+                "multiplications": ensemble.multiplications,
+                **_figure("difference", ensemble.gain),
+                **_figure("corrected", ensemble.corrected),
+            }
+        )
+    for reference in assessment.references:
+        fields = {
+            "trial": reference.name,
+            "metric": reference.metric,
+            "val_metric": reference.value,
+            "val_accuracy": reference.accuracy,
+            "state": "REFERENCE",
+            "weight": weights.get(FIXED) if reference.name == PLAIN else None,
+            **_ends("interval", reference.interval),
+        }
+        found.append(fields)
+    return [dict.fromkeys(TrialRow.__slots__) | {"params": {}} | fields for fields in found]
 
 
 def trial_rows(
@@ -241,6 +267,7 @@ def _row(
         tied=assessment.tied.get(number),
         recommended=recommended,
         useless=assessment.useless.get(number),
+        weight=assessment.ensemble.weights.get(number) if assessment.ensemble else None,
         **_figure("difference", difference),
         multiplications=assessment.multiplications.get(number),
         n_parameters=assessment.n_parameters.get(number, record.n_parameters),

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 from core.io.text import printable
 from core.metrics import METRICS
-from tuning.analysis.assessment import Reference
+from tuning.analysis.assessment import Reference, StudyAssessment
 from tuning.analysis.random_search_curve import CurvePoint, RandomSearchCurve
-from tuning.analysis.ranking import TrialColumn, TrialRow, columns_of, reference_fields
+from tuning.analysis.ranking import TrialColumn, TrialRow, columns_of, other_fields
 from tuning.formatting import align_columns, csv_table, format_settings, format_value, markdown_table, text_table
 
 BASELINE = "* the baseline setting (the tutorial notebook's); gain: {metric} {direction} it"
@@ -24,18 +24,21 @@ def render_table(
     form: str,
     width: int | None = None,
     notes: Sequence[str] = (),
-    references: Sequence[Reference] = (),
+    assessment: StudyAssessment | None = None,
 ) -> str:
     """Return the rows, and those of the references below them, as `table`, `json`, `csv` or `md`.
+
+    JSON and CSV also have a row of the ensemble.
 
     Args:
         rows: Result of tuning.analysis.filters.filter_rows.
         form: table, json, csv or md.
         width: Width of a text table in characters; None for the terminal's.
         notes: Lines below a text or Markdown table.
-        references: The plain baseline and the majority class.
+        assessment: Of the study, if the references and the ensemble are to be shown.
     """
-    fields = [*(row.to_dict() for row in rows), *map(reference_fields, references)]
+    references = assessment.references if assessment else ()
+    fields = [*(row.to_dict() for row in rows), *(other_fields(assessment) if assessment else [])]
     if form == "json":
         return json.dumps(fields, indent=2)
     settings = list(rows[0].params) if rows else []

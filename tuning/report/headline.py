@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 from core.metrics import METRICS
 from tuning.analysis.assessment import MAJORITY, PLAIN, StudyAssessment, evaluations_note
-from tuning.analysis.best import recommendation_note
+from tuning.analysis.best import ensemble_note, members_text, recommendation_note
 from tuning.analysis.recommendation import NOTHING_LEARNED
+from tuning.analysis.selection_bias import Corrected
 from tuning.report.facts import ReportData
 
 TITLES = {PLAIN: "Plain baseline", MAJORITY: "Majority class"}
@@ -37,6 +38,11 @@ def cards(facts: ReportData, assessment: StudyAssessment) -> list[Card]:
         detail = f"what it is worth after choosing the best of {assessment.n_candidates} trials and their epochs"
         between = _interval(winner.corrected_low, winner.corrected_high)
         found.insert(0, Card("Corrected for the choice", winner.corrected, detail + between))
+    if (ensemble := assessment.ensemble) and ensemble.gains:
+        over_best = f"{ensemble.gain.value:+.4f}{_interval(*_ends(ensemble.gain))}"
+        detail = f"{members_text(ensemble)}, corrected{_interval(*_ends(ensemble.corrected))}"
+        detail += f". Corrected gain over the best trial: {over_best}. Make it: {_ensemble_command(facts)}"
+        found.append(Card("Ensemble", ensemble.corrected.value, detail))
     if winner.test_accuracy is not None:
         times = "once" if winner.test_evaluations == 1 else f"{winner.test_evaluations} times"
         detail = f"read {times}{_interval(winner.test_low, winner.test_high)}"
@@ -55,7 +61,7 @@ def cards(facts: ReportData, assessment: StudyAssessment) -> list[Card]:
             between = _interval(reference.interval.low, reference.interval.high)
             value, detail = reference.accuracy, f"{reference.about}{between}"
         if reference.name == PLAIN and (gain := assessment.gain_over_plain):
-            detail += f". Corrected gain over it: {gain.value:+.4f}{_interval(gain.interval.low, gain.interval.high)}"
+            detail += f". Corrected gain over it: {gain.value:+.4f}{_interval(*_ends(gain))}"
         if value is not None:
             found.append(Card(TITLES[reference.name], value, detail))
     return found
@@ -67,9 +73,19 @@ def remarks(facts: ReportData, assessment: StudyAssessment) -> list[str]:
         return []
     found = [". ".join(NOTHING_LEARNED)] if assessment.nothing_learned else []
     found += [" ".join(map(str.strip, recommendation_note(facts.rows, assessment))).removeprefix("+ ")]
+    if assessment.ensemble and not assessment.ensemble.gains:
+        found += ensemble_note(assessment, _ensemble_command(facts))
     if assessment.corrected is None:
         found.append("there is no number corrected for the choice: not every trial's predictions were kept")
     return [*filter(None, found), evaluations_note(assessment.test_evaluations, assessment.elsewhere)]
+
+
+def _ensemble_command(facts: ReportData) -> str:
+    return f"sentune ensemble {facts.name} --out DIR"
+
+
+def _ends(found: Corrected) -> tuple[float, float]:
+    return found.interval.low, found.interval.high
 
 
 def _interval(low: float | None, high: float | None) -> str:

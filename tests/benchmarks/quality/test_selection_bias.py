@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
+from benchmarks.quality import ensemble_selection
 from benchmarks.quality.confirm_verdicts import simulated, verdicts
 from benchmarks.quality.recorded_epochs import RecordedEpochs, configurations
-from benchmarks.quality.selection_bias import EPOCHS, claims, outcome, replayed, row, study, true_accuracies
+from benchmarks.quality.selection_bias import EPOCHS, claims, drawn, outcome, replayed, row, study, true_accuracies
 from tuning.analysis.assessment import assess
 from tuning.scheduling.virtual_cost import CorpusShape
 
@@ -61,6 +62,34 @@ def test_a_row_has_means_and_each_claim_a_verdict(recorded: RecordedEpochs) -> N
     lines = list(claims({(1057, 16): draws}))
     assert len(lines) == 6
     assert all(line.startswith(("holds: n = 1057, 16 trials", "FAILS: n = 1057, 16 trials")) for line in lines)
+
+
+def test_on_the_whole_population_the_ensembles_raw_figure_is_the_true_one_of_the_same_rule(
+    recorded: RecordedEpochs,
+) -> None:
+    found = ensemble_selection.outcome(recorded, np.arange(TRIALS), np.arange(SENTENCES))
+    assert found.raw == pytest.approx(0)
+    assert found.corrected < 0
+    assert found.covered
+    rules = found.rules
+    assert rules["5 selections (default)"] >= found.best > found.plain
+    assert rules["best trial and plain baseline"] != rules["5 best trials"] != found.best
+
+
+def test_the_tables_of_ensembles_have_a_line_for_each_size_and_rule(recorded: RecordedEpochs) -> None:
+    draws = []
+    for seed in range(2):
+        chosen, sentences = drawn(recorded, (300, TRIALS), seed)
+        assert (chosen[0], sorted(chosen)) == (0, list(range(TRIALS)))
+        draws.append(ensemble_selection.outcome(recorded, chosen, sentences))
+    assert ensemble_selection.row((300, TRIALS), draws)["n"] == "300"
+    off = np.mean([each.corrected for each in draws])
+    first, second = ensemble_selection.claims({(300, TRIALS): draws})
+    assert f"n = 300, {TRIALS} trials: corrected figure is off by {off:+.2f}" in first
+    assert second.startswith(("holds: ", "FAILS: "))
+    lines = list(ensemble_selection.gains({(300, TRIALS): draws}))
+    assert len(lines) == 3 + len(ensemble_selection.RULES)
+    assert {line.count("|") for line in lines} == {4}
 
 
 def test_simulated_settings_differ_by_their_true_difference_and_disagree_as_often_as_they_should() -> None:

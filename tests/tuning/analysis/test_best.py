@@ -3,12 +3,22 @@
 import csv
 import io
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support.assessed_studies import CONFIG, attributes, epoch, predicting, reading, trial, write_study
+from tests.support.assessed_studies import (
+    CONFIG,
+    attributes,
+    epoch,
+    predicting,
+    reading,
+    trial,
+    write_study,
+    write_study_with_ensemble,
+)
 from tests.support.cli import sentune
 from tuning.analysis.best import table_of
 from tuning.analysis.filters import RowFilter, parse_where
@@ -17,7 +27,7 @@ FIELDS = [
     "rank", "trial", "metric", "val_metric", "val_accuracy",
     "best_epoch", "epochs", "seconds", "state", "baseline", "copy_of", "error",
     "interval_low", "interval_high", "gain_over_baseline",
-    "corrected_gain", "corrected_gain_low", "corrected_gain_high", "tied", "recommended", "useless",
+    "corrected_gain", "corrected_gain_low", "corrected_gain_high", "tied", "recommended", "useless", "weight",
     "difference", "difference_low", "difference_high", "multiplications", "n_parameters",
     "corrected", "corrected_low", "corrected_high", "test_accuracy", "test_low", "test_high", "test_evaluations",
 ]  # fmt: skip
@@ -122,6 +132,47 @@ def test_the_last_line_says_if_the_search_is_not_shown_to_beat_the_plain_baselin
         lines = table_of(tmp_path / "s", RowFilter(), form, hints=["next: retrain"]).splitlines()
         assert lines[-1] == line
         assert "next: retrain" in lines
+
+
+def test_the_table_says_what_an_ensemble_would_gain_and_how_to_make_it(tmp_path: Path) -> None:
+    write_study_with_ensemble(tmp_path / "s", (range(40), range(60, 110), range(120, 180)), range(100, 150))
+    lines = table_of(tmp_path / "s", RowFilter(), "table").splitlines()
+    at = next(at for at, line in enumerate(lines) if line.startswith("ensemble: "))
+    assert lines[at - 1].startswith("+ recommended: ")
+    assert re.fullmatch(r"ensemble: trials 0 \(\d+%\), 1 \(\d+%\).*, plain \(\d+%\)", lines[at])
+    figures = r"  corrected 0\.\d{4}, 95% interval 0\.\d{4} to [01]\.\d{4}; \+0\.\d{4} over the best trial"
+    assert re.fullmatch(figures, lines[at + 1])
+    assert lines[at + 2].endswith(f"ensemble {tmp_path}/s --out DIR")
+    assert max(map(len, lines[at : at + 2])) <= 80
+
+
+def test_json_and_csv_have_the_ensemble_and_the_weights_of_its_members(tmp_path: Path) -> None:
+    write_study_with_ensemble(tmp_path / "s", (range(40), range(60, 110), range(120, 180)), range(100, 150))
+    rows = json.loads(table_of(tmp_path / "s", RowFilter(), "json"))
+    assert [row["trial"] for row in rows] == [0, 1, 2, "ensemble", "plain"]
+    ensemble = rows[3]
+    assert (ensemble["state"], ensemble["metric"], list(ensemble)) == ("ENSEMBLE", "accuracy", [*FIELDS, "params"])
+    assert sum(row["weight"] or 0 for row in rows) == pytest.approx(1)
+    assert ensemble["corrected_low"] < ensemble["corrected"] < ensemble["corrected_high"]
+    assert ensemble["difference"] == pytest.approx(ensemble["corrected"] - rows[0]["corrected"])
+    assert ensemble["multiplications"] == 4 + 384 * sum(row["weight"] is not None for row in rows[:3])
+    lines = list(csv.DictReader(io.StringIO(table_of(tmp_path / "s", RowFilter(), "csv"))))
+    assert float(lines[3]["corrected"]) == ensemble["corrected"]
+    assert "ensemble" not in table_of(tmp_path / "s", RowFilter(state="all"), "csv")
+
+
+def test_an_ensemble_that_gains_nothing_is_not_proposed(tmp_path: Path) -> None:
+    write_study_with_ensemble(tmp_path / "s", (range(40), range(41), range(42)), range(90))
+    text = table_of(tmp_path / "s", RowFilter(), "table")
+    assert "\nan ensemble is not expected to be better than the best trial\n" in text
+    assert "--out DIR" not in text
+
+
+def test_the_last_line_says_if_only_the_ensemble_is_shown_to_beat_the_plain_baseline(tmp_path: Path) -> None:
+    write_study_with_ensemble(tmp_path / "s", (range(50), range(50, 100), range(100, 150)), range(120, 165))
+    last = table_of(tmp_path / "s", RowFilter(), "table").splitlines()[-1]
+    assert last.startswith("only the ensemble is shown to beat the plain baseline: ")
+    assert last.endswith(f" ensemble {tmp_path}/s --out DIR")
 
 
 def test_references_show_the_metric_of_the_study(tmp_path: Path) -> None:

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from core.errors import ConfigError, CorruptionError
 from core.metrics import METRICS
-from tests.support.assessed_studies import LABELS, attributes, predicting, trial
+from tests.support.assessed_studies import attributes, predicting, store_probabilities, trial
 from tuning.analysis.assessment import assess
 from tuning.analysis.ensemble import MAX_CANDIDATES, Library, estimate_ensemble, select
 from tuning.analysis.selection_bias import DENSITY, FIXED, Candidates, Resamples, draw_counts
-from tuning.journal.probabilities import pack_log_odds, save_probabilities, trial_name
+from tuning.journal.probabilities import trial_name
 from tuning.journal.records import PLAIN_BASELINE
 
 
@@ -184,18 +184,11 @@ def test_members_cost_at_most_the_limit_and_a_repeated_one_costs_once() -> None:
 def study(folder: Path, wrong: Sequence[range], *, plain: range | None = None) -> dict[str, object]:
     """Store probabilities of trials that are wrong on these sentences; return the study's attributes."""
     for number, each in enumerate(wrong):
-        store(folder, trial_name(number), 2, each)
+        store_probabilities(folder, trial_name(number), 2, each)
     if plain is None:
         return attributes()
-    store(folder, PLAIN_BASELINE, 0, plain)
+    store_probabilities(folder, PLAIN_BASELINE, 0, plain)
     return attributes(plain_baseline={"val_predictions": predicting(plain)})
-
-
-def store(folder: Path, name: str, epoch: int, wrong: range) -> None:
-    right = np.where(np.isin(np.arange(len(LABELS)), list(wrong)), -1, 1)
-    save_probabilities(
-        folder, name, pack_log_odds(epoch, (1024 * right * np.where(LABELS, 1, -1)).astype("i2")[:, None])
-    )
 
 
 WRONG = (range(60), range(20, 70), range(60, 105), range(100, 150))
@@ -229,7 +222,7 @@ def test_size_and_cost_are_those_of_the_caller(tmp_path: Path) -> None:
 def test_a_trial_without_probabilities_of_its_best_epoch_is_no_member(tmp_path: Path) -> None:
     kept, trials = study(tmp_path, WRONG), [trial(number, each) for number, each in enumerate(WRONG)]
     (tmp_path / f"probabilities/{trial_name(2)}.npz").unlink()
-    store(tmp_path, trial_name(1), 1, WRONG[1])
+    store_probabilities(tmp_path, trial_name(1), 1, WRONG[1])
     found = assess(trials, kept, tmp_path).ensemble
     assert found is not None
     assert set(found.counts) <= {0, 3}

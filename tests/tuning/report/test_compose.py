@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from core.io.text import printable
+from tests.support.assessed_studies import write_study_with_ensemble
 from tests.support.pages import Page, made
 from tests.support.recorded_study import record_study, some_audit
 from tuning.analysis.best import table_of
@@ -70,6 +71,23 @@ def test_the_headline_has_the_figures_of_best(page: Page, folder: Path) -> None:
     assert shown == expected
     assert "TF-IDF of words and word pairs with logistic regression; 95% interval" in page.text
     assert f"95% interval {first['corrected_low']:.4f} to {first['corrected_high']:.4f}" in page.text
+
+
+def test_an_ensemble_that_gains_is_a_figure_and_one_that_does_not_a_remark(tmp_path: Path) -> None:
+    write_study_with_ensemble(tmp_path / "good", (range(40), range(60, 110), range(120, 180)), range(100, 150))
+    ensemble = best_and_others(tmp_path / "good")["ensemble"]
+    page = made(tmp_path / "good")
+    assert ensemble["corrected"] in [float(each["value"] or "nan") for each in page.named("data")]
+    assert f"Corrected gain over the best trial: {ensemble['difference']:+.4f}; 95% interval" in page.text
+    assert "Make it: sentune ensemble good --out DIR" in page.text
+    write_study_with_ensemble(tmp_path / "bad", (range(40), range(41), range(42)), range(90))
+    page = made(tmp_path / "bad")
+    assert "an ensemble is not expected to be better than the best trial" in page.text
+    assert "--out DIR" not in page.text
+
+
+def best_and_others(folder: Path) -> dict[Any, dict[str, Any]]:
+    return {row["trial"]: row for row in json.loads(table_of(folder, RowFilter(), "json"))}
 
 
 def test_a_test_accuracy_that_was_read_is_shown(tmp_path: Path) -> None:

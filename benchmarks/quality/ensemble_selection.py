@@ -1,0 +1,256 @@
+"""Do the corrected figures of ensembles hold, and which rule selects the best?
+
+    python -m benchmarks.quality.ensemble_selection            500 searches of each size: 10 minutes of processor time
+    python -m benchmarks.quality.ensemble_selection --quick    10 of each: shows that it works, not what holds
+
+The searches are those of benchmarks/quality/selection_bias.py. Each has the stored probabilities of its trials, and
+those of a plain baseline that was fitted on the same 2,000 sentences. The ensemble is selected and assessed by the code
+of `sentune best`; its accuracy on all 5,000 sentences is the truth.
+"""
+
+import argparse
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from statistics import fmean, stdev
+from unittest.mock import patch
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.quality.recorded_epochs import RecordedEpochs
+from benchmarks.quality.selection_bias import SIZES, covers, drawn, recorded, replayed, study
+from core.log_odds import to_probabilities
+from core.metrics import METRICS
+from tuning.analysis.assessment import assess
+from tuning.analysis.ensemble import Library, select
+from tuning.analysis.selection_bias import FIXED, Corrected
+from tuning.journal.predictions import pack_labels
+from tuning.journal.probabilities import pack_log_odds, save_probabilities, trial_name
+from tuning.journal.records import PLAIN_BASELINE, TrialRecord, rank_trials
+
+Members = NDArray[np.int64]
+"""(T,) how often each model of a library is a member."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """Figures of one search, in points of accuracy."""
+
+    raw: float
+    """Raw minus true accuracy of the ensemble."""
+    corrected: float
+    """Corrected minus true accuracy of the ensemble."""
+    covered: bool
+    """Whether the interval of the corrected accuracy contains the true one."""
+    gain: float
+    """Corrected minus true gain over the best trial."""
+    gain_covered: bool
+    over_plain: float
+    """Corrected minus true gain over the plain baseline."""
+    over_plain_covered: bool
+    best: float
+    """True accuracy of the best trial."""
+    plain: float
+    """True accuracy of the plain baseline."""
+    rules: Mapping[str, float]
+    """True accuracy of the ensembles that RULES select."""
+
+
+def main() -> None:
+    arguments = parse()
+    recorded()  # before the processes start
+    searches = 10 if arguments.quick else arguments.searches
+    print(f"{searches} searches of each size\n")
+    found = {}
+    with ProcessPoolExecutor(arguments.processes) as pool:
+        for size in SIZES:
+            found[size] = list(pool.map(partial(searched, size), range(searches), chunksize=5))
+            cells = row(size, found[size])
+            if len(found) == 1:
+                print("| " + " | ".join(cells) + " |\n|" + " --- |" * len(cells))
+            print("| " + " | ".join(cells.values()) + " |", flush=True)
+    print("\n" + "\n".join(claims(found)) + "\n")
+    print("\n".join(gains(found)))
+
+
+def searched(size: tuple[int, int], seed: int) -> Outcome:
+    """Replay a search on its own validation split and compare its ensembles with the truth."""
+    chosen, sentences = drawn(recorded(), size, seed)
+    return outcome(recorded(), chosen, sentences)
+
+
+def outcome(recorded: RecordedEpochs, chosen: NDArray[np.int64], sentences: NDArray[np.int64]) -> Outcome:
+    """Assess a search of some configurations on its validation sentences."""
+    records = replayed(recorded, chosen, sentences)
+    labels = recorded.labels[sentences]
+    predictions = (recorded.plain_log_odds[sentences] > 0).astype(np.int64)
+    attributes = study(labels) | {PLAIN_BASELINE: {"val_predictions": pack_labels(predictions)}}
+    outputs = {r.number: recorded.log_odds[chosen[r.number], r.best.epoch - 1] for r in records if r.best}
+    outputs[FIXED] = recorded.plain_log_odds
+    with tempfile.TemporaryDirectory() as folder:
+        store(Path(folder), records, {number: each[sentences] for number, each in outputs.items()})
+        judged = assess(records, attributes, Path(folder))
+    ensemble = judged.ensemble
+    if ensemble is None or ensemble.gain_over_plain is None:
+        raise ValueError("there is no ensemble")
+    # As read_library orders them; a constant trial may not be a member.
+    ordered = [r.number for r in sorted(records, key=lambda r: (r.best.val_loss if r.best else 0, r.number))]
+    models = [number for number in ordered if judged.useless.get(number) != "one class"] + [FIXED]
+    every = np.stack([_probabilities(outputs[number]) for number in models], axis=1)  # (C, T, population)
+    library = Library(
+        metric=METRICS["accuracy"],
+        labels=labels,
+        models=models,
+        probabilities=np.ascontiguousarray(every[:, :, sentences]),
+        costs=np.ones(len(models)),
+    )
+
+    def true(members: NDArray[np.int64]) -> float:
+        mean = np.tensordot(members.astype(np.float64), every, (0, 1))  # (C, population)
+        return 100 * float((mean.argmax(axis=0) == recorded.labels).mean())
+
+    def error(found: Corrected, true: float) -> float:
+        return 100 * found.value - true
+
+    value = true(np.array([ensemble.counts.get(number, 0) for number in models]))
+    best = 100 * float(
+        (_probabilities(outputs[rank_trials(records)[0].number]).argmax(axis=0) == recorded.labels).mean()
+    )
+    plain = true(np.array([number == FIXED for number in models]))
+    return Outcome(
+        raw=100 * ensemble.corrected.raw - value,
+        corrected=error(ensemble.corrected, value),
+        covered=covers(ensemble.corrected, value / 100),
+        gain=error(ensemble.gain, value - best),
+        gain_covered=covers(ensemble.gain, (value - best) / 100),
+        over_plain=error(ensemble.gain_over_plain, value - plain),
+        over_plain_covered=covers(ensemble.gain_over_plain, (value - plain) / 100),
+        best=best,
+        plain=plain,
+        rules={name: true(rule(library)) for name, rule in RULES.items()},
+    )
+
+
+def store(folder: Path, records: Sequence[TrialRecord], log_odds: Mapping[int, NDArray[np.int16]]) -> None:
+    """Write the log-odds (n,) of the trials' best epochs and of the plain baseline as a study has them."""
+    for record in records:
+        if record.best is not None:
+            packed = pack_log_odds(record.best.epoch, log_odds[record.number][:, None])
+            save_probabilities(folder, trial_name(record.number), packed)
+    save_probabilities(folder, PLAIN_BASELINE, pack_log_odds(0, log_odds[FIXED][:, None]))
+
+
+def _probabilities(log_odds: NDArray[np.int16]) -> NDArray[np.float32]:
+    """Return (C, n) of log-odds (n,)."""
+    return np.ascontiguousarray(to_probabilities(log_odds[:, None]).T)
+
+
+def _selected(library: Library, size: int = 5) -> Members:
+    return np.asarray(select(library, np.ones((1, len(library.labels)), dtype=np.int64), size=size)[0])
+
+
+def _best_prefix(library: Library) -> Members:
+    """Return the best of the ensembles after 1 to 5 selections; of equal ones, the smallest."""
+
+    def accuracy(members: Members) -> float:
+        mean = np.tensordot(members.astype(np.float64), library.probabilities, (0, 1))
+        return float((mean.argmax(axis=0) == library.labels).mean())
+
+    return max((_selected(library, size) for size in range(1, 6)), key=accuracy)
+
+
+def _greedy(library: Library, candidates: int = 1000) -> Members:
+    """Select by the metric alone: the plain baseline is a model like any other."""
+    with patch("tuning.analysis.ensemble.MAX_CANDIDATES", candidates):
+        return _selected(replace(library, models=list(range(len(library.models)))))
+
+
+def _top(library: Library, trials: int, *, plain: int) -> Members:
+    """Return the best trials, each once, and the plain baseline this many times."""
+    right = (library.probabilities.argmax(axis=0) == library.labels).mean(axis=1)
+    right[library.models.index(FIXED)] = -1
+    members = np.zeros(len(library.models), dtype=np.int64)
+    members[np.argsort(-right, kind="stable")[:trials]] = 1
+    members[library.models.index(FIXED)] = plain
+    return members
+
+
+RULES: dict[str, Callable[[Library], Members]] = {
+    "2 selections": partial(_selected, size=2),
+    "3 selections": partial(_selected, size=3),
+    "5 selections (default)": _selected,
+    "10 selections": partial(_selected, size=10),
+    "5, but the best of 1 to 5": _best_prefix,
+    "5, by the metric alone (Caruana et al. 2004)": _greedy,
+    "the same, of the 10 best models": partial(_greedy, candidates=10),
+    "best trial and plain baseline": partial(_top, trials=1, plain=1),
+    "5 best trials": partial(_top, trials=5, plain=0),
+    "3 best trials, plain baseline twice": partial(_top, trials=3, plain=2),
+}
+
+
+def row(size: tuple[int, int], outcomes: Sequence[Outcome]) -> dict[str, str]:
+    """Return the cells of a line of the first table by their titles; errors are standard errors of the mean."""
+
+    def mean(name: str) -> str:
+        values = [getattr(each, name) for each in outcomes]
+        return f"{fmean(values):+.2f} +- {stdev(values) / len(values) ** 0.5:.2f}"
+
+    def share(name: str) -> str:
+        return f"{100 * fmean(getattr(each, name) for each in outcomes):.0f}%"
+
+    return {
+        "n": str(size[0]),
+        "trials": str(size[1]),
+        "raw - true": mean("raw"),
+        "corrected - true": mean("corrected"),
+        "covered": share("covered"),
+        "gain over best trial: corrected - true": mean("gain"),
+        "covered ": share("gain_covered"),
+        "gain over plain baseline: corrected - true": mean("over_plain"),
+        "covered  ": share("over_plain_covered"),
+    }
+
+
+def claims(found: Mapping[tuple[int, int], Sequence[Outcome]]) -> Iterator[str]:
+    """Yield whether each claim holds."""
+    for (n, trials), outcomes in found.items():
+        name = f"n = {n}, {trials} trials"
+        off = fmean(each.corrected for each in outcomes)
+        yield f"{_verdict(abs(off) <= 0.4)}: {name}: corrected figure is off by {off:+.2f}, at most 0.4"
+        share = fmean(each.covered for each in outcomes)
+        yield f"{_verdict(share >= 0.93)}: {name}: covered {100 * share:.1f}%, at least 93%"
+
+
+def _verdict(holds: bool) -> str:
+    return "holds" if holds else "FAILS"
+
+
+def gains(found: Mapping[tuple[int, int], Sequence[Outcome]]) -> Iterator[str]:
+    """Yield the lines of the second table: true gains over the best trial, and the worst single one."""
+    yield "| true gain over the best trial | " + " | ".join(f"{n}, {trials}" for n, trials in found) + " | worst |"
+    yield "|" + " --- |" * (len(found) + 2)
+    for name in RULES:
+        values = [[each.rules[name] - each.best for each in outcomes] for outcomes in found.values()]
+        cells = [f"{fmean(each):+.2f}" for each in values]
+        yield f"| {name} | " + " | ".join(cells) + f" | {min(map(min, values)):+.1f} |"
+    plain = [f"{fmean(each.plain - each.best for each in outcomes):+.2f}" for outcomes in found.values()]
+    yield "| plain baseline alone | " + " | ".join(plain) + " | |"
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="Run 10 searches of each size.")
+    parser.add_argument("--searches", type=int, default=500, help="Number of searches of each size (default: 500).")
+    parser.add_argument("--processes", type=int, default=2, help="Number of processes of one thread (default: 2).")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    os.environ["OMP_NUM_THREADS"] = "1"
+    main()
