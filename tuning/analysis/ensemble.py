@@ -38,7 +38,8 @@ MAX_CANDIDATES = 10
 MAX_NUMBERS = 2**24
 """Stored probabilities that are compared: those of 7,900 trials on 1,057 sentences of two classes."""
 REPEATS = 500
-"""Number of resamples in which the selection is repeated."""
+"""Number of resamples in which the selection is repeated; fewer if they would have more than MAX_COUNTS counts."""
+MAX_COUNTS = 2**23
 REPEATS_OF_ROC_AUC = 100
 """It takes 10 times as long as the others: with 60 trials and 6 classes 2 s and not 10."""
 
@@ -279,19 +280,16 @@ def estimate_ensemble(
         multiplications=int(library.costs[order].sum()),
         corrected=resamples.corrected(found),
         gain=gain,
-        gain_over_plain=(resamples.difference(found, resamples.only(FIXED)) if FIXED in resamples.places else None),
+        gain_over_plain=resamples.difference(found, resamples.only(FIXED)) if FIXED in resamples.places else None,
     )
 
 
 def _repeated(
-    library: Library,
-    resamples: Resamples,
-    actual: NDArray[np.int64],
-    size: int,
-    max_cost: float | None,
+    library: Library, resamples: Resamples, actual: NDArray[np.int64], size: int, max_cost: float | None
 ) -> Repeated:
     """Repeat the selection whose actual result is `actual` (T,)."""
-    repeats = min(len(resamples.best), REPEATS_OF_ROC_AUC if library.metric.name == "roc_auc" else REPEATS)
+    most = REPEATS_OF_ROC_AUC if library.metric.name == "roc_auc" else REPEATS
+    repeats = min(len(resamples.best), most, max(50, MAX_COUNTS // resamples.n))
     counts = np.concatenate(list(draw_counts(resamples.n, repeats=repeats, seed=resamples.seed)))
     once = np.ones((1, resamples.n), dtype=np.int64)
     selected = select(library, counts, size=size, max_cost=max_cost)
