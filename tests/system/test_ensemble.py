@@ -42,20 +42,21 @@ def model(command: Command, searched: Path) -> Path:
     return out
 
 
-def test_killed_in_the_middle_it_resumes_and_gives_the_same_model(
+def test_killed_three_times_it_resumes_and_gives_the_same_model(
     command: Command, searched: Path, model: Path, tmp_path: Path
 ) -> None:
     study = searched.with_name("killed")
     shutil.copytree(searched, study)
-    with command.start("ensemble", "killed", *HOW, str(tmp_path / "model")) as process:
-        until = time.monotonic() + 120
-        while not list((study / "checkpoints").glob("ensemble-*/*/epoch-*")):
-            assert time.monotonic() < until
-            time.sleep(0.01)
-        os.kill(process.pid, signal.SIGKILL)
-    assert not (tmp_path / "model").exists()
+    words = ("ensemble", "killed", *HOW, str(tmp_path / "model"))
+    for moment in ("fitting the plain baseline", "training ", "trained 1 of "):
+        with command.start(*words, env={"PYTHONUNBUFFERED": "1"}) as process:
+            assert process.stdout is not None
+            assert any(line.startswith(moment) for line in process.stdout), moment
+            os.kill(process.pid, signal.SIGKILL)
+        assert not (tmp_path / "model").exists()
+    assert list((study / "checkpoints").glob("ensemble-*/*/epoch-*"))
 
-    command.succeed("ensemble", "killed", *HOW, str(tmp_path / "model"))
+    command.succeed(*words)
 
     assert files_of(tmp_path / "model") == files_of(model)
     assert list((study / "checkpoints").iterdir()) == []
