@@ -48,7 +48,7 @@ from tuning.serving.predict import read_sentences
 
 VERB = "distill"
 LABEL_SHARE = 0.5
-"""Share of the label in the target of a labelled sentence; the rest is the teacher's probabilities."""
+"""Share of the label in the target of a labelled sentence and its variants; the rest is the teacher's probabilities."""
 MASKED = 0.1
 """Share of the words of a variant that are unknown words."""
 FRAGMENTS, MAX_FRAGMENT = 0.25, 5
@@ -166,12 +166,14 @@ def _student_corpus(
     soft = np.zeros((len(texts), len(corpus.classes)))
     soft[taught] = teacher_probabilities(teacher, [tokens[place] for place in taught])
     print(f"val  accuracy {(soft[val].argmax(axis=1) == corpus.labels[val]).mean():.4f} of the teacher")
-    corpus = dataclasses.replace(corpus, targets=mixed_targets(corpus, soft))
-    unlabelled = [tokenize(text) for text in extra]
-    sources = [*(tokens[place] for place in corpus.indices(TRAIN)), *unlabelled]
-    added = [*unlabelled, *sentence_variants(sources, options.variants, seed)]
     facts["variants"] = options.variants
-    return add_sentences(corpus, added, teacher_probabilities(teacher, added)), facts
+    train, unlabelled = corpus.indices(TRAIN), [tokenize(text) for text in extra]
+    variants = sentence_variants([*(tokens[place] for place in train), *unlabelled], options.variants, seed)
+    added = teacher_probabilities(teacher, [*variants, *unlabelled])
+    labelled = len(train) * options.variants
+    added[:labelled] = mix(added[:labelled], np.repeat(labels_of(corpus)[train], options.variants, axis=0))
+    corpus = dataclasses.replace(corpus, targets=mixed_targets(corpus, soft))
+    return add_sentences(corpus, [*variants, *unlabelled], added), facts
 
 
 def teacher_probabilities(teacher: Predictor, sentences: Sequence[Sequence[str]]) -> NDArray[np.float64]:
@@ -215,16 +217,20 @@ def new_sentences(texts: Sequence[str], known: Sequence[str]) -> list[str]:
     return found
 
 
-def mixed_targets(corpus: Corpus, soft: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Return (n, C): the mean of the teacher's probabilities and the labels; labels alone for the test split.
+def labels_of(corpus: Corpus) -> NDArray[np.float32]:
+    """Return (n, C) the targets of a corpus, or its labels as such."""
+    return np.eye(len(corpus.classes), dtype=np.float32)[corpus.labels] if corpus.targets is None else corpus.targets
 
-    Args:
-        corpus: The study's. If it has targets, they are its labels.
-        soft: (n, C) the teacher's probabilities; those of the test split are ignored.
-    """
-    labels = np.eye(len(corpus.classes), dtype=np.float32)[corpus.labels] if corpus.targets is None else corpus.targets
-    mixed = (1 - LABEL_SHARE) * soft + LABEL_SHARE * labels
-    return np.where(corpus.split[:, None] == TEST, labels, mixed.astype(np.float32))
+
+def mix(soft: NDArray[np.float64], labels: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return (n, C) the targets that follow from the teacher's probabilities and the labels."""
+    return (1 - LABEL_SHARE) * soft + LABEL_SHARE * labels
+
+
+def mixed_targets(corpus: Corpus, soft: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Return (n, C): the mean of the teacher's probabilities (n, C) and the labels; labels alone for the test split."""
+    labels = labels_of(corpus)
+    return np.where(corpus.split[:, None] == TEST, labels, mix(soft, labels).astype(np.float32))
 
 
 def add_sentences(corpus: Corpus, sentences: Sequence[Sequence[str]], soft: NDArray[np.float64]) -> Corpus:

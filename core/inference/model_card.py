@@ -43,7 +43,7 @@ _EXPLANATIONS = {
     "study_fingerprint": "digest of everything that shaped the data of the study",
     "unlabelled_sentences": "sentences without labels that were added to the training sentences",
     "unlabelled_digest": "digest of these sentences",
-    "variants": "of each training sentence (with unknown words, or a fragment), with the teacher's probabilities",
+    "variants": "of each training sentence: some words are unknown, and a part of the variants are fragments",
     "data_fingerprint": "digest of everything that shaped the data; a corpus with the same one is the same bytes",
     "verdict": "the training repeated, against the figures that were recorded before, epoch by epoch",
     "changed_since_the_search": "what is not as it was then: machine, versions, threads, data",

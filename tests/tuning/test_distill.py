@@ -3,13 +3,15 @@
 import dataclasses
 import json
 import shutil
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
 
-from core.data.corpus import TEST, TRAIN, VAL
+from core.data.corpus import TEST, TRAIN, VAL, Corpus
 from core.data.load import load_corpus
 from core.errors import ConfigError, DataError
 from core.inference.predictor import load_model
@@ -27,6 +29,7 @@ from tuning.distill import (
 )
 from tuning.journal.records import study_attributes
 from tuning.retrain.command import RetrainOptions, retrain_trial
+from tuning.retrain.models import RetrainContext
 from tuning.retrain.reproduction import Reproduction
 
 TEACHER: dict[str, Any] = {
@@ -228,6 +231,31 @@ def test_a_target_is_the_mean_of_teacher_and_label() -> None:
     given = np.random.default_rng(1).dirichlet([1, 1, 1], len(corpus.labels)).astype(np.float32)
     found = mixed_targets(dataclasses.replace(corpus, targets=given), soft)
     assert found[here] == pytest.approx((1 - LABEL_SHARE) * soft[here] + LABEL_SHARE * given[here], abs=1e-6)
+
+
+def test_a_variant_has_the_mean_of_teacher_and_label_too(study: Path, made: Path, tmp_path: Path) -> None:
+    """An unlabelled sentence and its variants have the teacher's probabilities alone."""
+    (tmp_path / "more.txt").write_text("a great page")
+    corpora: list[Corpus] = []
+
+    def keep(context: RetrainContext, *_: object) -> None:
+        corpora.append(context.corpus)
+        raise InterruptedError
+
+    with patch("tuning.distill.train_seed", keep), pytest.raises(InterruptedError):
+        distil(study, made, unlabelled=str(tmp_path / "more.txt"), variants=2)
+    (corpus,) = corpora
+    teacher = load_model(made / "model")
+    words = [
+        [corpus.words[token] for token in corpus.tokens[start:end]] for start, end in pairwise(corpus.offsets.tolist())
+    ]
+    added = words[240:]
+    assert (len(added), added[-1]) == (2 * 192 + 2 + 1, ["<unk>", "great", "page"])
+    soft = teacher.calibrate(teacher.log_probabilities([teacher.vocabulary.encode(each) for each in added]))
+    assert corpus.targets is not None
+    labels = np.repeat(np.eye(2)[corpus.labels[:240][corpus.split[:240] == TRAIN]], 2, axis=0)
+    assert corpus.targets[240:-3] == pytest.approx((soft[:-3] + labels) / 2, abs=1e-6)
+    assert corpus.targets[-3:] == pytest.approx(soft[-3:], abs=1e-6)
 
 
 def test_added_sentences_have_the_vocabulary_of_the_study() -> None:
