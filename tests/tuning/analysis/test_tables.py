@@ -57,6 +57,7 @@ def test_json_is_a_list_of_objects_with_stable_names() -> None:
             "tied": None,
             "recommended": False,
             "useless": None,
+            "weight": None,
             "difference": None,
             "difference_low": None,
             "difference_high": None,
