@@ -3,7 +3,7 @@
 import functools
 import inspect
 from collections.abc import Callable, Collection
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -13,6 +13,10 @@ Study = Annotated[str, typer.Argument(help="Name or folder of a study.", metavar
 _moved = functools.partial(typer.Option, parser=absolute_data_path, metavar="PATH")
 MovedData = Annotated[str | None, _moved("--dataset", help="New path of the dataset, if it was moved.")]
 MovedVectors = Annotated[str | None, _moved("--vectors", help="New path of the word vectors, if they were moved.")]
+
+TrainedOn = Annotated[
+    Literal["train", "train+val"], typer.Option(help="Splits to train on; train+val takes the same number of steps.")
+]
 
 
 def takes_search_options(command: Callable[..., None]) -> Callable[..., None]:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from core.errors import ConfigError
-from tuning.cli.options import MovedData, MovedVectors, Study
+from tuning.cli.options import MovedData, MovedVectors, Study, TrainedOn
 from tuning.console import command_line, exit_if_interrupted, ignore_broken_output, program_name
 from tuning.run_options import CacheDir, Encoding, Results, study_folder
 
@@ -108,10 +108,7 @@ def retrain(
     study: Study,
     trial: Annotated[str, typer.Option(help="Number of the trial, recommended, or best.")] = "recommended",
     out: Annotated[Path | None, typer.Option(help="Model folder. Default: folder model in the study's folder.")] = None,
-    on: Annotated[
-        Literal["train", "train+val"],
-        typer.Option(help="Splits to train on; train+val takes the same number of steps."),
-    ] = "train",
+    on: TrainedOn = "train",
     seeds: Annotated[int, typer.Option(help="Number of models to train; the median by validation is saved.")] = 1,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 if the search is not reproduced.")] = False,
     threads: Annotated[int | None, typer.Option(help="Number of CPU threads. Default: as in the study.")] = None,
@@ -144,7 +141,7 @@ def retrain(
     )
     with exit_if_interrupted():
         verdict = retrain_trial(options)
-    print(f"next: {program_name()} predict {shlex.quote(str(target))} 'a gorgeous, witty, seductive movie'")
+    _print_next(target)
     if strict and verdict.difference is not None:
         raise typer.Exit(1)
 
@@ -156,10 +153,7 @@ def ensemble(
     max_cost: Annotated[
         int | None, typer.Option(help="Maximum multiplications per word of all members together. Default: no maximum.")
     ] = None,
-    on: Annotated[
-        Literal["train", "train+val"],
-        typer.Option(help="Splits to train on; train+val takes the same number of steps."),
-    ] = "train",
+    on: TrainedOn = "train",
     workers: Annotated[int | None, typer.Option(help="Maximum number of parallel trainings.")] = None,
     out: Annotated[
         Path | None, typer.Option(help="Model folder. Default: folder ensemble in the study's folder.")
@@ -190,7 +184,7 @@ def ensemble(
     with exit_if_interrupted():
         if not make_ensemble(options):
             raise KeyboardInterrupt
-    print(f"next: {program_name()} predict {shlex.quote(str(target))} 'a gorgeous, witty, seductive movie'")
+    _print_next(target)
 
 
 @ignore_broken_output()
@@ -212,10 +206,7 @@ def distill(
     trial: Annotated[
         str, typer.Option(help="Trial with the settings: a number, recommended, or best.")
     ] = "recommended",
-    on: Annotated[
-        Literal["train", "train+val"],
-        typer.Option(help="Splits to train on; train+val takes the same number of steps."),
-    ] = "train",
+    on: TrainedOn = "train",
     out: Annotated[
         Path | None, typer.Option(help="Model folder. Default: folder distilled in the study's folder.")
     ] = None,
@@ -246,4 +237,9 @@ def distill(
     )
     with exit_if_interrupted():
         distill_model(options)
-    print(f"next: {program_name()} predict {shlex.quote(str(target))} 'a gorgeous, witty, seductive movie'")
+    _print_next(target)
+
+
+def _print_next(model: Path) -> None:
+    """Print how to use a model folder."""
+    print(f"next: {program_name()} predict {shlex.quote(str(model))} 'a gorgeous, witty, seductive movie'")
