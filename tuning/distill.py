@@ -152,21 +152,13 @@ def _student_corpus(
     dataset = {} if options.dataset is None else {"dataset": options.dataset}
     texts = load_texts({**spec["data"], **dataset}, corpus.fingerprint, options.cache_dir)
     facts = {**_describe_teacher(options.model, teacher, corpus), "study_fingerprint": corpus.fingerprint}
-    extra: list[str] = []
-    if options.unlabelled is not None:
-        found = read_sentences(options.unlabelled, options.text_column, options.encoding, print, option="--unlabelled")
-        teacher.encode(found)  # refuses a sentence that is too long, by its line
-        extra = new_sentences(found, texts)
-        left_out = f"{len(found) - len(extra):,} are blank, repeated or in the study, and are left out"
-        print(f"unlabelled: {len(extra):,} sentences; {left_out}")
-        digest = hashlib.sha256("\0".join(extra).encode("utf-8", "surrogatepass")).hexdigest()
-        facts |= {"unlabelled_sentences": len(extra), "unlabelled_digest": digest}
+    extra, more = _read_unlabelled(options, texts, teacher)
+    facts |= {**more, "variants": options.variants}
     tokens = [tokenize(text) for text in texts]
     taught, val = np.flatnonzero(corpus.split != TEST), corpus.indices(VAL)
     soft = np.zeros((len(texts), len(corpus.classes)))
     soft[taught] = teacher_probabilities(teacher, [tokens[place] for place in taught])
     print(f"val  accuracy {(soft[val].argmax(axis=1) == corpus.labels[val]).mean():.4f} of the teacher")
-    facts["variants"] = options.variants
     train, unlabelled = corpus.indices(TRAIN), [tokenize(text) for text in extra]
     variants = sentence_variants([*(tokens[place] for place in train), *unlabelled], options.variants, seed)
     added = teacher_probabilities(teacher, [*variants, *unlabelled])
@@ -174,6 +166,21 @@ def _student_corpus(
     added[:labelled] = mix(added[:labelled], np.repeat(labels_of(corpus)[train], options.variants, axis=0))
     corpus = dataclasses.replace(corpus, targets=mixed_targets(corpus, soft))
     return add_sentences(corpus, [*variants, *unlabelled], added), facts
+
+
+def _read_unlabelled(
+    options: DistillOptions, known: Sequence[str], teacher: Predictor
+) -> tuple[list[str], dict[str, Any]]:
+    """Return the unlabelled sentences that are not known, and what identifies them."""
+    if options.unlabelled is None:
+        return [], {}
+    found = read_sentences(options.unlabelled, options.text_column, options.encoding, print, option="--unlabelled")
+    teacher.encode(found)  # refuses a sentence that is too long, by its line
+    extra = new_sentences(found, known)
+    left_out = f"{len(found) - len(extra):,} are blank, repeated or in the study, and are left out"
+    print(f"unlabelled: {len(extra):,} sentences; {left_out}")
+    digest = hashlib.sha256("\0".join(extra).encode("utf-8", "surrogatepass")).hexdigest()
+    return extra, {"unlabelled_sentences": len(extra), "unlabelled_digest": digest}
 
 
 def teacher_probabilities(teacher: Predictor, sentences: Sequence[Sequence[str]]) -> NDArray[np.float64]:
