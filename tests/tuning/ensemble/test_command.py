@@ -1,6 +1,8 @@
 """The verb `ensemble` on a real small study, with its trainings in this process: what it verifies, prints and saves."""
 
+import errno
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -14,6 +16,7 @@ from core.errors import ConfigError, CorruptionError, TrainingError, UserError
 from core.inference.members import LstmMember, PlainMember
 from core.inference.predictor import load_model
 from core.inference.saved_model import read_model
+from core.io import checked_folder
 from tests.support.studies import (
     add_plain_baseline,
     config_record,
@@ -173,6 +176,28 @@ def test_an_interrupt_leaves_no_model_and_the_same_command_makes_it(study: Path,
     assert not (study / "ensemble").exists()
     assert len(list((study / "checkpoints").glob("ensemble-*"))) == 1
     ray.interrupt_after = None
+    assert ensemble(study, made)
+
+
+def test_a_full_disk_leaves_no_model_and_loses_no_training(
+    study: Path, made: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = checked_folder._write_tensors
+
+    def full(path: Path, tensors: Any) -> None:
+        if "checkpoints" not in path.parts:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        write(path, tensors)
+
+    with (
+        monkeypatch.context() as patch,
+        pytest.raises(UserError, match="ensemble: the disk is full; free some space and run the same command again"),
+    ):
+        patch.setattr(checked_folder, "_write_tensors", full)
+        ensemble(study, made)
+
+    assert not (study / "ensemble").exists()
+    assert list((study / "checkpoints").glob("ensemble-*/*/epoch-*"))
     assert ensemble(study, made)
 
 
