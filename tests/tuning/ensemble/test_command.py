@@ -191,7 +191,7 @@ def test_a_full_disk_leaves_no_model_and_loses_no_training(
 
     with (
         monkeypatch.context() as patch,
-        pytest.raises(UserError, match="ensemble: the disk is full; free some space and run the same command again"),
+        pytest.raises(UserError, match="ensemble: the disk is full; free some space"),
     ):
         patch.setattr(checked_folder, "_write_tensors", full)
         ensemble(study, made)
