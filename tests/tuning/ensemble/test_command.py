@@ -115,6 +115,7 @@ def test_members_are_verified_measured_and_saved_as_one_model(
     assert not list((study / "checkpoints").glob("ensemble-*"))
 
 
+@pytest.mark.slow
 def test_the_saved_model_predicts_what_was_measured(study: Path, made: Path) -> None:
     ensemble(study, made)
 
@@ -127,6 +128,7 @@ def test_the_saved_model_predicts_what_was_measured(study: Path, made: Path) -> 
     assert confusion.trace() / confusion.sum() == metrics(study)["test_accuracy"]
 
 
+@pytest.mark.slow
 def test_each_evaluation_of_the_test_split_is_logged(study: Path, made: Path) -> None:
     ensemble(study, made)
 
@@ -137,6 +139,7 @@ def test_each_evaluation_of_the_test_split_is_logged(study: Path, made: Path) ->
     assert metrics(study)["test_evaluations"] == len(each) + 1
 
 
+@pytest.mark.slow
 def test_trained_on_both_splits_the_validation_figures_are_those_of_verified_trainings(study: Path, made: Path) -> None:
     ensemble(study, made)
     train_only = metrics(study)
@@ -158,6 +161,7 @@ def test_a_size_of_one_has_one_member(study: Path, made: Path) -> None:
     assert member.weight == 1
 
 
+@pytest.mark.slow
 def test_the_same_command_gives_the_same_bytes(study: Path, made: Path) -> None:
     ensemble(study, made)
     before = {path.name: path.read_bytes() for path in (study / "ensemble").iterdir() if path.suffix == ".safetensors"}
@@ -168,6 +172,7 @@ def test_the_same_command_gives_the_same_bytes(study: Path, made: Path) -> None:
     assert {name: (study / "ensemble" / name).read_bytes() for name in before} == before
 
 
+@pytest.mark.slow
 def test_an_interrupt_leaves_no_model_and_the_same_command_makes_it(study: Path, made: Path, ray: InProcess) -> None:
     ray.interrupt_after = 1
 
@@ -179,6 +184,7 @@ def test_an_interrupt_leaves_no_model_and_the_same_command_makes_it(study: Path,
     assert ensemble(study, made)
 
 
+@pytest.mark.slow
 def test_a_full_disk_leaves_no_model_and_loses_no_training(
     study: Path, made: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -201,6 +207,7 @@ def test_a_full_disk_leaves_no_model_and_loses_no_training(
     assert ensemble(study, made)
 
 
+@pytest.mark.slow
 def test_a_member_that_differs_is_named_with_the_epoch(
     study: Path, made: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -212,6 +219,7 @@ def test_a_member_that_differs_is_named_with_the_epoch(
     assert "DIFFERS: 1/3 epochs reproduced, then epoch 2 has val_loss" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_probabilities_that_are_not_the_trials_own_are_refused_by_name(study: Path, made: Path) -> None:
     for name in ("00000", "00001", "00002"):
         path = study / "probabilities" / f"{name}.npz"
@@ -263,6 +271,7 @@ def test_a_folder_that_is_no_model_is_not_replaced(study: Path, made: Path) -> N
         ensemble(study, made)
 
 
+@pytest.mark.slow
 def test_the_members_of_a_study_in_folds_are_trained_on_all_folds(made: Path, tmp_path: Path) -> None:
     trials = setting(), setting(hidden_dim=12, pooling="mean")
     make_study(tmp_path / "s", made / "tickets.csv", made / "cache", *trials, validation="folds:3")
