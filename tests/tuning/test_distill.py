@@ -18,6 +18,7 @@ from core.inference.predictor import load_model
 from tests.support.corpora import tiny_corpus
 from tests.support.models import plain, saved
 from tests.support.studies import data_of, make_study, setting, tamper, write_sentences
+from tuning.analysis.assessment import held_out_results
 from tuning.distill import (
     LABEL_SHARE,
     DistillOptions,
@@ -109,7 +110,8 @@ def test_the_test_evaluation_is_logged_for_the_test_split_of_the_study(study: Pa
     (tmp_path / "more.txt").write_text("a great page\na crash on a page\n")
     distil(study, made, unlabelled=str(tmp_path / "more.txt"))
     (logged,) = study_attributes(study)["test_evaluations"]
-    assert (logged["verb"], logged["trial"], logged["on"]) == ("distill", 1, "train")
+    assert (logged["verb"], logged["trial"], logged["on"]) == ("distill", None, "train")
+    assert held_out_results([logged], logged["split"]) == {}  # it is no result of the trial
     corpus = load_corpus(**data_of(made / "tickets.csv"), cache_dir=made / "cache")
     assert logged["test_fingerprint"] == corpus.test_fingerprint()
 

@@ -29,7 +29,7 @@ class TestEvaluation(TypedDict):
     verb: str
     """`retrain`, `confirm`, `ensemble` or `distill`."""
     trial: int | None
-    """None for an ensemble, and for the plain baseline, which has no seed."""
+    """None for a model that is no trial's: an ensemble, a distilled model, or the plain baseline."""
     seed: int | None
     on: str
     """Splits that the model was trained on: `train` or `train+val`."""

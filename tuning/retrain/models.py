@@ -165,7 +165,7 @@ def _log_test(context: RetrainContext, model: TrainedModel, on: str) -> None:
     if "test_accuracy" in figures:
         context.journal.log_test_evaluation(
             verb=context.verb,
-            trial=context.trial,
+            trial=context.trial if context.verb == "retrain" else None,  # a distilled model is another one
             seed=model.config.seed,
             on=on,
             split=context.split,
