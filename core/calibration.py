@@ -118,6 +118,12 @@ def expected_calibration_error(bins: Sequence[Bin]) -> float:
     return sum(each.sentences * abs(each.confidence - each.accuracy) for each in bins) / total
 
 
+def describe_errors(before: float, after: float) -> str:
+    """Return the calibration error before and after a temperature, and a remark if it has not fallen."""
+    remark = "" if after <= before else "; calibration did not help here"
+    return f"{before:.4f} before, {after:.4f} after{remark}"
+
+
 def coverage_table(labels: Labels, probabilities: NDArray[np.floating]) -> list[CoverageRow]:
     """Return `coverage_at` of ROWS thresholds; each leaves out about as many sentences more as the one before.
 

@@ -36,14 +36,14 @@ from core.nn.seeding import seeded_generator
 from core.training.result import EpochResult, TrainResult
 from tuning.formatting import format_settings
 from tuning.journal.records import Spec, TrialRecord, read_study
-from tuning.journal.writer import TEST_EVALUATIONS, StudyJournal, open_study
+from tuning.journal.writer import TEST_EVALUATIONS, open_study
 from tuning.retrain.calibrated import calibration_lines
 from tuning.retrain.command import BOTH, RECOMMENDED, select_trial
 from tuning.retrain.environment_diff import environment_changes, environment_now
 from tuning.retrain.models import RetrainContext, TrainedModel, evaluate_model, save_members, train_seed
 from tuning.retrain.output import print_classes, print_epoch, print_figures, train_on_both
 from tuning.retrain.reproduction import Reproduction, reproduction_of
-from tuning.retrain.training import device_of, study_corpus
+from tuning.retrain.training import device_of, split_name, study_corpus
 from tuning.serving.predict import read_sentences
 
 VERB = "distill"
@@ -117,7 +117,16 @@ def distill_model(options: DistillOptions) -> Reproduction | None:
     with open_study(options.folder, spec) as journal:
         config = TrialConfig.from_dict(record.config)
         corpus, facts = _student_corpus(options, spec, teacher, config.seed)
-        context = _context(journal, spec, record.number, config, corpus)
+        context = RetrainContext(
+            verb=VERB,
+            journal=journal,
+            trial=record.number,
+            config=config,
+            corpus=corpus,
+            split=split_name(spec, facts["study_fingerprint"]),
+            threads=spec["threads"],
+            device=device_of(spec),
+        )
         print(f"training with the settings of trial {record.number}: {format_settings(record.params)}")
         result = train_seed(context, context.config.seed, None, partial(print_epoch, context.config))
         verdict = _verify(context, result, record, facts)
@@ -262,20 +271,6 @@ def add_sentences(corpus: Corpus, sentences: Sequence[Sequence[str]], soft: NDAr
         split=np.concatenate([corpus.split, np.full(len(ids), TRAIN, dtype=np.uint8)]),
         targets=targets,
         fingerprint=hashlib.sha256(b"".join(parts)).hexdigest(),
-    )
-
-
-def _context(journal: StudyJournal, spec: Spec, trial: int, config: TrialConfig, corpus: Corpus) -> RetrainContext:
-    changed = "" if corpus.source["inputs"] == journal.attributes["inputs"] else " of other data"
-    return RetrainContext(
-        verb=VERB,
-        journal=journal,
-        trial=trial,
-        config=config,
-        corpus=corpus,
-        split=spec["data"]["split"] + changed,
-        threads=spec["threads"],
-        device=device_of(spec),
     )
 
 

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from core.calibration import describe_errors
 from core.inference.members import LstmMember, Member
 from core.io.text import printable
 from core.stats import Z, wilson
@@ -158,8 +159,7 @@ def _calibration(found: Mapping[str, Any] | None) -> list[str]:
     """Return the calibration error and the reliability diagrams on the test split."""
     if not found:
         return []
-    before, after = found["before"]["error"], found["after"]["error"]
-    helped = "" if after <= before else " Calibration did not help here."
+    errors = describe_errors(found["before"]["error"], found["after"]["error"])
     rows = [
         [state, f"{each['low']:.3f} to {each['high']:.3f}", str(each["sentences"]),
          *(f"{each[name]:.4f}" for name in ("confidence", "accuracy"))]
@@ -167,7 +167,7 @@ def _calibration(found: Mapping[str, Any] | None) -> list[str]:
     ]  # fmt: skip
     return [
         "### Calibration on the test split",
-        f"Expected calibration error: {before:.4f} before, {after:.4f} after.{helped}",
+        f"Expected calibration error: {errors}.",
         _table(("", "probability of the label", "sentences", "mean probability", "share of correct labels"), rows),
     ]
 

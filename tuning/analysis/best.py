@@ -100,11 +100,16 @@ def ensemble_note(assessment: StudyAssessment, command: str) -> list[str]:
         return []
     if not found.gains:
         return ["an ensemble is not expected to be better than the best trial"]
-    value, shown = found.corrected, found.gain.interval.low > 0
+    shown = found.gain.interval.low > 0
+    return [*ensemble_lines(found), f"  {'' if shown else 'not shown to be better than it; '}{command}"]
+
+
+def ensemble_lines(ensemble: EnsembleEstimate) -> list[str]:
+    """Return the members, and the corrected figure with the gain."""
+    value, gain = ensemble.corrected, ensemble.gain.value
     return [
-        f"ensemble: {members_text(found)}",
-        f"  corrected {value.value:.4f}, {_interval(value.interval)}; {found.gain.value:+.4f} over the best trial",
-        f"  {'' if shown else 'not shown to be better than it; '}{command}",
+        f"ensemble: {members_text(ensemble)}",
+        f"  corrected {value.value:.4f}, {_interval(value.interval)}; {gain:+.4f} over the best trial",
     ]
 
 

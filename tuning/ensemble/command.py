@@ -13,8 +13,8 @@ from core.data.corpus import Corpus
 from core.errors import UserError, check_rules
 from core.inference.saved_model import MODEL_FILES, check_model_folder
 from core.io.checked_folder import remove_partial_writes
-from core.metrics import METRICS
 from tuning.analysis.assessment import assess
+from tuning.analysis.best import ensemble_lines
 from tuning.analysis.ensemble import EnsembleEstimate
 from tuning.analysis.recommendation import NOTHING_LEARNED
 from tuning.analysis.selection_bias import FIXED
@@ -22,11 +22,10 @@ from tuning.ensemble.measure import measure
 from tuning.ensemble.members import TrainedMember, fit_plain_member, train_members, verify_member
 from tuning.journal.records import TrialRecord, is_candidate, read_study
 from tuning.journal.writer import TEST_EVALUATIONS, StudyJournal, open_study
+from tuning.retrain.command import BOTH
 from tuning.retrain.environment_diff import changes_since, environment_now
 from tuning.retrain.models import save_members
 from tuning.retrain.training import device_of, study_corpus, task_resources
-
-BOTH = "train+val"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,7 +77,7 @@ def make_ensemble(options: EnsembleOptions) -> bool:
     if estimate is None:
         why = NOTHING_LEARNED[0] if assessment.nothing_learned else "no trial has ended with stored probabilities"
         raise UserError(f"there is no ensemble: {why}")
-    print(*estimate_lines(estimate, spec["metric"]), sep="\n", flush=True)
+    print(*ensemble_lines(estimate), f"  {estimate.multiplications:,} multiplications per word", sep="\n", flush=True)
     remove_partial_writes(target.parent, re.escape(target.name), files=MODEL_FILES)
     chosen = {number: records[number] for number in estimate.counts if number != FIXED}
     with open_study(options.folder, spec) as journal:
@@ -98,20 +97,6 @@ def make_ensemble(options: EnsembleOptions) -> bool:
             shutil.rmtree(_checkpoints(journal, record), ignore_errors=True)
     print(f"model saved in {options.out}")
     return True
-
-
-def estimate_lines(estimate: EnsembleEstimate, metric: str) -> list[str]:
-    """Return the members with their weights, and the corrected figures."""
-    names = {number: "plain baseline" if number == FIXED else f"trial {number}" for number in estimate.counts}
-    members = ", ".join(f"{names[number]} ({weight:.2f})" for number, weight in estimate.weights.items())
-    between, gain = estimate.corrected.interval, estimate.gain
-    return [
-        f"members and weights: {members}; {estimate.multiplications:,} multiplications per word",
-        f"validation {METRICS[metric].title}, corrected for the selection: {estimate.corrected.value:.4f}, "
-        f"95% interval {between.low:.4f} to {between.high:.4f}",
-        f"corrected gain over the best trial: {gain.value:+.4f}, 95% interval {gain.interval.low:.4f} to "
-        f"{gain.interval.high:.4f}",
-    ]
 
 
 def _checkpoints(journal: StudyJournal, record: TrialRecord) -> Path:

@@ -18,9 +18,6 @@ from tuning.retrain.models import class_figures
 from tuning.retrain.output import print_classes
 from tuning.retrain.training import held_out_metrics, split_name
 
-SMALLEST = 1e-30
-"""Lower bound of a probability before its logarithm is taken."""
-
 
 def measure(journal: StudyJournal, members: Sequence[TrainedMember], corpus: Corpus, on: str) -> dict[str, Any]:
     """Evaluate each member and the ensemble, print the figures and log each test evaluation.
@@ -77,7 +74,7 @@ def _figures(metric: str, on: str, outputs: Mapping[str, Outputs]) -> dict[str, 
 
 
 def _evaluation(outputs: Outputs, metric: str) -> Evaluation:
-    logs = torch.from_numpy(np.log(np.maximum(outputs.probabilities.astype(np.float64), SMALLEST)))
+    logs = torch.from_numpy(np.log(outputs.probabilities.astype(np.float64)))  # none is 0, see core.log_odds.FLOOR
     return evaluate_logits(logs, outputs.labels, METRICS[metric])
 
 
@@ -101,7 +98,7 @@ def _log(
         trial=None if member is None else member.trial,
         seed=seed,
         on=on,
-        split=split_name(journal.attributes["spec"], corpus),
+        split=split_name(journal.attributes["spec"], corpus.fingerprint),
         val_accuracy=figures.get("val_accuracy"),
         test_accuracy=figures["test_accuracy"],
         test_sentences=figures["test_sentences"],

@@ -157,10 +157,10 @@ def fit_plain_member(folder: Path, corpus: Corpus, metric: str, weight: float, *
     """
     sentences = np.flatnonzero(corpus.split != TEST) if both else corpus.indices(TRAIN)
     baseline = fit_plain_baseline(corpus, sentences.astype(np.int64))
-    of_train = both or corpus.folds is not None
-    val = (
-        validate_plain(corpus, METRICS[metric]) if of_train else evaluate_plain(baseline, corpus, VAL, METRICS[metric])
-    )
+    if both or corpus.folds is not None:  # it saw the validation sentences
+        val = validate_plain(corpus, METRICS[metric])
+    else:
+        val = evaluate_plain(baseline, corpus, VAL, METRICS[metric])
     test = None
     if len(corpus.indices(TEST)):
         test = to_probabilities(evaluate_plain(baseline, corpus, TEST, METRICS[metric]).log_odds)

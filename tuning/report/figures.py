@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import vl_convert
 
+from core.calibration import describe_errors
 from core.errors import UserError
 from core.io.atomic import atomic_write
 from tuning.analysis.random_search_curve import random_search_curve
@@ -62,13 +63,10 @@ def figures(data: ChartData) -> dict[str, Figure]:
 
 def _calibration_note(evaluation: TestEvaluation) -> str:
     """Return whose diagram it is, and the error before and after."""
-    before, after = (evaluation["calibration"][state]["error"] for state in ("before", "after"))
+    errors = describe_errors(*(evaluation["calibration"][state]["error"] for state in ("before", "after")))
     trial = "" if evaluation["trial"] is None else f" of trial {evaluation['trial']}"
-    remark = "" if after <= before else " Calibration did not help here."
-    return (
-        f"Model{trial} by {evaluation['verb']}, trained on {evaluation['on']}: expected calibration error "
-        f"{before:.4f} before, {after:.4f} after.{remark}"
-    )
+    about = f"Model{trial} by {evaluation['verb']}, trained on {evaluation['on']}"
+    return f"{about}: expected calibration error {errors}."
 
 
 def write_images(drawn: Mapping[str, Figure], folder: Path) -> None:

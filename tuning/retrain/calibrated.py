@@ -12,6 +12,7 @@ from core.calibration import (
     apply_temperature,
     coverage_at,
     coverage_table,
+    describe_errors,
     expected_calibration_error,
     fit_temperature,
     reliability,
@@ -63,9 +64,8 @@ def calibration_lines(figures: Mapping[str, Any], val_sentences: int) -> list[st
     else:
         lines = [f"temperature {figures['temperature']:.3f}, fitted on {val_sentences:,} validation sentences"]
         if found := figures.get("calibration"):
-            before, after = found["before"]["error"], found["after"]["error"]
-            remark = "" if after <= before else ": calibration did not help here"
-            lines.append(f"expected calibration error on test: {before:.4f} before, {after:.4f} after{remark}")
+            errors = describe_errors(found["before"]["error"], found["after"]["error"])
+            lines.append(f"expected calibration error on test: {errors}")
     return [*lines, *_abstention_lines(figures["abstention"])]
 
 

@@ -175,7 +175,7 @@ def _prepare(
         trial=record.number,
         config=config,
         corpus=corpus,
-        split=split_name(spec, corpus),
+        split=split_name(spec, corpus.fingerprint),
         threads=threads,
         device=device,
     )

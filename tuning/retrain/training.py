@@ -121,9 +121,9 @@ def device_of(spec: Mapping[str, Any]) -> str:
     return str(spec["device"]) if spec["device"] == "cpu" or torch.cuda.is_available() else "cpu"
 
 
-def split_name(spec: Mapping[str, Any], corpus: Corpus) -> str:
-    """Return the split rule of the study for the list of test evaluations."""
-    return str(spec["data"]["split"]) + ("" if corpus.fingerprint == spec["fingerprint"] else " of other data")
+def split_name(spec: Mapping[str, Any], fingerprint: str) -> str:
+    """Return the split rule of the study for the list of test evaluations; `fingerprint` is that of the data now."""
+    return str(spec["data"]["split"]) + ("" if fingerprint == spec["fingerprint"] else " of other data")
 
 
 def task_resources(

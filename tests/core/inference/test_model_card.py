@@ -177,7 +177,7 @@ def test_the_card_has_the_reliability_diagrams_and_the_thresholds() -> None:
         metrics={**METRICS, "calibration": diagrams, "abstention": {"split": "test", "sentences": 16, "rows": rows}}
     )
 
-    assert "error: 0.1500 before, 0.2000 after. Calibration did not help here." in text
+    assert "error: 0.1500 before, 0.2000 after; calibration did not help here." in text
     assert "| before | 0.600 to 0.667 | 9 | 0.6500 | 0.5000 |" in text
     assert "### Answers on the test split" in text
     assert "| 0.9 | 25.0% | 0.7500 |" in text

@@ -110,7 +110,7 @@ def test_members_are_verified_measured_and_saved_as_one_model(
         verdict = "REPRODUCED its validation probabilities" if isinstance(each, PlainMember) else "REPRODUCED "
         assert f"\n{each.name}: {verdict}" in out
     assert "\nensemble: val 0." in out
-    assert "corrected gain over the best trial: " in out
+    assert " over the best trial\n" in out
     assert f"An ensemble of {len(saved.members)} members" in (study / "ensemble" / "card.md").read_text()
     assert not list((study / "checkpoints").glob("ensemble-*"))
 

@@ -214,7 +214,7 @@ def test_a_calibration_that_made_it_worse_is_named(data: ChartData) -> None:
     note = figures(calibrated(data, 0.2))["calibration"].note
 
     assert note is not None
-    assert note.endswith("Calibration did not help here.")
+    assert note.endswith("; calibration did not help here.")
 
 
 def test_without_a_calibrated_model_a_note_says_how_to_get_one(data: ChartData) -> None:
