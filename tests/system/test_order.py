@@ -44,7 +44,8 @@ def test_killed_out_of_time_without_workers_and_stopped_with_ctrl_c_two_workers_
     assert driver.returncode == 130
     assert "the same command goes on: python -m tuning run" in err
     assert "Traceback" not in err
-    assert len([record for record in command.content("killed") if record[1] == "RUNNING"]) <= 2  # of two workers
+    running = [record for record in command.content("killed") if record[1] == "RUNNING"]
+    assert len(running) <= 2 + len(victims)  # of two workers; a trial whose worker was killed may wait for another one
     assert "ended early" not in command.succeed(*words, "--time-budget", "5h")
     assert command.content("killed") == command.content(whole)
 
