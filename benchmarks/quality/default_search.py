@@ -1,0 +1,95 @@
+"""How accurate is the model that the default options give?
+
+    SENTUNE_DATA=DIR python -m benchmarks.quality.default_search LABEL    six sets, three seeds: an hour on two cores
+    python -m benchmarks.quality.default_search --table                   the table of all results so far
+    python -m benchmarks.quality.default_search nothing --quick           one small set, one seed, no record
+
+For each dataset and seed, `sentune run FILE --seed SEED` and `sentune retrain` run with default options. The seed also
+decides the split 80/10/10. LABEL names the version of sentune in the table, so that two versions can be compared: run
+this script once in a checkout of each, and bring the lines of RESULTS together. The same command continues with what is
+missing.
+"""
+
+import argparse
+import csv
+import json
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from benchmarks.baselines.sentune_studies import machine, run_study
+from benchmarks.inputs.labelled_sets import read_set
+
+RESULTS = Path(__file__).parents[2] / "results/reference/default_search.jsonl"
+NAMES = ("trec", "mpqa", "snippets", "amazon", "tweets", "nyt")
+SEEDS = (1, 2, 3)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("label", nargs="?", help="Name of this version of sentune.")
+    parser.add_argument("--sets", nargs="+", choices=NAMES, default=NAMES, help="Datasets (default: all six).")
+    parser.add_argument("--table", action="store_true", help="Only print the table.")
+    parser.add_argument("--quick", action="store_true", help="One set, one seed, 2 trials of 2 epochs, no record.")
+    arguments = parser.parse_args()
+    if arguments.quick:
+        print(json.dumps(run_once("tweets", 1, ("--trials", "2", "--epochs", "2"))))
+        return
+    if not arguments.table:
+        measure(arguments.label or parser.error("LABEL is missing"), arguments.sets)
+    print("\n".join(table(read_results())))
+
+
+def measure(label: str, names: Sequence[str]) -> None:
+    """Run each search that has no result yet; add its line to RESULTS."""
+    for name in names:
+        for seed in SEEDS:
+            what = {"label": label, "set": name, "seed": seed}
+            if not any(what.items() <= result.items() for result in read_results()):
+                result = {**what, **run_once(name, seed), "machine": machine()}
+                print(json.dumps(result), flush=True)
+                with RESULTS.open("a") as file:
+                    file.write(json.dumps(result) + "\n")
+
+
+def run_once(name: str, seed: int, more: Sequence[str] = ()) -> dict[str, float]:
+    """Search and retrain once, with default options; return accuracies and the seconds of the search."""
+    data = read_set(name)
+    with tempfile.TemporaryDirectory(prefix="sentune-default-") as folder:
+        file = Path(folder, f"{name}.csv")
+        with file.open("w", newline="", encoding="utf-8") as stream:
+            writer = csv.writer(stream)
+            writer.writerow(("text", "label"))
+            writer.writerows((text, data.classes[label]) for text, label in zip(data.texts, data.labels, strict=True))
+        study = run_study(Path(folder), name, [str(file), "--seed", str(seed), *more])
+    return {"test": study.test_accuracy, "validation": study.val_accuracy, "seconds": round(study.seconds, 1)}
+
+
+def read_results() -> list[dict[str, Any]]:
+    """Return all results so far."""
+    return [json.loads(line) for line in RESULTS.read_text().splitlines()] if RESULTS.exists() else []
+
+
+def table(results: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield the rows of a Markdown table: mean test accuracy and seconds of each version on each dataset."""
+    labels = list(dict.fromkeys(result["label"] for result in results))
+    yield "| set | seeds | " + " | ".join(f"{label}: test, seconds" for label in labels) + " | last - first |"
+    yield "| --- " * (len(labels) + 3) + "|"
+    differences = []
+    for name in dict.fromkeys(result["set"] for result in results):
+        found = [[r for r in results if (r["label"], r["set"]) == (label, name)] for label in labels]
+        if not all(found):
+            continue
+        tests = [100 * fmean(r["test"] for r in rows) for rows in found]
+        times = [fmean(r["seconds"] for r in rows) for rows in found]
+        cells = (f"{test:.2f}, {seconds:.0f}" for test, seconds in zip(tests, times, strict=True))
+        differences.append(tests[-1] - tests[0])
+        yield f"| {name} | {min(map(len, found))} | {' | '.join(cells)} | {differences[-1]:+.2f} |"
+    if differences:
+        yield f"| mean | | {'| ' * len(labels)}{fmean(differences):+.2f} |"
+
+
+if __name__ == "__main__":
+    main()
