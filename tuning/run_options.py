@@ -49,7 +49,12 @@ class RunOptions:
         DATA,
     ] = "snippets"
     vectors: Annotated[
-        str, Option(help="Word vectors: glove-50d, fasttext, none, or a .vec, .txt, .zip or .gz file."), DATA
+        str,
+        Option(
+            help="Word vectors: glove-50d, glove-100d, glove-200d, glove-300d, fasttext, none, or a .vec, .txt, .zip "
+            "or .gz file."
+        ),
+        DATA,
     ] = "glove-50d"
     space: Annotated[
         str, Option(help="Search space: quick, default (all settings, wide ranges), notebook, or a YAML file.")
@@ -280,13 +285,14 @@ def corpus_arguments(options: Mapping[str, Any]) -> dict[str, Any]:
     return {**options, **paths, **({"split": "column"} if options["split_column"] else {})}
 
 
-DATA_NAMES = ("snippets", "mr", "glove-50d", "fasttext", "none")
-"""Names of datasets and vectors. They are never paths, whatever the current folder contains."""
-
-
 def absolute_data_path(name: str) -> str:
-    """Make the path of a dataset or of word vectors absolute; return a name unchanged."""
-    if name in DATA_NAMES:
+    """Make the path of a dataset or of word vectors absolute; return a name unchanged.
+
+    A name is never a path, whatever the current folder contains.
+    """
+    from core.data.vectors import VECTOR_NAMES
+
+    if name in ("snippets", "mr", *VECTOR_NAMES):
         return name
     prefix = "mr:" if name.startswith("mr:") else ""
     path = expand_user(name.removeprefix(prefix))

@@ -45,7 +45,8 @@ def load_corpus(
     Args:
         dataset: `snippets`, `mr`, `mr:PATH` (the archive, or the folder with the two files), or the path of a
             .csv, .tsv, .jsonl (each also .gz) or .parquet file.
-        vectors: `glove-50d`, `fasttext`, `none`, or the path of a .vec or GloVe .txt file, also in .zip or .gz.
+        vectors: `glove-50d`, `glove-100d`, `glove-200d`, `glove-300d`, `fasttext`, `none`, or the path of a .vec or
+            GloVe .txt file, also in .zip or .gz.
         split: `80/10/10` (stratified), `notebook` (90/10, random_state 42, no test), `column`, or `folds:K`.
         seed: Seed of `80/10/10` and `folds:K`; the other rules are fixed.
         fold: Number of the fold of `folds:K` that is the test split, from 0.

@@ -3,7 +3,6 @@
 import functools
 import hashlib
 import importlib.util
-import zipfile
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -17,12 +16,34 @@ from core.errors import ConfigError, DataError, UserError
 from core.io import cache, file_hash
 from core.io.atomic import expand_user
 from core.io.download import RemoteFile, download
-from core.io.streams import zip_members
+from core.io.streams import read_blocks, zip_members
 from core.io.text import Notify, printable, quoted
 
-FASTTEXT_ARCHIVE = RemoteFile(
-    url="https://dl.fbaipublicfiles.com/fasttext/vectors-english/crawl-300d-2M.vec.zip", size_bytes=1_523_785_255
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class VectorArchive:
+    """A .zip of word vectors on its authors' site. Its size is known, but no checksum of the whole is published."""
+
+    remote: RemoteFile
+    members: Mapping[str, str]
+    """The file in the archive for each name that `resolve_vectors` takes."""
+    licence: str
+
+
+FASTTEXT = VectorArchive(
+    remote=RemoteFile(
+        url="https://dl.fbaipublicfiles.com/fasttext/vectors-english/crawl-300d-2M.vec.zip", size_bytes=1_523_785_255
+    ),
+    members={"fasttext": "crawl-300d-2M.vec"},
+    licence="CC BY-SA 3.0 (fastText crawl-300d-2M, Mikolov et al., 2018)",
 )
+GLOVE = VectorArchive(
+    remote=RemoteFile(url="https://nlp.stanford.edu/data/glove.6B.zip", size_bytes=862_182_613),
+    members={f"glove-{width}d": f"glove.6B.{width}d.txt" for width in (100, 200, 300)},
+    licence="PDDL 1.0 (GloVe 6B, Pennington, Socher and Manning, 2014)",
+)
+ARCHIVES = {name: archive for archive in (GLOVE, FASTTEXT) for name in archive.members}
+VECTOR_NAMES = ("glove-50d", *ARCHIVES, "none")
 ENDINGS = (".vec", ".txt", ".zip", ".gz")
 
 
@@ -40,10 +61,10 @@ class VectorSource:
 def resolve_vectors(
     vectors: str, folder: Path, embedding_dim: int, notify: Notify | None = None
 ) -> VectorSource | None:
-    """Find `glove-50d`, `fasttext` (downloaded once) or a file; None for `none`.
+    """Find `glove-50d`, vectors of one of ARCHIVES (downloaded once) or a file; None for `none`.
 
     Args:
-        vectors: One of these.
+        vectors: One of VECTOR_NAMES, or the path of a file.
         folder: The cache folder, which keeps downloads.
         embedding_dim: Width that picks the file whose name says `{embedding_dim}d` from a .zip with several.
         notify: Called with one line about slow work.
@@ -57,12 +78,12 @@ def resolve_vectors(
         return None
     if vectors == "glove-50d":
         return _glove(folder)
-    if vectors == "fasttext":
-        return resolve_fasttext(folder, notify)
+    if vectors in ARCHIVES:
+        return resolve_archived(vectors, folder, notify)
     if vectors.lower().endswith(ENDINGS):
         return _resolve_file(expand_user(vectors), folder, embedding_dim, notify)
     raise ConfigError(
-        f"vectors must be glove-50d, fasttext, none or a file ending in {', '.join(ENDINGS)}, got {quoted(vectors, 80)}"
+        f"vectors must be {', '.join(VECTOR_NAMES)} or a file ending in {', '.join(ENDINGS)}, got {quoted(vectors, 80)}"
     )
 
 
@@ -89,33 +110,60 @@ def _glove(folder: Path) -> VectorSource:
     )
 
 
-def resolve_fasttext(
-    folder: Path, notify: Notify | None = None, *, remote: RemoteFile = FASTTEXT_ARCHIVE
+def resolve_archived(
+    name: str, folder: Path, notify: Notify | None = None, *, archive: VectorArchive | None = None
 ) -> VectorSource:
-    """Find fastText's 2 million English vectors, whose archive is downloaded once and read without unpacking it.
+    """Find vectors in an archive, which is downloaded once for all its names and read without unpacking it.
+
+    A new archive must have the expected size, and each of its files the size and the CRC-32 that the archive states.
+    From then on, the cache compares its sha256.
+
+    Args:
+        name: One of ARCHIVES.
+        folder: The cache folder.
+        notify: Called with one line about slow work.
+        archive: The archive, if not the one in ARCHIVES.
 
     Raises:
         UserError: No network; the next call resumes the download.
+        DataError: The site has another file, or what came is damaged.
     """
+    archive = archive or ARCHIVES[name]
+    remote, member = archive.remote, archive.members[name]
     inputs = {"source": remote.name, "size_bytes": remote.size_bytes}
-    member = remote.name.removesuffix(".zip")
 
     def fetch(target: Path) -> None:
         hint = "two ways around it: vectors glove-50d, or the path of vectors that you have"
-        part = download(remote, folder / ".parts", "cannot get the vectors fasttext", hint, notify)
-        if not zipfile.is_zipfile(part):
+        part = download(remote, folder / ".parts", f"cannot get the vectors {name}", hint, notify)
+        try:
+            _check_archive(part, archive.members.values(), notify)
+        except DataError as damage:
             part.unlink()
-            raise DataError(f"{remote.url}: what came is no zip archive; {hint}")
+            raise DataError(f"{remote.url}: {damage}; {hint}") from None
         part.replace(target / remote.name)
 
     build = functools.partial(cache.get_or_build, folder, "sources", inputs, fetch, notify)
     # The manifest knows the archive's sha256; hashing 1.5 GB again waits until it is read.
     entry = cache.read_cached(folder, "sources", inputs) or build()
     return VectorSource(
-        inputs={"vectors": "fasttext", "sha256": entry.files[remote.name][1], "member": member},
-        licence="CC BY-SA 3.0 (fastText crawl-300d-2M, Mikolov et al., 2018)",
+        inputs={"vectors": name, "sha256": entry.files[remote.name][1], "member": member},
+        licence=archive.licence,
         read=lambda words: read_vectors(build().path / remote.name, words, member, notify),
     )
+
+
+def _check_archive(path: Path, members: Collection[str], notify: Notify | None) -> None:
+    """Read a whole .zip, which compares each file with its checksum.
+
+    Raises:
+        DataError: it is no .zip, lacks one of `members`, or is damaged.
+    """
+    found = zip_members(path)
+    if missing := sorted(set(members) - set(found)):
+        raise DataError(f"{path}: holds no {missing[0]}")
+    for member in found:
+        for _ in read_blocks(path, member, notify):
+            pass
 
 
 def _resolve_file(path: Path, folder: Path, embedding_dim: int, notify: Notify | None) -> VectorSource:

@@ -53,6 +53,15 @@ def test_each_sentence_outside_the_test_split_is_validated_and_a_kill_changes_no
     assert all(record.state in ("COMPLETE", "PRUNED") for record in records)
 
 
-def test_small_data_without_folds_is_told_about_them(command: Command, sentences: Path) -> None:
-    words = [word for word in search(sentences, "split") if word not in ("--validation", "folds:3")]
-    assert "small data  --validation folds:5 evaluates each trial on all training sentences" in command.succeed(*words)
+def test_a_new_study_suggests_folds_for_small_data_and_wider_vectors(
+    command: Command, sentences: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "narrow.vec").write_text("film 1 2 3\n")
+    vectors = {"none": str(tmp_path / "narrow.vec")}
+    words = [vectors.get(word, word) for word in search(sentences, "split") if word not in ("--validation", "folds:3")]
+    first, again = (command.run(*words) for _ in range(2))
+    assert (first.returncode, again.returncode) == (0, 0)
+    assert "small data  --validation folds:5 evaluates each trial on all training sentences" in first.stdout
+    wider = "the word vectors are 3 wide: wider ones usually gain points; --vectors glove-300d fetches them once"
+    assert first.stderr.count(wider) == 1
+    assert wider not in again.stderr

@@ -215,12 +215,11 @@ def test_the_program_alone_shows_its_help(monkeypatch: pytest.MonkeyPatch, capsy
 
 def test_names_of_data_are_no_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    for name in ("snippets", "mr", "none", "fasttext", "glove-50d", "mine.csv"):
+    names = ["snippets", "mr", "none", "fasttext", "glove-50d", "glove-100d", "glove-200d", "glove-300d"]
+    for name in (*names, "mine.csv"):
         (tmp_path / name).mkdir()
-    found = [
-        run_options.absolute_data_path(name) for name in ("snippets", "mr", "none", "fasttext", "glove-50d", "mine.csv")
-    ]
-    assert found == ["snippets", "mr", "none", "fasttext", "glove-50d", str(tmp_path / "mine.csv")]
+    assert [run_options.absolute_data_path(name) for name in names] == names
+    assert run_options.absolute_data_path("mine.csv") == str(tmp_path / "mine.csv")
 
 
 @pytest.mark.slow
