@@ -111,23 +111,8 @@ def split_corpus(seed: int) -> Corpus:
 
 def _trained(settings: dict[str, Any], seed: int) -> tuple[NDArray[np.uint8], NDArray[np.int16], list[float]]:
     """Train one configuration; return its predictions (E, n), its log-odds (E, n) and its losses (E,)."""
-    from core.nn.runtime import deterministic_kernels, retain_freed_memory, torch_threads
-    from core.training.lockstep import Lockstep
-    from core.training.optim import lr_multiplier
+    from benchmarks.inputs.trained_epochs import trained_epochs
 
-    config, losses = TrialConfig.from_dict(settings), list[float]()
-    predictions, log_odds = [], []
-    with torch_threads(1), retain_freed_memory(), deterministic_kernels("cpu"):
-        lockstep = Lockstep(config, split_corpus(seed), "cpu")
-        for epoch in range(config.epochs):
-
-            def lr(fraction: float, epoch: int = epoch) -> float:
-                done = (epoch + fraction) / config.epochs
-                return config.learning_rate * lr_multiplier(config.lr_schedule, done, losses)
-
-            lockstep.train_epoch(epoch + 1, lr)
-            found = lockstep.evaluate(lockstep.evaluation_weights())
-            predictions.append(found.predictions.astype(np.uint8))
-            log_odds.append(found.log_odds[:, 0])
-            losses.append(found.loss)
-    return np.stack(predictions), np.stack(log_odds), losses
+    epochs = [found for _, found in trained_epochs(TrialConfig.from_dict(settings), split_corpus(seed))]
+    predictions = np.stack([found.predictions.astype(np.uint8) for found in epochs])
+    return predictions, np.stack([found.log_odds[:, 0] for found in epochs]), [found.loss for found in epochs]

@@ -14,24 +14,20 @@ not affect them.
 import argparse
 import contextlib
 import dataclasses
-import gzip
 import json
 import os
-import shlex
-import sys
 import time
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from benchmarks.simulation.recording import record_all, write_recording
 from core.config import TrialConfig
 from core.data.corpus import TRAIN, VAL, Corpus
 from core.errors import TrainingError
-from core.io.atomic import atomic_write
 from tuning.scheduling.samplers import derive_seed, random_params
 from tuning.space.initial_trials import initial_trials
 from tuning.space.load import load_space
@@ -42,39 +38,12 @@ SPACES = ("notebook", "default")
 
 def main() -> None:
     arguments = parse()
-    part = arguments.out.with_name(f"{arguments.out.name}.part")
-    part.parent.mkdir(parents=True, exist_ok=True)
     about = {name: getattr(arguments, name) for name in ("trials", "epochs", "sentences", "hidden", "seed")}
-    done = {(trial["space"], trial["number"]): trial for trial in kept(part, about)}
-    waiting = [job for job in jobs(arguments) if (job["space"], job["number"]) not in done]
-    print(f"{len(done)} trials finished, {len(waiting)} left", flush=True)
-    with ProcessPoolExecutor(arguments.processes) as pool, part.open("a") as file:
-        futures = [pool.submit(record, job, arguments.sentences, arguments.seed) for job in waiting]
-        for future in as_completed(futures):
-            trial = future.result()
-            done[trial["space"], trial["number"]] = trial
-            file.write(json.dumps(trial) + "\n")
-            file.flush()
-            best = max((accuracy for accuracy, _ in trial["curve"]), default=0.0)
-            print(f"{len(done)}/{arguments.trials} {trial['space']} {trial['number']}: {best:.4f}, "
-                  f"{trial['seconds']:.1f} s per epoch", flush=True)  # fmt: skip
-    trials = [done[key] for key in sorted(done)]
+    train = partial(record, sentences=arguments.sentences, seed=arguments.seed)
+    trials = record_all(arguments.out, about, jobs(arguments), ("space", "number"), train, arguments.processes)
+    trials.sort(key=lambda trial: (trial["space"], trial["number"]))
     spaces = {name: json.loads(space(name, arguments.hidden).to_json()) for name in SPACES}
-    command = f"python -m benchmarks.simulation.record_curves {shlex.join(sys.argv[1:])}".strip()
-    content = {"command": command, **about, "spaces": spaces, "curves": trials}
-    atomic_write(arguments.out, gzip.compress(json.dumps(content).encode(), mtime=0))
-    part.unlink()
-    print(f"{arguments.out}: {len(trials)} curves, {arguments.out.stat().st_size:,} bytes")
-
-
-def kept(part: Path, about: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield the trials of an interrupted run; a partial last line and another command's file are dropped."""
-    lines = part.read_text().splitlines(keepends=True) if part.exists() else []
-    whole = [json.loads(line) for line in lines if line.endswith("\n")]
-    if not whole or whole[0] != about:
-        whole = [about]
-    part.write_text("".join(json.dumps(line) + "\n" for line in whole))
-    yield from whole[1:]
+    write_recording(arguments.out, "benchmarks.simulation.record_curves", {**about, "spaces": spaces, "curves": trials})
 
 
 def space(name: str, hidden: int) -> Space:

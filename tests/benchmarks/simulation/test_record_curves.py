@@ -1,11 +1,10 @@
-"""The part of the data, what is trained, and what an interrupted run leaves."""
+"""The part of the data, and what is trained."""
 
 import argparse
-from pathlib import Path
 
 import numpy as np
 
-from benchmarks.simulation.record_curves import chosen, jobs, kept, part_of, space
+from benchmarks.simulation.record_curves import chosen, jobs, part_of, space
 from core.config import TrialConfig
 from core.data.corpus import TRAIN, VAL
 from tests.support.corpora import tiny_corpus
@@ -53,13 +52,3 @@ def test_each_space_starts_with_the_notebooks_setting_and_draws_inside_its_cap()
         assert config.hidden_dim <= 64
         searched = space(job["space"], 64)
         assert searched.to_config(searched.to_params(config), epochs=3, seed=1) == config
-
-
-def test_an_interrupted_run_continues_without_its_partial_line_and_another_command_restarts(tmp_path: Path) -> None:
-    part = tmp_path / "c.part"
-    assert list(kept(part, {"seed": 1})) == []
-    with part.open("a") as file:
-        file.write('{"number": 0}\n{"num')
-    assert list(kept(part, {"seed": 1})) == [{"number": 0}]
-    assert part.read_text() == '{"seed": 1}\n{"number": 0}\n'
-    assert list(kept(part, {"seed": 2})) == []

@@ -1,0 +1,155 @@
+"""Record learning curves of the same configurations on seven datasets.
+
+    SENTUNE_DATA=DIR python -m benchmarks.portfolio.record         160 configurations, two processes: hours
+    SENTUNE_DATA=DIR python -m benchmarks.portfolio.record --configurations 2 --sets trec --out /tmp/p.json.gz
+
+The first configuration is the baseline setting. Of the others, two thirds are drawn at random from the space `default`
+and one third from `quick`, with capped hidden size. Each set has one fixed split 80/10/10, and each training has the
+number of epochs that `--epochs auto` chooses for the set. The curve has for each epoch the validation accuracy, the
+validation loss and the test accuracy. Seconds are processor time of an epoch on one thread, without the test split.
+
+All sets train the first configuration, then all train the second one, and so on. Finished trainings are kept in
+OUT.part. After an interruption, the same command continues. It can be given fewer configurations, to write the file
+with those that are finished on every set, or later more, which adds to the file.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+from benchmarks.inputs.labelled_sets import SETS, read_set, write_fold
+from benchmarks.simulation.recording import record_all, write_recording
+from core.config import TrialConfig
+from core.data.corpus import TEST, TRAIN, VAL, Corpus
+from core.data.load import load_corpus
+from core.errors import TrainingError
+from core.nn.environment import supports_bf16
+from tuning.scheduling.samplers import derive_seed, random_params
+from tuning.space.initial_trials import initial_trials
+from tuning.space.load import load_space
+from tuning.space.space import Space
+
+OUT = Path(__file__).parents[2] / "results/reference/portfolio_curves.json.gz"
+SPACES = ("default", "default", "quick")
+"""The spaces of configurations 1, 2, 3, then 4, 5, 6, and so on."""
+AUTO_SENTENCES = 70_000
+"""Number of training sentences of a training, in whole passes."""
+
+
+def main() -> None:
+    os.environ["OMP_NUM_THREADS"] = "1"
+    arguments = parse()
+    about = {
+        "vectors": arguments.vectors,
+        "precision": "bf16" if supports_bf16("cpu") else "fp32",
+        "hidden": arguments.hidden,
+        "seed": arguments.seed,
+        "sentences": AUTO_SENTENCES,
+    }
+    found = list(configurations(arguments.configurations, arguments.hidden, arguments.seed))
+    shared = {"seed": arguments.seed, "precision": about["precision"]}
+    train = partial(record, vectors=arguments.vectors)
+    jobs = list(trainings(found, arguments.sets, arguments.vectors, shared))
+    curves = record_all(arguments.out, about, jobs, ("set", "number"), train, arguments.processes)
+    content = {
+        **about,
+        "sets": {name: set_facts(name, arguments.vectors) for name in arguments.sets},
+        "spaces": {name: json.loads(capped(name, arguments.hidden).to_json()) for name in dict.fromkeys(SPACES)},
+        "configurations": found,
+        "curves": curves,
+    }
+    write_recording(arguments.out, "benchmarks.portfolio.record", content)
+
+
+def capped(name: str, hidden: int) -> Space:
+    """Return a preset with a capped hidden size, so that the trainings are short."""
+    (size,) = (each.distribution for each in load_space(name).dimensions if each.name == "hidden_dim")
+    return load_space(name, [f"hidden_dim=int({size.low},{min(size.high, hidden)},log)"])  # type: ignore[attr-defined]
+
+
+def configurations(count: int, hidden: int, seed: int) -> Iterator[dict[str, Any]]:
+    """Yield settings, each with the space that it was drawn from: the baseline setting and random ones."""
+    spaces = {name: capped(name, hidden) for name in SPACES}
+    yield {"space": None, "settings": initial_trials(spaces["default"])[0]}
+    for number in range(1, count):
+        name = SPACES[(number - 1) % len(SPACES)]
+        (params,) = random_params(spaces[name], derive_seed(seed, number), 1)
+        settings = spaces[name].to_config(params).to_dict()
+        yield {"space": name, "settings": {key: settings[key] for key in initial_trials(spaces[name])[0]}}
+
+
+def trainings(
+    found: Sequence[dict[str, Any]], sets: Sequence[str], vectors: str, shared: dict[str, Any]
+) -> Iterator[dict[str, Any]]:
+    """Yield the trainings of the first configuration on all sets, then those of the second one, and so on."""
+    for number, configuration in enumerate(found):
+        for name in sets:
+            epochs = set_facts(name, vectors)["epochs"]
+            yield {"set": name, "number": number, "config": {**configuration["settings"], **shared, "epochs": epochs}}
+
+
+def record(job: dict[str, Any], vectors: str) -> dict[str, Any]:
+    """Train one configuration on one set; a loss that is not finite ends its curve early."""
+    from benchmarks.inputs.trained_epochs import trained_epochs
+    from core.training.evaluate import evaluate
+
+    config, corpus = TrialConfig.from_dict(job["config"]), corpus_of(job["set"], vectors)
+    curve: list[tuple[float, float, float]] = []
+    seconds = 0.0
+    before = time.process_time()
+    with contextlib.suppress(TrainingError):
+        for weights, found in trained_epochs(config, corpus):
+            seconds += time.process_time() - before
+            test = evaluate(config, weights, corpus, TEST)
+            curve.append((round(found.accuracy, 5), round(found.loss, 4), round(test.accuracy, 5)))
+            before = time.process_time()
+    return {
+        "set": job["set"],
+        "number": job["number"],
+        "curve": curve,
+        "seconds": round(seconds / max(1, len(curve)), 4),
+    }
+
+
+@cache
+def corpus_of(name: str, vectors: str) -> Corpus:
+    """Return a set with its fixed split; a forked process has the corpora of its parent."""
+    with tempfile.TemporaryDirectory(prefix="sentune-portfolio-") as folder:
+        file = Path(folder, f"{name}.csv")
+        write_fold(file, read_set(name), fold=0)
+        return load_corpus(str(file), split_column="split", vectors=vectors)
+
+
+def set_facts(name: str, vectors: str) -> dict[str, Any]:
+    """Return what a reader of the file needs of a set: its classes, the sizes of its splits, and its epochs."""
+    corpus = corpus_of(name, vectors)
+    sizes = [len(corpus.indices(split)) for split in (TRAIN, VAL, TEST)]
+    return {"classes": len(corpus.classes), "sentences": sizes, "epochs": auto_epochs(sizes[0])}
+
+
+def auto_epochs(sentences: int) -> int:
+    """Return the number of epochs of a set with this number of training sentences."""
+    return max(8, -(-AUTO_SENTENCES // sentences))
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--configurations", type=int, default=160, help="Number of configurations (default: 160).")
+    parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS), help="Datasets (default: all seven).")
+    parser.add_argument("--vectors", default="glove-50d", help="Word vectors (default: glove-50d).")
+    parser.add_argument("--hidden", type=int, default=256, help="Maximum hidden size (default: 256).")
+    parser.add_argument("--seed", type=int, default=42, help="Seed of the draws and of the training (default: 42).")
+    parser.add_argument("--processes", type=int, default=2, help="Number of processes of one thread (default: 2).")
+    parser.add_argument("--out", type=Path, default=OUT, help="File of the curves.")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

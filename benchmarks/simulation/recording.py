@@ -1,0 +1,94 @@
+"""Recordings of many trainings: two processes, one line per finished training, one compressed file at the end."""
+
+import gzip
+import json
+import shlex
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+from typing import Any
+
+from core.io.atomic import atomic_write
+
+Finished = dict[str, Any]
+"""One training as JSON: what identifies its job, and `curve`, a list of numbers for each epoch."""
+
+
+def record_all(
+    path: Path,
+    about: dict[str, Any],
+    jobs: Iterable[dict[str, Any]],
+    identity: Sequence[str],
+    train: Callable[[dict[str, Any]], Finished],
+    processes: int,
+) -> list[Finished]:
+    """Train the jobs that are not finished, in order; return all finished trainings in the order of the jobs.
+
+    Each finished training is a line of `PATH.part`, and `write_recording` removes this file. The same command continues
+    an interrupted recording.
+
+    Args:
+        path: name of the recording.
+        about: what all trainings depend on. A file of other values is not continued.
+        jobs: arguments of `train`.
+        identity: names that identify a job, in the job and in its finished training.
+        train: called in another process with each job.
+        processes: number of processes.
+    """
+    part = _part(path)
+    part.parent.mkdir(parents=True, exist_ok=True)
+    jobs = list(jobs)
+    names = [tuple(job[name] for name in identity) for job in jobs]
+    done = {tuple(each[name] for name in identity): each for each in kept(path, about)}
+    waiting = [job for job, name in zip(jobs, names, strict=True) if name not in done]
+    print(f"{len(jobs) - len(waiting)} trainings finished, {len(waiting)} left", flush=True)
+    with ProcessPoolExecutor(processes) as pool, part.open("a") as file:
+        for number, future in enumerate(as_completed([pool.submit(train, job) for job in waiting]), 1):
+            found = future.result()
+            name = tuple(found[each] for each in identity)
+            done[name] = found
+            file.write(json.dumps(found) + "\n")
+            file.flush()
+            best = max((epoch[0] for epoch in found["curve"]), default=0.0)
+            label = " ".join(map(str, name))
+            print(f"{number}/{len(waiting)} {label}: {best:.4f}, {found['seconds']:.1f} s per epoch", flush=True)
+    return [done[name] for name in names]
+
+
+def kept(path: Path, about: dict[str, Any]) -> list[Finished]:
+    """Return the finished trainings of an interrupted recording, or of a complete one that can become longer.
+
+    A partial last line, and what another command left, are dropped.
+    """
+    part = _part(path)
+    lines = part.read_text().splitlines(keepends=True) if part.exists() else []
+    whole = [json.loads(line) for line in lines if line.endswith("\n")]
+    if not whole or whole[0] != about:
+        whole = [about, *_complete(path, about)]
+    part.write_text("".join(json.dumps(line) + "\n" for line in whole))
+    return whole[1:]
+
+
+def _complete(path: Path, about: dict[str, Any]) -> list[Finished]:
+    content = read_recording(path) if path.exists() else {}
+    return content["curves"] if about.items() <= content.items() else []
+
+
+def _part(path: Path) -> Path:
+    return path.with_name(f"{path.name}.part")
+
+
+def write_recording(path: Path, module: str, content: dict[str, Any]) -> None:
+    """Write a compressed JSON file, with the command first; remove its part file."""
+    command = f"python -m {module} {shlex.join(sys.argv[1:])}".strip()
+    text = json.dumps({"command": command, **content}, separators=(",", ":"))
+    atomic_write(path, gzip.compress(text.encode(), mtime=0))
+    _part(path).unlink(missing_ok=True)
+    print(f"{path}: {len(content['curves'])} curves, {path.stat().st_size:,} bytes")
+
+
+def read_recording(path: Path) -> dict[str, Any]:
+    """Return the content of a file of `write_recording`."""
+    content: dict[str, Any] = json.loads(gzip.decompress(path.read_bytes()))
+    return content

@@ -1,0 +1,56 @@
+"""Which configurations are recorded, in which order, and what a curve has."""
+
+import pytest
+
+from benchmarks.portfolio import record
+from core.config import TrialConfig
+from core.training.loop import train
+from tests.support.corpora import tiny_corpus
+
+
+def test_two_thirds_are_drawn_from_default_and_a_longer_recording_begins_alike() -> None:
+    found = list(record.configurations(31, 256, seed=1))
+    assert found[0]["settings"].items() <= TrialConfig.notebook().to_dict().items()
+    assert [each["space"] for each in found[1:7]] == ["default", "default", "quick"] * 2
+    assert found[:10] == list(record.configurations(10, 256, seed=1))
+    for each in found[1:]:
+        space = record.capped(each["space"], 256)
+        config = TrialConfig.from_dict({**TrialConfig().to_dict(), **each["settings"]})
+        assert config.hidden_dim <= 256
+        assert space.to_config(space.to_params(config)) == config
+
+
+def test_a_cap_below_512_leaves_the_smaller_range_of_quick() -> None:
+    ranges = [each.distribution for name in ("default", "quick") for each in record.capped(name, 256).dimensions[1:2]]
+    assert [(each.low, each.high) for each in ranges] == [(64, 256), (32, 192)]  # type: ignore[attr-defined]
+
+
+def test_the_first_configuration_is_trained_on_all_sets_before_the_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(record, "set_facts", lambda name, vectors: {"epochs": len(name)})
+    found = list(record.configurations(2, 256, seed=1))
+    jobs = list(record.trainings(found, ("mr", "trec"), "none", {"seed": 3, "precision": "fp32"}))
+    assert [(job["number"], job["set"]) for job in jobs] == [(0, "mr"), (0, "trec"), (1, "mr"), (1, "trec")]
+    assert TrialConfig.from_dict(jobs[1]["config"]) == TrialConfig.notebook(epochs=4, seed=3, precision="fp32")
+
+
+def test_a_curve_has_the_results_of_a_training_and_the_test_accuracy(monkeypatch: pytest.MonkeyPatch) -> None:
+    corpus = tiny_corpus()
+    monkeypatch.setattr(record, "corpus_of", lambda name, vectors: corpus)
+    config = TrialConfig(hidden_dim=8, epochs=3, lr_schedule="plateau", ema_decay=0.9)
+    found = record.record({"set": "tiny", "number": 4, "config": config.to_dict()}, vectors="none")
+    epochs = train(config, corpus).epochs
+    expected = [(round(epoch.val_accuracy, 5), round(epoch.val_loss, 4)) for epoch in epochs]
+    assert [epoch[:2] for epoch in found["curve"]] == expected
+    assert all(0 <= epoch[2] <= 1 for epoch in found["curve"])
+    assert found["seconds"] > 0
+
+
+def test_a_diverging_training_keeps_the_epochs_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(record, "corpus_of", lambda name, vectors: tiny_corpus())
+    config = TrialConfig(hidden_dim=8, epochs=3, optimizer="adam", learning_rate=1e38, clip_norm=None)
+    job = {"set": "tiny", "number": 0, "config": config.to_dict()}
+    assert len(record.record(job, vectors="none")["curve"]) < 3
+
+
+def test_small_sets_have_more_epochs() -> None:
+    assert [record.auto_epochs(sentences) for sentences in (100_000, 8_530, 4_762)] == [8, 9, 15]
