@@ -7,12 +7,25 @@ import io
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from core.config import SHORT_NAMES
+
 UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0}
 
 
 def format_settings(settings: Mapping[str, Any]) -> str:
     """`n_layers=2 hidden_dim=128 learning_rate=0.25`."""
     return " ".join(f"{name}={format_value(value)}" for name, value in settings.items())
+
+
+def by_importance(names: Iterable[str]) -> list[str]:
+    """Return the names of settings, each once; those that usually matter most come first."""
+    given = dict.fromkeys(names)
+    return [*(name for name in SHORT_NAMES if name in given), *(name for name in given if name not in SHORT_NAMES)]
+
+
+def brief_settings(settings: Mapping[str, Any]) -> list[str]:
+    """`["lr=0.25", "hidden=128", "layers=2"]`: short names, by importance."""
+    return [f"{SHORT_NAMES.get(name, name)}={format_value(settings[name])}" for name in by_importance(settings)]
 
 
 def format_value(value: Any) -> str:

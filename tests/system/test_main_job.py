@@ -45,7 +45,7 @@ def test_run_shows_baseline_progress_table_and_the_next_command(command: Command
     assert "always 'negative' is right in val 50.4%" in said
     assert "4/4 trials: " in said or "3/4 trials: " in said
     assert "best so far: 0." in said
-    assert "* the baseline setting (the tutorial notebook's)" in said
+    assert "* the baseline setting: two LSTM layers of 128, not tuned" in said
     assert f"next: python -m tuning retrain {command.results}/quick --out model" in said.splitlines()
 
 
@@ -64,7 +64,7 @@ def test_best_speaks_four_formats(command: Command, rows: list[dict[str, Any]]) 
     assert sum(line.startswith("|") for line in markdown) == 2 + 4 + 2
     shown = command.succeed("best", "quick", "--top", "1")
     assert f"{rows[0]['val_accuracy']:.4f}" in shown
-    assert "hidden_dim=" in shown
+    assert "hidden=" in shown
 
 
 def test_best_says_what_the_best_accuracy_is_worth(command: Command, rows: list[dict[str, Any]]) -> None:
@@ -73,9 +73,10 @@ def test_best_says_what_the_best_accuracy_is_worth(command: Command, rows: list[
     (recommended,) = (row for row in rows if row["recommended"])
     assert recommended["multiplications"] <= rows[0]["multiplications"] or recommended is rows[0]
     text = command.succeed("best", "quick")
-    assert f"best validation accuracy: {rows[0]['val_accuracy']:.4f}" in text
-    assert f"corrected for the choice among 4 trials and their epochs:\n  {rows[0]['corrected']:.4f}, " in text
-    assert max(len(line) for line in text.splitlines() if "--out DIR" not in line) <= 80
+    said = " ".join(text.split())
+    assert f"has the best validation accuracy, {rows[0]['val_accuracy']:.4f}." in said
+    assert f"Corrected for the choice, it is {rows[0]['corrected']:.4f} (95% interval " in said
+    assert max(len(line) for line in text.splitlines() if not line.startswith("  ")) <= 80
     assert "drawn at random: 3" in command.succeed("best", "quick", "--expected")
 
 
@@ -91,7 +92,7 @@ def test_the_same_command_again_trains_nothing(command: Command, said: str) -> N
     before = journal.read_bytes()
     again = command.succeed(*RUN)
     assert "study quick is complete: 4 trials" in again
-    assert "* the baseline setting (the tutorial notebook's)" in again
+    assert "* the baseline setting: two LSTM layers of 128, not tuned" in again
     assert journal.read_bytes() == before
 
 

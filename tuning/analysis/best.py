@@ -11,7 +11,7 @@ from tuning.analysis.filters import RowFilter, filter_rows
 from tuning.analysis.random_search_curve import random_search_curve
 from tuning.analysis.ranking import TrialRow, trial_rows
 from tuning.analysis.recommendation import NOTHING_LEARNED
-from tuning.analysis.selection_bias import FIXED
+from tuning.analysis.selection_bias import FIXED, Corrected
 from tuning.analysis.tables import render_curve, render_table
 from tuning.console import study_command
 from tuning.journal.records import read_study
@@ -28,7 +28,7 @@ def table_of(folder: Path, selection: RowFilter, form: str, hints: Sequence[str]
     assessment = assess(records, attributes, folder)
     rows = trial_rows(records, searched_settings(space_from_spec(attributes["spec"])), assessment)
     command = study_command("ensemble", folder, "--out DIR")
-    notes = [*_assessment_notes(rows, assessment, command), *spec_notes(attributes["spec"])] if rows else []
+    notes = [*_summary(rows, assessment, command), *spec_notes(attributes["spec"])] if rows else []
     if ended := attributes.get("early_end"):
         notes.append(f"the study ended early: {ended['reason']}")
         if ended["reason"].startswith("target "):
@@ -48,49 +48,55 @@ def curve_of(folder: Path, form: str) -> str:
     return render_curve(random_search_curve(records), form)
 
 
-def _assessment_notes(rows: Sequence[TrialRow], assessment: StudyAssessment, command: str) -> list[str]:
-    """Return lines of at most 80 characters below the table of all rows, best first; `command` makes the ensemble."""
-    metric = METRICS[rows[0].metric]
-    notes = list(NOTHING_LEARNED) if assessment.nothing_learned else []
+def _summary(rows: Sequence[TrialRow], assessment: StudyAssessment, command: str) -> list[str]:
+    """Return paragraphs below the table of all rows, best first; `command` makes the ensemble."""
+    found = list(NOTHING_LEARNED) if assessment.nothing_learned else []
     if assessment.tied:
-        notes.append("tied: contains the truly best trial with at least 95% confidence")
+        found.append("tied: with at least 95% confidence, one of these is the truly best trial")
     if any(row.useless for row in rows):
-        notes.append("- never recommended: predicts one class, or is not better than the majority")
-    notes += [*recommendation_note(rows, assessment), *ensemble_note(assessment, command)]
-    if corrected := assessment.corrected:
-        notes += [
-            f"best validation {metric.title}: {corrected.raw:.4f}",
-            f"corrected for the choice among {assessment.n_candidates} trials and their epochs:",
-            f"  {corrected.value:.4f}, {_interval(corrected.interval)}",
-        ]
-    elif rows[0].rank == 1:
-        notes.append("corrected for the choice: - (not every trial's predictions were kept)")
-    if gain := assessment.gain_over_plain:
-        notes.append(f"corrected gain over the plain baseline: {gain.value:+.4f}, {_interval(gain.interval)}")
-    if gain := assessment.corrected_gain:
-        notes.append(f"corrected gain over the baseline: {gain.value:+.4f}, {_interval(gain.interval)}")
+        found.append("- never recommended: predicts one class, or is not better than the majority")
+    if rows[0].rank == 1:
+        found.append(_best_note(rows[0], assessment))
+    found += [*recommendation_note(rows, assessment), *ensemble_note(assessment, command)]
+    for name, gain in (("plain baseline", assessment.gain_over_plain), ("baseline setting", assessment.corrected_gain)):
+        if gain is not None:
+            found.append(f"Corrected, the best trial is {_compared(gain, f'the {name}')}.")
     for row in rows:
         if test := assessment.held_out.get(row.trial):
-            seeds = f" ({test.seeds} seeds)" if test.seeds > 1 else ""
-            notes.append(f"test accuracy of trial {row.trial}: {test.accuracy:.4f}, {_interval(test.interval)}{seeds}")
-    return [*notes, evaluations_note(assessment.test_evaluations, assessment.elsewhere)]
+            seeds = f"; mean of {test.seeds} seeds" if test.seeds > 1 else ""
+            found.append(
+                f"Test accuracy of trial {row.trial}: {test.accuracy:.4f} ({_interval(test.interval)}{seeds})."
+            )
+    return [*found, evaluations_note(assessment.test_evaluations, assessment.elsewhere)]
+
+
+def _best_note(best: TrialRow, assessment: StudyAssessment) -> str:
+    title, value = METRICS[best.metric].title, best.val_metric
+    text = f"Trial {best.trial} has the best validation {title}, {value:.4f}."
+    if (corrected := assessment.corrected) is None:
+        return f"{text} It is not corrected for the choice of the best, because some predictions were not kept."
+    return (
+        f"{text} That is too good, because it was chosen among {assessment.n_candidates} trials and their epochs. "
+        f"Corrected for the choice, it is {corrected.value:.4f} ({_interval(corrected.interval)})."
+    )
 
 
 def recommendation_note(rows: Sequence[TrialRow], assessment: StudyAssessment) -> list[str]:
-    """Return which trial is recommended, what it costs, and by how much it differs from the best; empty if none is."""
+    """Return a paragraph about the recommended trial, its cost and its difference from the best; empty if none is."""
     row = next((row for row in rows if row.recommended), None)
     if row is None:
         return []
-    lines = [f"+ recommended: trial {row.trial}, {row.multiplications:,} multiplications per word"]
-    if found := assessment.difference:
-        lines += [
-            "  the cheapest within one standard error of the best; corrected difference to it",
-            f"  {found.value:+.4f}, {_interval(found.interval)}",
+    cost = f"{row.multiplications:,} multiplications per word"
+    if (difference := assessment.difference) is None:
+        return [
+            f"Trial {row.trial} is recommended (+): no trial at less than half its cost ({cost}) is within one "
+            "standard error of it."
         ]
-        if row.corrected is not None and row.corrected_low is not None and row.corrected_high is not None:
-            own = Interval(low=row.corrected_low, high=row.corrected_high)
-            lines.append(f"  its corrected figure: {row.corrected:.4f}, {_interval(own)}")
-    return lines
+    text = f"Trial {row.trial} is recommended (+): the cheapest within one standard error of the best, at {cost}."
+    text += f" Corrected, it is {_compared(difference, 'the best')}"
+    if own := assessment.recommended_corrected:
+        text += f", at {own.value:.4f} ({_interval(own.interval)})"
+    return [f"{text}."]
 
 
 def ensemble_note(assessment: StudyAssessment, command: str) -> list[str]:
@@ -99,18 +105,24 @@ def ensemble_note(assessment: StudyAssessment, command: str) -> list[str]:
     if found is None:
         return []
     if not found.gains:
-        return ["an ensemble is not expected to be better than the best trial"]
-    shown = found.gain.interval.low > 0
-    return [*ensemble_lines(found), f"  {'' if shown else 'not shown to be better than it; '}{command}"]
+        return ["An ensemble is not expected to be better than the best trial."]
+    return [*ensemble_lines(found), f"  {command}"]
 
 
 def ensemble_lines(ensemble: EnsembleEstimate) -> list[str]:
     """Return the members, and the corrected figure with the gain."""
-    value, gain = ensemble.corrected, ensemble.gain.value
+    value = ensemble.corrected
     return [
-        f"ensemble: {members_text(ensemble)}",
-        f"  corrected {value.value:.4f}, {_interval(value.interval)}; {gain:+.4f} over the best trial",
+        f"Ensemble of {members_text(ensemble)}: corrected {value.value:.4f} ({_interval(value.interval)}), "
+        f"{_compared(ensemble.gain, 'the best trial')}."
     ]
+
+
+def _compared(gain: Corrected, other: str) -> str:
+    """Return `0.0101 better than the best trial (95% interval -0.0050 to 0.0252)`, with a remark if 0 is in it."""
+    text = f"{abs(gain.value):.4f} {'better' if gain.value >= 0 else 'worse'} than {other}"
+    open_question = gain.interval.low <= 0 <= gain.interval.high
+    return f"{text} ({_interval(gain.interval)}{': either may be better' if open_question else ''})"
 
 
 def members_text(ensemble: EnsembleEstimate) -> str:
@@ -135,7 +147,7 @@ def conclusion(rows: Sequence[TrialRow], assessment: StudyAssessment, command: s
         return []
     ensemble = assessment.ensemble
     if ensemble is not None and ensemble.gain_over_plain is not None and ensemble.gain_over_plain.interval.low > 0:
-        return [f"only the ensemble is shown to beat the plain baseline: {command}"]
+        return ["only the ensemble is shown to beat the plain baseline:", f"  {command}"]
     if gain is not None and gain.interval.high < 0:
         return ["the plain baseline is better than the best trial: try more trials or epochs"]
     oriented = METRICS[plain.metric].oriented

@@ -13,6 +13,8 @@ from tuning.journal.records import TrialRecord, rank_trials
 
 STATES = {"COMPLETE": "done", "PRUNED": "stopped", "FAIL": "failed", "PAUSED": "paused"}
 """What users see instead of the journal's states."""
+BASELINE = "* the baseline setting: two LSTM layers of 128, not tuned"
+"""Line below tables with a row of the baseline setting."""
 ENSEMBLE = "ensemble"
 """Its name, where a trial has its number."""
 

@@ -4,17 +4,29 @@ import dataclasses
 import json
 import shutil
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
+from core.config import SHORT_NAMES
 from core.io.text import printable
 from core.metrics import METRICS
 from tuning.analysis.assessment import Reference, StudyAssessment
 from tuning.analysis.random_search_curve import CurvePoint, RandomSearchCurve
-from tuning.analysis.ranking import TrialColumn, TrialRow, columns_of, other_fields
-from tuning.formatting import align_columns, csv_table, format_settings, format_value, markdown_table, text_table
+from tuning.analysis.ranking import BASELINE, TrialColumn, TrialRow, columns_of, other_fields
+from tuning.formatting import (
+    align_columns,
+    brief_settings,
+    by_importance,
+    csv_table,
+    format_value,
+    markdown_table,
+    text_table,
+)
 
-BASELINE = "* the baseline setting (the tutorial notebook's); gain: {metric} {direction} it"
+MAX_LINE = 100
+"""Maximum width of the sentences below a table."""
 TITLES = ("random trials", "epochs", "expected best", "plug-in", "8 of 10 searches")
+UNBROKEN: dict[str, Any] = {"break_on_hyphens": False, "break_long_words": False}
 MAX_ROWS = 16
 """Maximum number of rows of the curve's text and Markdown tables."""
 
@@ -41,31 +53,55 @@ def render_table(
     fields = [*(row.to_dict() for row in rows), *(other_fields(assessment) if assessment else [])]
     if form == "json":
         return json.dumps(fields, indent=2)
-    settings = list(rows[0].params) if rows else []
     if form == "csv":
+        settings = list(rows[0].params) if rows else []
         names = [name for name in TrialRow.__slots__ if name != "params"]
         values = ([*(row[name] for name in names), *(row["params"].get(name) for name in settings)] for row in fields)
         return csv_table([*names, *settings], values)
     shown = sorted((column for column in columns_of(rows) if column.title), key=lambda column: column.place)
-    titles = [*(column.title for column in shown), *settings]
+    settings, constants = split_settings([row.params for row in rows])
+    titles = [*(column.title for column in shown), *(SHORT_NAMES.get(name, name) for name in settings)]
     cells = [
         [*(column.text(row) for column in shown), *(format_value(row.params[name]) for name in settings)]
         for row in rows
     ]
     cells += [[*_reference_cells(reference, shown), *["-"] * len(settings)] for reference in references]
-    below = [_baseline_note(rows[0].metric)] if any(row.baseline for row in rows) else []
-    below += [f"trial {r.trial} repeats trial {r.copy_of}: not trained again" for r in rows if r.copy_of is not None]
+    above = [f"all trials shown: {' '.join(brief_settings(constants))}"] if constants else []
+    below = [f"trial {r.trial} repeats trial {r.copy_of}: not trained again" for r in rows if r.copy_of is not None]
     below += [f"{reference.name}: {reference.about}" for reference in references]
     below += [*(f"trial {row.trial} failed: {printable(row.error)}" for row in rows if row.error), *notes]
     if form == "md":
-        return markdown_table(titles, cells, below)
-    lines = _fit(rows, shown, [titles, *cells], width or shutil.get_terminal_size().columns)
-    return "\n".join([*lines, "", *below] if below else lines)
+        below = [*_baseline_notes(rows, titles), *below]
+        return "\n".join([*(f"{line}\n" for line in above), markdown_table(titles, cells, below)])
+    width = width or shutil.get_terminal_size().columns
+    lines = _fit(rows, shown, settings, [titles, *cells], width)
+    below = [*_baseline_notes(rows, lines[0].split()), *below]
+    return "\n".join([*_wrapped(above, width), *lines, *([""] if below else []), *_wrapped(below, width)])
 
 
-def _baseline_note(name: str) -> str:
-    metric = METRICS[name]
-    return BASELINE.format(metric=metric.title, direction="above" if metric.higher_is_better else "below")
+def split_settings(params: Sequence[Mapping[str, Any]]) -> tuple[list[str], dict[str, Any]]:
+    """Return the names of the settings that differ between trials, and the settings that all of them have.
+
+    The names that usually matter most come first.
+    """
+    names = by_importance(name for each in params for name in each)
+    differing = [name for name in names if len({repr(each.get(name)) for each in params}) > 1]
+    return differing, {name: params[0][name] for name in names if name not in differing}
+
+
+def _wrapped(paragraphs: Iterable[str], width: int) -> Iterator[str]:
+    """Yield the lines of paragraphs; one that begins with a space is a command, which stays in one line."""
+    for text in paragraphs:
+        yield from [text] if text.startswith(" ") else textwrap.wrap(text, min(width, MAX_LINE), **UNBROKEN)
+
+
+def _baseline_notes(rows: Sequence[TrialRow], titles: Sequence[str]) -> Iterator[str]:
+    """Yield what the star and the column `gain` mean, if the table has them."""
+    if any(row.baseline for row in rows):
+        yield BASELINE
+        if "gain" in titles:
+            metric = METRICS[rows[0].metric]
+            yield f"gain: {metric.title} {'above' if metric.higher_is_better else 'below'} the baseline setting"
 
 
 def _reference_cells(reference: Reference, shown: Sequence[TrialColumn]) -> list[str]:
@@ -79,23 +115,35 @@ def _reference_cells(reference: Reference, shown: Sequence[TrialColumn]) -> list
 
 
 def _fit(
-    rows: Sequence[TrialRow], shown: Sequence[TrialColumn], cells: Sequence[Sequence[str]], width: int
+    rows: Sequence[TrialRow],
+    shown: Sequence[TrialColumn],
+    settings: Sequence[str],
+    cells: Sequence[Sequence[str]],
+    width: int,
 ) -> list[str]:
     """Return a table with a column for each setting if that fits, else with settings in the lines below each trial.
 
-    The latter also drops as many dispensable columns as needed.
+    Either drops as many dispensable columns as needed.
     """
-    lines = align_columns(cells)
+    lines = _narrowed(shown, cells, len(settings), width)
     if max(map(len, lines)) > width:
-        for dropped in range(1 + max(column.dispensable for column in shown)):
-            kept = [at for at, column in enumerate(shown) if not 0 < column.dispensable <= dropped]
-            lines = align_columns([[line[at] for at in kept] for line in cells])
-            if max(map(len, lines)) <= width:
-                break
-        below = {"width": width, "initial_indent": " " * 7, "subsequent_indent": " " * 7, "break_on_hyphens": False}
+        lines = _narrowed(shown, cells, 0, width)
+        indents = {"initial_indent": " " * 7, "subsequent_indent": " " * 7}
         for at, row in reversed(list(enumerate(rows, 1))):
-            lines[at + 1 : at + 1] = textwrap.wrap(format_settings(row.params), **below)  # type: ignore[arg-type]
+            text = " ".join(brief_settings({name: row.params[name] for name in settings}))
+            lines[at + 1 : at + 1] = textwrap.wrap(text, width, **indents, **UNBROKEN)
     return [lines[0], "-" * min(width, max(map(len, lines))), *lines[1:]]
+
+
+def _narrowed(shown: Sequence[TrialColumn], cells: Sequence[Sequence[str]], n_settings: int, width: int) -> list[str]:
+    """Return the lines with the first settings; dispensable columns are dropped until they fit, or none is left."""
+    for dropped in range(1 + max(column.dispensable for column in shown)):
+        kept = [at for at, column in enumerate(shown) if not 0 < column.dispensable <= dropped]
+        kept += range(len(shown), len(shown) + n_settings)
+        lines = align_columns([[line[at] for at in kept] for line in cells])
+        if max(map(len, lines)) <= width:
+            break
+    return lines
 
 
 def render_curve(expected: RandomSearchCurve, form: str) -> str:

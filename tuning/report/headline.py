@@ -72,12 +72,12 @@ def remarks(facts: ReportData, assessment: StudyAssessment) -> list[str]:
     if facts.winner is None:
         return []
     found = [". ".join(NOTHING_LEARNED)] if assessment.nothing_learned else []
-    found += [" ".join(map(str.strip, recommendation_note(facts.rows, assessment))).removeprefix("+ ")]
+    found += [note.replace(" (+)", "") for note in recommendation_note(facts.rows, assessment)]
     if assessment.ensemble and not assessment.ensemble.gains:
         found += ensemble_note(assessment, _ensemble_command(facts))
     if assessment.corrected is None:
-        found.append("there is no number corrected for the choice: not every trial's predictions were kept")
-    return [*filter(None, found), evaluations_note(assessment.test_evaluations, assessment.elsewhere)]
+        found.append("The best is not corrected for the choice, because some predictions were not kept.")
+    return [*found, evaluations_note(assessment.test_evaluations, assessment.elsewhere)]
 
 
 def _ensemble_command(facts: ReportData) -> str:

@@ -5,10 +5,9 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from core.config import SHORT_NAMES
 from core.io.text import printable
 from core.metrics import Metric
-from tuning.formatting import format_clock, format_settings, format_value, truncate
+from tuning.formatting import brief_settings, format_clock, format_settings, truncate
 from tuning.tracking.progress_state import BestSoFar, SearchProgress
 
 MAX_FAILURES = 3
@@ -59,8 +58,7 @@ def _running_lines(progress: SearchProgress, width: int, room: int) -> list[str]
 
 def format_brief(settings: Mapping[str, Any], width: int) -> str:
     """Return settings with short names, as many as fit; `...` replaces the rest."""
-    names = dict.fromkeys([*(name for name in SHORT_NAMES if name in settings), *settings])
-    words = [f"{SHORT_NAMES.get(name, name)}={format_value(settings[name])}" for name in names]
+    words = brief_settings(settings)
     text = " ".join(words)
     while words and len(text) > width:
         words.pop()

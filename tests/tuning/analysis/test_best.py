@@ -22,6 +22,7 @@ from tests.support.assessed_studies import (
 from tests.support.cli import sentune
 from tuning.analysis.best import table_of
 from tuning.analysis.filters import RowFilter, parse_where
+from tuning.console import study_command
 
 FIELDS = [
     "rank", "trial", "metric", "val_metric", "val_accuracy",
@@ -58,31 +59,45 @@ def test_the_table_reads_as_documented(study: Path) -> None:
     text = table_of(study, RowFilter(top=2), "table")
     above, below = text.split("\n\n")
     assert below.splitlines() == [
-        "* the baseline setting (the tutorial notebook's); gain: accuracy above it",
+        "* the baseline setting: two LSTM layers of 128, not tuned",
         "trial 3 failed: TrainingError: the loss is nan",
-        "tied: contains the truly best trial with at least 95% confidence",
+        "tied: with at least 95% confidence, one of these is the truly best trial",
         "- never recommended: predicts one class, or is not better than the majority",
-        "+ recommended: trial 2, 160 multiplications per word",
-        "  the cheapest within one standard error of the best; corrected difference to it",
-        "  -0.0042, 95% interval -0.0243 to 0.0160",
-        "  its corrected figure: 0.7923, 95% interval 0.7308 to 0.8489",
-        "best validation accuracy: 0.8000",
-        "corrected for the choice among 4 trials and their epochs:",
-        "  0.7964, 95% interval 0.7353 to 0.8515",
-        "corrected gain over the baseline: +0.1964, 95% interval 0.1020 to 0.2908",
-        "test accuracy of trial 1: 0.7750, 95% interval 0.7316 to 0.8132 (2 seeds)",
-        "test accuracy of trial 0: 0.5900, 95% interval 0.5412 to 0.6371",
+        "Trial 1 has the best validation accuracy, 0.8000. That is too good, because it",
+        "was chosen among 4 trials and their epochs. Corrected for the choice, it is",
+        "0.7964 (95% interval 0.7353 to 0.8515).",
+        "Trial 2 is recommended (+): the cheapest within one standard error of the best,",
+        "at 160 multiplications per word. Corrected, it is 0.0042 worse than the best",
+        "(95% interval -0.0243 to 0.0160: either may be better), at 0.7923 (95% interval",
+        "0.7308 to 0.8489).",
+        "Corrected, the best trial is 0.1964 better than the baseline setting (95%",
+        "interval 0.1020 to 0.2908).",
+        "Test accuracy of trial 1: 0.7750 (95% interval 0.7316 to 0.8132; mean of 2",
+        "seeds).",
+        "Test accuracy of trial 0: 0.5900 (95% interval 0.5412 to 0.6371).",
         "the test split was read 3 times: 3 by confirm",
     ]
-    heads = [line.split() for line in above.splitlines() if not line.startswith("       ")]
-    assert heads[0] == ["rank", "trial", "val", "acc", "interval", "gain", "tied", "best", "epochs", "sec", "state"]
-    assert heads[2:] == [
-        ["1", "1", "0.8000", "0.739-0.850", "+0.200", "yes", "2", "2", "1.0", "done"],
-        ["2", "2+", "0.7950", "0.734-0.845", "+0.195", "yes", "2", "2", "1.0", "stopped"],
-        ["3", "0*", "0.6000", "0.531-0.665", "+0.000", "no", "2", "2", "1.0", "done"],
-        ["-", "3", "-", "-", "-", "-", "-", "0", "0.0", "failed"],
+    constants, heads, _, *lines = above.splitlines()[1:]
+    assert constants == "batch=50 bi=yes emb.drop=0 lstm.drop=0 emb.lr=1"
+    assert heads.split() == [
+        "rank",
+        "trial",
+        "val",
+        "acc",
+        "interval",
+        "tied",
+        "best",
+        "epochs",
+        "sec",
+        "state",
+        "hidden",
     ]
-    assert len(below.splitlines()) == 15
+    assert [line.split() for line in lines] == [
+        ["1", "1", "0.8000", "0.739-0.850", "yes", "2", "2", "1.0", "done", "4"],
+        ["2", "2+", "0.7950", "0.734-0.845", "yes", "2", "2", "1.0", "stopped", "2"],
+        ["3", "0*", "0.6000", "0.531-0.665", "no", "2", "2", "1.0", "done", "4"],
+        ["-", "3", "-", "-", "-", "-", "0", "0.0", "failed", "4"],
+    ]
 
 
 def with_references(wrong: int) -> dict[str, Any]:
@@ -101,7 +116,8 @@ def test_the_plain_baseline_and_the_majority_class_have_rows_below_the_trials(tm
     assert (
         "plain: TF-IDF of words and word pairs with logistic regression\nmajor: the majority class, always 'b'" in below
     )
-    assert "corrected gain over the plain baseline: +0.0964, 95% interval 0.0540 to 0.1388" in below
+    gain = "Corrected, the best trial is 0.0964 better than the plain baseline (95% interval 0.0540 to 0.1388)."
+    assert gain in " ".join(below.split())
     for form in ("json", "csv"):
         text = table_of(tmp_path / "s", RowFilter(), form)
         rows = json.loads(text) if form == "json" else list(csv.DictReader(io.StringIO(text)))
@@ -137,13 +153,10 @@ def test_the_last_line_says_if_the_search_is_not_shown_to_beat_the_plain_baselin
 def test_the_table_says_what_an_ensemble_would_gain_and_how_to_make_it(tmp_path: Path) -> None:
     write_study_with_ensemble(tmp_path / "s", (range(40), range(60, 110), range(120, 180)), range(100, 150))
     lines = table_of(tmp_path / "s", RowFilter(), "table").splitlines()
-    at = next(at for at, line in enumerate(lines) if line.startswith("ensemble: "))
-    assert lines[at - 1].startswith("+ recommended: ")
-    assert re.fullmatch(r"ensemble: trials 0 \(\d+%\), 1 \(\d+%\).*, plain \(\d+%\)", lines[at])
-    figures = r"  corrected 0\.\d{4}, 95% interval 0\.\d{4} to [01]\.\d{4}; \+0\.\d{4} over the best trial"
-    assert re.fullmatch(figures, lines[at + 1])
-    assert lines[at + 2].endswith(f"ensemble {tmp_path}/s --out DIR")
-    assert max(map(len, lines[at : at + 2])) <= 80
+    at = lines.index(f"  {study_command('ensemble', tmp_path / 's', '--out DIR')}")
+    figures = r"corrected 0\.\d{4} \(95% interval 0\.\d{4} to [01]\.\d{4}\), 0\.\d{4} better than the best"
+    text = " ".join(lines[:at])
+    assert re.search(rf" Ensemble of trials 0 \(\d+%\), 1 \(\d+%\).*, plain \(\d+%\): {figures} trial \(.*\)\.$", text)
 
 
 def test_json_and_csv_have_the_ensemble_and_the_weights_of_its_members(tmp_path: Path) -> None:
@@ -164,15 +177,16 @@ def test_json_and_csv_have_the_ensemble_and_the_weights_of_its_members(tmp_path:
 def test_an_ensemble_that_gains_nothing_is_not_proposed(tmp_path: Path) -> None:
     write_study_with_ensemble(tmp_path / "s", (range(40), range(41), range(42)), range(90))
     text = table_of(tmp_path / "s", RowFilter(), "table")
-    assert "\nan ensemble is not expected to be better than the best trial\n" in text
+    assert "\nAn ensemble is not expected to be better than the best trial.\n" in text
     assert "--out DIR" not in text
 
 
 def test_the_last_line_says_if_only_the_ensemble_is_shown_to_beat_the_plain_baseline(tmp_path: Path) -> None:
     write_study_with_ensemble(tmp_path / "s", (range(50), range(50, 100), range(100, 150)), range(120, 165))
-    last = table_of(tmp_path / "s", RowFilter(), "table").splitlines()[-1]
-    assert last.startswith("only the ensemble is shown to beat the plain baseline: ")
-    assert last.endswith(f" ensemble {tmp_path}/s --out DIR")
+    assert table_of(tmp_path / "s", RowFilter(), "table").splitlines()[-2:] == [
+        "only the ensemble is shown to beat the plain baseline:",
+        f"  {study_command('ensemble', tmp_path / 's', '--out DIR')}",
+    ]
 
 
 def test_references_show_the_metric_of_the_study(tmp_path: Path) -> None:
@@ -217,9 +231,11 @@ def test_a_study_that_kept_no_predictions_shows_a_dash(tmp_path: Path) -> None:
     older = [trial(0, range(80), predictions=()), trial(1, range(40), predictions=())]
     write_study(tmp_path / "old", older, attributes())
     text = table_of(tmp_path / "old", RowFilter(), "table")
-    assert "corrected for the choice: - (not every trial's predictions were kept)" in text
+    assert "It is not corrected for the choice of the best, because some predictions were not kept." in " ".join(
+        text.split()
+    )
     assert "no reading of the test split is recorded" in text
-    assert text.splitlines()[2].split()[:6] == ["1", "1", "0.8000", "0.739-0.850", "+0.200", "-"]
+    assert text.splitlines()[4].split()[:6] == ["1", "1", "0.8000", "0.739-0.850", "+0.200", "-"]
 
 
 def test_a_study_that_ended_at_its_target_says_what_that_adds(tmp_path: Path) -> None:

@@ -4,12 +4,13 @@ import csv
 import io
 import json
 
+from core.config import TrialConfig
 from tests.support.trial_records import record
 from tuning.analysis.filters import RowFilter, filter_rows
-from tuning.analysis.ranking import COLUMNS, TrialRow, trial_rows
-from tuning.analysis.tables import render_table
+from tuning.analysis.ranking import BASELINE, COLUMNS, TrialRow, trial_rows
+from tuning.analysis.tables import render_table, split_settings
 
-BASELINE_NOTE = "* the baseline setting (the tutorial notebook's); gain: accuracy above it"
+WIDE = TrialConfig(n_layers=1, hidden_dim=256, learning_rate=0.00123456)
 
 SEARCHED = ("n_layers", "learning_rate", "freeze_embedding")
 
@@ -83,24 +84,44 @@ def test_csv_has_a_column_for_each_setting_at_full_precision() -> None:
 
 
 def test_markdown_has_as_many_cells_in_each_line() -> None:
-    lines = render_table(trial_rows([record(0, 0.5), record(1, 0.6)], SEARCHED), "md").splitlines()
-    assert [line.count("|") for line in lines[:4]] == [14] * 4
+    rows = trial_rows([record(0, 0.5), record(1, 0.6, config=WIDE.to_dict())], SEARCHED)
+    above, _, *lines = render_table(rows, "md").splitlines()
+    assert above == "all trials shown: lr=0.00123"
+    assert lines[0].endswith("| layers | freeze |")
+    assert [line.count("|") for line in lines[:4]] == [13] * 4
     assert "| 2 | 0\\* | 0.5000 |" in lines[3]
-    assert lines[4:] == ["", f"\\{BASELINE_NOTE}"]
+    assert lines[4:] == ["", f"\\{BASELINE}", "", "gain: accuracy above the baseline setting"]
 
 
-def test_a_wide_table_has_a_column_for_each_setting_and_a_narrow_one_packs_them() -> None:
-    rows = trial_rows([record(0, 0.5), record(1, 0.6)], SEARCHED)
-    wide, narrow = render_table(rows, "table", width=160), render_table(rows, "table", width=80)
-    assert "freeze_embedding" in wide.splitlines()[0]
-    assert "n_layers" not in narrow.splitlines()[0]
-    assert narrow.splitlines()[3] == "       n_layers=2 learning_rate=0.00123 freeze_embedding=yes"
-    assert max(map(len, narrow.splitlines())) <= 80
-    for text in (wide, narrow):
-        assert " 0*  " in text
-        assert BASELINE_NOTE in text
-        assert "0.00123" in text
-        assert "…" not in text
+def test_a_wide_table_has_one_line_for_each_trial_and_a_narrow_one_has_settings_below() -> None:
+    rows = trial_rows([record(0, 0.5), record(1, 0.6, config=WIDE.to_dict())], (*SEARCHED, "hidden_dim"))
+    wide, narrow = (render_table(rows, "table", width=width).splitlines() for width in (100, 70))
+    assert wide[0] == narrow[0] == "all trials shown: lr=0.00123"
+    assert wide[1].split()[-3:] == ["hidden", "layers", "freeze"]
+    assert wide[3].split()[-3:] == ["256", "1", "no"]
+    assert wide[5] == ""
+    assert narrow[1].split()[-1] == "state"
+    assert narrow[4] == "       hidden=256 layers=1 freeze=no"
+    assert narrow[6] == "       hidden=128 layers=2 freeze=yes"
+    assert max(map(len, narrow)) <= 70
+    for lines in (wide, narrow):
+        assert any(" 0*  " in line for line in lines)
+        assert BASELINE in lines
+        assert ("gain: accuracy above the baseline setting" in lines) == ("gain" in lines[1])
+
+
+def test_only_settings_that_differ_have_columns_and_the_important_ones_come_first() -> None:
+    params = [{"n_layers": 1, "mine": 1, "learning_rate": 0.1}, {"n_layers": 2, "mine": 2, "learning_rate": 0.1}]
+    assert split_settings(params) == (["n_layers", "mine"], {"learning_rate": 0.1})
+    assert split_settings([{"ema_decay": None}, {"ema_decay": 0.9}]) == (["ema_decay"], {})
+    assert split_settings([]) == ([], {})
+
+
+def test_sentences_are_wrapped_and_commands_are_not() -> None:
+    words = "word " * 30
+    notes = [words, f"  {words}"]
+    lines = render_table(trial_rows([record(1, 0.5)], SEARCHED), "table", width=200, notes=notes).splitlines()
+    assert [len(line) for line in lines[-3:]] == [99, 49, 152]
 
 
 def test_an_errors_text_cannot_steer_the_terminal() -> None:
@@ -132,7 +153,7 @@ def test_notes_stand_below_what_people_read_and_not_in_data() -> None:
 def test_columns_give_way_before_a_table_gets_wider_than_it_may_be() -> None:
     long = record(123456, 0.6, epochs=tuple(record(0, *[0.6] * 100).epochs * 2000))
     rows = trial_rows([record(0, 0.5), long], SEARCHED)
-    heads = [render_table(rows, "table", width=width).splitlines()[0].split() for width in (90, 70, 60)]
+    heads = [render_table(rows, "table", width=width).splitlines()[1].split() for width in (90, 70, 60)]
     assert [("interval" in head, "gain" in head, "tied" in head) for head in heads] == [
         (True, True, True),
         (True, False, True),

@@ -82,7 +82,7 @@ def test_an_ensemble_that_gains_is_a_figure_and_one_that_does_not_a_remark(tmp_p
     assert "Make it: sentune ensemble good --out DIR" in page.text
     write_study_with_ensemble(tmp_path / "bad", (range(40), range(41), range(42)), range(90))
     page = made(tmp_path / "bad")
-    assert "an ensemble is not expected to be better than the best trial" in page.text
+    assert "An ensemble is not expected to be better than the best trial" in page.text
     assert "--out DIR" not in page.text
 
 
