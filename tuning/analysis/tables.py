@@ -128,10 +128,10 @@ def _fit(
     lines = _narrowed(shown, cells, len(settings), width)
     if max(map(len, lines)) > width:
         lines = _narrowed(shown, cells, 0, width)
-        indents = {"initial_indent": " " * 7, "subsequent_indent": " " * 7}
+        below = UNBROKEN | {"width": width, "initial_indent": " " * 7, "subsequent_indent": " " * 7}
         for at, row in reversed(list(enumerate(rows, 1))):
             text = " ".join(brief_settings({name: row.params[name] for name in settings}))
-            lines[at + 1 : at + 1] = textwrap.wrap(text, width, **indents, **UNBROKEN)
+            lines[at + 1 : at + 1] = textwrap.wrap(text, **below)
     return [lines[0], "-" * min(width, max(map(len, lines))), *lines[1:]]
 
 
