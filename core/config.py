@@ -85,7 +85,9 @@ class TrialConfig:
     inexact_lazy_adam: bool = False
     """Update only the word vectors that occur in a batch under adam or adamw. Fast, but not Adam: off by default."""
     epochs: int = 10
-    """Passes over the training split."""
+    """Number of epochs."""
+    epoch_sentences: int | None = None
+    """Training sentences in an epoch; the next one continues in the same shuffle. None: a pass over the split."""
     patience: int | None = None
     """Stop after this many epochs without a better value of `metric`; None for never."""
     metric: str = "accuracy"
@@ -121,6 +123,7 @@ class TrialConfig:
                 "class_weight": _optional(_choice(self.class_weight, CLASS_WEIGHTS)),
                 "inexact_lazy_adam": _flag(self.inexact_lazy_adam),
                 "epochs": _whole(self.epochs, 1),
+                "epoch_sentences": _optional(_whole(self.epoch_sentences, 1)),
                 "patience": _optional(_whole(self.patience, 1)),
                 "metric": _choice(self.metric, METRIC_NAMES),
                 "precision": _choice(self.precision, PRECISIONS),
@@ -168,6 +171,15 @@ class TrialConfig:
     def replace(self, **changes: Any) -> Self:
         """Return the same settings with `changes` made, checked again."""
         return dataclasses.replace(self, **changes)
+
+    def steps_per_pass(self, sentences: int) -> int:
+        """Return the number of batches that a training split with this number of sentences is cut into."""
+        return -(-sentences // self.batch_size)
+
+    def steps_per_epoch(self, sentences: int) -> int:
+        """Return the number of batches in an epoch, on a training split with this number of sentences."""
+        a_pass = self.steps_per_pass(sentences)
+        return a_pass if self.epoch_sentences is None else -(-a_pass * self.epoch_sentences // sentences)
 
 
 _FACTS = {field.name: field.metadata for field in dataclasses.fields(TrialConfig) if field.metadata}

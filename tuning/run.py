@@ -128,7 +128,7 @@ def _run(options: RunOptions, machine: "Machine | Cluster", fits: int, began: fl
         callbacks.append(extras.enter_context(plain))
         if choice is not None:
             journal.set_study_attr(GPU_SHARE, dataclasses.asdict(choice))
-        cost = virtual_cost(plan.space, plan.shared_settings, CorpusShape.of(corpus))
+        cost = virtual_cost(plan.space, plan.shared_settings, CorpusShape.of(corpus, plan.epoch_sentences))
         interrupt = InterruptHandler()
         retry_oom = resources.retry_oom and resources.gpus_per_trial < 1
         schedule = Schedule(journal, plan, cost, callbacks, interrupt, retry_oom=retry_oom)

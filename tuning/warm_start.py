@@ -72,6 +72,11 @@ def _mismatches(plan: StudyConfig, spec: Spec, fingerprint: str) -> Sequence[str
         problems.append(f"it optimises {spec['metric']}, this study {plan.metric}")
     if spec["epochs"] != plan.epochs:
         problems.append(f"its trials have {spec['epochs']} epochs, this study's {plan.epochs}")
+    if spec["epoch_sentences"] != plan.epoch_sentences:
+        lengths = (
+            "a pass" if n is None else f"{n:,} sentences" for n in (spec["epoch_sentences"], plan.epoch_sentences)
+        )
+        problems.append("its epochs are {} long, this study's {}".format(*lengths))
     return problems
 
 

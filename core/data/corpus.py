@@ -74,11 +74,22 @@ class Corpus:
         expected: NDArray[np.float64] = self.targets[sentences].sum(axis=0, dtype=np.float64)
         return expected
 
-    def epoch_tokens(self) -> tuple[float, float]:
-        """Return the number of tokens that an epoch trains on and is validated on, over all members."""
-        lengths, members = self.lengths(), self.members()
-        train, val = (sum(float(lengths[each.indices(split)].sum()) for each in members) for split in (TRAIN, VAL))
-        return train, val
+    def epoch_size(self, epoch_sentences: int | None) -> tuple[float, float, float]:
+        """Return the number of sentences and tokens that an epoch trains on, and of tokens that it is validated on.
+
+        The numbers are over all members, and means over the epochs if an epoch is not a whole pass.
+
+        Args:
+            epoch_sentences: as in core.config.TrialConfig.
+        """
+        lengths, sentences, train, val = self.lengths(), 0.0, 0.0, 0.0
+        for member in self.members():
+            own = lengths[member.indices(TRAIN)]
+            passes = 1 if epoch_sentences is None else epoch_sentences / len(own)
+            sentences += passes * len(own)
+            train += passes * float(own.sum())
+            val += float(lengths[member.indices(VAL)].sum())
+        return sentences, train, val
 
     def test_fingerprint(self) -> str:
         """Return a hash (hex) of which sentences are the test split; nothing else has an effect on it."""

@@ -8,8 +8,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from core.config import TrialConfig
 from core.data.corpus import Corpus
 from core.nn.runtime import is_gpu
+from core.nn.seeding import seeded_generator
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, slots=True)
@@ -49,6 +51,29 @@ def shuffled_batches(
     order = order[np.argsort(lengths[order], kind="stable")]
     batches = np.array_split(order, -(-len(order) // batch_size))
     return [batches[i] for i in torch.randperm(len(batches), generator=generator).tolist()]
+
+
+def epoch_batches(lengths: NDArray[np.int64], config: TrialConfig, epoch: int) -> list[NDArray[np.int64]]:
+    """Return the batches of an epoch: a segment of the endless sequence of passes over the training split.
+
+    Each pass is shuffled by `shuffled_batches`, in an order that depends on the seed and the pass alone. An epoch may
+    be a part of a pass, or longer than one; the next epoch continues where it ended.
+
+    Args:
+        lengths: (n,) tokens in each training sentence.
+        config: The settings: seed, batch size and sentences in an epoch.
+        epoch: Number of the epoch, from 1.
+
+    Returns:
+        Positions in `lengths`.
+    """
+    a_pass, steps = config.steps_per_pass(len(lengths)), config.steps_per_epoch(len(lengths))
+    earlier, start = divmod((epoch - 1) * steps, a_pass)
+    batches: list[NDArray[np.int64]] = []
+    while len(batches) < start + steps:
+        earlier += 1
+        batches += shuffled_batches(lengths, config.batch_size, seeded_generator(config.seed, "order", earlier))
+    return batches[start : start + steps]
 
 
 def length_sorted_batches(lengths: NDArray[np.int64], max_tokens: int) -> Iterator[NDArray[np.int64]]:

@@ -1,4 +1,4 @@
-"""Learner: a model with all training state, one step of it, and train_epoch: one pass over the training split."""
+"""Learner: a model with all training state, one step of it, and train_epoch: the steps of one epoch."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -16,7 +16,7 @@ from core.errors import TrainingError
 from core.nn.classifier import SentenceClassifier
 from core.nn.runtime import autocast
 from core.nn.seeding import Dropout, seeded_generator
-from core.training.batching import Batch, CpuBatchSource, GpuBatchSource, shuffled_batches
+from core.training.batching import Batch, CpuBatchSource, GpuBatchSource, epoch_batches
 from core.training.ema import ExponentialMovingAverage
 from core.training.optim import Optimizer
 
@@ -201,15 +201,15 @@ def train_epoch(
     max_steps: int | None = None,
     title: str = "epoch {}",
 ) -> float:
-    """Train once on the TRAIN split, in an order and with dropout masks that depend on seed and epoch alone.
+    """Train for one epoch on the TRAIN split; batches and dropout masks depend on configuration and epoch alone.
 
     Args:
         learner: The model and its state.
         source: The corpus, on the learner's device.
-        epoch: Number of the pass, from 1.
-        lr: Called before each step with its number within the pass, from 0. Returns the learning rate.
-        max_steps: Number of batches after which the pass is cut short; None for all.
-        title: Name of the pass in an error, with {} for its number.
+        epoch: Number of the epoch, from 1.
+        lr: Called before each step with its number within the epoch, from 0. Returns the learning rate.
+        max_steps: Number of batches after which the epoch is cut short; None for all.
+        title: Name of the epoch in an error, with {} for its number.
 
     Returns:
         The mean loss per sentence.
@@ -218,9 +218,8 @@ def train_epoch(
         TrainingError: The loss is not a finite number.
     """
     config, sentences = learner.config, source.corpus.indices(TRAIN)
-    lengths = source.corpus.lengths()[sentences]
     dropout = Dropout(seeded_generator(config.seed, "dropout", epoch, str(learner.device)))
-    batches = shuffled_batches(lengths, config.batch_size, seeded_generator(config.seed, "order", epoch))[:max_steps]
+    batches = epoch_batches(source.corpus.lengths()[sentences], config, epoch)[:max_steps]
     losses = torch.zeros(len(batches), device=learner.device)
     for step, places in enumerate(batches):
         losses[step] = learner.step(source.batch(sentences[places]), lr(step), dropout)

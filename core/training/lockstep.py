@@ -4,7 +4,6 @@ A training has one learner, or with validation in folds one for each fold. After
 the learner that was trained on the others. The results of all sentences together are the results of the epoch.
 """
 
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -43,7 +42,7 @@ class Lockstep:
                 prefix="" if corpus.folds is None else f"fold{number}.",
                 source=batch_source(member, device),
                 learner=make_learner(config, member, device),
-                steps_per_epoch=math.ceil(len(member.indices(TRAIN)) / config.batch_size),
+                steps_per_epoch=config.steps_per_epoch(len(member.indices(TRAIN))),
             )
             for number, member in enumerate(corpus.members())
         ]

@@ -1,11 +1,11 @@
 """Refit: train on the train and validation splits together, for as many steps as the training on train alone.
 
 No split is left to choose an epoch with. The number of optimizer steps is therefore that of the other training up to
-its best epoch, each step with the same learning rate as there. Only the last pass over the data is cut short.
+its best epoch, each step with the same learning rate as there. Only the last pass over the data is cut short. That is
+the same for every `epoch_sentences`: an epoch only determines after which step the other training was evaluated.
 """
 
 import dataclasses
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -66,7 +66,7 @@ def refit(
     """
     split = np.where(corpus.split == VAL, TRAIN, corpus.split).astype(np.uint8)
     both = dataclasses.replace(corpus, split=split, folds=None)
-    steps_an_epoch = math.ceil(len(corpus.members()[0].indices(TRAIN)) / config.batch_size)
+    steps_an_epoch = config.steps_per_epoch(len(corpus.members()[0].indices(TRAIN)))
     steps = best_epoch(epochs).epoch * steps_an_epoch
     val_losses = [epoch.val_loss for epoch in epochs]
 
@@ -77,7 +77,7 @@ def refit(
 
     losses: list[float] = []
     with torch_threads(threads), retain_freed_memory(), deterministic_kernels(device):
-        learner, source = make_learner(config, both, device), batch_source(both, device)
+        learner, source = make_learner(config.replace(epoch_sentences=None), both, device), batch_source(both, device)
         while (done := learner.optimizer.step_count) < steps:
             number = len(losses) + 1
             losses.append(train_epoch(learner, source, number, lr, max_steps=steps - done, title=TITLE))

@@ -22,7 +22,7 @@ def a_study(folder: Path, **changes: Any) -> None:
     """Six trials: two stopped, the last one still running."""
     the_plan = plan(seed=1)
     spec = {"fingerprint": "f", "space": json.loads(the_plan.space.to_json()), "epochs": 4}
-    spec |= {"metric": "accuracy"} | changes
+    spec |= {"metric": "accuracy", "epoch_sentences": None} | changes
     with open_study(folder, spec) as journal:
         for number, trial in enumerate(outcomes(the_plan, 6)):
             attrs = trial.user_attrs
@@ -80,6 +80,7 @@ def test_a_study_that_has_begun_keeps_its_own_copy(tmp_path: Path) -> None:
         (plan(space=load_space("notebook")), "f", r"it searches another space \(quick\)"),
         (plan(space=load_space("quick", ["clip_norm=none"])), "f", "it searches another space"),
         (plan(epochs=9), "f", "its trials have 4 epochs, this study's 9"),
+        (plan(epoch_sentences=2000), "f", "its epochs are a pass long, this study's 2,000 sentences"),
         (plan(sampler="qmc"), "f", "--sampler qmc does not learn from trials"),
         (plan(epochs=9), "g", "it was made with other data; its trials have 4 epochs"),
     ],
@@ -100,6 +101,7 @@ def test_a_study_of_another_metric_is_refused(tmp_path: Path) -> None:
 
 def test_a_study_without_finished_trials_knows_nothing(tmp_path: Path) -> None:
     spec = {"fingerprint": "f", "space": json.loads(plan().space.to_json()), "epochs": 4, "metric": "accuracy"}
+    spec["epoch_sentences"] = None
     with open_study(tmp_path / "old", spec):
         pass
     with pytest.raises(ConfigError, match="--warm-start old cannot be used: none of its trials is finished"):

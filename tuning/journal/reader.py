@@ -67,7 +67,7 @@ TEST_EVALUATION = {
 STOPPING = {"rule?": str, "grace?": POSITIVE, "reduction?": POSITIVE}
 SPEC = {
     "fingerprint?": str, "data?": dict, "embedding_dim?": POSITIVE, "space?": dict, "epochs?": POSITIVE,
-    "seed?": COUNT,
+    "epoch_sentences?": (int, type(None)), "seed?": COUNT,
     "metric?": str, "parallelism?": POSITIVE, "lag?": is_finite, "stopping?": (dict, type(None)), "sampler?": dict,
     "warm_start?": (dict, type(None)), "threads?": POSITIVE, "device?": str, "precision?": str, "versions?": dict,
 }  # fmt: skip

@@ -17,7 +17,7 @@ from tuning.journal.predictions import Packed
 from tuning.journal.reader import WrittenTrial, read_journal
 
 Spec = Mapping[str, Any]
-STUDY_FORMAT = 6
+STUDY_FORMAT = 7
 """Version of the names and the layout of a journal's attributes."""
 PLAIN_BASELINE = "plain_baseline"
 """The study's user attribute with the plain baseline's results (tuning.plain_fit)."""

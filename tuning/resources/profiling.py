@@ -1,7 +1,6 @@
 """Time and memory of training steps outside of a trial. They report and save nothing."""
 
 import itertools
-import math
 import multiprocessing
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -43,7 +42,7 @@ def measure_epoch_seconds(
         seconds: duration of the measurement.
         clock: returns the time in seconds; an argument for tests.
     """
-    whole = math.ceil(len(corpus.indices(TRAIN)) / config.batch_size) + WARM_UP
+    whole = config.steps_per_epoch(len(corpus.indices(TRAIN))) + WARM_UP
     start = last = clock()
     taken: list[tuple[int, float]] = []  # tokens and seconds of each step
     for tokens in training_steps(config, corpus, device):
@@ -54,7 +53,7 @@ def measure_epoch_seconds(
             break
     counted = taken[WARM_UP:] or taken[-1:]
     a_token = sum(took for _, took in counted) / sum(tokens for tokens, _ in counted)
-    train, val = corpus.epoch_tokens()
+    _, train, val = corpus.epoch_size(config.epoch_sentences)
     work = train + EVALUATION_COST * val
     checkpoint = max_checkpoint_bytes(config, len(corpus.words), corpus.embedding_dim, len(corpus.classes))
     return a_token * work + len(corpus.members()) * checkpoint / DISK_BYTES_A_SECOND

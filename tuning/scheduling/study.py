@@ -43,6 +43,8 @@ class StudyConfig:
     n_trials: int
     epochs: int
     """Maximum number of epochs per trial."""
+    epoch_sentences: int | None = None
+    """Training sentences in an epoch; None: a pass over the training split."""
     parallelism: int
     """Number of virtual workers, see tuning.scheduling.virtual_clock."""
     seed: int
@@ -71,6 +73,7 @@ class StudyConfig:
     """Limits that end the study early. Like the number of trials, each command has its own."""
 
     def __post_init__(self) -> None:
+        sentences = self.epoch_sentences
         check_rules(
             {
                 "--trials": (self.n_trials, "at least 1", self.n_trials >= 1),
@@ -79,6 +82,7 @@ class StudyConfig:
                 "--lag": (self.lag, "at least 0 and finite", 0 <= self.lag < math.inf),
                 "startup": (self.startup, "at least 1", self.startup >= 1),
                 "--seed": (self.seed, "from 0 to 2**32 - 1", 0 <= self.seed < 2**32),
+                "--epoch-sentences": (sentences, "at least 1", sentences is None or sentences >= 1),
                 "--patience": (self.patience, "at least 1", self.patience is None or self.patience >= 1),
                 "--precision": (self.precision, f"one of {', '.join(PRECISIONS)}", self.precision in PRECISIONS),
             }

@@ -12,7 +12,7 @@ from statistics import median
 from typing import Any
 
 from core.config import TrialConfig
-from core.data.corpus import TRAIN, Corpus
+from core.data.corpus import Corpus
 from core.nn.model_size import count_trainable_parameters
 from tuning.resources.profiling import EVALUATION_COST
 from tuning.scheduling.samplers import random_params
@@ -26,7 +26,7 @@ MEDIAN_DRAWS = 101
 class CorpusShape:
     """What the cost depends on in a corpus."""
 
-    sentences: int
+    sentences: float
     """Number that an epoch trains on: the training split, or with folds all folds but one, for each fold."""
     words: float
     """Number of tokens that an epoch trains on, and EVALUATION_COST times those that it is validated on."""
@@ -35,11 +35,11 @@ class CorpusShape:
     classes: int
 
     @classmethod
-    def of(cls, corpus: Corpus) -> "CorpusShape":
-        """Return the shape of a corpus."""
-        train, val = corpus.epoch_tokens()
+    def of(cls, corpus: Corpus, epoch_sentences: int | None = None) -> "CorpusShape":
+        """Return the shape of a corpus; `epoch_sentences` is that of the trials."""
+        sentences, train, val = corpus.epoch_size(epoch_sentences)
         return cls(
-            sentences=sum(len(each.indices(TRAIN)) for each in corpus.members()),
+            sentences=sentences,
             words=train + EVALUATION_COST * val,
             vocabulary=len(corpus.words),
             embedding_dim=corpus.embedding_dim,

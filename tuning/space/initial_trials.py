@@ -12,7 +12,7 @@ NOTEBOOK = {name: value for name, value in TrialConfig.notebook().to_dict().item
 
 
 def initial_trials(space: Space) -> tuple[dict[str, Any], ...]:
-    """Whole settings: every TrialConfig field but those of the run (epochs, patience, precision, seed).
+    """Whole settings: every TrialConfig field but those of the run (STUDY_FIELDS).
 
     The notebook's come first, also where the space does not search or not reach them; no setting comes twice.
     """

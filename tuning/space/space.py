@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.trial import Trial
 
-STUDY_FIELDS = ("epochs", "patience", "metric", "precision", "seed")
+STUDY_FIELDS = ("epochs", "epoch_sentences", "patience", "metric", "precision", "seed")
 """TrialConfig fields that belong to the run: the same for all its trials, never part of a space."""
 DEFAULTS: Mapping[str, Any] = {
     name: value for name, value in TrialConfig().to_dict().items() if name not in STUDY_FIELDS

@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from core.config import TrialConfig
 from core.data.corpus import TRAIN, VAL
 from core.nn.seeding import seeded_generator
 from core.training.batching import (
@@ -15,6 +16,7 @@ from core.training.batching import (
     CpuBatchSource,
     GpuBatchSource,
     batch_source,
+    epoch_batches,
     length_sorted_batches,
     make_batch,
     shuffled_batches,
@@ -54,6 +56,42 @@ def test_company_and_order_change_from_epoch_to_epoch() -> None:
 def test_the_same_generator_gives_the_same_batches() -> None:
     first, second = (shuffled_batches(lengths(), 50, seeded_generator(1, "order")) for _ in range(2))
     assert all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+def epochs_of(sentences: int, epoch_sentences: int | None, count: int) -> list[list[list[int]]]:
+    """The batches of some epochs, with 50 sentences a batch."""
+    config = TrialConfig(batch_size=50, epoch_sentences=epoch_sentences, seed=3)
+    epochs = (epoch_batches(lengths(sentences), config, epoch) for epoch in range(1, count + 1))
+    return [[batch.tolist() for batch in epoch] for epoch in epochs]
+
+
+def test_an_epoch_without_a_length_is_a_pass() -> None:
+    for number, epoch in enumerate(epochs_of(1001, None, 3), 1):
+        expected = shuffled_batches(lengths(1001), 50, seeded_generator(3, "order", number))
+        assert epoch == [batch.tolist() for batch in expected]
+    assert epochs_of(1001, 1001, 3) == epochs_of(1001, None, 3)
+
+
+@pytest.mark.parametrize("epoch_sentences", [40, 300, 999, 1000, 1500, 2000, 2700])
+def test_epochs_of_any_length_continue_in_the_same_shuffle(epoch_sentences: int) -> None:
+    epochs = epochs_of(1000, epoch_sentences, 12)
+    assert {len(epoch) for epoch in epochs} == {-(-epoch_sentences // 50)}
+    batches = [batch for epoch in epochs for batch in epoch]
+    passes = [batch for each in epochs_of(1000, None, 40) for batch in each]
+    assert batches == passes[: len(batches)]
+
+
+@pytest.mark.parametrize(("epoch_sentences", "count"), [(250, 12), (600, 5), (1500, 2)])
+def test_over_whole_passes_each_sentence_comes_equally_often(epoch_sentences: int, count: int) -> None:
+    seen = np.concatenate([batch for epoch in epochs_of(1000, epoch_sentences, count) for batch in epoch])
+    assert set(np.bincount(seen)) == {epoch_sentences * count // 1000}
+
+
+def test_an_epoch_has_its_sentences_whatever_the_size_of_the_last_batch() -> None:
+    """Batches of 1,001 sentences have 47 or 48, so an epoch of 500 sentences needs eleven of them."""
+    for epoch in epochs_of(1001, 500, 8):
+        assert 500 <= sum(map(len, epoch)) < 550
+    assert [len(epoch) for epoch in epochs_of(1001, 2002, 2)] == [42, 42]
 
 
 def test_batches_of_bounded_size_hold_every_sentence_longest_first() -> None:

@@ -1,6 +1,7 @@
 """Training that is validated in folds: one learner for each fold, and one result for all of them."""
 
 import dataclasses
+import math
 from pathlib import Path
 from typing import Any
 
@@ -56,9 +57,10 @@ def test_without_folds_a_corpus_is_its_only_member() -> None:
     assert np.array_equal(corpus.validation(), corpus.indices(VAL))
 
 
-@pytest.mark.parametrize("stop", [1, 3])
-def test_a_resumed_training_has_the_same_results(tmp_path: Path, stop: int) -> None:
-    corpus, config = in_folds(tiny_corpus(), 3), CONFIG.replace(freeze_embedding=False, weight_dropout=0.3)
+@pytest.mark.parametrize(("stop", "epoch_sentences"), [(1, None), (3, None), (1, 25), (3, 100)])
+def test_a_resumed_training_has_the_same_results(tmp_path: Path, stop: int, epoch_sentences: int | None) -> None:
+    corpus = in_folds(tiny_corpus(), 3)
+    config = CONFIG.replace(freeze_embedding=False, weight_dropout=0.3, epoch_sentences=epoch_sentences)
 
     def report(epoch: EpochResult) -> None:
         if epoch.epoch == stop:
@@ -72,11 +74,14 @@ def test_a_resumed_training_has_the_same_results(tmp_path: Path, stop: int) -> N
     assert np.array_equal(resumed.val_predictions, straight.val_predictions)
 
 
-def test_the_model_is_trained_on_all_folds_for_the_steps_of_one_of_them() -> None:
-    corpus = in_folds(tiny_corpus(), 3)
-    result = train(CONFIG, corpus)
-    again = refit(CONFIG, corpus, result.epochs)
-    steps = -(-len(corpus.members()[0].indices(TRAIN)) // CONFIG.batch_size)
+@pytest.mark.parametrize("epoch_sentences", [None, 25, 100])
+def test_the_model_is_trained_on_all_folds_for_the_steps_of_one_of_them(epoch_sentences: int | None) -> None:
+    corpus, config = in_folds(tiny_corpus(), 3), CONFIG.replace(epoch_sentences=epoch_sentences)
+    result = train(config, corpus)
+    again = refit(config, corpus, result.epochs)
+    in_a_fold = len(corpus.members()[0].indices(TRAIN))
+    passes = 1.0 if epoch_sentences is None else epoch_sentences / in_a_fold
+    steps = math.ceil(-(-in_a_fold // CONFIG.batch_size) * passes)
     assert again.steps == result.best_epoch * steps
     assert again.sentences == len(corpus.indices(TRAIN))
     assert all("fold" not in name for name in again.weights)

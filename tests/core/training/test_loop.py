@@ -162,6 +162,8 @@ def test_ten_epochs_are_four_a_death_and_six_more(optimizer: str, precision: str
         {"inexact_lazy_adam": True, "weight_decay": 0.01},
         {"patience": 2, "learning_rate": 0.05},
         {"weight_dropout": 0.5, "n_layers": 2, "precision": "bf16"},
+        {"epoch_sentences": 30, "ema_decay": 0.8, "lr_schedule": "cosine"},
+        {"epoch_sentences": 150, "optimizer": "adadelta", "weight_dropout": 0.3},
     ],
 )
 @pytest.mark.parametrize("pretrained", [False, pytest.param(True, marks=pytest.mark.slow)])
@@ -174,6 +176,26 @@ def test_a_resume_restores_whatever_a_setting_needs(changes: dict[str, Any], pre
     resumed = train(config, corpus, checkpoint_dir=tmp_path)
     assert_same_bits(resumed, whole)
     assert resumed.stopped == whole.stopped
+
+
+@pytest.mark.parametrize("schedule", ["constant", "cosine"])
+def test_two_epochs_of_half_a_pass_take_the_steps_of_one(schedule: str) -> None:
+    """Dropout masks depend on the epoch, so there is none here."""
+    corpus = tiny_corpus()
+    half = len(corpus.indices(TRAIN)) // 2
+    assert small().steps_per_epoch(2 * half) % 2 == 0
+    plain = {"fc_dropout": 0.0, "lr_schedule": schedule}
+    whole = train(small(epochs=2, **plain), corpus)
+    halves = train(small(epochs=4, epoch_sentences=half, **plain), corpus)
+    assert [epoch.val_loss for epoch in halves.epochs[1::2]] == [epoch.val_loss for epoch in whole.epochs]
+    assert halves.epochs[0].val_loss != whole.epochs[0].val_loss
+
+
+def test_an_epoch_of_all_sentences_is_a_pass_and_two_runs_are_equal() -> None:
+    corpus = tiny_corpus()
+    whole, again = (train(small(epoch_sentences=len(corpus.indices(TRAIN))), corpus) for _ in range(2))
+    assert_same_bits(whole, again)
+    assert_same_bits(whole, train(small(), corpus))
 
 
 def test_after_a_resume_the_known_epochs_are_reported_first(tmp_path: Path) -> None:
@@ -358,6 +380,7 @@ def test_inter_layer_dropout_has_no_effect_on_one_layer() -> None:
         {"n_layers": 2},
         {"bidirectional": False},
         {"batch_size": 8},
+        {"epoch_sentences": 40},
     ],
 )
 def test_every_setting_matters(changes: dict[str, Any]) -> None:

@@ -35,10 +35,14 @@ def without_validation(corpus: Corpus) -> Corpus:
         {"lr_schedule": "plateau", "learning_rate": 0.05},
         {"ema_decay": 0.8, "weight_decay": 0.01, "optimizer": "adamw"},
         {"freeze_embedding": True, "label_smoothing": 0.1, "weight_dropout": 0.3},
+        {"epoch_sentences": 30, "lr_schedule": "cosine", "fc_dropout": 0.0, "epochs": 8},
     ],
 )
 def test_where_validation_adds_nothing_every_bit_is_that_of_the_best_epoch(changes: dict[str, Any]) -> None:
-    """So each step, its batch, its masks and its learning rate are those of the training on train alone."""
+    """So each step, its batch, its masks and its learning rate are those of the training on train alone.
+
+    With `epoch_sentences` the masks differ: those of the other training change with the epoch, not with the pass.
+    """
     corpus, config = tiny_corpus(), small(**changes)
     result = train(config, corpus)
     assert again(config, without_validation(corpus), result.epochs).weights_sha256 == result.weights_sha256

@@ -99,6 +99,15 @@ def test_costs_of_one_study_have_the_ratio_of_their_epochs() -> None:
     assert cost(other) / cost(one) == pytest.approx(epoch_cost(other, SHAPE) / epoch_cost(one, SHAPE))
 
 
+def test_an_epoch_of_half_the_sentences_trains_on_half_of_them_and_evaluates_all() -> None:
+    corpus = tiny_corpus(n_words=12, dim=3)
+    whole, half = CorpusShape.of(corpus), CorpusShape.of(corpus, len(corpus.indices(TRAIN)) // 2)
+    assert CorpusShape.of(corpus, len(corpus.indices(TRAIN))) == whole
+    assert half.sentences == len(corpus.indices(TRAIN)) // 2
+    trained = whole.words - EVALUATION_COST * corpus.lengths()[corpus.indices(VAL)].sum()
+    assert whole.words - half.words == pytest.approx(trained * (1 - half.sentences / whole.sentences))
+
+
 def test_the_shape_of_a_corpus_counts_what_is_trained_and_what_is_evaluated() -> None:
     corpus = tiny_corpus(n_words=12, dim=3)
     shape = CorpusShape.of(corpus)
