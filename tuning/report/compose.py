@@ -22,7 +22,7 @@ from tuning.formatting import content_policy, format_value
 from tuning.report.chart_data import ChartData
 from tuning.report.charts import CONFIG, VEGA_LITE
 from tuning.report.figures import figures
-from tuning.report.headline import cards, remarks
+from tuning.report.headline import cards, remarks, verdict
 from tuning.report.mistakes import MistakesSection
 from tuning.scheduling.study import spec_notes
 
@@ -38,7 +38,7 @@ def render_page(
     Args:
         data: The study.
         assessment: Assessment of the same study.
-        wrong: Mistakes of its winner.
+        wrong: Mistakes of its recommended trial.
         command: The user's command line.
         every_seconds: Interval at which the page reloads itself; None for never.
     """
@@ -60,6 +60,8 @@ def render_page(
         "made": f"{datetime.now():%Y-%m-%d %H:%M:%S}",
         "version": version("sentune"),
         "state_counts": ", ".join(counts) or "no trial yet",
+        "verdict": verdict(facts, assessment),
+        "used": facts.used,
         "cards": cards(facts, assessment),
         "notes": [*remarks(facts, assessment), *spec_notes(facts.spec)],
         "shown": len(data.rows),

@@ -44,6 +44,11 @@ class ReportData:
         """The first of them."""
         return next((row for row in self.rows if row.rank == 1), None)
 
+    @property
+    def used(self) -> TrialRow | None:
+        """The recommended trial, which `retrain` takes; the best if none is recommended."""
+        return next((row for row in self.rows if row.recommended), self.winner)
+
     def kind(self, record: TrialRecord) -> str:
         """Return how charts mark a trial: best, baseline, done, stopped, failed, paused or running."""
         if self.winner is not None and record.number == self.winner.trial:

@@ -22,6 +22,26 @@ class Card:
     detail: str
 
 
+def verdict(facts: ReportData, assessment: StudyAssessment) -> list[str]:
+    """Return sentences on which trial to use, what to expect of it, and whether it beats the plain baseline."""
+    used = facts.used
+    if used is None:
+        return ["No trial has ended with an accuracy yet."]
+    if assessment.nothing_learned:
+        return [f"{line[0].upper()}{line[1:]}." for line in NOTHING_LEARNED]
+    found = [f"Use trial {used.trial}."]
+    if used.corrected is not None:
+        between = f"95% interval {used.corrected_low:.4f} to {used.corrected_high:.4f}"
+        found.append(f"Its expected {METRICS[used.metric].title} on new sentences is {used.corrected:.4f} ({between}).")
+    if gain := assessment.gain_over_plain:
+        shown = "is" if gain.interval.low > 0 else "is not"
+        found.append(f"The search {shown} shown to be better than TF-IDF with logistic regression.")
+    ensemble = assessment.ensemble
+    if ensemble and ensemble.gains and ensemble.gain.interval.low > 0:
+        found.append(f"An ensemble is {ensemble.gain.value:.4f} better: {_ensemble_command(facts)}")
+    return found
+
+
 def cards(facts: ReportData, assessment: StudyAssessment) -> list[Card]:
     """Return the figures of the best trial and of its baselines; none before a trial has ended."""
     winner = facts.winner

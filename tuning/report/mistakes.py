@@ -1,4 +1,4 @@
-"""The page's section about mistakes: scores and confusions of the winner, and sentences with a doubtful label."""
+"""The page's sections about mistakes: scores and confusions of the recommended trial, and doubtful labels."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,11 +20,11 @@ MAX_CONFUSIONS = 20
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MistakesSection:
-    """The section about the winner's mistakes."""
+    """The sections about mistakes."""
 
     classes: tuple[str, ...] = ()
     results: ClassResults | None = None
-    """How the winner recognises the classes; None if its predictions were not recorded."""
+    """How the recommended trial recognises the classes; None if its predictions were not recorded."""
     suspects: Sequence[Suspect] = ()
     note: str | None = None
     """Why there are no suspects."""
@@ -49,12 +49,13 @@ class MistakesSection:
 
 
 def mistakes_section(facts: ReportData, folder: Path, cache_dir: Path | None) -> MistakesSection:
-    """Return the section; without the data or stored probabilities, it has a note in place of the sentences.
+    """Return the sections; without the data or stored probabilities, it has a note in place of the sentences.
 
     Raises:
         CorruptionError: stored predictions or probabilities are damaged.
     """
-    results = None if facts.winner is None else class_results(facts.records[facts.winner.trial], facts.attributes)
+    used = facts.used
+    results = None if used is None else class_results(facts.records[used.trial], facts.attributes)
     if results is None:
         return MistakesSection()
     suspects: Sequence[Suspect] = ()

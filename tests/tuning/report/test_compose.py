@@ -183,3 +183,13 @@ def luminance(colour: str) -> float:
 def test_contrast(scheme: dict[str, str], front: str, behind: str, least: float) -> None:
     dim, bright = sorted((luminance(scheme[front]), luminance(scheme[behind])))
     assert (bright + 0.05) / (dim + 0.05) >= least
+
+
+def test_the_page_begins_with_a_verdict_and_the_classes(page: Page, folder: Path, tmp_path: Path) -> None:
+    used = next(row for row in best(folder) if row["recommended"])
+    text = page.text
+    assert f"Use trial {used['trial']}. Its expected accuracy on new sentences is {used['corrected']:.4f} (95%" in text
+    assert "shown to be better than TF-IDF with logistic regression." in text
+    assert text.index("Verdict") < text.index(f"How trial {used['trial']} recognises each class") < text.index("Filter")
+    write_study_with_ensemble(tmp_path / "s", (range(50), range(50, 100), range(100, 150)), range(120, 165))
+    assert re.search(r"An ensemble is 0\.\d{4} better: sentune ensemble s --out DIR", made(tmp_path / "s").text)

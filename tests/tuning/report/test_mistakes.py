@@ -37,9 +37,9 @@ def test_the_confusions_agree_with_the_accuracy_in_the_table(tmp_path: Path) -> 
     facts = facts_of(tmp_path / "s")
     found = mistakes_section(facts, tmp_path / "s", tmp_path)
     assert found.results is not None
-    assert facts.winner is not None
+    assert facts.used is not None
     confusion = found.results.confusion
-    assert np.trace(confusion) / confusion.sum() == facts.winner.val_accuracy
+    assert np.trace(confusion) / confusion.sum() == facts.used.val_accuracy
 
 
 def test_a_study_without_a_winner_has_no_section(tmp_path: Path) -> None:
