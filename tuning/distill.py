@@ -25,7 +25,7 @@ from core.config import TrialConfig
 from core.data.corpus import TEST, TRAIN, VAL, Corpus
 from core.data.load import load_texts
 from core.data.splits import normalize_text
-from core.data.tokenizer import tokenize
+from core.data.tokenizer import tokenize, tokenizer_name
 from core.data.vocabulary import UNK, Vocabulary
 from core.errors import ConfigError, check_rules
 from core.inference.predictor import Predictor, load_model
@@ -163,12 +163,18 @@ def _student_corpus(
     facts = {**_describe_teacher(options.model, teacher, corpus), "study_fingerprint": corpus.fingerprint}
     extra, more = _read_unlabelled(options, texts, teacher)
     facts |= {**more, "variants": options.variants}
-    tokens = [tokenize(text) for text in texts]
+    tokenizer = tokenizer_name(corpus.source["tokenizer"])
+    if teacher.tokenizer != tokenizer:
+        raise ConfigError(
+            f"MODEL and STUDY must have the same tokenizer: {options.model} has {teacher.tokenizer}, the study has "
+            f"{tokenizer}; choose another model or study"
+        )
+    tokens = [tokenize(text, tokenizer) for text in texts]
     taught, val = np.flatnonzero(corpus.split != TEST), corpus.indices(VAL)
     soft = np.zeros((len(texts), len(corpus.classes)))
     soft[taught] = teacher_probabilities(teacher, [tokens[place] for place in taught])
     print(f"val  accuracy {(soft[val].argmax(axis=1) == corpus.labels[val]).mean():.4f} of the teacher")
-    train, unlabelled = corpus.indices(TRAIN), [tokenize(text) for text in extra]
+    train, unlabelled = corpus.indices(TRAIN), [tokenize(text, tokenizer) for text in extra]
     variants = sentence_variants([*(tokens[place] for place in train), *unlabelled], options.variants, seed)
     added = teacher_probabilities(teacher, [*variants, *unlabelled])
     labelled = len(train) * options.variants

@@ -51,11 +51,19 @@ class RunOptions:
     vectors: Annotated[
         str,
         Option(
-            help="Word vectors: glove-50d, glove-100d, glove-200d, glove-300d, fasttext, none, or a .vec, .txt, .zip "
-            "or .gz file."
+            help="Word vectors: glove-50d, glove-100d, glove-200d, glove-300d, fasttext, none, a .vec, .txt, .zip or .gz "
+            "file, or auto (glove-50d, but none if most letters are not English)."
         ),
         DATA,
-    ] = "glove-50d"
+    ] = AUTO
+    tokenizer: Annotated[
+        str,
+        Option(
+            help="How texts are cut into words: english, unicode (other languages with spaces), characters (languages "
+            "without spaces), or auto (by the letters of the texts)."
+        ),
+        DATA,
+    ] = AUTO
     space: Annotated[
         str, Option(help="Search space: quick, default (all settings, wide ranges), notebook, or a YAML file.")
     ] = "quick"
@@ -292,7 +300,7 @@ def absolute_data_path(name: str) -> str:
     """
     from core.data.vectors import VECTOR_NAMES
 
-    if name in ("snippets", "mr", *VECTOR_NAMES):
+    if name in ("snippets", "mr", AUTO, *VECTOR_NAMES):
         return name
     prefix = "mr:" if name.startswith("mr:") else ""
     path = expand_user(name.removeprefix(prefix))

@@ -1,5 +1,7 @@
 """load_corpus: build a corpus from dataset, split and vectors once, then open it from the cache."""
 
+import dataclasses
+import functools
 import io
 import json
 from collections.abc import Mapping, Sequence
@@ -14,10 +16,18 @@ from core.data import vectors as pretrained
 from core.data.audit import audit, count_leaks, vector_coverage
 from core.data.corpus import TRAIN, VAL, Corpus, DatasetSource, ReadOptions
 from core.data.splits import SplitRule
-from core.data.tokenizer import tokenizer_version
+from core.data.tokenizer import (
+    AUTO,
+    MIN_ENGLISH,
+    check_tokenizer,
+    choose_tokenizer,
+    count_letters,
+    describe_letters,
+    tokenizer_version,
+)
 from core.data.vocabulary import encode_corpus, tokenize_all
 from core.errors import ConfigError, CorruptionError, DataError, UserError
-from core.io import cache
+from core.io import cache, file_hash
 from core.io.checked_folder import canonical_json
 from core.io.text import Notify
 
@@ -25,7 +35,8 @@ from core.io.text import Notify
 def load_corpus(
     dataset: str = "snippets",
     *,
-    vectors: str = "glove-50d",
+    vectors: str = AUTO,
+    tokenizer: str = AUTO,
     split: str = "80/10/10",
     seed: int = 42,
     fold: int | None = None,
@@ -45,8 +56,9 @@ def load_corpus(
     Args:
         dataset: `snippets`, `mr`, `mr:PATH` (the archive, or the folder with the two files), or the path of a
             .csv, .tsv, .jsonl (each also .gz) or .parquet file.
-        vectors: `glove-50d`, `glove-100d`, `glove-200d`, `glove-300d`, `fasttext`, `none`, or the path of a .vec or
-            GloVe .txt file, also in .zip or .gz.
+        vectors: `auto` (`glove-50d`, or `none` if few letters are English), `glove-50d`, `glove-100d`, `glove-200d`,
+            `glove-300d`, `fasttext`, `none`, or the path of a .vec or GloVe .txt file, also in .zip or .gz.
+        tokenizer: `english`, `unicode`, `characters`, or `auto` to choose by the letters of the texts.
         split: `80/10/10` (stratified), `notebook` (90/10, random_state 42, no test), `column`, or `folds:K`.
         seed: Seed of `80/10/10` and `folds:K`; the other rules are fixed.
         fold: Number of the fold of `folds:K` that is the test split, from 0.
@@ -78,16 +90,20 @@ def load_corpus(
         encoding=encoding,
         probability_columns=probability_columns,
     )
+    check_tokenizer(tokenizer)
     data = datasets.resolve_dataset(dataset, options, folder, progress)
+    if AUTO in (tokenizer, vectors):
+        data = dataclasses.replace(data, read=functools.cache(data.read))
+        tokenizer, vectors = _choose(tokenizer, vectors, data, folder, progress)
     table = pretrained.resolve_vectors(vectors, folder, embedding_dim, progress)
     inputs = {
         "data": data.inputs,
         "vectors": None if table is None else table.inputs,
-        "tokenizer": tokenizer_version(),
+        "tokenizer": tokenizer_version(tokenizer),
         "split": rule.inputs(),
     }
     entry = cache.get_or_build(
-        folder, "corpora", inputs, lambda target: _build(target, data, table, rule, progress), progress
+        folder, "corpora", inputs, lambda target: _build(target, data, table, rule, tokenizer, progress), progress
     )
     corpus = _open(entry, dataset, vectors, embedding_dim)
     found = corpus.source["audit"]
@@ -100,17 +116,42 @@ def load_corpus(
     return corpus
 
 
+def _choose(
+    tokenizer: str, vectors: str, data: DatasetSource, folder: Path, notify: Notify | None
+) -> tuple[str, str]:
+    """Return tokenizer and vectors, each chosen by the letters of the texts if it is `auto`.
+
+    A reason is given for what is not the choice for English.
+    """
+    letters = file_hash.memoize_by_content(
+        canonical_json(data.inputs).decode(), folder, "letters 1", lambda: count_letters(data.read().texts)
+    )
+    chosen, reason, lines = choose_tokenizer(letters), describe_letters(letters), []
+    if tokenizer == AUTO:
+        tokenizer = chosen
+        if chosen != "english":
+            lines.append(f"tokenizer   {chosen}: {reason} (--tokenizer chooses)")
+    if vectors == AUTO:
+        vectors = "glove-50d" if letters["english"] >= MIN_ENGLISH else "none"
+        if vectors == "none":
+            lines.append(f"vectors     none, not English ones: {reason}; pass --vectors FILE for your language's")
+    for line in lines if notify else ():
+        notify(line)
+    return tokenizer, vectors
+
+
 def _build(
     target: Path,
     data: DatasetSource,
     table: pretrained.VectorSource | None,
     rule: SplitRule,
+    tokenizer: str,
     notify: Notify | None,
 ) -> None:
     """Write the files of a corpus entry; their bytes depend on the inputs of the key alone."""
     read = data.read()
     codes, folds = rule.assign(read)
-    arrays, words, has = build_arrays(read.texts, codes, table, notify)
+    arrays, words, has = build_arrays(read.texts, codes, table, tokenizer, notify)
     if folds is not None:
         arrays["folds"] = folds
     if read.targets is not None:
@@ -126,7 +167,7 @@ def _build(
         "vectors_licence": None if table is None else table.licence,
         "split": rule.name,
         "split_seed": rule.seed,
-        "tokenizer": tokenizer_version(),
+        "tokenizer": tokenizer_version(tokenizer),
         "audit": audit(read.texts, read.labels, read.classes, codes, tokens, offsets, coverage, read.targets),
         **read.notes,
     }
@@ -138,6 +179,7 @@ def build_arrays(
     texts: Sequence[str],
     split: NDArray[np.uint8],
     table: pretrained.VectorSource | None,
+    tokenizer: str,
     notify: Notify | None = None,
 ) -> tuple[dict[str, NDArray[Any]], list[str], NDArray[np.bool_] | None]:
     """Tokenise texts, choose the vocabulary and look up its word vectors.
@@ -146,13 +188,14 @@ def build_arrays(
         texts: (n,) the sentences.
         split: (n,) TRAIN, VAL or TEST.
         table: Pretrained vectors; None for none.
+        tokenizer: Name of the tokenizer.
         notify: Called with the progress every few seconds.
 
     Returns:
         `tokens`, `offsets`, `split` and, with a table, `vectors` as in Corpus; the words (V,); whether each word has a
         pretrained vector (V,), None without a table.
     """
-    tokens, offsets, words = encode_corpus(tokenize_all(texts, notify), split)
+    tokens, offsets, words = encode_corpus(tokenize_all(texts, notify, tokenizer), split)
     arrays: dict[str, NDArray[Any]] = {"tokens": tokens, "offsets": offsets, "split": split}
     if table is None:
         return arrays, words, None

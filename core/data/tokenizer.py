@@ -1,15 +1,47 @@
-"""Tokenise as NLTK does, and export the tokenizer as regular expressions for programs without NLTK."""
+"""Cut texts into words: three tokenizers, the choice between them, and each as regular expressions.
+
+`english`      NLTK's `word_tokenize`.
+`unicode`      word boundaries of Unicode (UAX 29), for languages with spaces between words.
+`characters`   the same, but scripts without spaces are cut into characters; Latin words and numbers stay whole.
+"""
 
 import contextlib
 import functools
 import importlib.util
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from core.errors import UserError
+from core.errors import ConfigError, UserError, check_rules
 from core.io.text import quoted
+
+TOKENIZERS = ("english", "unicode", "characters")
+AUTO = "auto"
+"""Instead of a tokenizer or of word vectors: what fits the letters of the texts."""
+_VOWELS = "aeiouyhœæàáâäèéêëìíîïòóôöùúûü"
+"""What an elided French or Italian article stands before."""
+_UNICODE = (
+    (r"[\u200b\ufeff]", 0, " "),
+    (r"\u00ad", 0, ""),  # soft hyphen
+    (r"[’＇]", 0, "'"),
+    (r"\b", "W", " "),  # with the flag WORD: the default word boundaries of UAX 29
+    (rf"(?<=\p{{Latin}}')(?<!\baujourd')(?=[{_VOWELS}])", 0, " "),  # l'année -> l' année
+)
+"""Pattern of the package `regex`, flags and replacement. UAX 29 itself cuts a script without spaces at each character,
+except Katakana."""
+_CHARACTERS = (*_UNICODE, (r"(?<=[\p{Katakana}ー])(?=\p{Katakana})", 0, " "))
+_STEPS = {"unicode": _UNICODE, "characters": _CHARACTERS}
+_UNSPACED = r"(?=\p{L})[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]"
+_SAMPLE_TEXTS, _SAMPLE_CHARACTERS = 2000, 500
+"""Number of texts that the choice looks at, evenly spaced, and of characters of each."""
+MIN_UNSPACED = 0.2
+"""Share of letters in scripts without spaces that makes the choice `characters`."""
+MIN_OTHER = 0.005
+"""Share of letters that are not English that makes the choice `unicode`. It is at most 0.0003 in our English data, 0.02
+in German and 0.04 in French."""
+MIN_ENGLISH = 0.5
+"""Share of English letters below which English word vectors are not used by default: also French has 0.94."""
 
 _HARD = (
     "",
@@ -25,29 +57,92 @@ _HARD = (
 """Sentences with a case for every step."""
 
 
-def tokenize(text: str) -> list[str]:
-    """Lowercase, then split as NLTK's `word_tokenize(text, preserve_line=True)` does: the notebook's tokens.
+def tokenize(text: str, tokenizer: str = "english") -> list[str]:
+    """Return the words of a text, in lower case; [] for blank text.
 
-    With `preserve_line` no sentence splitter runs, so nothing has to be downloaded. Returns [] for blank text.
-    The result depends on NLTK's version, see `tokenizer_version`.
+    `english` splits as NLTK's `word_tokenize(text, preserve_line=True)` does: no sentence splitter runs, so nothing has
+    to be downloaded. The result depends on the version of NLTK or of `regex`, see `tokenizer_version`.
     """
-    return _word_tokenize()(text.lower())
+    return _splitter(tokenizer)(text.lower())
 
 
 @functools.cache
-def _word_tokenize() -> Callable[[str], list[str]]:
-    split: Callable[[str], list[str]] = load_nltk_tokenizer().tokenize
-    return split
+def _splitter(tokenizer: str) -> Callable[[str], list[str]]:
+    """Return what splits text in lower case."""
+    if tokenizer == "english":
+        split: Callable[[str], list[str]] = load_nltk_tokenizer().tokenize
+        return split
+    return functools.partial(apply_regexes, _compiled(tokenizer))
 
 
-def tokenizer_version() -> str:
-    """Name, version and options of the tokenizer: part of every cache key and every saved model.
+def _compiled(tokenizer: str) -> list[tuple[Any, str]]:
+    import regex
 
-    NLTK 3.9.1 gives 20,279 distinct words on MR, 3.10.4 gives 20,053.
+    flags = {"W": regex.WORD, 0: 0}
+    return [(regex.compile(pattern, flags[flag]), new) for pattern, flag, new in _STEPS[tokenizer]]
+
+
+def tokenizer_version(tokenizer: str = "english") -> str:
+    """Return name, version and options of a tokenizer: part of every cache key and every saved model.
+
+    NLTK 3.9.1 gives 20,279 distinct words on MR, 3.10.4 gives 20,053. The Unicode data are those of `regex`.
     """
     from importlib.metadata import version  # reads one file; importing nltk itself takes over a second
 
-    return f"nltk-{version('nltk')}/word_tokenize/lower"
+    if tokenizer == "english":
+        return f"nltk-{version('nltk')}/word_tokenize/lower"
+    return f"regex-{version('regex')}/{tokenizer}/lower"
+
+
+def tokenizer_name(version: str) -> str:
+    """Return the tokenizer of a `tokenizer_version`.
+
+    Raises:
+        ConfigError: this version of sentune has no such tokenizer.
+    """
+    if not version.startswith("regex-"):
+        return "english"
+    name = version.split("/")[1] if "/" in version else version
+    if name not in _STEPS:
+        raise ConfigError(f"unknown tokenizer {quoted(name)}; known are {', '.join(TOKENIZERS)}")
+    return name
+
+
+def check_tokenizer(tokenizer: str) -> None:
+    """Raise ConfigError unless this is a tokenizer or `auto`."""
+    choices = (AUTO, *TOKENIZERS)
+    check_rules({"--tokenizer": (tokenizer, f"one of {', '.join(choices)}", tokenizer in choices)})
+
+
+def count_letters(texts: Sequence[str]) -> dict[str, float]:
+    """Return the shares of the letters that are `english` (a to z) and `unspaced` (of scripts without spaces).
+
+    At most 2,000 texts are looked at, evenly spaced. Without letters, the share `english` is 1.
+    """
+    import regex
+
+    step = max(1, -(-len(texts) // _SAMPLE_TEXTS))
+    sample = "\n".join(text[:_SAMPLE_CHARACTERS] for text in texts[::step])
+    counts = {
+        name: len(regex.findall(pattern, sample))
+        for name, pattern in {"all": r"\p{L}", "english": "[A-Za-z]", "unspaced": _UNSPACED}.items()
+    }
+    total = counts.pop("all")
+    return {name: round(count / total, 4) for name, count in counts.items()} if total else {"english": 1, "unspaced": 0}
+
+
+def choose_tokenizer(letters: Mapping[str, float]) -> str:
+    """Return the tokenizer for texts with these letters, see `count_letters`."""
+    if letters["unspaced"] >= MIN_UNSPACED:
+        return "characters"
+    return "unicode" if 1 - letters["english"] >= MIN_OTHER else "english"
+
+
+def describe_letters(letters: Mapping[str, float]) -> str:
+    """Return one clause about the letters of the texts: the reason of a choice."""
+    if letters["unspaced"] >= MIN_UNSPACED:
+        return f"{letters['unspaced']:.0%} of the letters are of scripts without spaces"
+    return f"{letters['english']:.1%} of the letters are English"
 
 
 _HOME = "nltk.tokenize.destructive"
@@ -76,13 +171,14 @@ def _import_without_package() -> Any:
             del sys.modules[name]
 
 
-def tokenizer_as_regexes(words: Sequence[str]) -> dict[str, Any]:
-    """Regular expressions and their replacements, to be applied in order to the lowercased text.
+def tokenizer_as_regexes(words: Sequence[str], tokenizer: str = "english") -> dict[str, Any]:
+    """Return regular expressions and their replacements, to be applied in order to the lowercased text.
 
     Afterwards the text is split at white space.
 
     Args:
         words: of a vocabulary; on them, as on sentences with a case for every step, the written rule is tried.
+        tokenizer: its name.
 
     Returns:
         As JSON can hold it: `name`, and `steps`, each [engine, pattern, flags, replacement], where the engine is the
@@ -91,8 +187,26 @@ def tokenizer_as_regexes(words: Sequence[str]) -> dict[str, Any]:
     Raises:
         UserError: the installed NLTK does something else than its tables say.
     """
+    steps = _nltk_as_regexes() if tokenizer == "english" else _compiled(tokenizer)
+    lines = [" ".join(words[start : start + 50]) for start in range(0, len(words), 50)]
+    for text in (*_HARD, *lines):
+        if apply_regexes(steps, text.lower()) != tokenize(text, tokenizer):
+            raise UserError(
+                f"the rule of {tokenizer_version(tokenizer)} cannot be written down: it splits {quoted(text)} in another way; "
+                "install the NLTK that the model's card names"
+            )
+    return {
+        "name": tokenizer_version(tokenizer),
+        "steps": [
+            ["re" if isinstance(pattern, re.Pattern) else "regex", pattern.pattern, int(pattern.flags), new]
+            for pattern, new in steps
+        ],
+    }
+
+
+def _nltk_as_regexes() -> list[tuple[Any, str]]:
     tables = load_nltk_tokenizer()
-    steps = [
+    return [
         *tables.STARTING_QUOTES,
         *tables.PUNCTUATION,
         tables.PARENS_BRACKETS,
@@ -101,25 +215,10 @@ def tokenizer_as_regexes(words: Sequence[str]) -> dict[str, Any]:
         *tables.ENDING_QUOTES,
         *((pattern, r" \1 \2 ") for pattern in (*tables.CONTRACTIONS2, *tables.CONTRACTIONS3)),
     ]
-    lines = [" ".join(words[start : start + 50]) for start in range(0, len(words), 50)]
-    for text in (*_HARD, *lines):
-        if apply_regexes(steps, text) != tokenize(text):
-            raise UserError(
-                f"the rule of {tokenizer_version()} cannot be written down: it splits {quoted(text)} in another way; "
-                "install the NLTK that the model's card names"
-            )
-    return {
-        "name": tokenizer_version(),
-        "steps": [
-            ["re" if isinstance(pattern, re.Pattern) else "regex", pattern.pattern, int(pattern.flags), new]
-            for pattern, new in steps
-        ],
-    }
 
 
 def apply_regexes(steps: Sequence[tuple[Any, str]], text: str) -> list[str]:
-    """Tokens of `text` by compiled patterns and their replacements."""
-    text = text.lower()
+    """Return the words of a text in lower case by compiled patterns and their replacements."""
     for pattern, new in steps:
         text = pattern.sub(new, text)
     return text.split()

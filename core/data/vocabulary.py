@@ -61,14 +61,14 @@ class TokenizedTexts:
     distinct: list[str]
 
 
-def tokenize_all(texts: Sequence[str], notify: Notify | None = None) -> TokenizedTexts:
+def tokenize_all(texts: Sequence[str], notify: Notify | None = None, tokenizer: str = "english") -> TokenizedTexts:
     """Tokenise all texts; `notify` is called with the progress every few seconds."""
     places: dict[str, int] = {}
     flat = array.array("i")
     offsets = np.zeros(len(texts) + 1, dtype=np.int64)
     reported = time.monotonic()
     for row, text in enumerate(texts):
-        flat.extend([places.setdefault(token, len(places)) for token in tokenize(text)])
+        flat.extend([places.setdefault(token, len(places)) for token in tokenize(text, tokenizer)])
         offsets[row + 1] = len(flat)
         if notify and row % 1000 == 0 and time.monotonic() - reported > _QUIET_SECONDS:
             reported = time.monotonic()

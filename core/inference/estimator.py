@@ -15,7 +15,7 @@ from core.config import TrialConfig
 from core.data import splits
 from core.data.corpus import TEST, TRAIN, Corpus
 from core.data.load import build_arrays
-from core.data.tokenizer import tokenizer_version
+from core.data.tokenizer import AUTO, check_tokenizer, choose_tokenizer, count_letters, tokenizer_name, tokenizer_version
 from core.data.vectors import resolve_vectors
 from core.data.vocabulary import Vocabulary
 from core.inference.members import LstmMember
@@ -32,6 +32,7 @@ class SentenceEstimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         config: TrialConfig | None = None,
         *,
         vectors: str = "none",
+        tokenizer: str = AUTO,
         embedding_dim: int = 100,
         cache_dir: Path | str | None = None,
         threads: int = 1,
@@ -39,6 +40,7 @@ class SentenceEstimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Store the settings: `config` includes the seed; the others are those of load_corpus and train."""
         self.config = config
         self.vectors = vectors
+        self.tokenizer = tokenizer
         self.embedding_dim = embedding_dim
         self.cache_dir = cache_dir
         self.threads = threads
@@ -60,7 +62,13 @@ class SentenceEstimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         corpus = self._corpus(texts, places.astype(np.int64), config.seed)
         result = train(config, corpus, threads=self.threads)
         member = LstmMember(name="model", weight=1.0, config=config, weights=result.weights)
-        self.model_ = Predictor([member], Vocabulary(corpus.words), corpus.classes, corpus.embedding_dim)
+        self.model_ = Predictor(
+            [member],
+            Vocabulary(corpus.words),
+            corpus.classes,
+            corpus.embedding_dim,
+            tokenizer=tokenizer_name(corpus.source["tokenizer"]),
+        )
         self.epochs_ = result.epochs
         return self
 
@@ -94,10 +102,13 @@ class SentenceEstimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         split = splits.stratified_split(texts, labels, classes, seed)
         split[split == TEST] = TRAIN
         folder = Path(self.cache_dir) if self.cache_dir is not None else cache.default_dir()
-        arrays, words, _ = build_arrays(texts, split, resolve_vectors(self.vectors, folder, self.embedding_dim))
+        check_tokenizer(self.tokenizer)
+        tokenizer = choose_tokenizer(count_letters(texts)) if self.tokenizer == AUTO else self.tokenizer
+        table = resolve_vectors(self.vectors, folder, self.embedding_dim)
+        arrays, words, _ = build_arrays(texts, split, table, tokenizer)
         vectors = arrays.pop("vectors", None)
         width = self.embedding_dim if vectors is None else vectors.shape[1]
-        source = {"tokenizer": tokenizer_version()}
+        source = {"tokenizer": tokenizer_version(tokenizer)}
         return Corpus(
             **arrays, labels=labels, vectors=vectors, embedding_dim=width,
             words=tuple(words), classes=classes, fingerprint="", source=source,

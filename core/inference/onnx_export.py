@@ -94,7 +94,7 @@ def export_onnx(model: Predictor, source: Path, out: Path, notify: Callable[[str
         )
     contents = {
         "model.onnx": graph,
-        "tokenizer.json": readable_json(tokenizer_as_regexes(model.vocabulary.words)),
+        "tokenizer.json": readable_json(tokenizer_as_regexes(model.vocabulary.words, model.tokenizer)),
         "vocabulary.json": readable_json(model.vocabulary.words),
         "labels.json": readable_json(model.classes),
         "card.md": (source / "card.md").read_bytes(),

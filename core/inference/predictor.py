@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from core.calibration import CoverageRow
-from core.data.tokenizer import tokenize, tokenizer_version
+from core.data.tokenizer import tokenize, tokenizer_name, tokenizer_version
 from core.data.vocabulary import Vocabulary
 from core.errors import CorruptionError, DataError
 from core.inference.members import LstmMember, Member, check_mixture, file_of, tensors_of
@@ -52,6 +52,7 @@ class Predictor:
         embedding_dim: int,
         temperature: float = 1.0,
         coverage: Sequence[CoverageRow] = (),
+        tokenizer: str = "english",
     ) -> None:
         """Build the members' networks.
 
@@ -62,6 +63,7 @@ class Predictor:
             embedding_dim: width of a word vector.
             temperature: of the mixture's probabilities.
             coverage: the table of core.calibration.coverage_table on the validation sentences; empty if unknown.
+            tokenizer: name of the tokenizer that made the vocabulary.
 
         Raises:
             CorruptionError: a member does not fit the vocabulary, the classes or its own settings; it is named.
@@ -71,6 +73,7 @@ class Predictor:
         self.vocabulary = vocabulary
         self.classes = classes
         self.temperature = temperature
+        self.tokenizer = tokenizer
         self.coverage = tuple(coverage)
         self._models = [_model_of(each, len(vocabulary), embedding_dim, len(classes)) for each in members]
 
@@ -113,7 +116,7 @@ class Predictor:
         """
         if isinstance(texts, str):
             raise TypeError("predict takes a list of texts, got one text")
-        sentences = [self.vocabulary.encode(tokenize(text)) for text in texts]
+        sentences = [self.vocabulary.encode(tokenize(text, self.tokenizer)) for text in texts]
         for place, sentence in enumerate(sentences, 1):
             if len(sentence) > MAX_TOKENS:
                 raise DataError(
@@ -194,14 +197,21 @@ def load_model(path: Path | str, *, notify: Callable[[str], None] | None = None)
         CorruptionError: a file is missing or changed; it is named.
     """
     saved = read_model(Path(path))
-    if notify is not None and saved.tokenizer != tokenizer_version():
+    tokenizer = tokenizer_name(saved.tokenizer)
+    if notify is not None and saved.tokenizer != tokenizer_version(tokenizer):
         notify(
-            f"the model in {path} was trained with tokenizer {saved.tokenizer}, here is {tokenizer_version()}: "
+            f"the model in {path} was trained with tokenizer {saved.tokenizer}, here is {tokenizer_version(tokenizer)}: "
             "some words may be split in another way, and labels may differ"
         )
     try:
         return Predictor(
-            saved.members, saved.vocabulary, saved.classes, saved.embedding_dim, saved.temperature, saved.coverage
+            saved.members,
+            saved.vocabulary,
+            saved.classes,
+            saved.embedding_dim,
+            saved.temperature,
+            saved.coverage,
+            tokenizer,
         )
     except CorruptionError as error:
         raise CorruptionError(f"the model in {path} is damaged: {error}") from error

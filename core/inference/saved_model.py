@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.calibration import CoverageRow
+from core.data.tokenizer import tokenizer_name
 from core.data.vocabulary import Vocabulary
 from core.errors import ConfigError, CorruptionError, UserError
 from core.inference.members import MEMBER_FILES, Member, check_mixture, entry_of, file_of, member_of, tensors_of
@@ -134,6 +135,7 @@ def read_model(path: Path) -> SavedModel:
             raise UserError(
                 f"{path} has layout {settings['layout']}, this version of sentune reads {LAYOUT}: retrain the trial"
             )
+        tokenizer_name(settings["tokenizer"])  # raises ConfigError if it is unknown
         if sorted(files) != sorted(entry["file"] for entry in settings["members"]):
             raise CorruptionError(f"{CHECKSUMS} is not what was saved")
         members = tuple(member_of(entry, _load_tensors(path / entry["file"])) for entry in settings["members"])

@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from core.errors import DataError, UserError
 from core.io import atomic
@@ -13,6 +14,7 @@ from core.io.archives import open_file
 
 SMALL_BYTES = 8 << 20
 """Size in bytes below which a file is read each time, which takes milliseconds."""
+T = TypeVar("T")
 _MTIME_GRACE_NS = 2_000_000_000
 """Age below which nothing is remembered: a file may change again within the same time stamp."""
 
@@ -53,8 +55,7 @@ def memoize_by_stat(path: Path, cache: Path, what: str, find_out: Callable[[], s
         seen = _stamp(path)
     if seen[0] < SMALL_BYTES:
         return find_out()
-    name = hashlib.sha256(f"{what}\0{path.resolve()}".encode("utf-8", "surrogateescape")).hexdigest()
-    note = cache / ".known" / f"{name}.json"
+    note = _note(cache, f"{what}\0{path.resolve()}")
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         content = json.loads(note.read_bytes())
         if content["stamp"] == seen:
@@ -64,6 +65,29 @@ def memoize_by_stat(path: Path, cache: Path, what: str, find_out: Callable[[], s
         with contextlib.suppress(UserError):  # a cache folder that cannot be written costs time only
             atomic.atomic_write(note, json.dumps({"stamp": seen, "value": value}).encode())
     return value
+
+
+def memoize_by_content(content: str, cache: Path, what: str, find_out: Callable[[], T]) -> T:
+    """Return `find_out()`, or its previous result for the same content.
+
+    Args:
+        content: What identifies the content, such as its digest.
+        cache: The cache folder.
+        what: Name and version of the function.
+        find_out: Returns a value that JSON can hold.
+    """
+    note = _note(cache, f"{what}\0{content}")
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        remembered: T = json.loads(note.read_bytes())["value"]
+        return remembered
+    value = find_out()
+    with contextlib.suppress(UserError):
+        atomic.atomic_write(note, json.dumps({"value": value}).encode())
+    return value
+
+
+def _note(cache: Path, key: str) -> Path:
+    return cache / ".known" / f"{hashlib.sha256(key.encode('utf-8', 'surrogateescape')).hexdigest()}.json"
 
 
 def _stamp(path: Path) -> list[int]:
