@@ -26,7 +26,7 @@ from tuning.journal.writer import open_study
 from tuning.plain_fit import PlainFit
 from tuning.resources.allocation import GPU_SHARE, resolve_resources
 from tuning.resources.machine import Machine, TrialResources
-from tuning.run_options import AUTO, RunOptions, study_config
+from tuning.run_options import AUTO, RunOptions, data_of_study, study_config
 from tuning.scheduling.budget import EarlyEnd
 from tuning.scheduling.schedule import Callback, Schedule, reopen_trials
 from tuning.scheduling.study import searched_settings, study_id, study_spec
@@ -87,7 +87,7 @@ def _run(options: RunOptions, machine: "Machine | Cluster", fits: int, began: fl
     folder = options.folder
     existing = study_attributes(folder)
     plan = study_config(options, fits, existing)
-    corpus = load_corpus(**options.data, cache_dir=options.cache_dir, progress=_say)
+    corpus = load_corpus(**data_of_study(options, existing), cache_dir=options.cache_dir, progress=_say)
     audit = render_audit(corpus.source["audit"])
     _say(wrap_titled(audit, shutil.get_terminal_size().columns) if sys.stdout.isatty() else audit)
     if corpus.folds is None and len(corpus.indices(TRAIN)) < SMALL:
@@ -124,7 +124,7 @@ def _run(options: RunOptions, machine: "Machine | Cluster", fits: int, began: fl
         if options.tensorboard:
             files = TensorBoardCallback(journal, searched_settings(plan.space), print_note)
             callbacks.append(extras.enter_context(contextlib.closing(files)))
-        plain = PlainFit(journal, options.data, corpus.fingerprint, plan.metric, options.cache_dir, print_note)
+        plain = PlainFit(journal, spec["data"], corpus.fingerprint, plan.metric, options.cache_dir, print_note)
         callbacks.append(extras.enter_context(plain))
         if choice is not None:
             journal.set_study_attr(GPU_SHARE, dataclasses.asdict(choice))

@@ -51,8 +51,8 @@ class RunOptions:
     vectors: Annotated[
         str,
         Option(
-            help="Word vectors: glove-50d, glove-100d, glove-200d, glove-300d, fasttext, none, a .vec, .txt, .zip or .gz "
-            "file, or auto (glove-50d, but none if most letters are not English)."
+            help="Word vectors: glove-50d, glove-100d, glove-200d, glove-300d, fasttext, none, a .vec, .txt, .zip or "
+            ".gz file, or auto (glove-50d, but none if most letters are not English)."
         ),
         DATA,
     ] = AUTO
@@ -281,6 +281,17 @@ def study_config(options: RunOptions, max_parallel: int, existing: Mapping[str, 
         precision=precision,
         budget=options.budget,
     )
+
+
+def data_of_study(options: RunOptions, existing: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of load_corpus; an existing study keeps its tokenizer and vectors instead of `auto`.
+
+    Args:
+        options: of `run` or `plan`.
+        existing: attributes of the study in `options.folder`; empty for a new one.
+    """
+    recorded = existing["spec"]["data"] if existing else {}
+    return {name: recorded.get(name, value) if value == AUTO else value for name, value in options.data.items()}
 
 
 def corpus_arguments(options: Mapping[str, Any]) -> dict[str, Any]:

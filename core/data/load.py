@@ -116,9 +116,7 @@ def load_corpus(
     return corpus
 
 
-def _choose(
-    tokenizer: str, vectors: str, data: DatasetSource, folder: Path, notify: Notify | None
-) -> tuple[str, str]:
+def _choose(tokenizer: str, vectors: str, data: DatasetSource, folder: Path, notify: Notify | None) -> tuple[str, str]:
     """Return tokenizer and vectors, each chosen by the letters of the texts if it is `auto`.
 
     A reason is given for what is not the choice for English.

@@ -192,8 +192,8 @@ def tokenizer_as_regexes(words: Sequence[str], tokenizer: str = "english") -> di
     for text in (*_HARD, *lines):
         if apply_regexes(steps, text.lower()) != tokenize(text, tokenizer):
             raise UserError(
-                f"the rule of {tokenizer_version(tokenizer)} cannot be written down: it splits {quoted(text)} in another way; "
-                "install the NLTK that the model's card names"
+                f"the rule of {tokenizer_version(tokenizer)} cannot be written down: it splits {quoted(text)} in "
+                "another way; install the NLTK that the model's card names"
             )
     return {
         "name": tokenizer_version(tokenizer),

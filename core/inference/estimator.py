@@ -15,7 +15,14 @@ from core.config import TrialConfig
 from core.data import splits
 from core.data.corpus import TEST, TRAIN, Corpus
 from core.data.load import build_arrays
-from core.data.tokenizer import AUTO, check_tokenizer, choose_tokenizer, count_letters, tokenizer_name, tokenizer_version
+from core.data.tokenizer import (
+    AUTO,
+    check_tokenizer,
+    choose_tokenizer,
+    count_letters,
+    tokenizer_name,
+    tokenizer_version,
+)
 from core.data.vectors import resolve_vectors
 from core.data.vocabulary import Vocabulary
 from core.inference.members import LstmMember

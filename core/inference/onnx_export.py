@@ -1,7 +1,7 @@
 """Export a saved model as a folder for onnxruntime, which predicts without torch, NLTK and sentune.
 
 model.onnx        the classifier, see core.inference.onnx_graph
-tokenizer.json    text to tokens, see core.data.tokenizer
+tokenizer.json    text to tokens as regular expressions, see core.data.tokenizer
 vocabulary.json   the words, in id order
 labels.json       the class names, in label order
 card.md           the saved model's card

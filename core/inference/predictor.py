@@ -198,9 +198,10 @@ def load_model(path: Path | str, *, notify: Callable[[str], None] | None = None)
     """
     saved = read_model(Path(path))
     tokenizer = tokenizer_name(saved.tokenizer)
-    if notify is not None and saved.tokenizer != tokenizer_version(tokenizer):
+    here = tokenizer_version(tokenizer)
+    if notify is not None and saved.tokenizer != here:
         notify(
-            f"the model in {path} was trained with tokenizer {saved.tokenizer}, here is {tokenizer_version(tokenizer)}: "
+            f"the model in {path} was trained with tokenizer {saved.tokenizer}, here is {here}: "
             "some words may be split in another way, and labels may differ"
         )
     try:

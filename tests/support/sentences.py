@@ -9,7 +9,30 @@ from core.data.vocabulary import PAD, UNK, Vocabulary
 Tokenize = Callable[[str], list[str]]
 
 PIECES = ["can", "not", "gon", "na", "n't", "'s", "'ll", "'", '"', "``", "--", "...", ". ", ")", "(", "a.", "3:30", "«"]
-PIECES += ["’", "—", "$", "%", " ", "\t", "\x1c", "\u2028", "\n", "İ", "ß", "ǅ", "再", "🙂", "\ud800", "\x00", "\ufeff"]
+PIECES += [
+    "’",
+    "—",
+    "$",
+    "%",
+    " ",
+    "\t",
+    "\x1c",
+    "\u2028",
+    "\n",
+    "İ",
+    "ß",
+    "ǅ",
+    "再",
+    "🙂",
+    "カー",
+    "ที่",
+    "l'é",
+    "\u200b",
+    "\u00ad",
+    "\ud800",
+    "\x00",
+    "\ufeff",
+]
 texts = st.text() | st.lists(st.sampled_from(PIECES) | st.text(max_size=3)).map("".join)
 
 

@@ -63,6 +63,7 @@ def data_of(file: Path) -> dict[str, Any]:
     return {
         "dataset": str(file), "vectors": "none", "text_column": None, "label_column": None, "split_column": None,
         "split": "80/10/10", "encoding": None, "embedding_dim": 8, "allow_leak": False, "seed": SEED,
+        "tokenizer": "english",
     }  # fmt: skip
 
 

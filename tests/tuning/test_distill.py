@@ -210,6 +210,12 @@ def test_a_teacher_with_other_classes_is_refused(study: Path, made: Path, tmp_pa
         distil(study, made, model=other)
 
 
+def test_a_teacher_with_another_tokenizer_is_refused(study: Path, made: Path, tmp_path: Path) -> None:
+    other = saved(tmp_path, **TEACHER, tokenizer="regex-2026/unicode/lower")
+    with pytest.raises(ConfigError, match="same tokenizer: .*model has unicode, the study has english; choose another"):
+        distil(study, made, model=other)
+
+
 def test_a_study_in_folds_is_refused(study: Path, made: Path) -> None:
     def change(line: dict[str, Any]) -> None:
         if "spec" in line.get("user_attr", {}):

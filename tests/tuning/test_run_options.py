@@ -15,7 +15,7 @@ from tuning.cli.app import app
 from tuning.journal.records import study_attributes
 from tuning.journal.writer import open_study
 from tuning.resources.machine import TrialResources
-from tuning.run_options import RunOptions, study_config
+from tuning.run_options import RunOptions, data_of_study, study_config
 from tuning.scheduling.asha import Asha
 from tuning.scheduling.budget import Budget
 from tuning.scheduling.study import StudyConfig, study_spec
@@ -88,6 +88,22 @@ def test_the_default_lag_is_two_epochs_and_grows_with_the_square_root_of_the_par
     assert configured(options(tmp_path, parallelism=64)).lag == 4.0
     assert configured(options(tmp_path, parallelism=1000)).lag == 15.8
     assert configured(options(tmp_path, lag=0.5)).lag == 0.5
+
+
+def test_a_study_records_tokenizer_and_vectors_that_were_chosen_and_keeps_them(tmp_path: Path) -> None:
+    """Another version may choose otherwise for the same texts."""
+    chosen = {"tokenizer": "regex-1/unicode/lower", "vectors": "glove-50d"}
+    corpus = dataclasses.replace(tiny_corpus(), source=chosen)
+    here = options(tmp_path)
+    plan = configured(here)
+    recorded = study_spec(plan, corpus, here.data, TrialResources())["data"]
+    assert recorded == {**here.data, "tokenizer": "unicode", "vectors": "glove-50d"}
+    assert (here.data["tokenizer"], here.data["vectors"]) == ("auto", "auto")
+    existing = {"spec": {"data": recorded}}
+    assert data_of_study(here, existing) == recorded
+    assert data_of_study(here, {}) == here.data
+    given = options(tmp_path, tokenizer="english", vectors="none")
+    assert data_of_study(given, existing) == given.data
 
 
 @pytest.mark.parametrize("changes", [{"parallelism": 0}, {"parallelism": -1}])

@@ -16,7 +16,7 @@ from tuning.journal.reader import read_journal
 from tuning.journal.records import study_attributes, to_record
 from tuning.resources.allocation import heaviest_configs, resolve_resources
 from tuning.resources.machine import Machine
-from tuning.run_options import RunOptions, study_config
+from tuning.run_options import RunOptions, data_of_study, study_config
 from tuning.scheduling.schedule import KEPT_PAUSED
 from tuning.scheduling.study import StudyConfig
 from tuning.warm_start import add_warm_start
@@ -177,7 +177,8 @@ def make_forecast(options: RunOptions, say: Callable[[str], None]) -> ForecastRe
     fits = options.resources.max_parallel(machine)
     existing = study_attributes(options.folder)
     plan = study_config(options, fits, existing)
-    corpus = load_corpus(**options.data, cache_dir=options.cache_dir, progress=say)
+    data = data_of_study(options, existing)
+    corpus = load_corpus(**data, cache_dir=options.cache_dir, progress=say)
     resources, choice = resolve_resources(options.resources, plan, machine, corpus, existing)
     if choice is not None:
         say(str(choice))
@@ -192,7 +193,7 @@ def make_forecast(options: RunOptions, say: Callable[[str], None]) -> ForecastRe
     found = probe(
         plan,
         heavy,
-        options.data,
+        data,
         options.cache_dir,
         side_by_side=side_by_side,
         threads=resources.cpus_per_trial,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.config import PRECISIONS
 from core.data.corpus import Corpus
+from core.data.tokenizer import AUTO, tokenizer_name
 from core.errors import check_rules
 from core.io.checked_folder import canonical_json
 from tuning.journal.records import STUDY_FORMAT
@@ -100,10 +101,17 @@ class StudyConfig:
 
 
 def study_spec(plan: StudyConfig, corpus: Corpus, data: Mapping[str, Any], resources: TrialResources) -> dict[str, Any]:
-    """Return the spec of a new study, or of a command that continues one. It lacks the number of trials."""
+    """Return the spec of a new study, or of a command that continues one. It lacks the number of trials.
+
+    Args:
+        plan: The study's configuration.
+        corpus: The study's data.
+        data: Arguments of load_corpus; what is `auto` in them is recorded as load_corpus chose.
+        resources: Of each trial.
+    """
     return {
         "format": STUDY_FORMAT,
-        "data": dict(data),
+        "data": {name: _choice(name, corpus) if value == AUTO else value for name, value in data.items()},
         "fingerprint": corpus.fingerprint,
         "embedding_dim": corpus.embedding_dim,
         "space": json.loads(plan.space.to_json()),
@@ -118,6 +126,12 @@ def study_spec(plan: StudyConfig, corpus: Corpus, data: Mapping[str, Any], resou
         **({"retry_oom": True} if resources.retry_oom else {}),
         "versions": {name: version(name) for name in ("sentune", "torch", "optuna")},
     }
+
+
+def _choice(option: str, corpus: Corpus) -> str:
+    """Return the tokenizer or the vectors that load_corpus chose."""
+    found: str = corpus.source[option]
+    return tokenizer_name(found) if option == "tokenizer" else found
 
 
 def space_from_spec(spec: Mapping[str, Any]) -> Space:

@@ -16,7 +16,7 @@ from core.data import datasets
 from core.data.corpus import TEST, TRAIN, VAL
 from core.data.load import load_validation_texts
 from core.data.readers import Table
-from core.data.tokenizer import tokenize
+from core.data.tokenizer import tokenize, tokenizer_name
 from core.errors import ConfigError, DataError, UserError
 from tests.support.archives import everything_in, tar_gz
 
@@ -118,6 +118,7 @@ def test_a_damaged_entry_is_named_and_built_again(load: Load, tmp_path: Path) ->
         {"text_column": "text"},
         {"label_column": "label"},
         {"encoding": "cp1252"},
+        {"tokenizer": "unicode"},
         {"vectors": "v.vec"},
     ],
 )
@@ -130,8 +131,63 @@ def test_another_option_is_another_key(load: Load, tmp_path: Path, change: dict[
 
 def test_another_nltk_is_another_key(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
     first = load().fingerprint
-    monkeypatch.setattr(core.data.load, "tokenizer_version", lambda: "nltk-0/word_tokenize/lower")
+    monkeypatch.setattr(core.data.load, "tokenizer_version", lambda tokenizer: "nltk-0/word_tokenize/lower")
     assert load().fingerprint != first
+
+
+CHINESE = "\n".join(["text,label", *(f"第{i}部电影{'很好看' if i % 2 else '不好看'},{i % 2}" for i in range(40))])
+FRENCH = csv_of().replace("film", "séance très réussie à côté de l'été")
+
+
+@pytest.mark.parametrize(
+    ("text", "tokenizer", "vectors", "lines"),
+    [
+        (csv_of(), "english", "glove-50d", []),
+        (
+            FRENCH,
+            "unicode",
+            "glove-50d",
+            ["tokenizer   unicode: 80.2% of the letters are English (--tokenizer chooses)"],
+        ),
+        (
+            CHINESE,
+            "characters",
+            "none",
+            [
+                "tokenizer   characters: 100% of the letters are of scripts without spaces (--tokenizer chooses)",
+                "vectors     none, not English ones: 100% of the letters are of scripts without spaces; "
+                "pass --vectors FILE for your language's",
+            ],
+        ),
+    ],
+)
+def test_the_letters_choose_tokenizer_and_vectors(
+    load: Load, tmp_path: Path, text: str, tokenizer: str, vectors: str, lines: list[str]
+) -> None:
+    """The choice is part of the key as if it had been given, and the same by memory."""
+    (tmp_path / "reviews.csv").write_text(text)
+    for _ in range(2):
+        told: list[str] = []
+        corpus = load(vectors="auto", progress=told.append)
+        assert (tokenizer_name(corpus.source["tokenizer"]), corpus.source["vectors"]) == (tokenizer, vectors)
+        assert told == lines
+    assert load(tokenizer=tokenizer, vectors=vectors).fingerprint == corpus.fingerprint
+
+
+def test_a_text_is_read_once_for_the_choice_and_the_corpus(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[Path] = []
+    original = datasets.read_table
+    monkeypatch.setattr(datasets, "read_table", lambda path, encoding: read.append(path) or original(path, encoding))
+    load()
+    load()
+    assert len(read) == 1
+
+
+def test_a_tokenizer_that_is_none_is_refused(load: Load) -> None:
+    with pytest.raises(
+        ConfigError, match="--tokenizer must be one of auto, english, unicode, characters, got 'french'"
+    ):
+        load(tokenizer="french")
 
 
 @pytest.mark.parametrize("split", ["notebook", "column"])
@@ -163,7 +219,7 @@ def test_a_file_that_is_not_utf8_is_read_and_told(load: Load, tmp_path: Path) ->
     text = csv_of().replace("film", "séance très réussie à côté du café")
     (tmp_path / "reviews.csv").write_bytes(text.encode("cp1252"))
     told: list[str] = []
-    corpus = load(progress=told.append)
+    corpus = load(progress=told.append, tokenizer="unicode")
     assert "séance" in corpus.words
     assert told == [
         f"{tmp_path / 'reviews.csv'}: is not UTF-8, taken for cp1252; if letters come out wrong, pass --encoding"

@@ -1,4 +1,4 @@
-"""core.data.tokenizer: the tokenizer as data splits as the tokenizer does."""
+"""core.data.tokenizer: three tokenizers, each as data too, and the choice between them."""
 
 import importlib
 import json
@@ -10,30 +10,117 @@ from hypothesis import given
 from nltk.tokenize import word_tokenize
 
 import core.data.tokenizer
-from core.data.tokenizer import load_nltk_tokenizer, tokenize, tokenizer_as_regexes, tokenizer_version
-from core.errors import UserError
+from core.data.tokenizer import (
+    TOKENIZERS,
+    choose_tokenizer,
+    count_letters,
+    describe_letters,
+    load_nltk_tokenizer,
+    tokenize,
+    tokenizer_as_regexes,
+    tokenizer_name,
+    tokenizer_version,
+)
+from core.errors import ConfigError, UserError
 from tests.support.sentences import Tokenize, texts
 
-RULE = json.loads(json.dumps(tokenizer_as_regexes(["<pad>", "<unk>", "can't", "naïve"])))
-STEPS = [(importlib.import_module(engine).compile(source, flags), new) for engine, source, flags, new in RULE["steps"]]
+WORDS = ["<pad>", "<unk>", "can't", "naïve"]
+RULES = {name: json.loads(json.dumps(tokenizer_as_regexes(WORDS, name))) for name in TOKENIZERS}
+STEPS = {
+    name: [
+        (importlib.import_module(engine).compile(source, flags), new) for engine, source, flags, new in rule["steps"]
+    ]
+    for name, rule in RULES.items()
+}
 
 
-def by_rule(text: str) -> list[str]:
+def by_rule(text: str, tokenizer: str) -> list[str]:
     """As someone would apply the rule who has the JSON only."""
     text = text.lower()
-    for pattern, new in STEPS:
+    for pattern, new in STEPS[tokenizer]:
         text = pattern.sub(new, text)
     return text.split()
 
 
+@pytest.mark.parametrize("tokenizer", TOKENIZERS)
 @given(text=texts)
-def test_the_written_rule_gives_the_same_tokens(text: str) -> None:
-    assert by_rule(text) == tokenize(text)
+def test_the_written_rule_gives_the_same_tokens(tokenizer: str, text: str) -> None:
+    assert by_rule(text, tokenizer) == tokenize(text, tokenizer)
 
 
-def test_the_rule_says_which_tokenizer_it_is() -> None:
-    assert RULE["name"] == tokenizer_version()
-    assert {engine for engine, *_ in RULE["steps"]} <= {"re", "regex"}
+@pytest.mark.parametrize("tokenizer", TOKENIZERS)
+def test_the_rule_says_which_tokenizer_it_is(tokenizer: str) -> None:
+    assert RULES[tokenizer]["name"] == tokenizer_version(tokenizer)
+    assert tokenizer_name(RULES[tokenizer]["name"]) == tokenizer
+    assert {engine for engine, *_ in RULES[tokenizer]["steps"]} <= {"re", "regex"}
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"),
+    [
+        ("L'année d’un homme, aujourd'hui!", "l' année d' un homme , aujourd'hui !"),
+        ("L'homme dell'altra parte", "l' homme dell' altra parte"),
+        ("It's 3.14 of 1,000, can't 'he'?", "it's 3.14 of 1,000 , can't ' he ' ?"),
+        ("М'яч і п’ять — Straße…", "м'яч і п'ять — straße …"),
+        ("한국어 문장입니다.", "한국어 문장입니다 ."),
+        ("Zwei\u00adfel\u200bsatz \ufeff", "zweifel satz"),
+        ("नमस्ते दुनिया", "नमस्ते दुनिया"),
+    ],
+)
+def test_words_end_at_unicodes_boundaries(text: str, tokens: str) -> None:
+    """In both tokenizers: French and Italian articles are words, Ukrainian and English apostrophes are letters."""
+    assert tokenize(text, "unicode") == tokenize(text, "characters") == tokens.split()
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"),
+    [
+        ("这部ABC电影3.5分，很好！", "这 部 abc 电 影 3.5 分 ， 很 好 ！"),
+        ("カタカナのコーヒー", "カ タ カ ナ の コー ヒー"),
+        ("ที่นี่ดี good", "ที่ นี่ ดี good"),
+        ("ພາສາ", "ພ າ ສ າ"),
+        ("ភាសា", "ភា សា"),
+        ("မြန်မာ", "မြ န် မာ"),
+    ],
+)
+def test_scripts_without_spaces_are_cut_into_characters(text: str, tokens: str) -> None:
+    """Marks stay with their letter, and so does the sign that makes a Katakana vowel long."""
+    assert tokenize(text, "characters") == tokens.split()
+
+
+def test_unicode_keeps_katakana_whole() -> None:
+    assert tokenize("カタカナのコーヒー", "unicode") == ["カタカナ", "の", "コーヒー"]
+
+
+@pytest.mark.parametrize(
+    ("sample", "tokenizer", "reason"),
+    [
+        (["A naïve film.", "x" * 2000], "english", "99.8% of the letters are English"),
+        (["123 :)", ""], "english", "100.0% of the letters are English"),
+        ([], "english", "100.0% of the letters are English"),
+        (["Das Gerät ist schön."], "unicode", "87.5% of the letters are English"),
+        (["Хороший фильм"], "unicode", "0.0% of the letters are English"),
+        (["좋은 영화"], "unicode", "0.0% of the letters are English"),
+        (["很好 good bad"], "characters", "22% of the letters are of scripts without spaces"),
+        (["很好 good bad film"], "unicode", "84.6% of the letters are English"),
+        (["ที่นี่"], "characters", "100% of the letters are of scripts without spaces"),
+    ],
+)
+def test_the_letters_choose_the_tokenizer(sample: list[str], tokenizer: str, reason: str) -> None:
+    letters = count_letters(sample)
+    assert choose_tokenizer(letters) == tokenizer
+    assert describe_letters(letters) == reason
+
+
+def test_the_choice_looks_at_texts_from_all_over() -> None:
+    """At 2,000 of them: a file may begin with another language than most of it has."""
+    mixed = ["good"] * 3000 + ["很好"] * 3000
+    assert count_letters(mixed) == {"english": round(2 / 3, 4), "unspaced": round(1 / 3, 4)}
+
+
+def test_an_unknown_tokenizer_is_refused() -> None:
+    with pytest.raises(ConfigError, match="unknown tokenizer 'klingon'; known are english, unicode, characters"):
+        tokenizer_name("regex-2030.1/klingon/lower")
 
 
 @pytest.mark.parametrize("table", ["STARTING_QUOTES", "PUNCTUATION", "ENDING_QUOTES", "CONTRACTIONS2"])

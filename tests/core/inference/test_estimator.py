@@ -14,7 +14,7 @@ from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils import Tags, estimator_checks
 
 from core import SentenceEstimator, TrialConfig, load_model
-from core.errors import DataError, UserError
+from core.errors import ConfigError, DataError, UserError
 from tests.support.models import CLASSES, mixture, plain, saved
 
 CONFIG = TrialConfig(hidden_dim=8, epochs=4, batch_size=8, fc_dropout=0.0, learning_rate=0.03)
@@ -38,6 +38,16 @@ def test_it_learns_and_labels_in_the_type_of_the_labels(fitted: SentenceEstimato
     assert len(fitted.epochs_) == 4
     numbers = estimator().fit(np.array(TEXTS, dtype=object), np.arange(60) % 2 + 3)
     assert numbers.predict(["lovely fine", "awful"]).tolist() == [4, 3]
+
+
+def test_texts_without_spaces_are_learned_unless_another_tokenizer_is_given() -> None:
+    words = ["好看喜欢", "难看讨厌"]
+    texts = [f"第{i}部电影{words[i % 2][i % 3 :]}{i * 7 % 11}" for i in range(60)]
+    assert estimator().fit(texts, LABELS).score(texts, LABELS) > 0.9
+    english = estimator(tokenizer="english").fit(texts, LABELS)
+    assert len(english.model_.vocabulary) == 2 + 54  # each training text is one word
+    with pytest.raises(ConfigError, match="--tokenizer must be one of auto, english, unicode, characters, got 'nltk'"):
+        estimator(tokenizer="nltk").fit(texts, LABELS)
 
 
 def test_probabilities_are_in_the_order_of_the_classes(fitted: SentenceEstimator) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 import core.inference.onnx_export
 from core.config import POOLINGS, TrialConfig
+from core.data.tokenizer import TOKENIZERS, tokenizer_version
 from core.data.vocabulary import Vocabulary
 from core.errors import UserError
 from core.inference.members import LstmMember, Member
@@ -133,10 +134,15 @@ def test_the_folder_holds_all_that_is_needed(tmp_path: Path) -> None:
     assert sum(bool(line.strip()) for line in (out / "example.py").read_text().splitlines()) <= 20
 
 
+@pytest.mark.parametrize("tokenizer", TOKENIZERS)
 @pytest.mark.parametrize("members", [[lstm()], mixture()])
-def test_the_example_gives_the_models_answers_without_torch_and_nltk(tmp_path: Path, members: list[Member]) -> None:
-    out, _ = exported(tmp_path, members=members, temperature=1.5)
-    texts = ["Good bad, naïve?", "", "bad", "unseen <pad> 再见"]
+def test_the_example_gives_the_models_answers_without_torch_and_nltk(
+    tmp_path: Path, members: list[Member], tokenizer: str
+) -> None:
+    words = ("<pad>", "<unk>", "good", "bad", "再", "l'")
+    version = tokenizer_version(tokenizer)
+    out, _ = exported(tmp_path, members=members, temperature=1.5, words=words, tokenizer=version)
+    texts = ["Good bad, naïve?", "", "bad", "unseen <pad> 再见", "L’été", "GOOD再再"]
     code = (
         "import runpy, sys; del sys.argv[0]; sys.modules.update(dict.fromkeys(('torch', 'nltk', 'core', 'tuning'))); "
         "runpy.run_path(sys.argv[0], run_name='__main__')"

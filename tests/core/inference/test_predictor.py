@@ -13,7 +13,7 @@ import torch
 from core.calibration import apply_temperature
 from core.config import TrialConfig
 from core.data.tokenizer import tokenizer_version
-from core.errors import CorruptionError, DataError
+from core.errors import CorruptionError, DataError, UserError
 from core.inference.members import LstmMember, Member, PlainMember
 from core.inference.predictor import MAX_TOKENS, Predictor, load_model
 from core.inference.saved_model import save_model
@@ -115,6 +115,29 @@ def test_another_tokenizer_is_said_once_and_does_not_stop(tmp_path: Path) -> Non
     assert loaded.predict(["good"])[0].label in CLASSES
     (note,) = notes
     assert f"trained with tokenizer nltk-0.1, here is {tokenizer_version()}" in note
+
+
+@pytest.mark.parametrize(
+    ("tokenizer", "text"),
+    [
+        ("english", "可以"),
+        ("unicode", "l'été"),
+        ("characters", "可以"),
+    ],
+)
+def test_a_model_cuts_texts_with_its_own_tokenizer(tmp_path: Path, tokenizer: str, text: str) -> None:
+    words = ("<pad>", "<unk>", "可以", "l'", "été", "可")
+    notes: list[str] = []
+    path = saved(tmp_path, lstm(n_words=len(words)), words=words, tokenizer=tokenizer_version(tokenizer))
+    loaded = load_model(path, notify=notes.append)
+    assert notes == []
+    expected = {"english": [2], "unicode": [3, 4], "characters": [5, 1]}[tokenizer]
+    assert loaded.encode([text]) == [expected]
+
+
+def test_a_model_with_an_unknown_tokenizer_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"another version of sentune, .*: unknown tokenizer 'klingon'; known are"):
+        load_model(saved(tmp_path, tokenizer="regex-2030.1/klingon/lower"))
 
 
 @pytest.mark.parametrize(

@@ -178,7 +178,7 @@ def test_paths_are_kept_absolute_and_names_as_they_are(tmp_path: Path, monkeypat
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a.csv").touch()
     chosen = run_options.RunOptions(dataset="a.csv").data
-    assert (chosen["dataset"], chosen["vectors"]) == (str(tmp_path / "a.csv"), "glove-50d")
+    assert (chosen["dataset"], chosen["vectors"]) == (str(tmp_path / "a.csv"), "auto")
     chosen = run_options.RunOptions(dataset="mr:x.tar.gz", vectors="sub/v.vec", split_column="part").data
     assert (chosen["dataset"], chosen["vectors"]) == (f"mr:{tmp_path}/x.tar.gz", f"{tmp_path}/sub/v.vec")
     assert chosen["split"] == "column"

@@ -131,7 +131,7 @@ def test_one_changed_sentence_is_named(study: Path, made: Path, tmp_path: Path) 
 
 
 def test_another_tokenizer_is_named(study: Path, made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("core.data.load.tokenizer_version", lambda: "other-1.0")
+    monkeypatch.setattr("core.data.load.tokenizer_version", lambda tokenizer: "other-1.0")
     assert "changed since the search: tokenizer nltk-" in str(again(study, made))
 
 
