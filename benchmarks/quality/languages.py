@@ -1,4 +1,4 @@
-"""Does the command learn a language without spaces, with nothing but the file and its columns?
+"""Does the command learn a language without spaces from the file alone?
 
     python -m benchmarks.quality.languages                  8,000 Chinese reviews: ten minutes on two cores
     python -m benchmarks.quality.languages --quick          600 reviews, 2 trials of 2 epochs, no record

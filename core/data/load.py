@@ -133,8 +133,9 @@ def _choose(tokenizer: str, vectors: str, data: DatasetSource, folder: Path, not
         vectors = "glove-50d" if letters["english"] >= MIN_ENGLISH else "none"
         if vectors == "none":
             lines.append(f"vectors     none, not English ones: {reason}; pass --vectors FILE for your language's")
-    for line in lines if notify else ():
-        notify(line)
+    if notify:
+        for line in lines:
+            notify(line)
     return tokenizer, vectors
 
 
