@@ -96,6 +96,10 @@ def _run(options: RunOptions, machine: "Machine | Cluster", fits: int, began: fl
         print_note(WIDER.format(corpus.embedding_dim))
     if options.precision == AUTO:
         _say(f"precision   {plan.precision} (--precision chooses)")
+    if first := plan.first_trials.to_dict():
+        left_out = plan.first_trials.left_out
+        unfit = f"; {left_out} do not fit the space" if left_out else ""
+        _say(f"first trials  {first['trials']} settings of {first['source']} (--first-trials chooses){unfit}")
     resources = options.resources
     choice = None
     if isinstance(machine, Machine):

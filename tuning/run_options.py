@@ -90,6 +90,13 @@ class RunOptions:
         ),
     ] = None
     sampler: Annotated[str, Option(help="Sampler: tpe, random, gp, cmaes or qmc.")] = "tpe"
+    first_trials: Annotated[
+        str,
+        Option(
+            help="Trials after the baseline: portfolio (settings that were good on other data), random (the sampler's "
+            "own draws), or a YAML or JSON file with a list of settings."
+        ),
+    ] = "random"
     warm_start: Annotated[
         str | None, Option(help="Study with the same space and data whose trials the sampler uses.", metavar="STUDY")
     ] = None
@@ -257,6 +264,7 @@ def study_config(options: RunOptions, max_parallel: int, existing: Mapping[str, 
         existing: attributes of the study in `options.folder`; empty for a new one.
     """
     from tuning.scheduling.study import StudyConfig, default_lag
+    from tuning.space.portfolio import first_trials
 
     known = existing.get("spec")
     parallelism = options.parallelism or (known["parallelism"] if known else max_parallel)
@@ -276,6 +284,7 @@ def study_config(options: RunOptions, max_parallel: int, existing: Mapping[str, 
         seed=options.seed,
         stopping=options.stopping_rule,
         sampler=options.sampler,
+        first_trials=first_trials(options.first_trials, options.loaded_space),
         patience=options.patience,
         metric=options.metric,
         precision=precision,

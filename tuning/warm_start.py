@@ -13,10 +13,12 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from core.config import TrialConfig
 from core.errors import ConfigError
 from tuning.journal.records import RANKED, Spec, TrialRecord, read_study
 from tuning.scheduling.samplers import SAMPLERS
 from tuning.scheduling.study import StudyConfig, space_from_spec
+from tuning.space.portfolio import FirstTrials
 from tuning.space.space import Space
 
 PRIOR_TRIALS = "prior_trials"
@@ -55,7 +57,19 @@ def add_warm_start(
         digest = hashlib.sha256(json.dumps(rows, sort_keys=True).encode()).hexdigest()
         start = {"study": other, "trials": len(rows), "sha256": digest}
     prior_trials = tuple(_trial(row, config.space) for row in rows)
-    return dataclasses.replace(config, warm_start=start, prior_trials=prior_trials), {PRIOR_TRIALS: rows}
+    first_trials = _without(config, [row["params"] for row in rows])
+    config = dataclasses.replace(config, warm_start=start, prior_trials=prior_trials, first_trials=first_trials)
+    return config, {PRIOR_TRIALS: rows}
+
+
+def _without(config: StudyConfig, tried: Sequence[Mapping[str, Any]]) -> FirstTrials:
+    """Return the first trials without those whose parameters the other study tried: the sampler has their results."""
+    kept = []
+    for settings in config.first_trials.settings:
+        params = config.space.to_params(TrialConfig.from_dict({**settings, **config.shared_settings}))
+        if params not in tried:
+            kept.append(settings)
+    return dataclasses.replace(config.first_trials, settings=tuple(kept))
 
 
 def _mismatches(plan: StudyConfig, spec: Spec, fingerprint: str) -> Sequence[str]:

@@ -1,7 +1,6 @@
 """Recorded learning curves, and larger tables that are drawn from them."""
 
 import dataclasses
-import gzip
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -15,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from optuna.distributions import CategoricalDistribution
 
+from benchmarks.simulation.recording import read_recording
 from core.config import TrialConfig
 from core.training.result import EpochResult
 from tuning.space.space import Space
@@ -62,25 +62,22 @@ class Table:
 
 def read_table(path: Path, space_name: str) -> Table:
     """Read one space's curves from a file of benchmarks.simulation.record_curves, without those that became NaN."""
-    content = json.loads(gzip.decompress(path.read_bytes()))
+    content = read_recording(path)
     space = Space.from_json(json.dumps(content["spaces"][space_name]))
     curves = []
     for trial in content["curves"]:
         if trial["space"] == space_name and len(trial["curve"]) == content["epochs"]:
-            epochs = tuple(
-                EpochResult(
-                    epoch=i,
-                    train_loss=0.0,
-                    val_loss=loss,
-                    val_accuracy=accuracy,
-                    score=accuracy,
-                    seconds=trial["seconds"],
-                )
-                for i, (accuracy, loss) in enumerate(trial["curve"], 1)
-            )
-            params = space.to_params(TrialConfig.from_dict(trial["config"]))
-            curves.append(Curve(config=trial["config"], params=params, epochs=epochs))
+            curves.append(to_curve(space, trial["config"], trial["curve"], trial["seconds"]))
     return Table(space=space, epochs=content["epochs"], curves=tuple(curves))
+
+
+def to_curve(space: Space, config: Mapping[str, Any], epochs: Sequence[Sequence[float]], seconds: float) -> Curve:
+    """Return a curve of a recording, whose epochs begin with validation accuracy and validation loss."""
+    found = tuple(
+        EpochResult(epoch=i, train_loss=0.0, val_loss=loss, val_accuracy=accuracy, score=accuracy, seconds=seconds)
+        for i, (accuracy, loss, *_) in enumerate(epochs, 1)
+    )
+    return Curve(config=config, params=space.to_params(TrialConfig.from_dict(dict(config))), epochs=found)
 
 
 def many(table: Table, count: int, *, spread: float = 0.0, seed: int = 0) -> Table:

@@ -24,6 +24,7 @@ from tuning.scheduling.simulated_backend import JOB_SECONDS, Decider, ScoreFunct
 from tuning.scheduling.study import MIN_LAG, StudyConfig
 from tuning.scheduling.suggester import Suggester
 from tuning.scheduling.virtual_clock import VirtualClock, VisibleResult
+from tuning.space.portfolio import FirstTrials
 
 CLOCK, UNORDERED, STOPPING = "virtual clock", "no order", "Ray's ASHA"
 """Orders: the virtual clock; the same rule with all results so far; Ray's stopping form with all results so far."""
@@ -47,6 +48,8 @@ class Policy:
     trials: int = 48
     startup: int = 6
     constant_liar: bool = True
+    first_trials: FirstTrials = FirstTrials()  # noqa: RUF009 (it is frozen)
+    """What follows the baseline, except with the sampler `random`, which draws from the table."""
     error: float = 0.30
     """Standard deviation of the logarithm of a configuration's virtual cost, divided by its seconds."""
     noise: float = 0.15
@@ -179,6 +182,7 @@ class Chooser:
                 sampler=policy.sampler,
                 startup=policy.startup,
                 constant_liar=policy.constant_liar,
+                first_trials=policy.first_trials,
             )
             self._suggester = Suggester(config)
             self._places = Places(table.space, [curve.params for curve in table.curves])

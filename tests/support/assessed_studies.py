@@ -30,6 +30,7 @@ SPEC: dict[str, Any] = {
     "lag": 2.0,
     "stopping": None,
     "sampler": {"name": "tpe", "startup": 6, "constant_liar": True},
+    "first_trials": None,
     "warm_start": None,
 }
 FULL_SPEC = SPEC | {"epochs": 2, "patience": None, "precision": "fp32", "threads": 1, "device": "cpu",

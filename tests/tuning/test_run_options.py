@@ -125,6 +125,7 @@ def test_a_lag_that_is_no_time_is_refused(tmp_path: Path, lag: float) -> None:
         ({"lag": 0.0}, "lag 2.0, this command says 0.0"),
         ({"reduction": 2}, "stopping.reduction 4, this command says 2"),
         ({"stopping": "none"}, "stopping {.*}, this command says null"),
+        ({"first_trials": "portfolio"}, "first_trials null, this command says .*portfolio"),
     ],
 )
 def test_a_study_cannot_continue_in_another_order(tmp_path: Path, changes: dict[str, Any], said: str) -> None:

@@ -14,7 +14,10 @@ from tests.support.study_configs import outcomes, plan
 from tuning.journal.records import study_attributes
 from tuning.journal.writer import open_study
 from tuning.scheduling.study import StudyConfig
+from tuning.space.initial_trials import fit_settings
 from tuning.space.load import load_space
+from tuning.space.portfolio import FirstTrials
+from tuning.space.space import STUDY_FIELDS
 from tuning.warm_start import add_warm_start
 
 
@@ -57,6 +60,17 @@ def test_finished_trials_are_knowledge_to_the_last_bit(tmp_path: Path) -> None:
     assert the_plan.warm_start is not None
     assert {"study": "old", "trials": 5}.items() <= the_plan.warm_start.items()
     assert len(kept["prior_trials"]) == 5
+
+
+def test_first_trials_that_the_other_study_tried_are_left_out(tmp_path: Path) -> None:
+    """Its trial 1 is known; a setting that it has not tried remains."""
+    a_study(tmp_path / "old")
+    tried = outcomes(plan(seed=1), 6)[1].user_attrs["config"]
+    settings = fit_settings(load_space("quick"), {n: v for n, v in tried.items() if n not in STUDY_FIELDS})
+    assert settings is not None
+    first = FirstTrials(source="portfolio", settings=(settings, {**settings, "hidden_dim": 33}))
+    the_plan, _ = warm(tmp_path, plan(first_trials=first))
+    assert [each["hidden_dim"] for each in the_plan.first_trials.settings] == [33]
 
 
 def test_a_study_that_has_begun_keeps_its_own_copy(tmp_path: Path) -> None:

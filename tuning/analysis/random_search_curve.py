@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from core.errors import UserError
 from core.metrics import METRICS
 from tuning.journal.records import RANKED, TrialRecord
+from tuning.space.portfolio import PORTFOLIO
 
 BAND = (0.1, 0.9)
 """Of ten searches with this budget eight end within the band."""
@@ -83,8 +84,10 @@ def random_search_curve(records: Sequence[TrialRecord]) -> RandomSearchCurve:
     ended = [record for record in random if record.state != "FAIL"]
     scores = [record.best.score for record in ended if record.best]
     if len(scores) < 2:
+        chosen = sum(record.origin == PORTFOLIO for record in records)
+        why = f" (the {chosen} first trials of --first-trials are not random)" if chosen else ""
         raise UserError(
-            f"this study has {len(scores)} finished trials that were drawn at random, the curve needs at least 2: "
+            f"this study has {len(scores)} finished trials that were drawn at random{why}, the curve needs at least 2: "
             "run more of it, or a study with --sampler random"
         )
     metric = METRICS[ended[0].config["metric"]]

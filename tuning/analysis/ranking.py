@@ -39,6 +39,8 @@ class TrialRow:
     state: str
     baseline: bool
     """Whether it is the baseline setting of the space `notebook`."""
+    origin: str
+    """How it was chosen: baseline, try_first, portfolio, random, sampler, or `copy of N`."""
     copy_of: int | None
     """The earlier trial with the same settings, whose result it takes; None for a trial of its own."""
     error: str | None
@@ -134,6 +136,7 @@ COLUMNS = (
     TrialColumn(field="tied", title="tied", place=7, main=True),
     TrialColumn(field="recommended", main=True),
     TrialColumn(field="baseline", main=True),
+    TrialColumn(field="origin"),
     TrialColumn(field="copy_of"),
     TrialColumn(field="error"),
     TrialColumn(
@@ -261,6 +264,7 @@ def _row(
         seconds=round(record.seconds, 3),
         state=record.state,
         baseline=record.origin == "baseline",
+        origin=record.origin,
         copy_of=record.copy_of,
         error=record.error,
         **_ends("interval", interval),

@@ -69,7 +69,8 @@ SPEC = {
     "fingerprint?": str, "data?": dict, "embedding_dim?": POSITIVE, "space?": dict, "epochs?": POSITIVE,
     "epoch_sentences?": (int, type(None)), "seed?": COUNT,
     "metric?": str, "parallelism?": POSITIVE, "lag?": is_finite, "stopping?": (dict, type(None)), "sampler?": dict,
-    "warm_start?": (dict, type(None)), "threads?": POSITIVE, "device?": str, "precision?": str, "versions?": dict,
+    "first_trials?": (dict, type(None)), "warm_start?": (dict, type(None)),
+    "threads?": POSITIVE, "device?": str, "precision?": str, "versions?": dict,
 }  # fmt: skip
 STUDY_SHAPE = {
     "spec?": SPEC, "validation?": {"labels": PACKED, "classes": [str]}, "vocabulary?": POSITIVE,

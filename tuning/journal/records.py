@@ -70,7 +70,7 @@ class TrialRecord:
     config: Mapping[str, Any]
     """Every field of its TrialConfig."""
     origin: str
-    """baseline, try_first, sampler, or `copy of 3` where trial 3 had the same settings before."""
+    """baseline, try_first, portfolio, random, sampler, or `copy of 3` if trial 3 had the same settings before."""
     epochs: tuple[EpochResult, ...]
     error: str | None
     """Why it failed."""

@@ -18,6 +18,7 @@ from tuning.resources.machine import TrialResources
 from tuning.scheduling.asha import Asha
 from tuning.scheduling.budget import Budget
 from tuning.scheduling.virtual_clock import VirtualClock
+from tuning.space.portfolio import PORTFOLIO, FirstTrials
 from tuning.space.space import STUDY_FIELDS, Space
 
 if TYPE_CHECKING:
@@ -60,6 +61,8 @@ class StudyConfig:
     """Number of results below which the sampler draws at random."""
     constant_liar: bool = True
     """Whether the sampler treats trials without a visible result as bad, to avoid their neighbourhood (tpe only)."""
+    first_trials: FirstTrials = FirstTrials()  # noqa: RUF009 (it is frozen)
+    """What follows the baseline and the space's `try_first`."""
     warm_start: Mapping[str, Any] | None = None
     """Source of `prior_trials`, as in tuning.warm_start; None if there are none."""
     prior_trials: "tuple[FrozenTrial, ...]" = ()
@@ -120,6 +123,7 @@ def study_spec(plan: StudyConfig, corpus: Corpus, data: Mapping[str, Any], resou
         "lag": plan.lag,
         "stopping": None if plan.stopping is None else plan.stopping.to_dict(),
         "sampler": {"name": plan.sampler, "startup": plan.startup, "constant_liar": plan.constant_liar},
+        "first_trials": plan.first_trials.to_dict(),
         "warm_start": None if plan.warm_start is None else dict(plan.warm_start),
         "threads": resources.cpus_per_trial,
         "device": resources.device,
@@ -146,8 +150,13 @@ def searched_settings(space: Space) -> list[str]:
 
 def spec_notes(spec: Mapping[str, Any]) -> list[str]:
     """Return the notes on a study's origin, for below its table."""
-    start = spec["warm_start"]
-    return [f"warm start: the sampler knew {start['trials']} trials of study {start['study']}"] if start else []
+    notes = []
+    if first := spec["first_trials"]:
+        source = "the portfolio" if first["source"] == PORTFOLIO else first["source"]
+        notes.append(f"first trials: {first['trials']} settings of {source} followed the baseline")
+    if start := spec["warm_start"]:
+        notes.append(f"warm start: the sampler knew {start['trials']} trials of study {start['study']}")
+    return notes
 
 
 def study_id(name: str, spec: Mapping[str, Any]) -> str:

@@ -24,6 +24,7 @@ from tuning.scheduling.samplers import (
 from tuning.scheduling.study import StudyConfig
 from tuning.scheduling.virtual_clock import VisibleResult
 from tuning.space.initial_trials import initial_trials
+from tuning.space.portfolio import PORTFOLIO
 
 MAX_REDRAWS = 4
 """Maximum number of redraws of a duplicate suggestion; after that, the trial copies the result of the earlier one. With
@@ -40,7 +41,7 @@ class Suggestion:
     params: Params
     config: TrialConfig
     origin: str
-    """baseline, try_first, random (drawn without any result), sampler, or `copy of 3`."""
+    """baseline, try_first, portfolio (`--first-trials`), random (drawn without any result), sampler, or `copy of 3`."""
 
 
 class Suggester:
@@ -51,7 +52,9 @@ class Suggester:
 
     def __init__(self, config: StudyConfig) -> None:
         self.config = config
-        self.first = initial_trials(config.space)
+        own = initial_trials(config.space)
+        self.first = (*own, *config.first_trials.settings)
+        self._first_origins = ("baseline", *["try_first"] * (len(own) - 1), *[PORTFOLIO] * (len(self.first) - len(own)))
         self._sampler = SAMPLERS[config.sampler]
         self._prior = [prior_view(trial, i, config.sampler) for i, trial in enumerate(config.prior_trials, 1)]
         self._always = {dimension.name for dimension in config.space.dimensions if not dimension.when}
@@ -67,8 +70,8 @@ class Suggester:
         shared = self.config.shared_settings
         if number < len(self.first):
             config = TrialConfig.from_dict({**self.first[number], **shared})
-            origin = "baseline" if number == 0 else "try_first"
-            return Suggestion(params=self.config.space.to_params(config), config=config, origin=origin)
+            params = self.config.space.to_params(config)
+            return Suggestion(params=params, config=config, origin=self._first_origins[number])
         params = self._drawn(log)
         config = self.config.space.to_config(params, **shared)
         source = self._views.numbers.get(_key(config))

@@ -5,7 +5,7 @@ from typing import Any
 
 from core.config import TrialConfig
 from core.errors import ConfigError
-from tuning.space.expressions import Value, show_value
+from tuning.space.expressions import Value, equal, show_value
 from tuning.space.space import DEFAULTS, STUDY_FIELDS, Dimension, Space, midpoint
 
 NOTEBOOK = {name: value for name, value in TrialConfig.notebook().to_dict().items() if name not in STUDY_FIELDS}
@@ -27,8 +27,7 @@ def initial_trials(space: Space) -> tuple[dict[str, Any], ...]:
 def complete_settings(space: Space, entry: Mapping[str, Value]) -> dict[str, Any]:
     """Fill a partial setting up.
 
-    What is not searched, or not active, takes the space's fixed value; an active dimension takes TrialConfig's default
-    where it may, else the notebook's value, else the middle of its range.
+    What is not searched, or not active, takes the space's fixed value; an active dimension takes `_usual_value`.
 
     Args:
         space: says what is searched, and when.
@@ -42,10 +41,7 @@ def complete_settings(space: Space, entry: Mapping[str, Value]) -> dict[str, Any
     def value_of(dimension: Dimension) -> Value:
         if dimension.name in entry:
             return entry[dimension.name]
-        if dimension.field in entry:
-            return entry[dimension.field]
-        usual = (DEFAULTS[dimension.field], NOTEBOOK[dimension.field])
-        return next(filter(dimension.contains, usual), midpoint(dimension.distribution))
+        return entry[dimension.field] if dimension.field in entry else _usual_value(dimension)
 
     values = space.resolve(value_of, settings)
     for name in entry:
@@ -53,3 +49,36 @@ def complete_settings(space: Space, entry: Mapping[str, Value]) -> dict[str, Any
             shown = ", ".join(f"{name} {show_value(value)}" for name, value in values.items())
             raise ConfigError(f"{name} is not searched with {shown}")
     return settings | {d.field: values[d.name] for d in space.dimensions if d.name in values}
+
+
+def fit_settings(space: Space, entry: Mapping[str, Value]) -> dict[str, Any] | None:
+    """Fill a partial setting up with values that the space holds.
+
+    Numbers are clipped to their ranges. A value that is not active is ignored.
+
+    Args:
+        space: says what is searched, and when.
+        entry: values by field name.
+
+    Returns:
+        Whole settings; None if the space does not offer a choice, or fixes a setting at another value.
+    """
+    fixed = {**DEFAULTS, **space.fixed}
+    searched = {dimension.field for dimension in space.dimensions}
+    if not all(name in searched or equal(value, fixed[name]) for name, value in entry.items()):
+        return None
+
+    def value_of(dimension: Dimension) -> Value:
+        return dimension.nearest(entry[dimension.field]) if dimension.field in entry else _usual_value(dimension)
+
+    values = space.resolve(value_of)
+    active = [dimension for dimension in space.dimensions if dimension.name in values]
+    if not all(dimension.contains(values[dimension.name]) for dimension in active):
+        return None
+    return fixed | {dimension.field: values[dimension.name] for dimension in active}
+
+
+def _usual_value(dimension: Dimension) -> Value:
+    """Return TrialConfig's default where the dimension contains it, else the notebook's value, else the middle."""
+    usual = (DEFAULTS[dimension.field], NOTEBOOK[dimension.field])
+    return next(filter(dimension.contains, usual), midpoint(dimension.distribution))

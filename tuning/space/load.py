@@ -80,17 +80,29 @@ def _text_of(name_or_path: str) -> tuple[str, str, str]:
     """The (name, place, YAML text) of a space."""
     if name_or_path in PRESETS:
         return name_or_path, f"preset {name_or_path}", PRESETS[name_or_path]
-    path = Path(name_or_path)
+    text = read_text(name_or_path, "search space", f"one of {', '.join(sorted(PRESETS))}")
+    return Path(name_or_path).stem, name_or_path, text
+
+
+def read_text(path: str, what: str, names: str) -> str:
+    """Read a small text file.
+
+    Args:
+        path: of the file.
+        what: noun for the messages.
+        names: what the user can give instead of a path, for the messages.
+
+    Raises:
+        ConfigError: the file is missing, too large, not UTF-8, or cannot be read.
+    """
+    file = Path(path)
     try:
-        if not path.is_file():
-            raise ConfigError(
-                f"there is no search space {name_or_path!r}: give one of {', '.join(sorted(PRESETS))}, "
-                "or the path of a YAML file"
-            )
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise ConfigError(f"{path} is larger than {MAX_FILE_BYTES:,} bytes and no search space; give another file")
-        return path.stem, str(path), path.read_bytes().decode("utf-8-sig")
+        if not file.is_file():
+            raise ConfigError(f"there is no {what} {path!r}: give {names}, or the path of a YAML file")
+        if file.stat().st_size > MAX_FILE_BYTES:
+            raise ConfigError(f"{path} is larger than {MAX_FILE_BYTES:,} bytes and no {what}; give another file")
+        return file.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8 text") from error
     except (OSError, ValueError) as error:
-        raise ConfigError(f"cannot read the search space {name_or_path!r}: {error}; give another file") from error
+        raise ConfigError(f"cannot read the {what} {path!r}: {error}; give another file") from error

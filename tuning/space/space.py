@@ -59,6 +59,21 @@ class Dimension:
         steps = (value - distribution.low) / distribution.step if distribution.step else 0
         return abs(steps - round(steps)) < 1e-8
 
+    def nearest(self, value: Value) -> Value:
+        """Return the number that Optuna could suggest nearest to `value`, or its equal choice; else `value`."""
+        from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+        d = self.distribution
+        if isinstance(d, CategoricalDistribution):
+            return next((choice for choice in d.choices if equal(value, choice)), value)
+        assert isinstance(d, IntDistribution | FloatDistribution)
+        if not is_number(value):
+            return value
+        number = min(max(value, d.low), d.high)
+        if d.step is not None:
+            number = min(d.low + d.step * round((number - d.low) / d.step), d.high)
+        return round(number) if isinstance(d, IntDistribution) else float(number)
+
     def suggest(self, trial: "Trial") -> Value:
         """Ask `trial` for a value."""
         from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution

@@ -26,7 +26,7 @@ from tuning.console import study_command
 
 FIELDS = [
     "rank", "trial", "metric", "val_metric", "val_accuracy",
-    "best_epoch", "epochs", "seconds", "state", "baseline", "copy_of", "error",
+    "best_epoch", "epochs", "seconds", "state", "baseline", "origin", "copy_of", "error",
     "interval_low", "interval_high", "gain_over_baseline",
     "corrected_gain", "corrected_gain_low", "corrected_gain_high", "tied", "recommended", "useless", "weight",
     "difference", "difference_low", "difference_high", "multiplications", "n_parameters",

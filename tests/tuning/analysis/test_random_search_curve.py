@@ -106,6 +106,13 @@ def test_too_few_random_trials_are_refused() -> None:
         random_search_curve(study(2))
 
 
+def test_without_random_trials_the_first_trials_are_named() -> None:
+    trials = [trial(number, range(9), origin="portfolio" if number else "baseline") for number in range(9)]
+    said = r"0 finished trials that were drawn at random \(the 8 first trials of --first-trials are not random\)"
+    with pytest.raises(UserError, match=said):
+        random_search_curve(trials)
+
+
 def test_json_has_every_budget_under_stable_names() -> None:
     found = json.loads(render_curve(curve(30), "json"))
     assert (list(found), len(found["budgets"])) == (["metric", "random_trials", "failed", "budgets"], 29)

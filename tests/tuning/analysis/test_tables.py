@@ -47,6 +47,7 @@ def test_json_is_a_list_of_objects_with_stable_names() -> None:
             "seconds": 4.5,
             "state": "COMPLETE",
             "baseline": True,
+            "origin": "baseline",
             "copy_of": None,
             "error": None,
             "interval_low": None,

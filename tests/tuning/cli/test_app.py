@@ -304,6 +304,7 @@ FILES = {
     "circle.yaml": b"settings:\n  n_layers: {range: 'int(1, 2)', when: hidden_dim > 9}\n"
     b"  hidden_dim: {range: 'int(8, 16)', when: n_layers > 1}\n",
     "try.yaml": b"settings: {n_layers: 'int(1, 2)'}\ntry_first: [{n_layers: 9}]\n",
+    "first.yaml": b"- {hidden_dim: 64}\n- {pooling: middle}\n",
     "latin.txt": "ein schöner Film\n".encode("latin-1"),
     "texts.csv": b"text\na film\n",
 }  # fmt: skip
@@ -335,6 +336,9 @@ BY_HAND = (
     "run good.csv --set 'n_layers=int(1,2,3,4,5)'", "run good.csv --set learning_rate=nan",
     "run good.csv --set 'learning_rate=log(0,1)'", "run good.csv --set hidden_dim=1e99", "run good.csv --set seed=3",
     "run good.csv --set 'pooling=[last,upside-down]'", "run good.csv --set hidden_dim=1 --set hidden_dim=2",
+    *(f"run good.csv --vectors none --first-trials {name}" for name in FILES if name.endswith(".yaml")),
+    "run good.csv --vectors none --first-trials gone.yaml", "run good.csv --vectors none --first-trials ''",
+    "run good.csv --vectors none --first-trials .", "run good.csv --vectors none --first-trials binary.txt",
     # Studies that are none.
     *(f"{verb} foreign" for verb in ("best", "report", "confirm", "retrain", "distill model")),
     *(f"{verb} {study}" for verb in ("best", "report", "confirm", "retrain", "distill model", "export --to mlflow")

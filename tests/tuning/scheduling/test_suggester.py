@@ -25,7 +25,9 @@ from tuning.scheduling.samplers import SAMPLERS, Params, suggest_once
 from tuning.scheduling.study import StudyConfig
 from tuning.scheduling.suggester import MAX_SHOWN, Suggester, Suggestion
 from tuning.scheduling.virtual_clock import VisibleResult
+from tuning.space.initial_trials import fit_settings
 from tuning.space.load import load_space
+from tuning.space.portfolio import FirstTrials
 from tuning.space.space import Space
 
 GP = pytest.param("gp", marks=pytest.mark.slow)
@@ -156,6 +158,25 @@ def test_the_first_trial_is_the_baseline_and_later_ones_say_whether_results_were
     the_plan = plan(startup=3, parallelism=2)
     origins = [trial.user_attrs["origin"] for trial in outcomes(the_plan, 7)]
     assert origins == ["baseline", "random", "random", "random", "sampler", "sampler", "sampler"]
+
+
+def test_first_trials_follow_the_baseline_and_count_as_results() -> None:
+    """With six visible results, none of which was drawn at random, the sampler uses them."""
+    space = load_space("quick")
+    settings = tuple(fit_settings(space, {"hidden_dim": size}) for size in (40, 50, 60, 70, 80))
+    first = FirstTrials(source="portfolio", settings=settings)  # type: ignore[arg-type]
+    trials = outcomes(plan(space=space, first_trials=first, parallelism=1, startup=6), 8)
+    assert [t.user_attrs["origin"] for t in trials] == ["baseline", *["portfolio"] * 5, "sampler", "sampler"]
+    assert [t.params["hidden_dim"] for t in trials[1:6]] == [40, 50, 60, 70, 80]
+
+
+@pytest.mark.parametrize("sampler", ["cmaes", "qmc"])
+def test_a_restart_among_first_trials_suggests_the_same(sampler: str) -> None:
+    settings = tuple(fit_settings(load_space("quick"), {"hidden_dim": size}) for size in (40, 50, 60))
+    the_plan = plan(sampler=sampler, startup=2, first_trials=FirstTrials(source="f", settings=settings))  # type: ignore[arg-type]
+    trials = outcomes(the_plan, 8)
+    for count in (1, 3, 6):
+        assert next_suggestion(the_plan, trials[:count]).config == config_of(trials[count])
 
 
 def test_a_failed_trial_is_no_result_that_the_sampler_can_use() -> None:

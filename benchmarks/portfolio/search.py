@@ -1,0 +1,179 @@
+"""Does a search that begins with the portfolio find good settings sooner?
+
+    python -m benchmarks.portfolio.search            ten seeds, two processes: minutes
+    python -m benchmarks.portfolio.search --quick    two seeds: shows that it works, not what holds
+
+Searches of the space `default` are replayed on each set of the recording (benchmarks.portfolio.record,
+benchmarks.simulation.replay). The portfolio of a set is chosen from the curves of the other sets. A replayed search
+takes configurations of `default` alone, so the portfolio is chosen among them too. A suggestion is replaced by the
+nearest recorded configuration that is still unused.
+
+Searches with the default sampler and rule: 16 trials with portfolio; 16 and 48 trials with random start. Random search
+trains every trial of the table in full. For each set, the table has the median over seeds of
+
+- best: the best validation accuracy of the search, and of all configurations of the table;
+- test: the test accuracy of the epoch with that accuracy;
+- close: the epochs until the best so far was within 0.3 points of the table's best.
+
+With --pooled, the mean of validation and test accuracy takes the place of the validation accuracy. The mean has half
+the noise, so the best of many trials owes less of its value to luck.
+"""
+
+import argparse
+import dataclasses
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+from statistics import median
+
+from benchmarks.portfolio.build import choose
+from benchmarks.portfolio.curves import BASELINE, Recording, read_curves
+from benchmarks.portfolio.record import OUT
+from benchmarks.simulation.curves import Table
+from benchmarks.simulation.replay import Policy, Replayed, band, replay
+from core.training.result import best_epoch
+from tuning.space.portfolio import MAX_TRIALS, PORTFOLIO, FirstTrials
+
+SPACE = "default"
+TRIALS, MANY = 16, 48
+CLOSE = 0.003
+"""Maximum distance to the best accuracy that counts as close: 0.3 points."""
+WITH, SHORT, LONG, RANDOM = "portfolio", "random start", "random start, 48", "random search"
+CELLS = {WITH: f"{TRIALS} with portfolio", SHORT: f"{TRIALS} random start", LONG: f"{MANY} random start"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """One replayed search."""
+
+    best: float
+    test: float
+    close: float
+    """Number of epochs until close to the table's best; infinite if never."""
+
+
+def main() -> None:
+    arguments = parse()
+    recording = read_curves(arguments.curves)
+    print("\n".join(head(arguments.seeds)))
+    holds: dict[str, list[str]] = {"best": [], "epochs": []}
+    with ProcessPoolExecutor(arguments.processes) as pool:
+        for name in recording.sets:
+            run = partial(outcomes, arguments.curves, name, arguments.pooled, arguments.entries)
+            found = list(pool.map(run, range(arguments.seeds)))
+            medians = {policy: middle([each[policy] for each in found]) for policy in found[0]}
+            best = recording.table(name, SPACE, pooled=arguments.pooled)[0].best
+            print(row(name, best, medians), flush=True)
+            if medians[WITH].best >= medians[LONG].best:
+                holds["best"].append(name)
+            if medians[WITH].close <= medians[RANDOM].close / 4:
+                holds["epochs"].append(name)
+    print(
+        f"\n{TRIALS} trials with portfolio end at or above {MANY} with random start: {named(recording, holds['best'])}"
+    )
+    print(f"close to the best in a quarter of random search's epochs: {named(recording, holds['epochs'])}")
+
+
+def head(seeds: int) -> Iterator[str]:
+    """Yield the first two rows of the table."""
+    searches = [f"{title}: best, test, close" for title in CELLS.values()]
+    columns = ["set", "best of table", *searches, "random search: close"]
+    yield f"Medians of {seeds} seeds; accuracies in %.\n"
+    yield f"| {' | '.join(columns)} |"
+    yield "| --- " * len(columns) + "|"
+
+
+def row(name: str, best: float, medians: Mapping[str, Outcome]) -> str:
+    """Return the row of a set."""
+    cells = [
+        f"{100 * medians[policy].best:.2f}, {100 * medians[policy].test:.2f}, {epochs(medians[policy].close)}"
+        for policy in CELLS
+    ]
+    return f"| {name} | {100 * best:.2f} | {' | '.join(cells)} | {epochs(medians[RANDOM].close)} |"
+
+
+def epochs(count: float) -> str:
+    """Format a number of epochs."""
+    return "never" if math.isinf(count) else f"{count:.0f}"
+
+
+def named(recording: Recording, holds: Sequence[str]) -> str:
+    """Return for how many sets a claim holds, and the sets where it does not."""
+    missing = [name for name in recording.sets if name not in holds]
+    return f"{len(holds)} of {len(recording.sets)} sets" + (f", not on {', '.join(missing)}" if missing else "")
+
+
+def middle(found: Sequence[Outcome]) -> Outcome:
+    """Return the medians; the number of epochs may be infinite."""
+    return Outcome(
+        best=median(each.best for each in found),
+        test=median(each.test for each in found),
+        close=band([each.close for each in found])[1],
+    )
+
+
+def outcomes(curves: Path, name: str, pooled: bool, entries: int, seed: int) -> dict[str, Outcome]:
+    """Replay each search on one set with one seed."""
+    recording = recorded(curves)
+    table, numbers = recording.table(name, SPACE, pooled=pooled)
+    start = Policy(sampler="tpe", trials=TRIALS)
+    policies = {
+        WITH: dataclasses.replace(start, first_trials=other_sets_portfolio(recording, name, entries)),
+        SHORT: start,
+        LONG: dataclasses.replace(start, trials=MANY),
+        RANDOM: Policy(rule=None, trials=len(table.curves)),
+    }
+    found = {}
+    for policy_name, policy in policies.items():
+        searched = replay(table, policy, seed)
+        found[policy_name] = Outcome(
+            best=searched.best[-1],
+            test=test_of_best(table, searched, [recording.sets[name].test[number] for number in numbers]),
+            close=searched.epochs_until(table.best - CLOSE),
+        )
+    return found
+
+
+@cache
+def recorded(curves: Path) -> Recording:
+    """Return the recording, read once per process."""
+    return read_curves(curves)
+
+
+def other_sets_portfolio(recording: Recording, name: str, entries: int) -> FirstTrials:
+    """Return the portfolio of `default` that is chosen without a set."""
+    others = recording.without(name)
+    chosen = choose(others, [number for number in others.numbers(SPACE) if number != BASELINE], entries)
+    return FirstTrials(source=PORTFOLIO, settings=tuple(recording.settings[number] for number in chosen))
+
+
+def test_of_best(table: Table, searched: Replayed, test: Sequence[Sequence[float]]) -> float:
+    """Return the test accuracy of the best epoch of a search; `test` has one of each curve and epoch."""
+    reached = []
+    for place, count in zip(searched.curves, searched.epochs_by_trial, strict=True):
+        if count:
+            best = best_epoch(table.curves[place].epochs[:count])
+            reached.append((best.score, -best.val_loss, test[place][best.epoch - 1]))
+    return max(reached)[2]
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="Two seeds.")
+    parser.add_argument("--seeds", type=int, help="Number of seeds (default: 10, with --quick 2).")
+    parser.add_argument("--pooled", action="store_true", help="Search by the mean of validation and test accuracy.")
+    parser.add_argument(
+        "--entries", type=int, default=MAX_TRIALS, help=f"Settings of the portfolio (default: {MAX_TRIALS})."
+    )
+    parser.add_argument("--curves", type=Path, default=OUT, help="File of benchmarks.portfolio.record.")
+    parser.add_argument("--processes", type=int, default=2, help="Number of processes (default: 2).")
+    arguments = parser.parse_args()
+    arguments.seeds = arguments.seeds or (2 if arguments.quick else 10)
+    return arguments
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,55 @@
+"""Replayed searches that begin with the portfolio of the other sets."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.portfolio.search import (
+    LONG,
+    RANDOM,
+    SHORT,
+    WITH,
+    Outcome,
+    middle,
+    other_sets_portfolio,
+    outcomes,
+    row,
+)
+from benchmarks.simulation.replay import Policy, replay
+from tests.support.portfolio_recording import recording, write_curves
+
+
+def test_the_portfolio_of_a_set_does_not_depend_on_its_curves(tmp_path: Path) -> None:
+    found = recording(tmp_path)
+    before = other_sets_portfolio(found, "one", 4)
+    found.sets["one"].__dict__["scores"] = np.random.default_rng(3).uniform(size=40)
+    assert other_sets_portfolio(found, "one", 4) == before
+    assert len(before.settings) == 4
+
+
+def test_a_replayed_search_begins_with_the_baseline_and_the_portfolio(tmp_path: Path) -> None:
+    found = recording(tmp_path)
+    table, numbers = found.table("one", "default")
+    first = other_sets_portfolio(found, "one", 4)
+    searched = replay(table, Policy(sampler="tpe", trials=8, first_trials=first), seed=1)
+    settings = [found.settings[numbers[place]] for place in searched.curves[1:5]]
+    assert searched.curves[0] == 0
+    assert settings == list(first.settings)
+
+
+def test_each_search_has_an_outcome_and_more_trials_are_not_worse(tmp_path: Path) -> None:
+    write_curves(tmp_path / "curves.json.gz")
+    found = outcomes(tmp_path / "curves.json.gz", "two", False, 4, seed=1)
+    assert found.keys() == {WITH, SHORT, LONG, RANDOM}
+    assert found[LONG].best >= found[SHORT].best
+    assert found[LONG].test == pytest.approx(found[LONG].best, abs=0.03)
+    assert found[RANDOM].close < float("inf")
+
+
+def test_a_row_has_the_medians_and_says_never() -> None:
+    runs = [Outcome(best=best, test=0.5, close=close) for best, close in ((0.7, 3), (0.8, float("inf")), (0.9, 9))]
+    assert middle(runs) == Outcome(best=0.8, test=0.5, close=9)
+    never = Outcome(best=0.8, test=0.5, close=float("inf"))
+    text = row("one", 0.91, {WITH: middle(runs), SHORT: never, LONG: never, RANDOM: never})
+    assert text == "| one | 91.00 | 80.00, 50.00, 9 | 80.00, 50.00, never | 80.00, 50.00, never | never |"

@@ -1,0 +1,54 @@
+"""The tables of the ranges and of the importances."""
+
+from pathlib import Path
+
+from benchmarks.portfolio.record import capped
+from benchmarks.portfolio.spaces import (
+    drawn,
+    good,
+    importance_rows,
+    importances,
+    means,
+    part_of,
+    parts_of,
+    picture,
+    range_rows,
+)
+from tests.support.portfolio_recording import POOLINGS, recording
+
+DIMENSIONS = {dimension.name: dimension for dimension in capped("default", 256).dimensions}
+
+
+def test_the_parts_of_a_range_are_equal_on_its_scale() -> None:
+    assert parts_of(DIMENSIONS["hidden_dim"])[0] == "64 to 76.1"
+    assert [part_of(DIMENSIONS["hidden_dim"], value) for value in (64, 128, 256)] == [0, 4, 7]
+    assert parts_of(DIMENSIONS["n_layers"]) == ["1", "2", "3"]
+    assert part_of(DIMENSIONS["n_layers"], 3) == 2
+    assert parts_of(DIMENSIONS["ema_decay"]) == ["none", "0.99", "0.999"]
+    assert part_of(DIMENSIONS["ema_decay"], None) == 0
+
+
+def test_a_quarter_of_the_configurations_is_good_on_each_set(tmp_path: Path) -> None:
+    found = recording(tmp_path)
+    numbers = drawn(found, "default")
+    assert [round(float(share), 2) for share in good(found, numbers).mean(axis=1)] == [0.27, 0.27, 0.27]
+
+
+def test_ranges_without_a_good_configuration_are_marked(tmp_path: Path) -> None:
+    rows = [row.split(" | ") for row in range_rows(recording(tmp_path, count=150), "default") if "| fc_dropout" in row]
+    assert [row[0].removeprefix("| ") for row in rows] == ["fc_dropout"] * 8
+    assert rows[0][1] == "0.1 to 0.163"
+    assert rows[-1][-1].startswith("cut")
+    assert not rows[0][-1].startswith("cut")
+
+
+def test_what_decides_is_important_on_each_set_and_shares_add_up_to_1(tmp_path: Path) -> None:
+    found = importances(recording(tmp_path, count=150), "default")
+    assert found.keys() == POOLINGS.keys()
+    for shares in found.values():
+        assert abs(sum(shares.values()) - 1) < 1e-9
+        assert "learning_rate_adadelta" in shares
+    assert set(list(means(found))[:2]) == {"pooling", "fc_dropout"}
+    assert len(list(importance_rows(found))) == 2 + len(DIMENSIONS)
+    drawn_chart = picture(found).to_dict()
+    assert [layer["mark"]["type"] for layer in drawn_chart["layer"]] == ["bar", "point"]

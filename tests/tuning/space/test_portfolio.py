@@ -1,0 +1,134 @@
+"""What a study tries after the baseline: settings of the portfolio or of a file, as far as the space holds them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.config import TrialConfig
+from core.errors import ConfigError
+from tuning.space.initial_trials import fit_settings
+from tuning.space.load import load_space
+from tuning.space.portfolio import MAX_TRIALS, FirstTrials, first_trials, portfolio
+from tuning.space.space import Space, validate
+
+QUICK = load_space("quick")
+
+
+def written(folder: Path, content: str, name: str = "first.yaml") -> str:
+    path = folder / name
+    path.write_text(content)
+    return str(path)
+
+
+def fitted(space: Space, entry: dict[str, Any]) -> dict[str, Any]:
+    found = fit_settings(space, entry)
+    assert found is not None
+    return found
+
+
+def test_numbers_are_clipped_to_the_range_and_its_steps() -> None:
+    entry = {"hidden_dim": 500, "fc_dropout": 0.05, "optimizer": "adam", "learning_rate": 0.5}
+    found = fitted(QUICK, entry)
+    assert (found["hidden_dim"], found["fc_dropout"], found["learning_rate"]) == (192, 0.1, 0.01)
+    stepped = load_space("quick", ["hidden_dim=int(32,128,step=32)", "fc_dropout=float(0.1,0.4,step=0.1)"])
+    found = fitted(stepped, {"hidden_dim": 70, "fc_dropout": 0.6})
+    assert (found["hidden_dim"], found["fc_dropout"]) == (64, pytest.approx(0.4))
+
+
+def test_the_range_of_the_active_condition_clips() -> None:
+    assert fitted(QUICK, {"optimizer": "adadelta", "learning_rate": 0.002})["learning_rate"] == 0.1
+    assert fitted(QUICK, {"optimizer": "adam", "learning_rate": 0.002})["learning_rate"] == 0.002
+
+
+@pytest.mark.parametrize("entry", [{"optimizer": "rmsprop"}, {"label_smoothing": 0.1}, {"hidden_dim": "large"}])
+def test_a_choice_that_the_space_lacks_and_another_fixed_value_do_not_fit(entry: dict[str, Any]) -> None:
+    assert fit_settings(QUICK, entry) is None
+
+
+def test_a_fixed_setting_of_equal_value_fits_and_what_is_not_active_is_ignored() -> None:
+    found = fitted(QUICK, {"clip_norm": 1, "label_smoothing": 0, "n_layers": 1, "lstm_dropout": 0.4})
+    assert (found["clip_norm"], found["lstm_dropout"]) == (1.0, 0.0)
+
+
+@pytest.mark.parametrize("name", ["quick", "default"])
+def test_the_portfolio_has_settings_that_the_spaces_hold(name: str) -> None:
+    space = load_space(name)
+    found = first_trials("portfolio", space)
+    assert 0 < len(found.settings) <= MAX_TRIALS
+    for settings in found.settings:
+        config = TrialConfig(**settings)
+        assert space.to_config(space.to_params(config)) == config
+
+
+def test_the_portfolios_entries_are_whole_and_valid() -> None:
+    searched = {dimension.field for dimension in load_space("default").dimensions}
+    assert validate((), {}, portfolio()) == []
+    assert all(entry.keys() == searched for entry in portfolio())
+
+
+def test_a_space_that_holds_none_of_the_portfolio_starts_without_it() -> None:
+    """The space `notebook` has one optimizer and one pooling."""
+    assert first_trials("portfolio", load_space("notebook")).settings == ()
+    assert first_trials("random", QUICK) == FirstTrials()
+
+
+def test_entries_that_are_equal_after_clipping_appear_once(tmp_path: Path) -> None:
+    path = written(tmp_path, "- {hidden_dim: 300}\n- {hidden_dim: 400}\n- {optimizer: rmsprop}\n- {hidden_dim: 50}\n")
+    found = first_trials(path, QUICK)
+    assert [settings["hidden_dim"] for settings in found.settings] == [192, 50]
+    assert (found.source, found.left_out) == ("first.yaml", 1)
+
+
+def test_the_baseline_and_what_the_space_tries_first_are_not_repeated(tmp_path: Path) -> None:
+    space = load_space(written(tmp_path, "extends: quick\ntry_first: [{hidden_dim: 77}]\n", "space.yaml"))
+    path = written(tmp_path, json.dumps({"made": "by hand", "settings": [{"hidden_dim": 77}, {"hidden_dim": 78}]}))
+    assert [settings["hidden_dim"] for settings in first_trials(path, space).settings] == [78]
+
+
+def test_json_and_yaml_are_read_alike(tmp_path: Path) -> None:
+    entries = [{"learning_rate": 1e-3, "freeze_embedding": True, "clip_norm": 1.0, "ema_decay": None}]
+    yaml = "- {learning_rate: 1e-3, freeze_embedding: true, clip_norm: 1, ema_decay: none}"
+    paths = (written(tmp_path, json.dumps(entries), "a.json"), written(tmp_path, yaml, "a.yaml"))
+    left, right = (first_trials(path, QUICK) for path in paths)
+    assert left.settings == right.settings
+    assert left.settings[0]["learning_rate"] == 0.001
+
+
+def test_the_spec_names_the_source_and_changes_with_the_settings(tmp_path: Path) -> None:
+    one, two = (first_trials(written(tmp_path, f"- {{hidden_dim: {size}}}"), QUICK).to_dict() for size in (50, 51))
+    assert one is not None
+    assert two is not None
+    assert (one["source"], one["trials"]) == ("first.yaml", 1)
+    assert one["sha256"] != two["sha256"]
+    assert FirstTrials().to_dict() is None
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("- {hidden_dim: 50}\n- {hiden_dim: 50}", r"entry 2: there is no setting 'hiden_dim'; did you mean hidden_dim"),
+        ("- {pooling: middle}", r"entry 1: pooling must be .*, got 'middle'"),
+        ("- {epochs: 3}", r"entry 1: epochs is the same for all trials of a study"),
+        ("- 7", r"entry 1: it must be a mapping such as \{hidden_dim: 128"),
+        ("- {hidden_dim: [1, 2]}", r"entry 1: 'hidden_dim' must have one plain value, not a list"),
+        ("- {hidden_dim: 1e99}", r"entry 1: 'hidden_dim': '1e99' is too large"),
+        ("- {learning_rate: 'log(0.1, 1)'}", r"entry 1: 'learning_rate': cannot read"),
+        ("hidden_dim: 50", r"write a list of settings, or a mapping with such a list under `settings`"),
+        ("[]", r"write a list of settings"),
+        ("- [", r"this is neither JSON nor YAML: .*; fix the file"),
+        ("- &a {hidden_dim: *a}", r"this is neither JSON nor YAML"),
+        ("- {optimizer: rmsprop}\n- {clip_norm: 2}", r"the space 'quick' holds none of its 2 entries; change"),
+    ],
+)
+def test_a_bad_file_is_refused_with_its_entry(tmp_path: Path, content: str, said: str) -> None:
+    path = written(tmp_path, content)
+    with pytest.raises(ConfigError, match=f"^--first-trials {path}.*{said}") as caught:
+        first_trials(path, QUICK)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file_is_named() -> None:
+    with pytest.raises(ConfigError, match=r"there is no file of first trials 'gone.yaml': give portfolio, random, or"):
+        first_trials("gone.yaml", QUICK)

@@ -1,0 +1,135 @@
+"""`--first-trials`: settings that a study tries after the baseline and the space's `try_first`.
+
+They come from `portfolio.json`, which benchmarks.portfolio.build makes of settings that were good on several datasets,
+or from a file. A file is JSON or YAML: a list of settings, or a mapping with such a list under `settings`. A setting
+has names and values of core.config.TrialConfig, and may be partial, as in `try_first`.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from core.errors import ConfigError
+from core.io.checked_folder import canonical_json
+from tuning.space.expressions import Value, parse_value, shorten
+from tuning.space.initial_trials import fit_settings, initial_trials
+from tuning.space.space import Space, validate
+
+PORTFOLIO, RANDOM = "portfolio", "random"
+MAX_TRIALS = 8
+"""Maximum number of trials from the portfolio; half of the default number of trials is left to the sampler. It does not
+depend on `--trials`, so that a study to which trials are added has the same first ones."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FirstTrials:
+    """Settings that a study tries before its sampler suggests any."""
+
+    source: str = RANDOM
+    """`portfolio`, `random` or the name of the file."""
+    settings: tuple[Mapping[str, Any], ...] = ()
+    """Whole settings, as those of tuning.space.initial_trials; empty for `random`."""
+    left_out: int = 0
+    """Number of entries that the space does not hold."""
+
+    def to_dict(self) -> dict[str, Any] | None:
+        """Return what the study's spec holds; None for `random`."""
+        if self.source == RANDOM:
+            return None
+        digest = hashlib.sha256(canonical_json([dict(each) for each in self.settings])).hexdigest()
+        return {"source": self.source, "trials": len(self.settings), "sha256": digest}
+
+
+def first_trials(source: str, space: Space) -> FirstTrials:
+    """Return the first trials of a study in a space.
+
+    Numbers are clipped to the space's ranges. An entry is left out if the space does not offer one of its choices, or
+    fixes a setting at another value. Equal entries appear once, and none repeats one of `initial_trials`.
+
+    Args:
+        source: `portfolio`, `random` or a path.
+        space: says what is searched.
+
+    Raises:
+        ConfigError: the file cannot be used, or the space holds none of its entries.
+    """
+    if source == RANDOM:
+        return FirstTrials()
+    if source == PORTFOLIO:
+        return FirstTrials(source=PORTFOLIO, settings=tuple(_held(portfolio(), space)[:MAX_TRIALS]))
+    entries = _read_file(source)
+    left_out = sum(fit_settings(space, entry) is None for entry in entries)
+    if left_out == len(entries):
+        raise ConfigError(
+            f"--first-trials {source}: the space {space.name!r} holds none of its {left_out} entries; "
+            "change their choices, or choose another --space"
+        )
+    return FirstTrials(source=Path(source).name, settings=tuple(_held(entries, space)), left_out=left_out)
+
+
+def portfolio() -> list[dict[str, Value]]:
+    """Return the portfolio's entries in order."""
+    content = json.loads(files("tuning.space").joinpath("portfolio.json").read_text())
+    entries: list[dict[str, Value]] = content["settings"]
+    return entries
+
+
+def _held(entries: Sequence[Mapping[str, Value]], space: Space) -> list[dict[str, Any]]:
+    found = list(initial_trials(space))
+    own = len(found)
+    for entry in entries:
+        settings = fit_settings(space, entry)
+        if settings is not None and settings not in found:
+            found.append(settings)
+    return found[own:]
+
+
+def _read_file(path: str) -> list[dict[str, Value]]:
+    """Read the entries of a file.
+
+    Raises:
+        ConfigError: each mistake, with its entry.
+    """
+    import yaml
+
+    from tuning.space.load import read_text
+
+    place = f"--first-trials {path}"
+    try:
+        text = read_text(path, "file of first trials", f"{PORTFOLIO}, {RANDOM}")
+        content = yaml.load(text, Loader=yaml.BaseLoader)  # lists, mappings and strings, whatever the tags
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"{place}: this is neither JSON nor YAML: {shorten(reason, 200)}; fix the file") from error
+    entries = content.get("settings") if isinstance(content, dict) else content
+    if not isinstance(entries, list) or not entries:
+        raise ConfigError(f"{place}: write a list of settings, or a mapping with such a list under `settings`")
+    found, problems = [], []
+    for number, entry in enumerate(entries, 1):
+        values, wrong = _read_entry(entry)
+        found.append(values)
+        problems += [f"{place}, entry {number}: {text}" for text in wrong]
+    if problems:
+        raise ConfigError("; ".join(problems))
+    return found
+
+
+def _read_entry(entry: Any) -> tuple[dict[str, Value], list[str]]:
+    """Return the values of an entry, and what is wrong with it."""
+    if not isinstance(entry, dict) or not entry:
+        return {}, ["it must be a mapping such as {hidden_dim: 128, pooling: max}"]
+    values: dict[str, Value] = {}
+    problems = []
+    for name, text in entry.items():
+        if not isinstance(text, str):
+            problems.append(f"{shorten(str(name))} must have one plain value, not a list or a mapping")
+            continue
+        try:
+            values[name] = parse_value(text)
+        except ConfigError as error:
+            problems.append(f"{shorten(name)}: {error}")
+    return values, problems + [text for _, text in validate((), {}, [values])]
