@@ -212,7 +212,7 @@ def test_a_teacher_with_other_classes_is_refused(study: Path, made: Path, tmp_pa
 
 def test_a_teacher_with_another_tokenizer_is_refused(study: Path, made: Path, tmp_path: Path) -> None:
     other = saved(tmp_path, **TEACHER, tokenizer="regex-2026/unicode/lower")
-    with pytest.raises(ConfigError, match=r"same tokenizer: .*model has unicode, the study has english; choose another"):
+    with pytest.raises(ConfigError, match=r"same tokenizer: .*model has unicode, the study has english; choose"):
         distil(study, made, model=other)
 
 
