@@ -23,7 +23,6 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
 from benchmarks.chromium import NOT_FOUND, chromium, find_chromium, open_page
-from core.data.audit import audit_warnings
 from tuning.journal.records import TrialRecord, read_study
 from tuning.report.command import page
 from tuning.scheduling.asha import Asha
@@ -95,7 +94,7 @@ def progress_picture(study: Path) -> str:
     )
     elapsed = replay(progress, records, SHARE)
     console = Console(record=True, width=COLUMNS, file=StringIO(), force_terminal=True)
-    lines = ["$ sentune run", *live_block(progress, audit_warnings(attributes["audit"]), elapsed, COLUMNS, LINES)]
+    lines = ["$ sentune run", *live_block(progress, elapsed, COLUMNS, LINES)]
     console.print(Text("\n".join(lines)))
     # Rich makes the browser load a font from the network; any monospaced font is enough.
     return re.sub(r"@font-face \{.*?\}\s*", "", console.export_svg(title="sentune run"), flags=re.DOTALL)

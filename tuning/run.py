@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from core.data.audit import audit_warnings, render_audit
+from core.data.audit import MIN_VALIDATION, render_audit
 from core.data.corpus import TRAIN, Corpus
 from core.data.load import load_corpus
 from core.errors import ConfigError
@@ -90,7 +90,8 @@ def _run(options: RunOptions, machine: "Machine | Cluster", fits: int, began: fl
     corpus = load_corpus(**data_of_study(options, existing), cache_dir=options.cache_dir, progress=_say)
     audit = render_audit(corpus.source["audit"])
     _say(wrap_titled(audit, shutil.get_terminal_size().columns) if sys.stdout.isatty() else audit)
-    if corpus.folds is None and len(corpus.indices(TRAIN)) < SMALL:
+    enough = len(corpus.validation()) >= MIN_VALIDATION  # else the audit says so
+    if corpus.folds is None and enough and len(corpus.indices(TRAIN)) < SMALL:
         _say("small data  --validation folds:5 evaluates each trial on all training sentences, in 5 times the time")
     if not existing and corpus.vectors is not None and corpus.embedding_dim <= NARROW:
         print_note(WIDER.format(corpus.embedding_dim))
@@ -196,7 +197,7 @@ def _search(
         metric=METRICS[plan.metric],
         budget_seconds=seconds,
     )
-    progress = ProgressDisplay(Console(highlight=False), state, audit_warnings(corpus.source["audit"]))
+    progress = ProgressDisplay(Console(highlight=False), state)
     schedule.callbacks.append(progress)
     interrupt.before_exit = progress.__exit__  # a live display hides the cursor
     backend = RayBackend(machine=machine, resources=resources, workers=workers, train=checkpoints.run_trial)

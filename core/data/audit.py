@@ -1,5 +1,6 @@
 """Audit a corpus: count what can make its results misleading, and render the counts as plain lines."""
 
+import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -19,6 +20,19 @@ MAX_SHOWN = 80
 _EXAMPLES = 3
 LOW_COVERAGE = 0.9
 """Share of train's tokens with a word vector below which a warning is given."""
+LONG_CHARACTERS = 16
+"""Length of a text that should be more than one token."""
+MAX_SINGLE = 0.05
+"""Share of long texts that are one token above which a warning is given."""
+MAX_RATIO = 10
+"""Largest class, as a multiple of the smallest, above which a warning is given."""
+MIN_CLASS = 15
+"""Number of sentences of a class below which a warning is given: one in validation, one in test."""
+MIN_VALIDATION = 100
+"""Number of validation sentences below which a warning is given: one sentence is a point of accuracy, and the 95%
+interval of an accuracy of 80% is 16 points wide."""
+MANY_CLASSES, SENTENCES_PER_CLASS = 20, 20
+"""With more classes and fewer sentences of each on average, a warning is given."""
 
 
 def find_duplicates(
@@ -123,6 +137,9 @@ def audit(
             "max": int(lengths.max()),
         },
         "empty_texts": sum(not text.strip() for text in texts),
+        "single_tokens": sum(
+            len(text.strip()) >= LONG_CHARACTERS for text, length in zip(texts, lengths, strict=True) if length == 1
+        ),
         **find_duplicates(texts, labels, classes, split),
         "unknown_tokens": _shares_held_out(tokens == UNK_ID, np.repeat(split, lengths)),
         "coverage": dict(coverage) if coverage is not None else None,
@@ -220,7 +237,12 @@ def _lines(found: Mapping[str, Any]) -> Iterator[str]:
             "soft labels train learns probabilities instead of labels: the most probable class is the label in "
             f"{soft['agree']:.1%}, its mean probability is {soft['mean_probability']:.2f}"
         )
-    coverage = found["coverage"]
+    yield from _vector_lines(found["coverage"])
+    for at, warning in enumerate(audit_warnings(found)):
+        yield f"{'' if at else 'warnings':<{_HEADING}}{warning}"
+
+
+def _vector_lines(coverage: Mapping[str, Any] | None) -> Iterator[str]:
     if coverage is None:
         yield "vectors     none: every word starts at random"
         return
@@ -242,21 +264,69 @@ def _shares(values: Mapping[str, Any]) -> str:
 
 
 def audit_warnings(found: Mapping[str, Any]) -> list[str]:
-    """Return warnings about texts in two splits, texts with several labels, and a low coverage of word vectors.
+    """Return what is likely to mislead: one line each, with what to do about it, the most misleading first.
 
     Args:
         found: Result of `audit`.
-
-    Returns:
-        One line per warning, the most misleading first, without any text of the data.
     """
+    across, splits = found["duplicates_across"], found["splits"]
     lines = []
-    across = found["duplicates_across"]
     if shared := [f"{pair} {across[pair]['near']:,}" for pair in PAIRS if across[pair]["near"]]:
-        lines.append(f"sentences that stand in two splits: {', '.join(shared)}")
+        lines.append(f"sentences in two splits: {', '.join(shared)}; remove the copies, or omit --split-column")
+    single = found.get("single_tokens", 0)
+    if single > MAX_SINGLE * found["sentences"]:
+        lines.append(
+            f"sentences that are a single word: {single:,} ({single / found['sentences']:.1%}); pass --tokenizer "
+            "characters if their script has no spaces"
+        )
+    if 0 < splits["val"] < MIN_VALIDATION:
+        lines.append(f"validation sentences: {splits['val']}, too few to tell trials apart; pass --validation folds:5")
     if torn := found["conflicts"]["texts"]:
-        lines.append(f"texts under more than one label: {torn:,}")
+        lines.append(f"texts with more than one label: {torn:,}; correct their labels")
+    lines += _class_warnings([(each["name"], each["sentences"]) for each in found["classes"]])
     coverage = found["coverage"]
     if coverage is not None and coverage["by_token"] < LOW_COVERAGE:
-        lines.append(f"only {coverage['by_token']:.1%} of train's tokens have a word vector")
+        lines.append(
+            f"words of train without a word vector: {1 - coverage['by_token']:.1%}; pass --vectors FILE if the texts "
+            "are not English, else --vectors glove-300d or fasttext"
+        )
     return lines
+
+
+def _class_warnings(classes: Sequence[tuple[str, int]]) -> list[str]:
+    """Return warnings about classes, which have a name and a number of sentences."""
+    lines = []
+    if alike := _same_labels([name for name, _ in classes]):
+        lines.append(f"labels that may be the same: {_some(alike)}; write them in one way")
+    total = sum(count for _, count in classes)
+    (most, largest), (least, smallest) = (end(classes, key=lambda each: each[1]) for end in (max, min))
+    few = [f"{quoted(name)} {count}" for name, count in classes if count < MIN_CLASS]
+    if len(classes) > MANY_CLASSES and total < SENTENCES_PER_CLASS * len(classes):
+        lines.append(f"classes: {len(classes):,}, with {total / len(classes):.1f} sentences on average; merge classes")
+    elif few:
+        lines.append(f"classes with fewer than {MIN_CLASS} sentences: {_some(few)}; add sentences, or merge classes")
+    if largest > MAX_RATIO * smallest:
+        lines.append(
+            f"class {quoted(most)} has {largest / smallest:.0f} times as many sentences as {quoted(least)}; pass "
+            "--metric macro_f1 and --set 'class_weight=choice(none,balanced)'"
+        )
+    return lines
+
+
+def _same_labels(names: Sequence[str]) -> list[str]:
+    """Return pairs of labels that differ only in spaces, case, or the writing of a number."""
+    forms: dict[str | float, str] = {}
+    pairs = []
+    for name in names:
+        form: str | float = "".join(name.split()).casefold()
+        with contextlib.suppress(ValueError):
+            form = float(form)
+        if form in forms:
+            pairs.append(f"{quoted(forms[form])} and {quoted(name)}")
+        forms.setdefault(form, name)
+    return pairs
+
+
+def _some(names: Sequence[str]) -> str:
+    """Return the first names, and how many more there are."""
+    return ", ".join(names[:_EXAMPLES]) + (f" and {len(names) - _EXAMPLES} more" if len(names) > _EXAMPLES else "")

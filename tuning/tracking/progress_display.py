@@ -42,10 +42,9 @@ def pause_seconds(elapsed: float) -> float:
 class ProgressDisplay(Callback):
     """A callback that shows a search on `console`. Use as a context manager."""
 
-    def __init__(self, console: Console, progress: SearchProgress, cautions: Sequence[str] = ()) -> None:
+    def __init__(self, console: Console, progress: SearchProgress) -> None:
         self.console = console
         self.progress = progress
-        self.cautions = cautions
         self.failed: dict[int, str] = {}
         """Failures that have not been shown yet."""
         self.events = 0
@@ -108,11 +107,10 @@ class ProgressDisplay(Callback):
         size = self.console.size
         with self.lock:
             # Two columns stay free: `^C` is echoed behind the last line, and must not begin a new one.
-            lines = live_block(self.progress, self.cautions, self._elapsed(), size.width - 2, size.height)
+            lines = live_block(self.progress, self._elapsed(), size.width - 2, size.height)
         return Text("\n".join(lines), no_wrap=True, overflow="crop")
 
     def _show_plain(self) -> None:
-        self._write([f"warning: {caution}" for caution in self.cautions])
         said, seen = float("-inf"), 0
         while not self.over.wait(REFRESH_SECONDS):
             pause = pause_seconds(self._elapsed())

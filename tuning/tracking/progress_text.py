@@ -2,7 +2,7 @@
 
 import textwrap
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from core.io.text import printable
@@ -14,22 +14,18 @@ MAX_FAILURES = 3
 """Maximum number of failures that are listed one by one."""
 TITLE_WIDTH = 12
 """Characters of an audit line's title."""
-WARNINGS = 3
-"""Maximum number of the audit's warnings above the block."""
 
 
-def live_block(progress: SearchProgress, cautions: Sequence[str], elapsed: float, width: int, height: int) -> list[str]:
-    """Return what a terminal shows: warnings, counts, rate, the best so far, and a line for each running trial.
+def live_block(progress: SearchProgress, elapsed: float, width: int, height: int) -> list[str]:
+    """Return what a terminal shows: counts, rate, the best so far, and a line for each running trial.
 
     Args:
         progress: Progress of the search.
-        cautions: Warnings of the audit, see core.data.audit.
         elapsed: Seconds since this start.
         width: Width of the terminal; no line is longer.
         height: Height of the terminal; the result has fewer lines.
     """
-    lines = [f"warning: {caution}" for caution in cautions[:WARNINGS]]
-    lines += [status_line(progress), rate_line(progress, elapsed)]
+    lines = [status_line(progress), rate_line(progress, elapsed)]
     if best := progress.best:
         lines.append(best_text(best, progress.metric))
         wrapped = textwrap.wrap(format_settings(best.settings), max(width - 2, 18), break_on_hyphens=False)

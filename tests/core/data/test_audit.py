@@ -27,7 +27,15 @@ CLEAN: dict[str, Any] = {
     "duplicates_across": {pair: {"exact": 0, "near": 0} for pair in ("train/val", "train/test", "val/test")},
     "conflicts": {"texts": 0},
     "coverage": {"by_token": 0.9},
+    "sentences": 1000,
+    "splits": {"train": 800, "val": 100, "test": 100},
+    "single_tokens": 50,
+    "classes": [{"name": "a", "sentences": 909}, {"name": "b", "sentences": 91}],
 }
+
+
+def classes(**counts: int) -> dict[str, Any]:
+    return {"classes": [{"name": name, "sentences": count} for name, count in counts.items()]}
 
 
 def audited(rows: list[tuple[str, str, int]] = ROWS, coverage: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -143,6 +151,13 @@ def test_the_lines_say_what_was_found() -> None:
         "            neg and pos: a bad film",
         "vectors     2 of 4 words found (50.0%), 33.3% of train's tokens",
         "            most frequent without one: often 3",
+        "warnings    sentences in two splits: train/val 1, train/test 1, val/test 1; remove the copies, or omit "
+        "--split-column",
+        "            validation sentences: 2, too few to tell trials apart; pass --validation folds:5",
+        "            texts with more than one label: 1; correct their labels",
+        "            classes with fewer than 15 sentences: 'neg' 5, 'pos' 6; add sentences, or merge classes",
+        "            words of train without a word vector: 66.7%; pass --vectors FILE if the texts are not English, "
+        "else --vectors glove-300d or fasttext",
     ]
 
 
@@ -157,8 +172,8 @@ def test_paragraphs_are_the_lines_by_their_headings() -> None:
 
 def test_without_test_split_and_vectors_the_lines_leave_them_out() -> None:
     text = render_audit(audited([("a b", "x", TRAIN), ("c", "y", VAL)]))
-    assert "test" not in text
-    assert text.endswith("vectors     none: every word starts at random")
+    assert "test" not in text.partition("warnings")[0]
+    assert "\nvectors     none: every word starts at random\n" in text
 
 
 @pytest.mark.parametrize("evil", ["\x1b[2J\x1b]0;title\x07", "\u202egnp.exe", "a\nb", "\x9b31m", "\u2028", "\x00"])
@@ -187,10 +202,39 @@ def test_a_clean_corpus_has_none() -> None:
     [
         (
             {"duplicates_across": CLEAN["duplicates_across"] | {"train/val": {"exact": 0, "near": 1200}}},
-            "sentences that stand in two splits: train/val 1,200",
+            "sentences in two splits: train/val 1,200; remove the copies, or omit --split-column",
         ),
-        ({"conflicts": {"texts": 3}}, "texts under more than one label: 3"),
-        ({"coverage": {"by_token": 0.512}}, "only 51.2% of train's tokens have a word vector"),
+        (
+            {"single_tokens": 51},
+            "sentences that are a single word: 51 (5.1%); pass --tokenizer characters if their script has no spaces",
+        ),
+        (
+            {"splits": {"train": 170, "val": 21, "test": 21}},
+            "validation sentences: 21, too few to tell trials apart; pass --validation folds:5",
+        ),
+        ({"conflicts": {"texts": 3}}, "texts with more than one label: 3; correct their labels"),
+        (
+            {"coverage": {"by_token": 0.512}},
+            "words of train without a word vector: 48.8%; pass --vectors FILE if the texts are not English, else "
+            "--vectors glove-300d or fasttext",
+        ),
+        (
+            classes(a=910, b=90),
+            "class 'a' has 10 times as many sentences as 'b'; pass --metric macro_f1 and --set "
+            "'class_weight=choice(none,balanced)'",
+        ),
+        (
+            classes(a=99, b=14, c=15, d=13, e=12, f=11),
+            "classes with fewer than 15 sentences: 'b' 14, 'd' 13, 'e' 12 and 1 more; add sentences, or merge classes",
+        ),
+        (
+            classes(**{f"c{i}": 19 for i in range(21)}),
+            "classes: 21, with 19.0 sentences on average; merge classes",
+        ),
+        (
+            {"classes": [{"name": name, "sentences": 100} for name in ("1", "Very good", "1.0", "very  good", "2")]},
+            "labels that may be the same: '1' and '1.0', 'Very good' and 'very  good'; write them in one way",
+        ),
     ],
 )
 def test_each_doubt_is_a_line(change: dict[str, Any], line: str) -> None:
@@ -199,6 +243,17 @@ def test_each_doubt_is_a_line(change: dict[str, Any], line: str) -> None:
 
 def test_leaks_come_first() -> None:
     across = {pair: {"exact": 1, "near": 2} for pair in CLEAN["duplicates_across"]}
-    lines = audit_warnings({"duplicates_across": across, "conflicts": {"texts": 1}, "coverage": {"by_token": 0.0}})
-    assert lines[0] == "sentences that stand in two splits: train/val 2, train/test 2, val/test 2"
+    found = CLEAN | {"duplicates_across": across, "conflicts": {"texts": 1}, "coverage": {"by_token": 0.0}}
+    lines = audit_warnings(found)
+    assert lines[0].startswith("sentences in two splits: train/val 2, train/test 2, val/test 2; ")
     assert len(lines) == 3
+
+
+def test_folds_leave_no_validation_split_and_no_warning() -> None:
+    assert audit_warnings(CLEAN | {"splits": {"train": 900, "val": 0, "test": 100}}) == []
+    assert audit_warnings(CLEAN | classes(**{f"c{i}": 20 for i in range(21)})) == []
+
+
+def test_long_texts_that_are_one_token_are_counted() -> None:
+    rows = [("a" * 16, "x", TRAIN), ("a" * 15, "y", TRAIN), ("two words of a text", "x", VAL), ("  ", "y", VAL)]
+    assert audited(rows)["single_tokens"] == 1

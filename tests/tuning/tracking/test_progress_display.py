@@ -44,14 +44,13 @@ def listen(progress: ProgressDisplay) -> None:
 
 
 def shown(out: io.StringIO, **console: Any) -> str:
-    with ProgressDisplay(Console(file=out, **console), state(), ["texts under more than one label: 3"]) as progress:
+    with ProgressDisplay(Console(file=out, **console), state()) as progress:
         listen(progress)
     return out.getvalue()
 
 
-def test_plain_lines_warn_first_then_count_trials_and_name_failures_and_the_best() -> None:
+def test_plain_lines_count_trials_and_name_failures_and_the_best() -> None:
     lines = shown(io.StringIO(), width=20).splitlines()
-    assert lines[0] == "warning: texts under more than one label: 3"
     assert lines[-3] == "trial 1 failed: TrainingError: [red]NaN"
     assert lines[-2].startswith("4/6 trials: 1 done, 1 stopped, 1 failed, 1 running, 0 paused | ")
     assert lines[-1].startswith("best so far: 0.8000 by trial 0 in epoch 2, found ")
@@ -130,7 +129,7 @@ def test_output_that_nobody_takes_holds_up_neither_a_trial_nor_the_end(monkeypat
     done = threading.Event()
 
     def search() -> None:
-        with ProgressDisplay(Console(file=out), state(), ["a warning"]) as progress:
+        with ProgressDisplay(Console(file=out), state()) as progress:
             listen(progress)
         done.set()
 
