@@ -144,8 +144,15 @@ class RunOptions:
     ] = False
     name: Annotated[str | None, Option(help="Name of the study. Default: DATASET-SPACE.")] = None
     results: Results = Path("results")
-    text_column: Annotated[str | None, Option(help="Column with the sentences. Default: found by name."), DATA] = None
-    label_column: Annotated[str | None, Option(help="Column with the labels. Default: found by name."), DATA] = None
+    text_column: Annotated[
+        str | None, Option(help="Column with the sentences. Default: found by name, else by content."), DATA
+    ] = None
+    label_column: Annotated[
+        str | None, Option(help="Column with the labels. Default: found by name, else by content."), DATA
+    ] = None
+    drop_missing: Annotated[
+        bool, Option("--drop-missing", help="Leave out the rows that have no text or no label."), DATA
+    ] = False
     probability_columns: Annotated[
         str | None,
         Option(
@@ -155,7 +162,9 @@ class RunOptions:
         DATA,
     ] = None
     split_column: Annotated[str | None, Option(help="Column with the values train, val and test."), DATA] = None
-    split: Annotated[str, Option(help="Split rule: 80/10/10, or notebook (90/10, no test split)."), DATA] = "80/10/10"
+    split: Annotated[
+        str, Option(help="Percentages of train, validation and test, or notebook (90/10, no test split)."), DATA
+    ] = "80/10/10"
     validation: Annotated[
         str,
         Option(

@@ -18,6 +18,8 @@ PAIRS = ("train/val", "train/test", "val/test")
 MAX_SHOWN = 80
 """Characters of a text in an example."""
 _EXAMPLES = 3
+READ_NOTES = ("text_column", "label_column", "dropped_rows")
+"""Notes of a dataset that an audit shows."""
 LOW_COVERAGE = 0.9
 """Share of train's tokens with a word vector below which a warning is given."""
 LONG_CHARACTERS = 16
@@ -210,6 +212,10 @@ def _lines(found: Mapping[str, Any]) -> Iterator[str]:
     present = [name for name in SPLITS if found["splits"][name]]
     splits = ", ".join(f"{name} {found['splits'][name]:,}" for name in present)
     yield f"sentences   {found['sentences']:,} ({splits})"
+    if "text_column" in found:
+        columns = [f"{what} {quoted(found[f'{what}_column'])}" for what in ("text", "label") if found[f"{what}_column"]]
+        dropped = f"; {found['dropped_rows']:,} rows without them left out" if "dropped_rows" in found else ""
+        yield f"columns     {', '.join(columns)}{dropped}"
     classes = found["classes"]
     shown = ", ".join(f"{printable(c['name'], 40)} {c['sentences']:,} ({c['share']:.1%})" for c in classes[:10])
     yield f"classes     {len(classes)}: {shown}{', ...' if len(classes) > 10 else ''}"

@@ -1,14 +1,15 @@
 """Choose the text and label columns of a table, and encode labels as class numbers."""
 
+import dataclasses
 import math
 import re
-from collections import Counter
 from collections.abc import Collection, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from core.data.readers import Table
+from core.data.tokenizer import tokenize
 from core.errors import DataError
 from core.io.text import printable, quoted
 
@@ -18,13 +19,14 @@ MAX_CLASSES = 1000
 """Largest number of classes; with more distinct values, a column holds text or ids."""
 MIN_PER_LABEL = 3
 """Smallest number of sentences per label that a split needs; it applies to more than 10 labels."""
+_DROP = "add it, or pass --drop-missing to leave out such rows"
 _WHOLE = re.compile(r"-?(?:0|[1-9][0-9]*)\.0*")
 
 
 def choose_columns(
     table: Table, text: str | None, label: str | None, others: Collection[str] = (), *, label_needed: bool = True
 ) -> tuple[str, str | None]:
-    """Names of the text and the label column: those given, else by their usual names, else the only possible ones.
+    """Return the text and the label column: those given, else by their usual names, else by their content.
 
     Args:
         table: the file.
@@ -43,12 +45,9 @@ def choose_columns(
     names = [name for name in table.columns if name not in others]
     text = text or _usual(table, names, TEXT_NAMES, "text", label)
     label = label or _usual(table, names, LABEL_NAMES, "label", text)
-    if text is None and label is None and len(names) == 2:
-        wordy = [name for name in names if _wordy(table.columns[name])]
-        text = wordy[0] if len(wordy) == 1 else None
-    text = text or _only(names, label)
+    text = text or _wordy(table, [name for name in names if name != label]) or _only(names, label)
     if label_needed:
-        label = label or _only(names, text)
+        label = label or _only(names, text) or _few_values(table, [name for name in names if name != text])
     if text is None or (label is None and label_needed):
         needed = {"--text-column (which column holds the text)": text, "--label-column (which holds the labels)": label}
         missing = [option for option, found in needed.items() if found is None][: 1 + label_needed]
@@ -83,11 +82,29 @@ def read_texts(table: Table, column: str) -> list[str]:
     texts = []
     for row, cell in enumerate(table.columns[column]):
         if cell is None:
-            raise DataError(f"{table.location(row)}: no text in column {quoted(column)}")
+            raise DataError(f"{table.location(row)}: no text in column {quoted(column)}; {_DROP}")
         if not cell.isascii() and any("\ud800" <= char <= "\udfff" for char in cell):
             raise DataError(f"{table.location(row)}: half a surrogate pair in the text; write the character whole")
         texts.append(cell)
     return texts
+
+
+def drop_missing_rows(table: Table, columns: Sequence[str]) -> Table:
+    """Return the table without the rows that have nothing in one of the columns.
+
+    Raises:
+        DataError: no row is left.
+    """
+    kept = [
+        row
+        for row, cells in enumerate(zip(*(table.columns[name] for name in columns), strict=True))
+        if all(cell and not cell.isspace() for cell in cells)
+    ]
+    if not kept:
+        shown = " and ".join(quoted(name) for name in columns)
+        raise DataError(f"{table.name}: no row has something in {shown}; pass other columns")
+    cells = {name: [values[row] for row in kept] for name, values in table.columns.items()}
+    return dataclasses.replace(table, columns=cells, lines=[table.lines[row] for row in kept])
 
 
 def encode_labels(table: Table, column: str) -> tuple[NDArray[np.int64], tuple[str, ...]]:
@@ -99,7 +116,7 @@ def encode_labels(table: Table, column: str) -> tuple[NDArray[np.int64], tuple[s
     values = []
     for row, cell in enumerate(table.columns[column]):
         if cell is None or not cell.strip():
-            raise DataError(f"{table.location(row)}: no label in column {quoted(column)}")
+            raise DataError(f"{table.location(row)}: no label in column {quoted(column)}; {_DROP}")
         values.append(cell.strip())
     values = class_names(values)
     distinct = set(values)
@@ -154,17 +171,31 @@ def _only(names: Sequence[str], taken: str | None) -> str | None:
     return left[0] if len(left) == 1 else None
 
 
-def _wordy(cells: Sequence[str | None]) -> bool:
-    """Whether these read like sentences: three words or more on average."""
-    sample = [cell for cell in cells[:1000] if cell]
-    return sum(len(cell.split()) for cell in sample) >= 3 * max(len(sample), 1)
+def _wordy(table: Table, names: Sequence[str]) -> str | None:
+    """Return the column that reads like sentences; None if no column has three words, or twice those of the others."""
+    words = sorted(((_mean_words(table.columns[name]), name) for name in names), reverse=True)
+    others = words[1][0] if len(words) > 1 else 0.0
+    return words[0][1] if words and words[0][0] >= max(3, 2 * others) else None
+
+
+def _mean_words(cells: Sequence[str | None]) -> float:
+    """Return the mean number of words in the first cells, of at most 300 characters each; numbers are no words."""
+    sample = [cell[:300] for cell in cells[:1000] if cell]
+    return sum(token[0].isalpha() for cell in sample for token in tokenize(cell, "unicode")) / max(len(sample), 1)
+
+
+def _few_values(table: Table, names: Sequence[str]) -> str | None:
+    """Return the only column whose cells look like labels; None if there is none or another one."""
+    found = [name for name in names if _looks_like_labels(table.columns[name])]
+    return found[0] if len(found) == 1 else None
+
+
+def _looks_like_labels(cells: Sequence[str | None]) -> bool:
+    return 2 <= len(set(cells)) <= min(100, len(cells) // MIN_PER_LABEL)
 
 
 def _suggest(table: Table, bad: str) -> str:
-    def few(cells: Sequence[str | None]) -> bool:
-        return 2 <= len(Counter(cells)) <= min(100, len(cells) // MIN_PER_LABEL)
-
-    good = [quoted(name) for name, cells in table.columns.items() if name != bad and few(cells)]
+    good = [quoted(name) for name, cells in table.columns.items() if name != bad and _looks_like_labels(cells)]
     return f" {' or '.join(good)} (few distinct values)" if good else "; no other column of the file has few values"
 
 

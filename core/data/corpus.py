@@ -116,6 +116,8 @@ class ReadOptions:
     """Encoding of a text file; None to detect it."""
     probability_columns: str | None = None
     """Names of the columns with the probability of each class, separated by commas; None to train on labels."""
+    drop_missing: bool = False
+    """Whether to leave out the rows without a text or a label."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -23,7 +23,7 @@ def resolve_dataset(dataset: str, options: ReadOptions, folder: Path, notify: No
 
     Args:
         dataset: One of these.
-        options: Options of a file; None of them is set for the built-in datasets.
+        options: Options of a file; none of them is set for the built-in datasets.
         folder: The cache folder, which keeps downloads.
         notify: Called with one line about slow work or irregular data.
 
@@ -33,7 +33,7 @@ def resolve_dataset(dataset: str, options: ReadOptions, folder: Path, notify: No
     """
     if dataset not in ("snippets", "mr") and not dataset.startswith("mr:"):
         return _resolve_file(dataset, options, folder, notify)
-    given = [f"--{name.replace('_', '-')}" for name in options.__slots__ if getattr(options, name) is not None]
+    given = [f"--{name.replace('_', '-')}" for name in options.__slots__ if getattr(options, name) not in (None, False)]
     if given:
         raise ConfigError(f"{' and '.join(given)} must go with a file, got dataset {dataset!r}; leave it out")
     if dataset in ("snippets", "mr"):
@@ -63,6 +63,7 @@ def _resolve_file(dataset: str, options: ReadOptions, folder: Path, notify: Noti
         "label_column": options.label_column,
         "split_column": options.split_column,
         **({"probability_columns": probabilities} if probabilities else {}),
+        **({"drop_missing": True} if options.drop_missing else {}),
     }
 
     def read() -> Dataset:
@@ -98,6 +99,9 @@ def _read_file(path: Path, encoding: str, options: ReadOptions) -> Dataset:
     text, label = columns.choose_columns(
         table, options.text_column, options.label_column, others, label_needed=not probabilities
     )
+    n_rows = len(table.lines)
+    if options.drop_missing:
+        table = columns.drop_missing_rows(table, [name for name in (text, label) if name is not None])
     labels, classes, targets = read_targets(table, label, probabilities)
     split_values = None
     if options.split_column is not None:
@@ -116,6 +120,7 @@ def _read_file(path: Path, encoding: str, options: ReadOptions) -> Dataset:
             "licence": "as the owner of the file states",
             "text_column": text,
             "label_column": label,
+            **({"dropped_rows": n_rows - len(table.lines)} if options.drop_missing else {}),
             **({"probability_columns": probabilities} if probabilities else {}),
         },
     )

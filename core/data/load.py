@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from core.data import datasets
 from core.data import vectors as pretrained
-from core.data.audit import audit, count_leaks, vector_coverage
+from core.data.audit import READ_NOTES, audit, count_leaks, vector_coverage
 from core.data.corpus import TRAIN, VAL, Corpus, DatasetSource, ReadOptions
 from core.data.splits import SplitRule
 from core.data.tokenizer import (
@@ -47,6 +47,7 @@ def load_corpus(
     embedding_dim: int = 300,
     encoding: str | None = None,
     probability_columns: str | None = None,
+    drop_missing: bool = False,
     allow_leak: bool = False,
     cache_dir: Path | str | None = None,
     progress: Notify | None = None,
@@ -59,17 +60,19 @@ def load_corpus(
         vectors: `auto` (`glove-50d`, or `none` if few letters are English), `glove-50d`, `glove-100d`, `glove-200d`,
             `glove-300d`, `fasttext`, `none`, or the path of a .vec or GloVe .txt file, also in .zip or .gz.
         tokenizer: `english`, `unicode`, `characters`, or `auto` to choose by the letters of the texts.
-        split: `80/10/10` (stratified), `notebook` (90/10, random_state 42, no test), `column`, or `folds:K`.
-        seed: Seed of `80/10/10` and `folds:K`; the other rules are fixed.
+        split: Percentages of train, validation and test such as `80/10/10` (stratified), `notebook` (90/10,
+            random_state 42, no test), `column`, or `folds:K`.
+        seed: Seed of percentages and of `folds:K`; the other rules are fixed.
         fold: Number of the fold of `folds:K` that is the test split, from 0.
         validation: `split`, or `folds:K` to validate on the training sentences in K folds; the validation split then
             joins them.
-        text_column, label_column: Columns of a file; None to find them by name.
+        text_column, label_column: Columns of a file; None to find them by name or content.
         split_column: Column of a file with the values train, val and test; implies split `column`.
         embedding_dim: Width of a word vector with vectors `none`; also selects one of several files in a .zip.
         encoding: Encoding of a text file; None to detect it.
         probability_columns: Columns of a file with the probability of each class, separated by commas. The training
             sentences are trained on them instead of their labels.
+        drop_missing: Whether to leave out the rows of a file that have no text or no label.
         allow_leak: Whether to accept a split column that assigns the same text to two splits.
         cache_dir: The cache folder; None for `SENTUNE_CACHE` or the platform's user cache folder.
         progress: Called with one line about slow work or irregular data.
@@ -89,6 +92,7 @@ def load_corpus(
         split_column=split_column,
         encoding=encoding,
         probability_columns=probability_columns,
+        drop_missing=drop_missing,
     )
     check_tokenizer(tokenizer)
     data = datasets.resolve_dataset(dataset, options, folder, progress)
@@ -167,7 +171,10 @@ def _build(
         "split": rule.name,
         "split_seed": rule.seed,
         "tokenizer": tokenizer_version(tokenizer),
-        "audit": audit(read.texts, read.labels, read.classes, codes, tokens, offsets, coverage, read.targets),
+        "audit": {
+            **audit(read.texts, read.labels, read.classes, codes, tokens, offsets, coverage, read.targets),
+            **{name: read.notes[name] for name in READ_NOTES if name in read.notes},
+        },
         **read.notes,
     }
     (target / "words.json").write_bytes(canonical_json(words))

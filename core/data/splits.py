@@ -14,6 +14,7 @@ from core.data.corpus import SPLIT_NAMES, TEST, TRAIN, VAL, Dataset
 from core.errors import ConfigError, DataError
 from core.io.text import quoted
 
+DEFAULT_SPLIT = "80/10/10"
 MIN_PER_CLASS = 3
 """One sentence of each class for each of train, validation and test."""
 MAX_VALIDATION_FOLDS = 20
@@ -80,23 +81,56 @@ def duplicate_groups(texts: Sequence[str]) -> NDArray[np.int64]:
     return np.array([first.setdefault(normalize_text(text), place) for place, text in enumerate(texts)], dtype=np.int64)
 
 
-def stratified_split(texts: Sequence[str], labels: NDArray[np.int64], classes: Sequence[str], seed: int) -> Codes:
-    """Split every class 80/10/10, ordered by a hash of the seed and each normalised text.
+def stratified_split(
+    texts: Sequence[str],
+    labels: NDArray[np.int64],
+    classes: Sequence[str],
+    seed: int,
+    percent: tuple[int, int] = (10, 10),
+) -> Codes:
+    """Split every class, ordered by a hash of the seed and each normalised text.
 
-    The split depends neither on a random generator nor on the order of the sentences. A tenth is rounded to the nearest
+    The split depends neither on a random generator nor on the order of the sentences. A share is rounded to the nearest
     whole number and is at least 1. A text under two labels counts for the label of its first copy.
 
+    Args:
+        texts: (n,)
+        labels: (n,) places in `classes`.
+        classes: class names.
+        seed: Of the order.
+        percent: Sentences in the validation and in the test split, which may be 0; the others are in train.
+
     Raises:
-        DataError: a class has fewer than 3 distinct sentences.
+        DataError: a class has fewer distinct sentences than there are splits.
     """
     codes = np.full(len(texts), TRAIN, dtype=np.uint8)
-    for members in _by_class(texts, labels, classes, seed, MIN_PER_CLASS):
-        tenth = max(1, round(sum(map(len, members)) / 10))
-        # Groups bigger than a tenth come last and smallest first: they stay in train wherever others can fill.
-        members = sorted(members, key=lambda copies: max(len(copies), tenth))
-        _move(members, tenth, TEST, codes, leave=2)
-        _move(members, tenth, VAL, codes, leave=1)
+    val, test = percent
+    for members in _by_class(texts, labels, classes, seed, MIN_PER_CLASS if test else MIN_PER_CLASS - 1):
+        total = sum(map(len, members))
+        quota = {code: max(1, round(total * share / 100)) for code, share in ((TEST, test), (VAL, val)) if share}
+        # Groups bigger than a split come last and smallest first: they stay in train wherever others can fill.
+        members = sorted(members, key=lambda copies: max(len(copies), min(quota.values())))
+        for code, size in quota.items():
+            _move(members, size, code, codes, leave=2 if code == TEST else 1)
     return codes
+
+
+def parse_shares(split: str) -> tuple[int, int] | None:
+    """Return the percentages of validation and test in `TRAIN/VAL/TEST`; None for another rule.
+
+    Raises:
+        ConfigError: the shares are not possible.
+    """
+    match = re.fullmatch(r"([1-9]\d?)/(0|[1-9]\d?)/(0|[1-9]\d?)", split)
+    if match is None:
+        return None
+    train, val, test = (int(share) for share in match.groups())
+    if train + val + test != 100 or not val:
+        raise ConfigError(
+            f"split TRAIN/VAL/TEST must be whole percentages with the sum 100, of which only TEST may be 0, "
+            f"got {split!r}"
+        )
+    return val, test
 
 
 def _move(members: list[NDArray[np.int64]], quota: int, code: int, codes: Codes, *, leave: int) -> None:
@@ -236,6 +270,8 @@ class SplitRule:
     fold: int | None
     validation_folds: int | None = None
     """Number of folds of the training sentences that replace a validation split; None for a split."""
+    shares: tuple[int, int] | None = None
+    """Percentages of the validation and the test split."""
 
     @classmethod
     def of(cls, split: str, seed: int, fold: int | None, column: str | None, validation: str = "split") -> "SplitRule":
@@ -244,12 +280,15 @@ class SplitRule:
         Raises:
             ConfigError: the rule is unknown, K is below 3, or the seed, the fold or the column does not fit it.
         """
-        if column is not None and split == "80/10/10":
+        if column is not None and split == DEFAULT_SPLIT:
             split = "column"
         match = re.fullmatch(r"folds:(\d{1,4})", split)
         count = int(match[1]) if match else None
-        if count is None and split not in ("80/10/10", "notebook", "column"):
-            raise ConfigError(f"split must be 80/10/10, notebook, column or folds:K, got {split!r}")
+        shares = parse_shares(split)
+        if count is None and shares is None and split not in ("notebook", "column"):
+            raise ConfigError(
+                f"split must be TRAIN/VAL/TEST in percent such as 80/10/10, notebook, column or folds:K, got {split!r}"
+            )
         if count is None and fold is not None:
             raise ConfigError(f"fold goes with split folds:K only, got fold {fold!r} with split {split!r}")
         if count is not None and count < 3:
@@ -262,7 +301,7 @@ class SplitRule:
             raise ConfigError(f"seed must be a whole number from 0 to 2**32 - 1, got {seed!r}")
         folds = parse_validation(validation)
         seeded = seed if folds else {"notebook": 42, "column": None}.get(split, seed)
-        return cls(name=split, seed=seeded, count=count, fold=fold, validation_folds=folds)
+        return cls(name=split, seed=seeded, count=count, fold=fold, validation_folds=folds, shares=shares)
 
     def inputs(self) -> dict[str, Any]:
         folds = {"validation_folds": self.validation_folds} if self.validation_folds else {}
@@ -292,6 +331,6 @@ class SplitRule:
             require_in_train(codes, read.labels, read.classes)
             return codes
         seed = self.seed or 0
-        if self.count is None:
-            return stratified_split(read.texts, read.labels, read.classes, seed)
-        return fold_split(read.texts, read.labels, read.classes, self.count, self.fold or 0, seed)
+        if self.shares is not None:
+            return stratified_split(read.texts, read.labels, read.classes, seed, self.shares)
+        return fold_split(read.texts, read.labels, read.classes, self.count or 0, self.fold or 0, seed)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from core.data.columns import choose_columns, encode_labels, read_texts, require_column
+from core.data.columns import choose_columns, drop_missing_rows, encode_labels, read_texts, require_column
 from core.data.readers import Table
 from core.errors import DataError
 
@@ -57,6 +57,39 @@ def test_a_label_that_is_not_needed_is_found_by_its_usual_name_only() -> None:
 def test_two_short_columns_are_not_told_apart() -> None:
     with pytest.raises(DataError, match=r"data.csv: pass --text-column .* and --label-column .* has 'foo', 'bar'"):
         choose_columns(table(foo=["a"], bar=["b"]), None, None)
+
+
+QUEUES: list[str | None] = ["billing", "technical", "billing"] * 2
+TICKETS: dict[str, list[str | None]] = {
+    "ticket": [f"A-{i}" for i in range(6)],
+    "opened": [f"2026-11-0{i} 10:0{i}:00" for i in range(6)],
+    "subject": [f"about page {i}" for i in range(6)],
+    "body": [f"the page {i} is gone since I bought it last week" for i in range(6)],
+    "queue": QUEUES,
+}
+
+
+def test_columns_with_unusual_names_are_found_by_their_content() -> None:
+    assert choose_columns(table(**TICKETS), None, None) == ("body", "queue")
+    chinese: list[str | None] = [f"第{i}个页面打不开了" for i in range(6)]
+    assert choose_columns(table(**TICKETS | {"body": chinese, "subject": TICKETS["ticket"]}), None, None)[0] == "body"
+
+
+def test_two_columns_with_sentences_or_with_labels_are_not_told_apart() -> None:
+    answer: list[str | None] = [f"we are sorry and will look at the page {i}" for i in range(6)]
+    with pytest.raises(DataError, match=r"pass --text-column \(which column holds the text\); the file has"):
+        choose_columns(table(**TICKETS, answer=answer), None, "queue")
+    with pytest.raises(DataError, match=r"pass --label-column \(which holds the labels\); the file has"):
+        choose_columns(table(**TICKETS, priority=QUEUES), None, None)
+
+
+def test_rows_without_a_text_or_a_label_are_dropped() -> None:
+    rows = table(a=["x", None, "y", " ", "z"], b=["1", "2", "", "3", "4"], c=[None, "1", "1", "1", "1"])
+    kept = drop_missing_rows(rows, ["a", "b"])
+    assert kept.columns == {"a": ["x", "z"], "b": ["1", "4"], "c": [None, "1"]}
+    assert kept.location(1) == "data.csv, line 6"
+    with pytest.raises(DataError, match=r"data\.csv: no row has something in 'a' and 'c'; pass other columns"):
+        drop_missing_rows(table(a=["", "y"], c=["x", None]), ["a", "c"])
 
 
 def test_what_is_missing_is_asked_for_with_the_columns_there_are() -> None:
@@ -120,12 +153,16 @@ def test_numbers_beside_a_word_are_words(odd: str) -> None:
 
 @pytest.mark.parametrize("empty", [None, "", "  "])
 def test_a_row_without_label_is_refused_with_its_line(empty: str | None) -> None:
-    with pytest.raises(DataError, match=r"data.csv, line 3: no label in column 'label'"):
+    with pytest.raises(
+        DataError, match=r"line 3: no label in column 'label'; add it, or pass --drop-missing to leave out"
+    ):
         encode_labels(table(label=["a", empty]), "label")
 
 
 def test_a_row_without_text_is_refused_with_its_line() -> None:
-    with pytest.raises(DataError, match=r"data.csv, line 3: no text in column 'text'"):
+    with pytest.raises(
+        DataError, match=r"line 3: no text in column 'text'; add it, or pass --drop-missing to leave out"
+    ):
         read_texts(table(text=["a", None]), "text")
 
 

@@ -13,8 +13,9 @@ import pytest
 import core
 from core import Corpus, load_corpus
 from core.data import datasets
+from core.data.audit import render_audit
 from core.data.corpus import TEST, TRAIN, VAL
-from core.data.load import load_validation_texts
+from core.data.load import load_texts, load_validation_texts
 from core.data.readers import Table
 from core.data.tokenizer import tokenize, tokenizer_name
 from core.errors import ConfigError, DataError, UserError
@@ -133,6 +134,22 @@ def test_another_nltk_is_another_key(load: Load, monkeypatch: pytest.MonkeyPatch
     first = load().fingerprint
     monkeypatch.setattr(core.data.load, "tokenizer_version", lambda tokenizer: "nltk-0/word_tokenize/lower")
     assert load().fingerprint != first
+
+
+def test_rows_that_lack_something_are_left_out_on_request(load: Load, tmp_path: Path) -> None:
+    whole = load()
+    (tmp_path / "reviews.csv").write_text(f"{csv_of()}a film,\n,pos\n")
+    with pytest.raises(DataError, match="line 42: no label in column 'label'; add it, or pass --drop-missing"):
+        load()
+    corpus = load(drop_missing=True)
+    assert corpus.labels.tolist() == whole.labels.tolist()
+    assert corpus.tokens.tolist() == whole.tokens.tolist()
+    lines = render_audit(corpus.source["audit"]).splitlines()
+    assert lines[1] == "columns     text 'text', label 'label'; 2 rows without them left out"
+    data = {"dataset": str(tmp_path / "reviews.csv"), "drop_missing": True}
+    assert len(load_texts(data, corpus.fingerprint, tmp_path / "cache")) == 40
+    with pytest.raises(ConfigError, match="--drop-missing must go with a file, got dataset 'snippets'; leave it out"):
+        load("snippets", drop_missing=True)
 
 
 CHINESE = "\n".join(["text,label", *(f"第{i}部电影{'很好看' if i % 2 else '不好看'},{i % 2}" for i in range(40))])

@@ -163,6 +163,38 @@ def test_another_validation_is_refused(validation: str) -> None:
         SplitRule.of("80/10/10", 42, None, None, validation)
 
 
+@pytest.mark.parametrize(
+    ("split", "sizes"), [("80/10/10", (160, 20, 20)), ("70/15/15", (140, 30, 30)), ("50/45/5", (100, 90, 10))]
+)
+def test_a_split_has_the_shares_that_were_asked_for(split: str, sizes: tuple[int, ...]) -> None:
+    texts, labels = sentences(200)
+    codes, _ = SplitRule.of(split, 42, None, None).assign(
+        Dataset(texts=texts, labels=labels, classes=CLASSES, notes={})
+    )
+    assert tuple(np.bincount(codes, minlength=3)) == sizes
+    assert (np.bincount(labels[codes == VAL]) == sizes[1] // 2).all()
+
+
+def test_a_split_without_test_needs_two_sentences_of_a_class() -> None:
+    texts, labels = sentences(4)
+    data = Dataset(texts=texts, labels=labels, classes=CLASSES, notes={})
+    codes, _ = SplitRule.of("75/25/0", 42, None, None).assign(data)
+    assert tuple(np.bincount(codes, minlength=3)) == (2, 2, 0)
+    with pytest.raises(DataError, match=r"class 'neg' has 2 distinct sentences .* needs at least 3"):
+        SplitRule.of("50/25/25", 42, None, None).assign(data)
+
+
+def test_the_shares_are_part_of_the_key() -> None:
+    assert SplitRule.of("70/15/15", 42, None, None).inputs() == {"rule": "70/15/15", "seed": 42, "fold": None}
+
+
+@pytest.mark.parametrize("split", ["70/15/10", "90/0/10", "80/20/20"])
+def test_shares_that_are_not_possible_are_refused(split: str) -> None:
+    expected = f"must be whole percentages with the sum 100, of which only TEST may be 0, got '{split}'"
+    with pytest.raises(ConfigError, match=expected):
+        SplitRule.of(split, 42, None, None)
+
+
 @pytest.mark.parametrize("n", [10, 101, 1234])
 def test_notebook_split_is_that_of_scikit_learn(n: int) -> None:
     from sklearn.model_selection import train_test_split
@@ -217,9 +249,12 @@ def test_rules_are_told_apart() -> None:
     assert parse_rule("folds:5", 4) == 5
 
 
-@pytest.mark.parametrize("rule", ["", "90/10", "folds:", "folds:x", "folds:-3", "Notebook", "folds:99999"])
+@pytest.mark.parametrize(
+    "rule", ["", "90/10", "folds:", "folds:x", "folds:-3", "Notebook", "folds:99999", "080/10/10", "100/0/0"]
+)
 def test_an_unknown_rule_is_refused_by_value(rule: str) -> None:
-    with pytest.raises(ConfigError, match=f"split must be 80/10/10, notebook, column or folds:K, got {rule!r}"):
+    expected = f"split must be TRAIN/VAL/TEST in percent such as 80/10/10, notebook, column or folds:K, got {rule!r}"
+    with pytest.raises(ConfigError, match=expected):
         parse_rule(rule, None)
 
 
