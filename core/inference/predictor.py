@@ -11,7 +11,7 @@ from torch import Tensor
 
 from core.calibration import CoverageRow
 from core.data.tokenizer import tokenize, tokenizer_name, tokenizer_version
-from core.data.vocabulary import Vocabulary
+from core.data.vocabulary import UNK_ID, Vocabulary
 from core.errors import CorruptionError, DataError
 from core.inference.members import LstmMember, Member, check_mixture, file_of, tensors_of
 from core.inference.saved_model import read_model
@@ -35,6 +35,8 @@ class Prediction:
     """Probability of the most probable class."""
     probabilities: dict[str, float]
     """Probability of every class, in label order; their sum is 1."""
+    unknown_words: float
+    """Share of the text's words that the model does not know; 1 for a text without words."""
 
 
 class Predictor:
@@ -53,6 +55,7 @@ class Predictor:
         temperature: float = 1.0,
         coverage: Sequence[CoverageRow] = (),
         tokenizer: str = "english",
+        text_column: str | None = None,
     ) -> None:
         """Build the members' networks.
 
@@ -64,6 +67,7 @@ class Predictor:
             temperature: of the mixture's probabilities.
             coverage: the table of core.calibration.coverage_table on the validation sentences; empty if unknown.
             tokenizer: name of the tokenizer that made the vocabulary.
+            text_column: column of the texts in the file that the model was trained on.
 
         Raises:
             CorruptionError: a member does not fit the vocabulary, the classes or its own settings; it is named.
@@ -74,6 +78,7 @@ class Predictor:
         self.classes = classes
         self.temperature = temperature
         self.tokenizer = tokenizer
+        self.text_column = text_column
         self.coverage = tuple(coverage)
         self._models = [_model_of(each, len(vocabulary), embedding_dim, len(classes)) for each in members]
 
@@ -87,15 +92,18 @@ class Predictor:
         Raises:
             DataError: a text has more than MAX_TOKENS tokens; it is named by its place.
         """
-        logs = self.log_probabilities(self.encode(texts))
+        sentences = self.encode(texts)
+        logs = self.log_probabilities(sentences)
         predictions = []
-        for place, row in zip(logs.argmax(axis=1).tolist(), self.calibrate(logs).tolist(), strict=True):
+        rows = zip(sentences, logs.argmax(axis=1).tolist(), self.calibrate(logs).tolist(), strict=True)
+        for sentence, place, row in rows:
             answered = min_probability is None or row[place] >= min_probability
             predictions.append(
                 Prediction(
                     label=self.classes[place] if answered else None,
                     probability=row[place],
                     probabilities=dict(zip(self.classes, row, strict=True)),
+                    unknown_words=sentence.count(UNK_ID) / len(sentence),
                 )
             )
         return predictions
@@ -213,6 +221,7 @@ def load_model(path: Path | str, *, notify: Callable[[str], None] | None = None)
             saved.temperature,
             saved.coverage,
             tokenizer,
+            saved.text_column,
         )
     except CorruptionError as error:
         raise CorruptionError(f"the model in {path} is damaged: {error}") from error

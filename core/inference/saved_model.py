@@ -2,7 +2,8 @@
 
 model.safetensors   the weights of a single LSTM; in an ensemble one file per member instead:
                     trial-3.safetensors, plain-baseline.safetensors
-config.json         members with their shares and settings, temperature, width of the word vectors, tokenizer, layout
+config.json         members with their shares and settings, temperature, width of the word vectors, tokenizer,
+                    text column, layout
 vocabulary.json     the words, in id order
 labels.json         the class names, in label order
 metrics.json        figures, `coverage` among them
@@ -60,6 +61,8 @@ class SavedModel:
     """From core.calibration.coverage_table on the validation sentences; empty if the model was saved without."""
     tokenizer: str
     """As core.data.tokenizer.tokenizer_version named it when the model was trained."""
+    text_column: str | None
+    """Column of the texts in the file that the model was trained on; None if that was no file."""
 
 
 def save_model(
@@ -71,6 +74,7 @@ def save_model(
     classes: Sequence[str],
     embedding_dim: int,
     tokenizer: str,
+    text_column: str | None = None,
     metrics: Mapping[str, Any],
     card: str,
 ) -> None:
@@ -84,6 +88,7 @@ def save_model(
         classes: (C,) names in label order.
         embedding_dim: width of a word vector.
         tokenizer: name and version that made the words.
+        text_column: of the file that the model was trained on; None if that was no file.
         metrics: figures, as JSON can hold them.
         card: markdown, see core.inference.model_card.
 
@@ -95,6 +100,7 @@ def save_model(
     settings = {
         "layout": LAYOUT,
         "tokenizer": tokenizer,
+        "text_column": text_column,
         "embedding_dim": embedding_dim,
         "temperature": temperature,
         "members": [entry_of(member) for member in members],
@@ -155,6 +161,7 @@ def read_model(path: Path) -> SavedModel:
         embedding_dim=settings["embedding_dim"],
         coverage=tuple(json.loads((path / "metrics.json").read_bytes()).get("coverage", ())),
         tokenizer=settings["tokenizer"],
+        text_column=settings.get("text_column"),
     )
 
 

@@ -92,6 +92,7 @@ def test_a_sentence_is_typed_and_labelled_by_keyboard(page: Any, folder: Path) -
     until(page, lambda: text(page, "blockquote") == "good movie")
     (guess,) = load_model(folder).predict(["good movie"])
     assert text(page, "#said") == f"{guess.label}, with probability {guess.probability:.3f}"
+    assert guess.unknown_words == 0
     rows = page.execute_script(
         "return [...document.querySelectorAll('tbody tr')].map(row => [...row.cells].map(cell => cell.textContent))"
     )
@@ -103,7 +104,9 @@ def test_no_answer_is_said_and_the_probabilities_are_shown(page: Any, folder: Pa
     assert text(page, "#model").endswith(". There is no answer below probability 0.7")
     label(page, "unknown words")
     (guess,) = load_model(folder).predict(["unknown words"])
-    assert text(page, "#said") == f"No answer: the most probable class has probability {guess.probability:.3f}"
+    unknown = "The model does not know 100% of the words"
+    said = f"No answer: the most probable class has probability {guess.probability:.3f}. {unknown}"
+    assert text(page, "#said") == said
     assert page.execute_script("return document.querySelectorAll('tbody tr').length") == 2
     assert page.execute_script("return document.querySelectorAll('tr.best').length") == 0
 

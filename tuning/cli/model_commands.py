@@ -36,8 +36,12 @@ AtAccuracy = Annotated[
 def predict(
     model: Folder,
     texts: Annotated[list[str] | None, typer.Argument(help="Sentences to classify.", metavar="TEXT ...")] = None,
-    file: Annotated[str | None, typer.Option(help="File with one sentence per line; - is standard input.")] = None,
-    text_column: Annotated[str | None, typer.Option(help="Column of --file, a table; the output is CSV.")] = None,
+    file: Annotated[
+        str | None, typer.Option(help="File with one sentence per line, or a table; - is standard input.")
+    ] = None,
+    text_column: Annotated[
+        str | None, typer.Option(help="Column of a table with the texts. Default: that of the training data.")
+    ] = None,
     encoding: Encoding = None,
     format: Annotated[Literal["text", "json"], typer.Option(help="Output format; json: one object per line.")] = "text",
     probabilities: Annotated[bool, typer.Option("--probabilities", help="Add the probability of every class.")] = False,
@@ -45,7 +49,7 @@ def predict(
     at_accuracy: AtAccuracy = None,
     out: Annotated[Path | None, typer.Option(help="Output file. Default: standard output.")] = None,
 ) -> None:
-    """Label sentences. Each output line has label, probability and text, separated by tabs.
+    """Label sentences. Each output line has label, probability and text, separated by tabs; a table becomes CSV.
 
     A sentence without an answer has the label - in text, null in JSON, and an empty cell in CSV.
     """

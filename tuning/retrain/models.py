@@ -223,6 +223,7 @@ def save_members(
         classes=corpus.classes,
         embedding_dim=corpus.embedding_dim,
         tokenizer=corpus.source["tokenizer"],
+        text_column=corpus.source.get("text_column"),
         metrics=metrics,
         card=render_model_card(source=corpus.source, metrics=metrics, members=members, command=command),
     )

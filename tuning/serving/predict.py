@@ -22,6 +22,8 @@ from tuning.serving.abstention import ALWAYS_ANSWER, Abstention
 if TYPE_CHECKING:
     from core.inference.predictor import Prediction, Predictor
 
+FEW_KNOWN = 0.5
+"""Share of unknown words from which on a label means little."""
 NO_ANSWER = "-"
 """In text, in place of a label whose probability is too low."""
 
@@ -45,10 +47,10 @@ def predict_texts(
         load: opens the model, once the sentences could be read.
         notify: called with what is irregular in a file, and with the threshold that `abstention` determines.
         texts: sentences from the command line.
-        file: one sentence per line, or with `text_column` a table; - is standard input.
-        text_column: name of a column; the output is CSV.
+        file: one sentence per line, or a table; - is standard input.
+        text_column: name of the table's column; None for the one that the model was trained on.
         encoding: of `file`; None for UTF-8 in lines, and for what is detected in a table.
-        as_json: JSON lines instead of text.
+        as_json: JSON lines instead of text or CSV.
         probabilities: of every class, not of the label alone.
         abstention: when a sentence gets no label.
         out: None for standard output.
@@ -64,20 +66,28 @@ def predict_texts(
         "give sentences, or --file with one sentence a line (- for standard input)": bool(texts) != bool(file),
         f"--text-column goes with --file and a file ending in {endings} (.gz too)": text_column is None
         or (path is not None and format_of(path) is not None),
-        "--format json goes without --text-column, which writes CSV": text_column is None or not as_json,
         "--encoding goes with --file": encoding is None or path is not None,
         f"--out must be a file, {out} is a folder": out is None or not out.is_dir(),
     }
     if problems := [problem for problem, holds in rules.items() if not holds]:
         raise ConfigError("; ".join(problems))
-    if file is not None and text_column is not None:
-        table = _read_table(file, text_column, encoding, notify)
-        model = load()
-        answer = format_csv(table, text_column, model, abstention.threshold(model.coverage, notify), probabilities)
+    table = None
+    if path is not None and format_of(path) is not None:
+        table = _read_table(path, text_column, encoding, notify)
+    elif not texts:
+        texts = read_lines(file or "-", encoding, notify)
+    model = load()
+    if table is not None:
+        texts = read_texts(table, text_column or _column_of(model, table, notify))
+    predictions = model.predict(texts, abstention.threshold(model.coverage, notify))
+    if unknown := sum(each.unknown_words >= FEW_KNOWN for each in predictions):
+        notify(
+            f"the model does not know half of the words or more in {unknown:,} of {len(texts):,} texts: such labels "
+            "mean little"
+        )
+    if table is not None and not as_json:
+        answer = format_csv(table, model.classes, predictions, probabilities=probabilities)
     else:
-        texts = texts or read_lines(file or "-", encoding, notify)
-        model = load()
-        predictions = model.predict(texts, abstention.threshold(model.coverage, notify))
         answer = format_lines(texts, predictions, as_json=as_json, probabilities=probabilities)
     if out is None:
         _print(answer)
@@ -100,14 +110,25 @@ def read_sentences(
     if format_of(Path(file)) is None:
         endings = ", ".join(f".{kind}" for kind in FORMATS)
         raise ConfigError(f"--text-column goes with a file ending in {endings} (.gz too), got {option} {file}")
-    return read_texts(_read_table(file, text_column, encoding, notify), text_column)
+    return read_texts(_read_table(Path(file), text_column, encoding, notify), text_column)
 
 
-def _read_table(file: str, text_column: str, encoding: str | None, notify: Notify) -> Table:
-    path = Path(file)
+def _read_table(path: Path, text_column: str | None, encoding: str | None, notify: Notify) -> Table:
     table = read_table(path, encoding_of(path, encoding, cache.default_dir(), notify))
-    require_column(table, text_column, "--text-column")
+    if text_column is not None:
+        require_column(table, text_column, "--text-column")
     return table
+
+
+def _column_of(model: "Predictor", table: Table, notify: Notify) -> str:
+    """Return the column that the model was trained on."""
+    column = model.text_column
+    if column is None or column not in table.columns:
+        names = ", ".join(quoted(name) for name in table.columns)
+        trained = "" if column is None else f"; the model was trained on {quoted(column)}"
+        raise ConfigError(f"{table.name}: pass --text-column with one of {names}{trained}")
+    notify(f"the texts are those of column {quoted(column)}, on which the model was trained (--text-column chooses)")
+    return column
 
 
 def read_lines(file: str, encoding: str | None, notify: Notify, option: str = "--file") -> list[str]:
@@ -141,13 +162,14 @@ def format_lines(
     """Return a line for each text, with the probabilities of all classes if `probabilities` is true.
 
     Text has tabs between label (or NO_ANSWER), its probability, CLASS=PROBABILITY of each class, and text. JSON is an
-    object in ASCII with `text`, `label`, `probability`, and `probabilities` by class.
+    object in ASCII with `text`, `label`, `probability`, `unknown_words`, and `probabilities` by class.
     """
     lines = []
     for text, guess in zip(texts, predictions, strict=True):
         shares = guess.probabilities if probabilities else {}
         if as_json:
             row = {"text": text, "label": guess.label, "probability": guess.probability}
+            row["unknown_words"] = guess.unknown_words
             lines.append(json.dumps(row | ({"probabilities": shares} if probabilities else {})))
         else:
             every = [f"{printable(name)}={share:.4f}" for name, share in shares.items()]
@@ -157,27 +179,26 @@ def format_lines(
 
 
 def format_csv(
-    table: Table, column: str, model: "Predictor", min_probability: float | None, probabilities: bool
+    table: Table, classes: Sequence[str], predictions: Sequence["Prediction"], *, probabilities: bool
 ) -> str:
-    """Return the table with `predicted_label`, `predicted_probability` and `probability_CLASS` added.
+    """Return the table with `predicted_label`, `predicted_probability`, `unknown_words` and `probability_CLASS` added.
 
-    A label is empty if its probability is below `min_probability`.
+    A label is empty if there is no answer.
 
     Raises:
-        DataError: the table has such a column, a row has no text, or one too long.
+        DataError: the table has such a column.
     """
-    added = ["predicted_label", "predicted_probability"]
+    added = ["predicted_label", "predicted_probability", "unknown_words"]
     if probabilities:
-        added += [f"probability_{name}" for name in model.classes]
+        added += [f"probability_{name}" for name in classes]
     if taken := [name for name in added if name in table.columns]:
         raise DataError(f"{table.name}: has a column {quoted(taken[0])}, which would be added; rename it")
-    guesses = model.predict(read_texts(table, column), min_probability)
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow([*table.columns, *added])
-    for cells, guess in zip(zip(*table.columns.values(), strict=True), guesses, strict=True):
+    for cells, guess in zip(zip(*table.columns.values(), strict=True), predictions, strict=True):
         every = guess.probabilities.values() if probabilities else ()
-        writer.writerow([*cells, guess.label, guess.probability, *every])
+        writer.writerow([*cells, guess.label, guess.probability, guess.unknown_words, *every])
     return file.getvalue()
 
 

@@ -25,13 +25,22 @@ MEMBER_FILES = ("trial-0.safetensors", "trial-12.safetensors", "plain-baseline.s
 def test_a_model_comes_back_as_it_was_saved(tmp_path: Path) -> None:
     found = read_model(saved(tmp_path))
     assert (found.temperature, found.embedding_dim, found.tokenizer) == (1, 3, "test-1")
-    assert (found.vocabulary.words, found.classes) == (WORDS, CLASSES)
+    assert (found.vocabulary.words, found.classes, found.text_column) == (WORDS, CLASSES, None)
     (member,) = found.members
     assert isinstance(member, LstmMember)
     assert (member.name, member.weight, member.config) == ("model", 1, TrialConfig(hidden_dim=4))
     expected = weights_of(TrialConfig(hidden_dim=4))
     assert member.weights.keys() == expected.keys()
     assert all(torch.equal(member.weights[name], expected[name]) for name in expected)
+
+
+def test_a_model_keeps_the_text_column_of_its_data(tmp_path: Path) -> None:
+    assert read_model(saved(tmp_path, text_column="body")).text_column == "body"
+    settings = json.loads((tmp_path / "model/config.json").read_text())
+    del settings["text_column"]  # as an older version wrote it
+    (tmp_path / "model/config.json").write_text(json.dumps(settings))
+    resum(tmp_path / "model")
+    assert read_model(tmp_path / "model").text_column is None
 
 
 def test_a_mixture_comes_back_as_it_was_saved(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ def model(tmp_path: Path) -> Predictor:
 
 
 def answer(model: Predictor, capsys: pytest.CaptureFixture[str], **request: Any) -> str:
-    predict_texts(lambda: model, print, **request)
+    predict_texts(lambda: model, request.pop("notify", lambda line: None), **request)
     return capsys.readouterr().out
 
 
@@ -67,7 +67,7 @@ def test_an_accuracy_is_looked_up_in_the_models_own_table(tmp_path: Path, capsys
     coverage = [CoverageRow(min_probability=1.0, sentences=50, correct=50)]
     model = load_model(saved(tmp_path, metrics={"coverage": coverage}))
     assert model.coverage == tuple(coverage)
-    said = answer(model, capsys, texts=["good"], abstention=Abstention(at_accuracy=0.9))
+    said = answer(model, capsys, texts=["good"], abstention=Abstention(at_accuracy=0.9), notify=print)
     assert said.splitlines()[0].startswith("--at-accuracy 0.9 is --min-probability 1: ")
     assert said.splitlines()[1].startswith("-\t0.")
     message = r"--at-accuracy 0.95 is not reached .*: pass at most 0.9286, which labels 100.0%"
@@ -91,7 +91,9 @@ def test_json_is_an_object_a_line_and_comes_back_as_it_was(
 
 
 def test_json_without_probabilities_has_the_label_alone(model: Predictor, capsys: pytest.CaptureFixture[str]) -> None:
-    assert list(json.loads(answer(model, capsys, texts=["bad"], as_json=True))) == ["text", "label", "probability"]
+    row = json.loads(answer(model, capsys, texts=["bad good again bad"], as_json=True))
+    assert list(row) == ["text", "label", "probability", "unknown_words"]
+    assert row["unknown_words"] == 0.25
 
 
 def test_hostile_text_cannot_steer_the_terminal(model: Predictor, capsys: pytest.CaptureFixture[str]) -> None:
@@ -153,13 +155,53 @@ def test_a_table_comes_back_with_columns_added(
         assert float(row["probability_positive"]) == guess.probabilities["positive"]
 
 
-def test_without_probabilities_two_columns_are_added(
+def test_without_probabilities_three_columns_are_added(
     model: Predictor, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "in.jsonl").write_text('{"body": "good", "n": 1}\n{"n": null, "body": "bad"}\n')
     said = answer(model, capsys, file=str(tmp_path / "in.jsonl"), text_column="body")
-    assert said.splitlines()[0] == "body,n,predicted_label,predicted_probability"
+    assert said.splitlines()[0] == "body,n,predicted_label,predicted_probability,unknown_words"
     assert [(row["body"], row["n"]) for row in rows_of(said)] == [("good", "1"), ("bad", "")]
+
+
+def test_a_table_is_read_by_the_column_that_the_model_was_trained_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not line by line, which would label the header and whole rows."""
+    model = load_model(saved(tmp_path, text_column="body"))
+    (tmp_path / "in.csv").write_text("id,body\n1,good bad\n2,bad\n")
+    notes: list[str] = []
+    said = answer(model, capsys, file=str(tmp_path / "in.csv"), notify=notes.append)
+    assert said == answer(model, capsys, file=str(tmp_path / "in.csv"), text_column="body")
+    assert [row["id"] for row in rows_of(said)] == ["1", "2"]
+    assert notes == ["the texts are those of column 'body', on which the model was trained (--text-column chooses)"]
+    said = answer(model, capsys, file=str(tmp_path / "in.csv"), as_json=True)
+    assert [json.loads(line)["text"] for line in said.splitlines()] == ["good bad", "bad"]
+
+
+@pytest.mark.parametrize(
+    ("column", "message"),
+    [
+        (None, r"in\.csv: pass --text-column with one of 'id', 'body'$"),
+        ("text", r"in\.csv: pass --text-column with one of 'id', 'body'; the model was trained on 'text'$"),
+    ],
+)
+def test_a_table_without_that_column_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], column: str | None, message: str
+) -> None:
+    model = load_model(saved(tmp_path, text_column=column))
+    (tmp_path / "in.csv").write_text("id,body\n1,good bad\n")
+    with pytest.raises(ConfigError, match=message):
+        answer(model, capsys, file=str(tmp_path / "in.csv"))
+
+
+def test_texts_that_the_model_does_not_know_are_counted(model: Predictor, capsys: pytest.CaptureFixture[str]) -> None:
+    notes: list[str] = []
+    answer(model, capsys, texts=["good bad new", "good"], notify=notes.append)
+    assert notes == []
+    answer(model, capsys, texts=["good new", "good bad new", "", "all of it"], notify=notes.append)
+    (note,) = notes
+    assert note == ("the model does not know half of the words or more in 3 of 4 texts: such labels mean little")
 
 
 def test_an_output_file_may_be_the_input_file(
@@ -169,6 +211,7 @@ def test_an_output_file_may_be_the_input_file(
     path.write_text(TABLE)
     assert answer(model, capsys, file=str(path), text_column="body", out=path) == ""
     assert [row["id"] for row in rows_of(path.read_text())] == ["1", "2", "3"]
+    assert [row["unknown_words"] for row in rows_of(path.read_text())][1] == "1.0"
     with pytest.raises(DataError, match=r"in.csv: has a column 'predicted_label', which would be added; rename it"):
         answer(model, capsys, file=str(path), text_column="body", out=path)
 
@@ -189,7 +232,7 @@ def test_a_table_in_another_encoding_is_said(
     notes: list[str] = []
     predict_texts(lambda: model, notes.append, file=str(path), text_column="body")
     assert "Die Straße ist schön" in capsys.readouterr().out
-    (note,) = notes
+    note = notes[0]
     assert "in.csv: is not UTF-8, taken for cp1252; if letters come out wrong, pass --encoding" in note
     with pytest.raises(DataError, match=r"in.csv, line 2: is not utf-8"):
         answer(model, capsys, file=str(path), text_column="body", encoding="utf8")
@@ -201,10 +244,6 @@ def test_a_table_in_another_encoding_is_said(
         ({}, "give sentences, or --file"),
         ({"texts": ["a"], "file": "b"}, "give sentences, or --file"),
         ({"file": "-", "text_column": "a"}, r"--text-column goes with --file and a file ending in .csv, .tsv, .jsonl"),
-        (
-            {"file": "a.csv", "text_column": "a", "as_json": True},
-            "--format json goes without --text-column, which writes",
-        ),
         ({"texts": ["a"], "encoding": "utf-8"}, "--encoding goes with --file"),
         ({"texts": ["a"], "out": Path("/")}, "--out must be a file, / is a folder"),
         ({"encoding": "utf-8", "out": Path("/")}, "give sentences.*; --encoding goes.*; --out must be"),

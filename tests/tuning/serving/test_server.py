@@ -72,6 +72,7 @@ def test_predictions_are_the_models(ask: Ask, model: Predictor) -> None:
             "label": guess.label,
             "probability": guess.probability,
             "probabilities": dict(guess.probabilities),
+            "unknown_words": guess.unknown_words,
         }
 
 

@@ -9,10 +9,11 @@ const cell = (row, text, kind) => {
   made.textContent = text;
   return made;
 };
-const draw = ({ label, probability, probabilities }, text) => {
+const draw = ({ label, probability, probabilities, unknown_words: unknown }, text) => {
   const shown = probability.toFixed(3);
   said.textContent = label === null
     ? `No answer: the most probable class has probability ${shown}` : `${label}, with probability ${shown}`;
+  if (unknown > 0) said.textContent += `. The model does not know ${Math.round(100 * unknown)}% of the words`;
   show("blockquote", text);
   rows.replaceChildren();
   const shares = Object.entries(probabilities).sort((one, other) => other[1] - one[1]);
