@@ -174,7 +174,11 @@ class RunOptions:
         DATA,
     ] = "split"
     encoding: Encoding = None
-    embedding_dim: Annotated[int, Option(help="Width of the random word vectors of --vectors none."), DATA] = 300
+    embedding_dim: Annotated[
+        int | None,
+        Option(help="Width of the random word vectors of --vectors none. Default: 300, or 100 for characters."),
+        DATA,
+    ] = None
     allow_leak: Annotated[
         bool, Option("--allow-leak", help="Accept a split column that assigns the same text to two splits."), DATA
     ] = False

@@ -188,6 +188,7 @@ def test_the_letters_choose_tokenizer_and_vectors(
         corpus = load(vectors="auto", progress=told.append)
         assert (tokenizer_name(corpus.source["tokenizer"]), corpus.source["vectors"]) == (tokenizer, vectors)
         assert told == lines
+    assert corpus.embedding_dim == {"glove-50d": 50, "none": 100}[vectors]
     assert load(tokenizer=tokenizer, vectors=vectors).fingerprint == corpus.fingerprint
 
 
@@ -358,9 +359,9 @@ def test_parquet_has_no_encoding(load: Load, tmp_path: Path) -> None:
         load(str(tmp_path / "a.parquet"), encoding="utf-8")
 
 
-@pytest.mark.parametrize("dim", [0, -1, 8193, 1.5, True, None])
+@pytest.mark.parametrize("dim", [0, -1, 8193, 1.5, True, "300"])
 def test_an_impossible_width_is_refused(load: Load, dim: Any) -> None:
-    with pytest.raises(ConfigError, match=f"embedding_dim must be a whole number from 1 to 8192, got {dim}"):
+    with pytest.raises(ConfigError, match=f"embedding_dim must be a whole number from 1 to 8192, got {dim!r}"):
         load(embedding_dim=dim)
 
 
