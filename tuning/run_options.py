@@ -90,6 +90,9 @@ class RunOptions:
         ),
     ] = None
     sampler: Annotated[str, Option(help="Sampler: tpe, random, gp, cmaes or qmc.")] = "tpe"
+    no_baseline: Annotated[
+        bool, Option("--no-baseline", help="Do not train the baseline setting as the first trial.")
+    ] = False
     first_trials: Annotated[
         str,
         Option(
@@ -297,6 +300,7 @@ def study_config(options: RunOptions, max_parallel: int, existing: Mapping[str, 
         seed=options.seed,
         stopping=options.stopping_rule,
         sampler=options.sampler,
+        baseline=not options.no_baseline,
         first_trials=first_trials(options.first_trials, options.loaded_space),
         patience=options.patience,
         metric=options.metric,

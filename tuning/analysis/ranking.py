@@ -178,9 +178,14 @@ COLUMNS = (
 
 
 def columns_of(rows: Sequence[TrialRow]) -> list[TrialColumn]:
-    """Return the columns that a table of these rows shows: accuracy alone if it is the metric, else the metric too."""
+    """Return the columns that a table of these rows shows: accuracy alone if it is the metric, else the metric too.
+
+    Without a baseline there is no gain.
+    """
     metric = METRICS[rows[0].metric if rows else "accuracy"]
     hidden = ("metric", "val_metric") if metric.name == "accuracy" else ("metric",)
+    if all(row.gain_over_baseline is None for row in rows):
+        hidden += ("gain_over_baseline", "corrected_gain", "corrected_gain_low", "corrected_gain_high")
     shown = [column for column in COLUMNS if column.field not in hidden]
     return [replace(each, title=metric.title) if each.field == "val_metric" else each for each in shown]
 

@@ -186,7 +186,7 @@ def make_forecast(options: RunOptions, say: Callable[[str], None]) -> ForecastRe
         plan = study_config(options, fits, existing)
     plan, _ = add_warm_start(plan, existing, options.warm_start_folder, corpus.fingerprint)
     workers = min(fits, options.workers or fits, plan.n_trials)
-    heavy = heaviest_configs(plan.space, **plan.shared_settings)
+    heavy = heaviest_configs(plan.space, plan.baseline, **plan.shared_settings)
     # The probe has one GPU: as many processes as share it.
     side_by_side = min(workers, int(1 / resources.gpus_per_trial + 1e-9)) if resources.gpus_per_trial else workers
     say(f"trying settings for {PROBE_SECONDS:.0f} s, {side_by_side} at once")

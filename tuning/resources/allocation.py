@@ -19,15 +19,16 @@ GPU_SHARE = "gpu_share"
 """The study's user attribute that holds the choice of `--gpus-per-trial auto`."""
 
 
-def heaviest_configs(space: Space, **settings: Any) -> list[TrialConfig]:
+def heaviest_configs(space: Space, baseline: bool = True, **settings: Any) -> list[TrialConfig]:
     """Return the largest configuration of the space, and initial trials that are larger in some respect.
 
     Args:
         space: the search space.
+        baseline: whether the study has the baseline setting.
         settings: TrialConfig fields that all trials of the study share (StudyConfig.shared_settings).
     """
     corner = space.to_config(space.resolve(_heaviest_value), **settings)
-    first = [TrialConfig.from_dict({**entry, **settings}) for entry in initial_trials(space)]
+    first = [TrialConfig.from_dict({**entry, **settings}) for entry in initial_trials(space, baseline)]
     return [corner, *(c for c in first if _size(c) > _size(corner) or _word_copies(c) > _word_copies(corner))]
 
 
@@ -91,7 +92,7 @@ def resolve_resources(
     Raises:
         ConfigError: the heaviest configurations need more memory, or the machine has no GPU to probe.
     """
-    heavy = heaviest_configs(plan.space, **plan.shared_settings)
+    heavy = heaviest_configs(plan.space, plan.baseline, **plan.shared_settings)
     gpus = [gpu.bytes for gpu in machine.gpu_list] if resources.gpus_per_trial else []
     limit, where = (max(gpus), "the largest GPU") if gpus else (machine.memory_bytes, "this machine")
     check_memory(heavy, (len(corpus.words), corpus.embedding_dim, len(corpus.classes)), limit, where)

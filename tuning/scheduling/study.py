@@ -61,6 +61,8 @@ class StudyConfig:
     """Number of results below which the sampler draws at random."""
     constant_liar: bool = True
     """Whether the sampler treats trials without a visible result as bad, to avoid their neighbourhood (tpe only)."""
+    baseline: bool = True
+    """Whether trial 0 has the baseline setting."""
     first_trials: FirstTrials = FirstTrials()  # noqa: RUF009 (it is frozen)
     """What follows the baseline and the space's `try_first`."""
     warm_start: Mapping[str, Any] | None = None
@@ -95,7 +97,7 @@ class StudyConfig:
     def clock(self, **arguments: Any) -> VirtualClock:
         """Return the study's clock at virtual time 0; `arguments` are those of VirtualClock that are not below."""
         fixed = {"epochs": self.epochs, "parallelism": self.parallelism, "lag": self.lag, "rule": self.stopping}
-        return VirtualClock(**{"n_trials": self.n_trials, **fixed, **arguments})
+        return VirtualClock(**{"n_trials": self.n_trials, "baseline": self.baseline, **fixed, **arguments})
 
     @property
     def shared_settings(self) -> dict[str, Any]:
@@ -123,6 +125,7 @@ def study_spec(plan: StudyConfig, corpus: Corpus, data: Mapping[str, Any], resou
         "lag": plan.lag,
         "stopping": None if plan.stopping is None else plan.stopping.to_dict(),
         "sampler": {"name": plan.sampler, "startup": plan.startup, "constant_liar": plan.constant_liar},
+        "baseline": plan.baseline,
         "first_trials": plan.first_trials.to_dict(),
         "warm_start": None if plan.warm_start is None else dict(plan.warm_start),
         "threads": resources.cpus_per_trial,

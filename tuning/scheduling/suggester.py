@@ -52,9 +52,10 @@ class Suggester:
 
     def __init__(self, config: StudyConfig) -> None:
         self.config = config
-        own = initial_trials(config.space)
+        own = initial_trials(config.space, config.baseline)
         self.first = (*own, *config.first_trials.settings)
-        self._first_origins = ("baseline", *["try_first"] * (len(own) - 1), *[PORTFOLIO] * (len(self.first) - len(own)))
+        origins = ["baseline"] * config.baseline + ["try_first"] * (len(own) - config.baseline)
+        self._first_origins = (*origins, *[PORTFOLIO] * len(config.first_trials.settings))
         self._sampler = SAMPLERS[config.sampler]
         self._prior = [prior_view(trial, i, config.sampler) for i, trial in enumerate(config.prior_trials, 1)]
         self._always = {dimension.name for dimension in config.space.dimensions if not dimension.when}

@@ -17,8 +17,8 @@ same decisions again, from the results in the journal.
 
 The virtual time of a job does not depend on its result. A trial that fails, or ends early, keeps its virtual worker to
 the planned end, and its result becomes visible at the next rung like any other. A trial that repeats an earlier one
-takes no virtual time. Trial 0 is the baseline and is never paused. At the end, if no other trial has been trained in
-full, the best paused one is.
+takes no virtual time. Trial 0 is the baseline, if the study has one, and is never paused. At the end, if no other trial
+has been trained in full, the best paused one is.
 """
 
 import heapq
@@ -29,7 +29,7 @@ from enum import Enum
 from tuning.scheduling.asha import FAILED, Asha, Rung
 
 BASELINE = 0
-"""Number of the trial that is never paused."""
+"""Number of the trial that is never paused, in a study with a baseline."""
 
 
 class NoJob(Enum):
@@ -77,6 +77,7 @@ class VirtualClock:
         parallelism: int,
         lag: float,
         rule: Asha | None,
+        baseline: bool = True,
         start: Callable[[int], float | None],
         score: Callable[[int, int], float | None],
         ended: Callable[[Sequence[VisibleResult]], bool] = lambda log: False,
@@ -89,6 +90,7 @@ class VirtualClock:
             parallelism: number of virtual workers.
             lag: virtual time from the end of a job until its result is visible.
             rule: when trials pause and continue; None trains every trial in full.
+            baseline: whether trial 0 is the baseline.
             start: called with the number of each new trial, in order; returns the virtual cost of its epoch, or None if
                 it repeats an earlier trial. It may use `log`.
             score: returns the best score of the first epochs of a trial (trial, number of epochs); FAILED if the trial
@@ -105,7 +107,8 @@ class VirtualClock:
         self._costs: dict[int, float] = {}
         self._free = [0.0] * parallelism  # virtual time at which each virtual worker is free
         self._hidden: list[tuple[float, int, int]] = []  # (visible from, trial, index of the stop)
-        self._unpaused = {BASELINE}  # trials that pause at no rung
+        self._baseline = BASELINE if baseline else None
+        self._unpaused = {self._baseline}  # trials that pause at no rung
         self._n_full = 0  # trials other than the baseline that train, or have trained, to the last epoch
 
     def next_job(self) -> VirtualJob | NoJob:
@@ -135,7 +138,7 @@ class VirtualClock:
             heapq.heappop(self._hidden)
             self.log.append(VisibleResult(trial, self.stops[stop], score))
             if score == FAILED:
-                self._n_full -= trial != BASELINE and stop == len(self._rungs)
+                self._n_full -= trial != self._baseline and stop == len(self._rungs)
             elif stop < len(self._rungs):
                 self._rungs[stop].add(trial, score, pause=trial not in self._unpaused)
         return True
@@ -155,7 +158,7 @@ class VirtualClock:
         if cost is None:
             return None
         self._costs[trial] = cost
-        return self._assign(trial, 0, len(self._rungs) if trial == BASELINE else 0)
+        return self._assign(trial, 0, len(self._rungs) if trial == self._baseline else 0)
 
     def _train_one_in_full(self) -> VirtualJob | None:
         """Return the job that trains the best paused trial in full; None if one was, or if none is paused."""
@@ -177,5 +180,5 @@ class VirtualClock:
             if self.stops[at] > done:  # also the rungs on the way of a trial that does not pause there
                 visible = begin + cost * (self.stops[at] - done) + self.lag
                 heapq.heappush(self._hidden, (visible, trial, at))
-        self._n_full += trial != BASELINE and stop == len(self._rungs)
+        self._n_full += trial != self._baseline and stop == len(self._rungs)
         return VirtualJob(trial, done + 1, self.stops[stop], begin, end)

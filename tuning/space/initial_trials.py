@@ -1,4 +1,4 @@
-"""The settings that a study tries before its sampler suggests any: the notebook's own, then the space's `try_first`."""
+"""The settings that a study tries before its sampler suggests any: the baseline setting, the space's `try_first`."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,12 +11,14 @@ from tuning.space.space import DEFAULTS, STUDY_FIELDS, Dimension, Space, midpoin
 NOTEBOOK = {name: value for name, value in TrialConfig.notebook().to_dict().items() if name not in STUDY_FIELDS}
 
 
-def initial_trials(space: Space) -> tuple[dict[str, Any], ...]:
-    """Whole settings: every TrialConfig field but those of the run (STUDY_FIELDS).
+def initial_trials(space: Space, baseline: bool = True) -> tuple[dict[str, Any], ...]:
+    """Return whole settings, each once: every TrialConfig field but those of the run (STUDY_FIELDS).
 
-    The notebook's come first, also where the space does not search or not reach them; no setting comes twice.
+    Args:
+        space: Source of `try_first`.
+        baseline: Whether the baseline setting, the tutorial notebook's, comes first. The space need not hold it.
     """
-    found = [dict(NOTEBOOK)]
+    found = [dict(NOTEBOOK)] if baseline else []
     for entry in space.try_first:
         settings = complete_settings(space, entry)
         if settings not in found:

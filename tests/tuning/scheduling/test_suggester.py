@@ -158,6 +158,8 @@ def test_the_first_trial_is_the_baseline_and_later_ones_say_whether_results_were
     the_plan = plan(startup=3, parallelism=2)
     origins = [trial.user_attrs["origin"] for trial in outcomes(the_plan, 7)]
     assert origins == ["baseline", "random", "random", "random", "sampler", "sampler", "sampler"]
+    origins = [trial.user_attrs["origin"] for trial in outcomes(plan(startup=3, parallelism=2, baseline=False), 6)]
+    assert origins == [*["random"] * 4, "sampler", "sampler"]
 
 
 def test_first_trials_follow_the_baseline_and_count_as_results() -> None:

@@ -30,6 +30,7 @@ class Study:
     costs: Sequence[float | None] = ()
     """Of an epoch, by trial; None: the trial repeats another one. Without any, each costs 1."""
     ended: Callable[[Sequence[VisibleResult]], bool] = lambda log: False
+    baseline: bool = True
     jobs: list[VirtualJob] = field(default_factory=list)
 
     def score(self, trial: int, epoch: int) -> float:
@@ -50,6 +51,7 @@ class Study:
             start=costs.__getitem__,
             score=score or self.score,
             ended=self.ended,
+            baseline=self.baseline,
         )
 
     def rows(self) -> list[Row]:
@@ -82,6 +84,16 @@ def test_one_virtual_worker_promotes_a_trial_before_it_starts_the_next() -> None
         (2, 3, 4, 10.0, 12.0),
         (3, 1, 1, 12.0, 13.0),
     ]
+
+
+def test_without_a_baseline_trial_0_pauses_like_any_other() -> None:
+    """The rung has trial 0 alone, which is therefore not promoted before trial 1 is there."""
+    assert Study([0.4, 0.6], epochs=2, baseline=False).rows() == [
+        (0, 1, 1, 0.0, 1.0),
+        (1, 1, 1, 1.0, 2.0),
+        (1, 2, 2, 2.0, 3.0),
+    ]
+    assert Study([0.5], epochs=2, baseline=False).rows() == [(0, 1, 1, 0.0, 1.0), (0, 2, 2, 1.0, 2.0)]
 
 
 def test_two_virtual_workers_with_a_lag_start_trials_until_a_result_is_visible() -> None:
