@@ -26,7 +26,7 @@ from tuning.journal.writer import open_study
 from tuning.plain_fit import PlainFit
 from tuning.resources.allocation import GPU_SHARE, resolve_resources
 from tuning.resources.machine import Machine, TrialResources
-from tuning.run_options import AUTO, RunOptions, data_of_study, study_config
+from tuning.run_options import AUTO, RunOptions, data_of_study, study_config, study_length
 from tuning.scheduling.budget import EarlyEnd
 from tuning.scheduling.schedule import Callback, Schedule, reopen_trials
 from tuning.scheduling.study import searched_settings, study_id, study_spec
@@ -86,8 +86,9 @@ def _run(options: RunOptions, machine: "Machine | Cluster", fits: int, began: fl
     """Run a study on a machine or a cluster where `fits` trials run at once."""
     folder = options.folder
     existing = study_attributes(folder)
-    plan = study_config(options, fits, existing)
+    study_config(options, fits, existing, a_pass=1)  # refuses wrong options before the data is read
     corpus = load_corpus(**data_of_study(options, existing), cache_dir=options.cache_dir, progress=_say)
+    plan = study_config(options, fits, existing, corpus.pass_sentences())
     audit = render_audit(corpus.source["audit"])
     _say(wrap_titled(audit, shutil.get_terminal_size().columns) if sys.stdout.isatty() else audit)
     enough = len(corpus.validation()) >= MIN_VALIDATION  # else the audit says so
@@ -95,6 +96,8 @@ def _run(options: RunOptions, machine: "Machine | Cluster", fits: int, began: fl
         _say("small data  --validation folds:5 evaluates each trial on all training sentences, in 5 times the time")
     if not existing and corpus.vectors is not None and corpus.embedding_dim <= NARROW:
         print_note(WIDER.format(corpus.embedding_dim))
+    if (length := study_length(options, existing, corpus.pass_sentences())).reason:
+        _say(f"epochs      {length}")
     if options.precision == AUTO:
         _say(f"precision   {plan.precision} (--precision chooses)")
     if first := plan.first_trials.to_dict():
@@ -108,7 +111,7 @@ def _run(options: RunOptions, machine: "Machine | Cluster", fits: int, began: fl
         if choice is not None:
             _say(str(choice))
             fits = resources.max_parallel(machine)
-            plan = study_config(options, fits, existing)
+            plan = study_config(options, fits, existing, corpus.pass_sentences())
     labels = corpus.labels[corpus.validation()]
     if remark := METRICS[plan.metric].remark(labels, corpus.classes):
         print_note(remark)

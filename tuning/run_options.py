@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from tuning.scheduling.asha import Asha
     from tuning.scheduling.budget import Budget
     from tuning.scheduling.study import StudyConfig
+    from tuning.scheduling.training_length import TrainingLength
     from tuning.space.space import Space
 
 AUTO = "auto"
@@ -74,7 +75,20 @@ class RunOptions:
     trials: Annotated[
         int, Option(help="Total number of trials in the study. A larger number adds trials to an existing study.")
     ] = 16
-    epochs: Annotated[int, Option(help="Maximum number of epochs per trial.")] = 8
+    epochs: Annotated[
+        str,
+        Option(
+            help="Maximum number of epochs per trial. `auto`: as many as show about 70,000 training sentences, "
+            "from 8 to 50."
+        ),
+    ] = AUTO
+    epoch_sentences: Annotated[
+        str,
+        Option(
+            help="Training sentences in an epoch; the next epoch continues in the same shuffle. "
+            "`auto`: a pass over the training split, at most 100,000."
+        ),
+    ] = AUTO
     parallelism: Annotated[
         int | None,
         Option(
@@ -198,7 +212,7 @@ class RunOptions:
 
         metrics = ", ".join(METRIC_NAMES)
         check_rules({"--metric": (self.metric, f"one of {metrics}", self.metric in METRIC_NAMES)})
-        for derived in ("data", "stopping_rule", "resources", "budget", "warm_start_folder"):
+        for derived in ("data", "stopping_rule", "resources", "budget", "given_length", "warm_start_folder"):
             getattr(self, derived)  # raises ConfigError if one of its options breaks a rule
         if self.storage is not None and "://" not in self.storage:  # workers have another current folder
             object.__setattr__(self, "storage", str(expand_user(self.storage).absolute()))
@@ -242,6 +256,13 @@ class RunOptions:
         return Budget(seconds=seconds, target=self.target, metric=self.metric, patience_trials=self.patience_trials)
 
     @cached_property
+    def given_length(self) -> tuple[int | None, int | None]:
+        """Number of epochs, and of training sentences in an epoch; None for `auto`."""
+        from tuning.scheduling.training_length import parse_length
+
+        return parse_length("--epochs", self.epochs), parse_length("--epoch-sentences", self.epoch_sentences)
+
+    @cached_property
     def stopping_rule(self) -> "Asha | None":
         """The rule that `stopping` names; None trains every trial in full."""
         from tuning.scheduling.asha import Asha
@@ -271,13 +292,21 @@ DATA_OPTIONS = [
 ]
 
 
-def study_config(options: RunOptions, max_parallel: int, existing: Mapping[str, Any]) -> "StudyConfig":
-    """Return the configuration of the study; an existing study keeps its parallelism, lag and precision.
+def study_length(options: RunOptions, existing: Mapping[str, Any], a_pass: int) -> "TrainingLength":
+    """Return the length of the study's trials; the arguments are those of `study_config`."""
+    from tuning.scheduling.training_length import training_length
+
+    return training_length(*options.given_length, a_pass, existing.get("spec"))
+
+
+def study_config(options: RunOptions, max_parallel: int, existing: Mapping[str, Any], a_pass: int) -> "StudyConfig":
+    """Return the configuration of the study; an existing study keeps its length, parallelism, lag and precision.
 
     Args:
         options: of `run` or `plan`.
         max_parallel: number of trials that run in parallel.
         existing: attributes of the study in `options.folder`; empty for a new one.
+        a_pass: training sentences in a pass.
     """
     from tuning.scheduling.study import StudyConfig, default_lag
     from tuning.space.portfolio import first_trials
@@ -291,10 +320,12 @@ def study_config(options: RunOptions, max_parallel: int, existing: Mapping[str, 
     if precision == AUTO:
         here = options.address is None and supports_bf16(options.resources.device)
         precision = known["precision"] if known else "bf16" if here else "fp32"
+    length = study_length(options, existing, a_pass)
     return StudyConfig(
         space=options.loaded_space,
         n_trials=options.trials,
-        epochs=options.epochs,
+        epochs=length.epochs,
+        epoch_sentences=length.epoch_sentences,
         parallelism=parallelism,
         lag=lag,
         seed=options.seed,

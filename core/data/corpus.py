@@ -74,6 +74,10 @@ class Corpus:
         expected: NDArray[np.float64] = self.targets[sentences].sum(axis=0, dtype=np.float64)
         return expected
 
+    def pass_sentences(self) -> int:
+        """Return the number of sentences that one model is trained on: with folds, all folds but the first."""
+        return len(self.members()[0].indices(TRAIN))
+
     def epoch_size(self, epoch_sentences: int | None) -> tuple[float, float, float]:
         """Return the number of sentences and tokens that an epoch trains on, and of tokens that it is validated on.
 

@@ -66,7 +66,7 @@ def refit(
     """
     split = np.where(corpus.split == VAL, TRAIN, corpus.split).astype(np.uint8)
     both = dataclasses.replace(corpus, split=split, folds=None)
-    steps_an_epoch = config.steps_per_epoch(len(corpus.members()[0].indices(TRAIN)))
+    steps_an_epoch = config.steps_per_epoch(corpus.pass_sentences())
     steps = best_epoch(epochs).epoch * steps_an_epoch
     val_losses = [epoch.val_loss for epoch in epochs]
 

@@ -109,6 +109,6 @@ def options(results: Path, **changes: Any) -> RunOptions:
     return RunOptions(**(settings | changes))
 
 
-def configured(the_options: RunOptions) -> StudyConfig:
-    """What the study does where two trials fit at once."""
-    return study_config(the_options, 2, study_attributes(the_options.folder))
+def configured(the_options: RunOptions, sentences: int = 1000) -> StudyConfig:
+    """What the study does where two trials fit at once, with this number of training sentences."""
+    return study_config(the_options, 2, study_attributes(the_options.folder), sentences)

@@ -106,6 +106,8 @@ class ForecastReport:
             "trials_done": self.done,
             "workers": self.workers,
             "parallelism": self.plan.parallelism,
+            "epochs_per_trial": self.plan.epochs,
+            "epoch_sentences": self.plan.epoch_sentences,
             "rungs": list(self.forecast.rungs),
             "epochs_without_stopping": self.forecast.whole_epochs,
             "epochs": self.forecast.epochs.to_dict(0),
@@ -119,11 +121,13 @@ class ForecastReport:
     def __str__(self) -> str:
         plan, forecast = self.plan, self.forecast
         begun = f", {self.done} of them done," if self.done else ""
+        long = "" if plan.epoch_sentences is None else f" of {plan.epoch_sentences:,} sentences"
         rungs = "none"
         if plan.stopping is not None and forecast.rungs:
             rungs = f"asha pauses trials after {epochs_text(forecast.rungs)}, 1 in {plan.stopping.reduction} continues"
         lines = [
-            f"study {self.name}: {plan.n_trials} trials{begun} of up to {plan.epochs} epochs, {self.workers} at once "
+            f"study {self.name}: {plan.n_trials} trials{begun} of up to {plan.epochs} epochs{long}, "
+            f"{self.workers} at once "
             f"with {self.share} each, parallelism {plan.parallelism}",
             f"stopping: {rungs}",
             f"epochs: {forecast.whole_epochs} without stopping, {spread(forecast.epochs, '{:.0f}'.format)} with it",
@@ -176,14 +180,15 @@ def make_forecast(options: RunOptions, say: Callable[[str], None]) -> ForecastRe
     machine = Machine.here()
     fits = options.resources.max_parallel(machine)
     existing = study_attributes(options.folder)
-    plan = study_config(options, fits, existing)
+    study_config(options, fits, existing, a_pass=1)  # refuses wrong options before the data is read
     data = data_of_study(options, existing)
     corpus = load_corpus(**data, cache_dir=options.cache_dir, progress=say)
+    plan = study_config(options, fits, existing, corpus.pass_sentences())
     resources, choice = resolve_resources(options.resources, plan, machine, corpus, existing)
     if choice is not None:
         say(str(choice))
         fits = resources.max_parallel(machine)
-        plan = study_config(options, fits, existing)
+        plan = study_config(options, fits, existing, corpus.pass_sentences())
     plan, _ = add_warm_start(plan, existing, options.warm_start_folder, corpus.fingerprint)
     workers = min(fits, options.workers or fits, plan.n_trials)
     heavy = heaviest_configs(plan.space, plan.baseline, **plan.shared_settings)

@@ -20,7 +20,8 @@ from tuning import run_options
 Capture = pytest.CaptureFixture[str]
 BAD = {
     "--trials": ("many", "1.5", "", "1e3"),
-    "--epochs": ("0x1g", "ten", "-"),
+    "--epochs": ("0x1g", "ten", "-", "0", "-1", "1.5", "9" * 10, "Auto"),
+    "--epoch-sentences": ("0", "-5", "1e5", "all", "\u0663", "a pass"),
     "--parallelism": ("0", "-2", "wide", "4,5"),
     "--lag": ("-1", "nan", "inf", "late"),
     "--workers": ("0", "-1", "two"),
@@ -54,7 +55,10 @@ MISTAKES = {
     "run ~nobody-of-this-name/x.csv": "cannot tell which folder '~nobody-of-this-name/x.csv' begins with: write it out",
     "run --time-budget 9999999h": "--time-budget must be at most 1000h, got '9999999h'; leave it out for no limit",
     "run --trials 0": "--trials must be at least 1, got 0",
-    "run --epochs 0 --trials -1": "--trials must be at least 1, got -1; --epochs must be at least 1, got 0",
+    "run --epochs 0": "--epochs must be auto or a whole number from 1 to 999999999, got '0'",
+    "run --epoch-sentences few": "--epoch-sentences must be auto or a whole number from 1 to 999999999, got 'few'",
+    "run --lag -1 --trials -1": "--trials must be at least 1, got -1; --lag must be at least 0 and finite, got -1.0",
+    "plan no-such.csv --trials 0": "--trials must be at least 1, got 0",
     "run --gpus-per-trial 0.5": "this machine has none that torch can use: pass --gpus-per-trial 0",
     "run --cpus-per-trial 1000": "--cpus-per-trial 1000 is more than the ",
     "run --workers 0": "--workers must be at least 1, got 0",

@@ -45,6 +45,12 @@ def test_the_text_says_trials_rungs_epochs_time_memory_and_disk() -> None:
     assert len(lines) == 6
 
 
+def test_epochs_that_are_no_whole_pass_are_named() -> None:
+    report = outlook(plan=plan(n_trials=16, epochs=9, epoch_sentences=100_000))
+    assert "16 trials of up to 9 epochs of 100,000 sentences, 2 at once" in str(report)
+    assert (report.to_dict()["epochs_per_trial"], report.to_dict()["epoch_sentences"]) == (9, 100_000)
+
+
 def test_the_disk_has_room_for_the_checkpoints_of_running_trials_and_of_the_best_paused_ones() -> None:
     """Two workers, and 4 paused trials per virtual worker at the one rung, but not more than all 16 trials."""
     for parallelism, trials in ((1, 2 + 4), (3, 2 + 12), (8, 16)):

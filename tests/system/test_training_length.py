@@ -1,0 +1,44 @@
+"""A study whose epochs are parts of a pass: search, killed and resumed, then a model of train and validation."""
+
+import json
+import signal
+from pathlib import Path
+
+from tests.support.command import Command
+from tuning.journal.records import read_study
+
+
+def search(sentences: Path, name: str, *more: str) -> tuple[str, ...]:
+    return ("run", str(sentences), "--vectors", "none", "--embedding-dim", "8", "--trials", "4", "--parallelism", "2",
+            "--set", "hidden_dim=int(4,16)", "--name", name, *more)  # fmt: skip
+
+
+def test_epochs_of_a_third_of_a_pass_and_a_kill_changes_nothing(command: Command, sentences: Path) -> None:
+    length = ("--epochs", "6", "--epoch-sentences", "100")
+    assert "\nepochs " not in command.succeed(*search(sentences, "whole", *length))
+    spec = read_study(command.results / "whole")[0]["spec"]
+    assert (spec["epochs"], spec["epoch_sentences"]) == (6, 100)
+
+    process = command.start(*search(sentences, "killed", *length))
+    command.wait_for_journal("killed", 12)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    said = command.succeed(*search(sentences, "killed"))
+    assert "epochs      6 of 100 sentences (auto: as recorded in the study)" in said
+    assert command.content("killed") == command.content("whole")
+
+    refused = command.run(*search(sentences, "whole", "--epoch-sentences", "200"))
+    assert refused.returncode == 2
+    assert "epoch_sentences 100, this command says 200" in refused.stderr
+
+    said = command.succeed("retrain", "whole", "--out", "model", "--on", "train+val", "--strict")
+    assert "REPRODUCED" in said
+    found = json.loads((command.results / "model" / "metrics.json").read_text())
+    batch = json.loads((command.results / "model" / "config.json").read_text())["members"][0]["config"]["batch_size"]
+    a_pass = -(-320 // batch)
+    assert found["steps"] == found["verified_best_epoch"] * -(-a_pass * 100 // 320)
+
+
+def test_auto_names_what_it_chose(command: Command, sentences: Path) -> None:
+    said = command.succeed(*search(sentences, "short", "--epoch-sentences", "9000", "--trials", "1"))
+    assert "epochs      8 of 9,000 sentences (auto: 70,000 training sentences)" in said
