@@ -32,6 +32,7 @@ SPEC: dict[str, Any] = {
     "sampler": {"name": "tpe", "startup": 6, "constant_liar": True},
     "first_trials": None,
     "warm_start": None,
+    "epoch_sentences": None,
 }
 FULL_SPEC = SPEC | {"epochs": 2, "patience": None, "precision": "fp32", "threads": 1, "device": "cpu",
                     "stopping": Asha().to_dict(), "versions": {"torch": "2"}}  # fmt: skip

@@ -37,8 +37,3 @@ def test_epochs_of_a_third_of_a_pass_and_a_kill_changes_nothing(command: Command
     batch = json.loads((command.results / "model" / "config.json").read_text())["members"][0]["config"]["batch_size"]
     a_pass = -(-320 // batch)
     assert found["steps"] == found["verified_best_epoch"] * -(-a_pass * 100 // 320)
-
-
-def test_auto_names_what_it_chose(command: Command, sentences: Path) -> None:
-    said = command.succeed(*search(sentences, "short", "--epoch-sentences", "9000", "--trials", "1"))
-    assert "epochs      8 of 9,000 sentences (auto: 70,000 training sentences)" in said

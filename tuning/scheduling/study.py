@@ -159,6 +159,8 @@ def spec_notes(spec: Mapping[str, Any]) -> list[str]:
         notes.append(f"first trials: {first['trials']} settings of {source} followed the baseline")
     if start := spec["warm_start"]:
         notes.append(f"warm start: the sampler knew {start['trials']} trials of study {start['study']}")
+    if spec["epoch_sentences"] is not None:
+        notes.append(f"each epoch trains on {spec['epoch_sentences']:,} sentences, which is not a pass over the data")
     return notes
 
 
