@@ -183,9 +183,9 @@ def columns_of(rows: Sequence[TrialRow]) -> list[TrialColumn]:
     Without a baseline there is no gain.
     """
     metric = METRICS[rows[0].metric if rows else "accuracy"]
-    hidden = ("metric", "val_metric") if metric.name == "accuracy" else ("metric",)
+    hidden = ["metric", "val_metric"] if metric.name == "accuracy" else ["metric"]
     if all(row.gain_over_baseline is None for row in rows):
-        hidden += ("gain_over_baseline", "corrected_gain", "corrected_gain_low", "corrected_gain_high")
+        hidden += ["gain_over_baseline", "corrected_gain", "corrected_gain_low", "corrected_gain_high"]
     shown = [column for column in COLUMNS if column.field not in hidden]
     return [replace(each, title=metric.title) if each.field == "val_metric" else each for each in shown]
 
