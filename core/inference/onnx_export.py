@@ -85,7 +85,7 @@ def export_onnx(model: Predictor, source: Path, out: Path, notify: Callable[[str
         raise UserError(f"--format onnx needs the package {error.name}: pip install onnx onnxruntime") from error
     graph: bytes = build_graph(model.members, len(model.classes), model.temperature).SerializeToString()
     if any(isinstance(member, LstmMember) and member.config.precision != "fp32" for member in model.members):
-        notify("the model predicts in bf16, the export computes in fp32: probabilities may differ in the third digit")
+        notify("predict computes in bf16 and the export in fp32: their probabilities may differ in the third digit")
     difference = largest_difference(model, graph)
     if not difference <= TOLERANCE:
         raise UserError(

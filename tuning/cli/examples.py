@@ -5,7 +5,7 @@ EXAMPLES = {
         "sentune run                             # search on real movie snippets",
         "sentune best snippets-quick             # what it found",
         "sentune retrain snippets-quick --out model",
-        "sentune predict model 'a gorgeous, witty, seductive movie'",
+        "sentune predict model 'your sentence'",
     ),
     "run": (
         "sentune run --trials 24 --time-budget 30m",
@@ -45,7 +45,7 @@ EXAMPLES = {
         "sentune distill model snippets-quick --unlabelled sentences.txt",
     ),
     "predict": (
-        "sentune predict model 'a gorgeous, witty, seductive movie'",
+        "sentune predict model 'your sentence'",
         "sentune predict model --file sentences.txt --format json",
         "sentune predict model --file reviews.csv --text-column body",
         "sentune predict model --file sentences.txt --at-accuracy 0.95",

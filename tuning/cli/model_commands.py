@@ -95,8 +95,8 @@ def export(
 
     model = Path(what)
     difference = export_onnx(_load(model), model, out, print_note)
-    print(f"{format} in {out}: its probabilities are within {difference:.1e} of the model's")
-    print(f"next: python {shlex.quote(str(out / 'example.py'))} 'a gorgeous, witty, seductive movie'")
+    print(f"{format} in {out}: its probabilities are within {difference:.1e} of the model's in fp32")
+    print(f"next: python {shlex.quote(str(out / 'example.py'))} 'your sentence'")
 
 
 def serve(

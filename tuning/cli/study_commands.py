@@ -242,4 +242,4 @@ def distill(
 
 def _print_next(model: Path) -> None:
     """Print how to use a model folder."""
-    print(f"next: {program_name()} predict {shlex.quote(str(model))} 'a gorgeous, witty, seductive movie'")
+    print(f"next: {program_name()} predict {shlex.quote(str(model))} 'your sentence'")
