@@ -102,7 +102,7 @@ def _run(options: RunOptions, machine: "Machine | Cluster", fits: int, began: fl
         _say(f"precision   {plan.precision} (--precision chooses)")
     if first := plan.first_trials.to_dict():
         left_out = plan.first_trials.left_out
-        unfit = f"; {left_out} do not fit the space" if left_out else ""
+        unfit = f"; {left_out} left out, not in the space" if left_out else ""
         _say(f"first trials  {first['trials']} settings of {first['source']} (--first-trials chooses){unfit}")
     resources = options.resources
     choice = None

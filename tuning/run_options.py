@@ -66,7 +66,11 @@ class RunOptions:
         DATA,
     ] = AUTO
     space: Annotated[
-        str, Option(help="Search space: quick, default (all settings, wide ranges), notebook, or a YAML file.")
+        str,
+        Option(
+            help="Search space: quick (for 16 trials in minutes), default (all settings, wide ranges; for 48 trials or "
+            "more), notebook, or a YAML file."
+        ),
     ] = "quick"
     overrides: Annotated[
         list[str] | None,

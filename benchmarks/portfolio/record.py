@@ -32,6 +32,7 @@ from core.data.load import load_corpus
 from core.errors import TrainingError
 from core.nn.environment import supports_bf16
 from tuning.scheduling.samplers import derive_seed, random_params
+from tuning.scheduling.training_length import AUTO_SENTENCES, training_length
 from tuning.space.initial_trials import initial_trials
 from tuning.space.load import load_space
 from tuning.space.space import Space
@@ -39,8 +40,6 @@ from tuning.space.space import Space
 OUT = Path(__file__).parents[2] / "results/reference/portfolio_curves.json.gz"
 SPACES = ("default", "default", "quick")
 """The spaces of configurations 1, 2, 3, then 4, 5, 6, and so on."""
-AUTO_SENTENCES = 70_000
-"""Number of training sentences of a training, in whole passes."""
 
 
 def main() -> None:
@@ -131,12 +130,8 @@ def set_facts(name: str, vectors: str) -> dict[str, Any]:
     """Return what a reader of the file needs of a set: its classes, the sizes of its splits, and its epochs."""
     corpus = corpus_of(name, vectors)
     sizes = [len(corpus.indices(split)) for split in (TRAIN, VAL, TEST)]
-    return {"classes": len(corpus.classes), "sentences": sizes, "epochs": auto_epochs(sizes[0])}
-
-
-def auto_epochs(sentences: int) -> int:
-    """Return the number of epochs of a set with this number of training sentences."""
-    return max(8, -(-AUTO_SENTENCES // sentences))
+    length = training_length(None, None, corpus.pass_sentences(), recorded=None)
+    return {"classes": len(corpus.classes), "sentences": sizes, "epochs": length.epochs}
 
 
 def parse() -> argparse.Namespace:

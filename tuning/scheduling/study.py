@@ -156,7 +156,7 @@ def spec_notes(spec: Mapping[str, Any]) -> list[str]:
     notes = []
     if first := spec["first_trials"]:
         source = "the portfolio" if first["source"] == PORTFOLIO else first["source"]
-        notes.append(f"first trials: {first['trials']} settings of {source} followed the baseline")
+        notes.append(f"first trials: {first['trials']} settings of {source}")
     if start := spec["warm_start"]:
         notes.append(f"warm start: the sampler knew {start['trials']} trials of study {start['study']}")
     if spec["epoch_sentences"] is not None:

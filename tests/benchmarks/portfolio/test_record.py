@@ -52,5 +52,8 @@ def test_a_diverging_training_keeps_the_epochs_before(monkeypatch: pytest.Monkey
     assert len(record.record(job, vectors="none")["curve"]) < 3
 
 
-def test_small_sets_have_more_epochs() -> None:
-    assert [record.auto_epochs(sentences) for sentences in (100_000, 8_530, 4_762)] == [8, 9, 15]
+def test_a_set_has_the_epochs_that_auto_chooses(monkeypatch: pytest.MonkeyPatch) -> None:
+    corpus = tiny_corpus()
+    monkeypatch.setattr(record, "corpus_of", lambda name, vectors: corpus)
+    facts = record.set_facts("tiny", "none")
+    assert facts == {"classes": 2, "sentences": [len(corpus.indices(split)) for split in (0, 1, 2)], "epochs": 50}

@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.assessed_studies import (
     CONFIG,
+    SPEC,
     attributes,
     epoch,
     predicting,
@@ -98,6 +99,15 @@ def test_the_table_reads_as_documented(study: Path) -> None:
         ["3", "0*", "0.6000", "0.531-0.665", "no", "2", "2", "1.0", "done", "4"],
         ["-", "3", "-", "-", "-", "-", "0", "0.0", "failed", "4"],
     ]
+
+
+def test_first_trials_and_a_warm_start_are_named_below_the_table(tmp_path: Path) -> None:
+    first = {"source": "portfolio", "trials": 8, "sha256": "0" * 64}
+    spec = SPEC | {"first_trials": first, "warm_start": {"study": "other", "trials": 5}}
+    write_study(tmp_path / "s", trials(), attributes(spec=spec))
+    lines = table_of(tmp_path / "s", RowFilter(), "table").splitlines()
+    assert "first trials: 8 settings of the portfolio" in lines
+    assert "warm start: the sampler knew 5 trials of study other" in lines
 
 
 def with_references(wrong: int) -> dict[str, Any]:
