@@ -17,7 +17,6 @@ from core.config import METRIC_NAMES, PRECISIONS
 from core.errors import ConfigError, check_rules
 from core.io.atomic import expand_user
 from core.nn.environment import supports_bf16
-from tuning.formatting import UNITS
 from tuning.resources.machine import TrialResources, parse_gpu_share
 
 if TYPE_CHECKING:
@@ -254,7 +253,7 @@ class RunOptions:
     @cached_property
     def budget(self) -> "Budget":
         """Limits that end the study before all its trials are done."""
-        from tuning.scheduling.budget import Budget
+        from tuning.scheduling.budget import Budget, parse_duration
 
         seconds = None if self.time_budget is None else parse_duration(self.time_budget)
         return Budget(seconds=seconds, target=self.target, metric=self.metric, patience_trials=self.patience_trials)
@@ -382,22 +381,6 @@ def absolute_data_path(name: str) -> str:
 def study_folder(study: str, results: Path) -> Path:
     """Return the folder of a study, which is given by its name under `results` or by its folder."""
     return Path(study) if os.sep in study or Path(study, "study.journal").is_file() else results / study
-
-
-MAX_BUDGET_SECONDS = 3_600_000.0
-"""A longer budget is none."""
-
-
-def parse_duration(text: str) -> float:
-    """Return the seconds of `90s`, `30m`, `2h` or `1h30m`; raise ConfigError for another text."""
-    parts = re.fullmatch(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?", text.strip().lower())
-    given = zip(parts.groups(), UNITS.values(), strict=True) if parts else ()
-    seconds = sum(float(count) * unit for count, unit in given if count)
-    if seconds > MAX_BUDGET_SECONDS:
-        raise ConfigError(f"--time-budget must be at most 1000h, got {text!r}; leave it out for no limit")
-    if seconds <= 0:
-        raise ConfigError(f"--time-budget must be a time such as 90s, 30m, 2h or 1h30m, got {text!r}")
-    return seconds
 
 
 def _slug(text: str) -> str:

@@ -22,7 +22,7 @@ from tuning.formatting import content_policy, format_value
 from tuning.report.chart_data import ChartData
 from tuning.report.charts import CONFIG, VEGA_LITE
 from tuning.report.figures import figures
-from tuning.report.headline import cards, remarks, verdict
+from tuning.report.headline import cards, page_verdict, remarks
 from tuning.report.mistakes import MistakesSection
 from tuning.scheduling.study import spec_notes
 
@@ -60,7 +60,7 @@ def render_page(
         "made": f"{datetime.now():%Y-%m-%d %H:%M:%S}",
         "version": version("sentune"),
         "state_counts": ", ".join(counts) or "no trial yet",
-        "verdict": verdict(facts, assessment),
+        "verdict": page_verdict(facts, assessment),
         "used": facts.used,
         "cards": cards(facts, assessment),
         "notes": [*remarks(facts, assessment), *spec_notes(facts.spec)],

@@ -22,7 +22,7 @@ class Card:
     detail: str
 
 
-def verdict(facts: ReportData, assessment: StudyAssessment) -> list[str]:
+def page_verdict(facts: ReportData, assessment: StudyAssessment) -> list[str]:
     """Return sentences on which trial to use, what to expect of it, and whether it beats the plain baseline."""
     used = facts.used
     if used is None:

@@ -5,15 +5,31 @@ the end is the same whatever the workers' number and speed. The jobs that were d
 """
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from core.errors import UserError, check_rules
+from core.errors import ConfigError, UserError, check_rules
 from core.metrics import METRICS
-from tuning.formatting import format_duration
+from tuning.formatting import UNITS, format_duration
 from tuning.scheduling.asha import FAILED
 from tuning.scheduling.virtual_clock import VisibleResult
+
+MAX_BUDGET_SECONDS = 3_600_000.0
+"""A longer budget is none."""
+
+
+def parse_duration(text: str) -> float:
+    """Return the seconds of `90s`, `30m`, `2h` or `1h30m`; raise ConfigError for another text."""
+    parts = re.fullmatch(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?", text.strip().lower())
+    given = zip(parts.groups(), UNITS.values(), strict=True) if parts else ()
+    seconds = sum(float(count) * unit for count, unit in given if count)
+    if seconds > MAX_BUDGET_SECONDS:
+        raise ConfigError(f"--time-budget must be at most 1000h, got {text!r}; leave it out for no limit")
+    if seconds <= 0:
+        raise ConfigError(f"--time-budget must be a time such as 90s, 30m, 2h or 1h30m, got {text!r}")
+    return seconds
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

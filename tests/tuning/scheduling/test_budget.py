@@ -4,9 +4,8 @@ import pytest
 
 from core.errors import ConfigError
 from tuning.formatting import format_duration
-from tuning.run_options import parse_duration
 from tuning.scheduling.asha import FAILED
-from tuning.scheduling.budget import Budget, BudgetCheck, EarlyEnd, StopSignal
+from tuning.scheduling.budget import Budget, BudgetCheck, EarlyEnd, StopSignal, parse_duration
 from tuning.scheduling.virtual_clock import VisibleResult
 
 
