@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 from typer import Argument, Option
 
 from core.config import METRIC_NAMES, PRECISIONS
-from core.errors import ConfigError, check_rules
+from core.errors import check_rules
 from core.io.atomic import expand_user
 from core.nn.environment import supports_bf16
 from tuning.resources.machine import TrialResources, parse_gpu_share

@@ -32,7 +32,7 @@ from core.data.load import load_corpus
 from core.errors import TrainingError
 from core.nn.environment import supports_bf16
 from tuning.scheduling.samplers import derive_seed, random_params
-from tuning.scheduling.training_length import AUTO_SENTENCES, training_length
+from tuning.scheduling.training_length import training_length
 from tuning.space.initial_trials import initial_trials
 from tuning.space.load import load_space
 from tuning.space.space import Space
@@ -50,13 +50,12 @@ def main() -> None:
         "precision": "bf16" if supports_bf16("cpu") else "fp32",
         "hidden": arguments.hidden,
         "seed": arguments.seed,
-        "sentences": AUTO_SENTENCES,
     }
     found = list(configurations(arguments.configurations, arguments.hidden, arguments.seed))
     shared = {"seed": arguments.seed, "precision": about["precision"]}
     train = partial(record, vectors=arguments.vectors)
     jobs = list(trainings(found, arguments.sets, arguments.vectors, shared))
-    curves = record_all(arguments.out, about, jobs, ("set", "number"), train, arguments.processes)
+    curves = record_all(arguments.out, about, jobs, ("set", "number", "epochs"), train, arguments.processes)
     content = {
         **about,
         "sets": {name: set_facts(name, arguments.vectors) for name in arguments.sets},
@@ -91,7 +90,8 @@ def trainings(
     for number, configuration in enumerate(found):
         for name in sets:
             epochs = set_facts(name, vectors)["epochs"]
-            yield {"set": name, "number": number, "config": {**configuration["settings"], **shared, "epochs": epochs}}
+            config = {**configuration["settings"], **shared, "epochs": epochs}
+            yield {"set": name, "number": number, "epochs": epochs, "config": config}
 
 
 def record(job: dict[str, Any], vectors: str) -> dict[str, Any]:
@@ -112,6 +112,7 @@ def record(job: dict[str, Any], vectors: str) -> dict[str, Any]:
     return {
         "set": job["set"],
         "number": job["number"],
+        "epochs": config.epochs,
         "curve": curve,
         "seconds": round(seconds / max(1, len(curve)), 4),
     }
