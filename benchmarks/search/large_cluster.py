@@ -25,7 +25,6 @@ from types import SimpleNamespace
 from benchmarks.inputs.recorded_study import EPOCHS, record_study, visible_results
 from benchmarks.search import overhead
 from benchmarks.search.growth_steps import NEW, REPEATS, median
-from benchmarks.search.memory import bytes_of
 from benchmarks.simulation.curves import CURVES, Table, many, read_table
 from benchmarks.simulation.replay import CLOCK, UNORDERED, Policy, replay
 from core import load_corpus
@@ -87,7 +86,7 @@ def main() -> None:
     print("\n".join(load_table(loads(found, workers, arguments.epoch_seconds, epochs), arguments.epoch_seconds)))
     print("\n" + "\n".join(waits))
     nodes = -(-workers // arguments.gpus_per_node)
-    size = bytes_of(load_corpus("snippets", vectors="glove-50d"))
+    size = load_corpus("snippets", vectors="glove-50d").n_bytes
     print(f"\n| corpus | to {nodes:,} nodes | at {8 * LINK / 1e9:g} Gbit/s from the driver's node |")
     print("| --- " * 3 + "|")
     for name, each in (("rated snippets", size), ("a hundred times as large", 100 * size)):

@@ -19,7 +19,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from core import load_corpus
-from core.data.corpus import Corpus
 
 MORE_THAN_TORCH = 250e6
 """Maximum bytes of a worker beyond one that has only imported torch."""
@@ -45,7 +44,7 @@ def main() -> None:
     corpus = load_corpus("snippets", vectors="glove-50d")
     torch_only = idle_workers()
     workers, shared = training_workers(trials=4, epochs=3)
-    corpus_bytes = bytes_of(corpus)
+    corpus_bytes = corpus.n_bytes
     print(f"a worker that has only imported torch: {torch_only / 1e6:.0f} MB")
     print(f"a worker that trains, at its peak:     {max(workers) / 1e6:.0f} MB")
     print(f"the corpus: {corpus_bytes / 1e6:.1f} MB; in the object store, all processes: {shared / 1e6:.1f} MB\n")
@@ -137,12 +136,6 @@ def pss(pid: int, mapped: str | None = None) -> float:
 
 def total(lines: Iterable[str]) -> float:
     return sum(1024.0 * int(line.split()[1]) for line in lines if line.startswith("Pss:"))
-
-
-def bytes_of(corpus: Corpus) -> int:
-    """Return the bytes of all arrays of the corpus."""
-    vectors = 0 if corpus.vectors is None else corpus.vectors.nbytes
-    return vectors + sum(array.nbytes for array in (corpus.tokens, corpus.offsets, corpus.labels, corpus.split))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.data.corpus import SPLITS, TRAIN
-from core.data.splits import duplicate_groups
+from core.data.splits import duplicate_groups, first_equal
 from core.data.vocabulary import UNK_ID
 from core.io.text import printable, quoted
 
@@ -54,9 +54,7 @@ def find_duplicates(
         classes: class names.
         split: (n,) TRAIN, VAL or TEST.
     """
-    first: dict[str, int] = {}
-    exact = np.array([first.setdefault(text.strip(), place) for place, text in enumerate(texts)], dtype=np.int64)
-    near = duplicate_groups(texts)
+    exact, near = first_equal(text.strip() for text in texts), duplicate_groups(texts)
     kept = np.array([place for place, text in enumerate(texts) if text.strip()], dtype=np.int64)
     exact, near, labels, split = exact[kept], near[kept], labels[kept], split[kept]
     within = {

@@ -101,6 +101,12 @@ class Corpus:
         parts = self.labels[sentences], self.lengths()[sentences], sentences
         return hashlib.sha256(b"".join(np.asarray(each, dtype="<i8").tobytes() for each in parts)).hexdigest()[:16]
 
+    @property
+    def n_bytes(self) -> int:
+        """Size of all arrays."""
+        arrays = (self.tokens, self.offsets, self.labels, self.split, self.vectors, self.folds, self.targets)
+        return sum(each.nbytes for each in arrays if each is not None)
+
     def lengths(self) -> NDArray[np.int64]:
         """(n_sentences,) tokens in each sentence."""
         return np.diff(self.offsets)

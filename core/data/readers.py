@@ -1,21 +1,25 @@
 """Read files of labelled sentences into a table of strings: .csv, .tsv, .jsonl (each also .gz) and .parquet."""
 
 import csv
-import io
+import itertools
 import json
+from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from core.errors import DataError
-from core.io.archives import MAX_ARCHIVE_BYTES, read_file
-from core.io.encodings import decode
+from core.io.archives import MAX_ARCHIVE_BYTES
+from core.io.encodings import read_lines
 from core.io.text import printable, quoted
 
 MAX_CELL = 131_072
 """Most characters in one cell: some 20,000 words. A longer one is a broken quote or not a sentence."""
 FORMATS = ("csv", "tsv", "jsonl", "parquet")
+MAX_SHARED = 10_000
+"""Number of different short cells, such as labels, that are held once each."""
+_SHORT = 32
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,7 +30,7 @@ class Table:
     """Name of the file in errors."""
     columns: dict[str, list[str | None]]
     """None where the file has nothing; numbers and truth values as they are written."""
-    lines: list[int]
+    lines: Sequence[int]
     """The file's line (or row, in Parquet) of each row, from 1."""
     unit: str = "line"
     unsupported_columns: dict[str, str] = field(default_factory=dict)
@@ -55,24 +59,19 @@ def read_table(path: Path, encoding: str) -> Table:
     kind = format_of(path)
     if kind == "parquet":
         return _parquet(path)
-    text = decode(read_file(path), encoding, str(path))
-    if (place := text.find("\0")) >= 0:
-        line = text.count("\n", 0, place) + 1
-        raise DataError(
-            f"{path}, line {line}: holds a NUL character; remove it, or pass --encoding utf-16 if it is that"
-        )
-    rows = {"csv": _csv_rows, "tsv": _tsv_rows, "jsonl": _jsonl_rows}[kind or "csv"](text, str(path))
+    lines = read_lines(path, encoding, "" if kind == "csv" else None)
+    rows = {"csv": _csv_rows, "tsv": _tsv_rows, "jsonl": _jsonl_rows}[kind or "csv"](lines, str(path))
     return _to_table(rows, str(path))
 
 
 Row = tuple[int, dict[str, str | None]]
 
 
-def _csv_rows(text: str, name: str) -> Iterator[Row]:
+def _csv_rows(lines: Iterator[str], name: str) -> Iterator[Row]:
     """Parse RFC 4180 strictly; the header line decides between comma, semicolon and tab as the separator."""
-    header_line = text[: text.find("\n")] if "\n" in text else text
+    header_line = next(lines, "")
     separator = max(",;\t", key=header_line.count)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    reader = csv.reader(itertools.chain([header_line], lines), delimiter=separator, strict=True)
 
     def numbered() -> Iterator[tuple[int, list[str]]]:
         line = 1
@@ -87,10 +86,9 @@ def _csv_rows(text: str, name: str) -> Iterator[Row]:
     yield from _named(numbered(), name)
 
 
-def _tsv_rows(text: str, name: str) -> Iterator[Row]:
+def _tsv_rows(lines: Iterator[str], name: str) -> Iterator[Row]:
     """One row a line, cells between tabs; a cell that is quoted as a whole loses its quotes."""
-    lines = enumerate(io.StringIO(text, newline=None), start=1)
-    split = ((number, line.rstrip("\n").split("\t")) for number, line in lines if line.strip())
+    split = ((number, line.rstrip("\n").split("\t")) for number, line in enumerate(lines, start=1) if line.strip())
     unquoted = ((number, [_unquote(cell) for cell in cells]) for number, cells in split)
     yield from _named(unquoted, name)
 
@@ -112,8 +110,8 @@ def _named(rows: Iterator[tuple[int, list[str]]], name: str) -> Iterator[Row]:
         yield line, dict(zip(header, cells, strict=True))
 
 
-def _jsonl_rows(text: str, name: str) -> Iterator[Row]:
-    for number, line in enumerate(io.StringIO(text, newline=None), start=1):
+def _jsonl_rows(lines: Iterator[str], name: str) -> Iterator[Row]:
+    for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         try:
@@ -148,13 +146,13 @@ def _refuse_twice(names: Sequence[str], where: str) -> None:
 
 def _to_table(rows: Iterator[Row], name: str) -> Table:
     columns: dict[str, list[str | None]] = {}
-    lines: list[int] = []
+    lines, shared = array("q"), dict[str, str]()
     for line, row in rows:
         for column, cell in row.items():
             _check_length(cell, column, f"{name}, line {line}")
             if column not in columns:
                 columns[column] = [None] * len(lines)  # it had no cell in the lines before
-            columns[column].append(cell)
+            columns[column].append(_share(cell, shared))
         lines.append(line)
         for cells in columns.values():
             if len(cells) < len(lines):
@@ -162,6 +160,13 @@ def _to_table(rows: Iterator[Row], name: str) -> Table:
     if not lines:
         raise DataError(f"{name}: has no rows; lines with a text and a label are needed")
     return Table(name=name, columns=columns, lines=lines)
+
+
+def _share(cell: str | None, shared: dict[str, str]) -> str | None:
+    """Return an equal cell that was seen before, if there is one, so that a million equal labels are one object."""
+    if cell is None or len(cell) > _SHORT:
+        return cell
+    return shared.setdefault(cell, cell) if len(shared) < MAX_SHARED else shared.get(cell, cell)
 
 
 def _parquet(path: Path) -> Table:

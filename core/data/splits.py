@@ -3,7 +3,7 @@
 import hashlib
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,8 +77,21 @@ def parse_validation(validation: str) -> int | None:
 
 def duplicate_groups(texts: Sequence[str]) -> NDArray[np.int64]:
     """Return (n,): for each text, the index of the first text that is equal after `normalize_text`."""
-    first: dict[str, int] = {}
-    return np.array([first.setdefault(normalize_text(text), place) for place, text in enumerate(texts)], dtype=np.int64)
+    return first_equal(map(normalize_text, texts))
+
+
+def first_equal(texts: Iterable[str]) -> NDArray[np.int64]:
+    """Return (n,): for each text, the index of the first equal text. Digests are compared, so no text is held."""
+    _, first, number = np.unique(_digests(texts), return_index=True, return_inverse=True)
+    return np.asarray(first[number], dtype=np.int64)
+
+
+def _digests(texts: Iterable[str]) -> NDArray[np.bytes_]:
+    """Return (n,) the sha256 of each text."""
+    digests = bytearray()
+    for text in texts:
+        digests += hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
+    return np.frombuffer(digests, dtype="S32")
 
 
 def stratified_split(
@@ -103,16 +116,29 @@ def stratified_split(
     Raises:
         DataError: a class has fewer distinct sentences than there are splits.
     """
-    codes = np.full(len(texts), TRAIN, dtype=np.uint8)
     val, test = percent
-    for members in _by_class(texts, labels, classes, seed, MIN_PER_CLASS if test else MIN_PER_CLASS - 1):
-        total = sum(map(len, members))
+    groups = _group(texts, labels, classes, seed, MIN_PER_CLASS if test else MIN_PER_CLASS - 1)
+    codes = np.full(len(groups.sizes), TRAIN, dtype=np.uint8)  # of each group
+    for members in groups.by_class:
+        total = int(groups.sizes[members].sum())
         quota = {code: max(1, round(total * share / 100)) for code, share in ((TEST, test), (VAL, val)) if share}
         # Groups bigger than a split come last and smallest first: they stay in train wherever others can fill.
-        members = sorted(members, key=lambda copies: max(len(copies), min(quota.values())))
+        members = members[np.argsort(np.maximum(groups.sizes[members], min(quota.values())), kind="stable")]
         for code, size in quota.items():
-            _move(members, size, code, codes, leave=2 if code == TEST else 1)
-    return codes
+            moved = _fill(groups.sizes[members], size, leave=2 if code == TEST else 1)
+            codes[members[moved]] = code
+            members = np.delete(members, moved)
+    return codes[groups.number]
+
+
+def _fill(sizes: NDArray[np.int64], quota: int, leave: int) -> list[int]:
+    """Return the places of the groups that fit `quota` one after the other: at least one, and all but `leave`."""
+    filled, moved = 0, list[int]()
+    for place, size in enumerate(sizes.tolist()):
+        if filled == 0 or (filled + size <= quota and len(moved) < len(sizes) - leave):
+            moved.append(place)
+            filled += size
+    return moved
 
 
 def parse_shares(split: str) -> tuple[int, int] | None:
@@ -131,19 +157,6 @@ def parse_shares(split: str) -> tuple[int, int] | None:
             f"got {split!r}"
         )
     return val, test
-
-
-def _move(members: list[NDArray[np.int64]], quota: int, code: int, codes: Codes, *, leave: int) -> None:
-    """Move whole groups from `members` to `code` while they fit `quota`: at least one, and all but `leave`."""
-    filled, moved, kept = 0, 0, []
-    for copies in members:
-        if filled == 0 or (filled + len(copies) <= quota and moved < len(members) - leave):
-            moved += 1
-            codes[copies] = code
-            filled += len(copies)
-        else:
-            kept.append(copies)
-    members[:] = kept
 
 
 def fold_split(
@@ -171,16 +184,18 @@ def assign_folds(
     Raises:
         DataError: a class has fewer distinct sentences than there are folds.
     """
-    folds = np.zeros(len(texts), dtype=np.int64)
-    total = np.zeros(count, dtype=np.int64)
-    for members in _by_class(texts, labels, classes, seed, count):
-        filled = np.zeros(count, dtype=np.int64)
-        for copies in sorted(members, key=len, reverse=True):
-            target = int(np.lexsort((total, filled))[0])  # fewest of this class, then fewest of all
-            folds[copies] = target
-            filled[target] += len(copies)
-            total[target] += len(copies)
-    return folds
+    groups = _group(texts, labels, classes, seed, count)
+    folds = np.zeros(len(groups.sizes), dtype=np.int64)  # of each group
+    total = [0] * count
+    for members in groups.by_class:
+        members = members[np.argsort(-groups.sizes[members], kind="stable")]
+        filled = [0] * count
+        for group, size in zip(members.tolist(), groups.sizes[members].tolist(), strict=True):
+            target = min(range(count), key=lambda fold: (filled[fold], total[fold]))  # of this class, then of all
+            folds[group] = target
+            filled[target] += size
+            total[target] += size
+    return folds[groups.number]
 
 
 def notebook_split(texts: Sequence[str]) -> Codes:
@@ -235,17 +250,25 @@ def require_in_train(codes: Codes, labels: NDArray[np.int64], classes: Sequence[
         raise DataError(f"class {quoted(name)} has no sentence in train; add some or leave the class out")
 
 
-def _by_class(
+@dataclass(frozen=True, kw_only=True, eq=False, slots=True)
+class _Groups:
+    """Texts in groups of copies. The groups are numbered in the order of a hash."""
+
+    number: NDArray[np.int64]
+    """(n,) the group of each text."""
+    sizes: NDArray[np.int64]
+    """(G,) texts in each group."""
+    by_class: list[NDArray[np.int64]]
+    """For each class the groups whose first text has it, ascending."""
+
+
+def _group(
     texts: Sequence[str], labels: NDArray[np.int64], classes: Sequence[str], seed: int, least: int
-) -> list[list[NDArray[np.int64]]]:
-    """For each class its groups (each the places of one text's copies), ordered by hash."""
-    group = duplicate_groups(texts)
-    order = np.argsort(group, kind="stable")
-    firsts = np.flatnonzero(np.diff(group[order], prepend=-1))
-    groups = sorted(np.split(order, firsts[1:]), key=lambda copies: _hash(texts[copies[0]], seed))
-    by_class: list[list[NDArray[np.int64]]] = [[] for _ in classes]
-    for copies in groups:
-        by_class[labels[copies[0]]].append(copies)
+) -> _Groups:
+    """Group the copies of a text (see `normalize_text`); the order depends on the texts and the seed alone."""
+    digests = _digests(f"{seed}\0{normalize_text(text)}" for text in texts)
+    _, first, number, sizes = np.unique(digests, return_index=True, return_inverse=True, return_counts=True)
+    by_class = [np.flatnonzero(labels[first] == label) for label in range(len(classes))]
     for name, members in zip(classes, by_class, strict=True):
         if len(members) < least:
             total = int((labels == classes.index(name)).sum())
@@ -253,11 +276,7 @@ def _by_class(
                 f"class {quoted(name)} has {len(members)} distinct sentences ({total} in all), "
                 f"a split needs at least {least}; add some or leave the class out"
             )
-    return by_class
-
-
-def _hash(text: str, seed: int) -> bytes:
-    return hashlib.sha256(f"{seed}\0{normalize_text(text)}".encode("utf-8", "surrogatepass")).digest()
+    return _Groups(number=number, sizes=sizes, by_class=by_class)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

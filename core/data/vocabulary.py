@@ -14,6 +14,7 @@ from core.errors import DataError
 from core.io.text import Notify
 
 _QUIET_SECONDS = 5.0
+_BLOCK = 1 << 20
 PAD, UNK = "<pad>", "<unk>"
 UNK_ID = 1
 
@@ -73,7 +74,7 @@ def tokenize_all(texts: Sequence[str], notify: Notify | None = None, tokenizer: 
         if notify and row % 1000 == 0 and time.monotonic() - reported > _QUIET_SECONDS:
             reported = time.monotonic()
             notify(f"tokenising: {row:,} of {len(texts):,} sentences")
-    return TokenizedTexts(flat=np.array(flat, dtype=np.int32), offsets=offsets, distinct=list(places))
+    return TokenizedTexts(flat=np.frombuffer(flat, dtype=np.int32), offsets=offsets, distinct=list(places))
 
 
 def encode_corpus(
@@ -84,16 +85,28 @@ def encode_corpus(
     Words are in order of first appearance. The ids are those of `Vocabulary.encode`, without a list for each text.
     """
     lengths = np.diff(tokens.offsets)
-    seen = tokens.flat[np.repeat(split == TRAIN, lengths)]
-    places, first = np.unique(seen, return_index=True)
+    first = _first_places(tokens.flat, np.repeat(split == TRAIN, lengths), len(tokens.distinct))
     words = [PAD, UNK]
     ids = np.full(len(tokens.distinct), UNK_ID, dtype=np.int32)
-    for place in places[np.argsort(first)]:
+    for place in np.argsort(first)[: np.count_nonzero(first < len(tokens.flat))].tolist():
         word = tokens.distinct[place]
         if word not in (PAD, UNK):
             ids[place] = len(words)
             words.append(word)
-    empty = np.flatnonzero(lengths == 0)
-    flat = np.insert(ids[tokens.flat], tokens.offsets[empty], UNK_ID)
+    flat, empty = ids[tokens.flat], np.flatnonzero(lengths == 0)
+    if len(empty):
+        flat = np.insert(flat, tokens.offsets[empty], UNK_ID)
     offsets = np.concatenate([[0], np.cumsum(np.maximum(lengths, 1))])
-    return flat.astype(np.int32), offsets.astype(np.int64), words
+    return flat, offsets.astype(np.int64), words
+
+
+def _first_places(flat: NDArray[np.int32], counts: NDArray[np.bool_], n_distinct: int) -> NDArray[np.int64]:
+    """Return (n_distinct,) where each token is for the first time among the places that count; len(flat) if nowhere.
+
+    Blocks are visited from the last to the first, and the last value that is assigned to an index remains.
+    """
+    first = np.full(n_distinct, len(flat), dtype=np.int64)
+    for start in reversed(range(0, len(flat), _BLOCK)):
+        places = start + np.flatnonzero(counts[start : start + _BLOCK])[::-1]
+        first[flat[places]] = places
+    return first

@@ -1,18 +1,19 @@
 """Read packed files without unpacking them to disk, under limits on size and count."""
 
+import contextlib
 import gzip
 import io
 import tarfile
 import zlib
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from typing import IO
 
 from core.errors import DataError
 from core.io.text import quoted
 
 MAX_ARCHIVE_BYTES = 4 << 30
-"""Largest unpacked size of a file that is read into memory: 4 GiB."""
+"""Largest unpacked size of a file of texts: 4 GiB."""
 FREE_BYTES = 64 << 20
 """Unpacked size up to which the ratio is not limited: 64 MiB."""
 MAX_RATIO = 100
@@ -21,11 +22,21 @@ MAX_MEMBERS = 10_000
 _BLOCK = 1 << 24
 
 
-class _Limited:
+class _Limited(io.RawIOBase):
     """A stream that raises DataError after `limit` bytes; reading all of it needs no more memory than its content."""
 
     def __init__(self, stream: io.BufferedIOBase, limit: int, name: str) -> None:
         self._stream, self._left, self._limit, self._name = stream, limit, limit, name
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # what BufferedReader passes
+        """Fill the buffer as far as one read of the stream does; return the number of bytes."""
+        data = self.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
 
     def read(self, size: int = -1) -> bytes:
         if size < 0:
@@ -50,11 +61,19 @@ def read_file(path: Path) -> bytes:
     Raises:
         DataError: there is no such file, it is a folder, too large, or its gzip stream is cut short or damaged.
     """
+    with open_unpacked(path) as stream:
+        return stream.read()
+
+
+@contextlib.contextmanager
+def open_unpacked(path: Path) -> "Iterator[_Limited]":
+    """Open a file for reading in pieces; what is read from it raises as `read_file` does."""
     with open_file(path) as file:
         if not path.name.lower().endswith(".gz"):
-            return _Limited(file, MAX_ARCHIVE_BYTES, str(path)).read()
+            yield _Limited(file, MAX_ARCHIVE_BYTES, str(path))
+            return
         try:
-            return _Limited(gzip.GzipFile(fileobj=file), limit_for(path.stat().st_size), str(path)).read()
+            yield _Limited(gzip.GzipFile(fileobj=file), limit_for(path.stat().st_size), str(path))
         except (OSError, EOFError, zlib.error) as error:
             raise DataError(f"{path}: not a whole gzip file ({error}); fetch it again") from None
 
@@ -90,7 +109,7 @@ def read_tar(file: IO[bytes], packed_bytes: int, names: Collection[str], name: s
     """
     found: dict[str, bytes] = {}
     limit = limit_for(packed_bytes)
-    unpacked: Any = _Limited(gzip.GzipFile(fileobj=file), limit, name)
+    unpacked = _Limited(gzip.GzipFile(fileobj=file), limit, name)
     try:
         with tarfile.open(fileobj=unpacked, mode="r|") as archive:
             for count, member in enumerate(archive, start=1):

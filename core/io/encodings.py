@@ -3,8 +3,11 @@
 import codecs
 import contextlib
 import io
+from collections.abc import Iterator
+from pathlib import Path
 
 from core.errors import ConfigError, DataError
+from core.io.archives import open_unpacked, read_file
 from core.io.text import quoted
 
 _MARKS = (
@@ -24,6 +27,7 @@ _CANDIDATES = ["cp1252", *_LATIN, "cp1251", "koi8_r", "cp1253", "cp1255", "cp125
 _CANDIDATES += ["big5", "euc_jp", "cp932", "cp949", "gb18030"]
 """One of each script: with all that Python knows, a rare one such as cp775 often scores best."""
 _SAMPLE_BYTES = 100_000
+_BLOCK = 1 << 20
 
 
 def detect_encoding(data: bytes, name: str) -> str:
@@ -37,8 +41,10 @@ def detect_encoding(data: bytes, name: str) -> str:
     for mark, encoding in _MARKS:
         if data.startswith(mark):
             return encoding
+    decoder, view = codecs.getincrementaldecoder("utf-8")(), memoryview(data)
     try:
-        data.decode("utf-8")
+        for start in range(0, len(data), _BLOCK):  # as a whole it could take four times the memory of the bytes
+            decoder.decode(view[start : start + _BLOCK], final=start + _BLOCK >= len(data))
     except UnicodeDecodeError:
         return _guess(data, name)
     return "utf-8"
@@ -95,3 +101,31 @@ def decode(data: bytes, encoding: str, name: str) -> str:
         ) from None
     except UnicodeError as error:
         raise DataError(f"{name}: is not {encoding} ({error}); pass the right --encoding") from None
+
+
+def read_lines(path: Path, encoding: str, newline: str | None) -> Iterator[str]:
+    """Yield the lines of a text file, which may end in `.gz`, with their ends; it is never held as a whole.
+
+    Args:
+        path: The file.
+        encoding: Its encoding; a byte order mark is removed.
+        newline: As of `open`: "" to keep the ends of the lines as they are, None for `\\n` in their place.
+
+    Raises:
+        DataError: as `read_file` and `decode`, or a line holds a NUL character.
+    """
+    with open_unpacked(path) as stream:
+        lines = io.TextIOWrapper(io.BufferedReader(stream, _BLOCK), encoding, newline=newline)
+        try:
+            for number, line in enumerate(lines, start=1):
+                if "\0" in line:
+                    raise DataError(
+                        f"{path}, line {number}: holds a NUL character; remove it, or pass --encoding utf-16 if it is "
+                        "that"
+                    )
+                yield line if number > 1 else line.removeprefix("\ufeff")
+            return
+        except UnicodeError:
+            pass
+    decode(read_file(path), encoding, str(path))  # raises an error with the line
+    raise DataError(f"{path}: has changed while it was read; give the same command again")

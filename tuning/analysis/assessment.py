@@ -21,7 +21,7 @@ from core.nn.model_size import count_trainable_parameters, multiplications_per_w
 from core.stats import ALPHA, Interval, holm, wilson
 from tuning.analysis.ensemble import SIZE, EnsembleEstimate, estimate_ensemble, read_library
 from tuning.analysis.recommendation import NOT_BETTER, ONE_CLASS, Recommendation, majority_score
-from tuning.analysis.selection_bias import FIXED, REPEATS, Candidates, Corrected, Resamples
+from tuning.analysis.selection_bias import FIXED, REPEATS, Candidates, Corrected, Resamples, n_repeats
 from tuning.journal.file import JOURNAL
 from tuning.journal.predictions import journal_damage, unpack_labels
 from tuning.journal.probabilities import load_probabilities, trial_name
@@ -29,6 +29,9 @@ from tuning.journal.records import PLAIN_BASELINE, TestEvaluation, TrialRecord, 
 
 MAX_TRIALS = 1000
 """Number of best trials that are resampled; a trial behind them would hardly ever be chosen."""
+MAX_OUTPUTS = 2**27
+"""Predictions of all epochs of these trials together; they need five bytes each, so fewer trials are resampled if there
+are more: 130 trials of 10 epochs with 100,000 validation sentences."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -223,7 +226,7 @@ def assess(
     metric, n_classes = METRICS[attributes["spec"]["metric"]], len(attributes["validation"]["classes"])
     majority, width = majority_score(metric, labels, n_classes), attributes["spec"].get("embedding_dim")
     evaluations = attributes.get("test_evaluations", ())
-    own = [record for record in rank_trials(records) if record.copy_of is None][:MAX_TRIALS]
+    own = _resampled_trials(records, len(labels))
     outputs = {record.number: found for record in own if len(found := _outputs(record, attributes, labels, folder))}
     known = StudyAssessment(
         sentences=len(labels),
@@ -247,6 +250,8 @@ def assess(
     plain: NDArray[Any] | None = next((each.predictions for each in known.references if each.name == PLAIN), None)
     if metric.needs_probabilities:
         plain = load_probabilities(folder, PLAIN_BASELINE, 0, len(labels), n_classes) if folder else None
+    elif plain is not None:
+        plain = plain.astype(_class_type(n_classes))
     fixed = [] if plain is None else [[plain]]
     resamples = Resamples(
         Candidates(
@@ -256,7 +261,8 @@ def assess(
             trials=[*(record.number for record in ordered), *[FIXED] * len(fixed)],
             outputs=[*(outputs[record.number] for record in ordered), *fixed],
         ),
-        repeats=REPEATS // 4 if metric.needs_probabilities else REPEATS,  # roc_auc of 6 classes: 2 s and not 8
+        # roc_auc of 6 classes: 2 s and not 8
+        repeats=n_repeats(len(labels), REPEATS // 4 if metric.needs_probabilities else REPEATS),
     )
     judged = _conclusions(known, records, own, resamples, majority, complete=len(outputs) == len(own))
     if folder is None or judged.corrected is None or judged.nothing_learned:
@@ -310,11 +316,27 @@ def _conclusions(
     )
 
 
+def _resampled_trials(records: Sequence[TrialRecord], n_sentences: int) -> list[TrialRecord]:
+    """Return the best trials that are no copies: as many as MAX_TRIALS and MAX_OUTPUTS allow, and at least two."""
+    own = [record for record in rank_trials(records) if record.copy_of is None][:MAX_TRIALS]
+    numbers = np.cumsum([n_sentences * len(record.epochs) for record in own])
+    return own[: max(2, int(np.searchsorted(numbers, MAX_OUTPUTS, side="right")))]
+
+
+def _class_type(n_classes: int) -> np.dtype[Any]:
+    """Return the smallest type for a class; the predictions of many epochs are held at once."""
+    return np.min_scalar_type(n_classes - 1)
+
+
 def _useless(own: Sequence[TrialRecord], labels: NDArray[np.int64], majority: float) -> dict[int, str]:
     """Return why trials may not be recommended, by number."""
     found = {r.number: NOT_BETTER for r in own if r.best is not None and r.best.score <= majority}
-    predictions = validation_predictions(own, labels)
-    return found | {number: ONE_CLASS for number, each in predictions.items() if (each == each[0]).all()}
+    for record in own:
+        if record.val_predictions is not None:
+            predictions = _unpack(record.val_predictions, labels, _of(record.number))
+            if (predictions == predictions[0]).all():
+                found[record.number] = ONE_CLASS
+    return found
 
 
 def _outputs(
@@ -325,15 +347,16 @@ def _outputs(
     If the metric needs probabilities, they are those of the best epoch: the others' are not kept.
     """
     metric, best = METRICS[attributes["spec"]["metric"]], record.best
+    n_classes = len(attributes["validation"]["classes"])
     if best is None or record.val_predictions is None:
         return []
     if metric.needs_probabilities:
-        n_classes = len(attributes["validation"]["classes"])
         name = trial_name(record.number)
         found = load_probabilities(folder, name, best.epoch, len(labels), n_classes) if folder else None
         return [] if found is None else [found]
     epochs = sorted(zip(record.epochs, record.predictions, strict=False), key=lambda each: each[0].val_loss)
-    return [_unpack(packed, labels, _of(record.number)) for _, packed in epochs if packed is not None]
+    unpacked = (_unpack(packed, labels, _of(record.number)) for _, packed in epochs if packed is not None)
+    return [predictions.astype(_class_type(n_classes)) for predictions in unpacked]
 
 
 def validation_predictions(records: Sequence[TrialRecord], labels: NDArray[np.int64]) -> dict[int, NDArray[np.int64]]:

@@ -30,6 +30,10 @@ DENSITY = 2
 """Sentences in a resample, as a multiple of the validation sentences. With 4, the figures scatter more."""
 REPEATS = 2000
 """Number of resamples: the figure of 1,000 sentences then has a random error of 0.05 points."""
+MIN_REPEATS = 200
+MAX_RESAMPLED = 2**25
+"""Sentences in all resamples together, up to which there are REPEATS of them: with more than 16,000 sentences, fewer give
+as exact a figure."""
 FIXED = -1
 """Instead of a trial's number: outputs that no search chose, such as those of the plain baseline."""
 
@@ -119,6 +123,11 @@ def draw_counts(n: int, *, repeats: int, seed: int, at_once: int = 1) -> Iterato
         count = min(rows, repeats - start)
         places = draw.integers(0, n, (count, size)) + n * np.arange(count)[:, None]
         yield np.bincount(places.ravel(), minlength=count * n).reshape(count, n)
+
+
+def n_repeats(n: int, most: int = REPEATS) -> int:
+    """Return the number of resamples of n sentences, at most `most`."""
+    return min(most, max(MIN_REPEATS, MAX_RESAMPLED // n))
 
 
 class Resamples:

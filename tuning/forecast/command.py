@@ -5,9 +5,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from core.data.corpus import TRAIN
 from core.data.load import load_corpus
 from core.errors import ConfigError
 from core.nn.model_size import max_checkpoint_bytes
+from core.training.plain_baseline import max_fit_bytes
 from tuning.forecast.probe import PROBE_SECONDS, Probe, probe
 from tuning.forecast.simulation import Forecast, Range, forecast
 from tuning.formatting import format_duration, format_gigabytes, format_megabytes
@@ -25,12 +27,36 @@ RAY_BYTES = 500_000_000
 """Memory of Ray's own processes and the driver."""
 RAY_IN_A_WORKER_BYTES = 90_000_000
 """Memory that Ray adds to a worker."""
-EPOCH_BYTES = 900
-"""Size of an epoch in the journal, with its predictions on a small validation split."""
+EPOCH_BYTES = 700
+"""Size of an epoch in the journal, without its predictions."""
+PACKED = 1.85
+"""Maximum ratio of packed predictions to the bits that they hold: base64 has 4/3, zlib the rest."""
 TRIAL_BYTES = 2_500
 """Size of a trial's settings and result in the journal."""
 CHECKPOINTS = 3
 """Number of checkpoints of a trial on the disk: two, and one in progress."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ValidationOutputs:
+    """What an epoch gives for the validation sentences, of which there may be a hundred thousand."""
+
+    sentences: int
+    classes: int
+
+    @property
+    def packed_bytes(self) -> int:
+        """Maximum size of an epoch's predictions in the journal."""
+        return math.ceil(self.sentences * math.log2(max(2, self.classes)) / 8 * PACKED)
+
+    @property
+    def probability_bytes(self) -> int:
+        """Size of the probabilities of a trial's best epoch, two bytes each."""
+        return 2 * self.sentences * (self.classes - 1)
+
+    def checkpoint_bytes(self, epochs: int) -> int:
+        """Size of all predictions and of the best epoch's probabilities in a checkpoint."""
+        return epochs * self.sentences * (1 if self.classes <= 256 else 4) + self.probability_bytes
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,6 +78,9 @@ class ForecastReport:
     """Memory of the machine; 0 if unknown."""
     checkpoint_bytes: int
     """Size of the largest checkpoint."""
+    outputs: "ValidationOutputs"
+    shared_bytes: int
+    """Memory of the corpus, which all workers share, and of the process that fits the plain baseline."""
 
     @property
     def worker_bytes(self) -> int:
@@ -63,20 +92,22 @@ class ForecastReport:
 
     @property
     def total_bytes(self) -> int:
-        """Memory of all workers, Ray and the driver."""
-        return self.workers * self.worker_bytes + RAY_BYTES
+        """Memory of all workers, the corpus, the plain baseline's fit, Ray and the driver."""
+        return self.workers * self.worker_bytes + self.shared_bytes + RAY_BYTES
 
     @property
     def disk_bytes(self) -> int:
-        """Maximum disk space during the search; only the journal remains afterwards."""
+        """Maximum disk space during the search; the study remains afterwards."""
         paused = KEPT_PAUSED * self.plan.parallelism * len(self.forecast.rungs)
         trials = min(self.plan.n_trials, self.workers + paused)
-        return self.journal_bytes + trials * CHECKPOINTS * self.checkpoint_bytes
+        return self.study_bytes + trials * CHECKPOINTS * self.checkpoint_bytes
 
     @property
-    def journal_bytes(self) -> int:
-        """Maximum size of the study's journal."""
-        return self.plan.n_trials * TRIAL_BYTES + self.forecast.whole_epochs * EPOCH_BYTES
+    def study_bytes(self) -> int:
+        """Maximum size of the study's journal and of its stored probabilities."""
+        an_epoch = EPOCH_BYTES + self.outputs.packed_bytes
+        a_trial = TRIAL_BYTES + self.outputs.probability_bytes
+        return (self.plan.n_trials + 1) * a_trial + (self.forecast.whole_epochs + 2) * an_epoch  # with baseline, labels
 
     def warnings(self) -> list[str]:
         """Return one line for each limit that may be exceeded, with options that would fit."""
@@ -92,7 +123,7 @@ class ForecastReport:
                 else f"it does not fit {limit}, not even one trial: what would is {larger}"
             )
         if 0 < self.memory_bytes < self.total_bytes:
-            fit = max(0, (self.memory_bytes - RAY_BYTES) // self.worker_bytes)
+            fit = max(0, (self.memory_bytes - self.shared_bytes - RAY_BYTES) // self.worker_bytes)
             smaller = "smaller settings would, such as --set 'hidden_dim=int(32,128)'"
             advice = f"what would is --workers {fit}" if fit else smaller
             found.append(f"it may not fit the machine's memory of {format_gigabytes(self.memory_bytes)}: {advice}")
@@ -114,7 +145,7 @@ class ForecastReport:
             "seconds": self.forecast.seconds.to_dict(1),
             "probe": {"settings": self.probe.count, "seconds": round(self.probe.seconds, 1)},
             "memory_bytes": {"worker": self.worker_bytes, "all": self.total_bytes, "machine": self.memory_bytes},
-            "disk_bytes": {"running": self.disk_bytes, "afterwards": self.journal_bytes},
+            "disk_bytes": {"running": self.disk_bytes, "afterwards": self.study_bytes},
             "warnings": self.warnings(),
         }
 
@@ -137,7 +168,7 @@ class ForecastReport:
             f"{format_gigabytes(self.total_bytes)} in all"
             + (f" of {format_gigabytes(self.memory_bytes)}" if self.memory_bytes else ""),
             f"disk: {format_megabytes(self.disk_bytes)} while it runs, "
-            f"{format_megabytes(self.journal_bytes)} afterwards",
+            f"{format_megabytes(self.study_bytes)} afterwards",
         ]
         return "\n".join([*lines, *(f"warning: {line}" for line in self.warnings())])
 
@@ -205,6 +236,9 @@ def make_forecast(options: RunOptions, say: Callable[[str], None]) -> ForecastRe
         device="cuda:0" if resources.gpus_per_trial else "cpu",
     )
     shape = (len(corpus.words), corpus.embedding_dim, len(corpus.classes))
+    outputs = ValidationOutputs(sentences=len(corpus.validation()), classes=len(corpus.classes))
+    train_tokens = int(corpus.lengths()[corpus.indices(TRAIN)].sum())
+    weights = len(corpus.members()) * max(max_checkpoint_bytes(config, *shape) for config in heavy)
     records = [to_record(trial) for trial in read_journal(options.folder / JOURNAL)[1]]
     trained = {record.number: len(record.epochs) for record in records if record.number < plan.n_trials}
     return ForecastReport(
@@ -216,5 +250,7 @@ def make_forecast(options: RunOptions, say: Callable[[str], None]) -> ForecastRe
         forecast=forecast(plan, found.costs, workers, trained),
         probe=found,
         memory_bytes=machine.memory_bytes,
-        checkpoint_bytes=len(corpus.members()) * max(max_checkpoint_bytes(config, *shape) for config in heavy),
+        checkpoint_bytes=weights + outputs.checkpoint_bytes(plan.epochs),
+        outputs=outputs,
+        shared_bytes=corpus.n_bytes + max_fit_bytes(train_tokens, len(corpus.classes)),
     )

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.data import readers
 from core.data.readers import MAX_CELL, Table, format_of, read_table
 from core.errors import DataError, UserError
 
@@ -37,7 +38,7 @@ def test_the_name_decides_the_format(name: str, kind: str | None) -> None:
 def test_csv_with_any_newline(tmp_path: Path, newline: str) -> None:
     table = read(tmp_path, "a.csv", newline.join(["text,label", "one,0", '"two, too",1']).encode())
     assert table.columns == {"text": ["one", "two, too"], "label": ["0", "1"]}
-    assert table.lines == [2, 3]
+    assert list(table.lines) == [2, 3]
 
 
 def test_csv_with_newlines_of_three_kinds_and_one_inside_a_cell(tmp_path: Path) -> None:
@@ -98,10 +99,24 @@ def test_jsonl_nested_too_deep_is_not_a_crash(tmp_path: Path) -> None:
         read(tmp_path, "a.jsonl", b'{"text": ' + b"[" * 100_000 + b"\n")
 
 
-@pytest.mark.parametrize("name", ["a.csv", "a.tsv", "a.jsonl"])
-def test_a_nul_is_refused_with_its_line(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(("name", "row"), [("a.csv", b"a,0\n"), ("a.tsv", b"a\t0\n"), ("a.jsonl", b'{"text": "a"}\n')])
+def test_a_nul_is_refused_with_its_line(tmp_path: Path, name: str, row: bytes) -> None:
     with pytest.raises(DataError, match=r"line 3: holds a NUL character; remove it, or pass --encoding utf-16"):
-        read(tmp_path, name, b"text,label\na,0\nb\0,1\n")
+        read(tmp_path, name, row + row + b"\0" + row)
+
+
+def test_a_file_that_is_not_in_its_encoding_is_refused_with_its_line(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"a\.csv, line 20003: is not utf-8 \(invalid continuation byte\)"):
+        read(tmp_path, "a.csv", b"text,label\n" + b"a film of some kind,0\n" * 20_001 + b"\xe9t\xe9,1\n")
+
+
+def test_equal_labels_are_one_object_and_many_different_cells_are_not_collected(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(readers, "MAX_SHARED", 2)
+    labels = read(tmp_path, "a.tsv", b"label\n" + b"good\nbad\nodd\n" * 2).columns["label"]
+    assert labels == ["good", "bad", "odd"] * 2
+    assert [labels[place] is labels[place + 3] for place in range(3)] == [True, True, False]
 
 
 def test_a_cell_of_ten_megabytes_is_refused_with_its_line(tmp_path: Path) -> None:

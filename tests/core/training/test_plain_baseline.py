@@ -18,6 +18,7 @@ from core.training.plain_baseline import (
     PlainBaseline,
     evaluate_plain,
     fit_plain_baseline,
+    max_fit_bytes,
     tokens_of,
     validate_plain,
 )
@@ -49,6 +50,22 @@ def test_probabilities_are_those_of_scikit_learn_on_the_same_words(n_classes: in
     model = LogisticRegression(C=10).fit(features, corpus.labels[corpus.indices(TRAIN)])
     expected = model.predict_proba(vectorizer.transform(as_texts(corpus, VAL)))
     np.testing.assert_allclose(on_validation(fitted(corpus), corpus), expected, atol=2e-3)  # it stops at a gradient
+
+
+@pytest.mark.parametrize("at_once", [1, 7, 84])
+def test_the_same_bits_with_any_number_of_sentences_counted_at_once(
+    at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    corpus = tiny_corpus(n_classes=3)
+    whole = on_validation(fitted(corpus), corpus)
+    monkeypatch.setattr(plain_baseline, "SENTENCES_AT_ONCE", at_once)
+    np.testing.assert_array_equal(whole, on_validation(fitted(corpus), corpus))
+
+
+def test_the_memory_of_a_fit_is_bounded_and_that_of_few_tokens_is_small() -> None:
+    assert max_fit_bytes(0, 2) == 250_000_000
+    assert max_fit_bytes(10**6, 2) == 400_000_000
+    assert max_fit_bytes(10**8, 2) == max_fit_bytes(10**9, 2) < 1_600_000_000
 
 
 def test_the_same_bits_with_any_number_of_threads() -> None:

@@ -1,13 +1,20 @@
 """tuning.forecast.command: what a plan says, and what it warns of."""
 
+import base64
 import json
 import re
 from typing import Any
 
+import numpy as np
+import pytest
+
+from core.log_odds import round_log_odds
 from tests.support.study_configs import plan
-from tuning.forecast.command import ForecastReport, round_up, share_text
+from tuning.forecast.command import ForecastReport, ValidationOutputs, round_up, share_text
 from tuning.forecast.probe import Probe
 from tuning.forecast.simulation import EpochCosts, Forecast, forecast
+from tuning.journal.predictions import pack_labels
+from tuning.journal.probabilities import pack_log_odds
 from tuning.scheduling.budget import Budget
 
 COSTS = EpochCosts(own=(5.0,) * 8, others=(4.0, 6.0), start=4.0)
@@ -25,6 +32,8 @@ def outlook(seconds: float | None = None, worker_bytes: int = 700_000_000, **cha
         "probe": Probe(costs=COSTS, peak_bytes=worker_bytes - 100_000_000, seconds=25.0),
         "memory_bytes": 24_000_000_000,
         "checkpoint_bytes": 10_000_000,
+        "outputs": ValidationOutputs(sentences=1_000, classes=2),
+        "shared_bytes": 300_000_000,
     }
     return ForecastReport(**(settings | changes))
 
@@ -40,7 +49,7 @@ def test_the_text_says_trials_rungs_epochs_time_memory_and_disk() -> None:
     assert lines[1] == "stopping: asha pauses trials after epochs 2 and 6, 1 in 3 continues"
     assert re.fullmatch(r"epochs: 128 without stopping, about \d+ \(\d+ to \d+\) with it", lines[2])
     assert re.fullmatch(r"time: about \d+m\d*s? \(.* to .*\), by a probe of 10 settings in 25 s", lines[3])
-    assert lines[4] == "memory: 0.70 GB a worker at most, 1.90 GB in all of 24.00 GB"
+    assert lines[4] == "memory: 0.70 GB a worker at most, 2.20 GB in all of 24.00 GB"
     assert lines[5].startswith("disk: 480.2 MB while it runs, 0.2 MB afterwards")
     assert len(lines) == 6
 
@@ -55,7 +64,7 @@ def test_the_disk_has_room_for_the_checkpoints_of_running_trials_and_of_the_best
     """Two workers, and 4 paused trials per virtual worker at the one rung, but not more than all 16 trials."""
     for parallelism, trials in ((1, 2 + 4), (3, 2 + 12), (8, 16)):
         report = outlook(plan=plan(n_trials=16, parallelism=parallelism), forecast=one_rung())
-        assert report.disk_bytes - report.journal_bytes == trials * 3 * 10_000_000
+        assert report.disk_bytes - report.study_bytes == trials * 3 * 10_000_000
 
 
 def test_json_has_the_same_figures() -> None:
@@ -63,8 +72,27 @@ def test_json_has_the_same_figures() -> None:
     assert (content["trials"], content["trials_done"], content["rungs"]) == (16, 4, [2, 6])
     assert content["parallelism"] == 8
     assert content["seconds"]["low"] < content["seconds"]["middle"] < content["seconds"]["high"]
-    assert content["memory_bytes"] == {"worker": 700_000_000, "all": 1_900_000_000, "machine": 24_000_000_000}
+    assert content["memory_bytes"] == {"worker": 700_000_000, "all": 2_200_000_000, "machine": 24_000_000_000}
     assert content["warnings"] == []
+
+
+@pytest.mark.parametrize("classes", [2, 3, 7, 300])
+def test_what_an_epoch_stores_has_no_more_bytes_than_foreseen(classes: int) -> None:
+    """The worst case for packing: as many sentences of each class, in random order."""
+    n, draw = 20_000, np.random.default_rng(0)
+    outputs = ValidationOutputs(sentences=n, classes=classes)
+    packed = len(json.dumps(pack_labels(draw.integers(0, classes, n))))
+    assert 0.65 * outputs.packed_bytes <= packed <= outputs.packed_bytes
+    log_odds = round_log_odds(draw.normal(0, 5, (n, classes)))
+    stored = len(base64.b64decode(pack_log_odds(1, log_odds)))
+    assert 0.6 * outputs.probability_bytes <= stored <= outputs.probability_bytes + 1_000
+    assert outputs.checkpoint_bytes(8) == 8 * n * (1 if classes < 256 else 4) + log_odds.nbytes
+
+
+def test_a_million_sentences_need_disk_for_their_predictions() -> None:
+    """100,000 validation sentences: 23 kB an epoch, 200 kB a trial."""
+    report = outlook(outputs=ValidationOutputs(sentences=100_000, classes=2))
+    assert 0.9 * 6.5e6 <= report.study_bytes <= 1.1 * 6.5e6
 
 
 def test_a_budget_that_is_too_small_is_warned_of_with_what_would_fit() -> None:
