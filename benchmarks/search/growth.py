@@ -5,9 +5,10 @@
     python -m benchmarks.search.growth --only sentences --sizes 10000 100000
 
 Trials are synthetic (benchmarks/inputs/recorded_study.py): the `default` space, at most 6 epochs, 1,000 validation
-sentences. Sentences are the rated snippets repeated; from the second repetition, their words are shuffled, so that no
-sentence is a copy. The vocabulary stays the same. Each step at each size runs in its own process; MiB are those beyond
-its imports and inputs. Growth is near linear if ten times the size takes at most 15 times as long at every size.
+sentences. Validation sentences are those of a study of 16 such trials of the `quick` space. Sentences are distinct
+combinations of real ones, whose vocabulary grows (benchmarks/inputs/many_sentences.py). Each step at each size runs in
+its own process. Seconds are processor time; MiB are those beyond a process's imports and inputs. Growth is near linear if
+ten times the size takes at most 15 times as long at every size.
 """
 
 import argparse
@@ -31,14 +32,25 @@ STEPS: Mapping[str, Mapping[str, str]] = {
         "write": "the start of a trial and an epoch written into the journal",  # last, because it changes the study
     },
     "sentences": {
-        "prepare": "preparing the data: tokens, split, vocabulary, audit",
-        "epoch": "an epoch, hidden size 16, one thread",
+        "prepare": "preparing the data: tokens, split, vocabulary, GloVe vectors, audit",
+        "reopen": "opening the prepared data in the cache",
+        "epoch": "an epoch and its checkpoint, hidden size 16, one thread",
+        "plain": "the plain baseline",
+    },
+    "validation sentences": {
+        "opening": "opening the journal in the driver",
+        "best": "`best`, as a table, with the ensemble",
+        "report": "`report`",
     },
 }
-MAKES = {"trials": "study", "sentences": "sentences"}
+MAKES = {"trials": "study", "sentences": "sentences", "validation sentences": "outputs"}
 """The step that makes the input of the others."""
-SIZES = {"trials": (10, 100, 1_000, 10_000), "sentences": (10_000, 100_000, 1_000_000)}
-QUICK = {"trials": (10, 100), "sentences": (1_000, 10_000)}
+SIZES = {
+    "trials": (10, 100, 1_000, 10_000),
+    "sentences": (10_000, 100_000, 1_000_000),
+    "validation sentences": (1_000, 10_000, 100_000),
+}
+QUICK = {"trials": (10, 100), "sentences": (1_000, 10_000), "validation sentences": (100, 1_000)}
 UNITS = {"seconds": "s", "mib": "MiB", "page_mb": "page, MB"}
 
 
@@ -107,7 +119,7 @@ def verdict(seconds: Sequence[tuple[int, float]]) -> str:
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="Use 10 and 100 trials, 1,000 and 10,000 sentences.")
-    parser.add_argument("--only", choices=STEPS, help="Measure only one of the two.")
+    parser.add_argument("--only", choices=STEPS, help="Measure only one of the three.")
     parser.add_argument(
         "--sizes", type=int, nargs="+", help="Sizes to measure instead of the default ones; needs --only."
     )

@@ -1,10 +1,9 @@
 """Run one step of benchmarks.search.growth in a fresh process.
 
-It prints JSON: seconds, and MiB beyond the imports.
+It prints JSON: seconds of processor time, which a busy machine does not affect, and MiB beyond the imports.
 """
 
 import argparse
-import csv
 import json
 import statistics
 import time
@@ -15,16 +14,19 @@ from typing import Any
 import numpy as np
 
 from benchmarks.data_cache_steps import peak_mib
+from benchmarks.inputs.many_sentences import write_many
 from benchmarks.inputs.recorded_study import EPOCHS, record_study, visible_results
 from core import TrialConfig, load_corpus, train
-from core.data import datasets
-from core.data.corpus import ReadOptions
-from core.io import cache
+from core.log_odds import round_log_odds
+from core.metrics import METRICS
+from core.training.plain_baseline import validate_plain
 from core.training.result import EpochResult
 from tuning.analysis.best import table_of
 from tuning.analysis.filters import RowFilter
 from tuning.journal.file import JOURNAL
-from tuning.journal.records import study_attributes
+from tuning.journal.predictions import unpack_labels
+from tuning.journal.probabilities import pack_log_odds, save_probabilities, trial_name
+from tuning.journal.records import read_study, study_attributes
 from tuning.journal.writer import open_study
 from tuning.report.command import page
 from tuning.scheduling.asha import Asha
@@ -55,7 +57,7 @@ def suggestion(trials: int, folder: Path) -> Found:
         log = visible_results(journal.trials())
         suggester.suggest(log)
         before = peak_mib()
-        seconds = median(lambda: suggester.suggest(log), time.process_time)
+        seconds = median(lambda: suggester.suggest(log))
         return {"seconds": seconds, "mib": peak_mib() - before}
 
 
@@ -98,18 +100,22 @@ def report(trials: int, folder: Path) -> Found:
     return once(work) | {"page_mb": len(made) / 1e6}
 
 
+def outputs(count: int, folder: Path) -> Found:
+    """Write a study of 16 trials with this many validation sentences, and with stored probabilities."""
+    study, draw = folder / "study", np.random.default_rng(0)
+    record_study(study, trials=16, space="quick", sentences=count)
+    for record in read_study(study)[1]:
+        if record.best is not None and record.val_predictions is not None:
+            logits = draw.normal(0, 1, (count, 2))
+            logits[np.arange(count), unpack_labels(record.val_predictions, "predictions")] += 2
+            packed = pack_log_odds(record.best.epoch, round_log_odds(logits))
+            save_probabilities(study, trial_name(record.number), packed)
+    return {"journal_mb": (study / JOURNAL).stat().st_size / 1e6}
+
+
 def sentences(count: int, folder: Path) -> Found:
-    """Write a file of sentences: the rated snippets repeated, from the second time with shuffled words."""
-    read = datasets.resolve_dataset("snippets", ReadOptions(), cache.default_dir()).read()
-    draw = np.random.default_rng(0)
-    with (folder / "sentences.csv").open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["text", "label"])
-        for at in range(count):
-            words = read.texts[at % len(read.texts)].split(" ")
-            if at >= len(read.texts):
-                draw.shuffle(words)
-            writer.writerow([" ".join(words), read.classes[read.labels[at % len(read.texts)]]])
+    """Write a file of distinct sentences."""
+    write_many(folder / "sentences.csv", count)
     return {"file_mb": (folder / "sentences.csv").stat().st_size / 1e6}
 
 
@@ -118,15 +124,26 @@ def prepare(count: int, folder: Path) -> Found:
     return once(lambda: corpus_in(folder))
 
 
+def reopen(count: int, folder: Path) -> Found:
+    """Open the corpus from the cache."""
+    return once(lambda: corpus_in(folder))
+
+
 def epoch(count: int, folder: Path) -> Found:
-    """Train and validate a small model for one epoch on one thread; opening the corpus does not count."""
+    """Train a small model for one epoch on one thread, validate it and write its checkpoint."""
     corpus = corpus_in(folder)
     config = TrialConfig(hidden_dim=16, batch_size=64, epochs=1, seed=1)
-    return once(lambda: train(config, corpus))
+    return once(lambda: train(config, corpus, checkpoint_dir=folder / "checkpoints"))
+
+
+def plain(count: int, folder: Path) -> Found:
+    """Fit the plain baseline and evaluate it on the validation split."""
+    corpus = corpus_in(folder)
+    return once(lambda: validate_plain(corpus, METRICS["accuracy"]))
 
 
 def corpus_in(folder: Path) -> Any:
-    return load_corpus(str(folder / "sentences.csv"), vectors="none", embedding_dim=16, cache_dir=folder / "cache")
+    return load_corpus(str(folder / "sentences.csv"), vectors="glove-50d", cache_dir=folder / "cache")
 
 
 def opened(folder: Path) -> Any:
@@ -135,25 +152,26 @@ def opened(folder: Path) -> Any:
 
 
 def once(work: Callable[[], Any]) -> Found:
-    before, began = peak_mib(), time.perf_counter()
+    before, began = peak_mib(), time.process_time()
     work()
-    return {"seconds": time.perf_counter() - began, "mib": peak_mib() - before}
+    return {"seconds": time.process_time() - began, "mib": peak_mib() - before}
 
 
-def median(work: Callable[[], Any], clock: Callable[[], float] = time.perf_counter) -> float:
-    """Return the median seconds, by wall time or by time.process_time, which a busy machine does not affect."""
+def median(work: Callable[[], Any]) -> float:
+    """Return the median seconds."""
 
     def seconds() -> Iterator[float]:
         for _ in range(REPEATS):
-            began = clock()
+            began = time.process_time()
             work()
-            yield clock() - began
+            yield time.process_time() - began
 
     return statistics.median(seconds())
 
 
 STEPS: dict[str, Callable[[int, Path], Found]] = {
-    step.__name__: step for step in (study, suggestion, write, opening, best, report, sentences, prepare, epoch)
+    step.__name__: step
+    for step in (study, suggestion, write, opening, best, report, outputs, sentences, prepare, reopen, epoch, plain)
 }
 
 

@@ -120,7 +120,7 @@ def rates(pending: int) -> Rates:
                 suggester.add(trial)
             log = visible_results(journal.trials())
             suggester.suggest(log)
-            suggestion = median(lambda: suggester.suggest(log), time.process_time)
+            suggestion = median(lambda: suggester.suggest(log))
             report, record = reports(journal, the_plan)
     return Rates(suggestion=suggestion, report=report, record=record, trial=overhead.run("open", pending)["a_trial"])
 

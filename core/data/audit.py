@@ -18,6 +18,7 @@ PAIRS = ("train/val", "train/test", "val/test")
 MAX_SHOWN = 80
 """Characters of a text in an example."""
 _EXAMPLES = 3
+_BLOCK = 1 << 20
 READ_NOTES = ("text_column", "label_column", "dropped_rows")
 """Notes of a dataset that an audit shows."""
 LOW_COVERAGE = 0.9
@@ -70,7 +71,7 @@ def find_duplicates(
         across[pair] = {"exact": int((here & np.isin(exact, exact[there])).sum()), "near": int(shared.sum())}
         for place in np.flatnonzero(shared)[:_EXAMPLES]:
             examples.append({"splits": pair, "text": _shown(texts[kept[place]])})
-    pairs = np.unique(np.stack([near, labels]), axis=1)  # (2, n_pairs) texts with their labels, sorted by text
+    pairs = np.divmod(np.unique(near * len(classes) + labels), len(classes))  # texts and their labels, sorted by text
     groups, counts = np.unique(pairs[0], return_counts=True)
     torn = groups[counts > 1]
     torn_examples = [
@@ -172,7 +173,9 @@ def vector_coverage(words: Sequence[str], has: NDArray[np.bool_], train_tokens: 
         has: (V,) whether a word has a vector; `<pad>` and `<unk>` are left out of every count.
         train_tokens: (n,) word ids.
     """
-    counts = np.bincount(train_tokens, minlength=len(words))
+    counts = np.zeros(len(words), dtype=np.int64)
+    for start in range(0, len(train_tokens), _BLOCK):  # bincount holds a copy of 8 bytes a token
+        counts += np.bincount(train_tokens[start : start + _BLOCK], minlength=len(words))
     counts[:2] = 0
     missing = np.flatnonzero(~has & (counts > 0))
     missing = missing[np.argsort(-counts[missing], kind="stable")][:10]
