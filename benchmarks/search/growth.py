@@ -7,8 +7,8 @@
 Trials are synthetic (benchmarks/inputs/recorded_study.py): the `default` space, at most 6 epochs, 1,000 validation
 sentences. Validation sentences are those of a study of 16 such trials of the `quick` space. Sentences are distinct
 combinations of real ones, whose vocabulary grows (benchmarks/inputs/many_sentences.py). Each step at each size runs in
-its own process. Seconds are processor time; MiB are those beyond a process's imports and inputs. Growth is near linear if
-ten times the size takes at most 15 times as long at every size.
+its own process. Seconds are processor time; MiB are those beyond a process's imports and inputs. Growth is near linear
+if ten times the size takes at most 15 times as long at every size.
 """
 
 import argparse

@@ -16,7 +16,6 @@ recorded trials (benchmarks/simulation/replay.py), ten trials per worker.
 import argparse
 import dataclasses
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path

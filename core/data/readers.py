@@ -11,7 +11,7 @@ from typing import Any
 
 from core.errors import DataError
 from core.io.archives import MAX_ARCHIVE_BYTES
-from core.io.encodings import read_lines
+from core.io.encodings import text_lines
 from core.io.text import printable, quoted
 
 MAX_CELL = 131_072
@@ -59,7 +59,7 @@ def read_table(path: Path, encoding: str) -> Table:
     kind = format_of(path)
     if kind == "parquet":
         return _parquet(path)
-    lines = read_lines(path, encoding, "" if kind == "csv" else None)
+    lines = text_lines(path, encoding, "" if kind == "csv" else None)
     rows = {"csv": _csv_rows, "tsv": _tsv_rows, "jsonl": _jsonl_rows}[kind or "csv"](lines, str(path))
     return _to_table(rows, str(path))
 

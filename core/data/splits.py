@@ -262,9 +262,7 @@ class _Groups:
     """For each class the groups whose first text has it, ascending."""
 
 
-def _group(
-    texts: Sequence[str], labels: NDArray[np.int64], classes: Sequence[str], seed: int, least: int
-) -> _Groups:
+def _group(texts: Sequence[str], labels: NDArray[np.int64], classes: Sequence[str], seed: int, least: int) -> _Groups:
     """Group the copies of a text (see `normalize_text`); the order depends on the texts and the seed alone."""
     digests = _digests(f"{seed}\0{normalize_text(text)}" for text in texts)
     _, first, number, sizes = np.unique(digests, return_index=True, return_inverse=True, return_counts=True)

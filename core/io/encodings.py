@@ -103,7 +103,7 @@ def decode(data: bytes, encoding: str, name: str) -> str:
         raise DataError(f"{name}: is not {encoding} ({error}); pass the right --encoding") from None
 
 
-def read_lines(path: Path, encoding: str, newline: str | None) -> Iterator[str]:
+def text_lines(path: Path, encoding: str, newline: str | None) -> Iterator[str]:
     """Yield the lines of a text file, which may end in `.gz`, with their ends; it is never held as a whole.
 
     Args:

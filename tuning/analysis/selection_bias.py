@@ -32,8 +32,8 @@ REPEATS = 2000
 """Number of resamples: the figure of 1,000 sentences then has a random error of 0.05 points."""
 MIN_REPEATS = 200
 MAX_RESAMPLED = 2**25
-"""Sentences in all resamples together, up to which there are REPEATS of them: with more than 16,000 sentences, fewer give
-as exact a figure."""
+"""With more sentences than this in REPEATS resamples together, there are fewer resamples. That is from 16,000 sentences
+on, whose figures are as exact with fewer."""
 FIXED = -1
 """Instead of a trial's number: outputs that no search chose, such as those of the plain baseline."""
 

@@ -167,8 +167,7 @@ class ForecastReport:
             f"memory: {format_gigabytes(self.worker_bytes)} a worker at most, "
             f"{format_gigabytes(self.total_bytes)} in all"
             + (f" of {format_gigabytes(self.memory_bytes)}" if self.memory_bytes else ""),
-            f"disk: {format_megabytes(self.disk_bytes)} while it runs, "
-            f"{format_megabytes(self.study_bytes)} afterwards",
+            f"disk: {format_megabytes(self.disk_bytes)} while it runs, {format_megabytes(self.study_bytes)} afterwards",
         ]
         return "\n".join([*lines, *(f"warning: {line}" for line in self.warnings())])
 

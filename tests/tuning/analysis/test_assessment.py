@@ -119,6 +119,18 @@ def test_a_trial_that_repeats_another_shares_its_fate_and_adds_no_choice() -> No
     assert (judged.corrected, judged.recommended) == (alone.corrected, alone.recommended)
 
 
+@pytest.mark.parametrize(("most", "judged"), [(0, 2), (1_300, 3), (10**9, 5)])
+def test_of_more_outputs_than_memory_should_hold_the_best_trials_are_judged(
+    monkeypatch: pytest.MonkeyPatch, most: int, judged: int
+) -> None:
+    """Each trial has two epochs on 200 sentences."""
+    monkeypatch.setattr("tuning.analysis.assessment.MAX_OUTPUTS", most)
+    found = assess(trials(), attributes())
+    assert found.n_candidates == judged
+    assert set(found.tied) == set([1, 2, 3, 0, 4][:judged])
+    assert found.recommended == 1
+
+
 def test_failed_and_running_trials_are_not_judged() -> None:
     more = [trial(5, range(1), state="FAIL", error="x"), trial(6, range(1), state="RUNNING")]
     judged = assess([*trials(), *more], attributes())

@@ -8,7 +8,7 @@ import pytest
 from core.metrics import METRICS
 from core.stats import wilson
 from tuning.analysis.recommendation import Recommendation, majority_score
-from tuning.analysis.selection_bias import FIXED, Candidates, Resamples
+from tuning.analysis.selection_bias import FIXED, Candidates, Resamples, n_repeats
 
 LABELS = np.arange(400) % 2
 
@@ -23,6 +23,11 @@ def resampled(outputs: Sequence[Sequence[np.ndarray]], name: str = "accuracy", *
     return Resamples(
         Candidates(metric=METRICS[name], labels=labels, n_classes=2, trials=list(trials), outputs=outputs), **options
     )
+
+
+def test_many_sentences_have_fewer_resamples() -> None:
+    assert [n_repeats(n) for n in (200, 16_000, 33_554, 100_000, 10**6)] == [2000, 2000, 1000, 335, 200]
+    assert n_repeats(200, 500) == n_repeats(50_000, 500) == 500
 
 
 def mean_error(trials: int, epochs: int, searches: int = 60) -> tuple[float, float]:
