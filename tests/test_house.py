@@ -160,12 +160,18 @@ def test_best_loads_neither_torch_nor_ray(tmp_path: Path) -> None:
     assert loaded_by(code, *watched) == {"optuna"}
 
 
+def test_importing_tuning_loads_nothing_heavy() -> None:
+    """`from tuning import search` in a notebook's first cell takes the time of what it needs, `import tuning` none."""
+    assert loaded_by("import tuning", "ray", "optuna", "torch", "pandas", "numpy", "typer", "altair") == set()
+    assert loaded_by("from tuning import search, load_study", "ray", "torch", "altair", "nltk", "pandas") == set()
+
+
 LAYERS = [
-    ["tuning.cli"],
+    ["tuning.cli", "tuning.api"],
     ["tuning.run"],
     ["tuning.forecast", "tuning.confirm", "tuning.ensemble", "tuning.distill"],
     ["tuning.retrain", "tuning.report"],
-    ["tuning.run_options", "tuning.warm_start", "tuning.plain_fit"],
+    ["tuning.run_options", "tuning.warm_start", "tuning.plain_fit", "tuning.frames"],
     ["tuning.analysis", "tuning.tracking"],
     ["tuning.backend"],
     ["tuning.scheduling", "tuning.resources"],

@@ -71,8 +71,28 @@ def ignore_broken_output() -> Iterator[None]:
             err.flush()
 
 
+_python_call: str | None = None
+"""The call of the Python API that runs now; None in a command."""
+
+
+@contextlib.contextmanager
+def called_from_python(call: str) -> Iterator[None]:
+    """Name this call where a command would name its command line, while the block runs.
+
+    A global variable: signal handlers and the threads that watch Ray name it too.
+    """
+    global _python_call
+    before, _python_call = _python_call, call
+    try:
+        yield
+    finally:
+        _python_call = before
+
+
 def program_name() -> str:
     """`sentune`, its path where the shell would not find it, or `python -m tuning`."""
+    if _python_call is not None:
+        return "sentune"
     called = Path(sys.argv[0])
     if called.name == "__main__.py":
         return "python -m tuning"
@@ -80,14 +100,16 @@ def program_name() -> str:
 
 
 def study_command(verb: str, folder: Path, options: str) -> str:
-    """Return a command on a study, such as `sentune retrain mine --out model`."""
+    """Return a command on a study, such as `sentune retrain mine --out model`; in Python `study.retrain()`."""
+    if _python_call is not None:
+        return f"study.{verb}()"
     study = folder.name if folder.parent == Path("results") else str(folder)
     return f"{program_name()} {verb} {shlex.quote(study)} {options}"
 
 
 def command_line() -> str:
-    """Return the user's command line."""
-    return f"{program_name()} {shlex.join(sys.argv[1:])}"
+    """Return the user's command line, or the call of the Python API."""
+    return _python_call or f"{program_name()} {shlex.join(sys.argv[1:])}"
 
 
 def print_note(line: str) -> None:

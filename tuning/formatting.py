@@ -3,11 +3,13 @@
 import base64
 import csv
 import hashlib
+import html
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from core.config import SHORT_NAMES
+from core.io.text import printable
 
 UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0}
 
@@ -42,6 +44,17 @@ def markdown_table(titles: Sequence[str], cells: Sequence[Sequence[str]], below:
     lines = [titles, ["---"] * len(titles), *cells]
     table = ["| " + " | ".join(cell.replace("|", "\\|").replace("*", "\\*") for cell in line) + " |" for line in lines]
     return "\n".join([*table, *(f"\n{line}".replace("*", "\\*") for line in below)])
+
+
+def html_table(titles: Sequence[str], cells: Sequence[Sequence[str]], below: Sequence[str]) -> str:
+    """Return an HTML table, and the lines below it; markup in the cells and what would control a page are escaped."""
+    head, *rows = (
+        "".join(f"<{tag}>{html.escape(printable(cell))}</{tag}>" for cell in line)
+        for tag, line in (("th", titles), *(("td", line) for line in cells))
+    )
+    body = "".join(f"<tr>{row}</tr>" for row in rows)
+    lines = "<br>".join(html.escape(printable(line)) for line in below)
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table><p>{lines}</p>"
 
 
 def align_columns(lines: Sequence[Sequence[str]]) -> list[str]:

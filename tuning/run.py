@@ -5,7 +5,7 @@ import dataclasses
 import shutil
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rich.console import Console
 
@@ -57,11 +57,24 @@ NO_STORAGE = (
 )
 
 
-def run_study(options: RunOptions) -> bool:
-    """Run or continue a study and print its table.
+class SearchEnd(NamedTuple):
+    """How a command that searches has ended."""
 
-    Returns:
-        True if the study is complete or a budget has ended it, False if it was interrupted.
+    finished: bool
+    """True if the study is complete or a budget has ended it, False if it was interrupted."""
+    hints: list[str]
+    """What to do next, for below the table."""
+
+
+def run_study(options: RunOptions) -> bool:
+    """Run or continue a study and print its table; return whether it is finished, as `search_study`."""
+    end = search_study(options)
+    _say(table_of(options.folder, RowFilter(top=10), "table", end.hints))
+    return end.finished
+
+
+def search_study(options: RunOptions) -> SearchEnd:
+    """Run or continue a study, and print its progress.
 
     Raises:
         UserError: something in the options, the data or the study that the user can fix.
@@ -82,7 +95,7 @@ def run_study(options: RunOptions) -> bool:
         return _run(options, cluster, fits, began)
 
 
-def _run(options: RunOptions, machine: "Machine | Cluster", fits: int, began: float) -> bool:
+def _run(options: RunOptions, machine: "Machine | Cluster", fits: int, began: float) -> SearchEnd:
     """Run a study on a machine or a cluster where `fits` trials run at once."""
     folder = options.folder
     existing = study_attributes(folder)
@@ -158,8 +171,7 @@ def _run(options: RunOptions, machine: "Machine | Cluster", fits: int, began: fl
         hints = [] if ending is None else [_resume_hint(ending)]
         if complete or ending is not None:
             hints.append(f"next: {study_command('retrain', folder, '--out model')}")
-        _say(table_of(folder, RowFilter(top=10), "table", hints))
-        return complete or ending is not None
+        return SearchEnd(complete or ending is not None, hints)
 
 
 def _resume_hint(ending: EarlyEnd) -> str:
@@ -181,10 +193,10 @@ def _search(
     key: str,
 ) -> EarlyEnd | None:
     """Search; return how a budget ended it before all trials were done, if one did."""
-    from tuning.backend.tuner import RayBackend, search
+    from tuning.backend.tuner import RayBackend, run_schedule
 
     plan, records = schedule.config, schedule.store.records()
-    if records:
+    if any(record.epochs or record.ended for record in records):
         ended = sum(record.ended is not None for record in records)
         _say(f"going on with study {options.folder.name}: {ended} of {plan.n_trials} trials are done")
     checkpoints = _checkpoint_store(options, key)
@@ -205,7 +217,7 @@ def _search(
     interrupt.before_exit = progress.__exit__  # a live display hides the cursor
     backend = RayBackend(machine=machine, resources=resources, workers=workers, train=checkpoints.run_trial)
     with progress, interrupt.time_limit(seconds, plan.budget.timed_out):
-        ending = search(schedule, corpus, backend, interrupt)
+        ending = run_schedule(schedule, corpus, backend, interrupt)
     return None if ending and ending.n_trials is None and _is_complete(schedule) else ending
 
 

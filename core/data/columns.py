@@ -51,7 +51,7 @@ def choose_columns(
     if text is None or (label is None and label_needed):
         needed = {"--text-column (which column holds the text)": text, "--label-column (which holds the labels)": label}
         missing = [option for option, found in needed.items() if found is None][: 1 + label_needed]
-        raise DataError(f"{table.name}: pass {' and '.join(missing)}; the file has {_names(table)}")
+        raise DataError(f"{table.name}: pass {' and '.join(missing)}; it has {_names(table)}")
     if text == label:
         raise DataError(f"{table.name}: text and label column must differ, both are {quoted(text)}")
     if taken := [name for name in (text, label) if name in others]:

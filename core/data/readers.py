@@ -4,7 +4,7 @@ import csv
 import itertools
 import json
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -182,21 +182,38 @@ def _parquet(path: Path) -> Table:
                 raise DataError(f"{name}: unpacks to {size >> 30} GiB, at most {MAX_ARCHIVE_BYTES >> 30} are allowed")
             _refuse_twice(file.schema_arrow.names, name)
             table = file.read()
-        plain = [column for column in table.schema if _is_plain(column.type)]
-        columns = {column.name: [_plain(cell) for cell in table[column.name].to_pylist()] for column in plain}
+        arrays = dict(zip(table.column_names, table.columns, strict=True))
+        columns, others = arrow_columns(arrays, lambda row: f"{name}, row {row}")
     except FileNotFoundError:
         raise DataError(f"{name}: no such file; check the path") from None
     except (pyarrow.ArrowException, OSError, ValueError) as error:
         raise DataError(f"{name}: not a readable Parquet file ({printable(str(error), 80)})") from None
-    others = {column.name: str(column.type) for column in table.schema if column.name not in columns}
     if table.num_rows == 0:
         raise DataError(f"{name}: has no rows")
-    for column, cells in columns.items():
-        for row, cell in enumerate(cells, start=1):
-            _check_length(cell, column, f"{name}, row {row}")
     return Table(
         name=name, columns=columns, lines=list(range(1, table.num_rows + 1)), unit="row", unsupported_columns=others
     )
+
+
+def arrow_columns(
+    arrays: Mapping[str, Any], location: Callable[[int], str]
+) -> tuple[dict[str, list[str | None]], dict[str, str]]:
+    """Return the cells of each array of pyarrow that holds plain values, and the type of each other one.
+
+    Args:
+        arrays: By the column's name.
+        location: Names a row, from 1, in an error.
+
+    Raises:
+        DataError: A cell is too long.
+    """
+    columns = {
+        name: [_plain(cell) for cell in each.to_pylist()] for name, each in arrays.items() if _is_plain(each.type)
+    }
+    for name, cells in columns.items():
+        for row, cell in enumerate(cells, start=1):
+            _check_length(cell, name, location(row))
+    return columns, {name: str(each.type) for name, each in arrays.items() if name not in columns}
 
 
 def _is_plain(kind: Any) -> bool:

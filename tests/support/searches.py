@@ -60,7 +60,7 @@ with local_ray(machine, print) as ray:
                                                           train=names["work"])
                 schedule = Schedule(journal, the_plan, lambda config: 1.0, [names["Heard"]()], interrupt,
                                     retry_oom=resources.retry_oom)
-                tuning.backend.tuner.search(schedule, tiny_corpus(), backend, interrupt)
+                tuning.backend.tuner.run_schedule(schedule, tiny_corpus(), backend, interrupt)
         except UserError as error:
             said.write(str(error))
         except Exception:

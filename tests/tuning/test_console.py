@@ -1,8 +1,10 @@
-"""tuning.console: who reads the output may go away."""
+"""tuning.console: who reads the output may go away; a call from Python is named as one."""
 
 import subprocess
 import sys
 from pathlib import Path
+
+from tuning.console import called_from_python, command_line, program_name, study_command
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = """
@@ -72,3 +74,13 @@ def test_what_a_closed_stream_would_say_comes_into_no_file(tmp_path: Path) -> No
     ended = subprocess.run([sys.executable, "-c", script, str(tmp_path / "file")], cwd=ROOT, check=False)
     assert ended.returncode == 0
     assert (tmp_path / "file").read_text() == "kept"
+
+
+def test_a_python_call_takes_the_place_of_the_command_line() -> None:
+    before = command_line()
+    with called_from_python("search('data.csv')"):
+        assert command_line() == "search('data.csv')"
+        assert study_command("ensemble", Path("results/mine"), "--out DIR") == "study.ensemble()"
+        assert program_name() == "sentune"
+    assert command_line() == before
+    assert study_command("ensemble", Path("results/mine"), "--out DIR").endswith(" ensemble mine --out DIR")

@@ -1,7 +1,8 @@
 """The verb `best`: the table of a study with notes on its winner, or the curve of random search."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from core.metrics import METRICS
 from core.stats import Interval
@@ -18,15 +19,28 @@ from tuning.journal.records import read_study
 from tuning.scheduling.study import searched_settings, space_from_spec, spec_notes
 
 
+def study_rows(folder: Path) -> tuple[list[TrialRow], StudyAssessment, Mapping[str, Any]]:
+    """Return a row for each trial, best first, with the assessment and the user attributes of the study.
+
+    Raises:
+        UserError: there is no such study.
+    """
+    attributes, records = read_study(folder)
+    assessment = assess(records, attributes, folder)
+    return (
+        trial_rows(records, searched_settings(space_from_spec(attributes["spec"])), assessment),
+        assessment,
+        attributes,
+    )
+
+
 def table_of(folder: Path, selection: RowFilter, form: str, hints: Sequence[str] = ()) -> str:
-    """Return the study's rows as `form`: table, json, csv or md; `hints` are lines before the last one of a text.
+    """Return the study's rows as `form`: table, json, csv, md or html; `hints` are lines before the last one of a text.
 
     Raises:
         UserError: there is no such study, or the selection does not fit it.
     """
-    attributes, records = read_study(folder)
-    assessment = assess(records, attributes, folder)
-    rows = trial_rows(records, searched_settings(space_from_spec(attributes["spec"])), assessment)
+    rows, assessment, attributes = study_rows(folder)
     command = study_command("ensemble", folder, "--out DIR")
     notes = [*_summary(rows, assessment, command), *spec_notes(attributes["spec"])] if rows else []
     if ended := attributes.get("early_end"):

@@ -19,6 +19,7 @@ from tuning.formatting import (
     by_importance,
     csv_table,
     format_value,
+    html_table,
     markdown_table,
     text_table,
 )
@@ -38,15 +39,15 @@ def render_table(
     notes: Sequence[str] = (),
     assessment: StudyAssessment | None = None,
 ) -> str:
-    """Return the rows, and those of the references below them, as `table`, `json`, `csv` or `md`.
+    """Return the rows, and those of the references below them, as `table`, `json`, `csv`, `md` or `html`.
 
     JSON and CSV also have a row of the ensemble.
 
     Args:
         rows: Result of tuning.analysis.filters.filter_rows.
-        form: table, json, csv or md.
+        form: table, json, csv, md or html.
         width: Width of a text table in characters; None for the terminal's.
-        notes: Lines below a text or Markdown table.
+        notes: Lines below a text, Markdown or HTML table.
         assessment: Of the study, if the references and the ensemble are to be shown.
     """
     references = assessment.references if assessment else ()
@@ -73,6 +74,8 @@ def render_table(
     if form == "md":
         below = [*_baseline_notes(rows, titles), *below]
         return "\n".join([*(f"{line}\n" for line in above), markdown_table(titles, cells, below)])
+    if form == "html":
+        return html_table(titles, cells, [*above, *_baseline_notes(rows, titles), *below])
     width = width or shutil.get_terminal_size().columns
     lines = _fit(rows, shown, settings, [titles, *cells], width)
     below = [*_baseline_notes(rows, lines[0].split()), *below]

@@ -28,7 +28,10 @@ class InterruptHandler(StopSignal):
 
     @contextlib.contextmanager
     def installed(self) -> Iterator[None]:
-        """Handle the two signals while the block runs."""
+        """Handle the two signals while the block runs; outside the main thread, Python lets no one do so."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
         before = {number: signal.signal(number, self._handle) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             yield

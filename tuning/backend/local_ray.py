@@ -4,7 +4,7 @@ import contextlib
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from core.errors import UserError
@@ -35,7 +35,12 @@ def ray_session(problem: str, **options: Any) -> Iterator[Any]:
     """
     import ray
 
+    if ray.is_initialized():
+        raise UserError(
+            "Ray already runs in this Python process, and sentune starts its own: call ray.shutdown() first"
+        )
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # the journal has every error
+    logging.getLogger("ray.widgets").setLevel(logging.ERROR)  # it recommends ipywidgets in a notebook
     try:
         ray.init(log_to_driver=False, logging_level=logging.ERROR, configure_logging=True, **options)
     except Exception as error:
@@ -67,10 +72,10 @@ def local_ray(machine: Machine, lost: Callable[[str], None]) -> Iterator[Any]:
     """
     import psutil  # Ray brings it along
 
-    os.environ.update(RAY_ENV)
     problem = "Ray did not start ({}): see that the machine is not too busy and try again"
     own = {"address": "local", "num_cpus": machine.cpus, "num_gpus": machine.gpus, "include_dashboard": False}
     with contextlib.ExitStack() as stack:
+        stack.enter_context(_environment(RAY_ENV))
         with without_unused_processes():
             ray = stack.enter_context(ray_session(problem, **own))
         over = threading.Lock()
@@ -81,6 +86,21 @@ def local_ray(machine: Machine, lost: Callable[[str], None]) -> Iterator[Any]:
             threading.Thread(target=_watch, args=(name, process, over, orphans, lost), daemon=True).start()
         stack.callback(over.acquire, blocking=False)
         yield ray
+
+
+@contextlib.contextmanager
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Set environment variables while the block runs: what a notebook does with Ray afterwards is its own affair."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 def _watch(name: str, process: Any, over: threading.Lock, orphans: Sequence[Any], lost: Callable[[str], None]) -> None:

@@ -1,4 +1,4 @@
-"""search(): train the trials of a study with Ray Tune, as a Schedule decides."""
+"""run_schedule: train the trials of a study with Ray Tune, as a Schedule decides."""
 
 import dataclasses
 import shutil
@@ -58,7 +58,9 @@ class StorageProblems(TrialProgressCallback):  # type: ignore[misc]  # Ray ships
     on_trial_error = on_trial_complete
 
 
-def search(schedule: Schedule, corpus: Corpus, backend: RayBackend, interrupt: InterruptHandler) -> EarlyEnd | None:
+def run_schedule(
+    schedule: Schedule, corpus: Corpus, backend: RayBackend, interrupt: InterruptHandler
+) -> EarlyEnd | None:
     """Run the jobs of a schedule.
 
     Returns when none is left, or after an interruption. Ray is started before and shut down afterwards, unless a

@@ -99,7 +99,7 @@ def confirm(
         cache_dir=cache_dir,
     )
     with exit_if_interrupted():
-        if not confirm_study(options):
+        if confirm_study(options) is None:
             raise KeyboardInterrupt
 
 

@@ -11,7 +11,7 @@ from core.errors import DataError, check_rules
 from tuning.analysis.assessment import assess
 from tuning.confirm.execution import execute
 from tuning.confirm.runs import ConfirmRun, candidates, plan_runs
-from tuning.confirm.summary import summarize
+from tuning.confirm.summary import Summary, summarize
 from tuning.confirm.tables import render_summary
 from tuning.journal.records import Spec, TrialRecord, read_study, study_attributes
 from tuning.journal.writer import open_study
@@ -49,11 +49,11 @@ class ConfirmOptions:
         print(line, file=sys.stderr if self.form == "json" else sys.stdout, flush=True)
 
 
-def confirm_study(options: ConfirmOptions) -> bool:
+def confirm_study(options: ConfirmOptions) -> Summary | None:
     """Execute the runs that the journal lacks, then print the summary of all runs.
 
     Returns:
-        False if it was interrupted.
+        The summary; None if it was interrupted.
 
     Raises:
         UserError: there is no such study, another process runs it, or its data have changed.
@@ -64,10 +64,11 @@ def confirm_study(options: ConfirmOptions) -> bool:
     runs = plan_runs(spec, chosen, options.seeds, options.folds)
     if left := [run for run in runs if run.key not in attributes]:
         if not _execute_missing(options, spec, records, runs, left):
-            return False
+            return None
         attributes = study_attributes(options.folder)
-    print(render_summary(summarize(options.folder.name, chosen, runs, attributes), options.form))
-    return True
+    summary = summarize(options.folder.name, chosen, runs, attributes)
+    print(render_summary(summary, options.form))
+    return summary
 
 
 def estimate_cost(

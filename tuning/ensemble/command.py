@@ -53,6 +53,7 @@ class EnsembleOptions:
     def __post_init__(self) -> None:
         check_rules(
             {
+                "--on": (self.on, f"train or {BOTH}", self.on in ("train", BOTH)),
                 "--size": (self.size, "from 1 to 100", 1 <= self.size <= 100),
                 "--max-cost": (self.max_cost, "at least 1", self.max_cost is None or self.max_cost >= 1),
                 "--workers": (self.workers, "at least 1", self.workers is None or self.workers >= 1),

@@ -8,6 +8,7 @@ from typing import Any
 import altair as alt
 from optuna.distributions import CategoricalDistribution, IntDistribution
 
+from core.io.text import printable
 from tuning.analysis.random_search_curve import random_search_curve
 from tuning.formatting import format_value
 from tuning.report.chart_data import ChartData, plain, setting_importances
@@ -227,6 +228,25 @@ def calibration(data: ChartData) -> alt.LayerChart:
     equal = alt.Chart(_source([{"confidence": 0, "accuracy": 0}, {"confidence": 1, "accuracy": 1}])).encode(x=x, y=y)
     diagonal = equal.mark_line(color=MUTED, strokeDash=[4, 4], strokeWidth=1)
     return alt.layer(diagonal, base.mark_line(), marks).properties(**SIZE)
+
+
+def confusion(data: ChartData) -> alt.LayerChart:
+    """The recommended trial's answers on validation: numbers of sentences; the shade is their share of the label."""
+    results = data.facts.used_results
+    names = [printable(name) for name in data.facts.attributes["validation"]["classes"]]
+    rows = [
+        {"label": label, "answer": answer, "sentences": count, "share": plain(count / max(1, sum(line)))}
+        for label, line in zip(names, results.confusion.tolist() if results else [], strict=False)
+        for answer, count in zip(names, line, strict=True)
+    ]
+    x = alt.X("answer:N", sort=names, axis=alt.Axis(orient="top", labelAngle=0 if len(names) < 6 else -45))
+    base = alt.Chart(_source(rows)).encode(x=x, y=alt.Y("label:N", sort=names))
+    scale = alt.Scale(domain=[0, 1], range=[CARD, BLUE])
+    tooltip = ["label:N", "answer:N", "sentences:Q", alt.Tooltip("share:Q", format=".1%")]
+    cells = base.mark_rect().encode(color=alt.Color("share:Q", scale=scale, legend=None), tooltip=tooltip)
+    ink = alt.when("datum.share > 0.6").then(alt.value(CARD)).otherwise(alt.value(INK))
+    size = {"width": alt.Step(64), "height": alt.Step(32)}
+    return alt.layer(cells, base.mark_text().encode(text="sentences:Q", color=ink)).properties(**size)
 
 
 def _source(rows: Iterable[Mapping[str, Any]] | str) -> alt.InlineData:

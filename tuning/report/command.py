@@ -9,7 +9,7 @@ from tuning.analysis.assessment import StudyAssessment, assess
 from tuning.analysis.ranking import trial_rows
 from tuning.journal.file import is_locked
 from tuning.journal.records import read_study
-from tuning.report.chart_data import chart_data
+from tuning.report.chart_data import ChartData, chart_data
 from tuning.report.compose import render_page
 from tuning.report.facts import ReportData
 from tuning.report.figures import figures, write_images
@@ -55,7 +55,7 @@ def write_report(
         atomic_write(out, make())  # a page that is not made again must not wait for it
     print(f"report written to {out}")
     if images is not None:
-        write_images(figures(chart_data(report_data(folder)[0], running=is_locked(folder))), images)
+        write_images(figures(study_chart_data(folder)), images)
         print(f"images written to {images}")
 
 
@@ -65,6 +65,15 @@ def page(folder: Path, *, cache_dir: Path | None, command: str, every_seconds: i
     wrong = mistakes_section(facts, folder, cache_dir)
     data = chart_data(facts, running=is_locked(folder))
     return render_page(data, assessment, wrong, command=command, every_seconds=every_seconds)
+
+
+def study_chart_data(folder: Path) -> ChartData:
+    """Read a study for its charts.
+
+    Raises:
+        UserError: there is no such study.
+    """
+    return chart_data(report_data(folder)[0], running=is_locked(folder))
 
 
 def report_data(folder: Path) -> tuple[ReportData, StudyAssessment]:

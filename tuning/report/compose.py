@@ -43,6 +43,7 @@ def render_page(
         every_seconds: Interval at which the page reloads itself; None for never.
     """
     facts, drawn = data.facts, figures(data)
+    del drawn["confusion"]  # the page has a table of it
     css, vega, js = _asset("page.css"), vega_bundle(), _asset("page.js")
     states = Counter(record.state for record in facts.records)
     counts = [f"{states[state]} {word}" for state, word in {**STATES, "RUNNING": "not ended"}.items() if states[state]]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tuning.analysis.ranking import STATES, TrialRow
+from tuning.analysis.trial_detail import ClassResults, class_results
 from tuning.journal.records import RANKED, TestEvaluation, TrialRecord
 from tuning.space.space import Space
 
@@ -48,6 +49,11 @@ class ReportData:
     def used(self) -> TrialRow | None:
         """The recommended trial, which `retrain` takes; the best if none is recommended."""
         return next((row for row in self.rows if row.recommended), self.winner)
+
+    @property
+    def used_results(self) -> ClassResults | None:
+        """How this trial recognises the classes of the validation split; None if its predictions were not recorded."""
+        return None if self.used is None else class_results(self.records[self.used.trial], self.attributes)
 
     def kind(self, record: TrialRecord) -> str:
         """Return how charts mark a trial: best, baseline, done, stopped, failed, paused or running."""

@@ -17,11 +17,14 @@ from tuning.report.facts import calibrated_evaluation
 
 FEW_TRIALS = 30
 """With fewer trials, importances are mostly chance."""
+WIDEST_CHART = 40
+"""Maximum number of classes in the chart of confusions."""
 CHARTS: Sequence[Callable[[ChartData], charts.AnyChart]] = (
     *(charts.history, charts.curves, charts.losses, charts.importances),
-    *(charts.expected, charts.timeline, charts.parallel, charts.slices, charts.calibration),
+    *(charts.expected, charts.timeline, charts.parallel, charts.slices, charts.calibration, charts.confusion),
 )
-"""In the page's order; a function's name is its anchor in the page and the name of its images."""
+"""In the page's order; a function's name is its anchor in the page and the name of its images. The page has a table in
+place of the last one."""
 
 
 class Figure(NamedTuple):
@@ -34,31 +37,45 @@ class Figure(NamedTuple):
 
 def figures(data: ChartData) -> dict[str, Figure]:
     """Return a figure for each entry of CHARTS."""
-    facts, named = data.facts, {draw.__name__: draw for draw in CHARTS}
+    why = reasons(data)
+    found = {
+        draw.__name__: Figure(None if draw.__name__ in why else draw(data), why.get(draw.__name__)) for draw in CHARTS
+    }
+    own = sum(row.copy_of is None for row, _ in data.facts.ranked)
+    hint = f"Of {own} ended trials, fewer than {FEW_TRIALS}, such shares are mostly chance: take them as a hint."
+    if own < FEW_TRIALS and found["importances"].chart is not None:
+        found["importances"] = found["importances"]._replace(note=hint)
+    if (evaluation := calibrated_evaluation(data.facts)) is not None:
+        found["calibration"] = found["calibration"]._replace(note=_calibration_note(evaluation))
+    return found
+
+
+def reasons(data: ChartData) -> dict[str, str]:
+    """Return why a chart cannot be drawn, by its name; empty if all can."""
+    facts, names = data.facts, [draw.__name__ for draw in CHARTS]
     there = {
         "curves": any(each.epochs for each in facts.records),
         "timeline": any(row["segments"] for row in data.rows),
     }
-    why = {key: "No trial has ended an epoch yet." for key in named if not there.get(key, bool(facts.ranked))}
+    why = {name: "No trial has ended an epoch yet." for name in names if not there.get(name, bool(facts.ranked))}
     try:
         random_search_curve(facts.records)
     except UserError as error:
         why["expected"] = str(error)
-    evaluation = calibrated_evaluation(facts)
-    if evaluation is None:
+    if calibrated_evaluation(facts) is None:
         why["calibration"] = "No calibrated model was evaluated on the test split yet: use sentune retrain or ensemble."
     own = [row.val_metric for row, _ in facts.ranked if row.copy_of is None]
-    hint = f"Of {len(own)} ended trials, fewer than {FEW_TRIALS}, such shares are mostly chance: take them as a hint."
     if len(own) < MIN_TRIALS:
         why["importances"] = f"{len(own)} ended trials are too few to tell."
     elif len(set(own)) == 1:
         why["importances"] = f"All {len(own)} ended trials have the same {data.metric.title}: nothing to explain."
-    found = {key: Figure(None if key in why else draw(data), why.get(key)) for key, draw in named.items()}
-    if len(own) < FEW_TRIALS and found["importances"].chart is not None:
-        found["importances"] = found["importances"]._replace(note=hint)
-    if evaluation is not None:
-        found["calibration"] = found["calibration"]._replace(note=_calibration_note(evaluation))
-    return found
+    if "confusion" not in why:
+        results = facts.used_results
+        if results is None:
+            why["confusion"] = "The study keeps no predictions of this trial on the validation split."
+        elif len(results.scores) > WIDEST_CHART:
+            why["confusion"] = f"{len(results.scores)} classes are too many for a matrix."
+    return why
 
 
 def _calibration_note(evaluation: TestEvaluation) -> str:

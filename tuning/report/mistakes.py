@@ -8,7 +8,7 @@ import numpy as np
 
 from core.errors import UserError
 from tuning.analysis.suspects import Suspect, suspects_of
-from tuning.analysis.trial_detail import ClassResults, class_results
+from tuning.analysis.trial_detail import ClassResults
 from tuning.report.facts import ReportData
 
 MAX_SUSPECTS = 60
@@ -54,8 +54,7 @@ def mistakes_section(facts: ReportData, folder: Path, cache_dir: Path | None) ->
     Raises:
         CorruptionError: stored predictions or probabilities are damaged.
     """
-    used = facts.used
-    results = None if used is None else class_results(facts.records[used.trial], facts.attributes)
+    results = facts.used_results
     if results is None:
         return MistakesSection()
     suspects: Sequence[Suspect] = ()

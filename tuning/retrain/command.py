@@ -75,6 +75,7 @@ class RetrainOptions:
                 "--precision": (self.precision, f"one of {', '.join(PRECISIONS)}", self.precision in precisions),
             }
         )
+        check_rules({"--on": (self.on, f"train or {BOTH}", self.on in ("train", BOTH))})
         check_rules({"--seeds": (self.seeds, alone, self.on != BOTH or self.seeds == 1)})
 
 

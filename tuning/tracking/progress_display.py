@@ -1,4 +1,4 @@
-"""Progress display of a search: a live block in a terminal, plain lines in a file, a pipe or a notebook.
+"""Progress display of a search: a live block in a terminal or a notebook, plain lines in a file or a pipe.
 
 A separate thread writes, so that a paused terminal or an unread pipe delays no trial.
 """
@@ -25,6 +25,8 @@ from tuning.tracking.progress_text import best_text, failures, live_block, rate_
 REFRESH_SECONDS = 0.5
 PLAIN_SECONDS = 5.0
 """Minimum time between two plain lines."""
+NOTEBOOK_SIZE = 100, 24
+"""Columns and lines of the block in a notebook."""
 PATIENCE_SECONDS = 2.0
 """Maximum time that the end of a search waits for a blocked terminal."""
 
@@ -54,6 +56,8 @@ class ProgressDisplay(Callback):
         self.lock = threading.Lock()
         self.over = threading.Event()
         show = self._show_live if moves_cursor(console, os.environ) else self._show_plain
+        if console.is_jupyter:
+            show = self._show_in_notebook
         self.thread = threading.Thread(target=show, name="progress", daemon=True)
 
     def __enter__(self) -> Self:
@@ -103,12 +107,29 @@ class ProgressDisplay(Callback):
                 live.refresh()
         self._write([*self._new_failures(), self._summary()])
 
+    def _show_in_notebook(self) -> None:
+        """Replace one output of the cell; failures are in the output that stays."""
+        from IPython.display import display
+
+        failed: list[str] = []
+
+        def bundle(lines: Sequence[str]) -> dict[str, str]:
+            failed.extend(self._new_failures())
+            return {"text/plain": "\n".join([*failed, *lines])}
+
+        output = display(bundle(self._lines(*NOTEBOOK_SIZE)), raw=True, display_id=True)
+        while not self.over.wait(REFRESH_SECONDS):
+            output.update(bundle(self._lines(*NOTEBOOK_SIZE)), raw=True)
+        output.update(bundle([self._summary()]), raw=True)
+
+    def _lines(self, width: int, height: int) -> list[str]:
+        with self.lock:
+            return live_block(self.progress, self._elapsed(), width, height)
+
     def _block(self) -> Text:
         size = self.console.size
-        with self.lock:
-            # Two columns stay free: `^C` is echoed behind the last line, and must not begin a new one.
-            lines = live_block(self.progress, self._elapsed(), size.width - 2, size.height)
-        return Text("\n".join(lines), no_wrap=True, overflow="crop")
+        # Two columns stay free: `^C` is echoed behind the last line, and must not begin a new one.
+        return Text("\n".join(self._lines(size.width - 2, size.height)), no_wrap=True, overflow="crop")
 
     def _show_plain(self) -> None:
         said, seen = float("-inf"), 0

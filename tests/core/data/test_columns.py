@@ -50,7 +50,7 @@ def test_a_label_that_is_not_needed_is_found_by_its_usual_name_only() -> None:
     two = table(x=SENTENCES, y=["0", "1", "0"])
     assert choose_columns(two, None, None, label_needed=False) == ("x", None)
     assert choose_columns(table(x=SENTENCES, label=["0", "1", "0"]), None, None, label_needed=False) == ("x", "label")
-    with pytest.raises(DataError, match=r"pass --text-column \(which column holds the text\); the file has 'a', 'b'$"):
+    with pytest.raises(DataError, match=r"pass --text-column \(which column holds the text\); it has 'a', 'b'$"):
         choose_columns(table(a=["x"], b=["y"]), None, None, label_needed=False)
 
 
@@ -93,7 +93,7 @@ def test_rows_without_a_text_or_a_label_are_dropped() -> None:
 
 
 def test_what_is_missing_is_asked_for_with_the_columns_there_are() -> None:
-    with pytest.raises(DataError, match=r"pass --label-column \(which holds the labels\); the file has 'text', "):
+    with pytest.raises(DataError, match=r"pass --label-column \(which holds the labels\); it has 'text', "):
         choose_columns(table(text=["a"], p=["b"], q=["c"]), None, None)
 
 

@@ -1,0 +1,207 @@
+"""The Python API with real Ray: as a script, in a Jupyter kernel and in marimo; and the same study as the command's."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from jupyter_client.manager import KernelManager
+
+from core.data.movie_reviews import resolve_snippets
+from core.io.cache import default_dir
+from tests.support.command import Command
+from tests.support.searches import run
+from tuning.journal.records import read_study
+
+PAGE = (Path(__file__).parents[2] / "docs" / "python.md").read_text()
+SCRIPT = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)[0]
+
+
+class Kernel:
+    """A real Jupyter kernel."""
+
+    def __init__(self, manager: KernelManager) -> None:
+        self.manager = manager
+        self.client = manager.blocking_client()
+        self.client.start_channels()
+        self.client.wait_for_ready(timeout=60)
+
+    def start(self, code: str) -> str:
+        return str(self.client.execute(code))
+
+    def messages(self, request: str, timeout: float = 240) -> Iterator[dict[str, Any]]:
+        """The messages of a cell, to its end."""
+        while True:
+            message = self.client.get_iopub_msg(timeout=timeout)
+            if message["parent_header"].get("msg_id") == request:
+                if message["msg_type"] == "status" and message["content"]["execution_state"] == "idle":
+                    return
+                yield message
+
+    def run(self, code: str) -> list[dict[str, Any]]:
+        """Run a cell that must not fail; returns its output."""
+        found = list(self.messages(self.start(code)))
+        assert [message["content"] for message in found if message["msg_type"] == "error"] == []
+        return found
+
+
+def printed(messages: list[dict[str, Any]]) -> str:
+    return "".join(m["content"]["text"] for m in messages if m["msg_type"] == "stream")
+
+
+def shown(messages: list[dict[str, Any]]) -> dict[str, str]:
+    """What the last line of a cell shows."""
+    return dict(next(m["content"]["data"] for m in messages if m["msg_type"] == "execute_result"))
+
+
+@pytest.fixture
+def folder(command: Command, request: pytest.FixtureRequest) -> Path:
+    """A folder with 300 real sentences in the columns of the page's script."""
+    data = resolve_snippets(default_dir()).read()
+    chosen = [at for code in (0, 1) for at in np.flatnonzero(data.labels == code)[:150]]
+    folder = command.results / str(request.node.name)
+    folder.mkdir()
+    frame = pd.DataFrame({"body": [data.texts[at] for at in chosen], "stars": [data.labels[at] + 1 for at in chosen]})
+    frame.to_csv(folder / "reviews.csv", index=False)
+    return folder
+
+
+def environment(command: Command, folder: Path) -> dict[str, str]:
+    """The results folder is `results` in the current folder, as for a new user."""
+    root = str(Path(__file__).parents[2])
+    return {"SENTUNE_RESULTS": str(folder / "results"), "SENTUNE_TEST_MARK": command.mark, "PYTHONPATH": root}
+
+
+@pytest.fixture
+def kernel(command: Command, folder: Path) -> Iterator[Kernel]:
+    """One whose current folder has the sentences."""
+    manager = KernelManager(kernel_name="python3")
+    manager.start_kernel(cwd=str(folder), env={**os.environ, **environment(command, folder)})
+    try:
+        yield Kernel(manager)
+    finally:
+        manager.shutdown_kernel(now=True)
+
+
+@pytest.fixture(scope="module")
+def studies() -> list[list[Any]]:
+    """What the tests of this module found in the study of the page's script, which must be the same each time."""
+    return []
+
+
+def check(command: Command, folder: Path, output: str, studies: list[list[Any]]) -> None:
+    """The script has printed a table and a label, and left chart, model and study."""
+    assert re.search(r"^0 +\d +0\.\d+ +COMPLETE$", output, flags=re.MULTILINE)
+    assert re.search(r"^REPRODUCED \d/\d epochs", output, flags=re.MULTILINE)
+    assert output.splitlines()[-1] in ("1", "2")
+    assert (folder / "history.png").read_bytes().startswith(b"\x89PNG")
+    (study,) = (folder / "results").glob("frame-*-quick")
+    assert (study / "model" / "card.md").is_file()
+    studies.append(command.content(str(study.relative_to(command.results))))
+    assert studies[0] == studies[-1]
+
+
+def test_the_script_of_the_page_runs_as_printed(command: Command, folder: Path, studies: list[list[Any]]) -> None:
+    """It has no `if __name__ == "__main__"`."""
+    (folder / "script.py").write_text(f"import os\nos.chdir({str(folder)!r})\n{SCRIPT}")
+    ended = command.run(program=(str(folder / "script.py"),), env=environment(command, folder))
+    assert ended.returncode == 0, ended.stderr
+    check(command, folder, ended.stdout, studies)
+
+
+def test_the_script_runs_in_jupyter_after_an_interrupt_and_a_killed_kernel(
+    command: Command, kernel: Kernel, folder: Path, studies: list[list[Any]]
+) -> None:
+    """Progress is one output that is replaced; a study and a chart display themselves."""
+    until_search = SCRIPT[: SCRIPT.index("print(study.table")]
+    found = []
+    cell = kernel.start(until_search)
+    for message in kernel.messages(cell):
+        if message["msg_type"] == "display_data":
+            kernel.manager.interrupt_kernel()
+        found.append(message)
+    assert [m["content"]["ename"] for m in found if m["msg_type"] == "error"] == ["KeyboardInterrupt"]
+    assert "stopping: running trials end their epoch" in printed(found)
+
+    cell = kernel.start(until_search)
+    for message in kernel.messages(cell):
+        if "1 running" in str(message["content"]):
+            break
+    kernel.manager.restart_kernel(now=True)
+    kernel.client.wait_for_ready(timeout=60)
+
+    found = kernel.run(SCRIPT)
+    check(command, folder, printed(found), studies)
+    progress = [m["content"] for m in found if m["msg_type"] in ("display_data", "update_display_data")]
+    assert {each["transient"]["display_id"] for each in progress} == {progress[0]["transient"]["display_id"]}
+    assert progress[-1]["data"]["text/plain"].startswith("6/6 trials: ")
+    assert "ipywidgets" not in printed(found)
+    assert shown(kernel.run("study"))["text/html"].startswith("<table>")
+    assert "vega" in shown(kernel.run("study.charts.history()"))["text/html"]
+
+
+def test_the_script_runs_in_marimo(command: Command, folder: Path, studies: list[list[Any]]) -> None:
+    before, after = SCRIPT.split("model =")
+    cells = [before, f"model ={after}", "study", "study.charts.curves()"]
+    (folder / "cells.py").write_text("\n# %%\n".join(["# %%", *cells]))
+    convert = ("-m", "marimo", "convert", "cells.py", "-o", "notebook.py")
+    export = ("-m", "marimo", "export", "html", "notebook.py", "-o", "page.html", "--no-include-code")
+    for words in (convert, export):
+        ended = subprocess.run(
+            [sys.executable, *words],
+            cwd=folder, env={**os.environ, **environment(command, folder)}, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert ended.returncode == 0, ended.stdout + ended.stderr
+    page = (folder / "page.html").read_text()
+    (study,) = (folder / "results").glob("frame-*-quick")
+    assert "REPRODUCED" in page
+    assert "best validation accuracy" in page
+    assert "vega-lite" in page
+    studies.append(command.content(str(study.relative_to(command.results))))
+    assert studies[0] == studies[-1]
+
+
+PROGRAM = """
+import sys, threading
+import pandas as pd
+import ray
+from tuning import search
+from core import UserError
+
+def find(data, **options):
+    return search(data, vectors="none", embedding_dim=16, trials=9, epochs=4, parallelism=3, grace=1,
+                  set={"hidden_dim": "int(4,16)"}, **options)
+
+sentences = sys.argv[1]
+find(pd.read_csv(sentences), name="frame")
+assert not ray.is_initialized()
+thread = threading.Thread(target=find, args=(sentences,), kwargs={"name": "path"})
+thread.start()
+thread.join()
+ray.init(num_cpus=1, include_dashboard=False)
+try:
+    find(sentences, name="refused")
+except UserError as error:
+    print("refused:", error)
+assert ray.is_initialized()
+"""
+
+
+def test_a_frame_and_a_path_give_the_study_of_the_command(command: Command, sentences: Path) -> None:
+    """Two searches in one process, one of them outside the main thread; the caller's own Ray is left running."""
+    command.succeed(*run(sentences, "file"))
+    (command.results / "program.py").write_text(PROGRAM)
+    root = str(Path(__file__).parents[2])
+    ended = command.run(str(sentences), program=("program.py",), env={"PYTHONPATH": root})
+    assert ended.returncode == 0, ended.stderr
+    assert "refused: Ray already runs in this Python process" in ended.stdout
+    assert "call ray.shutdown() first" in ended.stdout
+    assert command.content("frame") == command.content("path") == command.content("file")
+    specs = [read_study(command.results / name)[0]["spec"] for name in ("path", "file")]
+    assert specs[0] == specs[1]

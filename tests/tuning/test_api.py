@@ -1,0 +1,219 @@
+"""tuning.api: calls become the options of the command; a study shows what its journal holds."""
+
+import inspect
+import re
+from pathlib import Path
+from typing import Any
+
+import altair
+import pandas as pd
+import pytest
+
+import tuning
+from core.errors import ConfigError, DataError, UserError
+from tests.support.recorded_study import record_study
+from tuning import Study, load_study, search
+from tuning.console import command_line
+from tuning.run import SearchEnd
+from tuning.run_options import RunOptions
+
+FRAME = pd.DataFrame({"body": ["a fine film", "so dull"] * 20, "stars": [5, 1] * 20})
+
+
+class Run:
+    """Takes the place of the search, and keeps how it was called."""
+
+    def __init__(self) -> None:
+        self.options: RunOptions | None = None
+        self.command = ""
+        self.end = SearchEnd(finished=True, hints=[])
+        self.error: Exception | None = None
+
+    def __call__(self, options: RunOptions) -> SearchEnd:
+        self.options, self.command = options, command_line()
+        if self.error:
+            raise self.error
+        return self.end
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
+    found = Run()
+    monkeypatch.setattr("tuning.run.search_study", found)
+    monkeypatch.chdir(tmp_path)
+    return found
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    folder = tmp_path_factory.mktemp("results") / "mine"
+    record_study(folder, trials=24, classes=("<b>bad</b>", "good"), error="<script>alert(1)</script>\u202e")
+    return load_study("mine", results=folder.parent)
+
+
+def test_the_public_names_are_these() -> None:
+    assert tuning.__all__ == dir(tuning) == ["Study", "load_study", "search"]
+    with pytest.raises(AttributeError, match="module 'tuning' has no attribute 'serach'"):
+        tuning.serach  # noqa: B018
+
+
+def test_a_path_gives_the_options_of_the_command(run: Run, tmp_path: Path) -> None:
+    """The journal is then that of `sentune run`, with this call as its command."""
+    study = search(
+        Path("reviews.csv"), text="body", label="stars", trials=24, epochs=3, set={"hidden_dim": "int(4, 16)"},
+        gpus_per_trial=0, time_budget="30m", tensorboard=False, lag=2, results=tmp_path / "mine", cache_dir="cache",
+    )  # fmt: skip
+    assert run.options == RunOptions(
+        dataset="reviews.csv", text_column="body", label_column="stars", trials=24, epochs=3,
+        overrides=["hidden_dim=int(4, 16)"], gpus_per_trial="0", time_budget="30m", lag=2.0, results=tmp_path / "mine",
+        cache_dir=Path("cache"),
+    )  # fmt: skip
+    assert study.folder == tmp_path / "mine" / "reviews-quick"
+    assert run.command.startswith("search('reviews.csv', text='body', label='stars', trials=24, ")
+
+
+def test_a_frame_is_kept_in_the_results_and_names_its_study(run: Run, tmp_path: Path) -> None:
+    study = search(FRAME, text="body", label="stars")
+    assert run.options is not None
+    path = Path(run.options.dataset)
+    assert path.parent == tmp_path / "results" / "frames"
+    assert (run.options.text_column, run.options.label_column) == ("body", "stars")
+    assert study.name == f"{path.stem}-quick"
+    assert search((FRAME["body"], FRAME["stars"]), name="pair").name == "pair"
+    assert (run.options.text_column, run.options.label_column) == ("text", "label")
+
+
+def test_the_results_folder_is_that_of_the_command(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("SENTUNE_RESULTS", str(tmp_path / "elsewhere"))
+    assert search("snippets").folder == tmp_path / "elsewhere" / "snippets-quick"
+
+
+def test_the_signature_has_every_option_with_its_default() -> None:
+    parameters = inspect.signature(search).parameters
+    assert parameters["trials"].default == 16
+    assert len(parameters) == len(inspect.signature(RunOptions).parameters)
+    assert not {"dataset", "overrides", "text_column"} & parameters.keys()
+
+
+MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
+    "unknown": ({"trails": 3}, "search has no option 'trails': did you mean trials?"),
+    "column": ({"text_column": "body"}, "search has no option 'text_column': did you mean "),
+    "far": ({"xyz": 3}, "search has no option 'xyz': the options are address, allow_leak, "),
+    "rule": ({"workers": 0}, "workers must be at least 1, got 0"),
+    "text for a number": ({"trials": "12"}, "trials must be a whole number, got '12'"),
+    "truth for a number": ({"trials": True}, "trials must be a whole number, got True"),
+    "fraction": ({"trials": 2.5}, "trials must be a whole number, got 2.5"),
+    "number for a truth": ({"tensorboard": 1}, "tensorboard must be True or False, got 1"),
+    "text for a share": ({"target": "high"}, "target must be a number, got 'high'"),
+    "list for a text": ({"space": ["quick"]}, r"space must be a text, got \['quick'\]"),
+    "none": ({"seed": None}, "seed must be a whole number, got None"),
+    "path": ({"results": 3}, "results must be a path, got 3"),
+    "text for set": ({"set": "hidden_dim=64"}, "set must be a dictionary such as .+, got 'hidden_dim=64'"),
+    "values": ({"sampler": "magic"}, "sampler must be one of tpe, random, gp, cmaes, qmc, got 'magic'"),
+    "two words": ({"patience_trials": 0}, "patience_trials must be at least 1, got 0"),
+}
+
+
+@pytest.mark.parametrize(("options", "message"), MISTAKES.values(), ids=MISTAKES.keys())
+def test_a_wrong_option_is_named_before_any_data_are_read(
+    options: dict[str, Any], message: str, run: Run, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=f"^{message}"):
+        search(FRAME, **options)
+    assert run.options is None
+    assert not (tmp_path / "results").exists()
+
+
+def test_an_error_names_keywords_in_place_of_options(run: Run) -> None:
+    with pytest.raises(DataError, match=r"^the data frame: no column 'txt'; text can be 'body', 'stars'$"):
+        search(FRAME, text="txt")
+    run.error = UserError("pass --label-column, or --allow-leak")
+    with pytest.raises(UserError, match=r"^pass label, or allow_leak$"):
+        search(FRAME)
+
+
+def test_an_interrupted_search_raises_keyboard_interrupt(run: Run) -> None:
+    """A script must not go on with a study that is not finished."""
+    run.end = SearchEnd(finished=False, hints=[])
+    with pytest.raises(KeyboardInterrupt):
+        search(FRAME)
+
+
+def test_the_table_has_a_column_for_each_field_and_setting(study: Study) -> None:
+    table = study.table()
+    assert list(table["rank"].dropna().astype(int)) == list(range(1, table["rank"].notna().sum() + 1))
+    assert {"trial", "val_accuracy", "state", "hidden_dim", "corrected"} <= set(table.columns)
+    assert table["val_accuracy"][0] == study.best.val_accuracy == table["val_accuracy"].max()
+    assert list(study.table(state="stopped")["state"].unique()) == ["PRUNED"]
+    assert study.table(top=2, where="n_layers=1", sort="-seconds")["n_layers"].eq(1).all()
+
+
+def test_best_and_recommended_are_rows_of_the_table(study: Study) -> None:
+    assert study.best.rank == 1
+    assert study.best.params["hidden_dim"] == study.table()["hidden_dim"][0]
+    assert study.recommended is not None
+    assert study.recommended.recommended
+
+
+def test_a_study_without_results_has_no_best(tmp_path: Path) -> None:
+    record_study(tmp_path / "new", trials=2, running=2)
+    new = load_study(tmp_path / "new")
+    with pytest.raises(UserError, match="no trial of study 'new' has finished yet: run the study first"):
+        new.best  # noqa: B018
+    assert new.recommended is None
+    with pytest.raises(UserError, match="there is no chart history of study 'new': No trial has ended an "):
+        new.charts.history()
+
+
+def test_a_notebook_shows_table_and_summary_with_markup_escaped(study: Study) -> None:
+    html = study._repr_html_()
+    assert html.count("<table>") == 1
+    assert "<script>" not in html
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;\\u202e" in html
+    assert "best validation accuracy: " in html
+    assert str(study).splitlines()[0].split()[:2] == ["rank", "trial"]
+    assert repr(study) == f"Study({str(study.folder)!r})"
+
+
+def test_each_chart_is_an_altair_chart(study: Study) -> None:
+    names = ["history", "curves", "losses", "importances", "timeline", "parallel", "slices", "confusion"]
+    assert set(names) < set(dir(study.charts))
+    for name in names:
+        chart = getattr(study.charts, name)()
+        assert isinstance(chart, altair.TopLevelMixin), name
+        assert chart.to_dict()["$schema"].startswith("https://vega.github.io/schema/vega-lite/"), name
+    assert "history()" in repr(study.charts)
+    assert "best so far" in str(study.charts.history.__doc__)
+    with pytest.raises(AttributeError, match="there is no chart 'pie'; the charts are history, curves, "):
+        study.charts.pie()
+
+
+def test_a_report_is_written_where_the_call_says(study: Study, tmp_path: Path) -> None:
+    page = study.report(tmp_path / "page.html")
+    assert page == tmp_path / "page.html"
+    assert re.search(r"this page</dt><dd><code>study.report\(", page.read_text())
+
+
+@pytest.mark.parametrize(
+    ("verb", "arguments", "message"),
+    [
+        ("retrain", {"trial": 99}, "^trial must be recommended, best or a number from 0 to 23, got '99'"),
+        ("retrain", {"on": "both"}, r"^on must be train or train\+val, got 'both'"),
+        ("retrain", {"seeds": 0}, "^seeds must be at least 1, got 0"),
+        ("ensemble", {"on": "test"}, r"^on must be train or train\+val, got 'test'"),
+        ("ensemble", {"size": 0}, "^size must be from 1 to 100, got 0"),
+        ("confirm", {"seeds": 1}, "^seeds must be at least 2, to be compared in pairs, got 1"),
+        ("table", {"top": 0}, "^top must be at least 1, got 0"),
+        ("table", {"where": "x"}, "^cannot read where 'x'"),
+    ],
+)
+def test_a_wrong_argument_of_a_method_is_named(
+    study: Study, verb: str, arguments: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        getattr(study, verb)(**arguments)
+
+
+def test_a_study_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"no study 'gone' in .+: there is none yet"):
+        load_study("gone", results=tmp_path)

@@ -1,0 +1,153 @@
+"""tuning.frames: the same data give the same file, whatever holds them; other data are refused in one line."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import polars
+import pyarrow
+import pytest
+
+from core.data.corpus import ReadOptions
+from core.data.load import load_corpus
+from core.errors import ConfigError, DataError, UserError
+from tuning.frames import store_frame
+
+TEXTS = ["a great film", "so dull", "fine “quotes”, commas\nand lines", "日本語 text", "", "so dull again"]
+STARS = [5, 1, 4, 5, 2, 1]
+DATA = {"body": TEXTS, "stars": STARS, "other": [0.5] * 6, "vector": [[1.0, 2.0]] * 6}
+CHOICE = ReadOptions(text_column="body", label_column="stars")
+
+
+class Feature:
+    """A ClassLabel of Hugging Face."""
+
+    names = ("neg", "pos")
+
+
+class Dataset:
+    """What a Dataset of Hugging Face offers: `to_pandas` and `features`."""
+
+    def __init__(self, labels: list[int]) -> None:
+        self.labels = labels
+        self.features = {"text": object(), "label": Feature()}
+
+    def to_pandas(self) -> pd.DataFrame:
+        return pd.DataFrame({"text": [f"text {at}" for at in range(len(self.labels))], "label": self.labels})
+
+
+def stored(data: Any, folder: Path, options: ReadOptions = CHOICE) -> str:
+    return store_frame(data, options, folder)[0].read_text()
+
+
+FRAMES: dict[str, Callable[[], Any]] = {
+    "pandas": lambda: pd.DataFrame(DATA),
+    "pandas, shuffled index": lambda: pd.DataFrame(DATA, index=[3, 1, 2, 9, 5, 3]),
+    "pandas, categorical": lambda: pd.DataFrame(DATA).astype({"stars": "category"}),
+    "pandas, nullable": lambda: pd.DataFrame(DATA).convert_dtypes(),
+    "polars": lambda: polars.DataFrame(DATA),
+    "pyarrow": lambda: pyarrow.table(DATA),
+}
+
+
+@pytest.mark.parametrize("make", FRAMES.values(), ids=FRAMES.keys())
+def test_every_library_gives_the_same_file_with_the_needed_columns_alone(
+    make: Callable[[], Any], tmp_path: Path
+) -> None:
+    path, options = store_frame(make(), CHOICE, tmp_path)
+    assert path.name == "frame-acf8c5ae0e21.jsonl"
+    assert path.read_text().splitlines()[0] == '{"body": "a great film", "stars": "5"}'
+    assert (options.text_column, options.label_column) == ("body", "stars")
+
+
+def test_two_sequences_are_the_columns_text_and_label(tmp_path: Path) -> None:
+    first = stored((TEXTS, STARS), tmp_path, ReadOptions())
+    assert first.splitlines()[1] == '{"text": "so dull", "label": "1"}'
+    assert stored((np.array(TEXTS), np.array(STARS)), tmp_path, ReadOptions()) == first
+    assert stored((pd.Series(TEXTS), tuple(STARS)), tmp_path, ReadOptions()) == first
+
+
+def test_a_frame_gives_the_sentences_labels_and_split_of_its_csv_file(tmp_path: Path) -> None:
+    frame = pd.DataFrame(
+        {"body": [f"text number {at} of them" for at in range(60)], "kind": ["ab"[at % 2] for at in range(60)]}
+    )
+    frame.to_csv(tmp_path / "data.csv", index=False)
+    path, _ = store_frame(frame, ReadOptions(), tmp_path)
+    of_file, of_frame = (
+        load_corpus(str(each), vectors="none", embedding_dim=4, cache_dir=tmp_path / "cache")
+        for each in (tmp_path / "data.csv", path)
+    )
+    for name in ("tokens", "labels", "split"):
+        assert np.array_equal(getattr(of_file, name), getattr(of_frame, name)), name
+
+
+def test_a_dataset_has_the_names_of_its_classes(tmp_path: Path) -> None:
+    assert stored(Dataset([1, 0, -1]), tmp_path, ReadOptions()).splitlines() == [
+        '{"text": "text 0", "label": "pos"}',
+        '{"text": "text 1", "label": "neg"}',
+        '{"text": "text 2", "label": null}',
+    ]
+
+
+def test_a_damaged_file_is_written_again(tmp_path: Path) -> None:
+    path, _ = store_frame(pd.DataFrame(DATA), CHOICE, tmp_path)
+    content = path.read_bytes()
+    path.write_bytes(content[:20])
+    assert store_frame(pd.DataFrame(DATA), CHOICE, tmp_path)[0].read_bytes() == content
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
+MIXED = pd.DataFrame({"text": ["a", 1], "label": [1, 2]})
+HALF = pd.DataFrame({"text": ["\ud800", "b"], "label": [1, 2]}, dtype=object)
+SPLITS = {"train": Dataset([1]), "test": Dataset([0])}
+REFUSED: dict[str, tuple[Any, ReadOptions, str]] = {
+    "absent": (
+        pd.DataFrame(DATA),
+        ReadOptions(text_column="txt"),
+        "the data frame: no column 'txt'; --text-column can",
+    ),
+    "vectors": (pd.DataFrame(DATA), ReadOptions(text_column="vector"), "column 'vector' holds list<"),
+    "mixed": (MIXED, ReadOptions(text_column="text"), "holds values of several types, text or numbers are needed"),
+    "split": (
+        pd.DataFrame(DATA),
+        ReadOptions(text_column="body", split_column="part"),
+        "no column 'part'; --split-col",
+    ),
+    "half": (HALF, ReadOptions(text_column="text"), "column 'text' holds half a surrogate pair"),
+    "not clear": (
+        pd.DataFrame(DATA),
+        ReadOptions(),
+        "pass --text-column .which column holds the text.; it has 'body', ",
+    ),
+    "empty": (pd.DataFrame(DATA)[:0], CHOICE, "the data frame has no rows"),
+    "lengths": ((["a", "b"], [1]), ReadOptions(), "must have equal lengths, got 2 texts and 1 labels"),
+    "three": ((["a"], [1], [2]), ReadOptions(), "two sequences .texts, labels., got a tuple of 3"),
+    "one text": (("a", [1]), ReadOptions(), "got one text in place of a sequence"),
+    "labels": ((["a", "b"], [1, "x"]), ReadOptions(), "labels of one type"),
+    "lazy": (polars.DataFrame(DATA).lazy(), CHOICE, "got LazyFrame; call its method collect first"),
+    "splits": (SPLITS, CHOICE, "got dict with 'train', 'test'; pass one of them"),
+    "number": (7, CHOICE, "the data must be a DataFrame, a Dataset, a path or name, or two sequences .+, got int"),
+}
+
+
+@pytest.mark.parametrize(("data", "options", "message"), REFUSED.values(), ids=REFUSED.keys())
+def test_what_cannot_be_used_is_refused_in_one_line(
+    data: Any, options: ReadOptions, message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(DataError, match=message) as error:
+        store_frame(data, options, tmp_path / "frames")
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "frames").exists()
+
+
+def test_an_encoding_does_not_go_with_a_frame(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="--encoding must go with a text file, got a data frame; leave it out"):
+        store_frame(pd.DataFrame(DATA), ReadOptions(encoding="utf-8"), tmp_path)
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "frames").write_text("")
+    with pytest.raises(UserError, match=r"cannot write .+frames.+: a file is in the way; choose another path"):
+        store_frame(pd.DataFrame(DATA), CHOICE, tmp_path / "frames")

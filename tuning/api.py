@@ -1,0 +1,379 @@
+"""The Python API: `search` runs a study as the verb `run` does, and a `Study` has the other verbs as methods."""
+
+import contextlib
+import difflib
+import inspect
+import operator
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from numbers import Real
+from pathlib import Path
+from types import NoneType
+from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin, get_type_hints
+
+from core.data.corpus import ReadOptions
+from tuning.frames import store_frame
+from core.errors import ConfigError, UserError
+from core.io.atomic import expand_user
+from tuning.analysis.best import study_rows, table_of
+from tuning.analysis.filters import RowFilter, filter_rows, parse_where
+from tuning.analysis.ranking import COLUMNS, TrialRow
+from tuning.console import called_from_python
+from tuning.journal.records import read_study
+from tuning.run_options import RunOptions, absolute_data_path, study_folder
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from core.inference.predictor import Predictor
+    from tuning.confirm.summary import Summary
+    from tuning.report.study_charts import StudyCharts
+
+AnyPath = str | os.PathLike[str]
+ALIASES = {"text": "text_column", "label": "label_column", "set": "overrides"}
+"""Keyword of `search` -> field of RunOptions. The other fields have their own names."""
+HINTS = get_type_hints(RunOptions, include_extras=True)
+KEYWORDS = {name: name for name in HINTS if name not in ("dataset", *ALIASES.values())} | ALIASES
+FRAMES = "frames"
+"""Subfolder of the results folder with the data that came from memory."""
+
+
+def search(data: Any = "snippets", **options: Any) -> "Study":
+    """Search for the best settings on `data`. The same call again continues the study.
+
+    Args:
+        data: A DataFrame of pandas, polars or pyarrow, a Dataset of Hugging Face, two sequences (texts, labels), or
+            what the command `sentune run` takes: a path, or the name of a dataset.
+        **options: The options of `sentune run`, with underscores. `text` and `label` name the columns, and `set` is a
+            dictionary from settings to their ranges, or a list of texts as on the command line.
+
+    Raises:
+        UserError: Something in the options, the data or the study that the user can fix.
+        KeyboardInterrupt: It was interrupted. The journal has every epoch that ended.
+    """
+    with _python_call("search(data, ...)"):
+        chosen = _run_options(data, options)
+    shown = [repr(chosen.dataset), *(f"{name}={_shown(value)}" for name, value in options.items())]
+    with _python_call(f"search({', '.join(shown)})"):
+        from tuning.run import search_study
+
+        if not search_study(chosen).finished:
+            raise KeyboardInterrupt
+    return Study(chosen.folder, chosen.cache_dir)
+
+
+def load_study(
+    study: AnyPath,
+    *,
+    results: AnyPath | None = None,
+    cache_dir: AnyPath | None = None,
+) -> "Study":
+    """Return a study that exists.
+
+    Args:
+        study: Its name, or its folder.
+        results: Folder that contains the studies. None for SENTUNE_RESULTS, or `results`.
+        cache_dir: The cache folder; None for the default.
+
+    Raises:
+        UserError: There is no such study; the message names those that are there.
+    """
+    folder = study_folder(os.fspath(study), Path(results or _default_results()))
+    with _python_call("search(data, ...)"):
+        read_study(folder)
+    return Study(folder, None if cache_dir is None else Path(cache_dir))
+
+
+class Study:
+    """A study on disk. It reads the journal anew each time, so it also shows a study that is running."""
+
+    def __init__(self, folder: Path, cache_dir: Path | None = None) -> None:
+        """Take the study in `folder`; `load_study` also checks that there is one."""
+        self.folder = folder.absolute()
+        self.cache_dir = cache_dir
+
+    @property
+    def name(self) -> str:
+        """Name of the study."""
+        return self.folder.name
+
+    def table(
+        self, top: int | None = None, *, state: str | None = None, where: str | Sequence[str] = (), sort: str = "rank"
+    ) -> "pd.DataFrame":
+        """Return the trials that ended, best first; the arguments are the options of `sentune best`.
+
+        The columns are the fields of `sentune best --format json`, with a column for each searched setting.
+        """
+        import pandas as pd
+
+        with self._call("table"):
+            conditions = tuple(map(parse_where, [where] if isinstance(where, str) else where))
+            rows = filter_rows(self._rows(), RowFilter(state=state, where=conditions, sort=sort, top=top))
+        first, others = ([each.field for each in COLUMNS if each.main == main] for main in (True, False))
+        records = [row.to_dict() | dict(row.params) for row in rows]
+        return pd.DataFrame(records, columns=[*first, *(rows[0].params if rows else ()), *others])
+
+    @property
+    def best(self) -> TrialRow:
+        """The best trial: `study.best.trial`, `.val_accuracy`, `.corrected`, `.params` and other fields.
+
+        Raises:
+            UserError: No trial has ended yet.
+        """
+        found = next((row for row in self._rows() if row.rank == 1), None)
+        if found is None:
+            raise UserError(f"no trial of study {self.name!r} has finished yet: run the study first")
+        return found
+
+    @property
+    def recommended(self) -> TrialRow | None:
+        """The cheapest trial within one standard error of the best; None if no trial has learned anything."""
+        return next((row for row in self._rows() if row.recommended), None)
+
+    @property
+    def charts(self) -> "StudyCharts":
+        """Its charts: `study.charts.history()` and others, see `dir(study.charts)`. Each is an Altair chart."""
+        from tuning.report.study_charts import StudyCharts
+
+        return StudyCharts(self.folder)
+
+    def retrain(
+        self,
+        trial: int | str = "recommended",
+        *,
+        on: str = "train",
+        seeds: int = 1,
+        strict: bool = False,
+        threads: int | None = None,
+        precision: str | None = None,
+        dataset: str | None = None,
+        vectors: str | None = None,
+        out: AnyPath | None = None,
+    ) -> "Predictor":
+        """Train a trial again, compare it with the search, save the model and return it.
+
+        The arguments are the options of `sentune retrain`. Default of `out`: folder `model` in the study's folder.
+
+        Raises:
+            UserError: The trial cannot be chosen, or `strict` and the search is not reproduced.
+        """
+        from tuning.retrain.command import RetrainOptions, retrain_trial
+
+        with self._call("retrain", trial=trial, on=on) as call:
+            options = RetrainOptions(
+                folder=self.folder, trial=str(trial), on=on, seeds=seeds, threads=threads, precision=precision,
+                dataset=_moved(dataset), vectors=_moved(vectors), out=self._target(out, "model"),
+                cache_dir=self.cache_dir, command=call,
+            )  # fmt: skip
+            verdict = retrain_trial(options)
+            if strict and verdict.difference is not None:
+                raise UserError(f"the search is not reproduced: {verdict}")
+            return _load(options.out)
+
+    def ensemble(
+        self,
+        *,
+        size: int = 5,
+        max_cost: int | None = None,
+        on: str = "train",
+        workers: int | None = None,
+        dataset: str | None = None,
+        vectors: str | None = None,
+        out: AnyPath | None = None,
+    ) -> "Predictor":
+        """Combine trials and the plain baseline into one model, save and return it.
+
+        The arguments are the options of `sentune ensemble`. Default of `out`: folder `ensemble` in the study's folder.
+        """
+        from tuning.ensemble.command import EnsembleOptions, make_ensemble
+
+        with self._call("ensemble", size=size, on=on) as call:
+            options = EnsembleOptions(
+                folder=self.folder, size=size, max_cost=max_cost, on=on, workers=workers, dataset=_moved(dataset),
+                vectors=_moved(vectors), out=self._target(out, "ensemble"), cache_dir=self.cache_dir, command=call,
+            )  # fmt: skip
+            if not make_ensemble(options):
+                raise KeyboardInterrupt
+            return _load(options.out)
+
+    def confirm(
+        self,
+        top: int = 5,
+        *,
+        seeds: int = 5,
+        folds: int | None = None,
+        workers: int | None = None,
+        dataset: str | None = None,
+        vectors: str | None = None,
+    ) -> "Summary":
+        """Train the best configurations on new seeds, print how they compare, and return it.
+
+        The arguments are the options of `sentune confirm`.
+        """
+        from tuning.confirm.command import ConfirmOptions, confirm_study
+
+        with self._call("confirm", top=top, seeds=seeds):
+            options = ConfirmOptions(
+                folder=self.folder, top=top, seeds=seeds, folds=folds, workers=workers, form="table",
+                dataset=_moved(dataset), vectors=_moved(vectors), cache_dir=self.cache_dir,
+            )  # fmt: skip
+            summary = confirm_study(options)
+            if summary is None:
+                raise KeyboardInterrupt
+            return summary
+
+    def report(self, path: AnyPath | None = None, *, images: AnyPath | None = None) -> Path:
+        """Write the study as one HTML page, and return its path.
+
+        Args:
+            path: The file. None for `report.html` in the study's folder.
+            images: Folder for each chart as PNG and SVG; None for no images.
+        """
+        from tuning.report.command import write_report
+
+        target = self._target(path, "report.html")
+        with self._call("report", path=str(target)) as call:
+            pictures = None if images is None else Path(images)
+            write_report(self.folder, target, pictures, cache_dir=self.cache_dir, watch=False, command=call)
+        return target
+
+    def __repr__(self) -> str:
+        return f"Study({str(self.folder)!r})"
+
+    def __str__(self) -> str:
+        """The table and the summary of `sentune best`."""
+        with self._call("table"):
+            return table_of(self.folder, RowFilter(top=10), "table")
+
+    def _repr_html_(self) -> str:
+        """The table and the summary in a notebook."""
+        with self._call("table"):
+            return table_of(self.folder, RowFilter(top=10), "html")
+
+    def _rows(self) -> list[TrialRow]:
+        return study_rows(self.folder)[0]
+
+    def _target(self, path: AnyPath | None, default: str) -> Path:
+        return self.folder / default if path is None else Path(path)
+
+    @contextlib.contextmanager
+    def _call(self, verb: str, **arguments: Any) -> Iterator[str]:
+        """Run a method under its own text, which cards and messages show."""
+        call = f"study.{verb}({', '.join(f'{name}={value!r}' for name, value in arguments.items())})"
+        with _python_call(call):
+            yield call
+
+
+def _run_options(data: Any, given: Mapping[str, Any]) -> RunOptions:
+    """Return the options of a search, checked; data from memory are written into the results folder first.
+
+    Raises:
+        ConfigError: An option is unknown, has another type, or breaks its rule.
+        DataError: The data cannot be used.
+    """
+    for name in given:
+        if name not in KEYWORDS:
+            close = difflib.get_close_matches(name, KEYWORDS, n=1)
+            hint = f"did you mean {close[0]}?" if close else f"the options are {', '.join(sorted(KEYWORDS))}"
+            raise ConfigError(f"search has no option {name!r}: {hint}")
+    values = {KEYWORDS[name]: _converted(name, value) for name, value in given.items()}
+    values.setdefault("results", _default_results())
+    if isinstance(data, str | os.PathLike):
+        return RunOptions(dataset=os.fspath(data), **values)
+    chosen = RunOptions(**values)  # a wrong option is found before the data are read
+    columns = ReadOptions(**{name: values.get(name) for name in ReadOptions.__slots__})
+    path, columns = store_frame(data, columns, chosen.results / FRAMES)
+    named = {"text_column": columns.text_column, "label_column": columns.label_column}
+    return RunOptions(**{**values, **named, "dataset": str(path)})
+
+
+def _converted(name: str, value: Any) -> Any:
+    """Return the value of an option with the type of its field, as Typer makes it from a command line.
+
+    Raises:
+        ConfigError: It has another type.
+    """
+    kind = get_args(HINTS[KEYWORDS[name]])[0]
+    kinds = get_args(kind) if NoneType in get_args(kind) else (kind,)
+    if value is None and NoneType in kinds:
+        return None
+    wanted = kinds[0]
+    is_number = isinstance(value, Real) and not isinstance(value, bool)
+    with contextlib.suppress(TypeError):
+        if wanted is bool and isinstance(value, bool):
+            return value
+        if wanted is int and not isinstance(value, bool):
+            return operator.index(value)
+        if wanted is float and is_number:
+            return float(value)
+        if wanted is Path:
+            return expand_user(os.fspath(value))
+        if get_origin(wanted) is list:
+            return _overrides(value)
+        if wanted not in (bool, int, float):
+            folder = value.folder if isinstance(value, Study) else value
+            return str(folder) if is_number else os.fspath(folder)
+    titles = {bool: "True or False", int: "a whole number", float: "a number", Path: "a path"}
+    raise ConfigError(f"{name} must be {titles.get(wanted, 'a text')}, got {value!r}")
+
+
+def _overrides(value: Any) -> list[str]:
+    """Return `set` as the texts of the command line."""
+    if isinstance(value, Mapping):
+        return [f"{name}={text}" for name, text in value.items()]
+    if isinstance(value, str) or not all(isinstance(each, str) for each in value):
+        raise ConfigError(f"set must be a dictionary such as {{'hidden_dim': 'int(64,256)'}}, got {value!r}")
+    return list(value)
+
+
+def _default_results() -> Path:
+    return Path(os.environ.get("SENTUNE_RESULTS") or "results")
+
+
+def _shown(value: Any) -> str:
+    return repr(os.fspath(value)) if isinstance(value, os.PathLike) else repr(value)
+
+
+def _moved(path: str | None) -> str | None:
+    return None if path is None else absolute_data_path(os.fspath(path))
+
+
+def _load(folder: Path) -> "Predictor":
+    from core.inference.predictor import load_model
+
+    return load_model(folder)
+
+
+@contextlib.contextmanager
+def _python_call(call: str) -> Iterator[None]:
+    """Name this call instead of a command line, and keywords instead of options in errors."""
+    names = {field: keyword for keyword, field in KEYWORDS.items()}
+
+    def keyword(option: re.Match[str]) -> str:
+        name = option[1].replace("-", "_")
+        return names.get(name, name)
+
+    with called_from_python(call):
+        try:
+            yield
+        except UserError as error:
+            error.args = (re.sub(r"--([a-z][a-z-]*[a-z])", keyword, str(error)),)
+            raise
+
+
+def _signature() -> inspect.Signature:
+    """Return the signature of `search` with each option, which `help` and notebooks show."""
+    data, _ = inspect.signature(search).parameters.values()
+    fields = inspect.signature(RunOptions).parameters
+    options = [
+        fields[field].replace(name=keyword, annotation=_plain_hint(HINTS[field])) for keyword, field in KEYWORDS.items()
+    ]
+    return inspect.Signature([data, *options], return_annotation=Study)
+
+
+def _plain_hint(hint: Any) -> Any:
+    return get_args(hint)[0] if get_origin(hint) is Annotated else hint
+
+
+search.__signature__ = _signature()  # type: ignore[attr-defined]

@@ -1,0 +1,126 @@
+"""Data from memory: a data frame or two sequences become a file, which from then on is a dataset like any other.
+
+The file is named by the digest of its content, so the same data always give the same file, whatever made the frame.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from core.data.columns import choose_columns, require_column
+from core.data.corpus import ReadOptions
+from core.data.probability_columns import parse_names
+from core.data.readers import Table, arrow_columns
+from core.errors import ConfigError, DataError
+from core.io.atomic import atomic_write
+from core.io.text import error_summary
+
+NAME = "the data frame"
+NEEDED = "the data must be a DataFrame, a Dataset, a path or name, or two sequences (texts, labels)"
+
+
+def store_frame(data: Any, options: ReadOptions, folder: Path) -> tuple[Path, ReadOptions]:
+    """Write the columns that a study needs into a .jsonl file in `folder`, unless it is there.
+
+    Args:
+        data: A frame of any library that narwhals reads, an object with `to_pandas`, or (texts, labels).
+        options: Columns as for a file. For two sequences there are none to choose.
+        folder: Folder of the file; it is created.
+
+    Returns:
+        The file, and the options that read it: the columns are named.
+
+    Raises:
+        DataError: A column is absent, or the choice is not clear; or `data` is none of these.
+        ConfigError: An option does not go with a frame.
+        UserError: The file cannot be written.
+    """
+    if options.encoding is not None:
+        raise ConfigError("--encoding must go with a text file, got a data frame; leave it out")
+    table = _table(data)
+    probabilities = parse_names(options.probability_columns)
+    others = [*probabilities, *([options.split_column] if options.split_column is not None else [])]
+    text, label = choose_columns(
+        table, options.text_column, options.label_column, others, label_needed=not probabilities
+    )
+    for name in others:
+        require_column(table, name, "--split-column" if name == options.split_column else "--probability-columns")
+    kept = {name: table.columns[name] for name in (text, label, *others) if name is not None}
+    rows = (dict(zip(kept, row, strict=True)) for row in zip(*kept.values(), strict=True))
+    content = "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows).encode()
+    path = folder.absolute() / f"frame-{hashlib.sha256(content).hexdigest()[:12]}.jsonl"
+    if not path.is_file() or path.read_bytes() != content:
+        atomic_write(path, content)
+    names = {name: getattr(options, name) for name in ReadOptions.__slots__}
+    return path, ReadOptions(**{**names, "text_column": text, "label_column": label})
+
+
+def _table(data: Any) -> Table:
+    """Return the columns of a frame or of two sequences, with the values as a file has them."""
+    import pyarrow
+
+    frame = _pair(data) if isinstance(data, tuple) else _frame(data)
+    found: dict[str, Any] = {}
+    unsupported: dict[str, str] = {}
+    for column in frame.columns:
+        try:
+            found[str(column)] = frame[column].to_arrow()
+        except UnicodeError:
+            unsupported[str(column)] = "half a surrogate pair"
+        except (pyarrow.ArrowException, TypeError, ValueError, OverflowError):
+            unsupported[str(column)] = "values of several types"
+    if frame.shape[0] == 0:
+        raise DataError(f"{NAME} has no rows; rows with a text and a label are needed")
+    columns, others = arrow_columns(found, lambda row: f"{NAME}, row {row}")
+    rows = list(range(1, frame.shape[0] + 1))
+    return Table(name=NAME, columns=columns, lines=rows, unit="row", unsupported_columns=others | unsupported)
+
+
+def _frame(data: Any) -> Any:
+    """Return the frame as narwhals shows it; a Dataset of Hugging Face has the names of its classes as labels."""
+    import narwhals
+
+    try:
+        frame = narwhals.from_native(data, eager_only=True, pass_through=True)
+        if isinstance(frame, narwhals.DataFrame):
+            return frame
+        if callable(getattr(data, "to_pandas", None)):
+            return narwhals.from_native(_with_class_names(data), eager_only=True)
+    except Exception as error:  # each library has its own
+        raise DataError(f"{NAME} cannot be read ({error_summary(error, 120)}): {NEEDED}") from error
+    if isinstance(data, Mapping):
+        splits = ", ".join(map(repr, list(data)[:5]))
+        raise DataError(f"{NEEDED}, got {type(data).__name__} with {splits}; pass one of them")
+    hint = "; call its method collect first" if callable(getattr(data, "collect", None)) else ""
+    raise DataError(f"{NEEDED}, got {type(data).__name__}{hint}")
+
+
+def _with_class_names(dataset: Any) -> Any:
+    """Return a Dataset as a pandas frame; a column with class numbers has the names, and -1 is no label."""
+    frame = dataset.to_pandas()
+    for column, feature in dict(getattr(dataset, "features", None) or {}).items():
+        if names := getattr(feature, "names", None):
+            frame[column] = [names[code] if code == code and code >= 0 else None for code in frame[column]]
+    return frame
+
+
+def _pair(data: tuple[Any, ...]) -> Any:
+    """Return (texts, labels) as a frame with these two columns."""
+    import narwhals
+    import pyarrow
+
+    try:
+        texts, labels = (list(each) for each in data)
+    except (TypeError, ValueError):
+        raise DataError(f"{NEEDED}, got a tuple of {len(data)}") from None
+    if any(isinstance(each, str) for each in data):
+        raise DataError(f"{NEEDED}, got one text in place of a sequence")
+    if len(texts) != len(labels):
+        raise DataError(f"(texts, labels) must have equal lengths, got {len(texts):,} texts and {len(labels):,} labels")
+    plain = {"text": texts, "label": [each.item() if hasattr(each, "item") else each for each in labels]}
+    try:
+        return narwhals.from_native(pyarrow.table(plain), eager_only=True)
+    except (pyarrow.ArrowException, TypeError, ValueError) as error:
+        raise DataError(f"(texts, labels) must be texts, and labels of one type: {error_summary(error, 120)}") from None
