@@ -13,13 +13,13 @@ from types import NoneType
 from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin, get_type_hints
 
 from core.data.corpus import ReadOptions
-from tuning.frames import store_frame
 from core.errors import ConfigError, UserError
 from core.io.atomic import expand_user
 from tuning.analysis.best import study_rows, table_of
 from tuning.analysis.filters import RowFilter, filter_rows, parse_where
 from tuning.analysis.ranking import COLUMNS, TrialRow
 from tuning.console import called_from_python
+from tuning.frames import store_frame
 from tuning.journal.records import read_study
 from tuning.run_options import RunOptions, absolute_data_path, study_folder
 

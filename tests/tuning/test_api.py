@@ -170,7 +170,7 @@ def test_a_notebook_shows_table_and_summary_with_markup_escaped(study: Study) ->
     assert html.count("<table>") == 1
     assert "<script>" not in html
     assert "&lt;script&gt;alert(1)&lt;/script&gt;\\u202e" in html
-    assert "best validation accuracy: " in html
+    assert "no reading of the test split is recorded" in html
     assert str(study).splitlines()[0].split()[:2] == ["rank", "trial"]
     assert repr(study) == f"Study({str(study.folder)!r})"
 
