@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import sys
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
@@ -22,11 +23,37 @@ app = typer.Typer(
     name="sentune",
     help="Hyperparameter search for LSTM sentence classifiers.",
     epilog=examples(),
-    no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+
+FIRST_STEPS = """sentune: hyperparameter search for LSTM sentence classifiers
+
+  sentune run reviews.csv                 search; the same command again continues
+  sentune retrain reviews-quick           train the recommended trial again, and save the model
+  sentune predict results/reviews-quick/model "a gorgeous, witty, seductive movie"
+
+sentune list shows your studies, sentune --help all commands, and sentune run --help the options of a search."""
+"""What `sentune` alone prints."""
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"sentune {version('sentune')}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def start(
+    context: typer.Context,
+    show_version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Hyperparameter search for LSTM sentence classifiers."""
+    if context.invoked_subcommand is None:
+        print(FIRST_STEPS)
 
 
 @app.command(epilog=examples("run"))
@@ -58,6 +85,7 @@ def plan(
     print(found if format == "text" else json.dumps(found.to_dict(), indent=2))
 
 
+app.command("list", epilog=examples("list"))(study_commands.list_studies)
 for verb in (
     study_commands.best,
     study_commands.report,
@@ -96,10 +124,6 @@ def main() -> NoReturn:
         sys.exit(130)
     except ParserError as error:
         found = error.format_message()  # type: ignore[attr-defined]
-        if len(sys.argv) == 1:  # `sentune` alone: the message is its help
-            with ignore_broken_output():
-                print(found)
-            sys.exit(2)
         message = f"{printable(found).rstrip('.')}; see sentune --help"
     print(f"sentune: {message}", file=sys.stderr)
     sys.exit(2)

@@ -22,6 +22,7 @@ EXAMPLES = {
         "sentune best snippets-quick --where n_layers=1 --sort -seconds",
         "sentune best snippets-quick --format csv > trials.csv",
     ),
+    "list": ("sentune list", "sentune list --results experiments --format json"),
     "report": (
         "sentune report snippets-quick",
         "sentune report snippets-quick --watch --out page.html",

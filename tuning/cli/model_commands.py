@@ -72,7 +72,7 @@ def predict(
 
 def export(
     what: Annotated[str, typer.Argument(help="Model folder, or a study with --to.", metavar="MODEL|STUDY")],
-    out: Annotated[Path | None, typer.Option(help="Folder to create.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder to create. Default: MODEL-onnx, next to MODEL.")] = None,
     format: Annotated[Literal["onnx"], typer.Option(help="Format of the exported model.")] = "onnx",
     to: Annotated[Literal["mlflow"] | None, typer.Option(help="Copy or update the study in this tracker.")] = None,
     uri: Annotated[
@@ -89,11 +89,13 @@ def export(
         folder = study_folder(what, results)
         print(export_to_mlflow(folder, uri or default_uri(folder)))
         return
-    if out is None or uri is not None:
-        raise ConfigError("a model needs --out FOLDER to write to; a study needs --to mlflow, and may have --uri")
+    if uri is not None:
+        raise ConfigError("--uri goes with a study and --to mlflow: leave it out")
     from core.inference.onnx_export import export_onnx
 
     model = Path(what)
+    if out is None:
+        out = model.absolute().with_name(f"{model.absolute().name}-{format}")
     difference = export_onnx(_load(model), model, out, print_note)
     print(f"{format} in {out}: its probabilities are within {difference:.1e} of the model's in fp32")
     print(f"next: python {shlex.quote(str(out / 'example.py'))} 'your sentence'")

@@ -54,6 +54,16 @@ def best(
     print(curve_of(folder, format) if expected else table_of(folder, selection, format))
 
 
+def list_studies(
+    format: Annotated[Literal["table", "json"], typer.Option(help="Output format.")] = "table",
+    results: Results = Path("results"),
+) -> None:
+    """List the studies of a results folder. Shows data, trials, state, the best value, and the corrected one."""
+    from tuning.analysis.listing import list_text
+
+    print(list_text(results, format))
+
+
 def report(
     study: Study,
     out: Annotated[Path | None, typer.Option(help="HTML file. Default: report.html in the study's folder.")] = None,

@@ -1,11 +1,13 @@
 """tuning.cli.app: a mistake is one line and exit code 2; nothing is computed before it is noticed."""
 
+import os
 import random
 import re
 import shlex
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -119,7 +121,8 @@ MISTAKES = {
     "predict no-such --text-column a hello": "--text-column goes with --file and a file ending in .csv",
     "predict no-such hello --out .": "--out must be a file, . is a folder",
     "export no-such --out onnx": "no saved model at no-such",
-    "export no-such": "a model needs --out FOLDER to write to; a study needs --to mlflow",
+    "export no-such": "no saved model at no-such",
+    "export no-such --uri x": "--uri goes with a study and --to mlflow: leave it out",
     "export no-such --to mlflow": "no study 'no-such' in ",
     "export no-such --to mlflow --out x": "--out goes with a model, and --to with a study",
     "export no-such --out onnx --format xml": "Invalid value for '--format'",
@@ -196,7 +199,19 @@ def test_python_m_tuning_is_the_same_program() -> None:
             ["-c", "import sys; sys.argv[0] = 'sentune'; from tuning.cli.app import main; main()"],
         )
     ]
-    for verb in ("run", "best", "report", "confirm", "retrain", "distill", "predict", "export", "serve", "data"):
+    for verb in (
+        "run",
+        "best",
+        "report",
+        "confirm",
+        "retrain",
+        "distill",
+        "predict",
+        "export",
+        "serve",
+        "data",
+        "list",
+    ):
         assert all(f"  {verb} " in text for text in both)
 
 
@@ -211,10 +226,59 @@ def test_plan_takes_the_options_of_run_and_shows_the_space(
     assert re.search(r"^ *clip_norm +none +fixed$", out, re.MULTILINE)
 
 
-def test_the_program_alone_shows_its_help(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_program_alone_shows_the_three_commands_that_matter(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     code, out, err = sentune(monkeypatch, capsys)
-    assert (code, err) == (2, "")
-    assert "Hyperparameter search for LSTM sentence classifiers." in out.splitlines()[2]
+    assert (code, err) == (0, "")
+    assert re.findall(r"^  sentune (\w+) ", out, re.MULTILINE) == ["run", "retrain", "predict"]
+    assert "sentune --help all commands" in out
+    assert max(map(len, out.splitlines())) <= 110
+
+
+def test_the_version_is_that_of_the_package(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert sentune(monkeypatch, capsys, "--version") == (0, f"sentune {version('sentune')}\n", "")
+
+
+def test_the_shell_completes_commands_and_options() -> None:
+    def completed(*words: str) -> list[str]:
+        env = {"_SENTUNE_COMPLETE": "complete_bash", "COMP_WORDS": " ".join(words), "COMP_CWORD": str(len(words) - 1)}
+        code = "import sys; sys.argv[0] = 'sentune'; from tuning.cli.app import main; main()"
+        ended = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True, env={**os.environ, **env}
+        )
+        return ended.stdout.split()
+
+    assert completed("sentune", "re") == ["report", "retrain"]
+    assert completed("sentune", "run", "--space-") == []
+    assert completed("sentune", "run", "--gr") == ["--grace"]
+
+
+def test_an_exported_model_is_written_next_to_the_model_by_default(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    targets: list[Path] = []
+
+    def export(predictor: object, model: Path, out: Path, notify: object) -> float:
+        targets.append(out)
+        return 1e-7
+
+    monkeypatch.setattr("core.inference.onnx_export.export_onnx", export)
+    monkeypatch.setattr("core.inference.predictor.load_model", lambda *_, **__: None)
+    code, out, _ = sentune(monkeypatch, capsys, "export", str(tmp_path / "model"))
+    assert (code, targets) == (0, [tmp_path / "model-onnx"])
+    assert out.startswith(f"onnx in {tmp_path / 'model-onnx'}: ")
+
+
+def test_list_shows_the_studies_of_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    two_trials(tmp_path / "mine")
+    code, out, err = sentune(monkeypatch, capsys, "list", "--results", str(tmp_path))
+    assert (code, err) == (0, "")
+    assert out.splitlines()[2].startswith("mine ")
 
 
 def test_names_of_data_are_no_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

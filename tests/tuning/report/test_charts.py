@@ -16,7 +16,7 @@ from tests.support.recorded_study import BEGAN, record_study
 from tests.support.small_study import add, small_study
 from tuning.report import charts
 from tuning.report.chart_data import ChartData, setting_importances
-from tuning.report.figures import FEW_TRIALS, figures, write_images
+from tuning.report.figures import FEW_TRIALS, WIDEST_CHART, figures, write_images
 
 
 @pytest.fixture(scope="module")
@@ -153,6 +153,22 @@ def test_the_losses_of_the_best_trial_have_two_lines(data: ChartData) -> None:
     drawn = svg(charts.losses(data))
     assert len(re.findall('aria-roledescription="line mark"', drawn)) == 2
     assert ">best epoch<" in drawn
+
+
+def test_the_confusions_are_those_of_the_table(data: ChartData) -> None:
+    results = data.facts.used_results
+    assert results is not None
+    drawn = svg(charts.confusion(data))
+    found = re.findall(r'aria-label="answer: (\w+); label: (\w+); sentences: (\d+)', drawn)
+    counts = {(label, answer): int(count) for answer, label, count in found}
+    names = [each.name for each in results.scores]
+    assert counts == {(a, b): results.confusion[i, j] for i, a in enumerate(names) for j, b in enumerate(names)}
+
+
+def test_too_many_classes_have_no_chart_of_confusions(tmp_path: Path) -> None:
+    classes = tuple(f"class {number}" for number in range(WIDEST_CHART + 1))
+    record_study(tmp_path / "s", trials=4, classes=classes)
+    assert figures(chart_data_of(tmp_path / "s"))["confusion"].note == "41 classes are too many for a matrix."
 
 
 def test_the_expected_best_is_drawn_for_each_number_of_random_trials(data: ChartData) -> None:

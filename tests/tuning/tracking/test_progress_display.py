@@ -96,6 +96,32 @@ def test_lines_are_overwritten_only_where_that_works(out: io.StringIO, environ: 
     assert moves_cursor(Console(file=out, _environ=environ), environ) is moves
 
 
+def test_a_notebook_replaces_one_output_and_keeps_the_failures(monkeypatch: pytest.MonkeyPatch) -> None:
+    found: list[dict[str, str]] = []
+
+    class Output:
+        def update(self, bundle: dict[str, str], raw: bool) -> None:
+            found.append(bundle)
+
+    def display(bundle: dict[str, str], raw: bool, display_id: bool) -> Output:
+        found.append(bundle)
+        return Output()
+
+    monkeypatch.setattr("IPython.display.display", display)
+    monkeypatch.setattr(module, "REFRESH_SECONDS", 0.01)
+    out = io.StringIO()
+    with ProgressDisplay(Console(file=out, force_jupyter=True), state()) as progress:
+        listen(progress)
+        until = time.monotonic() + 10
+        while "    3    1/4  0.7500" not in str(found) and time.monotonic() < until:
+            time.sleep(0.01)
+    assert "    3    1/4  0.7500  0.7500   hidden=67" in str(found)
+    first, last = found[-1]["text/plain"].splitlines()
+    assert first == "trial 1 failed: TrainingError: [red]NaN"
+    assert last.startswith("4/6 trials: 1 done, 1 stopped, 1 failed, 1 running, 0 paused | ")
+    assert out.getvalue() == ""
+
+
 def test_a_log_gets_fewer_lines_the_longer_the_search() -> None:
     assert [pause_seconds(elapsed) for elapsed in (0, 299, 600, 3600, 36000)] == [5, 5, 10, 60, 60]
 

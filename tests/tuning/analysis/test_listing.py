@@ -1,0 +1,59 @@
+"""tuning.analysis.listing: one line per study, also for one that runs or cannot be read."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.support.recorded_study import record_study
+from tuning.analysis.best import study_rows
+from tuning.analysis.listing import list_text
+from tuning.journal.file import JOURNAL
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    data = {"dataset": "/home/me/my\x1b[31m data.csv"}
+    record_study(tmp_path / "complete", trials=8, data=data, goal={"trials": 8})
+    record_study(tmp_path / "early", trials=8, goal={"trials": 20}, early_end={"reason": "target", "n_trials": 8})
+    record_study(tmp_path / "unfinished", trials=8, running=3, goal={"trials": 8})
+    (tmp_path / "no-study").mkdir()
+    return tmp_path
+
+
+def test_each_study_has_a_line_with_state_and_figures(results: Path) -> None:
+    title, rule, *lines = list_text(results, "table").splitlines()
+    assert title.split() == ["study", "data", "trials", "state", "metric", "best", "corrected"]
+    assert rule == "-" * len(title)
+    best = study_rows(results / "complete")[0][0]
+    figures = [f"{best.val_metric:.4f}", f"{best.corrected:.4f}"]
+    assert lines[0].split() == ["complete", r"my\x1b[31m", "data.csv", "8/8", "complete", "accuracy", *figures]
+    assert "8/20  ended early  accuracy" in lines[1]
+    assert lines[2].split()[2:4] == ["5/8", "unfinished"]
+    assert len(lines) == 3
+
+
+def test_json_has_every_field(results: Path) -> None:
+    first, *_ = json.loads(list_text(results, "json"))
+    assert first["study"] == "complete"
+    assert (first["trials"], first["goal"], first["state"], first["problem"]) == (8, 8, "complete", None)
+
+
+def test_a_study_that_runs_says_so(tmp_path: Path) -> None:
+    record_study(tmp_path / "one", trials=4, goal={"trials": 4})
+    (tmp_path / "one" / "driver.json").write_text('{"pid": 1, "host": "another"}')
+    assert "4/4  running" in list_text(tmp_path, "table")
+
+
+def test_a_damaged_study_does_not_hide_the_others(results: Path) -> None:
+    (results / "early" / JOURNAL).write_bytes(b"{broken\n")
+    lines = list_text(results, "table").splitlines()
+    assert lines[3].split()[-5:] == ["-", "unreadable", "-", "-", "-"]
+    assert lines[-1].startswith("early: line 1 of ")
+    assert lines[2].startswith("complete ")
+
+
+def test_a_folder_without_studies_says_what_to_do(tmp_path: Path) -> None:
+    expected = f"no study in {tmp_path} yet: make one with sentune run, or name another folder with --results"
+    assert list_text(tmp_path, "table") == expected
+    assert json.loads(list_text(tmp_path / "gone", "json")) == []

@@ -1,0 +1,90 @@
+"""The command `list`: the studies of a results folder, one line each."""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import Any
+
+from core.errors import UserError
+from core.io.text import printable
+from tuning.analysis.best import study_rows
+from tuning.formatting import align_columns
+from tuning.journal.file import JOURNAL, is_locked
+
+TITLES = ("study", "data", "trials", "state", "metric", "best", "corrected")
+MAX_TEXT = 40
+"""Maximum number of characters of a name in the table."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StudySummary:
+    """One study; what does not apply, or is not known yet, is None."""
+
+    study: str
+    data: str | None = None
+    """Name of the dataset, or of its file."""
+    trials: int | None = None
+    """Number of trials that have ended."""
+    goal: int | None = None
+    """Number of trials that the last command asked for."""
+    state: str
+    """running, complete, ended early, unfinished, or unreadable."""
+    metric: str | None = None
+    best: float | None = None
+    """Value of the metric of the best trial."""
+    corrected: float | None = None
+    """The same without selection bias."""
+    problem: str | None = None
+    """Why the study cannot be read."""
+
+
+def list_text(results: Path, form: str) -> str:
+    """Return the studies in the folder `results` by name, as `table` or `json`."""
+    found = [summarize_study(journal.parent) for journal in sorted(results.glob(f"*/{JOURNAL}"))]
+    if form == "json":
+        return json.dumps([dataclasses.asdict(each) for each in found], indent=2)
+    if not found:
+        return f"no study in {results} yet: make one with sentune run, or name another folder with --results"
+    names, data, *others = zip(TITLES, *map(_cells, found), strict=True)
+    left = [[cell.ljust(max(map(len, column))) for cell in column] for column in (names, data)]
+    lines = align_columns([*zip(*left, *others, strict=True)])
+    problems = [f"{printable(each.study)}: {printable(each.problem)}" for each in found if each.problem]
+    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:], *problems])
+
+
+def summarize_study(folder: Path) -> StudySummary:
+    """Return the figures of one study; one that cannot be read has a problem in place of them."""
+    try:
+        rows, _, attributes = study_rows(folder)
+    except UserError as error:
+        return StudySummary(study=folder.name, state="unreadable", problem=str(error))
+    best = next((row for row in rows if row.rank == 1), None)
+    ended = sum(row.state in ("COMPLETE", "PRUNED", "FAIL") for row in rows)
+    goal = attributes.get("goal", {}).get("trials")
+    return StudySummary(
+        study=folder.name,
+        data=PurePath(attributes["spec"]["data"]["dataset"]).name,
+        trials=ended,
+        goal=goal,
+        state=_state(folder, attributes, ended, goal),
+        metric=attributes["spec"]["metric"],
+        best=best.val_metric if best else None,
+        corrected=best.corrected if best else None,
+    )
+
+
+def _state(folder: Path, attributes: Mapping[str, Any], ended: int, goal: int | None) -> str:
+    if is_locked(folder):
+        return "running"
+    if attributes.get("early_end"):
+        return "ended early"
+    return "complete" if goal is not None and ended >= goal else "unfinished"
+
+
+def _cells(study: StudySummary) -> tuple[str, ...]:
+    trials = "-" if study.trials is None else f"{study.trials}/{'?' if study.goal is None else study.goal}"
+    figures = ("-" if value is None else f"{value:.4f}" for value in (study.best, study.corrected))
+    name, data = printable(study.study, MAX_TEXT), printable(study.data or "-", MAX_TEXT)
+    return (name, data, trials, study.state, study.metric or "-", *figures)
