@@ -3,6 +3,7 @@
 import contextlib
 import difflib
 import inspect
+import logging
 import operator
 import os
 import re
@@ -354,6 +355,7 @@ def _python_call(call: str) -> Iterator[None]:
         name = option[1].replace("-", "_")
         return names.get(name, name)
 
+    logging.getLogger("ray.widgets").setLevel(logging.ERROR)  # Ray recommends ipywidgets when a notebook imports it
     with called_from_python(call):
         try:
             yield

@@ -40,7 +40,6 @@ def ray_session(problem: str, **options: Any) -> Iterator[Any]:
             "Ray already runs in this Python process, and sentune starts its own: call ray.shutdown() first"
         )
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # the journal has every error
-    logging.getLogger("ray.widgets").setLevel(logging.ERROR)  # it recommends ipywidgets in a notebook
     try:
         ray.init(log_to_driver=False, logging_level=logging.ERROR, configure_logging=True, **options)
     except Exception as error:
