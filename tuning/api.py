@@ -283,7 +283,7 @@ def _run_options(data: Any, given: Mapping[str, Any]) -> RunOptions:
     if isinstance(data, str | os.PathLike):
         return RunOptions(dataset=os.fspath(data), **values)
     chosen = RunOptions(**values)  # a wrong option is found before the data are read
-    columns = ReadOptions(**{name: values.get(name) for name in ReadOptions.__slots__})
+    columns = ReadOptions(**{name: values[name] for name in ReadOptions.__slots__ if name in values})
     path, columns = store_frame(data, columns, chosen.results / FRAMES)
     named = {"text_column": columns.text_column, "label_column": columns.label_column}
     return RunOptions(**{**values, **named, "dataset": str(path)})

@@ -64,7 +64,7 @@ def test_a_path_gives_the_options_of_the_command(run: Run, tmp_path: Path) -> No
         gpus_per_trial=0, time_budget="30m", tensorboard=False, lag=2, results=tmp_path / "mine", cache_dir="cache",
     )  # fmt: skip
     assert run.options == RunOptions(
-        dataset="reviews.csv", text_column="body", label_column="stars", trials=24, epochs=3,
+        dataset="reviews.csv", text_column="body", label_column="stars", trials=24, epochs="3",
         overrides=["hidden_dim=int(4, 16)"], gpus_per_trial="0", time_budget="30m", lag=2.0, results=tmp_path / "mine",
         cache_dir=Path("cache"),
     )  # fmt: skip

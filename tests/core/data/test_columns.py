@@ -77,9 +77,9 @@ def test_columns_with_unusual_names_are_found_by_their_content() -> None:
 
 def test_two_columns_with_sentences_or_with_labels_are_not_told_apart() -> None:
     answer: list[str | None] = [f"we are sorry and will look at the page {i}" for i in range(6)]
-    with pytest.raises(DataError, match=r"pass --text-column \(which column holds the text\); the file has"):
+    with pytest.raises(DataError, match=r"pass --text-column \(which column holds the text\); it has"):
         choose_columns(table(**TICKETS, answer=answer), None, "queue")
-    with pytest.raises(DataError, match=r"pass --label-column \(which holds the labels\); the file has"):
+    with pytest.raises(DataError, match=r"pass --label-column \(which holds the labels\); it has"):
         choose_columns(table(**TICKETS, priority=QUEUES), None, None)
 
 
