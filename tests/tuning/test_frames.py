@@ -101,7 +101,7 @@ def test_a_damaged_file_is_written_again(tmp_path: Path) -> None:
 
 MIXED = pd.DataFrame({"text": ["a", 1], "label": [1, 2]})
 HALF = pd.DataFrame({"text": ["\ud800", "b"], "label": [1, 2]}, dtype=object)
-TWO = pd.DataFrame({"a": ["one two three four"] * 40, "b": ["five six seven eight"] * 40, "kind": ["x", "y"] * 20})
+TWO = pd.DataFrame({"foo": ["a"], "bar": ["b"]})
 SPLITS = {"train": Dataset([1]), "test": Dataset([0])}
 REFUSED: dict[str, tuple[Any, ReadOptions, str]] = {
     "absent": (
