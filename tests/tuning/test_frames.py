@@ -117,11 +117,7 @@ REFUSED: dict[str, tuple[Any, ReadOptions, str]] = {
         "no column 'part'; --split-col",
     ),
     "half": (HALF, ReadOptions(text_column="text"), "column 'text' holds half a surrogate pair"),
-    "not clear": (
-        pd.DataFrame(DATA),
-        ReadOptions(),
-        "pass --text-column .which column holds the text.; it has 'body', ",
-    ),
+    "not clear": (TWO, ReadOptions(), "pass --text-column .+ and --label-column .+; it has 'foo', 'bar'"),
     "empty": (pd.DataFrame(DATA)[:0], CHOICE, "the data frame has no rows"),
     "lengths": ((["a", "b"], [1]), ReadOptions(), "must have equal lengths, got 2 texts and 1 labels"),
     "three": ((["a"], [1], [2]), ReadOptions(), "two sequences .texts, labels., got a tuple of 3"),
