@@ -46,13 +46,17 @@ def test_an_epochs_time_is_that_of_its_tokens() -> None:
     work = lengths[corpus.indices(0)].sum() + EVALUATION_COST * lengths[corpus.indices(1)].sum()
     disk = max_checkpoint_bytes(config, len(corpus.words), corpus.embedding_dim, 2) / DISK_BYTES_A_SECOND
     assert found == pytest.approx(2 / sum(tokens[WARM_UP:]) * work + disk)
+    half = config.replace(epoch_sentences=len(corpus.indices(0)) // 2)
+    shorter = measure_epoch_seconds(half, corpus, "cpu", 4.0, clock=itertools.count().__next__)
+    assert found - shorter == pytest.approx(2 / sum(tokens[WARM_UP:]) * lengths[corpus.indices(0)].sum() / 2)
 
 
-def test_a_whole_epoch_is_enough() -> None:
-    corpus, config = tiny_corpus(), TrialConfig(hidden_dim=4, batch_size=20)
+@pytest.mark.parametrize("epoch_sentences", [None, 30, 250])
+def test_a_whole_epoch_is_enough(epoch_sentences: int | None) -> None:
+    corpus, config = tiny_corpus(), TrialConfig(hidden_dim=4, batch_size=20, epoch_sentences=epoch_sentences)
     ticks = itertools.count()
     measure_epoch_seconds(config, corpus, "cpu", 1e9, clock=ticks.__next__)
-    assert next(ticks) == 1 + -(-len(corpus.indices(0)) // 20) + WARM_UP
+    assert next(ticks) == 1 + config.steps_per_epoch(len(corpus.indices(0))) + WARM_UP
 
 
 def test_a_step_that_outlasts_the_time_counts_alone() -> None:
