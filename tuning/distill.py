@@ -115,8 +115,7 @@ def distill_model(options: DistillOptions) -> Reproduction | None:
     target = check_model_folder(options.out)
     remove_partial_writes(target.parent, re.escape(target.name), files=MODEL_FILES)
     with open_study(options.folder, spec) as journal:
-        config = TrialConfig.from_dict(record.config)
-        corpus, facts = _student_corpus(options, spec, teacher, config.seed)
+        config, corpus, facts = _student(options, spec, teacher, TrialConfig.from_dict(record.config))
         context = RetrainContext(
             verb=VERB,
             journal=journal,
@@ -153,10 +152,10 @@ def _check_classes(options: DistillOptions, teacher: Sequence[str], study: Seque
         )
 
 
-def _student_corpus(
-    options: DistillOptions, spec: Spec, teacher: Predictor, seed: int
-) -> tuple[Corpus, dict[str, Any]]:
-    """Return the corpus of the student, and where its targets come from, for metrics and card."""
+def _student(
+    options: DistillOptions, spec: Spec, teacher: Predictor, config: TrialConfig
+) -> tuple[TrialConfig, Corpus, dict[str, Any]]:
+    """Return settings and corpus of the student, and where its targets come from, for metrics and card."""
     corpus = study_corpus(spec, options.dataset, options.vectors, options.cache_dir, print)
     dataset = {} if options.dataset is None else {"dataset": options.dataset}
     texts = load_texts({**spec["data"], **dataset}, corpus.fingerprint, options.cache_dir)
@@ -175,12 +174,20 @@ def _student_corpus(
     soft[taught] = teacher_probabilities(teacher, [tokens[place] for place in taught])
     print(f"val  accuracy {(soft[val].argmax(axis=1) == corpus.labels[val]).mean():.4f} of the teacher")
     train, unlabelled = corpus.indices(TRAIN), [tokenize(text, tokenizer) for text in extra]
-    variants = sentence_variants([*(tokens[place] for place in train), *unlabelled], options.variants, seed)
+    variants = sentence_variants([*(tokens[place] for place in train), *unlabelled], options.variants, config.seed)
     added = teacher_probabilities(teacher, [*variants, *unlabelled])
     labelled = len(train) * options.variants
     added[:labelled] = mix(added[:labelled], np.repeat(labels_of(corpus)[train], options.variants, axis=0))
     corpus = dataclasses.replace(corpus, targets=mixed_targets(corpus, soft))
-    return add_sentences(corpus, [*variants, *unlabelled], added), facts
+    larger = add_sentences(corpus, [*variants, *unlabelled], added)
+    return scale_epoch(config, len(train), larger.pass_sentences()), larger, facts
+
+
+def scale_epoch(config: TrialConfig, before: int, after: int) -> TrialConfig:
+    """Return the settings with which an epoch is the same part of a pass, over more training sentences than before."""
+    if config.epoch_sentences is None:
+        return config
+    return config.replace(epoch_sentences=-(-config.epoch_sentences * after // before))
 
 
 def _read_unlabelled(

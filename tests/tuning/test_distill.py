@@ -11,6 +11,7 @@ from unittest.mock import patch
 import numpy as np
 import pytest
 
+from core.config import TrialConfig
 from core.data.corpus import TEST, TRAIN, VAL, Corpus
 from core.data.load import load_corpus
 from core.errors import ConfigError, DataError
@@ -26,6 +27,7 @@ from tuning.distill import (
     distill_model,
     mixed_targets,
     new_sentences,
+    scale_epoch,
     sentence_variants,
 )
 from tuning.journal.records import study_attributes
@@ -311,6 +313,13 @@ def test_variants_depend_on_the_seed_and_no_sentence_gets_none_of_its_own() -> N
     assert found != sentence_variants(sentences, 5, seed=2)
     assert [set(words) <= {"a", "b", "<unk>"} for words in found[:5]] == [True] * 5
     assert found[5:10] == [[]] * 5
+
+
+def test_an_epoch_is_the_same_part_of_a_longer_pass() -> None:
+    third = TrialConfig(epoch_sentences=100)
+    assert scale_epoch(third, 300, 1200) == third.replace(epoch_sentences=400)
+    assert scale_epoch(third, 300, 301).epoch_sentences == 101
+    assert scale_epoch(TrialConfig(), 300, 1200) == TrialConfig()
 
 
 def test_new_sentences_keep_their_order() -> None:
