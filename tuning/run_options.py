@@ -210,6 +210,7 @@ class RunOptions:
     ] = None
 
     def __post_init__(self) -> None:
+        from core.data.tokenizer import check_tokenizer
         from tuning.scheduling.samplers import check_sampler
         from tuning.tracking.tensorboard import check_tensorboard
 
@@ -234,6 +235,7 @@ class RunOptions:
             }
         )
         check_sampler(self.sampler)
+        check_tokenizer(self.tokenizer)
         if self.tensorboard:
             check_tensorboard()
 

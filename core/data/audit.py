@@ -215,7 +215,7 @@ def _lines(found: Mapping[str, Any]) -> Iterator[str]:
     yield f"sentences   {found['sentences']:,} ({splits})"
     if "text_column" in found:
         columns = [f"{what} {quoted(found[f'{what}_column'])}" for what in ("text", "label") if found[f"{what}_column"]]
-        dropped = f"; {found['dropped_rows']:,} rows without them left out" if "dropped_rows" in found else ""
+        dropped = f"; rows left out: {found['dropped_rows']:,}" if "dropped_rows" in found else ""
         yield f"columns     {', '.join(columns)}{dropped}"
     classes = found["classes"]
     shown = ", ".join(f"{printable(c['name'], 40)} {c['sentences']:,} ({c['share']:.1%})" for c in classes[:10])

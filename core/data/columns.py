@@ -20,6 +20,7 @@ MAX_CLASSES = 1000
 MIN_PER_LABEL = 3
 """Smallest number of sentences per label that a split needs; it applies to more than 10 labels."""
 _DROP = "add it, or pass --drop-missing to leave out such rows"
+_CODE = re.compile(r"\d.*\d.*\d.*\d")
 _WHOLE = re.compile(r"-?(?:0|[1-9][0-9]*)\.0*")
 
 
@@ -191,7 +192,10 @@ def _few_values(table: Table, names: Sequence[str]) -> str | None:
 
 
 def _looks_like_labels(cells: Sequence[str | None]) -> bool:
-    return 2 <= len(set(cells)) <= min(100, len(cells) // MIN_PER_LABEL)
+    """Return whether there are few values, and they are no dates or other codes with four digits."""
+    values = set(cells)
+    codes = sum(_CODE.search(value or "") is not None for value in values)
+    return 2 <= len(values) <= min(100, len(cells) // MIN_PER_LABEL) and 2 * codes < len(values)
 
 
 def _suggest(table: Table, bad: str) -> str:

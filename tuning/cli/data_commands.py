@@ -80,7 +80,7 @@ def data(
         else:
             _show_cache(folder, verify)
         return
-    from core.data.audit import render_audit
+    from core.data.audit import audit_warnings, render_audit
     from core.data.load import load_corpus
 
     corpus = load_corpus(**arguments, cache_dir=cache_dir, progress=print_note)
@@ -88,4 +88,5 @@ def data(
         print(render_audit(corpus.source["audit"]))
         return
     about = {name: corpus.source[name] for name in ("dataset", "licence", "vectors", "vectors_licence", "tokenizer")}
-    print(json.dumps({**about, "fingerprint": corpus.fingerprint, **corpus.source["audit"]}, indent=2))
+    about |= {"fingerprint": corpus.fingerprint, "warnings": audit_warnings(corpus.source["audit"])}
+    print(json.dumps({**about, **corpus.source["audit"]}, indent=2))

@@ -145,7 +145,7 @@ def test_rows_that_lack_something_are_left_out_on_request(load: Load, tmp_path: 
     assert corpus.labels.tolist() == whole.labels.tolist()
     assert corpus.tokens.tolist() == whole.tokens.tolist()
     lines = render_audit(corpus.source["audit"]).splitlines()
-    assert lines[1] == "columns     text 'text', label 'label'; 2 rows without them left out"
+    assert lines[1] == "columns     text 'text', label 'label'; rows left out: 2"
     data = {"dataset": str(tmp_path / "reviews.csv"), "drop_missing": True}
     assert len(load_texts(data, corpus.fingerprint, tmp_path / "cache")) == 40
     with pytest.raises(ConfigError, match="--drop-missing must go with a file, got dataset 'snippets'; leave it out"):

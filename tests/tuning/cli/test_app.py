@@ -1,5 +1,6 @@
 """tuning.cli.app: a mistake is one line and exit code 2; nothing is computed before it is noticed."""
 
+import json
 import os
 import random
 import re
@@ -38,6 +39,7 @@ BAD = {
     "--target": ("0", "-0.1", "1.1", "nan", "inf", "high"),
     "--patience-trials": ("0", "-3", "long"),
     "--metric": ("f1", "Accuracy", "", "\u202e"),
+    "--tokenizer": ("french", "", "English"),
     "--name": ("..", "a/b", "a b", "-x\n", "\0", "a\nb", "\ud800"),
     "--space": ("no\nsuch", "\0", "x" * 5000, "\ud800", "/dev/null/x"),
     "--set": ("", "x", "=", "n_layers=int(", "n_layers=1;2", "a=b\nc=d", "hidden_dim=" + "9" * 5000),
@@ -171,6 +173,16 @@ def test_an_error_that_quotes_hostile_data_cannot_steer_the_terminal(
     _, _, err = sentune(monkeypatch, capsys, "best", "evil\x1b[31m\u202e", "--results", str(tmp_path))
     assert "\x1b" not in err
     assert "\u202e" not in err
+
+
+def test_the_audit_as_json_has_its_warnings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    file = write_sentences(tmp_path / "tickets.csv")
+    cache = ("--vectors", "none", "--cache-dir", str(tmp_path / "cache"))
+    code, out, _ = sentune(monkeypatch, capsys, "data", str(file), *cache, "--format", "json")
+    assert code == 0
+    found = json.loads(out)
+    assert found["warnings"][0] == "validation sentences: 24, too few to tell trials apart; pass --validation folds:5"
+    assert (found["text_column"], found["label_column"]) == ("text", "label")
 
 
 def test_a_study_is_found_by_name_and_by_folder(
