@@ -131,7 +131,7 @@ def search_without_training(the_plan: StudyConfig, callbacks: Any, folder: Path)
     """Run a search on WORKERS workers through Ray, with its journal."""
     from benchmarks.inputs.corpora import tiny_corpus
     from tuning.backend.interrupt import InterruptHandler
-    from tuning.backend.tuner import RayBackend, search
+    from tuning.backend.tuner import RayBackend, run_schedule
     from tuning.journal.writer import open_study
     from tuning.resources.machine import Machine, TrialResources
     from tuning.scheduling.schedule import Schedule
@@ -140,7 +140,7 @@ def search_without_training(the_plan: StudyConfig, callbacks: Any, folder: Path)
     backend = RayBackend(machine=machine, resources=TrialResources(), workers=WORKERS, train=nothing)
     interrupt = InterruptHandler(say=print)
     with open_study(folder / "study", {}) as journal:
-        search(
+        run_schedule(
             Schedule(journal, the_plan, lambda config: 1.0, [callbacks], interrupt), tiny_corpus(), backend, interrupt
         )
 

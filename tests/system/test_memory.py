@@ -92,7 +92,7 @@ from pathlib import Path
 from tuning.journal.writer import open_study
 from tuning.resources.machine import Machine, TrialResources
 from tuning.backend.interrupt import InterruptHandler
-from tuning.backend.tuner import RayBackend, search
+from tuning.backend.tuner import RayBackend, run_schedule
 from tuning.scheduling.schedule import Callback, Schedule
 from benchmarks.search.overhead import nothing, plan
 from tests.support.corpora import tiny_corpus
@@ -115,7 +115,7 @@ backend = RayBackend(machine=Machine(cpus=2, gpus=0), resources=TrialResources()
 interrupt = InterruptHandler(say=print)
 with open_study(Path(sys.argv[1]), {}) as journal:
     schedule = Schedule(journal, plan(1000), lambda config: 1.0, [Ends()], interrupt)
-    search(schedule, tiny_corpus(), backend, interrupt)
+    run_schedule(schedule, tiny_corpus(), backend, interrupt)
 """
 
 
