@@ -4,7 +4,6 @@ import errno
 import json
 import os
 import sys
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
@@ -40,6 +39,8 @@ sentune list shows your studies, sentune --help all commands, and sentune run --
 
 def _print_version(wanted: bool) -> None:
     if wanted:
+        from importlib.metadata import version
+
         print(f"sentune {version('sentune')}")
         raise typer.Exit
 

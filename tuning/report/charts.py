@@ -241,7 +241,7 @@ def confusion(data: ChartData) -> alt.LayerChart:
     ]
     x = alt.X("answer:N", sort=names, axis=alt.Axis(orient="top", labelAngle=0 if len(names) < 6 else -45))
     base = alt.Chart(_source(rows)).encode(x=x, y=alt.Y("label:N", sort=names))
-    scale = alt.Scale(domain=[0, 1], range=[CARD, BLUE])
+    scale = alt.Scale(domain=[0, 1], range=[CARD, BLUE], interpolate="rgb")
     tooltip = ["label:N", "answer:N", "sentences:Q", alt.Tooltip("share:Q", format=".1%")]
     cells = base.mark_rect().encode(color=alt.Color("share:Q", scale=scale, legend=None), tooltip=tooltip)
     ink = alt.when("datum.share > 0.6").then(alt.value(CARD)).otherwise(alt.value(INK))
