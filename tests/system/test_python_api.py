@@ -177,7 +177,10 @@ def find(data, **options):
                   set={"hidden_dim": "int(4,16)"}, **options)
 
 sentences = sys.argv[1]
-find(pd.read_csv(sentences), name="frame")
+study = find(pd.read_csv(sentences), name="frame")
+assert not ray.is_initialized()
+assert {row.trial for row in study.confirm(top=1, seeds=2).rows} >= {study.best.trial, 0}
+print("label:", study.ensemble(size=2).predict(["the crash is great"])[0].label)
 assert not ray.is_initialized()
 thread = threading.Thread(target=find, args=(sentences,), kwargs={"name": "path"})
 thread.start()
@@ -192,12 +195,13 @@ assert ray.is_initialized()
 
 
 def test_a_frame_and_a_path_give_the_study_of_the_command(command: Command, sentences: Path) -> None:
-    """Two searches in one process, one of them outside the main thread; the caller's own Ray is left running."""
+    """Several verbs in one process, one of them outside the main thread; the caller's own Ray is left running."""
     command.succeed(*run(sentences, "file"))
     (command.results / "program.py").write_text(PROGRAM)
     root = str(Path(__file__).parents[2])
     ended = command.run(str(sentences), program=("program.py",), env={"PYTHONPATH": root})
     assert ended.returncode == 0, ended.stderr
+    assert re.search(r"^label: (bug|praise|question)$", ended.stdout, flags=re.MULTILINE)
     assert "refused: Ray already runs in this Python process" in ended.stdout
     assert "call ray.shutdown() first" in ended.stdout
     assert command.content("frame") == command.content("path") == command.content("file")
