@@ -12,7 +12,8 @@ from typing import Any
 from core.errors import ConfigError
 
 AUTO_SENTENCES = 70_000
-"""Training sentences that a trial of `--epochs auto` sees, within the bounds below."""
+"""Training sentences that a trial of `--epochs auto` sees, within the bounds below
+(results/reference/training_length.md)."""
 MIN_EPOCHS, MAX_EPOCHS = 8, 50
 """Bounds of `--epochs auto`."""
 EPOCH_BOUND = 100_000
