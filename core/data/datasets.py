@@ -12,6 +12,7 @@ from core.io import file_hash
 from core.io.archives import read_file
 from core.io.atomic import expand_user
 from core.io.encodings import detect_encoding, normalize_encoding
+from core.io.memory import check_texts_fit
 from core.io.text import Notify, quoted
 
 READER = 2
@@ -67,6 +68,7 @@ def _resolve_file(dataset: str, options: ReadOptions, folder: Path, notify: Noti
     }
 
     def read() -> Dataset:
+        check_texts_fit(path)
         found = _read_file(path, encoding, options)
         file_hash.check_unchanged(path, folder, digest)
         return found

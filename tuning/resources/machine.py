@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 
 from core.errors import ConfigError, check_rules
+from core.io.memory import available_memory
 from tuning.resources.gpu import MIN_SHARE, Gpu, allocator_fraction, count_visible
 
 
@@ -131,14 +132,3 @@ def available_cpus() -> int:
     except (OSError, ValueError):
         return cpus
     return cpus if quota == "max" else max(1, min(cpus, int(quota) // int(period)))
-
-
-def available_memory() -> int:
-    """Return the bytes of memory that this process may use, by the machine and its control group."""
-    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    try:
-        with open("/sys/fs/cgroup/memory.max") as file:  # noqa: PTH123 - a pseudo file of the kernel
-            limit = file.read().strip()
-    except OSError:
-        return machine
-    return min(machine, int(limit)) if limit.isdecimal() else machine

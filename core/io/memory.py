@@ -1,0 +1,45 @@
+"""The memory that this process may use, and whether a file of texts can be prepared in it."""
+
+import os
+from pathlib import Path
+
+from core.errors import DataError
+
+FIXED_BYTES = 300_000_000
+"""Memory that preparing data takes however small the file is: libraries and word vectors."""
+BYTES_A_BYTE = 6
+"""Memory for each byte of a file: 5.5 for a million English sentences (results/reference/large.md), where the texts
+themselves need 1.6. The tables need most in the moment in which the word ids are put in order."""
+UNPACKED = 3
+"""Least ratio of the unpacked to the packed size of a file of texts."""
+
+
+def available_memory() -> int:
+    """Return the bytes of memory that this process may use, by the machine and its control group."""
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    try:
+        with open("/sys/fs/cgroup/memory.max") as file:  # noqa: PTH123 - a pseudo file of the kernel
+            limit = file.read().strip()
+    except OSError:
+        return machine
+    return min(machine, int(limit)) if limit.isdecimal() else machine
+
+
+def preparation_bytes(path: Path) -> int:
+    """Return about how much memory it takes to read, split and tokenise the texts of a file."""
+    packed = path.name.lower().endswith((".gz", ".parquet"))
+    return FIXED_BYTES + BYTES_A_BYTE * path.stat().st_size * (UNPACKED if packed else 1)
+
+
+def check_texts_fit(path: Path) -> None:
+    """Check that the texts of a file can be prepared in this machine's memory.
+
+    Raises:
+        DataError: they cannot; the message has the need and the memory.
+    """
+    need, memory = preparation_bytes(path), available_memory()
+    if need > memory:
+        raise DataError(
+            f"{path}: preparing its texts needs about {need / 1e9:.1f} GB of memory and this machine has "
+            f"{memory / 1e9:.1f} GB; use a part of the file, or a larger machine"
+        )

@@ -1,0 +1,46 @@
+"""Whether a file of texts can be prepared in the memory of the machine."""
+
+import gzip
+from pathlib import Path
+
+import pytest
+
+from core.data.corpus import ReadOptions
+from core.data.datasets import resolve_dataset
+from core.errors import DataError
+from core.io import memory
+from core.io.memory import available_memory, check_texts_fit, preparation_bytes
+
+
+def test_this_machine_has_some_memory() -> None:
+    assert 100e6 < available_memory() < 1e15
+
+
+@pytest.mark.parametrize(("name", "size", "need"), [("a.csv", 10**6, 306), ("a.csv.gz", 10**6, 318), ("a.csv", 0, 300)])
+def test_the_need_grows_with_the_file_and_more_with_a_packed_one(
+    tmp_path: Path, name: str, size: int, need: int
+) -> None:
+    (tmp_path / name).write_bytes(bytes(size))
+    assert preparation_bytes(tmp_path / name) == need * 10**6
+
+
+def test_a_file_that_is_too_large_is_refused_before_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "many.csv.gz"
+    path.write_bytes(gzip.compress(b"text,label\na film,good\nthe film,bad\n"))
+    source = resolve_dataset(str(path), ReadOptions(), tmp_path)
+    assert source.read().texts == ["a film", "the film"]
+    monkeypatch.setattr(memory, "available_memory", lambda: 200_000_000)
+    refused = (
+        r"many\.csv\.gz: preparing its texts needs about 0\.3 GB of memory and this machine has 0\.2 GB; use a part"
+    )
+    with pytest.raises(DataError, match=refused):
+        source.read()
+
+
+def test_a_file_that_fits_is_accepted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.csv").write_bytes(bytes(100))
+    monkeypatch.setattr(memory, "available_memory", lambda: preparation_bytes(tmp_path / "a.csv"))
+    check_texts_fit(tmp_path / "a.csv")
+    monkeypatch.setattr(memory, "available_memory", lambda: preparation_bytes(tmp_path / "a.csv") - 1)
+    with pytest.raises(DataError, match=r"a\.csv: preparing its texts needs"):
+        check_texts_fit(tmp_path / "a.csv")
