@@ -5,8 +5,8 @@
 
 `sentune run` with 16 trials of the `quick` space and GloVe vectors starts with an empty cache, on distinct combinations
 of real sentences (benchmarks/inputs/many_sentences.py). It is interrupted once two epochs are recorded, the first of
-which is a result at the first rung. Memory is the peak of each process, pages that it shares included. Processor time of
-the path is that of the driver and of the busier worker until the first result: the wait on two free cores.
+which is a result at the first rung. Memory is the peak of each process, pages that it shares included. Processor time
+of the path is that of the driver and of the busier worker until the first result: the wait on two free cores.
 """
 
 import argparse
