@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from core.data.corpus import SPLITS, TRAIN
 from core.data.splits import duplicate_groups, first_equal
-from core.data.vocabulary import UNK_ID
+from core.data.vocabulary import MAX_WORDS, UNK_ID
 from core.io.text import printable, quoted
 
 _HEADING = 12
@@ -143,6 +143,7 @@ def audit(
         ),
         **find_duplicates(texts, labels, classes, split),
         "unknown_tokens": _shares_held_out(tokens == UNK_ID, np.repeat(split, lengths)),
+        **({"most_words": MAX_WORDS - 2} if int(tokens.max(initial=0)) == MAX_WORDS - 1 else {}),
         "coverage": dict(coverage) if coverage is not None else None,
         **({} if targets is None else {"soft_labels": _soft_labels(targets[split == TRAIN], labels[split == TRAIN])}),
     }
@@ -227,7 +228,8 @@ def _lines(found: Mapping[str, Any]) -> Iterator[str]:
         f"tokens      mean {tokens['mean']:.1f}, median {tokens['median']:.0f}, 95% up to {tokens['p95']:.0f}, "
         f"longest {tokens['max']:,}; empty texts {found['empty_texts']:,}"
     )
-    yield f"unknown     {_shares(found['unknown_tokens'])} of the tokens, to a vocabulary made from train"
+    words = f"the {limit:,} most frequent words of train" if (limit := found.get("most_words")) else "train"
+    yield f"unknown     {_shares(found['unknown_tokens'])} of the tokens, to a vocabulary made from {words}"
     within = found["duplicates_within"]
     yield f"duplicates  within splits: {_pairs((name, within[name]) for name in present)}"
     across = found["duplicates_across"]

@@ -15,6 +15,10 @@ from core.io.text import Notify
 
 _QUIET_SECONDS = 5.0
 _BLOCK = 1 << 20
+MAX_WORDS = 2**16
+"""Maximum size of a vocabulary. A step of Adam updates all word vectors. With 175,000 words, those of a million
+sentences, this takes several times as long as the rest of a step of a small LSTM; the rarest 109,000 are 0.9% of the
+tokens, and occur at most three times each."""
 PAD, UNK = "<pad>", "<unk>"
 UNK_ID = 1
 
@@ -82,13 +86,17 @@ def encode_corpus(
 ) -> tuple[NDArray[np.int32], NDArray[np.int64], list[str]]:
     """Return word ids, offsets and words (V,), as in `Corpus`; the vocabulary is made from the train split only.
 
-    Words are in order of first appearance. The ids are those of `Vocabulary.encode`, without a list for each text.
+    Words are in order of first appearance; of more than MAX_WORDS, the most frequent remain. The ids are those of
+    `Vocabulary.encode`, without a list for each text.
     """
     lengths = np.diff(tokens.offsets)
-    first = _first_places(tokens.flat, np.repeat(split == TRAIN, lengths), len(tokens.distinct))
+    first, counts = _appearances(tokens.flat, np.repeat(split == TRAIN, lengths), len(tokens.distinct))
+    ordered = np.argsort(first)[: np.count_nonzero(counts)]
+    rank = np.empty(len(ordered), dtype=np.int64)  # by frequency, then by first appearance
+    rank[np.argsort(-counts[ordered], kind="stable")] = np.arange(len(ordered))
     words = [PAD, UNK]
     ids = np.full(len(tokens.distinct), UNK_ID, dtype=np.int32)
-    for place in np.argsort(first)[: np.count_nonzero(first < len(tokens.flat))].tolist():
+    for place in ordered[rank < MAX_WORDS - 2].tolist():
         word = tokens.distinct[place]
         if word not in (PAD, UNK):
             ids[place] = len(words)
@@ -100,13 +108,16 @@ def encode_corpus(
     return flat, offsets.astype(np.int64), words
 
 
-def _first_places(flat: NDArray[np.int32], counts: NDArray[np.bool_], n_distinct: int) -> NDArray[np.int64]:
-    """Return (n_distinct,) where each token is for the first time among the places that count; len(flat) if nowhere.
+def _appearances(
+    flat: NDArray[np.int32], in_train: NDArray[np.bool_], n_distinct: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return (n_distinct,) the first place in train of each token, len(flat) if it has none, and how many it has.
 
     Blocks are visited from the last to the first, and the last value that is assigned to an index remains.
     """
-    first = np.full(n_distinct, len(flat), dtype=np.int64)
+    first, counts = np.full(n_distinct, len(flat), dtype=np.int64), np.zeros(n_distinct, dtype=np.int64)
     for start in reversed(range(0, len(flat), _BLOCK)):
-        places = start + np.flatnonzero(counts[start : start + _BLOCK])[::-1]
+        places = start + np.flatnonzero(in_train[start : start + _BLOCK])[::-1]
         first[flat[places]] = places
-    return first
+        counts += np.bincount(flat[places], minlength=n_distinct)
+    return first, counts

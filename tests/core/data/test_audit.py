@@ -47,6 +47,15 @@ def audited(rows: list[tuple[str, str, int]] = ROWS, coverage: dict[str, Any] | 
     return audit(texts, labels, classes, split, flat, offsets, coverage)
 
 
+@pytest.mark.parametrize(("most", "said"), [(6, "the 4 most frequent words of train"), (8, "train")])
+def test_a_vocabulary_that_leaves_words_out_is_said(monkeypatch: pytest.MonkeyPatch, most: int, said: str) -> None:
+    for module in ("vocabulary", "audit"):
+        monkeypatch.setattr(f"core.data.{module}.MAX_WORDS", most)
+    rows = [("a b c d e", "x", TRAIN), ("f", "y", VAL), ("g", "x", TEST)]
+    text = render_audit(audited(rows))
+    assert f"unknown     val 100.0%, test 100.0% of the tokens, to a vocabulary made from {said}\n" in text
+
+
 def test_sizes_shares_and_lengths() -> None:
     found = audited()
     assert found["sentences"] == 11

@@ -34,6 +34,19 @@ def test_the_vocabulary_is_in_order_of_first_appearance() -> None:
     assert words == ["<pad>", "<unk>", "b", "a", "c"]
 
 
+def test_of_too_many_words_the_most_frequent_of_train_remain_in_order_of_appearance(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of equally frequent ones, the first."""
+    monkeypatch.setattr(tokens, "MAX_WORDS", 5)
+    monkeypatch.setattr(tokens, "_BLOCK", 2)
+    texts, split = ["e a b", "c d d c", "e e e"], np.array([TRAIN, TRAIN, VAL], dtype=np.uint8)
+    flat, offsets, words = encode_corpus(tokenize_all(texts), split)
+    assert words == ["<pad>", "<unk>", "e", "c", "d"]
+    assert flat.tolist() == [2, 1, 1, 3, 4, 4, 3, 2, 2, 2]
+    assert offsets.tolist() == [0, 3, 7, 10]
+
+
 def test_words_of_validation_and_test_are_unknown() -> None:
     flat, _, words = encode_corpus(tokenize_all(["a b", "b c", "d"]), np.array([TRAIN, VAL, TEST], dtype=np.uint8))
     assert words == ["<pad>", "<unk>", "a", "b"]
