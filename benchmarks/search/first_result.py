@@ -1,4 +1,4 @@
-"""How soon does a search on many sentences report its first result, and in how much memory?
+"""How soon does a search on a million sentences report, and in how much memory?
 
     python -m benchmarks.search.first_result             100,000 and 1,000,000 sentences: a quarter of an hour
     python -m benchmarks.search.first_result --quick     1,000 and 10,000 sentences: shows that it works
