@@ -44,7 +44,7 @@ from tuning.retrain.models import RetrainContext, TrainedModel, evaluate_model, 
 from tuning.retrain.output import print_classes, print_epoch, print_figures, train_on_both
 from tuning.retrain.reproduction import Reproduction, reproduction_of
 from tuning.retrain.training import device_of, split_name, study_corpus
-from tuning.serving.predict import read_sentences
+from tuning.serving.inputs import read_sentences
 
 VERB = "distill"
 LABEL_SHARE = 0.5

@@ -9,7 +9,7 @@ from core.data.probability_columns import parse_names, read_targets
 from core.data.readers import FORMATS, format_of, read_table
 from core.errors import ConfigError, DataError
 from core.io import file_hash
-from core.io.archives import read_file
+from core.io.archives import file_blocks
 from core.io.atomic import expand_user
 from core.io.encodings import detect_encoding, normalize_encoding
 from core.io.memory import check_texts_fit
@@ -88,7 +88,11 @@ def encoding_of(path: Path, given: str | None, folder: Path, notify: Notify | No
         return ""
     if given is not None:
         return normalize_encoding(given)
-    encoding = file_hash.memoize_by_stat(path, folder, "encoding", lambda: detect_encoding(read_file(path), str(path)))
+
+    def detect() -> str:
+        return detect_encoding(lambda: file_blocks(path), str(path))
+
+    encoding = file_hash.memoize_by_stat(path, folder, "encoding", detect)
     if notify and not encoding.startswith("utf"):
         notify(f"{path}: is not UTF-8, taken for {encoding}; if letters come out wrong, pass --encoding")
     return encoding

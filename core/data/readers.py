@@ -1,22 +1,26 @@
 """Read files of labelled sentences into a table of strings: .csv, .tsv, .jsonl (each also .gz) and .parquet."""
 
+import contextlib
 import csv
 import itertools
 import json
 from array import array
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from core.errors import DataError
-from core.io.archives import MAX_ARCHIVE_BYTES
-from core.io.encodings import text_lines
+from core.io.archives import MAX_ARCHIVE_BYTES, open_file
+from core.io.encodings import MAX_LINE, text_lines
 from core.io.text import printable, quoted
 
 MAX_CELL = 131_072
 """Most characters in one cell: some 20,000 words. A longer one is a broken quote or not a sentence."""
 FORMATS = ("csv", "tsv", "jsonl", "parquet")
+ROWS_AT_ONCE = 1024
+"""Rows of a table of `read_table_in_parts`."""
+MAX_COLUMNS = 4096
 MAX_SHARED = 10_000
 """Number of different short cells, such as labels, that are held once each."""
 _SHORT = 32
@@ -56,30 +60,78 @@ def read_table(path: Path, encoding: str) -> Table:
     Raises:
         DataError: naming the file, the line and what is wrong with it.
     """
-    kind = format_of(path)
-    if kind == "parquet":
+    if format_of(path) == "parquet":
         return _parquet(path)
-    lines = text_lines(path, encoding, "" if kind == "csv" else None)
-    rows = {"csv": _csv_rows, "tsv": _tsv_rows, "jsonl": _jsonl_rows}[kind or "csv"](lines, str(path))
-    return _to_table(rows, str(path))
+    return _to_table(_text_rows(path, encoding), str(path))
+
+
+def read_table_in_parts(path: Path, encoding: str) -> Iterator[Table]:
+    """Yield a file's rows as tables, at least one, of at most ROWS_AT_ONCE rows; all have the same columns.
+
+    The file is never held as a whole. A .jsonl is read twice, because its last line may have another column.
+
+    Raises:
+        DataError: as `read_table`.
+    """
+    name = str(path)
+    if format_of(path) == "parquet":
+        yield from _parquet_parts(path)
+        return
+    columns: dict[str, None] = {}
+    if format_of(path) == "jsonl":
+        for _, row in _text_rows(path, encoding):
+            columns |= dict.fromkeys(row)
+            _check_columns(columns, name)
+    for rows in _parts(_text_rows(path, encoding)):
+        yield _to_table(rows, name, columns)
+
+
+def _parts(rows: "Iterator[Row]") -> "Iterator[list[Row]]":
+    """Yield the rows in lists, also if there are none: of ROWS_AT_ONCE, or fewer if they are long."""
+    part: list[Row] = []
+    size, full = 0, False
+    for row in rows:
+        part.append(row)
+        size += sum(len(cell) for cell in row[1].values() if cell)
+        if len(part) == ROWS_AT_ONCE or size > MAX_LINE:
+            yield part
+            part, size, full = [], 0, True
+    if part or not full:
+        yield part
 
 
 Row = tuple[int, dict[str, str | None]]
+
+
+def _text_rows(path: Path, encoding: str) -> Iterator[Row]:
+    kind = format_of(path) or "csv"
+    lines = text_lines(path, encoding, "" if kind == "csv" else None)
+    return {"csv": _csv_rows, "tsv": _tsv_rows, "jsonl": _jsonl_rows}[kind](lines, str(path))
 
 
 def _csv_rows(lines: Iterator[str], name: str) -> Iterator[Row]:
     """Parse RFC 4180 strictly; the header line decides between comma, semicolon and tab as the separator."""
     header_line = next(lines, "")
     separator = max(",;\t", key=header_line.count)
-    reader = csv.reader(itertools.chain([header_line], lines), delimiter=separator, strict=True)
+    line, size = 1, 0
+
+    def counted() -> Iterator[str]:
+        nonlocal size
+        for each in itertools.chain([header_line], lines):
+            size += len(each)
+            if size > MAX_LINE:
+                raise csv.Error(f"the row has more than {MAX_LINE:,} characters")
+            yield each
+
+    reader = csv.reader(counted(), delimiter=separator, strict=True)
 
     def numbered() -> Iterator[tuple[int, list[str]]]:
-        line = 1
+        nonlocal line, size
         try:
             for cells in reader:
                 if cells:
                     yield line, cells
-                line = reader.line_num + 1
+                line, size = reader.line_num + 1, 0
         except csv.Error as error:
             raise DataError(f"{name}, line {line}: {error}; check the quotes around it") from None
 
@@ -144,14 +196,21 @@ def _refuse_twice(names: Sequence[str], where: str) -> None:
         raise DataError(f"{where}: column {quoted(twice[0])} is there twice; rename one")
 
 
-def _to_table(rows: Iterator[Row], name: str) -> Table:
-    columns: dict[str, list[str | None]] = {}
+def _check_columns(columns: Collection[str], name: str) -> None:
+    if len(columns) > MAX_COLUMNS:
+        raise DataError(f"{name}: has more than {MAX_COLUMNS:,} columns; write only those that are needed")
+
+
+def _to_table(rows: Iterable[Row], name: str, first: Iterable[str] = ()) -> Table:
+    """Return the rows as a table, whose columns begin with those of `first`."""
+    columns: dict[str, list[str | None]] = {column: [] for column in first}
     lines, shared = array("q"), dict[str, str]()
     for line, row in rows:
         for column, cell in row.items():
             _check_length(cell, column, f"{name}, line {line}")
             if column not in columns:
                 columns[column] = [None] * len(lines)  # it had no cell in the lines before
+                _check_columns(columns, name)
             columns[column].append(_share(cell, shared))
         lines.append(line)
         for cells in columns.values():
@@ -170,29 +229,47 @@ def _share(cell: str | None, shared: dict[str, str]) -> str | None:
 
 
 def _parquet(path: Path) -> Table:
+    with _open_parquet(path) as file:
+        return _from_arrow(file.read(), str(path))
+
+
+def _parquet_parts(path: Path) -> Iterator[Table]:
+    with _open_parquet(path) as file:
+        first = 1
+        for batch in file.iter_batches(ROWS_AT_ONCE):
+            yield _from_arrow(batch, str(path), first)
+            first += batch.num_rows
+        if first == 1:
+            _from_arrow(file.read(), str(path))  # raises that there are no rows
+
+
+@contextlib.contextmanager
+def _open_parquet(path: Path) -> Iterator[Any]:
+    """Open the file; what goes wrong while it is read is one line."""
     import pyarrow
     import pyarrow.parquet
 
     name = str(path)
     try:
-        with pyarrow.parquet.ParquetFile(path) as file:
+        with open_file(path), pyarrow.parquet.ParquetFile(path) as file:
             groups = range(file.metadata.num_row_groups)
             size = sum(file.metadata.row_group(group).total_byte_size for group in groups)
             if size > MAX_ARCHIVE_BYTES:
                 raise DataError(f"{name}: unpacks to {size >> 30} GiB, at most {MAX_ARCHIVE_BYTES >> 30} are allowed")
             _refuse_twice(file.schema_arrow.names, name)
-            table = file.read()
-        arrays = dict(zip(table.column_names, table.columns, strict=True))
-        columns, others = arrow_columns(arrays, lambda row: f"{name}, row {row}")
-    except FileNotFoundError:
-        raise DataError(f"{name}: no such file; check the path") from None
+            yield file
     except (pyarrow.ArrowException, OSError, ValueError) as error:
         raise DataError(f"{name}: not a readable Parquet file ({printable(str(error), 80)})") from None
+
+
+def _from_arrow(table: Any, name: str, first: int = 1) -> Table:
+    """Return a table or a batch of pyarrow, whose rows are numbered from `first`."""
+    arrays = dict(zip(table.schema.names, table.columns, strict=True))
+    columns, others = arrow_columns(arrays, lambda row: f"{name}, row {first - 1 + row}")
     if table.num_rows == 0:
         raise DataError(f"{name}: has no rows")
-    return Table(
-        name=name, columns=columns, lines=list(range(1, table.num_rows + 1)), unit="row", unsupported_columns=others
-    )
+    lines = range(first, first + table.num_rows)
+    return Table(name=name, columns=columns, lines=lines, unit="row", unsupported_columns=others)
 
 
 def arrow_columns(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.config import TrialConfig
 from core.errors import ConfigError
+from core.inference.model_schema import PLAIN_TENSORS, check_tensors
 from core.training.plain_baseline import PlainBaseline
 
 if TYPE_CHECKING:
@@ -86,11 +87,14 @@ def member_of(entry: Mapping[str, Any], tensors: Mapping[str, "Tensor"]) -> Memb
 
     Raises:
         ConfigError: another version of sentune wrote the entry.
+        CorruptionError: the tensors are of other types, or no numbers.
     """
     name, weight = entry["name"], entry["weight"]
     if entry["kind"] == "lstm":
+        check_tensors(entry["file"], tensors)
         return LstmMember(name=name, weight=weight, config=TrialConfig.from_dict(entry["config"]), weights=tensors)
     if entry["kind"] == "plain":
+        check_tensors(entry["file"], tensors, PLAIN_TENSORS)
         baseline = PlainBaseline(**{name: value.numpy() for name, value in tensors.items()})
         return PlainMember(name=name, weight=weight, baseline=baseline)
     raise ConfigError(f"unknown kind of member {entry['kind']!r}; known are lstm, plain")

@@ -82,17 +82,23 @@ class Predictor:
         self.coverage = tuple(coverage)
         self._models = [_model_of(each, len(vocabulary), embedding_dim, len(classes)) for each in members]
 
-    def predict(self, texts: Sequence[str], min_probability: float | None = None) -> list[Prediction]:
+    def predict(
+        self,
+        texts: Sequence[str],
+        min_probability: float | None = None,
+        location: Callable[[int], str] = "text {}".format,
+    ) -> list[Prediction]:
         """Label texts, in their order. A text without a known word, or without any, is labelled like any other.
 
         Args:
             texts: (n,).
             min_probability: A text whose most probable class is less probable gets the label None.
+            location: Called with the place of a text, from 1, for an error. Returns its name.
 
         Raises:
-            DataError: a text has more than MAX_TOKENS tokens; it is named by its place.
+            DataError: a text has more than MAX_TOKENS tokens; it is named.
         """
-        sentences = self.encode(texts)
+        sentences = self.encode(texts, location)
         logs = self.log_probabilities(sentences)
         predictions = []
         rows = zip(sentences, logs.argmax(axis=1).tolist(), self.calibrate(logs).tolist(), strict=True)
@@ -116,7 +122,7 @@ class Predictor:
         """
         return self.calibrate(self.log_probabilities(self.encode(texts)))
 
-    def encode(self, texts: Sequence[str]) -> list[list[int]]:
+    def encode(self, texts: Sequence[str], location: Callable[[int], str] = "text {}".format) -> list[list[int]]:
         """Return the word ids of texts.
 
         Raises:
@@ -128,7 +134,7 @@ class Predictor:
         for place, sentence in enumerate(sentences, 1):
             if len(sentence) > MAX_TOKENS:
                 raise DataError(
-                    f"text {place} has {len(sentence):,} words and is not cut: "
+                    f"{location(place)} has {len(sentence):,} words and is not cut: "
                     f"split texts of more than {MAX_TOKENS:,} words into sentences"
                 )
         return sentences
@@ -142,12 +148,15 @@ class Predictor:
         Args:
             sentences: (n,) word ids, none empty.
             precision: Of all LSTMs; None for the precision of each one's training.
+
+        Raises:
+            CorruptionError: the weights are too large, and result in something that is no number.
         """
         lengths = np.array([len(each) for each in sentences], dtype=np.int64)
         found = np.empty((len(sentences), len(self.classes)))
         for places in length_sorted_batches(lengths, TOKENS_AT_ONCE):
             batch = [sentences[place] for place in places]
-            logs = [_log_softmax(_logits(model, batch, precision)) for model in self._models]
+            logs = [_log_softmax(_check_logits(_logits(model, batch, precision))) for model in self._models]
             weighted = [log + np.log(member.weight) for log, member in zip(logs, self.members, strict=True)]
             found[places] = np.logaddexp.reduce(weighted, axis=0)
         return found
@@ -167,7 +176,7 @@ def _model_of(member: Member, n_words: int, embedding_dim: int, n_classes: int) 
             raise CorruptionError(f"{file_of(member)} {_MISFIT}: {' '.join(str(error).split())}") from error
         return network.eval()
     shapes = [tuple(value.shape) for value in tensors_of(member).values()]
-    n_features = len(member.baseline.idf)
+    n_features = member.baseline.idf.size
     if shapes != [(n_features, 2), (n_features,), (n_classes, n_features), (n_classes,)]:
         raise CorruptionError(f"{file_of(member)} {_MISFIT}: its tensors have the shapes {shapes}")
     return member.baseline
@@ -186,6 +195,12 @@ def _logits(
     with autocast(precision or model.config.precision, "cpu"):
         logits: Tensor = model(*pad_token_ids(sentences))
     return np.asarray(logits.double().numpy())
+
+
+def _check_logits(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    if not np.isfinite(logits.max(axis=1)).all():  # a single class may have minus infinity
+        raise CorruptionError("the model's weights give no probabilities: run the command that saved it again")
+    return logits
 
 
 def _log_softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -12,7 +12,7 @@ SHA256SUMS          digests of the files above; `sha256sum -c SHA256SUMS` checks
 """
 
 import hashlib
-import json
+import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -24,6 +24,8 @@ from core.data.tokenizer import tokenizer_name
 from core.data.vocabulary import Vocabulary
 from core.errors import ConfigError, CorruptionError, UserError
 from core.inference.members import MEMBER_FILES, Member, check_mixture, entry_of, file_of, member_of, tensors_of
+from core.inference.model_schema import check_classes, check_coverage, check_settings, check_words, read_json
+from core.io.atomic import file_mode
 from core.io.checked_folder import (
     CHECKSUMS,
     check_output_folder,
@@ -128,23 +130,16 @@ def read_model(path: Path) -> SavedModel:
 
     Raises:
         UserError: there is no model at `path`, or a newer version saved it.
-        CorruptionError: a file is missing, changed or unreadable; it is named.
+        CorruptionError: a file is missing, changed, unreadable or not what it should be; it is named.
     """
-    if not path.is_dir():
-        raise UserError(f"there is no saved model at {path}: {_GIVE}")
-    if not any((path / name).exists() for name in (*SHARED_FILES, CHECKSUMS)):
-        raise UserError(f"{path} is not a saved model: {_GIVE}")
+    _check_folder(path)
     try:
         files = verify_checksums(path, SHARED_FILES, MEMBER_FILES)
-        settings = json.loads((path / "config.json").read_bytes())
-        if settings["layout"] != LAYOUT:
-            raise UserError(
-                f"{path} has layout {settings['layout']}, this version of sentune reads {LAYOUT}: retrain the trial"
-            )
-        tokenizer_name(settings["tokenizer"])  # raises ConfigError if it is unknown
-        if sorted(files) != sorted(entry["file"] for entry in settings["members"]):
-            raise CorruptionError(f"{CHECKSUMS} is not what was saved")
-        members = tuple(member_of(entry, _load_tensors(path / entry["file"])) for entry in settings["members"])
+        settings = read_json(path / "config.json")
+        found = settings.get("layout") if isinstance(settings, dict) else None
+        if isinstance(found, int) and found != LAYOUT:
+            raise UserError(f"{path} has layout {found}, this version of sentune reads {LAYOUT}: retrain the trial")
+        return _read_verified(path, check_settings(settings, LAYOUT), files)
     except CorruptionError as error:
         raise CorruptionError(
             f"the model in {path} is damaged: {error}; run the command that saved it again"
@@ -153,13 +148,34 @@ def read_model(path: Path) -> SavedModel:
         raise UserError(
             f"{path} was saved by another version of sentune, which this one cannot read: {error}"
         ) from error
+
+
+def _check_folder(path: Path) -> None:
+    """Raise UserError unless this is a folder with a file of a model."""
+    if not stat.S_ISDIR(file_mode(path)):
+        raise UserError(f"there is no saved model at {path}: {_GIVE}")
+    try:
+        names = {each.name for each in path.iterdir()}
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}): {_GIVE}") from error
+    if "model.onnx" in names:
+        raise UserError(f"{path} is an ONNX export: run its example.py, or give the model folder that was exported")
+    if not names.intersection((*SHARED_FILES, CHECKSUMS)):
+        raise UserError(f"{path} is not a saved model: {_GIVE}")
+
+
+def _read_verified(path: Path, settings: Mapping[str, Any], files: Sequence[str]) -> SavedModel:
+    """Read a folder whose digests and config.json are checked; `files` are those of its members."""
+    tokenizer_name(settings["tokenizer"])  # raises ConfigError if it is unknown
+    if sorted(files) != sorted(entry["file"] for entry in settings["members"]):
+        raise CorruptionError(f"{CHECKSUMS} is not what was saved")
     return SavedModel(
-        members=members,
+        members=tuple(member_of(entry, _load_tensors(path / entry["file"])) for entry in settings["members"]),
         temperature=settings["temperature"],
-        vocabulary=Vocabulary(tuple(json.loads((path / "vocabulary.json").read_bytes()))),
-        classes=tuple(json.loads((path / "labels.json").read_bytes())),
+        vocabulary=check_words(read_json(path / "vocabulary.json")),
+        classes=check_classes(read_json(path / "labels.json")),
         embedding_dim=settings["embedding_dim"],
-        coverage=tuple(json.loads((path / "metrics.json").read_bytes()).get("coverage", ())),
+        coverage=check_coverage(read_json(path / "metrics.json")),
         tokenizer=settings["tokenizer"],
         text_column=settings.get("text_column"),
     )

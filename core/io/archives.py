@@ -1,6 +1,7 @@
 """Read packed files without unpacking them to disk, under limits on size and count."""
 
 import contextlib
+import errno
 import gzip
 import io
 import tarfile
@@ -10,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from core.errors import DataError
+from core.io.atomic import open_regular
 from core.io.text import quoted
 
 MAX_ARCHIVE_BYTES = 4 << 30
@@ -19,6 +21,8 @@ FREE_BYTES = 64 << 20
 MAX_RATIO = 100
 """Largest ratio of unpacked to packed bytes beyond that; that of text is three to ten."""
 MAX_MEMBERS = 10_000
+FILE_BLOCK = 1 << 20
+"""Bytes of a block of `file_blocks`."""
 _BLOCK = 1 << 24
 
 
@@ -66,32 +70,53 @@ def read_file(path: Path) -> bytes:
 
 
 @contextlib.contextmanager
-def open_unpacked(path: Path) -> "Iterator[_Limited]":
-    """Open a file for reading in pieces; what is read from it raises as `read_file` does."""
-    with open_file(path) as file:
+def open_unpacked(path: Path, *, pipes: bool = False) -> Iterator[io.BufferedReader]:
+    """Open a file for reading in pieces; what is read from it raises as `read_file` does.
+
+    Args:
+        path: Its size is limited only if it is packed.
+        pipes: Whether it may be a named pipe.
+    """
+    with open_file(path, pipes=pipes) as file:
         if not path.name.lower().endswith(".gz"):
-            yield _Limited(file, MAX_ARCHIVE_BYTES, str(path))
+            yield file
             return
         try:
-            yield _Limited(gzip.GzipFile(fileobj=file), limit_for(path.stat().st_size), str(path))
+            unpacked = _Limited(gzip.GzipFile(fileobj=file), limit_for(path.stat().st_size), str(path))
+            yield io.BufferedReader(unpacked, FILE_BLOCK)
         except (OSError, EOFError, zlib.error) as error:
             raise DataError(f"{path}: not a whole gzip file ({error}); fetch it again") from None
 
 
-def open_file(path: Path) -> io.BufferedReader:
-    """Open for reading.
+def file_blocks(path: Path) -> Iterator[bytes]:
+    """Yield a file's bytes, unpacked if its name ends in `.gz`, in blocks of at most FILE_BLOCK.
 
     Raises:
-        DataError: there is no such file, it is a folder, or it may not be read.
+        DataError: As `read_file`.
+    """
+    with open_unpacked(path) as stream:
+        while block := stream.read1(FILE_BLOCK):
+            yield block
+
+
+_REASONS = {
+    **dict.fromkeys((errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP), "no such file; check the path"),
+    errno.EISDIR: "is a folder, a file is needed",
+    errno.EINVAL: "is a pipe, a device or a socket; pass a regular file",
+}
+
+
+def open_file(path: Path, *, pipes: bool = False) -> io.BufferedReader:
+    """Open a regular file for reading, or with `pipes` a named pipe; a device could yield bytes without end.
+
+    Raises:
+        DataError: there is no such file, it is something else, or it may not be read.
     """
     try:
-        return path.open("rb")
-    except (FileNotFoundError, NotADirectoryError):
-        raise DataError(f"{path}: no such file; check the path") from None
-    except IsADirectoryError:
-        raise DataError(f"{path}: is a folder, a file is needed") from None
+        return open_regular(path, pipes=pipes)
     except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); make the file readable for you") from None
+        usual = f"cannot be read ({error.strerror}); make the file readable for you"
+        raise DataError(f"{path}: {_REASONS.get(error.errno or 0, usual)}") from None
 
 
 def read_tar(file: IO[bytes], packed_bytes: int, names: Collection[str], name: str) -> dict[str, bytes]:

@@ -4,12 +4,15 @@ import contextlib
 import ctypes
 import errno
 import hashlib
+import io
 import os
 import shutil
+import stat
 import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 from core.errors import ConfigError, UserError
 from core.io.text import quoted
@@ -54,14 +57,30 @@ def atomic_write(path: Path, data: bytes) -> None:
     """Write `data` to `path`: after a crash, the file has its old or its new content, never a part.
 
     Raises:
+        UserError: as `atomic_file`.
+    """
+    with atomic_file(path) as file:
+        file.write(data)
+
+
+@contextlib.contextmanager
+def atomic_file(path: Path) -> Iterator[IO[bytes]]:
+    """Yield a temporary file to write; if the block succeeds, it replaces the file at `path`, else nothing changes.
+
+    A link remains a link. What is no regular file, such as /dev/null, is not replaced.
+
+    Raises:
         UserError: the disk is full, or the folder cannot be written.
     """
     with os_errors_as_user_errors(path):
+        path = Path(os.path.realpath(path))
+        if path.exists() and not path.is_file() and not path.is_dir():
+            raise UserError(f"cannot write {path}: a device or a pipe is in the way; choose another path")
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         try:
             with os.fdopen(handle, "wb") as file:
-                file.write(data)
+                yield file
                 file.flush()
                 os.fsync(file.fileno())
             apply_umask(Path(name))
@@ -123,11 +142,18 @@ def os_errors_as_user_errors(path: Path) -> Iterator[None]:
             errno.EBUSY: "it is in use; choose another path",
             errno.ENAMETOOLONG: "the name is too long; choose a shorter one",
         }
-        if error.errno == errno.ENOENT and Path(str(error.filename)) in (path, *path.parents):
-            reasons[errno.ENOENT] = "its folder cannot be made; choose another path"
+        if error.errno == errno.ENOENT and _concerns(Path(str(error.filename)).absolute(), path.absolute()):
+            reasons[errno.ENOENT] = "its folder cannot be made, or takes no files; choose another path"
         if error.errno not in reasons:
             raise
         raise UserError(f"cannot write {path}: {reasons[error.errno]}") from error
+
+
+def _concerns(missing: Path, path: Path) -> bool:
+    """Return whether `missing` is on the way to `path`, or is the temporary file of `atomic_file`."""
+    target = Path(os.path.realpath(path))
+    on_the_way = missing in (path, *path.parents, target, *target.parents)
+    return on_the_way or missing.name.startswith(f".{target.name}.")
 
 
 def apply_umask(path: Path) -> None:
@@ -137,13 +163,38 @@ def apply_umask(path: Path) -> None:
     path.chmod((0o777 if path.is_dir() else 0o666) & ~current)
 
 
+def file_mode(path: Path) -> int:
+    """Return the type and permissions of what is at `path`, as `os.stat` does; 0 if it is absent or out of reach.
+
+    Unlike `Path.is_dir`, it raises no error for a name that is too long or a folder that may not be entered.
+    """
+    try:
+        return path.stat().st_mode
+    except (OSError, ValueError):
+        return 0
+
+
+def open_regular(path: Path, *, pipes: bool = False) -> io.BufferedReader:
+    """Open a regular file for reading, or with `pipes` a named pipe.
+
+    A pipe could wait forever, and a device yield bytes without end.
+
+    Raises:
+        OSError: it is not there, is no regular file, or cannot be read.
+    """
+    mode = path.stat().st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or (pipes and stat.S_ISFIFO(mode))):
+        raise OSError(errno.EINVAL, "it is a pipe, a device or a socket", str(path))
+    return path.open("rb")
+
+
 def sha256_file(path: Path) -> str:
     """Return the sha256 of a file's bytes, in hex.
 
     Raises:
-        OSError: it is not there, or cannot be read.
+        OSError: it is not there, is no regular file, or cannot be read.
     """
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

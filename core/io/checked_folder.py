@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.errors import CorruptionError, UserError
-from core.io.atomic import apply_umask, atomic_folder, os_errors_as_user_errors, sha256_file
+from core.io.atomic import apply_umask, atomic_folder, open_regular, os_errors_as_user_errors, sha256_file
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -158,7 +158,8 @@ def verify_checksums(folder: Path, names: Sequence[str], optional: Sequence[str]
         CorruptionError: A file is missing, unreadable or different; the message begins with its name.
     """
     try:
-        text = (folder / CHECKSUMS).read_bytes().decode(errors="replace")
+        with open_regular(folder / CHECKSUMS) as file:
+            text = file.read().decode(errors="replace")
         sums = {name: (None, digest) for digest, _, name in (line.partition("  ") for line in text.splitlines())}
         further = [name for name in sums if name not in names]
         if len(further) + len(names) != len(sums) or _foreign(further, optional) or not text.endswith("\n"):

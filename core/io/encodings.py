@@ -2,12 +2,13 @@
 
 import codecs
 import contextlib
+import functools
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from core.errors import ConfigError, DataError
-from core.io.archives import open_unpacked, read_file
+from core.io.archives import file_blocks, open_unpacked
 from core.io.text import quoted
 
 _MARKS = (
@@ -27,35 +28,50 @@ _CANDIDATES = ["cp1252", *_LATIN, "cp1251", "koi8_r", "cp1253", "cp1255", "cp125
 _CANDIDATES += ["big5", "euc_jp", "cp932", "cp949", "gb18030"]
 """One of each script: with all that Python knows, a rare one such as cp775 often scores best."""
 _SAMPLE_BYTES = 100_000
-_BLOCK = 1 << 20
+MAX_LINE = 1 << 20
+"""Most characters in a line: a longer one is no sentence, and would be held as a whole."""
 
 
-def detect_encoding(data: bytes, name: str) -> str:
+def detect_encoding(blocks: Callable[[], Iterable[bytes]], name: str) -> str:
     """Return the encoding by its byte order mark; else UTF-8 if it fits; else charset-normalizer's guess.
 
     A guess can be wrong, so the caller must report it: of 25 languages and encodings tried, 22 were right.
 
+    Args:
+        blocks: Called up to three times. Returns the bytes of the file in blocks, of which no more than one is held.
+        name: Name of the file in errors.
+
     Raises:
         DataError: nothing fits.
     """
+    first = next(iter(blocks()), b"")
     for mark, encoding in _MARKS:
-        if data.startswith(mark):
+        if first.startswith(mark):
             return encoding
-    decoder, view = codecs.getincrementaldecoder("utf-8")(), memoryview(data)
+    return "utf-8" if _find_misfit(blocks(), "utf-8") is None else _guess(blocks(), name)
+
+
+def _find_misfit(blocks: Iterable[bytes], encoding: str) -> tuple[int, str] | None:
+    """Return the line of the first byte that does not fit an encoding, and why; None if all bytes fit."""
+    decoder, line = codecs.getincrementaldecoder(encoding)(), 1
     try:
-        for start in range(0, len(data), _BLOCK):  # as a whole it could take four times the memory of the bytes
-            decoder.decode(view[start : start + _BLOCK], final=start + _BLOCK >= len(data))
-    except UnicodeDecodeError:
-        return _guess(data, name)
-    return "utf-8"
+        for block in blocks:
+            decoder.decode(block)
+            line += block.count(b"\n")
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError as error:
+        return line + error.object.count(b"\n", 0, error.start), error.reason
+    except UnicodeError as error:
+        return line, str(error)
+    return None
 
 
-def _guess(data: bytes, name: str) -> str:
+def _guess(blocks: Iterable[bytes], name: str) -> str:
     import charset_normalizer
 
     # Only lines that are not ASCII distinguish encodings.
     sample, size = [], 0
-    for line in data.splitlines(keepends=True):
+    for line in _byte_lines(blocks):
         if not line.isascii():
             sample.append(line)
             size += len(line)
@@ -69,6 +85,18 @@ def _guess(data: bytes, name: str) -> str:
     if fits_western and best.encoding in _LATIN and best.language not in _LATIN[best.encoding]:
         return "cp1252"
     return normalize_encoding(best.encoding)
+
+
+def _byte_lines(blocks: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield lines with their ends; one above MAX_LINE bytes is cut."""
+    rest = b""
+    for block in blocks:
+        *lines, rest = (rest + block).splitlines(keepends=True)
+        yield from lines
+        if len(rest) > MAX_LINE:
+            yield rest
+            rest = b""
+    yield rest
 
 
 def normalize_encoding(encoding: str) -> str:
@@ -86,23 +114,6 @@ def normalize_encoding(encoding: str) -> str:
     raise ConfigError(f"encoding must be one that Python knows, such as utf-8 or cp1252, got {quoted(encoding)}")
 
 
-def decode(data: bytes, encoding: str, name: str) -> str:
-    """Decode strictly; a byte that does not fit is an error with its line. A byte order mark is removed.
-
-    Raises:
-        DataError: the data does not fit the encoding.
-    """
-    try:
-        return data.decode(encoding).removeprefix("\ufeff")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise DataError(
-            f"{name}, line {line}: is not {encoding} ({error.reason}); pass the right --encoding, or save it as UTF-8"
-        ) from None
-    except UnicodeError as error:
-        raise DataError(f"{name}: is not {encoding} ({error}); pass the right --encoding") from None
-
-
 def text_lines(path: Path, encoding: str, newline: str | None) -> Iterator[str]:
     """Yield the lines of a text file, which may end in `.gz`, with their ends; it is never held as a whole.
 
@@ -112,20 +123,27 @@ def text_lines(path: Path, encoding: str, newline: str | None) -> Iterator[str]:
         newline: As of `open`: "" to keep the ends of the lines as they are, None for `\\n` in their place.
 
     Raises:
-        DataError: as `read_file` and `decode`, or a line holds a NUL character.
+        DataError: as `read_file`, or a line does not fit the encoding, is too long or holds a NUL character.
     """
     with open_unpacked(path) as stream:
-        lines = io.TextIOWrapper(io.BufferedReader(stream, _BLOCK), encoding, newline=newline)
+        lines = io.TextIOWrapper(stream, encoding, newline=newline)
         try:
-            for number, line in enumerate(lines, start=1):
-                if "\0" in line:
-                    raise DataError(
-                        f"{path}, line {number}: holds a NUL character; remove it, or pass --encoding utf-16 if it is "
-                        "that"
-                    )
+            for number, line in enumerate(iter(functools.partial(lines.readline, MAX_LINE + 1), ""), start=1):
+                if "\0" in line or len(line) > MAX_LINE:
+                    raise DataError(f"{path}, line {number}: {_bad_line(line)}")
                 yield line if number > 1 else line.removeprefix("\ufeff")
             return
         except UnicodeError:
             pass
-    decode(read_file(path), encoding, str(path))  # raises an error with the line
+    if misfit := _find_misfit(file_blocks(path), encoding):
+        number, reason = misfit
+        raise DataError(
+            f"{path}, line {number}: is not {encoding} ({reason}); pass the right --encoding, or save it as UTF-8"
+        )
     raise DataError(f"{path}: has changed while it was read; give the same command again")
+
+
+def _bad_line(line: str) -> str:
+    if len(line) > MAX_LINE:
+        return f"has more than {MAX_LINE:,} characters; write each row on a line of its own"
+    return "holds a NUL character; remove it, or pass --encoding utf-16 if it is that"

@@ -188,7 +188,7 @@ def test_a_teacher_of_another_test_split_is_pointed_out(
         ({"text_column": "body"}, "--text-column must be given with --unlabelled only, got 'body'"),
         ({"variants": -1}, "--variants must be from 0 to 100, got -1"),
         ({"encoding": "utf-8"}, "--encoding must be given with --unlabelled only, got 'utf-8'"),
-        ({"unlabelled": "gone.txt"}, "cannot read --unlabelled gone.txt: No such file or directory"),
+        ({"unlabelled": "gone.txt"}, "gone.txt: no such file; check the path"),
         (
             {"unlabelled": "words.doc", "text_column": "body"},
             r"--text-column goes with a file ending in \.csv, .* \(\.gz too\), got --unlabelled words\.doc",
@@ -196,7 +196,7 @@ def test_a_teacher_of_another_test_split_is_pointed_out(
     ],
 )
 def test_what_cannot_be_used_is_refused(study: Path, made: Path, changes: dict[str, Any], problem: str) -> None:
-    with pytest.raises(ConfigError, match=problem):
+    with pytest.raises(UserError, match=problem):
         distil(study, made, **changes)
     assert not (study / "small").exists()
 

@@ -13,6 +13,7 @@ from tuning.run_options import Encoding, Results, study_folder
 if TYPE_CHECKING:
     from core.inference.predictor import Predictor
 
+MAX_THREADS = 256
 Folder = Annotated[Path, typer.Argument(help="Model folder, written by retrain or ensemble.", metavar="MODEL")]
 MinProbability = Annotated[
     float | None,
@@ -32,12 +33,21 @@ AtAccuracy = Annotated[
     ),
 ]
 
+Threads = Annotated[
+    int,
+    typer.Option(
+        help="Number of CPU threads. More of them help with large models on an idle machine, and slow down others.",
+        min=1,
+        max=MAX_THREADS,
+    ),
+]
+
 
 def predict(
     model: Folder,
     texts: Annotated[list[str] | None, typer.Argument(help="Sentences to classify.", metavar="TEXT ...")] = None,
     file: Annotated[
-        str | None, typer.Option(help="File with one sentence per line, or a table; - is standard input.")
+        str | None, typer.Option(help="File or pipe with one sentence per line, or a table; - is standard input.")
     ] = None,
     text_column: Annotated[
         str | None, typer.Option(help="Column of a table with the texts. Default: that of the training data.")
@@ -47,18 +57,21 @@ def predict(
     probabilities: Annotated[bool, typer.Option("--probabilities", help="Add the probability of every class.")] = False,
     min_probability: MinProbability = None,
     at_accuracy: AtAccuracy = None,
-    out: Annotated[Path | None, typer.Option(help="Output file. Default: standard output.")] = None,
+    threads: Threads = 1,
+    out: Annotated[
+        Path | None, typer.Option(help="Output file, complete or not there at all. Default: standard output.")
+    ] = None,
 ) -> None:
     """Label sentences. Each output line has label, probability and text, separated by tabs; a table becomes CSV.
 
-    A sentence without an answer has the label - in text, null in JSON, and an empty cell in CSV.
+    A file or a pipe may be of any length: each part is written as soon as it is labelled. A sentence without an answer
+    has the label - in text, null in JSON, and an empty cell in CSV.
     """
     from tuning.serving.abstention import Abstention
-    from tuning.serving.predict import predict_texts
+    from tuning.serving.predict import PredictOptions, predict_texts
 
-    predict_texts(
-        lambda: _load(model),
-        print_note,
+    options = PredictOptions(
+        model=model,
         texts=texts or (),
         file=file,
         text_column=text_column,
@@ -68,6 +81,7 @@ def predict(
         abstention=Abstention(min_probability=min_probability, at_accuracy=at_accuracy),
         out=out,
     )
+    predict_texts(lambda: _load(model, threads), print_note, options)
 
 
 def export(
@@ -121,7 +135,12 @@ def serve(
     serve_model(lambda: _load(model), print_note, name, host=host, port=port, rate=rate, abstention=abstention)
 
 
-def _load(folder: Path) -> "Predictor":
+def _load(folder: Path, threads: int | None = None) -> "Predictor":
+    """Open a model, and let this process compute with so many threads; None for torch's default."""
     from core.inference.predictor import load_model
 
+    if threads is not None:
+        import torch
+
+        torch.set_num_threads(threads)
     return load_model(folder, notify=print_note)

@@ -1,123 +1,123 @@
-"""What `predict` reads and writes: sentences as arguments, lines or a table's column; text, JSON lines or CSV."""
+"""The verb `predict`: label sentences from the command line, from a file or a pipe of any length, or in a table."""
 
-import csv
-import io
-import json
-import os
+import itertools
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from core.data.columns import read_texts, require_column
-from core.data.datasets import encoding_of
-from core.data.readers import FORMATS, Table, format_of, read_table
-from core.errors import ConfigError, DataError
-from core.io import cache
-from core.io.atomic import atomic_write
-from core.io.encodings import normalize_encoding
-from core.io.text import Notify, printable, quoted
+from core.data.readers import ROWS_AT_ONCE, Table, format_of
+from core.errors import ConfigError
+from core.io.text import Notify, quoted
 from tuning.serving.abstention import ALWAYS_ANSWER, Abstention
+from tuning.serving.inputs import ENDINGS, TextBatch, line_batches, table_batch, table_parts
+from tuning.serving.outputs import csv_header, format_csv, format_lines, open_output, output_problem
 
 if TYPE_CHECKING:
-    from core.inference.predictor import Prediction, Predictor
+    from core.inference.predictor import Predictor
 
 FEW_KNOWN = 0.5
 """Share of unknown words from which on a label means little."""
-NO_ANSWER = "-"
-"""In text, in place of a label whose probability is too low."""
 
 
-def predict_texts(
-    load: Callable[[], "Predictor"],
-    notify: Notify,
-    *,
-    texts: Sequence[str] = (),
-    file: str | None = None,
-    text_column: str | None = None,
-    encoding: str | None = None,
-    as_json: bool = False,
-    probabilities: bool = False,
-    abstention: Abstention = ALWAYS_ANSWER,
-    out: Path | None = None,
-) -> None:
-    """Read, label, write; nothing is written before everything is labelled.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PredictOptions:
+    """What to label, and how to write it."""
+
+    model: Path
+    """Model folder, none of whose files is replaced."""
+    texts: Sequence[str] = ()
+    """Sentences from the command line."""
+    file: str | None = None
+    """A file or a pipe with one sentence per line, or a table; - is standard input."""
+    text_column: str | None = None
+    """Column of a table; None for the one that the model was trained on."""
+    encoding: str | None = None
+    """Of `file`; None for UTF-8 in lines, and for what is detected in a table."""
+    as_json: bool = False
+    """JSON lines instead of text or CSV."""
+    probabilities: bool = False
+    """Of every class, not of the label alone."""
+    abstention: Abstention = ALWAYS_ANSWER
+    out: Path | None = None
+    """None for standard output."""
+
+    def __post_init__(self) -> None:
+        path = None if self.file is None else Path(self.file)
+        rules = {
+            "give sentences, or --file with one sentence a line (- for standard input)": bool(self.texts)
+            != bool(self.file),
+            f"--text-column goes with --file and a file ending in {ENDINGS} (.gz too)": self.text_column is None
+            or self.is_table,
+            "--encoding goes with --file": self.encoding is None or path is not None,
+        }
+        problems = [problem for problem, holds in rules.items() if not holds]
+        if self.out is not None and (problem := output_problem(self.out, path, self.model)):
+            problems.append(problem)
+        if problems:
+            raise ConfigError("; ".join(problems))
+
+    @property
+    def is_table(self) -> bool:
+        """Whether the name of the file is that of a table."""
+        return self.file is not None and format_of(Path(self.file)) is not None
+
+
+def predict_texts(load: Callable[[], "Predictor"], notify: Notify, options: PredictOptions) -> None:
+    """Read, label and write the texts in parts, so that a file or a pipe of any length needs little memory.
 
     Args:
-        load: opens the model, once the sentences could be read.
-        notify: called with what is irregular in a file, and with the threshold that `abstention` determines.
-        texts: sentences from the command line.
-        file: one sentence per line, or a table; - is standard input.
-        text_column: name of the table's column; None for the one that the model was trained on.
-        encoding: of `file`; None for UTF-8 in lines, and for what is detected in a table.
-        as_json: JSON lines instead of text or CSV.
-        probabilities: of every class, not of the label alone.
-        abstention: when a sentence gets no label.
-        out: None for standard output.
+        load: Opens the model, once the first texts could be read.
+        notify: Called with what is irregular in a file, and with the threshold that `abstention` determines.
+        options: What to label.
 
     Raises:
-        ConfigError: options do not go together, or a file cannot be read.
-        DataError: a table cannot be used as it is, or a text is too long.
+        ConfigError: the model's text column is not in the table.
+        DataError: a file cannot be read or used as it is, or a text is too long.
         UserError: the model cannot be used, or `out` cannot be written.
     """
-    path = None if file is None else Path(file)
-    endings = ", ".join(f".{kind}" for kind in FORMATS)
-    rules = {
-        "give sentences, or --file with one sentence a line (- for standard input)": bool(texts) != bool(file),
-        f"--text-column goes with --file and a file ending in {endings} (.gz too)": text_column is None
-        or (path is not None and format_of(path) is not None),
-        "--encoding goes with --file": encoding is None or path is not None,
-        f"--out must be a file, {out} is a folder": out is None or not out.is_dir(),
-    }
-    if problems := [problem for problem, holds in rules.items() if not holds]:
-        raise ConfigError("; ".join(problems))
-    table = None
-    if path is not None and format_of(path) is not None:
-        table = _read_table(path, text_column, encoding, notify)
-    elif not texts:
-        texts = read_lines(file or "-", encoding, notify)
+    source: Iterator[TextBatch | Table] = _read(options, notify)
+    first = list(itertools.islice(source, 1))
     model = load()
-    if table is not None:
-        texts = read_texts(table, text_column or _column_of(model, table, notify))
-    predictions = model.predict(texts, abstention.threshold(model.coverage, notify))
-    if unknown := sum(each.unknown_words >= FEW_KNOWN for each in predictions):
+    threshold = options.abstention.threshold(model.coverage, notify)
+    column, header = options.text_column, list[str]()
+    if first and isinstance(first[0], Table):
+        column = column or _column_of(model, first[0], notify)
+        header = csv_header(first[0], model.classes if options.probabilities else ())
+    n_texts = n_unknown = 0
+    with open_output(options.out) as write:
+        for part in itertools.chain(first, source):
+            batch = table_batch(part, column or "") if isinstance(part, Table) else part
+            predictions = model.predict(batch.texts, threshold, batch.location)
+            n_texts += len(predictions)
+            n_unknown += sum(each.unknown_words >= FEW_KNOWN for each in predictions)
+            shown = {"probabilities": options.probabilities}
+            if isinstance(part, Table) and not options.as_json:
+                escape = options.out is None and sys.stdout.isatty()
+                text = format_csv(header, part, predictions, escape=escape, **shown)
+                header = []
+            else:
+                text = format_lines(batch.texts, predictions, as_json=options.as_json, **shown)
+            if not write(text):
+                break
+    if n_unknown:
         notify(
-            f"the model does not know half of the words or more in {unknown:,} of {len(texts):,} texts: such labels "
+            f"the model does not know half of the words or more in {n_unknown:,} of {n_texts:,} texts: such labels "
             "mean little"
         )
-    if table is not None and not as_json:
-        answer = format_csv(table, model.classes, predictions, probabilities=probabilities)
+
+
+def _read(options: PredictOptions, notify: Notify) -> Iterator[TextBatch | Table]:
+    """Yield the texts, or the rows of a table, in parts."""
+    if options.texts:
+        for start in range(0, len(options.texts), ROWS_AT_ONCE):
+            part = list(options.texts[start : start + ROWS_AT_ONCE])
+            yield TextBatch(texts=part, source="text", numbers=range(start + 1, start + 1 + len(part)))
+    elif options.is_table:
+        yield from table_parts(Path(options.file or ""), options.text_column, options.encoding, notify)
     else:
-        answer = format_lines(texts, predictions, as_json=as_json, probabilities=probabilities)
-    if out is None:
-        _print(answer)
-    else:
-        # A text may hold half a surrogate pair, which UTF-8 cannot: JSON and `printable` escape it, tables refuse it.
-        atomic_write(out, answer.encode())
-
-
-def read_sentences(
-    file: str, text_column: str | None, encoding: str | None, notify: Notify, option: str = "--file"
-) -> list[str]:
-    """Return the sentences of a file: its lines, as `read_lines`, or with `text_column` the cells of a table.
-
-    Raises:
-        ConfigError: the file cannot be read, or a text column is given and it is no table.
-        DataError: the table cannot be used as it is.
-    """
-    if text_column is None:
-        return read_lines(file, encoding, notify, option)
-    if format_of(Path(file)) is None:
-        endings = ", ".join(f".{kind}" for kind in FORMATS)
-        raise ConfigError(f"--text-column goes with a file ending in {endings} (.gz too), got {option} {file}")
-    return read_texts(_read_table(Path(file), text_column, encoding, notify), text_column)
-
-
-def _read_table(path: Path, text_column: str | None, encoding: str | None, notify: Notify) -> Table:
-    table = read_table(path, encoding_of(path, encoding, cache.default_dir(), notify))
-    if text_column is not None:
-        require_column(table, text_column, "--text-column")
-    return table
+        yield from line_batches(options.file or "-", options.encoding, notify)
 
 
 def _column_of(model: "Predictor", table: Table, notify: Notify) -> str:
@@ -129,84 +129,3 @@ def _column_of(model: "Predictor", table: Table, notify: Notify) -> str:
         raise ConfigError(f"{table.name}: pass --text-column with one of {names}{trained}")
     notify(f"the texts are those of column {quoted(column)}, on which the model was trained (--text-column chooses)")
     return column
-
-
-def read_lines(file: str, encoding: str | None, notify: Notify, option: str = "--file") -> list[str]:
-    """One sentence a line, empty ones too, so that line n of the answer is about line n of the file.
-
-    What is not of the encoding is read as U+FFFD, and said once with its line.
-
-    Raises:
-        ConfigError: the file cannot be read; the message names the option.
-    """
-    try:
-        data = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
-    except OSError as error:
-        raise ConfigError(f"cannot read {option} {file}: {error.strerror}") from error
-    name = normalize_encoding(encoding) if encoding else "utf-8"
-    try:
-        text = data.decode(name)
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        notify(
-            f"{option} {printable(file)}, line {line}: is not {name}; such bytes are read as \ufffd (see --encoding)"
-        )
-        text = data.decode(name, errors="replace")
-    # Not splitlines, which also ends a line at a form feed and at Unicode's own separators.
-    return [line.removesuffix("\n") for line in io.StringIO(text.removeprefix("\ufeff"), newline=None)]
-
-
-def format_lines(
-    texts: Sequence[str], predictions: Sequence["Prediction"], *, as_json: bool, probabilities: bool
-) -> str:
-    """Return a line for each text, with the probabilities of all classes if `probabilities` is true.
-
-    Text has tabs between label (or NO_ANSWER), its probability, CLASS=PROBABILITY of each class, and text. JSON is an
-    object in ASCII with `text`, `label`, `probability`, `unknown_words`, and `probabilities` by class.
-    """
-    lines = []
-    for text, guess in zip(texts, predictions, strict=True):
-        shares = guess.probabilities if probabilities else {}
-        if as_json:
-            row = {"text": text, "label": guess.label, "probability": guess.probability}
-            row["unknown_words"] = guess.unknown_words
-            lines.append(json.dumps(row | ({"probabilities": shares} if probabilities else {})))
-        else:
-            every = [f"{printable(name)}={share:.4f}" for name, share in shares.items()]
-            label = NO_ANSWER if guess.label is None else printable(guess.label)
-            lines.append("\t".join([label, f"{guess.probability:.4f}", *every, printable(text)]))
-    return "".join(f"{line}\n" for line in lines)
-
-
-def format_csv(
-    table: Table, classes: Sequence[str], predictions: Sequence["Prediction"], *, probabilities: bool
-) -> str:
-    """Return the table with `predicted_label`, `predicted_probability`, `unknown_words` and `probability_CLASS` added.
-
-    A label is empty if there is no answer.
-
-    Raises:
-        DataError: the table has such a column.
-    """
-    added = ["predicted_label", "predicted_probability", "unknown_words"]
-    if probabilities:
-        added += [f"probability_{name}" for name in classes]
-    if taken := [name for name in added if name in table.columns]:
-        raise DataError(f"{table.name}: has a column {quoted(taken[0])}, which would be added; rename it")
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow([*table.columns, *added])
-    for cells, guess in zip(zip(*table.columns.values(), strict=True), predictions, strict=True):
-        every = guess.probabilities.values() if probabilities else ()
-        writer.writerow([*cells, guess.label, guess.probability, guess.unknown_words, *every])
-    return file.getvalue()
-
-
-def _print(answer: str) -> None:
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # for characters that the terminal's encoding lacks
-    try:
-        sys.stdout.write(answer)
-        sys.stdout.flush()
-    except BrokenPipeError:  # who reads has enough, as `head` has
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python flushes at its end

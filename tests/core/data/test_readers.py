@@ -120,7 +120,7 @@ def test_equal_labels_are_one_object_and_many_different_cells_are_not_collected(
 
 
 def test_a_cell_of_ten_megabytes_is_refused_with_its_line(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"a\.csv, line 3: field larger than field limit"):
+    with pytest.raises(DataError, match=r"a\.csv, line 3: has more than 1,048,576 characters; write each row on"):
         read(tmp_path, "a.csv", b'text,label\na,0\n"' + b"x" * 10_000_000 + b'",1\n')
 
 

@@ -143,10 +143,12 @@ def test_a_failing_block_changes_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("path", "reason"),
     [
-        ("/proc/nowhere/deep/file", "its folder cannot be made; choose another path"),
+        ("/proc/nowhere/deep/file", "its folder cannot be made, or takes no files; choose another path"),
         ("{tmp}/taken/file", "a part of the path is a file, not a folder; choose another path|a file is in the way"),
         ("{tmp}", "a folder is in the way; choose another path"),
-        (".", "it is in use; choose another path"),
+        ("/proc/file", "its folder cannot be made, or takes no files; choose another path"),
+        (".", "a folder is in the way; choose another path"),
+        ("/dev/null", "a device or a pipe is in the way; choose another path"),
         ("{tmp}/" + "n" * 300, "the name is too long; choose a shorter one"),
     ],
 )

@@ -1,17 +1,29 @@
 """Which encoding a file has."""
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import ConfigError, DataError
-from core.io.encodings import decode, detect_encoding, normalize_encoding
+from core.io.encodings import MAX_LINE, detect_encoding, normalize_encoding, text_lines
 
 FRENCH = "Le film était très décevant, malgré une scène d'été réussie. L'actrice, elle, a joué à la perfection.\n" * 5
 GERMAN = "Ein schöner Film über Menschen, größer als erwartet, müde\n"
 ENGLISH = "it’s “fine” – the café was naïve\n"
 CZECH = "Film je překvapivě dobrý, příběh však místy nudí a závěr působí uspěchaně, škoda.\n" * 4
 RUSSIAN = "Фильм оказался удивительно хорошим, хотя сценарий местами скучен и предсказуем.\n" * 5
+
+
+def detect(data: bytes) -> str:
+    """Detect the encoding of data that comes in blocks of 7 bytes."""
+    return detect_encoding(lambda: (data[at : at + 7] for at in range(0, len(data), 7)), "a.csv")
+
+
+def lines_of(folder: Path, data: bytes, encoding: str) -> str:
+    (folder / "a.csv").write_bytes(data)
+    return "".join(text_lines(folder / "a.csv", encoding, ""))
 
 
 @pytest.mark.parametrize(
@@ -25,7 +37,7 @@ RUSSIAN = "Фильм оказался удивительно хорошим, х
     ],
 )
 def test_marks_and_utf8_are_certain(data: bytes, encoding: str) -> None:
-    assert detect_encoding(data, "x") == encoding
+    assert detect(data) == encoding
 
 
 @pytest.mark.parametrize(
@@ -41,29 +53,37 @@ def test_marks_and_utf8_are_certain(data: bytes, encoding: str) -> None:
 )
 def test_other_encodings_are_guessed_from_the_odd_lines(text: str, encoding: str) -> None:
     data = b"only ascii here, line after line\n" * 5000 + text.encode(encoding)
-    assert detect_encoding(data, "x") == encoding
-    assert decode(data, encoding, "x").endswith(text)
+    assert detect(data) == encoding
+    assert data.decode(encoding).endswith(text)
 
 
 @given(st.text(st.characters(codec="utf-8"), min_size=1))
 def test_utf8_is_always_found(text: str) -> None:
-    data = text.encode()
-    assert decode(data, detect_encoding(data, "x"), "x") == text.removeprefix("\ufeff")
+    assert detect(text.encode()) == "utf-8"
 
 
 def test_bytes_that_are_no_text_are_refused() -> None:
     with pytest.raises(DataError, match=r"a\.csv: is no text in a known encoding; save it as UTF-8 or pass --encoding"):
-        detect_encoding(bytes(range(128, 160)) * 40 + b"\xff\xfe\x00\x81\x8d\x8f" * 30, "a.csv")
+        detect(bytes(range(128, 160)) * 40 + b"\xff\xfe\x00\x81\x8d\x8f" * 30)
 
 
-def test_a_byte_that_does_not_fit_is_refused_with_its_line() -> None:
-    with pytest.raises(DataError, match=r"a\.csv, line 3: is not utf-8 \(invalid"):
-        decode(b"a\nb\n\xe9t\xe9\n", "utf-8", "a.csv")
+def test_a_byte_that_does_not_fit_is_refused_with_its_line(tmp_path: Path) -> None:
+    for before in (2, 300_000):  # in the first block, and in a later one
+        with pytest.raises(DataError, match=rf"a\.csv, line {before + 1}: is not utf-8 \(invalid"):
+            lines_of(tmp_path, b"a \xc3\xa9\n" * before + b"\xe9t\xe9\n", "utf-8")
 
 
-def test_half_a_utf16_character_is_refused() -> None:
+def test_half_a_utf16_character_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"a\.csv, line 1: is not utf-16"):
-        decode(b"\xff\xfea\0b", "utf-16", "a.csv")
+        lines_of(tmp_path, b"\xff\xfea\0b", "utf-16")
+
+
+def test_a_line_without_an_end_is_refused_with_its_number(tmp_path: Path) -> None:
+    assert len(lines_of(tmp_path, b"a\n" + b"x" * MAX_LINE, "utf-8")) == MAX_LINE + 2
+    with pytest.raises(
+        DataError, match=r"a\.csv, line 2: has more than 1,048,576 characters; write each row on a line"
+    ):
+        lines_of(tmp_path, b"a\n" + b"x" * (MAX_LINE + 1), "utf-8")
 
 
 @pytest.mark.parametrize("encoding", ["klingon", "", "hex", "utf\0", "undefined", "idna", "punycode"])
@@ -76,5 +96,6 @@ def test_an_encoding_has_one_name() -> None:
     assert {normalize_encoding(name) for name in ("UTF8", "utf-8", "U8")} == {"utf-8"}
 
 
-def test_a_mark_is_no_part_of_the_text() -> None:
-    assert decode(b"\xef\xbb\xbfa", "utf-8", "x") == decode("a".encode("utf-16"), "utf-16", "x") == "a"
+def test_a_mark_is_no_part_of_the_text(tmp_path: Path) -> None:
+    for data, encoding in ((b"\xef\xbb\xbfa", "utf-8"), ("a".encode("utf-16"), "utf-16")):
+        assert lines_of(tmp_path, data, encoding) == "a"

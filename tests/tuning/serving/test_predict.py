@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pandas
 import pytest
 
 from core.calibration import CoverageRow
@@ -14,7 +15,7 @@ from core.errors import ConfigError, DataError, UserError
 from core.inference.predictor import Predictor, load_model
 from tests.support.models import saved
 from tuning.serving.abstention import Abstention
-from tuning.serving.predict import predict_texts, read_lines
+from tuning.serving.predict import PredictOptions, predict_texts
 
 
 @pytest.fixture
@@ -23,7 +24,8 @@ def model(tmp_path: Path) -> Predictor:
 
 
 def answer(model: Predictor, capsys: pytest.CaptureFixture[str], **request: Any) -> str:
-    predict_texts(lambda: model, request.pop("notify", lambda line: None), **request)
+    notify = request.pop("notify", lambda line: None)
+    predict_texts(lambda: model, notify, PredictOptions(model=Path("no-such"), **request))
     return capsys.readouterr().out
 
 
@@ -102,39 +104,6 @@ def test_hostile_text_cannot_steer_the_terminal(model: Predictor, capsys: pytest
     assert not {"\x1b", "\u202e", "\ud800"} & set(said)
 
 
-@pytest.mark.parametrize(
-    ("data", "lines"),
-    [
-        (b"", []),
-        (b"one", ["one"]),
-        (b"one\n\ntwo\n", ["one", "", "two"]),
-        (b"one\r\ntwo\r\n", ["one", "two"]),
-        (b"\xef\xbb\xbfone\n", ["one"]),
-        ("a\u2028b\x0cc\x85d\n".encode(), ["a\u2028b\x0cc\x85d"]),
-    ],
-)
-def test_a_sentence_is_a_line_as_editors_count_them(tmp_path: Path, data: bytes, lines: list[str]) -> None:
-    (tmp_path / "file").write_bytes(data)
-    assert read_lines(str(tmp_path / "file"), None, pytest.fail) == lines
-
-
-def test_broken_utf8_is_read_and_said_with_its_line(tmp_path: Path) -> None:
-    (tmp_path / "file").write_bytes(b"fine\nna\xefve\n\xff\n")
-    notes: list[str] = []
-    assert read_lines(str(tmp_path / "file"), None, notes.append) == ["fine", "na\ufffdve", "\ufffd"]
-    (note,) = notes
-    assert "file, line 2: is not utf-8; such bytes are read as \ufffd (see --encoding)" in note
-    assert read_lines(str(tmp_path / "file"), "latin-1", pytest.fail) == ["fine", "naïve", "ÿ"]
-
-
-def test_standard_input_is_read_as_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Stdin:
-        buffer = io.BytesIO("naïve\n".encode())
-
-    monkeypatch.setattr(sys, "stdin", Stdin)
-    assert read_lines("-", None, pytest.fail) == ["naïve"]
-
-
 def rows_of(text: str) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(text, newline="")))
 
@@ -204,16 +173,14 @@ def test_texts_that_the_model_does_not_know_are_counted(model: Predictor, capsys
     assert note == ("the model does not know half of the words or more in 3 of 4 texts: such labels mean little")
 
 
-def test_an_output_file_may_be_the_input_file(
+def test_a_table_that_was_labelled_before_is_refused(
     model: Predictor, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = tmp_path / "in.csv"
-    path.write_text(TABLE)
-    assert answer(model, capsys, file=str(path), text_column="body", out=path) == ""
-    assert [row["id"] for row in rows_of(path.read_text())] == ["1", "2", "3"]
-    assert [row["unknown_words"] for row in rows_of(path.read_text())][1] == "1.0"
-    with pytest.raises(DataError, match=r"in.csv: has a column 'predicted_label', which would be added; rename it"):
-        answer(model, capsys, file=str(path), text_column="body", out=path)
+    (tmp_path / "in.csv").write_text(TABLE)
+    answer(model, capsys, file=str(tmp_path / "in.csv"), text_column="body", out=tmp_path / "out.csv")
+    assert [row["unknown_words"] for row in rows_of((tmp_path / "out.csv").read_text())][1] == "1.0"
+    with pytest.raises(DataError, match=r"out.csv: has a column 'predicted_label', which would be added; rename it"):
+        answer(model, capsys, file=str(tmp_path / "out.csv"), text_column="body")
 
 
 def test_an_output_file_holds_what_would_be_printed(
@@ -230,8 +197,7 @@ def test_a_table_in_another_encoding_is_said(
     path = tmp_path / "in.csv"
     path.write_bytes("id,body\n1,Die Straße ist schön und übel\n2,Müßiggang für Äpfel\n".encode("cp1252"))
     notes: list[str] = []
-    predict_texts(lambda: model, notes.append, file=str(path), text_column="body")
-    assert "Die Straße ist schön" in capsys.readouterr().out
+    assert "Die Straße ist schön" in answer(model, capsys, file=str(path), text_column="body", notify=notes.append)
     note = notes[0]
     assert "in.csv: is not UTF-8, taken for cp1252; if letters come out wrong, pass --encoding" in note
     with pytest.raises(DataError, match=r"in.csv, line 2: is not utf-8"):
@@ -251,7 +217,7 @@ def test_a_table_in_another_encoding_is_said(
 )
 def test_options_that_do_not_go_together_are_named(request_: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        predict_texts(pytest.fail, print, **request_)
+        PredictOptions(model=Path("no-such"), **request_)
 
 
 @pytest.mark.parametrize(
@@ -275,6 +241,58 @@ def test_when_labelling_fails_the_old_output_stays(
     model: Predictor, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "out").write_text("old")
-    with pytest.raises(DataError, match="text 1 has 50,001 words"):
-        answer(model, capsys, texts=["a " * 50_001], out=tmp_path / "out")
+    (tmp_path / "in").write_text("good\n" * 1500 + "a " * 50_001 + "\ngood\n")
+    with pytest.raises(DataError, match=r"--file .*in, line 1501 has 50,001 words and is not cut: split texts"):
+        answer(model, capsys, file=str(tmp_path / "in"), out=tmp_path / "out")
     assert (tmp_path / "out").read_text() == "old"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "model", "out"]
+
+
+@pytest.mark.parametrize("name", ["in.csv", "in.jsonl", "in.parquet"])
+def test_a_long_table_is_labelled_in_parts_with_one_header(
+    model: Predictor,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+) -> None:
+    """The last row of the .jsonl has a column of its own, which the header names."""
+    frame = pandas.DataFrame({"body": ["good", "bad", "good bad"] * 700, "n": range(2100)})
+    if name == "in.csv":
+        frame.to_csv(tmp_path / name, index=False)
+    elif name == "in.jsonl":
+        frame.to_json(tmp_path / name, orient="records", lines=True)
+        with (tmp_path / name).open("a") as file:
+            file.write('{"body": "good", "n": 2100, "late": "x"}\n')
+    else:
+        frame.to_parquet(tmp_path / name)
+    sizes: list[int] = []
+    predict = Predictor.predict
+
+    def counted(self: Predictor, texts: list[str], *arguments: Any) -> Any:
+        sizes.append(len(texts))
+        return predict(self, texts, *arguments)
+
+    monkeypatch.setattr(Predictor, "predict", counted)
+    rows = rows_of(answer(model, capsys, file=str(tmp_path / name), text_column="body"))
+    assert [row["n"] for row in rows] == [str(n) for n in range(len(rows))]
+    assert [sum(sizes), len(rows)] == [2100 + (name == "in.jsonl")] * 2
+    assert max(sizes) == 1024
+    assert ("late" in rows[0]) == (name == "in.jsonl")
+    labels = [each.label for each in model.predict(["good", "bad", "good bad"])]
+    assert [row["predicted_label"] for row in rows[:2100]] == labels * 700
+
+
+def test_a_csv_on_a_terminal_cannot_steer_it(
+    model: Predictor, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "in.csv").write_text("body,\x1b]0;title\x07\n\x1b[31mgood,\u202ebad\n")
+    request = {"file": str(tmp_path / "in.csv"), "text_column": "body", "probabilities": True}
+    plain = answer(model, capsys, **request)
+    assert "\x1b[31mgood,\u202ebad," in plain  # a pipe or a file gets the table as it was
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    shown = answer(model, capsys, **request)
+    assert not {"\x1b", "\x07", "\u202e"} & set(shown)
+    assert shown.splitlines()[1].startswith(r"\x1b[31mgood,\u202ebad,")
+    assert answer(model, capsys, out=tmp_path / "out.csv", **request) == ""
+    assert (tmp_path / "out.csv").read_text() == plain

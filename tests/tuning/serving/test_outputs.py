@@ -1,0 +1,66 @@
+"""tuning.serving.outputs: no input and no file of a model is overwritten, and no device."""
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from core.errors import ConfigError
+from core.inference.predictor import load_model
+from tests.support.models import saved
+from tuning.serving.outputs import output_problem
+from tuning.serving.predict import PredictOptions, predict_texts
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    return saved(tmp_path)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    (tmp_path / "in.txt").write_text("good\n")
+    (tmp_path / "link").symlink_to(tmp_path / "in.txt")
+    (tmp_path / "hard").hardlink_to(tmp_path / "in.txt")
+    return tmp_path / "in.txt"
+
+
+@pytest.mark.parametrize("out", ["in.txt", "link", "hard", "model/../in.txt"])
+def test_the_input_is_not_overwritten(tmp_path: Path, file: Path, model: Path, out: str) -> None:
+    message = "--out must be another file than --file, .* is the same one"
+    with pytest.raises(ConfigError, match=message):
+        PredictOptions(model=model, file=str(file), out=tmp_path / out)
+    with pytest.raises(ConfigError, match=message):
+        PredictOptions(model=model, file=str(tmp_path / "link"), out=tmp_path / out)
+
+
+@pytest.mark.parametrize("out", ["model/labels.json", "model/new.txt", "there/labels.json", "link", "hard"])
+def test_the_models_files_are_not_overwritten(tmp_path: Path, model: Path, out: str) -> None:
+    (tmp_path / "there").symlink_to(model)
+    (tmp_path / "link").symlink_to(model / "labels.json")
+    (tmp_path / "hard").hardlink_to(model / "labels.json")
+    for name in (model, tmp_path / "there"):
+        problem = output_problem(tmp_path / out, None, name)
+        assert problem == f"--out must be outside the model folder, {tmp_path / out} is in {name}"
+
+
+def test_what_is_no_file_is_not_replaced(tmp_path: Path, model: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "null").symlink_to("/dev/null")
+    for out in (tmp_path / "pipe", tmp_path / "null", Path("/dev/null")):
+        problem = output_problem(out, None, model)
+        assert problem == f"--out must be a regular file, {out} is a device, a pipe or a socket"
+    assert stat.S_ISCHR(Path("/dev/null").stat().st_mode)
+    assert output_problem(tmp_path, None, model) == f"--out must be a file, {tmp_path} is a folder"
+    absent = f"--out must be in a folder that exists, there is no {tmp_path}/typo"
+    assert output_problem(tmp_path / "typo" / "x", None, model) == absent
+
+
+def test_another_file_is_replaced_and_a_link_remains_a_link(tmp_path: Path, file: Path, model: Path) -> None:
+    (tmp_path / "old.txt").write_text("old")
+    (tmp_path / "out").symlink_to(tmp_path / "old.txt")
+    options = PredictOptions(model=model, file=str(file), out=tmp_path / "out")
+    predict_texts(lambda: load_model(model), pytest.fail, options)
+    assert (tmp_path / "out").is_symlink()
+    assert (tmp_path / "old.txt").read_text().endswith("\tgood\n")

@@ -1,0 +1,142 @@
+"""What `predict` reads, in parts that fit into memory: the lines of a file or a pipe, or the rows of a table."""
+
+import codecs
+import contextlib
+import io
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from core.data.columns import read_texts, require_column
+from core.data.datasets import encoding_of
+from core.data.readers import FORMATS, ROWS_AT_ONCE, Table, format_of, read_table_in_parts
+from core.errors import ConfigError, DataError
+from core.io import cache
+from core.io.archives import FILE_BLOCK, open_unpacked
+from core.io.encodings import MAX_LINE, normalize_encoding
+from core.io.text import Notify, printable
+
+ENDINGS = ", ".join(f".{kind}" for kind in FORMATS)
+_MISFIT = "\udfff"
+"""In place of bytes that are not of the encoding: no text that was decoded holds half a surrogate pair."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TextBatch:
+    """Some texts, and where they are."""
+
+    texts: list[str]
+    source: str
+    """What the numbers count, such as "a.csv, line"."""
+    numbers: Sequence[int]
+    """(n,) number of each text there."""
+
+    def location(self, place: int) -> str:
+        """Name the text at a place, from 1, for an error."""
+        return f"{self.source} {self.numbers[place - 1]}"
+
+
+def line_batches(file: str, encoding: str | None, notify: Notify, option: str = "--file") -> Iterator[TextBatch]:
+    """Yield one sentence a line, empty ones too, so that line n of the answer is about line n of the file.
+
+    A pipe's lines are yielded as soon as they are there. What is not of the encoding is read as U+FFFD, and reported
+    once with its line.
+
+    Args:
+        file: A regular file, which may end in `.gz`, or a named pipe; - is standard input.
+        encoding: None for UTF-8.
+        notify: Called with what is irregular.
+        option: Name of the option that gives the file, for messages.
+
+    Raises:
+        DataError: the file cannot be read, or a line is longer than MAX_LINE.
+    """
+    name, where = normalize_encoding(encoding) if encoding else "utf-8", f"{option} {printable(file)}"
+    first, misfits = 1, False
+    with _open_stream(file) as stream:
+        for lines in _decoded_lines(stream, name, where):
+            bad = next((place for place, line in enumerate(lines) if _MISFIT in line), None)
+            if bad is not None:
+                lines = [line.replace(_MISFIT, "\ufffd") for line in lines]
+                if not misfits:
+                    shown = f"{where}, line {first + bad}"
+                    notify(f"{shown}: is not {name}; such bytes are read as \ufffd (see --encoding)")
+                misfits = True
+            for start in range(0, len(lines), ROWS_AT_ONCE):
+                part = lines[start : start + ROWS_AT_ONCE]
+                yield TextBatch(texts=part, source=f"{where}, line", numbers=range(first, first + len(part)))
+                first += len(part)
+
+
+@contextlib.contextmanager
+def _open_stream(file: str) -> Iterator[io.BufferedReader]:
+    if file == "-":
+        yield sys.stdin.buffer  # type: ignore[misc]  # typed as any binary stream
+        return
+    with open_unpacked(Path(file), pipes=True) as stream:
+        yield stream
+
+
+def _decoded_lines(stream: io.BufferedReader, encoding: str, where: str) -> Iterator[list[str]]:
+    """Yield the lines in each block that is read. Only a line feed, a carriage return or both end a line."""
+    codecs.register_error("sentune-misfit", lambda error: (_MISFIT, error.end))  # type: ignore[attr-defined]
+    decoder = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder(encoding)("sentune-misfit"), translate=True)
+    count, rest, block = 0, "", b"at least one"
+    while block:
+        try:
+            block = stream.read1(FILE_BLOCK)
+        except OSError as error:  # such as a folder as standard input
+            raise DataError(f"{where}: cannot be read ({error.strerror}); pass a file") from None
+        *lines, rest = (rest + decoder.decode(block, final=not block)).split("\n")
+        if not block and rest:
+            lines, rest = [*lines, rest], ""
+        if count == 0 and lines:
+            lines[0] = lines[0].removeprefix("\ufeff")
+        long = next((place for place, line in enumerate([*lines, rest], 1) if len(line) > MAX_LINE), None)
+        if long is not None:
+            raise DataError(
+                f"{where}, line {count + long}: has more than {MAX_LINE:,} characters; write each sentence on a line"
+            )
+        count += len(lines)
+        if lines:
+            yield lines
+
+
+def table_parts(path: Path, text_column: str | None, encoding: str | None, notify: Notify) -> Iterator[Table]:
+    """Yield the rows of a table in parts, which all have the text column if one is given.
+
+    Raises:
+        ConfigError: the encoding is none.
+        DataError: the table cannot be used as it is.
+    """
+    for part in read_table_in_parts(path, encoding_of(path, encoding, cache.default_dir(), notify)):
+        if text_column is not None:
+            require_column(part, text_column, "--text-column")
+        yield part
+
+
+def table_batch(part: Table, column: str) -> TextBatch:
+    """Return the texts of a part.
+
+    Raises:
+        DataError: a cell is absent, or holds half a surrogate pair; its line is named.
+    """
+    return TextBatch(texts=read_texts(part, column), source=f"{part.name}, {part.unit}", numbers=part.lines)
+
+
+def read_sentences(
+    file: str, text_column: str | None, encoding: str | None, notify: Notify, option: str = "--file"
+) -> list[str]:
+    """Return the sentences of a file: its lines, as `line_batches`, or with `text_column` the cells of a table.
+
+    Raises:
+        ConfigError: a text column is given and the file is no table.
+        DataError: the file cannot be read, or the table cannot be used as it is.
+    """
+    if text_column is None:
+        return [text for batch in line_batches(file, encoding, notify, option) for text in batch.texts]
+    if format_of(Path(file)) is None:
+        raise ConfigError(f"--text-column goes with a file ending in {ENDINGS} (.gz too), got {option} {file}")
+    parts = table_parts(Path(file), text_column, encoding, notify)
+    return [text for part in parts for text in table_batch(part, text_column).texts]

@@ -1,0 +1,154 @@
+"""What `predict` writes: text, JSON lines or CSV, to standard output or to a file that appears at the end."""
+
+import contextlib
+import csv
+import io
+import json
+import os
+import stat
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from core.data.readers import Table
+from core.errors import DataError
+from core.io.atomic import atomic_file, file_mode
+from core.io.text import printable, quoted
+
+if TYPE_CHECKING:
+    from core.inference.predictor import Prediction
+
+NO_ANSWER = "-"
+"""In text, in place of a label whose probability is too low."""
+PREDICTED = ("predicted_label", "predicted_probability", "unknown_words")
+"""Columns that are added to a table."""
+
+
+def output_problem(out: Path, file: Path | None, model: Path) -> str | None:
+    """Return why `out` must not be written; None if it may be.
+
+    Args:
+        out: The output file.
+        file: The input file.
+        model: The model folder, none of whose files is replaced.
+    """
+    target, folder = Path(os.path.realpath(out)), Path(os.path.realpath(model))
+    kind = file_mode(target)
+    if stat.S_ISDIR(kind):
+        return f"--out must be a file, {out} is a folder"
+    if kind and not stat.S_ISREG(kind):
+        return f"--out must be a regular file, {out} is a device, a pipe or a socket"
+    if not stat.S_ISDIR(file_mode(target.parent)):
+        return f"--out must be in a folder that exists, there is no {out.parent}"
+    if file is not None and _is_same(target, file):
+        return f"--out must be another file than --file, {out} is the same one"
+    if stat.S_ISDIR(file_mode(folder)) and (
+        target.is_relative_to(folder) or any(_is_same(target, each) for each in folder.iterdir())
+    ):
+        return f"--out must be outside the model folder, {out} is in {model}"
+    return None
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except OSError:  # one of them does not exist
+        return False
+
+
+@contextlib.contextmanager
+def open_output(out: Path | None) -> Iterator[Callable[[str], bool]]:
+    """Yield what writes a part of the output, and returns whether more of it is of use.
+
+    Args:
+        out: The file, which appears when the block has succeeded; None for standard output, where each part is written
+            at once.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    if out is None:
+        yield _print
+        return
+    with atomic_file(out) as file:
+        # A text may hold half a surrogate pair, which UTF-8 cannot: JSON and `printable` escape it, tables refuse it.
+        yield lambda text: file.write(text.encode()) > -1
+
+
+def _print(text: str) -> bool:
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # for characters that the terminal's encoding lacks
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:  # who reads has enough, as `head` has
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python flushes at its end
+        return False
+    return True
+
+
+def format_lines(
+    texts: Sequence[str], predictions: Sequence["Prediction"], *, as_json: bool, probabilities: bool
+) -> str:
+    """Return a line for each text, with the probabilities of all classes if `probabilities` is true.
+
+    Text has tabs between label (or NO_ANSWER), its probability, CLASS=PROBABILITY of each class, and text. JSON is an
+    object in ASCII with `text`, `label`, `probability`, `unknown_words`, and `probabilities` by class.
+    """
+    lines = []
+    for text, guess in zip(texts, predictions, strict=True):
+        shares = guess.probabilities if probabilities else {}
+        if as_json:
+            row = {"text": text, "label": guess.label, "probability": guess.probability}
+            row["unknown_words"] = guess.unknown_words
+            lines.append(json.dumps(row | ({"probabilities": shares} if probabilities else {})))
+        else:
+            every = [f"{printable(name)}={share:.4f}" for name, share in shares.items()]
+            label = NO_ANSWER if guess.label is None else printable(guess.label)
+            lines.append("\t".join([label, f"{guess.probability:.4f}", *every, printable(text)]))
+    return "".join(f"{line}\n" for line in lines)
+
+
+def csv_header(table: Table, classes: Sequence[str]) -> list[str]:
+    """Return the table's columns, `predicted_label`, `predicted_probability`, `unknown_words` and `probability_CLASS`.
+
+    Args:
+        table: The table, or a part of it.
+        classes: Those whose probabilities are added.
+
+    Raises:
+        DataError: the table has such a column.
+    """
+    added = [*PREDICTED, *(f"probability_{name}" for name in classes)]
+    if taken := [name for name in added if name in table.columns]:
+        raise DataError(f"{table.name}: has a column {quoted(taken[0])}, which would be added; rename it")
+    return [*table.columns, *added]
+
+
+def format_csv(
+    header: Sequence[str],
+    table: Table,
+    predictions: Sequence["Prediction"],
+    *,
+    probabilities: bool,
+    escape: bool = False,
+) -> str:
+    """Return the header and the rows of the table, with the cells of `csv_header` added.
+
+    Args:
+        header: Empty to leave it out.
+        table: The table, or a part of it.
+        predictions: (n,) of its rows. A label is empty if there is no answer.
+        probabilities: Whether to add those of all classes.
+        escape: Whether to make each cell `printable`, for a terminal.
+    """
+    rows: list[list[str | float | None]] = [[*header]] if header else []
+    for cells, guess in zip(zip(*table.columns.values(), strict=True), predictions, strict=True):
+        every = guess.probabilities.values() if probabilities else ()
+        rows.append([*cells, guess.label, guess.probability, guess.unknown_words, *every])
+    if escape:
+        rows = [[printable(cell) if isinstance(cell, str) else cell for cell in row] for row in rows]
+    file = io.StringIO()
+    csv.writer(file, lineterminator="\n").writerows(rows)
+    return file.getvalue()
