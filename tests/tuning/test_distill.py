@@ -14,7 +14,7 @@ import pytest
 from core.config import TrialConfig
 from core.data.corpus import TEST, TRAIN, VAL, Corpus
 from core.data.load import load_corpus
-from core.errors import ConfigError, DataError
+from core.errors import ConfigError, DataError, UserError
 from core.inference.predictor import load_model
 from tests.support.corpora import tiny_corpus
 from tests.support.models import plain, saved

@@ -1,0 +1,89 @@
+"""Does `predict --file` need constant memory, and no more time per line for a long file?
+
+    python -m benchmarks.predict_stream              10,000 and 1,000,000 lines of about 200 bytes: some ten minutes
+    python -m benchmarks.predict_stream --quick      2,000 and 20,000 lines: shows that it works, not what holds
+
+The lines are rated movie snippets, joined to 200 bytes and more. The model is one untrained LSTM with their vocabulary,
+50-wide word vectors and the default settings. Times are processor times of the whole command, without those of a
+command with one line, so that other work on the machine changes them little. The last line checks the claim.
+"""
+
+import argparse
+import itertools
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from benchmarks.predict_start import WIDTH, lstm, save
+from core import load_corpus
+from core.data.corpus import ReadOptions
+from core.data.datasets import resolve_dataset
+from core.io import cache
+
+MAX_BYTES = 600_000_000
+MAX_RATIO = 1.1
+"""Of the times per line; two runs of the same command differ by a few percent."""
+LINE_BYTES = 200
+
+
+class Used(NamedTuple):
+    """Processor time and peak memory of a command."""
+
+    seconds: float
+    peak_bytes: int
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="Label 2,000 and 20,000 lines.")
+    quick = parser.parse_args().quick
+    corpus = load_corpus("snippets", vectors="none", embedding_dim=WIDTH)
+    texts = resolve_dataset("snippets", ReadOptions(), cache.default_dir()).read().texts
+    few, many = (2_000, 20_000) if quick else (10_000, 1_000_000)
+    used: dict[int, Used] = {}
+    with tempfile.TemporaryDirectory(prefix="sentune-predict-") as folder:
+        save(Path(folder) / "model", [lstm(corpus, "model", 1.0)], corpus)
+        print(f"{'lines':>9} {'MB':>6} {'s':>7} {'ms a line':>10} {'peak MB':>8}")
+        for n_lines in (1, few, many):
+            file = Path(folder) / "lines.txt"
+            with file.open("w") as lines:
+                lines.writelines(itertools.islice(long_lines(texts), n_lines))
+            used[n_lines] = predict(Path(folder) / "model", file, Path(folder) / "out.txt")
+            seconds, peak = used[n_lines]
+            per_line = 1000 * (seconds - used[1].seconds) / n_lines
+            print(f"{n_lines:9,} {file.stat().st_size / 1e6:6.1f} {seconds:7.1f} {per_line:10.3f} {peak / 1e6:8.0f}")
+            with (Path(folder) / "out.txt").open() as answers:
+                assert sum(1 for _ in answers) == n_lines
+    ratio = (used[many].seconds - used[1].seconds) / many / ((used[few].seconds - used[1].seconds) / few)
+    holds = ratio <= MAX_RATIO and used[many].peak_bytes <= MAX_BYTES
+    verdict = "run too small to decide" if quick else "holds" if holds else "DOES NOT HOLD"
+    print(
+        f"a line of {many:,} takes {ratio:.2f} times as long as one of {few:,}, at most {MAX_RATIO} claimed; "
+        f"peak {used[many].peak_bytes / 1e6:.0f} MB, at most {MAX_BYTES / 1e6:.0f} claimed: {verdict}"
+    )
+
+
+def long_lines(texts: Sequence[str]) -> Iterator[str]:
+    """Yield lines of at least LINE_BYTES characters without end, each with other texts."""
+    endless = itertools.cycle(texts)
+    while True:
+        line = next(endless)
+        while len(line) < LINE_BYTES:
+            line += " " + next(endless)
+        yield line.replace("\n", " ") + "\n"
+
+
+def predict(model: Path, file: Path, out: Path) -> Used:
+    """Label a file from the shell."""
+    command = [sys.executable, "-m", "tuning", "predict", str(model), "--file", str(file), "--out", str(out)]
+    process = os.posix_spawn(sys.executable, command, os.environ)
+    _, status, usage = os.wait4(process, 0)
+    assert os.waitstatus_to_exitcode(status) == 0, command
+    return Used(usage.ru_utime + usage.ru_stime, usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024))
+
+
+if __name__ == "__main__":
+    main()
