@@ -1,4 +1,4 @@
-"""Does `predict --file` need constant memory, and no more time per line for a long file?
+"""Does `predict --file` need constant memory, and constant time per line?
 
     python -m benchmarks.predict_stream              10,000 and 1,000,000 lines of about 200 bytes: some ten minutes
     python -m benchmarks.predict_stream --quick      2,000 and 20,000 lines: shows that it works, not what holds
