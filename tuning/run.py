@@ -168,17 +168,17 @@ def _run(options: RunOptions, machine: "Machine | Cluster", fits: int, began: fl
             # By each command: the one before may have been killed.
             _checkpoint_store(options, key).remove_all(machine, print_note)
         journal.set_study_attr("early_end", ending.to_dict() if ending else None)
-        hints = [] if ending is None else [_resume_hint(ending)]
+        hints = [] if ending is None else _resume_hints(ending)
         if complete or ending is not None:
             hints.append(f"next: {study_command('retrain', folder, '--out model')}")
         return SearchEnd(complete or ending is not None, hints)
 
 
-def _resume_hint(ending: EarlyEnd) -> str:
+def _resume_hints(ending: EarlyEnd) -> list[str]:
     """Return how to continue a study that a budget has ended."""
     if ending.n_trials is None:
-        return f"the same command goes on, with as much time again: {command_line()}"
-    return "the same command with another --target or --patience-trials, or without, goes on"
+        return ["the same command continues the study, with as much time again:", f"  {command_line()}"]
+    return ["the same command with another --target or --patience-trials, or without, continues the study"]
 
 
 def _search(

@@ -100,7 +100,7 @@ def test_dark_mode_has_other_colours_without_a_reload(browser: Chrome, report: P
 
 
 def test_the_images_are_written_without_a_browser(report: Path) -> None:
-    images = {f"{key}.{kind}" for key in CHARTS for kind in ("png", "svg")}
+    images = {f"{key}.{kind}" for key in (*CHARTS, "confusion") for kind in ("png", "svg")}
     assert {path.name for path in (report.parents[1] / "charts").iterdir()} == images
 
 

@@ -93,9 +93,9 @@ def split_settings(params: Sequence[Mapping[str, Any]]) -> tuple[list[str], dict
 
 
 def _wrapped(paragraphs: Iterable[str], width: int) -> Iterator[str]:
-    """Yield the lines of paragraphs; one that begins with a space is a command, which stays in one line."""
+    """Yield the lines of paragraphs; one that begins with a space or `next: ` is a command, which stays in one line."""
     for text in paragraphs:
-        yield from [text] if text.startswith(" ") else textwrap.wrap(text, min(width, MAX_LINE), **UNBROKEN)
+        yield from [text] if text.startswith((" ", "next: ")) else textwrap.wrap(text, min(width, MAX_LINE), **UNBROKEN)
 
 
 def _baseline_notes(rows: Sequence[TrialRow], titles: Sequence[str]) -> Iterator[str]:

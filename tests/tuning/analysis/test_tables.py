@@ -120,9 +120,9 @@ def test_only_settings_that_differ_have_columns_and_the_important_ones_come_firs
 
 def test_sentences_are_wrapped_and_commands_are_not() -> None:
     words = "word " * 30
-    notes = [words, f"  {words}"]
+    notes = [words, f"  {words}", f"next: {words}"]
     lines = render_table(trial_rows([record(1, 0.5)], SEARCHED), "table", width=200, notes=notes).splitlines()
-    assert [len(line) for line in lines[-3:]] == [99, 49, 152]
+    assert [len(line) for line in lines[-4:]] == [99, 49, 152, 156]
 
 
 def test_an_errors_text_cannot_steer_the_terminal() -> None:
