@@ -57,11 +57,12 @@ def wait_until(what: Callable[[], Any], seconds: float = 240) -> Any:
 
 
 def lose_one(nodes: Nodes, study: str) -> None:
-    """Lose a node that is not the head, when a trial on it has a checkpoint and at least one more epoch to go."""
+    """Lose a node that is not the head, when a trial on it runs, has a checkpoint and at least one more epoch to go."""
     wanted = {f"epoch-{epoch:05d}" for epoch in (2, 4, 5)}  # after 3, the rung, and 6 it may be over
 
     def busy() -> list[str]:
-        return [name for name in nodes.others() if any(path.name in wanted for path in nodes.checkpoints(name, study))]
+        running = [name for name in nodes.others() if nodes.processes(name, b"ImplicitFunc")]
+        return [name for name in running if any(path.name in wanted for path in nodes.checkpoints(name, study))]
 
     nodes.lose(wait_until(busy)[0])
 

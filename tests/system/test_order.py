@@ -28,7 +28,7 @@ def test_killed_out_of_time_without_workers_and_stopped_with_ctrl_c_two_workers_
     ended = command.run(*words, "--time-budget", "1s")
     assert ended.returncode == 0, ended.stderr
     assert "the study ended early: time budget of 1s used up" in ended.stdout
-    assert "the same command goes on, with as much time again: python -m tuning run " in ended.stdout
+    assert "the same command continues the study, with as much time again:\n  python -m tuning run " in ended.stdout
     assert "the study ended early: time budget of 1s used up" in command.succeed("best", "killed")
     assert len(command.content("killed")) < 9
     with command.start(*words) as driver:
