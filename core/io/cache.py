@@ -28,7 +28,7 @@ from core.io.atomic import sha256_file
 from core.io.checked_folder import canonical_json, remove_partial_writes, verify_files
 from core.io.text import Notify
 
-FORMAT = 1
+FORMAT = 2
 """Version of the entries; raise it when the same inputs result in other bytes."""
 MANIFEST = "manifest.json"
 ENTRY_KINDS = ("corpora", "sources")
