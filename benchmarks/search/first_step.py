@@ -1,0 +1,110 @@
+"""How long does a search take until it trains, with a warm cache?
+
+    python -m benchmarks.search.first_step                    5 rounds, about two minutes
+    python -m benchmarks.search.first_step --against COMMIT   also that commit's code, in turn with this one's
+    python -m benchmarks.search.first_step --quick            one round: shows that it works
+
+Each command searches the snippets with two workers: 4 trials of 1 epoch, in a new results folder. `first step` is the
+time from the command to the beginning of the first training epoch: to the moment that the journal holds the epoch, less
+its seconds. `first result` is the time until then, `command` that of the whole command. Use an idle machine.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tuning.journal.file import JOURNAL
+
+ROOT = Path(__file__).parents[2]
+CLAIM = 6.0
+"""Claimed seconds until the first step, on two idle cores."""
+SEARCH = ["snippets", "--trials", "4", "--epochs", "1", "--workers", "2"]
+
+
+class Times(NamedTuple):
+    """Seconds from the start of a command."""
+
+    first_step: float
+    first_result: float
+    command: float
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="Run one round.")
+    parser.add_argument("--rounds", type=int, default=5, help="Number of rounds.")
+    parser.add_argument("--against", metavar="COMMIT", help="Another commit of this repository.")
+    arguments = parser.parse_args()
+    rounds = 1 if arguments.quick else arguments.rounds
+    with tempfile.TemporaryDirectory(prefix="sentune-first-step-") as folder:
+        codes = {"this code": ROOT}
+        if arguments.against:
+            codes[arguments.against] = unpack(arguments.against, Path(folder) / "code")
+        for code in codes.values():
+            measured(code, Path(folder) / "warm")  # fills the cache, and the disk's
+        found: dict[str, list[Times]] = {name: [] for name in codes}
+        for number in range(rounds):
+            for name, code in codes.items():
+                found[name].append(measured(code, Path(folder) / f"{number}"))
+    print(f"{' '.join(SEARCH)}: {os.cpu_count()} cores, {rounds} rounds; medians and ranges in seconds\n")
+    print("| code | first step | first result | command |\n|---|---|---|---|")
+    for name, times in found.items():
+        print(f"| {name} | {' | '.join(summary(column) for column in zip(*times, strict=True))} |")
+    reached = statistics.median(times.first_step for times in found["this code"])
+    verdict = "run too small to decide" if arguments.quick else "holds" if reached <= CLAIM else "DOES NOT HOLD"
+    print(f"\nthe first step begins after {reached:.1f} s, at most {CLAIM:g} claimed: {verdict}")
+
+
+def summary(seconds: tuple[float, ...]) -> str:
+    return f"{statistics.median(seconds):.1f} ({min(seconds):.1f} to {max(seconds):.1f})"
+
+
+def unpack(commit: str, folder: Path) -> Path:
+    """Write the packages of a commit into a new folder."""
+    folder.mkdir()
+    archive = subprocess.run(
+        ["git", "-C", str(ROOT), "archive", commit, "core", "tuning"], check=True, stdout=subprocess.PIPE
+    )
+    subprocess.run(["tar", "-x", "-C", str(folder)], input=archive.stdout, check=True)
+    return folder
+
+
+def measured(code: Path, results: Path) -> Times:
+    """Run the search once with the packages in `code`."""
+    command = [sys.executable, "-m", "tuning", "run", *SEARCH, "--results", str(results), "--name", code.name]
+    journal = results / code.name / JOURNAL
+    began = time.perf_counter()
+    with subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, cwd=code, env=os.environ | {"PYTHONPATH": str(code)}
+    ) as process:
+        seen: list[tuple[float, float]] = []  # (time of a result, seconds of its epoch)
+        while process.poll() is None:
+            epochs = list(first_epochs(journal))
+            seen += [(time.perf_counter() - began, seconds) for seconds in epochs[len(seen) :]]
+            time.sleep(0.02)
+    if process.returncode or not seen:
+        raise SystemExit(f"{' '.join(command)} ended with code {process.returncode}")
+    first_step = min(moment - seconds for moment, seconds in seen)
+    return Times(first_step, seen[0][0], time.perf_counter() - began)
+
+
+def first_epochs(journal: Path) -> Iterator[float]:
+    """Yield the seconds of the first epoch of each trial, in the order of the journal."""
+    if not journal.is_file():
+        return
+    for line in journal.read_bytes().splitlines():
+        if b'"epoch:1"' in line:
+            attributes: dict[str, Any] = json.loads(line)["user_attr"]
+            yield attributes["epoch:1"]["seconds"]
+
+
+if __name__ == "__main__":
+    main()
