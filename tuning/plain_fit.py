@@ -6,7 +6,6 @@ not end the search.
 
 import json
 import math
-import os
 import subprocess
 import sys
 import tempfile
@@ -27,13 +26,16 @@ from tuning.journal.writer import StudyJournal
 from tuning.scheduling.schedule import Callback
 
 PROGRAM = """
-import json, sys
+import json, os, sys
+os.nice(15)
 task = json.loads(sys.argv[1])
 sys.path[:] = task.pop("path")
 from tuning.plain_fit import fit_and_predict
 print(json.dumps(fit_and_predict(**task)))
 """
-"""It imports what this process imports; `python -m` would prefer a `core` or `tuning` in the user's folder."""
+"""It imports what this process imports; `python -m` would prefer a `core` or `tuning` in the user's folder.
+
+Its niceness is that of Ray's workers: with less it would delay the first trials, with more a busy machine delays it."""
 
 
 class PlainFit(Callback):
@@ -132,7 +134,6 @@ def fit_and_predict(data: Mapping[str, Any], fingerprint: str, metric: str, cach
         cache_dir: Folder of the data cache.
     """
     try:
-        os.nice(10)
         corpus = load_corpus(**data, cache_dir=cache_dir)
         if corpus.fingerprint != fingerprint:
             raise DataError("the data have changed since the command began")

@@ -5,6 +5,9 @@ import dataclasses
 import shutil
 import sys
 import time
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rich.console import Console
@@ -17,10 +20,13 @@ from core.io.text import redact_uris
 from core.metrics import METRICS
 from tuning.analysis.best import table_of
 from tuning.analysis.filters import RowFilter
+from tuning.backend.background_ray import BackgroundRay
 from tuning.backend.interrupt import InterruptHandler
 from tuning.backend.storage import check_storage
 from tuning.console import command_line, print_note, study_command
+from tuning.journal.file import JOURNAL
 from tuning.journal.predictions import pack_labels
+from tuning.journal.reader import read_journal
 from tuning.journal.records import study_attributes
 from tuning.journal.writer import open_study
 from tuning.plain_fit import PlainFit
@@ -56,6 +62,9 @@ NO_STORAGE = (
     "because it was paused at a rung, starts again from its first epoch; --storage keeps them"
 )
 
+Session = Callable[[], AbstractContextManager[Any]]
+"""Gives module ray for a block, once Ray has started."""
+
 
 class SearchEnd(NamedTuple):
     """How a command that searches has ended."""
@@ -79,27 +88,50 @@ def search_study(options: RunOptions) -> SearchEnd:
     Raises:
         UserError: something in the options, the data or the study that the user can fix.
     """
-    began = time.monotonic()
+    began, interrupt = time.monotonic(), InterruptHandler()
     if options.storage is not None:
         check_storage(options.storage)
     if options.address is None:
         machine = Machine.here()
-        return _run(options, machine, options.resources.max_parallel(machine), began)
+        fits = options.resources.max_parallel(machine)
+        with interrupt.installed(), BackgroundRay(machine, interrupt.on_ray_lost) as ray:
+            return _run(options, machine, fits, began, interrupt, ray.session, ray.start)
     if options.resources.auto:
         raise ConfigError("--gpus-per-trial auto tries a GPU of this machine: with --address pass a share such as 0.5")
     from tuning.backend.cluster import check_nodes, join_cluster
 
-    with join_cluster(options.address) as cluster:
+    with join_cluster(options.address) as cluster, interrupt.installed():
         fits = cluster.max_parallel(options.resources)
         check_nodes(cluster, options.storage, print_note)
-        return _run(options, cluster, fits, began)
+        session = partial(cluster.monitored, interrupt.on_ray_lost)
+        return _run(options, cluster, fits, began, interrupt, session)
 
 
-def _run(options: RunOptions, machine: "Machine | Cluster", fits: int, began: float) -> SearchEnd:
-    """Run a study on a machine or a cluster where `fits` trials run at once."""
+def _run(
+    options: RunOptions,
+    machine: "Machine | Cluster",
+    fits: int,
+    began: float,
+    interrupt: InterruptHandler,
+    session: Session,
+    start_ray: Callable[[], None] = lambda: None,
+) -> SearchEnd:
+    """Run a study on a machine or a cluster where `fits` trials run at once.
+
+    Args:
+        options: of `run`.
+        machine: what was asked how many trials fit.
+        fits: their number.
+        began: when the command began, by time.monotonic.
+        interrupt: installed.
+        session: gives module ray for a block.
+        start_ray: called while nothing waits for Ray yet, if the study will probably need it.
+    """
     folder = options.folder
     existing = study_attributes(folder)
     study_config(options, fits, existing, a_pass=1)  # refuses wrong options before the data is read
+    if _has_work(options, existing):
+        start_ray()
     corpus = load_corpus(**data_of_study(options, existing), cache_dir=options.cache_dir, progress=_say)
     plan = study_config(options, fits, existing, corpus.pass_sentences())
     audit = render_audit(corpus.source["audit"])
@@ -150,13 +182,12 @@ def _run(options: RunOptions, machine: "Machine | Cluster", fits: int, began: fl
         if choice is not None:
             journal.set_study_attr(GPU_SHARE, dataclasses.asdict(choice))
         cost = virtual_cost(plan.space, plan.shared_settings, CorpusShape.of(corpus, plan.epoch_sentences))
-        interrupt = InterruptHandler()
         retry_oom = resources.retry_oom and resources.gpus_per_trial < 1
         schedule = Schedule(journal, plan, cost, callbacks, interrupt, retry_oom=retry_oom)
         if schedule.has_job():
             journal.set_study_attr("early_end", None)
             workers = min(fits, options.workers or fits)
-            ending = _search(options, schedule, interrupt, corpus, resources, machine, workers, began, key)
+            ending = _search(options, schedule, interrupt, corpus, resources, session, workers, began, key)
         elif (ending := schedule.early_end) is not None:
             _say(f"study {folder.name} has ended: {ending.reason}")
         else:
@@ -174,6 +205,13 @@ def _run(options: RunOptions, machine: "Machine | Cluster", fits: int, began: fl
         return SearchEnd(complete or ending is not None, hints)
 
 
+def _has_work(options: RunOptions, existing: Mapping[str, Any]) -> bool:
+    """Return whether the study has trials to train, as far as its journal shows it before the data are read."""
+    ended = existing.get("early_end") or {"n_trials": None}
+    trials = read_journal(options.folder / JOURNAL)[1] if existing else []
+    return ended["n_trials"] is None and sum(trial.state.is_finished() for trial in trials) < options.trials
+
+
 def _resume_hints(ending: EarlyEnd) -> list[str]:
     """Return how to continue a study that a budget has ended."""
     if ending.n_trials is None:
@@ -187,7 +225,7 @@ def _search(
     interrupt: InterruptHandler,
     corpus: Corpus,
     resources: TrialResources,
-    machine: "Machine | Cluster",
+    session: Session,
     workers: int,
     began: float,
     key: str,
@@ -215,7 +253,7 @@ def _search(
     progress = ProgressDisplay(Console(highlight=False), state)
     schedule.callbacks.append(progress)
     interrupt.before_exit = progress.__exit__  # a live display hides the cursor
-    backend = RayBackend(machine=machine, resources=resources, workers=workers, train=checkpoints.run_trial)
+    backend = RayBackend(session=session, resources=resources, workers=workers, train=checkpoints.run_trial)
     with progress, interrupt.time_limit(seconds, plan.budget.timed_out):
         ending = run_schedule(schedule, corpus, backend, interrupt)
     return None if ending and ending.n_trials is None and _is_complete(schedule) else ending

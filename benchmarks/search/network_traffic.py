@@ -22,6 +22,8 @@ from core.data.corpus import Corpus
 from core.data.load import load_corpus
 from core.training.loop import train
 from tuning.backend import tuner as searching
+from tuning.backend.background_ray import BackgroundRay
+from tuning.backend.interrupt import InterruptHandler
 from tuning.backend.worker import run_trial
 from tuning.journal.file import JOURNAL
 from tuning.journal.records import read_study
@@ -76,12 +78,12 @@ def search_bytes(folder: Path, plan: StudyConfig, corpus: Corpus) -> dict[str, f
             reports.append(len(cloudpickle.dumps(dict(result))))
 
     searching.StorageProblems = Counting  # type: ignore[misc]
-    machine = Machine(cpus=available_cpus(), gpus=0)
-    backend = searching.RayBackend(machine=machine, resources=TrialResources(), workers=machine.cpus, train=run_trial)
+    machine, interrupt = Machine(cpus=available_cpus(), gpus=0), InterruptHandler(say=print)
+    session = BackgroundRay(machine, interrupt.on_ray_lost).session
+    backend = searching.RayBackend(session=session, resources=TrialResources(), workers=machine.cpus, train=run_trial)
     with open_study(folder, {}) as study_journal:
-        interrupt = searching.InterruptHandler(say=print)
         schedule = searching.Schedule(study_journal, plan, lambda config: 1.0, [], interrupt)
-        searching.search(schedule, corpus, backend, interrupt)
+        searching.run_schedule(schedule, corpus, backend, interrupt)
     _, records = read_study(folder)
     trained = sum(len(record.epochs) for record in records)
     journal = (folder / JOURNAL).stat().st_size

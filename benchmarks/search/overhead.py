@@ -130,15 +130,16 @@ def with_open_trials(trials: int, folder: Path) -> dict[str, float]:
 def search_without_training(the_plan: StudyConfig, callbacks: Any, folder: Path) -> None:
     """Run a search on WORKERS workers through Ray, with its journal."""
     from benchmarks.inputs.corpora import tiny_corpus
+    from tuning.backend.background_ray import BackgroundRay
     from tuning.backend.interrupt import InterruptHandler
     from tuning.backend.tuner import RayBackend, run_schedule
     from tuning.journal.writer import open_study
     from tuning.resources.machine import Machine, TrialResources
     from tuning.scheduling.schedule import Schedule
 
-    machine = Machine(cpus=WORKERS, gpus=0)
-    backend = RayBackend(machine=machine, resources=TrialResources(), workers=WORKERS, train=nothing)
     interrupt = InterruptHandler(say=print)
+    session = BackgroundRay(Machine(cpus=WORKERS, gpus=0), interrupt.on_ray_lost).session
+    backend = RayBackend(session=session, resources=TrialResources(), workers=WORKERS, train=nothing)
     with open_study(folder / "study", {}) as journal:
         run_schedule(
             Schedule(journal, the_plan, lambda config: 1.0, [callbacks], interrupt), tiny_corpus(), backend, interrupt

@@ -45,7 +45,6 @@ def work(job, corpus, resources):
 cpus, gpus = map(int, sys.argv[1:])
 machine = Machine(cpus=cpus, gpus=gpus)
 with local_ray(machine, print) as ray:
-    tuning.backend.tuner.local_ray = lambda machine, on_lost: contextlib.nullcontext(ray)
     for line in sys.stdin:
         job = json.loads(line)
         said, problem = io.StringIO(), None
@@ -56,7 +55,8 @@ with local_ray(machine, print) as ray:
             exec(job["work"], names)  # as a script: Ray's workers get its functions by value
             resources, the_plan = eval(job["resources"], names), eval(f"plan({job['plan']})", names)
             with open_study(folder, {}) as journal:
-                backend = tuning.backend.tuner.RayBackend(machine=machine, resources=resources, workers=job["workers"],
+                session = lambda: contextlib.nullcontext(ray)
+                backend = tuning.backend.tuner.RayBackend(session=session, resources=resources, workers=job["workers"],
                                                           train=names["work"])
                 schedule = Schedule(journal, the_plan, lambda config: 1.0, [names["Heard"]()], interrupt,
                                     retry_oom=resources.retry_oom)

@@ -91,6 +91,7 @@ import sys
 from pathlib import Path
 from tuning.journal.writer import open_study
 from tuning.resources.machine import Machine, TrialResources
+from tuning.backend.background_ray import BackgroundRay
 from tuning.backend.interrupt import InterruptHandler
 from tuning.backend.tuner import RayBackend, run_schedule
 from tuning.scheduling.schedule import Callback, Schedule
@@ -111,8 +112,9 @@ class Ends(Callback):
         if self.ended_trials in (200, 1000):
             print(resident(), flush=True)
 
-backend = RayBackend(machine=Machine(cpus=2, gpus=0), resources=TrialResources(), workers=2, train=nothing)
 interrupt = InterruptHandler(say=print)
+session = BackgroundRay(Machine(cpus=2, gpus=0), interrupt.on_ray_lost).session
+backend = RayBackend(session=session, resources=TrialResources(), workers=2, train=nothing)
 with open_study(Path(sys.argv[1]), {}) as journal:
     schedule = Schedule(journal, plan(1000), lambda config: 1.0, [Ends()], interrupt)
     run_schedule(schedule, tiny_corpus(), backend, interrupt)

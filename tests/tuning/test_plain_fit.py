@@ -104,7 +104,6 @@ def test_a_process_that_cannot_start_costs_one_line(
 def test_an_error_becomes_a_message(
     corpus: Corpus, data: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(os, "nice", lambda increment: increment)
     place = str(tmp_path / "cache")
     assert "val_predictions" in fit_and_predict(data, corpus.fingerprint, "accuracy", place)
     other = fit_and_predict(data, "0" * 64, "accuracy", place)

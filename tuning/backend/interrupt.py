@@ -14,7 +14,7 @@ from tuning.scheduling.budget import EarlyEnd, StopSignal
 
 @dataclass(kw_only=True)
 class InterruptHandler(StopSignal):
-    """The first signal asks to stop after the epochs in progress, the second one stops at once."""
+    """A signal asks to stop after the epochs in progress; a second one, or one while nothing trains, stops at once."""
 
     notice: str = "stopping: running trials end their epoch and keep their checkpoints"
     """What the first signal causes."""
@@ -23,8 +23,10 @@ class InterruptHandler(StopSignal):
     say: Callable[[str], None] = print_note
     before_exit: Callable[[], None] = lambda: None
     """Called before `on_ray_lost` ends the process, such as to show the cursor again."""
+    training: bool = False
+    """Something trains. While nothing does, the first signal already stops at once."""
     again: bool = False
-    """The second signal came: Ray is being shut down, and further signals are ignored."""
+    """The command stops at once: Ray is being shut down, and further signals are ignored."""
 
     @contextlib.contextmanager
     def installed(self) -> Iterator[None]:
@@ -38,6 +40,15 @@ class InterruptHandler(StopSignal):
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+    @contextlib.contextmanager
+    def while_training(self) -> Iterator[None]:
+        """Let the first signal only ask to stop while the block runs."""
+        self.training = True
+        try:
+            yield
+        finally:
+            self.training = False
 
     @contextlib.contextmanager
     def time_limit(self, seconds: float | None, ending: EarlyEnd) -> Iterator[None]:
@@ -77,7 +88,7 @@ class InterruptHandler(StopSignal):
     def _handle(self, number: int, frame: object) -> None:
         if self.again:
             return
-        if self.requested:
+        if self.requested or not self.training:
             self.again = True
             raise KeyboardInterrupt
         self.requested = True

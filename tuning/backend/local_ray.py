@@ -9,7 +9,13 @@ from typing import Any
 
 from core.errors import UserError
 from core.io.text import error_summary
-from tuning.backend.ray_private import kill_processes, ray_processes, silence_error_thread, without_unused_processes
+from tuning.backend.ray_private import (
+    kill_processes,
+    node_is_looked_for_often,
+    ray_processes,
+    silence_error_thread,
+    without_unused_processes,
+)
 from tuning.resources.machine import Machine
 
 RAY_ENV = {
@@ -75,7 +81,7 @@ def local_ray(machine: Machine, lost: Callable[[str], None]) -> Iterator[Any]:
     own = {"address": "local", "num_cpus": machine.cpus, "num_gpus": machine.gpus, "include_dashboard": False}
     with contextlib.ExitStack() as stack:
         stack.enter_context(_environment(RAY_ENV))
-        with without_unused_processes():
+        with without_unused_processes(), node_is_looked_for_often():
             ray = stack.enter_context(ray_session(problem, **own))
         over = threading.Lock()
         processes = ray_processes()

@@ -6,6 +6,7 @@ trials, telemetry and error messages.
 
 import contextlib
 import json
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -88,6 +89,8 @@ def skip_callback_telemetry() -> None:
         usage.tag_callbacks = lambda callbacks: None
 
 
+NODE_SECONDS = 10
+"""After this time Ray looks for its node itself."""
 UNUSED_STARTS = ("start_monitor", "start_log_monitor", "start_api_server")
 """Methods of Ray's Node that start a process which a search on this machine does not use: the autoscaler, the log
 monitor and the dashboard's server, which starts even without a dashboard."""
@@ -107,6 +110,29 @@ def without_unused_processes() -> Iterator[None]:
     finally:
         for name, method in replaced.items():
             setattr(Node, name, method)
+
+
+@contextlib.contextmanager
+def node_is_looked_for_often() -> Iterator[None]:
+    """Let Ray's start end when its node is there: it asks once a second, so it ends half a second later."""
+    usual = services.get_node
+
+    def get_node(address: str, node_id: str) -> Any:
+        deadline = time.monotonic() + NODE_SECONDS
+        with contextlib.suppress(AttributeError, RayError):
+            while not _has_node(address, node_id) and time.monotonic() < deadline:
+                time.sleep(0.02)
+        return usual(address, node_id)
+
+    services.get_node = get_node
+    try:
+        yield
+    finally:
+        services.get_node = usual
+
+
+def _has_node(address: str, node_id: str) -> bool:
+    return any(info.node_id.hex() == node_id for info in alive_nodes(address))
 
 
 def silence_error_thread() -> None:

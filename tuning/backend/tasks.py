@@ -2,12 +2,11 @@
 
 from collections import deque
 from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
 from core.errors import UserError
 from tuning.backend.interrupt import InterruptHandler
-from tuning.backend.local_ray import local_ray
-from tuning.resources.machine import Machine
 from tuning.scheduling.schedule import WORKER_DIED
 
 T = TypeVar("T")
@@ -16,7 +15,7 @@ T = TypeVar("T")
 def run_tasks(
     tasks: Sequence[T],
     starter: Callable[[Any], Callable[[T], Any]],
-    machine: Machine,
+    session: Callable[[], AbstractContextManager[Any]],
     workers: int,
     interrupt: InterruptHandler,
 ) -> Generator[tuple[T, Mapping[str, Any]]]:
@@ -26,7 +25,7 @@ def run_tasks(
         tasks: The tasks, in the order in which they start.
         starter: Gets the module ray when it has started. Returns a function that starts a task and returns its
             reference; the result of a task is a mapping, see tuning.backend.worker.failure_result for failures.
-        machine: Resources that Ray may use.
+        session: Gives module ray for a block, once Ray has started.
         workers: Number of tasks at a time.
         interrupt: Ends the execution; unfinished tasks are discarded.
 
@@ -36,8 +35,7 @@ def run_tasks(
     Raises:
         UserError: A task had an error that the user must fix first, such as a full disk.
     """
-    # Twice: Ray sets handlers of its own when it starts.
-    with interrupt.installed(), local_ray(machine, interrupt.on_ray_lost) as ray, interrupt.installed():
+    with session() as ray, interrupt.while_training():
         start = starter(ray)
         waiting, running = deque(tasks), dict[Any, T]()
         while (waiting or running) and not interrupt.requested:

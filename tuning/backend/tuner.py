@@ -3,19 +3,17 @@
 import dataclasses
 import shutil
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from ray.tune.progress_reporter import TrialProgressCallback
 
 from core.data.corpus import Corpus
 from tuning.backend.adapters import RayScheduler, RaySearcher
-from tuning.backend.cluster import Cluster
 from tuning.backend.interrupt import InterruptHandler
-from tuning.backend.local_ray import local_ray
 from tuning.backend.ray_private import skip_callback_telemetry
-from tuning.resources.machine import Machine, TrialResources
+from tuning.resources.machine import TrialResources
 from tuning.scheduling.budget import EarlyEnd
 from tuning.scheduling.schedule import MAX_RESTARTS, Schedule
 
@@ -24,8 +22,8 @@ from tuning.scheduling.schedule import MAX_RESTARTS, Schedule
 class RayBackend:
     """What trains the trials of a study."""
 
-    machine: Machine | Cluster
-    """What Ray may use of this machine, or the cluster that was joined."""
+    session: Callable[[], AbstractContextManager[Any]]
+    """Gives module ray for a block, once Ray has started."""
     resources: TrialResources
     """Of a trial."""
     workers: int
@@ -63,8 +61,7 @@ def run_schedule(
 ) -> EarlyEnd | None:
     """Run the jobs of a schedule.
 
-    Returns when none is left, or after an interruption. Ray is started before and shut down afterwards, unless a
-    cluster is joined.
+    Returns when none is left, or after an interruption.
 
     Args:
         schedule: its journal holds every epoch and end before the next decision.
@@ -79,10 +76,7 @@ def run_schedule(
         UserError: the first trials all failed with one cause; or the user must fix something, such as a full disk,
             before the search can continue.
     """
-    machine = backend.machine
-    session = machine.monitored if isinstance(machine, Cluster) else partial(local_ray, machine)
-    # Installed twice: Ray sets handlers of its own when it starts, and a signal must not cut its shutdown short.
-    with interrupt.installed(), session(interrupt.on_ray_lost) as ray, interrupt.installed():
+    with backend.session() as ray, interrupt.while_training():
         _run_trials(schedule, ray.put(corpus), backend, interrupt)
     schedule.raise_reason()
     return interrupt.ended or schedule.early_end

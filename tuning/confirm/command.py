@@ -97,6 +97,7 @@ def _execute_missing(
     left: Sequence[ConfirmRun],
 ) -> bool:
     """Execute the runs that are left; return False if interrupted."""
+    from tuning.backend.background_ray import BackgroundRay
     from tuning.backend.interrupt import InterruptHandler
     from tuning.resources.machine import Machine
     from tuning.retrain.environment_diff import data_changes
@@ -104,7 +105,11 @@ def _execute_missing(
 
     machine = Machine.here()
     resources, workers = task_resources(spec, machine, options.workers, len(left))
-    with open_study(options.folder, spec) as journal:
+    notice = "stopping: the running epochs are lost, what is before them is kept"
+    interrupt = InterruptHandler(notice=notice, kept="no finished run is lost")
+    background = BackgroundRay(machine, interrupt.on_ray_lost)
+    with interrupt.installed(), open_study(options.folder, spec) as journal, background:
+        background.start()
         load = partial(study_corpus, spec, options.dataset, options.vectors, options.cache_dir, options.say)
         corpus = load()
         if changes := data_changes(spec, journal.attributes["inputs"], corpus):
@@ -121,7 +126,5 @@ def _execute_missing(
 
         if first_fold := next((run for run in left if run.fold is not None), None):
             corpus_of(first_fold)  # more folds than a class has sentences are refused before hours are spent
-        notice = "stopping: the running epochs are lost, what is before them is kept"
-        interrupt = InterruptHandler(notice=notice, kept="no finished run is lost")
-        execute(left, corpus_of, journal, resources, machine, workers, options.say, interrupt)
+        execute(left, corpus_of, journal, resources, background.session, workers, options.say, interrupt)
         return not interrupt.requested

@@ -9,7 +9,7 @@ import math
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +25,7 @@ from tuning.confirm.runs import PREFIX, ConfirmRun
 from tuning.journal.predictions import pack_labels
 from tuning.journal.probabilities import file_name, pack_log_odds, save_probabilities
 from tuning.journal.writer import StudyJournal
-from tuning.resources.machine import Machine, TrialResources
+from tuning.resources.machine import TrialResources
 from tuning.scheduling.schedule import MAX_RESTARTS
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ def execute(
     corpus_of: Callable[[ConfirmRun], Corpus],
     journal: StudyJournal,
     resources: TrialResources,
-    machine: Machine,
+    session: Callable[[], AbstractContextManager[Any]],
     workers: int,
     say: Callable[[str], None],
     interrupt: "InterruptHandler",
@@ -137,7 +137,7 @@ def execute(
         corpus_of: Returns the data of a run; Ray gets the data of the study's own split once.
         journal: Receives each result.
         resources: Resources of one run.
-        machine: Resources that Ray may use.
+        session: Gives module ray for a block, once Ray has started.
         workers: Number of parallel runs.
         say: Called with a line when a run ends.
         interrupt: Ends the execution; epochs in progress are discarded.
@@ -165,7 +165,7 @@ def execute(
 
         return start
 
-    with closing(run_tasks(runs, starter, machine, workers, interrupt)) as results:
+    with closing(run_tasks(runs, starter, session, workers, interrupt)) as results:
         for ended, (run, result) in enumerate(results, 1):
             record_result(journal, run, result)
             say(f"run {ended} of {len(runs)}: {run}{result_text(result, run.config['metric'])}")

@@ -18,10 +18,13 @@ from tuning.analysis.best import ensemble_lines
 from tuning.analysis.ensemble import EnsembleEstimate
 from tuning.analysis.recommendation import NOTHING_LEARNED
 from tuning.analysis.selection_bias import FIXED
+from tuning.backend.background_ray import BackgroundRay
+from tuning.backend.interrupt import InterruptHandler
 from tuning.ensemble.measure import measure
 from tuning.ensemble.members import TrainedMember, fit_plain_member, train_members, verify_member
 from tuning.journal.records import TrialRecord, is_candidate, read_study
 from tuning.journal.writer import TEST_EVALUATIONS, StudyJournal, open_study
+from tuning.resources.machine import Machine
 from tuning.retrain.command import BOTH
 from tuning.retrain.environment_diff import changes_since, environment_now
 from tuning.retrain.models import save_members
@@ -81,9 +84,13 @@ def make_ensemble(options: EnsembleOptions) -> bool:
     print(*ensemble_lines(estimate), f"  {estimate.multiplications:,} multiplications per word", sep="\n", flush=True)
     remove_partial_writes(target.parent, re.escape(target.name), files=MODEL_FILES)
     chosen = {number: records[number] for number in estimate.counts if number != FIXED}
-    with open_study(options.folder, spec) as journal:
+    interrupt = InterruptHandler(notice="stopping: the running epochs are lost", kept="no finished epoch is lost")
+    background = BackgroundRay(Machine.here(), interrupt.on_ray_lost)
+    with interrupt.installed(), open_study(options.folder, spec) as journal, background:
+        if chosen:
+            background.start()
         corpus = study_corpus(spec, options.dataset, options.vectors, options.cache_dir, print)
-        members = _train(options, journal, records, chosen, corpus, estimate)
+        members = _train(options, journal, records, chosen, corpus, estimate, background, interrupt)
         if members is None:
             return False
         metrics = measure(journal, members, corpus, options.on)
@@ -111,16 +118,14 @@ def _train(
     chosen: Mapping[int, TrialRecord],
     corpus: Corpus,
     estimate: EnsembleEstimate,
+    background: BackgroundRay,
+    interrupt: InterruptHandler,
 ) -> list[TrainedMember] | None:
     """Return the members in the order of their weights, each compared with the journal; None after an interrupt."""
-    from tuning.backend.interrupt import InterruptHandler
-    from tuning.resources.machine import Machine
-
-    spec, machine = journal.attributes["spec"], Machine.here()
-    resources, workers = task_resources(spec, machine, options.workers, max(1, len(chosen)))
+    spec = journal.attributes["spec"]
+    resources, workers = task_resources(spec, background.machine, options.workers, max(1, len(chosen)))
     threads, device = resources.cpus_per_trial, device_of(spec)
     both = options.on == BOTH or corpus.folds is not None
-    interrupt = InterruptHandler(notice="stopping: the running epochs are lost", kept="no finished epoch is lost")
     found: dict[int, TrainedMember] = {}
     if FIXED in estimate.counts:
         print("fitting the plain baseline", flush=True)
@@ -131,8 +136,8 @@ def _train(
     if chosen:
         print(f"training {len(chosen)} trials again, {workers} at a time", flush=True)
         trained = train_members(
-            chosen, corpus, lambda record: _checkpoints(journal, record), resources, machine, workers, interrupt,
-            both=both, say=lambda line: print(line, flush=True),
+            chosen, corpus, lambda record: _checkpoints(journal, record), resources, background.session, workers,
+            interrupt, both=both, say=lambda line: print(line, flush=True),
         )  # fmt: skip
     if trained is None:
         return None

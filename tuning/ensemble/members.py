@@ -1,7 +1,7 @@
 """The members of an ensemble: trials that are trained again on Ray, and the plain baseline."""
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from tuning.backend.interrupt import InterruptHandler
 from tuning.backend.tasks import run_tasks
 from tuning.journal.probabilities import load_probabilities, trial_name
 from tuning.journal.records import PLAIN_BASELINE, TrialRecord
-from tuning.resources.machine import Machine, TrialResources
+from tuning.resources.machine import TrialResources
 from tuning.retrain.environment_diff import EnvironmentChange
 from tuning.retrain.reproduction import reproduction_of
 from tuning.scheduling.schedule import MAX_RESTARTS
@@ -81,7 +81,7 @@ def train_members(
     corpus: Corpus,
     checkpoints: Callable[[TrialRecord], Path],
     resources: TrialResources,
-    machine: Machine,
+    session: Callable[[], AbstractContextManager[Any]],
     workers: int,
     interrupt: InterruptHandler,
     *,
@@ -103,7 +103,7 @@ def train_members(
         )
 
     found: dict[int, Mapping[str, Any]] = {}
-    with closing(run_tasks(list(records.values()), starter, machine, workers, interrupt)) as results:
+    with closing(run_tasks(list(records.values()), starter, session, workers, interrupt)) as results:
         for record, result in results:
             if died := result.get("died"):
                 raise UserError(f"trial {record.number}: {died}; the same command resumes")

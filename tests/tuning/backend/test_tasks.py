@@ -7,10 +7,8 @@ from typing import Any
 import pytest
 
 from core.errors import UserError
-from tuning.backend import tasks
 from tuning.backend.interrupt import InterruptHandler
 from tuning.backend.tasks import run_tasks
-from tuning.resources.machine import Machine
 
 
 class FakeRay:
@@ -34,19 +32,16 @@ class FakeRay:
     def died(self) -> Any:
         raise self.exceptions.RayError
 
+    @contextlib.contextmanager
+    def session(self) -> Iterator["FakeRay"]:
+        self.is_open = True
+        yield self
+        self.is_open = False
+
 
 @pytest.fixture
-def ray(monkeypatch: pytest.MonkeyPatch) -> FakeRay:
-    fake = FakeRay()
-
-    @contextlib.contextmanager
-    def local_ray(*_: Any) -> Iterator[FakeRay]:
-        fake.is_open = True
-        yield fake
-        fake.is_open = False
-
-    monkeypatch.setattr(tasks, "local_ray", local_ray)
-    return fake
+def ray() -> FakeRay:
+    return FakeRay()
 
 
 def run(ray: FakeRay, names: str, interrupt: InterruptHandler | None = None) -> Iterator[tuple[str, Any]]:
@@ -55,8 +50,7 @@ def run(ray: FakeRay, names: str, interrupt: InterruptHandler | None = None) -> 
     def starter(_: Any) -> Callable[[str], Any]:
         return lambda name: outcomes.get(name) or (lambda: {"value": name.upper()})
 
-    machine = Machine(cpus=2, gpus=0, memory_bytes=2**30)
-    return run_tasks(list(names), starter, machine, 2, interrupt or InterruptHandler(say=print))
+    return run_tasks(list(names), starter, ray.session, 2, interrupt or InterruptHandler(say=print))
 
 
 def test_each_task_is_yielded_with_its_result_as_it_ends(ray: FakeRay) -> None:

@@ -27,6 +27,7 @@ from tests.support.studies import (
     tamper,
     write_noisy,
 )
+from tuning.backend.background_ray import BackgroundRay
 from tuning.backend.interrupt import InterruptHandler
 from tuning.ensemble import members
 from tuning.ensemble.command import EnsembleOptions, make_ensemble
@@ -81,6 +82,7 @@ class InProcess:
 def ray(monkeypatch: pytest.MonkeyPatch) -> InProcess:
     fake = InProcess()
     monkeypatch.setattr(members, "run_tasks", fake.run_tasks)
+    monkeypatch.setattr(BackgroundRay, "start", lambda self: None)
     return fake
 
 

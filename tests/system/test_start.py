@@ -1,0 +1,46 @@
+"""How a search starts: Ray starts while the data are read, and whatever happens meanwhile leaves nothing behind."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.support.command import Command
+from tests.support.searches import notebook_run
+
+
+@pytest.mark.parametrize("seconds", [0.6, 1.2, 2.0, 3.0])
+def test_ctrl_c_before_the_first_epoch_ends_at_once(command: Command, sentences: Path, seconds: float) -> None:
+    """The signal goes to the whole process group, as from a terminal; again and again, as from an impatient user."""
+    with command.start(*notebook_run(sentences, f"early-{seconds}")) as driver:
+        time.sleep(seconds)
+        began = time.monotonic()
+        for _ in range(3):
+            os.killpg(driver.pid, signal.SIGINT)
+            time.sleep(0.2)
+        out, err = driver.communicate(timeout=60)
+    assert (driver.returncode, "Traceback" in err) == (130, False), f"{out}\n{err}"
+    assert "interrupted; the same command goes on" in err.splitlines()[-1]
+    assert time.monotonic() - began < 30
+    assert command.left_behind() == []
+
+
+def test_data_that_cannot_be_used_are_one_line(command: Command, tmp_path: Path) -> None:
+    """Ray is starting when the driver finds out."""
+    (tmp_path / "t.csv").write_text("body,stars\na fine film,1\n")
+    ended = command.run("run", str(tmp_path / "t.csv"), "--text-column", "text")
+    assert (ended.returncode, len(ended.stderr.splitlines())) == (2, 1), ended.stderr
+    assert "no column 'text'" in ended.stderr
+    assert command.left_behind() == []
+
+
+def test_a_complete_study_needs_no_ray(command: Command, sentences: Path) -> None:
+    words = notebook_run(sentences, "short", "--trials", "1", "--epochs", "1", "--workers", "1")
+    command.succeed(*words)
+    again = command.run(*words, program=("-X", "importtime", "-m", "tuning"))
+    assert "study short is complete: 1 trials" in again.stdout
+    imported = {line.rpartition("|")[2].strip() for line in again.stderr.splitlines()}
+    assert {"tuning.run", "tuning.backend.background_ray"} <= imported
+    assert {"ray", "torch"} & imported == set()

@@ -1,0 +1,94 @@
+"""tuning.backend.background_ray: when Ray starts and ends, with a Ray that is played here."""
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from core.errors import UserError
+from tuning.backend import local_ray
+from tuning.backend.background_ray import BackgroundRay
+from tuning.resources.machine import Machine
+
+MACHINE = Machine(cpus=1, gpus=0)
+
+
+class Played:
+    """A Ray that knows whether it runs, and in which thread it was started and ended."""
+
+    def __init__(self) -> None:
+        self.events: list[tuple[str, bool]] = []
+        """What happened, and whether in the main thread."""
+        self.problem: Exception | None = None
+        self.may_start = threading.Event()
+        self.may_start.set()
+
+    @contextlib.contextmanager
+    def local_ray(self, machine: Machine, lost: Callable[[str], None]) -> Iterator[Any]:
+        assert machine is MACHINE
+        self.may_start.wait(10)
+        if self.problem is not None:
+            raise self.problem
+        self.events.append(("started", threading.current_thread() is threading.main_thread()))
+        yield self
+        self.events.append(("ended", threading.current_thread() is threading.main_thread()))
+
+
+@pytest.fixture
+def played(monkeypatch: pytest.MonkeyPatch) -> Played:
+    fake = Played()
+    monkeypatch.setattr(local_ray, "local_ray", fake.local_ray)
+    return fake
+
+
+def test_ray_starts_and_ends_in_one_other_thread(played: Played) -> None:
+    """Linux kills the processes that a thread started when the thread ends."""
+    with BackgroundRay(MACHINE, print) as background:
+        background.start()
+        with background.session() as ray:
+            assert ray is played
+            assert played.events == [("started", False)]
+        assert played.events == [("started", False), ("ended", False)]
+
+
+def test_a_session_starts_ray_if_nobody_has(played: Played) -> None:
+    with BackgroundRay(MACHINE, print).session() as ray:
+        assert ray is played
+    assert [event for event, _ in played.events] == ["started", "ended"]
+
+
+def test_without_a_start_there_is_no_ray(played: Played) -> None:
+    with BackgroundRay(MACHINE, print):
+        pass
+    assert played.events == []
+
+
+def test_an_error_of_the_data_ends_ray(played: Played) -> None:
+    with pytest.raises(UserError, match="no such column"), BackgroundRay(MACHINE, print) as background:
+        background.start()
+        raise UserError("no such column")
+    assert [event for event, _ in played.events] in ([], ["started", "ended"])  # it may not have begun
+
+
+def test_an_error_of_the_start_is_raised_by_the_session(played: Played) -> None:
+    played.problem = UserError("Ray did not start (no room): try again")
+    with BackgroundRay(MACHINE, print) as background:
+        background.start()
+        with pytest.raises(UserError, match=r"Ray did not start \(no room\)"), background.session():
+            pass
+
+
+def test_an_interrupt_while_ray_starts_leaves_none_behind(played: Played, monkeypatch: pytest.MonkeyPatch) -> None:
+    played.may_start.clear()
+
+    def interrupted(*_: Any) -> None:
+        played.may_start.set()
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), BackgroundRay(MACHINE, print) as background:
+        monkeypatch.setattr(background._ready, "result", interrupted)
+        with background.session():
+            pass
+    assert [event for event, _ in played.events] == ["started", "ended"]

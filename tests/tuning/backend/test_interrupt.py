@@ -1,0 +1,50 @@
+"""tuning.backend.interrupt: what the signals do before, during and after the trainings."""
+
+import os
+import signal
+
+import pytest
+
+from tuning.backend.interrupt import InterruptHandler
+
+
+def send(number: int = signal.SIGINT) -> None:
+    os.kill(os.getpid(), number)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_while_nothing_trains_the_first_signal_stops_and_the_others_are_ignored(number: int) -> None:
+    said: list[str] = []
+    with InterruptHandler(say=said.append).installed():
+        with pytest.raises(KeyboardInterrupt):
+            send(number)
+        send(number)
+    assert said == []
+
+
+def test_while_something_trains_the_first_signal_asks_and_the_second_stops() -> None:
+    said: list[str] = []
+    handler = InterruptHandler(say=said.append, notice="stopping: wait")
+    with handler.installed(), handler.while_training():
+        send()
+        assert handler.requested
+        with pytest.raises(KeyboardInterrupt):
+            send()
+        send()
+    assert said == ["stopping: wait; once more to stop at once"]
+
+
+def test_after_the_trainings_one_signal_is_enough() -> None:
+    handler = InterruptHandler(say=print)
+    with handler.installed():
+        with handler.while_training():
+            pass
+        with pytest.raises(KeyboardInterrupt):
+            send()
+
+
+def test_the_handlers_from_before_are_put_back() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with InterruptHandler(say=print).installed():
+        assert signal.getsignal(signal.SIGTERM) != before
+    assert signal.getsignal(signal.SIGTERM) == before
