@@ -6,7 +6,8 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TextIO, cast
 
@@ -115,6 +116,24 @@ def command_line() -> str:
 def print_note(line: str) -> None:
     """Print a line to standard error."""
     print(line, file=sys.stderr, flush=True)
+
+
+READING_DATA = "reading the data ..."
+ASSESSING = "assessing the trials ..."
+SLOW_SECONDS = 1.0
+"""A step that takes longer says what it does."""
+
+
+@contextlib.contextmanager
+def say_if_slow(line: str, say: Callable[[str], None] = print_note) -> Iterator[None]:
+    """Print a line if the block takes longer than SLOW_SECONDS: what is fast stays quiet, what is slow is explained."""
+    timer = threading.Timer(SLOW_SECONDS, say, [line])
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 @contextlib.contextmanager

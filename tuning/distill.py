@@ -171,6 +171,7 @@ def _student(
     tokens = [tokenize(text, tokenizer) for text in texts]
     taught, val = np.flatnonzero(corpus.split != TEST), corpus.indices(VAL)
     soft = np.zeros((len(texts), len(corpus.classes)))
+    print(f"labelling {len(taught):,} sentences by the teacher ...", flush=True)
     soft[taught] = teacher_probabilities(teacher, [tokens[place] for place in taught])
     print(f"val  accuracy {(soft[val].argmax(axis=1) == corpus.labels[val]).mean():.4f} of the teacher")
     train, unlabelled = corpus.indices(TRAIN), [tokenize(text, tokenizer) for text in extra]

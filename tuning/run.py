@@ -23,7 +23,7 @@ from tuning.analysis.filters import RowFilter
 from tuning.backend.background_ray import BackgroundRay
 from tuning.backend.interrupt import InterruptHandler
 from tuning.backend.storage import check_storage
-from tuning.console import command_line, print_note, study_command
+from tuning.console import ASSESSING, READING_DATA, command_line, print_note, say_if_slow, study_command
 from tuning.journal.file import JOURNAL
 from tuning.journal.predictions import pack_labels
 from tuning.journal.reader import read_journal
@@ -78,7 +78,9 @@ class SearchEnd(NamedTuple):
 def run_study(options: RunOptions) -> bool:
     """Run or continue a study and print its table; return whether it is finished, as `search_study`."""
     end = search_study(options)
-    _say(table_of(options.folder, RowFilter(top=10), "table", end.hints))
+    with say_if_slow(ASSESSING, _say):
+        table = table_of(options.folder, RowFilter(top=10), "table", end.hints)
+    _say(table)
     return end.finished
 
 
@@ -95,7 +97,8 @@ def search_study(options: RunOptions) -> SearchEnd:
         machine = Machine.here()
         fits = options.resources.max_parallel(machine)
         with interrupt.installed(), BackgroundRay(machine, interrupt.on_ray_lost) as ray:
-            return _run(options, machine, fits, began, interrupt, ray.session, ray.start)
+            session = ray.session if sys.stdout.isatty() else partial(ray.session, _say)  # a terminal shows progress
+            return _run(options, machine, fits, began, interrupt, session, ray.start)
     if options.resources.auto:
         raise ConfigError("--gpus-per-trial auto tries a GPU of this machine: with --address pass a share such as 0.5")
     from tuning.backend.cluster import check_nodes, join_cluster
@@ -132,7 +135,8 @@ def _run(
     study_config(options, fits, existing, a_pass=1)  # refuses wrong options before the data is read
     if _has_work(options, existing):
         start_ray()
-    corpus = load_corpus(**data_of_study(options, existing), cache_dir=options.cache_dir, progress=_say)
+    with say_if_slow(READING_DATA, _say):
+        corpus = load_corpus(**data_of_study(options, existing), cache_dir=options.cache_dir, progress=_say)
     plan = study_config(options, fits, existing, corpus.pass_sentences())
     audit = render_audit(corpus.source["audit"])
     _say(wrap_titled(audit, shutil.get_terminal_size().columns) if sys.stdout.isatty() else audit)
@@ -194,7 +198,8 @@ def _run(
             _say(f"study {folder.name} is complete: {len(journal.trials())} trials")
         complete = _is_complete(schedule)
         if complete or ending is not None:
-            plain.finish()
+            with say_if_slow("waiting for the plain baseline ...", _say):
+                plain.finish()
         if (options.address or options.storage) and complete:
             # By each command: the one before may have been killed.
             _checkpoint_store(options, key).remove_all(machine, print_note)

@@ -6,7 +6,11 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from typing import Any, Self
 
+from tuning.console import say_if_slow
 from tuning.resources.machine import Machine
+
+END_SECONDS = 60
+"""Maximum time for the end of Ray. Its processes end with this one at the latest."""
 
 
 class BackgroundRay:
@@ -25,15 +29,20 @@ class BackgroundRay:
             self._thread.start()
 
     @contextlib.contextmanager
-    def session(self) -> Iterator[Any]:
+    def session(self, say: Callable[[str], None] = lambda line: None) -> Iterator[Any]:
         """Wait until Ray has started, give it, and shut it down after the block.
+
+        Args:
+            say: Called with a line if that takes long.
 
         Raises:
             UserError: Ray does not start.
         """
         self.start()
         with self:
-            yield self._ready.result()
+            with say_if_slow("starting Ray ...", say):
+                ray = self._ready.result()
+            yield ray
 
     def __enter__(self) -> Self:
         return self
@@ -42,7 +51,7 @@ class BackgroundRay:
         """Shut Ray down; an interruption of this wait does not cut that short."""
         self._over.set()
         if self._thread.ident is not None:
-            self._thread.join()
+            self._thread.join(END_SECONDS)
 
     def _hold(self) -> None:
         """Start Ray and keep this thread alive: Linux kills Ray's processes when the thread that started them ends."""

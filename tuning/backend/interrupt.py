@@ -6,10 +6,23 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from types import FrameType
 from typing import NoReturn
 
 from tuning.console import command_line, print_note
 from tuning.scheduling.budget import EarlyEnd, StopSignal
+
+LATER_SECONDS = 0.02
+
+
+def _send_later(number: int) -> None:
+    """Send this process a signal again: the import that it met would never release the lock of all imports.
+
+    The thread that imports Ray would wait for this lock forever.
+    """
+    timer = threading.Timer(LATER_SECONDS, os.kill, [os.getpid(), number])
+    timer.daemon = True
+    timer.start()
 
 
 @dataclass(kw_only=True)
@@ -85,10 +98,13 @@ class InterruptHandler(StopSignal):
         )
         os._exit(2)
 
-    def _handle(self, number: int, frame: object) -> None:
+    def _handle(self, number: int, frame: FrameType | None) -> None:
         if self.again:
             return
         if self.requested or not self.training:
+            if frame is not None and frame.f_code.co_filename.startswith("<frozen importlib"):
+                _send_later(number)
+                return
             self.again = True
             raise KeyboardInterrupt
         self.requested = True

@@ -11,7 +11,7 @@ from core.errors import ConfigError, CorruptionError, UserError
 from core.io import cache
 from core.io.cache import read_manifest
 from tuning.cli.options import takes_data_options
-from tuning.console import print_note
+from tuning.console import READING_DATA, print_note, say_if_slow
 from tuning.formatting import format_megabytes
 from tuning.run_options import CacheDir, Results, study_folder
 
@@ -69,7 +69,9 @@ def data(
     if suspects is not None:
         from tuning.analysis.suspects import suspects_text
 
-        print(suspects_text(study_folder(suspects, results), cache_dir, format))
+        with say_if_slow("reading the study and its data ..."):
+            text = suspects_text(study_folder(suspects, results), cache_dir, format)
+        print(text)
         return
     if format == "csv":
         raise ConfigError("--format csv goes with --suspects only: choose text or json")
@@ -83,7 +85,8 @@ def data(
     from core.data.audit import audit_warnings, render_audit
     from core.data.load import load_corpus
 
-    corpus = load_corpus(**arguments, cache_dir=cache_dir, progress=print_note)
+    with say_if_slow(READING_DATA):
+        corpus = load_corpus(**arguments, cache_dir=cache_dir, progress=print_note)
     if format == "text":
         print(render_audit(corpus.source["audit"]))
         return

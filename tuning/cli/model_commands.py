@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from core.errors import ConfigError
-from tuning.console import print_note
+from tuning.console import print_note, say_if_slow
 from tuning.run_options import Encoding, Results, study_folder
 
 if TYPE_CHECKING:
@@ -101,7 +101,9 @@ def export(
         from tuning.tracking.mlflow import default_uri, export_to_mlflow
 
         folder = study_folder(what, results)
-        print(export_to_mlflow(folder, uri or default_uri(folder)))
+        with say_if_slow("copying the study ..."):
+            line = export_to_mlflow(folder, uri or default_uri(folder))
+        print(line)
         return
     if uri is not None:
         raise ConfigError("--uri goes with a study and --to mlflow: leave it out")
@@ -110,7 +112,9 @@ def export(
     model = Path(what)
     if out is None:
         out = model.absolute().with_name(f"{model.absolute().name}-{format}")
-    difference = export_onnx(_load(model), model, out, print_note)
+    loaded = _load(model)
+    with say_if_slow("writing the model, and comparing it ..."):
+        difference = export_onnx(loaded, model, out, print_note)
     print(f"{format} in {out}: its probabilities are within {difference:.1e} of the model's in fp32")
     print(f"next: python {shlex.quote(str(out / 'example.py'))} 'your sentence'")
 
@@ -137,10 +141,11 @@ def serve(
 
 def _load(folder: Path, threads: int | None = None) -> "Predictor":
     """Open a model, and let this process compute with so many threads; None for torch's default."""
-    from core.inference.predictor import load_model
+    with say_if_slow("loading the model ..."):
+        from core.inference.predictor import load_model
 
-    if threads is not None:
-        import torch
+        if threads is not None:
+            import torch
 
-        torch.set_num_threads(threads)
-    return load_model(folder, notify=print_note)
+            torch.set_num_threads(threads)
+        return load_model(folder, notify=print_note)

@@ -8,8 +8,10 @@ import typer
 
 from core.errors import ConfigError
 from tuning.cli.options import MovedData, MovedVectors, Study, TrainedOn
-from tuning.console import command_line, exit_if_interrupted, ignore_broken_output, program_name
+from tuning.console import ASSESSING, command_line, exit_if_interrupted, ignore_broken_output, program_name, say_if_slow
 from tuning.run_options import CacheDir, Encoding, Results, study_folder
+
+LOADING = "loading torch ..."
 
 
 def best(
@@ -51,7 +53,9 @@ def best(
     conditions = tuple(parse_where(text) for text in where or ())
     selection = RowFilter(state=state, where=conditions, sort=sort, top=top)
     folder = study_folder(study, results)
-    print(curve_of(folder, format) if expected else table_of(folder, selection, format))
+    with say_if_slow(ASSESSING):
+        text = curve_of(folder, format) if expected else table_of(folder, selection, format)
+    print(text)
 
 
 def list_studies(
@@ -94,8 +98,9 @@ def confirm(
     cache_dir: CacheDir = None,
 ) -> None:
     """Train the best configurations on new seeds, and compare them. Includes the baseline."""
-    from tuning.confirm.command import ConfirmOptions
-    from tuning.confirm.command import confirm_study as confirm_study
+    with say_if_slow(LOADING):
+        from tuning.confirm.command import ConfirmOptions
+        from tuning.confirm.command import confirm_study as confirm_study
 
     options = ConfirmOptions(
         folder=study_folder(study, results),
@@ -131,8 +136,9 @@ def retrain(
     cache_dir: CacheDir = None,
 ) -> None:
     """Train a trial again, compare it with the search, save the model. Compares each epoch bit by bit."""
-    from tuning.retrain.command import RetrainOptions
-    from tuning.retrain.command import retrain_trial as retrain_trial
+    with say_if_slow(LOADING):
+        from tuning.retrain.command import RetrainOptions
+        from tuning.retrain.command import retrain_trial as retrain_trial
 
     folder = study_folder(study, results)
     target = out or folder / "model"
@@ -174,8 +180,9 @@ def ensemble(
     cache_dir: CacheDir = None,
 ) -> None:
     """Combine trials and the plain baseline into one model. Trains the trials again, and compares them."""
-    from tuning.ensemble.command import EnsembleOptions
-    from tuning.ensemble.command import make_ensemble as make_ensemble
+    with say_if_slow(LOADING):
+        from tuning.ensemble.command import EnsembleOptions
+        from tuning.ensemble.command import make_ensemble as make_ensemble
 
     folder = study_folder(study, results)
     target = out or folder / "ensemble"
@@ -226,7 +233,8 @@ def distill(
     cache_dir: CacheDir = None,
 ) -> None:
     """Train one small model on the probabilities of MODEL. Uses the sentences of STUDY, and others without labels."""
-    from tuning.distill import DistillOptions, distill_model
+    with say_if_slow(LOADING):
+        from tuning.distill import DistillOptions, distill_model
 
     folder = study_folder(study, results)
     target = out or folder / "distilled"

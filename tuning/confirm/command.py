@@ -13,6 +13,7 @@ from tuning.confirm.execution import execute
 from tuning.confirm.runs import ConfirmRun, candidates, plan_runs
 from tuning.confirm.summary import Summary, summarize
 from tuning.confirm.tables import render_summary
+from tuning.console import ASSESSING, say_if_slow
 from tuning.journal.records import Spec, TrialRecord, read_study, study_attributes
 from tuning.journal.writer import open_study
 
@@ -60,7 +61,8 @@ def confirm_study(options: ConfirmOptions) -> Summary | None:
     """
     attributes, records = read_study(options.folder)
     spec = attributes["spec"]
-    chosen = candidates(records, options.top, assess(records, attributes, options.folder).recommended)
+    with say_if_slow(ASSESSING):
+        chosen = candidates(records, options.top, assess(records, attributes, options.folder).recommended)
     runs = plan_runs(spec, chosen, options.seeds, options.folds)
     if left := [run for run in runs if run.key not in attributes]:
         if not _execute_missing(options, spec, records, runs, left):
@@ -126,5 +128,14 @@ def _execute_missing(
 
         if first_fold := next((run for run in left if run.fold is not None), None):
             corpus_of(first_fold)  # more folds than a class has sentences are refused before hours are spent
-        execute(left, corpus_of, journal, resources, background.session, workers, options.say, interrupt)
+        execute(
+            left,
+            corpus_of,
+            journal,
+            resources,
+            partial(background.session, options.say),
+            workers,
+            options.say,
+            interrupt,
+        )
         return not interrupt.requested

@@ -5,6 +5,7 @@ import re
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from tuning.analysis.recommendation import NOTHING_LEARNED
 from tuning.analysis.selection_bias import FIXED
 from tuning.backend.background_ray import BackgroundRay
 from tuning.backend.interrupt import InterruptHandler
+from tuning.console import ASSESSING, say_if_slow
 from tuning.ensemble.measure import measure
 from tuning.ensemble.members import TrainedMember, fit_plain_member, train_members, verify_member
 from tuning.journal.records import TrialRecord, is_candidate, read_study
@@ -76,7 +78,8 @@ def make_ensemble(options: EnsembleOptions) -> bool:
     target = check_model_folder(options.out)
     attributes, records = read_study(options.folder)
     spec = attributes["spec"]
-    assessment = assess(records, attributes, options.folder, ensemble_size=options.size, max_cost=options.max_cost)
+    with say_if_slow(ASSESSING):
+        assessment = assess(records, attributes, options.folder, ensemble_size=options.size, max_cost=options.max_cost)
     estimate = assessment.ensemble
     if estimate is None:
         why = NOTHING_LEARNED[0] if assessment.nothing_learned else "no trial has ended with stored probabilities"
@@ -136,8 +139,8 @@ def _train(
     if chosen:
         print(f"training {len(chosen)} trials again, {workers} at a time", flush=True)
         trained = train_members(
-            chosen, corpus, lambda record: _checkpoints(journal, record), resources, background.session, workers,
-            interrupt, both=both, say=lambda line: print(line, flush=True),
+            chosen, corpus, lambda record: _checkpoints(journal, record), resources,
+            partial(background.session, print), workers, interrupt, both=both, say=lambda line: print(line, flush=True),
         )  # fmt: skip
     if trained is None:
         return None

@@ -1,26 +1,29 @@
 """The command `plan`: time, memory and disk space of a search, whether they suffice, and what would fit."""
 
+import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from core.data.corpus import TRAIN
+from core.data.corpus import TRAIN, Corpus
 from core.data.load import load_corpus
 from core.errors import ConfigError
 from core.nn.model_size import max_checkpoint_bytes
 from core.training.plain_baseline import max_fit_bytes
+from tuning.console import READING_DATA, say_if_slow
 from tuning.forecast.probe import PROBE_SECONDS, Probe, probe
 from tuning.forecast.simulation import Forecast, Range, forecast
 from tuning.formatting import format_duration, format_gigabytes, format_megabytes
 from tuning.journal.file import JOURNAL
 from tuning.journal.reader import read_journal
-from tuning.journal.records import study_attributes, to_record
+from tuning.journal.records import Spec, study_attributes, to_record
+from tuning.journal.writer import spec_differences
 from tuning.resources.allocation import heaviest_configs, resolve_resources
-from tuning.resources.machine import Machine
+from tuning.resources.machine import Machine, TrialResources
 from tuning.run_options import RunOptions, data_of_study, study_config
 from tuning.scheduling.schedule import KEPT_PAUSED
-from tuning.scheduling.study import StudyConfig
+from tuning.scheduling.study import StudyConfig, study_spec
 from tuning.warm_start import add_warm_start
 
 RAY_BYTES = 500_000_000
@@ -195,6 +198,43 @@ def share_text(cpus: int, gpus: float) -> str:
     return f"{cores} and {gpus:g} of a GPU" if gpus else cores
 
 
+@dataclass(frozen=True, kw_only=True, eq=False, slots=True)
+class PlannedSearch:
+    """What `run` would search with the same options."""
+
+    plan: StudyConfig
+    data: Mapping[str, Any]
+    """Arguments of load_corpus."""
+    corpus: Corpus
+    resources: TrialResources
+    fits: int
+    """Number of trials that run in parallel."""
+
+    def differences(self, spec: Spec, options: RunOptions) -> list[str]:
+        """Return a line for each setting in which a study's spec differs, as JSON has it."""
+        own = study_spec(self.plan, self.corpus, options.data, self.resources)
+        return spec_differences(spec, json.loads(json.dumps(own)))
+
+
+def _planned(
+    options: RunOptions, machine: Machine, existing: Mapping[str, Any], say: Callable[[str], None]
+) -> PlannedSearch:
+    """Return the search that would continue a study with these attributes, or begin one if there are none."""
+    fits = options.resources.max_parallel(machine)
+    study_config(options, fits, existing, a_pass=1)  # refuses wrong options before the data is read
+    data = data_of_study(options, existing)
+    with say_if_slow(READING_DATA, say):
+        corpus = load_corpus(**data, cache_dir=options.cache_dir, progress=say)
+    plan = study_config(options, fits, existing, corpus.pass_sentences())
+    resources, choice = resolve_resources(options.resources, plan, machine, corpus, existing)
+    if choice is not None:
+        say(str(choice))
+        fits = resources.max_parallel(machine)
+        plan = study_config(options, fits, existing, corpus.pass_sentences())
+    plan, _ = add_warm_start(plan, existing, options.warm_start_folder, corpus.fingerprint)
+    return PlannedSearch(plan=plan, data=data, corpus=corpus, resources=resources, fits=fits)
+
+
 def make_forecast(options: RunOptions, say: Callable[[str], None]) -> ForecastReport:
     """Probe the search for half a minute, then forecast it.
 
@@ -207,24 +247,18 @@ def make_forecast(options: RunOptions, say: Callable[[str], None]) -> ForecastRe
     """
     if options.address is not None:
         raise ConfigError("plan tries settings on this machine and knows no other: leave --address out")
-    machine = Machine.here()
-    fits = options.resources.max_parallel(machine)
-    existing = study_attributes(options.folder)
-    study_config(options, fits, existing, a_pass=1)  # refuses wrong options before the data is read
-    data = data_of_study(options, existing)
-    corpus = load_corpus(**data, cache_dir=options.cache_dir, progress=say)
-    plan = study_config(options, fits, existing, corpus.pass_sentences())
-    resources, choice = resolve_resources(options.resources, plan, machine, corpus, existing)
-    if choice is not None:
-        say(str(choice))
-        fits = resources.max_parallel(machine)
-        plan = study_config(options, fits, existing, corpus.pass_sentences())
-    plan, _ = add_warm_start(plan, existing, options.warm_start_folder, corpus.fingerprint)
-    workers = min(fits, options.workers or fits, plan.n_trials)
+    machine, existing = Machine.here(), study_attributes(options.folder)
+    search = _planned(options, machine, existing, say)
+    if existing and (differences := search.differences(existing["spec"], options)):
+        say(f"study {options.folder.name!r} is another search ({differences[0]}): run this one under another --name")
+        existing = {}
+        search = _planned(options, machine, existing, say)
+    plan, corpus, resources, data = search.plan, search.corpus, search.resources, search.data
+    workers = min(search.fits, options.workers or search.fits, plan.n_trials)
     heavy = heaviest_configs(plan.space, plan.baseline, **plan.shared_settings)
     # The probe has one GPU: as many processes as share it.
     side_by_side = min(workers, int(1 / resources.gpus_per_trial + 1e-9)) if resources.gpus_per_trial else workers
-    say(f"trying settings for {PROBE_SECONDS:.0f} s, {side_by_side} at once")
+    say(f"trying settings for at most {PROBE_SECONDS:.0f} s, {side_by_side} at once ...")
     found = probe(
         plan,
         heavy,
@@ -238,7 +272,7 @@ def make_forecast(options: RunOptions, say: Callable[[str], None]) -> ForecastRe
     outputs = ValidationOutputs(sentences=len(corpus.validation()), classes=len(corpus.classes))
     train_tokens = int(corpus.lengths()[corpus.indices(TRAIN)].sum())
     weights = len(corpus.members()) * max(max_checkpoint_bytes(config, *shape) for config in heavy)
-    records = [to_record(trial) for trial in read_journal(options.folder / JOURNAL)[1]]
+    records = [to_record(trial) for trial in read_journal(options.folder / JOURNAL)[1]] if existing else []
     trained = {record.number: len(record.epochs) for record in records if record.number < plan.n_trials}
     return ForecastReport(
         name=options.folder.name,

@@ -252,14 +252,19 @@ def _study(storage: JournalStorage, folder: Path, spec: Spec, attributes: Mappin
             storage.set_study_user_attr(study_id, name, value)
         return study_id
     check_format({"spec": old}, folder)
-    if old.get("fingerprint") == new.get("fingerprint"):  # the same data may have another path
-        old, new = ({key: value for key, value in each.items() if key != "data"} for each in (old, new))
-    if differences := _differences(old, new):
+    if differences := spec_differences(old, new):
         raise ConfigError(
             f"study {folder.name!r} was made with {'; '.join(differences)}: "
             "give the same options again, or choose another --name"
         )
     return study_id
+
+
+def spec_differences(old: Spec, new: Spec) -> list[str]:
+    """Return a line for each setting in which two specs differ; the same data may have another path."""
+    if old.get("fingerprint") == new.get("fingerprint"):
+        old, new = ({key: value for key, value in each.items() if key != "data"} for each in (old, new))
+    return _differences(old, new)
 
 
 def _differences(old: Any, new: Any, path: str = "") -> list[str]:

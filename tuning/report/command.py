@@ -7,6 +7,7 @@ from pathlib import Path
 from core.io.atomic import atomic_write
 from tuning.analysis.assessment import StudyAssessment, assess
 from tuning.analysis.ranking import trial_rows
+from tuning.console import say_if_slow
 from tuning.journal.file import is_locked
 from tuning.journal.records import read_study
 from tuning.report.chart_data import ChartData, chart_data
@@ -52,10 +53,12 @@ def write_report(
                 announced = True
             time.sleep(EVERY_SECONDS)
     finally:
-        atomic_write(out, make())  # a page that is not made again must not wait for it
+        with say_if_slow("writing the page ..."):
+            atomic_write(out, make())  # a page that is not made again must not wait for it
     print(f"report written to {out}")
     if images is not None:
-        write_images(figures(study_chart_data(folder)), images)
+        with say_if_slow("drawing the charts ..."):
+            write_images(figures(study_chart_data(folder)), images)
         print(f"images written to {images}")
 
 

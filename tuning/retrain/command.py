@@ -15,6 +15,7 @@ from core.io.checked_folder import remove_partial_writes
 from core.training.result import TrainResult
 from tuning.analysis.assessment import assess
 from tuning.analysis.recommendation import NOTHING_LEARNED
+from tuning.console import ASSESSING, say_if_slow
 from tuning.formatting import format_settings
 from tuning.journal.records import Spec, TrialRecord, is_candidate, rank_trials, read_study
 from tuning.journal.writer import TEST_EVALUATIONS, StudyJournal, open_study
@@ -129,7 +130,8 @@ def select_trial(
         UserError: there is no such trial, it failed, or it has not ended.
     """
     if choice == RECOMMENDED:
-        assessment = assess(records, attributes, folder)
+        with say_if_slow(ASSESSING):
+            assessment = assess(records, attributes, folder)
         if assessment.nothing_learned:
             print(*NOTHING_LEARNED, sep="\n")
         if assessment.recommended is not None:

@@ -17,6 +17,7 @@ from core.training.evaluate import Evaluation, evaluate
 from core.training.loop import train
 from core.training.refit import refit
 from core.training.result import EpochResult, TrainResult
+from tuning.console import READING_DATA, say_if_slow
 from tuning.resources.machine import Machine, TrialResources
 
 FRESH = 7_031_501
@@ -165,7 +166,8 @@ def study_corpus(
     """
     places = {name: place for name, place in (("dataset", dataset), ("vectors", vectors)) if place is not None}
     try:
-        return load_corpus(**{**spec["data"], **places, **changes}, cache_dir=cache_dir, progress=say)
+        with say_if_slow(READING_DATA, say):
+            return load_corpus(**{**spec["data"], **places, **changes}, cache_dir=cache_dir, progress=say)
     except DataError as error:
         if places:
             raise

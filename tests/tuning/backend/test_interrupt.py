@@ -2,6 +2,9 @@
 
 import os
 import signal
+import time
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -20,6 +23,16 @@ def test_while_nothing_trains_the_first_signal_stops_and_the_others_are_ignored(
             send(number)
         send(number)
     assert said == []
+
+
+def test_a_signal_in_the_middle_of_an_import_waits_for_its_end() -> None:
+    """Else the lock of all imports stays taken, and the thread that imports Ray waits forever."""
+    handler = InterruptHandler(say=print)
+    importing: Any = SimpleNamespace(f_code=SimpleNamespace(co_filename="<frozen importlib._bootstrap>"))
+    with handler.installed():
+        handler._handle(signal.SIGINT, importing)
+        with pytest.raises(KeyboardInterrupt):
+            time.sleep(5)
 
 
 def test_while_something_trains_the_first_signal_asks_and_the_second_stops() -> None:
