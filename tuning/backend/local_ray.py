@@ -22,6 +22,8 @@ RAY_ENV = {
     "RAY_USAGE_STATS_ENABLED": "0",  # no telemetry
     "RAY_AUTH_MODE": "disabled",  # no token written into the home folder
     "RAY_prestart_worker_first_driver": "0",  # one a core, which trials would not use: theirs are actors
+    "RAY_raylet_client_connect_timeout_milliseconds": "50",  # usually it must try twice, and would wait for a second
+    "RAY_raylet_client_num_connect_attempts": "200",  # so still for 10 s
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
