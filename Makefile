@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 .PHONY: tune test fast chaos simulate check bench clean
 
 tune: $(VENV)/.installed
+	@echo "Searching on 10,568 movie snippets; the data and word vectors are prepared first, once"
 	$(BIN)/sentune run
 
 test: $(VENV)/.installed-test
@@ -30,7 +31,7 @@ check: $(VENV)/.installed-test
 BENCHMARKS := data_cache training.epoch_time training.precision training.accuracy quality.cross_validation \
 	simulation.compare_policies simulation.order_price portfolio.search search.overhead search.determinism search.scaling \
 	search.forecast_accuracy quality.selection_bias quality.ensemble_selection search.growth search.large_cluster \
-	search.network_traffic search.whole_search
+	search.network_traffic search.whole_search search.first_step
 
 bench: $(VENV)/.installed-test
 	set -e; for name in $(BENCHMARKS); do echo; echo "benchmarks.$$name"; $(BIN)/python -m benchmarks.$$name --quick; done
@@ -43,6 +44,7 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.installed: pyproject.toml | $(BIN)/python
+	@echo "Installing sentune, Ray and torch into $(VENV): 0.5 GB with torch's CPU build, 3.3 GB with CUDA's (README.md says how to choose)"
 	$(BIN)/python -m pip install --disable-pip-version-check -e .
 	touch $@
 

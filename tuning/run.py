@@ -23,7 +23,7 @@ from tuning.analysis.filters import RowFilter
 from tuning.backend.background_ray import BackgroundRay
 from tuning.backend.interrupt import InterruptHandler
 from tuning.backend.storage import check_storage
-from tuning.console import ASSESSING, READING_DATA, command_line, print_note, say_if_slow, study_command
+from tuning.console import ASSESSING, READING_DATA, command_line, print_note, say_if_slow
 from tuning.journal.file import JOURNAL
 from tuning.journal.predictions import pack_labels
 from tuning.journal.reader import read_journal
@@ -72,14 +72,14 @@ class SearchEnd(NamedTuple):
     finished: bool
     """True if the study is complete or a budget has ended it, False if it was interrupted."""
     hints: list[str]
-    """What to do next, for below the table."""
+    """How to continue the study, for below the table."""
 
 
 def run_study(options: RunOptions) -> bool:
     """Run or continue a study and print its table; return whether it is finished, as `search_study`."""
     end = search_study(options)
     with say_if_slow(ASSESSING, _say):
-        table = table_of(options.folder, RowFilter(top=10), "table", end.hints)
+        table = table_of(options.folder, RowFilter(top=10), "table", end.hints, next_step=end.finished)
     _say(table)
     return end.finished
 
@@ -205,8 +205,6 @@ def _run(
             _checkpoint_store(options, key).remove_all(machine, print_note)
         journal.set_study_attr("early_end", ending.to_dict() if ending else None)
         hints = [] if ending is None else _resume_hints(ending)
-        if complete or ending is not None:
-            hints.append(f"next: {study_command('retrain', folder, '--out model')}")
         return SearchEnd(complete or ending is not None, hints)
 
 

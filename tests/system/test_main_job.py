@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,10 @@ def test_run_shows_baseline_progress_table_and_the_next_command(command: Command
     assert "4/4 trials: " in said or "3/4 trials: " in said
     assert "best so far: 0." in said
     assert "* the baseline setting: two LSTM layers of 128, not tuned" in said
-    assert f"next: python -m tuning retrain {command.results}/quick --out model" in said.splitlines()
+    recommended = re.search(r"Trial (\d+) is recommended", said)
+    assert recommended is not None
+    retrain = f"retrain {command.results}/quick --trial {recommended[1]} --out model"
+    assert f"next: python -m tuning {retrain}" in said.splitlines()
 
 
 def test_a_short_search_learns_more_than_the_majority(rows: list[dict[str, Any]]) -> None:

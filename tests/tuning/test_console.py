@@ -2,9 +2,13 @@
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 
-from tuning.console import called_from_python, command_line, program_name, study_command
+import pytest
+
+from tuning import console
+from tuning.console import called_from_python, command_line, program_name, say_if_slow, study_command
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = """
@@ -84,3 +88,15 @@ def test_a_python_call_takes_the_place_of_the_command_line() -> None:
         assert program_name() == "sentune"
     assert command_line() == before
     assert study_command("ensemble", Path("results/mine"), "--out DIR").endswith(" ensemble mine --out DIR")
+
+
+def test_a_slow_step_says_what_it_does_and_a_fast_one_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(console, "SLOW_SECONDS", 0.05)
+    said: list[str] = []
+    with say_if_slow("reading ...", said.append):
+        while not said:
+            time.sleep(0.01)
+    monkeypatch.setattr(console, "SLOW_SECONDS", 60)
+    with say_if_slow("writing ...", said.append):
+        pass
+    assert said == ["reading ..."]

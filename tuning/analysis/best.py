@@ -34,8 +34,17 @@ def study_rows(folder: Path) -> tuple[list[TrialRow], StudyAssessment, Mapping[s
     )
 
 
-def table_of(folder: Path, selection: RowFilter, form: str, hints: Sequence[str] = ()) -> str:
-    """Return the study's rows as `form`: table, json, csv, md or html; `hints` are lines before the last one of a text.
+def table_of(
+    folder: Path, selection: RowFilter, form: str, hints: Sequence[str] = (), *, next_step: bool = False
+) -> str:
+    """Return the study's rows as `form`: table, json, csv, md or html.
+
+    Args:
+        folder: Folder of the study.
+        selection: The rows.
+        form: Name of the format.
+        hints: Lines before the last ones of a text.
+        next_step: Whether a text names the command that trains the recommended trial again.
 
     Raises:
         UserError: there is no such study, or the selection does not fit it.
@@ -47,6 +56,9 @@ def table_of(folder: Path, selection: RowFilter, form: str, hints: Sequence[str]
         notes.append(f"the study ended early: {ended['reason']}")
         if ended["reason"].startswith("target "):
             notes.append("the end at a target adds up to 0.75 points to the corrected figure")
+    if next_step and rows and not assessment.nothing_learned:
+        trial = rows[0].trial if assessment.recommended is None else assessment.recommended
+        hints = [*hints, f"next: {study_command('retrain', folder, f'--trial {trial} --out model')}"]
     notes += [*hints, *conclusion(rows, assessment, command)]
     whole = bool(rows) and selection.state is None and not selection.where
     return render_table(filter_rows(rows, selection), form, notes=notes, assessment=assessment if whole else None)
