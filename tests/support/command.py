@@ -57,6 +57,10 @@ class Command:
         """Marked processes whose command line begins with a path or a title that ends in `name`."""
         return [pid for pid, line in self._marked() if line.split("\0")[0].rpartition("/")[2] == name]
 
+    def has_process(self, word: str) -> bool:
+        """Return whether `word` is in the command line of a marked process."""
+        return any(word in line for _, line in self._marked())
+
     def workers(self) -> list[int]:
         """Marked processes that train a trial."""
         return [pid for pid, line in self._marked() if "ray::ImplicitFunc" in line]
