@@ -2,20 +2,23 @@
 
 import os
 import signal
-import subprocess
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.support.command import Command
 from tests.support.searches import notebook_run
 
+if TYPE_CHECKING:
+    import subprocess
+
 
 @pytest.mark.parametrize("moment", ["data", "gcs_server", "raylet", "agent", "worker"])
 def test_ctrl_c_before_the_first_epoch_ends_at_once(command: Command, sentences: Path, moment: str) -> None:
     """The signal goes to the whole process group, as from a terminal; again and again, as from an impatient user."""
-    with command.start(*notebook_run(sentences, f"early-{moment}")) as driver:
+    with command.start(*notebook_run(sentences, "early")) as driver:
         wait_for(command, driver, moment)
         for _ in range(3):
             os.killpg(driver.pid, signal.SIGINT)
