@@ -5,6 +5,7 @@ import io
 import os
 import shlex
 import shutil
+import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -142,5 +143,6 @@ def exit_if_interrupted() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # one more would end Python in the middle of its exit
         print_note(f"interrupted; the same command goes on: {command_line()}")
         raise typer.Exit(130) from None
