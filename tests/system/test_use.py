@@ -68,7 +68,7 @@ def test_a_reader_that_has_enough_is_no_error(model: Path) -> None:
     program = f"{sys.executable} -m tuning predict {model} --file - | head -1"
     ended = subprocess.run(program, shell=True, input=b"good\n" * 5_000, capture_output=True, check=True)
     assert ended.stdout.endswith(b"\tgood\n")
-    assert ended.stderr == b""
+    assert ended.stderr.replace(b"loading the model ...\n", b"") == b""  # a slow machine says it
 
 
 def test_arguments_and_terminals_that_are_not_utf8_are_no_error(model: Path) -> None:

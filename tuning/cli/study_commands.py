@@ -8,7 +8,15 @@ import typer
 
 from core.errors import ConfigError
 from tuning.cli.options import MovedData, MovedVectors, Study, TrainedOn
-from tuning.console import ASSESSING, command_line, exit_if_interrupted, ignore_broken_output, program_name, say_if_slow
+from tuning.console import (
+    ASSESSING,
+    command_line,
+    exit_if_interrupted,
+    ignore_broken_output,
+    print_note,
+    program_name,
+    say_if_slow,
+)
 from tuning.run_options import CacheDir, Encoding, Results, study_folder
 
 LOADING = "loading torch ..."
@@ -98,7 +106,7 @@ def confirm(
     cache_dir: CacheDir = None,
 ) -> None:
     """Train the best configurations on new seeds, and compare them. Includes the baseline."""
-    with say_if_slow(LOADING):
+    with say_if_slow(LOADING, print if format == "table" else print_note):
         from tuning.confirm.command import ConfirmOptions
         from tuning.confirm.command import confirm_study as confirm_study
 
@@ -136,7 +144,7 @@ def retrain(
     cache_dir: CacheDir = None,
 ) -> None:
     """Train a trial again, compare it with the search, save the model. Compares each epoch bit by bit."""
-    with say_if_slow(LOADING):
+    with say_if_slow(LOADING, print):
         from tuning.retrain.command import RetrainOptions
         from tuning.retrain.command import retrain_trial as retrain_trial
 
@@ -180,7 +188,7 @@ def ensemble(
     cache_dir: CacheDir = None,
 ) -> None:
     """Combine trials and the plain baseline into one model. Trains the trials again, and compares them."""
-    with say_if_slow(LOADING):
+    with say_if_slow(LOADING, print):
         from tuning.ensemble.command import EnsembleOptions
         from tuning.ensemble.command import make_ensemble as make_ensemble
 
@@ -233,7 +241,7 @@ def distill(
     cache_dir: CacheDir = None,
 ) -> None:
     """Train one small model on the probabilities of MODEL. Uses the sentences of STUDY, and others without labels."""
-    with say_if_slow(LOADING):
+    with say_if_slow(LOADING, print):
         from tuning.distill import DistillOptions, distill_model
 
     folder = study_folder(study, results)

@@ -61,7 +61,7 @@ def confirm_study(options: ConfirmOptions) -> Summary | None:
     """
     attributes, records = read_study(options.folder)
     spec = attributes["spec"]
-    with say_if_slow(ASSESSING):
+    with say_if_slow(ASSESSING, options.say):
         chosen = candidates(records, options.top, assess(records, attributes, options.folder).recommended)
     runs = plan_runs(spec, chosen, options.seeds, options.folds)
     if left := [run for run in runs if run.key not in attributes]:

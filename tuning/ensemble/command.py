@@ -78,7 +78,7 @@ def make_ensemble(options: EnsembleOptions) -> bool:
     target = check_model_folder(options.out)
     attributes, records = read_study(options.folder)
     spec = attributes["spec"]
-    with say_if_slow(ASSESSING):
+    with say_if_slow(ASSESSING, print):
         assessment = assess(records, attributes, options.folder, ensemble_size=options.size, max_cost=options.max_cost)
     estimate = assessment.ensemble
     if estimate is None:

@@ -130,7 +130,7 @@ def select_trial(
         UserError: there is no such trial, it failed, or it has not ended.
     """
     if choice == RECOMMENDED:
-        with say_if_slow(ASSESSING):
+        with say_if_slow(ASSESSING, print):
             assessment = assess(records, attributes, folder)
         if assessment.nothing_learned:
             print(*NOTHING_LEARNED, sep="\n")
