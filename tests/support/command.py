@@ -13,6 +13,11 @@ from tuning.journal.file import JOURNAL
 from tuning.journal.records import read_study
 
 
+def without_waits(text: str) -> str:
+    """Return the text without the lines that only a slow machine says, such as `loading torch ...`."""
+    return "".join(line for line in text.splitlines(keepends=True) if not line.endswith(" ...\n"))
+
+
 class Command:
     """`sentune` with its studies in `results`; every process that it starts carries a mark."""
 

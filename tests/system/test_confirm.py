@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.command import Command
+from tests.support.command import Command, without_waits
 from tests.support.contents import outcomes
 from tests.support.studies import config_record, make_study, setting, tamper
 from tuning.journal.records import rank_trials, read_study, study_attributes
@@ -59,7 +59,7 @@ def test_the_cost_comes_first_then_runs_then_table_and_verdict(
     tested = 1 if settings == 2 and rank_trials(read_study(searched)[1])[0].origin == "baseline" else 2
     runs = settings * 2 + 1 + 3 * (1 + tested)  # the plain baseline once; on each fold it, the winner and the baseline
     assert len(found) == runs
-    lines = said.splitlines()
+    lines = without_waits(said).splitlines()
     cost = next(at for at, line in enumerate(lines) if line.startswith(f"{runs} runs: the {runs} to do take about "))
     assert lines[cost + 1].startswith("(each trains 3 epochs, ")
     assert [line.split(":")[0] for line in lines[cost + 2 : cost + 2 + runs]] == [
@@ -86,7 +86,7 @@ def test_the_same_command_again_only_shows_and_json_is_json(
     journal = searched.with_name("confirmed") / "study.journal"
     before = journal.read_bytes()
     again = command.run("confirm", "confirmed", *HOW)
-    assert whole[0].endswith(again.stdout)
+    assert whole[0].endswith(without_waits(again.stdout))
     content = json.loads(command.succeed("confirm", "confirmed", *HOW, "--format", "json"))
     assert "\n".join(content["verdict"]) in again.stdout
     assert journal.read_bytes() == before

@@ -22,7 +22,7 @@ from core.inference.members import LstmMember
 from core.inference.predictor import load_model
 from core.inference.saved_model import save_model
 from core.nn.classifier import SentenceClassifier
-from tests.support.command import Command
+from tests.support.command import Command, without_waits
 
 WORDS = ("<pad>", "<unk>", "good", "bad", "movie", "n't", *(f"w{i}" for i in range(200)))
 TEXTS = ["good movie", "", "isn't it BAD?", "再见 🙂", "w1 " * 5000]
@@ -68,7 +68,7 @@ def test_a_reader_that_has_enough_is_no_error(model: Path) -> None:
     program = f"{sys.executable} -m tuning predict {model} --file - | head -1"
     ended = subprocess.run(program, shell=True, input=b"good\n" * 5_000, capture_output=True, check=True)
     assert ended.stdout.endswith(b"\tgood\n")
-    assert ended.stderr.replace(b"loading the model ...\n", b"") == b""  # a slow machine says it
+    assert without_waits(ended.stderr.decode()) == ""
 
 
 def test_arguments_and_terminals_that_are_not_utf8_are_no_error(model: Path) -> None:
@@ -168,10 +168,10 @@ def test_a_server_answers_and_ctrl_c_ends_it(command: Command, model: Path) -> N
         taken = command.run("serve", str(model), "--port", address.rstrip("/").rpartition(":")[2])
         os.killpg(server.pid, signal.SIGINT)
         out, err = server.communicate(timeout=60)
-    assert (server.returncode, out, err) == (0, "", "stopped\n")
+    assert (server.returncode, out, without_waits(err)) == (0, "", "stopped\n")
     assert (taken.returncode, taken.stdout) == (2, "")
     assert "is taken; pass another --port, or 0 for any free one\n" in taken.stderr
-    assert taken.stderr.count("\n") == 1
+    assert without_waits(taken.stderr).count("\n") == 1
 
 
 def test_a_client_above_its_rate_is_told_so(command: Command, model: Path) -> None:
