@@ -83,6 +83,14 @@ class Command:
             time.sleep(0.02)
         raise AssertionError(f"{journal} did not reach {records} records")
 
+    def wait_for_epoch(self, study: str) -> None:
+        """Until a study's journal has an epoch: its trials train, and Ray has started."""
+        journal = self.results / study / JOURNAL
+        until = time.monotonic() + 120
+        while not (journal.is_file() and b'"epoch:' in journal.read_bytes()):
+            assert time.monotonic() < until, f"{journal} has no epoch yet"
+            time.sleep(0.02)
+
     def content(self, study: str) -> list[Any]:
         """A study's trials without their times."""
         return [

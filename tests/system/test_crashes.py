@@ -75,7 +75,7 @@ def test_nothing_is_written_outside_study_cache_and_rays_folder(command: Command
 def test_sigterm_ends_the_epoch_and_a_second_signal_ends_at_once(command: Command, sentences: Path, whole: str) -> None:
     """The signals go to the whole process group, as from a terminal."""
     with command.start(*search(sentences, "signals")) as driver:
-        command.wait_for_journal("signals", 10)
+        command.wait_for_epoch("signals")
         os.kill(driver.pid, signal.SIGTERM)
         out, err = driver.communicate(timeout=60)
     assert (driver.returncode, "Traceback" in err) == (130, False), f"{out}\n{err}"

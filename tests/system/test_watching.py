@@ -41,7 +41,7 @@ def unread(command: Command, sentences: Path) -> str:
         assert driver.stderr is not None
         assert driver.stdout.readline().startswith("sentences ")
         driver.stdout.close()  # as `sentune run | head -1` does
-        command.wait_for_journal("watched", 10)
+        command.wait_for_epoch("watched")
         os.kill(driver.pid, signal.SIGTERM)
         complaints = driver.stderr.read()
     assert driver.returncode == 130
