@@ -1,76 +1,151 @@
-"""Does `sentune serve` answer every request under load, and how fast?
+"""Does `sentune serve` answer every request under load and under attack, and how fast?
 
-    python -m benchmarks.serving MODEL                a model that `sentune retrain` saved
-    python -m benchmarks.serving MODEL --clients 4 --requests 100
+    python -m benchmarks.serving MODEL               some four minutes; MODEL is a folder that `sentune retrain` saved
+    python -m benchmarks.serving MODEL --quick       shows that it works, not what holds
+    python -m benchmarks.serving MODEL --only load   one of load, large, half-open, memory
 
-By default 16 clients send 1,000 requests. Each client holds one connection and sends its next request when the previous
-one is answered, with one real sentence (of the rated movie snippets) per request. An answer counts if its status is 200
-and its label is the one that the model gives in this process. Clients and server share the machine.
+`load`: 64 clients send sentences of 20 words for 30 s, one at a time on a connection each. An answer counts if its
+label is the one that the model gives in this process. Next to it, in the same run: onnxruntime on the exported model,
+one sentence at a time with one thread, tokenizer included, without HTTP.
+`large`: one client sends requests of 1 MB without end, another one sends "hi"; both have the same address.
+`half-open`: 600 connections with half of the headers and 200 with half of a body, opened again when they are closed,
+while another client sends "hi" on new connections.
+`memory`: 100,000 requests by 64 clients; the server's memory after 20,000 of them and at the end.
+
+Clients and server share the machine. The server has one worker with one thread and no limit on words a second.
 """
 
 import argparse
-import json
-import re
-import signal
-import statistics
-import subprocess
+import itertools
 import sys
+import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
-from http.client import HTTPConnection, HTTPException
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
+from benchmarks.serving_clients import Server, half_open, running_server, send_large, send_sentences
 from core import load_model
 from core.data.corpus import ReadOptions
 from core.data.datasets import resolve_dataset
+from core.inference.onnx_export import export_onnx
 from core.io import cache
+
+CLIENTS, WORDS = 64, 20
+MAX_P99_MS, MAX_LARGE_SECONDS, MAX_HALF_OPEN_SECONDS, MAX_GROWTH = 200.0, 2.0, 5.0, 1.05
+
+
+class Case(NamedTuple):
+    """What a case measures: the sentences, their labels, and how long."""
+
+    model: Path
+    texts: Sequence[str]
+    labels: Sequence[str | None]
+    quick: bool
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path, help="Folder of a saved model.")
-    parser.add_argument("--clients", type=int, default=16, help="Number of parallel clients (default: 16).")
-    parser.add_argument("--requests", type=int, default=1000, help="Total number of requests (default: 1,000).")
+    parser.add_argument("--quick", action="store_true", help="Run short forms.")
+    parser.add_argument("--only", choices=CASES, help="Run one case.")
     arguments = parser.parse_args()
-    texts = resolve_dataset("snippets", ReadOptions(), cache.default_dir()).read().texts[: arguments.requests]
+    snippets = resolve_dataset("snippets", ReadOptions(), cache.default_dir()).read().texts
+    texts = list(itertools.islice(sentences(snippets), 2000))
     labels = [each.label for each in load_model(arguments.model).predict(texts)]
-    command = [sys.executable, "-m", "tuning", "serve", str(arguments.model), "--port", "0", "--rate", "100000"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
-        assert server.stdout is not None
-        port = int(re.findall(r":(\d+)/", server.stdout.readline())[0])
-        resources = [list(range(client, len(texts), arguments.clients)) for client in range(arguments.clients)]
-        began = time.perf_counter()
-        with ThreadPoolExecutor(arguments.clients) as pool:
-            parts = pool.map(lambda places: ask(port, [(texts[i], labels[i]) for i in places]), resources)
-            seconds = [each for part in parts for each in part]
-        took = time.perf_counter() - began
-        server.send_signal(signal.SIGINT)
-        server.communicate(timeout=60)
-    lost = len(texts) - len(seconds)
-    cuts = statistics.quantiles(seconds, n=100)
-    print(f"{len(texts):,} requests by {arguments.clients} clients: {lost} lost, {len(texts) / took:.0f} per second")
-    print(f"median {1000 * cuts[49]:.1f} ms, p99 {1000 * cuts[98]:.1f} ms, longest {1000 * max(seconds):.1f} ms")
-    print(f"the server ended with exit code {server.returncode}")
-    sys.exit(1 if lost or server.returncode else 0)
+    case = Case(arguments.model, texts, labels, arguments.quick)
+    held = []
+    for name, measure in CASES.items():
+        if arguments.only in (None, name):
+            with running_server(arguments.model) as server:
+                text, holds = measure(case, server)
+            assert server.process.returncode == 0, f"the server ended with exit code {server.process.returncode}"
+            held.append(holds)
+            verdict = "run too small to decide" if arguments.quick else "holds" if holds else "DOES NOT HOLD"
+            print(f"{name}: {text}: {verdict}", flush=True)
+    sys.exit(0 if arguments.quick or all(held) else 1)
 
 
-def ask(port: int, asked: list[tuple[str, str]]) -> list[float]:
-    """Send one client's requests; return the seconds of each correct answer."""
-    connection, seconds = HTTPConnection("127.0.0.1", port, timeout=60), []
-    for text, label in asked:
-        began = time.perf_counter()
-        body = json.dumps({"texts": [text]})
-        try:
-            connection.request("POST", "/predict", body, {"Content-Type": "application/json"})
-            reply = connection.getresponse()
-            answer = json.loads(reply.read())
-        except (OSError, HTTPException, ValueError):
-            continue
-        if reply.status == 200 and answer["predictions"][0]["label"] == label:
-            seconds.append(time.perf_counter() - began)
-    connection.close()
-    return seconds
+def sentences(snippets: Sequence[str]) -> Iterator[str]:
+    """Yield sentences of WORDS words."""
+    words = itertools.chain.from_iterable(text.split() for text in itertools.cycle(snippets))
+    while True:
+        yield " ".join(itertools.islice(words, WORDS))
 
 
+def measure_load(case: Case, server: Server) -> tuple[str, bool]:
+    """Send sentences for 30 s."""
+    answers = send_sentences(server.port, case.texts, case.labels, CLIENTS, seconds=3 if case.quick else 30)
+    plain = onnxruntime_rate(case, seconds=1 if case.quick else 5)
+    text = (
+        f"{answers.count:,} answers to {CLIENTS} clients, {answers.lost} lost, {answers.per_second:.0f} per second, "
+        f"median {answers.percentile(50):.0f} ms, p99 {answers.percentile(99):.0f} ms (at most {MAX_P99_MS:.0f} "
+        f"claimed); onnxruntime without HTTP, one at a time: {plain:.0f} per second"
+    )
+    return text, answers.lost == 0 and answers.percentile(99) <= MAX_P99_MS
+
+
+def onnxruntime_rate(case: Case, seconds: float) -> float:
+    """Return the sentences per second of onnxruntime with one thread, one at a time."""
+    import numpy as np
+    import onnxruntime
+
+    model = load_model(case.model)
+    with tempfile.TemporaryDirectory(prefix="sentune-serving-") as folder:
+        export_onnx(model, case.model, Path(folder) / "onnx", print)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        session = onnxruntime.InferenceSession(Path(folder) / "onnx" / "model.onnx", options)
+    began, count = time.perf_counter(), 0
+    while time.perf_counter() - began < seconds:
+        (ids,) = model.encode([case.texts[count % len(case.texts)]])
+        session.run(["probabilities"], {"tokens": np.array([ids]), "lengths": np.array([len(ids)])})
+        count += 1
+    return count / (time.perf_counter() - began)
+
+
+def measure_large(case: Case, server: Server) -> tuple[str, bool]:
+    """Send "hi" next to requests of 1 MB."""
+    texts = [" ".join(case.texts)[: 10_000 * (place + 1)][-10_000:] for place in range(100)]
+    with send_large(server.port, texts, clients=4) as large:
+        hi = send_sentences(server.port, ["hi"], [None], 1, seconds=3 if case.quick else 30)
+    text = (
+        f"{hi.count} of {hi.count + hi.lost} times hi was answered next to requests of 1 MB ({large.count} answered, "
+        f"{large.lost} refused), the slowest after {hi.slowest:.2f} s (at most {MAX_LARGE_SECONDS:.0f} claimed)"
+    )
+    return text, hi.lost == 0 and hi.slowest <= MAX_LARGE_SECONDS
+
+
+def measure_half_open(case: Case, server: Server) -> tuple[str, bool]:
+    """Send "hi" on new connections next to connections that send nothing more."""
+    with half_open(server.port, headers=600, bodies=200):
+        hi = send_sentences(server.port, ["hi"], [None], 1, seconds=3 if case.quick else 30, reconnect=True)
+    text = (
+        f"{hi.count} of {hi.count + hi.lost} times hi was answered next to 600 half-open connections and 200 slow "
+        f"bodies, the slowest after {hi.slowest:.2f} s (at most {MAX_HALF_OPEN_SECONDS:.0f} claimed)"
+    )
+    return text, hi.lost == 0 and hi.slowest <= MAX_HALF_OPEN_SECONDS
+
+
+def measure_memory(case: Case, server: Server) -> tuple[str, bool]:
+    """Compare the server's memory after a fifth of the requests with that at the end."""
+    n_requests = 2_000 if case.quick else 100_000
+    first = send_sentences(server.port, case.texts, case.labels, CLIENTS, requests=n_requests // 5)
+    before = server.memory_bytes()
+    rest = send_sentences(server.port, case.texts, case.labels, CLIENTS, requests=n_requests - n_requests // 5)
+    after, lost = server.memory_bytes(), first.lost + rest.lost
+    text = (
+        f"{before / 1e6:.0f} MB after {first.count:,} requests, {after / 1e6:.0f} MB after {n_requests:,} "
+        f"({lost} lost; at most {MAX_GROWTH} times as much claimed)"
+    )
+    return text, lost == 0 and after <= MAX_GROWTH * before
+
+
+CASES: dict[str, Callable[[Case, Server], tuple[str, bool]]] = {
+    "load": measure_load,
+    "large": measure_large,
+    "half-open": measure_half_open,
+    "memory": measure_memory,
+}
 if __name__ == "__main__":
     main()

@@ -181,11 +181,39 @@ def test_a_client_above_its_rate_is_told_so(command: Command, model: Path) -> No
         address = server.stdout.readline().split(" on ")[1].split(" ")[0]
         host, _, port = address.removeprefix("http://").rstrip("/").partition(":")
         statuses = []
-        for _ in range(4):
+        for _ in range(2):
             with socket.create_connection((host, int(port)), timeout=60) as connection:
-                connection.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+                connection.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
                 statuses.append(connection.recv(100).split(b" ")[1])
-        os.killpg(server.pid, signal.SIGINT)
-        server.communicate(timeout=60)
-    assert statuses[:2] == [b"200", b"200"]
-    assert b"429" in statuses
+        os.killpg(server.pid, signal.SIGTERM)
+        out, err = server.communicate(timeout=60)
+    assert statuses == [b"200", b"429"]
+    assert (server.returncode, out, err) == (0, "", "stopped\n")
+
+
+def test_endless_input_is_refused_at_once_and_a_pipe_is_answered_at_once(command: Command, model: Path) -> None:
+    program = [sys.executable, "-m", "tuning", "predict", str(model), "--file", "-"]
+    with Path("/dev/zero").open("rb") as zero:
+        ended = subprocess.run(program, stdin=zero, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr == (
+        "sentune: --file -, line 1: has more than 1,048,576 characters; write each sentence on a line\n"
+    )
+    with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        for text in (b"good", b"bad"):
+            process.stdin.write(text + b"\n")
+            process.stdin.flush()
+            assert process.stdout.readline().endswith(b"\t" + text + b"\n")
+        process.stdin.close()
+        assert process.wait(60) == 0
+
+
+def test_predict_uses_one_thread_unless_more_are_asked_for(model: Path) -> None:
+    code = "import sys, torch; from tuning.cli.app import main\ntry: main()\nfinally: print(torch.get_num_threads())"
+    environment = {key: value for key, value in os.environ.items() if not key.endswith("_NUM_THREADS")}
+    for options, threads in (([], "1"), (["--threads", "3"], "3")):
+        words = [sys.executable, "-c", code, "predict", str(model), "good", *options]
+        said = subprocess.run(words, capture_output=True, text=True, check=True, env=environment).stdout
+        assert said.splitlines()[1] == threads

@@ -123,20 +123,38 @@ def serve(
     model: Folder,
     port: Annotated[int, typer.Option(help="Port to listen on; 0 uses a free one.", min=0, max=65535)] = 8000,
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 accepts other machines.")] = "127.0.0.1",
-    rate: Annotated[int, typer.Option(help="Maximum requests per second of one client, on average.", min=1)] = 100,
+    rate: Annotated[
+        int, typer.Option(help="Maximum words per second of one client, on average.", min=1, max=10**9)
+    ] = 10_000,
+    allowed_hosts: Annotated[
+        str | None,
+        typer.Option(
+            help="Further names of this server in requests, such as models.example.com,*.example.org; * for any. "
+            "Local names and --host need not be given.",
+            metavar="NAME,...",
+        ),
+    ] = None,
+    threads: Threads = 1,
     min_probability: MinProbability = None,
     at_accuracy: AtAccuracy = None,
 ) -> None:
-    """Serve MODEL over HTTP. Offers a page to type into, /predict and /health; Ctrl-C stops it.
+    """Serve MODEL over HTTP. Offers a page to type into, /predict, /health and /metrics; Ctrl-C stops it.
 
     A text without an answer has the label null.
     """
     from tuning.serving.abstention import Abstention
     from tuning.serving.server import serve_model
 
-    abstention = Abstention(min_probability=min_probability, at_accuracy=at_accuracy)
-    name = model.resolve().name
-    serve_model(lambda: _load(model), print_note, name, host=host, port=port, rate=rate, abstention=abstention)
+    serve_model(
+        lambda: _load(model, threads),
+        print_note,
+        model.resolve().name,
+        host=host,
+        port=port,
+        rate=rate,
+        allowed_hosts=allowed_hosts,
+        abstention=Abstention(min_probability=min_probability, at_accuracy=at_accuracy),
+    )
 
 
 def _load(folder: Path, threads: int | None = None) -> "Predictor":

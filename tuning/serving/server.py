@@ -1,14 +1,13 @@
-"""A saved model behind HTTP: a page to type into, /predict, /health."""
+"""A saved model behind HTTP: a page to type into, /predict, /health, /metrics."""
 
-import asyncio
 import contextlib
-import dataclasses
 import errno
 import json
+import signal
 import socket
 import sys
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from importlib.resources import files
 from string import Template
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,60 +16,109 @@ from core.errors import ConfigError, UserError
 from core.io.text import Notify, printable
 from tuning.formatting import content_policy
 from tuning.serving.abstention import ALWAYS_ANSWER, Abstention
-from tuning.serving.rate_limit import RateLimitMiddleware, TokenBucket
+from tuning.serving.hosts import LOCAL_NAMES, check_hosts, hosts_of
+from tuning.serving.limits import Gate, TokenBucket, client_of, count_words
+from tuning.serving.metrics import CONTENT_TYPE, Metrics
+from tuning.serving.request_queue import SMALL_WORDS, RequestQueue
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-    from core.inference.predictor import Predictor
+    from core.inference.predictor import Prediction, Predictor
 
 MAX_TEXTS = 1000
 """In one request."""
 MAX_CHARACTERS = 20_000
 """In one text: some 4,000 words."""
-MAX_CONNECTIONS = 500
-"""At once; further ones are answered with 503."""
+MAX_WORDS = 5000
+"""In one text. It is labelled as a whole, and other requests wait meanwhile."""
+WORDS_A_SECOND = 10_000
+"""Of one client, on average."""
+STOP_SECONDS = 10
+"""In which the requests that are under way are answered when the server stops."""
+ANSWER = ("label", "probability", "probabilities", "unknown_words")
+"""Fields of a prediction in an answer."""
 
 
-def make_app(model: "Predictor", name: str, min_probability: float | None = None) -> "FastAPI":
-    """Return the application, without limits on a client.
+def make_app(
+    model: "Predictor",
+    name: str,
+    min_probability: float | None = None,
+    *,
+    rate: int = WORDS_A_SECOND,
+    hosts: Sequence[str] = LOCAL_NAMES,
+) -> Gate:
+    """Return the application with its limits.
 
     Args:
-        model: what answers.
-        name: what the page and /health call it.
+        model: What answers.
+        name: What the page and /health call it.
         min_probability: Texts whose most probable class is less probable get the label null.
+        rate: Words a second that one client may send, on average.
+        hosts: As `hosts_of` returns them.
     """
+    queue = RequestQueue(lambda texts: [_as_json(each) for each in model.predict(texts, min_probability)])
+    metrics, bucket = Metrics(), TokenBucket(rate)
+    app = _make_routes(model, name, min_probability, queue, bucket, metrics)
+    return Gate(check_hosts(app, hosts), bucket, metrics, lambda: queue.retry_after(large=True))
+
+
+def _as_json(guess: "Prediction") -> str:
+    """Return a prediction as JSON in ASCII, since the name of a class may hold what UTF-8 cannot."""
+    return json.dumps({name: getattr(guess, name) for name in ANSWER})
+
+
+def _make_routes(
+    model: "Predictor",
+    name: str,
+    min_probability: float | None,
+    queue: RequestQueue[str],
+    bucket: TokenBucket,
+    metrics: Metrics,
+) -> "FastAPI":
     from fastapi import FastAPI, Request
     from fastapi.exceptions import RequestValidationError
-    from fastapi.responses import HTMLResponse, Response
+    from fastapi.responses import HTMLResponse, PlainTextResponse, Response
     from pydantic import BaseModel, Field
 
     class Texts(BaseModel):
         texts: list[Annotated[str, Field(max_length=MAX_CHARACTERS)]] = Field(min_length=1, max_length=MAX_TEXTS)
 
-    def answer(content: Any, status: int = 200) -> Response:
-        # In ASCII, since the name of a class may hold what UTF-8 cannot.
-        return Response(json.dumps(content), status, media_type="application/json")
+    def answer(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+        return Response(json.dumps(content), status, headers, media_type="application/json")
 
-    html, headers = _page()
-    worker = ThreadPoolExecutor(1, "predict")  # torch uses the cores by itself; more threads would only compete
-    # FastAPI's own pages load scripts from elsewhere.
-    app = FastAPI(title=f"sentune: {printable(name)}", docs_url=None, redoc_url=None)
+    html, page_headers = _page()
+    # FastAPI's own pages load scripts from elsewhere, and its redirects trust the header Host.
+    app = FastAPI(title=f"sentune: {printable(name)}", docs_url=None, redoc_url=None, redirect_slashes=False)
 
     @app.get("/", response_class=HTMLResponse)
     async def page() -> HTMLResponse:
-        return HTMLResponse(html, headers=headers)
+        return HTMLResponse(html, headers=page_headers)
 
     @app.get("/health")
     async def health() -> Response:
         about = {"model": printable(name), "classes": list(model.classes), "min_probability": min_probability}
         return answer({"status": "ok", **about})
 
+    @app.get("/metrics", response_class=PlainTextResponse)
+    async def figures() -> Response:
+        return Response(metrics.render(_queue_figures(queue)), headers={"content-type": CONTENT_TYPE})
+
     @app.post("/predict")
-    async def predict(asked: Texts) -> Response:
-        loop = asyncio.get_running_loop()
-        found = await loop.run_in_executor(worker, model.predict, asked.texts, min_probability)
-        return answer({"predictions": [dataclasses.asdict(each) for each in found]})
+    async def predict(request: Request, asked: Texts) -> Response:
+        words = [count_words(text) for text in asked.texts]
+        if (longest := max(words)) > MAX_WORDS:
+            place = words.index(longest)
+            return answer({"detail": f"texts.{place}: has more than {MAX_WORDS:,} words, split it into sentences"}, 422)
+        if seconds := queue.retry_after(large=sum(words) > SMALL_WORDS):
+            again = {"retry-after": str(seconds)}
+            return answer({"detail": "too many requests wait, try again later"}, 503, again)
+        bucket.take(client_of(request.scope), sum(words))
+        try:
+            found = await queue.submit(asked.texts, words)
+        except UserError as error:
+            return answer({"detail": str(error)}, 500)
+        return Response(f'{{"predictions": [{", ".join(found)}]}}', media_type="application/json")
 
     @app.exception_handler(RequestValidationError)
     async def refuse(request: Request, error: RequestValidationError) -> Response:
@@ -79,6 +127,15 @@ def make_app(model: "Predictor", name: str, min_probability: float | None = None
         return answer({"detail": f"{place or 'body'}: {first['msg']}"}, 422)
 
     return app
+
+
+def _queue_figures(queue: RequestQueue[str]) -> dict[str, tuple[str, float]]:
+    return {
+        "words_total": ("Labelled words, estimated.", queue.labelled_words),
+        "label_seconds_total": ("Seconds in which the model labelled words.", queue.busy_seconds),
+        "queue_requests": ("Requests that wait for the model.", queue.requests),
+        "queue_words": ("Their words that are not labelled yet.", queue.words),
+    }
 
 
 def _page() -> tuple[str, dict[str, str]]:
@@ -127,17 +184,19 @@ def serve_model(
     host: str,
     port: int,
     rate: int,
+    allowed_hosts: str | None = None,
     abstention: Abstention = ALWAYS_ANSWER,
 ) -> None:
     """Answer until Ctrl-C or SIGTERM; requests that are under way are answered first.
 
     Args:
-        load: opens the model.
-        notify: called with the threshold that `abstention` determines.
-        name: of the model, for the page.
-        host, port: where to listen.
-        rate: requests a second that one client may send.
-        abstention: when a text gets no label.
+        load: Opens the model.
+        notify: Called with the threshold that `abstention` determines.
+        name: Of the model, for the page.
+        host, port: Where to listen.
+        rate: Words a second that one client may send, on average.
+        allowed_hosts: As of `hosts_of`.
+        abstention: When a text gets no label.
 
     Raises:
         UserError: a package is missing, the port is taken, or the model cannot be used.
@@ -145,23 +204,41 @@ def serve_model(
     try:
         import fastapi  # noqa: F401
         import uvicorn
+
+        from tuning.serving.connections import IDLE_SECONDS, GuardedProtocol
     except ModuleNotFoundError as error:
         raise UserError(f"serve needs the package {error.name}: pip install fastapi uvicorn") from error
+    hosts = hosts_of(host, allowed_hosts)
     with bind_socket(host, port) as listening:
         model = load()
-        threshold = abstention.threshold(model.coverage, notify)
-        app = RateLimitMiddleware(make_app(model, name, threshold), TokenBucket(rate))
+        app = make_app(model, name, abstention.threshold(model.coverage, notify), rate=rate, hosts=hosts)
         config = uvicorn.Config(
             app,
-            log_level="warning",
-            access_log=False,
+            http=GuardedProtocol,
             ws="none",
             lifespan="off",
-            limit_concurrency=MAX_CONNECTIONS,
-            timeout_graceful_shutdown=10,
+            log_level="error",  # a client could fill the log with warnings about its requests
+            access_log=False,
+            timeout_keep_alive=IDLE_SECONDS,
+            timeout_graceful_shutdown=STOP_SECONDS,
         )
         shown = f"[{host}]" if ":" in host else host
         print(f"serving {printable(name)} on http://{shown}:{listening.getsockname()[1]}/ (Ctrl-C ends it)", flush=True)
-        with contextlib.suppress(KeyboardInterrupt):  # which uvicorn raises again after it has ended well
+        if len(hosts) > len(LOCAL_NAMES):
+            notify(f"answers requests for {', '.join(hosts)} only (--allowed-hosts adds names)")
+        with contextlib.suppress(KeyboardInterrupt), _interrupted_by_sigterm():
             uvicorn.Server(config).run(sockets=[listening])
         print("stopped", file=sys.stderr)
+
+
+@contextlib.contextmanager
+def _interrupted_by_sigterm() -> Iterator[None]:
+    """Let SIGTERM raise KeyboardInterrupt: uvicorn sends itself the signal again after it has ended well."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -135,6 +135,12 @@ MISTAKES = {
     "serve no-such --port 70000": "Invalid value for '--port'",
     "serve no-such --host 192.0.2.1": "cannot listen on 192.0.2.1: it is no address of this machine",
     "serve no-such --rate 0": "Invalid value for '--rate'",
+    "serve no-such --allowed-hosts http://x": "--allowed-hosts must be names without ports, with commas between them",
+    "serve no-such --threads 0": "Invalid value for '--threads'",
+    "predict no-such hello --threads 1000": "Invalid value for '--threads'",
+    "predict no-such hello --out gone/x": "--out must be in a folder that exists, there is no gone",
+    "predict no-such hello --out /dev/null": "--out must be a regular file, /dev/null is a device, a pipe or a socket",
+    "predict no-such --file /dev/zero": "/dev/zero: is a pipe, a device or a socket; pass a regular file",
     "bogus": "No such command 'bogus'; see sentune --help",
 }
 

@@ -1,6 +1,7 @@
 """tuning.serving.server: the server answers what the model answers, and what it cannot with one line."""
 
 import base64
+import contextlib
 import hashlib
 import json
 import socket
@@ -15,12 +16,14 @@ from typing import Any
 import pytest
 
 from core.errors import ConfigError, UserError
-from core.inference.predictor import Predictor, load_model
+from core.inference.predictor import Prediction, Predictor, load_model
 from tests.support.models import mixture, saved
 from tests.support.pages import Page
+from tests.support.servers import running
+from tuning.serving import request_queue
 from tuning.serving.server import MAX_CHARACTERS, bind_socket, make_app, serve_model
 
-uvicorn = pytest.importorskip("uvicorn", reason="needs the extra `serve`")
+pytest.importorskip("uvicorn", reason="needs the extra `serve`")
 pytest.importorskip("fastapi", reason="needs the extra `serve`")
 
 MINIMUM = 0.7
@@ -34,17 +37,8 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Predictor:
 
 @pytest.fixture(scope="module")
 def port(model: Predictor) -> Iterator[int]:
-    """Of a real server in a thread."""
-    with bind_socket("127.0.0.1", 0) as listening:
-        config = uvicorn.Config(make_app(model, "x\x1b", MINIMUM), log_level="warning", ws="none", lifespan="off")
-        server = uvicorn.Server(config)
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-        thread.start()
-        while not server.started:
-            time.sleep(0.01)
-        yield listening.getsockname()[1]
-        server.should_exit = True
-        thread.join()
+    with running(make_app(model, "x\x1b", MINIMUM, rate=10**9)) as port:
+        yield port
 
 
 @pytest.fixture
@@ -106,9 +100,148 @@ def test_a_request_that_is_none_is_refused_in_a_line(ask: Ask, body: bytes, deta
 
 
 def test_what_is_not_there_is_not_found(ask: Ask) -> None:
-    for path in ("/docs", "/redoc", "/nothing", "/../../etc/passwd"):
+    """Nothing is redirected either, which would trust the header Host."""
+    for path in ("/docs", "/redoc", "/nothing", "/../../etc/passwd", "/health/", "/predict/"):
         assert ask("GET", path)[0] == 404
     assert ask("GET", "/predict")[0] == 405
+
+
+def test_head_is_get_without_its_body(port: int) -> None:
+    connection = HTTPConnection("127.0.0.1", port, timeout=30)
+    for path in ("/", "/health", "/metrics", "/health"):
+        lengths = []
+        for method in ("GET", "HEAD"):
+            connection.request(method, path)
+            reply = connection.getresponse()
+            assert (reply.status, len(reply.read()) > 0) == (200, method == "GET")
+            lengths.append(int(reply.getheader("content-length") or 0))
+        assert min(lengths) > 50
+    connection.close()
+
+
+def test_another_host_is_not_answered(port: int) -> None:
+    connection = HTTPConnection("127.0.0.1", port, timeout=30)
+    connection.request("GET", "/health", headers={"Host": "evil.example"})
+    reply = connection.getresponse()
+    assert (reply.status, reply.getheader("location"), reply.read()) == (400, None, b"Invalid host header")
+    connection.close()
+
+
+def test_requests_words_seconds_and_the_queue_are_shown_to_prometheus(ask: Ask) -> None:
+    def figures() -> dict[str, float]:
+        status, content = ask("GET", "/metrics")
+        assert status == 200
+        lines = [line.rpartition(" ") for line in content.decode().splitlines() if not line.startswith("#")]
+        return {name: float(value) for name, _, value in lines}
+
+    ask("GET", "/nothing")
+    before = figures()
+    ask("POST", "/predict", b'{"texts": ["good bad", "bad"]}')
+    after = figures()
+    grown = {name for name in after if after[name] > before.get(name, 0)}
+    assert {'sentune_requests_total{status="200"}', "sentune_label_seconds_total"} <= grown
+    assert after["sentune_words_total"] == before["sentune_words_total"] + 3
+    assert before['sentune_requests_total{status="404"}'] >= 1
+    assert (after["sentune_queue_requests"], after["sentune_queue_words"]) == (0, 0)
+
+
+def test_a_text_of_too_many_words_is_refused(ask: Ask) -> None:
+    status, answer = ask("POST", "/predict", json.dumps({"texts": ["good", "!" * 5001]}).encode())
+    assert (status, answer) == (422, {"detail": "texts.1: has more than 5,000 words, split it into sentences"})
+
+
+class BlockedModel:
+    """A model whose first batch waits until the test allows it to end."""
+
+    classes = ("a", "b")
+
+    def __init__(self) -> None:
+        self.began, self.may_end = threading.Event(), threading.Event()
+        self.texts: list[str] = []
+
+    def predict(self, texts: list[str], min_probability: float | None) -> list[Prediction]:
+        self.texts += texts
+        self.began.set()
+        assert self.may_end.wait(60)
+        return [Prediction(label="a", probability=1.0, probabilities={"a": 1.0, "b": 0.0}, unknown_words=0.0)] * len(
+            texts
+        )
+
+
+def post(port: int, *texts: str) -> HTTPConnection:
+    connection = HTTPConnection("127.0.0.1", port, timeout=60)
+    connection.request("POST", "/predict", json.dumps({"texts": texts}), {"Content-Type": "application/json"})
+    return connection
+
+
+def figure(port: int, name: str) -> float:
+    with contextlib.closing(HTTPConnection("127.0.0.1", port, timeout=60)) as connection:
+        connection.request("GET", "/metrics")
+        lines = connection.getresponse().read().decode().splitlines()
+    return next((float(line.rpartition(" ")[2]) for line in lines if line.startswith(name)), 0.0)
+
+
+def until(port: int, name: str, value: float) -> None:
+    while figure(port, name) != value:
+        time.sleep(0.01)
+
+
+def test_the_work_of_a_client_that_goes_is_dropped() -> None:
+    model = BlockedModel()
+    with running(make_app(model, "x", rate=10**9)) as port:  # type: ignore[arg-type]
+        first = post(port, "first")
+        assert model.began.wait(60)
+        gone, kept = post(port, "gone", *["large"] * 900), post(port, "kept")
+        until(port, "sentune_queue_requests", 3)
+        gone.close()
+        until(port, 'sentune_requests_total{status="499"}', 1)
+        model.may_end.set()
+        assert [each.getresponse().status for each in (first, kept)] == [200, 200]
+        assert model.texts == ["first", "kept"]
+        for each in (first, kept):
+            each.close()
+
+
+def test_a_full_queue_refuses_and_says_when_to_come_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(request_queue, "MAX_REQUESTS", 2)
+    model = BlockedModel()
+    with running(make_app(model, "x", rate=10**9)) as port:  # type: ignore[arg-type]
+        waiting = [post(port, "one"), post(port, "two")]
+        until(port, "sentune_queue_requests", 2)
+        refused = post(port, "three")
+        reply = refused.getresponse()
+        assert (reply.status, reply.getheader("retry-after")) == (503, "1")
+        assert json.loads(reply.read()) == {"detail": "too many requests wait, try again later"}
+        model.may_end.set()
+        assert [each.getresponse().status for each in waiting] == [200, 200]
+        for each in (refused, *waiting):
+            each.close()
+
+
+def test_a_stopping_server_answers_what_waits() -> None:
+    model = BlockedModel()
+    with contextlib.ExitStack() as stack:
+        port = stack.enter_context(running(make_app(model, "x")))  # type: ignore[arg-type]
+        waiting = post(port, "one")
+        assert model.began.wait(60)
+        threading.Timer(0.2, model.may_end.set).start()
+        stack.close()
+        assert waiting.getresponse().status == 200
+        waiting.close()
+
+
+def test_a_model_without_an_answer_is_no_traceback(tmp_path: Path) -> None:
+    def fail(*_: Any) -> Any:
+        raise UserError("the weights are bad")
+
+    model = load_model(saved(tmp_path))
+    model.predict = fail  # type: ignore[method-assign]
+    with running(make_app(model, "x")) as port:
+        connection = HTTPConnection("127.0.0.1", port, timeout=30)
+        connection.request("POST", "/predict", b'{"texts": ["good"]}', {"Content-Type": "application/json"})
+        reply = connection.getresponse()
+        assert (reply.status, json.loads(reply.read())) == (500, {"detail": "the weights are bad"})
+        connection.close()
 
 
 def test_the_page_may_run_its_own_script_only(port: int) -> None:

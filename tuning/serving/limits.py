@@ -1,0 +1,199 @@
+"""What one client may ask of the server: words a second, bytes in a request, seconds to send them."""
+
+import asyncio
+import contextlib
+import json
+import math
+import re
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from tuning.serving.metrics import Metrics
+
+MAX_BODY_BYTES = 1 << 20
+"""In a request's body."""
+MAX_BODIES_BYTES = 64 << 20
+"""In all bodies that are read at once."""
+LARGE_BODY_BYTES = 4096
+"""A larger body is not parsed while the queue has no room for large requests."""
+BODY_SECONDS = 15.0
+"""From the end of the headers to the end of the body."""
+REQUEST_WORDS = 10
+"""Words for which a request counts besides its own."""
+MAX_CLIENTS = 10_000
+"""Whose last seconds are remembered; beyond, those heard least recently are forgotten."""
+GONE = 499
+"""Status in the metrics of a request whose client has gone."""
+_WORD = re.compile(r"[^\W\u0e00-\U0010ffff]{1,16}|\S")
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Message, Receive, Send], Awaitable[None]]
+
+
+def count_words(text: str) -> int:
+    """Estimate the number of words of a text without its tokenizer; at least 1.
+
+    A run of letters and digits is a word for each 16 of them. Of scripts without spaces each character is a word.
+    """
+    return len(_WORD.findall(text)) or 1
+
+
+class TokenBucket:
+    """A balance of words for each client: `rate` are added in a second, up to twice as many.
+
+    A client with a positive balance may send a request of any length, and then waits until the balance is positive.
+    """
+
+    def __init__(self, rate: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self.rate = rate
+        self.clock = clock
+        self.balances: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        """Words and the time they were counted at, by client; heard most recently last."""
+
+    def wait(self, client: str) -> float:
+        """Return the seconds until the client may send a request; 0 if it may now."""
+        balance = self._balance(client)
+        return 0.0 if balance > 0 else (1 - balance) / self.rate
+
+    def take(self, client: str, words: int) -> None:
+        """Subtract words from the client's balance."""
+        self.balances[client] = (self._balance(client) - words, self.clock())
+        self.balances.move_to_end(client)
+        if len(self.balances) > MAX_CLIENTS:
+            self.balances.popitem(last=False)
+
+    def _balance(self, client: str) -> float:
+        words, then = self.balances.get(client, (2.0 * self.rate, self.clock()))
+        return min(2.0 * self.rate, words + (self.clock() - then) * self.rate)
+
+
+class Gate:
+    """ASGI middleware in front of the application.
+
+    It reads a body whole before the application hears of the request, so that a slow sender costs no work. It refuses
+    what is too much, answers HEAD like GET, and cancels the application if the client goes.
+    """
+
+    def __init__(self, app: App, rate: TokenBucket, metrics: Metrics, retry_large: Callable[[], int]) -> None:
+        """Wrap an application.
+
+        Args:
+            app: The application.
+            rate: Words a second of each client.
+            metrics: What counts the requests.
+            retry_large: Called before a large body is parsed. Returns 0, or the seconds until there is room for it.
+        """
+        self.app, self.rate, self.metrics, self.retry_large = app, rate, metrics, retry_large
+        self.bodies_bytes = 0
+        """Of the bodies that are read at the moment."""
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        began, status = time.perf_counter(), GONE
+
+        async def observed(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        if scope["method"] == "HEAD":  # uvicorn leaves out the body of the answer
+            scope = {**scope, "method": "GET"}
+        try:
+            await self._answer(scope, receive, observed)
+        except asyncio.CancelledError:  # the server stops, and has waited long enough
+            if status == GONE:
+                await refuse(send, 503, "the server stops", closes=True)
+        finally:
+            self.metrics.record(status, time.perf_counter() - began)
+
+    async def _answer(self, scope: Message, receive: Receive, send: Send) -> None:
+        client = client_of(scope)
+        try:
+            async with asyncio.timeout(BODY_SECONDS):
+                body = await self._body(receive)
+        except TimeoutError:
+            await refuse(send, 408, f"the request took longer than {BODY_SECONDS:g} seconds", closes=True)
+            return
+        except _TooLargeError as error:
+            await refuse(send, error.status, str(error), closes=True)
+            return
+        if body is None:
+            return
+        if wait := self.rate.wait(client):
+            await refuse(send, 429, "too many words, try again later", retry_after=math.ceil(wait))
+        elif len(body) > LARGE_BODY_BYTES and (seconds := self.retry_large()):
+            await refuse(send, 503, "too many words wait, try again later", retry_after=seconds)
+        else:
+            self.rate.take(client, REQUEST_WORDS)
+            await self._call(scope, body, receive, send)
+
+    async def _body(self, receive: Receive) -> bytes | None:
+        """Return the whole body; None if the client has gone."""
+        body = bytearray()
+        try:
+            while True:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    return None
+                part = message.get("body", b"")
+                body += part
+                self.bodies_bytes += len(part)
+                if len(body) > MAX_BODY_BYTES:
+                    raise _TooLargeError(413, f"the request has more than {MAX_BODY_BYTES:,} bytes")
+                if self.bodies_bytes > MAX_BODIES_BYTES:
+                    raise _TooLargeError(503, "too many bytes arrive, try again later")
+                if not message.get("more_body", False):
+                    return bytes(body)
+        finally:
+            self.bodies_bytes -= len(body)
+
+    async def _call(self, scope: Message, body: bytes, receive: Receive, send: Send) -> None:
+        """Run the application on a body, and cancel it if the client goes."""
+        messages = [{"type": "http.request", "body": body, "more_body": False}]
+
+        async def replay() -> Message:
+            return messages.pop() if messages else {"type": "http.disconnect"}
+
+        call = asyncio.ensure_future(self.app(scope, replay, send))
+        gone = asyncio.ensure_future(receive())  # the body has been read, so the next message is that
+        try:
+            await asyncio.wait((call, gone), return_when=asyncio.FIRST_COMPLETED)
+            if not call.done() and gone.result()["type"] == "http.disconnect":
+                call.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await call
+            else:
+                await call
+        finally:
+            gone.cancel()
+            call.cancel()
+
+
+class _TooLargeError(Exception):
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+
+
+def client_of(scope: Message) -> str:
+    """Return the address of a request's client, without its port."""
+    return scope["client"][0] if scope.get("client") else ""
+
+
+async def refuse(send: Send, status: int, reason: str, *, retry_after: int | None = None, closes: bool = False) -> None:
+    """Answer with a reason, the seconds after which to try again, and whether the connection is closed."""
+    body = json.dumps({"detail": reason}).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    if retry_after is not None:
+        headers.append((b"retry-after", str(retry_after).encode()))
+    if closes:
+        headers.append((b"connection", b"close"))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
