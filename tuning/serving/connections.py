@@ -7,9 +7,9 @@ from typing import cast
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-MAX_CONNECTIONS = 500
-"""At once."""
-MAX_PER_ADDRESS = 250
+MAX_CONNECTIONS = 2000
+"""At once; an idle one takes 30 kB."""
+MAX_PER_ADDRESS = 1000
 """At once from one address; behind a proxy that is all of them."""
 HEADER_SECONDS = 4.0
 """From the connection, or the first byte of a further request, to the end of the headers."""
@@ -34,6 +34,8 @@ class GuardedProtocol(H11Protocol):
         super().connection_made(transport)
         self._since = self.loop.time()
         self._watch_headers()
+        if len(self.connections) <= MAX_PER_ADDRESS and len(self.connections) <= max_connections():
+            return
         others = [cast("GuardedProtocol", each) for each in self.connections if each is not self]
         crowd = [each for each in others if each.address == self.address]
         if len(crowd) < MAX_PER_ADDRESS:
@@ -106,3 +108,12 @@ def max_connections() -> int:
     """Return MAX_CONNECTIONS, or fewer if this process may open fewer files."""
     files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     return MAX_CONNECTIONS if files == resource.RLIM_INFINITY else max(1, min(MAX_CONNECTIONS, files - _OTHER_FILES))
+
+
+def raise_file_limit() -> None:
+    """Let this process open as many files as MAX_CONNECTIONS needs, as far as it may: the usual limit is 1,024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MAX_CONNECTIONS + _OTHER_FILES
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        limit = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))

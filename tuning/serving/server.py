@@ -205,12 +205,13 @@ def serve_model(
         import fastapi  # noqa: F401
         import uvicorn
 
-        from tuning.serving.connections import IDLE_SECONDS, GuardedProtocol
+        from tuning.serving.connections import IDLE_SECONDS, GuardedProtocol, raise_file_limit
     except ModuleNotFoundError as error:
         raise UserError(f"serve needs the package {error.name}: pip install fastapi uvicorn") from error
     hosts = hosts_of(host, allowed_hosts)
     with bind_socket(host, port) as listening:
         model = load()
+        raise_file_limit()
         app = make_app(model, name, abstention.threshold(model.coverage, notify), rate=rate, hosts=hosts)
         config = uvicorn.Config(
             app,

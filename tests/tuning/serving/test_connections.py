@@ -16,7 +16,7 @@ pytest.importorskip("uvicorn", reason="needs the extra `serve`")
 
 from tests.support.servers import running
 from tuning.serving import connections
-from tuning.serving.connections import MAX_CONNECTIONS, GuardedProtocol, max_connections
+from tuning.serving.connections import MAX_CONNECTIONS, GuardedProtocol, max_connections, raise_file_limit
 
 
 async def hello(scope: Any, receive: Any, send: Any) -> None:
@@ -157,6 +157,20 @@ def test_a_process_that_may_open_few_files_has_fewer_connections(monkeypatch: py
     for files, expected in ((256, 192), (10, 1), (10**6, MAX_CONNECTIONS), (resource.RLIM_INFINITY, MAX_CONNECTIONS)):
         monkeypatch.setattr(resource, "getrlimit", lambda _, files=files: (files, files))
         assert max_connections() == expected
+
+
+@pytest.mark.parametrize(
+    ("limits", "expected"),
+    [((256, 4096), 2064), ((1024, 1500), 1500), ((1024, resource.RLIM_INFINITY), 2064), ((5000, 5000), None)],
+)
+def test_the_limit_of_open_files_is_raised_as_far_as_it_may_be(
+    monkeypatch: pytest.MonkeyPatch, limits: tuple[int, int], expected: int | None
+) -> None:
+    found: list[tuple[int, int]] = []
+    monkeypatch.setattr(resource, "getrlimit", lambda _: limits)
+    monkeypatch.setattr(resource, "setrlimit", lambda _, both: found.append(both))
+    raise_file_limit()
+    assert found == ([] if expected is None else [(expected, limits[1])])
 
 
 def test_clients_that_finish_are_served_one_after_the_other_on_a_connection(port: int) -> None:
