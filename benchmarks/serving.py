@@ -1,4 +1,4 @@
-"""Does `sentune serve` answer every request under load and under attack, and how fast?
+"""Does `sentune serve` answer every request under load and attack, and how fast?
 
     python -m benchmarks.serving MODEL               some four minutes; MODEL is a folder that `sentune retrain` saved
     python -m benchmarks.serving MODEL --quick       shows that it works, not what holds
