@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: tune test fast chaos simulate check bench clean
+.PHONY: tune test fast chaos simulate check docs bench clean
 
 tune: $(VENV)/.installed
 	@echo "Searching on 10,568 movie snippets; the data and word vectors are prepared first, once"
@@ -27,6 +27,11 @@ check: $(VENV)/.installed-test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# Without the cache of the last build, which would hide its warnings.
+docs: $(VENV)/.installed-test
+	$(BIN)/zensical build --strict --clean
+	$(BIN)/python -m tests.support.built_site build/site
+
 # The short forms: they show that each works, not what holds. MR's are fetched, or in the archive that SENTUNE_MR names.
 BENCHMARKS := data_cache training.epoch_time training.precision training.accuracy quality.cross_validation \
 	simulation.compare_policies simulation.order_price portfolio.search search.overhead search.determinism search.scaling \
@@ -49,5 +54,5 @@ $(VENV)/.installed: pyproject.toml | $(BIN)/python
 	touch $@
 
 $(VENV)/.installed-test: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --disable-pip-version-check -e '.[test,export,serve,tensorboard,dashboard,mlflow]'
+	$(BIN)/python -m pip install --disable-pip-version-check -e '.[test,docs,export,serve,tensorboard,dashboard,mlflow]'
 	touch $@ $(VENV)/.installed

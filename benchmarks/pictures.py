@@ -2,9 +2,9 @@
 
     python -m benchmarks.pictures results/snippets-quick
 
-docs/page.png is the page that `report` writes, with a filter typed in, as headless Chromium shows it (needs
-chromedriver). docs/progress.svg is what a terminal showed after four fifths of the search's time, replayed from the
-journal.
+docs/images/page.png is the page that `report` writes, with a filter typed in, as headless Chromium shows it (needs
+chromedriver). docs/images/progress.svg is what a terminal showed after four fifths of the search's time, replayed
+from the journal.
 """
 
 import argparse
@@ -31,7 +31,7 @@ from tuning.tracking.progress_state import SearchProgress
 from tuning.tracking.progress_text import live_block
 from tuning.tracking.remaining_time import RemainingTime
 
-DOCS = Path(__file__).parent.parent / "docs"
+IMAGES = Path(__file__).parent.parent / "docs/images"
 FILTER = "val_accuracy>0.75"
 WIDTH, MARGIN = 1400, 10
 """Width of the page's picture, and margin below its content, in pixels."""
@@ -48,11 +48,11 @@ def main() -> None:
     study = parser.parse_args().study
     if find_chromium() is None:
         raise SystemExit(NOT_FOUND)
-    (DOCS / "progress.svg").write_text(progress_picture(study))
+    (IMAGES / "progress.svg").write_text(progress_picture(study))
     picture = page_picture(study)
     if len(picture) > MOST_BYTES:
         raise SystemExit(f"the picture of the page has {len(picture):,} bytes, more than {MOST_BYTES:,}: show less")
-    (DOCS / "page.png").write_bytes(picture)
+    (IMAGES / "page.png").write_bytes(picture)
 
 
 def page_picture(study: Path) -> bytes:

@@ -1,6 +1,6 @@
 """Which settings matter, and which ranges have no good configuration?
 
-    python -m benchmarks.portfolio.spaces             print both tables, draw docs/importances.svg
+    python -m benchmarks.portfolio.spaces             print both tables, draw docs/images/importances.svg
     python -m benchmarks.portfolio.spaces --space quick
 
 Both tables are made from the recorded configurations of a space (benchmarks.portfolio.record). A configuration's score
@@ -36,7 +36,7 @@ from benchmarks.portfolio.record import OUT
 from tuning.space.expressions import show_value
 from tuning.space.space import Dimension
 
-PICTURE = Path(__file__).parents[2] / "docs/importances.svg"
+PICTURE = Path(__file__).parents[2] / "docs/images/importances.svg"
 QUARTER = 0.25
 """Fraction of a set's configurations that count as good."""
 PARTS = 8

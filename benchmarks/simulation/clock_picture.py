@@ -1,4 +1,4 @@
-"""Draw the virtual clock of a real study for docs/virtual-clock.md.
+"""Draw the virtual clock of a real study for docs/concepts/virtual-clock.md.
 
     python -m benchmarks.simulation.clock_picture results/snippets-quick
 
@@ -21,7 +21,7 @@ from tuning.scheduling.study import space_from_spec
 from tuning.scheduling.virtual_clock import VirtualClock, VirtualJob
 from tuning.scheduling.virtual_cost import CorpusShape, virtual_cost
 
-PICTURE = Path(__file__).parents[2] / "docs/virtual-clock.svg"
+PICTURE = Path(__file__).parents[2] / "docs/images/virtual-clock.svg"
 SHADES = ("#c6dbef", "#6baed6", "#2171b5", "#08306b")
 """Colours of a job's last epoch: first rung, second rung, and so on to the last epoch."""
 
