@@ -70,4 +70,4 @@ def test_a_missing_picture_or_page_and_a_foreign_script_are_found(built: Built) 
         "index.html loads https://a.example/b.js from another host",
     ]
     code, site = built("mkdocs.yml", lambda config: config.replace("glossary.md", "missing.md"))
-    assert "index.html links to missing.html, which does not exist" in set(problems(site))
+    assert "architecture.html links to ./missing.md, which does not exist" in set(problems(site))
