@@ -20,7 +20,7 @@ from tests.support.command import Command
 from tests.support.searches import run
 from tuning.journal.records import read_study
 
-PAGE = (Path(__file__).parents[2] / "docs" / "python.md").read_text()
+PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "python.md").read_text()
 SCRIPT = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)[0]
 
 
