@@ -171,7 +171,7 @@ LAYERS = [
     ["tuning.run"],
     ["tuning.forecast", "tuning.confirm", "tuning.ensemble", "tuning.distill"],
     ["tuning.retrain", "tuning.report"],
-    ["tuning.run_options", "tuning.warm_start", "tuning.plain_fit", "tuning.frames"],
+    ["tuning.run_options", "tuning.study_config", "tuning.warm_start", "tuning.plain_fit", "tuning.frames"],
     ["tuning.analysis", "tuning.tracking"],
     ["tuning.backend"],
     ["tuning.scheduling", "tuning.resources"],

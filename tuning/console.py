@@ -144,5 +144,5 @@ def exit_if_interrupted() -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # one more would end Python in the middle of its exit
-        print_note(f"interrupted; the same command goes on: {command_line()}")
+        print_note(f"interrupted; run the same command again to resume: {command_line()}")
         raise typer.Exit(130) from None

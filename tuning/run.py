@@ -32,11 +32,12 @@ from tuning.journal.writer import open_study
 from tuning.plain_fit import PlainFit
 from tuning.resources.allocation import GPU_SHARE, resolve_resources
 from tuning.resources.machine import Machine, TrialResources
-from tuning.run_options import AUTO, RunOptions, data_of_study, study_config, study_length
+from tuning.run_options import AUTO, RunOptions
 from tuning.scheduling.budget import EarlyEnd
 from tuning.scheduling.schedule import Callback, Schedule, reopen_trials
 from tuning.scheduling.study import searched_settings, study_id, study_spec
 from tuning.scheduling.virtual_cost import CorpusShape, virtual_cost
+from tuning.study_config import data_of_study, study_config, study_length
 from tuning.tracking.progress_display import ProgressDisplay
 from tuning.tracking.progress_state import SearchProgress
 from tuning.tracking.progress_text import wrap_titled

@@ -1,4 +1,4 @@
-"""RunOptions, the options of `run` and `plan`, and the study configuration that they give.
+"""RunOptions, the options of `run` and `plan`, and the paths that they give.
 
 The command line reads this module for every command, so heavy modules are imported where they are used.
 """
@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
@@ -16,23 +16,25 @@ from typer import Argument, Option
 from core.config import METRIC_NAMES, PRECISIONS
 from core.errors import check_rules
 from core.io.atomic import expand_user
-from core.nn.environment import supports_bf16
 from tuning.resources.machine import TrialResources, parse_gpu_share
 
 if TYPE_CHECKING:
     from tuning.scheduling.asha import Asha
     from tuning.scheduling.budget import Budget
-    from tuning.scheduling.study import StudyConfig
-    from tuning.scheduling.training_length import TrainingLength
     from tuning.space.space import Space
 
 AUTO = "auto"
 DATA = "argument of load_corpus"
 """Marks the fields of RunOptions that load_corpus takes. The study's spec holds them under `data`."""
 
-Encoding = Annotated[str | None, Option(help="Encoding of the file. Default: detected."), DATA]
-Results = Annotated[Path, Option(help="Folder that contains the studies.", envvar="SENTUNE_RESULTS")]
-CacheDir = Annotated[Path | None, Option(help="Cache folder. Default: SENTUNE_CACHE, or the user's cache folder.")]
+DataOption, SearchOption, ResourcesOption, BudgetOption, OutputOption = (
+    partial(Option, rich_help_panel=group) for group in ("Data", "Search", "Resources", "Budget", "Output")
+)
+"""One for each group of options under --help."""
+
+Encoding = Annotated[str | None, DataOption(help="Character encoding of the file. Default: detected."), DATA]
+Results = Annotated[Path, OutputOption(help="Folder that contains the studies.", envvar="SENTUNE_RESULTS")]
+CacheDir = Annotated[Path | None, DataOption(help="Cache folder. Default: SENTUNE_CACHE, or the user's cache folder.")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,12 +47,16 @@ class RunOptions:
 
     dataset: Annotated[
         str,
-        Argument(help="Dataset: snippets, mr, mr:PATH, or a .csv .tsv .jsonl .parquet file.", metavar="DATASET"),
+        Argument(
+            help="Dataset: snippets, mr, mr:PATH, or a .csv, .tsv, .jsonl or .parquet file.",
+            metavar="DATASET",
+            rich_help_panel="Data",
+        ),
         DATA,
     ] = "snippets"
     vectors: Annotated[
         str,
-        Option(
+        DataOption(
             help="Word vectors: glove-50d, glove-100d, glove-200d, glove-300d, fasttext, none, a .vec, .txt, .zip or "
             ".gz file, or auto (glove-50d, but none if most letters are not English)."
         ),
@@ -58,136 +64,158 @@ class RunOptions:
     ] = AUTO
     tokenizer: Annotated[
         str,
-        Option(
-            help="How texts are cut into words: english, unicode (other languages with spaces), characters (languages "
-            "without spaces), or auto (by the letters of the texts)."
+        DataOption(
+            help="Rule that splits texts into words: english, unicode (other languages with spaces), characters "
+            "(languages without spaces), or auto (by the letters of the texts)."
         ),
         DATA,
     ] = AUTO
     space: Annotated[
         str,
-        Option(
+        SearchOption(
             help="Search space: quick (for 16 trials in minutes), default (all settings, wide ranges; for 48 trials or "
             "more), notebook, or a YAML file."
         ),
     ] = "quick"
     overrides: Annotated[
         list[str] | None,
-        Option("--set", help="Range or value of one setting, e.g. 'learning_rate=log(1e-4,1e-2)'. Can be repeated."),
+        SearchOption(
+            "--set",
+            help="Range or value of one setting, e.g. 'learning_rate=log(1e-4,1e-2)'. Can be repeated. "
+            "Default: as in the search space.",
+        ),
     ] = None
     trials: Annotated[
-        int, Option(help="Total number of trials in the study. A larger number adds trials to an existing study.")
+        int,
+        BudgetOption(help="Total number of trials in the study. A larger number adds trials to an existing study."),
     ] = 16
     epochs: Annotated[
         str,
-        Option(
+        SearchOption(
             help="Maximum number of epochs per trial. `auto`: as many as show about 70,000 training sentences, "
             "from 8 to 50."
         ),
     ] = AUTO
     epoch_sentences: Annotated[
         str,
-        Option(
-            help="Training sentences in an epoch; the next epoch continues in the same shuffle. "
+        SearchOption(
+            help="Number of training sentences in an epoch; the next epoch continues in the same shuffle. "
             "`auto`: a pass over the training split, at most 100,000."
         ),
     ] = AUTO
     parallelism: Annotated[
         int | None,
-        Option(
+        SearchOption(
             help="Number of virtual workers that define the order of the search. "
             "Default: the number of trials that run in parallel."
         ),
     ] = None
     lag: Annotated[
         float | None,
-        Option(
-            help="Time that workers may be late without any waiting, in epochs of the median configuration. "
+        SearchOption(
+            help="Delay of a result that no worker waits for, in epochs of the median configuration. "
             "Default: half the square root of --parallelism, at least 2."
         ),
     ] = None
-    sampler: Annotated[str, Option(help="Sampler: tpe, random, gp, cmaes or qmc.")] = "tpe"
+    sampler: Annotated[str, SearchOption(help="Sampler of the settings: tpe, random, gp, cmaes or qmc.")] = "tpe"
     no_baseline: Annotated[
-        bool, Option("--no-baseline", help="Do not train the baseline setting as the first trial.")
+        bool, SearchOption("--no-baseline", help="Do not train the baseline setting as the first trial.")
     ] = False
     first_trials: Annotated[
         str,
-        Option(
+        SearchOption(
             help="Trials after the baseline: portfolio (settings that were good on other data), random (the sampler's "
             "own draws), or a YAML or JSON file with a list of settings."
         ),
     ] = "random"
     warm_start: Annotated[
-        str | None, Option(help="Study with the same space and data whose trials the sampler uses.", metavar="STUDY")
+        str | None,
+        SearchOption(
+            help="Study with the same space and data whose trials the sampler uses. Default: none.", metavar="STUDY"
+        ),
     ] = None
     stopping: Annotated[
-        Literal["asha", "none"], Option(help="Rule that decides which trials continue: asha, or none (all do).")
+        Literal["asha", "none"],
+        SearchOption(help="Rule that decides which trials continue: asha, or none (all trials continue)."),
     ] = "asha"
-    grace: Annotated[int, Option(help="Minimum number of epochs per trial.")] = 1
+    grace: Annotated[int, SearchOption(help="Minimum number of epochs per trial.")] = 1
     reduction: Annotated[
-        int, Option(help="Reduction factor N: the best 1/N of the trials continue past each rung.")
+        int, SearchOption(help="Reduction factor N: the best 1/N of the trials continue past each rung.")
     ] = 4
     metric: Annotated[
         str,
-        Option(
-            help="What the study optimises on the validation split: accuracy, macro_f1, balanced_accuracy, mcc, "
+        SearchOption(
+            help="Metric on the validation split that the study optimises: accuracy, macro_f1, balanced_accuracy, mcc, "
             "log_loss or roc_auc."
         ),
     ] = METRIC_NAMES[0]
     patience: Annotated[
-        int | None, Option(help="End a trial after this number of epochs without improvement. Default: no limit.")
+        int | None, SearchOption(help="End a trial after this number of epochs without improvement. Default: no limit.")
     ] = None
     precision: Annotated[
-        str, Option(help="Number format: fp32, bf16, or auto (bf16 if the hardware computes in it).")
+        str, ResourcesOption(help="Number format: fp32, bf16, or auto (bf16 if the hardware computes in it).")
     ] = AUTO
-    cpus_per_trial: Annotated[int, Option(help="Number of CPU cores, and of threads, per trial.")] = 1
+    cpus_per_trial: Annotated[int, ResourcesOption(help="Number of CPU cores, and of threads, per trial.")] = 1
     gpus_per_trial: Annotated[
         str,
-        Option(
+        ResourcesOption(
             help="Fraction of a GPU per trial, e.g. 0.5. Also limits the trial's GPU memory. "
             "`auto` measures and chooses a fraction."
         ),
     ] = "0"
     retry_oom: Annotated[
-        bool, Option("--retry-oom", help="If a trial runs out of GPU memory, run it again on a whole GPU.")
+        bool, ResourcesOption("--retry-oom", help="Run a trial again on a whole GPU if it runs out of GPU memory.")
     ] = False
     time_budget: Annotated[
-        str | None, Option(help="End the command after this time: 90s, 30m or 1h30m. Run it again to continue.")
+        str | None,
+        BudgetOption(
+            help="End the command after this time, e.g. 90s, 30m or 1h30m. Run it again to continue. Default: no limit."
+        ),
     ] = None
-    target: Annotated[float | None, Option(help="Validation value of the metric that ends the study, e.g. 0.8.")] = None
+    target: Annotated[
+        float | None,
+        BudgetOption(help="End the study at this validation value of the metric, e.g. 0.8. Default: none."),
+    ] = None
     patience_trials: Annotated[
-        int | None, Option(help="End the study after this number of consecutive trials without improvement.")
+        int | None,
+        BudgetOption(
+            help="End the study after this number of consecutive trials without improvement. Default: no limit."
+        ),
     ] = None
-    workers: Annotated[int | None, Option(help="Maximum number of parallel trials. Default: all that fit.")] = None
+    workers: Annotated[
+        int | None, ResourcesOption(help="Maximum number of parallel trials. Default: all that fit.")
+    ] = None
     tensorboard: Annotated[
-        bool, Option("--tensorboard", help="Write TensorBoard event files to the study's folder.")
+        bool, OutputOption("--tensorboard", help="Write TensorBoard event files to the study's folder.")
     ] = False
-    name: Annotated[str | None, Option(help="Name of the study. Default: DATASET-SPACE.")] = None
+    name: Annotated[str | None, OutputOption(help="Name of the study. Default: DATASET-SPACE.")] = None
     results: Results = Path("results")
     text_column: Annotated[
-        str | None, Option(help="Column with the sentences. Default: found by name, else by content."), DATA
+        str | None, DataOption(help="Column with the sentences. Default: found by name, else by content."), DATA
     ] = None
     label_column: Annotated[
-        str | None, Option(help="Column with the labels. Default: found by name, else by content."), DATA
+        str | None, DataOption(help="Column with the labels. Default: found by name, else by content."), DATA
     ] = None
     drop_missing: Annotated[
-        bool, Option("--drop-missing", help="Leave out the rows that have no text or no label."), DATA
+        bool, DataOption("--drop-missing", help="Leave out the rows that have no text or no label."), DATA
     ] = False
     probability_columns: Annotated[
         str | None,
-        Option(
+        DataOption(
             help="Columns with the probability of each class, e.g. p_neg,p_pos. Training uses them instead of the "
-            "labels. A column has its class's name, with or without p_ or probability_ in front."
+            "labels. A column has its class's name, with or without p_ or probability_ in front. Default: none."
         ),
         DATA,
     ] = None
-    split_column: Annotated[str | None, Option(help="Column with the values train, val and test."), DATA] = None
+    split_column: Annotated[
+        str | None, DataOption(help="Column with the values train, val and test. Default: none, see --split."), DATA
+    ] = None
     split: Annotated[
-        str, Option(help="Percentages of train, validation and test, or notebook (90/10, no test split)."), DATA
+        str, DataOption(help="Percentages of train, validation and test, or notebook (90/10, no test split)."), DATA
     ] = "80/10/10"
     validation: Annotated[
         str,
-        Option(
+        DataOption(
             help="Sentences that each epoch is evaluated on: split (the validation split), or folds:K (all training "
             "sentences, by cross-validation in K folds; K times the time, for small data)."
         ),
@@ -196,17 +224,26 @@ class RunOptions:
     encoding: Encoding = None
     embedding_dim: Annotated[
         int | None,
-        Option(help="Width of the random word vectors of --vectors none. Default: 300, or 100 for characters."),
+        DataOption(
+            help="Number of dimensions of the random word vectors of --vectors none. Default: 300, or 100 for "
+            "characters."
+        ),
         DATA,
     ] = None
     allow_leak: Annotated[
-        bool, Option("--allow-leak", help="Accept a split column that assigns the same text to two splits."), DATA
+        bool, DataOption("--allow-leak", help="Accept a split column that assigns the same text to two splits."), DATA
     ] = False
-    seed: Annotated[int, Option(help="Seed of the split, of every trial and of the sampler."), DATA] = 42
+    seed: Annotated[int, SearchOption(help="Seed of the split, of every trial and of the sampler."), DATA] = 42
     cache_dir: CacheDir = None
-    address: Annotated[str | None, Option(help="Ray cluster: HOST:PORT or auto. Default: this machine.")] = None
+    address: Annotated[str | None, ResourcesOption(help="Ray cluster: HOST:PORT or auto. Default: this machine.")] = (
+        None
+    )
     storage: Annotated[
-        str | None, Option(help="Second place for checkpoints: shared folder, file://, s3:// or gs://.", metavar="URI")
+        str | None,
+        ResourcesOption(
+            help="Second place for checkpoints: a shared folder, or a URI (file://, s3:// or gs://). Default: none.",
+            metavar="URI",
+        ),
     ] = None
 
     def __post_init__(self) -> None:
@@ -295,65 +332,6 @@ class RunOptions:
 DATA_OPTIONS = [
     name for name, hint in get_type_hints(RunOptions, include_extras=True).items() if DATA in hint.__metadata__
 ]
-
-
-def study_length(options: RunOptions, existing: Mapping[str, Any], a_pass: int) -> "TrainingLength":
-    """Return the length of the study's trials; the arguments are those of `study_config`."""
-    from tuning.scheduling.training_length import training_length
-
-    return training_length(*options.given_length, a_pass, existing.get("spec"))
-
-
-def study_config(options: RunOptions, max_parallel: int, existing: Mapping[str, Any], a_pass: int) -> "StudyConfig":
-    """Return the configuration of the study; an existing study keeps its length, parallelism, lag and precision.
-
-    Args:
-        options: of `run` or `plan`.
-        max_parallel: number of trials that run in parallel.
-        existing: attributes of the study in `options.folder`; empty for a new one.
-        a_pass: training sentences in a pass.
-    """
-    from tuning.scheduling.study import StudyConfig, default_lag
-    from tuning.space.portfolio import first_trials
-
-    known = existing.get("spec")
-    parallelism = options.parallelism or (known["parallelism"] if known else max_parallel)
-    lag = options.lag
-    if lag is None:
-        lag = known["lag"] if known else default_lag(parallelism)
-    precision = options.precision
-    if precision == AUTO:
-        here = options.address is None and supports_bf16(options.resources.device)
-        precision = known["precision"] if known else "bf16" if here else "fp32"
-    length = study_length(options, existing, a_pass)
-    return StudyConfig(
-        space=options.loaded_space,
-        n_trials=options.trials,
-        epochs=length.epochs,
-        epoch_sentences=length.epoch_sentences,
-        parallelism=parallelism,
-        lag=lag,
-        seed=options.seed,
-        stopping=options.stopping_rule,
-        sampler=options.sampler,
-        baseline=not options.no_baseline,
-        first_trials=first_trials(options.first_trials, options.loaded_space),
-        patience=options.patience,
-        metric=options.metric,
-        precision=precision,
-        budget=options.budget,
-    )
-
-
-def data_of_study(options: RunOptions, existing: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments of load_corpus; an existing study keeps its tokenizer and vectors instead of `auto`.
-
-    Args:
-        options: of `run` or `plan`.
-        existing: attributes of the study in `options.folder`; empty for a new one.
-    """
-    recorded = existing["spec"]["data"] if existing else {}
-    return {name: recorded.get(name, value) if value == AUTO else value for name, value in options.data.items()}
 
 
 def corpus_arguments(options: Mapping[str, Any]) -> dict[str, Any]:

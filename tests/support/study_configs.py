@@ -8,12 +8,13 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from core.config import TrialConfig
 from tuning.journal.records import copied_from, study_attributes
-from tuning.run_options import RunOptions, study_config
+from tuning.run_options import RunOptions
 from tuning.scheduling.asha import FAILED, Asha
 from tuning.scheduling.study import StudyConfig
 from tuning.scheduling.suggester import Suggester, Suggestion
 from tuning.scheduling.virtual_clock import VisibleResult
 from tuning.space.load import load_space
+from tuning.study_config import study_config
 
 STOPPED_AFTER = 2
 """Number of epochs of a stopped trial from `outcomes`."""

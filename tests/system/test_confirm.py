@@ -112,7 +112,10 @@ def test_killed_with_its_workers_and_stopped_with_ctrl_c_no_finished_run_is_lost
     assert (process.returncode, "Traceback" in err) == (130, False), err
     first, *_, last = err.splitlines()
     assert first == "stopping: the running epochs are lost, what is before them is kept; once more to stop at once"
-    assert last == f"interrupted; the same command goes on: python -m tuning confirm {study.name} {' '.join(HOW)}"
+    assert (
+        last
+        == f"interrupted; run the same command again to resume: python -m tuning confirm {study.name} {' '.join(HOW)}"
+    )
     kept = outcomes(study)
     assert kept.items() <= whole[1].items()
     said = command.succeed("confirm", study.name, *HOW)

@@ -86,7 +86,7 @@ def test_sigterm_ends_the_epoch_and_a_second_signal_ends_at_once(command: Comman
         os.killpg(driver.pid, signal.SIGINT)
         out, err = driver.communicate(timeout=60)
     assert (driver.returncode, "Traceback" in err) == (130, False), f"{out}\n{err}"
-    assert err.splitlines()[-1].startswith("interrupted; the same command goes on: python -m tuning run")
+    assert err.splitlines()[-1].startswith("interrupted; run the same command again to resume: python -m tuning run")
 
 
 NARROW = """

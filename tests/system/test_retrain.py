@@ -125,7 +125,7 @@ def test_two_at_once_are_refused_and_ctrl_c_says_that_the_same_command_goes_on(c
         confirm = command.run("confirm", study.name)
         os.kill(first.pid, signal.SIGINT)
         _, err = first.communicate(timeout=60)
-    said = f"interrupted; the same command goes on: python -m tuning retrain {study.name} --seeds 30\n"
+    said = f"interrupted; run the same command again to resume: python -m tuning retrain {study.name} --seeds 30\n"
     assert (first.returncode, err) == (130, said)
     assert not (study / "model").exists()
     for ended in (second, confirm):

@@ -25,7 +25,7 @@ def test_ctrl_c_before_the_first_epoch_ends_at_once(command: Command, sentences:
             time.sleep(0.2)
         out, err = driver.communicate(timeout=60)
     assert (driver.returncode, "Traceback" in err) == (130, False), f"{out}\n{err}"
-    assert "interrupted; the same command goes on" in err.splitlines()[-1]
+    assert "interrupted; run the same command again to resume" in err.splitlines()[-1]
     assert command.left_behind() == []
 
 

@@ -49,7 +49,10 @@ def unread(command: Command, sentences: Path) -> str:
 
 
 def test_a_reader_that_goes_away_ends_no_search(unread: str) -> None:
-    assert [line.split(":")[0] for line in unread.splitlines()] == ["stopping", "interrupted; the same command goes on"]
+    assert [line.split(":")[0] for line in unread.splitlines()] == [
+        "stopping",
+        "interrupted; run the same command again to resume",
+    ]
 
 
 def test_a_table_that_nobody_reads_to_its_end_is_no_error(command: Command, sentences: Path, watched: Path) -> None:

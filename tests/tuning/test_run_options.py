@@ -1,4 +1,4 @@
-"""tuning.run_options: what is settled when a study is made, and stays as it was then."""
+"""tuning.run_options, tuning.study_config: which values a study fixes at its creation and keeps."""
 
 import dataclasses
 import json
@@ -15,10 +15,11 @@ from tuning.cli.app import app
 from tuning.journal.records import study_attributes
 from tuning.journal.writer import open_study
 from tuning.resources.machine import TrialResources
-from tuning.run_options import RunOptions, data_of_study, study_config
+from tuning.run_options import RunOptions
 from tuning.scheduling.asha import Asha
 from tuning.scheduling.budget import Budget
 from tuning.scheduling.study import StudyConfig, study_spec
+from tuning.study_config import data_of_study, study_config
 
 
 def made(plan: StudyConfig, folder: Path) -> None:
@@ -30,7 +31,7 @@ def made(plan: StudyConfig, folder: Path) -> None:
 
 
 def bf16(monkeypatch: pytest.MonkeyPatch, has: bool) -> None:
-    monkeypatch.setattr("tuning.run_options.supports_bf16", lambda device: has)
+    monkeypatch.setattr("tuning.study_config.supports_bf16", lambda device: has)
 
 
 def test_precision_is_that_of_the_machine_on_which_the_study_is_made(

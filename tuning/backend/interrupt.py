@@ -90,7 +90,7 @@ class InterruptHandler(StopSignal):
         """
         self.before_exit()
         if self.requested and not self.ended:  # the signal went to Ray as well
-            self.say(f"interrupted; the same command goes on: {command_line()}")
+            self.say(f"interrupted; run the same command again to resume: {command_line()}")
             os._exit(130)
         self.say(
             f"sentune: Ray's process {process} has ended (killed, or out of memory); {self.kept}, "

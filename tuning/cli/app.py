@@ -1,4 +1,4 @@
-"""The command line: parses, calls, prints. Each command imports the heavy modules that it needs."""
+"""The command line: parse, call, print. Each command imports the heavy modules that it needs."""
 
 import errno
 import json
@@ -11,9 +11,9 @@ import typer
 from core.errors import TrainingError, UserError
 from tuning.cli import data_commands, model_commands, study_commands
 from tuning.cli.examples import examples
-from tuning.cli.options import takes_search_options
+from tuning.cli.options import GroupedCommand, takes_search_options
 from tuning.console import exit_if_interrupted, ignore_broken_output, print_note, reopen_closed_streams
-from tuning.run_options import RunOptions
+from tuning.run_options import OutputOption, RunOptions
 
 if TYPE_CHECKING:
     from tuning.space.space import Space
@@ -29,7 +29,7 @@ app = typer.Typer(
 
 FIRST_STEPS = """sentune: hyperparameter search for LSTM sentence classifiers
 
-  sentune run reviews.csv                 search; the same command again continues
+  sentune run reviews.csv                 search; run it again to resume
   sentune retrain reviews-quick           train the recommended trial again, and save the model
   sentune predict results/reviews-quick/model "a gorgeous, witty, seductive movie"
 
@@ -49,7 +49,7 @@ def _print_version(wanted: bool) -> None:
 def start(
     context: typer.Context,
     show_version: Annotated[
-        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+        bool, OutputOption("--version", help="Print the version and exit.", callback=_print_version, is_eager=True)
     ] = False,
 ) -> None:
     """Hyperparameter search for LSTM sentence classifiers."""
@@ -57,7 +57,7 @@ def start(
         print(FIRST_STEPS)
 
 
-@app.command(epilog=examples("run"))
+@app.command(cls=GroupedCommand, epilog=examples("run"))
 @takes_search_options
 @ignore_broken_output()  # the search continues after its terminal or pipe is closed
 def run(options: RunOptions) -> None:
@@ -69,14 +69,14 @@ def run(options: RunOptions) -> None:
             raise KeyboardInterrupt
 
 
-@app.command(epilog=examples("plan"))
+@app.command(cls=GroupedCommand, epilog=examples("plan"))
 @takes_search_options
 def plan(
     options: RunOptions,
-    show_space: Annotated[bool, typer.Option("--show-space", help="Only print the search space.")] = False,
-    format: Annotated[Literal["text", "json"], typer.Option(help="Output format.")] = "text",
+    show_space: Annotated[bool, OutputOption("--show-space", help="Print only the search space.")] = False,
+    format: Annotated[Literal["text", "json"], OutputOption(help="Output format.")] = "text",
 ) -> None:
-    """Forecast time, memory and disk of a search. Takes the options of `run`."""
+    """Forecast time, memory and disk of a search. Takes the options of run."""
     if show_space:
         print(space_table(options.loaded_space))
         return
@@ -86,7 +86,7 @@ def plan(
     print(found if format == "text" else json.dumps(found.to_dict(), indent=2))
 
 
-app.command("list", epilog=examples("list"))(study_commands.list_studies)
+app.command("list", cls=GroupedCommand, epilog=examples("list"))(study_commands.list_studies)
 for verb in (
     study_commands.best,
     study_commands.report,
@@ -99,13 +99,13 @@ for verb in (
     model_commands.serve,
     data_commands.data,
 ):
-    app.command(epilog=examples(verb.__name__))(verb)
+    app.command(cls=GroupedCommand, epilog=examples(verb.__name__))(verb)
 # Typer keeps its parser's exceptions private; this is the base of them all.
 ParserError: type[Exception] = typer.BadParameter.__mro__[2]
 
 
 def main() -> NoReturn:
-    """Run a command; an error that the user can fix becomes one line and exit code 2."""
+    """Run a command. An error that the user can fix becomes one line and exit code 2."""
     from core.io.text import printable
 
     reopen_closed_streams()
@@ -119,9 +119,9 @@ def main() -> NoReturn:
         if error.errno != errno.ENOSPC or error.filename is not None:
             raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes it at exit
-        message = "cannot write the output: the disk is full"
+        message = "cannot write the output: the disk is full; free some space and run the same command again"
     except (KeyboardInterrupt, typer.Abort):
-        print("sentune: interrupted; the same command goes on", file=sys.stderr)
+        print("sentune: interrupted; run the same command again to resume", file=sys.stderr)
         sys.exit(130)
     except ParserError as error:
         found = error.format_message()  # type: ignore[attr-defined]

@@ -5,30 +5,30 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import typer
-
 from core.errors import ConfigError, CorruptionError, UserError
 from core.io import cache
 from core.io.cache import read_manifest
 from tuning.cli.options import takes_data_options
 from tuning.console import READING_DATA, print_note, say_if_slow
 from tuning.formatting import format_megabytes
-from tuning.run_options import CacheDir, Results, study_folder
+from tuning.run_options import CacheDir, OutputOption, Results, study_folder
 
 
 def _show_cache(folder: Path, verify: bool) -> None:
-    """List the cache, or verify it; damaged entries are printed, then raise CorruptionError."""
+    """List the cache, or verify it. Print damaged entries, then raise CorruptionError."""
     states = {path: _contents(path) for path in cache.entries(folder)}
     damaged: dict[Path, str | None] = {}
     if verify:
         damaged = {path: problem for path, problem in cache.verify(folder).items() if problem}
-        states = {path: damaged.get(path) or f"whole: {text}" for path, text in states.items()}
+        states = {path: damaged.get(path) or f"intact: {text}" for path, text in states.items()}
     sizes = {path: cache.size_bytes(path) for path in states}
     for path, state in states.items():
         print(f"{path.parent.name}/{path.name[:12]}  {format_megabytes(sizes[path]):>10}  {state}")
     print(f"{folder}: {len(sizes)} entries, {format_megabytes(sum(sizes.values()))}")
     if damaged:
-        raise CorruptionError(f"{len(damaged)} damaged: each is built again when it is needed next")
+        raise CorruptionError(
+            f"{len(damaged)} damaged entries in {folder}; run the command that needs one, which builds it again"
+        )
 
 
 def _contents(path: Path) -> str:
@@ -47,25 +47,28 @@ def _contents(path: Path) -> str:
 def data(
     arguments: Mapping[str, Any],
     format: Annotated[
-        Literal["text", "json", "csv"], typer.Option(help="Output format; csv for --suspects only.")
+        Literal["text", "json", "csv"], OutputOption(help="Output format. csv is for --suspects only.")
     ] = "text",
     suspects: Annotated[
         str | None,
-        typer.Option(
-            help="List the sentences of this study whose label is most likely wrong instead. They come from all "
-            "training sentences if the study has --validation folds:K, else from the validation split.",
+        OutputOption(
+            help="List the sentences of this study whose label is most likely wrong, instead of the audit. They come "
+            "from all training sentences if the study has --validation folds:K, else from the validation split. "
+            "Default: none.",
             metavar="STUDY",
         ),
     ] = None,
-    list_: Annotated[bool, typer.Option("--list", help="List the cache instead.")] = False,
-    verify: Annotated[bool, typer.Option("--verify", help="Verify every file of the cache instead.")] = False,
-    clear: Annotated[bool, typer.Option("--clear", help="Delete the cache instead.")] = False,
+    list_: Annotated[bool, OutputOption("--list", help="List the cache instead of a dataset's audit.")] = False,
+    verify: Annotated[
+        bool, OutputOption("--verify", help="Verify every file of the cache instead of an audit.")
+    ] = False,
+    clear: Annotated[bool, OutputOption("--clear", help="Delete the cache instead of an audit.")] = False,
     cache_dir: CacheDir = None,
     results: Results = Path("results"),
 ) -> None:
-    """Fetch, audit and cache DATASET; print the audit."""
+    """Fetch, audit and cache DATASET, and print the audit."""
     if list_ + verify + clear + (suspects is not None) > 1:
-        raise ConfigError("--list, --verify, --clear and --suspects exclude one another: pass one of them")
+        raise ConfigError("--list, --verify, --clear and --suspects exclude one another; pass one of them")
     if suspects is not None:
         from tuning.analysis.suspects import suspects_text
 
@@ -74,7 +77,7 @@ def data(
         print(text)
         return
     if format == "csv":
-        raise ConfigError("--format csv goes with --suspects only: choose text or json")
+        raise ConfigError("--format csv is for --suspects only; choose text or json")
     if list_ or verify or clear:
         folder = cache_dir or cache.default_dir()
         if clear:

@@ -3,15 +3,13 @@
 EXAMPLES = {
     "": (
         "sentune run                             # search on real movie snippets",
-        "sentune best snippets-quick             # what it found",
+        "sentune best snippets-quick             # show what it found",
         "sentune retrain snippets-quick --out model",
         "sentune predict model 'your sentence'",
     ),
     "run": (
         "sentune run --trials 24 --time-budget 30m",
         "sentune run reviews.csv --text-column body --label-column stars",
-        "sentune run mr --space notebook --epochs 10",
-        "sentune run --space default --set 'hidden_dim=int(64, 256)'",
     ),
     "plan": (
         "sentune plan --trials 40 --time-budget 20m",
@@ -20,13 +18,11 @@ EXAMPLES = {
     "best": (
         "sentune best snippets-quick --top 3",
         "sentune best snippets-quick --where n_layers=1 --sort -seconds",
-        "sentune best snippets-quick --format csv > trials.csv",
     ),
     "list": ("sentune list", "sentune list --results experiments --format json"),
     "report": (
         "sentune report snippets-quick",
         "sentune report snippets-quick --watch --out page.html",
-        "sentune report snippets-quick --images charts",
     ),
     "confirm": (
         "sentune confirm snippets-quick --top 3 --seeds 10",
@@ -34,7 +30,6 @@ EXAMPLES = {
     ),
     "retrain": (
         "sentune retrain snippets-quick --out model",
-        "sentune retrain snippets-quick --trial 3 --strict",
         "sentune retrain snippets-quick --on train+val --out model",
     ),
     "ensemble": (
@@ -47,9 +42,7 @@ EXAMPLES = {
     ),
     "predict": (
         "sentune predict model 'your sentence'",
-        "sentune predict model --file sentences.txt --format json",
         "sentune predict model --file reviews.csv --text-column body",
-        "sentune predict model --file sentences.txt --at-accuracy 0.95",
     ),
     "export": (
         "sentune export model --format onnx --out model-onnx",
@@ -57,12 +50,11 @@ EXAMPLES = {
     ),
     "serve": ("sentune serve model --port 8000", "sentune serve model --min-probability 0.8"),
     "data": (
-        "sentune data mr --vectors none",
         "sentune data reviews.csv --text-column body --label-column stars",
         "sentune data --list",
     ),
 }
-"""Name of a command -> example lines of at most 76 characters; the empty name is the program itself."""
+"""Name of a command -> its two example lines, of at most 76 characters; the empty name is the program itself."""
 
 
 def examples(verb: str = "") -> str:

@@ -1,6 +1,7 @@
 """The commands that use a saved model: predict, export, serve. They need no study, no data and no Ray."""
 
 import shlex
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -8,16 +9,17 @@ import typer
 
 from core.errors import ConfigError
 from tuning.console import print_note, say_if_slow
-from tuning.run_options import Encoding, Results, study_folder
+from tuning.run_options import DataOption, Encoding, OutputOption, ResourcesOption, Results, study_folder
 
 if TYPE_CHECKING:
     from core.inference.predictor import Predictor
 
 MAX_THREADS = 256
-Folder = Annotated[Path, typer.Argument(help="Model folder, written by retrain or ensemble.", metavar="MODEL")]
+ServerOption = partial(typer.Option, rich_help_panel="Server")
+Folder = Annotated[Path, typer.Argument(help="Model folder, written by retrain, ensemble or distill.", metavar="MODEL")]
 MinProbability = Annotated[
     float | None,
-    typer.Option(
+    OutputOption(
         help="Give no label if the most probable class is less probable than P. Default: always give one.",
         metavar="P",
         show_default=False,
@@ -25,9 +27,9 @@ MinProbability = Annotated[
 ]
 AtAccuracy = Annotated[
     float | None,
-    typer.Option(
-        help="Choose the smallest P such that at least this share of the labels is correct: by the lower end of a 95% "
-        "interval, on the validation sentences.",
+    OutputOption(
+        help="Choose the smallest P such that at least this fraction of the labels is correct, by the lower end of a "
+        "95% interval on the validation sentences. Default: --min-probability decides.",
         metavar="A",
         show_default=False,
     ),
@@ -35,8 +37,8 @@ AtAccuracy = Annotated[
 
 Threads = Annotated[
     int,
-    typer.Option(
-        help="Number of CPU threads. More of them help with large models on an idle machine, and slow down others.",
+    ResourcesOption(
+        help="Number of CPU threads. More threads help large models on an idle machine, and slow down small ones.",
         min=1,
         max=MAX_THREADS,
     ),
@@ -45,26 +47,35 @@ Threads = Annotated[
 
 def predict(
     model: Folder,
-    texts: Annotated[list[str] | None, typer.Argument(help="Sentences to classify.", metavar="TEXT ...")] = None,
+    texts: Annotated[
+        list[str] | None, typer.Argument(help="Sentences to classify. Default: none, use --file.", metavar="TEXT ...")
+    ] = None,
     file: Annotated[
-        str | None, typer.Option(help="File or pipe with one sentence per line, or a table; - is standard input.")
+        str | None,
+        DataOption(
+            help="File or pipe with one sentence per line, or a table; - is standard input. Default: none, use TEXT."
+        ),
     ] = None,
     text_column: Annotated[
-        str | None, typer.Option(help="Column of a table with the texts. Default: that of the training data.")
+        str | None,
+        DataOption(help="Column with the sentences, if --file is a table. Default: that of the training data."),
     ] = None,
     encoding: Encoding = None,
-    format: Annotated[Literal["text", "json"], typer.Option(help="Output format; json: one object per line.")] = "text",
-    probabilities: Annotated[bool, typer.Option("--probabilities", help="Add the probability of every class.")] = False,
+    format: Annotated[
+        Literal["text", "json"], OutputOption(help="Output format. With json, each line is one object.")
+    ] = "text",
+    probabilities: Annotated[bool, OutputOption("--probabilities", help="Add the probability of every class.")] = False,
     min_probability: MinProbability = None,
     at_accuracy: AtAccuracy = None,
     threads: Threads = 1,
     out: Annotated[
-        Path | None, typer.Option(help="Output file, complete or not there at all. Default: standard output.")
+        Path | None,
+        OutputOption(help="Output file, which is written as a whole or not at all. Default: standard output."),
     ] = None,
 ) -> None:
-    """Label sentences. Each output line has label, probability and text, separated by tabs; a table becomes CSV.
+    """Label sentences. Prints label, probability and text, separated by tabs. Writes a table as CSV.
 
-    A file or a pipe may be of any length: each part is written as soon as it is labelled. A sentence without an answer
+    Reads a file or a pipe of any length, and writes each part as soon as it is labelled. A sentence without an answer
     has the label - in text, null in JSON, and an empty cell in CSV.
     """
     from tuning.serving.abstention import Abstention
@@ -86,18 +97,23 @@ def predict(
 
 def export(
     what: Annotated[str, typer.Argument(help="Model folder, or a study with --to.", metavar="MODEL|STUDY")],
-    out: Annotated[Path | None, typer.Option(help="Folder to create. Default: MODEL-onnx, next to MODEL.")] = None,
-    format: Annotated[Literal["onnx"], typer.Option(help="Format of the exported model.")] = "onnx",
-    to: Annotated[Literal["mlflow"] | None, typer.Option(help="Copy or update the study in this tracker.")] = None,
+    out: Annotated[Path | None, OutputOption(help="Folder to create. Default: MODEL-onnx, next to MODEL.")] = None,
+    format: Annotated[Literal["onnx"], OutputOption(help="Format of the exported model.")] = "onnx",
+    to: Annotated[
+        Literal["mlflow"] | None,
+        OutputOption(help="Copy or update the study in this tracker. Default: export a model."),
+    ] = None,
     uri: Annotated[
-        str | None, typer.Option(help="Server or store of --to. Default: MLFLOW_TRACKING_URI, or RESULTS/mlflow.db.")
+        str | None, OutputOption(help="Server or store of --to. Default: MLFLOW_TRACKING_URI, or RESULTS/mlflow.db.")
     ] = None,
     results: Results = Path("results"),
 ) -> None:
-    """Write MODEL for use without torch, or copy STUDY to a tracker."""
+    """Export MODEL for use without torch, or copy STUDY to a tracker."""
     if to is not None:
         if out is not None:
-            raise ConfigError("--out goes with a model, and --to with a study: --uri names the store")
+            raise ConfigError(
+                "--out is for a model, --to for a study; pass one of them (--uri names the store of --to)"
+            )
         from tuning.tracking.mlflow import default_uri, export_to_mlflow
 
         folder = study_folder(what, results)
@@ -106,7 +122,7 @@ def export(
         print(line)
         return
     if uri is not None:
-        raise ConfigError("--uri goes with a study and --to mlflow: leave it out")
+        raise ConfigError("--uri is for a study and --to mlflow; leave it out, or pass --to mlflow")
     from core.inference.onnx_export import export_onnx
 
     model = Path(what)
@@ -115,22 +131,24 @@ def export(
     loaded = _load(model)
     with say_if_slow("writing the model, and comparing it ..."):
         difference = export_onnx(loaded, model, out, print_note)
-    print(f"{format} in {out}: its probabilities are within {difference:.1e} of the model's in fp32")
+    print(f"{format} model in {out}: probabilities differ from those of the model in fp32 by at most {difference:.1e}")
     print(f"next: python {shlex.quote(str(out / 'example.py'))} 'your sentence'")
 
 
 def serve(
     model: Folder,
-    port: Annotated[int, typer.Option(help="Port to listen on; 0 uses a free one.", min=0, max=65535)] = 8000,
-    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 accepts other machines.")] = "127.0.0.1",
+    port: Annotated[int, ServerOption(help="Port to listen on; 0 uses a free one.", min=0, max=65535)] = 8000,
+    host: Annotated[
+        str, ServerOption(help="Address to listen on; 0.0.0.0 accepts requests from other machines.")
+    ] = "127.0.0.1",
     rate: Annotated[
-        int, typer.Option(help="Maximum words per second of one client, on average.", min=1, max=10**9)
+        int, ServerOption(help="Maximum number of words per second from one client, on average.", min=1, max=10**9)
     ] = 10_000,
     allowed_hosts: Annotated[
         str | None,
-        typer.Option(
-            help="Further names of this server in requests, such as models.example.com,*.example.org; * for any. "
-            "Local names and --host need not be given.",
+        ServerOption(
+            help="More host names that requests may use, e.g. models.example.com,*.example.org; * allows any. "
+            "Default: local names and --host.",
             metavar="NAME,...",
         ),
     ] = None,
@@ -138,7 +156,7 @@ def serve(
     min_probability: MinProbability = None,
     at_accuracy: AtAccuracy = None,
 ) -> None:
-    """Serve MODEL over HTTP. Offers a page to type into, /predict, /health and /metrics; Ctrl-C stops it.
+    """Serve MODEL over HTTP. Offers a page to type into, /predict, /health and /metrics. Ctrl-C stops the server.
 
     A text without an answer has the label null.
     """
@@ -158,7 +176,7 @@ def serve(
 
 
 def _load(folder: Path, threads: int | None = None) -> "Predictor":
-    """Open a model, and let this process compute with so many threads; None for torch's default."""
+    """Open a model, and set the number of threads of this process; None keeps torch's default."""
     with say_if_slow("loading the model ..."):
         from core.inference.predictor import load_model
 

@@ -1,4 +1,4 @@
-"""Options that several commands share, and the decorators that add the fields of RunOptions to a command."""
+"""Options that several commands share, their groups under --help, and decorators that add the fields of RunOptions."""
 
 import functools
 import inspect
@@ -6,17 +6,43 @@ from collections.abc import Callable, Collection
 from typing import Annotated, Any, Literal
 
 import typer
+from typer.core import TyperCommand
 
-from tuning.run_options import DATA_OPTIONS, RunOptions, absolute_data_path, corpus_arguments
+from tuning.run_options import DATA_OPTIONS, DataOption, RunOptions, absolute_data_path, corpus_arguments
+
+GROUPS = ("Data", "Search", "Training", "Resources", "Budget", "Server", "Output")
+"""Groups of options, in the order of --help; an option's group is its `rich_help_panel`."""
+TrainingOption = functools.partial(typer.Option, rich_help_panel="Training")
 
 Study = Annotated[str, typer.Argument(help="Name or folder of a study.", metavar="STUDY")]
-_moved = functools.partial(typer.Option, parser=absolute_data_path, metavar="PATH")
-MovedData = Annotated[str | None, _moved("--dataset", help="New path of the dataset, if it was moved.")]
-MovedVectors = Annotated[str | None, _moved("--vectors", help="New path of the word vectors, if they were moved.")]
+_moved = functools.partial(DataOption, parser=absolute_data_path, metavar="PATH")
+MovedData = Annotated[str | None, _moved("--dataset", help="New path of the dataset. Default: as in the study.")]
+MovedVectors = Annotated[
+    str | None, _moved("--vectors", help="New path of the word vectors. Default: as in the study.")
+]
 
 TrainedOn = Annotated[
-    Literal["train", "train+val"], typer.Option(help="Splits to train on; train+val takes the same number of steps.")
+    Literal["train", "train+val"],
+    TrainingOption(help="Splits to train on. With train+val, the number of steps stays the same."),
 ]
+
+
+class GroupedCommand(TyperCommand):
+    """A command whose --help has one section for each group of options. Needs no rich, which takes time to import."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write a section for the arguments and for each group; --help itself is in the last."""
+        sections: dict[str, list[tuple[str, str]]] = {title: [] for title in ("Arguments", *GROUPS)}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None:
+                argument = parameter.param_type_name == "argument"
+                title = "Arguments" if argument else getattr(parameter, "rich_help_panel", None) or "Output"
+                sections[title].append(record)
+        for title, records in sections.items():
+            if records:
+                with formatter.section(title):
+                    formatter.write_dl(records)
 
 
 def takes_search_options(command: Callable[..., None]) -> Callable[..., None]:

@@ -21,9 +21,10 @@ from tuning.journal.records import Spec, study_attributes, to_record
 from tuning.journal.writer import spec_differences
 from tuning.resources.allocation import heaviest_configs, resolve_resources
 from tuning.resources.machine import Machine, TrialResources
-from tuning.run_options import RunOptions, data_of_study, study_config
+from tuning.run_options import RunOptions
 from tuning.scheduling.schedule import KEPT_PAUSED
 from tuning.scheduling.study import StudyConfig, study_spec
+from tuning.study_config import data_of_study, study_config
 from tuning.warm_start import add_warm_start
 
 RAY_BYTES = 500_000_000

@@ -98,8 +98,8 @@ MISTAKES = {
     "run --metric log_loss --target 0": "--target must be a validation log loss above 0, such as 0.8, got 0.0",
     "run --set metric=mcc": "metric is the same for all trials of a study and not part of a space; give it to the run",
     "best no-such --trial one": "Invalid value for '--trial'",
-    "best no-such --trial 0 --expected": "--trial shows one trial: leave --expected, --state, --where and --sort out",
-    "best no-such --trial 0 --format csv": "--trial has --format table or json, got 'csv'",
+    "best no-such --trial 0 --expected": "--trial shows one trial; leave out --expected, --state, --where and --sort",
+    "best no-such --trial 0 --format csv": "--format must be table or json with --trial, got 'csv'",
     "run --patience-trials 0": "--patience-trials must be at least 1, got 0",
     "plan --show-space --set lr=log(1,0)": "log",
     "plan --trials 0 --show-space --grace 0": "grace must be at least 1, got 0",
@@ -124,9 +124,9 @@ MISTAKES = {
     "predict no-such hello --out .": "--out must be a file, . is a folder",
     "export no-such --out onnx": "no saved model at no-such",
     "export no-such": "no saved model at no-such",
-    "export no-such --uri x": "--uri goes with a study and --to mlflow: leave it out",
+    "export no-such --uri x": "--uri is for a study and --to mlflow; leave it out",
     "export no-such --to mlflow": "no study 'no-such' in ",
-    "export no-such --to mlflow --out x": "--out goes with a model, and --to with a study",
+    "export no-such --to mlflow --out x": "--out is for a model, --to for a study; pass one of them",
     "export no-such --out onnx --format xml": "Invalid value for '--format'",
     "predict no-such hello --min-probability 2": "--min-probability must be from 0 to 1, got 2.0",
     "predict no-such hello --min-probability 0.8 --at-accuracy 0.9": "--at-accuracy determines --min-probability",
@@ -287,7 +287,7 @@ def test_an_exported_model_is_written_next_to_the_model_by_default(
     monkeypatch.setattr("core.inference.predictor.load_model", lambda *_, **__: None)
     code, out, _ = sentune(monkeypatch, capsys, "export", str(tmp_path / "model"))
     assert (code, targets) == (0, [tmp_path / "model-onnx"])
-    assert out.startswith(f"onnx in {tmp_path / 'model-onnx'}: ")
+    assert out.startswith(f"onnx model in {tmp_path / 'model-onnx'}: ")
 
 
 def test_list_shows_the_studies_of_a_folder(
@@ -314,7 +314,10 @@ def test_a_full_disk_under_the_output_is_one_line() -> None:
         ended = subprocess.run(
             [sys.executable, "-m", "tuning", "plan", "--show-space"], stdout=full, stderr=subprocess.PIPE, text=True
         )
-    assert (ended.returncode, ended.stderr) == (2, "sentune: cannot write the output: the disk is full\n")
+    assert (ended.returncode, ended.stderr) == (
+        2,
+        "sentune: cannot write the output: the disk is full; free some space and run the same command again\n",
+    )
 
 
 def test_a_training_that_diverges_is_one_line(

@@ -1,5 +1,6 @@
-"""What --help says fits a terminal, and the commands at its foot can be given as they stand."""
+"""--help: each text is complete, fits a terminal, and ends with two commands that work when copied."""
 
+import re
 import shlex
 import sys
 
@@ -8,6 +9,7 @@ import typer
 
 from tuning.cli import app
 from tuning.cli.examples import EXAMPLES
+from tuning.cli.options import GROUPS
 
 GROUP = typer.main.get_command(app.app)
 VERBS = sorted(GROUP.commands)  # type: ignore[attr-defined]
@@ -24,13 +26,13 @@ def said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *w
 
 
 @pytest.mark.parametrize("verb", ["", *VERBS])
-def test_each_help_ends_with_its_examples_as_they_were_written(
+def test_each_help_ends_with_two_commands_to_copy(
     verb: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lines = said(monkeypatch, capsys, *verb.split(), "--help")
     foot = lines[lines.index("  Examples:") + 1 :]
     assert foot == [f"    {command}" for command in EXAMPLES[verb]]
-    assert foot
+    assert len(foot) == (2 if verb else 4)
 
 
 @pytest.mark.parametrize("verb", ["", *VERBS])
@@ -48,10 +50,30 @@ def test_the_list_of_verbs_cuts_no_sentence_short(
 
 
 @pytest.mark.parametrize("verb", VERBS)
-def test_the_help_of_each_option_is_a_sentence(verb: str) -> None:
-    texts = [parameter.help for parameter in GROUP.commands[verb].params if parameter.name != "help"]  # type: ignore[attr-defined]
-    assert texts
-    assert [text for text in texts if not (text and text[0].isupper() and text.endswith("."))] == []
+def test_the_help_of_each_option_is_a_sentence_with_its_default(verb: str) -> None:
+    """A flag is off by default; Typer appends every other default that is not None."""
+    parameters = [parameter for parameter in GROUP.commands[verb].params if parameter.name != "help"]  # type: ignore[attr-defined]
+    assert parameters
+    assert [each.name for each in parameters if not re.fullmatch(r"[A-Z].*\.", each.help or "")] == []
+    silent = [each for each in parameters if each.default is None and not each.required]
+    assert [each.name for each in silent if "Default: " not in each.help] == []
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_each_option_is_in_a_group(
+    verb: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = [each for each in GROUP.commands[verb].params if each.param_type_name == "option"]  # type: ignore[attr-defined]
+    assert [each.name for each in options if each.rich_help_panel not in GROUPS] == []
+    lines = said(monkeypatch, capsys, verb, "--help")
+    shown = [line.rstrip(":") for line in lines if re.fullmatch(r"[A-Z]\w+:", line)]
+    used = {each.rich_help_panel for each in options}
+    assert [title for title in shown if title != "Arguments"] == [group for group in GROUPS if group in used]
+
+
+def test_a_search_has_five_groups_of_options() -> None:
+    groups = {each.rich_help_panel for each in GROUP.commands["run"].params if each.param_type_name == "option"}  # type: ignore[attr-defined]
+    assert groups == {"Data", "Search", "Resources", "Budget", "Output"}
 
 
 @pytest.mark.parametrize("command", COMMANDS)
