@@ -13,6 +13,7 @@ from tuning.backend.ray_private import (
     kill_processes,
     node_is_looked_for_often,
     ray_processes,
+    sigterm_handler_kept,
     silence_error_thread,
     without_unused_processes,
 )
@@ -49,7 +50,8 @@ def ray_session(problem: str, **options: Any) -> Iterator[Any]:
         )
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # the journal has every error
     try:
-        ray.init(log_to_driver=False, logging_level=logging.ERROR, configure_logging=True, **options)
+        with sigterm_handler_kept():
+            ray.init(log_to_driver=False, logging_level=logging.ERROR, configure_logging=True, **options)
     except Exception as error:
         ray.shutdown()
         raise UserError(problem.format(root_cause(error))) from error

@@ -5,7 +5,9 @@ trials, telemetry and error messages.
 """
 
 import contextlib
+import ctypes
 import json
+import signal
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -133,6 +135,22 @@ def node_is_looked_for_often() -> Iterator[None]:
 
 def _has_node(address: str, node_id: str) -> bool:
     return any(info.node_id.hex() == node_id for info in alive_nodes(address))
+
+
+@contextlib.contextmanager
+def sigterm_handler_kept() -> Iterator[None]:
+    """Restore the handler of SIGTERM that Ray's start replaces: Ray's prints a stack trace first.
+
+    Works on the handler of C below Python's, because Python sets handlers in the main thread only.
+    """
+    python = ctypes.pythonapi
+    python.PyOS_getsig.restype = python.PyOS_setsig.restype = ctypes.c_void_p
+    python.PyOS_setsig.argtypes = [ctypes.c_int, ctypes.c_void_p]
+    before = python.PyOS_getsig(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        python.PyOS_setsig(signal.SIGTERM, before)
 
 
 def silence_error_thread() -> None:
