@@ -9,15 +9,24 @@ from tests.support.corpora import tiny_corpus
 
 
 def test_two_thirds_are_drawn_from_default_and_a_longer_recording_begins_alike() -> None:
-    found = list(record.configurations(31, 256, seed=1))
+    found = list(record.configurations(31, 256, cost=1.5, seed=1))
     assert found[0]["settings"].items() <= TrialConfig.notebook().to_dict().items()
     assert [each["space"] for each in found[1:7]] == ["default", "default", "quick"] * 2
-    assert found[:10] == list(record.configurations(10, 256, seed=1))
+    assert found[:10] == list(record.configurations(10, 256, cost=1.5, seed=1))
     for each in found[1:]:
         space = record.capped(each["space"], 256)
         config = TrialConfig.from_dict({**TrialConfig().to_dict(), **each["settings"]})
         assert config.hidden_dim <= 256
         assert space.to_config(space.to_params(config)) == config
+
+
+def test_no_configuration_costs_more_than_the_limit_and_cheaper_ones_do_not_depend_on_it() -> None:
+    low, high = (list(record.configurations(31, 256, cost=cost, seed=1)) for cost in (1, 2))
+    limit = record.relative_cost(low[0]["settings"])
+    assert max(record.relative_cost(each["settings"]) for each in low) <= limit
+    assert max(record.relative_cost(each["settings"]) for each in high) > limit
+    cheap = [number for number, each in enumerate(high) if record.relative_cost(each["settings"]) <= limit]
+    assert [low[number] for number in cheap] == [high[number] for number in cheap]
 
 
 def test_a_cap_below_512_leaves_the_smaller_range_of_quick() -> None:
@@ -27,7 +36,7 @@ def test_a_cap_below_512_leaves_the_smaller_range_of_quick() -> None:
 
 def test_the_first_configuration_is_trained_on_all_sets_before_the_second(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(record, "set_facts", lambda name, vectors: {"epochs": len(name)})
-    found = list(record.configurations(2, 256, seed=1))
+    found = list(record.configurations(2, 256, cost=1.5, seed=1))
     jobs = list(record.trainings(found, ("mr", "trec"), "none", {"seed": 3, "precision": "fp32"}))
     assert [(job["number"], job["set"]) for job in jobs] == [(0, "mr"), (0, "trec"), (1, "mr"), (1, "trec")]
     assert TrialConfig.from_dict(jobs[1]["config"]) == TrialConfig.notebook(epochs=4, seed=3, precision="fp32")
