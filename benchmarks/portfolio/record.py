@@ -18,6 +18,7 @@ with those that are finished on every set, or later more, which adds to the file
 
 import argparse
 import contextlib
+import itertools
 import json
 import os
 import tempfile
@@ -44,8 +45,6 @@ from tuning.space.space import Space
 OUT = Path(__file__).parents[2] / "results/reference/portfolio_curves.json.gz"
 SPACES = ("default", "default", "quick")
 """The spaces of configurations 1, 2, 3, then 4, 5, 6, and so on."""
-DRAWS = 100
-"""Number of draws among which one is cheap enough."""
 MR_SHAPE = CorpusShape(sentences=8530, words=8530 * 22, vocabulary=18000, embedding_dim=50, classes=2)
 
 
@@ -88,7 +87,7 @@ def configurations(count: int, hidden: int, cost: float, seed: int) -> Iterator[
     limit = cost * relative_cost(baseline)
     for number in range(1, count):
         name = SPACES[(number - 1) % len(SPACES)]
-        draws = random_params(spaces[name], derive_seed(seed, number), DRAWS)
+        draws = (random_params(spaces[name], derive_seed(seed, number), count)[-1] for count in itertools.count(1))
         settings = (spaces[name].to_config(params).to_dict() for params in draws)
         chosen = ({key: each[key] for key in baseline} for each in settings)
         yield {"space": name, "settings": next(each for each in chosen if relative_cost(each) <= limit)}
