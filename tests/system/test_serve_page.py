@@ -1,5 +1,6 @@
 """The page of `sentune serve` in a real Chromium: keyboard, screen readers, light and dark, hostile text."""
 
+import csv
 import os
 import shutil
 import signal
@@ -75,7 +76,7 @@ def press(browser: Any, *keys: str) -> None:
     webdriver.ActionChains(browser).send_keys(*keys).perform()
 
 
-ENTER, TAB = "\ue007", "\ue004"
+ENTER, SHIFT, TAB = "\ue007", "\ue008", "\ue004"
 
 
 def label(browser: Any, sentence: str) -> None:
@@ -93,9 +94,7 @@ def test_a_sentence_is_typed_and_labelled_by_keyboard(page: Any, folder: Path) -
     (guess,) = load_model(folder).predict(["good movie"])
     unknown = "The model does not know 50% of the words"  # not `movie`
     assert text(page, "#said") == f"{guess.label}, with probability {guess.probability:.3f}. {unknown}"
-    rows = page.execute_script(
-        "return [...document.querySelectorAll('tbody tr')].map(row => [...row.cells].map(cell => cell.textContent))"
-    )
+    rows = cells(page, "#answer")
     ranked = sorted(guess.probabilities.items(), key=lambda item: -item[1])
     assert [row[:2] for row in rows] == [[name, f"{share:.4f}"] for name, share in ranked]
 
@@ -115,6 +114,56 @@ def test_enter_and_the_button_do_the_same(page: Any) -> None:
     press(page, "bad", TAB, " ")
     until(page, lambda: text(page, "blockquote") == "bad")
     assert page.execute_script("return document.activeElement.tagName") in ("BUTTON", "BODY")
+
+
+def test_several_sentences_have_a_table_and_a_file(page: Any, folder: Path, tmp_path: Path) -> None:
+    """Shift+Enter starts a new line; empty lines are left out."""
+    texts = ["good", 'a "bad" movie, really', "good bad good"]
+    lines = [texts[0], "", *texts[1:]]
+    for number, line in enumerate(lines):
+        press(page, line)
+        if number < len(lines) - 1:
+            webdriver.ActionChains(page).key_down(SHIFT).send_keys(ENTER).key_up(SHIFT).perform()
+    press(page, ENTER)
+    until(page, lambda: text(page, "#said") == "3 sentences labelled")
+    guesses = load_model(folder).predict(texts, 0.7)
+    assert cells(page, "#labels") == [
+        [each, guess.label or "(no answer)", f"{guess.probability:.3f}"]
+        for each, guess in zip(texts, guesses, strict=True)
+    ]
+    assert page.execute_script("return document.querySelector('#answer').hidden")
+    assert page.execute_script("return document.querySelectorAll('main b').length") == 0
+    rows = list(csv.reader(saved_file(page, tmp_path).splitlines()))
+    assert rows[0] == ["text", "label", "probability"]
+    assert [row[:2] for row in rows[1:]] == [[each, g.label or ""] for each, g in zip(texts, guesses, strict=True)]
+    assert [float(row[2]) for row in rows[1:]] == [guess.probability for guess in guesses]
+
+
+def test_a_file_of_many_sentences_is_labelled_in_several_requests(page: Any, tmp_path: Path) -> None:
+    texts = [f"good movie {number}" for number in range(250)]
+    (tmp_path / "texts.txt").write_text("\n".join(texts) + "\n")
+    page.find_element("id", "file").send_keys(str(tmp_path / "texts.txt"))
+    until(page, lambda: text(page, "#said") == "250 sentences labelled")
+    assert [row[0] for row in cells(page, "#labels")] == texts
+    assert len(saved_file(page, tmp_path).splitlines()) == 251
+    label(page, "good")
+    assert page.execute_script("return document.querySelector('#labels').hidden")
+
+
+def cells(page: Any, section: str) -> list[list[str]]:
+    """The rows of a section's table."""
+    rows = "[...document.querySelectorAll(`${arguments[0]} tbody tr`)]"
+    script = f"return {rows}.map(row => [...row.cells].map(cell => cell.textContent))"
+    found: list[list[str]] = page.execute_script(script, section)
+    return found
+
+
+def saved_file(page: Any, folder: Path) -> str:
+    """What `Save as CSV` saves."""
+    page.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(folder)})
+    page.find_element("id", "save").click()
+    until(page, (folder / "labels.csv").exists)
+    return (folder / "labels.csv").read_text(encoding="utf-8")
 
 
 def test_hostile_text_and_class_names_are_shown_as_text(page: Any) -> None:
@@ -140,7 +189,7 @@ def test_a_screen_reader_finds_names_and_hears_the_answer(page: Any) -> None:
     label(page, "good")
     tree = page.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
     named = {(node["role"]["value"], node.get("name", {}).get("value", "")) for node in tree if not node.get("ignored")}
-    assert {("textbox", "Sentence"), ("button", "Label it"), ("heading", "Label a sentence")} <= named
+    assert {("textbox", "Sentences, one per line"), ("button", "Label"), ("heading", "Label sentences")} <= named
     assert {"table", "columnheader", "rowheader", "status", "main"} <= {role for role, _ in named}
     assert page.execute_script("return document.documentElement.lang") == "en"
 

@@ -1,7 +1,8 @@
-
 "use strict";
+const BATCH = 100, SHOWN = 1000; // sentences in a request, and in the table
 const form = document.querySelector("form"), said = document.querySelector("#said");
-const button = form.querySelector("button"), rows = document.querySelector("tbody");
+const button = form.querySelector("button"), box = document.querySelector("#text");
+const answer = document.querySelector("#answer"), labels = document.querySelector("#labels");
 const show = (selector, text) => { document.querySelector(selector).textContent = text; };
 const cell = (row, text, kind) => {
   const made = row.appendChild(document.createElement(kind === "name" ? "th" : "td"));
@@ -9,40 +10,85 @@ const cell = (row, text, kind) => {
   made.textContent = text;
   return made;
 };
-const draw = ({ label, probability, probabilities, unknown_words: unknown }, text) => {
+const addRow = (section) => section.querySelector("tbody").appendChild(document.createElement("tr"));
+
+const drawOne = ({ label, probability, probabilities, unknown_words: unknown }, text) => {
   const shown = probability.toFixed(3);
   said.textContent = label === null
     ? `No answer: the most probable class has probability ${shown}` : `${label}, with probability ${shown}`;
   if (unknown > 0) said.textContent += `. The model does not know ${Math.round(100 * unknown)}% of the words`;
   show("blockquote", text);
-  rows.replaceChildren();
   const shares = Object.entries(probabilities).sort((one, other) => other[1] - one[1]);
   for (const [name, share] of shares) {
-    const row = rows.appendChild(document.createElement("tr"));
+    const row = addRow(answer);
     if (name === label) row.className = "best";
     cell(row, name, "name");
     cell(row, share.toFixed(4), "number");
     const bar = cell(row, "", "share").appendChild(document.createElement("div"));
     bar.style.width = `${100 * share}%`;
   }
-  document.querySelector("#answer").hidden = false;
+  answer.hidden = false;
 };
+
+const drawMany = (found, texts) => {
+  const more = texts.length > SHOWN ? `; the table shows the first ${SHOWN}, the file has all` : "";
+  said.textContent = `${texts.length} sentences labelled${more}`;
+  found.slice(0, SHOWN).forEach(({ label, probability }, place) => {
+    const row = addRow(labels);
+    cell(row, texts[place], "name");
+    cell(row, label === null ? "(no answer)" : label, "label");
+    cell(row, probability.toFixed(3), "number");
+  });
+  const quoted = (value) => `"${String(value).replaceAll('"', '""')}"`;
+  const lines = found.map(({ label, probability }, place) => [texts[place], label ?? "", probability]);
+  const csv = [["text", "label", "probability"], ...lines].map((line) => line.map(quoted).join(",") + "\r\n");
+  URL.revokeObjectURL(document.querySelector("#save").href);
+  document.querySelector("#save").href = URL.createObjectURL(new Blob(csv, { type: "text/csv" }));
+  labels.hidden = false;
+};
+
+const predict = async (texts) => {
+  const body = JSON.stringify({ texts });
+  for (;;) {
+    const reply = await fetch("predict", { method: "POST", headers: { "Content-Type": "application/json" }, body });
+    const content = await reply.json();
+    if (reply.ok) return content.predictions;
+    const wait = texts.length > 1 && [429, 503].includes(reply.status) && Number(reply.headers.get("Retry-After"));
+    if (!wait) throw new Error(content.detail);
+    await new Promise((resolve) => setTimeout(resolve, 1000 * wait));
+  }
+};
+
 form.addEventListener("submit", async (event) => {
   event.preventDefault();
-  const text = form.elements.text.value;
+  const texts = box.value.split("\n").map((line) => line.trim()).filter((line) => line);
+  answer.hidden = labels.hidden = true;
+  document.querySelectorAll("tbody").forEach((body) => body.replaceChildren());
   button.disabled = true;
   try {
-    const body = JSON.stringify({ texts: [text] });
-    const reply = await fetch("predict", { method: "POST", headers: { "Content-Type": "application/json" }, body });
-    const answer = await reply.json();
-    if (!reply.ok) throw new Error(answer.detail);
-    draw(answer.predictions[0], text);
+    if (!texts.length) throw new Error("there is no sentence");
+    const found = [];
+    while (found.length < texts.length) {
+      if (texts.length > BATCH) said.textContent = `${found.length} of ${texts.length} sentences labelled ...`;
+      found.push(...await predict(texts.slice(found.length, found.length + BATCH)));
+    }
+    if (texts.length === 1) drawOne(found[0], texts[0]); else drawMany(found, texts);
   } catch (error) {
-    document.querySelector("#answer").hidden = true;
     said.textContent = `No label: ${error.message}`;
   } finally {
     button.disabled = false;
   }
+});
+box.addEventListener("keydown", (event) => {
+  if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+  event.preventDefault();
+  if (!button.disabled) form.requestSubmit();
+});
+document.querySelector("#file").addEventListener("change", async ({ target }) => {
+  if (!target.files.length) return;
+  box.value = await target.files[0].text();
+  target.value = "";
+  form.requestSubmit();
 });
 fetch("health").then((reply) => reply.json()).then(({ model, classes, min_probability: minimum }) => {
   const threshold = minimum === null ? "" : `. There is no answer below probability ${minimum}`;
