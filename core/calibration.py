@@ -1,8 +1,8 @@
 """Calibrated probabilities, and when to give no answer. Loads no torch.
 
-A network is usually too sure. One temperature T, fitted on validation sentences, corrects most of that (Guo et al.
-2017, "On calibration of modern neural networks"): each probability is raised to 1 / T, and the classes of a sentence
-are scaled to the sum 1. The order of the classes stays, so no label changes.
+The probabilities of a network are usually too extreme. One temperature T, fitted on validation sentences, corrects
+most of that (Guo et al. 2017, "On calibration of modern neural networks"). Each probability is raised to 1 / T, and the
+probabilities of a sentence are scaled to the sum 1. The order of the classes stays the same, so no label changes.
 """
 
 from collections.abc import Sequence
@@ -46,9 +46,9 @@ class CoverageRow(TypedDict):
 
     min_probability: float
     sentences: int
-    """Labelled sentences."""
+    """Number of labelled sentences."""
     correct: int
-    """How many of them are labelled correctly."""
+    """Number of correctly labelled sentences."""
 
 
 def fit_temperature(labels: Labels, probabilities: NDArray[np.floating]) -> float:
@@ -155,8 +155,8 @@ def find_min_probability(table: Sequence[CoverageRow], accuracy: float) -> float
     """Return the lowest threshold whose accuracy is at least `accuracy` by the lower end of its 95% interval.
 
     Args:
-        table: From `coverage_table`.
-        accuracy: In [0, 1].
+        table: Result of `coverage_table`.
+        accuracy: Accuracy to reach, in [0, 1].
 
     Returns:
         None if no threshold reaches it.

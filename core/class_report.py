@@ -13,30 +13,30 @@ from core.stats import Interval, wilson
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ClassScores:
-    """How well one class is recognised. A ratio without any sentence is 0, as in scikit-learn, and has no interval."""
+    """Scores of one class. A ratio without any sentence is 0, as in scikit-learn, and has no interval."""
 
     name: str
     support: int
     """Number of sentences with this label."""
     predicted: int
-    """Number of sentences that were given this label."""
+    """Number of sentences that were classified as this label."""
     precision: float
     precision_interval: Interval | None
-    """Wilson's, among the predicted sentences."""
+    """Wilson interval of the precision, over the predicted sentences."""
     recall: float
     recall_interval: Interval | None
-    """Wilson's, among the sentences with this label."""
+    """Wilson interval of the recall, over the sentences with this label."""
     f1: float
     f1_interval: Interval | None
-    """From Wilson's for the share of correct ones among the sentences that have or were given this label."""
+    """Interval of F1, from the Wilson interval of the correct share of sentences that have or were given this label."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it for JSON."""
+        """Return the scores for JSON."""
         return asdict(self)
 
 
 def confusion_matrix(labels: Labels, predictions: Labels, n_classes: int) -> NDArray[np.int64]:
-    """Return (C, C): how many sentences have the row's label and were given the column's."""
+    """Return (C, C): the number of sentences by label (row) and predicted class (column)."""
     pairs = np.asarray(labels, dtype=np.int64) * n_classes + predictions
     return np.bincount(pairs, minlength=n_classes * n_classes).reshape(n_classes, n_classes)
 

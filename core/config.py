@@ -37,15 +37,15 @@ class TrialConfig:
     """Settings of one trial; the word vectors' width and the number of classes belong to the corpus.
 
     Raises:
-        ConfigError: naming every field that breaks its rule.
+        ConfigError: A field breaks its rule; the message names all of them.
     """
 
     n_layers: int = _setting(1, short="layers", rank=4)
-    """LSTM layers."""
+    """Number of LSTM layers."""
     hidden_dim: int = _setting(128, short="hidden", rank=3)
-    """State width of one direction."""
+    """Width of the state of one direction."""
     bidirectional: bool = _setting(True, short="bi", rank=9, cost_order=(True, False))
-    """Two directions, concatenated."""
+    """Whether the LSTM reads in both directions; their states are concatenated."""
     pooling: str = _setting("max", short="pool", rank=7, cost_order=("attention", "mean+max", "max", "mean", "last"))
     """How a sentence's states become one vector: last, max, mean, mean+max or attention."""
     embedding_dropout: float = _setting(0.0, short="emb.drop", rank=10)
@@ -59,11 +59,11 @@ class TrialConfig:
     fc_dropout_twice: bool = False
     """Apply `fc_dropout` twice in a row, as the tutorial notebook does (0.5 twice drops 75%)."""
     freeze_embedding: bool = _setting(False, short="freeze", rank=6, cost_order=(False, True))
-    """Keep the word vectors as they are."""
+    """Whether the word vectors are not trained."""
     embedding_lr_scale: float = _setting(1.0, short="emb.lr", rank=12)
     """Learning rate of trained word vectors, as a multiple of `learning_rate`."""
     embedding_max_norm: float | None = None
-    """Longest a *random* word vector may get, as in `torch.nn.Embedding`; pretrained ones are never clipped."""
+    """Maximum norm of a *random* word vector, as in `torch.nn.Embedding`; pretrained ones are never clipped."""
     optimizer: str = _setting("adam", short="opt", rank=2, cost_order=("adamw", "adam", "adadelta", "rmsprop"))
     """adadelta (rho 0.95), adam, adamw or rmsprop."""
     learning_rate: float = _setting(2e-3, short="lr", rank=1)
@@ -73,9 +73,9 @@ class TrialConfig:
     weight_decay: float = _setting(0.0, short="decay", rank=13)
     """L2 penalty (decoupled for adamw)."""
     batch_size: int = _setting(50, short="batch", rank=8)
-    """Sentences in one step."""
+    """Number of sentences in one step."""
     clip_norm: float | None = 1.0
-    """Largest gradient norm over all parameters; None for no limit."""
+    """Maximum gradient norm over all parameters; None for no limit."""
     ema_decay: float | None = _setting(None, short="ema", rank=15)
     """Evaluate an exponential moving average of the weights with this decay; None for the weights themselves."""
     label_smoothing: float = _setting(0.0, short="smooth", rank=14)
@@ -87,11 +87,11 @@ class TrialConfig:
     epochs: int = 10
     """Number of epochs."""
     epoch_sentences: int | None = None
-    """Training sentences in an epoch; the next one continues in the same shuffle. None: a pass over the split."""
+    """Number of training sentences in an epoch; the next one continues in the same shuffle. None: a whole pass."""
     patience: int | None = None
     """Stop after this many epochs without a better value of `metric`; None for never."""
     metric: str = "accuracy"
-    """What decides the best epoch, on the validation split: one of METRIC_NAMES."""
+    """Metric on the validation split that decides the best epoch: one of METRIC_NAMES."""
     precision: str = "fp32"
     """fp32, or bf16 autocast."""
     seed: int = 42
@@ -153,15 +153,15 @@ class TrialConfig:
 
     @classmethod
     def from_dict(cls, settings: Mapping[str, Any]) -> Self:
-        """Return the settings that `to_dict` gave.
+        """Return the settings that `to_dict` returned.
 
         Raises:
-            ConfigError: naming every unknown field, or every field that breaks its rule.
+            ConfigError: A field is unknown or breaks its rule; the message names all of them.
         """
         known = {field.name for field in dataclasses.fields(cls)}
         unknown = sorted(set(settings) - known)
         if unknown:
-            raise ConfigError(f"unknown settings {', '.join(unknown)}; known are {', '.join(sorted(known))}")
+            raise ConfigError(f"unknown settings {', '.join(unknown)}; choose from {', '.join(sorted(known))}")
         return cls(**settings)
 
     def to_dict(self) -> dict[str, Any]:

@@ -20,7 +20,7 @@ log_loss limits probabilities at nearly the same value, the precision of float32
 
 
 def round_log_odds(logits: NDArray[np.floating]) -> LogOdds:
-    """Return the rounded log-odds of logits (n, C); NaN, which ends a training, counts as 0."""
+    """Return the rounded log-odds of logits (n, C). NaN, which ends a training, counts as 0."""
     wide = np.nan_to_num(logits.astype(np.float64))
     relative = np.maximum(wide - wide.max(axis=1, keepdims=True), FLOOR)  # (n, C)
     return np.asarray(np.rint((relative[:, 1:] - relative[:, :1]) * STEPS), dtype=np.int16)

@@ -14,23 +14,23 @@ from numpy.typing import NDArray
 from core.errors import DataError
 
 Scores = NDArray[np.float64]
-"""(R, M) by resample and candidate."""
+"""(R, M) scores by resample and candidate."""
 Labels = NDArray[np.integer]
 Counts = NDArray[np.integer]
 Compute = Callable[[Labels, NDArray[Any], Counts, int], Scores]
-"""From the labels (n,), the outputs of M candidates, the counts (R, n) and the number of classes."""
+"""Function of the labels (n,), the outputs of M candidates, the counts (R, n) and the number of classes."""
 
 MAX_GROUPS = 500
 """Maximum number of groups of sentences of a jackknife."""
 AT_ONCE = 2**22
-"""Numbers in one block of a jackknife's counts."""
+"""Maximum number of values in one block of a jackknife's counts."""
 MAX_EXACT_FLOAT32 = 2**24
-"""Whole numbers below it are exact in float32, whatever the order of a sum."""
+"""Bound below which whole numbers are exact in float32, so that sums do not depend on their order."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Metric:
-    """What a study optimises. Labels and predicted classes are indices below `n_classes`."""
+    """A metric that a study can optimise. Labels and predicted classes are indices below `n_classes`."""
 
     name: str
     title: str
@@ -41,11 +41,11 @@ class Metric:
     """Smallest and largest possible value."""
     higher_is_better: bool = True
     needs_probabilities: bool = False
-    """Whether it follows from the probabilities of the classes; otherwise from the predicted classes."""
+    """Whether the metric is computed from the probabilities of the classes; otherwise from the predicted classes."""
     absent_class: str = ""
-    """What happens to a class that no label has, as in scikit-learn; empty if nothing depends on it."""
+    """Effect of a class that no label has, as in scikit-learn; empty if there is none."""
     defined_without_a_class: bool = True
-    """False if it is not a number when no label has one of the classes."""
+    """False if the metric is undefined when no label has one of the classes."""
 
     def score(
         self, labels: Labels, predictions: Labels, probabilities: NDArray[np.floating] | None, n_classes: int
@@ -100,7 +100,7 @@ class Metric:
         return value if self.higher_is_better else -value
 
     def remark(self, labels: Labels, classes: Sequence[str]) -> str | None:
-        """Return what a user should know about classes that no validation sentence has; None if nothing.
+        """Return a remark on classes that no validation sentence has; None if there is none.
 
         Raises:
             DataError: The metric is undefined on these labels.
@@ -187,7 +187,7 @@ def sentence_losses(labels: Labels, probabilities: NDArray[np.floating]) -> NDAr
 
 def _log_loss(labels: Labels, probabilities: NDArray[np.floating], counts: Counts, n_classes: int) -> Scores:
     losses = sentence_losses(labels, probabilities)  # (M, n)
-    # Without BLAS, whose sums depend on the number of threads: retraining must give the same bits.
+    # Without BLAS, whose sums depend on the number of threads: retraining must be bit-identical.
     totals: Scores = np.einsum("rn,mn->rm", counts.astype(np.float64), losses)
     return np.asarray(totals / counts.sum(axis=1, keepdims=True))
 
@@ -195,7 +195,7 @@ def _log_loss(labels: Labels, probabilities: NDArray[np.floating], counts: Count
 def _roc_auc(labels: Labels, probabilities: NDArray[np.floating], counts: Counts, n_classes: int) -> Scores:
     """Return the area under the ROC curve: of class 1 if there are two, else the mean of each class against the rest.
 
-    A class that the labels themselves lack makes it NaN.
+    It is NaN if the labels lack a class.
     """
     classes = [1] if n_classes == 2 else range(n_classes)
     weights = np.ascontiguousarray(counts.T, dtype=np.float64)  # (n, R)
@@ -213,7 +213,7 @@ def _roc_auc(labels: Labels, probabilities: NDArray[np.floating], counts: Counts
 def _area(
     positive: NDArray[np.bool_], scores: NDArray[np.floating], weights: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Return (R,) the share of pairs of a positive and a negative sentence that the scores order; equal ones half.
+    """Return (R,) the share of pairs of a positive and a negative sentence in the right order; equal scores count half.
 
     Args:
         positive: (n,) whether each sentence has the class.

@@ -101,9 +101,9 @@ def distill_model(options: DistillOptions) -> Reproduction | None:
         The comparison with an earlier run of the same command; None for the first run.
 
     Raises:
-        UserError: no such model, study or trial, another process runs the study, or the model cannot be written.
-        ConfigError: the options do not fit each other, or the model does not fit the study.
-        DataError: the sentences cannot be read.
+        UserError: No such model, study or trial, another process runs the study, or the model cannot be written.
+        ConfigError: The options do not fit each other, or the model does not fit the study.
+        DataError: The sentences cannot be read.
     """
     attributes, records = read_study(options.folder)
     spec = attributes["spec"]

@@ -89,7 +89,7 @@ def search_study(options: RunOptions) -> SearchEnd:
     """Run or continue a study, and print its progress.
 
     Raises:
-        UserError: something in the options, the data or the study that the user can fix.
+        UserError: Something in the options, the data or the study that the user can fix.
     """
     began, interrupt = time.monotonic(), InterruptHandler()
     if options.storage is not None:
@@ -123,13 +123,13 @@ def _run(
     """Run a study on a machine or a cluster where `fits` trials run at once.
 
     Args:
-        options: of `run`.
-        machine: what was asked how many trials fit.
-        fits: their number.
-        began: when the command began, by time.monotonic.
-        interrupt: installed.
-        session: gives module ray for a block.
-        start_ray: called while nothing waits for Ray yet, if the study will probably need it.
+        options: Of `run`.
+        machine: What was asked how many trials fit.
+        fits: Their number.
+        began: When the command began, by time.monotonic.
+        interrupt: Installed.
+        session: Gives module ray for a block.
+        start_ray: Called while nothing waits for Ray yet, if the study will probably need it.
     """
     folder = options.folder
     existing = study_attributes(folder)

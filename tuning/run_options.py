@@ -42,7 +42,7 @@ class RunOptions:
     """The options of `run` and `plan`: one field per option, with its help text and default.
 
     Raises:
-        ConfigError: an option breaks its rule; the message names the option.
+        ConfigError: An option breaks its rule; the message names the option.
     """
 
     dataset: Annotated[
@@ -338,7 +338,7 @@ def corpus_arguments(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the arguments of load_corpus, with absolute paths.
 
     Args:
-        options: values of DATA_OPTIONS by name.
+        options: Values of DATA_OPTIONS by name.
     """
     paths = {name: absolute_data_path(options[name]) for name in ("dataset", "vectors")}
     return {**options, **paths, **({"split": "column"} if options["split_column"] else {})}

@@ -31,14 +31,14 @@ def add_warm_start(
     """Return the configuration with the trials of `--warm-start`, and the attributes that a new study keeps of them.
 
     Args:
-        config: of the study.
-        existing: the study's attributes; one that has begun has its own copy of the trials.
-        folder: of the other study; None for no warm start.
-        fingerprint: of the data.
+        config: Of the study.
+        existing: The study's attributes; one that has begun has its own copy of the trials.
+        folder: Of the other study; None for no warm start.
+        fingerprint: Of the data.
 
     Raises:
-        ConfigError: the other study's trials say nothing about this search; the reason is named.
-        UserError: there is no such study.
+        ConfigError: The other study's trials say nothing about this search; the reason is named.
+        UserError: There is no such study.
     """
     if folder is None:
         return config, {}

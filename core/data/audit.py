@@ -52,7 +52,7 @@ def find_duplicates(
     Args:
         texts: (n,)
         labels: (n,) places in `classes`.
-        classes: class names.
+        classes: Class names.
         split: (n,) TRAIN, VAL or TEST.
     """
     exact, near = first_equal(text.strip() for text in texts), duplicate_groups(texts)
@@ -105,16 +105,16 @@ def audit(
     coverage: Mapping[str, Any] | None,
     targets: NDArray[np.float32] | None = None,
 ) -> dict[str, Any]:
-    """Count what misleads: imbalance, duplicates, leaks, contradictions, empty and unknown texts.
+    """Count what can mislead: imbalance, duplicates, leaks, contradictions, empty and unknown texts.
 
     Args:
         texts: (n,) as in the source.
         labels: (n,) places in `classes`.
-        classes: class names.
+        classes: Class names.
         split: (n,) TRAIN, VAL or TEST.
         tokens: (n_tokens,) word ids, end to end.
         offsets: (n + 1,) sentence i is tokens[offsets[i]:offsets[i + 1]].
-        coverage: of the pretrained vectors, see `vector_coverage`; None without them.
+        coverage: Coverage of the pretrained vectors, see `vector_coverage`; None without them.
         targets: (n, C) as `Corpus.targets`; None without them.
 
     Returns:
@@ -222,14 +222,14 @@ def _lines(found: Mapping[str, Any]) -> Iterator[str]:
     shown = ", ".join(f"{printable(c['name'], 40)} {c['sentences']:,} ({c['share']:.1%})" for c in classes[:10])
     yield f"classes     {len(classes)}: {shown}{', ...' if len(classes) > 10 else ''}"
     majority = found["majority_baseline"]
-    yield f"baseline    always {quoted(majority['class'])} is right in {_shares(majority)}"
+    yield f"majority    always predicting {quoted(majority['class'])} is correct in {_shares(majority)}"
     tokens = found["tokens"]
     yield (
         f"tokens      mean {tokens['mean']:.1f}, median {tokens['median']:.0f}, 95% up to {tokens['p95']:.0f}, "
         f"longest {tokens['max']:,}; empty texts {found['empty_texts']:,}"
     )
     words = f"the {limit:,} most frequent words of train" if (limit := found.get("most_words")) else "train"
-    yield f"unknown     {_shares(found['unknown_tokens'])} of the tokens, to a vocabulary made from {words}"
+    yield f"unknown     {_shares(found['unknown_tokens'])} of the tokens, for a vocabulary made from {words}"
     within = found["duplicates_within"]
     yield f"duplicates  within splits: {_pairs((name, within[name]) for name in present)}"
     across = found["duplicates_across"]
@@ -237,13 +237,13 @@ def _lines(found: Mapping[str, Any]) -> Iterator[str]:
     yield f"leaks       across splits: {_pairs((pair, across[pair]) for pair in pairs)}"
     for example in found["leak_examples"]:
         yield f"            {example['splits']}: {printable(example['text'], MAX_SHOWN)}"
-    yield f"conflicts   {found['conflicts']['texts']:,} texts stand under more than one label"
+    yield f"conflicts   {found['conflicts']['texts']:,} texts have more than one label"
     for example in found["conflicts"]["examples"]:
         labels = " and ".join(printable(label, 40) for label in example["labels"])
         yield f"            {labels}: {printable(example['text'], MAX_SHOWN)}"
     if soft := found.get("soft_labels"):
         yield (
-            "soft labels train learns probabilities instead of labels: the most probable class is the label in "
+            "soft labels train uses probabilities instead of labels: the most probable class is the label in "
             f"{soft['agree']:.1%}, its mean probability is {soft['mean_probability']:.2f}"
         )
     yield from _vector_lines(found["coverage"])
@@ -253,7 +253,7 @@ def _lines(found: Mapping[str, Any]) -> Iterator[str]:
 
 def _vector_lines(coverage: Mapping[str, Any] | None) -> Iterator[str]:
     if coverage is None:
-        yield "vectors     none: every word starts at random"
+        yield "vectors     none: every word starts with a random vector"
         return
     yield (
         f"vectors     {coverage['found']:,} of {coverage['vocabulary']:,} words found ({coverage['by_word']:.1%}), "
@@ -273,7 +273,7 @@ def _shares(values: Mapping[str, Any]) -> str:
 
 
 def audit_warnings(found: Mapping[str, Any]) -> list[str]:
-    """Return what is likely to mislead: one line each, with what to do about it, the most misleading first.
+    """Return a line for each finding that is likely to mislead, with the remedy; the most misleading comes first.
 
     Args:
         found: Result of `audit`.
@@ -289,7 +289,7 @@ def audit_warnings(found: Mapping[str, Any]) -> list[str]:
             "characters if their script has no spaces"
         )
     if 0 < splits["val"] < MIN_VALIDATION:
-        lines.append(f"validation sentences: {splits['val']}, too few to tell trials apart; pass --validation folds:5")
+        lines.append(f"validation sentences: {splits['val']}, too few to distinguish trials; pass --validation folds:5")
     if torn := found["conflicts"]["texts"]:
         lines.append(f"texts with more than one label: {torn:,}; correct their labels")
     lines += _class_warnings([(each["name"], each["sentences"]) for each in found["classes"]])

@@ -30,13 +30,13 @@ def choose_columns(
     """Return the text and the label column: those given, else by their usual names, else by their content.
 
     Args:
-        table: the file.
+        table: The file.
         text, label: Names that the user gave; None to find them.
         others: Columns that are neither.
         label_needed: Whether there must be a label column; else it is None if no column has a usual name.
 
     Raises:
-        DataError: a given column is absent, holds no plain values or has another use, or the choice is not clear; the
+        DataError: A given column is absent, holds no plain values or has another use, or the choice is not clear; the
             columns that the file has are named.
     """
     if text is not None:
@@ -64,13 +64,13 @@ def require_column(table: Table, column: str, option: str) -> list[str | None]:
     """Return the column's cells.
 
     Raises:
-        DataError: the file lacks it (its columns are named), or it holds no plain values.
+        DataError: The file lacks it (its columns are named), or it holds no plain values.
     """
     if column in table.unsupported_columns:
         kind = printable(table.unsupported_columns[column], 60)
-        raise DataError(f"{table.name}: column {quoted(column)} holds {kind}, text or numbers are needed")
+        raise DataError(f"{table.name}: column {quoted(column)} contains {kind}; choose a column of text or numbers")
     if column not in table.columns:
-        raise DataError(f"{table.name}: no column {quoted(column)}; {option} can be {_names(table)}")
+        raise DataError(f"{table.name}: no column {quoted(column)}; choose {option} from {_names(table)}")
     return table.columns[column]
 
 
@@ -78,23 +78,23 @@ def read_texts(table: Table, column: str) -> list[str]:
     """Return the column's texts.
 
     Raises:
-        DataError: a cell is absent or holds half a surrogate pair; its line is named.
+        DataError: A cell is absent or holds half a surrogate pair; its line is named.
     """
     texts = []
     for row, cell in enumerate(table.columns[column]):
         if cell is None:
             raise DataError(f"{table.location(row)}: no text in column {quoted(column)}; {_DROP}")
         if not cell.isascii() and any("\ud800" <= char <= "\udfff" for char in cell):
-            raise DataError(f"{table.location(row)}: half a surrogate pair in the text; write the character whole")
+            raise DataError(f"{table.location(row)}: half a surrogate pair in the text; write the whole character")
         texts.append(cell)
     return texts
 
 
 def drop_missing_rows(table: Table, columns: Sequence[str]) -> Table:
-    """Return the table without the rows that have nothing in one of the columns.
+    """Return the table without the rows that have an empty cell in one of the columns.
 
     Raises:
-        DataError: no row is left.
+        DataError: No row is left.
     """
     kept = [
         row
@@ -103,7 +103,7 @@ def drop_missing_rows(table: Table, columns: Sequence[str]) -> Table:
     ]
     if not kept:
         shown = " and ".join(quoted(name) for name in columns)
-        raise DataError(f"{table.name}: no row has something in {shown}; pass other columns")
+        raise DataError(f"{table.name}: no row has a value in {shown}; pass other columns")
     cells = {name: [values[row] for row in kept] for name, values in table.columns.items()}
     return dataclasses.replace(table, columns=cells, lines=[table.lines[row] for row in kept])
 
@@ -112,7 +112,7 @@ def encode_labels(table: Table, column: str) -> tuple[NDArray[np.int64], tuple[s
     """Return class numbers (n,) and class names; names are sorted, as numbers if all are numbers.
 
     Raises:
-        DataError: a label is absent, all are the same, or they look like text or ids.
+        DataError: A label is absent, all are the same, or they look like text or ids.
     """
     values = []
     for row, cell in enumerate(table.columns[column]):
@@ -123,7 +123,9 @@ def encode_labels(table: Table, column: str) -> tuple[NDArray[np.int64], tuple[s
     distinct = set(values)
     if len(distinct) == 1:
         only = quoted(values[0])
-        raise DataError(f"{table.name}: label column {quoted(column)} has one class only, {only}; two are needed")
+        raise DataError(
+            f"{table.name}: label column {quoted(column)} has only one class, {only}; choose a column with two or more"
+        )
     if len(distinct) > MAX_CLASSES or (len(distinct) > 10 and len(distinct) * MIN_PER_LABEL > len(values)):
         raise DataError(
             f"{table.name}: column {quoted(column)} has {len(distinct):,} distinct values in {len(values):,} "
@@ -162,12 +164,12 @@ def _usual(table: Table, names: Sequence[str], usual: Sequence[str], what: str, 
     matches = [column for column in names if column.lower() in usual and column != taken]
     if len(matches) > 1:
         shown = " and ".join(quoted(match) for match in matches)
-        raise DataError(f"{table.name}: {shown} could each be the {what}; pass --{what}-column with one of them")
+        raise DataError(f"{table.name}: the {what} column can be {shown}; pass --{what}-column with one of them")
     return matches[0] if matches else None
 
 
 def _only(names: Sequence[str], taken: str | None) -> str | None:
-    """The only column that is left besides one that has a use; None if more are left."""
+    """Return the only column besides the one that is already used; None if there are more."""
     left = [name for name in names if name != taken]
     return left[0] if len(left) == 1 else None
 

@@ -18,7 +18,7 @@ SPLIT_NAMES = tuple(SPLITS)
 
 @dataclass(frozen=True, kw_only=True, eq=False, slots=True)
 class Corpus:
-    """Arrays may be read-only and memory-mapped: never write to them."""
+    """A dataset as arrays, which may be read-only and memory-mapped: never write to them."""
 
     tokens: NDArray[np.int32]
     """(n_tokens,) word ids of all sentences, end to end; each in 1..len(words) - 1 (0 is `<pad>` and never occurs)."""
@@ -39,7 +39,7 @@ class Corpus:
     fingerprint: str
     """The cache key: sha256 (hex) of everything that shapes the arrays above."""
     source: Mapping[str, Any]
-    """Its origin, as JSON can hold it: dataset, licence, vectors, split rule and seed, tokenizer, audit."""
+    """Origin of the corpus, for JSON: dataset, licence, vectors, split rule and seed, tokenizer, audit."""
     folds: NDArray[np.uint8] | None = None
     """(n_sentences,) fold of each TRAIN sentence, from 0, if the training is validated in folds: the VAL split is
     empty, and each fold is evaluated by a model that was trained on the others. None with a validation split."""
@@ -48,11 +48,11 @@ class Corpus:
     row has the sum 1, and one-hot rows are labels. None to train on the labels. Evaluation always uses labels."""
 
     def indices(self, split: int) -> NDArray[np.int64]:
-        """(n,) the sentences of one split, ascending."""
+        """Return (n,) the indices of the sentences of one split, ascending."""
         return np.flatnonzero(self.split == split).astype(np.int64)
 
     def validation(self) -> NDArray[np.int64]:
-        """(n,) the sentences that a training is validated on, ascending: the VAL split, or with folds TRAIN."""
+        """Return (n,) the sentences that a training is validated on, ascending: the VAL split, or with folds TRAIN."""
         return self.indices(VAL if self.folds is None else TRAIN)
 
     def members(self) -> "list[Corpus]":
@@ -67,7 +67,7 @@ class Corpus:
         return [dataclasses.replace(self, split=split, folds=None) for split in splits]
 
     def class_counts(self) -> NDArray[np.float64]:
-        """(C,) how many TRAIN sentences each class has; with `targets` how many are expected."""
+        """Return (C,) the number of TRAIN sentences of each class; with `targets` the expected number."""
         sentences = self.indices(TRAIN)
         if self.targets is None:
             return np.bincount(self.labels[sentences], minlength=len(self.classes)).astype(np.float64)
@@ -84,7 +84,7 @@ class Corpus:
         The numbers are over all members, and means over the epochs if an epoch is not a whole pass.
 
         Args:
-            epoch_sentences: as in core.config.TrialConfig.
+            epoch_sentences: As in core.config.TrialConfig.
         """
         lengths, sentences, train, val = self.lengths(), 0.0, 0.0, 0.0
         for member in self.members():
@@ -96,7 +96,7 @@ class Corpus:
         return sentences, train, val
 
     def test_fingerprint(self) -> str:
-        """Return a hash (hex) of which sentences are the test split; nothing else has an effect on it."""
+        """Return a hash (hex) of which sentences are in the test split, and of nothing else."""
         sentences = self.indices(TEST)
         parts = self.labels[sentences], self.lengths()[sentences], sentences
         return hashlib.sha256(b"".join(np.asarray(each, dtype="<i8").tobytes() for each in parts)).hexdigest()[:16]
@@ -121,7 +121,7 @@ class ReadOptions:
     label_column: str | None = None
     """Name of the column; None to find it."""
     split_column: str | None = None
-    """None if the file has no split of its own."""
+    """Name of the column with the split; None if the file has none."""
     encoding: str | None = None
     """Encoding of a text file; None to detect it."""
     probability_columns: str | None = None

@@ -23,20 +23,20 @@ def resolve_dataset(dataset: str, options: ReadOptions, folder: Path, notify: No
     """Find `snippets`, `mr`, `mr:PATH`, or the path of a .csv, .tsv, .jsonl or .parquet file.
 
     Args:
-        dataset: One of these.
+        dataset: A name or a path of this form.
         options: Options of a file; none of them is set for the built-in datasets.
         folder: The cache folder, which keeps downloads.
         notify: Called with one line about slow work or irregular data.
 
     Raises:
-        ConfigError: the name is none of these, or an option does not go with it.
-        DataError: a file is absent or cannot be used.
+        ConfigError: The name is none of these, or an option cannot be used with it.
+        DataError: A file is absent or cannot be used.
     """
     if dataset not in ("snippets", "mr") and not dataset.startswith("mr:"):
         return _resolve_file(dataset, options, folder, notify)
     given = [f"--{name.replace('_', '-')}" for name in options.__slots__ if getattr(options, name) not in (None, False)]
     if given:
-        raise ConfigError(f"{' and '.join(given)} must go with a file, got dataset {dataset!r}; leave it out")
+        raise ConfigError(f"{' and '.join(given)} must be used with a file, got dataset {dataset!r}; leave it out")
     if dataset in ("snippets", "mr"):
         return (resolve_snippets if dataset == "snippets" else resolve_mr)(folder, notify)
     return resolve_mr_at(expand_user(dataset.removeprefix("mr:")), notify)
@@ -54,7 +54,7 @@ def _resolve_file(dataset: str, options: ReadOptions, folder: Path, notify: Noti
     probabilities = parse_names(options.probability_columns)
     digest = file_hash.input_digest(path, folder)
     encoding = encoding_of(path, options.encoding, folder, notify)
-    # The path is not here: the same file in another folder is the same data.
+    # Without the path: the same file in another folder is the same data.
     inputs = {
         "dataset": kind,
         "reader": READER,
@@ -80,11 +80,11 @@ def encoding_of(path: Path, given: str | None, folder: Path, notify: Notify | No
     """Return the encoding that was given or detected; empty for Parquet, which has none.
 
     Raises:
-        ConfigError: one was given that Python does not know, or for Parquet.
+        ConfigError: Python does not know the encoding, or the file is Parquet.
     """
     if format_of(path) == "parquet":
         if given is not None:
-            raise ConfigError(f"--encoding must go with a text file, got {path}; leave it out")
+            raise ConfigError(f"--encoding must be used with a text file, got {path}; leave it out")
         return ""
     if given is not None:
         return normalize_encoding(given)
@@ -94,7 +94,7 @@ def encoding_of(path: Path, given: str | None, folder: Path, notify: Notify | No
 
     encoding = file_hash.memoize_by_stat(path, folder, "encoding", detect)
     if notify and not encoding.startswith("utf"):
-        notify(f"{path}: is not UTF-8, taken for {encoding}; if letters come out wrong, pass --encoding")
+        notify(f"{path}: is not UTF-8, read as {encoding}; if letters are wrong, pass --encoding")
     return encoding
 
 
@@ -114,7 +114,7 @@ def _read_file(path: Path, encoding: str, options: ReadOptions) -> Dataset:
         split_values = [cell or "" for cell in columns.require_column(table, options.split_column, "--split-column")]
         for row, value in enumerate(split_values):
             if splits.parse_split_value(value) is None:
-                shown = f"column {quoted(options.split_column)} must say train, val or test, got {quoted(value)}"
+                shown = f"column {quoted(options.split_column)} must be train, val or test, got {quoted(value)}"
                 raise DataError(f"{table.location(row)}: {shown}")
     return Dataset(
         texts=columns.read_texts(table, text),

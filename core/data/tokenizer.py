@@ -1,4 +1,4 @@
-"""Cut texts into words: three tokenizers, the choice between them, and each as regular expressions.
+"""Split texts into words: three tokenizers, the choice between them, and each as regular expressions.
 
 `english`      NLTK's `word_tokenize`.
 `unicode`      word boundaries of Unicode (UAX 29), for languages with spaces between words.
@@ -18,9 +18,9 @@ from core.io.text import quoted
 
 TOKENIZERS = ("english", "unicode", "characters")
 AUTO = "auto"
-"""Instead of a tokenizer or of word vectors: what fits the letters of the texts."""
+"""Value instead of a tokenizer or of word vectors: the choice depends on the letters of the texts."""
 _VOWELS = "aeiouyhœæàáâäèéêëìíîïòóôöùúûü"
-"""What an elided French or Italian article stands before."""
+"""Letters that follow an elided French or Italian article."""
 _UNICODE = (
     (r"[\u200b\ufeff]", 0, " "),
     (r"\u00ad", 0, ""),  # soft hyphen
@@ -34,14 +34,14 @@ _CHARACTERS = (*_UNICODE, (r"(?<=[\p{Katakana}ー])(?=\p{Katakana})", 0, " "))
 _STEPS = {"unicode": _UNICODE, "characters": _CHARACTERS}
 _UNSPACED = r"(?=\p{L})[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]"
 _SAMPLE_TEXTS, _SAMPLE_CHARACTERS = 2000, 500
-"""Number of texts that the choice looks at, evenly spaced, and of characters of each."""
+"""Number of texts on which the choice is based, evenly spaced, and number of characters of each."""
 MIN_UNSPACED = 0.2
-"""Share of letters in scripts without spaces that makes the choice `characters`."""
+"""Share of letters in scripts without spaces from which `characters` is chosen."""
 MIN_OTHER = 0.005
-"""Share of letters that are not English that makes the choice `unicode`. It is at most 0.0003 in our English data, 0.02
+"""Share of letters that are not English from which `unicode` is chosen. It is at most 0.0003 in our English data, 0.02
 in German and 0.04 in French."""
 MIN_ENGLISH = 0.5
-"""Share of English letters below which English word vectors are not used by default: also French has 0.94."""
+"""Share of English letters below which English word vectors are not used by default: French has 0.94."""
 
 _HARD = (
     "",
@@ -54,7 +54,7 @@ _HARD = (
     "The end.” »",
     "STRASSE Straße İstanbul ǅ ΣΑΣ 再见。 🙂👍🏽 \x00\x1b[31m \ufeff\ufffd e.g. U.S.A.",
 )
-"""Sentences with a case for every step."""
+"""Sentences that contain a case for every step."""
 
 
 def tokenize(text: str, tokenizer: str = "english") -> list[str]:
@@ -68,7 +68,7 @@ def tokenize(text: str, tokenizer: str = "english") -> list[str]:
 
 @functools.cache
 def _splitter(tokenizer: str) -> Callable[[str], list[str]]:
-    """Return what splits text in lower case."""
+    """Return the function that splits text in lower case."""
     if tokenizer == "english":
         split: Callable[[str], list[str]] = load_nltk_tokenizer().tokenize
         return split
@@ -98,13 +98,13 @@ def tokenizer_name(version: str) -> str:
     """Return the tokenizer of a `tokenizer_version`.
 
     Raises:
-        ConfigError: this version of sentune has no such tokenizer.
+        ConfigError: This version of sentune has no such tokenizer.
     """
     if not version.startswith("regex-"):
         return "english"
     name = version.split("/")[1] if "/" in version else version
     if name not in _STEPS:
-        raise ConfigError(f"unknown tokenizer {quoted(name)}; known are {', '.join(TOKENIZERS)}")
+        raise ConfigError(f"unknown tokenizer {quoted(name)}; choose one of {', '.join(TOKENIZERS)}")
     return name
 
 
@@ -117,7 +117,7 @@ def check_tokenizer(tokenizer: str) -> None:
 def count_letters(texts: Sequence[str]) -> dict[str, float]:
     """Return the shares of the letters that are `english` (a to z) and `unspaced` (of scripts without spaces).
 
-    At most 2,000 texts are looked at, evenly spaced. Without letters, the share `english` is 1.
+    At most 2,000 texts are used, evenly spaced. Without letters, the share `english` is 1.
     """
     import regex
 
@@ -149,7 +149,7 @@ _HOME = "nltk.tokenize.destructive"
 
 
 def load_nltk_tokenizer() -> Any:
-    """A new `NLTKWordTokenizer`: what `nltk.word_tokenize` splits each sentence with."""
+    """Return a new `NLTKWordTokenizer`, with which `nltk.word_tokenize` splits each sentence."""
     if "nltk" not in sys.modules:
         # An NLTK whose modules need what their package sets up raises one of these.
         with contextlib.suppress(ImportError, AttributeError):
@@ -158,7 +158,7 @@ def load_nltk_tokenizer() -> Any:
 
 
 def _import_without_package() -> Any:
-    """The module, imported without running its packages; afterwards `import nltk` does what it always does."""
+    """Import the module without running its packages, and return it. A later `import nltk` is not affected."""
     try:
         for name in ("nltk", "nltk.tokenize"):
             spec = importlib.util.find_spec(name)
@@ -177,23 +177,23 @@ def tokenizer_as_regexes(words: Sequence[str], tokenizer: str = "english") -> di
     Afterwards the text is split at white space.
 
     Args:
-        words: of a vocabulary; on them, as on sentences with a case for every step, the written rule is tried.
-        tokenizer: its name.
+        words: Words of a vocabulary. The rule is tested on them and on sentences with a case for every step.
+        tokenizer: Name of the tokenizer.
 
     Returns:
         As JSON can hold it: `name`, and `steps`, each [engine, pattern, flags, replacement], where the engine is the
         module that compiles the pattern: Python's `re`, or the package `regex`.
 
     Raises:
-        UserError: the installed NLTK does something else than its tables say.
+        UserError: The installed NLTK does not split as its tables define.
     """
     steps = _nltk_as_regexes() if tokenizer == "english" else _compiled(tokenizer)
     lines = [" ".join(words[start : start + 50]) for start in range(0, len(words), 50)]
     for text in (*_HARD, *lines):
         if apply_regexes(steps, text.lower()) != tokenize(text, tokenizer):
             raise UserError(
-                f"the rule of {tokenizer_version(tokenizer)} cannot be written down: it splits {quoted(text)} in "
-                "another way; install the NLTK that the model's card names"
+                f"the rules of {tokenizer_version(tokenizer)} cannot be exported: it splits {quoted(text)} in "
+                "another way; install the NLTK version that the model card names"
             )
     return {
         "name": tokenizer_version(tokenizer),

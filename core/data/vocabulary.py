@@ -28,7 +28,7 @@ class Vocabulary:
     """The words that a model knows; the id of a word is its index.
 
     Raises:
-        DataError: the first two words are not `<pad>` and `<unk>`, or a word occurs twice.
+        DataError: The first two words are not `<pad>` and `<unk>`, or a word occurs twice.
     """
 
     words: tuple[str, ...]
@@ -41,7 +41,7 @@ class Vocabulary:
         ids = {word: place for place, word in enumerate(self.words)}
         if len(ids) != len(self.words):
             twice = next(word for place, word in enumerate(self.words) if ids[word] != place)
-            raise DataError(f"a vocabulary must not hold a word twice, got {twice!r} again")
+            raise DataError(f"a vocabulary must contain each word once, got {twice!r} twice")
         # `<pad>` in a sentence is an unknown word: id 0 means padding only.
         ids[PAD] = UNK_ID
         object.__setattr__(self, "_ids", ids)

@@ -32,7 +32,7 @@ from core.training.loop import train
 
 
 class SentenceEstimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-    """Train one classifier; a tenth of the texts chooses the epoch, as the validation split does in a search."""
+    """Train one classifier. A tenth of the texts decides which epoch is used, as the validation split in a search."""
 
     def __init__(
         self,
@@ -56,8 +56,8 @@ class SentenceEstimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Train on texts X (n,) and their labels y (n,).
 
         Raises:
-            ValueError: X is no sequence of texts, or y does not fit it or has fewer than two classes.
-            DataError: a class has fewer than three different texts.
+            ValueError: X is no sequence of texts, or y has another length or fewer than two classes.
+            DataError: A class has fewer than three different texts.
         """
         texts, labels = _texts(X), column_or_1d(y, warn=True)
         check_consistent_length(texts, labels)
@@ -81,12 +81,12 @@ class SentenceEstimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     @classmethod
     def load(cls, path: Path | str) -> Self:
-        """Return a fitted estimator that predicts with a model folder; `classes_` are the folder's labels, as text.
+        """Return a fitted estimator that predicts with the model in a folder; `classes_` are its labels, as text.
 
         `fit` on it trains a new model, with default settings.
 
         Raises:
-            UserError: there is no model at `path`, or it is damaged.
+            UserError: There is no model at `path`, or it is damaged.
         """
         loaded = cls()
         loaded.model_ = load_model(path)

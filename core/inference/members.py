@@ -31,7 +31,7 @@ class LstmMember:
     """Share in the mean of the members' probabilities."""
     config: TrialConfig
     weights: Mapping[str, "Tensor"]
-    """By the names of SentenceClassifier."""
+    """Weights by the names of SentenceClassifier."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, slots=True)
@@ -73,7 +73,7 @@ def entry_of(member: Member) -> dict[str, Any]:
 
 
 def tensors_of(member: Member) -> dict[str, "Tensor"]:
-    """Return what a member's file holds."""
+    """Return the tensors in a member's file."""
     import torch
 
     if isinstance(member, LstmMember):
@@ -86,8 +86,8 @@ def member_of(entry: Mapping[str, Any], tensors: Mapping[str, "Tensor"]) -> Memb
     """Return the member of an entry and its tensors.
 
     Raises:
-        ConfigError: another version of sentune wrote the entry.
-        CorruptionError: the tensors are of other types, or no numbers.
+        ConfigError: Another version of sentune wrote the entry.
+        CorruptionError: The tensors have other types, or contain values that are no numbers.
     """
     name, weight = entry["name"], entry["weight"]
     if entry["kind"] == "lstm":
@@ -97,4 +97,4 @@ def member_of(entry: Mapping[str, Any], tensors: Mapping[str, "Tensor"]) -> Memb
         check_tensors(entry["file"], tensors, PLAIN_TENSORS)
         baseline = PlainBaseline(**{name: value.numpy() for name, value in tensors.items()})
         return PlainMember(name=name, weight=weight, baseline=baseline)
-    raise ConfigError(f"unknown kind of member {entry['kind']!r}; known are lstm, plain")
+    raise ConfigError(f"unknown kind of member {entry['kind']!r}; it must be lstm or plain")

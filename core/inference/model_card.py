@@ -1,4 +1,4 @@
-"""Render the card of a saved model: in markdown, what it is, its origin and its limits."""
+"""Render the card of a saved model in markdown: the model, its origin and its limits."""
 
 import html
 import re
@@ -16,27 +16,27 @@ _METRICS_ELSEWHERE = (
     *("val_classes", "val_confusion", "test_classes", "test_confusion"),
     *("calibration", "coverage", "abstention"),
 )
-"""Of source and metrics: what has a place of its own in the card."""
+"""Names of source and metrics that have their own place in the card."""
 _EXPLANATIONS = {
-    "val_accuracy": "correct / total on the validation split at the best epoch. This split chose the epoch and, in a "
-    "search, the settings: the figure is optimistic",
+    "val_accuracy": "correct / total on the validation split at the best epoch. The epoch and, in a search, the "
+    "settings were chosen on this split, so the figure is optimistic",
     "val_loss": "mean cross-entropy on the same sentences at the same epoch",
     "val_macro_f1": "mean F1 of the classes, on the same sentences at the same epoch",
     "val_balanced_accuracy": "mean recall of the classes, on the same sentences at the same epoch",
-    "val_mcc": "Matthews' correlation coefficient, on the same sentences at the same epoch",
+    "val_mcc": "Matthews correlation coefficient, on the same sentences at the same epoch",
     "val_log_loss": "mean negative log probability of the labels, on the same sentences at the same epoch",
     "val_roc_auc": "area under the ROC curve (mean of each class against the rest), on the same sentences",
     "val_sentences": "size of the validation split",
-    "test_accuracy": "correct / total on the test split, which chose nothing",
+    "test_accuracy": "correct / total on the test split, on which nothing was chosen",
     "test_loss": "mean cross-entropy on the test split",
     "test_sentences": "size of the test split",
-    "best_epoch": "the epoch of the best validation value of the setting `metric` (of equals that of lower loss, then "
-    "the earlier); "
-    "its weights are the saved ones",
-    "trial": "its number in the search",
-    "search_trials": "trials of the search with a validation accuracy; the best of many is the higher by chance",
-    "temperature": "of the probabilities, fitted on the validation split; 1 changes nothing",
-    "weights_sha256": "digest of the trained weights: a training that gives the same one gave the same bits",
+    "best_epoch": "the epoch with the best validation value of the setting `metric` (ties: lower loss, then the "
+    "earlier); its weights are saved",
+    "trial": "number of the trial in the search",
+    "search_trials": "number of trials of the search with a validation accuracy; the best of many is partly better by "
+    "chance",
+    "temperature": "temperature of the probabilities, fitted on the validation split; 1 changes nothing",
+    "weights_sha256": "digest of the trained weights; equal digests mean bit-identical weights",
     "test_fingerprint": "digest of which sentences are the test split",
     "teacher": "the model whose probabilities, averaged with the labels, this one was trained on",
     "teacher_members": "the members of the teacher with their shares",
@@ -44,36 +44,37 @@ _EXPLANATIONS = {
     "study_fingerprint": "digest of everything that shaped the data of the study",
     "unlabelled_sentences": "sentences without labels that were added to the training sentences",
     "unlabelled_digest": "digest of these sentences",
-    "variants": "of each training sentence: some words are unknown, and a part of the variants are fragments",
-    "data_fingerprint": "digest of everything that shaped the data; a corpus with the same one is the same bytes",
-    "verdict": "the training repeated, against the figures that were recorded before, epoch by epoch",
-    "changed_since_the_search": "what is not as it was then: machine, versions, threads, data",
-    "on": "the splits that the saved weights learned from",
-    "steps": "of the optimizer: as many as the trial took to its best epoch when it was trained on train alone",
-    "passes": "over train and validation together; the last one is cut short, so that the steps come out exactly",
-    "seeds": "the same settings on other seeds; the saved weights are those of the median by the setting `metric` on "
-    "validation",
-    "test_evaluations": "how often the test split of this study has been read, this time included",
+    "variants": "number of variants of each training sentence, with unknown words; some of them are fragments",
+    "data_fingerprint": "digest of everything that shaped the data; an equal digest means a bit-identical corpus",
+    "verdict": "comparison of this training with the recorded one, epoch by epoch",
+    "changed_since_the_search": "changes since the search: machine, versions, threads, data",
+    "on": "splits on which the saved weights were trained",
+    "steps": "number of optimizer steps: as many as the trial took up to its best epoch on train alone",
+    "passes": "number of passes over train and validation together; the last one is cut short, for the exact number of "
+    "steps",
+    "seeds": "results of the same settings on other seeds; the saved weights are those of the median by the setting "
+    "`metric` on validation",
+    "test_evaluations": "number of evaluations on the test split of this study so far, including this one",
 }
 
 
 def render_model_card(
     *, source: Mapping[str, Any], metrics: Mapping[str, Any], members: Sequence[Member], command: str
 ) -> str:
-    """Write the card.
+    """Return the card.
 
     Args:
         source: `Corpus.source`.
-        metrics: figures by name; `SPLIT_accuracy` gets an interval where `SPLIT_sentences` says how many there are, and
-            `SPLIT_loss` where there is `SPLIT_loss_standard_error`.
+        metrics: Figures by name. `SPLIT_accuracy` gets an interval if there is `SPLIT_sentences`, and `SPLIT_loss` if
+            there is `SPLIT_loss_standard_error`.
             `epochs` (rows of figures), `environment`, `SPLIT_classes` (core.class_report), `SPLIT_confusion`,
             `calibration` (reliability diagrams `before` and `after`, core.calibration) and `abstention` have their own
             sections.
-        members: Of the model.
+        members: Members of the model.
         command: The command that the user ran.
 
     Returns:
-        Markdown. Nothing in it that comes from data can be markup.
+        Markdown. Text from the data cannot become markup.
     """
     figures = (
         (_words(name), _shown(value), _spread(name, value, metrics), _EXPLANATIONS.get(name, ""))
@@ -81,7 +82,7 @@ def render_model_card(
         if name not in _METRICS_ELSEWHERE
     )
     line = printable(command)
-    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", line)), default=0))  # which the command cannot end
+    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", line)), default=0))  # longer than any in the command
     sections = [
         f"# Sentence classifier trained on {escape_markdown(source.get('dataset', 'unnamed data'))}",
         f"{_architecture(members)} It gives each text one of the labels in `labels.json`, with a probability.",
@@ -89,14 +90,14 @@ def render_model_card(
         _table(("what", "value"), _pairs({k: v for k, v in source.items() if k not in _SOURCE_ELSEWHERE})),
         *_part("### Audit", _table(("what", "value"), _pairs(source.get("audit") or {}))),
         "## Figures",
-        _table(("figure", "value", "95% interval", "how it came to be"), figures),
+        _table(("figure", "value", "95% interval", "meaning"), figures),
         *_classes(metrics, "val", "### Classes of the validation split"),
         *_classes(metrics, "test", "### Classes of the test split"),
         *_calibration(metrics.get("calibration")),
         *_abstention(metrics.get("abstention")),
         *_part("### Epochs", _epochs(metrics.get("epochs") or ())),
         *(part for member in members for part in _settings(member, single=len(members) == 1)),
-        *_part("### What the bits depend on", _table(("what", "value"), _pairs(metrics.get("environment") or {}))),
+        *_part("### Runtime environment", _table(("what", "value"), _pairs(metrics.get("environment") or {}))),
         "## Limits",
         _LIMITS,
         "## Licences",
@@ -111,22 +112,22 @@ def render_model_card(
 
 
 def escape_markdown(value: Any) -> str:
-    """A value as markdown text on one line: no markup, no HTML, nothing that steers a terminal."""
+    """Return a value as markdown text on one line, without markup, HTML and control characters."""
     text = html.escape(printable(str(value), limit=500), quote=False)
     return re.sub(r"[\\`*_\[\]|~#@]|:(?=//)|(?<=www)[.]", r"\\\g<0>", text)
 
 
 _USE = """\
-- shell: `sentune predict FOLDER "a text"`, or with `--file` one text a line
+- shell: `sentune predict FOLDER "a text"`, or with `--file` one text per line
 - Python: `from core import load_model`, then `load_model("FOLDER").predict(["a text"])`
 - without torch: `sentune export FOLDER --format onnx --out OTHER`"""
 
 _LIMITS = """\
-- It knows the words of its training split; every other word is `<unk>`, and word order beyond a sentence is unseen.
-- Texts unlike the data above (another language, domain, length or time) get a label all the same, often a wrong one.
-- Probabilities are calibrated by one temperature for texts like the data above; for other texts they may be far off.
-- An interval speaks for chance in the choice of sentences only, not for another seed, split or domain.
-- Labels carry the judgements, mistakes and biases of whoever made the data: do not decide about people with it."""
+- The model knows the words of its training split; every other word is `<unk>`. It reads each text on its own.
+- Texts unlike the data above (another language, domain, length or time) also get a label, which is often wrong.
+- Probabilities are calibrated by one temperature for texts like the data above; for other texts they may be wrong.
+- An interval covers only chance in the choice of sentences, not another seed, split or domain.
+- Labels contain judgements, mistakes and biases of their authors: do not use the model for decisions about people."""
 
 
 def _architecture(members: Sequence[Member]) -> str:
@@ -186,7 +187,7 @@ def _abstention(found: Mapping[str, Any] | None) -> list[str]:
 
 
 def _spread(name: str, value: Any, metrics: Mapping[str, Any]) -> str:
-    """The figure's 95% interval; nothing where it has none."""
+    """Return the 95% interval of a figure; empty if it has none."""
     split, _, what = name.rpartition("_")
     total, error = metrics.get(f"{split}_sentences"), metrics.get(f"{name}_standard_error")
     if what == "accuracy" and isinstance(total, int) and total > 0:
@@ -256,7 +257,7 @@ def _shown(value: Any) -> str:
 
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A markdown table; nothing where it has no row."""
+    """Return a markdown table; empty without rows."""
     lines = [f"| {' | '.join(row)} |" for row in rows]
     return "\n".join([f"| {' | '.join(header)} |", "|---" * len(header) + "|", *lines]) if lines else ""
 

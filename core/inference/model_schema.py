@@ -1,4 +1,4 @@
-"""What the files of a saved model may hold. Digests tell damage, but not a file that was changed with its digest.
+"""Rules for the files of a saved model. Digests detect damage, but not a file that was changed with its digest.
 
 Each function returns what it has checked, or raises CorruptionError with the file, the place, the rule and the value.
 """
@@ -21,22 +21,22 @@ if TYPE_CHECKING:
 
 MAX_EMBEDDING_DIM = 8192
 MAX_TEMPERATURE = 1000.0
-"""The smallest one is 1 / MAX_TEMPERATURE; `fit_temperature` finds none outside 0.05 to 20."""
+"""Largest temperature; the smallest is 1 / MAX_TEMPERATURE. `fit_temperature` finds none outside 0.05 to 20."""
 _MEMBER = re.compile(r"model|trial-[0-9]+|plain-baseline")
 PLAIN_TENSORS = {"ngrams": "int32", "idf": "float32", "coefficients": "float32", "intercepts": "float32"}
 """Fields of PlainBaseline with the types of their numbers."""
 
 
 def read_json(path: Path) -> Any:
-    """Return what a verified JSON file holds.
+    """Return the content of a verified JSON file.
 
     Raises:
-        CorruptionError: it is no JSON.
+        CorruptionError: It is no JSON.
     """
     try:
         return json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:
-        raise CorruptionError(f"{path.name} is no JSON ({quoted(str(error), 80)})") from None
+        raise CorruptionError(f"{path.name} is not JSON ({quoted(str(error), 80)})") from None
 
 
 def check_settings(settings: Any, layout: int) -> dict[str, Any]:
@@ -113,7 +113,7 @@ def check_tensors(file: str, tensors: "Mapping[str, Tensor]", types: Mapping[str
 
     Args:
         file: Name of the file for errors.
-        tensors: By their names.
+        tensors: Tensors by name.
         types: Names and types of all tensors; None for any names and float32.
     """
     if types is not None and tensors.keys() != types.keys():
@@ -127,7 +127,7 @@ def check_tensors(file: str, tensors: "Mapping[str, Tensor]", types: Mapping[str
         # a training sentence is minus infinity.
         value = tensor.max() if name == "intercepts" and len(tensor) else tensor.sum()
         if not math.isfinite(value):
-            raise CorruptionError(f"{where} holds what is no number, or too large")
+            raise CorruptionError(f"{where} contains a value that is no number, or is too large")
 
 
 def _object(where: str, value: Any, keys: Sequence[str]) -> dict[str, Any]:

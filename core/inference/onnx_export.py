@@ -23,7 +23,7 @@ from core.io.checked_folder import check_output_folder, readable_json, remove_pa
 
 ONNX_FILES = ("model.onnx", "tokenizer.json", "vocabulary.json", "labels.json", "card.md", "example.py")
 MAX_ONNX_BYTES = (1 << 31) - (1 << 23)
-"""Largest size of the weights: the file format holds 2 GiB, and the features of a plain baseline take up to 5 MiB."""
+"""Maximum size of the weights: the file format allows 2 GiB, and the features of a plain baseline take up to 5 MiB."""
 TOLERANCE = 1e-5
 """Largest difference of a probability between an export and its model."""
 
@@ -59,38 +59,38 @@ def export_onnx(model: Predictor, source: Path, out: Path, notify: Callable[[str
     """Write the folder if the graph gives the same probabilities as the model.
 
     Args:
-        model: as loaded from `source`.
-        source: its folder, for the card.
-        out: the folder to write; an earlier export is replaced whole.
-        notify: Called if the two cannot agree, because the model predicts in bf16.
+        model: The model, loaded from `source`.
+        source: Folder of the model, for the card.
+        out: The folder to write; an earlier export is replaced as a whole.
+        notify: Called if the probabilities will differ because the model predicts in bf16.
 
     Returns:
         The largest difference of a probability between the two, on sentences of the model's own words.
 
     Raises:
-        UserError: a package is missing, the model is too large for the format or does not come out the same, or
-            `out` holds something else or cannot be written.
+        UserError: A package is missing, the model is too large for the format, the probabilities differ, or `out`
+            contains something else or cannot be written.
     """
     target = check_output_folder(out, ONNX_FILES, "ONNX export")
     remove_partial_writes(target.parent, re.escape(target.name), files=ONNX_FILES)
     size = sum(value.nbytes for member in model.members for value in tensors_of(member).values())
     if size > MAX_ONNX_BYTES:
-        most = f"an ONNX file holds at most {MAX_ONNX_BYTES >> 20:,}"
-        raise UserError(f"the model in {source} has {size >> 20:,} MiB of weights, {most}")
+        most = f"more than the {MAX_ONNX_BYTES >> 20:,} MiB of an ONNX file"
+        raise UserError(f"the model in {source} has {size >> 20:,} MiB of weights, {most}; choose a smaller model")
     try:
         import onnxruntime  # noqa: F401
 
         from core.inference.onnx_graph import build_graph
     except ModuleNotFoundError as error:
-        raise UserError(f"--format onnx needs the package {error.name}: pip install onnx onnxruntime") from error
+        raise UserError(f"--format onnx needs the package {error.name}; run pip install onnx onnxruntime") from error
     graph: bytes = build_graph(model.members, len(model.classes), model.temperature).SerializeToString()
     if any(isinstance(member, LstmMember) and member.config.precision != "fp32" for member in model.members):
         notify("predict computes in bf16 and the export in fp32: their probabilities may differ in the third digit")
     difference = largest_difference(model, graph)
     if not difference <= TOLERANCE:
         raise UserError(
-            f"onnxruntime's probabilities differ by {difference:.1e} from the model's, at most {TOLERANCE:.0e} "
-            "is right: nothing was written; another version of onnxruntime may do better"
+            f"onnxruntime's probabilities differ from the model's by {difference:.1e}, more than {TOLERANCE:.0e}, so "
+            "nothing was written; install another version of onnxruntime"
         )
     contents = {
         "model.onnx": graph,
@@ -105,7 +105,7 @@ def export_onnx(model: Predictor, source: Path, out: Path, notify: Callable[[str
 
 
 def largest_difference(model: Predictor, graph: bytes) -> float:
-    """Return how far a graph's probabilities are from the model's in float32, on random sentences.
+    """Return the largest difference between a graph's and the model's probabilities in float32, on random sentences.
 
     For each length up to 64 there is a sentence of random words, and one of random features of a plain baseline.
     """

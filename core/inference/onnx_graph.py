@@ -54,7 +54,7 @@ class _Graph:
 
     def __init__(self) -> None:
         self.prefix = ""
-        """Of the names of the constants: the member that is added."""
+        """Prefix of the names of constants: the member that is being added."""
         self.nodes: list[onnx.NodeProto] = []
         self.constants: list[onnx.TensorProto] = []
 
@@ -95,9 +95,9 @@ def _mixture(graph: _Graph, members: Sequence[Member]) -> str:
 
 
 def _plain_logits(graph: _Graph, baseline: PlainBaseline) -> str:
-    """Tokens (B, T) -> logits (B, C) of the plain baseline; neither `<pad>` nor `<unk>` is in its features."""
+    """Return the plain baseline's logits (B, C) of the tokens (B, T); no feature contains `<pad>` or `<unk>`."""
     ngrams, idf, coefficients = baseline.ngrams, baseline.idf, baseline.coefficients
-    if not len(idf):  # the operator needs a feature: one that no sentence has
+    if not len(idf):  # the operator needs a feature: this one occurs in no sentence
         ngrams, idf = np.array([[-1, 0]], np.int32), np.ones(1, np.float32)
         coefficients = np.zeros((len(baseline.intercepts), 1), np.float32)
     order = np.argsort(ngrams[:, 1] > 0, kind="stable")  # single words first
@@ -123,7 +123,7 @@ def _plain_logits(graph: _Graph, baseline: PlainBaseline) -> str:
 
 
 def _lstm_logits(graph: _Graph, member: LstmMember) -> str:
-    """Tokens (B, T) -> logits (B, C) of SentenceClassifier."""
+    """Return SentenceClassifier's logits (B, C) of the tokens (B, T)."""
     config, weights = member.config, {name: value.float().numpy() for name, value in member.weights.items()}
     vectors = graph.add_initializer("embedding", weights["embedding.weight"])
     words = graph.add("Gather", vectors, graph.transpose("tokens", 1, 0))  # (T, B, E)
@@ -137,7 +137,7 @@ def _lstm_logits(graph: _Graph, member: LstmMember) -> str:
 
 
 def _layers(graph: _Graph, config: TrialConfig, weights: Weights, words: str) -> tuple[str, str]:
-    """(T, B, E) -> the last layer's states, (T, directions, B, H), and those that they end in, (directions, B, H)."""
+    """Return the last layer's states (T, directions, B, H) and final states (directions, B, H) of words (T, B, E)."""
     lengths = graph.add("Cast", "lengths", to=TensorProto.INT32)
     direction = "bidirectional" if config.bidirectional else "forward"
     states = ends = ""
@@ -154,12 +154,12 @@ def _layers(graph: _Graph, config: TrialConfig, weights: Weights, words: str) ->
 
 
 def _concat(graph: _Graph, states: str) -> str:
-    """(T, directions, B, H) -> (T, B, H * directions)."""
+    """Concatenate the directions: (T, directions, B, H) -> (T, B, H * directions)."""
     return graph.add("Reshape", graph.transpose(states, 0, 2, 1, 3), graph.constant([0, 0, -1]))
 
 
 def _lstm(weights: Weights, layer: int, directions: int) -> dict[str, NDArray[np.float32]]:
-    """ONNX's W (directions, 4H, E), R (directions, 4H, H) and B (directions, 8H) of a layer."""
+    """Return ONNX's W (directions, 4H, E), R (directions, 4H, H) and B (directions, 8H) of a layer."""
 
     def gates(part: str, direction: int) -> NDArray[np.float32]:
         i, f, g, o = np.split(weights[f"lstm.{layer}.{direction}.{part}_l0"], 4)  # torch's order

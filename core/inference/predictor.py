@@ -22,7 +22,7 @@ from core.training.evaluate import TOKENS_AT_ONCE
 from core.training.plain_baseline import PlainBaseline
 
 MAX_TOKENS = 50_000
-"""Largest number of tokens in a text; longer ones are refused, because memory grows with the length."""
+"""Maximum number of tokens in a text; longer ones are refused, because memory grows with the length."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,17 +60,17 @@ class Predictor:
         """Build the members' networks.
 
         Args:
-            members: their weights have the sum 1.
-            vocabulary: of all members.
+            members: Members whose weights have the sum 1.
+            vocabulary: Vocabulary of all members.
             classes: (C,) names in label order.
-            embedding_dim: width of a word vector.
-            temperature: of the mixture's probabilities.
-            coverage: the table of core.calibration.coverage_table on the validation sentences; empty if unknown.
-            tokenizer: name of the tokenizer that made the vocabulary.
-            text_column: column of the texts in the file that the model was trained on.
+            embedding_dim: Width of a word vector.
+            temperature: Temperature of the mixture's probabilities.
+            coverage: Result of core.calibration.coverage_table on the validation sentences; empty if unknown.
+            tokenizer: Name of the tokenizer that made the vocabulary.
+            text_column: Column of the texts in the file that the model was trained on.
 
         Raises:
-            CorruptionError: a member does not fit the vocabulary, the classes or its own settings; it is named.
+            CorruptionError: A member does not fit the vocabulary, the classes or its settings; the message names it.
         """
         check_mixture(members, temperature)
         self.members = tuple(members)
@@ -93,10 +93,10 @@ class Predictor:
         Args:
             texts: (n,).
             min_probability: A text whose most probable class is less probable gets the label None.
-            location: Called with the place of a text, from 1, for an error. Returns its name.
+            location: Called with the place of a text, from 1, for an error; returns its name.
 
         Raises:
-            DataError: a text has more than MAX_TOKENS tokens; it is named.
+            DataError: A text has more than MAX_TOKENS tokens; the message names it.
         """
         sentences = self.encode(texts, location)
         logs = self.log_probabilities(sentences)
@@ -118,7 +118,7 @@ class Predictor:
         """Return class probabilities: (n, C), rows in the order of `texts`, columns in that of `classes`.
 
         Raises:
-            DataError: as `predict`.
+            DataError: As `predict`.
         """
         return self.calibrate(self.log_probabilities(self.encode(texts)))
 
@@ -126,7 +126,7 @@ class Predictor:
         """Return the word ids of texts.
 
         Raises:
-            DataError: as `predict`.
+            DataError: As `predict`.
         """
         if isinstance(texts, str):
             raise TypeError("predict takes a list of texts, got one text")
@@ -134,8 +134,8 @@ class Predictor:
         for place, sentence in enumerate(sentences, 1):
             if len(sentence) > MAX_TOKENS:
                 raise DataError(
-                    f"{location(place)} has {len(sentence):,} words and is not cut: "
-                    f"split texts of more than {MAX_TOKENS:,} words into sentences"
+                    f"{location(place)} has {len(sentence):,} words, more than {MAX_TOKENS:,}; "
+                    "split the text into sentences"
                 )
         return sentences
 
@@ -147,10 +147,10 @@ class Predictor:
 
         Args:
             sentences: (n,) word ids, none empty.
-            precision: Of all LSTMs; None for the precision of each one's training.
+            precision: Precision of all LSTMs; None for the one that each was trained with.
 
         Raises:
-            CorruptionError: the weights are too large, and result in something that is no number.
+            CorruptionError: The weights are too large, so that a result is no number.
         """
         lengths = np.array([len(each) for each in sentences], dtype=np.int64)
         found = np.empty((len(sentences), len(self.classes)))
@@ -162,7 +162,7 @@ class Predictor:
         return found
 
     def calibrate(self, logs: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the probabilities (n, C) that follow from those of `log_probabilities`."""
+        """Return the calibrated probabilities (n, C) for the result of `log_probabilities`."""
         relative = logs - logs.max(axis=1, keepdims=True)
         return np.asarray(np.exp(_log_softmax(relative / self.temperature)))
 
@@ -199,7 +199,7 @@ def _logits(
 
 def _check_logits(logits: NDArray[np.float64]) -> NDArray[np.float64]:
     if not np.isfinite(logits.max(axis=1)).all():  # a single class may have minus infinity
-        raise CorruptionError("the model's weights give no probabilities: run the command that saved it again")
+        raise CorruptionError("the model's weights give no probabilities; run the command that saved it again")
     return logits
 
 
@@ -212,20 +212,20 @@ def load_model(path: Path | str, *, notify: Callable[[str], None] | None = None)
     """Open a model folder for prediction on the CPU.
 
     Args:
-        path: a folder that core.inference.saved_model wrote.
+        path: A folder that core.inference.saved_model wrote.
         notify: Called with one line if words may be split differently than in training.
 
     Raises:
-        UserError: there is no model at `path`, or a newer version saved it.
-        CorruptionError: a file is missing or changed; it is named.
+        UserError: There is no model at `path`, or a newer version saved it.
+        CorruptionError: A file is missing or changed; the message names it.
     """
     saved = read_model(Path(path))
     tokenizer = tokenizer_name(saved.tokenizer)
     here = tokenizer_version(tokenizer)
     if notify is not None and saved.tokenizer != here:
         notify(
-            f"the model in {path} was trained with tokenizer {saved.tokenizer}, here is {here}: "
-            "some words may be split in another way, and labels may differ"
+            f"the model in {path} was trained with tokenizer {saved.tokenizer}, installed is {here}: "
+            "some words may be split differently, and labels may differ"
         )
     try:
         return Predictor(

@@ -38,13 +38,13 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 LAYOUT = 3
-"""Version of the folder; raise it when a reader of the old layout could not read the new one."""
+"""Version of the folder; raise it if a reader of the old layout cannot read the new one."""
 SHARED_FILES = ("config.json", "vocabulary.json", "labels.json", "metrics.json", "card.md")
 MODEL_FILES = (*MEMBER_FILES, *SHARED_FILES)
-"""Names and patterns of the files that a model folder may hold, CHECKSUMS apart."""
+"""Names and patterns of the files in a model folder, except CHECKSUMS."""
 check_model_folder = partial(check_output_folder, files=MODEL_FILES, kind="saved model")
 """Check before training that a model may be saved at a path; return the path without symbolic links."""
-_GIVE = "give a folder that `sentune retrain` or `sentune ensemble` wrote"
+_GIVE = "pass a folder that `sentune retrain` or `sentune ensemble` wrote"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, slots=True)
@@ -52,17 +52,17 @@ class SavedModel:
     """The parts of a saved model that prediction needs."""
 
     members: tuple[Member, ...]
-    """Their tensors are on the CPU, memory-mapped."""
+    """Members with tensors on the CPU, memory-mapped."""
     temperature: float
-    """The probabilities are softmax(log p / temperature), where p is the weighted mean of the members'."""
+    """Temperature: the probabilities are softmax(log p / temperature), where p is the weighted mean of the members'."""
     vocabulary: Vocabulary
     classes: tuple[str, ...]
-    """In label order."""
+    """Class names in label order."""
     embedding_dim: int
     coverage: tuple[CoverageRow, ...]
-    """From core.calibration.coverage_table on the validation sentences; empty if the model was saved without."""
+    """Result of core.calibration.coverage_table on the validation sentences; empty if the model was saved without."""
     tokenizer: str
-    """As core.data.tokenizer.tokenizer_version named it when the model was trained."""
+    """Result of core.data.tokenizer.tokenizer_version when the model was trained."""
     text_column: str | None
     """Column of the texts in the file that the model was trained on; None if that was no file."""
 
@@ -80,22 +80,22 @@ def save_model(
     metrics: Mapping[str, Any],
     card: str,
 ) -> None:
-    """Write a model folder; it is there whole or not at all, and replaces a model that was there.
+    """Write a model folder as a whole or not at all; it replaces an earlier model.
 
     Args:
-        path: the folder.
-        members: in any order; their weights have the sum 1.
-        temperature: of the model's probabilities, see SavedModel.
+        path: The folder.
+        members: Members in any order, whose weights have the sum 1.
+        temperature: Temperature of the model's probabilities, see SavedModel.
         words: (V,) the vocabulary, `<pad>` and `<unk>` first.
         classes: (C,) names in label order.
-        embedding_dim: width of a word vector.
-        tokenizer: name and version that made the words.
-        text_column: of the file that the model was trained on; None if that was no file.
-        metrics: figures, as JSON can hold them.
-        card: markdown, see core.inference.model_card.
+        embedding_dim: Width of a word vector.
+        tokenizer: Name and version of the tokenizer that made the words.
+        text_column: Column of the texts in the file that the model was trained on; None if that was no file.
+        metrics: Figures, for JSON.
+        card: Markdown, see core.inference.model_card.
 
     Raises:
-        UserError: `path` holds something else, the disk is full, or the folder cannot be written.
+        UserError: `path` contains something else, the disk is full, or the folder cannot be written.
     """
     check_mixture(members, temperature)
     path = check_model_folder(path)
@@ -119,7 +119,7 @@ def save_model(
 
 
 def model_digest(path: Path) -> str:
-    """Return a digest (hex) of all that the answers of a verified model folder follow from: not of card and figures."""
+    """Return a digest (hex) of those parts of a verified model folder on which its answers depend."""
     lines = (path / CHECKSUMS).read_text().splitlines()
     kept = sorted(line for line in lines if not line.endswith(("  card.md", "  metrics.json")))
     return hashlib.sha256("\n".join(kept).encode()).hexdigest()
@@ -129,8 +129,8 @@ def read_model(path: Path) -> SavedModel:
     """Verify every file of a model folder and read it.
 
     Raises:
-        UserError: there is no model at `path`, or a newer version saved it.
-        CorruptionError: a file is missing, changed, unreadable or not what it should be; it is named.
+        UserError: There is no model at `path`, or a newer version saved it.
+        CorruptionError: A file is missing, changed, unreadable or breaks a rule; the message names it.
     """
     _check_folder(path)
     try:
@@ -138,37 +138,35 @@ def read_model(path: Path) -> SavedModel:
         settings = read_json(path / "config.json")
         found = settings.get("layout") if isinstance(settings, dict) else None
         if isinstance(found, int) and found != LAYOUT:
-            raise UserError(f"{path} has layout {found}, this version of sentune reads {LAYOUT}: retrain the trial")
+            raise UserError(f"{path} has layout {found}, this version of sentune reads {LAYOUT}; retrain the trial")
         return _read_verified(path, check_settings(settings, LAYOUT), files)
     except CorruptionError as error:
         raise CorruptionError(
             f"the model in {path} is damaged: {error}; run the command that saved it again"
         ) from error
     except ConfigError as error:
-        raise UserError(
-            f"{path} was saved by another version of sentune, which this one cannot read: {error}"
-        ) from error
+        raise UserError(f"{path} was saved by another version of sentune ({error}); retrain the trial") from error
 
 
 def _check_folder(path: Path) -> None:
     """Raise UserError unless this is a folder with a file of a model."""
     if not stat.S_ISDIR(file_mode(path)):
-        raise UserError(f"there is no saved model at {path}: {_GIVE}")
+        raise UserError(f"there is no saved model at {path}; {_GIVE}")
     try:
         names = {each.name for each in path.iterdir()}
     except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror}): {_GIVE}") from error
+        raise UserError(f"{path} cannot be read ({error.strerror}); {_GIVE}") from error
     if "model.onnx" in names:
-        raise UserError(f"{path} is an ONNX export: run its example.py, or give the model folder that was exported")
+        raise UserError(f"{path} is an ONNX export; run its example.py, or pass the model folder that was exported")
     if not names.intersection((*SHARED_FILES, CHECKSUMS)):
-        raise UserError(f"{path} is not a saved model: {_GIVE}")
+        raise UserError(f"{path} is not a saved model; {_GIVE}")
 
 
 def _read_verified(path: Path, settings: Mapping[str, Any], files: Sequence[str]) -> SavedModel:
     """Read a folder whose digests and config.json are checked; `files` are those of its members."""
     tokenizer_name(settings["tokenizer"])  # raises ConfigError if it is unknown
     if sorted(files) != sorted(entry["file"] for entry in settings["members"]):
-        raise CorruptionError(f"{CHECKSUMS} is not what was saved")
+        raise CorruptionError(f"{CHECKSUMS} has changed since it was saved")
     return SavedModel(
         members=tuple(member_of(entry, _load_tensors(path / entry["file"])) for entry in settings["members"]),
         temperature=settings["temperature"],

@@ -15,19 +15,19 @@ from core.io.atomic import open_regular
 from core.io.text import quoted
 
 MAX_ARCHIVE_BYTES = 4 << 30
-"""Largest unpacked size of a file of texts: 4 GiB."""
+"""Maximum unpacked size of a file of texts: 4 GiB."""
 FREE_BYTES = 64 << 20
 """Unpacked size up to which the ratio is not limited: 64 MiB."""
 MAX_RATIO = 100
-"""Largest ratio of unpacked to packed bytes beyond that; that of text is three to ten."""
+"""Maximum ratio of unpacked to packed bytes above that; that of text is three to ten."""
 MAX_MEMBERS = 10_000
 FILE_BLOCK = 1 << 20
-"""Bytes of a block of `file_blocks`."""
+"""Size of a block of `file_blocks` in bytes."""
 _BLOCK = 1 << 24
 
 
 class _Limited(io.RawIOBase):
-    """A stream that raises DataError after `limit` bytes; reading all of it needs no more memory than its content."""
+    """A stream that raises DataError after `limit` bytes. To read all of it takes only the memory of its content."""
 
     def __init__(self, stream: io.BufferedIOBase, limit: int, name: str) -> None:
         self._stream, self._left, self._limit, self._name = stream, limit, limit, name
@@ -49,7 +49,7 @@ class _Limited(io.RawIOBase):
         self._left -= len(data)
         if self._left < 0:
             raise DataError(
-                f"{self._name}: unpacks to more than {self._limit >> 20} MiB; unpack it yourself if you trust it"
+                f"{self._name}: unpacks to more than {self._limit >> 20} MiB; if you trust it, unpack it yourself"
             )
         return data
 
@@ -63,7 +63,7 @@ def read_file(path: Path) -> bytes:
     """Return the bytes of a file, unpacked if its name ends in `.gz`.
 
     Raises:
-        DataError: there is no such file, it is a folder, too large, or its gzip stream is cut short or damaged.
+        DataError: There is no such file, it is a folder, too large, or its gzip stream is cut short or damaged.
     """
     with open_unpacked(path) as stream:
         return stream.read()
@@ -74,7 +74,7 @@ def open_unpacked(path: Path, *, pipes: bool = False) -> Iterator[io.BufferedRea
     """Open a file for reading in pieces; what is read from it raises as `read_file` does.
 
     Args:
-        path: Its size is limited only if it is packed.
+        path: The file; its size is limited only if it is packed.
         pipes: Whether it may be a named pipe.
     """
     with open_file(path, pipes=pipes) as file:
@@ -101,7 +101,7 @@ def file_blocks(path: Path) -> Iterator[bytes]:
 
 _REASONS = {
     **dict.fromkeys((errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP), "no such file; check the path"),
-    errno.EISDIR: "is a folder, a file is needed",
+    errno.EISDIR: "is a folder; pass a file",
     errno.EINVAL: "is a pipe, a device or a socket; pass a regular file",
 }
 
@@ -110,12 +110,12 @@ def open_file(path: Path, *, pipes: bool = False) -> io.BufferedReader:
     """Open a regular file for reading, or with `pipes` a named pipe; a device could yield bytes without end.
 
     Raises:
-        DataError: there is no such file, it is something else, or it may not be read.
+        DataError: There is no such file, it is something else, or it may not be read.
     """
     try:
         return open_regular(path, pipes=pipes)
     except OSError as error:
-        usual = f"cannot be read ({error.strerror}); make the file readable for you"
+        usual = f"cannot be read ({error.strerror}); fix its permissions"
         raise DataError(f"{path}: {_REASONS.get(error.errno or 0, usual)}") from None
 
 
@@ -124,13 +124,13 @@ def read_tar(file: IO[bytes], packed_bytes: int, names: Collection[str], name: s
 
     Args:
         file: The packed stream.
-        packed_bytes: Its size, for the limit.
+        packed_bytes: Size of the stream, for the limit.
         names: File names without folders.
         name: Name of the archive in errors.
 
     Raises:
-        DataError: a member is a link or a device or would land outside its folder; there are too many members or
-            bytes; the archive is damaged; or one of the files is absent or there twice.
+        DataError: A member is a link, a device or outside the archive's folder; there are too many members or bytes;
+            the archive is damaged; or one of the files is absent or occurs twice.
     """
     found: dict[str, bytes] = {}
     limit = limit_for(packed_bytes)
@@ -142,23 +142,24 @@ def read_tar(file: IO[bytes], packed_bytes: int, names: Collection[str], name: s
                 base = PurePosixPath(member.name).name
                 if member.isreg() and base in names:
                     if base in found:
-                        raise DataError(f"{name}: holds {base} twice; repack it with one")
+                        raise DataError(f"{name}: contains {base} twice; pack it again with one")
                     found[base] = archive.extractfile(member).read()  # type: ignore[union-attr]
     except (tarfile.TarError, OSError, EOFError, zlib.error, ValueError) as error:
         raise DataError(f"{name}: not a whole .tar.gz archive ({error}); fetch it again") from None
     for base in names:
         if base not in found:
-            raise DataError(f"{name}: holds no file {base}")
+            raise DataError(f"{name}: does not contain {base}; fetch it again")
     return found
 
 
 def _check_member(member: tarfile.TarInfo, count: int, limit: int, name: str) -> None:
     path = PurePosixPath(member.name)
     if count > MAX_MEMBERS:
-        raise DataError(f"{name}: holds more than {MAX_MEMBERS:,} files; it is not what it should be")
+        raise DataError(f"{name}: contains more than {MAX_MEMBERS:,} files; pass the published archive")
     if path.is_absolute() or ".." in path.parts:
-        raise DataError(f"{name}: refused, {quoted(member.name, 80)} points outside the archive")
+        raise DataError(f"{name}: refused, {quoted(member.name, 80)} is outside the archive; fetch it again")
     if not (member.isreg() or member.isdir()):
-        raise DataError(f"{name}: refused, {quoted(member.name, 80)} is a link or a device, not a file")
+        raise DataError(f"{name}: refused, {quoted(member.name, 80)} is a link or a device; fetch it again")
     if member.size > limit:
-        raise DataError(f"{name}: refused, {quoted(member.name, 80)} unpacks to more than {limit >> 20} MiB")
+        size = f"unpacks to more than {limit >> 20} MiB"
+        raise DataError(f"{name}: refused, {quoted(member.name, 80)} {size}; fetch it again")

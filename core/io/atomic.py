@@ -45,19 +45,19 @@ def expand_user(path: str) -> Path:
     """Return a path with `~` replaced.
 
     Raises:
-        ConfigError: there is no such user, or no home folder.
+        ConfigError: There is no such user, or no home folder.
     """
     try:
         return Path(path).expanduser()
     except RuntimeError as error:
-        raise ConfigError(f"cannot tell which folder {quoted(path)} begins with: write it out") from error
+        raise ConfigError(f"cannot find the home folder of {quoted(path)}; pass the whole path") from error
 
 
 def atomic_write(path: Path, data: bytes) -> None:
-    """Write `data` to `path`: after a crash, the file has its old or its new content, never a part.
+    """Write `data` to `path`. After a crash, the file has its old or its new content, never a part.
 
     Raises:
-        UserError: as `atomic_file`.
+        UserError: As `atomic_file`.
     """
     with atomic_file(path) as file:
         file.write(data)
@@ -67,10 +67,10 @@ def atomic_write(path: Path, data: bytes) -> None:
 def atomic_file(path: Path) -> Iterator[IO[bytes]]:
     """Yield a temporary file to write; if the block succeeds, it replaces the file at `path`, else nothing changes.
 
-    A link remains a link. What is no regular file, such as /dev/null, is not replaced.
+    A link remains a link. Anything but a regular file, such as /dev/null, is not replaced.
 
     Raises:
-        UserError: the disk is full, or the folder cannot be written.
+        UserError: The disk is full, or the folder cannot be written.
     """
     with os_errors_as_user_errors(path):
         path = Path(os.path.realpath(path))
@@ -98,7 +98,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     If the block fails, nothing changes.
 
     Raises:
-        UserError: the disk is full, or the folder cannot be written.
+        UserError: The disk is full, or the folder cannot be written.
     """
     with os_errors_as_user_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -113,7 +113,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
                 work.replace(path)
             elif swap_paths(work, path):
                 shutil.rmtree(work)
-            else:  # two steps: a kill between them leaves the old folder under its other name
+            else:  # two steps: a kill between them leaves the old folder under its temporary name
                 old = Path(tempfile.mkdtemp(prefix=f".{path.name}.old.", dir=path.parent))
                 path.replace(old)
                 work.replace(path)
@@ -126,7 +126,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def os_errors_as_user_errors(path: Path) -> Iterator[None]:
-    """Raise a UserError of one line for what the user can fix: full disk, no permission, read-only."""
+    """Raise a UserError of one line for an error that the user can fix: full disk, no permission, read-only."""
     try:
         yield
     except OSError as error:
@@ -164,7 +164,7 @@ def apply_umask(path: Path) -> None:
 
 
 def file_mode(path: Path) -> int:
-    """Return the type and permissions of what is at `path`, as `os.stat` does; 0 if it is absent or out of reach.
+    """Return the type and permissions of the file at `path`, as `os.stat` does; 0 if it is absent or inaccessible.
 
     Unlike `Path.is_dir`, it raises no error for a name that is too long or a folder that may not be entered.
     """
@@ -177,10 +177,10 @@ def file_mode(path: Path) -> int:
 def open_regular(path: Path, *, pipes: bool = False) -> io.BufferedReader:
     """Open a regular file for reading, or with `pipes` a named pipe.
 
-    A pipe could wait forever, and a device yield bytes without end.
+    To read a pipe can block forever, and a device can yield bytes without end.
 
     Raises:
-        OSError: it is not there, is no regular file, or cannot be read.
+        OSError: It is not there, is no regular file, or cannot be read.
     """
     mode = path.stat().st_mode
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or (pipes and stat.S_ISFIFO(mode))):
@@ -192,7 +192,7 @@ def sha256_file(path: Path) -> str:
     """Return the sha256 of a file's bytes, in hex.
 
     Raises:
-        OSError: it is not there, is no regular file, or cannot be read.
+        OSError: The file is absent, is no regular file, or cannot be read.
     """
     with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

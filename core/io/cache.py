@@ -1,4 +1,4 @@
-"""The content-keyed cache: one writer, atomic, checksummed, memory-mapped.
+"""The cache: keyed by content, with one writer, atomic writes, checksums and memory maps.
 
 An entry is a folder `KIND/KEY` of plain `.npy`, JSON and source files with a manifest. Its key is the sha256 of
 everything that determines its bytes, so the same key means the same bytes on any machine. A builder fills it in a
@@ -41,7 +41,7 @@ class CacheEntry:
     path: Path
     key: str
     inputs: Mapping[str, Any]
-    """Inputs that the key is computed from."""
+    """Inputs from which the key is computed."""
     files: Mapping[str, tuple[int, str]]
     """File name to size in bytes and sha256 (hex)."""
 
@@ -81,8 +81,8 @@ def _readable(path: Path) -> Iterator[None]:
         yield
     except PermissionError as error:
         raise UserError(
-            f"cannot read {error.filename}: it is another user's; let them give it to all with "
-            f"chmod -R a+rX {path.parents[1]}, or choose another --cache-dir"
+            f"cannot read {error.filename}, which belongs to another user; choose another --cache-dir, or ask them to "
+            f"run chmod -R a+rX {path.parents[1]}"
         ) from error
 
 
@@ -95,7 +95,7 @@ def read_manifest(path: Path) -> CacheEntry:
         UserError: Another user made it, and this one may not read it.
     """
     file = path / MANIFEST
-    damaged = CorruptionError(f"cache entry damaged: {file} is not what was written")
+    damaged = CorruptionError(f"cache entry damaged: {file} has changed since it was written")
     try:
         with _readable(path):
             if not path.is_dir():
@@ -122,7 +122,7 @@ def read_manifest(path: Path) -> CacheEntry:
 
 
 def _manifest_bytes(body: Mapping[str, Any]) -> bytes:
-    """Return a manifest with its own checksum, so that a flipped bit in it is found too."""
+    """Return a manifest with its own checksum, which detects damage of the manifest itself."""
     return canonical_json({"body": body, "sha256": hashlib.sha256(canonical_json(body)).hexdigest()}) + b"\n"
 
 
@@ -190,7 +190,7 @@ def verify(cache: Path) -> dict[Path, str | None]:
 def clear(cache: Path, notify: Notify | None = None) -> int:
     """Remove all entries, unfinished downloads and remembered digests; return the number of bytes freed.
 
-    It waits for running builders and removes only what the cache made, whatever else is in the folder.
+    It waits for running builders, and removes only what the cache has written.
 
     Raises:
         UserError: The cache folder cannot be written.
@@ -199,7 +199,7 @@ def clear(cache: Path, notify: Notify | None = None) -> int:
     for path in _owned_paths(cache):
         key = path.name.removeprefix(".")[:64]
         with locked(cache, key, notify):
-            freed += _remove(path) + _remove(path.parent / key)  # the second: what a builder has renamed meanwhile
+            freed += _remove(path) + _remove(path.parent / key)  # the second one if a builder has just renamed it
     return freed + sum(_remove(cache / name) for name in (".known", ".parts"))
 
 
@@ -238,7 +238,7 @@ def locked(cache: Path, name: str, notify: Notify | None = None) -> Iterator[Non
             lock.acquire(blocking=False)
         except filelock.Timeout:
             if notify:
-                notify("another process is at work on the same data; waiting for it")
+                notify("another process prepares the same data; waiting for it")
             lock.acquire()
     try:
         yield

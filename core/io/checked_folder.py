@@ -1,4 +1,4 @@
-"""Checked folders: written whole, with the digest of every file, and replacing only folders of their kind."""
+"""Checked folders: written as a whole, with the digest of every file; they replace only folders of their kind."""
 
 import json
 import os
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 CHECKSUMS = "SHA256SUMS"
 """File with the digests of the other files; `sha256sum -c SHA256SUMS` reads it."""
 STALE_SECONDS = 3600
-"""Age of a half-written folder that no process will finish: a write takes seconds, on a slow network disk minutes."""
+"""Age of a partial folder that no process will finish: a write takes seconds, on a slow network disk minutes."""
 
 
 def write_checked_folder(path: Path, contents: Mapping[str, "bytes | Mapping[str, Tensor]"]) -> None:
-    """Write a folder of these files and CHECKSUMS, whole or not at all; it replaces what was at `path`.
+    """Write a folder of these files and CHECKSUMS, as a whole or not at all; it replaces the folder at `path`.
 
     Args:
         path: The folder.
@@ -54,7 +54,7 @@ def _write_tensors(path: Path, tensors: "Mapping[str, Tensor]") -> None:
         if reason is None:
             raise
         raise OSError(int(reason[1]), os.strerror(int(reason[1])), str(path)) from error
-    apply_umask(path)  # newer versions write a file that only its owner may read
+    apply_umask(path)  # newer versions of safetensors write a file that only its owner may read
 
 
 def check_output_folder(path: Path, files: Sequence[str], kind: str) -> Path:
@@ -62,7 +62,7 @@ def check_output_folder(path: Path, files: Sequence[str], kind: str) -> Path:
 
     Args:
         path: The folder to write.
-        files: Names of all files in a folder of this kind, CHECKSUMS apart; also patterns such as `part-*.json`.
+        files: Names of all files in a folder of this kind, except CHECKSUMS; also patterns such as `part-*.json`.
         kind: Name of the kind for messages, such as "saved model".
 
     Returns:
@@ -77,14 +77,14 @@ def check_output_folder(path: Path, files: Sequence[str], kind: str) -> Path:
         if not target.exists():
             return target
         if not target.is_dir():
-            raise UserError(f"{path} is a file: choose another folder for the {word}")
+            raise UserError(f"{path} is a file; choose another folder for the {word}")
         found = {each.name for each in target.iterdir()}
     foreign = _foreign(found, files)
     if found and CHECKSUMS not in found:
         foreign = sorted(found)
     if foreign:
         raise UserError(
-            f"{path} holds something that is no {kind} ({foreign[0]!r}) and is not replaced: "
+            f"{path} is no {kind}, because it contains {foreign[0]!r}, so it is not replaced; "
             "choose another folder, or empty this one"
         )
     return target
@@ -98,12 +98,12 @@ def _foreign(names: Iterable[str], files: Sequence[str]) -> list[str]:
 def remove_partial_writes(
     parent: Path, name: str, *, files: Sequence[str] | None = None, older_than: float = STALE_SECONDS
 ) -> None:
-    """Remove the hidden folders in `parent` that `atomic_folder` filled but did not live to rename.
+    """Remove the hidden folders in `parent` that `atomic_folder` filled and could not rename.
 
     Args:
         parent: Folder of the final folder; it need not exist.
         name: Regular expression of the final folder's name.
-        files: Names or patterns of all files that such a folder may hold, CHECKSUMS apart; a folder with others stays.
+        files: Names or patterns of all files in such a folder, except CHECKSUMS; a folder with others is kept.
             None to remove any.
         older_than: Seconds without a change after which a folder is removed; another process may still be writing.
     """
@@ -114,14 +114,14 @@ def remove_partial_writes(
         try:
             held = list(folder.iterdir())
             age = time.time() - max(path.stat().st_mtime for path in (folder, *held))
-        except FileNotFoundError:  # another process renames it at this moment
+        except FileNotFoundError:  # another process has just renamed it
             continue
         if age >= older_than and (files is None or not _foreign((path.name for path in held), files)):
             shutil.rmtree(folder, ignore_errors=True)
 
 
 def verify_files(folder: Path, expected: Mapping[str, tuple[int | None, str]], written: str = "written") -> None:
-    """Compare files with what was written.
+    """Compare files with their recorded sizes and digests.
 
     Args:
         folder: Folder of the files.
@@ -140,7 +140,7 @@ def verify_files(folder: Path, expected: Mapping[str, tuple[int | None, str]], w
         if size not in (None, n_bytes):
             raise CorruptionError(f"{name} has {n_bytes} bytes, {size} were {written}")
         if found != digest:
-            raise CorruptionError(f"{name} is not what was {written}")
+            raise CorruptionError(f"{name} has changed since it was {written}")
 
 
 def verify_checksums(folder: Path, names: Sequence[str], optional: Sequence[str] = ()) -> list[str]:
@@ -163,7 +163,7 @@ def verify_checksums(folder: Path, names: Sequence[str], optional: Sequence[str]
         sums = {name: (None, digest) for digest, _, name in (line.partition("  ") for line in text.splitlines())}
         further = [name for name in sums if name not in names]
         if len(further) + len(names) != len(sums) or _foreign(further, optional) or not text.endswith("\n"):
-            raise CorruptionError(f"{CHECKSUMS} is not what was saved")
+            raise CorruptionError(f"{CHECKSUMS} has changed since it was saved")
         verify_files(folder, sums, f"saved (its sha256 is not the one in {CHECKSUMS})")
     except FileNotFoundError:
         raise CorruptionError(f"{CHECKSUMS} is missing") from None
@@ -180,6 +180,6 @@ def canonical_json(value: Any) -> bytes:
 def readable_json(value: Any) -> bytes:
     """Return JSON of one item per line, without NaN.
 
-    It is ASCII, because words may hold what UTF-8 cannot: half a surrogate pair, from a damaged text file.
+    It is ASCII, because a word from a damaged text file may contain half a surrogate pair, which UTF-8 cannot encode.
     """
     return (json.dumps(value, indent=1, allow_nan=False) + "\n").encode()

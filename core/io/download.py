@@ -36,25 +36,25 @@ class RemoteFile:
 
 
 class _Changed(Exception):  # noqa: N818 - says what happened
-    """Raised if the server offers another file, so that trying again does not help."""
+    """Raised if the server offers another file, so that another attempt is useless."""
 
 
 def download(remote: RemoteFile, partial_dir: Path, purpose: str, hint: str, notify: Notify | None = None) -> Path:
-    """Download `remote` into the folder `partial_dir`, resuming what an earlier call left there.
+    """Download `remote` into the folder `partial_dir`; resume the download of an earlier call.
 
     Args:
         remote: The file to download.
         partial_dir: Folder of unfinished downloads; only one caller at a time may download the same file.
-        purpose: Begin of an error: what cannot be done.
-        hint: End of an error: what the user can do instead.
+        purpose: First part of an error message: what cannot be done.
+        hint: Last part of an error message: what the user can do.
         notify: Called with the progress every two seconds.
 
     Returns:
         The whole file. Move it away, or delete it if its content turns out to be wrong.
 
     Raises:
-        UserError: no network, the server refuses, or the disk is full; what has come is kept.
-        DataError: the server offers a file of another size.
+        UserError: No network, the server refuses, or the disk is full; the received part is kept.
+        DataError: The server offers a file of another size.
     """
     part = partial_dir / f"{remote.name}.part"
     with os_errors_as_user_errors(partial_dir):
@@ -73,8 +73,8 @@ def download(remote: RemoteFile, partial_dir: Path, purpose: str, hint: str, not
             if failures > len(_PAUSES) or _is_final(error):
                 kept = _size(part)
                 raise UserError(
-                    f"{purpose}: {remote.url} ({_reason(error)}; {kept:,} of {remote.size_bytes:,} bytes are here and "
-                    f"the same command goes on from there); {hint}"
+                    f"{purpose}: {remote.url} ({_reason(error)}; {kept:,} of {remote.size_bytes:,} bytes are kept); "
+                    f"run the same command again to resume, or {hint}"
                 ) from None
             if notify:
                 notify(f"{remote.name}: {_reason(error)}; trying again")
@@ -115,7 +115,7 @@ def _read(answer: Any, left: int) -> bytes:
     try:
         return bytes(answer.read1(min(_BLOCK, left)))
     except OSError as error:
-        # An OSError here would be taken for an error of the disk by the caller's `with`.
+        # The caller's `with` would report an OSError as an error of the disk.
         raise http.client.HTTPException(str(error) or type(error).__name__) from error
 
 
@@ -149,10 +149,10 @@ def pip_download(requirement: str, sha256: str) -> tuple[str, bytes]:
     """Return name and bytes of the source release `requirement` (`name==version`), checked by pip against `sha256`.
 
     Raises:
-        UserError: this Python has no pip, or pip cannot fetch the release; with pip's own last line.
+        UserError: This Python has no pip, or pip cannot fetch the release; the message has pip's last line.
     """
     if importlib.util.find_spec("pip") is None:
-        raise UserError("this Python has no pip; install it with `python -m ensurepip`")
+        raise UserError("this Python has no pip; run python -m ensurepip")
     with tempfile.TemporaryDirectory(prefix="sentune-pip-") as name:
         folder = Path(name)
         pinned = folder / "requirements.txt"  # pip takes hashes from a file only
@@ -166,7 +166,7 @@ def _command(pinned: Path, out: Path) -> list[str]:
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-input", "--disable-pip-version-check"]
     command += ["--no-deps", "--no-binary", ":all:", "--require-hashes", "--retries", "1"]
     if importlib.util.find_spec("setuptools"):
-        command.append("--no-build-isolation")  # else pip fetches a setuptools of its own, to read the metadata
+        command.append("--no-build-isolation")  # otherwise pip fetches setuptools to read the metadata
     return [*command, "--dest", str(out), "--requirement", str(pinned)]
 
 
@@ -176,7 +176,7 @@ def _run(command: list[str], requirement: str) -> None:
             command, capture_output=True, text=True, errors="replace", timeout=_PIP_TIMEOUT_SECONDS, check=False
         )
     except subprocess.TimeoutExpired:
-        raise UserError(f"`pip download {requirement}` gave no answer in {_PIP_TIMEOUT_SECONDS} s") from None
+        raise UserError(f"`pip download {requirement}` did not end within {_PIP_TIMEOUT_SECONDS} s") from None
     if done.returncode != 0:
         lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
         errors = [line for line in lines if line.startswith("ERROR")]

@@ -1,4 +1,4 @@
-"""Which encoding a text file has, and decoding it strictly."""
+"""Detect the encoding of a text file, and decode it strictly."""
 
 import codecs
 import contextlib
@@ -23,13 +23,13 @@ _LATIN = {
     "cp1254": {"Turkish"},
     "cp1257": {"Latvian", "Lithuanian"},
 }
-"""Encodings that read most Western European text without an error, with their own languages."""
+"""Encodings that decode most Western European text without an error, with the languages that they are for."""
 _CANDIDATES = ["cp1252", *_LATIN, "cp1251", "koi8_r", "cp1253", "cp1255", "cp1256", "cp1258"]
 _CANDIDATES += ["big5", "euc_jp", "cp932", "cp949", "gb18030"]
-"""One of each script: with all that Python knows, a rare one such as cp775 often scores best."""
+"""Encodings, one of each script: among all that Python knows, a rare one such as cp775 often has the best score."""
 _SAMPLE_BYTES = 100_000
 MAX_LINE = 1 << 20
-"""Most characters in a line: a longer one is no sentence, and would be held as a whole."""
+"""Maximum number of characters in a line: a longer one is no sentence, and would be read into memory as a whole."""
 
 
 def detect_encoding(blocks: Callable[[], Iterable[bytes]], name: str) -> str:
@@ -38,11 +38,11 @@ def detect_encoding(blocks: Callable[[], Iterable[bytes]], name: str) -> str:
     A guess can be wrong, so the caller must report it: of 25 languages and encodings tried, 22 were right.
 
     Args:
-        blocks: Called up to three times. Returns the bytes of the file in blocks, of which no more than one is held.
+        blocks: Called up to three times; returns the bytes of the file in blocks, of which one is in memory at a time.
         name: Name of the file in errors.
 
     Raises:
-        DataError: nothing fits.
+        DataError: No encoding fits.
     """
     first = next(iter(blocks()), b"")
     for mark, encoding in _MARKS:
@@ -80,7 +80,7 @@ def _guess(blocks: Iterable[bytes], name: str) -> str:
     matches = charset_normalizer.from_bytes(b"".join(sample), cp_isolation=_CANDIDATES)
     best = matches.best()
     if best is None:
-        raise DataError(f"{name}: is no text in a known encoding; save it as UTF-8 or pass --encoding")
+        raise DataError(f"{name}: is not text in a known encoding; pass --encoding, or save the file as UTF-8")
     fits_western = any("cp1252" in match.could_be_from_charset for match in matches)
     if fits_western and best.encoding in _LATIN and best.language not in _LATIN[best.encoding]:
         return "cp1252"
@@ -106,7 +106,7 @@ def normalize_encoding(encoding: str) -> str:
         ConfigError: Python knows no text encoding of that name.
     """
     with contextlib.suppress(LookupError, ValueError):
-        io.TextIOWrapper(io.BytesIO(), encoding)  # hex, for one, is known but no text encoding
+        io.TextIOWrapper(io.BytesIO(), encoding)  # hex, for example, is known but no text encoding
         b"\xff\xfe\x00\x00".decode(encoding, "replace")  # undefined decodes nothing
         name = codecs.lookup(encoding).name
         if name not in ("idna", "punycode"):  # encodings of host names, not of texts
@@ -115,15 +115,15 @@ def normalize_encoding(encoding: str) -> str:
 
 
 def text_lines(path: Path, encoding: str, newline: str | None) -> Iterator[str]:
-    """Yield the lines of a text file, which may end in `.gz`, with their ends; it is never held as a whole.
+    """Yield the lines of a text file, which may end in `.gz`, with their ends; few of them are in memory at a time.
 
     Args:
         path: The file.
         encoding: Its encoding; a byte order mark is removed.
-        newline: As of `open`: "" to keep the ends of the lines as they are, None for `\\n` in their place.
+        newline: Argument of `open`: "" to keep the ends of the lines, None to replace them by `\\n`.
 
     Raises:
-        DataError: as `read_file`, or a line does not fit the encoding, is too long or holds a NUL character.
+        DataError: As `read_file`, or a line does not fit the encoding, is too long or holds a NUL character.
     """
     with open_unpacked(path) as stream:
         lines = io.TextIOWrapper(stream, encoding, newline=newline)
@@ -140,10 +140,10 @@ def text_lines(path: Path, encoding: str, newline: str | None) -> Iterator[str]:
         raise DataError(
             f"{path}, line {number}: is not {encoding} ({reason}); pass the right --encoding, or save it as UTF-8"
         )
-    raise DataError(f"{path}: has changed while it was read; give the same command again")
+    raise DataError(f"{path}: has changed while it was read; run the same command again")
 
 
 def _bad_line(line: str) -> str:
     if len(line) > MAX_LINE:
         return f"has more than {MAX_LINE:,} characters; write each row on a line of its own"
-    return "holds a NUL character; remove it, or pass --encoding utf-16 if it is that"
+    return "contains a NUL character; remove it, or pass --encoding utf-16 for a file in UTF-16"

@@ -16,14 +16,14 @@ SMALL_BYTES = 8 << 20
 """Size in bytes below which a file is read each time, which takes milliseconds."""
 T = TypeVar("T")
 _MTIME_GRACE_NS = 2_000_000_000
-"""Age below which nothing is remembered: a file may change again within the same time stamp."""
+"""Age in nanoseconds below which no digest is remembered: a file may change again within the same time stamp."""
 
 
 def input_digest(path: Path, cache: Path) -> str:
-    """Return the sha256 (hex) of a file's bytes; that of a large file is remembered in the cache folder.
+    """Return the sha256 (hex) of a file; the digest of a large file is remembered in the cache folder.
 
     Raises:
-        DataError: the file is absent or cannot be read.
+        DataError: The file is absent or cannot be read.
     """
     return memoize_by_stat(path, cache, "sha256", lambda: _digest(path))
 
@@ -32,10 +32,10 @@ def check_unchanged(path: Path, cache: Path, digest: str) -> None:
     """Check that a file that has just been read still has this `input_digest`.
 
     Raises:
-        DataError: it has changed, or is gone.
+        DataError: The file has changed or is gone.
     """
     if input_digest(path, cache) != digest:
-        raise DataError(f"{path}: has changed while it was read; give the same command again")
+        raise DataError(f"{path}: has changed while it was read; run the same command again")
 
 
 def _digest(path: Path) -> str:
@@ -46,10 +46,11 @@ def _digest(path: Path) -> str:
 def memoize_by_stat(path: Path, cache: Path, what: str, find_out: Callable[[], str]) -> str:
     """Return `find_out()`, or for a file over 8 MiB its previous result.
 
-    It is reused while path, size, inode and modification time stay the same; an edit that keeps all four is missed.
+    The result is reused while path, size, inode and modification time stay the same. An edit that keeps all four is not
+    detected.
 
     Raises:
-        DataError: the file is absent or cannot be read.
+        DataError: The file is absent or cannot be read.
     """
     with open_file(path):
         seen = _stamp(path)
@@ -62,7 +63,7 @@ def memoize_by_stat(path: Path, cache: Path, what: str, find_out: Callable[[], s
             return str(content["value"])
     value = find_out()
     if seen == _stamp(path) and time.time_ns() - seen[1] > _MTIME_GRACE_NS:
-        with contextlib.suppress(UserError):  # a cache folder that cannot be written costs time only
+        with contextlib.suppress(UserError):  # if the cache folder cannot be written, the next run takes longer
             atomic.atomic_write(note, json.dumps({"stamp": seen, "value": value}).encode())
     return value
 
@@ -71,10 +72,10 @@ def memoize_by_content(content: str, cache: Path, what: str, find_out: Callable[
     """Return `find_out()`, or its previous result for the same content.
 
     Args:
-        content: What identifies the content, such as its digest.
+        content: Identifier of the content, such as its digest.
         cache: The cache folder.
         what: Name and version of the function.
-        find_out: Returns a value that JSON can hold.
+        find_out: Called if there is no previous result; returns a value for JSON.
     """
     note = _note(cache, f"{what}\0{content}")
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):

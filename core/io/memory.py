@@ -6,12 +6,12 @@ from pathlib import Path
 from core.errors import DataError
 
 FIXED_BYTES = 300_000_000
-"""Memory that preparing data takes however small the file is: libraries and word vectors."""
+"""Memory in bytes that data preparation takes for a file of any size: libraries and word vectors."""
 BYTES_A_BYTE = 6
-"""Memory for each byte of a file: 5.5 for a million English sentences (results/reference/large.md), where the texts
-themselves need 1.6. The tables need most in the moment in which the word ids are put in order."""
+"""Memory in bytes per byte of a file: 5.5 for a million English sentences (results/reference/large.md), of which the
+texts need 1.6. The peak is when the word ids are sorted."""
 UNPACKED = 3
-"""Least ratio of the unpacked to the packed size of a file of texts."""
+"""Minimum ratio of the unpacked to the packed size of a file of texts."""
 
 
 def available_memory() -> int:
@@ -26,7 +26,7 @@ def available_memory() -> int:
 
 
 def preparation_bytes(path: Path) -> int:
-    """Return about how much memory it takes to read, split and tokenise the texts of a file."""
+    """Return an estimate of the bytes that it takes to read, split and tokenise the texts of a file."""
     packed = path.name.lower().endswith((".gz", ".parquet"))
     return FIXED_BYTES + BYTES_A_BYTE * path.stat().st_size * (UNPACKED if packed else 1)
 
@@ -35,7 +35,7 @@ def check_texts_fit(path: Path) -> None:
     """Check that the texts of a file can be prepared in this machine's memory.
 
     Raises:
-        DataError: they cannot; the message has the need and the memory.
+        DataError: The memory does not suffice; the message has the need and the memory.
     """
     need, memory = preparation_bytes(path), available_memory()
     if need > memory:

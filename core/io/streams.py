@@ -29,14 +29,14 @@ def read_blocks(path: Path, member: str | None = None, notify: Notify | None = N
     The next blocks are unpacked in a thread while the caller works on this one.
 
     Raises:
-        DataError: absent, cut short, damaged, encrypted, or growing more than a hundredfold.
+        DataError: The file is absent, truncated, damaged or encrypted, or unpacks to over a hundred times its size.
     """
     with open_file(path) as file:
         yield from _bounded(_prefetch(_unpacked(file, path, member)), file, path, notify)
 
 
 def _prefetch(stream: Iterator[bytes]) -> Iterator[bytes]:
-    """Unpack up to `_PREFETCH` blocks in a thread: with one only, each thread would wait for the other's lock."""
+    """Unpack up to `_PREFETCH` blocks in a thread. With one block, each thread would wait for the other's lock."""
     with ThreadPoolExecutor(1) as reader:
         coming = deque(reader.submit(next, stream, None) for _ in range(_PREFETCH))
         while (block := coming.popleft().result()) is not None:
@@ -48,7 +48,7 @@ def zip_members(path: Path) -> list[str]:
     """Return the names of the files in a `.zip`.
 
     Raises:
-        DataError: it is absent, or no zip file.
+        DataError: It is absent, or no zip file.
     """
     with open_file(path) as file:
         return [info.filename for info in _directory(file, path).infolist() if not info.is_dir()]
@@ -72,12 +72,12 @@ def _unpacked(file: IO[bytes], path: Path, member: str | None) -> Iterator[bytes
 
 
 def _bounded(stream: Iterator[bytes], file: IO[bytes], path: Path, notify: Notify | None) -> Iterator[bytes]:
-    """Pass blocks on, refuse a decompression bomb, and report progress."""
+    """Yield the blocks, refuse a decompression bomb, and report progress."""
     size, total, reported = path.stat().st_size, 0, time.monotonic()
     for block in stream:
         total += len(block)
         if total > max(FREE_BYTES, size * MAX_RATIO):
-            raise DataError(f"{path}: grows more than {MAX_RATIO} times when it is unpacked; it is no file of vectors")
+            raise DataError(f"{path}: unpacks to more than {MAX_RATIO} times its size; pass a file of vectors")
         if notify and time.monotonic() - reported > _QUIET_SECONDS:
             reported = time.monotonic()
             notify(f"reading {path.name}: {file.tell() / max(size, 1):.0%}")
@@ -89,9 +89,9 @@ def _zip_member(file: IO[bytes], path: Path, member: str) -> Iterator[bytes]:
     if info.flag_bits & 1:
         raise DataError(f"{path}: {member} is encrypted; unpack it and pass the file")
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise DataError(f"{path}: {member} is packed in a way other than deflate; unpack it and pass the file")
+        raise DataError(f"{path}: {member} is not packed by deflate; unpack it and pass the file")
     file.seek(info.header_offset)
-    header = file.read(30)  # its own name and extra field lengths may differ from the directory's
+    header = file.read(30)  # its lengths of name and extra field may differ from those in the directory
     file.seek(int.from_bytes(header[26:28], "little") + int.from_bytes(header[28:30], "little"), 1)
     packed = _pieces(file, info.compress_size)
     size, check, crc32 = 0, 0, _inflate().crc32
@@ -101,7 +101,7 @@ def _zip_member(file: IO[bytes], path: Path, member: str) -> Iterator[bytes]:
         check = crc32(block, check)
         yield block
     if size != info.file_size or check != info.CRC:
-        raise DataError(f"{path}: {member} is cut short or damaged (its checksum differs); fetch it again")
+        raise DataError(f"{path}: {member} is truncated or damaged (its checksum differs); fetch it again")
 
 
 def _inflate() -> Any:
@@ -143,6 +143,6 @@ def _inflated(packed: Iterator[bytes], wbits: int, path: Path, rest: list[bytes]
     except (zlib.error, inflate.error) as error:
         raise DataError(f"{path}: damaged ({error}); fetch it again") from None
     if not unpacker.eof:
-        raise DataError(f"{path}: is cut short; fetch it again")
+        raise DataError(f"{path}: is truncated; fetch it again")
     if rest is not None and unpacker.unused_data.strip(b"\0"):
         rest.append(unpacker.unused_data)

@@ -23,10 +23,10 @@ class SentenceClassifier(nn.Module):
     def __init__(
         self, config: TrialConfig, vocab_size: int, embedding_dim: int, n_classes: int, vectors: Tensor | None = None
     ) -> None:
-        """Lay out the parameters, on torch's meta device: all but `vectors` have no values and no memory yet.
+        """Define the parameters on torch's meta device: all except `vectors` have no values and no memory yet.
 
         Args:
-            config: the trial's settings.
+            config: The trial's settings.
             vocab_size: V, `<pad>` and `<unk>` included.
             embedding_dim: E.
             n_classes: C.
@@ -36,7 +36,7 @@ class SentenceClassifier(nn.Module):
         self.config = config
         directions = 2 if config.bidirectional else 1
         width = config.hidden_dim * directions
-        meta = torch.device("meta")  # elsewhere the constructors would draw from the global generator
+        meta = torch.device("meta")  # on another device, the constructors would draw from the global generator
         # From a given matrix, because drawing one on the meta device imports 70 MB of torch.
         self.embedding = nn.Embedding.from_pretrained(  # type: ignore[no-untyped-call,unused-ignore]
             torch.empty(vocab_size, embedding_dim, device=meta) if vectors is None else vectors,
@@ -55,9 +55,9 @@ class SentenceClassifier(nn.Module):
         self.output = nn.Linear(width * (2 if config.pooling == "mean+max" else 1), n_classes, device=meta)
 
     def initialize(self, generator: torch.Generator) -> None:
-        """Give every parameter memory and a first value from `generator` (on the CPU), as torch's own layers do.
+        """Allocate every parameter, and draw its first value from `generator` (on the CPU), as torch's layers do.
 
-        Word vectors are drawn from N(0, 1), row 0 zero, where the constructor was given none.
+        Word vectors are drawn from N(0, 1), with row 0 zero, if the constructor got none.
         """
         if self.embedding.weight.is_meta:
             vectors = torch.empty(self.embedding.weight.shape).normal_(generator=generator)
@@ -93,7 +93,7 @@ class SentenceClassifier(nn.Module):
     def forward_batch(self, vectors: Tensor, tokens: Tensor, lengths: Tensor, dropout: Dropout | None = None) -> Tensor:
         """Classify sentences whose words are given as rows of a small table.
 
-        Embedding dropout drops whole words, each occurrence by itself, by pointing it at row 0.
+        Embedding dropout drops whole words, each occurrence separately, by replacing its row number by 0.
 
         Args:
             vectors: float (U, E) word vectors; with embedding dropout row 0 must be zero.
@@ -152,7 +152,7 @@ class SentenceClassifier(nn.Module):
         return torch.lstm(x, (zeros, zeros), weights, True, 1, 0.0, lstm.training, False, False)[0]
 
     def _by_direction(self, layer: int, x: Tensor, mirror: Tensor) -> list[tuple[nn.LSTM, Tensor]]:
-        """Return each direction of a layer with its input: `x` (T, B, ...) as it is, and reversed."""
+        """Return each direction of a layer with its input: `x` (T, B, ...), and `x` reversed."""
         directions = cast("nn.ModuleList", self.lstm[layer])
         return [(cast("nn.LSTM", lstm), reverse(x, mirror) if back else x) for back, lstm in enumerate(directions)]
 

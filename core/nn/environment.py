@@ -15,7 +15,7 @@ BF16_FLAGS = {"avx512_bf16", "amx_tile"}
 def code_digest() -> str:
     """Return 16 hex digits of the SHA-256 of the training code: core/nn, core/training and core/data/corpus.py.
 
-    Any edit of these files changes it, also one of a comment.
+    Any edit of these files changes it, including the edit of a comment.
     """
     core = Path(__file__).parent.parent
     total = hashlib.sha256()
@@ -55,7 +55,7 @@ def supports_bf16(device: str) -> bool:
 
 
 def runtime_environment(precision: str, threads: int, device: str) -> dict[str, Any]:
-    """Return everything besides settings and corpus that a result depends on, as JSON can hold it."""
+    """Return everything besides settings and corpus on which a result depends, for JSON."""
     import torch  # only here: reading a study loads no torch
 
     from core.nn.runtime import is_gpu

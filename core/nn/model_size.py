@@ -3,7 +3,7 @@
 from core.config import TrialConfig
 
 OPTIMIZER_STATE_TENSORS = {"adadelta": 2, "adam": 2, "adamw": 2, "rmsprop": 1}
-"""Running averages that an optimizer keeps of each weight; core.training.optim allocates them."""
+"""Number of running averages of each weight by optimizer; core.training.optim allocates them."""
 
 
 def count_trainable_parameters(config: TrialConfig, vocabulary: int, embedding_dim: int, n_classes: int) -> int:
@@ -28,9 +28,9 @@ def count_trainable_parameters(config: TrialConfig, vocabulary: int, embedding_d
 
 
 def multiplications_per_word(config: TrialConfig, embedding_dim: int) -> int:
-    """Return the multiplications that one more word of a sentence costs in prediction.
+    """Return the number of multiplications that one more word of a sentence takes in prediction.
 
-    Looking a word up costs none, whether or not the vectors were trained, and the output layer's cost is per sentence.
+    The lookup of a word takes none, whether or not the vectors were trained. The output layer is applied per sentence.
     """
     directions = 2 if config.bidirectional else 1
     hidden, width = config.hidden_dim, config.hidden_dim * directions

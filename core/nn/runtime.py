@@ -47,7 +47,7 @@ def retain_freed_memory() -> Iterator[None]:
 
 @contextlib.contextmanager
 def deterministic_kernels(device: str) -> Iterator[None]:
-    """On a GPU, allow only kernels with bit-identical results in each call; on a CPU all kernels are such.
+    """Allow only kernels on a GPU with bit-identical results in each call; on a CPU all kernels have them.
 
     cuBLAS reads `CUBLAS_WORKSPACE_CONFIG` once, when the process first uses it. A process that multiplied matrices on
     the GPU before must have set it to `:4096:8` itself.

@@ -33,16 +33,16 @@ class Batch:
 def shuffled_batches(
     lengths: NDArray[np.int64], batch_size: int, generator: torch.Generator
 ) -> list[NDArray[np.int64]]:
-    """Cut sentences into batches of nearly equal lengths, in random order and company.
+    """Divide sentences into random batches of nearly equal lengths, in random order.
 
-    On MR with 50 sentences a batch this leaves 0.8% padding, where a random cut leaves about 50%. The sizes differ by
+    On MR with 50 sentences per batch, 0.8% is padding; with random batches it is about 50%. The sizes differ by
     at most one sentence: a short last batch would hold the longest sentences in each epoch, and a step on 5 sentences
     gives each of them the weight of 10 others.
 
     Args:
         lengths: (n,) tokens in each sentence.
-        batch_size: most sentences in a batch; there are as few batches as possible.
-        generator: source of the order; on the CPU.
+        batch_size: Maximum number of sentences in a batch; there are as few batches as possible.
+        generator: Generator of the order, on the CPU.
 
     Returns:
         Positions in `lengths`, each in exactly one batch.
@@ -77,7 +77,7 @@ def epoch_batches(lengths: NDArray[np.int64], config: TrialConfig, epoch: int) -
 
 
 def length_sorted_batches(lengths: NDArray[np.int64], max_tokens: int) -> Iterator[NDArray[np.int64]]:
-    """Cut sentences, longest first, into batches that hold at most `max_tokens` with padding (or one sentence)."""
+    """Divide sentences, longest first, into batches of at most `max_tokens` with padding (or one sentence)."""
     order = np.argsort(-lengths, kind="stable")
     start = 0
     while start < len(order):
@@ -131,8 +131,8 @@ class GpuBatchSource:
     def batch(self, sentences: NDArray[np.int64]) -> Batch:
         """Return what `make_batch` returns, computed on the device.
 
-        The host only counts the steps and the distinct words: a kernel whose output's size is not known beforehand
-        would make the host wait for it.
+        The host counts the steps and the distinct words. Otherwise the host would wait for kernels whose output's size
+        is not known in advance.
 
         Args:
             sentences: int64 (B,) their indices in the corpus, at least one.
@@ -175,6 +175,6 @@ def batch_source(corpus: Corpus, device: str) -> CpuBatchSource | GpuBatchSource
 
 
 def _to_device(array: NDArray[np.integer], device: str) -> Tensor:
-    """An int64 copy on the device; from pinned memory, so that the host need not wait."""
+    """Return an int64 copy on the device, made from pinned memory so that the host need not wait."""
     tensor = torch.from_numpy(array.astype(np.int64))
     return tensor.pin_memory().to(device, non_blocking=True) if is_gpu(device) else tensor

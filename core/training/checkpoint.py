@@ -1,10 +1,10 @@
 """Checkpoints: a training's state after an epoch, written whole or not at all, and verified when it is read.
 
-A folder holds the newest two, each a folder of its own (`epoch-00004`) with
+A folder contains the newest two checkpoints, each a subfolder (`epoch-00004`) with
 
     tensors.safetensors   weights, running averages, the best weights if they are of an earlier epoch
     state.json            which training, which epoch, the result of every epoch so far
-    SHA256SUMS            of the two, as `sha256sum -c` reads it
+    SHA256SUMS            digests of the two, for `sha256sum -c`
 
 The state of random generators is not stored: each epoch derives its generators from the seed and its number.
 """
@@ -40,16 +40,16 @@ class Checkpoint:
     fingerprint: Mapping[str, Any]
     """The training that it belongs to: every setting, and the data's fingerprint."""
     state: Mapping[str, Any]
-    """Other state, as JSON can hold it."""
+    """Other state, for JSON."""
     tensors: Mapping[str, "Tensor"]
-    """On the CPU, none sharing memory with another."""
+    """Tensors on the CPU; none shares memory with another."""
 
 
 def save(folder: Path, checkpoint: Checkpoint) -> None:
     """Write a checkpoint, then remove all but the newest `KEEP_LAST` and the partial writes of dead processes.
 
     Raises:
-        UserError: the disk is full, or the folder cannot be written.
+        UserError: The disk is full, or the folder cannot be written.
     """
     parts = {"epoch": checkpoint.epoch, "training": checkpoint.fingerprint, "state": checkpoint.state}
     contents: dict[str, bytes | Mapping[str, Tensor]] = {
@@ -73,7 +73,7 @@ def load_latest(folder: Path, training: Mapping[str, Any]) -> Checkpoint | None:
         None if there is no complete one.
 
     Raises:
-        ConfigError: It belongs to another training.
+        ConfigError: The checkpoint belongs to another training.
     """
     for path in (folder / name for name in checkpoint_names(folder)):
         try:
@@ -94,7 +94,7 @@ def _check_same(theirs: Mapping[str, Any], ours: Mapping[str, Any], folder: Path
     if different:
         raise ConfigError(
             f"the checkpoint in {folder} belongs to another training ({'; '.join(different)}); "
-            "choose another folder or remove it"
+            "choose another folder, or remove the checkpoint"
         )
 
 
@@ -102,7 +102,7 @@ def load(path: Path) -> Checkpoint:
     """Read one checkpoint.
 
     Raises:
-        CorruptionError: A file is missing or is not what was written.
+        CorruptionError: A file is missing or has changed.
     """
     from safetensors.torch import load_file
 
@@ -110,7 +110,7 @@ def load(path: Path) -> Checkpoint:
         verify_checksums(path, FILES)
     except CorruptionError:
         raise CorruptionError(
-            f"checkpoint {path} is damaged: its checksum does not hold; the one before it is used"
+            f"checkpoint {path} is damaged (its checksum differs); the previous one is used"
         ) from None
     parts = json.loads((path / STATE).read_text(encoding="utf-8"))
     return Checkpoint(

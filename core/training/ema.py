@@ -11,7 +11,7 @@ class ExponentialMovingAverage:
 
     The division is Adam's bias correction (Kingma and Ba 2015, section 3). Without it, the first epochs would be
     evaluated on weights near zero or near the initial ones. While a row of the table keeps its value W for k steps,
-    S becomes W + d^k (S - W), so this update can wait until the row moves again.
+    S becomes W + d^k (S - W), so this update can be postponed until the row changes again.
     """
 
     def __init__(self, decay: float, flat: Tensor, table: Tensor | None, *, by_row: bool) -> None:
@@ -42,7 +42,7 @@ class ExponentialMovingAverage:
 
     @torch.no_grad()
     def catch_up(self, rows: Tensor) -> None:
-        """Apply the steps in which these rows (int64, (U,)) were idle; call it before they move."""
+        """Apply the steps in which these rows (int64, (U,)) did not change; call it before they change."""
         if self.table is not None and self.by_row:
             idle = self.table.index_select(0, rows)
             sums = self._decayed(idle, self.table_sum.index_select(0, rows), self.last_step.index_select(0, rows))

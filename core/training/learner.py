@@ -34,7 +34,7 @@ def as_tensor(array: NDArray[np.float32], *, copy: bool) -> Tensor:
 
     Without a copy, many processes share one memory-mapped matrix. torch has no read-only tensors and warns about such
     arrays, so the read-only flag is hidden from it. The caller must not write: if the memory is mapped read-only, the
-    kernel ends a process that does.
+    kernel kills a process that writes.
     """
     return from_numpy(np.array(array) if copy else np.asarray(_Writable(array)))
 
@@ -49,7 +49,7 @@ class Learner:
     def __init__(
         self, model: SentenceClassifier, *, max_norm: float | None = None, class_weights: Tensor | None = None
     ) -> None:
-        """Take over an initialised model.
+        """Store an initialised model.
 
         Args:
             model: The model on its device; its parameters become views.
@@ -97,7 +97,7 @@ class Learner:
         flat_gradient = torch.cat([gradient.reshape(-1) for gradient in gradients[: len(self.parameters)]])
         word_gradients = gradients[-1] if self.trains_words else None
         if word_gradients is not None:
-            word_gradients[0] = 0  # `<pad>` stays zero, although embedding dropout points words at it
+            word_gradients[0] = 0  # `<pad>` stays zero, although embedding dropout replaces words by it
         self._clip(flat_gradient, word_gradients)
         self.optimizer.step(lr, flat_gradient, batch.rows, vectors.detach(), word_gradients)
         if self.average:
@@ -154,7 +154,7 @@ class Learner:
         return {"embedding.weight": words, **dict(zip(self.names, _views(flat, self.parameters), strict=True))}
 
     def state_tensors(self) -> dict[str, Tensor]:
-        """Return by name, not copied, what the next step depends on; frozen word vectors are in the corpus."""
+        """Return by name, without a copy, all state of the next step; frozen word vectors are in the corpus."""
         named = {"flat": self.flat} | ({"words": self.words} if self.trains_words else {})
         named |= {f"optimizer.{name}": tensor for name, tensor in self.optimizer.tensors().items()}
         if self.average:

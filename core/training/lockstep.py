@@ -1,4 +1,4 @@
-"""Lockstep: the learners of one training, as if they were one.
+"""Lockstep: the learners of one training as a single object.
 
 A training has one learner, or with validation in folds one for each fold. After each epoch, every fold is evaluated by
 the learner that was trained on the others. The results of all sentences together are the results of the epoch.
@@ -25,7 +25,7 @@ WORDS = "embedding.weight"
 @dataclass(frozen=True, kw_only=True, eq=False, slots=True)
 class _Member:
     prefix: str
-    """Of its names: `fold0.`; empty without folds."""
+    """Prefix of the tensors' names: `fold0.`; empty without folds."""
     source: CpuBatchSource | GpuBatchSource
     learner: Learner
     steps_per_epoch: int
@@ -35,7 +35,7 @@ class Lockstep:
     """The learners of one training. Tensors have the model's names, with folds after `fold0.`, `fold1.`, ..."""
 
     def __init__(self, config: TrialConfig, corpus: Corpus, device: str) -> None:
-        """Begin before the first step, on a device."""
+        """Create the learners on a device, before the first step."""
         self.config, self.corpus, self.device = config, corpus, device
         self._members = [
             _Member(
@@ -51,8 +51,8 @@ class Lockstep:
         """Train each learner for an epoch, see core.training.learner.train_epoch.
 
         Args:
-            epoch: number of the epoch, from 1.
-            lr: returns the learning rate at a fraction of the epoch.
+            epoch: Number of the epoch, from 1.
+            lr: Called before each step with a fraction of the epoch; returns the learning rate.
 
         Returns:
             The mean loss per sentence.
@@ -80,7 +80,7 @@ class Lockstep:
         return evaluate_logits(torch.cat(logits)[order], labels, METRICS[self.config.metric])
 
     def state_tensors(self) -> dict[str, Tensor]:
-        """Return, not copied, what the next step depends on; frozen word vectors are in the corpus."""
+        """Return, without a copy, all state of the next step; frozen word vectors are in the corpus."""
         return self._named(member.learner.state_tensors() for member in self._members)
 
     @property

@@ -92,7 +92,7 @@ class _TrainingRun:
         on_validation: OnValidation,
         checkpoint_dir: Path | None,
     ) -> str:
-        """Train until there is a reason to stop; return it."""
+        """Train until there is a reason to stop, and return this reason."""
 
         def announce(epoch: EpochResult) -> None:
             is_best = epoch is best_epoch(self.epochs)

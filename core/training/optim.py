@@ -29,10 +29,10 @@ RMSPROP_ALPHA = 0.99
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class UpdateRule:
-    """How one optimizer moves weights."""
+    """Update rule of one optimizer."""
 
     update: Callable[..., None]
-    """Takes (weights, gradient, *averages, step, lr, decay) and makes one step in place; `step` counts from 1."""
+    """Called with (weights, gradient, *averages, step, lr, decay); makes one step in place. `step` counts from 1."""
     idle_decay: float | None
     """Factor of the averages in a step without gradient, if such a step leaves the weights unchanged; else None."""
 
@@ -40,7 +40,7 @@ class UpdateRule:
 def _adadelta(
     weights: Tensor, gradient: Tensor, squares: Tensor, deltas: Tensor, step: int, lr: float, decay: float
 ) -> None:
-    """Zeiler 2012, with one square root where `torch.optim.Adadelta` takes two: equal but for rounding."""
+    """Apply Adadelta (Zeiler 2012) with one square root instead of torch's two: equal except for rounding."""
     if decay:
         gradient = gradient.add(weights, alpha=decay)
     squares.mul_(RHO).addcmul_(gradient, gradient, value=1 - RHO)
@@ -50,7 +50,7 @@ def _adadelta(
 
 
 def _rmsprop(weights: Tensor, gradient: Tensor, squares: Tensor, step: int, lr: float, decay: float) -> None:
-    """`torch.optim.RMSprop`, neither centred nor with momentum."""
+    """Apply `torch.optim.RMSprop`, neither centred nor with momentum."""
     if decay:
         gradient = gradient.add(weights, alpha=decay)
     squares.mul_(RMSPROP_ALPHA).addcmul_(gradient, gradient, value=1 - RMSPROP_ALPHA)
@@ -67,7 +67,7 @@ def _fused(
     lr: float,
     decay: float,
 ) -> None:
-    """One pass over memory where separate operations need five: 3.6 ms instead of 30 on 20,000 x 300 weights."""
+    """Apply Adam in one pass over memory instead of five: 3.6 ms instead of 30 on 20,000 x 300 weights."""
     before = torch.full((), step - 1, dtype=torch.float32, device=weights.device)  # the function adds this step
     fixed: dict[str, Any] = {"amsgrad": False, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "maximize": False}
     averages = [mean], [squares], list[Tensor]()  # the last one is for amsgrad
@@ -101,7 +101,7 @@ class Optimizer:
         self.step_count = 0
         lazy_adam = config.inexact_lazy_adam and self.rule.idle_decay is None
         self.by_row = lazy_adam or (self.rule.idle_decay is not None and self.decay == 0)
-        """Does a step touch only the table's rows that occur?"""
+        """Whether a step updates only the table's rows that occur."""
         n_words, dim = (0, 0) if table is None else table.shape
         n_averages = OPTIMIZER_STATE_TENSORS[config.optimizer]
         self.flat_slots = flat.new_zeros(n_averages, len(flat))
@@ -112,7 +112,7 @@ class Optimizer:
         """int64 (V,) the step at which a row's averages were last brought up to date."""
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return by name, not copied, what the next step depends on besides the weights and `step_count`."""
+        """Return by name, without a copy, all state of the next step besides the weights and `step_count`."""
         named = {"flat_slots": self.flat_slots}
         if self.table is not None:
             named |= {"table_slots": self.table_slots, "last_step": self.last_step}

@@ -20,27 +20,27 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
 MAX_FEATURES = 2**18
-"""The most frequent n-grams are kept. With more than 8 classes fewer, so that there are at most MAX_WEIGHTS."""
+"""Number of most frequent n-grams that are used; fewer with more than 8 classes, because of MAX_WEIGHTS."""
 MAX_WEIGHTS = 2**21
-"""Number of coefficients; L-BFGS needs 200 bytes for each."""
+"""Maximum number of coefficients; L-BFGS needs 200 bytes for each."""
 MAX_WORK = 2**24
-"""Training tokens times classes, in proportion to which the fit takes time: about a minute for as many as this."""
+"""Maximum number of training tokens times classes, to which the time of the fit is proportional: about a minute."""
 MIN_TOKENS = 2**18
-"""As many training tokens are always used, with any number of classes."""
+"""Number of training tokens that are used with any number of classes."""
 SENTENCES_AT_ONCE = 2**16
-"""Sentences whose n-grams are counted at once: a million sentences have 400 MB of them."""
+"""Number of sentences whose n-grams are counted at once: those of a million sentences take 400 MB."""
 MAX_STEPS = 100
-"""Steps of L-BFGS: scikit-learn's default; TREC takes 94."""
+"""Maximum number of steps of L-BFGS: scikit-learn's default; TREC takes 94."""
 C = 10.0
 """Inverse strength of the L2 penalty: on TREC 89.2% of the test split, where scikit-learn's default of 1 has 85.8%."""
 
 
 FIT_BYTES, FIT_BYTES_A_TOKEN = 250_000_000, 150
-"""Memory of a process that fits it: its imports, and what each training token that is used adds."""
+"""Memory in bytes of a process that fits a baseline: its imports, and the addition per training token used."""
 
 
 def used_tokens(n_tokens: int, n_classes: int) -> int:
-    """Return the number of training tokens that are used at most, of `n_tokens`."""
+    """Return the maximum number of training tokens that are used, of `n_tokens`."""
     return min(n_tokens, max(MIN_TOKENS, MAX_WORK // n_classes))
 
 
@@ -78,7 +78,7 @@ class PlainBaseline:
 
 
 def fit_plain_baseline(corpus: Corpus, sentences: NDArray[np.int64]) -> PlainBaseline:
-    """Fit the baseline; the same arguments give the same bits on a machine.
+    """Fit the baseline; on one machine, the same arguments give bit-identical results.
 
     If the sentences have too many tokens (MAX_WORK), an evenly spaced part of them is used.
 
@@ -114,7 +114,7 @@ class PlainResult:
     """Results of a baseline on the n sentences of a split."""
 
     value: float
-    """Of the metric, in its own direction; NaN if it is undefined on these labels."""
+    """Value of the metric, in its own direction; NaN if it is undefined on these labels."""
     predictions: NDArray[np.int64]
     """(n,)."""
     correct: NDArray[np.bool_]
@@ -181,7 +181,7 @@ def _regress(features: "csr_matrix", labels: NDArray[np.int64]) -> tuple[Any, An
     if labels.min() == labels.max() or not features.shape[1]:
         classes, counts = np.unique(labels, return_counts=True)
         return np.zeros((len(classes), features.shape[1])), np.log(counts / len(labels))
-    with threadpool_limits(1), warnings.catch_warnings():  # sums of several threads differ in their last bits
+    with threadpool_limits(1), warnings.catch_warnings():  # with several threads, results are not bit-identical
         warnings.simplefilter("ignore", ConvergenceWarning)
         model = LogisticRegression(C=C, max_iter=MAX_STEPS).fit(features, labels)
     if len(model.classes_) > 2:
@@ -196,7 +196,7 @@ def _pack(first: NDArray[np.integer], second: NDArray[np.integer]) -> NDArray[np
 def _ngrams(tokens: NDArray[np.int32], offsets: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
     """Return each word and each pair of neighbours as one number, and the sentence that it is in."""
     rows = np.repeat(np.arange(len(offsets) - 1, dtype=np.int32), np.diff(offsets))
-    known = tokens != UNK_ID  # an empty training sentence has it, so it would have a weight
+    known = tokens != UNK_ID  # an empty training sentence contains it, so it would get a weight
     pair = known[:-1] & known[1:] & (rows[:-1] == rows[1:])
     keys = [_pack(tokens[known], np.zeros(1, np.int64)), _pack(tokens[:-1][pair], tokens[1:][pair])]
     return np.concatenate(keys), np.concatenate([rows[known], rows[:-1][pair]])

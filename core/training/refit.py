@@ -33,9 +33,9 @@ class Refit:
     """Weights after the last step, by the model's names: on the CPU, contiguous."""
     weights_sha256: str
     steps: int
-    """Optimizer steps, as many as the other training took up to its best epoch."""
+    """Number of optimizer steps: as many as the other training took up to its best epoch."""
     sentences: int
-    """Sentences of both splits."""
+    """Number of sentences of both splits."""
     losses: tuple[float, ...]
     """Mean training loss per sentence in each pass over the data; the last pass may be cut short."""
     environment: dict[str, Any]
@@ -55,8 +55,8 @@ def refit(
 
     Args:
         config: Settings of the training on train alone.
-        corpus: Its corpus; the vocabulary remains that of the train split.
-        epochs: Its results.
+        corpus: Corpus of that training; the vocabulary remains that of the train split.
+        epochs: Results of that training.
         report: Called after each pass with its number, from 1, and its mean training loss.
         threads: CPU threads to use; the process's setting is restored.
         device: "cpu" or a CUDA device.

@@ -49,7 +49,7 @@ class TrainResult:
     best_score: float
     best_val_accuracy: float
     best_val_loss: float
-    """At the best epoch."""
+    """Validation accuracy at the best epoch."""
     weights: "dict[str, Tensor]"
     """The evaluated weights of the best epoch by the model's names: on the CPU, contiguous. With folds, the names
     follow `fold0.`, `fold1.`, ... Frozen pretrained vectors are the corpus's own memory, which may be read-only: copy
@@ -65,7 +65,7 @@ class TrainResult:
     environment: dict[str, Any]
     """The runtime environment (core.nn.environment). `before_resume` in it is that of earlier epochs, if it differs."""
     stopped: str
-    """Why it ended: "epochs" (all done), "patience" or "report" (it raised StopTraining)."""
+    """Reason for the end: "epochs" (all done), "patience" or "report" (it raised StopTraining)."""
 
 
 def patience_exhausted(epochs: Sequence[EpochResult], patience: int) -> bool:

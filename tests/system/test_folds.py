@@ -61,7 +61,7 @@ def test_a_new_study_suggests_folds_for_small_data_and_wider_vectors(
     words = [vectors.get(word, word) for word in search(sentences, "split") if word not in ("--validation", "folds:3")]
     first, again = (command.run(*words) for _ in range(2))
     assert (first.returncode, again.returncode) == (0, 0)
-    assert "validation sentences: 39, too few to tell trials apart; pass --validation folds:5\n" in first.stdout
+    assert "validation sentences: 39, too few to distinguish trials; pass --validation folds:5\n" in first.stdout
     assert "small data  " not in first.stdout
     wider = "the word vectors are 3 wide: wider ones usually gain points; --vectors glove-300d fetches them once"
     assert first.stderr.count(wider) == 1

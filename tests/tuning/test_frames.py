@@ -140,7 +140,7 @@ def test_what_cannot_be_used_is_refused_in_one_line(
 
 
 def test_an_encoding_does_not_go_with_a_frame(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="--encoding must go with a text file, got a data frame; leave it out"):
+    with pytest.raises(ConfigError, match="--encoding must be used with a text file, got a data frame; leave it out"):
         store_frame(pd.DataFrame(DATA), ReadOptions(encoding="utf-8"), tmp_path)
 
 

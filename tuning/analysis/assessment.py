@@ -129,7 +129,7 @@ def references(attributes: Mapping[str, Any], labels: NDArray[np.int64]) -> tupl
         labels: (n,) of the validation split.
 
     Raises:
-        CorruptionError: the stored predictions are damaged.
+        CorruptionError: The stored predictions are damaged.
     """
     metric, classes = METRICS[attributes["spec"]["metric"]], attributes["validation"]["classes"]
 
@@ -218,8 +218,8 @@ def assess(
         max_cost: Upper bound of the multiplications per word of its members together; None for no bound.
 
     Raises:
-        ConfigError: each model of the study costs more than `max_cost`.
-        CorruptionError: stored labels, predictions or probabilities are damaged.
+        ConfigError: Each model of the study costs more than `max_cost`.
+        CorruptionError: Stored labels, predictions or probabilities are damaged.
     """
     labels = unpack_labels(attributes["validation"]["labels"], "the study's validation labels")
     metric, n_classes = METRICS[attributes["spec"]["metric"]], len(attributes["validation"]["classes"])
@@ -359,7 +359,7 @@ def validation_predictions(records: Sequence[TrialRecord], labels: NDArray[np.in
     """Return (n,) predicted classes by trial number, for the trials whose predictions were recorded.
 
     Raises:
-        CorruptionError: they are damaged, or not as many as the (n,) labels.
+        CorruptionError: They are damaged, or not as many as the (n,) labels.
     """
     return {r.number: _unpack(r.val_predictions, labels, _of(r.number)) for r in records if r.val_predictions}
 

@@ -23,7 +23,7 @@ def study_rows(folder: Path) -> tuple[list[TrialRow], StudyAssessment, Mapping[s
     """Return a row for each trial, best first, with the assessment and the user attributes of the study.
 
     Raises:
-        UserError: there is no such study.
+        UserError: There is no such study.
     """
     attributes, records = read_study(folder)
     assessment = assess(records, attributes, folder)
@@ -47,7 +47,7 @@ def table_of(
         next_step: Whether a text names the command that trains the recommended trial again.
 
     Raises:
-        UserError: there is no such study, or the selection does not fit it.
+        UserError: There is no such study, or the selection does not fit it.
     """
     rows, assessment, attributes = study_rows(folder)
     command = study_command("ensemble", folder, "--out DIR")
@@ -68,7 +68,7 @@ def curve_of(folder: Path, form: str) -> str:
     """Return the study's curve of expected best validation accuracy.
 
     Raises:
-        UserError: there is no such study, or it has too few random trials.
+        UserError: There is no such study, or it has too few random trials.
     """
     _, records = read_study(folder)
     return render_curve(random_search_curve(records), form)

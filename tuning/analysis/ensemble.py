@@ -82,7 +82,7 @@ def read_library(
         plain: Whether the study has a plain baseline.
 
     Raises:
-        CorruptionError: stored probabilities are damaged.
+        CorruptionError: Stored probabilities are damaged.
     """
     most = max(1, MAX_NUMBERS // (len(labels) * n_classes))
     ordered = sorted((r.best.val_loss, r.number, r.best.epoch) for r in trials[:most] if r.best and r.number in costs)
@@ -117,7 +117,7 @@ def select(
         max_cost: Upper bound of the sum of the costs of the different members; None for no bound.
 
     Raises:
-        ConfigError: each model costs more than `max_cost`.
+        ConfigError: Each model costs more than `max_cost`.
     """
     limit = np.inf if max_cost is None else max_cost
     if library.costs.min() > limit:
@@ -265,7 +265,7 @@ def estimate_ensemble(
         max_cost: Upper bound of the sum of the costs of the different members; None for no bound.
 
     Raises:
-        ConfigError: each model costs more than `max_cost`.
+        ConfigError: Each model costs more than `max_cost`.
     """
     actual = select(library, np.ones((1, resamples.n), dtype=np.int64), size=size, max_cost=max_cost)[0]
     repeated = _repeated(library, resamples, actual, size, max_cost)

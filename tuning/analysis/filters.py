@@ -34,7 +34,7 @@ def parse_where(text: str) -> Condition:
     """`n_layers=1`, `val_accuracy >= 0.7`: a field, one of = != < <= > >=, and a plain value. It is never evaluated.
 
     Raises:
-        ConfigError: it cannot be read.
+        ConfigError: It cannot be read.
     """
     match = _CLAUSE.fullmatch(text)
     if match is None:
@@ -57,7 +57,7 @@ def filter_rows(rows: Sequence[TrialRow], selection: RowFilter) -> list[TrialRow
         selection: Which rows to keep, and their order.
 
     Raises:
-        ConfigError: a field does not exist; the message names those that do.
+        ConfigError: A field does not exist; the message names those that do.
     """
     name = selection.sort.removeprefix("-")
     if rows:

@@ -78,7 +78,7 @@ def random_search_curve(records: Sequence[TrialRecord]) -> RandomSearchCurve:
     """Return the curve of a study.
 
     Raises:
-        UserError: it has fewer than two random trials to make it from.
+        UserError: It has fewer than two random trials to make it from.
     """
     random = [record for record in random_trials(records) if record.state in (*RANKED, "FAIL")]
     ended = [record for record in random if record.state != "FAIL"]

@@ -51,7 +51,7 @@ def mean_probabilities(
     """Return (n, C) mean probabilities of the best trials of a study; None if none are stored.
 
     Raises:
-        CorruptionError: stored probabilities are damaged.
+        CorruptionError: Stored probabilities are damaged.
     """
     ranked = [record for record in rank_trials(records) if is_candidate(record)]
     found = []
@@ -105,7 +105,7 @@ def suspects_of(
         cache_dir: Folder of the data cache.
 
     Raises:
-        UserError: it has no probabilities yet, or its data cannot be read.
+        UserError: It has no probabilities yet, or its data cannot be read.
     """
     spec, classes = attributes["spec"], tuple(attributes["validation"]["classes"])
     if spec["data"].get("validation", "split") == "split" and (names := _fold_files(attributes)):
@@ -139,7 +139,7 @@ def _over_folds(
     """Return labels (n,) and probabilities (n, C) of all sentences; None if the probabilities of a fold are gone.
 
     Raises:
-        UserError: the data cannot be read.
+        UserError: The data cannot be read.
     """
     found, places = [], []
     for fold, name in enumerate(names):
@@ -157,7 +157,7 @@ def suspects_text(folder: Path, cache_dir: Path | None, form: str) -> str:
     """Return the suspects of a study as `text`, `json` or `csv`, the most suspicious first.
 
     Raises:
-        UserError: there is no such study, it has no probabilities yet, or its data cannot be read.
+        UserError: There is no such study, it has no probabilities yet, or its data cannot be read.
     """
     attributes, records = read_study(folder)
     found, n_sentences = suspects_of(folder, attributes, records, cache_dir)

@@ -45,7 +45,7 @@ def render_table(
 
     Args:
         rows: Result of tuning.analysis.filters.filter_rows.
-        form: table, json, csv, md or html.
+        form: Table, json, csv, md or html.
         width: Width of a text table in characters; None for the terminal's.
         notes: Lines below a text, Markdown or HTML table.
         assessment: Of the study, if the references and the ensemble are to be shown.

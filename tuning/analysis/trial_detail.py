@@ -40,7 +40,7 @@ def class_results(record: TrialRecord, attributes: Mapping[str, Any]) -> ClassRe
     """Return the results of a trial from its stored predictions; None if it has none.
 
     Raises:
-        CorruptionError: the predictions are damaged.
+        CorruptionError: The predictions are damaged.
     """
     classes = tuple(attributes["validation"]["classes"])
     labels = unpack_labels(attributes["validation"]["labels"], "the study's validation labels")
@@ -55,7 +55,7 @@ def trial_text(folder: Path, number: int, form: str) -> str:
     """Return one trial of a study as `table` or `json`.
 
     Raises:
-        UserError: there is no such study, or no such trial.
+        UserError: There is no such study, or no such trial.
     """
     attributes, records = read_study(folder)
     if not 0 <= number < len(records):

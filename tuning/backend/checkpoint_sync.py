@@ -39,9 +39,9 @@ class RemoteCheckpoints:
     def __init__(self, where: str, key: str, local: Path) -> None:
         """
         Args:
-            where: the storage, as `open_storage` takes it.
-            key: of the trial's folder in it, with slashes.
-            local: the trial's folder on this node.
+            where: The storage, as `open_storage` takes it.
+            key: Of the trial's folder in it, with slashes.
+            local: The trial's folder on this node.
         """
         self.where, self.key, self.local = where, key, local
 
@@ -136,8 +136,8 @@ class CheckpointStore:
         """Remove what is kept of a study that is complete.
 
         Args:
-            machine: where it ran.
-            say: called with the reason if something could not be removed.
+            machine: Where it ran.
+            say: Called with the reason if something could not be removed.
         """
         if isinstance(machine, Cluster):
             machine.run_on_each_node(_remove_here, self.study, seconds=REMOVE_SECONDS)

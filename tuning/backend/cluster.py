@@ -54,7 +54,7 @@ class Cluster:
         """How many trials run at once; each on one node.
 
         Raises:
-            ConfigError: not even one does.
+            ConfigError: Not even one does.
         """
         fits = sum(_fits(resources, node.machine) for node in self.nodes)
         if fits:
@@ -124,8 +124,8 @@ def join_cluster(address: str) -> Iterator[Cluster]:
         address: HOST:PORT of the head, or `auto`.
 
     Raises:
-        ConfigError: it is no such address.
-        UserError: no cluster answers there, it has another Ray or Python, or this machine is not one of its nodes.
+        ConfigError: It is no such address.
+        UserError: No cluster answers there, it has another Ray or Python, or this machine is not one of its nodes.
     """
     address = resolve_address(address)
     check_head(address)
@@ -168,12 +168,12 @@ def check_nodes(cluster: Cluster, storage: str | None, say: Callable[[str], None
     """Check that every node has this machine's torch, and reaches the storage.
 
     Args:
-        cluster: joined.
-        storage: as of tuning.backend.storage; None for none.
-        say: called if the nodes' processors differ in the instructions that torch uses.
+        cluster: Joined.
+        storage: As of tuning.backend.storage; None for none.
+        say: Called if the nodes' processors differ in the instructions that torch uses.
 
     Raises:
-        UserError: naming each node that cannot, and why.
+        UserError: NAMING each node that cannot, and why.
     """
     ours = node_info(None, None)
     with contextlib.nullcontext() if storage is None else marker_file(storage) as mark:
@@ -197,8 +197,8 @@ def node_info(storage: str | None, mark: str | None) -> dict[str, str]:
     """Return what trials need to know of a node: torch, processor, and why it cannot reach the storage if it cannot.
 
     Args:
-        storage: as of tuning.backend.storage; None for none.
-        mark: of the driver, in it.
+        storage: As of tuning.backend.storage; None for none.
+        mark: Of the driver, in it.
     """
     import safetensors  # noqa: F401 - a worker needs it
     import torch

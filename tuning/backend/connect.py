@@ -23,7 +23,7 @@ def resolve_address(address: str) -> str:
         address: HOST:PORT, or `auto`: what RAY_ADDRESS says, else the cluster that runs on this machine.
 
     Raises:
-        ConfigError: it is none of these.
+        ConfigError: It is none of these.
         UserError: `auto`, and there is none.
     """
     if address == "auto":
@@ -55,7 +55,7 @@ def check_head(address: str) -> None:
     """See that a cluster of this Ray and this Python answers.
 
     Raises:
-        UserError: none does.
+        UserError: None does.
     """
     if not is_listening(address):
         raise UserError(
@@ -103,7 +103,7 @@ def local_raylet(address: str) -> str:
     """The socket of this machine's node, through which a driver works: of several the one that Ray takes.
 
     Raises:
-        UserError: this machine is no node of that cluster.
+        UserError: This machine is no node of that cluster.
     """
     running = _raylets()
     for info in alive_nodes(address):

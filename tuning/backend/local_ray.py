@@ -39,8 +39,8 @@ def ray_session(problem: str, **options: Any) -> Iterator[Any]:
     """Start or join Ray, without its output, and shut it down after the block.
 
     Args:
-        problem: message of the UserError if Ray does not start; `{}` stands for the cause.
-        options: of ray.init.
+        problem: Message of the UserError if Ray does not start; `{}` stands for the cause.
+        options: Of ray.init.
     """
     import ray
 
@@ -72,8 +72,8 @@ def local_ray(machine: Machine, lost: Callable[[str], None]) -> Iterator[Any]:
     """Start Ray on this machine, and shut it down after the block.
 
     Args:
-        machine: what Ray may use of it.
-        lost: called from another thread with the name of one of Ray's processes that has ended (killed, or out of
+        machine: What Ray may use of it.
+        lost: Called from another thread with the name of one of Ray's processes that has ended (killed, or out of
             memory). It must end the process; otherwise Ray does so shortly afterwards and prints pages of output.
 
     Raises:

@@ -37,8 +37,8 @@ def keep_idle_workers(controller: Any, trial: Any, count: int) -> None:
 
     Args:
         controller: Ray's TuneController.
-        trial: one of Ray's, that needs what all of them need.
-        count: of workers.
+        trial: One of Ray's, that needs what all of them need.
+        count: Of workers.
     """
     with contextlib.suppress(AttributeError):
         cache, manager = controller._actor_cache, controller._actor_manager
@@ -186,8 +186,8 @@ def cluster_metadata(address: str) -> dict[str, Any]:
     """Return what the head of a cluster keeps for ray.init, such as its versions of Ray and Python.
 
     Raises:
-        AuthenticationError: the token that the cluster or RAY_AUTH_MODE requires is missing or wrong.
-        RpcError: no head answers there.
+        AuthenticationError: The token that the cluster or RAY_AUTH_MODE requires is missing or wrong.
+        RpcError: No head answers there.
     """
     # Without this check Ray's client ends the process if the token is missing.
     authentication_token_setup.ensure_token_if_auth_enabled(create_token_if_missing=False)

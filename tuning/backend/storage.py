@@ -54,8 +54,8 @@ def check_storage(where: str, mark: str | None = None) -> None:
     """Write, read and remove a small file in the storage.
 
     Args:
-        where: the storage.
-        mark: from `marker_file` on another machine, whose file must be seen from here.
+        where: The storage.
+        mark: From `marker_file` on another machine, whose file must be seen from here.
     """
     with marker_file(where) as own, errors_as_user_errors(where):
         system = open_storage(where)

@@ -64,16 +64,16 @@ def run_schedule(
     Returns when none is left, or after an interruption.
 
     Args:
-        schedule: its journal holds every epoch and end before the next decision.
-        corpus: the data.
-        backend: what trains the trials.
-        interrupt: the stop signal of the schedule.
+        schedule: Its journal holds every epoch and end before the next decision.
+        corpus: The data.
+        backend: What trains the trials.
+        interrupt: The stop signal of the schedule.
 
     Returns:
         The budget that has ended the study, if one has.
 
     Raises:
-        UserError: the first trials all failed with one cause; or the user must fix something, such as a full disk,
+        UserError: The first trials all failed with one cause; or the user must fix something, such as a full disk,
             before the search can continue.
     """
     with backend.session() as ray, interrupt.while_training():

@@ -35,9 +35,9 @@ def run_trial(
 
     Args:
         job: `number`, `config` (TrialConfig as a dict) and `checkpoint_dir`, as the searcher gave it.
-        corpus: from Ray's object store; its arrays are read-only and shared by all workers of the node.
-        resources: threads and device.
-        saved: called after each epoch when its checkpoint is written; what it returns is reported with the epoch.
+        corpus: From Ray's object store; its arrays are read-only and shared by all workers of the node.
+        resources: Threads and device.
+        saved: Called after each epoch when its checkpoint is written; what it returns is reported with the epoch.
     """
     share, gpu = resources.gpus_per_trial, None
     packed: dict[str, Any] = {}  # of the epoch that is reported next
@@ -78,9 +78,9 @@ def failure_result(error: Exception, share: float = 0, gpu: Gpu | None = None) -
     """What a trial that failed came to.
 
     Args:
-        error: what ended it.
-        share: of the GPU, 0 for none.
-        gpu: the one that the worker got.
+        error: What ended it.
+        share: Of the GPU, 0 for none.
+        gpu: The one that the worker got.
 
     Returns:
         `user_error` if the user can fix it, such as a full disk: it ends the search and not the trial. Otherwise

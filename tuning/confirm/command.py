@@ -57,7 +57,7 @@ def confirm_study(options: ConfirmOptions) -> Summary | None:
         The summary; None if it was interrupted.
 
     Raises:
-        UserError: there is no such study, another process runs it, or its data have changed.
+        UserError: There is no such study, another process runs it, or its data have changed.
     """
     attributes, records = read_study(options.folder)
     spec = attributes["spec"]

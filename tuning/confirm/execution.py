@@ -143,7 +143,7 @@ def execute(
         interrupt: Ends the execution; epochs in progress are discarded.
 
     Raises:
-        UserError: the user must fix something first, such as a full disk.
+        UserError: The user must fix something first, such as a full disk.
     """
     common: Any = None
 

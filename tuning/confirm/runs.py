@@ -59,7 +59,7 @@ def candidates(records: Sequence[TrialRecord], top: int, recommended: int | None
     """Return the best `top` different settings of a study by rank, the recommended one, and the baseline.
 
     Raises:
-        UserError: no trial has finished.
+        UserError: No trial has finished.
     """
     ended = [
         Candidate(record=record, rank=rank, recommended=record.number == recommended)

@@ -73,7 +73,7 @@ def make_ensemble(options: EnsembleOptions) -> bool:
         False if it was interrupted.
 
     Raises:
-        UserError: no such study, no member, another process runs the study, or the model cannot be written.
+        UserError: No such study, no member, another process runs the study, or the model cannot be written.
     """
     target = check_model_folder(options.out)
     attributes, records = read_study(options.folder)

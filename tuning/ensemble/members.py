@@ -91,8 +91,8 @@ def train_members(
     """Return the result of `train_member` for each trial, by number; None after an interrupt.
 
     Raises:
-        TrainingError: a trial cannot be trained; it is named.
-        UserError: a worker died each time, or the user must fix something first.
+        TrainingError: A trial cannot be trained; it is named.
+        UserError: A worker died each time, or the user must fix something first.
     """
 
     def starter(ray: Any) -> Callable[[TrialRecord], Any]:
@@ -124,7 +124,7 @@ def verify_member(
     """Compare a trained member with the journal and with the probabilities that it was selected by.
 
     Raises:
-        CorruptionError: the training is reproduced, but these probabilities are not its own.
+        CorruptionError: The training is reproduced, but these probabilities are not its own.
     """
     result = trained["result"]
     verdict = reproduction_of(record, result, changes)

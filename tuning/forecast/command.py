@@ -240,11 +240,11 @@ def make_forecast(options: RunOptions, say: Callable[[str], None]) -> ForecastRe
     """Probe the search for half a minute, then forecast it.
 
     Args:
-        options: the options of `plan`.
-        say: called with one line before each step that takes long.
+        options: The options of `plan`.
+        say: Called with one line before each step that takes long.
 
     Raises:
-        UserError: as in `run` before it opens the study; or a process of the probe died.
+        UserError: As in `run` before it opens the study; or a process of the probe died.
     """
     if options.address is not None:
         raise ConfigError("plan tries settings on this machine and knows no other: leave --address out")

@@ -86,16 +86,16 @@ def probe(
     """Measure costs and memory in separate processes.
 
     Args:
-        plan: configuration of the study.
-        heavy: from tuning.resources.allocation.heaviest_configs; one process trains them to measure its memory.
-        data: arguments of load_corpus; the corpus is in the cache.
-        cache_dir: folder of the data cache.
-        side_by_side: number of processes: the number of trials that will share a machine or a GPU.
-        threads: number of CPU threads per process.
+        plan: Configuration of the study.
+        heavy: From tuning.resources.allocation.heaviest_configs; one process trains them to measure its memory.
+        data: Arguments of load_corpus; the corpus is in the cache.
+        cache_dir: Folder of the data cache.
+        side_by_side: Number of processes: the number of trials that will share a machine or a GPU.
+        threads: Number of CPU threads per process.
         device: "cpu" or a CUDA device.
 
     Raises:
-        UserError: a process died, or the machine or the GPU had too little memory.
+        UserError: A process died, or the machine or the GPU had too little memory.
     """
     began = time.time()
     own, others = settings_to_try(plan)

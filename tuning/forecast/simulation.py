@@ -84,10 +84,10 @@ def forecast(
     """Simulate a search.
 
     Args:
-        plan: configuration of the study.
-        costs: result of a probe.
-        workers: number of parallel trials.
-        trained: number of epochs that the study has already trained, by trial.
+        plan: Configuration of the study.
+        costs: Result of a probe.
+        workers: Number of parallel trials.
+        trained: Number of epochs that the study has already trained, by trial.
     """
     rng = default_rng(0)
     count = max(10, min(300, SIMULATED_TRIALS // plan.n_trials))

@@ -25,7 +25,7 @@ def study_lock(folder: Path) -> Iterator[None]:
     """Lock the study in `folder` while the block runs; the system releases it when the process dies.
 
     Raises:
-        UserError: another process holds the lock; the message names its number and host.
+        UserError: Another process holds the lock; the message names its number and host.
     """
     lock = FileLock(folder / "study.lock", timeout=0)
     holder = folder / "driver.json"
@@ -79,7 +79,7 @@ def parse_lines(lines: Sequence[bytes]) -> list[Any]:
     They are parsed in one call, in which equal names become one object. This takes half the time and memory.
 
     Raises:
-        ValueError: a line holds anything else than one value.
+        ValueError: A line holds anything else than one value.
     """
     values: list[Any] = json.loads(b"[" + b",".join(lines) + b"]")
     if len(values) != len(lines):
@@ -127,7 +127,7 @@ def open_journal(journal: Path) -> JournalStorage:
     """Open the journal as Optuna's storage.
 
     Raises:
-        CorruptionError: it is damaged before its last line.
+        CorruptionError: It is damaged before its last line.
     """
     try:
         with _cached_distributions():

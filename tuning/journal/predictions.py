@@ -36,7 +36,7 @@ def unpack_labels(packed: Mapping[str, Any], where: str) -> NDArray[np.int64]:
         where: Description of the labels for the message.
 
     Raises:
-        CorruptionError: they are not what was packed.
+        CorruptionError: They are not what was packed.
     """
     try:
         raw = zlib.decompressobj().decompress(base64.b64decode(packed["data"], validate=True), MAX_PACKED_BYTES)

@@ -37,7 +37,7 @@ def save_probabilities(study: Path, name: str, packed: str) -> None:
         packed: Result of `pack_log_odds`.
 
     Raises:
-        UserError: the file cannot be written.
+        UserError: The file cannot be written.
     """
     atomic_write(study / FOLDER / f"{name}.npz", base64.b64decode(packed))
 
@@ -48,7 +48,7 @@ def load_probabilities(
     """Return the (n, C) probabilities of an epoch; None if no probabilities are stored, or those of another epoch.
 
     Raises:
-        CorruptionError: the file is damaged.
+        CorruptionError: The file is damaged.
     """
     path = study / FOLDER / f"{name}.npz"
     try:

@@ -108,7 +108,7 @@ def check_schema(value: Any, shape: Shape, where: str) -> None:
     """Check that a JSON value has a shape.
 
     Raises:
-        ValueError: it has not; the message names the place from `where` on.
+        ValueError: It has not; the message names the place from `where` on.
     """
     if isinstance(shape, dict):
         check_schema(value, dict, where)
@@ -189,12 +189,12 @@ def read_journal(path: Path, *, trials: bool = True) -> tuple[dict[str, Any], li
     A partial last line is ignored. Writes nothing.
 
     Args:
-        path: the journal.
+        path: The journal.
         trials: False to read the user attributes alone, which takes a tenth of the time.
 
     Raises:
-        CorruptionError: it is damaged before its last line; the line is named.
-        UserError: it cannot be read.
+        CorruptionError: It is damaged before its last line; the line is named.
+        UserError: It cannot be read.
     """
     study: dict[str, Any] = StrictDict()
     found: list[WrittenTrial] = []

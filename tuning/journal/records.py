@@ -142,8 +142,8 @@ def read_study(folder: Path) -> tuple[Mapping[str, Any], list[TrialRecord]]:
     The study may be running.
 
     Raises:
-        UserError: there is no study; the message names the other studies in the same folder.
-        CorruptionError: the journal is damaged before its last line.
+        UserError: There is no study; the message names the other studies in the same folder.
+        CorruptionError: The journal is damaged before its last line.
     """
     journal = folder / JOURNAL
     if not journal.is_file():
@@ -169,7 +169,7 @@ def check_format(attributes: Mapping[str, Any], folder: Path) -> None:
     """Refuse a study of another format.
 
     Raises:
-        UserError: another version of sentune made the study.
+        UserError: Another version of sentune made the study.
     """
     found = attributes.get("spec", {}).get("format", STUDY_FORMAT)
     if found != STUDY_FORMAT:

@@ -101,10 +101,10 @@ class StudyJournal:
         """Write down an epoch of a running trial. The same epoch twice is written once.
 
         Args:
-            number: of the trial.
+            number: Of the trial.
             epoch: Result of the epoch.
-            val_predictions: from tuning.journal.predictions.pack_labels.
-            log_odds: from tuning.journal.probabilities.pack_log_odds, if the epoch is the trial's best so far.
+            val_predictions: From tuning.journal.predictions.pack_labels.
+            log_odds: From tuning.journal.probabilities.pack_log_odds, if the epoch is the trial's best so far.
         """
         trial = self.trial(number)
         key = f"epoch:{epoch.epoch}"
@@ -124,10 +124,10 @@ class StudyJournal:
         """Close a trial, and remove its checkpoints. Its value is the best score of its epochs.
 
         Args:
-            number: of the trial.
+            number: Of the trial.
             state: COMPLETE, PRUNED or FAIL.
-            result: what the worker returned; None for a trial that was stopped at a rung.
-            n_epochs: number of epochs that count, at most.
+            result: What the worker returned; None for a trial that was stopped at a rung.
+            n_epochs: Number of epochs that count, at most.
         """
         trial = self.trial(number)
         epochs = recorded_epochs(trial)
@@ -217,9 +217,9 @@ def open_study(folder: Path, spec: Spec, attributes: Mapping[str, Any] | None = 
         attributes: More user attributes for a new study; ignored if the study exists.
 
     Raises:
-        UserError: another process is running this study.
-        ConfigError: the study was made with another spec; every difference is named.
-        CorruptionError: the journal is damaged before its last line.
+        UserError: Another process is running this study.
+        ConfigError: The study was made with another spec; every difference is named.
+        CorruptionError: The journal is damaged before its last line.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)  # sentune has its own messages
     with os_errors_as_user_errors(folder):

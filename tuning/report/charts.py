@@ -118,7 +118,7 @@ def expected(data: ChartData) -> alt.LayerChart:
     """The curve of `best --expected`.
 
     Raises:
-        UserError: the study has fewer than two trials that were drawn at random.
+        UserError: The study has fewer than two trials that were drawn at random.
     """
     budgets = random_search_curve(data.facts.records).budgets
     names = ("trials", "plugin", "unbiased", "low", "high")

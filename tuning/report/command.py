@@ -41,7 +41,7 @@ def write_report(
         command: The user's command line.
 
     Raises:
-        UserError: there is no such study, or a file cannot be written.
+        UserError: There is no such study, or a file cannot be written.
     """
     make = functools.partial(page, folder, cache_dir=cache_dir, command=command)
     announced = False
@@ -74,7 +74,7 @@ def study_chart_data(folder: Path) -> ChartData:
     """Read a study for its charts.
 
     Raises:
-        UserError: there is no such study.
+        UserError: There is no such study.
     """
     return chart_data(report_data(folder)[0], running=is_locked(folder))
 
@@ -83,7 +83,7 @@ def report_data(folder: Path) -> tuple[ReportData, StudyAssessment]:
     """Read and assess a study.
 
     Raises:
-        UserError: there is no such study.
+        UserError: There is no such study.
     """
     attributes, records = read_study(folder)
     assessment = assess(records, attributes, folder)

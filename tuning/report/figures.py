@@ -90,7 +90,7 @@ def write_images(drawn: Mapping[str, Figure], folder: Path) -> None:
     """Write each chart as KEY.svg and KEY.png.
 
     Raises:
-        UserError: a file cannot be written.
+        UserError: A file cannot be written.
     """
     for key, figure in drawn.items():
         if figure.chart is not None:

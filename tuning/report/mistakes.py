@@ -52,7 +52,7 @@ def mistakes_section(facts: ReportData, folder: Path, cache_dir: Path | None) ->
     """Return the sections; without the data or stored probabilities, it has a note in place of the sentences.
 
     Raises:
-        CorruptionError: stored predictions or probabilities are damaged.
+        CorruptionError: Stored predictions or probabilities are damaged.
     """
     results = facts.used_results
     if results is None:

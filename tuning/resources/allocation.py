@@ -23,8 +23,8 @@ def heaviest_configs(space: Space, baseline: bool = True, **settings: Any) -> li
     """Return the largest configuration of the space, and initial trials that are larger in some respect.
 
     Args:
-        space: the search space.
-        baseline: whether the study has the baseline setting.
+        space: The search space.
+        baseline: Whether the study has the baseline setting.
         settings: TrialConfig fields that all trials of the study share (StudyConfig.shared_settings).
     """
     corner = space.to_config(space.resolve(_heaviest_value), **settings)
@@ -55,13 +55,13 @@ def check_memory(configs: list[TrialConfig], shape: tuple[int, int, int], limit_
     """Check that the heaviest configurations fit in the memory.
 
     Args:
-        configs: from `heaviest_configs`.
+        configs: From `heaviest_configs`.
         shape: (V, E, C): number of words, width of a word vector, number of classes.
-        limit_bytes: memory of `where`; 0 if unknown.
-        where: name of the place for the message, such as `this machine`.
+        limit_bytes: Memory of `where`; 0 if unknown.
+        where: Name of the place for the message, such as `this machine`.
 
     Raises:
-        ConfigError: one does not fit; the message names its settings, its need and the memory.
+        ConfigError: One does not fit; the message names its settings, its need and the memory.
     """
     worst = max(configs, key=lambda config: min_training_bytes(config, *shape))
     need = min_training_bytes(worst, *shape)
@@ -83,14 +83,14 @@ def resolve_resources(
     """Return the resources of a trial, and for `auto` the choice of a probe, which runs once per study.
 
     Args:
-        resources: as given in the command; they fit the machine.
-        plan: configuration of the study.
-        machine: the machine that trains.
-        corpus: the data.
-        kept: the study's user attributes; empty for a new study.
+        resources: As given in the command; they fit the machine.
+        plan: Configuration of the study.
+        machine: The machine that trains.
+        corpus: The data.
+        kept: The study's user attributes; empty for a new study.
 
     Raises:
-        ConfigError: the heaviest configurations need more memory, or the machine has no GPU to probe.
+        ConfigError: The heaviest configurations need more memory, or the machine has no GPU to probe.
     """
     heavy = heaviest_configs(plan.space, plan.baseline, **plan.shared_settings)
     gpus = [gpu.bytes for gpu in machine.gpu_list] if resources.gpus_per_trial else []

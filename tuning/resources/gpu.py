@@ -70,9 +70,9 @@ def choose_share(probed: GpuProbe, gpus: Sequence[Gpu], trials_by_cpu: int) -> G
     """Return the fraction that runs as many trials as memory and cores allow.
 
     Args:
-        probed: measurements of the heaviest configurations of the space.
-        gpus: at least one; the fraction must suffice on the smallest.
-        trials_by_cpu: number of parallel trials that the machine's cores allow.
+        probed: Measurements of the heaviest configurations of the space.
+        gpus: At least one; the fraction must suffice on the smallest.
+        trials_by_cpu: Number of parallel trials that the machine's cores allow.
     """
     smallest = min(gpu.bytes for gpu in gpus)
     by_memory = smallest // needed_bytes(probed.peak_bytes)
@@ -86,11 +86,11 @@ def allocator_fraction(share: float, total_bytes: int) -> float:
     """Return the allocator's fraction of a GPU that keeps it and CUDA's own memory within the share.
 
     Args:
-        share: fraction of the worker's GPU. A worker with a whole GPU leaves no room for the contexts of others.
-        total_bytes: memory of that GPU.
+        share: Fraction of the worker's GPU. A worker with a whole GPU leaves no room for the contexts of others.
+        total_bytes: Memory of that GPU.
 
     Raises:
-        ConfigError: the share leaves no memory to allocate.
+        ConfigError: The share leaves no memory to allocate.
     """
     if share >= 1:
         return 1.0
@@ -108,7 +108,7 @@ def assigned_device(assigned: Sequence[int | str], visible: str | None) -> str:
     """Return torch's name of the GPU that Ray assigned to a worker.
 
     Args:
-        assigned: result of ray.get_gpu_ids(): a number, GPU-... or MIG-...
+        assigned: Result of ray.get_gpu_ids(): a number, GPU-... or MIG-...
         visible: CUDA_VISIBLE_DEVICES in the worker, set by Ray or by the user.
     """
     names = _names(visible)
@@ -128,7 +128,7 @@ def count_visible(seen_by_torch: int, visible: str | None) -> int:
         visible: CUDA_VISIBLE_DEVICES; None if it is not set.
 
     Raises:
-        ConfigError: it names a GPU twice, or both MIG instances and whole GPUs.
+        ConfigError: It names a GPU twice, or both MIG instances and whole GPUs.
     """
     names = _names(visible) or []
     mig = [name for name in names if name.startswith("MIG-")]
@@ -165,16 +165,16 @@ def claim_gpu(share: float, assigned: Sequence[int | str], visible: str | None, 
     """Limit this process to its share of the GPU that Ray assigned; Ray itself enforces no fraction.
 
     Args:
-        share: fraction of that GPU, in (0, 1].
+        share: Fraction of that GPU, in (0, 1].
         assigned: ray.get_gpu_ids().
         visible: CUDA_VISIBLE_DEVICES of this process.
         cuda: torch.cuda; an argument, so that tests need no GPU.
 
     Returns:
-        torch's name of the device, and its description.
+        Torch's name of the device, and its description.
 
     Raises:
-        ConfigError: the share leaves no memory to allocate on this GPU.
+        ConfigError: The share leaves no memory to allocate on this GPU.
     """
     device = assigned_device(assigned, visible)
     about = cuda.get_device_properties(device)

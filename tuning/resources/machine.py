@@ -69,7 +69,7 @@ class TrialResources:
         """Return how many trials run in parallel.
 
         Raises:
-            ConfigError: not even one trial fits, or the fraction of a GPU leaves no memory to allocate.
+            ConfigError: Not even one trial fits, or the fraction of a GPU leaves no memory to allocate.
         """
         if self.gpus_per_trial and not machine.gpus:
             wish = "auto" if self.auto else f"{self.gpus_per_trial:g}"
@@ -95,7 +95,7 @@ def parse_gpu_share(text: str) -> tuple[float, bool]:
     """Parse `--gpus-per-trial` into the fraction and whether a probe chooses it.
 
     Raises:
-        ConfigError: the text is neither a number nor auto.
+        ConfigError: The text is neither a number nor auto.
     """
     if text == "auto":
         return 1.0, True

@@ -36,11 +36,11 @@ def measure_epoch_seconds(
     """Return the seconds of an epoch, estimated from the steps that fit in `seconds`: at least one, at most an epoch.
 
     Args:
-        config: configuration to train.
-        corpus: the data.
+        config: Configuration to train.
+        corpus: The data.
         device: "cpu" or a CUDA device.
-        seconds: duration of the measurement.
-        clock: returns the time in seconds; an argument for tests.
+        seconds: Duration of the measurement.
+        clock: Returns the time in seconds; an argument for tests.
     """
     whole = config.steps_per_epoch(len(corpus.indices(TRAIN))) + WARM_UP
     start = last = clock()
@@ -63,10 +63,10 @@ def training_steps(config: TrialConfig, corpus: Corpus, device: str, *, longest_
     """Train without end; yield the number of tokens after each step.
 
     Args:
-        config: configuration to train.
-        corpus: the data.
+        config: Configuration to train.
+        corpus: The data.
         device: "cpu" or a CUDA device.
-        longest_first: take the batches with the longest sentences first, which need the most memory.
+        longest_first: Take the batches with the longest sentences first, which need the most memory.
     """
     from core.nn.seeding import Dropout, seeded_generator  # torch, which the driver does not load
     from core.training.batching import batch_source, shuffled_batches

@@ -84,7 +84,7 @@ def retrain_trial(options: RetrainOptions) -> Reproduction:
     """Train, compare, measure, save, and print each step.
 
     Raises:
-        UserError: no such study or trial, another process runs the study, or the model cannot be written.
+        UserError: No such study or trial, another process runs the study, or the model cannot be written.
     """
     attributes, records = read_study(options.folder)
     spec = attributes["spec"]
@@ -127,7 +127,7 @@ def select_trial(
     The best one too if none is recommended. Print if nothing was learned.
 
     Raises:
-        UserError: there is no such trial, it failed, or it has not ended.
+        UserError: There is no such trial, it failed, or it has not ended.
     """
     if choice == RECOMMENDED:
         with say_if_slow(ASSESSING, print):
@@ -143,7 +143,7 @@ def choose_trial(records: Sequence[TrialRecord], choice: str) -> TrialRecord:
     """Return the trial that `--trial` names: the best or a number; the best too if none is recommended.
 
     Raises:
-        UserError: there is no such trial, it failed, or it has not ended.
+        UserError: There is no such trial, it failed, or it has not ended.
     """
     ended = rank_trials(records)
     if not ended:

@@ -61,9 +61,9 @@ def data_changes(spec: Spec, inputs: Mapping[str, Any], corpus: Corpus) -> list[
     """Return the changed parts of the corpus: data, split, word vectors or tokenizer.
 
     Args:
-        spec: the study's.
-        inputs: what its corpus was made from (`Corpus.source["inputs"]`).
-        corpus: as it is now.
+        spec: The study's.
+        inputs: What its corpus was made from (`Corpus.source["inputs"]`).
+        corpus: As it is now.
     """
     if corpus.fingerprint == spec["fingerprint"]:
         return []

@@ -46,8 +46,8 @@ def reproduction_of(
     """Compare a training with an earlier record of it.
 
     Args:
-        record: of the trial.
-        result: of training it for as many epochs again.
+        record: Of the trial.
+        result: Of training it for as many epochs again.
         changes: The changed dependencies.
         source: What made the record.
     """

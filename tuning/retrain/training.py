@@ -46,8 +46,8 @@ def train_resumable(
         say: Called after each epoch.
 
     Raises:
-        TrainingError: the loss is not finite.
-        UserError: a checkpoint cannot be written.
+        TrainingError: The loss is not finite.
+        UserError: A checkpoint cannot be written.
     """
 
     def report(epoch: EpochResult) -> None:
@@ -162,7 +162,7 @@ def study_corpus(
         changes: Changes to the study's arguments of load_corpus, such as another split.
 
     Raises:
-        DataError: they cannot be used, or are missing.
+        DataError: They cannot be used, or are missing.
     """
     places = {name: place for name, place in (("dataset", dataset), ("vectors", vectors)) if place is not None}
     try:

@@ -114,8 +114,8 @@ class BudgetCheck:
         """Read the new results of the log; return how they end the study, or None.
 
         Args:
-            log: the visible results.
-            n_trials: number of trials that have started.
+            log: The visible results.
+            n_trials: Number of trials that have started.
         """
         for result in log[self._n_read :]:
             reason = self._read(result)

@@ -87,9 +87,9 @@ def suggest_once(sampler: BaseSampler, space: Space, shown: Sequence[FrozenTrial
     """Return one suggestion of a new sampler.
 
     Args:
-        sampler: a fresh one.
-        space: what is searched.
-        shown: from `trial_view`, `prior_view` and `result_view`, in order.
+        sampler: A fresh one.
+        space: What is searched.
+        shown: From `trial_view`, `prior_view` and `result_view`, in order.
     """
     storage = _FixedTrials(shown)
     with _quiet():
@@ -245,7 +245,7 @@ def check_sampler(name: str) -> None:
     """Check that it is a sampler and can be used here.
 
     Raises:
-        ConfigError: it is not known, or one of its packages is not installed.
+        ConfigError: It is not known, or one of its packages is not installed.
     """
     if name not in SAMPLERS:
         raise ConfigError(f"--sampler must be one of {', '.join(SAMPLERS)}, got {name!r}")

@@ -104,12 +104,12 @@ class Schedule:
         """Continue from the trials in the store.
 
         Args:
-            store: the study's trials; it holds every result before the next decision.
-            config: what is searched.
-            cost: returns the virtual cost of an epoch (tuning.scheduling.virtual_cost).
-            callbacks: each is called at every start, epoch, pause and end of a trial; more may be added.
-            stop: checked before each job and after each epoch.
-            retry_oom: a trial that runs out of memory on its share of a GPU runs again on a whole one. Its result
+            store: The study's trials; it holds every result before the next decision.
+            config: What is searched.
+            cost: Returns the virtual cost of an epoch (tuning.scheduling.virtual_cost).
+            callbacks: Each is called at every start, epoch, pause and end of a trial; more may be added.
+            stop: Checked before each job and after each epoch.
+            retry_oom: A trial that runs out of memory on its share of a GPU runs again on a whole one. Its result
                 therefore does not depend on the share.
         """
         self.store = store
@@ -157,7 +157,7 @@ class Schedule:
         """Return whether a job is left, without starting it.
 
         Raises:
-            UserError: the store cannot be written, or the first trials all failed with one cause.
+            UserError: The store cannot be written, or the first trials all failed with one cause.
         """
         trial = self._decide()
         self.raise_reason()
@@ -179,10 +179,10 @@ class Schedule:
         """Record an epoch; return whether the job continues.
 
         Args:
-            trial: its number.
-            epoch: its next epoch, or one that was reported before it was resumed.
-            val_predictions: packed (tuning.journal.predictions).
-            log_odds: packed (tuning.journal.probabilities), if the epoch is the trial's best so far.
+            trial: Its number.
+            epoch: Its next epoch, or one that was reported before it was resumed.
+            val_predictions: Packed (tuning.journal.predictions).
+            log_odds: Packed (tuning.journal.probabilities), if the epoch is the trial's best so far.
         """
         try:
             self.store.record_epoch(trial, epoch, val_predictions, log_odds)
@@ -202,11 +202,11 @@ class Schedule:
         """Note that a worker has left a trial; one that was interrupted stays open and runs again.
 
         Args:
-            trial: its number.
-            result: what the worker returned: empty if the job ended before the trial, `error` (and `oom`) if the trial
+            trial: Its number.
+            result: What the worker returned: empty if the job ended before the trial, `error` (and `oom`) if the trial
                 failed, `user_error` if the user must fix something first.
             segment: `since` and `until`, in seconds since 1970, and `worker` if it is known.
-            worker_died: the worker died before it returned anything.
+            worker_died: The worker died before it returned anything.
         """
         self._running.discard(trial)
         self._deaths[trial] += worker_died

@@ -47,11 +47,11 @@ def simulate(
     """Return the epochs of a search in the order of their ends.
 
     Args:
-        new_clock: makes the clock, with the function that gives it the scores that exist so far.
-        score: returns the best score of the first epochs of a trial.
-        seconds: returns the time of an epoch of a trial; the first epoch of a job takes JOB_SECONDS more.
-        workers: number of real workers.
-        trained: number of epochs that exist from the start, by trial.
+        new_clock: Makes the clock, with the function that gives it the scores that exist so far.
+        score: Returns the best score of the first epochs of a trial.
+        seconds: Returns the time of an epoch of a trial; the first epoch of a job takes JOB_SECONDS more.
+        workers: Number of real workers.
+        trained: Number of epochs that exist from the start, by trial.
     """
     done = defaultdict(int, trained)
     clock = new_clock(lambda trial, epoch: score(trial, epoch) if done[trial] >= epoch else None)

@@ -41,7 +41,7 @@ def parse_length(option: str, text: str) -> int | None:
     """Return the number of an option, or None for `auto`.
 
     Raises:
-        ConfigError: the text is neither.
+        ConfigError: The text is neither.
     """
     if text == "auto":
         return None
@@ -56,10 +56,10 @@ def training_length(
     """Return the length of every trial of a study.
 
     Args:
-        epochs: number of epochs; None to choose it.
-        epoch_sentences: training sentences in an epoch; None to choose it.
-        a_pass: training sentences in a pass, see core.data.corpus.Corpus.pass_sentences.
-        recorded: spec of the study, which keeps its values; None for a new study.
+        epochs: Number of epochs; None to choose it.
+        epoch_sentences: Training sentences in an epoch; None to choose it.
+        a_pass: Training sentences in a pass, see core.data.corpus.Corpus.pass_sentences.
+        recorded: Spec of the study, which keeps its values; None for a new study.
     """
     if recorded is not None:
         chosen = epochs is None or (epoch_sentences is None and recorded["epoch_sentences"] is not None)

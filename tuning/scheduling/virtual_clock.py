@@ -85,17 +85,17 @@ class VirtualClock:
         """Begin at virtual time 0.
 
         Args:
-            n_trials: number of trials.
-            epochs: number of epochs of a trial that is trained in full.
-            parallelism: number of virtual workers.
-            lag: virtual time from the end of a job until its result is visible.
-            rule: when trials pause and continue; None trains every trial in full.
-            baseline: whether trial 0 is the baseline.
-            start: called with the number of each new trial, in order; returns the virtual cost of its epoch, or None if
+            n_trials: Number of trials.
+            epochs: Number of epochs of a trial that is trained in full.
+            parallelism: Number of virtual workers.
+            lag: Virtual time from the end of a job until its result is visible.
+            rule: When trials pause and continue; None trains every trial in full.
+            baseline: Whether trial 0 is the baseline.
+            start: Called with the number of each new trial, in order; returns the virtual cost of its epoch, or None if
                 it repeats an earlier trial. It may use `log`.
-            score: returns the best score of the first epochs of a trial (trial, number of epochs); FAILED if the trial
+            score: Returns the best score of the first epochs of a trial (trial, number of epochs); FAILED if the trial
                 failed before; None if neither is known yet.
-            ended: whether the visible results end the study. It is asked before each decision.
+            ended: Whether the visible results end the study. It is asked before each decision.
         """
         self.n_trials, self.epochs, self.lag = n_trials, epochs, lag
         self.stops = [*(rule.rungs(epochs) if rule else ()), epochs]

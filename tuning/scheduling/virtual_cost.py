@@ -88,9 +88,9 @@ def virtual_cost(space: Space, shared: Mapping[str, Any], shape: CorpusShape) ->
     Its unit is an epoch of the median configuration: of MEDIAN_DRAWS random ones.
 
     Args:
-        space: of the study.
-        shared: settings that all its trials share.
-        shape: of its corpus.
+        space: Of the study.
+        shared: Settings that all its trials share.
+        shape: Of its corpus.
     """
     configs = [space.to_config(params, **shared) for params in random_params(space, 0, MEDIAN_DRAWS)]
     unit = median(epoch_cost(config, shape) for config in configs)

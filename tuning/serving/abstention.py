@@ -38,7 +38,7 @@ class Abstention:
             notify: Called with the threshold that follows from `at_accuracy`.
 
         Raises:
-            UserError: the model has no table, or no threshold reaches `at_accuracy`.
+            UserError: The model has no table, or no threshold reaches `at_accuracy`.
         """
         if self.at_accuracy is None:
             return self.min_probability

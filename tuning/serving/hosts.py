@@ -27,7 +27,7 @@ def hosts_of(host: str, allowed: str | None) -> tuple[str, ...]:
         allowed: Names with commas between them; *.NAME for all below NAME, * for all.
 
     Raises:
-        ConfigError: one is no name.
+        ConfigError: One is no name.
     """
     names = [name.strip().lower() for name in (allowed or "").split(",") if name.strip()]
     for name in names:

@@ -50,7 +50,7 @@ def line_batches(file: str, encoding: str | None, notify: Notify, option: str = 
         option: Name of the option that gives the file, for messages.
 
     Raises:
-        DataError: the file cannot be read, or a line is longer than MAX_LINE.
+        DataError: The file cannot be read, or a line is longer than MAX_LINE.
     """
     name, where = normalize_encoding(encoding) if encoding else "utf-8", f"{option} {printable(file)}"
     first, misfits = 1, False
@@ -107,8 +107,8 @@ def table_parts(path: Path, text_column: str | None, encoding: str | None, notif
     """Yield the rows of a table in parts, which all have the text column if one is given.
 
     Raises:
-        ConfigError: the encoding is none.
-        DataError: the table cannot be used as it is.
+        ConfigError: The encoding is none.
+        DataError: The table cannot be used as it is.
     """
     for part in read_table_in_parts(path, encoding_of(path, encoding, cache.default_dir(), notify)):
         if text_column is not None:
@@ -120,7 +120,7 @@ def table_batch(part: Table, column: str) -> TextBatch:
     """Return the texts of a part.
 
     Raises:
-        DataError: a cell is absent, or holds half a surrogate pair; its line is named.
+        DataError: A cell is absent, or holds half a surrogate pair; its line is named.
     """
     return TextBatch(texts=read_texts(part, column), source=f"{part.name}, {part.unit}", numbers=part.lines)
 
@@ -131,8 +131,8 @@ def read_sentences(
     """Return the sentences of a file: its lines, as `line_batches`, or with `text_column` the cells of a table.
 
     Raises:
-        ConfigError: a text column is given and the file is no table.
-        DataError: the file cannot be read, or the table cannot be used as it is.
+        ConfigError: A text column is given and the file is no table.
+        DataError: The file cannot be read, or the table cannot be used as it is.
     """
     if text_column is None:
         return [text for batch in line_batches(file, encoding, notify, option) for text in batch.texts]

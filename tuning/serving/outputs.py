@@ -66,7 +66,7 @@ def open_output(out: Path | None) -> Iterator[Callable[[str], bool]]:
             at once.
 
     Raises:
-        UserError: the file cannot be written.
+        UserError: The file cannot be written.
     """
     if out is None:
         yield _print
@@ -118,7 +118,7 @@ def csv_header(table: Table, classes: Sequence[str]) -> list[str]:
         classes: Those whose probabilities are added.
 
     Raises:
-        DataError: the table has such a column.
+        DataError: The table has such a column.
     """
     added = [*PREDICTED, *(f"probability_{name}" for name in classes)]
     if taken := [name for name in added if name in table.columns]:

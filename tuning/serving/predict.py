@@ -73,9 +73,9 @@ def predict_texts(load: Callable[[], "Predictor"], notify: Notify, options: Pred
         options: What to label.
 
     Raises:
-        ConfigError: the model's text column is not in the table.
-        DataError: a file cannot be read or used as it is, or a text is too long.
-        UserError: the model cannot be used, or `out` cannot be written.
+        ConfigError: The model's text column is not in the table.
+        DataError: A file cannot be read or used as it is, or a text is too long.
+        UserError: The model cannot be used, or `out` cannot be written.
     """
     source: Iterator[TextBatch | Table] = _read(options, notify)
     first = list(itertools.islice(source, 1))

@@ -63,7 +63,7 @@ class RequestQueue(Generic[T]):
             words: (n,) estimated number of words of each, at least 1.
 
         Raises:
-            Exception: what `label` raised.
+            Exception: What `label` raised.
         """
         request: _Request[T] = _Request(texts, words, asyncio.get_running_loop().create_future())
         lane = self._small if sum(words) <= SMALL_WORDS else self._large

@@ -158,7 +158,7 @@ def bind_socket(host: str, port: int) -> socket.socket:
     """A socket bound to host and port.
 
     Raises:
-        ConfigError: the port is taken or not for everyone, or the address is not of this machine.
+        ConfigError: The port is taken or not for everyone, or the address is not of this machine.
     """
     reasons = {
         errno.EADDRINUSE: f"port {port} is taken; pass another --port, or 0 for any free one",
@@ -199,7 +199,7 @@ def serve_model(
         abstention: When a text gets no label.
 
     Raises:
-        UserError: a package is missing, the port is taken, or the model cannot be used.
+        UserError: A package is missing, the port is taken, or the model cannot be used.
     """
     try:
         import fastapi  # noqa: F401

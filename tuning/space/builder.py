@@ -62,14 +62,14 @@ def build(
     """Make the Space.
 
     Args:
-        name: name of the space.
-        entries: all layers, merged.
-        tries: what to try first, as (place, values by parameter or field name).
-        own: names of the entries whose conditions must be able to hold. One from a layer below that no longer can,
+        name: Name of the space.
+        entries: All layers, merged.
+        tries: What to try first, as (place, values by parameter or field name).
+        own: Names of the entries whose conditions must be able to hold. One from a layer below that no longer can,
             because the setting that it depends on was fixed above, is left out.
 
     Raises:
-        ConfigError: every broken rule, each with its place.
+        ConfigError: Every broken rule, each with its place.
     """
     distributions = {entry.name: _distribution(entry) for entry in entries.values()}
     fixed: dict[str, Any] = {e.name: e.content for e in entries.values() if distributions[e.name] is None}

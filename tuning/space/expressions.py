@@ -41,7 +41,7 @@ def parse_value(text: str) -> Value:
     """Read a number, true, false, none or a word.
 
     Raises:
-        ConfigError: the number is too large, or the text is an expression.
+        ConfigError: The number is too large, or the text is an expression.
     """
     text = text.strip()
     if text.lower() in _CONSTANTS:
@@ -82,7 +82,7 @@ def parse_expression(text: str) -> "BaseDistribution | Value":
     """Read a range, a choice or a plain value.
 
     Raises:
-        ConfigError: in one line, what is wrong and what could stand there.
+        ConfigError: In one line, what is wrong and what could stand there.
     """
     call = _CALL.fullmatch(text.strip())
     if call is None:
@@ -102,7 +102,7 @@ def choice(values: list[Value]) -> "BaseDistribution":
     """One of `values`.
 
     Raises:
-        ConfigError: there is none, or one stands twice.
+        ConfigError: There is none, or one stands twice.
     """
     from optuna.distributions import CategoricalDistribution
 
@@ -214,7 +214,7 @@ def parse_when(text: str) -> tuple[Condition, ...]:
     """Read a condition: clauses that must all hold.
 
     Raises:
-        ConfigError: naming the clause and the forms that can be read.
+        ConfigError: NAMING the clause and the forms that can be read.
     """
     return tuple(_clause(clause) for clause in " ".join(text.split()).split(" and "))
 

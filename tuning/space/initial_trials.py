@@ -32,11 +32,11 @@ def complete_settings(space: Space, entry: Mapping[str, Value]) -> dict[str, Any
     What is not searched, or not active, takes the space's fixed value; an active dimension takes `_usual_value`.
 
     Args:
-        space: says what is searched, and when.
-        entry: values by parameter or field name.
+        space: Says what is searched, and when.
+        entry: Values by parameter or field name.
 
     Raises:
-        ConfigError: a parameter is unknown, or not active with these settings.
+        ConfigError: A parameter is unknown, or not active with these settings.
     """
     settings = {**DEFAULTS, **space.fixed, **{name: value for name, value in entry.items() if name in DEFAULTS}}
 
@@ -59,8 +59,8 @@ def fit_settings(space: Space, entry: Mapping[str, Value]) -> dict[str, Any] | N
     Numbers are clipped to their ranges. A value that is not active is ignored.
 
     Args:
-        space: says what is searched, and when.
-        entry: values by field name.
+        space: Says what is searched, and when.
+        entry: Values by field name.
 
     Returns:
         Whole settings; None if the space does not offer a choice, or fixes a setting at another value.

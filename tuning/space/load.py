@@ -39,11 +39,11 @@ def load_space(name_or_path: str, overrides: Sequence[str] = ()) -> Space:
     """Read a space.
 
     Args:
-        name_or_path: a preset, or the path of a YAML file.
+        name_or_path: A preset, or the path of a YAML file.
         overrides: `setting=expression` each, as given to `--set`; later than the file, and stronger.
 
     Raises:
-        ConfigError: every mistake, each with its file and line or its `--set`.
+        ConfigError: Every mistake, each with its file and line or its `--set`.
     """
     name, place, text = _text_of(name_or_path)
     written = SpaceParser(place, text)
@@ -88,12 +88,12 @@ def read_text(path: str, what: str, names: str) -> str:
     """Read a small text file.
 
     Args:
-        path: of the file.
-        what: noun for the messages.
-        names: what the user can give instead of a path, for the messages.
+        path: Of the file.
+        what: Noun for the messages.
+        names: What the user can give instead of a path, for the messages.
 
     Raises:
-        ConfigError: the file is missing, too large, not UTF-8, or cannot be read.
+        ConfigError: The file is missing, too large, not UTF-8, or cannot be read.
     """
     file = Path(path)
     try:

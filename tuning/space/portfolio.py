@@ -52,10 +52,10 @@ def first_trials(source: str, space: Space) -> FirstTrials:
 
     Args:
         source: `portfolio`, `random` or a path.
-        space: says what is searched.
+        space: Says what is searched.
 
     Raises:
-        ConfigError: the file cannot be used, or the space holds none of its entries.
+        ConfigError: The file cannot be used, or the space holds none of its entries.
     """
     if source == RANDOM:
         return FirstTrials()
@@ -92,7 +92,7 @@ def _read_file(path: str) -> list[dict[str, Value]]:
     """Read the entries of a file.
 
     Raises:
-        ConfigError: each mistake, with its entry.
+        ConfigError: Each mistake, with its entry.
     """
     import yaml
 

@@ -221,7 +221,7 @@ class Space:
     """Dimensions in order, and everything that is not searched.
 
     Raises:
-        ConfigError: naming every dimension or fixed setting that breaks a rule.
+        ConfigError: NAMING every dimension or fixed setting that breaks a rule.
     """
 
     name: str
@@ -244,7 +244,7 @@ class Space:
         """The configuration that `params`, one for each active dimension, stand for, with `changes` on top.
 
         Raises:
-            ConfigError: a parameter is missing or not active, or a value breaks TrialConfig's rules.
+            ConfigError: A parameter is missing or not active, or a value breaks TrialConfig's rules.
         """
 
         def given(dimension: Dimension) -> Value:
@@ -278,7 +278,7 @@ class Space:
         """Take a value for each active dimension, in order.
 
         Args:
-            value_of: asked for active dimensions only.
+            value_of: Asked for active dimensions only.
             settings: TrialConfig fields that decide conditions on what is not searched; the fixed ones if None.
 
         Returns:
@@ -308,8 +308,8 @@ class Space:
         """The inverse of `to_json`.
 
         Raises:
-            CorruptionError: the text is not one that `to_json` wrote.
-            ConfigError: the space breaks a rule of this version.
+            CorruptionError: The text is not one that `to_json` wrote.
+            ConfigError: The space breaks a rule of this version.
         """
         try:
             with warnings.catch_warnings(action="error"):  # Optuna warns where it would mend what we did not write

@@ -43,8 +43,8 @@ def export_to_mlflow(folder: Path, uri: str) -> str:
         What was done, in a line.
 
     Raises:
-        UserError: there is no such study; MLflow is not installed, cannot be reached, or refuses.
-        ConfigError: the experiment of the study's name there holds something else.
+        UserError: There is no such study; MLflow is not installed, cannot be reached, or refuses.
+        ConfigError: The experiment of the study's name there holds something else.
     """
     attributes, records = read_study(folder)
     spec = attributes["spec"]

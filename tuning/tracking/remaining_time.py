@@ -74,7 +74,7 @@ def _score_model(rows: Sequence[Sequence[tuple[float, float]]]) -> Callable[[int
     better than them.
 
     Args:
-        rows: score and seconds of each epoch so far, by trial.
+        rows: Score and seconds of each epoch so far, by trial.
     """
     drawn = random.Random(0)
     scores: dict[tuple[int, int], float] = {}

@@ -26,7 +26,7 @@ def check_tensorboard() -> None:
     """Check that event files can be written.
 
     Raises:
-        ConfigError: their writer is not installed.
+        ConfigError: Their writer is not installed.
     """
     if importlib.util.find_spec("tensorboardX") is None:
         raise ConfigError("--tensorboard needs what is not installed: pip install 'sentune[tensorboard]'")
@@ -44,7 +44,7 @@ class TensorBoardCallback(Callback):
             say: Called once if the files can no longer be written; the search continues without them.
 
         Raises:
-            UserError: the folder cannot be written.
+            UserError: The folder cannot be written.
         """
         self._journal = journal
         self._folder = journal.folder / FOLDER

@@ -53,7 +53,7 @@ def test_a_vocabulary_that_leaves_words_out_is_said(monkeypatch: pytest.MonkeyPa
         monkeypatch.setattr(f"core.data.{module}.MAX_WORDS", most)
     rows = [("a b c d e", "x", TRAIN), ("f", "y", VAL), ("g", "x", TEST)]
     text = render_audit(audited(rows))
-    assert f"unknown     val 100.0%, test 100.0% of the tokens, to a vocabulary made from {said}\n" in text
+    assert f"unknown     val 100.0%, test 100.0% of the tokens, for a vocabulary made from {said}\n" in text
 
 
 def test_sizes_shares_and_lengths() -> None:
@@ -148,21 +148,21 @@ def test_the_lines_say_what_was_found() -> None:
     assert lines == [
         "sentences   11 (train 7, val 2, test 2)",
         "classes     2: neg 5 (45.5%), pos 6 (54.5%)",
-        "baseline    always 'pos' is right in val 50.0%, test 50.0%",
+        "majority    always predicting 'pos' is correct in val 50.0%, test 50.0%",
         "tokens      mean 2.6, median 3, 95% up to 4, longest 4; empty texts 2",
-        "unknown     val 33.3%, test 71.4% of the tokens, to a vocabulary made from train",
+        "unknown     val 33.3%, test 71.4% of the tokens, for a vocabulary made from train",
         "duplicates  within splits: train 2 exact 3 near, val 0 exact 0 near, test 0 exact 0 near",
         "leaks       across splits: train/val 1 exact 1 near, train/test 0 exact 1 near, val/test 0 exact 1 near",
         "            train/val: so long",
         "            train/test: So, long...",
         "            val/test: So, long...",
-        "conflicts   1 texts stand under more than one label",
+        "conflicts   1 texts have more than one label",
         "            neg and pos: a bad film",
         "vectors     2 of 4 words found (50.0%), 33.3% of train's tokens",
         "            most frequent without one: often 3",
         "warnings    sentences in two splits: train/val 1, train/test 1, val/test 1; remove the copies, or omit "
         "--split-column",
-        "            validation sentences: 2, too few to tell trials apart; pass --validation folds:5",
+        "            validation sentences: 2, too few to distinguish trials; pass --validation folds:5",
         "            texts with more than one label: 1; correct their labels",
         "            classes with fewer than 15 sentences: 'neg' 5, 'pos' 6; add sentences, or merge classes",
         "            words of train without a word vector: 66.7%; pass --vectors FILE if the texts are not English, "
@@ -174,7 +174,7 @@ def test_paragraphs_are_the_lines_by_their_headings() -> None:
     found = audited()
     parts = dict(audit_sections(found))
     assert parts["tokens"] == ["mean 2.6, median 3, 95% up to 4, longest 4; empty texts 2"]
-    assert parts["conflicts"] == ["1 texts stand under more than one label", "neg and pos: a bad film"]
+    assert parts["conflicts"] == ["1 texts have more than one label", "neg and pos: a bad film"]
     said = [f"{name if at == 0 else '':<12}{line}" for name, lines in parts.items() for at, line in enumerate(lines)]
     assert "\n".join(said) == render_audit(found)
 
@@ -182,7 +182,7 @@ def test_paragraphs_are_the_lines_by_their_headings() -> None:
 def test_without_test_split_and_vectors_the_lines_leave_them_out() -> None:
     text = render_audit(audited([("a b", "x", TRAIN), ("c", "y", VAL)]))
     assert "test" not in text.partition("warnings")[0]
-    assert "\nvectors     none: every word starts at random\n" in text
+    assert "\nvectors     none: every word starts with a random vector\n" in text
 
 
 @pytest.mark.parametrize("evil", ["\x1b[2J\x1b]0;title\x07", "\u202egnp.exe", "a\nb", "\x9b31m", "\u2028", "\x00"])
@@ -219,7 +219,7 @@ def test_a_clean_corpus_has_none() -> None:
         ),
         (
             {"splits": {"train": 170, "val": 21, "test": 21}},
-            "validation sentences: 21, too few to tell trials apart; pass --validation folds:5",
+            "validation sentences: 21, too few to distinguish trials; pass --validation folds:5",
         ),
         ({"conflicts": {"texts": 3}}, "texts with more than one label: 3; correct their labels"),
         (

@@ -88,7 +88,7 @@ def test_rows_without_a_text_or_a_label_are_dropped() -> None:
     kept = drop_missing_rows(rows, ["a", "b"])
     assert kept.columns == {"a": ["x", "z"], "b": ["1", "4"], "c": [None, "1"]}
     assert kept.location(1) == "data.csv, line 6"
-    with pytest.raises(DataError, match=r"data\.csv: no row has something in 'a' and 'c'; pass other columns"):
+    with pytest.raises(DataError, match=r"data\.csv: no row has a value in 'a' and 'c'; pass other columns"):
         drop_missing_rows(table(a=["", "y"], c=["x", None]), ["a", "c"])
 
 
@@ -98,13 +98,13 @@ def test_what_is_missing_is_asked_for_with_the_columns_there_are() -> None:
 
 
 def test_two_usual_names_are_ambiguous() -> None:
-    with pytest.raises(DataError, match="'text' and 'review' could each be the text; pass --text-column with one"):
+    with pytest.raises(DataError, match="the text column can be 'text' and 'review'; pass --text-column with one"):
         choose_columns(table(text=["a"], review=["b"], label=["c"]), None, None)
 
 
 @pytest.mark.parametrize(("text", "label", "option"), [("no", None, "--text-column"), ("a", "no", "--label-column")])
 def test_a_column_that_is_not_there_is_answered_with_those_that_are(text: str, label: str | None, option: str) -> None:
-    with pytest.raises(DataError, match=f"data.csv: no column 'no'; {option} can be 'a', 'b'"):
+    with pytest.raises(DataError, match=f"data.csv: no column 'no'; choose {option} from 'a', 'b'"):
         choose_columns(table(a=["x"], b=["y"]), text, label)
 
 
@@ -115,12 +115,12 @@ def test_one_column_cannot_be_both() -> None:
 
 def test_a_column_of_vectors_is_no_text() -> None:
     wrong = Table(name="x.parquet", columns={"a": ["1"]}, lines=[1], unsupported_columns={"v": "list<int64>"})
-    with pytest.raises(DataError, match="column 'v' holds list<int64>, text or numbers are needed"):
+    with pytest.raises(DataError, match="column 'v' contains list<int64>; choose a column of text or numbers"):
         require_column(wrong, "v", "--text-column")
 
 
 def test_names_of_columns_cannot_steer_the_terminal() -> None:
-    with pytest.raises(DataError, match=r"can be 'a\\x1b\[2J', 'b'"):
+    with pytest.raises(DataError, match=r"choose --text-column from 'a\\x1b\[2J', 'b'"):
         require_column(table(**{"a\x1b[2J": ["x"], "b": ["y"]}), "c", "--text-column")
 
 
@@ -176,7 +176,7 @@ def test_half_a_surrogate_pair_is_refused_with_its_line() -> None:
 
 
 def test_one_class_is_refused_by_name() -> None:
-    with pytest.raises(DataError, match="label column 'label' has one class only, 'spam'; two are needed"):
+    with pytest.raises(DataError, match="label column 'label' has only one class, 'spam'; choose a column with two or more"):
         encode_labels(table(label=["spam", "spam "]), "label")
 
 

@@ -106,7 +106,7 @@ def test_a_damaged_entry_is_named_and_built_again(load: Load, tmp_path: Path) ->
     file.write_bytes(data)
     told: list[str] = []
     assert (load(progress=told.append).tokens == load().tokens).all()
-    assert told == [f"cache entry damaged: {file} is not what was written; building it again"]
+    assert told == [f"cache entry damaged: {file} has changed since it was written; building it again"]
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_rows_that_lack_something_are_left_out_on_request(load: Load, tmp_path: 
     assert lines[1] == "columns     text 'text', label 'label'; rows left out: 2"
     data = {"dataset": str(tmp_path / "reviews.csv"), "drop_missing": True}
     assert len(load_texts(data, corpus.fingerprint, tmp_path / "cache")) == 40
-    with pytest.raises(ConfigError, match="--drop-missing must go with a file, got dataset 'snippets'; leave it out"):
+    with pytest.raises(ConfigError, match="--drop-missing must be used with a file, got dataset 'snippets'; leave it out"):
         load("snippets", drop_missing=True)
 
 
@@ -172,8 +172,8 @@ FRENCH = csv_of().replace("film", "séance très réussie à côté de l'été")
             "none",
             [
                 "tokenizer   characters: 100% of the letters are of scripts without spaces (--tokenizer chooses)",
-                "vectors     none, not English ones: 100% of the letters are of scripts without spaces; "
-                "pass --vectors FILE for your language's",
+                "vectors     none, because 100% of the letters are of scripts without spaces; "
+                "pass --vectors FILE for vectors of your language",
             ],
         ),
     ],
@@ -240,7 +240,7 @@ def test_a_file_that_is_not_utf8_is_read_and_told(load: Load, tmp_path: Path) ->
     corpus = load(progress=told.append, tokenizer="unicode")
     assert "séance" in corpus.words
     assert told == [
-        f"{tmp_path / 'reviews.csv'}: is not UTF-8, taken for cp1252; if letters come out wrong, pass --encoding"
+        f"{tmp_path / 'reviews.csv'}: is not UTF-8, read as cp1252; if letters are wrong, pass --encoding"
     ]
 
 
@@ -281,7 +281,7 @@ def test_a_split_that_is_none_is_refused_with_its_line(load: Load, tmp_path: Pat
     lines = file.read_text().splitlines()
     lines[0] += ",side"
     file.write_text("\n".join([lines[0], *(f"{line},train" for line in lines[1:3]), f"{lines[3]},trian"]))
-    with pytest.raises(DataError, match=r"reviews.csv, line 4: column 'side' must say train, val or test, got 'trian'"):
+    with pytest.raises(DataError, match=r"reviews.csv, line 4: column 'side' must be train, val or test, got 'trian'"):
         load(split_column="side")
 
 
@@ -296,7 +296,7 @@ def test_a_file_that_changes_while_it_is_read_is_refused(
         return table
 
     monkeypatch.setattr(datasets, "read_table", changed)
-    with pytest.raises(DataError, match=r"reviews.csv: has changed while it was read; give the same command again"):
+    with pytest.raises(DataError, match=r"reviews.csv: has changed while it was read; run the same command again"):
         load()
 
 
@@ -349,13 +349,13 @@ def test_a_missing_file_is_named(load: Load) -> None:
 
 @pytest.mark.parametrize("dataset", ["snippets", "mr", "mr:x"])
 def test_options_of_files_are_refused_elsewhere(load: Load, dataset: str) -> None:
-    with pytest.raises(ConfigError, match=f"--text-column and --encoding must go with a file, got dataset '{dataset}'"):
+    with pytest.raises(ConfigError, match=f"--text-column and --encoding must be used with a file, got dataset '{dataset}'"):
         load(dataset, text_column="a", encoding="utf-8")
 
 
 def test_parquet_has_no_encoding(load: Load, tmp_path: Path) -> None:
     (tmp_path / "a.parquet").write_bytes(b"")
-    with pytest.raises(ConfigError, match=r"--encoding must go with a text file, got .*a\.parquet"):
+    with pytest.raises(ConfigError, match=r"--encoding must be used with a text file, got .*a\.parquet"):
         load(str(tmp_path / "a.parquet"), encoding="utf-8")
 
 
@@ -373,7 +373,7 @@ def test_an_impossible_seed_is_refused(load: Load, seed: Any) -> None:
 
 @pytest.mark.parametrize("options", [{"split": "column"}, {"split": "notebook", "split_column": "label"}])
 def test_split_column_and_its_rule_go_together(load: Load, options: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError, match="split column and --split-column go together"):
+    with pytest.raises(ConfigError, match="split column and --split-column must be used together"):
         load(**options)
 
 
@@ -437,7 +437,7 @@ def test_they_stand_in_the_order_of_the_split(data: dict[str, Any], corpus: Corp
 
 def test_nothing_is_built_for_them(data: dict[str, Any], corpus: Corpus, tmp_path: Path) -> None:
     with pytest.raises(
-        UserError, match=r"the study's data are not in the cache .*empty: run the study's command again"
+        UserError, match=r"the study's data are not in the cache .*empty; run the study's command again"
     ):
         load_validation_texts(data, corpus.fingerprint, tmp_path / "empty")
     assert not (tmp_path / "empty").exists()
@@ -446,7 +446,7 @@ def test_nothing_is_built_for_them(data: dict[str, Any], corpus: Corpus, tmp_pat
 def test_a_file_that_has_changed_or_is_gone_is_refused(data: dict[str, Any], corpus: Corpus, tmp_path: Path) -> None:
     path = Path(data["dataset"])
     path.write_text(path.read_text().replace("page", "book"))
-    with pytest.raises(DataError, match=r"tickets\.csv has changed since the study was made: put the old file back"):
+    with pytest.raises(DataError, match=r"tickets\.csv has changed since the study was created; restore the old file"):
         load_validation_texts(data, corpus.fingerprint, tmp_path / "cache")
     path.unlink()
     with pytest.raises(DataError, match=r"tickets\.csv"):

@@ -36,7 +36,7 @@ def test_snippets_without_pip_name_both_ways_around(tmp_path: Path, monkeypatch:
     with pytest.raises(
         UserError,
         match=r"cannot get the dataset snippets: `pip download vaderSentiment==3\.3\.2` failed \(no network\); "
-        r"two ways around it: name a file of your own .*, or pass mr:PATH",
+        r"pass a file of your own .*, or mr:PATH",
     ):
         resolve_snippets(tmp_path).read()
     assert everything_in(tmp_path / "sources") == set()
@@ -63,7 +63,7 @@ def test_mr_that_is_not_cp1252_is_refused_with_its_line() -> None:
 
 
 def test_mr_without_a_snippet_is_refused() -> None:
-    with pytest.raises(DataError, match=r"rt-polarity\.neg: holds no snippet"):
+    with pytest.raises(DataError, match=r"rt-polarity\.neg: contains no snippet"):
         parse_mr(FILES | {"rt-polarity.neg": b" \n"})
 
 
@@ -85,7 +85,7 @@ def test_files_that_are_not_the_published_ones_are_taken_and_told(tmp_path: Path
     resolve_mr_at(tmp_path / "x.tar.gz", told.append)
     assert len(told) == 1
     assert told[0].endswith(
-        "rt-polarity.neg and rt-polarity.pos differ from the published Movie Review files; figures will not compare"
+        "rt-polarity.neg and rt-polarity.pos differ from the published Movie Review files; do not compare the figures with published ones"
     )
 
 
@@ -95,12 +95,12 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"rt-polarity\.neg: no such file"):
         resolve_mr_at(tmp_path)
     (tmp_path / "x.tar.gz").write_bytes(tar_gz({"rt-polarity.neg": NEG}))
-    with pytest.raises(DataError, match=r"x\.tar\.gz: holds no file rt-polarity\.pos"):
+    with pytest.raises(DataError, match=r"x\.tar\.gz: does not contain rt-polarity\.pos"):
         resolve_mr_at(tmp_path / "x.tar.gz")
 
 
 def test_a_dangerous_archive_writes_nothing(tmp_path: Path) -> None:
     (tmp_path / "x.tar.gz").write_bytes(tar_gz({"../../rt-polarity.neg": NEG, "rt-polarity.pos": POS}))
-    with pytest.raises(DataError, match="points outside the archive"):
+    with pytest.raises(DataError, match="is outside the archive"):
         resolve_mr_at(tmp_path / "x.tar.gz")
     assert everything_in(tmp_path) == {"x.tar.gz"}

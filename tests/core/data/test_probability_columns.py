@@ -57,22 +57,22 @@ def test_rounded_probabilities_are_normalised() -> None:
 @pytest.mark.parametrize(
     ("columns", "names", "problem"),
     [
-        ({"p_a": ["1"], "p_b": ["x"]}, "p_a,p_b", r"line 2: column 'p_b' must hold a number of at least 0, got 'x'"),
+        ({"p_a": ["1"], "p_b": ["x"]}, "p_a,p_b", r"line 2: column 'p_b' must be a number of at least 0, got 'x'"),
         (
             {"p_a": ["1"], "p_b": ["nan"]},
             "p_a,p_b",
-            r"line 2: column 'p_b' must hold a number of at least 0, got 'nan'",
+            r"line 2: column 'p_b' must be a number of at least 0, got 'nan'",
         ),
         (
             {"p_a": ["inf"], "p_b": ["0"]},
             "p_a,p_b",
-            r"line 2: column 'p_a' must hold a number of at least 0, got 'inf'",
+            r"line 2: column 'p_a' must be a number of at least 0, got 'inf'",
         ),
-        ({"p_a": ["-.1"], "p_b": ["1.1"]}, "p_a,p_b", r"column 'p_a' must hold a number of at least 0, got '-\.1'"),
+        ({"p_a": ["-.1"], "p_b": ["1.1"]}, "p_a,p_b", r"column 'p_a' must be a number of at least 0, got '-\.1'"),
         (
             {"p_a": [None], "p_b": ["1"]},
             "p_a,p_b",
-            r"line 2: column 'p_a' must hold a number of at least 0, got nothing",
+            r"line 2: column 'p_a' must be a number of at least 0, got an empty cell",
         ),
         (
             {"p_a": ["1", ".5"], "p_b": ["0", ".3"]},
@@ -81,7 +81,7 @@ def test_rounded_probabilities_are_normalised() -> None:
         ),
         ({"p_a": ["30"], "p_b": ["70"]}, "p_a,p_b", r"line 2: probabilities must have the sum 1, got 100 "),
         ({"p_a": ["0"], "p_b": ["0"]}, "p_a,p_b", r"line 2: probabilities must have the sum 1, got 0 "),
-        ({"p_a": ["1"]}, "p_a,p_b", r"no column 'p_b'; --probability-columns can be 'p_a'"),
+        ({"p_a": ["1"]}, "p_a,p_b", r"no column 'p_b'; choose --probability-columns from 'p_a'"),
         ({"p_a": ["1"], "a": ["0"]}, "p_a,a", r"column 'p_a' and 'a' have the same class 'a'; rename it"),
         ({"p_": ["1"], "a": ["0"]}, "p_,a", r"column 'p_' names no class; rename it"),
         (
@@ -163,5 +163,5 @@ def test_without_a_label_column_the_probabilities_are_enough(data: dict[str, Any
 
 
 def test_a_builtin_dataset_has_no_such_columns(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="--probability-columns must go with a file, got dataset 'snippets'"):
+    with pytest.raises(ConfigError, match="--probability-columns must be used with a file, got dataset 'snippets'"):
         load_corpus("snippets", probability_columns="p_a,p_b", cache_dir=tmp_path)

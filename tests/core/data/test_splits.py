@@ -215,7 +215,7 @@ def test_in_the_notebook_split_copies_follow_the_first() -> None:
 
 @pytest.mark.parametrize("texts", [[], ["one"], ["same", "SAME"]])
 def test_notebook_split_needs_two_sides(texts: list[str]) -> None:
-    with pytest.raises(DataError, match=f"needs sentences for both sides, got {len(texts)}"):
+    with pytest.raises(DataError, match=f"needs at least 2 distinct sentences, got {len(texts)}"):
         notebook_split(texts)
 
 
@@ -226,14 +226,14 @@ def test_a_split_column_is_read_in_any_case_and_by_its_usual_names() -> None:
 
 @pytest.mark.parametrize(("values", "absent"), [(["train", "test"], "val"), (["val", "test"], "train")])
 def test_a_split_column_needs_train_and_val(values: list[str], absent: str) -> None:
-    with pytest.raises(DataError, match=f"marks no row {absent}"):
+    with pytest.raises(DataError, match=f"the split column has no row {absent}"):
         column_split(values)
 
 
 def test_a_class_that_train_lacks_is_named() -> None:
     codes = np.array([TRAIN, TRAIN, VAL, TEST], dtype=np.uint8)
     require_in_train(codes, np.array([0, 1, 1, 0]), CLASSES)
-    with pytest.raises(DataError, match="class 'pos' has no sentence in train; add some or leave the class out"):
+    with pytest.raises(DataError, match="class 'pos' has no sentence in train; add some, or leave out the class"):
         require_in_train(codes, np.array([0, 0, 1, 0]), CLASSES)
 
 
@@ -276,7 +276,7 @@ def test_a_fold_outside_is_refused(fold: int | None) -> None:
 
 
 def test_a_fold_without_folds_is_refused() -> None:
-    with pytest.raises(ConfigError, match="fold goes with split folds:K only, got fold 1 with split 'notebook'"):
+    with pytest.raises(ConfigError, match="fold is for split folds:K only, got fold 1 with split 'notebook'"):
         parse_rule("notebook", 1)
 
 

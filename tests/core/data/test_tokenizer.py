@@ -119,7 +119,7 @@ def test_the_choice_looks_at_texts_from_all_over() -> None:
 
 
 def test_an_unknown_tokenizer_is_refused() -> None:
-    with pytest.raises(ConfigError, match="unknown tokenizer 'klingon'; known are english, unicode, characters"):
+    with pytest.raises(ConfigError, match="unknown tokenizer 'klingon'; choose one of english, unicode, characters"):
         tokenizer_name("regex-2030.1/klingon/lower")
 
 
@@ -133,7 +133,7 @@ def test_a_tokenizer_that_does_more_than_its_tables_say_is_refused(monkeypatch: 
             return found[1:] if name == table else found
 
     monkeypatch.setattr(core.data.tokenizer, "load_nltk_tokenizer", Other)
-    with pytest.raises(UserError, match=r"rule of nltk-.* cannot be written down: it splits '.*' in another way"):
+    with pytest.raises(UserError, match=r"rules of nltk-.* cannot be exported: it splits '.*' in another way"):
         tokenizer_as_regexes([])
 
 

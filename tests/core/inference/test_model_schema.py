@@ -42,7 +42,7 @@ def tamper(path: Path, file: str, change: Callable[[Any], Any]) -> Path:
         ("labels.json", ["a", 1], "labels.json must be a list of texts"),
         ("labels.json", ["a", "b", "c"], "model.safetensors does not fit config.json, vocabulary.json and labels.json"),
         ("vocabulary.json", ["<pad>"], "vocabulary.json: a vocabulary must begin with <pad> and <unk>"),
-        ("vocabulary.json", ["<pad>", "<unk>", "a", "a", "b", "c"], "vocabulary.json: .* twice, got 'a' again"),
+        ("vocabulary.json", ["<pad>", "<unk>", "a", "a", "b", "c"], "vocabulary.json: .* once, got 'a' twice"),
         ("vocabulary.json", ["<pad>", "<unk>", []], "vocabulary.json must be a list of texts"),
         ("vocabulary.json", ["<pad>", "<unk>"], "model.safetensors does not fit config.json"),
         ("config.json", [], "config.json must be an object, got '\\[\\]'"),
@@ -112,7 +112,7 @@ def test_what_is_no_json_is_named(tmp_path: Path, file: str, data: bytes) -> Non
     path = saved(tmp_path)
     (path / file).write_bytes(data)
     resum(path)
-    with pytest.raises(CorruptionError, match=rf"{file} is no JSON \('.*'\); run the command that saved it again"):
+    with pytest.raises(CorruptionError, match=rf"{file} is not JSON \('.*'\); run the command that saved it again"):
         load_model(path)
 
 
@@ -120,8 +120,8 @@ def test_what_is_no_json_is_named(tmp_path: Path, file: str, data: bytes) -> Non
     ("file", "name", "change", "message"),
     [
         ("trial-0", "embedding.weight", torch.Tensor.double, "'embedding.weight' must be float32, got float64"),
-        ("trial-0", "output.bias", lambda x: x * math.nan, "'output.bias' holds what is no number, or too large"),
-        ("trial-0", "output.bias", lambda x: x * 0 - math.inf, "'output.bias' holds what is no number, or too large"),
+        ("trial-0", "output.bias", lambda x: x * math.nan, "'output.bias' contains a value that is no number, or is too large"),
+        ("trial-0", "output.bias", lambda x: x * 0 - math.inf, "'output.bias' contains a value that is no number, or is too large"),
         ("trial-0", "output.bias", lambda x: x[:1], "does not fit config.json"),
         ("trial-0", "other", lambda _: torch.zeros(1), "does not fit config.json"),
         ("plain-baseline", "idf", torch.Tensor.double, "'idf' must be float32, got float64"),
@@ -131,7 +131,7 @@ def test_what_is_no_json_is_named(tmp_path: Path, file: str, data: bytes) -> Non
             "plain-baseline",
             "intercepts",
             lambda x: x * 0 - math.inf,
-            "'intercepts' holds what is no number",
+            "'intercepts' contains a value that is no number",
         ),
         ("plain-baseline", "other", lambda _: torch.zeros(1), " must hold ngrams, idf, coefficients, intercepts, got"),
     ],
@@ -152,7 +152,7 @@ def test_tensors_that_cannot_be_used_are_named(
 def test_weights_that_are_too_large_give_no_answer() -> None:
     member = lstm()
     huge = dataclasses.replace(member, weights={key: value * 0 + 3e38 for key, value in member.weights.items()})
-    with pytest.raises(CorruptionError, match="the model's weights give no probabilities: run the command that"):
+    with pytest.raises(CorruptionError, match="the model's weights give no probabilities; run the command that"):
         predictor(huge).predict(["good"])
 
 
@@ -168,7 +168,7 @@ def test_a_pipe_in_a_model_is_not_waited_for(tmp_path: Path, name: str) -> None:
 def test_an_onnx_export_is_no_model(tmp_path: Path) -> None:
     (tmp_path / "labels.json").touch()
     (tmp_path / "model.onnx").touch()
-    with pytest.raises(UserError, match=r"is an ONNX export: run its example.py, or give the model folder that was"):
+    with pytest.raises(UserError, match=r"is an ONNX export; run its example.py, or pass the model folder that was"):
         load_model(tmp_path)
 
 

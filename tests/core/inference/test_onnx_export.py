@@ -170,10 +170,10 @@ def test_an_export_replaces_an_export_and_nothing_else(tmp_path: Path) -> None:
     exported(tmp_path)
     exported(tmp_path)
     source = tmp_path / "model"
-    with pytest.raises(UserError, match=r"model holds something that is no ONNX export \('config.json'\)"):
+    with pytest.raises(UserError, match=r"model is no ONNX export, because it contains 'config.json'"):
         export_onnx(load_model(source), source, source, print)
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match="file is a file: choose another folder for the export"):
+    with pytest.raises(UserError, match="file is a file; choose another folder for the export"):
         export_onnx(load_model(source), source, tmp_path / "file", print)
 
 
@@ -185,7 +185,7 @@ def test_without_its_packages_it_says_what_to_install(
     monkeypatch.delattr("core.inference.onnx_graph", raising=False)
     monkeypatch.setitem(sys.modules, package, None)
     source = saved(tmp_path)
-    with pytest.raises(UserError, match=rf"--format onnx needs the package {package}: pip install onnx onnxruntime"):
+    with pytest.raises(UserError, match=rf"--format onnx needs the package {package}; run pip install onnx onnxruntime"):
         export_onnx(load_model(source), source, tmp_path / "out", print)
     assert not (tmp_path / "out").exists()
 
@@ -193,7 +193,7 @@ def test_without_its_packages_it_says_what_to_install(
 def test_a_model_beyond_the_formats_limit_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(core.inference.onnx_export, "MAX_ONNX_BYTES", 100)
     source = saved(tmp_path)
-    with pytest.raises(UserError, match="has 0 MiB of weights, an ONNX file holds at most 0"):
+    with pytest.raises(UserError, match="has 0 MiB of weights, more than the 0 MiB of an ONNX file"):
         export_onnx(load_model(source), source, tmp_path / "out", print)
 
 
@@ -203,7 +203,7 @@ def test_an_export_that_differs_is_not_written(
 ) -> None:
     monkeypatch.setattr(core.inference.onnx_export, "largest_difference", lambda model, graph: difference)
     source = saved(tmp_path)
-    with pytest.raises(UserError, match=r"differ by .* from the model's, at most 1e-05 is right: nothing was written"):
+    with pytest.raises(UserError, match=r"differ from the model's by .*, more than 1e-05, so nothing was written"):
         export_onnx(load_model(source), source, tmp_path / "out", print)
     assert not (tmp_path / "out").exists()
 

@@ -124,7 +124,7 @@ def test_one_flipped_bit_is_found_and_its_file_named(tmp_path: Path, name: str) 
     data = bytearray((path / name).read_bytes())
     data[len(data) // 2] ^= 1
     (path / name).write_bytes(data)
-    with pytest.raises(CorruptionError, match=rf"{name} is not what was saved \(its sha256 is not the one in"):
+    with pytest.raises(CorruptionError, match=rf"{name} has changed since it was saved \(its sha256 is not the one in"):
         read_model(path)
 
 
@@ -132,7 +132,7 @@ def test_one_flipped_bit_is_found_and_its_file_named(tmp_path: Path, name: str) 
 def test_damaged_sums_are_named(tmp_path: Path, data: bytes) -> None:
     path = saved(tmp_path)
     (path / CHECKSUMS).write_bytes(data)
-    with pytest.raises(CorruptionError, match="SHA256SUMS is not what was saved"):
+    with pytest.raises(CorruptionError, match="SHA256SUMS has changed since it was saved"):
         read_model(path)
 
 
@@ -148,7 +148,7 @@ def test_sums_of_other_files_are_named(tmp_path: Path, change: str) -> None:
         del lines[{"member": 0, "shared": -1, "twice": 1}[change]]
         lines += lines[:1] if change == "twice" else []
     (path / CHECKSUMS).write_text("".join(lines))
-    with pytest.raises(CorruptionError, match="damaged: SHA256SUMS is not what was saved; run the command"):
+    with pytest.raises(CorruptionError, match="damaged: SHA256SUMS has changed since it was saved; run the command"):
         read_model(path)
 
 
@@ -161,12 +161,12 @@ def test_a_file_that_became_a_folder_is_named(tmp_path: Path) -> None:
 
 
 def test_no_folder_is_no_model(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"there is no saved model at .*nothing: give a folder that `sentune retrain`"):
+    with pytest.raises(UserError, match=r"there is no saved model at .*nothing; pass a folder that `sentune retrain`"):
         read_model(tmp_path / "nothing")
 
 
 def test_another_folder_is_no_model(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="is not a saved model: give a folder"):
+    with pytest.raises(UserError, match="is not a saved model; pass a folder"):
         read_model(tmp_path)
 
 
@@ -176,12 +176,12 @@ ENTRY = {"name": "model", "file": "model.safetensors", "weight": 1.0}
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"layout": 2, "members": None}, "has layout 2, this version of sentune reads 3: retrain the trial$"),
+        ({"layout": 2, "members": None}, "has layout 2, this version of sentune reads 3; retrain the trial$"),
         (
             {"members": [{**ENTRY, "kind": "lstm", "config": {"speed": 3}}]},
-            "saved by another version .* unknown settings speed",
+            "saved by another version .*unknown settings speed",
         ),
-        ({"members": [{**ENTRY, "kind": "gru"}]}, "saved by another version .* unknown kind of member 'gru'"),
+        ({"members": [{**ENTRY, "kind": "gru"}]}, "saved by another version .*unknown kind of member 'gru'"),
     ],
 )
 def test_a_model_of_another_version_is_refused(tmp_path: Path, change: dict[str, Any], message: str) -> None:
@@ -233,14 +233,14 @@ def test_a_folder_with_other_things_is_never_replaced(tmp_path: Path, names: lis
     (tmp_path / "model").mkdir()
     for name in names:
         (tmp_path / "model" / name).write_text("dear")
-    with pytest.raises(UserError, match=r"holds something that is no saved model \('.*'\) and is not replaced"):
+    with pytest.raises(UserError, match=r"is no saved model, because it contains '.*', so it is not replaced"):
         saved(tmp_path)
     assert {name: (tmp_path / "model" / name).read_text() for name in names} == dict.fromkeys(names, "dear")
 
 
 def test_a_file_in_the_way_is_named(tmp_path: Path) -> None:
     (tmp_path / "model").write_text("dear")
-    with pytest.raises(UserError, match="model is a file: choose another folder"):
+    with pytest.raises(UserError, match="model is a file; choose another folder"):
         check_model_folder(tmp_path / "model")
 
 

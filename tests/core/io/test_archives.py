@@ -36,13 +36,13 @@ def test_wanted_files_are_found_in_any_folder() -> None:
 
 @pytest.mark.parametrize("name", ["../a", "x/../../a", "/a", "/tmp/a"])
 def test_a_member_outside_is_refused_even_if_it_is_not_wanted(name: str) -> None:
-    with pytest.raises(DataError, match=rf"x\.tar\.gz: refused, '{name}' points outside the archive"):
+    with pytest.raises(DataError, match=rf"x\.tar\.gz: refused, '{name}' is outside the archive"):
         read(tar_gz({name: b"evil", "wanted": b"good"}), "wanted")
 
 
 @pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE])
 def test_links_and_devices_are_refused(kind: bytes) -> None:
-    with pytest.raises(DataError, match="refused, 'sly' is a link or a device, not a file"):
+    with pytest.raises(DataError, match="refused, 'sly' is a link or a device; fetch it again"):
         read(tar_gz([special("sly", kind, "/etc/passwd"), ("wanted", b"good")]), "wanted")
 
 
@@ -57,7 +57,7 @@ def test_a_member_that_states_more_than_the_limit_is_refused_unread() -> None:
 def test_a_bomb_is_refused_at_the_limit() -> None:
     packed = tar_gz({f"part{i}": bytes(10 << 20) for i in range(8)})
     assert len(packed) < 1 << 20
-    with pytest.raises(DataError, match="unpacks to more than 64 MiB; unpack it yourself if you trust it"):
+    with pytest.raises(DataError, match="unpacks to more than 64 MiB; if you trust it, unpack it yourself"):
         read(packed, "none")
 
 
@@ -73,21 +73,21 @@ def test_a_bomb_in_a_long_name_header_is_refused_at_the_limit() -> None:
 
 def test_too_many_members_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(archives, "MAX_MEMBERS", 10)
-    with pytest.raises(DataError, match="holds more than 10 files"):
+    with pytest.raises(DataError, match="contains more than 10 files"):
         read(tar_gz({f"f{i}": b"" for i in range(11)}), "f0")
 
 
 def test_a_wanted_file_that_is_absent_or_there_twice_is_named() -> None:
-    with pytest.raises(DataError, match=r"x\.tar\.gz: holds no file b"):
+    with pytest.raises(DataError, match=r"x\.tar\.gz: does not contain b"):
         read(tar_gz({"a": b""}), "a", "b")
-    with pytest.raises(DataError, match=r"x\.tar\.gz: holds a twice"):
+    with pytest.raises(DataError, match=r"x\.tar\.gz: contains a twice"):
         read(tar_gz({"x/a": b"1", "y/a": b"2"}), "a")
 
 
 @pytest.mark.parametrize("cut", [0, 5, 60, 400])
 def test_a_cut_archive_is_refused(cut: int) -> None:
     packed = tar_gz({"a": bytes(range(256)) * 40})
-    with pytest.raises(DataError, match=r"x\.tar\.gz: (not a whole \.tar\.gz archive|holds no file a)"):
+    with pytest.raises(DataError, match=r"x\.tar\.gz: (not a whole \.tar\.gz archive|does not contain a)"):
         read(packed[:cut], "a")
 
 
@@ -125,7 +125,7 @@ def test_files_are_read_plain_or_packed(tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="absent: no such file; check the path"):
         open_file(tmp_path / "absent")
-    with pytest.raises(DataError, match=": is a folder, a file is needed"):
+    with pytest.raises(DataError, match=": is a folder; pass a file"):
         open_file(tmp_path)
     with pytest.raises(DataError, match="a/b: no such file; check the path"):
         (tmp_path / "a").write_bytes(b"")

@@ -62,11 +62,11 @@ def test_every_flipped_bit_is_found_named_and_mended(tmp_path: Path, name: str) 
         broken = bytearray(whole)
         broken[bit // 8] ^= 1 << bit % 8
         (path / name).write_bytes(broken)
-        with pytest.raises(CorruptionError, match=rf"{name} is not what was written"):
+        with pytest.raises(CorruptionError, match=rf"{name} has changed since it was written"):
             cache.verify_entry(path)
     told: list[str] = []
     cache.get_or_build(tmp_path, "corpora", INPUTS, fill, told.append)
-    assert told == [f"cache entry damaged: {path / name} is not what was written; building it again"]
+    assert told == [f"cache entry damaged: {path / name} has changed since it was written; building it again"]
     assert (path / name).read_bytes() == whole
 
 
@@ -88,14 +88,14 @@ def test_a_missing_and_a_shortened_file_are_named(tmp_path: Path) -> None:
 def test_any_other_manifest_is_damage_and_not_a_crash(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
     folder = tmp_path_factory.mktemp("entry")
     (folder / "manifest.json").write_bytes(data)
-    with pytest.raises(CorruptionError, match=r"manifest\.json is not what was written"):
+    with pytest.raises(CorruptionError, match=r"manifest\.json has changed since it was written"):
         cache.verify_entry(folder)
 
 
 def test_an_entry_under_another_key_is_damage(tmp_path: Path) -> None:
     path = cache.get_or_build(tmp_path, "corpora", INPUTS, fill).path
     other = path.rename(path.with_name("f" * 64))
-    with pytest.raises(CorruptionError, match=r"manifest\.json is not what was written"):
+    with pytest.raises(CorruptionError, match=r"manifest\.json has changed since it was written"):
         cache.verify_entry(other)
 
 
@@ -170,7 +170,7 @@ def test_of_many_callers_one_builds_and_the_others_wait(tmp_path: Path) -> None:
     for thread in (first, *others):
         thread.join(20)
     assert len(built) == 1
-    assert told == ["another process is at work on the same data; waiting for it"] * 3
+    assert told == ["another process prepares the same data; waiting for it"] * 3
     assert len(got) == 4
     assert len({entry.path for entry in got}) == 1
 
@@ -207,7 +207,7 @@ def test_entries_of_both_kinds_are_listed_and_checked(tmp_path: Path) -> None:
     assert cache.entries(tmp_path) == [corpus, source]
     assert cache.verify(tmp_path) == {
         corpus: None,
-        source: f"cache entry damaged: {source / 'tokens.npy'} is not what was written",
+        source: f"cache entry damaged: {source / 'tokens.npy'} has changed since it was written",
     }
     assert cache.size_bytes(corpus) > 105
 
@@ -289,7 +289,7 @@ except UserError as error:
     ("umask", "said"),
     [
         ("022", "whole"),
-        ("077", r"cannot read .*: it is another user's; let them give it .* chmod -R a\+rX /\S+/cache, or"),
+        ("077", r"cannot read .*: which belongs to another user; .* run chmod -R a\+rX /\S+/cache"),
     ],
 )
 def test_another_users_entry_is_read_or_refused_in_one_line(umask: str, said: str) -> None:

@@ -70,7 +70,7 @@ def test_a_vocabulary_without_its_two_marks_is_refused(words: tuple[str, ...]) -
 
 
 def test_a_word_twice_in_a_vocabulary_is_refused_by_name() -> None:
-    with pytest.raises(DataError, match="must not hold a word twice, got 'a' again"):
+    with pytest.raises(DataError, match="must contain each word once, got 'a' twice"):
         Vocabulary((PAD, UNK, "a", "b", "a"))
 
 

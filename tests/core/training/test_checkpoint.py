@@ -66,7 +66,7 @@ def test_a_damaged_one_is_named_and_the_one_before_is_used(
         file.write_bytes(data[:-1])
     else:
         file.unlink()
-    with pytest.raises(CorruptionError, match=r"epoch-00005 is damaged: its checksum does not hold"):
+    with pytest.raises(CorruptionError, match=r"epoch-00005 is damaged \(its checksum differs\)"):
         load(tmp_path / "epoch-00005")
     with caplog.at_level(logging.WARNING, "core.training.checkpoint"):
         assert_equal(load_latest(tmp_path, TRAINING), 4)

@@ -56,7 +56,7 @@ def csv(tmp_path: Path) -> Path:
 
 
 MISTAKES = {
-    "run ~nobody-of-this-name/x.csv": "cannot tell which folder '~nobody-of-this-name/x.csv' begins with: write it out",
+    "run ~nobody-of-this-name/x.csv": "cannot find the home folder of '~nobody-of-this-name/x.csv'; pass the whole path",
     "run --time-budget 9999999h": "--time-budget must be at most 1000h, got '9999999h'; leave it out for no limit",
     "run --trials 0": "--trials must be at least 1, got 0",
     "run --epochs 0": "--epochs must be auto or a whole number from 1 to 999999999, got '0'",
@@ -77,7 +77,7 @@ MISTAKES = {
     "run --trials many": "Invalid value for '--trials'",
     "run no-such.csv": "no-such.csv",
     "run CSV --text-column subject --label-column kind": (
-        "no column 'subject'; --text-column can be 'id', 'body', 'kind', 'constant', 'code'"
+        "no column 'subject'; choose --text-column from 'id', 'body', 'kind', 'constant', 'code'"
     ),
     "run CSV --text-column body --label-column constant": "one",
     "run --address here": "--address must be HOST:PORT of the cluster's head, or auto, got 'here'",
@@ -187,7 +187,7 @@ def test_the_audit_as_json_has_its_warnings(tmp_path: Path, monkeypatch: pytest.
     code, out, _ = sentune(monkeypatch, capsys, "data", str(file), *cache, "--format", "json")
     assert code == 0
     found = json.loads(out)
-    assert found["warnings"][0] == "validation sentences: 24, too few to tell trials apart; pass --validation folds:5"
+    assert found["warnings"][0] == "validation sentences: 24, too few to distinguish trials; pass --validation folds:5"
     assert (found["text_column"], found["label_column"]) == ("text", "label")
 
 

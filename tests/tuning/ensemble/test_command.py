@@ -270,7 +270,7 @@ def test_a_folder_that_is_no_model_is_not_replaced(study: Path, made: Path) -> N
     (study / "ensemble").mkdir()
     (study / "ensemble" / "notes.txt").touch()
 
-    with pytest.raises(UserError, match="holds something that is no saved model"):
+    with pytest.raises(UserError, match="is no saved model, because it contains"):
         ensemble(study, made)
 
 

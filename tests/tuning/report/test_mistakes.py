@@ -90,5 +90,5 @@ def test_without_the_data_the_page_says_so_and_shows_the_rest(study: Path, ticke
     with tickets.open("a") as file:
         file.write("\none more,a")
     page = made(study, cache_dir=tmp_path / "cache")
-    assert "tickets.csv has changed since the study was made: put the old file back" in page.text
+    assert "tickets.csv has changed since the study was created; restore the old file" in page.text
     assert "Confusion matrix" in page.text

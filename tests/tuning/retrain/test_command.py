@@ -223,7 +223,7 @@ def test_when_the_study_is_being_run_nothing_is_trained(
 def test_a_place_that_holds_something_else_is_refused_before_training(study: Path, made: Path) -> None:
     (study / "model").mkdir()
     (study / "model" / "thesis.tex").touch()
-    with pytest.raises(UserError, match=r"holds something that is no saved model \('thesis.tex'\)"):
+    with pytest.raises(UserError, match=r"is no saved model, because it contains 'thesis.tex'"):
         again(study, made)
     assert "test_evaluations" not in study_attributes(study)
 

@@ -110,7 +110,7 @@ def test_a_named_pipe_is_read(tmp_path: Path) -> None:
     [
         ("/dev/zero", "/dev/zero: is a pipe, a device or a socket; pass a regular file"),
         ("no-such", "no-such: no such file; check the path"),
-        (".", r"\.: is a folder, a file is needed"),
+        (".", r"\.: is a folder; pass a file"),
         ("n" * 300, "n: no such file; check the path"),
     ],
 )

@@ -199,7 +199,7 @@ def test_a_table_in_another_encoding_is_said(
     notes: list[str] = []
     assert "Die Straße ist schön" in answer(model, capsys, file=str(path), text_column="body", notify=notes.append)
     note = notes[0]
-    assert "in.csv: is not UTF-8, taken for cp1252; if letters come out wrong, pass --encoding" in note
+    assert "in.csv: is not UTF-8, read as cp1252; if letters are wrong, pass --encoding" in note
     with pytest.raises(DataError, match=r"in.csv, line 2: is not utf-8"):
         answer(model, capsys, file=str(path), text_column="body", encoding="utf8")
 
@@ -223,7 +223,7 @@ def test_options_that_do_not_go_together_are_named(request_: dict[str, Any], mes
 @pytest.mark.parametrize(
     ("table", "column", "message"),
     [
-        ("a,b\n1,2\n", "c", "no column 'c'; --text-column can be 'a', 'b'"),
+        ("a,b\n1,2\n", "c", "no column 'c'; choose --text-column from 'a', 'b'"),
         ("a,b\n1\n", "a", "line 2: has 1 cells, the header has 2"),
         ('a\n"b\n', "a", "check the quotes"),
         ("", "a", "has no rows"),

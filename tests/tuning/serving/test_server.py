@@ -295,7 +295,7 @@ def test_a_port_for_the_administrator_is_one_line(monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize("package", ["fastapi", "uvicorn"])
 def test_without_its_packages_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch, package: str) -> None:
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(UserError, match=f"serve needs the package {package}: pip install fastapi uvicorn"):
+    with pytest.raises(UserError, match=f"serve needs the package {package}; run pip install fastapi uvicorn"):
         serve_model(pytest.fail, print, "model", host="127.0.0.1", port=0, rate=1)
 
 
