@@ -38,7 +38,7 @@ def store_frame(data: Any, options: ReadOptions, folder: Path) -> tuple[Path, Re
         UserError: The file cannot be written.
     """
     if options.encoding is not None:
-        raise ConfigError("--encoding must go with a text file, got a data frame; leave it out")
+        raise ConfigError("--encoding must be used with a text file, got a data frame; leave it out")
     table = _table(data)
     probabilities = parse_names(options.probability_columns)
     others = [*probabilities, *([options.split_column] if options.split_column is not None else [])]

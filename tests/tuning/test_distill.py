@@ -155,7 +155,7 @@ def test_variants_are_counted_and_change_the_result(study: Path, made: Path) -> 
 
 def test_a_sentence_that_is_too_long_is_named_by_its_line(study: Path, made: Path, tmp_path: Path) -> None:
     (tmp_path / "more.txt").write_text("\na great page\n" + "word " * 50_001)
-    with pytest.raises(DataError, match="text 3 has 50,001 words and is not cut"):
+    with pytest.raises(DataError, match="text 3 has 50,001 words, more than 50,000"):
         distil(study, made, unlabelled=str(tmp_path / "more.txt"))
 
 

@@ -207,7 +207,7 @@ def serve_model(
 
         from tuning.serving.connections import IDLE_SECONDS, GuardedProtocol, raise_file_limit
     except ModuleNotFoundError as error:
-        raise UserError(f"serve needs the package {error.name}: pip install fastapi uvicorn") from error
+        raise UserError(f"serve needs the package {error.name}; run pip install fastapi uvicorn") from error
     hosts = hosts_of(host, allowed_hosts)
     with bind_socket(host, port) as listening:
         model = load()

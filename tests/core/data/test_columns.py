@@ -176,7 +176,9 @@ def test_half_a_surrogate_pair_is_refused_with_its_line() -> None:
 
 
 def test_one_class_is_refused_by_name() -> None:
-    with pytest.raises(DataError, match="label column 'label' has only one class, 'spam'; choose a column with two or more"):
+    with pytest.raises(
+        DataError, match="label column 'label' has only one class, 'spam'; choose a column with two or more"
+    ):
         encode_labels(table(label=["spam", "spam "]), "label")
 
 

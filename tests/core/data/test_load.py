@@ -148,7 +148,9 @@ def test_rows_that_lack_something_are_left_out_on_request(load: Load, tmp_path: 
     assert lines[1] == "columns     text 'text', label 'label'; rows left out: 2"
     data = {"dataset": str(tmp_path / "reviews.csv"), "drop_missing": True}
     assert len(load_texts(data, corpus.fingerprint, tmp_path / "cache")) == 40
-    with pytest.raises(ConfigError, match="--drop-missing must be used with a file, got dataset 'snippets'; leave it out"):
+    with pytest.raises(
+        ConfigError, match="--drop-missing must be used with a file, got dataset 'snippets'; leave it out"
+    ):
         load("snippets", drop_missing=True)
 
 
@@ -239,9 +241,7 @@ def test_a_file_that_is_not_utf8_is_read_and_told(load: Load, tmp_path: Path) ->
     told: list[str] = []
     corpus = load(progress=told.append, tokenizer="unicode")
     assert "séance" in corpus.words
-    assert told == [
-        f"{tmp_path / 'reviews.csv'}: is not UTF-8, read as cp1252; if letters are wrong, pass --encoding"
-    ]
+    assert told == [f"{tmp_path / 'reviews.csv'}: is not UTF-8, read as cp1252; if letters are wrong, pass --encoding"]
 
 
 def test_vectors_of_a_file_fill_the_rows_of_their_words(load: Load, tmp_path: Path) -> None:
@@ -349,7 +349,9 @@ def test_a_missing_file_is_named(load: Load) -> None:
 
 @pytest.mark.parametrize("dataset", ["snippets", "mr", "mr:x"])
 def test_options_of_files_are_refused_elsewhere(load: Load, dataset: str) -> None:
-    with pytest.raises(ConfigError, match=f"--text-column and --encoding must be used with a file, got dataset '{dataset}'"):
+    with pytest.raises(
+        ConfigError, match=f"--text-column and --encoding must be used with a file, got dataset '{dataset}'"
+    ):
         load(dataset, text_column="a", encoding="utf-8")
 
 

@@ -120,8 +120,18 @@ def test_what_is_no_json_is_named(tmp_path: Path, file: str, data: bytes) -> Non
     ("file", "name", "change", "message"),
     [
         ("trial-0", "embedding.weight", torch.Tensor.double, "'embedding.weight' must be float32, got float64"),
-        ("trial-0", "output.bias", lambda x: x * math.nan, "'output.bias' contains a value that is no number, or is too large"),
-        ("trial-0", "output.bias", lambda x: x * 0 - math.inf, "'output.bias' contains a value that is no number, or is too large"),
+        (
+            "trial-0",
+            "output.bias",
+            lambda x: x * math.nan,
+            "'output.bias' contains a value that is no number, or is too large",
+        ),
+        (
+            "trial-0",
+            "output.bias",
+            lambda x: x * 0 - math.inf,
+            "'output.bias' contains a value that is no number, or is too large",
+        ),
         ("trial-0", "output.bias", lambda x: x[:1], "does not fit config.json"),
         ("trial-0", "other", lambda _: torch.zeros(1), "does not fit config.json"),
         ("plain-baseline", "idf", torch.Tensor.double, "'idf' must be float32, got float64"),

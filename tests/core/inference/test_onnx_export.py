@@ -185,7 +185,9 @@ def test_without_its_packages_it_says_what_to_install(
     monkeypatch.delattr("core.inference.onnx_graph", raising=False)
     monkeypatch.setitem(sys.modules, package, None)
     source = saved(tmp_path)
-    with pytest.raises(UserError, match=rf"--format onnx needs the package {package}; run pip install onnx onnxruntime"):
+    with pytest.raises(
+        UserError, match=rf"--format onnx needs the package {package}; run pip install onnx onnxruntime"
+    ):
         export_onnx(load_model(source), source, tmp_path / "out", print)
     assert not (tmp_path / "out").exists()
 

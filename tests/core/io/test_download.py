@@ -123,7 +123,10 @@ def test_progress_is_told_in_mebibytes(
 
 def test_the_next_call_goes_on_too(serve: Callable[..., Server], tmp_path: Path) -> None:
     server = serve(DATA, 400_000, "404")
-    with pytest.raises(UserError, match=r"cannot get x: http.*404 Not Found; 400,000 of 700,000 bytes are kept\); run .* to resume, or pass y"):
+    with pytest.raises(
+        UserError,
+        match=r"cannot get x: http.*404 Not Found; 400,000 of 700,000 bytes are kept\); run .* to resume, or pass y",
+    ):
         fetch(server.remote(), tmp_path)
     assert fetch(server.remote(), tmp_path) == DATA
     assert server.ranges[-1] == "bytes=400000-"
@@ -196,7 +199,8 @@ def test_no_network_is_one_line_with_the_ways_around(serve: Callable[..., Server
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     with pytest.raises(
-        UserError, match=r"^cannot get x: http://127.0.0.1:\d+/a \(Connection refused; 0 of .* again to resume, or pass y$"
+        UserError,
+        match=r"^cannot get x: http://127.0.0.1:\d+/a \(Connection refused; 0 of .* again to resume, or pass y$",
     ):
         fetch(RemoteFile(url=f"http://127.0.0.1:{port}/a", size_bytes=5), tmp_path)
 
@@ -224,9 +228,7 @@ def test_mr_is_downloaded_once_and_checked_file_by_file(serve: Callable[..., Ser
 
 def test_mr_with_another_file_in_it_is_refused_and_nothing_stays(serve: Callable[..., Server], tmp_path: Path) -> None:
     server = serve(tar_gz(MR | {"rt-polarity.pos": b"bad film\n"}))
-    with pytest.raises(
-        DataError, match=r"rt-polarity\.pos is not the published file; choose the dataset snippets"
-    ):
+    with pytest.raises(DataError, match=r"rt-polarity\.pos is not the published file; choose the dataset snippets"):
         resolve_mr(tmp_path, remote=server.remote(), sha256=DIGESTS).read()
     assert everything_in(tmp_path / "sources") == everything_in(tmp_path / ".parts") == set()
 
@@ -329,7 +331,9 @@ def test_an_archive_of_vectors_that_unpacks_without_end_is_refused(
 def test_an_archive_of_vectors_of_another_size_is_refused(serve: Callable[..., Server], tmp_path: Path) -> None:
     server = serve(glove_zip(tmp_path / "source.zip"))
     remote = server.remote("glove.6B.zip", size=len(server.data) + 1)
-    with pytest.raises(DataError, match=r"^cannot get the vectors glove-300d: .* are expected; choose --vectors glove-50d"):
+    with pytest.raises(
+        DataError, match=r"^cannot get the vectors glove-300d: .* are expected; choose --vectors glove-50d"
+    ):
         resolve_archived("glove-300d", tmp_path, archive=glove(remote))
 
 

@@ -63,7 +63,9 @@ def test_utf8_is_always_found(text: str) -> None:
 
 
 def test_bytes_that_are_no_text_are_refused() -> None:
-    with pytest.raises(DataError, match=r"a\.csv: is not text in a known encoding; pass --encoding, or save the file as UTF-8"):
+    with pytest.raises(
+        DataError, match=r"a\.csv: is not text in a known encoding; pass --encoding, or save the file as UTF-8"
+    ):
         detect(bytes(range(128, 160)) * 40 + b"\xff\xfe\x00\x81\x8d\x8f" * 30)
 
 

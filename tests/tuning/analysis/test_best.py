@@ -293,7 +293,7 @@ def test_the_curve_is_printed_in_each_format(
         (["--sort", "speed"], "no field --sort 'speed'; the fields are rank, trial, "),
         (["--where", "import os"], "cannot read --where 'import os'; write a field"),
         (["--state", "bad"], "'bad' is not one of 'done', 'stopped', 'failed', 'paused', 'all'"),
-        (["--expected", "--sort", "trial"], "--expected shows no rows: leave --state, --where and --sort out"),
+        (["--expected", "--sort", "trial"], "--expected shows no trials; leave out --state, --where and --sort"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(

@@ -97,7 +97,7 @@ def test_a_study_without_probabilities_is_one_line(
     ("words", "message"),
     [
         (("--suspects", "x", "--list"), "--list, --verify, --clear and --suspects exclude one another"),
-        (("--format", "csv"), "--format csv goes with --suspects only: choose text or json"),
+        (("--format", "csv"), "--format csv is for --suspects only; choose text or json"),
     ],
 )
 def test_options_that_do_not_go_together_are_one_line(

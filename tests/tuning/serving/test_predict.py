@@ -225,7 +225,7 @@ def test_options_that_do_not_go_together_are_named(request_: dict[str, Any], mes
     [
         ("a,b\n1,2\n", "c", "no column 'c'; choose --text-column from 'a', 'b'"),
         ("a,b\n1\n", "a", "line 2: has 1 cells, the header has 2"),
-        ('a\n"b\n', "a", "check the quotes"),
+        ('a\n"b\n', "a", "fix the quotes"),
         ("", "a", "has no rows"),
     ],
 )
@@ -242,7 +242,7 @@ def test_when_labelling_fails_the_old_output_stays(
 ) -> None:
     (tmp_path / "out").write_text("old")
     (tmp_path / "in").write_text("good\n" * 1500 + "a " * 50_001 + "\ngood\n")
-    with pytest.raises(DataError, match=r"--file .*in, line 1501 has 50,001 words and is not cut: split texts"):
+    with pytest.raises(DataError, match=r"--file .*in, line 1501 has 50,001 words, more than 50,000; split the text"):
         answer(model, capsys, file=str(tmp_path / "in"), out=tmp_path / "out")
     assert (tmp_path / "out").read_text() == "old"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "model", "out"]
