@@ -1,4 +1,4 @@
-"""What users have on disk and on screen stays as it is: the golden files, see tests/support/golden_study.py."""
+"""Files and output for users are unchanged: the golden files, see tests/support/golden_study.py."""
 
 import json
 from pathlib import Path

@@ -1,9 +1,12 @@
-"""The house rules: who imports whom, and what each door costs."""
+"""The house rules: imports and their cost, layers, sizes, names and words."""
 
 import ast
+import io
 import re
 import subprocess
 import sys
+import tokenize
+from collections.abc import Iterator
 from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -208,6 +211,62 @@ def test_a_folder_holds_at_most_14_modules() -> None:
 def test_a_module_has_40_to_400_lines() -> None:
     for path in (path for path in MODULES.values() if path.name not in ("__init__.py", "__main__.py")):
         assert 40 <= len(path.read_text().splitlines()) <= 400, path
+
+
+FORMER_WORDS = {
+    r"told": "reported",
+    r"mend(s|ed|ing)?": "fix",
+    r"spells?": "segment",
+    r"slopes?": "gradient",
+    r"(go|goes|going|went) on": "continue, resume",
+    r"anew": "again",
+    r"so many": "how many, a number",
+    r"nobody|no one|whoever|somebody": "a named subject",
+    r"(?<!\d )bits": "bit-identical",  # a number of bits is a size: "16 bits per value"
+    r"stands?|stood": "is, has, applies",
+    r"bears?": "allow",
+    r"beside": "besides, next to",
+    r"the person|a person": "the user",
+    r"(come|comes|coming|came) (to|out)": "result",
+    r"by itself": "alone, separately",
+    r"lest|thereby|nought|forsaken": "a common word",
+    r"where that is|but for": "if, except",
+    r"honest": "corrected, unbiased",
+    r"ours": "sentune's",
+    r"upkeep|tally|ledger": "the glossary's term",
+}
+"""Former words -> plain English or a term of the glossary. A hyphen makes another word: `bit-identical`."""
+FORMER = re.compile(rf"(?<![\w-])({'|'.join(FORMER_WORDS)})(?![\w-])", re.IGNORECASE)
+
+
+def prose() -> Iterator[tuple[str, str]]:
+    """Each text for users and developers with its place: strings, docstrings, comments and templates."""
+    for path in MODULES.values():
+        for node in ast.walk(tree_of(path)):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                yield f"{path.relative_to(ROOT)}:{node.lineno}", node.value
+        for token in tokenize.generate_tokens(io.StringIO(path.read_text()).readline):
+            if token.type == tokenize.COMMENT:
+                yield f"{path.relative_to(ROOT)}:{token.start[0]}", token.string
+    for path in [*ROOT.glob("tests/**/*.py"), *ROOT.glob("benchmarks/**/*.py")]:
+        yield f"{path.relative_to(ROOT)}:1", ast.get_docstring(tree_of(path)) or ""
+    for path in ROOT.glob("tuning/**/*.html"):
+        yield str(path.relative_to(ROOT)), path.read_text()
+
+
+def test_no_former_word_comes_back() -> None:
+    found = [f"{place}: {match[0]}" for place, text in prose() for match in FORMER.finditer(text)]
+    assert found == [], f"write plain English: {FORMER_WORDS}"
+
+
+@pytest.mark.parametrize("word", ["told", "It goes on.", "the same bits", "16 bits go on", "beside it", "came to be"])
+def test_a_former_word_is_recognised(word: str) -> None:
+    assert FORMER.search(word)
+
+
+@pytest.mark.parametrize("word", ["bit-identical", "16 bits per value", "besides", "stand-in", "standard", "forest"])
+def test_other_words_are_allowed(word: str) -> None:
+    assert not FORMER.search(word)
 
 
 PRIVATE_TERMS = {

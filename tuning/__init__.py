@@ -1,4 +1,4 @@
-"""sentune's studies: search spaces, the ordered search on Ray Tune, its journal and what is read from it.
+"""Studies: search spaces, the ordered search on Ray Tune, its journal, and the tables and models that follow from it.
 
 From Python, `search` runs a study and `load_study` reads one. They are imported at the first access.
 """

@@ -41,17 +41,17 @@ FRAMES = "frames"
 
 
 def search(data: Any = "snippets", **options: Any) -> "Study":
-    """Search for the best settings on `data`. The same call again continues the study.
+    """Search for the best settings on `data`. Repeat the call to continue the study.
 
     Args:
         data: A DataFrame of pandas, polars or pyarrow, a Dataset of Hugging Face, two sequences (texts, labels), or
-            what the command `sentune run` takes: a path, or the name of a dataset.
+            the argument of `sentune run`: a path, or the name of a dataset.
         **options: The options of `sentune run`, with underscores. `text` and `label` name the columns, and `set` is a
             dictionary from settings to their ranges, or a list of texts as on the command line.
 
     Raises:
-        UserError: Something in the options, the data or the study that the user can fix.
-        KeyboardInterrupt: It was interrupted. The journal has every epoch that ended.
+        UserError: The options, the data or the study have a problem that the user can fix.
+        KeyboardInterrupt: The search was interrupted. The journal has every epoch that ended.
     """
     with _python_call("search(data, ...)"):
         chosen = _run_options(data, options)
@@ -73,12 +73,12 @@ def load_study(
     """Return a study that exists.
 
     Args:
-        study: Its name, or its folder.
+        study: Name or folder of the study.
         results: Folder that contains the studies. None for SENTUNE_RESULTS, or `results`.
         cache_dir: The cache folder; None for the default.
 
     Raises:
-        UserError: There is no such study; the message names those that are there.
+        UserError: There is no such study; the message names the existing ones.
     """
     folder = study_folder(os.fspath(study), Path(results or _default_results()))
     with _python_call("search(data, ...)"):
@@ -87,10 +87,10 @@ def load_study(
 
 
 class Study:
-    """A study on disk. It reads the journal anew each time, so it also shows a study that is running."""
+    """A study on disk. Each call reads the journal, so it also shows the present state of a running study."""
 
     def __init__(self, folder: Path, cache_dir: Path | None = None) -> None:
-        """Take the study in `folder`; `load_study` also checks that there is one."""
+        """Refer to the study in `folder`; `load_study` also checks that it exists."""
         self.folder = folder.absolute()
         self.cache_dir = cache_dir
 
@@ -124,7 +124,7 @@ class Study:
         """
         found = next((row for row in self._rows() if row.rank == 1), None)
         if found is None:
-            raise UserError(f"no trial of study {self.name!r} has finished yet: run the study first")
+            raise UserError(f"no trial of study {self.name!r} has finished yet; run the study first")
         return found
 
     @property
@@ -134,7 +134,7 @@ class Study:
 
     @property
     def charts(self) -> "StudyCharts":
-        """Its charts: `study.charts.history()` and others, see `dir(study.charts)`. Each is an Altair chart."""
+        """The study's charts: `study.charts.history()` and others, see `dir(study.charts)`. Each is an Altair chart."""
         from tuning.report.study_charts import StudyCharts
 
         return StudyCharts(self.folder)
@@ -169,7 +169,7 @@ class Study:
             )  # fmt: skip
             verdict = retrain_trial(options)
             if strict and verdict.difference is not None:
-                raise UserError(f"the search is not reproduced: {verdict}")
+                raise UserError(f"the search is not reproduced ({verdict}); pass strict=False to accept it")
             return _load(options.out)
 
     def ensemble(
@@ -208,7 +208,7 @@ class Study:
         dataset: str | None = None,
         vectors: str | None = None,
     ) -> "Summary":
-        """Train the best configurations on new seeds, print how they compare, and return it.
+        """Train the best configurations on new seeds, print the comparison, and return it.
 
         The arguments are the options of `sentune confirm`.
         """
@@ -243,12 +243,12 @@ class Study:
         return f"Study({str(self.folder)!r})"
 
     def __str__(self) -> str:
-        """The table and the summary of `sentune best`."""
+        """Return the table and the summary of `sentune best`."""
         with self._call("table"):
             return table_of(self.folder, RowFilter(top=10), "table")
 
     def _repr_html_(self) -> str:
-        """The table and the summary in a notebook."""
+        """Return the table and the summary for a notebook."""
         with self._call("table"):
             return table_of(self.folder, RowFilter(top=10), "html")
 
@@ -260,14 +260,14 @@ class Study:
 
     @contextlib.contextmanager
     def _call(self, verb: str, **arguments: Any) -> Iterator[str]:
-        """Run a method under its own text, which cards and messages show."""
+        """Run a method under its own name, which cards and messages show."""
         call = f"study.{verb}({', '.join(f'{name}={value!r}' for name, value in arguments.items())})"
         with _python_call(call):
             yield call
 
 
 def _run_options(data: Any, given: Mapping[str, Any]) -> RunOptions:
-    """Return the options of a search, checked; data from memory are written into the results folder first.
+    """Return the checked options of a search. Data from memory are first written into the results folder.
 
     Raises:
         ConfigError: An option is unknown, has another type, or breaks its rule.
@@ -276,8 +276,8 @@ def _run_options(data: Any, given: Mapping[str, Any]) -> RunOptions:
     for name in given:
         if name not in KEYWORDS:
             close = difflib.get_close_matches(name, KEYWORDS, n=1)
-            hint = f"did you mean {close[0]}?" if close else f"the options are {', '.join(sorted(KEYWORDS))}"
-            raise ConfigError(f"search has no option {name!r}: {hint}")
+            hint = f"did you mean {close[0]}?" if close else f"choose from {', '.join(sorted(KEYWORDS))}"
+            raise ConfigError(f"search has no option {name!r}; {hint}")
     values = {KEYWORDS[name]: _converted(name, value) for name, value in given.items()}
     values.setdefault("results", _default_results())
     if isinstance(data, str | os.PathLike):
@@ -293,7 +293,7 @@ def _converted(name: str, value: Any) -> Any:
     """Return the value of an option with the type of its field, as Typer makes it from a command line.
 
     Raises:
-        ConfigError: It has another type.
+        ConfigError: The value has another type.
     """
     kind = get_args(HINTS[KEYWORDS[name]])[0]
     kinds = get_args(kind) if NoneType in get_args(kind) else (kind,)
@@ -348,7 +348,7 @@ def _load(folder: Path) -> "Predictor":
 
 @contextlib.contextmanager
 def _python_call(call: str) -> Iterator[None]:
-    """Name this call instead of a command line, and keywords instead of options in errors."""
+    """Let messages name this call instead of a command line, and keywords instead of options."""
     names = {field: keyword for keyword, field in KEYWORDS.items()}
 
     def keyword(option: re.Match[str]) -> str:

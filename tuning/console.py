@@ -22,19 +22,19 @@ class PipeSafeStream:
         self._stream = stream
 
     def write(self, text: str) -> int:
-        """As the stream's; the text is lost where it cannot be written."""
+        """Write as the stream does; text that cannot be written is dropped."""
         with self._dropping():
             self._stream.write(text)
         return len(text)
 
     def flush(self) -> None:
-        """As the stream's."""
+        """Flush as the stream does."""
         with self._dropping():
             self._stream.flush()
 
     @contextlib.contextmanager
     def _dropping(self) -> Iterator[None]:
-        """Send all that follows, and what the stream still holds, nowhere: the next flush must not fail again."""
+        """After an error, redirect the stream and its buffer to the null device, so that no later flush fails."""
         try:
             yield
         except OSError:
@@ -47,7 +47,7 @@ class PipeSafeStream:
 
 
 def reopen_closed_streams() -> None:
-    """Open closed standard streams on the null device: else the next files would get their numbers and their output."""
+    """Open closed standard streams on the null device. Otherwise the next files would get their numbers and output."""
     for name in ("stdin", "stdout", "stderr"):
         if getattr(sys, name) is None:
             stream = Path(os.devnull).open("r" if name == "stdin" else "w")  # noqa: SIM115  # for good
@@ -57,7 +57,7 @@ def reopen_closed_streams() -> None:
 
 @contextlib.contextmanager
 def ignore_broken_output() -> Iterator[None]:
-    """Standard output and error while the block runs: a closed pipe, a vanished terminal or a full disk are ignored.
+    """Ignore a closed pipe, a lost terminal or a full disk on standard output and error while the block runs.
 
     Characters that the encoding lacks are written as escapes.
     """
@@ -74,14 +74,14 @@ def ignore_broken_output() -> Iterator[None]:
 
 
 _python_call: str | None = None
-"""The call of the Python API that runs now; None in a command."""
+"""The present call of the Python API; None in a command."""
 
 
 @contextlib.contextmanager
 def called_from_python(call: str) -> Iterator[None]:
-    """Name this call where a command would name its command line, while the block runs.
+    """Let messages name this call instead of a command line while the block runs.
 
-    A global variable: signal handlers and the threads that watch Ray name it too.
+    It is a global variable, because signal handlers and the threads that watch Ray need it, too.
     """
     global _python_call
     before, _python_call = _python_call, call
@@ -92,7 +92,7 @@ def called_from_python(call: str) -> Iterator[None]:
 
 
 def program_name() -> str:
-    """`sentune`, its path where the shell would not find it, or `python -m tuning`."""
+    """Return `sentune`, its path if the shell would not find it, or `python -m tuning`."""
     if _python_call is not None:
         return "sentune"
     called = Path(sys.argv[0])
@@ -122,12 +122,12 @@ def print_note(line: str) -> None:
 READING_DATA = "reading the data ..."
 ASSESSING = "assessing the trials ..."
 SLOW_SECONDS = 1.0
-"""A step that takes longer says what it does."""
+"""Time in seconds after which a step prints what it does."""
 
 
 @contextlib.contextmanager
 def say_if_slow(line: str, say: Callable[[str], None] = print_note) -> Iterator[None]:
-    """Print a line if the block takes longer than SLOW_SECONDS: what is fast stays quiet, what is slow is explained."""
+    """Print a line if the block takes longer than SLOW_SECONDS."""
     timer = threading.Timer(SLOW_SECONDS, say, [line])
     timer.daemon = True
     timer.start()
@@ -143,6 +143,6 @@ def exit_if_interrupted() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # one more would end Python in the middle of its exit
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # another signal would interrupt Python's exit
         print_note(f"interrupted; run the same command again to resume: {command_line()}")
         raise typer.Exit(130) from None

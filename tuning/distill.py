@@ -1,7 +1,7 @@
 """The verb `distill`: train one LSTM on the probabilities of a larger model, compare it with an earlier run, save it.
 
-The student has the settings of a trial, and the training sentences of its study. Unlabelled sentences may be added, and
-variants of all these sentences, which show the student more of what the teacher knows (Tang et al. 2019, "Distilling
+The student has the settings of a trial, and the training sentences of its study. Unlabelled sentences can be added, and
+variants of all these sentences, on which the student learns more from the teacher (Tang et al. 2019, "Distilling
 Task-Specific Knowledge from BERT into Simple Neural Networks").
 """
 
@@ -50,9 +50,9 @@ VERB = "distill"
 LABEL_SHARE = 0.5
 """Share of the label in the target of a labelled sentence and its variants; the rest is the teacher's probabilities."""
 MASKED = 0.1
-"""Share of the words of a variant that are unknown words."""
+"""Share of the words of a variant that are replaced by unknown words."""
 FRAGMENTS, MAX_FRAGMENT = 0.25, 5
-"""Share of the variants that are a fragment, and its largest number of words. All three are those of the paper."""
+"""Share of the variants that are a fragment, and maximum number of its words. All three values are from the paper."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,7 +62,7 @@ class DistillOptions:
     model: Path
     """Folder of the teacher."""
     folder: Path
-    """The study's."""
+    """Folder of the study."""
     unlabelled: str | None = None
     """File with one sentence per line, or with `text_column` a table."""
     text_column: str | None = None
@@ -70,14 +70,14 @@ class DistillOptions:
     variants: int = 3
     """Number of variants of each training sentence."""
     trial: str = RECOMMENDED
-    """Or `best`, or a trial's number."""
+    """Trial with the settings: recommended, best or a number."""
     on: str = "train"
-    """train, or train+val."""
+    """Splits to train on: train or train+val."""
     dataset: str | None = None
-    """Where the data are now; None for where the study had them."""
+    """New path of the data; None for the path in the study."""
     vectors: str | None = None
     out: Path
-    """The model folder."""
+    """Model folder to write."""
     cache_dir: Path | None = None
     command: str
     """The user's command line, for the model card."""
@@ -101,14 +101,17 @@ def distill_model(options: DistillOptions) -> Reproduction | None:
         The comparison with an earlier run of the same command; None for the first run.
 
     Raises:
-        UserError: No such model, study or trial, another process runs the study, or the model cannot be written.
-        ConfigError: The options do not fit each other, or the model does not fit the study.
+        UserError: There is no such model, study or trial, another process runs the study, or the model cannot be
+            written.
+        ConfigError: The options conflict, or the model does not fit the study.
         DataError: The sentences cannot be read.
     """
     attributes, records = read_study(options.folder)
     spec = attributes["spec"]
     if spec["data"].get("validation", "split") != "split":
-        raise ConfigError(f"study {options.folder.name!r} is validated in folds: distill needs a validation split")
+        raise ConfigError(
+            f"study {options.folder.name!r} is validated in folds; choose a study with a validation split to distill"
+        )
     record = select_trial(options.folder, options.trial, attributes, records)
     teacher = load_model(options.model, notify=print)
     _check_classes(options, teacher.classes, attributes["validation"]["classes"])
@@ -155,7 +158,7 @@ def _check_classes(options: DistillOptions, teacher: Sequence[str], study: Seque
 def _student(
     options: DistillOptions, spec: Spec, teacher: Predictor, config: TrialConfig
 ) -> tuple[TrialConfig, Corpus, dict[str, Any]]:
-    """Return settings and corpus of the student, and where its targets come from, for metrics and card."""
+    """Return settings and corpus of the student, and the origin of its targets for metrics and card."""
     corpus = study_corpus(spec, options.dataset, options.vectors, options.cache_dir, print)
     dataset = {} if options.dataset is None else {"dataset": options.dataset}
     texts = load_texts({**spec["data"], **dataset}, corpus.fingerprint, options.cache_dir)
@@ -171,7 +174,7 @@ def _student(
     tokens = [tokenize(text, tokenizer) for text in texts]
     taught, val = np.flatnonzero(corpus.split != TEST), corpus.indices(VAL)
     soft = np.zeros((len(texts), len(corpus.classes)))
-    print(f"labelling {len(taught):,} sentences by the teacher ...", flush=True)
+    print(f"labelling {len(taught):,} sentences with the teacher ...", flush=True)
     soft[taught] = teacher_probabilities(teacher, [tokens[place] for place in taught])
     print(f"val  accuracy {(soft[val].argmax(axis=1) == corpus.labels[val]).mean():.4f} of the teacher")
     train, unlabelled = corpus.indices(TRAIN), [tokenize(text, tokenizer) for text in extra]
@@ -185,7 +188,7 @@ def _student(
 
 
 def scale_epoch(config: TrialConfig, before: int, after: int) -> TrialConfig:
-    """Return the settings with which an epoch is the same part of a pass, over more training sentences than before."""
+    """Return the settings with which an epoch is the same part of a pass over a larger training split."""
     if config.epoch_sentences is None:
         return config
     return config.replace(epoch_sentences=-(-config.epoch_sentences * after // before))
@@ -194,13 +197,13 @@ def scale_epoch(config: TrialConfig, before: int, after: int) -> TrialConfig:
 def _read_unlabelled(
     options: DistillOptions, known: Sequence[str], teacher: Predictor
 ) -> tuple[list[str], dict[str, Any]]:
-    """Return the unlabelled sentences that are not known, and what identifies them."""
+    """Return the unlabelled sentences that are new, and a digest that identifies them."""
     if options.unlabelled is None:
         return [], {}
     found = read_sentences(options.unlabelled, options.text_column, options.encoding, print, option="--unlabelled")
     teacher.encode(found)  # refuses a sentence that is too long, by its line
     extra = new_sentences(found, known)
-    left_out = f"{len(found) - len(extra):,} are blank, repeated or in the study, and are left out"
+    left_out = f"{len(found) - len(extra):,} left out, which are blank, repeated or in the study"
     print(f"unlabelled: {len(extra):,} sentences; {left_out}")
     digest = hashlib.sha256("\0".join(extra).encode("utf-8", "surrogatepass")).hexdigest()
     return extra, {"unlabelled_sentences": len(extra), "unlabelled_digest": digest}
@@ -227,11 +230,11 @@ def sentence_variants(sentences: Sequence[Sequence[str]], count: int, seed: int)
 
 
 def _describe_teacher(path: Path, teacher: Predictor, corpus: Corpus) -> dict[str, Any]:
-    """Print the teacher's members, and if it may know sentences of the test split; return what identifies it."""
+    """Print the teacher's members, and whether it may know test sentences; return data that identify it."""
     shares = {member.name: round(member.weight, 4) for member in teacher.members}
     print(f"teacher: {path} ({', '.join(f'{name} {share:g}' for name, share in shares.items())})")
     if json.loads((path / "metrics.json").read_bytes()).get("test_fingerprint") != corpus.test_fingerprint():
-        print("the teacher was trained with another test split: it may know the sentences of this one")
+        print("the teacher was trained with another test split, so it may know sentences of this one")
     return {"teacher": str(path), "teacher_members": shares, "teacher_digest": model_digest(path)}
 
 
@@ -248,12 +251,12 @@ def new_sentences(texts: Sequence[str], known: Sequence[str]) -> list[str]:
 
 
 def labels_of(corpus: Corpus) -> NDArray[np.float32]:
-    """Return (n, C) the targets of a corpus, or its labels as such."""
+    """Return (n, C) the targets of a corpus, or its labels as one-hot targets."""
     return np.eye(len(corpus.classes), dtype=np.float32)[corpus.labels] if corpus.targets is None else corpus.targets
 
 
 def mix(soft: NDArray[np.float64], labels: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Return (n, C) the targets that follow from the teacher's probabilities and the labels."""
+    """Return (n, C) the targets from the teacher's probabilities and the labels."""
     return (1 - LABEL_SHARE) * soft + LABEL_SHARE * labels
 
 
@@ -269,7 +272,7 @@ def add_sentences(corpus: Corpus, sentences: Sequence[Sequence[str]], soft: NDAr
     Args:
         corpus: A corpus with targets. Its fingerprint is replaced by one of its tokens and targets.
         sentences: (m,) tokenised, without labels.
-        soft: (m, C) their targets.
+        soft: (m, C) targets of the sentences.
     """
     vocabulary = Vocabulary(corpus.words)
     ids = [np.array(vocabulary.encode(words), dtype=np.int32) for words in sentences]
@@ -314,7 +317,7 @@ def _verify(
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     context.journal.set_study_attr(key, written)
-    print(f"RECORDED {len(result.epochs)} epochs: the same command compares itself with them")
+    print(f"RECORDED {len(result.epochs)} epochs, with which the same command will compare its epochs")
     return None
 
 

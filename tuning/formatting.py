@@ -15,7 +15,7 @@ UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0}
 
 
 def format_settings(settings: Mapping[str, Any]) -> str:
-    """`n_layers=2 hidden_dim=128 learning_rate=0.25`."""
+    """Return settings as `n_layers=2 hidden_dim=128 learning_rate=0.25`."""
     return " ".join(f"{name}={format_value(value)}" for name, value in settings.items())
 
 
@@ -26,7 +26,7 @@ def by_importance(names: Iterable[str]) -> list[str]:
 
 
 def brief_settings(settings: Mapping[str, Any]) -> list[str]:
-    """`["lr=0.25", "hidden=128", "layers=2"]`: short names, by importance."""
+    """Return settings with short names, by importance: `["lr=0.25", "hidden=128", "layers=2"]`."""
     return [f"{SHORT_NAMES.get(name, name)}={format_value(settings[name])}" for name in by_importance(settings)]
 
 
@@ -47,7 +47,7 @@ def markdown_table(titles: Sequence[str], cells: Sequence[Sequence[str]], below:
 
 
 def html_table(titles: Sequence[str], cells: Sequence[Sequence[str]], below: Sequence[str]) -> str:
-    """Return an HTML table, and the lines below it; markup in the cells and what would control a page are escaped."""
+    """Return an HTML table, and the lines below it; markup and control characters in the cells are escaped."""
     head, *rows = (
         "".join(f"<{tag}>{html.escape(printable(cell))}</{tag}>" for cell in line)
         for tag, line in (("th", titles), *(("td", line) for line in cells))
@@ -79,7 +79,7 @@ def csv_table(titles: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
 
 
 def format_duration(seconds: float) -> str:
-    """5400 -> '1h30m'."""
+    """Return a duration as a text: 5400 -> '1h30m'."""
     left, shown = round(seconds), ""
     for unit, size in UNITS.items():
         count, left = divmod(left, int(size))
@@ -88,12 +88,12 @@ def format_duration(seconds: float) -> str:
 
 
 def format_gigabytes(count: float) -> str:
-    """1,234,567,890 -> '1.23 GB'."""
+    """Return a number of bytes in gigabytes: 1,234,567,890 -> '1.23 GB'."""
     return f"{count / 1e9:.2f} GB"
 
 
 def format_megabytes(count: int) -> str:
-    """123,456,789 -> '123.5 MB'."""
+    """Return a number of bytes in megabytes: 123,456,789 -> '123.5 MB'."""
     return f"{count / 1e6:,.1f} MB"
 
 
@@ -103,7 +103,7 @@ def truncate(line: str, width: int) -> str:
 
 
 def format_clock(seconds: float) -> str:
-    """3725 -> '1:02:05'; 65 -> '1:05'."""
+    """Return a duration as a clock shows it: 3725 -> '1:02:05'; 65 -> '1:05'."""
     minutes, second = divmod(round(seconds), 60)
     hours, minute = divmod(minutes, 60)
     return f"{hours}:{minute:02d}:{second:02d}" if hours else f"{minute}:{second:02d}"

@@ -1,6 +1,6 @@
-"""Data from memory: a data frame or two sequences become a file, which from then on is a dataset like any other.
+"""Data from memory: a data frame or two sequences become a file, which is a dataset like any other.
 
-The file is named by the digest of its content, so the same data always give the same file, whatever made the frame.
+The file is named by the digest of its content, so the same data always result in the same file, with any library.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ def store_frame(data: Any, options: ReadOptions, folder: Path) -> tuple[Path, Re
 
     Args:
         data: A frame of any library that narwhals reads, an object with `to_pandas`, or (texts, labels).
-        options: Columns as for a file. For two sequences there are none to choose.
+        options: Columns as for a file; none for two sequences.
         folder: Folder of the file; it is created.
 
     Returns:
@@ -34,7 +34,7 @@ def store_frame(data: Any, options: ReadOptions, folder: Path) -> tuple[Path, Re
 
     Raises:
         DataError: A column is absent, or the choice is not clear; or `data` is none of these.
-        ConfigError: An option does not go with a frame.
+        ConfigError: An option cannot be used with a frame.
         UserError: The file cannot be written.
     """
     if options.encoding is not None:
@@ -72,7 +72,7 @@ def _table(data: Any) -> Table:
         except (pyarrow.ArrowException, TypeError, ValueError, OverflowError):
             unsupported[str(column)] = "values of several types"
     if frame.shape[0] == 0:
-        raise DataError(f"{NAME} has no rows; rows with a text and a label are needed")
+        raise DataError(f"{NAME} has no rows; pass rows with a text and a label")
     columns, others = arrow_columns(found, lambda row: f"{NAME}, row {row}")
     rows = list(range(1, frame.shape[0] + 1))
     return Table(name=NAME, columns=columns, lines=rows, unit="row", unsupported_columns=others | unsupported)
@@ -89,11 +89,11 @@ def _frame(data: Any) -> Any:
         if callable(getattr(data, "to_pandas", None)):
             return narwhals.from_native(_with_class_names(data), eager_only=True)
     except Exception as error:  # each library has its own
-        raise DataError(f"{NAME} cannot be read ({error_summary(error, 120)}): {NEEDED}") from error
+        raise DataError(f"{NAME} cannot be read ({error_summary(error, 120)}); {NEEDED}") from error
     if isinstance(data, Mapping):
         splits = ", ".join(map(repr, list(data)[:5]))
         raise DataError(f"{NEEDED}, got {type(data).__name__} with {splits}; pass one of them")
-    hint = "; call its method collect first" if callable(getattr(data, "collect", None)) else ""
+    hint = "; pass the result of its method collect" if callable(getattr(data, "collect", None)) else ""
     raise DataError(f"{NEEDED}, got {type(data).__name__}{hint}")
 
 

@@ -1,7 +1,7 @@
-"""The plain baseline of a study, fitted in a process of its own at low priority while the trials train.
+"""The plain baseline of a study, fitted in a separate process at low priority while the trials train.
 
-A process, because the fit limits the threads of numerical libraries, and because one that is killed for its memory must
-not end the search.
+It is a separate process because the fit limits the threads of numerical libraries, and because running out of memory
+there must not end the search.
 """
 
 import json
@@ -33,15 +33,15 @@ sys.path[:] = task.pop("path")
 from tuning.plain_fit import fit_and_predict
 print(json.dumps(fit_and_predict(**task)))
 """
-"""It imports what this process imports; `python -m` would prefer a `core` or `tuning` in the user's folder.
+"""The process uses this process's import path; `python -m` would prefer a `core` or `tuning` in the user's folder.
 
-It gives way to Ray's workers, whose niceness is 15: on two cores it would delay the first trials by a second."""
+Its niceness is above that of Ray's workers (15). Otherwise it would delay the first trials on two cores by a second."""
 
 
 class PlainFit(Callback):
     """A context manager that fits the study's plain baseline in the background, unless the study has it.
 
-    The result is written to the journal after the first epoch that ends later.
+    The result is written to the journal after the next epoch of a trial.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class PlainFit(Callback):
         Args:
             journal: The open journal.
             data: Arguments of load_corpus.
-            fingerprint: Of the study's corpus.
+            fingerprint: Fingerprint of the study's corpus.
             metric: Name of the study's metric.
             cache_dir: Folder of the data cache.
             say: Called with a line if the baseline cannot be fitted.
@@ -86,7 +86,7 @@ class PlainFit(Callback):
                 stdin=subprocess.DEVNULL,
                 stdout=self._output,
                 stderr=subprocess.DEVNULL,
-                start_new_session=True,  # Ctrl-C is for the search
+                start_new_session=True,  # Ctrl-C reaches only the search
             )
         except OSError as error:
             self._report(error_summary(error))
@@ -100,12 +100,12 @@ class PlainFit(Callback):
         self._output.close()
 
     def on_epoch_end(self, number: int, result: EpochResult) -> None:
-        """Write the result if there is one."""
+        """Write the result if it exists."""
         if self._process is not None and self._process.poll() is not None:
             self.finish()
 
     def finish(self) -> None:
-        """Wait for the result and write it, once; a failure is reported and does not end the study."""
+        """Wait for the result and write it once; a failure is reported and does not end the study."""
         if self._process is None:
             return
         code, self._process = self._process.wait(), None
@@ -121,15 +121,15 @@ class PlainFit(Callback):
             self._journal.set_study_attr(PLAIN_BASELINE, found)
 
     def _report(self, error: str) -> None:
-        self._say(f"there is no plain baseline: {error}; the same command tries again")
+        self._say(f"no plain baseline: {error}; run the same command again to retry")
 
 
 def fit_and_predict(data: Mapping[str, Any], fingerprint: str, metric: str, cache_dir: str | None) -> dict[str, Any]:
-    """Return the packed results on the validation split; or `error`, why there are none.
+    """Return the packed results on the validation split, or `error` with the reason if there are none.
 
     Args:
         data: Arguments of load_corpus.
-        fingerprint: Of the corpus that they must give.
+        fingerprint: Fingerprint that the corpus must have.
         metric: Name of the study's metric.
         cache_dir: Folder of the data cache.
     """
@@ -138,7 +138,7 @@ def fit_and_predict(data: Mapping[str, Any], fingerprint: str, metric: str, cach
         if corpus.fingerprint != fingerprint:
             raise DataError("the data have changed since the command began")
         found = validate_plain(corpus, METRICS[metric])
-    except Exception as error:  # it must not cost more than the baseline
+    except Exception as error:  # a failure must not affect the search
         return {"error": error_summary(error)}
     value = {} if math.isnan(found.value) else {"val_metric": found.value}
     return {

@@ -1,4 +1,4 @@
-"""START HERE: the verb `run`: data, journal, search, table. The same command again continues the study."""
+"""START HERE: the verb `run`: data, journal, search, table. Running the same command again continues the study."""
 
 import contextlib
 import dataclasses
@@ -47,33 +47,33 @@ from tuning.warm_start import add_warm_start
 
 if TYPE_CHECKING:
     from tuning.backend.checkpoint_sync import CheckpointStore
-    from tuning.backend.cluster import Cluster  # these know Ray
+    from tuning.backend.cluster import Cluster  # imports Ray
 
 SMALL = 2000
-"""Number of training sentences below which validation in folds is suggested: on 200 validation sentences, the best of
-a search looks 6 points better than it is."""
+"""Number of training sentences below which validation in folds is suggested: on 200 validation sentences, the selection
+bias of the best trial is 6 points."""
 NARROW = 50
 """Width of word vectors up to which wider ones are suggested."""
 WIDER = (
-    "the word vectors are {} wide: wider ones usually gain points; --vectors glove-300d fetches them once (862 MB), "
-    "--vectors fasttext too (1.5 GB)"
+    "the word vectors have {} dimensions, and more usually gain points; pass --vectors glove-300d (862 MB, fetched "
+    "once) or --vectors fasttext (1.5 GB)"
 )
 NO_STORAGE = (
     "checkpoints stay on each trial's node: a trial that continues on another node, because its node was lost or "
-    "because it was paused at a rung, starts again from its first epoch; --storage keeps them"
+    "because it was paused at a rung, starts again from its first epoch; pass --storage to keep them"
 )
 
 Session = Callable[[], AbstractContextManager[Any]]
-"""Gives module ray for a block, once Ray has started."""
+"""Context manager that yields module ray once Ray has started."""
 
 
 class SearchEnd(NamedTuple):
-    """How a command that searches has ended."""
+    """End of a command that searches."""
 
     finished: bool
     """True if the study is complete or a budget has ended it, False if it was interrupted."""
     hints: list[str]
-    """How to continue the study, for below the table."""
+    """Lines for below the table on how to continue the study."""
 
 
 def run_study(options: RunOptions) -> bool:
@@ -89,7 +89,7 @@ def search_study(options: RunOptions) -> SearchEnd:
     """Run or continue a study, and print its progress.
 
     Raises:
-        UserError: Something in the options, the data or the study that the user can fix.
+        UserError: The options, the data or the study have a problem that the user can fix.
     """
     began, interrupt = time.monotonic(), InterruptHandler()
     if options.storage is not None:
@@ -101,7 +101,9 @@ def search_study(options: RunOptions) -> SearchEnd:
             session = ray.session if sys.stdout.isatty() else partial(ray.session, _say)  # a terminal shows progress
             return _run(options, machine, fits, began, interrupt, session, ray.start)
     if options.resources.auto:
-        raise ConfigError("--gpus-per-trial auto tries a GPU of this machine: with --address pass a share such as 0.5")
+        raise ConfigError(
+            "--gpus-per-trial auto needs a GPU of this machine; pass a fraction such as 0.5 with --address"
+        )
     from tuning.backend.cluster import check_nodes, join_cluster
 
     with join_cluster(options.address) as cluster, interrupt.installed():
@@ -120,20 +122,20 @@ def _run(
     session: Session,
     start_ray: Callable[[], None] = lambda: None,
 ) -> SearchEnd:
-    """Run a study on a machine or a cluster where `fits` trials run at once.
+    """Run a study on a machine or a cluster on which `fits` trials run in parallel.
 
     Args:
-        options: Of `run`.
-        machine: What was asked how many trials fit.
-        fits: Their number.
-        began: When the command began, by time.monotonic.
-        interrupt: Installed.
-        session: Gives module ray for a block.
-        start_ray: Called while nothing waits for Ray yet, if the study will probably need it.
+        options: Options of `run`.
+        machine: Machine or cluster.
+        fits: Number of parallel trials.
+        began: Start of the command, by time.monotonic.
+        interrupt: The installed handler.
+        session: Context manager that yields module ray.
+        start_ray: Called early, if the study will probably need Ray.
     """
     folder = options.folder
     existing = study_attributes(folder)
-    study_config(options, fits, existing, a_pass=1)  # refuses wrong options before the data is read
+    study_config(options, fits, existing, a_pass=1)  # refuses wrong options before the data are read
     if _has_work(options, existing):
         start_ray()
     with say_if_slow(READING_DATA, _say):
@@ -141,7 +143,7 @@ def _run(
     plan = study_config(options, fits, existing, corpus.pass_sentences())
     audit = render_audit(corpus.source["audit"])
     _say(wrap_titled(audit, shutil.get_terminal_size().columns) if sys.stdout.isatty() else audit)
-    enough = len(corpus.validation()) >= MIN_VALIDATION  # else the audit says so
+    enough = len(corpus.validation()) >= MIN_VALIDATION  # otherwise the audit warns
     if corpus.folds is None and enough and len(corpus.indices(TRAIN)) < SMALL:
         _say("small data  --validation folds:5 evaluates each trial on all training sentences, in 5 times the time")
     if not existing and corpus.vectors is not None and corpus.embedding_dim <= NARROW:
@@ -202,7 +204,7 @@ def _run(
             with say_if_slow("waiting for the plain baseline ...", _say):
                 plain.finish()
         if (options.address or options.storage) and complete:
-            # By each command: the one before may have been killed.
+            # By each command: an earlier one may have been killed.
             _checkpoint_store(options, key).remove_all(machine, print_note)
         journal.set_study_attr("early_end", ending.to_dict() if ending else None)
         hints = [] if ending is None else _resume_hints(ending)
@@ -210,17 +212,17 @@ def _run(
 
 
 def _has_work(options: RunOptions, existing: Mapping[str, Any]) -> bool:
-    """Return whether the study has trials to train, as far as its journal shows it before the data are read."""
+    """Return whether the study has trials to train, as far as its journal shows before the data are read."""
     ended = existing.get("early_end") or {"n_trials": None}
     trials = read_journal(options.folder / JOURNAL)[1] if existing else []
     return ended["n_trials"] is None and sum(trial.state.is_finished() for trial in trials) < options.trials
 
 
 def _resume_hints(ending: EarlyEnd) -> list[str]:
-    """Return how to continue a study that a budget has ended."""
+    """Return lines on how to continue a study that a budget has ended."""
     if ending.n_trials is None:
-        return ["the same command continues the study, with as much time again:", f"  {command_line()}"]
-    return ["the same command with another --target or --patience-trials, or without, continues the study"]
+        return ["run the same command again to continue with a new time budget:", f"  {command_line()}"]
+    return ["pass another --target or --patience-trials, or none, to continue the study"]
 
 
 def _search(
@@ -234,13 +236,13 @@ def _search(
     began: float,
     key: str,
 ) -> EarlyEnd | None:
-    """Search; return how a budget ended it before all trials were done, if one did."""
+    """Search; return the budget that ended it before all trials were done; None otherwise."""
     from tuning.backend.tuner import RayBackend, run_schedule
 
     plan, records = schedule.config, schedule.store.records()
     if any(record.epochs or record.ended for record in records):
         ended = sum(record.ended is not None for record in records)
-        _say(f"going on with study {options.folder.name}: {ended} of {plan.n_trials} trials are done")
+        _say(f"continuing study {options.folder.name}: {ended} of {plan.n_trials} trials are done")
     checkpoints = _checkpoint_store(options, key)
     if checkpoints.on_node and not checkpoints.storage:
         _say(NO_STORAGE)
@@ -264,8 +266,8 @@ def _search(
 
 
 def _checkpoint_store(options: RunOptions, key: str) -> "CheckpointStore":
-    """Where the trials keep their checkpoints."""
-    from tuning.backend.checkpoint_sync import CheckpointStore  # Ray
+    """Return the store of the trials' checkpoints."""
+    from tuning.backend.checkpoint_sync import CheckpointStore  # imports Ray
 
     return CheckpointStore(study=key, on_node=options.address is not None, storage=options.storage)
 

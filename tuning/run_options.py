@@ -117,7 +117,7 @@ class RunOptions:
             "Default: half the square root of --parallelism, at least 2."
         ),
     ] = None
-    sampler: Annotated[str, SearchOption(help="Sampler of the settings: tpe, random, gp, cmaes or qmc.")] = "tpe"
+    sampler: Annotated[str, SearchOption(help="Sampler: tpe, random, gp, cmaes or qmc.")] = "tpe"
     no_baseline: Annotated[
         bool, SearchOption("--no-baseline", help="Do not train the baseline setting as the first trial.")
     ] = False

@@ -1,7 +1,6 @@
-"""`--warm-start OTHER`: another study's finished trials, as knowledge for the sampler of a new one.
+"""`--warm-start OTHER`: another study's finished trials as prior trials for the sampler of a new study.
 
-They are copied into the new study when it is made, so that it needs the other one no more and going on with it is
-exact, whatever has become of the other meanwhile.
+They are copied into the new study at its creation. Continuing it therefore does not depend on the other study.
 """
 
 import dataclasses
@@ -22,7 +21,7 @@ from tuning.space.portfolio import FirstTrials
 from tuning.space.space import Space
 
 PRIOR_TRIALS = "prior_trials"
-"""The study's user attribute that holds it."""
+"""The study's user attribute with the prior trials."""
 
 
 def add_warm_start(
@@ -31,13 +30,13 @@ def add_warm_start(
     """Return the configuration with the trials of `--warm-start`, and the attributes that a new study keeps of them.
 
     Args:
-        config: Of the study.
-        existing: The study's attributes; one that has begun has its own copy of the trials.
-        folder: Of the other study; None for no warm start.
-        fingerprint: Of the data.
+        config: Configuration of the study.
+        existing: The study's attributes; an existing study has a copy of the trials.
+        folder: Folder of the other study; None for no warm start.
+        fingerprint: Fingerprint of the data.
 
     Raises:
-        ConfigError: The other study's trials say nothing about this search; the reason is named.
+        ConfigError: The other study's trials cannot be used in this search; the message has the reason.
         UserError: There is no such study.
     """
     if folder is None:
@@ -73,13 +72,13 @@ def _without(config: StudyConfig, tried: Sequence[Mapping[str, Any]]) -> FirstTr
 
 
 def _mismatches(plan: StudyConfig, spec: Spec, fingerprint: str) -> Sequence[str]:
-    """Why the other study's outcomes say nothing about this one's."""
+    """Return the reasons why the other study's results cannot be used in this one."""
     theirs = space_from_spec(spec)
     problems = []
     if not SAMPLERS[plan.sampler].learns:
         problems.append(f"--sampler {plan.sampler} does not learn from trials")
     if spec["fingerprint"] != fingerprint:
-        problems.append("it was made with other data")
+        problems.append("it has other data")
     if (theirs.dimensions, dict(theirs.fixed)) != (plan.space.dimensions, dict(plan.space.fixed)):
         problems.append(f"it searches another space ({theirs.name})")
     if spec["metric"] != plan.metric:

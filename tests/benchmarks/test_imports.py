@@ -1,4 +1,4 @@
-"""The benchmarks depend on no tests, and each folder is a package that says what it measures."""
+"""The benchmarks import no tests, and each folder is a package with a docstring about its measurements."""
 
 import ast
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""benchmarks.pictures: the progress in the README is that of the middle of a search, and fetches nothing."""
+"""benchmarks.pictures: the README's progress display shows the middle of a search, and loads no other file."""
 
 import html
 import re

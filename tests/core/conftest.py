@@ -1,4 +1,4 @@
-"""What all tests of `core` share."""
+"""Fixtures of all tests of `core`."""
 
 from collections.abc import Iterator
 

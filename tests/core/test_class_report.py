@@ -1,4 +1,4 @@
-"""core.class_report: precision, recall and F1 as scikit-learn has them, with intervals that hold."""
+"""core.class_report: precision, recall and F1 as in scikit-learn, with intervals that cover the true value."""
 
 import warnings
 

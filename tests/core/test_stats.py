@@ -1,4 +1,4 @@
-"""core.stats: the same figures as scipy.stats, and what they promise."""
+"""core.stats: the same figures as scipy.stats, and the guaranteed error rates."""
 
 import itertools
 import math

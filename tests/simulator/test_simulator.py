@@ -1,4 +1,4 @@
-"""The simulator of faults: studies end as the undisturbed ones do, and faults in the core are found."""
+"""The simulator of faults: studies end as undisturbed ones do, and faults in the schedule are found."""
 
 import json
 from collections import Counter

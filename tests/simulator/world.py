@@ -1,6 +1,6 @@
 """A simulated world for the real schedule and the real journal: a disk, workers, time, and faults.
 
-One process and no waiting: a study of a dozen trials with every fault takes milliseconds. What a trial yields is a
+One process and no waiting: a study of a dozen trials with every fault takes milliseconds. The result of a trial is a
 function of its configuration, so that two searches with the same trials have the same results.
 """
 

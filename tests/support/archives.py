@@ -1,4 +1,4 @@
-"""Archives and files of vectors, good and bad, for the tests of what reads them."""
+"""Archives and files of vectors, good and bad, for the tests of their readers."""
 
 import io
 import tarfile

@@ -1,4 +1,4 @@
-"""Chromium for tests, and what its logs say."""
+"""Chromium for tests, and its logs."""
 
 import json
 from contextlib import AbstractContextManager

@@ -1,4 +1,4 @@
-"""The program in this process, as the shell calls it."""
+"""The program in this process, called as by the shell."""
 
 import sys
 

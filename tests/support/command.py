@@ -1,4 +1,4 @@
-"""Runs the real command line in processes of its own, and knows which processes it left behind."""
+"""Runs the real command line in separate processes, and finds the processes that it left behind."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""What a study and its model hold that must not depend on what happened to the process."""
+"""The content of a study and its model that must not depend on kills and workers."""
 
 import json
 from pathlib import Path

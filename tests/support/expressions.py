@@ -1,4 +1,4 @@
-"""Ranges, values and words of search spaces for Hypothesis, and what a reader refuses."""
+"""Ranges, values and words of search spaces for Hypothesis, and invalid ones."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""Ray Tune's part in a search, played here."""
+"""A stand-in for Ray Tune in a search."""
 
 import random
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A fixed small study, and every file and table that sentune makes of it, as tests/golden keeps them.
+"""A fixed small study, and every file and table that sentune makes of it, as stored in tests/golden.
 
 `tests/test_golden.py` makes all of it again and compares it byte for byte with tests/golden. To write tests/golden
 again, from the checkout's root:
@@ -6,11 +6,11 @@ again, from the checkout's root:
     OMP_NUM_THREADS=1 .venv/bin/python -m tests.support.golden_study [GROUP ...]
 
 Do that only for a change that is meant to alter what users have on disk or on screen, and read `git diff tests/golden`
-line by line before you commit it: each changed line is a study, a checkpoint, a cache entry or a script of somebody
-that the new version may no longer understand. A move or a rename of modules alters no line. A new torch, or another
+line by line before you commit it: each changed line is a study, a checkpoint, a cache entry or a script of a user
+that the new version may not read any more. A move or a rename of modules alters no line. A new torch, or another
 processor, changes `training` alone, which is then compared within a tolerance until it is written again.
 
-What cannot be the same twice is replaced by something fixed, each where it is replaced: times, the process that wrote a
+Values that change between runs are replaced by fixed ones: times, the process that wrote a
 journal, versions, the code's digest, and the compressed form of packed predictions.
 """
 

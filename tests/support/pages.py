@@ -1,4 +1,4 @@
-"""A page taken apart, and the facts that it is made from."""
+"""A parsed page, and the data from which it is made."""
 
 import html.parser
 import json

@@ -1,4 +1,4 @@
-"""Labels with probabilities that are too sure, or not sure enough."""
+"""Labels with probabilities that are too extreme, or not extreme enough."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -1,4 +1,4 @@
-"""Texts in which every rule of the tokenizer has something to do."""
+"""Texts in which every rule of the tokenizer has an effect."""
 
 from collections.abc import Callable, Iterable, Sequence
 

@@ -1,4 +1,4 @@
-"""A small study in a journal, for tests of what reads it."""
+"""A small study in a journal, for tests of its readers."""
 
 import json
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""A small finished study that no Ray was needed for, on a file of sentences."""
+"""A small finished study that was made without Ray, on a file of sentences."""
 
 import json
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The classifier and its training once more, plainly: torch's own modules and optimizers, nothing shared or lazy."""
+"""The classifier and its training in plain form: torch's modules and optimizers, without sharing and lazy updates."""
 
 import torch
 import torch.nn.functional as F

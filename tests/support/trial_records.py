@@ -1,4 +1,4 @@
-"""Trials as the journal's readers see them."""
+"""Trials as the readers of a journal return them."""
 
 from typing import Any
 

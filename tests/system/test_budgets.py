@@ -1,4 +1,4 @@
-"""What ends a study early, with the real command line."""
+"""Budgets end a study early, with the real command line."""
 
 import json
 from pathlib import Path
@@ -19,9 +19,7 @@ def test_failed_trials_stand_in_the_table_and_patience_ends_a_study_that_the_sam
     assert states.count("FAIL") >= 1
     assert "failed: TrainingError: " in said
     assert "the study ended early: " in said
-    assert "the same command with another --target or --patience-trials, or without, continues the study" in " ".join(
-        said.split()
-    )
+    assert "pass another --target or --patience-trials, or none, to continue the study" in " ".join(said.split())
     shown = json.loads(command.succeed("best", "short", "--format", "json"))
     trials = [row for row in shown if isinstance(row["trial"], int)]  # the ensemble and the references have rows too
     assert len(trials) <= len(command.content("short")) < 9

@@ -1,6 +1,6 @@
-"""Killed with -9 at random: whatever dies and whenever, the same command comes to what nobody disturbed.
+"""Kills with -9 at random: after any of them, the same command has the result of an undisturbed search.
 
-`make chaos` runs it; SENTUNE_KILLS says how many kills (50). Victim and moment of a kill depend on its number alone.
+`make chaos` runs it; SENTUNE_KILLS is the number of kills (50). Victim and moment of a kill depend only on its number.
 """
 
 import os

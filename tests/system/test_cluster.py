@@ -1,4 +1,4 @@
-"""A study on a Ray cluster of several nodes comes to what it comes to on one machine, whatever is lost on the way."""
+"""A study on a Ray cluster of several nodes has the same result as on one machine, also after losses of nodes."""
 
 import json
 import logging
@@ -80,7 +80,7 @@ def test_the_driver_is_killed_then_a_node_is_lost_and_the_same_command_goes_on(
         lose_one(nodes, "killed")
         out, err = driver.communicate(timeout=240)
     assert driver.returncode == 0, f"{out}\n{err}"
-    assert "going on with study killed" in out
+    assert "continuing study killed" in out
     assert "checkpoints stay on each trial's node: a trial that continues on another node" in out
     assert command.content("killed") == command.content(whole)
     assert [record[1] for record in command.content("killed")].count("FAIL") == 0
@@ -166,8 +166,8 @@ def test_a_token_that_is_missing_or_wrong_is_one_line_and_so_is_the_loss_of_the_
             ended = command.run(*words, env=env | {"HOME": str(tmp_path)})  # a home that holds none
             assert ended.returncode == 2
             assert ended.stderr == (
-                f"sentune: the Ray cluster at {nodes.address} wants its token: set RAY_AUTH_MODE=token, and put into "
-                "~/.ray/auth_token what that file holds on the head\n"
+                f"sentune: the Ray cluster at {nodes.address} requires its token; set RAY_AUTH_MODE=token, and copy "
+                "~/.ray/auth_token from the head\n"
             )
             assert not (command.results / "locked" / JOURNAL).exists()
         with command.start(*run(sentences, "headless", "--address", nodes.address), env=TOKEN) as driver:
@@ -198,7 +198,7 @@ def test_another_ray_or_python_is_one_line(nodes: Nodes) -> None:
 
 def test_a_machine_that_is_no_node_is_told_how_to_join(nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connect, "_raylets", set)
-    with pytest.raises(UserError, match=f"join it first with `ray start --address={nodes.address} --num-cpus=0`"):
+    with pytest.raises(UserError, match=f"run `ray start --address={nodes.address} --num-cpus=0`"):
         connect.local_raylet(nodes.address)
 
 

@@ -1,4 +1,4 @@
-"""confirm with real Ray: the same whatever is killed, nothing finished is lost, a failing run is alone."""
+"""confirm with real Ray: the same result after kills, no finished run is lost, and a failing run affects no other."""
 
 import json
 import os
@@ -60,16 +60,18 @@ def test_the_cost_comes_first_then_runs_then_table_and_verdict(
     runs = settings * 2 + 1 + 3 * (1 + tested)  # the plain baseline once; on each fold it, the winner and the baseline
     assert len(found) == runs
     lines = without_waits(said).splitlines()
-    cost = next(at for at, line in enumerate(lines) if line.startswith(f"{runs} runs: the {runs} to do take about "))
+    cost = next(
+        at for at, line in enumerate(lines) if line.startswith(f"{runs} runs; the remaining {runs} take about ")
+    )
     assert lines[cost + 1].startswith("(each trains 3 epochs, ")
     assert [line.split(":")[0] for line in lines[cost + 2 : cost + 2 + runs]] == [
         f"run {at} of {runs}" for at in range(1, runs + 1)
     ]
     assert lines[cost + 2 + runs].split()[:3] == ["rank", "trial", "seeds"]
     assert " over 3 folds: test accuracy " in said
-    assert "* the baseline setting: two LSTM layers of 128, not tuned" in said
+    assert "* the baseline setting: two LSTM layers of width 128, not tuned" in said
     checked = command.succeed("data", "--suspects", "confirmed")
-    assert " of 400 sentences have another most probable class than their label" in checked
+    assert " of 400 sentences, the most probable class is not the label" in checked
     assert "only the validation split" not in checked
     readings = study_attributes(searched.with_name("confirmed"))["test_evaluations"]
     assert len(readings) == runs
@@ -111,7 +113,10 @@ def test_killed_with_its_workers_and_stopped_with_ctrl_c_no_finished_run_is_lost
     assert victims
     assert (process.returncode, "Traceback" in err) == (130, False), err
     first, *_, last = err.splitlines()
-    assert first == "stopping: the running epochs are lost, what is before them is kept; once more to stop at once"
+    assert (
+        first
+        == "stopping: epochs in progress are discarded, completed epochs are kept; press Ctrl-C again to stop at once"
+    )
     assert (
         last
         == f"interrupted; run the same command again to resume: python -m tuning confirm {study.name} {' '.join(HOW)}"
@@ -119,7 +124,7 @@ def test_killed_with_its_workers_and_stopped_with_ctrl_c_no_finished_run_is_lost
     kept = outcomes(study)
     assert kept.items() <= whole[1].items()
     said = command.succeed("confirm", study.name, *HOW)
-    assert f"{len(whole[1])} runs, {len(kept)} of them done before" in said
+    assert f"{len(whole[1])} runs, {len(kept)} of them done; the remaining" in said
     assert outcomes(study) == whole[1]
     assert list((study / "checkpoints").iterdir()) == []
 
@@ -147,7 +152,7 @@ def test_other_data_are_refused_before_anything_is_trained(
     other.write_text(sentences.read_text().replace("user 7,", "user 8,"))
     ended = command.run("confirm", study.name, "--dataset", str(other))
     assert ended.returncode == 2
-    assert "the data are not the study's (data sha256 " in ended.stderr
+    assert "the data differ from the study's (data sha256 " in ended.stderr
     assert ended.stderr.count("\n") == 1
     assert outcomes(study) == {}
 

@@ -1,4 +1,4 @@
-"""What goes wrong around a search: one line, nothing lost, nothing left behind."""
+"""Errors around a search: one line, no loss of epochs, no processes left behind."""
 
 import os
 import shutil
@@ -79,7 +79,7 @@ def test_sigterm_ends_the_epoch_and_a_second_signal_ends_at_once(command: Comman
         os.kill(driver.pid, signal.SIGTERM)
         out, err = driver.communicate(timeout=60)
     assert (driver.returncode, "Traceback" in err) == (130, False), f"{out}\n{err}"
-    assert "the same command goes on: python -m tuning run" in err
+    assert "run the same command again to resume: python -m tuning run" in err
     with command.start(*search(sentences, "signals")) as driver:
         command.wait_for_journal("signals", 18)
         os.killpg(driver.pid, signal.SIGINT)
@@ -122,7 +122,7 @@ def test_ray_is_killed_and_the_disk_is_full_and_each_is_one_line_and_loses_nothi
             out, err = driver.communicate(timeout=60)
         assert driver.returncode == 2, f"{out}\n{err}"
         assert f"sentune: Ray's process {process} has ended" in err
-        assert f"the same command goes on: python -m tuning run {sentences}" in err
+        assert f"run the same command again to resume: python -m tuning run {sentences}" in err
         assert err.count("\n") == 1
         assert "raylet)" not in out
     script = tmp_path / "full_disk.py"

@@ -1,4 +1,4 @@
-"""Data as a person meets it: real pip, the real Movie Review files, many processes, full and read-only disks."""
+"""Data under real conditions: real pip, the real Movie Review files, many processes, full and read-only disks."""
 
 import importlib.metadata
 import json

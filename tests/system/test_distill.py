@@ -1,4 +1,4 @@
-"""distill from the command line: killed in the middle, it ends with the same model, and predict reads it."""
+"""distill from the command line: killed in the middle and resumed, it writes the same model."""
 
 import json
 import os
@@ -25,7 +25,7 @@ def test_a_killed_distill_ends_with_the_model_of_an_undisturbed_one(
         os.kill(process.pid, signal.SIGKILL)
     assert not (command.results / "s" / "distilled").exists()
     resumed = command.succeed(*words)
-    assert "unlabelled: 2 sentences; 1 are blank, repeated or in the study, and are left out" in resumed
+    assert "unlabelled: 2 sentences; 1 left out, which are blank, repeated or in the study" in resumed
     assert "RECORDED 3 epochs" in resumed
     assert "next: python -m tuning predict s/distilled " in resumed
     undisturbed = command.succeed(*words, "--out", str(tmp_path / "again"))

@@ -1,4 +1,4 @@
-"""ensemble with real Ray: killed at any moment, it resumes and gives the same model."""
+"""ensemble with real Ray: killed at any moment, it resumes and writes the same model."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""Shares of GPUs, packed by Ray. Its GPUs are logical here: trials compute nothing, but are where Ray put them."""
+"""Fractions of GPUs, assigned by Ray. Its GPUs are logical here: trials only report their devices."""
 
 import json
 from collections.abc import Iterator

@@ -46,7 +46,7 @@ def test_run_shows_baseline_progress_table_and_the_next_command(command: Command
     assert "always 'negative' is right in val 50.4%" in said
     assert "4/4 trials: " in said or "3/4 trials: " in said
     assert "best so far: 0." in said
-    assert "* the baseline setting: two LSTM layers of 128, not tuned" in said
+    assert "* the baseline setting: two LSTM layers of width 128, not tuned" in said
     recommended = re.search(r"Trial (\d+) is recommended", said)
     assert recommended is not None
     retrain = f"retrain {command.results}/quick --trial {recommended[1]} --out model"
@@ -79,7 +79,7 @@ def test_best_says_what_the_best_accuracy_is_worth(command: Command, rows: list[
     text = command.succeed("best", "quick")
     said = " ".join(text.split())
     assert f"has the best validation accuracy, {rows[0]['val_accuracy']:.4f}." in said
-    assert f"Corrected for the choice, it is {rows[0]['corrected']:.4f} (95% interval " in said
+    assert f"Corrected for this selection bias, it is {rows[0]['corrected']:.4f} (95% interval " in said
     assert max(len(line) for line in text.splitlines() if not line.startswith("  ")) <= 80
     assert "drawn at random: 3" in command.succeed("best", "quick", "--expected")
 
@@ -96,7 +96,7 @@ def test_the_same_command_again_trains_nothing(command: Command, said: str) -> N
     before = journal.read_bytes()
     again = command.succeed(*RUN)
     assert "study quick is complete: 4 trials" in again
-    assert "* the baseline setting: two LSTM layers of 128, not tuned" in again
+    assert "* the baseline setting: two LSTM layers of width 128, not tuned" in again
     assert journal.read_bytes() == before
 
 
@@ -105,7 +105,7 @@ def test_more_trials_add_only_the_missing_ones(command: Command, said: str) -> N
     before = (command.results / "more" / JOURNAL).read_bytes().splitlines(keepends=True)
     trained = b"".join(line for line in before if not closes_trial(line))
     words = ["more" if word == "quick" else "5" if word == "4" else word for word in RUN]
-    assert "going on with study more: 4 of 5 trials are done" in command.succeed(*words, "--workers", "1")
+    assert "continuing study more: 4 of 5 trials are done" in command.succeed(*words, "--workers", "1")
     assert (command.results / "more" / JOURNAL).read_bytes().startswith(trained)  # the trials are opened again
     assert len(command.content("more")) == 5
     assert command.content("more")[:4] == command.content("quick")
@@ -116,7 +116,7 @@ def test_another_seed_is_refused_with_the_difference(command: Command, said: str
     ended = command.run(*words)
     assert ended.returncode == 2
     assert "study 'quick' was made with " in ended.stderr
-    assert "seed 1, this command says 7" in ended.stderr
+    assert "seed 1, this command has 7" in ended.stderr
 
 
 def test_retrain_proves_itself_and_saves_a_model(model: tuple[Path, str], rows: list[dict[str, Any]]) -> None:

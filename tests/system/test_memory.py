@@ -1,4 +1,4 @@
-"""What a trial costs in memory, on the real default data, in a fresh process."""
+"""The memory of a trial on the real default data, in a fresh process."""
 
 import json
 import subprocess

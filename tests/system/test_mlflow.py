@@ -1,4 +1,4 @@
-"""tuning.tracking.mlflow with MLflow itself: a study is there once, however often it is exported."""
+"""tuning.tracking.mlflow with MLflow itself: a study exists once after any number of exports."""
 
 import re
 from collections.abc import Sequence

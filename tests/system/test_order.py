@@ -28,7 +28,7 @@ def test_killed_out_of_time_without_workers_and_stopped_with_ctrl_c_two_workers_
     ended = command.run(*words, "--time-budget", "1s")
     assert ended.returncode == 0, ended.stderr
     assert "the study ended early: time budget of 1s used up" in ended.stdout
-    assert "the same command continues the study, with as much time again:\n  python -m tuning run " in ended.stdout
+    assert "run the same command again to continue with a new time budget:\n  python -m tuning run " in ended.stdout
     assert "the study ended early: time budget of 1s used up" in command.succeed("best", "killed")
     assert len(command.content("killed")) < 9
     with command.start(*words) as driver:
@@ -40,9 +40,9 @@ def test_killed_out_of_time_without_workers_and_stopped_with_ctrl_c_two_workers_
         os.kill(driver.pid, signal.SIGINT)
         out, err = driver.communicate(timeout=120)
     assert victims
-    assert "going on with study killed" in out
+    assert "continuing study killed" in out
     assert driver.returncode == 130
-    assert "the same command goes on: python -m tuning run" in err
+    assert "run the same command again to resume: python -m tuning run" in err
     assert "Traceback" not in err
     running = [record for record in command.content("killed") if record[1] == "RUNNING"]
     assert len(running) <= 2 + len(victims)  # of two workers; a trial whose worker was killed may wait for another one

@@ -1,4 +1,4 @@
-"""The page in a real browser: it draws and links its charts, asks for nothing, sorts, filters, and survives a kill."""
+"""The page in a real browser: it draws and links its charts, loads nothing, sorts, filters, and survives a kill."""
 
 import signal
 import time

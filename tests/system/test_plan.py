@@ -17,7 +17,7 @@ def test_a_plan_tells_what_run_would_do_whether_it_fits_and_makes_no_study(comma
     assert 0 < content["seconds"]["low"] < content["seconds"]["high"]
     assert 150e6 < content["memory_bytes"]["worker"] < content["memory_bytes"]["all"]
     (warning,) = content["warnings"]
-    assert "it does not fit --time-budget 1s, not even one trial: what would is --time-budget " in warning
+    assert "not even one trial fits --time-budget 1s; pass --time-budget " in warning
     assert not (command.results / "planned").exists()
 
 
@@ -31,4 +31,4 @@ def test_a_plan_counts_the_trials_of_its_own_study_and_not_of_another_search(com
     assert other.returncode == 0
     assert "2 trials of up to 1 epochs" in other.stdout
     assert "is another search (" in other.stderr
-    assert "run this one under another --name" in other.stderr
+    assert "choose another --name for this one" in other.stderr

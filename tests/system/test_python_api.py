@@ -205,7 +205,7 @@ def test_a_frame_and_a_path_give_the_study_of_the_command(command: Command, sent
     assert ended.returncode == 0, ended.stderr
     assert re.search(r"^label: (bug|praise|question)$", ended.stdout, flags=re.MULTILINE)
     assert "refused: Ray already runs in this Python process" in ended.stdout
-    assert "call ray.shutdown() first" in ended.stdout
+    assert "run ray.shutdown() first" in ended.stdout
     assert command.content("frame") == command.content("path") == command.content("file")
     specs = [read_study(command.results / name)[0]["spec"] for name in ("path", "file")]
     assert specs[0] == specs[1]

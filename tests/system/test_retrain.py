@@ -1,4 +1,4 @@
-"""retrain from the command line: exit codes, and killed at any moment without loss or half a folder."""
+"""retrain from the command line: exit codes, and kills at any moment without loss or partial folders."""
 
 import os
 import shutil
@@ -130,6 +130,6 @@ def test_two_at_once_are_refused_and_ctrl_c_says_that_the_same_command_goes_on(c
     assert not (study / "model").exists()
     for ended in (second, confirm):
         assert ended.returncode == 2
-        assert f"is being run by process {first.pid} on " in ended.stderr
+        assert f"is run by process {first.pid} on " in ended.stderr
         assert ended.stderr.count("\n") == 1
     assert "epoch 1" not in second.stdout

@@ -1,4 +1,4 @@
-"""How a search starts: Ray starts while the data are read, and whatever happens meanwhile leaves nothing behind."""
+"""The start of a search: Ray starts while the data are read, and an interruption leaves nothing behind."""
 
 import os
 import signal

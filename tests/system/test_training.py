@@ -1,4 +1,4 @@
-"""Training's bits across processes, and a real kill in the middle."""
+"""Training is bit-identical across processes, and after a real kill in the middle."""
 
 import json
 import os

@@ -29,7 +29,7 @@ def test_epochs_of_a_third_of_a_pass_and_a_kill_changes_nothing(command: Command
 
     refused = command.run(*search(sentences, "whole", "--epoch-sentences", "200"))
     assert refused.returncode == 2
-    assert "epoch_sentences 100, this command says 200" in refused.stderr
+    assert "epoch_sentences 100, this command has 200" in refused.stderr
 
     said = command.succeed("retrain", "whole", "--out", "model", "--on", "train+val", "--strict")
     assert "REPRODUCED" in said

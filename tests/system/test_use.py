@@ -1,4 +1,4 @@
-"""A saved model from the shell: predict, export, the exported example, serve; and what kills and mistakes leave."""
+"""A saved model from the shell: predict, export, the exported example, serve; after kills and mistakes, too."""
 
 import csv
 import hashlib
@@ -162,7 +162,7 @@ def test_a_server_answers_and_ctrl_c_ends_it(command: Command, model: Path) -> N
         assert server.stdout is not None
         line = server.stdout.readline()
         address = line.split(" on ")[1].split(" ")[0]
-        assert line == f"serving model on {address} (Ctrl-C ends it)\n"
+        assert line == f"serving model on {address} (press Ctrl-C to stop)\n"
         with urllib.request.urlopen(f"{address}health", timeout=60) as reply:
             assert json.loads(reply.read())["classes"] == ["negative", "positive"]
         taken = command.run("serve", str(model), "--port", address.rstrip("/").rpartition(":")[2])
@@ -197,7 +197,7 @@ def test_endless_input_is_refused_at_once_and_a_pipe_is_answered_at_once(command
         ended = subprocess.run(program, stdin=zero, capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stdout) == (2, "")
     assert ended.stderr == (
-        "sentune: --file -, line 1: has more than 1,048,576 characters; write each sentence on a line\n"
+        "sentune: --file -, line 1: has more than 1,048,576 characters; write one sentence per line\n"
     )
     with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdin is not None

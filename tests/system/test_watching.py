@@ -1,4 +1,4 @@
-"""Watching a search: other people's tools read it, and a terminal or a reader that goes away does it no harm."""
+"""Watching a search: other tools read it, and a closed terminal or reader does not affect it."""
 
 import fcntl
 import json

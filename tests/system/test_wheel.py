@@ -1,4 +1,4 @@
-"""The wheel: what `pip install sentune` brings is whole, and runs a search far from the checkout."""
+"""The wheel is complete, and runs a search outside of the checkout."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""What a worker does to a search: dies, fails, ends slowly or early, or has run others before."""
+"""Effects of a worker on a search: it dies, fails, ends slowly or early, or has trained other trials before."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""tuning.api: calls become the options of the command; a study shows what its journal holds."""
+"""tuning.api: calls become the options of the command; a study shows the content of its journal."""
 
 import inspect
 import re
@@ -96,9 +96,9 @@ def test_the_signature_has_every_option_with_its_default() -> None:
 
 
 MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
-    "unknown": ({"trails": 3}, "search has no option 'trails': did you mean trials?"),
-    "column": ({"text_column": "body"}, "search has no option 'text_column': did you mean "),
-    "far": ({"xyz": 3}, "search has no option 'xyz': the options are address, allow_leak, "),
+    "unknown": ({"trails": 3}, "search has no option 'trails'; did you mean trials?"),
+    "column": ({"text_column": "body"}, "search has no option 'text_column'; did you mean "),
+    "far": ({"xyz": 3}, "search has no option 'xyz'; choose from address, allow_leak, "),
     "rule": ({"workers": 0}, "workers must be at least 1, got 0"),
     "text for a number": ({"trials": "12"}, "trials must be a whole number, got '12'"),
     "truth for a number": ({"trials": True}, "trials must be a whole number, got True"),
@@ -158,7 +158,7 @@ def test_best_and_recommended_are_rows_of_the_table(study: Study) -> None:
 def test_a_study_without_results_has_no_best(tmp_path: Path) -> None:
     record_study(tmp_path / "new", trials=2, running=2)
     new = load_study(tmp_path / "new")
-    with pytest.raises(UserError, match="no trial of study 'new' has finished yet: run the study first"):
+    with pytest.raises(UserError, match="no trial of study 'new' has finished yet; run the study first"):
         new.best  # noqa: B018
     assert new.recommended is None
     with pytest.raises(UserError, match="there is no chart history of study 'new': No trial has ended an "):
@@ -170,7 +170,7 @@ def test_a_notebook_shows_table_and_summary_with_markup_escaped(study: Study) ->
     assert html.count("<table>") == 1
     assert "<script>" not in html
     assert "&lt;script&gt;alert(1)&lt;/script&gt;\\u202e" in html
-    assert "no reading of the test split is recorded" in html
+    assert "no use of the test split is recorded" in html
     assert str(study).splitlines()[0].split()[:2] == ["rank", "trial"]
     assert repr(study) == f"Study({str(study.folder)!r})"
 
@@ -184,7 +184,7 @@ def test_each_chart_is_an_altair_chart(study: Study) -> None:
         assert chart.to_dict()["$schema"].startswith("https://vega.github.io/schema/vega-lite/"), name
     assert "history()" in repr(study.charts)
     assert "best so far" in str(study.charts.history.__doc__)
-    with pytest.raises(AttributeError, match="there is no chart 'pie'; the charts are history, curves, "):
+    with pytest.raises(AttributeError, match="there is no chart 'pie'; choose from history, curves, "):
         study.charts.pie()
 
 
@@ -215,5 +215,5 @@ def test_a_wrong_argument_of_a_method_is_named(
 
 
 def test_a_study_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"no study 'gone' in .+: there is none yet"):
+    with pytest.raises(UserError, match=r"no study 'gone' in .+; the folder has none"):
         load_study("gone", results=tmp_path)

@@ -1,4 +1,4 @@
-"""tuning.console: who reads the output may go away; a call from Python is named as one."""
+"""tuning.console: a closed output is ignored; messages name a call from Python."""
 
 import subprocess
 import sys

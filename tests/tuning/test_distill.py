@@ -1,4 +1,4 @@
-"""The verb `distill`: what the student learns from, the comparison with an earlier run, and what it refuses."""
+"""The verb `distill`: the student's targets, the comparison with an earlier run, and errors."""
 
 import dataclasses
 import json
@@ -77,7 +77,7 @@ def test_the_first_run_is_recorded_and_the_same_command_is_compared_with_it(
     assert distil(study, made) is None
     out = capsys.readouterr().out
     assert f"teacher: {made / 'model'} (plain-baseline 1)\n" in out
-    assert "\nRECORDED 3 epochs: the same command compares itself with them\nval  accuracy 0." in out
+    assert "\nRECORDED 3 epochs, with which the same command will compare its epochs\nval  accuracy 0." in out
     first = metrics(study)
     assert (first["trial"], first["on"], first["teacher_members"]) == (1, "train", {"plain-baseline": 1.0})
     assert "verdict" not in first
@@ -129,9 +129,7 @@ def test_unlabelled_sentences_join_the_training_sentences(
     (tmp_path / "more.txt").write_text("\n".join(more))
     capsys.readouterr()
     assert distil(study, made, unlabelled=str(tmp_path / "more.txt")) is None
-    assert (
-        "unlabelled: 2 sentences; 5 are blank, repeated or in the study, and are left out\n" in capsys.readouterr().out
-    )
+    assert "unlabelled: 2 sentences; 5 left out, which are blank, repeated or in the study\n" in capsys.readouterr().out
     found = metrics(study)
     assert found["unlabelled_sentences"] == 2
     assert found["weights_sha256"] != without["weights_sha256"]
@@ -169,7 +167,7 @@ def test_train_and_validation_together(study: Path, made: Path, capsys: pytest.C
 def test_a_teacher_of_another_test_split_is_pointed_out(
     study: Path, made: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    note = "the teacher was trained with another test split: it may know the sentences of this one"
+    note = "the teacher was trained with another test split, so it may know sentences of this one"
     distil(study, made)
     assert note in capsys.readouterr().out
     options = {"folder": study, "cache_dir": made / "cache", "command": "", "trial": "0"}
@@ -191,7 +189,7 @@ def test_a_teacher_of_another_test_split_is_pointed_out(
         ({"unlabelled": "gone.txt"}, "gone.txt: no such file; check the path"),
         (
             {"unlabelled": "words.doc", "text_column": "body"},
-            r"--text-column goes with a file ending in \.csv, .* \(\.gz too\), got --unlabelled words\.doc",
+            r"--text-column needs a file ending in \.csv, .* \(\.gz too\), got --unlabelled words\.doc",
         ),
     ],
 )
@@ -224,7 +222,7 @@ def test_a_study_in_folds_is_refused(study: Path, made: Path) -> None:
             line["user_attr"]["spec"]["data"]["validation"] = "folds:5"
 
     tamper(study, change)
-    with pytest.raises(ConfigError, match="study 's' is validated in folds: distill needs a validation split"):
+    with pytest.raises(ConfigError, match="study 's' is validated in folds; choose a study with a validation split"):
         distil(study, made)
 
 

@@ -1,4 +1,4 @@
-"""tuning.plain_fit: the plain baseline in its own process."""
+"""tuning.plain_fit: the plain baseline in a separate process."""
 
 import os
 import signal
@@ -77,7 +77,7 @@ def test_a_process_that_is_killed_costs_one_line(
         os.kill(running._process.pid, signal.SIGKILL)
         running.finish()
         assert "plain_baseline" not in journal.attributes
-    assert said == ["there is no plain baseline: its process ended with code -9; the same command tries again"]
+    assert said == ["no plain baseline: its process ended with code -9; run the same command again to retry"]
 
 
 def test_leaving_early_kills_the_process(
@@ -98,7 +98,7 @@ def test_a_process_that_cannot_start_costs_one_line(
     with open_study(tmp_path / "s", SPEC) as journal, fit(journal, corpus, data, said, tmp_path) as running:
         running.finish()
     assert len(said) == 1
-    assert said[0].startswith("there is no plain baseline: [Errno 2] No such file or directory")
+    assert said[0].startswith("no plain baseline: [Errno 2] No such file or directory")
 
 
 def test_an_error_becomes_a_message(

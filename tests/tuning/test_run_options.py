@@ -65,9 +65,9 @@ def test_the_length_fits_the_data_and_stays_with_the_study(tmp_path: Path) -> No
     again = configured(options(tmp_path, **auto), 4_362)
     assert (again.epochs, again.epoch_sentences) == (9, 700)
     made(again, tmp_path / "s")
-    with pytest.raises(ConfigError, match="epochs 9, this command says 10"):
+    with pytest.raises(ConfigError, match="epochs 9, this command has 10"):
         made(configured(options(tmp_path, epochs="10")), tmp_path / "s")
-    with pytest.raises(ConfigError, match="epoch_sentences 700, this command says 800"):
+    with pytest.raises(ConfigError, match="epoch_sentences 700, this command has 800"):
         made(configured(options(tmp_path, **auto, epoch_sentences="800")), tmp_path / "s")
 
 
@@ -137,11 +137,11 @@ def test_a_lag_that_is_no_time_is_refused(tmp_path: Path, lag: float) -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"parallelism": 3}, "parallelism 2, this command says 3"),
-        ({"lag": 0.0}, "lag 2.0, this command says 0.0"),
-        ({"reduction": 2}, "stopping.reduction 4, this command says 2"),
-        ({"stopping": "none"}, "stopping {.*}, this command says null"),
-        ({"first_trials": "portfolio"}, "first_trials null, this command says .*portfolio"),
+        ({"parallelism": 3}, "parallelism 2, this command has 3"),
+        ({"lag": 0.0}, "lag 2.0, this command has 0.0"),
+        ({"reduction": 2}, "stopping.reduction 4, this command has 2"),
+        ({"stopping": "none"}, "stopping {.*}, this command has null"),
+        ({"first_trials": "portfolio"}, "first_trials null, this command has .*portfolio"),
     ],
 )
 def test_a_study_cannot_continue_in_another_order(tmp_path: Path, changes: dict[str, Any], said: str) -> None:

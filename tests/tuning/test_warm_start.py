@@ -1,4 +1,4 @@
-"""tuning.warm_start: what another study knows, copied once."""
+"""tuning.warm_start: the trials of another study, copied once."""
 
 import dataclasses
 import json
@@ -90,13 +90,13 @@ def test_a_study_that_has_begun_keeps_its_own_copy(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("the_plan", "fingerprint", "reason"),
     [
-        (plan(), "g", "it was made with other data"),
+        (plan(), "g", "it has other data"),
         (plan(space=load_space("notebook")), "f", r"it searches another space \(quick\)"),
         (plan(space=load_space("quick", ["clip_norm=none"])), "f", "it searches another space"),
         (plan(epochs=9), "f", "its trials have 4 epochs, this study's 9"),
         (plan(epoch_sentences=2000), "f", "its epochs are a pass long, this study's 2,000 sentences"),
         (plan(sampler="qmc"), "f", "--sampler qmc does not learn from trials"),
-        (plan(epochs=9), "g", "it was made with other data; its trials have 4 epochs"),
+        (plan(epochs=9), "g", "it has other data; its trials have 4 epochs"),
     ],
 )
 def test_what_does_not_match_is_refused_with_the_reason(

@@ -1,1 +1,1 @@
-"""What a study shows: ranking, ties, recommendation, bias correction, filters, tables."""
+"""Analysis of a study: ranking, ties, recommendation, bias correction, filters, tables."""

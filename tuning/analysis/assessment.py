@@ -1,4 +1,4 @@
-"""What a study's stored predictions and test evaluations say about its trials."""
+"""Assessment of a study's trials from its stored predictions and test evaluations."""
 
 import contextlib
 import math
@@ -28,14 +28,15 @@ from tuning.journal.probabilities import load_probabilities, trial_name
 from tuning.journal.records import PLAIN_BASELINE, TestEvaluation, TrialRecord, rank_trials, study_attributes
 
 MAX_TRIALS = 1000
-"""Number of best trials that are resampled; a trial behind them would hardly ever be chosen."""
+"""Number of best trials that are resampled; a worse trial would hardly ever be chosen."""
 MAX_OUTPUTS = 2**27
-"""Predictions in all epochs of these trials, of five bytes each: 130 trials of 10 epochs on 100,000 sentences."""
+"""Maximum number of predictions in all epochs of these trials, of five bytes each: 130 trials of 10 epochs on 100,000
+sentences."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HeldOutResult:
-    """One trial on the study's test split, trained on the training split alone as in the search."""
+    """Result of one trial on the test split, trained on the training split alone as in the search."""
 
     accuracy: float
     """Mean over the evaluated seeds."""
@@ -67,26 +68,24 @@ def held_out_results(readings: Sequence[TestEvaluation], split: str | None) -> d
 
 
 def evaluations_note(readings: Sequence[TestEvaluation], elsewhere: Mapping[str, int] = MappingProxyType({})) -> str:
-    """Return `the test split was read 3 times: 2 by confirm, 1 by retrain; by study other: 4`."""
+    """Return `the test split was used 3 times: 2 by confirm, 1 by retrain; by study other: 4`."""
     others = "".join(f"; by study {printable(name)}: {count}" for name, count in elsewhere.items())
     if not readings:
-        return (
-            f"this study has not read the test split{others}" if others else "no reading of the test split is recorded"
-        )
+        return f"this study has not used the test split{others}" if others else "no use of the test split is recorded"
     by_verb = Counter(str(reading["verb"]) for reading in readings)
     times = "once" if len(readings) == 1 else f"{len(readings)} times"
     verbs = ", ".join(f"{n} by {verb}" for verb, n in sorted(by_verb.items()))
-    return f"the test split was read {times}: {verbs}{others}"
+    return f"the test split was used {times}: {verbs}{others}"
 
 
 def readings_elsewhere(folder: Path, fingerprint: str) -> dict[str, int]:
-    """Return how often other studies of the same results folder read a test split, by the studies' names.
+    """Return how often other studies of the same results folder used a test split, by the studies' names.
 
     A study that cannot be read is left out.
 
     Args:
         folder: Folder of this study.
-        fingerprint: Of the test split, see Corpus.test_fingerprint.
+        fingerprint: Fingerprint of the test split, see Corpus.test_fingerprint.
     """
     counts = {}
     for journal in sorted(folder.absolute().parent.glob(f"*/{JOURNAL}")):
@@ -105,24 +104,24 @@ class Reference:
     name: str
     """PLAIN or MAJORITY."""
     about: str
-    """What it is."""
+    """Description of the classifier."""
     predictions: NDArray[np.int64]
-    """(n,) classes."""
+    """(n,) predicted classes."""
     metric: str
-    """What the study optimises."""
+    """Metric that the study optimises."""
     value: float | None
-    """Of the metric, in its own direction; None if it is undefined."""
+    """Value of the metric, in its own direction; None if it is undefined."""
     accuracy: float
     interval: Interval
-    """Binomial (Wilson) of the accuracy; nothing was chosen by it, so it needs no correction."""
+    """Binomial interval (Wilson) of the accuracy. Nothing was chosen by it, so it needs no correction."""
 
 
 PLAIN, MAJORITY = "plain", "major"
-"""Names of the references, where a trial has its number."""
+"""Names of the references, in place of the number of a trial."""
 
 
 def references(attributes: Mapping[str, Any], labels: NDArray[np.int64]) -> tuple[Reference, ...]:
-    """Return the references of a study, the plain baseline first; those that the study knows.
+    """Return the references that the study has stored, the plain baseline first.
 
     Args:
         attributes: The study's user attributes.
@@ -168,21 +167,21 @@ class StudyAssessment:
     n_candidates: int = 0
     """Number of trials from which the best was chosen."""
     corrected: Corrected | None = None
-    """Score of the best trial; None if the outputs of a trial were not recorded, as the next three."""
+    """Score of the best trial. This and the next three fields are None if the outputs of a trial were not recorded."""
     recommended_corrected: Corrected | None = None
     """Score of the recommended trial; that of the best trial if it is the same."""
     corrected_gain: Corrected | None = None
-    """By how much the best trial is better than the baseline setting; None if that is the best."""
+    """Gain of the best trial over the baseline setting; None if the baseline is the best."""
     difference: Corrected | None = None
-    """By how much the recommended trial is better than the best; None if it is the best."""
+    """Gain of the recommended trial over the best; None if it is the best."""
     recommended: int | None = None
     """Number of the trial that tuning.analysis.recommendation chooses; None if no trial may be recommended."""
     useless: Mapping[int, str] = field(default_factory=dict)
-    """By trial number, why it may not be recommended: ONE_CLASS or NOT_BETTER."""
+    """Reason why a trial may not be recommended, by its number: ONE_CLASS or NOT_BETTER."""
     nothing_learned: bool = False
     """Whether no trial is better than always predicting the majority class, or only by selection bias."""
     tied: Mapping[int, bool] = field(default_factory=dict)
-    """By trial number, whether a paired test finds no difference from the best, which is tied with itself."""
+    """Whether a paired test finds no difference from the best, by trial number; the best is tied with itself."""
     n_parameters: Mapping[int, int] = field(default_factory=dict)
     """Number of trained parameters by trial number."""
     multiplications: Mapping[int, int] = field(default_factory=dict)
@@ -193,11 +192,11 @@ class StudyAssessment:
     references: Sequence[Reference] = ()
     """The plain baseline and the majority class."""
     gain_over_plain: Corrected | None = None
-    """By how much the best trial is better; None without a plain baseline."""
+    """Gain of the best trial over the plain baseline; None without one."""
     ensemble: EnsembleEstimate | None = None
     """The ensemble that tuning.analysis.ensemble selects; None without probabilities, or if nothing was learned."""
     elsewhere: Mapping[str, int] = field(default_factory=dict)
-    """How often other studies in the same results folder read this test split."""
+    """How often other studies in the same results folder used this test split."""
 
 
 def assess(
@@ -208,7 +207,7 @@ def assess(
     ensemble_size: int = SIZE,
     max_cost: float | None = None,
 ) -> StudyAssessment:
-    """Compute the assessment; it follows from the journal and the stored probabilities.
+    """Compute the assessment from the journal and the stored probabilities.
 
     Args:
         records: Trials of the study.
@@ -245,7 +244,7 @@ def assess(
     ordered = sorted(
         (r for r in own if r.number in outputs), key=lambda r: (r.best.val_loss if r.best else 0, r.number)
     )
-    # Outputs that no search chose, to compare with.
+    # For comparison: outputs that no search chose.
     plain: NDArray[Any] | None = next((each.predictions for each in known.references if each.name == PLAIN), None)
     if metric.needs_probabilities:
         plain = load_probabilities(folder, PLAIN_BASELINE, 0, len(labels), n_classes) if folder else None
@@ -260,7 +259,7 @@ def assess(
             trials=[*(record.number for record in ordered), *[FIXED] * len(fixed)],
             outputs=[*(outputs[record.number] for record in ordered), *fixed],
         ),
-        # roc_auc of 6 classes: 2 s and not 8
+        # roc_auc of 6 classes: 2 s instead of 8
         repeats=n_repeats(len(labels), REPEATS // 4 if metric.needs_probabilities else REPEATS),
     )
     judged = _conclusions(known, records, own, resamples, majority, complete=len(outputs) == len(own))
@@ -284,7 +283,7 @@ def _conclusions(
     *,
     complete: bool,
 ) -> StudyAssessment:
-    """Add what follows from the resamples; a trial without outputs may have been a rival, so it forbids corrections."""
+    """Add what follows from the resamples. A trial without outputs prevents corrections: it was a candidate, too."""
     trials = list(resamples.places)
     useful = np.array([number not in known.useless and number != FIXED for number in trials])
     rule = Recommendation(
@@ -316,14 +315,14 @@ def _conclusions(
 
 
 def _resampled_trials(records: Sequence[TrialRecord], n_sentences: int) -> list[TrialRecord]:
-    """Return the best trials that are no copies: as many as MAX_TRIALS and MAX_OUTPUTS allow, and at least two."""
+    """Return the best trials that repeat no other: as many as MAX_TRIALS and MAX_OUTPUTS allow, and at least two."""
     own = [record for record in rank_trials(records) if record.copy_of is None][:MAX_TRIALS]
     numbers = np.cumsum([n_sentences * len(record.epochs) for record in own])
     return own[: max(2, int(np.searchsorted(numbers, MAX_OUTPUTS, side="right")))]
 
 
 def _class_type(n_classes: int) -> np.dtype[Any]:
-    """Return the smallest type for a class; the predictions of many epochs are held at once."""
+    """Return the smallest type for a class; the predictions of many epochs are in memory at once."""
     return np.min_scalar_type(n_classes - 1)
 
 
@@ -359,7 +358,7 @@ def validation_predictions(records: Sequence[TrialRecord], labels: NDArray[np.in
     """Return (n,) predicted classes by trial number, for the trials whose predictions were recorded.
 
     Raises:
-        CorruptionError: They are damaged, or not as many as the (n,) labels.
+        CorruptionError: They are damaged, or their number differs from that of the (n,) labels.
     """
     return {r.number: _unpack(r.val_predictions, labels, _of(r.number)) for r in records if r.val_predictions}
 

@@ -55,7 +55,7 @@ def table_of(
     if ended := attributes.get("early_end"):
         notes.append(f"the study ended early: {ended['reason']}")
         if ended["reason"].startswith("target "):
-            notes.append("the end at a target adds up to 0.75 points to the corrected figure")
+            notes.append("because of the target, the corrected figure may be up to 0.75 points too high")
     if next_step and rows and not assessment.nothing_learned:
         trial = rows[0].trial if assessment.recommended is None else assessment.recommended
         hints = [*hints, f"next: {study_command('retrain', folder, f'--trial {trial} --out model')}"]
@@ -75,10 +75,10 @@ def curve_of(folder: Path, form: str) -> str:
 
 
 def _summary(rows: Sequence[TrialRow], assessment: StudyAssessment, command: str) -> list[str]:
-    """Return paragraphs below the table of all rows, best first; `command` makes the ensemble."""
+    """Return paragraphs below the table of all rows, best first; `command` is the command that makes the ensemble."""
     found = list(NOTHING_LEARNED) if assessment.nothing_learned else []
     if assessment.tied:
-        found.append("tied: with at least 95% confidence, one of these is the truly best trial")
+        found.append("tied: with at least 95% confidence, one of these trials is the truly best one")
     if any(row.useless for row in rows):
         found.append("- never recommended: predicts one class, or is not better than the majority")
     if rows[0].rank == 1:
@@ -100,15 +100,15 @@ def _best_note(best: TrialRow, assessment: StudyAssessment) -> str:
     title, value = METRICS[best.metric].title, best.val_metric
     text = f"Trial {best.trial} has the best validation {title}, {value:.4f}."
     if (corrected := assessment.corrected) is None:
-        return f"{text} It is not corrected for the choice of the best, because some predictions were not kept."
+        return f"{text} It is not corrected for selection bias, because some predictions were not stored."
     return (
-        f"{text} That is too good, because it was chosen among {assessment.n_candidates} trials and their epochs. "
-        f"Corrected for the choice, it is {corrected.value:.4f} ({_interval(corrected.interval)})."
+        f"{text} That is optimistic, because it was chosen among {assessment.n_candidates} trials and their epochs. "
+        f"Corrected for this selection bias, it is {corrected.value:.4f} ({_interval(corrected.interval)})."
     )
 
 
 def recommendation_note(rows: Sequence[TrialRow], assessment: StudyAssessment) -> list[str]:
-    """Return a paragraph about the recommended trial, its cost and its difference from the best; empty if none is."""
+    """Return a paragraph about the recommended trial, its cost and its difference from the best; empty without one."""
     row = next((row for row in rows if row.recommended), None)
     if row is None:
         return []
@@ -164,8 +164,8 @@ def conclusion(rows: Sequence[TrialRow], assessment: StudyAssessment, command: s
 
     Args:
         rows: All rows, best first.
-        assessment: Of the same study.
-        command: What makes the ensemble.
+        assessment: Assessment of the same study.
+        command: The command that makes the ensemble.
     """
     plain = next((reference for reference in assessment.references if reference.name == PLAIN), None)
     gain = assessment.gain_over_plain
@@ -173,13 +173,13 @@ def conclusion(rows: Sequence[TrialRow], assessment: StudyAssessment, command: s
         return []
     ensemble = assessment.ensemble
     if ensemble is not None and ensemble.gain_over_plain is not None and ensemble.gain_over_plain.interval.low > 0:
-        return ["only the ensemble is shown to beat the plain baseline:", f"  {command}"]
+        return ["only the ensemble is shown to beat the plain baseline; run:", f"  {command}"]
     if gain is not None and gain.interval.high < 0:
-        return ["the plain baseline is better than the best trial: try more trials or epochs"]
+        return ["the plain baseline is better than the best trial; run more trials or epochs"]
     oriented = METRICS[plain.metric].oriented
     if gain is None and plain.value is not None and oriented(rows[0].val_metric) > oriented(plain.value):
-        return []  # there is no corrected gain to say more
-    return ["the search is not shown to beat the plain baseline: try more trials or epochs"]
+        return []  # without a corrected gain, nothing more can be concluded
+    return ["the search is not shown to beat the plain baseline; run more trials or epochs"]
 
 
 def _interval(interval: Interval) -> str:

@@ -2,14 +2,14 @@
 
 The models are selected greedily with replacement, by the study's metric on the validation sentences: each selection
 adds the model with which the mean of all selected ones is best (Caruana et al. 2004, "Ensemble selection from libraries
-of models"). Of equal scores, the lower log loss decides, then the first model. A model's weight is its share of the
+of models"). Ties go to the lower log loss, then to the first model. A model's weight is its share of the
 selections. Two rules make the choice less random: only the best trials may be selected (Caruana, Munson and
 Niculescu-Mizil 2006), and each second selection is the plain baseline if that lowers the log loss. On new sentences,
 that is worth half a point (benchmarks/quality/ensemble_selection.py).
 
 The selection is repeated in the resamples of tuning.analysis.selection_bias, so that its figures are comparable with a
 single trial's. Resamples in which the same models are selected so far are evaluated together. Only the best epoch of a
-trial has probabilities, so the choice of the epochs is not repeated. Most of what it adds to the members' own scores is
+trial has probabilities, so the choice of the epochs is not repeated. Most of its effect on the members' own scores is
 subtracted (EPOCH_SHARE).
 """
 
@@ -31,22 +31,22 @@ SIZE = 5
 """Default number of selections."""
 LOG_LOSS = METRICS["log_loss"]
 EPOCH_SHARE = 0.75
-"""Of what the choice of the epochs adds to the members' scores, in proportion to their weights: as much as it adds to
-the score of their mean. It is empirical: with 1, the figure is up to 0.5 points too low with 200 sentences."""
+"""Share of the members' epoch bias, weighted, that is subtracted from the score of their mean. It is empirical: with 1,
+the figure is up to 0.5 points too low with 200 sentences."""
 MAX_CANDIDATES = 10
-"""In each resample, the best trials by themselves that may be selected, besides the plain baseline."""
+"""Number of trials, the best single ones of a resample, that may be selected besides the plain baseline."""
 MAX_NUMBERS = 2**24
-"""Stored probabilities that are compared: those of 7,900 trials on 1,057 sentences of two classes."""
+"""Maximum number of stored probabilities that are compared: 7,900 trials on 1,057 sentences of two classes."""
 REPEATS = 500
 """Number of resamples in which the selection is repeated; fewer if they would have more than MAX_COUNTS counts."""
 MAX_COUNTS = 2**23
 REPEATS_OF_ROC_AUC = 100
-"""It takes 10 times as long as the others: with 60 trials and 6 classes 2 s and not 10."""
+"""Number of resamples for roc_auc, which takes 10 times as long: with 60 trials and 6 classes 2 s instead of 10."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, slots=True)
 class Library:
-    """T models that may be selected, and their outputs on the n validation sentences; in a tie, the first one wins."""
+    """T models that may be selected, and their outputs on the n validation sentences. Ties go to the first one."""
 
     metric: Metric
     labels: NDArray[np.int64]
@@ -54,7 +54,7 @@ class Library:
     models: Sequence[int]
     """Numbers of the trials; FIXED is the plain baseline."""
     probabilities: NDArray[np.float32]
-    """(C, T, n)."""
+    """(C, T, n) probabilities."""
     costs: NDArray[np.float64]
     """(T,) multiplications per word."""
 
@@ -73,7 +73,7 @@ def read_library(
 
     Args:
         folder: Folder of the study.
-        metric: What the study optimises.
+        metric: Metric that the study optimises.
         labels: (n,) of the validation sentences.
         n_classes: Number of classes C.
         trials: The trials that may be selected, best first. If their probabilities need too much memory
@@ -111,7 +111,7 @@ def select(
     """Return (R, T) how often each model is selected in each resample.
 
     Args:
-        library: At least one model.
+        library: Models, at least one.
         counts: (R, n) how often each resample contains each sentence.
         size: Number of selections.
         max_cost: Upper bound of the sum of the costs of the different members; None for no bound.
@@ -122,7 +122,9 @@ def select(
     limit = np.inf if max_cost is None else max_cost
     if library.costs.min() > limit:
         cheapest = f"the cheapest model needs {library.costs.min():,.0f}"
-        raise ConfigError(f"no model has at most {limit:,.0f} multiplications per word: {cheapest}; raise --max-cost")
+        raise ConfigError(
+            f"no model has at most {limit:,.0f} multiplications per word, {cheapest}; pass a larger --max-cost"
+        )
     nothing = np.zeros(len(library.models), dtype=np.int64)
     alone = _scores(library, nothing, counts, np.broadcast_to(library.costs <= limit, (len(counts), len(nothing))))
     eligible, added = _pruned(library, alone), _first_best(library, nothing, counts, alone)
@@ -163,7 +165,7 @@ def _equal_rows(selected: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
 
 
 def _pruned(library: Library, scores: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Return (R, T) whether a model is among the MAX_CANDIDATES best of a resample by itself, or the plain baseline."""
+    """Return (R, T) whether a model is one of the MAX_CANDIDATES best single ones of a resample, or the baseline."""
     allowed = np.zeros(scores.shape, dtype=bool)
     best = np.argsort(-scores, axis=1, kind="stable")[:, :MAX_CANDIDATES]
     np.put_along_axis(allowed, best, True, axis=1)
@@ -171,7 +173,7 @@ def _pruned(library: Library, scores: NDArray[np.float64]) -> NDArray[np.bool_]:
 
 
 def _sums(library: Library, members: NDArray[np.int64], added: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return (C, M, n) the sums of the probabilities of the members and of one of M models more.
+    """Return (C, M, n) the sums of the probabilities of the members and of one more of M models.
 
     The sum of single-precision numbers in double precision is exact for all but the smallest probabilities.
     """
@@ -227,19 +229,19 @@ def _first_best(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EnsembleEstimate:
-    """An ensemble and what it is expected to be worth on other sentences."""
+    """An ensemble, and its expected score on other sentences."""
 
     metric: str
-    """What the study optimises."""
+    """Metric that the study optimises."""
     counts: Mapping[int, int]
     """How often each model was selected, by trial number, most often first; FIXED is the plain baseline."""
     multiplications: int
-    """Of all members together, per word."""
+    """Multiplications per word of all members together."""
     corrected: Corrected
     gain: Corrected
-    """By how much it is better than the best trial."""
+    """Gain over the best trial."""
     gain_over_plain: Corrected | None
-    """By how much it is better than the plain baseline; None without one."""
+    """Gain over the plain baseline; None without one."""
 
     @property
     def gains(self) -> bool:
@@ -259,8 +261,8 @@ def estimate_ensemble(
     """Select an ensemble, and estimate its score with the selection repeated in each resample.
 
     Args:
-        library: At least one model.
-        resamples: Of the study's trials, and of the plain baseline if there is one.
+        library: Models, at least one.
+        resamples: Resamples of the study's trials, and of the plain baseline if there is one.
         size: Number of selections.
         max_cost: Upper bound of the sum of the costs of the different members; None for no bound.
 
@@ -271,7 +273,7 @@ def estimate_ensemble(
     repeated = _repeated(library, resamples, actual, size, max_cost)
     first = resamples.repeated(resamples.first)
     gain = resamples.difference(repeated, first)
-    # In as many resamples as the best trial's figure: the two figures differ by the gain.
+    # With as many resamples as for the best trial, so that the two figures differ by the gain.
     found = replace(repeated, base=repeated.base + (first.value + gain.value - repeated.value))
     order = [place for place in np.argsort(-actual, kind="stable") if actual[place]]
     return EnsembleEstimate(

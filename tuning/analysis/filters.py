@@ -17,11 +17,11 @@ class RowFilter:
     """Selection of rows; by default all that have ended."""
 
     state: str | None = None
-    """done, stopped, failed, or all: those too that have not ended. None: all that ended."""
+    """State of the trials: done, stopped, failed, paused, or all (also those that have not ended). None: all ended."""
     where: tuple[Condition, ...] = ()
-    """They must all hold."""
+    """Conditions that must all hold."""
     sort: str = "rank"
-    """A field, ascending; descending with a minus before it. Rows without a value come last."""
+    """Field to sort by, ascending; descending with a minus before it. Rows without a value come last."""
     top: int | None = None
     """Maximum number of ranked rows. Rows without a rank and the baseline are always kept and do not count."""
 
@@ -31,10 +31,12 @@ class RowFilter:
 
 
 def parse_where(text: str) -> Condition:
-    """`n_layers=1`, `val_accuracy >= 0.7`: a field, one of = != < <= > >=, and a plain value. It is never evaluated.
+    """Parse `n_layers=1` or `val_accuracy >= 0.7`: a field, one of = != < <= > >=, and a plain value.
+
+    The text is never evaluated.
 
     Raises:
-        ConfigError: It cannot be read.
+        ConfigError: The text cannot be read.
     """
     match = _CLAUSE.fullmatch(text)
     if match is None:
@@ -45,7 +47,7 @@ def parse_where(text: str) -> Condition:
     booleans = {"yes": True, "no": False}  # as the table shows them
     value = booleans[said.lower()] if said.lower() in booleans else parse_value(said)
     if sign in ("<", "<=", ">", ">=") and not is_number(value):
-        raise ConfigError(f"cannot read --where {shorten(text)}: {sign} needs a number on its right")
+        raise ConfigError(f"cannot read --where {shorten(text)}; write a number after {sign}")
     return Condition(name, "==" if sign == "=" else sign, (value,))
 
 
@@ -57,14 +59,14 @@ def filter_rows(rows: Sequence[TrialRow], selection: RowFilter) -> list[TrialRow
         selection: Which rows to keep, and their order.
 
     Raises:
-        ConfigError: A field does not exist; the message names those that do.
+        ConfigError: A field does not exist; the message names the existing ones.
     """
     name = selection.sort.removeprefix("-")
     if rows:
         fields = [*(field for field in TrialRow.__slots__ if field != "params"), *rows[0].params]
         named = [("--where", each.name) for each in selection.where] + [("--sort", name)]
         if problems := [f"{option} {shorten(field)}" for option, field in named if field not in fields]:
-            raise ConfigError(f"no field {', '.join(problems)}; the fields are {', '.join(fields)}")
+            raise ConfigError(f"no field {', '.join(problems)}; choose from {', '.join(fields)}")
     kept = [row for row in rows if _has_state(row, selection.state) and all(_holds(c, row) for c in selection.where)]
     values = [(isinstance(value, str), value, row) for row in kept if (value := value_of(row, name)) is not None]
     values.sort(key=lambda each: each[:2], reverse=selection.sort.startswith("-"))
@@ -82,7 +84,7 @@ def _has_state(row: TrialRow, state: str | None) -> bool:
 
 
 def _holds(condition: Condition, row: TrialRow) -> bool:
-    """Check a condition; a state may have the journal's name or the table's."""
+    """Return whether a condition holds; a state may have the journal's name or the table's."""
     holds = condition.allows(value_of(row, condition.name))
     if condition.name != "state" or row.state not in STATES:
         return holds

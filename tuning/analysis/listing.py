@@ -20,7 +20,7 @@ MAX_TEXT = 40
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StudySummary:
-    """One study; what does not apply, or is not known yet, is None."""
+    """One study; fields that do not apply or are not known yet are None."""
 
     study: str
     data: str | None = None
@@ -28,16 +28,16 @@ class StudySummary:
     trials: int | None = None
     """Number of trials that have ended."""
     goal: int | None = None
-    """Number of trials that the last command asked for."""
+    """Number of trials that the last command requested."""
     state: str
     """running, complete, ended early, unfinished, or unreadable."""
     metric: str | None = None
     best: float | None = None
-    """Value of the metric of the best trial."""
+    """Value of the metric for the best trial."""
     corrected: float | None = None
-    """The same without selection bias."""
+    """The best value without selection bias."""
     problem: str | None = None
-    """Why the study cannot be read."""
+    """Reason why the study cannot be read."""
 
 
 def list_text(results: Path, form: str) -> str:
@@ -46,7 +46,7 @@ def list_text(results: Path, form: str) -> str:
     if form == "json":
         return json.dumps([dataclasses.asdict(each) for each in found], indent=2)
     if not found:
-        return f"no study in {results} yet: make one with sentune run, or name another folder with --results"
+        return f"no study in {results}; run sentune run, or choose another folder with --results"
     names, data, *others = zip(TITLES, *map(_cells, found), strict=True)
     left = [[cell.ljust(max(map(len, column))) for cell in column] for column in (names, data)]
     lines = align_columns([*zip(*left, *others, strict=True)])
@@ -55,7 +55,7 @@ def list_text(results: Path, form: str) -> str:
 
 
 def summarize_study(folder: Path) -> StudySummary:
-    """Return the figures of one study; one that cannot be read has a problem in place of them."""
+    """Return the figures of one study; a study that cannot be read has a problem instead of figures."""
     try:
         rows, _, attributes = study_rows(folder)
     except UserError as error:

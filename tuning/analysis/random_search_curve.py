@@ -1,6 +1,6 @@
 """Expected best validation value of the metric in a random search of this space, by budget.
 
-Only trials that were drawn at random count: what a sampler chose by earlier outcomes is not an independent draw.
+Only trials that were drawn at random count. A trial that a sampler chose by earlier results is no independent draw.
 """
 
 from collections.abc import Sequence
@@ -15,22 +15,22 @@ from tuning.journal.records import RANKED, TrialRecord
 from tuning.space.portfolio import PORTFOLIO
 
 BAND = (0.1, 0.9)
-"""Of ten searches with this budget eight end within the band."""
+"""Quantiles of the band: eight of ten searches with this budget end within it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CurvePoint:
-    """Expected best of `trials` random trials."""
+    """Expected best value of `trials` random trials."""
 
     trials: int
     epochs: float
-    """That they take on average, as these trials were stopped."""
+    """Mean number of epochs of these trials together, as they were stopped in this study."""
     plugin: float
     """Expected best validation value of the metric by Dodge et al. 2019: too low on average for more than one trial."""
     unbiased: float
-    """By Tang et al. 2020."""
+    """Unbiased estimate by Tang et al. 2020."""
     low: float
-    """Of the band: the best of single searches, as the plug-in estimator sees them."""
+    """Ends of the band of the best value of single searches, by the plug-in estimator."""
     high: float
 
 
@@ -39,24 +39,24 @@ class RandomSearchCurve:
     """The curve of one study."""
 
     metric: str
-    """What the study optimises."""
+    """Metric that the study optimises."""
     random_trials: int
-    """Drawn at random and ended with an epoch: the curve is made from them."""
+    """Number of trials that were drawn at random and ended with an epoch, from which the curve is made."""
     failed: int
-    """Drawn at random and left out, because they failed."""
+    """Number of trials that were drawn at random and left out because they failed."""
     budgets: tuple[CurvePoint, ...]
-    """For 1 trial up to all of them."""
+    """Points for 1 trial up to all of them."""
 
 
 def expected_best(accuracies: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Expected highest of n draws, n = 1..N, from N independent ones, by both estimators of the literature.
+    """Return the expected maximum of n draws, n = 1..N, from N independent ones, by two estimators.
 
     Plug-in (Dodge, Gururangan, Card, Schwartz and Smith 2019, "Show Your Work", EMNLP): as if the N values were all of
     the distribution, drawn from with replacement. Unbiased (Tang, Lee, Xin, Liu, Yu and Lin 2020, "Showing Your Work
     Doesn't Always Work", ACL): the mean over all subsets of n of the N values.
 
     Args:
-        accuracies: (N,) at least one.
+        accuracies: (N,) values, at least one.
 
     Returns:
         (N,) plug-in and (N,) unbiased.
@@ -78,7 +78,7 @@ def random_search_curve(records: Sequence[TrialRecord]) -> RandomSearchCurve:
     """Return the curve of a study.
 
     Raises:
-        UserError: It has fewer than two random trials to make it from.
+        UserError: The study has fewer than two random trials.
     """
     random = [record for record in random_trials(records) if record.state in (*RANKED, "FAIL")]
     ended = [record for record in random if record.state != "FAIL"]
@@ -87,8 +87,8 @@ def random_search_curve(records: Sequence[TrialRecord]) -> RandomSearchCurve:
         chosen = sum(record.origin == PORTFOLIO for record in records)
         why = f" (the {chosen} first trials of --first-trials are not random)" if chosen else ""
         raise UserError(
-            f"this study has {len(scores)} finished trials that were drawn at random{why}, the curve needs at least 2: "
-            "run more of it, or a study with --sampler random"
+            f"this study has {len(scores)} finished trials that were drawn at random{why}, the curve needs at least 2; "
+            "run more trials, or a study with --sampler random"
         )
     metric = METRICS[ended[0].config["metric"]]
     values = np.sort(scores)
@@ -110,6 +110,6 @@ def random_trials(records: Sequence[TrialRecord]) -> list[TrialRecord]:
 
 
 def _best_of(values: NDArray[np.float64], n: int, share: float) -> float:
-    """The quantile of the best of n draws from (N,) ascending values, with replacement."""
+    """Return the quantile of the best of n draws with replacement from (N,) ascending values."""
     chances = (np.arange(1, len(values) + 1) / len(values)) ** n
     return float(values[int(np.searchsorted(chances, share - 1e-12))])

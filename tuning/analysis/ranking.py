@@ -12,11 +12,11 @@ from tuning.formatting import format_value
 from tuning.journal.records import TrialRecord, rank_trials
 
 STATES = {"COMPLETE": "done", "PRUNED": "stopped", "FAIL": "failed", "PAUSED": "paused"}
-"""What users see instead of the journal's states."""
-BASELINE = "* the baseline setting: two LSTM layers of 128, not tuned"
+"""Names of the journal's states for users."""
+BASELINE = "* the baseline setting: two LSTM layers of width 128, not tuned"
 """Line below tables with a row of the baseline setting."""
 ENSEMBLE = "ensemble"
-"""Its name, where a trial has its number."""
+"""Name of the ensemble, in place of the number of a trial."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,10 +24,10 @@ class TrialRow:
     """One trial in the table. A field is None if it is unknown or does not apply."""
 
     rank: int | None
-    """From 1; None for a trial that failed or that a worker has now."""
+    """Rank from 1; None for a trial that failed or is running."""
     trial: int
     metric: str
-    """What the study optimises."""
+    """Metric that the study optimises."""
     val_metric: float | None
     """Value of the metric on the validation split, at the best epoch."""
     val_accuracy: float | None
@@ -35,35 +35,35 @@ class TrialRow:
     epochs: int
     """Number of epochs trained."""
     seconds: float
-    """Training time."""
+    """Training time in seconds."""
     state: str
     baseline: bool
     """Whether it is the baseline setting of the space `notebook`."""
     origin: str
-    """How it was chosen: baseline, try_first, portfolio, random, sampler, or `copy of N`."""
+    """Source of the configuration: baseline, try_first, portfolio, random, sampler, or `copy of N`."""
     copy_of: int | None
-    """The earlier trial with the same settings, whose result it takes; None for a trial of its own."""
+    """The earlier trial with the same settings, whose result is copied; None for a trial that was trained."""
     error: str | None
     interval_low: float | None
     """Lower end of the binomial (Wilson) 95% interval of val_accuracy."""
     interval_high: float | None
     gain_over_baseline: float | None
-    """By how much val_metric is better than that of the baseline setting; not corrected."""
+    """Gain of val_metric over that of the baseline setting; not corrected."""
     corrected_gain: float | None
-    """On the best row: gain_over_baseline without selection bias."""
+    """Gain over the baseline without selection bias; only on the best row."""
     corrected_gain_low: float | None
     corrected_gain_high: float | None
     tied: bool | None
     """Whether a paired test finds no difference from the best trial; true for the best itself."""
     recommended: bool
-    """Whether tuning.analysis.recommendation chooses it: the cheapest within one standard error of the best."""
+    """Whether the trial is recommended: the cheapest within one standard error of the best."""
     useless: str | None
-    """Why it is never recommended: `one class` if it predicts one class only, `not better` if it is not better than the
-    majority class."""
+    """Reason why it is never recommended: `one class` if it predicts only one class, `not better` if it is not better
+    than the majority class."""
     weight: float | None
-    """Its share in the ensemble; None if it is no member."""
+    """Weight in the ensemble; None if it is no member."""
     difference: float | None
-    """On the recommended row: by how much it is better than the best, corrected for selection bias."""
+    """Gain over the best trial, corrected for selection bias; only on the recommended row."""
     difference_low: float | None
     difference_high: float | None
     multiplications: int | None
@@ -71,17 +71,17 @@ class TrialRow:
     n_parameters: int | None
     """Number of trained parameters."""
     corrected: float | None
-    """On the best and on the recommended row: val_metric without selection bias, see tuning.analysis.selection_bias."""
+    """val_metric without selection bias (tuning.analysis.selection_bias); only on the best and the recommended row."""
     corrected_low: float | None
     corrected_high: float | None
     test_accuracy: float | None
-    """Mean over the seeds that were evaluated on the test split."""
+    """Mean accuracy over the seeds that were evaluated on the test split."""
     test_low: float | None
     test_high: float | None
     test_evaluations: int
     """Number of evaluations of this trial on the test split."""
     params: Mapping[str, Any]
-    """The searched TrialConfig fields, also those that are inactive in this trial."""
+    """The searched TrialConfig fields, including those that are inactive in this trial."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields in the order of JSON and CSV."""
@@ -90,17 +90,17 @@ class TrialRow:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrialColumn:
-    """How one field of TrialRow is shown. JSON and CSV have every field, unformatted."""
+    """Display of one field of TrialRow. JSON and CSV have every field, unformatted."""
 
     field: str
     format: Callable[[Any], str] = format_value
     """Format of a value that is not None, on the report page and in the text and Markdown tables."""
     title: str = ""
-    """Heading in the text and Markdown tables; empty if it is not shown there."""
+    """Heading in the text and Markdown tables; empty if the field is not shown there."""
     place: int = 0
     """Position in these tables, from 1."""
     cell: Callable[[TrialRow], str] | None = None
-    """Content in these tables, if it is not the formatted field."""
+    """Function that returns the content in these tables, if it is not the formatted field."""
     dispensable: int = 0
     """Order in which a text table that is too wide drops columns, from 1; 0 is never."""
     main: bool = False
@@ -178,7 +178,7 @@ COLUMNS = (
 
 
 def columns_of(rows: Sequence[TrialRow]) -> list[TrialColumn]:
-    """Return the columns that a table of these rows shows: accuracy alone if it is the metric, else the metric too.
+    """Return the columns of a table of these rows: accuracy, and the metric if it is another one.
 
     Without a baseline there is no gain.
     """
@@ -191,7 +191,7 @@ def columns_of(rows: Sequence[TrialRow]) -> list[TrialColumn]:
 
 
 def other_fields(assessment: StudyAssessment) -> list[dict[str, Any]]:
-    """Return the ensemble and the references as fields of a TrialRow; `trial` is a name, what does not apply is None.
+    """Return the ensemble and the references as fields of a TrialRow: `trial` is a name, other fields may be None.
 
     The difference of the ensemble is that to the best trial.
     """
@@ -234,7 +234,7 @@ def trial_rows(
     Args:
         records: Trials of a study.
         searched: TrialConfig fields that the study's space searches, in order.
-        assessment: Source of the columns that need stored predictions and test evaluations.
+        assessment: Assessment, for the columns that need stored predictions and test evaluations.
     """
     ended = rank_trials(records)
     ranks = {record.number: rank for rank, record in enumerate(ended, 1)}

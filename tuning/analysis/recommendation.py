@@ -9,32 +9,31 @@ from core.metrics import Metric
 from tuning.analysis.selection_bias import FIXED, Resamples
 
 ALIKE = 2.0
-"""Trials with at most this many times the multiplications of the cheapest one are equally cheap, and the best of them
-is recommended: with exact numbers, a model that is 5% cheaper would be recommended for a point of accuracy less."""
+"""Trials with at most this many times the multiplications of the cheapest one count as equally cheap, and the best of
+them is recommended. Otherwise a model that is 5% cheaper would be recommended although it loses a point of accuracy."""
 ONE_CLASS, NOT_BETTER = "one class", "not better"
-"""Why a trial is never recommended: it predicts a single class; it is not better than always predicting the majority
-class."""
+"""Reasons why a trial is never recommended: it predicts a single class; it is not better than the majority class."""
 NOTHING_LEARNED = (
     "nothing was learned: no trial is shown to be better than always predicting the majority class",
-    "try --metric macro_f1 for rare classes, more --epochs or --trials; check the labels",
+    "choose --metric macro_f1 for rare classes, pass more --epochs or --trials, or check the labels",
 )
-"""What the commands and the page say then, and what to try."""
+"""Message of the commands and the page if nothing was learned, and the advice."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, slots=True)
 class Recommendation:
-    """The rule, as a choice for tuning.analysis.selection_bias."""
+    """The rule, as a Choice of tuning.analysis.selection_bias."""
 
     resamples: Resamples
     multiplications: NDArray[np.float64]
-    """(T,) per word."""
+    """(T,) multiplications per word."""
     sizes: NDArray[np.float64]
-    """(T,) trained parameters, which decide between equal scores."""
+    """(T,) number of trained parameters, which decide ties."""
     useful: NDArray[np.bool_]
     """(T,) whether a trial may be recommended."""
 
     def __call__(self, scores: NDArray[np.float64]) -> NDArray[np.int64]:
-        """Choose a trial in each resample (R, T); the best one if none may be recommended."""
+        """Return the chosen trial of each resample (R, T); the best one if none may be recommended."""
         useful = self.useful.copy()
         if FIXED in self.resamples.places:
             useful[self.resamples.places[FIXED]] = False

@@ -1,17 +1,17 @@
 """Figures of a search's choices without the bias from choosing by the same validation sentences that give the figures.
 
-The best of all epochs of many trials owes a part of its score to the sentences that it was chosen on. So the choice is
-repeated on resamples of the sentences. If e is the error of a score and d its change in a resample, a choice by the sum
-of both owes as much to e as to d, in proportion to their variances. The change d is known, so what the choice owes to e
-is subtracted: the score minus DENSITY times d is an unbiased estimate (coupled bootstrap: Oliveira, Lei and Tibshirani
-2021, "Unbiased risk estimation in the normal means problem via coupled bootstrap techniques"). With resamples of n
-sentences, the figure is that of a choice by n / 2 sentences: too low by 0.6 points for the epochs of a single trial on
-200 sentences. With DENSITY n sentences, the choice is more like the actual one.
+The best of all epochs of many trials is partly the best by chance, on the sentences by which it was chosen. The choice
+is therefore repeated on resamples of the sentences. Let e be the error of a score, and d its change in a resample. A
+choice by the sum of both is biased by e and by d, in proportion to their variances. The change d is known, so the bias
+by e can be subtracted: the score minus DENSITY times d is an unbiased estimate (coupled bootstrap: Oliveira, Lei and
+Tibshirani 2021, "Unbiased risk estimation in the normal means problem via coupled bootstrap techniques"). With
+resamples of n sentences, the figure is that of a choice by n / 2 sentences: too low by 0.6 points for the epochs of a
+single trial on 200 sentences. With DENSITY n sentences, the choice is more like the actual one.
 
-The candidates are all recorded epochs of all trials, also of those that were not promoted. Their later epochs are
+The candidates are all recorded epochs of all trials, including trials that were not promoted. Their later epochs are
 unknown: a resample in which they would have been promoted has one candidate less, and it does not repeat the promotion
-of the others. benchmarks/quality/selection_bias.py measures what remains of the bias. Suggestions of the sampler
-depend on earlier scores too; only the test split is free of that.
+of the others. benchmarks/quality/selection_bias.py measures the remaining bias. Suggestions of the sampler also depend
+on earlier scores; only the test split is free of that.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -25,17 +25,17 @@ from core.metrics import Metric
 from core.stats import Interval, Z, wilson
 
 AT_ONCE = 2**22
-"""Numbers in one block of resampling counts, or of scores."""
+"""Maximum number of values in one block of resampling counts, or of scores."""
 DENSITY = 2
-"""Sentences in a resample, as a multiple of the validation sentences. With 4, the figures scatter more."""
+"""Number of sentences in a resample, as a multiple of the validation sentences. With 4, the figures scatter more."""
 REPEATS = 2000
 """Number of resamples: the figure of 1,000 sentences then has a random error of 0.05 points."""
 MIN_REPEATS = 200
 MAX_RESAMPLED = 2**25
-"""With more sentences than this in REPEATS resamples together, there are fewer resamples. That is from 16,000 sentences
-on, whose figures are as exact with fewer."""
+"""Maximum number of sentences in all resamples together. From 16,000 sentences on, there are therefore fewer resamples,
+which give equally exact figures."""
 FIXED = -1
-"""Instead of a trial's number: outputs that no search chose, such as those of the plain baseline."""
+"""Number in place of a trial's for outputs that no search chose, such as those of the plain baseline."""
 
 Choice = Callable[[NDArray[np.float64]], NDArray[np.int64]]
 """A rule that chooses a trial in each resample: from the best score of each trial (R, T) to places (R,)."""
@@ -43,14 +43,14 @@ Choice = Callable[[NDArray[np.float64]], NDArray[np.int64]]
 
 @dataclass(frozen=True, kw_only=True, eq=False, slots=True)
 class Candidates:
-    """Outputs on the n validation sentences from which a search chose; in a tie, the first one counts as better."""
+    """Outputs on the n validation sentences from which a search chose. Ties go to the first one."""
 
     metric: Metric
     labels: NDArray[np.int64]
     """(n,)."""
     n_classes: int
     trials: Sequence[int]
-    """T different numbers; FIXED may be one of them."""
+    """T different numbers of trials; FIXED may be one of them."""
     outputs: Sequence[Sequence[NDArray[Any]]]
     """(n,) predicted classes or (n, C) probabilities of each epoch of each of the T trials."""
 
@@ -60,11 +60,11 @@ class Corrected:
     """A score, or the difference of two, in the metric's own direction."""
 
     raw: float
-    """On the sentences by which it was chosen."""
+    """Value on the sentences by which it was chosen."""
     value: float
-    """What it is expected to be on other sentences."""
+    """Expected value on other sentences."""
     interval: Interval
-    """Of the value."""
+    """Interval of the expected value."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, slots=True)
@@ -76,9 +76,9 @@ class Repeated:
     base: NDArray[np.float64]
     """(R,) score on the sentences of what is chosen in each resample."""
     change: NDArray[np.float64]
-    """(R,) what the resample changed in it."""
+    """(R,) change of this score by the resample."""
     own_change: NDArray[np.float64]
-    """(R,) what it changed in the score of the actual choice. It has mean 0 and makes the figure less random."""
+    """(R,) change of the score of the actual choice by the resample. It has mean 0 and makes the figure less random."""
 
     @property
     def value(self) -> float:
@@ -86,7 +86,7 @@ class Repeated:
         return float((self.base - DENSITY * (self.change - self.own_change)).mean())
 
     def minus(self, other: "Repeated") -> "Repeated":
-        """Return the difference to another choice; if it was repeated less often, of the resamples of both."""
+        """Return the difference to another choice, over the resamples of both."""
         rows = slice(min(len(self.base), len(other.base)))
         return Repeated(
             raw=self.raw - other.raw,
@@ -96,7 +96,7 @@ class Repeated:
         )
 
     def interval(self, n: int) -> Interval:
-        """Return the normal interval of a choice by n sentences.
+        """Return the interval (normal) of a choice by n sentences.
 
         Its variance is that of the actual choice and half that of the repeated ones. The half is empirical: with it,
         the intervals cover the truth in 93 to 97% of the benchmark's searches.
@@ -115,7 +115,7 @@ def draw_counts(n: int, *, repeats: int, seed: int, at_once: int = 1) -> Iterato
         n: Number of sentences.
         repeats: Number of resamples R.
         seed: Seed of the resampling.
-        at_once: Numbers that the caller computes from one resample, if more than its size; blocks are smaller then.
+        at_once: Number of values that the caller computes from one resample; if large, the blocks are smaller.
     """
     draw, size = np.random.default_rng(seed), DENSITY * n
     rows = max(1, AT_ONCE // max(size, at_once))
@@ -137,7 +137,7 @@ class Resamples:
         """Resample.
 
         Args:
-            candidates: At least one, on at least 2 sentences.
+            candidates: Candidates, at least one, on at least 2 sentences.
             repeats: Number of resamples R.
             seed: Seed of the resampling; the same arguments give the same figures.
         """
@@ -163,7 +163,7 @@ class Resamples:
         self.base = np.empty((repeats, len(slices)))
         """(R, T) score of that epoch on the sentences themselves."""
         self.own_change = np.empty((repeats, len(slices)))
-        """(R, T) what the resample changed in the score of the trial's actual best epoch."""
+        """(R, T) change of the score of the trial's actual best epoch by the resample."""
         start = 0
         for counts in draw_counts(self.n, repeats=repeats, seed=seed, at_once=len(raw)):
             rows, start = slice(start, start + len(counts)), start + len(counts)
@@ -176,7 +176,7 @@ class Resamples:
         # A metric that is no mean over sentences has another expectation on resamples than on the sentences.
         shift = self.own_change.mean(axis=0)
         self.change = self.best - self.base - shift
-        """(R, T) what the resample changed in it."""
+        """(R, T) change of this score by the resample."""
         self.own_change -= shift
 
     def errors(self, place: int) -> NDArray[np.float64]:
@@ -184,7 +184,7 @@ class Resamples:
         return np.asarray(DENSITY**0.5 * (self.own_change - self.own_change[:, [place]]).std(axis=0))
 
     def epoch_bias(self, trial: int) -> float:
-        """Return what the choice of the trial's best epoch adds to its score."""
+        """Return the bias of a trial's score by the choice of its best epoch."""
         found = self.repeated(self.only(trial))
         return found.raw - found.value
 
@@ -200,7 +200,7 @@ class Resamples:
         return np.asarray(chosen.argmax(axis=1))
 
     def repeated(self, choice: Choice) -> Repeated:
-        """Return what a rule chooses."""
+        """Return the choice of a rule, repeated in the resamples."""
         place = int(choice(self.raw[None])[0])
         rows, chosen = np.arange(len(self.best)), choice(self.best)
         return Repeated(
@@ -211,7 +211,7 @@ class Resamples:
         )
 
     def corrected(self, choice: Choice | Repeated) -> Corrected:
-        """Return the score of what a rule chooses."""
+        """Return the corrected score of the choice of a rule."""
         found = choice if isinstance(choice, Repeated) else self.repeated(choice)
         value, interval = found.value, found.interval(self.n)
         low, high = max(interval.low, self._limits[0]), min(interval.high, self._limits[1])
@@ -227,7 +227,7 @@ class Resamples:
         )
 
     def difference(self, choice: Choice | Repeated, other: Choice | Repeated) -> Corrected:
-        """Return by how much the choice of one rule is better than that of another one, in pairs of sentences."""
+        """Return the gain of the choice of one rule over that of another one, in pairs of sentences."""
         one, two = (each if isinstance(each, Repeated) else self.repeated(each) for each in (choice, other))
         found = one.minus(two)
         return Corrected(raw=found.raw, value=found.value, interval=found.interval(self.n))

@@ -25,7 +25,7 @@ from tuning.journal.probabilities import file_name, load_probabilities, trial_na
 from tuning.journal.records import TrialRecord, is_candidate, rank_trials, read_study
 
 BEST = 4
-"""One in BEST trials counts: the best ones, at least one."""
+"""The best 1/BEST of the trials count, at least one."""
 MAX_ROWS = 50
 """Maximum number of rows of the text table."""
 MAX_TEXT = 60
@@ -37,7 +37,7 @@ class Suspect:
     """One sentence that the models classify differently from its label."""
 
     sentence: int
-    """Its place among the checked sentences, from 0."""
+    """Index among the checked sentences, from 0."""
     label: str
     predicted: str
     label_probability: float
@@ -100,12 +100,12 @@ def suspects_of(
 
     Args:
         folder: Folder of the study.
-        attributes: Its user attributes.
-        records: Its trials.
+        attributes: User attributes of the study.
+        records: Trials of the study.
         cache_dir: Folder of the data cache.
 
     Raises:
-        UserError: It has no probabilities yet, or its data cannot be read.
+        UserError: The study has no probabilities yet, or its data cannot be read.
     """
     spec, classes = attributes["spec"], tuple(attributes["validation"]["classes"])
     if spec["data"].get("validation", "split") == "split" and (names := _fold_files(attributes)):
@@ -115,7 +115,7 @@ def suspects_of(
     labels = unpack_labels(attributes["validation"]["labels"], "the study's validation labels")
     means = mean_probabilities(folder, records, len(labels), len(classes))
     if means is None:
-        raise UserError(f"study {folder.name!r} has no probabilities yet: run its command until a trial has ended")
+        raise UserError(f"study {folder.name!r} has no probabilities yet; run its command until a trial has ended")
     texts = load_validation_texts(spec["data"], spec["fingerprint"], cache_dir)
     return find_suspects(labels, means, classes, texts), len(labels)
 
@@ -136,7 +136,7 @@ def _fold_files(attributes: Mapping[str, Any]) -> list[str]:
 def _over_folds(
     folder: Path, data: Mapping[str, Any], names: Sequence[str], cache_dir: Path | None
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]] | None:
-    """Return labels (n,) and probabilities (n, C) of all sentences; None if the probabilities of a fold are gone.
+    """Return labels (n,) and probabilities (n, C) of all sentences; None if the probabilities of a fold are absent.
 
     Raises:
         UserError: The data cannot be read.
@@ -187,9 +187,9 @@ def _table(found: Sequence[Suspect]) -> list[str]:
 
 
 def _notes(found: Sequence[Suspect], n_sentences: int, *, only_validation: bool) -> list[str]:
-    notes = [f"{len(found):,} of {n_sentences:,} sentences have another most probable class than their label"]
+    notes = [f"in {len(found):,} of {n_sentences:,} sentences, the most probable class is not the label"]
     if len(found) > MAX_ROWS:
-        notes.append(f"the table has the {MAX_ROWS} most suspicious ones: --format csv has all")
+        notes.append(f"the table has the {MAX_ROWS} most suspicious ones; pass --format csv for all")
     if only_validation:
-        notes.append("only the validation split was checked: `confirm --folds 5` lets it check all sentences")
+        notes.append("only the validation split was checked; run confirm --folds 5 to check all sentences")
     return notes

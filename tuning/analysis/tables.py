@@ -45,10 +45,10 @@ def render_table(
 
     Args:
         rows: Result of tuning.analysis.filters.filter_rows.
-        form: Table, json, csv, md or html.
+        form: Format: table, json, csv, md or html.
         width: Width of a text table in characters; None for the terminal's.
         notes: Lines below a text, Markdown or HTML table.
-        assessment: Of the study, if the references and the ensemble are to be shown.
+        assessment: Assessment of the study, to show the references and the ensemble.
     """
     references = assessment.references if assessment else ()
     fields = [*(row.to_dict() for row in rows), *(other_fields(assessment) if assessment else [])]
@@ -68,7 +68,7 @@ def render_table(
     ]
     cells += [[*_reference_cells(reference, shown), *["-"] * len(settings)] for reference in references]
     above = [f"all trials shown: {' '.join(brief_settings(constants))}"] if constants else []
-    below = [f"trial {r.trial} repeats trial {r.copy_of}: not trained again" for r in rows if r.copy_of is not None]
+    below = [f"trial {r.trial} repeats trial {r.copy_of} and was not trained" for r in rows if r.copy_of is not None]
     below += [f"{reference.name}: {reference.about}" for reference in references]
     below += [*(f"trial {row.trial} failed: {printable(row.error)}" for row in rows if row.error), *notes]
     if form == "md":
@@ -93,13 +93,13 @@ def split_settings(params: Sequence[Mapping[str, Any]]) -> tuple[list[str], dict
 
 
 def _wrapped(paragraphs: Iterable[str], width: int) -> Iterator[str]:
-    """Yield the lines of paragraphs; one that begins with a space or `next: ` is a command, which stays in one line."""
+    """Yield the lines of paragraphs. A command, which begins with a space or `next: `, stays on one line."""
     for text in paragraphs:
         yield from [text] if text.startswith((" ", "next: ")) else textwrap.wrap(text, min(width, MAX_LINE), **UNBROKEN)
 
 
 def _baseline_notes(rows: Sequence[TrialRow], titles: Sequence[str]) -> Iterator[str]:
-    """Yield what the star and the column `gain` mean, if the table has them."""
+    """Yield the meaning of the star and of the column `gain`, if the table has them."""
     if any(row.baseline for row in rows):
         yield BASELINE
         if "gain" in titles:
@@ -172,13 +172,13 @@ def render_curve(expected: RandomSearchCurve, form: str) -> str:
 
 
 def curve_notes(expected: RandomSearchCurve) -> list[str]:
-    """Return lines that say which trials the curve is based on, and which estimators it uses."""
+    """Return lines on the trials on which the curve is based, and on its estimators."""
     failed = f", without the {expected.failed} that failed" if expected.failed else ""
     return [
-        f"best validation {METRICS[expected.metric].title} to expect of random search, from those trials of this",
-        f"study alone that were drawn at random: {expected.random_trials}{failed}",
+        f"expected best validation {METRICS[expected.metric].title} of random search, from",
+        f"the trials of this study that were drawn at random: {expected.random_trials}{failed}",
         "expected best: unbiased (Tang et al. 2020); plug-in: Dodge et al. 2019",
-        "raw: the best of more trials is also chosen by more luck",
+        "not corrected: with more trials, the selection bias of the best is larger",
     ]
 
 

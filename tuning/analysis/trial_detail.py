@@ -29,7 +29,7 @@ MAX_NAME = 20
 
 @dataclass(frozen=True, kw_only=True, eq=False, slots=True)
 class ClassResults:
-    """How a trial's best epoch recognises the classes of the validation split."""
+    """Scores and confusions of the classes at a trial's best epoch, on the validation split."""
 
     scores: Sequence[ClassScores]
     confusion: NDArray[np.int64]
@@ -59,8 +59,8 @@ def trial_text(folder: Path, number: int, form: str) -> str:
     """
     attributes, records = read_study(folder)
     if not 0 <= number < len(records):
-        have = f"it has 0 to {len(records) - 1}" if records else "it has none yet"
-        raise UserError(f"study {folder.name!r} has no trial {number}: {have}")
+        have = f"choose from 0 to {len(records) - 1}" if records else "run the study first"
+        raise UserError(f"study {folder.name!r} has no trial {number}; {have}")
     record, results = records[number], class_results(records[number], attributes)
     if form == "json":
         return json.dumps(_as_json(record, results), indent=2)

@@ -1,8 +1,8 @@
 """Adapters: a Schedule as Ray Tune's Searcher and TrialScheduler.
 
 Ray asks the searcher for a new trial when a worker is free, and the scheduler after each report whether the trial
-continues. To Ray, a paused trial has ended; it continues as another trial of Ray's. Ray's own state is neither written
-nor read: the journal is the state.
+continues. For Ray, a paused trial has ended; it continues as a new Ray trial. Ray's own state is neither written nor
+read: the journal is the state.
 """
 
 import time
@@ -20,7 +20,7 @@ from tuning.scheduling.virtual_clock import NoJob
 
 
 def unflatten(result: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """Return the dict that was reported under `name`: Ray passes it on as `name/key` entries."""
+    """Return the dict that was reported under `name`, which Ray delivers as `name/key` entries."""
     prefix = f"{name}/"
     return {key.removeprefix(prefix): value for key, value in result.items() if key.startswith(prefix)}
 
@@ -34,7 +34,7 @@ class RaySearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
         self._running: dict[str, tuple[int, float]] = {}  # Ray's trial id -> our number, seconds since 1970
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        """Return the configuration of a new trial of Ray's, None for later, or FINISHED."""
+        """Return the configuration of a new Ray trial, None for later, or FINISHED."""
         job = self.schedule.next_job()
         if isinstance(job, NoJob):
             return None if job is NoJob.WAIT else str(Searcher.FINISHED)
@@ -48,7 +48,7 @@ class RaySearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
         }
 
     def on_trial_complete(self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False) -> None:
-        """Report the end of one of Ray's trials; `error` means that its worker died."""
+        """Report the end of a Ray trial; `error` means that its worker died."""
         number, since = self._running.pop(trial_id)
         segment: dict[str, Any] = {"since": since, "until": time.time()}
         if result and "pid" in result:
@@ -61,17 +61,17 @@ class RaySearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
     restore = save
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return nothing: Ray pickles its Tuner, which is never loaded."""
+        """Return an empty state: Ray pickles its Tuner, which is never loaded."""
         return {}
 
 
 class RayScheduler(FIFOScheduler):  # type: ignore[misc]  # Ray ships no types
-    """Reports each epoch to the schedule, and ends a trial of Ray's when its job has ended."""
+    """Reports each epoch to the schedule, and ends a Ray trial when its job has ended."""
 
     def __init__(self, schedule: Schedule) -> None:
         super().__init__()
         self.schedule = schedule
-        # With shares of a GPU an idle worker would keep its share from a trial that needs the whole one.
+        # With GPU fractions, an idle worker would block its fraction for a trial that needs the whole GPU.
         self._keeps_workers = schedule.retry_oom
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: Mapping[str, Any]) -> str:
@@ -85,12 +85,12 @@ class RayScheduler(FIFOScheduler):  # type: ignore[misc]  # Ray ships no types
         return str(TrialScheduler.CONTINUE if continues else TrialScheduler.STOP)
 
     def on_trial_complete(self, tune_controller: Any, trial: Trial, result: Mapping[str, Any]) -> None:
-        """Keep the worker of a trial that has ended, and drop Ray's record of earlier trials."""
+        """Keep the worker of a trial that has ended, and drop Ray's records of earlier trials."""
         if not self._keeps_workers:
             self._keeps_workers = True
             keep_idle_workers(tune_controller, trial, self.schedule.clock.n_trials)
         drop_finished_trials(tune_controller)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return nothing, as the searcher does."""
+        """Return an empty state, as the searcher does."""
         return {}

@@ -1,4 +1,4 @@
-"""BackgroundRay: Ray on this machine, which another thread starts while this one reads the data. Imports no Ray."""
+"""BackgroundRay: Ray on this machine, started in a thread while the main thread reads the data. Imports no Ray."""
 
 import contextlib
 import threading
@@ -10,7 +10,7 @@ from tuning.console import say_if_slow
 from tuning.resources.machine import Machine
 
 END_SECONDS = 60
-"""Maximum time for the end of Ray. Its processes end with this one at the latest."""
+"""Maximum time in seconds for the shutdown of Ray. Its processes end with this process at the latest."""
 
 
 class BackgroundRay:
@@ -24,16 +24,16 @@ class BackgroundRay:
         self._thread = threading.Thread(target=self._hold, name="ray", daemon=True)
 
     def start(self) -> None:
-        """Let Ray start, and return at once."""
+        """Start Ray in a thread, and return at once."""
         if self._thread.ident is None:
             self._thread.start()
 
     @contextlib.contextmanager
     def session(self, say: Callable[[str], None] = lambda line: None) -> Iterator[Any]:
-        """Wait until Ray has started, give it, and shut it down after the block.
+        """Wait until Ray has started, yield it, and shut it down after the block.
 
         Args:
-            say: Called with a line if that takes long.
+            say: Called with a line if the start takes long.
 
         Raises:
             UserError: Ray does not start.
@@ -48,7 +48,7 @@ class BackgroundRay:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Shut Ray down; an interruption of this wait does not cut that short."""
+        """Shut Ray down; an interruption of this wait does not stop the shutdown."""
         self._over.set()
         if self._thread.ident is not None:
             self._thread.join(END_SECONDS)

@@ -4,8 +4,8 @@ The nodes of a cluster do not share a folder. A trial writes its checkpoints int
 `--storage` it also copies each checkpoint to the storage, and downloads the latest one if it continues on another node.
 Storage errors are reported and do not stop the trial.
 
-The name of a trial's folder contains its number and a digest of everything that its results depend on; the name of the
-study's folder contains its name and a digest of its spec. Whatever is found under a name can therefore be used.
+The name of a trial's folder contains its number and a digest of everything that its results depend on. The name of the
+study's folder contains its name and a digest of its spec. A checkpoint with the right name can therefore be used.
 """
 
 import hashlib
@@ -27,26 +27,27 @@ from tuning.backend.storage import delete, errors_as_user_errors, make_folder, o
 from tuning.resources.machine import Machine, TrialResources
 
 REMOVE_SECONDS = 120
-"""A node that has not removed its checkpoints by then keeps them."""
+"""Time in seconds after which a node that has not removed its checkpoints keeps them."""
 
 
 class RemoteCheckpoints:
-    """A trial's folder in the storage, and its twin on the node that trains.
+    """A trial's folder in the storage, and the folder on the node that trains the trial.
 
-    Both methods raise UserError if the storage does not answer, is full, or its rights do not suffice.
+    Both methods raise UserError if the storage does not answer, is full, or denies access.
     """
 
     def __init__(self, where: str, key: str, local: Path) -> None:
-        """
+        """Store the arguments.
+
         Args:
-            where: The storage, as `open_storage` takes it.
-            key: Of the trial's folder in it, with slashes.
+            where: The storage, in the form of `open_storage`.
+            key: Path of the trial's folder in the storage, with slashes.
             local: The trial's folder on this node.
         """
         self.where, self.key, self.local = where, key, local
 
     def download_latest(self) -> None:
-        """Bring the newest whole checkpoint to the node, unless the node has one that is as new."""
+        """Download the newest complete checkpoint, unless the node has one that is as new."""
         with errors_as_user_errors(self.where):
             newest_here = max(checkpoint_names(self.local), default="")
             for name in sorted(self._stored, reverse=True):
@@ -55,7 +56,7 @@ class RemoteCheckpoints:
                 self._stored.discard(name)  # damaged; uploaded again after its epoch
 
     def upload_new(self) -> None:
-        """Bring the node's checkpoints to the storage, and remove those there that the node has removed."""
+        """Upload the node's checkpoints, and remove from the storage those that the node has removed."""
         with errors_as_user_errors(self.where):
             here = set(checkpoint_names(self.local))
             for name in sorted(here - self._stored):
@@ -71,14 +72,14 @@ class RemoteCheckpoints:
 
     @cached_property
     def _stored(self) -> set[str]:
-        """Names of the whole checkpoints in the storage."""
+        """Names of the complete checkpoints in the storage."""
         from pyarrow.fs import FileSelector
 
         found = self._system.get_file_info(FileSelector("", recursive=True, allow_not_found=True))
         return {PurePosixPath(file.path).parent.name for file in found if file.base_name == CHECKSUMS}
 
     def _download(self, name: str) -> bool:
-        """Return whether the checkpoint was whole."""
+        """Download a checkpoint; return whether it was complete."""
         from pyarrow.fs import LocalFileSystem, copy_files
 
         try:
@@ -102,19 +103,19 @@ class RemoteCheckpoints:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CheckpointStore:
-    """Where the trials of a study keep their checkpoints."""
+    """Folders of the checkpoints of a study's trials."""
 
     study: str
     """The study's folder on nodes and in the storage, from tuning.scheduling.study.study_id."""
     on_node: bool
-    """In the node's temporary folder; False: in the study's own folder, which all workers see."""
+    """Whether checkpoints are in the node's temporary folder; otherwise they are in the study's folder."""
     storage: str | None
-    """A path or a URI (tuning.backend.storage); None: nowhere else."""
+    """Second place: a path or a URI (tuning.backend.storage); None for none."""
 
     def run_trial(self, job: Mapping[str, Any], corpus: Corpus, resources: TrialResources) -> None:
         """Call `tuning.backend.worker.run_trial` with its checkpoints in this store.
 
-        `job` also has `kept`: the numbers of the trials whose checkpoints were kept when this job started.
+        `job` also contains `kept`: the numbers of the trials whose checkpoints were kept when this job started.
         """
         from tuning.backend.worker import run_trial  # Ray
 
@@ -133,11 +134,11 @@ class CheckpointStore:
         run_trial({**job, "checkpoint_dir": str(folder)}, corpus, resources, saved)
 
     def remove_all(self, machine: Machine | Cluster, say: Callable[[str], None]) -> None:
-        """Remove what is kept of a study that is complete.
+        """Remove all checkpoints of a complete study.
 
         Args:
-            machine: Where it ran.
-            say: Called with the reason if something could not be removed.
+            machine: Machine or cluster that trained the study.
+            say: Called with the reason if a checkpoint could not be removed.
         """
         if isinstance(machine, Cluster):
             machine.run_on_each_node(_remove_here, self.study, seconds=REMOVE_SECONDS)
@@ -147,7 +148,7 @@ class CheckpointStore:
                 say(problem)
 
     def _prune(self, job: Mapping[str, Any]) -> None:
-        """Remove the checkpoints of other trials. Those of a higher number may have begun after this one."""
+        """Remove the checkpoints of other trials; trials with a higher number may have started after this one."""
 
         def spared(name: str) -> bool:
             number = name.split("-")[0]
@@ -164,7 +165,7 @@ def _remove_here(study: str) -> None:
 
 
 def _node_root() -> Path:
-    """Where this node keeps checkpoints for this user."""
+    """Return the folder of this user's checkpoints on this node."""
     return Path(tempfile.gettempdir()) / f"sentune-{os.getuid()}"
 
 

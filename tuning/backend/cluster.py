@@ -1,7 +1,7 @@
-"""A Ray cluster that others run: joined for a search, looked at node by node, watched, and left as it was.
+"""An existing Ray cluster: join it for a search, check its nodes, watch it, and leave it unchanged.
 
-Our code goes to the nodes as Ray's runtime environment, the corpus through its object store: the nodes need the
-libraries and no shared disk.
+Sentune's code reaches the nodes as Ray's runtime environment, and the corpus through its object store. The nodes need
+the libraries, but no shared disk.
 """
 
 import contextlib
@@ -22,20 +22,20 @@ from tuning.backend.storage import check_storage, marker_file
 from tuning.resources.machine import Machine, TrialResources
 
 WATCH_SECONDS, MISSES = 2.0, 3
-"""How often the head is looked for, and how often in a row it must be gone."""
+"""Seconds between two checks of the head, and number of consecutive failures after which it counts as lost."""
 WORKER_SETTINGS = ("RAY_CHDIR_TO_TRIAL_DIR", "TUNE_FUNCTION_THREAD_TIMEOUT_S")
-"""Those of RAY_ENV that workers read themselves: on another machine they do not inherit them."""
+"""Variables of RAY_ENV that workers read themselves; on another machine, they do not inherit them."""
 LOOK_SECONDS = 180
-"""A node that has not started a worker and imported torch by then is not fit for trials."""
+"""Time in seconds within which a node must start a worker and import torch to be used for trials."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Node:
-    """One of the cluster's."""
+    """One node of a cluster."""
 
     node_id: str
     address: str
-    """Its IP address."""
+    """IP address of the node."""
     machine: Machine
 
 
@@ -44,17 +44,17 @@ class Cluster:
     """A cluster that this process has joined."""
 
     address: str
-    """The head's, HOST:PORT."""
+    """Address of the head, HOST:PORT."""
     raylet: str
-    """The socket of this machine's node, through which everything goes."""
+    """Socket of this machine's node, which all communication uses."""
     nodes: tuple[Node, ...]
-    """Those that may run trials."""
+    """Nodes that may run trials."""
 
     def max_parallel(self, resources: TrialResources) -> int:
-        """How many trials run at once; each on one node.
+        """Return how many trials run in parallel, each on one node.
 
         Raises:
-            ConfigError: Not even one does.
+            ConfigError: Not even one trial fits.
         """
         fits = sum(_fits(resources, node.machine) for node in self.nodes)
         if fits:
@@ -63,11 +63,11 @@ class Cluster:
         raise ConfigError(
             f"a trial with --cpus-per-trial {resources.cpus_per_trial} and "
             f"--gpus-per-trial {resources.gpus_per_trial:g} fits on no node of the cluster at {self.address}; "
-            f"CPUs and GPUs of its nodes: {have}"
+            f"pass at most the CPUs and GPUs of its nodes: {have}"
         )
 
     def run_on_each_node(self, function: Callable[..., Any], *arguments: Any, seconds: float) -> list[Any]:
-        """Call it once on each node; what it returned or raised, in the order of `nodes`."""
+        """Call a function once on each node; return the results or exceptions, in the order of `nodes`."""
         import ray
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -83,9 +83,10 @@ class Cluster:
 
     @contextlib.contextmanager
     def monitored(self, lost: Callable[[str], None]) -> Iterator[Any]:
-        """Give Ray, as `local_ray` does; tell `lost` from another thread when the head or this machine's node is gone.
+        """Yield Ray, as `local_ray` does; watch the head and this machine's node in other threads.
 
-        It must end the process: soon after Ray would do so itself, with pages of its own words.
+        `lost` is called from such a thread when one of them is gone. It must terminate the process; otherwise Ray does
+        so shortly afterwards and prints pages of output.
         """
         import ray
 
@@ -98,13 +99,13 @@ class Cluster:
             over.set()
 
     def _watch_node(self, over: threading.Event, lost: Callable[[str], None]) -> None:
-        """Hear at once that the raylet is gone: some 40 ms later Ray ends this process without a word.
+        """Notice at once that the raylet is gone: about 40 ms later, Ray ends this process without a message.
 
-        It is the socket that tells: a process that was killed can take a second to disappear after that is closed.
+        The closed socket is the signal. A killed process can exist for a second longer.
         """
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as line:
             line.connect(self.raylet)
-            line.recv(1)  # nothing comes; it returns when the other side is closed
+            line.recv(1)  # receives nothing; returns when the other side is closed
         if not over.is_set():
             lost("raylet")
 
@@ -124,13 +125,14 @@ def join_cluster(address: str) -> Iterator[Cluster]:
         address: HOST:PORT of the head, or `auto`.
 
     Raises:
-        ConfigError: It is no such address.
+        ConfigError: The address has another form.
         UserError: No cluster answers there, it has another Ray or Python, or this machine is not one of its nodes.
     """
     address = resolve_address(address)
     check_head(address)
     raylet = local_raylet(address)
-    os.environ.update({name: value for name, value in RAY_ENV.items() if name != "RAY_AUTH_MODE"})  # that is theirs
+    # Without RAY_AUTH_MODE, which the cluster decides.
+    os.environ.update({name: value for name, value in RAY_ENV.items() if name != "RAY_AUTH_MODE"})
     code = [str(Path(package.__path__[0]).absolute()) for package in (core, tuning)]
     environment = {"py_modules": code, "env_vars": {name: RAY_ENV[name] for name in WORKER_SETTINGS}}
     problem = f"cannot join the Ray cluster at {address} ({{}})"
@@ -168,12 +170,12 @@ def check_nodes(cluster: Cluster, storage: str | None, say: Callable[[str], None
     """Check that every node has this machine's torch, and reaches the storage.
 
     Args:
-        cluster: Joined.
-        storage: As of tuning.backend.storage; None for none.
-        say: Called if the nodes' processors differ in the instructions that torch uses.
+        cluster: The joined cluster.
+        storage: A path or URI (tuning.backend.storage); None for none.
+        say: Called with a line if the nodes' processors differ in the instructions that torch uses.
 
     Raises:
-        UserError: NAMING each node that cannot, and why.
+        UserError: A node fails a check; the message names each such node and the reason.
     """
     ours = node_info(None, None)
     with contextlib.nullcontext() if storage is None else marker_file(storage) as mark:
@@ -190,15 +192,15 @@ def check_nodes(cluster: Cluster, storage: str | None, say: Callable[[str], None
         raise UserError(f"{'; '.join(problems)}; fix the node, or start the cluster without it")
     kinds = sorted({theirs["cpu"] for theirs in found} | {ours["cpu"]})
     if len(kinds) > 1:
-        say(f"the nodes' processors differ ({', '.join(kinds)}): where a trial runs may show in its last bits")
+        say(f"the nodes' processors differ ({', '.join(kinds)}): results may not be bit-identical across nodes")
 
 
 def node_info(storage: str | None, mark: str | None) -> dict[str, str]:
-    """Return what trials need to know of a node: torch, processor, and why it cannot reach the storage if it cannot.
+    """Return facts about a node: version of torch, processor, and the reason if it cannot reach the storage.
 
     Args:
-        storage: As of tuning.backend.storage; None for none.
-        mark: Of the driver, in it.
+        storage: A path or URI (tuning.backend.storage); None for none.
+        mark: Name of the driver's file in the storage.
     """
     import safetensors  # noqa: F401 - a worker needs it
     import torch

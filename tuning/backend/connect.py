@@ -1,4 +1,4 @@
-"""Whether a Ray cluster can be joined from here: looked at in seconds, where Ray itself would wait for a minute."""
+"""Check within seconds whether a Ray cluster can be joined; Ray itself would wait for a minute."""
 
 import contextlib
 import os
@@ -17,34 +17,34 @@ TIMEOUT_SECONDS = 5.0
 
 
 def resolve_address(address: str) -> str:
-    """HOST:PORT of the cluster's head.
+    """Return HOST:PORT of the cluster's head.
 
     Args:
-        address: HOST:PORT, or `auto`: what RAY_ADDRESS says, else the cluster that runs on this machine.
+        address: HOST:PORT, or `auto`: the value of RAY_ADDRESS, else the cluster that runs on this machine.
 
     Raises:
-        ConfigError: It is none of these.
-        UserError: `auto`, and there is none.
+        ConfigError: The address has another form.
+        UserError: `auto` is given, and there is no cluster.
     """
     if address == "auto":
         try:
             address = bootstrap_address("auto") or "auto"
         except Exception as error:
             raise UserError(
-                "--address auto: no Ray cluster runs on this machine; start one with `ray start --head`, or give "
+                "--address auto: no Ray cluster runs on this machine; start one with `ray start --head`, or pass "
                 "--address HOST:PORT"
             ) from error
     if not re.fullmatch(r"[^/:\s]+:\d{1,5}", address):
-        hint = "; ray:// would run the search on the head" if address.startswith("ray://") else ""
+        hint = "; leave out ray://, which would run the search on the head" if address.startswith("ray://") else ""
         raise ConfigError(f"--address must be HOST:PORT of the cluster's head, or auto, got {address!r}{hint}")
     return str(bootstrap_address(address))
 
 
 def is_listening(address: str) -> bool:
-    """Whether something listens there."""
+    """Return whether a process listens at the address."""
     host, _, port = address.rpartition(":")
     with (
-        contextlib.suppress(OSError, UnicodeError),  # UnicodeError: no name of a host
+        contextlib.suppress(OSError, UnicodeError),  # UnicodeError: no valid host name
         socket.create_connection((host, int(port)), TIMEOUT_SECONDS),
     ):
         return True
@@ -52,28 +52,28 @@ def is_listening(address: str) -> bool:
 
 
 def check_head(address: str) -> None:
-    """See that a cluster of this Ray and this Python answers.
+    """Check that a cluster with this version of Ray and Python answers.
 
     Raises:
-        UserError: None does.
+        UserError: No such cluster answers.
     """
     if not is_listening(address):
         raise UserError(
-            f"no Ray cluster answers at {address}: start one with `ray start --head`, open the port, or give another "
+            f"no Ray cluster answers at {address}; start one with `ray start --head`, open the port, or pass another "
             "--address"
         )
     try:
-        with _error_output_dropped():  # Ray's client warns there about a token, and about each failed attempt
-            # Where ray.init reads it too; there a difference comes as several lines, and only after other steps.
+        with _error_output_dropped():  # without the warnings of Ray's client about tokens and failed attempts
+            # ray.init reads the same data, but reports a difference in several lines, and only after other steps.
             theirs = cluster_metadata(address)
     except AuthenticationError as error:
         raise UserError(
-            f"the Ray cluster at {address} wants its token: set RAY_AUTH_MODE=token, and put into ~/.ray/auth_token "
-            "what that file holds on the head"
+            f"the Ray cluster at {address} requires its token; set RAY_AUTH_MODE=token, and copy ~/.ray/auth_token "
+            "from the head"
         ) from error
     except Exception as error:
         raise UserError(
-            f"what answers at {address} is not the head of a Ray cluster: give the address that `ray start --head` "
+            f"the process at {address} is not the head of a Ray cluster; pass the address that `ray start --head` "
             "printed"
         ) from error
     ours = {"ray_version": ray.__version__, "python_version": ".".join(map(str, sys.version_info[:3]))}
@@ -83,12 +83,12 @@ def check_head(address: str) -> None:
         if theirs.get(name) != value
     ]
     if differences:
-        raise UserError(f"the cluster at {address} has {'; '.join(differences)}: both must have the same")
+        raise UserError(f"the cluster at {address} has {'; '.join(differences)}; install the same version on both")
 
 
 @contextlib.contextmanager
 def _error_output_dropped() -> Iterator[None]:
-    """Standard error, that of native code too, goes nowhere while the block runs."""
+    """Drop standard error, including that of native code, while the block runs."""
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
     try:
@@ -100,24 +100,24 @@ def _error_output_dropped() -> Iterator[None]:
 
 
 def local_raylet(address: str) -> str:
-    """The socket of this machine's node, through which a driver works: of several the one that Ray takes.
+    """Return the socket of this machine's node, which a driver uses; of several, the one that Ray uses.
 
     Raises:
-        UserError: This machine is no node of that cluster.
+        UserError: This machine is no node of the cluster.
     """
     running = _raylets()
     for info in alive_nodes(address):
         if info.node_id.hex() in running:
             return str(info.raylet_socket_name)
     raise UserError(
-        f"this machine is no node of the cluster at {address}: join it first with `ray start --address={address} "
-        "--num-cpus=0`, which gives it no trials"
+        f"this machine is no node of the cluster at {address}; run `ray start --address={address} "
+        "--num-cpus=0`, which joins without running trials here"
     )
 
 
 def _raylets() -> set[str]:
-    """The ids of the nodes that run on this machine, of whatever cluster."""
-    import psutil  # Ray brings it along
+    """Return the ids of the nodes of all clusters that run on this machine."""
+    import psutil  # a dependency of Ray
 
     found: set[str] = set()
     for process in psutil.process_iter():

@@ -16,9 +16,9 @@ LATER_SECONDS = 0.02
 
 
 def _send_later(number: int) -> None:
-    """Send this process a signal again: the import that it met would never release the lock of all imports.
+    """Send this process a signal again, after the import that it interrupted.
 
-    The thread that imports Ray would wait for this lock forever.
+    An exception in that import would never release the lock of all imports, and the thread that imports Ray needs it.
     """
     timer = threading.Timer(LATER_SECONDS, os.kill, [os.getpid(), number])
     timer.daemon = True
@@ -27,23 +27,23 @@ def _send_later(number: int) -> None:
 
 @dataclass(kw_only=True)
 class InterruptHandler(StopSignal):
-    """A signal asks to stop after the epochs in progress; a second one, or one while nothing trains, stops at once."""
+    """Stop after the epochs in progress at a first signal; at once at a second one, or if no trial is being trained."""
 
     notice: str = "stopping: running trials end their epoch and keep their checkpoints"
-    """What the first signal causes."""
+    """Line for the first signal."""
     kept: str = "nothing is lost"
-    """What the loss of Ray leaves."""
+    """Clause for the message about the loss of Ray."""
     say: Callable[[str], None] = print_note
     before_exit: Callable[[], None] = lambda: None
     """Called before `on_ray_lost` ends the process, such as to show the cursor again."""
     training: bool = False
-    """Something trains. While nothing does, the first signal already stops at once."""
+    """Whether a trial is being trained. Otherwise the first signal stops at once."""
     again: bool = False
-    """The command stops at once: Ray is being shut down, and further signals are ignored."""
+    """Whether the command stops at once: Ray is being shut down, and further signals are ignored."""
 
     @contextlib.contextmanager
     def installed(self) -> Iterator[None]:
-        """Handle the two signals while the block runs; outside the main thread, Python lets no one do so."""
+        """Handle the two signals while the block runs; Python allows this only in the main thread."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -56,7 +56,7 @@ class InterruptHandler(StopSignal):
 
     @contextlib.contextmanager
     def while_training(self) -> Iterator[None]:
-        """Let the first signal only ask to stop while the block runs."""
+        """Let the first signal only request a stop while the block runs."""
         self.training = True
         try:
             yield
@@ -84,17 +84,17 @@ class InterruptHandler(StopSignal):
             timer.cancel()
 
     def on_ray_lost(self, process: str) -> NoReturn:
-        """End this process after one of Ray's own has ended: the main thread may wait for Ray forever.
+        """End this process after one of Ray's processes has ended: the main thread may wait for Ray forever.
 
         Called from another thread. The journal survives a kill at any moment.
         """
         self.before_exit()
-        if self.requested and not self.ended:  # the signal went to Ray as well
+        if self.requested and not self.ended:  # Ray's processes received the signal, too
             self.say(f"interrupted; run the same command again to resume: {command_line()}")
             os._exit(130)
         self.say(
             f"sentune: Ray's process {process} has ended (killed, or out of memory); {self.kept}, "
-            f"the same command goes on: {command_line()}"
+            f"run the same command again to resume: {command_line()}"
         )
         os._exit(2)
 
@@ -108,4 +108,4 @@ class InterruptHandler(StopSignal):
             self.again = True
             raise KeyboardInterrupt
         self.requested = True
-        self.say(f"{self.notice}; once more to stop at once")
+        self.say(f"{self.notice}; press Ctrl-C again to stop at once")

@@ -22,9 +22,9 @@ from tuning.resources.machine import Machine
 RAY_ENV = {
     "RAY_USAGE_STATS_ENABLED": "0",  # no telemetry
     "RAY_AUTH_MODE": "disabled",  # no token written into the home folder
-    "RAY_prestart_worker_first_driver": "0",  # one a core, which trials would not use: theirs are actors
-    "RAY_raylet_client_connect_timeout_milliseconds": "50",  # usually it must try twice, and would wait for a second
-    "RAY_raylet_client_num_connect_attempts": "200",  # so still for 10 s
+    "RAY_prestart_worker_first_driver": "0",  # one worker per core, which trials do not use: they run as actors
+    "RAY_raylet_client_connect_timeout_milliseconds": "50",  # it usually needs two attempts, with a second in between
+    "RAY_raylet_client_num_connect_attempts": "200",  # 10 s in total, as before
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
@@ -39,15 +39,13 @@ def ray_session(problem: str, **options: Any) -> Iterator[Any]:
     """Start or join Ray, without its output, and shut it down after the block.
 
     Args:
-        problem: Message of the UserError if Ray does not start; `{}` stands for the cause.
-        options: Of ray.init.
+        problem: Message of the UserError if Ray does not start; `{}` is replaced by the cause.
+        options: Arguments of ray.init.
     """
     import ray
 
     if ray.is_initialized():
-        raise UserError(
-            "Ray already runs in this Python process, and sentune starts its own: call ray.shutdown() first"
-        )
+        raise UserError("Ray already runs in this Python process, and sentune starts its own; run ray.shutdown() first")
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # the journal has every error
     try:
         with sigterm_handler_kept():
@@ -63,7 +61,7 @@ def ray_session(problem: str, **options: Any) -> Iterator[Any]:
 
 
 def root_cause(error: Exception) -> str:
-    """Return what went wrong in one line; Ray adds pages to it."""
+    """Return the cause of an error in one line, without the pages that Ray adds."""
     return error_summary(getattr(error, "cause", None) or error)
 
 
@@ -72,16 +70,16 @@ def local_ray(machine: Machine, lost: Callable[[str], None]) -> Iterator[Any]:
     """Start Ray on this machine, and shut it down after the block.
 
     Args:
-        machine: What Ray may use of it.
+        machine: CPUs and GPUs that Ray may use.
         lost: Called from another thread with the name of one of Ray's processes that has ended (killed, or out of
             memory). It must end the process; otherwise Ray does so shortly afterwards and prints pages of output.
 
     Raises:
         UserError: Ray does not start.
     """
-    import psutil  # Ray brings it along
+    import psutil  # a dependency of Ray
 
-    problem = "Ray did not start ({}): see that the machine is not too busy and try again"
+    problem = "Ray did not start ({}); check that the machine is not too busy, and run the same command again"
     own = {"address": "local", "num_cpus": machine.cpus, "num_gpus": machine.gpus, "include_dashboard": False}
     with contextlib.ExitStack() as stack:
         stack.enter_context(_environment(RAY_ENV))
@@ -89,7 +87,7 @@ def local_ray(machine: Machine, lost: Callable[[str], None]) -> Iterator[Any]:
             ray = stack.enter_context(ray_session(problem, **own))
         over = threading.Lock()
         processes = ray_processes()
-        # What Ray's processes have started themselves outlives them by minutes.
+        # Processes that Ray's processes have started survive them by minutes.
         orphans = [child for process in processes.values() for child in psutil.Process(process.pid).children()]
         for name, process in processes.items():
             threading.Thread(target=_watch, args=(name, process, over, orphans, lost), daemon=True).start()
@@ -99,7 +97,7 @@ def local_ray(machine: Machine, lost: Callable[[str], None]) -> Iterator[Any]:
 
 @contextlib.contextmanager
 def _environment(variables: Mapping[str, str]) -> Iterator[None]:
-    """Set environment variables while the block runs: what a notebook does with Ray afterwards is its own affair."""
+    """Set environment variables while the block runs, so that a notebook's later use of Ray is not affected."""
     before = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)
     try:
@@ -113,11 +111,11 @@ def _environment(variables: Mapping[str, str]) -> Iterator[None]:
 
 
 def _watch(name: str, process: Any, over: threading.Lock, orphans: Sequence[Any], lost: Callable[[str], None]) -> None:
-    """Call `lost` when the process ends and no one holds `over`: neither the shutdown nor another watcher."""
+    """Call `lost` when the process ends, unless the shutdown or another watcher holds `over`."""
     process.wait()
     if over.acquire(blocking=False):
         kill_processes()
-        for orphan in orphans:  # without a raylet no one else ends them
+        for orphan in orphans:  # without a raylet, nothing else ends them
             with contextlib.suppress(Exception):  # it may be gone
                 orphan.kill()
         lost(name)

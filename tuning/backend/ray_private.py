@@ -1,6 +1,6 @@
 """All uses of Ray's private names, so that one test shows which of them another version of Ray lacks.
 
-A search does without the names that only save time, memory or output: those for unused processes, idle workers, ended
+A search works without the names that only save time, memory or output: those for unused processes, idle workers, ended
 trials, telemetry and error messages.
 """
 
@@ -23,22 +23,22 @@ from ray.core.generated.gcs_pb2 import GcsNodeInfo
 from ray.exceptions import RayError
 
 ANSWER_SECONDS = 10
-"""An idle worker that says nothing for so long is taken for dead."""
+"""Time in seconds after which an idle worker that does not answer counts as dead."""
 HEAD_FIRST_SECONDS, HEAD_SECONDS = 2, 5
-"""Time limits for the first answer of a cluster's head, and for each further one."""
+"""Time limits in seconds for the first answer of a cluster's head, and for each further one."""
 
 
 def keep_idle_workers(controller: Any, trial: Any, count: int) -> None:
     """Keep up to `count` idle workers alive, and never reuse a worker that has died.
 
-    By itself the controller keeps one idle worker and ends the others, and a new one takes seconds to start. At a
-    rung, and at the window's edge, several may be idle for a moment. One that was killed then would cost the next
-    trial one of its three deaths.
+    By default the controller keeps one idle worker and ends the others, and a new worker takes seconds to start. At a
+    rung, several workers may be idle for a moment. If one of them has been killed, reusing it would count as a death
+    of the next trial's worker.
 
     Args:
         controller: Ray's TuneController.
-        trial: One of Ray's, that needs what all of them need.
-        count: Of workers.
+        trial: A Ray trial; all of them need the same resources.
+        count: Maximum number of idle workers.
     """
     with contextlib.suppress(AttributeError):
         cache, manager = controller._actor_cache, controller._actor_manager
@@ -47,7 +47,7 @@ def keep_idle_workers(controller: Any, trial: Any, count: int) -> None:
 
 
 def _has_living(cache: Any, manager: Any, usual: Callable[[Any], bool], resources: Any) -> bool:
-    """Whether there is an idle worker with these resources; dead ones are let go."""
+    """Return whether there is an idle worker with these resources; remove dead ones."""
     with contextlib.suppress(AttributeError, KeyError):
         workers = cache._cached_objects[resources]
         while workers and not _answers(manager, workers[0]):
@@ -69,7 +69,7 @@ def _answers(manager: Any, worker: Any) -> bool:
 
 
 def drop_finished_trials(controller: Any) -> None:
-    """Drop Ray's records of the trials that have ended: about 25 kB each, which are not used again.
+    """Drop Ray's records of the trials that have ended: about 25 kB each, and not needed any more.
 
     Args:
         controller: Ray's TuneController.
@@ -84,17 +84,17 @@ def drop_finished_trials(controller: Any) -> None:
 
 
 def skip_callback_telemetry() -> None:
-    """Ray counts them for telemetry, which is off, and imports what is installed of MLflow, W&B and Comet: seconds."""
-    with contextlib.suppress(ImportError):  # another Ray's private matter
+    """Skip Ray's count of callbacks for telemetry, which is off: it imports MLflow, W&B and Comet for seconds."""
+    with contextlib.suppress(ImportError):  # another version of Ray
         from ray.air._internal import usage
 
         usage.tag_callbacks = lambda callbacks: None
 
 
 NODE_SECONDS = 10
-"""After this time Ray looks for its node itself."""
+"""Time in seconds after which Ray checks for its node itself."""
 UNUSED_STARTS = ("start_monitor", "start_log_monitor", "start_api_server")
-"""Methods of Ray's Node that start a process which a search on this machine does not use: the autoscaler, the log
+"""Methods of Ray's Node that start processes which a search on this machine does not need: the autoscaler, the log
 monitor and the dashboard's server, which starts even without a dashboard."""
 
 
@@ -102,7 +102,7 @@ monitor and the dashboard's server, which starts even without a dashboard."""
 def without_unused_processes() -> Iterator[None]:
     """Let Ray start without the processes of UNUSED_STARTS while the block runs.
 
-    They cost 3.4 of the 8 s of processor time of Ray's start on a slow machine.
+    They take 3.4 of the 8 s of processor time of Ray's start on a slow machine.
     """
     replaced = {name: getattr(Node, name) for name in UNUSED_STARTS if hasattr(Node, name)}
     for name in replaced:
@@ -116,7 +116,7 @@ def without_unused_processes() -> Iterator[None]:
 
 @contextlib.contextmanager
 def node_is_looked_for_often() -> Iterator[None]:
-    """Let Ray's start end when its node is there: it asks once a second, so it ends half a second later."""
+    """Let Ray's start end as soon as its node exists. Ray checks only once a second, which takes half a second more."""
     usual = services.get_node
 
     def get_node(address: str, node_id: str) -> Any:
@@ -154,7 +154,7 @@ def sigterm_handler_kept() -> Iterator[None]:
 
 
 def silence_error_thread() -> None:
-    """Stop the thread that prints what Ray's processes think of one another: what matters is in the journal."""
+    """Stop the thread that prints errors of Ray's processes: the journal has all that matter."""
     with contextlib.suppress(AttributeError):
         ray_worker.global_worker.threads_stopped.set()
         ray_worker.global_worker.gcs_error_subscriber.close()
@@ -167,7 +167,7 @@ def ray_processes() -> dict[str, Any]:
 
 
 def kill_processes() -> None:
-    """Kill the processes that Ray started, as far as they still run."""
+    """Kill the processes that Ray started and that still run."""
     with contextlib.suppress(Exception):
         ray_worker._global_node.kill_all_processes(check_alive=False, allow_graceful=False)
 
@@ -176,14 +176,14 @@ def bootstrap_address(address: str) -> str | None:
     """Return HOST:PORT of a cluster's head as ray.init finds it, or None for `auto` if RAY_ADDRESS is `local`.
 
     Raises:
-        ConnectionError: `auto`, and no cluster runs on this machine.
+        ConnectionError: `auto` is given, and no cluster runs on this machine.
     """
     found: str | None = services.canonicalize_bootstrap_address(address)
     return found
 
 
 def cluster_metadata(address: str) -> dict[str, Any]:
-    """Return what the head of a cluster keeps for ray.init, such as its versions of Ray and Python.
+    """Return the data that the head of a cluster has for ray.init, such as its versions of Ray and Python.
 
     Raises:
         AuthenticationError: The token that the cluster or RAY_AUTH_MODE requires is missing or wrong.
@@ -202,9 +202,9 @@ def alive_nodes(address: str) -> list[Any]:
 
 
 def _head(address: str) -> Any:
-    """Return a client of the head, or raise RpcError if something else listens there: after 12 s with Ray 2.60.
+    """Return a client of the head; raise RpcError if another process listens there, after 12 s with Ray 2.60.
 
-    Ray first waits twice for a connection, 5 s each. Its usual client, GcsClient, allows another 30 s for the first
+    Ray first waits twice for a connection, 5 s each. Its usual client, GcsClient, waits another 30 s for the first
     answer.
     """
     client = _raylet.InnerGcsClient  # type: ignore[attr-defined]  # its stub leaves it out

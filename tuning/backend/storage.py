@@ -1,7 +1,7 @@
-"""A place for files that every machine reaches: a shared folder or an object store, named by a path or a URI.
+"""A storage that every machine reaches: a shared folder or an object store, given by a path or a URI.
 
-The stores are pyarrow's, as Ray's own. Each function raises ConfigError if the name is neither a path nor the URI of a
-store that pyarrow knows, and UserError if the store does not answer or its rights do not suffice.
+The stores are pyarrow's, as in Ray. Each function raises ConfigError if the name is neither a path nor the URI of a
+store that pyarrow knows, and UserError if the store does not answer or denies access.
 """
 
 import contextlib
@@ -13,7 +13,7 @@ from typing import Any
 from core.errors import ConfigError, UserError
 from core.io.text import error_summary, redact_uris
 
-URI_SCHEMES = "give a folder, file:///FOLDER, s3://BUCKET/FOLDER or gs://BUCKET/FOLDER"
+URI_SCHEMES = "pass a folder, file:///FOLDER, s3://BUCKET/FOLDER or gs://BUCKET/FOLDER"
 
 
 def open_storage(where: str, folder: str = "") -> Any:
@@ -26,7 +26,7 @@ def open_storage(where: str, folder: str = "") -> Any:
         )
     except OSError:
         raise
-    except Exception as error:  # pyarrow has a class of its own for each mistake
+    except Exception as error:  # pyarrow raises many classes
         raise ConfigError(f"--storage {redact_uris(f'{where}: {error_summary(error)}')}; {URI_SCHEMES}") from error
     path = path.rstrip("/")
     if not path:
@@ -36,7 +36,7 @@ def open_storage(where: str, folder: str = "") -> Any:
 
 @contextlib.contextmanager
 def marker_file(where: str) -> Iterator[str]:
-    """Leave a small file in the storage while the block runs; yield its name."""
+    """Keep a small file in the storage while the block runs; yield its name."""
     mark = f".sentune-{uuid.uuid4().hex}"
     with errors_as_user_errors(where):
         system = open_storage(where)
@@ -55,7 +55,7 @@ def check_storage(where: str, mark: str | None = None) -> None:
 
     Args:
         where: The storage.
-        mark: From `marker_file` on another machine, whose file must be seen from here.
+        mark: Name of the file of `marker_file` on another machine, which must be visible here.
     """
     with marker_file(where) as own, errors_as_user_errors(where):
         system = open_storage(where)
@@ -67,12 +67,12 @@ def check_storage(where: str, mark: str | None = None) -> None:
                 read_back = ""
             if read_back != name:
                 raise UserError(
-                    f"what another machine put into {redact_uris(where)} is not there: give a folder that all share"
+                    f"a file of another machine is not visible in {redact_uris(where)}; pass a folder that all share"
                 )
 
 
 def prune(where: str, folder: str, spared: Callable[[str], bool]) -> None:
-    """Remove what is in a folder of the storage unless its name is spared."""
+    """Remove the entries of a folder of the storage, except those for which `spared` is true."""
     from pyarrow.fs import FileSelector
 
     with errors_as_user_errors(where):
@@ -90,25 +90,25 @@ def remove(where: str, folder: str) -> None:
 
 @contextlib.contextmanager
 def errors_as_user_errors(where: str) -> Iterator[None]:
-    """Turn what a storage refuses into one clear line."""
+    """Raise an error of a storage as a UserError of one line."""
     from pyarrow import ArrowException
 
     try:
         yield
     except (OSError, ArrowException) as error:
         raise UserError(
-            f"cannot keep checkpoints in {redact_uris(f'{where} ({error_summary(error)})')}: give another --storage, "
-            "or the rights to read, write and delete there"
+            f"cannot keep checkpoints in {redact_uris(f'{where} ({error_summary(error)})')}; pass another --storage, "
+            "or fix the permissions to read, write and delete there"
         ) from error
 
 
 def delete(system: Any, path: str) -> None:
     """Remove a folder; it need not exist."""
-    with contextlib.suppress(FileNotFoundError):  # another worker was faster
+    with contextlib.suppress(FileNotFoundError):  # another worker has removed it
         system.delete_dir(path)
 
 
 def make_folder(system: Any, path: str = "") -> None:
-    """Make a folder if the store has folders; in an object store, each mark that stands for one costs a request."""
+    """Make a folder if the store has folders; in an object store, each placeholder would cost a request."""
     if system.base_fs.type_name == "local":
         system.base_fs.create_dir(f"{system.base_path}{path}")

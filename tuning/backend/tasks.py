@@ -1,4 +1,4 @@
-"""Tasks on a local Ray that are no trials of a search: several at a time, each started again if its worker dies."""
+"""Tasks on a local Ray other than the trials of a search: several in parallel; restarted if their worker dies."""
 
 from collections import deque
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -23,14 +23,14 @@ def run_tasks(
 
     Args:
         tasks: The tasks, in the order in which they start.
-        starter: Gets the module ray when it has started. Returns a function that starts a task and returns its
+        starter: Called with the module ray once it has started. Returns a function that starts a task and returns its
             reference; the result of a task is a mapping, see tuning.backend.worker.failure_result for failures.
-        session: Gives module ray for a block, once Ray has started.
-        workers: Number of tasks at a time.
+        session: Context manager that yields module ray once Ray has started.
+        workers: Number of parallel tasks.
         interrupt: Ends the execution; unfinished tasks are discarded.
 
     Yields:
-        A task and its result; `died` is in the result if its worker died each time.
+        A task and its result, which contains `died` if its worker died at each attempt.
 
     Raises:
         UserError: A task had an error that the user must fix first, such as a full disk.

@@ -20,16 +20,16 @@ from tuning.scheduling.schedule import MAX_RESTARTS, Schedule
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RayBackend:
-    """What trains the trials of a study."""
+    """Ray, resources and checkpoints for the trials of a study."""
 
     session: Callable[[], AbstractContextManager[Any]]
-    """Gives module ray for a block, once Ray has started."""
+    """Context manager that yields module ray once Ray has started."""
     resources: TrialResources
-    """Of a trial."""
+    """Resources of one trial."""
     workers: int
-    """Trials at once, at most."""
+    """Maximum number of parallel trials."""
     train: Callable[[Mapping[str, Any], Corpus, TrialResources], None]
-    """What a worker does with a job (tuning.backend.checkpoint_sync)."""
+    """Function that a worker calls with a job (tuning.backend.checkpoint_sync)."""
 
 
 class StorageProblems(TrialProgressCallback):  # type: ignore[misc]  # Ray ships no types
@@ -44,11 +44,11 @@ class StorageProblems(TrialProgressCallback):  # type: ignore[misc]  # Ray ships
         self.reported = False
 
     def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: Mapping[str, Any], **info: Any) -> None:
-        """Look for a problem in a report."""
+        """Report the first problem in a result."""
         problem = result.get("storage_problem")
         if problem and not self.reported:
             self.reported = True
-            self.say(f"{problem}; the search continues and tries again after each epoch")
+            self.say(f"{problem}; the search continues, and tries again after each epoch")
 
     def on_trial_complete(self, *_: Any, **info: Any) -> None:
         """Do nothing."""
@@ -64,17 +64,17 @@ def run_schedule(
     Returns when none is left, or after an interruption.
 
     Args:
-        schedule: Its journal holds every epoch and end before the next decision.
+        schedule: The schedule, whose journal contains every epoch and end before the next decision.
         corpus: The data.
-        backend: What trains the trials.
+        backend: Ray, resources and checkpoints.
         interrupt: The stop signal of the schedule.
 
     Returns:
-        The budget that has ended the study, if one has.
+        The budget that has ended the study; None otherwise.
 
     Raises:
-        UserError: The first trials all failed with one cause; or the user must fix something, such as a full disk,
-            before the search can continue.
+        UserError: The first trials all failed with one cause, or there is a problem that the user must fix, such as a
+            full disk.
     """
     with backend.session() as ray, interrupt.while_training():
         _run_trials(schedule, ray.put(corpus), backend, interrupt)
@@ -88,7 +88,7 @@ def _run_trials(schedule: Schedule, corpus_ref: Any, backend: RayBackend, interr
 
     skip_callback_telemetry()
     scratch = schedule.store.folder.absolute() / ".ray"
-    shutil.rmtree(scratch, ignore_errors=True)  # of a killed driver
+    shutil.rmtree(scratch, ignore_errors=True)  # left by a killed driver
 
     train, share = backend.train, backend.resources
     whole = dataclasses.replace(share, gpus_per_trial=1.0)
@@ -105,7 +105,7 @@ def _run_trials(schedule: Schedule, corpus_ref: Any, backend: RayBackend, interr
         tune_config=tune.TuneConfig(
             search_alg=RaySearcher(schedule),
             scheduler=RayScheduler(schedule),
-            # A trial that continues after a pause, or whose worker died, is another trial to Ray.
+            # A trial that continues after a pause or the death of its worker is a new Ray trial.
             num_samples=schedule.clock.n_trials * (len(schedule.clock.stops) + MAX_RESTARTS + 1),
             max_concurrent_trials=backend.workers,
             reuse_actors=True,
@@ -117,7 +117,7 @@ def _run_trials(schedule: Schedule, corpus_ref: Any, backend: RayBackend, interr
             verbose=0,
             progress_reporter=tune.CLIReporter(),  # silent; in a notebook Ray's default would clear the cell
             callbacks=[StorageProblems(interrupt.say)],
-            failure_config=tune.FailureConfig(max_failures=0),  # the schedule hands out a dead worker's trial again
+            failure_config=tune.FailureConfig(max_failures=0),  # the schedule restarts a trial whose worker died
         ),
     )
     try:

@@ -1,4 +1,4 @@
-"""What a worker runs: `core.train` on one side, `ray.tune.report` on the other."""
+"""Code of a worker: calls `core.train` and reports with `ray.tune.report`."""
 
 import dataclasses
 import os
@@ -28,19 +28,19 @@ from tuning.resources.machine import TrialResources
 def run_trial(
     job: Mapping[str, Any], corpus: Corpus, resources: TrialResources, saved: Callable[[], Mapping[str, Any]] = dict
 ) -> None:
-    """Train one trial and report each epoch, then what it came to.
+    """Train one trial and report each epoch, then the result.
 
-    A trial that fails reports its error as an outcome: to Ray it is a trial that ended, so that only a
-    worker that died is started again (from the trial's last checkpoint).
+    A trial that fails reports its error as a result. For Ray, the trial has then ended, so Ray reports only dead
+    workers as errors.
 
     Args:
-        job: `number`, `config` (TrialConfig as a dict) and `checkpoint_dir`, as the searcher gave it.
-        corpus: From Ray's object store; its arrays are read-only and shared by all workers of the node.
+        job: `number`, `config` (TrialConfig as a dict) and `checkpoint_dir`, as the searcher returned it.
+        corpus: The data in Ray's object store; the arrays are read-only and shared by all workers of the node.
         resources: Threads and device.
-        saved: Called after each epoch when its checkpoint is written; what it returns is reported with the epoch.
+        saved: Called after each epoch when its checkpoint is written; its result is reported with the epoch.
     """
     share, gpu = resources.gpus_per_trial, None
-    packed: dict[str, Any] = {}  # of the epoch that is reported next
+    packed: dict[str, Any] = {}  # outputs of the epoch that is reported next
 
     def on_validation(epoch: int, predictions: NDArray[np.integer], log_odds: LogOdds | None) -> None:
         packed["val_predictions"] = pack_labels(predictions)
@@ -68,23 +68,23 @@ def run_trial(
 
 
 def select_device(share: float) -> tuple[str, Gpu | None]:
-    """This worker's device and, with a share of a GPU, which one that is; its memory is capped from now on."""
+    """Return this worker's device and its GPU, if it has one; limit the memory of a GPU fraction from now on."""
     if not share:
         return "cpu", None
     return claim_gpu(share, ray.get_gpu_ids(), os.environ.get("CUDA_VISIBLE_DEVICES"), torch.cuda)
 
 
 def failure_result(error: Exception, share: float = 0, gpu: Gpu | None = None) -> dict[str, Any]:
-    """What a trial that failed came to.
+    """Return the result of a failed trial.
 
     Args:
-        error: What ended it.
-        share: Of the GPU, 0 for none.
-        gpu: The one that the worker got.
+        error: The error that ended the trial.
+        share: Fraction of the GPU; 0 for none.
+        gpu: The GPU that was assigned to the worker.
 
     Returns:
-        `user_error` if the user can fix it, such as a full disk: it ends the search and not the trial. Otherwise
-        `error`, and `oom` if its share of the GPU was too small.
+        `user_error` if the user can fix the problem, such as a full disk, which ends the search. Otherwise `error`, and
+        `oom` if the fraction of the GPU was too small.
     """
     if isinstance(error, torch.OutOfMemoryError) and gpu is not None:
         return {"error": out_of_memory(str(error), share, gpu), "oom": True}

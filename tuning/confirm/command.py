@@ -23,15 +23,15 @@ class ConfirmOptions:
     """The command line of `confirm`."""
 
     folder: Path
-    """The study's."""
+    """Folder of the study."""
     top: int
     seeds: int
     folds: int | None
     workers: int | None
     form: str
-    """table or json."""
+    """Output format: table or json."""
     dataset: str | None
-    """Where the data are now; None for where the study had them."""
+    """New path of the data; None for the path in the study."""
     vectors: str | None
     cache_dir: Path | None
 
@@ -76,19 +76,19 @@ def confirm_study(options: ConfirmOptions) -> Summary | None:
 def estimate_cost(
     records: Sequence[TrialRecord], runs: Sequence[ConfirmRun], left: Sequence[ConfirmRun], workers: int
 ) -> str:
-    """Return the number of runs, and their duration estimated from the epochs of the search."""
+    """Return the number of runs, and their duration as estimated from the epochs of the search."""
     each = {record.number: record.seconds / len(record.epochs) for record in records if record.epochs}
     usual = sum(each.values()) / len(each)
     trained = [(run.trial, run.config["epochs"]) for run in left if run.trial is not None]
-    seconds = sum(each.get(trial, usual) * epochs for trial, epochs in trained) / workers  # the plain one takes seconds
-    done = f", {len(runs) - len(left)} of them done before" if len(left) < len(runs) else ""
+    seconds = sum(each.get(trial, usual) * epochs for trial, epochs in trained) / workers  # without the plain baseline
+    done = f", {len(runs) - len(left)} of them done" if len(left) < len(runs) else ""
     minutes = "a minute or less" if seconds <= 60 else f"{max(2, round(seconds / 60)):,} minutes"
-    at_once = f"{workers} at a time" if workers > 1 else "one after the other"
-    plan = f"{len(runs)} runs{done}: the {len(left)} to do take about {minutes}, {at_once}"
+    at_once = f"{workers} in parallel" if workers > 1 else "one after the other"
+    plan = f"{len(runs)} runs{done}; the remaining {len(left)} take about {minutes}, {at_once}"
     if not trained:
         return plan
     longest = max(epochs for _, epochs in trained)
-    return f"{plan}\n(each trains {longest} epochs, as in the study, and counts its best one on validation)"
+    return f"{plan}\n(each run trains {longest} epochs, as in the study, and uses the best one by validation)"
 
 
 def _execute_missing(
@@ -98,7 +98,7 @@ def _execute_missing(
     runs: Sequence[ConfirmRun],
     left: Sequence[ConfirmRun],
 ) -> bool:
-    """Execute the runs that are left; return False if interrupted."""
+    """Execute the remaining runs; return False if interrupted."""
     from tuning.backend.background_ray import BackgroundRay
     from tuning.backend.interrupt import InterruptHandler
     from tuning.resources.machine import Machine
@@ -107,7 +107,7 @@ def _execute_missing(
 
     machine = Machine.here()
     resources, workers = task_resources(spec, machine, options.workers, len(left))
-    notice = "stopping: the running epochs are lost, what is before them is kept"
+    notice = "stopping: epochs in progress are discarded, completed epochs are kept"
     interrupt = InterruptHandler(notice=notice, kept="no finished run is lost")
     background = BackgroundRay(machine, interrupt.on_ray_lost)
     with interrupt.installed(), open_study(options.folder, spec) as journal, background:
@@ -116,8 +116,8 @@ def _execute_missing(
         corpus = load()
         if changes := data_changes(spec, journal.attributes["inputs"], corpus):
             raise DataError(
-                f"the data are not the study's ({'; '.join(map(str, changes))}), so that nothing can be compared: "
-                "bring the study's data back, or search again"
+                f"the data differ from the study's ({'; '.join(map(str, changes))}), so results cannot be compared; "
+                "restore the study's data, or search again"
             )
         options.say(estimate_cost(records, runs, left, workers))
 
@@ -127,7 +127,7 @@ def _execute_missing(
             return load(split=f"folds:{run.folds}", fold=run.fold, split_column=None, validation="split")
 
         if first_fold := next((run for run in left if run.fold is not None), None):
-            corpus_of(first_fold)  # more folds than a class has sentences are refused before hours are spent
+            corpus_of(first_fold)  # refuses more folds than a class has sentences, before hours of training
         execute(
             left,
             corpus_of,

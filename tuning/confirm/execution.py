@@ -1,7 +1,7 @@
 """Runs of a study's settings on fresh seeds and folds: one in a worker, and all of them on Ray.
 
-Each result is written to the journal when its run ends, and each run keeps checkpoints. So the same command resumes
-after any kill.
+Each result is written to the journal when its run ends, and each run keeps checkpoints. The same command therefore
+resumes after any kill.
 """
 
 import dataclasses
@@ -33,15 +33,15 @@ if TYPE_CHECKING:
 
 
 LOG_ODDS = "packed_log_odds"
-"""Result of a run that is not in the journal: those of a fold are stored as probabilities, for `data --suspects`."""
+"""Part of a result that is not in the journal; for a fold it is stored as probabilities, for `data --suspects`."""
 
 
 def train_run(config: Mapping[str, Any], corpus: Corpus, resources: TrialResources, checkpoints: str) -> dict[str, Any]:
     """Train in a Ray worker, and evaluate its best epoch on validation and test.
 
     Returns:
-        The figures, and those of `sentence_figures` on the test split (without one, on the validation split). Or
-        `error`, if the settings cannot be trained; or `user_error`, which the user must fix.
+        The figures, and those of `sentence_figures` on the test split (without one, on the validation split). Instead,
+        `error` if the settings cannot be trained, or `user_error` if the user must fix a problem.
     """
     from core.config import TrialConfig
     from tuning.backend.worker import failure_result, select_device
@@ -52,7 +52,7 @@ def train_run(config: Mapping[str, Any], corpus: Corpus, resources: TrialResourc
         settings, place = TrialConfig.from_dict(config), Path(checkpoints)
         result = train_resumable(settings, corpus, threads=resources.cpus_per_trial, device=device, checkpoints=place)
         test = evaluate_on_test(result, corpus, resources.cpus_per_trial, device)
-    except Exception as error:  # a bad setting must not end the others
+    except Exception as error:  # a bad setting must not end the other runs
         return failure_result(error)
     metric = METRICS[settings.metric]
     if test is None:
@@ -76,10 +76,10 @@ def train_run(config: Mapping[str, Any], corpus: Corpus, resources: TrialResourc
 def sentence_figures(
     metric: Metric, labels: NDArray[np.int64], predictions: NDArray[np.int64], log_odds: LogOdds
 ) -> dict[str, Any]:
-    """Return what the error over sentences follows from.
+    """Return the figures from which the error over sentences is computed.
 
     Returns:
-        `correct`: the packed sentences that are classified correctly; for another metric than accuracy also
+        `correct`: whether each sentence is classified correctly, packed. For another metric than accuracy also
         `pseudo_values` (core.metrics), if they are defined on these labels.
     """
     found: dict[str, Any] = {"correct": pack_labels((predictions == labels).astype(int))}
@@ -95,7 +95,7 @@ def fit_run(metric: str, corpus: Corpus) -> dict[str, Any]:
     """Fit the plain baseline in a Ray worker, and evaluate it on validation and test.
 
     Returns:
-        As `train_run`; also `majority_val` and `majority_test`, the metric of the majority class.
+        Figures as in `train_run`, and `majority_val` and `majority_test`, the metric of the majority class.
     """
     from core.training.plain_baseline import evaluate_plain, fit_plain_baseline, majority_value, validate_plain
     from tuning.backend.worker import failure_result
@@ -115,7 +115,7 @@ def fit_run(metric: str, corpus: Corpus) -> dict[str, Any]:
             found |= {f"{name}_accuracy": float(result.correct.mean()), f"{name}_sentences": len(result.correct)}
             labels = corpus.labels[sentences]
             found |= sentence_figures(METRICS[metric], labels, result.predictions, result.log_odds)
-    except Exception as error:  # it must not end the others
+    except Exception as error:  # it must not end the other runs
         return failure_result(error)
     return {**found, "test_fingerprint": corpus.test_fingerprint(), "seconds": time.perf_counter() - start}
 
@@ -137,13 +137,13 @@ def execute(
         corpus_of: Returns the data of a run; Ray gets the data of the study's own split once.
         journal: Receives each result.
         resources: Resources of one run.
-        session: Gives module ray for a block, once Ray has started.
+        session: Context manager that yields module ray once Ray has started.
         workers: Number of parallel runs.
         say: Called with a line when a run ends.
         interrupt: Ends the execution; epochs in progress are discarded.
 
     Raises:
-        UserError: The user must fix something first, such as a full disk.
+        UserError: There is a problem that the user must fix, such as a full disk.
     """
     common: Any = None
 
@@ -173,7 +173,7 @@ def execute(
 
 
 def record_result(journal: StudyJournal, run: ConfirmRun, result: Mapping[str, Any]) -> None:
-    """Record a result in the journal; the test evaluation first, so that each one is counted.
+    """Record a result in the journal, the test evaluation first, so that each one is counted.
 
     A run whose worker died is not recorded: the same command tries it again.
     """
@@ -201,7 +201,7 @@ def record_result(journal: StudyJournal, run: ConfirmRun, result: Mapping[str, A
 
 
 def result_text(result: Mapping[str, Any], metric: str) -> str:
-    """Return a result as the end of a line."""
+    """Return a result as the last part of a line."""
     if failed := result.get("error") or result.get("died"):
         return f" failed: {failed}"
     test = f", test {result[f'test_{metric}']:.4f}" if f"test_{metric}" in result else ""
@@ -211,7 +211,8 @@ def result_text(result: Mapping[str, Any], metric: str) -> str:
 def remove_checkpoints(journal: StudyJournal) -> None:
     """Remove the checkpoints of recorded runs.
 
-    The workers of a killed process survive it for seconds, and may write one after the next process removed it.
+    The workers of a killed process survive it for seconds. They may write a checkpoint after the next process has
+    removed it.
     """
     for key in journal.attributes:
         if key.startswith(f"{PREFIX}:"):

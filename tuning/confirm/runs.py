@@ -18,15 +18,15 @@ class ConfirmRun:
     """One training to execute."""
 
     trial: int | None
-    """None for the plain baseline."""
+    """Number of the trial; None for the plain baseline."""
     seed: int | None
-    """None for the plain baseline, which has none."""
+    """Seed; None for the plain baseline, which has none."""
     config: Mapping[str, Any] = field(compare=False)
-    """Settings of the trial, with this seed; of the plain baseline, the study's metric alone."""
+    """Settings of the trial, with this seed; for the plain baseline, only the study's metric."""
     split: str
-    """The split rule; of a fold, `folds:10 fold 3`."""
+    """Split rule; for a fold, `folds:10 fold 3`."""
     fold: int | None = None
-    """From 0; None for the study's own split."""
+    """Fold from 0; None for the study's own split."""
     folds: int | None = None
 
     @property
@@ -42,7 +42,7 @@ class ConfirmRun:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Candidate:
-    """A setting to be confirmed."""
+    """A configuration to confirm."""
 
     record: TrialRecord
     rank: int | None
@@ -67,7 +67,7 @@ def candidates(records: Sequence[TrialRecord], top: int, recommended: int | None
         if record.copy_of is None
     ]
     if not ended:
-        raise UserError("no trial of this study has finished yet: run the study first")
+        raise UserError("no trial of this study has finished yet; run the study first")
     failed = [Candidate(record=record, rank=None) for record in records if record.state == "FAIL"]
     return [
         each
@@ -79,7 +79,7 @@ def candidates(records: Sequence[TrialRecord], top: int, recommended: int | None
 def plan_runs(spec: Spec, chosen: Sequence[Candidate], seeds: int, folds: int | None) -> list[ConfirmRun]:
     """Return the plain baseline, each setting on each seed, then on each fold the plain baseline, winner and baseline.
 
-    They follow from the study alone. All folds use the first seed.
+    The runs depend only on the study and the arguments. All folds use the first seed.
     """
 
     def run(record: TrialRecord, seed: int, split: str, **fold: int) -> ConfirmRun:

@@ -1,7 +1,7 @@
 """Summary of the runs on fresh seeds: means, paired differences, ties, and the accuracy over folds.
 
-All differences are to the search's first-ranked trial, which was chosen before any fresh seed was drawn. Comparing
-with the best of the confirmed settings would favour it.
+All differences are to the search's first-ranked trial, which was chosen before any fresh seed was drawn. A comparison
+with the best of the confirmed settings would favour that one.
 """
 
 import statistics
@@ -34,7 +34,7 @@ class Folds:
     mean: float
     sd: float
     interval: Interval | None
-    """Wilson's, over the sentences of all folds; None if the metric is not accuracy."""
+    """Wilson interval over the sentences of all folds; None if the metric is not accuracy."""
     sentences: int
 
 
@@ -66,17 +66,17 @@ def _folds(metric: str, name: int | str, count: int, found: Sequence[tuple[float
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Difference:
-    """Between the first-ranked setting and another one, over the seeds that both have."""
+    """Difference between the first-ranked setting and another one, over the seeds that both have."""
 
     mean: float
-    """By how much the metric of the first is better than that of this one."""
+    """Gain of the first over this one."""
     half: float
     """Half the width of the 95% interval, over seeds and sentences together."""
     p: float
-    """Two-sided, after Holm's correction for all comparisons."""
+    """Two-sided p-value, after Holm's correction for all comparisons."""
     sentences_half: float | None
-    """The share of the sentences in it, as half the width of an interval; None if the metric is undefined without some
-    of the sentences, and `half` is over seeds alone."""
+    """Part of `half` that is due to the sentences. None if the metric is undefined without some of the sentences, so
+    that `half` is over seeds alone."""
     pairs: int
 
     @property
@@ -102,10 +102,10 @@ class SettingRow:
     sd: float | None
     """Standard deviation over seeds of the metric on the compared split."""
     difference: Difference | None
-    """None for the first, and with fewer than two seeds to compare."""
+    """Difference to the first; None for the first itself, and with fewer than two seeds to compare."""
     n_parameters: int | None
     seconds: float | None
-    """Mean of a run."""
+    """Mean training time of a run in seconds."""
     errors: tuple[str, ...]
 
 
@@ -115,17 +115,17 @@ class Summary:
 
     study: str
     metric: str
-    """What the study optimises, and what is compared."""
+    """Metric that the study optimises, and that is compared."""
     rows: tuple[SettingRow, ...]
-    """The first-ranked setting, then the others by rank; the notebook's is among them. Then the references."""
+    """The first-ranked setting, then the others by rank, among them the baseline; then the references."""
     compared: str
-    """test, or val where there is no test split."""
+    """test, or val if there is no test split."""
     sentences: int | None
     """Number of sentences in the compared split."""
     folds: tuple[Folds, ...]
-    """Of the winner, the baseline, the plain baseline and the majority class."""
+    """Results over folds of the winner, the baseline, the plain baseline and the majority class."""
     missing: tuple[str, ...]
-    """Runs without a result: their worker died."""
+    """Runs without a result because their worker died."""
 
 
 def summarize(
@@ -152,7 +152,7 @@ def summarize(
     rows = [_row(c, by_trial[c.record.number], metric, compared, differences.get(c.record.number)) for c in chosen]
     if plain := next((found for run, found in outcomes.items() if run.trial is None and run.fold is None), None):
         first = chosen[0].record.number
-        # It has no seed: each seed of the search's best is compared with it.
+        # The plain baseline has no seed: each seed of the search's best is compared with it.
         again = dict.fromkeys(good[first], plain) if f"{compared}_{metric.name}" in plain else {}
         difference = _differences({first: good[first], PLAIN: again}, metric, compared).get(PLAIN)
         rows.append(_reference_row(PLAIN, plain, metric, difference))
@@ -207,7 +207,7 @@ def _sentence_error(pairs: Sequence[tuple[Outcome, Outcome]], metric: Metric, wh
 
     def values(outcome: Outcome) -> NDArray[np.float64]:
         if metric.name == "accuracy":
-            return unpack_labels(outcome["correct"], f"what fresh runs of {where} got right").astype(np.float64)
+            return unpack_labels(outcome["correct"], f"the correctness of fresh runs of {where}").astype(np.float64)
         return np.array(outcome["pseudo_values"], dtype=np.float64)
 
     if metric.name != "accuracy" and not all("pseudo_values" in each for pair in pairs for each in pair):

@@ -35,16 +35,16 @@ def verdict(summary: Summary) -> list[str]:
     lines = [_among(first, ranked, metric)] if ranked else []
     lines += _over(summary, "the baseline setting", next((row for row in others if row.baseline), None))
     if first.baseline:
-        lines.append("the baseline setting is the search's best: nothing beat it")
+        lines.append("the baseline setting is the search's best: no other trial is better")
     lines += _over(summary, "the plain baseline", next((row for row in others if row.trial == PLAIN), None))
     return [*lines, *(_over_folds(folds, metric) for folds in summary.folds)]
 
 
 def _among(first: SettingRow, others: Sequence[SettingRow], metric: Metric) -> str:
-    """`trials 7, 2 and 4 are tied; trial 7 is better than trial 3`."""
+    """Return a text such as `trials 7, 2 and 4 are tied; trial 7 is better than trial 3`."""
     compared = [(row, row.difference) for row in others if row.difference is not None]
     if not compared:
-        return "too few runs ended well to compare the settings"
+        return "too few runs succeeded to compare the settings"
     tied = [first, *(row for row, difference in compared if difference.tied)]
     worse = [row for row, difference in compared if not difference.tied and difference.mean > 0]
     parts = []
@@ -65,20 +65,19 @@ def _over(summary: Summary, name: str, row: SettingRow | None) -> list[str]:
         return []
     difference, metric = row.difference, METRICS[summary.metric]
     if difference is None:
-        return [f"too few runs ended well to compare the search's best with {name}"]
+        return [f"too few runs succeeded to compare the search's best with {name}"]
     if difference.tied:
-        what = f"the search is not shown to beat {name}: {_gap(metric, difference.mean, difference.half)}"
+        what = f"the search is not shown to be better than {name}: {_gap(metric, difference.mean, difference.half)}"
     elif difference.mean > 0:
-        what = f"the search beat {name} by {_gap(metric, difference.mean, difference.half)}"
+        what = f"the search is better than {name} by {_gap(metric, difference.mean, difference.half)}"
     else:
-        what = f"{name} beat the search's best by {_gap(metric, -difference.mean, difference.half)}"
-    few = ", which tell little: --seeds 5 adds the missing ones" if difference.tied and difference.pairs == 2 else ""
+        what = f"{name} is better than the search's best by {_gap(metric, -difference.mean, difference.half)}"
+    few = ", which are few; pass --seeds 5 to add more" if difference.tied and difference.pairs == 2 else ""
     if difference.sentences_half is None:
         return [f"{what}, over {difference.pairs} seeds{few}"]
     split = {"test": "test", "val": "validation"}[summary.compared]
     sentences = (
-        f"(of that, the choice of the {summary.sentences:,} {split} sentences is +- "
-        f"{100 * difference.sentences_half:.1f})"
+        f"(of that, chance in the {summary.sentences:,} {split} sentences is +- {100 * difference.sentences_half:.1f})"
     )
     return [f"{what}, over {difference.pairs} seeds{few}", sentences]
 
@@ -110,18 +109,18 @@ def summary_notes(summary: Summary) -> list[str]:
     alone = any(row.difference is not None and row.difference.sentences_half is None for row in summary.rows)
     if comparisons:
         lines += [
-            "less: than the first setting, over the same seeds, +- half the 95% interval of",
+            "less: difference to the first setting over the same seeds, +- half the 95% interval of",
             "the seeds alone, without sentences" if alone else "seeds and sentences together",
             f"tied: t test, p at least 0.05 after Holm's correction for {comparisons} {comparison}",
         ]
     if summary.compared == "val":
-        lines.append("there is no test split: the validation split, which chose these settings, is compared on")
+        lines.append("there is no test split: compared on the validation split, on which these settings were chosen")
     if summary.folds:
-        lines.append("the search has seen most of the folds' test sentences, so their figure flatters a little")
+        lines.append("the search used most of the folds' test sentences, so this figure is a little optimistic")
     if any(row.trial == PLAIN for row in summary.rows):
         lines.append("plain: TF-IDF of words and word pairs with logistic regression")
     lines += [f"{_name(row.trial)} failed: {printable(error)}" for row in summary.rows for error in row.errors]
-    lines += [f"{run} is missing, its worker died: the same command tries again" for run in summary.missing]
+    lines += [f"{run} is missing, its worker died; run the same command again" for run in summary.missing]
     return lines
 
 
@@ -152,7 +151,7 @@ def _share(value: float | None) -> str:
 
 
 def _count(number: int) -> str:
-    """1,234,567 -> `1.23M`."""
+    """Return a number in few characters: 1,234,567 -> `1.23M`."""
     for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if number >= 0.9995 * size:  # 999,600 is 1M
             return f"{number / size:.3g}{letter}"
@@ -167,6 +166,6 @@ def _gap(metric: Metric, mean: float, half: float) -> str:
 
 
 def _trials(rows: Sequence[SettingRow]) -> str:
-    """`trial 3`, `trials 3, 1 and 4`."""
+    """Return a text such as `trial 3` or `trials 3, 1 and 4`."""
     *most, last = (str(row.trial) for row in rows)
     return f"trials {', '.join(most)} and {last}" if most else f"trial {last}"

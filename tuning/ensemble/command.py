@@ -38,19 +38,19 @@ class EnsembleOptions:
     """The command line of `ensemble`."""
 
     folder: Path
-    """The study's."""
+    """Folder of the study."""
     size: int
     """Number of selections."""
     max_cost: int | None
     """Upper bound of the multiplications per word of all members together; None for no bound."""
     on: str
-    """train, or train+val."""
+    """Splits to train on: train or train+val."""
     workers: int | None
     dataset: str | None
-    """Where the data are now; None for where the study had them."""
+    """New path of the data; None for the path in the study."""
     vectors: str | None
     out: Path
-    """The model folder."""
+    """Model folder to write."""
     cache_dir: Path | None
     command: str
     """The user's command line, for the model card."""
@@ -73,7 +73,7 @@ def make_ensemble(options: EnsembleOptions) -> bool:
         False if it was interrupted.
 
     Raises:
-        UserError: No such study, no member, another process runs the study, or the model cannot be written.
+        UserError: There is no such study or no member, another process runs the study, or the model cannot be written.
     """
     target = check_model_folder(options.out)
     attributes, records = read_study(options.folder)
@@ -83,11 +83,12 @@ def make_ensemble(options: EnsembleOptions) -> bool:
     estimate = assessment.ensemble
     if estimate is None:
         why = NOTHING_LEARNED[0] if assessment.nothing_learned else "no trial has ended with stored probabilities"
-        raise UserError(f"there is no ensemble: {why}")
+        raise UserError(f"there is no ensemble: {why}; run more trials")
     print(*ensemble_lines(estimate), f"  {estimate.multiplications:,} multiplications per word", sep="\n", flush=True)
     remove_partial_writes(target.parent, re.escape(target.name), files=MODEL_FILES)
     chosen = {number: records[number] for number in estimate.counts if number != FIXED}
-    interrupt = InterruptHandler(notice="stopping: the running epochs are lost", kept="no finished epoch is lost")
+    notice = "stopping: epochs in progress are discarded"
+    interrupt = InterruptHandler(notice=notice, kept="no finished epoch is lost")
     background = BackgroundRay(Machine.here(), interrupt.on_ray_lost)
     with interrupt.installed(), open_study(options.folder, spec) as journal, background:
         if chosen:
@@ -137,7 +138,7 @@ def _train(
         )
     trained: Mapping[int, Mapping[str, Any]] | None = {}
     if chosen:
-        print(f"training {len(chosen)} trials again, {workers} at a time", flush=True)
+        print(f"training {len(chosen)} trials again, {workers} in parallel", flush=True)
         trained = train_members(
             chosen, corpus, lambda record: _checkpoints(journal, record), resources,
             partial(background.session, print), workers, interrupt, both=both, say=lambda line: print(line, flush=True),

@@ -23,8 +23,8 @@ def measure(journal: StudyJournal, members: Sequence[TrainedMember], corpus: Cor
     """Evaluate each member and the ensemble, print the figures and log each test evaluation.
 
     Args:
-        journal: Of the study.
-        members: At least one.
+        journal: Journal of the study.
+        members: Members, at least one.
         corpus: The data.
         on: The splits that the members were trained on. With train+val, the validation figures are those of trainings
             on train alone, and their names begin with `verified_`.

@@ -31,21 +31,21 @@ class TrainedMember:
 
     member: Member
     trial: int | None
-    """None for the plain baseline."""
+    """Trial of the member; None for the plain baseline."""
     verdict: str
-    """Whether it is what the search recorded."""
+    """Result of the comparison with the record of the search."""
     val: NDArray[np.float32]
-    """(n, C) probabilities for the validation sentences, of a training that did not see them."""
+    """(n, C) probabilities for the validation sentences, from a training without these sentences."""
     test: NDArray[np.float32] | None
-    """(m, C) of the member itself for the test sentences; None without a test split."""
+    """(m, C) probabilities of the member for the test sentences; None without a test split."""
     about: Mapping[str, Any]
-    """More for the model folder: `weights_sha256`, `environment`, `epochs`."""
+    """More data for the model folder: `weights_sha256`, `environment`, `epochs`."""
 
 
 def train_member(
     config: Mapping[str, Any], corpus: Corpus, resources: TrialResources, checkpoints: str, last: int, both: bool
 ) -> dict[str, Any]:
-    """Train a trial again in a Ray worker, and with `both` once more on all sentences but the test split.
+    """Train a trial again in a Ray worker, and with `both` a second time on all sentences except the test split.
 
     Returns:
         `result` (TrainResult), `weights` by name, `weights_sha256`, `epochs` (how often these weights saw the training
@@ -91,8 +91,8 @@ def train_members(
     """Return the result of `train_member` for each trial, by number; None after an interrupt.
 
     Raises:
-        TrainingError: A trial cannot be trained; it is named.
-        UserError: A worker died each time, or the user must fix something first.
+        TrainingError: A trial cannot be trained; the message names it.
+        UserError: A worker died at each attempt, or there is a problem that the user must fix.
     """
 
     def starter(ray: Any) -> Callable[[TrialRecord], Any]:
@@ -106,7 +106,7 @@ def train_members(
     with closing(run_tasks(list(records.values()), starter, session, workers, interrupt)) as results:
         for record, result in results:
             if died := result.get("died"):
-                raise UserError(f"trial {record.number}: {died}; the same command resumes")
+                raise UserError(f"trial {record.number}: {died}; run the same command again to resume")
             if error := result.get("error"):
                 raise TrainingError(f"trial {record.number} cannot be trained again: {error}")
             found[record.number] = result
@@ -124,7 +124,7 @@ def verify_member(
     """Compare a trained member with the journal and with the probabilities that it was selected by.
 
     Raises:
-        CorruptionError: The training is reproduced, but these probabilities are not its own.
+        CorruptionError: The training is reproduced, but the stored probabilities differ.
     """
     result = trained["result"]
     verdict = reproduction_of(record, result, changes)
@@ -152,12 +152,12 @@ def fit_plain_member(folder: Path, corpus: Corpus, metric: str, weight: float, *
         folder: Folder of the study.
         corpus: The data.
         metric: Name of the study's metric.
-        weight: Its share.
-        both: Whether on the train and validation splits.
+        weight: Weight of the member.
+        both: Whether to fit on the train and validation splits.
     """
     sentences = np.flatnonzero(corpus.split != TEST) if both else corpus.indices(TRAIN)
     baseline = fit_plain_baseline(corpus, sentences.astype(np.int64))
-    if both or corpus.folds is not None:  # it saw the validation sentences
+    if both or corpus.folds is not None:  # it was fitted on the validation sentences
         val = validate_plain(corpus, METRICS[metric])
     else:
         val = evaluate_plain(baseline, corpus, VAL, METRICS[metric])
@@ -176,6 +176,6 @@ def _check_probabilities(folder: Path, name: str, epoch: int, log_odds: LogOdds,
     stored = load_probabilities(folder, name, epoch, len(log_odds), log_odds.shape[1] + 1)
     if difference is None and (stored is None or not np.array_equal(stored, to_probabilities(log_odds))):
         raise CorruptionError(
-            f"probabilities/{name}.npz is not what the trial gave, although its training is reproduced: "
-            "put back a copy, or remove it to do without this trial"
+            f"probabilities/{name}.npz differs from the trial's probabilities, although its training is reproduced; "
+            "restore a copy, or remove the file to leave out this trial"
         )

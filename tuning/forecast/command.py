@@ -1,4 +1,4 @@
-"""The command `plan`: time, memory and disk space of a search, whether they suffice, and what would fit."""
+"""The command `plan`: time, memory and disk space of a search, whether they suffice, and options that would fit."""
 
 import json
 import math
@@ -28,22 +28,22 @@ from tuning.study_config import data_of_study, study_config
 from tuning.warm_start import add_warm_start
 
 RAY_BYTES = 500_000_000
-"""Memory of Ray's own processes and the driver."""
+"""Memory in bytes of Ray's processes and the driver."""
 RAY_IN_A_WORKER_BYTES = 90_000_000
-"""Memory that Ray adds to a worker."""
+"""Memory in bytes that Ray adds to a worker."""
 EPOCH_BYTES = 700
-"""Size of an epoch in the journal, without its predictions."""
+"""Size in bytes of an epoch in the journal, without its predictions."""
 PACKED = 1.85
-"""Maximum ratio of packed predictions to the bits that they hold: base64 has 4/3, zlib the rest."""
+"""Maximum ratio of the size of packed predictions to their information: base64 has 4/3, zlib the rest."""
 TRIAL_BYTES = 2_500
-"""Size of a trial's settings and result in the journal."""
+"""Size in bytes of a trial's settings and result in the journal."""
 CHECKPOINTS = 3
-"""Number of checkpoints of a trial on the disk: two, and one in progress."""
+"""Number of checkpoints of a trial on the disk: two, and one being written."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ValidationOutputs:
-    """What an epoch gives for the validation sentences, of which there may be a hundred thousand."""
+    """Sizes of an epoch's outputs for the validation sentences, of which there may be a hundred thousand."""
 
     sentences: int
     classes: int
@@ -90,7 +90,8 @@ class ForecastReport:
     def worker_bytes(self) -> int:
         """Memory of a worker with the heaviest configuration.
 
-        The steps of a probe hold neither the best weights nor, from a GPU, what goes to the disk: at most a checkpoint.
+        The steps of a probe store neither the best weights nor, for a GPU, the copy for the disk. Both are at most the
+        size of a checkpoint.
         """
         return self.probe.peak_bytes + self.checkpoint_bytes + RAY_IN_A_WORKER_BYTES
 
@@ -121,16 +122,17 @@ class ForecastReport:
             fit = int(self.plan.n_trials * budget / high)
             limit, larger = f"--time-budget {format_duration(budget)}", f"--time-budget {round_up(high)}"
             found.append(
-                f"it may not fit {limit}: what would is --trials {fit}, or "
+                f"the search may not fit {limit}; pass --trials {fit}, or "
                 f"--workers {math.ceil(self.workers * high / budget)} on a larger machine, or {larger}"
                 if fit
-                else f"it does not fit {limit}, not even one trial: what would is {larger}"
+                else f"not even one trial fits {limit}; pass {larger}"
             )
         if 0 < self.memory_bytes < self.total_bytes:
             fit = max(0, (self.memory_bytes - self.shared_bytes - RAY_BYTES) // self.worker_bytes)
-            smaller = "smaller settings would, such as --set 'hidden_dim=int(32,128)'"
-            advice = f"what would is --workers {fit}" if fit else smaller
-            found.append(f"it may not fit the machine's memory of {format_gigabytes(self.memory_bytes)}: {advice}")
+            smaller = "choose smaller settings, such as --set 'hidden_dim=int(32,128)'"
+            advice = f"pass --workers {fit}" if fit else smaller
+            memory = format_gigabytes(self.memory_bytes)
+            found.append(f"the search may not fit the machine's memory of {memory}; {advice}")
         return found
 
     def to_dict(self) -> dict[str, Any]:
@@ -162,14 +164,14 @@ class ForecastReport:
             rungs = f"asha pauses trials after {epochs_text(forecast.rungs)}, 1 in {plan.stopping.reduction} continues"
         lines = [
             f"study {self.name}: {plan.n_trials} trials{begun} of up to {plan.epochs} epochs{long}, "
-            f"{self.workers} at once "
+            f"{self.workers} in parallel "
             f"with {self.share} each, parallelism {plan.parallelism}",
             f"stopping: {rungs}",
             f"epochs: {forecast.whole_epochs} without stopping, {spread(forecast.epochs, '{:.0f}'.format)} with it",
-            f"time: {spread(forecast.seconds, round_up)}, by a probe of {self.probe.count} settings in "
+            f"time: {spread(forecast.seconds, round_up)}, by a probe of {self.probe.count} configurations in "
             f"{self.probe.seconds:.0f} s",
-            f"memory: {format_gigabytes(self.worker_bytes)} a worker at most, "
-            f"{format_gigabytes(self.total_bytes)} in all"
+            f"memory: at most {format_gigabytes(self.worker_bytes)} per worker, "
+            f"{format_gigabytes(self.total_bytes)} in total"
             + (f" of {format_gigabytes(self.memory_bytes)}" if self.memory_bytes else ""),
             f"disk: {format_megabytes(self.disk_bytes)} while it runs, {format_megabytes(self.study_bytes)} afterwards",
         ]
@@ -177,12 +179,12 @@ class ForecastReport:
 
 
 def spread(interval: Range, show: Callable[[float], str]) -> str:
-    """`about 61 (45 to 83)`."""
+    """Return a range such as `about 61 (45 to 83)`."""
     return f"about {show(interval.middle)} ({show(interval.low)} to {show(interval.high)})"
 
 
 def epochs_text(rungs: tuple[int, ...]) -> str:
-    """`epochs 2 and 6`."""
+    """Return a text such as `epochs 2 and 6`."""
     *first, last = map(str, rungs)
     return f"epochs {', '.join(first)} and {last}" if first else f"epoch {last}"
 
@@ -194,14 +196,14 @@ def round_up(seconds: float) -> str:
 
 
 def share_text(cpus: int, gpus: float) -> str:
-    """`1 core and 0.5 of a GPU`."""
+    """Return a text such as `1 core and 0.5 of a GPU`."""
     cores = f"{cpus} core{'s' if cpus > 1 else ''}"
     return f"{cores} and {gpus:g} of a GPU" if gpus else cores
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, slots=True)
 class PlannedSearch:
-    """What `run` would search with the same options."""
+    """The search that `run` would execute with the same options."""
 
     plan: StudyConfig
     data: Mapping[str, Any]
@@ -220,9 +222,9 @@ class PlannedSearch:
 def _planned(
     options: RunOptions, machine: Machine, existing: Mapping[str, Any], say: Callable[[str], None]
 ) -> PlannedSearch:
-    """Return the search that would continue a study with these attributes, or begin one if there are none."""
+    """Return the search that would continue a study with these attributes, or start a new one if there are none."""
     fits = options.resources.max_parallel(machine)
-    study_config(options, fits, existing, a_pass=1)  # refuses wrong options before the data is read
+    study_config(options, fits, existing, a_pass=1)  # refuses wrong options before the data are read
     data = data_of_study(options, existing)
     with say_if_slow(READING_DATA, say):
         corpus = load_corpus(**data, cache_dir=options.cache_dir, progress=say)
@@ -241,25 +243,25 @@ def make_forecast(options: RunOptions, say: Callable[[str], None]) -> ForecastRe
 
     Args:
         options: The options of `plan`.
-        say: Called with one line before each step that takes long.
+        say: Called with one line before each slow step.
 
     Raises:
-        UserError: As in `run` before it opens the study; or a process of the probe died.
+        UserError: A check of `run` fails, or a process of the probe died.
     """
     if options.address is not None:
-        raise ConfigError("plan tries settings on this machine and knows no other: leave --address out")
+        raise ConfigError("plan measures settings on this machine only; leave out --address")
     machine, existing = Machine.here(), study_attributes(options.folder)
     search = _planned(options, machine, existing, say)
     if existing and (differences := search.differences(existing["spec"], options)):
-        say(f"study {options.folder.name!r} is another search ({differences[0]}): run this one under another --name")
+        say(f"study {options.folder.name!r} is another search ({differences[0]}); choose another --name for this one")
         existing = {}
         search = _planned(options, machine, existing, say)
     plan, corpus, resources, data = search.plan, search.corpus, search.resources, search.data
     workers = min(search.fits, options.workers or search.fits, plan.n_trials)
     heavy = heaviest_configs(plan.space, plan.baseline, **plan.shared_settings)
-    # The probe has one GPU: as many processes as share it.
+    # The probe uses one GPU, with as many processes as share it.
     side_by_side = min(workers, int(1 / resources.gpus_per_trial + 1e-9)) if resources.gpus_per_trial else workers
-    say(f"trying settings for at most {PROBE_SECONDS:.0f} s, {side_by_side} at once ...")
+    say(f"measuring configurations for at most {PROBE_SECONDS:.0f} s, {side_by_side} in parallel ...")
     found = probe(
         plan,
         heavy,

@@ -27,7 +27,7 @@ from tuning.scheduling.study import StudyConfig
 from tuning.scheduling.suggester import Suggester
 
 PROBE_SECONDS = 26.0
-"""From the start to the last measurement. Single steps of the heaviest configurations follow, for their memory."""
+"""Seconds from the start to the last measurement. Single steps of the heaviest configurations follow, for memory."""
 OTHERS = 16
 """Number of random configurations."""
 MAX_PROCESSES = 16
@@ -39,9 +39,9 @@ class Probe:
 
     costs: EpochCosts
     peak_bytes: int
-    """Memory of a process that trains the heaviest configurations: torch, corpus, weights and activations."""
+    """Memory in bytes of a process that trains the heaviest configurations: torch, corpus, weights and activations."""
     seconds: float
-    """Duration of the probe."""
+    """Duration of the probe in seconds."""
 
     @property
     def count(self) -> int:
@@ -87,7 +87,7 @@ def probe(
 
     Args:
         plan: Configuration of the study.
-        heavy: From tuning.resources.allocation.heaviest_configs; one process trains them to measure its memory.
+        heavy: Result of tuning.resources.allocation.heaviest_configs; one process trains them to measure its memory.
         data: Arguments of load_corpus; the corpus is in the cache.
         cache_dir: Folder of the data cache.
         side_by_side: Number of processes: the number of trials that will share a machine or a GPU.
@@ -137,7 +137,7 @@ def _probe_process(
     began: float,
     until: float,
 ) -> tuple[list[float], float, int]:
-    """Return seconds per epoch of each configuration, seconds that this process took to start, and its peak memory.
+    """Return seconds per epoch of each configuration, seconds of this process's start, and its peak memory.
 
     The `configs` share the time until `until`; the `heavy` ones then train a single step with the longest sentences.
     """

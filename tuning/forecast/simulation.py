@@ -1,9 +1,9 @@
 """Forecast the duration of a search with many simulations, based on a probe. Pure.
 
-Each simulation draws what a probe cannot measure: the quality of each trial, which decides who continues at a rung; the
-configurations that the sampler will prefer, which decide the cost of later trials; and the speed of the machine. The
-search's own clock then decides, in simulated time (tuning.scheduling.simulated_backend). A range holds 90% of the
-simulations.
+Each simulation draws what a probe cannot measure: the quality of each trial, which decides whether it continues at a
+rung; the configurations that the sampler will prefer, which decide the cost of later trials; and the speed of the
+machine. The search's own clock then decides, in simulated time (tuning.scheduling.simulated_backend). A range contains
+90% of the simulations.
 """
 
 from collections.abc import Mapping
@@ -31,7 +31,7 @@ STARTS = (1.6, 3.5)
 """Time of a command without its trials, as a multiple of the start of a probe's process: the driver, Ray and a worker
 start one after the other."""
 WAITS = (3.5, 5.0)
-"""Additional seconds that depend on no processor: Ray waits for its node, and at its end for its processes."""
+"""Additional seconds that do not depend on the processor: Ray waits for its node, and at its end for its processes."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,4 +1,4 @@
-"""The study's journal file: one driver at a time, cut back to its last whole line, opened by Optuna."""
+"""The study's journal file: locked by one driver, truncated to its last complete line, opened by Optuna."""
 
 import contextlib
 import functools
@@ -25,7 +25,7 @@ def study_lock(folder: Path) -> Iterator[None]:
     """Lock the study in `folder` while the block runs; the system releases it when the process dies.
 
     Raises:
-        UserError: Another process holds the lock; the message names its number and host.
+        UserError: Another process has the lock; the message names its number and host.
     """
     lock = FileLock(folder / "study.lock", timeout=0)
     holder = folder / "driver.json"
@@ -34,10 +34,10 @@ def study_lock(folder: Path) -> Iterator[None]:
             lock.acquire()
     except Timeout:
         who = {"pid": "?", "host": "?"}
-        with contextlib.suppress(FileNotFoundError):  # it ends at this moment
+        with contextlib.suppress(FileNotFoundError):  # the other process has just ended
             who = json.loads(holder.read_bytes())
         raise UserError(
-            f"study {folder.name!r} is being run by process {who['pid']} on {who['host']}: wait for it, or stop it"
+            f"study {folder.name!r} is run by process {who['pid']} on {who['host']}; wait until it ends, or stop it"
         ) from None
     try:
         atomic_write(holder, json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode())
@@ -50,12 +50,12 @@ def study_lock(folder: Path) -> Iterator[None]:
 def is_locked(folder: Path) -> bool:
     """Return whether a process runs the study in `folder`, as far as this host can determine.
 
-    It reads the driver's file and does not try the lock, which would make a driver fail that starts at this moment.
+    It reads the driver's file and does not request the lock. Otherwise a driver that starts at this time would fail.
     """
     try:
         who = json.loads((folder / "driver.json").read_bytes())
         if who["host"] == socket.gethostname():
-            with contextlib.suppress(PermissionError):  # another user's
+            with contextlib.suppress(PermissionError):  # a process of another user
                 os.kill(who["pid"], 0)
     except (FileNotFoundError, ProcessLookupError):
         return False
@@ -63,7 +63,7 @@ def is_locked(folder: Path) -> bool:
 
 
 def truncate_partial_line(journal: Path) -> None:
-    """Cut the file back to its last whole line: Optuna would append its next record to a partial one."""
+    """Truncate the file to its last complete line: Optuna would append its next record to a partial one."""
     if not journal.is_file():
         return
     with journal.open("r+b") as file:
@@ -76,14 +76,14 @@ def truncate_partial_line(journal: Path) -> None:
 def parse_lines(lines: Sequence[bytes]) -> list[Any]:
     """Return the JSON value of each line.
 
-    They are parsed in one call, in which equal names become one object. This takes half the time and memory.
+    The lines are parsed in one call, in which equal names become one object. This takes half the time and memory.
 
     Raises:
-        ValueError: A line holds anything else than one value.
+        ValueError: A line does not contain exactly one value.
     """
     values: list[Any] = json.loads(b"[" + b",".join(lines) + b"]")
     if len(values) != len(lines):
-        raise ValueError("a line holds more than one value, or none")
+        raise ValueError("a line has more than one value, or none")
     return values
 
 
@@ -93,10 +93,10 @@ class _JournalFile(JournalFileBackend):
     def __init__(self, path: Path) -> None:
         super().__init__(str(path))
         self._path = path
-        self._n_read, self._offset = 0, 0  # lines that were read, and where the next one begins
+        self._n_read, self._offset = 0, 0  # number of lines read, and offset of the next one in bytes
 
     def read_logs(self, log_number_from: int) -> Generator[dict[str, Any], None, None]:
-        """As Optuna's."""
+        """Yield records as Optuna's method does."""
         if log_number_from < self._n_read:
             self._n_read, self._offset = 0, 0
         with self._path.open("rb") as file:
@@ -110,7 +110,7 @@ class _JournalFile(JournalFileBackend):
 
 @contextlib.contextmanager
 def _cached_distributions() -> Iterator[None]:
-    """Let Optuna parse each distribution once: all trials have the same ones. Opening takes half the time."""
+    """Let Optuna parse each distribution once, because all trials have the same ones. Opening takes half the time."""
     name = "json_to_distribution"
     parse = getattr(_storage, name, None)
     if parse is None:  # another version of Optuna
@@ -127,7 +127,7 @@ def open_journal(journal: Path) -> JournalStorage:
     """Open the journal as Optuna's storage.
 
     Raises:
-        CorruptionError: It is damaged before its last line.
+        CorruptionError: The journal is damaged before its last line.
     """
     try:
         with _cached_distributions():

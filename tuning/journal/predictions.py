@@ -36,12 +36,12 @@ def unpack_labels(packed: Mapping[str, Any], where: str) -> NDArray[np.int64]:
         where: Description of the labels for the message.
 
     Raises:
-        CorruptionError: They are not what was packed.
+        CorruptionError: The packed classes are damaged.
     """
     try:
         raw = zlib.decompressobj().decompress(base64.b64decode(packed["data"], validate=True), MAX_PACKED_BYTES)
         if zlib.crc32(raw) != packed["crc32"] or packed["type"] not in ("|u1", "<u2", "<u4"):
-            raise ValueError("its checksum does not fit")
+            raise ValueError("its checksum differs")
         return np.frombuffer(raw, dtype=packed["type"]).astype(np.int64)
     except (KeyError, TypeError, ValueError, zlib.error) as error:
         raise journal_damage(where, error) from error
@@ -57,5 +57,5 @@ def journal_damage(what: str, reason: Exception | str) -> CorruptionError:
     if isinstance(reason, Exception):
         reason = f"{type(reason).__name__}: {reason}"
     return CorruptionError(
-        f"{what} is damaged ({reason}): put back a copy of the journal, or start a new study with another --name"
+        f"{what} is damaged ({reason}); restore a copy of the journal, or start a new study with another --name"
     )

@@ -1,7 +1,7 @@
 """The probabilities of each trial's best epoch, next to the journal: `probabilities/00003.npz`. Loads no torch.
 
-A file is written as a whole before the journal has its epoch. It holds the number of the epoch: after a kill between
-the two, it belongs to an epoch that the journal lacks, and does not count. The file is a zip archive of numpy arrays
+A file is written as a whole before the journal has its epoch. It contains the number of the epoch: after a kill between
+the two, it belongs to an epoch that the journal lacks, and is ignored. The file is a zip archive of numpy arrays
 (`epoch`, `log_odds` as core.log_odds defines them) with checksums and without pickle.
 """
 
@@ -22,14 +22,14 @@ FOLDER = "probabilities"
 
 
 def pack_log_odds(epoch: int, log_odds: LogOdds) -> str:
-    """Return the content of a file as text, for the way from a worker to the driver."""
+    """Return the content of a file as text, to be sent from a worker to the driver."""
     buffer = io.BytesIO()
     np.savez_compressed(buffer, epoch=np.array(epoch), log_odds=log_odds.astype("<i2"))
     return base64.b64encode(buffer.getvalue()).decode()
 
 
 def save_probabilities(study: Path, name: str, packed: str) -> None:
-    """Write the result of `pack_log_odds`, in place of an earlier epoch's.
+    """Write the result of `pack_log_odds`; it replaces that of an earlier epoch.
 
     Args:
         study: Folder of the study.
@@ -45,7 +45,7 @@ def save_probabilities(study: Path, name: str, packed: str) -> None:
 def load_probabilities(
     study: Path, name: str, epoch: int, n_sentences: int, n_classes: int
 ) -> NDArray[np.float32] | None:
-    """Return the (n, C) probabilities of an epoch; None if no probabilities are stored, or those of another epoch.
+    """Return the (n, C) probabilities of an epoch; None if they are not stored, or belong to another epoch.
 
     Raises:
         CorruptionError: The file is damaged.
@@ -59,7 +59,7 @@ def load_probabilities(
         return None
     except (EOFError, KeyError, OSError, ValueError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
         raise CorruptionError(
-            f"{path} is damaged ({type(error).__name__}: {error}): put back a copy, or remove it to do without it"
+            f"{path} is damaged ({type(error).__name__}: {error}); restore a copy, or remove the file to ignore it"
         ) from error
     return to_probabilities(log_odds) if stored == epoch else None
 

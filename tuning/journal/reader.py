@@ -1,4 +1,4 @@
-"""Reading of the journal, with a schema of its attributes that detects damage and foreign records.
+"""Read the journal, with a schema of its attributes that detects damage and foreign records.
 
 A shape is a type; a range of integers; a rule, which is a function; a list of one shape; or a dict of shapes by name,
 where a name that ends in `?` is optional and further names are ignored.
@@ -28,17 +28,17 @@ MAX_JOURNAL_INT = 2**53
 
 
 def is_real(value: Any) -> bool:
-    """Return whether it is a loss, which may be infinite or NaN."""
+    """Return whether a value is a number, such as a loss, which may be infinite or NaN."""
     return isinstance(value, float) or (isinstance(value, int) and abs(value) < MAX_JOURNAL_INT)
 
 
 def is_finite(value: Any) -> bool:
-    """Return whether it is a finite number, such as seconds."""
+    """Return whether a value is a finite number, such as seconds."""
     return is_real(value) and math.isfinite(value)
 
 
 def is_fraction(value: Any) -> bool:
-    """Return whether it is a number in [0, 1]."""
+    """Return whether a value is a number in [0, 1]."""
     return is_real(value) and 0 <= value <= 1
 
 
@@ -78,7 +78,7 @@ STUDY_SHAPE = {
     "goal?": dict, "test_fingerprint?": str,
     "plain_baseline?": {"val_predictions": PACKED, "val_metric?": is_finite},
 }  # fmt: skip
-"""User attributes of the study, except `early_end` and its fresh runs."""
+"""Shapes of the user attributes of the study, except `early_end` and its fresh runs."""
 EARLY_END = {"reason": str, "n_trials": (int, type(None))}
 FRESH_RUN = {
     "error?": str, "val_accuracy?": is_fraction, "test_accuracy?": is_fraction, "seconds?": is_finite,
@@ -87,11 +87,11 @@ FRESH_RUN = {
 }  # fmt: skip
 DISTILLED = {"epochs": [EPOCH], "weights_sha256": str, "environment": dict}
 TRIAL_SHAPE = {"config?": dict, "origin?": str, "result?": RESULT, "segments?": [SEGMENT], "n_epochs?": POSITIVE}
-"""User attributes of a trial, except its epochs."""
+"""Shapes of the user attributes of a trial, except its epochs."""
 
 
 class StrictDict(dict[str, Any]):
-    """A part of the journal in which a name that is missing is damage."""
+    """A part of the journal that raises CorruptionError for a missing name."""
 
     def __missing__(self, name: str) -> NoReturn:
         raise journal_damage("the study's journal", f"{name!r} is missing")
@@ -108,7 +108,7 @@ def check_schema(value: Any, shape: Shape, where: str) -> None:
     """Check that a JSON value has a shape.
 
     Raises:
-        ValueError: It has not; the message names the place from `where` on.
+        ValueError: The value has another shape; the message names the place within `where`.
     """
     if isinstance(shape, dict):
         check_schema(value, dict, where)
@@ -130,7 +130,7 @@ def check_schema(value: Any, shape: Shape, where: str) -> None:
 
 
 def check_study(attributes: Mapping[str, Any]) -> None:
-    """Check user attributes of the study; ValueError as in `check_schema`."""
+    """Check user attributes of the study; raise ValueError as `check_schema` does."""
     check_schema(attributes, STUDY_SHAPE, "study")
     if stopping := attributes.get("spec", {}).get("stopping"):
         check_schema(stopping, STOPPING, "study.spec.stopping")
@@ -144,7 +144,7 @@ def check_study(attributes: Mapping[str, Any]) -> None:
 
 
 def check_trial(attributes: Mapping[str, Any]) -> None:
-    """Check some or all user attributes of a trial; ValueError as in `check_schema`."""
+    """Check some or all user attributes of a trial; raise ValueError as `check_schema` does."""
     check_schema(attributes, TRIAL_SHAPE, "trial")
     for name, value in attributes.get("config", {}).items():
         if isinstance(value, dict | list):
@@ -157,13 +157,13 @@ def check_trial(attributes: Mapping[str, Any]) -> None:
 
 
 def check_written_trial(attributes: Mapping[str, Any]) -> None:
-    """Check all user attributes of a trial; ValueError as in `check_schema`."""
+    """Check all user attributes of a trial; raise ValueError as `check_schema` does."""
     check_schema(attributes, {"config": dict, "origin": str}, "trial")
     check_trial(attributes)
 
 
 class Operation(IntEnum):
-    """Optuna's numbers for the records that matter here."""
+    """Optuna's numbers of the kinds of records that are read here."""
 
     SET_STUDY_USER_ATTR = 2
     CREATE_TRIAL = 4
@@ -173,7 +173,7 @@ class Operation(IntEnum):
 
 @dataclass(kw_only=True, slots=True)
 class WrittenTrial:
-    """A trial as the journal holds it."""
+    """A trial as in the journal."""
 
     number: int
     state: TrialState
@@ -190,11 +190,11 @@ def read_journal(path: Path, *, trials: bool = True) -> tuple[dict[str, Any], li
 
     Args:
         path: The journal.
-        trials: False to read the user attributes alone, which takes a tenth of the time.
+        trials: False to read only the user attributes, which takes a tenth of the time.
 
     Raises:
-        CorruptionError: It is damaged before its last line; the line is named.
-        UserError: It cannot be read.
+        CorruptionError: The journal is damaged before its last line; the message names the line.
+        UserError: The journal cannot be read.
     """
     study: dict[str, Any] = StrictDict()
     found: list[WrittenTrial] = []
@@ -214,8 +214,8 @@ def _records(path: Path, part: bytes) -> Iterator[tuple[int, dict[str, Any]]]:
     except FileNotFoundError:
         return
     except OSError as error:
-        raise UserError(f"cannot read {path} ({error.strerror}): ask its owner to make it readable for you") from error
-    del lines[-1]  # what follows the last line break is torn, or nothing
+        raise UserError(f"cannot read {path} ({error.strerror}); fix its permissions, or ask its owner") from error
+    del lines[-1]  # the part after the last line break is incomplete or empty
     places = [at for at, line in enumerate(lines, 1) if part in line]
     try:
         yield from zip(places, parse_lines([lines[at - 1] for at in places]), strict=True)
@@ -251,7 +251,7 @@ def _apply(record: dict[str, Any], study: dict[str, Any], trials: list[WrittenTr
         case Operation.SET_TRIAL_STATE_VALUES | Operation.SET_TRIAL_USER_ATTR as what:
             trial = trials[record["trial_id"]]
             if trial.state.is_finished():
-                return  # Optuna takes no change to it either
+                return  # Optuna ignores a change of a closed trial, too
             if what == Operation.SET_TRIAL_USER_ATTR:
                 check_trial(record["user_attr"])
                 trial.user_attrs.update(record["user_attr"])

@@ -29,18 +29,18 @@ class TestEvaluation(TypedDict):
     verb: str
     """`retrain`, `confirm`, `ensemble` or `distill`."""
     trial: int | None
-    """None for a model that is no trial's: an ensemble, a distilled model, or the plain baseline."""
+    """Number of the trial; None for an ensemble, a distilled model and the plain baseline."""
     seed: int | None
     on: str
     """Splits that the model was trained on: `train` or `train+val`."""
     split: str
     """Rule that made the test split."""
     val_accuracy: float | None
-    """Of the same weights; None without a validation split."""
+    """Validation accuracy of the same weights; None without a validation split."""
     test_accuracy: float
     test_sentences: int
     test_fingerprint: NotRequired[str]
-    """Which sentences the test split has (Corpus.test_fingerprint)."""
+    """Fingerprint of the test split (Corpus.test_fingerprint)."""
     epochs: NotRequired[int]
     """Number of epochs that were trained; a trial that was stopped has fewer."""
     calibration: NotRequired[Mapping[str, Any]]
@@ -49,12 +49,12 @@ class TestEvaluation(TypedDict):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunSegment:
-    """A time in which a worker had a trial."""
+    """A period in which a worker trained a trial."""
 
     worker: str | None
-    """Host and process; None where it died."""
+    """Host and process; None if it died."""
     since: float
-    """In seconds since 1970."""
+    """Start in seconds since 1970."""
     until: float
 
 
@@ -66,42 +66,42 @@ class TrialRecord:
     state: str
     """COMPLETE, PRUNED (stopped early), FAIL, PAUSED (at a rung, and the study has not ended) or RUNNING."""
     params: Mapping[str, Any]
-    """What was searched."""
+    """Searched parameters."""
     config: Mapping[str, Any]
     """Every field of its TrialConfig."""
     origin: str
-    """baseline, try_first, portfolio, random, sampler, or `copy of 3` if trial 3 had the same settings before."""
+    """Source: baseline, try_first, portfolio, random, sampler, or `copy of 3` if trial 3 has the same settings."""
     epochs: tuple[EpochResult, ...]
     error: str | None
-    """Why it failed."""
+    """Reason of a failure."""
     n_parameters: int | None
-    """Number of trained parameters, without frozen word vectors; None until it is complete."""
+    """Number of trained parameters, without frozen word vectors; None until the trial is complete."""
     copy_of: int | None = None
-    """The trial whose result it takes; None where it is trained itself."""
+    """Number of the trial whose result is copied; None if the trial is trained."""
     predictions: tuple[Packed | None, ...] = ()
     """Packed validation predictions of each epoch (tuning.journal.predictions); empty if there are none."""
     started: datetime | None = None
-    """When it was handed to a worker first, in local time."""
+    """Local time at which a worker first got the trial."""
     ended: datetime | None = None
-    """None until it is over."""
+    """Local time of the end; None until then."""
     worker: str | None = None
-    """Host and process that trained it last."""
+    """Host and process of the last worker."""
     segments: tuple[RunSegment, ...] = ()
-    """When which worker had it, in order; those that are over, without those of a process that was killed."""
+    """Completed segments in order, without those of a killed process."""
     weights_sha256: str | None = None
-    """Of its best epoch's weights; None unless it is complete."""
+    """Digest of the best epoch's weights; None unless the trial is complete."""
     environment: Mapping[str, Any] | None = None
-    """What its results depend on besides settings and data (core.nn.environment.runtime_environment); None unless it
-    is complete."""
+    """Everything besides settings and data on which the results depend (core.nn.environment.runtime_environment); None
+    unless the trial is complete."""
 
     @property
     def started_at(self) -> float | None:
-        """When it was suggested, in seconds since 1970; None where the journal does not say."""
+        """Time of its suggestion in seconds since 1970; None if the journal does not contain it."""
         return self.started.timestamp() if self.started else None
 
     @property
     def best(self) -> EpochResult | None:
-        """The epoch that counts; None when no epoch was finished."""
+        """The best epoch; None if no epoch has ended."""
         return best_epoch(self.epochs) if self.epochs else None
 
     @property
@@ -112,12 +112,12 @@ class TrialRecord:
 
     @property
     def seconds(self) -> float:
-        """Of all its epochs."""
+        """Training time of all epochs in seconds."""
         return sum(epoch.seconds for epoch in self.epochs)
 
 
 def copied_from(origin: str) -> int | None:
-    """The trial whose result a trial of this origin takes; None where it is trained itself."""
+    """Return the trial whose result a trial with this origin copies; None if it is trained."""
     return int(origin.removeprefix("copy of ")) if origin.startswith("copy of ") else None
 
 
@@ -126,7 +126,7 @@ RANKED = ("COMPLETE", "PRUNED", "PAUSED")
 
 
 def is_candidate(record: TrialRecord) -> bool:
-    """Whether it could have become the best; a trial that repeats another adds no choice."""
+    """Return whether a trial could have become the best; a trial that repeats another is no further candidate."""
     return record.best is not None and record.state in RANKED and record.copy_of is None
 
 
@@ -148,11 +148,11 @@ def read_study(folder: Path) -> tuple[Mapping[str, Any], list[TrialRecord]]:
     journal = folder / JOURNAL
     if not journal.is_file():
         others = sorted(path.parent.name for path in folder.parent.glob(f"*/{JOURNAL}"))
-        hint = f"the studies there are {', '.join(others)}" if others else "there is none yet; make one: sentune run"
-        raise UserError(f"no study {folder.name!r} in {folder.parent}: {hint}")
+        hint = f"choose from {', '.join(others)}" if others else "the folder has none, run sentune run first"
+        raise UserError(f"no study {folder.name!r} in {folder.parent}; {hint}")
     study, trials = read_journal(journal)
     if "spec" not in study:
-        raise UserError(f"study {folder.name!r} has not begun: run the command that made it again")
+        raise UserError(f"study {folder.name!r} has not begun; run its command again")
     check_format(study, folder)
     ended = study.get("early_end") or {"n_trials": None}
     return study, [to_record(trial) for trial in trials[: ended["n_trials"]]]
@@ -174,14 +174,14 @@ def check_format(attributes: Mapping[str, Any], folder: Path) -> None:
     found = attributes.get("spec", {}).get("format", STUDY_FORMAT)
     if found != STUDY_FORMAT:
         raise UserError(
-            f"study {folder.name!r} has format {found}, this version of sentune reads {STUDY_FORMAT}: "
-            "search again under another --name"
+            f"study {folder.name!r} has format {found}, this version of sentune reads {STUDY_FORMAT}; "
+            "run the search again with another --name"
         )
 
 
 N_EPOCHS = "n_epochs"
-"""User attribute of a closed trial: the number of its epochs that count, if it has more. Those after it were trained
-when the study had fewer trials."""
+"""User attribute of a closed trial: the number of its epochs that count, if it has more. Later epochs were trained when
+the study had fewer trials."""
 
 
 def recorded_epochs(trial: FrozenTrial | WrittenTrial) -> list[EpochResult]:
@@ -236,18 +236,18 @@ def _is_paused(trial: FrozenTrial | WrittenTrial, n_epochs: int) -> bool:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EpochPoint:
-    """One epoch."""
+    """Metrics of one epoch at a time."""
 
     epoch: int
     time: float
-    """Seconds since 1970: the trial's begin and the time spent in its epochs up to the end of this one."""
+    """Seconds since 1970: the start of the trial plus the duration of its epochs up to the end of this one."""
     values: dict[str, float]
-    """`val_accuracy`, `val_loss`, `train_loss`, `seconds`; `best_val_accuracy` of this epoch and those before. If the
-    metric is another one, it is there under its own name too: `val_macro_f1`, `best_val_macro_f1`."""
+    """`val_accuracy`, `val_loss`, `train_loss`, `seconds`; `best_val_accuracy` up to this epoch. Another metric has
+    values under its own name, too: `val_macro_f1`, `best_val_macro_f1`."""
 
 
 def epoch_points(record: TrialRecord) -> list[EpochPoint]:
-    """The trial's epochs in order. They follow from the journal alone, so that writing them again changes nothing."""
+    """Return the trial's epochs in order. They depend only on the journal, so writing them again changes nothing."""
     epochs = record.epochs
     metric = METRICS[record.config["metric"]]
     shown = {"val_accuracy": [epoch.val_accuracy for epoch in epochs]}
@@ -272,5 +272,5 @@ def epoch_points(record: TrialRecord) -> list[EpochPoint]:
 
 
 def searched_values(record: TrialRecord, searched: Sequence[str]) -> dict[str, bool | int | float | str]:
-    """The searched settings; `none` where one is switched off."""
+    """Return the searched settings; `none` for a setting without a value."""
     return {name: "none" if record.config[name] is None else record.config[name] for name in searched}

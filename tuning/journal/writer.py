@@ -1,13 +1,12 @@
-"""The study's journal, open for writing by one driver at a time: repaired, checked and continued.
+"""The study's journal, opened for writing by one driver at a time: repaired, checked and continued.
 
-It is an Optuna `JournalStorage` file, so that Optuna's own tools open it. The study's user attribute `spec` says what
-the study is, `validation` the validation labels, `vocabulary` the number of words, `inputs` what its corpus was made
-from, `audit` the warnings about it, `command` the command that created it, `ended` the budget that ended it,
-`gpu_share` how its fraction of a GPU was chosen, `prior_trials` the trials of a warm start, `test_evaluations` the test
-evaluations, `plain_baseline` the plain baseline's predictions, `confirm:...` the results of fresh runs, and
-`distill:...` the epochs of a distilled model. A trial's attributes are its whole configuration (`config`), its source
-(`origin`), each epoch (`epoch:3`), its segments on earlier workers (`segments`), the error for which its fraction of a
-GPU was too small (`oom`), what it returned (`result`) and, if not all of its epochs count, their number (`n_epochs`).
+The journal is an Optuna `JournalStorage` file, which Optuna's tools can open. The study's user attributes are: `spec`
+(all inputs), `validation` (labels), `vocabulary` (number of words), `inputs` (of the corpus), `audit` (warnings),
+`command` (that created the study), `early_end` (the budget that ended it), `gpu_share` (the choice of a fraction),
+`prior_trials` (of a warm start), `test_evaluations`, `plain_baseline` (predictions), `confirm:...` (results of fresh
+runs) and `distill:...` (epochs of a distilled model). A trial's attributes are: `config` (all settings), `origin` (its
+source), `epoch:3` (one for each epoch), `segments` (on earlier workers), `oom` (the error if its fraction of a GPU was
+too small), `result` (of its worker) and `n_epochs` (the number of epochs that count, if not all do).
 """
 
 import contextlib
@@ -44,7 +43,7 @@ from tuning.journal.records import (
 )
 
 TEST_EVALUATIONS = "test_evaluations"
-"""The study's user attribute that holds the list."""
+"""The study's user attribute with the list of test evaluations."""
 
 
 class StudyJournal:
@@ -58,15 +57,15 @@ class StudyJournal:
         self._broken: UserError | None = None
 
     def trials(self) -> list[FrozenTrial]:
-        """All trials by number, as Optuna holds them: not to be changed."""
+        """Return all trials by number, as Optuna stores them: do not change them."""
         return self._storage.get_all_trials(self._study_id, deepcopy=False)
 
     def trial(self, number: int) -> FrozenTrial:
-        """Return a trial as Optuna holds it: not to be changed. Its id in Optuna is its number."""
+        """Return a trial as Optuna stores it: do not change it. Its id in Optuna is its number."""
         return self._storage.get_trial(number)
 
     def records(self, start: int = 0, end: int | None = None) -> list[TrialRecord]:
-        """Trials `start` to `end` (all by default) by number. What is finished is read from Optuna's trial once."""
+        """Return trials `start` to `end` (all by default) by number. A finished trial is converted only once."""
         records = []
         for trial in self.trials()[start:end]:
             record = self._finished.get(trial.number) or to_record(trial)
@@ -82,7 +81,7 @@ class StudyJournal:
         config: Mapping[str, Any],
         origin: str,
     ) -> int:
-        """Write down a new running trial; returns its number."""
+        """Record a new running trial; return its number."""
         template = create_trial(
             state=TrialState.RUNNING,
             params=dict(params),
@@ -92,19 +91,19 @@ class StudyJournal:
         with self._writing():
             trial_id = self._storage.create_new_trial(self._study_id, template_trial=template)
         number = self._storage.get_trial_number_from_id(trial_id)
-        self.trial(number).distributions = dict(distributions)  # the space's own instead of equal ones of its own
+        self.trial(number).distributions = dict(distributions)  # the space's objects instead of equal copies
         return number
 
     def record_epoch(
         self, number: int, epoch: EpochResult, val_predictions: Packed | None = None, log_odds: str | None = None
     ) -> None:
-        """Write down an epoch of a running trial. The same epoch twice is written once.
+        """Record an epoch of a running trial. A repeated epoch is not recorded again.
 
         Args:
-            number: Of the trial.
+            number: Number of the trial.
             epoch: Result of the epoch.
-            val_predictions: From tuning.journal.predictions.pack_labels.
-            log_odds: From tuning.journal.probabilities.pack_log_odds, if the epoch is the trial's best so far.
+            val_predictions: Result of tuning.journal.predictions.pack_labels.
+            log_odds: Result of tuning.journal.probabilities.pack_log_odds, if the epoch is the trial's best so far.
         """
         trial = self.trial(number)
         key = f"epoch:{epoch.epoch}"
@@ -114,7 +113,7 @@ class StudyJournal:
             if log_odds:
                 save_probabilities(self.folder, trial_name(number), log_odds)
             kept = {"val_predictions": dict(val_predictions)} if val_predictions else {}
-            # The attribute last: where a kill falls between the two, the epoch comes again and both are written.
+            # The attribute last: after a kill between the two, the epoch is repeated and both are written.
             self._storage.set_trial_intermediate_value(trial._trial_id, epoch.epoch, epoch.score)
             self._storage.set_trial_user_attr(trial._trial_id, key, {**dataclasses.asdict(epoch), **kept})
 
@@ -124,10 +123,10 @@ class StudyJournal:
         """Close a trial, and remove its checkpoints. Its value is the best score of its epochs.
 
         Args:
-            number: Of the trial.
+            number: Number of the trial.
             state: COMPLETE, PRUNED or FAIL.
-            result: What the worker returned; None for a trial that was stopped at a rung.
-            n_epochs: Number of epochs that count, at most.
+            result: Result of the worker; None for a trial that was stopped at a rung.
+            n_epochs: Maximum number of epochs that count.
         """
         trial = self.trial(number)
         epochs = recorded_epochs(trial)
@@ -143,7 +142,7 @@ class StudyJournal:
         return to_record(self.trial(number))
 
     def copy_result(self, source: int, number: int) -> TrialRecord:
-        """Close trial `number` with the epochs, the state and the result of `source`, which is finished."""
+        """Close trial `number` with the epochs, the state and the result of the finished trial `source`."""
         trial = self.trial(source)
         record = to_record(trial)
         for epoch, predictions in zip(record.epochs, record.predictions, strict=True):
@@ -152,9 +151,9 @@ class StudyJournal:
         return self.finish_trial(number, trial.state, result, len(record.epochs))
 
     def reopen(self) -> None:
-        """Open all trials again: with more trials, or without a target, some of them are trained for longer.
+        """Open all trials again. With more trials, or without a target, some of them are trained further.
 
-        The journal is replaced as a whole by one without the records that close trials. All epochs and results stay.
+        The journal is replaced as a whole by one without the records that close trials. All epochs and results remain.
         """
         journal = self.folder / JOURNAL
         with self._writing():
@@ -174,7 +173,7 @@ class StudyJournal:
         return self._storage.get_study_user_attrs(self._study_id)
 
     def set_study_attr(self, name: str, value: Any) -> None:
-        """Set a user attribute of the study to a JSON value; None if it no longer applies."""
+        """Set a user attribute of the study to a JSON value; None to invalidate it."""
         if self.attributes.get(name) != value:
             with self._writing():
                 self._storage.set_study_user_attr(self._study_id, name, value)
@@ -218,7 +217,7 @@ def open_study(folder: Path, spec: Spec, attributes: Mapping[str, Any] | None = 
 
     Raises:
         UserError: Another process is running this study.
-        ConfigError: The study was made with another spec; every difference is named.
+        ConfigError: The study has another spec; the message names every difference.
         CorruptionError: The journal is damaged before its last line.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)  # sentune has its own messages
@@ -228,7 +227,7 @@ def open_study(folder: Path, spec: Spec, attributes: Mapping[str, Any] | None = 
         journal = folder / JOURNAL
         with os_errors_as_user_errors(journal):
             truncate_partial_line(journal)
-            # This process holds the study's lock, so a lock of Optuna's is left from a killed process.
+            # This process has the study's lock, so an existing lock of Optuna was left by a killed process.
             journal.with_name(f"{JOURNAL}.lock").unlink(missing_ok=True)
             storage = open_journal(journal)
             study_id = _study(storage, folder, spec, attributes or {})
@@ -254,8 +253,8 @@ def _study(storage: JournalStorage, folder: Path, spec: Spec, attributes: Mappin
     check_format({"spec": old}, folder)
     if differences := spec_differences(old, new):
         raise ConfigError(
-            f"study {folder.name!r} was made with {'; '.join(differences)}: "
-            "give the same options again, or choose another --name"
+            f"study {folder.name!r} was created with {'; '.join(differences)}; "
+            "pass the same options as before, or choose another --name"
         )
     return study_id
 
@@ -275,4 +274,4 @@ def _differences(old: Any, new: Any, path: str = "") -> list[str]:
     if old == new:
         return []
     before, after = (truncate(json.dumps(value), 60) for value in (old, new))
-    return [f"{path} {before}, this command says {after}"]
+    return [f"{path} {before}, this command has {after}"]

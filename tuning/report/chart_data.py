@@ -1,4 +1,4 @@
-"""The trials of a study as its charts and its table read them, and the importances of its settings."""
+"""The trials of a study for its charts and its table, and the importances of its settings."""
 
 import json
 import math
@@ -23,13 +23,13 @@ from tuning.space.space import midpoint
 MIN_TRIALS = 8
 """With fewer trials, no importances are computed."""
 TREES, DEPTH = 16, 8
-"""Size of the forest that explains the metric. On 1,000 trials in 18 settings Optuna's 64 levels took seven times
+"""Size of the random forest for the importances. On 1,000 trials with 18 settings, Optuna's 64 levels took seven times
 as long and changed no share by more than 0.02."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ChartData:
-    """A study as its charts read it."""
+    """Data of a study for its charts."""
 
     facts: ReportData
     """All trials."""
@@ -45,7 +45,7 @@ class ChartData:
 
     @property
     def metric(self) -> Metric:
-        """What the study optimises."""
+        """Metric that the study optimises."""
         return METRICS[self.facts.rows[0].metric if self.facts.rows else "accuracy"]
 
 
@@ -54,7 +54,7 @@ def chart_data(facts: ReportData, *, running: bool) -> ChartData:
 
     Args:
         facts: The study.
-        running: Whether the study runs, so that trials that have not ended are being trained.
+        running: Whether the study runs, so that its unfinished trials are being trained.
     """
     last = max((each for record in facts.records for each in (record.started, record.ended) if each), default=None)
     until = datetime.now() if running or last is None else last
@@ -72,7 +72,7 @@ def chart_data(facts: ReportData, *, running: bool) -> ChartData:
 
 
 def _segments(record: TrialRecord, until: datetime) -> list[tuple[str, int, int]]:
-    """Return worker, start and end, in milliseconds since 1970, of each time that a worker had a trial.
+    """Return worker, start and end, in milliseconds since 1970, of each period in which a worker trained a trial.
 
     A new trial has no worker yet. A trial that repeats another one has none.
     """
@@ -85,15 +85,15 @@ def _segments(record: TrialRecord, until: datetime) -> list[tuple[str, int, int]
 
 
 def setting_importances(facts: ReportData) -> dict[str, float]:
-    """Share of the metric's variance that each setting explains by itself, the largest first; they add up to 1.
+    """Return the share of the metric's variance that each setting explains alone, the largest first, with the sum 1.
 
-    An inactive setting counts at the middle of its range, a stopped trial with the value that it had. Trials that
-    repeat another one are left out.
+    An inactive setting counts with the middle of its range, a stopped trial with its last value. Trials that repeat
+    another one are left out.
 
     Source: Hutter, Hoos and Leyton-Brown 2014, An Efficient Approach for Assessing Hyperparameter Importance (ICML).
 
     Returns:
-        Empty below MIN_TRIALS trials, and where all values are the same.
+        Empty below MIN_TRIALS trials, and if all values are the same.
     """
     own = sorted((row.trial, row.val_metric, record.params) for row, record in facts.ranked if row.copy_of is None)
     if len(own) < MIN_TRIALS or len({value for _, value, _ in own}) == 1:

@@ -34,7 +34,7 @@ KINDS = {
     "baseline": ("#7a3fb0", "diamond", 16),
     "best": (GREEN, "M0,-1.6L.4,-.5L1.5,-.5L.6,.2L.95,1.3L0,.6L-.95,1.3L-.6,.2L-1.5,-.5L-.4,-.5Z", 16),
 }
-"""Kind of a trial -> colour, shape, and height of its bars in pixels: no one needs the colour."""
+"""Kind of a trial -> colour, shape, and height of its bars in pixels, so that the kinds differ without colour."""
 LABELS = {"labelColor": INK, "titleColor": MUTED, "titleFontWeight": "normal"}
 CONFIG = {
     "background": None,
@@ -53,7 +53,7 @@ LEGEND = alt.Legend(orient="top", columns=4, symbolSize=60, symbolOpacity=1)
 
 
 def history(data: ChartData) -> alt.LayerChart:
-    """Each trial's metric by its number, and the best so far. Failed trials are on the lower edge."""
+    """Draw each trial's metric by its number, and the best so far. Failed trials are on the lower edge."""
     x, y = _x("trial", whole=True), _metric(data)
     ranked = _trials(data).transform_filter("isValid(datum.rank)").encode(x=x, y=y)
     extreme = "max" if data.metric.higher_is_better else "min"
@@ -64,7 +64,7 @@ def history(data: ChartData) -> alt.LayerChart:
 
 
 def curves(data: ChartData) -> alt.LayerChart:
-    """Every trial's metric by epoch. The label of a rung counts the trials that were promoted there."""
+    """Draw every trial's metric by epoch. The label of a rung counts the trials that were promoted there."""
     spec = data.facts.spec
     lengths = [len(record.epochs) for record in data.facts.records if record.copy_of is None]
     rule = spec["stopping"] and Asha(grace=spec["stopping"]["grace"], reduction=spec["stopping"]["reduction"])
@@ -84,7 +84,7 @@ def curves(data: ChartData) -> alt.LayerChart:
 
 
 def losses(data: ChartData) -> alt.LayerChart:
-    """The best trial's training and validation loss by epoch."""
+    """Draw the best trial's training and validation loss by epoch."""
     winner = data.facts.winner
     record = data.facts.records[winner.trial] if winner else None
     rows = [
@@ -104,7 +104,7 @@ def losses(data: ChartData) -> alt.LayerChart:
 
 
 def importances(data: ChartData) -> alt.LayerChart:
-    """How much of the differences in the metric each setting explains."""
+    """Draw the share of the differences in the metric that each setting explains."""
     shares = setting_importances(data.facts)
     rows = [{"setting": name, "share": share} for name, share in shares.items()]
     scale = alt.Scale(domain=[0, 1.15 * max(shares.values(), default=1)])
@@ -115,7 +115,7 @@ def importances(data: ChartData) -> alt.LayerChart:
 
 
 def expected(data: ChartData) -> alt.LayerChart:
-    """The curve of `best --expected`.
+    """Draw the curve of `best --expected`.
 
     Raises:
         UserError: The study has fewer than two trials that were drawn at random.
@@ -132,7 +132,7 @@ def expected(data: ChartData) -> alt.LayerChart:
 
 
 def timeline(data: ChartData) -> alt.Chart:
-    """A bar for each time that a worker had a trial."""
+    """Draw a bar for each period in which a worker trained a trial."""
     workers = {segment[0] for row in data.rows for segment in row["segments"]}
     heights = {kind: height for kind, (_, _, height) in KINDS.items()}
     bars = _trials(data).transform_flatten(["segments"], as_=["segment"])
@@ -152,7 +152,7 @@ def timeline(data: ChartData) -> alt.Chart:
 
 
 def parallel(data: ChartData) -> alt.LayerChart:
-    """Parallel coordinates: a line for each trial through its settings, whose values are evenly spaced in order."""
+    """Draw parallel coordinates: a line for each trial through its settings, with evenly spaced values."""
     axes = [*data.settings, "val_metric"]
     base = _trials(data).transform_filter("isValid(datum.rank)").transform_fold(axes, as_=["setting", "value"])
     base = base.transform_calculate(number="isNumber(datum.value) ? datum.value : -1e300")
@@ -178,7 +178,7 @@ def parallel(data: ChartData) -> alt.LayerChart:
 
 
 def setting_slice(data: ChartData, dimension: Dimension) -> alt.Chart:
-    """The metric by one searched setting over its range, of the trials in which it is active."""
+    """Draw the metric by one searched setting over its range, for the trials in which it is active."""
     searched, name = dimension.distribution, dimension.name
     chart = _trials(data).encode(y=_metric(data)).properties(width=280, height=150)
     place = data.facts.space.dimensions.index(dimension)
@@ -195,7 +195,7 @@ def setting_slice(data: ChartData, dimension: Dimension) -> alt.Chart:
 
 
 def slices(data: ChartData) -> alt.ConcatChart:
-    """The metric by each searched setting."""
+    """Draw the metric by each searched setting."""
     parts = [setting_slice(data, dimension) for dimension in data.facts.space.dimensions]
     with warnings.catch_warnings():
         # The parts share their selection on purpose.
@@ -204,7 +204,7 @@ def slices(data: ChartData) -> alt.ConcatChart:
 
 
 def calibration(data: ChartData) -> alt.LayerChart:
-    """The reliability diagram of the last calibrated model, before and after: accuracy by probability of the label."""
+    """Draw the reliability diagram of the last calibrated model, before and after calibration."""
     evaluation = calibrated_evaluation(data.facts)
     diagrams: Mapping[str, Any] = evaluation["calibration"] if evaluation else {}
     rows = [{"state": state, **each} for state, part in diagrams.items() for each in part["bins"]]
@@ -231,7 +231,7 @@ def calibration(data: ChartData) -> alt.LayerChart:
 
 
 def confusion(data: ChartData) -> alt.LayerChart:
-    """The recommended trial's answers on validation: numbers of sentences; the shade is their share of the label."""
+    """Draw the recommended trial's confusions on validation: numbers of sentences, shaded by share of the label."""
     results = data.facts.used_results
     names = [printable(name) for name in data.facts.attributes["validation"]["classes"]]
     rows = [

@@ -18,7 +18,7 @@ from tuning.report.mistakes import mistakes_section
 from tuning.scheduling.study import searched_settings, space_from_spec
 
 EVERY_SECONDS = 5
-"""Time between two pages while the study runs."""
+"""Seconds between two pages while the study runs."""
 
 
 def write_report(
@@ -49,12 +49,12 @@ def write_report(
         while watch and is_locked(folder):
             atomic_write(out, make(every_seconds=EVERY_SECONDS))
             if not announced:
-                print(f"{out} is made again every {EVERY_SECONDS} s while the study runs; Ctrl-C ends that")
+                print(f"{out} is updated every {EVERY_SECONDS} s while the study runs; press Ctrl-C to stop")
                 announced = True
             time.sleep(EVERY_SECONDS)
     finally:
         with say_if_slow("writing the page ..."):
-            atomic_write(out, make())  # a page that is not made again must not wait for it
+            atomic_write(out, make())  # without the reloading of a page that is updated
     print(f"report written to {out}")
     if images is not None:
         with say_if_slow("drawing the charts ..."):
@@ -63,7 +63,7 @@ def write_report(
 
 
 def page(folder: Path, *, cache_dir: Path | None, command: str, every_seconds: int | None = None) -> bytes:
-    """Return the page of a study as it is now; arguments as in `write_report`."""
+    """Return the page of the present state of a study; arguments as in `write_report`."""
     facts, assessment = report_data(folder)
     wrong = mistakes_section(facts, folder, cache_dir)
     data = chart_data(facts, running=is_locked(folder))

@@ -27,7 +27,7 @@ from tuning.report.mistakes import MistakesSection
 from tuning.scheduling.study import spec_notes
 
 FLEXIBLE = {"width": "container", "autosize": {"type": "fit-x", "contains": "padding"}}
-"""Makes a chart as wide as its place in the page."""
+"""Width of a chart that fills its place in the page."""
 
 
 def render_page(
@@ -38,12 +38,12 @@ def render_page(
     Args:
         data: The study.
         assessment: Assessment of the same study.
-        wrong: Mistakes of its recommended trial.
+        wrong: Section about the mistakes of the recommended trial.
         command: The user's command line.
         every_seconds: Interval at which the page reloads itself; None for never.
     """
     facts, drawn = data.facts, figures(data)
-    del drawn["confusion"]  # the page has a table of it
+    del drawn["confusion"]  # the page has a table instead
     css, vega, js = _asset("page.css"), vega_bundle(), _asset("page.js")
     states = Counter(record.state for record in facts.records)
     counts = [f"{states[state]} {word}" for state, word in {**STATES, "RUNNING": "not ended"}.items() if states[state]]

@@ -1,4 +1,4 @@
-"""The study as the report reads it."""
+"""Data of a study for the report."""
 
 import dataclasses
 import math
@@ -32,7 +32,7 @@ class ReportData:
 
     @property
     def spec(self) -> Mapping[str, Any]:
-        """What the study is."""
+        """The study's spec."""
         return self.attributes["spec"]  # type: ignore[no-any-return]
 
     @property
@@ -42,21 +42,21 @@ class ReportData:
 
     @property
     def winner(self) -> TrialRow | None:
-        """The first of them."""
+        """The best ranked trial; None if there is none."""
         return next((row for row in self.rows if row.rank == 1), None)
 
     @property
     def used(self) -> TrialRow | None:
-        """The recommended trial, which `retrain` takes; the best if none is recommended."""
+        """The recommended trial, which `retrain` uses by default; the best if none is recommended."""
         return next((row for row in self.rows if row.recommended), self.winner)
 
     @property
     def used_results(self) -> ClassResults | None:
-        """How this trial recognises the classes of the validation split; None if its predictions were not recorded."""
+        """Scores of this trial for the classes of the validation split; None if its predictions were not recorded."""
         return None if self.used is None else class_results(self.records[self.used.trial], self.attributes)
 
     def kind(self, record: TrialRecord) -> str:
-        """Return how charts mark a trial: best, baseline, done, stopped, failed, paused or running."""
+        """Return the kind of a trial in charts: best, baseline, done, stopped, failed, paused or running."""
         if self.winner is not None and record.number == self.winner.trial:
             return "best"
         if record.origin == "baseline" and record.state in RANKED:

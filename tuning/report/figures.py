@@ -16,23 +16,23 @@ from tuning.report.chart_data import MIN_TRIALS, ChartData
 from tuning.report.facts import calibrated_evaluation
 
 FEW_TRIALS = 30
-"""With fewer trials, importances are mostly chance."""
+"""Number of trials below which importances are mostly due to chance."""
 WIDEST_CHART = 40
 """Maximum number of classes in the chart of confusions."""
 CHARTS: Sequence[Callable[[ChartData], charts.AnyChart]] = (
     *(charts.history, charts.curves, charts.losses, charts.importances),
     *(charts.expected, charts.timeline, charts.parallel, charts.slices, charts.calibration, charts.confusion),
 )
-"""In the page's order; a function's name is its anchor in the page and the name of its images. The page has a table in
-place of the last one."""
+"""Functions of the charts in the page's order. A function's name is its anchor in the page and the name of its images.
+The page has a table instead of the last one."""
 
 
 class Figure(NamedTuple):
-    """One chart, or why there is none."""
+    """One chart, or the reason why there is none."""
 
     chart: charts.AnyChart | None
     note: str | None
-    """A warning, or why there is no chart."""
+    """A warning, or the reason why there is no chart."""
 
 
 def figures(data: ChartData) -> dict[str, Figure]:
@@ -42,7 +42,7 @@ def figures(data: ChartData) -> dict[str, Figure]:
         draw.__name__: Figure(None if draw.__name__ in why else draw(data), why.get(draw.__name__)) for draw in CHARTS
     }
     own = sum(row.copy_of is None for row, _ in data.facts.ranked)
-    hint = f"Of {own} ended trials, fewer than {FEW_TRIALS}, such shares are mostly chance: take them as a hint."
+    hint = f"With {own} ended trials, fewer than {FEW_TRIALS}, such shares are mostly due to chance."
     if own < FEW_TRIALS and found["importances"].chart is not None:
         found["importances"] = found["importances"]._replace(note=hint)
     if (evaluation := calibrated_evaluation(data.facts)) is not None:
@@ -51,7 +51,7 @@ def figures(data: ChartData) -> dict[str, Figure]:
 
 
 def reasons(data: ChartData) -> dict[str, str]:
-    """Return why a chart cannot be drawn, by its name; empty if all can."""
+    """Return the reason why a chart cannot be drawn, by its name; empty if all can."""
     facts, names = data.facts, [draw.__name__ for draw in CHARTS]
     there = {
         "curves": any(each.epochs for each in facts.records),
@@ -63,23 +63,23 @@ def reasons(data: ChartData) -> dict[str, str]:
     except UserError as error:
         why["expected"] = str(error)
     if calibrated_evaluation(facts) is None:
-        why["calibration"] = "No calibrated model was evaluated on the test split yet: use sentune retrain or ensemble."
+        why["calibration"] = "No calibrated model was evaluated on the test split yet; run sentune retrain or ensemble."
     own = [row.val_metric for row, _ in facts.ranked if row.copy_of is None]
     if len(own) < MIN_TRIALS:
-        why["importances"] = f"{len(own)} ended trials are too few to tell."
+        why["importances"] = f"{len(own)} ended trials are too few to compute importances."
     elif len(set(own)) == 1:
-        why["importances"] = f"All {len(own)} ended trials have the same {data.metric.title}: nothing to explain."
+        why["importances"] = f"All {len(own)} ended trials have the same {data.metric.title}; there are no differences."
     if "confusion" not in why:
         results = facts.used_results
         if results is None:
-            why["confusion"] = "The study keeps no predictions of this trial on the validation split."
+            why["confusion"] = "The study has no predictions of this trial on the validation split."
         elif len(results.scores) > WIDEST_CHART:
             why["confusion"] = f"{len(results.scores)} classes are too many for a matrix."
     return why
 
 
 def _calibration_note(evaluation: TestEvaluation) -> str:
-    """Return whose diagram it is, and the error before and after."""
+    """Return the model of the diagram, and its error before and after calibration."""
     errors = describe_errors(*(evaluation["calibration"][state]["error"] for state in ("before", "after")))
     trial = "" if evaluation["trial"] is None else f" of trial {evaluation['trial']}"
     about = f"Model{trial} by {evaluation['verb']}, trained on {evaluation['on']}"

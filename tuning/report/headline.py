@@ -18,12 +18,12 @@ class Card:
 
     title: str
     value: float
-    """In [0, 1]."""
+    """Value of the figure, in [0, 1]."""
     detail: str
 
 
 def page_verdict(facts: ReportData, assessment: StudyAssessment) -> list[str]:
-    """Return sentences on which trial to use, what to expect of it, and whether it beats the plain baseline."""
+    """Return sentences on which trial to use, its expected score, and whether it is better than the plain baseline."""
     used = facts.used
     if used is None:
         return ["No trial has ended with an accuracy yet."]
@@ -49,19 +49,21 @@ def cards(facts: ReportData, assessment: StudyAssessment) -> list[Card]:
         return []
     metric = METRICS[winner.metric]
     found = [
-        Card("Its accuracy" if metric.name != "accuracy" else "Best validation accuracy", winner.val_accuracy,
+        Card("Accuracy" if metric.name != "accuracy" else "Best validation accuracy", winner.val_accuracy,
               f"trial {winner.trial}, epoch {winner.best_epoch}{_interval(winner.interval_low, winner.interval_high)}")
     ]  # fmt: skip
     if metric.name != "accuracy" and winner.val_metric is not None:
         found.insert(0, Card(f"Best validation {metric.title}", winner.val_metric, f"trial {winner.trial}"))
     if winner.corrected is not None:
-        detail = f"what it is worth after choosing the best of {assessment.n_candidates} trials and their epochs"
+        detail = (
+            f"expected on new sentences, after choosing the best of {assessment.n_candidates} trials and their epochs"
+        )
         between = _interval(winner.corrected_low, winner.corrected_high)
-        found.insert(0, Card("Corrected for the choice", winner.corrected, detail + between))
+        found.insert(0, Card("Corrected for selection bias", winner.corrected, detail + between))
     if (ensemble := assessment.ensemble) and ensemble.gains:
         over_best = f"{ensemble.gain.value:+.4f}{_interval(*_ends(ensemble.gain))}"
         detail = f"{members_text(ensemble)}, corrected{_interval(*_ends(ensemble.corrected))}"
-        detail += f". Corrected gain over the best trial: {over_best}. Make it: {_ensemble_command(facts)}"
+        detail += f". Corrected gain over the best trial: {over_best}. Run {_ensemble_command(facts)}"
         found.append(Card("Ensemble", ensemble.corrected.value, detail))
     if winner.test_accuracy is not None:
         times = "once" if winner.test_evaluations == 1 else f"{winner.test_evaluations} times"
@@ -70,7 +72,7 @@ def cards(facts: ReportData, assessment: StudyAssessment) -> list[Card]:
     baseline = next((row for row in facts.rows if row.baseline and row.rank is not None), None)
     if baseline is not None and baseline.val_metric is not None:
         same = baseline.trial == winner.trial
-        detail = "is the best" if same else f"the best is {winner.gain_over_baseline:+.4f} against it"
+        detail = "is the best" if same else f"the best trial gains {winner.gain_over_baseline:+.4f}"
         if winner.corrected_gain is not None:
             between = _interval(winner.corrected_gain_low, winner.corrected_gain_high)
             detail += f", corrected {winner.corrected_gain:+.4f}{between}"
@@ -96,7 +98,7 @@ def remarks(facts: ReportData, assessment: StudyAssessment) -> list[str]:
     if assessment.ensemble and not assessment.ensemble.gains:
         found += ensemble_note(assessment, _ensemble_command(facts))
     if assessment.corrected is None:
-        found.append("The best is not corrected for the choice, because some predictions were not kept.")
+        found.append("The best is not corrected for selection bias, because some predictions were not stored.")
     return [*found, evaluations_note(assessment.test_evaluations, assessment.elsewhere)]
 
 

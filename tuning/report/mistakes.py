@@ -24,10 +24,10 @@ class MistakesSection:
 
     classes: tuple[str, ...] = ()
     results: ClassResults | None = None
-    """How the recommended trial recognises the classes; None if its predictions were not recorded."""
+    """Scores of the recommended trial for the classes; None if its predictions were not recorded."""
     suspects: Sequence[Suspect] = ()
     note: str | None = None
-    """Why there are no suspects."""
+    """Reason why there are no suspects."""
 
     @property
     def matrix(self) -> list[list[tuple[int, int]]] | None:
@@ -49,7 +49,7 @@ class MistakesSection:
 
 
 def mistakes_section(facts: ReportData, folder: Path, cache_dir: Path | None) -> MistakesSection:
-    """Return the sections; without the data or stored probabilities, it has a note in place of the sentences.
+    """Return the sections; without the data or stored probabilities, with a note instead of the sentences.
 
     Raises:
         CorruptionError: Stored predictions or probabilities are damaged.

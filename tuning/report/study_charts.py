@@ -13,10 +13,10 @@ _DRAW = {draw.__name__: draw for draw in CHARTS}
 
 
 class StudyCharts:
-    """A method for each entry of CHARTS, such as `history()`. It returns an Altair chart, which a notebook displays."""
+    """Charts of a study: a method for each entry of CHARTS, such as `history()`, which returns an Altair chart."""
 
     def __init__(self, folder: Path) -> None:
-        """Take the study in `folder`, which is read at each call."""
+        """Refer to the study in `folder`, which is read at each call."""
         self._folder = folder
 
     def __dir__(self) -> list[str]:
@@ -27,7 +27,7 @@ class StudyCharts:
 
     def __getattr__(self, name: str) -> Callable[[], AnyChart]:
         if name not in _DRAW:
-            raise AttributeError(f"there is no chart {name!r}; the charts are {', '.join(_DRAW)}")
+            raise AttributeError(f"there is no chart {name!r}; choose from {', '.join(_DRAW)}")
         method = partial(self._draw, name)
         method.__doc__ = _DRAW[name].__doc__
         return method

@@ -20,7 +20,7 @@ GPU_SHARE = "gpu_share"
 
 
 def heaviest_configs(space: Space, baseline: bool = True, **settings: Any) -> list[TrialConfig]:
-    """Return the largest configuration of the space, and initial trials that are larger in some respect.
+    """Return the largest configuration of the space, and initial trials with a larger value of some setting.
 
     Args:
         space: The search space.
@@ -55,21 +55,21 @@ def check_memory(configs: list[TrialConfig], shape: tuple[int, int, int], limit_
     """Check that the heaviest configurations fit in the memory.
 
     Args:
-        configs: From `heaviest_configs`.
+        configs: Result of `heaviest_configs`.
         shape: (V, E, C): number of words, width of a word vector, number of classes.
         limit_bytes: Memory of `where`; 0 if unknown.
         where: Name of the place for the message, such as `this machine`.
 
     Raises:
-        ConfigError: One does not fit; the message names its settings, its need and the memory.
+        ConfigError: One does not fit; the message has its settings, its need and the memory.
     """
     worst = max(configs, key=lambda config: min_training_bytes(config, *shape))
     need = min_training_bytes(worst, *shape)
     if 0 < limit_bytes < need:
         raise ConfigError(
             f"hidden_dim {worst.hidden_dim} with n_layers {worst.n_layers} and bidirectional {worst.bidirectional} "
-            f"needs {need / 1e9:.1f} GB for its weights and their averages alone and {where} has "
-            f"{limit_bytes / 1e9:.1f} GB: search smaller settings, such as --set 'hidden_dim=int(64,512,log)'"
+            f"needs {need / 1e9:.1f} GB for its weights and their averages alone, and {where} has "
+            f"{limit_bytes / 1e9:.1f} GB; choose smaller settings, such as --set 'hidden_dim=int(64,512,log)'"
         )
 
 
@@ -83,7 +83,7 @@ def resolve_resources(
     """Return the resources of a trial, and for `auto` the choice of a probe, which runs once per study.
 
     Args:
-        resources: As given in the command; they fit the machine.
+        resources: Resources from the command, which fit the machine.
         plan: Configuration of the study.
         machine: The machine that trains.
         corpus: The data.
@@ -101,7 +101,7 @@ def resolve_resources(
     if GPU_SHARE in kept:
         choice = GpuShareChoice(**kept[GPU_SHARE])
     elif not machine.gpu_list:
-        raise ConfigError("--gpus-per-trial auto needs a GPU on this machine to try: pass a share such as 0.5 instead")
+        raise ConfigError("--gpus-per-trial auto needs a GPU on this machine to probe; pass a fraction such as 0.5")
     else:
         from tuning.resources.profiling import probe_gpu
 

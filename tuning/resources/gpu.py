@@ -10,7 +10,7 @@ from typing import Any
 from core.errors import ConfigError
 
 CONTEXT_BYTES = 600 * 2**20
-"""GPU memory of CUDA's context and kernels in each process. The allocator's limit does not include it."""
+"""GPU memory in bytes of CUDA's context and kernels in each process. The allocator's limit does not include it."""
 MARGIN = 1.25
 """Safety factor on the memory of a probe: over a whole trial, freed memory becomes fragmented."""
 MAX_TRIALS_PER_GPU = 16
@@ -25,7 +25,7 @@ class Gpu:
 
     name: str
     bytes: int
-    """Total memory."""
+    """Total memory in bytes."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,9 +33,9 @@ class GpuProbe:
     """Measurements of the heaviest trials of a space on a GPU."""
 
     peak_bytes: int
-    """Peak memory of the allocator."""
+    """Peak memory of the allocator in bytes."""
     step_seconds: float
-    """Duration of one training step with the largest batch."""
+    """Duration in seconds of one training step with the largest batch."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,16 +46,16 @@ class GpuShareChoice:
     """Fraction of a GPU per trial."""
     peak_bytes: int
     step_seconds: float
-    """As in GpuProbe."""
+    """Measurement, as in GpuProbe."""
     smallest_bytes: int
-    """Memory of the smallest GPU."""
+    """Memory of the smallest GPU in bytes."""
 
     def __str__(self) -> str:
         need = needed_bytes(self.peak_bytes)
         tight = "" if need <= self.smallest_bytes else "; the heaviest may not fit even alone"
         return (
-            f"--gpus-per-trial auto: {self.share:g} of a GPU a trial. The heaviest settings took "
-            f"{self.peak_bytes / GIB:.2f} GiB and {1000 * self.step_seconds:.1f} ms a step; with a "
+            f"--gpus-per-trial auto: {self.share:g} of a GPU per trial. The heaviest settings took "
+            f"{self.peak_bytes / GIB:.2f} GiB and {1000 * self.step_seconds:.1f} ms per step; with a "
             f"margin and CUDA's own memory {need / GIB:.2f} of the {self.smallest_bytes / GIB:.2f} GiB of the smallest "
             f"GPU{tight}"
         )
@@ -71,7 +71,7 @@ def choose_share(probed: GpuProbe, gpus: Sequence[Gpu], trials_by_cpu: int) -> G
 
     Args:
         probed: Measurements of the heaviest configurations of the space.
-        gpus: At least one; the fraction must suffice on the smallest.
+        gpus: GPUs, at least one; the fraction must suffice on the smallest.
         trials_by_cpu: Number of parallel trials that the machine's cores allow.
     """
     smallest = min(gpu.bytes for gpu in gpus)
@@ -86,7 +86,7 @@ def allocator_fraction(share: float, total_bytes: int) -> float:
     """Return the allocator's fraction of a GPU that keeps it and CUDA's own memory within the share.
 
     Args:
-        share: Fraction of the worker's GPU. A worker with a whole GPU leaves no room for the contexts of others.
+        share: Fraction of the worker's GPU. A worker with a whole GPU leaves no memory for the contexts of others.
         total_bytes: Memory of that GPU.
 
     Raises:
@@ -99,7 +99,7 @@ def allocator_fraction(share: float, total_bytes: int) -> float:
         least = math.ceil(100 * 1.5 * CONTEXT_BYTES / total_bytes) / 100
         raise ConfigError(
             f"--gpus-per-trial {share:g} is {share * total_bytes / GIB:.2f} GiB of a GPU of {total_bytes / GIB:.2f} "
-            f"GiB, less than CUDA itself takes: pass at least {min(1.0, least):g}"
+            f"GiB, less than CUDA itself takes; pass at least {min(1.0, least):g}"
         )
     return left / total_bytes
 
@@ -128,7 +128,7 @@ def count_visible(seen_by_torch: int, visible: str | None) -> int:
         visible: CUDA_VISIBLE_DEVICES; None if it is not set.
 
     Raises:
-        ConfigError: It names a GPU twice, or both MIG instances and whole GPUs.
+        ConfigError: `visible` names a GPU twice, or both MIG instances and whole GPUs.
     """
     names = _names(visible) or []
     mig = [name for name in names if name.startswith("MIG-")]
@@ -138,7 +138,7 @@ def count_visible(seen_by_torch: int, visible: str | None) -> int:
     if mig and len(mig) < len(names):
         problems.append("mixes MIG instances with whole GPUs, of which CUDA shows a process only one kind")
     if problems:
-        raise ConfigError(f"CUDA_VISIBLE_DEVICES={visible} {' and '.join(problems)}: name each once, of one kind")
+        raise ConfigError(f"CUDA_VISIBLE_DEVICES={visible} {' and '.join(problems)}; name each once, of one kind")
     return len(mig) if mig and seen_by_torch else seen_by_torch
 
 
@@ -147,8 +147,8 @@ def out_of_memory(message: str, share: float, gpu: Gpu) -> str:
     asked = re.search(r"Tried to allocate ([\d.]+ \w+)", message)
     held = re.search(r"([\d.]+ \w+) is allocated by PyTorch", message)
     return (
-        f"out of GPU memory: asked for {asked.group(1) if asked else 'more'}"
-        f"{f' beside the {held.group(1)} it held' if held else ''}, with a share of {share:g} of {gpu.name} "
+        f"out of GPU memory: requested {asked.group(1) if asked else 'more'}"
+        f"{f' besides {held.group(1)} in use' if held else ''}, with a share of {share:g} of {gpu.name} "
         f"({share * gpu.bytes / GIB:.2f} of {gpu.bytes / GIB:.2f} GiB)"
     )
 

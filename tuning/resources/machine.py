@@ -20,7 +20,7 @@ class Machine:
     gpu_list: tuple[Gpu, ...] = ()
     """Description of each GPU; empty if unknown."""
     memory_bytes: int = 0
-    """Memory that this process may use; 0 if unknown."""
+    """Memory in bytes that this process may use; 0 if unknown."""
 
     @classmethod
     def here(cls) -> "Machine":
@@ -58,7 +58,7 @@ class TrialResources:
             }
         )
         if self.retry_oom and not self.gpus_per_trial:
-            raise ConfigError("--retry-oom is for trials on a GPU: pass --gpus-per-trial as well, or leave it out")
+            raise ConfigError("--retry-oom is for trials on a GPU; pass --gpus-per-trial as well, or leave it out")
 
     @property
     def device(self) -> str:
@@ -74,12 +74,12 @@ class TrialResources:
         if self.gpus_per_trial and not machine.gpus:
             wish = "auto" if self.auto else f"{self.gpus_per_trial:g}"
             raise ConfigError(
-                f"--gpus-per-trial {wish} asks for a GPU and this machine has none that torch can use: "
+                f"--gpus-per-trial {wish} needs a GPU, and this machine has none that torch can use; "
                 "pass --gpus-per-trial 0 to train on the CPU"
             )
         if self.cpus_per_trial > machine.cpus:
             raise ConfigError(
-                f"--cpus-per-trial {self.cpus_per_trial} is more than the {machine.cpus} CPUs of this machine: "
+                f"--cpus-per-trial {self.cpus_per_trial} is more than the {machine.cpus} CPUs of this machine; "
                 f"pass at most {machine.cpus}"
             )
         by_cpu = machine.cpus // self.cpus_per_trial
@@ -87,7 +87,7 @@ class TrialResources:
             return by_cpu
         for gpu in machine.gpu_list:
             allocator_fraction(self.gpus_per_trial, gpu.bytes)
-        # A trial uses one GPU: a fraction of 0.6 fits once on each.
+        # A trial uses one GPU: of a fraction of 0.6, one fits on each GPU.
         return min(by_cpu, machine.gpus * math.floor(1 / self.gpus_per_trial + 1e-9))
 
 
@@ -112,7 +112,7 @@ def local_gpus(environment: Mapping[str, str]) -> tuple[Gpu, ...]:
         ConfigError: CUDA_VISIBLE_DEVICES names a GPU twice or mixes kinds.
     """
     visible = environment.get("CUDA_VISIBLE_DEVICES")
-    if version("torch").endswith("+cpu"):  # it can use no GPU, and its import takes more than a second
+    if version("torch").endswith("+cpu"):  # such a torch uses no GPU, and its import takes more than a second
         count_visible(0, visible)
         return ()
     import torch

@@ -16,14 +16,14 @@ from core.nn.model_size import max_checkpoint_bytes
 from tuning.resources.gpu import GpuProbe
 
 WARM_UP = 2
-"""Number of first steps that are not counted, unless there are no others."""
+"""Number of first steps that are ignored, unless there are no others."""
 EVALUATION_COST = 0.35
 """Time of a token in evaluation (forward pass only), relative to training."""
 DISK_BYTES_A_SECOND = 150e6
-"""Speed of checkpoints, which are written, read again for their checksum, and synced."""
+"""Speed of checkpoints in bytes per second; they are written, read again for their checksum, and synced."""
 STEPS = 8
 GPU_WARM_UP = 3
-PROBE_DIED = "a process of the probe died (killed, or out of memory): search smaller settings or free some memory"
+PROBE_DIED = "a process of the probe died (killed, or out of memory); choose smaller settings, or free some memory"
 
 
 def measure_epoch_seconds(
@@ -40,7 +40,7 @@ def measure_epoch_seconds(
         corpus: The data.
         device: "cpu" or a CUDA device.
         seconds: Duration of the measurement.
-        clock: Returns the time in seconds; an argument for tests.
+        clock: Called for the time in seconds; an argument for tests.
     """
     whole = config.steps_per_epoch(len(corpus.indices(TRAIN))) + WARM_UP
     start = last = clock()

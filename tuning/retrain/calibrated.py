@@ -1,4 +1,4 @@
-"""The calibration of a trained model: its temperature, what this changes on the test split, and what it leaves out."""
+"""Calibration of a trained model: temperature, effect on the test split, and coverage by minimum probability."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -24,12 +24,12 @@ THRESHOLDS = (0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
 
 
 class Outputs(NamedTuple):
-    """What a model gives for the n sentences of a split."""
+    """Outputs of a model for the n sentences of a split."""
 
     labels: NDArray[np.int64]
     """(n,)."""
     probabilities: NDArray[np.floating]
-    """(n, C), before calibration."""
+    """(n, C) probabilities before calibration."""
 
 
 def calibration_figures(val: Outputs, test: Outputs | None) -> dict[str, Any]:
@@ -58,9 +58,9 @@ def _diagram(outputs: Outputs) -> dict[str, Any]:
 
 
 def calibration_lines(figures: Mapping[str, Any], val_sentences: int) -> list[str]:
-    """Return what `retrain` prints about the result of `calibration_figures`."""
+    """Return the lines of `retrain` about the result of `calibration_figures`."""
     if val_sentences < MIN_SENTENCES:
-        lines = [f"no calibration: {val_sentences} validation sentences are too few, {MIN_SENTENCES} are needed"]
+        lines = [f"not calibrated: {val_sentences} validation sentences, at least {MIN_SENTENCES} are needed"]
     else:
         lines = [f"temperature {figures['temperature']:.3f}, fitted on {val_sentences:,} validation sentences"]
         if found := figures.get("calibration"):

@@ -47,22 +47,22 @@ class RetrainOptions:
     """The command line of `retrain`."""
 
     folder: Path
-    """The study's."""
+    """Folder of the study."""
     trial: str = RECOMMENDED
-    """Or `best`, or a trial's number."""
+    """Trial: recommended, best or a number."""
     on: str = "train"
-    """train, or train+val."""
+    """Splits to train on: train or train+val."""
     seeds: int = 1
-    """Models to train: the first on the study's seed."""
+    """Number of models to train; the first has the study's seed."""
     threads: int | None = None
     """None for the study's."""
     precision: str | None = None
     """None for the study's."""
     dataset: str | None = None
-    """Where the data are now; None for where the study had them."""
+    """New path of the data; None for the path in the study."""
     vectors: str | None = None
     out: Path
-    """The model folder."""
+    """Model folder to write."""
     cache_dir: Path | None = None
     command: str
     """The user's command line, for the model card."""
@@ -84,12 +84,12 @@ def retrain_trial(options: RetrainOptions) -> Reproduction:
     """Train, compare, measure, save, and print each step.
 
     Raises:
-        UserError: No such study or trial, another process runs the study, or the model cannot be written.
+        UserError: There is no such study or trial, another process runs the study, or the model cannot be written.
     """
     attributes, records = read_study(options.folder)
     spec = attributes["spec"]
     if options.seeds > 1 and spec["data"].get("validation", "split") != "split":
-        raise ConfigError("--seeds must be 1 for a study that is validated in folds: its model is trained on all folds")
+        raise ConfigError("--seeds must be 1 for a study validated in folds, whose model is trained on all folds")
     record = select_trial(options.folder, options.trial, attributes, records)
     target = check_model_folder(options.out)
     remove_partial_writes(target.parent, re.escape(target.name), files=MODEL_FILES)
@@ -124,7 +124,7 @@ def select_trial(
 ) -> TrialRecord:
     """Return the trial that `--trial` names: the recommended one, the best or a number.
 
-    The best one too if none is recommended. Print if nothing was learned.
+    If none is recommended, it is the best one. Print a message if nothing was learned.
 
     Raises:
         UserError: There is no such trial, it failed, or it has not ended.
@@ -140,14 +140,14 @@ def select_trial(
 
 
 def choose_trial(records: Sequence[TrialRecord], choice: str) -> TrialRecord:
-    """Return the trial that `--trial` names: the best or a number; the best too if none is recommended.
+    """Return the trial that `--trial` names: a number, or the best, also in place of a missing recommendation.
 
     Raises:
         UserError: There is no such trial, it failed, or it has not ended.
     """
     ended = rank_trials(records)
     if not ended:
-        raise UserError("no trial of this study has finished yet: run the study first")
+        raise UserError("no trial of this study has finished yet; run the study first")
     if choice in ("best", RECOMMENDED):
         return ended[0]
     numbers = {str(record.number): record for record in records}
@@ -156,14 +156,14 @@ def choose_trial(records: Sequence[TrialRecord], choice: str) -> TrialRecord:
     record = numbers[choice]
     if record not in ended:
         why = f"failed ({record.error})" if record.state == "FAIL" else "has not ended"
-        raise UserError(f"trial {choice} {why}: choose another --trial")
+        raise UserError(f"trial {choice} {why}; choose another --trial")
     return record
 
 
 def _prepare(
     options: RetrainOptions, journal: StudyJournal, spec: Spec, records: Sequence[TrialRecord], record: TrialRecord
 ) -> tuple[RetrainContext, list[EnvironmentChange]]:
-    """Prepare the training, and print what has changed since the search before it starts."""
+    """Prepare the training, and print the changes since the search before it starts."""
     config = TrialConfig.from_dict(record.config)
     if options.precision is not None:
         config = config.replace(precision=options.precision)
@@ -205,5 +205,5 @@ def _models(
         if spread := about.get(f"{name}_{metric.name}_over_seeds"):
             title = f"{name:<4} {metric.title} over {len(models)} seeds"
             print(f"{title}: {spread['mean']:.4f} +- {spread['sd']:.4f} (sd)")
-    print(f"kept: the model of seed {kept.config.seed}, the median by validation")
+    print(f"selected: the model of seed {kept.config.seed}, the median by validation")
     return kept, about

@@ -1,4 +1,4 @@
-"""Changes since the search of what bit-identical results depend on: data, versions, machine."""
+"""Changes since the search in data, versions and machine, on which bit-identical results depend."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -34,8 +34,8 @@ class EnvironmentChange:
 def environment_of(spec: Spec, records: Sequence[TrialRecord], record: TrialRecord) -> dict[str, Any]:
     """Return the recorded environment of a trial.
 
-    A stopped trial has no record of its own: the study's spec has the common part, and the machine is assumed to be
-    that of a complete trial.
+    A stopped trial has no such record. The study's spec has the common part, and the machine is assumed to be that of a
+    complete trial.
     """
     recorded = record.environment or next((each.environment for each in records if each.environment), {})
     own = {name: value for name, value in recorded.items() if name != "before_resume"}
@@ -49,7 +49,7 @@ def environment_now(precision: str, threads: int, device: str) -> dict[str, Any]
 
 
 def environment_changes(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[EnvironmentChange]:
-    """Return the changes of names in both."""
+    """Return the changes of the values that are in both."""
     return [
         EnvironmentChange(name=COMPARED_NAMES.get(name, name), was=was[name], now=now[name])
         for name in now
@@ -61,9 +61,9 @@ def data_changes(spec: Spec, inputs: Mapping[str, Any], corpus: Corpus) -> list[
     """Return the changed parts of the corpus: data, split, word vectors or tokenizer.
 
     Args:
-        spec: The study's.
-        inputs: What its corpus was made from (`Corpus.source["inputs"]`).
-        corpus: As it is now.
+        spec: Spec of the study.
+        inputs: Inputs of the study's corpus (`Corpus.source["inputs"]`).
+        corpus: The present corpus.
     """
     if corpus.fingerprint == spec["fingerprint"]:
         return []
@@ -86,8 +86,8 @@ def changes_since(
     """Return everything that has changed since a trial was trained, the data first.
 
     Args:
-        attributes: Of the study.
-        records: All its trials.
+        attributes: User attributes of the study.
+        records: All trials of the study.
         record: The trial.
         corpus: The data as they are now.
         now: Result of `environment_now`.
@@ -98,13 +98,13 @@ def changes_since(
 
 
 def retraining_notes(record: TrialRecord, changes: Sequence[EnvironmentChange]) -> list[str]:
-    """Return notes, to print before the training, on what cannot be compared or is unlikely to be bit-identical."""
+    """Return notes to print before the training: changes, and what cannot be compared."""
     lines = [f"changed since the search: {change}" for change in changes]
     if changes:
         lines.append("do not expect bit-identical results")
     if record.weights_sha256 is None:
-        why = "(it was stopped early): its epochs alone are compared"
-        lines.append(f"trial {record.number} left no hash of its final weights {why}")
+        why = "because it was stopped early; only its epochs are compared"
+        lines.append(f"trial {record.number} has no digest of its final weights {why}")
     return lines
 
 

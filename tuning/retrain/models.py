@@ -27,17 +27,17 @@ from tuning.retrain.training import evaluate_on_test, held_out_metrics, metrics_
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RetrainContext:
-    """Where a trial is trained again."""
+    """Study, data and settings for training a trial again."""
 
     verb: str = "retrain"
-    """The command: names the checkpoints and the test evaluations."""
+    """Name of the command, for the checkpoints and the test evaluations."""
     journal: StudyJournal
     trial: int
     config: TrialConfig
-    """Settings of the search, with the user's changes."""
+    """Settings of the trial, with the user's changes."""
     corpus: Corpus
     split: str
-    """Rule that made the test split, for the list of test evaluations."""
+    """Split rule, for the list of test evaluations."""
     threads: int
     device: str
 
@@ -165,7 +165,7 @@ def _log_test(context: RetrainContext, model: TrainedModel, on: str) -> None:
     if "test_accuracy" in figures:
         context.journal.log_test_evaluation(
             verb=context.verb,
-            trial=context.trial if context.verb == "retrain" else None,  # a distilled model is another one
+            trial=context.trial if context.verb == "retrain" else None,  # a distilled model is no trial's
             seed=model.config.seed,
             on=on,
             split=context.split,
@@ -179,7 +179,7 @@ def _log_test(context: RetrainContext, model: TrainedModel, on: str) -> None:
 
 
 def median_model(models: Sequence[TrainedModel]) -> TrainedModel:
-    """Return the median model by the metric on validation, ties by lower loss; of two in the middle the worse."""
+    """Return the median model by the metric on validation (ties by lower loss); of an even number, the worse middle."""
     metric = METRICS[models[0].config.metric]
     name = f"val_{metric.name}"
     ordered = sorted(models, key=lambda m: (metric.oriented(m.figures[name]), -m.figures["val_loss"]))
@@ -208,7 +208,7 @@ def save_members(
 
     Args:
         out: The folder.
-        members: Of the model.
+        members: Members of the model.
         metrics: Figures for the folder and its card; `temperature` is the model's.
         corpus: The data that the members were trained on.
         command: The user's command line, for the card.

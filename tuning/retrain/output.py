@@ -1,4 +1,4 @@
-"""What `retrain`, `ensemble` and `distill` print about a training: its epochs, its figures and its classes."""
+"""Output of `retrain`, `ensemble` and `distill` about a training: epochs, figures and classes."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -21,7 +21,7 @@ def train_on_both(context: RetrainContext, verified: TrainResult) -> TrainedMode
         context, verified, lambda number, loss: print(f"pass {number}: train loss {loss:.4f}", flush=True)
     )
     steps, passes = model.figures["steps"], model.figures["passes"]
-    print(f"{steps} steps are {passes:.2f} passes over {what}: nothing is rounded, the last pass is cut short")
+    print(f"{steps} steps are {passes:.2f} passes over {what} (the last pass is cut short)")
     print_figures(model)
     return model
 
@@ -47,7 +47,7 @@ def print_figures(model: TrainedModel) -> None:
         if (value := model.figures.get(f"{split}_{metric.name}")) is not None:
             print(f"{split:<4} {metric.title} {value:.4f} on {model.figures[f'{split}_sentences']} sentences")
     if "test_accuracy" not in model.figures:
-        print("there is no test split: no figure for it")
+        print("the study has no test split, so there is no test figure")
 
 
 def print_classes(figures: Mapping[str, Any], classes: Sequence[str]) -> None:

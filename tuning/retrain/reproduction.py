@@ -13,20 +13,20 @@ from tuning.retrain.environment_diff import EnvironmentChange
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reproduction:
-    """How a retraining compares with the search's record."""
+    """Result of the comparison of a retraining with the search's record."""
 
     epochs: int
-    """Epochs that the search recorded."""
+    """Number of epochs that the search recorded."""
     equal: int
-    """How many of them, from the first on, are bit-identical."""
+    """Number of these epochs, from the first on, that are bit-identical."""
     difference: str | None
-    """The first difference; None when there is none."""
+    """The first difference; None if there is none."""
     weights: str = "not recorded"
     """The final weights: `equal`, `different` or `not recorded`."""
     changes: tuple[EnvironmentChange, ...] = ()
     """Recorded dependencies that have changed since then."""
     source: str = "the search"
-    """What recorded the epochs."""
+    """Origin of the recorded epochs."""
 
     def __str__(self) -> str:
         changed = "; ".join(map(str, self.changes))
@@ -34,7 +34,7 @@ class Reproduction:
             weights = {"equal": " and the final weights", "not recorded": "; the final weights were not recorded"}
             although = f", although this has changed since {self.source}: {changed}" if changed else ""
             return f"REPRODUCED {self.equal}/{self.epochs} epochs{weights[self.weights]}{although}"
-        cause = "no recorded dependency has changed, so the journal or the code has"
+        cause = "no recorded dependency has changed; check the journal and the code"
         if changed:
             cause = f"changed since {self.source}: {changed}"
         return f"DIFFERS: {self.equal}/{self.epochs} epochs reproduced, then {self.difference}; {cause}"
@@ -46,10 +46,10 @@ def reproduction_of(
     """Compare a training with an earlier record of it.
 
     Args:
-        record: Of the trial.
-        result: Of training it for as many epochs again.
+        record: Record of the trial.
+        result: Result of training it again for the same number of epochs.
         changes: The changed dependencies.
-        source: What made the record.
+        source: Origin of the record.
     """
     equal, difference = compare(record.epochs, result.epochs, source)
     weights = "not recorded"
@@ -58,7 +58,7 @@ def reproduction_of(
     if difference is None and weights == "different":
         difference = f"the final weights are {result.weights_sha256[:12]}..., recorded {record.weights_sha256:.12}..."
     elif difference is None and record.val_predictions is not None:
-        recorded = unpack_labels(record.val_predictions, f"what trial {record.number} said about the validation split")
+        recorded = unpack_labels(record.val_predictions, f"the record of trial {record.number}'s predictions")
         if not np.array_equal(recorded, result.val_predictions):
             difference = "the validation predictions of the best epoch are not the recorded ones"
     return Reproduction(
@@ -77,7 +77,7 @@ def compare(
     """Compare epoch by epoch: losses and accuracy must be bit-identical; times may differ.
 
     Returns:
-        How many epochs are equal from the first on, and the first difference.
+        The number of equal epochs from the first on, and the first difference.
     """
     differences = [
         [

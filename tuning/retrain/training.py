@@ -21,7 +21,7 @@ from tuning.console import READING_DATA, say_if_slow
 from tuning.resources.machine import Machine, TrialResources
 
 FRESH = 7_031_501
-"""Sets fresh seeds apart from those that the study's sampler derives from the same seed."""
+"""Constant that makes fresh seeds different from those that the study's sampler derives from the same seed."""
 
 
 def train_resumable(
@@ -41,7 +41,7 @@ def train_resumable(
         corpus: The data.
         threads: Number of CPU threads.
         device: Device, as torch names it.
-        checkpoints: Folder of this training alone; each environment has its own subfolder.
+        checkpoints: Folder of this training only; each environment has a subfolder.
         last: The last epoch to train; None for all epochs of the config.
         say: Called after each epoch.
 
@@ -55,7 +55,7 @@ def train_resumable(
         if epoch.epoch == last:
             raise StopTraining
 
-    # One training must not continue under another environment: comparisons assume a single one.
+    # A training must not be resumed in another environment: comparisons assume a single one.
     identity = [config.to_dict(), corpus.fingerprint, runtime_environment(config.precision, threads, device)]
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
     folder = checkpoints / digest[:16]
@@ -108,8 +108,8 @@ def held_out_metrics(metric: str, evaluation: Evaluation | None, split: str = "t
 
 
 def fresh_seeds(seed: int, count: int) -> list[int]:
-    """Return different seeds other than the study's own; the same ones for the same study each time."""
-    from tuning.scheduling.samplers import derive_seed  # Optuna, which a worker of `confirm` does not need
+    """Return different seeds other than the study's; they depend only on the study's seed."""
+    from tuning.scheduling.samplers import derive_seed  # imports Optuna, which a worker of `confirm` does not need
 
     drawn = (derive_seed(seed, FRESH, at) for at in range(2 * count + 2))
     return [each for each in dict.fromkeys(drawn) if each != seed][:count]
@@ -123,19 +123,19 @@ def device_of(spec: Mapping[str, Any]) -> str:
 
 
 def split_name(spec: Mapping[str, Any], fingerprint: str) -> str:
-    """Return the split rule of the study for the list of test evaluations; `fingerprint` is that of the data now."""
+    """Return the split rule for the list of test evaluations; `fingerprint` is that of the present data."""
     return str(spec["data"]["split"]) + ("" if fingerprint == spec["fingerprint"] else " of other data")
 
 
 def task_resources(
     spec: Mapping[str, Any], machine: Machine, workers: int | None, tasks: int
 ) -> tuple[TrialResources, int]:
-    """Return the resources of a task that trains as the study did, and how many tasks run at a time.
+    """Return the resources of a task that trains as the study did, and the number of parallel tasks.
 
     Args:
         spec: Spec of the study.
-        machine: Where they run.
-        workers: Upper bound of the user; None for no bound.
+        machine: Machine on which they run.
+        workers: Maximum number from the user; None for no limit.
         tasks: Number of tasks.
     """
     gpus = 1.0 if device_of(spec) == "cuda" else 0.0
@@ -156,13 +156,13 @@ def study_corpus(
 
     Args:
         spec: Spec of the study.
-        dataset, vectors: Present paths; None for the paths in the study.
+        dataset, vectors: New paths; None for the paths in the study.
         cache_dir: Folder of the data cache.
         say: Called with a line before a step that takes long.
         changes: Changes to the study's arguments of load_corpus, such as another split.
 
     Raises:
-        DataError: They cannot be used, or are missing.
+        DataError: The data cannot be used, or are missing.
     """
     places = {name: place for name, place in (("dataset", dataset), ("vectors", vectors)) if place is not None}
     try:
@@ -171,6 +171,4 @@ def study_corpus(
     except DataError as error:
         if places:
             raise
-        raise DataError(
-            f"{error}; if the study's data are in another place now, pass --dataset or --vectors"
-        ) from error
+        raise DataError(f"{error}; if the study's data were moved, pass --dataset or --vectors") from error

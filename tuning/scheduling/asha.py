@@ -48,14 +48,14 @@ class Asha:
 
 
 class Rung:
-    """The scores at one rung. The best trial that may be promoted is found in O(log n)."""
+    """The scores at one rung. It finds the best trial to promote in O(log n)."""
 
     def __init__(self) -> None:
         self._scores: list[tuple[float, int]] = []  # (-score, trial) of all trials that reached the rung, best first
         self._paused: list[tuple[float, int]] = []  # a heap of the same pairs, without those that were promoted
 
     def add(self, trial: int, score: float, *, pause: bool) -> None:
-        """Add a trial that reached the rung; `pause` if it waits there for its promotion."""
+        """Add a trial that reached the rung; `pause` says whether it is paused there."""
         insort(self._scores, (-score, trial))
         if pause:
             heapq.heappush(self._paused, (-score, trial))
@@ -63,7 +63,7 @@ class Rung:
     def pop_promotable(self, reduction: int) -> int | None:
         """Remove and return the best paused trial if it is among the best 1/reduction of the rung, else None.
 
-        Of two trials with equal scores, the lower number counts as better.
+        Ties go to the lower number.
         """
         if self._paused and bisect_left(self._scores, self._paused[0]) < len(self._scores) // reduction:
             return heapq.heappop(self._paused)[1]

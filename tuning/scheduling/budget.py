@@ -1,7 +1,7 @@
-"""What ends a study before all its trials are done: time, a target, patience, or an interruption. Loads no torch.
+"""Budgets and signals that end a study before all its trials are done. Loads no torch.
 
-Target and patience follow the results in the order in which they become visible (tuning.scheduling.virtual_clock), so
-the end is the same whatever the workers' number and speed. The jobs that were decided before are trained to their end.
+Target and patience use the results in the order in which they become visible (tuning.scheduling.virtual_clock), so the
+end does not depend on the number and speed of the workers. Jobs that were decided before are trained to their end.
 """
 
 import math
@@ -17,7 +17,7 @@ from tuning.scheduling.asha import FAILED
 from tuning.scheduling.virtual_clock import VisibleResult
 
 MAX_BUDGET_SECONDS = 3_600_000.0
-"""A longer budget is none."""
+"""Maximum time budget in seconds."""
 
 
 def parse_duration(text: str) -> float:
@@ -34,52 +34,52 @@ def parse_duration(text: str) -> float:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EarlyEnd:
-    """Why a study ended early, as its journal keeps it."""
+    """The reason for the early end of a study, as stored in its journal."""
 
     reason: str
-    """Such as `target 0.8 reached by trial 5`."""
+    """Reason, such as `target 0.8 reached by trial 5`."""
     n_trials: int | None = None
-    """Number of trials that had started. Later ones, of a command with another budget, do not count. None if time ended
-    the study: the same command continues it."""
+    """Number of trials that had started; later ones, of a command with another budget, do not count. None if the time
+    budget ended the study, which the same command continues."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it for JSON."""
+        """Return the fields for JSON."""
         return {"reason": self.reason, "n_trials": self.n_trials}
 
 
 @dataclass
 class StopSignal:
-    """Whether the search is to end before it is complete, and why."""
+    """A request to end the search before it is complete, with the reason."""
 
     requested: bool = False
     reason: UserError | None = None
-    """What the user must fix first; None after an interruption."""
+    """Problem that the user must fix; None after an interruption."""
     ended: EarlyEnd | None = None
-    """The budget that was met, if any."""
+    """The budget that ended the study, if any."""
 
     def abort(self, reason: UserError) -> None:
-        """End the search for something that the user must fix; the first reason counts."""
+        """End the search because of a problem that the user must fix; the first reason counts."""
         self.requested = True
         self.reason = self.reason or reason
 
     def end_study(self, ending: EarlyEnd) -> None:
-        """End the search because a budget is met; the first request counts."""
+        """End the search because of a budget; the first request counts."""
         if not self.requested:
             self.requested, self.ended = True, ending
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Budget:
-    """Limits beside the number of trials; whichever is met first ends the study."""
+    """Limits besides the number of trials; the first one that is reached ends the study."""
 
     seconds: float | None = None
-    """Of one command; None for no limit."""
+    """Time limit of one command in seconds; None for no limit."""
     target: float | None = None
-    """A validation value of the metric that is good enough."""
+    """Validation value of the metric at which the study ends."""
     metric: str = "accuracy"
     """Metric of the study."""
     patience_trials: int | None = None
-    """So many trials in a row without a better one are enough."""
+    """Number of consecutive trials without improvement after which the study ends."""
 
     def __post_init__(self) -> None:
         target, patience, metric = self.target, self.patience_trials, METRICS[self.metric]
@@ -95,7 +95,7 @@ class Budget:
 
     @property
     def timed_out(self) -> EarlyEnd:
-        """How a study ends whose time is up."""
+        """Return the end of a study whose time budget is used up."""
         return EarlyEnd(reason=f"time budget of {format_duration(self.seconds or 0)} used up")
 
 
@@ -108,10 +108,10 @@ class BudgetCheck:
         self._n_read = 0
         self._best, self._best_trial = FAILED, -1
         self._seen: set[int] = set()  # trials with a result
-        self._since = 0  # number of them whose first result came after the best one
+        self._since = 0  # number of trials whose first result is later than the best one
 
     def update(self, log: Sequence[VisibleResult], n_trials: int) -> EarlyEnd | None:
-        """Read the new results of the log; return how they end the study, or None.
+        """Read the new results of the log; return the end of the study if they cause it, else None.
 
         Args:
             log: The visible results.

@@ -1,8 +1,8 @@
 """Optuna's samplers in ordered form: a suggestion depends on the seed, its number and the visible trials.
 
-tpe, random and gp are made again for each suggestion and see every trial; all that they need is in the trials. cmaes
-and qmc have a state (a covariance, a place in a sequence), so all their suggestions are drawn again in order, each with
-what it could see then. In a running driver this costs nothing: only what was added since the last suggestion is drawn.
+tpe, random and gp are created for each suggestion from the visible trials, and need no other state. cmaes and qmc have
+a state (a covariance, a place in a sequence), so all their suggestions are drawn again in order, each from the trials
+that were visible to it. A running driver draws only the new ones.
 """
 
 import contextlib
@@ -31,11 +31,11 @@ from tuning.space.space import Space
 
 Params = dict[str, Value]
 MIN_SOURCE_TRIALS = 10
-"""With fewer trials of another study, cmaes starts without them: it uses their best tenth."""
+"""Minimum number of trials of another study from which cmaes starts: it uses their best tenth."""
 
 
 def derive_seed(*entropy: int) -> int:
-    """A seed in 0..2**32 - 1 from several numbers."""
+    """Return a seed in 0..2**32 - 1 that depends on several numbers."""
     return int(np.random.SeedSequence(entropy).generate_state(1)[0])
 
 
@@ -46,7 +46,7 @@ def trial_view(
     value: float | None = None,
     intermediate_values: Mapping[int, float] = MappingProxyType({}),
 ) -> FrozenTrial:
-    """Return a trial as a sampler sees it: without our attributes, and without copying Optuna's objects."""
+    """Return a trial for a sampler: without sentune's attributes, and without copying Optuna's objects."""
     return FrozenTrial(
         number=number,
         state=state,
@@ -63,7 +63,7 @@ def trial_view(
 
 
 def prior_view(trial: FrozenTrial, number: int, sampler: str) -> FrozenTrial:
-    """Return a trial of another study as a sampler sees it."""
+    """Return a trial of another study for a sampler."""
     hidden = trial.state == TrialState.PRUNED and SAMPLERS[sampler].ignores_stopped
     return trial_view(
         trial, number, TrialState.COMPLETE if hidden else trial.state, trial.value, dict(trial.intermediate_values)
@@ -71,10 +71,10 @@ def prior_view(trial: FrozenTrial, number: int, sampler: str) -> FrozenTrial:
 
 
 def result_view(trial: FrozenTrial, number: int, result: VisibleResult, config: StudyConfig) -> FrozenTrial:
-    """Return a trial with a visible result as a sampler sees it: with that result alone.
+    """Return a trial with a visible result for a sampler: with only that result.
 
-    It counts as stopped (PRUNED) before the last epoch, whether or not it will continue. A sampler that ignores stopped
-    trials sees it as complete.
+    Before the last epoch it counts as stopped (PRUNED), whether or not it will continue. For a sampler that ignores
+    stopped trials, it counts as complete.
     """
     if result.score == FAILED:
         return trial_view(trial, number, TrialState.FAIL)
@@ -87,9 +87,9 @@ def suggest_once(sampler: BaseSampler, space: Space, shown: Sequence[FrozenTrial
     """Return one suggestion of a new sampler.
 
     Args:
-        sampler: A fresh one.
-        space: What is searched.
-        shown: From `trial_view`, `prior_view` and `result_view`, in order.
+        sampler: A new sampler.
+        space: The search space.
+        shown: Results of `trial_view`, `prior_view` and `result_view`, in order.
     """
     storage = _FixedTrials(shown)
     with _quiet():
@@ -110,13 +110,13 @@ def random_params(space: Space, seed: int, count: int) -> list[Params]:
 
 
 class StatefulSampler:
-    """A sampler whose suggestions depend on its earlier ones: asked in the study's order, from the first trial on."""
+    """A sampler whose suggestions depend on earlier ones. It is asked in the study's order, from the first trial on."""
 
     def __init__(self, sampler: BaseSampler, space: Space) -> None:
         self.space = space
         with _quiet():
             self.study = optuna.create_study(direction="maximize", sampler=sampler)
-        self._asked: list[int] = []  # our number -> the number in self.study
+        self._asked: list[int] = []  # number of a trial -> its number in self.study
 
     def add(self, trial: FrozenTrial) -> None:
         """Add the next trial, whose parameters did not come from the sampler."""
@@ -126,14 +126,14 @@ class StatefulSampler:
         )
 
     def tell(self, number: int, view: FrozenTrial) -> None:
-        """Report the first visible result of a trial: Optuna's study takes no second one."""
+        """Report the first visible result of a trial: Optuna's study accepts no second one."""
         if view.state == TrialState.FAIL or view.value is None:
             self.study.tell(self._asked[number], state=TrialState.FAIL)
         else:
             self.study.tell(self._asked[number], view.value)  # qmc does not use it
 
     def ask(self, accept: Callable[[Params, int], bool]) -> Params:
-        """Return parameters for the next trial: drawn again, with the number of draws before, until accepted."""
+        """Return parameters for the next trial; draw until `accept(parameters, number of earlier draws)` is true."""
         attempt = 0
         while True:
             with _quiet():
@@ -147,7 +147,7 @@ class StatefulSampler:
 
 
 class _FixedTrials(InMemoryStorage):
-    """Shows trials that were made elsewhere, without copying or checking them, before its own."""
+    """A storage that shows given trials before its own, without copying or checking them."""
 
     def __init__(self, shown: Sequence[FrozenTrial]) -> None:
         super().__init__()
@@ -161,7 +161,7 @@ class _FixedTrials(InMemoryStorage):
 
 
 class FixedSpaceCmaEs(CmaEsSampler):
-    """CMA-ES over a fixed space: Optuna would take the parameters that all finished trials share, which changes."""
+    """CMA-ES over a fixed space: Optuna would use the parameters that all finished trials share, which change."""
 
     def __init__(self, space: Space, knowledge: Sequence[FrozenTrial], **options: Any) -> None:
         self._always = {
@@ -182,7 +182,7 @@ class FixedSpaceCmaEs(CmaEsSampler):
 
 
 class FixedSpaceQmc(QMCSampler):
-    """QMC over a fixed space: Optuna would take the parameters of the first trial, which lacks other conditions."""
+    """QMC over a fixed space: Optuna would use the parameters of the first trial, which lacks inactive settings."""
 
     def __init__(self, space: Space, **options: Any) -> None:
         super().__init__(**options)
@@ -194,20 +194,20 @@ class FixedSpaceQmc(QMCSampler):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SamplerInfo:
-    """One of Optuna's samplers, and what the search must know about it."""
+    """One of Optuna's samplers, with its properties."""
 
     make: Callable[[StudyConfig, int], BaseSampler]
-    """Make it for a study, with a seed from 0 to 2**32 - 1."""
+    """Function that creates it for a study, with a seed from 0 to 2**32 - 1."""
     packages: tuple[str, ...] = ()
-    """Packages besides Optuna that it needs."""
+    """Required packages besides Optuna."""
     learns: bool = False
-    """Its suggestions depend on results."""
+    """Whether its suggestions depend on results."""
     stateful: bool = False
-    """Its suggestions depend on its earlier ones: it is replayed from the first trial on."""
+    """Whether its suggestions depend on its earlier ones, so that it is replayed from the first trial on."""
     ignores_stopped: bool = False
-    """It ignores stopped trials."""
+    """Whether it ignores stopped trials."""
     independent_draws: bool = True
-    """As long as it knows no result, its suggestions are independent random draws."""
+    """Whether its suggestions are independent random draws as long as it has no result."""
 
 
 SAMPLERS = {
@@ -242,29 +242,29 @@ SAMPLERS = {
 
 
 def check_sampler(name: str) -> None:
-    """Check that it is a sampler and can be used here.
+    """Check that a sampler exists and can be used here.
 
     Raises:
-        ConfigError: It is not known, or one of its packages is not installed.
+        ConfigError: The name is unknown, or a package is not installed.
     """
     if name not in SAMPLERS:
         raise ConfigError(f"--sampler must be one of {', '.join(SAMPLERS)}, got {name!r}")
     missing = [package for package in SAMPLERS[name].packages if find_spec(package) is None]
     if missing:
         raise ConfigError(
-            f"--sampler {name} needs what is not installed: pip install {' '.join(missing)}, or choose another sampler"
+            f"--sampler {name} needs more packages; run pip install {' '.join(missing)}, or choose another sampler"
         )
 
 
 def make_sampler(name: str, config: StudyConfig, seed: int) -> BaseSampler:
-    """Make the sampler `name`, a key of SAMPLERS, without Optuna's notes."""
+    """Return the sampler `name`, a key of SAMPLERS, without Optuna's warnings."""
     with _quiet():
         return SAMPLERS[name].make(config, seed)
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Without Optuna's notes: that `group` is experimental, that cmaes draws choices at random."""
+    """Suppress Optuna's warnings, such as that `group` is experimental, and that cmaes draws choices at random."""
     before = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:

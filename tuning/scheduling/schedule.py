@@ -1,8 +1,8 @@
 """Schedule: which trial a free worker trains next.
 
 The schedule decides and a backend trains, as in Syne Tune. The schedule uses neither Ray, the disk nor the wall clock:
-the backend calls it, and the store that it is given keeps every result. The virtual clock (virtual_clock.py) defines
-the order of the decisions; the schedule adds what the clock does not know:
+the backend calls it, and its store records every result. The virtual clock (virtual_clock.py) defines the order of the
+decisions; the schedule adds:
 
 - the sampler: a new trial is suggested from the results that are visible at its virtual time, and is in the store
   before its job is handed out;
@@ -42,16 +42,16 @@ if TYPE_CHECKING:
     from tuning.journal.writer import StudyJournal
 
 SAME_FAILURES = 3
-"""If the first trials of a study, this many, all fail with one cause, the study ends."""
+"""Number of first trials; if all of them fail with one cause, the study ends."""
 MAX_RESTARTS = 2
-"""A trial or a run whose worker died is started again at most this many times."""
+"""Maximum number of restarts of a trial or a run whose worker died."""
 WORKER_DIED = "its worker died three times (killed, or out of memory)"
 KEPT_PAUSED = 4
-"""At each rung, the best paused trials keep their checkpoints: this many per virtual worker. Another one that is
-promoted is trained again from its first epoch, with the same results."""
+"""Number of best paused trials per rung and virtual worker that keep their checkpoints. Another trial that is promoted
+is trained again from its first epoch, with the same results."""
 SEGMENTS = "segments"
-"""User attribute of a trial that was paused or lost its worker: its earlier segments (`worker`, `since`, `until`, and
-`paused`, the number of epochs, if it was paused)."""
+"""User attribute of a trial that was paused or lost its worker: its earlier segments (`worker`, `since`, `until`; if it
+was paused, `paused` is the number of epochs)."""
 OOM = "oom"
 """User attribute of a trial that runs again alone on a whole GPU: the error on its share of a GPU."""
 
@@ -60,24 +60,24 @@ GOAL = "goal"
 
 
 class Callback:
-    """Base class of what the schedule calls, such as the progress display. Each method does nothing."""
+    """Base class of callbacks of the schedule, such as the progress display. Each method does nothing."""
 
     def on_trial_start(self, number: int, config: TrialConfig) -> None:
-        """A trial starts or continues."""
+        """Called when a trial starts or continues."""
 
     def on_epoch_end(self, number: int, result: EpochResult) -> None:
-        """An epoch of a trial is in the journal."""
+        """Called when an epoch of a trial is in the journal."""
 
     def on_trial_pause(self, number: int) -> None:
-        """A trial is paused at a rung or lost its worker; no worker has it until it starts again."""
+        """Called when a trial is paused at a rung or has lost its worker; no worker trains it until it starts again."""
 
     def on_trial_end(self, record: TrialRecord) -> None:
-        """A trial has ended."""
+        """Called when a trial has ended."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Job:
-    """What a free worker does next: train epochs `first`..`last` of a trial."""
+    """The next work of a free worker: train epochs `first`..`last` of a trial."""
 
     trial: int
     config: Mapping[str, Any]
@@ -85,7 +85,7 @@ class Job:
     first: int
     last: int
     whole_gpu: bool
-    """Whether it gets a whole GPU, because its share of one was too small."""
+    """Whether it gets a whole GPU because a fraction was too small."""
 
 
 class Schedule:
@@ -104,13 +104,13 @@ class Schedule:
         """Continue from the trials in the store.
 
         Args:
-            store: The study's trials; it holds every result before the next decision.
-            config: What is searched.
-            cost: Returns the virtual cost of an epoch (tuning.scheduling.virtual_cost).
-            callbacks: Each is called at every start, epoch, pause and end of a trial; more may be added.
-            stop: Checked before each job and after each epoch.
-            retry_oom: A trial that runs out of memory on its share of a GPU runs again on a whole one. Its result
-                therefore does not depend on the share.
+            store: The study's trials, with every result before the next decision.
+            config: Configuration of the study.
+            cost: Called with a configuration; returns the virtual cost of an epoch (tuning.scheduling.virtual_cost).
+            callbacks: Called at every start, epoch, pause and end of a trial; more may be added.
+            stop: Stop signal, which is checked before each job and after each epoch.
+            retry_oom: Whether a trial that runs out of memory on its fraction of a GPU runs again on a whole one. Its
+                result therefore does not depend on the fraction.
         """
         self.store = store
         self.config = config
@@ -130,7 +130,7 @@ class Schedule:
             ended=self._budget_met,
         )
         self._scores: defaultdict[int, list[float]] = defaultdict(list)  # best score after each epoch, by trial
-        self._results: dict[int, Mapping[str, Any]] = {}  # what the worker returned, by trial
+        self._results: dict[int, Mapping[str, Any]] = {}  # result of the worker, by trial
         self._last: dict[int, int] = {}  # last epoch that the clock has decided, by trial
         self._queue: list[int] = []  # trials whose job has no worker
         self._running: set[int] = set()
@@ -145,7 +145,7 @@ class Schedule:
                 self._results[trial.number] = trial.user_attrs["result"]
 
     def next_job(self) -> Job | NoJob:
-        """Return the job of a free worker. A store that cannot be written sets the stop signal."""
+        """Return the job of a free worker. If the store cannot be written, set the stop signal."""
         try:
             trial = self._decide()
             return trial if isinstance(trial, NoJob) else self._hand_out(trial)
@@ -167,11 +167,13 @@ class Schedule:
         return True
 
     def raise_reason(self) -> None:
-        """Raise UserError if the user must fix something first, or if the first trials all failed with one cause."""
+        """Raise UserError for a problem that the user must fix, or if the first trials all failed with one cause."""
         if self.stop.reason is not None:
             raise self.stop.reason
         if cause := self._common_failure():
-            raise UserError(f"the first trials all failed with one cause, so the study stopped: {cause}")
+            raise UserError(
+                f"the first trials all failed with one cause, so the study stopped ({cause}); fix the cause"
+            )
 
     def report(
         self, trial: int, epoch: EpochResult, val_predictions: Packed | None = None, log_odds: str | None = None
@@ -179,10 +181,10 @@ class Schedule:
         """Record an epoch; return whether the job continues.
 
         Args:
-            trial: Its number.
-            epoch: Its next epoch, or one that was reported before it was resumed.
-            val_predictions: Packed (tuning.journal.predictions).
-            log_odds: Packed (tuning.journal.probabilities), if the epoch is the trial's best so far.
+            trial: Number of the trial.
+            epoch: Its next epoch, or one that was already reported before a resume.
+            val_predictions: Packed predictions (tuning.journal.predictions).
+            log_odds: Packed log-odds (tuning.journal.probabilities), if the epoch is the trial's best so far.
         """
         try:
             self.store.record_epoch(trial, epoch, val_predictions, log_odds)
@@ -199,14 +201,14 @@ class Schedule:
     def end(
         self, trial: int, result: Mapping[str, Any], segment: Mapping[str, Any], *, worker_died: bool = False
     ) -> None:
-        """Note that a worker has left a trial; one that was interrupted stays open and runs again.
+        """Record that a worker has ended its job. A trial that was interrupted stays open and runs again.
 
         Args:
-            trial: Its number.
-            result: What the worker returned: empty if the job ended before the trial, `error` (and `oom`) if the trial
-                failed, `user_error` if the user must fix something first.
+            trial: Number of the trial.
+            result: Result of the worker: empty if the job ended before the trial, `error` (and `oom`) if the trial
+                failed, `user_error` for a problem that the user must fix.
             segment: `since` and `until`, in seconds since 1970, and `worker` if it is known.
-            worker_died: The worker died before it returned anything.
+            worker_died: Whether the worker died before it returned a result.
         """
         self._running.discard(trial)
         self._deaths[trial] += worker_died
@@ -229,7 +231,7 @@ class Schedule:
             if isinstance(job, NoJob):
                 if self._running:
                     return NoJob.WAIT
-                for trial in self._last:  # those that are still paused
+                for trial in self._last:  # trials that are still paused
                     self._finish(trial, None)
                 break
             if self._needs_training(job):
@@ -237,7 +239,7 @@ class Schedule:
         return NoJob.DONE
 
     def _needs_training(self, job: VirtualJob) -> bool:
-        """Note a decision of the clock; return whether a worker must train it now."""
+        """Record a decision of the clock; return whether a worker must train it now."""
         trial = job.trial
         self._last[trial] = job.last
         for trials in self._paused.values():  # it is no longer paused
@@ -245,7 +247,7 @@ class Schedule:
         if self._score(trial, job.last) is None:
             return True
         self._keep_checkpoints(trial)
-        # The result may come after this job: if the study had fewer trials before, and trained this one for longer.
+        # The result may be later than this job: if the study had fewer trials before, and trained this one for longer.
         if trial in self._results and (len(self._scores[trial]) < job.last or job.last == self.config.epochs):
             self._finish(trial, self._results[trial])
         return False
@@ -338,7 +340,7 @@ class Schedule:
             self.store.remove_checkpoints(trials.pop()[1])
 
     def _finish(self, trial: int, result: Mapping[str, Any] | None) -> None:
-        """Close a trial, unless it is closed: as stopped if it has no result."""
+        """Close a trial, unless it is closed; without a result, as stopped."""
         if self.store.trial(trial).state.is_finished():
             return
         state = TrialState.PRUNED
@@ -348,7 +350,7 @@ class Schedule:
         self._close_copies()
 
     def _close_copies(self) -> None:
-        """Close the trials that repeat one which is closed."""
+        """Close the trials that repeat a closed one."""
         for number, source in sorted(self._copies.items()):
             if self.store.trial(source).state.is_finished():
                 del self._copies[number]
@@ -358,7 +360,7 @@ class Schedule:
 def reopen_trials(store: "StudyJournal", config: StudyConfig) -> None:
     """Open all trials again if the latest command had another number of trials, target or patience.
 
-    It may have closed trials that continue now. Raise UserError if the store cannot be written.
+    That command may have closed trials that continue now. Raise UserError if the store cannot be written.
     """
     budget = config.budget
     goal = {"trials": config.n_trials, "target": budget.target, "patience_trials": budget.patience_trials}

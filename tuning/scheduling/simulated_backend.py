@@ -15,10 +15,10 @@ from typing import Protocol
 from tuning.scheduling.virtual_clock import NoJob, VirtualJob
 
 JOB_SECONDS = 0.2
-"""Time of a job besides its epochs: building the model, reporting to the driver, the next decision."""
+"""Time of a job in seconds besides its epochs: building the model, reporting to the driver, the next decision."""
 
 ScoreFunction = Callable[[int, int], float | None]
-"""See the argument `score` of VirtualClock."""
+"""Type of the argument `score` of VirtualClock."""
 
 
 class Decider(Protocol):
@@ -32,7 +32,7 @@ class SimulatedEpoch:
     """The end of an epoch."""
 
     seconds: float
-    """Since the start of the simulated search."""
+    """Seconds since the start of the simulated search."""
     trial: int
     epoch: int
 
@@ -47,9 +47,9 @@ def simulate(
     """Return the epochs of a search in the order of their ends.
 
     Args:
-        new_clock: Makes the clock, with the function that gives it the scores that exist so far.
-        score: Returns the best score of the first epochs of a trial.
-        seconds: Returns the time of an epoch of a trial; the first epoch of a job takes JOB_SECONDS more.
+        new_clock: Called once with a function that returns the scores that exist so far; returns the clock.
+        score: Called with a trial and a number of epochs; returns the best score of these epochs.
+        seconds: Called with a trial; returns the time of an epoch. The first epoch of a job takes JOB_SECONDS more.
         workers: Number of real workers.
         trained: Number of epochs that exist from the start, by trial.
     """

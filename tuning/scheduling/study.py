@@ -31,7 +31,7 @@ MIN_LAG = 2.0
 def default_lag(parallelism: int) -> float:
     """Return the default of --lag: half the square root of the parallelism, at least MIN_LAG.
 
-    The more workers, the later the latest of them. The rule was chosen by benchmarks.simulation.order_price
+    With more workers, the latest of them is later. The rule was chosen by benchmarks.simulation.order_price
     (results/reference/order.md).
     """
     return max(MIN_LAG, round(math.sqrt(parallelism) / 2, 1))
@@ -39,24 +39,24 @@ def default_lag(parallelism: int) -> float:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StudyConfig:
-    """What a study does: all that its trials depend on, besides the data and the resources of a trial."""
+    """All inputs that a study's trials depend on, besides the data and the resources of a trial."""
 
     space: Space
     n_trials: int
     epochs: int
     """Maximum number of epochs per trial."""
     epoch_sentences: int | None = None
-    """Training sentences in an epoch; None: a pass over the training split."""
+    """Number of training sentences in an epoch; None: a pass over the training split."""
     parallelism: int
     """Number of virtual workers, see tuning.scheduling.virtual_clock."""
     seed: int
     """Seed of every trial's initialisation and shuffling, and of the sampler."""
     stopping: Asha | None
-    """When trials pause and continue; None: every trial is trained in full."""
+    """Rule that decides when trials pause and continue; None: every trial is trained in full."""
     lag: float = MIN_LAG
     """Virtual time, in epochs of the median configuration, after which a decision may use a result."""
     sampler: str = "tpe"
-    """One of tuning.scheduling.samplers.SAMPLERS."""
+    """Name of a sampler in tuning.scheduling.samplers.SAMPLERS."""
     startup: int = 6
     """Number of results below which the sampler draws at random."""
     constant_liar: bool = True
@@ -64,7 +64,7 @@ class StudyConfig:
     baseline: bool = True
     """Whether trial 0 has the baseline setting."""
     first_trials: FirstTrials = FirstTrials()  # noqa: RUF009 (it is frozen)
-    """What follows the baseline and the space's `try_first`."""
+    """Trials after the baseline and the space's `try_first`."""
     warm_start: Mapping[str, Any] | None = None
     """Source of `prior_trials`, as in tuning.warm_start; None if there are none."""
     prior_trials: "tuple[FrozenTrial, ...]" = ()
@@ -72,7 +72,7 @@ class StudyConfig:
     patience: int | None = None
     """Number of epochs without a better value of the metric after which a trial ends; None: no limit."""
     metric: str = "accuracy"
-    """What the study optimises: a name in core.metrics.METRICS."""
+    """Metric that the study optimises: a name in core.metrics.METRICS."""
     precision: str = "fp32"
     """fp32 or bf16."""
     budget: Budget = field(default_factory=Budget)
@@ -95,7 +95,7 @@ class StudyConfig:
         )
 
     def clock(self, **arguments: Any) -> VirtualClock:
-        """Return the study's clock at virtual time 0; `arguments` are those of VirtualClock that are not below."""
+        """Return the study's clock at virtual time 0; `arguments` are further arguments of VirtualClock."""
         fixed = {"epochs": self.epochs, "parallelism": self.parallelism, "lag": self.lag, "rule": self.stopping}
         return VirtualClock(**{"n_trials": self.n_trials, "baseline": self.baseline, **fixed, **arguments})
 
@@ -111,8 +111,8 @@ def study_spec(plan: StudyConfig, corpus: Corpus, data: Mapping[str, Any], resou
     Args:
         plan: The study's configuration.
         corpus: The study's data.
-        data: Arguments of load_corpus; what is `auto` in them is recorded as load_corpus chose.
-        resources: Of each trial.
+        data: Arguments of load_corpus; instead of `auto`, the choice of load_corpus is recorded.
+        resources: Resources of each trial.
     """
     return {
         "format": STUDY_FORMAT,
@@ -158,7 +158,7 @@ def spec_notes(spec: Mapping[str, Any]) -> list[str]:
         source = "the portfolio" if first["source"] == PORTFOLIO else first["source"]
         notes.append(f"first trials: {first['trials']} settings of {source}")
     if start := spec["warm_start"]:
-        notes.append(f"warm start: the sampler knew {start['trials']} trials of study {start['study']}")
+        notes.append(f"warm start: the sampler used {start['trials']} trials of study {start['study']}")
     if spec["epoch_sentences"] is not None:
         notes.append(f"each epoch trains on {spec['epoch_sentences']:,} sentences, which is not a pass over the data")
     return notes

@@ -41,7 +41,7 @@ class Suggestion:
     params: Params
     config: TrialConfig
     origin: str
-    """baseline, try_first, portfolio (`--first-trials`), random (drawn without any result), sampler, or `copy of 3`."""
+    """Source: baseline, try_first, portfolio (`--first-trials`), random (without results), sampler, or `copy of 3`."""
 
 
 class Suggester:
@@ -80,7 +80,7 @@ class Suggester:
         return Suggestion(params=params, config=config, origin=origin)
 
     def replay(self, log: Sequence[VisibleResult]) -> None:
-        """Bring the sampler to the state after the next trial, which exists already."""
+        """Update the state of the sampler for the next trial, which exists already."""
         if self._stateful and len(self._views.trials) >= len(self.first):
             self._drawn(log)
 
@@ -97,8 +97,8 @@ class Suggester:
                 self._stateful.tell(number, view)
             return self._stateful.ask(lambda params, attempt: attempt >= MAX_REDRAWS or self._is_new(params))
         self._views.update(log)
-        # A trial whose value lies outside a range lacks that setting. Seeing it, tpe (by `group`) would model the
-        # setting apart from all others for the whole study, and gp would not model it.
+        # A trial with a value outside a range lacks that setting. With such a trial, tpe (by `group`) would model the
+        # setting separately for the whole study, and gp would not model it.
         shown = [t for t in (*self._prior, *self._views.shown()) if self._always <= t.params.keys()]
         config, number = self.config, len(self._views.trials)
         params: Params = {}
@@ -111,7 +111,7 @@ class Suggester:
         return params
 
     def _is_random(self) -> bool:
-        """Return whether the sampler draws at random, because it does not learn or sees too few results."""
+        """Return whether the sampler draws at random because it does not learn or has too few results."""
         info = self._sampler
         few = self._views.n_results < self.config.startup and not self._prior
         return info.independent_draws and (few or not info.learns)
@@ -121,7 +121,7 @@ class Suggester:
 
 
 class _Views:
-    """The trials as the sampler sees them at a virtual time."""
+    """The trials that are visible to the sampler at a virtual time."""
 
     def __init__(self, config: StudyConfig, first_number: int) -> None:
         self.config = config
@@ -173,10 +173,10 @@ class _Views:
         self._views[number] = result_view(self.trials[number], view_number, result, self.config)
 
     def shown(self) -> Iterable[FrozenTrial]:
-        """Return the trials that the sampler sees: all, or MAX_SHOWN of them.
+        """Return the trials for the sampler: all, or MAX_SHOWN of them.
 
-        Of many trials, a quarter of the places goes to the best results, up to a quarter to the newest trials without a
-        result, and the other places to an even sample of the other results.
+        Of many trials, a quarter are those with the best results, up to a quarter the newest without a result, and the
+        others an even sample of the remaining results.
         """
         if len(self._views) <= MAX_SHOWN:
             return self._views

@@ -26,14 +26,14 @@ class TrainingLength:
 
     epochs: int
     epoch_sentences: int | None
-    """As in core.config.TrialConfig."""
+    """Number of training sentences in an epoch; None: a whole pass."""
     a_pass: int
-    """Training sentences in a pass."""
+    """Number of training sentences in a pass."""
     reason: str
-    """What `auto` chose the numbers by; empty if nothing was left to choose."""
+    """Basis of the choice of `auto`; empty if both numbers were given."""
 
     def __str__(self) -> str:
-        """`16 of 4,362 sentences (auto: 70,000 training sentences)`."""
+        """Return a text such as `16 of 4,362 sentences (auto: 70,000 training sentences)`."""
         return f"{self.epochs} of {self.epoch_sentences or self.a_pass:,} sentences (auto: {self.reason})"
 
 
@@ -41,7 +41,7 @@ def parse_length(option: str, text: str) -> int | None:
     """Return the number of an option, or None for `auto`.
 
     Raises:
-        ConfigError: The text is neither.
+        ConfigError: The text is neither `auto` nor a number.
     """
     if text == "auto":
         return None
@@ -57,9 +57,9 @@ def training_length(
 
     Args:
         epochs: Number of epochs; None to choose it.
-        epoch_sentences: Training sentences in an epoch; None to choose it.
-        a_pass: Training sentences in a pass, see core.data.corpus.Corpus.pass_sentences.
-        recorded: Spec of the study, which keeps its values; None for a new study.
+        epoch_sentences: Number of training sentences in an epoch; None to choose it.
+        a_pass: Number of training sentences in a pass, see core.data.corpus.Corpus.pass_sentences.
+        recorded: Spec of the study, whose values are kept; None for a new study.
     """
     if recorded is not None:
         chosen = epochs is None or (epoch_sentences is None and recorded["epoch_sentences"] is not None)

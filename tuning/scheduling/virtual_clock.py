@@ -33,7 +33,7 @@ BASELINE = 0
 
 
 class NoJob(Enum):
-    """Why a free worker gets no job."""
+    """The reason why a free worker gets no job."""
 
     WAIT = "wait"
     """Ask again after the next result."""
@@ -43,7 +43,7 @@ class NoJob(Enum):
 
 @dataclass(frozen=True, slots=True)
 class VirtualJob:
-    """What a virtual worker decided to train."""
+    """Decision of a virtual worker on what to train."""
 
     trial: int
     first: int
@@ -52,12 +52,12 @@ class VirtualJob:
     """Last epoch: a rung, or the trial's end."""
     begin: float
     end: float
-    """In virtual time."""
+    """End of the job in virtual time."""
 
 
 @dataclass(frozen=True, slots=True)
 class VisibleResult:
-    """A result that decisions may use from now on."""
+    """A result that later decisions may use."""
 
     trial: int
     epoch: int
@@ -82,20 +82,20 @@ class VirtualClock:
         score: Callable[[int, int], float | None],
         ended: Callable[[Sequence[VisibleResult]], bool] = lambda log: False,
     ) -> None:
-        """Begin at virtual time 0.
+        """Start at virtual time 0.
 
         Args:
             n_trials: Number of trials.
             epochs: Number of epochs of a trial that is trained in full.
             parallelism: Number of virtual workers.
             lag: Virtual time from the end of a job until its result is visible.
-            rule: When trials pause and continue; None trains every trial in full.
+            rule: Rule for when trials pause and continue; None trains every trial in full.
             baseline: Whether trial 0 is the baseline.
             start: Called with the number of each new trial, in order; returns the virtual cost of its epoch, or None if
                 it repeats an earlier trial. It may use `log`.
-            score: Returns the best score of the first epochs of a trial (trial, number of epochs); FAILED if the trial
-                failed before; None if neither is known yet.
-            ended: Whether the visible results end the study. It is asked before each decision.
+            score: Called with a trial and a number of epochs; returns the best score of these epochs, FAILED if the
+                trial failed earlier, or None if neither is known yet.
+            ended: Called before each decision; returns whether the visible results end the study.
         """
         self.n_trials, self.epochs, self.lag = n_trials, epochs, lag
         self.stops = [*(rule.rungs(epochs) if rule else ()), epochs]
@@ -112,7 +112,7 @@ class VirtualClock:
         self._n_full = 0  # trials other than the baseline that train, or have trained, to the last epoch
 
     def next_job(self) -> VirtualJob | NoJob:
-        """Return the next decision. WAIT changes nothing: ask again when a result has arrived."""
+        """Return the next decision. WAIT changes nothing: call again when there is a new result."""
         while True:
             if not self._see_results():
                 return NoJob.WAIT
@@ -161,7 +161,7 @@ class VirtualClock:
         return self._assign(trial, 0, len(self._rungs) if trial == self._baseline else 0)
 
     def _train_one_in_full(self) -> VirtualJob | None:
-        """Return the job that trains the best paused trial in full; None if one was, or if none is paused."""
+        """Return the job that trains the best paused trial in full; None if there is none or one trial already was."""
         if self._n_full:
             return None
         for at in reversed(range(len(self._rungs))):

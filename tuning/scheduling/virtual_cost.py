@@ -1,4 +1,4 @@
-"""The virtual cost of an epoch: how long one configuration trains compared with others. Computed, never measured.
+"""The virtual cost of an epoch: the relative training time of a configuration. Computed, never measured.
 
 The virtual clock is a function of the study's inputs, so the cost follows from the shapes of the configuration and the
 corpus alone. It need not be exact: an error makes real workers wait, and changes no decision that was made. The
@@ -24,10 +24,10 @@ MEDIAN_DRAWS = 101
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CorpusShape:
-    """What the cost depends on in a corpus."""
+    """Properties of a corpus on which the cost depends."""
 
     sentences: float
-    """Number that an epoch trains on: the training split, or with folds all folds but one, for each fold."""
+    """Number of sentences that an epoch trains on: the training split, or for each fold the other folds."""
     words: float
     """Number of tokens that an epoch trains on, and EVALUATION_COST times those that it is validated on."""
     vocabulary: int
@@ -88,9 +88,9 @@ def virtual_cost(space: Space, shared: Mapping[str, Any], shape: CorpusShape) ->
     Its unit is an epoch of the median configuration: of MEDIAN_DRAWS random ones.
 
     Args:
-        space: Of the study.
+        space: Space of the study.
         shared: Settings that all its trials share.
-        shape: Of its corpus.
+        shape: Shape of its corpus.
     """
     configs = [space.to_config(params, **shared) for params in random_params(space, 0, MEDIAN_DRAWS)]
     unit = median(epoch_cost(config, shape) for config in configs)

@@ -1,4 +1,4 @@
-"""When `predict` and `serve` give no answer: below a probability, which an accuracy may determine."""
+"""Abstention: `predict` and `serve` give no label below a probability, which an accuracy may determine."""
 
 import math
 from collections.abc import Sequence
@@ -15,14 +15,14 @@ class Abstention:
     """The options `--min-probability` and `--at-accuracy`; by default every sentence gets a label."""
 
     min_probability: float | None = None
-    """A sentence gets no label if its most probable class is less probable."""
+    """Minimum probability of the most probable class; below it, a sentence gets no label."""
     at_accuracy: float | None = None
-    """Accuracy that determines `min_probability`, in the validation sentences that get a label."""
+    """Accuracy on the labelled validation sentences that determines `min_probability`."""
 
     def __post_init__(self) -> None:
         given, accuracy = self.min_probability, self.at_accuracy
         if given is not None and accuracy is not None:
-            raise ConfigError("--at-accuracy determines --min-probability: pass one of the two")
+            raise ConfigError("--at-accuracy determines --min-probability; pass one of the two")
         check_rules(
             {
                 "--min-probability": (given, "from 0 to 1", given is None or 0 <= given <= 1),
@@ -31,27 +31,27 @@ class Abstention:
         )
 
     def threshold(self, coverage: Sequence[CoverageRow], notify: Notify) -> float | None:
-        """Return the lowest probability of a label; None if every sentence gets one.
+        """Return the minimum probability of a label; None if every sentence gets a label.
 
         Args:
-            coverage: The model's table, empty if it has none.
+            coverage: Coverage table of the model; empty if it has none.
             notify: Called with the threshold that follows from `at_accuracy`.
 
         Raises:
-            UserError: The model has no table, or no threshold reaches `at_accuracy`.
+            UserError: The model has no coverage table, or no threshold reaches `at_accuracy`.
         """
         if self.at_accuracy is None:
             return self.min_probability
         if not coverage:
             raise UserError(
-                "--at-accuracy needs the accuracy on validation sentences, and this model was saved without: "
+                "--at-accuracy needs the accuracy on validation sentences, and this model was saved without; "
                 "pass --min-probability"
             )
         found = find_min_probability(coverage, self.at_accuracy)
         if found is None:
             best = max(coverage, key=_lower_bound)
             raise UserError(
-                f"--at-accuracy {self.at_accuracy:g} is not reached on the validation sentences: pass at most "
+                f"--at-accuracy {self.at_accuracy:g} is not reached on the validation sentences; pass at most "
                 f"{math.floor(_lower_bound(best) * 10000) / 10000:g}, which labels {_share(best, coverage)} of them"
             )
         row = next(each for each in coverage if each["min_probability"] == found)

@@ -1,4 +1,4 @@
-"""uvicorn's HTTP protocol with what it lacks: a time limit for headers, and a bound on each address's connections."""
+"""uvicorn's HTTP protocol with a time limit for headers, and with a bound on each address's connections."""
 
 import asyncio
 import resource
@@ -8,29 +8,29 @@ import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 MAX_CONNECTIONS = 2000
-"""At once; an idle one takes 30 kB."""
+"""Maximum number of connections; an idle one takes 30 kB."""
 MAX_PER_ADDRESS = 1000
-"""At once from one address; behind a proxy that is all of them."""
+"""Maximum number of connections from one address; behind a proxy these are all."""
 HEADER_SECONDS = 4.0
-"""From the connection, or the first byte of a further request, to the end of the headers."""
+"""Time limit in seconds from the connection, or the first byte of a further request, to the end of the headers."""
 IDLE_SECONDS = 10
-"""From an answer to the first byte of the next request."""
+"""Time limit in seconds from an answer to the first byte of the next request."""
 READ_SECONDS = 60.0
-"""In which a client must read most of an answer."""
+"""Time limit in seconds for reading most of an answer."""
 _OTHER_FILES = 64
 _BUSY = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 
 class GuardedProtocol(H11Protocol):
-    """One connection. If there are too many, the one that has kept the server waiting longest is closed."""
+    """One connection. If there are too many, the one that the server has waited for longest is closed."""
 
     _headers_due: asyncio.TimerHandle | None = None
     _reading_due: asyncio.TimerHandle | None = None
     _since = 0.0
-    """When it was made, or its last request was answered."""
+    """Time of the connection, or of the answer to its last request."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
-        """Make room for the connection, or close it if all others are being answered."""
+        """Close another connection if there are too many, or this one if all others are being answered."""
         super().connection_made(transport)
         self._since = self.loop.time()
         self._watch_headers()
@@ -57,7 +57,7 @@ class GuardedProtocol(H11Protocol):
 
     @property
     def is_waiting(self) -> bool:
-        """Whether the server waits for the client: it has sent no request, or a part of one."""
+        """Whether the server waits for the client, which has sent no request, or only a part of one."""
         return self.conn.their_state in (h11.IDLE, h11.SEND_BODY)
 
     def data_received(self, data: bytes) -> None:
@@ -66,7 +66,7 @@ class GuardedProtocol(H11Protocol):
         self._watch_headers()
 
     def pause_writing(self) -> None:
-        """Start the time limit for reading: the client has not read what fills the buffers."""
+        """Start the time limit for reading, because the buffers are full."""
         super().pause_writing()
         self._reading_due = self.loop.call_later(READ_SECONDS, self._drop)
 
@@ -76,13 +76,13 @@ class GuardedProtocol(H11Protocol):
         _cancel(self._reading_due)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the connection."""
+        """Remove the connection from the list."""
         _cancel(self._headers_due)
         _cancel(self._reading_due)
         super().connection_lost(exc)
 
     def on_response_complete(self) -> None:
-        """Note that the connection waits for its client again."""
+        """Record that the connection waits for its client again."""
         self._since = self.loop.time()
         super().on_response_complete()
 
@@ -94,8 +94,8 @@ class GuardedProtocol(H11Protocol):
             self._headers_due = self.loop.call_later(HEADER_SECONDS, self._drop)
 
     def _drop(self) -> None:
-        """Close the connection at once; what it still sends is of no use."""
-        self.connections.discard(self)  # not only when the loop comes to it, so that it is not chosen twice
+        """Close the connection at once, and ignore what it still sends."""
+        self.connections.discard(self)  # before the event loop does, so that it is not chosen twice
         self.transport.abort()
 
 
@@ -111,7 +111,7 @@ def max_connections() -> int:
 
 
 def raise_file_limit() -> None:
-    """Let this process open as many files as MAX_CONNECTIONS needs, as far as it may: the usual limit is 1,024."""
+    """Raise this process's limit of open files for MAX_CONNECTIONS, as far as allowed: the usual limit is 1,024."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = MAX_CONNECTIONS + _OTHER_FILES
     if soft != resource.RLIM_INFINITY and soft < wanted:

@@ -1,7 +1,7 @@
-"""Which names in the header Host are answered.
+"""Allowed names in the header Host.
 
-A page elsewhere whose name was pointed to this machine (DNS rebinding) could otherwise use the server from a user's
-browser. Such a page has a name, so a Host that is an address is safe.
+Otherwise a page of another site, whose name points to this machine (DNS rebinding), could use the server from a user's
+browser. Such a page has a name, so a Host that is an IP address is safe.
 """
 
 import ipaddress
@@ -15,25 +15,25 @@ from tuning.serving.limits import App, Message, Receive, Send
 
 LOCAL_NAMES = ("localhost", "127.0.0.1", "[::1]")
 ANY_ADDRESS = "any address"
-"""In a list of names: each Host that is an address."""
+"""Entry in a list of names for each Host that is an IP address."""
 _NAME = re.compile(r"\*|(\*\.)?[a-z0-9._-]+|\[[0-9a-f:.]+\]")
 
 
 def hosts_of(host: str, allowed: str | None) -> tuple[str, ...]:
-    """Return the names that are answered: local ones, the address that is bound, and `allowed`.
+    """Return the allowed names: local ones, the bound address, and `allowed`.
 
     Args:
-        host: Where the server listens. If it stands for all addresses, this machine's names and any address are added.
-        allowed: Names with commas between them; *.NAME for all below NAME, * for all.
+        host: Address of the server. If it is 0.0.0.0 or ::, this machine's names and any IP address are allowed, too.
+        allowed: Names separated by commas; *.NAME for all below NAME, * for all.
 
     Raises:
-        ConfigError: One is no name.
+        ConfigError: An entry is no name.
     """
     names = [name.strip().lower() for name in (allowed or "").split(",") if name.strip()]
     for name in names:
         if not _NAME.fullmatch(name):
             raise ConfigError(
-                f"--allowed-hosts must be names without ports, with commas between them, or *, got {quoted(name)}"
+                f"--allowed-hosts must be names without ports, separated by commas, or *, got {quoted(name)}"
             )
     bound = f"[{host}]" if ":" in host else host
     everywhere = host in ("0.0.0.0", "::")
@@ -42,7 +42,7 @@ def hosts_of(host: str, allowed: str | None) -> tuple[str, ...]:
 
 
 def check_hosts(app: App, hosts: Sequence[str]) -> App:
-    """Return an application that answers 400 to another Host than `hosts_of` names."""
+    """Return an application that answers 400 to a Host that is not in the result of `hosts_of`."""
     from starlette.middleware.trustedhost import TrustedHostMiddleware
 
     names = [name for name in hosts if name != ANY_ADDRESS]

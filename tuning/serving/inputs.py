@@ -1,4 +1,4 @@
-"""What `predict` reads, in parts that fit into memory: the lines of a file or a pipe, or the rows of a table."""
+"""Input of `predict`, in parts that fit into memory: the lines of a file or a pipe, or the rows of a table."""
 
 import codecs
 import contextlib
@@ -19,34 +19,34 @@ from core.io.text import Notify, printable
 
 ENDINGS = ", ".join(f".{kind}" for kind in FORMATS)
 _MISFIT = "\udfff"
-"""In place of bytes that are not of the encoding: no text that was decoded holds half a surrogate pair."""
+"""Replaces bytes that the encoding does not allow: no decoded text contains half a surrogate pair."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TextBatch:
-    """Some texts, and where they are."""
+    """Some texts, and their locations."""
 
     texts: list[str]
     source: str
-    """What the numbers count, such as "a.csv, line"."""
+    """Prefix of a location, such as "a.csv, line"."""
     numbers: Sequence[int]
-    """(n,) number of each text there."""
+    """(n,) number of each text within it."""
 
     def location(self, place: int) -> str:
-        """Name the text at a place, from 1, for an error."""
+        """Return the name of the text at a place, from 1, for an error."""
         return f"{self.source} {self.numbers[place - 1]}"
 
 
 def line_batches(file: str, encoding: str | None, notify: Notify, option: str = "--file") -> Iterator[TextBatch]:
-    """Yield one sentence a line, empty ones too, so that line n of the answer is about line n of the file.
+    """Yield one sentence per line, including empty ones, so that line n of the answer is about line n of the file.
 
-    A pipe's lines are yielded as soon as they are there. What is not of the encoding is read as U+FFFD, and reported
-    once with its line.
+    A pipe's lines are yielded as soon as they arrive. Bytes that the encoding does not allow are read as U+FFFD, and
+    reported once with their line.
 
     Args:
         file: A regular file, which may end in `.gz`, or a named pipe; - is standard input.
         encoding: None for UTF-8.
-        notify: Called with what is irregular.
+        notify: Called with a line about irregular data.
         option: Name of the option that gives the file, for messages.
 
     Raises:
@@ -79,7 +79,7 @@ def _open_stream(file: str) -> Iterator[io.BufferedReader]:
 
 
 def _decoded_lines(stream: io.BufferedReader, encoding: str, where: str) -> Iterator[list[str]]:
-    """Yield the lines in each block that is read. Only a line feed, a carriage return or both end a line."""
+    """Yield the lines of each block. Only a line feed, a carriage return or both end a line."""
     codecs.register_error("sentune-misfit", lambda error: (_MISFIT, error.end))  # type: ignore[attr-defined]
     decoder = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder(encoding)("sentune-misfit"), translate=True)
     count, rest, block = 0, "", b"at least one"
@@ -96,7 +96,7 @@ def _decoded_lines(stream: io.BufferedReader, encoding: str, where: str) -> Iter
         long = next((place for place, line in enumerate([*lines, rest], 1) if len(line) > MAX_LINE), None)
         if long is not None:
             raise DataError(
-                f"{where}, line {count + long}: has more than {MAX_LINE:,} characters; write each sentence on a line"
+                f"{where}, line {count + long}: has more than {MAX_LINE:,} characters; write one sentence per line"
             )
         count += len(lines)
         if lines:
@@ -104,11 +104,11 @@ def _decoded_lines(stream: io.BufferedReader, encoding: str, where: str) -> Iter
 
 
 def table_parts(path: Path, text_column: str | None, encoding: str | None, notify: Notify) -> Iterator[Table]:
-    """Yield the rows of a table in parts, which all have the text column if one is given.
+    """Yield the rows of a table in parts; all have the text column if one is given.
 
     Raises:
-        ConfigError: The encoding is none.
-        DataError: The table cannot be used as it is.
+        ConfigError: The encoding is unknown.
+        DataError: The table cannot be used.
     """
     for part in read_table_in_parts(path, encoding_of(path, encoding, cache.default_dir(), notify)):
         if text_column is not None:
@@ -120,7 +120,7 @@ def table_batch(part: Table, column: str) -> TextBatch:
     """Return the texts of a part.
 
     Raises:
-        DataError: A cell is absent, or holds half a surrogate pair; its line is named.
+        DataError: A cell is absent, or contains half a surrogate pair; the message names its line.
     """
     return TextBatch(texts=read_texts(part, column), source=f"{part.name}, {part.unit}", numbers=part.lines)
 
@@ -132,11 +132,11 @@ def read_sentences(
 
     Raises:
         ConfigError: A text column is given and the file is no table.
-        DataError: The file cannot be read, or the table cannot be used as it is.
+        DataError: The file cannot be read, or the table cannot be used.
     """
     if text_column is None:
         return [text for batch in line_batches(file, encoding, notify, option) for text in batch.texts]
     if format_of(Path(file)) is None:
-        raise ConfigError(f"--text-column goes with a file ending in {ENDINGS} (.gz too), got {option} {file}")
+        raise ConfigError(f"--text-column needs a file ending in {ENDINGS} (.gz too), got {option} {file}")
     parts = table_parts(Path(file), text_column, encoding, notify)
     return [text for part in parts for text in table_batch(part, text_column).texts]

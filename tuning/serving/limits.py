@@ -1,4 +1,4 @@
-"""What one client may ask of the server: words a second, bytes in a request, seconds to send them."""
+"""Limits of one client: words per second, bytes per request, seconds to send them."""
 
 import asyncio
 import contextlib
@@ -13,19 +13,19 @@ from typing import Any
 from tuning.serving.metrics import Metrics
 
 MAX_BODY_BYTES = 1 << 20
-"""In a request's body."""
+"""Maximum size of a request's body in bytes."""
 MAX_BODIES_BYTES = 64 << 20
-"""In all bodies that are read at once."""
+"""Maximum size in bytes of all bodies that are being read."""
 LARGE_BODY_BYTES = 4096
-"""A larger body is not parsed while the queue has no room for large requests."""
+"""Size in bytes above which a body is not parsed while the queue is full for large requests."""
 BODY_SECONDS = 15.0
-"""From the end of the headers to the end of the body."""
+"""Time limit in seconds from the end of the headers to the end of the body."""
 REQUEST_WORDS = 10
-"""Words for which a request counts besides its own."""
+"""Number of words that each request adds to its own."""
 MAX_CLIENTS = 10_000
-"""Whose last seconds are remembered; beyond, those heard least recently are forgotten."""
+"""Maximum number of clients with a balance; above it, the least recent ones are dropped."""
 GONE = 499
-"""Status in the metrics of a request whose client has gone."""
+"""Status in the metrics of a request whose client has disconnected."""
 _WORD = re.compile(r"[^\W\u0e00-\U0010ffff]{1,16}|\S")
 
 Message = MutableMapping[str, Any]
@@ -37,22 +37,22 @@ App = Callable[[Message, Receive, Send], Awaitable[None]]
 def count_words(text: str) -> int:
     """Estimate the number of words of a text without its tokenizer; at least 1.
 
-    A run of letters and digits is a word for each 16 of them. Of scripts without spaces each character is a word.
+    A run of letters and digits counts as one word per 16 characters. In scripts without spaces, each character counts.
     """
     return len(_WORD.findall(text)) or 1
 
 
 class TokenBucket:
-    """A balance of words for each client: `rate` are added in a second, up to twice as many.
+    """A balance of words for each client: `rate` words are added per second, up to twice as many.
 
-    A client with a positive balance may send a request of any length, and then waits until the balance is positive.
+    A client with a positive balance may send a request of any length. It must then wait until the balance is positive.
     """
 
     def __init__(self, rate: int, clock: Callable[[], float] = time.monotonic) -> None:
         self.rate = rate
         self.clock = clock
         self.balances: OrderedDict[str, tuple[float, float]] = OrderedDict()
-        """Words and the time they were counted at, by client; heard most recently last."""
+        """Balance and the time at which it was computed, by client; the most recent one is last."""
 
     def wait(self, client: str) -> float:
         """Return the seconds until the client may send a request; 0 if it may now."""
@@ -74,8 +74,8 @@ class TokenBucket:
 class Gate:
     """ASGI middleware in front of the application.
 
-    It reads a body whole before the application hears of the request, so that a slow sender costs no work. It refuses
-    what is too much, answers HEAD like GET, and cancels the application if the client goes.
+    It reads the whole body before it calls the application, so that a slow sender takes no work. It refuses requests
+    above the limits, answers HEAD like GET, and cancels the application if the client disconnects.
     """
 
     def __init__(self, app: App, rate: TokenBucket, metrics: Metrics, retry_large: Callable[[], int]) -> None:
@@ -83,13 +83,13 @@ class Gate:
 
         Args:
             app: The application.
-            rate: Words a second of each client.
-            metrics: What counts the requests.
-            retry_large: Called before a large body is parsed. Returns 0, or the seconds until there is room for it.
+            rate: Balances of the clients.
+            metrics: Counter of the requests.
+            retry_large: Called before a large body is parsed; returns 0, or the seconds until the queue accepts it.
         """
         self.app, self.rate, self.metrics, self.retry_large = app, rate, metrics, retry_large
         self.bodies_bytes = 0
-        """Of the bodies that are read at the moment."""
+        """Number of bytes of the bodies that are being read."""
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -103,11 +103,11 @@ class Gate:
                 status = message["status"]
             await send(message)
 
-        if scope["method"] == "HEAD":  # uvicorn leaves out the body of the answer
+        if scope["method"] == "HEAD":  # uvicorn omits the body of the answer
             scope = {**scope, "method": "GET"}
         try:
             await self._answer(scope, receive, observed)
-        except asyncio.CancelledError:  # the server stops, and has waited long enough
+        except asyncio.CancelledError:  # the server stops, and the waiting time is over
             if status == GONE:
                 await refuse(send, 503, "the server stops", closes=True)
         finally:
@@ -135,7 +135,7 @@ class Gate:
             await self._call(scope, body, receive, send)
 
     async def _body(self, receive: Receive) -> bytes | None:
-        """Return the whole body; None if the client has gone."""
+        """Return the whole body; None if the client has disconnected."""
         body = bytearray()
         try:
             while True:
@@ -155,14 +155,14 @@ class Gate:
             self.bodies_bytes -= len(body)
 
     async def _call(self, scope: Message, body: bytes, receive: Receive, send: Send) -> None:
-        """Run the application on a body, and cancel it if the client goes."""
+        """Run the application on a body, and cancel it if the client disconnects."""
         messages = [{"type": "http.request", "body": body, "more_body": False}]
 
         async def replay() -> Message:
             return messages.pop() if messages else {"type": "http.disconnect"}
 
         call = asyncio.ensure_future(self.app(scope, replay, send))
-        gone = asyncio.ensure_future(receive())  # the body has been read, so the next message is that
+        gone = asyncio.ensure_future(receive())  # after the body, the only message is that the client is gone
         try:
             await asyncio.wait((call, gone), return_when=asyncio.FIRST_COMPLETED)
             if not call.done() and gone.result()["type"] == "http.disconnect":
@@ -188,7 +188,7 @@ def client_of(scope: Message) -> str:
 
 
 async def refuse(send: Send, status: int, reason: str, *, retry_after: int | None = None, closes: bool = False) -> None:
-    """Answer with a reason, the seconds after which to try again, and whether the connection is closed."""
+    """Send an answer with a reason, the seconds after which to try again, and whether the connection is closed."""
     body = json.dumps({"detail": reason}).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     if retry_after is not None:

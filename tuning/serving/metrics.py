@@ -1,16 +1,16 @@
-"""Figures of a server in the text format of Prometheus, at /metrics."""
+"""Metrics of a server in the text format of Prometheus, at /metrics."""
 
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-"""Upper bounds, in seconds, of the histogram of answering times: those of Prometheus' own clients."""
+"""Upper bounds in seconds of the histogram of response times: those of Prometheus' clients."""
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class Metrics:
-    """Counts requests by status, and how long they took."""
+    """Counts requests by status, and their response times."""
 
     def __init__(self) -> None:
         self._statuses: Counter[int] = Counter()
@@ -21,8 +21,8 @@ class Metrics:
         """Count an answered request.
 
         Args:
-            status: Of HTTP; 499 if the client has gone before.
-            seconds: From the end of the headers to the end of the answer.
+            status: HTTP status; 499 if the client has disconnected.
+            seconds: Time from the end of the headers to the end of the answer.
         """
         self._statuses[status] += 1
         self._buckets[bisect_left(BUCKETS, seconds)] += 1
@@ -32,10 +32,10 @@ class Metrics:
         """Return the text.
 
         Args:
-            others: Name, without `sentune_`, to help text and value; a counter's name ends in `_total`.
+            others: Further metrics: name without `sentune_` to help text and value; a counter's name ends in `_total`.
         """
         lines = [
-            *_head("requests_total", "counter", "Answered requests by status; 499 if the client has gone."),
+            *_head("requests_total", "counter", "Answered requests by status; 499 if the client has disconnected."),
             *(f'sentune_requests_total{{status="{key}"}} {count}' for key, count in sorted(self._statuses.items())),
             *_head("request_seconds", "histogram", "Seconds from the end of a request's headers to its answer."),
             *self._histogram(),

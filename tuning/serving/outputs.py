@@ -1,4 +1,4 @@
-"""What `predict` writes: text, JSON lines or CSV, to standard output or to a file that appears at the end."""
+"""Output of `predict`: text, JSON lines or CSV, to standard output or to a file that appears at the end."""
 
 import contextlib
 import csv
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from core.inference.predictor import Prediction
 
 NO_ANSWER = "-"
-"""In text, in place of a label whose probability is too low."""
+"""Text instead of a label whose probability is too low."""
 PREDICTED = ("predicted_label", "predicted_probability", "unknown_words")
-"""Columns that are added to a table."""
+"""Columns that `predict` adds to a table."""
 
 
 def output_problem(out: Path, file: Path | None, model: Path) -> str | None:
-    """Return why `out` must not be written; None if it may be.
+    """Return the reason why `out` must not be written; None if it may be written.
 
     Args:
         out: The output file.
@@ -59,11 +59,11 @@ def _is_same(one: Path, other: Path) -> bool:
 
 @contextlib.contextmanager
 def open_output(out: Path | None) -> Iterator[Callable[[str], bool]]:
-    """Yield what writes a part of the output, and returns whether more of it is of use.
+    """Yield a function that writes a part of the output, and returns whether more output is needed.
 
     Args:
-        out: The file, which appears when the block has succeeded; None for standard output, where each part is written
-            at once.
+        out: The file, which appears when the block has succeeded; None for standard output, to which each part is
+            written at once.
 
     Raises:
         UserError: The file cannot be written.
@@ -72,7 +72,7 @@ def open_output(out: Path | None) -> Iterator[Callable[[str], bool]]:
         yield _print
         return
     with atomic_file(out) as file:
-        # A text may hold half a surrogate pair, which UTF-8 cannot: JSON and `printable` escape it, tables refuse it.
+        # UTF-8 cannot encode half a surrogate pair in a text: JSON and `printable` escape it, tables refuse it.
         yield lambda text: file.write(text.encode()) > -1
 
 
@@ -82,8 +82,8 @@ def _print(text: str) -> bool:
     try:
         sys.stdout.write(text)
         sys.stdout.flush()
-    except BrokenPipeError:  # who reads has enough, as `head` has
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python flushes at its end
+    except BrokenPipeError:  # the reader, such as `head`, has ended
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at Python's exit
         return False
     return True
 
@@ -115,14 +115,14 @@ def csv_header(table: Table, classes: Sequence[str]) -> list[str]:
 
     Args:
         table: The table, or a part of it.
-        classes: Those whose probabilities are added.
+        classes: Classes whose probabilities are added.
 
     Raises:
         DataError: The table has such a column.
     """
     added = [*PREDICTED, *(f"probability_{name}" for name in classes)]
     if taken := [name for name in added if name in table.columns]:
-        raise DataError(f"{table.name}: has a column {quoted(taken[0])}, which would be added; rename it")
+        raise DataError(f"{table.name}: has a column {quoted(taken[0])}, which predict adds; rename it")
     return [*table.columns, *added]
 
 
@@ -137,10 +137,10 @@ def format_csv(
     """Return the header and the rows of the table, with the cells of `csv_header` added.
 
     Args:
-        header: Empty to leave it out.
+        header: The header; empty to omit it.
         table: The table, or a part of it.
-        predictions: (n,) of its rows. A label is empty if there is no answer.
-        probabilities: Whether to add those of all classes.
+        predictions: (n,) predictions of its rows. A label is empty if there is no answer.
+        probabilities: Whether to add the probabilities of all classes.
         escape: Whether to make each cell `printable`, for a terminal.
     """
     rows: list[list[str | float | None]] = [[*header]] if header else []

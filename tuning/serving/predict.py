@@ -1,4 +1,4 @@
-"""The verb `predict`: label sentences from the command line, from a file or a pipe of any length, or in a table."""
+"""The verb `predict`: label sentences of the command line, of a file or a pipe of any length, or of a table."""
 
 import itertools
 import sys
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from core.inference.predictor import Predictor
 
 FEW_KNOWN = 0.5
-"""Share of unknown words from which on a label means little."""
+"""Share of unknown words from which a label is unreliable."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PredictOptions:
-    """What to label, and how to write it."""
+    """Texts to label, and form of the output."""
 
     model: Path
     """Model folder, none of whose files is replaced."""
@@ -34,23 +34,23 @@ class PredictOptions:
     text_column: str | None = None
     """Column of a table; None for the one that the model was trained on."""
     encoding: str | None = None
-    """Of `file`; None for UTF-8 in lines, and for what is detected in a table."""
+    """Encoding of `file`; None for UTF-8 in lines, and for detection in a table."""
     as_json: bool = False
-    """JSON lines instead of text or CSV."""
+    """Whether to write JSON lines instead of text or CSV."""
     probabilities: bool = False
-    """Of every class, not of the label alone."""
+    """Whether to write the probability of every class, not only of the label."""
     abstention: Abstention = ALWAYS_ANSWER
     out: Path | None = None
-    """None for standard output."""
+    """Output file; None for standard output."""
 
     def __post_init__(self) -> None:
         path = None if self.file is None else Path(self.file)
         rules = {
-            "give sentences, or --file with one sentence a line (- for standard input)": bool(self.texts)
+            "pass sentences, or --file with one sentence per line (- for standard input)": bool(self.texts)
             != bool(self.file),
-            f"--text-column goes with --file and a file ending in {ENDINGS} (.gz too)": self.text_column is None
+            f"--text-column must be used with --file and a file ending in {ENDINGS} (.gz too)": self.text_column is None
             or self.is_table,
-            "--encoding goes with --file": self.encoding is None or path is not None,
+            "--encoding must be used with --file": self.encoding is None or path is not None,
         }
         problems = [problem for problem, holds in rules.items() if not holds]
         if self.out is not None and (problem := output_problem(self.out, path, self.model)):
@@ -68,13 +68,13 @@ def predict_texts(load: Callable[[], "Predictor"], notify: Notify, options: Pred
     """Read, label and write the texts in parts, so that a file or a pipe of any length needs little memory.
 
     Args:
-        load: Opens the model, once the first texts could be read.
-        notify: Called with what is irregular in a file, and with the threshold that `abstention` determines.
-        options: What to label.
+        load: Called to open the model once the first texts have been read.
+        notify: Called with lines about irregular data, and with the threshold that `abstention` determines.
+        options: Texts to label, and form of the output.
 
     Raises:
         ConfigError: The model's text column is not in the table.
-        DataError: A file cannot be read or used as it is, or a text is too long.
+        DataError: A file cannot be read or used, or a text is too long.
         UserError: The model cannot be used, or `out` cannot be written.
     """
     source: Iterator[TextBatch | Table] = _read(options, notify)
@@ -103,8 +103,8 @@ def predict_texts(load: Callable[[], "Predictor"], notify: Notify, options: Pred
                 break
     if n_unknown:
         notify(
-            f"the model does not know half of the words or more in {n_unknown:,} of {n_texts:,} texts: such labels "
-            "mean little"
+            f"the model does not know half of the words or more in {n_unknown:,} of {n_texts:,} texts; their labels "
+            "are unreliable"
         )
 
 
@@ -127,5 +127,5 @@ def _column_of(model: "Predictor", table: Table, notify: Notify) -> str:
         names = ", ".join(quoted(name) for name in table.columns)
         trained = "" if column is None else f"; the model was trained on {quoted(column)}"
         raise ConfigError(f"{table.name}: pass --text-column with one of {names}{trained}")
-    notify(f"the texts are those of column {quoted(column)}, on which the model was trained (--text-column chooses)")
+    notify(f"reading column {quoted(column)}, as in the training data (--text-column chooses another)")
     return column

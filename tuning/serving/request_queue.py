@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 MAX_REQUESTS = 512
-"""Requests that wait at once."""
+"""Maximum number of waiting requests."""
 MAX_LARGE_WORDS = 200_000
-"""Words that wait, from which on no large request is accepted: a few seconds of work."""
+"""Number of waiting words from which no large request is accepted: a few seconds of work."""
 SMALL_WORDS = 1000
-"""Words of a small request at most. Small and large ones take turns, so a small one waits for one large batch."""
+"""Maximum number of words of a small request. Small and large ones alternate, so a small one waits for one batch."""
 BATCH_WORDS, BATCH_TEXTS = 2048, 256
-"""Words and texts that are labelled at once. With 50,000 words a second this takes 40 ms."""
+"""Maximum number of words and texts in a batch. With 50,000 words per second this takes 40 ms."""
 T = TypeVar("T")
 
 
@@ -27,14 +27,18 @@ class _Request(Generic[T]):
     done: "asyncio.Future[list[T]]"
     answers: list[T] = field(default_factory=list)
     next: int = 0
-    """Place of the first text that is in no batch yet."""
+    """Index of the first text that is in no batch yet."""
 
 
 class RequestQueue(Generic[T]):
-    """Labels texts in a thread of its own, for all requests of one event loop."""
+    """Labels texts in a separate thread, for all requests of one event loop."""
 
     def __init__(self, label: Callable[[list[str]], list[T]]) -> None:
-        """Args: label: Called in the thread with the texts of a batch, which may be of several requests."""
+        """Start the thread.
+
+        Args:
+            label: Called in the thread with the texts of a batch, which may belong to several requests.
+        """
         self._label = label
         self._thread = ThreadPoolExecutor(1, "predict")  # more threads would only compete
         self._small: deque[_Request[T]] = deque()
@@ -42,28 +46,28 @@ class RequestQueue(Generic[T]):
         self._runner: asyncio.Task[None] | None = None
         self._large_is_next = False
         self.requests = 0
-        """Requests that wait."""
+        """Number of waiting requests."""
         self.words = 0
-        """Their words that are not labelled yet."""
+        """Number of their words that are not labelled yet."""
         self.labelled_words = 0
         self.busy_seconds = 0.0
-        """Seconds in which words were labelled."""
+        """Time in seconds in which words were labelled."""
 
     def retry_after(self, *, large: bool) -> int:
-        """Return 0 if a request may be submitted, else the seconds that the words that wait take at the usual speed."""
+        """Return 0 if a request may be submitted, else the estimated seconds until the waiting words are labelled."""
         if self.requests < MAX_REQUESTS and not (large and self.words >= MAX_LARGE_WORDS):
             return 0
         return max(1, math.ceil(self.words * self.busy_seconds / max(1, self.labelled_words)))
 
     async def submit(self, texts: Sequence[str], words: Sequence[int]) -> list[T]:
-        """Return the answers to the texts. If this call is cancelled, the texts that are in no batch yet are dropped.
+        """Return the answers to the texts. If this call is cancelled, texts that are in no batch yet are dropped.
 
         Args:
-            texts: (n,) at least one.
+            texts: (n,) texts, at least one.
             words: (n,) estimated number of words of each, at least 1.
 
         Raises:
-            Exception: What `label` raised.
+            Exception: The exception of `label`.
         """
         request: _Request[T] = _Request(texts, words, asyncio.get_running_loop().create_future())
         lane = self._small if sum(words) <= SMALL_WORDS else self._large
@@ -88,7 +92,7 @@ class RequestQueue(Generic[T]):
             began = time.perf_counter()
             try:
                 answers = iter(await loop.run_in_executor(self._thread, self._label, texts))
-            except Exception as error:  # it is that of the requests
+            except Exception as error:  # the requests raise it
                 for request, _, _ in batch:
                     if not request.done.done():
                         request.done.set_exception(error)
@@ -98,7 +102,7 @@ class RequestQueue(Generic[T]):
                 words = sum(request.words[start:stop])
                 self.labelled_words += words
                 found = [next(answers) for _ in range(start, stop)]
-                if request.done.done():  # its client has gone
+                if request.done.done():  # its client has disconnected
                     continue
                 self.words -= words
                 request.answers += found

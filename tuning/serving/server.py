@@ -27,15 +27,15 @@ if TYPE_CHECKING:
     from core.inference.predictor import Prediction, Predictor
 
 MAX_TEXTS = 1000
-"""In one request."""
+"""Maximum number of texts in one request."""
 MAX_CHARACTERS = 20_000
-"""In one text: some 4,000 words."""
+"""Maximum number of characters in one text: about 4,000 words."""
 MAX_WORDS = 5000
-"""In one text. It is labelled as a whole, and other requests wait meanwhile."""
+"""Maximum number of words in one text, which is labelled as a whole while other requests wait."""
 WORDS_A_SECOND = 10_000
-"""Of one client, on average."""
+"""Maximum number of words per second of one client, on average."""
 STOP_SECONDS = 10
-"""In which the requests that are under way are answered when the server stops."""
+"""Time limit in seconds for the answers to pending requests when the server stops."""
 ANSWER = ("label", "probability", "probabilities", "unknown_words")
 """Fields of a prediction in an answer."""
 
@@ -51,11 +51,11 @@ def make_app(
     """Return the application with its limits.
 
     Args:
-        model: What answers.
-        name: What the page and /health call it.
+        model: The model.
+        name: Name of the model on the page and in /health.
         min_probability: Texts whose most probable class is less probable get the label null.
-        rate: Words a second that one client may send, on average.
-        hosts: As `hosts_of` returns them.
+        rate: Maximum number of words per second from one client, on average.
+        hosts: Allowed names, see `hosts_of`.
     """
     queue = RequestQueue(lambda texts: [_as_json(each) for each in model.predict(texts, min_probability)])
     metrics, bucket = Metrics(), TokenBucket(rate)
@@ -64,7 +64,7 @@ def make_app(
 
 
 def _as_json(guess: "Prediction") -> str:
-    """Return a prediction as JSON in ASCII, since the name of a class may hold what UTF-8 cannot."""
+    """Return a prediction as JSON in ASCII, because UTF-8 cannot encode every class name."""
     return json.dumps({name: getattr(guess, name) for name in ANSWER})
 
 
@@ -88,7 +88,7 @@ def _make_routes(
         return Response(json.dumps(content), status, headers, media_type="application/json")
 
     html, page_headers = _page()
-    # FastAPI's own pages load scripts from elsewhere, and its redirects trust the header Host.
+    # FastAPI's pages load scripts from other sites, and its redirects trust the header Host.
     app = FastAPI(title=f"sentune: {printable(name)}", docs_url=None, redoc_url=None, redirect_slashes=False)
 
     @app.get("/", response_class=HTMLResponse)
@@ -134,7 +134,7 @@ def _queue_figures(queue: RequestQueue[str]) -> dict[str, tuple[str, float]]:
         "words_total": ("Labelled words, estimated.", queue.labelled_words),
         "label_seconds_total": ("Seconds in which the model labelled words.", queue.busy_seconds),
         "queue_requests": ("Requests that wait for the model.", queue.requests),
-        "queue_words": ("Their words that are not labelled yet.", queue.words),
+        "queue_words": ("Words of waiting requests that are not labelled yet.", queue.words),
     }
 
 
@@ -155,21 +155,21 @@ def _page() -> tuple[str, dict[str, str]]:
 
 
 def bind_socket(host: str, port: int) -> socket.socket:
-    """A socket bound to host and port.
+    """Return a socket bound to host and port.
 
     Raises:
-        ConfigError: The port is taken or not for everyone, or the address is not of this machine.
+        ConfigError: The port is taken or reserved, or the address does not belong to this machine.
     """
     reasons = {
         errno.EADDRINUSE: f"port {port} is taken; pass another --port, or 0 for any free one",
-        errno.EACCES: f"port {port} is for the administrator; pass a --port of 1024 or more",
+        errno.EACCES: f"port {port} is reserved for the administrator; pass a --port of 1024 or more",
         errno.EADDRNOTAVAIL: "it is no address of this machine; pass --host 127.0.0.1 or 0.0.0.0",
     }
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family, backlog=2048)
     except (socket.gaierror, UnicodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no name of a host"
+        reason = error.strerror if isinstance(error, OSError) else "it is no host name"
         raise ConfigError(f"--host {host} is no address ({reason}); pass --host 127.0.0.1 or 0.0.0.0") from error
     except OSError as error:
         usual = f"{error.strerror}; pass --host 127.0.0.1 or 0.0.0.0"
@@ -187,16 +187,16 @@ def serve_model(
     allowed_hosts: str | None = None,
     abstention: Abstention = ALWAYS_ANSWER,
 ) -> None:
-    """Answer until Ctrl-C or SIGTERM; requests that are under way are answered first.
+    """Serve until Ctrl-C or SIGTERM, then answer the pending requests.
 
     Args:
-        load: Opens the model.
-        notify: Called with the threshold that `abstention` determines.
-        name: Of the model, for the page.
-        host, port: Where to listen.
-        rate: Words a second that one client may send, on average.
-        allowed_hosts: As of `hosts_of`.
-        abstention: When a text gets no label.
+        load: Called to open the model.
+        notify: Called with the threshold that `abstention` determines, and with the allowed hosts.
+        name: Name of the model for the page.
+        host, port: Address to listen on.
+        rate: Maximum number of words per second from one client, on average.
+        allowed_hosts: More host names, see `hosts_of`.
+        abstention: Rule for texts without a label.
 
     Raises:
         UserError: A package is missing, the port is taken, or the model cannot be used.
@@ -218,15 +218,16 @@ def serve_model(
             http=GuardedProtocol,
             ws="none",
             lifespan="off",
-            log_level="error",  # a client could fill the log with warnings about its requests
+            log_level="error",  # otherwise a client could fill the log with warnings about its requests
             access_log=False,
             timeout_keep_alive=IDLE_SECONDS,
             timeout_graceful_shutdown=STOP_SECONDS,
         )
         shown = f"[{host}]" if ":" in host else host
-        print(f"serving {printable(name)} on http://{shown}:{listening.getsockname()[1]}/ (Ctrl-C ends it)", flush=True)
+        address = f"http://{shown}:{listening.getsockname()[1]}/"
+        print(f"serving {printable(name)} on {address} (press Ctrl-C to stop)", flush=True)
         if len(hosts) > len(LOCAL_NAMES):
-            notify(f"answers requests for {', '.join(hosts)} only (--allowed-hosts adds names)")
+            notify(f"requests for other names than {', '.join(hosts)} are refused (--allowed-hosts adds names)")
         with contextlib.suppress(KeyboardInterrupt), _interrupted_by_sigterm():
             uvicorn.Server(config).run(sockets=[listening])
         print("stopped", file=sys.stderr)
@@ -234,7 +235,7 @@ def serve_model(
 
 @contextlib.contextmanager
 def _interrupted_by_sigterm() -> Iterator[None]:
-    """Let SIGTERM raise KeyboardInterrupt: uvicorn sends itself the signal again after it has ended well."""
+    """Let SIGTERM raise KeyboardInterrupt: uvicorn sends itself the signal again after a clean end."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -1,4 +1,4 @@
-"""A search space while it is put together: entries as they were written, in layers, and the Space they come to."""
+"""Build a search space: entries as they were written, in layers, and the resulting Space."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence, Set
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 Content: TypeAlias = "BaseDistribution | Value"
 
 MAX_VALUES = 10_000
-"""A condition is kept as the list of values that it allows, which must stay small."""
+"""Maximum number of values that a condition allows; they are stored as a list."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,18 +27,18 @@ class SettingEntry:
     content: Content
     """A range, or the value at which the setting is fixed."""
     place: str
-    """Where it was written, for messages: `space.yaml:7`."""
+    """Location of the entry for messages: `space.yaml:7`."""
     field: str | None = None
     """TrialConfig's field; None: as in the layer below, else `name`."""
     when: tuple[Condition, ...] | None = None
-    """None: as in the layer below, else always."""
+    """Conditions; None: as in the layer below, else none."""
 
 
 def merge(below: Mapping[str, SettingEntry], layer: Sequence[SettingEntry]) -> dict[str, SettingEntry]:
-    """Lay `layer` over `below`.
+    """Return the entries of `below`, replaced or extended by those of `layer`.
 
-    An entry of the same name keeps the field and the condition that it does not mention. One for a field that has
-    several ranges below (learning_rate over learning_rate_adam and others) takes the place of them all.
+    An entry of the same name keeps the field and the condition that it does not mention. An entry for a field with
+    several ranges below (learning_rate over learning_rate_adam and others) replaces all of them.
     """
     merged = dict(below)
     names = {entry.name for entry in layer}
@@ -59,17 +59,17 @@ def merge(below: Mapping[str, SettingEntry], layer: Sequence[SettingEntry]) -> d
 def build(
     name: str, entries: Mapping[str, SettingEntry], tries: Sequence[tuple[str, Mapping[str, Value]]], own: Set[str]
 ) -> Space:
-    """Make the Space.
+    """Return the Space.
 
     Args:
         name: Name of the space.
         entries: All layers, merged.
-        tries: What to try first, as (place, values by parameter or field name).
-        own: Names of the entries whose conditions must be able to hold. One from a layer below that no longer can,
-            because the setting that it depends on was fixed above, is left out.
+        tries: First trials, as (location, values by parameter or field name).
+        own: Names of the entries whose conditions must be satisfiable. An entry of a lower layer whose condition cannot
+            hold, because a higher layer has fixed a setting, is left out.
 
     Raises:
-        ConfigError: Every broken rule, each with its place.
+        ConfigError: Rules are broken; the message names all of them with their locations.
     """
     distributions = {entry.name: _distribution(entry) for entry in entries.values()}
     fixed: dict[str, Any] = {e.name: e.content for e in entries.values() if distributions[e.name] is None}
@@ -92,7 +92,7 @@ def build(
 
 
 def _distribution(entry: SettingEntry) -> "BaseDistribution | None":
-    """What the entry searches; a single value under a condition, or beside other ranges, is a choice of one."""
+    """Return the distribution of an entry; a value with a condition or besides other ranges is a choice of one."""
     from optuna.distributions import BaseDistribution
 
     if isinstance(entry.content, BaseDistribution):
@@ -101,7 +101,7 @@ def _distribution(entry: SettingEntry) -> "BaseDistribution | None":
 
 
 def _in_order(entries: Sequence[SettingEntry]) -> tuple[list[SettingEntry], list[tuple[str, str]]]:
-    """Put each entry behind those that its condition names, and keep the order of writing otherwise."""
+    """Order each entry after those that its condition names, and otherwise as they were written."""
     ordered: list[SettingEntry] = []
     waiting = list(entries)
     while waiting:
@@ -109,7 +109,7 @@ def _in_order(entries: Sequence[SettingEntry]) -> tuple[list[SettingEntry], list
         ready = [e for e in waiting if not any(clause.name in names for clause in e.when or ())]
         if not ready:
             cycle = ", ".join(entry.name for entry in waiting)
-            message = f"the conditions of {cycle} depend on one another; break the circle"
+            message = f"the conditions of {cycle} depend on one another; remove one of them"
             return ordered, [(waiting[0].name, message)]
         ordered.append(ready[0])
         waiting.remove(ready[0])
@@ -119,7 +119,7 @@ def _in_order(entries: Sequence[SettingEntry]) -> tuple[list[SettingEntry], list
 def _when(
     entry: SettingEntry, dimensions: Sequence[Dimension], fixed: Mapping[str, Value]
 ) -> tuple[tuple[tuple[str, tuple[Value, ...]], ...], list[str]]:
-    """Turn the clauses of an entry into (name, allowed values), and say which of them cannot work."""
+    """Return the clauses of an entry as (name, allowed values), and the problems of those that cannot be used."""
     allowed: dict[str, tuple[Value, ...]] = {}
     problems = []
     for clause in entry.when or ():
@@ -136,7 +136,7 @@ def _when(
 
 
 def _possible(name: str, dimensions: Sequence[Dimension], fixed: Mapping[str, Value]) -> tuple[Value, ...] | str:
-    """All values that the setting can have, or why they cannot be listed."""
+    """Return all possible values of a setting, or the reason why they cannot be listed."""
     from optuna.distributions import CategoricalDistribution, IntDistribution
 
     for dimension in dimensions:
@@ -146,7 +146,7 @@ def _possible(name: str, dimensions: Sequence[Dimension], fixed: Mapping[str, Va
                 return distribution.choices
             if isinstance(distribution, IntDistribution) and distribution.high - distribution.low < MAX_VALUES:
                 return tuple(range(distribution.low, distribution.high + 1, distribution.step))
-            return f"{name} has too many values; make it a choice, or a short range of whole numbers"
+            return f"{name} has too many values; write a choice, or a short range of whole numbers"
     ranges = [dimension.name for dimension in dimensions if dimension.field == name]
     if ranges:
         return f"{name} has several ranges; name one of {', '.join(ranges)}"
@@ -156,7 +156,7 @@ def _possible(name: str, dimensions: Sequence[Dimension], fixed: Mapping[str, Va
 
 
 def _tries(space: Space, tries: Sequence[tuple[str, Mapping[str, Value]]]) -> tuple[dict[str, Value], ...]:
-    """Check what to try first, and name it by field: parameter names may go when a setting is fixed later."""
+    """Check the first trials, and name values by field: a parameter disappears if its setting is fixed later."""
     fields = {dimension.name: dimension.field for dimension in space.dimensions}
     found: list[dict[str, Value]] = []
     problems: list[str] = []

@@ -1,4 +1,4 @@
-"""Ranges of search spaces, read by hand and never evaluated as code.
+"""Ranges of search spaces, parsed and never evaluated as code.
 
 int(1, 3)   int(32, 256, log)   int(32, 256, step=32)        whole numbers, both ends included
 float(0, 0.5)   float(0, 0.5, step=0.1)   log(1e-4, 1e-2)    real numbers; log(a, b) is float(a, b, log)
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 MAX_STEPS = 1_000_000
 _CALL = re.compile(r"(\w+)\s*\((.*)\)", re.ASCII | re.DOTALL)
 Value = bool | int | float | str | None
-"""What a setting can hold."""
+"""Value of a setting."""
 MAX_INT = 2**53
-"""Optuna keeps parameters as float64, which holds whole numbers exactly up to here."""
+"""Maximum of a whole number: Optuna stores parameters as float64, which is exact up to here."""
 MAX_NUMBER_LENGTH = 40
 _CONSTANTS: dict[str, bool | None] = {"true": True, "false": False, "none": None, "null": None, "~": None, "": None}
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?", re.IGNORECASE | re.ASCII)
@@ -57,24 +57,24 @@ def parse_value(text: str) -> Value:
 
 
 def equal(left: Value, right: Value) -> bool:
-    """Equal, where true is not 1."""
+    """Return whether two values are equal; true does not equal 1."""
     return isinstance(left, bool) == isinstance(right, bool) and left == right
 
 
 def is_number(value: Any) -> TypeGuard[int | float]:
-    """A number, where true is none."""
+    """Return whether a value is a number; true is none."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def show_value(value: Value) -> str:
-    """The text that `parse_value` reads back as `value`."""
+    """Return the text that `parse_value` reads as `value`."""
     if value is None:
         return "none"
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def shorten(text: str, limit: int = 60) -> str:
-    """`text` in quotes, cut and on one line, so that a message stays one line."""
+    """Return `text` in quotes, shortened and on one line, for a message."""
     return repr(text if len(text) <= limit else text[: limit - 3] + "...")
 
 
@@ -82,14 +82,14 @@ def parse_expression(text: str) -> "BaseDistribution | Value":
     """Read a range, a choice or a plain value.
 
     Raises:
-        ConfigError: In one line, what is wrong and what could stand there.
+        ConfigError: The text cannot be read; the message has the problem and the possible forms.
     """
     call = _CALL.fullmatch(text.strip())
     if call is None:
         return parse_value(text)
     kind, inside = call.groups()
     if kind not in ("int", "float", "log", "choice"):
-        raise ConfigError(f"cannot read {shorten(text)}: {kind} is not known; write one of {EXPRESSIONS}")
+        raise ConfigError(f"cannot read {shorten(text)}: {kind} is unknown; write one of {EXPRESSIONS}")
     arguments = [argument.strip() for argument in inside.split(",")]
     if kind == "choice":
         if "" in arguments:
@@ -99,19 +99,19 @@ def parse_expression(text: str) -> "BaseDistribution | Value":
 
 
 def choice(values: list[Value]) -> "BaseDistribution":
-    """One of `values`.
+    """Return the distribution of a choice of `values`.
 
     Raises:
-        ConfigError: There is none, or one stands twice.
+        ConfigError: There is no value, or one occurs twice.
     """
     from optuna.distributions import CategoricalDistribution
 
     if not values:
-        raise ConfigError("a choice needs at least one value")
-    # Plain ==, because Optuna cannot tell 1, 1.0 and true apart.
+        raise ConfigError("a choice needs at least one value; write none for no value")
+    # Plain ==, because Optuna cannot distinguish 1, 1.0 and true.
     twice = [value for i, value in enumerate(values) if value in values[:i]]
     if twice:
-        raise ConfigError(f"{show_value(twice[0])} stands twice in one choice; name each value once")
+        raise ConfigError(f"{show_value(twice[0])} occurs twice in one choice; write each value once")
     return CategoricalDistribution(values)
 
 
@@ -152,18 +152,18 @@ def _range_problem(low: float, high: float, log: bool, step: float | None) -> st
     if log and low <= 0:
         return f"a log scale must start above 0, got {low:g}"
     if log and step is not None:
-        return "log and step cannot be joined; leave one out"
+        return "log and step cannot be combined; leave one out"
     if step is not None and step <= 0:
         return f"step must be above 0, got {step:g}"
     if step is not None and (high - low) / step > MAX_STEPS:
-        return f"step {step:g} is too small; at most {MAX_STEPS:,} steps fit"
+        return f"step {step:g} is too small; choose at most {MAX_STEPS:,} steps"
     if step is not None and (rest := (Decimal(str(high)) - Decimal(str(low))) % Decimal(str(step))):
         return f"steps of {step:g} from {low:g} do not reach {high:g}; end at {Decimal(str(high)) - rest:g}"
     return None
 
 
 def show_distribution(distribution: "BaseDistribution") -> str:
-    """The text that `parse_expression` reads back as an equal distribution."""
+    """Return the text that `parse_expression` reads as an equal distribution."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
     if isinstance(distribution, CategoricalDistribution):
@@ -188,12 +188,12 @@ class Condition:
 
     name: str
     operator: str
-    """One of == != in < <= > >=."""
+    """Operator: == != in < <= > >=."""
     values: tuple[Value, ...]
-    """Several for `in`, else one."""
+    """Values: several for `in`, else one."""
 
     def allows(self, value: Value) -> bool:
-        """Whether the clause holds for this value of the setting; an order never holds for what is not a number."""
+        """Return whether the clause holds for a value of the setting; < <= > >= hold only for numbers."""
         if self.operator in ("==", "in"):
             return any(equal(value, each) for each in self.values)
         if self.operator == "!=":
@@ -214,7 +214,7 @@ def parse_when(text: str) -> tuple[Condition, ...]:
     """Read a condition: clauses that must all hold.
 
     Raises:
-        ConfigError: NAMING the clause and the forms that can be read.
+        ConfigError: A clause cannot be read; the message names it and the possible forms.
     """
     return tuple(_clause(clause) for clause in " ".join(text.split()).split(" and "))
 
@@ -228,8 +228,8 @@ def _clause(text: str) -> Condition:
         return Condition(found["name"], "==", (found["negated"] is None,))
     values = found["values"].split(",")
     if not all(value.strip() for value in values):
-        raise ConfigError(f"cannot read the condition {shorten(text)}: a value is missing")
+        raise ConfigError(f"cannot read the condition {shorten(text)}; write a value on its right")
     sign, parsed = found["operator"], tuple(map(parse_value, values))
     if sign in _ORDERS and not is_number(parsed[0]):
-        raise ConfigError(f"cannot read the condition {shorten(text)}: {sign} needs a number on its right")
+        raise ConfigError(f"cannot read the condition {shorten(text)}; write a number after {sign}")
     return Condition(found["name"], sign, parsed)

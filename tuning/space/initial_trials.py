@@ -1,4 +1,4 @@
-"""The settings that a study tries before its sampler suggests any: the baseline setting, the space's `try_first`."""
+"""Initial trials of a study, before the sampler's suggestions: the baseline setting and the space's `try_first`."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,11 +12,11 @@ NOTEBOOK = {name: value for name, value in TrialConfig.notebook().to_dict().item
 
 
 def initial_trials(space: Space, baseline: bool = True) -> tuple[dict[str, Any], ...]:
-    """Return whole settings, each once: every TrialConfig field but those of the run (STUDY_FIELDS).
+    """Return complete settings, each once: every TrialConfig field except those of the study (STUDY_FIELDS).
 
     Args:
         space: Source of `try_first`.
-        baseline: Whether the baseline setting, the tutorial notebook's, comes first. The space need not hold it.
+        baseline: Whether the baseline setting comes first. It need not be in the space.
     """
     found = [dict(NOTEBOOK)] if baseline else []
     for entry in space.try_first:
@@ -27,12 +27,13 @@ def initial_trials(space: Space, baseline: bool = True) -> tuple[dict[str, Any],
 
 
 def complete_settings(space: Space, entry: Mapping[str, Value]) -> dict[str, Any]:
-    """Fill a partial setting up.
+    """Return the complete settings for partial ones.
 
-    What is not searched, or not active, takes the space's fixed value; an active dimension takes `_usual_value`.
+    A missing setting that is not searched, or not active, gets the space's fixed value; an active dimension gets
+    `_usual_value`.
 
     Args:
-        space: Says what is searched, and when.
+        space: The search space.
         entry: Values by parameter or field name.
 
     Raises:
@@ -49,21 +50,21 @@ def complete_settings(space: Space, entry: Mapping[str, Value]) -> dict[str, Any
     for name in entry:
         if name not in DEFAULTS and name not in values:
             shown = ", ".join(f"{name} {show_value(value)}" for name, value in values.items())
-            raise ConfigError(f"{name} is not searched with {shown}")
+            raise ConfigError(f"{name} is not searched with {shown}; leave it out")
     return settings | {d.field: values[d.name] for d in space.dimensions if d.name in values}
 
 
 def fit_settings(space: Space, entry: Mapping[str, Value]) -> dict[str, Any] | None:
-    """Fill a partial setting up with values that the space holds.
+    """Return the complete settings for partial ones, with values in the space.
 
     Numbers are clipped to their ranges. A value that is not active is ignored.
 
     Args:
-        space: Says what is searched, and when.
+        space: The search space.
         entry: Values by field name.
 
     Returns:
-        Whole settings; None if the space does not offer a choice, or fixes a setting at another value.
+        Complete settings; None if the space lacks a choice, or fixes a setting at another value.
     """
     fixed = {**DEFAULTS, **space.fixed}
     searched = {dimension.field for dimension in space.dimensions}
@@ -81,6 +82,6 @@ def fit_settings(space: Space, entry: Mapping[str, Value]) -> dict[str, Any] | N
 
 
 def _usual_value(dimension: Dimension) -> Value:
-    """Return TrialConfig's default where the dimension contains it, else the notebook's value, else the middle."""
+    """Return TrialConfig's default if the dimension contains it, else the baseline's value, else the midpoint."""
     usual = (DEFAULTS[dimension.field], NOTEBOOK[dimension.field])
     return next(filter(dimension.contains, usual), midpoint(dimension.distribution))

@@ -13,11 +13,11 @@
         field: learning_rate
         range: log(3e-4, 1e-2)
         when: optimizer == adam
-    try_first:                    # optional: settings to try before the search; what they leave out is filled up
+    try_first:                    # optional: settings to try before the search; missing ones get usual values
       - {hidden_dim: 200, optimizer: adam}
 
 Settings have the names of core.config.TrialConfig. Expressions and conditions are those of tuning.space.expressions.
-The file is read as nodes: no YAML tag makes an object, and quotes change nothing.
+The file is read as nodes, so that no YAML tag creates an object, and quotes have no effect.
 """
 
 from collections.abc import Iterator, Sequence
@@ -32,7 +32,7 @@ from tuning.space.yaml_parser import SpaceParser
 
 MAX_FILE_BYTES = 100_000
 ABBREVIATIONS = {"lr": "learning_rate"}
-"""For `--set`."""
+"""Name of the layer of `--set`."""
 
 
 def load_space(name_or_path: str, overrides: Sequence[str] = ()) -> Space:
@@ -40,10 +40,10 @@ def load_space(name_or_path: str, overrides: Sequence[str] = ()) -> Space:
 
     Args:
         name_or_path: A preset, or the path of a YAML file.
-        overrides: `setting=expression` each, as given to `--set`; later than the file, and stronger.
+        overrides: Values of `--set`, such as `setting=expression`; they override the file.
 
     Raises:
-        ConfigError: Every mistake, each with its file and line or its `--set`.
+        ConfigError: The space has mistakes; the message has all of them with file and line or `--set`.
     """
     name, place, text = _text_of(name_or_path)
     written = SpaceParser(place, text)
@@ -53,14 +53,14 @@ def load_space(name_or_path: str, overrides: Sequence[str] = ()) -> Space:
     layer = [entry for text in overrides for entry in _override(text, problems)]
     names = [entry.name for entry in layer]
     twice = sorted({name for name in names if names.count(name) > 1})
-    problems += [f"--set {shorten(name)} is given twice; give it once" for name in twice]
+    problems += [f"--set {shorten(name)} is given twice; pass it once" for name in twice]
     if problems:
         raise ConfigError("; ".join(problems))
     space = build(name, entries, written.tries, {entry.name for entry in written.entries})
     if layer:
         space = build(name, merge(entries, layer), [(place, entry) for entry in space.try_first], set())
     if not space.dimensions:
-        raise ConfigError(f"{place}: nothing is searched; give at least one setting a range")
+        raise ConfigError(f"{place}: nothing is searched; write a range for at least one setting")
     return space
 
 
@@ -77,7 +77,7 @@ def _override(text: str, problems: list[str]) -> Iterator[SettingEntry]:
 
 
 def _text_of(name_or_path: str) -> tuple[str, str, str]:
-    """The (name, place, YAML text) of a space."""
+    """Return (name, place, YAML text) of a space."""
     if name_or_path in PRESETS:
         return name_or_path, f"preset {name_or_path}", PRESETS[name_or_path]
     text = read_text(name_or_path, "search space", f"one of {', '.join(sorted(PRESETS))}")
@@ -88,9 +88,9 @@ def read_text(path: str, what: str, names: str) -> str:
     """Read a small text file.
 
     Args:
-        path: Of the file.
-        what: Noun for the messages.
-        names: What the user can give instead of a path, for the messages.
+        path: Path of the file.
+        what: Noun for the file in messages.
+        names: Names that the user can pass instead of a path, for messages.
 
     Raises:
         ConfigError: The file is missing, too large, not UTF-8, or cannot be read.
@@ -98,11 +98,11 @@ def read_text(path: str, what: str, names: str) -> str:
     file = Path(path)
     try:
         if not file.is_file():
-            raise ConfigError(f"there is no {what} {path!r}: give {names}, or the path of a YAML file")
+            raise ConfigError(f"there is no {what} {path!r}; pass {names}, or the path of a YAML file")
         if file.stat().st_size > MAX_FILE_BYTES:
-            raise ConfigError(f"{path} is larger than {MAX_FILE_BYTES:,} bytes and no {what}; give another file")
+            raise ConfigError(f"{path} is larger than {MAX_FILE_BYTES:,} bytes and no {what}; pass another file")
         return file.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8 text") from error
     except (OSError, ValueError) as error:
-        raise ConfigError(f"cannot read the {what} {path!r}: {error}; give another file") from error
+        raise ConfigError(f"cannot read the {what} {path!r}: {error}; pass another file") from error

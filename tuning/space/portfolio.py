@@ -1,8 +1,8 @@
-"""`--first-trials`: settings that a study tries after the baseline and the space's `try_first`.
+"""First trials (`--first-trials`): settings that a study tries after the baseline and the space's `try_first`.
 
-They come from `portfolio.json`, which benchmarks.portfolio.build makes of settings that were good on several datasets,
-or from a file. A file is JSON or YAML: a list of settings, or a mapping with such a list under `settings`. A setting
-has names and values of core.config.TrialConfig, and may be partial, as in `try_first`.
+They are read from `portfolio.json`, which benchmarks.portfolio.build makes of settings that were good on several
+datasets, or from a file. A file is JSON or YAML: a list of settings, or a mapping with such a list under `settings`. An
+entry has names and values of core.config.TrialConfig, and may be partial, as in `try_first`.
 """
 
 import hashlib
@@ -21,23 +21,23 @@ from tuning.space.space import Space, validate
 
 PORTFOLIO, RANDOM = "portfolio", "random"
 MAX_TRIALS = 8
-"""Maximum number of trials from the portfolio; half of the default number of trials is left to the sampler. It does not
-depend on `--trials`, so that a study to which trials are added has the same first ones."""
+"""Maximum number of trials from the portfolio: the sampler suggests half of the default number of trials. It does not
+depend on `--trials`, so that a study with added trials has the same first ones."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FirstTrials:
-    """Settings that a study tries before its sampler suggests any."""
+    """Settings that a study tries before the sampler's suggestions."""
 
     source: str = RANDOM
-    """`portfolio`, `random` or the name of the file."""
+    """Source: `portfolio`, `random` or the name of the file."""
     settings: tuple[Mapping[str, Any], ...] = ()
-    """Whole settings, as those of tuning.space.initial_trials; empty for `random`."""
+    """Complete settings, as those of tuning.space.initial_trials; empty for `random`."""
     left_out: int = 0
-    """Number of entries that the space does not hold."""
+    """Number of entries outside the space."""
 
     def to_dict(self) -> dict[str, Any] | None:
-        """Return what the study's spec holds; None for `random`."""
+        """Return the part of the study's spec; None for `random`."""
         if self.source == RANDOM:
             return None
         digest = hashlib.sha256(canonical_json([dict(each) for each in self.settings])).hexdigest()
@@ -47,15 +47,15 @@ class FirstTrials:
 def first_trials(source: str, space: Space) -> FirstTrials:
     """Return the first trials of a study in a space.
 
-    Numbers are clipped to the space's ranges. An entry is left out if the space does not offer one of its choices, or
-    fixes a setting at another value. Equal entries appear once, and none repeats one of `initial_trials`.
+    Numbers are clipped to the space's ranges. An entry is left out if the space lacks one of its choices, or fixes a
+    setting at another value. Equal entries appear once, and none repeats one of `initial_trials`.
 
     Args:
         source: `portfolio`, `random` or a path.
-        space: Says what is searched.
+        space: The search space.
 
     Raises:
-        ConfigError: The file cannot be used, or the space holds none of its entries.
+        ConfigError: The file cannot be used, or all its entries are outside the space.
     """
     if source == RANDOM:
         return FirstTrials()
@@ -65,7 +65,7 @@ def first_trials(source: str, space: Space) -> FirstTrials:
     left_out = sum(fit_settings(space, entry) is None for entry in entries)
     if left_out == len(entries):
         raise ConfigError(
-            f"--first-trials {source}: the space {space.name!r} holds none of its {left_out} entries; "
+            f"--first-trials {source}: all of its {left_out} entries are outside the space {space.name!r}; "
             "change their choices, or choose another --space"
         )
     return FirstTrials(source=Path(source).name, settings=tuple(_held(entries, space)), left_out=left_out)
@@ -92,7 +92,7 @@ def _read_file(path: str) -> list[dict[str, Value]]:
     """Read the entries of a file.
 
     Raises:
-        ConfigError: Each mistake, with its entry.
+        ConfigError: The file has mistakes; the message has all of them with their entries.
     """
     import yaml
 
@@ -104,7 +104,7 @@ def _read_file(path: str) -> list[dict[str, Value]]:
         content = yaml.load(text, Loader=yaml.BaseLoader)  # lists, mappings and strings, whatever the tags
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         reason = " ".join(str(error).split())
-        raise ConfigError(f"{place}: this is neither JSON nor YAML: {shorten(reason, 200)}; fix the file") from error
+        raise ConfigError(f"{place}: neither JSON nor YAML ({shorten(reason, 200)}); fix the file") from error
     entries = content.get("settings") if isinstance(content, dict) else content
     if not isinstance(entries, list) or not entries:
         raise ConfigError(f"{place}: write a list of settings, or a mapping with such a list under `settings`")
@@ -119,7 +119,7 @@ def _read_file(path: str) -> list[dict[str, Value]]:
 
 
 def _read_entry(entry: Any) -> tuple[dict[str, Value], list[str]]:
-    """Return the values of an entry, and what is wrong with it."""
+    """Return the values of an entry, and its problems."""
     if not isinstance(entry, dict) or not entry:
         return {}, ["it must be a mapping such as {hidden_dim: 128, pooling: max}"]
     values: dict[str, Value] = {}

@@ -1,7 +1,7 @@
-"""The search spaces that come with sentune, written as a space file would be (see tuning.space.load)."""
+"""The search spaces that are part of sentune, in the form of a space file (see tuning.space.load)."""
 
 PRESETS = {
-    # The notebook's run with the six settings that its text invites to change.
+    # The tutorial notebook's settings; the six that its text suggests to change are searched.
     "notebook": """
 settings:
   n_layers: int(1, 3)
@@ -18,10 +18,10 @@ settings:
   batch_size: 50
   clip_norm: none
 """,
-    # For 48 trials or more. Everything that a trial can be set to, over ranges that the literature defends. Left fixed:
-    # `fc_dropout_twice`, which is a higher dropout under another name; `embedding_max_norm`, which acts on random
-    # vectors only; a gradient norm of 1, as everyone has it; `inexact_lazy_adam`, which is not Adam. Decay is searched
-    # for adamw alone: it needs no L2 beside dropout elsewhere, and adadelta and rmsprop would lose their fast path.
+    # For 48 trials or more: all settings, with ranges from the literature. Fixed: `fc_dropout_twice`, which equals a
+    # higher dropout; `embedding_max_norm`, which affects only random vectors; a gradient norm of 1, the usual value;
+    # `inexact_lazy_adam`, which is not Adam. Weight decay is searched only for adamw: the others have dropout instead,
+    # and adadelta and rmsprop would lose their fast path.
     "default": """
 settings:
   n_layers: int(1, 3)
@@ -46,7 +46,7 @@ settings:
   class_weight: [none, balanced]
   clip_norm: 1.0
 """,
-    # For 16 trials in a few minutes on two cores. Ranges from the literature, kept small enough for that.
+    # For 16 trials in a few minutes on two cores: ranges from the literature, limited for this purpose.
     "quick": """
 settings:
   n_layers: int(1, 2)

@@ -1,4 +1,4 @@
-"""Space: what a study searches. It talks to Optuna trials on one side and makes TrialConfigs on the other."""
+"""Space: the search space of a study, between Optuna's trials and TrialConfigs."""
 
 import itertools
 import json
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from optuna.trial import Trial
 
 STUDY_FIELDS = ("epochs", "epoch_sentences", "patience", "metric", "precision", "seed")
-"""TrialConfig fields that belong to the run: the same for all its trials, never part of a space."""
+"""TrialConfig fields that are the same for all trials of a study, and never part of a space."""
 DEFAULTS: Mapping[str, Any] = {
     name: value for name, value in TrialConfig().to_dict().items() if name not in STUDY_FIELDS
 }
-"""TrialConfig field -> value, where a space says nothing."""
+"""TrialConfig field -> value, unless a space defines it."""
 NAME = re.compile(r"[a-z][a-z0-9_]{0,59}", re.ASCII)
-"""Of a dimension: short enough for a table, and safe to show."""
+"""Pattern of a dimension's name: short enough for a table, and safe to show."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,19 +33,19 @@ class Dimension:
     """One searched setting."""
 
     name: str
-    """Of the parameter, in Optuna and in the table."""
+    """Name of the parameter, in Optuna and in the table."""
     field: str
-    """TrialConfig's field; not `name` where a field has several ranges, as learning_rate_adam has."""
+    """TrialConfig's field; not `name` if a field has several ranges, such as learning_rate_adam."""
     distribution: "BaseDistribution"
     when: tuple[tuple[str, tuple[Value, ...]], ...] = ()
-    """(name, allowed values) of earlier dimensions or settings that are not searched; active where all hold."""
+    """(name, allowed values) of earlier dimensions or of settings that are not searched; all must hold."""
 
     def active(self, known: Mapping[str, Value]) -> bool:
-        """Whether all conditions hold. One on a dimension that is not active, so not `known`, does not."""
+        """Return whether all conditions hold. A condition on an inactive dimension, not in `known`, does not hold."""
         return all(name in known and any(equal(known[name], v) for v in allowed) for name, allowed in self.when)
 
     def contains(self, value: Value) -> bool:
-        """Whether Optuna could suggest `value`."""
+        """Return whether Optuna could suggest `value`."""
         from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
         distribution = self.distribution
@@ -60,7 +60,7 @@ class Dimension:
         return abs(steps - round(steps)) < 1e-8
 
     def nearest(self, value: Value) -> Value:
-        """Return the number that Optuna could suggest nearest to `value`, or its equal choice; else `value`."""
+        """Return the possible number that is nearest to `value`, or its equal choice; else `value`."""
         from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
         d = self.distribution
@@ -75,7 +75,7 @@ class Dimension:
         return round(number) if isinstance(d, IntDistribution) else float(number)
 
     def suggest(self, trial: "Trial") -> Value:
-        """Ask `trial` for a value."""
+        """Return a value that `trial` suggests."""
         from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
         d = self.distribution
@@ -87,7 +87,7 @@ class Dimension:
         return trial.suggest_float(self.name, d.low, d.high, step=d.step, log=d.log)
 
     def to_dict(self) -> dict[str, Any]:
-        """Every field, as JSON can hold it."""
+        """Return every field, for JSON."""
         from optuna.distributions import distribution_to_json
 
         return {
@@ -99,7 +99,7 @@ class Dimension:
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> "Dimension":
-        """The inverse of `to_dict`; what it did not write raises KeyError, TypeError or ValueError."""
+        """Return the inverse of `to_dict`; other content raises KeyError, TypeError or ValueError."""
         from optuna.distributions import json_to_distribution
 
         return cls(
@@ -110,7 +110,7 @@ class Dimension:
         )
 
     def describe(self) -> dict[str, str]:
-        """One row for people: `setting`, `values` (as a space file would say it), `when` and `kind`."""
+        """Return a row for the user: `setting`, `values` (as in a space file), `when` and `kind`."""
         clauses = [Condition(name, "==" if len(allowed) == 1 else "in", allowed) for name, allowed in self.when]
         return _row(self.name, show_distribution(self.distribution), "searched", when=" and ".join(map(str, clauses)))
 
@@ -128,7 +128,7 @@ def validate(
         (name, message) for each broken rule: the name of a dimension or fixed setting, or "try_first[i]".
     """
     found = [(d.name, message) for d in dimensions for message in _name_problems(d)]
-    dimensions = [d for d in dimensions if not any(_name_problems(d))]  # the messages below show names as they are
+    dimensions = [d for d in dimensions if not any(_name_problems(d))]  # the messages below contain names
     for name, value in fixed.items():
         found += [(name, text) for text in _field_problems(name, [value])]
     for index, dimension in enumerate(dimensions):
@@ -136,7 +136,7 @@ def validate(
     for left, right in itertools.combinations(dimensions, 2):
         if left.field == right.field and left.name != right.name and not _exclusive(left, right):
             message = f"{left.name} and {right.name} both set {left.field} and can be active together; "
-            found.append((right.name, message + "give them conditions that exclude each other"))
+            found.append((right.name, message + "write conditions that exclude each other"))
     for index, entry in enumerate(try_first):
         place = f"try_first[{index}]"
         found += [(place, text) for name, value in entry.items() for text in _field_problems(name, [value])]
@@ -146,20 +146,20 @@ def validate(
 def _name_problems(dimension: Dimension) -> Iterator[str]:
     for name in (dimension.name, *(name for name, _ in dimension.when)):
         if not (isinstance(name, str) and NAME.fullmatch(name)):
-            yield f"{name!r} cannot be the name of a setting; use small letters, digits and _"
+            yield f"{name!r} cannot be the name of a setting; choose lower-case letters, digits and _"
 
 
 def unknown_setting(name: str, parameters: Iterable[str] = ()) -> str:
-    """Say that `name` is not a setting, and which field of TrialConfig or which parameter may have been meant."""
+    """Return a message that `name` is no setting, with a similar field of TrialConfig or parameter."""
     known = list(dict.fromkeys([*DEFAULTS, *parameters]))
     near = get_close_matches(name, known, n=1)
-    hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
+    hint = f"did you mean {near[0]}?" if near else f"choose from {', '.join(known)}"
     return f"there is no setting {name!r}; {hint}"
 
 
 def _field_problems(name: str, values: Sequence[Any]) -> Iterator[str]:
     if name in STUDY_FIELDS:
-        yield f"{name} is the same for all trials of a study and not part of a space; give it to the run"
+        yield f"{name} is the same for all trials of a study and not part of a space; pass it as an option of run"
     elif name not in DEFAULTS:
         yield unknown_setting(name)
     else:
@@ -180,21 +180,21 @@ def _dimension_problems(
     if isinstance(distribution, CategoricalDistribution):
         values: list[Any] = list(distribution.choices)
     else:
-        # TrialConfig allows intervals only, so the ends speak for what lies between them.
+        # TrialConfig allows only intervals, so it suffices to check the ends.
         values = sorted({distribution.low, distribution.high})
     yield from _field_problems(dimension.field, values)
     if dimension.name != dimension.field and dimension.name in DEFAULTS:
-        yield f"{dimension.name} is a setting of its own and cannot name a range of {dimension.field!r}"
+        yield f"{dimension.name} is another setting and cannot name a range of {dimension.field!r}; choose another name"
     if any(dimension.name == other.name for other in earlier):
-        yield f"{dimension.name} stands twice in the space"
+        yield f"{dimension.name} occurs twice in the space; remove one"
     names = {other.name for other in earlier} | (set(DEFAULTS) - {other.name for other in dimensions})
     for name, _ in dimension.when:
         if name not in names:
-            yield f"{dimension.name} depends on {name}, which is no setting before it"
+            yield f"{dimension.name} depends on {name}, which is no earlier setting; fix its condition"
 
 
 def _exclusive(left: Dimension, right: Dimension) -> bool:
-    """Whether some setting would need two values at once for both to be active."""
+    """Return whether two dimensions are never active together, because a setting would need two values."""
     return any(
         name == other and not any(equal(a, b) for a in allowed for b in allowed_other)
         for name, allowed in left.when
@@ -203,7 +203,7 @@ def _exclusive(left: Dimension, right: Dimension) -> bool:
 
 
 def midpoint(distribution: "BaseDistribution") -> Value:
-    """The middle of a range, of its logarithm where it is one, and on its grid where it has steps; the first choice."""
+    """Return the middle of a range (of its logarithm on a log scale, on its grid with steps), or the first choice."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
     if isinstance(distribution, CategoricalDistribution):
@@ -221,15 +221,15 @@ class Space:
     """Dimensions in order, and everything that is not searched.
 
     Raises:
-        ConfigError: NAMING every dimension or fixed setting that breaks a rule.
+        ConfigError: A dimension or fixed setting breaks a rule; the message names all of them.
     """
 
     name: str
     dimensions: tuple[Dimension, ...]
     fixed: Mapping[str, Value] = field(default_factory=dict)
-    """TrialConfig fields that differ from its defaults, where they are not searched or not active."""
+    """TrialConfig fields that differ from its defaults if they are not searched or not active."""
     try_first: tuple[Mapping[str, Value], ...] = ()
-    """TrialConfig fields to try before the sampler's own; an entry may be partial."""
+    """Values of TrialConfig fields to try before the sampler's suggestions; an entry may be partial."""
 
     def __post_init__(self) -> None:
         problems = validate(self.dimensions, self.fixed, self.try_first)
@@ -237,11 +237,11 @@ class Space:
             raise ConfigError("; ".join(message for _, message in problems))
 
     def suggest(self, trial: "Trial") -> dict[str, Value]:
-        """Ask `trial` for the parameters of the active dimensions, in order."""
+        """Return the parameters of the active dimensions that `trial` suggests, in order."""
         return self.resolve(lambda dimension: dimension.suggest(trial))
 
     def to_config(self, params: Mapping[str, Value], **changes: Any) -> TrialConfig:
-        """The configuration that `params`, one for each active dimension, stand for, with `changes` on top.
+        """Return the configuration of `params`, one for each active dimension, with `changes`.
 
         Raises:
             ConfigError: A parameter is missing or not active, or a value breaks TrialConfig's rules.
@@ -261,25 +261,25 @@ class Space:
         return TrialConfig(**settings)
 
     def to_params(self, config: TrialConfig) -> dict[str, Value]:
-        """The values that `config` gives to the active dimensions, those outside their distribution left out."""
+        """Return the values of the active dimensions in `config`, except those outside their distribution."""
         settings = config.to_dict()
         values = self.resolve(lambda dimension: settings[dimension.field], settings)
         return {d.name: values[d.name] for d in self.dimensions if d.name in values and d.contains(values[d.name])}
 
     def distributions(self, params: Mapping[str, Value]) -> dict[str, "BaseDistribution"]:
-        """The distributions of the active dimensions that `params` has a value for."""
-        # A dimension without a value decides no condition: NaN equals nothing.
+        """Return the distributions of the active dimensions with a value in `params`."""
+        # A dimension without a value satisfies no condition: NaN equals nothing.
         values = self.resolve(lambda dimension: params.get(dimension.name, math.nan))
         return {d.name: d.distribution for d in self.dimensions if d.name in values and d.name in params}
 
     def resolve(
         self, value_of: Callable[[Dimension], Value], settings: Mapping[str, Value] | None = None
     ) -> dict[str, Value]:
-        """Take a value for each active dimension, in order.
+        """Return a value for each active dimension, in order.
 
         Args:
-            value_of: Asked for active dimensions only.
-            settings: TrialConfig fields that decide conditions on what is not searched; the fixed ones if None.
+            value_of: Called with each active dimension; returns its value.
+            settings: TrialConfig fields for conditions on settings that are not searched; None for the fixed ones.
 
         Returns:
             Parameter name -> value.
@@ -294,7 +294,7 @@ class Space:
         return values
 
     def to_json(self) -> str:
-        """One canonical line: equal spaces give equal text."""
+        """Return one canonical line: equal spaces have equal texts."""
         content = {
             "name": self.name,
             "dimensions": [dimension.to_dict() for dimension in self.dimensions],
@@ -305,14 +305,14 @@ class Space:
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """The inverse of `to_json`.
+        """Return the space that `to_json` wrote.
 
         Raises:
-            CorruptionError: The text is not one that `to_json` wrote.
+            CorruptionError: The text was not written by `to_json`.
             ConfigError: The space breaks a rule of this version.
         """
         try:
-            with warnings.catch_warnings(action="error"):  # Optuna warns where it would mend what we did not write
+            with warnings.catch_warnings(action="error"):  # Optuna warns if it changes a distribution
                 content = json.loads(text)
                 return cls(
                     name=content["name"],
@@ -324,7 +324,7 @@ class Space:
             raise CorruptionError(f"the study's search space cannot be read ({error!r}); start a new study") from error
 
     def describe(self) -> list[dict[str, str]]:
-        """Rows for people: `setting`, `values`, `when`, and as `kind` searched, fixed or tried first."""
+        """Return rows for the user: `setting`, `values`, `when`, and as `kind` searched, fixed or tried first."""
         rows = [dimension.describe() for dimension in self.dimensions]
         rows += [_row(name, show_value(value), "fixed") for name, value in sorted(self.fixed.items())]
         for number, entry in enumerate(self.try_first, 1):

@@ -1,4 +1,4 @@
-"""The YAML text of a search space -> entries, each with its line. It reads nodes, so no tag can make an object."""
+"""Parse the YAML text of a search space into entries with their lines. It reads nodes, so no tag creates an object."""
 
 from collections.abc import Iterator
 
@@ -11,7 +11,7 @@ from tuning.space.presets import PRESETS
 
 
 class SpaceParser:
-    """What one text says; every mistake is noted with its line and skipped, so that all are found in one go."""
+    """Content of one text. Every mistake is recorded with its line and skipped, so that all are reported together."""
 
     def __init__(self, place: str, text: str) -> None:
         self.place = place
@@ -38,7 +38,7 @@ class SpaceParser:
         if not self._found and not self.entries and self.extends is None:
             self._found.append((0, f"{self.place}: nothing is searched; write `settings:` with at least one range"))
         self.problems = [message for _, message in sorted(self._found, key=lambda found: found[0])]
-        """What is wrong, from the top of the text to its end."""
+        """Problems, in the order of the text."""
 
     def _compose(self, text: str) -> yaml.Node | None:
         try:
@@ -83,7 +83,7 @@ class SpaceParser:
             return None
 
     def _when(self, node: yaml.Node) -> tuple[Condition, ...]:
-        """One condition, or a list of them that must all hold."""
+        """Return the clauses of one condition, or of a list of conditions that must all hold."""
         nodes = node.value if isinstance(node, yaml.SequenceNode) else [node]
         found: list[Condition] = []
         for each in nodes:
@@ -108,7 +108,7 @@ class SpaceParser:
         return None
 
     def _mapping(self, node: yaml.Node | None, what: str, keys: tuple[str, ...] = ()) -> dict[str, yaml.Node]:
-        """The entries of a mapping; keys other than `keys`, where there are any, are noted and left out."""
+        """Return the entries of a mapping; keys other than `keys`, if given, are recorded as problems and left out."""
         if node is None:
             return {}
         if not isinstance(node, yaml.MappingNode):
@@ -120,9 +120,9 @@ class SpaceParser:
             if name is None:
                 continue
             if keys and name not in keys:
-                self._note(key, f"{shorten(name)} is not known here; {what} may hold {', '.join(keys)}")
+                self._note(key, f"{shorten(name)} is unknown here; {what} can contain {', '.join(keys)}")
             elif name in found:
-                self._note(key, f"{shorten(name)} stands twice; keep one of them")
+                self._note(key, f"{shorten(name)} occurs twice; remove one")
             else:
                 found[name] = value
         return found

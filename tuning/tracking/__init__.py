@@ -1,1 +1,1 @@
-"""Callbacks that show a search: progress display, TensorBoard; and the export to MLflow."""
+"""Tracking of a search: progress display, TensorBoard, and the export to MLflow."""

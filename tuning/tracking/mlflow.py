@@ -1,7 +1,7 @@
 """`sentune export STUDY --to mlflow`: a study as an MLflow experiment, each trial as a run.
 
-A tag with the trial's number identifies a run, which is closed as the last step. So another export adds what is new,
-and completes one that was interrupted.
+A tag with the trial's number identifies a run, which is closed as the last step. Another export therefore adds new
+runs, and completes an interrupted export.
 """
 
 import hashlib
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 STUDY, TRIAL = "sentune.study", "sentune.trial"
-"""Tags: what an experiment holds, and a run."""
+"""Names of the tags of an experiment and of a run."""
 STATUS = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED"}
-"""Of a run, by its trial's state; a trial that still runs is RUNNING to MLflow too."""
+"""Status of a run by its trial's state; a trial that has not ended is RUNNING in MLflow, too."""
 MAX_RUNS = 50_000
-"""In one request, the most that MLflow allows."""
+"""Maximum number of parameters in one request that MLflow allows."""
 BATCH = 900
-"""Figures in one request; MLflow takes 1,000 of everything."""
+"""Number of figures in one request; MLflow allows 1,000 of all kinds together."""
 
 
 def default_uri(folder: Path) -> str:
@@ -37,21 +37,21 @@ def default_uri(folder: Path) -> str:
 
 
 def export_to_mlflow(folder: Path, uri: str) -> str:
-    """Copy the study in `folder` to the MLflow server or store at `uri`; another call adds what is new.
+    """Copy the study in `folder` to the MLflow server or store at `uri`; another call adds new runs and epochs.
 
     Returns:
-        What was done, in a line.
+        A line about the result.
 
     Raises:
         UserError: There is no such study; MLflow is not installed, cannot be reached, or refuses.
-        ConfigError: The experiment of the study's name there holds something else.
+        ConfigError: The experiment with the study's name contains something else.
     """
     attributes, records = read_study(folder)
     spec = attributes["spec"]
     if importlib.util.find_spec("mlflow") is None:
-        raise UserError("--to mlflow needs what is not installed: pip install 'sentune[mlflow]'")
-    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"  # nothing is sent anywhere but to `uri`
-    # MLflow's default of 7 tries for minutes if no server listens.
+        raise UserError("--to mlflow needs more packages; run pip install 'sentune[mlflow]'")
+    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"  # data are sent only to `uri`
+    # With MLflow's default of 7, it retries for minutes if no server listens.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     import mlflow
     from mlflow.exceptions import MlflowException
@@ -68,7 +68,7 @@ def export_to_mlflow(folder: Path, uri: str) -> str:
     except MlflowException as error:
         raise UserError(redact_uris(f"cannot export to {uri}: {error_summary(error)}")) from error
     except ImportError as error:  # the driver of a database
-        raise UserError(redact_uris(f"cannot export to {uri}: {error_summary(error)}; pip install it")) from error
+        raise UserError(redact_uris(f"cannot export to {uri}: {error_summary(error)}; install the package")) from error
     new = sum(record.number not in runs for record in records)
     return f"experiment {folder.name} at {redact_uris(uri)}: {len(records)} runs, {new} of them new"
 
@@ -80,9 +80,9 @@ def _experiment(client: "MlflowClient", name: str, spec: Spec, uri: str) -> str:
     if found is None:
         return client.create_experiment(name, tags={STUDY: ours})
     if found.tags.get(STUDY) != ours or found.lifecycle_stage != "active":
-        what = "is deleted" if found.lifecycle_stage != "active" else "holds something else than this study"
+        what = "is deleted" if found.lifecycle_stage != "active" else "contains something else than this study"
         raise ConfigError(
-            f"experiment {name!r} at {redact_uris(uri)} {what}: rename or purge it there, or choose another --uri"
+            f"experiment {name!r} at {redact_uris(uri)} {what}; rename or purge it there, or choose another --uri"
         )
     return str(found.experiment_id)
 
@@ -96,7 +96,7 @@ def _runs(client: "MlflowClient", experiment: str) -> "dict[int, Run]":
 def _export(
     client: "MlflowClient", experiment: str, run: "Run | None", record: TrialRecord, searched: list[str]
 ) -> None:
-    """Bring one run up to date; a closed one already is."""
+    """Update one run, unless it is closed."""
     from mlflow.entities import Metric, Param, RunTag
 
     if run is not None and run.info.status in STATUS.values():
@@ -126,5 +126,5 @@ def _export(
 
 
 def _ms(seconds: float) -> int:
-    """MLflow counts in milliseconds."""
+    """Return milliseconds, which MLflow uses."""
     return int(seconds * 1000)

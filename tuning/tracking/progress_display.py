@@ -24,11 +24,11 @@ from tuning.tracking.progress_text import best_text, failures, live_block, rate_
 
 REFRESH_SECONDS = 0.5
 PLAIN_SECONDS = 5.0
-"""Minimum time between two plain lines."""
+"""Minimum time in seconds between two plain lines."""
 NOTEBOOK_SIZE = 100, 24
-"""Columns and lines of the block in a notebook."""
+"""Number of columns and lines of the block in a notebook."""
 PATIENCE_SECONDS = 2.0
-"""Maximum time that the end of a search waits for a blocked terminal."""
+"""Maximum time in seconds that the end of a search waits for a blocked terminal."""
 
 
 def moves_cursor(console: Console, environ: Mapping[str, str]) -> bool:
@@ -51,7 +51,7 @@ class ProgressDisplay(Callback):
         """Failures that have not been shown yet."""
         self.events = 0
         self.best: BestSoFar | None = None
-        """The best that plain lines showed last."""
+        """The best in the latest plain line."""
         self.began = time.monotonic()
         self.lock = threading.Lock()
         self.over = threading.Event()
@@ -69,21 +69,21 @@ class ProgressDisplay(Callback):
         self.thread.join(PATIENCE_SECONDS)
 
     def on_trial_start(self, number: int, config: TrialConfig) -> None:
-        """A trial starts or resumes."""
+        """Record that a trial starts or resumes."""
         self._note(self.progress.start, number, config.to_dict())
 
     def on_epoch_end(self, number: int, result: EpochResult) -> None:
-        """A trial reported an epoch."""
+        """Record an epoch of a trial."""
         self._note(self.progress.epoch, number, result)
 
     def on_trial_pause(self, number: int) -> None:
-        """A trial is paused at a rung."""
+        """Record that a trial is paused at a rung."""
         self._note(self.progress.pause, number)
 
     def on_trial_end(self, record: TrialRecord) -> None:
-        """A trial has ended."""
+        """Record that a trial has ended."""
         if record.state == "FAIL":
-            self._note(self.failed.__setitem__, record.number, record.error or "no reason is known")
+            self._note(self.failed.__setitem__, record.number, record.error or "unknown reason")
         self._note(self.progress.end, record)
 
     def _note(self, change: Callable[..., None], *arguments: Any) -> None:
@@ -97,18 +97,18 @@ class ProgressDisplay(Callback):
             get_renderable=self._block,
             auto_refresh=False,
             transient=True,
-            redirect_stderr=sys.stderr.isatty(),  # what goes into a file stays out of the terminal
+            redirect_stderr=sys.stderr.isatty(),  # a file as standard error gets no part of the display
         )
         with live:
             live.refresh()
             while not self.over.wait(REFRESH_SECONDS):
                 for line in self._new_failures():
-                    self.console.print(Text(line), soft_wrap=True)  # stays, above the block
+                    self.console.print(Text(line), soft_wrap=True)  # remains above the block
                 live.refresh()
         self._write([*self._new_failures(), self._summary()])
 
     def _show_in_notebook(self) -> None:
-        """Replace one output of the cell; failures are in the output that stays."""
+        """Replace one output of the cell; failures are in another output, which remains."""
         from IPython.display import display
 
         failed: list[str] = []
@@ -128,7 +128,7 @@ class ProgressDisplay(Callback):
 
     def _block(self) -> Text:
         size = self.console.size
-        # Two columns stay free: `^C` is echoed behind the last line, and must not begin a new one.
+        # Two columns are left free: `^C` is echoed behind the last line, and must not begin a new line.
         return Text("\n".join(self._lines(size.width - 2, size.height)), no_wrap=True, overflow="crop")
 
     def _show_plain(self) -> None:
@@ -142,7 +142,7 @@ class ProgressDisplay(Callback):
             self._write(self._news())
 
     def _news(self) -> list[str]:
-        """Return a summary and what is new: failed trials and the best."""
+        """Return a summary, new failures and a new best trial."""
         lines = [*self._new_failures(), self._summary()]
         with self.lock:
             best = self.progress.best

@@ -21,39 +21,39 @@ class BestSoFar:
     epoch: EpochResult
     settings: Mapping[str, Any]
     found: float | None
-    """When, in seconds since 1970; None where the journal does not say."""
+    """Time in seconds since 1970; None if the journal does not contain it."""
 
 
 @dataclass(kw_only=True)
 class SearchProgress:
-    """What has happened so far: in the journal before this start, and since."""
+    """State of a search: the journal before this start, and the events since."""
 
     records: InitVar[Iterable[TrialRecord]]
     """The journal's trials before the search starts or resumes."""
     n_trials: int
     epochs_a_trial: int
-    """Number of epochs of a trial that is not stopped."""
+    """Maximum number of epochs per trial."""
     remaining: RemainingTime
     budget_seconds: float | None = None
-    """Time that this start may take; None for no limit."""
+    """Time budget of this start in seconds; None for no limit."""
     searched: Sequence[str]
-    """TrialConfig fields that are shown of a trial's settings."""
+    """TrialConfig fields to show of a trial's settings."""
     metric: Metric = METRICS["accuracy"]
-    """What the study optimises."""
+    """Metric that the study optimises."""
     ended: Counter[str] = field(default_factory=Counter)
     """Number of ended trials by state."""
     trained: dict[int, list[EpochResult]] = field(default_factory=dict)
-    """Epochs of each trial that has started."""
+    """Number of epochs of each trial that has started."""
     running: dict[int, Mapping[str, Any]] = field(default_factory=dict)
     """Searched settings of the trials that are being trained."""
     paused: set[int] = field(default_factory=set)
-    """The trials that are paused at a rung."""
+    """Numbers of the trials that are paused at a rung."""
     bests: dict[int, BestSoFar] = field(default_factory=dict)
-    """By trial; a failed one has none."""
+    """Best epoch by trial; a failed trial has none."""
     epochs: int = 0
     """Number of epochs trained since this start."""
     first_start: float | None = None
-    """When the first trial began, by time.monotonic; None before."""
+    """Time at which the first trial began, by time.monotonic; None before."""
 
     def __post_init__(self, records: Iterable[TrialRecord]) -> None:
         for record in records:
@@ -68,7 +68,7 @@ class SearchProgress:
                 self._set_best(record)
 
     def start(self, number: int, config: Mapping[str, Any]) -> None:
-        """Note that a trial starts or resumes."""
+        """Record that a trial starts or resumes."""
         self.first_start = self.first_start or time.monotonic()
         self.running[number] = self._shown(config)
         self.trained.setdefault(number, [])
@@ -76,12 +76,12 @@ class SearchProgress:
         self.remaining.add(number, TrialConfig.from_dict(config))
 
     def pause(self, number: int) -> None:
-        """Note that a trial is paused at a rung."""
+        """Record that a trial is paused at a rung."""
         del self.running[number]
         self.paused.add(number)
 
     def epoch(self, number: int, result: EpochResult) -> None:
-        """Note an epoch; one that was reported before a restart changes nothing."""
+        """Record an epoch; one that was reported before a restart changes nothing."""
         epochs, settings = self.trained[number], self.running[number]
         if epochs and result.epoch <= epochs[-1].epoch:
             return
@@ -91,7 +91,7 @@ class SearchProgress:
             self.bests[number] = BestSoFar(trial=number, epoch=result, settings=settings, found=time.time())
 
     def end(self, record: TrialRecord) -> None:
-        """Note that a trial has ended."""
+        """Record that a trial has ended."""
         number = record.number
         self.running.pop(number, None)
         self.paused.discard(number)

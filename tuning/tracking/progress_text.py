@@ -13,7 +13,7 @@ from tuning.tracking.progress_state import BestSoFar, SearchProgress
 MAX_FAILURES = 3
 """Maximum number of failures that are listed one by one."""
 TITLE_WIDTH = 12
-"""Characters of an audit line's title."""
+"""Width in characters of the title of an audit line."""
 
 
 def live_block(progress: SearchProgress, elapsed: float, width: int, height: int) -> list[str]:
@@ -35,7 +35,7 @@ def live_block(progress: SearchProgress, elapsed: float, width: int, height: int
 
 
 def _running_lines(progress: SearchProgress, width: int, room: int) -> list[str]:
-    """Return a title and the running trials by number; the last line counts those without room."""
+    """Return a title and the running trials by number; the last line counts those that do not fit."""
     if not progress.running or room < 3:
         return []
     rows = sorted(progress.running.items())
@@ -72,17 +72,17 @@ def status_line(progress: SearchProgress) -> str:
 
 
 def rate_line(progress: SearchProgress, elapsed: float) -> str:
-    """Return `0.52 epochs/s, 12:05 gone, about 1:20:00 left`."""
+    """Return `0.52 epochs/s, 12:05 elapsed, about 1:20:00 left`."""
     if progress.first_start is None:
-        return f"starting Ray, {format_clock(elapsed)} gone"
+        return f"starting Ray, {format_clock(elapsed)} elapsed"
     left, budget = progress.seconds_left(), progress.budget_seconds
     if budget is not None and (left is None or budget - elapsed < left):
         ahead = f"{format_clock(max(0.0, budget - elapsed))} left of the time budget"
     elif left is None:
-        return f"starting workers, then the first epoch, {format_clock(elapsed)} gone"
+        return f"starting workers, then the first epoch, {format_clock(elapsed)} elapsed"
     else:
         ahead = f"about {format_clock(left)} left"
-    return f"{progress.epochs_a_second():.2f} epochs/s, {format_clock(elapsed)} gone, {ahead}"
+    return f"{progress.epochs_a_second():.2f} epochs/s, {format_clock(elapsed)} elapsed, {ahead}"
 
 
 def best_text(best: BestSoFar, metric: Metric) -> str:
@@ -104,6 +104,6 @@ def failures(failed: Mapping[int, str]) -> list[str]:
 
 
 def wrap_titled(text: str, width: int) -> str:
-    """Lines with a title of TITLE characters each, wrapped below what follows it."""
+    """Wrap lines with a title of TITLE characters each; continuation lines are indented by the title's width."""
     settings = {"width": max(width, 2 * TITLE_WIDTH), "subsequent_indent": " " * TITLE_WIDTH, "break_on_hyphens": False}
     return "\n".join(textwrap.fill(line, **settings) for line in text.splitlines())  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""The remaining time of a search, by a simulation of what is left (tuning.scheduling.simulated_backend)."""
+"""The remaining time of a search, by a simulation of its rest (tuning.scheduling.simulated_backend)."""
 
 import math
 import random
@@ -11,7 +11,7 @@ from tuning.scheduling.simulated_backend import simulate
 from tuning.scheduling.study import StudyConfig
 
 SHARE = 0.02
-"""Share of the time that simulations may take: one that took a second is kept for 50."""
+"""Share of the time that simulations may take: the result of one that took a second is used for 50."""
 
 
 @dataclass(kw_only=True)
@@ -30,7 +30,7 @@ class RemainingTime:
     _valid_until: float = -math.inf
 
     def add(self, number: int, config: TrialConfig) -> None:
-        """Note a trial that has started."""
+        """Record a trial that has started."""
         if number not in self.costs:
             self.costs[number] = self.cost(config)
 
@@ -68,10 +68,10 @@ class RemainingTime:
 
 
 def _score_model(rows: Sequence[Sequence[tuple[float, float]]]) -> Callable[[int, int], float]:
-    """Return known scores, and for an epoch that is not trained yet one that the known trials had there.
+    """Return known scores, and for an epoch that is not trained yet a score of the known trials at this epoch.
 
-    A score is drawn again at each rung: the trials that were promoted to it are all good ones, and a good trial is not
-    better than them.
+    A score is drawn again at each rung: all trials that were promoted to it are good, and a good trial is not better
+    than they are.
 
     Args:
         rows: Score and seconds of each epoch so far, by trial.

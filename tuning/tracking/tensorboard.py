@@ -1,7 +1,7 @@
-"""`run --tensorboard`: STUDY/tensorboard says what the journal says, in a file of events for each trial.
+"""`run --tensorboard`: STUDY/tensorboard has the content of the journal, in a file of events for each trial.
 
-When a search starts or resumes, the folder is written again from the journal; then each trial's file grows with its
-epochs. So no epoch is in it twice, and the partial file of a killed search is replaced.
+When a search starts or resumes, the folder is written again from the journal. Then each epoch is appended to its
+trial's file. Therefore no epoch is in it twice, and the partial file of a killed search is replaced.
 """
 
 import contextlib
@@ -26,17 +26,17 @@ def check_tensorboard() -> None:
     """Check that event files can be written.
 
     Raises:
-        ConfigError: Their writer is not installed.
+        ConfigError: The package that writes them is not installed.
     """
     if importlib.util.find_spec("tensorboardX") is None:
-        raise ConfigError("--tensorboard needs what is not installed: pip install 'sentune[tensorboard]'")
+        raise ConfigError("--tensorboard needs another package; run pip install 'sentune[tensorboard]'")
 
 
 class TensorBoardCallback(Callback):
     """A callback that writes event files. Close it after the search."""
 
     def __init__(self, journal: StudyJournal, searched: Sequence[str], say: Callable[[str], None]) -> None:
-        """Make the folder from the journal.
+        """Write the folder from the journal.
 
         Args:
             journal: The open journal.
@@ -60,19 +60,19 @@ class TensorBoardCallback(Callback):
                     run.writer.close()
 
     def on_trial_start(self, number: int, config: TrialConfig) -> None:
-        """A trial starts or resumes."""
+        """Write the file of a trial that starts or resumes."""
         self._update(self._journal.records(number, number + 1)[0])
 
     def on_epoch_end(self, number: int, result: EpochResult) -> None:
-        """A trial's epoch is in the journal."""
+        """Write an epoch, which is in the journal."""
         self._update(self._journal.records(number, number + 1)[0])
 
     def on_trial_end(self, record: TrialRecord) -> None:
-        """A trial has ended."""
+        """Write the end of a trial."""
         self._update(record)
 
     def close(self) -> None:
-        """Close the files of trials that were cut short; their ends are open."""
+        """Close the files of interrupted trials, without an end."""
         for run in self._open.values():
             with contextlib.suppress(OSError):
                 run.writer.close()
@@ -104,12 +104,12 @@ class _Run:
         place.mkdir()
         self.writer = EventsWriter(str(place / "events"))
         self._written = 0
-        # Without the first of the three TensorBoard finds out itself what settings and figures there are.
+        # Without the first of the three, TensorBoard derives the settings and figures itself.
         _, self._start, self._end = hparams(searched_values(record, searched), {})
         self._write(self._start, 0, record.started_at or 0.0)
 
     def add(self, record: TrialRecord) -> None:
-        """Write the epochs that are not there yet, and how the trial ended if it has."""
+        """Write new epochs, and the end of the trial if it has ended."""
         from tensorboardX.proto.api_pb2 import Status
         from tensorboardX.proto.plugin_hparams_pb2 import HParamsPluginData
         from tensorboardX.proto.summary_pb2 import Summary

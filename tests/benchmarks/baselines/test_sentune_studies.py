@@ -1,4 +1,4 @@
-"""What is read from a study that the real command made."""
+"""Reading of a study that the real command created."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""Which settings become the portfolio, in which order, and the file."""
+"""The choice and order of the portfolio's settings, and its file."""
 
 import json
 from pathlib import Path

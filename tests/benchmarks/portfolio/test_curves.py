@@ -1,4 +1,4 @@
-"""What is read from a recording of several sets."""
+"""Reading of a recording of several sets."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Which configurations are recorded, in which order, and what a curve has."""
+"""The recorded configurations, their order, and the fields of a curve."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Tables and verdicts of given figures."""
+"""Tables and verdicts for given figures."""
 
 import pytest
 

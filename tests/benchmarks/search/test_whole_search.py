@@ -1,4 +1,4 @@
-"""What is computed from a part of a search, and what the claims say."""
+"""Computations from a part of a search, and the claims."""
 
 import pytest
 

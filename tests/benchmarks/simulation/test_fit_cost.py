@@ -1,4 +1,4 @@
-"""How the weights of the virtual cost are fitted."""
+"""The fit of the weights of the virtual cost."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The table of what order costs."""
+"""The table of the cost of order."""
 
 from concurrent.futures import ThreadPoolExecutor
 

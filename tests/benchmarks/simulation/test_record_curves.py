@@ -1,4 +1,4 @@
-"""The part of the data, and what is trained."""
+"""The part of the data, and the recorded trainings."""
 
 import argparse
 

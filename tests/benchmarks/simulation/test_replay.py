@@ -1,4 +1,4 @@
-"""What a replayed search trains, sees and takes."""
+"""Replayed searches: their trainings, visible results and times."""
 
 import dataclasses
 

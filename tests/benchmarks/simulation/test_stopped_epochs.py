@@ -1,4 +1,4 @@
-"""How many epochs a search trains under ASHA and under the median pruner."""
+"""The number of epochs that a search trains under ASHA and under the median pruner."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""The audit: what misleads is counted, and its text cannot steer a terminal."""
+"""The audit counts what can mislead, and its text contains no control characters."""
 
 import json
 from typing import Any

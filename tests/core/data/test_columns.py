@@ -1,4 +1,4 @@
-"""Which columns hold what, and labels to class numbers."""
+"""The choice of columns, and the conversion of labels to class numbers."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""load_corpus on files of one's own: the arrays, the key, the cache and the refusals."""
+"""load_corpus on a user's files: the arrays, the key, the cache and the errors."""
 
 import pickle
 import subprocess

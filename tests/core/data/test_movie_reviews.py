@@ -85,7 +85,8 @@ def test_files_that_are_not_the_published_ones_are_taken_and_told(tmp_path: Path
     resolve_mr_at(tmp_path / "x.tar.gz", told.append)
     assert len(told) == 1
     assert told[0].endswith(
-        "rt-polarity.neg and rt-polarity.pos differ from the published Movie Review files; do not compare the figures with published ones"
+        "rt-polarity.neg and rt-polarity.pos differ from the published Movie Review files; "
+        "do not compare the figures with published ones"
     )
 
 

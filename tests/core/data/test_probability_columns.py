@@ -1,4 +1,4 @@
-"""Columns with probabilities: which class each has, what a row may hold, and what becomes of them in a corpus."""
+"""Columns with probabilities: their classes, valid rows, and their use in a corpus."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""Text files and Parquet to tables; what is broken is named by file and line."""
+"""Text files and Parquet become tables; errors name file and line."""
 
 import gzip
 import json

@@ -1,4 +1,4 @@
-"""Split rules: sizes, strata, and copies that stay together."""
+"""Split rules: sizes, strata, and copies in the same split."""
 
 from typing import Any
 

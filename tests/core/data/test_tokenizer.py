@@ -1,4 +1,4 @@
-"""core.data.tokenizer: three tokenizers, each as data too, and the choice between them."""
+"""core.data.tokenizer: three tokenizers, each also as regular expressions, and the choice between them."""
 
 import importlib
 import json

@@ -1,4 +1,4 @@
-"""Files of word vectors: what is kept, and what is refused by file and line."""
+"""Files of word vectors: the rows that are kept, and errors with file and line."""
 
 import gzip
 import zipfile

@@ -1,4 +1,4 @@
-"""Texts to flat arrays: the same as one list a sentence, without the lists."""
+"""Texts become flat arrays with the same content as one list per sentence."""
 
 import numpy as np
 import pytest

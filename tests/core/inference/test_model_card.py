@@ -1,4 +1,4 @@
-"""The card tells where a model comes from, and nothing in its data can become markup."""
+"""The card shows the origin of a model, and nothing in its data can become markup."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""core.inference.onnx_graph and core.inference.onnx_export: what onnxruntime computes is what the model computes."""
+"""core.inference.onnx_graph and core.inference.onnx_export: onnxruntime computes the model's probabilities."""
 
 import dataclasses
 import json

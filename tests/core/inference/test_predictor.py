@@ -1,4 +1,4 @@
-"""A saved model labels any text, in order, and says so when it cannot."""
+"""A saved model labels any text, in order, and raises an error if it cannot."""
 
 import dataclasses
 import subprocess

@@ -1,4 +1,4 @@
-"""A saved model comes back as it was, or not at all."""
+"""A saved model is loaded without a change, or not at all."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""Packed files are read in memory, under limits, and whatever is odd about them is refused."""
+"""Packed files are read in memory, under limits, and irregular ones are refused."""
 
 import gzip
 import io

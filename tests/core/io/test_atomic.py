@@ -1,4 +1,4 @@
-"""A folder is replaced in one step: whoever is killed at whatever moment leaves the old one or the new one."""
+"""A folder is replaced in one step: a kill at any moment leaves the old or the new one."""
 
 import errno
 import os

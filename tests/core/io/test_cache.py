@@ -1,4 +1,4 @@
-"""The store: built once, whole or not there, and a flipped bit is found."""
+"""The cache: an entry is built once, is complete or absent, and its damage is detected."""
 
 import errno
 import os

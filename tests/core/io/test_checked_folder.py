@@ -1,4 +1,4 @@
-"""core.io.checked_folder: half a saved model goes, and nothing else."""
+"""core.io.checked_folder: a partial model is removed, and nothing else."""
 
 import os
 import time

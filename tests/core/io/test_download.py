@@ -1,4 +1,4 @@
-"""Downloads from a real server on this machine, which cuts, refuses and lies."""
+"""Downloads from a real server on this machine that interrupts, refuses and sends wrong data."""
 
 import dataclasses
 import hashlib

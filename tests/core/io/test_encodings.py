@@ -1,4 +1,4 @@
-"""Which encoding a file has."""
+"""Detection of a file's encoding."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What is remembered of outside files, and when it is not believed."""
+"""Remembered digests of input files, and when they are not used."""
 
 import hashlib
 import os

@@ -1,4 +1,4 @@
-"""Whether a file of texts can be prepared in the memory of the machine."""
+"""The check that a file of texts can be prepared in the memory of the machine."""
 
 import gzip
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Tokens, vocabulary, and text made safe to compare and to show."""
+"""Text that is made safe to compare and to show."""
 
 import importlib.metadata
 import unicodedata

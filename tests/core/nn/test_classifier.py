@@ -1,4 +1,4 @@
-"""How the classifier is built, and how sentences are turned round."""
+"""The construction of the classifier, and the reversal of sentences."""
 
 import numpy as np
 import torch

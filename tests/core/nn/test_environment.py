@@ -1,4 +1,4 @@
-"""core.nn.environment: what the bits depend on beside torch."""
+"""core.nn.environment: everything besides torch on which bit-identical results depend."""
 
 import re
 import shutil

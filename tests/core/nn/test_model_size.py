@@ -1,4 +1,4 @@
-"""core.nn.model_size: the formula counts what the model has."""
+"""core.nn.model_size: the formula equals the number of the model's parameters."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Threads and memory while training."""
+"""Threads and memory during training."""
 
 import resource
 import sys

@@ -1,4 +1,4 @@
-"""Which sentences make a batch, and what it holds."""
+"""The sentences of a batch, and its arrays."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""Checkpoints: whole or not there, checked when they are read."""
+"""Checkpoints are complete or absent, and verified when they are read."""
 
 import errno
 import logging

@@ -1,4 +1,4 @@
-"""evaluate(): one split, in its order, whatever the batches."""
+"""evaluate(): the results of one split, in its order, for any batches."""
 
 import dataclasses
 from typing import Any

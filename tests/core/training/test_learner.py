@@ -1,4 +1,4 @@
-"""The fast training step against plain torch, in float64, and what must not leak."""
+"""The fast training step against plain torch, in float64, without leaks between sentences."""
 
 import dataclasses
 from itertools import product

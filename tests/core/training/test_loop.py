@@ -1,4 +1,4 @@
-"""train(): what it reports, when it stops, and that its bits depend on nothing but its arguments."""
+"""train(): its reports, its end, and that its results depend only on its arguments."""
 
 import dataclasses
 import logging

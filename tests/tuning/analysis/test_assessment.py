@@ -1,4 +1,4 @@
-"""tuning.analysis.assessment: what stored predictions say about a study's trials."""
+"""tuning.analysis.assessment: conclusions from stored predictions."""
 
 import dataclasses
 from pathlib import Path
@@ -101,7 +101,7 @@ def test_readings_of_the_same_test_split_by_other_studies_are_counted(tmp_path: 
     (tmp_path / "broken/study.journal").write_bytes(b"{}\n")
     found = assess(trials(), attributes(test_fingerprint="same"), tmp_path / "second")
     assert found.elsewhere == {"first": 1}
-    note = "this study has not read the test split; by study first: 1"
+    note = "this study has not used the test split; by study first: 1"
     assert evaluations_note(found.test_evaluations, found.elsewhere) == note
 
 
@@ -178,10 +178,10 @@ def test_a_study_of_one_validation_sentence_has_no_corrected_figure() -> None:
 def test_damage_is_named_with_its_trial() -> None:
     found = trials()
     found[2] = trial(2, WRONG[2], predictions=(None, {**predicting(range(3)), "crc32": 1}))
-    with pytest.raises(CorruptionError, match=r"what trial 2 predicted is damaged .*put back a copy"):
+    with pytest.raises(CorruptionError, match=r"what trial 2 predicted is damaged .*restore a copy"):
         assess(found, attributes())
     found[2] = trial(2, WRONG[2], predictions=(None, pack_labels(np.zeros(7, dtype=int))))
-    with pytest.raises(CorruptionError, match=r"trial 2 .*\(7 predictions for 200 validation sentences\): put back"):
+    with pytest.raises(CorruptionError, match=r"trial 2 .*\(7 predictions for 200 validation sentences\); restore"):
         assess(found, attributes())
 
 
@@ -210,9 +210,9 @@ def test_other_splits_and_other_training_data_do_not_count_for_the_row(change: d
 
 def test_every_reading_counts_in_the_note() -> None:
     readings = [reading(3, 0.7), reading(3, 0.7, split="folds:10"), reading(4, 0.7, verb="retrain")]
-    assert evaluations_note(readings) == "the test split was read 3 times: 2 by confirm, 1 by retrain"
-    assert evaluations_note(readings[:1]) == "the test split was read once: 1 by confirm"
-    assert evaluations_note([]) == "no reading of the test split is recorded"
+    assert evaluations_note(readings) == "the test split was used 3 times: 2 by confirm, 1 by retrain"
+    assert evaluations_note(readings[:1]) == "the test split was used once: 1 by confirm"
+    assert evaluations_note([]) == "no use of the test split is recorded"
 
 
 def test_the_rows_show_it() -> None:

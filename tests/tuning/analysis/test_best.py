@@ -1,4 +1,4 @@
-"""The verb `best`: from a journal to what a person reads."""
+"""The verb `best`: from a journal to the text for the user."""
 
 import csv
 import io
@@ -60,13 +60,13 @@ def test_the_table_reads_as_documented(study: Path) -> None:
     text = table_of(study, RowFilter(top=2), "table")
     above, below = text.split("\n\n")
     assert below.splitlines() == [
-        "* the baseline setting: two LSTM layers of 128, not tuned",
+        "* the baseline setting: two LSTM layers of width 128, not tuned",
         "trial 3 failed: TrainingError: the loss is nan",
-        "tied: with at least 95% confidence, one of these is the truly best trial",
+        "tied: with at least 95% confidence, one of these trials is the truly best one",
         "- never recommended: predicts one class, or is not better than the majority",
-        "Trial 1 has the best validation accuracy, 0.8000. That is too good, because it",
-        "was chosen among 4 trials and their epochs. Corrected for the choice, it is",
-        "0.7964 (95% interval 0.7353 to 0.8515).",
+        "Trial 1 has the best validation accuracy, 0.8000. That is optimistic, because it",
+        "was chosen among 4 trials and their epochs. Corrected for this selection bias,",
+        "it is 0.7964 (95% interval 0.7353 to 0.8515).",
         "Trial 2 is recommended (+): the cheapest within one standard error of the best,",
         "at 160 multiplications per word. Corrected, it is 0.0042 worse than the best",
         "(95% interval -0.0243 to 0.0160: either may be better), at 0.7923 (95% interval",
@@ -76,7 +76,7 @@ def test_the_table_reads_as_documented(study: Path) -> None:
         "Test accuracy of trial 1: 0.7750 (95% interval 0.7316 to 0.8132; mean of 2",
         "seeds).",
         "Test accuracy of trial 0: 0.5900 (95% interval 0.5412 to 0.6371).",
-        "the test split was read 3 times: 3 by confirm",
+        "the test split was used 3 times: 3 by confirm",
     ]
     constants, heads, _, *lines = above.splitlines()[1:]
     assert constants == "batch=50 bi=yes emb.drop=0 lstm.drop=0 emb.lr=1"
@@ -107,7 +107,7 @@ def test_first_trials_a_warm_start_and_epochs_that_are_no_pass_are_named_below_t
     write_study(tmp_path / "s", trials(), attributes(spec=spec))
     lines = table_of(tmp_path / "s", RowFilter(), "table").splitlines()
     assert "first trials: 8 settings of the portfolio" in lines
-    assert "warm start: the sampler knew 5 trials of study other" in lines
+    assert "warm start: the sampler used 5 trials of study other" in lines
     assert "each epoch trains on 5,000 sentences, which is not a pass over the data" in lines
 
 
@@ -144,9 +144,9 @@ def test_the_plain_baseline_and_the_majority_class_have_rows_below_the_trials(tm
 @pytest.mark.parametrize(
     ("wrong", "line"),
     [
-        (20, "the plain baseline is better than the best trial: try more trials or epochs"),
-        (40, "the search is not shown to beat the plain baseline: try more trials or epochs"),
-        (42, "the search is not shown to beat the plain baseline: try more trials or epochs"),
+        (20, "the plain baseline is better than the best trial; run more trials or epochs"),
+        (40, "the search is not shown to beat the plain baseline; run more trials or epochs"),
+        (42, "the search is not shown to beat the plain baseline; run more trials or epochs"),
         (60, None),
     ],
 )
@@ -196,7 +196,7 @@ def test_an_ensemble_that_gains_nothing_is_not_proposed(tmp_path: Path) -> None:
 def test_the_last_line_says_if_only_the_ensemble_is_shown_to_beat_the_plain_baseline(tmp_path: Path) -> None:
     write_study_with_ensemble(tmp_path / "s", (range(50), range(50, 100), range(100, 150)), range(120, 165))
     assert table_of(tmp_path / "s", RowFilter(), "table").splitlines()[-2:] == [
-        "only the ensemble is shown to beat the plain baseline:",
+        "only the ensemble is shown to beat the plain baseline; run:",
         f"  {study_command('ensemble', tmp_path / 's', '--out DIR')}",
     ]
 
@@ -211,7 +211,7 @@ def test_references_show_the_metric_of_the_study(tmp_path: Path) -> None:
     assert major["val_metric"] == pytest.approx(1 / 3)  # F1 of 2/3 and 0
     lines = table_of(tmp_path / "s", RowFilter(), "table").splitlines()
     assert next(line for line in lines if " plain " in line).split()[2:4] == ["0.6500", "0.7000"]
-    assert lines[-1] == "the plain baseline is better than the best trial: try more trials or epochs"
+    assert lines[-1] == "the plain baseline is better than the best trial; run more trials or epochs"
 
 
 def test_the_table_of_80_columns_is_80_wide(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -243,10 +243,8 @@ def test_a_study_that_kept_no_predictions_shows_a_dash(tmp_path: Path) -> None:
     older = [trial(0, range(80), predictions=()), trial(1, range(40), predictions=())]
     write_study(tmp_path / "old", older, attributes())
     text = table_of(tmp_path / "old", RowFilter(), "table")
-    assert "It is not corrected for the choice of the best, because some predictions were not kept." in " ".join(
-        text.split()
-    )
-    assert "no reading of the test split is recorded" in text
+    assert "It is not corrected for selection bias, because some predictions were not stored." in " ".join(text.split())
+    assert "no use of the test split is recorded" in text
     assert text.splitlines()[4].split()[:6] == ["1", "1", "0.8000", "0.739-0.850", "+0.200", "-"]
 
 
@@ -255,7 +253,7 @@ def test_a_study_that_ended_at_its_target_says_what_that_adds(tmp_path: Path) ->
     write_study(tmp_path / "early", [trial(0, range(80)), trial(1, range(40))], attributes(early_end=notes))
     assert table_of(tmp_path / "early", RowFilter(), "table").splitlines()[-2:] == [
         "the study ended early: target 0.8 reached by trial 1",
-        "the end at a target adds up to 0.75 points to the corrected figure",
+        "because of the target, the corrected figure may be up to 0.75 points too high",
     ]
 
 
@@ -289,8 +287,8 @@ def test_the_curve_is_printed_in_each_format(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--where", "layers=1"], "no field --where 'layers'; the fields are rank, trial, "),
-        (["--sort", "speed"], "no field --sort 'speed'; the fields are rank, trial, "),
+        (["--where", "layers=1"], "no field --where 'layers'; choose from rank, trial, "),
+        (["--sort", "speed"], "no field --sort 'speed'; choose from rank, trial, "),
         (["--where", "import os"], "cannot read --where 'import os'; write a field"),
         (["--state", "bad"], "'bad' is not one of 'done', 'stopped', 'failed', 'paused', 'all'"),
         (["--expected", "--sort", "trial"], "--expected shows no trials; leave out --state, --where and --sort"),

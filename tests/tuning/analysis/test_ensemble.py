@@ -1,4 +1,4 @@
-"""tuning.analysis.ensemble: which models are selected, and what their mean is expected to be worth."""
+"""tuning.analysis.ensemble: the selected models, and the expected score of their mean."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -176,7 +176,7 @@ def test_members_cost_at_most_the_limit_and_a_repeated_one_costs_once() -> None:
             assert found.costs[row > 0].sum() <= limit
     with pytest.raises(
         ConfigError,
-        match=r"no model has at most 0 multiplications per word: the cheapest model needs [1-9]; raise --max-cost",
+        match=r"no model has at most 0 multiplications per word, the cheapest model needs [1-9].*; pass a larger --max",
     ):
         select(found, np.ones((1, 80), dtype=np.int64), max_cost=0.5)
 
@@ -215,7 +215,7 @@ def test_size_and_cost_are_those_of_the_caller(tmp_path: Path) -> None:
     cheap = assess(trials, kept, tmp_path, max_cost=4).ensemble
     assert cheap is not None
     assert dict(cheap.counts) == {FIXED: 5}
-    with pytest.raises(ConfigError, match=r"no model has at most 3 multiplications per word: the cheapest .* needs 4"):
+    with pytest.raises(ConfigError, match=r"no model has at most 3 multiplications per word, the cheapest .* needs 4"):
         assess(trials, kept, tmp_path, max_cost=3)
 
 
@@ -246,5 +246,5 @@ def test_a_trial_that_predicts_one_class_is_no_member(tmp_path: Path) -> None:
 def test_damaged_probabilities_are_reported(tmp_path: Path) -> None:
     kept = study(tmp_path, WRONG)
     (tmp_path / f"probabilities/{trial_name(2)}.npz").write_bytes(b"PK")
-    with pytest.raises(CorruptionError, match=r"00002\.npz is damaged .* put back a copy, or remove it to do without"):
+    with pytest.raises(CorruptionError, match=r"00002\.npz is damaged .* restore a copy, or remove the file to ignore"):
         assess([trial(number, each) for number, each in enumerate(WRONG)], kept, tmp_path)

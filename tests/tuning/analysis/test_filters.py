@@ -1,4 +1,4 @@
-"""tuning.analysis.filters: which rows are shown, and in what order."""
+"""tuning.analysis.filters: selection and order of rows."""
 
 import pytest
 
@@ -108,13 +108,13 @@ def test_what_is_no_condition_is_refused(text: str) -> None:
 
 
 def test_an_order_needs_a_number() -> None:
-    with pytest.raises(ConfigError, match="cannot read --where 'optimizer>adam': > needs a number on its right"):
+    with pytest.raises(ConfigError, match="cannot read --where 'optimizer>adam'; write a number after >"):
         parse_where("optimizer>adam")
 
 
 def test_unknown_fields_are_named_together_with_the_known_ones() -> None:
     with pytest.raises(
-        ConfigError, match=r"no field --where 'layers', --sort 'speed'; the fields are rank, trial, .*clip_norm$"
+        ConfigError, match=r"no field --where 'layers', --sort 'speed'; choose from rank, trial, .*clip_norm$"
     ):
         filter_rows(ROWS, RowFilter(where=(parse_where("layers=1"),), sort="-speed"))
 

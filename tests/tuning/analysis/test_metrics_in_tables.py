@@ -82,7 +82,7 @@ def test_the_curve_of_a_loss_falls() -> None:
     assert (curve.metric, curve.budgets[0].unbiased) == ("log_loss", pytest.approx(0.675))
     assert curve.budgets[-1].unbiased == pytest.approx(0.5)
     assert all(budget.low <= budget.plugin <= budget.high for budget in curve.budgets[:1])
-    assert "best validation log loss to expect of random search" in render_curve(curve, "table")
+    assert "expected best validation log loss of random search" in render_curve(curve, "table")
 
 
 def test_trackers_get_the_metric_under_its_name() -> None:

@@ -1,4 +1,4 @@
-"""What so many random trials bring, by both estimators, and which trials count as random."""
+"""The expected best of random trials by both estimators, and the trials that count as random."""
 
 import csv
 import io

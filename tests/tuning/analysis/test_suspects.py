@@ -72,8 +72,8 @@ def test_data_lists_them_in_three_formats(
     words = ("data", "--suspects", str(study), "--cache-dir", str(study.parent / "cache"))
     status, out, _ = sentune(monkeypatch, capsys, *words)
     assert status == 0
-    assert "1 of 8 sentences have another most probable class than their label" in out
-    assert "only the validation split was checked: `confirm --folds 5` lets it check all sentences" in out
+    assert "in 1 of 8 sentences, the most probable class is not the label" in out
+    assert "only the validation split was checked; run confirm --folds 5 to check all sentences" in out
     assert "\x1b" not in out
     _, out, _ = sentune(monkeypatch, capsys, *words, "--format", "json")
     (suspect,) = json.loads(out)
@@ -90,7 +90,7 @@ def test_a_study_without_probabilities_is_one_line(
     (study / "probabilities" / "00000.npz").unlink()
     status, _, err = sentune(monkeypatch, capsys, "data", "--suspects", str(study))
     assert status == 2
-    assert "study 'tickets' has no probabilities yet: run its command until a trial has ended" in err
+    assert "study 'tickets' has no probabilities yet; run its command until a trial has ended" in err
 
 
 @pytest.mark.parametrize(

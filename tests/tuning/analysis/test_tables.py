@@ -140,7 +140,7 @@ def test_a_trial_that_repeats_another_is_named_below_the_table() -> None:
     rows = trial_rows([record(0, 0.5), record(1, 0.6), record(2, 0.6, origin="copy of 1")], SEARCHED)
     assert [(row.trial, row.copy_of) for row in rows] == [(1, None), (2, 1), (0, None)]
     for form in ("table", "md"):
-        assert "trial 2 repeats trial 1: not trained again" in render_table(rows, form, width=80)
+        assert "trial 2 repeats trial 1 and was not trained" in render_table(rows, form, width=80)
 
 
 def test_notes_stand_below_what_people_read_and_not_in_data() -> None:

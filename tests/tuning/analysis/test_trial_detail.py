@@ -55,10 +55,10 @@ def test_a_failed_trial_has_its_error_and_no_figures(study: Path) -> None:
 
 
 def test_a_trial_that_is_not_there_is_named(study: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"^study 'mine' has no trial 7: it has 0 to 2$"):
+    with pytest.raises(UserError, match=r"^study 'mine' has no trial 7; choose from 0 to 2$"):
         trial_text(study, 7, "table")
     write_study(tmp_path / "new", [], attributes())
-    with pytest.raises(UserError, match=r"^study 'new' has no trial 0: it has none yet$"):
+    with pytest.raises(UserError, match=r"^study 'new' has no trial 0; run the study first$"):
         trial_text(tmp_path / "new", 0, "table")
 
 

@@ -1,4 +1,4 @@
-"""tuning.backend.background_ray: when Ray starts and ends, with a Ray that is played here."""
+"""tuning.backend.background_ray: start and end of Ray, with a stand-in for Ray."""
 
 import contextlib
 import threading

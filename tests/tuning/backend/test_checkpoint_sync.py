@@ -1,4 +1,4 @@
-"""A trial that goes on elsewhere comes to the same, and a storage that fails costs only itself."""
+"""A trial that continues on another node has the same result, and a failing storage does not stop it."""
 
 import os
 import tempfile

@@ -1,4 +1,4 @@
-"""What fits on a cluster, what is wrong with a node, who answers."""
+"""Capacity of a cluster, checks of its nodes and of its address."""
 
 import socket
 import tempfile
@@ -42,7 +42,7 @@ def test_what_fits_is_counted_node_by_node() -> None:
         ),
         (
             TrialResources(gpus_per_trial=0.5),
-            "--gpus-per-trial 0.5 fits on no node .*; CPUs and GPUs of its nodes: 3 and 0",
+            "--gpus-per-trial 0.5 fits on no node .*; pass at most the CPUs and GPUs of its nodes: 3 and 0",
         ),
     ],
 )
@@ -108,7 +108,7 @@ def free_address() -> str:
 
 def test_an_address_where_nobody_answers_is_one_line() -> None:
     address = free_address()
-    with pytest.raises(UserError, match=f"^no Ray cluster answers at {address}: start one with `ray start --head`"):
+    with pytest.raises(UserError, match=f"^no Ray cluster answers at {address}; start one with `ray start --head`"):
         check_head(address)
 
 
@@ -141,7 +141,7 @@ def test_what_answers_and_is_no_head_is_one_line_within_seconds(
 ) -> None:
     """Ray's own client tries for 40 s, and warns on standard error."""
     begun = time.monotonic()
-    with pytest.raises(UserError, match=f"^what answers at {stranger} is not the head of a Ray cluster: give the "):
+    with pytest.raises(UserError, match=f"^the process at {stranger} is not the head of a Ray cluster; pass the "):
         check_head(stranger)
     assert time.monotonic() - begun < 20
     assert capfd.readouterr() == ("", "")
@@ -149,7 +149,7 @@ def test_what_answers_and_is_no_head_is_one_line_within_seconds(
 
 @pytest.mark.parametrize("host", ["a..b", f"{'a' * 64}.b"])
 def test_a_host_that_cannot_be_is_one_line(host: str) -> None:
-    with pytest.raises(UserError, match=f"^no Ray cluster answers at {host}:6379: "):
+    with pytest.raises(UserError, match=f"^no Ray cluster answers at {host}:6379; "):
         check_head(f"{host}:6379")
 
 
@@ -160,7 +160,9 @@ def test_what_is_no_address_is_refused(address: str) -> None:
 
 
 def test_ray_client_is_refused_with_the_reason() -> None:
-    with pytest.raises(ConfigError, match="got 'ray://head:10001'; ray:// would run the search on the head"):
+    with pytest.raises(
+        ConfigError, match="got 'ray://head:10001'; leave out ray://, which would run the search on the head"
+    ):
         resolve_address("ray://head:10001")
 
 

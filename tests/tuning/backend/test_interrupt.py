@@ -1,4 +1,4 @@
-"""tuning.backend.interrupt: what the signals do before, during and after the trainings."""
+"""tuning.backend.interrupt: effects of the signals before, during and after training."""
 
 import os
 import signal
@@ -44,7 +44,7 @@ def test_while_something_trains_the_first_signal_asks_and_the_second_stops() -> 
         with pytest.raises(KeyboardInterrupt):
             send()
         send()
-    assert said == ["stopping: wait; once more to stop at once"]
+    assert said == ["stopping: wait; press Ctrl-C again to stop at once"]
 
 
 def test_after_the_trainings_one_signal_is_enough() -> None:

@@ -1,4 +1,4 @@
-"""tuning.backend.ray_private: what Ray's controller keeps, and what it lets go of."""
+"""tuning.backend.ray_private: workers and records that Ray's controller keeps or drops."""
 
 import inspect
 from types import SimpleNamespace

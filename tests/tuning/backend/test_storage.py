@@ -1,4 +1,4 @@
-"""A checkpoint there is whole or not there; what cannot be used is one line."""
+"""A checkpoint in the storage is complete or absent; errors are one line."""
 
 import shutil
 from pathlib import Path
@@ -126,13 +126,13 @@ def test_a_place_is_a_folder_or_a_uri(tmp_path: Path, monkeypatch: pytest.Monkey
 
 @pytest.mark.parametrize("where", ["ftp://host/folder", "s3://", "no-such-scheme://x"])
 def test_a_uri_of_no_store_is_refused_with_what_can_be_given(where: str) -> None:
-    with pytest.raises(ConfigError, match=rf"--storage {where}: .*; give a folder, file:///FOLDER, s3://BUCKET/FOLDER"):
+    with pytest.raises(ConfigError, match=rf"--storage {where}: .*; pass a folder, file:///FOLDER, s3://BUCKET/FOLDER"):
         check_storage(where)
 
 
 def test_a_place_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(UserError, match=rf"^cannot keep checkpoints in {tmp_path}/file/folder \(.*\): give another "):
+    with pytest.raises(UserError, match=rf"^cannot keep checkpoints in {tmp_path}/file/folder \(.*\); pass another "):
         check_storage(str(tmp_path / "file" / "folder"))
 
 
@@ -157,6 +157,6 @@ def test_a_folder_that_is_not_the_drivers_is_told(tmp_path: Path) -> None:
     """Each machine has a folder of that name, but not the same one."""
     with marker_file(str(tmp_path / "driver")) as mark:
         check_storage(str(tmp_path / "driver"), mark)
-        with pytest.raises(UserError, match=r"^what another machine put into .*/node is not there: give a "):
+        with pytest.raises(UserError, match=r"^a file of another machine is not visible in .*/node; pass a "):
             check_storage(str(tmp_path / "node"), mark)
     assert [list((tmp_path / name).iterdir()) for name in ("driver", "node")] == [[], []]

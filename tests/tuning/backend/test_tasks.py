@@ -1,4 +1,4 @@
-"""tuning.backend.tasks: what happens to the results of tasks; tests/system runs it on a real Ray."""
+"""tuning.backend.tasks: results of tasks; tests/system runs it on a real Ray."""
 
 import contextlib
 from collections.abc import Callable, Iterator

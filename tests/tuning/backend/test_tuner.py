@@ -1,4 +1,4 @@
-"""A clock that is set back between two commands: the study is read as before and goes on."""
+"""After the clock is set back between two commands, the study is read as before and continues."""
 
 from datetime import datetime
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""`confirm` without Ray: which runs, what they cost, what a worker does, what is kept."""
+"""`confirm` without Ray: its runs, their cost, the work of a worker, and the recorded results."""
 
 import dataclasses
 from pathlib import Path
@@ -69,14 +69,14 @@ def test_the_cost_is_what_the_searchs_epochs_took_for_the_epochs_of_a_whole_run(
     ]  # 1.5 s an epoch
     runs = plan_runs(SPEC, candidates(records, 2), 50, None)
     assert estimate_cost(records, runs, runs, 2) == (
-        "101 runs: the 101 to do take about 10 minutes, 2 at a time\n"
-        "(each trains 8 epochs, as in the study, and counts its best one on validation)"
+        "101 runs; the remaining 101 take about 10 minutes, 2 in parallel\n"
+        "(each run trains 8 epochs, as in the study, and uses the best one by validation)"
     )
     assert estimate_cost(records, runs, runs[91:], 1).startswith(
-        "101 runs, 91 of them done before: the 10 to do take about 2 minutes, one after the other\n"
+        "101 runs, 91 of them done; the remaining 10 take about 2 minutes, one after the other\n"
     )
     only_plain = estimate_cost(records, runs, runs[:1], 1)
-    assert only_plain.endswith("100 of them done before: the 1 to do take about a minute or less, one after the other")
+    assert only_plain.endswith("100 of them done; the remaining 1 take about a minute or less, one after the other")
 
 
 def test_a_plain_run_measures_the_metric_on_both_splits_and_keeps_which_sentences_were_right() -> None:

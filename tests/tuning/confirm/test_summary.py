@@ -1,4 +1,4 @@
-"""tuning.confirm.summary and its table: what fresh seeds say, in figures and in words."""
+"""tuning.confirm.summary and its table: results of fresh seeds, in figures and in words."""
 
 import json
 from typing import Any
@@ -78,7 +78,7 @@ def test_a_notebooks_setting_that_failed_in_the_search_is_tried_all_the_same() -
 
 
 def test_a_study_without_a_finished_trial_is_refused() -> None:
-    with pytest.raises(UserError, match="no trial of this study has finished yet: run the study first"):
+    with pytest.raises(UserError, match="no trial of this study has finished yet; run the study first"):
         candidates([record(0, state="RUNNING")], 3)
 
 
@@ -113,28 +113,28 @@ def test_a_single_setting_is_compared_with_nothing() -> None:
     chosen = candidates([record(0, state="FAIL", origin="baseline"), record(1, 0.8, origin="sampler")], 1)
     runs = plan_runs(SPEC, chosen, 2, None)
     found = summarize("mine", chosen, runs, {"spec": SPEC} | {run.key: outcome(0.8) for run in runs if run.trial == 1})
-    assert not any(line.startswith("too few runs ended well to compare the settings") for line in verdict(found))
+    assert not any(line.startswith("too few runs succeeded to compare the settings") for line in verdict(found))
 
 
 def test_the_verdict_names_the_tied_trials_and_what_the_search_brought() -> None:
     lines = verdict(summary({**CLOSE, 0: [0.60, 0.61, 0.62]}))
     assert lines[0] == "trials 1, 2 and 3 are tied; trial 1 is better than trials 4 and 0"
-    assert lines[1] == "the search beat the baseline setting by 20.0 +- 2.4 points, over 3 seeds"
-    assert lines[2].startswith("(of that, the choice of the 1,000 test sentences is +- 2.")
+    assert lines[1] == "the search is better than the baseline setting by 20.0 +- 2.4 points, over 3 seeds"
+    assert lines[2].startswith("(of that, chance in the 1,000 test sentences is +- 2.")
 
 
 def test_a_search_that_brought_nothing_is_told_so() -> None:
     lines = verdict(summary({**CLOSE, 0: [0.82, 0.80, 0.81]}))
     assert lines[0].startswith("trials 1, 2, 3 and 0 are tied")
-    assert lines[1].startswith("the search is not shown to beat the baseline setting: 0.0 +- ")
+    assert lines[1].startswith("the search is not shown to be better than the baseline setting: 0.0 +- ")
     assert lines[1].endswith(" points, over 3 seeds")
 
 
 def test_two_seeds_that_show_nothing_are_called_few() -> None:
     """Ten points apart, and a 95% interval of two pairs is still wider."""
     lines = verdict(summary({1: [0.80, 0.81], 2: [0.8, 0.8], 3: [0.8, 0.8], 4: [0.7, 0.7], 0: [0.73, 0.68]}))
-    assert lines[1].startswith("the search is not shown to beat the baseline setting: 10.0 +- ")
-    assert lines[1].endswith(" points, over 2 seeds, which tell little: --seeds 5 adds the missing ones")
+    assert lines[1].startswith("the search is not shown to be better than the baseline setting: 10.0 +- ")
+    assert lines[1].endswith(" points, over 2 seeds, which are few; pass --seeds 5 to add more")
     shown = verdict(summary({1: [0.80, 0.81], 2: [0.8, 0.8], 3: [0.8, 0.8], 4: [0.7, 0.7], 0: [0.70, 0.71]}))
     assert shown[1].endswith("points, over 2 seeds")
 
@@ -142,14 +142,14 @@ def test_two_seeds_that_show_nothing_are_called_few() -> None:
 def test_a_setting_that_is_better_than_the_winner_is_named() -> None:
     lines = verdict(summary({**CLOSE, 0: [0.90, 0.91, 0.92]}))
     assert "trial 0 is better than trial 1 by 10.0 +- 1.8 points" in lines[0]
-    assert lines[1].startswith("the baseline setting beat the search's best by 10.0 +- 1.8 points")
+    assert lines[1].startswith("the baseline setting is better than the search's best by 10.0 +- 1.8 points")
 
 
 def test_where_the_notebooks_setting_won_nothing_beat_it() -> None:
     chosen = candidates([record(0, 0.9, origin="baseline"), record(1, 0.8, origin="sampler")], 2)
     runs = plan_runs(SPEC, chosen, 2, None)
     found = summarize("mine", chosen, runs, {"spec": SPEC} | {run.key: outcome(0.8) for run in runs})
-    assert verdict(found)[1] == "the baseline setting is the search's best: nothing beat it"
+    assert verdict(found)[1] == "the baseline setting is the search's best: no other trial is better"
 
 
 def test_folds_give_mean_spread_and_the_interval_over_all_sentences() -> None:
@@ -171,17 +171,19 @@ def test_the_plain_baseline_is_compared_with_the_search_and_over_the_same_folds(
     assert row.difference is not None
     assert row.difference.mean == pytest.approx(0.06)
     lines = verdict(found)
-    assert any(line.startswith("the search beat the plain baseline by 6.0 +- 2.5 points, over 3") for line in lines)
+    assert any(
+        line.startswith("the search is better than the plain baseline by 6.0 +- 2.5 points, over 3") for line in lines
+    )
     assert lines[-2].startswith("the plain baseline over 5 folds: test accuracy 0.7200, standard deviation 0.0158")
     assert lines[-1].startswith("the majority class over 5 folds: test accuracy 0.5200, standard deviation 0.0158")
     assert "trial 1 is better than trials 4 and 0" in lines[0]  # plain is no setting that may be recommended
     better = verdict(summary({**CLOSE, 0: [0.6, 0.6, 0.6], None: [0.9]}))
-    assert any(line.startswith("the plain baseline beat the search's best by 9.0") for line in better)
+    assert any(line.startswith("the plain baseline is better than the search's best by 9.0") for line in better)
 
 
 def test_a_plain_baseline_that_failed_is_reported() -> None:
     found = summary({**CLOSE, 0: [0.6, 0.6, 0.6]}, **{"confirm:plain": {"error": "MemoryError: too large"}})
-    assert "too few runs ended well to compare the search's best with the plain baseline" in verdict(found)
+    assert "too few runs succeeded to compare the search's best with the plain baseline" in verdict(found)
     assert "the plain baseline failed: MemoryError: too large" in render_summary(found, "table")
 
 
@@ -209,7 +211,7 @@ def test_a_failed_run_and_a_missing_one_are_told_and_the_rest_counts() -> None:
     assert "too few runs" not in verdict(found)[0]
     text = render_summary(found, "table")
     assert "trial 2 failed: TrainingError: NaN \\x1b[31m" in text
-    assert f"trial 1, seed {lost.seed} is missing, its worker died: the same command tries again" in text
+    assert f"trial 1, seed {lost.seed} is missing, its worker died; run the same command again" in text
 
 
 def test_without_a_test_split_validation_is_compared_and_that_is_said() -> None:
@@ -218,8 +220,9 @@ def test_without_a_test_split_validation_is_compared_and_that_is_said() -> None:
     without = {k: v for k, v in outcome(0.8).items() if not k.startswith("test_")}
     found = summarize("mine", chosen, runs, {"spec": SPEC} | dict.fromkeys((run.key for run in runs), without))
     assert found.compared == "val"
-    assert "there is no test split: the validation split, which chose these settings, is compared on" in render_summary(
-        found, "table"
+    assert (
+        "there is no test split: compared on the validation split, on which these settings were chosen"
+        in render_summary(found, "table")
     )
 
 
@@ -265,8 +268,8 @@ def test_another_metric_is_compared_in_its_own_direction() -> None:
     assert plain.difference.mean < 0
     assert second.difference.sentences_half is None
     text = render_summary(found, "table")
-    assert "the plain baseline beat the search's best by 0.1" in text
-    assert "the search beat the baseline setting by 0.2" in text
+    assert "the plain baseline is better than the search's best by 0.1" in text
+    assert "the search is better than the baseline setting by 0.2" in text
     assert "points" not in text
     assert "val, test: log loss on these splits; sd: its standard deviation over seeds" in text
 

@@ -1,4 +1,4 @@
-"""The verb `ensemble` on a real small study, with its trainings in this process: what it verifies, prints and saves."""
+"""The verb `ensemble` on a real small study, with trainings in this process: checks, output and model."""
 
 import errno
 import json
@@ -231,7 +231,7 @@ def test_probabilities_that_are_not_the_trials_own_are_refused_by_name(study: Pa
         log_odds[0] += 1
         np.savez_compressed(path, epoch=epoch, log_odds=log_odds)
 
-    with pytest.raises(CorruptionError, match=r"probabilities/0000\d\.npz is not what the trial gave"):
+    with pytest.raises(CorruptionError, match=r"probabilities/0000\d\.npz differs from the trial's probabilities"):
         ensemble(study, made)
 
     assert not (study / "ensemble").exists()

@@ -1,4 +1,4 @@
-"""tuning.forecast.command: what a plan says, and what it warns of."""
+"""tuning.forecast.command: the text of a forecast, and its warnings."""
 
 import base64
 import json
@@ -45,18 +45,20 @@ def one_rung() -> Forecast:
 
 def test_the_text_says_trials_rungs_epochs_time_memory_and_disk() -> None:
     lines = str(outlook()).splitlines()
-    assert lines[0] == "study snippets-quick: 16 trials of up to 8 epochs, 2 at once with 1 core each, parallelism 8"
+    assert (
+        lines[0] == "study snippets-quick: 16 trials of up to 8 epochs, 2 in parallel with 1 core each, parallelism 8"
+    )
     assert lines[1] == "stopping: asha pauses trials after epochs 2 and 6, 1 in 3 continues"
     assert re.fullmatch(r"epochs: 128 without stopping, about \d+ \(\d+ to \d+\) with it", lines[2])
-    assert re.fullmatch(r"time: about \d+m\d*s? \(.* to .*\), by a probe of 10 settings in 25 s", lines[3])
-    assert lines[4] == "memory: 0.70 GB a worker at most, 2.20 GB in all of 24.00 GB"
+    assert re.fullmatch(r"time: about \d+m\d*s? \(.* to .*\), by a probe of 10 configurations in 25 s", lines[3])
+    assert lines[4] == "memory: at most 0.70 GB per worker, 2.20 GB in total of 24.00 GB"
     assert lines[5].startswith("disk: 480.2 MB while it runs, 0.2 MB afterwards")
     assert len(lines) == 6
 
 
 def test_epochs_that_are_no_whole_pass_are_named() -> None:
     report = outlook(plan=plan(n_trials=16, epochs=9, epoch_sentences=100_000))
-    assert "16 trials of up to 9 epochs of 100,000 sentences, 2 at once" in str(report)
+    assert "16 trials of up to 9 epochs of 100,000 sentences, 2 in parallel" in str(report)
     assert (report.to_dict()["epochs_per_trial"], report.to_dict()["epoch_sentences"]) == (9, 100_000)
 
 
@@ -98,26 +100,28 @@ def test_a_million_sentences_need_disk_for_their_predictions() -> None:
 def test_a_budget_that_is_too_small_is_warned_of_with_what_would_fit() -> None:
     (warning,) = outlook(seconds=150.0).warnings()
     assert re.match(
-        r"it may not fit --time-budget 2m30s: what would is --trials \d+, or --workers \d+ on a larger", warning
+        r"the search may not fit --time-budget 2m30s; pass --trials \d+, or --workers \d+ on a larger", warning
     )
     trials = int(re.findall(r"--trials (\d+)", warning)[0])
     assert 1 <= trials < 16
     (hopeless,) = outlook(seconds=5.0).warnings()
-    assert "it does not fit --time-budget 5s, not even one trial: what would is --time-budget " in hopeless
+    assert "not even one trial fits --time-budget 5s; pass --time-budget " in hopeless
     assert outlook(seconds=36000.0).warnings() == []
 
 
 def test_memory_that_is_too_small_is_warned_of_with_what_would_fit() -> None:
     (warning,) = outlook(worker_bytes=15_000_000_000).warnings()
-    assert warning == "it may not fit the machine's memory of 24.00 GB: what would is --workers 1"
+    assert warning == "the search may not fit the machine's memory of 24.00 GB; pass --workers 1"
     (hopeless,) = outlook(worker_bytes=30_000_000_000).warnings()
-    assert "smaller settings would, such as --set 'hidden_dim=int(32,128)'" in hopeless
+    assert "choose smaller settings, such as --set 'hidden_dim=int(32,128)'" in hopeless
     assert outlook(memory_bytes=0).warnings() == []
 
 
 def test_a_warning_stands_below_the_text() -> None:
     assert (
-        str(outlook(worker_bytes=15_000_000_000)).splitlines()[-1].startswith("warning: it may not fit the machine's")
+        str(outlook(worker_bytes=15_000_000_000))
+        .splitlines()[-1]
+        .startswith("warning: the search may not fit the machine's")
     )
 
 

@@ -1,4 +1,4 @@
-"""The settings that a study would try, and how long their steps take."""
+"""The probed configurations, and the time of their steps."""
 
 import itertools
 from concurrent.futures.process import BrokenProcessPool
@@ -89,7 +89,7 @@ def test_a_process_of_the_probe_that_dies_is_one_line(error: Exception, monkeypa
             return failed
 
     monkeypatch.setattr("tuning.forecast.probe.ProcessPoolExecutor", Broken)
-    with pytest.raises(UserError, match=r"a process of the probe died \(killed, or out of memory\): search smaller"):
+    with pytest.raises(UserError, match=r"a process of the probe died \(killed, or out of memory\); choose smaller"):
         probe(plan(), [], {}, None, side_by_side=2, threads=1, device="cpu")
 
 

@@ -1,4 +1,4 @@
-"""tuning.journal.predictions: what is packed comes back, and damage is found."""
+"""tuning.journal.predictions: packed classes are unpacked without a change, and damage is found."""
 
 import base64
 import json
@@ -40,7 +40,7 @@ def test_every_flipped_bit_is_found() -> None:
 
 
 def test_damage_is_named() -> None:
-    with pytest.raises(CorruptionError, match=r"trial 3 is damaged \(.*\): put back a copy of the journal"):
+    with pytest.raises(CorruptionError, match=r"trial 3 is damaged \(.*\); restore a copy of the journal"):
         unpack_labels({**pack_labels(np.array([0, 1])), "crc32": 0}, "trial 3")
 
 

@@ -56,7 +56,7 @@ def test_damage_is_one_line_that_names_the_file(tmp_path: Path) -> None:
     assert len(messages) > 40
     for message in messages:
         assert message.startswith(f"{path} is damaged (")
-        assert message.endswith("): put back a copy, or remove it to do without it")
+        assert message.endswith("); restore a copy, or remove the file to ignore it")
         assert "\n" not in message
 
 

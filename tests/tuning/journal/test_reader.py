@@ -1,4 +1,4 @@
-"""Damage to a study's journal or to a space file is one line that says so, or goes unnoticed; never anything else."""
+"""Damage to a study's journal or to a space file is one line, or has no effect."""
 
 import json
 import random
@@ -168,7 +168,9 @@ def test_a_stopping_rule_that_is_none_of_ours_is_a_difference_to_what_the_comman
     expected = configured(options(tmp_path)).stopping
     assert isinstance(expected, Asha)
     with (
-        pytest.raises(ConfigError, match=r'was made with stopping\.rule ".*", this command says "asha": give the same'),
+        pytest.raises(
+            ConfigError, match=r'was created with stopping\.rule ".*", this command has "asha"; pass the same'
+        ),
         open_study(tmp_path / "s", FULL_SPEC | {"stopping": expected.to_dict()}),
     ):
         pass
@@ -293,10 +295,10 @@ def test_damage_is_named_with_its_line(journal: Path, tmp_path: Path, damage: by
     lines = journal.read_bytes().splitlines(keepends=True)
     part = tmp_path / "study.journal"
     part.write_bytes(b"".join([*lines, damage]))
-    with pytest.raises(CorruptionError, match=rf"line {len(lines) + 1} of .*study.journal is damaged .*put back a"):
+    with pytest.raises(CorruptionError, match=rf"line {len(lines) + 1} of .*study.journal is damaged .*restore a"):
         read_journal(part)
 
 
 def test_a_name_that_is_missing_from_the_spec_is_damage(journal: Path) -> None:
-    with pytest.raises(CorruptionError, match=r"journal is damaged \('parallelism' is missing\): put back a copy"):
+    with pytest.raises(CorruptionError, match=r"journal is damaged \('parallelism' is missing\); restore a copy"):
         read_journal(journal)[0]["spec"]["parallelism"]

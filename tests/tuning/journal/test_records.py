@@ -1,4 +1,4 @@
-"""tuning.journal.records: a trial as other tools see it."""
+"""tuning.journal.records: a trial for other tools."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -48,7 +48,7 @@ def test_a_setting_that_is_off_is_named() -> None:
 def test_a_study_of_an_older_format_is_refused_in_one_line(tmp_path: Path, read: Callable[[Path], object]) -> None:
     with small_study(tmp_path / "old", {**SPEC, "format": 5}):
         pass
-    message = r"^study 'old' has format 5, this version of sentune reads 7: search again under another --name$"
+    message = r"^study 'old' has format 5, this version of sentune reads 7; run the search again with another --name$"
     with pytest.raises(UserError, match=message):
         read(tmp_path / "old")
 

@@ -1,4 +1,4 @@
-"""tuning.journal.writer: what is in the journal stays there, whatever happens to the process."""
+"""tuning.journal.writer: the content of the journal survives any end of the process."""
 
 import errno
 import json
@@ -56,7 +56,9 @@ def test_an_epoch_that_was_half_written_when_the_process_died_is_written_whole_w
 def test_a_journal_that_may_not_be_read_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     two_trials(tmp_path / "s")
     monkeypatch.setattr(Path, "read_bytes", lambda path: os.open("/", os.O_WRONLY))
-    with pytest.raises(UserError, match=r"^cannot read .*study.journal \(Is a directory\): ask its owner"):
+    with pytest.raises(
+        UserError, match=r"^cannot read .*study.journal \(Is a directory\); fix its permissions, or ask its owner"
+    ):
         read_study(tmp_path / "s")
 
 
@@ -116,7 +118,7 @@ def test_damage_before_the_end_is_named(tmp_path: Path) -> None:
     journal = tmp_path / "s" / JOURNAL
     lines = journal.read_bytes().splitlines(keepends=True)
     journal.write_bytes(b"".join([*lines[:3], b"\x00garbage\n", *lines[3:]]))
-    with pytest.raises(CorruptionError, match=r"line 4 of .*study\.journal is damaged .*: put back a copy"):
+    with pytest.raises(CorruptionError, match=r"line 4 of .*study\.journal is damaged .*; restore a copy"):
         read_study(tmp_path / "s")
 
 
@@ -126,8 +128,8 @@ def test_another_spec_is_refused_with_each_difference(tmp_path: Path) -> None:
     with (
         pytest.raises(
             ConfigError,
-            match=r"made with seed 42, this command says 43; stopping \{\"grace\": 2\}, this command says null: "
-            "give the same options again, or choose another --name",
+            match=r"created with seed 42, this command has 43; stopping \{\"grace\": 2\}, this command has null; "
+            "pass the same options as before, or choose another --name",
         ),
         open_study(tmp_path / "s", other),
     ):
@@ -152,7 +154,7 @@ def test_a_second_driver_is_refused_with_the_first_ones_process_and_host(tmp_pat
         assert first.stdin is not None
         assert first.stdout.readline() == b"open\n"
         with (
-            pytest.raises(UserError, match=rf"'s' is being run by process {first.pid} on {os.uname().nodename}:"),
+            pytest.raises(UserError, match=rf"'s' is run by process {first.pid} on {os.uname().nodename};"),
             open_study(tmp_path / "s", {}),
         ):
             pass
@@ -164,9 +166,9 @@ def test_a_second_driver_is_refused_with_the_first_ones_process_and_host(tmp_pat
 
 def test_a_study_that_is_not_there_names_those_that_are(tmp_path: Path) -> None:
     two_trials(tmp_path / "mine")
-    with pytest.raises(UserError, match=r"no study 'yours' in .*: the studies there are mine"):
+    with pytest.raises(UserError, match=r"no study 'yours' in .*; choose from mine"):
         read_study(tmp_path / "yours")
-    with pytest.raises(UserError, match=r"no study 'yours' in .*: there is none yet; make one: sentune run"):
+    with pytest.raises(UserError, match=r"no study 'yours' in .*; the folder has none, run sentune run first"):
         read_study(tmp_path / "empty" / "yours")
 
 

@@ -1,4 +1,4 @@
-"""tuning.report.charts: what is drawn, of which trials, and what is said if there is nothing to draw."""
+"""tuning.report.charts: the drawn trials, and the notes if there is nothing to draw."""
 
 import json
 import re
@@ -89,7 +89,9 @@ def test_importances_find_the_settings_that_matter(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("trials", "says"), [(6, "trials are too few to tell"), (24, "mostly chance"), (40, None)])
+@pytest.mark.parametrize(
+    ("trials", "says"), [(6, "trials are too few to compute importances"), (24, "mostly due to chance"), (40, None)]
+)
 def test_importances_of_few_trials_carry_a_warning(tmp_path: Path, trials: int, says: str | None) -> None:
     record_study(tmp_path / "s", trials=trials)
     figure = figures(chart_data_of(tmp_path / "s"))["importances"]
@@ -101,7 +103,7 @@ def test_importances_of_few_trials_carry_a_warning(tmp_path: Path, trials: int, 
 def test_importances_of_equal_trials_say_that_they_are_equal(tmp_path: Path) -> None:
     write_study(tmp_path / "s", [trial(number, range(40)) for number in range(9)], attributes(spec=FULL_SPEC))
     note = figures(chart_data_of(tmp_path / "s"))["importances"].note
-    assert note == "All 9 ended trials have the same accuracy: nothing to explain."
+    assert note == "All 9 ended trials have the same accuracy; there are no differences."
 
 
 def segments(data: ChartData, number: int) -> list[tuple[str, float, float]]:
@@ -238,4 +240,4 @@ def test_without_a_calibrated_model_a_note_says_how_to_get_one(data: ChartData) 
 
     assert shown.chart is None
     assert shown.note is not None
-    assert "use sentune retrain or ensemble" in shown.note
+    assert "run sentune retrain or ensemble" in shown.note

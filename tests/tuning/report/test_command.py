@@ -1,4 +1,4 @@
-"""tuning.report.command: the page is written whole, and again while the study runs."""
+"""tuning.report.command: the page is written as a whole, and again while the study runs."""
 
 import json
 import os
@@ -57,7 +57,7 @@ def test_watching_makes_the_page_again_until_the_study_ends(
     assert "data-watch" not in last
     assert "not ended" not in last
     assert capsys.readouterr().out.splitlines() == [
-        f"{folder}/report.html is made again every 5 s while the study runs; Ctrl-C ends that",
+        f"{folder}/report.html is updated every 5 s while the study runs; press Ctrl-C to stop",
         f"report written to {folder}/report.html",
     ]
 

@@ -1,4 +1,4 @@
-"""The whole page: its figures are those of `best`, nothing in a study can break out of it, it needs no other file."""
+"""The whole page: its figures are those of `best`, nothing in a study becomes markup, and it loads no other file."""
 
 import base64
 import hashlib
@@ -79,7 +79,7 @@ def test_an_ensemble_that_gains_is_a_figure_and_one_that_does_not_a_remark(tmp_p
     page = made(tmp_path / "good")
     assert ensemble["corrected"] in [float(each["value"] or "nan") for each in page.named("data")]
     assert f"Corrected gain over the best trial: {ensemble['difference']:+.4f}; 95% interval" in page.text
-    assert "Make it: sentune ensemble good --out DIR" in page.text
+    assert "Run sentune ensemble good --out DIR" in page.text
     write_study_with_ensemble(tmp_path / "bad", (range(40), range(41), range(42)), range(90))
     page = made(tmp_path / "bad")
     assert "An ensemble is not expected to be better than the best trial" in page.text
@@ -149,7 +149,7 @@ def test_nothing_is_loaded_from_elsewhere(page: Page) -> None:
 def test_the_page_says_what_the_study_does_not_keep(tmp_path: Path) -> None:
     record_study(tmp_path / "s", audit=None, command=None)
     page = made(tmp_path / "s")
-    assert "This study keeps no audit" in page.text
+    assert "This study has no audit" in page.text
     assert "not recorded in this study" in page.text
 
 
@@ -190,6 +190,6 @@ def test_the_page_begins_with_a_verdict_and_the_classes(page: Page, folder: Path
     text = page.text
     assert f"Use trial {used['trial']}. Its expected accuracy on new sentences is {used['corrected']:.4f} (95%" in text
     assert "shown to be better than TF-IDF with logistic regression." in text
-    assert text.index("Verdict") < text.index(f"How trial {used['trial']} recognises each class") < text.index("Filter")
+    assert text.index("Verdict") < text.index(f"Scores of trial {used['trial']} for each class") < text.index("Filter")
     write_study_with_ensemble(tmp_path / "s", (range(50), range(50, 100), range(100, 150)), range(120, 165))
     assert re.search(r"An ensemble is 0\.\d{4} better: sentune ensemble s --out DIR", made(tmp_path / "s").text)

@@ -1,4 +1,4 @@
-"""A page of very many trials: what is shown one by one, and what is still of all of them."""
+"""A page of many trials: the sample that is shown, and the figures of all trials."""
 
 from collections.abc import Sequence
 from itertools import accumulate
@@ -65,5 +65,5 @@ def test_ranks_are_among_all_trials(facts: ReportData) -> None:
 def test_the_page_says_what_it_leaves_out(facts: ReportData, folder: Path) -> None:
     page = made(folder)
     assert len(page.rows) == 40
-    assert "Of 120 trials the table and the charts show 40" in page.text
+    assert "Of 120 trials, the table and the charts show 40" in page.text
     assert "done" in page.text

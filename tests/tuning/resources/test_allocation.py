@@ -1,4 +1,4 @@
-"""tuning.resources.allocation: the heaviest settings of a space, and what they weigh."""
+"""tuning.resources.allocation: the heaviest configurations of a space, and their memory."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -66,7 +66,7 @@ def test_weights_and_checkpoints_are_counted_as_the_model_has_them(
 def test_settings_that_no_memory_here_holds_are_refused_with_what_would() -> None:
     configs = [TrialConfig(hidden_dim=8192, n_layers=8), TrialConfig()]
     with pytest.raises(
-        ConfigError, match=r"hidden_dim 8192 with n_layers 8 .* needs \d+\.\d GB .* this machine has 24\.0 GB: "
+        ConfigError, match=r"hidden_dim 8192 with n_layers 8 .* needs \d+\.\d GB .* this machine has 24\.0 GB; "
     ):
         check_memory(configs, (20_000, 50, 2), 24_000_000_000, "this machine")
     check_memory(configs, (20_000, 50, 2), 0, "a machine that tells nothing")
@@ -105,11 +105,13 @@ def test_settings_that_no_memory_holds_are_refused_before_the_search(
     resources: TrialResources, machine: Machine, where: str
 ) -> None:
     huge = load_space("notebook", ["hidden_dim=int(64,8192,log)", "n_layers=8", "bidirectional=true"])
-    with pytest.raises(ConfigError, match=f"hidden_dim 8192 with n_layers 8 .* and {where}: search smaller settings"):
+    with pytest.raises(ConfigError, match=f"hidden_dim 8192 with n_layers 8 .* and {where}; choose smaller settings"):
         resolve_resources(resources, plan(space=huge), machine, tiny_corpus(), {})
 
 
 def test_auto_needs_a_gpu_here_to_try() -> None:
     elsewhere = Machine(cpus=8, gpus=2)  # logical ones, or those of other machines
-    with pytest.raises(ConfigError, match=r"--gpus-per-trial auto needs a GPU on this machine to try: pass a share"):
+    with pytest.raises(
+        ConfigError, match=r"--gpus-per-trial auto needs a GPU on this machine to probe; pass a fraction"
+    ):
         resolve_resources(AUTO, plan(), elsewhere, tiny_corpus(), {})

@@ -1,4 +1,4 @@
-"""tuning.resources.gpu: devices, caps and shares, for machines that are not here."""
+"""tuning.resources.gpu: devices, limits and fractions, for simulated machines."""
 
 import dataclasses
 from types import SimpleNamespace
@@ -67,8 +67,8 @@ def test_chosen_shares_and_their_memory_never_exceed_a_gpu() -> None:
 def test_a_choice_is_kept_and_read_again() -> None:
     choice = choose_share(probed(1.0), [gpu(24)], 8)
     assert GpuShareChoice(**dataclasses.asdict(choice)) == choice
-    assert "0.125 of a GPU a trial" in str(choice)
-    assert "1.00 GiB and 12.0 ms a step" in str(choice)
+    assert "0.125 of a GPU per trial" in str(choice)
+    assert "1.00 GiB and 12.0 ms per step" in str(choice)
     assert "may not fit" not in str(choice)
     assert "the heaviest may not fit even alone" in str(choose_share(probed(30.0), [gpu(24)], 8))
 
@@ -123,7 +123,7 @@ def test_mig_instances_count_each_and_numbers_as_torch_sees_them(seen: int, visi
 
 @pytest.mark.parametrize(
     ("visible", "message"),
-    [("0,0", "names a GPU twice: name each once"), ("MIG-a,0", "mixes MIG instances with whole GPUs")],
+    [("0,0", "names a GPU twice; name each once"), ("MIG-a,0", "mixes MIG instances with whole GPUs")],
 )
 def test_names_that_cannot_be_meant_are_refused(visible: str, message: str) -> None:
     with pytest.raises(ConfigError, match=f"CUDA_VISIBLE_DEVICES={visible} {message}"):
@@ -137,10 +137,10 @@ def test_out_of_memory_says_what_was_asked_for_and_the_share() -> None:
     )
     text = out_of_memory(said, 0.25, gpu(24))
     assert text == (
-        "out of GPU memory: asked for 2.00 GiB beside the 4.90 GiB it held, with a share of 0.25 of NVIDIA Test "
+        "out of GPU memory: requested 2.00 GiB besides 4.90 GiB in use, with a share of 0.25 of NVIDIA Test "
         "(6.00 of 24.00 GiB)"
     )
-    assert "asked for more, with a share" in out_of_memory("no words that we know", 0.25, gpu(24))
+    assert "requested more, with a share" in out_of_memory("no words that we know", 0.25, gpu(24))
 
 
 class FakeCuda:
@@ -192,7 +192,7 @@ def test_out_of_memory_is_told_from_other_failures() -> None:
     gpu = Gpu(name="Test", bytes=int(24 * GIB))
     oom = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 1.00 GiB.")
     assert failure_result(oom, 0.5, gpu) == {
-        "error": "out of GPU memory: asked for 1.00 GiB, with a share of 0.5 of Test (12.00 of 24.00 GiB)",
+        "error": "out of GPU memory: requested 1.00 GiB, with a share of 0.5 of Test (12.00 of 24.00 GiB)",
         "oom": True,
     }
     assert failure_result(TrainingError("NaN"), 0.5, gpu) == {"error": "TrainingError: NaN"}

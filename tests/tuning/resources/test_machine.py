@@ -1,4 +1,4 @@
-"""tuning.resources.machine: what fits, and what is refused."""
+"""tuning.resources.machine: capacity, and errors."""
 
 import io
 from types import SimpleNamespace
@@ -34,7 +34,7 @@ def test_a_gpu_that_is_not_there_is_refused_with_what_to_pass() -> None:
 
 
 def test_more_cores_than_there_are_is_refused_with_what_to_pass() -> None:
-    with pytest.raises(ConfigError, match="--cpus-per-trial 3 is more than the 2 CPUs of this machine: pass at most 2"):
+    with pytest.raises(ConfigError, match="--cpus-per-trial 3 is more than the 2 CPUs of this machine; pass at most 2"):
         TrialResources(cpus_per_trial=3).max_parallel(Machine(cpus=2, gpus=0))
 
 

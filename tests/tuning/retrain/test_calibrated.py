@@ -39,7 +39,7 @@ def test_few_validation_sentences_are_named() -> None:
     assert figures["temperature"] == 1
     assert "calibration" not in figures
     assert calibration_lines(figures, n)[0] == (
-        f"no calibration: {n} validation sentences are too few, {MIN_SENTENCES} are needed"
+        f"not calibrated: {n} validation sentences, at least {MIN_SENTENCES} are needed"
     )
 
 

@@ -1,4 +1,4 @@
-"""tuning.retrain.environment_diff: what has changed since the search."""
+"""tuning.retrain.environment_diff: changes since the search."""
 
 import dataclasses
 from typing import Any
@@ -83,7 +83,7 @@ def test_what_cannot_match_is_said_first() -> None:
     assert retraining_notes(own, environment_changes({"threads": 1}, {"threads": 2})) == [
         "changed since the search: threads 1, now 2",
         "do not expect bit-identical results",
-        "trial 0 left no hash of its final weights (it was stopped early): its epochs alone are compared",
+        "trial 0 has no digest of its final weights because it was stopped early; only its epochs are compared",
     ]
     whole = record(0, weights_sha256="ab")
     assert retraining_notes(whole, []) == []

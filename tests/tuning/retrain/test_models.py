@@ -1,4 +1,4 @@
-"""tuning.retrain.models: which of several models is kept."""
+"""tuning.retrain.models: the choice of one of several models."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""tuning.retrain.reproduction: whether a training is the recorded one, from where on it is not, and why."""
+"""tuning.retrain.reproduction: whether a training equals the recorded one, the first difference, and its cause."""
 
 import dataclasses
 from typing import Any
@@ -107,7 +107,7 @@ def test_a_difference_names_what_has_changed(result: TrainResult) -> None:
 def test_a_difference_without_a_change_points_to_the_journal_or_the_code(result: TrainResult) -> None:
     verdict = reproduction_of(recorded(result, epochs=altered(result, 1, val_accuracy=0.99)), result, [])
     assert verdict.equal == 1
-    assert str(verdict).endswith("; no recorded dependency has changed, so the journal or the code has")
+    assert str(verdict).endswith("; no recorded dependency has changed; check the journal and the code")
 
 
 def test_other_weights_are_a_difference_though_every_epoch_is_equal(result: TrainResult) -> None:
@@ -124,5 +124,5 @@ def test_other_predictions_are_a_difference_though_every_epoch_is_equal(result: 
 
 def test_damaged_predictions_are_named(result: TrainResult) -> None:
     damaged = {**pack_labels(result.val_predictions), "crc32": 1}
-    with pytest.raises(CorruptionError, match="what trial 3 said about the validation split is damaged"):
+    with pytest.raises(CorruptionError, match="the record of trial 3's predictions is damaged"):
         reproduction_of(recorded(result, predictions=best_packed(result, damaged)), result, [])

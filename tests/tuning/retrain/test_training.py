@@ -1,4 +1,4 @@
-"""tuning.retrain.training: fresh seeds, and training that goes on where a killed process was."""
+"""tuning.retrain.training: fresh seeds, and training that resumes after a kill."""
 
 from pathlib import Path
 
@@ -69,7 +69,7 @@ def test_figures_are_of_the_best_epoch_on_validation_and_test() -> None:
 
 def test_data_that_were_moved_are_found_where_the_person_says(tmp_path: Path) -> None:
     spec = {"data": data_of(tmp_path / "gone.csv")}
-    with pytest.raises(DataError, match=r"gone\.csv.*; if the study's data are in another place now, pass --dataset"):
+    with pytest.raises(DataError, match=r"gone\.csv.*; if the study's data were moved, pass --dataset"):
         study_corpus(spec, None, None, tmp_path / "cache", print)
     with pytest.raises(DataError, match=r"also-gone\.csv") as error:
         study_corpus(spec, str(tmp_path / "also-gone.csv"), None, tmp_path / "cache", print)

@@ -1,4 +1,4 @@
-"""tuning.scheduling.asha: after which epochs trials pause, and which paused trial is promoted."""
+"""tuning.scheduling.asha: the epochs after which trials pause, and the paused trial that is promoted."""
 
 import math
 import random

@@ -1,4 +1,4 @@
-"""tuning.scheduling.budget: what ends a study, and that it depends on the order of the visible results alone."""
+"""tuning.scheduling.budget: the end of a study depends only on the order of the visible results."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Which paused trials keep their checkpoints: the best ones at each rung, the same after a restart."""
+"""The paused trials that keep their checkpoints: the best ones at each rung, the same after a restart."""
 
 from dataclasses import replace
 

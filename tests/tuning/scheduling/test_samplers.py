@@ -1,4 +1,4 @@
-"""tuning.scheduling.samplers: which there are, and what they are shown."""
+"""tuning.scheduling.samplers: the samplers, and the trials that they are shown."""
 
 from importlib.machinery import ModuleSpec
 from typing import get_type_hints
@@ -36,7 +36,7 @@ def test_a_sampler_whose_package_is_missing_is_refused_with_the_package(monkeypa
 
     monkeypatch.setattr(samplers, "find_spec", find_spec)
     check_sampler("gp")
-    with pytest.raises(ConfigError, match="--sampler cmaes needs what is not installed: pip install cmaes, or choose"):
+    with pytest.raises(ConfigError, match="--sampler cmaes needs more packages; run pip install cmaes, or choose"):
         check_sampler("cmaes")
 
 

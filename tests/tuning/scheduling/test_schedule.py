@@ -1,4 +1,4 @@
-"""What is written into the journal, in which order, and what is handed out."""
+"""The order of the journal's records, and of the jobs."""
 
 import errno
 import os

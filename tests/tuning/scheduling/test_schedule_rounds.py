@@ -1,4 +1,4 @@
-"""How budgets end a study, and how a trial that its share of a GPU was too small for runs again."""
+"""Budgets that end a study, and trials that run again on a whole GPU."""
 
 import random
 import threading

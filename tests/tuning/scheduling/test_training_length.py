@@ -1,4 +1,4 @@
-"""tuning.scheduling.training_length: how many epochs of how many sentences."""
+"""tuning.scheduling.training_length: the number of epochs and of sentences per epoch."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""tuning.scheduling.virtual_clock: what is trained in which order depends on virtual time alone."""
+"""tuning.scheduling.virtual_clock: the trainings and their order depend only on virtual time."""
 
 import random
 from collections import Counter

@@ -1,4 +1,4 @@
-"""tuning.scheduling.virtual_cost: the cost of an epoch follows from shapes alone."""
+"""tuning.scheduling.virtual_cost: the cost of an epoch depends only on shapes."""
 
 from dataclasses import replace
 from statistics import median

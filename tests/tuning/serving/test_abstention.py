@@ -38,14 +38,14 @@ def test_an_accuracy_gives_the_smallest_probability_whose_lower_bound_reaches_it
 
 
 def test_an_accuracy_that_is_not_reached_names_the_best_that_is() -> None:
-    message = r"--at-accuracy 0.98 is not reached on the validation sentences: pass at most 0.9595, which labels 25.0%"
+    message = r"--at-accuracy 0.98 is not reached on the validation sentences; pass at most 0.9595, which labels 25.0%"
     with pytest.raises(UserError, match=message):
         Abstention(at_accuracy=0.98).threshold(TABLE, pytest.fail)
     assert Abstention(at_accuracy=0.9595).threshold(TABLE, lambda note: None) == 0.875
 
 
 def test_a_model_without_a_table_has_no_accuracy() -> None:
-    with pytest.raises(UserError, match=r"this model was saved without: pass --min-probability"):
+    with pytest.raises(UserError, match=r"this model was saved without; pass --min-probability"):
         Abstention(at_accuracy=0.9).threshold([], pytest.fail)
 
 
@@ -58,7 +58,7 @@ def test_a_model_without_a_table_has_no_accuracy() -> None:
         ({"at_accuracy": 95}, "--at-accuracy must be above 0 and below 1, got 95"),
         (
             {"min_probability": 0.5, "at_accuracy": 0.9},
-            "--at-accuracy determines --min-probability: pass one of the two",
+            "--at-accuracy determines --min-probability; pass one of the two",
         ),
     ],
 )

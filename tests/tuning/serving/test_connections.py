@@ -1,4 +1,4 @@
-"""tuning.serving.connections: who sends no request keeps no other client out."""
+"""tuning.serving.connections: a client without a request keeps no other client out."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""tuning.serving.hosts: a page whose name was pointed to this machine is not answered."""
+"""tuning.serving.hosts: a request from a page whose name points to this machine is refused."""
 
 import asyncio
 import socket
@@ -26,7 +26,9 @@ def test_local_names_and_the_address_that_is_bound_are_answered() -> None:
 
 @pytest.mark.parametrize("allowed", ["http://a", "a:8000", "a b", "*a", "a.*", "\x1b[31m", "a,[::1"])
 def test_what_is_no_name_is_refused(allowed: str) -> None:
-    with pytest.raises(ConfigError, match=r"--allowed-hosts must be names without ports, with commas .*, got '"):
+    with pytest.raises(
+        ConfigError, match=r"--allowed-hosts must be names without ports, separated by commas, .*, got '"
+    ):
         hosts_of("127.0.0.1", allowed)
 
 

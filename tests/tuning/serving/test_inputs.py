@@ -153,7 +153,7 @@ def test_a_line_without_an_end_is_refused_with_its_number(before: int, monkeypat
         buffer = io.BufferedReader(Endless())
 
     monkeypatch.setattr(sys, "stdin", Stdin)
-    message = f"--file -, line {before + 1}: has more than 1,048,576 characters; write each sentence on a line"
+    message = f"--file -, line {before + 1}: has more than 1,048,576 characters; write one sentence per line"
     with pytest.raises(DataError, match=message):
         lines_of("-")
     assert Stdin.buffer.raw.blocks < 200  # type: ignore[attr-defined]
@@ -179,5 +179,5 @@ def test_sentences_of_a_file_or_a_column(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("id,body\n1,good\n2,bad\n")
     assert read_sentences(str(tmp_path / "a.csv"), "body", None, pytest.fail) == ["good", "bad"]
     assert read_sentences(str(tmp_path / "a.csv"), None, None, pytest.fail) == ["id,body", "1,good", "2,bad"]
-    with pytest.raises(ConfigError, match=r"--text-column goes with a file ending in .*, got --unlabelled a.txt"):
+    with pytest.raises(ConfigError, match=r"--text-column needs a file ending in .*, got --unlabelled a.txt"):
         read_sentences("a.txt", "body", None, pytest.fail, option="--unlabelled")

@@ -1,4 +1,4 @@
-"""tuning.serving.limits: what one client may ask, counted by a clock of ours."""
+"""tuning.serving.limits: limits of one client, with a simulated clock."""
 
 import asyncio
 import json

@@ -9,7 +9,7 @@ def test_requests_are_counted_by_status_and_time() -> None:
         metrics.record(status, seconds)
     lines = metrics.render({"queue_words": ("Words that wait.", 12), "words_total": ("All words.", 1e9)}).splitlines()
     assert lines[:4] == [
-        "# HELP sentune_requests_total Answered requests by status; 499 if the client has gone.",
+        "# HELP sentune_requests_total Answered requests by status; 499 if the client has disconnected.",
         "# TYPE sentune_requests_total counter",
         'sentune_requests_total{status="200"} 3',
         'sentune_requests_total{status="503"} 1',

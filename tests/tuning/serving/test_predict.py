@@ -1,4 +1,4 @@
-"""tuning.serving.predict: what predict reads, and what it writes."""
+"""tuning.serving.predict: input and output of predict."""
 
 import csv
 import io
@@ -72,7 +72,7 @@ def test_an_accuracy_is_looked_up_in_the_models_own_table(tmp_path: Path, capsys
     said = answer(model, capsys, texts=["good"], abstention=Abstention(at_accuracy=0.9), notify=print)
     assert said.splitlines()[0].startswith("--at-accuracy 0.9 is --min-probability 1: ")
     assert said.splitlines()[1].startswith("-\t0.")
-    message = r"--at-accuracy 0.95 is not reached .*: pass at most 0.9286, which labels 100.0%"
+    message = r"--at-accuracy 0.95 is not reached .*; pass at most 0.9286, which labels 100.0%"
     with pytest.raises(UserError, match=message):
         answer(model, capsys, texts=["good"], abstention=Abstention(at_accuracy=0.95))
 
@@ -143,7 +143,7 @@ def test_a_table_is_read_by_the_column_that_the_model_was_trained_on(
     said = answer(model, capsys, file=str(tmp_path / "in.csv"), notify=notes.append)
     assert said == answer(model, capsys, file=str(tmp_path / "in.csv"), text_column="body")
     assert [row["id"] for row in rows_of(said)] == ["1", "2"]
-    assert notes == ["the texts are those of column 'body', on which the model was trained (--text-column chooses)"]
+    assert notes == ["reading column 'body', as in the training data (--text-column chooses another)"]
     said = answer(model, capsys, file=str(tmp_path / "in.csv"), as_json=True)
     assert [json.loads(line)["text"] for line in said.splitlines()] == ["good bad", "bad"]
 
@@ -170,7 +170,7 @@ def test_texts_that_the_model_does_not_know_are_counted(model: Predictor, capsys
     assert notes == []
     answer(model, capsys, texts=["good new", "good bad new", "", "all of it"], notify=notes.append)
     (note,) = notes
-    assert note == ("the model does not know half of the words or more in 3 of 4 texts: such labels mean little")
+    assert note == ("the model does not know half of the words or more in 3 of 4 texts; their labels are unreliable")
 
 
 def test_a_table_that_was_labelled_before_is_refused(
@@ -179,7 +179,7 @@ def test_a_table_that_was_labelled_before_is_refused(
     (tmp_path / "in.csv").write_text(TABLE)
     answer(model, capsys, file=str(tmp_path / "in.csv"), text_column="body", out=tmp_path / "out.csv")
     assert [row["unknown_words"] for row in rows_of((tmp_path / "out.csv").read_text())][1] == "1.0"
-    with pytest.raises(DataError, match=r"out.csv: has a column 'predicted_label', which would be added; rename it"):
+    with pytest.raises(DataError, match=r"out.csv: has a column 'predicted_label', which predict adds; rename it"):
         answer(model, capsys, file=str(tmp_path / "out.csv"), text_column="body")
 
 
@@ -207,12 +207,15 @@ def test_a_table_in_another_encoding_is_said(
 @pytest.mark.parametrize(
     ("request_", "message"),
     [
-        ({}, "give sentences, or --file"),
-        ({"texts": ["a"], "file": "b"}, "give sentences, or --file"),
-        ({"file": "-", "text_column": "a"}, r"--text-column goes with --file and a file ending in .csv, .tsv, .jsonl"),
-        ({"texts": ["a"], "encoding": "utf-8"}, "--encoding goes with --file"),
+        ({}, "pass sentences, or --file"),
+        ({"texts": ["a"], "file": "b"}, "pass sentences, or --file"),
+        (
+            {"file": "-", "text_column": "a"},
+            r"--text-column must be used with --file and a file ending in .csv, .tsv, .jsonl",
+        ),
+        ({"texts": ["a"], "encoding": "utf-8"}, "--encoding must be used with --file"),
         ({"texts": ["a"], "out": Path("/")}, "--out must be a file, / is a folder"),
-        ({"encoding": "utf-8", "out": Path("/")}, "give sentences.*; --encoding goes.*; --out must be"),
+        ({"encoding": "utf-8", "out": Path("/")}, "pass sentences.*; --encoding must.*; --out must be"),
     ],
 )
 def test_options_that_do_not_go_together_are_named(request_: dict[str, Any], message: str) -> None:

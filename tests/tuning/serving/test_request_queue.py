@@ -1,4 +1,4 @@
-"""tuning.serving.request_queue: batches of several requests, small ones between large ones, and what is dropped."""
+"""tuning.serving.request_queue: batches of several requests, small ones between large ones, and dropped texts."""
 
 import asyncio
 import threading

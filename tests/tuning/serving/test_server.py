@@ -1,4 +1,4 @@
-"""tuning.serving.server: the server answers what the model answers, and what it cannot with one line."""
+"""tuning.serving.server: the server gives the model's answers, and errors in one line."""
 
 import base64
 import contextlib
@@ -273,7 +273,7 @@ def test_a_taken_port_is_one_line() -> None:
     ("host", "message"),
     [
         ("192.0.2.1", "cannot listen on 192.0.2.1: it is no address of this machine"),
-        ("a..b", r"--host a..b is no address \(it is no name of a host\); pass --host 127.0.0.1"),
+        ("a..b", r"--host a..b is no address \(it is no host name\); pass --host 127.0.0.1"),
         ("fe80::1", r"cannot listen on fe80::1: .*; pass --host 127.0.0.1 or 0.0.0.0"),
         ("no-such-host.invalid", r"--host no-such-host.invalid is no address \(.*\); pass --host 127.0.0.1"),
     ],
@@ -288,7 +288,7 @@ def test_a_port_for_the_administrator_is_one_line(monkeypatch: pytest.MonkeyPatc
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(socket, "create_server", refuse)
-    with pytest.raises(ConfigError, match="port 80 is for the administrator; pass a --port of 1024 or more"):
+    with pytest.raises(ConfigError, match="port 80 is reserved for the administrator; pass a --port of 1024 or more"):
         bind_socket("127.0.0.1", 80)
 
 

@@ -1,4 +1,4 @@
-"""What a study tries before its sampler suggests."""
+"""The trials of a study before the sampler's suggestions."""
 
 from pathlib import Path
 

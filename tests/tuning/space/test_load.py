@@ -148,7 +148,7 @@ def test_what_to_try_first_survives_a_set(tmp_path: Path) -> None:
 
 def test_an_unknown_space_names_the_presets_and_that_a_file_is_taken() -> None:
     with pytest.raises(
-        ConfigError, match="no search space 'defualt': give one of default, notebook, quick, or the path"
+        ConfigError, match="no search space 'defualt'; pass one of default, notebook, quick, or the path"
     ):
         load_space("defualt")
 
@@ -173,10 +173,10 @@ def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
 def test_a_space_that_searches_nothing_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "fixed.yaml"
     path.write_text("settings: {hidden_dim: 64}")
-    with pytest.raises(ConfigError, match=r"fixed.yaml: nothing is searched; give at least one setting a range"):
+    with pytest.raises(ConfigError, match=r"fixed.yaml: nothing is searched; write a range for at least one setting"):
         load_space(str(path))
     path.write_text("settings: {hidden_dim: 'int(8, 16)'}")
-    with pytest.raises(ConfigError, match=r"fixed.yaml: nothing is searched; give at least one setting a range"):
+    with pytest.raises(ConfigError, match=r"fixed.yaml: nothing is searched; write a range for at least one setting"):
         load_space(str(path), ["hidden_dim=8"])
 
 
@@ -196,11 +196,11 @@ def test_a_huge_file_is_refused(tmp_path: Path) -> None:
         ("settings: \x01", "yaml: this is not YAML: unacceptable character"),
         ('settings: "\\UFFFFFFFF"', "yaml: this is not YAML"),
         ("[" * 600, "yaml: this is not YAML: maximum recursion depth"),
-        ("setings: {}", ":1: 'setings' is not known here; a search space may hold extends, settings, try_first"),
+        ("setings: {}", ":1: 'setings' is unknown here; a search space can contain extends, settings, try_first"),
         ("extends: mine", ":1: extends must be one of default, notebook, quick, got 'mine'"),
         ("extends: [default]", ":1: extends must be plain text"),
         ("settings: 3", ":1: settings must be a mapping"),
-        ("settings:\n  hidden_dim: 3\n  hidden_dim: 4", ":3: 'hidden_dim' stands twice"),
+        ("settings:\n  hidden_dim: 3\n  hidden_dim: 4", ":3: 'hidden_dim' occurs twice"),
         ("settings:\n  [a]: 3", ":2: a name must be plain text"),
         ("settings:\n  Hidden: int(1, 3)", ":2: 'Hidden' cannot be the name of a setting"),
         ("settings:\n  hidden: 3", ":2: there is no setting 'hidden'; did you mean hidden_dim"),
@@ -213,7 +213,7 @@ def test_a_huge_file_is_refused(tmp_path: Path) -> None:
         ("settings:\n  pooling: []", ":2: a choice needs at least one value"),
         ("settings:\n  bidirectional: yes", ":2: bidirectional must be true or false, got 'yes'"),
         ("settings:\n  lstm_dropout: {when: n_layers > 1}", ":2: lstm_dropout needs `range:`"),
-        ("settings:\n  lstm_dropout: {range: 0.1, if: x}", ":2: 'if' is not known here; lstm_dropout may hold range"),
+        ("settings:\n  lstm_dropout: {range: 0.1, if: x}", ":2: 'if' is unknown here; lstm_dropout can contain range"),
         (
             "settings:\n  n_layers: 1\n  lstm_dropout:\n    range: float(0, 0.5)\n    when: n_layers > 1",
             ":4: the condition n_layers > 1 can never hold: n_layers is 1",

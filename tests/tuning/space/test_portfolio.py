@@ -1,4 +1,4 @@
-"""What a study tries after the baseline: settings of the portfolio or of a file, as far as the space holds them."""
+"""The first trials after the baseline: settings of the portfolio or of a file that are in the space."""
 
 import json
 from pathlib import Path
@@ -117,9 +117,9 @@ def test_the_spec_names_the_source_and_changes_with_the_settings(tmp_path: Path)
         ("- {learning_rate: 'log(0.1, 1)'}", r"entry 1: 'learning_rate': cannot read"),
         ("hidden_dim: 50", r"write a list of settings, or a mapping with such a list under `settings`"),
         ("[]", r"write a list of settings"),
-        ("- [", r"this is neither JSON nor YAML: .*; fix the file"),
-        ("- &a {hidden_dim: *a}", r"this is neither JSON nor YAML"),
-        ("- {optimizer: rmsprop}\n- {clip_norm: 2}", r"the space 'quick' holds none of its 2 entries; change"),
+        ("- [", r"neither JSON nor YAML \(.*\); fix the file"),
+        ("- &a {hidden_dim: *a}", r"neither JSON nor YAML"),
+        ("- {optimizer: rmsprop}\n- {clip_norm: 2}", r"all of its 2 entries are outside the space 'quick'; change"),
     ],
 )
 def test_a_bad_file_is_refused_with_its_entry(tmp_path: Path, content: str, said: str) -> None:
@@ -130,5 +130,5 @@ def test_a_bad_file_is_refused_with_its_entry(tmp_path: Path, content: str, said
 
 
 def test_a_missing_file_is_named() -> None:
-    with pytest.raises(ConfigError, match=r"there is no file of first trials 'gone.yaml': give portfolio, random, or"):
+    with pytest.raises(ConfigError, match=r"there is no file of first trials 'gone.yaml'; pass portfolio, random, or"):
         first_trials("gone.yaml", QUICK)

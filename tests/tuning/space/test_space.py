@@ -1,4 +1,4 @@
-"""Space: suggestions, configurations, what a configuration means to the sampler, JSON."""
+"""Space: suggestions, configurations, parameters of a configuration, JSON."""
 
 import copy
 import json
@@ -175,14 +175,14 @@ def test_a_dimension_contains_what_optuna_could_suggest(
         ([("fc_dropout", "fc_dropout", FloatDistribution(0.1, 1.5), ())], {}, "fc_dropout must be .* got 1.5"),
         ([("n_layers", "n_layers", FloatDistribution(1, 3), ())], {}, "n_layers must be a whole number .* got 1.0"),
         ([("pooling", "pooling", CategoricalDistribution(["max", "min"]), ())], {}, "pooling must be .* got 'min'"),
-        ([("depth", "depth", IntDistribution(1, 3), ())], {}, "there is no setting 'depth'; known are n_layers"),
+        ([("depth", "depth", IntDistribution(1, 3), ())], {}, "there is no setting 'depth'; choose from n_layers"),
         (
             [("n_layer", "n_layer", IntDistribution(1, 3), ())],
             {},
             "there is no setting 'n_layer'; did you mean n_layers",
         ),
-        ([("n_layers", "hidden_dim", IntDistribution(1, 3), ())], {}, "n_layers is a setting of its own"),
-        ([("a", "n_layers", IntDistribution(1, 3), ())] * 2, {}, "a stands twice in the space"),
+        ([("n_layers", "hidden_dim", IntDistribution(1, 3), ())], {}, "n_layers is another setting"),
+        ([("a", "n_layers", IntDistribution(1, 3), ())] * 2, {}, "a occurs twice in the space"),
         (
             [("a", "n_layers", IntDistribution(1, 3), ()), ("n_layers", "n_layers", IntDistribution(1, 3), ())],
             {},
@@ -191,7 +191,7 @@ def test_a_dimension_contains_what_optuna_could_suggest(
         (
             [("lstm_dropout", "lstm_dropout", FloatDistribution(0, 0.5), (("depth", (2,)),))],
             {},
-            "lstm_dropout depends on depth, which is no setting before it",
+            "lstm_dropout depends on depth, which is no earlier setting",
         ),
         ([], {"fc_dropout": 2}, "fc_dropout must be at least 0 and below 1, got 2"),
         ([], {"epochs": 2}, "epochs is the same for all trials of a study"),

@@ -1,4 +1,4 @@
-"""tuning.tracking.mlflow: what is said before MLflow is asked; with MLflow itself: tests/system/test_mlflow.py."""
+"""tuning.tracking.mlflow: checks before MLflow is used; with MLflow itself: tests/system/test_mlflow.py."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""What a person sees while a search runs, and that looking costs the search nothing."""
+"""The progress display, and that it does not delay the search."""
 
 import io
 import threading

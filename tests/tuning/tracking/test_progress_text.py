@@ -1,4 +1,4 @@
-"""tuning.tracking.progress_text: progress fits any terminal, and nothing in it can steer one."""
+"""tuning.tracking.progress_text: progress fits any terminal, without control characters."""
 
 import dataclasses
 import re
@@ -45,7 +45,7 @@ def busy(n_running: int = 2, **changes: Any) -> SearchProgress:
 def test_a_terminal_shows_counts_pace_best_and_each_running_trial(width: int) -> None:
     lines = live_block(busy(), 65, width, 24)
     assert lines[0] == "5/100 trials: 1 done, 1 stopped, 1 failed, 2 running, 0 paused"
-    assert re.fullmatch(r"\d+\.\d\d epochs/s, 1:05 gone, about [\d:]+ left", lines[1])
+    assert re.fullmatch(r"\d+\.\d\d epochs/s, 1:05 elapsed, about [\d:]+ left", lines[1])
     assert lines[2].startswith("best so far: 0.8000 by trial 0 in epoch 2")
     assert "learning_rate=0.00123" in " ".join(lines[3:-3])
     assert lines[-3].split() == ["trial", "epoch", "now", "best", "settings"]
@@ -80,11 +80,11 @@ def test_the_time_left_is_known_after_the_first_epoch() -> None:
     """One worker: 3 epochs of 10 s and 4 of another trial, which the mean cost makes as long."""
     remaining = RemainingTime(config=plan(n_trials=2, stopping=None), cost=cost, workers=1)
     fresh = SearchProgress(records=[], n_trials=2, epochs_a_trial=4, remaining=remaining, searched=[])
-    assert rate_line(fresh, 3) == "starting Ray, 0:03 gone"
+    assert rate_line(fresh, 3) == "starting Ray, 0:03 elapsed"
     fresh.start(0, TrialConfig().to_dict())
-    assert rate_line(fresh, 5) == "starting workers, then the first epoch, 0:05 gone"
+    assert rate_line(fresh, 5) == "starting workers, then the first epoch, 0:05 elapsed"
     fresh.epoch(0, epoch(1, 0.5, seconds=10))
-    assert rate_line(fresh, 10).endswith(" epochs/s, 0:10 gone, about 1:10 left")
+    assert rate_line(fresh, 10).endswith(" epochs/s, 0:10 elapsed, about 1:10 left")
 
 
 def test_a_time_budget_that_is_shorter_is_what_is_left() -> None:

@@ -1,4 +1,4 @@
-"""tuning.tracking.remaining_time: a simulation of what is left."""
+"""tuning.tracking.remaining_time: a simulation of the rest of a search."""
 
 import math
 import random

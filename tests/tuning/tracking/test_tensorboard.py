@@ -1,4 +1,4 @@
-"""tuning.tracking.tensorboard: TensorBoard reads what the journal says, once."""
+"""tuning.tracking.tensorboard: TensorBoard reads the content of the journal, once."""
 
 import struct
 from contextlib import closing
