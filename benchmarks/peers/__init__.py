@@ -1,0 +1,1 @@
+"""Searches for classifiers by other programs on the same sentences, time and processor."""

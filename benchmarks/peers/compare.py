@@ -1,0 +1,231 @@
+"""How does a search by other programs end on the same sentences, time and processor?
+
+    SENTUNE_DATA=DIR python -m benchmarks.peers.compare --environments DIR      all peers: about 2.5 hours
+    python -m benchmarks.peers.compare --environments DIR --peers fasttext --sets snippets
+    python -m benchmarks.peers.compare --table                                  the table of all results so far
+    python -m benchmarks.peers.compare --environments DIR --quick               10 s each on 600 sentences, no record
+
+Each peer has an environment of its own in DIR, which is made if it is missing. Its script is in scripts/, with its
+configuration in full. It gets train.csv and val.csv (columns text, label), test.csv without labels, the tokens of the
+same sentences, their word vectors, a time limit, and two cores. sentune itself runs with `--time-budget`. The time of a
+row is that of the whole command, from start to end. The same command continues with what is missing.
+"""
+
+import argparse
+import csv
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.metrics import accuracy_score, f1_score
+
+from benchmarks.baselines.sentune_studies import machine
+from benchmarks.inputs.labelled_sets import read_set, write_fold
+from core import load_corpus
+from core.data.corpus import SPLIT_NAMES, Corpus
+
+RESULTS = Path(__file__).parents[2] / "results/reference/peers.jsonl"
+SCRIPTS = Path(__file__).parent / "scripts"
+SETS = ("snippets", "trec", "mpqa")
+SECONDS = 300
+"""Time limit of a search."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Peer:
+    """A program that searches."""
+
+    title: str
+    script: str
+    requirements: Sequence[str]
+    """For pip, in an environment of its own; empty for the environment of sentune."""
+    python: str = "python3"
+    """Python that makes the environment."""
+    options: Sequence[str] = ()
+
+
+SENTUNE = {
+    "sentune": Peer(title="`sentune run`, `retrain`", script="sentune_peer.py", requirements=()),
+    "sentune-ensemble": Peer(
+        title="`sentune run`, `ensemble`", script="sentune_peer.py", requirements=(), options=("ensemble",)
+    ),
+}
+PEERS = SENTUNE | {
+    "optuna": Peer(title="plain Optuna, TPE and median pruner", script="optuna_peer.py", requirements=()),
+    "ray": Peer(title="plain Ray Tune, OptunaSearch and ASHA", script="ray_peer.py", requirements=()),
+    "ludwig": Peer(
+        title="Ludwig, hyperopt",
+        script="ludwig_peer.py",
+        requirements=("ludwig[hyperopt,distributed]>=0.17", "torch>=2.11,<2.12", "optuna>=4.6"),
+        python="python3.13",
+    ),
+    "autogluon": Peer(
+        title="AutoGluon, tabular with n-grams",
+        script="autogluon_peer.py",
+        requirements=("autogluon.tabular[lightgbm,catboost,xgboost]>=1.6",),
+    ),
+    "flaml": Peer(
+        title="FLAML on TF-IDF", script="flaml_peer.py", requirements=("flaml[automl]>=2.3", "setuptools<81")
+    ),
+    "fasttext": Peer(
+        title="fastText, autotune",
+        script="fasttext_peer.py",
+        requirements=("fasttext-community>=0.11", "numpy", "pandas"),
+    ),
+}
+
+
+def main() -> None:
+    arguments = parse()
+    if not arguments.table:
+        for name in arguments.sets:
+            for peer in arguments.peers:
+                measure(name, peer, arguments.environments.absolute(), arguments.quick)
+    if not arguments.quick:
+        print("\n".join(table(read_results())))
+
+
+def measure(name: str, peer: str, environments: Path, quick: bool) -> None:
+    """Run a peer on a dataset unless RESULTS has its line; add the line."""
+    what = {"set": name, "peer": peer, "limit": 10 if quick else SECONDS}
+    if not quick and any(what.items() <= result.items() for result in read_results()):
+        return
+    python = environment(peer, environments)
+    with tempfile.TemporaryDirectory(prefix="sentune-peer-") as folder:
+        truth = write_task(Path(folder), name, 600 if quick else None)
+        found = run_peer(PEERS[peer], python, Path(folder), what["limit"])
+    result = {**what, **scores(truth, found), "machine": machine()}
+    print(json.dumps(result), flush=True)
+    if not quick:
+        with RESULTS.open("a") as file:
+            file.write(json.dumps(result) + "\n")
+
+
+def environment(name: str, folder: Path) -> Path:
+    """Return the Python of a peer's environment, which is made if it is missing."""
+    peer = PEERS[name]
+    if not peer.requirements:
+        return Path(sys.executable)
+    place = folder / name
+    if not (place / "installed").exists():
+        shutil.rmtree(place, ignore_errors=True)
+        subprocess.run([peer.python, "-m", "venv", place], check=True)
+        subprocess.run([place / "bin/python", "-m", "pip", "install", "-q", *peer.requirements], check=True)
+        (place / "installed").touch()
+    return place / "bin/python"
+
+
+def write_task(folder: Path, name: str, limit: int | None) -> list[str]:
+    """Write the files that a peer reads; return the labels of the test sentences.
+
+    Args:
+        folder: For all.csv (texts, labels, splits), and for each split its texts, and its tokens separated by spaces.
+        name: One of SETS.
+        limit: Number of sentences to take; None for all.
+    """
+    write_fold(folder / "all.csv", read_set(name), fold=0)
+    if limit is not None:
+        lines = (folder / "all.csv").read_text(encoding="utf-8").splitlines(keepends=True)
+        chosen = np.random.default_rng(0).permutation(len(lines) - 1)[:limit] + 1
+        (folder / "all.csv").write_text("".join([lines[0], *(lines[at] for at in chosen)]), encoding="utf-8")
+    with (folder / "all.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    for split in SPLIT_NAMES:
+        columns = ("text",) if split == "test" else ("text", "label")
+        write_rows(folder / f"{split}.csv", columns, (row for row in rows if row["split"] == split))
+    corpus = load_corpus(str(folder / "all.csv"), split_column="split", vectors="glove-50d")
+    write_rows(folder / "tokens.csv", ("text", "label", "split"), tokens_of(corpus))
+    write_vectors(folder / "vectors.txt", corpus)
+    return [row["label"] for row in rows if row["split"] == "test"]
+
+
+def write_rows(path: Path, columns: Sequence[str], rows: Iterator[Mapping[str, str]]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, columns, extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def tokens_of(corpus: Corpus) -> Iterator[dict[str, str]]:
+    """Yield for each sentence its tokens, separated by spaces, its label and its split."""
+    for at, (label, split) in enumerate(zip(corpus.labels.tolist(), corpus.split.tolist(), strict=True)):
+        tokens = corpus.tokens[corpus.offsets[at] : corpus.offsets[at + 1]]
+        text = " ".join(corpus.words[token] for token in tokens)
+        yield {"text": text, "label": corpus.classes[label], "split": SPLIT_NAMES[split]}
+
+
+def write_vectors(path: Path, corpus: Corpus) -> None:
+    """Write the vocabulary's vectors in GloVe's text format."""
+    assert corpus.vectors is not None  # glove-50d
+    with path.open("w", encoding="utf-8") as file:
+        for word, vector in zip(corpus.words, corpus.vectors.tolist(), strict=True):
+            file.write(" ".join([word, *(f"{value:.6f}" for value in vector)]) + "\n")
+
+
+def run_peer(peer: Peer, python: Path, folder: Path, limit: int) -> dict[str, Any]:
+    """Run a peer's script in its environment, in the folder of the task."""
+    began = time.perf_counter()
+    command = [python, SCRIPTS / peer.script, folder, str(limit), *peer.options]
+    env = {**os.environ, "OMP_NUM_THREADS": "2", "RAY_USAGE_STATS_ENABLED": "0"}
+    with (folder / "log.txt").open("w") as log:
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=log, cwd=folder, env=env, text=True, check=False)
+    if done.returncode != 0:
+        sys.exit(f"{peer.script} failed:\n{done.stdout[-2000:]}\n{(folder / 'log.txt').read_text()[-2000:]}")
+    return {**json.loads(done.stdout.splitlines()[-1]), "seconds": round(time.perf_counter() - began, 1)}
+
+
+def scores(truth: Sequence[str], found: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the record keeps of a peer's answer."""
+    guesses = [str(each) for each in found["predictions"]]
+    return {
+        "test_accuracy": round(float(accuracy_score(truth, guesses)), 5),
+        "macro_f1": round(float(f1_score(truth, guesses, average="macro")), 5),
+        **{key: found[key] for key in ("seconds", "megabytes", "milliseconds", "trials", "version", "chosen")},
+    }
+
+
+def read_results() -> list[dict[str, Any]]:
+    """Return all results so far."""
+    return [json.loads(line) for line in RESULTS.read_text().splitlines()] if RESULTS.exists() else []
+
+
+def table(results: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield the rows of a Markdown table, best test accuracy first within a dataset."""
+    yield "| data | method | test | macro-F1 | whole command, s | trials | model, MB | one prediction, ms |"
+    yield "| --- " * 8 + "|"
+    for name in dict.fromkeys(result["set"] for result in results):
+        rows = sorted((r for r in results if r["set"] == name), key=lambda row: -row["test_accuracy"])
+        for row in rows:
+            yield (
+                f"| {name} | {PEERS[row['peer']].title}, {row['version']} | {row['test_accuracy']:.2%} "
+                f"| {row['macro_f1']:.2%} | {row['seconds']:.0f} | {row['trials'] or ''} | {row['megabytes']:.1f} "
+                f"| {row['milliseconds']:.2f} |"
+            )
+
+
+def parse(given: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--environments", type=Path, help="Folder for the peers' environments.")
+    parser.add_argument("--peers", nargs="+", choices=PEERS, default=list(PEERS), help="Programs (default: all).")
+    parser.add_argument("--sets", nargs="+", choices=SETS, default=SETS, help="Datasets (default: all three).")
+    parser.add_argument("--table", action="store_true", help="Only print the table.")
+    parser.add_argument("--quick", action="store_true", help="Search for 10 s on 600 sentences, and keep no record.")
+    arguments = parser.parse_args(given)
+    if arguments.environments is None and not arguments.table:
+        if any(PEERS[name].requirements for name in arguments.peers):
+            parser.error("--environments is missing")
+        arguments.environments = Path()
+    return arguments
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,96 @@
+"""Ludwig's hyperopt on the task of benchmarks.peers.compare.
+
+An LSTM in one direction with the maximum of its states over time. With its last state, Ludwig reads what follows the
+padding, and none of its trials learned. Batches, optimizer and ranges are those of sentune's `notebook` space.
+"""
+
+import copy
+import json
+from importlib.metadata import version
+
+import pandas as pd
+import ray
+from ludwig.api import LudwigModel
+from ludwig.hyperopt.run import hyperopt
+from ludwig.hyperopt.utils import substitute_parameters
+from peer_task import FOLDER, SECONDS, answer, read_rows
+
+CODES = {"train": 0, "val": 1, "test": 2}
+"""Ludwig's codes of the splits."""
+ENCODER = {
+    "type": "rnn",
+    "cell_type": "lstm",
+    "bidirectional": False,
+    "reduce_output": "max",
+    "embedding_size": 50,
+    "pretrained_embeddings": str(FOLDER / "vectors.txt"),
+}
+RANGES = {
+    "text.encoder.num_layers": {"space": "choice", "categories": [1, 2, 3]},
+    "text.encoder.state_size": {"space": "lograndint", "lower": 64, "upper": 257},
+    "text.encoder.dropout": {"space": "uniform", "lower": 0.0, "upper": 0.5},
+    "text.encoder.fc_dropout": {"space": "uniform", "lower": 0.1, "upper": 0.6},
+    "text.encoder.embeddings_trainable": {"space": "choice", "categories": [True, False]},
+    "trainer.learning_rate": {"space": "loguniform", "lower": 0.1, "upper": 1.0},
+}
+CONFIGURATION = {
+    "input_features": [
+        {"name": "text", "type": "text", "preprocessing": {"tokenizer": "space"}, "encoder": ENCODER},
+    ],
+    "output_features": [{"name": "label", "type": "category"}],
+    "preprocessing": {"split": {"type": "fixed", "column": "split"}},
+    "trainer": {
+        "epochs": 8,
+        "batch_size": 50,
+        "optimizer": {"type": "adadelta"},
+        "validation_field": "label",
+        "validation_metric": "accuracy",
+    },
+    "backend": {"type": "local"},
+    "hyperopt": {
+        "output_feature": "label",
+        "metric": "accuracy",
+        "goal": "maximize",
+        "split": "validation",
+        "search_alg": {"type": "optuna"},
+        "executor": {
+            "type": "ray",
+            "num_samples": 500,
+            "max_concurrent_trials": 2,
+            "cpu_resources_per_trial": 1,
+            "time_budget_s": SECONDS,
+        },
+        "parameters": RANGES,
+    },
+}
+
+
+def main():
+    rows = read_rows("tokens.csv")
+    texts = [row["text"] for row in rows if row["split"] == "test"]
+    table = pd.DataFrame(rows)
+    table["split"] = table["split"].map(CODES)
+    table.to_csv(FOLDER / "ludwig.csv", index=False)
+    # Otherwise Ludwig joins any Ray that runs on the machine.
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
+    place = {"output_directory": str(FOLDER / "ludwig"), "skip_save_log": True, "random_seed": 42}
+    found = hyperopt(copy.deepcopy(CONFIGURATION), dataset=str(FOLDER / "ludwig.csv"), **place)
+    trials = found.ordered_trials
+    best = json.loads(trials[0].parameters) if isinstance(trials[0].parameters, str) else trials[0].parameters
+    settings = copy.deepcopy(CONFIGURATION)
+    del settings["hyperopt"]
+    model = LudwigModel(substitute_parameters(settings, best))
+    model.train(dataset=str(FOLDER / "ludwig.csv"), **place)
+    model.save(str(FOLDER / "model"))
+    answer(
+        lambda texts: model.predict(pd.DataFrame({"text": texts}))[0]["label_predictions"].tolist(),
+        FOLDER / "model",
+        trials=len(trials),
+        version=f"Ludwig {version('ludwig')}",
+        chosen=str(best),
+        texts=texts,
+    )
+
+
+if __name__ == "__main__":
+    main()

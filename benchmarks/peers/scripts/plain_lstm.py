@@ -1,0 +1,124 @@
+"""An LSTM classifier in plain torch for optuna_peer and ray_peer, as these libraries' tutorials show one.
+
+Tokens and vectors are those of sentune. Lengths are respected and batches are padded to their longest sentence, which a
+careful user of torch does too.
+"""
+
+import csv
+import time
+from pathlib import Path
+
+import torch
+from torch import nn
+
+EPOCHS = 8
+
+
+class Sentences:
+    """The tokens of the task as numbers; 0 pads."""
+
+    def __init__(self, folder):
+        lines = Path(folder, "vectors.txt").read_text(encoding="utf-8").splitlines()
+        vectors = [line.split(" ") for line in lines]
+        self.codes = {word: at for at, (word, *_) in enumerate(vectors)}
+        self.vectors = torch.tensor([[float(value) for value in values] for _, *values in vectors])
+        with Path(folder, "tokens.csv").open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        self.classes = sorted({row["label"] for row in rows})
+        self.splits = {
+            split: [
+                (self.encode(row["text"]), self.classes.index(row["label"])) for row in rows if row["split"] == split
+            ]
+            for split in ("train", "val")
+        }
+        self.test = [row["text"] for row in rows if row["split"] == "test"]
+
+    def encode(self, text):
+        return torch.tensor([self.codes.get(word, 1) for word in text.split(" ")])
+
+
+class Net(nn.Module):
+    """Embedding, LSTM, last state, dropout, linear."""
+
+    def __init__(self, settings, vectors, classes):
+        super().__init__()
+        self.embedding = nn.Embedding.from_pretrained(vectors.clone(), freeze=settings["freeze_embedding"])
+        layers = settings["n_layers"]
+        self.lstm = nn.LSTM(
+            vectors.shape[1],
+            settings["hidden_dim"],
+            layers,
+            batch_first=True,
+            dropout=settings["lstm_dropout"] if layers > 1 else 0.0,
+        )
+        self.dropout = nn.Dropout(settings["fc_dropout"])
+        self.output = nn.Linear(settings["hidden_dim"], classes)
+
+    def forward(self, sentences):
+        lengths = torch.tensor([len(each) for each in sentences])
+        tokens = nn.utils.rnn.pad_sequence(sentences, batch_first=True)
+        packed = nn.utils.rnn.pack_padded_sequence(
+            self.embedding(tokens), lengths, batch_first=True, enforce_sorted=False
+        )
+        _, (hidden, _) = self.lstm(packed)
+        return self.output(self.dropout(hidden[-1]))
+
+
+def suggest(trial):
+    """Suggest settings from the ranges of sentune's `notebook` space."""
+    return {
+        "n_layers": trial.suggest_int("n_layers", 1, 3),
+        "hidden_dim": trial.suggest_int("hidden_dim", 64, 256, log=True),
+        "lstm_dropout": trial.suggest_float("lstm_dropout", 0.0, 0.5),
+        "fc_dropout": trial.suggest_float("fc_dropout", 0.1, 0.6),
+        "freeze_embedding": trial.suggest_categorical("freeze_embedding", [True, False]),
+        "learning_rate": trial.suggest_float("learning_rate", 0.1, 1.0, log=True),
+    }
+
+
+def train(settings, sentences, report, deadline=None):
+    """Train for EPOCHS epochs, or until `report` returns True or the deadline is over.
+
+    Args:
+        settings: As `suggest` returns them.
+        sentences: Of the task.
+        report: Called with the epoch from 1 and its validation accuracy; True ends the training.
+        deadline: By time.monotonic; None for none.
+
+    Returns:
+        The weights of the best epoch, and its accuracy.
+    """
+    torch.manual_seed(0)
+    net = Net(settings, sentences.vectors, len(sentences.classes))
+    optimizer = torch.optim.Adadelta((p for p in net.parameters() if p.requires_grad), lr=settings["learning_rate"])
+    data, best = sentences.splits["train"], (None, -1.0)
+    for epoch in range(1, EPOCHS + 1):
+        net.train()
+        for chosen in torch.randperm(len(data)).split(50):
+            batch = [data[at] for at in chosen.tolist()]
+            optimizer.zero_grad()
+            loss = nn.functional.cross_entropy(net([t for t, _ in batch]), torch.tensor([c for _, c in batch]))
+            loss.backward()
+            optimizer.step()
+        val = sentences.splits["val"]
+        found = predict(net, [tokens for tokens, _ in val])
+        accuracy = sum(code == label for code, (_, label) in zip(found, val, strict=True)) / len(val)
+        if accuracy > best[1]:
+            best = ({name: value.clone() for name, value in net.state_dict().items()}, accuracy)
+        if report(epoch, accuracy) or (deadline is not None and time.monotonic() > deadline):
+            break
+    return best
+
+
+@torch.no_grad()
+def predict(net, sentences):
+    """Return the numbers of the most probable classes."""
+    net.eval()
+    return [code for at in range(0, len(sentences), 256) for code in net(sentences[at : at + 256]).argmax(1).tolist()]
+
+
+def predictor(settings, weights, sentences):
+    """Return a function that labels texts whose tokens are separated by spaces."""
+    net = Net(settings, sentences.vectors, len(sentences.classes))
+    net.load_state_dict(weights)
+    return lambda texts: [sentences.classes[code] for code in predict(net, [sentences.encode(text) for text in texts])]

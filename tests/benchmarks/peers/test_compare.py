@@ -1,0 +1,84 @@
+"""Each peer gets the same sentences, tokens and vectors; test labels stay here; a failed script is reported."""
+
+import csv
+import sys
+from pathlib import Path
+
+import numpy as np
+import optuna
+import pytest
+
+from benchmarks.peers import compare
+from core.data.corpus import TEST
+from tests.support.corpora import tiny_corpus
+from tuning.space.load import load_space
+
+sys.path.append(str(compare.SCRIPTS))
+
+
+def test_tokens_and_vectors_are_those_of_the_corpus(tmp_path: Path) -> None:
+    corpus = tiny_corpus()
+    assert corpus.vectors is not None
+    compare.write_rows(tmp_path / "tokens.csv", ("text", "label", "split"), compare.tokens_of(corpus))
+    compare.write_vectors(tmp_path / "vectors.txt", corpus)
+    with (tmp_path / "tokens.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [at for at, row in enumerate(rows) if row["split"] == "test"] == corpus.indices(TEST).tolist()
+    for at, row in enumerate(rows):
+        tokens = corpus.tokens[corpus.offsets[at] : corpus.offsets[at + 1]]
+        assert row["text"].split(" ") == [corpus.words[token] for token in tokens]
+        assert row["label"] == corpus.classes[corpus.labels[at]]
+    lines = [line.split(" ") for line in (tmp_path / "vectors.txt").read_text(encoding="utf-8").splitlines()]
+    assert [line[0] for line in lines] == list(corpus.words)
+    assert np.allclose([[float(value) for value in line[1:]] for line in lines], corpus.vectors, atol=1e-6)
+
+
+def test_optuna_ray_and_ludwig_search_the_ranges_of_the_notebook_space() -> None:
+    from plain_lstm import suggest  # type: ignore[import-not-found]  # a script, not a module of this project
+
+    trial = optuna.create_study().ask()
+    suggest(trial)
+    ours = {each.name: each.distribution for each in load_space("notebook").dimensions}
+    theirs = dict(trial.distributions)
+    assert set(theirs) <= set(ours)
+    layers = theirs.pop("n_layers")
+    assert (layers.low, layers.high) == (ours["n_layers"].low, ours["n_layers"].high)  # type: ignore[attr-defined]
+    for name in ("hidden_dim", "learning_rate", "fc_dropout"):
+        assert theirs[name] == ours[name]
+
+
+def test_a_task_has_no_labels_of_the_test_sentences(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    corpus = tiny_corpus()
+    texts = [f"text {at}" for at in range(200)]
+    dataset = type("Data", (), {"texts": texts, "labels": np.arange(200) % 2, "classes": ("a", "b")})
+    monkeypatch.setattr(compare, "read_set", lambda name: dataset)
+    monkeypatch.setattr(compare, "load_corpus", lambda *args, **options: corpus)
+    truth = compare.write_task(tmp_path, "any", limit=100)
+    rows = {split: (tmp_path / f"{split}.csv").read_text().splitlines() for split in ("train", "val", "test")}
+    assert rows["test"][0] == "text"
+    assert len(rows["test"]) == 1 + len(truth)
+    assert sum(len(lines) - 1 for lines in rows.values()) == 100
+
+
+def test_a_script_that_fails_is_reported_with_its_last_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "broken.py").write_text("raise ValueError('no space left')")
+    monkeypatch.setattr(compare, "SCRIPTS", tmp_path)
+    peer = compare.Peer(title="broken", script="broken.py", requirements=())
+    with pytest.raises(SystemExit, match=r"broken\.py failed:[\s\S]*no space left"):
+        compare.run_peer(peer, Path(sys.executable), tmp_path, 1)
+
+
+def test_the_table_begins_with_the_most_accurate_of_a_dataset() -> None:
+    row = {"seconds": 1.0, "megabytes": 1.0, "milliseconds": 1.0, "trials": 2, "version": "1", "macro_f1": 0.5}
+    results = [
+        {**row, "set": "trec", "peer": peer, "test_accuracy": accuracy}
+        for peer, accuracy in (("sentune", 0.8), ("flaml", 0.9))
+    ]
+    lines = list(compare.table(results))[2:]
+    assert [line.split(" | ")[1] for line in lines] == ["FLAML on TF-IDF, 1", "`sentune run`, `retrain`, 1"]
+
+
+def test_scores_are_accuracy_and_the_mean_of_the_classes_f1() -> None:
+    found = dict.fromkeys(("seconds", "megabytes", "milliseconds", "trials", "version", "chosen"), 1)
+    scores = compare.scores(["a", "a", "b", "b"], {**found, "predictions": ["a", "a", "a", "b"]})
+    assert (scores["test_accuracy"], scores["macro_f1"]) == (0.75, pytest.approx((0.8 + 2 / 3) / 2, abs=1e-5))
