@@ -3,7 +3,7 @@
     SENTUNE_DATA=DIR python -m benchmarks.peers.compare --environments DIR      all peers: about 2.5 hours
     python -m benchmarks.peers.compare --environments DIR --peers fasttext --sets snippets
     python -m benchmarks.peers.compare --table                                  the table of all results so far
-    python -m benchmarks.peers.compare --environments DIR --quick               10 s each on 600 sentences, no record
+    python -m benchmarks.peers.compare --environments DIR --quick               30 s each on 600 sentences, no record
 
 Each peer has an environment of its own in DIR, which is made if it is missing. Its script is in scripts/, with its
 configuration in full. It gets train.csv and val.csv (columns text, label), test.csv without labels, the tokens of the
@@ -96,7 +96,7 @@ def main() -> None:
 
 def measure(name: str, peer: str, environments: Path, quick: bool) -> None:
     """Run a peer on a dataset unless RESULTS has its line; add the line."""
-    what = {"set": name, "peer": peer, "limit": 10 if quick else SECONDS}
+    what = {"set": name, "peer": peer, "limit": 30 if quick else SECONDS}
     if not quick and any(what.items() <= result.items() for result in read_results()):
         return
     python = environment(peer, environments)
@@ -175,7 +175,7 @@ def run_peer(peer: Peer, python: Path, folder: Path, limit: int) -> dict[str, An
     """Run a peer's script in its environment, in the folder of the task."""
     began = time.perf_counter()
     command = [python, SCRIPTS / peer.script, folder, str(limit), *peer.options]
-    env = {**os.environ, "OMP_NUM_THREADS": "2", "RAY_USAGE_STATS_ENABLED": "0"}
+    env = {**os.environ, "OMP_NUM_THREADS": "2", "RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0"}
     with (folder / "log.txt").open("w") as log:
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=log, cwd=folder, env=env, text=True, check=False)
     if done.returncode != 0:
@@ -218,7 +218,7 @@ def parse(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--peers", nargs="+", choices=PEERS, default=list(PEERS), help="Programs (default: all).")
     parser.add_argument("--sets", nargs="+", choices=SETS, default=SETS, help="Datasets (default: all three).")
     parser.add_argument("--table", action="store_true", help="Only print the table.")
-    parser.add_argument("--quick", action="store_true", help="Search for 10 s on 600 sentences, and keep no record.")
+    parser.add_argument("--quick", action="store_true", help="Search for 30 s on 600 sentences, and keep no record.")
     arguments = parser.parse_args(given)
     if arguments.environments is None and not arguments.table:
         if any(PEERS[name].requirements for name in arguments.peers):

@@ -49,6 +49,8 @@ def main():
             ),
             run_config=tune.RunConfig(storage_path=folder, verbose=0),
         ).fit()
+        for error in found.errors:
+            print(error, file=sys.stderr)
         trials = [each for each in found if each.metrics and "accuracy" in each.metrics]
         settings = max(trials, key=lambda each: each.metrics["accuracy"]).config
         ray.shutdown()
