@@ -23,6 +23,7 @@ class StudySummary:
     """One study; fields that do not apply or are not known yet are None."""
 
     study: str
+    """Name of the study's folder."""
     data: str | None = None
     """Name of the dataset, or of its file."""
     trials: int | None = None
@@ -32,10 +33,11 @@ class StudySummary:
     state: str
     """running, complete, ended early, unfinished, or unreadable."""
     metric: str | None = None
+    """What the study optimises."""
     best: float | None = None
     """Value of the metric for the best trial."""
     corrected: float | None = None
-    """The best value without selection bias."""
+    """The same, corrected for selection bias."""
     problem: str | None = None
     """Reason why the study cannot be read."""
 

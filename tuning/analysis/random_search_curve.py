@@ -23,15 +23,17 @@ class CurvePoint:
     """Expected best value of `trials` random trials."""
 
     trials: int
+    """Number of random trials."""
     epochs: float
-    """Mean number of epochs of these trials together, as they were stopped in this study."""
+    """Number of epochs that they take on average, with the stopping of this study."""
     plugin: float
-    """Expected best validation value of the metric by Dodge et al. 2019: too low on average for more than one trial."""
+    """Expected best validation value of the metric by Dodge et al. 2019; too low on average for more than one trial."""
     unbiased: float
-    """Unbiased estimate by Tang et al. 2020."""
+    """The same by Tang et al. 2020, without this bias."""
     low: float
-    """Ends of the band of the best value of single searches, by the plug-in estimator."""
+    """Lower end of the band that holds the best of eight in ten searches, by the plug-in estimator."""
     high: float
+    """Upper end of this band."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,11 +43,11 @@ class RandomSearchCurve:
     metric: str
     """Metric that the study optimises."""
     random_trials: int
-    """Number of trials that were drawn at random and ended with an epoch, from which the curve is made."""
+    """Number of random trials with at least one epoch, which the curve is made from."""
     failed: int
-    """Number of trials that were drawn at random and left out because they failed."""
+    """Number of random trials that failed and are left out."""
     budgets: tuple[CurvePoint, ...]
-    """Points for 1 trial up to all of them."""
+    """One entry for each number of trials, from 1 to all of them."""
 
 
 def expected_best(accuracies: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -24,64 +24,83 @@ class TrialRow:
     """One trial in the table. A field is None if it is unknown or does not apply."""
 
     rank: int | None
-    """Rank from 1; None for a trial that failed or is running."""
+    """Place by the metric, from 1; none for a trial that failed or has no epoch yet."""
     trial: int
+    """Number of the trial, from 0. Instead: `ensemble`, `plain` (plain baseline) or `major` (majority class)."""
     metric: str
     """Metric that the study optimises."""
     val_metric: float | None
     """Value of the metric on the validation split, at the best epoch."""
     val_accuracy: float | None
+    """Share of the validation sentences that are classified correctly at the best epoch, from 0 to 1."""
     best_epoch: int | None
+    """Epoch with the best value of the metric, from 1."""
     epochs: int
     """Number of epochs trained."""
     seconds: float
     """Training time in seconds."""
     state: str
+    """COMPLETE, PRUNED (stopped early), FAIL, PAUSED (at a rung, and the study has not ended) or RUNNING.
+    ENSEMBLE and REFERENCE for the rows that are no trials."""
     baseline: bool
-    """Whether it is the baseline setting of the space `notebook`."""
+    """True for the baseline: two LSTM layers of 128, not tuned."""
     origin: str
-    """Source of the configuration: baseline, try_first, portfolio, random, sampler, or `copy of N`."""
+    """How the settings were chosen: `baseline`, `try_first`, `portfolio` (--first-trials), `random` (drawn without any
+    result), `sampler`, or `copy of N`."""
     copy_of: int | None
-    """The earlier trial with the same settings, whose result is copied; None for a trial that was trained."""
+    """Number of the earlier trial with the same settings, whose result this trial takes."""
     error: str | None
+    """Why the trial failed."""
     interval_low: float | None
-    """Lower end of the binomial (Wilson) 95% interval of val_accuracy."""
+    """Lower end of the 95% interval (Wilson) of `val_accuracy`, as if the trial had not been selected."""
     interval_high: float | None
+    """Upper end of this interval."""
     gain_over_baseline: float | None
-    """Gain of val_metric over that of the baseline setting; not corrected."""
+    """By how much `val_metric` is better than that of the baseline; not corrected for selection bias."""
     corrected_gain: float | None
-    """Gain over the baseline without selection bias; only on the best row."""
+    """On the best row: `gain_over_baseline`, corrected for selection bias."""
     corrected_gain_low: float | None
+    """Lower end of the 95% interval of `corrected_gain`."""
     corrected_gain_high: float | None
+    """Upper end of this interval."""
     tied: bool | None
-    """Whether a paired test finds no difference from the best trial; true for the best itself."""
+    """True if the trial is not significantly different from the best one; always true for the best."""
     recommended: bool
-    """Whether the trial is recommended: the cheapest within one standard error of the best."""
+    """True for the recommended trial: the cheapest one within one standard error of the best."""
     useless: str | None
-    """Reason why it is never recommended: `one class` if it predicts only one class, `not better` if it is not better
-    than the majority class."""
+    """Why the trial is never recommended: `one class` (it predicts one class only) or `not better` (than the majority
+    class)."""
     weight: float | None
-    """Weight in the ensemble; None if it is no member."""
+    """Share of the trial, or of the plain baseline, in the ensemble; none if it is no member."""
     difference: float | None
-    """Gain over the best trial, corrected for selection bias; only on the recommended row."""
+    """On the rows of the recommended trial and of the ensemble: by how much it is better than the best trial, corrected
+    for selection bias."""
     difference_low: float | None
+    """Lower end of the 95% interval of `difference`."""
     difference_high: float | None
+    """Upper end of this interval."""
     multiplications: int | None
-    """Multiplications per word in prediction."""
+    """Number of multiplications per word in prediction."""
     n_parameters: int | None
-    """Number of trained parameters."""
+    """Number of trained parameters; frozen word vectors do not count."""
     corrected: float | None
-    """val_metric without selection bias (tuning.analysis.selection_bias); only on the best and the recommended row."""
+    """On the rows of the best trial, the recommended trial and the ensemble: `val_metric`, corrected for selection
+    bias."""
     corrected_low: float | None
+    """Lower end of the 95% interval of `corrected`."""
     corrected_high: float | None
+    """Upper end of this interval."""
     test_accuracy: float | None
-    """Mean accuracy over the seeds that were evaluated on the test split."""
+    """Accuracy on the test split, the mean over the seeds that were evaluated; none before `retrain` or `confirm`."""
     test_low: float | None
+    """Lower end of the 95% interval of `test_accuracy` on one split."""
     test_high: float | None
+    """Upper end of this interval."""
     test_evaluations: int
     """Number of evaluations of this trial on the test split."""
     params: Mapping[str, Any]
-    """The searched TrialConfig fields, including those that are inactive in this trial."""
+    """Searched settings, also those that are inactive in this trial. An object in JSON; in CSV a column each, after all
+    others."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields in the order of JSON and CSV."""
