@@ -70,7 +70,8 @@ def load_corpus(
         fold: Number of the fold of `folds:K` that is the test split, from 0.
         validation: `split`, or `folds:K` to validate on the training sentences in K folds; the validation split then
             joins them.
-        text_column, label_column: Columns of a file; None to find them by name or content.
+        text_column: Column of a file with the texts; None to find it by name or content.
+        label_column: Column of a file with the labels; None to find it by name or content.
         split_column: Column of a file with the values train, val and test; implies split `column`.
         embedding_dim: Width of a word vector with vectors `none`; None for 300, or 100 with tokenizer `characters`.
             It also selects one of several files in a .zip.

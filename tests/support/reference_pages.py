@@ -21,6 +21,7 @@ from tuning.analysis.random_search_curve import CurvePoint, RandomSearchCurve
 from tuning.analysis.ranking import TrialRow
 from tuning.cli.app import app
 from tuning.cli.examples import EXAMPLES
+from tuning.cli.options import GROUPS
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = ROOT / "docs" / "reference"
@@ -45,14 +46,16 @@ def _verb(name: str, verb: Any, elsewhere: set[str]) -> str:
     context = verb.make_context(name, [], resilient_parsing=True)
     usage = " ".join(["sentune", name, *(piece.strip("{}") for piece in verb.collect_usage_pieces(context))])
     parts = [f"## sentune {name}", inspect.cleandoc(verb.help), f"Usage: `{usage}`"]
-    sections: dict[str, list[tuple[str, ...]]] = {}
+    sections: dict[str, list[tuple[str, ...]]] = {title: [] for title in ("Arguments", *GROUPS)}
     for parameter in verb.params:
-        is_argument = parameter.param_type_name == "argument"
         if parameter.name not in {"help", *elsewhere}:
-            title = "Arguments" if is_argument else getattr(parameter, "rich_help_panel", None) or "Options"
-            sections.setdefault(title, []).append(_parameter(parameter, context))
+            is_argument = parameter.param_type_name == "argument"
+            title = "Arguments" if is_argument else parameter.rich_help_panel
+            sections[title].append(_parameter(parameter, context))
     for title, rows in sections.items():
-        parts += [f"**{title}**", table((title.rstrip("s").lower(), "default", "meaning"), rows)]
+        if rows:
+            kind = "argument" if title == "Arguments" else "option"
+            parts += [f"**{title}**", table((kind, "default", "meaning"), rows)]
     examples = "\n".join(EXAMPLES[name])
     return "\n\n".join(
         [
@@ -68,8 +71,9 @@ def _parameter(parameter: Any, context: typer.Context) -> tuple[str, str, str]:
     found = re.fullmatch(r"(.*?)(?:  \[(.*)\])?", text, flags=re.DOTALL)
     assert found is not None
     notes = dict(note.split(": ") for note in (found[2] or "").split("; ") if ": " in note)
+    meaning, _, said = found[1].partition(" Default: ")
     variable = f" Environment variable: `{notes['env var']}`." if "env var" in notes else ""
-    return f"`{names}`", f"`{notes['default']}`" if "default" in notes else "", f"{found[1]}{variable}"
+    return f"`{names}`", f"`{notes['default']}`" if "default" in notes else said.rstrip("."), f"{meaning}{variable}"
 
 
 def fields(cls: type) -> str:
@@ -103,6 +107,15 @@ def _docstrings(cls: type) -> Iterator[tuple[str, str]]:
             yield field.target.id, " ".join(after.value.value.split())
 
 
+def measurements() -> str:
+    """Return a table of the files in results/reference: each begins with its question and the answer."""
+    rows = []
+    for path in sorted((ROOT / "results" / "reference").glob("*.md")):
+        question, answer = path.read_text().split("\n\n")[:2]
+        rows.append((question.removeprefix("# "), " ".join(answer.split()), f"`{path.name}`"))
+    return table(("question", "answer", "file"), rows)
+
+
 PARTS: dict[str, Callable[[], str]] = {
     "commands": commands,
     "settings": settings,
@@ -110,6 +123,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "list": lambda: fields(StudySummary),
     "expected": lambda: fields(RandomSearchCurve),
     "budgets": lambda: fields(CurvePoint),
+    "measurements": measurements,
 }
 
 

@@ -233,12 +233,6 @@ def test_json_and_csv_have_the_documented_fields(study: Path) -> None:
     assert float(table[0]["corrected"]) == rows[0]["corrected"]
 
 
-def test_the_readme_documents_every_field() -> None:
-    readme = (Path(__file__).parents[3] / "README.md").read_text()
-    page = readme.split("## Look: `sentune best`")[1].split("\n## ")[0]
-    assert [name for name in FIELDS if f"`{name}`" not in page] == []
-
-
 def test_a_study_that_kept_no_predictions_shows_a_dash(tmp_path: Path) -> None:
     older = [trial(0, range(80), predictions=()), trial(1, range(40), predictions=())]
     write_study(tmp_path / "old", older, attributes())

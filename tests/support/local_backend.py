@@ -1,0 +1,163 @@
+"""The program with its trials trained in this process and on tiny data, instead of by Ray: a search in two seconds."""
+
+import csv
+import json
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import patch
+
+import tuning.backend.background_ray
+import tuning.backend.tuner
+import tuning.ensemble.command
+import tuning.forecast.probe
+import tuning.run
+from core.config import TrialConfig
+from core.data.corpus import Corpus, DatasetSource, ReadOptions
+from core.data.datasets import resolve_dataset
+from core.errors import StopTraining
+from core.training.loop import train
+from core.training.result import EpochResult
+from tuning.journal.predictions import pack_labels
+from tuning.journal.probabilities import pack_log_odds
+from tuning.plain_fit import PlainFit, fit_and_predict
+from tuning.resources.machine import Machine
+from tuning.scheduling.schedule import Job, Schedule
+from tuning.scheduling.virtual_clock import NoJob
+
+
+def write_reviews(path: Path, count: int, seed: int = 0) -> None:
+    """Write sentences in the columns `body` and `stars`, which a small model can learn."""
+    draw = random.Random(seed)
+    words = {1: ("dull", "tedious", "bad", "boring"), 5: ("witty", "gorgeous", "good", "moving")}
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("body", "stars"))
+        for number in range(count):
+            stars = (1, 5)[number % 2]
+            noun = draw.choice(("movie", "film", "story", "plot", "actor", "scene", "script", "ending"))
+            writer.writerow((f"a {draw.choice(words[stars])} {noun} of part {draw.randrange(99)}", stars))
+
+
+class NoRay:
+    """Stands in for BackgroundRay, and for the module ray in what its session gives."""
+
+    exceptions = SimpleNamespace(RayError=())
+
+    def __init__(self, machine: Machine | None = None, *_: object) -> None:
+        self.machine = machine
+        self.session = self._session
+
+    def __enter__(self) -> "NoRay":
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def start(self) -> None:
+        """Start nothing."""
+
+    @contextmanager
+    def _session(self, say: Callable[[str], None] = print) -> Iterator["NoRay"]:
+        yield self
+
+    def remote(self, **_: object) -> Callable[[Callable[..., Any]], Any]:
+        """Return what makes a function one whose `remote` calls it."""
+        return lambda function: SimpleNamespace(remote=lambda *values: Result(function(*values)))
+
+    def put(self, value: Any) -> Any:
+        """Return the value itself."""
+        return value
+
+    def wait(self, references: list["Result"], timeout: float) -> tuple[list["Result"], list["Result"]]:
+        """Return that all have ended."""
+        return references, []
+
+    def get(self, reference: "Result") -> Any:
+        """Return the value of a reference."""
+        return reference.value
+
+
+class Result:
+    """A reference to a value, which is a key of a dict."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
+def run_trials(schedule: Schedule, corpus: Corpus, *_: object) -> None:
+    """Train the jobs of a schedule one after the other."""
+    while not isinstance(job := schedule.next_job(), NoJob):
+        schedule.end(job.trial, _train(schedule, job, corpus), {"since": 0.0, "until": 1.0, "worker": "host/1"})
+
+
+def _train(schedule: Schedule, job: Job, corpus: Corpus) -> dict[str, Any]:
+    """Train a trial to the end of its job; return its result, which is empty if the trial is not over."""
+    packed: dict[str, Any] = {}
+    continues = True
+
+    def on_validation(epoch: int, predictions: Any, log_odds: Any) -> None:
+        packed["predictions"] = pack_labels(predictions)
+        packed["log_odds"] = None if log_odds is None else pack_log_odds(epoch, log_odds)
+
+    def report(epoch: EpochResult) -> None:
+        nonlocal continues
+        continues = schedule.report(job.trial, epoch, packed["predictions"], packed["log_odds"])
+        if not continues:
+            raise StopTraining
+
+    result = train(
+        TrialConfig.from_dict(job.config),
+        corpus,
+        report=report,
+        on_validation=on_validation,
+        checkpoint_dir=schedule.store.checkpoint_dir(job.trial),
+    )
+    if not continues:
+        return {}
+    return {name: getattr(result, name) for name in ("n_parameters", "weights_sha256", "environment")}
+
+
+def _fit_now(self: PlainFit) -> PlainFit:
+    task: dict[str, Any] = {name: value for name, value in self._task.items() if name != "path"}
+    self._output.write(json.dumps(fit_and_predict(**task)).encode())
+    self._process = SimpleNamespace(poll=lambda: 0, wait=lambda: 0, kill=lambda: None)  # type: ignore[assignment]
+    return self
+
+
+@contextmanager
+def trained_here(reviews: Path) -> Iterator[None]:
+    """Train without Ray, and read the built-in datasets from the file `reviews`."""
+
+    def tiny(folder: Path, notify: object = None) -> DatasetSource:
+        return resolve_dataset(str(reviews), ReadOptions(text_column="body", label_column="stars"), folder)
+
+    class Pool:
+        """Stands in for ProcessPoolExecutor."""
+
+        def __init__(self, *_: object, **__: object) -> None: ...
+
+        def __enter__(self) -> "Pool":
+            return self
+
+        def __exit__(self, *_: object) -> None: ...
+
+        def submit(self, work: Callable[..., Any], **values: Any) -> Any:
+            value = work(**values)
+            return SimpleNamespace(result=lambda: value)
+
+    with (
+        patch.object(tuning.run, "BackgroundRay", NoRay),
+        patch.object(tuning.ensemble.command, "BackgroundRay", NoRay),
+        patch.object(tuning.backend.background_ray, "BackgroundRay", NoRay),
+        patch.object(tuning.backend.tuner, "_run_trials", run_trials),
+        patch.object(PlainFit, "__enter__", _fit_now),
+        patch.object(tuning.forecast.probe, "ProcessPoolExecutor", Pool),
+        patch.object(tuning.forecast.probe, "PROBE_SECONDS", 0.3),
+        patch("core.data.datasets.resolve_snippets", tiny),
+        patch("core.data.datasets.resolve_mr", tiny),
+        patch("core.data.datasets.resolve_mr_at", tiny),
+    ):
+        yield

@@ -1,0 +1,189 @@
+"""README.md and the pages under docs/: what they show runs, and what they name exists."""
+
+import json
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from benchmarks.quick_start import PAIR, shortened
+from tests.support.page_blocks import (
+    PAGES,
+    ROOT,
+    RUN,
+    SHOWN,
+    blocks_of,
+    copy_of,
+    run_block,
+    run_command,
+    tiny_workplace,
+)
+from tests.support.reference_pages import COMMAND, REFERENCE, with_parts
+from tuning.cli.app import app
+from tuning.journal.reader import EARLY_END, EPOCH, FRESH_RUN, RESULT, SEGMENT, SPEC, STUDY_SHAPE, TRIAL_SHAPE
+from tuning.journal.records import STUDY_FORMAT, rank_trials, read_study
+from tuning.space.load import load_space
+
+BLOCKS = [block for page in PAGES for block in blocks_of(page)]
+WITH_CODE = [page for page in PAGES if any(b.language in RUN and b.reason is None for b in blocks_of(page))]
+GROUP: Any = typer.main.get_command(app)
+COMMANDS = sorted({c for b in BLOCKS if b.language == "sh" for c in b.commands if c.startswith("sentune ")})
+README = PAGES["README.md"].read_text()
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    folder = tmp_path_factory.mktemp("pages") / "work"
+    with tiny_workplace(folder):
+        yield folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", WITH_CODE)
+def test_the_commands_and_python_blocks_of_a_page_run(page: str, workplace: Path, tmp_path: Path) -> None:
+    """In order, in a folder with tiny data, without Ray."""
+    names: dict[str, Any] = {"__name__": "__main__"}
+    with copy_of(workplace, tmp_path / "work"):
+        for block in blocks_of(page):
+            if block.language in RUN and block.reason is None:
+                run_block(block, names)
+
+
+def test_a_block_that_is_not_run_says_why() -> None:
+    assert [(b.page, b.line) for b in BLOCKS if b.reason == ""] == []
+    assert [(b.page, b.line, b.language) for b in BLOCKS if b.language not in (*RUN, *SHOWN)] == []
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_is_one_that_the_program_understands(command: str) -> None:
+    """Also in blocks that are not run: its verb has these options, which take such values."""
+    words = shlex.split(command, comments=True)
+    _, verb, *rest = words[: next((at for at, word in enumerate(words) if word in (">", "|")), None)]
+    if verb.startswith("-"):
+        assert verb in {option for parameter in GROUP.params for option in parameter.opts}
+    else:
+        GROUP.commands[verb].make_context(verb, rest, resilient_parsing="--help" in rest)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_files_that_a_page_names_or_shows_are_there(page: str) -> None:
+    text = PAGES[page].read_text()
+    linked = [PAGES[page].parent / target for target in re.findall(r"\]\(([^):#]+)(?:#[\w-]+)?\)", text)]
+    folders = "core|tuning|tests|benchmarks|results/reference"
+    named = [ROOT / name for name in re.findall(rf"`((?:{folders})/[\w./]+)`", text)]
+    assert [str(path) for path in [*linked, *named] if not path.exists()] == []
+
+
+@pytest.mark.parametrize(
+    "block", [b for b in BLOCKS if b.text.startswith("settings:")], ids=lambda b: f"{b.page}:{b.line}"
+)
+def test_a_space_file_on_a_page_is_read(block: Any, tmp_path: Path) -> None:
+    (tmp_path / "space.yaml").write_text(block.text)
+    assert load_space(str(tmp_path / "space.yaml")).dimensions
+
+
+def test_the_readme_has_at_most_150_lines_and_names_every_verb() -> None:
+    assert len(README.splitlines()) <= 150
+    rows = re.findall(r"^\| \[`(\w+)`\]\(docs/reference/commands.md#sentune-(\w+)\)", README, flags=re.MULTILINE)
+    assert {verb for verb, _ in rows} == GROUP.commands.keys()
+    assert [row for row in rows if row[0] != row[1]] == []
+
+
+def shape(line: str) -> str:
+    """Return a line without what depends on the data: numbers, settings, the verdict's words."""
+    return re.sub(r"[-+]?\d[\d.,:]*", "0", " ".join(line.split()))
+
+
+@pytest.mark.slow
+def test_the_output_in_the_readme_has_the_shape_of_the_real_one(
+    workplace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The data are others here, so only headings, first words and the number of lines before `...` can be equal."""
+    monkeypatch.setenv("COLUMNS", "150")
+    pairs = list(PAIR.finditer(README))
+    assert [shlex.split(pair["commands"])[1] for pair in pairs] == ["run", "best", "retrain", "predict"]
+    with copy_of(workplace, tmp_path / "work"):
+        for pair in pairs:
+            real = shortened(run_command(pair["commands"].strip()), pair["output"]).splitlines()
+            shown = pair["output"].splitlines()
+            assert len(real) == len(shown)
+            assert real[0].split()[:1] == shown[0].split()[:1] or "..." not in shown
+            headings = [line for line in shown if line.startswith("rank ")]
+            assert [line.split()[:8] for line in real if line.startswith("rank ")] == [
+                line.split()[:8] for line in headings
+            ]
+
+
+@pytest.mark.parametrize("path", sorted(REFERENCE.glob("*.md")), ids=lambda path: path.name)
+def test_the_reference_follows_from_the_code(path: Path) -> None:
+    assert with_parts(path.read_text()) == path.read_text(), f"run {COMMAND}"
+
+
+def keys_of(value: Any) -> Iterator[str]:
+    """Yield the names of all objects in a JSON value, but not those that depend on the data."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield name
+            if name not in (
+                "probabilities",
+                "settings",
+                "splits",
+                "unknown_tokens",
+                "duplicates_within",
+                "duplicates_across",
+            ):
+                yield from keys_of(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from keys_of(inner)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "command",
+    [
+        "sentune best tickets --trial 0 --format json",
+        "sentune plan tickets.csv --trials 8 --format json",
+        "sentune data tickets.csv --format json",
+        "sentune predict tickets-model words --format json --probabilities",
+        "sentune confirm tickets --top 1 --seeds 2 --folds 3 --format json",
+    ],
+)
+def test_the_reference_has_every_field_of_a_command(command: str, workplace: Path) -> None:
+    page = (REFERENCE / "fields.md").read_text()
+    assert [name for name in keys_of(json.loads(run_command(command))) if f"`{name}`" not in page] == []
+
+
+def test_the_reference_has_every_key_of_the_journal() -> None:
+    shapes = (STUDY_SHAPE, SPEC, EARLY_END, FRESH_RUN, TRIAL_SHAPE, EPOCH, RESULT, SEGMENT)
+    names = {name.rstrip("?") for shape in shapes for name in shape}
+    page = (REFERENCE / "file-formats.md").read_text()
+    assert sorted(name for name in names if f"`{name}`" not in page) == []
+    assert f"The study format is {STUDY_FORMAT}." in page
+
+
+def test_each_measurement_begins_with_its_question_and_the_answer() -> None:
+    for path in (ROOT / "results" / "reference").glob("*.md"):
+        question, answer = [line for line in path.read_text().splitlines() if line][:2]
+        assert re.fullmatch(r"# [A-Z].*\?", question), path.name
+        assert re.match(r"(\*\*)?[A-Z0-9]", answer), path.name
+        assert "Measured" not in answer, path.name
+
+
+@pytest.mark.slow
+def test_the_page_for_optuna_users_reads_a_study_as_it_says(
+    workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Reading changes nothing in the journal."""
+    (block,) = (block for block in BLOCKS if "optuna.load_study" in block.text)
+    folder = Path("results") / "snippets-quick"
+    before = (folder / "study.journal").read_bytes()
+    run_block(block, {})
+    best = rank_trials([record for record in read_study(folder)[1] if record.state == "COMPLETE"])[0]
+    assert best.best is not None
+    assert capsys.readouterr().out.splitlines()[0] == f"{best.number} {best.best.val_accuracy}"
+    assert (folder / "study.journal").read_bytes() == before
