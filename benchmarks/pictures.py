@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from io import StringIO
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,8 @@ IMAGES = Path(__file__).parent.parent / "docs/images"
 FILTER = "val_accuracy>0.75"
 WIDTH, MARGIN = 1400, 10
 """Width of the page's picture, and margin below its content, in pixels."""
+SCALE = 0.7
+"""Size of the page's picture, as a fraction of the page."""
 COLUMNS, LINES = 100, 30
 """Size of the terminal."""
 SHARE = 0.8
@@ -59,14 +62,14 @@ def page_picture(study: Path) -> bytes:
     """Return a PNG of the page from its top to the learning curves."""
     with tempfile.TemporaryDirectory() as folder, chromium() as browser:
         file = Path(folder, "report.html")
-        file.write_bytes(page(study, model=None, cache_dir=None, command="sentune report", every_seconds=None))
+        file.write_bytes(page(study, cache_dir=None, command="sentune report"))
         open_page(browser, file, width=WIDTH)
         WebDriverWait(browser, 60).until(lambda made: made.find_elements(By.CSS_SELECTOR, "body.drawn"))
-        browser.execute_script("document.documentElement.style.overflow = 'hidden'")  # no scroll bar
         browser.find_element(By.ID, "filter").send_keys(FILTER)
+        browser.execute_script("document.documentElement.style.overflow = 'hidden'; scrollTo(0, 0)")  # no scroll bar
         browser.execute_script("document.activeElement.blur()")
         height = browser.execute_script("return document.getElementById('curves').getBoundingClientRect().bottom")
-        clip = {"x": 0, "y": 0, "width": WIDTH, "height": round(height) + MARGIN, "scale": 1}
+        clip = {"x": 0, "y": 0, "width": WIDTH, "height": round(height) + MARGIN, "scale": SCALE}
         shot = browser.execute_cdp_cmd("Page.captureScreenshot", {"captureBeyondViewport": True, "clip": clip})
         return base64.b64decode(shot["data"])
 
@@ -117,12 +120,17 @@ def replay(progress: SearchProgress, records: Sequence[TrialRecord], share: floa
             progress.epochs += len(record.epochs)
         elif record.started_at and record.started_at <= now:
             progress.start(record.number, record.config)
-            done = 0.0
-            for epoch in record.epochs:
-                done += epoch.seconds
-                if record.started_at + done <= now:
-                    progress.epoch(record.number, epoch)
+            for epoch in record.epochs[: epochs_done(record, now)]:
+                progress.epoch(record.number, epoch)
+            if not any(segment.since <= now < segment.until for segment in record.segments):
+                progress.pause(record.number)
     return now - began
+
+
+def epochs_done(record: TrialRecord, now: float) -> int:
+    """Return the number of epochs that ended before `now`, in the segments of time in which a worker had the trial."""
+    trained = sum(max(0.0, min(now, segment.until) - segment.since) for segment in record.segments)
+    return sum(end <= trained for end in accumulate(epoch.seconds for epoch in record.epochs))
 
 
 if __name__ == "__main__":
