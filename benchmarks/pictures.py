@@ -59,7 +59,7 @@ def main() -> None:
 
 
 def page_picture(study: Path) -> bytes:
-    """Return a PNG of the page from its top to the learning curves."""
+    """Return a PNG of the page from the table to the learning curves."""
     with tempfile.TemporaryDirectory() as folder, chromium() as browser:
         file = Path(folder, "report.html")
         file.write_bytes(page(study, cache_dir=None, command="sentune report"))
@@ -68,8 +68,10 @@ def page_picture(study: Path) -> bytes:
         browser.find_element(By.ID, "filter").send_keys(FILTER)
         browser.execute_script("document.documentElement.style.overflow = 'hidden'; scrollTo(0, 0)")  # no scroll bar
         browser.execute_script("document.activeElement.blur()")
-        height = browser.execute_script("return document.getElementById('curves').getBoundingClientRect().bottom")
-        clip = {"x": 0, "y": 0, "width": WIDTH, "height": round(height) + MARGIN, "scale": SCALE}
+        place = "document.getElementById('{}').getBoundingClientRect().{}"
+        top = browser.execute_script(f"return {place.format('table', 'top')}") - MARGIN
+        bottom = browser.execute_script(f"return {place.format('curves', 'bottom')}") + MARGIN
+        clip = {"x": 0, "y": round(top), "width": WIDTH, "height": round(bottom - top), "scale": SCALE}
         shot = browser.execute_cdp_cmd("Page.captureScreenshot", {"captureBeyondViewport": True, "clip": clip})
         return base64.b64decode(shot["data"])
 
