@@ -3,7 +3,7 @@
     python -m benchmarks.quick_start
 
 A block of commands that a block of output follows is run, in an empty folder with an empty home directory. In the
-output, a line `...` stands for lines that are left out: as many lines before it and after it are kept as there are now.
+output, a line `...` marks lines that are left out. As many lines before and after it are kept as there are now.
 """
 
 import argparse
