@@ -23,7 +23,9 @@ def main() -> None:
     parser.add_argument("--case", type=int, help="Run this case alone.")
     parser.add_argument("--count", type=int, default=1000, help="Number of cases (default: 1000).")
     parser.add_argument("--seed", type=int, default=0, help="Seed of all cases (default: 0).")
-    parser.add_argument("--seconds", type=float, default=HANG_SECONDS, help="Time after which a case hangs (default: 20).")
+    parser.add_argument(
+        "--seconds", type=float, default=HANG_SECONDS, help="Time after which a case hangs (default: 20)."
+    )
     parser.add_argument("--processes", type=int, default=2, help="Number of processes (default: 2).")
     arguments = parser.parse_args()
     began = time.monotonic()
@@ -39,7 +41,9 @@ def main() -> None:
                 if ended.fault is not None or arguments.case is not None:
                     print(f"case {number}: {text}\n  {ended.fault or ended.message}", flush=True)
     parts = ", ".join(f"{count} {name}" for name, count in sorted(outcomes.items()))
-    print(f"{last - first} inputs of seed {arguments.seed} in {time.monotonic() - began:.0f} s: {parts}; {faults} faults")
+    print(
+        f"{last - first} inputs of seed {arguments.seed} in {time.monotonic() - began:.0f} s: {parts}; {faults} faults"
+    )
     print(", ".join(f"{verb} {count}" for verb, count in sorted(verbs.items())))
     sys.exit(1 if faults else 0)
 

@@ -12,23 +12,27 @@ from tuning.cli.app import app
 
 COMMANDS: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 """Command of each verb."""
-NUMBERS = ("0", "1", "2", "3", "5", "-1", "-0", "0.5", "1.5", "1e3", "1e308", "1e400", "nan", "inf", "-inf", "0x10", "٣",
-           "1_000", "007", "", " ", "many", "99", "4096", "4294967296", "9" * 19, "9" * 60, "-" + "9" * 25)  # fmt: skip
-TEXTS = ("", " ", "x", "-", "--", ".", "..", "/", "*", "%s", "{}", "a" * 300, "x" * 5000, "\x1b[31m", "\u202e", "\ud800",
-         "a\nb", "a\tb", "'", '"', "\\", "$HOME", "`true`", "é", "再见", "null", "True", "auto", "none", "train", "best",
-         "recommended", "label", "text", "val_accuracy>0.5", "n_layers=1", "hidden_dim=int(4,8)", "learning_rate=log(1,0)",
-         "a=b=c", "=", "int(", "folds:2", "folds:0", "folds:99999", "80/10/10", "0/0/0", "1/1/98", "33/33/33", "-1/50/51",
-         "notebook", "english", "whitespace", "characters", "tpe", "qmc", "cmaes", "accuracy", "log_loss", "roc_auc",
-         "30m", "1s", "0s", "99999999h", "utf-8", "utf-16", "latin-1", "idna", "rot13", "hex", "undefined",
-         "127.0.0.1:1", "127.0.0.1:99999", "[::1]:1", "localhost", ":", "http://x", "file:///dev/null/x", "ftp://h/x",
-         "random", "portfolio", "default", "quick", "fp32", "bf16", "0.5,0.5", "text,label", "p_a,p_b")  # fmt: skip
+NUMBERS = (
+    "0", "1", "2", "3", "5", "-1", "-0", "0.5", "1.5", "1e3", "1e308", "1e400", "nan", "inf", "-inf", "0x10", "\u0663",
+    "1_000", "007", "", " ", "many", "99", "4096", "4294967296", "9" * 19, "9" * 60, "-" + "9" * 25,
+)  # fmt: skip
+TEXTS = (
+    "", " ", "x", "-", "--", ".", "..", "/", "*", "%s", "{}", "a" * 300, "x" * 5000, "\x1b[31m", "\u202e", "\ud800",
+    "a\nb", "a\tb", "'", '"', "\\", "$HOME", "`true`", "é", "再见", "null", "True", "auto", "none", "train", "best",
+    "recommended", "label", "text", "val_accuracy>0.5", "n_layers=1", "hidden_dim=int(4,8)", "learning_rate=log(1,0)",
+    "a=b=c", "=", "int(", "folds:2", "folds:0", "folds:99999", "80/10/10", "0/0/0", "1/1/98", "33/33/33", "-1/50/51",
+    "notebook", "english", "whitespace", "characters", "tpe", "qmc", "cmaes", "accuracy", "log_loss", "roc_auc",
+    "30m", "1s", "0s", "99999999h", "utf-8", "utf-16", "latin-1", "idna", "rot13", "hex", "undefined",
+    "127.0.0.1:1", "127.0.0.1:99999", "[::1]:1", "localhost", ":", "http://x", "file:///dev/null/x", "ftp://h/x",
+    "random", "portfolio", "default", "quick", "fp32", "bf16", "0.5,0.5", "text,label", "p_a,p_b",
+)  # fmt: skip
 PATHS = (DATA, TABLE, LINES, VECTORS, SPACE, FIRST, STUDY, STOPPED, MODEL, MIXTURE, "good", "stopped", "results", ".",
          f"{STUDY}/study.journal", f"{MODEL}/labels.json", f"{MODEL}/config.json", f"{DATA}/below", "gone", "gone/gone",
          "gone.csv", "new.csv", "new.html", "new", "new.jsonl.gz", "", "..", "/dev/null", "/dev/zero", "/dev/full",
          "/proc/self/x", "a" * 256, "a" * 256 + ".csv", "/".join(["a" * 200] * 30), "\x00", "\ud800.csv", "a\nb.csv",
          "~nobody-of-this-name/x", PIPE, "mr:gone", "mr:" + DATA, "http://127.0.0.1/x.csv", "-", "./-x")  # fmt: skip
-PATH_NAMES = ("dataset", "vectors", "file", "study", "what", "model", "space", "first_trials", "warm_start", "unlabelled",
-              "suspects", "storage")  # fmt: skip
+PATH_NAMES = ("dataset", "vectors", "file", "study", "what", "model", "space", "first_trials", "warm_start",
+              "unlabelled", "suspects", "storage")  # fmt: skip
 """Arguments and options that are texts for Typer and name a file or a folder."""
 UNSAFE = ("/", "..")
 """Where a command could write outside the place."""

@@ -1,4 +1,4 @@
-"""Calls of the Python API: of `tuning` with values of every type, of `core` with values of the types that are declared."""
+"""Calls of the Python API: of `tuning` with values of every type, of `core` with the types that are declared."""
 
 import random
 from collections.abc import Callable
@@ -15,8 +15,8 @@ SEARCH = (
     "vectors", "tokenizer", "space", "set", "trials", "epochs", "epoch_sentences", "parallelism", "lag", "sampler",
     "no_baseline", "first_trials", "warm_start", "stopping", "grace", "reduction", "metric", "patience", "precision",
     "cpus_per_trial", "gpus_per_trial", "retry_oom", "time_budget", "target", "patience_trials", "workers", "name",
-    "results", "text", "label", "drop_missing", "probability_columns", "split_column", "split", "validation", "encoding",
-    "embedding_dim", "allow_leak", "seed", "cache_dir", "storage",
+    "results", "text", "label", "drop_missing", "probability_columns", "split_column", "split", "validation",
+    "encoding", "embedding_dim", "allow_leak", "seed", "cache_dir", "storage",
 )  # fmt: skip
 METHODS = {
     "table": ("top", "state", "where", "sort"),
@@ -40,7 +40,9 @@ def call(draw: random.Random) -> tuple[str, Make]:
 def _value(draw: random.Random, name: str = "") -> Any:
     pool = draw.choice((VALUES, VALUES, TEXTS, NUMBERS, PATHS))
     value = draw.choice(pool)
-    return "x" if value in ("/", "..") and name in ("out", "path", "images", "results", "cache_dir", "storage") else value
+    return (
+        "x" if value in ("/", "..") and name in ("out", "path", "images", "results", "cache_dir", "storage") else value
+    )
 
 
 def _keywords(draw: random.Random, names: tuple[str, ...], count: int = 3) -> dict[str, Any]:
@@ -83,7 +85,9 @@ def _study(draw: random.Random) -> tuple[str, Make]:
 
     method = draw.choice(list(METHODS))
     options = _keywords(draw, METHODS[method])
-    return _text(f"study.{method}", options), lambda place: getattr(load_study(place / "results" / "good"), method)(**options)
+    return _text(f"study.{method}", options), lambda place: getattr(load_study(place / "results" / "good"), method)(
+        **options
+    )
 
 
 def _load_study(draw: random.Random) -> tuple[str, Make]:
@@ -111,7 +115,9 @@ def _config(draw: random.Random) -> tuple[str, Make]:
     names = tuple(TrialConfig.__dataclass_fields__)
     options = _keywords(draw, names)
     if draw.random() < 0.5:
-        return _text("TrialConfig.from_dict", options), lambda _: TrialConfig.from_dict(TrialConfig().to_dict() | options)
+        return _text("TrialConfig.from_dict", options), lambda _: TrialConfig.from_dict(
+            TrialConfig().to_dict() | options
+        )
     texts = [f"{name}={value}" for name, value in options.items()]
     return f"load_space({SPACE!r}, {ascii(texts)[:120]})", lambda _: load_space(SPACE, texts)
 
@@ -121,6 +127,6 @@ def _predict(draw: random.Random) -> tuple[str, Make]:
 
     folder, least = draw.choice((MODEL, MODEL, draw.choice(PATHS))), draw.choice((None, *FLOATS))
     texts = draw.choice(([], ["x"], ["\ud800", "", "\x00" * 9], ["x " * 9000], [draw.choice(TEXTS)]))
-    return f"load_model({ascii(folder)[:80]}).predict({ascii(texts)[:80]}, {least!r})", lambda _: load_model(folder).predict(
-        texts, least
-    )
+    return f"load_model({ascii(folder)[:80]}).predict({ascii(texts)[:80]}, {least!r})", lambda _: load_model(
+        folder
+    ).predict(texts, least)

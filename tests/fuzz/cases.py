@@ -1,16 +1,13 @@
 """The cases: each kind damages or draws one sort of input, and names the command or the call that takes it."""
 
-import json
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 from tests.fuzz import arguments, calls
 from tests.fuzz.draws import bad_bytes, bad_json
 from tests.fuzz.oracle import Ended, run_call, run_command
-from tests.fuzz.place import DATA, FIRST, LINES, MIXTURE, MODEL, SPACE, STOPPED, STUDY, TABLE, VECTORS, Place
+from tests.fuzz.place import DATA, FIRST, LINES, MIXTURE, MODEL, SPACE, STUDY, TABLE, VECTORS, Place
 from tests.support.models import resum
 
 Run = Callable[[Place, float], Ended]
@@ -97,9 +94,10 @@ def space_file(draw: random.Random) -> Case:
 
 
 JOURNAL_COMMANDS = (
-    ["best", "good"], ["best", "good", "--format", "json"], ["best", "good", "--trial", "0"], ["best", "good", "--expected"],
-    ["list"], ["report", "good"], ["confirm", "good"], ["retrain", "good", "--out", "new"], ["ensemble", "good"],
-    ["export", "good", "--to", "mlflow"], ["data", "--suspects", "good"], ["distill", MIXTURE, "good"],
+    ["best", "good"], ["best", "good", "--format", "json"], ["best", "good", "--trial", "0"],
+    ["best", "good", "--expected"], ["list"], ["report", "good"], ["confirm", "good"],
+    ["retrain", "good", "--out", "new"], ["ensemble", "good"], ["export", "good", "--to", "mlflow"],
+    ["data", "--suspects", "good"], ["distill", MIXTURE, "good"],
     ["run", DATA, "--name", "good", "--vectors", "none", "--embedding-dim", "8", "--seed", "7"],
     ["run", DATA, "--warm-start", "good", "--vectors", "none"], ["plan", DATA, "--name", "good", "--vectors", "none"],
 )  # fmt: skip
@@ -116,8 +114,8 @@ def model_folder(draw: random.Random) -> Case:
     """Damage a file of a saved model; the digests fit, unless they are what is damaged."""
     folder = draw.choice((MODEL, MIXTURE))
     name = draw.choice([name for name in GOOD if name.startswith(f"{folder}/")])
-    commands = (["predict", folder, "a good film"], ["export", folder, "--out", "new"], ["serve", folder, "--port", "0"],
-                ["distill", folder, "good", "--out", "new"],
+    commands = (["predict", folder, "a good film"], ["export", folder, "--out", "new"],
+                ["serve", folder, "--port", "0"], ["distill", folder, "good", "--out", "new"],
                 ["predict", folder, "good", "--at-accuracy", "0.8"])  # fmt: skip
     return _command(list(draw.choice(commands)), files={name: _damaged(name, draw)})
 

@@ -5,7 +5,7 @@ import random
 from collections.abc import Callable, Sequence
 
 TOKENS = (
-    b"", b"\x00", b"\xff", b"\xff\xfe", b"\xef\xbb\xbf", b"\xed\xa0\x80", b"\r", b"\n\n", b"\t", b'"', b'""', b"'", b"\\",
+    b"\x00", b"\xff", b"\xff\xfe", b"\xef\xbb\xbf", b"\xed\xa0\x80", b"\r", b"\n\n", b"\t", b'"', b'""', b"'", b"\\",
     b"\\ud800", b"{", b"}", b"[", b"]", b",", b":", b";", b"- ", b"#", b"&a ", b"*a", b"!!python/object:x ", b"null",
     b"true", b"NaN", b"Infinity", b"-1", b"0", b"1e999", b"-0.0", b"9" * 30, b"1.5", b"../../x", b"/etc/passwd",
     b"\x1b[31m", b"\x1b]0;x\x07", "\u202e".encode(), "\u0663".encode(), "é".encode("latin-1"), "再见".encode(),
@@ -75,12 +75,13 @@ def _noise(data: bytes, draw: random.Random) -> bytes:
 
 
 def _encoded(data: bytes, draw: random.Random) -> bytes:
-    return data.decode("latin-1").encode(draw.choice(("utf-16", "utf-32", "utf-16-be", "cp1140", "utf-8")))
+    return data.decode("latin-1").encode(draw.choice(("utf-16", "utf-32", "utf-16-be", "utf-7", "utf-8")))
 
 
 Change = Callable[[bytes, random.Random], bytes]
 CHANGES: Sequence[Change] = (
-    _cut, _drop_start, _flip, _flip, _insert, _insert, _replace, _replace, _move_lines, _repeat, _other, _noise, _encoded,
+    _cut, _drop_start, _flip, _flip, _insert, _insert, _replace, _replace, _move_lines, _repeat, _other, _noise,
+    _encoded,
 )  # fmt: skip
 
 

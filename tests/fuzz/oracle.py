@@ -62,7 +62,9 @@ def run_command(words: list[str], stdin: bytes, place: Place, seconds: float) ->
     """Run a command line with standard input; its working directory is the place."""
     from tuning.cli.app import main
 
-    out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", errors=each) for each in ("strict", "backslashreplace"))
+    out, err = (
+        io.TextIOWrapper(io.BytesIO(), encoding="utf-8", errors=each) for each in ("strict", "backslashreplace")
+    )
 
     def call() -> int:
         with (
@@ -155,7 +157,7 @@ def _written(words: list[str]) -> tuple[str, ...]:
 def _fault_of_command(code: int, out: str, err: str, words: list[str]) -> str | None:
     if code not in (0, 2) and not (code == 1 and "--strict" in words):
         return f"exit code {code}: {err}"
-    for text in (out, err):
+    for text in (err,) if words[0] == "predict" else (out, err):  # what `predict` writes to a file is as it was
         if control := next((c for c in text if c not in "\n\t\r" and unicodedata.category(c) in ("Cc", "Cf")), None):
             return f"control character {control!r} in the output"
     lines = [line for line in err.splitlines() if line.startswith("sentune: ")]

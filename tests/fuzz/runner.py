@@ -33,5 +33,3 @@ def begin() -> None:
 
     torch.set_num_threads(1)
     _places.append(make_place(Path(tempfile.mkdtemp(prefix="sentune-fuzz-"))))
-
-

@@ -1,5 +1,7 @@
 """Runs the real command line in separate processes, and finds the processes that it left behind."""
 
+import contextlib
+import io
 import os
 import subprocess
 import sys
@@ -8,9 +10,18 @@ import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
+import pytest
+
+import tuning
+from tests.support.patience import PATIENCE_SECONDS, wait_until
 from tuning.journal.file import JOURNAL
 from tuning.journal.records import read_study
+
+READERS = ("best", "list", "data", "predict", "report")
+"""Verbs that start no process and leave no study changed."""
+PROGRAM = str(Path(tuning.__path__[0]) / "__main__.py")
 
 
 def without_waits(text: str) -> str:
@@ -49,14 +60,36 @@ class Command:
     def run(self, *words: str, stdin: str | None = None, **options: Any) -> "subprocess.CompletedProcess[str]":
         """Run a verb to its end."""
         with self.start(*words, stdin=subprocess.PIPE, **options) as process:
-            out, err = process.communicate(stdin, timeout=300)
+            out, err = process.communicate(stdin, timeout=PATIENCE_SECONDS)
         return subprocess.CompletedProcess(words, process.returncode, out, err)
 
     def succeed(self, *words: str, stdin: str | None = None) -> str:
-        """Run a verb that must exit with 0; returns its standard output."""
-        ended = self.run(*words, stdin=stdin)
+        """Run a verb that must exit with 0; returns its standard output. What only reads runs in this process."""
+        ended = self.run_here(*words, stdin=stdin) if words[0] in READERS else self.run(*words, stdin=stdin)
         assert ended.returncode == 0, f"{words} exited with {ended.returncode}:\n{ended.stdout}\n{ended.stderr}"
         return ended.stdout
+
+    def run_here(self, *words: str, stdin: str | None = None) -> "subprocess.CompletedProcess[str]":
+        """Run a verb to its end in this process, which has torch loaded already."""
+        from tuning.cli.app import main
+
+        out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8") for _ in range(2))
+        environment = {"SENTUNE_RESULTS": str(self.results), "COLUMNS": "80"}
+        with (
+            contextlib.chdir(self.results),
+            patch.dict(os.environ, environment),
+            patch.object(sys, "argv", [PROGRAM, *words]),
+            patch.object(sys, "stdin", io.TextIOWrapper(io.BytesIO((stdin or "").encode()), encoding="utf-8")),
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+            pytest.raises(SystemExit) as ended,
+        ):
+            main()
+        texts = []
+        for stream in (out, err):
+            stream.seek(0)
+            texts.append(stream.read())
+        return subprocess.CompletedProcess(words, int(ended.value.code or 0), *texts)
 
     def processes(self, name: str) -> list[int]:
         """Marked processes whose command line begins with a path or a title that ends in `name`."""
@@ -73,23 +106,17 @@ class Command:
     def wait_for_journal(self, study: str, records: int) -> None:
         """Until a study's journal has so many records that are about its trials."""
         journal = self.results / study / JOURNAL
-        until = time.monotonic() + 120
-        while time.monotonic() < until:
-            if (
-                journal.is_file()
-                and sum(b'"op_code":2,' not in line for line in journal.read_bytes().splitlines()) >= records
-            ):
-                return
-            time.sleep(0.02)
-        raise AssertionError(f"{journal} did not reach {records} records")
+
+        def reached() -> bool:
+            lines = journal.read_bytes().splitlines() if journal.is_file() else []
+            return sum(b'"op_code":2,' not in line for line in lines) >= records
+
+        wait_until(reached, f"{journal} did not reach {records} records")
 
     def wait_for_epoch(self, study: str) -> None:
         """Until a study's journal has an epoch: its trials train, and Ray has started."""
         journal = self.results / study / JOURNAL
-        until = time.monotonic() + 120
-        while not (journal.is_file() and b'"epoch:' in journal.read_bytes()):
-            assert time.monotonic() < until, f"{journal} has no epoch yet"
-            time.sleep(0.02)
+        wait_until(lambda: journal.is_file() and b'"epoch:' in journal.read_bytes(), f"{journal} has no epoch yet")
 
     def content(self, study: str) -> list[Any]:
         """A study's trials without their times."""
@@ -106,7 +133,7 @@ class Command:
             for r in read_study(self.results / study)[1]
         ]
 
-    def left_behind(self, patience: float = 90.0) -> list[str]:
+    def left_behind(self, patience: float = PATIENCE_SECONDS) -> list[str]:
         """Command lines of marked processes that are still there after some patience.
 
         Where Ray was killed, its agents try for a minute to tell it.

@@ -8,9 +8,10 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 import uuid
 from pathlib import Path
+
+from tests.support.patience import PATIENCE_SECONDS, wait_until
 
 RAY = (sys.executable, "-m", "ray.scripts.scripts")
 MARK = "SENTUNE_TEST_NODE"
@@ -57,11 +58,12 @@ class Nodes:
             self.started[name] = subprocess.Popen(
                 [*RAY, "start", *words], env=env, cwd=folder, stdout=log, stderr=log, start_new_session=True
             )
-        until = time.monotonic() + 90
-        while b"Ray runtime started" not in (folder / "log").read_bytes():
-            assert time.monotonic() < until, (folder / "log").read_text()
+
+        def started() -> bool:
             assert self.started[name].poll() is None, (folder / "log").read_text()
-            time.sleep(0.1)
+            return b"Ray runtime started" in (folder / "log").read_bytes()
+
+        wait_until(started, lambda: (folder / "log").read_text(), pause=0.1)
         return name
 
     def lose(self, name: str) -> None:
@@ -70,7 +72,7 @@ class Nodes:
         for victim in family(process.pid) | set(self.processes(name)):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(victim, signal.SIGKILL)
-        process.wait(30)
+        process.wait(PATIENCE_SECONDS)
 
     def processes(self, name: str, title: bytes = b"") -> list[int]:
         """A node's processes whose command line holds `title`."""

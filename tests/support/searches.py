@@ -9,6 +9,8 @@ import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.support.patience import PATIENCE_SECONDS
+
 
 def run(sentences: Path, name: str, *more: str) -> tuple[str, ...]:
     return ("run", str(sentences), "--vectors", "none", "--embedding-dim", "16", "--trials", "9", "--epochs", "4",
@@ -104,7 +106,7 @@ class Searches:
         }
         self.process.stdin.write(f"{json.dumps(job)}\n")
         self.process.stdin.flush()
-        assert select.select([self.process.stdout], [], [], 240)[0], "the search takes too long"
+        assert select.select([self.process.stdout], [], [], PATIENCE_SECONDS)[0], "the search takes too long"
         said, problem = json.loads(self.process.stdout.readline())
         assert problem is None, problem
         return str(said)
@@ -122,6 +124,6 @@ def searches(*, cpus: int = 2, gpus: int = 0) -> Iterator[Searches]:
     ) as process:
         try:
             yield Searches(process)
-            process.communicate(timeout=60)
+            process.communicate(timeout=PATIENCE_SECONDS)
         finally:
             process.kill()  # where a search hangs: its Ray ends with it

@@ -12,7 +12,8 @@ def test_failed_trials_stand_in_the_table_and_patience_ends_a_study_that_the_sam
 ) -> None:
     """That it ends alike for any number of workers: tests/tuning/scheduling/test_schedule_rounds.py."""
     explosive = ("--set", "optimizer=adamw", "--set", "learning_rate=9e15", "--set", "weight_decay=9e15")
-    words = run(sentences, "short", "--space", "notebook", *explosive, "--patience-trials", "2", "--target", "1")
+    words = run(sentences, "short", "--space", "notebook", *explosive, "--patience-trials", "2", "--target", "1",
+                "--workers", "1")  # fmt: skip
     said = command.succeed(*words)
     states = [record[1] for record in command.content("short")]
     assert states[0] != "FAIL"

@@ -16,6 +16,7 @@ import pytest
 
 from tests.support.command import Command
 from tests.support.contents import metrics, outcomes, results_of
+from tests.support.patience import PATIENCE_SECONDS
 from tests.support.searches import notebook_run
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def killed_at_write(command: Command, folder: Path, draw: random.Random, most: i
 
 def end(driver: "subprocess.Popen[str]", code: int, *others: int) -> None:
     """Wait for a killed search's end; with 0 it must say itself that its trials are all through."""
-    out, err = driver.communicate(timeout=300)
+    out, err = driver.communicate(timeout=PATIENCE_SECONDS)
     assert driver.returncode in (code, *others), f"{out}\n{err}"
     assert driver.returncode != 0 or "next: " in out, f"{out}\n{err}"
 

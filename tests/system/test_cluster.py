@@ -4,16 +4,15 @@ import json
 import logging
 import os
 import signal
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from core.errors import UserError
 from tests.support.command import Command
 from tests.support.nodes import Nodes
+from tests.support.patience import PATIENCE_SECONDS, wait_until
 from tuning.backend import connect
 from tuning.journal.file import JOURNAL
 from tuning.journal.records import study_attributes
@@ -47,15 +46,6 @@ def nodes(command: Command) -> Iterator[Nodes]:
     made.close()
 
 
-def wait_until(what: Callable[[], Any], seconds: float = 240) -> Any:
-    """What it says when it is no longer false or empty."""
-    until = time.monotonic() + seconds
-    while not (found := what()):
-        assert time.monotonic() < until
-        time.sleep(0.02)
-    return found
-
-
 def lose_one(nodes: Nodes, study: str) -> None:
     """Lose a node that is not the head, when a trial on it runs, has a checkpoint and at least one more epoch to go."""
     wanted = {f"epoch-{epoch:05d}" for epoch in (2, 4, 5)}  # after 3, the rung, and 6 it may be over
@@ -64,7 +54,7 @@ def lose_one(nodes: Nodes, study: str) -> None:
         running = [name for name in nodes.others() if nodes.processes(name, b"ImplicitFunc")]
         return [name for name in running if any(path.name in wanted for path in nodes.checkpoints(name, study))]
 
-    nodes.lose(wait_until(busy)[0])
+    nodes.lose(wait_until(busy, f"no node has a checkpoint of {study} to lose")[0])
 
 
 def test_the_driver_is_killed_then_a_node_is_lost_and_the_same_command_goes_on(
@@ -75,10 +65,13 @@ def test_the_driver_is_killed_then_a_node_is_lost_and_the_same_command_goes_on(
     with command.start(*words, env=DISABLED) as driver:
         command.wait_for_journal("killed", 12)
         os.kill(driver.pid, signal.SIGKILL)
-    wait_until(lambda: not [p for name in nodes.started for p in nodes.processes(name, b"ImplicitFunc")])
+    wait_until(
+        lambda: not [p for name in nodes.started for p in nodes.processes(name, b"ImplicitFunc")],
+        "workers outlive their driver",
+    )
     with command.start(*words, env=DISABLED) as driver:
         lose_one(nodes, "killed")
-        out, err = driver.communicate(timeout=240)
+        out, err = driver.communicate(timeout=PATIENCE_SECONDS)
     assert driver.returncode == 0, f"{out}\n{err}"
     assert "continuing study killed" in out
     assert "checkpoints stay on each trial's node: a trial that continues on another node" in out
@@ -121,7 +114,7 @@ def test_checkpoints_in_s3_outlive_their_node(
     words = run(sentences, "stored", "--address", nodes.address, "--storage", s3)
     with caplog.at_level(logging.INFO, "werkzeug"), command.start(*words, env=DISABLED) as driver:
         lose_one(nodes, "stored")
-        out, err = driver.communicate(timeout=240)
+        out, err = driver.communicate(timeout=PATIENCE_SECONDS)
     assert driver.returncode == 0, f"{out}\n{err}"
     assert "checkpoints stay on each trial's node" not in out
     assert command.content("stored") == command.content(whole)
@@ -173,7 +166,7 @@ def test_a_token_that_is_missing_or_wrong_is_one_line_and_so_is_the_loss_of_the_
         with command.start(*run(sentences, "headless", "--address", nodes.address), env=TOKEN) as driver:
             command.wait_for_journal("headless", 12)
             nodes.lose(nodes.head)
-            out, err = driver.communicate(timeout=60)
+            out, err = driver.communicate(timeout=PATIENCE_SECONDS)
     finally:
         nodes.close()
     assert driver.returncode == 2, f"{out}\n{err}"

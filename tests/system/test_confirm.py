@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import signal
-import time
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import pytest
 
 from tests.support.command import Command, without_waits
 from tests.support.contents import outcomes
+from tests.support.patience import PATIENCE_SECONDS, wait_until
 from tests.support.studies import config_record, make_study, setting, tamper
 from tuning.journal.records import rank_trials, read_study, study_attributes
 
@@ -45,10 +45,7 @@ def whole(command: Command, searched: Path) -> tuple[str, dict[str, Any]]:
 
 
 def wait_for_runs(study: Path, count: int) -> None:
-    until = time.monotonic() + 120
-    while len(outcomes(study)) < count:
-        assert time.monotonic() < until, f"{study} has {len(outcomes(study))} runs"
-        time.sleep(0.02)
+    wait_until(lambda: len(outcomes(study)) >= count, lambda: f"{study} has {len(outcomes(study))} runs")
 
 
 def test_the_cost_comes_first_then_runs_then_table_and_verdict(
@@ -103,14 +100,14 @@ def test_killed_with_its_workers_and_stopped_with_ctrl_c_no_finished_run_is_lost
     assert outcomes(study).items() <= whole[1].items()
     with command.start("confirm", study.name, *HOW) as process:
         wait_for_runs(study, 3)
-        while not (victims := command.processes("ray::train_run()") or command.processes("ray::train_run")):
-            time.sleep(0.02)  # a plain baseline may run
+        victims = wait_until(  # a plain baseline may run
+            lambda: command.processes("ray::train_run()") or command.processes("ray::train_run"), "no run is trained"
+        )
         for victim in victims:
             os.kill(victim, signal.SIGKILL)
         wait_for_runs(study, 5)
         os.kill(process.pid, signal.SIGINT)
-        _, err = process.communicate(timeout=60)
-    assert victims
+        _, err = process.communicate(timeout=PATIENCE_SECONDS)
     assert (process.returncode, "Traceback" in err) == (130, False), err
     first, *_, last = err.splitlines()
     assert (

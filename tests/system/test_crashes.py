@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.command import Command
+from tests.support.patience import PATIENCE_SECONDS
 from tests.support.searches import notebook_run
 
 CLOSED = (
@@ -77,14 +78,14 @@ def test_sigterm_ends_the_epoch_and_a_second_signal_ends_at_once(command: Comman
     with command.start(*search(sentences, "signals")) as driver:
         command.wait_for_epoch("signals")
         os.kill(driver.pid, signal.SIGTERM)
-        out, err = driver.communicate(timeout=60)
+        out, err = driver.communicate(timeout=PATIENCE_SECONDS)
     assert (driver.returncode, "Traceback" in err) == (130, False), f"{out}\n{err}"
     assert "run the same command again to resume: python -m tuning run" in err
     with command.start(*search(sentences, "signals")) as driver:
         command.wait_for_journal("signals", 18)
         os.killpg(driver.pid, signal.SIGINT)
         os.killpg(driver.pid, signal.SIGINT)
-        out, err = driver.communicate(timeout=60)
+        out, err = driver.communicate(timeout=PATIENCE_SECONDS)
     assert (driver.returncode, "Traceback" in err) == (130, False), f"{out}\n{err}"
     assert err.splitlines()[-1].startswith("interrupted; run the same command again to resume: python -m tuning run")
 
@@ -119,7 +120,7 @@ def test_ray_is_killed_and_the_disk_is_full_and_each_is_one_line_and_loses_nothi
             command.wait_for_journal("hurt", records)
             (victim,) = command.processes(process)
             os.kill(victim, signal.SIGKILL)
-            out, err = driver.communicate(timeout=60)
+            out, err = driver.communicate(timeout=PATIENCE_SECONDS)
         assert driver.returncode == 2, f"{out}\n{err}"
         assert f"sentune: Ray's process {process} has ended" in err
         assert f"run the same command again to resume: python -m tuning run {sentences}" in err

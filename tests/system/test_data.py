@@ -16,6 +16,7 @@ import pytest
 from core import load_corpus
 from core.data.corpus import TRAIN
 from core.errors import UserError
+from tests.support.patience import PATIENCE_SECONDS
 
 ROOT = Path(__file__).parents[2]
 MR = Path(os.environ.get("SENTUNE_MR", ROOT.parent / "shared" / "data" / "rt-polaritydata.tar.gz"))
@@ -45,7 +46,7 @@ def start(options: dict[str, Any], **environment: str) -> subprocess.Popen[str]:
 
 
 def result(process: subprocess.Popen[str]) -> dict[str, Any]:
-    out, error = process.communicate(timeout=300)
+    out, error = process.communicate(timeout=PATIENCE_SECONDS)
     assert process.returncode == 0, error
     return json.loads(out)
 

@@ -3,10 +3,10 @@
 import json
 import os
 import signal
-import time
 from pathlib import Path
 
 from tests.support.command import Command
+from tests.support.patience import wait_until
 from tests.support.studies import make_study, setting
 
 
@@ -18,10 +18,8 @@ def test_a_killed_distill_ends_with_the_model_of_an_undisturbed_one(
     (tmp_path / "more.txt").write_text("the crash of page 3\nthanks a lot\nthe crash, of page 3!\n")
     words = ("distill", str(command.results / "s" / "model"), "s", "--unlabelled", str(tmp_path / "more.txt"))
     with command.start(*words) as process:
-        until = time.monotonic() + 60
-        while not list((command.results / "s").glob("checkpoints/distill-0/*/*/epoch-00001")):
-            assert time.monotonic() < until
-            time.sleep(0.005)
+        checkpoints = command.results / "s" / "checkpoints"
+        wait_until(lambda: list(checkpoints.glob("distill-0/*/*/epoch-00001")), "no checkpoint is written", pause=0.005)
         os.kill(process.pid, signal.SIGKILL)
     assert not (command.results / "s" / "distilled").exists()
     resumed = command.succeed(*words)

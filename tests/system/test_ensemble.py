@@ -3,13 +3,13 @@
 import os
 import shutil
 import signal
-import time
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from tests.support.command import Command, without_waits
+from tests.support.patience import PATIENCE_SECONDS, wait_until
 from tests.support.studies import add_plain_baseline, make_study, setting, write_noisy
 
 HOW = ("--size", "4", "--out")
@@ -66,10 +66,12 @@ def test_ctrl_c_ends_it_in_one_line_without_a_model(command: Command, searched: 
     with command.start("ensemble", "searched", *HOW, str(tmp_path / "model")) as process:
         assert process.stdout is not None
         assert any(line.startswith("training ") for line in process.stdout)
-        while not command.processes("ray::train_member()") and not command.processes("ray::train_member"):
-            time.sleep(0.01)
+        wait_until(
+            lambda: command.processes("ray::train_member()") or command.processes("ray::train_member"),
+            "no member is trained",
+        )
         os.kill(process.pid, signal.SIGINT)
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=PATIENCE_SECONDS)
     assert process.returncode == 130
     assert "Traceback" not in err
     assert not (tmp_path / "model").exists()

@@ -9,9 +9,9 @@ from tuning.journal.records import read_study
 
 
 def search(sentences: Path, name: str, *more: str) -> tuple[str, ...]:
-    return ("run", str(sentences), "--vectors", "none", "--embedding-dim", "8", "--trials", "4", "--epochs", "3",
-            "--parallelism", "2", "--set", "hidden_dim=int(4,16)", "--validation", "folds:3", "--metric", "macro_f1",
-            "--name", name, *more)  # fmt: skip
+    return ("run", str(sentences), "--vectors", "none", "--embedding-dim", "8", "--trials", "3", "--epochs", "3",
+            "--parallelism", "2", "--workers", "1", "--set", "hidden_dim=int(4,16)", "--validation", "folds:3",
+            "--metric", "macro_f1", "--name", name, *more)  # fmt: skip
 
 
 def test_each_sentence_outside_the_test_split_is_validated_and_a_kill_changes_nothing(
@@ -28,7 +28,7 @@ def test_each_sentence_outside_the_test_split_is_validated_and_a_kill_changes_no
     assert {"plain", "major"} <= {row["trial"] for row in rows}
 
     process = command.start(*search(sentences, "killed"))
-    command.wait_for_journal("killed", 25)
+    command.wait_for_journal("killed", 15)
     process.send_signal(signal.SIGKILL)
     process.communicate()
     command.succeed(*search(sentences, "killed"))
@@ -59,7 +59,7 @@ def test_a_new_study_suggests_folds_for_small_data_and_wider_vectors(
     (tmp_path / "narrow.vec").write_text("film 1 2 3\n")
     vectors = {"none": str(tmp_path / "narrow.vec")}
     words = [vectors.get(word, word) for word in search(sentences, "split") if word not in ("--validation", "folds:3")]
-    first, again = (command.run(*words) for _ in range(2))
+    first, again = (command.run(*words, "--trials", "1", "--epochs", "1") for _ in range(2))
     assert (first.returncode, again.returncode) == (0, 0)
     assert "validation sentences: 39, too few to distinguish trials; pass --validation folds:5\n" in first.stdout
     assert "small data  " not in first.stdout

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.command import Command
+from tests.support.patience import PATIENCE_SECONDS
 from tests.support.searches import run
 
 
@@ -22,10 +23,11 @@ def test_killed_out_of_time_without_workers_and_stopped_with_ctrl_c_two_workers_
     command: Command, sentences: Path, whole: str
 ) -> None:
     words = run(sentences, "killed", "--workers", "2")
-    with command.start(*words) as driver:
+    alone = (*words[:-1], "1")
+    with command.start(*alone) as driver:
         command.wait_for_journal("killed", 6)
         os.kill(driver.pid, signal.SIGKILL)
-    ended = command.run(*words, "--time-budget", "1s")
+    ended = command.run(*alone, "--time-budget", "1s")
     assert ended.returncode == 0, ended.stderr
     assert "the study ended early: time budget of 1s used up" in ended.stdout
     assert "run the same command again to continue with a new time budget:\n  python -m tuning run " in ended.stdout
@@ -38,7 +40,7 @@ def test_killed_out_of_time_without_workers_and_stopped_with_ctrl_c_two_workers_
             os.kill(victim, signal.SIGKILL)
         command.wait_for_journal("killed", 50)
         os.kill(driver.pid, signal.SIGINT)
-        out, err = driver.communicate(timeout=120)
+        out, err = driver.communicate(timeout=PATIENCE_SECONDS)
     assert victims
     assert "continuing study killed" in out
     assert driver.returncode == 130

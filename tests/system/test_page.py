@@ -14,6 +14,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 from tests.support.browser import chromium, complaints, open_page, requested
 from tests.support.command import Command
+from tests.support.patience import wait_until
 from tests.support.recorded_study import record_study
 
 EVIL = "<img src=https://example.org/x.png onerror=alert(1)>"
@@ -220,9 +221,7 @@ def test_a_watched_page_keeps_its_filter_over_a_reload(browser: Chrome, command:
     browser.find_element(By.CSS_SELECTOR, "#trials tbody button").click()
     filter_by(browser, "failed")
     browser.execute_script("window.old = true; document.activeElement.blur()")
-    until = time.monotonic() + 20
-    while browser.execute_script("return window.old === true") and time.monotonic() < until:
-        time.sleep(0.1)
+    wait_until(lambda: not browser.execute_script("return window.old === true"), "the page is not loaded again", 0.1)
     assert browser.execute_script("return window.old") is None
     assert set(cells(browser, "state")) == {"failed"}
     assert len(browser.find_elements(By.CSS_SELECTOR, "tr.on")) == 1
@@ -252,13 +251,11 @@ def test_a_kill_leaves_the_old_page_or_the_new_one(command: Command) -> None:
     for delay in (None, 0.0, 0.01):
         out.write_bytes(old)
         process = command.start("report", "killed")
-        until = time.monotonic() + 120
         # From when its temporary file is there it may be renamed at any moment; None: before that. A write in place
         # would show as another size.
         while delay is not None and process.poll() is None:
             if list(folder.glob(".report.html.*")) or out.stat().st_size != len(old):
                 break
-            assert time.monotonic() < until
         time.sleep(0.5 if delay is None else delay)
         process.send_signal(signal.SIGKILL)
         process.communicate()

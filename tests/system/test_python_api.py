@@ -17,11 +17,15 @@ from jupyter_client.manager import KernelManager
 from core.data.movie_reviews import resolve_snippets
 from core.io.cache import default_dir
 from tests.support.command import Command
+from tests.support.patience import PATIENCE_SECONDS
 from tests.support.searches import run
 from tuning.journal.records import read_study
 
 PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "python.md").read_text()
 SCRIPT = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)[0]
+SHORT = SCRIPT.replace("trials=6, epochs=4", "trials=3, epochs=2, workers=1")
+"""The same with less to train, for notebooks."""
+assert SHORT != SCRIPT
 
 
 class Kernel:
@@ -31,12 +35,12 @@ class Kernel:
         self.manager = manager
         self.client = manager.blocking_client()
         self.client.start_channels()
-        self.client.wait_for_ready(timeout=60)
+        self.client.wait_for_ready(timeout=PATIENCE_SECONDS)
 
     def start(self, code: str) -> str:
         return str(self.client.execute(code))
 
-    def messages(self, request: str, timeout: float = 240) -> Iterator[dict[str, Any]]:
+    def messages(self, request: str, timeout: float = PATIENCE_SECONDS) -> Iterator[dict[str, Any]]:
         """The messages of a cell, to its end."""
         while True:
             message = self.client.get_iopub_msg(timeout=timeout)
@@ -92,35 +96,34 @@ def kernel(command: Command, folder: Path) -> Iterator[Kernel]:
 
 @pytest.fixture(scope="module")
 def studies() -> list[list[Any]]:
-    """What the tests of this module found in the study of the page's script, which must be the same each time."""
+    """What the tests of this module found in the study of the short script, which must be the same each time."""
     return []
 
 
-def check(command: Command, folder: Path, output: str, studies: list[list[Any]]) -> None:
-    """The script has printed a table and a label, and left chart, model and study."""
+def check(command: Command, folder: Path, output: str) -> list[Any]:
+    """The script has printed a table and a label, and left chart, model and study; return the study's content."""
     assert re.search(r"^0 +\d +0\.\d+ +COMPLETE$", output, flags=re.MULTILINE)
     assert re.search(r"^REPRODUCED \d/\d epochs", output, flags=re.MULTILINE)
     assert output.splitlines()[-1] in ("1", "2")
     assert (folder / "history.png").read_bytes().startswith(b"\x89PNG")
     (study,) = (folder / "results").glob("frame-*-quick")
     assert (study / "model" / "card.md").is_file()
-    studies.append(command.content(str(study.relative_to(command.results))))
-    assert studies[0] == studies[-1]
+    return command.content(str(study.relative_to(command.results)))
 
 
-def test_the_script_of_the_page_runs_as_printed(command: Command, folder: Path, studies: list[list[Any]]) -> None:
+def test_the_script_of_the_page_runs_as_printed(command: Command, folder: Path) -> None:
     """It has no `if __name__ == "__main__"`."""
     (folder / "script.py").write_text(f"import os\nos.chdir({str(folder)!r})\n{SCRIPT}")
     ended = command.run(program=(str(folder / "script.py"),), env=environment(command, folder))
     assert ended.returncode == 0, ended.stderr
-    check(command, folder, ended.stdout, studies)
+    assert len(check(command, folder, ended.stdout)) == 6
 
 
 def test_the_script_runs_in_jupyter_after_an_interrupt_and_a_killed_kernel(
     command: Command, kernel: Kernel, folder: Path, studies: list[list[Any]]
 ) -> None:
     """Progress is one output that is replaced; a study and a chart display themselves."""
-    until_search = SCRIPT[: SCRIPT.index("print(study.table")]
+    until_search = SHORT[: SHORT.index("print(study.table")]
     found: list[dict[str, Any]] = []
     trains = False
     cell = kernel.start(until_search)
@@ -140,17 +143,18 @@ def test_the_script_runs_in_jupyter_after_an_interrupt_and_a_killed_kernel(
         if "1 running" in str(message["content"]):
             break
     kernel.manager.restart_kernel(now=True)
-    kernel.client.wait_for_ready(timeout=60)
+    kernel.client.wait_for_ready(timeout=PATIENCE_SECONDS)
 
-    found = kernel.run(SCRIPT)
-    check(command, folder, printed(found), studies)
+    found = kernel.run(SHORT)
+    studies.append(check(command, folder, printed(found)))
+    assert studies[0] == studies[-1]
     assert "ipywidgets" not in printed(found)
     assert shown(kernel.run("study"))["text/html"].startswith("<table>")
     assert "vega" in shown(kernel.run("study.charts.history()"))["text/html"]
 
 
 def test_the_script_runs_in_marimo(command: Command, folder: Path, studies: list[list[Any]]) -> None:
-    before, after = SCRIPT.split("model =")
+    before, after = SHORT.split("model =")
     cells = (before, f"model ={after}", "study", "study.charts.curves()")
     functions = [f"@app.cell\ndef _():\n{textwrap.indent(cell, '    ')}\n    return" for cell in cells]
     (folder / "notebook.py").write_text("\n\n".join(["import marimo", "app = marimo.App()", *functions]))
@@ -175,14 +179,14 @@ from tuning import search
 from core import UserError
 
 def find(data, **options):
-    return search(data, vectors="none", embedding_dim=16, trials=9, epochs=4, parallelism=3, grace=1,
+    return search(data, vectors="none", embedding_dim=16, trials=3, epochs=2, parallelism=3, grace=1, workers=1,
                   set={"hidden_dim": "int(4,16)"}, **options)
 
 sentences = sys.argv[1]
 study = find(pd.read_csv(sentences), name="frame")
 assert not ray.is_initialized()
-assert {row.trial for row in study.confirm(top=1, seeds=2).rows} >= {study.best.trial, 0}
-print("label:", study.ensemble(size=2).predict(["the crash is great"])[0].label)
+assert {row.trial for row in study.confirm(top=1, seeds=2, workers=1).rows} >= {study.best.trial, 0}
+print("label:", study.ensemble(size=2, workers=1).predict(["the crash is great"])[0].label)
 assert not ray.is_initialized()
 thread = threading.Thread(target=find, args=(sentences,), kwargs={"name": "path"})
 thread.start()
@@ -198,7 +202,7 @@ assert ray.is_initialized()
 
 def test_a_frame_and_a_path_give_the_study_of_the_command(command: Command, sentences: Path) -> None:
     """Several verbs in one process, one of them outside the main thread; the caller's own Ray is left running."""
-    command.succeed(*run(sentences, "file"))
+    command.succeed(*run(sentences, "file", "--trials", "3", "--epochs", "2", "--workers", "1"))
     (command.results / "program.py").write_text(PROGRAM)
     root = str(Path(__file__).parents[2])
     ended = command.run(str(sentences), program=("program.py",), env={"PYTHONPATH": root})

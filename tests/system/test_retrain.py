@@ -13,6 +13,7 @@ from core.inference.saved_model import read_model
 from core.io.checked_folder import STALE_SECONDS
 from tests.support.command import Command
 from tests.support.contents import metrics, results_of
+from tests.support.patience import PATIENCE_SECONDS, wait_until
 from tests.support.studies import epoch_record, make_study, setting, tamper
 from tuning.journal.records import rank_trials, read_study, study_attributes
 
@@ -44,10 +45,7 @@ def undisturbed(command: Command, whole: Path) -> dict[str, Any]:
 
 
 def wait_for(path: Path, pattern: str) -> None:
-    until = time.monotonic() + 60
-    while not list(path.glob(pattern)):
-        assert time.monotonic() < until, f"no {pattern} in {path}"
-        time.sleep(0.005)
+    wait_until(lambda: list(path.glob(pattern)), f"no {pattern} in {path}", pause=0.005)
 
 
 @pytest.mark.usefixtures("undisturbed")
@@ -124,7 +122,7 @@ def test_two_at_once_are_refused_and_ctrl_c_says_that_the_same_command_goes_on(c
         second = command.run("retrain", study.name, "--out", str(study / "other"))
         confirm = command.run("confirm", study.name)
         os.kill(first.pid, signal.SIGINT)
-        _, err = first.communicate(timeout=60)
+        _, err = first.communicate(timeout=PATIENCE_SECONDS)
     said = f"interrupted; run the same command again to resume: python -m tuning retrain {study.name} --seeds 30\n"
     assert (first.returncode, err) == (130, said)
     assert not (study / "model").exists()

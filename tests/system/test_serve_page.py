@@ -13,6 +13,7 @@ import pytest
 from core.inference.predictor import load_model
 from tests.support.command import Command
 from tests.support.models import mixture, saved
+from tests.support.patience import PATIENCE_SECONDS
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="needs selenium, which the extra `test` brings")
 pytest.importorskip("fastapi", reason="needs the extra `serve`")
@@ -37,7 +38,7 @@ def address(command: Command, folder: Path) -> Iterator[str]:
         assert server.stdout is not None
         yield server.stdout.readline().split(" on ")[1].split(" ")[0]
         os.killpg(server.pid, signal.SIGINT)
-        server.communicate(timeout=60)
+        server.communicate(timeout=PATIENCE_SECONDS)
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.command import Command
+from tests.support.patience import PATIENCE_SECONDS, wait_until
 from tests.support.searches import notebook_run
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ def test_ctrl_c_before_the_first_epoch_ends_at_once(command: Command, sentences:
         for _ in range(3):
             os.killpg(driver.pid, signal.SIGINT)
             time.sleep(0.2)
-        out, err = driver.communicate(timeout=60)
+        out, err = driver.communicate(timeout=PATIENCE_SECONDS)
     assert (driver.returncode, "Traceback" in err) == (130, False), f"{out}\n{err}"
     assert "interrupted; run the same command again to resume" in err.splitlines()[-1]
     assert command.left_behind() == []
@@ -36,10 +37,7 @@ def wait_for(command: Command, driver: "subprocess.Popen[str]", moment: str) -> 
         assert driver.stdout.readline().startswith("sentences ")
         return
     names = {"agent": "runtime_env_agent", "worker": "default_worker.py"}
-    until = time.monotonic() + 120
-    while not command.has_process(names.get(moment, moment)):
-        assert time.monotonic() < until, f"no {moment} was started"
-        time.sleep(0.02)
+    wait_until(lambda: command.has_process(names.get(moment, moment)), f"no {moment} was started")
 
 
 def test_data_that_cannot_be_used_are_one_line(command: Command, tmp_path: Path) -> None:

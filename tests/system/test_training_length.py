@@ -9,8 +9,8 @@ from tuning.journal.records import read_study
 
 
 def search(sentences: Path, name: str, *more: str) -> tuple[str, ...]:
-    return ("run", str(sentences), "--vectors", "none", "--embedding-dim", "8", "--trials", "4", "--parallelism", "2",
-            "--set", "hidden_dim=int(4,16)", "--name", name, *more)  # fmt: skip
+    return ("run", str(sentences), "--vectors", "none", "--embedding-dim", "8", "--trials", "3", "--parallelism", "2",
+            "--workers", "1", "--set", "hidden_dim=int(4,16)", "--name", name, *more)  # fmt: skip
 
 
 def test_epochs_of_a_third_of_a_pass_and_a_kill_changes_nothing(command: Command, sentences: Path) -> None:

@@ -23,6 +23,7 @@ from core.inference.predictor import load_model
 from core.inference.saved_model import save_model
 from core.nn.classifier import SentenceClassifier
 from tests.support.command import Command, without_waits
+from tests.support.patience import PATIENCE_SECONDS
 
 WORDS = ("<pad>", "<unk>", "good", "bad", "movie", "n't", *(f"w{i}" for i in range(200)))
 TEXTS = ["good movie", "", "isn't it BAD?", "再见 🙂", "w1 " * 5000]
@@ -163,11 +164,11 @@ def test_a_server_answers_and_ctrl_c_ends_it(command: Command, model: Path) -> N
         line = server.stdout.readline()
         address = line.split(" on ")[1].split(" ")[0]
         assert line == f"serving model on {address} (press Ctrl-C to stop)\n"
-        with urllib.request.urlopen(f"{address}health", timeout=60) as reply:
+        with urllib.request.urlopen(f"{address}health", timeout=PATIENCE_SECONDS) as reply:
             assert json.loads(reply.read())["classes"] == ["negative", "positive"]
         taken = command.run("serve", str(model), "--port", address.rstrip("/").rpartition(":")[2])
         os.killpg(server.pid, signal.SIGINT)
-        out, err = server.communicate(timeout=60)
+        out, err = server.communicate(timeout=PATIENCE_SECONDS)
     assert (server.returncode, out, without_waits(err)) == (0, "", "stopped\n")
     assert (taken.returncode, taken.stdout) == (2, "")
     assert "is taken; pass another --port, or 0 for any free one\n" in taken.stderr
@@ -182,11 +183,11 @@ def test_a_client_above_its_rate_is_told_so(command: Command, model: Path) -> No
         host, _, port = address.removeprefix("http://").rstrip("/").partition(":")
         statuses = []
         for _ in range(2):
-            with socket.create_connection((host, int(port)), timeout=60) as connection:
+            with socket.create_connection((host, int(port)), timeout=PATIENCE_SECONDS) as connection:
                 connection.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
                 statuses.append(connection.recv(100).split(b" ")[1])
         os.killpg(server.pid, signal.SIGTERM)
-        out, err = server.communicate(timeout=60)
+        out, err = server.communicate(timeout=PATIENCE_SECONDS)
     assert statuses == [b"200", b"429"]
     assert (server.returncode, out, err) == (0, "", "stopped\n")
 

@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 
 from tests.support.command import Command
+from tests.support.patience import PATIENCE_SECONDS
 from tests.support.tensorboard import scalars
 from tuning.journal.file import JOURNAL
 from tuning.journal.records import read_study
@@ -116,12 +117,12 @@ def dashboard(watched: Path) -> Iterator[str]:
             server.terminate()
 
 
-def asked(url: str, patience: float = 60.0) -> Any:
+def asked(url: str, patience: float = PATIENCE_SECONDS) -> Any:
     """What the server at `url` answers, once it does."""
     until = time.monotonic() + patience
     while True:
         try:
-            with urllib.request.urlopen(url, timeout=10) as answer:
+            with urllib.request.urlopen(url, timeout=PATIENCE_SECONDS) as answer:
                 return json.load(answer)
         except OSError:
             if time.monotonic() > until:
@@ -165,7 +166,7 @@ def test_a_terminal_shows_the_block_and_gets_its_cursor_back(shown: str) -> None
 def all_of(handle: int) -> str:
     """What a terminal is sent until the other side has gone."""
     parts = []
-    while select.select([handle], [], [], 240)[0]:
+    while select.select([handle], [], [], PATIENCE_SECONDS)[0]:
         try:
             part = os.read(handle, 65536)
         except OSError:  # no one has it open any more
