@@ -179,7 +179,7 @@ LAYERS = [
     ["tuning.backend"],
     ["tuning.scheduling", "tuning.resources"],
     ["tuning.serving", "tuning.space", "tuning.journal"],
-    ["tuning.console", "tuning.formatting"],
+    ["tuning.console", "tuning.formatting", "tuning.arguments"],
     ["core.inference"],
     ["core.training"],
     ["core.nn"],

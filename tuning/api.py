@@ -4,21 +4,19 @@ import contextlib
 import difflib
 import inspect
 import logging
-import operator
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from numbers import Real
 from pathlib import Path
-from types import NoneType
 from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin, get_type_hints
 
 from core.data.corpus import ReadOptions
 from core.errors import ConfigError, UserError
-from core.io.atomic import expand_user
+from core.io.text import one_line
 from tuning.analysis.best import study_rows, table_of
 from tuning.analysis.filters import RowFilter, filter_rows, parse_where
 from tuning.analysis.ranking import COLUMNS, TrialRow
+from tuning.arguments import as_type, checked_arguments
 from tuning.console import called_from_python
 from tuning.frames import store_frame
 from tuning.journal.records import read_study
@@ -64,6 +62,7 @@ def search(data: Any = "snippets", **options: Any) -> "Study":
     return Study(chosen.folder, chosen.cache_dir)
 
 
+@checked_arguments
 def load_study(
     study: AnyPath,
     *,
@@ -99,6 +98,7 @@ class Study:
         """Name of the study."""
         return self.folder.name
 
+    @checked_arguments
     def table(
         self, top: int | None = None, *, state: str | None = None, where: str | Sequence[str] = (), sort: str = "rank"
     ) -> "pd.DataFrame":
@@ -139,6 +139,7 @@ class Study:
 
         return StudyCharts(self.folder)
 
+    @checked_arguments
     def retrain(
         self,
         trial: int | str = "recommended",
@@ -172,6 +173,7 @@ class Study:
                 raise UserError(f"the search is not reproduced ({verdict}); pass strict=False to accept it")
             return _load(options.out)
 
+    @checked_arguments
     def ensemble(
         self,
         *,
@@ -198,6 +200,7 @@ class Study:
                 raise KeyboardInterrupt
             return _load(options.out)
 
+    @checked_arguments
     def confirm(
         self,
         top: int = 5,
@@ -224,6 +227,7 @@ class Study:
                 raise KeyboardInterrupt
             return summary
 
+    @checked_arguments
     def report(self, path: AnyPath | None = None, *, images: AnyPath | None = None) -> Path:
         """Write the study as one HTML page, and return its path.
 
@@ -238,6 +242,10 @@ class Study:
             pictures = None if images is None else Path(images)
             write_report(self.folder, target, pictures, cache_dir=self.cache_dir, watch=False, command=call)
         return target
+
+    def __fspath__(self) -> str:
+        """Return the folder, so that a study can be given where a path is expected."""
+        return str(self.folder)
 
     def __repr__(self) -> str:
         return f"Study({str(self.folder)!r})"
@@ -295,35 +303,16 @@ def _converted(name: str, value: Any) -> Any:
     Raises:
         ConfigError: The value has another type.
     """
-    kind = get_args(HINTS[KEYWORDS[name]])[0]
-    kinds = get_args(kind) if NoneType in get_args(kind) else (kind,)
-    if value is None and NoneType in kinds:
-        return None
-    wanted = kinds[0]
-    is_number = isinstance(value, Real) and not isinstance(value, bool)
-    with contextlib.suppress(TypeError):
-        if wanted is bool and isinstance(value, bool):
-            return value
-        if wanted is int and not isinstance(value, bool):
-            return operator.index(value)
-        if wanted is float and is_number:
-            return float(value)
-        if wanted is Path:
-            return expand_user(os.fspath(value))
-        if get_origin(wanted) is list:
-            return _overrides(value)
-        if wanted not in (bool, int, float):
-            folder = value.folder if isinstance(value, Study) else value
-            return str(folder) if is_number else os.fspath(folder)
-    titles = {bool: "True or False", int: "a whole number", float: "a number", Path: "a path"}
-    raise ConfigError(f"{name} must be {titles.get(wanted, 'a text')}, got {value!r}")
+    return _overrides(value) if name == "set" else as_type(name, value, get_args(HINTS[KEYWORDS[name]])[0])
 
 
-def _overrides(value: Any) -> list[str]:
+def _overrides(value: Any) -> list[str] | None:
     """Return `set` as the texts of the command line."""
+    if value is None:
+        return None
     if isinstance(value, Mapping):
         return [f"{name}={text}" for name, text in value.items()]
-    if isinstance(value, str) or not all(isinstance(each, str) for each in value):
+    if not isinstance(value, Sequence) or isinstance(value, str) or not all(isinstance(each, str) for each in value):
         raise ConfigError(f"set must be a dictionary such as {{'hidden_dim': 'int(64,256)'}}, got {value!r}")
     return list(value)
 
@@ -360,7 +349,7 @@ def _python_call(call: str) -> Iterator[None]:
         try:
             yield
         except UserError as error:
-            error.args = (re.sub(r"--([a-z][a-z-]*[a-z])", keyword, str(error)),)
+            error.args = (one_line(re.sub(r"--([a-z][a-z-]*[a-z])", keyword, str(error))),)
             raise
 
 

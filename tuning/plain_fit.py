@@ -27,7 +27,7 @@ from tuning.scheduling.schedule import Callback
 
 PROGRAM = """
 import json, os, sys
-os.nice(19)
+os.nice(4 + int(os.environ.get("RAY_worker_niceness", 15)))
 task = json.loads(sys.argv[1])
 sys.path[:] = task.pop("path")
 from tuning.plain_fit import fit_and_predict
@@ -35,7 +35,8 @@ print(json.dumps(fit_and_predict(**task)))
 """
 """The process uses this process's import path; `python -m` would prefer a `core` or `tuning` in the user's folder.
 
-Its niceness is above that of Ray's workers (15). Otherwise it would delay the first trials on two cores by a second."""
+Its niceness is above that of Ray's workers (15 by default). Otherwise it would delay the first trials on two cores by a
+second."""
 
 
 class PlainFit(Callback):

@@ -182,7 +182,10 @@ def open_regular(path: Path, *, pipes: bool = False) -> io.BufferedReader:
     Raises:
         OSError: It is not there, is no regular file, or cannot be read.
     """
-    mode = path.stat().st_mode
+    try:
+        mode = path.stat().st_mode
+    except ValueError as error:  # a null byte, or half a surrogate pair
+        raise OSError(errno.EINVAL, "no file can have this name", str(path)) from error
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or (pipes and stat.S_ISFIFO(mode))):
         raise OSError(errno.EINVAL, "it is a pipe, a device or a socket", str(path))
     return path.open("rb")

@@ -28,6 +28,15 @@ def quoted(text: str, limit: int | None = 40) -> str:
     return f"'{printable(text, limit)}'"
 
 
+def one_line(message: str, most: int = 1500) -> str:
+    """Return a message as `printable` text; a longer one than `most` characters loses its middle.
+
+    A path may have 4,096 characters, and a value that a message quotes any number.
+    """
+    text = printable(message)
+    return text if len(text) <= most else f"{text[: most // 2]} ... {text[-(most // 2) :]}"
+
+
 def error_summary(error: BaseException, most: int = 300) -> str:
     """Return an error's message in one line of at most `most` characters; its type if it has none."""
     text = " ".join(str(error).split()) or type(error).__name__

@@ -24,7 +24,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=1000, help="Number of cases (default: 1000).")
     parser.add_argument("--seed", type=int, default=0, help="Seed of all cases (default: 0).")
     parser.add_argument(
-        "--seconds", type=float, default=HANG_SECONDS, help="Time after which a case hangs (default: 20)."
+        "--seconds", type=float, default=HANG_SECONDS, help="Maximum processor time of a case (default: 20)."
     )
     parser.add_argument("--processes", type=int, default=2, help="Number of processes (default: 2).")
     arguments = parser.parse_args()

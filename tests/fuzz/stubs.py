@@ -29,7 +29,8 @@ def reach_work(*_: object, **__: object) -> NoReturn:
 class NoRay:
     """In place of BackgroundRay: starts nothing."""
 
-    def __init__(self, *_: object) -> None: ...
+    def __init__(self, machine: object, *_: object) -> None:
+        self.machine = machine
 
     def start(self) -> None: ...
 

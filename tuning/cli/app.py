@@ -106,7 +106,7 @@ ParserError: type[Exception] = typer.BadParameter.__mro__[2]
 
 def main() -> NoReturn:
     """Run a command. An error that the user can fix becomes one line and exit code 2."""
-    from core.io.text import printable
+    from core.io.text import one_line
 
     reopen_closed_streams()
     try:
@@ -114,7 +114,7 @@ def main() -> NoReturn:
         sys.stdout.flush()
         sys.exit(code or 0)
     except (UserError, TrainingError) as error:  # retrain raises TrainingError for settings that the user chose
-        message = printable(str(error))
+        message = one_line(str(error))
     except OSError as error:
         if error.errno != errno.ENOSPC or error.filename is not None:
             raise
@@ -125,7 +125,7 @@ def main() -> NoReturn:
         sys.exit(130)
     except ParserError as error:
         found = error.format_message()  # type: ignore[attr-defined]
-        message = f"{printable(found).rstrip('.')}; see sentune --help"
+        message = f"{one_line(found).rstrip('.')}; see sentune --help"
     print(f"sentune: {message}", file=sys.stderr)
     sys.exit(2)
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import CorruptionError
+from core.io.text import error_summary
 
 Packed = Mapping[str, Any]
 """Result of `pack_labels`."""
@@ -55,7 +56,7 @@ def journal_damage(what: str, reason: Exception | str) -> CorruptionError:
         reason: Why it cannot be used.
     """
     if isinstance(reason, Exception):
-        reason = f"{type(reason).__name__}: {reason}"
+        reason = error_summary(reason) if isinstance(reason, ValueError) else "it is no record of a study"
     return CorruptionError(
         f"{what} is damaged ({reason}); restore a copy of the journal, or start a new study with another --name"
     )

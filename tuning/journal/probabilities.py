@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from core.errors import CorruptionError
 from core.io.atomic import atomic_write
+from core.io.text import error_summary
 from core.log_odds import LogOdds, check_log_odds, to_probabilities
 
 FOLDER = "probabilities"
@@ -58,8 +59,9 @@ def load_probabilities(
     except FileNotFoundError:
         return None
     except (EOFError, KeyError, OSError, ValueError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
+        reason = error_summary(error) if isinstance(error, ValueError) else "it is no archive of probabilities"
         raise CorruptionError(
-            f"{path} is damaged ({type(error).__name__}: {error}); restore a copy, or remove the file to ignore it"
+            f"{path} is damaged ({reason}); restore a copy, or remove the file to ignore it"
         ) from error
     return to_probabilities(log_odds) if stored == epoch else None
 

@@ -86,9 +86,12 @@ def _decoded_lines(stream: io.BufferedReader, encoding: str, where: str) -> Iter
     while block:
         try:
             block = stream.read1(FILE_BLOCK)
+            text = decoder.decode(block, final=not block)
         except OSError as error:  # such as a folder as standard input
             raise DataError(f"{where}: cannot be read ({error.strerror}); pass a file") from None
-        *lines, rest = (rest + decoder.decode(block, final=not block)).split("\n")
+        except UnicodeError as error:  # such as UTF-16 without the mark of its byte order
+            raise DataError(f"{where}: is not {encoding} ({error}); pass another --encoding") from None
+        *lines, rest = (rest + text).split("\n")
         if not block and rest:
             lines, rest = [*lines, rest], ""
         if count == 0 and lines:

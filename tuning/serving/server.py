@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from importlib.resources import files
 from string import Template
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 from core.errors import ConfigError, UserError
 from core.io.text import Notify, printable
@@ -26,10 +26,6 @@ if TYPE_CHECKING:
 
     from core.inference.predictor import Prediction, Predictor
 
-MAX_TEXTS = 1000
-"""Maximum number of texts in one request."""
-MAX_CHARACTERS = 20_000
-"""Maximum number of characters in one text: about 4,000 words."""
 MAX_WORDS = 5000
 """Maximum number of words in one text, which is labelled as a whole while other requests wait."""
 WORDS_A_SECOND = 10_000
@@ -79,23 +75,28 @@ def _make_routes(
     from fastapi import FastAPI, Request
     from fastapi.exceptions import RequestValidationError
     from fastapi.responses import HTMLResponse, PlainTextResponse, Response
-    from pydantic import BaseModel, Field
 
-    class Texts(BaseModel):
-        texts: list[Annotated[str, Field(max_length=MAX_CHARACTERS)]] = Field(min_length=1, max_length=MAX_TEXTS)
+    from tuning.serving.schema import REFUSED, UNUSABLE, Answers, Health, Texts
 
     def answer(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
         return Response(json.dumps(content), status, headers, media_type="application/json")
 
     html, page_headers = _page()
+<<<<<<< HEAD
     # FastAPI's pages load scripts from other sites, and its redirects trust the header Host.
     app = FastAPI(title=f"sentune: {printable(name)}", docs_url=None, redoc_url=None, redirect_slashes=False)
+=======
+    # FastAPI's own pages load scripts from elsewhere, and its redirects trust the header Host.
+    app = FastAPI(
+        title=f"sentune: {printable(name)}", docs_url=None, redoc_url=None, redirect_slashes=False, responses=REFUSED
+    )
+>>>>>>> fe3686f (Fuzzing finds: types of the Python API's arguments, damaged journals, UTF-16 without its mark, long messages; OpenAPI schema of serve)
 
     @app.get("/", response_class=HTMLResponse)
     async def page() -> HTMLResponse:
         return HTMLResponse(html, headers=page_headers)
 
-    @app.get("/health")
+    @app.get("/health", response_model=Health)
     async def health() -> Response:
         about = {"model": printable(name), "classes": list(model.classes), "min_probability": min_probability}
         return answer({"status": "ok", **about})
@@ -104,7 +105,7 @@ def _make_routes(
     async def figures() -> Response:
         return Response(metrics.render(_queue_figures(queue)), headers={"content-type": CONTENT_TYPE})
 
-    @app.post("/predict")
+    @app.post("/predict", response_model=Answers, responses=UNUSABLE)
     async def predict(request: Request, asked: Texts) -> Response:
         words = [count_words(text) for text in asked.texts]
         if (longest := max(words)) > MAX_WORDS:

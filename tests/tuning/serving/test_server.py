@@ -21,7 +21,8 @@ from tests.support.models import mixture, saved
 from tests.support.pages import Page
 from tests.support.servers import running
 from tuning.serving import request_queue
-from tuning.serving.server import MAX_CHARACTERS, bind_socket, make_app, serve_model
+from tuning.serving.schema import MAX_CHARACTERS
+from tuning.serving.server import bind_socket, make_app, serve_model
 
 pytest.importorskip("uvicorn", reason="needs the extra `serve`")
 pytest.importorskip("fastapi", reason="needs the extra `serve`")

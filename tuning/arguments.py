@@ -1,0 +1,77 @@
+"""Types of arguments in the Python API: each value is converted to the declared type, or refused in one line."""
+
+import contextlib
+import functools
+import inspect
+import operator
+import os
+from collections.abc import Callable, Sequence
+from numbers import Real
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, ParamSpec, TypeVar, get_args, get_origin
+
+from core.errors import ConfigError
+from core.io.atomic import expand_user
+from core.io.text import one_line
+
+P = ParamSpec("P")
+T = TypeVar("T")
+TITLES = {bool: "True or False", int: "a whole number", float: "a number", Path: "a path", Sequence: "a list of texts"}
+
+
+def checked_arguments(function: Callable[P, T]) -> Callable[P, T]:
+    """Convert each argument of a function to its annotation, as `as_type` does."""
+    signature = inspect.signature(function)
+
+    @functools.wraps(function)
+    def call(*given: P.args, **named: P.kwargs) -> T:
+        bound = signature.bind(*given, **named)
+        for name, value in bound.arguments.items():
+            if (kind := signature.parameters[name].annotation) is not inspect.Parameter.empty:
+                bound.arguments[name] = as_type(name, value, kind)
+        return function(*bound.args, **bound.kwargs)
+
+    return call
+
+
+def as_type(name: str, value: Any, kind: Any) -> Any:
+    """Return a value with a type, as Typer makes it from a command line.
+
+    Args:
+        name: Name of the argument, for the error.
+        value: Any value. A number is accepted where a text is declared.
+        kind: bool, int, float, str, a path, a sequence of texts, or a union of these and None.
+
+    Raises:
+        ConfigError: The value has another type.
+    """
+    kinds = get_args(kind) if isinstance(kind, UnionType) else (kind,)
+    for each in kinds:
+        with contextlib.suppress(TypeError, OverflowError):  # such as float(10**400)
+            return _convert(value, each)
+    titles = [TITLES.get(get_origin(each) or each, "a text") for each in kinds if each is not NoneType]
+    raise ConfigError(one_line(f"{name} must be {' or '.join(dict.fromkeys(titles))}, got {value!r}"))
+
+
+def _convert(value: Any, kind: Any) -> Any:
+    """Return a value with a type that is no union; raise TypeError if it has another one."""
+    is_number = isinstance(value, Real) and not isinstance(value, bool)
+    if kind is NoneType:
+        fits, converted = value is None, None
+    elif kind is bool:
+        fits, converted = isinstance(value, bool), value
+    elif kind is int:
+        fits, converted = not isinstance(value, bool), operator.index(value)
+    elif kind is float:
+        fits, converted = is_number, float(value)
+    elif kind is Path:
+        fits, converted = True, expand_user(os.fspath(value))
+    elif get_origin(kind) is Sequence:
+        fits, converted = not isinstance(value, str) and all(isinstance(each, str) for each in value), value
+    else:
+        converted = str(value) if is_number else os.fspath(value)
+        fits = isinstance(converted, str)
+    if not fits:
+        raise TypeError
+    return converted
