@@ -48,7 +48,7 @@ def as_type(name: str, value: Any, kind: Any) -> Any:
     """
     kinds = get_args(kind) if isinstance(kind, UnionType) else (kind,)
     for each in kinds:
-        with contextlib.suppress(TypeError, OverflowError):  # such as float(10**400)
+        with contextlib.suppress(TypeError, ValueError, OverflowError):  # such as float(10**400)
             return _convert(value, each)
     titles = [TITLES.get(get_origin(each) or each, "a text") for each in kinds if each is not NoneType]
     raise ConfigError(one_line(f"{name} must be {' or '.join(dict.fromkeys(titles))}, got {value!r}"))

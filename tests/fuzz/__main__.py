@@ -1,7 +1,7 @@
 """Give the program generated bad inputs: command lines, damaged files, calls of the Python API.
 
     python -m tests.fuzz --count 10000    cases 0 to 9999; prints each fault and a summary
-    python -m tests.fuzz --case 17        one case, with its message
+    python -m tests.fuzz --cases 17 99    these cases, with their messages
 
 Exit code 1 if there is a fault: a traceback, a message of another form than one line, a case that hangs, or a file that
 was overwritten. The same seed and number give the same case.
@@ -16,11 +16,12 @@ from collections import Counter
 from tests.fuzz.runner import begin, run_chunk
 
 HANG_SECONDS = 20.0
+CHUNK = 50
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--case", type=int, help="Run this case alone.")
+    parser.add_argument("--cases", type=int, nargs="+", help="Run these cases alone.")
     parser.add_argument("--count", type=int, default=1000, help="Number of cases (default: 1000).")
     parser.add_argument("--seed", type=int, default=0, help="Seed of all cases (default: 0).")
     parser.add_argument(
@@ -29,8 +30,8 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=2, help="Number of processes (default: 2).")
     arguments = parser.parse_args()
     began = time.monotonic()
-    first, last = (0, arguments.count) if arguments.case is None else (arguments.case, arguments.case + 1)
-    chunks = [(arguments.seed, range(at, min(at + 50, last)), arguments.seconds) for at in range(first, last, 50)]
+    numbers = arguments.cases or range(arguments.count)
+    chunks = [(arguments.seed, numbers[at : at + CHUNK], arguments.seconds) for at in range(0, len(numbers), CHUNK)]
     outcomes, verbs, faults = Counter[str](), Counter[str](), 0
     with multiprocessing.get_context("spawn").Pool(min(arguments.processes, len(chunks)), begin) as pool:
         for found in pool.imap_unordered(run_chunk, chunks):
@@ -38,11 +39,11 @@ def main() -> None:
                 outcomes[ended.outcome] += 1
                 verbs[verb] += 1
                 faults += ended.fault is not None
-                if ended.fault is not None or arguments.case is not None:
+                if ended.fault is not None or arguments.cases:
                     print(f"case {number}: {text}\n  {ended.fault or ended.message}", flush=True)
     parts = ", ".join(f"{count} {name}" for name, count in sorted(outcomes.items()))
     print(
-        f"{last - first} inputs of seed {arguments.seed} in {time.monotonic() - began:.0f} s: {parts}; {faults} faults"
+        f"{len(numbers)} inputs of seed {arguments.seed} in {time.monotonic() - began:.0f} s: {parts}; {faults} faults"
     )
     print(", ".join(f"{verb} {count}" for verb, count in sorted(verbs.items())))
     sys.exit(1 if faults else 0)

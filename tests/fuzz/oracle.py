@@ -152,7 +152,7 @@ def _observed(
 
 def _may_change(path: str, old: Stamp, new: Stamp | None, code: int | None, written: tuple[str, ...]) -> bool:
     """Return whether a command that ended so may change a file that was there."""
-    if path.endswith("study.journal") and new is not None and new[0] > old[0]:  # verbs add what they did
+    if path.endswith("study.journal") and new is not None and new[0] >= old[0]:  # verbs add what they did
         return True
     names = [Path(os.path.normpath(name)) for name in written]
     return code in (0, 1) and any(Path(path) == name or name in Path(path).parents for name in names)

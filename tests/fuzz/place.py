@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tests.support.models import mixture, saved
 from tests.support.studies import add_plain_baseline, make_study, setting, write_sentences
+from tuning.journal.file import JOURNAL
 
 DATA, TABLE, LINES = "good.csv", "good.jsonl", "lines.txt"
 VECTORS, SPACE, FIRST = "good.vec", "space.yaml", "first.yaml"
@@ -37,7 +38,10 @@ class Place:
 
 
 def stamps(folder: Path) -> dict[str, Stamp]:
-    """Return size, time and mode of each file below a folder, without the cache and the studies' locks."""
+    """Return size, time and mode of each file below a folder, without the cache and the studies' locks.
+
+    The size of a journal ends with its last line break: each command that writes cuts off what follows.
+    """
     found = {}
     for root, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if Path(root, name) != folder / CACHE]
@@ -45,7 +49,8 @@ def stamps(folder: Path) -> dict[str, Stamp]:
             if name not in ("study.lock", PIPE):
                 path = Path(root, name)
                 state = path.lstat()
-                found[str(path.relative_to(folder))] = (state.st_size, state.st_mtime_ns, state.st_mode)
+                size = path.read_bytes().rfind(b"\n") + 1 if name == JOURNAL else state.st_size
+                found[str(path.relative_to(folder))] = (size, state.st_mtime_ns, state.st_mode)
     return found
 
 

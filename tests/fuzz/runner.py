@@ -1,6 +1,7 @@
 """Runs cases one after the other, in a place of this process. (A process that `spawn` starts imports no `__main__`.)"""
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from tests.fuzz.cases import case, read_template
@@ -11,7 +12,7 @@ _places: list[Place] = []
 """That of this process."""
 
 
-def run_cases(place: Place, seed: int, numbers: range, seconds: float) -> dict[int, tuple[str, str, Ended]]:
+def run_cases(place: Place, seed: int, numbers: Sequence[int], seconds: float) -> dict[int, tuple[str, str, Ended]]:
     """Run cases one after the other; return the verb, the text and the end of each."""
     read_template(place)
     found = {}
@@ -22,7 +23,7 @@ def run_cases(place: Place, seed: int, numbers: range, seconds: float) -> dict[i
     return found
 
 
-def run_chunk(task: tuple[int, range, float]) -> dict[int, tuple[str, str, Ended]]:
+def run_chunk(task: tuple[int, Sequence[int], float]) -> dict[int, tuple[str, str, Ended]]:
     """Run some cases, given as the arguments of `run_cases` after the place."""
     return run_cases(_places[0], *task)
 

@@ -24,7 +24,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default")  # a warning that a user would see is a fault of the case
 def test_no_generated_input_gives_a_traceback_or_overwrites_a_file(place: Place) -> None:
-    """`python -m tests.fuzz --seed 1 --case N` repeats one."""
+    """`python -m tests.fuzz --seed 1 --cases N` repeats one."""
     found = run_cases(place, SEED, range(COUNT), SECONDS)
     assert [f"case {number}: {text}\n{ended.fault}" for number, (_, text, ended) in found.items() if ended.fault] == []
     outcomes = Counter(ended.outcome for _, _, ended in found.values())

@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 import tarfile
-import time
 from pathlib import Path
 from typing import Any
 
@@ -162,15 +161,13 @@ def test_the_vocabulary_over_all_of_movie_review_is_the_one_counted() -> None:
 
 
 @needs_mr
-def test_a_warm_start_takes_under_three_tenths_of_a_second(tmp_path: Path) -> None:
+def test_a_warm_start_reads_neither_sentences_nor_vectors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """benchmarks.data_cache measures that it takes less than 0.3 s."""
     options: dict[str, Any] = {"dataset": f"mr:{MR}", "cache_dir": tmp_path}
     cold = load_corpus(**options)
-    seconds = []
-    for _ in range(5):
-        began = time.perf_counter()
-        warm = load_corpus(**options)
-        seconds.append(time.perf_counter() - began)
-    assert min(seconds) < 0.3
+    for name in ("core.data.movie_reviews.parse_mr", "core.data.load.encode_corpus", "core.data.load.tokenize_all"):
+        monkeypatch.setattr(name, None)
+    warm = load_corpus(**options)
     assert len(warm.indices(TRAIN)) == len(cold.indices(TRAIN))
 
 

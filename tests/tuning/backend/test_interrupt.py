@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.patience import PATIENCE_SECONDS
 from tuning.backend.interrupt import InterruptHandler
 
 
@@ -32,7 +33,7 @@ def test_a_signal_in_the_middle_of_an_import_waits_for_its_end() -> None:
     with handler.installed():
         handler._handle(signal.SIGINT, importing)
         with pytest.raises(KeyboardInterrupt):
-            time.sleep(5)
+            time.sleep(PATIENCE_SECONDS)
 
 
 def test_while_something_trains_the_first_signal_asks_and_the_second_stops() -> None:

@@ -14,6 +14,7 @@ import pytest
 
 pytest.importorskip("uvicorn", reason="needs the extra `serve`")
 
+from tests.support.patience import PATIENCE_SECONDS
 from tests.support.servers import running
 from tuning.serving import connections
 from tuning.serving.connections import MAX_CONNECTIONS, GuardedProtocol, max_connections, raise_file_limit
@@ -35,7 +36,7 @@ def port(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
 
 
 def opened(port: int, data: bytes = b"", source: str = "127.0.0.1") -> socket.socket:
-    connection = socket.create_connection(("127.0.0.1", port), timeout=30, source_address=(source, 0))
+    connection = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_SECONDS, source_address=(source, 0))
     connection.sendall(data)
     return connection
 
@@ -117,7 +118,7 @@ def test_a_request_that_is_complete_is_not_cut_off(monkeypatch: pytest.MonkeyPat
         await hello(scope, receive, send)
 
     with running(slow) as port, opened(port, REQUEST) as connection:
-        assert began.wait(60)
+        assert began.wait(PATIENCE_SECONDS)
         assert protocols[0]._headers_due is None
         with opened(port, REQUEST) as other:
             refusal = other.recv(1000)
@@ -144,7 +145,7 @@ def test_a_client_that_does_not_read_is_dropped(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(GuardedProtocol, "_drop", observed)
     with running(much) as port, opened(port, REQUEST) as connection:
         assert connection.recv(10) == b"HTTP/1.1 2"
-        assert dropped.wait(60)
+        assert dropped.wait(PATIENCE_SECONDS)
         total, part = 0, b"x"
         with contextlib.suppress(ConnectionResetError):
             while part:
@@ -174,7 +175,7 @@ def test_the_limit_of_open_files_is_raised_as_far_as_it_may_be(
 
 
 def test_clients_that_finish_are_served_one_after_the_other_on_a_connection(port: int) -> None:
-    connection = HTTPConnection("127.0.0.1", port, timeout=30)
+    connection = HTTPConnection("127.0.0.1", port, timeout=PATIENCE_SECONDS)
     for _ in range(3):
         connection.request("POST", "/", json.dumps([1]))
         assert connection.getresponse().read() == b"hello"

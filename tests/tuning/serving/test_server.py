@@ -19,6 +19,7 @@ from core.errors import ConfigError, UserError
 from core.inference.predictor import Prediction, Predictor, load_model
 from tests.support.models import mixture, saved
 from tests.support.pages import Page
+from tests.support.patience import PATIENCE_SECONDS
 from tests.support.servers import running
 from tuning.serving import request_queue
 from tuning.serving.schema import MAX_CHARACTERS
@@ -44,7 +45,7 @@ def port(model: Predictor) -> Iterator[int]:
 
 @pytest.fixture
 def ask(port: int) -> Iterator[Ask]:
-    connection = HTTPConnection("127.0.0.1", port, timeout=30)
+    connection = HTTPConnection("127.0.0.1", port, timeout=PATIENCE_SECONDS)
 
     def request(method: str, path: str, body: bytes | None = None) -> tuple[int, Any]:
         connection.request(method, path, body, {"Content-Type": "application/json"} if body is not None else {})
@@ -108,7 +109,7 @@ def test_what_is_not_there_is_not_found(ask: Ask) -> None:
 
 
 def test_head_is_get_without_its_body(port: int) -> None:
-    connection = HTTPConnection("127.0.0.1", port, timeout=30)
+    connection = HTTPConnection("127.0.0.1", port, timeout=PATIENCE_SECONDS)
     for path in ("/", "/health", "/metrics", "/health"):
         lengths = []
         for method in ("GET", "HEAD"):
@@ -121,7 +122,7 @@ def test_head_is_get_without_its_body(port: int) -> None:
 
 
 def test_another_host_is_not_answered(port: int) -> None:
-    connection = HTTPConnection("127.0.0.1", port, timeout=30)
+    connection = HTTPConnection("127.0.0.1", port, timeout=PATIENCE_SECONDS)
     connection.request("GET", "/health", headers={"Host": "evil.example"})
     reply = connection.getresponse()
     assert (reply.status, reply.getheader("location"), reply.read()) == (400, None, b"Invalid host header")
@@ -163,20 +164,20 @@ class BlockedModel:
     def predict(self, texts: list[str], min_probability: float | None) -> list[Prediction]:
         self.texts += texts
         self.began.set()
-        assert self.may_end.wait(60)
+        assert self.may_end.wait(PATIENCE_SECONDS)
         return [Prediction(label="a", probability=1.0, probabilities={"a": 1.0, "b": 0.0}, unknown_words=0.0)] * len(
             texts
         )
 
 
 def post(port: int, *texts: str) -> HTTPConnection:
-    connection = HTTPConnection("127.0.0.1", port, timeout=60)
+    connection = HTTPConnection("127.0.0.1", port, timeout=PATIENCE_SECONDS)
     connection.request("POST", "/predict", json.dumps({"texts": texts}), {"Content-Type": "application/json"})
     return connection
 
 
 def figure(port: int, name: str) -> float:
-    with contextlib.closing(HTTPConnection("127.0.0.1", port, timeout=60)) as connection:
+    with contextlib.closing(HTTPConnection("127.0.0.1", port, timeout=PATIENCE_SECONDS)) as connection:
         connection.request("GET", "/metrics")
         lines = connection.getresponse().read().decode().splitlines()
     return next((float(line.rpartition(" ")[2]) for line in lines if line.startswith(name)), 0.0)
@@ -191,7 +192,7 @@ def test_the_work_of_a_client_that_goes_is_dropped() -> None:
     model = BlockedModel()
     with running(make_app(model, "x", rate=10**9)) as port:  # type: ignore[arg-type]
         first = post(port, "first")
-        assert model.began.wait(60)
+        assert model.began.wait(PATIENCE_SECONDS)
         gone, kept = post(port, "gone", *["large"] * 900), post(port, "kept")
         until(port, "sentune_queue_requests", 3)
         gone.close()
@@ -224,7 +225,7 @@ def test_a_stopping_server_answers_what_waits() -> None:
     with contextlib.ExitStack() as stack:
         port = stack.enter_context(running(make_app(model, "x")))  # type: ignore[arg-type]
         waiting = post(port, "one")
-        assert model.began.wait(60)
+        assert model.began.wait(PATIENCE_SECONDS)
         threading.Timer(0.2, model.may_end.set).start()
         stack.close()
         assert waiting.getresponse().status == 200
@@ -238,7 +239,7 @@ def test_a_model_without_an_answer_is_no_traceback(tmp_path: Path) -> None:
     model = load_model(saved(tmp_path))
     model.predict = fail  # type: ignore[method-assign]
     with running(make_app(model, "x")) as port:
-        connection = HTTPConnection("127.0.0.1", port, timeout=30)
+        connection = HTTPConnection("127.0.0.1", port, timeout=PATIENCE_SECONDS)
         connection.request("POST", "/predict", b'{"texts": ["good"]}', {"Content-Type": "application/json"})
         reply = connection.getresponse()
         assert (reply.status, json.loads(reply.read())) == (500, {"detail": "the weights are bad"})
@@ -246,7 +247,7 @@ def test_a_model_without_an_answer_is_no_traceback(tmp_path: Path) -> None:
 
 
 def test_the_page_may_run_its_own_script_only(port: int) -> None:
-    connection = HTTPConnection("127.0.0.1", port, timeout=30)
+    connection = HTTPConnection("127.0.0.1", port, timeout=PATIENCE_SECONDS)
     connection.request("GET", "/")
     reply = connection.getresponse()
     page, policy = reply.read().decode(), reply.getheader("content-security-policy") or ""

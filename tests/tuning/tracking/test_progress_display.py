@@ -3,12 +3,14 @@
 import io
 import threading
 import time
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from rich.console import Console
 
 from core.config import TrialConfig
+from tests.support.patience import PATIENCE_SECONDS, wait_until
 from tests.support.small_study import epoch
 from tests.support.study_configs import cost, plan
 from tests.support.trial_records import record
@@ -70,9 +72,7 @@ def test_a_terminal_shows_each_running_trial(monkeypatch: pytest.MonkeyPatch) ->
         Console(file=out, width=80, height=24, color_system=None, _environ=environ), state()
     ) as progress:
         listen(progress)
-        until = time.monotonic() + 10
-        while "    3    1/4  0.7500" not in out.getvalue() and time.monotonic() < until:
-            time.sleep(0.01)
+        wait_until(lambda: "    3    1/4  0.7500" in out.getvalue(), "the trial is not shown")
     text = out.getvalue()
     assert "    3    1/4  0.7500  0.7500   hidden=67" in text
     assert "trial 1 failed: TrainingError: [red]NaN" in text
@@ -112,9 +112,7 @@ def test_a_notebook_replaces_one_output_and_keeps_the_failures(monkeypatch: pyte
     out = io.StringIO()
     with ProgressDisplay(Console(file=out, force_jupyter=True), state()) as progress:
         listen(progress)
-        until = time.monotonic() + 10
-        while "    3    1/4  0.7500" not in str(found) and time.monotonic() < until:
-            time.sleep(0.01)
+        wait_until(lambda: "    3    1/4  0.7500" in str(found), "the trial is not shown")
     assert "    3    1/4  0.7500  0.7500   hidden=67" in str(found)
     first, last = found[-1]["text/plain"].splitlines()
     assert first == "trial 1 failed: TrainingError: [red]NaN"
@@ -126,15 +124,20 @@ def test_a_log_gets_fewer_lines_the_longer_the_search() -> None:
     assert [pause_seconds(elapsed) for elapsed in (0, 299, 600, 3600, 36000)] == [5, 5, 10, 60, 60]
 
 
-@pytest.mark.slow
-def test_many_epochs_at_once_are_one_line() -> None:
+def test_epochs_within_a_pause_are_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The clock stands still, so that all are within the first pause; the last line comes at the end."""
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: 100.0))
+    monkeypatch.setattr(module, "REFRESH_SECONDS", 0.001)
     out = io.StringIO()
     with ProgressDisplay(Console(file=out), state()) as progress:
         progress.on_trial_start(0, TrialConfig())
-        for number in range(1, 200):
+        progress.on_epoch_end(0, epoch(1, 0.5))
+        wait_until(lambda: "trials:" in out.getvalue(), "no line is printed")
+        for number in range(2, 200):
             progress.on_epoch_end(0, epoch(number, 0.5))
-            time.sleep(0.005)
-    assert out.getvalue().count("trials:") <= 2
+            time.sleep(0.0001)
+        assert out.getvalue().count("trials:") == 1
+    assert out.getvalue().count("trials:") == 2
 
 
 class Stuck(io.StringIO):
@@ -145,7 +148,7 @@ class Stuck(io.StringIO):
         self.freed = threading.Event()
 
     def write(self, text: str) -> int:
-        self.freed.wait(60)
+        self.freed.wait(PATIENCE_SECONDS)
         return len(text)
 
 
@@ -160,5 +163,5 @@ def test_output_that_nobody_takes_holds_up_neither_a_trial_nor_the_end(monkeypat
         done.set()
 
     threading.Thread(target=search, daemon=True).start()
-    assert done.wait(30)
+    assert done.wait(PATIENCE_SECONDS)
     out.freed.set()
