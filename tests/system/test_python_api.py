@@ -171,6 +171,8 @@ def test_the_script_runs_in_marimo(command: Command, folder: Path, studies: list
     assert studies[0] == studies[-1]
 
 
+LEARNS = ("--set", "optimizer=adam", "--set", "learning_rate=log(0.01,0.03)")
+"""Settings with which each trial learns."""
 PROGRAM = """
 import sys, threading
 import pandas as pd
@@ -179,8 +181,8 @@ from tuning import search
 from core import UserError
 
 def find(data, **options):
-    return search(data, vectors="none", embedding_dim=16, trials=3, epochs=2, parallelism=3, grace=1, workers=1,
-                  set={"hidden_dim": "int(4,16)"}, **options)
+    return search(data, vectors="none", embedding_dim=16, trials=3, epochs=4, parallelism=3, grace=1, workers=1,
+                  set={"hidden_dim": "int(4,16)", "optimizer": "adam", "learning_rate": "log(0.01,0.03)"}, **options)
 
 sentences = sys.argv[1]
 study = find(pd.read_csv(sentences), name="frame")
@@ -202,7 +204,7 @@ assert ray.is_initialized()
 
 def test_a_frame_and_a_path_give_the_study_of_the_command(command: Command, sentences: Path) -> None:
     """Several verbs in one process, one of them outside the main thread; the caller's own Ray is left running."""
-    command.succeed(*run(sentences, "file", "--trials", "3", "--epochs", "2", "--workers", "1"))
+    command.succeed(*run(sentences, "file", "--trials", "3", "--workers", "1", *LEARNS))
     (command.results / "program.py").write_text(PROGRAM)
     root = str(Path(__file__).parents[2])
     ended = command.run(str(sentences), program=("program.py",), env={"PYTHONPATH": root})
