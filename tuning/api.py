@@ -289,7 +289,7 @@ def _run_options(data: Any, given: Mapping[str, Any]) -> RunOptions:
     values = {KEYWORDS[name]: _converted(name, value) for name, value in given.items()}
     values.setdefault("results", _default_results())
     if isinstance(data, str | os.PathLike):
-        return RunOptions(dataset=os.fspath(data), **values)
+        return RunOptions(dataset=as_type("data", data, AnyPath), **values)
     chosen = RunOptions(**values)  # a wrong option is found before the data are read
     columns = ReadOptions(**{name: values[name] for name in ReadOptions.__slots__ if name in values})
     path, columns = store_frame(data, columns, chosen.results / FRAMES)

@@ -40,7 +40,8 @@ def as_type(name: str, value: Any, kind: Any) -> Any:
 
     Args:
         name: Name of the argument, for the error.
-        value: Any value. A number is accepted where a text is declared.
+        value: Any value. A number is accepted where a text is declared. A text has no null character
+            and no half of a surrogate pair.
         kind: bool, int, float, str, a path, a sequence of texts, or a union of these and None.
 
     Raises:
@@ -66,12 +67,17 @@ def _convert(value: Any, kind: Any) -> Any:
     elif kind is float:
         fits, converted = is_number, float(value)
     elif kind is Path:
-        fits, converted = True, expand_user(os.fspath(value))
+        fits, converted = _is_text(os.fspath(value)), expand_user(os.fspath(value))
     elif get_origin(kind) is Sequence:
-        fits, converted = not isinstance(value, str) and all(isinstance(each, str) for each in value), value
+        fits, converted = not isinstance(value, str) and all(map(_is_text, value)), value
     else:
         converted = str(value) if is_number else os.fspath(value)
-        fits = isinstance(converted, str)
+        fits = _is_text(converted)
     if not fits:
         raise TypeError
     return converted
+
+
+def _is_text(value: object) -> bool:
+    """Return whether a value is a text that a command line or a path can hold."""
+    return isinstance(value, str) and "\0" not in value and not any("\ud800" <= char <= "\udfff" for char in value)

@@ -15,7 +15,7 @@ from typer import Argument, Option
 
 from core.config import METRIC_NAMES, PRECISIONS
 from core.errors import check_rules
-from core.io.atomic import expand_user
+from core.io.atomic import expand_user, file_mode
 from tuning.resources.machine import TrialResources, parse_gpu_share
 
 if TYPE_CHECKING:
@@ -355,12 +355,13 @@ def absolute_data_path(name: str) -> str:
         return name
     prefix = "mr:" if name.startswith("mr:") else ""
     path = expand_user(name.removeprefix(prefix))
-    return f"{prefix}{path.absolute()}" if prefix or path.exists() or len(path.parts) > 1 else name
+    return f"{prefix}{path.absolute()}" if prefix or file_mode(path) or len(path.parts) > 1 else name
 
 
 def study_folder(study: str, results: Path) -> Path:
     """Return the folder of a study, which is given by its name under `results` or by its folder."""
-    return Path(study) if os.sep in study or Path(study, "study.journal").is_file() else results / study
+    is_folder = os.sep in study or file_mode(Path(study, "study.journal"))
+    return Path(study) if is_folder else results / study
 
 
 def _slug(text: str) -> str:

@@ -53,7 +53,12 @@ def command(draw: random.Random, verb: str) -> list[str]:
         words += _option(draw, parameter)
     if draw.random() < 0.05:
         words.insert(draw.randint(1, len(words)), draw.choice(("--bogus", "-x", "--", "--trials=", "extra", "--help")))
-    return words
+    return [word for word in words if _is_possible(word)]
+
+
+def _is_possible(word: str) -> bool:
+    """Return whether a process can get the word: neither a null character nor half of a surrogate pair."""
+    return "\0" not in word and word == word.encode("utf-8", "replace").decode()
 
 
 def _option(draw: random.Random, parameter: Any) -> list[str]:

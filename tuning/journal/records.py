@@ -1,5 +1,6 @@
 """Records of a study's trials, read from its journal at any time. Loads neither torch nor Ray."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,6 +11,7 @@ from typing import Any, NotRequired, TypedDict
 from optuna.trial import FrozenTrial, TrialState
 
 from core.errors import UserError
+from core.io.atomic import file_mode
 from core.metrics import METRICS
 from core.training.result import EpochResult, best_epoch
 from tuning.journal.file import JOURNAL
@@ -146,8 +148,9 @@ def read_study(folder: Path) -> tuple[Mapping[str, Any], list[TrialRecord]]:
         CorruptionError: The journal is damaged before its last line.
     """
     journal = folder / JOURNAL
-    if not journal.is_file():
-        others = sorted(path.parent.name for path in folder.parent.glob(f"*/{JOURNAL}"))
+    if not os.path.lexists(journal):  # false for a name that is too long
+        found = folder.parent.glob(f"*/{JOURNAL}") if file_mode(folder.parent) else ()
+        others = sorted(path.parent.name for path in found)
         hint = f"choose from {', '.join(others)}" if others else "the folder has none, run sentune run first"
         raise UserError(f"no study {folder.name!r} in {folder.parent}; {hint}")
     study, trials = read_journal(journal)
