@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: tune test fast chaos simulate check docs bench clean
+.PHONY: tune test fast chaos simulate fuzz check docs bench clean
 
 tune: $(VENV)/.installed
 	@echo "Searching on 10,568 movie snippets; the data and word vectors are prepared first, once"
@@ -21,6 +21,10 @@ chaos: $(VENV)/.installed-test
 # `make simulate SEED=17` runs one seed alone, `make simulate SEEDS=100000` as many as you want.
 simulate: $(VENV)/.installed-test
 	$(BIN)/python -m tests.simulator $(if $(SEED),--seed $(SEED)) $(if $(SEEDS),--seeds $(SEEDS))
+
+# `make fuzz COUNT=100000` gives more inputs; `python -m tests.fuzz --cases N` repeats one.
+fuzz: $(VENV)/.installed-test
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz $(if $(COUNT),--count $(COUNT),--count 10000)
 
 check: $(VENV)/.installed-test
 	$(BIN)/ruff check .

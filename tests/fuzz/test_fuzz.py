@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.fuzz import arguments
-from tests.fuzz.cases import KINDS, case
+from tests.fuzz.cases import KINDS, case, read_template
 from tests.fuzz.place import Place, make_place
 from tests.fuzz.runner import run_cases
 
@@ -33,6 +33,7 @@ def test_no_generated_input_gives_a_traceback_or_overwrites_a_file(place: Place)
 
 
 def test_the_cases_are_of_every_kind_and_every_verb(place: Place) -> None:
+    read_template(place)
     texts = {number: case(SEED, number) for number in range(20 * len(KINDS) * len(arguments.COMMANDS))}
     assert {each.verb for each in texts.values()} >= {*arguments.COMMANDS, "Python API"}
 

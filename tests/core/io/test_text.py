@@ -11,7 +11,7 @@ from core.data.splits import normalize_text
 from core.data.tokenizer import tokenize, tokenizer_version
 from core.data.vocabulary import PAD, UNK, Vocabulary
 from core.errors import DataError
-from core.io.text import printable, redact_uris
+from core.io.text import one_line, printable, redact_uris
 from tests.support.sentences import vocabulary_of
 
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=60)
@@ -115,6 +115,12 @@ def test_printable_cuts_to_a_limit() -> None:
 def test_printable_leaves_no_control_character(text: str) -> None:
     shown = printable(text)
     assert not any(unicodedata.category(char)[0] in "CZ" and char != " " for char in shown)
+
+
+def test_a_long_message_loses_its_middle() -> None:
+    assert one_line("a\nb") == "a\\nb"
+    assert one_line("x" * 1500) == "x" * 1500
+    assert one_line(f"begin{'x' * 5000}end", most=20) == "beginxxxxx ... xxxxxxxend"
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,12 @@ def test_a_sentence_is_a_line_as_editors_count_them(tmp_path: Path, data: bytes,
     assert lines_of(tmp_path / "file") == lines
 
 
+def test_utf16_without_the_mark_of_its_byte_order_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"good\n")
+    with pytest.raises(DataError, match=r"^--file .*file: is not utf-16 \(.*BOM\); pass another --encoding$"):
+        list(line_batches(str(tmp_path / "file"), "utf-16", print))
+
+
 def test_broken_utf8_is_read_and_said_with_its_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"fine\nna\xefve\n\xff\n")
     notes: list[str] = []
