@@ -82,15 +82,10 @@ def _make_routes(
         return Response(json.dumps(content), status, headers, media_type="application/json")
 
     html, page_headers = _page()
-<<<<<<< HEAD
     # FastAPI's pages load scripts from other sites, and its redirects trust the header Host.
-    app = FastAPI(title=f"sentune: {printable(name)}", docs_url=None, redoc_url=None, redirect_slashes=False)
-=======
-    # FastAPI's own pages load scripts from elsewhere, and its redirects trust the header Host.
     app = FastAPI(
         title=f"sentune: {printable(name)}", docs_url=None, redoc_url=None, redirect_slashes=False, responses=REFUSED
     )
->>>>>>> fe3686f (Fuzzing finds: types of the Python API's arguments, damaged journals, UTF-16 without its mark, long messages; OpenAPI schema of serve)
 
     @app.get("/", response_class=HTMLResponse)
     async def page() -> HTMLResponse:
