@@ -22,8 +22,8 @@ LONGEST = ("cluster", "crashes", "order", "workers", "confirm", "memory", "retra
 
 
 def pytest_configure() -> None:
-    """Ray's workers get the priority of the tests: with Ray's niceness of 15, a busy core leaves them 3% of its time."""
-    os.environ["RAY_worker_niceness"] = "0"
+    """Give Ray's workers the priority of the tests: with a niceness of 15, a busy core leaves them 3% of its time."""
+    os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112  # this is its name
 
 
 @pytest.hookimpl(trylast=True)  # after pytest-randomly

@@ -16,14 +16,6 @@ def _ctrl_c_is_heard() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _ray_does_not_give_way() -> Iterator[None]:
-    """Ray's workers have the tests' priority: else two busy programs leave them 2% of the processor."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_worker_niceness", "0")
-        yield
-
-
 @pytest.fixture(scope="session")
 def commands() -> Iterator[list[Command]]:
     """Those of all modules; when all tests are over, none of their processes may be left."""
