@@ -108,10 +108,10 @@ def tiny_workplace(folder: Path) -> Iterator[None]:
     """Make a folder with what the pages name, and train without Ray in the block.
 
     The files are reviews.csv, tickets.csv and sentences.txt; the studies `snippets-quick` and `tickets`; and the models
-    `model` and `tickets-model`. Searches have 6 trials of at most 6 epochs.
+    `model` and `tickets-model`. Trials have at most 5 epochs.
     """
     folder.mkdir()
-    write_reviews(folder / "reviews.csv", 200)
+    write_reviews(folder / "reviews.csv", 120)
     rows = (folder / "reviews.csv").read_text().splitlines()
     queues = {"stars": "queue", "1": "billing", "5": "praise"}
     cells = [line.rpartition(",") for line in rows]
@@ -120,8 +120,8 @@ def tiny_workplace(folder: Path) -> Iterator[None]:
     with (
         contextlib.chdir(folder),
         patch.dict(os.environ, {"SENTUNE_CACHE": str(folder.parent / "cache"), "COLUMNS": "100"}),
-        patch.object(training_length, "MIN_EPOCHS", 6),
-        patch.object(training_length, "MAX_EPOCHS", 6),
+        patch.object(training_length, "MIN_EPOCHS", 5),
+        patch.object(training_length, "MAX_EPOCHS", 5),
         trained_here(folder / "reviews.csv"),
     ):
         for command in (
