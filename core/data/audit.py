@@ -290,6 +290,8 @@ def audit_warnings(found: Mapping[str, Any]) -> list[str]:
         )
     if 0 < splits["val"] < MIN_VALIDATION:
         lines.append(f"validation sentences: {splits['val']}, too few to distinguish trials; pass --validation folds:5")
+    if empty := found["empty_texts"]:
+        lines.append(f"empty texts: {empty:,}; pass --drop-missing, or fill them in")
     if torn := found["conflicts"]["texts"]:
         lines.append(f"texts with more than one label: {torn:,}; correct their labels")
     lines += _class_warnings([(each["name"], each["sentences"]) for each in found["classes"]])

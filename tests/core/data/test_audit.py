@@ -24,6 +24,7 @@ ROWS = [
     ("  ", "pos", VAL),
 ]
 CLEAN: dict[str, Any] = {
+    "empty_texts": 0,
     "duplicates_across": {pair: {"exact": 0, "near": 0} for pair in ("train/val", "train/test", "val/test")},
     "conflicts": {"texts": 0},
     "coverage": {"by_token": 0.9},
@@ -163,6 +164,7 @@ def test_the_lines_say_what_was_found() -> None:
         "warnings    sentences in two splits: train/val 1, train/test 1, val/test 1; remove the copies, or omit "
         "--split-column",
         "            validation sentences: 2, too few to distinguish trials; pass --validation folds:5",
+        "            empty texts: 2; pass --drop-missing, or fill them in",
         "            texts with more than one label: 1; correct their labels",
         "            classes with fewer than 15 sentences: 'neg' 5, 'pos' 6; add sentences, or merge classes",
         "            words of train without a word vector: 66.7%; pass --vectors FILE if the texts are not English, "
@@ -221,6 +223,7 @@ def test_a_clean_corpus_has_none() -> None:
             {"splits": {"train": 170, "val": 21, "test": 21}},
             "validation sentences: 21, too few to distinguish trials; pass --validation folds:5",
         ),
+        ({"empty_texts": 11}, "empty texts: 11; pass --drop-missing, or fill them in"),
         ({"conflicts": {"texts": 3}}, "texts with more than one label: 3; correct their labels"),
         (
             {"coverage": {"by_token": 0.512}},
