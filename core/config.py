@@ -13,6 +13,9 @@ OPTIMIZERS = ("adadelta", "adam", "adamw", "rmsprop")
 SCHEDULES = ("constant", "cosine", "plateau")
 PRECISIONS = ("fp32", "bf16")
 CLASS_WEIGHTS = ("balanced",)
+MAX_EPOCHS = 100_000
+MAX_EPOCH_SENTENCES = 999_999_999
+MAX_BATCH_SIZE = 1_000_000
 METRIC_NAMES = ("accuracy", "macro_f1", "balanced_accuracy", "mcc", "log_loss", "roc_auc")
 """Names of core.metrics.METRICS, which needs numpy."""
 
@@ -116,15 +119,15 @@ class TrialConfig:
                 "learning_rate": _positive(self.learning_rate),
                 "lr_schedule": _choice(self.lr_schedule, SCHEDULES),
                 "weight_decay": _number(self.weight_decay, "at least 0 and finite", lambda x: 0 <= x < math.inf),
-                "batch_size": _whole(self.batch_size, 1),
+                "batch_size": _whole(self.batch_size, 1, MAX_BATCH_SIZE),
                 "clip_norm": _optional(_positive(self.clip_norm)),
                 "ema_decay": _optional(_number(self.ema_decay, "above 0 and below 1", lambda x: 0 < x < 1)),
                 "label_smoothing": _probability(self.label_smoothing),
                 "class_weight": _optional(_choice(self.class_weight, CLASS_WEIGHTS)),
                 "inexact_lazy_adam": _flag(self.inexact_lazy_adam),
-                "epochs": _whole(self.epochs, 1),
-                "epoch_sentences": _optional(_whole(self.epoch_sentences, 1)),
-                "patience": _optional(_whole(self.patience, 1)),
+                "epochs": _whole(self.epochs, 1, MAX_EPOCHS),
+                "epoch_sentences": _optional(_whole(self.epoch_sentences, 1, MAX_EPOCH_SENTENCES)),
+                "patience": _optional(_whole(self.patience, 1, MAX_EPOCHS)),
                 "metric": _choice(self.metric, METRIC_NAMES),
                 "precision": _choice(self.precision, PRECISIONS),
                 "seed": (self.seed, "a whole number from 0 to 2**32 - 1", _whole(self.seed, 0, 2**32 - 1)[2]),
@@ -191,9 +194,9 @@ COST_ORDER: dict[str, tuple[bool | str, ...]] = {
 """Choices of a setting by falling cost in time and memory."""
 
 
-def _whole(value: Any, low: int, high: float = math.inf) -> Rule:
+def _whole(value: Any, low: int, high: int) -> Rule:
     holds = isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
-    return value, f"a whole number {f'of at least {low}' if high == math.inf else f'from {low} to {high}'}", holds
+    return value, f"a whole number from {low} to {high}", holds
 
 
 def _number(value: Any, rule: str, holds: Callable[[float], bool]) -> Rule:

@@ -12,6 +12,7 @@ Any other exception that escapes is a bug in sentune.
 """
 
 from collections.abc import Mapping
+from numbers import Real
 
 
 class UserError(Exception):
@@ -36,6 +37,19 @@ class TrainingError(Exception):
 
 class StopTraining(Exception):  # noqa: N818 - a request, not an error
     """Raised from `report` to end training after the epoch just reported."""
+
+
+def in_range(value: float | None, low: float, high: float, why: str = "") -> tuple[object, str, bool]:
+    """Return the rule for `check_rules` that a number is in a range; None is not given, and passes.
+
+    Args:
+        value: The number.
+        low: Lower bound, included.
+        high: Upper bound, included.
+        why: End of the rule's text.
+    """
+    holds = value is None or (isinstance(value, Real) and not isinstance(value, bool) and low <= value <= high)
+    return value, f"from {low:,} to {high:,}{why}", holds
 
 
 def check_rules(rules: Mapping[str, tuple[object, str, bool]]) -> None:

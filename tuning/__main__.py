@@ -1,6 +1,29 @@
-"""Run `sentune` as `python -m tuning`. Python requires this file, so it is short."""
+"""The program `sentune`, also as `python -m tuning`. It hears Ctrl-C and SIGTERM before its libraries are imported.
 
-from tuning.cli.app import main
+It is short, because whatever it imports would come before that.
+"""
+
+import os
+import signal
+from types import FrameType
+from typing import NoReturn
+
+
+def start_program() -> NoReturn:
+    """Run the command line."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) != signal.SIG_IGN:  # as under nohup
+            signal.signal(number, _end)
+    from tuning.cli.app import main
+
+    main()
+
+
+def _end(number: int, frame: FrameType | None) -> NoReturn:
+    """End the process as it is: an exception in the middle of an import could be lost, or become a traceback."""
+    os.write(2, b"interrupted before it began; run the same command again\n")
+    os._exit(130)
+
 
 if __name__ == "__main__":  # a process that multiprocessing spawns imports this file too
-    main()
+    start_program()

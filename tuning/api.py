@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin, get_type
 
 from core.data.corpus import ReadOptions
 from core.errors import ConfigError, UserError
+from core.io.system_errors import system_errors_as_user_errors
 from core.io.text import one_line
 from tuning.analysis.best import study_rows, table_of
 from tuning.analysis.filters import RowFilter, filter_rows, parse_where
@@ -347,7 +348,8 @@ def _python_call(call: str) -> Iterator[None]:
     logging.getLogger("ray.widgets").setLevel(logging.ERROR)  # Ray recommends ipywidgets when a notebook imports it
     with called_from_python(call):
         try:
-            yield
+            with system_errors_as_user_errors():
+                yield
         except UserError as error:
             error.args = (one_line(re.sub(r"--([a-z][a-z-]*[a-z])", keyword, str(error))),)
             raise

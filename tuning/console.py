@@ -2,17 +2,18 @@
 
 import contextlib
 import io
+import math
 import os
 import shlex
 import shutil
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TextIO, cast
-
-import typer
+from types import FrameType
+from typing import Any, NoReturn, TextIO, cast
 
 
 class PipeSafeStream:
@@ -137,12 +138,75 @@ def say_if_slow(line: str, say: Callable[[str], None] = print_note) -> Iterator[
         timer.cancel()
 
 
-@contextlib.contextmanager
-def exit_if_interrupted() -> Iterator[None]:
-    """Turn a KeyboardInterrupt into exit code 130, and print the command that resumes."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # another signal would interrupt Python's exit
-        print_note(f"interrupted; run the same command again to resume: {command_line()}")
-        raise typer.Exit(130) from None
+LATER_SECONDS = 0.02
+
+
+def handle_signals() -> None:
+    """Let Ctrl-C and SIGTERM raise KeyboardInterrupt from now on, unless they are ignored, as under nohup."""
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            if signal.getsignal(number) != signal.SIG_IGN:
+                signal.signal(number, _interrupt)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    if time.monotonic() - _interrupted < AGAIN_SECONDS:
+        return
+    if is_importing(frame):
+        send_later(number)
+        return
+    say_interrupted()
+    raise KeyboardInterrupt
+
+
+def is_importing(frame: FrameType | None) -> bool:
+    """Return whether a signal met Python's own code for imports: an exception there would not release its locks."""
+    return frame is not None and frame.f_code.co_filename.startswith("<frozen importlib")
+
+
+def send_later(number: int) -> None:
+    """Send this process a signal again."""
+    timer = threading.Timer(LATER_SECONDS, os.kill, [os.getpid(), number])
+    timer.daemon = True
+    timer.start()
+
+
+AGAIN_SECONDS = 3.0
+"""Time in which further signals change nothing: an impatient user must not disturb the end."""
+_interrupted = -math.inf
+"""When the program was interrupted, by time.monotonic."""
+
+
+def say_interrupted() -> None:
+    """Print once what an interruption means, as soon as it is certain; nothing for a call from Python."""
+    global _interrupted
+    if math.isinf(_interrupted) and _python_call is None:
+        _interrupted = time.monotonic()
+        with contextlib.suppress(OSError, RuntimeError):  # the terminal is gone; or the signal met another print
+            print_note(f"interrupted; run the same command again to resume: {command_line()}")
+
+
+def leave_interrupted() -> NoReturn:
+    """End the process with exit code 130.
+
+    At once: Python's usual exit takes time, in which another signal would be a traceback. It even ends by SIGINT if
+    the KeyboardInterrupt met a call of `exec`.
+    """
+    say_interrupted()
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
+    os._exit(130)
+
+
+STARTS_RAY = "ray starts"
+"""Name of the thread that starts Ray. If Ray hangs, this thread never ends."""
+
+
+def leave(code: int) -> NoReturn:
+    """End the process, at once if a start of Ray hangs: Python's usual exit would wait for it, or crash."""
+    if any(thread.name == STARTS_RAY for thread in threading.enumerate()):
+        with contextlib.suppress(OSError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)

@@ -27,7 +27,7 @@ from core.data.load import load_texts
 from core.data.splits import normalize_text
 from core.data.tokenizer import tokenize, tokenizer_name
 from core.data.vocabulary import UNK, Vocabulary
-from core.errors import ConfigError, check_rules
+from core.errors import ConfigError, check_rules, in_range
 from core.inference.predictor import Predictor, load_model
 from core.inference.saved_model import MODEL_FILES, check_model_folder, model_digest
 from core.io.checked_folder import remove_partial_writes
@@ -87,7 +87,7 @@ class DistillOptions:
         check_rules(
             {
                 "--text-column": (self.text_column, alone, self.text_column is None or self.unlabelled is not None),
-                "--variants": (self.variants, "from 0 to 100", 0 <= self.variants <= 100),
+                "--variants": in_range(self.variants, 0, 100),
                 "--encoding": (self.encoding, alone, self.encoding is None or self.unlabelled is not None),
                 "--out": (str(self.out), "another folder than MODEL", self.out.resolve() != self.model.resolve()),
             }
@@ -118,7 +118,7 @@ def distill_model(options: DistillOptions) -> Reproduction | None:
     target = check_model_folder(options.out)
     remove_partial_writes(target.parent, re.escape(target.name), files=MODEL_FILES)
     with open_study(options.folder, spec) as journal:
-        config, corpus, facts = _student(options, spec, teacher, TrialConfig.from_dict(record.config))
+        config, corpus, facts = _student(options, spec, teacher, record.trial_config)
         context = RetrainContext(
             verb=VERB,
             journal=journal,

@@ -16,7 +16,7 @@ from core.data.audit import MIN_VALIDATION, render_audit
 from core.data.corpus import TRAIN, Corpus
 from core.data.load import load_corpus
 from core.errors import ConfigError
-from core.io.text import redact_uris
+from core.io.text import redact_uris, without_folders
 from core.metrics import METRICS
 from tuning.analysis.best import table_of
 from tuning.analysis.filters import RowFilter
@@ -170,7 +170,7 @@ def _run(
     kept: dict[str, Any] = {
         "validation": {"labels": pack_labels(labels), "classes": list(corpus.classes)},
         "audit": corpus.source["audit"],
-        "command": redact_uris(command_line()),
+        "command": without_folders(redact_uris(command_line())),
         "inputs": corpus.source["inputs"],
     }
     plan, prior_trials = add_warm_start(plan, existing, options.warm_start_folder, corpus.fingerprint)

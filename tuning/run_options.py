@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 from typer import Argument, Option
 
 from core.config import METRIC_NAMES, PRECISIONS
-from core.errors import check_rules
+from core.errors import check_rules, in_range
 from core.io.atomic import expand_user, file_mode
-from tuning.resources.machine import TrialResources, parse_gpu_share
+from tuning.resources.machine import MAX_WORKERS, TrialResources, parse_gpu_share
 
 if TYPE_CHECKING:
     from tuning.scheduling.asha import Asha
@@ -260,8 +260,8 @@ class RunOptions:
         precisions = (AUTO, *PRECISIONS)
         check_rules(
             {
-                "--workers": (self.workers, "at least 1", self.workers is None or self.workers >= 1),
-                "--parallelism": (self.parallelism, "at least 1", self.parallelism is None or self.parallelism >= 1),
+                "--workers": in_range(self.workers, 1, MAX_WORKERS),
+                "--parallelism": in_range(self.parallelism, 1, MAX_WORKERS),
                 "--stopping": (self.stopping, "one of asha, none", self.stopping in ("asha", "none")),
                 "--precision": (self.precision, f"one of {', '.join(precisions)}", self.precision in precisions),
                 "--name": (

@@ -3,11 +3,12 @@
 import html
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import PurePath
 from typing import Any
 
 from core.calibration import describe_errors
 from core.inference.members import LstmMember, Member
-from core.io.text import printable
+from core.io.text import printable, without_folders
 from core.stats import Z, wilson
 
 _SOURCE_ELSEWHERE = ("audit", "inputs", "licence", "vectors_licence")
@@ -64,7 +65,7 @@ def render_model_card(
     """Return the card.
 
     Args:
-        source: `Corpus.source`.
+        source: `Corpus.source`. Of a path, only the last part is shown.
         metrics: Figures by name. `SPLIT_accuracy` gets an interval if there is `SPLIT_sentences`, and `SPLIT_loss` if
             there is `SPLIT_loss_standard_error`.
             `epochs` (rows of figures), `environment`, `SPLIT_classes` (core.class_report), `SPLIT_confusion`,
@@ -81,10 +82,10 @@ def render_model_card(
         for name, value in metrics.items()
         if name not in _METRICS_ELSEWHERE
     )
-    line = printable(command)
+    line = printable(without_folders(command))
     fence = "`" * max(3, 1 + max(map(len, re.findall("`+", line)), default=0))  # longer than any in the command
     sections = [
-        f"# Sentence classifier trained on {escape_markdown(source.get('dataset', 'unnamed data'))}",
+        f"# Sentence classifier trained on {escape_markdown(_without_folders(source.get('dataset', 'unnamed data')))}",
         f"{_architecture(members)} It gives each text one of the labels in `labels.json`, with a probability.",
         "## Data",
         _table(("what", "value"), _pairs({k: v for k, v in source.items() if k not in _SOURCE_ELSEWHERE})),
@@ -231,7 +232,12 @@ def _epochs(epochs: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _pairs(values: Mapping[str, Any]) -> Iterable[Sequence[str]]:
-    return ((_words(name), _shown(value)) for name, value in values.items())
+    return ((_words(name), _shown(_without_folders(value))) for name, value in values.items())
+
+
+def _without_folders(value: Any) -> Any:
+    """Return the last part of an absolute path: the folders of its creator are nobody's business."""
+    return PurePath(value).name if isinstance(value, str) and value.removeprefix("mr:").startswith("/") else value
 
 
 def _words(name: str) -> str:

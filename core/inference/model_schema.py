@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from core.calibration import CoverageRow
 from core.data.vocabulary import Vocabulary
 from core.errors import CorruptionError, DataError
+from core.io.atomic import read_regular
 from core.io.text import quoted
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def read_json(path: Path) -> Any:
         CorruptionError: It is no JSON.
     """
     try:
-        return json.loads(path.read_bytes())
+        return json.loads(read_regular(path))
     except (ValueError, RecursionError) as error:
         raise CorruptionError(f"{path.name} is not JSON ({quoted(str(error), 80)})") from None
 

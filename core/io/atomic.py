@@ -53,6 +53,17 @@ def expand_user(path: str) -> Path:
         raise ConfigError(f"cannot find the home folder of {quoted(path)}; pass the whole path") from error
 
 
+def check_parent(path: Path) -> None:
+    """Check before the work that a path which the user gave is in a folder that exists: else it is a typing error.
+
+    Raises:
+        UserError: It is not.
+    """
+    parent = Path(os.path.realpath(path)).parent
+    if not stat.S_ISDIR(file_mode(parent)):
+        raise UserError(f"{quoted(str(path), 80)} is in no folder that exists: create {quoted(str(parent), 80)} first")
+
+
 def atomic_write(path: Path, data: bytes) -> None:
     """Write `data` to `path`. After a crash, the file has its old or its new content, never a part.
 
@@ -189,6 +200,16 @@ def open_regular(path: Path, *, pipes: bool = False) -> io.BufferedReader:
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or (pipes and stat.S_ISFIFO(mode))):
         raise OSError(errno.EINVAL, "it is a pipe, a device or a socket", str(path))
     return path.open("rb")
+
+
+def read_regular(path: Path) -> bytes:
+    """Return the bytes of a regular file.
+
+    Raises:
+        OSError: as `open_regular`.
+    """
+    with open_regular(path) as file:
+        return file.read()
 
 
 def sha256_file(path: Path) -> str:

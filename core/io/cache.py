@@ -24,7 +24,7 @@ import filelock
 
 from core.errors import CorruptionError, UserError
 from core.io import atomic
-from core.io.atomic import sha256_file
+from core.io.atomic import read_regular, sha256_file
 from core.io.checked_folder import canonical_json, remove_partial_writes, verify_files
 from core.io.text import Notify
 
@@ -100,7 +100,7 @@ def read_manifest(path: Path) -> CacheEntry:
         with _readable(path):
             if not path.is_dir():
                 raise FileNotFoundError(path)
-            written = file.read_bytes()
+            written = read_regular(file)
         body = json.loads(written)["body"]
         if written != _manifest_bytes(body):
             raise damaged

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.errors import CorruptionError, UserError
-from core.io.atomic import apply_umask, atomic_folder, open_regular, os_errors_as_user_errors, sha256_file
+from core.io.atomic import apply_umask, atomic_folder, check_parent, open_regular, os_errors_as_user_errors, sha256_file
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -69,12 +69,13 @@ def check_output_folder(path: Path, files: Sequence[str], kind: str) -> Path:
         `path` without symbolic links, so that a link to a folder remains a link.
 
     Raises:
-        UserError: `path` is a file, or a folder with other contents.
+        UserError: `path` is a file, a folder with other contents, or in no folder that exists.
     """
     word = kind.split()[-1]
     with os_errors_as_user_errors(path):
         target = path.resolve()
         if not target.exists():
+            check_parent(target)
             return target
         if not target.is_dir():
             raise UserError(f"{path} is a file; choose another folder for the {word}")

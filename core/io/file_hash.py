@@ -11,6 +11,7 @@ from typing import TypeVar
 from core.errors import DataError, UserError
 from core.io import atomic
 from core.io.archives import open_file
+from core.io.atomic import read_regular
 
 SMALL_BYTES = 8 << 20
 """Size in bytes below which a file is read each time, which takes milliseconds."""
@@ -58,7 +59,7 @@ def memoize_by_stat(path: Path, cache: Path, what: str, find_out: Callable[[], s
         return find_out()
     note = _note(cache, f"{what}\0{path.resolve()}")
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        content = json.loads(note.read_bytes())
+        content = json.loads(read_regular(note))
         if content["stamp"] == seen:
             return str(content["value"])
     value = find_out()
@@ -79,7 +80,7 @@ def memoize_by_content(content: str, cache: Path, what: str, find_out: Callable[
     """
     note = _note(cache, f"{what}\0{content}")
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        remembered: T = json.loads(note.read_bytes())["value"]
+        remembered: T = json.loads(read_regular(note))["value"]
         return remembered
     value = find_out()
     with contextlib.suppress(UserError):

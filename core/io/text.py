@@ -50,3 +50,11 @@ def redact_uris(text: str) -> str:
     too much is removed from a path with a colon before an `@`.
     """
     return re.sub(r"(://)(?:[^\s@:'\"]*:[^\s'\"]*|[^\s@/'\"]*)@|(?<=\w)\?[^\s'\"]*=[^\s'\"]*", r"\1", text)
+
+
+def without_folders(command: str) -> str:
+    """Return a command in which each path is its last part only: folders name users and machines.
+
+    `sentune run ../data/tickets.csv` -> `sentune run tickets.csv`. URIs and shares such as 80/10/10 stay.
+    """
+    return re.sub(r"(?<![^\s'\"=(,])(?![a-z][a-z0-9+]*://|[\d/]+(?![^\s'\"),]))[^\s'\"=(,]*/(?=[^/\s'\"])", "", command)

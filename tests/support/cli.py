@@ -12,6 +12,7 @@ def sentune(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
     """Exit code, standard output, standard error."""
     monkeypatch.setattr(console, "SLOW_SECONDS", 60)  # on a busy machine each step is slow
     monkeypatch.setattr(sys, "argv", ["sentune", *words])
+    monkeypatch.setattr(app, "handle_signals", lambda: None)  # those of the tests stay
     with pytest.raises(SystemExit) as ended:
         app.main()
     out, err = capsys.readouterr()

@@ -70,6 +70,7 @@ def saved(folder: Path, *members: Member, **changes: Any) -> Path:
         "metrics": {"val_accuracy": 0.5},
         "card": "# a card\n",
     }
+    folder.mkdir(parents=True, exist_ok=True)
     path = folder / "model"
     save_model(path, **(parts | changes))
     return path

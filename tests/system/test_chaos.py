@@ -3,6 +3,7 @@
 `make chaos` runs it; SENTUNE_KILLS is the number of kills (50). Victim and moment of a kill depend only on its number.
 """
 
+import contextlib
 import os
 import random
 import shutil
@@ -38,6 +39,38 @@ os.fsync = fsync
 from tuning.cli.app import main
 main()
 """
+KILLED_AT_INSTALLATION = """
+import os, signal, sys
+from pathlib import Path
+from core.io import atomic
+after = sys.argv.pop(1) == "after"
+def killed(real):
+    def move(one, other):
+        model = Path(other).name == "model"
+        if model and not after:
+            os.kill(os.getpid(), signal.SIGKILL)
+        done = real(one, other)
+        if model:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return done
+    return move
+atomic.swap_paths, Path.replace = killed(atomic.swap_paths), killed(Path.replace)
+from tuning.cli.app import main
+main()
+"""
+KILLED_AFTER_EPOCH = """
+import os, signal, sys
+from tuning.journal.writer import StudyJournal
+real, left = StudyJournal.record_epoch, [int(sys.argv.pop(1))]
+def record_epoch(*arguments, **named):
+    real(*arguments, **named)
+    left[0] -= 1
+    if left[0] < 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+StudyJournal.record_epoch = record_epoch
+from tuning.cli.app import main
+main()
+"""
 
 
 @pytest.fixture(scope="module")
@@ -52,11 +85,14 @@ def whole(command: Command, sentences: Path) -> str:
 
 def killed_at_write(command: Command, folder: Path, draw: random.Random, most: int, *words: str, **env: str) -> int:
     """Run a verb that is killed when it is about to make its n-th write lasting; returns its exit code."""
-    script = folder / "killed.py"
-    script.write_text(KILLED_AT_WRITE)
+    return run_script(command, folder, KILLED_AT_WRITE, str(draw.randrange(most)), *words, **env)
+
+
+def run_script(command: Command, folder: Path, script: str, *words: str, **env: str) -> int:
+    """Run a verb through a script that kills it; returns its exit code."""
+    (folder / "killed.py").write_text(script)
     path = os.pathsep.join([str(Path(__file__).parents[2]), *os.environ.get("PYTHONPATH", "").split(os.pathsep)])
-    writes = str(draw.randrange(most))
-    return command.run(writes, *words, program=(str(script),), env={"PYTHONPATH": path, **env}).returncode
+    return command.run(*words, program=(str(folder / "killed.py"),), env={"PYTHONPATH": path, **env}).returncode
 
 
 def end(driver: "subprocess.Popen[str]", code: int, *others: int) -> None:
@@ -103,6 +139,46 @@ def in_the_cache(command: Command, study: str, sentences: Path, draw: random.Ran
     assert ended.returncode == 0, f"{ended.stdout}\n{ended.stderr}"
 
 
+def while_ray_starts(command: Command, study: str, sentences: Path, draw: random.Random, folder: Path) -> None:
+    """Kill the driver or a part of Ray within a second after one of Ray's processes has appeared."""
+    seen = draw.choice(("gcs_server", "raylet"))
+    name, codes = draw.choice((("driver", (-signal.SIGKILL,)), ("raylet", (2, 0)), ("gcs_server", (2, 0))))
+    with command.start(*notebook_run(sentences, study)) as driver:
+        until = time.monotonic() + 120
+        while not command.processes(seen):
+            assert time.monotonic() < until, f"no {seen} was started"
+            time.sleep(0.01)
+        time.sleep(draw.uniform(0, 1))
+        for victim in [driver.pid] if name == "driver" else victims(command, name):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(victim, signal.SIGKILL)
+        end(driver, *codes)
+    assert command.left_behind() == []
+
+
+def after_the_journal_has_an_epoch(
+    command: Command, study: str, sentences: Path, draw: random.Random, folder: Path
+) -> None:
+    """Kill the driver when the journal has an epoch of which the schedule does not know yet."""
+    words = (str(draw.randrange(8)), *notebook_run(sentences, study))
+    assert run_script(command, folder, KILLED_AFTER_EPOCH, *words) == -signal.SIGKILL
+
+
+def before_the_journal_has_an_epoch(
+    command: Command, study: str, sentences: Path, draw: random.Random, folder: Path
+) -> None:
+    """Kill driver and workers when a checkpoint is whole, as far as can be seen before the journal has its epoch."""
+    with command.start(*notebook_run(sentences, study)) as driver:
+        for _ in range(draw.randint(1, 6)):
+            found = set(command.results.glob(f"{study}/checkpoints/**/epoch-*"))
+            while driver.poll() is None and set(command.results.glob(f"{study}/checkpoints/**/epoch-*")) <= found:
+                time.sleep(0.001)
+        for victim in [*victims(command, "worker"), driver.pid]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(victim, signal.SIGKILL)
+        end(driver, -signal.SIGKILL, 0)
+
+
 SEARCHES = {
     "driver": in_a_search("driver", -signal.SIGKILL),
     "worker": in_a_search("worker", 0),
@@ -110,13 +186,28 @@ SEARCHES = {
     "gcs_server": in_a_search("gcs_server", 2, 0),
     "checkpoint": at_a_checkpoint,
     "cache": in_the_cache,
+    "start": while_ray_starts,
+    "journal": after_the_journal_has_an_epoch,
+    "epoch": before_the_journal_has_an_epoch,
 }
 LATER: dict[str, tuple[tuple[str, ...], int, Callable[[Path], Any]]] = {
     "confirm": (CONFIRM, 14, outcomes),
     "retrain": (RETRAIN, 40, lambda study: results_of(metrics(study))),
 }
 """Verb -> its options, how many writes it makes at least, and what it comes to."""
-PLACES = (*SEARCHES, *LATER)
+PLACES = (*SEARCHES, *LATER, "installation")
+
+
+def at_the_installation_of_a_model(command: Command, study: str, draw: random.Random, folder: Path) -> None:
+    """Kill `retrain` right before or after it installs its model, in place of an older one or not."""
+    model, older = command.results / study / "model", draw.random() < 0.5
+    if older:
+        command.succeed("retrain", study)
+    moment = draw.choice(("before", "after"))
+    assert run_script(command, folder, KILLED_AT_INSTALLATION, moment, "retrain", study, *RETRAIN) == -signal.SIGKILL
+    assert model.is_dir() == (older or moment == "after")
+    if model.is_dir():
+        command.succeed("predict", str(model), "a great page")  # it is whole
 
 
 @pytest.mark.parametrize("number", range(KILLS))
@@ -127,6 +218,12 @@ def test_killed_anywhere_the_same_command_comes_to_the_same(
     if place in SEARCHES:
         SEARCHES[place](command, study, sentences, draw, tmp_path)
         command.succeed(*notebook_run(sentences, study))
+    elif place == "installation":
+        options, _, content = LATER["retrain"]
+        shutil.copytree(command.results / "searched", command.results / study)
+        at_the_installation_of_a_model(command, study, draw, tmp_path)
+        command.succeed("retrain", study, *options)
+        assert content(command.results / study) == content(command.results / whole)
     else:
         options, writes, content = LATER[place]
         shutil.copytree(command.results / "searched", command.results / study)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.command import Command
+from tests.support.command import Command, without_waits
 from tests.support.patience import PATIENCE_SECONDS, wait_until
 from tests.support.searches import notebook_run
 
@@ -38,6 +38,58 @@ def wait_for(command: Command, driver: "subprocess.Popen[str]", moment: str) -> 
         return
     names = {"agent": "runtime_env_agent", "worker": "default_worker.py"}
     wait_until(lambda: command.has_process(names.get(moment, moment)), f"no {moment} was started")
+
+
+STAND_IN = """
+import sys
+from ray._private import services
+from tuning.backend import start_watch
+services.RAYLET_EXECUTABLE, start_watch.START_SECONDS = sys.argv.pop(1), float(sys.argv.pop(1))
+start_watch.OVERLOAD = 1e9
+if sys.argv[1] == "api":
+    from core.errors import UserError
+    from tuning import search
+    try:
+        search(sys.argv[2], vectors="none", trials=1, epochs=1, no_baseline=True, results=sys.argv[3])
+    except UserError as error:
+        sys.exit(f"raised {error}")
+from tuning.cli.app import main
+main()
+"""
+DIES = """#!/bin/sh
+for word in "$@"; do case $word in --stderr_filepath=*) log=${word#*=};; esac; done
+echo "[2026-11-27 14:00:00,123 C 12 12] (raylet) main.cc:12: pthread_create failed" >> $log
+exit 1
+"""
+HANGS = "#!/bin/sh\nexec sleep 600\n"
+
+
+@pytest.mark.parametrize(
+    ("raylet", "seconds", "by", "reason"),
+    [
+        (DIES, "20", "run", "its process raylet has ended: pthread_create failed"),
+        (DIES, "20", "api", "its process raylet has ended: pthread_create failed"),
+        (HANGS, "6", "run", "no answer in 6 s from raylet"),
+    ],
+)
+def test_a_raylet_that_dies_or_hangs_while_it_starts_is_one_line(
+    command: Command, sentences: Path, tmp_path: Path, raylet: str, seconds: str, by: str, reason: str
+) -> None:
+    (tmp_path / "raylet").write_text(raylet)
+    (tmp_path / "raylet").chmod(0o755)
+    (tmp_path / "stand_in.py").write_text(STAND_IN)
+    words = notebook_run(sentences, "stand-in") if by == "run" else ("api", str(sentences), str(tmp_path / "results"))
+    path = os.pathsep.join([str(Path(__file__).parents[2]), *os.environ.get("PYTHONPATH", "").split(os.pathsep)])
+    program = (str(tmp_path / "stand_in.py"), str(tmp_path / "raylet"), seconds)
+    ended = command.run(*words, program=program, env={"PYTHONPATH": path})
+    said = without_waits(ended.stderr).splitlines()
+    assert ended.returncode == (2 if by == "run" else 1), ended.stderr
+    assert said[-1] == (
+        f"{'sentune:' if by == 'run' else 'raised'} Ray did not start ({reason}): check that the machine has enough "
+        "memory, threads and free processors, and run the same command again"
+    )
+    assert len(said) == 1 or by == "api"  # the audit's warnings
+    assert command.left_behind() == []
 
 
 def test_data_that_cannot_be_used_are_one_line(command: Command, tmp_path: Path) -> None:

@@ -99,7 +99,7 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
     "unknown": ({"trails": 3}, "search has no option 'trails'; did you mean trials?"),
     "column": ({"text_column": "body"}, "search has no option 'text_column'; did you mean "),
     "far": ({"xyz": 3}, "search has no option 'xyz'; choose from address, allow_leak, "),
-    "rule": ({"workers": 0}, "workers must be at least 1, got 0"),
+    "rule": ({"workers": 0}, "workers must be from 1 to 10,000, got 0"),
     "text for a number": ({"trials": "12"}, "trials must be a whole number, got '12'"),
     "truth for a number": ({"trials": True}, "trials must be a whole number, got True"),
     "fraction": ({"trials": 2.5}, "trials must be a whole number, got 2.5"),
@@ -110,7 +110,7 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
     "path": ({"results": 3}, "results must be a path, got 3"),
     "text for set": ({"set": "hidden_dim=64"}, "set must be a dictionary such as .+, got 'hidden_dim=64'"),
     "values": ({"sampler": "magic"}, "sampler must be one of tpe, random, gp, cmaes, qmc, got 'magic'"),
-    "two words": ({"patience_trials": 0}, "patience_trials must be at least 1, got 0"),
+    "two words": ({"patience_trials": 0}, "patience_trials must be from 1 to 100,000, got 0"),
 }
 
 
@@ -199,11 +199,11 @@ def test_a_report_is_written_where_the_call_says(study: Study, tmp_path: Path) -
     [
         ("retrain", {"trial": 99}, "^trial must be recommended, best or a number from 0 to 23, got '99'"),
         ("retrain", {"on": "both"}, r"^on must be train or train\+val, got 'both'"),
-        ("retrain", {"seeds": 0}, "^seeds must be at least 1, got 0"),
+        ("retrain", {"seeds": 0}, "^seeds must be from 1 to 100, got 0"),
         ("ensemble", {"on": "test"}, r"^on must be train or train\+val, got 'test'"),
         ("ensemble", {"size": 0}, "^size must be from 1 to 100, got 0"),
-        ("confirm", {"seeds": 1}, "^seeds must be at least 2, to be compared in pairs, got 1"),
-        ("table", {"top": 0}, "^top must be at least 1, got 0"),
+        ("confirm", {"seeds": 1}, "^seeds must be from 2 to 100, to be compared in pairs, got 1"),
+        ("table", {"top": 0}, "^top must be from 1 to 1,000,000, got 0"),
         ("table", {"where": "x"}, "^cannot read where 'x'"),
     ],
 )

@@ -124,13 +124,13 @@ def test_a_study_records_tokenizer_and_vectors_that_were_chosen_and_keeps_them(t
 
 @pytest.mark.parametrize("changes", [{"parallelism": 0}, {"parallelism": -1}])
 def test_a_parallelism_below_one_is_refused(tmp_path: Path, changes: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError, match="--parallelism must be at least 1, got"):
+    with pytest.raises(ConfigError, match="--parallelism must be from 1 to 10,000, got"):
         options(tmp_path, **changes)
 
 
 @pytest.mark.parametrize("lag", [-1.0, float("nan"), float("inf")])
 def test_a_lag_that_is_no_time_is_refused(tmp_path: Path, lag: float) -> None:
-    with pytest.raises(ConfigError, match="--lag must be at least 0 and finite, got"):
+    with pytest.raises(ConfigError, match="--lag must be from 0 to 1,000,000, got"):
         configured(options(tmp_path, lag=lag))
 
 

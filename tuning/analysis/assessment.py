@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.config import TrialConfig
 from core.errors import UserError
 from core.io.text import printable, quoted
 from core.metrics import METRICS
@@ -231,9 +230,7 @@ def assess(
         n_candidates=len(own),
         useless=_useless(own, labels, majority),
         n_parameters=_sizes(records, attributes),
-        multiplications={
-            r.number: multiplications_per_word(TrialConfig.from_dict(r.config), width) for r in records if width
-        },
+        multiplications={r.number: multiplications_per_word(r.trial_config, width) for r in records if width},
         held_out=held_out_results(evaluations, attributes["spec"].get("data", {}).get("split")),
         test_evaluations=evaluations,
         references=references(attributes, labels),
@@ -393,6 +390,6 @@ def _sizes(records: Sequence[TrialRecord], attributes: Mapping[str, Any]) -> dic
         width, n_classes = attributes["spec"]["embedding_dim"], len(attributes["validation"]["classes"])
         for record in records:
             if record.number not in sizes:
-                config = TrialConfig.from_dict(record.config)
+                config = record.trial_config
                 sizes[record.number] = count_trainable_parameters(config, n_words, width, n_classes)
     return sizes

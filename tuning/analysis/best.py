@@ -112,7 +112,7 @@ def recommendation_note(rows: Sequence[TrialRow], assessment: StudyAssessment) -
     row = next((row for row in rows if row.recommended), None)
     if row is None:
         return []
-    cost = f"{row.multiplications:,} multiplications per word"
+    cost = "unknown" if row.multiplications is None else f"{row.multiplications:,} multiplications per word"
     if (difference := assessment.difference) is None:
         return [
             f"Trial {row.trial} is recommended (+): no trial at less than half its cost ({cost}) is within one "

@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from core.errors import ConfigError
+from core.errors import ConfigError, check_rules, in_range
 from tuning.analysis.ranking import STATES, TrialRow
 from tuning.space.expressions import Condition, is_number, parse_value, shorten
 
 _CLAUSE = re.compile(r"\s*([a-z_]\w*)\s*(==?|!=|<=|>=|<|>)\s*([^\s,()=<>!]*)\s*", re.ASCII)
+MAX_ROWS = 1_000_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,8 +27,7 @@ class RowFilter:
     """Maximum number of ranked rows. Rows without a rank and the baseline are always kept and do not count."""
 
     def __post_init__(self) -> None:
-        if self.top is not None and self.top < 1:
-            raise ConfigError(f"--top must be at least 1, got {self.top}")
+        check_rules({"--top": in_range(self.top, 1, MAX_ROWS)})
 
 
 def parse_where(text: str) -> Condition:

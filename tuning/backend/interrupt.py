@@ -9,20 +9,8 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import NoReturn
 
-from tuning.console import command_line, print_note
+from tuning.console import command_line, is_importing, print_note, say_interrupted, send_later
 from tuning.scheduling.budget import EarlyEnd, StopSignal
-
-LATER_SECONDS = 0.02
-
-
-def _send_later(number: int) -> None:
-    """Send this process a signal again, after the import that it interrupted.
-
-    An exception in that import would never release the lock of all imports, and the thread that imports Ray needs it.
-    """
-    timer = threading.Timer(LATER_SECONDS, os.kill, [os.getpid(), number])
-    timer.daemon = True
-    timer.start()
 
 
 @dataclass(kw_only=True)
@@ -90,7 +78,7 @@ class InterruptHandler(StopSignal):
         """
         self.before_exit()
         if self.requested and not self.ended:  # Ray's processes received the signal, too
-            self.say(f"interrupted; run the same command again to resume: {command_line()}")
+            say_interrupted()
             os._exit(130)
         self.say(
             f"sentune: Ray's process {process} has ended (killed, or out of memory); {self.kept}, "
@@ -102,10 +90,12 @@ class InterruptHandler(StopSignal):
         if self.again:
             return
         if self.requested or not self.training:
-            if frame is not None and frame.f_code.co_filename.startswith("<frozen importlib"):
-                _send_later(number)
+            if is_importing(frame):  # the thread that imports Ray would wait for the lock of all imports forever
+                send_later(number)
                 return
             self.again = True
+            if not self.requested:
+                say_interrupted()  # the shutdown of Ray may take seconds
             raise KeyboardInterrupt
         self.requested = True
         self.say(f"{self.notice}; press Ctrl-C again to stop at once")

@@ -17,6 +17,7 @@ from tuning.backend.ray_private import (
     silence_error_thread,
     without_unused_processes,
 )
+from tuning.backend.start_watch import call_watched
 from tuning.resources.machine import Machine
 
 RAY_ENV = {
@@ -41,23 +42,30 @@ def ray_session(problem: str, **options: Any) -> Iterator[Any]:
     Args:
         problem: Message of the UserError if Ray does not start; `{}` is replaced by the cause.
         options: Arguments of ray.init.
+
+    Raises:
+        UserError: Ray does not start: it fails, one of its processes dies, or it does not answer.
     """
     import ray
 
     if ray.is_initialized():
         raise UserError("Ray already runs in this Python process, and sentune starts its own; run ray.shutdown() first")
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # the journal has every error
-    try:
-        with sigterm_handler_kept():
-            ray.init(log_to_driver=False, logging_level=logging.ERROR, configure_logging=True, **options)
-    except Exception as error:
-        ray.shutdown()
-        raise UserError(problem.format(root_cause(error))) from error
-    silence_error_thread()
-    try:
-        yield ray
-    finally:
-        ray.shutdown()
+
+    def start() -> None:
+        try:
+            with sigterm_handler_kept():
+                ray.init(log_to_driver=False, logging_level=logging.ERROR, configure_logging=True, **options)
+        except Exception as error:
+            ray.shutdown()
+            raise UserError(problem.format(root_cause(error))) from error
+
+    with call_watched(start, problem):
+        silence_error_thread()
+        try:
+            yield ray
+        finally:
+            ray.shutdown()
 
 
 def root_cause(error: Exception) -> str:
@@ -79,7 +87,10 @@ def local_ray(machine: Machine, lost: Callable[[str], None]) -> Iterator[Any]:
     """
     import psutil  # a dependency of Ray
 
-    problem = "Ray did not start ({}); check that the machine is not too busy, and run the same command again"
+    problem = (
+        "Ray did not start ({}); check that the machine has enough memory, threads and free processors, and run the "
+        "same command again"
+    )
     own = {"address": "local", "num_cpus": machine.cpus, "num_gpus": machine.gpus, "include_dashboard": False}
     with contextlib.ExitStack() as stack:
         stack.enter_context(_environment(RAY_ENV))

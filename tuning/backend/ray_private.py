@@ -115,6 +115,25 @@ def without_unused_processes() -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def noted_nodes() -> Iterator[list[Any]]:
+    """Give a list to which each Node object of Ray is added when its constructor begins, while the block runs.
+
+    Ray itself keeps it only after its processes have answered. It has `all_processes` from the beginning.
+    """
+    usual, nodes = Node.__init__, list[Any]()
+
+    def noted(node: Any, *arguments: Any, **options: Any) -> None:
+        nodes.append(node)
+        usual(node, *arguments, **options)
+
+    Node.__init__ = noted
+    try:
+        yield nodes
+    finally:
+        Node.__init__ = usual
+
+
+@contextlib.contextmanager
 def node_is_looked_for_often() -> Iterator[None]:
     """Let Ray's start end as soon as its node exists. Ray checks only once a second, which takes half a second more."""
     usual = services.get_node

@@ -29,6 +29,8 @@ def open_storage(where: str, folder: str = "") -> Any:
     except Exception as error:  # pyarrow raises many classes
         raise ConfigError(f"--storage {redact_uris(f'{where}: {error_summary(error)}')}; {URI_SCHEMES}") from error
     path = path.rstrip("/")
+    if "\0" in path:  # pyarrow would abort the process
+        raise ConfigError(f"--storage {redact_uris(repr(where))}: it holds a NUL character; {URI_SCHEMES}")
     if not path:
         raise ConfigError(f"--storage {redact_uris(where)}: it names no folder or bucket; {URI_SCHEMES}")
     return SubTreeFileSystem(f"{path}/{folder}".rstrip("/"), system)

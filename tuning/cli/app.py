@@ -12,7 +12,14 @@ from core.errors import TrainingError, UserError
 from tuning.cli import data_commands, model_commands, study_commands
 from tuning.cli.examples import examples
 from tuning.cli.options import GroupedCommand, takes_search_options
-from tuning.console import exit_if_interrupted, ignore_broken_output, print_note, reopen_closed_streams
+from tuning.console import (
+    handle_signals,
+    ignore_broken_output,
+    leave,
+    leave_interrupted,
+    print_note,
+    reopen_closed_streams,
+)
 from tuning.run_options import OutputOption, RunOptions
 
 if TYPE_CHECKING:
@@ -64,9 +71,8 @@ def run(options: RunOptions) -> None:
     """Search for the best settings. Run the same command again to resume the study."""
     from tuning.run import run_study
 
-    with exit_if_interrupted():
-        if not run_study(options):
-            raise KeyboardInterrupt
+    if not run_study(options):
+        raise KeyboardInterrupt
 
 
 @app.command(cls=GroupedCommand, epilog=examples("plan"))
@@ -100,19 +106,28 @@ for verb in (
     data_commands.data,
 ):
     app.command(cls=GroupedCommand, epilog=examples(verb.__name__))(verb)
+INTERRUPTED = 130
+"""What Typer returns after a KeyboardInterrupt."""
 # Typer keeps its parser's exceptions private; this is the base of them all.
 ParserError: type[Exception] = typer.BadParameter.__mro__[2]
 
 
 def main() -> NoReturn:
     """Run a command. An error that the user can fix becomes one line and exit code 2."""
+    from core.io.system_errors import system_errors_as_user_errors
     from core.io.text import one_line
 
-    reopen_closed_streams()
+    handle_signals()
     try:
-        code = app(standalone_mode=False)
-        sys.stdout.flush()
-        sys.exit(code or 0)
+        reopen_closed_streams()
+        with system_errors_as_user_errors():
+            code = app(standalone_mode=False) or 0
+            sys.stdout.flush()
+        if code == INTERRUPTED:
+            leave_interrupted()
+        leave(code)
+    except KeyboardInterrupt:
+        leave_interrupted()
     except (UserError, TrainingError) as error:  # retrain raises TrainingError for settings that the user chose
         message = one_line(str(error))
     except OSError as error:
@@ -120,14 +135,11 @@ def main() -> NoReturn:
             raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes it at exit
         message = "cannot write the output: the disk is full; free some space and run the same command again"
-    except (KeyboardInterrupt, typer.Abort):
-        print("sentune: interrupted; run the same command again to resume", file=sys.stderr)
-        sys.exit(130)
     except ParserError as error:
         found = error.format_message()  # type: ignore[attr-defined]
         message = f"{one_line(found).rstrip('.')}; see sentune --help"
-    print(f"sentune: {message}", file=sys.stderr)
-    sys.exit(2)
+    print(f"sentune: {message}", file=sys.stderr, flush=True)
+    leave(2)
 
 
 def space_table(space: "Space") -> str:

@@ -9,12 +9,12 @@ import typer
 
 from core.errors import ConfigError
 from tuning.console import print_note, say_if_slow
+from tuning.resources.machine import MAX_THREADS
 from tuning.run_options import DataOption, Encoding, OutputOption, ResourcesOption, Results, study_folder
 
 if TYPE_CHECKING:
     from core.inference.predictor import Predictor
 
-MAX_THREADS = 256
 ServerOption = partial(typer.Option, rich_help_panel="Server")
 Folder = Annotated[Path, typer.Argument(help="Model folder, written by retrain, ensemble or distill.", metavar="MODEL")]
 MinProbability = Annotated[

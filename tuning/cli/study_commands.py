@@ -11,7 +11,6 @@ from tuning.cli.options import MovedData, MovedVectors, Study, TrainedOn, Traini
 from tuning.console import (
     ASSESSING,
     command_line,
-    exit_if_interrupted,
     ignore_broken_output,
     print_note,
     program_name,
@@ -138,9 +137,8 @@ def confirm(
         vectors=vectors,
         cache_dir=cache_dir,
     )
-    with exit_if_interrupted():
-        if confirm_study(options) is None:
-            raise KeyboardInterrupt
+    if confirm_study(options) is None:
+        raise KeyboardInterrupt
 
 
 @ignore_broken_output()
@@ -182,8 +180,7 @@ def retrain(
         cache_dir=cache_dir,
         command=command_line(),
     )
-    with exit_if_interrupted():
-        verdict = retrain_trial(options)
+    verdict = retrain_trial(options)
     _print_next(target)
     if strict and verdict.difference is not None:
         raise typer.Exit(1)
@@ -228,9 +225,8 @@ def ensemble(
         cache_dir=cache_dir,
         command=command_line(),
     )
-    with exit_if_interrupted():
-        if not make_ensemble(options):
-            raise KeyboardInterrupt
+    if not make_ensemble(options):
+        raise KeyboardInterrupt
     _print_next(target)
 
 
@@ -290,8 +286,7 @@ def distill(
         cache_dir=cache_dir,
         command=command_line(),
     )
-    with exit_if_interrupted():
-        distill_model(options)
+    distill_model(options)
     _print_next(target)
 
 

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from core.data.corpus import Corpus
-from core.errors import DataError, check_rules
+from core.errors import DataError, check_rules, in_range
 from tuning.analysis.assessment import assess
 from tuning.confirm.execution import execute
 from tuning.confirm.runs import ConfirmRun, candidates, plan_runs
@@ -16,6 +16,7 @@ from tuning.confirm.tables import render_summary
 from tuning.console import ASSESSING, say_if_slow
 from tuning.journal.records import Spec, TrialRecord, read_study, study_attributes
 from tuning.journal.writer import open_study
+from tuning.resources.machine import MAX_WORKERS
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,10 +39,10 @@ class ConfirmOptions:
     def __post_init__(self) -> None:
         check_rules(
             {
-                "--top": (self.top, "at least 1", self.top >= 1),
-                "--seeds": (self.seeds, "at least 2, to be compared in pairs", self.seeds >= 2),
-                "--folds": (self.folds, "at least 3", self.folds is None or self.folds >= 3),
-                "--workers": (self.workers, "at least 1", self.workers is None or self.workers >= 1),
+                "--top": in_range(self.top, 1, 100),
+                "--seeds": in_range(self.seeds, 2, 100, ", to be compared in pairs"),
+                "--folds": in_range(self.folds, 3, 100),
+                "--workers": in_range(self.workers, 1, MAX_WORKERS),
             }
         )
 

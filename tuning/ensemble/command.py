@@ -9,9 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from core.config import TrialConfig
 from core.data.corpus import Corpus
-from core.errors import UserError, check_rules
+from core.errors import UserError, check_rules, in_range
 from core.inference.saved_model import MODEL_FILES, check_model_folder
 from core.io.checked_folder import remove_partial_writes
 from tuning.analysis.assessment import assess
@@ -26,7 +25,7 @@ from tuning.ensemble.measure import measure
 from tuning.ensemble.members import TrainedMember, fit_plain_member, train_members, verify_member
 from tuning.journal.records import TrialRecord, is_candidate, read_study
 from tuning.journal.writer import TEST_EVALUATIONS, StudyJournal, open_study
-from tuning.resources.machine import Machine
+from tuning.resources.machine import MAX_WORKERS, Machine
 from tuning.retrain.command import BOTH
 from tuning.retrain.environment_diff import changes_since, environment_now
 from tuning.retrain.models import save_members
@@ -59,9 +58,9 @@ class EnsembleOptions:
         check_rules(
             {
                 "--on": (self.on, f"train or {BOTH}", self.on in ("train", BOTH)),
-                "--size": (self.size, "from 1 to 100", 1 <= self.size <= 100),
-                "--max-cost": (self.max_cost, "at least 1", self.max_cost is None or self.max_cost >= 1),
-                "--workers": (self.workers, "at least 1", self.workers is None or self.workers >= 1),
+                "--size": in_range(self.size, 1, 100),
+                "--max-cost": in_range(self.max_cost, 1, 10**15),
+                "--workers": in_range(self.workers, 1, MAX_WORKERS),
             }
         )
 
@@ -146,7 +145,7 @@ def _train(
     if trained is None:
         return None
     for number, record in chosen.items():
-        config = TrialConfig.from_dict(record.config)
+        config = record.trial_config
         now = environment_now(config.precision, threads, device)
         changes = changes_since(journal.attributes, records, record, corpus, now)
         found[number] = verify_member(journal.folder, record, trained[number], estimate.weights[number], changes)

@@ -5,11 +5,8 @@ same time, and seconds per token scale to the corpus. They run in parallel becau
 """
 
 import itertools
-import multiprocessing
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,7 +18,7 @@ from core.config import TrialConfig
 from core.data.load import load_corpus
 from core.errors import UserError
 from tuning.forecast.simulation import EpochCosts
-from tuning.resources.profiling import PROBE_DIED, measure_epoch_seconds, training_steps
+from tuning.resources.profiling import PROBE_DIED, measure_epoch_seconds, run_processes, training_steps
 from tuning.scheduling.samplers import random_params
 from tuning.scheduling.study import StudyConfig
 from tuning.scheduling.suggester import Suggester
@@ -103,16 +100,14 @@ def probe(
     shares = [[*own, *others][at::count] for at in range(count)]
     until = began + PROBE_SECONDS
     work = partial(_probe_process, data=data, cache_dir=cache_dir, threads=threads, device=device, began=began)
-    with ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn")) as pool:
-        futures = [
-            pool.submit(work, configs=each, heavy=() if at else heavy, until=until) for at, each in enumerate(shares)
-        ]
-        try:
-            found = [future.result() for future in futures]
-        except (MemoryError, RuntimeError) as error:
-            if not isinstance(error, BrokenProcessPool | MemoryError) and "out of memory" not in str(error):
-                raise
-            raise UserError(PROBE_DIED) from error
+    try:
+        found = run_processes(
+            [partial(work, configs=each, heavy=() if at else heavy, until=until) for at, each in enumerate(shares)]
+        )
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and "out of memory" not in str(error):
+            raise
+        raise UserError(PROBE_DIED) from error
     rows = itertools.zip_longest(*(costs for costs, _, _ in found))
     in_order = [cost for row in rows for cost in row if cost is not None]
     return Probe(

@@ -14,7 +14,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, _storage
 
 from core.errors import UserError
-from core.io.atomic import atomic_write, os_errors_as_user_errors
+from core.io.atomic import atomic_write, os_errors_as_user_errors, read_regular
 from tuning.journal.predictions import journal_damage
 
 JOURNAL = "study.journal"
@@ -33,9 +33,7 @@ def study_lock(folder: Path) -> Iterator[None]:
         with os_errors_as_user_errors(folder):
             lock.acquire()
     except Timeout:
-        who = {"pid": "?", "host": "?"}
-        with contextlib.suppress(FileNotFoundError):  # the other process has just ended
-            who = json.loads(holder.read_bytes())
+        who = _driver(folder) or {"pid": "?", "host": "?"}  # the other process has just ended
         raise UserError(
             f"study {folder.name!r} is run by process {who['pid']} on {who['host']}; wait until it ends, or stop it"
         ) from None
@@ -52,14 +50,25 @@ def is_locked(folder: Path) -> bool:
 
     It reads the driver's file and does not request the lock. Otherwise a driver that starts at this time would fail.
     """
+    who = _driver(folder)
+    if who is None or who["host"] != socket.gethostname():
+        return who is not None
     try:
-        who = json.loads((folder / "driver.json").read_bytes())
-        if who["host"] == socket.gethostname():
-            with contextlib.suppress(PermissionError):  # a process of another user
-                os.kill(who["pid"], 0)
-    except (FileNotFoundError, ProcessLookupError):
+        os.kill(who["pid"], 0)
+    except ProcessLookupError:
         return False
+    except PermissionError:  # another user's
+        return True
     return True
+
+
+def _driver(folder: Path) -> dict[str, Any] | None:
+    """Return number and host of the process that runs the study, or None if the file is missing or damaged."""
+    try:
+        who = json.loads(read_regular(folder / "driver.json"))
+        return {"pid": range(1, 2**31)[int(who["pid"]) - 1], "host": str(who["host"])}
+    except (OSError, LookupError, TypeError, ValueError, RecursionError):
+        return None
 
 
 def truncate_partial_line(journal: Path) -> None:

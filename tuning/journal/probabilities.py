@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import CorruptionError
-from core.io.atomic import atomic_write
+from core.io.atomic import atomic_write, read_regular
 from core.io.text import error_summary
 from core.log_odds import LogOdds, check_log_odds, to_probabilities
 
@@ -53,7 +53,7 @@ def load_probabilities(
     """
     path = study / FOLDER / f"{name}.npz"
     try:
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as content:
+        with np.load(io.BytesIO(read_regular(path)), allow_pickle=False) as content:
             stored, log_odds = int(content["epoch"]), content["log_odds"]
         check_log_odds(log_odds, n_sentences, n_classes)
     except FileNotFoundError:

@@ -18,7 +18,9 @@ from typing import Any, NoReturn
 from optuna.distributions import BaseDistribution, json_to_distribution
 from optuna.trial import TrialState
 
+from core.config import METRIC_NAMES
 from core.errors import UserError
+from core.io.atomic import read_regular
 from tuning.journal.file import parse_lines
 from tuning.journal.predictions import journal_damage
 
@@ -40,6 +42,16 @@ def is_finite(value: Any) -> bool:
 def is_fraction(value: Any) -> bool:
     """Return whether a value is a number in [0, 1]."""
     return is_real(value) and 0 <= value <= 1
+
+
+def is_metric(value: Any) -> bool:
+    """Return whether it is the name of a metric."""
+    return value in METRIC_NAMES
+
+
+def is_texts(value: Any) -> bool:
+    """Return whether it is a list of at least one text."""
+    return isinstance(value, list) and bool(value) and all(isinstance(each, str) for each in value)
 
 
 COUNT, POSITIVE = range(MAX_JOURNAL_INT), range(1, MAX_JOURNAL_INT)
@@ -64,16 +76,24 @@ TEST_EVALUATION = {
     "test_accuracy": is_fraction, "test_sentences": POSITIVE, "test_fingerprint?": str, "epochs?": POSITIVE,
     "calibration?": {"before": DIAGRAM, "after": DIAGRAM},
 }  # fmt: skip
+TEXT = (str, type(None))
+DATA = {
+    **dict.fromkeys(("dataset?", "vectors?", "tokenizer?", "split?", "validation?"), str),
+    **dict.fromkeys(("text_column?", "label_column?", "split_column?", "probability_columns?"), TEXT),
+    "encoding?": TEXT,
+    "embedding_dim?": (int, type(None)), "seed?": COUNT,
+}  # fmt: skip
 STOPPING = {"rule?": str, "grace?": POSITIVE, "reduction?": POSITIVE}
 SPEC = {
-    "fingerprint?": str, "data?": dict, "embedding_dim?": POSITIVE, "space?": dict, "epochs?": POSITIVE,
+    "fingerprint?": str, "data?": DATA, "embedding_dim?": POSITIVE, "space?": dict, "epochs?": POSITIVE,
     "epoch_sentences?": (int, type(None)), "seed?": COUNT,
-    "metric?": str, "parallelism?": POSITIVE, "lag?": is_finite, "stopping?": (dict, type(None)), "sampler?": dict,
+    "metric?": is_metric, "parallelism?": POSITIVE, "lag?": is_finite, "sampler?": dict,
+    "stopping?": (dict, type(None)),
     "first_trials?": (dict, type(None)), "warm_start?": (dict, type(None)),
     "threads?": POSITIVE, "device?": str, "precision?": str, "versions?": dict,
 }  # fmt: skip
 STUDY_SHAPE = {
-    "spec?": SPEC, "validation?": {"labels": PACKED, "classes": [str]}, "vocabulary?": POSITIVE,
+    "spec?": SPEC, "validation?": {"labels": PACKED, "classes": is_texts}, "vocabulary?": POSITIVE,
     "test_evaluations?": [TEST_EVALUATION], "inputs?": dict, "audit?": dict, "command?": str, "gpu_share?": dict,
     "goal?": dict, "test_fingerprint?": str,
     "plain_baseline?": {"val_predictions": PACKED, "val_metric?": is_finite},
@@ -210,11 +230,11 @@ def read_journal(path: Path, *, trials: bool = True) -> tuple[dict[str, Any], li
 def _records(path: Path, part: bytes) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield line number from 1, and record, of the lines that contain `part`."""
     try:
-        lines = path.read_bytes().split(b"\n")
+        lines = read_regular(path).split(b"\n")
     except FileNotFoundError:
         return
     except OSError as error:
-        raise UserError(f"cannot read {path} ({error.strerror}); fix its permissions, or ask its owner") from error
+        raise UserError(f"cannot read {path} ({error.strerror}); make it a regular file that you may read") from error
     del lines[-1]  # the part after the last line break is incomplete or empty
     places = [at for at, line in enumerate(lines, 1) if part in line]
     try:

@@ -1,6 +1,7 @@
 """Records of a study's trials, read from its journal at any time. Loads neither torch nor Ray."""
 
 import os
+import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,12 +11,13 @@ from typing import Any, NotRequired, TypedDict
 
 from optuna.trial import FrozenTrial, TrialState
 
-from core.errors import UserError
+from core.config import TrialConfig
+from core.errors import ConfigError, UserError
 from core.io.atomic import file_mode
 from core.metrics import METRICS
 from core.training.result import EpochResult, best_epoch
 from tuning.journal.file import JOURNAL
-from tuning.journal.predictions import Packed
+from tuning.journal.predictions import Packed, journal_damage
 from tuning.journal.reader import WrittenTrial, read_journal
 
 Spec = Mapping[str, Any]
@@ -97,6 +99,18 @@ class TrialRecord:
     unless the trial is complete."""
 
     @property
+    def trial_config(self) -> TrialConfig:
+        """`config`, checked.
+
+        Raises:
+            CorruptionError: The journal has a setting that no trial can have.
+        """
+        try:
+            return TrialConfig.from_dict(self.config)
+        except ConfigError as error:
+            raise journal_damage(f"the study's journal in trial {self.number}", str(error)) from error
+
+    @property
     def started_at(self) -> float | None:
         """Time of its suggestion in seconds since 1970; None if the journal does not contain it."""
         return self.started.timestamp() if self.started else None
@@ -149,16 +163,23 @@ def read_study(folder: Path) -> tuple[Mapping[str, Any], list[TrialRecord]]:
     """
     journal = folder / JOURNAL
     if not os.path.lexists(journal):  # false for a name that is too long
-        found = folder.parent.glob(f"*/{JOURNAL}") if file_mode(folder.parent) else ()
-        others = sorted(path.parent.name for path in found)
-        hint = f"choose from {', '.join(others)}" if others else "the folder has none, run sentune run first"
-        raise UserError(f"no study {folder.name!r} in {folder.parent}; {hint}")
+        raise UserError(_no_study(folder))
     study, trials = read_journal(journal)
     if "spec" not in study:
         raise UserError(f"study {folder.name!r} has not begun; run its command again")
     check_format(study, folder)
     ended = study.get("early_end") or {"n_trials": None}
     return study, [to_record(trial) for trial in trials[: ended["n_trials"]]]
+
+
+def _no_study(folder: Path) -> str:
+    """Return that there is no study in a folder, and which studies are next to it."""
+    found = folder.parent.glob(f"*/{JOURNAL}") if file_mode(folder.parent) else ()
+    others = sorted(path.parent.name for path in found)
+    hint = f"choose from {', '.join(others)}" if others else "the folder has none, run sentune run first"
+    if stat.S_ISDIR(file_mode(folder)) and not others:
+        hint = f"{folder} holds no study, pass the name or the folder of one"
+    return f"no study {folder.name!r} in {folder.parent}; {hint}"
 
 
 def study_attributes(folder: Path) -> Mapping[str, Any]:

@@ -4,7 +4,7 @@ import functools
 import time
 from pathlib import Path
 
-from core.io.atomic import atomic_write
+from core.io.atomic import atomic_write, check_parent
 from tuning.analysis.assessment import StudyAssessment, assess
 from tuning.analysis.ranking import trial_rows
 from tuning.console import say_if_slow
@@ -43,6 +43,9 @@ def write_report(
     Raises:
         UserError: There is no such study, or a file cannot be written.
     """
+    for path in (out, images):
+        if path is not None and path.parent != folder:
+            check_parent(path)
     make = functools.partial(page, folder, cache_dir=cache_dir, command=command)
     announced = False
     try:

@@ -15,7 +15,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from core.data.audit import audit_sections
-from core.io.text import printable
+from core.io.text import printable, without_folders
 from tuning.analysis.assessment import StudyAssessment
 from tuning.analysis.ranking import STATES, columns_of
 from tuning.formatting import content_policy, format_value
@@ -69,8 +69,8 @@ def render_page(
         "figures": drawn,
         "parts": list(charts),
         "audit": audit_sections(facts.attributes["audit"]) if "audit" in facts.attributes else [],
-        "command": facts.attributes.get("command"),
-        "typed": command,
+        "command": without_folders(facts.attributes.get("command", "")),
+        "typed": without_folders(command),
         "about": about(facts.spec),
         "wrong": wrong,
     }
@@ -127,7 +127,11 @@ def about(spec: Mapping[str, Any]) -> list[tuple[str, str]]:
     listed = {**spec["data"], **{name: value for name, value in spec.items() if name not in ("data", "space")}}
     nested = {name: value for name, value in listed.items() if isinstance(value, Mapping)}
     listed |= {name: ", ".join(f"{key} {each}" for key, each in value.items()) for name, value in nested.items()}
-    return [(name.replace("_", " "), str(value)) for name, value in listed.items() if value not in (None, "")]
+    return [
+        (name.replace("_", " "), without_folders(str(value)))
+        for name, value in listed.items()
+        if value not in (None, "")
+    ]
 
 
 def _asset(name: str) -> str:

@@ -6,9 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 
-from core.errors import ConfigError, check_rules
+from core.errors import ConfigError, check_rules, in_range
 from core.io.memory import available_memory
 from tuning.resources.gpu import MIN_SHARE, Gpu, allocator_fraction, count_visible
+
+MAX_THREADS = 256
+"""Upper bound of the threads of one model or trial."""
+MAX_CPUS = 1_024
+MAX_WORKERS = 10_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,7 +54,7 @@ class TrialResources:
     def __post_init__(self) -> None:
         check_rules(
             {
-                "--cpus-per-trial": (self.cpus_per_trial, "at least 1", self.cpus_per_trial >= 1),
+                "--cpus-per-trial": in_range(self.cpus_per_trial, 1, MAX_CPUS),
                 "--gpus-per-trial": (
                     self.gpus_per_trial,
                     f"0, or a share of one GPU from {MIN_SHARE:g} to 1 such as 0.5",

@@ -2,12 +2,14 @@
 
 import itertools
 import multiprocessing
+import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from statistics import median
-from typing import Any
+from typing import Any, TypeVar
 
 from core.config import TrialConfig
 from core.data.corpus import TRAIN, Corpus
@@ -15,6 +17,7 @@ from core.errors import UserError
 from core.nn.model_size import max_checkpoint_bytes
 from tuning.resources.gpu import GpuProbe
 
+T = TypeVar("T")
 WARM_UP = 2
 """Number of first steps that are ignored, unless there are no others."""
 EVALUATION_COST = 0.35
@@ -83,13 +86,34 @@ def training_steps(config: TrialConfig, corpus: Corpus, device: str, *, longest_
         yield int(lengths[sentences[places]].sum())
 
 
+def run_processes(calls: Sequence[Callable[[], T]]) -> list[T]:
+    """Make each call in a new process of its own, all at the same time; return the results in order.
+
+    Ctrl-C is for this process only. The others are killed if a call raises, or this process is interrupted.
+
+    Raises:
+        UserError: A process has died.
+    """
+    others = set(multiprocessing.active_children())
+    with ProcessPoolExecutor(len(calls), mp_context=multiprocessing.get_context("spawn")) as pool:
+        try:
+            before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # the new processes inherit this
+            try:
+                futures = [pool.submit(call) for call in calls]
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            return [future.result() for future in futures]
+        except BaseException as error:
+            for process in set(multiprocessing.active_children()) - others:
+                process.kill()
+            if isinstance(error, BrokenProcessPool):
+                raise UserError(PROBE_DIED) from error
+            raise
+
+
 def probe_gpu(configs: Sequence[TrialConfig], corpus: Corpus) -> GpuProbe:
     """Return the peak memory, and the longest median step with the longest sentences, on the first GPU."""
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        try:
-            return pool.submit(measure_gpu, list(configs), corpus).result()
-        except BrokenProcessPool as error:
-            raise UserError(PROBE_DIED) from error
+    return run_processes([partial(measure_gpu, list(configs), corpus)])[0]
 
 
 def measure_gpu(configs: Sequence[TrialConfig], corpus: Corpus, device: str = "cuda:0", cuda: Any = None) -> GpuProbe:

@@ -8,8 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from core.config import PRECISIONS, TrialConfig
-from core.errors import ConfigError, UserError, check_rules
+from core.config import PRECISIONS
+from core.errors import ConfigError, UserError, check_rules, in_range
 from core.inference.saved_model import MODEL_FILES, check_model_folder
 from core.io.checked_folder import remove_partial_writes
 from core.training.result import TrainResult
@@ -19,6 +19,7 @@ from tuning.console import ASSESSING, say_if_slow
 from tuning.formatting import format_settings
 from tuning.journal.records import Spec, TrialRecord, is_candidate, rank_trials, read_study
 from tuning.journal.writer import TEST_EVALUATIONS, StudyJournal, open_study
+from tuning.resources.machine import MAX_THREADS
 from tuning.retrain.calibrated import calibration_lines
 from tuning.retrain.environment_diff import (
     EnvironmentChange,
@@ -71,8 +72,8 @@ class RetrainOptions:
         precisions, alone = (None, *PRECISIONS), f"1 with --on {BOTH}, which leaves no validation split for a median"
         check_rules(
             {
-                "--seeds": (self.seeds, "at least 1", self.seeds >= 1),
-                "--threads": (self.threads, "at least 1", self.threads is None or self.threads >= 1),
+                "--seeds": in_range(self.seeds, 1, 100),
+                "--threads": in_range(self.threads, 1, MAX_THREADS),
                 "--precision": (self.precision, f"one of {', '.join(PRECISIONS)}", self.precision in precisions),
             }
         )
@@ -164,7 +165,7 @@ def _prepare(
     options: RetrainOptions, journal: StudyJournal, spec: Spec, records: Sequence[TrialRecord], record: TrialRecord
 ) -> tuple[RetrainContext, list[EnvironmentChange]]:
     """Prepare the training, and print the changes since the search before it starts."""
-    config = TrialConfig.from_dict(record.config)
+    config = record.trial_config
     if options.precision is not None:
         config = config.replace(precision=options.precision)
     threads, device = options.threads or spec["threads"], device_of(spec)

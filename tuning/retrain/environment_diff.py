@@ -7,6 +7,7 @@ from typing import Any
 
 from core.data.corpus import Corpus
 from core.nn.environment import runtime_environment
+from tuning.journal.predictions import journal_damage
 from tuning.journal.records import Spec, TrialRecord
 
 COMPARED_NAMES = {
@@ -39,8 +40,11 @@ def environment_of(spec: Spec, records: Sequence[TrialRecord], record: TrialReco
     """
     recorded = record.environment or next((each.environment for each in records if each.environment), {})
     own = {name: value for name, value in recorded.items() if name != "before_resume"}
-    versions = {name: spec["versions"][name] for name in ("torch", "sentune")}
-    return {"device": spec["device"], **own, **versions, "threads": spec["threads"], "precision": spec["precision"]}
+    try:
+        versions = {name: spec["versions"][name] for name in ("torch", "sentune")}
+        return {"device": spec["device"], **own, **versions, "threads": spec["threads"], "precision": spec["precision"]}
+    except KeyError as missing:
+        raise journal_damage("the study's journal", f"{missing} is missing") from missing
 
 
 def environment_now(precision: str, threads: int, device: str) -> dict[str, Any]:

@@ -10,8 +10,10 @@ from bisect import bisect_left, insort
 from dataclasses import dataclass
 from typing import Any
 
-from core.errors import check_rules
+from core.config import MAX_EPOCHS
+from core.errors import check_rules, in_range
 
+MAX_REDUCTION = 1_000
 FAILED = float("-inf")
 """Score of a trial that failed before the rung."""
 
@@ -28,8 +30,8 @@ class Asha:
     def __post_init__(self) -> None:
         check_rules(
             {
-                "--grace": (self.grace, "at least 1", self.grace >= 1),
-                "--reduction": (self.reduction, "at least 2", self.reduction >= 2),
+                "--grace": in_range(self.grace, 1, MAX_EPOCHS),
+                "--reduction": in_range(self.reduction, 2, MAX_REDUCTION),
             }
         )
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from core.errors import ConfigError, UserError, check_rules
+from core.errors import ConfigError, UserError, check_rules, in_range
 from core.metrics import METRICS
 from tuning.formatting import UNITS, format_duration
 from tuning.scheduling.asha import FAILED
@@ -18,6 +18,7 @@ from tuning.scheduling.virtual_clock import VisibleResult
 
 MAX_BUDGET_SECONDS = 3_600_000.0
 """Maximum time budget in seconds."""
+MAX_TRIALS = 100_000
 
 
 def parse_duration(text: str) -> float:
@@ -89,7 +90,7 @@ class Budget:
         check_rules(
             {
                 "--target": (target, rule, holds),
-                "--patience-trials": (patience, "at least 1", patience is None or patience >= 1),
+                "--patience-trials": in_range(patience, 1, MAX_TRIALS),
             }
         )
 

@@ -8,15 +8,15 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from core.config import PRECISIONS
+from core.config import MAX_EPOCH_SENTENCES, MAX_EPOCHS, PRECISIONS
 from core.data.corpus import Corpus
 from core.data.tokenizer import AUTO, tokenizer_name
-from core.errors import check_rules
+from core.errors import check_rules, in_range
 from core.io.checked_folder import canonical_json
 from tuning.journal.records import STUDY_FORMAT
-from tuning.resources.machine import TrialResources
+from tuning.resources.machine import MAX_WORKERS, TrialResources
 from tuning.scheduling.asha import Asha
-from tuning.scheduling.budget import Budget
+from tuning.scheduling.budget import MAX_TRIALS, Budget
 from tuning.scheduling.virtual_clock import VirtualClock
 from tuning.space.portfolio import PORTFOLIO, FirstTrials
 from tuning.space.space import STUDY_FIELDS, Space
@@ -24,6 +24,7 @@ from tuning.space.space import STUDY_FIELDS, Space
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
+MAX_LAG = 1_000_000
 MIN_LAG = 2.0
 """Default of --lag for up to 16 virtual workers."""
 
@@ -82,14 +83,14 @@ class StudyConfig:
         sentences = self.epoch_sentences
         check_rules(
             {
-                "--trials": (self.n_trials, "at least 1", self.n_trials >= 1),
-                "--epochs": (self.epochs, "at least 1", self.epochs >= 1),
-                "--parallelism": (self.parallelism, "at least 1", self.parallelism >= 1),
-                "--lag": (self.lag, "at least 0 and finite", 0 <= self.lag < math.inf),
+                "--trials": in_range(self.n_trials, 1, MAX_TRIALS),
+                "--epochs": in_range(self.epochs, 1, MAX_EPOCHS),
+                "--parallelism": in_range(self.parallelism, 1, MAX_WORKERS),
+                "--lag": in_range(self.lag, 0, MAX_LAG),
                 "startup": (self.startup, "at least 1", self.startup >= 1),
                 "--seed": (self.seed, "from 0 to 2**32 - 1", 0 <= self.seed < 2**32),
-                "--epoch-sentences": (sentences, "at least 1", sentences is None or sentences >= 1),
-                "--patience": (self.patience, "at least 1", self.patience is None or self.patience >= 1),
+                "--epoch-sentences": in_range(sentences, 1, MAX_EPOCH_SENTENCES),
+                "--patience": in_range(self.patience, 1, MAX_EPOCHS),
                 "--precision": (self.precision, f"one of {', '.join(PRECISIONS)}", self.precision in PRECISIONS),
             }
         )

@@ -9,12 +9,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from core.config import MAX_EPOCH_SENTENCES, MAX_EPOCHS
 from core.errors import ConfigError
 
 AUTO_SENTENCES = 70_000
 """Training sentences that a trial of `--epochs auto` sees, within the bounds below
 (results/reference/training_length.md)."""
-MIN_EPOCHS, MAX_EPOCHS = 8, 50
+AUTO_EPOCHS = 8, 50
 """Bounds of `--epochs auto`."""
 EPOCH_BOUND = 100_000
 """Longest epoch of `--epoch-sentences auto`, in training sentences."""
@@ -45,8 +46,9 @@ def parse_length(option: str, text: str) -> int | None:
     """
     if text == "auto":
         return None
-    if not re.fullmatch(r"0*[1-9][0-9]{0,8}", str(text)):  # the Python API passes a number
-        raise ConfigError(f"{option} must be auto or a whole number from 1 to 999999999, got {text!r}")
+    most = MAX_EPOCHS if option == "--epochs" else MAX_EPOCH_SENTENCES
+    if not re.fullmatch(r"[0-9]{1,10}", str(text), re.ASCII) or not 1 <= int(text) <= most:  # Python passes a number
+        raise ConfigError(f"{option} must be auto or a whole number from 1 to {most}, got {text!r}")
     return int(text)
 
 
@@ -73,7 +75,7 @@ def training_length(
     if epochs is None:
         an_epoch = epoch_sentences or min(a_pass, EPOCH_BOUND)
         needed = round(AUTO_SENTENCES / an_epoch)
-        epochs = min(max(needed, MIN_EPOCHS), MAX_EPOCHS)
+        epochs = min(max(needed, AUTO_EPOCHS[0]), AUTO_EPOCHS[1])
         bound = "at least" if epochs > needed else "at most"
         reasons.append(f"{AUTO_SENTENCES:,} training sentences" if epochs == needed else f"{bound} {epochs} epochs")
     if epoch_sentences is None and a_pass > EPOCH_BOUND:

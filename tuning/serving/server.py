@@ -224,19 +224,21 @@ def serve_model(
         print(f"serving {printable(name)} on {address} (press Ctrl-C to stop)", flush=True)
         if len(hosts) > len(LOCAL_NAMES):
             notify(f"requests for other names than {', '.join(hosts)} are refused (--allowed-hosts adds names)")
-        with contextlib.suppress(KeyboardInterrupt), _interrupted_by_sigterm():
+        with contextlib.suppress(KeyboardInterrupt), _interrupted_by_signals():
             uvicorn.Server(config).run(sockets=[listening])
         print("stopped", file=sys.stderr)
 
 
 @contextlib.contextmanager
-def _interrupted_by_sigterm() -> Iterator[None]:
-    """Let SIGTERM raise KeyboardInterrupt: uvicorn sends itself the signal again after a clean end."""
+def _interrupted_by_signals() -> Iterator[None]:
+    """Let both signals only raise KeyboardInterrupt: uvicorn sends itself one again after a clean end."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, signal.default_int_handler) for number in numbers]
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)

@@ -24,6 +24,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from core.errors import ConfigError
+from core.io.atomic import open_regular
 from tuning.space.builder import SettingEntry, build, merge
 from tuning.space.expressions import parse_expression, shorten
 from tuning.space.presets import PRESETS
@@ -97,12 +98,15 @@ def read_text(path: str, what: str, names: str) -> str:
     """
     file = Path(path)
     try:
-        if not file.is_file():
-            raise ConfigError(f"there is no {what} {path!r}; pass {names}, or the path of a YAML file")
-        if file.stat().st_size > MAX_FILE_BYTES:
+        with open_regular(file) as stream:
+            content = stream.read(MAX_FILE_BYTES + 1)
+        if len(content) > MAX_FILE_BYTES:
             raise ConfigError(f"{path} is larger than {MAX_FILE_BYTES:,} bytes and no {what}; pass another file")
-        return file.read_bytes().decode("utf-8-sig")
+        return content.decode("utf-8-sig")
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise ConfigError(f"there is no {what} {path!r}; pass {names}, or the path of a YAML file") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8 text") from error
     except (OSError, ValueError) as error:
-        raise ConfigError(f"cannot read the {what} {path!r}: {error}; pass another file") from error
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigError(f"cannot read the {what} {shorten(path)}: {reason}; pass {names}, or a YAML file") from error

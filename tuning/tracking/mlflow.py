@@ -8,10 +8,12 @@ import hashlib
 import importlib.util
 import logging
 import os
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.errors import ConfigError, UserError
+from core.io.atomic import check_parent, file_mode, os_errors_as_user_errors
 from core.io.checked_folder import canonical_json
 from core.io.text import error_summary, redact_uris
 from tuning.journal.records import Spec, TrialRecord, epoch_points, read_study, searched_values
@@ -50,6 +52,7 @@ def export_to_mlflow(folder: Path, uri: str) -> str:
     spec = attributes["spec"]
     if importlib.util.find_spec("mlflow") is None:
         raise UserError("--to mlflow needs more packages; run pip install 'sentune[mlflow]'")
+    _check_database(uri)
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"  # data are sent only to `uri`
     # With MLflow's default of 7, it retries for minutes if no server listens.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
@@ -71,6 +74,22 @@ def export_to_mlflow(folder: Path, uri: str) -> str:
         raise UserError(redact_uris(f"cannot export to {uri}: {error_summary(error)}; install the package")) from error
     new = sum(record.number not in runs for record in records)
     return f"experiment {folder.name} at {redact_uris(uri)}: {len(records)} runs, {new} of them new"
+
+
+def _check_database(uri: str) -> None:
+    """Check that SQLite can write a database in a file: MLflow would try for ever.
+
+    Raises:
+        UserError: It cannot.
+    """
+    name = uri.removeprefix("sqlite:///").partition("?")[0]
+    if not uri.startswith("sqlite:///") or name in ("", ":memory:"):
+        return
+    path = Path(name)
+    check_parent(path)
+    with os_errors_as_user_errors(path), tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent):
+        if file_mode(path):
+            path.open("r+b").close()
 
 
 def _experiment(client: "MlflowClient", name: str, spec: Spec, uri: str) -> str:

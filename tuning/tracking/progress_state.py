@@ -58,7 +58,7 @@ class SearchProgress:
     def __post_init__(self, records: Iterable[TrialRecord]) -> None:
         for record in records:
             if record.copy_of is None:
-                self.remaining.add(record.number, TrialConfig.from_dict(record.config))
+                self.remaining.add(record.number, record.trial_config)
             if record.ended is not None:
                 self.end(record)
                 continue

@@ -12,7 +12,7 @@ import pytest
 
 import core.io.atomic
 from core.errors import UserError
-from core.io.atomic import atomic_folder, atomic_write, swap_paths
+from core.io.atomic import atomic_folder, atomic_write, check_parent, swap_paths
 
 # Dies at its n-th access to the file system in `atomic_folder`; the exchange itself is one call of the kernel.
 KILLED = """
@@ -156,3 +156,10 @@ def test_a_place_where_nothing_can_be_written_is_one_line(path: str, reason: str
     (tmp_path / "taken").touch()
     with pytest.raises(UserError, match=f"cannot write .*: ({reason})"):
         atomic_write(Path(path.format(tmp=tmp_path)), b"")
+
+
+def test_a_path_is_in_a_folder_that_exists(tmp_path: Path) -> None:
+    check_parent(tmp_path / "new")
+    with pytest.raises(UserError, match=r"typo/x' is in no folder that exists: create '.*typo' first"):
+        check_parent(tmp_path / "typo" / "x")
+    assert not (tmp_path / "typo").exists()

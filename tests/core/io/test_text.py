@@ -11,7 +11,7 @@ from core.data.splits import normalize_text
 from core.data.tokenizer import tokenize, tokenizer_version
 from core.data.vocabulary import PAD, UNK, Vocabulary
 from core.errors import DataError
-from core.io.text import one_line, printable, redact_uris
+from core.io.text import one_line, printable, redact_uris, without_folders
 from tests.support.sentences import vocabulary_of
 
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=60)
@@ -149,3 +149,18 @@ def test_what_may_be_secret_in_a_uri_is_concealed(text: str, shown: str) -> None
 )
 def test_text_without_a_secret_stays(text: str) -> None:
     assert redact_uris(text) == text
+
+
+@pytest.mark.parametrize(
+    ("command", "shown"),
+    [
+        ("sentune run ../data/tickets.csv --name x", "sentune run tickets.csv --name x"),
+        ("/home/me/bin/sentune retrain s --out=/home/me/model", "sentune retrain s --out=model"),
+        ("search('/home/me/t.csv', cache_dir='~me/c')", "search('t.csv', cache_dir='c')"),
+        ("sentune run mr:/data/rt.tar.gz --split 80/10/10", "sentune run rt.tar.gz --split 80/10/10"),
+        ("sentune run --storage s3://bucket/folder --set 'hidden_dim=int(4,16)'",) * 2,
+        ("", ""),
+    ],
+)
+def test_a_command_is_shown_without_folders(command: str, shown: str) -> None:
+    assert without_folders(command) == shown

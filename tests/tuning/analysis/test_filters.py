@@ -129,5 +129,5 @@ def test_no_rows_are_shown_of_a_study_without_trials() -> None:
 
 
 def test_top_must_be_positive() -> None:
-    with pytest.raises(ConfigError, match="--top must be at least 1, got 0"):
+    with pytest.raises(ConfigError, match="--top must be from 1 to 1,000,000, got 0"):
         RowFilter(top=0)

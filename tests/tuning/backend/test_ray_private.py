@@ -21,6 +21,7 @@ from tuning.backend.ray_private import (
     UNUSED_STARTS,
     drop_finished_trials,
     keep_idle_workers,
+    noted_nodes,
     without_unused_processes,
 )
 
@@ -144,3 +145,23 @@ def test_this_ray_sets_the_subscriber_that_hush_closes() -> None:
 
 def test_this_ray_sends_the_callbacks_through_the_name_that_is_replaced() -> None:
     assert {"air_usage", "tag_callbacks"} <= set(tune.run.__code__.co_names)
+
+
+def test_a_node_is_noted_before_its_constructor_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The constructor waits for processes that may never answer."""
+
+    def constructor(node: Any, value: int) -> None:
+        assert noted[0] is node
+        node.value = value
+
+    monkeypatch.setattr(Node, "__init__", constructor)
+    with noted_nodes() as noted:
+        made = Node(3)
+    assert noted == [made]
+    assert made.value == 3
+    assert Node.__init__ is constructor
+
+
+def test_a_node_has_its_processes_and_logs_under_these_names() -> None:
+    assert {"kill_all_processes", "get_logs_dir_path"} <= set(dir(Node))
+    assert "self.all_processes: dict = {}" in inspect.getsource(Node.__init__)

@@ -161,9 +161,9 @@ def test_a_failed_run_is_kept_and_one_whose_worker_died_is_tried_again(tmp_path:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"top": 0, "workers": 0}, "--top must be at least 1, got 0; --workers must be at least 1, got 0"),
-        ({"seeds": 1}, "--seeds must be at least 2, to be compared in pairs, got 1"),
-        ({"folds": 2}, "--folds must be at least 3, got 2"),
+        ({"top": 0, "workers": 0}, "--top must be from 1 to 100, got 0; --workers must be from 1 to 10,000, got 0"),
+        ({"seeds": 1}, "--seeds must be from 2 to 100, to be compared in pairs, got 1"),
+        ({"folds": 2}, "--folds must be from 3 to 100, got 2"),
     ],
 )
 def test_options_that_break_a_rule_are_named(changes: dict[str, Any], said: str) -> None:

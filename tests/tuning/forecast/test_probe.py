@@ -88,7 +88,7 @@ def test_a_process_of_the_probe_that_dies_is_one_line(error: Exception, monkeypa
             failed.set_exception(error)
             return failed
 
-    monkeypatch.setattr("tuning.forecast.probe.ProcessPoolExecutor", Broken)
+    monkeypatch.setattr("tuning.resources.profiling.ProcessPoolExecutor", Broken)
     with pytest.raises(UserError, match=r"a process of the probe died \(killed, or out of memory\); choose smaller"):
         probe(plan(), [], {}, None, side_by_side=2, threads=1, device="cpu")
 

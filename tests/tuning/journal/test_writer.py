@@ -55,9 +55,9 @@ def test_an_epoch_that_was_half_written_when_the_process_died_is_written_whole_w
 
 def test_a_journal_that_may_not_be_read_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     two_trials(tmp_path / "s")
-    monkeypatch.setattr(Path, "read_bytes", lambda path: os.open("/", os.O_WRONLY))
+    monkeypatch.setattr("tuning.journal.reader.read_regular", lambda path: os.open("/", os.O_WRONLY))
     with pytest.raises(
-        UserError, match=r"^cannot read .*study.journal \(Is a directory\); fix its permissions, or ask its owner"
+        UserError, match=r"^cannot read .*study.journal \(Is a directory\); make it a regular file that you may read"
     ):
         read_study(tmp_path / "s")
 

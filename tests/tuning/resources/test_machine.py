@@ -45,7 +45,7 @@ def test_a_share_outside_zero_to_one_is_refused(share: float) -> None:
 
 
 def test_all_broken_shares_are_named_together() -> None:
-    with pytest.raises(ConfigError, match="--cpus-per-trial must be at least 1, got 0; --gpus-per-trial must be"):
+    with pytest.raises(ConfigError, match="--cpus-per-trial must be from 1 to 1,024, got 0; --gpus-per-trial must be"):
         TrialResources(cpus_per_trial=0, gpus_per_trial=2)
 
 

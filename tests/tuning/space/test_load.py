@@ -154,7 +154,7 @@ def test_an_unknown_space_names_the_presets_and_that_a_file_is_taken() -> None:
 
 
 def test_a_folder_is_no_space(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="there is no search space"):
+    with pytest.raises(ConfigError, match=r"^cannot read the search space '.+': Is a directory; pass one of default"):
         load_space(str(tmp_path))
 
 

@@ -37,3 +37,20 @@ def test_exporting_loads_neither_torch_nor_ray() -> None:
     )
     said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT)
     assert json.loads(said.stdout) == []
+
+
+@pytest.mark.parametrize(
+    ("uri", "message"),
+    [
+        ("sqlite:////proc/x.db", "cannot write /proc/x.db: its folder cannot be made, or takes no files"),
+        ("sqlite:////gone/x.db", "'/gone/x.db' is in no folder that exists: create '/gone' first"),
+        ("sqlite:////proc/version", "cannot write /proc/version: "),
+        ("sqlite:////tmp", "cannot write /tmp: a folder is in the way"),
+    ],
+)
+def test_a_database_that_cannot_be_written_is_one_line(uri: str, message: str, tmp_path: Path) -> None:
+    """MLflow would try for ever."""
+    with small_study(tmp_path / "s"):
+        pass
+    with pytest.raises(UserError, match=f"^{message}"):
+        export_to_mlflow(tmp_path / "s", uri)

@@ -1,0 +1,74 @@
+"""Errors of the operating system as UserError: what the user can fix is one line, wherever it happens."""
+
+import contextlib
+import errno
+import os
+import re
+from collections.abc import Iterator
+
+from core.errors import UserError
+from core.io.text import error_summary, quoted
+
+_THREADS = "this user may start no more processes or threads; end some, or raise the limit with `ulimit -u`"
+_MEMORY = "the memory does not suffice; end other programs, use smaller data or settings, or raise `ulimit -v`"
+_CHOOSE = "choose another path, or change its permissions"
+_REASONS = {
+    errno.ENAMETOOLONG: "the name is too long; choose a shorter one",
+    errno.ELOOP: "its symbolic links form a circle; choose another path",
+    errno.ENOSPC: "the disk is full; free some space and run the same command again",
+    errno.EDQUOT: "your disk quota is used up; free some space and run the same command again",
+    errno.EACCES: f"permission denied; {_CHOOSE}",
+    errno.EPERM: f"permission denied; {_CHOOSE}",
+    errno.EROFS: f"the file system is read-only; {_CHOOSE}",
+    errno.ENOTDIR: "a part of the path is a file, not a folder; choose another path",
+    errno.EISDIR: "is a folder, a file is needed; choose another path",
+    errno.EIO: "the disk cannot read or write it; check the disk",
+    errno.ESTALE: "the network disk has lost it; run the same command again",
+}
+"""Those that concern a file."""
+_LIMITS = {
+    errno.EMFILE: "too many open files; raise the limit with `ulimit -n`",
+    errno.ENFILE: "all programs together have too many open files; end some",
+    errno.EAGAIN: _THREADS,
+    errno.ENOMEM: _MEMORY,
+}
+"""Those that concern the process."""
+_OUT_OF_MEMORY = re.compile(r"(?i)(can.?t|cannot|unable to|failed to) (allocate|map segment)|not enough memory")
+"""What libraries say in RuntimeError, ImportError and OSError."""
+
+
+@contextlib.contextmanager
+def system_errors_as_user_errors() -> Iterator[None]:
+    """Raise a UserError of one line for an error that names a file, or a limit of the process, that the user can fix.
+
+    Other errors pass. Use `os_errors_as_user_errors` where the file is known.
+    """
+    try:
+        yield
+    except (OSError, MemoryError, RuntimeError, ImportError, ValueError) as error:
+        message = _message(error)
+        if message is None:
+            raise
+        raise UserError(message) from error
+
+
+def _message(error: Exception) -> str | None:
+    """Return one line for the user, or None if the error may be a bug."""
+    if isinstance(error, MemoryError) or _OUT_OF_MEMORY.search(str(error)):
+        return f"{_MEMORY} ({error_summary(error, 100)})"
+    if isinstance(error, RuntimeError):
+        return _THREADS if "can't start new thread" in str(error) else None
+    if isinstance(error, ValueError):
+        impossible = "embedded null" in str(error) or "surrogates not allowed" in str(error)
+        return "a path has a character that no file name can have; give another path" if impossible else None
+    if isinstance(error, OSError):
+        if error.errno in _LIMITS:
+            return _LIMITS[error.errno]
+        if error.errno in _REASONS and error.filename is not None:
+            return f"{_shown(error.filename)}: {_REASONS[error.errno]}"
+    return None
+
+
+def _shown(name: str | bytes | int) -> str:
+    """Return a file's name in quotes, its beginning if it is long."""
+    return quoted(os.fsdecode(name) if not isinstance(name, int) else f"file {name}", 80)

@@ -1,0 +1,60 @@
+"""core.io.system_errors: what the user can fix is one line with what, where and what to do; a bug passes."""
+
+import errno
+import os
+
+import pytest
+
+from core.errors import UserError
+from core.io.system_errors import system_errors_as_user_errors
+
+LINES: list[tuple[Exception, str]] = [
+    (OSError(errno.ENAMETOOLONG, "File name too long", "x" * 300), r"^'x{77}\.\.\.': the name is too long; choose"),
+    (
+        OSError(errno.EACCES, "Permission denied", "a\x1b[31m"),
+        r"^'a\\x1b\[31m': permission denied; choose another path",
+    ),
+    (OSError(errno.EROFS, "Read-only file system", b"a"), "^'a': the file system is read-only; choose"),
+    (OSError(errno.EMFILE, "Too many open files"), "^too many open files; raise the limit with `ulimit -n`$"),
+    (BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable"), "^this user may start no more processes"),
+    (RuntimeError("can't start new thread"), "^this user may start no more processes or threads; end some, or raise"),
+    (MemoryError(), r"^the memory does not suffice; end .* `ulimit -v` \(MemoryError\)$"),
+    (
+        ImportError("lib.so: failed to map segment from shared object"),
+        r"^the memory does not suffice.*\(lib.so: failed",
+    ),
+    (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), "^the memory does not suffice; end other"),
+    (ValueError("embedded null byte"), "^a path has a character that no file name can have; give another path$"),
+    (UnicodeEncodeError("utf-8", "\ud800", 0, 1, "surrogates not allowed"), "^a path has a character that no file"),
+]
+
+
+@pytest.mark.parametrize(("error", "message"), LINES, ids=lambda each: type(each).__name__)
+def test_an_error_of_the_system_is_one_line(error: Exception, message: str) -> None:
+    with pytest.raises(UserError, match=message) as found, system_errors_as_user_errors():
+        raise error
+    assert "\n" not in str(found.value)
+    assert found.value.__cause__ is error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError("wrong"),
+        RuntimeError("wrong"),
+        ImportError("no module named x"),
+        FileNotFoundError(errno.ENOENT, "No such file", "inner"),
+        OSError(errno.EACCES, "Permission denied"),
+        KeyError("x"),
+    ],
+    ids=repr,
+)
+def test_what_may_be_a_bug_passes(error: Exception) -> None:
+    with pytest.raises(type(error)) as found, system_errors_as_user_errors():
+        raise error
+    assert found.value is error
+
+
+def test_the_number_of_a_file_is_no_name() -> None:
+    with pytest.raises(UserError, match="^'file 1': permission denied"), system_errors_as_user_errors():
+        raise OSError(errno.EACCES, os.strerror(errno.EACCES), 1)

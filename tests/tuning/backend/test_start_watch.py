@@ -1,0 +1,134 @@
+"""tuning.backend.start_watch: a start of Ray that fails, or hangs, ends in one line; Ray is played here."""
+
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from core.errors import UserError
+from tuning.backend import start_watch
+from tuning.backend.start_watch import call_watched
+from tuning.console import STARTS_RAY
+
+PROBLEM = "Ray did not start ({}): try again"
+FATAL = "[2026-11-27 14:00:00,123 C 12 12] (raylet) main.cc:12: pthread_create failed: \x1b[31mno threads\n"
+
+
+class PlayedNode:
+    """Ray's Node object, with one process."""
+
+    def __init__(self, name: str, code: int | None, logs: Path) -> None:
+        self.all_processes = {name: [SimpleNamespace(process=SimpleNamespace(poll=lambda: code))]}
+        self.killed = threading.Event()
+        self.logs = logs
+
+    def get_logs_dir_path(self) -> str:
+        return str(self.logs)
+
+    def kill_all_processes(self, **options: Any) -> None:
+        self.killed.set()
+
+
+def play(monkeypatch: pytest.MonkeyPatch, *nodes: PlayedNode) -> None:
+    @contextlib.contextmanager
+    def noted() -> Iterator[list[Any]]:
+        yield list(nodes)
+
+    monkeypatch.setattr(start_watch, "noted_nodes", noted)
+
+
+def starts() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == STARTS_RAY]
+
+
+def test_the_thread_of_a_start_lives_as_long_as_the_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Linux kills Ray's processes when the thread that started them ends."""
+    play(monkeypatch)
+    started: list[threading.Thread] = []
+    with call_watched(lambda: started.append(threading.current_thread()), PROBLEM):
+        assert started[0].is_alive()
+        assert started[0] is not threading.current_thread()
+        assert starts() == []  # it hangs no more
+    assert not started[0].is_alive()
+
+
+def test_what_a_start_raises_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails() -> None:
+        raise UserError("Ray did not start (no room)")
+
+    play(monkeypatch)
+    with pytest.raises(UserError, match="no room"), call_watched(fails, PROBLEM):
+        raise AssertionError("the block has run")
+
+
+@pytest.mark.parametrize("name", ["raylet", "gcs_server"])
+def test_a_process_that_has_ended_is_one_line_with_the_last_error_of_its_log(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / f"{name}.out").write_text("[2026-11-27 14:00:00,001 I 12 12] (raylet) main.cc:1: fine\n")
+    (tmp_path / f"{name}.err").write_text(f"{FATAL}*** SIGABRT received\nPC: @ 0x7f\n")
+    node = PlayedNode(name, 1, tmp_path)
+    play(monkeypatch, node)
+    message = rf"^Ray did not start \(its process {name} has ended: pthread_create failed: .x1b\[31mno threads\): try"
+    # The start hangs until the processes are killed, as Ray's may.
+    with pytest.raises(UserError, match=message), call_watched(lambda: node.killed.wait(30), PROBLEM):
+        raise AssertionError("the block has run")
+    assert node.killed.is_set()
+
+
+@pytest.mark.parametrize("log", ["", "[2026-11-27 14:00:00,001 I 12 12] (raylet) a.cc:1: starting\n"])
+def test_a_start_without_an_answer_is_given_up(log: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "raylet.out").write_text(log)
+    node, hangs = PlayedNode("raylet", None, tmp_path), threading.Event()
+    play(monkeypatch, node)
+    monkeypatch.setattr(start_watch, "START_SECONDS", 1.0)
+    monkeypatch.setattr(start_watch, "END_SECONDS", 0.1)
+    monkeypatch.setattr(os, "getloadavg", lambda: (2.0, 0, 0))
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)
+    end = ": starting" if log else ""
+    try:
+        with (
+            pytest.raises(UserError, match=rf"^Ray did not start \(no answer in 1 s from raylet{end}\): try again$"),
+            call_watched(hangs.wait, PROBLEM),
+        ):
+            raise AssertionError("the block has run")
+        assert node.killed.is_set()
+        assert len(starts()) == 1  # so the process ends without waiting for it
+    finally:
+        hangs.set()
+
+
+def test_an_overloaded_machine_has_more_time(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    play(monkeypatch, PlayedNode("raylet", None, tmp_path))
+    monkeypatch.setattr(start_watch, "START_SECONDS", 0.5)
+    monkeypatch.setattr(os, "getloadavg", lambda: (8.0, 0, 0))
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)
+    release = threading.Event()
+    try:
+        with pytest.raises(UserError, match=r"no answer in 2 s from raylet"), call_watched(release.wait, PROBLEM):
+            raise AssertionError("the block has run")
+    finally:
+        release.set()
+
+
+def test_an_interrupt_does_not_wait_for_a_start_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    hangs = threading.Event()
+
+    def interrupted(*_: Any) -> str:
+        raise KeyboardInterrupt
+
+    play(monkeypatch)
+    monkeypatch.setattr(start_watch, "_wait", interrupted)
+    began = time.monotonic()
+    try:
+        with pytest.raises(KeyboardInterrupt), call_watched(hangs.wait, PROBLEM):
+            raise AssertionError("the block has run")
+    finally:
+        hangs.set()
+    assert time.monotonic() - began < 30

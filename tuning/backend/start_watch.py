@@ -1,0 +1,113 @@
+"""call_watched: call what starts or joins Ray, and give up if one of Ray's processes dies or none answers in time."""
+
+import os
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from core.errors import UserError
+from core.io.text import printable
+from tuning.backend.ray_private import noted_nodes
+from tuning.console import STARTS_RAY
+
+START_SECONDS = 20.0
+"""Maximum time of a start, unless the machine is overloaded. The whole command then ends within 30 s."""
+OVERLOAD = 2.0
+"""Load per processor from which on the maximum time grows with the load."""
+LOOK_SECONDS = 0.1
+END_SECONDS = 1.0
+"""Time in which a failed start may end by itself, once its processes are killed."""
+LOG_BYTES = 50_000
+"""Bytes at the end of a log that are searched for the reason."""
+LINE_LENGTH = 200
+"""Maximum length of a log's line in the message."""
+
+
+@contextmanager
+def call_watched(start: Callable[[], object], problem: str) -> Iterator[None]:
+    """Call `start` in a thread that lives until the block ends; run the block after `start` has returned.
+
+    Linux kills Ray's processes when the thread that started them ends.
+
+    Args:
+        start: Starts or joins Ray. It may hang.
+        problem: Message of the UserError; `{}` stands for the reason.
+
+    Raises:
+        UserError: A process of Ray has died, Ray does not answer, or `start` has raised an exception. The processes
+            that `start` has started are killed.
+    """
+    started, over = Future[None](), threading.Event()
+
+    def hold() -> None:
+        try:
+            start()
+        except BaseException as error:
+            started.set_exception(error)
+            return
+        started.set_result(None)
+        threading.current_thread().name = "ray"
+        over.wait()
+
+    thread = threading.Thread(target=hold, name=STARTS_RAY, daemon=True)
+    try:
+        with noted_nodes() as nodes:
+            thread.start()
+            reason = _wait(started, nodes)
+        if reason:
+            for node in nodes:
+                with suppress(Exception):
+                    node.kill_all_processes(check_alive=False, allow_graceful=False)
+            thread.join(END_SECONDS)
+            raise UserError(problem.format(reason))
+        yield
+    finally:
+        over.set()
+        if started.done():
+            thread.join()
+
+
+def _wait(started: "Future[None]", nodes: list[Any]) -> str:
+    """Return why the start has failed, or nothing if it has succeeded; raise what it has raised."""
+    seconds = START_SECONDS * max(1.0, os.getloadavg()[0] / ((os.cpu_count() or 1) * OVERLOAD))
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        with suppress(TimeoutError):
+            started.result(LOOK_SECONDS)
+            return ""
+        for name, node, process in _processes(nodes):
+            if process.poll() is not None:
+                return f"its process {name} has ended{_last_line(node, name)}"
+    found = [f"{name}{_last_line(node, name)}" for name, node, _ in _processes(nodes) if name == "raylet"]
+    return f"no answer in {seconds:.0f} s{f' from {found[0]}' if found else ''}"
+
+
+def _processes(nodes: list[Any]) -> list[tuple[str, Any, Any]]:
+    """Return the name, Ray's Node object and the Popen object of each process without which Ray cannot start."""
+    return [
+        (name, node, infos[0].process)
+        for node in nodes
+        for name, infos in list(getattr(node, "all_processes", {}).items())
+        if name in ("gcs_server", "raylet") and infos
+    ]
+
+
+def _last_line(node: Any, name: str) -> str:
+    """Return `: LINE` with the last error in a process's log, else its last line; nothing if the log is empty."""
+    lines: list[str] = []
+    for kind in ("out", "err"):
+        with suppress(OSError, AttributeError):
+            with Path(node.get_logs_dir_path(), f"{name}.{kind}").open("rb") as file:
+                file.seek(max(0, file.seek(0, 2) - LOG_BYTES))
+                text = file.read().decode(errors="replace")
+            lines += [line.strip() for line in text.splitlines() if line.strip()]
+    if not lines:
+        return ""
+    errors = [line for line in lines if re.match(r"\[[^]]* [EC] ", line)]
+    line = re.sub(r"^\[[^]]*\] (\(\w+\) )?(\S+\.cc:\d+: *)?", "", (errors or lines)[-1])
+    return f": {printable(line, LINE_LENGTH)}"
