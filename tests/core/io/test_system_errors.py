@@ -56,5 +56,5 @@ def test_what_may_be_a_bug_passes(error: Exception) -> None:
 
 
 def test_the_number_of_a_file_is_no_name() -> None:
-    with pytest.raises(UserError, match="^'file 1': permission denied"), system_errors_as_user_errors():
+    with pytest.raises(UserError, match=r"^'file 1': permission denied"), system_errors_as_user_errors():
         raise OSError(errno.EACCES, os.strerror(errno.EACCES), 1)

@@ -50,7 +50,7 @@ def test_a_study_keeps_its_own_numbers_where_none_is_given() -> None:
 
 
 def test_the_bound_is_named() -> None:
-    with pytest.raises(ConfigError, match="^--epochs must be auto or a whole number from 1 to 100000, got '100001'"):
+    with pytest.raises(ConfigError, match=r"^--epochs must be auto or a whole number from 1 to 100000, got '100001'"):
         parse_length("--epochs", "100001")
 
 
