@@ -236,7 +236,7 @@ def _pairs(values: Mapping[str, Any]) -> Iterable[Sequence[str]]:
 
 
 def _without_folders(value: Any) -> Any:
-    """Return the last part of an absolute path: the folders of its creator are nobody's business."""
+    """Return the last part of an absolute path: its folders may name its author."""
     return PurePath(value).name if isinstance(value, str) and value.removeprefix("mr:").startswith("/") else value
 
 

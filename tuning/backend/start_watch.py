@@ -21,7 +21,7 @@ OVERLOAD = 2.0
 """Load per processor from which on the maximum time grows with the load."""
 LOOK_SECONDS = 0.1
 END_SECONDS = 1.0
-"""Time in which a failed start may end by itself, once its processes are killed."""
+"""Time in which the call of Ray may end after its processes are killed."""
 LOG_BYTES = 50_000
 """Bytes at the end of a log that are searched for the reason."""
 LINE_LENGTH = 200
@@ -36,7 +36,7 @@ def call_watched(start: Callable[[], object], problem: str) -> Iterator[None]:
 
     Args:
         start: Starts or joins Ray. It may hang.
-        problem: Message of the UserError; `{}` stands for the reason.
+        problem: Message of the UserError; `{}` is replaced by the reason.
 
     Raises:
         UserError: A process of Ray has died, Ray does not answer, or `start` has raised an exception. The processes

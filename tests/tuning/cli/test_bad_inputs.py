@@ -39,19 +39,16 @@ NUMBERS = ("-1" + "0" * 20, "1" + "0" * 20, "nan", "inf", "1e999", "", "٣x")
 LONG = "x" * 300
 TEXTS = (
     LONG,
-    f"{LONG}.csv",
     f"{LONG}/x",
     ".",
-    "...",
     "a\0b",
     "/proc/nothing",
     "/dev/zero",
     "fifo.csv",
-    "fifo",
     "folder.csv",
     "",
 )
-FEW = ("0", "-3", "\ud800", "\x1b[31m")
+FEW = ("\ud800", "\x1b[31m")
 
 
 def stop(*_: object, **__: object) -> None:
@@ -85,6 +82,7 @@ def _nothing_long_begins(monkeypatch: pytest.MonkeyPatch, place: Path) -> None:
         "tuning.report.command.write_images",
     ):
         monkeypatch.setattr(name, stop)
+    monkeypatch.setattr("tuning.report.command.render_page", lambda *_, **__: b"a page")
 
 
 def cases(verb: str) -> Iterator[tuple[tuple[str, ...], bool]]:
