@@ -168,7 +168,7 @@ class TrialConfig:
         return cls(**settings)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return every field, as JSON can hold it."""
+        """Return every field, for JSON."""
         return dataclasses.asdict(self)
 
     def replace(self, **changes: Any) -> Self:

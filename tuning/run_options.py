@@ -347,7 +347,7 @@ def corpus_arguments(options: Mapping[str, Any]) -> dict[str, Any]:
 def absolute_data_path(name: str) -> str:
     """Make the path of a dataset or of word vectors absolute; return a name unchanged.
 
-    A name is never a path, whatever the current folder contains.
+    A name is never a path, even if the current folder has a file of this name.
     """
     from core.data.vectors import VECTOR_NAMES
 
@@ -365,6 +365,6 @@ def study_folder(study: str, results: Path) -> Path:
 
 
 def _slug(text: str) -> str:
-    """`mr:/data/rt.tar.gz` -> `mr`; `/data/My tickets.csv` -> `My-tickets`."""
+    """Return a name for a folder: `mr:/data/rt.tar.gz` -> `mr`; `/data/My tickets.csv` -> `My-tickets`."""
     stem = text.split(":", 1)[0] if text.startswith("mr:") else Path(text).name.split(".")[0]
     return re.sub(r"[^\w+-]+", "-", stem).strip("-") or "study"

@@ -44,7 +44,7 @@ def find_duplicates(
     classes: Sequence[str],
     split: NDArray[np.uint8],
 ) -> dict[str, Any]:
-    """Return counts of copies within splits, across splits and with several labels, as JSON can hold them.
+    """Return counts of copies within splits, across splits and with several labels, for JSON.
 
     Exact copies are equal except for space at the ends. Near copies, which include these, equal after `normalize_text`.
     Blank texts are left out.

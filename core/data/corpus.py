@@ -108,7 +108,7 @@ class Corpus:
         return sum(each.nbytes for each in arrays if each is not None)
 
     def lengths(self) -> NDArray[np.int64]:
-        """(n_sentences,) tokens in each sentence."""
+        """(n_sentences,) number of tokens in each sentence."""
         return np.diff(self.offsets)
 
 
@@ -143,7 +143,7 @@ class Dataset:
     targets: NDArray[np.float32] | None = None
     """(n, C) as `Corpus.targets`; None to train on the labels."""
     notes: Mapping[str, Any]
-    """Facts found while reading, as JSON can hold them: the licence; columns chosen; rows dropped."""
+    """Facts found while reading, for JSON: the licence; columns chosen; rows dropped."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -181,7 +181,7 @@ def tokenizer_as_regexes(words: Sequence[str], tokenizer: str = "english") -> di
         tokenizer: Name of the tokenizer.
 
     Returns:
-        As JSON can hold it: `name`, and `steps`, each [engine, pattern, flags, replacement], where the engine is the
+        For JSON: `name`, and `steps`, each [engine, pattern, flags, replacement], where the engine is the
         module that compiles the pattern: Python's `re`, or the package `regex`.
 
     Raises:

@@ -33,7 +33,7 @@ class _Limited(io.RawIOBase):
         self._stream, self._left, self._limit, self._name = stream, limit, limit, name
 
     def readable(self) -> bool:
-        """It is."""
+        """Return True."""
         return True
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # what BufferedReader passes

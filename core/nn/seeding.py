@@ -9,8 +9,8 @@ from torch import Tensor
 def seeded_generator(seed: int, purpose: str, epoch: int = 0, device: str = "cpu") -> torch.Generator:
     """Return a generator that depends on its arguments alone.
 
-    Each purpose and epoch has its own stream. The draws of one part therefore do not affect another, a resumed epoch
-    needs no stored state, and the process's global generators are neither read nor changed.
+    Each purpose and epoch has its own stream. The draws of one part therefore do not affect another, and a resumed
+    epoch needs no stored state. The process's global generators are neither read nor changed.
     """
     digest = hashlib.sha256(f"{seed}/{purpose}/{epoch}".encode()).digest()
     return torch.Generator(device).manual_seed(int.from_bytes(digest[:8], "big") >> 1)

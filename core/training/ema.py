@@ -11,7 +11,7 @@ class ExponentialMovingAverage:
 
     The division is Adam's bias correction (Kingma and Ba 2015, section 3). Without it, the first epochs would be
     evaluated on weights near zero or near the initial ones. While a row of the table keeps its value W for k steps,
-    S becomes W + d^k (S - W), so this update can be postponed until the row changes again.
+    S becomes W + d^k (S - W). This update can therefore be postponed until the row changes again.
     """
 
     def __init__(self, decay: float, flat: Tensor, table: Tensor | None, *, by_row: bool) -> None:

@@ -50,8 +50,9 @@ def train(
         report: Called after each epoch, once its checkpoint is on disk. It may raise StopTraining to end cleanly;
             any other exception passes through and leaves a whole checkpoint. After a resume, it is first called
             again for the epochs in the checkpoint, so it must be idempotent.
-        on_validation: Called before `report` for each epoch with its number, its predicted classes (n,) in the order
-            of `corpus.validation()`, and its log-odds (core.log_odds) if it is the best so far, else None.
+        on_validation: Called before `report` for each epoch with its number, its predicted classes (n,) and its
+            log-odds (core.log_odds). The order is that of `corpus.validation()`. The log-odds are None unless the epoch
+            is the best so far.
         checkpoint_dir: Folder for the state after each epoch; a whole checkpoint in it is resumed.
         threads: CPU threads to use; the process's setting is restored.
         device: "cpu" or a CUDA device.

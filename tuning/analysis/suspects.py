@@ -1,9 +1,9 @@
 """Sentences whose label is most likely wrong, by the probabilities of models that did not see them.
 
-The margin of a sentence is the probability of its label minus the largest one of the other classes, as in confident
-learning (Northcutt, Jiang and Chuang 2021, Journal of Artificial Intelligence Research 70). The probabilities are means
-over the best trials, because different settings err on different sentences. A wrong label is likely if all of them
-contradict it with confidence.
+The margin of a sentence is the probability of its label minus the largest one of the other classes. It comes from
+confident learning (Northcutt, Jiang and Chuang 2021, Journal of Artificial Intelligence Research 70). The probabilities
+are means over the best trials, because different settings err on different sentences. A wrong label is likely if all of
+them contradict it with confidence.
 """
 
 import json

@@ -28,8 +28,8 @@ MinProbability = Annotated[
 AtAccuracy = Annotated[
     float | None,
     OutputOption(
-        help="Choose the smallest P such that at least this fraction of the labels is correct, by the lower end of a "
-        "95% interval on the validation sentences. Default: --min-probability decides.",
+        help="Choose the smallest P such that at least this fraction of the labels is correct. That is decided by the "
+        "lower end of a 95% interval on the validation sentences. Default: none, use --min-probability.",
         metavar="A",
         show_default=False,
     ),

@@ -73,8 +73,8 @@ def calibrated_evaluation(facts: ReportData) -> TestEvaluation | None:
 def sample_trials(facts: ReportData) -> ReportData:
     """Return the study with the rows of about MAX_TRIALS trials at most; the choice is deterministic.
 
-    They are the best trials, the baseline, each trial that was better than all earlier ones (so that the line of the
-    best so far does not change), and an evenly spaced sample of the rest.
+    They are the best trials, the baseline, each trial that was better than all earlier ones, and an evenly spaced
+    sample of the rest. The line of the best so far therefore does not change.
     """
     if len(facts.rows) <= MAX_TRIALS:
         return facts

@@ -1,7 +1,7 @@
 """Budgets and signals that end a study before all its trials are done. Loads no torch.
 
-Target and patience use the results in the order in which they become visible (tuning.scheduling.virtual_clock), so the
-end does not depend on the number and speed of the workers. Jobs that were decided before are trained to their end.
+Target and patience use the results in the order in which they become visible (tuning.scheduling.virtual_clock). The end
+does not depend on the number and speed of the workers. Jobs that were decided before are trained to their end.
 """
 
 import math

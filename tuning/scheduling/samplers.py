@@ -1,8 +1,8 @@
 """Optuna's samplers in ordered form: a suggestion depends on the seed, its number and the visible trials.
 
 tpe, random and gp are created for each suggestion from the visible trials, and need no other state. cmaes and qmc have
-a state (a covariance, a place in a sequence), so all their suggestions are drawn again in order, each from the trials
-that were visible to it. A running driver draws only the new ones.
+a state (a covariance, a place in a sequence). All their suggestions are therefore drawn again in order, each from the
+trials that were visible to it. A running driver draws only the new ones.
 """
 
 import contextlib

@@ -175,8 +175,8 @@ class _Views:
     def shown(self) -> Iterable[FrozenTrial]:
         """Return the trials for the sampler: all, or MAX_SHOWN of them.
 
-        Of many trials, a quarter are those with the best results, up to a quarter the newest without a result, and the
-        others an even sample of the remaining results.
+        Of many trials, a quarter are those with the best results, and up to a quarter the newest without a result. The
+        others are an even sample of the remaining results.
         """
         if len(self._views) <= MAX_SHOWN:
             return self._views

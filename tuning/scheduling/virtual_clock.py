@@ -16,7 +16,7 @@ circle, because all that a decision waits for was decided before it. A study is 
 same decisions again, from the results in the journal.
 
 The virtual time of a job does not depend on its result. A trial that fails, or ends early, keeps its virtual worker to
-the planned end, and its result becomes visible at the next rung like any other. A trial that repeats an earlier one
+the planned end. Its result becomes visible at the next rung like any other. A trial that repeats an earlier one
 takes no virtual time. Trial 0 is the baseline, if the study has one, and is never paused. At the end, if no other trial
 has been trained in full, the best paused one is.
 """

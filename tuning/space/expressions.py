@@ -52,7 +52,7 @@ def parse_value(text: str) -> Value:
         return text
     number = float(text)
     if len(text) > MAX_NUMBER_LENGTH or abs(number) > MAX_INT:
-        raise ConfigError(f"{shorten(text)} is too large; numbers go up to 2**53, in {MAX_NUMBER_LENGTH} characters")
+        raise ConfigError(f"{shorten(text)} is too large; write at most 2**53, in {MAX_NUMBER_LENGTH} characters")
     return int(text) if _WHOLE.fullmatch(text) else number
 
 

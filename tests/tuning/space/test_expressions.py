@@ -67,7 +67,7 @@ def test_plain_values_keep_their_type(text: str, expected: Value) -> None:
         ("choice(1, true)", "true occurs twice in one choice"),
         ("choice(a, b(c))", "cannot read 'b\\(c\\)'"),
         ("int(1, 3", "cannot read 'int\\(1, 3'; write a plain value or one of"),
-        ("9" * 5000, "is too large; numbers go up to 2\\*\\*53"),
+        ("9" * 5000, "is too large; write at most 2\\*\\*53"),
         ("1e999", "is too large"),
         ("__import__('os').system('true')", "cannot read"),
     ],
