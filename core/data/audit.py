@@ -118,7 +118,7 @@ def audit(
         targets: (n, C) as `Corpus.targets`; None without them.
 
     Returns:
-        Plain values that JSON can hold; shares are in [0, 1].
+        Plain values, for JSON; shares are in [0, 1].
     """
     lengths = np.diff(offsets)
     counts = np.bincount(labels, minlength=len(classes)).tolist()
