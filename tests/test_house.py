@@ -240,7 +240,7 @@ FORMER = re.compile(rf"(?<![\w-])({'|'.join(FORMER_WORDS)})(?![\w-])", re.IGNORE
 
 
 def prose() -> Iterator[tuple[str, str]]:
-    """Each text for users and developers with its place: strings, docstrings, comments and templates."""
+    """Each text for users and developers with its place: strings, docstrings, comments, templates and pages."""
     for path in MODULES.values():
         for node in ast.walk(tree_of(path)):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
@@ -252,6 +252,9 @@ def prose() -> Iterator[tuple[str, str]]:
         yield f"{path.relative_to(ROOT)}:1", ast.get_docstring(tree_of(path)) or ""
     for path in ROOT.glob("tuning/**/*.html"):
         yield str(path.relative_to(ROOT)), path.read_text()
+    for path in [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md"))]:
+        for number, line in enumerate(path.read_text().splitlines(), start=1):
+            yield f"{path.relative_to(ROOT)}:{number}", line
 
 
 def test_no_former_word_comes_back() -> None:
