@@ -14,6 +14,9 @@ Any other exception that escapes is a bug in sentune.
 from collections.abc import Mapping
 from numbers import Real
 
+MAX_VALUE = 300
+"""Number of characters of a value that a message shows."""
+
 
 class UserError(Exception):
     """Say in one line what is wrong, where, and what to do about it."""
@@ -61,6 +64,11 @@ def check_rules(rules: Mapping[str, tuple[object, str, bool]]) -> None:
     Raises:
         ConfigError: A rule does not hold; the message has "NAME must be RULE, got VALUE" for each.
     """
-    problems = [f"{name} must be {rule}, got {value!r}" for name, (value, rule, holds) in rules.items() if not holds]
+    wrong = {name: (f"{value!r}", rule) for name, (value, rule, holds) in rules.items() if not holds}
+    problems = [f"{name} must be {rule}, got {_shortened(value)}" for name, (value, rule) in wrong.items()]
     if problems:
         raise ConfigError("; ".join(problems))
+
+
+def _shortened(value: str) -> str:
+    return value if len(value) <= MAX_VALUE else f"{value[: MAX_VALUE - 3]}..."

@@ -15,6 +15,7 @@ from core.data.vocabulary import UNK_ID, Vocabulary
 from core.errors import CorruptionError, DataError
 from core.inference.members import LstmMember, Member, check_mixture, file_of, tensors_of
 from core.inference.saved_model import read_model
+from core.io.text import error_summary
 from core.nn.classifier import SentenceClassifier
 from core.nn.runtime import autocast
 from core.training.batching import length_sorted_batches
@@ -173,7 +174,8 @@ def _model_of(member: Member, n_words: int, embedding_dim: int, n_classes: int) 
         try:
             network.load_state_dict(dict(member.weights), assign=True)
         except RuntimeError as error:
-            raise CorruptionError(f"{file_of(member)} {_MISFIT}: {' '.join(str(error).split())}") from error
+            reason = error_summary(error).partition(": ")[2]  # before it: that there were errors in loading
+            raise CorruptionError(f"{file_of(member)} {_MISFIT}: {reason}") from error
         return network.eval()
     shapes = [tuple(value.shape) for value in tensors_of(member).values()]
     n_features = member.baseline.idf.size

@@ -21,3 +21,8 @@ def test_every_broken_rule_is_named_with_its_value() -> None:
                 "pooling": ("min", "one of last, max", False),
             }
         )
+
+
+def test_a_long_value_is_shown_by_its_beginning() -> None:
+    with pytest.raises(ConfigError, match=r"^name must be short, got '(x{296})\.\.\.$"):
+        check_rules({"name": ("x" * 5000, "short", False)})

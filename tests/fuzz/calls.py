@@ -101,7 +101,7 @@ def _load_study(draw: random.Random) -> tuple[str, Make]:
 def _corpus(draw: random.Random) -> tuple[str, Make]:
     from core import load_corpus
 
-    texts = {name: draw.choice(draw.choice((TEXTS, PATHS))) for name in draw.sample(LOAD, draw.randint(0, 2))}
+    texts = {name: draw.choice(draw.choice((TEXTS, PATHS)))[:900] for name in draw.sample(LOAD, draw.randint(0, 2))}
     options: dict[str, Any] = {"dataset": DATA, "vectors": draw.choice(("none", VECTORS)), "embedding_dim": 4} | texts
     if draw.random() < 0.5:
         options |= {draw.choice(("embedding_dim", "seed")): draw.choice(INTEGERS)}

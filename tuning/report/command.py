@@ -1,10 +1,12 @@
 """The verb `report`: a study as one HTML page, written once or repeatedly while the study runs."""
 
 import functools
+import stat
 import time
 from pathlib import Path
 
-from core.io.atomic import atomic_write, check_parent
+from core.errors import check_rules
+from core.io.atomic import atomic_write, check_parent, file_mode
 from tuning.analysis.assessment import StudyAssessment, assess
 from tuning.analysis.ranking import trial_rows
 from tuning.console import say_if_slow
@@ -43,6 +45,8 @@ def write_report(
     Raises:
         UserError: There is no such study, or a file cannot be written.
     """
+    mode = 0 if images is None else file_mode(images)
+    check_rules({"--images": (str(images), "a folder, or a new one", not mode or stat.S_ISDIR(mode))})
     for path in (out, images):
         if path is not None and path.parent != folder:
             check_parent(path)
